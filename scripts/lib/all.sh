@@ -1,0 +1,18 @@
+# shellcheck shell=bash
+# Sources the library in its order. `. scripts/lib/all.sh`
+_lib=$(dirname -- "${BASH_SOURCE[0]}")
+# shellcheck source=scripts/lib/common.sh
+. "$_lib/common.sh"
+# shellcheck source=scripts/lib/versions.sh
+. "$_lib/versions.sh"
+# shellcheck source=scripts/lib/stamp.sh
+. "$_lib/stamp.sh"
+# shellcheck source=scripts/lib/apt.sh
+. "$_lib/apt.sh"
+# shellcheck source=scripts/lib/go.sh
+. "$_lib/go.sh"
+# shellcheck source=scripts/lib/programs.sh
+. "$_lib/programs.sh"
+# shellcheck source=scripts/lib/env.sh
+. "$_lib/env.sh"
+unset _lib

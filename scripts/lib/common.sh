@@ -1,0 +1,72 @@
+# shellcheck shell=bash
+# What every script here shares: messages, the cache directory, locks, temporary folders.
+# Sourced, never run. Knows nothing of any single peer.
+
+# The folder that holds this checkout's scripts, and the checkout itself.
+SCRIPTS_DIR=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck disable=SC2034  # read by the scripts that source this
+REPO_DIR=$(cd -- "$SCRIPTS_DIR/.." && pwd)
+
+# Slow builds live outside the checkout, so that a clean clone does not pay for them again.
+PEERS_DIR=${RBAKE_PEERS_DIR:-${XDG_CACHE_HOME:-${HOME:?HOME is not set; set RBAKE_PEERS_DIR}/.cache}/rbake/peers}
+
+say() { printf '%s\n' "$*" >&2; }
+step() { printf '==> %s\n' "$*" >&2; }
+warn() { printf 'warning: %s\n' "$*" >&2; }
+die() {
+  printf 'error: %s\n' "$1" >&2
+  shift
+  local line
+  for line in "$@"; do printf '  = help: %s\n' "$line" >&2; done
+  exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# need PROGRAM WHY [HELP]: ends the script where PROGRAM is not in PATH.
+need() { have "$1" || die "\`$1\` is not in PATH; it is needed $2" "${3:-install \`$1\` and run this again}"; }
+
+is_root() { [ "$(id -u)" = 0 ]; }
+
+# as_root COMMAND…: runs it as root, by sudo where we are not.
+as_root() {
+  if is_root; then
+    "$@"
+  elif have sudo; then
+    sudo -n -- "$@"
+  else
+    die "\`$1\` needs root, and there is no sudo" "run this as root"
+  fi
+}
+
+# quietly LOG COMMAND…: output goes to LOG; on failure its last lines are shown.
+quietly() {
+  local log=$1 status=0
+  shift
+  "$@" >"$log" 2>&1 </dev/null || status=$?
+  if [ "$status" != 0 ]; then
+    say "--- the last lines of $log:"
+    tail -n 30 -- "$log" >&2 || true
+    say "---"
+  fi
+  return "$status"
+}
+
+# with_lock NAME COMMAND…: one run at a time, on this machine, per NAME. The lock is on an open file: it goes
+# when the last process that holds it ends, so nothing that dies can leave it behind.
+with_lock() {
+  local name=$1 status=0 fd
+  shift
+  mkdir -p "$PEERS_DIR/locks"
+  exec {fd}>"$PEERS_DIR/locks/$name.lock"
+  if ! flock -n "$fd"; then
+    say "    $name: another run is at it; waiting"
+    flock "$fd"
+  fi
+  "$@" || status=$?
+  exec {fd}>&-
+  return "$status"
+}
+
+# sha256_of_text TEXT
+sha256_of_text() { printf '%s' "$1" | sha256sum | cut -d' ' -f1; }

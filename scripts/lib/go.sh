@@ -1,0 +1,71 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2030,SC2031  # settings are meant for one subshell each
+# Programs from the Go module proxy, at pinned versions. Sourced after common.sh.
+#
+# Each is built as a tool of a throw-away module: `go install PKG@VERSION` refuses a module with `exclude`
+# directives (BuildKit), and one way for all is easier to trust. Versions of dependencies follow from the pinned
+# version alone (Go picks the least that satisfies all), their contents are checked against Go's checksum database.
+
+GO_MINIMUM=1.26
+
+go_ready() {
+  [ -z "${GO_READY:-}" ] || return 0
+  need go "to build BuildKit and its relatives" "install Go $GO_MINIMUM or later: https://go.dev/dl/"
+  local found
+  found=$(go env GOVERSION)
+  found=${found#go}
+  if [ "$(printf '%s\n' "$GO_MINIMUM" "$found" | sort -V | head -n 1)" != "$GO_MINIMUM" ] &&
+    [ "$(go env GOTOOLCHAIN)" = local ]; then
+    die "Go $found is too old; $GO_MINIMUM is needed" "install Go $GO_MINIMUM or later: https://go.dev/dl/"
+  fi
+  GO_READY=1
+}
+
+# go_tools DEST TAGS LDFLAGS CGO SPEC…: builds every SPEC (`[NAME=]PACKAGE@VERSION`) into DEST/bin, in one module.
+go_tools() {
+  local dest=$1 tags=$2 ldflags=$3 cgo=$4 spec package name module
+  shift 4
+  go_ready
+  module=$dest/module
+  mkdir -p "$module" "$dest/bin" "$PEERS_DIR/logs"
+  local log=$PEERS_DIR/logs/go-${dest##*/}.log
+  printf 'module peer\n\ngo %s\n' "$GO_MINIMUM" >"$module/go.mod"
+  local gets=()
+  for spec in "$@"; do gets+=("${spec#*=}"); done
+  (
+    cd -- "$module"
+    # Nothing of the caller's own Go settings may change what comes out.
+    unset GOFLAGS
+    export GOWORK=off GOFLAGS=-buildvcs=false CGO_ENABLED=$cgo
+    quietly "$log" go get -tool "${gets[@]}" || exit 1
+    for spec in "$@"; do
+      package=${spec#*=}
+      package=${package%@*}
+      name=${package##*/}
+      case $spec in *=*) name=${spec%%=*} ;; esac
+      quietly "$log" go build -trimpath -tags "$tags" -ldflags "-s -w $ldflags" -o "$dest/bin/$name" "$package" || exit 1
+    done
+  ) || return 1
+  remove_tree "$module"
+}
+
+# go_program DEST NAME SOURCE MODULE@VERSION: builds the Go program in the folder SOURCE (no go.mod of its own),
+# which uses the module, as DEST/bin/NAME.
+go_program() {
+  local dest=$1 name=$2 source=$3 requirement=$4 module
+  go_ready
+  module=$dest/module
+  mkdir -p "$module" "$dest/bin" "$PEERS_DIR/logs"
+  local log=$PEERS_DIR/logs/go-$name.log
+  printf 'module peer\n\ngo %s\n' "$GO_MINIMUM" >"$module/go.mod"
+  cp -- "$source"/*.go "$module/"
+  (
+    cd -- "$module"
+    unset GOFLAGS
+    export GOWORK=off GOFLAGS=-buildvcs=false CGO_ENABLED=0
+    quietly "$log" go get "$requirement" || exit 1
+    # What the program imports of the module's own dependencies stays at the version the module asks for.
+    quietly "$log" go build -mod=mod -trimpath -ldflags "-s -w" -o "$dest/bin/$name" . || exit 1
+  ) || return 1
+  remove_tree "$module"
+}

@@ -1,0 +1,177 @@
+# shellcheck shell=bash
+# One recipe per program. Sourced after common.sh, stamp.sh, apt.sh, go.sh and versions.sh.
+#
+# A program NAME has:
+#   recipe_NAME        prints all that decides what comes out: the stamp is made of it
+#   build_NAME DEST    makes DEST/bin/…
+#   probe_NAME FOLDER  does it run here, and is it what its name says?
+#   about_NAME         what `install` says before a long build
+# The order of PEER_NAMES is the order of `install` without names: what most need comes first.
+
+# shellcheck disable=SC2034  # read by peers.sh
+PEER_NAMES=(buildkit runc buildx crane registry3 registry2 frontend regctl compose gha-cache runc-new engine
+  buildkit-old rootlesskit)
+
+peer_function() { printf '%s_%s' "$1" "${2//-/_}"; }
+peer_known() { declare -F "$(peer_function recipe "$1")" >/dev/null; }
+peer_dir() { printf '%s/%s' "$PEERS_DIR/programs" "$1"; }
+
+# A recipe of Go tools: tags, ldflags, cgo, specs. Building and stamping read the same line, so they cannot disagree.
+peer_go() { printf 'go\n%s\n' "$(printf '%s\n' "$@")"; }
+build_go_recipe() {
+  local dest=$1 lines
+  mapfile -t lines < <("$2")
+  go_tools "$dest" "${lines[@]:1}"
+}
+
+# The tags of BuildKit's own release builds, without what needs C.
+BUILDKIT_TAGS="osusergo netgo static_build seccomp"
+
+about_buildkit() { echo "buildkitd and buildctl $BUILDKIT_VERSION, about 90 s"; }
+recipe_buildkit() {
+  peer_go "$BUILDKIT_TAGS" "-X github.com/moby/buildkit/version.Version=$BUILDKIT_VERSION" 0 \
+    "github.com/moby/buildkit/cmd/buildkitd@$BUILDKIT_VERSION" "github.com/moby/buildkit/cmd/buildctl@$BUILDKIT_VERSION"
+}
+build_buildkit() { build_go_recipe "$1" recipe_buildkit; }
+probe_buildkit() {
+  "$1/bin/buildkitd" --version | grep -qF " $BUILDKIT_VERSION" && "$1/bin/buildctl" --version | grep -qF " $BUILDKIT_VERSION"
+}
+
+about_buildkit_old() { echo "buildkitd $BUILDKIT_OLD_VERSION, about 60 s"; }
+recipe_buildkit_old() {
+  peer_go "$BUILDKIT_TAGS" "-X github.com/moby/buildkit/version.Version=$BUILDKIT_OLD_VERSION" 0 \
+    "github.com/moby/buildkit/cmd/buildkitd@$BUILDKIT_OLD_VERSION"
+}
+build_buildkit_old() { build_go_recipe "$1" recipe_buildkit_old; }
+probe_buildkit_old() { "$1/bin/buildkitd" --version | grep -qF " $BUILDKIT_OLD_VERSION"; }
+
+about_frontend() { echo "the Dockerfile frontend of BuildKit $BUILDKIT_VERSION, about 15 s"; }
+recipe_frontend() {
+  peer_go "osusergo netgo static_build" "" 0 \
+    "github.com/moby/buildkit/frontend/dockerfile/cmd/dockerfile-frontend@$BUILDKIT_VERSION"
+}
+build_frontend() { build_go_recipe "$1" recipe_frontend; }
+probe_frontend() { "$1/bin/dockerfile-frontend" -version 2>&1 | grep -q .; }
+
+about_buildx() { echo "buildx $BUILDX_VERSION, about 90 s"; }
+recipe_buildx() {
+  peer_go "" "-X github.com/docker/buildx/version.Version=$BUILDX_VERSION" 0 "github.com/docker/buildx/cmd/buildx@$BUILDX_VERSION"
+}
+build_buildx() { build_go_recipe "$1" recipe_buildx; }
+probe_buildx() { "$1/bin/buildx" version | grep -qF " $BUILDX_VERSION "; }
+
+about_crane() { echo "crane $CRANE_VERSION, about 5 s"; }
+recipe_crane() {
+  peer_go "" "-X github.com/google/go-containerregistry/cmd/crane/cmd.Version=$CRANE_VERSION" 0 \
+    "github.com/google/go-containerregistry/cmd/crane@$CRANE_VERSION"
+}
+build_crane() { build_go_recipe "$1" recipe_crane; }
+probe_crane() { [ "$("$1/bin/crane" version)" = "$CRANE_VERSION" ]; }
+
+about_regctl() { echo "regctl $REGCTL_VERSION, about 5 s"; }
+recipe_regctl() { peer_go "" "" 0 "github.com/regclient/regclient/cmd/regctl@$REGCTL_VERSION"; }
+build_regctl() { build_go_recipe "$1" recipe_regctl; }
+probe_regctl() { "$1/bin/regctl" version | grep -q .; }
+
+about_registry3() { echo "the distribution registry $REGISTRY_VERSION, about 55 s"; }
+recipe_registry3() {
+  peer_go "" "-X github.com/distribution/distribution/v3/version.version=$REGISTRY_VERSION" 0 \
+    "github.com/distribution/distribution/v3/cmd/registry@$REGISTRY_VERSION"
+}
+build_registry3() { build_go_recipe "$1" recipe_registry3; }
+probe_registry3() { "$1/bin/registry" --version | grep -qF " $REGISTRY_VERSION"; }
+
+# Unpacked, not installed: the package would start a service on port 5000.
+about_registry2() { echo "Debian's docker-registry (2.8)"; }
+recipe_registry2() { printf 'deb docker-registry\n'; }
+build_registry2() {
+  deb_unpack "$1" docker-registry || return 1
+  mkdir -p "$1/bin"
+  mv -- "$1/root/usr/bin/docker-registry" "$1/bin/registry"
+  rm -rf -- "$1/root"
+}
+probe_registry2() { "$1/bin/registry" --version | grep -qF ' 2.8'; }
+
+about_runc() { echo "Debian's runc"; }
+recipe_runc() { printf 'deb runc\n'; }
+build_runc() {
+  deb_unpack "$1" runc || return 1
+  mkdir -p "$1/bin"
+  mv -- "$1/root/usr/sbin/runc" "$1/bin/runc"
+  rm -rf -- "$1/root"
+}
+probe_runc() { "$1/bin/runc" --version | grep -q '^runc version'; }
+
+about_runc_new() { echo "runc $RUNC_VERSION, about 10 s"; }
+recipe_runc_new() {
+  peer_go seccomp "-X main.version=${RUNC_VERSION#v}" 1 "github.com/opencontainers/runc@$RUNC_VERSION"
+}
+build_runc_new() {
+  apt_install gcc libc6-dev pkg-config libseccomp-dev
+  build_go_recipe "$1" recipe_runc_new
+}
+probe_runc_new() { "$1/bin/runc" --version | grep -qF "runc version ${RUNC_VERSION#v}"; }
+
+about_compose() { echo "docker compose $COMPOSE_VERSION, about 80 s"; }
+recipe_compose() {
+  peer_go "" "-X github.com/docker/compose/v2/internal.Version=$COMPOSE_VERSION" 0 \
+    "docker-compose=github.com/docker/compose/v2/cmd@$COMPOSE_VERSION"
+}
+build_compose() { build_go_recipe "$1" recipe_compose; }
+probe_compose() { "$1/bin/docker-compose" version | grep -qF "$COMPOSE_VERSION"; }
+
+# dockerd finds containerd and the shim in PATH, and the shim finds runc there: one folder holds the three.
+about_engine() { echo "Docker Engine 29 ($MOBY_VERSION) with containerd $CONTAINERD_VERSION, about 150 s"; }
+recipe_engine() {
+  recipe_engine_dockerd
+  recipe_engine_containerd
+}
+recipe_engine_dockerd() { peer_go "" "" 0 "github.com/moby/moby/v2/cmd/dockerd@$MOBY_VERSION"; }
+recipe_engine_containerd() {
+  peer_go "" "-X github.com/containerd/containerd/v2/version.Version=$CONTAINERD_VERSION" 0 \
+    "github.com/containerd/containerd/v2/cmd/containerd@$CONTAINERD_VERSION" \
+    "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2@$CONTAINERD_VERSION"
+}
+build_engine() { build_go_recipe "$1" recipe_engine_dockerd && build_go_recipe "$1" recipe_engine_containerd; }
+probe_engine() { "$1/bin/dockerd" --version | grep -q . && "$1/bin/containerd" --version | grep -qF "$CONTAINERD_VERSION"; }
+
+about_rootlesskit() { echo "rootlesskit $ROOTLESSKIT_VERSION, about 5 s"; }
+recipe_rootlesskit() { peer_go "" "" 0 "github.com/rootless-containers/rootlesskit/v3/cmd/rootlesskit@$ROOTLESSKIT_VERSION"; }
+build_rootlesskit() { build_go_recipe "$1" recipe_rootlesskit; }
+probe_rootlesskit() { "$1/bin/rootlesskit" --version | grep -q .; }
+
+about_gha_cache() { echo "a GitHub Actions cache server (nektos/act $ACT_VERSION), about 20 s"; }
+recipe_gha_cache() {
+  printf 'go program\n%s\n' "$ACT_VERSION"
+  cat -- "$SCRIPTS_DIR/gha-cache/main.go"
+}
+build_gha_cache() { go_program "$1" gha-cache "$SCRIPTS_DIR/gha-cache" "github.com/nektos/act@$ACT_VERSION"; }
+probe_gha_cache() { "$1/bin/gha-cache" -h 2>&1 | grep -qF -- '-dir'; }
+
+# peer_ready NAME: is it there, unchanged, and does it run?
+peer_ready() {
+  local folder
+  folder=$(peer_dir "$1")
+  stamp_ok "$folder" "$("$(peer_function recipe "$1")")" && "$(peer_function probe "$1")" "$folder" >/dev/null 2>&1
+}
+
+# peer_install NAME: makes it where it is not ready. Safe to run again, and in several processes at once.
+peer_install() {
+  if peer_ready "$1"; then return 0; fi
+  with_lock "program-$1" peer_make "$1"
+}
+
+peer_make() {
+  local name=$1 folder started=$SECONDS
+  # Another run may have made it while this one waited.
+  if peer_ready "$name"; then return 0; fi
+  folder=$(peer_dir "$name")
+  step "$name: $("$(peer_function about "$name")")"
+  # A folder that has the right contents and still does not run is of another machine or system.
+  if stamp_ok "$folder" "$("$(peer_function recipe "$name")")"; then remove_tree "$folder"; fi
+  stamped "$folder" "$("$(peer_function recipe "$name")")" "$(peer_function build "$name")" ||
+    die "could not make \`$name\`" "logs are in $PEERS_DIR/logs"
+  "$(peer_function probe "$name")" "$folder" >/dev/null 2>&1 ||
+    die "\`$name\` was made, in $folder, but does not run as it should"
+  say "    $name: ready after $((SECONDS - started)) s"
+}

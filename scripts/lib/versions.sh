@@ -1,0 +1,18 @@
+# shellcheck shell=bash
+# The one place that names a version. Changing a version here makes the next run build it.
+# shellcheck disable=SC2034  # read by programs.sh
+
+BUILDKIT_VERSION=v0.32.2
+# An old daemon that is still in use: what it lacks must be noticed, not assumed.
+BUILDKIT_OLD_VERSION=v0.17.3
+BUILDX_VERSION=v0.36.1
+CRANE_VERSION=v0.22.1
+REGCTL_VERSION=v0.11.7
+REGISTRY_VERSION=v3.1.2
+# Docker Engine 29 needs a runc that knows time namespaces; Debian bookworm's does not.
+RUNC_VERSION=v1.3.4
+MOBY_VERSION=v2.0.0-beta.24
+CONTAINERD_VERSION=v2.3.0
+COMPOSE_VERSION=v2.40.3
+ROOTLESSKIT_VERSION=v3.3.0
+ACT_VERSION=v0.2.89

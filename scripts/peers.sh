@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# The real peers that rbake is tested against, from package registries only (Go module proxy, Debian).
+#
+#   scripts/peers.sh install [NAME…]   make what is missing; without names: all
+#   scripts/peers.sh check [NAME…]     say what is there; exit 1 where something is missing or damaged
+#   scripts/peers.sh env               print `export` lines: PATH, and RBAKE_TEST_* naming each program
+#   scripts/peers.sh list              the names
+#
+# All is kept in ${RBAKE_PEERS_DIR:-~/.cache/rbake/peers}, outside the checkout, and checked before each use.
+set -euo pipefail
+# shellcheck source=scripts/lib/all.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.sh"
+
+usage() { sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"; }
+
+names_or_all() {
+  local name
+  if [ $# = 0 ]; then set -- "${PEER_NAMES[@]}"; fi
+  for name in "$@"; do
+    peer_known "$name" || die "there is no program \`$name\` here" "the names are: ${PEER_NAMES[*]}"
+    printf '%s\n' "$name"
+  done
+}
+
+main() {
+  local command=${1:-} names name bad=0
+  shift || true
+  case $command in
+    install)
+      names=$(names_or_all "$@")
+      for name in $names; do peer_install "$name"; done
+      say "programs ready in $PEERS_DIR/programs: $(tr '\n' ' ' <<<"$names")"
+      ;;
+    check)
+      names=$(names_or_all "$@")
+      for name in $names; do
+        if peer_ready "$name"; then
+          printf '%-14s ready    %s\n' "$name" "$(peer_dir "$name")/bin"
+        else
+          printf '%-14s missing\n' "$name"
+          bad=1
+        fi
+      done
+      return "$bad"
+      ;;
+    env) peers_env ;;
+    list) printf '%s\n' "${PEER_NAMES[@]}" ;;
+    help | -h | --help) usage ;;
+    *)
+      usage >&2
+      return 2
+      ;;
+  esac
+}
+
+main "$@"
