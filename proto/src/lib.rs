@@ -1,0 +1,1 @@
+//! BuildKit's wire messages, as rbake needs them.

@@ -1,0 +1,74 @@
+//! The source files a run has read.
+
+use std::sync::Arc;
+
+/// Identifies a file of a [`SourceMap`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceId(u32);
+
+/// A file's name, as the user knows it, and its text.
+#[derive(Debug, Clone)]
+pub struct SourceFile {
+    /// The name to show: a path as given, `-` for standard input, a Dockerfile's name.
+    pub name: String,
+    /// The whole text.
+    pub text: Arc<str>,
+}
+
+/// All source files of a run, so that spans can be drawn.
+#[derive(Debug, Clone, Default)]
+pub struct SourceMap {
+    files: Vec<SourceFile>,
+}
+
+impl SourceMap {
+    /// Adds a file.
+    pub fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> SourceId {
+        let id = SourceId(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
+        self.files.push(SourceFile {
+            name: name.into(),
+            text: text.into(),
+        });
+        id
+    }
+
+    /// The file behind `id`; none if `id` is another map's.
+    pub fn get(&self, id: SourceId) -> Option<&SourceFile> {
+        self.files.get(id.0 as usize)
+    }
+
+    /// All files with their ids, in the order they were added.
+    pub fn iter(&self) -> impl Iterator<Item = (SourceId, &SourceFile)> {
+        (0..).map(SourceId).zip(&self.files)
+    }
+
+    /// Line and column, both from 1, of a byte offset; the column counts characters.
+    pub fn position(&self, id: SourceId, offset: u32) -> Option<(usize, usize)> {
+        let text = &self.get(id)?.text;
+        let mut offset = (offset as usize).min(text.len());
+        while !text.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        let before = &text[..offset];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Some((
+            before.bytes().filter(|b| *b == b'\n').count() + 1,
+            before[line_start..].chars().count() + 1,
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_count_from_one_and_survive_bad_offsets() {
+        let mut map = SourceMap::default();
+        let id = map.add("a.hcl", "a = 1\nä = 2\n");
+        assert_eq!(map.position(id, 0), Some((1, 1)));
+        assert_eq!(map.position(id, 8), Some((2, 2)));
+        assert_eq!(map.position(id, 7), Some((2, 1)), "inside a character");
+        assert_eq!(map.position(id, 999), Some((3, 1)));
+    }
+}

@@ -1,0 +1,10 @@
+//! rbake: container builds from bake files, straight to `BuildKit`.
+//!
+//! Text becomes a definition, a definition a plan, a plan one solve per target; what happens becomes events, and the
+//! report draws events. `ARCHITECTURE.md` has the whole story. The library exists for the binary and its tests; its
+//! interface carries no promise of stability.
+
+pub mod diag;
+pub mod event;
+pub mod outcome;
+pub mod types;

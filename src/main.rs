@@ -1,0 +1,3 @@
+//! The `rbake` command.
+
+fn main() {}

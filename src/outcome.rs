@@ -1,0 +1,120 @@
+//! How targets and runs end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::event::SourceExcerpt;
+use crate::types::{Digest, TargetName};
+
+/// How one target ended.
+#[derive(Debug, Clone)]
+pub enum TargetOutcome {
+    /// The solve finished and its exports were written.
+    Succeeded(Solved),
+    /// The solve, or a transfer it needed, failed.
+    Failed(SolveFailure),
+    /// Not started, because a target it links to did not succeed.
+    Skipped {
+        /// That target.
+        because: TargetName,
+    },
+    /// Stopped on request.
+    Cancelled(CancelReason),
+}
+
+/// Why work was stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CancelReason {
+    /// Another target failed first.
+    FirstFailure(TargetName),
+    /// A signal arrived.
+    Signal(i32),
+    /// The output could not be written any more.
+    ReporterBroken,
+}
+
+/// What a finished solve gave.
+#[derive(Debug, Clone, Default)]
+pub struct Solved {
+    /// The exporter response as the daemon sent it, keys such as `containerimage.digest`.
+    pub response: BTreeMap<String, String>,
+    /// The build's id in the daemon's history.
+    pub build_ref: String,
+    /// Time from sending the solve to its end.
+    pub elapsed: Duration,
+}
+
+impl Solved {
+    /// The digest of the exported image, where one was exported.
+    pub fn digest(&self) -> Option<Digest> {
+        self.response.get("containerimage.digest")?.parse().ok()
+    }
+}
+
+/// What kind of failure a solve met; decides exit code and wording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// A step, the frontend or an exporter failed.
+    Build,
+    /// The engine was lost or could not be spoken to.
+    Engine,
+    /// A privilege was not granted.
+    Entitlement,
+    /// gRPC `Internal`: exit code 100, as buildx.
+    Internal,
+    /// gRPC `ResourceExhausted`: exit code 102, as buildx.
+    Exhausted,
+    /// The daemon says it was cancelled.
+    Cancelled,
+}
+
+/// Why a solve failed, with what the daemon told about it.
+#[derive(Debug, Clone)]
+pub struct SolveFailure {
+    /// The kind.
+    pub kind: FailureKind,
+    /// The daemon's message, without gRPC's decoration.
+    pub message: String,
+    /// The vertex that failed.
+    pub vertex: Option<Digest>,
+    /// Source places, innermost first.
+    pub sources: Vec<SourceExcerpt>,
+    /// Exit code of the process that failed.
+    pub exit_code: Option<i32>,
+    /// Ways out, one line each.
+    pub help: Vec<String>,
+    /// Stack traces and such, for `--debug`.
+    pub debug: Vec<String>,
+}
+
+impl SolveFailure {
+    /// A failure of which only kind and message are known.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            vertex: None,
+            sources: Vec::new(),
+            exit_code: None,
+            help: Vec::new(),
+            debug: Vec::new(),
+        }
+    }
+}
+
+impl std::fmt::Display for SolveFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for SolveFailure {}
+
+/// How a run ended.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// Each target's end, in the order of the plan.
+    pub targets: Vec<(TargetName, std::sync::Arc<TargetOutcome>)>,
+    /// Wall-clock time of the run.
+    pub elapsed: Duration,
+}

@@ -1,0 +1,103 @@
+//! Content digests: `algorithm:hex`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+/// A content digest such as `sha256:9f86d0…`, checked for its form.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(Arc<str>);
+
+/// The text is no digest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a digest (expected `sha256:` and 64 hexadecimal digits)")]
+pub struct InvalidDigest(String);
+
+impl Digest {
+    /// The SHA-256 digest of `bytes`.
+    pub fn sha256(bytes: &[u8]) -> Self {
+        Self(format!("sha256:{}", hex::encode(Sha256::digest(bytes))).into())
+    }
+
+    /// The whole text, `algorithm:hex`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part before the colon.
+    pub fn algorithm(&self) -> &str {
+        self.0
+            .split_once(':')
+            .map_or("", |(algorithm, _)| algorithm)
+    }
+
+    /// The part after the colon.
+    pub fn hex(&self) -> &str {
+        self.0.split_once(':').map_or("", |(_, hex)| hex)
+    }
+
+    /// The first twelve digits, as people read them.
+    pub fn short(&self) -> &str {
+        let hex = self.hex();
+        &hex[..hex.len().min(12)]
+    }
+}
+
+impl FromStr for Digest {
+    type Err = InvalidDigest;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wanted = match text.split_once(':') {
+            Some(("sha256", hex)) => (hex, 64),
+            Some(("sha384", hex)) => (hex, 96),
+            Some(("sha512", hex)) => (hex, 128),
+            _ => return Err(InvalidDigest(text.to_owned())),
+        };
+        let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if wanted.0.len() == wanted.1 && wanted.0.bytes().all(lower_hex) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidDigest(text.to_owned()))
+        }
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({})", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digest_of_the_empty_string() {
+        let digest = Digest::sha256(b"");
+        assert_eq!(digest.short(), "e3b0c44298fc");
+        assert_eq!(digest.as_str().parse::<Digest>().as_ref(), Ok(&digest));
+    }
+
+    #[test]
+    fn malformed_digests_are_refused() {
+        for text in [
+            "",
+            "sha256",
+            "sha256:",
+            "sha256:AB",
+            "md5:00",
+            "sha256:../../etc",
+        ] {
+            assert!(text.parse::<Digest>().is_err(), "{text}");
+        }
+    }
+}

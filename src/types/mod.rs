@@ -1,0 +1,20 @@
+//! The vocabulary every other module may use: names, digests, platforms, secrets, time.
+//!
+//! Knows nothing of bake files or `BuildKit`. Each type is parsed once, where text enters the program, and is passed as
+//! itself from there on.
+
+pub mod clock;
+pub mod digest;
+pub mod environment;
+pub mod names;
+pub mod platform;
+pub mod reference;
+pub mod secret;
+
+pub use clock::Clock;
+pub use digest::Digest;
+pub use environment::Environment;
+pub use names::{GroupName, TargetName};
+pub use platform::Platform;
+pub use reference::Reference;
+pub use secret::Secret;

@@ -1,0 +1,1 @@
+//! rbake's test suite: one binary, so that it links once.
