@@ -15,4 +15,16 @@ _lib=$(dirname -- "${BASH_SOURCE[0]}")
 . "$_lib/programs.sh"
 # shellcheck source=scripts/lib/env.sh
 . "$_lib/env.sh"
+# shellcheck source=scripts/lib/process.sh
+. "$_lib/process.sh"
+# shellcheck source=scripts/lib/firewall.sh
+. "$_lib/firewall.sh"
+# shellcheck source=scripts/lib/services.sh
+. "$_lib/services.sh"
+# shellcheck source=scripts/lib/images.sh
+. "$_lib/images.sh"
+# shellcheck source=scripts/lib/stand-ins.sh
+. "$_lib/stand-ins.sh"
+# shellcheck source=scripts/lib/stack.sh
+. "$_lib/stack.sh"
 unset _lib

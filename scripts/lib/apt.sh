@@ -4,12 +4,9 @@
 
 APT_UPDATED=
 
-# Once per run, and only when something has to be fetched.
+# Once per run, and only when something cannot be had without it.
 apt_update_once() {
   [ -z "$APT_UPDATED" ] || return 0
-  have apt-get || die "no \`apt-get\` here: these scripts put Debian packages on a machine" \
-    "on another system, install the packages named above by hand"
-  mkdir -p "$PEERS_DIR/logs"
   step "apt: refreshing the package lists"
   # One broken third-party list must not stop what Debian's own lists can give.
   quietly "$PEERS_DIR/logs/apt-update.log" as_root apt-get update -q || warn "apt-get update had errors; going on with what it has"
@@ -24,23 +21,39 @@ apt_install() {
   for package in "$@"; do deb_installed "$package" || missing+=("$package"); done
   [ ${#missing[@]} -gt 0 ] || return 0
   say "    Debian packages to install: ${missing[*]}"
-  apt_update_once
-  # The lock of dpkg may be held by unattended upgrades on a fresh machine: wait for it.
-  with_lock apt quietly "$PEERS_DIR/logs/apt-install.log" as_root env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" ||
+  with_lock apt apt_fresh_enough apt-install apt_install_now "${missing[@]}" ||
     die "could not install the Debian packages ${missing[*]}" "see $PEERS_DIR/logs/apt-install.log"
 }
 
-# deb_unpack FOLDER PACKAGE…: fetches packages (apt checks their signatures) and unpacks them under FOLDER.
+# The lock of dpkg may be held by unattended upgrades on a fresh machine: wait for it.
+apt_install_now() {
+  as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
+}
+
+# apt_fresh_enough LOG COMMAND…: with the package lists as they are, and with fresh ones where that fails: a fresh
+# machine has none, an old one may have some that name packages which the mirror has no more.
+apt_fresh_enough() {
+  local log=$PEERS_DIR/logs/$1.log
+  shift
+  have apt-get || die "no \`apt-get\` here: these scripts take packages from Debian" \
+    "on another system, install the packages by hand"
+  mkdir -p "$PEERS_DIR/logs"
+  if "$@" >"$log" 2>&1 </dev/null; then return 0; fi
+  apt_update_once
+  quietly "$log" "$@"
+}
+
+# deb_unpack FOLDER PACKAGE…: fetches packages (apt checks their signatures) and unpacks them under FOLDER/root.
 # Nothing is installed, so no service of theirs starts and no file of the system changes.
 deb_unpack() {
-  local folder=$1
+  local folder=$1 deb
   shift
-  apt_update_once
   mkdir -p "$folder/root" "$folder/debs"
-  # `_apt`, the user that apt downloads as, cannot write to root's folders; apt then says so and goes on as root.
-  (cd "$folder/debs" && quietly "$PEERS_DIR/logs/apt-download.log" apt-get download -q "$@") || return 1
-  local deb
+  with_lock apt apt_fresh_enough apt-download deb_download "$folder/debs" "$@" || return 1
   for deb in "$folder/debs"/*.deb; do dpkg -x "$deb" "$folder/root" || return 1; done
   rm -rf -- "$folder/debs"
 }
+
+# `_apt`, the user that apt downloads as, cannot write to root's folders; apt then says so and goes on as root.
+deb_download() { (cd -- "$1" && apt-get download -q "${@:2}"); }

@@ -30,10 +30,16 @@ is_root() { [ "$(id -u)" = 0 ]; }
 
 # as_root COMMAND…: runs it as root, by sudo where we are not.
 as_root() {
+  root_prefix "$1"
+  "${ROOT_PREFIX[@]}" "$@"
+}
+
+# root_prefix WHAT: sets ROOT_PREFIX to the words that make a command run as root.
+root_prefix() {
   if is_root; then
-    "$@"
+    ROOT_PREFIX=(env)
   elif have sudo; then
-    sudo -n -- "$@"
+    ROOT_PREFIX=(sudo -n -- env)
   else
     die "\`$1\` needs root, and there is no sudo" "run this as root"
   fi

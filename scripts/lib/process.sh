@@ -1,0 +1,124 @@
+# shellcheck shell=bash
+# Long-running processes: started, known by pid and start time, stopped. Sourced after common.sh.
+#
+# Each has a folder SERVICES_DIR/NAME with `pid`, `log`, and whatever it keeps. Where a script sets
+# SERVICES_DIE_WITH_US=1, what it starts gets SIGTERM when the script is gone, however it went.
+
+SERVICES_DIR=${SERVICES_DIR:-}
+SERVICES_DIE_WITH_US=${SERVICES_DIE_WITH_US:-}
+
+service_dir() { printf '%s/%s' "${SERVICES_DIR:?SERVICES_DIR is not set}" "$1"; }
+
+# The start time of a process, in clock ticks since boot: with the pid it names a process for good.
+process_start_time() {
+  local stat fields
+  stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+  # The second field, the name, may hold spaces and parentheses.
+  read -r -a fields <<<"${stat##*) }"
+  # A zombie has ended; only its parent has not looked yet.
+  [ "${fields[0]}" != Z ] || return 1
+  printf '%s' "${fields[19]}"
+}
+
+# service_pid NAME: prints the pid, where the service runs.
+service_pid() {
+  local pid started file
+  file=$(service_dir "$1")/pid
+  [ -s "$file" ] || return 1
+  read -r pid started <"$file" || return 1
+  [ -n "$started" ] && [ "$(process_start_time "$pid")" = "$started" ] || return 1
+  printf '%s' "$pid"
+}
+
+service_running() { service_pid "$1" >/dev/null; }
+
+# service_start NAME COMMAND…: in the background, in a session of its own, without our open files.
+service_start() {
+  local name=$1 folder pid
+  shift
+  folder=$(service_dir "$name")
+  mkdir -p "$folder"
+  if service_running "$name"; then die "\`$name\` runs already (process $(service_pid "$name"))"; fi
+  local wrap=(setsid --)
+  if [ -n "$SERVICES_DIE_WITH_US" ]; then wrap+=(setpriv --pdeathsig TERM --); fi
+  (
+    # A lock that we hold is an open file: a service that kept it would keep the lock.
+    for fd in /proc/self/fd/*; do
+      fd=${fd##*/}
+      if [ "$fd" -gt 2 ]; then eval "exec $fd>&-" 2>/dev/null || true; fi
+    done
+    exec "${wrap[@]}" "$@" >"$folder/log" 2>&1 </dev/null
+  ) &
+  pid=$!
+  printf '%s %s\n' "$pid" "$(process_start_time "$pid")" >"$folder/pid"
+}
+
+# service_await NAME SECONDS COMMAND…: until COMMAND succeeds; ends the script where the service dies or is not ready in time.
+service_await() {
+  local name=$1 limit=$2 end
+  shift 2
+  end=$((SECONDS + limit))
+  until "$@" >/dev/null 2>&1; do
+    if ! service_running "$name"; then
+      service_show_log "$name"
+      die "\`$name\` ended before it was ready"
+    fi
+    if [ "$SECONDS" -ge "$end" ]; then
+      service_show_log "$name"
+      die "\`$name\` was not ready after $limit s"
+    fi
+    sleep 0.1
+  done
+}
+
+service_show_log() {
+  local log
+  log=$(service_dir "$1")/log
+  say "--- the last lines of $log:"
+  tail -n 30 -- "$log" >&2 || true
+  say "---"
+}
+
+# service_stop NAME [SECONDS]: SIGTERM, and SIGKILL to its process group where that is not enough in time.
+service_stop() {
+  local name=$1 limit=${2:-20} pid end
+  if pid=$(service_pid "$name"); then
+    kill -TERM "$pid" 2>/dev/null || true
+    end=$((SECONDS + limit))
+    while service_running "$name"; do
+      if [ "$SECONDS" -ge "$end" ]; then
+        warn "\`$name\` did not stop in $limit s; killing it"
+        kill -KILL -- "-$pid" 2>/dev/null || kill -KILL "$pid" 2>/dev/null || true
+        break
+      fi
+      sleep 0.05
+    done
+  fi
+  rm -f -- "$(service_dir "$name")/pid"
+}
+
+# services_stop_all: every service below SERVICES_DIR.
+services_stop_all() {
+  local file
+  for file in "${SERVICES_DIR:?}"/*/pid; do
+    [ -e "$file" ] || continue
+    file=${file%/pid}
+    service_stop "${file##*/}"
+  done
+}
+
+# Mounts that a killed daemon left below FOLDER: removing the folder would else reach through them.
+unmount_below() {
+  local folder point
+  folder=$(readlink -f -- "$1") || return 0
+  while read -r point; do
+    as_root umount -l -- "$point" 2>/dev/null || true
+  done < <(awk -v root="$folder/" 'index($5, root) == 1 { print $5 }' /proc/self/mountinfo | sort -r)
+}
+
+# remove_service_tree FOLDER: what daemons kept there, mounts and root's files among it.
+remove_service_tree() {
+  [ -e "$1" ] || return 0
+  unmount_below "$1"
+  as_root rm -rf --one-file-system -- "$1"
+}

@@ -1,0 +1,57 @@
+# shellcheck shell=bash
+# The services that live tests share, as one thing: up, their variables, down. Sourced after services.sh.
+
+# stack_up SERVICE…: of `registry`, `buildkit`, `docker`, `gha`. The registry comes first: the daemons mirror it.
+stack_up() {
+  local mirror wanted=" $* "
+  peer_install registry3
+  registry_start registry registry3 "$(service_dir registry)/data"
+  mirror=$(registry_address registry)
+  say "    registry   $mirror"
+  stack_images "$mirror"
+  if [[ $wanted == *" buildkit "* ]]; then
+    peer_install runc
+    peer_install buildkit
+    buildkitd_start buildkit buildkit "$mirror"
+    say "    buildkitd  $(buildkitd_address buildkit)"
+  fi
+  if [[ $wanted == *" docker "* ]]; then
+    peer_install runc-new
+    peer_install engine
+    dockerd_start docker "${RBAKE_TEST_DOCKER_STORE:-containerd}" "$mirror"
+    say "    dockerd    $(dockerd_host docker)"
+  fi
+  if [[ $wanted == *" gha "* ]]; then
+    peer_install gha-cache
+    gha_cache_start gha
+    say "    gha cache  $(gha_cache_url gha)"
+  fi
+}
+
+# What tests build from. The small ones are always ours, so that a test does not depend on Docker Hub's limits.
+stack_images() {
+  stand_ins_push "$1" busybox frontend
+  if [ -n "${RBAKE_TEST_SITE:-}" ]; then
+    if docker_hub_reachable; then
+      say "    Docker Hub answers: python, postgres and redis come from there"
+    else
+      say "    Docker Hub cannot be reached: stand-ins for python, postgres and redis"
+      stand_ins_push "$1" python postgres redis
+    fi
+  fi
+}
+
+# stack_env: `export` lines for what runs.
+stack_env() {
+  if service_running registry; then printf 'export RBAKE_TEST_REGISTRY_ADDR=%q\n' "$(registry_address registry)"; fi
+  if service_running buildkit; then printf 'export RBAKE_TEST_BUILDKIT_ADDR=%q\n' "$(buildkitd_address buildkit)"; fi
+  if service_running docker; then printf 'export RBAKE_TEST_DOCKER_HOST=%q\n' "$(dockerd_host docker)"; fi
+  if service_running gha; then printf 'export RBAKE_TEST_GHA_CACHE_URL=%q\n' "$(gha_cache_url gha)"; fi
+}
+
+stack_down() {
+  [ -d "$SERVICES_DIR" ] || return 0
+  if service_running docker || [ -e "$(service_dir docker)/bridges" ]; then dockerd_stop docker; fi
+  services_stop_all
+  remove_service_tree "$SERVICES_DIR"
+}
