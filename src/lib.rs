@@ -4,6 +4,7 @@
 //! report draws events. `ARCHITECTURE.md` has the whole story. The library exists for the binary and its tests; its
 //! interface carries no promise of stability.
 
+pub mod cli;
 pub mod diag;
 pub mod event;
 pub mod outcome;

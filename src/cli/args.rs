@@ -1,0 +1,179 @@
+//! The flags of `buildx bake`, as clap sees them.
+//!
+//! Booleans take Go's spellings (`--push`, `--push=0`, `--push=False`), as buildx's flag library does.
+
+use clap::Parser;
+use clap::builder::{StyledStr, TypedValueParser, ValueParser};
+
+/// Builds the targets of a bake file with `BuildKit`.
+#[derive(Debug, Clone, Parser)]
+#[command(
+    name = "rbake",
+    version,
+    about = "Build targets from a bake file, straight on BuildKit",
+    override_usage = "rbake [OPTIONS] [TARGET...]",
+    after_help = after_help(),
+    max_term_width = 100
+)]
+pub struct BakeArgs {
+    /// Targets and groups to build; glob patterns are allowed. Default: `default`
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<String>,
+
+    /// Grant builds access to more resources, such as `network.host` or `fs.read=/data`
+    #[arg(long, value_name = "ENTITLEMENT")]
+    pub allow: Vec<String>,
+
+    /// Use this builder instead of looking for one
+    #[arg(long, value_name = "NAME")]
+    pub builder: Option<String>,
+
+    /// Evaluate the build in another way: `check`, `outline`, `targets`
+    #[arg(long, value_name = "METHOD")]
+    pub call: Option<String>,
+
+    /// Short for `--call=check`
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    pub check: Option<bool>,
+
+    /// Show stack traces and requests in errors
+    #[arg(long, short = 'D', value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    pub debug: Option<bool>,
+
+    /// Read this definition file; may be repeated, `-` is standard input
+    #[arg(long = "file", short = 'f', value_name = "FILE")]
+    pub files: Vec<String>,
+
+    /// List `targets` or `variables`, optionally with `,format=json`
+    #[arg(long, value_name = "SPEC")]
+    pub list: Option<String>,
+
+    /// Short for `--list=targets`
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    pub list_targets: Option<bool>,
+
+    /// Short for `--list=variables`
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    pub list_variables: Option<bool>,
+
+    /// Load the images into Docker: `--set=*.output=type=docker`
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    pub load: Option<bool>,
+
+    /// Write digests, names and provenance of what was built to this file
+    #[arg(long, value_name = "FILE")]
+    pub metadata_file: Option<String>,
+
+    /// Do not use the cache
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    pub no_cache: Option<bool>,
+
+    /// Source policy options
+    #[arg(long, value_name = "POLICY")]
+    pub policy: Vec<String>,
+
+    /// Print what would be built as JSON, without building
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    pub print: Option<bool>,
+
+    /// How to show progress: auto, plain, tty, quiet, rawjson
+    #[arg(long, value_name = "MODE")]
+    pub progress: Option<String>,
+
+    /// Short for `--set=*.attest=type=provenance,…`
+    #[arg(long, value_name = "VALUE")]
+    pub provenance: Option<String>,
+
+    /// Always look for newer versions of the images that are referred to
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    pub pull: Option<bool>,
+
+    /// Push the images: `--set=*.output=type=registry`
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    pub push: Option<bool>,
+
+    /// Short for `--set=*.attest=type=sbom,…`
+    #[arg(long, value_name = "VALUE")]
+    pub sbom: Option<String>,
+
+    /// Change an attribute of targets, such as `web.args.VERSION=1` or `*.platform+=linux/arm64`
+    #[arg(long, value_name = "TARGET.KEY=VALUE")]
+    pub set: Vec<String>,
+
+    /// Set a variable of the definition
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub var: Vec<String>,
+}
+
+// The verbs are no clap subcommands: whether a word is one depends on the definition.
+fn after_help() -> StyledStr {
+    let mut text = String::from(
+        "Verbs (where no target or group has that name; `rbake +VERB` always means the verb):\n",
+    );
+    for verb in super::verb::Verb::ALL {
+        text.push_str(&format!("  {:<10} {}\n", verb.name(), verb.about()));
+    }
+    text.push_str("\nExit codes: 0 done, 1 a target failed, 2 usage, 3 definition, 4 engine, 5 publishing, 130 interrupted\n");
+    text.into()
+}
+
+/// Accepts what Go's `strconv.ParseBool` accepts.
+pub(super) fn go_bool() -> ValueParser {
+    ValueParser::new(
+        clap::builder::NonEmptyStringValueParser::new().try_map(|text| {
+            parse_go_bool(&text).ok_or_else(|| format!("`{text}` is neither true nor false"))
+        }),
+    )
+}
+
+/// `strconv.ParseBool`: `1 t T TRUE true True` and `0 f F FALSE false False`.
+pub fn parse_go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse<const N: usize>(args: [&str; N]) -> BakeArgs {
+        BakeArgs::try_parse_from(std::iter::once("rbake").chain(args)).unwrap()
+    }
+
+    #[test]
+    fn booleans_are_gos_and_never_swallow_a_target() {
+        let args = parse(["--print", "web", "--push=0", "--no-cache=True"]);
+        assert_eq!(
+            (args.print, args.push, args.no_cache, args.pull),
+            (Some(true), Some(false), Some(true), None)
+        );
+        assert_eq!(args.targets, ["web"]);
+        assert!(BakeArgs::try_parse_from(["rbake", "--push=yes"]).is_err());
+    }
+
+    #[test]
+    fn repeated_flags_gather() {
+        let args = parse([
+            "-f",
+            "a.hcl",
+            "--file=b.hcl",
+            "--set",
+            "a.b=c",
+            "--set=*.d+=e",
+            "x",
+            "y",
+        ]);
+        assert_eq!(args.files, ["a.hcl", "b.hcl"]);
+        assert_eq!(args.set, ["a.b=c", "*.d+=e"]);
+        assert_eq!(args.targets, ["x", "y"]);
+    }
+
+    #[test]
+    fn the_command_is_well_formed() {
+        use clap::CommandFactory;
+        BakeArgs::command().debug_assert();
+    }
+}

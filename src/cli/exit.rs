@@ -1,0 +1,121 @@
+//! Exit codes: buildx's where it has one of its own, finer where it says 1.
+
+use std::process::ExitCode;
+
+use crate::diag::Class;
+use crate::outcome::{CancelReason, FailureKind, Outcome, TargetOutcome};
+
+/// How the process ends; the numbers are documented in `docs/exit-codes.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All that was asked for was done.
+    Success,
+    /// One or more targets failed, or the output could not be written.
+    Failed,
+    /// The command line is wrong.
+    Usage,
+    /// A definition or the plan made of it is wrong.
+    Definition,
+    /// No builder could be reached, or it was lost.
+    Engine,
+    /// Images were built, but publishing them failed.
+    Publish,
+    /// The engine answered gRPC `Internal`, as buildx reports it.
+    Internal,
+    /// The engine answered gRPC `ResourceExhausted`, as buildx reports it.
+    Exhausted,
+    /// Interrupted by the user.
+    Interrupted,
+}
+
+impl Exit {
+    /// The number the process ends with.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Definition => 3,
+            Self::Engine => 4,
+            Self::Publish => 5,
+            Self::Internal => 100,
+            Self::Exhausted => 102,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// The code for a problem of `class`.
+    pub const fn for_class(class: Class) -> Self {
+        match class {
+            Class::Usage => Self::Usage,
+            Class::Definition => Self::Definition,
+            Class::Engine => Self::Engine,
+            Class::Build | Class::Internal => Self::Failed,
+            Class::Publish => Self::Publish,
+        }
+    }
+
+    /// The code for a finished run: an interruption first, then what the first failure says.
+    pub fn for_outcome(outcome: &Outcome) -> Self {
+        let ends = || outcome.targets.iter().map(|(_, end)| end.as_ref());
+        if ends().any(|end| matches!(end, TargetOutcome::Cancelled(CancelReason::Signal(_)))) {
+            return Self::Interrupted;
+        }
+        let failure = ends().find_map(|end| match end {
+            TargetOutcome::Failed(failure) => Some(failure.kind),
+            _ => None,
+        });
+        match failure {
+            Some(FailureKind::Engine) => Self::Engine,
+            Some(FailureKind::Internal) => Self::Internal,
+            Some(FailureKind::Exhausted) => Self::Exhausted,
+            Some(FailureKind::Cancelled) => Self::Interrupted,
+            Some(FailureKind::Build | FailureKind::Entitlement) => Self::Failed,
+            None if ends().all(|end| matches!(end, TargetOutcome::Succeeded(_))) => Self::Success,
+            None => Self::Failed,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::{SolveFailure, Solved};
+    use std::sync::Arc;
+
+    fn outcome(ends: Vec<TargetOutcome>) -> Outcome {
+        let targets = ends
+            .into_iter()
+            .map(|end| ("t".parse().unwrap(), Arc::new(end)))
+            .collect();
+        Outcome {
+            targets,
+            ..Outcome::default()
+        }
+    }
+
+    #[test]
+    fn the_first_failure_decides_unless_the_user_stopped_the_run() {
+        let failed = || TargetOutcome::Failed(SolveFailure::new(FailureKind::Engine, "gone"));
+        let stopped = || TargetOutcome::Cancelled(CancelReason::Signal(2));
+        let fine = || TargetOutcome::Succeeded(Solved::default());
+        assert_eq!(
+            Exit::for_outcome(&outcome(vec![fine(), fine()])),
+            Exit::Success
+        );
+        assert_eq!(
+            Exit::for_outcome(&outcome(vec![fine(), failed()])),
+            Exit::Engine
+        );
+        assert_eq!(
+            Exit::for_outcome(&outcome(vec![failed(), stopped()])),
+            Exit::Interrupted
+        );
+    }
+}
