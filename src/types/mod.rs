@@ -4,11 +4,14 @@
 //! itself from there on.
 
 pub mod clock;
+pub mod csv;
 pub mod digest;
 pub mod environment;
+pub mod go;
 pub mod names;
 pub mod platform;
 pub mod reference;
+pub mod remote;
 pub mod secret;
 
 pub use clock::Clock;

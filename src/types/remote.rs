@@ -1,0 +1,128 @@
+//! Addresses of remote source trees: git repositories and files behind HTTP(S).
+//!
+//! What counts as one decides whether a text is a URL or a path, so the rules are those of BuildKit's `dfgitutil` and
+//! buildx's `urlutil`: any `http(s)://` text is remote; of other texts, those that name a git repository.
+
+use std::borrow::Cow;
+
+/// What kind of remote source tree an address names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RemoteKind {
+    /// A git repository; `ssh` says that it is reached over SSH.
+    Git {
+        /// Whether the transport is SSH.
+        ssh: bool,
+    },
+    /// A file or archive behind HTTP(S).
+    Http,
+}
+
+/// The kind of remote source tree that `address` names; `None` for anything else, such as a path.
+pub fn remote_kind(address: &str) -> Option<RemoteKind> {
+    if let Some(git) = git_kind(address) {
+        return Some(git);
+    }
+    is_http(address).then_some(RemoteKind::Http)
+}
+
+/// Whether `address` is a URL or git repository rather than a path.
+pub fn is_remote(address: &str) -> bool {
+    remote_kind(address).is_some()
+}
+
+/// Whether `address` starts with `http://` or `https://`.
+pub fn is_http(address: &str) -> bool {
+    address.starts_with("https://") || address.starts_with("http://")
+}
+
+fn git_kind(address: &str) -> Option<RemoteKind> {
+    const HTTPS: RemoteKind = RemoteKind::Git { ssh: false };
+    const SSH: RemoteKind = RemoteKind::Git { ssh: true };
+    if address.starts_with("./") || address.starts_with("../") {
+        return None;
+    }
+    if address.starts_with("github.com/") {
+        return url_path(address).map(|_| HTTPS);
+    }
+    if let Some((scheme, rest)) = scheme(address) {
+        let path = url_path(rest.find('/').map_or("", |slash| &rest[slash..]))?;
+        return match scheme.as_str() {
+            "ssh" => Some(SSH),
+            "git" => Some(HTTPS),
+            "http" | "https" => path.ends_with(".git").then_some(HTTPS),
+            _ => None,
+        };
+    }
+    is_scp_style(address).then_some(SSH)
+}
+
+// `^[a-zA-Z0-9]+://`, with the scheme in lower case.
+fn scheme(address: &str) -> Option<(String, &str)> {
+    let (scheme, rest) = address.split_once("://")?;
+    let legal = !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric());
+    legal.then(|| (scheme.to_ascii_lowercase(), rest))
+}
+
+// The path of a URL, without query and fragment; `None` where Go's `url.Parse` would refuse the text.
+fn url_path(text: &str) -> Option<Cow<'_, str>> {
+    if text.bytes().any(|b| b.is_ascii_control()) {
+        return None;
+    }
+    let path = text.split(['?', '#']).next().unwrap_or_default();
+    let mut escapes = path.split('%');
+    escapes.next();
+    let legal = escapes.all(|after| {
+        let after = after.as_bytes();
+        after.len() >= 2 && after[..2].iter().all(u8::is_ascii_hexdigit)
+    });
+    legal.then(|| percent_encoding::percent_decode_str(path).decode_utf8_lossy())
+}
+
+// `user@host:path`, the form `git clone` takes for SSH.
+fn is_scp_style(address: &str) -> bool {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    let Some((user, rest)) = address.split_once('@') else {
+        return false;
+    };
+    let Some((host, path)) = rest.split_once(':') else {
+        return false;
+    };
+    !user.is_empty()
+        && user.bytes().all(|b| word(b) || b == b'_')
+        && !host.is_empty()
+        && host.bytes().all(|b| word(b) || b == b'.')
+        && !path.contains('\n')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    #[test_case("https://example.com/x", RemoteKind::Http; "http")]
+    #[test_case("http://", RemoteKind::Http; "prefix only")]
+    #[test_case("https://example.com/x.git", RemoteKind::Git { ssh: false }; "git over https")]
+    #[test_case("https://example.com/x.git?ref=a#b:c", RemoteKind::Git { ssh: false }; "query and fragment")]
+    #[test_case("https://example.com/x%2Egit", RemoteKind::Git { ssh: false }; "escaped dot")]
+    #[test_case("https://example.com/x#.git", RemoteKind::Http; "suffix in the fragment")]
+    #[test_case("github.com/a/b", RemoteKind::Git { ssh: false }; "short form")]
+    #[test_case("git://h/x", RemoteKind::Git { ssh: false }; "git protocol")]
+    #[test_case("ssh://git@h/x", RemoteKind::Git { ssh: true }; "ssh")]
+    #[test_case("git@github.com:a/b.git", RemoteKind::Git { ssh: true }; "scp style")]
+    fn remote(address: &str, expected: RemoteKind) {
+        assert_eq!(remote_kind(address), Some(expected));
+    }
+
+    #[test_case("."; "dot")]
+    #[test_case("./github.com/a"; "explicitly local")]
+    #[test_case("../x@y:z"; "parent")]
+    #[test_case("HTTPS://example.com/x"; "schemes of files are case sensitive")]
+    #[test_case("docker-image://alpine"; "image")]
+    #[test_case("cwd://x"; "working directory")]
+    #[test_case("oci-layout://x@sha256:00"; "layout")]
+    #[test_case("ftp://h/x.git"; "unknown protocol")]
+    #[test_case("sub/dir@v1"; "path with at sign")]
+    fn local(address: &str) {
+        assert_eq!(remote_kind(address), None);
+    }
+}
