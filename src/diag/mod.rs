@@ -1,10 +1,15 @@
 //! What is told to the user about a problem: code, message, labelled source spans, notes, help.
 //!
-//! Knows nothing of where a problem comes from. [`Diagnostic`] is data; `render` draws it.
+//! Knows nothing of where a problem comes from. [`Diagnostic`] is data; [`render()`] draws it, [`to_json`] is for machines.
 
+mod excerpt;
+mod json;
+mod render;
 mod source;
 mod span;
 
+pub use json::to_json;
+pub use render::{Style, render, render_all};
 pub use source::{SourceFile, SourceId, SourceMap};
 pub use span::{Span, Spanned};
 

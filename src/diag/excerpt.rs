@@ -1,0 +1,255 @@
+//! The part of a source file that is worth showing around a set of labels.
+//!
+//! Files may be ten megabytes long and lines may be a whole file, so the renderer never sees the file itself: labels that
+//! are close together share a [`Window`] of a few lines, and lines that are too long are cut around their labels.
+
+use std::ops::Range;
+
+use super::{Label, SourceFile};
+
+/// Lines that are shown before and after a label.
+const MARGIN_LINES: usize = 2;
+/// Labels further apart than this are shown in windows of their own.
+const MAX_GAP: usize = 8 * 1024;
+/// Bytes kept on each side of a label in a line that is too long.
+const SIDE: usize = 512;
+/// A window longer than this has its lines cut.
+const MAX_WINDOW: usize = 32 * 1024;
+/// A label longer than this, or of more lines than [`MAX_LABEL_LINES`], points at its first line only.
+const MAX_LABEL: usize = 2 * 1024;
+/// See [`MAX_LABEL`].
+const MAX_LABEL_LINES: usize = 6;
+
+/// A label whose span lies within its window's text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark<'a> {
+    /// Byte range within [`Window::text`], on character boundaries.
+    pub(super) span: Range<usize>,
+    /// What to say there.
+    pub(super) text: &'a str,
+    /// Whether this is the place the problem is at.
+    pub(super) primary: bool,
+}
+
+/// Consecutive lines of a file with the labels in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Window<'a> {
+    /// The text.
+    pub(super) text: &'a str,
+    /// Line number, from 1, of the first line.
+    pub(super) first_line: usize,
+    /// Characters of the first line that were cut off.
+    pub(super) cut: usize,
+    /// The labels, in the order of their spans; never empty.
+    pub(super) marks: Vec<Mark<'a>>,
+}
+
+impl Window<'_> {
+    /// Line and column, from 1, of the first primary mark, or of the first mark.
+    pub(super) fn position(&self) -> (usize, usize) {
+        let mark = self.marks.iter().find(|m| m.primary);
+        let at = mark.or(self.marks.first()).map_or(0, |m| m.span.start);
+        let before = &self.text[..at];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let lines = before.bytes().filter(|b| *b == b'\n').count();
+        let cut = if lines == 0 { self.cut } else { 0 };
+        let column = before[line_start..].chars().count() + 1 + cut;
+        (self.first_line + lines, column)
+    }
+}
+
+/// The windows of `file` that show `labels`, in the order of the file.
+pub(super) fn windows<'a>(file: &'a SourceFile, labels: &[&'a Label]) -> Vec<Window<'a>> {
+    let text: &str = &file.text;
+    let mut marks: Vec<Mark<'a>> = labels
+        .iter()
+        .map(|label| Mark {
+            span: tidy(text, label.span.range()),
+            text: &label.text,
+            primary: label.primary,
+        })
+        .collect();
+    marks.sort_by_key(|mark| (mark.span.start, mark.span.end));
+
+    let mut windows = Vec::new();
+    let mut line = Lines::new(text);
+    let mut rest = marks.into_iter().peekable();
+    while let Some(first) = rest.next() {
+        let mut end = first.span.end;
+        let start = first.span.start;
+        let mut group = vec![first];
+        while let Some(next) = rest
+            .next_if(|next| next.span.start <= end + MAX_GAP && next.span.end - start < MAX_WINDOW)
+        {
+            end = end.max(next.span.end);
+            group.push(next);
+        }
+        let range = around(text, start..end);
+        let cut = text[line_start(text, range.start)..range.start]
+            .chars()
+            .count();
+        for mark in &mut group {
+            mark.span = mark.span.start - range.start..mark.span.end - range.start;
+        }
+        windows.push(Window {
+            text: &text[range.clone()],
+            first_line: line.of(range.start),
+            cut,
+            marks: group,
+        });
+    }
+    windows
+}
+
+// Counts lines up to ascending offsets, reading the text once.
+struct Lines<'a> {
+    text: &'a str,
+    at: usize,
+    line: usize,
+}
+
+impl<'a> Lines<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            text,
+            at: 0,
+            line: 1,
+        }
+    }
+
+    fn of(&mut self, offset: usize) -> usize {
+        if offset < self.at {
+            (self.at, self.line) = (0, 1);
+        }
+        let passed = &self.text[self.at..offset];
+        self.line += passed.bytes().filter(|b| *b == b'\n').count();
+        self.at = offset;
+        self.line
+    }
+}
+
+// A span as it can be drawn: within the text, on character boundaries, not too long, without the line end it ends on.
+fn tidy(text: &str, span: Range<usize>) -> Range<usize> {
+    let start = floor(text, span.start.min(text.len()));
+    let mut end = ceil(text, span.end.clamp(start, text.len()));
+    let lines = |range: &str| range.bytes().filter(|b| *b == b'\n').count();
+    if end - start > MAX_LABEL || lines(&text[start..end]) > MAX_LABEL_LINES {
+        let limit = floor(text, end.min(start + MAX_LABEL));
+        end = text[start..limit].find('\n').map_or(limit, |at| start + at);
+    }
+    let trimmed = text[start..end].trim_end_matches(['\n', '\r']);
+    start..start + trimmed.len()
+}
+
+// The lines around `span`, or, where they are too long, as much of them as fits.
+fn around(text: &str, span: Range<usize>) -> Range<usize> {
+    let mut start = line_start(text, span.start);
+    let mut end = line_end(text, span.end);
+    for _ in 0..MARGIN_LINES {
+        start = line_start(text, start.saturating_sub(1));
+        end = line_end(text, (end + 1).min(text.len()));
+    }
+    if end - start <= MAX_WINDOW {
+        return start..end;
+    }
+    // Too long with the neighbours: the label's own lines, cut on both sides where that is not enough.
+    let near_start = floor(text, span.start.saturating_sub(SIDE));
+    let near_end = ceil(text, (span.end + SIDE).min(text.len()));
+    line_start(text, span.start).max(near_start)..line_end(text, span.end).min(near_end)
+}
+
+fn line_start(text: &str, offset: usize) -> usize {
+    text.as_bytes()[..offset]
+        .iter()
+        .rposition(|b| *b == b'\n')
+        .map_or(0, |at| at + 1)
+}
+
+fn line_end(text: &str, offset: usize) -> usize {
+    text.as_bytes()[offset..]
+        .iter()
+        .position(|b| *b == b'\n')
+        .map_or(text.len(), |at| offset + at)
+}
+
+fn floor(text: &str, mut offset: usize) -> usize {
+    while !text.is_char_boundary(offset) {
+        offset -= 1;
+    }
+    offset
+}
+
+fn ceil(text: &str, mut offset: usize) -> usize {
+    while !text.is_char_boundary(offset) {
+        offset += 1;
+    }
+    offset
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{SourceMap, Span};
+    use super::*;
+
+    fn label(map: &SourceMap, range: Range<usize>) -> Label {
+        let (id, _) = map.iter().next().expect("one file");
+        Label {
+            span: Span::new(id, range),
+            text: String::new(),
+            primary: true,
+        }
+    }
+
+    fn map(text: &str) -> SourceMap {
+        let mut map = SourceMap::default();
+        map.add("f", text);
+        map
+    }
+
+    fn file(map: &SourceMap) -> &SourceFile {
+        map.iter().next().expect("one file").1
+    }
+
+    #[test]
+    fn neighbours_share_a_window_and_strangers_do_not() {
+        let text = "x = 1\n".repeat(10_000);
+        let map = map(&text);
+        let (a, b, c) = (
+            label(&map, 60..61),
+            label(&map, 72..73),
+            label(&map, 50_000..50_001),
+        );
+        let found = windows(file(&map), &[&c, &a, &b]);
+        assert_eq!(found.len(), 2);
+        assert_eq!((found[0].first_line, found[0].marks.len()), (9, 2));
+        assert_eq!(found[0].position(), (11, 1));
+        assert_eq!(
+            found[1].position(),
+            map.position(map.iter().next().expect("one").0, 50_000)
+                .expect("inside")
+        );
+    }
+
+    #[test]
+    fn a_line_of_a_whole_file_is_cut_around_the_label() {
+        let text = format!("{}BAD{}", "ä".repeat(1_000_000), "b".repeat(1_000_000));
+        let map = map(&text);
+        let label = label(&map, 2_000_000..2_000_003);
+        let found = windows(file(&map), &[&label]);
+        assert!(found[0].text.len() < 2048, "{}", found[0].text.len());
+        assert_eq!(&found[0].text[found[0].marks[0].span.clone()], "BAD");
+        assert_eq!(found[0].position(), (1, 1_000_001));
+    }
+
+    #[test]
+    fn a_span_of_many_lines_points_at_its_first() {
+        let text = "target \"web\" {\n".to_owned() + &"  a = 1\n".repeat(50) + "}\n";
+        let map = map(&text);
+        let label = label(&map, 0..text.len());
+        let found = windows(file(&map), &[&label]);
+        assert_eq!(
+            &found[0].text[found[0].marks[0].span.clone()],
+            "target \"web\" {"
+        );
+    }
+}
