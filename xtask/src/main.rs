@@ -1,3 +1,41 @@
 //! Development tasks: `cargo xtask <task>`.
 
-fn main() {}
+mod proto;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// rbake's development tasks.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+enum Task {
+    /// The sources generated from `proto/proto`.
+    #[command(subcommand)]
+    Proto(proto::Task),
+}
+
+fn main() -> ExitCode {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let result: Result<(), Box<dyn std::error::Error>> = match Task::parse() {
+        Task::Proto(task) => proto::run(task, &root).map_err(Into::into),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a task's output is its purpose")]
+fn report(error: &dyn std::error::Error) {
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+}
