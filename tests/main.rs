@@ -1,3 +1,9 @@
 //! rbake's test suite: one binary, so that it links once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test that cannot go on should fail where it stands"
+)]
 
 mod architecture;

@@ -2,6 +2,8 @@
 //!
 //! Booleans take Go's spellings (`--push`, `--push=0`, `--push=False`), as buildx's flag library does.
 
+use std::fmt::Write as _;
+
 use clap::Parser;
 use clap::builder::{StyledStr, TypedValueParser, ValueParser};
 
@@ -111,7 +113,7 @@ fn after_help() -> StyledStr {
         "Verbs (where no target or group has that name; `rbake +VERB` always means the verb):\n",
     );
     for verb in super::verb::Verb::ALL {
-        text.push_str(&format!("  {:<10} {}\n", verb.name(), verb.about()));
+        let _ = writeln!(text, "  {:<10} {}", verb.name(), verb.about());
     }
     text.push_str("\nExit codes: 0 done, 1 a target failed, 2 usage, 3 definition, 4 engine, 5 publishing, 130 interrupted\n");
     text.into()

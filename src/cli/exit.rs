@@ -70,9 +70,8 @@ impl Exit {
             Some(FailureKind::Internal) => Self::Internal,
             Some(FailureKind::Exhausted) => Self::Exhausted,
             Some(FailureKind::Cancelled) => Self::Interrupted,
-            Some(FailureKind::Build | FailureKind::Entitlement) => Self::Failed,
             None if ends().all(|end| matches!(end, TargetOutcome::Succeeded(_))) => Self::Success,
-            None => Self::Failed,
+            Some(FailureKind::Build | FailureKind::Entitlement) | None => Self::Failed,
         }
     }
 }
