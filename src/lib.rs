@@ -8,4 +8,5 @@ pub mod cli;
 pub mod diag;
 pub mod event;
 pub mod outcome;
+pub mod run;
 pub mod types;

@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use crate::types::go::parse_bool;
 use clap::Parser;
 use clap::builder::{StyledStr, TypedValueParser, ValueParser};
 
@@ -123,18 +124,9 @@ fn after_help() -> StyledStr {
 pub(super) fn go_bool() -> ValueParser {
     ValueParser::new(
         clap::builder::NonEmptyStringValueParser::new().try_map(|text| {
-            parse_go_bool(&text).ok_or_else(|| format!("`{text}` is neither true nor false"))
+            parse_bool(&text).ok_or_else(|| format!("`{text}` is neither true nor false"))
         }),
     )
-}
-
-/// `strconv.ParseBool`: `1 t T TRUE true True` and `0 f F FALSE false False`.
-pub fn parse_go_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

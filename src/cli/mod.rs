@@ -4,4 +4,6 @@
 
 pub mod args;
 pub mod exit;
+pub mod signals;
+pub mod streams;
 pub mod verb;

@@ -1,0 +1,28 @@
+# The menu; `scripts/` and `xtask/` have the code.
+
+# Format, lints, licences, documentation
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo deny --offline check bans licenses sources
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+
+# Everything that needs no daemon
+test:
+    RBAKE_TEST_WITHOUT_PEERS=1 cargo test --workspace
+
+# Everything, on real daemons
+live:
+    scripts/test.sh
+
+# Both programs' --print over the corpus
+parity:
+    cargo xtask parity check
+
+# rbake and buildx side by side on one daemon
+bench:
+    cargo xtask bench
+
+# What CI runs
+ci:
+    .ci/run

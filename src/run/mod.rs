@@ -1,0 +1,4 @@
+//! From a plan to images: the one module that knows both the plan and the engine.
+
+mod sources;
+mod vcs;

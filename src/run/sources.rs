@@ -1,0 +1,271 @@
+//! Which parts of its context a target reads, told from the Dockerfile before any work.
+//!
+//! The engine asks for a context with filters made of the sources of `COPY`, `ADD` and bind mounts. Targets that will ask
+//! with equal filters can share one transfer, and a directory's earlier copy in the daemon is only of use to a later run that
+//! asks with the same filters. This module predicts the filters well enough to group by them. A wrong prediction costs a
+//! transfer, never a wrong build.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a stage, with the stages it is made of, reads from the context.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Sources {
+    /// These paths, as the Dockerfile writes them.
+    Paths(BTreeSet<String>),
+    /// The text could not be understood.
+    Unknown,
+}
+
+#[derive(Debug, Default)]
+struct Stage {
+    name: Option<String>,
+    reads: BTreeSet<String>,
+    uses: BTreeSet<String>,
+}
+
+/// What building `target` (the last stage if none) of `dockerfile` reads from the context.
+pub(crate) fn of_stage(dockerfile: &str, target: Option<&str>) -> Sources {
+    let stages = stages(dockerfile);
+    let index: BTreeMap<String, usize> = stages
+        .iter()
+        .enumerate()
+        .flat_map(|(at, stage)| {
+            let number = Some((at.to_string(), at));
+            let name = stage.name.clone().map(|name| (name, at));
+            number.into_iter().chain(name)
+        })
+        .collect();
+    let start = match target {
+        Some(name) => index.get(&name.to_ascii_lowercase()).copied(),
+        None => stages.len().checked_sub(1),
+    };
+    let Some(start) = start else {
+        return Sources::Unknown;
+    };
+    let mut reads = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    let mut todo = vec![start];
+    while let Some(at) = todo.pop() {
+        if !seen.insert(at) {
+            continue;
+        }
+        let stage = &stages[at];
+        reads.extend(stage.reads.iter().cloned());
+        // A stage is made of earlier ones only; the same name later in the file is another stage.
+        todo.extend(
+            stage
+                .uses
+                .iter()
+                .filter_map(|name| index.get(name))
+                .copied()
+                .filter(|used| *used < at),
+        );
+    }
+    Sources::Paths(reads)
+}
+
+fn stages(dockerfile: &str) -> Vec<Stage> {
+    let mut stages: Vec<Stage> = Vec::new();
+    for instruction in instructions(dockerfile) {
+        let (keyword, rest) = instruction
+            .split_once(char::is_whitespace)
+            .unwrap_or((&instruction, ""));
+        let keyword = keyword.to_ascii_uppercase();
+        if keyword == "FROM" {
+            let mut words = rest
+                .split_whitespace()
+                .filter(|word| !word.starts_with("--"));
+            let base = words.next().unwrap_or_default().to_ascii_lowercase();
+            let name = match words.next() {
+                Some(word) if word.eq_ignore_ascii_case("as") => {
+                    words.next().map(str::to_ascii_lowercase)
+                }
+                _ => None,
+            };
+            stages.push(Stage {
+                name,
+                uses: BTreeSet::from([base]),
+                ..Stage::default()
+            });
+            continue;
+        }
+        let Some(stage) = stages.last_mut() else {
+            continue;
+        };
+        match keyword.as_str() {
+            "COPY" | "ADD" => copy(rest, stage),
+            "RUN" => mounts(rest, stage),
+            _ => {}
+        }
+    }
+    stages
+}
+
+fn copy(rest: &str, stage: &mut Stage) {
+    let (flags, rest) = flags(rest);
+    if let Some(from) = flags.iter().find_map(|flag| flag.strip_prefix("--from=")) {
+        stage.uses.insert(from.to_ascii_lowercase());
+        return;
+    }
+    let mut words: Vec<String> = match serde_json::from_str(rest) {
+        Ok(words) => words,
+        Err(_) => rest.split_whitespace().map(str::to_owned).collect(),
+    };
+    words.pop();
+    let remote = |word: &String| word.contains("://") || word.starts_with("<<");
+    stage
+        .reads
+        .extend(words.into_iter().filter(|word| !remote(word)));
+}
+
+fn mounts(rest: &str, stage: &mut Stage) {
+    for flag in flags(rest).0 {
+        let Some(spec) = flag.strip_prefix("--mount=") else {
+            continue;
+        };
+        let fields: BTreeMap<&str, &str> = spec
+            .split(',')
+            .map(|field| field.split_once('=').unwrap_or((field, "")))
+            .collect();
+        if let Some(from) = fields.get("from") {
+            stage.uses.insert(from.to_ascii_lowercase());
+        } else if matches!(fields.get("type"), None | Some(&"bind")) {
+            let source = fields
+                .get("source")
+                .or_else(|| fields.get("src"))
+                .copied()
+                .unwrap_or(".");
+            stage.reads.insert(source.to_owned());
+        }
+    }
+}
+
+// The leading `--flag` words and what follows them.
+fn flags(mut rest: &str) -> (Vec<&str>, &str) {
+    let mut flags = Vec::new();
+    loop {
+        rest = rest.trim_start();
+        if !rest.starts_with("--") {
+            return (flags, rest);
+        }
+        let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+        flags.push(&rest[..end]);
+        rest = &rest[end..];
+    }
+}
+
+// Instructions with continued lines joined, comments dropped and here-documents passed over.
+fn instructions(dockerfile: &str) -> Vec<String> {
+    let escape = escape_character(dockerfile);
+    let mut found = Vec::new();
+    let mut lines = dockerfile.lines();
+    let mut current = String::new();
+    while let Some(line) = lines.next() {
+        let trimmed = line.trim();
+        if trimmed.is_empty() || trimmed.starts_with('#') {
+            continue;
+        }
+        if let Some(part) = trimmed.strip_suffix(escape) {
+            current.push_str(part);
+            current.push(' ');
+            continue;
+        }
+        current.push_str(trimmed);
+        for end in heredocs(&current) {
+            lines
+                .by_ref()
+                .find(|line| line.trim_start_matches('\t') == end);
+        }
+        found.push(std::mem::take(&mut current));
+    }
+    if !current.is_empty() {
+        found.push(current);
+    }
+    found
+}
+
+fn escape_character(dockerfile: &str) -> char {
+    dockerfile
+        .lines()
+        .map_while(|line| line.trim().strip_prefix('#'))
+        .filter_map(|directive| directive.split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("escape"))
+        .and_then(|(_, value)| value.trim().chars().next())
+        .unwrap_or('\\')
+}
+
+// End markers of the here-documents an instruction opens: `<<EOF`, `<<-"EOF"`.
+fn heredocs(instruction: &str) -> Vec<String> {
+    let takes_them = ["RUN", "COPY", "ADD"].iter().any(|word| {
+        instruction
+            .get(..word.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(word))
+    });
+    if !takes_them {
+        return Vec::new();
+    }
+    instruction
+        .split("<<")
+        .skip(1)
+        .map(|rest| rest.trim_start_matches('-').trim_start_matches(['"', '\'']))
+        .map(|rest| {
+            rest.chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect::<String>()
+        })
+        .filter(|marker| !marker.is_empty() && !marker.starts_with(|c: char| c.is_ascii_digit()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCKERFILE: &str = "
+# syntax=docker/dockerfile:1
+FROM alpine AS base
+RUN --mount=type=bind,source=setup.sh,target=/s --mount=type=cache,target=/c sh /s
+FROM base AS build
+COPY --chown=1 src/ lib \\
+  # inside
+  /app/
+COPY <<EOF /file
+COPY not-an-instruction /x
+EOF
+ADD https://example.com/x /x
+FROM scratch AS lonely
+COPY [\"with space\", \"/\"]
+FROM base
+COPY --from=build /app /app
+";
+
+    fn paths<const N: usize>(paths: [&str; N]) -> Sources {
+        Sources::Paths(paths.into_iter().map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn a_stage_reads_what_its_stages_read() {
+        assert_eq!(
+            of_stage(DOCKERFILE, None),
+            paths(["lib", "setup.sh", "src/"])
+        );
+        assert_eq!(of_stage(DOCKERFILE, Some("BASE")), paths(["setup.sh"]));
+        assert_eq!(of_stage(DOCKERFILE, Some("lonely")), paths(["with space"]));
+        assert_eq!(
+            of_stage(DOCKERFILE, Some("1")),
+            paths(["lib", "setup.sh", "src/"])
+        );
+    }
+
+    #[test]
+    fn what_is_not_understood_is_said() {
+        assert_eq!(of_stage(DOCKERFILE, Some("missing")), Sources::Unknown);
+        assert_eq!(of_stage("", None), Sources::Unknown);
+        assert_eq!(of_stage("RUN x", None), Sources::Unknown);
+    }
+
+    #[test]
+    fn stages_that_name_themselves_end() {
+        assert_eq!(of_stage("FROM a AS a\nCOPY x /\n", None), paths(["x"]));
+    }
+}
