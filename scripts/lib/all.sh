@@ -23,6 +23,8 @@ _lib=$(dirname -- "${BASH_SOURCE[0]}")
 . "$_lib/services.sh"
 # shellcheck source=scripts/lib/images.sh
 . "$_lib/images.sh"
+# shellcheck source=scripts/lib/debian.sh
+. "$_lib/debian.sh"
 # shellcheck source=scripts/lib/stand-ins.sh
 . "$_lib/stand-ins.sh"
 # shellcheck source=scripts/lib/stack.sh

@@ -126,7 +126,10 @@ recipe_engine() {
   recipe_engine_dockerd
   recipe_engine_containerd
 }
-recipe_engine_dockerd() { peer_go "" "" 0 "github.com/moby/moby/v2/cmd/dockerd@$MOBY_VERSION"; }
+recipe_engine_dockerd() {
+  # Without docker-proxy in PATH an engine refuses to start.
+  peer_go "" "" 0 "github.com/moby/moby/v2/cmd/dockerd@$MOBY_VERSION" "github.com/moby/moby/v2/cmd/docker-proxy@$MOBY_VERSION"
+}
 recipe_engine_containerd() {
   peer_go "" "-X github.com/containerd/containerd/v2/version.Version=$CONTAINERD_VERSION" 0 \
     "github.com/containerd/containerd/v2/cmd/containerd@$CONTAINERD_VERSION" \

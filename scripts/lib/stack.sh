@@ -18,6 +18,7 @@ stack_up() {
   if [[ $wanted == *" docker "* ]]; then
     peer_install runc-new
     peer_install engine
+    apt_install iptables iproute2
     dockerd_start docker "${RBAKE_TEST_DOCKER_STORE:-containerd}" "$mirror"
     say "    dockerd    $(dockerd_host docker)"
   fi

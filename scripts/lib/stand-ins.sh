@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2016  # $ is for apt, jq or the hook's shell
 # Stand-ins for images of Docker Hub, made from Debian packages where Docker Hub cannot be reached.
 # Sourced after images.sh, apt.sh and programs.sh.
 #
@@ -17,6 +18,8 @@ docker_hub_reachable() {
   # Docker Hub asks for a token: that is an answer. Anything else is something in between.
   [ "$code" = 401 ] || [ "$code" = 200 ]
 }
+
+STAND_IN_SOURCES=$SCRIPTS_DIR/stand-ins
 
 stand_in_dir() { printf '%s/images/%s' "$PEERS_DIR" "$1"; }
 
@@ -91,4 +94,81 @@ stand_in_frontend_build() {
   oci_image "$folder" '{"Env": ["PATH=/bin"], "Entrypoint": ["/bin/dockerfile-frontend"], "Labels": {
     "moby.buildkit.frontend.network.none": "true",
     "moby.buildkit.frontend.caps": "moby.buildkit.frontend.inputs,moby.buildkit.frontend.subrequests,moby.buildkit.frontend.contexts"}}'
+}
+
+# --- python:3.13-slim: Debian trixie's Python, with the official image's manners.
+
+stand_in_python_tags() { printf 'library/python:%s\n' 3.13-slim 3.13-slim-trixie 3.13; }
+stand_in_python_recipe() {
+  declare -f stand_in_python_build stand_in_debian debian_rootfs oci_image
+  cat -- "$STAND_IN_SOURCES/python-hook.sh"
+  machine_ca_print
+}
+stand_in_python_build() {
+  stand_in_debian "$1" trixie minbase python3,python-is-python3,python3-venv,ca-certificates,netbase,tzdata python-hook.sh \
+    '{"Env": ["PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"], "Cmd": ["python3"]}'
+}
+
+# --- postgres and redis: Debian's servers behind entrypoints that take what the official ones take.
+
+stand_in_postgres_tags() { printf 'library/postgres:%s\n' 17-alpine 17; }
+stand_in_postgres_recipe() {
+  declare -f stand_in_postgres_build stand_in_debian debian_rootfs oci_image
+  cat -- "$STAND_IN_SOURCES/postgres-hook.sh" "$STAND_IN_SOURCES/postgres-entrypoint.sh"
+}
+stand_in_postgres_build() {
+  # postgresql-common would make a cluster of its own while it is installed.
+  stand_in_debian "$1" trixie minbase postgresql-17 postgres-hook.sh \
+    '{"Env": ["PATH=/usr/local/bin:/usr/lib/postgresql/17/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LANG=C.UTF-8", "PGDATA=/var/lib/postgresql/data"],
+      "Entrypoint": ["docker-entrypoint.sh"], "Cmd": ["postgres"], "StopSignal": "SIGINT",
+      "ExposedPorts": {"5432/tcp": {}}, "Volumes": {"/var/lib/postgresql/data": {}}}' \
+    --essential-hook='mkdir -p "$1/etc/postgresql-common" && echo create_main_cluster=false >"$1/etc/postgresql-common/createcluster.conf"'
+}
+
+stand_in_redis_tags() { printf 'library/redis:%s\n' 7-alpine 7; }
+stand_in_redis_recipe() {
+  declare -f stand_in_redis_build stand_in_debian debian_rootfs oci_image
+  cat -- "$STAND_IN_SOURCES/redis-hook.sh" "$STAND_IN_SOURCES/redis-entrypoint.sh"
+}
+stand_in_redis_build() {
+  # Debian bookworm is the last with a Redis 7.
+  stand_in_debian "$1" bookworm minbase redis-server redis-hook.sh \
+    '{"Env": ["PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"], "Entrypoint": ["docker-entrypoint.sh"],
+      "Cmd": ["redis-server"], "WorkingDir": "/data", "ExposedPorts": {"6379/tcp": {}}, "Volumes": {"/data": {}}}'
+}
+
+# stand_in_debian FOLDER SUITE VARIANT PACKAGES HOOK CONFIG [OPTION…]: a root file system, changed by the hook (which
+# gets its path), as an image.
+stand_in_debian() {
+  local folder=$1 suite=$2 variant=$3 packages=$4 hook=$5 config=$6 hook_command
+  shift 6
+  printf -v hook_command 'sh %q "$1" %q' "$STAND_IN_SOURCES/$hook" "$(machine_ca)"
+  debian_rootfs "$folder/rootfs.tar" "$suite" "$variant" "$packages" --customize-hook="$hook_command" "$@" || return 1
+  oci_image "$folder" "$(machine_ca_env "$config")"
+}
+
+# --- The machine's own certificate authorities, where it has any: a proxy may sign for the package registries.
+
+# machine_ca: the file with them, or nothing.
+machine_ca() {
+  local file=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
+  if [ -e "$file" ] && { [ -n "${SSL_CERT_FILE:-}" ] || [ -n "$(ls -A /usr/local/share/ca-certificates 2>/dev/null)" ]; }; then
+    printf '%s' "$file"
+  fi
+}
+machine_ca_print() {
+  local file
+  file=$(machine_ca)
+  if [ -n "$file" ]; then sha256sum <"$file"; else echo "no CA of its own"; fi
+}
+
+# machine_ca_env CONFIG: CONFIG, with the variables that pip, requests, node and curl look at.
+machine_ca_env() {
+  if [ -z "$(machine_ca)" ]; then
+    printf '%s' "$1"
+    return
+  fi
+  jq -c --arg file /etc/ssl/certs/ca-certificates.crt \
+    '.Env += (["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE"] | map("\(.)=\($file)"))' <<<"$1"
 }

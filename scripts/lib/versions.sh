@@ -12,7 +12,8 @@ REGISTRY_VERSION=v3.1.2
 # Docker Engine 29 needs a runc that knows time namespaces; Debian bookworm's does not.
 RUNC_VERSION=v1.3.4
 MOBY_VERSION=v2.0.0-beta.24
-CONTAINERD_VERSION=v2.3.0
+# Before 2.3.3 no gRPC service comes up where mkfs.erofs is not installed.
+CONTAINERD_VERSION=v2.3.7
 COMPOSE_VERSION=v2.40.3
 ROOTLESSKIT_VERSION=v3.3.0
 ACT_VERSION=v0.2.89

@@ -1,0 +1,37 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2016  # $ is for apt, jq or the hook's shell
+# Root file systems of Debian releases, from the mirror that this machine itself uses. Sourced after apt.sh.
+
+# debian_mirror: the address of Debian's main archive in this machine's own apt sources; none is written down here.
+debian_mirror() {
+  local mirror
+  mirror=$(apt-get indextargets --format '$(SITE)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)' 'Created-By: Packages' 2>/dev/null |
+    awk -F'|' -v codename="$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")" \
+      '$4 == "main" && ($3 == codename || $3 == "stable") && $2 ~ /\/debian\/?$/ { print $2; exit }')
+  [ -n "$mirror" ] || die "this machine's apt sources name no mirror of Debian's main archive" \
+    "stand-ins are made from Debian packages; on another system, use a machine that reaches Docker Hub"
+  printf '%s' "${mirror%/}"
+}
+
+# The proxy that this machine's apt uses, for an apt that does not read its settings.
+debian_apt_options() {
+  local scheme proxy
+  for scheme in http https; do
+    proxy=$(apt-config dump --format '%v' "Acquire::$scheme::Proxy" 2>/dev/null)
+    if [ -n "$proxy" ]; then printf -- '--aptopt=Acquire::%s::Proxy "%s"\n' "$scheme" "$proxy"; fi
+  done
+}
+
+# debian_rootfs TAR SUITE VARIANT PACKAGES [OPTION…]: packages are comma-separated; options are mmdebstrap's.
+debian_rootfs() {
+  local tar=$1 suite=$2 variant=$3 packages=$4 options
+  shift 4
+  apt_install mmdebstrap debian-archive-keyring
+  mapfile -t options < <(debian_apt_options)
+  mkdir -p "$PEERS_DIR/logs"
+  # Documentation and foreign translations are most of what a small image does not need.
+  quietly "$PEERS_DIR/logs/mmdebstrap-$(basename -- "$(dirname -- "$tar")").log" \
+    mmdebstrap --variant="$variant" --include="$packages" "${options[@]}" \
+    --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
+    --dpkgopt='path-exclude=/usr/share/locale/*' "$@" "$suite" "$tar" "$(debian_mirror)"
+}
