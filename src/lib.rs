@@ -5,6 +5,7 @@
 //! interface carries no promise of stability.
 
 pub mod cli;
+pub mod definition;
 pub mod diag;
 pub mod event;
 pub mod outcome;

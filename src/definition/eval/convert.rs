@@ -1,0 +1,687 @@
+//! Conversion of values to types, by go-cty's rules.
+//!
+//! What can be converted is decided by the two types first and by the value second, so that an impossible conversion is
+//! told from a value that does not fit. Start at [`convert()`]; a [`Conversion`] is the plan made from the types.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+
+use super::mismatch;
+use super::number::Number;
+use super::types::{ObjectType, Type};
+use super::unify::unify;
+use super::value::{Text, Value};
+
+/// Which conversions are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Safety {
+    /// Only those that succeed for every value.
+    Safe,
+    /// Also those that depend on the value, as string to number does.
+    Unsafe,
+}
+
+/// A step from a value to a part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// An element by place.
+    Index(usize),
+    /// An element or attribute by name.
+    Name(Text),
+}
+
+/// A value could not be converted; the text is a fragment such as `a number is required`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ConvertError {
+    message: String,
+    /// From the innermost step outward.
+    steps: Vec<Step>,
+}
+
+impl ConvertError {
+    fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            steps: Vec::new(),
+        }
+    }
+
+    fn below(mut self, step: Step) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    /// The way from the converted value to the part that does not fit, in the language's syntax: `[0].name`; empty
+    /// where it is the value itself.
+    pub fn path(&self) -> impl fmt::Display {
+        let mut path = String::new();
+        for step in self.steps.iter().rev() {
+            // Writing to a string cannot fail.
+            let _ = match step {
+                Step::Index(place) => write!(path, "[{place}]"),
+                Step::Name(name) => write!(path, ".{name}"),
+            };
+        }
+        path
+    }
+}
+
+/// The value as one of type `to`, where that is possible.
+///
+/// Nulls convert to nulls; [`Type::Dynamic`] takes any value as it is. Attributes that `to` does not have are dropped,
+/// optional ones that the value does not have become null.
+pub fn convert(value: &Value, to: &Type) -> Result<Value, ConvertError> {
+    // Primitives are most of what is converted; they need no plan.
+    match (value, to) {
+        (_, Type::Dynamic)
+        | (Value::String(_), Type::String)
+        | (Value::Number(_), Type::Number)
+        | (Value::Bool(_), Type::Bool) => return Ok(value.clone()),
+        _ => {}
+    }
+    let from = value.ty();
+    if from == to.without_optional() {
+        return Ok(value.clone());
+    }
+    match Conversion::plan(&from, to, Safety::Unsafe) {
+        Some(conversion) => conversion.apply(value),
+        None => Err(ConvertError::new(mismatch::message(&from, to))),
+    }
+}
+
+/// Whether there is a conversion between two types.
+pub fn converts(from: &Type, to: &Type, safety: Safety) -> bool {
+    Conversion::plan(from, to, safety).is_some()
+}
+
+/// How to convert values of one type to another.
+#[derive(Debug)]
+struct Conversion {
+    to: Type,
+    action: Action,
+}
+
+/// The conversion of an element; none where it is of the right type already.
+type Part = Option<Conversion>;
+
+#[derive(Debug)]
+enum Action {
+    Keep,
+    /// The value's own type decides: the source type was dynamic.
+    Late,
+    NumberToString,
+    BoolToString,
+    StringToNumber,
+    StringToBool,
+    Tuple(Vec<Part>),
+    Object(BTreeMap<Text, Part>),
+    SequenceToSequence(Box<Part>),
+    MapToMap(Box<Conversion>),
+    TupleToSequence(Vec<Part>),
+    ObjectToMap {
+        parts: BTreeMap<Text, Part>,
+        /// Whether the elements may come out with types of their own.
+        unify: bool,
+        safety: Safety,
+    },
+    MapToObject(BTreeMap<Text, MapPart>),
+}
+
+#[derive(Debug)]
+enum MapPart {
+    Convert(Part),
+    /// The elements cannot be this attribute; it is optional, so that matters only where the map has it.
+    Impossible,
+}
+
+/// The conversion of one element: `None` where there is none.
+fn part(from: &Type, to: &Type, safety: Safety) -> Option<Part> {
+    if from == to {
+        Some(None)
+    } else {
+        Conversion::plan(from, to, safety).map(Some)
+    }
+}
+
+fn apply_part(
+    part: &Part,
+    value: &Value,
+    step: impl FnOnce() -> Step,
+) -> Result<Value, ConvertError> {
+    match part {
+        None => Ok(value.clone()),
+        Some(conversion) => conversion.apply(value).map_err(|error| error.below(step())),
+    }
+}
+
+impl Conversion {
+    fn plan(from: &Type, to: &Type, safety: Safety) -> Option<Self> {
+        let action = match (from, to) {
+            (_, Type::Dynamic) => Action::Keep,
+            (Type::Dynamic, _) if safety == Safety::Unsafe => Action::Late,
+            (Type::Number, Type::String) => Action::NumberToString,
+            (Type::Bool, Type::String) => Action::BoolToString,
+            (Type::String, Type::Number) if safety == Safety::Unsafe => Action::StringToNumber,
+            (Type::String, Type::Bool) if safety == Safety::Unsafe => Action::StringToBool,
+            (Type::Object(from), Type::Object(to)) => Self::plan_object(from, to, safety)?,
+            (Type::Tuple(from), Type::Tuple(to)) => {
+                if from.len() != to.len() {
+                    return None;
+                }
+                let parts = from.iter().zip(to.iter());
+                Action::Tuple(
+                    parts
+                        .map(|(from, to)| part(from, to, safety))
+                        .collect::<Option<_>>()?,
+                )
+            }
+            (Type::List(_), Type::Set(_)) if safety == Safety::Safe => return None,
+            (Type::List(from) | Type::Set(from), Type::List(to) | Type::Set(to)) => {
+                Action::SequenceToSequence(Box::new(part(from, to, safety)?))
+            }
+            (Type::Map(from), Type::Map(to)) => {
+                Action::MapToMap(Box::new(Self::plan(from, to, safety).or_else(|| {
+                    // The same element type: keep the elements.
+                    (from == to).then(|| Self {
+                        to: Type::Dynamic,
+                        action: Action::Keep,
+                    })
+                })?))
+            }
+            (Type::Tuple(from), Type::List(to) | Type::Set(to)) => {
+                Self::plan_tuple_to_sequence(from, to, safety)?
+            }
+            (Type::Object(from), Type::Map(to)) => Self::plan_object_to_map(from, to, safety)?,
+            (Type::Map(from), Type::Object(to)) if safety == Safety::Unsafe => {
+                Self::plan_map_to_object(from, to)?
+            }
+            _ => return None,
+        };
+        Some(Self {
+            to: to.clone(),
+            action,
+        })
+    }
+
+    fn plan_object(from: &ObjectType, to: &ObjectType, safety: Safety) -> Option<Action> {
+        let mut parts = BTreeMap::new();
+        for (name, wanted) in to.attributes() {
+            match from.attribute(name) {
+                Some(ty) => {
+                    parts.insert(name.clone(), part(ty, wanted, safety)?);
+                }
+                None if to.is_optional(name) => {}
+                None => return None,
+            }
+        }
+        Some(Action::Object(parts))
+    }
+
+    fn plan_tuple_to_sequence(from: &[Type], element: &Type, safety: Safety) -> Option<Action> {
+        let unified;
+        let element = if *element == Type::Dynamic && !from.is_empty() {
+            unified = unify(from, safety)?;
+            if unified == Type::Dynamic && from.iter().any(|ty| *ty != Type::Dynamic) {
+                return None;
+            }
+            &unified
+        } else {
+            element
+        };
+        let mut parts: Vec<Part> = Vec::with_capacity(from.len());
+        for ty in from {
+            parts.push(part(ty, element, safety)?);
+        }
+        Some(Action::TupleToSequence(parts))
+    }
+
+    fn plan_object_to_map(from: &ObjectType, element: &Type, safety: Safety) -> Option<Action> {
+        let unified;
+        let element = if *element == Type::Dynamic && !from.attributes().is_empty() {
+            unified = unify(from.attributes().values(), safety)?;
+            &unified
+        } else {
+            element
+        };
+        let mut parts = BTreeMap::new();
+        for (name, ty) in from.attributes() {
+            parts.insert(name.clone(), part(ty, element, safety)?);
+        }
+        Some(Action::ObjectToMap {
+            parts,
+            unify: element.is_collection() || matches!(element, Type::Object(_)),
+            safety,
+        })
+    }
+
+    fn plan_map_to_object(element: &Type, to: &ObjectType) -> Option<Action> {
+        let mut parts = BTreeMap::new();
+        for (name, wanted) in to.attributes() {
+            let part = match part(element, wanted, Safety::Unsafe) {
+                Some(part) => MapPart::Convert(part),
+                None if to.is_optional(name) => MapPart::Impossible,
+                None => return None,
+            };
+            parts.insert(name.clone(), part);
+        }
+        Some(Action::MapToObject(parts))
+    }
+
+    fn apply(&self, value: &Value) -> Result<Value, ConvertError> {
+        if self.to == Type::Dynamic {
+            return Ok(value.clone());
+        }
+        if let Value::Null(from) = value {
+            return Ok(Value::Null(replace_dynamic(
+                from,
+                &self.to.without_optional(),
+            )));
+        }
+        match (&self.action, value) {
+            (Action::Late, value) => convert(value, &self.to),
+            (Action::NumberToString, Value::Number(number)) => {
+                Ok(Value::string(number.to_string()))
+            }
+            (Action::BoolToString, Value::Bool(value)) => {
+                Ok(Value::from(if *value { "true" } else { "false" }))
+            }
+            (Action::StringToNumber, Value::String(text)) => Number::parse(text)
+                .map(Value::Number)
+                .map_err(|error| ConvertError::new(error.to_string())),
+            (Action::StringToBool, Value::String(text)) => string_to_bool(text),
+            (Action::Tuple(parts), Value::Tuple(tuple)) => {
+                convert_items(parts, tuple.items()).map(Value::tuple)
+            }
+            (Action::Object(parts), Value::Object(object)) => {
+                self.convert_object(parts, object.entries())
+            }
+            (Action::SequenceToSequence(part), Value::List(from) | Value::Set(from)) => {
+                let mut items = Vec::with_capacity(from.items().len());
+                for (place, item) in from.items().iter().enumerate() {
+                    items.push(apply_part(part, item, || Step::Index(place))?);
+                }
+                self.make_sequence(items, from.element_type())
+            }
+            (Action::TupleToSequence(parts), Value::Tuple(tuple)) => {
+                let mut items = convert_items(parts, tuple.items())?;
+                if matches!(self.to, Type::List(_)) {
+                    items = unify_items(items)?;
+                }
+                self.make_sequence(items, &Type::Dynamic)
+            }
+            (Action::MapToMap(conversion), Value::Map(from)) => {
+                let mut entries = BTreeMap::new();
+                for (name, item) in from.entries() {
+                    let item = conversion
+                        .apply(item)
+                        .map_err(|error| error.below(Step::Name(name.clone())))?;
+                    entries.insert(name.clone(), item);
+                }
+                let unify = matches!(self.to.element(), Some(ty) if ty.is_collection() || matches!(ty, Type::Object(_)));
+                self.make_map(entries, from.element_type(), unify.then_some(Safety::Safe))
+            }
+            (
+                Action::ObjectToMap {
+                    parts,
+                    unify,
+                    safety,
+                },
+                Value::Object(object),
+            ) => {
+                let mut entries = BTreeMap::new();
+                for (name, item) in object.entries() {
+                    let part = parts.get(name).unwrap_or(&None);
+                    let item = apply_part(part, item, || Step::Name(name.clone()))?;
+                    entries.insert(name.clone(), item);
+                }
+                self.make_map(entries, &Type::Dynamic, unify.then_some(*safety))
+            }
+            (Action::MapToObject(parts), Value::Map(map)) => {
+                self.convert_map_to_object(parts, map.entries())
+            }
+            // A plan is applied to values of the type it was made for, which leaves only those to be kept.
+            (_, value) => Ok(value.clone()),
+        }
+    }
+
+    fn convert_object(
+        &self,
+        parts: &BTreeMap<Text, Part>,
+        entries: &BTreeMap<Text, Value>,
+    ) -> Result<Value, ConvertError> {
+        let mut converted = BTreeMap::new();
+        if let Type::Object(to) = &self.to {
+            for (name, ty) in to.attributes() {
+                let value = match (parts.get(name), entries.get(name)) {
+                    (Some(part), Some(value)) => {
+                        apply_part(part, value, || Step::Name(name.clone()))?
+                    }
+                    _ => Value::Null(ty.without_optional()),
+                };
+                converted.insert(name.clone(), value);
+            }
+        }
+        Ok(Value::object(converted))
+    }
+
+    fn convert_map_to_object(
+        &self,
+        parts: &BTreeMap<Text, MapPart>,
+        entries: &BTreeMap<Text, Value>,
+    ) -> Result<Value, ConvertError> {
+        let mut converted = BTreeMap::new();
+        let Type::Object(to) = &self.to else {
+            return Ok(Value::object(converted));
+        };
+        for (name, part) in parts {
+            let ty = to.attribute(name).unwrap_or(&Type::Dynamic);
+            let value = match (part, entries.get(name)) {
+                (MapPart::Convert(part), Some(value)) => {
+                    apply_part(part, value, || Step::Name(name.clone()))?
+                }
+                (MapPart::Impossible, Some(value)) => {
+                    return Err(ConvertError::new(format!(
+                        "map element type is incompatible with attribute \"{name}\": {}",
+                        mismatch::message(&value.ty(), ty)
+                    )));
+                }
+                (_, None) if to.is_optional(name) => Value::Null(ty.without_optional()),
+                (_, None) => {
+                    return Err(ConvertError::new(format!(
+                        "map has no element for required attribute \"{name}\""
+                    )));
+                }
+            };
+            converted.insert(name.clone(), value);
+        }
+        Ok(Value::object(converted))
+    }
+
+    /// A list or set of converted items; `original` is their element type before, for where nothing else says it.
+    fn make_sequence(&self, items: Vec<Value>, original: &Type) -> Result<Value, ConvertError> {
+        let (wanted, kind) = match &self.to {
+            Type::Set(element) => (element, "set"),
+            Type::List(element) => (element, "list"),
+            _ => return Err(ConvertError::new("a list or set is required")),
+        };
+        let element = common_type(&items, wanted, original).ok_or_else(|| {
+            ConvertError::new(format!(
+                "element types must all match for conversion to {kind}"
+            ))
+        })?;
+        Ok(if kind == "set" {
+            Value::set(element, items)
+        } else {
+            Value::list(element, items)
+        })
+    }
+
+    fn make_map(
+        &self,
+        mut entries: BTreeMap<Text, Value>,
+        original: &Type,
+        unify_with: Option<Safety>,
+    ) -> Result<Value, ConvertError> {
+        let wanted = self.to.element().unwrap_or(&Type::Dynamic);
+        if let Some(safety) = unify_with
+            && wanted.has_dynamic()
+            && !entries.is_empty()
+        {
+            let types: Vec<Type> = entries.values().map(Value::ty).collect();
+            let element = unify(&types, safety).ok_or_else(no_common_type)?;
+            for (name, value) in &mut entries {
+                *value = convert(value, &element)
+                    .map_err(|error| error.below(Step::Name(name.clone())))?;
+            }
+        }
+        let element = common_type(entries.values(), wanted, original).ok_or_else(|| {
+            ConvertError::new("element types must all match for conversion to map")
+        })?;
+        Ok(Value::map(element, entries))
+    }
+}
+
+fn no_common_type() -> ConvertError {
+    ConvertError::new("cannot find a common base type for all elements")
+}
+
+fn convert_items(parts: &[Part], items: &[Value]) -> Result<Vec<Value>, ConvertError> {
+    parts
+        .iter()
+        .zip(items)
+        .enumerate()
+        .map(|(place, (part, item))| apply_part(part, item, || Step::Index(place)))
+        .collect()
+}
+
+/// Brings items that were converted to a partly dynamic type to one type.
+fn unify_items(items: Vec<Value>) -> Result<Vec<Value>, ConvertError> {
+    let mut types = items.iter().map(Value::ty);
+    let Some(first) = types.next() else {
+        return Ok(items);
+    };
+    if types.all(|ty| ty == first) {
+        return Ok(items);
+    }
+    let types: Vec<Type> = items.iter().map(Value::ty).collect();
+    let element = unify(&types, Safety::Unsafe).ok_or_else(no_common_type)?;
+    items
+        .iter()
+        .enumerate()
+        .map(|(place, item)| {
+            convert(item, &element).map_err(|error| error.below(Step::Index(place)))
+        })
+        .collect()
+}
+
+/// The type that converted elements have in common; nulls of no particular type go along with any.
+fn common_type<'a>(
+    items: impl IntoIterator<Item = &'a Value>,
+    wanted: &Type,
+    original: &Type,
+) -> Option<Type> {
+    if !wanted.has_dynamic() {
+        return Some(wanted.without_optional());
+    }
+    let mut common: Option<Type> = None;
+    let mut empty = true;
+    for item in items {
+        empty = false;
+        match (&common, item.ty()) {
+            (_, Type::Dynamic) => {}
+            (None, ty) => common = Some(ty),
+            (Some(common), ty) if *common == ty => {}
+            _ => return None,
+        }
+    }
+    if empty {
+        let element = if *wanted == Type::Dynamic {
+            original
+        } else {
+            wanted
+        };
+        return Some(element.without_optional());
+    }
+    Some(common.unwrap_or(Type::Dynamic))
+}
+
+fn string_to_bool(text: &str) -> Result<Value, ConvertError> {
+    match text {
+        "true" | "1" => Ok(Value::Bool(true)),
+        "false" | "0" => Ok(Value::Bool(false)),
+        _ => {
+            let lower = text.to_lowercase();
+            Err(ConvertError::new(match lower.as_str() {
+                "true" | "false" => {
+                    format!("a bool is required; to convert from string, use lowercase \"{lower}\"")
+                }
+                _ => "a bool is required".into(),
+            }))
+        }
+    }
+}
+
+/// The constraint `to` with its dynamic parts replaced by what stands there in `from`: the type of a converted null.
+fn replace_dynamic(from: &Type, to: &Type) -> Type {
+    let element = |collection: fn(Type) -> Type, to: &Type| match from {
+        Type::List(from) | Type::Set(from) | Type::Map(from) => {
+            Some(collection(replace_dynamic(from, to)))
+        }
+        Type::Tuple(from) => Some(collection(replace_dynamic(
+            &unify(from.iter(), Safety::Unsafe).unwrap_or(Type::Dynamic),
+            to,
+        ))),
+        Type::Object(from) => Some(collection(replace_dynamic(
+            &unify(from.attributes().values(), Safety::Unsafe).unwrap_or(Type::Dynamic),
+            to,
+        ))),
+        _ => None,
+    };
+    match (from, to) {
+        (Type::Dynamic, _) => to.clone(),
+        (_, Type::Dynamic) => from.clone(),
+        (Type::Map(_) | Type::Object(_), Type::Map(wanted)) => {
+            element(Type::map, wanted).unwrap_or_else(|| to.clone())
+        }
+        (Type::List(_) | Type::Set(_) | Type::Tuple(_), Type::List(wanted)) => {
+            element(Type::list, wanted).unwrap_or_else(|| to.clone())
+        }
+        (Type::List(_) | Type::Set(_) | Type::Tuple(_), Type::Set(wanted)) => {
+            element(Type::set, wanted).unwrap_or_else(|| to.clone())
+        }
+        (Type::Tuple(from), Type::Tuple(wanted)) => {
+            Type::tuple(wanted.iter().enumerate().map(|(place, to)| {
+                from.get(place)
+                    .map_or_else(|| to.clone(), |from| replace_dynamic(from, to))
+            }))
+        }
+        (Type::Map(_) | Type::Object(_), Type::Object(wanted)) => {
+            let attributes = wanted.attributes().iter().map(|(name, to)| {
+                let from = match from {
+                    Type::Map(element) => Some(&**element),
+                    Type::Object(object) => object.attribute(name),
+                    _ => None,
+                };
+                let ty = from.map_or_else(|| to.clone(), |from| replace_dynamic(from, to));
+                (name.clone(), ty)
+            });
+            Type::Object(Arc::new(ObjectType::new(attributes.collect())))
+        }
+        _ => to.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tuple(items: &[&str]) -> Value {
+        Value::tuple(items.iter().copied().map(Value::from).collect())
+    }
+
+    fn object(entries: &[(&str, Value)]) -> Value {
+        Value::object(
+            entries
+                .iter()
+                .map(|(name, value)| (Text::from(*name), value.clone()))
+                .collect(),
+        )
+    }
+
+    fn converted(value: &Value, to: &Type) -> String {
+        match convert(value, to) {
+            Ok(value) => format!("{value:?}"),
+            Err(error) => format!("error: {error} at {}", error.path()),
+        }
+    }
+
+    #[test]
+    fn primitives() {
+        assert_eq!(converted(&Value::number(1i64), &Type::String), "\"1\"");
+        assert_eq!(converted(&"1.50".into(), &Type::Number), "1.5");
+        assert_eq!(converted(&"1".into(), &Type::Bool), "true");
+        assert_eq!(
+            converted(&"x".into(), &Type::Number),
+            "error: a number is required at "
+        );
+        assert_eq!(
+            converted(&"TRUE".into(), &Type::Bool),
+            "error: a bool is required; to convert from string, use lowercase \"true\" at "
+        );
+        assert_eq!(
+            converted(&Value::number(1i64), &Type::Bool),
+            "error: bool required, but have number at "
+        );
+    }
+
+    #[test]
+    fn nulls_take_the_type() {
+        assert_eq!(
+            converted(&Value::null(), &Type::list(Type::String)),
+            "null(list(string))"
+        );
+        assert_eq!(
+            converted(&Value::Null(Type::Number), &Type::Dynamic),
+            "null(number)"
+        );
+    }
+
+    #[test]
+    fn tuples_become_lists_and_sets() {
+        let list = Type::list(Type::Number);
+        assert_eq!(converted(&tuple(&["1", "2"]), &list), "list(number)[1, 2]");
+        assert_eq!(
+            converted(&tuple(&["1", "x"]), &list),
+            "error: a number is required at [1]"
+        );
+        assert_eq!(
+            converted(&tuple(&["b", "a", "b"]), &Type::set(Type::Dynamic)),
+            "set(string)[\"a\", \"b\"]"
+        );
+        let mixed = Value::tuple(vec![Value::number(1i64), "a".into(), Value::null()]);
+        assert_eq!(
+            converted(&mixed, &Type::list(Type::Dynamic)),
+            "list(string)[\"1\", \"a\", null(string)]"
+        );
+        assert_eq!(
+            converted(&"a".into(), &Type::list(Type::String)),
+            "error: list of string required, but have string at "
+        );
+    }
+
+    #[test]
+    fn objects_and_maps() {
+        let pair = object(&[("a", Value::number(1i64)), ("b", "x".into())]);
+        assert_eq!(
+            converted(&pair, &Type::map(Type::Dynamic)),
+            "map(string){\"a\": \"1\", \"b\": \"x\"}"
+        );
+        let wanted = Type::Object(Arc::new(ObjectType::with_optional(
+            [
+                ("a".into(), Type::String),
+                ("c".into(), Type::list(Type::String)),
+            ]
+            .into(),
+            ["c".into()],
+        )));
+        assert_eq!(
+            converted(&pair, &wanted),
+            "{\"a\": \"1\", \"c\": null(list(string))}"
+        );
+        let map = convert(&pair, &Type::map(Type::String)).unwrap();
+        assert_eq!(
+            converted(&map, &wanted),
+            "{\"a\": \"1\", \"c\": null(list(string))}"
+        );
+        assert_eq!(
+            converted(&object(&[]), &wanted),
+            "error: attribute \"a\" is required at "
+        );
+        assert_eq!(
+            converted(&object(&[("a", tuple(&[]))]), &Type::map(Type::String)),
+            "error: element \"a\": string required, but have tuple at "
+        );
+    }
+}

@@ -1,0 +1,220 @@
+//! Sum, product, quotient and remainder, correctly rounded.
+
+use num_bigint::{BigInt, BigUint, Sign};
+use num_integer::Integer as _;
+use num_traits::Zero as _;
+
+use super::{LITERAL_PRECISION, Magnitude, NotANumber, Number};
+
+impl Number {
+    fn signed(mantissa: &BigUint, negative: bool) -> BigInt {
+        let sign = if negative { Sign::Minus } else { Sign::Plus };
+        BigInt::from_biguint(sign, mantissa.clone())
+    }
+
+    fn wider(&self, other: &Self) -> u32 {
+        self.0.precision.max(other.0.precision)
+    }
+
+    /// The sum; opposite infinities have none.
+    pub fn add(&self, other: &Self) -> Result<Self, NotANumber> {
+        use Magnitude::{Finite, Infinite, Zero};
+        let precision = self.wider(other);
+        Ok(match (&self.0.magnitude, &other.0.magnitude) {
+            (Infinite, Infinite) if self.0.negative != other.0.negative => return Err(NotANumber),
+            (Zero, Zero) => Self::special(Zero, self.0.negative && other.0.negative, precision),
+            (Infinite, _) | (_, Zero) => self.with_precision(precision),
+            (_, Infinite) | (Zero, _) => other.with_precision(precision),
+            (
+                Finite { mantissa, exponent },
+                Finite {
+                    mantissa: other_mantissa,
+                    exponent: other_exponent,
+                },
+            ) => {
+                let low = (*exponent).min(*other_exponent);
+                let left =
+                    Self::signed(mantissa, self.0.negative) << (exponent - low).unsigned_abs();
+                let right = Self::signed(other_mantissa, other.0.negative)
+                    << (other_exponent - low).unsigned_abs();
+                let (sign, magnitude) = (left + right).into_parts();
+                Self::rounded(magnitude, low, sign == Sign::Minus, precision, false)
+            }
+        })
+    }
+
+    /// The difference; equal infinities have none.
+    pub fn subtract(&self, other: &Self) -> Result<Self, NotANumber> {
+        self.add(&other.negate())
+    }
+
+    /// The number with its sign turned; zero keeps one too.
+    #[must_use]
+    pub fn negate(&self) -> Self {
+        Self::special(self.0.magnitude.clone(), !self.0.negative, self.0.precision)
+    }
+
+    /// The number without its sign.
+    #[must_use]
+    pub fn absolute(&self) -> Self {
+        Self::special(self.0.magnitude.clone(), false, self.0.precision)
+    }
+
+    /// The product, cut to `precision` bits; zero times infinity has none.
+    pub(super) fn multiply_to(&self, other: &Self, precision: u32) -> Result<Self, NotANumber> {
+        use Magnitude::{Finite, Infinite, Zero};
+        let negative = self.0.negative != other.0.negative;
+        Ok(match (&self.0.magnitude, &other.0.magnitude) {
+            (Zero, Infinite) | (Infinite, Zero) => return Err(NotANumber),
+            (Zero, _) | (_, Zero) => Self::special(Zero, negative, precision),
+            (Infinite, _) | (_, Infinite) => Self::special(Infinite, negative, precision),
+            (
+                Finite { mantissa, exponent },
+                Finite {
+                    mantissa: other_mantissa,
+                    exponent: other_exponent,
+                },
+            ) => Self::rounded(
+                mantissa * other_mantissa,
+                exponent + other_exponent,
+                negative,
+                precision,
+                false,
+            ),
+        })
+    }
+
+    /// The product; zero times infinity has none.
+    ///
+    /// It is computed with 512 bits and keeps as many as it needs beyond the wider operand's (go-cty does so, that
+    /// products of integers stay exact).
+    pub fn multiply(&self, other: &Self) -> Result<Self, NotANumber> {
+        let product = self.multiply_to(other, LITERAL_PRECISION)?;
+        let needed = match &product.0.magnitude {
+            Magnitude::Finite { mantissa, .. } => {
+                u32::try_from(mantissa.bits()).unwrap_or(u32::MAX)
+            }
+            _ => 0,
+        };
+        Ok(product.with_precision(needed.max(self.wider(other))))
+    }
+
+    /// The quotient, cut to `precision` bits.
+    pub(super) fn divide_to(&self, other: &Self, precision: u32) -> Result<Self, NotANumber> {
+        use Magnitude::{Finite, Infinite, Zero};
+        let negative = self.0.negative != other.0.negative;
+        Ok(match (&self.0.magnitude, &other.0.magnitude) {
+            (Zero, Zero) | (Infinite, Infinite) => return Err(NotANumber),
+            (Zero, _) | (_, Infinite) => Self::special(Zero, negative, precision),
+            (_, Zero) | (Infinite, _) => Self::special(Infinite, negative, precision),
+            (
+                Finite { mantissa, exponent },
+                Finite {
+                    mantissa: other_mantissa,
+                    exponent: other_exponent,
+                },
+            ) => {
+                // Two bits beyond the precision decide the rounding, together with whether anything remained.
+                let wanted = u64::from(precision) + 2 + other_mantissa.bits();
+                let shift = wanted.saturating_sub(mantissa.bits());
+                let (quotient, remainder) = (mantissa << shift).div_rem(other_mantissa);
+                Self::rounded(
+                    quotient,
+                    exponent - other_exponent - i64::try_from(shift).unwrap_or(i64::MAX),
+                    negative,
+                    precision,
+                    !remainder.is_zero(),
+                )
+            }
+        })
+    }
+
+    /// The quotient; a division by zero is infinite, and zero by zero or infinity by infinity has none.
+    pub fn divide(&self, other: &Self) -> Result<Self, NotANumber> {
+        self.divide_to(other, self.wider(other))
+    }
+
+    /// What remains of a division cut toward zero, with the sign of the receiver; the receiver itself where `other` is
+    /// zero, and an infinity where one of them is infinite.
+    pub fn modulo(&self, other: &Self) -> Result<Self, NotANumber> {
+        if self.is_infinite() || other.is_infinite() {
+            return self.multiply(other);
+        }
+        if other.is_zero() {
+            return Ok(self.clone());
+        }
+        let Some(whole) = self.divide(other)?.truncate() else {
+            return Err(NotANumber);
+        };
+        // Go keeps the receiver's precision in the scratch value, so product and difference are cut to it.
+        let precision = self.0.precision;
+        let whole = Self::from_bigint(&whole).with_precision(precision);
+        let product = other.multiply_to(&whole, precision)?;
+        Ok(self.subtract(&product)?.with_precision(precision))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(text: &str) -> Number {
+        Number::parse(text).unwrap()
+    }
+
+    #[test]
+    fn decimal_fractions_add_up() {
+        let sum = number("0.1").add(&number("0.2")).unwrap();
+        assert_eq!(sum, number("0.3"));
+        assert_eq!(sum.to_string(), "0.3");
+    }
+
+    #[test]
+    fn a_third_prints_as_many_digits_as_512_bits_hold() {
+        let third = number("1").divide(&number("3")).unwrap().to_string();
+        assert_eq!(third, format!("0.{}5", "3".repeat(154)));
+    }
+
+    #[test]
+    fn precision_is_the_wider_operands() {
+        let by_integers = Number::from(1i64).divide(&Number::from(3i64)).unwrap();
+        assert_eq!(by_integers.precision(), 64);
+        assert_eq!(by_integers.to_string(), "0.33333333333333333334");
+        let by_literal = Number::from(1i64).divide(&number("3")).unwrap();
+        assert_eq!(by_literal.precision(), 512);
+    }
+
+    #[test]
+    fn remainders_take_the_dividends_sign() {
+        let of = |left: &str, right: &str| number(left).modulo(&number(right)).unwrap().to_string();
+        assert_eq!(of("7", "-3"), "1");
+        assert_eq!(of("-7", "3"), "-1");
+        assert_eq!(of("5.5", "2"), "1.5");
+        assert_eq!(of("5", "0"), "5");
+    }
+
+    #[test]
+    fn opposite_infinities_have_no_sum() {
+        assert_eq!(
+            Number::infinity()
+                .add(&Number::negative_infinity())
+                .unwrap_err(),
+            NotANumber
+        );
+        assert_eq!(
+            Number::zero().multiply(&Number::infinity()).unwrap_err(),
+            NotANumber
+        );
+        assert_eq!(
+            number("1").divide(&number("0")).unwrap(),
+            Number::infinity()
+        );
+    }
+
+    #[test]
+    fn products_of_integers_stay_exact() {
+        let big = Number::from(i64::MAX);
+        let square = big.multiply(&big).unwrap();
+        assert_eq!(square.to_string(), "85070591730234615847396907784232501249");
+    }
+}

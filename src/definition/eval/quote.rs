@@ -1,0 +1,63 @@
+//! Text in quotes as Go's `%q` writes it.
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// What Go calls unprintable: all but letters, marks, numbers, punctuation, symbols and the plain space.
+static UNPRINTABLE: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"[^\p{L}\p{M}\p{N}\p{P}\p{S} ]").ok());
+
+/// `text` in double quotes, with everything escaped that does not print.
+pub(crate) fn quote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for char in text.chars() {
+        match char {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            ' '..='~' => out.push(char),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{b}' => out.push_str("\\v"),
+            _ if is_printable(char) => out.push(char),
+            _ => {
+                let code = u32::from(char);
+                // Writing to a string cannot fail.
+                let _ = match code {
+                    ..0x80 => write!(out, "\\x{code:02x}"),
+                    ..0x1_0000 => write!(out, "\\u{code:04x}"),
+                    _ => write!(out, "\\U{code:08x}"),
+                };
+            }
+        }
+    }
+    out.push('"');
+    out
+}
+
+fn is_printable(char: char) -> bool {
+    let mut buffer = [0; 4];
+    UNPRINTABLE
+        .as_ref()
+        .is_some_and(|unprintable| !unprintable.is_match(char.encode_utf8(&mut buffer)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quote;
+
+    #[test]
+    fn escapes_what_does_not_print() {
+        assert_eq!(quote("a\"b\\c\n\u{1}"), r#""a\"b\\c\n\x01""#);
+        assert_eq!(
+            quote("é👍\u{200b}\u{a0}\u{e0001}"),
+            "\"é👍\\u200b\\u00a0\\U000e0001\""
+        );
+    }
+}

@@ -1,0 +1,293 @@
+//! The types of values and of type constraints.
+//!
+//! A constraint differs from a type in two ways: [`Type::Dynamic`] stands for any type, and an object's attributes may
+//! be optional.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use super::value::Text;
+
+/// The type of a value, or a constraint on it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Type {
+    /// Of a value, a null of no particular type; of a constraint, any type.
+    Dynamic,
+    /// Text.
+    String,
+    /// A number of any size.
+    Number,
+    /// A truth value.
+    Bool,
+    /// A sequence of values of one type.
+    List(Arc<Type>),
+    /// Distinct values of one type.
+    Set(Arc<Type>),
+    /// Values of one type by name.
+    Map(Arc<Type>),
+    /// A sequence in which each place has its own type.
+    Tuple(Arc<[Type]>),
+    /// Values by name, each with its own type.
+    Object(Arc<ObjectType>),
+    /// Raw bytes; nothing in the language makes or converts them.
+    Bytes,
+}
+
+/// The attributes of an object type.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct ObjectType {
+    attributes: BTreeMap<Text, Type>,
+    optional: BTreeSet<Text>,
+}
+
+impl ObjectType {
+    /// An object type whose attributes are all required.
+    pub fn new(attributes: BTreeMap<Text, Type>) -> Self {
+        Self {
+            attributes,
+            optional: BTreeSet::new(),
+        }
+    }
+
+    /// An object type some of whose attributes may be missing from what is converted to it; names that are no
+    /// attributes are left out.
+    pub fn with_optional(
+        attributes: BTreeMap<Text, Type>,
+        optional: impl IntoIterator<Item = Text>,
+    ) -> Self {
+        let optional = optional
+            .into_iter()
+            .filter(|name| attributes.contains_key(name))
+            .collect();
+        Self {
+            attributes,
+            optional,
+        }
+    }
+
+    /// The attributes, sorted by name.
+    pub fn attributes(&self) -> &BTreeMap<Text, Type> {
+        &self.attributes
+    }
+
+    /// The type of one attribute.
+    pub fn attribute(&self, name: &str) -> Option<&Type> {
+        self.attributes.get(name)
+    }
+
+    /// Whether an attribute may be missing.
+    pub fn is_optional(&self, name: &str) -> bool {
+        self.optional.contains(name)
+    }
+}
+
+impl Type {
+    /// A list of `element`.
+    pub fn list(element: Self) -> Self {
+        Self::List(Arc::new(element))
+    }
+
+    /// A set of `element`.
+    pub fn set(element: Self) -> Self {
+        Self::Set(Arc::new(element))
+    }
+
+    /// A map of `element`.
+    pub fn map(element: Self) -> Self {
+        Self::Map(Arc::new(element))
+    }
+
+    /// A tuple of `elements`.
+    pub fn tuple(elements: impl IntoIterator<Item = Self>) -> Self {
+        Self::Tuple(elements.into_iter().collect())
+    }
+
+    /// An object of `attributes`, all of them required.
+    pub fn object<N: Into<Text>>(attributes: impl IntoIterator<Item = (N, Self)>) -> Self {
+        let attributes = attributes
+            .into_iter()
+            .map(|(name, ty)| (name.into(), ty))
+            .collect();
+        Self::Object(Arc::new(ObjectType::new(attributes)))
+    }
+
+    /// Whether the type is string, number or bool.
+    pub fn is_primitive(&self) -> bool {
+        matches!(self, Self::String | Self::Number | Self::Bool)
+    }
+
+    /// Whether the type is a list, set or map.
+    pub fn is_collection(&self) -> bool {
+        matches!(self, Self::List(_) | Self::Set(_) | Self::Map(_))
+    }
+
+    /// The type of a collection's elements.
+    pub fn element(&self) -> Option<&Self> {
+        match self {
+            Self::List(element) | Self::Set(element) | Self::Map(element) => Some(element),
+            _ => None,
+        }
+    }
+
+    /// Whether [`Type::Dynamic`] occurs anywhere in the type.
+    pub fn has_dynamic(&self) -> bool {
+        match self {
+            Self::Dynamic => true,
+            Self::String | Self::Number | Self::Bool | Self::Bytes => false,
+            Self::List(element) | Self::Set(element) | Self::Map(element) => element.has_dynamic(),
+            Self::Tuple(elements) => elements.iter().any(Self::has_dynamic),
+            Self::Object(object) => object.attributes.values().any(Self::has_dynamic),
+        }
+    }
+
+    fn has_optional(&self) -> bool {
+        match self {
+            Self::Dynamic | Self::String | Self::Number | Self::Bool | Self::Bytes => false,
+            Self::List(element) | Self::Set(element) | Self::Map(element) => element.has_optional(),
+            Self::Tuple(elements) => elements.iter().any(Self::has_optional),
+            Self::Object(object) => {
+                !object.optional.is_empty() || object.attributes.values().any(Self::has_optional)
+            }
+        }
+    }
+
+    /// The type a value has that was converted to this constraint: no attribute is optional any more.
+    #[must_use]
+    pub fn without_optional(&self) -> Self {
+        if !self.has_optional() {
+            return self.clone();
+        }
+        match self {
+            Self::List(element) => Self::list(element.without_optional()),
+            Self::Set(element) => Self::set(element.without_optional()),
+            Self::Map(element) => Self::map(element.without_optional()),
+            Self::Tuple(elements) => Self::tuple(elements.iter().map(Self::without_optional)),
+            Self::Object(object) => Self::object(
+                object
+                    .attributes
+                    .iter()
+                    .map(|(name, ty)| (name.clone(), ty.without_optional())),
+            ),
+            other => other.clone(),
+        }
+    }
+
+    /// The English name of a type, as messages about values use it: `list of string`, `tuple`, `dynamic`.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Dynamic => "dynamic".into(),
+            Self::List(element) => format!("list of {}", element.name()),
+            Self::Set(element) => format!("set of {}", element.name()),
+            Self::Map(element) => format!("map of {}", element.name()),
+            other => other.kind().into(),
+        }
+    }
+
+    /// The English name of a constraint: as [`Type::name`], but `any type` and `list of any single type`.
+    pub fn constraint_name(&self) -> String {
+        let of = |element: &Self| match element {
+            Self::Dynamic => "any single type".to_owned(),
+            other => other.constraint_name(),
+        };
+        match self {
+            Self::Dynamic => "any type".into(),
+            Self::List(element) => format!("list of {}", of(element)),
+            Self::Set(element) => format!("set of {}", of(element)),
+            Self::Map(element) => format!("map of {}", of(element)),
+            other => other.kind().into(),
+        }
+    }
+
+    /// The type's own word without its parameters: `list`, `object`, `string`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Dynamic => "dynamic",
+            Self::String => "string",
+            Self::Number => "number",
+            Self::Bool => "bool",
+            Self::List(_) => "list",
+            Self::Set(_) => "set",
+            Self::Map(_) => "map",
+            Self::Tuple(_) => "tuple",
+            Self::Object(_) => "object",
+            Self::Bytes => "bytes",
+        }
+    }
+}
+
+/// The type as a type expression of the language: `list(string)`, `object({a=number,b=any})`.
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dynamic => f.write_str("any"),
+            Self::List(element) => write!(f, "list({element})"),
+            Self::Set(element) => write!(f, "set({element})"),
+            Self::Map(element) => write!(f, "map({element})"),
+            Self::Tuple(elements) => {
+                f.write_str("tuple([")?;
+                for (place, element) in elements.iter().enumerate() {
+                    let comma = if place == 0 { "" } else { "," };
+                    write!(f, "{comma}{element}")?;
+                }
+                f.write_str("])")
+            }
+            Self::Object(object) => {
+                f.write_str("object({")?;
+                for (place, (name, ty)) in object.attributes.iter().enumerate() {
+                    let comma = if place == 0 { "" } else { "," };
+                    if object.is_optional(name) {
+                        write!(f, "{comma}{name}=optional({ty})")?;
+                    } else {
+                        write!(f, "{comma}{name}={ty}")?;
+                    }
+                }
+                f.write_str("})")
+            }
+            other => f.write_str(other.kind()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> Type {
+        Type::Object(Arc::new(ObjectType::with_optional(
+            [("a".into(), Type::String), ("b".into(), Type::Number)].into(),
+            ["b".into(), "z".into()],
+        )))
+    }
+
+    #[test]
+    fn names_are_english() {
+        assert_eq!(
+            Type::list(Type::map(Type::String)).name(),
+            "list of map of string"
+        );
+        assert_eq!(Type::list(Type::Dynamic).name(), "list of dynamic");
+        assert_eq!(
+            Type::list(Type::Dynamic).constraint_name(),
+            "list of any single type"
+        );
+        assert_eq!(Type::Dynamic.constraint_name(), "any type");
+        assert_eq!(pair().name(), "object");
+    }
+
+    #[test]
+    fn display_is_a_type_expression() {
+        assert_eq!(
+            Type::tuple([Type::list(Type::Dynamic), pair()]).to_string(),
+            "tuple([list(any),object({a=string,b=optional(number)})])"
+        );
+    }
+
+    #[test]
+    fn optional_goes_away_at_every_depth() {
+        let list = Type::list(Type::set(pair()));
+        assert!(list.has_optional());
+        assert!(!list.without_optional().has_optional());
+        assert_ne!(list, list.without_optional());
+    }
+}
