@@ -7,6 +7,7 @@ pub mod convert;
 mod mismatch;
 pub mod number;
 mod quote;
+mod scope;
 mod set_order;
 pub mod types;
 pub mod unify;

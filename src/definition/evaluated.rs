@@ -1,0 +1,119 @@
+//! What a definition evaluates to, before it is typed and merged.
+//!
+//! Knows nothing of what attributes mean: each keeps its raw value and the expression it came from, so that whoever
+//! types it can point at the smallest piece of text. Start at [`Evaluated`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::eval::types::Type;
+use super::eval::value::Value;
+use super::syntax::{Expr, PathStep};
+use crate::diag::{Diagnostic, SourceId, Span, Spanned};
+
+/// All that the files of a definition say, evaluated.
+#[derive(Debug, Clone, Default)]
+pub struct Evaluated {
+    /// The declared variables, in the order of their declaration.
+    pub variables: Vec<VariableInfo>,
+    /// The group blocks in order; a later one replaces an earlier one of the same name. The groups that stand for all
+    /// targets of a matrix come last.
+    pub groups: Vec<Block>,
+    /// The target blocks in order, one for each combination of a matrix; later ones of the same name are merged onto
+    /// earlier ones.
+    pub targets: Vec<Block>,
+    /// What was ignored or is doubtful.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A declared variable and its value.
+#[derive(Debug, Clone)]
+pub struct VariableInfo {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What the definition says it is for; empty where it says nothing.
+    pub description: String,
+    /// Its declared type, if any.
+    pub ty: Option<Type>,
+    /// Its value after overrides.
+    pub value: Value,
+    /// The place of its name.
+    pub span: Span,
+}
+
+/// An evaluated target or group block.
+#[derive(Debug, Clone)]
+pub struct Block {
+    /// Its name: the label, or what `name` made of it.
+    pub name: Spanned<Arc<str>>,
+    /// Its attributes in order; `name` and `matrix` are consumed.
+    pub attributes: IndexMap<Arc<str>, Attribute>,
+    /// The file it is written in.
+    pub source: SourceId,
+    /// The directory of that file, as in [`super::source::Source::base_dir`].
+    pub base_dir: Option<Arc<PathBuf>>,
+    /// How the block came to be.
+    pub origin: BlockOrigin,
+}
+
+/// How a block came to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlockOrigin {
+    /// As it is written.
+    Written,
+    /// One combination of the matrix of the block with this label.
+    Matrix {
+        /// The label.
+        label: Arc<str>,
+    },
+    /// The group of all targets made by the matrix of the block with the group's name.
+    MatrixGroup,
+}
+
+/// An evaluated attribute.
+#[derive(Debug, Clone)]
+pub struct Attribute {
+    /// The place of the attribute's name.
+    pub name_span: Option<Span>,
+    /// Its value, as the expression gave it: no conversion to the attribute's type is made.
+    pub value: Value,
+    /// The expression it was given by.
+    pub expr: Option<Arc<Expr>>,
+}
+
+impl Attribute {
+    /// An attribute that is written nowhere.
+    pub const fn made(value: Value) -> Self {
+        Self {
+            name_span: None,
+            value,
+            expr: None,
+        }
+    }
+
+    /// The place of the whole expression.
+    pub fn span(&self) -> Option<Span> {
+        self.expr.as_ref().map(|expr| expr.span)
+    }
+
+    /// The smallest place known to contain the element at `path`.
+    pub fn element_span(&self, path: &[PathStep<'_>]) -> Option<Span> {
+        self.expr.as_ref().map(|expr| expr.element_span(path))
+    }
+
+    /// The place of the key `key` of the object at `path`, or the smallest place known to contain it.
+    pub fn key_span(&self, path: &[PathStep<'_>], key: &str) -> Option<Span> {
+        self.expr
+            .as_ref()
+            .map(|expr| expr.element(path).key_span(key))
+    }
+}
+
+impl Block {
+    /// The attribute called `name`.
+    pub fn attribute(&self, name: &str) -> Option<&Attribute> {
+        self.attributes.get(name)
+    }
+}

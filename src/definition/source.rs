@@ -1,0 +1,421 @@
+//! Which files make a definition, and their text.
+//!
+//! Knows the default names, `-f`, `BUILDX_BAKE_FILE` and standard input, and tells formats apart by name. Knows nothing
+//! of what the files say. Start at [`read`]; tests and callers with text in hand use [`Sources::of`].
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, SourceMap};
+use crate::types::Environment;
+use crate::types::remote::is_remote;
+
+/// The largest definition file that is read, in bytes.
+pub const SIZE_LIMIT: u64 = 64 << 20;
+
+/// The names buildx looks for, in its order; all that exist are used.
+pub const DEFAULT_NAMES: [&str; 8] = [
+    "compose.yaml",
+    "compose.yml",
+    "docker-compose.yml",
+    "docker-compose.yaml",
+    "docker-bake.json",
+    "docker-bake.hcl",
+    "docker-bake.override.json",
+    "docker-bake.override.hcl",
+];
+
+// Where rbake looks as well, when the directory itself has none of the names.
+const FALLBACK_DIR: &str = "bake";
+
+/// What decides which files are read.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The values of `-f`, in order.
+    pub files: &'a [String],
+    /// The remote definition named by the first positional argument, if any.
+    pub remote: Option<&'a str>,
+    /// The process environment and directory.
+    pub environment: &'a Environment,
+}
+
+/// The text of all files of a definition, in the order in which they apply.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// Names and texts, for showing spans.
+    pub map: SourceMap,
+    /// The files to parse.
+    pub files: Vec<Source>,
+    /// How the files were chosen.
+    pub origin: Origin,
+}
+
+/// How the files of a definition were chosen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// By their default names.
+    #[default]
+    DefaultNames,
+    /// By `-f`.
+    Flag,
+    /// By `BUILDX_BAKE_FILE`.
+    Environment,
+}
+
+/// One file of a definition.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The file in the source map.
+    pub id: SourceId,
+    /// Its syntax, as far as the name tells.
+    pub format: Format,
+    /// The directory the file is in, as it was given: relative to the working directory, or absolute. None for
+    /// standard input.
+    pub base_dir: Option<PathBuf>,
+}
+
+/// The syntax of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// HCL's native syntax.
+    Hcl,
+    /// HCL's JSON syntax.
+    Json,
+    /// A Compose file.
+    Compose,
+    /// To be found out from the text.
+    Unknown,
+}
+
+impl Format {
+    /// The syntax that a file called `name` has. As in buildx, `.YML` is Compose, but `.HCL` says nothing.
+    pub fn of_name(name: &str) -> Self {
+        let lower = name.to_ascii_lowercase();
+        if lower.ends_with(".yml") || lower.ends_with(".yaml") {
+            Self::Compose
+        } else if name.ends_with(".json") {
+            Self::Json
+        } else if name.ends_with(".hcl") {
+            Self::Hcl
+        } else {
+            Self::Unknown
+        }
+    }
+}
+
+impl Sources {
+    /// Sources made of `name` and text pairs.
+    pub fn of<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut sources = Self::default();
+        for (name, text) in files {
+            sources.add(name, text.to_owned());
+        }
+        sources
+    }
+
+    /// Adds a file that was read from `name`; `-` is standard input.
+    pub fn add(&mut self, name: &str, text: String) {
+        let id = self.map.add(name, text);
+        self.files.push(Source {
+            id,
+            format: Format::of_name(name),
+            base_dir: (name != "-").then(|| match Path::new(name).parent() {
+                Some(parent) if parent != Path::new("") => parent.to_owned(),
+                _ => PathBuf::from("."),
+            }),
+        });
+    }
+}
+
+/// Reads the definition's files; standard input is read from `stdin` where a file is called `-`.
+///
+/// All files that cannot be read are reported.
+pub fn read(request: &Request<'_>, stdin: &mut dyn Read) -> Result<Sources, Diagnostics> {
+    if let Some(remote) = request.remote {
+        return Err(remote_unsupported(remote).into());
+    }
+    let mut problems = Diagnostics::default();
+    let (origin, names) = choose(request, &mut problems);
+    let mut sources = Sources {
+        origin,
+        ..Sources::default()
+    };
+    for name in names {
+        match read_one(&name, request.environment, stdin) {
+            Ok(text) => sources.add(name.strip_prefix("cwd://").unwrap_or(&name), text),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.has_errors() {
+        Err(problems)
+    } else {
+        Ok(sources)
+    }
+}
+
+fn choose(request: &Request<'_>, problems: &mut Diagnostics) -> (Origin, Vec<String>) {
+    if !request.files.is_empty() {
+        return (Origin::Flag, request.files.to_vec());
+    }
+    let environment = request.environment;
+    if let Some(list) = environment.non_empty("BUILDX_BAKE_FILE") {
+        let default_separator = if cfg!(windows) { ";" } else { ":" };
+        let separator = environment
+            .get("BUILDX_BAKE_PATH_SEPARATOR")
+            .filter(|separator| !separator.is_empty())
+            .unwrap_or(default_separator);
+        let names: Vec<String> = list
+            .split(separator)
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect();
+        if !names.is_empty() {
+            return (Origin::Environment, names);
+        }
+    }
+    (
+        Origin::DefaultNames,
+        default_files(environment.current_dir(), problems),
+    )
+}
+
+fn default_files(dir: &Path, problems: &mut Diagnostics) -> Vec<String> {
+    for prefix in ["", FALLBACK_DIR] {
+        let found: Vec<String> = DEFAULT_NAMES
+            .iter()
+            .map(|name| Path::new(prefix).join(name))
+            .filter(|name| dir.join(name).exists())
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect();
+        if !found.is_empty() {
+            return found;
+        }
+    }
+    problems.push(
+        Diagnostic::error(
+            Class::Definition,
+            "definition::not-found",
+            format!("there is no bake definition in `{}`", dir.display()),
+        )
+        .note("looked for `docker-bake.hcl`, `docker-bake.json` and their overrides, here and in `bake/`")
+        .help("name the file with `-f`, or change to the directory that has it"),
+    );
+    Vec::new()
+}
+
+fn read_one(
+    name: &str,
+    environment: &Environment,
+    stdin: &mut dyn Read,
+) -> Result<String, Diagnostic> {
+    let bytes = if name == "-" {
+        read_limited(stdin)
+    } else {
+        if is_remote(name) {
+            return Err(remote_unsupported(name));
+        }
+        let path = name.strip_prefix("cwd://").unwrap_or(name);
+        File::open(environment.current_dir().join(path))
+            .and_then(|mut file| read_limited(&mut file))
+    };
+    let shown = if name == "-" { "standard input" } else { name };
+    let unreadable = |why: String| {
+        Diagnostic::error(
+            Class::Definition,
+            "definition::unreadable",
+            format!("cannot read the definition `{shown}`: {why}"),
+        )
+    };
+    let bytes = bytes.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => unreadable("there is no such file".to_owned())
+            .help("paths are relative to the working directory; see `-f`"),
+        io::ErrorKind::IsADirectory => unreadable("it is a directory".to_owned()).help(format!(
+            "name the file in it, such as `-f {shown}/docker-bake.hcl`"
+        )),
+        io::ErrorKind::FileTooLarge => {
+            unreadable(format!("it is larger than {} MiB", SIZE_LIMIT >> 20))
+        }
+        _ => unreadable(error.to_string()),
+    })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..valid]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
+        unreadable(format!("it is not UTF-8 (line {line}, byte {valid})")).help("save it as UTF-8")
+    })
+}
+
+fn read_limited(from: &mut dyn Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(SIZE_LIMIT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > SIZE_LIMIT {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
+}
+
+fn remote_unsupported(address: &str) -> Diagnostic {
+    Diagnostic::error(
+        Class::Definition,
+        "definition::remote-unsupported",
+        format!("remote definitions such as `{address}` are not supported yet"),
+    )
+    .help("clone or download it, and name the file with `-f`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn dir(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        dir
+    }
+
+    fn names(sources: &Sources) -> Vec<String> {
+        sources
+            .map
+            .iter()
+            .map(|(_, file)| file.name.clone())
+            .collect()
+    }
+
+    fn read_in(
+        dir: &Path,
+        variables: &[(&str, &str)],
+        files: &[&str],
+        mut stdin: &[u8],
+    ) -> Result<Sources, Diagnostics> {
+        let environment = Environment::new(
+            variables.iter().map(|(k, v)| ((*k).into(), (*v).into())),
+            dir.to_owned(),
+        );
+        let files: Vec<String> = files.iter().map(|f| (*f).to_owned()).collect();
+        let request = Request {
+            files: &files,
+            remote: None,
+            environment: &environment,
+        };
+        read(&request, &mut stdin)
+    }
+
+    #[test]
+    fn all_default_names_are_used_in_buildx_order() {
+        let dir = dir(&[
+            ("docker-bake.override.hcl", ""),
+            ("docker-bake.hcl", ""),
+            ("docker-bake.json", "{}"),
+            ("bake/docker-bake.hcl", ""),
+            ("other.hcl", ""),
+        ]);
+        let sources = read_in(dir.path(), &[], &[], b"").unwrap();
+        assert_eq!(
+            names(&sources),
+            [
+                "docker-bake.json",
+                "docker-bake.hcl",
+                "docker-bake.override.hcl"
+            ]
+        );
+        assert_eq!(sources.origin, Origin::DefaultNames);
+    }
+
+    #[test]
+    fn the_bake_directory_is_looked_into_when_there_is_nothing_here() {
+        let dir = dir(&[("bake/docker-bake.hcl", "a = 1")]);
+        let sources = read_in(dir.path(), &[], &[], b"").unwrap();
+        assert_eq!(names(&sources), ["bake/docker-bake.hcl"]);
+        assert_eq!(
+            sources.files[0].base_dir.as_deref(),
+            Some(Path::new("bake"))
+        );
+        assert_eq!(sources.files[0].format, Format::Hcl);
+    }
+
+    #[test]
+    fn nothing_found_says_where_it_looked() {
+        let dir = dir(&[("doker-bake.hcl", "")]);
+        let problems = read_in(dir.path(), &[], &[], b"").unwrap_err();
+        assert_eq!(problems.0[0].code, "definition::not-found");
+    }
+
+    #[test]
+    fn the_environment_lists_files_unless_the_flag_does() {
+        let dir = dir(&[("a.hcl", ""), ("b.hcl", ""), ("c.hcl", "")]);
+        let list = [("BUILDX_BAKE_FILE", " a.hcl : :b.hcl")];
+        let sources = read_in(dir.path(), &list, &[], b"").unwrap();
+        assert_eq!(names(&sources), ["a.hcl", "b.hcl"]);
+        assert_eq!(sources.origin, Origin::Environment);
+        let sources = read_in(dir.path(), &list, &["cwd://c.hcl"], b"").unwrap();
+        assert_eq!(names(&sources), ["c.hcl"]);
+        let separated = [
+            ("BUILDX_BAKE_FILE", "a.hcl@-"),
+            ("BUILDX_BAKE_PATH_SEPARATOR", "@"),
+        ];
+        let sources = read_in(dir.path(), &separated, &[], b"x = 1").unwrap();
+        assert_eq!(names(&sources), ["a.hcl", "-"]);
+        assert_eq!(sources.files[1].base_dir, None);
+        let blank = [("BUILDX_BAKE_FILE", "  ")];
+        assert!(read_in(dir.path(), &blank, &[], b"").is_err());
+    }
+
+    #[test]
+    fn every_unreadable_file_is_named() {
+        let dir = dir(&[("sub/x", ""), ("latin1.hcl", "")]);
+        fs::write(dir.path().join("latin1.hcl"), b"a = 1\n# \xe9").unwrap();
+        let problems = read_in(
+            dir.path(),
+            &[],
+            &[
+                "nope.hcl",
+                "sub",
+                "latin1.hcl",
+                "https://example.com/bake.hcl",
+            ],
+            b"",
+        )
+        .unwrap_err();
+        let messages: Vec<&str> = problems.0.iter().map(|p| p.message.as_str()).collect();
+        assert_eq!(
+            messages,
+            [
+                "cannot read the definition `nope.hcl`: there is no such file",
+                "cannot read the definition `sub`: it is a directory",
+                "cannot read the definition `latin1.hcl`: it is not UTF-8 (line 2, byte 8)",
+                "remote definitions such as `https://example.com/bake.hcl` are not supported yet",
+            ]
+        );
+    }
+
+    #[test]
+    fn endless_input_is_refused() {
+        let mut endless = io::repeat(b'#');
+        let environment = Environment::default();
+        let request = Request {
+            files: &["-".to_owned()],
+            remote: None,
+            environment: &environment,
+        };
+        let problems = read(&request, &mut endless).unwrap_err();
+        assert!(problems.0[0].message.contains("larger than 64 MiB"));
+    }
+
+    #[test]
+    fn names_tell_formats_apart() {
+        assert_eq!(Format::of_name("a.YML"), Format::Compose);
+        assert_eq!(Format::of_name("a.HCL"), Format::Unknown);
+        assert_eq!(Format::of_name("a.json"), Format::Json);
+        assert_eq!(Format::of_name("-"), Format::Unknown);
+    }
+}
