@@ -7,6 +7,7 @@
 pub mod cli;
 pub mod definition;
 pub mod diag;
+pub mod engine;
 pub mod event;
 pub mod outcome;
 pub mod run;

@@ -1,0 +1,324 @@
+//! Addresses of BuildKit daemons: what a user writes, and the material to reach it.
+//!
+//! Knows nothing of how to connect (`transport`) nor of where addresses come from (`builder`). Start at [`Endpoint`].
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Where a BuildKit daemon is, and by which road.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// A daemon's unix socket.
+    Unix(PathBuf),
+    /// A daemon's TCP port, in the clear or by TLS.
+    Tcp {
+        /// Host and port.
+        address: Address,
+        /// Present where TLS is to be spoken.
+        tls: Option<TlsMaterial>,
+    },
+    /// The BuildKit inside a Docker Engine, by the Engine's own address.
+    Docker(DockerHost),
+    /// A daemon in a container of a Docker Engine, reached by running `buildctl dial-stdio` in it.
+    DockerContainer {
+        /// The container's name or id.
+        container: String,
+        /// The Engine it runs on.
+        host: DockerHost,
+    },
+}
+
+/// Where a Docker Engine listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum DockerHost {
+    /// The Engine's unix socket.
+    Unix(PathBuf),
+    /// The Engine's TCP port, in the clear or by TLS.
+    Tcp {
+        /// Host and port.
+        address: Address,
+        /// Present where TLS is to be spoken.
+        tls: Option<TlsMaterial>,
+    },
+}
+
+/// A host, by name or number, and a port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// Name or number; an IPv6 number stands without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// Files and names for TLS; read when the connection is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct TlsMaterial {
+    /// Certificates to trust, PEM; without it, the system's.
+    pub ca: Option<PathBuf>,
+    /// The client's certificate chain, PEM; goes with `key`.
+    pub cert: Option<PathBuf>,
+    /// The client's private key, PEM; goes with `cert`.
+    pub key: Option<PathBuf>,
+    /// The name the server's certificate must be for; without it, the host's.
+    pub servername: Option<String>,
+}
+
+impl TlsMaterial {
+    /// Whether nothing is given.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Why a text is no address of a BuildKit daemon.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidEndpoint {
+    /// There is no `scheme://`.
+    #[error(
+        "`{0}` is no address of a builder (expected `unix:///path/to/socket` or `tcp://host:port`)"
+    )]
+    NoScheme(String),
+    /// A scheme that names a road rbake cannot take.
+    #[error("cannot reach `{address}`: the scheme `{scheme}` is not supported here (supported: {})", .supported.join(", "))]
+    Scheme {
+        /// The scheme, without `://`.
+        scheme: String,
+        /// The whole address, without credentials.
+        address: String,
+        /// What would do.
+        supported: &'static [&'static str],
+    },
+    /// A socket must be named by its absolute path.
+    #[error(
+        "`{0}` does not name a socket by its absolute path (expected `unix:///path/to/socket`)"
+    )]
+    Path(String),
+    /// Host and port are both needed.
+    #[error("`{0}` does not name a host and a port (expected `tcp://host:port`)")]
+    HostPort(String),
+    /// No container is named, or more than one.
+    #[error("`{0}` does not name a container (expected `docker-container://name`)")]
+    Container(String),
+}
+
+const SCHEMES: &[&str] = &["unix", "tcp", "docker-container"];
+const DOCKER_SCHEMES: &[&str] = &["unix", "tcp"];
+
+/// Docker's socket where nothing else is said.
+const DOCKER_SOCKET: &str = "/var/run/docker.sock";
+
+impl Endpoint {
+    /// Whether the daemon runs on this machine, so that compressing what is sent to it would waste time.
+    pub fn is_local(&self) -> bool {
+        let loopback = |address: &Address| {
+            address.host == "localhost"
+                || address
+                    .host
+                    .parse::<std::net::IpAddr>()
+                    .is_ok_and(|ip| ip.is_loopback())
+        };
+        match self {
+            Self::Unix(_) => true,
+            Self::Tcp { address, .. } => loopback(address),
+            Self::Docker(host) | Self::DockerContainer { host, .. } => match host {
+                DockerHost::Unix(_) => true,
+                DockerHost::Tcp { address, .. } => loopback(address),
+            },
+        }
+    }
+
+    /// The same endpoint with TLS by `material`, where it is a TCP port and `material` is not empty.
+    #[must_use]
+    pub fn with_tls(self, material: TlsMaterial) -> Self {
+        match self {
+            Self::Tcp { address, .. } if !material.is_empty() => Self::Tcp {
+                address,
+                tls: Some(material),
+            },
+            other => other,
+        }
+    }
+}
+
+fn split(text: &str) -> Result<(&str, &str), InvalidEndpoint> {
+    text.split_once("://")
+        .filter(|(scheme, _)| !scheme.is_empty())
+        .ok_or_else(|| InvalidEndpoint::NoScheme(crate::types::secret::redact_url(text)))
+}
+
+fn unsupported(scheme: &str, text: &str, supported: &'static [&'static str]) -> InvalidEndpoint {
+    InvalidEndpoint::Scheme {
+        scheme: scheme.to_owned(),
+        address: crate::types::secret::redact_url(text),
+        supported,
+    }
+}
+
+fn socket(text: &str, rest: &str) -> Result<PathBuf, InvalidEndpoint> {
+    let path = PathBuf::from(rest);
+    if path.is_absolute() && !rest.ends_with('/') {
+        Ok(path)
+    } else {
+        Err(InvalidEndpoint::Path(text.to_owned()))
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = InvalidEndpoint;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (scheme, rest) = split(text)?;
+        match scheme {
+            "unix" => Ok(Self::Unix(socket(text, rest)?)),
+            "tcp" => Ok(Self::Tcp {
+                address: tcp(text, rest)?,
+                tls: None,
+            }),
+            "docker-container" => {
+                let name = rest.split(['?', '/']).next().unwrap_or_default();
+                if name.is_empty() || name != rest {
+                    return Err(InvalidEndpoint::Container(text.to_owned()));
+                }
+                Ok(Self::DockerContainer {
+                    container: name.to_owned(),
+                    host: DockerHost::default(),
+                })
+            }
+            _ => Err(unsupported(scheme, text, SCHEMES)),
+        }
+    }
+}
+
+impl Default for DockerHost {
+    fn default() -> Self {
+        Self::Unix(PathBuf::from(DOCKER_SOCKET))
+    }
+}
+
+impl FromStr for DockerHost {
+    type Err = InvalidEndpoint;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (scheme, rest) = split(text)?;
+        match scheme {
+            "unix" => Ok(Self::Unix(socket(text, rest)?)),
+            "tcp" | "http" => Ok(Self::Tcp {
+                address: tcp(text, rest)?,
+                tls: None,
+            }),
+            _ => Err(unsupported(scheme, text, DOCKER_SCHEMES)),
+        }
+    }
+}
+
+fn tcp(text: &str, rest: &str) -> Result<Address, InvalidEndpoint> {
+    rest.strip_suffix('/')
+        .unwrap_or(rest)
+        .parse()
+        .map_err(|()| InvalidEndpoint::HostPort(crate::types::secret::redact_url(text)))
+}
+
+impl FromStr for Address {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (host, port) = text.rsplit_once(':').ok_or(())?;
+        let host = match host.strip_prefix('[') {
+            Some(rest) => {
+                let number = rest.strip_suffix(']').ok_or(())?;
+                number.parse::<std::net::Ipv6Addr>().map_err(drop)?;
+                number
+            }
+            None => host,
+        };
+        let strange = |c: char| c.is_whitespace() || c.is_control() || "/?#@[]".contains(c);
+        let bare_v6 = text.matches(':').count() > 1 && !text.starts_with('[');
+        if host.is_empty() || host.contains(strange) || bare_v6 {
+            return Err(());
+        }
+        let port = port.parse().map_err(drop)?;
+        if port == 0 {
+            return Err(());
+        }
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+        })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl fmt::Display for DockerHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Tcp { address, .. } => write!(f, "tcp://{address}"),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Tcp { address, .. } => write!(f, "tcp://{address}"),
+            Self::Docker(host) => host.fmt(f),
+            Self::DockerContainer { container, .. } => write!(f, "docker-container://{container}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    #[test_case("unix:///run/buildkit/buildkitd.sock")]
+    #[test_case("tcp://127.0.0.1:1234")]
+    #[test_case("tcp://[::1]:1234")]
+    #[test_case("tcp://build.example.com:8372")]
+    #[test_case("docker-container://buildx_buildkit_default0")]
+    fn an_address_is_shown_as_it_was_written(text: &str) {
+        assert_eq!(
+            text.parse::<Endpoint>().map(|e| e.to_string()),
+            Ok(text.to_owned())
+        );
+    }
+
+    #[test_case("/run/x.sock", "expected `unix:///path/to/socket`"; "no scheme")]
+    #[test_case("unix://run/x.sock", "absolute path"; "relative socket")]
+    #[test_case("unix:///", "absolute path"; "a directory")]
+    #[test_case("tcp://host", "a host and a port"; "no port")]
+    #[test_case("tcp://:1234", "a host and a port"; "no host")]
+    #[test_case("tcp://::1:1234", "a host and a port"; "bare ipv6")]
+    #[test_case("tcp://h:0", "a host and a port"; "port zero")]
+    #[test_case("tcp://u:p@h:1/x", "a host and a port"; "credentials")]
+    #[test_case("ssh://host", "the scheme `ssh` is not supported"; "ssh")]
+    #[test_case("kube-pod://pod", "the scheme `kube-pod` is not supported"; "kubernetes")]
+    #[test_case("docker-container://", "does not name a container"; "no container")]
+    fn errors_say_what_is_wrong(text: &str, expected: &str) {
+        let message = text.parse::<Endpoint>().unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+        assert!(!message.contains("u:p"), "{message}");
+    }
+
+    #[test]
+    fn local_endpoints_are_known() {
+        let local = |text: &str| text.parse::<Endpoint>().map(|e| e.is_local());
+        assert_eq!(local("unix:///x"), Ok(true));
+        assert_eq!(local("tcp://127.0.0.1:1"), Ok(true));
+        assert_eq!(local("tcp://[::1]:1"), Ok(true));
+        assert_eq!(local("tcp://10.0.0.1:1"), Ok(false));
+    }
+}

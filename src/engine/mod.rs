@@ -1,0 +1,13 @@
+//! The client of BuildKit: connections, sessions, solves.
+//!
+//! Knows nothing of bake files; what is to be built arrives as a [`spec::SolveSpec`].
+
+pub mod connection;
+pub mod endpoint;
+pub mod id;
+pub mod traffic;
+pub mod transport;
+
+pub use connection::{Connection, ConnectionError};
+pub use endpoint::Endpoint;
+pub use id::{BuildRef, SessionId};

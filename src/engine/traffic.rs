@@ -1,0 +1,126 @@
+//! Counts the bytes of a connection.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes that went through a connection, with all framing, before encryption.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// To the daemon.
+    pub sent: u64,
+    /// From the daemon.
+    pub received: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn read(&self) -> Traffic {
+        Traffic {
+            sent: self.sent.load(Ordering::Relaxed),
+            received: self.received.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// A stream whose bytes are counted.
+pub(super) struct Counted<S> {
+    stream: S,
+    counters: Arc<Counters>,
+}
+
+impl<S> Counted<S> {
+    pub(super) fn new(stream: S, counters: Arc<Counters>) -> Self {
+        Self { stream, counters }
+    }
+
+    fn sent(&self, result: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(count)) = result {
+            self.counters
+                .sent
+                .fetch_add(*count as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(cx, into);
+        let count = into.filled().len().saturating_sub(before);
+        self.counters
+            .received
+            .fetch_add(count as u64, Ordering::Relaxed);
+        result
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, data);
+        self.sent(&result);
+        result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, data);
+        self.sent(&result);
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn both_ways_are_counted() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let counters = Arc::new(Counters::default());
+        let mut near = Counted::new(near, Arc::clone(&counters));
+        near.write_all(b"12345").await.unwrap();
+        far.write_all(b"123").await.unwrap();
+        near.read_exact(&mut [0; 3]).await.unwrap();
+        assert_eq!(
+            counters.read(),
+            Traffic {
+                sent: 5,
+                received: 3
+            }
+        );
+    }
+}

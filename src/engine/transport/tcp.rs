@@ -1,0 +1,182 @@
+//! TCP ports, in the clear or by TLS with rustls.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::RootCertStore;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio::net::TcpStream;
+
+use super::{BoxedStream, DialError};
+use crate::engine::endpoint::{Address, TlsMaterial};
+
+// HTTP/2 pings are punished by BuildKit's server, so a dead link is found by the kernel.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_PROBES: u32 = 4;
+
+/// Connects to `address`; `name` is how messages call it, `protocols` what ALPN offers.
+pub(super) async fn dial(
+    address: &Address,
+    tls: Option<&TlsMaterial>,
+    name: &str,
+    protocols: &[&[u8]],
+) -> Result<BoxedStream, DialError> {
+    let config = tls
+        .map(|tls| client_config(tls, name, protocols))
+        .transpose()?;
+    let connect = |source| DialError::Connect {
+        endpoint: name.to_owned(),
+        source,
+    };
+    let stream = TcpStream::connect((address.host.as_str(), address.port))
+        .await
+        .map_err(connect)?;
+    keep_alive(&stream).map_err(connect)?;
+    let (Some(config), Some(tls)) = (config, tls) else {
+        return Ok(Box::new(stream));
+    };
+    let host = tls.servername.as_ref().unwrap_or(&address.host);
+    let server = ServerName::try_from(host.clone())
+        .map_err(|_| DialError::ServerName { name: host.clone() })?;
+    // A server that picks no protocol may still speak HTTP/2; the first call will tell.
+    match tokio_rustls::TlsConnector::from(config)
+        .connect(server, stream)
+        .await
+    {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(source) => Err(DialError::Handshake {
+            endpoint: name.to_owned(),
+            source,
+        }),
+    }
+}
+
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    use rustix::net::sockopt;
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE)?;
+    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
+    Ok(())
+}
+
+fn client_config(
+    tls: &TlsMaterial,
+    name: &str,
+    protocols: &[&[u8]],
+) -> Result<Arc<rustls::ClientConfig>, DialError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let material = |path: &Path, error: rustls::Error| DialError::Material {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| DialError::Handshake {
+            endpoint: name.to_owned(),
+            source: io::Error::other(error),
+        })?
+        .with_root_certificates(roots(tls.ca.as_deref())?);
+    let mut config = match (&tls.cert, &tls.key) {
+        (None, None) => builder.with_no_client_auth(),
+        (Some(cert), Some(key)) => builder
+            .with_client_auth_cert(certificates(cert)?, private_key(key)?)
+            .map_err(|error| material(cert, error))?,
+        _ => {
+            return Err(DialError::HalfIdentity {
+                endpoint: name.to_owned(),
+            });
+        }
+    };
+    config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+// The system's roots are what SSL_CERT_FILE and SSL_CERT_DIR say, else where the system keeps them.
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, DialError> {
+    let mut store = RootCertStore::empty();
+    if let Some(path) = ca {
+        for certificate in certificates(path)? {
+            store
+                .add(certificate)
+                .map_err(|error| DialError::Material {
+                    path: path.to_owned(),
+                    reason: error.to_string(),
+                })?;
+        }
+        return Ok(store);
+    }
+    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if store.is_empty() {
+        return Err(DialError::NoRoots);
+    }
+    Ok(store)
+}
+
+fn unusable(path: &Path) -> impl Fn(rustls_pki_types::pem::Error) -> DialError {
+    move |error| DialError::Material {
+        path: path.to_owned(),
+        reason: match error {
+            rustls_pki_types::pem::Error::NoItemsFound => "it holds nothing of the kind".to_owned(),
+            rustls_pki_types::pem::Error::Io(error) => error.to_string(),
+            other => format!("it is not PEM ({other})"),
+        },
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, DialError> {
+    let found: Vec<_> = CertificateDer::pem_file_iter(path)
+        .map_err(unusable(path))?
+        .collect::<Result<_, _>>()
+        .map_err(unusable(path))?;
+    if found.is_empty() {
+        return Err(unusable(path)(rustls_pki_types::pem::Error::NoItemsFound));
+    }
+    Ok(found)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, DialError> {
+    PrivateKeyDer::from_pem_file(path).map_err(unusable(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(tls: &TlsMaterial) -> Result<Arc<rustls::ClientConfig>, DialError> {
+        client_config(tls, "tcp://h:1", &[b"h2"])
+    }
+
+    #[test]
+    fn a_certificate_without_its_key_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = dir.path().join("ca.pem");
+        std::fs::write(&ca, "nothing").unwrap();
+        let tls = TlsMaterial {
+            ca: Some(ca),
+            ..TlsMaterial::default()
+        };
+        let message = config(&tls).unwrap_err().to_string();
+        assert!(
+            message.contains("ca.pem") && message.contains("nothing of the kind"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let tls = TlsMaterial {
+            ca: Some("/nonexistent/ca.pem".into()),
+            ..TlsMaterial::default()
+        };
+        let message = config(&tls).unwrap_err().to_string();
+        assert!(
+            message.contains("/nonexistent/ca.pem") && message.contains("No such file"),
+            "{message}"
+        );
+    }
+}
