@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::diag::Diagnostic;
 use crate::outcome::TargetOutcome;
-use crate::types::{Digest, TargetName};
+use crate::types::{Clock, Digest, TargetName};
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -219,28 +219,28 @@ pub struct Transfer {
 /// target are joined by the receiver.
 #[derive(Clone)]
 pub struct EventSink {
-    origin: std::time::Instant,
+    clock: Clock,
     send: Arc<dyn Fn(Event) + Send + Sync>,
 }
 
 impl EventSink {
-    /// A sink that hands each event to `send`.
-    pub fn new(origin: std::time::Instant, send: impl Fn(Event) + Send + Sync + 'static) -> Self {
+    /// A sink that hands each event to `send`, stamped with the time `clock` has measured.
+    pub fn new(clock: Clock, send: impl Fn(Event) + Send + Sync + 'static) -> Self {
         Self {
-            origin,
+            clock,
             send: Arc::new(send),
         }
     }
 
     /// A sink that drops everything.
     pub fn none() -> Self {
-        Self::new(std::time::Instant::now(), |_| {})
+        Self::new(Clock::system(), |_| {})
     }
 
     /// Tells that `kind` happened now.
     pub fn send(&self, kind: EventKind) {
         (self.send)(Event {
-            at: self.origin.elapsed(),
+            at: self.clock.elapsed(),
             kind,
         });
     }

@@ -10,5 +10,6 @@ pub mod diag;
 pub mod engine;
 pub mod event;
 pub mod outcome;
+pub mod report;
 pub mod run;
 pub mod types;

@@ -1,0 +1,7 @@
+//! What the user sees of a run: live, as a stream, and at its end.
+//!
+//! Consumes [`crate::event::Event`]s only; has never heard of bake files or of who builds.
+
+pub mod format;
+pub mod style;
+pub mod text;

@@ -1,0 +1,302 @@
+//! How the report looks: styles by role, so that no view names a colour, and lines made of styled pieces.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Color, Effects, RgbColor, Style};
+
+use super::text;
+
+/// What a piece of text is, from which its style follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Ordinary text.
+    Plain,
+    /// Less important: cached steps, log lines, times.
+    Quiet,
+    /// Names of targets and headings.
+    Strong,
+    /// Work that goes on.
+    Running,
+    /// Work that ended well.
+    Done,
+    /// Work that failed.
+    Error,
+    /// Work that was stopped.
+    Cancelled,
+    /// Warnings.
+    Warning,
+}
+
+/// The style of each role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Palette {
+    running: Style,
+    done: Style,
+    error: Style,
+    cancelled: Style,
+    warning: Style,
+}
+
+impl Default for Palette {
+    fn default() -> Self {
+        let color = |color: AnsiColor| Style::new().fg_color(Some(color.into()));
+        Self {
+            running: color(AnsiColor::Cyan),
+            done: color(AnsiColor::Green),
+            error: color(AnsiColor::Red),
+            cancelled: color(AnsiColor::Yellow),
+            warning: color(AnsiColor::Yellow),
+        }
+    }
+}
+
+impl Palette {
+    /// The default with the changes of `BUILDKIT_COLORS`: `run=green:warning=yellow:error=red:cancel=255,165,0`.
+    ///
+    /// Entries that make no sense are skipped, as buildx skips them.
+    pub fn from_buildkit_colors(value: &str) -> Self {
+        let mut palette = Self::default();
+        for entry in value.split(':') {
+            let Some((key, value)) = entry.split_once('=') else {
+                continue;
+            };
+            let Some(color) = parse_color(value) else {
+                continue;
+            };
+            let style = Style::new().fg_color(Some(color));
+            match key.to_ascii_lowercase().as_str() {
+                "run" => palette.running = style,
+                "warning" => palette.warning = style,
+                "error" => palette.error = style,
+                "cancel" => palette.cancelled = style,
+                _ => {}
+            }
+        }
+        palette
+    }
+
+    fn style(&self, role: Role) -> Style {
+        match role {
+            Role::Plain => Style::new(),
+            Role::Quiet => Style::new().effects(Effects::DIMMED),
+            Role::Strong => Style::new().effects(Effects::BOLD),
+            Role::Running => self.running,
+            Role::Done => self.done,
+            Role::Error => self.error.effects(Effects::BOLD),
+            Role::Cancelled => self.cancelled,
+            Role::Warning => self.warning,
+        }
+    }
+}
+
+fn parse_color(value: &str) -> Option<Color> {
+    let parts: Vec<&str> = value.split(',').collect();
+    if let [red, green, blue] = parts.as_slice() {
+        let part = |text: &str| text.trim().parse::<u8>().ok();
+        return Some(RgbColor(part(red)?, part(green)?, part(blue)?).into());
+    }
+    let color = match value.to_ascii_lowercase().as_str() {
+        "black" => AnsiColor::Black,
+        "blue" => AnsiColor::Blue,
+        "cyan" => AnsiColor::Cyan,
+        "green" => AnsiColor::Green,
+        "magenta" => AnsiColor::Magenta,
+        "red" => AnsiColor::Red,
+        "white" => AnsiColor::White,
+        "yellow" => AnsiColor::Yellow,
+        "light-black" => AnsiColor::BrightBlack,
+        "light-blue" => AnsiColor::BrightBlue,
+        "light-cyan" => AnsiColor::BrightCyan,
+        "light-green" => AnsiColor::BrightGreen,
+        "light-magenta" => AnsiColor::BrightMagenta,
+        "light-red" => AnsiColor::BrightRed,
+        "light-white" => AnsiColor::BrightWhite,
+        "light-yellow" => AnsiColor::BrightYellow,
+        _ => return None,
+    };
+    Some(color.into())
+}
+
+/// How the report is drawn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// Whether ANSI colours and emphasis are used.
+    pub color: bool,
+    /// Whether signs beyond ASCII are used.
+    pub unicode: bool,
+    /// The colours.
+    pub palette: Palette,
+    /// Log lines shown below a running step (`BUILDKIT_TTY_LOG_LINES`).
+    pub log_lines: usize,
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self {
+            color: false,
+            unicode: true,
+            palette: Palette::default(),
+            log_lines: 6,
+        }
+    }
+}
+
+/// A line made of pieces, each with a role.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StyledLine {
+    pieces: Vec<(Role, String)>,
+}
+
+impl StyledLine {
+    /// An empty line.
+    pub const fn new() -> Self {
+        Self { pieces: Vec::new() }
+    }
+
+    /// Adds a piece; `text` must be clean.
+    #[must_use]
+    pub fn with(mut self, role: Role, text: impl Into<String>) -> Self {
+        self.push(role, text);
+        self
+    }
+
+    /// Adds a piece; `text` must be clean.
+    pub fn push(&mut self, role: Role, text: impl Into<String>) {
+        let text = text.into();
+        if text.is_empty() {
+            return;
+        }
+        match self.pieces.last_mut() {
+            Some((last, known)) if *last == role => known.push_str(&text),
+            _ => self.pieces.push((role, text)),
+        }
+    }
+
+    /// Columns the line takes.
+    pub fn width(&self) -> usize {
+        self.pieces.iter().map(|(_, text)| text::width(text)).sum()
+    }
+
+    /// The line cut to `columns`, with an ellipsis where something is missing.
+    #[must_use]
+    pub fn fit(self, columns: usize) -> Self {
+        if self.width() <= columns {
+            return self;
+        }
+        let mut cut = Self::new();
+        let Some(mut left) = columns.checked_sub(1) else {
+            return cut;
+        };
+        for (role, piece) in self.pieces {
+            let wide = text::width(&piece);
+            if wide <= left {
+                left -= wide;
+                cut.push(role, piece);
+                continue;
+            }
+            // The column that was held back is the ellipsis's.
+            cut.push(role, format!("{}…", text::prefix(&piece, left)));
+            break;
+        }
+        cut
+    }
+
+    /// The line with `right` at its right end, `columns` wide in all; the left part is cut to leave room.
+    #[must_use]
+    pub fn with_right(self, right: Self, columns: usize) -> Self {
+        let room = columns.saturating_sub(right.width() + 1);
+        let mut line = self.fit(room);
+        let gap = columns.saturating_sub(line.width() + right.width());
+        line.push(Role::Plain, " ".repeat(gap));
+        for (role, text) in right.pieces {
+            line.push(role, text);
+        }
+        line.fit(columns)
+    }
+
+    /// The text without styles.
+    pub fn plain(&self) -> String {
+        self.pieces.iter().map(|(_, text)| text.as_str()).collect()
+    }
+
+    /// The text as it is written to a terminal: with ANSI styles where `look` has colour.
+    pub fn paint(&self, look: &Look) -> String {
+        if !look.color {
+            return self.plain();
+        }
+        let mut painted = String::new();
+        for (role, text) in &self.pieces {
+            let style = look.palette.style(*role);
+            // Writing to a string cannot fail.
+            let _ = write!(painted, "{style}{text}{style:#}");
+        }
+        painted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn colours_of_buildkit_are_understood() {
+        let palette = Palette::from_buildkit_colors(
+            "run=light-blue:error=1,2,3:cancel=nope:x:warning=300,0,0",
+        );
+        let default = Palette::default();
+        assert_eq!(
+            palette.running,
+            Style::new().fg_color(Some(AnsiColor::BrightBlue.into()))
+        );
+        assert_eq!(
+            palette.error,
+            Style::new().fg_color(Some(RgbColor(1, 2, 3).into()))
+        );
+        assert_eq!(palette.cancelled, default.cancelled);
+        assert_eq!(palette.warning, default.warning);
+    }
+
+    #[test]
+    fn right_parts_stay_when_there_is_no_room() {
+        let left = StyledLine::new()
+            .with(Role::Strong, "web")
+            .with(Role::Plain, " RUN pip install");
+        let right = StyledLine::new().with(Role::Quiet, "12.3s");
+        assert_eq!(
+            left.clone().with_right(right.clone(), 30).plain(),
+            "web RUN pip install      12.3s"
+        );
+        assert_eq!(left.with_right(right, 14).plain(), "web RUN… 12.3s");
+    }
+
+    #[test]
+    fn colour_is_a_choice() {
+        let line = StyledLine::new().with(Role::Error, "failed");
+        assert_eq!(line.paint(&Look::default()), "failed");
+        let painted = line.paint(&Look {
+            color: true,
+            ..Look::default()
+        });
+        assert!(
+            painted.starts_with("\u{1b}[") && painted.ends_with("\u{1b}[0m"),
+            "{painted:?}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_fitted_line_fits(pieces in prop::collection::vec("\\PC{0,12}", 0..5), columns in 0usize..40) {
+            let mut line = StyledLine::new();
+            for (n, piece) in pieces.iter().enumerate() {
+                line.push(if n % 2 == 0 { Role::Plain } else { Role::Quiet }, piece.as_str());
+            }
+            let whole = line.plain();
+            let cut = line.clone().fit(columns);
+            prop_assert!(cut.width() <= columns);
+            prop_assert!(cut.plain() == whole || columns == 0 || cut.plain().ends_with('…'), "{:?}", cut);
+            let right = StyledLine::new().with(Role::Done, "right");
+            prop_assert!(line.with_right(right, columns).width() <= columns);
+        }
+    }
+}
