@@ -1,0 +1,169 @@
+//! Entries of `cache-from` and `cache-to`.
+
+use super::entry::{self, Attrs, EntryError};
+use super::{List, Text};
+
+/// Where cache is imported from or exported to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CacheEntry {
+    /// The kind of place.
+    pub kind: CacheKind,
+    /// Everything else.
+    pub attrs: Attrs,
+}
+
+/// The kinds of places for cache.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum CacheKind {
+    /// A repository of a registry, `ref`.
+    Registry,
+    /// Inside the image that is exported.
+    Inline,
+    /// A directory of this machine, `src` or `dest`.
+    Local,
+    /// The cache service of GitHub Actions.
+    Gha,
+    /// A bucket of S3.
+    S3,
+    /// Azure's blob storage.
+    AzBlob,
+    /// Another kind that the daemon may know.
+    Other(Text),
+}
+
+impl CacheKind {
+    /// The kind called `name`.
+    pub fn from_name(name: &str) -> Self {
+        match name {
+            "registry" => Self::Registry,
+            "inline" => Self::Inline,
+            "local" => Self::Local,
+            "gha" => Self::Gha,
+            "s3" => Self::S3,
+            "azblob" => Self::AzBlob,
+            other => Self::Other(other.into()),
+        }
+    }
+
+    /// The kind's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Registry => "registry",
+            Self::Inline => "inline",
+            Self::Local => "local",
+            Self::Gha => "gha",
+            Self::S3 => "s3",
+            Self::AzBlob => "azblob",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl CacheEntry {
+    /// Reads `type=registry,ref=…`, or one or more references separated by commas.
+    pub fn from_text(text: &str) -> Result<Vec<Self>, EntryError> {
+        let fields = entry::fields(text)?;
+        if text.contains('=') {
+            let mut kind = None;
+            let mut attrs = Attrs::new();
+            for field in fields {
+                let (key, value) = entry::pair(&field)?;
+                match key.to_lowercase().as_str() {
+                    "type" => kind = Some(value.to_owned()),
+                    key => {
+                        attrs.insert(key.into(), value.into());
+                    }
+                }
+            }
+            return Self::checked(kind.as_deref(), attrs).map(|entry| vec![entry]);
+        }
+        // Each field is read once more by itself, as buildx does, so that a quoted field may hold several references.
+        let mut entries = Vec::with_capacity(fields.len());
+        for field in fields {
+            match entry::fields(&field)?.as_slice() {
+                [reference] => entries.push(Self::registry(reference)),
+                [first, ..] => {
+                    entry::pair(first)?;
+                }
+                [] => {}
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Takes the fields of an object.
+    pub fn from_attrs(mut attrs: Attrs) -> Result<Self, EntryError> {
+        let kind = attrs.remove("type");
+        Self::checked(kind.as_deref(), attrs)
+    }
+
+    fn checked(kind: Option<&str>, attrs: Attrs) -> Result<Self, EntryError> {
+        match kind {
+            None | Some("") => Err(EntryError::NoType),
+            Some(kind) => Ok(Self {
+                kind: CacheKind::from_name(kind),
+                attrs,
+            }),
+        }
+    }
+
+    fn registry(reference: &str) -> Self {
+        Self {
+            kind: CacheKind::Registry,
+            attrs: Attrs::from([("ref".into(), reference.into())]),
+        }
+    }
+
+    /// The value of an attribute.
+    pub fn attr(&self, key: &str) -> Option<&str> {
+        self.attrs.get(key).map(|value| &**value)
+    }
+}
+
+impl List<CacheEntry> {
+    /// Appends the entries of `later` and drops duplicates.
+    pub fn merge_cache(&mut self, later: &Self) {
+        self.append(later);
+        self.dedupe_swapping();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_alone_are_registries() {
+        let entries = CacheEntry::from_text("a/b:1,c/d").unwrap();
+        let refs: Vec<_> = entries.iter().map(|entry| entry.attr("ref")).collect();
+        assert_eq!(refs, [Some("a/b:1"), Some("c/d")]);
+        assert!(
+            entries
+                .iter()
+                .all(|entry| entry.kind == CacheKind::Registry)
+        );
+    }
+
+    #[test]
+    fn keys_of_texts_are_lower_case() {
+        let entries = CacheEntry::from_text("Type=local,SRC=x").unwrap();
+        assert_eq!(entries[0].kind, CacheKind::Local);
+        assert_eq!(entries[0].attr("src"), Some("x"));
+    }
+
+    #[test]
+    fn a_type_is_required() {
+        assert_eq!(
+            CacheEntry::from_text("src=a,dest=b"),
+            Err(EntryError::NoType)
+        );
+        assert_eq!(
+            CacheEntry::from_text("type=,ref=a"),
+            Err(EntryError::NoType)
+        );
+        assert_eq!(
+            CacheEntry::from_attrs(Attrs::new()),
+            Err(EntryError::NoType)
+        );
+    }
+}

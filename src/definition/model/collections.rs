@@ -1,0 +1,339 @@
+//! Lists and maps of attributes: shared until changed, and able to tell "not set" from "empty".
+
+use std::collections::BTreeMap;
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use crate::diag::Spanned;
+
+/// Text that many targets may share.
+pub type Text = Arc<str>;
+
+/// A list attribute. Copies share their elements until one of them is changed.
+///
+/// A list that is set to nothing differs from one that is not set: the former replaces what was inherited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List<T>(Option<Arc<Vec<Spanned<T>>>>);
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> List<T> {
+    /// A list that is set to `elements`, possibly to none.
+    pub fn of(elements: Vec<Spanned<T>>) -> Self {
+        Self(Some(Arc::new(elements)))
+    }
+
+    /// Whether the list is set at all.
+    pub fn is_set(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.as_slice().is_empty()
+    }
+
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    /// The elements.
+    pub fn as_slice(&self) -> &[Spanned<T>] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    /// The elements, one by one.
+    pub fn iter(&self) -> std::slice::Iter<'_, Spanned<T>> {
+        self.as_slice().iter()
+    }
+
+    /// Takes `later` where that is set.
+    pub fn replace(&mut self, later: &Self) {
+        if later.is_set() {
+            self.0.clone_from(&later.0);
+        }
+    }
+
+    /// Makes the list unset.
+    pub fn unset(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl<T: Clone> List<T> {
+    /// Appends the elements of `later` where that is set.
+    pub fn append(&mut self, later: &Self) {
+        match &mut self.0 {
+            None => self.0.clone_from(&later.0),
+            Some(own) if !later.is_empty() => {
+                Arc::make_mut(own).extend(later.iter().cloned());
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Appends one element.
+    pub fn push(&mut self, element: Spanned<T>) {
+        self.make_mut().push(element);
+    }
+
+    /// The elements, for changing; copies that shared them do not see the change.
+    pub fn make_mut(&mut self) -> &mut Vec<Spanned<T>> {
+        Arc::make_mut(self.0.get_or_insert_with(Arc::default))
+    }
+}
+
+impl<T: AsRef<str> + Clone + Eq + Hash> List<T> {
+    /// Drops empty texts and all but the first of equal ones.
+    pub fn dedupe_texts(&mut self) {
+        if self.is_empty() {
+            return;
+        }
+        let mut seen = HashSet::with_capacity(self.len());
+        let clean = self
+            .iter()
+            .all(|text| !text.as_ref().value.as_ref().is_empty() && seen.insert(&text.value));
+        drop(seen);
+        if clean {
+            return;
+        }
+        let mut kept: Vec<Spanned<T>> = Vec::with_capacity(self.len());
+        let mut seen = HashSet::new();
+        for text in self.iter() {
+            if !text.value.as_ref().is_empty() && seen.insert(text.value.clone()) {
+                kept.push(text.clone());
+            }
+        }
+        *self = Self::of(kept);
+    }
+}
+
+impl<T: Clone + Eq + Hash> List<T> {
+    /// Drops duplicates the way buildx does for outputs and caches, whose order this decides; a list left with nothing
+    /// becomes unset.
+    ///
+    /// The scan runs from the end; an element that occurs again further on has that later copy exchanged with the
+    /// list's last element, which is then cut off. The element itself keeps its place.
+    pub fn dedupe_swapping(&mut self) {
+        if self.is_empty() {
+            self.0 = None;
+            return;
+        }
+        if self.len() == 1 {
+            return;
+        }
+        let mut seen = HashSet::with_capacity(self.len());
+        if self.iter().all(|element| seen.insert(&element.value)) {
+            return;
+        }
+        drop(seen);
+        let elements = self.make_mut();
+        let mut place: std::collections::HashMap<T, usize> = std::collections::HashMap::new();
+        for at in (0..elements.len()).rev() {
+            let value = elements[at].value.clone();
+            if let Some(later) = place.insert(value, at) {
+                let last = elements.len() - 1;
+                elements.swap(later, last);
+                elements.pop();
+                if later < last {
+                    place.insert(elements[later].value.clone(), later);
+                }
+            }
+        }
+    }
+}
+
+impl<T: Clone> List<T> {
+    /// Drops all but the last of elements with equal keys; the last one takes the place of the first. A list left with
+    /// nothing becomes unset.
+    pub fn dedupe_by_key<K: Eq + Hash>(&mut self, key: impl Fn(&T) -> K) {
+        if self.is_empty() {
+            self.0 = None;
+            return;
+        }
+        if self.len() == 1 {
+            return;
+        }
+        let mut seen = HashSet::with_capacity(self.len());
+        if self.iter().all(|element| seen.insert(key(&element.value))) {
+            return;
+        }
+        let mut place = std::collections::HashMap::new();
+        let mut kept: Vec<Spanned<T>> = Vec::with_capacity(self.len());
+        for element in self.iter() {
+            match place.entry(key(&element.value)) {
+                std::collections::hash_map::Entry::Occupied(at) => {
+                    kept[*at.get()] = element.clone();
+                }
+                std::collections::hash_map::Entry::Vacant(slot) => {
+                    slot.insert(kept.len());
+                    kept.push(element.clone());
+                }
+            }
+        }
+        *self = Self::of(kept);
+    }
+}
+
+impl<'a, T> IntoIterator for &'a List<T> {
+    type Item = &'a Spanned<T>;
+    type IntoIter = std::slice::Iter<'a, Spanned<T>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// A map attribute, sorted by key. Copies share their entries until one of them is changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Map(Option<Arc<BTreeMap<Text, Spanned<Text>>>>);
+
+impl Map {
+    /// A map of `entries`.
+    pub fn of(entries: BTreeMap<Text, Spanned<Text>>) -> Self {
+        Self((!entries.is_empty()).then(|| Arc::new(entries)))
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.as_ref().is_none_or(|entries| entries.is_empty())
+    }
+
+    /// The number of entries.
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |entries| entries.len())
+    }
+
+    /// The value of `key`.
+    pub fn get(&self, key: &str) -> Option<&Spanned<Text>> {
+        self.0.as_ref()?.get(key)
+    }
+
+    /// The entries, sorted by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&Text, &Spanned<Text>)> {
+        self.0.iter().flat_map(|entries| entries.iter())
+    }
+
+    /// Takes the entries of `later`, which win over entries of the same key.
+    pub fn merge(&mut self, later: &Self) {
+        let Some(entries) = &later.0 else { return };
+        match &mut self.0 {
+            None => self.0 = Some(Arc::clone(entries)),
+            Some(own) if Arc::ptr_eq(own, entries) => {}
+            Some(own) => {
+                let own = Arc::make_mut(own);
+                for (key, value) in entries.iter() {
+                    own.insert(key.clone(), value.clone());
+                }
+            }
+        }
+    }
+
+    /// Sets the value of `key`.
+    pub fn insert(&mut self, key: Text, value: Spanned<Text>) {
+        Arc::make_mut(self.0.get_or_insert_with(Arc::default)).insert(key, value);
+    }
+
+    /// Drops entries whose value is empty.
+    pub fn drop_empty_values(&mut self) {
+        if self.iter().any(|(_, value)| value.is_empty())
+            && let Some(entries) = &mut self.0
+        {
+            Arc::make_mut(entries).retain(|_, value| !value.is_empty());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    fn list(texts: &[&str]) -> List<Text> {
+        List::of(
+            texts
+                .iter()
+                .map(|text| Spanned::without_span(Text::from(*text)))
+                .collect(),
+        )
+    }
+
+    fn texts(list: &List<Text>) -> Vec<&str> {
+        list.iter().map(|text| &*text.value).collect()
+    }
+
+    // The expected orders were measured with buildx.
+    #[test_case(&["a", "b", "a", "c", "b", "d"], &["a", "b", "d", "c"])]
+    #[test_case(&["a", "b", "c", "b", "d", "a"], &["a", "b", "c", "d"])]
+    #[test_case(&["a", "a", "a"], &["a"])]
+    #[test_case(&["a", "b"], &["a", "b"])]
+    fn swapping_order(before: &[&str], after: &[&str]) {
+        let mut list = list(before);
+        list.dedupe_swapping();
+        assert_eq!(texts(&list), after);
+    }
+
+    #[test]
+    fn swapping_agrees_with_the_quadratic_original() {
+        // The algorithm as upstream wrote it, on all words of up to seven letters over three.
+        fn original(list: &mut Vec<u32>) {
+            let mut i = list.len();
+            while i > 0 {
+                i -= 1;
+                if let Some(j) = (i + 1..list.len()).find(|j| list[*j] == list[i]) {
+                    let last = list.len() - 1;
+                    list.swap(j, last);
+                    list.pop();
+                }
+            }
+        }
+        for length in 1..=7u32 {
+            for word in 0..3u32.pow(length) {
+                let letters: Vec<u32> = (0..length).map(|at| word / 3u32.pow(at) % 3).collect();
+                let mut ours = List::of(letters.iter().copied().map(Spanned::without_span).collect());
+                ours.dedupe_swapping();
+                let mut theirs = letters.clone();
+                original(&mut theirs);
+                let ours: Vec<u32> = ours.iter().map(|value| value.value).collect();
+                assert_eq!(ours, theirs, "{letters:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn texts_keep_their_first_place_and_lose_empties() {
+        let mut list = list(&["b", "", "a", "b"]);
+        list.dedupe_texts();
+        assert_eq!(texts(&list), ["b", "a"]);
+        let mut list = self::list(&[""]);
+        list.dedupe_texts();
+        assert!(list.is_set() && list.is_empty());
+    }
+
+    #[test]
+    fn later_duplicates_take_the_first_place() {
+        let mut list = list(&["a=1", "b=1", "a=2"]);
+        list.dedupe_by_key(|text| text.split('=').next().map(str::to_owned));
+        assert_eq!(texts(&list), ["a=2", "b=1"]);
+    }
+
+    #[test]
+    fn changes_do_not_reach_copies() {
+        let mut one = list(&["a"]);
+        let two = one.clone();
+        one.push(Spanned::without_span("b".into()));
+        assert_eq!((one.len(), two.len()), (2, 1));
+
+        let mut first = Map::default();
+        first.insert("k".into(), Spanned::without_span("1".into()));
+        let second = first.clone();
+        first.insert("k".into(), Spanned::without_span("2".into()));
+        assert_eq!(second.get("k").map(|value| &*value.value), Some("1"));
+    }
+}

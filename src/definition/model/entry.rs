@@ -1,0 +1,105 @@
+//! What goes wrong in the text and object forms of attributes, and what those forms share.
+
+use std::collections::BTreeMap;
+
+use super::Text;
+use crate::types::csv::{self, CsvError};
+
+/// Attributes that rbake does not interpret and hands on as they are.
+pub type Attrs = BTreeMap<Text, Text>;
+
+/// Why a text or object is no entry of the attribute it was written for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// The text is no comma-separated record.
+    #[error("`{text}` cannot be read as comma-separated fields: {source}")]
+    Csv {
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        source: CsvError,
+    },
+    /// A field without `=`.
+    #[error("`{field}` must have the form `key=value`")]
+    NoPair {
+        /// The field.
+        field: String,
+    },
+    /// No `type`.
+    #[error("a `type` is required")]
+    NoType,
+    /// A field that must be a boolean is none.
+    #[error("`{value}` is not a boolean, as `{key}` must be")]
+    NoBool {
+        /// The field's key.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// A field that must be an integer is none.
+    #[error("`{value}` is not a whole number, as `{key}` must be")]
+    NoInteger {
+        /// The field's key.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// A key that nothing knows.
+    #[error("`{key}` is not known here")]
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// The keys there are.
+        known: &'static [&'static str],
+    },
+    /// A value that is not one of a few.
+    #[error("`{value}` is not one of the values of `{key}`")]
+    UnknownValue {
+        /// The field's key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// The values there are.
+        known: &'static [&'static str],
+    },
+    /// A value that must not be empty is.
+    #[error("`{key}` must not be empty")]
+    EmptyValue {
+        /// The field's key.
+        key: &'static str,
+    },
+}
+
+impl EntryError {
+    /// The word that may be a slip of the hand, and what it may have meant.
+    pub fn misspelling(&self) -> Option<(&str, &'static [&'static str])> {
+        match self {
+            Self::UnknownKey { key, known } => Some((key, known)),
+            Self::UnknownValue { value, known, .. } => Some((value, known)),
+            _ => None,
+        }
+    }
+}
+
+/// The fields of an attribute's text form.
+pub(super) fn fields(text: &str) -> Result<Vec<std::borrow::Cow<'_, str>>, EntryError> {
+    csv::fields(text).map_err(|source| EntryError::Csv {
+        text: text.to_owned(),
+        source,
+    })
+}
+
+/// A field's key and value.
+pub(super) fn pair(field: &str) -> Result<(&str, &str), EntryError> {
+    field.split_once('=').ok_or_else(|| EntryError::NoPair {
+        field: field.to_owned(),
+    })
+}
+
+/// A field's value as a boolean, by Go's words.
+pub(super) fn boolean(key: &str, value: &str) -> Result<bool, EntryError> {
+    crate::types::go::parse_bool(value).ok_or_else(|| EntryError::NoBool {
+        key: key.to_owned(),
+        value: value.to_owned(),
+    })
+}

@@ -1,0 +1,53 @@
+//! Groups and targets with typed attributes, each remembering where it was written.
+//!
+//! What is decided when a plan is made stays as written here: sizes, platforms, references. Knows nothing of how
+//! definitions are evaluated or planned. Start at [`Target`].
+
+mod attest;
+mod cache;
+mod collections;
+mod entry;
+mod export;
+mod policy;
+mod resources;
+mod secret;
+mod target;
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+pub use attest::Attest;
+pub use cache::{CacheEntry, CacheKind};
+pub use collections::{List, Map, Text};
+pub use entry::{Attrs, EntryError};
+pub use export::{Export, ExportKind, Sink};
+pub use policy::{LogLevel, PolicyEntry};
+pub use resources::{FIELDS as RESOURCE_FIELDS, Resources};
+pub use secret::{SecretEntry, SshEntry};
+pub use target::Target;
+
+use crate::diag::{Diagnostics, Spanned};
+use crate::types::{GroupName, TargetName};
+
+/// A named list of targets and groups.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// Its name and where that is written.
+    pub name: Spanned<GroupName>,
+    /// What it is for.
+    pub description: Option<Spanned<Text>>,
+    /// The names of its members, without repetition.
+    pub members: List<Text>,
+}
+
+/// All groups and targets of a definition; what is defined more than once is merged.
+#[derive(Debug, Clone, Default)]
+pub struct Definition {
+    /// Groups, in the order they first appear.
+    pub groups: IndexMap<GroupName, Arc<Group>>,
+    /// Targets, in the order they first appear.
+    pub targets: IndexMap<TargetName, Arc<Target>>,
+    /// What the user should know.
+    pub warnings: Diagnostics,
+}

@@ -1,0 +1,109 @@
+//! `resources`: limits for the steps of a build.
+
+use super::Text;
+use super::entry::EntryError;
+use crate::diag::Spanned;
+
+/// Limits for the steps of a build, as written; sizes are parsed when a plan is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Memory, such as `1g`.
+    pub memory: Option<Spanned<Text>>,
+    /// Memory and swap together; `-1` is without limit.
+    pub memory_swap: Option<Spanned<Text>>,
+    /// Relative weight of CPU time.
+    pub cpu_shares: Option<Spanned<i64>>,
+    /// Period of the CPU quota in microseconds.
+    pub cpu_period: Option<Spanned<i64>>,
+    /// CPU time per period in microseconds.
+    pub cpu_quota: Option<Spanned<i64>>,
+    /// CPUs, such as `0-2`.
+    pub cpuset_cpus: Option<Spanned<Text>>,
+    /// Memory nodes, such as `0`.
+    pub cpuset_mems: Option<Spanned<Text>>,
+}
+
+/// The names of the limits, in the order they are printed in.
+pub const FIELDS: &[&str] = &[
+    "memory",
+    "memory-swap",
+    "cpu-shares",
+    "cpu-period",
+    "cpu-quota",
+    "cpuset-cpus",
+    "cpuset-mems",
+];
+
+impl Resources {
+    /// Takes each limit that `later` sets.
+    pub fn merge(&mut self, later: &Self) {
+        fn take<T: Clone>(own: &mut Option<T>, later: Option<&T>) {
+            if let Some(later) = later {
+                *own = Some(later.clone());
+            }
+        }
+        take(&mut self.memory, later.memory.as_ref());
+        take(&mut self.memory_swap, later.memory_swap.as_ref());
+        take(&mut self.cpu_shares, later.cpu_shares.as_ref());
+        take(&mut self.cpu_period, later.cpu_period.as_ref());
+        take(&mut self.cpu_quota, later.cpu_quota.as_ref());
+        take(&mut self.cpuset_cpus, later.cpuset_cpus.as_ref());
+        take(&mut self.cpuset_mems, later.cpuset_mems.as_ref());
+    }
+
+    /// Sets the limit called `name` from text.
+    pub fn set(&mut self, name: &str, value: Spanned<Text>) -> Result<(), EntryError> {
+        let integer = |value: &Spanned<Text>| {
+            let number = value.parse().map_err(|_| EntryError::NoInteger {
+                key: name.to_owned(),
+                value: value.value.to_string(),
+            })?;
+            Ok(value.clone().map(|_| number))
+        };
+        match name {
+            "memory" => self.memory = Some(value),
+            "memory-swap" => self.memory_swap = Some(value),
+            "cpu-shares" => self.cpu_shares = Some(integer(&value)?),
+            "cpu-period" => self.cpu_period = Some(integer(&value)?),
+            "cpu-quota" => self.cpu_quota = Some(integer(&value)?),
+            "cpuset-cpus" => self.cpuset_cpus = Some(value),
+            "cpuset-mems" => self.cpuset_mems = Some(value),
+            _ => {
+                return Err(EntryError::UnknownKey {
+                    key: name.to_owned(),
+                    known: FIELDS,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Spanned<Text> {
+        Spanned::without_span(text.into())
+    }
+
+    #[test]
+    fn fields_merge_one_by_one() {
+        let mut base = Resources::default();
+        base.set("memory", text("1g")).unwrap();
+        base.set("cpu-shares", text("5")).unwrap();
+        let mut later = Resources::default();
+        later.set("memory", text("2g")).unwrap();
+        base.merge(&later);
+        assert_eq!(base.memory, Some(text("2g")));
+        assert_eq!(base.cpu_shares.map(|shares| shares.value), Some(5));
+    }
+
+    #[test]
+    fn unknown_and_broken_fields() {
+        let mut resources = Resources::default();
+        assert!(resources.set("memroy", text("1g")).is_err());
+        assert!(resources.set("cpu-quota", text("1.5")).is_err());
+        assert!(FIELDS.iter().all(|field| resources.set(field, text("1")).is_ok()));
+    }
+}

@@ -1,0 +1,146 @@
+//! Entries of `secret` and `ssh`.
+
+use super::entry::{self, EntryError};
+use super::{List, Text};
+
+/// A secret that steps of the build may mount, by where its value is found. The value itself is never held here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct SecretEntry {
+    /// The name steps mount it by.
+    pub id: Text,
+    /// The file that holds the value.
+    pub src: Option<Text>,
+    /// The environment variable that holds the value.
+    pub env: Option<Text>,
+}
+
+impl SecretEntry {
+    /// Reads `id=…,src=…`, `id=…,env=…`.
+    pub fn from_text(text: &str) -> Result<Self, EntryError> {
+        const KEYS: &[&str] = &["id", "src", "env", "type"];
+        let mut secret = Self::default();
+        let mut env_type = false;
+        for field in entry::fields(text)? {
+            let (key, value) = entry::pair(&field)?;
+            match key.to_lowercase().as_str() {
+                "id" => secret.id = value.into(),
+                "src" | "source" => secret.src = set(value),
+                "env" => secret.env = set(value),
+                "type" if matches!(value, "file" | "env") => env_type = value == "env",
+                "type" => {
+                    return Err(EntryError::UnknownValue {
+                        key: "type",
+                        value: value.to_owned(),
+                        known: &["file", "env"],
+                    });
+                }
+                key => {
+                    return Err(EntryError::UnknownKey {
+                        key: key.to_owned(),
+                        known: KEYS,
+                    });
+                }
+            }
+        }
+        if env_type && secret.env.is_none() {
+            secret.env = secret.src.take();
+        }
+        Ok(secret)
+    }
+
+    /// Takes the fields of an object; empty ones count as absent.
+    pub fn new(id: Text, src: Option<Text>, env: Option<Text>) -> Self {
+        Self {
+            id,
+            src: src.filter(|src| !src.is_empty()),
+            env: env.filter(|env| !env.is_empty()),
+        }
+    }
+}
+
+fn set(value: &str) -> Option<Text> {
+    (!value.is_empty()).then(|| value.into())
+}
+
+/// An SSH agent, or keys, that steps of the build may use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct SshEntry {
+    /// The name steps mount it by; empty stands for `default`.
+    pub id: Text,
+    /// An agent's socket, or files with private keys; none stands for the user's agent.
+    pub paths: Vec<Text>,
+}
+
+impl SshEntry {
+    /// Reads `default`, `id=path,path`. This form is no comma-separated record: it has no quotes.
+    pub fn from_text(text: &str) -> Self {
+        match text.split_once('=') {
+            None => Self {
+                id: text.into(),
+                paths: Vec::new(),
+            },
+            Some((id, paths)) => Self {
+                id: id.into(),
+                paths: paths.split(',').map(Text::from).collect(),
+            },
+        }
+    }
+}
+
+impl List<SecretEntry> {
+    /// Appends the entries of `later`; of entries with one id the last wins, in the first one's place.
+    pub fn merge_secrets(&mut self, later: &Self) {
+        self.append(later);
+        self.dedupe_by_key(|secret| secret.id.clone());
+    }
+}
+
+impl List<SshEntry> {
+    /// Appends the entries of `later`; of entries with one id the last wins, in the first one's place.
+    pub fn merge_ssh(&mut self, later: &Self) {
+        self.append(later);
+        self.dedupe_by_key(|ssh| ssh.id.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_of_secrets() {
+        let secret = |id: &str, src: Option<&str>, env: Option<&str>| {
+            Ok(SecretEntry::new(
+                id.into(),
+                src.map(Text::from),
+                env.map(Text::from),
+            ))
+        };
+        let read = SecretEntry::from_text;
+        assert_eq!(read("id=a,source=f"), secret("a", Some("f"), None));
+        assert_eq!(
+            read("type=env,id=a,src=HOME"),
+            secret("a", None, Some("HOME"))
+        );
+        assert_eq!(
+            read("type=env,id=a,src=f,env=E"),
+            secret("a", Some("f"), Some("E"))
+        );
+        assert_eq!(read("ID=a"), secret("a", None, None));
+    }
+
+    #[test]
+    fn misspelled_keys_are_named() {
+        let error = SecretEntry::from_text("id=a,sorce=b").unwrap_err();
+        assert!(matches!(error.misspelling(), Some(("sorce", _))), "{error}");
+        assert!(SecretEntry::from_text("type=vault").is_err());
+        assert!(SecretEntry::from_text("a").is_err());
+    }
+
+    #[test]
+    fn ssh_forms() {
+        assert_eq!(SshEntry::from_text("default").paths, Vec::<Text>::new());
+        let keys = SshEntry::from_text("k=a,b");
+        assert_eq!((&*keys.id, keys.paths.len()), ("k", 2));
+    }
+}

@@ -1,0 +1,283 @@
+//! One target: its attributes and how two definitions of it become one.
+
+use std::sync::Arc;
+
+use super::{
+    Attest, CacheEntry, Export, List, Map, PolicyEntry, Resources, SecretEntry, SshEntry, Text,
+};
+use crate::diag::Spanned;
+use crate::types::TargetName;
+
+/// A named build. Attributes that are not set are `None` or unset; copies share what they do not change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// Its name and where that is written.
+    pub name: Spanned<TargetName>,
+    /// What it is for.
+    pub description: Option<Spanned<Text>>,
+    /// Targets whose attributes it takes over.
+    pub inherits: List<Text>,
+    /// `[type[platform]:]key=value` for the image's manifests.
+    pub annotations: List<Text>,
+    /// Statements about the build to attach.
+    pub attest: List<Attest>,
+    /// The main source tree.
+    pub context: Option<Spanned<Text>>,
+    /// Further source trees, by the name the Dockerfile uses.
+    pub contexts: Map,
+    /// The Dockerfile's path, below the context unless it is absolute or `cwd://`.
+    pub dockerfile: Option<Spanned<Text>>,
+    /// The Dockerfile's text.
+    pub dockerfile_inline: Option<Spanned<Text>>,
+    /// Build arguments.
+    pub args: Map,
+    /// Labels of the image.
+    pub labels: Map,
+    /// Names of the image.
+    pub tags: List<Text>,
+    /// Where cache is imported from.
+    pub cache_from: List<CacheEntry>,
+    /// Where cache is exported to.
+    pub cache_to: List<CacheEntry>,
+    /// The stage of the Dockerfile to build; the attribute is called `target`.
+    pub stage: Option<Spanned<Text>>,
+    /// Secrets for steps.
+    pub secret: List<SecretEntry>,
+    /// SSH agents and keys for steps.
+    pub ssh: List<SshEntry>,
+    /// Platforms to build for.
+    pub platforms: List<Text>,
+    /// What to make of the result.
+    pub output: List<Export>,
+    /// Whether newer images are looked for.
+    pub pull: Option<Spanned<bool>>,
+    /// Whether the cache is left aside.
+    pub no_cache: Option<Spanned<bool>>,
+    /// The network of steps.
+    pub network: Option<Spanned<Text>>,
+    /// Stages for which the cache is left aside.
+    pub no_cache_filter: List<Text>,
+    /// Size of `/dev/shm`.
+    pub shm_size: Option<Spanned<Text>>,
+    /// Limits of processes, `name=soft[:hard]`.
+    pub ulimits: List<Text>,
+    /// Limits of memory and CPU.
+    pub resources: Option<Arc<Resources>>,
+    /// A question to the frontend instead of a build.
+    pub call: Option<Spanned<Text>>,
+    /// Privileges the build asks for.
+    pub entitlements: List<Text>,
+    /// Names for addresses in steps.
+    pub extra_hosts: Map,
+    /// Rules for sources.
+    pub policy: List<PolicyEntry>,
+}
+
+fn take<T: Clone>(own: &mut Option<T>, later: Option<&T>) {
+    if let Some(later) = later {
+        *own = Some(later.clone());
+    }
+}
+
+impl Target {
+    /// A target that sets nothing.
+    pub fn empty(name: Spanned<TargetName>) -> Self {
+        Self {
+            name,
+            description: None,
+            inherits: List::default(),
+            annotations: List::default(),
+            attest: List::default(),
+            context: None,
+            contexts: Map::default(),
+            dockerfile: None,
+            dockerfile_inline: None,
+            args: Map::default(),
+            labels: Map::default(),
+            tags: List::default(),
+            cache_from: List::default(),
+            cache_to: List::default(),
+            stage: None,
+            secret: List::default(),
+            ssh: List::default(),
+            platforms: List::default(),
+            output: List::default(),
+            pull: None,
+            no_cache: None,
+            network: None,
+            no_cache_filter: List::default(),
+            shm_size: None,
+            ulimits: List::default(),
+            resources: None,
+            call: None,
+            entitlements: List::default(),
+            extra_hosts: Map::default(),
+            policy: List::default(),
+        }
+    }
+
+    /// Lays `later` over this target, attribute by attribute, by the rules of [`super::super::schema`].
+    ///
+    /// Another block of the same target and the targets named in `inherits` are merged alike. The name stays.
+    pub fn merge(&mut self, later: &Self) {
+        // Every field is named, so that a new one cannot be forgotten here.
+        let Self {
+            name: _,
+            description,
+            inherits,
+            annotations,
+            attest,
+            context,
+            contexts,
+            dockerfile,
+            dockerfile_inline,
+            args,
+            labels,
+            tags,
+            cache_from,
+            cache_to,
+            stage,
+            secret,
+            ssh,
+            platforms,
+            output,
+            pull,
+            no_cache,
+            network,
+            no_cache_filter,
+            shm_size,
+            ulimits,
+            resources,
+            call,
+            entitlements,
+            extra_hosts,
+            policy,
+        } = later;
+        take(
+            &mut self.description,
+            description.as_ref().filter(|text| !text.is_empty()),
+        );
+        self.inherits.append(inherits);
+        self.annotations.append(annotations);
+        if attest.is_set() {
+            self.attest.merge_attests(attest);
+        }
+        take(&mut self.context, context.as_ref());
+        self.contexts.merge(contexts);
+        take(&mut self.dockerfile, dockerfile.as_ref());
+        take(&mut self.dockerfile_inline, dockerfile_inline.as_ref());
+        self.args.merge(args);
+        self.labels.merge(labels);
+        self.tags.replace(tags);
+        if cache_from.is_set() {
+            self.cache_from.merge_cache(cache_from);
+        }
+        self.cache_to.replace(cache_to);
+        take(&mut self.stage, stage.as_ref());
+        if secret.is_set() {
+            self.secret.merge_secrets(secret);
+        }
+        if ssh.is_set() {
+            self.ssh.merge_ssh(ssh);
+        }
+        self.platforms.replace(platforms);
+        self.output.replace(output);
+        take(&mut self.pull, pull.as_ref());
+        take(&mut self.no_cache, no_cache.as_ref());
+        take(&mut self.network, network.as_ref());
+        self.no_cache_filter.append(no_cache_filter);
+        take(&mut self.shm_size, shm_size.as_ref());
+        self.ulimits.append(ulimits);
+        if let Some(later) = resources {
+            match &mut self.resources {
+                Some(own) => Arc::make_mut(own).merge(later),
+                None => self.resources = Some(Arc::clone(later)),
+            }
+        }
+        take(&mut self.call, call.as_ref());
+        self.entitlements.append(entitlements);
+        self.extra_hosts.merge(extra_hosts);
+        self.policy.append(policy);
+    }
+
+    /// Drops duplicates and entries that say nothing, and adds the privilege that the host's network needs.
+    ///
+    /// buildx does this to each target after its overrides, before others inherit from it, and so does rbake: the order
+    /// of lists depends on it, and a privilege stays with targets that inherit it though they change the network.
+    pub fn normalise(&mut self) {
+        self.annotations.dedupe_texts();
+        self.attest.dedupe_by_key(|attest| attest.kind.clone());
+        self.tags.dedupe_texts();
+        self.secret.dedupe_by_key(|secret| secret.id.clone());
+        self.ssh.dedupe_by_key(|ssh| ssh.id.clone());
+        self.platforms.dedupe_texts();
+        self.cache_from.dedupe_swapping();
+        self.cache_to.dedupe_swapping();
+        self.output.dedupe_swapping();
+        self.no_cache_filter.dedupe_texts();
+        self.ulimits.dedupe_texts();
+        if let Some(network) = &self.network
+            && &*network.value == "host"
+        {
+            let span = network.span;
+            self.entitlements.push(Spanned {
+                value: "network.host".into(),
+                span,
+            });
+        }
+        self.entitlements.dedupe_texts();
+        self.contexts.drop_empty_values();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> Target {
+        Target::empty(Spanned::without_span("t".parse().unwrap()))
+    }
+
+    fn text(text: &str) -> Spanned<Text> {
+        Spanned::without_span(text.into())
+    }
+
+    #[test]
+    fn empty_lists_replace_and_empty_descriptions_do_not() {
+        let mut base = target();
+        base.tags = List::of(vec![text("a")]);
+        base.description = Some(text("kept"));
+        let mut later = target();
+        later.tags = List::of(Vec::new());
+        later.description = Some(text(""));
+        base.merge(&later);
+        assert!(base.tags.is_set() && base.tags.is_empty());
+        assert_eq!(base.description, Some(text("kept")));
+    }
+
+    #[test]
+    fn host_network_leaves_its_privilege_with_heirs() {
+        let mut base = target();
+        base.network = Some(text("host"));
+        base.normalise();
+        let mut heir = target();
+        heir.merge(&base);
+        let mut own = target();
+        own.network = Some(text("none"));
+        heir.merge(&own);
+        heir.normalise();
+        assert_eq!(heir.entitlements.as_slice(), [text("network.host")]);
+    }
+
+    #[test]
+    fn merging_shares_what_it_does_not_change() {
+        let mut base = target();
+        base.args.insert("A".into(), text("1"));
+        let mut heir = target();
+        heir.merge(&base);
+        let mut other = heir.clone();
+        other.args.insert("A".into(), text("2"));
+        assert_eq!(base.args.get("A"), Some(&text("1")));
+        assert_eq!(heir.args, base.args);
+    }
+}

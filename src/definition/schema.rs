@@ -1,0 +1,271 @@
+//! The attributes of targets: one table for decoding, merging, `--set` and the documentation.
+//!
+//! The merge column states what [`super::model::Target::merge`] does; a test holds the two together. The set column is
+//! what `--set` may do with the attribute. Start at [`ATTRIBUTES`].
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct AttributeSpec {
+    /// Which attribute.
+    pub id: Attribute,
+    /// Its name in definitions and in printed plans.
+    pub name: &'static str,
+    /// What values it takes.
+    pub kind: Kind,
+    /// How a later definition is laid over an earlier one.
+    pub merge: Merge,
+    /// How `--set` changes it.
+    pub set: Option<SetSpec>,
+    /// What it is for, in one line.
+    pub doc: &'static str,
+}
+
+/// The attributes, in the order they are printed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the table's doc column describes each")]
+pub enum Attribute {
+    Description,
+    Inherits,
+    Annotations,
+    Attest,
+    Context,
+    Contexts,
+    Dockerfile,
+    DockerfileInline,
+    Args,
+    Labels,
+    Tags,
+    CacheFrom,
+    CacheTo,
+    Stage,
+    Secret,
+    Ssh,
+    Platforms,
+    Output,
+    Pull,
+    NoCache,
+    Network,
+    NoCacheFilter,
+    ShmSize,
+    Ulimits,
+    Resources,
+    Call,
+    Entitlements,
+    ExtraHosts,
+    Policy,
+}
+
+/// What values an attribute takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A text that must not be null.
+    RequiredText,
+    /// A text.
+    Text,
+    /// A boolean.
+    Bool,
+    /// A list of texts.
+    Texts,
+    /// A map of texts, whose null values say nothing.
+    NullableMap,
+    /// A map of texts.
+    Map,
+    /// A list of texts or objects, which must not be null.
+    Entries,
+    /// An object, which must not be null.
+    Object,
+}
+
+/// How a later definition of a target is laid over an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merge {
+    /// The later value counts, where there is one; an empty list is one.
+    Replace,
+    /// The later value counts unless it is empty.
+    ReplaceUnlessEmpty,
+    /// Entries are taken one by one.
+    PerKey,
+    /// The later elements follow the earlier ones.
+    Append,
+    /// The later elements follow the earlier ones, duplicates are dropped.
+    AppendUnique,
+    /// Elements are taken one by one, told apart by this field.
+    ByKey(&'static str),
+}
+
+/// How `--set` changes an attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SetSpec {
+    /// The attribute's name in `--set`.
+    pub key: &'static str,
+    /// The form.
+    pub form: SetForm,
+}
+
+/// The forms of `--set`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetForm {
+    /// `KEY=VALUE`: the value replaces.
+    Scalar,
+    /// `KEY=BOOL`.
+    Bool,
+    /// `KEY.NAME=VALUE`: one entry.
+    Entry,
+    /// `KEY=VALUE` replaces, `KEY+=VALUE` appends; repeated flags collect.
+    List,
+    /// `KEY=VALUE` and `KEY+=VALUE` both append.
+    AppendOnly,
+}
+
+const fn set(key: &'static str, form: SetForm) -> Option<SetSpec> {
+    Some(SetSpec { key, form })
+}
+
+const fn row(
+    id: Attribute,
+    name: &'static str,
+    kind: Kind,
+    merge: Merge,
+    set: Option<SetSpec>,
+    doc: &'static str,
+) -> AttributeSpec {
+    AttributeSpec {
+        id,
+        name,
+        kind,
+        merge,
+        set,
+        doc,
+    }
+}
+
+/// All attributes of targets, in the order they are printed in.
+#[rustfmt::skip]
+pub const ATTRIBUTES: &[AttributeSpec] = &[
+    row(Attribute::Description, "description", Kind::RequiredText, Merge::ReplaceUnlessEmpty, None,
+        "What the target is for."),
+    row(Attribute::Inherits, "inherits", Kind::Texts, Merge::Append, None,
+        "Targets whose attributes are taken over, later ones winning."),
+    row(Attribute::Annotations, "annotations", Kind::Texts, Merge::AppendUnique, set("annotations", SetForm::AppendOnly),
+        "Annotations of the image, `[type[platform]:]key=value`."),
+    row(Attribute::Attest, "attest", Kind::Entries, Merge::ByKey("type"), set("attest", SetForm::AppendOnly),
+        "Statements about the build that are attached to the image: provenance, sbom."),
+    row(Attribute::Context, "context", Kind::Text, Merge::Replace, set("context", SetForm::Scalar),
+        "The source tree: a directory, git repository or URL."),
+    row(Attribute::Contexts, "contexts", Kind::Map, Merge::PerKey, set("contexts", SetForm::Entry),
+        "Further source trees by name; an empty one removes an inherited one."),
+    row(Attribute::Dockerfile, "dockerfile", Kind::Text, Merge::Replace, set("dockerfile", SetForm::Scalar),
+        "The Dockerfile, below the context."),
+    row(Attribute::DockerfileInline, "dockerfile-inline", Kind::Text, Merge::Replace, None,
+        "The Dockerfile's text; wins over `dockerfile`."),
+    row(Attribute::Args, "args", Kind::NullableMap, Merge::PerKey, set("args", SetForm::Entry),
+        "Build arguments."),
+    row(Attribute::Labels, "labels", Kind::NullableMap, Merge::PerKey, set("labels", SetForm::Entry),
+        "Labels of the image."),
+    row(Attribute::Tags, "tags", Kind::Texts, Merge::Replace, set("tags", SetForm::List),
+        "Names of the image."),
+    row(Attribute::CacheFrom, "cache-from", Kind::Entries, Merge::AppendUnique, set("cache-from", SetForm::List),
+        "Where cache is imported from."),
+    row(Attribute::CacheTo, "cache-to", Kind::Entries, Merge::Replace, set("cache-to", SetForm::List),
+        "Where cache is exported to."),
+    row(Attribute::Stage, "target", Kind::Text, Merge::Replace, set("target", SetForm::Scalar),
+        "The stage of the Dockerfile to build."),
+    row(Attribute::Secret, "secret", Kind::Entries, Merge::ByKey("id"), set("secrets", SetForm::List),
+        "Secrets for steps, from files or the environment."),
+    row(Attribute::Ssh, "ssh", Kind::Entries, Merge::ByKey("id"), set("ssh", SetForm::List),
+        "SSH agents and keys for steps."),
+    row(Attribute::Platforms, "platforms", Kind::Texts, Merge::Replace, set("platform", SetForm::List),
+        "Platforms to build for."),
+    row(Attribute::Output, "output", Kind::Entries, Merge::Replace, set("output", SetForm::List),
+        "What is made of the result: image, registry, docker, oci, local, tar, cacheonly."),
+    row(Attribute::Pull, "pull", Kind::Bool, Merge::Replace, set("pull", SetForm::Bool),
+        "Whether newer versions of images are looked for."),
+    row(Attribute::NoCache, "no-cache", Kind::Bool, Merge::Replace, set("no-cache", SetForm::Bool),
+        "Whether the cache is left aside."),
+    row(Attribute::Network, "network", Kind::Text, Merge::Replace, set("network", SetForm::Scalar),
+        "The network of steps: default, host, none."),
+    row(Attribute::NoCacheFilter, "no-cache-filter", Kind::Texts, Merge::AppendUnique, set("no-cache-filter", SetForm::List),
+        "Stages for which the cache is left aside."),
+    row(Attribute::ShmSize, "shm-size", Kind::Text, Merge::Replace, set("shm-size", SetForm::Scalar),
+        "Size of `/dev/shm`, such as `128m`."),
+    row(Attribute::Ulimits, "ulimits", Kind::Texts, Merge::AppendUnique, set("ulimits", SetForm::List),
+        "Limits of processes, `name=soft[:hard]`."),
+    row(Attribute::Resources, "resources", Kind::Object, Merge::PerKey, set("resources", SetForm::Entry),
+        "Limits of memory and CPU for steps."),
+    row(Attribute::Call, "call", Kind::Text, Merge::Replace, set("call", SetForm::Scalar),
+        "A question to the frontend instead of a build: check, outline, targets."),
+    row(Attribute::Entitlements, "entitlements", Kind::Texts, Merge::AppendUnique, set("entitlements", SetForm::AppendOnly),
+        "Privileges the build asks for: network.host, security.insecure, device."),
+    row(Attribute::ExtraHosts, "extra-hosts", Kind::NullableMap, Merge::PerKey, set("extra-hosts", SetForm::Entry),
+        "Names for addresses in steps."),
+    row(Attribute::Policy, "policy", Kind::Entries, Merge::Append, set("policy", SetForm::List),
+        "Rules for the sources a build may use."),
+];
+
+/// Keys of `--set` that change an attribute by another rule than its own.
+pub const EXTRA_SET_KEYS: &[SetSpec] = &[
+    SetSpec {
+        key: "push",
+        form: SetForm::Bool,
+    },
+    SetSpec {
+        key: "load",
+        form: SetForm::Bool,
+    },
+    SetSpec {
+        key: "secret",
+        form: SetForm::Entry,
+    },
+];
+
+/// Attributes of target blocks that are used up by evaluation.
+pub const EVALUATED: &[&str] = &["matrix", "name"];
+
+/// The row of the attribute called `name`.
+pub fn attribute(name: &str) -> Option<&'static AttributeSpec> {
+    ATTRIBUTES.iter().find(|spec| spec.name == name)
+}
+
+/// The names of all attributes of targets, those that evaluation uses up included.
+pub fn attribute_names() -> impl Iterator<Item = &'static str> {
+    ATTRIBUTES
+        .iter()
+        .map(|spec| spec.name)
+        .chain(EVALUATED.iter().copied())
+}
+
+/// All keys of `--set`.
+pub fn set_keys() -> impl Iterator<Item = SetSpec> {
+    ATTRIBUTES
+        .iter()
+        .filter_map(|spec| spec.set)
+        .chain(EXTRA_SET_KEYS.iter().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_keys_are_unique() {
+        let mut names: Vec<_> = attribute_names().collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+
+        let mut keys: Vec<_> = set_keys().map(|spec| spec.key).collect();
+        keys.sort_unstable();
+        let count = keys.len();
+        keys.dedup();
+        assert_eq!(keys.len(), count);
+    }
+
+    #[test]
+    fn rows_stand_in_the_order_of_the_enum() {
+        let in_order = ATTRIBUTES
+            .windows(2)
+            .all(|pair| (pair[0].id as usize) < pair[1].id as usize);
+        assert!(in_order);
+    }
+}
