@@ -10,6 +10,7 @@ pub mod diag;
 pub mod engine;
 pub mod event;
 pub mod outcome;
+pub mod plan;
 pub mod report;
 pub mod run;
 pub mod types;

@@ -1,0 +1,178 @@
+//! Glob patterns over names, with the rules of Go's `path.Match`.
+//!
+//! `*` and `?` stand for characters other than `/`, `[a-z]` and `[^a-z]` for one of a set, `\` takes the next character
+//! as it is. A pattern is parsed once; matching takes time proportional to pattern times name.
+
+/// A parsed pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    tokens: Vec<Token>,
+}
+
+/// The text is no pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a legal pattern")]
+pub struct InvalidPattern(String);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Token {
+    Literal(char),
+    AnyChar,
+    AnyText,
+    Set {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
+}
+
+impl Pattern {
+    /// Parses `text`.
+    pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
+        let invalid = || InvalidPattern(text.to_owned());
+        let mut tokens = Vec::new();
+        let mut chars = text.chars().peekable();
+        while let Some(c) = chars.next() {
+            let token = match c {
+                '*' => Token::AnyText,
+                '?' => Token::AnyChar,
+                '\\' => Token::Literal(chars.next().ok_or_else(invalid)?),
+                '[' => set(&mut chars).ok_or_else(invalid)?,
+                c => Token::Literal(c),
+            };
+            if token != Token::AnyText || tokens.last() != Some(&Token::AnyText) {
+                tokens.push(token);
+            }
+        }
+        Ok(Self { tokens })
+    }
+
+    /// Whether `text` has characters that make it a pattern rather than a name.
+    pub fn is_pattern(text: &str) -> bool {
+        text.contains(['*', '?', '[', ']'])
+    }
+
+    /// Whether the whole of `name` matches.
+    pub fn matches(&self, name: &str) -> bool {
+        let name: Vec<char> = name.chars().collect();
+        let (mut token, mut at) = (0, 0);
+        // Where to go on after the last `*`, which may take one character more.
+        let mut retry: Option<(usize, usize)> = None;
+        while at < name.len() {
+            match self.tokens.get(token) {
+                Some(Token::AnyText) => {
+                    retry = Some((token + 1, at));
+                    token += 1;
+                    continue;
+                }
+                Some(other) if other.takes(name[at]) => {
+                    token += 1;
+                    at += 1;
+                    continue;
+                }
+                _ => {}
+            }
+            match retry {
+                Some((after, from)) if name[from] != '/' => {
+                    retry = Some((after, from + 1));
+                    token = after;
+                    at = from + 1;
+                }
+                _ => return false,
+            }
+        }
+        self.tokens[token..].iter().all(|t| *t == Token::AnyText)
+    }
+}
+
+impl Token {
+    fn takes(&self, c: char) -> bool {
+        match self {
+            Self::Literal(literal) => *literal == c,
+            Self::AnyChar => c != '/',
+            Self::AnyText => false,
+            Self::Set { negated, ranges } => {
+                ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated
+            }
+        }
+    }
+}
+
+// What follows `[`, up to and with `]`.
+fn set(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Token> {
+    let negated = chars.next_if_eq(&'^').is_some();
+    let mut ranges = Vec::new();
+    loop {
+        if !ranges.is_empty() && chars.next_if_eq(&']').is_some() {
+            return Some(Token::Set { negated, ranges });
+        }
+        let low = set_char(chars)?;
+        let high = if chars.next_if_eq(&'-').is_some() {
+            set_char(chars)?
+        } else {
+            low
+        };
+        ranges.push((low, high));
+    }
+}
+
+// A character of a set; `-` and `]` need a `\`.
+fn set_char(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<char> {
+    match chars.next()? {
+        '-' | ']' => None,
+        '\\' => chars.next(),
+        c => Some(c),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    // Go's own table for path.Match, where it concerns names.
+    #[test_case("abc", "abc", true)]
+    #[test_case("*", "abc", true)]
+    #[test_case("*c", "abc", true)]
+    #[test_case("a*", "a", true)]
+    #[test_case("a*", "abc", true)]
+    #[test_case("a*", "ab/c", false)]
+    #[test_case("a*b?c*x", "abxbbxdbxebxczzx", true)]
+    #[test_case("a*b?c*x", "abxbbxdbxebxczzy", false)]
+    #[test_case("ab[c]", "abc", true; "set of one")]
+    #[test_case("ab[b-d]", "abc", true; "range")]
+    #[test_case("ab[e-g]", "abc", false; "outside a range")]
+    #[test_case("ab[^c]", "abc", false; "not in a negated set")]
+    #[test_case("ab[^e-g]", "abc", true; "in a negated set")]
+    #[test_case("a\\*b", "a*b", true; "escaped star")]
+    #[test_case("a\\*b", "ab", false; "escaped star is no star")]
+    #[test_case("[\\]a]", "]", true; "escaped bracket")]
+    #[test_case("[x\\-]", "-", true; "escaped dash")]
+    #[test_case("*x", "xxx", true)]
+    #[test_case("", "", true; "nothing")]
+    #[test_case("a]", "a]", true; "closing bracket alone")]
+    fn matching(pattern: &str, name: &str, expected: bool) {
+        assert_eq!(Pattern::parse(pattern).unwrap().matches(name), expected);
+    }
+
+    #[test_case("[]a]"; "bracket first")]
+    #[test_case("[-]"; "dash alone")]
+    #[test_case("[x-]"; "dash last")]
+    #[test_case("[-x]"; "dash first")]
+    #[test_case("\\"; "escape at the end")]
+    #[test_case("[a-b-c]"; "double range")]
+    #[test_case("["; "open")]
+    #[test_case("[^"; "open and negated")]
+    #[test_case("[^bc"; "open with members")]
+    #[test_case("a["; "open at the end")]
+    fn refused(pattern: &str) {
+        assert!(Pattern::parse(pattern).is_err());
+    }
+
+    #[test]
+    fn many_stars_do_not_explode() {
+        let pattern = Pattern::parse(&"a*".repeat(200)).unwrap();
+        assert!(!pattern.matches(&format!("{}b", "x".repeat(2000))));
+        let pattern = Pattern::parse(&format!("{}b", "a*".repeat(200))).unwrap();
+        assert!(!pattern.matches(&"a".repeat(5000)));
+    }
+}

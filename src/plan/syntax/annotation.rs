@@ -1,0 +1,160 @@
+//! Annotations of images, `[type[platform][,type…]:]key=value`.
+
+use crate::types::Platform;
+use crate::types::platform::InvalidPlatform;
+
+/// An annotation for one kind of object of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Annotation {
+    /// What it is for; `None` leaves that to the exporter.
+    pub level: Option<AnnotationLevel>,
+    /// The platform it is for; all, if none.
+    pub platform: Option<Platform>,
+    /// Its key.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// The kinds of objects that take annotations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnnotationLevel {
+    /// An image's manifest.
+    Manifest,
+    /// The index of several manifests.
+    Index,
+    /// The descriptor by which an index refers to a manifest.
+    ManifestDescriptor,
+    /// The descriptor by which a layout refers to an index.
+    IndexDescriptor,
+}
+
+/// Why a text is no annotation.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnnotationError {
+    /// No `=`.
+    #[error("`{0}` must have the form `[type:]key=value`")]
+    Form(String),
+    /// The type is not written as one.
+    #[error("`{0}` is not an annotation type, optionally with a platform in square brackets")]
+    Type(String),
+    /// No such type.
+    #[error("`{0}` is not one of the annotation types")]
+    UnknownType(String),
+    /// The platform is none.
+    #[error("the annotation's platform is wrong")]
+    Platform(#[source] InvalidPlatform),
+}
+
+impl AnnotationLevel {
+    /// The names of all levels.
+    pub const NAMES: [&str; 4] = [
+        "manifest",
+        "index",
+        "manifest-descriptor",
+        "index-descriptor",
+    ];
+
+    /// The level's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Index => "index",
+            Self::ManifestDescriptor => "manifest-descriptor",
+            Self::IndexDescriptor => "index-descriptor",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "manifest" => Self::Manifest,
+            "index" => Self::Index,
+            "manifest-descriptor" => Self::ManifestDescriptor,
+            "index-descriptor" => Self::IndexDescriptor,
+            _ => return None,
+        })
+    }
+}
+
+impl Annotation {
+    /// Reads one entry of `annotations`, which may stand for several annotations.
+    pub fn parse(text: &str) -> Result<Vec<Self>, AnnotationError> {
+        let (left, value) = text
+            .split_once('=')
+            .ok_or_else(|| AnnotationError::Form(text.to_owned()))?;
+        let annotation = |level, platform, key: &str| Self {
+            level,
+            platform,
+            key: key.to_owned(),
+            value: value.to_owned(),
+        };
+        let Some((types, key)) = left.split_once(':') else {
+            return Ok(vec![annotation(None, None, left)]);
+        };
+        types
+            .split(',')
+            .map(|text| {
+                let (level, platform) = level_and_platform(text)?;
+                Ok(annotation(Some(level), platform, key))
+            })
+            .collect()
+    }
+}
+
+// `type` or `type[platform]`.
+fn level_and_platform(text: &str) -> Result<(AnnotationLevel, Option<Platform>), AnnotationError> {
+    let malformed = || AnnotationError::Type(text.to_owned());
+    let (name, platform) = match text.split_once('[') {
+        None => (text, None),
+        Some((name, rest)) => (name, Some(rest.strip_suffix(']').ok_or_else(malformed)?)),
+    };
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') {
+        return Err(malformed());
+    }
+    let platform = match platform {
+        None => None,
+        Some(platform) => {
+            let legal = |b: u8| b.is_ascii_alphanumeric() || b"_/-".contains(&b);
+            if platform.is_empty() || !platform.bytes().all(legal) {
+                return Err(malformed());
+            }
+            Some(platform)
+        }
+    };
+    let level = AnnotationLevel::from_name(name)
+        .ok_or_else(|| AnnotationError::UnknownType(name.to_owned()))?;
+    let platform = platform
+        .map(|platform| platform.parse().map_err(AnnotationError::Platform))
+        .transpose()?;
+    Ok((level, platform))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    #[test]
+    fn levels_and_platforms() {
+        let found = Annotation::parse("manifest[linux/amd64],index:a:b=c=d").unwrap();
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].level, Some(AnnotationLevel::Manifest));
+        assert_eq!(
+            found[0].platform.as_ref().map(ToString::to_string),
+            Some("linux/amd64".into())
+        );
+        assert_eq!((&*found[1].key, &*found[1].value), ("a:b", "c=d"));
+        assert_eq!(Annotation::parse("k=v:w").unwrap()[0].level, None);
+    }
+
+    #[test_case("novalue"; "no value")]
+    #[test_case("foo:a=b"; "unknown type")]
+    #[test_case("manifest[]:a=b"; "empty platform")]
+    #[test_case("manifest[linux/amd64:a=b"; "open bracket")]
+    #[test_case("manifest[a/b/c/d]:a=b"; "no platform")]
+    #[test_case("manifest,:a=b"; "empty type")]
+    #[test_case("Index:a=b"; "upper case")]
+    fn refused(text: &str) {
+        assert!(Annotation::parse(text).is_err());
+    }
+}

@@ -1,0 +1,15 @@
+//! Values that targets hold as text and builds need as numbers, addresses and names.
+//!
+//! Each file reads one of them by the rules of the library buildx reads it with.
+
+mod annotation;
+mod hosts;
+mod network;
+mod size;
+mod ulimit;
+
+pub use annotation::{Annotation, AnnotationError, AnnotationLevel};
+pub use hosts::{HostAddress, HostsError, parse_host};
+pub use network::{NetworkMode, UnknownNetwork};
+pub use size::{InvalidSize, parse_size};
+pub use ulimit::{Ulimit, UlimitError};

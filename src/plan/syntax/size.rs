@@ -1,0 +1,89 @@
+//! Sizes of memory, such as `128m` and `1.5 GiB`.
+
+/// The text is no size.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a size (a number, optionally followed by b, k, m, g, t or p)")]
+pub struct InvalidSize(String);
+
+/// Reads a size in bytes; units are powers of 1024, their case does not count (`go-units`, `RAMInBytes`).
+pub fn parse_size(text: &str) -> Result<u64, InvalidSize> {
+    let invalid = || InvalidSize(text.to_owned());
+    let last = text
+        .rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ')
+        .ok_or_else(invalid)?;
+    let number = if text.as_bytes()[last] == b' ' {
+        &text[..last]
+    } else {
+        &text[..=last]
+    };
+    let number = go_float(number)
+        .filter(|number| *number >= 0.0)
+        .ok_or_else(invalid)?;
+    let unit = text[last + 1..].to_ascii_lowercase();
+    let power = match unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')) {
+        Some("") if unit == "b" => 0,
+        None if unit.is_empty() => 0,
+        short => match short.unwrap_or(&unit) {
+            "k" => 1,
+            "m" => 2,
+            "g" => 3,
+            "t" => 4,
+            "p" => 5,
+            _ => return Err(invalid()),
+        },
+    };
+    let bytes = number * 1024_f64.powi(power);
+    // The daemon takes signed 64-bit numbers.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        clippy::cast_possible_truncation,
+        reason = "the bound is a power of two, and fractions of a byte are cut off on purpose"
+    )]
+    if bytes < i64::MAX as f64 {
+        Ok(bytes as u64)
+    } else {
+        Err(invalid())
+    }
+}
+
+// Go's ParseFloat takes what Rust's does, except that it allows `_` and hexadecimal forms, which no one writes for a
+// size, and that neither infinity nor NaN is a size.
+fn go_float(text: &str) -> Option<f64> {
+    let number: f64 = text.parse().ok()?;
+    number.is_finite().then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    #[test_case("32", 32)]
+    #[test_case("32b", 32)]
+    #[test_case("32B", 32; "upper case")]
+    #[test_case("32k", 32 << 10)]
+    #[test_case("32KiB", 32 << 10)]
+    #[test_case("32mb", 32 << 20)]
+    #[test_case("1.5 g", 3 << 29)]
+    #[test_case("0.5t", 1 << 39)]
+    #[test_case(".5k", 512)]
+    #[test_case("32 ", 32; "trailing space")]
+    fn sizes(text: &str, expected: u64) {
+        assert_eq!(parse_size(text), Ok(expected));
+    }
+
+    #[test_case(""; "empty")]
+    #[test_case("hello")]
+    #[test_case("-32"; "negative")]
+    #[test_case(" 32 "; "leading space")]
+    #[test_case("32m b"; "space before the last letter")]
+    #[test_case("32bm")]
+    #[test_case("32ib"; "unit without a prefix")]
+    #[test_case("32e"; "unknown unit")]
+    #[test_case("9223372036854775808"; "too large")]
+    #[test_case("infg"; "infinity")]
+    fn refused(text: &str) {
+        assert!(parse_size(text).is_err(), "{text}");
+    }
+}
