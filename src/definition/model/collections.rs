@@ -296,7 +296,8 @@ mod tests {
         for length in 1..=7u32 {
             for word in 0..3u32.pow(length) {
                 let letters: Vec<u32> = (0..length).map(|at| word / 3u32.pow(at) % 3).collect();
-                let mut ours = List::of(letters.iter().copied().map(Spanned::without_span).collect());
+                let mut ours =
+                    List::of(letters.iter().copied().map(Spanned::without_span).collect());
                 ours.dedupe_swapping();
                 let mut theirs = letters.clone();
                 original(&mut theirs);

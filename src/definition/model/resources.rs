@@ -104,6 +104,10 @@ mod tests {
         let mut resources = Resources::default();
         assert!(resources.set("memroy", text("1g")).is_err());
         assert!(resources.set("cpu-quota", text("1.5")).is_err());
-        assert!(FIELDS.iter().all(|field| resources.set(field, text("1")).is_ok()));
+        assert!(
+            FIELDS
+                .iter()
+                .all(|field| resources.set(field, text("1")).is_ok())
+        );
     }
 }

@@ -34,9 +34,7 @@ pub fn parse_host(value: &str) -> Result<Vec<HostAddress>, HostsError> {
                 .and_then(|inner| inner.strip_suffix(']'))
                 .filter(|inner| !inner.is_empty())
                 .unwrap_or(address);
-            let ip = text
-                .parse()
-                .map_err(|_| HostsError(address.to_owned()))?;
+            let ip = text.parse().map_err(|_| HostsError(address.to_owned()))?;
             Ok(HostAddress::Ip {
                 ip,
                 text: text.to_owned(),
@@ -67,7 +65,14 @@ mod tests {
             Ok(vec!["1.2.3.4".into(), "::1".into(), "::2".into()])
         );
         assert_eq!(texts("host-gateway"), Ok(vec!["gateway".into()]));
-        for bad in ["", "host", "1.2.3.4,host-gateway", "[]", "[1.2.3.4", "1.2.3.4,"] {
+        for bad in [
+            "",
+            "host",
+            "1.2.3.4,host-gateway",
+            "[]",
+            "[1.2.3.4",
+            "1.2.3.4,",
+        ] {
             assert!(texts(bad).is_err(), "{bad}");
         }
     }
