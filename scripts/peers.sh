@@ -4,7 +4,8 @@
 #   scripts/peers.sh install [NAME…]   make what is missing; without names: all
 #   scripts/peers.sh check [NAME…]     say what is there; exit 1 where something is missing or damaged
 #   scripts/peers.sh env               print `export` lines: PATH, and RBAKE_TEST_* naming each program
-#   scripts/peers.sh list              the names
+#   scripts/peers.sh images [NAME…]    make the stand-ins for images of Docker Hub (busybox frontend python postgres redis)
+#   scripts/peers.sh list              the names of the programs
 #
 # All is kept in ${RBAKE_PEERS_DIR:-~/.cache/rbake/peers}, outside the checkout, and checked before each use.
 set -euo pipefail
@@ -44,6 +45,13 @@ main() {
       return "$bad"
       ;;
     env) peers_env ;;
+    images)
+      [ $# -gt 0 ] || set -- "${STAND_IN_NAMES[@]}"
+      for name in "$@"; do
+        [[ " ${STAND_IN_NAMES[*]} " == *" $name "* ]] || die "there is no stand-in \`$name\`" "the names are: ${STAND_IN_NAMES[*]}"
+        stand_in_make "$name"
+      done
+      ;;
     list) printf '%s\n' "${PEER_NAMES[@]}" ;;
     help | -h | --help) usage ;;
     *)

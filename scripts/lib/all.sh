@@ -29,4 +29,6 @@ _lib=$(dirname -- "${BASH_SOURCE[0]}")
 . "$_lib/stand-ins.sh"
 # shellcheck source=scripts/lib/stack.sh
 . "$_lib/stack.sh"
+# shellcheck source=scripts/lib/rust.sh
+. "$_lib/rust.sh"
 unset _lib

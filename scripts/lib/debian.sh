@@ -7,7 +7,7 @@ debian_mirror() {
   local mirror
   mirror=$(apt-get indextargets --format '$(SITE)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)' 'Created-By: Packages' 2>/dev/null |
     awk -F'|' -v codename="$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")" \
-      '$4 == "main" && ($3 == codename || $3 == "stable") && $2 ~ /\/debian\/?$/ { print $2; exit }')
+      '$4 == "main" && ($3 == codename || $3 == "stable") && $2 ~ /\/debian\/?$/ && !seen++ { print $2 }')
   [ -n "$mirror" ] || die "this machine's apt sources name no mirror of Debian's main archive" \
     "stand-ins are made from Debian packages; on another system, use a machine that reaches Docker Hub"
   printf '%s' "${mirror%/}"

@@ -14,7 +14,7 @@ go_ready() {
   local found
   found=$(go env GOVERSION)
   found=${found#go}
-  if [ "$(printf '%s\n' "$GO_MINIMUM" "$found" | sort -V | head -n 1)" != "$GO_MINIMUM" ] &&
+  if ! printf '%s\n' "$GO_MINIMUM" "$found" | sort -V -C &&
     [ "$(go env GOTOOLCHAIN)" = local ]; then
     die "Go $found is too old; $GO_MINIMUM is needed" "install Go $GO_MINIMUM or later: https://go.dev/dl/"
   fi

@@ -16,6 +16,16 @@ peer_function() { printf '%s_%s' "$1" "${2//-/_}"; }
 peer_known() { declare -F "$(peer_function recipe "$1")" >/dev/null; }
 peer_dir() { printf '%s/%s' "$PEERS_DIR/programs" "$1"; }
 
+# says TEXT COMMAND…: does its output contain TEXT? (`COMMAND | grep -q` would fail now and then under `pipefail`:
+# grep leaves at the first match, and the command dies of a broken pipe.) Output is asked for, not the exit code:
+# some programs print their usage with code 2.
+says() {
+  local text=$1 output
+  shift
+  output=$("$@" 2>&1) || true
+  [ -n "$output" ] && [[ $output == *"$text"* ]]
+}
+
 # A recipe of Go tools: tags, ldflags, cgo, specs. Building and stamping read the same line, so they cannot disagree.
 peer_go() { printf 'go\n%s\n' "$(printf '%s\n' "$@")"; }
 build_go_recipe() {
@@ -34,7 +44,7 @@ recipe_buildkit() {
 }
 build_buildkit() { build_go_recipe "$1" recipe_buildkit; }
 probe_buildkit() {
-  "$1/bin/buildkitd" --version | grep -qF " $BUILDKIT_VERSION" && "$1/bin/buildctl" --version | grep -qF " $BUILDKIT_VERSION"
+  says " $BUILDKIT_VERSION" "$1/bin/buildkitd" --version && says " $BUILDKIT_VERSION" "$1/bin/buildctl" --version
 }
 
 about_buildkit_old() { echo "buildkitd $BUILDKIT_OLD_VERSION, about 60 s"; }
@@ -43,7 +53,7 @@ recipe_buildkit_old() {
     "github.com/moby/buildkit/cmd/buildkitd@$BUILDKIT_OLD_VERSION"
 }
 build_buildkit_old() { build_go_recipe "$1" recipe_buildkit_old; }
-probe_buildkit_old() { "$1/bin/buildkitd" --version | grep -qF " $BUILDKIT_OLD_VERSION"; }
+probe_buildkit_old() { says " $BUILDKIT_OLD_VERSION" "$1/bin/buildkitd" --version; }
 
 about_frontend() { echo "the Dockerfile frontend of BuildKit $BUILDKIT_VERSION, about 15 s"; }
 recipe_frontend() {
@@ -51,14 +61,14 @@ recipe_frontend() {
     "github.com/moby/buildkit/frontend/dockerfile/cmd/dockerfile-frontend@$BUILDKIT_VERSION"
 }
 build_frontend() { build_go_recipe "$1" recipe_frontend; }
-probe_frontend() { "$1/bin/dockerfile-frontend" -version 2>&1 | grep -q .; }
+probe_frontend() { says dockerfile-frontend "$1/bin/dockerfile-frontend" -version; }
 
 about_buildx() { echo "buildx $BUILDX_VERSION, about 90 s"; }
 recipe_buildx() {
   peer_go "" "-X github.com/docker/buildx/version.Version=$BUILDX_VERSION" 0 "github.com/docker/buildx/cmd/buildx@$BUILDX_VERSION"
 }
 build_buildx() { build_go_recipe "$1" recipe_buildx; }
-probe_buildx() { "$1/bin/buildx" version | grep -qF " $BUILDX_VERSION "; }
+probe_buildx() { says " $BUILDX_VERSION " "$1/bin/buildx" version; }
 
 about_crane() { echo "crane $CRANE_VERSION, about 5 s"; }
 recipe_crane() {
@@ -71,7 +81,7 @@ probe_crane() { [ "$("$1/bin/crane" version)" = "$CRANE_VERSION" ]; }
 about_regctl() { echo "regctl $REGCTL_VERSION, about 5 s"; }
 recipe_regctl() { peer_go "" "" 0 "github.com/regclient/regclient/cmd/regctl@$REGCTL_VERSION"; }
 build_regctl() { build_go_recipe "$1" recipe_regctl; }
-probe_regctl() { "$1/bin/regctl" version | grep -q .; }
+probe_regctl() { says "$REGCTL_VERSION" "$1/bin/regctl" version; }
 
 about_registry3() { echo "the distribution registry $REGISTRY_VERSION, about 55 s"; }
 recipe_registry3() {
@@ -79,7 +89,7 @@ recipe_registry3() {
     "github.com/distribution/distribution/v3/cmd/registry@$REGISTRY_VERSION"
 }
 build_registry3() { build_go_recipe "$1" recipe_registry3; }
-probe_registry3() { "$1/bin/registry" --version | grep -qF " $REGISTRY_VERSION"; }
+probe_registry3() { says " $REGISTRY_VERSION" "$1/bin/registry" --version; }
 
 # Unpacked, not installed: the package would start a service on port 5000.
 about_registry2() { echo "Debian's docker-registry (2.8)"; }
@@ -90,7 +100,7 @@ build_registry2() {
   mv -- "$1/root/usr/bin/docker-registry" "$1/bin/registry"
   rm -rf -- "$1/root"
 }
-probe_registry2() { "$1/bin/registry" --version | grep -qF ' 2.8'; }
+probe_registry2() { says ' 2.8' "$1/bin/registry" --version; }
 
 about_runc() { echo "Debian's runc"; }
 recipe_runc() { printf 'deb runc\n'; }
@@ -100,7 +110,7 @@ build_runc() {
   mv -- "$1/root/usr/sbin/runc" "$1/bin/runc"
   rm -rf -- "$1/root"
 }
-probe_runc() { "$1/bin/runc" --version | grep -q '^runc version'; }
+probe_runc() { says 'runc version' "$1/bin/runc" --version; }
 
 about_runc_new() { echo "runc $RUNC_VERSION, about 10 s"; }
 recipe_runc_new() {
@@ -110,7 +120,7 @@ build_runc_new() {
   apt_install gcc libc6-dev pkg-config libseccomp-dev
   build_go_recipe "$1" recipe_runc_new
 }
-probe_runc_new() { "$1/bin/runc" --version | grep -qF "runc version ${RUNC_VERSION#v}"; }
+probe_runc_new() { says "runc version ${RUNC_VERSION#v}" "$1/bin/runc" --version; }
 
 about_compose() { echo "docker compose $COMPOSE_VERSION, about 80 s"; }
 recipe_compose() {
@@ -118,7 +128,7 @@ recipe_compose() {
     "docker-compose=github.com/docker/compose/v2/cmd@$COMPOSE_VERSION"
 }
 build_compose() { build_go_recipe "$1" recipe_compose; }
-probe_compose() { "$1/bin/docker-compose" version | grep -qF "$COMPOSE_VERSION"; }
+probe_compose() { says "$COMPOSE_VERSION" "$1/bin/docker-compose" version; }
 
 # dockerd finds containerd and the shim in PATH, and the shim finds runc there: one folder holds the three.
 about_engine() { echo "Docker Engine 29 ($MOBY_VERSION) with containerd $CONTAINERD_VERSION, about 150 s"; }
@@ -136,12 +146,12 @@ recipe_engine_containerd() {
     "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2@$CONTAINERD_VERSION"
 }
 build_engine() { build_go_recipe "$1" recipe_engine_dockerd && build_go_recipe "$1" recipe_engine_containerd; }
-probe_engine() { "$1/bin/dockerd" --version | grep -q . && "$1/bin/containerd" --version | grep -qF "$CONTAINERD_VERSION"; }
+probe_engine() { says 'Docker version' "$1/bin/dockerd" --version && says "$CONTAINERD_VERSION" "$1/bin/containerd" --version; }
 
 about_rootlesskit() { echo "rootlesskit $ROOTLESSKIT_VERSION, about 5 s"; }
 recipe_rootlesskit() { peer_go "" "" 0 "github.com/rootless-containers/rootlesskit/v3/cmd/rootlesskit@$ROOTLESSKIT_VERSION"; }
 build_rootlesskit() { build_go_recipe "$1" recipe_rootlesskit; }
-probe_rootlesskit() { "$1/bin/rootlesskit" --version | grep -q .; }
+probe_rootlesskit() { says 'rootlesskit version' "$1/bin/rootlesskit" --version; }
 
 about_gha_cache() { echo "a GitHub Actions cache server (nektos/act $ACT_VERSION), about 20 s"; }
 recipe_gha_cache() {
@@ -149,7 +159,7 @@ recipe_gha_cache() {
   cat -- "$SCRIPTS_DIR/gha-cache/main.go"
 }
 build_gha_cache() { go_program "$1" gha-cache "$SCRIPTS_DIR/gha-cache" "github.com/nektos/act@$ACT_VERSION"; }
-probe_gha_cache() { "$1/bin/gha-cache" -h 2>&1 | grep -qF -- '-dir'; }
+probe_gha_cache() { says '-dir' "$1/bin/gha-cache" -h; }
 
 # peer_ready NAME: is it there, unchanged, and does it run?
 peer_ready() {

@@ -30,7 +30,7 @@ END
 
 # Both generations log the address that they got.
 registry_address() {
-  sed -n 's/.*listening on \(127\.0\.0\.1:[0-9]*\).*/\1/p' "$(service_dir "$1")/log" | head -n 1
+  sed -n '/listening on 127\.0\.0\.1:/{s/.*listening on \(127\.0\.0\.1:[0-9]*\).*/\1/p;q}' "$(service_dir "$1")/log"
 }
 
 registry_answers() {
@@ -103,6 +103,7 @@ dockerd_start() {
   if dockerd_bridge_possible; then
     network_note "$folder"
   else
+    warn "\`$name\` has no bridge networks: iptables is missing, or another engine has \`docker0\`"
     options+=(--iptables=false --ip6tables=false --bridge=none)
   fi
   root_prefix dockerd

@@ -56,3 +56,28 @@ stack_down() {
   services_stop_all
   remove_service_tree "$SERVICES_DIR"
 }
+
+# run_dir_make: prints a new folder for one run, with a short name, since sockets have a limit. What is left in it,
+# process or mount or file, is the run's to clear away.
+run_dir_make() {
+  local folder
+  folder=$(mktemp -d "${TMPDIR:-/tmp}/rbt-XXXXXX")
+  printf '%s %s\n' "$$" "$(process_start_time "$$")" >"$folder/owner"
+  printf '%s' "$folder"
+}
+
+# run_dirs_clear: what runs that were killed left: folders, mounts, and the network of their engine.
+run_dirs_clear() {
+  local folder pid started
+  for folder in "${TMPDIR:-/tmp}"/rbt-*; do
+    [ -O "$folder" ] && [ -s "$folder/owner" ] || continue
+    read -r pid started <"$folder/owner" || continue
+    if [ "$(process_start_time "$pid")" = "$started" ]; then continue; fi
+    say "    clearing away what a run that was killed left in $folder"
+    (
+      SERVICES_DIR=$folder/s
+      stack_down
+    )
+    remove_service_tree "$folder"
+  done
+}

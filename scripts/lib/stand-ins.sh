@@ -32,9 +32,10 @@ stand_in_make() {
 }
 
 stand_in_make_locked() {
-  local name=$1 recipe=$2 started=$SECONDS
+  local name=$1 recipe=$2 started=$SECONDS tag
   if stamp_ok "$(stand_in_dir "$name")" "$recipe"; then return 0; fi
-  step "stand-in for $("stand_in_${name}_tags" | head -n 1): made from Debian packages"
+  read -r tag < <("stand_in_${name}_tags")
+  step "stand-in for $tag: made from Debian packages"
   stamped "$(stand_in_dir "$name")" "$recipe" "stand_in_${name}_build" ||
     die "could not make the stand-in \`$name\`" "logs are in $PEERS_DIR/logs"
   say "    stand-in \`$name\`: ready after $((SECONDS - started)) s"

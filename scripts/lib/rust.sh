@@ -1,0 +1,32 @@
+# shellcheck shell=bash
+# The Rust side: toolchain, components, the target of the static binary. Sourced after apt.sh.
+
+MUSL_TARGET=$(uname -m)-unknown-linux-musl
+
+# rust_ready [COMPONENT…]: a toolchain that builds the checkout, with a C compiler for what `ring` and mimalloc compile.
+rust_ready() {
+  local component
+  need cargo "to build rbake" "install Rust: https://rustup.rs"
+  have cc || apt_install gcc libc6-dev
+  for component in "$@"; do
+    if (cd "$REPO_DIR" && cargo "$component" --version >/dev/null 2>&1); then continue; fi
+    need rustup "to add \`$component\` to the toolchain"
+    step "rust: adding $component"
+    (cd "$REPO_DIR" && rustup component add "${component/fmt/rustfmt}")
+  done
+}
+
+# rust_musl_ready: what the static release binary needs beside.
+rust_musl_ready() {
+  have musl-gcc || apt_install musl-tools
+  # Without rustup the target comes with the toolchain or not at all; cargo says so.
+  if have rustup && [[ $(cd "$REPO_DIR" && rustup target list --installed) != *"$MUSL_TARGET"* ]]; then
+    step "rust: adding the target $MUSL_TARGET"
+    (cd "$REPO_DIR" && rustup target add "$MUSL_TARGET")
+  fi
+}
+
+# Where cargo puts what it builds.
+target_dir() {
+  (cd "$REPO_DIR" && cargo metadata --format-version 1 --no-deps --offline) | jq -r .target_directory
+}

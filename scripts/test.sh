@@ -1,0 +1,214 @@
+#!/usr/bin/env bash
+# Installs what the tests need, runs them all, and stops all that it started.
+#
+#   scripts/test.sh                  everything: format, lints, documentation, scripts, tests with live peers, static binary
+#   scripts/test.sh --filter TEXT    only the tests whose name contains TEXT (with live peers)
+#   scripts/test.sh --no-live        without peers; live tests are skipped, and counted as such
+#   scripts/test.sh --tests          only the tests
+#
+# The last line gives the totals. Exit 0 only where every step passed and, with peers, no test was skipped.
+# Tests find programs and services by RBAKE_TEST_… (scripts/peers.sh env, scripts/services.sh env).
+set -euo pipefail
+# shellcheck source=scripts/lib/all.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.sh"
+
+LIVE=1
+CHECKS=1
+FILTER=
+TEST_LIMIT=${RBAKE_TEST_LIMIT:-3600}
+
+while [ $# -gt 0 ]; do
+  case $1 in
+    --no-live) LIVE= ;;
+    --tests) CHECKS= ;;
+    --filter)
+      [ $# -ge 2 ] || die "\`--filter\` needs a text"
+      FILTER=$2
+      CHECKS=
+      shift
+      ;;
+    -h | --help)
+      sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
+      exit 0
+      ;;
+    *) die "there is no option \`$1\` here" "see scripts/test.sh --help" ;;
+  esac
+  shift
+done
+
+cd -- "$REPO_DIR"
+run_dirs_clear
+RUN_DIR=$(run_dir_make)
+SERVICES_DIR=$RUN_DIR/s
+# Read by process.sh: services go down even if this script is killed.
+# shellcheck disable=SC2034
+SERVICES_DIE_WITH_US=1
+FAILED=()
+CHILD=
+
+# watched COMMAND…: in a process group of its own, so that a signal to this script reaches all of it.
+watched() {
+  local status=0
+  setsid -- "$@" </dev/null &
+  CHILD=$!
+  wait "$CHILD" || status=$?
+  CHILD=
+  return "$status"
+}
+
+# check NAME COMMAND…: a failure is kept for the end, so that one run shows all of them.
+check() {
+  local name=$1 started=$SECONDS
+  shift
+  step "$name"
+  if watched "$@"; then
+    say "    $name: passed after $((SECONDS - started)) s"
+  else
+    say "    $name: FAILED"
+    FAILED+=("$name")
+  fi
+}
+
+finish() {
+  local status=$?
+  trap - EXIT INT TERM HUP
+  if [ -n "$CHILD" ]; then
+    kill -TERM -- "-$CHILD" 2>/dev/null || true
+    sleep 0.5
+    kill -KILL -- "-$CHILD" 2>/dev/null || true
+  fi
+  stack_down || true
+  remove_service_tree "$RUN_DIR" || true
+  exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+prepare() {
+  step "preparing"
+  have curl || apt_install curl ca-certificates
+  have jq || apt_install jq
+  rust_ready clippy fmt
+  if [ -n "$CHECKS" ]; then
+    rust_musl_ready
+    have shellcheck || apt_install shellcheck
+  fi
+}
+
+checks() {
+  check "format" cargo fmt --all --check
+  check "lints" cargo clippy --workspace --all-targets --quiet -- -D warnings
+  check "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+  # Each file by itself; sources are followed from the top of the checkout.
+  check "scripts" shellcheck -x scripts/*.sh scripts/lib/*.sh scripts/stand-ins/*.sh .ci/run
+}
+
+live_up() {
+  # Every program that a test may ask for; what is there already costs a checksum.
+  watched "$SCRIPTS_DIR/peers.sh" install
+  watched "$SCRIPTS_DIR/peers.sh" images busybox frontend
+  if ! docker_hub_reachable; then watched "$SCRIPTS_DIR/peers.sh" images python postgres redis; fi
+  step "starting services in $SERVICES_DIR"
+  mkdir -p "$SERVICES_DIR"
+  RBAKE_TEST_SITE=1 stack_up buildkit docker gha
+  eval "$(peers_env)"
+  eval "$(stack_env)"
+}
+
+# tests: their output goes to the terminal and to a file, from which the totals come.
+tests() {
+  local log=$RUN_DIR/tests.log command
+  # Temporary folders of tests lie in ours, so that what they leave is found.
+  mkdir -p "$RUN_DIR/t"
+  export TMPDIR=$RUN_DIR/t RBAKE_TEST_SKIPS=$RUN_DIR/skips
+  : >"$RBAKE_TEST_SKIPS"
+  # --no-fail-fast: one failing binary does not hide the others.
+  printf -v command '%q ' timeout --signal=TERM --kill-after=20 "$TEST_LIMIT" \
+    cargo test --workspace --no-fail-fast -- ${FILTER:+"$FILTER"}
+  check "tests" bash -c "set -o pipefail; $command 2>&1 | tee $(printf %q "$log")"
+}
+
+# What runs below our folder that is not a service of ours was started by a test, and should have been stopped by it.
+stragglers() {
+  local process pid name
+  for process in /proc/[0-9]*; do
+    pid=${process#/proc/}
+    [ "$pid" != $$ ] || continue
+    if grep -qzF -- "$RUN_DIR/t" "$process/cmdline" 2>/dev/null ||
+      [[ $(readlink "$process/cwd" 2>/dev/null) == "$RUN_DIR/t"* ]]; then
+      name=$(tr '\0' ' ' <"$process/cmdline" 2>/dev/null)
+      [ -n "$name" ] && printf '%s %s\n' "$pid" "$name"
+    fi
+  done
+}
+
+no_stragglers() {
+  local left end=$((SECONDS + 5))
+  left=$(stragglers)
+  while [ -n "$left" ] && [ "$SECONDS" -lt "$end" ]; do
+    sleep 0.5
+    left=$(stragglers)
+  done
+  [ -n "$left" ] || return 0
+  say "    processes that tests left running; killing them:"
+  say "$left"
+  FAILED+=("processes left running")
+  while read -r pid _; do as_root kill -KILL "$pid" 2>/dev/null || true; done <<<"$left"
+}
+
+# static_binary: the release binary, as it is published.
+static_binary() {
+  local binary
+  watched cargo build --release --quiet --target "$MUSL_TARGET" || return 1
+  binary=$(target_dir)/$MUSL_TARGET/release/rbake
+  "$binary" --version || return 1
+  if [[ $(readelf -l "$binary") == *INTERP* ]]; then
+    say "    $binary is not static"
+    return 1
+  fi
+  local size limit=$((15 * 1024 * 1024))
+  size=$(stat -c %s "$binary")
+  say "    static binary: $size bytes (at most $limit)"
+  [ "$size" -le "$limit" ]
+}
+
+totals() {
+  local passed=0 failed=0 skipped=0 line
+  if [ -e "$RUN_DIR/tests.log" ]; then
+    while read -r line; do
+      [[ $line =~ ([0-9]+)\ passed\;\ ([0-9]+)\ failed\;\ ([0-9]+)\ ignored ]] || continue
+      passed=$((passed + BASH_REMATCH[1])) failed=$((failed + BASH_REMATCH[2])) skipped=$((skipped + BASH_REMATCH[3]))
+    done < <(grep '^test result: ' "$RUN_DIR/tests.log")
+    # A test that lacks a peer, and may, writes a line there and passes.
+    local lines
+    lines=$(sort -u "$RUN_DIR/skips" | wc -l)
+    passed=$((passed - lines)) skipped=$((skipped + lines))
+  fi
+  if [ "$((passed + failed))" = 0 ]; then FAILED+=("no test ran"); fi
+  if [ -n "$LIVE" ] && [ "$skipped" != 0 ]; then FAILED+=("$skipped skipped where none may be"); fi
+  TOTALS="$passed passed, $failed failed, $skipped skipped"
+}
+
+main() {
+  prepare
+  if [ -n "$CHECKS" ]; then checks; fi
+  if [ -n "$LIVE" ]; then live_up; else export RBAKE_TEST_WITHOUT_PEERS=1; fi
+  tests
+  if [ -n "$LIVE" ]; then
+    step "stopping services"
+    stack_down
+  fi
+  no_stragglers
+  if [ -n "$CHECKS" ]; then
+    step "static release binary"
+    static_binary || FAILED+=("static release binary")
+  fi
+  totals
+  local name
+  for name in "${FAILED[@]}"; do say "FAILED: $name"; done
+  printf '%s\n' "$TOTALS"
+  [ ${#FAILED[@]} = 0 ]
+}
+
+main
