@@ -5,9 +5,11 @@
 pub mod connection;
 pub mod endpoint;
 pub mod id;
+pub mod session;
 pub mod traffic;
 pub mod transport;
 
 pub use connection::{Connection, ConnectionError};
 pub use endpoint::Endpoint;
 pub use id::{BuildRef, SessionId};
+pub use session::{Session, SessionBuilder, SessionError};

@@ -1,0 +1,43 @@
+//! The health check by which the daemon knows that a session lives.
+
+use rbake_proto::health::health_server::{self, HealthServer};
+use rbake_proto::health::{HealthCheckRequest, HealthCheckResponse, ServingStatus};
+use tonic::service::RoutesBuilder;
+use tonic::{Request, Response, Status};
+
+use super::Attachable;
+
+/// Always healthy. A session without this is dropped by the daemon after ten seconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Health;
+
+impl Attachable for Health {
+    fn methods(&self) -> &[&'static str] {
+        &["/grpc.health.v1.Health/Check"]
+    }
+
+    fn mount(&self, routes: &mut RoutesBuilder) {
+        routes.add_service(HealthServer::new(*self));
+    }
+}
+
+#[tonic::async_trait]
+impl health_server::Health for Health {
+    async fn check(
+        &self,
+        _: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        Ok(Response::new(HealthCheckResponse {
+            status: ServingStatus::Serving.into(),
+        }))
+    }
+
+    type WatchStream = tokio_stream::Empty<Result<HealthCheckResponse, Status>>;
+
+    async fn watch(
+        &self,
+        _: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("health is checked, not watched"))
+    }
+}

@@ -1,0 +1,276 @@
+//! From opening a session to its end: who ends it, and what is told of it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
+use rbake_proto::control::BytesMessage;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
+use tonic::service::{Routes, RoutesBuilder};
+use tonic::{Request, Status, Streaming};
+
+use super::SessionBuilder;
+use super::tunnel::{DEPTH, Tunnel};
+use crate::engine::connection::{
+    CONNECTION_WINDOW, Connection, ConnectionError, FRAME_SIZE, HEADER_LIMIT, STREAM_WINDOW,
+};
+use crate::engine::endpoint::Endpoint;
+use crate::engine::id::SessionId;
+
+const ID_KEY: &str = "x-docker-expose-session-uuid";
+const SHARED_KEY: &str = "x-docker-expose-session-sharedkey";
+const METHOD_KEY: &str = "x-docker-expose-session-grpc-method";
+
+/// How long the daemon may take to accept a session.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long calls that are under way may take to end when a session is closed.
+const GRACE: Duration = Duration::from_millis(500);
+/// How long the daemon may take to say goodbye.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Calls of the daemon that may be under way at once in one session.
+const CALLS: u32 = 1024;
+
+/// Why there is no session, or none any more.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The connection is gone.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The daemon did not accept the session.
+    #[error("cannot open a session with `{endpoint}`")]
+    Open {
+        /// The daemon's address.
+        endpoint: Endpoint,
+        /// What the daemon says.
+        #[source]
+        status: Box<Status>,
+    },
+    /// The daemon did not answer.
+    #[error("`{endpoint}` did not accept a session within {} s", OPEN_TIMEOUT.as_secs())]
+    Timeout {
+        /// The daemon's address.
+        endpoint: Endpoint,
+    },
+    /// The session ended before we ended it.
+    #[error("the session with `{endpoint}` was lost ({reason})")]
+    Lost {
+        /// The daemon's address.
+        endpoint: Endpoint,
+        /// Why, as far as it is known.
+        reason: Arc<str>,
+    },
+}
+
+impl SessionError {
+    /// Whether trying again may succeed without any change by the user.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connection(error) => error.is_transient(),
+            Self::Open { status, .. } => status.code() == tonic::Code::Unavailable,
+            Self::Timeout { .. } | Self::Lost { .. } => true,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Ending {
+    Closed,
+    Lost(Arc<str>),
+}
+
+/// An open session. Dropping it ends it without waiting for the daemon's goodbye.
+pub struct Session {
+    id: SessionId,
+    endpoint: Endpoint,
+    ended: watch::Receiver<Option<Ending>>,
+    closing: CancellationToken,
+}
+
+impl Session {
+    /// The name by which solves refer to it.
+    pub fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    /// Completes when the session is lost; never, where we have closed it.
+    pub async fn lost(&self) -> SessionError {
+        let mut ended = self.ended.clone();
+        let ending = match ended.wait_for(Option::is_some).await {
+            Ok(ending) => ending.clone(),
+            Err(_) => None,
+        };
+        match ending {
+            Some(Ending::Lost(reason)) => SessionError::Lost {
+                endpoint: self.endpoint.clone(),
+                reason,
+            },
+            Some(Ending::Closed) | None => std::future::pending().await,
+        }
+    }
+
+    /// Ends the session: calls under way get a moment, then the daemon is told and its goodbye awaited.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        let mut ended = self.ended.clone();
+        let _ = tokio::time::timeout(GRACE + DRAIN_TIMEOUT, ended.wait_for(Option::is_some)).await;
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session({})", self.id)
+    }
+}
+
+pub(super) async fn open(
+    builder: SessionBuilder,
+    connection: &Connection,
+) -> Result<Session, SessionError> {
+    let endpoint = connection.endpoint().clone();
+    let (outbound, to_daemon) = mpsc::channel(DEPTH);
+    let (from_daemon, inbound) = mpsc::channel(DEPTH);
+    let (tell, ended) = watch::channel(None);
+    let closing = CancellationToken::new();
+
+    let mut request = Request::new(ReceiverStream::new(to_daemon));
+    describe_session(&builder, request.metadata_mut());
+    let mut routes = RoutesBuilder::default();
+    for attachable in &builder.attachables {
+        attachable.mount(&mut routes);
+    }
+    // The daemon begins to speak at once, maybe before the answer to our call is here.
+    let tunnel = Tunnel::new(inbound, outbound);
+    tokio::spawn(serve(
+        tunnel,
+        routes.routes(),
+        closing.clone(),
+        tell.clone(),
+    ));
+
+    let mut control = connection.control();
+    let response = match tokio::time::timeout(OPEN_TIMEOUT, control.session(request)).await {
+        Ok(Ok(response)) => response.into_inner(),
+        Ok(Err(status)) => {
+            return Err(match connection.loss_behind(&status).await {
+                Some(loss) => loss.into(),
+                None => SessionError::Open {
+                    endpoint,
+                    status: Box::new(status),
+                },
+            });
+        }
+        Err(_) => return Err(SessionError::Timeout { endpoint }),
+    };
+    tokio::spawn(receive(response, from_daemon, closing.clone(), tell));
+    Ok(Session {
+        id: builder.id,
+        endpoint,
+        ended,
+        closing,
+    })
+}
+
+fn describe_session(builder: &SessionBuilder, metadata: &mut MetadataMap) {
+    let value = |text: &str| MetadataValue::<Ascii>::try_from(text).ok();
+    if let Some(id) = value(builder.id.as_str()) {
+        metadata.insert(ID_KEY, id);
+    }
+    // A key that no header can carry is as good as none.
+    metadata.insert(
+        SHARED_KEY,
+        value(&builder.shared_key).unwrap_or_else(|| MetadataValue::from_static("")),
+    );
+    for method in builder.methods() {
+        metadata.append(METHOD_KEY, MetadataValue::from_static(method));
+    }
+}
+
+// Answers the daemon's calls until it hangs up or we close.
+async fn serve(
+    tunnel: Tunnel,
+    routes: Routes,
+    closing: CancellationToken,
+    tell: watch::Sender<Option<Ending>>,
+) {
+    let service = TowerToHyperService::new(routes.prepare());
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME_SIZE)
+        .max_header_list_size(HEADER_LIMIT)
+        .max_concurrent_streams(CALLS)
+        // Daemons cancel many calls at once when a build ends; that is no attack.
+        .max_pending_accept_reset_streams(CALLS as usize)
+        .serve_connection(TokioIo::new(tunnel), service);
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = &mut connection => result,
+        () = closing.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = tokio::time::timeout(GRACE, connection).await;
+            return;
+        }
+    };
+    if let Err(error) = result
+        && !closing.is_cancelled()
+    {
+        let reason = format!("its stream broke: {error}");
+        end(&tell, Ending::Lost(reason.into()));
+    }
+}
+
+// Hands on what the daemon sends. Goes on when we close, until the daemon ends the call or takes too long.
+async fn receive(
+    mut from: Streaming<BytesMessage>,
+    to: mpsc::Sender<Bytes>,
+    closing: CancellationToken,
+    tell: watch::Sender<Option<Ending>>,
+) {
+    let end_of_patience = async {
+        closing.cancelled().await;
+        tokio::time::sleep(GRACE + DRAIN_TIMEOUT).await;
+    };
+    let mut end_of_patience = std::pin::pin!(end_of_patience);
+    let outcome = loop {
+        let next = tokio::select! {
+            next = from.message() => next,
+            () = &mut end_of_patience => break Ok(()),
+        };
+        match next {
+            // An end of our side is told by `serve`; here, all that is left is to let the daemon finish.
+            Ok(Some(message)) => drop(to.send(message.data).await),
+            Ok(None) => break Ok(()),
+            Err(status) => break Err(status),
+        }
+    };
+    let ending = match outcome {
+        _ if closing.is_cancelled() => Ending::Closed,
+        Ok(()) => Ending::Lost("the daemon ended it".into()),
+        Err(status) => Ending::Lost(status.message().into()),
+    };
+    end(&tell, ending);
+}
+
+// The first ending counts: what comes after it are consequences.
+fn end(tell: &watch::Sender<Option<Ending>>, ending: Ending) {
+    tell.send_if_modified(|ended| {
+        let first = ended.is_none();
+        if first {
+            *ended = Some(ending);
+        }
+        first
+    });
+}
