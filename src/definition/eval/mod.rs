@@ -4,6 +4,7 @@
 //! bits, strings in NFC, conversions that never guess. Knows nothing of syntax or files. Start at [`value::Value`].
 
 pub mod convert;
+pub mod functions;
 mod mismatch;
 pub mod number;
 mod quote;
