@@ -5,6 +5,7 @@
 //! interface carries no promise of stability.
 
 pub mod cli;
+pub mod credential;
 pub mod definition;
 pub mod diag;
 pub mod engine;

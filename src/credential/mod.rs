@@ -1,0 +1,146 @@
+//! Registry credentials: Docker's configuration, credential helpers, token exchange.
+//!
+//! Knows nothing of sessions or images: it answers "what may be shown to this host". Start at [`Provider`], of which a bake
+//! has one, shared by every session.
+
+mod authority;
+mod config;
+mod helper;
+mod provider;
+pub mod tls;
+mod token;
+
+pub use config::{DockerConfig, Proxies};
+pub use provider::Provider;
+pub use token::{Token, TokenRequest};
+
+use crate::types::Secret;
+
+/// What may be shown to a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Credential {
+    /// Nothing is configured.
+    #[default]
+    Anonymous,
+    /// A user name and its password.
+    Basic {
+        /// The user.
+        username: String,
+        /// The password.
+        password: Secret<String>,
+    },
+    /// A long-lived token that is exchanged for others (OAuth's refresh token).
+    Identity(Secret<String>),
+    /// A token that is shown to the registry as it is.
+    Registry(Secret<String>),
+}
+
+impl Credential {
+    /// User and secret in the form BuildKit's `Credentials` call answers: no user for an identity token, both empty for nothing.
+    pub fn as_pair(&self) -> (&str, &str) {
+        match self {
+            Self::Anonymous | Self::Registry(_) => ("", ""),
+            Self::Basic { username, password } => (username, password.expose()),
+            Self::Identity(token) => ("", token.expose()),
+        }
+    }
+
+    fn has_secret(&self) -> bool {
+        !self.as_pair().1.is_empty()
+    }
+}
+
+/// Why no credential or token could be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration exists but cannot be read.
+    #[error("cannot read Docker's configuration `{path}`")]
+    ReadConfig {
+        /// The file, or the name of the variable.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The configuration is not what it should be.
+    #[error("Docker's configuration `{path}` is not valid")]
+    ParseConfig {
+        /// The file, or the name of the variable.
+        path: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// An `auth` entry is not `base64(user:password)`.
+    #[error("the credentials for `{host}` in Docker's configuration are malformed")]
+    MalformedAuth {
+        /// The registry.
+        host: String,
+    },
+    /// A credential helper could not be run.
+    #[error("cannot run the credential helper `{helper}`")]
+    RunHelper {
+        /// The program.
+        helper: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A credential helper failed.
+    #[error("the credential helper `{helper}` failed for `{host}`: {message}")]
+    Helper {
+        /// The program.
+        helper: String,
+        /// The registry.
+        host: String,
+        /// What it said, one line.
+        message: String,
+    },
+    /// The token server's address is not one that can be asked.
+    #[error(
+        "the registry `{host}` names `{realm}` as its token server, which is not an http(s) address"
+    )]
+    Realm {
+        /// The registry.
+        host: String,
+        /// The address.
+        realm: String,
+    },
+    /// The token server did not answer.
+    #[error("cannot ask the token server `{realm}`")]
+    Exchange {
+        /// The address, without credentials.
+        realm: String,
+        /// Why.
+        #[source]
+        source: Box<reqwest::Error>,
+    },
+    /// The token server refused.
+    #[error("the token server `{realm}` answered {status}")]
+    Refused {
+        /// The address, without credentials.
+        realm: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The answer has no token in it.
+    #[error("the token server `{realm}` sent no token")]
+    NoToken {
+        /// The address, without credentials.
+        realm: String,
+    },
+    /// Certificates could not be read.
+    #[error("cannot use the certificates in `{path}`: {message}")]
+    Certificates {
+        /// The file or folder.
+        path: String,
+        /// Why.
+        message: String,
+    },
+    /// The user switched token exchange on this side off.
+    #[error("client side tokens are disabled")]
+    TokensDisabled,
+    /// No randomness could be had.
+    #[error("the system gave no random bytes")]
+    Random,
+}

@@ -1,0 +1,365 @@
+//! Token exchange: from a credential to a short-lived token for some scopes.
+//!
+//! The order of tries is BuildKit's own client's (`session/auth/authprovider` and containerd's `remotes/docker/auth`), so that
+//! the same registries work: OAuth by POST first, GET with Basic where the server knows no POST.
+
+use std::time::Duration;
+
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+use serde::Deserialize;
+
+use super::{Credential, Error};
+use crate::types::Secret;
+use crate::types::secret::redact_url;
+
+/// Lifetime of a token whose server does not say (the distribution specification's minimum), in seconds.
+const DEFAULT_LIFETIME: i64 = 60;
+
+/// Tokens longer than this are not sent by any registry; more is not read.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// How long a token server may take.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a token is wanted for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenRequest {
+    /// The registry's host, as the daemon names it.
+    pub host: String,
+    /// Address of the token server.
+    pub realm: String,
+    /// The service, by the registry's challenge.
+    pub service: String,
+    /// Scopes such as `repository:a/b:pull,push`.
+    pub scopes: Vec<String>,
+    /// Who asks; BuildKit's own name where it is empty.
+    pub client_id: String,
+}
+
+/// A token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// The token itself.
+    pub value: Secret<String>,
+    /// Lifetime in seconds.
+    pub expires_in: i64,
+    /// When it was issued, in seconds since the epoch; 0 where the server does not say.
+    pub issued_at: i64,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    access_token: String,
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    expires_in: i64,
+    #[serde(default)]
+    issued_at: String,
+}
+
+/// Exchanges `credential` for a token.
+pub(super) async fn fetch(
+    client: &Client,
+    request: &TokenRequest,
+    credential: &Credential,
+) -> Result<Token, Error> {
+    let exchange = Exchange {
+        client,
+        request,
+        realm: realm(request)?,
+    };
+    match credential {
+        Credential::Registry(token) => {
+            return Ok(Token {
+                value: token.clone(),
+                expires_in: DEFAULT_LIFETIME,
+                issued_at: 0,
+            });
+        }
+        Credential::Anonymous => return exchange.get(None).await,
+        Credential::Basic { .. } | Credential::Identity(_) => {}
+    }
+    let (username, secret) = credential.as_pair();
+    let response = exchange.post(username, secret).await?;
+    match (response.status(), username.is_empty()) {
+        // These servers know no POST; without a user name 405 is an answer.
+        (StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED, _)
+        | (StatusCode::METHOD_NOT_ALLOWED, false) => exchange.get(Some((username, secret))).await,
+        _ => exchange.read(response).await,
+    }
+}
+
+fn realm(request: &TokenRequest) -> Result<Url, Error> {
+    let bad = || Error::Realm {
+        host: request.host.clone(),
+        realm: redact_url(&request.realm),
+    };
+    let url: Url = request.realm.parse().map_err(|_| bad())?;
+    if matches!(url.scheme(), "http" | "https") {
+        Ok(url)
+    } else {
+        Err(bad())
+    }
+}
+
+struct Exchange<'a> {
+    client: &'a Client,
+    request: &'a TokenRequest,
+    realm: Url,
+}
+
+impl Exchange<'_> {
+    fn name(&self) -> String {
+        redact_url(self.realm.as_str())
+    }
+
+    async fn post(&self, username: &str, secret: &str) -> Result<Response, Error> {
+        let client_id = match self.request.client_id.as_str() {
+            "" => "buildkit-client",
+            id => id,
+        };
+        let scopes = self.request.scopes.join(" ");
+        let mut form = vec![("client_id", client_id), ("service", &self.request.service)];
+        if !scopes.is_empty() {
+            form.push(("scope", &scopes));
+        }
+        if username.is_empty() {
+            form.extend([("grant_type", "refresh_token"), ("refresh_token", secret)]);
+        } else {
+            form.extend([
+                ("grant_type", "password"),
+                ("username", username),
+                ("password", secret),
+            ]);
+        }
+        self.send(self.client.post(self.realm.clone()).form(&form))
+            .await
+    }
+
+    async fn get(&self, basic: Option<(&str, &str)>) -> Result<Token, Error> {
+        let mut url = self.realm.clone();
+        {
+            let mut query = url.query_pairs_mut();
+            if !self.request.service.is_empty() {
+                query.append_pair("service", &self.request.service);
+            }
+            for scope in &self.request.scopes {
+                query.append_pair("scope", scope);
+            }
+        }
+        let mut builder = self.client.get(url);
+        if let Some((username, password)) = basic {
+            builder = builder.basic_auth(username, Some(password));
+        }
+        let response = self.send(builder).await?;
+        self.read(response).await
+    }
+
+    async fn send(&self, builder: RequestBuilder) -> Result<Response, Error> {
+        builder.send().await.map_err(|error| self.failed(error))
+    }
+
+    // The address in reqwest's own message may hold credentials.
+    fn failed(&self, error: reqwest::Error) -> Error {
+        Error::Exchange {
+            realm: self.name(),
+            source: Box::new(error.without_url()),
+        }
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Token, Error> {
+        let status = response.status();
+        if !status.is_success() {
+            return Err(Error::Refused {
+                realm: self.name(),
+                status: status.as_u16(),
+            });
+        }
+        let no_token = || Error::NoToken { realm: self.name() };
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(error))? {
+            if body.len() + chunk.len() > MAX_ANSWER {
+                return Err(no_token());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let answer: Answer = serde_json::from_slice(&body).map_err(|_| no_token())?;
+        let value = [answer.access_token, answer.token]
+            .into_iter()
+            .find(|token| !token.is_empty());
+        Ok(Token {
+            value: Secret::new(value.ok_or_else(no_token)?),
+            expires_in: if answer.expires_in > 0 {
+                answer.expires_in
+            } else {
+                DEFAULT_LIFETIME
+            },
+            issued_at: answer
+                .issued_at
+                .parse::<jiff::Timestamp>()
+                .map_or(0, jiff::Timestamp::as_second),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    // A token server that gives one prepared answer per request and keeps what it was asked.
+    async fn server(answers: Vec<&'static str>) -> (String, Arc<Mutex<Vec<String>>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/token", listener.local_addr().unwrap());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = seen.clone();
+        tokio::spawn(async move {
+            for answer in answers {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 4096];
+                let mut length = 0;
+                loop {
+                    let read = socket.read(&mut request[length..]).await.unwrap();
+                    length += read;
+                    let text = String::from_utf8_lossy(&request[..length]).into_owned();
+                    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+                        continue;
+                    };
+                    let wanted = head
+                        .lines()
+                        .find_map(|line| {
+                            line.to_ascii_lowercase()
+                                .strip_prefix("content-length: ")
+                                .map(str::to_owned)
+                        })
+                        .map_or(0, |length| length.parse::<usize>().unwrap());
+                    if body.len() >= wanted {
+                        log.lock().unwrap().push(text);
+                        break;
+                    }
+                }
+                socket.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        (address, seen)
+    }
+
+    fn client() -> Client {
+        let config = super::super::tls::client_config("x", &[]).unwrap();
+        Client::builder()
+            .tls_backend_preconfigured(config)
+            .no_proxy()
+            .build()
+            .unwrap()
+    }
+
+    fn request(realm: &str) -> TokenRequest {
+        TokenRequest {
+            host: "r.example".into(),
+            realm: realm.into(),
+            service: "registry".into(),
+            scopes: vec!["repository:a:pull".into(), "repository:b:push".into()],
+            client_id: String::new(),
+        }
+    }
+
+    fn basic() -> Credential {
+        Credential::Basic {
+            username: "u".into(),
+            password: Secret::new("p w".into()),
+        }
+    }
+
+    const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 73\r\nconnection: close\r\n\r\n{\"token\":\"t\",\"expires_in\":300,\"issued_at\":\"1970-01-01T00:01:00.0000000Z\"}";
+
+    #[tokio::test]
+    async fn passwords_are_posted() {
+        let (realm, seen) = server(vec![OK]).await;
+        let token = fetch(&client(), &request(&realm), &basic()).await.unwrap();
+        assert_eq!(
+            (
+                token.value.expose().as_str(),
+                token.expires_in,
+                token.issued_at
+            ),
+            ("t", 300, 60)
+        );
+        let seen = seen.lock().unwrap();
+        assert!(seen[0].starts_with("POST /token "), "{}", seen[0]);
+        assert!(
+            seen[0].contains("scope=repository%3Aa%3Apull+repository%3Ab%3Apush"),
+            "{}",
+            seen[0]
+        );
+        assert!(
+            seen[0].contains("grant_type=password&username=u&password=p+w"),
+            "{}",
+            seen[0]
+        );
+    }
+
+    #[tokio::test]
+    async fn servers_without_post_are_asked_by_get() {
+        let refused = "HTTP/1.1 405 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let (realm, seen) = server(vec![refused, OK]).await;
+        fetch(&client(), &request(&realm), &basic()).await.unwrap();
+        let seen = seen.lock().unwrap();
+        assert!(
+            seen[1].starts_with("GET /token?service=registry&scope=repository%3Aa%3Apull&scope="),
+            "{}",
+            seen[1]
+        );
+        assert!(
+            seen[1]
+                .to_ascii_lowercase()
+                .contains("authorization: basic"),
+            "{}",
+            seen[1]
+        );
+    }
+
+    #[tokio::test]
+    async fn nobody_is_asked_for_without_credentials() {
+        let (realm, seen) = server(vec![OK]).await;
+        fetch(&client(), &request(&realm), &Credential::Anonymous)
+            .await
+            .unwrap();
+        assert!(
+            !seen.lock().unwrap()[0]
+                .to_ascii_lowercase()
+                .contains("authorization")
+        );
+    }
+
+    #[tokio::test]
+    async fn refusals_and_nonsense_are_told_without_secrets() {
+        let denied = "HTTP/1.1 403 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let (realm, _) = server(vec![denied]).await;
+        let error = fetch(
+            &client(),
+            &request(&realm.replace("http://", "http://u:secret@")),
+            &basic(),
+        )
+        .await
+        .unwrap_err();
+        assert!(
+            matches!(error, Error::Refused { status: 403, .. }),
+            "{error}"
+        );
+        assert!(!error.to_string().contains("secret"), "{error}");
+        let empty = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+        let (realm, _) = server(vec![empty]).await;
+        assert!(matches!(
+            fetch(&client(), &request(&realm), &basic()).await,
+            Err(Error::NoToken { .. })
+        ));
+        assert!(matches!(
+            fetch(&client(), &request("file:///etc"), &basic()).await,
+            Err(Error::Realm { .. })
+        ));
+    }
+}
