@@ -5,6 +5,7 @@
 //! session. A target has one session for everything but directories; those are served by sessions of their own
 //! ([`shared`]), so that no daemon can read a directory under another's name.
 
+pub mod auth;
 mod health;
 mod lifecycle;
 pub mod secrets;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use tonic::service::RoutesBuilder;
 
+pub use auth::Auth;
 pub use lifecycle::{Session, SessionError};
 pub use secrets::Secrets;
 pub use shared::SharedSessions;

@@ -1,0 +1,207 @@
+//! Registry credentials and tokens, for the daemon's pulls and pushes.
+//!
+//! The daemon tries to have tokens fetched here, so that the secret itself never leaves this machine; it asks for the secret
+//! only where a registry takes nothing else (BuildKit, `util/resolver/authorizer.go`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rbake_proto::filesync::auth_server::{self, AuthServer};
+use rbake_proto::filesync::{
+    CredentialsRequest, CredentialsResponse, FetchTokenRequest, FetchTokenResponse,
+    GetTokenAuthorityRequest, GetTokenAuthorityResponse, VerifyTokenAuthorityRequest,
+    VerifyTokenAuthorityResponse,
+};
+use tonic::service::RoutesBuilder;
+use tonic::{Request, Response, Status};
+
+use super::Attachable;
+use crate::credential::{Error, Provider, TokenRequest};
+
+/// How long the daemon waits for an answer; later ones are of no use.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Answers from one [`Provider`], which all sessions of a bake share.
+#[derive(Debug, Clone)]
+pub struct Auth(Arc<Provider>);
+
+impl Auth {
+    /// Answers from `provider`.
+    pub fn new(provider: Arc<Provider>) -> Self {
+        Self(provider)
+    }
+}
+
+impl Attachable for Auth {
+    fn methods(&self) -> &[&'static str] {
+        &[
+            "/moby.filesync.v1.Auth/Credentials",
+            "/moby.filesync.v1.Auth/FetchToken",
+            "/moby.filesync.v1.Auth/GetTokenAuthority",
+            "/moby.filesync.v1.Auth/VerifyTokenAuthority",
+        ]
+    }
+
+    fn mount(&self, routes: &mut RoutesBuilder) {
+        routes.add_service(AuthServer::new(self.clone()));
+    }
+}
+
+// `Unavailable` makes the daemon ask for the credential instead; any other code fails its pull or push with our text.
+fn status(error: &Error) -> Status {
+    let text = chain(error);
+    match error {
+        Error::TokensDisabled => Status::unavailable(text),
+        Error::Refused {
+            status: 401 | 403, ..
+        } => Status::unauthenticated(text),
+        _ => Status::unknown(text),
+    }
+}
+
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+async fn answer<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Status> {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(result) => result.map_err(|error| status(&error)),
+        Err(_) => Err(Status::deadline_exceeded("no credentials within 60 s")),
+    }
+}
+
+#[tonic::async_trait]
+impl auth_server::Auth for Auth {
+    async fn credentials(
+        &self,
+        request: Request<CredentialsRequest>,
+    ) -> Result<Response<CredentialsResponse>, Status> {
+        let host = request.into_inner().host;
+        let credential = answer(self.0.credential(&host, &[])).await?;
+        let (username, secret) = credential.as_pair();
+        Ok(Response::new(CredentialsResponse {
+            username: username.to_owned(),
+            secret: secret.to_owned(),
+        }))
+    }
+
+    async fn fetch_token(
+        &self,
+        request: Request<FetchTokenRequest>,
+    ) -> Result<Response<FetchTokenResponse>, Status> {
+        let request = request.into_inner();
+        let request = TokenRequest {
+            host: request.host,
+            realm: request.realm,
+            service: request.service,
+            scopes: request.scopes,
+            client_id: request.client_id,
+        };
+        let token = answer(self.0.token(&request)).await?;
+        Ok(Response::new(FetchTokenResponse {
+            token: token.value.expose().clone(),
+            expires_in: token.expires_in,
+            issued_at: token.issued_at,
+        }))
+    }
+
+    async fn get_token_authority(
+        &self,
+        request: Request<GetTokenAuthorityRequest>,
+    ) -> Result<Response<GetTokenAuthorityResponse>, Status> {
+        let request = request.into_inner();
+        let key = answer(self.0.token_authority(&request.host, &request.salt)).await?;
+        Ok(Response::new(GetTokenAuthorityResponse {
+            public_key: key.to_vec().into(),
+        }))
+    }
+
+    async fn verify_token_authority(
+        &self,
+        request: Request<VerifyTokenAuthorityRequest>,
+    ) -> Result<Response<VerifyTokenAuthorityResponse>, Status> {
+        let request = request.into_inner();
+        let signed = answer(self.0.verify_token_authority(
+            &request.host,
+            &request.salt,
+            &request.payload,
+        ))
+        .await?;
+        Ok(Response::new(VerifyTokenAuthorityResponse {
+            signed: signed.into(),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::auth_server::Auth as _;
+    use super::*;
+    use crate::types::{Clock, Environment};
+    use tonic::Code;
+
+    fn auth<const N: usize>(variables: [(&str, &str); N]) -> Auth {
+        let environment = Environment::of(variables, "/");
+        Auth::new(Arc::new(
+            Provider::new(&environment, Clock::system()).unwrap(),
+        ))
+    }
+
+    fn of(host: &str) -> Request<CredentialsRequest> {
+        Request::new(CredentialsRequest {
+            host: host.to_owned(),
+        })
+    }
+
+    #[tokio::test]
+    async fn an_unknown_host_gets_two_empty_strings() {
+        let answer = auth([])
+            .credentials(of("r.example"))
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!((answer.username.as_str(), answer.secret.as_str()), ("", ""));
+    }
+
+    #[tokio::test]
+    async fn configured_hosts_get_theirs() {
+        let config =
+            r#"{"auths":{"r.example":{"username":"u","password":"p"},"t":{"identitytoken":"i"}}}"#;
+        let auth = auth([("DOCKER_AUTH_CONFIG", config)]);
+        let answer = auth
+            .credentials(of("r.example"))
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(
+            (answer.username.as_str(), answer.secret.as_str()),
+            ("u", "p")
+        );
+        let answer = auth.credentials(of("t")).await.unwrap().into_inner();
+        assert_eq!(
+            (answer.username.as_str(), answer.secret.as_str()),
+            ("", "i")
+        );
+    }
+
+    #[tokio::test]
+    async fn who_wants_no_tokens_made_here_is_asked_for_the_secret() {
+        let auth = auth([("BUILDKIT_NO_CLIENT_TOKEN", "true")]);
+        let request = GetTokenAuthorityRequest {
+            host: "r.example".to_owned(),
+            salt: b"s".to_vec().into(),
+        };
+        let error = auth
+            .get_token_authority(Request::new(request))
+            .await
+            .unwrap_err();
+        assert_eq!(error.code(), Code::Unavailable);
+    }
+}
