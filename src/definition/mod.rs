@@ -5,6 +5,7 @@
 //! the attributes of targets, [`model`] has their types.
 
 mod declarations;
+pub mod decode;
 pub mod eval;
 pub mod evaluated;
 mod hcl;

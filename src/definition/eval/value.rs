@@ -53,6 +53,12 @@ impl From<&String> for Text {
     }
 }
 
+impl From<&Text> for Arc<str> {
+    fn from(text: &Text) -> Self {
+        Arc::clone(&text.0)
+    }
+}
+
 impl Deref for Text {
     type Target = str;
 

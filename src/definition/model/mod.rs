@@ -27,6 +27,7 @@ pub use resources::{FIELDS as RESOURCE_FIELDS, Resources};
 pub use secret::{SecretEntry, SshEntry};
 pub use target::Target;
 
+use super::evaluated::VariableInfo;
 use crate::diag::{Diagnostics, Spanned};
 use crate::types::{GroupName, TargetName};
 
@@ -44,6 +45,8 @@ pub struct Group {
 /// All groups and targets of a definition; what is defined more than once is merged.
 #[derive(Debug, Clone, Default)]
 pub struct Definition {
+    /// Declared variables, in the order of their declaration.
+    pub variables: Vec<VariableInfo>,
     /// Groups, in the order they first appear.
     pub groups: IndexMap<GroupName, Arc<Group>>,
     /// Targets, in the order they first appear.

@@ -23,6 +23,8 @@ pub struct Target {
     pub attest: List<Attest>,
     /// The main source tree.
     pub context: Option<Spanned<Text>>,
+    /// The main source tree where none is set, if that is not the working directory.
+    pub implicit_context: Option<Text>,
     /// Further source trees, by the name the Dockerfile uses.
     pub contexts: Map,
     /// The Dockerfile's path, below the context unless it is absolute or `cwd://`.
@@ -89,6 +91,7 @@ impl Target {
             annotations: List::default(),
             attest: List::default(),
             context: None,
+            implicit_context: None,
             contexts: Map::default(),
             dockerfile: None,
             dockerfile_inline: None,
@@ -128,6 +131,7 @@ impl Target {
             annotations,
             attest,
             context,
+            implicit_context,
             contexts,
             dockerfile,
             dockerfile_inline,
@@ -163,6 +167,7 @@ impl Target {
             self.attest.merge_attests(attest);
         }
         take(&mut self.context, context.as_ref());
+        take(&mut self.implicit_context, implicit_context.as_ref());
         self.contexts.merge(contexts);
         take(&mut self.dockerfile, dockerfile.as_ref());
         take(&mut self.dockerfile_inline, dockerfile_inline.as_ref());

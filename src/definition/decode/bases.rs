@@ -1,0 +1,151 @@
+//! Contexts that are relative to the file they are written in (`BUILDX_BAKE_FILE_RELATIVE_PATHS`).
+//!
+//! A context keeps the directory of the block that set it, also through inheritance. `context = target.x.context` takes
+//! the directory of `x`, whose value it is.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::super::evaluated::Block;
+use super::super::model::{Target, Text};
+use super::super::syntax::{Expr, ExprKind, Step};
+use crate::diag::Spanned;
+use crate::types::{TargetName, go, remote};
+
+/// The directories that contexts are relative to, by target.
+#[derive(Debug, Default)]
+pub(super) struct Bases(HashMap<TargetName, TargetBases>);
+
+#[derive(Debug, Default)]
+struct TargetBases {
+    /// Of the last block.
+    implicit: Text,
+    /// Of the last block that sets `context`.
+    context: Option<ContextBase>,
+    /// Of the last block that sets each entry of `contexts`.
+    contexts: BTreeMap<Text, Text>,
+}
+
+#[derive(Debug)]
+struct ContextBase {
+    dir: Text,
+    /// The target whose context this is, where the attribute says no more than that.
+    of: Option<Arc<str>>,
+}
+
+impl Bases {
+    /// Takes note of the directory of `block`, which was read as `target`.
+    pub(super) fn note(&mut self, block: &Block, target: &Target) {
+        let dir: Text = block
+            .base_dir
+            .as_ref()
+            .map(|dir| dir.to_string_lossy())
+            .unwrap_or_default()
+            .into();
+        let bases = self.0.entry(target.name.value.clone()).or_default();
+        bases.implicit = Arc::clone(&dir);
+        if target.context.is_some() {
+            let expr = block.attribute("context").and_then(|raw| raw.expr.as_ref());
+            bases.context = Some(ContextBase {
+                dir: Arc::clone(&dir),
+                of: expr.and_then(|expr| context_of(expr)),
+            });
+        }
+        for (key, _) in target.contexts.iter() {
+            bases.contexts.insert(Arc::clone(key), Arc::clone(&dir));
+        }
+    }
+
+    /// Makes the contexts of all targets relative to the working directory.
+    pub(super) fn rebase(&self, targets: &mut IndexMap<TargetName, Arc<Target>>) {
+        for (name, target) in targets {
+            let Some(bases) = self.0.get(name) else {
+                continue;
+            };
+            let target = Arc::make_mut(target);
+            match &mut target.context {
+                Some(context) => {
+                    let dir = self.context_dir(bases);
+                    context.value = rebased(dir, &context.value);
+                }
+                None => target.implicit_context = Some(rebased(&bases.implicit, ".")),
+            }
+            let moved: Vec<(Text, Spanned<Text>)> = target
+                .contexts
+                .iter()
+                .filter_map(|(key, value)| {
+                    let moved = rebased(bases.contexts.get(key)?, value);
+                    let span = value.span;
+                    Some((Arc::clone(key), Spanned { value: moved, span }))
+                })
+                .collect();
+            for (key, value) in moved {
+                target.contexts.insert(key, value);
+            }
+        }
+    }
+
+    // Follows `context = target.x.context` to the block that wrote the value.
+    fn context_dir<'a>(&'a self, start: &'a TargetBases) -> &'a str {
+        let mut bases = start;
+        for _ in 0..self.0.len() {
+            let Some(context) = &bases.context else {
+                return &bases.implicit;
+            };
+            match context.of.as_deref().and_then(|of| self.0.get(of)) {
+                Some(next) => bases = next,
+                None => return &context.dir,
+            }
+        }
+        // Evaluation refuses references that go round, so this is only reached by one with as many steps as targets.
+        &bases.implicit
+    }
+}
+
+// The target that `target.NAME.context` names, where the expression is nothing more.
+fn context_of(expr: &Expr) -> Option<Arc<str>> {
+    let ExprKind::Traversal(traversal) = &expr.inner().kind else {
+        return None;
+    };
+    match (&traversal.root.inner().kind, traversal.steps.as_slice()) {
+        (ExprKind::Variable(root), [Step::Attribute(target), Step::Attribute(field)])
+            if &**root == "target" && &*field.text == "context" =>
+        {
+            Some(Arc::clone(&target.text))
+        }
+        _ => None,
+    }
+}
+
+fn rebased(dir: &str, path: &str) -> Text {
+    let special = ["cwd://", "target:", "docker-image:", "oci-layout://"];
+    if dir.is_empty()
+        || path.is_empty()
+        || path.starts_with('/')
+        || special.iter().any(|prefix| path.starts_with(prefix))
+        || remote::is_remote(path)
+    {
+        return path.into();
+    }
+    go::join_path(dir, path).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    #[test_case("sub", ".", "sub")]
+    #[test_case("sub", "../x", "x")]
+    #[test_case(".", "x", "x")]
+    #[test_case("sub", "/abs", "/abs")]
+    #[test_case("sub", "cwd://x", "cwd://x")]
+    #[test_case("sub", "docker-image://a", "docker-image://a")]
+    #[test_case("sub", "https://h/x", "https://h/x")]
+    #[test_case("", "x", "x"; "standard input has no directory")]
+    fn paths(dir: &str, path: &str, expected: &str) {
+        assert_eq!(&*rebased(dir, path), expected);
+    }
+}

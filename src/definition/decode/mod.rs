@@ -1,0 +1,490 @@
+//! From evaluated blocks to typed groups and targets.
+//!
+//! Every problem of every block is reported, at the smallest place it can be seen in. Blocks of one target are laid over
+//! each other in the order they are written. Start at [`decode()`].
+
+mod bases;
+mod entries;
+mod reader;
+
+use std::sync::Arc;
+
+use self::bases::Bases;
+use self::reader::Reader;
+use super::evaluated::{Attribute as RawAttribute, Block, BlockOrigin, Evaluated};
+use super::model::{Definition, Group, List, Target, Text};
+use super::schema::{self, Attribute};
+use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
+use crate::types::{Environment, GroupName, TargetName};
+
+/// What decides about meaning beside the blocks themselves.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Whether relative contexts are relative to the file they are written in, rather than to the working directory.
+    pub file_relative_paths: bool,
+}
+
+impl Options {
+    /// The options that `BUILDX_BAKE_FILE_RELATIVE_PATHS` gives.
+    pub fn from_environment(environment: &Environment) -> Result<Self, Diagnostic> {
+        const VARIABLE: &str = "BUILDX_BAKE_FILE_RELATIVE_PATHS";
+        let Some(value) = environment.non_empty(VARIABLE).map(str::trim) else {
+            return Ok(Self::default());
+        };
+        match crate::types::go::parse_bool(value) {
+            Some(file_relative_paths) => Ok(Self {
+                file_relative_paths,
+            }),
+            None => Err(Diagnostic::error(
+                Class::Usage,
+                "definition::environment",
+                format!("`{value}` in the environment variable `{VARIABLE}` is not a boolean"),
+            )),
+        }
+    }
+}
+
+/// Gives the blocks of `evaluated` their types and merges those of one name.
+pub fn decode(evaluated: Evaluated, options: Options) -> Result<Definition, Diagnostics> {
+    let mut problems = Diagnostics(evaluated.warnings);
+    let mut definition = Definition {
+        variables: evaluated.variables,
+        ..Definition::default()
+    };
+    for block in &evaluated.groups {
+        group(block, &mut definition, &mut problems);
+    }
+    let mut bases = Bases::default();
+    for block in &evaluated.targets {
+        let Some(target) = target(block, &mut problems) else {
+            continue;
+        };
+        if options.file_relative_paths {
+            bases.note(block, &target);
+        }
+        match definition.targets.entry(target.name.value.clone()) {
+            indexmap::map::Entry::Occupied(mut earlier) => {
+                Arc::make_mut(earlier.get_mut()).merge(&target);
+            }
+            indexmap::map::Entry::Vacant(place) => {
+                place.insert(Arc::new(target));
+            }
+        }
+    }
+    if options.file_relative_paths {
+        bases.rebase(&mut definition.targets);
+    }
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    definition.warnings = problems;
+    Ok(definition)
+}
+
+fn invalid_name(kind: &str, name: &Spanned<Arc<str>>) -> Diagnostic {
+    let problem = Diagnostic::error(
+        Class::Definition,
+        "definition::invalid-name",
+        format!("`{}` is no name for a {kind}", name.value),
+    )
+    .note("names are made of letters, digits, `_` and `-`");
+    match name.span {
+        Some(span) => problem.at(span, ""),
+        None => problem,
+    }
+}
+
+fn group(block: &Block, definition: &mut Definition, problems: &mut Diagnostics) {
+    let Ok(name) = block.name.parse::<GroupName>() else {
+        problems.push(invalid_name("group", &block.name));
+        return;
+    };
+    // The group that stands for a matrix makes way for one the user wrote.
+    if block.origin == BlockOrigin::MatrixGroup && definition.groups.contains_key(&name) {
+        return;
+    }
+    let owner = format!("group `{name}`");
+    let mut group = Group {
+        name: block.name.clone().map(|_| name.clone()),
+        description: None,
+        members: List::default(),
+    };
+    let mut has_members = false;
+    for (attribute, raw) in &block.attributes {
+        let mut reader = Reader::new(attribute, raw, &owner, problems);
+        match &**attribute {
+            "description" => group.description = reader.required_text(),
+            "targets" => {
+                has_members = true;
+                group.members = reader.texts();
+            }
+            _ => problems.push(ignored(attribute, raw, &owner, ["description", "targets"])),
+        }
+    }
+    if !has_members {
+        let problem = Diagnostic::error(
+            Class::Definition,
+            "definition::missing-attribute",
+            format!("{owner} has no `targets`"),
+        );
+        problems.push(match block.name.span {
+            Some(span) => problem.at(span, "`targets` is required"),
+            None => problem,
+        });
+    }
+    keep_first(&mut group.members);
+    definition.groups.insert(name, Arc::new(group));
+}
+
+// Drops repeated members; unlike in other lists, empty ones stay and are reported when the group is used.
+fn keep_first(members: &mut List<Text>) {
+    let mut seen = std::collections::HashSet::new();
+    if members.iter().all(|member| seen.insert(&member.value)) {
+        return;
+    }
+    let mut seen = std::collections::HashSet::new();
+    let kept = members
+        .iter()
+        .filter(|member| seen.insert(member.value.clone()))
+        .cloned()
+        .collect();
+    *members = List::of(kept);
+}
+
+// buildx passes over attributes it does not know. They may be a slip, so the user is told.
+fn ignored<'a>(
+    name: &str,
+    raw: &RawAttribute,
+    owner: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Diagnostic {
+    let warning = Diagnostic::warning(
+        "definition::ignored-attribute",
+        format!("`{name}` of {owner} is not known and is ignored"),
+    );
+    let warning = match raw.name_span {
+        Some(span) => warning.at(span, ""),
+        None => warning,
+    };
+    warning.did_you_mean("an attribute", name, known)
+}
+
+fn target(block: &Block, problems: &mut Diagnostics) -> Option<Target> {
+    let Ok(name) = block.name.parse::<TargetName>() else {
+        problems.push(invalid_name("target", &block.name));
+        return None;
+    };
+    let owner = format!("target `{name}`");
+    let mut target = Target::empty(block.name.clone().map(|_| name));
+    for (name, raw) in &block.attributes {
+        match schema::attribute(name) {
+            Some(spec) => set(
+                &mut target,
+                spec.id,
+                &mut Reader::new(name, raw, &owner, problems),
+            ),
+            None if schema::EVALUATED.contains(&&**name) => {}
+            None => problems.push(ignored(name, raw, &owner, schema::attribute_names())),
+        }
+    }
+    Some(target)
+}
+
+fn set(target: &mut Target, attribute: Attribute, reader: &mut Reader<'_>) {
+    match attribute {
+        Attribute::Description => target.description = reader.required_text(),
+        Attribute::Inherits => target.inherits = reader.texts(),
+        Attribute::Annotations => target.annotations = reader.texts(),
+        Attribute::Attest => target.attest = reader.attests(),
+        Attribute::Context => target.context = reader.text(),
+        Attribute::Contexts => target.contexts = reader.map(),
+        Attribute::Dockerfile => target.dockerfile = reader.text(),
+        Attribute::DockerfileInline => target.dockerfile_inline = reader.text(),
+        Attribute::Args => target.args = reader.nullable_map(),
+        Attribute::Labels => target.labels = reader.nullable_map(),
+        Attribute::Tags => target.tags = reader.texts(),
+        Attribute::CacheFrom => target.cache_from = reader.caches(),
+        Attribute::CacheTo => target.cache_to = reader.caches(),
+        Attribute::Stage => target.stage = reader.text(),
+        Attribute::Secret => target.secret = reader.secrets(),
+        Attribute::Ssh => target.ssh = reader.ssh(),
+        Attribute::Platforms => target.platforms = reader.texts(),
+        Attribute::Output => target.output = reader.exports(),
+        Attribute::Pull => target.pull = reader.boolean(),
+        Attribute::NoCache => target.no_cache = reader.boolean(),
+        Attribute::Network => target.network = reader.text(),
+        Attribute::NoCacheFilter => target.no_cache_filter = reader.texts(),
+        Attribute::ShmSize => target.shm_size = reader.text(),
+        Attribute::Ulimits => target.ulimits = reader.texts(),
+        Attribute::Resources => target.resources = reader.resources(),
+        Attribute::Call => target.call = reader.text(),
+        Attribute::Entitlements => target.entitlements = reader.texts(),
+        Attribute::ExtraHosts => target.extra_hosts = reader.nullable_map(),
+        Attribute::Policy => target.policy = reader.policies(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::eval::types::Type;
+    use super::super::eval::value::Value;
+    use super::super::schema::{ATTRIBUTES, Kind, Merge};
+    use super::*;
+    use crate::diag::SourceMap;
+    use test_case::test_case;
+
+    fn block(name: &str, attributes: &[(&str, Value)]) -> Block {
+        Block {
+            name: Spanned::without_span(name.into()),
+            attributes: attributes
+                .iter()
+                .map(|(name, value)| (Arc::from(*name), RawAttribute::made(value.clone())))
+                .collect(),
+            source: SourceMap::default().add("docker-bake.hcl", ""),
+            base_dir: None,
+            origin: BlockOrigin::Written,
+        }
+    }
+
+    fn targets(blocks: Vec<Block>) -> Result<Definition, Diagnostics> {
+        let evaluated = Evaluated {
+            targets: blocks,
+            ..Evaluated::default()
+        };
+        decode(evaluated, Options::default())
+    }
+
+    fn one(attribute: &str, value: Value) -> Result<Target, Diagnostics> {
+        let definition = targets(vec![block("t", &[(attribute, value)])])?;
+        Ok(Target::clone(&definition.targets["t"]))
+    }
+
+    fn object(fields: &[(&str, Value)]) -> Value {
+        let fields: BTreeMap<_, _> = fields
+            .iter()
+            .map(|(key, value)| ((*key).into(), value.clone()))
+            .collect();
+        Value::object(fields)
+    }
+
+    fn null() -> Value {
+        Value::Null(Type::Dynamic)
+    }
+
+    fn codes(result: Result<Target, Diagnostics>) -> Vec<&'static str> {
+        let problems = result.unwrap_err();
+        problems.0.iter().map(|problem| problem.code).collect()
+    }
+
+    #[test]
+    fn null_is_not_set_or_an_error_by_kind() {
+        for spec in ATTRIBUTES {
+            let allowed = !matches!(spec.kind, Kind::RequiredText | Kind::Entries | Kind::Object);
+            assert_eq!(one(spec.name, null()).is_ok(), allowed, "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn every_attribute_takes_a_value_of_its_kind_and_no_other() {
+        for spec in ATTRIBUTES {
+            let text = Value::string("1");
+            let list = Value::tuple(vec![]);
+            let map = object(&[]);
+            let (fits, misfits) = match spec.kind {
+                Kind::RequiredText | Kind::Text | Kind::Bool => (text, [list, map]),
+                Kind::Texts | Kind::Entries => (list, [text, map]),
+                Kind::Map | Kind::NullableMap | Kind::Object => (map, [text, list]),
+            };
+            let name = spec.name;
+            assert!(one(name, fits).is_ok(), "{name}");
+            for misfit in misfits {
+                assert_eq!(
+                    codes(one(name, misfit)),
+                    ["definition::wrong-type"],
+                    "{name}"
+                );
+            }
+        }
+    }
+
+    // The table's merge column against what merging does: two blocks of one target, told apart by their values.
+    #[test]
+    fn merging_follows_the_table() {
+        let text = |text: &str| Value::string(text);
+        for spec in ATTRIBUTES {
+            let value = |which: &str| match spec.kind {
+                Kind::RequiredText | Kind::Text => text(which),
+                Kind::Bool => Value::from(which == "a"),
+                Kind::Texts => Value::tuple(vec![text(which)]),
+                Kind::Map | Kind::NullableMap => object(&[(which, text("v"))]),
+                Kind::Object if which == "a" => object(&[("memory", text("1g"))]),
+                Kind::Object => object(&[("cpuset-cpus", text("0"))]),
+                Kind::Entries => Value::tuple(vec![match spec.id {
+                    Attribute::Attest => text(&format!("type={which}")),
+                    Attribute::Secret => text(&format!("id={which}")),
+                    Attribute::Policy => text(&format!("filename={which}")),
+                    _ => text(which),
+                }]),
+            };
+            let merged = |first: &str, second: &str| {
+                let blocks = vec![
+                    block("t", &[(spec.name, value(first))]),
+                    block("t", &[(spec.name, value(second))]),
+                ];
+                let mut target = Target::clone(&targets(blocks).unwrap().targets["t"]);
+                target.normalise();
+                target
+            };
+            let alone = |which: &str| {
+                let mut target = one(spec.name, value(which)).unwrap();
+                target.normalise();
+                target
+            };
+            let replaces = merged("a", "b") == alone("b");
+            let unique = merged("a", "a") == alone("a");
+            let expected = match spec.merge {
+                Merge::Replace | Merge::ReplaceUnlessEmpty => (true, true),
+                Merge::PerKey | Merge::AppendUnique | Merge::ByKey(_) => (false, true),
+                Merge::Append => (false, false),
+            };
+            assert_eq!((replaces, unique), expected, "{}", spec.name);
+        }
+    }
+
+    #[test_case(Value::string("1"), Some(true); "one")]
+    #[test_case(Value::string("false"), Some(false); "word")]
+    #[test_case(Value::string("True"), None; "case")]
+    #[test_case(Value::number(1_i64), None; "number")]
+    fn booleans(value: Value, expected: Option<bool>) {
+        let read = one("pull", value).ok();
+        assert_eq!(
+            read.map(|target| target.pull.map(|pull| pull.value)),
+            expected.map(Some)
+        );
+    }
+
+    #[test]
+    fn elements_become_texts_and_nulls_are_errors() {
+        let target = one(
+            "tags",
+            Value::tuple(vec![Value::number(1_i64), Value::from(true)]),
+        );
+        let tags: Vec<_> = target
+            .unwrap()
+            .tags
+            .iter()
+            .map(|t| t.value.clone())
+            .collect();
+        assert_eq!(tags, ["1".into(), Text::from("true")]);
+        for name in [
+            "tags",
+            "output",
+            "secret",
+            "ssh",
+            "attest",
+            "cache-from",
+            "policy",
+        ] {
+            let list = Value::tuple(vec![null(), null()]);
+            assert_eq!(
+                codes(one(name, list)),
+                ["definition::null-value"; 2],
+                "{name}"
+            );
+        }
+        let export = object(&[("type", Value::string("image")), ("name", null())]);
+        let problems = codes(one("output", Value::tuple(vec![export])));
+        assert_eq!(problems, ["definition::null-value"]);
+    }
+
+    #[test]
+    fn nulls_in_maps() {
+        let args = one("args", object(&[("A", null()), ("B", Value::string("1"))])).unwrap();
+        assert_eq!((args.args.get("A"), args.args.len()), (None, 1));
+        let problems = codes(one("contexts", object(&[("A", null())])));
+        assert_eq!(problems, ["definition::null-value"]);
+    }
+
+    #[test]
+    fn objects_and_texts_mix() {
+        let list = Value::tuple(vec![
+            object(&[
+                ("type", Value::string("image")),
+                ("push", Value::from(true)),
+            ]),
+            Value::string(""),
+            Value::string("type=local,dest=out"),
+        ]);
+        let target = one("output", list).unwrap();
+        assert_eq!(target.output.len(), 2);
+        assert_eq!(target.output.as_slice()[0].attr("push"), Some("true"));
+    }
+
+    #[test]
+    fn resources_are_checked_field_by_field() {
+        let resources = object(&[
+            ("memory", Value::number(5_i64)),
+            ("cpu-shares", Value::string("5e2")),
+            ("cpuset-mems", null()),
+        ]);
+        let read = one("resources", resources).unwrap().resources.unwrap();
+        assert_eq!(
+            read.cpu_shares.as_ref().map(|shares| shares.value),
+            Some(500)
+        );
+        let broken = object(&[
+            ("memroy", Value::string("1g")),
+            ("cpu-quota", Value::string("x")),
+            ("cpu-period", Value::string("1.5")),
+        ]);
+        assert_eq!(codes(one("resources", broken)).len(), 3);
+    }
+
+    #[test]
+    fn unknown_words_are_warned_about() {
+        let secret = object(&[("id", Value::string("a")), ("type", Value::string("env"))]);
+        let attributes = [
+            ("tag", Value::tuple(vec![])),
+            ("secret", Value::tuple(vec![secret])),
+        ];
+        let definition = targets(vec![block("t", &attributes)]).unwrap();
+        let warnings = &definition.warnings.0;
+        assert_eq!(warnings[0].code, "definition::ignored-attribute");
+        assert!(warnings[0].help[0].contains("`tags`"), "{warnings:?}");
+        assert_eq!(warnings[1].code, "definition::ignored-key");
+    }
+
+    #[test]
+    fn groups_replace_each_other_and_matrix_groups_give_way() {
+        let members = |name: &str| Value::tuple(vec![Value::string(name), Value::string(name)]);
+        let mut matrix = block("g", &[("targets", members("c"))]);
+        matrix.origin = BlockOrigin::MatrixGroup;
+        let evaluated = Evaluated {
+            groups: vec![
+                block("g", &[("targets", members("a"))]),
+                block("g", &[("targets", members("b"))]),
+                matrix,
+            ],
+            ..Evaluated::default()
+        };
+        let definition = decode(evaluated, Options::default()).unwrap();
+        let members = &definition.groups["g"].members;
+        assert_eq!((members.len(), &*members.as_slice()[0].value), (1, "b"));
+    }
+
+    #[test]
+    fn groups_need_members() {
+        let evaluated = Evaluated {
+            groups: vec![block("g", &[]), block("a.b", &[])],
+            ..Evaluated::default()
+        };
+        let problems = decode(evaluated, Options::default()).unwrap_err();
+        let codes: Vec<_> = problems.0.iter().map(|problem| problem.code).collect();
+        assert_eq!(
+            codes,
+            ["definition::missing-attribute", "definition::invalid-name"]
+        );
+    }
+}

@@ -1,0 +1,238 @@
+//! Reading one attribute's value as the type the attribute has.
+//!
+//! Conversions are the language's own; what is added here are the places of what does not fit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::eval::convert::convert;
+use super::super::eval::types::Type;
+use super::super::eval::value::Value;
+use super::super::evaluated::Attribute;
+use super::super::model::{List, Map, Text};
+use super::super::syntax::PathStep;
+use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
+
+/// An attribute being read.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    name: &'a str,
+    raw: &'a Attribute,
+    owner: &'a str,
+    problems: &'a mut Diagnostics,
+}
+
+/// The way from an attribute's value to a part of it.
+pub(super) type Path<'a> = [PathStep<'a>];
+
+impl<'a> Reader<'a> {
+    /// For the attribute `name` of `owner`, such as ``target `web` ``.
+    pub(super) fn new(
+        name: &'a str,
+        raw: &'a Attribute,
+        owner: &'a str,
+        problems: &'a mut Diagnostics,
+    ) -> Self {
+        Self {
+            name,
+            raw,
+            owner,
+            problems,
+        }
+    }
+
+    pub(super) fn value(&self) -> &'a Value {
+        &self.raw.value
+    }
+
+    pub(super) fn span(&self, path: &Path<'_>) -> Option<Span> {
+        self.raw.element_span(path).or(self.raw.name_span)
+    }
+
+    pub(super) fn spanned<T>(&self, path: &Path<'_>, value: T) -> Spanned<T> {
+        Spanned {
+            value,
+            span: self.span(path),
+        }
+    }
+
+    /// The part at `path` as messages name it: ``` `output[0].type` of target `web` ```.
+    fn place(&self, path: &Path<'_>) -> String {
+        let mut place = format!("`{}", self.name);
+        for step in path {
+            match step {
+                PathStep::Index(index) => place.push_str(&format!("[{index}]")),
+                PathStep::Key(key) => {
+                    place.push('.');
+                    place.push_str(key);
+                }
+            }
+        }
+        place.push_str("` of ");
+        place.push_str(self.owner);
+        place
+    }
+
+    /// Reports that the part at `path` is wrong.
+    pub(super) fn report(&mut self, path: &Path<'_>, code: &'static str, reason: &str) {
+        let problem = self.problem(path, code, reason);
+        self.problems.push(problem);
+    }
+
+    pub(super) fn problem(&self, path: &Path<'_>, code: &'static str, reason: &str) -> Diagnostic {
+        let message = format!("unsuitable value for {}: {reason}", self.place(path));
+        let problem = Diagnostic::error(Class::Definition, code, message);
+        match self.span(path) {
+            Some(span) => problem.at(span, ""),
+            None => problem,
+        }
+    }
+
+    pub(super) fn push(&mut self, problem: Diagnostic) {
+        self.problems.push(problem);
+    }
+
+    pub(super) fn wrong_type(&mut self, path: &Path<'_>, reason: &str) {
+        self.report(path, "definition::wrong-type", reason);
+    }
+
+    pub(super) fn null(&mut self, path: &Path<'_>) {
+        self.report(path, "definition::null-value", "null is not allowed here");
+    }
+
+    // What a value lacks to be of a type, in the language's words.
+    pub(super) fn mismatch(&mut self, path: &Path<'_>, value: &Value, wanted: &Type) {
+        let reason = match convert(value, wanted) {
+            Err(error) => format!("{}{error}", at(&error.path().to_string())),
+            // Not reached for types that are told apart by their kind, which is all this is called for.
+            Ok(_) => format!("{} required, but have {}", wanted.name(), value.ty().name()),
+        };
+        self.wrong_type(path, &reason);
+    }
+
+    /// The value as text; an error and `None` where it cannot be one or is null.
+    pub(super) fn element_text(&mut self, path: &Path<'_>, value: &Value) -> Option<Text> {
+        match value {
+            Value::String(text) => Some(text.into()),
+            Value::Null(_) => {
+                self.null(path);
+                None
+            }
+            other => match convert(other, &Type::String) {
+                Ok(Value::String(text)) => Some((&text).into()),
+                _ => {
+                    self.mismatch(path, other, &Type::String);
+                    None
+                }
+            },
+        }
+    }
+
+    /// The attribute as text that must not be null.
+    pub(super) fn required_text(&mut self) -> Option<Spanned<Text>> {
+        let text = self.element_text(&[], self.value())?;
+        Some(self.spanned(&[], text))
+    }
+
+    /// The attribute as text; null is not set.
+    pub(super) fn text(&mut self) -> Option<Spanned<Text>> {
+        if self.value().is_null() {
+            return None;
+        }
+        self.required_text()
+    }
+
+    /// The attribute as a boolean; null is not set.
+    pub(super) fn boolean(&mut self) -> Option<Spanned<bool>> {
+        let value = self.value();
+        if value.is_null() {
+            return None;
+        }
+        match convert(value, &Type::Bool) {
+            Ok(Value::Bool(set)) => Some(self.spanned(&[], set)),
+            Ok(_) => None,
+            Err(error) => {
+                self.wrong_type(&[], &error.to_string());
+                None
+            }
+        }
+    }
+
+    /// The attribute as a list of texts; null is not set.
+    pub(super) fn texts(&mut self) -> List<Text> {
+        let value = self.value();
+        if value.is_null() {
+            return List::default();
+        }
+        match self.element_texts(&[], value) {
+            Some(texts) => List::of(texts),
+            None => List::default(),
+        }
+    }
+
+    /// The part at `path` as a list of texts; null elements are errors.
+    pub(super) fn element_texts(
+        &mut self,
+        path: &Path<'_>,
+        value: &Value,
+    ) -> Option<Vec<Spanned<Text>>> {
+        let Some(items) = value.items() else {
+            self.mismatch(path, value, &Type::list(Type::String));
+            return None;
+        };
+        // Elements of sets have no place of their own in the text.
+        let in_order = !matches!(value, Value::Set(_));
+        let mut texts = Vec::with_capacity(items.len());
+        let mut element = path.to_vec();
+        for (index, item) in items.iter().enumerate() {
+            element.truncate(path.len());
+            if in_order {
+                element.push(PathStep::Index(index));
+            }
+            if let Some(text) = self.element_text(&element, item) {
+                texts.push(self.spanned(&element, text));
+            }
+        }
+        Some(texts)
+    }
+
+    /// The attribute as a map of texts; null is not set, null values are errors.
+    pub(super) fn map(&mut self) -> Map {
+        self.read_map(false)
+    }
+
+    /// The attribute as a map of texts; null is not set, and neither are entries whose value is.
+    pub(super) fn nullable_map(&mut self) -> Map {
+        self.read_map(true)
+    }
+
+    fn read_map(&mut self, nullable: bool) -> Map {
+        let value = self.value();
+        if value.is_null() {
+            return Map::default();
+        }
+        let Some(items) = value.entries() else {
+            self.mismatch(&[], value, &Type::map(Type::String));
+            return Map::default();
+        };
+        let mut entries = BTreeMap::new();
+        for (key, item) in items {
+            if nullable && item.is_null() {
+                continue;
+            }
+            let path = [PathStep::Key(key)];
+            if let Some(text) = self.element_text(&path, item) {
+                entries.insert(Arc::from(key), self.spanned(&path, text));
+            }
+        }
+        Map::of(entries)
+    }
+}
+
+fn at(path: &str) -> String {
+    if path.is_empty() {
+        String::new()
+    } else {
+        format!("{path}: ")
+    }
+}
