@@ -4,6 +4,7 @@
 //! report draws events. `ARCHITECTURE.md` has the whole story. The library exists for the binary and its tests; its
 //! interface carries no promise of stability.
 
+pub mod builder;
 pub mod cli;
 pub mod credential;
 pub mod definition;

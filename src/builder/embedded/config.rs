@@ -1,0 +1,419 @@
+//! The configuration of the embedded buildkitd: the user's file with what rbake must decide written over it.
+//!
+//! What rbake decides: where the daemon keeps its data, where it listens, that it runs its own worker with the runc
+//! that was found. What it proposes where the user says nothing: a bound on storage, host networking as
+//! `docker buildx create` allows it. All else, above all mirrors, insecure registries and certificates, is the user's.
+//! The keys are those of `buildkitd.toml` (moby/buildkit docs/buildkitd.toml.md). Start at [`merge`].
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value, value};
+
+use super::super::files::{self, LIMIT};
+use crate::types::{Digest, Environment};
+
+/// Most storage the builder uses unless the user's file says otherwise.
+pub const MAX_USED_SPACE: &str = "40GB";
+/// Storage that is never reclaimed unless the user's file says otherwise.
+pub(super) const RESERVED_SPACE: &str = "10GB";
+/// Free space the builder leaves on the disk unless the user's file says otherwise.
+pub(super) const MIN_FREE_SPACE: &str = "10%";
+
+/// The variable that names the user's file.
+pub const VARIABLE: &str = "RBAKE_BUILDKITD_CONFIG";
+
+// Each bounds the storage by itself, so that any of them means the user has decided.
+const STORAGE_KEYS: [&str; 6] = [
+    "gc",
+    "gckeepstorage",
+    "reservedSpace",
+    "maxUsedSpace",
+    "minFreeSpace",
+    "gcpolicy",
+];
+
+/// The user's file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The variable names a file that does not exist.
+    #[error("`{VARIABLE}` names `{}`, which does not exist", .0.display())]
+    Missing(PathBuf),
+    /// The file cannot be read.
+    #[error("cannot read the builder's configuration `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is no TOML.
+    #[error("the builder's configuration `{}` is not valid TOML", path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<toml_edit::TomlError>,
+    },
+    /// A key holds something else than it must.
+    #[error("in the builder's configuration `{}`, `{key}` must be a table", path.display())]
+    NotATable {
+        /// The file.
+        path: PathBuf,
+        /// The key, with its parents.
+        key: String,
+    },
+}
+
+/// The user's configuration of BuildKit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct UserConfig {
+    /// Where it was found.
+    pub path: PathBuf,
+    /// What it says.
+    pub text: String,
+}
+
+impl UserConfig {
+    /// The first of: the file that [`VARIABLE`] names, `buildkitd.toml` in rbake's folder of settings,
+    /// `buildkitd.default.toml` in buildx's.
+    pub(super) fn find(environment: &Environment) -> Result<Option<Self>, ConfigError> {
+        if let Some(named) = environment.non_empty(VARIABLE) {
+            let path = environment.current_dir().join(named);
+            return match Self::read(&path)? {
+                Some(config) => Ok(Some(config)),
+                None => Err(ConfigError::Missing(path)),
+            };
+        }
+        let own = environment
+            .config_dir()
+            .map(|dir| dir.join("buildkitd.toml"));
+        let buildx = environment
+            .buildx_config_dir()
+            .map(|dir| dir.join("buildkitd.default.toml"));
+        for path in own.into_iter().chain(buildx) {
+            if let Some(config) = Self::read(&path)? {
+                return Ok(Some(config));
+            }
+        }
+        Ok(None)
+    }
+
+    fn read(path: &Path) -> Result<Option<Self>, ConfigError> {
+        let text = files::read_text(path, LIMIT).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(text.map(|text| Self {
+            path: path.to_owned(),
+            text,
+        }))
+    }
+}
+
+/// What rbake decides for its own buildkitd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Decided {
+    /// Folder of the daemon's data.
+    pub root: PathBuf,
+    /// Unix socket it listens on.
+    pub socket: PathBuf,
+    /// Unix socket for its traces, which would otherwise be the system daemon's.
+    pub trace_socket: PathBuf,
+    /// The runc it runs containers with.
+    pub runc: PathBuf,
+    /// Whether it runs without root.
+    pub rootless: bool,
+}
+
+/// The text of the configuration the daemon is started with.
+pub(super) fn merge(user: Option<&UserConfig>, decided: &Decided) -> Result<String, ConfigError> {
+    let path = user.map_or_else(PathBuf::new, |user| user.path.clone());
+    let mut document: DocumentMut = match user {
+        None => DocumentMut::new(),
+        Some(user) => user.text.parse().map_err(|source| ConfigError::Form {
+            path: path.clone(),
+            source: Box::new(source),
+        })?,
+    };
+    if let Some(dir) = path.parent().filter(|_| user.is_some()) {
+        make_paths_absolute(document.as_table_mut(), dir);
+    }
+    let root = document.as_table_mut();
+    root["root"] = path_value(&decided.root);
+    if !root.contains_key("insecure-entitlements") {
+        root["insecure-entitlements"] = value(Array::from_iter(["network.host"]));
+    }
+
+    let grpc = table(root, "grpc", &path, "grpc")?;
+    // The user's address, owner and certificates are for a daemon that others reach.
+    grpc.clear();
+    let address = format!("unix://{}", decided.socket.display());
+    grpc["address"] = value(Array::from_iter([address]));
+
+    table(root, "otel", &path, "otel")?["socketPath"] = path_value(&decided.trace_socket);
+
+    let worker = table(root, "worker", &path, "worker")?;
+    let containerd = table(worker, "containerd", &path, "worker.containerd")?;
+    // Without this, buildkitd takes a containerd that happens to run as a second worker.
+    if !containerd.contains_key("enabled") {
+        containerd["enabled"] = value(false);
+    }
+    let oci = table(worker, "oci", &path, "worker.oci")?;
+    if !oci.contains_key("enabled") {
+        oci["enabled"] = value(true);
+    }
+    if !oci.contains_key("binary") {
+        oci["binary"] = path_value(&decided.runc);
+    }
+    if decided.rootless {
+        oci["rootless"] = value(true);
+    }
+    if !STORAGE_KEYS.iter().any(|key| oci.contains_key(key)) {
+        oci["gc"] = value(true);
+        oci["reservedSpace"] = value(RESERVED_SPACE);
+        oci["maxUsedSpace"] = value(MAX_USED_SPACE);
+        oci["minFreeSpace"] = value(MIN_FREE_SPACE);
+    }
+    Ok(document.to_string())
+}
+
+/// What tells one configuration from another: changes with any byte of it.
+pub(super) fn fingerprint(text: &str) -> String {
+    Digest::sha256(text.as_bytes()).hex()[..16].to_owned()
+}
+
+fn table<'a>(
+    parent: &'a mut Table,
+    name: &str,
+    path: &Path,
+    full: &str,
+) -> Result<&'a mut Table, ConfigError> {
+    let item = parent.entry(name).or_insert_with(|| {
+        let mut table = Table::new();
+        table.set_implicit(true);
+        Item::Table(table)
+    });
+    // `worker = { oci = { … } }` is a table too.
+    if let Item::Value(Value::InlineTable(inline)) = item {
+        *item = Item::Table(std::mem::take(inline).into_table());
+    }
+    item.as_table_mut().ok_or_else(|| ConfigError::NotATable {
+        path: path.to_owned(),
+        key: full.to_owned(),
+    })
+}
+
+fn path_value(path: &Path) -> Item {
+    value(path.to_string_lossy().into_owned())
+}
+
+// The daemon runs in another directory than the one the file was written for: names of certificates count from the file.
+fn make_paths_absolute(root: &mut Table, dir: &Path) {
+    let Some(registries) = root.get_mut("registry").and_then(Item::as_table_like_mut) else {
+        return;
+    };
+    for (_, registry) in registries.iter_mut() {
+        let Some(registry) = registry.as_table_like_mut() else {
+            continue;
+        };
+        for key in ["ca", "tlsconfigdir"] {
+            let files = registry.get_mut(key).and_then(Item::as_array_mut);
+            for file in files.into_iter().flat_map(Array::iter_mut) {
+                absolute(file, dir);
+            }
+        }
+        match registry.get_mut("keypair") {
+            Some(Item::ArrayOfTables(pairs)) => {
+                for pair in pairs.iter_mut() {
+                    absolute_pair(pair, dir);
+                }
+            }
+            Some(Item::Value(Value::Array(pairs))) => {
+                for pair in pairs.iter_mut() {
+                    if let Value::InlineTable(pair) = pair {
+                        absolute_pair(pair, dir);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn absolute_pair(pair: &mut dyn TableLike, dir: &Path) {
+    for name in ["key", "cert"] {
+        if let Some(file) = pair.get_mut(name).and_then(Item::as_value_mut) {
+            absolute(file, dir);
+        }
+    }
+}
+
+fn absolute(file: &mut Value, dir: &Path) {
+    if let Some(name) = file.as_str() {
+        *file = Value::from(dir.join(name).to_string_lossy().into_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decided() -> Decided {
+        Decided {
+            root: "/d/root".into(),
+            socket: "/d/run/buildkitd.sock".into(),
+            trace_socket: "/d/run/otel.sock".into(),
+            runc: "/bin/runc".into(),
+            rootless: false,
+        }
+    }
+
+    fn merged(text: &str) -> DocumentMut {
+        let user = UserConfig {
+            path: "/etc/x/buildkitd.toml".into(),
+            text: text.to_owned(),
+        };
+        merge(Some(&user), &decided()).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn without_a_file_storage_is_bounded_and_places_are_ours() {
+        insta::assert_snapshot!(merge(None, &decided()).unwrap(), @r#"
+        root = "/d/root"
+        insecure-entitlements = ["network.host"]
+
+        [grpc]
+        address = ["unix:///d/run/buildkitd.sock"]
+
+        [otel]
+        socketPath = "/d/run/otel.sock"
+
+        [worker.containerd]
+        enabled = false
+
+        [worker.oci]
+        enabled = true
+        binary = "/bin/runc"
+        gc = true
+        reservedSpace = "10GB"
+        maxUsedSpace = "40GB"
+        minFreeSpace = "10%"
+        "#);
+    }
+
+    #[test]
+    fn mirrors_certificates_and_comments_stay() {
+        let text = r#"
+# ours
+debug = true
+[registry."docker.io"]
+  mirrors = ["localhost:5000"]
+[registry."localhost:5000"]
+  http = true
+  insecure = true
+[registry."r.example"]
+  ca = ["certs/ca.pem", "/abs/ca.pem"]
+  [[registry."r.example".keypair]]
+    key = "k.pem"
+    cert = "c.pem"
+"#;
+        let document = merged(text);
+        assert!(document.to_string().contains("# ours"));
+        let registry = &document["registry"];
+        assert_eq!(
+            registry["docker.io"]["mirrors"][0].as_str(),
+            Some("localhost:5000")
+        );
+        assert_eq!(registry["localhost:5000"]["http"].as_bool(), Some(true));
+        assert_eq!(
+            registry["r.example"]["ca"][0].as_str(),
+            Some("/etc/x/certs/ca.pem")
+        );
+        assert_eq!(registry["r.example"]["ca"][1].as_str(), Some("/abs/ca.pem"));
+        let pair = &registry["r.example"]["keypair"][0];
+        assert_eq!(pair["key"].as_str(), Some("/etc/x/k.pem"));
+    }
+
+    #[test]
+    fn the_users_bound_on_storage_is_the_only_one() {
+        let document = merged("[worker.oci]\nmaxUsedSpace = \"1GB\"\n");
+        let oci = &document["worker"]["oci"];
+        assert_eq!(oci["maxUsedSpace"].as_str(), Some("1GB"));
+        assert!(oci.get("reservedSpace").is_none());
+        let document = merged("[worker.oci]\ngc = false\n");
+        assert!(document["worker"]["oci"].get("maxUsedSpace").is_none());
+    }
+
+    #[test]
+    fn addresses_and_certificates_of_a_shared_daemon_are_dropped() {
+        let document = merged(
+            "root = \"/var/lib/buildkit\"\n[grpc]\naddress = [\"tcp://0.0.0.0:1234\"]\ndebugAddress = \"0.0.0.0:6060\"\n[grpc.tls]\ncert = \"/c\"\n",
+        );
+        assert_eq!(document["root"].as_str(), Some("/d/root"));
+        assert!(document["grpc"].get("tls").is_none());
+        assert!(document["grpc"].get("debugAddress").is_none());
+        assert_eq!(document["grpc"]["address"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn inline_tables_are_merged_and_scalars_refused() {
+        let document = merged("worker = { oci = { snapshotter = \"native\" } }\n");
+        let oci = &document["worker"]["oci"];
+        assert_eq!(oci["snapshotter"].as_str(), Some("native"));
+        assert_eq!(oci["gc"].as_bool(), Some(true));
+        let user = UserConfig {
+            path: "/x.toml".into(),
+            text: "worker = 1\n".into(),
+        };
+        let error = merge(Some(&user), &decided()).unwrap_err();
+        assert!(matches!(error, ConfigError::NotATable { key, .. } if key == "worker"));
+    }
+
+    #[test]
+    fn a_broken_file_is_named() {
+        let user = UserConfig {
+            path: "/x.toml".into(),
+            text: "= 1".into(),
+        };
+        let error = merge(Some(&user), &decided()).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the builder's configuration `/x.toml` is not valid TOML"
+        );
+    }
+
+    #[test]
+    fn the_users_file_is_found_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path();
+        let write = |name: &str| {
+            let path = base.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, "debug = true").unwrap();
+            path
+        };
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        let config = text(&base.join("config"));
+        let buildx = text(&base.join("buildx"));
+        let environment = Environment::of(
+            [("RBAKE_CONFIG_DIR", &config), ("BUILDX_CONFIG", &buildx)],
+            base,
+        );
+        assert_eq!(UserConfig::find(&environment).unwrap(), None);
+        let path = write("buildx/buildkitd.default.toml");
+        assert_eq!(UserConfig::find(&environment).unwrap().unwrap().path, path);
+        let path = write("config/buildkitd.toml");
+        assert_eq!(UserConfig::find(&environment).unwrap().unwrap().path, path);
+        let environment = Environment::of([(VARIABLE, "gone.toml")], base);
+        let error = UserConfig::find(&environment).unwrap_err();
+        assert!(matches!(error, ConfigError::Missing(_)));
+    }
+
+    #[test]
+    fn fingerprints_differ_with_the_text() {
+        assert_ne!(fingerprint("a"), fingerprint("b"));
+    }
+}

@@ -1,0 +1,129 @@
+//! The builder's log file: bounded, appended to by the supervisor and by buildkitd, and quoted when a start fails.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::PathBuf;
+
+use crate::types::Clock;
+
+/// A log of this size is set aside when the builder starts; the one set aside before is deleted.
+const ROTATE_AT: u64 = 4 << 20;
+
+/// How much of the end of the log is looked at for quoting.
+const TAIL_BYTES: u64 = 64 << 10;
+
+/// How many lines are quoted.
+const TAIL_LINES: usize = 15;
+
+/// The log file.
+#[derive(Debug, Clone)]
+pub(super) struct Log {
+    path: PathBuf,
+    clock: Clock,
+}
+
+impl Log {
+    /// The log at `path`.
+    pub(super) fn at(path: impl Into<PathBuf>, clock: Clock) -> Self {
+        Self {
+            path: path.into(),
+            clock,
+        }
+    }
+
+    /// Sets a large log aside, so that there are never more than two of limited size.
+    pub(super) fn rotate(&self) -> io::Result<()> {
+        match std::fs::metadata(&self.path) {
+            Ok(found) if found.len() >= ROTATE_AT => {
+                std::fs::rename(&self.path, self.path.with_extension("log.1"))
+            }
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The file, open for appending, for a process to write to.
+    pub(super) fn open(&self) -> io::Result<File> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        File::options()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&self.path)
+    }
+
+    /// Appends one line of our own. A log that cannot be written is no reason to stop.
+    pub(super) fn say(&self, text: &str) {
+        let time = jiff::Timestamp::try_from(self.clock.now()).unwrap_or_default();
+        if let Ok(mut file) = self.open() {
+            let _ = file.write_all(format!("{time:.0} rbake: {text}\n").as_bytes());
+        }
+    }
+
+    /// The size of the log now: what comes after it is of this start.
+    pub(super) fn position(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |found| found.len())
+    }
+
+    /// The last lines written after `position`.
+    pub(super) fn tail(&self, position: u64) -> Vec<String> {
+        self.read_tail(position).unwrap_or_default()
+    }
+
+    fn read_tail(&self, position: u64) -> io::Result<Vec<String>> {
+        let mut file = File::open(&self.path)?;
+        let length = file.metadata()?.len();
+        let start = length.saturating_sub(TAIL_BYTES).max(position.min(length));
+        file.seek(SeekFrom::Start(start))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
+        let from = lines.len().saturating_sub(TAIL_LINES);
+        Ok(lines[from..]
+            .iter()
+            .map(|line| (*line).to_owned())
+            .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    fn log(dir: &tempfile::TempDir) -> Log {
+        let clock = Clock::fixed(SystemTime::UNIX_EPOCH);
+        Log::at(dir.path().join("builder.log"), clock)
+    }
+
+    #[test]
+    fn the_tail_is_of_this_start_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = log(&dir);
+        log.say("before");
+        let position = log.position();
+        for number in 0..40 {
+            log.say(&format!("line {number}"));
+        }
+        let tail = log.tail(position);
+        assert_eq!(tail.len(), TAIL_LINES);
+        assert_eq!(tail[14], "1970-01-01T00:00:00Z rbake: line 39");
+        assert!(log.tail(log.position()).is_empty());
+    }
+
+    #[test]
+    fn a_large_log_is_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = log(&dir);
+        log.rotate().unwrap();
+        log.open().unwrap().set_len(ROTATE_AT).unwrap();
+        log.rotate().unwrap();
+        assert_eq!(log.position(), 0);
+        assert!(dir.path().join("builder.log.1").exists());
+    }
+}

@@ -1,0 +1,30 @@
+//! The embedded builder: a buildkitd of rbake's own, below the user's data folder.
+//!
+//! A run that finds no other BuildKit has this one running with [`ensure_running`] and keeps a [`Lease`] while it builds.
+//! A detached supervisor ([`serve`]) owns buildkitd, counts the leases and stops it when it has been idle. Whoever is
+//! killed, nothing stays behind: leases are connections, locks are on open files, and buildkitd dies with the supervisor.
+//!
+//! Knows nothing of other builders; choosing one is [`super::choose`]'s matter. Start at [`client`].
+
+mod client;
+mod config;
+mod control;
+mod lock;
+mod log;
+mod places;
+mod process;
+mod programs;
+mod recipe;
+mod settings;
+mod supervisor;
+
+pub use client::{EmbeddedError, Launcher, Lease, Running, Stopped, ensure_running, status, stop};
+pub use config::{ConfigError, MAX_USED_SPACE, VARIABLE as CONFIG_VARIABLE};
+pub use control::{Facts, Reply};
+pub use lock::{FileLock, LockError};
+pub use places::{Places, PlacesError};
+pub use process::become_child;
+pub use programs::{ProgramError, Programs, version_of};
+pub use recipe::{Recipe, RecipeError};
+pub use settings::{DEFAULT_IDLE, IDLE_VARIABLE, Idle, InvalidIdle};
+pub use supervisor::{ServeError, ServeOptions, serve};

@@ -1,0 +1,252 @@
+//! The programs that the embedded builder needs, and how its command line is made of them.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use super::places::Places;
+use super::process::find_in_path;
+use crate::types::Environment;
+
+/// The programs as they were found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Programs {
+    /// buildkitd.
+    pub buildkitd: PathBuf,
+    /// runc.
+    pub runc: PathBuf,
+    /// rootlesskit, where we are not root and need it.
+    pub rootlesskit: Option<PathBuf>,
+    /// unshare, where we are root and it is there.
+    pub unshare: Option<PathBuf>,
+}
+
+/// How buildkitd is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Isolation {
+    /// As root, in process and mount namespaces of its own, made by this `unshare`.
+    Namespaces(PathBuf),
+    /// As root, in the machine's namespaces, because `unshare` is absent or not permitted.
+    None,
+    /// Without root, by this `rootlesskit`.
+    Rootless(PathBuf),
+}
+
+/// A program is missing or cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// The embedded builder exists for Linux only.
+    #[error("the embedded builder needs Linux")]
+    NotLinux,
+    /// Neither installed nor in PATH.
+    #[error("there is no `{0}` on this machine")]
+    Missing(&'static str),
+    /// Not root, and nothing to be rootless with.
+    #[error("the embedded builder needs root, or `rootlesskit` to do without")]
+    NeedsRootlesskit,
+    /// A program does not say its version.
+    #[error("`{}` does not say its version", program.display())]
+    Version {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Programs {
+    /// Finds the programs: those that `rbake builder install` brought, else those of PATH.
+    pub fn find(environment: &Environment, places: &Places) -> Result<Self, ProgramError> {
+        if !cfg!(target_os = "linux") {
+            return Err(ProgramError::NotLinux);
+        }
+        let path = search_path(environment, places);
+        let find = |name: &str| find_in_path(name, Some(&path));
+        let is_root = rustix::process::geteuid().is_root();
+        let programs = Self {
+            buildkitd: find("buildkitd").ok_or(ProgramError::Missing("buildkitd"))?,
+            runc: find("buildkit-runc")
+                .or_else(|| find("runc"))
+                .ok_or(ProgramError::Missing("runc"))?,
+            rootlesskit: find("rootlesskit").filter(|_| !is_root),
+            unshare: find("unshare").filter(|_| is_root),
+        };
+        if !is_root && programs.rootlesskit.is_none() {
+            return Err(ProgramError::NeedsRootlesskit);
+        }
+        Ok(programs)
+    }
+
+    /// Whether buildkitd runs without root.
+    pub fn rootless(&self) -> bool {
+        self.rootlesskit.is_some()
+    }
+
+    /// How buildkitd can be kept apart here. Tries it, which takes a process.
+    pub async fn isolation(&self) -> Isolation {
+        if let Some(rootlesskit) = &self.rootlesskit {
+            return Isolation::Rootless(rootlesskit.clone());
+        }
+        match &self.unshare {
+            Some(unshare) if can_unshare(unshare).await => Isolation::Namespaces(unshare.clone()),
+            _ => Isolation::None,
+        }
+    }
+
+    /// The command that runs buildkitd with the configuration `config`.
+    ///
+    /// `state` is a folder for what rootlesskit keeps.
+    pub fn command(&self, isolation: &Isolation, config: &Path, state: &Path) -> Vec<OsString> {
+        let mut argv: Vec<OsString> = Vec::new();
+        match isolation {
+            Isolation::None => {}
+            Isolation::Namespaces(unshare) => {
+                argv.push(unshare.into());
+                argv.extend(UNSHARE.map(OsString::from));
+                argv.push("--".into());
+            }
+            Isolation::Rootless(rootlesskit) => {
+                argv.push(rootlesskit.into());
+                argv.push("--state-dir".into());
+                argv.push(state.into());
+                // Host networking reaches registries on this machine, as the builder of root does. The process
+                // namespace makes the kernel end containers with buildkitd.
+                argv.extend(["--net=host", "--pidns"].map(OsString::from));
+            }
+        }
+        argv.push(self.buildkitd.clone().into());
+        argv.push("--config".into());
+        argv.push(config.into());
+        argv
+    }
+}
+
+// Mounts and unmounts of the machine are passed on, so that no disk stays busy because of the builder.
+const UNSHARE: [&str; 6] = [
+    "--mount",
+    "--propagation=slave",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+];
+
+// Whether namespaces can be made here: some containers forbid it to their root.
+async fn can_unshare(unshare: &Path) -> bool {
+    let trial = tokio::process::Command::new(unshare)
+        .args(UNSHARE)
+        .args(["--", "true"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .status();
+    matches!(
+        tokio::time::timeout(Duration::from_secs(5), trial).await,
+        Ok(Ok(status)) if status.success()
+    )
+}
+
+/// Where programs are looked for: what was installed comes before PATH.
+pub(super) fn search_path(environment: &Environment, places: &Places) -> String {
+    let installed = places.programs().join("bin");
+    let mut path = installed.to_string_lossy().into_owned();
+    if let Some(rest) = environment.non_empty("PATH") {
+        path.push(':');
+        path.push_str(rest);
+    }
+    path
+}
+
+/// The version that `program --version` tells: the first word of the form `v1.2.3` or `1.2.3…`.
+pub async fn version_of(program: &Path) -> Result<String, ProgramError> {
+    let fail = |source| ProgramError::Version {
+        program: program.to_owned(),
+        source,
+    };
+    let run = tokio::process::Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(Duration::from_secs(10), run)
+        .await
+        .map_err(|_| fail(io::ErrorKind::TimedOut.into()))?
+        .map_err(fail)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    find_version(&text).ok_or_else(|| {
+        fail(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "its answer holds no version",
+        ))
+    })
+}
+
+fn find_version(text: &str) -> Option<String> {
+    text.lines()
+        .next()?
+        .split_ascii_whitespace()
+        .find_map(|word| {
+            let digits = word.strip_prefix('v').unwrap_or(word);
+            let mut parts = digits.split('.');
+            let number = |part: Option<&str>| part.is_some_and(|p| p.parse::<u32>().is_ok());
+            let is_version = number(parts.next()) && number(parts.next()) && parts.next().is_some();
+            is_version.then(|| word.to_owned())
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    #[test_case("buildkitd github.com/moby/buildkit v0.32.2 0123abc", Some("v0.32.2"))]
+    #[test_case(
+        "buildkitd github.com/moby/buildkit v0.0.0+unknown ",
+        Some("v0.0.0+unknown")
+    )]
+    #[test_case("runc version 1.1.5+ds1\ncommit: x", Some("1.1.5+ds1"))]
+    #[test_case("usage: x", None)]
+    #[test_case("", None)]
+    fn versions(text: &str, version: Option<&str>) {
+        assert_eq!(find_version(text).as_deref(), version);
+    }
+
+    #[test]
+    fn commands_keep_buildkitd_apart() {
+        let programs = Programs {
+            buildkitd: "/b/buildkitd".into(),
+            runc: "/b/runc".into(),
+            rootlesskit: None,
+            unshare: None,
+        };
+        let shown = |isolation| {
+            let argv = programs.command(&isolation, Path::new("/c.toml"), Path::new("/s"));
+            let words: Vec<String> = argv.iter().map(|w| w.to_string_lossy().into()).collect();
+            words.join(" ")
+        };
+        assert_eq!(shown(Isolation::None), "/b/buildkitd --config /c.toml");
+        assert_eq!(
+            shown(Isolation::Namespaces("/u".into())),
+            "/u --mount --propagation=slave --pid --fork --kill-child --mount-proc -- /b/buildkitd --config /c.toml"
+        );
+        assert_eq!(
+            shown(Isolation::Rootless("/r".into())),
+            "/r --state-dir /s --net=host --pidns /b/buildkitd --config /c.toml"
+        );
+    }
+
+    #[test]
+    fn without_programs_the_missing_one_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().to_str().unwrap();
+        let environment = Environment::of([("RBAKE_DATA_DIR", data)], "/");
+        let places = Places::of(&environment).unwrap();
+        let error = Programs::find(&environment, &places).unwrap_err();
+        assert_eq!(error.to_string(), "there is no `buildkitd` on this machine");
+    }
+}

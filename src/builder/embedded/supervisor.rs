@@ -1,0 +1,562 @@
+//! The supervisor: the process that owns the embedded buildkitd, counts its clients and stops it when idle.
+//!
+//! One loop owns the state: it takes what clients ask, what becomes of buildkitd, time and signals, one at a time.
+//! A task per connection does the reading and writing. Start at [`serve`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::control::{Channel, Facts, Reply, Request};
+use super::lock::{FileLock, LockError};
+use super::log::Log;
+use super::places::{Places, PlacesError};
+use super::process::{self, Process, Spec};
+use super::programs::search_path;
+use super::recipe::{Recipe, RecipeError};
+use super::settings::{Idle, InvalidIdle};
+use crate::engine::{Connection, Endpoint};
+use crate::types::{Clock, Environment};
+
+/// How long buildkitd may take until it answers: it opens its databases first, which may be large.
+const READY_LIMIT: Duration = Duration::from_secs(120);
+/// How long a predecessor may take to go away.
+const HANDOVER_LIMIT: Duration = Duration::from_secs(40);
+/// How long buildkitd may take to end in order, when nobody uses it and when somebody does.
+const END_LIMIT: Duration = Duration::from_secs(10);
+const END_LIMIT_IN_USE: Duration = Duration::from_secs(3);
+/// How long a client may take to say what it wants.
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+
+/// The supervisor could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// There is no place for its files.
+    #[error(transparent)]
+    Places(#[from] PlacesError),
+    /// The builder cannot be started as things are.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// The idle time is wrong.
+    #[error(transparent)]
+    Idle(#[from] InvalidIdle),
+    /// Another supervisor runs.
+    #[error("the embedded builder runs already")]
+    Lock(#[from] LockError),
+    /// Something the supervisor needs of the system failed.
+    #[error("cannot {act}")]
+    System {
+        /// What was tried.
+        act: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// buildkitd did not start or did not stay.
+    #[error("{reason}; its log is `{}`", log.display())]
+    Buildkitd {
+        /// What became of it.
+        reason: String,
+        /// The log file.
+        log: PathBuf,
+    },
+}
+
+fn system(act: impl Into<String>) -> impl FnOnce(std::io::Error) -> ServeError {
+    let act = act.into();
+    move |source| ServeError::System { act, source }
+}
+
+/// What the supervisor is to do beside the environment's settings.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// The program that, as `PROGRAM +builder run-buildkitd PID COMMAND…`, calls [`process::become_child`].
+    pub program: PathBuf,
+    /// Idle time that overrides the environment's.
+    pub idle: Option<Idle>,
+}
+
+// Where buildkitd stands, as the connections' tasks see it.
+#[derive(Debug, Clone)]
+enum Phase {
+    Starting,
+    Ready { version: String },
+    Stopping,
+    Failed { reason: String, log: Vec<String> },
+}
+
+// What a connection's task asks of the loop.
+enum Ask {
+    Lease {
+        configuration: String,
+        answer: oneshot::Sender<Admission>,
+    },
+    Stop {
+        force: bool,
+        answer: oneshot::Sender<Result<(), usize>>,
+    },
+}
+
+enum Admission {
+    Admitted(Client),
+    Outdated,
+}
+
+// A counted client; its end is noticed by the loop.
+struct Client(Arc<watch::Sender<usize>>);
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+/// Runs the embedded builder until it is idle, told to stop, or ended by a signal.
+///
+/// Any client that connects while it starts is answered when it has started.
+pub async fn serve(environment: &Environment, options: &ServeOptions) -> Result<(), ServeError> {
+    let places = Places::of(environment)?;
+    places.create()?;
+    let idle = match options.idle {
+        Some(idle) => idle,
+        None => Idle::of(environment)?,
+    };
+    let recipe = Recipe::of(environment, &places)?;
+    let signals = Signals::new().map_err(system("listen for signals"))?;
+    let lock = FileLock::take(&places.supervisor_lock(), HANDOVER_LIMIT).await?;
+
+    let log = Log::at(places.log(), Clock::system());
+    log.rotate().map_err(system("set the old log aside"))?;
+    let listener = prepare(&places, &log).await?;
+    std::fs::write(places.config(), &recipe.configuration)
+        .map_err(system("write buildkitd's configuration"))?;
+
+    let position = log.position();
+    let isolation = recipe.programs.isolation().await;
+    let command = recipe.programs.command(
+        &isolation,
+        &places.config(),
+        &places.dir().join("rootlesskit"),
+    );
+    log.say(&format!("starting {}", recipe.programs.buildkitd.display()));
+    let process = start(environment, &places, options, command, &log).await;
+    let process = match process {
+        Ok(process) => process,
+        Err(error) => {
+            forget(&places);
+            return Err(error);
+        }
+    };
+    let supervisor = Supervisor {
+        phase: watch::Sender::new(Phase::Starting),
+        clients: Arc::new(watch::Sender::new(0)),
+        fingerprint: recipe.fingerprint,
+        idle,
+        position,
+        log,
+        places,
+        process,
+        signals,
+    };
+    let result = supervisor.run(listener).await;
+    drop(lock);
+    result
+}
+
+// Clears what a killed predecessor left, and listens.
+async fn prepare(places: &Places, log: &Log) -> Result<UnixListener, ServeError> {
+    let ended = process::kill_leftover(&places.process(), END_LIMIT).await;
+    if ended.map_err(system("end a buildkitd that was left behind"))? {
+        log.say("ended a buildkitd that was left behind");
+    }
+    forget(places);
+    // buildkitd locks its data; one that was killed holds the lock until the kernel is done with it.
+    std::fs::create_dir_all(places.root())
+        .map_err(system("make the folder of buildkitd's data"))?;
+    drop(FileLock::take(&places.root().join("buildkitd.lock"), END_LIMIT).await?);
+    let path = places.control_socket();
+    UnixListener::bind(&path).map_err(system(format!("listen on `{}`", path.display())))
+}
+
+// Removes what exists only while the supervisor runs. What is not there need not be removed.
+fn forget(places: &Places) {
+    for path in [
+        places.control_socket(),
+        places.socket(),
+        places.trace_socket(),
+        places.process(),
+    ] {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+async fn start(
+    environment: &Environment,
+    places: &Places,
+    options: &ServeOptions,
+    command: Vec<std::ffi::OsString>,
+    log: &Log,
+) -> Result<Process, ServeError> {
+    // These are ways of a service manager to speak with the process it started, which buildkitd is not.
+    const NOT_FOR_BUILDKITD: [&str; 4] = ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "PATH"];
+    let path = search_path(environment, places);
+    let variables = environment
+        .iter()
+        .filter(|(name, _)| !NOT_FOR_BUILDKITD.contains(name))
+        .chain([("PATH", path.as_str())])
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let mut argv = vec![
+        options.program.clone().into(),
+        "+builder".into(),
+        "run-buildkitd".into(),
+        std::process::id().to_string().into(),
+    ];
+    argv.extend(command);
+    let spec = Spec {
+        argv,
+        variables,
+        dir: places.dir().to_owned(),
+    };
+    let output = log.open().map_err(system("open the log"))?;
+    let process = Process::start(spec, output)
+        .await
+        .map_err(system("start buildkitd"))?;
+    process::write_down(&places.process(), process.id())
+        .map_err(system("write down which process buildkitd is"))?;
+    Ok(process)
+}
+
+struct Supervisor {
+    phase: watch::Sender<Phase>,
+    clients: Arc<watch::Sender<usize>>,
+    fingerprint: String,
+    idle: Idle,
+    position: u64,
+    log: Log,
+    places: Places,
+    process: Process,
+    signals: Signals,
+}
+
+impl Supervisor {
+    async fn run(mut self, listener: UnixListener) -> Result<(), ServeError> {
+        let failure = self.watch_over(&listener).await;
+        // New clients must find nothing before buildkitd goes, so that they start another one.
+        let _ = std::fs::remove_file(self.places.control_socket());
+        drop(listener);
+        let result = match failure {
+            None => {
+                self.end_buildkitd().await;
+                Ok(())
+            }
+            Some(reason) => {
+                self.log.say(&reason);
+                self.process.kill();
+                let _ = self.process.ended().await;
+                let log = self.log.tail(self.position);
+                let reason_told = reason.clone();
+                self.phase.send_replace(Phase::Failed {
+                    reason: reason_told,
+                    log,
+                });
+                self.tell_those_who_wait().await;
+                Err(ServeError::Buildkitd {
+                    reason,
+                    log: self.places.log(),
+                })
+            }
+        };
+        forget(&self.places);
+        self.log.say("stopped");
+        result
+    }
+
+    // Clients that wait for a start go when they have been told; those that use the builder notice by themselves.
+    async fn tell_those_who_wait(&self) {
+        let mut clients = self.clients.subscribe();
+        let gone = clients.wait_for(|count| *count == 0);
+        let _ = tokio::time::timeout(Duration::from_secs(1), gone).await;
+    }
+
+    // Until it is time to stop; returns why it failed, if it did.
+    async fn watch_over(&mut self, listener: &UnixListener) -> Option<String> {
+        let (asks, mut asked) = mpsc::channel::<Ask>(16);
+        let socket = self.places.socket();
+        let mut readiness = Box::pin(ready(socket));
+        let mut is_ready = false;
+        let mut clients = self.clients.subscribe();
+        let mut idle_since = Instant::now();
+        loop {
+            let deadline = match self.idle {
+                Idle::After(time) if *clients.borrow() == 0 && is_ready => Some(idle_since + time),
+                _ => None,
+            };
+            tokio::select! {
+                accepted = listener.accept() => {
+                    match accepted {
+                        Ok((stream, _)) => self.attend(stream, asks.clone()),
+                        // Out of files, most likely: trying again at once would not help.
+                        Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                    }
+                }
+                Some(ask) = asked.recv() => {
+                    if self.answer(ask) {
+                        return None;
+                    }
+                }
+                outcome = &mut readiness, if !is_ready => match outcome {
+                    Ok(version) => {
+                        is_ready = true;
+                        idle_since = Instant::now();
+                        self.log.say(&format!("buildkitd {version} is ready"));
+                        self.phase.send_replace(Phase::Ready { version });
+                    }
+                    Err(reason) => return Some(reason),
+                },
+                ended = self.process.ended() => {
+                    let how = ended.map_or_else(|error| error.to_string(), process::how_it_ended);
+                    return Some(format!("buildkitd {how}"));
+                }
+                Ok(()) = clients.changed() => idle_since = Instant::now(),
+                () = sleep_until(deadline) => {
+                    self.log.say("idle, stopping");
+                    return None;
+                }
+                name = self.signals.next() => {
+                    self.log.say(&format!("{name}, stopping"));
+                    return None;
+                }
+            }
+        }
+    }
+
+    // Answers what a client asks; returns whether to stop.
+    fn answer(&mut self, ask: Ask) -> bool {
+        let clients = *self.clients.borrow();
+        match ask {
+            Ask::Lease {
+                configuration,
+                answer,
+            } => {
+                let outdated = !configuration.is_empty() && configuration != self.fingerprint;
+                if outdated && clients == 0 {
+                    self.log.say("the configuration has changed, stopping");
+                    let _ = answer.send(Admission::Outdated);
+                    return true;
+                }
+                self.clients.send_modify(|count| *count += 1);
+                let client = Client(Arc::clone(&self.clients));
+                // If nobody waits for the answer any more, dropping it counts the client off again.
+                let _ = answer.send(Admission::Admitted(client));
+                false
+            }
+            Ask::Stop { force, answer } => {
+                let stops = force || clients == 0;
+                if stops {
+                    self.log.say("asked to stop");
+                    self.phase.send_replace(Phase::Stopping);
+                }
+                let _ = answer.send(if stops { Ok(()) } else { Err(clients) });
+                stops
+            }
+        }
+    }
+
+    // Serves one connection in a task of its own.
+    fn attend(&self, stream: UnixStream, asks: mpsc::Sender<Ask>) {
+        let attendant = Attendant {
+            asks,
+            phase: self.phase.subscribe(),
+            clients: self.clients.subscribe(),
+            facts: Facts {
+                socket: self.places.socket().to_string_lossy().into_owned(),
+                version: String::new(),
+                supervisor: std::process::id(),
+                clients: 0,
+                configuration: self.fingerprint.clone(),
+                idle_seconds: match self.idle {
+                    Idle::After(time) => Some(time.as_secs()),
+                    Idle::Never => None,
+                },
+            },
+        };
+        tokio::spawn(async move {
+            // A client that breaks off is served.
+            let _ = attendant.serve(Channel::new(stream)).await;
+        });
+    }
+
+    async fn end_buildkitd(&mut self) {
+        let limit = if *self.clients.borrow() == 0 {
+            END_LIMIT
+        } else {
+            END_LIMIT_IN_USE
+        };
+        self.phase.send_replace(Phase::Stopping);
+        // Our child may be `unshare` or `rootlesskit`; who listens on the socket is buildkitd itself.
+        let asked = match listener_of(&self.places.socket()).await {
+            Some(pid) => process::ask_to_end(pid).is_ok(),
+            None => false,
+        };
+        if !asked
+            || tokio::time::timeout(limit, self.process.ended())
+                .await
+                .is_err()
+        {
+            self.log.say("ending buildkitd by force");
+            self.process.kill();
+            let _ = tokio::time::timeout(END_LIMIT, self.process.ended()).await;
+        }
+    }
+}
+
+// Reads from and writes to one client.
+struct Attendant {
+    asks: mpsc::Sender<Ask>,
+    phase: watch::Receiver<Phase>,
+    clients: watch::Receiver<usize>,
+    facts: Facts,
+}
+
+impl Attendant {
+    async fn serve(mut self, mut channel: Channel) -> std::io::Result<()> {
+        let request = tokio::time::timeout(REQUEST_LIMIT, channel.receive()).await??;
+        match request {
+            None => Ok(()),
+            Some(Request::Status) => {
+                let reply = self.tell();
+                channel.send(&reply).await
+            }
+            Some(Request::Stop { force }) => {
+                let (answer, answered) = oneshot::channel();
+                let ask = Ask::Stop { force, answer };
+                let reply = match self.ask(ask, answered).await {
+                    Some(Err(clients)) => Reply::Busy { clients },
+                    Some(Ok(())) | None => Reply::Stopping,
+                };
+                channel.send(&reply).await?;
+                // The end of this process is the sign that all has stopped.
+                channel.closed().await;
+                Ok(())
+            }
+            Some(Request::Lease { configuration }) => {
+                let (answer, answered) = oneshot::channel();
+                let ask = Ask::Lease {
+                    configuration,
+                    answer,
+                };
+                let client = match self.ask(ask, answered).await {
+                    Some(Admission::Admitted(client)) => client,
+                    Some(Admission::Outdated) => return channel.send(&Reply::Outdated).await,
+                    None => return channel.send(&Reply::Stopping).await,
+                };
+                self.wait_until_started(&mut channel).await?;
+                let reply = self.tell();
+                let is_ready = matches!(reply, Reply::Ready(_));
+                channel.send(&reply).await?;
+                if is_ready {
+                    channel.closed().await;
+                }
+                drop(client);
+                Ok(())
+            }
+        }
+    }
+
+    async fn ask<T>(&self, ask: Ask, answered: oneshot::Receiver<T>) -> Option<T> {
+        self.asks.send(ask).await.ok()?;
+        answered.await.ok()
+    }
+
+    async fn wait_until_started(&mut self, channel: &mut Channel) -> std::io::Result<()> {
+        if !matches!(*self.phase.borrow(), Phase::Starting) {
+            return Ok(());
+        }
+        channel.send(&Reply::Starting).await?;
+        tokio::select! {
+            _ = self.phase.wait_for(|phase| !matches!(phase, Phase::Starting)) => Ok(()),
+            () = channel.closed() => Err(std::io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn tell(&self) -> Reply {
+        match &*self.phase.borrow() {
+            Phase::Starting => Reply::Starting,
+            Phase::Stopping => Reply::Stopping,
+            Phase::Failed { reason, log } => Reply::Failed {
+                reason: reason.clone(),
+                log: log.clone(),
+            },
+            Phase::Ready { version } => Reply::Ready(Facts {
+                version: version.clone(),
+                clients: *self.clients.borrow(),
+                ..self.facts.clone()
+            }),
+        }
+    }
+}
+
+// Waits until buildkitd answers; then its version.
+async fn ready(socket: PathBuf) -> Result<String, String> {
+    let end = Instant::now() + READY_LIMIT;
+    let mut pause = Duration::from_millis(20);
+    loop {
+        let endpoint = Endpoint::Unix(socket.clone());
+        match Connection::open_within(endpoint, Duration::from_secs(5)).await {
+            Ok(connection) => {
+                return Ok(connection
+                    .version()
+                    .unwrap_or("of an unknown version")
+                    .to_owned());
+            }
+            Err(error) if Instant::now() >= end => {
+                return Err(format!(
+                    "buildkitd did not answer within {} seconds ({error})",
+                    READY_LIMIT.as_secs()
+                ));
+            }
+            Err(_) => tokio::time::sleep(pause).await,
+        }
+        pause = (pause * 2).min(Duration::from_millis(200));
+    }
+}
+
+// The process that listens on `socket`, numbered as we see it, whatever namespace it lives in.
+async fn listener_of(socket: &std::path::Path) -> Option<i32> {
+    let stream = UnixStream::connect(socket).await.ok()?;
+    stream.peer_cred().ok()?.pid()
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "terminated",
+            _ = self.interrupt.recv() => "interrupted",
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! buildx's store of builders, as `docker buildx create` and docker/setup-buildx-action leave it. Read only.
+//!
+//! Knows files and their fields; which of the builders can be reached, and how, is [`super::named`]'s matter.
+//! The layout and the rules for the current builder are buildx's (`store/store.go` at v0.36.1). Start at [`Store::of`].
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer};
+
+use super::files::{self, LIMIT};
+use crate::types::{Digest, Environment};
+
+/// The store could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file of the store is there but cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of the store is not what buildx writes.
+    #[error("`{}` is not a file of buildx's store", path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// A builder that buildx knows: one driver, one or more nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Instance {
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// Its driver, as buildx spells it.
+    #[serde(default)]
+    pub driver: String,
+    /// Its nodes.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub nodes: Vec<Node>,
+}
+
+/// One node of a builder.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Node {
+    /// Its name; the container of a `docker-container` node is called after it.
+    #[serde(default)]
+    pub name: String,
+    /// An address, a Docker context or a Docker host, by the driver.
+    #[serde(default)]
+    pub endpoint: String,
+    /// Options of the driver.
+    #[serde(default, deserialize_with = "null_is_default")]
+    pub driver_opts: BTreeMap<String, String>,
+}
+
+impl Node {
+    /// The option `name` of the driver where it is set and not empty.
+    pub fn option(&self, name: &str) -> Option<&str> {
+        self.driver_opts
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    }
+}
+
+/// Which builder is the current one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Current {
+    /// No builder was chosen: the Docker context's own counts.
+    None,
+    /// This one.
+    Instance(Instance),
+    /// One was chosen and has been removed since. buildx goes on with the Docker context's own.
+    Gone(String),
+}
+
+/// The store's folder.
+#[derive(Debug, Clone)]
+pub struct Store {
+    dir: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct CurrentFile {
+    #[serde(default)]
+    key: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    global: bool,
+}
+
+impl Store {
+    /// The store in `dir`, which need not exist.
+    pub fn at(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// The store the environment points to, if it points to one.
+    pub fn of(environment: &Environment) -> Option<Self> {
+        environment.buildx_config_dir().map(Self::at)
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The builder called `name`; `None` where there is none, or where no builder can have this name.
+    pub fn instance(&self, name: &str) -> Result<Option<Instance>, StoreError> {
+        let Some(file) = file_name(name) else {
+            return Ok(None);
+        };
+        let path = self.dir.join("instances").join(file);
+        let Some(text) = read(&path)? else {
+            return Ok(None);
+        };
+        let mut instance: Instance =
+            serde_json::from_str(&text).map_err(|source| StoreError::Form { path, source })?;
+        if instance.name.is_empty() {
+            name.clone_into(&mut instance.name);
+        }
+        Ok(Some(instance))
+    }
+
+    /// The names of all builders, sorted. Unreadable folders count as empty: this serves suggestions only.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(self.dir.join("instances"))
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| file_name(name).is_some())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// The current builder for the Docker endpoint `key`: a context's name, or the host of the default one.
+    pub fn current(&self, key: &str) -> Result<Current, StoreError> {
+        let path = self.dir.join("current");
+        if let Some(text) = read(&path)? {
+            let current: CurrentFile =
+                serde_json::from_str(&text).map_err(|source| StoreError::Form { path, source })?;
+            if !current.name.is_empty() && (current.global || current.key == key) {
+                return match self.instance(&current.name)? {
+                    Some(instance) => Ok(Current::Instance(instance)),
+                    // A global choice that is gone does not hide the default of this endpoint.
+                    None if current.key != key => self.default_of(key),
+                    None => Ok(Current::Gone(current.name)),
+                };
+            }
+        }
+        self.default_of(key)
+    }
+
+    fn default_of(&self, key: &str) -> Result<Current, StoreError> {
+        let digest = Digest::sha256(key.as_bytes());
+        let Some(name) = read(&self.dir.join("defaults").join(&digest.hex()[..20]))? else {
+            return Ok(Current::None);
+        };
+        let name = name.trim();
+        if name.is_empty() {
+            return Ok(Current::None);
+        }
+        Ok(match self.instance(name)? {
+            Some(instance) => Current::Instance(instance),
+            None => Current::Gone(name.to_owned()),
+        })
+    }
+}
+
+// The file of a builder: its name in lower case. Names that buildx refuses have none, which keeps `../` out of paths.
+fn file_name(name: &str) -> Option<String> {
+    let mut bytes = name.bytes();
+    let starts = bytes.next().is_some_and(|b| b.is_ascii_alphabetic());
+    let goes_on = bytes.all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b));
+    (starts && goes_on && name.len() <= 255).then(|| name.to_ascii_lowercase())
+}
+
+fn read(path: &Path) -> Result<Option<String>, StoreError> {
+    files::read_text(path, LIMIT).map_err(|source| StoreError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+// Go writes an empty map or list as `null`.
+fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // As `docker buildx create --driver remote` at v0.36.1 writes it.
+    const REMOTE: &str = r#"{"Name":"far","Driver":"remote","Nodes":[{"Name":"far0","Endpoint":"tcp://b.example:1234","Platforms":null,"DriverOpts":{"cacert":"/c/ca.pem","cert":"/c/cert.pem","key":"/c/key.pem","servername":"b"},"Flags":null,"Files":null}],"Dynamic":false}"#;
+    const CONTAINER: &str = r#"{"Name":"ci","Driver":"docker-container","Nodes":[{"Name":"ci0","Endpoint":"unix:///var/run/docker.sock","Platforms":[{"architecture":"amd64","os":"linux"}],"DriverOpts":null,"Flags":["--allow-insecure-entitlement=network.host"],"Files":null}],"Dynamic":false}"#;
+
+    fn store(files: &[(&str, &str)]) -> (tempfile::TempDir, Store) {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let store = Store::at(dir.path());
+        (dir, store)
+    }
+
+    #[test]
+    fn instances_are_read_as_buildx_writes_them() {
+        let (_dir, store) = store(&[("instances/far", REMOTE), ("instances/ci", CONTAINER)]);
+        let far = store.instance("FAR").unwrap().unwrap();
+        assert_eq!(far.driver, "remote");
+        assert_eq!(far.nodes[0].endpoint, "tcp://b.example:1234");
+        assert_eq!(far.nodes[0].option("servername"), Some("b"));
+        let ci = store.instance("ci").unwrap().unwrap();
+        assert_eq!(ci.nodes[0].name, "ci0");
+        assert_eq!(ci.nodes[0].option("image"), None);
+        assert_eq!(store.names(), ["ci", "far"]);
+    }
+
+    #[test]
+    fn names_that_leave_the_folder_are_no_builders() {
+        let (_dir, store) = store(&[("secret", "{}")]);
+        for name in ["../secret", "", ".", "1st", "a/b"] {
+            assert_eq!(store.instance(name).unwrap(), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_current_builder_counts_for_its_endpoint_only_unless_it_is_global() {
+        let (dir, store) = store(&[
+            ("instances/far", REMOTE),
+            ("current", r#"{"Key":"prod","Name":"far","Global":false}"#),
+        ]);
+        assert!(matches!(store.current("prod").unwrap(), Current::Instance(i) if i.name == "far"));
+        assert_eq!(
+            store.current("unix:///var/run/docker.sock").unwrap(),
+            Current::None
+        );
+        std::fs::write(
+            dir.path().join("current"),
+            r#"{"Key":"prod","Name":"far","Global":true}"#,
+        )
+        .unwrap();
+        assert!(matches!(
+            store.current("other").unwrap(),
+            Current::Instance(_)
+        ));
+    }
+
+    #[test]
+    fn a_removed_builder_is_told_from_none() {
+        let (_dir, store) = store(&[("current", r#"{"Key":"k","Name":"gone","Global":false}"#)]);
+        assert_eq!(
+            store.current("k").unwrap(),
+            Current::Gone("gone".to_owned())
+        );
+    }
+
+    #[test]
+    fn defaults_are_found_by_the_hash_of_the_endpoint() {
+        let key = "unix:///var/run/docker.sock";
+        let hash = Digest::sha256(key.as_bytes()).hex()[..20].to_owned();
+        let (_dir, store) = store(&[
+            ("instances/ci", CONTAINER),
+            (&format!("defaults/{hash}"), "ci"),
+        ]);
+        assert!(matches!(store.current(key).unwrap(), Current::Instance(i) if i.name == "ci"));
+        assert_eq!(store.current("elsewhere").unwrap(), Current::None);
+    }
+
+    #[test]
+    fn a_store_that_is_not_there_is_empty_and_a_broken_file_is_an_error() {
+        let store = Store::at("/nonexistent/rbake-test");
+        assert_eq!(store.current("k").unwrap(), Current::None);
+        let (_dir, store) = self::store(&[("current", "{")]);
+        let error = store.current("k").unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with("is not a file of buildx's store"),
+            "{error}"
+        );
+    }
+}
