@@ -1,5 +1,6 @@
 //! Development tasks: `cargo xtask <task>`.
 
+mod bench;
 mod proto;
 
 use std::path::Path;
@@ -14,12 +15,18 @@ enum Task {
     /// The sources generated from `proto/proto`.
     #[command(subcommand)]
     Proto(proto::Task),
+    /// rbake and buildx side by side on one daemon
+    Bench(bench::Args),
+    #[command(hide = true)]
+    Measure(bench::Measure),
 }
 
 fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let result: Result<(), Box<dyn std::error::Error>> = match Task::parse() {
         Task::Proto(task) => proto::run(task, &root).map_err(Into::into),
+        Task::Bench(args) => bench::run(&args).map_err(Into::into),
+        Task::Measure(measure) => measure.run().map_err(Into::into),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

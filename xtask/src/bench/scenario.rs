@@ -1,0 +1,358 @@
+//! What is measured.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::measure::{self, Sample};
+use super::relay::Relay;
+use super::table::{Goal, Row};
+use super::{Args, Error, io};
+
+/// The two programs, ready to talk to one daemon.
+pub(super) struct Clients {
+    rbake: PathBuf,
+    buildx: PathBuf,
+    daemon: Option<String>,
+    relay: Option<Relay>,
+    home: PathBuf,
+}
+
+/// Which program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Rbake,
+    Buildx,
+}
+
+/// Which way to the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Direct,
+    Counted,
+}
+
+impl Clients {
+    pub(super) fn prepare(args: &Args, work: &Path) -> Result<Self, Error> {
+        let absolute =
+            |path: &Path| io(|| format!("find `{}`", path.display()), path.canonicalize());
+        let relay = match &args.daemon {
+            Some(address) => {
+                let path = address
+                    .strip_prefix("unix://")
+                    .ok_or_else(|| Error::Address(address.clone()))?;
+                Some(io(
+                    || "listen for clients".into(),
+                    Relay::start(&work.join("relay.sock"), Path::new(path)),
+                )?)
+            }
+            None => None,
+        };
+        let clients = Self {
+            rbake: absolute(&args.rbake)?,
+            buildx: absolute(&args.buildx)?,
+            daemon: args.daemon.clone(),
+            relay,
+            home: work.join("home"),
+        };
+        io(
+            || "make a home".into(),
+            std::fs::create_dir_all(&clients.home),
+        )?;
+        for way in [Way::Direct, Way::Counted] {
+            if let Some(address) = clients.address(way) {
+                let mut create = Command::new(&clients.buildx);
+                create.args([
+                    "create",
+                    "--driver",
+                    "remote",
+                    "--name",
+                    name(way),
+                    &address,
+                ]);
+                create.envs(clients.environment(Who::Buildx, way));
+                io(|| "let buildx create a builder".into(), create.output())?;
+            }
+        }
+        Ok(clients)
+    }
+
+    pub(super) fn versions(&self) -> Result<Vec<String>, Error> {
+        let version = |program: &Path, argument: &str| {
+            let output = io(
+                || format!("run `{}`", program.display()),
+                Command::new(program).arg(argument).output(),
+            )?;
+            Ok(String::from_utf8_lossy(&output.stdout)
+                .split_whitespace()
+                .take(3)
+                .collect::<Vec<_>>()
+                .join(" "))
+        };
+        Ok(vec![
+            version(&self.rbake, "--version")?,
+            version(&self.buildx, "version")?,
+        ])
+    }
+
+    fn address(&self, way: Way) -> Option<String> {
+        match way {
+            Way::Direct => self.daemon.clone(),
+            Way::Counted => self.relay.as_ref().map(Relay::address),
+        }
+    }
+
+    fn environment(&self, who: Who, way: Way) -> Vec<(String, String)> {
+        let mut variables = vec![("HOME".to_owned(), self.home.display().to_string())];
+        match (who, self.address(way)) {
+            (Who::Rbake, Some(address)) => variables.push(("BUILDKIT_HOST".into(), address)),
+            (Who::Buildx, Some(_)) => variables.push(("BUILDX_BUILDER".into(), name(way).into())),
+            (_, None) => {}
+        }
+        variables
+    }
+
+    fn command(&self, who: Who, arguments: &[&str]) -> Vec<String> {
+        let own = match who {
+            Who::Rbake => vec![self.rbake.display().to_string()],
+            Who::Buildx => vec![self.buildx.display().to_string(), "bake".to_owned()],
+        };
+        own.into_iter()
+            .chain(arguments.iter().map(|argument| (*argument).to_owned()))
+            .collect()
+    }
+
+    fn measure(&self, who: Who, way: Way, dir: &Path, arguments: &[&str]) -> Result<Sample, Error> {
+        measure::once(
+            &self.command(who, arguments),
+            &self.environment(who, way),
+            dir,
+        )
+    }
+}
+
+fn name(way: Way) -> &'static str {
+    match way {
+        Way::Direct => "bench",
+        Way::Counted => "bench-counted",
+    }
+}
+
+/// A piece of work that both programs do.
+pub(super) enum Scenario {
+    /// Two targets, everything cached.
+    NothingToDo,
+    /// A context of many files that the daemon has already.
+    Unchanged { files: usize },
+    /// A context of many files that the daemon has never seen.
+    FirstTime { files: usize },
+    /// `--print` of many targets.
+    Print { targets: usize },
+}
+
+impl Scenario {
+    pub(super) fn all(files: usize) -> Vec<Self> {
+        vec![
+            Self::NothingToDo,
+            Self::Unchanged { files },
+            Self::FirstTime { files },
+            Self::Print { targets: 100 },
+            Self::Print { targets: 1_000 },
+            Self::Print { targets: 10_000 },
+        ]
+    }
+
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::NothingToDo => "no-op, 2 cached targets".into(),
+            Self::Unchanged { files } => format!("{files} files, unchanged"),
+            Self::FirstTime { files } => format!("{files} files, first time"),
+            Self::Print { targets } => format!("--print, {targets} targets"),
+        }
+    }
+
+    pub(super) fn needs_daemon(&self) -> bool {
+        !matches!(self, Self::Print { .. })
+    }
+
+    fn goal(&self) -> Goal {
+        match self {
+            Self::NothingToDo => Goal {
+                wall: Some(0.5),
+                cpu: Some(0.2),
+                memory: Some(0.25),
+            },
+            Self::Unchanged { .. } => Goal {
+                wall: Some(0.6),
+                cpu: Some(0.2),
+                memory: None,
+            },
+            Self::FirstTime { .. } => Goal {
+                wall: Some(0.9),
+                ..Goal::default()
+            },
+            Self::Print { targets: 1_000 } => Goal {
+                wall: Some(0.02),
+                ..Goal::default()
+            },
+            Self::Print { .. } => Goal::default(),
+        }
+    }
+
+    fn write(&self, dir: &Path) -> std::io::Result<()> {
+        std::fs::create_dir_all(dir)?;
+        match self {
+            Self::NothingToDo => write_project(&dir.join("context"), 20)?,
+            Self::Unchanged { files } | Self::FirstTime { files } => {
+                write_project(&dir.join("context"), *files)?;
+            }
+            Self::Print { .. } => {}
+        }
+        let definition = match self {
+            Self::Print { targets } => many_targets(*targets),
+            Self::NothingToDo => TWO_TARGETS.to_owned(),
+            Self::Unchanged { .. } | Self::FirstTime { .. } => ONE_TARGET.to_owned(),
+        };
+        std::fs::write(dir.join("docker-bake.hcl"), definition)
+    }
+
+    // buildx takes ten minutes for ten thousand targets; its line for that size is left empty.
+    fn includes(&self, who: Who) -> bool {
+        who == Who::Rbake || !matches!(self, Self::Print { targets } if *targets > 1_000)
+    }
+
+    /// Runs it with both programs.
+    pub(super) fn run(&self, clients: &Clients, dir: &Path, runs: usize) -> Result<Row, Error> {
+        io(|| format!("write `{}`", dir.display()), self.write(dir))?;
+        let mut row = Row::new(self.name(), self.goal());
+        let mut turn = 0;
+        for counted in 0..=runs {
+            for who in [Who::Rbake, Who::Buildx] {
+                if !self.includes(who) {
+                    continue;
+                }
+                turn += 1;
+                let sample = self.once(clients, who, Way::Direct, dir, turn)?;
+                // The first run of each warms caches up; it is not counted.
+                if counted > 0 {
+                    match who {
+                        Who::Rbake => row.rbake.push(sample),
+                        Who::Buildx => row.buildx.push(sample),
+                    }
+                }
+            }
+        }
+        if let Some(relay) = clients.relay.as_ref().filter(|_| self.needs_daemon()) {
+            for who in [Who::Rbake, Who::Buildx] {
+                // The way to the daemon is another session's; what it knows of the context is not.
+                self.once(clients, who, Way::Counted, dir, 1_000_000 + turn)?;
+                relay.take();
+                self.once(clients, who, Way::Counted, dir, 2_000_000 + turn)?;
+                turn += 1;
+                let bytes = relay.take();
+                match who {
+                    Who::Rbake => row.rbake_bytes = Some(bytes),
+                    Who::Buildx => row.buildx_bytes = Some(bytes),
+                }
+            }
+        }
+        Ok(row)
+    }
+
+    fn once(
+        &self,
+        clients: &Clients,
+        who: Who,
+        way: Way,
+        dir: &Path,
+        turn: usize,
+    ) -> Result<Sample, Error> {
+        match self {
+            Self::Print { .. } => clients.measure(who, way, dir, &["--print", "all"]),
+            Self::NothingToDo | Self::Unchanged { .. } => {
+                clients.measure(who, way, dir, &["--progress=plain"])
+            }
+            Self::FirstTime { .. } => {
+                // Another name is another directory to both programs and to the daemon.
+                let name = format!("context-{turn}");
+                let rename = |from: &str, to: &str| {
+                    io(
+                        || format!("rename `{from}`"),
+                        std::fs::rename(dir.join(from), dir.join(to)),
+                    )
+                };
+                rename("context", &name)?;
+                let context = format!("*.context={name}");
+                let sample =
+                    clients.measure(who, way, dir, &["--progress=plain", "--set", &context]);
+                rename(&name, "context")?;
+                sample
+            }
+        }
+    }
+}
+
+const TWO_TARGETS: &str = r#"
+group "default" { targets = ["one", "two"] }
+target "one" {
+  context = "context"
+}
+target "two" {
+  context = "context"
+  target  = "second"
+}
+"#;
+
+const ONE_TARGET: &str = r#"
+target "default" {
+  context = "context"
+}
+"#;
+
+// Everything is made of nothing, so that no registry is asked.
+const DOCKERFILE: &str =
+    "FROM scratch AS second\nCOPY . /context\nFROM scratch\nCOPY --from=second /context /context\n";
+
+fn write_project(dir: &Path, files: usize) -> std::io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    std::fs::write(dir.join("Dockerfile"), DOCKERFILE)?;
+    for file in 0..files {
+        let folder = dir
+            .join(format!("d{:03}", file % 250))
+            .join(format!("e{}", file % 7));
+        if file < 250 * 7 {
+            std::fs::create_dir_all(&folder)?;
+        }
+        let text = format!("{file}\n").repeat(200);
+        std::fs::write(folder.join(format!("file-{file}.txt")), text)?;
+    }
+    Ok(())
+}
+
+fn many_targets(targets: usize) -> String {
+    let mut text = String::from(
+        r#"variable "REGISTRY" { default = "registry.example.com/team" }
+variable "TAG" { default = "1" }
+function "tags" {
+  params = [name]
+  result = ["${REGISTRY}/${name}:build-${TAG}", "${REGISTRY}/${name}:latest"]
+}
+target "_base" {
+  context = "."
+  args = { VERSION = "1.2.3", REGISTRY = REGISTRY }
+  labels = { "org.opencontainers.image.source" = "https://example.com/team" }
+}
+"#,
+    );
+    for target in 0..targets {
+        let _ = writeln!(
+            text,
+            "target \"t{target}\" {{\n  inherits = [\"_base\"]\n  args = {{ NUMBER = \"{target}\" }}\n  tags = tags(\"t{target}\")\n}}"
+        );
+    }
+    let names: Vec<String> = (0..targets)
+        .map(|target| format!("\"t{target}\""))
+        .collect();
+    let _ = writeln!(text, "group \"all\" {{ targets = [{}] }}", names.join(", "));
+    text
+}
