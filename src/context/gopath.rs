@@ -1,0 +1,307 @@
+//! Slash-separated paths as Go's `path/filepath` treats them on Unix: `Clean`, `Join`, `Match`.
+//!
+//! Ignore files and filters are defined by what these functions do, so they are followed to the byte. Paths are bytes:
+//! names on disk need not be UTF-8. Knows nothing of the disk.
+
+/// The shortest path that names the same thing by text alone; the empty path becomes `.`.
+pub fn clean(path: &[u8]) -> Vec<u8> {
+    let rooted = path.first() == Some(&b'/');
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in path.split(|b| *b == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => match parts.last() {
+                Some(last) if *last != b".." => {
+                    parts.pop();
+                }
+                // Above the root is the root.
+                _ if rooted => {}
+                _ => parts.push(part),
+            },
+            _ => parts.push(part),
+        }
+    }
+    let mut out = Vec::with_capacity(path.len());
+    if rooted {
+        out.push(b'/');
+    }
+    out.extend_from_slice(&parts.join(&b'/'));
+    if out.is_empty() {
+        out.push(b'.');
+    }
+    out
+}
+
+/// Joins the parts that are not empty and cleans the result; nothing at all stays empty.
+pub fn join(parts: &[&[u8]]) -> Vec<u8> {
+    let some: Vec<&[u8]> = parts.iter().copied().filter(|p| !p.is_empty()).collect();
+    if some.is_empty() {
+        return Vec::new();
+    }
+    clean(&some.join(&b'/'))
+}
+
+/// All but the last element, cleaned; `.` if there is none.
+pub fn dir(path: &[u8]) -> Vec<u8> {
+    let end = path.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
+    clean(&path[..end])
+}
+
+/// The last element.
+pub fn base(path: &[u8]) -> &[u8] {
+    let trimmed = match path.iter().rposition(|b| *b != b'/') {
+        Some(last) => &path[..=last],
+        None if path.is_empty() => return b".",
+        None => return b"/",
+    };
+    match trimmed.iter().rposition(|b| *b == b'/') {
+        Some(at) => &trimmed[at + 1..],
+        None => trimmed,
+    }
+}
+
+/// The length of the character at the start of `text`, which is not empty: 1 where the bytes are not UTF-8, as in Go.
+pub(crate) fn char_len(text: &[u8]) -> usize {
+    decode_char(text).1
+}
+
+/// The character at the start of `text`, which is not empty, and its length. Each byte that is not UTF-8 is a
+/// replacement character by itself.
+pub(crate) fn decode_char(text: &[u8]) -> (char, usize) {
+    let len = match text[0] {
+        0..=0x7f => return (char::from(text[0]), 1),
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => 1,
+    };
+    let decoded = text
+        .get(..len)
+        .and_then(|bytes| std::str::from_utf8(bytes).ok())
+        .and_then(|text| text.chars().next());
+    match decoded {
+        Some(c) => (c, len),
+        None => (char::REPLACEMENT_CHARACTER, 1),
+    }
+}
+
+/// A shell pattern is malformed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("syntax error in pattern")]
+pub struct BadPattern;
+
+// One character of a pattern.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Glob {
+    Byte(u8),
+    // `?`
+    AnyChar,
+    Class {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
+}
+
+// Characters that follow each other, after a `*` or not.
+#[derive(Debug, Clone)]
+struct Chunk {
+    star: bool,
+    globs: Result<Vec<Glob>, BadPattern>,
+}
+
+/// A pattern in the syntax of Go's `filepath.Match`: `*`, `?`, `[a-z]`, `[^a]` and `\x`, none of which match a slash.
+#[derive(Debug, Clone)]
+pub struct NamePattern(Vec<Chunk>);
+
+impl NamePattern {
+    /// Takes `pattern` apart. Errors in it show while matching, as they do in Go: a name that fails before the malformed
+    /// part is no match and no error.
+    pub fn new(pattern: &[u8]) -> Self {
+        let mut chunks = Vec::new();
+        let mut rest = pattern;
+        while !rest.is_empty() {
+            let start = rest.iter().position(|b| *b != b'*').unwrap_or(rest.len());
+            let (chunk, after) = rest[start..].split_at(chunk_end(&rest[start..]));
+            chunks.push(Chunk {
+                star: start > 0,
+                globs: globs(chunk),
+            });
+            rest = after;
+        }
+        Self(chunks)
+    }
+
+    /// Whether the whole of `name` matches.
+    pub fn matches(&self, name: &[u8]) -> Result<bool, BadPattern> {
+        let mut name = name;
+        for (index, chunk) in self.0.iter().enumerate() {
+            let globs = chunk.globs.as_ref().map_err(|bad| *bad)?;
+            let is_last = index + 1 == self.0.len();
+            if globs.is_empty() {
+                // Only a final `*` has nothing after it.
+                return Ok(!name.contains(&b'/'));
+            }
+            let skippable = if chunk.star {
+                name.iter().position(|b| *b == b'/').unwrap_or(name.len())
+            } else {
+                0
+            };
+            let found = (0..=skippable)
+                .filter_map(|skip| matches_start(globs, &name[skip..]))
+                .find(|rest| rest.is_empty() || !is_last);
+            match found {
+                Some(rest) => name = rest,
+                None => return Ok(false),
+            }
+        }
+        Ok(name.is_empty())
+    }
+}
+
+// Where the first chunk of `pattern` ends: at a `*` outside of brackets.
+fn chunk_end(pattern: &[u8]) -> usize {
+    let mut inside = false;
+    let mut at = 0;
+    while let Some(byte) = pattern.get(at) {
+        match byte {
+            b'\\' => at += 1,
+            b'[' => inside = true,
+            b']' => inside = false,
+            b'*' if !inside => return at,
+            _ => {}
+        }
+        at += 1;
+    }
+    pattern.len()
+}
+
+fn globs(chunk: &[u8]) -> Result<Vec<Glob>, BadPattern> {
+    let mut globs = Vec::with_capacity(chunk.len());
+    let mut rest = chunk;
+    while let Some((&first, tail)) = rest.split_first() {
+        rest = tail;
+        globs.push(match first {
+            b'?' => Glob::AnyChar,
+            b'[' => class(&mut rest)?,
+            b'\\' => {
+                let (&escaped, tail) = rest.split_first().ok_or(BadPattern)?;
+                rest = tail;
+                Glob::Byte(escaped)
+            }
+            byte => Glob::Byte(byte),
+        });
+    }
+    Ok(globs)
+}
+
+// What is left of `name` after `globs`.
+fn matches_start<'a>(globs: &[Glob], name: &'a [u8]) -> Option<&'a [u8]> {
+    globs
+        .iter()
+        .try_fold(name, |rest, glob| Some(&rest[matches_one(glob, rest)?..]))
+}
+
+// The length of what `glob` takes from the start of `name`.
+fn matches_one(glob: &Glob, name: &[u8]) -> Option<usize> {
+    if name.is_empty() {
+        return None;
+    }
+    match glob {
+        Glob::Byte(byte) => (name[0] == *byte).then_some(1),
+        Glob::AnyChar => (name[0] != b'/').then(|| char_len(name)),
+        Glob::Class { negated, ranges } => {
+            let (c, len) = decode_char(name);
+            let inside = ranges.iter().any(|(lo, hi)| *lo <= c && c <= *hi);
+            (inside != *negated).then_some(len)
+        }
+    }
+}
+
+// Parses a class whose `[` has been taken.
+fn class(rest: &mut &[u8]) -> Result<Glob, BadPattern> {
+    let negated = rest.first() == Some(&b'^');
+    if negated {
+        *rest = &rest[1..];
+    }
+    let mut ranges = Vec::new();
+    loop {
+        if rest.first() == Some(&b']') && !ranges.is_empty() {
+            *rest = &rest[1..];
+            return Ok(Glob::Class { negated, ranges });
+        }
+        let lo = class_char(rest)?;
+        let mut hi = lo;
+        if rest.first() == Some(&b'-') {
+            *rest = &rest[1..];
+            hi = class_char(rest)?;
+        }
+        ranges.push((lo, hi));
+    }
+}
+
+fn class_char(rest: &mut &[u8]) -> Result<char, BadPattern> {
+    if matches!(rest.first(), None | Some(b'-' | b']')) {
+        return Err(BadPattern);
+    }
+    if rest[0] == b'\\' {
+        *rest = &rest[1..];
+        if rest.is_empty() {
+            return Err(BadPattern);
+        }
+    }
+    let (c, len) = decode_char(rest);
+    if c == char::REPLACEMENT_CHARACTER && len == 1 {
+        return Err(BadPattern);
+    }
+    *rest = &rest[len..];
+    // The class cannot end here: its `]` is missing.
+    if rest.is_empty() {
+        return Err(BadPattern);
+    }
+    Ok(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clean_keeps_the_shortest_equal_path() {
+        for (path, cleaned) in [
+            ("", "."),
+            ("a//b/./c/", "a/b/c"),
+            ("../a", "../a"),
+            ("a/../../b", "../b"),
+            ("/../a", "/a"),
+            ("/", "/"),
+            ("./", "."),
+            ("!/", "!"),
+        ] {
+            assert_eq!(clean(path.as_bytes()), cleaned.as_bytes(), "{path}");
+        }
+    }
+
+    #[test]
+    fn dir_and_base_split_like_go() {
+        for (path, parent, last) in [
+            ("a/b", "a", "b"),
+            ("a", ".", "a"),
+            ("/a", "/", "a"),
+            ("", ".", "."),
+            ("a/b/", "a/b", "b"),
+            ("/", "/", "/"),
+        ] {
+            assert_eq!(dir(path.as_bytes()), parent.as_bytes(), "{path}");
+            assert_eq!(base(path.as_bytes()), last.as_bytes(), "{path}");
+        }
+    }
+
+    #[test]
+    fn every_stray_byte_is_one_character() {
+        assert_eq!(char_len("é".as_bytes()), 2);
+        assert_eq!(char_len(b"\xe2\x82"), 1);
+        assert_eq!(char_len(b"\xff\xff"), 1);
+        // A surrogate is not UTF-8.
+        assert_eq!(char_len(b"\xed\xa0\x80"), 1);
+    }
+}

@@ -1,0 +1,284 @@
+//! Lists of patterns, with the results of a directory carried down to what is inside.
+//!
+//! The last pattern that matches a path or one of its parents decides. The reference goes through the whole list for
+//! every path; here plain names are found by hashing, and the order is kept among the few that matched. Start at
+//! [`Patterns::matches`].
+
+use std::collections::HashMap;
+
+use super::pattern::{Kind, Pattern, PatternError};
+
+/// A list of patterns.
+#[derive(Debug, Default)]
+pub struct Patterns {
+    list: Vec<Pattern>,
+    exclusions: bool,
+    // Patterns that are a whole path.
+    whole: HashMap<Box<[u8]>, Vec<usize>>,
+    // Patterns `**/name`.
+    named: HashMap<Box<[u8]>, Vec<usize>>,
+    // All others.
+    others: Vec<usize>,
+    // Whether a pattern fails once it is tried, so that the order of tries matters.
+    fallible: bool,
+}
+
+/// Which patterns of a list matched a directory or one of its parents.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Marks(Vec<u64>);
+
+impl Marks {
+    fn get(&self, index: usize) -> bool {
+        self.0
+            .get(index / 64)
+            .is_some_and(|word| word >> (index % 64) & 1 == 1)
+    }
+
+    fn set(&mut self, index: usize) {
+        let word = index / 64;
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << (index % 64);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().enumerate().flat_map(|(at, word)| {
+            let mut left = *word;
+            std::iter::from_fn(move || {
+                let bit = left.trailing_zeros() as usize;
+                left &= left.checked_sub(1)?;
+                Some(at * 64 + bit)
+            })
+        })
+    }
+
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl Patterns {
+    /// Compiles `lines`; blank ones are left out.
+    pub fn new(lines: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<Self, PatternError> {
+        let mut patterns = Self::default();
+        for line in lines {
+            if let Some(pattern) = Pattern::parse(line.as_ref())? {
+                patterns.add(pattern);
+            }
+        }
+        Ok(patterns)
+    }
+
+    fn add(&mut self, pattern: Pattern) {
+        let index = self.list.len();
+        match pattern.kind() {
+            Kind::Exact => self
+                .whole
+                .entry(pattern.text().into())
+                .or_default()
+                .push(index),
+            Kind::Suffix => match pattern.text().strip_prefix(b"**/") {
+                Some(name) if !name.contains(&b'/') => {
+                    self.named.entry(name.into()).or_default().push(index);
+                }
+                _ => self.others.push(index),
+            },
+            Kind::Invalid => self.fallible = true,
+            _ => self.others.push(index),
+        }
+        self.exclusions |= pattern.is_exclusion();
+        self.list.push(pattern);
+    }
+
+    /// Whether any pattern begins with `!`.
+    pub fn has_exclusions(&self) -> bool {
+        self.exclusions
+    }
+
+    /// The patterns, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Pattern> {
+        self.list.iter()
+    }
+
+    /// Whether `path` is matched, where `parent` has what matched the directory it is in (the root has none).
+    ///
+    /// What matched `path` is written to `own`, for use as the `parent` of what is inside it.
+    pub fn matches(
+        &self,
+        path: &[u8],
+        parent: &Marks,
+        own: &mut Marks,
+    ) -> Result<bool, PatternError> {
+        own.clear();
+        if self.fallible {
+            return self.matches_in_order(path, parent, own);
+        }
+        let mut matched = false;
+        // A pattern counts only where it changes the outcome, unless the parent has it already.
+        let mut apply = |index: usize, inherited: bool| {
+            let exclusion = self.list[index].is_exclusion();
+            if inherited || exclusion == matched {
+                own.set(index);
+                matched = !exclusion;
+            }
+        };
+        let mut direct = self.direct(path)?.into_iter().peekable();
+        for inherited in parent.iter() {
+            while let Some(index) = direct.next_if(|index| *index <= inherited) {
+                if index < inherited {
+                    apply(index, false);
+                }
+            }
+            apply(inherited, true);
+        }
+        for index in direct {
+            apply(index, false);
+        }
+        Ok(matched)
+    }
+
+    // The patterns that match `path` itself, in order. Allocates only where there are some.
+    fn direct(&self, path: &[u8]) -> Result<Vec<usize>, PatternError> {
+        let mut found = Vec::new();
+        if !self.whole.is_empty()
+            && let Some(indices) = self.whole.get(path)
+        {
+            found.extend_from_slice(indices);
+        }
+        if !self.named.is_empty() {
+            let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
+            if let Some(indices) = self.named.get(name) {
+                found.extend_from_slice(indices);
+            }
+        }
+        for index in &self.others {
+            if self.list[*index].matches(path)? {
+                found.push(*index);
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    // The same by definition: each pattern in turn.
+    fn matches_in_order(
+        &self,
+        path: &[u8],
+        parent: &Marks,
+        own: &mut Marks,
+    ) -> Result<bool, PatternError> {
+        let mut matched = false;
+        for (index, pattern) in self.list.iter().enumerate() {
+            let counts = parent.get(index)
+                || (pattern.is_exclusion() == matched && pattern.matches(path)?);
+            if counts {
+                own.set(index);
+                matched = !pattern.is_exclusion();
+            }
+        }
+        Ok(matched)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::fixture::unescape;
+    use proptest::prelude::*;
+
+    // Whether `path` is matched, its parents first.
+    fn matched(patterns: &Patterns, path: &str, by_hash: bool) -> bool {
+        let (mut parent, mut own) = (Marks::default(), Marks::default());
+        let mut result = false;
+        let ends = path.match_indices('/').map(|(at, _)| at);
+        for end in ends.chain([path.len()]) {
+            let part = &path.as_bytes()[..end];
+            own.clear();
+            result = if by_hash {
+                patterns.matches(part, &parent, &mut own).unwrap()
+            } else {
+                patterns.matches_in_order(part, &parent, &mut own).unwrap()
+            };
+            std::mem::swap(&mut parent, &mut own);
+        }
+        result
+    }
+
+    // What the reference says of `path`: 1 or 0, E for an error while matching, N where the list is refused.
+    fn judge(patterns: &Result<Patterns, PatternError>, path: &[u8]) -> &'static str {
+        let Ok(patterns) = patterns else { return "N" };
+        let (mut parent, mut own) = (Marks::default(), Marks::default());
+        let mut result = false;
+        for end in (1..=path.len()).filter(|end| path.get(*end).is_none_or(|b| *b == b'/')) {
+            match patterns.matches(&path[..end], &parent, &mut own) {
+                Ok(matched) => result = matched,
+                Err(_) => return "E",
+            }
+            std::mem::swap(&mut parent, &mut own);
+        }
+        if result { "1" } else { "0" }
+    }
+
+    // Rows judged by moby/patternmatcher v0.6.1 (Go 1.26): patterns, then `result path` columns, all percent-encoded.
+    #[test]
+    fn patterns_mean_what_they_mean_to_the_reference() {
+        let table = include_str!("../../tests/fixtures/context/patterns.tsv");
+        let mut wrong = Vec::new();
+        for row in table.lines() {
+            let mut columns = row.split('\t');
+            let lines = columns.next().unwrap().split(' ').map(unescape);
+            let patterns = Patterns::new(lines);
+            for column in columns {
+                let (expected, path) = column.split_once(' ').unwrap();
+                if judge(&patterns, &unescape(path)) != expected {
+                    wrong.push(format!("{} | {column}", row.split('\t').next().unwrap()));
+                }
+            }
+        }
+        assert!(
+            wrong.is_empty(),
+            "{} rows differ:\n{}",
+            wrong.len(),
+            wrong[..wrong.len().min(40)].join("\n")
+        );
+    }
+
+    #[test]
+    fn the_last_match_decides_and_parents_count() {
+        let patterns = Patterns::new(["docs", "!docs/keep", "docs/keep/not", "**/*.log"]).unwrap();
+        for (path, expected) in [
+            ("docs", true),
+            ("docs/a/b", true),
+            ("docs/keep/b", false),
+            ("docs/keep/not/b", true),
+            ("src/a.log", true),
+            ("src/a.rs", false),
+        ] {
+            assert_eq!(matched(&patterns, path, true), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_broken_pattern_fails_only_where_it_is_tried() {
+        let patterns = Patterns::new(["a", "\\q*"]).unwrap();
+        let mut own = Marks::default();
+        assert_eq!(
+            patterns.matches(b"a", &Marks::default(), &mut own),
+            Ok(true)
+        );
+        assert!(patterns.matches(b"b", &Marks::default(), &mut own).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn hashing_changes_nothing(
+            lines in prop::collection::vec("!?(\\*\\*/)?[ab*](/[ab*])?(/\\*\\*)?", 0..70),
+            path in "[ab](/[ab]){0,3}",
+        ) {
+            let lines = lines.iter().filter(|line| *line != "!");
+            let patterns = Patterns::new(lines).unwrap();
+            prop_assert_eq!(matched(&patterns, &path, true), matched(&patterns, &path, false));
+        }
+    }
+}

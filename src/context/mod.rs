@@ -1,0 +1,22 @@
+//! Build contexts on this machine's disk: what is in them, in the order and form the daemon expects.
+//!
+//! Knows nothing of sessions or messages; it walks a directory through a filter and tells what it finds. Start at
+//! [`Context`] and [`Filter`].
+
+pub mod filter;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod followpaths;
+pub mod gopath;
+mod goregex;
+pub mod ignorefile;
+mod matcher;
+mod names;
+mod pattern;
+pub mod stat;
+mod tree;
+
+pub use filter::{Filter, FilterError, FilterSpec};
+pub use matcher::{Marks, Patterns};
+pub use pattern::{Pattern, PatternError};
+pub use tree::{Context, ContextError, Entry, Link};

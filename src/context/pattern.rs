@@ -1,0 +1,422 @@
+//! One pattern of an ignore file or filter, as `moby/patternmatcher` reads it.
+//!
+//! The reference compiles most patterns to a regular expression by joining text. Here the common shapes are matched
+//! directly, and what lets regular expressions shine through goes to [`goregex`](super::goregex), so that odd patterns
+//! mean what they mean to the daemon. Start at [`Pattern::parse`] and [`Pattern::matches`].
+
+use std::sync::OnceLock;
+
+use regex::bytes::Regex;
+
+use super::gopath::{self, BadPattern, NamePattern};
+use super::goregex;
+
+/// A pattern that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// A `!` with nothing after it.
+    #[error("illegal exclusion pattern: `!`")]
+    LoneExclusion,
+    /// Brackets or a backslash are left open, or what was made of the pattern is no regular expression.
+    #[error("syntax error in pattern `{0}`")]
+    Syntax(String),
+}
+
+impl PatternError {
+    fn syntax(text: &[u8]) -> Self {
+        Self::Syntax(String::from_utf8_lossy(text).into_owned())
+    }
+}
+
+/// A compiled pattern.
+#[derive(Debug)]
+pub struct Pattern {
+    text: Box<[u8]>,
+    exclusion: bool,
+    kind: Kind,
+}
+
+/// What a pattern amounts to.
+#[derive(Debug)]
+pub(super) enum Kind {
+    // The path is the text.
+    Exact,
+    // The path starts with the text without its final `**`.
+    Prefix,
+    // The path ends with the text without its leading `**`.
+    Suffix,
+    Glob(Glob),
+    Regex(Box<Regex>),
+    // Fails when it is tried, as the reference does, not before.
+    Invalid,
+}
+
+impl Pattern {
+    /// Parses one line; blank lines are no pattern.
+    pub fn parse(line: &[u8]) -> Result<Option<Self>, PatternError> {
+        let trimmed = trim(line);
+        if trimmed.is_empty() {
+            return Ok(None);
+        }
+        let mut text = gopath::clean(trimmed);
+        let exclusion = text[0] == b'!';
+        if exclusion {
+            text.remove(0);
+            if text.is_empty() {
+                return Err(PatternError::LoneExclusion);
+            }
+        }
+        // The reference checks the syntax by matching any one name, and so finds only what that comes across.
+        NamePattern::new(&text)
+            .matches(b".")
+            .map_err(|BadPattern| PatternError::syntax(&text))?;
+        let kind = compile(&text);
+        Ok(Some(Self {
+            text: text.into(),
+            exclusion,
+            kind,
+        }))
+    }
+
+    /// The cleaned text, without `!`.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Whether it takes back what earlier patterns matched: it began with `!`.
+    pub fn is_exclusion(&self) -> bool {
+        self.exclusion
+    }
+
+    pub(super) fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// Whether it matches `path` itself; parents are the caller's affair.
+    pub fn matches(&self, path: &[u8]) -> Result<bool, PatternError> {
+        Ok(match &self.kind {
+            Kind::Exact => *path == *self.text,
+            Kind::Prefix => path.starts_with(&self.text[..self.text.len() - 2]),
+            Kind::Suffix => {
+                let suffix = &self.text[2..];
+                // `**/foo` matches `foo`.
+                path.ends_with(suffix) || suffix.strip_prefix(b"/") == Some(path)
+            }
+            Kind::Glob(glob) => glob.matches(path),
+            Kind::Regex(regex) => regex.is_match(&as_characters(path)),
+            Kind::Invalid => return Err(PatternError::syntax(&self.text)),
+        })
+    }
+}
+
+// Go's strings.TrimSpace, which knows Unicode's blanks.
+pub(super) fn trim(line: &[u8]) -> &[u8] {
+    let mut rest = line;
+    while let Some(first) = rest.first()
+        && let (c, len) = gopath::decode_char(rest)
+        && (first.is_ascii() || len > 1)
+        && c.is_whitespace()
+    {
+        rest = &rest[len..];
+    }
+    while let Some((start, c)) = last_char(rest)
+        && c.is_whitespace()
+    {
+        rest = &rest[..start];
+    }
+    rest
+}
+
+fn last_char(text: &[u8]) -> Option<(usize, char)> {
+    (1..=4.min(text.len())).find_map(|len| {
+        let start = text.len() - len;
+        let c = std::str::from_utf8(&text[start..]).ok()?.chars().next()?;
+        Some((start, c))
+    })
+}
+
+// Regular expressions see bytes that are not UTF-8 as replacement characters, one each.
+fn as_characters(path: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    if std::str::from_utf8(path).is_ok() {
+        return path.into();
+    }
+    let mut text = String::with_capacity(path.len() + 16);
+    let mut rest = path;
+    while !rest.is_empty() {
+        let (c, len) = gopath::decode_char(rest);
+        text.push(c);
+        rest = &rest[len..];
+    }
+    text.into_bytes().into()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Exact,
+    Prefix,
+    Suffix,
+    Regex,
+}
+
+// Reads `text` from left to right, writing both the reference's regular expression and the tokens of a glob, as long as
+// tokens can say the same.
+struct Compiler {
+    regex: String,
+    tokens: Option<Vec<Token>>,
+    shape: Shape,
+}
+
+fn compile(text: &[u8]) -> Kind {
+    let characters = as_characters(text);
+    // Valid by construction: stray bytes have become replacement characters.
+    let Ok(characters) = std::str::from_utf8(&characters) else {
+        return Kind::Invalid;
+    };
+    let mut compiler = Compiler {
+        regex: String::from("^"),
+        tokens: Some(Vec::new()),
+        shape: Shape::Exact,
+    };
+    // The reference's scanner drops a byte order mark.
+    compiler.read(characters.strip_prefix('\u{feff}').unwrap_or(characters));
+    match compiler.shape {
+        Shape::Exact => Kind::Exact,
+        Shape::Prefix => Kind::Prefix,
+        Shape::Suffix => Kind::Suffix,
+        Shape::Regex => {
+            compiler.regex.push('$');
+            match compiler.tokens {
+                Some(tokens) => Kind::Glob(Glob::new(tokens, compiler.regex)),
+                None => goregex::compile(&compiler.regex)
+                    .map_or(Kind::Invalid, |regex| Kind::Regex(Box::new(regex))),
+            }
+        }
+    }
+}
+
+impl Compiler {
+    fn read(&mut self, text: &str) {
+        let mut chars = text.chars().peekable();
+        let mut first = true;
+        while let Some(c) = chars.next() {
+            match c {
+                '*' if chars.next_if_eq(&'*').is_some() => {
+                    chars.next_if_eq(&'/');
+                    self.double_star(chars.peek().is_none(), first);
+                }
+                '*' => self.meta("[^/]*", Token::Star),
+                '?' => self.meta("[^/]", Token::AnyChar),
+                '.' | '+' | '(' | ')' | '$' => {
+                    self.regex.push('\\');
+                    self.literal(c);
+                }
+                '\\' => self.escaped(chars.next()),
+                '[' | ']' => {
+                    self.regex.push(c);
+                    self.shape = Shape::Regex;
+                    self.tokens = None;
+                }
+                // The reference means to escape these but does not, so a regular expression sees them.
+                '|' | '{' | '}' | '^' | char::REPLACEMENT_CHARACTER => {
+                    self.regex.push(c);
+                    self.tokens = None;
+                }
+                c => self.literal(c),
+            }
+            first = false;
+        }
+    }
+
+    fn double_star(&mut self, at_end: bool, first: bool) {
+        if !at_end {
+            self.meta("(.*/)?", Token::Deep);
+        } else if self.shape == Shape::Exact {
+            self.shape = Shape::Prefix;
+        } else {
+            self.meta(".*", Token::Rest);
+        }
+        if first {
+            self.shape = Shape::Suffix;
+        }
+    }
+
+    fn escaped(&mut self, c: Option<char>) {
+        self.regex.push('\\');
+        let Some(c) = c else {
+            // It escapes the final `$`.
+            self.tokens = None;
+            return;
+        };
+        self.shape = Shape::Regex;
+        if c.is_ascii() && !c.is_ascii_alphanumeric() {
+            self.literal(c);
+        } else {
+            self.regex.push(c);
+            self.tokens = None;
+        }
+    }
+
+    fn meta(&mut self, regex: &str, token: Token) {
+        self.regex.push_str(regex);
+        self.shape = Shape::Regex;
+        if let Some(tokens) = &mut self.tokens {
+            tokens.push(token);
+        }
+    }
+
+    fn literal(&mut self, c: char) {
+        self.regex.push(c);
+        let Some(tokens) = &mut self.tokens else {
+            return;
+        };
+        let mut utf8 = [0; 4];
+        let bytes = c.encode_utf8(&mut utf8).as_bytes();
+        match tokens.last_mut() {
+            Some(Token::Literal(literal)) => literal.extend_from_slice(bytes),
+            _ => tokens.push(Token::Literal(bytes.to_vec())),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Token {
+    Literal(Vec<u8>),
+    // `?`: one character, no slash.
+    AnyChar,
+    // `*`: characters, no slash.
+    Star,
+    // `**` or `**/` before more: nothing, or anything without a line break up to a slash.
+    Deep,
+    // `**` at the end: anything without a line break.
+    Rest,
+}
+
+/// A pattern with wildcards whose meaning does not depend on regular expressions.
+#[derive(Debug)]
+pub(super) struct Glob {
+    tokens: Vec<Token>,
+    regex_text: String,
+    regex: OnceLock<Option<Regex>>,
+}
+
+// Tries of one match before the regular expression takes over, which is slower at first and linear always.
+const TRIES: u32 = 2_000;
+
+impl Glob {
+    fn new(tokens: Vec<Token>, regex_text: String) -> Self {
+        Self {
+            tokens,
+            regex_text,
+            regex: OnceLock::new(),
+        }
+    }
+
+    fn matches(&self, path: &[u8]) -> bool {
+        if let Some(Token::Literal(end)) = self.tokens.last()
+            && !path.ends_with(end)
+        {
+            return false;
+        }
+        let mut tries = TRIES;
+        match glob(&self.tokens, path, &mut tries) {
+            Some(matched) => matched,
+            None => self
+                .regex
+                .get_or_init(|| goregex::compile(&self.regex_text).ok())
+                .as_ref()
+                .is_some_and(|regex| regex.is_match(&as_characters(path))),
+        }
+    }
+}
+
+// Whether `tokens` match all of `path`; `None` once `tries` are used up.
+fn glob(tokens: &[Token], path: &[u8], tries: &mut u32) -> Option<bool> {
+    *tries = tries.checked_sub(1)?;
+    let Some((token, tokens)) = tokens.split_first() else {
+        return Some(path.is_empty());
+    };
+    match token {
+        Token::Literal(literal) => match path.strip_prefix(literal.as_slice()) {
+            Some(rest) => glob(tokens, rest, tries),
+            None => Some(false),
+        },
+        Token::AnyChar => match path.first() {
+            None | Some(b'/') => Some(false),
+            Some(_) => glob(tokens, &path[gopath::char_len(path)..], tries),
+        },
+        Token::Star => star(tokens, path, tries),
+        Token::Deep => deep(tokens, path, tries),
+        Token::Rest => Some(!path.contains(&b'\n')),
+    }
+}
+
+fn star(tokens: &[Token], path: &[u8], tries: &mut u32) -> Option<bool> {
+    if tokens.is_empty() {
+        return Some(!path.contains(&b'/'));
+    }
+    let mut rest = path;
+    loop {
+        let possible = match tokens.first() {
+            Some(Token::Literal(literal)) => rest.first() == literal.first(),
+            _ => true,
+        };
+        if possible && glob(tokens, rest, tries)? {
+            return Some(true);
+        }
+        match rest.first() {
+            None | Some(b'/') => return Some(false),
+            Some(_) => rest = &rest[gopath::char_len(rest)..],
+        }
+    }
+}
+
+fn deep(tokens: &[Token], path: &[u8], tries: &mut u32) -> Option<bool> {
+    if glob(tokens, path, tries)? {
+        return Some(true);
+    }
+    for (at, byte) in path.iter().enumerate() {
+        match byte {
+            b'\n' => return Some(false),
+            b'/' if glob(tokens, &path[at + 1..], tries)? => return Some(true),
+            _ => {}
+        }
+    }
+    Some(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, path: &str) -> bool {
+        let pattern = Pattern::parse(pattern.as_bytes()).unwrap().unwrap();
+        pattern.matches(path.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_pattern_of_many_stars_ends_soon() {
+        let pattern = format!("{}b", "*a".repeat(40));
+        assert!(!matches(&pattern, &"a".repeat(3000)));
+        assert!(!matches(&pattern, &format!("{}cb", "a".repeat(3000))));
+        assert!(matches(&pattern, &format!("{}b", "a".repeat(3000))));
+    }
+
+    #[test]
+    fn a_star_does_not_split_a_character() {
+        assert!(!matches("*???", "€"));
+        assert!(matches("*?", "€"));
+    }
+
+    #[test]
+    fn blanks_and_exclusions_are_taken_off() {
+        let pattern = Pattern::parse(b" \t!a/b/ \xc2\xa0").unwrap().unwrap();
+        assert!(pattern.is_exclusion());
+        assert_eq!(pattern.text(), b"a/b");
+        assert!(Pattern::parse(b" \t").unwrap().is_none());
+        assert_eq!(
+            Pattern::parse(b"!").unwrap_err(),
+            PatternError::LoneExclusion
+        );
+        assert!(Pattern::parse(b"a[").is_err());
+    }
+}

@@ -1,0 +1,187 @@
+//! What is told of a file besides its name: mode in Go's form, size, times, device numbers, extended attributes.
+
+use std::ffi::CStr;
+
+use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
+
+/// Go's `os.FileMode`, which is what travels: permissions as usual, the kind in bits of its own.
+pub mod mode {
+    /// A directory.
+    pub const DIR: u32 = 1 << 31;
+    /// A symbolic link.
+    pub const SYMLINK: u32 = 1 << 27;
+    /// A device; a block device unless [`CHAR_DEVICE`] is set too.
+    pub const DEVICE: u32 = 1 << 26;
+    /// A named pipe.
+    pub const NAMED_PIPE: u32 = 1 << 25;
+    /// A socket.
+    pub const SOCKET: u32 = 1 << 24;
+    /// Set-user-id.
+    pub const SETUID: u32 = 1 << 23;
+    /// Set-group-id.
+    pub const SETGID: u32 = 1 << 22;
+    /// A character device, together with [`DEVICE`].
+    pub const CHAR_DEVICE: u32 = 1 << 21;
+    /// Sticky.
+    pub const STICKY: u32 = 1 << 20;
+    /// None of the kinds above and no regular file.
+    pub const IRREGULAR: u32 = 1 << 19;
+    /// Read, write and execute for owner, group and others.
+    pub const PERMISSIONS: u32 = 0o777;
+    /// All bits that tell the kind; a regular file has none.
+    pub const KIND: u32 = DIR | SYMLINK | NAMED_PIPE | SOCKET | DEVICE | CHAR_DEVICE | IRREGULAR;
+}
+
+/// `st_mode` in Go's form.
+pub fn go_mode(st_mode: u32) -> u32 {
+    let kind = match FileType::from_raw_mode(st_mode) {
+        FileType::Directory => mode::DIR,
+        FileType::Symlink => mode::SYMLINK,
+        FileType::BlockDevice => mode::DEVICE,
+        FileType::CharacterDevice => mode::DEVICE | mode::CHAR_DEVICE,
+        FileType::Fifo => mode::NAMED_PIPE,
+        FileType::Socket => mode::SOCKET,
+        FileType::RegularFile | FileType::Unknown => 0,
+    };
+    let bits = [
+        (0o4000, mode::SETUID),
+        (0o2000, mode::SETGID),
+        (0o1000, mode::STICKY),
+    ];
+    let special = bits
+        .iter()
+        .filter(|(bit, _)| st_mode & bit != 0)
+        .fold(0, |all, (_, go)| all | go);
+    kind | special | (st_mode & mode::PERMISSIONS)
+}
+
+// The fields differ in width from system to system; none holds what does not fit.
+pub(super) fn wide<T>(value: impl TryInto<T>) -> T
+where
+    T: Default,
+{
+    value.try_into().unwrap_or_default()
+}
+
+/// Nanoseconds since the epoch; like Go's, they wrap for years that do not fit.
+pub(super) fn mtime_nanos(stat: &Stat) -> i64 {
+    wide::<i64>(stat.st_mtime)
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(wide(stat.st_mtime_nsec))
+}
+
+/// Device numbers, as Go takes them apart.
+pub(super) fn device(stat: &Stat) -> (i64, i64) {
+    let dev: u64 = wide(stat.st_rdev);
+    let major = (dev >> 8) & 0xfff;
+    let minor = (dev & 0xff) | ((dev >> 12) & 0xf_ff00);
+    (wide(major), wide(minor))
+}
+
+/// Extended attributes of one file, in buffers that are used again for the next.
+#[derive(Debug)]
+pub struct Xattrs {
+    list: Vec<u8>,
+    value: Vec<u8>,
+    // The ends of names and values in `found`.
+    ends: Vec<(usize, usize)>,
+    found: Vec<u8>,
+}
+
+// What one file may have, by Linux's limits.
+const LARGEST: usize = 64 << 10;
+
+impl Default for Xattrs {
+    fn default() -> Self {
+        Self {
+            list: vec![0; 1 << 10],
+            value: Vec::new(),
+            ends: Vec::new(),
+            found: Vec::new(),
+        }
+    }
+}
+
+impl Xattrs {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut start = 0;
+        self.ends.iter().map(move |(name_end, value_end)| {
+            let pair = (
+                &self.found[start..*name_end],
+                &self.found[*name_end..*value_end],
+            );
+            start = *value_end;
+            pair
+        })
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Reads those of the file at `path` itself, not of what a link points to.
+    ///
+    /// A file system without attributes has none; a value that cannot be read is left out, as the reference does.
+    pub(super) fn read(&mut self, path: &CStr) -> Result<(), Errno> {
+        self.ends.clear();
+        self.found.clear();
+        let len = loop {
+            match rustix::fs::llistxattr(path, self.list.as_mut_slice()) {
+                Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(()),
+                Ok(len) => break len,
+                Err(Errno::RANGE) if self.list.len() < LARGEST => self.list.resize(LARGEST, 0),
+                Err(errno) => return Err(errno),
+            }
+        };
+        if self.value.is_empty() {
+            self.value.resize(LARGEST, 0);
+        }
+        for name in self.list[..len].split_inclusive(|b| *b == 0) {
+            let Ok(name) = CStr::from_bytes_with_nul(name) else {
+                continue;
+            };
+            if name.to_bytes().starts_with(b"com.apple.") {
+                continue;
+            }
+            let Ok(len) = rustix::fs::lgetxattr(path, name, self.value.as_mut_slice()) else {
+                continue;
+            };
+            self.found.extend_from_slice(name.to_bytes());
+            let name_end = self.found.len();
+            self.found.extend_from_slice(&self.value[..len]);
+            self.ends.push((name_end, self.found.len()));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_gos() {
+        for (st_mode, go) in [
+            (0o100_644, 0o644),
+            (0o040_755, 0x8000_01ed),
+            (0o120_777, 0x0800_01ff),
+            (0o104_755, 0x0080_01ed),
+            (0o042_775, 0x8040_01fd),
+            (0o041_777, 0x8010_01ff),
+            (0o010_600, 0x0200_0180),
+            (0o020_600, 0x0420_0180),
+            (0o060_600, 0x0400_0180),
+            (0o140_755, 0x0100_01ed),
+        ] {
+            assert_eq!(go_mode(st_mode), go, "{st_mode:o}");
+        }
+    }
+}
