@@ -1,0 +1,101 @@
+//! How long something was worked on, from intervals that come in any order and overlap.
+
+use std::time::{Duration, SystemTime};
+
+/// Intervals kept apart; beyond that the earliest are only summed up.
+const MAX_INTERVALS: usize = 32;
+
+/// A union of intervals of the daemon's clock.
+///
+/// A source is worked on several times (its cache key, then its content), and a vertex that targets share is reported by
+/// each of their solves with start times of their own; the union counts none of that twice.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Busy {
+    // Sorted, apart from each other.
+    intervals: Vec<(SystemTime, SystemTime)>,
+    folded: Duration,
+}
+
+impl Busy {
+    /// Adds the time from `start` to `end`; nothing if it ends before it starts.
+    pub(super) fn add(&mut self, start: SystemTime, end: SystemTime) {
+        if end <= start {
+            return;
+        }
+        let (mut start, mut end) = (start, end);
+        // The intervals that touch the new one are one run of the list.
+        let first = self.intervals.partition_point(|(_, e)| *e < start);
+        let last = self.intervals.partition_point(|(s, _)| *s <= end);
+        if first < last {
+            start = start.min(self.intervals[first].0);
+            end = end.max(self.intervals[last - 1].1);
+        }
+        self.intervals
+            .splice(first..last.max(first), [(start, end)]);
+        if self.intervals.len() > MAX_INTERVALS {
+            let (start, end) = self.intervals.remove(0);
+            self.folded += length(start, end);
+        }
+    }
+
+    /// The time worked.
+    pub(super) fn total(&self) -> Duration {
+        let kept = self
+            .intervals
+            .iter()
+            .map(|(start, end)| length(*start, *end));
+        kept.fold(self.folded, Duration::saturating_add)
+    }
+}
+
+fn length(start: SystemTime, end: SystemTime) -> Duration {
+    end.duration_since(start).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn at(second: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(second)
+    }
+
+    #[test]
+    fn overlaps_count_once() {
+        let mut busy = Busy::default();
+        for (start, end) in [
+            (10, 20),
+            (30, 40),
+            (11, 19),
+            (20, 22),
+            (5, 6),
+            (39, 50),
+            (9, 9),
+            (8, 7),
+        ] {
+            busy.add(at(start), at(end));
+        }
+        assert_eq!(busy.total(), Duration::from_secs(12 + 20 + 1));
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_is_of_no_account(mut intervals in prop::collection::vec((0u64..60, 0u64..10), 0..20)) {
+            let union = |intervals: &[(u64, u64)]| {
+                let mut busy = Busy::default();
+                for (start, long) in intervals {
+                    busy.add(at(*start), at(start + long));
+                }
+                busy.total()
+            };
+            let expected = (0..80u64)
+                .filter(|second| intervals.iter().any(|(s, l)| (*s..s + l).contains(second)))
+                .count() as u64;
+            let forwards = union(&intervals);
+            intervals.reverse();
+            prop_assert_eq!(forwards, Duration::from_secs(expected));
+            prop_assert_eq!(union(&intervals), forwards);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Work of this machine: local work and directory transfers.
+
+use std::time::Duration;
+
+use super::{Change, Model};
+use crate::event::{LocalWork, Transfer};
+
+/// Pieces of local work that are kept.
+const MAX_LOCAL: usize = 4096;
+/// Transfers that are kept.
+const MAX_TRANSFERS: usize = 16 * 1024;
+
+/// Local work with its times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Local {
+    /// What is done.
+    pub work: LocalWork,
+    /// When it was first heard of, as time since the run began.
+    pub since: Duration,
+    /// When it ended.
+    pub ended: Option<Duration>,
+}
+
+/// A directory transfer with its times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransferState {
+    /// What is transferred.
+    pub transfer: Transfer,
+    /// When it was first heard of, as time since the run began.
+    pub since: Duration,
+    /// When it ended.
+    pub ended: Option<Duration>,
+}
+
+impl Local {
+    /// How long it took, or has taken up to `now`.
+    pub fn elapsed(&self, now: Duration) -> Duration {
+        self.ended.unwrap_or(now).saturating_sub(self.since)
+    }
+}
+
+impl TransferState {
+    /// How long it took, or has taken up to `now`.
+    pub fn elapsed(&self, now: Duration) -> Duration {
+        self.ended.unwrap_or(now).saturating_sub(self.since)
+    }
+}
+
+impl Model {
+    pub(super) fn take_local(&mut self, work: &LocalWork, changes: &mut Vec<Change>) {
+        if self.local.len() >= MAX_LOCAL && !self.local.contains_key(&work.id) {
+            self.lost += 1;
+            return;
+        }
+        let now = self.now;
+        let entry = self.local.entry(work.id.clone());
+        let index = entry.index();
+        if let indexmap::map::Entry::Vacant(_) = &entry {
+            changes.push(Change::LocalStarted(index));
+        }
+        let local = entry.or_insert_with(|| Local {
+            work: work.clone(),
+            since: now,
+            ended: None,
+        });
+        if local.ended.is_some() {
+            return;
+        }
+        local.work = work.clone();
+        if work.done {
+            local.ended = Some(now);
+            changes.push(Change::LocalEnded(index));
+        }
+    }
+
+    pub(super) fn take_transfer(&mut self, transfer: &Transfer, changes: &mut Vec<Change>) {
+        if self.transfers.len() >= MAX_TRANSFERS && !self.transfers.contains_key(&transfer.id) {
+            self.lost += 1;
+            return;
+        }
+        let now = self.now;
+        let entry = self.transfers.entry(transfer.id);
+        let index = entry.index();
+        let state = entry.or_insert_with(|| TransferState {
+            transfer: transfer.clone(),
+            since: now,
+            ended: None,
+        });
+        if state.ended.is_some() {
+            return;
+        }
+        // Numbers only grow; who tells them may be several tasks.
+        let known = &mut state.transfer;
+        known.entries = known.entries.max(transfer.entries);
+        known.files = known.files.max(transfer.files);
+        known.bytes = known.bytes.max(transfer.bytes);
+        known.done |= transfer.done;
+        if transfer.done {
+            state.ended = Some(now);
+            changes.push(Change::TransferEnded(index));
+        }
+    }
+}

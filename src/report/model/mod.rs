@@ -1,0 +1,300 @@
+//! The state of a run, as events tell it: a pure reducer.
+//!
+//! Events come unordered, twice, and from a daemon that need not be honest; nothing here panics on any of that, and all
+//! tables are bounded. Vertices are known by their digest, so that work which several targets share is one row with several
+//! targets. Durations come from the daemon's clock, and how long something has been going on from when it was heard of, so
+//! that the two machines' clocks need not agree. Start at [`Model::apply`].
+
+mod busy;
+mod change;
+mod ids;
+mod local;
+mod log;
+pub mod name;
+mod progress;
+mod row;
+mod target;
+mod totals;
+mod vertex;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+
+use crate::diag::Diagnostic;
+use crate::event::{Event, EventKind, SourceExcerpt};
+use crate::outcome::TargetOutcome;
+use crate::types::{Digest, TargetName};
+
+pub use change::Change;
+pub use ids::{RowId, TargetId, TargetSet};
+pub use local::{Local, TransferState};
+pub use log::{LogLine, Tail};
+pub use row::{Amount, Progress, Row, State};
+pub use target::{StepCount, Target, TargetState};
+pub use totals::Totals;
+use vertex::VertexState;
+
+/// Targets that are kept; what a definition can name, and far more.
+const MAX_TARGETS: usize = 16 * 1024;
+/// Vertices that are kept; a hostile daemon may invent more.
+const MAX_VERTICES: usize = 50_000;
+/// Pairs of vertex and target that are kept.
+const MAX_SHARES: usize = 500_000;
+/// Warnings and notices that are kept, each.
+const MAX_MESSAGES: usize = 1000;
+/// Bytes of output that are kept, of all rows together.
+const MAX_TAILS: usize = 16 * 1024 * 1024;
+
+/// A warning of the frontend, once for all targets that share it.
+#[derive(Debug, Clone)]
+pub struct Warning {
+    /// The targets whose solves told it.
+    pub targets: TargetSet,
+    /// One line, clean.
+    pub short: String,
+    /// More lines, clean.
+    pub detail: Vec<String>,
+    /// Where the rule is described.
+    pub url: String,
+    /// 1 for a rule's warning.
+    pub level: i64,
+    /// The source it is about.
+    pub source: Option<SourceExcerpt>,
+}
+
+/// The state of a run.
+#[derive(Debug, Default)]
+pub struct Model {
+    builder: String,
+    driver: String,
+    targets: Vec<Target>,
+    by_name: HashMap<TargetName, TargetId>,
+    rows: Vec<Row>,
+    vertices: Vec<VertexState>,
+    by_digest: HashMap<Digest, u32>,
+    groups: HashMap<String, RowId>,
+    names: HashSet<Arc<str>>,
+    running: Vec<RowId>,
+    local: IndexMap<String, Local>,
+    transfers: IndexMap<u64, TransferState>,
+    warnings: Vec<Warning>,
+    notices: Vec<Diagnostic>,
+    stopping: Option<String>,
+    over: bool,
+    now: Duration,
+    shares: usize,
+    lost: u64,
+    tail_bytes: usize,
+    // Rows with output, in the order in which they began to write.
+    with_tail: VecDeque<RowId>,
+}
+
+impl Model {
+    /// An empty run.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes an event in; what it changed.
+    pub fn apply(&mut self, event: &Event) -> Vec<Change> {
+        self.now = self.now.max(event.at);
+        let mut changes = Vec::new();
+        match &event.kind {
+            EventKind::RunStarted {
+                builder,
+                driver,
+                targets,
+            } => {
+                self.builder.clone_from(builder);
+                self.driver.clone_from(driver);
+                for name in targets {
+                    self.target_id(name);
+                }
+                changes.push(Change::RunStarted);
+            }
+            EventKind::TargetStarted { target } => self.start_target(target, &mut changes),
+            EventKind::Progress { target, update } => {
+                self.take_update(target, update, &mut changes);
+            }
+            EventKind::Local(work) => self.take_local(work, &mut changes),
+            EventKind::Transfer(transfer) => self.take_transfer(transfer, &mut changes),
+            EventKind::TargetFinished { target, outcome } => {
+                self.end_target(target, outcome, &mut changes);
+            }
+            EventKind::Notice(notice) => {
+                if self.notices.len() < MAX_MESSAGES {
+                    self.notices.push(notice.clone());
+                    changes.push(Change::Notice(self.notices.len() - 1));
+                }
+            }
+            EventKind::Stopping { reason } => {
+                if self.stopping.is_none() {
+                    changes.push(Change::Stopping);
+                }
+                self.stopping = Some(reason.clone());
+            }
+            EventKind::RunFinished => {
+                self.over = true;
+                changes.push(Change::RunEnded);
+            }
+        }
+        changes
+    }
+
+    /// The builder's name or address; empty before it is known.
+    pub fn builder(&self) -> &str {
+        &self.builder
+    }
+
+    /// How the builder is reached.
+    pub fn driver(&self) -> &str {
+        &self.driver
+    }
+
+    /// The targets, in the order of the plan.
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// A target; ids come from this model.
+    pub fn target(&self, id: TargetId) -> Option<&Target> {
+        self.targets.get(id.index())
+    }
+
+    /// The target called `name`.
+    pub fn target_named(&self, name: &TargetName) -> Option<&Target> {
+        self.target(*self.by_name.get(name)?)
+    }
+
+    /// All rows, in the order in which they were heard of.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// A row; ids come from this model.
+    pub fn row(&self, id: RowId) -> Option<&Row> {
+        self.rows.get(id.index())
+    }
+
+    /// The row that shows the vertex `digest`.
+    pub fn row_of(&self, digest: &Digest) -> Option<RowId> {
+        let vertex = *self.by_digest.get(digest)?;
+        Some(self.vertices.get(vertex as usize)?.row)
+    }
+
+    /// The rows that run, in the order in which they started.
+    pub fn running(&self) -> &[RowId] {
+        &self.running
+    }
+
+    /// Work of this machine, in the order in which it was heard of.
+    pub fn local(&self) -> impl ExactSizeIterator<Item = &Local> {
+        self.local.values()
+    }
+
+    /// Directory transfers, in the order in which they were heard of.
+    pub fn transfers(&self) -> impl ExactSizeIterator<Item = &TransferState> {
+        self.transfers.values()
+    }
+
+    /// Work of this machine at a position that a [`Change`] told.
+    pub fn local_at(&self, index: usize) -> Option<&Local> {
+        self.local.get_index(index).map(|(_, local)| local)
+    }
+
+    /// The transfer at a position that a [`Change`] told.
+    pub fn transfer_at(&self, index: usize) -> Option<&TransferState> {
+        self.transfers
+            .get_index(index)
+            .map(|(_, transfer)| transfer)
+    }
+
+    /// Warnings of the frontend, each once.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// Notices of the run.
+    pub fn notices(&self) -> &[Diagnostic] {
+        &self.notices
+    }
+
+    /// Why the run is being stopped, if it is.
+    pub fn stopping(&self) -> Option<&str> {
+        self.stopping.as_deref()
+    }
+
+    /// Whether all is over.
+    pub fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// The time of the latest event, as time since the run began.
+    pub fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// Vertices and warnings there was no room for.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    fn target_id(&mut self, name: &TargetName) -> Option<TargetId> {
+        if let Some(id) = self.by_name.get(name) {
+            return Some(*id);
+        }
+        let id = TargetId(u32::try_from(self.targets.len()).ok()?);
+        if self.targets.len() >= MAX_TARGETS {
+            return None;
+        }
+        self.targets.push(Target::new(name.clone()));
+        self.by_name.insert(name.clone(), id);
+        Some(id)
+    }
+
+    fn start_target(&mut self, name: &TargetName, changes: &mut Vec<Change>) {
+        let Some(id) = self.target_id(name) else {
+            return;
+        };
+        let now = self.now;
+        let target = &mut self.targets[id.index()];
+        if target.state == TargetState::Waiting {
+            target.state = TargetState::Running;
+            target.started = Some(now);
+            changes.push(Change::TargetStarted(id));
+        }
+    }
+
+    fn end_target(
+        &mut self,
+        name: &TargetName,
+        outcome: &Arc<TargetOutcome>,
+        changes: &mut Vec<Change>,
+    ) {
+        let Some(id) = self.target_id(name) else {
+            return;
+        };
+        let now = self.now;
+        let target = &mut self.targets[id.index()];
+        if target.state.is_over() {
+            return;
+        }
+        target.state = match **outcome {
+            TargetOutcome::Succeeded(_) => TargetState::Succeeded,
+            TargetOutcome::Failed(_) => TargetState::Failed,
+            TargetOutcome::Skipped { .. } => TargetState::Skipped,
+            TargetOutcome::Cancelled(_) => TargetState::Cancelled,
+        };
+        target.ended = Some(now);
+        target.outcome = Some(outcome.clone());
+        let broken = target.state != TargetState::Succeeded;
+        self.close_rows(id, broken, changes);
+        changes.push(Change::TargetEnded(id));
+    }
+}

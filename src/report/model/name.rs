@@ -1,0 +1,123 @@
+//! What a vertex's name says about it.
+//!
+//! Names are the frontend's and made for people; this is the only place that reads anything out of them.
+
+/// What kind of work a vertex is, as far as its name tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Work of the build's own: `RUN`, `COPY`, `WORKDIR` and what other frontends have. Only these are counted as steps.
+    Step,
+    /// An image or other source that the build starts from: its state says nothing about the cache.
+    Source,
+    /// Housekeeping of the frontend: loading the Dockerfile, metadata, the context.
+    Internal,
+    /// Asking for credentials.
+    Auth,
+    /// Writing or pushing the result, or its cache.
+    Export,
+    /// Reading a cache.
+    Import,
+}
+
+impl Kind {
+    /// The kind of the vertex called `name`.
+    pub fn of(name: &str) -> Self {
+        let (label, rest) = split(name);
+        let mut words = label.split_ascii_whitespace();
+        if words.clone().any(|word| word == "internal") {
+            return Self::Internal;
+        }
+        match words.next() {
+            Some("auth") => return Self::Auth,
+            Some("context") => return Self::Source,
+            _ => {}
+        }
+        let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| rest.starts_with(prefix));
+        if starts(&[
+            "exporting ",
+            "pushing ",
+            "sending tarball",
+            "merging manifest list",
+            "importing to docker",
+        ]) {
+            Self::Export
+        } else if starts(&["importing cache"]) {
+            Self::Import
+        } else if starts(&[
+            "resolve image config for",
+            "resolving provenance",
+            "generating sbom",
+        ]) {
+            Self::Internal
+        } else if starts(&[
+            "FROM ",
+            "from ",
+            "docker-image://",
+            "local://",
+            "git://",
+            "https://",
+            "http://",
+            "oci-layout://",
+        ]) {
+            Self::Source
+        } else {
+            Self::Step
+        }
+    }
+
+    /// Whether it is shown only where it takes noticeable time or fails.
+    pub const fn is_housekeeping(self) -> bool {
+        matches!(self, Self::Internal | Self::Auth | Self::Import)
+    }
+}
+
+/// The label in brackets without them, and what follows: `[web 2/5] RUN make` is `web 2/5` and `RUN make`.
+pub fn split(name: &str) -> (&str, &str) {
+    let labelled = name
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once("] "));
+    labelled.unwrap_or(("", name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    #[test_case("[internal] load build definition from Dockerfile", Kind::Internal)]
+    #[test_case(
+        "[linux/arm64 internal] load metadata for docker.io/library/alpine:3",
+        Kind::Internal
+    )]
+    #[test_case(
+        "[auth] library/alpine:pull token for registry-1.docker.io",
+        Kind::Auth
+    )]
+    #[test_case(
+        "[base 1/3] FROM docker.io/library/busybox:latest@sha256:0b7e",
+        Kind::Source
+    )]
+    #[test_case("docker-image://docker.io/docker/dockerfile:1", Kind::Source)]
+    #[test_case(
+        "resolve image config for docker-image://docker.io/docker/dockerfile:1",
+        Kind::Internal
+    )]
+    #[test_case("[linux/amd64 web 2/5] RUN make", Kind::Step)]
+    #[test_case("[stage-0 2/2] COPY . .", Kind::Step)]
+    #[test_case("[2/2] WORKDIR /app", Kind::Step)]
+    #[test_case("[context deps] load .dockerignore", Kind::Source)]
+    #[test_case("exporting to image", Kind::Export)]
+    #[test_case("exporting cache to registry", Kind::Export)]
+    #[test_case("importing cache manifest from localhost:5000/cache/web", Kind::Import)]
+    #[test_case("mkdir /x", Kind::Step)]
+    fn kinds(name: &str, kind: Kind) {
+        assert_eq!(Kind::of(name), kind);
+    }
+
+    #[test]
+    fn labels_are_split_off() {
+        assert_eq!(split("[web 2/5] RUN [a] b"), ("web 2/5", "RUN [a] b"));
+        assert_eq!(split("exporting to image"), ("", "exporting to image"));
+        assert_eq!(split("[ -f x ]"), ("", "[ -f x ]"));
+    }
+}

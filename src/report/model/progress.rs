@@ -1,0 +1,349 @@
+//! Progress of solves: vertices, their parts, their output, the frontend's warnings.
+
+use std::sync::Arc;
+
+use super::name::Kind;
+use super::row::{Row, State};
+use super::target::StepEnd;
+use super::vertex::VertexState;
+use super::{
+    Change, LogLine, MAX_MESSAGES, MAX_SHARES, MAX_TAILS, MAX_VERTICES, Model, RowId, TargetId,
+    Warning,
+};
+use crate::event;
+use crate::report::text;
+use crate::types::TargetName;
+
+/// Bytes of a vertex's name.
+const MAX_NAME: usize = 512;
+/// Bytes of a warning's text.
+const MAX_WARNING: usize = 4 * 1024;
+
+impl Model {
+    pub(super) fn take_update(
+        &mut self,
+        name: &TargetName,
+        update: &event::StatusUpdate,
+        changes: &mut Vec<Change>,
+    ) {
+        let Some(target) = self.target_id(name) else {
+            return;
+        };
+        for vertex in &update.vertices {
+            self.take_vertex(target, vertex, changes);
+        }
+        for progress in &update.progress {
+            self.take_progress(progress, changes);
+        }
+        for log in &update.logs {
+            self.take_log(target, log, changes);
+        }
+        for warning in &update.warnings {
+            self.take_warning(target, warning, changes);
+        }
+    }
+
+    fn take_vertex(&mut self, target: TargetId, update: &event::Vertex, changes: &mut Vec<Change>) {
+        let Some(vertex) = self.vertex_index(update) else {
+            self.lost += 1;
+            return;
+        };
+        let Some(share) = self.share_index(vertex, target, changes) else {
+            self.lost += 1;
+            return;
+        };
+        let state = &mut self.vertices[vertex];
+        let row = state.row;
+        let before = state.shares[share].end();
+        let worked = state.update(share, update);
+        let after = state.shares[share].end();
+        if let Some((start, end)) = worked {
+            self.rows[row.index()].busy.add(start, end);
+        }
+        self.count_step(row, target, before, after);
+        self.settle(row, changes);
+    }
+
+    // The vertex of `update`, made if it is new; none where there is no room.
+    fn vertex_index(&mut self, update: &event::Vertex) -> Option<usize> {
+        if let Some(index) = self.by_digest.get(&update.digest) {
+            return Some(*index as usize);
+        }
+        if self.vertices.len() >= MAX_VERTICES {
+            return None;
+        }
+        let index = u32::try_from(self.vertices.len()).ok()?;
+        let row = self.row_for(update)?;
+        self.rows[row.index()].members.push(index);
+        self.vertices.push(VertexState::new(row));
+        self.by_digest.insert(update.digest.clone(), index);
+        Some(index as usize)
+    }
+
+    // The row that shows a new vertex: its group's, where it has one, else one of its own.
+    fn row_for(&mut self, update: &event::Vertex) -> Option<RowId> {
+        // A weak group is not shown by itself, so its members are.
+        let group = update.group.as_ref().filter(|group| !group.weak);
+        if let Some(row) = group.and_then(|group| self.groups.get(&group.id)) {
+            return Some(*row);
+        }
+        let row = RowId(u32::try_from(self.rows.len()).ok()?);
+        let name = self.intern(group.map_or(&update.name, |group| &group.name));
+        self.rows.push(Row::new(name, update.digest.clone()));
+        if let Some(group) = group {
+            self.groups.insert(group.id.clone(), row);
+        }
+        Some(row)
+    }
+
+    // One text for all rows of one name.
+    fn intern(&mut self, name: &str) -> Arc<str> {
+        let name = text::clean_name(name, MAX_NAME);
+        if let Some(known) = self.names.get(name.as_str()) {
+            return known.clone();
+        }
+        let name: Arc<str> = name.into();
+        self.names.insert(name.clone());
+        name
+    }
+
+    fn share_index(
+        &mut self,
+        vertex: usize,
+        target: TargetId,
+        changes: &mut Vec<Change>,
+    ) -> Option<usize> {
+        if let Some(share) = self.vertices[vertex].share(target) {
+            return Some(share);
+        }
+        if self.shares >= MAX_SHARES {
+            return None;
+        }
+        self.shares += 1;
+        let share = self.vertices[vertex].add_share(target);
+        let id = self.vertices[vertex].row;
+        let row = &mut self.rows[id.index()];
+        if row.targets.insert(target) {
+            let target_state = &mut self.targets[target.index()];
+            target_state.rows.push(id);
+            if row.kind == Kind::Step {
+                target_state.know_step(&row.name);
+            }
+            changes.push(Change::RowJoined(id, target));
+        }
+        Some(share)
+    }
+
+    fn count_step(&mut self, row: RowId, target: TargetId, before: StepEnd, after: StepEnd) {
+        let row = &self.rows[row.index()];
+        if row.kind == Kind::Step && before != after {
+            self.targets[target.index()].move_step(&row.name, before, after);
+        }
+    }
+
+    // Brings a row's state in line with its vertices'.
+    fn settle(&mut self, id: RowId, changes: &mut Vec<Change>) {
+        let state = self.row_state(id);
+        let row = &self.rows[id.index()];
+        if state == row.state {
+            return;
+        }
+        let ran = row.state == State::Running;
+        if state.is_over() {
+            self.flush_output(id, changes);
+        }
+        let error = self.row_error(id, state);
+        let now = self.now;
+        let row = &mut self.rows[id.index()];
+        row.state = state;
+        row.since = now;
+        row.error = error;
+        if state == State::Running {
+            self.running.push(id);
+            changes.push(Change::RowStarted(id));
+            return;
+        }
+        if ran {
+            self.running.retain(|running| *running != id);
+        }
+        if state.is_over() {
+            changes.push(Change::RowEnded(id));
+        }
+    }
+
+    // A group runs while one of its vertices does, fails when one does, and is cached when all are.
+    fn row_state(&self, id: RowId) -> State {
+        let members = self.rows[id.index()].members.iter();
+        let mut states = members
+            .filter_map(|at| self.vertices.get(*at as usize))
+            .map(VertexState::state);
+        let mut state = states.next().unwrap_or(State::Pending);
+        let weight = |state: State| match state {
+            State::Pending => 0,
+            State::Cached => 1,
+            State::Done => 2,
+            State::Cancelled => 3,
+            State::Failed => 4,
+            State::Running => 5,
+        };
+        for other in states {
+            if weight(other) > weight(state) {
+                state = other;
+            }
+        }
+        state
+    }
+
+    fn row_error(&self, id: RowId, state: State) -> Option<Arc<str>> {
+        let members = self.rows[id.index()].members.iter();
+        let mut vertices = members.filter_map(|at| self.vertices.get(*at as usize));
+        let failed = vertices.find(|vertex| vertex.state() == state && vertex.error().is_some())?;
+        matches!(state, State::Failed | State::Cancelled).then(|| failed.error().cloned())?
+    }
+
+    // What a row wrote last without a line end is a line now.
+    fn flush_output(&mut self, id: RowId, changes: &mut Vec<Change>) {
+        let members = self.rows[id.index()].members.clone();
+        for at in members {
+            let Some(vertex) = self.vertices.get_mut(at as usize) else {
+                continue;
+            };
+            for (text, stderr) in vertex.take_partial().into_iter().zip([false, true]) {
+                if let Some(text) = text {
+                    self.add_line(id, text, stderr, changes);
+                }
+            }
+        }
+        self.rows[id.index()].partial = None;
+    }
+
+    fn add_line(&mut self, id: RowId, text: String, stderr: bool, changes: &mut Vec<Change>) {
+        let line = LogLine {
+            stderr,
+            text: text.into(),
+        };
+        let row = &mut self.rows[id.index()];
+        if row.tail.is_empty() {
+            self.with_tail.push_back(id);
+        }
+        let grown = row.tail.push(line.clone());
+        row.last_output = Some(self.now);
+        self.tail_bytes = self.tail_bytes.saturating_add_signed(grown);
+        changes.push(Change::Line(id, line));
+        self.bound_tails();
+    }
+
+    // Forgets the output of the rows that wrote first, those that failed last of all.
+    fn bound_tails(&mut self) {
+        for keep_failed in [true, false] {
+            let mut left = self.with_tail.len();
+            while self.tail_bytes > MAX_TAILS && left > 1 {
+                left -= 1;
+                let Some(id) = self.with_tail.pop_front() else {
+                    return;
+                };
+                let row = &mut self.rows[id.index()];
+                if keep_failed && row.state == State::Failed {
+                    self.with_tail.push_back(id);
+                } else {
+                    self.tail_bytes = self.tail_bytes.saturating_sub(row.tail.clear());
+                }
+            }
+        }
+    }
+
+    fn take_progress(&mut self, update: &event::VertexProgress, changes: &mut Vec<Change>) {
+        let Some(id) = self.row_of(&update.vertex) else {
+            return;
+        };
+        if let Some(part) = self.rows[id.index()].update_progress(update, self.now) {
+            changes.push(Change::PartEnded(id, part));
+        }
+    }
+
+    fn take_log(&mut self, target: TargetId, log: &event::VertexLog, changes: &mut Vec<Change>) {
+        let Some(at) = self.by_digest.get(&log.vertex).copied() else {
+            return;
+        };
+        let Some(vertex) = self.vertices.get_mut(at as usize) else {
+            return;
+        };
+        let id = vertex.row;
+        let mut lines = Vec::new();
+        vertex.log(target, log, |line| lines.push(line));
+        let partial = vertex.partial();
+        // Output that comes when the vertex is over has nothing to wait for.
+        let late = vertex.state().is_over();
+        for text in lines {
+            self.add_line(id, text, log.stream == 2, changes);
+        }
+        if late {
+            self.flush_output(id, changes);
+        } else {
+            let row = &mut self.rows[id.index()];
+            if partial.is_some() {
+                row.last_output = Some(self.now);
+            }
+            row.partial = partial.map(Into::into);
+        }
+    }
+
+    fn take_warning(
+        &mut self,
+        target: TargetId,
+        warning: &event::VertexWarning,
+        changes: &mut Vec<Change>,
+    ) {
+        let short = text::clean_name(&warning.short, MAX_WARNING);
+        let url = text::clean_name(&warning.url, MAX_WARNING);
+        let place = |source: &Option<event::SourceExcerpt>| {
+            source
+                .as_ref()
+                .map(|source| (source.filename.clone(), source.lines.clone()))
+        };
+        let same = |known: &&mut Warning| {
+            known.short == short
+                && known.url == url
+                && place(&known.source) == place(&warning.source)
+        };
+        if let Some(known) = self.warnings.iter_mut().find(same) {
+            known.targets.insert(target);
+            return;
+        }
+        if self.warnings.len() >= MAX_MESSAGES {
+            self.lost += 1;
+            return;
+        }
+        let mut targets = super::TargetSet::default();
+        targets.insert(target);
+        let detail = warning.detail.iter().take(32);
+        self.warnings.push(Warning {
+            targets,
+            detail: detail
+                .map(|line| text::clean_name(line, MAX_WARNING))
+                .collect(),
+            level: warning.level,
+            source: warning.source.clone(),
+            short,
+            url,
+        });
+        changes.push(Change::Warning(self.warnings.len() - 1));
+    }
+
+    /// Settles what the solve of `target` left open.
+    pub(super) fn close_rows(&mut self, target: TargetId, broken: bool, changes: &mut Vec<Change>) {
+        let rows = self.targets[target.index()].rows.clone();
+        for id in rows {
+            let members = self.rows[id.index()].members.clone();
+            let mut left_open = false;
+            for at in members {
+                if let Some(vertex) = self.vertices.get_mut(at as usize) {
+                    left_open |= vertex.target_over(target, broken);
+                }
+            }
+            if left_open {
+                self.settle(id, changes);
+            }
+        }
+    }
+}

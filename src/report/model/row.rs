@@ -1,0 +1,250 @@
+//! A row: what is shown as one thing, which is a vertex, or a group of vertices that the frontend wants shown as one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+
+use super::busy::Busy;
+use super::ids::TargetSet;
+use super::log::Tail;
+use super::name::Kind;
+use crate::event;
+use crate::report::text;
+use crate::types::Digest;
+
+/// Progress lines of a row that are kept.
+const MAX_PROGRESS: usize = 512;
+/// Bytes of a progress line's name.
+const MAX_NAME: usize = 256;
+
+/// Where a row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Known, not started.
+    Pending,
+    /// Being worked on.
+    Running,
+    /// Worked on, and done.
+    Done,
+    /// Taken from the cache.
+    Cached,
+    /// Failed.
+    Failed,
+    /// Stopped before it was done.
+    Cancelled,
+}
+
+impl State {
+    /// Whether it is neither to come nor going on.
+    pub const fn is_over(self) -> bool {
+        !matches!(self, Self::Pending | Self::Running)
+    }
+}
+
+/// Progress of a part of a row, such as a layer that is pulled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// What is being done, clean.
+    pub name: Arc<str>,
+    /// Amount done, usually bytes.
+    pub current: u64,
+    /// Amount to do; 0 if unknown.
+    pub total: u64,
+    /// When it was first heard of, as time since the run began.
+    pub since: Duration,
+    /// How long it took, once it is done.
+    pub took: Option<Duration>,
+}
+
+/// Amounts of all parts of a row that have a known size.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Done.
+    pub current: u64,
+    /// To do; 0 where unknown.
+    pub total: u64,
+    /// Parts that are done.
+    pub parts_done: usize,
+    /// Parts.
+    pub parts: usize,
+}
+
+/// A vertex or a group of vertices.
+#[derive(Debug)]
+pub struct Row {
+    /// The name, clean and on one line.
+    pub name: Arc<str>,
+    /// What kind of work it is.
+    pub kind: Kind,
+    /// The targets whose solves report it, in the order of the plan.
+    pub targets: TargetSet,
+    /// The vertex; of a group, the one that was heard of first.
+    pub digest: Digest,
+    /// Where it is.
+    pub state: State,
+    /// When it came there, as time since the run began.
+    pub since: Duration,
+    /// Why it failed or was cancelled.
+    pub error: Option<Arc<str>>,
+    /// When it last wrote something.
+    pub last_output: Option<Duration>,
+    pub(super) busy: Busy,
+    pub(super) tail: Tail,
+    pub(super) partial: Option<Arc<str>>,
+    pub(super) members: Vec<u32>,
+    progress: IndexMap<(Digest, String), Progress>,
+}
+
+impl Row {
+    pub(super) fn new(name: Arc<str>, digest: Digest) -> Self {
+        Self {
+            kind: Kind::of(&name),
+            name,
+            targets: TargetSet::default(),
+            digest,
+            state: State::Pending,
+            since: Duration::ZERO,
+            error: None,
+            last_output: None,
+            busy: Busy::default(),
+            tail: Tail::default(),
+            partial: None,
+            members: Vec::new(),
+            progress: IndexMap::new(),
+        }
+    }
+
+    /// Time worked on it, by the daemon's clock; for a row that runs, at least the time since it was heard that it does.
+    pub fn elapsed(&self, now: Duration) -> Duration {
+        let worked = self.busy.total();
+        if self.state == State::Running {
+            worked.max(now.saturating_sub(self.since))
+        } else {
+            worked
+        }
+    }
+
+    /// The last lines of its output.
+    pub fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    /// The line of output that has no end yet.
+    pub fn partial_line(&self) -> Option<&str> {
+        self.partial.as_deref()
+    }
+
+    /// Progress of its parts, in the order in which they were heard of.
+    pub fn progress(&self) -> impl Iterator<Item = &Progress> {
+        self.progress.values()
+    }
+
+    /// The part at `index` of [`Row::progress`].
+    pub fn progress_at(&self, index: usize) -> Option<&Progress> {
+        self.progress.get_index(index).map(|(_, progress)| progress)
+    }
+
+    /// What its parts come to.
+    pub fn amount(&self) -> Option<Amount> {
+        let mut amount = Amount::default();
+        let sized = || self.progress.values().filter(|p| p.total > 0);
+        if sized().next().is_some() {
+            for part in sized() {
+                amount.current = amount.current.saturating_add(part.current.min(part.total));
+                amount.total = amount.total.saturating_add(part.total);
+                amount.parts_done += usize::from(part.took.is_some() || part.current >= part.total);
+                amount.parts += 1;
+            }
+            return Some(amount);
+        }
+        let moved = self.progress.values().filter(|p| p.current > 0);
+        for part in moved {
+            amount.current = amount.current.saturating_add(part.current);
+            amount.parts_done += usize::from(part.took.is_some());
+            amount.parts += 1;
+        }
+        (amount.parts > 0).then_some(amount)
+    }
+
+    /// Takes progress in; the position of the part that is done with it.
+    pub(super) fn update_progress(
+        &mut self,
+        update: &event::VertexProgress,
+        now: Duration,
+    ) -> Option<usize> {
+        let key = (update.vertex.clone(), update.id.clone());
+        let done = update.completed.is_some();
+        if self.progress.len() >= MAX_PROGRESS && !self.progress.contains_key(&key) {
+            return None;
+        }
+        let entry = self.progress.entry(key);
+        let index = entry.index();
+        let part = entry.or_insert_with(|| Progress {
+            name: text::clean_name(&update.id, MAX_NAME).into(),
+            current: 0,
+            total: 0,
+            since: now,
+            took: None,
+        });
+        // Updates are not ordered; amounts only grow, and what is done stays done.
+        part.current = part.current.max(amount_of(update.current));
+        part.total = part.total.max(amount_of(update.total));
+        if !done || part.took.is_some() {
+            return None;
+        }
+        let worked = update.completed.zip(update.started);
+        let worked = worked.and_then(|(end, start)| end.duration_since(start).ok());
+        part.took = Some(worked.unwrap_or_else(|| now.saturating_sub(part.since)));
+        Some(index)
+    }
+}
+
+fn amount_of(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(id: &str, current: i64, total: i64, done: bool) -> event::VertexProgress {
+        let at = std::time::SystemTime::UNIX_EPOCH;
+        event::VertexProgress {
+            id: id.into(),
+            vertex: Digest::sha256(b"v"),
+            name: "downloading".into(),
+            current,
+            total,
+            timestamp: Some(at),
+            started: Some(at),
+            completed: done.then(|| at + Duration::from_secs(2)),
+        }
+    }
+
+    #[test]
+    fn parts_add_up() {
+        let mut row = Row::new("[1/2] FROM x".into(), Digest::sha256(b"v"));
+        assert_eq!(row.amount(), None);
+        let mut tell = |id, current, total, done| {
+            row.update_progress(&progress(id, current, total, done), Duration::ZERO)
+        };
+        assert_eq!(tell("sha256:a", 5, 10, false), None);
+        assert_eq!(tell("sha256:b", 20, 20, true), Some(1));
+        assert_eq!(tell("sha256:b", 3, 20, false), None, "late");
+        assert_eq!(tell("sha256:b", 20, 20, true), None, "twice");
+        assert_eq!(tell("resolve", 0, 0, false), None);
+        assert_eq!(tell("sha256:c", -5, i64::MIN, false), None);
+        let amount = Amount {
+            current: 25,
+            total: 30,
+            parts_done: 1,
+            parts: 2,
+        };
+        assert_eq!(row.amount(), Some(amount));
+        assert_eq!(
+            row.progress_at(1).unwrap().took,
+            Some(Duration::from_secs(2))
+        );
+    }
+}

@@ -1,0 +1,203 @@
+//! A target as the report sees it: its state, its rows, and how many of its steps were cached.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ids::RowId;
+use crate::outcome::TargetOutcome;
+use crate::types::TargetName;
+
+/// Where a target is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TargetState {
+    /// Its solve was not sent yet.
+    Waiting,
+    /// It is being built.
+    Running,
+    /// It is built.
+    Succeeded,
+    /// It failed.
+    Failed,
+    /// It was not started, because a target it needs did not succeed.
+    Skipped,
+    /// It was stopped.
+    Cancelled,
+}
+
+impl TargetState {
+    /// Whether nothing more will happen to it.
+    pub const fn is_over(self) -> bool {
+        !matches!(self, Self::Waiting | Self::Running)
+    }
+}
+
+/// How many steps there are, and what became of them.
+///
+/// Steps are the work that a Dockerfile asks for: neither the images it starts from, nor the frontend's housekeeping, nor
+/// exports. A step that a target's solve reports under several digests counts once: solves that share work report the
+/// shared vertex, and their own as cached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StepCount {
+    /// Steps known so far.
+    pub known: usize,
+    /// Steps that ended.
+    pub ended: usize,
+    /// Steps whose result came from the cache.
+    pub cached: usize,
+}
+
+/// What became of a step in one target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StepEnd {
+    Open,
+    Ran,
+    Cached,
+}
+
+// How many vertices of one name ended in which way.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    ran: u32,
+    cached: u32,
+}
+
+impl Tally {
+    fn of(&mut self, end: StepEnd) -> Option<&mut u32> {
+        match end {
+            StepEnd::Open => None,
+            StepEnd::Ran => Some(&mut self.ran),
+            StepEnd::Cached => Some(&mut self.cached),
+        }
+    }
+}
+
+/// A target.
+#[derive(Debug)]
+pub struct Target {
+    /// Its name.
+    pub name: TargetName,
+    /// Where it is.
+    pub state: TargetState,
+    /// When its solve was sent, as time since the run began.
+    pub started: Option<Duration>,
+    /// When it ended.
+    pub ended: Option<Duration>,
+    /// How it ended.
+    pub outcome: Option<Arc<TargetOutcome>>,
+    /// Its rows in the order in which they were first heard of.
+    pub rows: Vec<RowId>,
+    tallies: HashMap<Arc<str>, Tally>,
+    steps: StepCount,
+}
+
+impl Target {
+    pub(super) fn new(name: TargetName) -> Self {
+        Self {
+            name,
+            state: TargetState::Waiting,
+            started: None,
+            ended: None,
+            outcome: None,
+            rows: Vec::new(),
+            tallies: HashMap::new(),
+            steps: StepCount::default(),
+        }
+    }
+
+    /// Its steps.
+    pub const fn steps(&self) -> StepCount {
+        self.steps
+    }
+
+    /// Time since its solve was sent, up to its end or to `now`.
+    pub fn elapsed(&self, now: Duration) -> Duration {
+        self.started.map_or(Duration::ZERO, |started| {
+            self.ended.unwrap_or(now).saturating_sub(started)
+        })
+    }
+
+    /// Takes note of a step of which nothing is known but the name.
+    pub(super) fn know_step(&mut self, name: &Arc<str>) {
+        if !self.tallies.contains_key(name) {
+            self.tallies.insert(name.clone(), Tally::default());
+            self.steps.known += 1;
+        }
+    }
+
+    /// Takes note that a vertex called `name` went from `before` to `after`.
+    pub(super) fn move_step(&mut self, name: &Arc<str>, before: StepEnd, after: StepEnd) {
+        self.know_step(name);
+        let Some(tally) = self.tallies.get_mut(name) else {
+            return;
+        };
+        let (was_ended, was_cached) = (
+            tally.ran + tally.cached > 0,
+            tally.ran == 0 && tally.cached > 0,
+        );
+        if let Some(count) = tally.of(before) {
+            *count = count.saturating_sub(1);
+        }
+        if let Some(count) = tally.of(after) {
+            *count += 1;
+        }
+        let (is_ended, is_cached) = (
+            tally.ran + tally.cached > 0,
+            tally.ran == 0 && tally.cached > 0,
+        );
+        self.steps.ended = self.steps.ended + usize::from(is_ended) - usize::from(was_ended);
+        self.steps.cached = self.steps.cached + usize::from(is_cached) - usize::from(was_cached);
+    }
+
+    /// Whether a step called `name` was really worked on for this target.
+    pub(super) fn ran(&self, name: &str) -> bool {
+        self.tallies.get(name).is_some_and(|tally| tally.ran > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_under_two_digests_counts_once() {
+        let mut target = Target::new("web".parse().unwrap());
+        let name: Arc<str> = "[2/2] RUN make".into();
+        target.know_step(&name);
+        assert_eq!(
+            target.steps(),
+            StepCount {
+                known: 1,
+                ended: 0,
+                cached: 0
+            }
+        );
+        target.move_step(&name, StepEnd::Open, StepEnd::Cached);
+        assert_eq!(
+            target.steps(),
+            StepCount {
+                known: 1,
+                ended: 1,
+                cached: 1
+            }
+        );
+        target.move_step(&name, StepEnd::Open, StepEnd::Ran);
+        assert_eq!(
+            target.steps(),
+            StepCount {
+                known: 1,
+                ended: 1,
+                cached: 0
+            }
+        );
+        target.move_step(&name, StepEnd::Ran, StepEnd::Open);
+        assert_eq!(
+            target.steps(),
+            StepCount {
+                known: 1,
+                ended: 1,
+                cached: 1
+            }
+        );
+    }
+}

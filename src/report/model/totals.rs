@@ -1,0 +1,76 @@
+//! Numbers of the whole run.
+
+use super::name::Kind;
+use super::target::StepEnd;
+use super::vertex::VertexState;
+use super::{Model, Row, State, StepCount};
+
+/// Numbers of the whole run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Steps, those that targets share counted once.
+    pub steps: StepCount,
+    /// Bytes of file content that were sent.
+    pub bytes_sent: u64,
+    /// Files whose content was sent.
+    pub files_sent: u64,
+    /// Entries of directories that were listed to the engine.
+    pub entries: u64,
+}
+
+impl Model {
+    /// Numbers of the whole run; looks at every vertex.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        for vertex in &self.vertices {
+            self.count_vertex(vertex, &mut totals.steps);
+        }
+        for state in self.transfers.values() {
+            totals.bytes_sent = totals.bytes_sent.saturating_add(state.transfer.bytes);
+            totals.files_sent = totals.files_sent.saturating_add(state.transfer.files);
+            totals.entries = totals.entries.saturating_add(state.transfer.entries);
+        }
+        totals
+    }
+
+    fn count_vertex(&self, vertex: &VertexState, steps: &mut StepCount) {
+        let Some(row) = self.row(vertex.row).filter(|row| row.kind == Kind::Step) else {
+            return;
+        };
+        let ends = || {
+            vertex
+                .shares
+                .iter()
+                .map(|share| (share.target, share.end()))
+        };
+        let ran = ends().any(|(_, end)| end == StepEnd::Ran);
+        let cached = !ran && ends().any(|(_, end)| end == StepEnd::Cached);
+        // A target whose work was done by another one's vertex reports that one, and its own as cached.
+        if cached
+            && ends().any(|(id, _)| self.target(id).is_some_and(|target| target.ran(&row.name)))
+        {
+            return;
+        }
+        // What never started in a target that is over was not needed.
+        let open = !ran && !cached;
+        let alive = |(id, _)| {
+            self.target(id)
+                .is_some_and(|target| !target.state.is_over())
+        };
+        if open && !ends().any(alive) {
+            return;
+        }
+        steps.known += 1;
+        steps.ended += usize::from(!open);
+        steps.cached += usize::from(cached);
+    }
+
+    /// The rows that took longest, the longest first: work and exports, nothing from the cache.
+    pub fn slowest(&self, count: usize) -> Vec<&Row> {
+        let over = |row: &&Row| matches!(row.state, State::Done | State::Failed);
+        let mut rows: Vec<&Row> = self.rows.iter().filter(over).collect();
+        rows.sort_by_key(|row| std::cmp::Reverse(row.busy.total()));
+        rows.truncate(count);
+        rows
+    }
+}
