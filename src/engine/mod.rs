@@ -3,6 +3,7 @@
 //! Knows nothing of bake files; what is to be built arrives as a [`spec::SolveSpec`].
 
 pub mod connection;
+pub mod docker;
 pub mod endpoint;
 pub mod id;
 pub mod session;

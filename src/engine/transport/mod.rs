@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of HTTP/2 or gRPC (`connection`). Start at [`dial`].
 
+mod docker;
+mod docker_container;
 mod tcp;
 mod unix;
 
@@ -149,10 +151,10 @@ pub async fn dial(endpoint: &Endpoint) -> Result<Dialled, DialError> {
                 remarks: None,
             })
         }
-        Endpoint::Docker(host) | Endpoint::DockerContainer { host, .. } => Err(DialError::Docker {
-            host: host.to_string(),
-            reason: "not compiled in".to_owned(),
-        }),
+        Endpoint::Docker(host) => docker::dial(host).await,
+        Endpoint::DockerContainer { container, host } => {
+            docker_container::dial(container, host).await
+        }
     }
 }
 

@@ -1,0 +1,45 @@
+//! The BuildKit inside a Docker Engine: a request that the Engine turns into a stream on which it speaks HTTP/2.
+//!
+//! The upgrade is dockerd's own (`POST /grpc`, moby `api/server/router/grpc`); sessions go through the same stream.
+
+use hyper_util::rt::TokioIo;
+
+use super::{DialError, Dialled};
+use crate::engine::docker::{DockerError, http};
+use crate::engine::endpoint::DockerHost;
+
+pub(super) async fn dial(host: &DockerHost) -> Result<Dialled, DialError> {
+    let upgraded = http::upgrade(host, "/grpc", "h2c", bytes::Bytes::new())
+        .await
+        .map_err(|error| dial_error(host, error))?;
+    Ok(Dialled {
+        stream: Box::new(TokioIo::new(upgraded)),
+        authority: "docker".to_owned(),
+        remarks: None,
+    })
+}
+
+/// The error as dialling tells it.
+pub(super) fn dial_error(host: &DockerHost, error: DockerError) -> DialError {
+    match error {
+        DockerError::Dial(error) => error,
+        other => DialError::Docker {
+            host: host.to_string(),
+            reason: explain(&other),
+        },
+    }
+}
+
+fn explain(error: &DockerError) -> String {
+    let mut text = match error {
+        // The host is told already.
+        DockerError::Refused { message, .. } => message.clone(),
+        other => other.to_string(),
+    };
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
