@@ -14,6 +14,7 @@ SERVICES_DIR=${RBAKE_SERVICES_DIR:-${TMPDIR:-/tmp}/rbake-services-$(id -u)-$(sha
 
 up() {
   local name
+  require_root "a daemon"
   [ $# -gt 0 ] || set -- buildkit
   for name in "$@"; do
     case $name in

@@ -37,6 +37,7 @@ while [ $# -gt 0 ]; do
 done
 
 cd -- "$REPO_DIR"
+if [ -n "$LIVE" ]; then require_root "a test run with live peers (others: --no-live)"; fi
 run_dirs_clear
 RUN_DIR=$(run_dir_make)
 SERVICES_DIR=$RUN_DIR/s
@@ -154,7 +155,7 @@ no_stragglers() {
   say "    processes that tests left running; killing them:"
   say "$left"
   FAILED+=("processes left running")
-  while read -r pid _; do as_root kill -KILL "$pid" 2>/dev/null || true; done <<<"$left"
+  while read -r pid _; do kill -KILL "$pid" 2>/dev/null || true; done <<<"$left"
 }
 
 # static_binary: the release binary, as it is published.

@@ -17,8 +17,6 @@ _lib=$(dirname -- "${BASH_SOURCE[0]}")
 . "$_lib/env.sh"
 # shellcheck source=scripts/lib/process.sh
 . "$_lib/process.sh"
-# shellcheck source=scripts/lib/firewall.sh
-. "$_lib/firewall.sh"
 # shellcheck source=scripts/lib/services.sh
 . "$_lib/services.sh"
 # shellcheck source=scripts/lib/images.sh

@@ -30,19 +30,19 @@ is_root() { [ "$(id -u)" = 0 ]; }
 
 # as_root COMMAND…: runs it as root, by sudo where we are not.
 as_root() {
-  root_prefix "$1"
-  "${ROOT_PREFIX[@]}" "$@"
-}
-
-# root_prefix WHAT: sets ROOT_PREFIX to the words that make a command run as root.
-root_prefix() {
   if is_root; then
-    ROOT_PREFIX=(env)
+    "$@"
   elif have sudo; then
-    ROOT_PREFIX=(sudo -n -- env)
+    sudo -n -- "$@"
   else
     die "\`$1\` needs root, and there is no sudo" "run this as root"
   fi
+}
+
+# require_root WHAT: daemons run as root, and so do the tests that start and look into them.
+require_root() {
+  # shellcheck disable=SC2016  # $PATH is for the user's shell
+  is_root || die "$1 needs root" 'run it as root, or: sudo -E env "PATH=$PATH" '"${0}"
 }
 
 # quietly LOG COMMAND…: output goes to LOG; on failure its last lines are shown.

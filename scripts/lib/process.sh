@@ -112,7 +112,7 @@ unmount_below() {
   local folder point
   folder=$(readlink -f -- "$1") || return 0
   while read -r point; do
-    as_root umount -l -- "$point" 2>/dev/null || true
+    umount -l -- "$point" 2>/dev/null || true
   done < <(awk -v root="$folder/" 'index($5, root) == 1 { print $5 }' /proc/self/mountinfo | sort -r)
 }
 
@@ -120,5 +120,5 @@ unmount_below() {
 remove_service_tree() {
   [ -e "$1" ] || return 0
   unmount_below "$1"
-  as_root rm -rf --one-file-system -- "$1"
+  rm -rf --one-file-system -- "$1"
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The services that live tests and the quickstart use. Sourced after process.sh and programs.sh.
+# The services that live tests and the quickstart use; the daemons need root. Sourced after process.sh and programs.sh.
 #
 # Each `…_start NAME …` returns when the service answers. No port is chosen beforehand: the kernel gives a free one,
 # and the service says which, so two runs at once cannot take each other's.
@@ -47,8 +47,7 @@ buildkitd_start() {
   mkdir -p "$folder/root"
   socket_fits "$folder/buildkitd.sock"
   buildkitd_config "$folder/root" "$folder" "$mirror" >"$folder/buildkitd.toml"
-  root_prefix buildkitd
-  service_start "$name" "${ROOT_PREFIX[@]}" "PATH=$(peer_dir "$program")/bin:$(peer_dir runc)/bin:$PATH" \
+  service_start "$name" env "PATH=$(peer_dir "$program")/bin:$(peer_dir runc)/bin:$PATH" \
     "$(peer_dir "$program")/bin/buildkitd" --config "$folder/buildkitd.toml"
   service_await "$name" 60 "$(peer_dir buildkit)/bin/buildctl" --addr "$(buildkitd_address "$name")" debug workers
 }
@@ -83,14 +82,15 @@ mirror_config() {
 END
 }
 
-# dockerd_start NAME STORE [MIRROR]: a Docker Engine; STORE is `containerd` or `classic`. dockerd_host NAME prints its
-# DOCKER_HOST. Bridge networks where iptables is there and no other engine has a `docker0`, else the host's network only.
+# dockerd_start NAME STORE [MIRROR]: a Docker Engine in a network of its own (see own-network.sh); STORE is `containerd`
+# or `classic`. dockerd_host NAME prints its DOCKER_HOST. Ports that a container publishes are published in there:
+# from outside, ask with `docker exec`.
 dockerd_start() {
-  local name=$1 store=$2 mirror=${3:-} folder
+  local name=$1 store=$2 mirror=${3:-} folder pid
   folder=$(service_dir "$name")
   mkdir -p "$folder"
   socket_fits "$folder/exec/containerd/containerd.sock.ttrpc"
-  # An engine that was here reads /etc/docker/daemon.json unless told of another file.
+  # An engine of the machine reads /etc/docker/daemon.json; ours is told of another file.
   printf '{}\n' >"$folder/daemon.json"
   local options=(--config-file "$folder/daemon.json" --host "unix://$folder/docker.sock" --data-root "$folder/data"
     --exec-root "$folder/exec" --pidfile "$folder/dockerd.pid" --group "$(id -gn)")
@@ -100,22 +100,22 @@ dockerd_start() {
     *) die "\`$store\` is no image store of Docker Engine" "use \`containerd\` or \`classic\`" ;;
   esac
   if [ -n "$mirror" ]; then options+=(--registry-mirror "http://$mirror" --insecure-registry "$mirror"); fi
-  if dockerd_bridge_possible; then
-    network_note "$folder"
-  else
-    warn "\`$name\` has no bridge networks: iptables is missing, or another engine has \`docker0\`"
-    options+=(--iptables=false --ip6tables=false --bridge=none)
-  fi
-  root_prefix dockerd
-  service_start "$name" "${ROOT_PREFIX[@]}" "PATH=$(peer_dir engine)/bin:$(peer_dir runc-new)/bin:$PATH" \
+  service_start "$name" env "PATH=$(peer_dir engine)/bin:$(peer_dir runc-new)/bin:$PATH" \
+    unshare --net --mount -- "$SCRIPTS_DIR/own-network.sh" "$folder/resolv.conf" \
     "$(peer_dir engine)/bin/dockerd" "${options[@]}"
+  pid=$(service_pid "$name")
+  service_await "$name" 10 own_network "$pid"
+  service_start "$name-network" slirp4netns --configure --mtu=65520 "$pid" tap0
   service_await "$name" 90 curl -fsS --max-time 5 --unix-socket "$folder/docker.sock" http://docker/_ping
 }
 
-# dockerd_stop NAME: also undoes what it changed in the machine's network.
+# own_network PID: has the process left our network namespace yet?
+own_network() { [ "$(readlink "/proc/$1/ns/net")" != "$(readlink /proc/self/ns/net)" ]; }
+
+# dockerd_stop NAME: the engine stops its containers first; then nothing uses the network any more.
 dockerd_stop() {
   service_stop "$1" 40
-  network_restore "$(service_dir "$1")"
+  service_stop "$1-network"
 }
 
 dockerd_host() { printf 'unix://%s/docker.sock' "$(service_dir "$1")"; }

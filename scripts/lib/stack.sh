@@ -18,7 +18,7 @@ stack_up() {
   if [[ $wanted == *" docker "* ]]; then
     peer_install runc-new
     peer_install engine
-    apt_install iptables iproute2
+    apt_install iptables iproute2 slirp4netns procps
     dockerd_start docker "${RBAKE_TEST_DOCKER_STORE:-containerd}" "$mirror"
     say "    dockerd    $(dockerd_host docker)"
   fi
@@ -52,7 +52,7 @@ stack_env() {
 
 stack_down() {
   [ -d "$SERVICES_DIR" ] || return 0
-  if service_running docker || [ -e "$(service_dir docker)/bridges" ]; then dockerd_stop docker; fi
+  dockerd_stop docker
   services_stop_all
   remove_service_tree "$SERVICES_DIR"
 }
@@ -66,7 +66,7 @@ run_dir_make() {
   printf '%s' "$folder"
 }
 
-# run_dirs_clear: what runs that were killed left: folders, mounts, and the network of their engine.
+# run_dirs_clear: what runs that were killed left.
 run_dirs_clear() {
   local folder pid started
   for folder in "${TMPDIR:-/tmp}"/rbt-*; do
