@@ -5,10 +5,14 @@
 pub mod connection;
 pub mod docker;
 pub mod endpoint;
+pub mod failure;
 pub mod id;
 pub mod session;
+pub mod spec;
+mod status;
 pub mod traffic;
 pub mod transport;
+mod wire;
 
 pub use connection::{Connection, ConnectionError};
 pub use endpoint::Endpoint;

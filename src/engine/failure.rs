@@ -1,0 +1,307 @@
+//! What went wrong with a solve: gRPC statuses with BuildKit's details, as [`SolveFailure`].
+//!
+//! Details are JSON inside `Any`, whatever the type's name suggests; types are recognised by the end of their URL, and what
+//! cannot be read is left out, never an error of its own.
+
+use base64::Engine as _;
+use prost::Message as _;
+use rbake_proto::rpc;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tonic::{Code, Status};
+
+use super::connection::{ConnectionError, is_from_peer};
+use super::session::SessionError;
+use crate::event::SourceExcerpt;
+use crate::outcome::{FailureKind, SolveFailure};
+
+/// The failure that the daemon reports with `status`.
+pub(super) fn from_status(status: &Status) -> SolveFailure {
+    let mut failure = SolveFailure::new(kind(status), message(status));
+    if let Ok(details) = rpc::Status::decode(status.details()) {
+        for detail in &details.details {
+            read_detail(&mut failure, &detail.type_url, &detail.value);
+        }
+    }
+    if failure.exit_code.is_none() {
+        failure.exit_code = exit_code(&failure.message);
+    }
+    if failure.kind == FailureKind::Entitlement {
+        failure.help.push(
+            "the builder itself must allow the privilege (`buildkitd --allow-insecure-entitlement …`, or `insecure-entitlements` in its configuration)"
+                .to_owned(),
+        );
+    }
+    failure
+}
+
+/// The failure of a solve whose connection is gone.
+pub(super) fn from_connection(error: &ConnectionError) -> SolveFailure {
+    let mut failure = SolveFailure::new(FailureKind::Engine, error.to_string());
+    failure.debug.extend(causes(error));
+    failure
+}
+
+/// The failure of a solve whose session is gone.
+pub(super) fn from_session(error: &SessionError) -> SolveFailure {
+    match error {
+        SessionError::Connection(error) => from_connection(error),
+        error => {
+            let mut failure =
+                SolveFailure::new(FailureKind::Engine, format!("session lost: {error}"));
+            failure.debug.extend(causes(error));
+            failure
+        }
+    }
+}
+
+/// The failure of a solve that was stopped on request.
+pub(super) fn cancelled() -> SolveFailure {
+    SolveFailure::new(FailureKind::Cancelled, "stopped on request")
+}
+
+/// Whether the solve may succeed on a new connection without any change by the user.
+pub fn is_transient(failure: &SolveFailure) -> bool {
+    failure.kind == FailureKind::Engine
+}
+
+fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    let mut causes = Vec::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        causes.push(error.to_string());
+        cause = error.source();
+    }
+    causes
+}
+
+fn kind(status: &Status) -> FailureKind {
+    if !is_from_peer(status) {
+        return FailureKind::Engine;
+    }
+    match status.code() {
+        Code::Unavailable => FailureKind::Engine,
+        Code::Cancelled => FailureKind::Cancelled,
+        Code::Internal => FailureKind::Internal,
+        Code::ResourceExhausted => FailureKind::Exhausted,
+        // BuildKit gives entitlements no code of their own, and registries' refusals have `PermissionDenied`.
+        _ if status.message().contains("entitlement") => FailureKind::Entitlement,
+        _ => FailureKind::Build,
+    }
+}
+
+fn message(status: &Status) -> String {
+    let text = clean(status.message());
+    if text.is_empty() {
+        format!("the builder gave no reason ({})", status.code())
+    } else {
+        text
+    }
+}
+
+const PREFIXES: [&str; 3] = [
+    "failed to solve: ",
+    "failed to solve with frontend dockerfile.v0: ",
+    "failed to solve with frontend gateway.v0: ",
+];
+
+/// `message` without gRPC's decoration, and without characters that could steer a terminal.
+pub(super) fn clean(message: &str) -> String {
+    let mut text = message;
+    while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
+        text = rest;
+    }
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("rpc error: code = ") {
+        let (before, after) = rest.split_at(at);
+        clean.push_str(before);
+        match after.find(" desc = ") {
+            Some(end) => rest = &after[end + " desc = ".len()..],
+            None => {
+                rest = after;
+                break;
+            }
+        }
+    }
+    clean.push_str(rest);
+    clean.retain(|c| !c.is_control() || c == '\n' || c == '\t');
+    clean.trim().to_owned()
+}
+
+// `… did not complete successfully: exit code: 7`, with more text after it where a log was appended.
+fn exit_code(message: &str) -> Option<i32> {
+    let (_, after) = message.split_once("did not complete successfully: exit code: ")?;
+    let digits = after
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(after.len());
+    after[..digits].parse().ok()
+}
+
+fn read_detail(failure: &mut SolveFailure, type_url: &str, value: &[u8]) {
+    let name = type_url.strip_suffix("+json").unwrap_or(type_url);
+    let name = name.rsplit(['/', '.']).next().unwrap_or_default();
+    match name {
+        "Source" => {
+            if let Some(source) = json::<Source>(value) {
+                failure.sources.push(source.into_excerpt());
+            }
+        }
+        "Vertex" => {
+            if let Some(vertex) = json::<Vertex>(value) {
+                failure.vertex = failure.vertex.take().or_else(|| vertex.digest.parse().ok());
+            }
+        }
+        "ExitMessage" => {
+            if let Some(exit) = json::<Exit>(value) {
+                failure.exit_code = Some(exit.code);
+            }
+        }
+        "Stack" => {
+            if let Some(stack) = json::<Stack>(value) {
+                failure.debug.extend(stack.lines());
+            }
+        }
+        "DecisionResponse" => {
+            if let Some(decision) = json::<Decision>(value) {
+                let denied = decision.messages.into_iter().map(|m| clean(&m.message));
+                failure
+                    .help
+                    .extend(denied.map(|text| format!("policy: {text}")));
+            }
+        }
+        "FrontendCap" => {
+            if let Some(cap) = json::<Named>(value) {
+                failure.help.push(format!(
+                    "the Dockerfile frontend lacks `{}`; a newer one can be named by a `# syntax=` line",
+                    clean(&cap.name)
+                ));
+            }
+        }
+        "CompatibilityFeature" => {
+            if let Some(feature) = json::<Feature>(value) {
+                failure
+                    .help
+                    .push(format!("the builder lacks `{}`", clean(&feature.feature)));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn json<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
+    serde_json::from_slice(value).ok()
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Source {
+    info: SourceInfo,
+    ranges: Vec<Range>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SourceInfo {
+    filename: String,
+    data: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Range {
+    start: Position,
+    end: Position,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Position {
+    line: u32,
+}
+
+impl Source {
+    fn into_excerpt(self) -> SourceExcerpt {
+        let data = base64::prelude::BASE64_STANDARD
+            .decode(self.info.data)
+            .unwrap_or_default();
+        SourceExcerpt {
+            filename: clean(&self.info.filename),
+            text: String::from_utf8_lossy(&data).into(),
+            lines: self
+                .ranges
+                .iter()
+                .filter(|range| range.start.line > 0)
+                .map(|range| (range.start.line, range.end.line.max(range.start.line)))
+                .collect(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Vertex {
+    digest: String,
+}
+
+#[derive(Deserialize)]
+struct Exit {
+    #[serde(rename = "Code", alias = "code")]
+    code: i32,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Feature {
+    feature: String,
+}
+
+#[derive(Deserialize)]
+struct Decision {
+    #[serde(rename = "denyMessages", alias = "deny_messages")]
+    messages: Vec<Denial>,
+}
+
+#[derive(Deserialize)]
+struct Denial {
+    message: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Stack {
+    frames: Vec<Frame>,
+    version: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Frame {
+    #[serde(rename = "Name", alias = "name")]
+    name: String,
+    #[serde(rename = "File", alias = "file")]
+    file: String,
+    #[serde(rename = "Line", alias = "line")]
+    line: i64,
+}
+
+impl Stack {
+    fn lines(&self) -> impl Iterator<Item = String> {
+        let head = format!("daemon {}", clean(&self.version));
+        let frames = self.frames.iter().map(|frame| {
+            format!(
+                "  {} ({}:{})",
+                clean(&frame.name),
+                clean(&frame.file),
+                frame.line
+            )
+        });
+        std::iter::once(head).chain(frames)
+    }
+}
+
+#[cfg(test)]
+mod tests;

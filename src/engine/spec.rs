@@ -1,0 +1,445 @@
+//! What is to be solved, typed: the whole input of one solve, but for the session that serves it.
+//!
+//! Knows neither bake's attributes nor the wire's keys: `run` makes a [`SolveSpec`], `wire` writes it out. A value that the
+//! daemon alone gives a meaning to, such as an unknown attribute of an exporter, passes through in an `extra` map.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use bytes::Bytes;
+
+use super::id::{BuildRef, SessionId};
+use crate::types::{Platform, Secret, TargetName};
+
+/// Input of one solve.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SolveSpec {
+    /// The target it is for; events name it.
+    pub target: TargetName,
+    /// The solve's id, in the daemon's history too.
+    pub build_ref: BuildRef,
+    /// What reads the Dockerfile.
+    pub frontend: Frontend,
+    /// The Dockerfile.
+    pub dockerfile: Dockerfile,
+    /// The main context.
+    pub context: MainContext,
+    /// Named contexts, by name.
+    pub named_contexts: BTreeMap<String, NamedContext>,
+    /// The stage to build; the last one if not given.
+    pub stage: Option<String>,
+    /// Build arguments that have a value.
+    pub build_args: BTreeMap<String, String>,
+    /// Labels of the image.
+    pub labels: BTreeMap<String, String>,
+    /// Platforms to build for; the daemon's own if none is given.
+    pub platforms: Vec<Platform>,
+    /// Whether the result is an index even for one platform.
+    pub multi_platform: bool,
+    /// What must not come from the cache.
+    pub no_cache: NoCache,
+    /// How tags of base images are resolved; the daemon's default if not given.
+    pub resolve_mode: Option<ResolveMode>,
+    /// The network of steps.
+    pub network: Network,
+    /// Additional lines of `/etc/hosts`.
+    pub add_hosts: Vec<ExtraHost>,
+    /// Limits of the processes of steps.
+    pub ulimits: Vec<Ulimit>,
+    /// Size of `/dev/shm`, in bytes.
+    pub shm_size: Option<u64>,
+    /// Parent of the control groups of steps.
+    pub cgroup_parent: Option<String>,
+    /// Limits of steps.
+    pub resources: Resources,
+    /// Attestations to make.
+    pub attestations: Vec<Attestation>,
+    /// What version control knows of the sources.
+    pub vcs: VcsFacts,
+    /// Caches to read.
+    pub cache_imports: Vec<CacheEntry>,
+    /// Caches to write.
+    pub cache_exports: Vec<CacheEntry>,
+    /// Results to write; the place in this list is the exporter's id in calls of the daemon.
+    pub exports: Vec<Export>,
+    /// Privileges to ask for, such as `security.insecure`.
+    pub entitlements: BTreeSet<String>,
+    /// A question to the frontend instead of a build, such as `lint`.
+    pub subrequest: Option<String>,
+    /// Whether the solve is kept out of the daemon's history.
+    pub internal: bool,
+    /// Whether the solve runs through the gateway, which linked targets need.
+    pub through_gateway: bool,
+}
+
+impl SolveSpec {
+    /// A solve of `dockerfile` in `context` for `target`, everything else as the daemon does by itself.
+    pub fn new(target: TargetName, dockerfile: Dockerfile, context: MainContext) -> Self {
+        Self {
+            target,
+            build_ref: BuildRef::new(),
+            frontend: Frontend::Dockerfile,
+            dockerfile,
+            context,
+            named_contexts: BTreeMap::new(),
+            stage: None,
+            build_args: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            platforms: Vec::new(),
+            multi_platform: false,
+            no_cache: NoCache::Nothing,
+            resolve_mode: None,
+            network: Network::Default,
+            add_hosts: Vec::new(),
+            ulimits: Vec::new(),
+            shm_size: None,
+            cgroup_parent: None,
+            resources: Resources::default(),
+            attestations: Vec::new(),
+            vcs: VcsFacts::default(),
+            cache_imports: Vec::new(),
+            cache_exports: Vec::new(),
+            exports: Vec::new(),
+            entitlements: BTreeSet::new(),
+            subrequest: None,
+            internal: false,
+            through_gateway: false,
+        }
+    }
+}
+
+/// What reads the Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Frontend {
+    /// The daemon's own frontend, which follows a `# syntax=` line.
+    Dockerfile,
+    /// The frontend of an image, as the build argument `BUILDKIT_SYNTAX` names it: the reference, then its arguments.
+    Image {
+        /// The whole value.
+        command: String,
+    },
+}
+
+/// `BUILDKIT_SYNTAX` is set, but names nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the build argument `BUILDKIT_SYNTAX` is empty: it must name an image")]
+pub struct EmptySyntax;
+
+impl Frontend {
+    /// The frontend that the value of `BUILDKIT_SYNTAX` names.
+    pub fn from_syntax(value: &str) -> Result<Self, EmptySyntax> {
+        if value.trim().is_empty() {
+            return Err(EmptySyntax);
+        }
+        Ok(Self::Image {
+            command: value.to_owned(),
+        })
+    }
+}
+
+/// A directory of this machine, as the daemon asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalDir {
+    /// The session that serves the directory.
+    pub session: SessionId,
+}
+
+/// Where the Dockerfile is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Dockerfile {
+    /// In a directory of this machine, which is served under the name `dockerfile`.
+    Local {
+        /// The directory.
+        dir: LocalDir,
+        /// The file's name in it.
+        filename: String,
+    },
+    /// As [`Dockerfile::Local`], but apart from the context: given inline, or beside a remote context.
+    Apart {
+        /// The directory.
+        dir: LocalDir,
+        /// The file's name in it.
+        filename: String,
+    },
+    /// In the remote context, by its path there.
+    InContext {
+        /// The path.
+        filename: String,
+    },
+}
+
+/// The main context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MainContext {
+    /// A directory of this machine, which is served under the name `context`.
+    Local(LocalDir),
+    /// A repository or an archive that the daemon fetches.
+    Remote(RemoteContext),
+}
+
+/// A context that the daemon fetches by its address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteContext {
+    /// The address.
+    pub url: String,
+    /// Whether it is a repository's address with a query, which not every frontend understands.
+    pub git_query: bool,
+}
+
+/// A named context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedContext {
+    /// A directory of this machine.
+    Local {
+        /// The name under which it is served: the context's, unless that is `context` or `dockerfile`.
+        local: String,
+        /// The directory.
+        dir: LocalDir,
+        /// Distinguishes what the daemon keeps of it: the directory's base name and the machine.
+        shared_key_hint: String,
+    },
+    /// An image of a registry.
+    Image {
+        /// The reference as written.
+        reference: String,
+    },
+    /// An image in an OCI layout on this machine, served as a content store.
+    OciLayout {
+        /// The store's name: the content service answers for `oci:<store>`.
+        store: String,
+        /// The tag, for display.
+        tag: Option<String>,
+        /// The manifest's digest.
+        digest: crate::types::Digest,
+    },
+    /// A repository or an archive that the daemon fetches.
+    Remote(RemoteContext),
+    /// The result of another target's solve.
+    Linked {
+        /// The name of the input, unique in the run and free of `::`.
+        input: String,
+        /// The result, for each platform; for one without platform, that alone.
+        results: Vec<LinkedResult>,
+    },
+}
+
+/// The result of a solve, as input of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkedResult {
+    /// The platform by the daemon's id for it, where the result has several.
+    pub platform: Option<String>,
+    /// The encoded definition; none where the file system is empty.
+    pub definition: Option<Bytes>,
+    /// The image's configuration, JSON.
+    pub image_config: Option<Bytes>,
+}
+
+/// What must not come from the cache.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum NoCache {
+    /// All may.
+    #[default]
+    Nothing,
+    /// Nothing may.
+    All,
+    /// These stages may not.
+    Stages(Vec<String>),
+}
+
+/// How tags of base images are resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResolveMode {
+    /// Ask the registry always.
+    Pull,
+    /// Prefer what the daemon has.
+    Local,
+}
+
+/// The network of steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Network {
+    /// As the daemon is set up.
+    #[default]
+    Default,
+    /// The daemon's; needs the entitlement `network.host`, which is asked for by itself.
+    Host,
+    /// None.
+    None,
+}
+
+/// A line of `/etc/hosts`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ExtraHost {
+    /// The name.
+    pub host: String,
+    /// The number.
+    pub ip: IpAddr,
+}
+
+/// A limit on the processes of steps.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ulimit {
+    /// Its name, such as `nofile`.
+    pub name: String,
+    /// The soft limit.
+    pub soft: i64,
+    /// The hard limit.
+    pub hard: i64,
+}
+
+/// Limits of steps; what is not given is the daemon's choice.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Memory, in bytes.
+    pub memory: Option<i64>,
+    /// Memory and swap together, in bytes; -1 for no limit.
+    pub memory_swap: Option<i64>,
+    /// Relative weight.
+    pub cpu_shares: Option<i64>,
+    /// Length of a period, in microseconds.
+    pub cpu_period: Option<i64>,
+    /// Time in each period, in microseconds.
+    pub cpu_quota: Option<i64>,
+    /// Processors, such as `0-2,4`.
+    pub cpuset_cpus: Option<String>,
+    /// Memory nodes, such as `0`.
+    pub cpuset_mems: Option<String>,
+}
+
+/// An attestation to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attestation {
+    /// `provenance` or `sbom`.
+    pub kind: String,
+    /// What the daemon is told about it, in order, such as `mode=max`.
+    pub parameters: Vec<(String, String)>,
+}
+
+/// What version control knows of the sources.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VcsFacts {
+    /// The repository's address, without credentials.
+    pub source: Option<String>,
+    /// The commit.
+    pub revision: Option<String>,
+    /// For each local directory by its name, its path in the repository.
+    pub local_dirs: BTreeMap<String, String>,
+}
+
+/// A kind of cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CacheBackend {
+    /// A repository of a registry.
+    Registry,
+    /// A directory of this machine.
+    Local,
+    /// The image itself.
+    Inline,
+    /// GitHub's cache service.
+    Gha,
+    /// An S3 bucket.
+    S3,
+    /// Azure's blob storage.
+    Azblob,
+    /// Another that the daemon may know.
+    Other(String),
+}
+
+impl CacheBackend {
+    /// The name the daemon knows it by.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Registry => "registry",
+            Self::Local => "local",
+            Self::Inline => "inline",
+            Self::Gha => "gha",
+            Self::S3 => "s3",
+            Self::Azblob => "azblob",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+/// A cache to read or to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheEntry {
+    /// Its kind.
+    pub backend: CacheBackend,
+    /// What the daemon is told about it.
+    pub extra: BTreeMap<String, String>,
+    /// What it is told and nobody else may see, such as tokens.
+    pub credentials: BTreeMap<String, Secret<String>>,
+}
+
+/// What writes a result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exporter {
+    /// The daemon's image store, and registries.
+    Image,
+    /// An OCI archive or layout on this machine.
+    Oci,
+    /// A Docker archive or layout on this machine.
+    Docker,
+    /// A tar of the file system on this machine.
+    Tar,
+    /// A directory on this machine.
+    Local,
+    /// The image store of a Docker Engine, by its own BuildKit.
+    Moby,
+    /// Another that the daemon may know.
+    Other(String),
+}
+
+impl Exporter {
+    /// The name the daemon knows it by.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Image => "image",
+            Self::Oci => "oci",
+            Self::Docker => "docker",
+            Self::Tar => "tar",
+            Self::Local => "local",
+            Self::Moby => "moby",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+/// A result to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Export {
+    /// What writes it.
+    pub exporter: Exporter,
+    /// Names of the image, as the user wrote them; checked by the caller.
+    pub names: Vec<String>,
+    /// Whether the image is pushed.
+    pub push: Option<bool>,
+    /// Whether the image is unpacked in the daemon's store.
+    pub unpack: Option<bool>,
+    /// What else the daemon is told; the fields above win.
+    pub extra: BTreeMap<String, String>,
+}
+
+impl Export {
+    /// An export by `exporter` of which nothing else is said.
+    pub fn new(exporter: Exporter) -> Self {
+        Self {
+            exporter,
+            names: Vec::new(),
+            push: None,
+            unpack: None,
+            extra: BTreeMap::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blank_syntax_names_no_frontend() {
+        assert_eq!(Frontend::from_syntax("  "), Err(EmptySyntax));
+        assert!(Frontend::from_syntax("docker/dockerfile:1 x").is_ok());
+    }
+}

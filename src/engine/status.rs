@@ -1,0 +1,293 @@
+//! Progress of a solve: the daemon's status stream, as events.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rbake_proto::control::{self, StatusRequest, StatusResponse};
+use rbake_proto::pb;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::connection::{Connection, is_from_peer};
+use super::id::BuildRef;
+use crate::diag::Diagnostic;
+use crate::event::{
+    EventKind, EventSink, ProgressGroup, SourceExcerpt, StatusUpdate, Vertex, VertexLog,
+    VertexProgress, VertexWarning,
+};
+use crate::types::{Digest, TargetName};
+
+// BuildKit sends the last updates after Solve has returned; its own clients listen until it has been silent for this long.
+const SILENCE: Duration = Duration::from_secs(5);
+// A solve that failed before the daemon made its job has no status: the daemon would let the call wait for a job to come.
+const UNANSWERED: Duration = Duration::from_millis(500);
+// The daemon waits six seconds for a job before it denies its existence; the job may be later still.
+const ATTEMPTS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Sends progress of `build_ref` to `events`, until the stream has ended; after `finished`, until it is silent.
+pub(super) async fn follow(
+    connection: Arc<Connection>,
+    build_ref: BuildRef,
+    target: TargetName,
+    events: EventSink,
+    finished: CancellationToken,
+) {
+    for _ in 0..ATTEMPTS {
+        match follow_once(&connection, &build_ref, &target, &events, &finished).await {
+            Outcome::Ended => return,
+            Outcome::NoJob if finished.is_cancelled() => return,
+            Outcome::NoJob => tokio::time::sleep(PAUSE).await,
+            Outcome::Broken(status) => {
+                // A lost connection is told by the solve.
+                if is_from_peer(&status) && !finished.is_cancelled() {
+                    events.send(EventKind::Notice(broken(&target, &status)));
+                }
+                return;
+            }
+        }
+    }
+}
+
+fn broken(target: &TargetName, status: &Status) -> Diagnostic {
+    Diagnostic::warning(
+        "engine::progress-lost",
+        format!("the builder stopped to report progress of target `{target}`; the build goes on"),
+    )
+    .note(super::failure::clean(status.message()))
+}
+
+enum Outcome {
+    Ended,
+    NoJob,
+    Broken(Status),
+}
+
+async fn follow_once(
+    connection: &Connection,
+    build_ref: &BuildRef,
+    target: &TargetName,
+    events: &EventSink,
+    finished: &CancellationToken,
+) -> Outcome {
+    let mut control = connection.control();
+    let request = StatusRequest {
+        r#ref: build_ref.to_string(),
+    };
+    let unanswered = async {
+        finished.cancelled().await;
+        tokio::time::sleep(UNANSWERED).await;
+    };
+    let response = tokio::select! {
+        response = control.status(request) => response,
+        () = unanswered => return Outcome::Ended,
+    };
+    let mut stream = match response {
+        Ok(response) => response.into_inner(),
+        Err(status) if is_from_peer(&status) => return Outcome::NoJob,
+        Err(status) => return Outcome::Broken(status),
+    };
+    let mut received = false;
+    loop {
+        let next = if finished.is_cancelled() {
+            match tokio::time::timeout(SILENCE, stream.message()).await {
+                Ok(next) => next,
+                Err(_) => return Outcome::Ended,
+            }
+        } else {
+            tokio::select! {
+                next = stream.message() => next,
+                () = finished.cancelled() => continue,
+            }
+        };
+        match next {
+            Ok(Some(message)) => {
+                received = true;
+                let update = update(message);
+                if !is_empty(&update) {
+                    events.send(EventKind::Progress {
+                        target: target.clone(),
+                        update: Arc::new(update),
+                    });
+                }
+            }
+            Ok(None) => return Outcome::Ended,
+            Err(status) if !received && is_from_peer(&status) => return Outcome::NoJob,
+            Err(status) => return Outcome::Broken(status),
+        }
+    }
+}
+
+fn is_empty(update: &StatusUpdate) -> bool {
+    update.vertices.is_empty()
+        && update.progress.is_empty()
+        && update.logs.is_empty()
+        && update.warnings.is_empty()
+}
+
+// Anything that names no vertex by a legal digest is left out: nothing could be done with it.
+fn update(message: StatusResponse) -> StatusUpdate {
+    StatusUpdate {
+        vertices: message.vertexes.into_iter().filter_map(vertex).collect(),
+        progress: message.statuses.into_iter().filter_map(progress).collect(),
+        logs: message.logs.into_iter().filter_map(log).collect(),
+        warnings: message.warnings.into_iter().filter_map(warning).collect(),
+    }
+}
+
+fn digest(text: &str) -> Option<Digest> {
+    text.parse().ok()
+}
+
+// Go's zero time, and everything else before 1970, is no time.
+fn time(timestamp: Option<prost_types::Timestamp>) -> Option<SystemTime> {
+    let timestamp = timestamp.filter(|timestamp| timestamp.seconds > 0)?;
+    SystemTime::try_from(timestamp).ok()
+}
+
+fn vertex(from: control::Vertex) -> Option<Vertex> {
+    Some(Vertex {
+        digest: digest(&from.digest)?,
+        inputs: from
+            .inputs
+            .iter()
+            .filter_map(|input| digest(input))
+            .collect(),
+        name: from.name,
+        cached: from.cached,
+        started: time(from.started),
+        completed: time(from.completed),
+        error: from.error,
+        group: from.progress_group.map(|group| ProgressGroup {
+            id: group.id,
+            name: group.name,
+            weak: group.weak,
+        }),
+    })
+}
+
+fn progress(from: control::VertexStatus) -> Option<VertexProgress> {
+    Some(VertexProgress {
+        vertex: digest(&from.vertex)?,
+        id: from.id,
+        name: from.name,
+        current: from.current,
+        total: from.total,
+        timestamp: time(from.timestamp),
+        started: time(from.started),
+        completed: time(from.completed),
+    })
+}
+
+fn log(from: control::VertexLog) -> Option<VertexLog> {
+    Some(VertexLog {
+        vertex: digest(&from.vertex)?,
+        timestamp: time(from.timestamp),
+        stream: from.stream,
+        data: from.msg,
+    })
+}
+
+fn warning(from: control::VertexWarning) -> Option<VertexWarning> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Some(VertexWarning {
+        vertex: digest(&from.vertex)?,
+        level: from.level,
+        short: text(&from.short),
+        detail: from.detail.iter().map(|line| text(line)).collect(),
+        url: from.url,
+        source: from.info.map(|info| SourceExcerpt {
+            filename: info.filename,
+            text: text(&info.data).into(),
+            lines: from.ranges.iter().filter_map(lines).collect(),
+        }),
+    })
+}
+
+fn lines(range: &pb::Range) -> Option<(u32, u32)> {
+    let line = |position: &Option<pb::Position>| {
+        let line = position.as_ref()?.line;
+        u32::try_from(line).ok().filter(|line| *line > 0)
+    };
+    let start = line(&range.start)?;
+    Some((start, line(&range.end).unwrap_or(start).max(start)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn range(start: i32, end: i32) -> pb::Range {
+        let at = |line| Some(pb::Position { line, character: 0 });
+        pb::Range {
+            start: at(start),
+            end: at(end),
+        }
+    }
+
+    #[test]
+    fn a_batch_is_converted_and_nameless_parts_are_left_out() {
+        let message = StatusResponse {
+            vertexes: vec![
+                control::Vertex {
+                    digest: DIGEST.to_owned(),
+                    inputs: vec![DIGEST.to_owned(), "junk".to_owned()],
+                    name: "[1/2] RUN x".to_owned(),
+                    started: Some(prost_types::Timestamp {
+                        seconds: 1,
+                        nanos: 500,
+                    }),
+                    completed: Some(prost_types::Timestamp {
+                        seconds: -62_135_596_800,
+                        nanos: 0,
+                    }),
+                    ..control::Vertex::default()
+                },
+                control::Vertex::default(),
+            ],
+            warnings: vec![control::VertexWarning {
+                vertex: DIGEST.to_owned(),
+                short: bytes::Bytes::from_static(b"bad \xff"),
+                info: Some(pb::SourceInfo {
+                    filename: "Dockerfile".to_owned(),
+                    ..pb::SourceInfo::default()
+                }),
+                ranges: vec![range(3, 1), range(-1, 2)],
+                ..control::VertexWarning::default()
+            }],
+            ..StatusResponse::default()
+        };
+        let update = update(message);
+        assert_eq!(update.vertices.len(), 1);
+        let vertex = &update.vertices[0];
+        assert_eq!(vertex.inputs.len(), 1);
+        assert_eq!(
+            vertex.started,
+            Some(SystemTime::UNIX_EPOCH + Duration::new(1, 500))
+        );
+        assert_eq!(vertex.completed, None);
+        let warning = &update.warnings[0];
+        assert_eq!(warning.short, "bad \u{fffd}");
+        assert_eq!(
+            warning.source.as_ref().map(|s| s.lines.clone()),
+            Some(vec![(3, 3)])
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_time_is_too_strange(seconds in any::<i64>(), nanos in any::<i32>()) {
+            let _ = time(Some(prost_types::Timestamp { seconds, nanos }));
+        }
+
+        #[test]
+        fn no_range_is_too_strange(start in any::<i32>(), end in any::<i32>()) {
+            if let Some((from, to)) = lines(&range(start, end)) {
+                prop_assert!(from >= 1 && to >= from);
+            }
+        }
+    }
+}

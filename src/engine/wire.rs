@@ -1,0 +1,407 @@
+//! From a [`SolveSpec`] to the messages of BuildKit: the only place that knows the keys of frontends and exporters.
+//!
+//! The keys are those of BuildKit v0.32 (`frontend/dockerfile`, `exporter/containerimage`), the values those that buildx sends.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use bytes::Bytes;
+use rbake_proto::{control, gateway};
+
+use super::id::SessionId;
+use super::spec::{
+    Attestation, CacheEntry, Dockerfile, Export, Frontend, LinkedResult, MainContext, NamedContext,
+    Network, NoCache, RemoteContext, ResolveMode, SolveSpec,
+};
+
+type Attrs = BTreeMap<String, String>;
+
+const LOCAL_CONTEXT: &str = "context";
+const LOCAL_DOCKERFILE: &str = "dockerfile";
+
+const CAP_CONTEXTS: &str = "moby.buildkit.frontend.contexts+forward";
+const CAP_GIT_QUERY: &str = "moby.buildkit.frontend.gitquerystring";
+const CAP_GIT_QUERY_FORWARD: &str = "moby.buildkit.frontend.gitquerystring+forward";
+const CAP_SUBREQUESTS: &str = "moby.buildkit.frontend.subrequests+forward";
+
+const NETWORK_HOST: &str = "network.host";
+const IMAGE_CONFIG: &str = "containerimage.config";
+
+/// The request of a solve that the daemon runs by itself, or, through the gateway, of its outer half.
+pub(super) fn solve_request(spec: &SolveSpec, session: &SessionId) -> control::SolveRequest {
+    let exporters: Vec<control::Exporter> = spec
+        .exports
+        .iter()
+        .map(|export| control::Exporter {
+            r#type: export.exporter.name().to_owned(),
+            attrs: export_attrs(export),
+        })
+        .collect();
+    // Daemons before v0.13 read only these, and know one exporter.
+    let first = exporters.first().cloned().unwrap_or_default();
+    let (frontend, frontend_inputs) = if spec.through_gateway {
+        (String::new(), BTreeMap::new())
+    } else {
+        (frontend_name(&spec.frontend).to_owned(), inputs(spec))
+    };
+    let mut entitlements = spec.entitlements.clone();
+    if spec.network == Network::Host {
+        entitlements.insert(NETWORK_HOST.to_owned());
+    }
+    let mut frontend_attrs = frontend_attrs(spec);
+    if !spec.through_gateway {
+        add_subrequest(spec, &mut frontend_attrs);
+    }
+    control::SolveRequest {
+        r#ref: spec.build_ref.to_string(),
+        exporter_deprecated: first.r#type,
+        exporter_attrs_deprecated: first.attrs,
+        session: session.to_string(),
+        frontend,
+        frontend_attrs,
+        frontend_inputs,
+        cache: Some(control::CacheOptions {
+            exports: spec.cache_exports.iter().map(cache_entry).collect(),
+            imports: spec.cache_imports.iter().map(cache_entry).collect(),
+            ..control::CacheOptions::default()
+        }),
+        entitlements: entitlements.into_iter().collect(),
+        internal: spec.internal,
+        exporters,
+        ..control::SolveRequest::default()
+    }
+}
+
+/// The inner half of a solve through the gateway.
+pub(super) fn gateway_request(spec: &SolveSpec) -> gateway::SolveRequest {
+    let mut frontend_opt = frontend_attrs(spec);
+    add_subrequest(spec, &mut frontend_opt);
+    gateway::SolveRequest {
+        frontend: frontend_name(&spec.frontend).to_owned(),
+        frontend_opt,
+        frontend_inputs: inputs(spec),
+        allow_result_return: true,
+        allow_result_array_ref: true,
+        cache_imports: spec
+            .cache_imports
+            .iter()
+            .map(|entry| gateway::CacheOptionsEntry {
+                r#type: entry.backend.name().to_owned(),
+                attrs: cache_attrs(entry),
+            })
+            .collect(),
+        ..gateway::SolveRequest::default()
+    }
+}
+
+fn frontend_name(frontend: &Frontend) -> &'static str {
+    match frontend {
+        Frontend::Dockerfile => "dockerfile.v0",
+        Frontend::Image { .. } => "gateway.v0",
+    }
+}
+
+fn add_subrequest(spec: &SolveSpec, attrs: &mut Attrs) {
+    if let Some(name) = &spec.subrequest {
+        attrs.insert("requestid".to_owned(), format!("frontend.{name}"));
+    }
+}
+
+/// What the frontend is told.
+pub(super) fn frontend_attrs(spec: &SolveSpec) -> Attrs {
+    let mut attrs = Attrs::new();
+    let mut caps = Vec::new();
+    if let Frontend::Image { command } = &spec.frontend {
+        let source = command.split_whitespace().next().unwrap_or_default();
+        set(&mut attrs, "source", source);
+        set(&mut attrs, "cmdline", command);
+    }
+    dockerfile_attrs(&spec.dockerfile, &mut attrs);
+    main_context_attrs(&spec.context, &mut attrs, &mut caps);
+    for (name, context) in &spec.named_contexts {
+        named_context_attrs(name, context, &mut attrs, &mut caps);
+    }
+    if spec.subrequest.is_some() {
+        need(&mut caps, CAP_SUBREQUESTS);
+    }
+    if !caps.is_empty() {
+        set(&mut attrs, "frontend.caps", &caps.join(","));
+    }
+    image_attrs(spec, &mut attrs);
+    step_attrs(spec, &mut attrs);
+    for attestation in &spec.attestations {
+        attrs.insert(
+            format!("attest:{}", attestation.kind),
+            attestation_csv(attestation),
+        );
+    }
+    vcs_attrs(spec, &mut attrs);
+    if !spec.cache_imports.is_empty() {
+        set(
+            &mut attrs,
+            "cache-imports",
+            &cache_imports_json(&spec.cache_imports),
+        );
+    }
+    attrs
+}
+
+fn set(attrs: &mut Attrs, key: &str, value: &str) {
+    attrs.insert(key.to_owned(), value.to_owned());
+}
+
+fn set_some<T: ToString>(attrs: &mut Attrs, key: &str, value: Option<T>) {
+    if let Some(value) = value {
+        attrs.insert(key.to_owned(), value.to_string());
+    }
+}
+
+fn need(caps: &mut Vec<&'static str>, cap: &'static str) {
+    if !caps.contains(&cap) {
+        caps.push(cap);
+    }
+}
+
+fn serve_local(attrs: &mut Attrs, local: &str, session: &SessionId) {
+    attrs.insert(format!("local-sessionid:{local}"), session.to_string());
+}
+
+fn dockerfile_attrs(dockerfile: &Dockerfile, attrs: &mut Attrs) {
+    let filename = match dockerfile {
+        Dockerfile::Local { dir, filename } => {
+            serve_local(attrs, LOCAL_DOCKERFILE, &dir.session);
+            filename
+        }
+        Dockerfile::Apart { dir, filename } => {
+            serve_local(attrs, LOCAL_DOCKERFILE, &dir.session);
+            set(attrs, "dockerfilekey", LOCAL_DOCKERFILE);
+            filename
+        }
+        Dockerfile::InContext { filename } => filename,
+    };
+    set(attrs, "filename", filename);
+}
+
+fn main_context_attrs(context: &MainContext, attrs: &mut Attrs, caps: &mut Vec<&'static str>) {
+    match context {
+        MainContext::Local(dir) => serve_local(attrs, LOCAL_CONTEXT, &dir.session),
+        MainContext::Remote(RemoteContext { url, git_query }) => {
+            set(attrs, "context", url);
+            if *git_query {
+                need(caps, CAP_GIT_QUERY);
+            }
+        }
+    }
+}
+
+fn named_context_attrs(
+    name: &str,
+    context: &NamedContext,
+    attrs: &mut Attrs,
+    caps: &mut Vec<&'static str>,
+) {
+    need(caps, CAP_CONTEXTS);
+    let value = match context {
+        NamedContext::Local {
+            local,
+            dir,
+            shared_key_hint,
+        } => {
+            serve_local(attrs, local, &dir.session);
+            attrs.insert(
+                format!("sharedkey:localdir:{local}"),
+                shared_key_hint.clone(),
+            );
+            format!("local:{local}")
+        }
+        NamedContext::Image { reference } => format!("docker-image://{reference}"),
+        NamedContext::OciLayout { store, tag, digest } => {
+            let tag = tag
+                .as_ref()
+                .map(|tag| format!(":{tag}"))
+                .unwrap_or_default();
+            format!("oci-layout://{store}{tag}@{digest}")
+        }
+        NamedContext::Remote(RemoteContext { url, git_query }) => {
+            if *git_query {
+                need(caps, CAP_GIT_QUERY_FORWARD);
+            }
+            url.clone()
+        }
+        NamedContext::Linked { input, results } => {
+            for result in results {
+                linked_attrs(name, input, result, attrs);
+            }
+            return;
+        }
+    };
+    attrs.insert(format!("context:{name}"), value);
+}
+
+fn linked_attrs(name: &str, input: &str, result: &LinkedResult, attrs: &mut Attrs) {
+    let (name, key) = with_platform(name, input, result);
+    if result.definition.is_none() {
+        // The frontend takes no empty input; this is what an empty image is called.
+        attrs.insert(
+            format!("context:{name}"),
+            "docker-image://scratch".to_owned(),
+        );
+        return;
+    }
+    attrs.insert(format!("context:{name}"), format!("input:{key}"));
+    if let Some(config) = &result.image_config {
+        let config = base64::prelude::BASE64_STANDARD.encode(config);
+        let metadata = serde_json::json!({ IMAGE_CONFIG: config }).to_string();
+        attrs.insert(format!("input-metadata:{key}"), metadata);
+    }
+}
+
+fn with_platform(name: &str, input: &str, result: &LinkedResult) -> (String, String) {
+    match &result.platform {
+        Some(platform) => (
+            format!("{name}::{platform}"),
+            format!("{input}::{platform}"),
+        ),
+        None => (name.to_owned(), input.to_owned()),
+    }
+}
+
+// The daemon does not survive an empty value among the inputs; those are named as contexts instead.
+fn inputs(spec: &SolveSpec) -> BTreeMap<String, Bytes> {
+    let mut inputs = BTreeMap::new();
+    for context in spec.named_contexts.values() {
+        let NamedContext::Linked { input, results } = context else {
+            continue;
+        };
+        for result in results {
+            if let Some(definition) = result.definition.clone().filter(|d| !d.is_empty()) {
+                inputs.insert(with_platform("", input, result).1, definition);
+            }
+        }
+    }
+    inputs
+}
+
+fn image_attrs(spec: &SolveSpec, attrs: &mut Attrs) {
+    set_some(attrs, "target", spec.stage.as_ref());
+    for (name, value) in &spec.build_args {
+        attrs.insert(format!("build-arg:{name}"), value.clone());
+    }
+    for (name, value) in &spec.labels {
+        attrs.insert(format!("label:{name}"), value.clone());
+    }
+    if !spec.platforms.is_empty() {
+        let platforms: Vec<String> = spec.platforms.iter().map(ToString::to_string).collect();
+        set(attrs, "platform", &platforms.join(","));
+    }
+    if spec.multi_platform {
+        set(attrs, "multi-platform", "true");
+    }
+    match &spec.no_cache {
+        NoCache::Nothing => {}
+        // Present and empty means all.
+        NoCache::All => set(attrs, "no-cache", ""),
+        NoCache::Stages(stages) if stages.is_empty() => {}
+        NoCache::Stages(stages) => set(attrs, "no-cache", &stages.join(",")),
+    }
+    let mode = spec.resolve_mode.map(|mode| match mode {
+        ResolveMode::Pull => "pull",
+        ResolveMode::Local => "local",
+    });
+    set_some(attrs, "image-resolve-mode", mode);
+}
+
+fn step_attrs(spec: &SolveSpec, attrs: &mut Attrs) {
+    match spec.network {
+        Network::Default => {}
+        Network::Host => set(attrs, "force-network-mode", "host"),
+        Network::None => set(attrs, "force-network-mode", "none"),
+    }
+    if !spec.add_hosts.is_empty() {
+        let mut hosts: Vec<_> = spec.add_hosts.iter().collect();
+        hosts.sort_by(|a, b| a.host.cmp(&b.host));
+        let hosts: Vec<String> = hosts
+            .iter()
+            .map(|h| format!("{}={}", h.host, h.ip))
+            .collect();
+        set(attrs, "add-hosts", &hosts.join(","));
+    }
+    if !spec.ulimits.is_empty() {
+        let mut limits: Vec<_> = spec.ulimits.iter().collect();
+        limits.sort_by(|a, b| a.name.cmp(&b.name));
+        let limits: Vec<String> = limits
+            .iter()
+            .map(|limit| format!("{}={}:{}", limit.name, limit.soft, limit.hard))
+            .collect();
+        set(attrs, "ulimit", &limits.join(","));
+    }
+    set_some(attrs, "shm-size", spec.shm_size);
+    set_some(attrs, "cgroup-parent", spec.cgroup_parent.as_ref());
+    let resources = &spec.resources;
+    set_some(attrs, "memory", resources.memory);
+    set_some(attrs, "memswap", resources.memory_swap);
+    set_some(attrs, "cpushares", resources.cpu_shares);
+    set_some(attrs, "cpuperiod", resources.cpu_period);
+    set_some(attrs, "cpuquota", resources.cpu_quota);
+    set_some(attrs, "cpusetcpus", resources.cpuset_cpus.as_ref());
+    set_some(attrs, "cpusetmems", resources.cpuset_mems.as_ref());
+}
+
+fn vcs_attrs(spec: &SolveSpec, attrs: &mut Attrs) {
+    set_some(attrs, "vcs:source", spec.vcs.source.as_ref());
+    set_some(attrs, "vcs:revision", spec.vcs.revision.as_ref());
+    for (local, path) in &spec.vcs.local_dirs {
+        attrs.insert(format!("vcs:localdir:{local}"), path.clone());
+    }
+}
+
+// One CSV record, quoted as Go's writer does.
+fn attestation_csv(attestation: &Attestation) -> String {
+    let field = |(key, value): &(String, String)| {
+        let field = format!("{key}={value}");
+        if field.contains([',', '"', '\r', '\n']) || field.starts_with(char::is_whitespace) {
+            format!("\"{}\"", field.replace('"', "\"\""))
+        } else {
+            field
+        }
+    };
+    let fields: Vec<String> = attestation.parameters.iter().map(field).collect();
+    fields.join(",")
+}
+
+fn cache_attrs(entry: &CacheEntry) -> Attrs {
+    let mut attrs = entry.extra.clone();
+    for (key, value) in &entry.credentials {
+        attrs.insert(key.clone(), value.expose().clone());
+    }
+    attrs
+}
+
+fn cache_entry(entry: &CacheEntry) -> control::CacheOptionsEntry {
+    control::CacheOptionsEntry {
+        r#type: entry.backend.name().to_owned(),
+        attrs: cache_attrs(entry),
+    }
+}
+
+// With a frontend, imports count only where the frontend is told of them.
+fn cache_imports_json(imports: &[CacheEntry]) -> String {
+    let entries: Vec<serde_json::Value> = imports
+        .iter()
+        .map(|entry| serde_json::json!({ "Type": entry.backend.name(), "Attrs": cache_attrs(entry) }))
+        .collect();
+    serde_json::Value::Array(entries).to_string()
+}
+
+fn export_attrs(export: &Export) -> Attrs {
+    let mut attrs = export.extra.clone();
+    if !export.names.is_empty() {
+        set(&mut attrs, "name", &export.names.join(","));
+    }
+    set_some(&mut attrs, "push", export.push);
+    set_some(&mut attrs, "unpack", export.unpack);
+    attrs
+}
+
+#[cfg(test)]
+mod tests;

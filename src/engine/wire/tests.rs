@@ -1,0 +1,393 @@
+//! The requests against what buildx v0.36.1 was seen to send.
+
+use super::*;
+use crate::engine::id::BuildRef;
+use crate::engine::spec::{
+    CacheBackend, Exporter, ExtraHost, LocalDir, Resources, Ulimit, VcsFacts,
+};
+use crate::types::Secret;
+
+fn dir(session: &str) -> LocalDir {
+    LocalDir {
+        session: SessionId::from_text(session),
+    }
+}
+
+fn plain() -> SolveSpec {
+    let dockerfile = Dockerfile::Local {
+        dir: dir("d"),
+        filename: "Dockerfile".to_owned(),
+    };
+    let target = "t".parse().unwrap();
+    let mut spec = SolveSpec::new(target, dockerfile, MainContext::Local(dir("c")));
+    spec.build_ref = BuildRef::from_text("r");
+    spec
+}
+
+fn map<const N: usize>(entries: [(&str, &str); N]) -> BTreeMap<String, String> {
+    entries.map(|(k, v)| (k.to_owned(), v.to_owned())).into()
+}
+
+fn cache(backend: CacheBackend, extra: BTreeMap<String, String>) -> CacheEntry {
+    CacheEntry {
+        backend,
+        extra,
+        credentials: BTreeMap::new(),
+    }
+}
+
+fn attestation(parameters: &[(&str, &str)]) -> Attestation {
+    Attestation {
+        kind: "provenance".to_owned(),
+        parameters: parameters
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect(),
+    }
+}
+
+fn export(exporter: Exporter, names: &[&str]) -> Export {
+    Export {
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..Export::new(exporter)
+    }
+}
+
+// A target with nearly everything, inline Dockerfile, one local, one image and one linked context.
+fn full() -> SolveSpec {
+    let linked = LinkedResult {
+        platform: None,
+        definition: Some(Bytes::from_static(b"llb")),
+        image_config: Some(Bytes::from_static(b"{}")),
+    };
+    SolveSpec {
+        dockerfile: Dockerfile::Apart {
+            dir: dir("d"),
+            filename: "Dockerfile".to_owned(),
+        },
+        named_contexts: BTreeMap::from([
+            (
+                "img".to_owned(),
+                NamedContext::Image {
+                    reference: "alpine".to_owned(),
+                },
+            ),
+            (
+                "lnk".to_owned(),
+                NamedContext::Linked {
+                    input: "0-base".to_owned(),
+                    results: vec![linked],
+                },
+            ),
+            (
+                "src".to_owned(),
+                NamedContext::Local {
+                    local: "src".to_owned(),
+                    dir: dir("s"),
+                    shared_key_hint: "sub:0123456789abcdef".to_owned(),
+                },
+            ),
+        ]),
+        stage: Some("s1".to_owned()),
+        build_args: map([("A", "1")]),
+        labels: map([("l", "v")]),
+        platforms: vec!["linux/amd64".parse().unwrap()],
+        no_cache: NoCache::Stages(vec!["s1".to_owned(), "s2".to_owned()]),
+        resolve_mode: Some(ResolveMode::Pull),
+        network: Network::None,
+        add_hosts: [("h2", "1.2.3.4"), ("h2", "::1"), ("h1", "::1")]
+            .map(|(host, ip)| ExtraHost {
+                host: host.to_owned(),
+                ip: ip.parse().unwrap(),
+            })
+            .into(),
+        ulimits: vec![Ulimit {
+            name: "nofile".to_owned(),
+            soft: 1024,
+            hard: 2048,
+        }],
+        shm_size: Some(64 << 20),
+        resources: Resources {
+            memory: Some(1 << 30),
+            memory_swap: Some(-1),
+            cpu_shares: Some(512),
+            cpuset_cpus: Some("0".to_owned()),
+            ..Resources::default()
+        },
+        attestations: vec![attestation(&[("type", "provenance"), ("mode", "max")])],
+        vcs: VcsFacts {
+            source: Some("https://xxxxx:xxxxx@example.com/r.git".to_owned()),
+            revision: Some("f".repeat(40)),
+            local_dirs: map([("context", "."), ("src", "sub")]),
+        },
+        cache_imports: vec![
+            cache(
+                CacheBackend::Local,
+                map([("src", "cc"), ("digest", "sha256:1")]),
+            ),
+            cache(CacheBackend::Registry, map([("ref", "ex.com/cache:1")])),
+        ],
+        exports: vec![Export {
+            extra: map([
+                ("annotation-index.ik", "iv"),
+                ("annotation-manifest.k", "v"),
+                ("annotation.plain", "x"),
+            ]),
+            ..export(Exporter::Oci, &["ex.com/a:1"])
+        }],
+        ..plain()
+    }
+}
+
+#[test]
+fn a_full_target_is_written_as_buildx_writes_it() {
+    let revision = "f".repeat(40);
+    let expected = map([
+        ("add-hosts", "h1=::1,h2=1.2.3.4,h2=::1"),
+        ("attest:provenance", "type=provenance,mode=max"),
+        ("build-arg:A", "1"),
+        (
+            "cache-imports",
+            r#"[{"Type":"local","Attrs":{"digest":"sha256:1","src":"cc"}},{"Type":"registry","Attrs":{"ref":"ex.com/cache:1"}}]"#,
+        ),
+        ("context:img", "docker-image://alpine"),
+        ("context:lnk", "input:0-base"),
+        ("context:src", "local:src"),
+        ("cpusetcpus", "0"),
+        ("cpushares", "512"),
+        ("dockerfilekey", "dockerfile"),
+        ("filename", "Dockerfile"),
+        ("force-network-mode", "none"),
+        ("frontend.caps", "moby.buildkit.frontend.contexts+forward"),
+        ("image-resolve-mode", "pull"),
+        (
+            "input-metadata:0-base",
+            r#"{"containerimage.config":"e30="}"#,
+        ),
+        ("label:l", "v"),
+        ("local-sessionid:context", "c"),
+        // buildx has these two directories served by the target's own session.
+        ("local-sessionid:dockerfile", "d"),
+        ("local-sessionid:src", "s"),
+        ("memory", "1073741824"),
+        ("memswap", "-1"),
+        ("no-cache", "s1,s2"),
+        ("platform", "linux/amd64"),
+        ("sharedkey:localdir:src", "sub:0123456789abcdef"),
+        ("shm-size", "67108864"),
+        ("target", "s1"),
+        ("ulimit", "nofile=1024:2048"),
+        ("vcs:localdir:context", "."),
+        ("vcs:localdir:src", "sub"),
+        ("vcs:revision", &revision),
+        ("vcs:source", "https://xxxxx:xxxxx@example.com/r.git"),
+    ]);
+    assert_eq!(frontend_attrs(&full()), expected);
+
+    let request = solve_request(&full(), &SessionId::from_text("session"));
+    assert_eq!(request.frontend, "dockerfile.v0");
+    assert_eq!(
+        (request.r#ref.as_str(), request.session.as_str()),
+        ("r", "session")
+    );
+    assert_eq!(
+        request.frontend_inputs,
+        BTreeMap::from([("0-base".to_owned(), Bytes::from_static(b"llb"))])
+    );
+    let exporter = &request.exporters[0];
+    assert_eq!(exporter.r#type, "oci");
+    assert_eq!(
+        exporter.attrs,
+        map([
+            ("annotation-index.ik", "iv"),
+            ("annotation-manifest.k", "v"),
+            ("annotation.plain", "x"),
+            ("name", "ex.com/a:1"),
+        ])
+    );
+    assert_eq!(
+        (
+            &request.exporter_deprecated,
+            &request.exporter_attrs_deprecated
+        ),
+        (&exporter.r#type, &exporter.attrs)
+    );
+}
+
+#[test]
+fn a_plain_target_says_no_more_than_it_must() {
+    let spec = SolveSpec {
+        attestations: vec![attestation(&[("mode", "min"), ("inline-only", "true")])],
+        ..plain()
+    };
+    let expected = map([
+        ("attest:provenance", "mode=min,inline-only=true"),
+        ("filename", "Dockerfile"),
+        ("local-sessionid:context", "c"),
+        ("local-sessionid:dockerfile", "d"),
+    ]);
+    assert_eq!(frontend_attrs(&spec), expected);
+    let request = solve_request(&spec, &SessionId::from_text("session"));
+    assert!(request.exporters.is_empty() && request.exporter_deprecated.is_empty());
+}
+
+#[test]
+fn through_the_gateway_both_halves_are_told_the_same() {
+    let spec = SolveSpec {
+        through_gateway: true,
+        ..full()
+    };
+    let outer = solve_request(&spec, &SessionId::from_text("session"));
+    let inner = gateway_request(&spec);
+    assert_eq!(outer.frontend, "");
+    assert!(outer.frontend_inputs.is_empty());
+    assert_eq!(outer.frontend_attrs, inner.frontend_opt);
+    assert_eq!(inner.frontend, "dockerfile.v0");
+    assert!(inner.allow_result_return && inner.allow_result_array_ref);
+    assert_eq!(inner.frontend_inputs.len(), 1);
+}
+
+#[test]
+fn a_question_to_the_frontend_goes_to_the_inner_half_alone() {
+    let spec = SolveSpec {
+        through_gateway: true,
+        subrequest: Some("lint".to_owned()),
+        ..plain()
+    };
+    let outer = solve_request(&spec, &SessionId::from_text("session"));
+    assert!(!outer.frontend_attrs.contains_key("requestid"));
+    let inner = gateway_request(&spec).frontend_opt;
+    assert_eq!(inner["requestid"], "frontend.lint");
+    assert_eq!(
+        inner["frontend.caps"],
+        "moby.buildkit.frontend.subrequests+forward"
+    );
+}
+
+#[test]
+fn a_frontend_image_is_named_with_its_arguments() {
+    let spec = SolveSpec {
+        frontend: Frontend::from_syntax("docker/dockerfile:1 --x").unwrap(),
+        build_args: map([("BUILDKIT_SYNTAX", "docker/dockerfile:1 --x")]),
+        ..plain()
+    };
+    let attrs = frontend_attrs(&spec);
+    assert_eq!(attrs["source"], "docker/dockerfile:1");
+    assert_eq!(attrs["cmdline"], "docker/dockerfile:1 --x");
+    assert_eq!(
+        attrs["build-arg:BUILDKIT_SYNTAX"],
+        "docker/dockerfile:1 --x"
+    );
+    assert_eq!(
+        solve_request(&spec, &SessionId::from_text("s")).frontend,
+        "gateway.v0"
+    );
+}
+
+#[test]
+fn a_remote_context_has_no_local_and_may_need_a_capability() {
+    let spec = SolveSpec {
+        dockerfile: Dockerfile::InContext {
+            filename: "a/Dockerfile".to_owned(),
+        },
+        context: MainContext::Remote(RemoteContext {
+            url: "https://example.com/r.git?ref=x".to_owned(),
+            git_query: true,
+        }),
+        ..plain()
+    };
+    let expected = map([
+        ("context", "https://example.com/r.git?ref=x"),
+        ("filename", "a/Dockerfile"),
+        ("frontend.caps", "moby.buildkit.frontend.gitquerystring"),
+    ]);
+    assert_eq!(frontend_attrs(&spec), expected);
+}
+
+#[test]
+fn results_of_several_platforms_are_inputs_each_and_empty_ones_none() {
+    let result = |platform: &str, definition: Option<&'static [u8]>| LinkedResult {
+        platform: Some(platform.to_owned()),
+        definition: definition.map(Bytes::from_static),
+        image_config: None,
+    };
+    let spec = SolveSpec {
+        named_contexts: BTreeMap::from([(
+            "base".to_owned(),
+            NamedContext::Linked {
+                input: "0-b".to_owned(),
+                results: vec![
+                    result("linux/amd64", Some(b"x")),
+                    result("linux/arm64", None),
+                ],
+            },
+        )]),
+        ..plain()
+    };
+    let attrs = frontend_attrs(&spec);
+    assert_eq!(attrs["context:base::linux/amd64"], "input:0-b::linux/amd64");
+    assert_eq!(attrs["context:base::linux/arm64"], "docker-image://scratch");
+    assert!(!attrs.contains_key("context:base"));
+    let inputs: Vec<String> = inputs(&spec).into_keys().collect();
+    assert_eq!(inputs, ["0-b::linux/amd64"]);
+}
+
+#[test]
+fn no_cache_at_all_is_an_empty_value_and_host_network_a_privilege() {
+    let spec = SolveSpec {
+        no_cache: NoCache::All,
+        network: Network::Host,
+        ..plain()
+    };
+    let request = solve_request(&spec, &SessionId::from_text("s"));
+    assert_eq!(request.frontend_attrs["no-cache"], "");
+    assert_eq!(request.frontend_attrs["force-network-mode"], "host");
+    assert_eq!(request.entitlements, ["network.host"]);
+}
+
+#[test]
+fn several_exports_keep_their_order_and_their_typed_fields_win() {
+    let image = Export {
+        push: Some(true),
+        unpack: Some(false),
+        extra: map([("push", "false"), ("name", "x"), ("compression", "zstd")]),
+        ..export(Exporter::Image, &["a:1", "a:latest"])
+    };
+    let spec = SolveSpec {
+        exports: vec![image, export(Exporter::Other("future".to_owned()), &[])],
+        ..plain()
+    };
+    let request = solve_request(&spec, &SessionId::from_text("s"));
+    let expected = map([
+        ("compression", "zstd"),
+        ("name", "a:1,a:latest"),
+        ("push", "true"),
+        ("unpack", "false"),
+    ]);
+    assert_eq!(request.exporters[0].attrs, expected);
+    assert_eq!(request.exporters[1].r#type, "future");
+}
+
+#[test]
+fn credentials_of_a_cache_reach_the_daemon_and_nobody_else() {
+    let entry = CacheEntry {
+        credentials: BTreeMap::from([("token".to_owned(), Secret::new("hush".to_owned()))]),
+        ..cache(CacheBackend::Gha, map([("scope", "s")]))
+    };
+    let spec = SolveSpec {
+        cache_exports: vec![entry],
+        ..plain()
+    };
+    assert!(!format!("{spec:?}").contains("hush"));
+    let request = solve_request(&spec, &SessionId::from_text("s"));
+    assert_eq!(
+        request.cache.unwrap().exports[0].attrs,
+        map([("scope", "s"), ("token", "hush")])
+    );
+}
+
+#[test]
+fn attestation_parameters_with_commas_are_quoted() {
+    let one = attestation(&[("generator", "img,x"), ("q", "a\"b")]);
+    assert_eq!(attestation_csv(&one), r#""generator=img,x","q=a""b""#);
+}
