@@ -251,7 +251,7 @@ impl Connection {
         self.lost_because(reason.unwrap_or_else(|| "it was closed".into()))
     }
 
-    fn lost_because(&self, reason: Arc<str>) -> ConnectionError {
+    pub(super) fn lost_because(&self, reason: Arc<str>) -> ConnectionError {
         ConnectionError::Lost {
             endpoint: self.endpoint.clone(),
             reason,
@@ -268,7 +268,7 @@ impl Connection {
         Some(self.lost_because(self.end_reason().await?))
     }
 
-    async fn end_reason(&self) -> Option<Arc<str>> {
+    pub(super) async fn end_reason(&self) -> Option<Arc<str>> {
         let mut ended = self.ended.clone();
         let reason = tokio::time::timeout(END_LAG, ended.wait_for(Option::is_some)).await;
         reason.ok()?.ok()?.clone()

@@ -116,13 +116,11 @@ pub(super) fn clean(message: &str) -> String {
     while let Some(at) = rest.find("rpc error: code = ") {
         let (before, after) = rest.split_at(at);
         clean.push_str(before);
-        match after.find(" desc = ") {
-            Some(end) => rest = &after[end + " desc = ".len()..],
-            None => {
-                rest = after;
-                break;
-            }
-        }
+        let Some(end) = after.find(" desc = ") else {
+            rest = after;
+            break;
+        };
+        rest = &after[end + " desc = ".len()..];
     }
     clean.push_str(rest);
     clean.retain(|c| !c.is_control() || c == '\n' || c == '\t');

@@ -1,20 +1,133 @@
 //! The client of BuildKit: connections, sessions, solves.
 //!
-//! Knows nothing of bake files; what is to be built arrives as a [`spec::SolveSpec`].
+//! Knows nothing of bake files; what is to be built arrives as a [`spec::SolveSpec`]. Start at [`Engine`]: connect, ask what
+//! the daemon can do, open sessions, solve.
 
+pub mod capability;
 pub mod connection;
 pub mod docker;
 pub mod endpoint;
 pub mod failure;
+pub mod gateway;
 pub mod id;
 pub mod session;
+mod solve;
 pub mod spec;
 mod status;
 pub mod traffic;
 pub mod transport;
 mod wire;
 
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+pub use capability::Capabilities;
 pub use connection::{Connection, ConnectionError};
 pub use endpoint::Endpoint;
+pub use gateway::{FrontendResult, Hold};
 pub use id::{BuildRef, SessionId};
 pub use session::{Session, SessionBuilder, SessionError};
+pub use solve::Sessions;
+pub use spec::SolveSpec;
+pub use traffic::Traffic;
+
+use crate::event::EventSink;
+use crate::outcome::{SolveFailure, Solved};
+
+/// A BuildKit daemon, connected.
+pub struct Engine {
+    connection: Arc<Connection>,
+    capabilities: OnceCell<Capabilities>,
+}
+
+impl Engine {
+    /// Connects to the daemon at `endpoint`.
+    pub async fn connect(endpoint: Endpoint) -> Result<Self, ConnectionError> {
+        Ok(Self {
+            connection: Arc::new(Connection::open(endpoint).await?),
+            capabilities: OnceCell::new(),
+        })
+    }
+
+    /// The connection, for sessions.
+    pub fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    /// The address of the daemon.
+    pub fn endpoint(&self) -> &Endpoint {
+        self.connection.endpoint()
+    }
+
+    /// Bytes that went through the connection so far.
+    pub fn traffic(&self) -> Traffic {
+        self.connection.traffic()
+    }
+
+    /// What the daemon can do; asked once.
+    pub async fn capabilities(&self) -> Result<&Capabilities, SolveFailure> {
+        let ask = || capability::probe(&self.connection);
+        self.capabilities.get_or_try_init(ask).await
+    }
+
+    /// Runs `spec`, served by `sessions`, with progress to `events`.
+    ///
+    /// Ends soon after `cancel`; cancelling, and dropping the future, end the daemon's work too.
+    pub async fn solve(
+        &self,
+        spec: &SolveSpec,
+        sessions: &Sessions,
+        events: &EventSink,
+        cancel: &CancellationToken,
+    ) -> Result<Solved, SolveFailure> {
+        Box::pin(solve::run(
+            &self.connection,
+            spec,
+            sessions,
+            events,
+            cancel,
+            None,
+        ))
+        .await
+    }
+
+    /// As [`Engine::solve`], through the gateway whatever `spec` says: the frontend's result is given to `hold`, and the
+    /// solve goes on when that is done with it.
+    pub async fn solve_held(
+        &self,
+        spec: &SolveSpec,
+        sessions: &Sessions,
+        events: &EventSink,
+        cancel: &CancellationToken,
+        hold: Hold,
+    ) -> Result<Solved, SolveFailure> {
+        let spec = SolveSpec {
+            through_gateway: true,
+            ..spec.clone()
+        };
+        let hold = Some(hold);
+        Box::pin(solve::run(
+            &self.connection,
+            &spec,
+            sessions,
+            events,
+            cancel,
+            hold,
+        ))
+        .await
+    }
+
+    /// Ends the connection, after cancellations have left.
+    pub async fn close(&self) {
+        self.connection.close().await;
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Engine").field(self.endpoint()).finish()
+    }
+}

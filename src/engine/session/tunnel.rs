@@ -151,7 +151,7 @@ mod tests {
     #[tokio::test]
     async fn large_writes_are_cut_and_nothing_is_lost() {
         let (_to_us, mut tunnel, mut from_us) = tunnel();
-        let data: Vec<u8> = (0..CHUNK * 3 + 7).map(|i| (i % 251) as u8).collect();
+        let data: Vec<u8> = (0..=250).cycle().take(CHUNK * 3 + 7).collect();
         let expected = data.clone();
         let writer = tokio::spawn(async move {
             tunnel.write_all(&data).await.unwrap();

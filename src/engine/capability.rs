@@ -1,0 +1,192 @@
+//! What a daemon can do: version, workers, capabilities.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rbake_proto::apicaps::ApiCap;
+use rbake_proto::control::{ListWorkersRequest, SolveRequest};
+use rbake_proto::pb;
+use rbake_proto::worker::WorkerRecord;
+
+use super::connection::Connection;
+use super::gateway::Gateway;
+use super::id::BuildRef;
+use super::solve::failure_of;
+use crate::outcome::SolveFailure;
+use crate::types::Platform;
+
+/// What a daemon can do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The version it names, such as `v0.32.2`.
+    pub version: Option<String>,
+    /// Its workers; the first is the default.
+    pub workers: Vec<Worker>,
+    /// Capabilities of the solver and of exporters, such as `exporter.multiple`.
+    pub solver: BTreeSet<String>,
+    /// Capabilities of the gateway, such as `return`.
+    pub gateway: BTreeSet<String>,
+}
+
+/// An execution backend of a daemon.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Worker {
+    /// Its id.
+    pub id: String,
+    /// Labels such as `org.mobyproject.buildkit.worker.snapshotter`.
+    pub labels: BTreeMap<String, String>,
+    /// Platforms it builds for, the native one first.
+    pub platforms: Vec<Platform>,
+}
+
+impl Capabilities {
+    /// Whether the solver has `capability`.
+    pub fn has(&self, capability: &str) -> bool {
+        self.solver.contains(capability)
+    }
+
+    /// Whether one solve may have several exports.
+    pub fn multiple_exporters(&self) -> bool {
+        self.has("exporter.multiple")
+    }
+
+    /// Whether images may carry attestations.
+    pub fn attestations(&self) -> bool {
+        self.has("exporter.image.attestations")
+    }
+
+    /// Whether the cache backend `gha` is there.
+    pub fn cache_gha(&self) -> bool {
+        self.has("cache.gha")
+    }
+
+    /// Whether the cache backend `s3` is there.
+    pub fn cache_s3(&self) -> bool {
+        self.has("cache.s3")
+    }
+
+    /// Whether steps can be given limits of their own.
+    pub fn step_resources(&self) -> bool {
+        self.has("exec.meta.linux.resources")
+    }
+
+    /// The default worker's label `name`.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.workers.first()?.labels.get(name).map(String::as_str)
+    }
+
+    /// The number that `host-gateway` stands for, where the daemon tells.
+    pub fn host_gateway(&self) -> Option<&str> {
+        self.label("org.mobyproject.buildkit.worker.moby.host-gateway-ip")
+    }
+
+    /// The default worker's native platform.
+    pub fn native_platform(&self) -> Option<&Platform> {
+        self.workers.first()?.platforms.first()
+    }
+}
+
+/// Asks the daemon. Its history does not learn of it.
+pub(super) async fn probe(connection: &Connection) -> Result<Capabilities, SolveFailure> {
+    let mut control = connection.control();
+    let build_ref = BuildRef::new();
+    let outer = control.solve(SolveRequest {
+        r#ref: build_ref.to_string(),
+        internal: true,
+        ..SolveRequest::default()
+    });
+    let mut outer = std::pin::pin!(outer);
+    let mut gateway = Gateway::new(connection, &build_ref);
+    let pong = tokio::select! {
+        pong = gateway.ping() => pong,
+        outer = &mut outer => match outer {
+            Ok(_) => Err(tonic::Status::unknown("the builder ended a build that had not begun")),
+            Err(status) => Err(status),
+        },
+    };
+    let pong = match pong {
+        Ok(pong) => pong,
+        Err(status) => return Err(failure_of(connection, &status).await),
+    };
+    // The job has done its duty; however it ends, the answer is here.
+    if gateway.return_nothing().await.is_ok() {
+        let _ = outer.await;
+    }
+    let workers = if pong.workers.is_empty() {
+        let workers = connection
+            .control()
+            .list_workers(ListWorkersRequest::default())
+            .await;
+        workers
+            .map(|response| response.into_inner().record)
+            .unwrap_or_default()
+    } else {
+        pong.workers
+    };
+    Ok(Capabilities {
+        version: connection.version().map(str::to_owned),
+        workers: workers.into_iter().map(worker).collect(),
+        solver: enabled(pong.llb_caps),
+        gateway: enabled(pong.frontend_api_caps),
+    })
+}
+
+fn enabled(caps: Vec<ApiCap>) -> BTreeSet<String> {
+    caps.into_iter()
+        .filter(|cap| cap.enabled)
+        .map(|cap| cap.id)
+        .collect()
+}
+
+fn worker(record: WorkerRecord) -> Worker {
+    Worker {
+        id: record.id,
+        labels: record.labels,
+        platforms: record.platforms.iter().filter_map(platform).collect(),
+    }
+}
+
+fn platform(from: &pb::Platform) -> Option<Platform> {
+    let mut text = format!("{}/{}", from.os, from.architecture);
+    if !from.variant.is_empty() {
+        text = format!("{text}/{}", from.variant);
+    }
+    text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_enabled_capabilities_count() {
+        let cap = |id: &str, enabled| ApiCap {
+            id: id.to_owned(),
+            enabled,
+            ..ApiCap::default()
+        };
+        let caps = Capabilities {
+            solver: enabled(vec![cap("cache.gha", true), cap("cache.s3", false)]),
+            ..Capabilities::default()
+        };
+        assert!(caps.cache_gha() && !caps.cache_s3());
+        assert_eq!(caps.host_gateway(), None);
+    }
+
+    #[test]
+    fn platforms_that_make_no_sense_are_left_out() {
+        let record = WorkerRecord {
+            platforms: vec![
+                pb::Platform {
+                    os: "linux".to_owned(),
+                    architecture: "arm64".to_owned(),
+                    variant: "v8".to_owned(),
+                    ..pb::Platform::default()
+                },
+                pb::Platform::default(),
+            ],
+            ..WorkerRecord::default()
+        };
+        let worker = worker(record);
+        assert_eq!(worker.platforms, ["linux/arm64".parse().unwrap()]);
+    }
+}

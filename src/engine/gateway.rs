@@ -1,0 +1,357 @@
+//! Solves through the gateway: the daemon makes the job and waits, while this side asks the frontend and returns its result.
+//!
+//! Linked targets need it, since the result of one is the input of another while both jobs live; so does the question for
+//! capabilities. Whoever has started such a job must return a result or an error, or the job waits forever.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use prost::Message as _;
+use rbake_proto::gateway::llb_bridge_client::LlbBridgeClient;
+use rbake_proto::gateway::result::Result as Refs;
+use rbake_proto::gateway::{
+    PingRequest, PongResponse, Ref, RefMap, Result as GatewayResult, ReturnRequest, SolveRequest,
+};
+use rbake_proto::rpc;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::{Code, Request, Status};
+
+use super::connection::{Channel, Connection, is_from_peer};
+use super::id::BuildRef;
+use super::spec::LinkedResult;
+use crate::outcome::SolveFailure;
+
+const BUILD_ID_KEY: &str = "buildkit-controlapi-buildid";
+
+/// How long the daemon may take to make the job that calls belong to.
+const JOB_TIMEOUT: Duration = Duration::from_secs(15);
+const JOB_PAUSE: Duration = Duration::from_millis(50);
+
+/// An encoded empty `Ref`: an empty value among a map's messages makes the daemon crash, this one does not.
+const EMPTY_REF: Bytes = Bytes::from_static(b"\x0a\x00");
+
+/// What is done with a frontend's result before it is returned, such as waiting for the targets that use it.
+pub type Hold =
+    Box<dyn FnOnce(FrontendResult) -> BoxFuture<'static, Result<(), SolveFailure>> + Send>;
+
+/// Why a result cannot be the input of another solve.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// What the daemon sent is no result.
+    #[error("the builder's result cannot be read")]
+    Unreadable(#[source] prost::DecodeError),
+    /// The daemon sends no definitions with its results.
+    #[error("the builder is too old to use the result of a target in another")]
+    TooOld,
+}
+
+/// What a frontend made of a request; alive in the daemon as long as its job.
+#[derive(Debug, Clone)]
+pub struct FrontendResult(GatewayResult);
+
+impl FrontendResult {
+    /// The result as input of other solves: one for each platform, or one without platform.
+    pub fn linked(&self) -> Result<Vec<LinkedResult>, LinkError> {
+        match &self.0.result {
+            Some(Refs::Ref(one)) => Ok(vec![self.linked_one(None, one)]),
+            Some(Refs::Refs(all)) => all
+                .refs
+                .iter()
+                .map(|(platform, encoded)| {
+                    let one = Ref::decode(encoded.clone()).map_err(LinkError::Unreadable)?;
+                    Ok(self.linked_one(Some(platform), &one))
+                })
+                .collect(),
+            Some(Refs::RefDeprecated(_) | Refs::RefsDeprecated(_)) => Err(LinkError::TooOld),
+            None => Ok(vec![self.linked_one(None, &Ref::default())]),
+        }
+    }
+
+    fn linked_one(&self, platform: Option<&String>, one: &Ref) -> LinkedResult {
+        let config = match platform {
+            Some(platform) => self
+                .0
+                .metadata
+                .get(&format!("containerimage.config/{platform}")),
+            None => self.0.metadata.get("containerimage.config"),
+        };
+        LinkedResult {
+            platform: platform.cloned(),
+            definition: Some(one.def.clone()).filter(|definition| !definition.is_empty()),
+            image_config: config.cloned(),
+        }
+    }
+
+    /// Metadata that is text, such as the answer to a subrequest.
+    pub fn text_metadata(&self) -> BTreeMap<String, String> {
+        let text = |(key, value): (&String, &Bytes)| {
+            Some((key.clone(), String::from_utf8(value.to_vec()).ok()?))
+        };
+        self.0.metadata.iter().filter_map(text).collect()
+    }
+
+    // The daemon knows the results by their ids; definitions need not go back.
+    fn into_return(self) -> GatewayResult {
+        let by_id = |id: String| {
+            if id.is_empty() {
+                return EMPTY_REF;
+            }
+            let def = Bytes::new();
+            Ref { id, def }.encode_to_vec().into()
+        };
+        let result = self.0.result.map(|refs| match refs {
+            Refs::Ref(one) => Refs::Ref(Ref {
+                def: Bytes::new(),
+                ..one
+            }),
+            Refs::Refs(all) => Refs::Refs(RefMap {
+                refs: all
+                    .refs
+                    .into_iter()
+                    .map(|(key, encoded)| {
+                        let id = Ref::decode(encoded).map(|one| one.id).unwrap_or_default();
+                        (key, by_id(id))
+                    })
+                    .collect(),
+            }),
+            deprecated => deprecated,
+        });
+        let mut attestations = self.0.attestations;
+        attestations.retain(|_, encoded| !encoded.is_empty());
+        GatewayResult {
+            result,
+            metadata: self.0.metadata,
+            attestations,
+        }
+    }
+}
+
+/// Why a job got no result.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// A call failed.
+    Call(Status),
+    /// Whoever held the result gave it up.
+    Held(SolveFailure),
+}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Self {
+        Self::Call(status)
+    }
+}
+
+/// The calls of one job.
+pub(super) struct Gateway {
+    client: LlbBridgeClient<Channel>,
+    build_id: MetadataValue<Ascii>,
+}
+
+impl Gateway {
+    /// The calls of the job `build_ref`.
+    pub(super) fn new(connection: &Connection, build_ref: &BuildRef) -> Self {
+        Self {
+            client: connection.gateway(),
+            build_id: MetadataValue::try_from(build_ref.as_str())
+                .unwrap_or_else(|_| MetadataValue::from_static("")),
+        }
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request
+            .metadata_mut()
+            .insert(BUILD_ID_KEY, self.build_id.clone());
+        request
+    }
+
+    /// Waits until the daemon has made the job; tells what the daemon can do.
+    pub(super) async fn ping(&mut self) -> Result<PongResponse, Status> {
+        let deadline = tokio::time::Instant::now() + JOB_TIMEOUT;
+        loop {
+            let request = self.request(PingRequest {});
+            let status = match self.client.ping(request).await {
+                Ok(response) => return Ok(response.into_inner()),
+                Err(status) => status,
+            };
+            let no_job_yet = is_from_peer(&status)
+                && !matches!(status.code(), Code::Unimplemented | Code::Unavailable);
+            if !no_job_yet || tokio::time::Instant::now() >= deadline {
+                return Err(status);
+            }
+            tokio::time::sleep(JOB_PAUSE).await;
+        }
+    }
+
+    /// Asks the frontend, holds its result as `hold` says, and returns it; an error on the way is returned too.
+    ///
+    /// Gives the text metadata of the result.
+    pub(super) async fn run(
+        &mut self,
+        request: SolveRequest,
+        hold: Option<Hold>,
+    ) -> Result<BTreeMap<String, String>, Refusal> {
+        self.ping().await?;
+        let result = match self.client.solve(self.request(request)).await {
+            Ok(response) => FrontendResult(response.into_inner().result.unwrap_or_default()),
+            Err(status) => {
+                self.give_back(error_of(&status)).await;
+                return Err(status.into());
+            }
+        };
+        if let Some(hold) = hold
+            && let Err(failure) = hold(result.clone()).await
+        {
+            self.give_back(ReturnRequest {
+                error: Some(rpc::Status {
+                    code: Code::Aborted.into(),
+                    message: failure.message.clone(),
+                    details: Vec::new(),
+                }),
+                result: None,
+            })
+            .await;
+            return Err(Refusal::Held(failure));
+        }
+        let metadata = result.text_metadata();
+        let request = ReturnRequest {
+            result: Some(result.into_return()),
+            error: None,
+        };
+        self.client.r#return(self.request(request)).await?;
+        Ok(metadata)
+    }
+
+    /// Returns a result of nothing, which ends the job.
+    pub(super) async fn return_nothing(&mut self) -> Result<(), Status> {
+        let request = ReturnRequest {
+            // The daemon reads the result without asking whether there is one.
+            result: Some(GatewayResult::default()),
+            error: None,
+        };
+        self.client.r#return(self.request(request)).await.map(drop)
+    }
+
+    // Where even this fails, the job has ended already or the connection has.
+    async fn give_back(&mut self, request: ReturnRequest) {
+        let _ = self.client.r#return(self.request(request)).await;
+    }
+}
+
+// With its details, so that the job's own end tells as much.
+fn error_of(status: &Status) -> ReturnRequest {
+    let details = rpc::Status::decode(status.details()).map(|status| status.details);
+    ReturnRequest {
+        error: Some(rpc::Status {
+            code: status.code().into(),
+            message: status.message().to_owned(),
+            details: details.unwrap_or_default(),
+        }),
+        result: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn result(refs: Refs) -> FrontendResult {
+        FrontendResult(GatewayResult {
+            result: Some(refs),
+            metadata: BTreeMap::from([
+                (
+                    "containerimage.config".to_owned(),
+                    Bytes::from_static(b"one"),
+                ),
+                (
+                    "containerimage.config/linux/amd64".to_owned(),
+                    Bytes::from_static(b"amd64"),
+                ),
+                ("binary".to_owned(), Bytes::from_static(b"\xff")),
+            ]),
+            attestations: BTreeMap::from([("a".to_owned(), Bytes::new())]),
+        })
+    }
+
+    fn encoded(id: &str, def: &'static [u8]) -> Bytes {
+        let one = Ref {
+            id: id.to_owned(),
+            def: Bytes::from_static(def),
+        };
+        one.encode_to_vec().into()
+    }
+
+    fn platforms() -> FrontendResult {
+        result(Refs::Refs(RefMap {
+            refs: BTreeMap::from([
+                ("linux/amd64".to_owned(), encoded("x", b"llb")),
+                ("linux/arm64".to_owned(), Bytes::new()),
+            ]),
+        }))
+    }
+
+    // A definition as the daemon sends it, with an empty message as a map's value: fields 3.1 {1: "sha256:…", 2: {}}.
+    #[test]
+    fn a_definition_passes_through_byte_for_byte() {
+        let definition = Bytes::from_static(b"\x0a\x03abc\x1a\x0a\x0a\x08\x0a\x04sha2\x12\x00");
+        let one = Ref {
+            id: "x".to_owned(),
+            def: definition.clone(),
+        };
+        let linked = result(Refs::Ref(one)).linked().unwrap();
+        assert_eq!(linked[0].definition, Some(definition));
+        assert_eq!(linked[0].image_config, Some(Bytes::from_static(b"one")));
+    }
+
+    #[test]
+    fn each_platform_is_a_result_and_an_empty_one_has_no_definition() {
+        let linked = platforms().linked().unwrap();
+        assert_eq!(linked[0].platform.as_deref(), Some("linux/amd64"));
+        assert_eq!(linked[0].definition, Some(Bytes::from_static(b"llb")));
+        assert_eq!(linked[0].image_config, Some(Bytes::from_static(b"amd64")));
+        assert_eq!(
+            (
+                linked[1].definition.as_ref(),
+                linked[1].image_config.as_ref()
+            ),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn no_map_that_is_returned_has_an_empty_value() {
+        let returned = platforms().into_return();
+        assert!(returned.attestations.is_empty());
+        let Some(Refs::Refs(all)) = &returned.result else {
+            panic!("{returned:?}");
+        };
+        assert_eq!(all.refs["linux/amd64"], encoded("x", b""));
+        assert_eq!(all.refs["linux/arm64"], EMPTY_REF);
+        assert_eq!(Ref::decode(EMPTY_REF), Ok(Ref::default()));
+        // The entry for arm64 is written with its value: key, then field 2 with two bytes.
+        let wire = returned.encode_to_vec();
+        let entry = b"\x0a\x0blinux/arm64\x12\x02\x0a\x00";
+        assert!(wire.windows(entry.len()).any(|window| window == entry));
+    }
+
+    #[test]
+    fn a_result_that_cannot_be_read_is_an_error() {
+        let junk = Refs::Refs(RefMap {
+            refs: BTreeMap::from([("p".to_owned(), Bytes::from_static(b"\xff"))]),
+        });
+        assert!(result(junk).linked().is_err());
+        assert!(
+            result(Refs::RefDeprecated("x".to_owned()))
+                .linked()
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn text_metadata_is_told_and_the_rest_is_not() {
+        let metadata = platforms().text_metadata();
+        assert!(metadata.contains_key("containerimage.config") && !metadata.contains_key("binary"));
+    }
+}

@@ -1,0 +1,140 @@
+//! One solve, from its request to its end: the call itself, its progress, and everything that can end it early.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rbake_proto::control::SolveResponse;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::{Response, Status};
+
+use super::connection::Connection;
+use super::gateway::{Gateway, Hold, Refusal};
+use super::session::Session;
+use super::spec::SolveSpec;
+use super::{failure, status, wire};
+use crate::event::EventSink;
+use crate::outcome::{SolveFailure, Solved};
+
+/// How long the daemon may take to end a job whose result it was refused.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The sessions that serve one solve.
+#[derive(Debug, Clone)]
+pub struct Sessions {
+    /// The target's own.
+    pub target: Arc<Session>,
+    /// Those that serve its directories.
+    pub directories: Vec<Arc<Session>>,
+}
+
+impl Sessions {
+    /// Completes when one of them is lost.
+    async fn lost(&self, connection: &Connection) -> SolveFailure {
+        let all = std::iter::once(&self.target).chain(&self.directories);
+        let any = futures_util::future::select_all(all.map(|session| Box::pin(session.lost())));
+        let error = any.await.0;
+        // A session that is lost with its connection says little.
+        match connection.end_reason().await {
+            Some(reason) => failure::from_connection(&connection.lost_because(reason)),
+            None => failure::from_session(&error),
+        }
+    }
+}
+
+/// Runs `spec`. Dropping the future cancels the solve, as `cancel` does.
+pub(super) async fn run(
+    connection: &Arc<Connection>,
+    spec: &SolveSpec,
+    sessions: &Sessions,
+    events: &EventSink,
+    cancel: &CancellationToken,
+    hold: Option<Hold>,
+) -> Result<Solved, SolveFailure> {
+    let started = Instant::now();
+    let finished = CancellationToken::new();
+    let progress = AbortOnDropHandle::new(tokio::spawn(status::follow(
+        Arc::clone(connection),
+        spec.build_ref.clone(),
+        spec.target.clone(),
+        events.clone(),
+        finished.clone(),
+    )));
+    let result = tokio::select! {
+        biased;
+        result = request(connection, spec, sessions, hold) => result,
+        () = cancel.cancelled() => Err(failure::cancelled()),
+        failure = sessions.lost(connection) => Err(failure),
+    };
+    finished.cancel();
+    if !cancel.is_cancelled() {
+        tokio::select! {
+            _ = progress => {}
+            () = cancel.cancelled() => {}
+        }
+    }
+    result.map(|response| Solved {
+        response,
+        build_ref: spec.build_ref.to_string(),
+        elapsed: started.elapsed(),
+    })
+}
+
+type Outer = Result<Response<SolveResponse>, Status>;
+
+async fn request(
+    connection: &Connection,
+    spec: &SolveSpec,
+    sessions: &Sessions,
+    hold: Option<Hold>,
+) -> Result<BTreeMap<String, String>, SolveFailure> {
+    let mut control = connection.control();
+    let outer = control.solve(wire::solve_request(spec, sessions.target.id()));
+    if !spec.through_gateway {
+        return ended(connection, outer.await).await;
+    }
+    let mut gateway = Gateway::new(connection, &spec.build_ref);
+    let inner = gateway.run(wire::gateway_request(spec), hold);
+    let mut outer = std::pin::pin!(outer);
+    let inner = tokio::select! {
+        // The job ends before its result is returned only where it failed; why, it knows best.
+        outer = &mut outer => return ended(connection, outer).await,
+        inner = inner => inner,
+    };
+    match inner {
+        Ok(metadata) => {
+            let mut response = ended(connection, outer.await).await?;
+            if spec.subrequest.is_some() {
+                response.extend(metadata);
+            }
+            Ok(response)
+        }
+        Err(refusal) => {
+            let _ = tokio::time::timeout(REFUSAL_TIMEOUT, outer).await;
+            Err(match refusal {
+                Refusal::Held(failure) => failure,
+                Refusal::Call(status) => failure_of(connection, &status).await,
+            })
+        }
+    }
+}
+
+async fn ended(
+    connection: &Connection,
+    outer: Outer,
+) -> Result<BTreeMap<String, String>, SolveFailure> {
+    match outer {
+        Ok(response) => Ok(response.into_inner().exporter_response),
+        Err(status) => Err(failure_of(connection, &status).await),
+    }
+}
+
+/// What `status` says, or that the connection is gone, where that is behind it.
+pub(super) async fn failure_of(connection: &Connection, status: &Status) -> SolveFailure {
+    match connection.loss_behind(status).await {
+        Some(loss) => failure::from_connection(&loss),
+        None => failure::from_status(status),
+    }
+}
