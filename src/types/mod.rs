@@ -12,6 +12,7 @@ pub mod names;
 pub mod platform;
 pub mod reference;
 pub mod remote;
+pub mod requirements;
 pub mod secret;
 
 pub use clock::Clock;
@@ -20,4 +21,5 @@ pub use environment::Environment;
 pub use names::{GroupName, TargetName};
 pub use platform::Platform;
 pub use reference::Reference;
+pub use requirements::{Ability, Need, Requirements};
 pub use secret::Secret;
