@@ -98,6 +98,8 @@ impl Kind {
 /// A `group` or `target` block.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BlockDecl<'a> {
+    /// Its place among the blocks of the definition.
+    pub(super) index: usize,
     /// Which of the two.
     pub(super) kind: Kind,
     /// Its label.
@@ -170,6 +172,7 @@ impl<'a> Declarations<'a> {
             word => {
                 if let Some(kind) = Kind::of_word(word) {
                     self.blocks.push(BlockDecl {
+                        index: self.blocks.len(),
                         kind,
                         label,
                         block,

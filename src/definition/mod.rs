@@ -1,17 +1,31 @@
 //! Bake files to a definition: reading, evaluating and typing what the user wrote.
 //!
 //! Knows nothing of `BuildKit`. [`source`] finds and reads the files, their syntaxes are lowered into [`syntax`], and
-//! evaluation, whose values and functions are in [`eval`], makes an [`evaluated::Evaluated`] of them. [`schema`] lists
-//! the attributes of targets, [`model`] has their types.
+//! [`evaluate()`], whose values and functions are in [`eval`], makes an [`evaluated::Evaluated`] of them. [`schema`]
+//! lists the attributes of targets, [`model`] has their types, [`decode`] gives them.
 
+mod blocks;
 mod declarations;
 pub mod decode;
 pub mod eval;
+mod evaluate;
 pub mod evaluated;
+mod functions;
 mod hcl;
+mod json;
+mod matrix;
 pub mod model;
 mod names;
+mod overrides;
+mod parse;
+mod references;
 pub mod schema;
 pub mod source;
 pub mod syntax;
 mod template;
+#[cfg(test)]
+mod testing;
+mod typing;
+mod variables;
+
+pub use evaluate::{Inputs, evaluate};

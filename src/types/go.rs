@@ -9,6 +9,58 @@ pub fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
+/// A number by the rules of `strconv.ParseFloat` with 64 bits: decimal, or hexadecimal with a binary exponent.
+///
+/// None for anything else, and for numbers too large to be held; the words for infinity and NaN give those.
+pub fn parse_float(text: &str) -> Option<f64> {
+    let (sign, digits) = match text.as_bytes().first() {
+        Some(b'-') => (-1.0, &text[1..]),
+        Some(b'+') => (1.0, &text[1..]),
+        _ => (1.0, text),
+    };
+    if let Some(hex) = digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
+        return hex_float(hex).map(|magnitude| sign * magnitude);
+    }
+    let number: f64 = text.parse().ok()?;
+    let words = digits.starts_with(|c: char| c.is_ascii_alphabetic());
+    (number.is_finite() || words).then_some(number)
+}
+
+// `1.8p3`: the point and the exponent are binary, the digits hexadecimal.
+fn hex_float(text: &str) -> Option<f64> {
+    let (digits, exponent) = text.split_once(['p', 'P'])?;
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let mut exponent: i32 = exponent.parse().ok().filter(|e: &i32| e.abs() < 100_000)?;
+    let mut mantissa: u64 = 0;
+    for (index, c) in whole.chars().chain(fraction.chars()).enumerate() {
+        let digit = u64::from(c.to_digit(16)?);
+        let in_fraction = index >= whole.len();
+        if mantissa >> 60 == 0 {
+            mantissa = mantissa << 4 | digit;
+            exponent -= if in_fraction { 4 } else { 0 };
+        } else {
+            // No room; what is cut off matters for rounding only.
+            mantissa |= u64::from(digit != 0);
+            exponent += if in_fraction { 0 } else { 4 };
+        }
+    }
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "rounding to the nearest is what is asked for"
+    )]
+    let mut number = mantissa as f64;
+    // In steps, so that the scale itself stays in range.
+    while exponent != 0 && number != 0.0 && number.is_finite() {
+        let step = exponent.clamp(-1000, 1000);
+        number *= 2f64.powi(step);
+        exponent -= step;
+    }
+    number.is_finite().then_some(number)
+}
+
 /// `path` with `.`, `..` and doubled slashes resolved without looking at any file (`path.Clean`).
 pub fn clean_path(path: &str) -> String {
     let rooted = path.starts_with('/');
@@ -59,6 +111,20 @@ mod tests {
     #[test_case("docker-image://x", "docker-image:/x")]
     fn cleaned(path: &str, expected: &str) {
         assert_eq!(clean_path(path), expected);
+    }
+
+    #[test_case("1e3", Some(1000.0))]
+    #[test_case("-5.1", Some(-5.1))]
+    #[test_case(".5", Some(0.5))]
+    #[test_case("0x1.8p1", Some(3.0); "hexadecimal")]
+    #[test_case("0x10", None; "hexadecimal needs an exponent")]
+    #[test_case("1_000", None; "underscores")]
+    #[test_case(" 1", None; "space")]
+    #[test_case("1z", None)]
+    #[test_case("1e400", None; "too large")]
+    #[test_case("-inf", Some(f64::NEG_INFINITY); "a word")]
+    fn floats(text: &str, expected: Option<f64>) {
+        assert_eq!(parse_float(text), expected);
     }
 
     #[test]

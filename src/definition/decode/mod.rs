@@ -7,6 +7,7 @@ mod bases;
 mod entries;
 mod reader;
 
+use std::str::FromStr as _;
 use std::sync::Arc;
 
 use self::bases::Bases;
@@ -188,6 +189,36 @@ fn target(block: &Block, problems: &mut Diagnostics) -> Option<Target> {
         }
     }
     Some(target)
+}
+
+/// A target that has nothing but `attribute`, given by `values` laid over each other in order; `owner` is for messages.
+///
+/// This is what a reference to the attribute sees.
+pub(super) fn single_attribute(
+    spec: &schema::AttributeSpec,
+    values: &[RawAttribute],
+    owner: &str,
+) -> Result<Target, Diagnostics> {
+    let mut problems = Diagnostics::default();
+    let mut whole: Option<Target> = None;
+    let name = TargetName::from_str("referred")
+        .map_err(|error| Diagnostic::error(Class::Internal, "internal::name", error.to_string()))?;
+    for raw in values {
+        let mut target = Target::empty(Spanned::without_span(name.clone()));
+        set(
+            &mut target,
+            spec.id,
+            &mut Reader::new(spec.name, raw, owner, &mut problems),
+        );
+        match &mut whole {
+            Some(whole) => whole.merge(&target),
+            None => whole = Some(target),
+        }
+    }
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    Ok(whole.unwrap_or_else(|| Target::empty(Spanned::without_span(name))))
 }
 
 fn set(target: &mut Target, attribute: Attribute, reader: &mut Reader<'_>) {

@@ -1,0 +1,250 @@
+//! Target and group blocks by their final names, and references to them.
+//!
+//! A block with a matrix stands for several targets; each is an [`Instance`] with names of its own. References such as
+//! `target.web.tags` need one attribute of the block only, so two targets may refer to each other. Start at
+//! [`Evaluator::block_reference`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::declarations::{BlockDecl, Kind};
+use super::eval::evaluator::{Evaluator, Failed, Outcome, SlotId, Source};
+use super::eval::expr::problem;
+use super::eval::scope::Scope;
+use super::eval::traverse::constant_name;
+use super::eval::value::{Text, Value};
+use super::syntax::{Attribute, Step, Traversal};
+use crate::diag::Span;
+
+/// Names that a matrix binds, with their values.
+pub(super) type MatrixNames = Arc<[(Arc<str>, Value)]>;
+
+/// A block with its final name.
+#[derive(Debug)]
+pub(super) struct Instance<'a> {
+    /// The block.
+    pub(super) decl: BlockDecl<'a>,
+    /// The label, or what `name` made of it.
+    pub(super) name: Arc<str>,
+    /// Where the name is decided.
+    pub(super) name_span: Span,
+    /// What the matrix binds; none without a matrix.
+    pub(super) matrix: Option<MatrixNames>,
+    slots: Vec<SlotId>,
+}
+
+impl<'a> Instance<'a> {
+    /// The attributes with their slots, in order.
+    pub(super) fn attributes(&self) -> impl Iterator<Item = (&'a Attribute, SlotId)> {
+        let attributes = &self.decl.block.body.attributes;
+        attributes.iter().zip(self.slots.iter().copied())
+    }
+}
+
+/// All blocks.
+#[derive(Debug, Default)]
+pub(super) struct Blocks<'a> {
+    /// In the order of the definition.
+    pub(super) instances: Vec<Instance<'a>>,
+    targets: HashMap<Arc<str>, Vec<usize>>,
+    groups: HashMap<Arc<str>, Vec<usize>>,
+    no_names: Option<MatrixNames>,
+}
+
+impl Blocks<'_> {
+    /// What the matrix of an instance binds.
+    pub(super) fn matrix_names(&mut self, instance: usize) -> MatrixNames {
+        match self.instances.get(instance).and_then(|i| i.matrix.as_ref()) {
+            Some(names) => Arc::clone(names),
+            None => Arc::clone(self.no_names.get_or_insert_with(|| Arc::from([]))),
+        }
+    }
+
+    /// The indices of all instances, in the order of the definition; a matrix may have been expanded before its turn.
+    pub(super) fn in_order(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.instances.len()).collect();
+        order.sort_by_key(|index| {
+            self.instances
+                .get(*index)
+                .map(|instance| instance.decl.index)
+        });
+        order
+    }
+
+    /// The instance in words: `target `web``.
+    pub(super) fn describe(&self, instance: usize) -> String {
+        match self.instances.get(instance) {
+            Some(instance) => format!("{} `{}`", instance.decl.kind.word(), instance.name),
+            None => "a block".to_owned(),
+        }
+    }
+
+    fn by_name(&self, kind: Kind) -> &HashMap<Arc<str>, Vec<usize>> {
+        match kind {
+            Kind::Target => &self.targets,
+            Kind::Group => &self.groups,
+        }
+    }
+
+    /// The instances of a kind that are called `name`, in order.
+    pub(super) fn called(&self, kind: Kind, name: &str) -> &[usize] {
+        self.by_name(kind).get(name).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl<'a> Evaluator<'a> {
+    /// Adds a block under its final name.
+    pub(super) fn add_instance(
+        &mut self,
+        decl: BlockDecl<'a>,
+        name: Arc<str>,
+        name_span: Span,
+        matrix: Option<MatrixNames>,
+    ) {
+        let index = self.blocks.instances.len();
+        let slots = decl
+            .block
+            .body
+            .attributes
+            .iter()
+            .map(|attribute| {
+                self.add_slot(Source::BlockAttribute {
+                    instance: index,
+                    attribute,
+                })
+            })
+            .collect();
+        let names = match decl.kind {
+            Kind::Target => &mut self.blocks.targets,
+            Kind::Group => &mut self.blocks.groups,
+        };
+        names.entry(Arc::clone(&name)).or_default().push(index);
+        self.blocks.instances.push(Instance {
+            decl,
+            name,
+            name_span,
+            matrix,
+            slots,
+        });
+    }
+
+    /// The value of `target.NAME.ATTRIBUTE…` or `group.NAME.ATTRIBUTE…`.
+    pub(super) fn block_reference(
+        &mut self,
+        kind: Kind,
+        traversal: &'a Traversal,
+        scope: &Scope<'_>,
+    ) -> Outcome {
+        let word = kind.word();
+        let [Step::Attribute(name), rest @ ..] = traversal.steps.as_slice() else {
+            return Err(self.fail(
+                problem(
+                    "definition::bare-reference",
+                    format!("a {word} is referred to by its name after a dot"),
+                )
+                .at(traversal.span_to(0), "")
+                .help(format!("write `{word}.NAME.ATTRIBUTE`")),
+            ));
+        };
+        self.expand_matrices_for(kind, &name.text);
+        if self.blocks.called(kind, &name.text).is_empty() {
+            return Err(self.unknown_block(kind, &name.text, name.span));
+        }
+        let attribute = match rest.first() {
+            Some(Step::Attribute(attribute)) => Some((&*attribute.text, attribute.span)),
+            Some(Step::Index(key)) => constant_name(key).map(|text| (text, key.span)),
+            _ => None,
+        };
+        let Some((attribute, at)) = attribute else {
+            let whole = self.whole_block(kind, &name.text, traversal.span_to(0))?;
+            return self.steps(whole, rest, traversal.span_to(0), scope);
+        };
+        let value = self.block_attribute(kind, &name.text, attribute, at)?;
+        self.steps(
+            value,
+            rest.get(1..).unwrap_or_default(),
+            traversal.span_to(1),
+            scope,
+        )
+    }
+
+    fn unknown_block(&mut self, kind: Kind, name: &str, at: Span) -> Failed {
+        let word = kind.word();
+        let mut unknown = problem(
+            "definition::unknown-block",
+            format!("there is no {word} `{name}`"),
+        )
+        .at(at, "not defined");
+        let made: Vec<&str> = self
+            .blocks
+            .instances
+            .iter()
+            .filter(|i| i.decl.kind == kind && i.matrix.is_some() && *i.decl.label.text == *name)
+            .map(|i| &*i.name)
+            .take(3)
+            .collect();
+        unknown = if made.is_empty() {
+            unknown.did_you_mean(
+                &format!("a {word}"),
+                name,
+                self.blocks.by_name(kind).keys().map(|name| &**name),
+            )
+        } else {
+            unknown.help(format!(
+                "`{name}` has a matrix; its targets are `{}`, …",
+                made.join("`, `")
+            ))
+        };
+        self.fail(unknown)
+    }
+
+    // A reference sees the block as it is written: typed, but without what it inherits or what is set by flags.
+    fn block_attribute(&mut self, kind: Kind, name: &str, attribute: &str, at: Span) -> Outcome {
+        if attribute == "name" {
+            return Ok(Value::string(name));
+        }
+        let Some(typing) = super::typing::of(kind, attribute) else {
+            return Err(self.fail(
+                problem(
+                    "definition::unknown-attribute",
+                    format!("{}s have no attribute `{attribute}`", kind.word()),
+                )
+                .at(at, "")
+                .did_you_mean(
+                    "an attribute",
+                    attribute,
+                    super::typing::names(kind),
+                ),
+            ));
+        };
+        let instances = self.blocks.called(kind, name).to_vec();
+        let mut values = Vec::new();
+        for instance in instances {
+            let slot = self.blocks.instances.get(instance).and_then(|instance| {
+                instance
+                    .attributes()
+                    .find(|(written, _)| *written.name.text == *attribute)
+            });
+            if let Some((written, slot)) = slot {
+                let value = self.slot(slot, Some(at))?;
+                values.push((value, &written.expr));
+            }
+        }
+        typing.reference(&values).map_err(|problems| {
+            for problem in problems.0 {
+                self.fail(problem);
+            }
+            Failed::UNTYPED
+        })
+    }
+
+    fn whole_block(&mut self, kind: Kind, name: &str, at: Span) -> Outcome {
+        let mut entries = std::collections::BTreeMap::new();
+        entries.insert(Text::from("name"), Value::string(name));
+        for attribute in super::typing::names(kind) {
+            let value = self.block_attribute(kind, name, attribute, at)?;
+            entries.insert(Text::from(attribute), value);
+        }
+        Ok(Value::object(entries))
+    }
+}

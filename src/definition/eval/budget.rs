@@ -1,0 +1,74 @@
+//! How much work an evaluation may be.
+//!
+//! Definitions may come from strangers: a few lines of templates in templates, or of loops in loops, can ask for more
+//! than any machine has. The limits are far above what real definitions need.
+
+/// Levels of evaluation within evaluation, references included. Fits the stack that evaluation runs on.
+pub(in crate::definition) const MAX_DEPTH: u32 = 10_000;
+const MAX_STEPS: u64 = 100_000_000;
+const MAX_BYTES: u64 = 1 << 30;
+
+/// What is left.
+#[derive(Debug)]
+pub(super) struct Budget {
+    depth: u32,
+    steps: u64,
+    bytes: u64,
+    exhausted: bool,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            depth: MAX_DEPTH,
+            steps: MAX_STEPS,
+            bytes: MAX_BYTES,
+            exhausted: false,
+        }
+    }
+}
+
+// The message is there the first time only; what follows is the same problem.
+type Exhausted = Option<&'static str>;
+
+impl Budget {
+    /// One step, one level deeper.
+    pub(super) fn enter(&mut self) -> Result<(), Exhausted> {
+        if self.exhausted {
+            return Err(None);
+        }
+        if self.depth == 0 {
+            return Err(self.end("the definition is nested too deeply to be evaluated"));
+        }
+        if self.steps == 0 {
+            return Err(self.end("the definition takes too much work to be evaluated"));
+        }
+        self.depth -= 1;
+        self.steps -= 1;
+        Ok(())
+    }
+
+    /// One level back.
+    pub(super) fn leave(&mut self) {
+        self.depth += 1;
+    }
+
+    /// `bytes` more are held by values.
+    pub(super) fn produce(&mut self, bytes: usize) -> Result<(), Exhausted> {
+        if self.exhausted {
+            return Err(None);
+        }
+        match self.bytes.checked_sub(bytes as u64) {
+            Some(left) => {
+                self.bytes = left;
+                Ok(())
+            }
+            None => Err(self.end("the definition makes values too large to be held")),
+        }
+    }
+
+    fn end(&mut self, message: &'static str) -> Exhausted {
+        self.exhausted = true;
+        Some(message)
+    }
+}

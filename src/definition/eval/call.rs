@@ -1,0 +1,310 @@
+//! Function calls: the library's functions, those the definition defines, and the three that take expressions.
+
+use std::sync::Arc;
+
+use super::convert::convert;
+use super::evaluator::{Evaluator, Failed, Outcome};
+use super::expr::{ELEMENT_SIZE, describe, problem};
+use super::functions::{self, Body, Function, FunctionError, Lazy};
+use super::scope::Scope;
+use super::type_expr::type_of;
+use super::value::Value;
+use crate::definition::functions::UserFunction;
+use crate::definition::syntax::{Call, Expr};
+use crate::diag::{Diagnostic, Span};
+
+impl<'a> Evaluator<'a> {
+    /// The value of a function call.
+    pub(super) fn call(&mut self, call: &'a Call, span: Span, scope: &Scope<'_>) -> Outcome {
+        let name = &*call.name.text;
+        if let Some(function) = functions::lookup(name) {
+            return match function.body {
+                Body::Lazy(lazy) => self.call_lazy(lazy, function, call, span, scope),
+                Body::Eager(_) => self.call_library(function, call, span, scope),
+            };
+        }
+        match self.functions.get(name) {
+            Some(function) => {
+                let function = Arc::clone(function);
+                self.call_user(&function, call, span, scope)
+            }
+            None => {
+                let unknown = self.unknown_function(&call.name.text, call.name.span);
+                Err(self.fail(unknown))
+            }
+        }
+    }
+
+    /// The problem of a call of a function that there is not.
+    pub(in crate::definition) fn unknown_function(&self, name: &str, at: Span) -> Diagnostic {
+        problem(
+            "definition::unknown-function",
+            format!("there is no function `{name}`"),
+        )
+        .at(at, "not defined")
+        .did_you_mean(
+            "a function",
+            name,
+            functions::all()
+                .map(|function| function.name)
+                .chain(self.functions.names()),
+        )
+    }
+
+    fn call_library(
+        &mut self,
+        function: &Function,
+        call: &'a Call,
+        span: Span,
+        scope: &Scope<'_>,
+    ) -> Outcome {
+        let arguments = self.arguments(call, scope)?;
+        if let Err(error) = function.check_count(arguments.values.len()) {
+            let at = arguments.surplus(function.parameters.len(), function.variadic.is_some());
+            return Err(self.call_failed(call, &error, at.unwrap_or(span)));
+        }
+        let mut failed = arguments.failed;
+        for (place, argument) in arguments.values.iter().enumerate() {
+            let (Ok(value), at) = argument else { continue };
+            if let Err(error) = function.convert_argument(place, value) {
+                let parameter = function.parameter(place).map_or("", |p| p.name);
+                self.fail(
+                    problem(
+                        "definition::invalid-argument",
+                        format!(
+                            "`{}` cannot take this as `{parameter}`: {}",
+                            function.name, error.message
+                        ),
+                    )
+                    .at(*at, describe(value)),
+                );
+                failed = true;
+            }
+        }
+        if failed {
+            return Err(Failed::UNTYPED);
+        }
+        let places: Vec<Span> = arguments.values.iter().map(|(_, at)| *at).collect();
+        let values: Vec<Value> = arguments
+            .values
+            .into_iter()
+            .filter_map(|(value, _)| value.ok())
+            .collect();
+        match function.call(&self.function_context, &values) {
+            Ok(value) => {
+                let size = match &value {
+                    Value::String(text) => text.len(),
+                    other => other.len().unwrap_or(1) * ELEMENT_SIZE,
+                };
+                self.produce(size, span)?;
+                Ok(value)
+            }
+            Err(error) => {
+                let at = error
+                    .argument
+                    .and_then(|place| places.get(place).copied())
+                    .unwrap_or(span);
+                Err(self.call_failed(call, &error, at))
+            }
+        }
+    }
+
+    fn call_failed(&mut self, call: &Call, error: &FunctionError, at: Span) -> Failed {
+        self.fail(
+            problem(
+                "definition::function-failed",
+                format!("`{}` failed: {}", call.name.text, error.message),
+            )
+            .at(at, ""),
+        )
+    }
+
+    // The arguments' values with their places; those of an expanded one share its place.
+    fn arguments(&mut self, call: &'a Call, scope: &Scope<'_>) -> Result<Arguments, Failed> {
+        let mut arguments = Arguments::default();
+        let (plain, expanded) = match call.arguments.split_last() {
+            Some((last, plain)) if call.expand_last => (plain, Some(last)),
+            _ => (&*call.arguments, None),
+        };
+        for argument in plain {
+            let value = self.expr(argument, scope);
+            arguments.push(value, argument.span);
+        }
+        let Some(expanded) = expanded else {
+            return Ok(arguments);
+        };
+        let value = self.expr(expanded, scope)?;
+        let Some(items) = value.items() else {
+            let (code, why) = if value.is_null() {
+                ("definition::null-value", "must not be null")
+            } else {
+                ("definition::type-mismatch", "must be a list, set or tuple")
+            };
+            return Err(self.fail(
+                problem(code, format!("the argument before `...` {why}"))
+                    .at(expanded.span, describe(&value)),
+            ));
+        };
+        self.produce(items.len() * ELEMENT_SIZE, expanded.span)?;
+        for item in items {
+            arguments.push(Ok(item.clone()), expanded.span);
+        }
+        Ok(arguments)
+    }
+
+    fn call_user(
+        &mut self,
+        function: &UserFunction<'a>,
+        call: &'a Call,
+        span: Span,
+        scope: &Scope<'_>,
+    ) -> Outcome {
+        // Its declaration is wrong, which has been reported.
+        let Some(result) = function.result else {
+            return Err(Failed::UNTYPED);
+        };
+        let arguments = self.arguments(call, scope)?;
+        let wanted = function.params.len();
+        let given = arguments.values.len();
+        let at_least = if function.variadic.is_some() {
+            "at least "
+        } else {
+            ""
+        };
+        if given < wanted || (given > wanted && function.variadic.is_none()) {
+            let at = arguments
+                .surplus(wanted, function.variadic.is_some())
+                .unwrap_or(span);
+            let missing = match function.params.get(given) {
+                Some(param) => format!(", and `{param}` is missing"),
+                None => format!(", not {given}"),
+            };
+            return Err(self.fail(
+                problem(
+                    "definition::function-failed",
+                    format!(
+                        "`{}` takes {at_least}{wanted} argument(s){missing}",
+                        call.name.text
+                    ),
+                )
+                .at(at, "")
+                .context(function.span, "defined here"),
+            ));
+        }
+        if arguments.failed {
+            return Err(Failed::UNTYPED);
+        }
+        let mut values = arguments
+            .values
+            .into_iter()
+            .filter_map(|(value, _)| value.ok());
+        let mut names: Vec<(Arc<str>, Value)> = function
+            .params
+            .iter()
+            .map(Arc::clone)
+            .zip(values.by_ref())
+            .collect();
+        if let Some(variadic) = &function.variadic {
+            names.push((Arc::clone(variadic), Value::tuple(values.collect())));
+        }
+        self.in_call(&call.name.text, call.name.span, |evaluator| {
+            evaluator.expr(result, &Scope::of(&names))
+        })
+    }
+
+    fn call_lazy(
+        &mut self,
+        lazy: Lazy,
+        function: &Function,
+        call: &'a Call,
+        span: Span,
+        scope: &Scope<'_>,
+    ) -> Outcome {
+        if call.expand_last {
+            return Err(self.fail(
+                problem(
+                    "definition::function-failed",
+                    format!(
+                        "`{}` takes expressions, so `...` cannot be used",
+                        function.name
+                    ),
+                )
+                .at(span, ""),
+            ));
+        }
+        if let Err(error) = function.check_count(call.arguments.len()) {
+            return Err(self.call_failed(call, &error, span));
+        }
+        match (lazy, call.arguments.as_slice()) {
+            (Lazy::Try, arguments) => self.first_that_works(arguments, span, scope),
+            (Lazy::Can, [argument, ..]) => {
+                let (outcome, _) = self.attempt(|evaluator| evaluator.expr(argument, scope));
+                Ok(Value::Bool(outcome.is_ok()))
+            }
+            (Lazy::Convert, [value, ty, ..]) => {
+                let value = self.expr(value, scope);
+                let ty = match type_of(ty) {
+                    Ok(ty) => ty,
+                    Err(wrong) => return Err(self.fail(wrong)),
+                };
+                let value = value?;
+                convert(&value, &ty).map_err(|error| {
+                    self.fail(
+                        problem(
+                            "definition::type-mismatch",
+                            format!("this value cannot be converted to {ty}: {error}"),
+                        )
+                        .at(call.arguments[0].span, describe(&value)),
+                    )
+                })
+            }
+            _ => Err(Failed::UNTYPED),
+        }
+    }
+
+    fn first_that_works(
+        &mut self,
+        arguments: &'a [Expr],
+        span: Span,
+        scope: &Scope<'_>,
+    ) -> Outcome {
+        let mut failure = problem(
+            "definition::function-failed",
+            "no argument of `try` has a value",
+        )
+        .at(span, "");
+        for argument in arguments {
+            let (outcome, problems) = self.attempt(|evaluator| evaluator.expr(argument, scope));
+            match outcome {
+                Ok(value) => return Ok(value),
+                Err(_) => {
+                    if let Some(first) = problems.first() {
+                        failure = failure.context(argument.span, first.message.clone());
+                    }
+                }
+            }
+        }
+        Err(self.fail(failure))
+    }
+}
+
+#[derive(Default)]
+struct Arguments {
+    values: Vec<(Outcome, Span)>,
+    failed: bool,
+}
+
+impl Arguments {
+    fn push(&mut self, value: Outcome, at: Span) {
+        self.failed |= value.is_err();
+        self.values.push((value, at));
+    }
+
+    // The first argument that is one too many.
+    fn surplus(&self, wanted: usize, variadic: bool) -> Option<Span> {
+        if variadic {
+            return None;
+        }
+        self.values.get(wanted).map(|(_, at)| *at)
+    }
+}

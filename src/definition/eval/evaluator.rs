@@ -1,0 +1,441 @@
+//! The state of one evaluation: what is known already, what is being worked out, and what went wrong.
+//!
+//! Everything with a name (variable, global, attribute of a block) has a *slot*, which is filled at its first use and
+//! never again; a slot that is needed while it is being filled is a cycle. Problems found while a slot is filled stay,
+//! whoever asked for it; those of an expression may be taken back by `try`, `can` and the branches not taken.
+//! Start at [`Evaluator::slot`]; expressions are walked in [`super::expr`].
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::budget::Budget;
+use super::functions::FunctionContext;
+use super::scope::Scope;
+use super::types::Type;
+use super::value::Value;
+use crate::definition::blocks::Blocks;
+use crate::definition::declarations::{Declarations, VariableDecl};
+use crate::definition::functions::UserFunctions;
+use crate::definition::matrix::Unnamed;
+use crate::definition::overrides::Overrides;
+use crate::definition::syntax::{Attribute, Expr};
+use crate::diag::{Class, Diagnostic, Diagnostics, Span};
+
+/// An expression has no value; the reason has been reported. The type is known at times, and then still counts where
+/// the types of several expressions are compared.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::definition) struct Failed(Option<Box<Type>>);
+
+impl Failed {
+    /// Nothing is known of the value that could not be made.
+    pub(in crate::definition) const UNTYPED: Self = Self(None);
+
+    /// The value would have been of the type `ty`.
+    pub(in crate::definition) fn of(ty: Type) -> Self {
+        Self(Some(Box::new(ty)))
+    }
+
+    /// The type the value would have had, as far as it is known.
+    pub(super) fn ty(&self) -> Type {
+        self.0.as_ref().map_or(Type::Dynamic, |ty| (**ty).clone())
+    }
+}
+
+/// The value of an expression.
+pub(in crate::definition) type Outcome = Result<Value, Failed>;
+
+/// What of the definition is filled in at its first use.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::definition) enum Source<'a> {
+    /// A builtin variable, known from the start.
+    Builtin,
+    /// A `variable` block.
+    Variable(&'a VariableDecl<'a>),
+    /// A top-level attribute.
+    Global(&'a Attribute),
+    /// An attribute of a block.
+    BlockAttribute {
+        /// The block's index in [`Blocks::instances`].
+        instance: usize,
+        /// The attribute.
+        attribute: &'a Attribute,
+    },
+}
+
+#[derive(Debug)]
+struct Slot<'a> {
+    source: Source<'a>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Untouched,
+    InProgress,
+    Filled(Value),
+    Failed,
+}
+
+/// Identifies a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::definition) struct SlotId(u32);
+
+/// What is being evaluated, for the path shown with problems.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::definition) enum Frame<'a> {
+    /// A slot is being filled.
+    Slot(SlotId),
+    /// A user function's result is being worked out for the call at this place.
+    Call(&'a str, Span),
+    /// Something else with a place and words for it: `the matrix of target `app``.
+    Part(&'static str, &'a str, Span),
+}
+
+/// One evaluation.
+pub(in crate::definition) struct Evaluator<'a> {
+    /// What the files declare.
+    pub(in crate::definition) declarations: &'a Declarations<'a>,
+    /// Blocks by name, with their matrix.
+    pub(in crate::definition) blocks: Blocks<'a>,
+    /// The functions that the files define.
+    pub(in crate::definition) functions: UserFunctions<'a>,
+    /// Values for variables from outside.
+    pub(in crate::definition) overrides: Overrides<'a>,
+    /// The names of the builtin variables.
+    pub(in crate::definition) builtins: HashSet<Arc<str>>,
+    /// What functions may know of the world.
+    pub(super) function_context: FunctionContext,
+    /// Blocks whose names are not known yet.
+    pub(in crate::definition) unnamed: Unnamed<'a>,
+    /// Whether `target` and `group` may be referred to yet.
+    pub(in crate::definition) blocks_visible: bool,
+    /// Work and memory left.
+    pub(super) budget: Budget,
+    named: HashMap<Arc<str>, SlotId>,
+    slots: Vec<Slot<'a>>,
+    frames: Vec<Frame<'a>>,
+    // Of the expression being evaluated; may be taken back.
+    pending: Vec<Diagnostic>,
+    // For good.
+    settled: Vec<Diagnostic>,
+}
+
+impl<'a> Evaluator<'a> {
+    /// An evaluation of `declarations`, with builtin variables.
+    pub(in crate::definition) fn new(
+        declarations: &'a Declarations<'a>,
+        overrides: Overrides<'a>,
+        function_context: FunctionContext,
+        builtins: impl IntoIterator<Item = (Arc<str>, Value)>,
+    ) -> Self {
+        let mut evaluator = Self {
+            declarations,
+            overrides,
+            builtins: HashSet::new(),
+            function_context,
+            unnamed: Unnamed::default(),
+            blocks: Blocks::default(),
+            functions: UserFunctions::default(),
+            blocks_visible: false,
+            budget: Budget::default(),
+            named: HashMap::new(),
+            slots: Vec::new(),
+            frames: Vec::new(),
+            pending: Vec::new(),
+            settled: Vec::new(),
+        };
+        for (name, variable) in &declarations.variables {
+            let slot = evaluator.add_slot(Source::Variable(variable));
+            evaluator.named.insert(Arc::clone(name), slot);
+        }
+        // A global of the same name is the variable's value; its slot is reached through the variable's.
+        for (name, attribute) in &declarations.globals {
+            if !evaluator.named.contains_key(name) {
+                let slot = evaluator.add_slot(Source::Global(attribute));
+                evaluator.named.insert(Arc::clone(name), slot);
+            }
+        }
+        for (name, value) in builtins {
+            let slot = evaluator.add_slot(Source::Builtin);
+            evaluator.slots[slot.0 as usize].state = State::Filled(value);
+            evaluator.named.insert(Arc::clone(&name), slot);
+            evaluator.builtins.insert(name);
+        }
+        evaluator
+    }
+
+    /// A new slot.
+    pub(in crate::definition) fn add_slot(&mut self, source: Source<'a>) -> SlotId {
+        let id = SlotId(u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
+        self.slots.push(Slot {
+            source,
+            state: State::Untouched,
+        });
+        id
+    }
+
+    /// The slot of the variable, global or builtin called `name`.
+    pub(in crate::definition) fn named(&self, name: &str) -> Option<SlotId> {
+        self.named.get(name).copied()
+    }
+
+    /// The names of all variables, globals and builtins.
+    pub(in crate::definition) fn all_names(&self) -> impl Iterator<Item = &str> {
+        self.named.keys().map(|name| &**name)
+    }
+
+    /// The value of a slot, which is filled now if it is not yet; `at` is where it is needed.
+    pub(in crate::definition) fn slot(&mut self, id: SlotId, at: Option<Span>) -> Outcome {
+        let slot = &mut self.slots[id.0 as usize];
+        match &slot.state {
+            State::Filled(value) => return Ok(value.clone()),
+            State::Failed => return Err(Failed::UNTYPED),
+            State::InProgress => {
+                let cycle = self.cycle(id, at);
+                self.settled.push(cycle);
+                return Err(Failed::UNTYPED);
+            }
+            State::Untouched => {}
+        }
+        slot.state = State::InProgress;
+        let source = slot.source;
+        let around = std::mem::take(&mut self.pending);
+        self.frames.push(Frame::Slot(id));
+        let outcome = if self.enter(at) {
+            let outcome = self.fill(source);
+            self.leave();
+            outcome
+        } else {
+            Err(Failed::UNTYPED)
+        };
+        self.frames.pop();
+        // What went wrong in here is wrong whatever becomes of the expression that asked.
+        self.settled.append(&mut self.pending);
+        self.pending = around;
+        self.slots[id.0 as usize].state = match &outcome {
+            Ok(value) => State::Filled(value.clone()),
+            Err(_) => State::Failed,
+        };
+        outcome.map_err(|_| Failed::UNTYPED)
+    }
+
+    fn fill(&mut self, source: Source<'a>) -> Outcome {
+        match source {
+            Source::Builtin => Err(Failed::UNTYPED),
+            Source::Variable(variable) => self.variable(variable),
+            Source::Global(attribute) => self.expr(&attribute.expr, &Scope::ROOT),
+            Source::BlockAttribute {
+                instance,
+                attribute,
+            } => {
+                let names = self.blocks.matrix_names(instance);
+                self.expr(&attribute.expr, &Scope::of(&names))
+            }
+        }
+    }
+
+    /// Evaluates `expr` on its own, with `frame` as the path; problems are for good.
+    pub(in crate::definition) fn evaluate_part(
+        &mut self,
+        expr: &'a Expr,
+        scope: &Scope<'_>,
+        frame: Frame<'a>,
+    ) -> Outcome {
+        self.in_frame(frame, |evaluator| evaluator.expr(expr, scope))
+    }
+
+    /// Does `work` with `frame` as part of the path; problems are for good.
+    pub(in crate::definition) fn in_frame<T>(
+        &mut self,
+        frame: Frame<'a>,
+        work: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        let around = std::mem::take(&mut self.pending);
+        self.frames.push(frame);
+        let result = work(self);
+        self.frames.pop();
+        self.settled.append(&mut self.pending);
+        self.pending = around;
+        result
+    }
+
+    /// Does `work` for the call of a user function; problems are those of the expression that calls.
+    pub(super) fn in_call<T>(
+        &mut self,
+        name: &'a str,
+        at: Span,
+        work: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        self.frames.push(Frame::Call(name, at));
+        let result = work(self);
+        self.frames.pop();
+        result
+    }
+
+    /// Goes one level deeper; false, and reported, where that is too deep.
+    pub(super) fn enter(&mut self, at: Option<Span>) -> bool {
+        match self.budget.enter() {
+            Ok(()) => true,
+            Err(problem) => {
+                self.exhausted(problem, at);
+                false
+            }
+        }
+    }
+
+    /// Comes back from one level.
+    pub(super) fn leave(&mut self) {
+        self.budget.leave();
+    }
+
+    /// Takes `bytes` of memory into account that a value takes; fails where that is too much.
+    pub(super) fn produce(&mut self, bytes: usize, at: Span) -> Result<(), Failed> {
+        self.budget.produce(bytes).map_err(|problem| {
+            self.exhausted(problem, Some(at));
+            Failed::UNTYPED
+        })
+    }
+
+    fn exhausted(&mut self, problem: Option<&'static str>, at: Option<Span>) {
+        if let Some(message) = problem {
+            let mut diagnostic =
+                Diagnostic::error(Class::Definition, "definition::limit", message)
+                    .help("this is far beyond what definitions need; look for one that grows by repetition");
+            if let Some(at) = at {
+                diagnostic = diagnostic.at(at, "");
+            }
+            let diagnostic = self.with_path(diagnostic);
+            self.settled.push(diagnostic);
+        }
+    }
+
+    /// Reports a problem of the expression being evaluated.
+    pub(in crate::definition) fn fail(&mut self, problem: Diagnostic) -> Failed {
+        let problem = self.with_path(problem);
+        self.pending.push(problem);
+        Failed::UNTYPED
+    }
+
+    /// Reports a problem for good, without the path.
+    pub(in crate::definition) fn report(&mut self, problem: Diagnostic) {
+        self.settled.push(problem);
+    }
+
+    /// Does `work` and takes the problems found by it out again.
+    pub(super) fn attempt<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> (T, Vec<Diagnostic>) {
+        let mark = self.pending.len();
+        let result = work(self);
+        let problems = self.pending.split_off(mark);
+        (result, problems)
+    }
+
+    /// Puts problems back that [`Self::attempt`] took out.
+    pub(super) fn restore(&mut self, mut problems: Vec<Diagnostic>) {
+        self.pending.append(&mut problems);
+    }
+
+    /// All problems found, each once.
+    pub(in crate::definition) fn into_problems(mut self) -> Diagnostics {
+        self.settled.append(&mut self.pending);
+        let mut problems: Vec<Diagnostic> = Vec::new();
+        let mut seen = HashSet::new();
+        for problem in self.settled {
+            // The combinations of a matrix, and the calls of a function, repeat what is wrong with one expression.
+            let place = problem
+                .labels
+                .iter()
+                .find(|label| label.primary)
+                .map(|label| label.span);
+            if seen.insert((place, problem.message.clone())) {
+                problems.push(problem);
+            }
+        }
+        Diagnostics(problems)
+    }
+
+    // The innermost named thing, and what needed it.
+    fn with_path(&self, mut problem: Diagnostic) -> Diagnostic {
+        const SHOWN: usize = 4;
+        let mut needed = false;
+        for frame in self.frames.iter().rev().take(SHOWN) {
+            let (what, span) = match frame {
+                Frame::Slot(id) => match self.describe(*id) {
+                    Some((what, span)) => (what, span),
+                    None => continue,
+                },
+                Frame::Part(what, of, span) => (format!("{what} `{of}`"), *span),
+                Frame::Call(name, span) => {
+                    problem = problem.context(*span, format!("in this call of `{name}`"));
+                    continue;
+                }
+            };
+            let words = if needed {
+                format!("needed by {what}")
+            } else {
+                format!("while evaluating {what}")
+            };
+            problem = problem.context(span, words);
+            needed = true;
+        }
+        problem
+    }
+
+    /// What a slot holds, in words, and the place of its name.
+    fn describe(&self, id: SlotId) -> Option<(String, Span)> {
+        match self.slots[id.0 as usize].source {
+            Source::Builtin => None,
+            Source::Variable(variable) => Some((
+                format!("variable `{}`", variable.name.text),
+                variable.name.span,
+            )),
+            Source::Global(attribute) => {
+                Some((format!("`{}`", attribute.name.text), attribute.name.span))
+            }
+            Source::BlockAttribute {
+                instance,
+                attribute,
+            } => Some((
+                format!(
+                    "`{}` of {}",
+                    attribute.name.text,
+                    self.blocks.describe(instance)
+                ),
+                attribute.name.span,
+            )),
+        }
+    }
+
+    fn cycle(&self, id: SlotId, at: Option<Span>) -> Diagnostic {
+        let start = self
+            .frames
+            .iter()
+            .position(|frame| matches!(frame, Frame::Slot(slot) if *slot == id))
+            .unwrap_or(0);
+        let steps: Vec<(String, Span)> = self.frames[start..]
+            .iter()
+            .filter_map(|frame| match frame {
+                Frame::Slot(slot) => self.describe(*slot),
+                _ => None,
+            })
+            .collect();
+        let own = steps
+            .first()
+            .map_or_else(String::new, |(what, _)| what.clone());
+        let message = match steps.as_slice() {
+            [_] | [] => format!("{own} refers to itself"),
+            _ => {
+                let mut path: Vec<&str> = steps.iter().map(|(what, _)| what.as_str()).collect();
+                path.push(&own);
+                format!("{own} refers to itself: {}", path.join(" → "))
+            }
+        };
+        let mut problem = Diagnostic::error(Class::Definition, "definition::cycle", message);
+        if let Some(at) = at {
+            problem = problem.at(at, "this closes the circle");
+        }
+        for (what, span) in steps.iter().take(8) {
+            problem = problem.context(*span, what.clone());
+        }
+        problem
+    }
+}

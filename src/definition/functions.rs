@@ -1,0 +1,258 @@
+//! The functions that a definition defines.
+//!
+//! Their bodies are checked when they are declared, used or not: every name in them must exist, and none may call itself,
+//! directly or through others. Start at [`UserFunctions::declare`]; calls are in [`super::eval`].
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::declarations::{FunctionDecl, Kind};
+use super::eval::evaluator::Evaluator;
+use super::eval::functions as library;
+use super::references::{Reference, references};
+use super::syntax::{Expr, ExprKind};
+use crate::diag::{Class, Diagnostic, Span};
+
+/// The functions of a definition, by name.
+#[derive(Debug, Default)]
+pub(super) struct UserFunctions<'a>(IndexMap<Arc<str>, Arc<UserFunction<'a>>>);
+
+/// A function of a definition.
+#[derive(Debug)]
+pub(super) struct UserFunction<'a> {
+    /// Its parameters.
+    pub(super) params: Vec<Arc<str>>,
+    /// The parameter that takes all further arguments, as a tuple.
+    pub(super) variadic: Option<Arc<str>>,
+    /// What it gives; none where the declaration is wrong.
+    pub(super) result: Option<&'a Expr>,
+    /// The place of its name.
+    pub(super) span: Span,
+}
+
+impl<'a> UserFunctions<'a> {
+    /// The function called `name`.
+    pub(super) fn get(&self, name: &str) -> Option<&Arc<UserFunction<'a>>> {
+        self.0.get(name)
+    }
+
+    /// The names of all functions.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(|name| &**name)
+    }
+
+    /// Declares the functions of `evaluator`'s definition and checks their bodies.
+    pub(super) fn declare(evaluator: &mut Evaluator<'a>) -> Vec<Diagnostic> {
+        let declarations = evaluator.declarations;
+        let mut warnings = Vec::new();
+        let mut functions = IndexMap::new();
+        for (name, declared) in &declarations.functions {
+            if library::lookup(name).is_some() {
+                warnings.push(
+                    Diagnostic::warning(
+                        "definition::reserved-name",
+                        format!(
+                            "`{name}` is a function of the library, so this one is never called"
+                        ),
+                    )
+                    .at(declared.name.span, ""),
+                );
+            }
+            let function = declare_one(evaluator, declared);
+            functions.insert(Arc::clone(name), function);
+        }
+        for name in cyclic(evaluator, &functions) {
+            if let Some(function) = functions.get_mut(&name) {
+                function.result = None;
+            }
+        }
+        // All must be known by name before a body can be checked.
+        evaluator.functions = Self(
+            functions
+                .into_iter()
+                .map(|(name, function)| (name, Arc::new(function)))
+                .collect(),
+        );
+        let all: Vec<_> = evaluator.functions.0.values().map(Arc::clone).collect();
+        for function in all {
+            check_body(evaluator, &function);
+        }
+        warnings
+    }
+}
+
+fn declare_one<'a>(evaluator: &mut Evaluator<'a>, declared: &FunctionDecl<'a>) -> UserFunction<'a> {
+    let name = &declared.name.text;
+    let at = declared.name.span;
+    let mut sound = true;
+    let mut complain = |evaluator: &mut Evaluator<'a>, problem: Diagnostic| {
+        evaluator.report(problem);
+        sound = false;
+    };
+    let mut params = Vec::new();
+    match declared.params {
+        None => complain(
+            evaluator,
+            error(format!("function `{name}` has no `params`"))
+                .at(at, "")
+                .help("write `params = []` if it takes none"),
+        ),
+        Some(list) => match &list.kind {
+            ExprKind::Tuple(items) => {
+                for item in items {
+                    match item.keyword() {
+                        Some(word) => params.push(Arc::from(word)),
+                        None => complain(evaluator, not_a_parameter(item.span)),
+                    }
+                }
+            }
+            _ => complain(
+                evaluator,
+                error("`params` must be a list of names".to_owned())
+                    .at(list.span, "")
+                    .help("write them as in `params = [a, b]`"),
+            ),
+        },
+    }
+    let variadic = declared.variadic.and_then(|expr| {
+        let word = expr.keyword();
+        if word.is_none() {
+            complain(evaluator, not_a_parameter(expr.span));
+        }
+        word.map(Arc::from)
+    });
+    if declared.result.is_none() {
+        complain(
+            evaluator,
+            error(format!("function `{name}` has no `result`"))
+                .at(at, "")
+                .help("write what it gives as `result = …`"),
+        );
+    }
+    UserFunction {
+        params,
+        variadic,
+        result: declared.result.filter(|_| sound),
+        span: at,
+    }
+}
+
+fn error(message: String) -> Diagnostic {
+    Diagnostic::error(Class::Definition, "definition::invalid-function", message)
+}
+
+fn not_a_parameter(at: Span) -> Diagnostic {
+    error("a parameter is a bare word".to_owned())
+        .at(at, "")
+        .help("write it without quotes, dots or brackets")
+}
+
+// Unlike elsewhere, a name that does not exist is a mistake even in an argument of `try`.
+fn check_body<'a>(evaluator: &mut Evaluator<'a>, function: &UserFunction<'a>) {
+    let Some(result) = function.result else {
+        return;
+    };
+    references(result, &mut |reference| match reference {
+        Reference::Variable(name, at) => {
+            let is_param =
+                function.params.contains(name) || function.variadic.as_ref() == Some(name);
+            if is_param || evaluator.named(name).is_some() {
+                return;
+            }
+            let problem = Diagnostic::error(
+                Class::Definition,
+                "definition::unknown-variable",
+                format!("there is no variable `{name}`"),
+            )
+            .at(at, "not defined")
+            .context(function.span, "in this function");
+            let problem = if Kind::of_word(name).is_some() {
+                problem.help("functions cannot refer to targets and groups; pass what they need as an argument")
+            } else {
+                let candidates = function
+                    .params
+                    .iter()
+                    .chain(&function.variadic)
+                    .map(|param| &**param)
+                    .chain(evaluator.all_names());
+                problem.did_you_mean("a variable", name, candidates)
+            };
+            evaluator.report(problem);
+        }
+        Reference::Function(name, at) => {
+            if library::lookup(name).is_none() && evaluator.functions.get(name).is_none() {
+                let problem = evaluator
+                    .unknown_function(name, at)
+                    .context(function.span, "in this function");
+                evaluator.report(problem);
+            }
+        }
+    });
+}
+
+// The functions that call themselves; each circle is reported once.
+fn cyclic<'a>(
+    evaluator: &mut Evaluator<'a>,
+    functions: &IndexMap<Arc<str>, UserFunction<'a>>,
+) -> HashSet<Arc<str>> {
+    let calls: IndexMap<&Arc<str>, Vec<(Arc<str>, Span)>> = functions
+        .iter()
+        .map(|(name, function)| {
+            let mut called = Vec::new();
+            if let Some(result) = function.result {
+                references(result, &mut |reference| {
+                    if let Reference::Function(callee, at) = reference
+                        && library::lookup(callee).is_none()
+                        && functions.contains_key(callee)
+                    {
+                        called.push((Arc::clone(callee), at));
+                    }
+                });
+            }
+            (name, called)
+        })
+        .collect();
+    let mut found = HashSet::new();
+    let mut done: HashSet<&Arc<str>> = HashSet::new();
+    for start in calls.keys() {
+        // Depth first without recursion: a chain may be as long as the file.
+        let mut path: Vec<(&Arc<str>, usize)> = vec![(start, 0)];
+        while let Some((name, next)) = path.last_mut() {
+            let name = *name;
+            let Some((callee, at)) = calls.get(name).and_then(|called| called.get(*next)) else {
+                done.insert(name);
+                path.pop();
+                continue;
+            };
+            *next += 1;
+            if let Some(from) = path.iter().position(|(on_path, _)| *on_path == callee) {
+                let circle: Vec<&str> = path[from..].iter().map(|(name, _)| &***name).collect();
+                if found.insert(Arc::clone(callee)) {
+                    evaluator.report(circular(&circle, *at));
+                }
+                found.extend(path[from..].iter().map(|(name, _)| Arc::clone(name)));
+            } else if !done.contains(callee)
+                && let Some((callee, _)) = calls.get_key_value(callee)
+            {
+                path.push((callee, 0));
+            }
+        }
+    }
+    found
+}
+
+fn circular(circle: &[&str], at: Span) -> Diagnostic {
+    let name = circle.first().copied().unwrap_or_default();
+    let message = match circle {
+        [_] => format!("function `{name}` calls itself"),
+        _ => format!(
+            "function `{name}` calls itself: `{}` → `{name}`",
+            circle.join("` → `")
+        ),
+    };
+    Diagnostic::error(Class::Definition, "definition::cycle", message)
+        .at(at, "this call closes the circle")
+        .help("functions cannot be recursive; use a `for` expression")
+}

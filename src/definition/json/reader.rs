@@ -1,0 +1,420 @@
+//! A strict reader that keeps what other readers drop: places, the text of numbers, repeated keys.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// Nesting beyond this is refused.
+const DEPTH_LIMIT: usize = 256;
+
+/// A JSON value.
+#[derive(Debug)]
+pub(super) struct Node<'t> {
+    /// Where it is written, in bytes.
+    pub(super) range: Range<usize>,
+    /// What it is.
+    pub(super) kind: NodeKind<'t>,
+}
+
+/// What a JSON value is.
+#[derive(Debug)]
+pub(super) enum NodeKind<'t> {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number, as it is written.
+    Number(&'t str),
+    /// A string, escapes resolved.
+    String(Cow<'t, str>),
+    /// An array.
+    Array(Vec<Node<'t>>),
+    /// An object; keys may repeat.
+    Object(Vec<Member<'t>>),
+}
+
+impl NodeKind<'_> {
+    /// The kind in words, with its article.
+    pub(super) const fn words(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Number(_) => "a number",
+            Self::String(_) => "a string",
+            Self::Array(_) => "an array",
+            Self::Object(_) => "an object",
+        }
+    }
+}
+
+/// A member of an object.
+#[derive(Debug)]
+pub(super) struct Member<'t> {
+    /// The key, escapes resolved.
+    pub(super) key: Cow<'t, str>,
+    /// Where the key is written, with its quotes.
+    pub(super) key_range: Range<usize>,
+    /// The value.
+    pub(super) value: Node<'t>,
+}
+
+/// Why a text is not JSON.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct SyntaxError {
+    /// What is wrong.
+    pub(super) message: &'static str,
+    /// Where.
+    pub(super) range: Range<usize>,
+}
+
+/// Reads a whole text.
+pub(super) fn read(text: &str) -> Result<Node<'_>, SyntaxError> {
+    let mut reader = Reader {
+        text,
+        at: 0,
+        depth: 0,
+    };
+    let node = reader.value()?;
+    reader.space();
+    if reader.at < text.len() {
+        return Err(reader.error("nothing may follow the value"));
+    }
+    Ok(node)
+}
+
+struct Reader<'t> {
+    text: &'t str,
+    at: usize,
+    depth: usize,
+}
+
+impl<'t> Reader<'t> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn error(&self, message: &'static str) -> SyntaxError {
+        let length = self.text[self.at..]
+            .chars()
+            .next()
+            .map_or(0, char::len_utf8);
+        self.error_at(message, self.at..self.at + length)
+    }
+
+    const fn error_at(&self, message: &'static str, range: Range<usize>) -> SyntaxError {
+        SyntaxError { message, range }
+    }
+
+    fn value(&mut self) -> Result<Node<'t>, SyntaxError> {
+        self.space();
+        let start = self.at;
+        let kind = match self.peek() {
+            None => return Err(self.error("a value is missing before the end")),
+            Some(b'{') => self.nested(Self::object)?,
+            Some(b'[') => self.nested(Self::array)?,
+            Some(b'"') => NodeKind::String(self.string()?),
+            Some(b'-' | b'0'..=b'9') => NodeKind::Number(self.number()?),
+            Some(b'a'..=b'z' | b'A'..=b'Z' | b'_') => self.word()?,
+            Some(b'\'') => return Err(self.error("strings are written with double quotes")),
+            Some(b'/' | b'#') => return Err(self.error("there are no comments in JSON")),
+            Some(_) => return Err(self.error("this starts no value")),
+        };
+        Ok(Node {
+            range: start..self.at,
+            kind,
+        })
+    }
+
+    fn nested(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<NodeKind<'t>, SyntaxError>,
+    ) -> Result<NodeKind<'t>, SyntaxError> {
+        if self.depth == DEPTH_LIMIT {
+            return Err(self.error("this is nested too deeply"));
+        }
+        self.depth += 1;
+        let kind = read(self);
+        self.depth -= 1;
+        kind
+    }
+
+    fn word(&mut self) -> Result<NodeKind<'t>, SyntaxError> {
+        let start = self.at;
+        while matches!(
+            self.peek(),
+            Some(b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.')
+        ) {
+            self.at += 1;
+        }
+        match &self.text[start..self.at] {
+            "null" => Ok(NodeKind::Null),
+            "true" => Ok(NodeKind::Bool(true)),
+            "false" => Ok(NodeKind::Bool(false)),
+            _ => Err(self.error_at(
+                "a bare word is no value; write strings and expressions in quotes",
+                start..self.at,
+            )),
+        }
+    }
+
+    fn number(&mut self) -> Result<&'t str, SyntaxError> {
+        let start = self.at;
+        while matches!(
+            self.peek(),
+            Some(b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'.' | b'+' | b'-')
+        ) {
+            self.at += 1;
+        }
+        let text = &self.text[start..self.at];
+        if is_number(text) {
+            Ok(text)
+        } else {
+            Err(self.error_at("this is no number in JSON", start..self.at))
+        }
+    }
+
+    fn array(&mut self) -> Result<NodeKind<'t>, SyntaxError> {
+        let open = self.at;
+        self.at += 1;
+        let mut items = Vec::new();
+        loop {
+            self.space();
+            match self.peek() {
+                Some(b']') if items.is_empty() => break,
+                Some(b']') => return Err(self.error("a comma may not be followed by `]`")),
+                _ => items.push(self.value()?),
+            }
+            self.space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => break,
+                None => return Err(self.error_at("this array is not closed", open..open + 1)),
+                Some(_) => return Err(self.error("expected `,` or `]`")),
+            }
+        }
+        self.at += 1;
+        Ok(NodeKind::Array(items))
+    }
+
+    fn object(&mut self) -> Result<NodeKind<'t>, SyntaxError> {
+        let open = self.at;
+        self.at += 1;
+        let mut members = Vec::new();
+        loop {
+            self.space();
+            let start = self.at;
+            match self.peek() {
+                Some(b'}') if members.is_empty() => break,
+                Some(b'}') => return Err(self.error("a comma may not be followed by `}`")),
+                Some(b'"') => {}
+                None => return Err(self.error_at("this object is not closed", open..open + 1)),
+                Some(_) => return Err(self.error("expected a key in double quotes")),
+            }
+            let key = self.string()?;
+            let key_range = start..self.at;
+            self.space();
+            if self.peek() != Some(b':') {
+                return Err(self.error("expected `:` after the key"));
+            }
+            self.at += 1;
+            members.push(Member {
+                key,
+                key_range,
+                value: self.value()?,
+            });
+            self.space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => break,
+                None => return Err(self.error_at("this object is not closed", open..open + 1)),
+                Some(_) => return Err(self.error("expected `,` or `}`")),
+            }
+        }
+        self.at += 1;
+        Ok(NodeKind::Object(members))
+    }
+
+    fn string(&mut self) -> Result<Cow<'t, str>, SyntaxError> {
+        let open = self.at;
+        self.at += 1;
+        let start = self.at;
+        let mut owned: Option<String> = None;
+        loop {
+            let from = self.at;
+            while !matches!(self.peek(), None | Some(b'"' | b'\\' | 0..=0x1f)) {
+                self.at += 1;
+            }
+            let piece = &self.text[from..self.at];
+            match self.peek() {
+                Some(b'"') => {
+                    let end = self.at;
+                    self.at += 1;
+                    return Ok(match owned {
+                        None => Cow::Borrowed(&self.text[start..end]),
+                        Some(mut text) => {
+                            text.push_str(piece);
+                            Cow::Owned(text)
+                        }
+                    });
+                }
+                Some(b'\\') => {
+                    let text = owned.get_or_insert_default();
+                    text.push_str(piece);
+                    let (character, length) =
+                        escape(&self.text[self.at..]).map_err(|(message, length)| {
+                            self.error_at(message, self.at..self.at + length)
+                        })?;
+                    text.push(character);
+                    self.at += length;
+                }
+                None | Some(b'\n' | b'\r') => {
+                    return Err(self.error_at("this string is not closed", open..self.at));
+                }
+                Some(_) => return Err(self.error("control characters are written as `\\u00XX`")),
+            }
+        }
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let text = text.strip_prefix('-').unwrap_or(text);
+    let (number, exponent) = match text.split_once(['e', 'E']) {
+        Some((number, exponent)) => {
+            let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+            (number, Some(exponent))
+        }
+        None => (text, None),
+    };
+    let (whole, fraction) = match number.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (number, None),
+    };
+    digits(whole)
+        && (whole.len() == 1 || !whole.starts_with('0'))
+        && fraction.is_none_or(digits)
+        && exponent.is_none_or(digits)
+}
+
+// The character that the escape at the start of `text` stands for, and the escape's length. As in Go, half of a
+// surrogate pair stands for the replacement character.
+fn escape(text: &str) -> Result<(char, usize), (&'static str, usize)> {
+    let selector = text[1..].chars().next();
+    let character = match selector {
+        Some(c @ ('"' | '\\' | '/')) => c,
+        Some('b') => '\u{8}',
+        Some('f') => '\u{c}',
+        Some('n') => '\n',
+        Some('r') => '\r',
+        Some('t') => '\t',
+        Some('u') => {
+            let unit = hex(text, 2)?;
+            if (0xd800..0xdc00).contains(&unit) && text[6..].starts_with("\\u") {
+                let low = hex(text, 8)?;
+                if (0xdc00..0xe000).contains(&low) {
+                    let code = 0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+                    return Ok((
+                        char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER),
+                        12,
+                    ));
+                }
+            }
+            return Ok((
+                char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER),
+                6,
+            ));
+        }
+        other => {
+            let length = 1 + other.map_or(0, char::len_utf8);
+            return Err(("this escape sequence does not exist in JSON", length));
+        }
+    };
+    Ok((character, 2))
+}
+
+fn hex(text: &str, at: usize) -> Result<u32, (&'static str, usize)> {
+    text.get(at..at + 4)
+        .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+        .and_then(|digits| u32::from_str_radix(digits, 16).ok())
+        .ok_or(("`\\u` needs four hexadecimal digits", 2))
+}
+
+/// For each byte of what the string at `range` of `text` stands for, the offset in `text` of what stands for it; and one
+/// more for the end.
+pub(super) fn offsets(text: &str, range: &Range<usize>) -> Vec<u32> {
+    let clamp = |offset: usize| u32::try_from(offset).unwrap_or(u32::MAX);
+    let end = range.end.saturating_sub(1);
+    let mut offsets = Vec::new();
+    let mut at = range.start + 1;
+    while at < end {
+        let rest = &text[at..end];
+        let (character, length) = match rest.chars().next() {
+            Some('\\') => escape(rest).unwrap_or(('\\', 1)),
+            Some(other) => (other, other.len_utf8()),
+            None => break,
+        };
+        let literal = character.len_utf8() == length;
+        for byte in 0..character.len_utf8() {
+            offsets.push(clamp(if literal { at + byte } else { at }));
+        }
+        at += length;
+    }
+    offsets.push(clamp(end));
+    offsets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    #[test_case("{\"a\": [1, -2.50e+1, null], \"a\": true} \n")]
+    #[test_case("\"\\u00e9\\ud83d\\ude00\\/\"")]
+    #[test_case("[]")]
+    fn valid(text: &str) {
+        read(text).unwrap();
+    }
+
+    #[test_case("", 0 ; "nothing")]
+    #[test_case("{\"a\": 1,}", 8; "comma in object")]
+    #[test_case("[1,]", 3; "comma in array")]
+    #[test_case("{a: 1}", 1; "bare key")]
+    #[test_case("01", 0; "leading zero")]
+    #[test_case("[.5]", 1; "no whole part")]
+    #[test_case("[1.]", 1; "no fraction")]
+    #[test_case("NaN", 0)]
+    #[test_case("\"\\q\"", 1; "escape")]
+    #[test_case("\"\\u12\"", 1; "short escape")]
+    #[test_case("\"a\nb\"", 0; "line break in string")]
+    #[test_case("[1, 2", 0; "open array")]
+    #[test_case("{\"a\": 1", 0; "open object")]
+    #[test_case("1 2", 2; "two values")]
+    #[test_case("// x\n1", 0; "comment")]
+    fn invalid(text: &str, at: usize) {
+        assert_eq!(read(text).unwrap_err().range.start, at);
+    }
+
+    #[test]
+    fn deep_nesting_is_refused() {
+        let deep = "[".repeat(100_000);
+        assert_eq!(
+            read(&deep).unwrap_err().message,
+            "this is nested too deeply"
+        );
+    }
+
+    #[test]
+    fn offsets_lead_back_to_the_text() {
+        let text = r#"["a\n\u00e9é"]"#;
+        let decoded = "a\nééend".strip_suffix("end").unwrap();
+        let offsets = offsets(text, &(1..text.len() - 1));
+        assert_eq!(offsets, [2, 3, 5, 5, 11, 12, 13]);
+        assert_eq!(offsets.len(), decoded.len() + 1);
+    }
+}

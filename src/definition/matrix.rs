@@ -1,0 +1,269 @@
+//! From blocks to instances: the names of targets, and what a matrix makes of a block.
+//!
+//! A matrix names lists; each combination of their elements is a target. Combinations are made with the names in
+//! alphabetical order, the last one varying slowest. Start at [`Evaluator::name_blocks`].
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::blocks::MatrixNames;
+use super::declarations::{BlockDecl, Kind};
+use super::eval::convert::convert;
+use super::eval::evaluator::{Evaluator, Failed, Frame};
+use super::eval::expr::{describe, problem};
+use super::eval::scope::Scope;
+use super::eval::types::Type;
+use super::eval::value::{Text, Value};
+use super::syntax::{Expr, Ident};
+use crate::diag::{Diagnostic, Span};
+use crate::types::TargetName;
+
+/// More targets than this from one block are a mistake.
+const COMBINATIONS_LIMIT: usize = 100_000;
+
+/// Blocks whose names are not known yet.
+#[derive(Debug, Default)]
+pub(super) struct Unnamed<'a> {
+    // In order; taken out when its turn or its first reference comes.
+    waiting: Vec<Option<BlockDecl<'a>>>,
+}
+
+/// What a block's `matrix` and `name` make.
+type Made = Vec<(Arc<str>, Span, MatrixNames)>;
+
+impl<'a> Evaluator<'a> {
+    /// Gives every block its instances.
+    pub(super) fn name_blocks(&mut self) {
+        let declarations = self.declarations;
+        let mut decls = Vec::new();
+        // Names that need no evaluation first, so that a matrix can refer to such blocks wherever they are.
+        for decl in &declarations.blocks {
+            if has_matrix(decl) {
+                decls.push(Some(*decl));
+            } else {
+                self.name_plain(decl);
+            }
+        }
+        self.unnamed.waiting = decls;
+        for index in 0..self.unnamed.waiting.len() {
+            self.expand(index);
+        }
+    }
+
+    /// Expands the matrices that may make a block called `name`, unless one is called so already.
+    pub(super) fn expand_matrices_for(&mut self, kind: Kind, name: &str) {
+        if kind == Kind::Group || !self.blocks.called(kind, name).is_empty() {
+            return;
+        }
+        for index in 0..self.unnamed.waiting.len() {
+            self.expand(index);
+        }
+    }
+
+    fn name_plain(&mut self, decl: &BlockDecl<'a>) {
+        if let Some(name) = decl.block.body.attribute("name") {
+            let wrong = match decl.kind {
+                Kind::Group => "groups have no `name`",
+                Kind::Target => "`name` needs a `matrix`",
+            };
+            self.report(
+                problem("definition::invalid-matrix", wrong)
+                    .at(name.name.span, "")
+                    .help("without a matrix, the label is the name"),
+            );
+        }
+        if decl.kind == Kind::Group
+            && let Some(matrix) = decl.block.body.attribute("matrix")
+        {
+            self.report(
+                problem("definition::invalid-matrix", "groups have no `matrix`")
+                    .at(matrix.name.span, ""),
+            );
+        }
+        if self.check_name(&decl.label.text, decl.label.span) {
+            self.add_instance(*decl, Arc::clone(&decl.label.text), decl.label.span, None);
+        }
+    }
+
+    fn check_name(&mut self, name: &str, at: Span) -> bool {
+        match name.parse::<TargetName>() {
+            Ok(_) => true,
+            Err(error) => {
+                let help = suggestion(name);
+                let invalid = problem("definition::invalid-name", error.to_string()).at(at, "");
+                self.report(match help {
+                    Some(help) => invalid.help(help),
+                    None => invalid,
+                });
+                false
+            }
+        }
+    }
+
+    fn expand(&mut self, index: usize) {
+        let Some(decl) = self.unnamed.waiting.get_mut(index).and_then(Option::take) else {
+            return;
+        };
+        if !self.check_name(&decl.label.text, decl.label.span) {
+            return;
+        }
+        let Ok(made) = self.make(&decl) else {
+            return;
+        };
+        let mut seen = HashSet::new();
+        for (name, at, matrix) in made {
+            if seen.insert(Arc::clone(&name)) {
+                self.add_instance(decl, name, at, Some(matrix));
+            } else {
+                let help = if decl.block.body.attribute("name").is_some() {
+                    "let `name` depend on every name of the matrix"
+                } else {
+                    "give each target a name of its own with `name`"
+                };
+                self.report(
+                    problem(
+                        "definition::invalid-matrix",
+                        format!("two targets of this matrix are called `{name}`"),
+                    )
+                    .at(at, "")
+                    .help(help),
+                );
+                return;
+            }
+        }
+    }
+
+    fn make(&mut self, decl: &BlockDecl<'a>) -> Result<Made, Failed> {
+        let body = &decl.block.body;
+        let Some(matrix) = body.attribute("matrix") else {
+            return Err(Failed::UNTYPED);
+        };
+        let label = &decl.label.text;
+        let frame = Frame::Part("the matrix of target", label, matrix.name.span);
+        let value = self.evaluate_part(&matrix.expr, &Scope::ROOT, frame)?;
+        let combinations = match combinations(&value, &matrix.expr) {
+            Ok(combinations) => combinations,
+            Err(wrong) => {
+                self.report(wrong);
+                return Err(Failed::UNTYPED);
+            }
+        };
+        let mut made = Made::new();
+        for names in combinations {
+            let (name, at) = match body.attribute("name") {
+                None => (Arc::clone(label), decl.label.span),
+                Some(name) => (self.make_name(&name.expr, label, &names)?, name.expr.span),
+            };
+            made.push((name, at, names));
+        }
+        Ok(made)
+    }
+
+    fn make_name(
+        &mut self,
+        expr: &'a Expr,
+        label: &'a Arc<str>,
+        names: &MatrixNames,
+    ) -> Result<Arc<str>, Failed> {
+        let frame = Frame::Part("the name of target", label, expr.span);
+        self.in_frame(frame, |evaluator| {
+            let value = evaluator.expr(expr, &Scope::of(names))?;
+            match convert(&value, &Type::String) {
+                Ok(Value::String(name)) => {
+                    if evaluator.check_name(&name, expr.span) {
+                        Ok(Arc::from(&*name))
+                    } else {
+                        Err(Failed::UNTYPED)
+                    }
+                }
+                _ => Err(evaluator.fail(
+                    problem("definition::invalid-name", "a name must be a string")
+                        .at(expr.span, describe(&value)),
+                )),
+            }
+        })
+    }
+}
+
+// The labels of groups with a matrix are refused elsewhere; they make no targets.
+fn has_matrix(decl: &BlockDecl<'_>) -> bool {
+    decl.kind == Kind::Target && decl.block.body.attribute("matrix").is_some()
+}
+
+fn suggestion(name: &str) -> Option<String> {
+    let fixed: String = name
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '_' || c == '-' {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    (!fixed.is_empty() && fixed != name)
+        .then(|| format!("such as `{fixed}`; see the function `sanitize`"))
+}
+
+fn combinations(value: &Value, expr: &Expr) -> Result<Vec<MatrixNames>, Diagnostic> {
+    let wrong = |message: String, at: Span, found: &Value| {
+        problem("definition::invalid-matrix", message)
+            .at(at, describe(found))
+            .help("write it as in `matrix = { version = [\"1\", \"2\"] }`")
+    };
+    let Some(axes) = value.entries() else {
+        return Err(wrong(
+            "a matrix must be an object".to_owned(),
+            expr.span,
+            value,
+        ));
+    };
+    let mut all: Vec<Vec<(Arc<str>, Value)>> = vec![Vec::new()];
+    for (name, values) in axes {
+        let values = elements(values).ok_or_else(|| {
+            let at = expr.element_span(&[super::syntax::PathStep::Key(name)]);
+            wrong(format!("`{name}` of a matrix must be a list"), at, values)
+        })?;
+        if all.len().saturating_mul(values.len()) > COMBINATIONS_LIMIT {
+            return Err(problem(
+                "definition::limit",
+                format!("this matrix makes more than {COMBINATIONS_LIMIT} targets"),
+            )
+            .at(expr.span, ""));
+        }
+        let key: Arc<str> = Arc::from(&**name);
+        let mut next = Vec::with_capacity(all.len() * values.len());
+        for value in values {
+            for names in &all {
+                let mut names = names.clone();
+                names.push((Arc::clone(&key), value.clone()));
+                next.push(names);
+            }
+        }
+        all = next;
+    }
+    Ok(all.into_iter().map(MatrixNames::from).collect())
+}
+
+fn elements(value: &Value) -> Option<Vec<&Value>> {
+    match (value.items(), value.entries()) {
+        (Some(items), _) => Some(items.iter().collect()),
+        (None, Some(entries)) => Some(entries.values().collect()),
+        (None, None) => None,
+    }
+}
+
+/// The labels of matrix blocks with the names of their targets: the groups that stand for them.
+pub(super) fn label_groups<'a>(
+    instances: impl IntoIterator<Item = (&'a Ident, &'a Arc<str>)>,
+) -> Vec<(&'a Ident, Vec<Text>)> {
+    let mut groups: indexmap::IndexMap<&str, (&Ident, Vec<Text>)> = indexmap::IndexMap::new();
+    for (label, name) in instances {
+        let (_, names) = groups.entry(&label.text).or_insert((label, Vec::new()));
+        names.push(Text::from(&**name));
+    }
+    groups
+        .into_values()
+        .filter(|(label, names)| !matches!(names.as_slice(), [only] if **only == *label.text))
+        .collect()
+}

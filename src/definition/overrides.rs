@@ -1,0 +1,258 @@
+//! Values for variables from outside of the definition: `--var` and the environment.
+
+use std::collections::BTreeMap;
+
+use super::declarations::VariableDecl;
+use super::eval::expr::problem;
+use super::eval::number::Number;
+use super::eval::types::Type;
+use super::eval::value::{Text, Value};
+use super::json::typed::{self, TypedError};
+use crate::diag::{Diagnostic, Diagnostics};
+use crate::types::{Environment, csv, go};
+
+/// What `--var` and the environment say.
+#[derive(Debug, Default)]
+pub(super) struct Overrides<'a> {
+    vars: BTreeMap<&'a str, &'a str>,
+    environment: Option<&'a Environment>,
+}
+
+/// An override of a variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Override<'a> {
+    /// Its text.
+    pub(super) text: &'a str,
+    /// Whether it was given as `NAME_JSON`.
+    pub(super) json: bool,
+    /// Whether it was given by `--var`.
+    pub(super) flag: bool,
+}
+
+impl<'a> Overrides<'a> {
+    /// The overrides that `vars` and `environment` give; of several values of one name the last counts.
+    pub(super) fn new(
+        vars: &'a [(String, String)],
+        environment: &'a Environment,
+    ) -> Result<Self, Diagnostic> {
+        const DISABLE: &str = "BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP";
+        let disabled = match environment.non_empty(DISABLE).map(str::trim) {
+            None => false,
+            Some(text) => go::parse_bool(text).ok_or_else(|| {
+                Diagnostic::error(
+                    crate::diag::Class::Usage,
+                    "definition::environment",
+                    format!("`{text}` in the environment variable `{DISABLE}` is not a boolean"),
+                )
+            })?,
+        };
+        Ok(Self {
+            vars: vars.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
+            environment: (!disabled).then_some(environment),
+        })
+    }
+
+    fn lookup(&self, name: &str) -> Option<(&'a str, bool)> {
+        match self.vars.get(name) {
+            Some(text) => Some((text, true)),
+            None => self.environment?.get(name).map(|text| (text, false)),
+        }
+    }
+
+    /// The override of the variable `name`. `NAME_JSON` counts where there is no `NAME`, or where it is preferred;
+    /// unless `taken` says that it is a variable of its own.
+    pub(super) fn of(
+        &self,
+        name: &str,
+        prefer_json: bool,
+        taken: impl Fn(&str) -> bool,
+    ) -> Option<Override<'a>> {
+        let plain = self.lookup(name);
+        if plain.is_none() || prefer_json {
+            let json_name = format!("{name}_JSON");
+            if !taken(&json_name)
+                && let Some((text, flag)) = self.lookup(&json_name)
+            {
+                return Some(Override {
+                    text,
+                    json: true,
+                    flag,
+                });
+            }
+        }
+        plain.map(|(text, flag)| Override {
+            text,
+            json: false,
+            flag,
+        })
+    }
+}
+
+impl Override<'_> {
+    /// The value that this is for a variable of a declared type.
+    pub(super) fn typed(
+        &self,
+        variable: &VariableDecl<'_>,
+        ty: &Type,
+    ) -> Result<Value, Diagnostics> {
+        if self.json {
+            return typed::value(self.text, ty)
+                .map_err(|error| self.wrong_json(variable, ty, &error));
+        }
+        match ty {
+            Type::List(_) | Type::Set(_) | Type::Map(_) | Type::Tuple(_) => {
+                self.from_csv(variable, ty).map_err(Diagnostics::from)
+            }
+            ty if ty.is_primitive() => self.primitive(variable, ty).map_err(Diagnostics::from),
+            ty => Err(self
+                .problem(
+                    variable,
+                    format!(
+                        "a value of type {} cannot be given as plain text",
+                        ty.name()
+                    ),
+                )
+                .help(match ty {
+                    Type::Dynamic => "declare a type other than `any`".to_owned(),
+                    _ => format!("give it as JSON in `{}_JSON`", variable.name.text),
+                })
+                .into()),
+        }
+    }
+
+    /// The value that this is for a variable without a declared type, whose default is `default`.
+    pub(super) fn untyped(
+        &self,
+        variable: &VariableDecl<'_>,
+        default: Option<&Value>,
+    ) -> Result<Value, Diagnostics> {
+        let ty = default.map_or(Type::Dynamic, Value::ty);
+        match ty {
+            Type::Dynamic => Ok(Value::from(self.text)),
+            ty if ty.is_primitive() => self.primitive(variable, &ty).map_err(Diagnostics::from),
+            ty => Err(self
+                .problem(
+                    variable,
+                    format!(
+                        "its default is of type {}, which text cannot replace",
+                        ty.name()
+                    ),
+                )
+                .help("declare its type, such as `type = list(string)`")
+                .into()),
+        }
+    }
+
+    fn primitive(&self, variable: &VariableDecl<'_>, ty: &Type) -> Result<Value, Diagnostic> {
+        primitive(self.text, ty).ok_or_else(|| {
+            self.problem(variable, format!("`{}` is not a {}", self.text, ty.name()))
+        })
+    }
+
+    fn from_csv(&self, variable: &VariableDecl<'_>, ty: &Type) -> Result<Value, Diagnostic> {
+        let fields = csv::fields(self.text).map_err(|error| {
+            self.problem(
+                variable,
+                format!("it is not a comma-separated list: {error}"),
+            )
+            .help(format!("give it as JSON in `{}_JSON`", variable.name.text))
+        })?;
+        let field = |text: &str, ty: &Type| {
+            if !ty.is_primitive() {
+                return Err(self
+                    .problem(
+                        variable,
+                        format!(
+                            "elements of type {} cannot be given as plain text",
+                            ty.name()
+                        ),
+                    )
+                    .help(format!("give it as JSON in `{}_JSON`", variable.name.text)));
+            }
+            primitive(text, ty).ok_or_else(|| {
+                self.problem(
+                    variable,
+                    format!("its element `{text}` is not a {}", ty.name()),
+                )
+            })
+        };
+        let all = |element: &Type| -> Result<Vec<Value>, Diagnostic> {
+            fields.iter().map(|text| field(text, element)).collect()
+        };
+        match ty {
+            Type::List(element) => Ok(Value::list((**element).clone(), all(element)?)),
+            Type::Set(element) => Ok(Value::set((**element).clone(), all(element)?)),
+            Type::Tuple(elements) => {
+                if elements.len() != fields.len() {
+                    return Err(self.problem(
+                        variable,
+                        format!(
+                            "its type has {} elements, but {} are given",
+                            elements.len(),
+                            fields.len()
+                        ),
+                    ));
+                }
+                let values: Result<Vec<_>, _> = fields
+                    .iter()
+                    .zip(elements.iter())
+                    .map(|(text, element)| field(text, element))
+                    .collect();
+                Ok(Value::tuple(values?))
+            }
+            Type::Map(element) => {
+                let mut entries = BTreeMap::new();
+                for pair in &fields {
+                    let parts = csv::fields_by(pair, ':').unwrap_or_default();
+                    let [key, value] = parts.as_slice() else {
+                        return Err(self.problem(
+                            variable,
+                            format!("its element `{pair}` must have the form `key:value`"),
+                        ));
+                    };
+                    entries.insert(Text::from(&**key), field(value, element)?);
+                }
+                Ok(Value::map((**element).clone(), entries))
+            }
+            _ => Err(self.problem(variable, "it cannot be given as plain text".to_owned())),
+        }
+    }
+
+    fn wrong_json(
+        &self,
+        variable: &VariableDecl<'_>,
+        ty: &Type,
+        error: &TypedError,
+    ) -> Diagnostics {
+        self.problem(variable, format!("it is not {ty} in JSON: {error}"))
+            .into()
+    }
+
+    fn problem(&self, variable: &VariableDecl<'_>, why: String) -> Diagnostic {
+        let name = &variable.name.text;
+        let suffix = if self.json { "_JSON" } else { "" };
+        let source = if self.flag {
+            format!("`--var {name}{suffix}`")
+        } else {
+            format!("the environment variable `{name}{suffix}`")
+        };
+        problem(
+            "definition::invalid-override",
+            format!("variable `{name}` cannot be set by {source}: {why}"),
+        )
+        .at(variable.name.span, "declared here")
+    }
+}
+
+// What buildx reads of the text: Go's booleans, and numbers that a machine float can hold.
+fn primitive(text: &str, ty: &Type) -> Option<Value> {
+    match ty {
+        Type::String => Some(Value::from(text)),
+        Type::Bool => go::parse_bool(text).map(Value::Bool),
+        Type::Number => go::parse_float(text)
+            .filter(|number| number.is_finite())
+            .and_then(Number::from_f64)
+            .map(Value::Number),
+        _ => None,
+    }
+}

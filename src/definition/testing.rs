@@ -1,0 +1,107 @@
+//! Help for the tests of this module: evaluate a text, look at what comes out.
+
+use std::time::{Duration, SystemTime};
+
+use super::eval::functions::{FunctionContext, lookup};
+use super::eval::value::Value;
+use super::evaluated::{Block, Evaluated};
+use super::source::Sources;
+use super::{Inputs, evaluate};
+use crate::diag::{Diagnostics, Severity};
+use crate::types::{Environment, Platform};
+
+/// What decides about a test's values.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    pub(super) environment: Vec<(&'static str, &'static str)>,
+    pub(super) vars: Vec<(&'static str, &'static str)>,
+}
+
+impl World {
+    /// Evaluates files given as name and text.
+    pub(super) fn evaluate(&self, files: &[(&str, &str)]) -> Result<Evaluated, Diagnostics> {
+        let environment = Environment::new(
+            self.environment
+                .iter()
+                .map(|(k, v)| ((*k).into(), (*v).into())),
+            "/nowhere".into(),
+        );
+        let vars: Vec<(String, String)> = self
+            .vars
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        let inputs = Inputs {
+            environment: &environment,
+            vars: &vars,
+            command_context: None,
+            local_platform: &Platform {
+                os: "linux".into(),
+                architecture: "amd64".into(),
+                variant: String::new(),
+            },
+            now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        };
+        evaluate(&Sources::of(files.iter().copied()), &inputs)
+    }
+}
+
+/// Evaluates one HCL text.
+pub(super) fn hcl(text: &str) -> Result<Evaluated, Diagnostics> {
+    World::default().evaluate(&[("docker-bake.hcl", text)])
+}
+
+/// The messages of the errors of a text, with the text each is about.
+pub(super) fn errors(text: &str) -> Vec<String> {
+    match hcl(text) {
+        Ok(evaluated) => panic!("no error: {evaluated:?}"),
+        Err(problems) => messages(&problems, text),
+    }
+}
+
+/// Messages with the text each is about.
+pub(super) fn messages(problems: &Diagnostics, text: &str) -> Vec<String> {
+    problems
+        .0
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .map(|problem| {
+            let place = problem.labels.iter().find(|label| label.primary);
+            let at = place.map_or("", |label| &text[label.span.range()]);
+            format!("{} @ {at}", problem.message)
+        })
+        .collect()
+}
+
+/// The value of an expression as JSON, or its first error.
+pub(super) fn value_of(expr: &str) -> String {
+    let text = format!("target \"default\" {{\n  args = {{ v = jsonencode({expr}) }}\n}}\n");
+    match hcl(&text) {
+        Ok(evaluated) => {
+            let args = &evaluated.targets[0].attributes["args"].value;
+            match args.entries().and_then(|args| args.get("v")) {
+                Some(Value::String(text)) => text.to_string(),
+                other => format!("{other:?}"),
+            }
+        }
+        Err(problems) => format!("ERROR {}", problems.0[0].message),
+    }
+}
+
+/// An attribute of a block as JSON.
+pub(super) fn attribute(block: &Block, name: &str) -> String {
+    json(&block.attributes[name].value)
+}
+
+/// A value as JSON.
+pub(super) fn json(value: &Value) -> String {
+    let context = FunctionContext {
+        now: SystemTime::UNIX_EPOCH,
+        home: String::new(),
+    };
+    let encode = lookup("jsonencode").expect("jsonencode is in the library");
+    match encode.call(&context, std::slice::from_ref(value)) {
+        Ok(Value::String(text)) => text.to_string(),
+        other => format!("{other:?}"),
+    }
+}

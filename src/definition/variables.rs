@@ -1,0 +1,186 @@
+//! Variables: their types, defaults and overrides, and the conditions they must meet.
+//!
+//! Every variable is worked out, used or not. Start at [`Evaluator::variable`], which fills a variable's slot, and
+//! [`Evaluator::validate`].
+
+use super::declarations::{ValidationDecl, VariableDecl};
+use super::eval::convert::convert;
+use super::eval::evaluator::{Evaluator, Failed, Frame, Outcome};
+use super::eval::expr::{describe, problem};
+use super::eval::scope::Scope;
+use super::eval::type_expr::type_of;
+use super::eval::types::Type;
+use super::eval::value::Value;
+use super::evaluated::VariableInfo;
+use super::syntax::{Expr, ExprKind};
+
+impl<'a> Evaluator<'a> {
+    /// The value of a variable: its default, unless it is overridden.
+    pub(super) fn variable(&mut self, variable: &'a VariableDecl<'a>) -> Outcome {
+        let name = &variable.name.text;
+        // A global of the same name takes the place of the default and of the type.
+        let global = self.declarations.globals.get(name).copied();
+        let ty = match global {
+            Some(_) => None,
+            None => self.declared_type(variable)?,
+        };
+        let default = global.map(|global| &*global.expr).or(variable.default);
+        let default = match default {
+            Some(expr) => Some(self.default(expr, ty.as_ref())?),
+            None => None,
+        };
+        let declarations = self.declarations;
+        let builtins = &self.builtins;
+        let overriding = self.overrides.of(name, ty.is_some(), |other| {
+            declarations.variables.contains_key(other) || builtins.contains(other)
+        });
+        let Some(overriding) = overriding else {
+            return Ok(match (default, ty) {
+                (Some(value), _) => value,
+                (None, Some(ty)) => Value::Null(ty),
+                (None, None) => Value::from(""),
+            });
+        };
+        let value = match &ty {
+            Some(ty) => overriding.typed(variable, ty),
+            None => overriding.untyped(variable, default.as_ref()),
+        };
+        value.map_err(|problems| {
+            // The place is the variable itself; there is no path to it.
+            for problem in problems.0 {
+                self.report(problem);
+            }
+            Failed::UNTYPED
+        })
+    }
+
+    /// The declared type of a variable, if it has one.
+    fn declared_type(&mut self, variable: &VariableDecl<'_>) -> Result<Option<Type>, Failed> {
+        match variable.ty {
+            None => Ok(None),
+            Some(expr) if matches!(&expr.kind, ExprKind::Literal(Value::Null(_))) => Ok(None),
+            Some(expr) => type_of(expr).map(Some).map_err(|wrong| self.fail(wrong)),
+        }
+    }
+
+    fn default(&mut self, expr: &'a Expr, ty: Option<&Type>) -> Outcome {
+        let value = self.expr(expr, &Scope::ROOT)?;
+        let Some(ty) = ty else {
+            return Ok(value);
+        };
+        convert(&value, ty).map_err(|error| {
+            self.fail(
+                problem(
+                    "definition::type-mismatch",
+                    format!("the default does not have the declared type {ty}: {error}"),
+                )
+                .at(expr.span, describe(&value)),
+            )
+        })
+    }
+
+    /// All variables with their values, in the order of their declaration; those without a value are left out.
+    pub(super) fn variable_infos(&mut self) -> Vec<VariableInfo> {
+        let declarations = self.declarations;
+        let mut infos = Vec::with_capacity(declarations.variables.len());
+        for (name, variable) in &declarations.variables {
+            let description = self.description(variable.description);
+            let Some(slot) = self.named(name) else {
+                continue;
+            };
+            let Ok(value) = self.slot(slot, None) else {
+                continue;
+            };
+            let ty = match declarations.globals.get(name) {
+                Some(_) => None,
+                None => variable.ty.and_then(|expr| type_of(expr).ok()),
+            };
+            infos.push(VariableInfo {
+                name: name.clone(),
+                description,
+                ty,
+                value,
+                span: variable.name.span,
+            });
+        }
+        infos
+    }
+
+    // A description is read before anything has a value.
+    fn description(&mut self, expr: Option<&Expr>) -> String {
+        let Some(expr) = expr else {
+            return String::new();
+        };
+        if let ExprKind::Literal(value) = &expr.inner().kind {
+            match convert(value, &Type::String) {
+                Ok(Value::String(text)) => return text.to_string(),
+                Ok(_) => return String::new(),
+                Err(_) => {}
+            }
+        }
+        self.report(
+            problem(
+                "definition::type-mismatch",
+                "a description must be a plain string",
+            )
+            .at(expr.span, ""),
+        );
+        String::new()
+    }
+
+    /// Checks the conditions of all variables; every one that is not met is reported.
+    pub(super) fn validate(&mut self) {
+        let declarations = self.declarations;
+        for variable in declarations.variables.values() {
+            for validation in &variable.validations {
+                let frame = Frame::Part(
+                    "the validation of variable",
+                    &variable.name.text,
+                    variable.name.span,
+                );
+                self.in_frame(frame, |evaluator| {
+                    // What fails has been reported.
+                    let _ = evaluator.validate_one(variable, validation);
+                });
+            }
+        }
+    }
+
+    fn validate_one(
+        &mut self,
+        variable: &'a VariableDecl<'a>,
+        validation: &'a ValidationDecl<'a>,
+    ) -> Result<(), Failed> {
+        let Some(condition) = validation.condition else {
+            return Err(self.fail(
+                problem(
+                    "definition::invalid-validation",
+                    "this validation has no `condition`",
+                )
+                .at(validation.span, ""),
+            ));
+        };
+        if self.condition(condition, &Scope::ROOT)? {
+            return Ok(());
+        }
+        let message = match validation.error_message {
+            Some(expr) => match self.expr(expr, &Scope::ROOT)? {
+                Value::String(text) => Some(text.to_string()),
+                _ => None,
+            },
+            None => None,
+        };
+        let name = &variable.name.text;
+        // The value stays out of the message: it may be a secret.
+        Err(self.fail(
+            problem(
+                "definition::validation-failed",
+                match message {
+                    Some(message) => format!("`{name}` is not valid: {message}"),
+                    None => format!("`{name}` is not valid: a condition on it is not met"),
+                },
+            )
+            .at(condition.span, "this is false"),
+        ))
+    }
+}
