@@ -2,5 +2,6 @@
 //!
 //! Knows nothing of `BuildKit`; a plan becomes solves in `run`.
 
+pub mod overrides;
 pub mod pattern;
 pub mod syntax;

@@ -62,6 +62,14 @@ pub enum EntryError {
         /// The values there are.
         known: &'static [&'static str],
     },
+    /// A secret's new source names another secret.
+    #[error("the new source of secret `{declared}` names the secret `{given}`")]
+    OtherId {
+        /// The secret whose source is set.
+        declared: String,
+        /// The one that is named.
+        given: String,
+    },
     /// A value that must not be empty is.
     #[error("`{key}` must not be empty")]
     EmptyValue {

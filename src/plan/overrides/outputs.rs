@@ -1,0 +1,120 @@
+//! What `--push` and `--load` do to the outputs of a target.
+
+use crate::definition::model::{Export, ExportKind, List};
+use crate::diag::Spanned;
+
+/// Makes images be pushed, or keeps them from being pushed.
+///
+/// An output is only added to a target that has none, or none but those for Docker: one that writes files stays as it
+/// is.
+pub(super) fn push(outputs: &mut List<Export>, on: bool) {
+    let set_push = |outputs: &mut List<Export>, value: &str| {
+        if outputs
+            .iter()
+            .any(|export| export.kind == ExportKind::Image)
+        {
+            for export in outputs.make_mut() {
+                if export.kind == ExportKind::Image {
+                    export.value.attrs.insert("push".into(), value.into());
+                }
+            }
+        }
+    };
+    if on {
+        let only_docker = outputs
+            .iter()
+            .all(|export| export.kind == ExportKind::Docker);
+        set_push(outputs, "true");
+        if only_docker {
+            let mut image = Export::plain(ExportKind::Image);
+            image.attrs.insert("push".into(), "true".into());
+            outputs.push(Spanned::without_span(image));
+        }
+        return;
+    }
+    if outputs
+        .iter()
+        .any(|export| export.kind == ExportKind::Registry)
+    {
+        let list = outputs.make_mut();
+        let mut at = 0;
+        while at < list.len() {
+            if list[at].kind == ExportKind::Registry {
+                // The last one takes the place, as in buildx.
+                list.swap_remove(at);
+            } else {
+                at += 1;
+            }
+        }
+    }
+    set_push(outputs, "false");
+}
+
+/// Makes the image be loaded into Docker, unless it is already or the target writes files.
+pub(super) fn load(outputs: &mut List<Export>, on: bool) {
+    if !on {
+        return;
+    }
+    let settled = outputs.iter().any(|export| match export.kind {
+        ExportKind::Docker => export.dest.is_none(),
+        ExportKind::Image | ExportKind::Registry | ExportKind::Oci => false,
+        _ => true,
+    });
+    if !settled {
+        outputs.push(Spanned::without_span(Export::plain(ExportKind::Docker)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    fn list(texts: &[&str]) -> List<Export> {
+        List::of(
+            texts
+                .iter()
+                .map(|text| Spanned::without_span(Export::from_text(text).unwrap()))
+                .collect(),
+        )
+    }
+
+    #[test_case(&[], &["type=image,push=true"]; "nothing")]
+    #[test_case(&["type=image,x=1"], &["type=image,x=1,push=true"]; "image")]
+    #[test_case(&["type=registry"], &["type=registry"]; "registry")]
+    #[test_case(&["type=local,dest=d"], &["type=local,dest=d"]; "files")]
+    #[test_case(&["type=oci"], &["type=oci"]; "layout")]
+    #[test_case(&["type=docker"], &["type=docker", "type=image,push=true"]; "docker")]
+    #[test_case(&["type=docker", "type=image"], &["type=docker", "type=image,push=true"]; "both")]
+    fn pushed(before: &[&str], after: &[&str]) {
+        let mut outputs = list(before);
+        push(&mut outputs, true);
+        assert_eq!(outputs, list(after));
+    }
+
+    #[test_case(&["type=image"], &["type=image,push=false"]; "image")]
+    #[test_case(&["type=registry", "type=local,dest=a", "type=local,dest=b"], &["type=local,dest=b", "type=local,dest=a"]; "registry")]
+    #[test_case(&["type=registry"], &[]; "nothing left")]
+    #[test_case(&["type=docker"], &["type=docker"]; "docker")]
+    fn kept(before: &[&str], after: &[&str]) {
+        let mut outputs = list(before);
+        push(&mut outputs, false);
+        assert_eq!(outputs, list(after));
+    }
+
+    #[test_case(&[], &["type=docker"]; "nothing")]
+    #[test_case(&["type=docker"], &["type=docker"]; "docker")]
+    #[test_case(&["type=docker,dest=d"], &["type=docker,dest=d", "type=docker"]; "archive")]
+    #[test_case(&["type=registry"], &["type=registry", "type=docker"]; "registry")]
+    #[test_case(&["type=oci"], &["type=oci", "type=docker"]; "layout")]
+    #[test_case(&["type=image", "type=local,dest=d"], &["type=image", "type=local,dest=d"]; "files")]
+    #[test_case(&["type=cacheonly"], &["type=cacheonly"]; "cache")]
+    fn loaded(before: &[&str], after: &[&str]) {
+        let mut outputs = list(before);
+        load(&mut outputs, true);
+        assert_eq!(outputs, list(after));
+        let mut outputs = list(before);
+        load(&mut outputs, false);
+        assert_eq!(outputs, list(before));
+    }
+}

@@ -1,0 +1,363 @@
+//! `PATTERN.KEY[.NAME][+]=VALUE`, and what `--sbom`, `--provenance` and `--policy` take.
+
+use super::{Change, Op, Override};
+use crate::definition::model::{
+    Attest, CacheEntry, EntryError, Export, PolicyEntry, Resources, SecretEntry, SshEntry, Text,
+};
+use crate::definition::schema::{self, SetForm};
+use crate::diag::{Class, Diagnostic, Spanned};
+use crate::types::{Environment, go};
+
+const INVALID: &str = "plan::invalid-override";
+
+impl Override {
+    /// Reads the value of `--set`.
+    ///
+    /// `args.NAME` without a value takes the environment variable of that name; where there is none, nothing is
+    /// overridden and the result is `None`.
+    pub fn parse(text: &str, environment: &Environment) -> Result<Option<Self>, Diagnostic> {
+        let flag = format!("--set {text}");
+        let (left, value) = match text.split_once('=') {
+            Some((left, value)) => (left, Some(value)),
+            None => (text, None),
+        };
+        let (path, op) = match left.strip_suffix('+') {
+            Some(path) => (path, Op::Append),
+            None => (left, Op::Replace),
+        };
+        let mut parts = path.splitn(3, '.');
+        let pattern = parts.next().unwrap_or_default();
+        let Some(key) = parts.next() else {
+            return Err(malformed(&flag));
+        };
+        let name = parts.next();
+        let Some(spec) = schema::set_keys().find(|spec| spec.key == key) else {
+            return Err(unknown_key(&flag, key));
+        };
+        let name = match (spec.form, name) {
+            (SetForm::Entry, Some(name)) if !name.is_empty() => name,
+            (SetForm::Entry, _) => {
+                return Err(error(&flag, &format!("`{key}` needs a name"))
+                    .help(format!("write `{pattern}.{key}.NAME=VALUE`")));
+            }
+            (_, None) => "",
+            (_, Some(name)) => {
+                return Err(error(
+                    &flag,
+                    &format!("`{key}` has no parts, such as `{name}`"),
+                ));
+            }
+        };
+        let lists = matches!(spec.form, SetForm::List | SetForm::AppendOnly);
+        if op == Op::Append && !lists {
+            return Err(error(&flag, &format!("`{key}` is no list to append to")));
+        }
+        let value = match value {
+            Some(value) => value,
+            None if key == "args" => match environment_value(name, environment) {
+                Some(value) => value,
+                None => return Ok(None),
+            },
+            None => return Err(malformed(&flag)),
+        };
+        let change =
+            change(key, name, op, value).map_err(|source| entry_error(&flag, value, &source))?;
+        Ok(Some(Self {
+            pattern: pattern.into(),
+            change,
+            flag: flag.into(),
+        }))
+    }
+
+    /// What `--sbom=VALUE` and `--provenance=VALUE` stand for; `kind` is `sbom` or `provenance`. An empty value is none.
+    pub fn attest(kind: &str, value: &str) -> Result<Option<Self>, Diagnostic> {
+        if value.is_empty() {
+            return Ok(None);
+        }
+        let flag = format!("--{kind}={value}");
+        let attest = Attest::from_text(&Attest::flag_text(kind, value))
+            .map_err(|source| entry_error(&flag, value, &source))?;
+        Ok(Some(Self::everywhere(flag, Change::Attest(Some(attest)))))
+    }
+
+    /// What `--policy=VALUE` stands for where it does not disable policies.
+    pub fn policy(value: &str) -> Result<Self, Diagnostic> {
+        let flag = format!("--policy={value}");
+        let policy =
+            PolicyEntry::from_text(value).map_err(|source| entry_error(&flag, value, &source))?;
+        Ok(Self::everywhere(flag, Change::Policy(Op::Append, policy)))
+    }
+}
+
+// With look-ups switched off, buildx sets the argument to nothing rather than leaving it alone.
+fn environment_value<'e>(name: &str, environment: &'e Environment) -> Option<&'e str> {
+    let off = environment
+        .get("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP")
+        .and_then(go::parse_bool);
+    if off == Some(true) {
+        Some("")
+    } else {
+        environment.get(name)
+    }
+}
+
+fn change(key: &str, name: &str, op: Op, value: &str) -> Result<Change, EntryError> {
+    let text = || Text::from(value);
+    let flag = || {
+        go::parse_bool(value).ok_or_else(|| EntryError::NoBool {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        })
+    };
+    let named = || (Text::from(name), Text::from(value));
+    Ok(match key {
+        "context" => Change::Context(text()),
+        "dockerfile" => Change::Dockerfile(text()),
+        "target" => Change::Stage(text()),
+        "call" => Change::Call(text()),
+        "shm-size" => Change::ShmSize(text()),
+        "network" => Change::Network(text()),
+        "no-cache" => Change::NoCache(flag()?),
+        "pull" => Change::Pull(flag()?),
+        "push" => Change::Push(flag()?),
+        "load" => Change::Load(flag()?),
+        "args" => {
+            let (name, value) = named();
+            Change::Arg { name, value }
+        }
+        "labels" => {
+            let (name, value) = named();
+            Change::Label { name, value }
+        }
+        "contexts" => {
+            let (name, value) = named();
+            Change::NamedContext { name, value }
+        }
+        "extra-hosts" => {
+            let (name, value) = named();
+            Change::ExtraHost { name, value }
+        }
+        "resources" => {
+            let (name, value) = named();
+            // Only to see whether it can be set.
+            Resources::default().set(&name, Spanned::without_span(Text::clone(&value)))?;
+            Change::Resource { name, value }
+        }
+        "secret" => Change::SecretSource(secret_source(name, value)?),
+        "tags" => Change::Tags(op, text()),
+        "platform" => Change::Platforms(op, text()),
+        "ulimits" => Change::Ulimits(op, text()),
+        "no-cache-filter" => Change::NoCacheFilter(op, text()),
+        "annotations" => Change::Annotation(text()),
+        "entitlements" => Change::Entitlement(text()),
+        "attest" => Change::Attest(optional(value, Attest::from_text)?),
+        "output" => Change::Output(op, optional(value, Export::from_text)?),
+        "cache-from" => Change::CacheFrom(op, caches(value)?),
+        "cache-to" => Change::CacheTo(op, caches(value)?),
+        "secrets" => Change::Secrets(op, optional(value, SecretEntry::from_text)?),
+        "ssh" => Change::Ssh(op, (!value.is_empty()).then(|| SshEntry::from_text(value))),
+        "policy" => Change::Policy(op, PolicyEntry::from_text(value)?),
+        other => {
+            return Err(EntryError::UnknownKey {
+                key: other.to_owned(),
+                known: &[],
+            });
+        }
+    })
+}
+
+fn optional<T>(
+    value: &str,
+    read: impl Fn(&str) -> Result<T, EntryError>,
+) -> Result<Option<T>, EntryError> {
+    if value.is_empty() {
+        Ok(None)
+    } else {
+        read(value).map(Some)
+    }
+}
+
+fn caches(value: &str) -> Result<Vec<CacheEntry>, EntryError> {
+    if value.is_empty() {
+        Ok(Vec::new())
+    } else {
+        CacheEntry::from_text(value)
+    }
+}
+
+fn secret_source(id: &str, value: &str) -> Result<SecretEntry, EntryError> {
+    let mut secret = SecretEntry::from_text(value)?;
+    if !secret.id.is_empty() && &*secret.id != id {
+        return Err(EntryError::OtherId {
+            declared: id.to_owned(),
+            given: secret.id.to_string(),
+        });
+    }
+    secret.id = id.into();
+    Ok(secret)
+}
+
+fn error(flag: &str, reason: &str) -> Diagnostic {
+    Diagnostic::error(Class::Usage, INVALID, format!("`{flag}`: {reason}"))
+}
+
+fn malformed(flag: &str) -> Diagnostic {
+    error(flag, "the form is `TARGET.KEY=VALUE`")
+        .help("`TARGET` may be a pattern such as `*`; `TARGET.KEY+=VALUE` appends to a list")
+}
+
+fn unknown_key(flag: &str, key: &str) -> Diagnostic {
+    let problem = Diagnostic::error(
+        Class::Usage,
+        "plan::unknown-override-key",
+        format!("`{flag}`: `{key}` is nothing that can be set"),
+    );
+    let attribute = schema::ATTRIBUTES.iter().find(|spec| spec.name == key);
+    match attribute.and_then(|spec| spec.set) {
+        // `platforms` and `secret` have other names here.
+        Some(spec) => problem.help(format!(
+            "the key for the attribute `{key}` is `{}`",
+            spec.key
+        )),
+        None if attribute.is_some() || schema::EVALUATED.contains(&key) => problem.note(format!(
+            "the attribute `{key}` is set by the definition alone"
+        )),
+        None => problem.did_you_mean("a key", key, schema::set_keys().map(|spec| spec.key)),
+    }
+}
+
+fn entry_error(flag: &str, value: &str, source: &EntryError) -> Diagnostic {
+    let problem = error(flag, &source.to_string());
+    match source.misspelling() {
+        Some((word, known)) => problem.did_you_mean("a word", word, known.iter().copied()),
+        // `output=/tmp,…` and `cache-to=…` are easily written without their type.
+        None if matches!(source, EntryError::NoType) => {
+            problem.help(format!("start with it: `type=…,{value}`"))
+        }
+        None => problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    fn parse(text: &str) -> Result<Option<Override>, Diagnostic> {
+        Override::parse(text, &Environment::of([("SET", "from env")], "/"))
+    }
+
+    fn change_of(text: &str) -> Change {
+        parse(text).unwrap().unwrap().change
+    }
+
+    #[test]
+    fn names_may_have_dots() {
+        assert_eq!(
+            change_of("t.labels.a.b=c=d"),
+            Change::Label {
+                name: "a.b".into(),
+                value: "c=d".into()
+            }
+        );
+    }
+
+    #[test]
+    fn operators() {
+        assert_eq!(
+            change_of("*.platform+=linux/arm64"),
+            Change::Platforms(Op::Append, "linux/arm64".into())
+        );
+        assert_eq!(
+            change_of("t.tags=a,b"),
+            Change::Tags(Op::Replace, "a,b".into())
+        );
+        assert_eq!(change_of("t.network=host"), Change::Network("host".into()));
+        assert_eq!(change_of("t.output="), Change::Output(Op::Replace, None));
+    }
+
+    #[test]
+    fn arguments_can_come_from_the_environment() {
+        assert_eq!(
+            change_of("t.args.SET"),
+            Change::Arg {
+                name: "SET".into(),
+                value: "from env".into()
+            }
+        );
+        assert_eq!(parse("t.args.UNSET"), Ok(None));
+        let off = Environment::of(
+            [("SET", "x"), ("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP", "1")],
+            "/",
+        );
+        let Ok(Some(set)) = Override::parse("t.args.SET", &off) else {
+            panic!("nothing was set");
+        };
+        assert_eq!(
+            set.change,
+            Change::Arg {
+                name: "SET".into(),
+                value: "".into()
+            }
+        );
+    }
+
+    #[test_case("default", INVALID; "no key")]
+    #[test_case("t.no-cache", INVALID; "no value")]
+    #[test_case("t.args=x", INVALID; "no name")]
+    #[test_case("t.labels.=x", INVALID; "empty name")]
+    #[test_case("t.context.x=y", INVALID; "a name too many")]
+    #[test_case("t.call+=check", INVALID; "appending to a scalar")]
+    #[test_case("t.resources.memory+=1g", INVALID; "appending to an entry")]
+    #[test_case("t.pull=yes", INVALID; "no boolean")]
+    #[test_case("t.resources.cpu-quota=x", INVALID; "no number")]
+    #[test_case("t.resources.foo=1", INVALID; "unknown resource")]
+    #[test_case("t.output=a,b", INVALID; "no pair")]
+    #[test_case("t.attest=mode=max", INVALID; "no type")]
+    #[test_case("t.secret.A=id=B,env=C", INVALID; "other id")]
+    #[test_case("t.policy=", INVALID; "empty policy")]
+    #[test_case("t.platforms=x", "plan::unknown-override-key"; "plural")]
+    #[test_case("t.inherits=x", "plan::unknown-override-key"; "not settable")]
+    #[test_case("t.tag=x", "plan::unknown-override-key"; "misspelled")]
+    fn refused(text: &str, code: &str) {
+        assert_eq!(parse(text).unwrap_err().code, code);
+    }
+
+    #[test]
+    fn every_key_of_the_schema_is_understood() {
+        for spec in schema::set_keys() {
+            let name = match (spec.form, spec.key) {
+                (SetForm::Entry, "resources") => ".memory",
+                (SetForm::Entry, _) => ".name",
+                _ => "",
+            };
+            let value = match spec.key {
+                "attest" | "output" | "cache-from" | "cache-to" => "type=x",
+                "secrets" | "secret" => "env=X",
+                "policy" => "strict=true",
+                _ => "1",
+            };
+            let text = format!("t.{}{name}={value}", spec.key);
+            assert!(parse(&text).is_ok_and(|set| set.is_some()), "{text}");
+        }
+    }
+
+    #[test]
+    fn wrong_names_are_explained() {
+        let help = |text: &str| parse(text).unwrap_err().help.join("\n");
+        assert!(help("t.platforms=x").contains("`platform`"));
+        assert!(help("t.tag=x").contains("`tags`"));
+        assert!(help("t.secret=x").contains("t.secret.NAME=VALUE"));
+    }
+
+    #[test]
+    fn flags_for_attestations() {
+        let set = Override::attest("provenance", "false").unwrap().unwrap();
+        let Change::Attest(Some(attest)) = set.change else {
+            panic!("no attestation");
+        };
+        assert!(attest.disabled);
+        assert!(Override::attest("sbom", "foo").is_err());
+        assert_eq!(Override::attest("sbom", ""), Ok(None));
+    }
+}

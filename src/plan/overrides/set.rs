@@ -1,0 +1,435 @@
+//! All overrides of one target together, and their application.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Change, Op, Override, outputs};
+use crate::definition::model::{
+    Attest, CacheEntry, CacheKind, Export, List, Map, PolicyEntry, SecretEntry, SshEntry, Target,
+    Text,
+};
+use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
+
+/// The overrides of one target. Repeated lists collect their elements, and the last operator counts; of other
+/// repeated keys the last value counts.
+#[derive(Debug, Clone, Default)]
+pub struct OverrideSet {
+    context: Option<Text>,
+    dockerfile: Option<Text>,
+    stage: Option<Text>,
+    call: Option<Text>,
+    shm_size: Option<Text>,
+    network: Option<Text>,
+    no_cache: Option<bool>,
+    pull: Option<bool>,
+    push: Option<bool>,
+    load: Option<bool>,
+    args: BTreeMap<Text, Text>,
+    labels: BTreeMap<Text, Text>,
+    contexts: BTreeMap<Text, Text>,
+    extra_hosts: BTreeMap<Text, Text>,
+    resources: BTreeMap<Text, Text>,
+    secret_sources: BTreeMap<Text, (SecretEntry, Text)>,
+    tags: Elements<Text>,
+    platforms: Elements<Text>,
+    ulimits: Elements<Text>,
+    no_cache_filter: Elements<Text>,
+    annotations: Elements<Text>,
+    entitlements: Elements<Text>,
+    attest: Elements<Attest>,
+    output: Elements<Export>,
+    cache_from: Elements<CacheEntry>,
+    cache_to: Elements<CacheEntry>,
+    secrets: Elements<SecretEntry>,
+    ssh: Elements<SshEntry>,
+    policy: Elements<PolicyEntry>,
+}
+
+/// Collected elements for a list, and what to do with them; `None` is nothing.
+#[derive(Debug, Clone)]
+struct Elements<T>(Option<(Op, Vec<T>)>);
+
+impl<T> Default for Elements<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Clone> Elements<T> {
+    fn collect(&mut self, op: Op, elements: impl IntoIterator<Item = T>) {
+        let (last, collected) = self.0.get_or_insert((op, Vec::new()));
+        *last = op;
+        collected.extend(elements);
+    }
+
+    /// The elements as a list, and whether they are appended.
+    fn take(self) -> Option<(Op, List<T>)> {
+        let (op, elements) = self.0?;
+        let elements = elements.into_iter().map(Spanned::without_span).collect();
+        Some((op, List::of(elements)))
+    }
+}
+
+/// What overrides allow by themselves: whoever names a path on the command line means it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Paths that may be read.
+    pub read: BTreeSet<Text>,
+    /// Paths that may be written.
+    pub write: BTreeSet<Text>,
+    /// Whether the host's network may be used.
+    pub network_host: bool,
+    /// Whether privileged steps may run.
+    pub security_insecure: bool,
+}
+
+impl OverrideSet {
+    /// Takes up one more override.
+    pub fn add(&mut self, new: &Override) {
+        let one = std::iter::once::<Text>;
+        match new.change.clone() {
+            Change::Context(value) => self.context = Some(value),
+            Change::Dockerfile(value) => self.dockerfile = Some(value),
+            Change::Stage(value) => self.stage = Some(value),
+            Change::Call(value) => self.call = Some(value),
+            Change::ShmSize(value) => self.shm_size = Some(value),
+            Change::Network(value) => self.network = Some(value),
+            Change::NoCache(on) => self.no_cache = Some(on),
+            Change::Pull(on) => self.pull = Some(on),
+            Change::Push(on) => self.push = Some(on),
+            Change::Load(on) => self.load = Some(on),
+            Change::Arg { name, value } => drop(self.args.insert(name, value)),
+            Change::Label { name, value } => drop(self.labels.insert(name, value)),
+            Change::NamedContext { name, value } => drop(self.contexts.insert(name, value)),
+            Change::ExtraHost { name, value } => drop(self.extra_hosts.insert(name, value)),
+            Change::Resource { name, value } => drop(self.resources.insert(name, value)),
+            Change::SecretSource(secret) => {
+                let flag = Arc::clone(&new.flag);
+                self.secret_sources
+                    .insert(Arc::clone(&secret.id), (secret, flag));
+            }
+            Change::Tags(op, value) => self.tags.collect(op, one(value)),
+            Change::Platforms(op, value) => self.platforms.collect(op, one(value)),
+            Change::Ulimits(op, value) => self.ulimits.collect(op, one(value)),
+            Change::NoCacheFilter(op, value) => self.no_cache_filter.collect(op, one(value)),
+            Change::Annotation(value) => self.annotations.collect(Op::Append, one(value)),
+            Change::Entitlement(value) => self.entitlements.collect(Op::Append, one(value)),
+            Change::Attest(entry) => self.attest.collect(Op::Append, entry),
+            Change::Output(op, entry) => self.output.collect(op, entry),
+            Change::CacheFrom(op, entries) => self.cache_from.collect(op, entries),
+            Change::CacheTo(op, entries) => self.cache_to.collect(op, entries),
+            Change::Secrets(op, entry) => self.secrets.collect(op, entry),
+            Change::Ssh(op, entry) => self.ssh.collect(op, entry),
+            Change::Policy(op, entry) => self.policy.collect(op, Some(entry)),
+        }
+    }
+
+    /// Changes `target`, noting in `grants` what the changes allow.
+    ///
+    /// The order is fixed: outputs, then push, then load; secrets, then their sources. Other changes are independent.
+    pub fn apply(self, target: &mut Target, grants: &mut Grants, problems: &mut Diagnostics) {
+        let text = |value: Text| Some(Spanned::without_span(value));
+        let flag = |on: bool| Some(Spanned::without_span(on));
+        if let Some(value) = self.context {
+            target.context = text(value);
+        }
+        if let Some(value) = self.dockerfile {
+            target.dockerfile = text(value);
+        }
+        if let Some(value) = self.stage {
+            target.stage = text(value);
+        }
+        if let Some(value) = self.call {
+            target.call = text(value);
+        }
+        if let Some(value) = self.shm_size {
+            target.shm_size = text(value);
+        }
+        if let Some(value) = self.network {
+            grants.network_host |= &*value == "host";
+            target.network = text(value);
+        }
+        if let Some(on) = self.no_cache {
+            target.no_cache = flag(on);
+        }
+        if let Some(on) = self.pull {
+            target.pull = flag(on);
+        }
+        insert_all(&mut target.args, self.args);
+        insert_all(&mut target.labels, self.labels);
+        insert_all(&mut target.contexts, self.contexts);
+        insert_all(&mut target.extra_hosts, self.extra_hosts);
+        for (name, value) in self.resources {
+            let resources = Arc::make_mut(target.resources.get_or_insert_default());
+            // The parser has tried both name and value.
+            let _ = resources.set(&name, Spanned::without_span(value));
+        }
+        change(&mut target.tags, self.tags);
+        change(&mut target.platforms, self.platforms);
+        change(&mut target.ulimits, self.ulimits);
+        change(&mut target.no_cache_filter, self.no_cache_filter);
+        change(&mut target.annotations, self.annotations);
+        change(&mut target.policy, self.policy);
+        if let Some((_, entries)) = self.attest.take() {
+            target.attest.merge_attests(&entries);
+        }
+        if let Some((_, entries)) = self.entitlements.take() {
+            for entry in &entries {
+                grants.network_host |= &*entry.value == "network.host";
+                grants.security_insecure |= &*entry.value == "security.insecure";
+            }
+            target.entitlements.append(&entries);
+        }
+        change_caches(
+            &mut target.cache_from,
+            self.cache_from,
+            ("src", &mut grants.read),
+        );
+        change_caches(
+            &mut target.cache_to,
+            self.cache_to,
+            ("dest", &mut grants.write),
+        );
+        change_ssh(&mut target.ssh, self.ssh, grants);
+        change_outputs(&mut target.output, self.output, grants);
+        if let Some(on) = self.push {
+            outputs::push(&mut target.output, on);
+        }
+        if let Some(on) = self.load {
+            outputs::load(&mut target.output, on);
+        }
+        change_secrets(target, self.secrets, self.secret_sources, grants, problems);
+    }
+}
+
+fn insert_all(map: &mut Map, entries: BTreeMap<Text, Text>) {
+    for (name, value) in entries {
+        map.insert(name, Spanned::without_span(value));
+    }
+}
+
+fn change<T: Clone>(list: &mut List<T>, elements: Elements<T>) {
+    match elements.take() {
+        Some((Op::Append, elements)) => list.append(&elements),
+        Some((Op::Replace, elements)) => *list = elements,
+        None => {}
+    }
+}
+
+fn change_caches(
+    list: &mut List<CacheEntry>,
+    elements: Elements<CacheEntry>,
+    (attr, granted): (&str, &mut BTreeSet<Text>),
+) {
+    match elements.take() {
+        Some((Op::Append, elements)) => list.merge_cache(&elements),
+        Some((Op::Replace, elements)) => *list = elements,
+        None => return,
+    }
+    let local = list.iter().filter(|entry| entry.kind == CacheKind::Local);
+    granted.extend(local.filter_map(|entry| entry.attrs.get(attr).cloned()));
+}
+
+fn change_ssh(list: &mut List<SshEntry>, elements: Elements<SshEntry>, grants: &mut Grants) {
+    match elements.take() {
+        Some((Op::Append, elements)) => list.merge_ssh(&elements),
+        Some((Op::Replace, elements)) => *list = elements,
+        None => return,
+    }
+    let paths = list.iter().flat_map(|entry| entry.paths.iter().cloned());
+    grants.read.extend(paths);
+}
+
+fn change_outputs(list: &mut List<Export>, elements: Elements<Export>, grants: &mut Grants) {
+    match elements.take() {
+        Some((Op::Append, elements)) => list.merge_exports(&elements),
+        Some((Op::Replace, elements)) => *list = elements,
+        None => return,
+    }
+    let dests = list.iter().filter_map(|export| export.dest.clone());
+    grants.write.extend(dests);
+}
+
+fn change_secrets(
+    target: &mut Target,
+    elements: Elements<SecretEntry>,
+    sources: BTreeMap<Text, (SecretEntry, Text)>,
+    grants: &mut Grants,
+    problems: &mut Diagnostics,
+) {
+    let mut named: BTreeSet<Text> = sources.keys().cloned().collect();
+    match elements.take() {
+        Some((op, elements)) => {
+            named.extend(elements.iter().map(|secret| Arc::clone(&secret.id)));
+            match op {
+                Op::Append => target.secret.merge_secrets(&elements),
+                Op::Replace => target.secret = elements,
+            }
+        }
+        None if sources.is_empty() => return,
+        None => {}
+    }
+    for (id, (source, flag)) in sources {
+        let declared = target.secret.iter().position(|secret| secret.id == id);
+        match declared {
+            Some(at) => target.secret.make_mut()[at].value = source,
+            None => problems.push(undeclared_secret(target, &id, &flag)),
+        }
+    }
+    let files = target
+        .secret
+        .iter()
+        .filter(|secret| named.contains(&secret.id))
+        .filter_map(|secret| secret.src.clone());
+    grants.read.extend(files);
+}
+
+fn undeclared_secret(target: &Target, id: &str, flag: &str) -> Diagnostic {
+    let name = &target.name.value;
+    let problem = Diagnostic::error(
+        Class::Definition,
+        "plan::undeclared-secret",
+        format!("`{flag}`: target `{name}` declares no secret `{id}` whose source could be set"),
+    )
+    .help(format!(
+        "declare one with `--set {name}.secrets+=id={id},…`"
+    ));
+    problem.did_you_mean(
+        "a secret",
+        id,
+        target.secret.iter().map(|secret| &*secret.id),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Environment;
+
+    fn apply(target: &mut Target, texts: &[&str]) -> (Grants, Diagnostics) {
+        let environment = Environment::of([], "/");
+        let mut set = OverrideSet::default();
+        for text in texts {
+            set.add(&Override::parse(text, &environment).unwrap().unwrap());
+        }
+        let (mut grants, mut problems) = (Grants::default(), Diagnostics::default());
+        set.apply(target, &mut grants, &mut problems);
+        target.normalise();
+        (grants, problems)
+    }
+
+    fn target() -> Target {
+        Target::empty(Spanned::without_span("t".parse().unwrap()))
+    }
+
+    fn texts(list: &List<Text>) -> Vec<&str> {
+        list.iter().map(|text| &*text.value).collect()
+    }
+
+    #[test]
+    fn lists_collect_and_the_last_operator_counts() {
+        let mut target = target();
+        target.platforms = List::of(vec![Spanned::without_span("x".into())]);
+        let mut appended = target.clone();
+        apply(&mut target, &["t.platform+=a", "t.platform=b"]);
+        assert_eq!(texts(&target.platforms), ["a", "b"]);
+        apply(&mut appended, &["t.platform=a", "t.platform+=b"]);
+        assert_eq!(texts(&appended.platforms), ["x", "a", "b"]);
+    }
+
+    #[test]
+    fn outputs_come_before_push_whatever_the_order_of_flags() {
+        for flags in [
+            ["t.push=true", "t.output=type=image,name=x"],
+            ["t.output=type=image,name=x", "t.push=true"],
+        ] {
+            let mut target = target();
+            apply(&mut target, &flags);
+            assert_eq!(target.output.as_slice()[0].attr("push"), Some("true"));
+            assert_eq!(target.output.len(), 1);
+        }
+    }
+
+    #[test]
+    fn network_ulimits_and_filters_are_set() {
+        let mut target = target();
+        target.ulimits = List::of(vec![Spanned::without_span("core=1".into())]);
+        let (grants, _) = apply(
+            &mut target,
+            &[
+                "t.network=host",
+                "t.ulimits+=nofile=5",
+                "t.no-cache-filter=a",
+            ],
+        );
+        assert_eq!(target.network.as_ref().map(|n| &*n.value), Some("host"));
+        assert_eq!(texts(&target.entitlements), ["network.host"]);
+        assert_eq!(texts(&target.ulimits), ["core=1", "nofile=5"]);
+        assert_eq!(texts(&target.no_cache_filter), ["a"]);
+        assert!(grants.network_host);
+    }
+
+    #[test]
+    fn siblings_do_not_see_changes() {
+        let mut first = target();
+        first.output = List::of(vec![Spanned::without_span(
+            Export::from_text("type=image,name=x").unwrap(),
+        )]);
+        let second = first.clone();
+        apply(&mut first, &["t.push=true"]);
+        assert_eq!(second.output.as_slice()[0].attr("push"), None);
+    }
+
+    #[test]
+    fn sources_of_declared_secrets_change_and_grant_what_counts_in_the_end() {
+        let mut target = target();
+        let (grants, problems) = apply(
+            &mut target,
+            &[
+                "t.secrets=id=A,src=/tmp/a",
+                "t.secrets+=id=B,src=/tmp/b",
+                "t.secret.A=env=X",
+            ],
+        );
+        assert!(!problems.has_errors());
+        assert_eq!(target.secret.as_slice()[0].env.as_deref(), Some("X"));
+        assert_eq!(grants.read, ["/tmp/b".into()].into());
+        let (_, problems) = apply(&mut target, &["t.secret.C=env=X"]);
+        assert_eq!(problems.0[0].code, "plan::undeclared-secret");
+    }
+
+    #[test]
+    fn paths_on_the_command_line_are_granted() {
+        let (grants, _) = apply(
+            &mut target(),
+            &[
+                "t.output=type=local,dest=/o",
+                "t.cache-to=type=local,dest=/c",
+                "t.cache-from=type=local,src=/f",
+                "t.ssh=k=/k1,/k2",
+                "t.entitlements=security.insecure",
+                "t.context=/nope",
+            ],
+        );
+        assert_eq!(grants.write, ["/c".into(), "/o".into()].into());
+        assert_eq!(
+            grants.read,
+            ["/f".into(), "/k1".into(), "/k2".into()].into()
+        );
+        assert!(grants.security_insecure && !grants.network_host);
+    }
+
+    #[test]
+    fn empty_values_clear_or_do_nothing() {
+        let mut target = target();
+        target.attest = List::of(vec![Spanned::without_span(
+            Attest::from_text("type=sbom").unwrap(),
+        )]);
+        target.output = List::of(vec![Spanned::without_span(
+            Export::from_text("out").unwrap(),
+        )]);
+        apply(&mut target, &["t.attest=", "t.output=", "t.tags="]);
+        assert_eq!((target.attest.len(), target.output.len()), (1, 0));
+        assert!(target.tags.is_empty());
+    }
+}
