@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of `BuildKit`; a plan becomes solves in `run`.
 
+mod inherit;
 pub mod overrides;
 pub mod pattern;
+mod select;
 pub mod syntax;

@@ -1,0 +1,318 @@
+//! Inheritance: each target laid over what it inherits, with overrides applied.
+//!
+//! The targets named in `inherits` are merged from left to right, each fully resolved with its own overrides, then comes
+//! the target itself, then its overrides. An ancestor reached twice is merged twice, so that a later branch puts its
+//! values back. Targets that inherit from themselves are passed over where they are still being resolved.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::overrides::{Grants, OverrideSet};
+use crate::definition::model::{Definition, Target, Text};
+use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
+use crate::types::TargetName;
+
+/// A list that is not freed of duplicates doubles with each diamond; this is far beyond any use.
+const MOST_POLICIES: usize = 10_000;
+
+/// Resolves targets, each once.
+pub(super) struct Resolver<'a> {
+    definition: &'a Definition,
+    overrides: HashMap<TargetName, OverrideSet>,
+    resolved: HashMap<TargetName, Arc<Target>>,
+    reported: HashSet<(TargetName, Text)>,
+    /// What the overrides that were applied allow.
+    pub(super) grants: Grants,
+    /// What went wrong so far.
+    pub(super) problems: Diagnostics,
+}
+
+impl std::fmt::Debug for Resolver<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resolver")
+            .field("resolved", &self.resolved.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A target whose ancestors are being resolved.
+struct Open<'a> {
+    target: &'a Arc<Target>,
+    next: usize,
+    merged: Target,
+    /// Whether an ancestor was passed over: the result then depends on where resolution began.
+    partial: bool,
+}
+
+/// The state of a target whose result depends on where resolution began.
+enum Visit {
+    Open,
+    Done(Arc<Target>),
+}
+
+impl<'a> Resolver<'a> {
+    pub(super) fn new(
+        definition: &'a Definition,
+        overrides: HashMap<TargetName, OverrideSet>,
+    ) -> Self {
+        Self {
+            definition,
+            overrides,
+            resolved: HashMap::new(),
+            reported: HashSet::new(),
+            grants: Grants::default(),
+            problems: Diagnostics::default(),
+        }
+    }
+
+    /// The target called `name` with all it inherits; `None` where there is no such target.
+    ///
+    /// Ancestors that do not exist are reported and left out.
+    pub(super) fn resolve(&mut self, name: &str) -> Option<Arc<Target>> {
+        if let Some(done) = self.resolved.get(name) {
+            return Some(Arc::clone(done));
+        }
+        let root = self.definition.targets.get(name)?;
+        // As in buildx, results that depend on the beginning are kept for one beginning only.
+        let mut visits: HashMap<TargetName, Visit> = HashMap::new();
+        let mut stack = vec![open(root, &mut visits)];
+        loop {
+            let top = stack.last_mut()?;
+            if let Some(parent) = top.target.inherits.as_slice().get(top.next) {
+                top.next += 1;
+                if let Some(parent) = self.step(top, parent, &visits) {
+                    stack.push(open(parent, &mut visits));
+                }
+                continue;
+            }
+            let done = stack.pop()?;
+            let partial = done.partial;
+            let target = self.finish(done);
+            let name = target.name.value.clone();
+            if partial {
+                visits.insert(name, Visit::Done(Arc::clone(&target)));
+            } else {
+                visits.remove(&name);
+                self.resolved.insert(name, Arc::clone(&target));
+            }
+            match stack.last_mut() {
+                None => return Some(target),
+                Some(heir) => {
+                    heir.merged.merge(&target);
+                    heir.partial |= partial;
+                }
+            }
+        }
+    }
+
+    // Merges one ancestor into `top`; where that is not resolved yet, it comes back to be resolved first.
+    fn step(
+        &mut self,
+        top: &mut Open<'a>,
+        parent: &Spanned<Text>,
+        visits: &HashMap<TargetName, Visit>,
+    ) -> Option<&'a Arc<Target>> {
+        let name: &str = &parent.value;
+        if let Some(done) = self.resolved.get(name) {
+            top.merged.merge(done);
+            return None;
+        }
+        match visits.get(name) {
+            Some(Visit::Open) => {
+                top.partial = true;
+                return None;
+            }
+            Some(Visit::Done(done)) => {
+                top.merged.merge(done);
+                top.partial = true;
+                return None;
+            }
+            None => {}
+        }
+        let found = self.definition.targets.get(name);
+        if found.is_none() {
+            let heir = &top.target.name;
+            if self
+                .reported
+                .insert((heir.value.clone(), Arc::clone(&parent.value)))
+            {
+                self.problems
+                    .push(unknown_parent(self.definition, heir, parent));
+            }
+        }
+        found
+    }
+
+    fn finish(&mut self, open: Open<'_>) -> Arc<Target> {
+        let mut target = open.merged;
+        target.merge(open.target);
+        target.inherits.unset();
+        let name = target.name.value.clone();
+        if target.policy.len() > MOST_POLICIES {
+            self.problems.push(Diagnostic::error(
+                Class::Definition,
+                "plan::too-many-policies",
+                format!("target `{name}` inherits more than {MOST_POLICIES} policies"),
+            ));
+            target.policy.unset();
+        }
+        if let Some(overrides) = self.overrides.get(&name) {
+            overrides
+                .clone()
+                .apply(&mut target, &mut self.grants, &mut self.problems);
+        }
+        target.normalise();
+        Arc::new(target)
+    }
+}
+
+fn open<'a>(target: &'a Arc<Target>, visits: &mut HashMap<TargetName, Visit>) -> Open<'a> {
+    visits.insert(target.name.value.clone(), Visit::Open);
+    Open {
+        target,
+        next: 0,
+        merged: Target::empty(target.name.clone()),
+        partial: false,
+    }
+}
+
+fn unknown_parent(
+    definition: &Definition,
+    heir: &Spanned<TargetName>,
+    parent: &Spanned<Text>,
+) -> Diagnostic {
+    let wanted = &*parent.value;
+    let mut problem = Diagnostic::error(
+        Class::Definition,
+        "plan::unknown-target",
+        format!(
+            "target `{wanted}`, which `{}` inherits from, is not defined",
+            heir.value
+        ),
+    );
+    if let Some(span) = parent.span {
+        problem = problem.at(span, "no such target");
+    }
+    if definition.groups.contains_key(wanted) {
+        problem = problem.note(format!(
+            "`{wanted}` is a group, and only targets can be inherited from"
+        ));
+    }
+    problem.did_you_mean(
+        "a target",
+        wanted,
+        definition.targets.keys().map(TargetName::as_str),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::model::{List, PolicyEntry};
+
+    fn text(text: &str) -> Spanned<Text> {
+        Spanned::without_span(text.into())
+    }
+
+    fn definition(targets: &[(&str, &[&str], &[(&str, &str)])]) -> Definition {
+        let mut definition = Definition::default();
+        for (name, inherits, args) in targets {
+            let name: TargetName = name.parse().unwrap();
+            let mut target = Target::empty(Spanned::without_span(name.clone()));
+            target.inherits = List::of(inherits.iter().map(|name| text(name)).collect());
+            for (key, value) in *args {
+                target.args.insert((*key).into(), text(value));
+            }
+            definition.targets.insert(name, Arc::new(target));
+        }
+        definition
+    }
+
+    fn args(resolver: &mut Resolver<'_>, name: &str) -> String {
+        let target = resolver.resolve(name).unwrap();
+        let args = target.args.iter();
+        args.map(|(key, value)| format!("{key}={}", value.value))
+            .collect::<Vec<_>>()
+            .join(",")
+    }
+
+    #[test]
+    fn a_later_branch_puts_the_ancestors_values_back() {
+        let definition = definition(&[
+            ("a", &[], &[("bar", "1")]),
+            ("b", &["a"], &[("bar", "2"), ("b", "x")]),
+            ("c", &["a"], &[("c", "x")]),
+            ("d", &["b", "c"], &[]),
+        ]);
+        let mut resolver = Resolver::new(&definition, HashMap::new());
+        assert_eq!(args(&mut resolver, "d"), "b=x,bar=1,c=x");
+    }
+
+    #[test]
+    fn cycles_are_passed_over_from_where_one_begins() {
+        let definition = definition(&[
+            ("a", &["b"], &[("v", "a"), ("a", "1")]),
+            ("b", &["a"], &[("v", "b"), ("b", "1")]),
+            ("self", &["self"], &[("v", "s")]),
+        ]);
+        let mut resolver = Resolver::new(&definition, HashMap::new());
+        assert_eq!(args(&mut resolver, "a"), "a=1,b=1,v=a");
+        assert_eq!(args(&mut resolver, "b"), "a=1,b=1,v=b");
+        assert_eq!(args(&mut resolver, "self"), "v=s");
+    }
+
+    #[test]
+    fn missing_ancestors_are_reported_once() {
+        let definition = definition(&[
+            ("base", &["bas"], &[]),
+            ("one", &["base"], &[]),
+            ("two", &["base", "nope"], &[]),
+        ]);
+        let mut resolver = Resolver::new(&definition, HashMap::new());
+        assert!(resolver.resolve("one").is_some() && resolver.resolve("two").is_some());
+        assert!(resolver.resolve("three").is_none());
+        let messages: Vec<_> = resolver.problems.0.iter().map(|p| &*p.message).collect();
+        assert_eq!(messages.len(), 2, "{messages:?}");
+        assert!(resolver.problems.0[0].help[0].contains("`base`"));
+    }
+
+    #[test]
+    fn chains_and_diamonds_of_any_depth() {
+        let names: Vec<String> = (0..20_000).map(|level| format!("t{level}")).collect();
+        let mut definition = definition(&[]);
+        for (level, name) in names.iter().enumerate() {
+            let name: TargetName = name.parse().unwrap();
+            let mut target = Target::empty(Spanned::without_span(name.clone()));
+            if let Some(parent) = level.checked_sub(1) {
+                // Twice the same parent: a diamond at every level.
+                let parent = text(&names[parent]);
+                target.inherits = List::of(vec![parent.clone(), parent]);
+            }
+            target.args.insert("level".into(), text(&level.to_string()));
+            target.annotations = List::of(vec![text("k=v")]);
+            definition.targets.insert(name, Arc::new(target));
+        }
+        let mut resolver = Resolver::new(&definition, HashMap::new());
+        assert_eq!(args(&mut resolver, "t19999"), "level=19999");
+        assert_eq!(resolver.resolve("t19999").unwrap().annotations.len(), 1);
+    }
+
+    #[test]
+    fn policies_cannot_grow_without_bound() {
+        let mut definition = definition(&[]);
+        for level in 0..64 {
+            let name: TargetName = format!("t{level}").parse().unwrap();
+            let mut target = Target::empty(Spanned::without_span(name.clone()));
+            if level > 0 {
+                let parent = text(&format!("t{}", level - 1));
+                target.inherits = List::of(vec![parent.clone(), parent]);
+            }
+            let policy = PolicyEntry::from_text("strict=true").unwrap();
+            target.policy = List::of(vec![Spanned::without_span(policy)]);
+            definition.targets.insert(name, Arc::new(target));
+        }
+        let mut resolver = Resolver::new(&definition, HashMap::new());
+        assert!(resolver.resolve("t63").is_some());
+        assert_eq!(resolver.problems.0[0].code, "plan::too-many-policies");
+    }
+}

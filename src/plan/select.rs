@@ -1,0 +1,345 @@
+//! Which targets and groups the words on the command line stand for.
+//!
+//! A word is the name of a group or target, or a pattern of names. Groups are followed to their targets; those that were
+//! passed on the way are part of the printed plan, together with a group `default` that lists what was asked for.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::pattern::Pattern;
+use crate::definition::model::{Definition, Text};
+use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
+use crate::types::GroupName;
+
+/// What the words stand for.
+#[derive(Debug, Default)]
+pub(super) struct Selection {
+    /// The names that were asked for, patterns resolved, without repetition.
+    pub(super) requested: Vec<Text>,
+    /// The names of the targets to build, each with the place that mentions it first; whether they exist is not known
+    /// yet.
+    pub(super) targets: Vec<Spanned<Text>>,
+    /// The groups of the printed plan.
+    pub(super) groups: BTreeMap<GroupName, PlannedGroup>,
+}
+
+/// A group of a plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PlannedGroup {
+    /// What the group is for.
+    pub description: Option<Text>,
+    /// Its members; `None` where the definition gives none at all.
+    pub members: Option<Vec<Text>>,
+}
+
+/// Finds what `words` stand for; no words stand for `default`.
+pub(super) fn select(definition: &Definition, words: &[String], problems: &mut Diagnostics) -> Selection {
+    let mut selection = Selection {
+        requested: requested(definition, words, problems),
+        ..Selection::default()
+    };
+    let mut walk = Walk {
+        definition,
+        passed: HashMap::new(),
+        seen: HashSet::new(),
+        selection: &mut selection,
+        problems,
+    };
+    for name in walk.selection.requested.clone() {
+        walk.passed.clear();
+        walk.follow(&name);
+    }
+    add_default(&mut selection);
+    selection
+}
+
+fn requested(
+    definition: &Definition,
+    words: &[String],
+    problems: &mut Diagnostics,
+) -> Vec<Text> {
+    if words.is_empty() {
+        return vec!["default".into()];
+    }
+    let mut names: Vec<Text> = Vec::with_capacity(words.len());
+    for word in words {
+        // Compose services may have dots in their names, targets may not; both spellings are accepted.
+        let name = word.replace('.', "_");
+        if !Pattern::is_pattern(&name) {
+            names.push(name.into());
+            continue;
+        }
+        let before = names.len();
+        if let Ok(pattern) = Pattern::parse(&name) {
+            let groups = definition.groups.keys().map(GroupName::as_str);
+            let targets = definition.targets.keys().map(|target| target.as_str());
+            let matches = groups.chain(targets).filter(|name| pattern.matches(name));
+            names.extend(matches.map(Text::from));
+        }
+        if names.len() == before {
+            problems.push(
+                Diagnostic::error(
+                    Class::Definition,
+                    "plan::unmatched-pattern",
+                    format!("no target or group matches `{word}`"),
+                )
+                .note(known_names(definition)),
+            );
+        }
+    }
+    let mut seen = HashSet::new();
+    names.retain(|name| seen.insert(Arc::clone(name)));
+    names
+}
+
+/// One line with the names there are, for messages.
+pub(super) fn known_names(definition: &Definition) -> String {
+    const SHOWN: usize = 20;
+    let groups = definition.groups.keys().map(GroupName::as_str);
+    let targets = definition.targets.keys().map(|target| target.as_str());
+    let names: Vec<String> = groups
+        .chain(targets)
+        .filter(|name| !name.starts_with('_'))
+        .map(|name| format!("`{name}`"))
+        .collect();
+    match names.len() {
+        0 => "the definition has no targets".to_owned(),
+        count if count > SHOWN => format!(
+            "there are {} and {} more",
+            names[..SHOWN].join(", "),
+            count - SHOWN
+        ),
+        _ => format!("there are {}", names.join(", ")),
+    }
+}
+
+// Whether a group that was met before is still being followed, or is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passed {
+    Open,
+    Done,
+}
+
+struct Walk<'a> {
+    definition: &'a Definition,
+    passed: HashMap<Text, Passed>,
+    seen: HashSet<Text>,
+    selection: &'a mut Selection,
+    problems: &'a mut Diagnostics,
+}
+
+impl Walk<'_> {
+    // Depth first, members in order, without recursion: groups nest as deeply as the user likes.
+    fn follow(&mut self, name: &Text) {
+        let start = Spanned::without_span(Arc::clone(name));
+        let Some(first) = self.enter(&start, None) else {
+            return;
+        };
+        let mut open = vec![(first, 0)];
+        while let Some((name, next)) = open.last_mut() {
+            let group = Arc::clone(&self.definition.groups[&**name]);
+            let Some(member) = group.members.as_slice().get(*next) else {
+                self.passed.insert(Arc::clone(name), Passed::Done);
+                open.pop();
+                continue;
+            };
+            *next += 1;
+            let from = Arc::clone(name);
+            if let Some(group) = self.enter(member, Some(&from)) {
+                open.push((group, 0));
+            }
+        }
+    }
+
+    // The group `member` is, if it is one that is to be followed now; a target is noted.
+    fn enter(&mut self, member: &Spanned<Text>, from: Option<&str>) -> Option<Text> {
+        let name = &member.value;
+        let Some((group_name, group)) = self.definition.groups.get_key_value(&**name) else {
+            self.target(member);
+            return None;
+        };
+        match self.passed.get(name) {
+            // A group that contains its own name means the target of that name.
+            Some(Passed::Open) if self.definition.targets.contains_key(&**name) => {
+                self.target(member);
+                return None;
+            }
+            Some(Passed::Open) => {
+                self.problems.push(cycle(name, member.span, from));
+                return None;
+            }
+            Some(Passed::Done) => return None,
+            None => {}
+        }
+        self.passed.insert(Arc::clone(name), Passed::Open);
+        let planned = PlannedGroup {
+            description: group.description.as_ref().map(|text| Arc::clone(&text.value)),
+            members: group.members.is_set().then(|| {
+                let members = group.members.iter();
+                members.map(|member| Arc::clone(&member.value)).collect()
+            }),
+        };
+        self.selection
+            .groups
+            .insert(group_name.clone(), planned);
+        Some(Arc::clone(name))
+    }
+
+    fn target(&mut self, member: &Spanned<Text>) {
+        if self.seen.insert(Arc::clone(&member.value)) {
+            self.selection.targets.push(member.clone());
+        }
+    }
+}
+
+fn cycle(name: &str, span: Option<Span>, from: Option<&str>) -> Diagnostic {
+    let message = match from {
+        Some(from) if from != name => format!("group `{name}` contains itself through `{from}`"),
+        _ => format!("group `{name}` contains itself"),
+    };
+    let problem = Diagnostic::error(Class::Definition, "plan::group-cycle", message)
+        .note(format!("there is no target `{name}` that could be meant"));
+    match span {
+        Some(span) => problem.at(span, ""),
+        None => problem,
+    }
+}
+
+// The printed group `default` lists, sorted, what was asked for. buildx leaves the name `default` itself out where the
+// group exists by then, which depends on the order of the words.
+fn add_default(selection: &mut Selection) {
+    let Ok(default) = "default".parse::<GroupName>() else {
+        return;
+    };
+    for name in &selection.requested {
+        if &**name == "default" && selection.groups.contains_key(&default) {
+            continue;
+        }
+        let group = selection.groups.entry(default.clone()).or_default();
+        group.members.get_or_insert_default().push(Arc::clone(name));
+    }
+    if let Some(members) = selection
+        .groups
+        .get_mut(&default)
+        .and_then(|group| group.members.as_mut())
+    {
+        members.sort();
+        members.dedup();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::model::{Group, List, Target};
+    use crate::types::TargetName;
+
+    fn definition(groups: &[(&str, &[&str])], targets: &[&str]) -> Definition {
+        let text = |text: &&str| Spanned::without_span(Text::from(*text));
+        let mut definition = Definition::default();
+        for (name, members) in groups {
+            let name: GroupName = name.parse().unwrap();
+            let group = Group {
+                name: Spanned::without_span(name.clone()),
+                description: None,
+                members: List::of(members.iter().map(text).collect()),
+            };
+            definition.groups.insert(name, Arc::new(group));
+        }
+        for name in targets {
+            let name: TargetName = name.parse().unwrap();
+            let target = Target::empty(Spanned::without_span(name.clone()));
+            definition.targets.insert(name, Arc::new(target));
+        }
+        definition
+    }
+
+    fn run(definition: &Definition, words: &[&str]) -> (Vec<String>, Vec<String>, Diagnostics) {
+        let words: Vec<String> = words.iter().map(ToString::to_string).collect();
+        let mut problems = Diagnostics::default();
+        let selection = select(definition, &words, &mut problems);
+        let targets = selection.targets.iter().map(|t| t.to_string()).collect();
+        let groups = selection
+            .groups
+            .iter()
+            .map(|(name, group)| {
+                let members = group.members.clone().unwrap_or_default();
+                format!("{name}={}", members.join(","))
+            })
+            .collect();
+        (targets, groups, problems)
+    }
+
+    #[test]
+    fn groups_are_followed_depth_first() {
+        let definition = definition(
+            &[("g", &["b", "h", "a"]), ("h", &["c", "b"])],
+            &["a", "b", "c"],
+        );
+        let (targets, groups, problems) = run(&definition, &["g"]);
+        assert_eq!(targets, ["b", "c", "a"]);
+        assert_eq!(groups, ["default=g", "g=b,h,a", "h=c,b"]);
+        assert!(!problems.has_errors());
+    }
+
+    #[test]
+    fn requested_names_are_sorted_into_default() {
+        let definition = definition(&[], &["a", "b", "default"]);
+        assert_eq!(run(&definition, &["b", "a", "b"]).1, ["default=a,b"]);
+        assert_eq!(run(&definition, &["default", "a"]).1, ["default=a,default"]);
+        // As buildx has it: the group exists when its own name comes up.
+        assert_eq!(run(&definition, &["a", "default"]).1, ["default=a"]);
+        assert_eq!(run(&definition, &[]).0, ["default"]);
+    }
+
+    #[test]
+    fn patterns_match_groups_and_targets() {
+        let definition = definition(&[("g", &["a"])], &["a", "ab", "_c"]);
+        let (targets, groups, _) = run(&definition, &["*"]);
+        assert_eq!(targets, ["a", "ab", "_c"]);
+        assert_eq!(groups, ["default=_c,a,ab,g", "g=a"]);
+        for word in ["z*", "[a"] {
+            let (_, _, problems) = run(&definition, &[word]);
+            assert_eq!(problems.0[0].code, "plan::unmatched-pattern");
+        }
+    }
+
+    #[test]
+    fn a_group_may_hold_the_target_of_its_name() {
+        let definition = definition(&[("image", &["foo", "image"])], &["foo", "image"]);
+        let (targets, _, problems) = run(&definition, &["image"]);
+        assert_eq!(targets, ["foo", "image"]);
+        assert!(!problems.has_errors());
+    }
+
+    #[test]
+    fn cycles_are_reported() {
+        let definition = definition(&[("a", &["b"]), ("b", &["a", "x"])], &["x"]);
+        let (targets, _, problems) = run(&definition, &["a"]);
+        assert_eq!(targets, ["x"]);
+        assert_eq!(problems.0[0].code, "plan::group-cycle");
+    }
+
+    #[test]
+    fn dots_become_underscores() {
+        let definition = definition(&[], &["web_app"]);
+        assert_eq!(run(&definition, &["web.app"]).0, ["web_app"]);
+    }
+
+    #[test]
+    fn nested_groups_do_not_explode() {
+        let names: Vec<String> = (0..40).map(|level| format!("g{level}")).collect();
+        let mut levels: Vec<(&str, Vec<&str>)> = Vec::new();
+        for level in 0..39 {
+            let next = names[level + 1].as_str();
+            levels.push((&names[level], vec![next, next, "x"]));
+        }
+        levels.push((&names[39], vec!["x"]));
+        let groups: Vec<(&str, &[&str])> = levels
+            .iter()
+            .map(|(name, members)| (*name, members.as_slice()))
+            .collect();
+        let definition = definition(&groups, &["x"]);
+        assert_eq!(run(&definition, &["g0"]).0, ["x"]);
+    }
+}
