@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::overrides::{Grants, OverrideSet};
+use super::overrides::{Grants, Override, OverrideSet};
 use crate::definition::model::{Definition, Target, Text};
 use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
 use crate::types::TargetName;
@@ -15,10 +15,13 @@ use crate::types::TargetName;
 /// A list that is not freed of duplicates doubles with each diamond; this is far beyond any use.
 const MOST_POLICIES: usize = 10_000;
 
+/// The overrides of each target, in the order they were given.
+pub(super) type OverridesByTarget<'a> = HashMap<&'a TargetName, Vec<&'a Override>>;
+
 /// Resolves targets, each once.
 pub(super) struct Resolver<'a> {
     definition: &'a Definition,
-    overrides: HashMap<TargetName, OverrideSet>,
+    overrides: OverridesByTarget<'a>,
     resolved: HashMap<TargetName, Arc<Target>>,
     reported: HashSet<(TargetName, Text)>,
     /// What the overrides that were applied allow.
@@ -51,10 +54,7 @@ enum Visit {
 }
 
 impl<'a> Resolver<'a> {
-    pub(super) fn new(
-        definition: &'a Definition,
-        overrides: HashMap<TargetName, OverrideSet>,
-    ) -> Self {
+    pub(super) fn new(definition: &'a Definition, overrides: OverridesByTarget<'a>) -> Self {
         Self {
             definition,
             overrides,
@@ -157,9 +157,11 @@ impl<'a> Resolver<'a> {
             target.policy.unset();
         }
         if let Some(overrides) = self.overrides.get(&name) {
-            overrides
-                .clone()
-                .apply(&mut target, &mut self.grants, &mut self.problems);
+            let mut set = OverrideSet::default();
+            for change in overrides {
+                set.add(change);
+            }
+            set.apply(&mut target, &mut self.grants, &mut self.problems);
         }
         target.normalise();
         Arc::new(target)

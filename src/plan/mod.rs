@@ -1,9 +1,222 @@
 //! From a definition to a plan: selection, inheritance, overrides, links, and the checks that need no builder.
 //!
-//! Knows nothing of `BuildKit`; a plan becomes solves in `run`.
+//! Knows nothing of `BuildKit`; a plan becomes solves in `run`. Start at [`build()`]; the passes run in the order they
+//! are listed there.
 
+mod details;
+mod graph;
 mod inherit;
+mod inputs;
+mod json;
+mod links;
+mod model;
 pub mod overrides;
 pub mod pattern;
+mod print;
 mod select;
 pub mod syntax;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+pub use graph::{Link, TargetGraph};
+pub use model::{
+    ContextSource, DockerfileSource, Inputs, NamedContext, OciLayout, Plan, PlannedTarget,
+    ResourceLimits, Role,
+};
+pub use overrides::{Change, Grants, Op, Override};
+pub use print::print;
+pub use select::PlannedGroup;
+
+use self::inherit::{OverridesByTarget, Resolver};
+use self::links::Targets;
+use self::pattern::Pattern;
+use crate::definition::model::{Definition, Export, List, PolicyEntry, Sink, Target, Text};
+use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
+use crate::types::{Environment, TargetName};
+
+/// What the user asks for.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// Names and patterns of targets and groups; none stands for `default`.
+    pub targets: &'a [String],
+    /// Changes from the command line, in the order they were given.
+    pub overrides: &'a [Override],
+    /// Whether all policies are switched off (`--policy disabled=true`).
+    pub policies_disabled: bool,
+    /// The environment, for `SOURCE_DATE_EPOCH`.
+    pub environment: &'a Environment,
+}
+
+/// Makes the plan for `request`. All that is wrong is reported, not only the first problem.
+pub fn build(definition: &Definition, request: &Request<'_>) -> Result<Plan, Diagnostics> {
+    let mut problems = Diagnostics::default();
+    let overrides = overrides_by_target(definition, request.overrides, &mut problems);
+    let selection = select::select(definition, request.targets, &mut problems);
+
+    let mut resolver = Resolver::new(definition, overrides);
+    let mut targets = Targets::new();
+    for name in &selection.targets {
+        match resolver.resolve(&name.value) {
+            Some(target) => {
+                targets.insert(target.name.value.clone(), (target, Role::Requested));
+            }
+            None => problems.push(unknown_target(definition, name)),
+        }
+    }
+    let graph = links::follow(definition, &mut resolver, &mut targets);
+    problems.0.append(&mut resolver.problems.0);
+    let grants = std::mem::take(&mut resolver.grants);
+    // Targets that were only resolved for their heirs are freed here, and the others are shared no more.
+    drop(resolver);
+
+    let mut planned = IndexMap::with_capacity(targets.len());
+    for (name, (target, role)) in targets {
+        let target = finish(target, role, request, &mut problems);
+        planned.insert(name, target);
+    }
+    without_repetition(&mut problems);
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    Ok(Plan {
+        groups: selection.groups,
+        targets: planned,
+        graph,
+        requested: selection.requested,
+        grants,
+        warnings: problems,
+    })
+}
+
+// A target reached in several ways may be found wrong in several ways.
+fn without_repetition(problems: &mut Diagnostics) {
+    let mut seen = HashSet::with_capacity(problems.0.len());
+    problems.0.retain(|problem| {
+        let place = problem.labels.first().map(|label| label.span);
+        seen.insert((problem.code, problem.message.clone(), place))
+    });
+}
+
+fn overrides_by_target<'a>(
+    definition: &'a Definition,
+    overrides: &'a [Override],
+    problems: &mut Diagnostics,
+) -> OverridesByTarget<'a> {
+    let mut sets = OverridesByTarget::new();
+    for change in overrides {
+        match matching(definition, &change.pattern) {
+            Ok(names) if names.is_empty() => problems.push(unmatched(definition, change)),
+            Ok(names) => {
+                for name in names {
+                    sets.entry(name).or_default().push(change);
+                }
+            }
+            Err(error) => problems.push(Diagnostic::error(
+                Class::Usage,
+                "plan::invalid-override",
+                format!("`{}`: {error}", change.flag),
+            )),
+        }
+    }
+    sets
+}
+
+// The targets an override is for: the one of that name, else all that match.
+fn matching<'d>(
+    definition: &'d Definition,
+    pattern: &str,
+) -> Result<Vec<&'d TargetName>, pattern::InvalidPattern> {
+    if let Some((name, _)) = definition.targets.get_key_value(pattern) {
+        return Ok(vec![name]);
+    }
+    let pattern = Pattern::parse(pattern)?;
+    let names = definition.targets.keys();
+    Ok(names
+        .filter(|name| pattern.matches(name.as_str()))
+        .collect())
+}
+
+fn unmatched(definition: &Definition, change: &Override) -> Diagnostic {
+    let wanted = &*change.pattern;
+    let mut problem = Diagnostic::error(
+        Class::Definition,
+        "plan::unmatched-override",
+        format!("`{}`: no target matches `{wanted}`", change.flag),
+    );
+    if definition.groups.contains_key(wanted) {
+        problem = problem.note(format!(
+            "`{wanted}` is a group, and overrides are for targets"
+        ));
+    }
+    problem.did_you_mean(
+        "a target",
+        wanted,
+        definition.targets.keys().map(TargetName::as_str),
+    )
+}
+
+fn unknown_target(definition: &Definition, name: &Spanned<Text>) -> Diagnostic {
+    let wanted = &*name.value;
+    let problem = Diagnostic::error(
+        Class::Definition,
+        "plan::unknown-target",
+        format!("target `{wanted}` is not defined"),
+    );
+    let problem = match name.span {
+        Some(span) => problem.at(span, "no such target or group"),
+        None => problem.note(select::known_names(definition)),
+    };
+    let groups = definition.groups.keys().map(|group| group.as_str());
+    let targets = definition.targets.keys().map(TargetName::as_str);
+    problem.did_you_mean("a target or group", wanted, groups.chain(targets))
+}
+
+// The last changes to a target, and its attributes read as what they stand for.
+fn finish(
+    target: Arc<Target>,
+    role: Role,
+    request: &Request<'_>,
+    problems: &mut Diagnostics,
+) -> PlannedTarget {
+    const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
+    let mut target = Arc::unwrap_or_clone(target);
+    if request.policies_disabled {
+        let disabled = PolicyEntry {
+            disabled: true,
+            ..PolicyEntry::default()
+        };
+        target.policy = List::of(vec![Spanned::without_span(disabled)]);
+    }
+    if let Some(epoch) = request.environment.get(SOURCE_DATE_EPOCH)
+        && !epoch.is_empty()
+        && target.args.get(SOURCE_DATE_EPOCH).is_none()
+    {
+        let epoch = Spanned::without_span(Text::from(epoch));
+        target.args.insert(SOURCE_DATE_EPOCH.into(), epoch);
+    }
+    // Archives without a destination go to standard output, and are printed so.
+    let unplaced = |export: &Export| export.sink() == Sink::File && export.dest.is_none();
+    if target.output.iter().any(|export| unplaced(&export.value)) {
+        for export in target.output.make_mut() {
+            if unplaced(&export.value) {
+                export.value.dest = Some("-".into());
+            }
+        }
+    }
+    let inputs = inputs::resolve(&mut target, problems);
+    let details = details::read(&target, problems);
+    PlannedTarget {
+        name: target.name.value.clone(),
+        role,
+        attributes: Arc::new(target),
+        inputs,
+        platforms: details.platforms,
+        shm_size: details.shm_size,
+        ulimits: details.ulimits,
+        resources: details.resources,
+        annotations: details.annotations,
+    }
+}

@@ -33,7 +33,11 @@ pub struct PlannedGroup {
 }
 
 /// Finds what `words` stand for; no words stand for `default`.
-pub(super) fn select(definition: &Definition, words: &[String], problems: &mut Diagnostics) -> Selection {
+pub(super) fn select(
+    definition: &Definition,
+    words: &[String],
+    problems: &mut Diagnostics,
+) -> Selection {
     let mut selection = Selection {
         requested: requested(definition, words, problems),
         ..Selection::default()
@@ -53,11 +57,7 @@ pub(super) fn select(definition: &Definition, words: &[String], problems: &mut D
     selection
 }
 
-fn requested(
-    definition: &Definition,
-    words: &[String],
-    problems: &mut Diagnostics,
-) -> Vec<Text> {
+fn requested(definition: &Definition, words: &[String], problems: &mut Diagnostics) -> Vec<Text> {
     if words.is_empty() {
         return vec!["default".into()];
     }
@@ -173,15 +173,16 @@ impl Walk<'_> {
         }
         self.passed.insert(Arc::clone(name), Passed::Open);
         let planned = PlannedGroup {
-            description: group.description.as_ref().map(|text| Arc::clone(&text.value)),
+            description: group
+                .description
+                .as_ref()
+                .map(|text| Arc::clone(&text.value)),
             members: group.members.is_set().then(|| {
                 let members = group.members.iter();
                 members.map(|member| Arc::clone(&member.value)).collect()
             }),
         };
-        self.selection
-            .groups
-            .insert(group_name.clone(), planned);
+        self.selection.groups.insert(group_name.clone(), planned);
         Some(Arc::clone(name))
     }
 

@@ -1,0 +1,54 @@
+//! Which targets take contexts from which, and the order that follows.
+
+use indexmap::IndexMap;
+
+use crate::definition::model::Text;
+use crate::types::TargetName;
+
+/// The links between the targets of a plan; there are no cycles.
+#[derive(Debug, Clone, Default)]
+pub struct TargetGraph {
+    links: IndexMap<TargetName, Vec<Link>>,
+}
+
+/// A context of one target that is the result of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The context's name.
+    pub context: Text,
+    /// The target whose result it is.
+    pub to: TargetName,
+}
+
+impl TargetGraph {
+    /// Adds a target with its links. Those it links to must be added before, which keeps cycles out.
+    pub(super) fn add(&mut self, target: TargetName, links: Vec<Link>) {
+        self.links.insert(target, links);
+    }
+
+    /// The links of a target.
+    pub fn links_of(&self, target: &TargetName) -> &[Link] {
+        self.links.get(target).map_or(&[], Vec::as_slice)
+    }
+
+    /// The targets that link to `target`, each once.
+    pub fn dependents_of<'a>(
+        &'a self,
+        target: &'a TargetName,
+    ) -> impl Iterator<Item = &'a TargetName> {
+        self.links
+            .iter()
+            .filter(move |(_, links)| links.iter().any(|link| link.to == *target))
+            .map(|(name, _)| name)
+    }
+
+    /// All targets, those that others link to before those others.
+    pub fn order(&self) -> impl Iterator<Item = &TargetName> {
+        self.links.keys()
+    }
+
+    /// Whether any target links to another.
+    pub fn has_links(&self) -> bool {
+        self.links.values().any(|links| !links.is_empty())
+    }
+}

@@ -1,0 +1,230 @@
+//! Where a target's sources come from: directories, repositories, images, other targets.
+//!
+//! Paths are cleaned by their text alone, as buildx does; nothing here looks at a file.
+
+use std::sync::Arc;
+
+use super::model::{ContextSource, DockerfileSource, Inputs, NamedContext, OciLayout};
+use crate::definition::model::{Target, Text};
+use crate::diag::{Class, Diagnostic, Diagnostics, Span};
+use crate::types::reference::is_legal_tag;
+use crate::types::remote::{self, RemoteKind};
+use crate::types::{Digest, go};
+
+const LOCAL_PREFIX: &str = "cwd://";
+
+/// Reads the sources of `target`, and gives it the defaults and cleaned paths that are printed.
+pub(super) fn resolve(target: &mut Target, problems: &mut Diagnostics) -> Inputs {
+    let context = context(target, problems);
+    let dockerfile = dockerfile(target, &context, problems);
+    let named = target
+        .contexts
+        .iter()
+        .map(|(name, value)| (Arc::clone(name), named(value)))
+        .collect();
+    Inputs {
+        context,
+        dockerfile,
+        named,
+    }
+}
+
+fn context(target: &mut Target, problems: &mut Diagnostics) -> ContextSource {
+    let written = target.context.take();
+    let span = written.as_ref().and_then(|context| context.span);
+    let text = match written {
+        Some(context) => context.value,
+        None => target
+            .implicit_context
+            .clone()
+            .unwrap_or_else(|| ".".into()),
+    };
+    if &*text == "-" {
+        problems.push(from_stdin(target, "context", span));
+    }
+    let source = match remote::remote_kind(&text) {
+        Some(RemoteKind::Git { ssh }) => ContextSource::Git {
+            url: Arc::clone(&text),
+            ssh,
+        },
+        Some(RemoteKind::Http) => ContextSource::Http(Arc::clone(&text)),
+        None => ContextSource::Local(
+            go::clean_path(text.strip_prefix(LOCAL_PREFIX).unwrap_or(&text)).into(),
+        ),
+    };
+    let value = match &source {
+        ContextSource::Local(path) => Arc::clone(path),
+        ContextSource::Git { .. } | ContextSource::Http(_) => text,
+    };
+    target.context = Some(crate::diag::Spanned { value, span });
+    source
+}
+
+fn dockerfile(
+    target: &mut Target,
+    context: &ContextSource,
+    problems: &mut Diagnostics,
+) -> DockerfileSource {
+    let written = target
+        .dockerfile
+        .take()
+        .filter(|dockerfile| !dockerfile.is_empty());
+    let dockerfile =
+        written.unwrap_or_else(|| crate::diag::Spanned::without_span("Dockerfile".into()));
+    if &*dockerfile.value == "-" {
+        problems.push(from_stdin(target, "dockerfile", dockerfile.span));
+    }
+    let source = dockerfile_source(&dockerfile.value, context);
+    target.dockerfile = Some(dockerfile);
+    match &target.dockerfile_inline {
+        Some(inline) if !inline.is_empty() => DockerfileSource::Inline(Arc::clone(&inline.value)),
+        _ => source,
+    }
+}
+
+fn dockerfile_source(text: &Text, context: &ContextSource) -> DockerfileSource {
+    if remote::is_http(text) {
+        return DockerfileSource::Url(Arc::clone(text));
+    }
+    if let Some(path) = text.strip_prefix(LOCAL_PREFIX) {
+        return DockerfileSource::Local(go::clean_path(path).into());
+    }
+    let path = go::clean_path(text);
+    match context {
+        _ if path.starts_with('/') => DockerfileSource::Local(path.into()),
+        ContextSource::Local(context) => {
+            DockerfileSource::Local(go::join_path(context, &path).into())
+        }
+        ContextSource::Git { .. } | ContextSource::Http(_) => {
+            DockerfileSource::InContext(path.into())
+        }
+    }
+}
+
+fn named(text: &Text) -> NamedContext {
+    if let Some(path) = text.strip_prefix(LOCAL_PREFIX) {
+        NamedContext::Local(go::clean_path(path).into())
+    } else if remote::is_remote(text) {
+        NamedContext::Remote(Arc::clone(text))
+    } else if let Some(image) = text.strip_prefix("docker-image://") {
+        NamedContext::Image(image.into())
+    } else if let Some(target) = text.strip_prefix("target:") {
+        NamedContext::Target(target.into())
+    } else if let Some(layout) = text.strip_prefix("oci-layout://") {
+        NamedContext::OciLayout(layout_of(layout))
+    } else {
+        NamedContext::Local(Arc::clone(text))
+    }
+}
+
+// `PATH[:tag][@digest]`; what looks like neither tag nor digest is part of the path.
+fn layout_of(text: &str) -> OciLayout {
+    let (rest, digest) = match text.rsplit_once('@') {
+        Some((rest, digest)) => match digest.parse::<Digest>() {
+            Ok(digest) => (rest, Some(digest)),
+            Err(_) => (text, None),
+        },
+        None => (text, None),
+    };
+    let (path, tag) = match rest.rsplit_once(':') {
+        Some((path, tag)) if is_legal_tag(tag) => (path, Some(tag)),
+        _ => (rest, None),
+    };
+    let tag = match (tag, &digest) {
+        (None, None) => Some("latest"),
+        (tag, _) => tag,
+    };
+    OciLayout {
+        path: path.into(),
+        tag: tag.map(Text::from),
+        digest,
+    }
+}
+
+fn from_stdin(target: &Target, attribute: &str, span: Option<Span>) -> Diagnostic {
+    let problem = Diagnostic::error(
+        Class::Definition,
+        "plan::stdin-input",
+        format!(
+            "the {attribute} of target `{}` cannot come from standard input",
+            target.name.value
+        ),
+    );
+    match span {
+        Some(span) => problem.at(span, ""),
+        None => problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::Spanned;
+    use test_case::test_case;
+
+    fn inputs(context: Option<&str>, dockerfile: Option<&str>) -> (Inputs, Target) {
+        let mut target = Target::empty(Spanned::without_span("t".parse().unwrap()));
+        let text = |text: &str| Spanned::without_span(Text::from(text));
+        target.context = context.map(text);
+        target.dockerfile = dockerfile.map(text);
+        let mut problems = Diagnostics::default();
+        let inputs = resolve(&mut target, &mut problems);
+        assert!(!problems.has_errors());
+        (inputs, target)
+    }
+
+    #[test_case(None, None, ".", "Dockerfile"; "defaults")]
+    #[test_case(Some(""), Some(""), ".", "Dockerfile"; "empty")]
+    #[test_case(Some("./dir/"), Some("a/../D"), "dir", "dir/D"; "cleaned")]
+    #[test_case(Some("cwd://foo"), Some("test"), "foo", "foo/test"; "working directory")]
+    #[test_case(Some("dir"), Some("/abs/D"), "dir", "/abs/D"; "absolute")]
+    #[test_case(Some("dir"), Some("cwd://D"), "dir", "D"; "outside the context")]
+    #[test_case(Some("target:base"), None, "target:base", "target:base/Dockerfile"; "no link")]
+    fn local(context: Option<&str>, dockerfile: Option<&str>, dir: &str, file: &str) {
+        let (inputs, target) = inputs(context, dockerfile);
+        assert_eq!(inputs.context, ContextSource::Local(dir.into()));
+        assert_eq!(inputs.dockerfile, DockerfileSource::Local(file.into()));
+        assert_eq!(
+            target.context.map(|context| context.value),
+            Some(dir.into())
+        );
+    }
+
+    #[test]
+    fn remote_contexts_hold_their_dockerfile() {
+        let url = "https://example.com/x.git#main:sub";
+        let (inputs, target) = inputs(Some(url), Some("./D"));
+        assert_eq!(
+            inputs.context,
+            ContextSource::Git {
+                url: url.into(),
+                ssh: false
+            }
+        );
+        assert_eq!(inputs.dockerfile, DockerfileSource::InContext("D".into()));
+        assert_eq!(
+            target.dockerfile.map(|dockerfile| dockerfile.value),
+            Some("./D".into())
+        );
+    }
+
+    #[test_case("docker-image://alpine", NamedContext::Image("alpine".into()))]
+    #[test_case("target:base", NamedContext::Target("base".into()))]
+    #[test_case("cwd://./a/", NamedContext::Local("a".into()))]
+    #[test_case("../a/", NamedContext::Local("../a/".into()))]
+    #[test_case("git@h:x", NamedContext::Remote("git@h:x".into()))]
+    fn named_contexts(text: &str, expected: NamedContext) {
+        assert_eq!(named(&text.into()), expected);
+    }
+
+    #[test]
+    fn layouts() {
+        let layout = layout_of("a/b:1.3");
+        assert_eq!((&*layout.path, layout.tag.as_deref()), ("a/b", Some("1.3")));
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let layout = layout_of(&format!("/a@b@{digest}"));
+        assert_eq!((&*layout.path, layout.tag), ("/a@b", None));
+        assert_eq!(layout.digest.map(|digest| digest.to_string()), Some(digest));
+        assert_eq!(layout_of("a:/b").tag.as_deref(), Some("latest"));
+    }
+}

@@ -1,0 +1,249 @@
+//! Contexts that are the results of other targets.
+//!
+//! `contexts = { base = "target:base" }` makes `base` part of the plan. If it was not asked for itself, it exports
+//! nothing: its outputs become `cacheonly`. What it needs to be allowed, its users need as well.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::graph::{Link, TargetGraph};
+use super::inherit::Resolver;
+use super::model::Role;
+use crate::definition::model::{Definition, Export, ExportKind, List, Target, Text};
+use crate::diag::{Class, Diagnostic, Spanned};
+use crate::types::TargetName;
+
+/// The targets of a plan while links are followed.
+pub(super) type Targets = IndexMap<TargetName, (Arc<Target>, Role)>;
+
+/// Adds all targets that those in `targets` link to, and gives the links.
+pub(super) fn follow<'d>(
+    definition: &'d Definition,
+    resolver: &mut Resolver<'d>,
+    targets: &mut Targets,
+) -> TargetGraph {
+    let mut walk = Walk {
+        definition,
+        resolver,
+        targets,
+        states: HashMap::new(),
+        graph: TargetGraph::default(),
+    };
+    let roots: Vec<TargetName> = walk.targets.keys().cloned().collect();
+    for root in roots {
+        walk.visit(root);
+    }
+    walk.graph
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Done,
+}
+
+struct Walk<'a, 'd> {
+    definition: &'d Definition,
+    resolver: &'a mut Resolver<'d>,
+    targets: &'a mut Targets,
+    states: HashMap<TargetName, State>,
+    graph: TargetGraph,
+}
+
+// A target whose links are being followed.
+struct Open {
+    name: TargetName,
+    links: Vec<(Text, Spanned<Text>)>,
+    next: usize,
+    followed: Vec<Link>,
+}
+
+impl Walk<'_, '_> {
+    fn visit(&mut self, root: TargetName) {
+        let Some(first) = self.open(root) else { return };
+        let mut stack = vec![first];
+        while let Some(top) = stack.last_mut() {
+            let Some((context, wanted)) = top.links.get(top.next).cloned() else {
+                let Some(done) = stack.pop() else { return };
+                self.states.insert(done.name.clone(), State::Done);
+                self.graph.add(done.name, done.followed);
+                continue;
+            };
+            let user = top.name.clone();
+            let Some(to) = self.target_of(&user, &wanted) else {
+                top.next += 1;
+                continue;
+            };
+            match self.states.get(&to) {
+                Some(State::Open) => {
+                    let path = stack.iter().map(|open| &open.name);
+                    let problem = cycle(path, &to, &wanted);
+                    self.resolver.problems.push(problem);
+                    if let Some(top) = stack.last_mut() {
+                        top.next += 1;
+                    }
+                }
+                Some(State::Done) => {
+                    top.next += 1;
+                    top.followed.push(Link {
+                        context,
+                        to: to.clone(),
+                    });
+                    self.join(&user, &to, &wanted);
+                }
+                // Comes back to this link when the target is done.
+                None => stack.extend(self.open(to)),
+            }
+        }
+    }
+
+    fn open(&mut self, name: TargetName) -> Option<Open> {
+        if self.states.contains_key(&name) {
+            return None;
+        }
+        let (target, _) = self.targets.get(&name)?;
+        let links = target
+            .contexts
+            .iter()
+            .filter_map(|(context, value)| {
+                let wanted: Text = value.strip_prefix("target:")?.into();
+                let span = value.span;
+                Some((
+                    Arc::clone(context),
+                    Spanned {
+                        value: wanted,
+                        span,
+                    },
+                ))
+            })
+            .collect();
+        self.states.insert(name.clone(), State::Open);
+        Some(Open {
+            name,
+            links,
+            next: 0,
+            followed: Vec::new(),
+        })
+    }
+
+    // The target a link leads to, made part of the plan.
+    fn target_of(&mut self, user: &TargetName, wanted: &Spanned<Text>) -> Option<TargetName> {
+        if let Some((name, _)) = self.targets.get_key_value(&*wanted.value) {
+            return Some(name.clone());
+        }
+        let Some(resolved) = self.resolver.resolve(&wanted.value) else {
+            let problem = unknown(self.definition, user, wanted);
+            self.resolver.problems.push(problem);
+            return None;
+        };
+        let mut target = Target::clone(&resolved);
+        let cache_only = Export::plain(ExportKind::CacheOnly);
+        target.output = List::of(vec![Spanned::without_span(cache_only)]);
+        let name = target.name.value.clone();
+        let role = Role::Linked { by: user.clone() };
+        self.targets.insert(name.clone(), (Arc::new(target), role));
+        Some(name)
+    }
+
+    // What follows for a target from the target it uses.
+    fn join(&mut self, user: &TargetName, used: &TargetName, link: &Spanned<Text>) {
+        let (Some((target, _)), Some((source, _))) =
+            (self.targets.get(user), self.targets.get(used))
+        else {
+            return;
+        };
+        if let Some(problem) = platform_mismatch(target, source, link) {
+            self.resolver.problems.push(problem);
+        }
+        let missing: Vec<Spanned<Text>> = source
+            .entitlements
+            .iter()
+            .filter(|wanted| !target.entitlements.iter().any(|own| own == *wanted))
+            .cloned()
+            .collect();
+        if !missing.is_empty()
+            && let Some((target, _)) = self.targets.get_mut(user)
+        {
+            Arc::make_mut(target)
+                .entitlements
+                .append(&List::of(missing));
+        }
+    }
+}
+
+fn labelled(problem: Diagnostic, link: &Spanned<Text>) -> Diagnostic {
+    match link.span {
+        Some(span) => problem.at(span, ""),
+        None => problem,
+    }
+}
+
+// A target with several platforms needs each of them from the targets it uses, unless those have but one.
+fn platform_mismatch(user: &Target, used: &Target, link: &Spanned<Text>) -> Option<Diagnostic> {
+    if user.platforms.len() < 2 || used.platforms.len() < 2 {
+        return None;
+    }
+    let missing: Vec<String> = user
+        .platforms
+        .iter()
+        .filter(|platform| !used.platforms.iter().any(|offered| offered == *platform))
+        .map(|platform| format!("`{}`", platform.value))
+        .collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let (user, used) = (&user.name.value, &used.name.value);
+    let problem = Diagnostic::error(
+        Class::Definition,
+        "plan::link-platforms",
+        format!(
+            "target `{user}` needs {} from `{used}`, which is not built for that",
+            missing.join(", ")
+        ),
+    )
+    .help(format!("add the platforms to `{used}`"));
+    Some(labelled(problem, link))
+}
+
+fn unknown(definition: &Definition, user: &TargetName, wanted: &Spanned<Text>) -> Diagnostic {
+    let name = &*wanted.value;
+    let mut problem = labelled(
+        Diagnostic::error(
+            Class::Definition,
+            "plan::unknown-target",
+            format!("target `{name}`, which `{user}` takes a context from, is not defined"),
+        ),
+        wanted,
+    );
+    if definition.groups.contains_key(name) {
+        problem = problem.note(format!(
+            "`{name}` is a group, and a context is the result of one target"
+        ));
+    }
+    problem.did_you_mean(
+        "a target",
+        name,
+        definition.targets.keys().map(TargetName::as_str),
+    )
+}
+
+fn cycle<'a>(
+    path: impl Iterator<Item = &'a TargetName>,
+    to: &'a TargetName,
+    link: &Spanned<Text>,
+) -> Diagnostic {
+    let around: Vec<String> = path
+        .skip_while(|name| *name != to)
+        .chain(std::iter::once(to))
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let message = if around.len() == 2 {
+        format!("target `{to}` takes a context from itself")
+    } else {
+        format!("target `{to}` takes a context that is made from itself")
+    };
+    let problem = Diagnostic::error(Class::Definition, "plan::target-cycle", message);
+    labelled(problem, link).note(format!("the way round is {}", around.join(" → ")))
+}

@@ -1,0 +1,177 @@
+//! A plan: the targets to build, fully resolved, and how they depend on each other.
+//!
+//! Nothing changes a plan once it is made. Start at [`Plan`].
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::graph::TargetGraph;
+use super::overrides::Grants;
+use super::select::PlannedGroup;
+use super::syntax::{Annotation, Ulimit};
+use crate::definition::model::{Target, Text};
+use crate::diag::{Diagnostics, Span};
+use crate::types::{GroupName, Platform, TargetName};
+
+/// What is to be built.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The groups that lead to the targets, and `default`, which lists what was asked for.
+    pub groups: BTreeMap<GroupName, PlannedGroup>,
+    /// The targets: those asked for in the order they were asked for, then those they link to.
+    pub targets: IndexMap<TargetName, PlannedTarget>,
+    /// Which target takes its contexts from which.
+    pub graph: TargetGraph,
+    /// The names that were asked for, patterns resolved.
+    pub requested: Vec<Text>,
+    /// What the overrides on the command line allow by themselves.
+    pub grants: Grants,
+    /// What the user should know.
+    pub warnings: Diagnostics,
+}
+
+/// A target of a plan.
+#[derive(Debug, Clone)]
+pub struct PlannedTarget {
+    /// Its name.
+    pub name: TargetName,
+    /// Whether it was asked for.
+    pub role: Role,
+    /// Its attributes after inheritance, overrides and defaults, with the places they were written at. This is what is
+    /// printed.
+    pub attributes: Arc<Target>,
+    /// Where its sources come from.
+    pub inputs: Inputs,
+    /// The platforms to build for, in normal form; none leaves that to the builder.
+    pub platforms: Vec<Platform>,
+    /// Size of `/dev/shm` in bytes; 0 leaves that to the builder.
+    pub shm_size: u64,
+    /// Limits of processes, sorted by name.
+    pub ulimits: Vec<Ulimit>,
+    /// Limits of memory and CPU.
+    pub resources: ResourceLimits,
+    /// Annotations of the image; of equal keys the last one counts.
+    pub annotations: Vec<Annotation>,
+}
+
+/// Why a target is part of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// It was asked for, by its name or through a group.
+    Requested,
+    /// Another target takes a context from it; it exports nothing.
+    Linked {
+        /// The first such target.
+        by: TargetName,
+    },
+}
+
+/// Where the sources of a target come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inputs {
+    /// The main source tree.
+    pub context: ContextSource,
+    /// The Dockerfile.
+    pub dockerfile: DockerfileSource,
+    /// Further source trees, by the name the Dockerfile uses.
+    pub named: BTreeMap<Text, NamedContext>,
+}
+
+/// The main source tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContextSource {
+    /// A directory; relative ones start at the working directory.
+    Local(Text),
+    /// A git repository, which the builder fetches.
+    Git {
+        /// Its address, with reference and subdirectory as buildx takes them.
+        url: Text,
+        /// Whether it is reached over SSH.
+        ssh: bool,
+    },
+    /// A file or archive, which the builder fetches.
+    Http(Text),
+}
+
+/// The Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DockerfileSource {
+    /// Its text is part of the definition.
+    Inline(Text),
+    /// A file of this machine; relative paths start at the working directory.
+    Local(Text),
+    /// A file inside a context that the builder fetches.
+    InContext(Text),
+    /// A file behind HTTP(S).
+    Url(Text),
+}
+
+/// A further source tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedContext {
+    /// A directory; relative ones start at the working directory.
+    Local(Text),
+    /// A git repository or a file behind HTTP(S), which the builder fetches.
+    Remote(Text),
+    /// An image, with the text after `docker-image://`.
+    Image(Text),
+    /// An image in a directory with OCI's layout.
+    OciLayout(OciLayout),
+    /// The result of another target.
+    Target(Text),
+}
+
+/// An image in a directory with OCI's layout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OciLayout {
+    /// The directory.
+    pub path: Text,
+    /// The image's tag.
+    pub tag: Option<Text>,
+    /// The image's digest.
+    pub digest: Option<crate::types::Digest>,
+}
+
+/// Limits of memory and CPU; zero and empty leave a limit to the builder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResourceLimits {
+    /// Memory in bytes.
+    pub memory: u64,
+    /// Memory and swap in bytes; -1 is without limit.
+    pub memory_swap: i64,
+    /// Relative weight of CPU time.
+    pub cpu_shares: i64,
+    /// Period of the CPU quota in microseconds.
+    pub cpu_period: i64,
+    /// CPU time per period in microseconds.
+    pub cpu_quota: i64,
+    /// CPUs.
+    pub cpuset_cpus: Text,
+    /// Memory nodes.
+    pub cpuset_mems: Text,
+}
+
+impl PlannedTarget {
+    /// Whether the target only serves others.
+    pub fn is_linked(&self) -> bool {
+        matches!(self.role, Role::Linked { .. })
+    }
+
+    /// Where the target's name is written.
+    pub fn span(&self) -> Option<Span> {
+        self.attributes.name.span
+    }
+}
+
+impl ContextSource {
+    /// The directory, where the context is one.
+    pub fn local(&self) -> Option<&Path> {
+        match self {
+            Self::Local(path) => Some(Path::new(&**path)),
+            _ => None,
+        }
+    }
+}

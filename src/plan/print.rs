@@ -1,0 +1,261 @@
+//! The plan as JSON, equal to what `docker buildx bake --print` prints.
+//!
+//! Maps are sorted by key, attributes stand in the order of [`crate::definition::schema::ATTRIBUTES`], what is empty is
+//! left out. Text that would be a template in a definition is escaped in some attributes and not in others: so does
+//! buildx, whose output this is compared with.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::json::Json;
+use super::model::Plan;
+use super::select::PlannedGroup;
+use crate::definition::model::{
+    Attest, CacheEntry, Export, List, Map, PolicyEntry, Resources, SecretEntry, SshEntry, Target,
+    Text,
+};
+use crate::diag::Spanned;
+
+/// The JSON of `plan`, without a final line break.
+pub fn print(plan: &Plan) -> String {
+    let targets: BTreeMap<_, _> = plan.targets.iter().collect();
+    let mut json = Json::default();
+    json.object(|json| {
+        if !plan.groups.is_empty() {
+            json.field("group", |json| {
+                json.object(|json| {
+                    for (name, group) in &plan.groups {
+                        json.field(name.as_str(), |json| print_group(json, group));
+                    }
+                });
+            });
+        }
+        json.field("target", |json| {
+            json.object(|json| {
+                for (name, target) in targets {
+                    json.field(name.as_str(), |json| {
+                        print_target(json, &target.attributes);
+                    });
+                }
+            });
+        });
+    });
+    json.finish()
+}
+
+fn print_group(json: &mut Json, group: &PlannedGroup) {
+    json.object(|json| {
+        if let Some(description) = group.description.as_ref().filter(|text| !text.is_empty()) {
+            json.text_field("description", description);
+        }
+        json.field("targets", |json| match &group.members {
+            Some(members) => json.array(members, |json, member| json.string(member)),
+            None => json.word("null"),
+        });
+    });
+}
+
+fn print_target(json: &mut Json, target: &Target) {
+    json.object(|json| {
+        let description = target.description.as_ref();
+        text(
+            json,
+            "description",
+            description.filter(|text| !text.is_empty()),
+        );
+        texts(json, "annotations", &target.annotations, escaped);
+        entries(json, "attest", &target.attest, print_attest);
+        text(json, "context", target.context.as_ref());
+        map(json, "contexts", &target.contexts, plain);
+        text(json, "dockerfile", target.dockerfile.as_ref());
+        if let Some(inline) = &target.dockerfile_inline {
+            json.text_field("dockerfile-inline", &escaped(inline));
+        }
+        map(json, "args", &target.args, escaped);
+        map(json, "labels", &target.labels, escaped);
+        texts(json, "tags", &target.tags, plain);
+        entries(json, "cache-from", &target.cache_from, print_cache);
+        entries(json, "cache-to", &target.cache_to, print_cache);
+        text(json, "target", target.stage.as_ref());
+        entries(json, "secret", &target.secret, print_secret);
+        entries(json, "ssh", &target.ssh, print_ssh);
+        texts(json, "platforms", &target.platforms, plain);
+        entries(json, "output", &target.output, print_export);
+        flag(json, "pull", target.pull.as_ref());
+        flag(json, "no-cache", target.no_cache.as_ref());
+        text(json, "network", target.network.as_ref());
+        texts(json, "no-cache-filter", &target.no_cache_filter, plain);
+        text(json, "shm-size", target.shm_size.as_ref());
+        texts(json, "ulimits", &target.ulimits, plain);
+        if let Some(resources) = &target.resources {
+            json.field("resources", |json| print_resources(json, resources));
+        }
+        text(json, "call", target.call.as_ref());
+        texts(json, "entitlements", &target.entitlements, plain);
+        map(json, "extra-hosts", &target.extra_hosts, escaped);
+        entries(json, "policy", &target.policy, print_policy);
+    });
+}
+
+fn plain(text: &str) -> Cow<'_, str> {
+    Cow::Borrowed(text)
+}
+
+// As a definition would have to write it.
+fn escaped(text: &str) -> Cow<'_, str> {
+    if text.contains("${") || text.contains("%{") {
+        Cow::Owned(text.replace("${", "$${").replace("%{", "%%{"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+fn text(json: &mut Json, name: &str, value: Option<&Spanned<Text>>) {
+    if let Some(value) = value {
+        json.text_field(name, value);
+    }
+}
+
+fn flag(json: &mut Json, name: &str, value: Option<&Spanned<bool>>) {
+    if let Some(value) = value {
+        json.field(name, |json| json.word(value.value));
+    }
+}
+
+fn texts(json: &mut Json, name: &str, list: &List<Text>, write: fn(&str) -> Cow<'_, str>) {
+    entries(json, name, list, |json, text| json.string(&write(text)));
+}
+
+fn map(json: &mut Json, name: &str, map: &Map, write: fn(&str) -> Cow<'_, str>) {
+    if map.is_empty() {
+        return;
+    }
+    json.field(name, |json| {
+        json.object(|json| {
+            for (key, value) in map.iter() {
+                json.text_field(key, &write(value));
+            }
+        });
+    });
+}
+
+fn entries<T>(json: &mut Json, name: &str, list: &List<T>, each: impl Fn(&mut Json, &T)) {
+    if !list.is_empty() {
+        json.field(name, |json| {
+            json.array(list, |json, entry| each(json, &entry.value));
+        });
+    }
+}
+
+// The fields of an entry, sorted, whose own fields stand among the others and win over them.
+fn fields(json: &mut Json, own: &[(&str, &str)], attrs: &BTreeMap<Text, Text>) {
+    let others = attrs.iter().map(|(key, value)| (&**key, &**value));
+    let sorted: BTreeMap<&str, &str> = others.chain(own.iter().copied()).collect();
+    json.object(|json| {
+        for (key, value) in sorted {
+            json.text_field(key, value);
+        }
+    });
+}
+
+fn print_attest(json: &mut Json, attest: &Attest) {
+    let attrs = attest.attrs.iter();
+    let attrs = attrs.map(|(key, value)| (&**key, Some(&**value)));
+    let mut sorted: BTreeMap<&str, Option<&str>> = attrs.collect();
+    sorted.insert("type", Some(&attest.kind));
+    if attest.disabled {
+        sorted.insert("disabled", None);
+    }
+    json.object(|json| {
+        for (key, value) in sorted {
+            match value {
+                Some(value) => json.text_field(key, value),
+                None => json.field(key, |json| json.word(true)),
+            }
+        }
+    });
+}
+
+fn print_cache(json: &mut Json, cache: &CacheEntry) {
+    fields(json, &[("type", cache.kind.name())], &cache.attrs);
+}
+
+fn print_export(json: &mut Json, export: &Export) {
+    let kind = ("type", export.kind.name());
+    match &export.dest {
+        Some(dest) => fields(json, &[kind, ("dest", dest)], &export.attrs),
+        None => fields(json, &[kind], &export.attrs),
+    }
+}
+
+fn print_secret(json: &mut Json, secret: &SecretEntry) {
+    json.object(|json| {
+        if !secret.id.is_empty() {
+            json.text_field("id", &secret.id);
+        }
+        if let Some(src) = &secret.src {
+            json.text_field("src", src);
+        }
+        if let Some(env) = &secret.env {
+            json.text_field("env", env);
+        }
+    });
+}
+
+fn print_ssh(json: &mut Json, ssh: &SshEntry) {
+    json.object(|json| {
+        if !ssh.id.is_empty() {
+            json.text_field("id", &ssh.id);
+        }
+        if !ssh.paths.is_empty() {
+            json.field("paths", |json| {
+                json.array(&ssh.paths, |json, path| json.string(path));
+            });
+        }
+    });
+}
+
+fn print_resources(json: &mut Json, resources: &Resources) {
+    fn number(json: &mut Json, name: &str, value: Option<&Spanned<i64>>) {
+        if let Some(value) = value {
+            json.field(name, |json| json.word(value.value));
+        }
+    }
+    json.object(|json| {
+        text(json, "memory", resources.memory.as_ref());
+        text(json, "memory-swap", resources.memory_swap.as_ref());
+        number(json, "cpu-shares", resources.cpu_shares.as_ref());
+        number(json, "cpu-period", resources.cpu_period.as_ref());
+        number(json, "cpu-quota", resources.cpu_quota.as_ref());
+        text(json, "cpuset-cpus", resources.cpuset_cpus.as_ref());
+        text(json, "cpuset-mems", resources.cpuset_mems.as_ref());
+    });
+}
+
+// buildx prints policies by the names of its own fields, which no definition could take.
+fn print_policy(json: &mut Json, policy: &PolicyEntry) {
+    json.object(|json| {
+        json.field("Files", |json| {
+            if policy.files.is_empty() {
+                json.word("null");
+                return;
+            }
+            json.array(&policy.files, |json, file| {
+                json.object(|json| {
+                    json.text_field("Filename", file);
+                    json.field("Data", |json| json.word("null"));
+                });
+            });
+        });
+        json.field("Reset", |json| json.word(policy.reset));
+        json.field("Disabled", |json| json.word(policy.disabled));
+        json.field("Strict", |json| match policy.strict {
+            Some(strict) => json.word(strict),
+            None => json.word("null"),
+        });
+        json.field("LogLevel", |json| match policy.log_level {
+            Some(level) => json.string(level.name()),
+            None => json.word("null"),
+        });
+    });
+}
