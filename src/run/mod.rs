@@ -1,4 +1,6 @@
 //! From a plan to images: the one module that knows both the plan and the engine.
 
+mod locate;
+mod lower;
 mod sources;
 mod vcs;

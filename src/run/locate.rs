@@ -1,0 +1,308 @@
+//! Where a target's context, Dockerfile and named contexts are: on this machine, or for the daemon to fetch.
+//!
+//! Looks at the file system, so that a missing directory or Dockerfile is told before any work, with what is there instead.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::definition::model::{Target, Text};
+use crate::diag::{Class, Diagnostic, Diagnostics, Spanned, closest};
+use crate::types::go;
+use crate::types::remote::{RemoteKind, is_http, is_remote, remote_kind};
+
+/// A source tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Tree {
+    /// A directory of this machine, absolute.
+    Dir(PathBuf),
+    /// A repository or archive that the daemon fetches.
+    Remote {
+        /// Its address.
+        url: String,
+        /// Whether it is a repository's address with a query.
+        git_query: bool,
+    },
+}
+
+/// A Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum DockerfilePlace {
+    /// A file of this machine.
+    File {
+        /// Its directory, absolute.
+        dir: PathBuf,
+        /// Its name there.
+        filename: String,
+    },
+    /// Its text, from the definition.
+    Inline(Text),
+    /// In the remote context, by its path there.
+    InContext(String),
+}
+
+/// A named context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NamedTree {
+    /// A directory, repository or archive.
+    Tree(Tree),
+    /// An image.
+    Image(String),
+}
+
+/// All places one target reads from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Places {
+    /// The main context.
+    pub(super) context: Tree,
+    /// The Dockerfile.
+    pub(super) dockerfile: DockerfilePlace,
+    /// Named contexts.
+    pub(super) named: BTreeMap<String, NamedTree>,
+}
+
+/// Finds what `target` reads, paths being relative to `cwd`.
+pub(super) fn locate(target: &Target, cwd: &Path) -> Result<Places, Diagnostics> {
+    let finder = Finder { target, cwd };
+    let mut problems = Diagnostics::default();
+    let context = finder.context();
+    let context = context.map_err(|problem| problems.push(problem)).ok();
+    let dockerfile = context.as_ref().map(|context| finder.dockerfile(context));
+    let dockerfile = dockerfile.and_then(|place| place.map_err(|problem| problems.push(problem)).ok());
+    let mut named = BTreeMap::new();
+    for (name, value) in target.contexts.iter() {
+        match finder.named(name, value) {
+            Ok(tree) => {
+                named.insert(name.to_string(), tree);
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    match (context, dockerfile) {
+        (Some(context), Some(dockerfile)) if !problems.has_errors() => Ok(Places { context, dockerfile, named }),
+        _ => Err(problems),
+    }
+}
+
+struct Finder<'a> {
+    target: &'a Target,
+    cwd: &'a Path,
+}
+
+impl Finder<'_> {
+    fn problem(&self, code: &'static str, message: String, place: Option<&Spanned<Text>>) -> Diagnostic {
+        let problem = Diagnostic::error(Class::Definition, code, message);
+        match place.and_then(|place| place.span).or(self.target.name.span) {
+            Some(span) => problem.at(span, ""),
+            None => problem,
+        }
+    }
+
+    fn local(&self, path: &str) -> PathBuf {
+        self.cwd.join(path.strip_prefix("cwd://").unwrap_or(path))
+    }
+
+    fn context(&self) -> Result<Tree, Diagnostic> {
+        let written = self.target.context.as_ref();
+        let text = match written {
+            Some(context) => context.value.as_ref(),
+            None => self.target.implicit_context.as_deref().unwrap_or("."),
+        };
+        match remote(text) {
+            Some(tree) => Ok(tree),
+            None => self.directory(text, written, "the context"),
+        }
+    }
+
+    fn directory(&self, text: &str, written: Option<&Spanned<Text>>, what: &str) -> Result<Tree, Diagnostic> {
+        let path = self.local(text);
+        let name = &self.target.name.value;
+        match path.metadata() {
+            Ok(metadata) if metadata.is_dir() => Ok(Tree::Dir(clean(&path))),
+            Ok(_) => Err(self
+                .problem("run::context-no-directory", format!("{what} of target `{name}` is not a directory: `{text}`"), written)
+                .help("a context is a directory, a git repository or an archive's address")),
+            Err(error) => {
+                let message = format!("{what} of target `{name}` cannot be read: `{text}`: {}", reason(&error));
+                let problem = self.problem("run::context-missing", message, written);
+                Err(match similar(&path) {
+                    Some(similar) => problem.help(format!("a directory with a similar name exists: `{similar}`")),
+                    None => problem.help(format!("paths are relative to the working directory, `{}`", self.cwd.display())),
+                })
+            }
+        }
+    }
+
+    fn dockerfile(&self, context: &Tree) -> Result<DockerfilePlace, Diagnostic> {
+        if let Some(text) = &self.target.dockerfile_inline {
+            return Ok(DockerfilePlace::Inline(text.value.clone()));
+        }
+        let written = self.target.dockerfile.as_ref();
+        let text = written.map(|text| text.value.as_ref()).filter(|text| !text.is_empty()).unwrap_or("Dockerfile");
+        if is_http(text) {
+            let message = format!("target `{}` names an address as its Dockerfile: `{text}`", self.target.name.value);
+            return Err(self
+                .problem("run::dockerfile-address", message, written)
+                .help("use the address as the context, or put the text into `dockerfile-inline`"));
+        }
+        let own = text.strip_prefix("cwd://");
+        let path = match (context, own) {
+            (_, Some(own)) => self.cwd.join(own),
+            (Tree::Remote { .. }, None) if !Path::new(text).is_absolute() => {
+                return Ok(DockerfilePlace::InContext(text.to_owned()));
+            }
+            (Tree::Remote { .. }, None) => PathBuf::from(text),
+            (Tree::Dir(dir), None) => dir.join(text),
+        };
+        self.dockerfile_at(&clean(&path), written)
+    }
+
+    fn dockerfile_at(&self, path: &Path, written: Option<&Spanned<Text>>) -> Result<DockerfilePlace, Diagnostic> {
+        let place = |path: &Path| {
+            let dir = path.parent().unwrap_or(Path::new("/")).to_owned();
+            let filename = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            DockerfilePlace::File { dir, filename }
+        };
+        let problem = |code, what: String| {
+            let name = &self.target.name.value;
+            let shown = path.strip_prefix(self.cwd).unwrap_or(path).display();
+            self.problem(code, format!("the Dockerfile of target `{name}` {what}: `{shown}`"), written)
+        };
+        match path.metadata() {
+            Ok(metadata) if metadata.is_dir() => Err(problem("run::dockerfile-directory", "is a directory".into())),
+            Ok(_) => Ok(place(path)),
+            Err(error) => {
+                // The frontend takes a file of the lower-case name where the default one is missing.
+                let lower = path.with_file_name("dockerfile");
+                if path.file_name().is_some_and(|name| name == "Dockerfile") && lower.is_file() {
+                    return Ok(place(&lower));
+                }
+                let problem = problem("run::dockerfile-missing", format!("cannot be read: {}", reason(&error)));
+                Err(match similar(path) {
+                    Some(similar) => problem.help(format!("a file with a similar name exists: `{similar}`")),
+                    None => problem.help("`dockerfile` is relative to the target's context"),
+                })
+            }
+        }
+    }
+
+    fn named(&self, name: &str, value: &Spanned<Text>) -> Result<NamedTree, Diagnostic> {
+        let text = value.value.as_ref();
+        if let Some(image) = text.strip_prefix("docker-image://") {
+            return Ok(NamedTree::Image(image.to_owned()));
+        }
+        match remote(text) {
+            Some(tree) => Ok(NamedTree::Tree(tree)),
+            None => self.directory(text, Some(value), &format!("the context `{name}`")).map(NamedTree::Tree),
+        }
+    }
+}
+
+fn remote(text: &str) -> Option<Tree> {
+    if !is_remote(text) {
+        return None;
+    }
+    let git = matches!(remote_kind(text), Some(RemoteKind::Git { .. }));
+    let before_fragment = text.split('#').next().unwrap_or(text);
+    Some(Tree::Remote { url: text.to_owned(), git_query: git && before_fragment.contains('?') })
+}
+
+// Without `.` and `..`, by the text alone, as the path is shown and hashed.
+fn clean(path: &Path) -> PathBuf {
+    match path.to_str() {
+        Some(text) => PathBuf::from(go::clean_path(text)),
+        None => path.to_owned(),
+    }
+}
+
+fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "it does not exist".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+// What lies beside a missing path and is called nearly the same.
+fn similar(path: &Path) -> Option<String> {
+    let wanted = path.file_name()?.to_str()?;
+    let entries = std::fs::read_dir(path.parent()?).ok()?;
+    let names: Vec<String> = entries.flatten().take(10_000).filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    closest(wanted, names.iter().map(String::as_str)).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> Target {
+        Target::empty(Spanned::without_span("t".parse().unwrap()))
+    }
+
+    fn set(text: &str) -> Option<Spanned<Text>> {
+        Some(Spanned::without_span(text.into()))
+    }
+
+    fn project() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("app/docker")).unwrap();
+        std::fs::write(dir.path().join("app/docker/Dockerfile.web"), "FROM scratch").unwrap();
+        std::fs::write(dir.path().join("dockerfile"), "FROM scratch").unwrap();
+        dir
+    }
+
+    #[test]
+    fn paths_are_joined_as_buildx_joins_them() {
+        let project = project();
+        let mut target = target();
+        target.context = set("./app/");
+        target.dockerfile = set("docker/../docker/Dockerfile.web");
+        let places = locate(&target, project.path()).unwrap();
+        assert_eq!(places.context, Tree::Dir(project.path().join("app")));
+        let dir = project.path().join("app/docker");
+        assert_eq!(places.dockerfile, DockerfilePlace::File { dir, filename: "Dockerfile.web".into() });
+    }
+
+    #[test]
+    fn the_lower_case_name_stands_in_for_the_default_one() {
+        let project = project();
+        let places = locate(&target(), project.path()).unwrap();
+        let dir = project.path().to_owned();
+        assert_eq!(places.dockerfile, DockerfilePlace::File { dir, filename: "dockerfile".into() });
+    }
+
+    #[test]
+    fn remote_contexts_keep_their_dockerfile() {
+        let mut target = target();
+        target.context = set("https://example.com/r.git?ref=main#x");
+        target.dockerfile = set("sub/Dockerfile");
+        let places = locate(&target, Path::new("/")).unwrap();
+        let url = "https://example.com/r.git?ref=main#x".to_owned();
+        assert_eq!(places.context, Tree::Remote { url, git_query: true });
+        assert_eq!(places.dockerfile, DockerfilePlace::InContext("sub/Dockerfile".into()));
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_what_is_there() {
+        let project = project();
+        let mut target = target();
+        target.context = set("ap");
+        let problems = locate(&target, project.path()).unwrap_err();
+        assert_eq!(problems.0[0].code, "run::context-missing");
+        assert_eq!(problems.0[0].help, ["a directory with a similar name exists: `app`"]);
+        target.context = set("app");
+        target.dockerfile = set("docker/Dockerfile.wep");
+        target.contexts.insert("x".into(), Spanned::without_span("nowhere".into()));
+        let problems = locate(&target, project.path()).unwrap_err();
+        let codes: Vec<_> = problems.0.iter().map(|problem| problem.code).collect();
+        assert_eq!(codes, ["run::dockerfile-missing", "run::context-missing"]);
+        assert!(problems.0[0].help[0].ends_with("`Dockerfile.web`"));
+    }
+
+    #[test]
+    fn addresses_are_no_dockerfiles() {
+        let project = project();
+        let mut target = target();
+        target.dockerfile = set("https://example.com/Dockerfile");
+        assert_eq!(locate(&target, project.path()).unwrap_err().0[0].code, "run::dockerfile-address");
+    }
+}

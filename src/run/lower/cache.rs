@@ -1,0 +1,172 @@
+//! Cache imports and exports, with what the client adds to them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::Lowering;
+use crate::definition::model::{CacheEntry, CacheKind};
+use crate::diag::{Diagnostic, Spanned};
+use crate::engine::spec::{self, CacheBackend};
+use crate::types::{Environment, Secret, go};
+
+/// A directory that a cache is read from or written to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LocalCache {
+    /// Read.
+    Import {
+        /// The directory, as the daemon is told.
+        src: String,
+        /// The tag that is looked for.
+        tag: String,
+    },
+    /// Written.
+    Export {
+        /// The directory, as the daemon is told.
+        dest: String,
+        /// The tag that is set.
+        tag: String,
+        /// Whether what no tag reaches is deleted afterwards.
+        reset: bool,
+    },
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Caches {
+    pub(super) imports: Vec<spec::CacheEntry>,
+    pub(super) exports: Vec<spec::CacheEntry>,
+    pub(super) local: Vec<LocalCache>,
+}
+
+pub(super) fn lower(lowering: &mut Lowering<'_>) -> Caches {
+    let mut caches = Caches::default();
+    let target = lowering.target;
+    for entry in target.cache_from.iter() {
+        let import = lower_entry(lowering, entry, "src", &mut caches.local);
+        caches.imports.extend(import);
+    }
+    for entry in target.cache_to.iter() {
+        let export = lower_entry(lowering, entry, "dest", &mut caches.local);
+        caches.exports.extend(export);
+    }
+    let inline = |entry: &spec::CacheEntry| entry.backend == CacheBackend::Inline;
+    if lowering.flag_arg("BUILDKIT_INLINE_CACHE") && !caches.exports.iter().any(inline) {
+        caches.exports.push(plain(CacheBackend::Inline));
+    }
+    caches
+}
+
+fn plain(backend: CacheBackend) -> spec::CacheEntry {
+    spec::CacheEntry { backend, extra: BTreeMap::new(), credentials: BTreeMap::new() }
+}
+
+fn backend(kind: &CacheKind) -> CacheBackend {
+    match kind {
+        CacheKind::Registry => CacheBackend::Registry,
+        CacheKind::Inline => CacheBackend::Inline,
+        CacheKind::Local => CacheBackend::Local,
+        CacheKind::Gha => CacheBackend::Gha,
+        CacheKind::S3 => CacheBackend::S3,
+        CacheKind::AzBlob => CacheBackend::Azblob,
+        CacheKind::Other(name) => CacheBackend::Other(name.to_string()),
+    }
+}
+
+fn lower_entry(
+    lowering: &mut Lowering<'_>,
+    entry: &Spanned<CacheEntry>,
+    directory_key: &str,
+    local: &mut Vec<LocalCache>,
+) -> Option<spec::CacheEntry> {
+    let mut lowered = plain(backend(&entry.value.kind));
+    lowered.extra = entry.value.attrs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+    match lowered.backend {
+        CacheBackend::Gha => with_gha(lowering, lowered),
+        CacheBackend::Local => Some(with_directory(lowering, entry, lowered, directory_key, local)),
+        _ => Some(lowered),
+    }
+}
+
+// The daemon and the session both name a local cache by the directory's path, byte for byte.
+fn with_directory(
+    lowering: &mut Lowering<'_>,
+    entry: &Spanned<CacheEntry>,
+    mut lowered: spec::CacheEntry,
+    key: &str,
+    local: &mut Vec<LocalCache>,
+) -> spec::CacheEntry {
+    let Some(path) = lowered.extra.get(key).filter(|path| !path.is_empty()).map(PathBuf::from) else {
+        lowering.error("run::local-cache", entry.span, format!("a local cache needs a directory as its `{key}`"));
+        return lowered;
+    };
+    let absolute = lowering.setting.environment.current_dir().join(path);
+    let path = go::clean_path(&absolute.to_string_lossy());
+    lowered.extra.insert(key.to_owned(), path.clone());
+    let tag = lowered.extra.remove("tag").unwrap_or_else(|| "latest".to_owned());
+    if key == "src" {
+        // A digest that is given needs no look-up of a tag.
+        if !lowered.extra.contains_key("digest") {
+            local.push(LocalCache::Import { src: path, tag });
+        }
+    } else {
+        let reset = lowered.extra.remove("reset").as_deref().and_then(go::parse_bool) == Some(true);
+        local.push(LocalCache::Export { dest: path, tag, reset });
+    }
+    lowered
+}
+
+// Where GitHub's cache service is, and the token for it, come from the job's environment; outside of a job, the entry is
+// left out, as buildx leaves it out. That the token is missing inside of one is worth a word: only actions get it, not steps.
+fn with_gha(lowering: &mut Lowering<'_>, mut entry: spec::CacheEntry) -> Option<spec::CacheEntry> {
+    if !lowering.setting.caches.gha {
+        return None;
+    }
+    let environment = &lowering.setting.environment;
+    if let Some(token) = entry.extra.remove("token") {
+        entry.credentials.insert("token".into(), Secret::new(token));
+    } else if let Some(token) = environment.non_empty("ACTIONS_RUNTIME_TOKEN") {
+        entry.credentials.insert("token".into(), Secret::new(token.to_owned()));
+    }
+    if let Some(token) = entry.extra.remove("ghtoken") {
+        entry.credentials.insert("ghtoken".into(), Secret::new(token));
+    }
+    add_addresses(environment, &mut entry.extra);
+    let has_address = ["url", "url_v2"].iter().any(|key| entry.extra.contains_key(*key));
+    if entry.credentials.contains_key("token") && has_address {
+        return Some(entry);
+    }
+    if environment.get("GITHUB_ACTIONS") == Some("true") && !already_said(lowering) {
+        let target = &lowering.target.name.value;
+        lowering.problems.push(
+            Diagnostic::warning(
+                GHA_WITHOUT_TOKEN,
+                format!("target `{target}`: the cache of GitHub Actions is left out, its credentials are not in the environment"),
+            )
+            .help("GitHub gives them to actions, not to `run:` steps; an action such as `crazy-max/ghaction-github-runtime` hands them on"),
+        );
+    }
+    None
+}
+
+const GHA_WITHOUT_TOKEN: &str = "run::gha-without-token";
+
+fn already_said(lowering: &Lowering<'_>) -> bool {
+    lowering.problems.0.iter().any(|problem| problem.code == GHA_WITHOUT_TOKEN)
+}
+
+fn add_addresses(environment: &Environment, extra: &mut BTreeMap<String, String>) {
+    let by_environment = environment.get("ACTIONS_CACHE_SERVICE_V2").and_then(go::parse_bool) == Some(true);
+    let version2 = match extra.get("version") {
+        Some(version) => version == "2",
+        None => by_environment,
+    };
+    let results = environment.non_empty("ACTIONS_RESULTS_URL");
+    if version2 {
+        extra.entry("version".into()).or_insert_with(|| "2".into());
+        if let Some(url) = results {
+            extra.entry("url_v2".into()).or_insert_with(|| url.to_owned());
+        }
+    }
+    if let Some(url) = environment.non_empty("ACTIONS_CACHE_URL").or(results) {
+        extra.entry("url".into()).or_insert_with(|| url.to_owned());
+    }
+}

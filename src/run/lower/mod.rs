@@ -1,0 +1,391 @@
+//! From a planned target to a [`SolveSpec`].
+//!
+//! Everything here is a function of its input: the target, what was found out about its sources, and the [`Setting`] of the run.
+//! The choices are buildx's (`build/opt.go`, `bake/bake.go` `toBuildOpt`), so that equal definitions give equal requests.
+
+mod cache;
+mod exports;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
+use crate::definition::model::{Target, Text};
+use crate::diag::{Class, Diagnostic, Diagnostics, Span};
+use crate::engine::spec::{
+    Attestation, Dockerfile, ExtraHost, Frontend, LocalDir, MainContext, NamedContext, Network, NoCache, RemoteContext,
+    ResolveMode, Resources, SolveSpec, Ulimit, VcsFacts,
+};
+use crate::plan::syntax::{self, HostAddress, NetworkMode, parse_host, parse_size};
+use crate::types::{Environment, Platform, go};
+
+pub(super) use cache::LocalCache;
+pub(super) use exports::ExportSink;
+
+/// What a run is set in: facts that are the same for all its targets.
+#[derive(Debug, Clone)]
+pub(super) struct Setting {
+    /// The environment.
+    pub(super) environment: Environment,
+    /// Build arguments for proxies.
+    pub(super) proxies: Vec<(String, String)>,
+    /// Whether the daemon can attach statements to images.
+    pub(super) attestations: bool,
+    /// How the daemon's images reach a Docker Engine, where `type=docker` is asked for.
+    pub(super) docker: DockerTraits,
+    /// Whether the daemon knows a kind of cache.
+    pub(super) caches: CacheSupport,
+    /// The address of the daemon's host as steps see it, where the daemon tells.
+    pub(super) host_gateway: Option<std::net::IpAddr>,
+    /// Names this machine from run to run.
+    pub(super) node: String,
+}
+
+/// What is known of Docker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct DockerTraits {
+    /// The daemon is a Docker Engine's own BuildKit.
+    pub(super) is_builder: bool,
+    /// The engine that images are loaded into keeps them in containerd's store.
+    pub(super) containerd_store: bool,
+    /// What is built without an output is loaded into Docker.
+    pub(super) default_load: bool,
+}
+
+/// Which kinds of cache that are not always there the daemon knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct CacheSupport {
+    /// GitHub's cache service.
+    pub(super) gha: bool,
+    /// Cache export other than inline.
+    pub(super) export: bool,
+}
+
+/// Sessions that serve a target's directories, by the name of the local source.
+pub(super) type Locals = BTreeMap<String, LocalDir>;
+
+/// A target, ready to be solved.
+#[derive(Debug)]
+pub(super) struct Lowered {
+    /// What is solved.
+    pub(super) spec: SolveSpec,
+    /// Where each export that comes back to this machine goes, by its place in the list of exports.
+    pub(super) sinks: BTreeMap<usize, ExportSink>,
+    /// Directories that caches are read from and written to.
+    pub(super) local_caches: Vec<LocalCache>,
+    /// What the user should know.
+    pub(super) notices: Diagnostics,
+}
+
+/// Lowers `target`, whose sources lie at `places` and whose directories are served by `locals`.
+pub(super) fn lower(
+    target: &Target,
+    places: &Places,
+    locals: &Locals,
+    vcs: VcsFacts,
+    setting: &Setting,
+) -> Result<Lowered, Diagnostics> {
+    let mut lowering = Lowering { target, setting, problems: Diagnostics::default() };
+    let mut spec = SolveSpec::new(
+        target.name.value.clone(),
+        dockerfile(places, locals),
+        context(&places.context, locals),
+    );
+    spec.named_contexts = named_contexts(places, locals, &setting.node);
+    spec.vcs = vcs;
+    spec.stage = text(target.stage.as_ref().map(|stage| &stage.value));
+    spec.build_args = lowering.build_args();
+    spec.frontend = lowering.frontend();
+    spec.labels = strings(&target.labels);
+    spec.platforms = lowering.platforms();
+    spec.multi_platform = lowering.flag_arg("BUILDKIT_MULTI_PLATFORM");
+    spec.no_cache = no_cache(target);
+    spec.resolve_mode = match (&target.pull, setting.docker.is_builder) {
+        (Some(pull), _) if pull.value => Some(ResolveMode::Pull),
+        (_, true) => Some(ResolveMode::Local),
+        (_, false) => None,
+    };
+    spec.network = lowering.network();
+    spec.add_hosts = lowering.hosts();
+    spec.ulimits = lowering.ulimits();
+    spec.shm_size = lowering.shm_size();
+    spec.resources = lowering.resources();
+    spec.attestations = lowering.attestations();
+    spec.entitlements = target.entitlements.iter().map(|name| name.value.to_string()).collect::<BTreeSet<_>>();
+    let caches = cache::lower(&mut lowering);
+    spec.cache_imports = caches.imports;
+    spec.cache_exports = caches.exports;
+    let (exports, sinks) = exports::lower(&mut lowering);
+    spec.exports = exports;
+    let notices = lowering.problems;
+    if notices.has_errors() {
+        return Err(notices);
+    }
+    Ok(Lowered { spec, sinks, local_caches: caches.local, notices })
+}
+
+/// One target on its way, gathering problems.
+struct Lowering<'a> {
+    target: &'a Target,
+    setting: &'a Setting,
+    problems: Diagnostics,
+}
+
+impl Lowering<'_> {
+    fn error(&mut self, code: &'static str, span: Option<Span>, message: impl std::fmt::Display) {
+        let message = format!("target `{}`: {message}", self.target.name.value);
+        let problem = Diagnostic::error(Class::Definition, code, message);
+        self.problems.push(match span.or(self.target.name.span) {
+            Some(span) => problem.at(span, ""),
+            None => problem,
+        });
+    }
+
+    fn build_args(&self) -> BTreeMap<String, String> {
+        let mut args = strings(&self.target.args);
+        for (name, value) in &self.setting.proxies {
+            if !args.keys().any(|known| known.eq_ignore_ascii_case(name)) || self.is_proxy_pair(name, &args) {
+                args.insert(name.clone(), value.clone());
+            }
+        }
+        args
+    }
+
+    // Both spellings of one proxy come from the configuration; the first must not keep the second out.
+    fn is_proxy_pair(&self, name: &str, args: &BTreeMap<String, String>) -> bool {
+        !args.contains_key(name)
+            && !self.target.args.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
+    }
+
+    fn arg(&self, name: &str) -> Option<&str> {
+        self.target.args.get(name).map(|value| value.value.as_ref())
+    }
+
+    fn flag_arg(&self, name: &str) -> bool {
+        self.arg(name).and_then(go::parse_bool) == Some(true)
+    }
+
+    fn frontend(&mut self) -> Frontend {
+        match self.arg("BUILDKIT_SYNTAX").map(Frontend::from_syntax) {
+            None => Frontend::Dockerfile,
+            Some(Ok(frontend)) => frontend,
+            Some(Err(error)) => {
+                let span = self.target.args.get("BUILDKIT_SYNTAX").and_then(|value| value.span);
+                self.error("run::empty-syntax", span, error);
+                Frontend::Dockerfile
+            }
+        }
+    }
+
+    fn platforms(&mut self) -> Vec<Platform> {
+        let mut platforms = Vec::new();
+        for entry in self.target.platforms.iter() {
+            for name in entry.value.split(',').filter(|name| !name.trim().is_empty()) {
+                match name.parse() {
+                    Ok(platform) if !platforms.contains(&platform) => platforms.push(platform),
+                    Ok(_) => {}
+                    Err(error) => self.error("run::platform", entry.span, error),
+                }
+            }
+        }
+        platforms
+    }
+
+    fn network(&mut self) -> Network {
+        let Some(network) = &self.target.network else {
+            return Network::Default;
+        };
+        match NetworkMode::parse(&network.value) {
+            Ok(NetworkMode::Default) => Network::Default,
+            Ok(NetworkMode::Host) => Network::Host,
+            Ok(NetworkMode::None) => Network::None,
+            Err(error) => {
+                self.error("run::network", network.span, error);
+                Network::Default
+            }
+        }
+    }
+
+    fn hosts(&mut self) -> Vec<ExtraHost> {
+        let mut hosts = Vec::new();
+        for (host, value) in self.target.extra_hosts.iter() {
+            let addresses = match parse_host(&value.value) {
+                Ok(addresses) => addresses,
+                Err(error) => {
+                    self.error("run::extra-hosts", value.span, error);
+                    continue;
+                }
+            };
+            for address in addresses {
+                let ip = match address {
+                    HostAddress::Ip { ip, .. } => Some(ip),
+                    HostAddress::Gateway => self.setting.host_gateway,
+                };
+                match ip {
+                    Some(ip) => hosts.push(ExtraHost { host: host.to_string(), ip }),
+                    None => self.error(
+                        "run::host-gateway",
+                        value.span,
+                        format!("`host-gateway` for `{host}`: this builder does not tell its host's address"),
+                    ),
+                }
+            }
+        }
+        hosts
+    }
+
+    // One limit by each name, the last one written, sorted by name.
+    fn ulimits(&mut self) -> Vec<Ulimit> {
+        let mut limits = BTreeMap::new();
+        for entry in self.target.ulimits.iter() {
+            match syntax::Ulimit::parse(&entry.value) {
+                Ok(limit) => {
+                    limits.insert(limit.name, limit);
+                }
+                Err(error) => self.error("run::ulimits", entry.span, error),
+            }
+        }
+        let lowered = |limit: syntax::Ulimit| Ulimit { name: limit.name.to_owned(), soft: limit.soft, hard: limit.hard };
+        limits.into_values().map(lowered).collect()
+    }
+
+    fn shm_size(&mut self) -> Option<u64> {
+        let size = self.target.shm_size.as_ref()?;
+        match parse_size(&size.value) {
+            Ok(bytes) => Some(bytes).filter(|bytes| *bytes > 0),
+            Err(error) => {
+                self.error("run::shm-size", size.span, error);
+                None
+            }
+        }
+    }
+
+    fn resources(&mut self) -> Resources {
+        let Some(written) = self.target.resources.clone() else {
+            return Resources::default();
+        };
+        let mut size = |size: &Option<crate::diag::Spanned<Text>>| {
+            let size = size.as_ref().filter(|size| !size.value.is_empty())?;
+            if &*size.value == "-1" {
+                return Some(-1);
+            }
+            match parse_size(&size.value) {
+                Ok(bytes) => Some(i64::try_from(bytes).unwrap_or(i64::MAX)),
+                Err(error) => {
+                    self.error("run::resources", size.span, error);
+                    None
+                }
+            }
+        };
+        let number = |number: &Option<crate::diag::Spanned<i64>>| number.as_ref().map(|number| number.value);
+        Resources {
+            memory: size(&written.memory),
+            memory_swap: size(&written.memory_swap),
+            cpu_shares: number(&written.cpu_shares),
+            cpu_period: number(&written.cpu_period),
+            cpu_quota: number(&written.cpu_quota),
+            cpuset_cpus: text(written.cpuset_cpus.as_ref().map(|set| &set.value)),
+            cpuset_mems: text(written.cpuset_mems.as_ref().map(|set| &set.value)),
+        }
+    }
+
+    // Provenance of the smallest kind is made where nothing is said about provenance, even to switch it off.
+    fn attestations(&self) -> Vec<Attestation> {
+        let mut attestations: Vec<Attestation> = self
+            .target
+            .attest
+            .iter()
+            .filter(|attest| !attest.value.disabled)
+            .map(|attest| {
+                let kind = attest.value.kind.to_string();
+                let own = attest.value.attrs.iter().map(|(key, value)| (key.to_string(), value.to_string()));
+                let parameters = std::iter::once(("type".to_owned(), kind.clone())).chain(own).collect();
+                Attestation { kind, parameters }
+            })
+            .collect();
+        let said = self.target.attest.iter().any(|attest| &*attest.value.kind == "provenance");
+        let unwanted =
+            self.setting.environment.get("BUILDX_NO_DEFAULT_ATTESTATIONS").and_then(go::parse_bool) == Some(true);
+        if !said && !unwanted && self.setting.attestations {
+            let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+            attestations.push(Attestation {
+                kind: "provenance".to_owned(),
+                parameters: vec![pair("mode", "min"), pair("inline-only", "true")],
+            });
+        }
+        attestations
+    }
+}
+
+fn text(text: Option<&Text>) -> Option<String> {
+    text.map(ToString::to_string).filter(|text| !text.is_empty())
+}
+
+fn strings(map: &crate::definition::model::Map) -> BTreeMap<String, String> {
+    map.iter().map(|(key, value)| (key.to_string(), value.value.to_string())).collect()
+}
+
+fn no_cache(target: &Target) -> NoCache {
+    if target.no_cache.as_ref().is_some_and(|flag| flag.value) {
+        return NoCache::All;
+    }
+    let stages: Vec<String> = target.no_cache_filter.iter().map(|stage| stage.value.to_string()).collect();
+    if stages.is_empty() { NoCache::Nothing } else { NoCache::Stages(stages) }
+}
+
+/// The name under which a named context's directory is served.
+pub(super) fn local_name(context: &str) -> String {
+    match context {
+        "context" | "dockerfile" => format!("_{context}"),
+        other => other.to_owned(),
+    }
+}
+
+fn local(locals: &Locals, name: &str) -> LocalDir {
+    match locals.get(name) {
+        Some(dir) => dir.clone(),
+        // Every directory that `locate` finds is given a session; this name leads the daemon nowhere.
+        None => LocalDir { session: crate::engine::SessionId::new() },
+    }
+}
+
+fn dockerfile(places: &Places, locals: &Locals) -> Dockerfile {
+    let remote = matches!(places.context, Tree::Remote { .. });
+    let dir = local(locals, "dockerfile");
+    match &places.dockerfile {
+        DockerfilePlace::InContext(filename) => Dockerfile::InContext { filename: filename.clone() },
+        DockerfilePlace::Inline(_) => Dockerfile::Apart { dir, filename: "Dockerfile".to_owned() },
+        DockerfilePlace::File { filename, .. } if remote => Dockerfile::Apart { dir, filename: filename.clone() },
+        DockerfilePlace::File { filename, .. } => Dockerfile::Local { dir, filename: filename.clone() },
+    }
+}
+
+fn context(tree: &Tree, locals: &Locals) -> MainContext {
+    match tree {
+        Tree::Dir(_) => MainContext::Local(local(locals, "context")),
+        Tree::Remote { url, git_query } => {
+            MainContext::Remote(RemoteContext { url: url.clone(), git_query: *git_query })
+        }
+    }
+}
+
+fn named_contexts(places: &Places, locals: &Locals, node: &str) -> BTreeMap<String, NamedContext> {
+    let lowered = |(name, tree): (&String, &NamedTree)| {
+        let context = match tree {
+            NamedTree::Image(reference) => NamedContext::Image { reference: reference.clone() },
+            NamedTree::Tree(Tree::Remote { url, git_query }) => {
+                NamedContext::Remote(RemoteContext { url: url.clone(), git_query: *git_query })
+            }
+            NamedTree::Tree(Tree::Dir(dir)) => {
+                let base = dir.file_name().map(|base| base.to_string_lossy().into_owned()).unwrap_or_default();
+                let served_as = local_name(name);
+                NamedContext::Local {
+                    dir: local(locals, &served_as),
+                    local: served_as,
+                    shared_key_hint: format!("{base}:{node}"),
+                }
+            }
+        };
+        (name.clone(), context)
+    };
+    places.named.iter().map(lowered).collect()
+}
