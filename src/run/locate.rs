@@ -67,7 +67,8 @@ pub(super) fn locate(target: &Target, cwd: &Path) -> Result<Places, Diagnostics>
     let context = finder.context();
     let context = context.map_err(|problem| problems.push(problem)).ok();
     let dockerfile = context.as_ref().map(|context| finder.dockerfile(context));
-    let dockerfile = dockerfile.and_then(|place| place.map_err(|problem| problems.push(problem)).ok());
+    let dockerfile =
+        dockerfile.and_then(|place| place.map_err(|problem| problems.push(problem)).ok());
     let mut named = BTreeMap::new();
     for (name, value) in target.contexts.iter() {
         match finder.named(name, value) {
@@ -78,7 +79,11 @@ pub(super) fn locate(target: &Target, cwd: &Path) -> Result<Places, Diagnostics>
         }
     }
     match (context, dockerfile) {
-        (Some(context), Some(dockerfile)) if !problems.has_errors() => Ok(Places { context, dockerfile, named }),
+        (Some(context), Some(dockerfile)) if !problems.has_errors() => Ok(Places {
+            context,
+            dockerfile,
+            named,
+        }),
         _ => Err(problems),
     }
 }
@@ -89,7 +94,12 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
-    fn problem(&self, code: &'static str, message: String, place: Option<&Spanned<Text>>) -> Diagnostic {
+    fn problem(
+        &self,
+        code: &'static str,
+        message: String,
+        place: Option<&Spanned<Text>>,
+    ) -> Diagnostic {
         let problem = Diagnostic::error(Class::Definition, code, message);
         match place.and_then(|place| place.span).or(self.target.name.span) {
             Some(span) => problem.at(span, ""),
@@ -113,20 +123,37 @@ impl Finder<'_> {
         }
     }
 
-    fn directory(&self, text: &str, written: Option<&Spanned<Text>>, what: &str) -> Result<Tree, Diagnostic> {
+    fn directory(
+        &self,
+        text: &str,
+        written: Option<&Spanned<Text>>,
+        what: &str,
+    ) -> Result<Tree, Diagnostic> {
         let path = self.local(text);
         let name = &self.target.name.value;
         match path.metadata() {
             Ok(metadata) if metadata.is_dir() => Ok(Tree::Dir(clean(&path))),
             Ok(_) => Err(self
-                .problem("run::context-no-directory", format!("{what} of target `{name}` is not a directory: `{text}`"), written)
+                .problem(
+                    "run::context-no-directory",
+                    format!("{what} of target `{name}` is not a directory: `{text}`"),
+                    written,
+                )
                 .help("a context is a directory, a git repository or an archive's address")),
             Err(error) => {
-                let message = format!("{what} of target `{name}` cannot be read: `{text}`: {}", reason(&error));
+                let message = format!(
+                    "{what} of target `{name}` cannot be read: `{text}`: {}",
+                    reason(&error)
+                );
                 let problem = self.problem("run::context-missing", message, written);
                 Err(match similar(&path) {
-                    Some(similar) => problem.help(format!("a directory with a similar name exists: `{similar}`")),
-                    None => problem.help(format!("paths are relative to the working directory, `{}`", self.cwd.display())),
+                    Some(similar) => problem.help(format!(
+                        "a directory with a similar name exists: `{similar}`"
+                    )),
+                    None => problem.help(format!(
+                        "paths are relative to the working directory, `{}`",
+                        self.cwd.display()
+                    )),
                 })
             }
         }
@@ -137,9 +164,15 @@ impl Finder<'_> {
             return Ok(DockerfilePlace::Inline(text.value.clone()));
         }
         let written = self.target.dockerfile.as_ref();
-        let text = written.map(|text| text.value.as_ref()).filter(|text| !text.is_empty()).unwrap_or("Dockerfile");
+        let text = written
+            .map(|text| text.value.as_ref())
+            .filter(|text| !text.is_empty())
+            .unwrap_or("Dockerfile");
         if is_http(text) {
-            let message = format!("target `{}` names an address as its Dockerfile: `{text}`", self.target.name.value);
+            let message = format!(
+                "target `{}` names an address as its Dockerfile: `{text}`",
+                self.target.name.value
+            );
             return Err(self
                 .problem("run::dockerfile-address", message, written)
                 .help("use the address as the context, or put the text into `dockerfile-inline`"));
@@ -156,19 +189,33 @@ impl Finder<'_> {
         self.dockerfile_at(&clean(&path), written)
     }
 
-    fn dockerfile_at(&self, path: &Path, written: Option<&Spanned<Text>>) -> Result<DockerfilePlace, Diagnostic> {
+    fn dockerfile_at(
+        &self,
+        path: &Path,
+        written: Option<&Spanned<Text>>,
+    ) -> Result<DockerfilePlace, Diagnostic> {
         let place = |path: &Path| {
             let dir = path.parent().unwrap_or(Path::new("/")).to_owned();
-            let filename = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let filename = path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
             DockerfilePlace::File { dir, filename }
         };
         let problem = |code, what: String| {
             let name = &self.target.name.value;
             let shown = path.strip_prefix(self.cwd).unwrap_or(path).display();
-            self.problem(code, format!("the Dockerfile of target `{name}` {what}: `{shown}`"), written)
+            self.problem(
+                code,
+                format!("the Dockerfile of target `{name}` {what}: `{shown}`"),
+                written,
+            )
         };
         match path.metadata() {
-            Ok(metadata) if metadata.is_dir() => Err(problem("run::dockerfile-directory", "is a directory".into())),
+            Ok(metadata) if metadata.is_dir() => Err(problem(
+                "run::dockerfile-directory",
+                "is a directory".into(),
+            )),
             Ok(_) => Ok(place(path)),
             Err(error) => {
                 // The frontend takes a file of the lower-case name where the default one is missing.
@@ -176,9 +223,14 @@ impl Finder<'_> {
                 if path.file_name().is_some_and(|name| name == "Dockerfile") && lower.is_file() {
                     return Ok(place(&lower));
                 }
-                let problem = problem("run::dockerfile-missing", format!("cannot be read: {}", reason(&error)));
+                let problem = problem(
+                    "run::dockerfile-missing",
+                    format!("cannot be read: {}", reason(&error)),
+                );
                 Err(match similar(path) {
-                    Some(similar) => problem.help(format!("a file with a similar name exists: `{similar}`")),
+                    Some(similar) => {
+                        problem.help(format!("a file with a similar name exists: `{similar}`"))
+                    }
                     None => problem.help("`dockerfile` is relative to the target's context"),
                 })
             }
@@ -192,7 +244,9 @@ impl Finder<'_> {
         }
         match remote(text) {
             Some(tree) => Ok(NamedTree::Tree(tree)),
-            None => self.directory(text, Some(value), &format!("the context `{name}`")).map(NamedTree::Tree),
+            None => self
+                .directory(text, Some(value), &format!("the context `{name}`"))
+                .map(NamedTree::Tree),
         }
     }
 }
@@ -203,7 +257,10 @@ fn remote(text: &str) -> Option<Tree> {
     }
     let git = matches!(remote_kind(text), Some(RemoteKind::Git { .. }));
     let before_fragment = text.split('#').next().unwrap_or(text);
-    Some(Tree::Remote { url: text.to_owned(), git_query: git && before_fragment.contains('?') })
+    Some(Tree::Remote {
+        url: text.to_owned(),
+        git_query: git && before_fragment.contains('?'),
+    })
 }
 
 // Without `.` and `..`, by the text alone, as the path is shown and hashed.
@@ -226,7 +283,11 @@ fn reason(error: &std::io::Error) -> String {
 fn similar(path: &Path) -> Option<String> {
     let wanted = path.file_name()?.to_str()?;
     let entries = std::fs::read_dir(path.parent()?).ok()?;
-    let names: Vec<String> = entries.flatten().take(10_000).filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    let names: Vec<String> = entries
+        .flatten()
+        .take(10_000)
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
     closest(wanted, names.iter().map(String::as_str)).map(str::to_owned)
 }
 
@@ -259,7 +320,13 @@ mod tests {
         let places = locate(&target, project.path()).unwrap();
         assert_eq!(places.context, Tree::Dir(project.path().join("app")));
         let dir = project.path().join("app/docker");
-        assert_eq!(places.dockerfile, DockerfilePlace::File { dir, filename: "Dockerfile.web".into() });
+        assert_eq!(
+            places.dockerfile,
+            DockerfilePlace::File {
+                dir,
+                filename: "Dockerfile.web".into()
+            }
+        );
     }
 
     #[test]
@@ -267,7 +334,13 @@ mod tests {
         let project = project();
         let places = locate(&target(), project.path()).unwrap();
         let dir = project.path().to_owned();
-        assert_eq!(places.dockerfile, DockerfilePlace::File { dir, filename: "dockerfile".into() });
+        assert_eq!(
+            places.dockerfile,
+            DockerfilePlace::File {
+                dir,
+                filename: "dockerfile".into()
+            }
+        );
     }
 
     #[test]
@@ -277,8 +350,17 @@ mod tests {
         target.dockerfile = set("sub/Dockerfile");
         let places = locate(&target, Path::new("/")).unwrap();
         let url = "https://example.com/r.git?ref=main#x".to_owned();
-        assert_eq!(places.context, Tree::Remote { url, git_query: true });
-        assert_eq!(places.dockerfile, DockerfilePlace::InContext("sub/Dockerfile".into()));
+        assert_eq!(
+            places.context,
+            Tree::Remote {
+                url,
+                git_query: true
+            }
+        );
+        assert_eq!(
+            places.dockerfile,
+            DockerfilePlace::InContext("sub/Dockerfile".into())
+        );
     }
 
     #[test]
@@ -288,10 +370,15 @@ mod tests {
         target.context = set("ap");
         let problems = locate(&target, project.path()).unwrap_err();
         assert_eq!(problems.0[0].code, "run::context-missing");
-        assert_eq!(problems.0[0].help, ["a directory with a similar name exists: `app`"]);
+        assert_eq!(
+            problems.0[0].help,
+            ["a directory with a similar name exists: `app`"]
+        );
         target.context = set("app");
         target.dockerfile = set("docker/Dockerfile.wep");
-        target.contexts.insert("x".into(), Spanned::without_span("nowhere".into()));
+        target
+            .contexts
+            .insert("x".into(), Spanned::without_span("nowhere".into()));
         let problems = locate(&target, project.path()).unwrap_err();
         let codes: Vec<_> = problems.0.iter().map(|problem| problem.code).collect();
         assert_eq!(codes, ["run::dockerfile-missing", "run::context-missing"]);
@@ -303,6 +390,9 @@ mod tests {
         let project = project();
         let mut target = target();
         target.dockerfile = set("https://example.com/Dockerfile");
-        assert_eq!(locate(&target, project.path()).unwrap_err().0[0].code, "run::dockerfile-address");
+        assert_eq!(
+            locate(&target, project.path()).unwrap_err().0[0].code,
+            "run::dockerfile-address"
+        );
     }
 }

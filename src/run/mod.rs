@@ -2,5 +2,8 @@
 
 mod locate;
 mod lower;
+mod node;
+mod scheduler;
+mod secrets;
 mod sources;
 mod vcs;

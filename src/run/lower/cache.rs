@@ -56,7 +56,11 @@ pub(super) fn lower(lowering: &mut Lowering<'_>) -> Caches {
 }
 
 fn plain(backend: CacheBackend) -> spec::CacheEntry {
-    spec::CacheEntry { backend, extra: BTreeMap::new(), credentials: BTreeMap::new() }
+    spec::CacheEntry {
+        backend,
+        extra: BTreeMap::new(),
+        credentials: BTreeMap::new(),
+    }
 }
 
 fn backend(kind: &CacheKind) -> CacheBackend {
@@ -78,10 +82,21 @@ fn lower_entry(
     local: &mut Vec<LocalCache>,
 ) -> Option<spec::CacheEntry> {
     let mut lowered = plain(backend(&entry.value.kind));
-    lowered.extra = entry.value.attrs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+    lowered.extra = entry
+        .value
+        .attrs
+        .iter()
+        .map(|(key, value)| (key.to_string(), value.to_string()))
+        .collect();
     match lowered.backend {
         CacheBackend::Gha => with_gha(lowering, lowered),
-        CacheBackend::Local => Some(with_directory(lowering, entry, lowered, directory_key, local)),
+        CacheBackend::Local => Some(with_directory(
+            lowering,
+            entry,
+            lowered,
+            directory_key,
+            local,
+        )),
         _ => Some(lowered),
     }
 }
@@ -94,22 +109,43 @@ fn with_directory(
     key: &str,
     local: &mut Vec<LocalCache>,
 ) -> spec::CacheEntry {
-    let Some(path) = lowered.extra.get(key).filter(|path| !path.is_empty()).map(PathBuf::from) else {
-        lowering.error("run::local-cache", entry.span, format!("a local cache needs a directory as its `{key}`"));
+    let Some(path) = lowered
+        .extra
+        .get(key)
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+    else {
+        lowering.error(
+            "run::local-cache",
+            entry.span,
+            format!("a local cache needs a directory as its `{key}`"),
+        );
         return lowered;
     };
     let absolute = lowering.setting.environment.current_dir().join(path);
     let path = go::clean_path(&absolute.to_string_lossy());
     lowered.extra.insert(key.to_owned(), path.clone());
-    let tag = lowered.extra.remove("tag").unwrap_or_else(|| "latest".to_owned());
+    let tag = lowered
+        .extra
+        .remove("tag")
+        .unwrap_or_else(|| "latest".to_owned());
     if key == "src" {
         // A digest that is given needs no look-up of a tag.
         if !lowered.extra.contains_key("digest") {
             local.push(LocalCache::Import { src: path, tag });
         }
     } else {
-        let reset = lowered.extra.remove("reset").as_deref().and_then(go::parse_bool) == Some(true);
-        local.push(LocalCache::Export { dest: path, tag, reset });
+        let reset = lowered
+            .extra
+            .remove("reset")
+            .as_deref()
+            .and_then(go::parse_bool)
+            == Some(true);
+        local.push(LocalCache::Export {
+            dest: path,
+            tag,
+            reset,
+        });
     }
     lowered
 }
@@ -124,13 +160,19 @@ fn with_gha(lowering: &mut Lowering<'_>, mut entry: spec::CacheEntry) -> Option<
     if let Some(token) = entry.extra.remove("token") {
         entry.credentials.insert("token".into(), Secret::new(token));
     } else if let Some(token) = environment.non_empty("ACTIONS_RUNTIME_TOKEN") {
-        entry.credentials.insert("token".into(), Secret::new(token.to_owned()));
+        entry
+            .credentials
+            .insert("token".into(), Secret::new(token.to_owned()));
     }
     if let Some(token) = entry.extra.remove("ghtoken") {
-        entry.credentials.insert("ghtoken".into(), Secret::new(token));
+        entry
+            .credentials
+            .insert("ghtoken".into(), Secret::new(token));
     }
     add_addresses(environment, &mut entry.extra);
-    let has_address = ["url", "url_v2"].iter().any(|key| entry.extra.contains_key(*key));
+    let has_address = ["url", "url_v2"]
+        .iter()
+        .any(|key| entry.extra.contains_key(*key));
     if entry.credentials.contains_key("token") && has_address {
         return Some(entry);
     }
@@ -150,20 +192,29 @@ fn with_gha(lowering: &mut Lowering<'_>, mut entry: spec::CacheEntry) -> Option<
 const GHA_WITHOUT_TOKEN: &str = "run::gha-without-token";
 
 fn already_said(lowering: &Lowering<'_>) -> bool {
-    lowering.problems.0.iter().any(|problem| problem.code == GHA_WITHOUT_TOKEN)
+    lowering
+        .problems
+        .0
+        .iter()
+        .any(|problem| problem.code == GHA_WITHOUT_TOKEN)
 }
 
+// The version itself is not sent unless the user set it: the daemon goes by the address it finds, as with buildx.
 fn add_addresses(environment: &Environment, extra: &mut BTreeMap<String, String>) {
-    let by_environment = environment.get("ACTIONS_CACHE_SERVICE_V2").and_then(go::parse_bool) == Some(true);
+    let by_environment = environment
+        .get("ACTIONS_CACHE_SERVICE_V2")
+        .and_then(go::parse_bool)
+        == Some(true);
     let version2 = match extra.get("version") {
         Some(version) => version == "2",
         None => by_environment,
     };
     let results = environment.non_empty("ACTIONS_RESULTS_URL");
     if version2 {
-        extra.entry("version".into()).or_insert_with(|| "2".into());
         if let Some(url) = results {
-            extra.entry("url_v2".into()).or_insert_with(|| url.to_owned());
+            extra
+                .entry("url_v2".into())
+                .or_insert_with(|| url.to_owned());
         }
     }
     if let Some(url) = environment.non_empty("ACTIONS_CACHE_URL").or(results) {

@@ -29,10 +29,15 @@ pub(crate) enum ExportSink {
 /// Attributes that only this side reads.
 const CLIENT_ONLY: [&str; 4] = ["push", "unpack", "name", "context"];
 
-pub(super) fn lower(lowering: &mut Lowering<'_>) -> (Vec<spec::Export>, BTreeMap<usize, ExportSink>) {
+pub(super) fn lower(
+    lowering: &mut Lowering<'_>,
+) -> (Vec<spec::Export>, BTreeMap<usize, ExportSink>) {
     let target = lowering.target;
     let wanted: Vec<Spanned<Export>> = if target.output.is_empty() {
-        default_output(lowering).map(Spanned::without_span).into_iter().collect()
+        default_output(lowering)
+            .map(Spanned::without_span)
+            .into_iter()
+            .collect()
     } else {
         target.output.iter().cloned().collect()
     };
@@ -41,18 +46,29 @@ pub(super) fn lower(lowering: &mut Lowering<'_>) -> (Vec<spec::Export>, BTreeMap
     let mut exports = Vec::new();
     let mut sinks = BTreeMap::new();
     let mut to_stdout = 0;
-    for output in wanted.iter().filter(|output| output.value.kind != ExportKind::CacheOnly) {
+    for output in wanted
+        .iter()
+        .filter(|output| output.value.kind != ExportKind::CacheOnly)
+    {
         let sink = sink(lowering, output);
         to_stdout += usize::from(sink == Some(ExportSink::Stdout));
         let mut export = export(lowering, output, &tags, sink.as_ref());
-        export.extra.extend(annotations.iter().map(|(key, value)| (key.clone(), value.clone())));
+        export.extra.extend(
+            annotations
+                .iter()
+                .map(|(key, value)| (key.clone(), value.clone())),
+        );
         if let Some(sink) = sink.filter(|_| export.exporter != Exporter::Moby) {
             sinks.insert(exports.len(), sink);
         }
         exports.push(export);
     }
     if to_stdout > 1 {
-        lowering.error("run::two-outputs-to-stdout", None, "more than one output is to be written to standard output");
+        lowering.error(
+            "run::two-outputs-to-stdout",
+            None,
+            "more than one output is to be written to standard output",
+        );
     }
     (exports, sinks)
 }
@@ -60,7 +76,10 @@ pub(super) fn lower(lowering: &mut Lowering<'_>) -> (Vec<spec::Export>, BTreeMap
 // What a builder does where nothing is said.
 fn default_output(lowering: &Lowering<'_>) -> Option<Export> {
     let environment = &lowering.setting.environment;
-    let unwanted = environment.get("BUILDX_NO_DEFAULT_LOAD").and_then(go::parse_bool) == Some(true);
+    let unwanted = environment
+        .get("BUILDX_NO_DEFAULT_LOAD")
+        .and_then(go::parse_bool)
+        == Some(true);
     let docker = lowering.setting.docker;
     if unwanted || lowering.target.call.is_some() {
         return None;
@@ -68,7 +87,9 @@ fn default_output(lowering: &Lowering<'_>) -> Option<Export> {
     if docker.is_builder {
         return Some(Export::plain(ExportKind::Image));
     }
-    docker.default_load.then(|| Export::plain(ExportKind::Docker))
+    docker
+        .default_load
+        .then(|| Export::plain(ExportKind::Docker))
 }
 
 fn tags(lowering: &mut Lowering<'_>) -> Vec<String> {
@@ -92,7 +113,11 @@ fn export(
     let docker = lowering.setting.docker;
     let loads = matches!(sink, Some(ExportSink::Docker { .. }));
     let exporter = match &written.kind {
-        ExportKind::Image | ExportKind::Registry if docker.is_builder && !docker.containerd_store => Exporter::Moby,
+        ExportKind::Image | ExportKind::Registry
+            if docker.is_builder && !docker.containerd_store =>
+        {
+            Exporter::Moby
+        }
         ExportKind::Docker if docker.is_builder && loads => Exporter::Moby,
         ExportKind::Image | ExportKind::Registry | ExportKind::CacheOnly => Exporter::Image,
         // containerd's store takes an archive as it is, several platforms and attestations with it.
@@ -105,7 +130,8 @@ fn export(
     };
     let mut export = spec::Export::new(exporter);
     let unread = |key: &str| {
-        let read_here = CLIENT_ONLY.contains(&key) && matches!(export.exporter, Exporter::Image | Exporter::Moby)
+        let read_here = CLIENT_ONLY.contains(&key)
+            && matches!(export.exporter, Exporter::Image | Exporter::Moby)
             || key == "context" && loads;
         !read_here
     };
@@ -116,7 +142,10 @@ fn export(
         .map(|(key, value)| (key.to_string(), value.to_string()))
         .collect();
     export.extra = extra;
-    if matches!(export.exporter, Exporter::Image | Exporter::Moby | Exporter::Oci | Exporter::Docker) {
+    if matches!(
+        export.exporter,
+        Exporter::Image | Exporter::Moby | Exporter::Oci | Exporter::Docker
+    ) {
         export.names = names(written, tags);
         export.extra.remove("name");
     }
@@ -129,10 +158,17 @@ fn export(
         export.unpack = export.unpack.or(Some(false));
     }
     if loads && export.exporter == Exporter::Oci {
-        export.extra.entry("prefer-image-digest".into()).or_insert_with(|| "true".into());
+        export
+            .extra
+            .entry("prefer-image-digest".into())
+            .or_insert_with(|| "true".into());
     }
     if export.push == Some(true) && export.names.is_empty() {
-        lowering.error("run::push-without-name", output.span, "an image that is pushed needs a tag");
+        lowering.error(
+            "run::push-without-name",
+            output.span,
+            "an image that is pushed needs a tag",
+        );
     }
     if export.push == Some(true) && export.exporter == Exporter::Moby {
         lowering.error(
@@ -151,30 +187,65 @@ fn names(written: &Export, tags: &[String]) -> Vec<String> {
         return tags.to_vec();
     }
     let own = written.attr("name").unwrap_or_default();
-    own.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    own.split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn defaults(lowering: &Lowering<'_>, export: &mut spec::Export) {
     let environment = &lowering.setting.environment;
-    let no_artifact = environment.get("BUILDX_NO_DEFAULT_OCI_ARTIFACT").and_then(go::parse_bool) == Some(true);
+    let no_artifact = environment
+        .get("BUILDX_NO_DEFAULT_OCI_ARTIFACT")
+        .and_then(go::parse_bool)
+        == Some(true);
     if no_artifact && matches!(export.exporter, Exporter::Image | Exporter::Oci) {
-        export.extra.entry("oci-artifact".into()).or_insert_with(|| "false".into());
+        export
+            .extra
+            .entry("oci-artifact".into())
+            .or_insert_with(|| "false".into());
     }
     if let Some(attrs) = lowering.arg("BUILDKIT_INLINE_BUILDINFO_ATTRS") {
-        export.extra.insert("buildinfo-attrs".into(), attrs.to_owned());
+        export
+            .extra
+            .insert("buildinfo-attrs".into(), attrs.to_owned());
     }
 }
 
 // Docker's own archive holds one manifest.
-fn single_manifest(lowering: &mut Lowering<'_>, output: &Spanned<Export>, export: &spec::Export, loads: bool) {
+fn single_manifest(
+    lowering: &mut Lowering<'_>,
+    output: &Spanned<Export>,
+    export: &spec::Export,
+    loads: bool,
+) {
     if export.exporter != Exporter::Docker {
         return;
     }
-    let several = lowering.target.platforms.iter().flat_map(|entry| entry.value.split(',')).count() > 1;
-    let attested = lowering.target.attest.iter().any(|attest| !attest.value.disabled);
+    let several = lowering
+        .target
+        .platforms
+        .iter()
+        .flat_map(|entry| entry.value.split(','))
+        .count()
+        > 1;
+    let attested = lowering
+        .target
+        .attest
+        .iter()
+        .any(|attest| !attest.value.disabled);
     if several || attested {
-        let what = if several { "several platforms" } else { "attestations" };
-        let way_out = if loads { "an engine with containerd's image store" } else { "`type=oci`" };
+        let what = if several {
+            "several platforms"
+        } else {
+            "attestations"
+        };
+        let way_out = if loads {
+            "an engine with containerd's image store"
+        } else {
+            "`type=oci`"
+        };
         lowering.error(
             "run::docker-manifest-list",
             output.span,
@@ -188,12 +259,17 @@ fn sink(lowering: &mut Lowering<'_>, output: &Spanned<Export>) -> Option<ExportS
     let cwd = lowering.setting.environment.current_dir();
     match (written.sink(), written.dest.as_deref()) {
         (Sink::None, _) => None,
-        (Sink::Docker, _) => Some(ExportSink::Docker { context: written.attr("context").map(str::to_owned) }),
+        (Sink::Docker, _) => Some(ExportSink::Docker {
+            context: written.attr("context").map(str::to_owned),
+        }),
         (Sink::File, None | Some("-")) => Some(ExportSink::Stdout),
         (Sink::File, Some(path)) => Some(ExportSink::File(cwd.join(path))),
         (Sink::Directory, Some(path)) if path != "-" => Some(ExportSink::Directory(cwd.join(path))),
         (Sink::Directory, _) => {
-            let message = format!("the output `type={}` needs a directory as its `dest`", written.kind.name());
+            let message = format!(
+                "the output `type={}` needs a directory as its `dest`",
+                written.kind.name()
+            );
             lowering.error("run::output-without-directory", output.span, message);
             None
         }
@@ -206,9 +282,18 @@ fn annotations(lowering: &mut Lowering<'_>) -> BTreeMap<String, String> {
     for entry in lowering.target.annotations.iter() {
         match Annotation::parse(&entry.value) {
             Ok(annotations) => attrs.extend(annotations.into_iter().map(|annotation| {
-                let level = annotation.level.map(|level| format!("-{}", level.name())).unwrap_or_default();
-                let platform = annotation.platform.map(|platform| format!("[{platform}]")).unwrap_or_default();
-                (format!("annotation{level}{platform}.{}", annotation.key), annotation.value)
+                let level = annotation
+                    .level
+                    .map(|level| format!("-{}", level.name()))
+                    .unwrap_or_default();
+                let platform = annotation
+                    .platform
+                    .map(|platform| format!("[{platform}]"))
+                    .unwrap_or_default();
+                (
+                    format!("annotation{level}{platform}.{}", annotation.key),
+                    annotation.value,
+                )
             })),
             Err(error) => lowering.error("run::annotation", entry.span, error),
         }

@@ -12,8 +12,8 @@ use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
 use crate::definition::model::{Target, Text};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::engine::spec::{
-    Attestation, Dockerfile, ExtraHost, Frontend, LocalDir, MainContext, NamedContext, Network, NoCache, RemoteContext,
-    ResolveMode, Resources, SolveSpec, Ulimit, VcsFacts,
+    Attestation, Dockerfile, ExtraHost, Frontend, LocalDir, MainContext, NamedContext, Network,
+    NoCache, RemoteContext, ResolveMode, Resources, SolveSpec, Ulimit, VcsFacts,
 };
 use crate::plan::syntax::{self, HostAddress, NetworkMode, parse_host, parse_size};
 use crate::types::{Environment, Platform, go};
@@ -84,7 +84,11 @@ pub(super) fn lower(
     vcs: VcsFacts,
     setting: &Setting,
 ) -> Result<Lowered, Diagnostics> {
-    let mut lowering = Lowering { target, setting, problems: Diagnostics::default() };
+    let mut lowering = Lowering {
+        target,
+        setting,
+        problems: Diagnostics::default(),
+    };
     let mut spec = SolveSpec::new(
         target.name.value.clone(),
         dockerfile(places, locals),
@@ -110,7 +114,11 @@ pub(super) fn lower(
     spec.shm_size = lowering.shm_size();
     spec.resources = lowering.resources();
     spec.attestations = lowering.attestations();
-    spec.entitlements = target.entitlements.iter().map(|name| name.value.to_string()).collect::<BTreeSet<_>>();
+    spec.entitlements = target
+        .entitlements
+        .iter()
+        .map(|name| name.value.to_string())
+        .collect::<BTreeSet<_>>();
     let caches = cache::lower(&mut lowering);
     spec.cache_imports = caches.imports;
     spec.cache_exports = caches.exports;
@@ -120,7 +128,12 @@ pub(super) fn lower(
     if notices.has_errors() {
         return Err(notices);
     }
-    Ok(Lowered { spec, sinks, local_caches: caches.local, notices })
+    Ok(Lowered {
+        spec,
+        sinks,
+        local_caches: caches.local,
+        notices,
+    })
 }
 
 /// One target on its way, gathering problems.
@@ -143,7 +156,9 @@ impl Lowering<'_> {
     fn build_args(&self) -> BTreeMap<String, String> {
         let mut args = strings(&self.target.args);
         for (name, value) in &self.setting.proxies {
-            if !args.keys().any(|known| known.eq_ignore_ascii_case(name)) || self.is_proxy_pair(name, &args) {
+            if !args.keys().any(|known| known.eq_ignore_ascii_case(name))
+                || self.is_proxy_pair(name, &args)
+            {
                 args.insert(name.clone(), value.clone());
             }
         }
@@ -153,7 +168,11 @@ impl Lowering<'_> {
     // Both spellings of one proxy come from the configuration; the first must not keep the second out.
     fn is_proxy_pair(&self, name: &str, args: &BTreeMap<String, String>) -> bool {
         !args.contains_key(name)
-            && !self.target.args.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
+            && !self
+                .target
+                .args
+                .iter()
+                .any(|(known, _)| known.eq_ignore_ascii_case(name))
     }
 
     fn arg(&self, name: &str) -> Option<&str> {
@@ -169,7 +188,11 @@ impl Lowering<'_> {
             None => Frontend::Dockerfile,
             Some(Ok(frontend)) => frontend,
             Some(Err(error)) => {
-                let span = self.target.args.get("BUILDKIT_SYNTAX").and_then(|value| value.span);
+                let span = self
+                    .target
+                    .args
+                    .get("BUILDKIT_SYNTAX")
+                    .and_then(|value| value.span);
                 self.error("run::empty-syntax", span, error);
                 Frontend::Dockerfile
             }
@@ -179,7 +202,11 @@ impl Lowering<'_> {
     fn platforms(&mut self) -> Vec<Platform> {
         let mut platforms = Vec::new();
         for entry in self.target.platforms.iter() {
-            for name in entry.value.split(',').filter(|name| !name.trim().is_empty()) {
+            for name in entry
+                .value
+                .split(',')
+                .filter(|name| !name.trim().is_empty())
+            {
                 match name.parse() {
                     Ok(platform) if !platforms.contains(&platform) => platforms.push(platform),
                     Ok(_) => {}
@@ -244,7 +271,11 @@ impl Lowering<'_> {
                 Err(error) => self.error("run::ulimits", entry.span, error),
             }
         }
-        let lowered = |limit: syntax::Ulimit| Ulimit { name: limit.name.to_owned(), soft: limit.soft, hard: limit.hard };
+        let lowered = |limit: syntax::Ulimit| Ulimit {
+            name: limit.name.to_owned(),
+            soft: limit.soft,
+            hard: limit.hard,
+        };
         limits.into_values().map(lowered).collect()
     }
 
@@ -276,7 +307,8 @@ impl Lowering<'_> {
                 }
             }
         };
-        let number = |number: &Option<crate::diag::Spanned<i64>>| number.as_ref().map(|number| number.value);
+        let number =
+            |number: &Option<crate::diag::Spanned<i64>>| number.as_ref().map(|number| number.value);
         Resources {
             memory: size(&written.memory),
             memory_swap: size(&written.memory_swap),
@@ -297,14 +329,28 @@ impl Lowering<'_> {
             .filter(|attest| !attest.value.disabled)
             .map(|attest| {
                 let kind = attest.value.kind.to_string();
-                let own = attest.value.attrs.iter().map(|(key, value)| (key.to_string(), value.to_string()));
-                let parameters = std::iter::once(("type".to_owned(), kind.clone())).chain(own).collect();
+                let own = attest
+                    .value
+                    .attrs
+                    .iter()
+                    .map(|(key, value)| (key.to_string(), value.to_string()));
+                let parameters = std::iter::once(("type".to_owned(), kind.clone()))
+                    .chain(own)
+                    .collect();
                 Attestation { kind, parameters }
             })
             .collect();
-        let said = self.target.attest.iter().any(|attest| &*attest.value.kind == "provenance");
-        let unwanted =
-            self.setting.environment.get("BUILDX_NO_DEFAULT_ATTESTATIONS").and_then(go::parse_bool) == Some(true);
+        let said = self
+            .target
+            .attest
+            .iter()
+            .any(|attest| &*attest.value.kind == "provenance");
+        let unwanted = self
+            .setting
+            .environment
+            .get("BUILDX_NO_DEFAULT_ATTESTATIONS")
+            .and_then(go::parse_bool)
+            == Some(true);
         if !said && !unwanted && self.setting.attestations {
             let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
             attestations.push(Attestation {
@@ -317,19 +363,30 @@ impl Lowering<'_> {
 }
 
 fn text(text: Option<&Text>) -> Option<String> {
-    text.map(ToString::to_string).filter(|text| !text.is_empty())
+    text.map(ToString::to_string)
+        .filter(|text| !text.is_empty())
 }
 
 fn strings(map: &crate::definition::model::Map) -> BTreeMap<String, String> {
-    map.iter().map(|(key, value)| (key.to_string(), value.value.to_string())).collect()
+    map.iter()
+        .map(|(key, value)| (key.to_string(), value.value.to_string()))
+        .collect()
 }
 
 fn no_cache(target: &Target) -> NoCache {
     if target.no_cache.as_ref().is_some_and(|flag| flag.value) {
         return NoCache::All;
     }
-    let stages: Vec<String> = target.no_cache_filter.iter().map(|stage| stage.value.to_string()).collect();
-    if stages.is_empty() { NoCache::Nothing } else { NoCache::Stages(stages) }
+    let stages: Vec<String> = target
+        .no_cache_filter
+        .iter()
+        .map(|stage| stage.value.to_string())
+        .collect();
+    if stages.is_empty() {
+        NoCache::Nothing
+    } else {
+        NoCache::Stages(stages)
+    }
 }
 
 /// The name under which a named context's directory is served.
@@ -344,7 +401,9 @@ fn local(locals: &Locals, name: &str) -> LocalDir {
     match locals.get(name) {
         Some(dir) => dir.clone(),
         // Every directory that `locate` finds is given a session; this name leads the daemon nowhere.
-        None => LocalDir { session: crate::engine::SessionId::new() },
+        None => LocalDir {
+            session: crate::engine::SessionId::new(),
+        },
     }
 }
 
@@ -352,31 +411,51 @@ fn dockerfile(places: &Places, locals: &Locals) -> Dockerfile {
     let remote = matches!(places.context, Tree::Remote { .. });
     let dir = local(locals, "dockerfile");
     match &places.dockerfile {
-        DockerfilePlace::InContext(filename) => Dockerfile::InContext { filename: filename.clone() },
-        DockerfilePlace::Inline(_) => Dockerfile::Apart { dir, filename: "Dockerfile".to_owned() },
-        DockerfilePlace::File { filename, .. } if remote => Dockerfile::Apart { dir, filename: filename.clone() },
-        DockerfilePlace::File { filename, .. } => Dockerfile::Local { dir, filename: filename.clone() },
+        DockerfilePlace::InContext(filename) => Dockerfile::InContext {
+            filename: filename.clone(),
+        },
+        DockerfilePlace::Inline(_) => Dockerfile::Apart {
+            dir,
+            filename: "Dockerfile".to_owned(),
+        },
+        DockerfilePlace::File { filename, .. } if remote => Dockerfile::Apart {
+            dir,
+            filename: filename.clone(),
+        },
+        DockerfilePlace::File { filename, .. } => Dockerfile::Local {
+            dir,
+            filename: filename.clone(),
+        },
     }
 }
 
 fn context(tree: &Tree, locals: &Locals) -> MainContext {
     match tree {
         Tree::Dir(_) => MainContext::Local(local(locals, "context")),
-        Tree::Remote { url, git_query } => {
-            MainContext::Remote(RemoteContext { url: url.clone(), git_query: *git_query })
-        }
+        Tree::Remote { url, git_query } => MainContext::Remote(RemoteContext {
+            url: url.clone(),
+            git_query: *git_query,
+        }),
     }
 }
 
 fn named_contexts(places: &Places, locals: &Locals, node: &str) -> BTreeMap<String, NamedContext> {
     let lowered = |(name, tree): (&String, &NamedTree)| {
         let context = match tree {
-            NamedTree::Image(reference) => NamedContext::Image { reference: reference.clone() },
+            NamedTree::Image(reference) => NamedContext::Image {
+                reference: reference.clone(),
+            },
             NamedTree::Tree(Tree::Remote { url, git_query }) => {
-                NamedContext::Remote(RemoteContext { url: url.clone(), git_query: *git_query })
+                NamedContext::Remote(RemoteContext {
+                    url: url.clone(),
+                    git_query: *git_query,
+                })
             }
             NamedTree::Tree(Tree::Dir(dir)) => {
-                let base = dir.file_name().map(|base| base.to_string_lossy().into_owned()).unwrap_or_default();
+                let base = dir
+                    .file_name()
+                    .map(|base| base.to_string_lossy().into_owned())
+                    .unwrap_or_default();
                 let served_as = local_name(name);
                 NamedContext::Local {
                     dir: local(locals, &served_as),

@@ -1,0 +1,68 @@
+//! The name by which the daemon tells this machine's directories from others'.
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::types::Environment;
+
+/// The node id of buildx (`.buildNodeID`, 16 hexadecimal digits), made where there is none.
+///
+/// Where the configuration directory cannot be written, the id lasts as long as the process: the daemon then finds nothing of
+/// earlier runs again, which costs transfers.
+pub(super) fn id(environment: &Environment) -> String {
+    let Some(dir) = environment.buildx_config_dir() else {
+        return fresh();
+    };
+    let path = dir.join(".buildNodeID");
+    read(&path).unwrap_or_else(|| make(&dir, &path).unwrap_or_else(|_| fresh()))
+}
+
+fn read(path: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let id = text.trim();
+    let legal = (8..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
+    legal.then(|| id.to_owned())
+}
+
+fn make(dir: &Path, path: &Path) -> std::io::Result<String> {
+    std::fs::create_dir_all(dir)?;
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    let id = fresh();
+    file.write_all(id.as_bytes())?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(id),
+        // Another run was faster; its id is everybody's.
+        Err(_) => read(path).ok_or_else(|| std::io::Error::other("the node id is unreadable")),
+    }
+}
+
+fn fresh() -> String {
+    let mut bytes = [0; 8];
+    // Without randomness the ids of two machines may be equal, which costs transfers and nothing else.
+    let _ = getrandom::fill(&mut bytes);
+    hex::encode(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let environment = Environment::of([("BUILDX_CONFIG", dir.path().to_str().unwrap())], "/");
+        let first = id(&environment);
+        assert_eq!(first.len(), 16);
+        assert_eq!(id(&environment), first);
+        std::fs::write(dir.path().join(".buildNodeID"), "../nonsense\n").unwrap();
+        assert_ne!(id(&environment), "../nonsense");
+    }
+
+    #[test]
+    fn an_unwritable_place_is_no_failure() {
+        assert_eq!(
+            id(&Environment::of([("BUILDX_CONFIG", "/proc/none")], "/")).len(),
+            16
+        );
+    }
+}

@@ -1,0 +1,292 @@
+//! The one owner of a run's state: which targets run, how each ended, and whether the rest is being stopped.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::task::{Id, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::event::{EventKind, EventSink};
+use crate::outcome::{CancelReason, FailureKind, SolveFailure, Solved, TargetOutcome};
+use crate::types::TargetName;
+
+/// How long solves that were cancelled may take to end before they are left behind. An interrupted run ends within two
+/// seconds, whatever the daemon does.
+const GRACE: Duration = Duration::from_millis(1200);
+
+/// The work of one target.
+pub(super) type Work = BoxFuture<'static, Result<Solved, SolveFailure>>;
+
+/// How each target ended, in the order they were given.
+pub(super) type Ends = Vec<(TargetName, Arc<TargetOutcome>)>;
+
+/// Asks a run to stop, from outside of it.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    token: CancellationToken,
+    reason: Arc<std::sync::OnceLock<CancelReason>>,
+}
+
+impl Stop {
+    /// Asks to stop because of `reason`; the first reason counts.
+    pub fn request(&self, reason: CancelReason) {
+        let _ = self.reason.set(reason);
+        self.token.cancel();
+    }
+
+    /// Whether it was asked for.
+    pub fn is_requested(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    /// Completes once it is asked for, with the reason.
+    pub async fn requested(&self) -> CancelReason {
+        self.token.cancelled().await;
+        self.reason
+            .get()
+            .cloned()
+            .unwrap_or(CancelReason::Signal(2))
+    }
+}
+
+/// What happens next to a run.
+enum Action {
+    Ended(Id, Result<Solved, SolveFailure>),
+    Stop(CancelReason),
+    GiveUp,
+    Done,
+}
+
+struct Run<'a> {
+    tasks: JoinSet<Result<Solved, SolveFailure>>,
+    names: BTreeMap<Id, usize>,
+    targets: Vec<TargetName>,
+    ends: Vec<Option<Arc<TargetOutcome>>>,
+    // Cancels the solves; theirs, not the user's wish.
+    halt: CancellationToken,
+    stopped: Option<(CancelReason, Instant)>,
+    events: &'a EventSink,
+}
+
+/// Runs all of `work` at once; the first failure, or `stop`, cancels `halt` and with it what still runs.
+///
+/// Each piece of work ends by itself when `halt` is cancelled.
+pub(super) async fn run(
+    work: Vec<(TargetName, Work)>,
+    halt: CancellationToken,
+    stop: &Stop,
+    events: &EventSink,
+) -> Ends {
+    let mut run = Run {
+        tasks: JoinSet::new(),
+        names: BTreeMap::new(),
+        targets: Vec::with_capacity(work.len()),
+        ends: vec![None; work.len()],
+        halt,
+        stopped: None,
+        events,
+    };
+    for (target, work) in work {
+        events.send(EventKind::TargetStarted {
+            target: target.clone(),
+        });
+        let id = run.tasks.spawn(work).id();
+        run.names.insert(id, run.targets.len());
+        run.targets.push(target);
+    }
+    loop {
+        let action = run.select(stop).await;
+        if !run.apply(action) {
+            return run.finish();
+        }
+    }
+}
+
+impl Run<'_> {
+    async fn select(&mut self, stop: &Stop) -> Action {
+        let deadline = self.stopped.as_ref().map(|(_, since)| *since + GRACE);
+        let stopped = self.stopped.is_some();
+        tokio::select! {
+            biased;
+            reason = stop.requested(), if !stopped => Action::Stop(reason),
+            ended = self.tasks.join_next_with_id() => match ended {
+                Some(Ok((id, result))) => Action::Ended(id, result),
+                Some(Err(error)) => Action::Ended(error.id(), Err(broken(&error))),
+                None => Action::Done,
+            },
+            () = wait_until(deadline) => Action::GiveUp,
+        }
+    }
+
+    // Whether there is more to come.
+    fn apply(&mut self, action: Action) -> bool {
+        match action {
+            Action::Ended(id, result) => {
+                if let Some(&at) = self.names.get(&id) {
+                    self.ended(at, result);
+                }
+                true
+            }
+            Action::Stop(reason) => {
+                self.halt_because(reason);
+                true
+            }
+            Action::GiveUp => {
+                self.tasks.abort_all();
+                false
+            }
+            Action::Done => false,
+        }
+    }
+
+    fn ended(&mut self, at: usize, result: Result<Solved, SolveFailure>) {
+        let outcome = match result {
+            Ok(solved) => TargetOutcome::Succeeded(solved),
+            Err(failure) if failure.kind == FailureKind::Cancelled && self.stopped.is_some() => {
+                TargetOutcome::Cancelled(self.reason())
+            }
+            Err(failure) => TargetOutcome::Failed(failure),
+        };
+        let failed = matches!(outcome, TargetOutcome::Failed(_));
+        self.settle(at, outcome);
+        if failed && self.stopped.is_none() {
+            self.halt_because(CancelReason::FirstFailure(self.targets[at].clone()));
+        }
+    }
+
+    fn halt_because(&mut self, reason: CancelReason) {
+        if let CancelReason::Signal(_) = reason {
+            self.events.send(EventKind::Stopping {
+                reason: "interrupted".to_owned(),
+            });
+        }
+        self.stopped = Some((reason, Instant::now()));
+        self.halt.cancel();
+    }
+
+    fn reason(&self) -> CancelReason {
+        self.stopped
+            .as_ref()
+            .map_or(CancelReason::ReporterBroken, |(reason, _)| reason.clone())
+    }
+
+    fn settle(&mut self, at: usize, outcome: TargetOutcome) {
+        let outcome = Arc::new(outcome);
+        self.events.send(EventKind::TargetFinished {
+            target: self.targets[at].clone(),
+            outcome: Arc::clone(&outcome),
+        });
+        self.ends[at] = Some(outcome);
+    }
+
+    fn finish(mut self) -> Ends {
+        for at in 0..self.ends.len() {
+            if self.ends[at].is_none() {
+                let reason = self.reason();
+                self.settle(at, TargetOutcome::Cancelled(reason));
+            }
+        }
+        self.targets
+            .into_iter()
+            .zip(self.ends.into_iter().flatten())
+            .collect()
+    }
+}
+
+async fn wait_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn broken(error: &tokio::task::JoinError) -> SolveFailure {
+    let mut failure = SolveFailure::new(
+        FailureKind::Build,
+        format!("rbake failed while it built: {error}"),
+    );
+    failure.help.push(
+        "this is a bug in rbake: please report it with the command and the definition".to_owned(),
+    );
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> TargetName {
+        text.parse().unwrap()
+    }
+
+    fn works(result: Result<(), FailureKind>, after: u64) -> Work {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(after)).await;
+            result
+                .map(|()| Solved::default())
+                .map_err(|kind| SolveFailure::new(kind, "x"))
+        })
+    }
+
+    // Ends when it is told to, as a solve does.
+    fn obedient(halt: &CancellationToken) -> Work {
+        let halt = halt.clone();
+        Box::pin(async move {
+            halt.cancelled().await;
+            Err(SolveFailure::new(FailureKind::Cancelled, "cancelled"))
+        })
+    }
+
+    async fn outcomes(
+        work: Vec<(TargetName, Work)>,
+        halt: CancellationToken,
+        stop: &Stop,
+    ) -> Vec<TargetOutcome> {
+        let ends = run(work, halt, stop, &EventSink::none()).await;
+        ends.into_iter().map(|(_, end)| (*end).clone()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_failure_stops_the_rest_and_is_told_apart() {
+        let halt = CancellationToken::new();
+        let work = vec![
+            (name("slow"), obedient(&halt)),
+            (name("bad"), works(Err(FailureKind::Build), 10)),
+            (name("fine"), works(Ok(()), 1)),
+        ];
+        let ends = outcomes(work, halt, &Stop::default()).await;
+        let first = CancelReason::FirstFailure(name("bad"));
+        assert!(
+            matches!(&ends[0], TargetOutcome::Cancelled(reason) if *reason == first),
+            "{ends:?}"
+        );
+        assert!(matches!(&ends[1], TargetOutcome::Failed(_)));
+        assert!(matches!(&ends[2], TargetOutcome::Succeeded(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_that_does_not_let_go_is_left_behind() {
+        let halt = CancellationToken::new();
+        let stop = Stop::default();
+        stop.request(CancelReason::Signal(2));
+        let start = Instant::now();
+        let ends = outcomes(vec![(name("stuck"), works(Ok(()), 3_600_000))], halt, &stop).await;
+        assert!(start.elapsed() < Duration::from_secs(2));
+        assert!(matches!(
+            ends[0],
+            TargetOutcome::Cancelled(CancelReason::Signal(2))
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_defect_of_ours_fails_its_target_only() {
+        let work: Vec<(TargetName, Work)> = vec![(name("a"), Box::pin(async { panic!("oh") }))];
+        let ends = outcomes(work, CancellationToken::new(), &Stop::default()).await;
+        assert!(
+            matches!(&ends[0], TargetOutcome::Failed(failure) if failure.help[0].contains("bug in rbake"))
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! Where the values of a target's secrets are, checked before any work.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use bytes::Bytes;
+
+use crate::definition::model::{SecretEntry, Target};
+use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
+use crate::engine::session::secrets::{SECRET_LIMIT, SecretSource};
+use crate::types::{Environment, Secret};
+
+/// A target's secrets, by id.
+pub(super) type SecretSources = BTreeMap<String, SecretSource>;
+
+/// Finds the secrets of `target`; a file must be there and small enough, its value is read when it is asked for.
+pub(super) fn find(
+    target: &Target,
+    environment: &Environment,
+) -> Result<SecretSources, Diagnostics> {
+    let mut found = BTreeMap::new();
+    let mut problems = Diagnostics::default();
+    for entry in target.secret.iter() {
+        match source(entry, environment) {
+            Ok(source) => {
+                found.insert(entry.value.id.to_string(), source);
+            }
+            Err(message) => {
+                let name = &target.name.value;
+                let message = format!("target `{name}`: secret `{}` {message}", entry.value.id);
+                let problem = Diagnostic::error(Class::Definition, "run::secret", message);
+                problems.push(match entry.span.or(target.name.span) {
+                    Some(span) => problem.at(span, ""),
+                    None => problem,
+                });
+            }
+        }
+    }
+    if problems.has_errors() {
+        Err(problems)
+    } else {
+        Ok(found)
+    }
+}
+
+// buildx: a variable goes before a file; with neither, the variable of the secret's name, then the file of its name.
+fn source(entry: &Spanned<SecretEntry>, environment: &Environment) -> Result<SecretSource, String> {
+    let SecretEntry { id, src, env } = &entry.value;
+    if id.is_empty() {
+        return Err("has no id".to_owned());
+    }
+    if let Some(path) = src {
+        let file = file(environment, path)?;
+        if env.is_none() {
+            return Ok(file);
+        }
+    }
+    let variable = |name: &str| {
+        let value = environment.get(name)?;
+        Some(SecretSource::Value(Secret::new(Bytes::copy_from_slice(
+            value.as_bytes(),
+        ))))
+    };
+    match env {
+        // A variable that is not set is an empty secret.
+        Some(name) => {
+            Ok(variable(name).unwrap_or_else(|| SecretSource::Value(Secret::new(Bytes::new()))))
+        }
+        None => variable(id).map_or_else(|| file(environment, id), Ok),
+    }
+}
+
+fn file(environment: &Environment, path: &str) -> Result<SecretSource, String> {
+    let absolute = environment.current_dir().join(Path::new(path));
+    match absolute.metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(format!("is to come from `{path}`, which does not exist"))
+        }
+        Err(error) => Err(format!("cannot be read from `{path}`: {error}")),
+        Ok(metadata) if metadata.is_dir() => {
+            Err(format!("is to come from `{path}`, which is a directory"))
+        }
+        Ok(metadata) if metadata.len() > SECRET_LIMIT => Err(format!(
+            "in `{path}` is larger than {} KiB, the most that a secret may have",
+            SECRET_LIMIT / 1024
+        )),
+        Ok(_) => Ok(SecretSource::File(absolute)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find_one(entry: &str, environment: &Environment) -> Result<SecretSource, Diagnostics> {
+        let mut target = Target::empty(Spanned::without_span("t".parse().unwrap()));
+        target.secret.push(Spanned::without_span(
+            SecretEntry::from_text(entry).unwrap(),
+        ));
+        find(&target, environment).map(|found| found.into_values().next().unwrap())
+    }
+
+    #[test]
+    fn variables_and_files_are_found_in_buildxs_order() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("token"), "x").unwrap();
+        let environment = Environment::of([("TOKEN", "v"), ("named", "n")], dir.path());
+        let value = |text: &'static str| {
+            SecretSource::Value(Secret::new(Bytes::from_static(text.as_bytes())))
+        };
+        let file = SecretSource::File(dir.path().join("token"));
+        assert_eq!(find_one("id=a,env=TOKEN", &environment), Ok(value("v")));
+        assert_eq!(find_one("id=a,src=token", &environment), Ok(file.clone()));
+        assert_eq!(
+            find_one("id=a,src=token,env=TOKEN", &environment),
+            Ok(value("v"))
+        );
+        assert_eq!(find_one("id=named", &environment), Ok(value("n")));
+        assert_eq!(find_one("id=token", &environment), Ok(file));
+        assert_eq!(find_one("id=a,env=UNSET", &environment), Ok(value("")));
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let problems = find_one("id=a,src=nowhere", &Environment::of([], "/")).unwrap_err();
+        assert_eq!(
+            problems.0[0].message,
+            "target `t`: secret `a` is to come from `nowhere`, which does not exist"
+        );
+    }
+}
