@@ -6,10 +6,13 @@
 
 mod budget;
 mod call;
+mod characters;
 pub mod convert;
+pub mod csv;
 pub(super) mod evaluator;
 pub(super) mod expr;
 pub mod functions;
+pub mod json;
 mod mismatch;
 pub mod number;
 mod operators;

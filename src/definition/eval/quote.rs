@@ -1,13 +1,7 @@
 //! Text in quotes as Go's `%q` writes it.
 
+use super::characters::is_printable;
 use std::fmt::Write as _;
-use std::sync::LazyLock;
-
-use regex::Regex;
-
-/// What Go calls unprintable: all but letters, marks, numbers, punctuation, symbols and the plain space.
-static UNPRINTABLE: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"[^\p{L}\p{M}\p{N}\p{P}\p{S} ]").ok());
 
 /// `text` in double quotes, with everything escaped that does not print.
 pub(crate) fn quote(text: &str) -> String {
@@ -39,13 +33,6 @@ pub(crate) fn quote(text: &str) -> String {
     }
     out.push('"');
     out
-}
-
-fn is_printable(char: char) -> bool {
-    let mut buffer = [0; 4];
-    UNPRINTABLE
-        .as_ref()
-        .is_some_and(|unprintable| !unprintable.is_match(char.encode_utf8(&mut buffer)))
 }
 
 #[cfg(test)]

@@ -6,10 +6,26 @@
 //! [`lookup`]; to add a function, add an entry to the `FUNCTIONS` of the file of its theme.
 
 mod call;
+mod collections;
 mod comparison;
+mod crypto;
+mod encoding;
+mod format;
+mod lazy;
 mod logarithm;
+mod net;
 mod numeric;
+mod pattern;
+mod regexes;
+mod semver;
+mod sets;
+mod strings;
 mod table;
+#[cfg(test)]
+pub(crate) mod test_support;
+mod time;
+mod timestamp;
+mod uuids;
 
 use std::time::SystemTime;
 

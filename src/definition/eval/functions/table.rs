@@ -2,10 +2,28 @@
 
 use std::sync::LazyLock;
 
-use super::{Function, comparison, numeric};
+use super::{
+    Function, collections, comparison, crypto, encoding, format, lazy, net, numeric, regexes,
+    semver, sets, strings, time, uuids,
+};
 
 /// Every theme's functions.
-const THEMES: &[&[Function]] = &[comparison::FUNCTIONS, numeric::FUNCTIONS];
+const THEMES: &[&[Function]] = &[
+    collections::FUNCTIONS,
+    comparison::FUNCTIONS,
+    crypto::FUNCTIONS,
+    encoding::FUNCTIONS,
+    format::FUNCTIONS,
+    lazy::FUNCTIONS,
+    net::FUNCTIONS,
+    numeric::FUNCTIONS,
+    regexes::FUNCTIONS,
+    semver::FUNCTIONS,
+    sets::FUNCTIONS,
+    strings::FUNCTIONS,
+    time::FUNCTIONS,
+    uuids::FUNCTIONS,
+];
 
 static BY_NAME: LazyLock<Vec<&'static Function>> = LazyLock::new(|| {
     let mut functions: Vec<&Function> = THEMES.iter().copied().flatten().collect();
@@ -24,4 +42,18 @@ pub fn lookup(name: &str) -> Option<&'static Function> {
 /// All functions, sorted by name.
 pub fn all() -> impl Iterator<Item = &'static Function> {
     BY_NAME.iter().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_106_functions_and_each_is_found() {
+        let names: Vec<&str> = all().map(|function| function.name).collect();
+        assert_eq!(names.len(), 106);
+        assert!(names.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(names.iter().all(|name| lookup(name).is_some()));
+        assert!(lookup("toset").is_none());
+    }
 }

@@ -1,0 +1,475 @@
+//! Points in time, as RFC 3339 writes them, and durations as Go does.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const SECONDS_PER_DAY: i64 = 86_400;
+
+pub(super) const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+pub(super) const WEEKDAYS: [&str; 7] = [
+    "Sunday",
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+];
+
+/// A point in time with the offset of the clock that shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Timestamp {
+    /// Since 1970 in UTC.
+    pub(super) seconds: i64,
+    nanoseconds: u32,
+    /// East of UTC.
+    pub(super) offset: i32,
+}
+
+/// What a clock and a calendar show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Civil {
+    pub(super) year: i64,
+    /// 1 to 12.
+    pub(super) month: u8,
+    pub(super) day: u8,
+    /// From 1.
+    pub(super) year_day: u16,
+    /// 0 is Sunday.
+    pub(super) weekday: u8,
+    pub(super) hour: u8,
+    pub(super) minute: u8,
+    pub(super) second: u8,
+}
+
+impl Timestamp {
+    pub(super) fn from_unix(seconds: i64) -> Self {
+        Self {
+            seconds,
+            nanoseconds: 0,
+            offset: 0,
+        }
+    }
+
+    /// The time in UTC, to the second.
+    pub(super) fn from_system(time: SystemTime) -> Self {
+        let seconds = match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
+            Err(before) => {
+                let before = before.duration();
+                let whole = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
+                -whole - i64::from(before.subsec_nanos() > 0)
+            }
+        };
+        Self::from_unix(seconds)
+    }
+
+    /// Reads exactly what RFC 3339 allows, with a capital `T` and `Z`; the error says what is wrong.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let invalid = |reason: String| format!("not a valid RFC3339 timestamp: {reason}");
+        let mut fields = Fields { rest: text };
+        let year = fields.number(4, "year", 0..=9999).map_err(invalid)?;
+        fields.expect('-').map_err(invalid)?;
+        let month = fields.number(2, "month", 1..=12).map_err(invalid)?;
+        fields.expect('-').map_err(invalid)?;
+        let last = days_in_month(year, month);
+        let day = fields
+            .number(2, "day of month", 1..=last)
+            .map_err(invalid)?;
+        if fields.expect('T').is_err() {
+            return Err(invalid("missing required time introducer 'T'".into()));
+        }
+        let hour = fields.number(2, "hour", 0..=23).map_err(invalid)?;
+        fields.expect(':').map_err(invalid)?;
+        let minute = fields.number(2, "minute", 0..=59).map_err(invalid)?;
+        fields.expect(':').map_err(invalid)?;
+        let second = fields.number(2, "second", 0..=59).map_err(invalid)?;
+        let nanoseconds = fields.fraction();
+        let offset = fields.offset().map_err(invalid)?;
+        let local = days_from_civil(year, month, day) * SECONDS_PER_DAY
+            + hour * 3600
+            + minute * 60
+            + second;
+        Ok(Self {
+            seconds: local - i64::from(offset),
+            nanoseconds,
+            offset,
+        })
+    }
+
+    /// What the clock at this offset shows.
+    pub(super) fn civil(self) -> Civil {
+        let local = i128::from(self.seconds) + i128::from(self.offset);
+        let days = i64::try_from(local.div_euclid(i128::from(SECONDS_PER_DAY))).unwrap_or(i64::MAX);
+        let of_day = i64::try_from(local.rem_euclid(i128::from(SECONDS_PER_DAY))).unwrap_or(0);
+        let (year, month, day) = civil_from_days(days);
+        let year_day = days - days_from_civil(year, 1, 1) + 1;
+        Civil {
+            year,
+            month: small(month),
+            day: small(day),
+            year_day: u16::try_from(year_day).unwrap_or_default(),
+            weekday: small((days + 4).rem_euclid(7)),
+            hour: small(of_day / 3600),
+            minute: small(of_day / 60 % 60),
+            second: small(of_day % 60),
+        }
+    }
+
+    /// The year and week that ISO 8601 counts the day to.
+    pub(super) fn iso_week(self) -> (i64, i64) {
+        let civil = self.civil();
+        let days = days_from_civil(civil.year, 1, 1) + i64::from(civil.year_day) - 1;
+        // The week belongs to the year of its Thursday.
+        let monday_based = (i64::from(civil.weekday) + 6) % 7;
+        let thursday = days - monday_based + 3;
+        let (year, _, _) = civil_from_days(thursday);
+        (year, (thursday - days_from_civil(year, 1, 1)) / 7 + 1)
+    }
+
+    /// The time as RFC 3339 writes it, without a fraction.
+    pub(super) fn rfc3339(self) -> String {
+        let civil = self.civil();
+        format!(
+            "{}-{:02}-{:02}T{:02}:{:02}:{:02}{}",
+            year_text(civil.year),
+            civil.month,
+            civil.day,
+            civil.hour,
+            civil.minute,
+            civil.second,
+            self.zone(":", true)
+        )
+    }
+
+    /// The offset as `+02:00`, with another separator or with `Z` for none at all.
+    pub(super) fn zone(self, separator: &str, zulu: bool) -> String {
+        if self.offset == 0 && zulu {
+            return "Z".into();
+        }
+        let sign = if self.offset < 0 { '-' } else { '+' };
+        let minutes = self.offset.unsigned_abs() / 60;
+        format!("{sign}{:02}{separator}{:02}", minutes / 60, minutes % 60)
+    }
+
+    /// The time so many nanoseconds later, none where it cannot be counted.
+    pub(super) fn after(self, nanoseconds: i64) -> Option<Self> {
+        let total = i64::from(self.nanoseconds).checked_add(nanoseconds % 1_000_000_000)?;
+        let seconds = self
+            .seconds
+            .checked_add(nanoseconds / 1_000_000_000)?
+            .checked_add(total.div_euclid(1_000_000_000))?;
+        Some(Self {
+            seconds,
+            nanoseconds: u32::try_from(total.rem_euclid(1_000_000_000)).ok()?,
+            ..self
+        })
+    }
+}
+
+/// Four digits at least, after a sign where there is one.
+pub(super) fn year_text(year: i64) -> String {
+    if year < 0 {
+        format!("-{:04}", year.unsigned_abs())
+    } else {
+        format!("{year:04}")
+    }
+}
+
+fn small(value: i64) -> u8 {
+    u8::try_from(value).unwrap_or_default()
+}
+
+struct Fields<'a> {
+    rest: &'a str,
+}
+
+impl Fields<'_> {
+    fn number(
+        &mut self,
+        digits: usize,
+        what: &str,
+        allowed: std::ops::RangeInclusive<i64>,
+    ) -> Result<i64, String> {
+        let Some(text) = self.rest.get(..digits) else {
+            return Err(format!("end of string before {what}"));
+        };
+        let value = text
+            .bytes()
+            .all(|digit| digit.is_ascii_digit())
+            .then(|| text.parse().ok())
+            .flatten()
+            .filter(|value| allowed.contains(value))
+            .ok_or_else(|| {
+                format!(
+                    "cannot use \"{text}\" as {what}, which must be between {} and {} inclusive",
+                    allowed.start(),
+                    allowed.end()
+                )
+            })?;
+        self.rest = &self.rest[digits..];
+        Ok(value)
+    }
+
+    fn expect(&mut self, wanted: char) -> Result<(), String> {
+        match self.rest.strip_prefix(wanted) {
+            Some(rest) => {
+                self.rest = rest;
+                Ok(())
+            }
+            None => Err(match self.rest.chars().next() {
+                Some(found) => format!("found \"{found}\" where \"{wanted}\" is expected"),
+                None => format!("end of string where \"{wanted}\" is expected"),
+            }),
+        }
+    }
+
+    /// Nanoseconds after a point; further digits are cut.
+    fn fraction(&mut self) -> u32 {
+        let Some(fraction) = self.rest.strip_prefix('.') else {
+            return 0;
+        };
+        let length = fraction.bytes().take_while(u8::is_ascii_digit).count();
+        if length == 0 {
+            return 0;
+        }
+        self.rest = &fraction[length..];
+        let kept = &fraction[..length.min(9)];
+        let scale = 10u32.pow(u32::try_from(9 - kept.len()).unwrap_or_default());
+        kept.parse::<u32>().unwrap_or_default() * scale
+    }
+
+    fn offset(&mut self) -> Result<i32, String> {
+        if self.rest == "Z" {
+            return Ok(0);
+        }
+        let sign = match self.rest.chars().next() {
+            Some('+') => 1,
+            Some('-') => -1,
+            Some(_) => return Err(format!("cannot use \"{}\" as UTC offset", self.rest)),
+            None => return Err("end of string before UTC offset".into()),
+        };
+        self.rest = &self.rest[1..];
+        let hours = self.number(2, "hours of the UTC offset", 0..=23)?;
+        self.expect(':')?;
+        let minutes = self.number(2, "minutes of the UTC offset", 0..=59)?;
+        if !self.rest.is_empty() {
+            return Err(format!("extra text \"{}\"", self.rest));
+        }
+        Ok(sign * i32::try_from(hours * 3600 + minutes * 60).unwrap_or_default())
+    }
+}
+
+/// Days since 1970 of a date in the Gregorian calendar, which is taken to have been in use always.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    // Years begin in March here, so that the leap day is the last.
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let month_from_march = (month + 9) % 12;
+    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = (month_from_march + 2) % 12 + 1;
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month, day)
+}
+
+fn days_in_month(year: i64, month: i64) -> i64 {
+    let (next_year, next) = if month == 12 {
+        (year + 1, 1)
+    } else {
+        (year, month + 1)
+    };
+    days_from_civil(next_year, next, 1) - days_from_civil(year, month, 1)
+}
+
+/// A duration such as `-1h30m`, `1.5s` or `100ms`, in nanoseconds; the error is Go's sentence.
+pub(super) fn parse_duration(text: &str) -> Result<i64, String> {
+    let invalid = || format!("time: invalid duration \"{text}\"");
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if unsigned == "0" {
+        return Ok(0);
+    }
+    if unsigned.is_empty() {
+        return Err(invalid());
+    }
+    let mut total: u64 = 0;
+    let mut rest = unsigned;
+    while !rest.is_empty() {
+        let whole_end = digits_at(rest);
+        let (whole, tail) = rest.split_at(whole_end);
+        let (fraction, tail) = match tail.strip_prefix('.') {
+            Some(tail) => tail.split_at(digits_at(tail)),
+            None => ("", tail),
+        };
+        if whole.is_empty() && fraction.is_empty() {
+            return Err(invalid());
+        }
+        let unit_end = tail
+            .find(|char: char| char == '.' || char.is_ascii_digit())
+            .unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(unit_end);
+        let scale: u64 = match unit {
+            "" => return Err(format!("time: missing unit in duration \"{text}\"")),
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => {
+                return Err(format!(
+                    "time: unknown unit \"{unit}\" in duration \"{text}\""
+                ));
+            }
+        };
+        let whole: u64 = if whole.is_empty() {
+            0
+        } else {
+            whole.parse().map_err(|_| invalid())?
+        };
+        total = whole
+            .checked_mul(scale)
+            .and_then(|whole| whole.checked_add(part_of(fraction, scale)))
+            .and_then(|part| total.checked_add(part))
+            .filter(|total| *total <= 1 << 63)
+            .ok_or_else(invalid)?;
+        rest = tail;
+    }
+    if text.starts_with('-') {
+        return Ok(0i64.wrapping_sub_unsigned(total));
+    }
+    i64::try_from(total).map_err(|_| invalid())
+}
+
+fn digits_at(text: &str) -> usize {
+    text.bytes().take_while(u8::is_ascii_digit).count()
+}
+
+/// `0.fraction * scale`, cut to whole nanoseconds.
+fn part_of(fraction: &str, scale: u64) -> u64 {
+    // More digits than this change nothing that a nanosecond could show.
+    let kept = &fraction[..fraction.len().min(18)];
+    let digits: u128 = kept.parse().unwrap_or(0);
+    let divisor = 10u128.pow(u32::try_from(kept.len()).unwrap_or_default());
+    u64::try_from(digits * u128::from(scale) / divisor).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip(text: &str) -> String {
+        match Timestamp::parse(text) {
+            Ok(timestamp) => timestamp.rfc3339(),
+            Err(error) => error,
+        }
+    }
+
+    #[test]
+    fn timestamps_survive() {
+        for text in [
+            "2024-02-29T23:59:59Z",
+            "0000-01-01T00:00:00Z",
+            "9999-12-31T23:59:59-23:59",
+            "1969-12-31T23:59:59+05:30",
+        ] {
+            assert_eq!(round_trip(text), text);
+        }
+        assert_eq!(
+            round_trip("2024-01-02T03:04:05.999999999999-00:00"),
+            "2024-01-02T03:04:05Z"
+        );
+    }
+
+    #[test]
+    fn only_rfc3339_is_taken() {
+        for text in [
+            "2024-01-02",
+            "2024-1-2T03:04:05Z",
+            "2023-02-29T00:00:00Z",
+            "2024-01-02t03:04:05Z",
+            "2024-01-02T03:04:05z",
+            "2024-01-02T24:00:00Z",
+            "2024-01-02T03:04:60Z",
+            "2024-01-02T03:04:05",
+            "2024-01-02T03:04:05+24:00",
+            "2024-01-02T03:04:05+0200",
+            "2024-01-02T03:04:05Zx",
+            "2024-01-02T03:04:05,5Z",
+            "2024-01-02T03:04:05.Z",
+            "2024-01-02 03:04:05Z",
+            "2024-01-02T03:04:05é",
+            "",
+        ] {
+            assert!(
+                round_trip(text).starts_with("not a valid RFC3339 timestamp: "),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_calendar_agrees_with_itself() {
+        for days in (-800_000..800_000).step_by(101) {
+            let (year, month, day) = civil_from_days(days);
+            assert_eq!(days_from_civil(year, month, day), days);
+            assert!((1..=12).contains(&month) && (1..=31).contains(&day));
+        }
+        assert_eq!(
+            Timestamp::parse("2021-01-03T00:00:00Z").unwrap().iso_week(),
+            (2020, 53)
+        );
+        assert_eq!(
+            Timestamp::parse("2024-12-30T00:00:00Z").unwrap().iso_week(),
+            (2025, 1)
+        );
+    }
+
+    #[test]
+    fn durations_are_gos() {
+        assert_eq!(parse_duration("1h30m"), Ok(5_400_000_000_000));
+        assert_eq!(parse_duration("-1.5s"), Ok(-1_500_000_000));
+        assert_eq!(parse_duration("+.5ms2µs"), Ok(502_000));
+        assert_eq!(parse_duration("0"), Ok(0));
+        assert_eq!(parse_duration("-9223372036854775808ns"), Ok(i64::MIN));
+        for text in [
+            "",
+            "-",
+            "1",
+            "1d",
+            ".s",
+            "1h ",
+            "9223372036854775808ns",
+            "1e3s",
+            "h",
+        ] {
+            assert!(parse_duration(text).is_err(), "{text:?}");
+        }
+    }
+}
