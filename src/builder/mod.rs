@@ -1,11 +1,23 @@
 //! Which BuildKit builds: what the user named, Docker's, one that runs already, or one of rbake's own.
 //!
 //! Knows addresses, settings and processes, and nothing of bake files: what a plan needs arrives as
-//! a list of requirements. Start at [`embedded`].
+//! [`crate::types::Requirements`]. Start at [`choose`].
 
+mod candidate;
+mod discovery;
 mod docker_context;
 pub mod embedded;
+mod error;
 mod files;
+mod named;
+mod notice;
+mod reach;
 pub mod store;
+mod survey;
 
+pub use candidate::{Candidate, Driver, Offers, Reach};
+pub use discovery::{Chosen, choose};
 pub use docker_context::{ContextError, DEFAULT_CONTEXT, DockerContext, DockerContexts};
+pub use error::{ChooseError, PassedOver, Refusal, in_one_line};
+pub use named::EMBEDDED;
+pub use survey::{Survey, Surveyed, survey};

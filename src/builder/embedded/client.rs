@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
+use super::super::notice::Notice;
 use super::control::{Channel, Facts, Reply, Request};
 use super::lock::{FileLock, LockError};
 use super::log::Log;
@@ -17,15 +18,13 @@ use super::places::{Places, PlacesError};
 use super::recipe::{Recipe, RecipeError};
 use super::settings::{Idle, InvalidIdle};
 use crate::engine::Endpoint;
-use crate::event::{EventKind, EventSink, LocalWork};
+use crate::event::EventSink;
 use crate::types::{Clock, Environment};
 
 /// How long a supervisor may take until it can be talked to; it may have to wait for one that is just stopping.
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// How long all attempts together may take.
 const PATIENCE: Duration = Duration::from_secs(200);
-/// Waiting for less than this is not worth telling.
-const QUIET: Duration = Duration::from_millis(800);
 const PAUSE: Duration = Duration::from_millis(15);
 
 /// How the supervisor is started.
@@ -117,12 +116,12 @@ pub async fn ensure_running(
         Err(error @ RecipeError::Config(_)) => return Err(error.into()),
     };
     let end = Instant::now() + PATIENCE;
-    let notice = Notice::after_quiet(events.clone());
+    let notice = Notice::begin(events, "embedded-builder", "start the embedded builder");
     loop {
         if let Some(mut channel) = connect(&places).await {
             match lease(&mut channel, &fingerprint).await {
                 Ok(Reply::Ready(facts)) => {
-                    notice.finish(None);
+                    notice.end(None);
                     return Ok(Running {
                         endpoint: Endpoint::Unix(PathBuf::from(&facts.socket)),
                         is_outdated: !fingerprint.is_empty() && facts.configuration != fingerprint,
@@ -131,7 +130,7 @@ pub async fn ensure_running(
                     });
                 }
                 Ok(Reply::Failed { reason, log: tail }) => {
-                    notice.finish(Some(&reason));
+                    notice.end(Some(&reason));
                     return Err(EmbeddedError::Failed {
                         reason,
                         tail,
@@ -332,53 +331,4 @@ fn is_end(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::NotConnected
     )
-}
-
-// Tells that the builder is being started, if that takes long enough for a user to wonder.
-struct Notice {
-    events: EventSink,
-    told: std::sync::Arc<std::sync::atomic::AtomicBool>,
-    timer: tokio::task::JoinHandle<()>,
-}
-
-impl Notice {
-    fn after_quiet(events: EventSink) -> Self {
-        let told = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let (sink, flag) = (events.clone(), std::sync::Arc::clone(&told));
-        let timer = tokio::spawn(async move {
-            tokio::time::sleep(QUIET).await;
-            flag.store(true, std::sync::atomic::Ordering::SeqCst);
-            sink.send(work(false, None));
-        });
-        Self {
-            events,
-            told,
-            timer,
-        }
-    }
-
-    fn finish(&self, error: Option<&str>) {
-        self.timer.abort();
-        if self.told.load(std::sync::atomic::Ordering::SeqCst) {
-            self.events.send(work(true, error.map(str::to_owned)));
-        }
-    }
-}
-
-impl Drop for Notice {
-    fn drop(&mut self) {
-        self.timer.abort();
-    }
-}
-
-fn work(done: bool, error: Option<String>) -> EventKind {
-    EventKind::Local(LocalWork {
-        id: "embedded-builder".to_owned(),
-        target: None,
-        name: "start the embedded builder".to_owned(),
-        current: 0,
-        total: None,
-        done,
-        error,
-    })
 }

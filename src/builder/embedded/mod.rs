@@ -6,6 +6,7 @@
 //!
 //! Knows nothing of other builders; choosing one is [`super::choose`]'s matter. Start at [`client`].
 
+mod attendant;
 mod client;
 mod config;
 mod control;

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::control::{Channel, Facts, Reply, Request};
+use super::attendant::{Admission, Ask, Attendant, Client, Phase};
+use super::control::{Channel, Facts};
 use super::lock::{FileLock, LockError};
 use super::log::Log;
 use super::places::{Places, PlacesError};
@@ -29,8 +30,6 @@ const HANDOVER_LIMIT: Duration = Duration::from_secs(40);
 /// How long buildkitd may take to end in order, when nobody uses it and when somebody does.
 const END_LIMIT: Duration = Duration::from_secs(10);
 const END_LIMIT_IN_USE: Duration = Duration::from_secs(3);
-/// How long a client may take to say what it wants.
-const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
 /// The supervisor could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -78,41 +77,6 @@ pub struct ServeOptions {
     pub program: PathBuf,
     /// Idle time that overrides the environment's.
     pub idle: Option<Idle>,
-}
-
-// Where buildkitd stands, as the connections' tasks see it.
-#[derive(Debug, Clone)]
-enum Phase {
-    Starting,
-    Ready { version: String },
-    Stopping,
-    Failed { reason: String, log: Vec<String> },
-}
-
-// What a connection's task asks of the loop.
-enum Ask {
-    Lease {
-        configuration: String,
-        answer: oneshot::Sender<Admission>,
-    },
-    Stop {
-        force: bool,
-        answer: oneshot::Sender<Result<(), usize>>,
-    },
-}
-
-enum Admission {
-    Admitted(Client),
-    Outdated,
-}
-
-// A counted client; its end is noticed by the loop.
-struct Client(Arc<watch::Sender<usize>>);
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count = count.saturating_sub(1));
-    }
 }
 
 /// Runs the embedded builder until it is idle, told to stop, or ended by a signal.
@@ -350,7 +314,7 @@ impl Supervisor {
                     return true;
                 }
                 self.clients.send_modify(|count| *count += 1);
-                let client = Client(Arc::clone(&self.clients));
+                let client = Client::counted(Arc::clone(&self.clients));
                 // If nobody waits for the answer any more, dropping it counts the client off again.
                 let _ = answer.send(Admission::Admitted(client));
                 false
@@ -411,92 +375,6 @@ impl Supervisor {
             self.log.say("ending buildkitd by force");
             self.process.kill();
             let _ = tokio::time::timeout(END_LIMIT, self.process.ended()).await;
-        }
-    }
-}
-
-// Reads from and writes to one client.
-struct Attendant {
-    asks: mpsc::Sender<Ask>,
-    phase: watch::Receiver<Phase>,
-    clients: watch::Receiver<usize>,
-    facts: Facts,
-}
-
-impl Attendant {
-    async fn serve(mut self, mut channel: Channel) -> std::io::Result<()> {
-        let request = tokio::time::timeout(REQUEST_LIMIT, channel.receive()).await??;
-        match request {
-            None => Ok(()),
-            Some(Request::Status) => {
-                let reply = self.tell();
-                channel.send(&reply).await
-            }
-            Some(Request::Stop { force }) => {
-                let (answer, answered) = oneshot::channel();
-                let ask = Ask::Stop { force, answer };
-                let reply = match self.ask(ask, answered).await {
-                    Some(Err(clients)) => Reply::Busy { clients },
-                    Some(Ok(())) | None => Reply::Stopping,
-                };
-                channel.send(&reply).await?;
-                // The end of this process is the sign that all has stopped.
-                channel.closed().await;
-                Ok(())
-            }
-            Some(Request::Lease { configuration }) => {
-                let (answer, answered) = oneshot::channel();
-                let ask = Ask::Lease {
-                    configuration,
-                    answer,
-                };
-                let client = match self.ask(ask, answered).await {
-                    Some(Admission::Admitted(client)) => client,
-                    Some(Admission::Outdated) => return channel.send(&Reply::Outdated).await,
-                    None => return channel.send(&Reply::Stopping).await,
-                };
-                self.wait_until_started(&mut channel).await?;
-                let reply = self.tell();
-                let is_ready = matches!(reply, Reply::Ready(_));
-                channel.send(&reply).await?;
-                if is_ready {
-                    channel.closed().await;
-                }
-                drop(client);
-                Ok(())
-            }
-        }
-    }
-
-    async fn ask<T>(&self, ask: Ask, answered: oneshot::Receiver<T>) -> Option<T> {
-        self.asks.send(ask).await.ok()?;
-        answered.await.ok()
-    }
-
-    async fn wait_until_started(&mut self, channel: &mut Channel) -> std::io::Result<()> {
-        if !matches!(*self.phase.borrow(), Phase::Starting) {
-            return Ok(());
-        }
-        channel.send(&Reply::Starting).await?;
-        tokio::select! {
-            _ = self.phase.wait_for(|phase| !matches!(phase, Phase::Starting)) => Ok(()),
-            () = channel.closed() => Err(std::io::ErrorKind::BrokenPipe.into()),
-        }
-    }
-
-    fn tell(&self) -> Reply {
-        match &*self.phase.borrow() {
-            Phase::Starting => Reply::Starting,
-            Phase::Stopping => Reply::Stopping,
-            Phase::Failed { reason, log } => Reply::Failed {
-                reason: reason.clone(),
-                log: log.clone(),
-            },
-            Phase::Ready { version } => Reply::Ready(Facts {
-                version: version.clone(),
-                clients: *self.clients.borrow(),
-                ..self.facts.clone()
-            }),
         }
     }
 }

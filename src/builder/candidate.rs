@@ -1,0 +1,158 @@
+//! A builder that may do, and what the different kinds of them can do.
+
+use std::fmt;
+
+use crate::engine::endpoint::{DockerHost, Endpoint};
+use crate::types::requirements::{Ability, Need, Requirements};
+
+/// How a builder is reached; the words are those of buildx, and `embedded` for rbake's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Driver {
+    /// A buildkitd by its address.
+    Remote,
+    /// The BuildKit inside a Docker Engine.
+    Docker,
+    /// A buildkitd in a container of a Docker Engine.
+    DockerContainer,
+    /// The buildkitd that rbake starts itself.
+    Embedded,
+}
+
+impl Driver {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Remote => "remote",
+            Self::Docker => "docker",
+            Self::DockerContainer => "docker-container",
+            Self::Embedded => "embedded",
+        }
+    }
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A builder before anybody has tried to reach it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its name, as messages call it.
+    pub name: String,
+    /// What leads to it, such as `` `BUILDKIT_HOST` ``.
+    pub from: String,
+    /// Where it is.
+    pub reach: Reach,
+    /// Whether targets without an output are loaded into Docker.
+    pub default_load: bool,
+}
+
+/// Where a builder is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// A buildkitd at an address.
+    Remote(Endpoint),
+    /// A Docker Engine.
+    Docker(DockerHost),
+    /// A container, which may have to be started.
+    Container {
+        /// Its name.
+        container: String,
+        /// Its Docker Engine.
+        host: DockerHost,
+    },
+    /// rbake's own.
+    Embedded,
+}
+
+impl Candidate {
+    /// How it is reached.
+    pub fn driver(&self) -> Driver {
+        match self.reach {
+            Reach::Remote(_) => Driver::Remote,
+            Reach::Docker(_) => Driver::Docker,
+            Reach::Container { .. } => Driver::DockerContainer,
+            Reach::Embedded => Driver::Embedded,
+        }
+    }
+
+    /// Its address, where it has one before it runs.
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        match &self.reach {
+            Reach::Remote(endpoint) => Some(endpoint.clone()),
+            Reach::Docker(host) => Some(Endpoint::Docker(host.clone())),
+            Reach::Container { container, host } => Some(Endpoint::DockerContainer {
+                container: container.clone(),
+                host: host.clone(),
+            }),
+            Reach::Embedded => None,
+        }
+    }
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reach {
+            Reach::Docker(host) => write!(f, "the Docker Engine at {host}"),
+            Reach::Container { .. } => write!(f, "the builder `{}`", self.name),
+            Reach::Remote(endpoint) if endpoint.to_string() == self.name => {
+                write!(f, "buildkitd at {endpoint}")
+            }
+            Reach::Remote(endpoint) => write!(f, "the builder `{}` at {endpoint}", self.name),
+            Reach::Embedded => f.write_str("the embedded builder"),
+        }
+    }
+}
+
+/// What a kind of engine can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offers {
+    /// All that a buildkitd can: also a Docker Engine whose images are in containerd's store.
+    Everything,
+    /// What a Docker Engine with its classic store can: images for itself, and files.
+    DockerClassic,
+}
+
+impl Offers {
+    /// Whether it can do this.
+    pub fn has(self, ability: &Ability) -> bool {
+        match self {
+            Self::Everything => true,
+            // dockerd's worker for the classic store knows the exporters moby, local and tar, exports the cache inline
+            // and imports it from registries (moby daemon/internal/builder-next/worker).
+            Self::DockerClassic => {
+                matches!(ability, Ability::CacheExport(kind) if kind == "inline")
+                    || matches!(ability, Ability::CacheImport(kind) if kind == "registry" || kind == "inline")
+            }
+        }
+    }
+
+    /// What of `requirements` it cannot do.
+    pub fn lacks(self, requirements: &Requirements) -> Vec<Need> {
+        let needs = requirements.needs.iter();
+        needs
+            .filter(|need| !self.has(&need.ability))
+            .cloned()
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_classic_store_lacks_pushes_and_cache_exports() {
+        let web = "web".parse().unwrap();
+        let mut requirements = Requirements::none();
+        requirements.add(Ability::CacheExport("inline".into()), &web, "cache-to");
+        requirements.add(Ability::CacheImport("registry".into()), &web, "cache-from");
+        assert!(Offers::DockerClassic.lacks(&requirements).is_empty());
+        requirements.add(Ability::Push, &web, "output");
+        requirements.add(Ability::CacheExport("gha".into()), &web, "cache-to");
+        assert_eq!(Offers::DockerClassic.lacks(&requirements).len(), 2);
+        assert!(Offers::Everything.lacks(&requirements).is_empty());
+    }
+}

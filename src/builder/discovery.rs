@@ -1,0 +1,190 @@
+//! The builder for a run: the first that can do what is asked, in a fixed order.
+//!
+//! What the user named comes first and alone: it is used or is an error. Then the Docker Engine, a buildkitd at the
+//! default sockets, and the embedded builder; of these, one that does not answer or lacks something is passed over.
+//! Start at [`choose`].
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::candidate::{Candidate, Driver, Offers, Reach};
+use super::docker_context::DockerContexts;
+use super::embedded::{Launcher, Lease};
+use super::error::{ChooseError, PassedOver, in_one_line};
+use super::named::{EMBEDDED, named};
+use super::reach::{Reached, Reacher};
+use crate::diag::Diagnostic;
+use crate::engine::Connection;
+use crate::engine::docker::EngineFacts;
+use crate::engine::endpoint::Endpoint;
+use crate::event::EventSink;
+use crate::types::Environment;
+use crate::types::requirements::Requirements;
+
+/// How long a builder that nobody named may take to answer.
+pub(super) const UNNAMED_LIMIT: Duration = Duration::from_secs(5);
+
+/// The builder of a run.
+#[derive(Debug)]
+pub struct Chosen {
+    /// Its name.
+    pub name: String,
+    /// How it is reached.
+    pub driver: Driver,
+    /// Its address.
+    pub endpoint: Endpoint,
+    /// An open connection with it.
+    pub connection: Connection,
+    /// Why it was taken, as a fragment.
+    pub why: String,
+    /// What comes before it in order and was not taken.
+    pub passed_over: Vec<PassedOver>,
+    /// The Docker Engine that it is part of, for the driver `docker`.
+    pub docker: Option<EngineFacts>,
+    /// What it can do.
+    pub offers: Offers,
+    /// Whether targets without an output are loaded into Docker.
+    pub default_load: bool,
+    /// What the user should know about it.
+    pub warnings: Vec<Diagnostic>,
+    /// Keeps the embedded builder running; to be kept for as long as the builder is used.
+    pub lease: Option<Lease>,
+}
+
+/// Chooses the builder for a run and connects with it; starts a stopped container, or the embedded builder.
+///
+/// `flag` is the value of `--builder`. What takes time is told to `events`.
+pub async fn choose(
+    requirements: &Requirements,
+    flag: Option<&str>,
+    environment: &Environment,
+    launcher: &Launcher,
+    events: &EventSink,
+) -> Result<Chosen, ChooseError> {
+    let (candidate, trail) = named(flag, environment)?;
+    let mut passed_over: Vec<PassedOver> = trail
+        .into_iter()
+        .map(|place| PassedOver {
+            what: place.what.to_owned(),
+            reason: place.reason,
+        })
+        .collect();
+    let reacher = Reacher {
+        requirements,
+        environment,
+        events,
+        launcher: Some(launcher),
+    };
+    if let Some(candidate) = candidate {
+        let why = format!("named by {}", candidate.from);
+        return match reacher.reach(&candidate, None).await {
+            Ok(reached) => Ok(chosen(&candidate, reached, why, passed_over)),
+            Err(refusal) => Err(ChooseError::Named {
+                builder: candidate.to_string(),
+                from: candidate.from,
+                refusal,
+            }),
+        };
+    }
+    for place in unnamed(environment) {
+        let candidate = match place {
+            Ok(candidate) => candidate,
+            Err(place) => {
+                passed_over.push(place);
+                continue;
+            }
+        };
+        match reacher.reach(&candidate, Some(UNNAMED_LIMIT)).await {
+            Ok(reached) => {
+                let why = why(&candidate);
+                return Ok(chosen(&candidate, reached, why, passed_over));
+            }
+            Err(refusal) => passed_over.push(PassedOver {
+                what: candidate.to_string(),
+                reason: in_one_line(&refusal),
+            }),
+        }
+    }
+    let candidate = own();
+    match reacher.reach(&candidate, None).await {
+        Ok(reached) => {
+            let why = why(&candidate);
+            Ok(chosen(&candidate, reached, why, passed_over))
+        }
+        Err(last) => Err(ChooseError::Nothing { passed_over, last }),
+    }
+}
+
+pub(super) fn why(candidate: &Candidate) -> String {
+    match candidate.reach {
+        Reach::Embedded => "no builder was named, and no other can do it".to_owned(),
+        _ => format!("no builder was named; found by {}", candidate.from),
+    }
+}
+
+fn chosen(
+    candidate: &Candidate,
+    reached: Reached,
+    why: String,
+    passed_over: Vec<PassedOver>,
+) -> Chosen {
+    Chosen {
+        name: candidate.name.clone(),
+        driver: candidate.driver(),
+        endpoint: reached.endpoint,
+        connection: reached.connection,
+        why,
+        passed_over,
+        docker: reached.docker,
+        offers: reached.offers,
+        default_load: candidate.default_load,
+        warnings: reached.warnings,
+        lease: reached.lease,
+    }
+}
+
+// The builders that may do when none was named, before rbake's own, in order; a place that leads to none says why.
+pub(super) fn unnamed(environment: &Environment) -> Vec<Result<Candidate, PassedOver>> {
+    let mut all = Vec::new();
+    all.push(match DockerContexts::new(environment).current() {
+        Ok(context) => Ok(Candidate {
+            name: context.name,
+            from: context.from,
+            reach: Reach::Docker(context.host),
+            default_load: true,
+        }),
+        Err(error) => Err(PassedOver {
+            what: "the Docker Engine".to_owned(),
+            reason: in_one_line(&error),
+        }),
+    });
+    for socket in default_sockets(environment) {
+        let endpoint = Endpoint::Unix(socket);
+        all.push(Ok(Candidate {
+            name: endpoint.to_string(),
+            from: "its default socket".to_owned(),
+            reach: Reach::Remote(endpoint),
+            default_load: false,
+        }));
+    }
+    all
+}
+
+// The last resort.
+pub(super) fn own() -> Candidate {
+    Candidate {
+        name: EMBEDDED.to_owned(),
+        from: "rbake".to_owned(),
+        reach: Reach::Embedded,
+        default_load: false,
+    }
+}
+
+// Where buildkitd listens if it is not told otherwise, as root and without (moby/buildkit util/appdefaults).
+fn default_sockets(environment: &Environment) -> Vec<PathBuf> {
+    let mut sockets = vec![PathBuf::from("/run/buildkit/buildkitd.sock")];
+    if let Some(dir) = environment.non_empty("XDG_RUNTIME_DIR") {
+        sockets.push(Path::new(dir).join("buildkit/buildkitd.sock"));
+    }
+    sockets
+}

@@ -1,0 +1,142 @@
+//! One client of the supervisor, served by a task of its own: what it asks goes to the supervisor's loop, what comes of
+//! it goes back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::control::{Channel, Facts, Reply, Request};
+
+/// How long a client may take to say what it wants.
+const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+
+/// Where buildkitd stands, as the connections' tasks see it.
+#[derive(Debug, Clone)]
+pub(super) enum Phase {
+    Starting,
+    Ready { version: String },
+    Stopping,
+    Failed { reason: String, log: Vec<String> },
+}
+
+/// What a connection's task asks of the loop.
+pub(super) enum Ask {
+    Lease {
+        configuration: String,
+        answer: oneshot::Sender<Admission>,
+    },
+    Stop {
+        force: bool,
+        answer: oneshot::Sender<Result<(), usize>>,
+    },
+}
+
+/// How a client that wants a lease is received.
+pub(super) enum Admission {
+    Admitted(Client),
+    Outdated,
+}
+
+/// A counted client; its end is noticed by the loop.
+pub(super) struct Client(Arc<watch::Sender<usize>>);
+
+impl Client {
+    /// One that `count` includes already.
+    pub(super) fn counted(count: Arc<watch::Sender<usize>>) -> Self {
+        Self(count)
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+/// Reads from and writes to one client.
+pub(super) struct Attendant {
+    pub(super) asks: mpsc::Sender<Ask>,
+    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) clients: watch::Receiver<usize>,
+    pub(super) facts: Facts,
+}
+
+impl Attendant {
+    /// Until the client goes.
+    pub(super) async fn serve(mut self, mut channel: Channel) -> std::io::Result<()> {
+        let request = tokio::time::timeout(REQUEST_LIMIT, channel.receive()).await??;
+        match request {
+            None => Ok(()),
+            Some(Request::Status) => {
+                let reply = self.tell();
+                channel.send(&reply).await
+            }
+            Some(Request::Stop { force }) => {
+                let (answer, answered) = oneshot::channel();
+                let ask = Ask::Stop { force, answer };
+                let reply = match self.ask(ask, answered).await {
+                    Some(Err(clients)) => Reply::Busy { clients },
+                    Some(Ok(())) | None => Reply::Stopping,
+                };
+                channel.send(&reply).await?;
+                // The end of this process is the sign that all has stopped.
+                channel.closed().await;
+                Ok(())
+            }
+            Some(Request::Lease { configuration }) => {
+                let (answer, answered) = oneshot::channel();
+                let ask = Ask::Lease {
+                    configuration,
+                    answer,
+                };
+                let client = match self.ask(ask, answered).await {
+                    Some(Admission::Admitted(client)) => client,
+                    Some(Admission::Outdated) => return channel.send(&Reply::Outdated).await,
+                    None => return channel.send(&Reply::Stopping).await,
+                };
+                self.wait_until_started(&mut channel).await?;
+                let reply = self.tell();
+                let is_ready = matches!(reply, Reply::Ready(_));
+                channel.send(&reply).await?;
+                if is_ready {
+                    channel.closed().await;
+                }
+                drop(client);
+                Ok(())
+            }
+        }
+    }
+
+    async fn ask<T>(&self, ask: Ask, answered: oneshot::Receiver<T>) -> Option<T> {
+        self.asks.send(ask).await.ok()?;
+        answered.await.ok()
+    }
+
+    async fn wait_until_started(&mut self, channel: &mut Channel) -> std::io::Result<()> {
+        if !matches!(*self.phase.borrow(), Phase::Starting) {
+            return Ok(());
+        }
+        channel.send(&Reply::Starting).await?;
+        tokio::select! {
+            _ = self.phase.wait_for(|phase| !matches!(phase, Phase::Starting)) => Ok(()),
+            () = channel.closed() => Err(std::io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn tell(&self) -> Reply {
+        match &*self.phase.borrow() {
+            Phase::Starting => Reply::Starting,
+            Phase::Stopping => Reply::Stopping,
+            Phase::Failed { reason, log } => Reply::Failed {
+                reason: reason.clone(),
+                log: log.clone(),
+            },
+            Phase::Ready { version } => Reply::Ready(Facts {
+                version: version.clone(),
+                clients: *self.clients.borrow(),
+                ..self.facts.clone()
+            }),
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! Why there is no builder, and what to do about it.
+
+use std::error::Error;
+
+use super::docker_context::ContextError;
+use super::embedded::{ConfigError, EmbeddedError, ProgramError, RecipeError};
+use super::store::StoreError;
+use crate::diag::{Class, Diagnostic};
+use crate::engine::ConnectionError;
+use crate::engine::docker::DockerError;
+use crate::engine::endpoint::InvalidEndpoint;
+use crate::types::requirements::Need;
+
+/// There is no builder for the run.
+#[derive(Debug, thiserror::Error)]
+pub enum ChooseError {
+    /// The name is nobody's.
+    #[error("{from} names the builder `{name}`, which does not exist")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// What names it.
+        from: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// The builder has a driver that rbake does not have.
+    #[error("{from} is `{name}`, whose driver `{driver}` rbake does not support")]
+    Driver {
+        /// The builder.
+        name: String,
+        /// What names it.
+        from: String,
+        /// Its driver.
+        driver: String,
+    },
+    /// The builder has no node or more than one.
+    #[error("{from} is `{name}`, which has {count} nodes; rbake uses builders of one node")]
+    Nodes {
+        /// The builder.
+        name: String,
+        /// What names it.
+        from: String,
+        /// How many nodes it has.
+        count: usize,
+    },
+    /// The address cannot be used.
+    #[error("{from} does not lead to a builder")]
+    Address {
+        /// What holds the address.
+        from: String,
+        /// Why.
+        #[source]
+        source: InvalidEndpoint,
+    },
+    /// buildx's store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Docker's settings cannot be used.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// What was named does not do.
+    #[error("{builder}, named by {from}, cannot be used")]
+    Named {
+        /// The builder.
+        builder: String,
+        /// What names it.
+        from: String,
+        /// Why it does not do.
+        #[source]
+        refusal: Refusal,
+    },
+    /// Nothing was named, and nothing else does.
+    #[error("there is no builder that can do this")]
+    Nothing {
+        /// What was looked at and why it does not do, in order.
+        passed_over: Vec<PassedOver>,
+        /// Why the last resort, the embedded builder, does not do either.
+        #[source]
+        last: Refusal,
+    },
+}
+
+/// A builder, or a place to look for one, that was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassedOver {
+    /// What it is.
+    pub what: String,
+    /// Why it was not taken.
+    pub reason: String,
+}
+
+/// Why a builder does not do.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// There is nothing at that address, which is normal for a default one.
+    #[error("not there")]
+    Absent,
+    /// Its container is not there.
+    #[error("its container `{0}` does not exist")]
+    NoContainer(String),
+    /// Its container is paused.
+    #[error("its container `{0}` is paused")]
+    Paused(String),
+    /// It cannot do what is asked.
+    #[error("it cannot {}", list(.0))]
+    Lacks(Vec<Need>),
+    /// It builds for another operating system.
+    #[error("its containers are {0}'s, not Linux's")]
+    NotLinux(String),
+    /// BuildKit does not answer.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The Docker Engine does not answer, or says no.
+    #[error(transparent)]
+    Docker(#[from] DockerError),
+    /// rbake's own cannot be had.
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
+}
+
+fn list(needs: &[Need]) -> String {
+    let mut all: Vec<String> = needs.iter().take(3).map(ToString::to_string).collect();
+    if needs.len() > all.len() {
+        all.push(format!("and {} more", needs.len() - all.len()));
+    }
+    all.join("; ")
+}
+
+/// An error and its causes in one line.
+pub fn in_one_line(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+impl ChooseError {
+    /// As it is told to the user.
+    pub fn diagnostic(&self) -> Diagnostic {
+        let told = Diagnostic::error(Class::Engine, self.code(), self.to_string());
+        match self {
+            Self::Unknown { name, known, .. } => told
+                .note(format!("known builders: {}", known.join(", ")))
+                .did_you_mean("a builder", name, known.iter().map(String::as_str)),
+            Self::Driver { name, .. } => told
+                .note("supported drivers: remote, docker, docker-container")
+                .help(format!(
+                    "choose another builder with `--builder`, or unset the choice of `{name}`"
+                )),
+            Self::Nodes { name, .. } => told.help(format!(
+                "make a builder of one of the nodes: `docker buildx create --name {name}-one …`"
+            )),
+            Self::Address { source, .. } => told.note(source.to_string()),
+            Self::Store(error) => with_causes(told, error),
+            Self::Context(error) => {
+                let told = with_causes(told, error);
+                match error {
+                    ContextError::Unknown { name, known } => told
+                        .note(format!("known Docker contexts: {}", known.join(", ")))
+                        .did_you_mean("a Docker context", name, known.iter().map(String::as_str)),
+                    _ => told,
+                }
+            }
+            Self::Named { refusal, .. } => refusal.explain(told),
+            Self::Nothing { passed_over, last } => {
+                let told = passed_over.iter().fold(told, |told, one| {
+                    told.note(format!("{}: {}", one.what, one.reason))
+                });
+                let told = told.note(format!("the embedded builder: {}", in_one_line(last)));
+                match last {
+                    Refusal::Embedded(error) => ways_out(error, told),
+                    _ => told,
+                }
+            }
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown { .. } => "builder::unknown",
+            Self::Driver { .. } => "builder::unsupported-driver",
+            Self::Nodes { .. } => "builder::several-nodes",
+            Self::Address { .. } => "builder::invalid-address",
+            Self::Store(_) => "builder::unreadable-store",
+            Self::Context(_) => "builder::docker-context",
+            Self::Named { refusal, .. } => match refusal {
+                Refusal::Lacks(_) => "builder::lacks",
+                Refusal::Embedded(_) => "builder::embedded",
+                _ => "builder::unreachable",
+            },
+            Self::Nothing { .. } => "builder::none",
+        }
+    }
+}
+
+impl Refusal {
+    fn explain(&self, told: Diagnostic) -> Diagnostic {
+        match self {
+            Self::Lacks(needs) => needs
+                .iter()
+                .fold(told, |told, need| told.note(format!("it cannot {need}")))
+                .help("turn on the containerd image store of the Docker Engine, or use another builder"),
+            Self::NoContainer(_) => told
+                .note(self.to_string())
+                .help("`docker buildx inspect --bootstrap` makes the container"),
+            Self::Paused(name) => told
+                .note(self.to_string())
+                .help(format!("`docker unpause {name}`")),
+            Self::Embedded(error) => {
+                ways_out(error, told.note(in_one_line(error)))
+            }
+            Self::Connection(_) | Self::Docker(_) | Self::NotLinux(_) | Self::Absent => told
+                .note(in_one_line(self))
+                .help("`rbake builder status` shows what else there is"),
+        }
+    }
+}
+
+impl EmbeddedError {
+    /// As it is told to the user.
+    pub fn diagnostic(&self) -> Diagnostic {
+        let told = Diagnostic::error(Class::Engine, "builder::embedded", self.to_string());
+        ways_out(self, with_causes(told, self))
+    }
+}
+
+fn with_causes(mut told: Diagnostic, error: &dyn Error) -> Diagnostic {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        told = told.note(format!("caused by: {cause}"));
+        source = cause.source();
+    }
+    told
+}
+
+fn ways_out(error: &EmbeddedError, told: Diagnostic) -> Diagnostic {
+    const OTHERS: &str =
+        "or name a BuildKit with `BUILDKIT_HOST` or `--builder`, or start a Docker Engine";
+    match error {
+        EmbeddedError::Recipe(RecipeError::Program(program)) => match program {
+            ProgramError::Missing(_) => told
+                .help("`rbake builder install` brings what the embedded builder needs")
+                .help(OTHERS),
+            ProgramError::NeedsRootlesskit => told
+                .help("run as root, or install `rootlesskit` and `newuidmap` (Debian: rootlesskit, uidmap)")
+                .help(OTHERS),
+            ProgramError::NotLinux => {
+                told.help("name a BuildKit with `BUILDKIT_HOST` or `--builder`, or start a Docker Engine")
+            }
+            ProgramError::Version { .. } => told,
+        },
+        EmbeddedError::Recipe(RecipeError::Config(ConfigError::Form { source, .. })) => {
+            told.note(source.to_string())
+        }
+        EmbeddedError::Failed { tail, log, .. } => tail
+            .iter()
+            .fold(told, |told, line| told.note(format!("| {line}")))
+            .help(format!("its log is `{}`", log.display())),
+        _ => told,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::{SourceMap, Style, render};
+    use crate::types::requirements::Ability;
+
+    fn shown(error: &ChooseError) -> String {
+        render(&error.diagnostic(), &SourceMap::default(), Style::default())
+    }
+
+    #[test]
+    fn what_was_looked_at_is_told_with_the_ways_out() {
+        let error = ChooseError::Nothing {
+            passed_over: vec![PassedOver {
+                what: "the Docker Engine at unix:///var/run/docker.sock".into(),
+                reason: "not there".into(),
+            }],
+            last: Refusal::Embedded(EmbeddedError::Recipe(RecipeError::Program(
+                ProgramError::Missing("buildkitd"),
+            ))),
+        };
+        insta::assert_snapshot!(shown(&error), @r"
+        error[builder::none]: there is no builder that can do this
+         |
+         = note: the Docker Engine at unix:///var/run/docker.sock: not there
+         = note: the embedded builder: there is no `buildkitd` on this machine
+         = help: `rbake builder install` brings what the embedded builder needs
+         = help: or name a BuildKit with `BUILDKIT_HOST` or `--builder`, or start a Docker Engine
+        ");
+    }
+
+    #[test]
+    fn a_named_builder_that_lacks_something_is_told_what() {
+        let web = "web".parse().unwrap();
+        let error = ChooseError::Named {
+            builder: "the Docker Engine at unix:///var/run/docker.sock".into(),
+            from: "`BUILDX_BUILDER`".into(),
+            refusal: Refusal::Lacks(vec![Need {
+                ability: Ability::Push,
+                target: web,
+                attribute: "output",
+            }]),
+        };
+        insta::assert_snapshot!(shown(&error), @r"
+        error[builder::lacks]: the Docker Engine at unix:///var/run/docker.sock, named by `BUILDX_BUILDER`, cannot be used
+         |
+         = note: it cannot push images, which `output` of target `web` asks for
+         = help: turn on the containerd image store of the Docker Engine, or use another builder
+        ");
+    }
+
+    #[test]
+    fn a_slip_of_the_hand_is_noticed() {
+        let error = ChooseError::Unknown {
+            name: "farr".into(),
+            from: "`--builder`".into(),
+            known: vec!["default".into(), "far".into()],
+        };
+        let help = error.diagnostic().help;
+        assert_eq!(help, ["a builder with a similar name exists: `far`"]);
+    }
+}

@@ -1,0 +1,174 @@
+//! Reaching a builder: whether it answers, whether it can do what is asked, and starting what may be started.
+//!
+//! Start at [`Reacher::reach`].
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::candidate::{Candidate, Offers, Reach};
+use super::embedded::{self, Launcher, Lease};
+use super::error::Refusal;
+use super::notice::Notice;
+use crate::diag::Diagnostic;
+use crate::engine::docker::{ContainerState, Docker, EngineFacts};
+use crate::engine::endpoint::{DockerHost, Endpoint};
+use crate::engine::{Connection, ConnectionError};
+use crate::event::EventSink;
+use crate::types::Environment;
+use crate::types::requirements::Requirements;
+
+/// How often a buildkitd in a container that was just started is tried, and the first pause; each is longer.
+const CONTAINER_TRIES: u32 = 15;
+const CONTAINER_PAUSE: Duration = Duration::from_millis(120);
+
+/// A builder that answers and can do what is asked.
+pub(super) struct Reached {
+    pub(super) endpoint: Endpoint,
+    pub(super) connection: Connection,
+    pub(super) docker: Option<EngineFacts>,
+    pub(super) offers: Offers,
+    pub(super) warnings: Vec<Diagnostic>,
+    pub(super) lease: Option<Lease>,
+}
+
+pub(super) struct Reacher<'a> {
+    pub(super) requirements: &'a Requirements,
+    pub(super) environment: &'a Environment,
+    pub(super) events: &'a EventSink,
+    /// Absent where nothing may be started.
+    pub(super) launcher: Option<&'a Launcher>,
+}
+
+impl Reacher<'_> {
+    /// Reaches `candidate`; without a `limit` it was named, and not being there is no excuse.
+    pub(super) async fn reach(
+        &self,
+        candidate: &Candidate,
+        limit: Option<Duration>,
+    ) -> Result<Reached, Refusal> {
+        match &candidate.reach {
+            Reach::Remote(endpoint) => {
+                if limit.is_some()
+                    && let Endpoint::Unix(path) = endpoint
+                    && is_absent(path)
+                {
+                    return Err(Refusal::Absent);
+                }
+                let connection = open(endpoint.clone(), limit).await?;
+                Ok(buildkitd(connection, None))
+            }
+            Reach::Docker(host) => {
+                if limit.is_some()
+                    && let DockerHost::Unix(path) = host
+                    && is_absent(path)
+                {
+                    return Err(Refusal::Absent);
+                }
+                self.docker(host, limit).await
+            }
+            Reach::Container { container, host } => self.container(container, host).await,
+            Reach::Embedded => self.embedded().await,
+        }
+    }
+
+    async fn docker(&self, host: &DockerHost, limit: Option<Duration>) -> Result<Reached, Refusal> {
+        let facts = Docker::connect(host).await?.facts().await?;
+        if !facts.os.is_empty() && facts.os != "linux" {
+            return Err(Refusal::NotLinux(facts.os));
+        }
+        let offers = if facts.containerd_store {
+            Offers::Everything
+        } else {
+            Offers::DockerClassic
+        };
+        let lacks = offers.lacks(self.requirements);
+        if !lacks.is_empty() {
+            return Err(Refusal::Lacks(lacks));
+        }
+        let connection = open(Endpoint::Docker(host.clone()), limit).await?;
+        Ok(Reached {
+            offers,
+            docker: Some(facts),
+            ..buildkitd(connection, None)
+        })
+    }
+
+    async fn container(&self, container: &str, host: &DockerHost) -> Result<Reached, Refusal> {
+        let docker = Docker::connect(host).await?;
+        let endpoint = Endpoint::DockerContainer {
+            container: container.to_owned(),
+            host: host.clone(),
+        };
+        match docker.container(container).await? {
+            ContainerState::Absent => return Err(Refusal::NoContainer(container.to_owned())),
+            ContainerState::Paused => return Err(Refusal::Paused(container.to_owned())),
+            ContainerState::Running => {}
+            ContainerState::Stopped if self.launcher.is_none() => {}
+            ContainerState::Stopped => {
+                let name = format!("start the container {container}");
+                let notice = Notice::begin(self.events, "builder-container", &name);
+                docker.start_container(container).await?;
+                let connection = open_patiently(&endpoint).await;
+                let error = connection.as_ref().err().map(ToString::to_string);
+                notice.end(error.as_deref());
+                return Ok(buildkitd(connection?, None));
+            }
+        }
+        Ok(buildkitd(open(endpoint, None).await?, None))
+    }
+
+    async fn embedded(&self) -> Result<Reached, Refusal> {
+        let Some(launcher) = self.launcher else {
+            return Err(Refusal::Absent);
+        };
+        let running = embedded::ensure_running(self.environment, launcher, self.events).await?;
+        let connection = open(running.endpoint, None).await?;
+        let mut reached = buildkitd(connection, Some(running.lease));
+        if running.is_outdated {
+            reached.warnings.push(
+                Diagnostic::warning(
+                    "builder::outdated-configuration",
+                    "the embedded builder runs with an earlier configuration, because other runs use it",
+                )
+                .help("it takes the present configuration when it starts the next time: `rbake builder stop`"),
+            );
+        }
+        Ok(reached)
+    }
+}
+
+fn buildkitd(connection: Connection, lease: Option<Lease>) -> Reached {
+    Reached {
+        endpoint: connection.endpoint().clone(),
+        connection,
+        docker: None,
+        offers: Offers::Everything,
+        warnings: Vec::new(),
+        lease,
+    }
+}
+
+fn is_absent(socket: &Path) -> bool {
+    std::fs::symlink_metadata(socket)
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+async fn open(endpoint: Endpoint, limit: Option<Duration>) -> Result<Connection, ConnectionError> {
+    match limit {
+        Some(limit) => Connection::open_within(endpoint, limit).await,
+        None => Connection::open(endpoint).await,
+    }
+}
+
+// A container runs some time before buildkitd in it listens; buildx waits in the same steps.
+async fn open_patiently(endpoint: &Endpoint) -> Result<Connection, ConnectionError> {
+    let mut turn = 1;
+    loop {
+        match Connection::open(endpoint.clone()).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) if turn >= CONTAINER_TRIES => return Err(error),
+            Err(_) => tokio::time::sleep(CONTAINER_PAUSE * turn).await,
+        }
+        turn += 1;
+    }
+}

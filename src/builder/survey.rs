@@ -1,0 +1,187 @@
+//! How all builders stand, for `rbake builder status`: which one a run would take, why, and why not the others.
+//!
+//! Nothing is started. Start at [`survey`].
+
+use std::time::Duration;
+
+use super::candidate::{Candidate, Driver, Reach};
+use super::discovery::{UNNAMED_LIMIT, own, unnamed, why};
+use super::embedded;
+use super::error::{ChooseError, PassedOver, Refusal, in_one_line};
+use super::named::named;
+use super::reach::Reacher;
+use crate::engine::docker::{ContainerState, Docker};
+use crate::engine::endpoint::Endpoint;
+use crate::event::EventSink;
+use crate::types::Environment;
+use crate::types::requirements::Requirements;
+
+/// How all builders stand, without starting any.
+#[derive(Debug)]
+pub struct Survey {
+    /// The builder that a run would take now.
+    pub chosen: Option<Surveyed>,
+    /// Why none would be taken; the embedded builder, if it can be started, is one that would be.
+    pub error: Option<ChooseError>,
+    /// All others, in order.
+    pub others: Vec<PassedOver>,
+}
+
+/// A builder as a survey sees it.
+#[derive(Debug)]
+pub struct Surveyed {
+    /// Its name.
+    pub name: String,
+    /// How it is reached.
+    pub driver: Driver,
+    /// Its address, where it has one now.
+    pub endpoint: Option<Endpoint>,
+    /// BuildKit's version, where it answers and says it.
+    pub version: Option<String>,
+    /// Why it would be taken.
+    pub why: String,
+    /// How it stands, as a fragment such as `running, 2 clients`.
+    pub state: String,
+}
+
+/// Looks at all builders as [`choose`] would, and at those after the one it would take.
+pub async fn survey(
+    requirements: &Requirements,
+    flag: Option<&str>,
+    environment: &Environment,
+) -> Survey {
+    let (candidate, trail) = match named(flag, environment) {
+        Ok(found) => found,
+        Err(error) => {
+            return Survey {
+                chosen: None,
+                error: Some(error),
+                others: Vec::new(),
+            };
+        }
+    };
+    let mut survey = Survey {
+        chosen: None,
+        error: None,
+        others: trail
+            .into_iter()
+            .map(|place| PassedOver {
+                what: place.what.to_owned(),
+                reason: place.reason,
+            })
+            .collect(),
+    };
+    let events = EventSink::none();
+    let reacher = Reacher {
+        requirements,
+        environment,
+        events: &events,
+        launcher: None,
+    };
+    if let Some(candidate) = candidate {
+        let why = format!("named by {}", candidate.from);
+        match look(&reacher, &candidate, None).await {
+            Ok((version, state)) => survey.take(&candidate, version, why, state),
+            Err(refusal) => {
+                survey.error = Some(ChooseError::Named {
+                    builder: candidate.to_string(),
+                    from: candidate.from.clone(),
+                    refusal,
+                });
+            }
+        }
+    }
+    let is_decided = survey.chosen.is_some() || survey.error.is_some();
+    for place in unnamed(environment).into_iter().chain([Ok(own())]) {
+        let candidate = match place {
+            Ok(candidate) => candidate,
+            Err(place) => {
+                survey.others.push(place);
+                continue;
+            }
+        };
+        let is_own = candidate.reach == Reach::Embedded;
+        match look(&reacher, &candidate, Some(UNNAMED_LIMIT)).await {
+            Ok((version, state)) if survey.chosen.is_none() && !is_decided => {
+                survey.take(&candidate, version, why(&candidate), state);
+            }
+            Ok((_, state)) => survey.others.push(PassedOver {
+                what: candidate.to_string(),
+                reason: format!("{state}; would do, but comes later"),
+            }),
+            Err(last) if is_own && survey.chosen.is_none() && !is_decided => {
+                survey.error = Some(ChooseError::Nothing {
+                    passed_over: survey.others.clone(),
+                    last,
+                });
+            }
+            Err(refusal) => survey.others.push(PassedOver {
+                what: candidate.to_string(),
+                reason: in_one_line(&refusal),
+            }),
+        }
+    }
+    survey
+}
+
+impl Survey {
+    fn take(&mut self, candidate: &Candidate, version: Option<String>, why: String, state: String) {
+        self.chosen = Some(Surveyed {
+            name: candidate.name.clone(),
+            driver: candidate.driver(),
+            endpoint: candidate.endpoint(),
+            version,
+            why,
+            state,
+        });
+    }
+}
+
+// A builder's version and how it stands.
+async fn look(
+    reacher: &Reacher<'_>,
+    candidate: &Candidate,
+    limit: Option<Duration>,
+) -> Result<(Option<String>, String), Refusal> {
+    if matches!(candidate.reach, Reach::Embedded) {
+        return look_at_embedded(reacher.environment).await;
+    }
+    if let Reach::Container { container, host } = &candidate.reach {
+        let docker = Docker::connect(host).await?;
+        if docker.container(container).await? == ContainerState::Stopped {
+            return Ok((None, "stopped; a run starts it".to_owned()));
+        }
+    }
+    let reached = reacher.reach(candidate, limit).await?;
+    let state = match &reached.docker {
+        Some(docker) => format!(
+            "running, Docker {} with {}",
+            docker.version,
+            if docker.containerd_store {
+                "containerd's image store"
+            } else {
+                "its classic image store"
+            }
+        ),
+        None => "running".to_owned(),
+    };
+    Ok((reached.connection.version().map(str::to_owned), state))
+}
+
+async fn look_at_embedded(environment: &Environment) -> Result<(Option<String>, String), Refusal> {
+    match embedded::status(environment).await? {
+        Some(embedded::Reply::Ready(facts)) => {
+            let state = format!("running, {} in use by {}", facts.socket, facts.clients);
+            Ok((Some(facts.version), state))
+        }
+        Some(_) => Ok((None, "starting or stopping".to_owned())),
+        None => {
+            let places =
+                embedded::Places::of(environment).map_err(embedded::EmbeddedError::from)?;
+            let recipe = embedded::Recipe::of(environment, &places)
+                .map_err(embedded::EmbeddedError::from)?;
+            let version = embedded::version_of(&recipe.programs.buildkitd).await.ok();
+            Ok((version, "not running; a run starts it".to_owned()))
+        }
+    }
+}
