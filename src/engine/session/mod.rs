@@ -6,8 +6,11 @@
 //! ([`shared`]), so that no daemon can read a directory under another's name.
 
 pub mod auth;
+pub mod filesync;
 mod health;
 mod lifecycle;
+#[cfg(test)]
+pub(crate) mod peer;
 pub mod secrets;
 pub mod shared;
 mod tunnel;
@@ -17,6 +20,7 @@ use std::sync::Arc;
 use tonic::service::RoutesBuilder;
 
 pub use auth::Auth;
+pub use filesync::FileSync;
 pub use lifecycle::{Session, SessionError};
 pub use secrets::Secrets;
 pub use shared::SharedSessions;

@@ -1,0 +1,69 @@
+//! The answer to a call: buffers full of messages, then the status.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame};
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use super::transfer::Ending;
+
+/// A part of the answer.
+#[derive(Debug)]
+pub(super) enum Part {
+    /// Whole messages, each with what gRPC puts before it.
+    Messages(Bytes),
+    /// The end.
+    Status(Status),
+}
+
+/// The body of the answer. When the daemon does not want it any more it is dropped, and the transfer with it.
+pub(super) struct Answer {
+    parts: mpsc::Receiver<Part>,
+    ended: bool,
+    _transfer: Ending,
+}
+
+impl Answer {
+    pub(super) fn new(parts: mpsc::Receiver<Part>, transfer: Ending) -> Self {
+        Self {
+            parts,
+            ended: false,
+            _transfer: transfer,
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let status = match std::task::ready!(self.parts.poll_recv(cx)) {
+            Some(Part::Messages(messages)) => {
+                return Poll::Ready(Some(Ok(Frame::data(messages))));
+            }
+            Some(Part::Status(status)) => status,
+            None => Status::internal("the transfer ended without a word"),
+        };
+        self.ended = true;
+        let mut trailers = http::HeaderMap::new();
+        Poll::Ready(Some(
+            status
+                .add_header(&mut trailers)
+                .map(|()| Frame::trailers(trailers)),
+        ))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended
+    }
+}

@@ -1,0 +1,189 @@
+//! Directories for the daemon: the service it takes build contexts and Dockerfiles from.
+//!
+//! The daemon names a directory and a filter and opens a conversation of packets (`tonistiigi/fsutil`): we list entries, it
+//! asks for the content of those it does not have, we send that. Answers are written by hand rather than by a generated
+//! server, many packets to a buffer. Knows nothing of targets. Start at [`FileSync`]; [`transfer`] is one conversation.
+
+mod body;
+mod progress;
+mod queue;
+mod reader;
+mod request;
+mod source;
+mod table;
+mod transfer;
+mod wire;
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use futures_util::future::{Ready, ready};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codec::{Codec as _, Streaming};
+use tonic::server::NamedService;
+use tonic::service::RoutesBuilder;
+
+pub use progress::{TransferFailure, TransferState, TransferSummary};
+pub use source::{LocalDir, LocalSource};
+
+use super::Attachable;
+use crate::engine::connection::MESSAGE_LIMIT;
+use crate::event::EventSink;
+use progress::{FailureSlot, Record};
+use request::TransferRequest;
+
+const DIFF_COPY: &str = "/moby.filesync.v1.FileSync/DiffCopy";
+
+/// Serves directories to the daemon, and remembers what was transferred.
+///
+/// Clones are the same service.
+#[derive(Clone)]
+pub struct FileSync(Arc<Inner>);
+
+struct Inner {
+    locals: Vec<LocalDir>,
+    sink: EventSink,
+    compress: bool,
+    records: Mutex<Vec<Arc<Record>>>,
+    failures: Arc<FailureSlot>,
+}
+
+impl FileSync {
+    /// A service for `locals` that tells `sink` how transfers go.
+    pub fn new(locals: Vec<LocalDir>, sink: EventSink) -> Self {
+        Self::with_compression(locals, sink, false)
+    }
+
+    /// The same, compressing content where the daemon understands it and `compress` is set: for daemons at the far end of a
+    /// network. On the same machine it costs more than it saves.
+    pub fn with_compression(locals: Vec<LocalDir>, sink: EventSink, compress: bool) -> Self {
+        Self(Arc::new(Inner {
+            locals,
+            sink,
+            compress,
+            records: Mutex::default(),
+            failures: Arc::default(),
+        }))
+    }
+
+    /// The transfers so far, in the order they were asked for.
+    pub fn transfers(&self) -> Vec<TransferSummary> {
+        let records = self
+            .0
+            .records
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        records.iter().map(|record| record.summary()).collect()
+    }
+
+    /// The first transfer that failed on this side.
+    pub fn failure(&self) -> Option<TransferFailure> {
+        self.0.failures.get()
+    }
+
+    /// Completes when a transfer fails on this side; never, if none does.
+    pub fn failed(&self) -> impl Future<Output = TransferFailure> + Send + use<> {
+        self.0.failures.wait()
+    }
+
+    fn answer(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
+        if request.uri().path() != DIFF_COPY {
+            return Err(Status::unimplemented("only DiffCopy is offered"));
+        }
+        let wanted = TransferRequest::read(request.headers())?;
+        let inner = &self.0;
+        let local = inner
+            .locals
+            .iter()
+            .find(|local| local.name == wanted.local)
+            .ok_or_else(|| {
+                Status::not_found(format!("no directory is offered as `{}`", wanted.local))
+            })?;
+        let compress = inner.compress && accepts_gzip(request.headers());
+        let record = Arc::new(Record::new(
+            &local.name,
+            local.path().to_owned(),
+            &wanted.filter.follow,
+        ));
+        inner
+            .records
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&record));
+        let decoder =
+            tonic_prost::ProstCodec::<rbake_proto::packet::Packet, _>::default().decoder();
+        let answer = transfer::start(transfer::Plan {
+            source: local.source.clone(),
+            filter: wanted.filter,
+            record,
+            compress,
+            requests: Streaming::new_request(
+                decoder,
+                request.into_body(),
+                None,
+                Some(MESSAGE_LIMIT),
+            ),
+            sink: inner.sink.clone(),
+            failures: Arc::clone(&inner.failures),
+        });
+        let mut response = Response::new(Body::new(answer));
+        let headers = response.headers_mut();
+        headers.insert(
+            http::header::CONTENT_TYPE,
+            HeaderValue::from_static("application/grpc"),
+        );
+        if compress {
+            headers.insert("grpc-encoding", HeaderValue::from_static("gzip"));
+        }
+        Ok(response)
+    }
+}
+
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    headers
+        .get_all("grpc-accept-encoding")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.split(',').any(|name| name.trim() == "gzip"))
+}
+
+impl std::fmt::Debug for FileSync {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("FileSync").field(&self.0.locals).finish()
+    }
+}
+
+impl NamedService for FileSync {
+    const NAME: &'static str = "moby.filesync.v1.FileSync";
+}
+
+impl tower::Service<Request<Body>> for FileSync {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let answer = self.answer(request).unwrap_or_else(Status::into_http);
+        ready(Ok(answer))
+    }
+}
+
+impl Attachable for FileSync {
+    fn methods(&self) -> &[&'static str] {
+        &[DIFF_COPY]
+    }
+
+    fn mount(&self, routes: &mut RoutesBuilder) {
+        routes.add_service(self.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! The paths behind the ids of a transfer, in as little memory as may be.
+//!
+//! A transfer of a million entries keeps one row and one name for each; whole paths are put together when a file is opened.
+
+/// Rows by id.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    rows: Vec<Row>,
+    names: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    // Row of the directory it is in.
+    parent: u32,
+    name_end: u32,
+    content: Content,
+}
+
+/// What there is to send of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// It has none: a directory, a link and so on.
+    Never,
+    /// It passes for a regular file and is empty: a socket.
+    Empty,
+    /// A file of this many bytes, as the daemon was told.
+    File(u64),
+    /// It has been asked for, and is asked for only once.
+    Asked,
+}
+
+/// More entries, or longer names, than ids can tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the directory has more entries than one transfer can hold")]
+pub(super) struct TooMany;
+
+const ROOT: u32 = u32::MAX;
+
+impl Table {
+    /// Adds the entry `name` of the directory `parent` (`None` is the root); its id is the number of rows before it.
+    pub(super) fn push(
+        &mut self,
+        parent: Option<u32>,
+        name: &[u8],
+        content: Content,
+    ) -> Result<(), TooMany> {
+        self.names.extend_from_slice(name);
+        let name_end = u32::try_from(self.names.len()).map_err(|_| TooMany)?;
+        if self.rows.len() >= ROOT as usize {
+            return Err(TooMany);
+        }
+        self.rows.push(Row {
+            parent: parent.unwrap_or(ROOT),
+            name_end,
+            content,
+        });
+        Ok(())
+    }
+
+    /// Takes note that `id` is asked for; `None` where it may not be.
+    pub(super) fn ask(&mut self, id: u32) -> Option<Content> {
+        let content = &mut self.rows.get_mut(id as usize)?.content;
+        match content {
+            Content::Never | Content::Asked => None,
+            Content::Empty | Content::File(_) => Some(std::mem::replace(content, Content::Asked)),
+        }
+    }
+
+    /// Writes the path of `id` over `path`.
+    pub(super) fn path(&self, id: u32, path: &mut Vec<u8>) {
+        let mut rows = Vec::with_capacity(16);
+        let mut next = id;
+        // Parents come before what is in them, so this ends.
+        while let Some(row) = self.rows.get(next as usize) {
+            rows.push(next);
+            if row.parent >= next {
+                break;
+            }
+            next = row.parent;
+        }
+        path.clear();
+        for row in rows.iter().rev() {
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(self.name(*row as usize));
+        }
+    }
+
+    fn name(&self, row: usize) -> &[u8] {
+        let start = match row.checked_sub(1) {
+            Some(before) => self.rows[before].name_end as usize,
+            None => 0,
+        };
+        &self.names[start..self.rows[row].name_end as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_put_together_from_names() {
+        let mut table = Table::default();
+        for (parent, name) in [
+            (None, "a"),
+            (Some(0), "b"),
+            (Some(1), "c"),
+            (Some(0), "d"),
+            (None, "e"),
+        ] {
+            table
+                .push(parent, name.as_bytes(), Content::File(1))
+                .unwrap();
+        }
+        let mut path = Vec::new();
+        for (id, expected) in [(0, "a"), (1, "a/b"), (2, "a/b/c"), (3, "a/d"), (4, "e")] {
+            table.path(id, &mut path);
+            assert_eq!(path, expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn content_is_asked_for_once_and_only_where_there_is_some() {
+        let mut table = Table::default();
+        table.push(None, b"dir", Content::Never).unwrap();
+        table.push(Some(0), b"file", Content::File(3)).unwrap();
+        assert_eq!(table.ask(0), None);
+        assert_eq!(table.ask(1), Some(Content::File(3)));
+        assert_eq!(table.ask(1), None);
+        assert_eq!(table.ask(2), None);
+    }
+}

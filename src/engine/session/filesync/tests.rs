@@ -1,0 +1,405 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rbake_proto::filesync::file_sync_client::FileSyncClient;
+use rbake_proto::packet::{Packet, PacketType, Stat};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Code, Streaming};
+
+use super::*;
+use crate::event::{EventKind, Transfer};
+
+// The daemon's side of one conversation.
+struct Daemon {
+    send: mpsc::Sender<Packet>,
+    receive: Streaming<Packet>,
+}
+
+async fn client(service: &FileSync) -> FileSyncClient<Channel> {
+    FileSyncClient::new(super::super::peer::channel(service).await)
+        .max_decoding_message_size(MESSAGE_LIMIT)
+}
+
+impl Daemon {
+    async fn call(
+        mut client: FileSyncClient<Channel>,
+        local: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, Status> {
+        let (send, packets) = mpsc::channel(8);
+        let mut request = tonic::Request::new(ReceiverStream::new(packets));
+        let metadata = request.metadata_mut();
+        metadata.insert("dir-name", local.parse().unwrap());
+        for (name, value) in headers {
+            metadata.append(*name, value.parse().unwrap());
+        }
+        let receive = client.diff_copy(request).await?.into_inner();
+        Ok(Self { send, receive })
+    }
+
+    async fn open(service: &FileSync, local: &str) -> Self {
+        Self::call(client(service).await, local, &[]).await.unwrap()
+    }
+
+    async fn request(&self, id: u32) {
+        let packet = Packet {
+            r#type: PacketType::PacketReq.into(),
+            id,
+            ..Packet::default()
+        };
+        self.send.send(packet).await.unwrap();
+    }
+
+    async fn finish(&self) {
+        let packet = Packet {
+            r#type: PacketType::PacketFin.into(),
+            ..Packet::default()
+        };
+        self.send.send(packet).await.unwrap();
+    }
+
+    // Everything that is listed.
+    async fn list(&mut self) -> Vec<Stat> {
+        let mut stats = Vec::new();
+        while let Some(stat) = self.packet().await.stat {
+            stats.push(stat);
+        }
+        stats
+    }
+
+    async fn packet(&mut self) -> Packet {
+        self.receive.message().await.unwrap().unwrap()
+    }
+
+    // The whole conversation, asking for every file that `wants` likes while the list still comes.
+    async fn take(&mut self, wants: impl Fn(&Stat) -> bool) -> (Vec<Stat>, BTreeMap<u32, Vec<u8>>) {
+        let mut stats = Vec::new();
+        let mut contents: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
+        let mut open = std::collections::BTreeSet::new();
+        let mut listed = false;
+        loop {
+            if listed && open.is_empty() {
+                self.finish().await;
+                listed = false;
+            }
+            let packet = self.packet().await;
+            match (packet.r#type(), packet.stat) {
+                (PacketType::PacketStat, Some(stat)) => {
+                    let id = u32::try_from(stats.len()).unwrap();
+                    let regular = stat.mode & crate::context::stat::mode::KIND == 0;
+                    if regular && stat.linkname.is_empty() && wants(&stat) {
+                        self.request(id).await;
+                        open.insert(id);
+                        contents.insert(id, Vec::new());
+                    }
+                    stats.push(stat);
+                }
+                (PacketType::PacketStat, None) => listed = true,
+                (PacketType::PacketData, _) if packet.data.is_empty() => {
+                    assert!(open.remove(&packet.id));
+                }
+                (PacketType::PacketData, _) => {
+                    assert!(open.contains(&packet.id));
+                    contents
+                        .get_mut(&packet.id)
+                        .unwrap()
+                        .extend_from_slice(&packet.data);
+                }
+                (PacketType::PacketFin, _) => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(self.receive.message().await.unwrap().is_none());
+        (stats, contents)
+    }
+}
+
+fn context(dir: &Path) -> Vec<LocalDir> {
+    vec![LocalDir::directory("context", dir)]
+}
+
+fn many(count: usize) -> Vec<LocalDir> {
+    let content = Bytes::from(vec![b'x'; 3000]);
+    let files = (0..count).map(|n| (format!("file-{n:07}"), content.clone()));
+    vec![LocalDir {
+        name: "context".to_owned(),
+        source: LocalSource::Files(files.collect()),
+    }]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_is_asked_for_arrives() {
+    let dir = tempfile::tempdir().unwrap();
+    crate::context::fixture::make(
+        dir.path(),
+        include_str!("../../../../tests/fixtures/context/tree.txt"),
+    );
+    let large: Vec<u8> = (0..1_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    std::fs::write(dir.path().join("large"), &large).unwrap();
+    let service = FileSync::new(context(dir.path()), EventSink::none());
+    let (stats, contents) = Daemon::open(&service, "context").await.take(|_| true).await;
+    assert_eq!(stats.len(), 75);
+    for (id, content) in &contents {
+        let path = std::str::from_utf8(&stats[*id as usize].path).unwrap();
+        let expected = match path {
+            "sock" => Vec::new(),
+            path => std::fs::read(dir.path().join(path)).unwrap(),
+        };
+        assert!(*content == expected, "{path}");
+    }
+    let summary = service.transfers().remove(0);
+    assert_eq!(summary.state, TransferState::Complete);
+    assert_eq!(summary.entries, 75);
+    // A socket is asked for too, and has nothing to send.
+    assert_eq!(summary.files, contents.len() as u64 - 1);
+    let sum: usize = contents.values().map(Vec::len).sum();
+    assert_eq!(summary.bytes, sum as u64);
+    assert_eq!(service.failure(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_has_everything_gets_no_content() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("same"), "x").unwrap();
+    std::fs::write(dir.path().join("changed"), "xyz").unwrap();
+    let service = FileSync::new(context(dir.path()), EventSink::none());
+    let _ = Daemon::open(&service, "context")
+        .await
+        .take(|_| false)
+        .await;
+    let _ = Daemon::open(&service, "context")
+        .await
+        .take(|stat| stat.path == "changed")
+        .await;
+    let [none, one] = &service.transfers()[..] else {
+        panic!("two transfers")
+    };
+    assert_eq!((none.entries, none.files, none.bytes), (2, 0, 0));
+    assert_eq!((one.entries, one.files, one.bytes), (2, 1, 3));
+    assert_eq!(one.first_files, ["changed"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_come_with_the_call() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("real")).unwrap();
+    std::fs::write(dir.path().join("real/a b"), "x").unwrap();
+    std::fs::write(dir.path().join("real/c"), "x").unwrap();
+    std::os::unix::fs::symlink("real", dir.path().join("link")).unwrap();
+    let service = FileSync::new(context(dir.path()), EventSink::none());
+    let headers = [
+        ("followpaths", "link%2Fa+b"),
+        ("followpaths-encoded", "1"),
+        ("exclude-patterns", "nothing,here"),
+    ];
+    let client = client(&service).await;
+    let mut daemon = Daemon::call(client, "context", &headers).await.unwrap();
+    let paths: Vec<Bytes> = daemon
+        .list()
+        .await
+        .into_iter()
+        .map(|stat| stat.path)
+        .collect();
+    assert_eq!(paths, ["link", "real", "real/a b"]);
+    assert_eq!(service.transfers()[0].paths, ["link/a b"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_as_long_as_ignore_files_are_taken() {
+    let service = FileSync::new(many(1), EventSink::none());
+    let patterns: Vec<String> = (0..400)
+        .map(|n| format!("some/rather/long/directory-{n}/**/*.tmp"))
+        .collect();
+    let headers: Vec<_> = patterns
+        .iter()
+        .map(|p| ("exclude-patterns", p.as_str()))
+        .collect();
+    let mut daemon = Daemon::call(client(&service).await, "context", &headers)
+        .await
+        .unwrap();
+    assert_eq!(daemon.list().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_not_offered_is_not_found() {
+    let service = FileSync::new(context(Path::new("/")), EventSink::none());
+    let status = Daemon::call(client(&service).await, "dockerfile", &[])
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(status.code(), Code::NotFound);
+    assert!(service.transfers().is_empty());
+}
+
+// The packet that ends a failed transfer, and the status after it.
+async fn failure(daemon: &mut Daemon) -> (String, Status) {
+    loop {
+        let packet = daemon.packet().await;
+        if packet.r#type() == PacketType::PacketErr {
+            let status = daemon.receive.message().await.unwrap_err();
+            return (String::from_utf8(packet.data.to_vec()).unwrap(), status);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_vanished_or_changed_its_kind_fails_the_transfer() {
+    for reason in ["No such file", "regular file", "smaller"] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "123").unwrap();
+        let service = FileSync::new(context(dir.path()), EventSink::none());
+        let mut daemon = Daemon::open(&service, "context").await;
+        assert_eq!(daemon.list().await.len(), 1);
+        std::fs::remove_file(&path).unwrap();
+        match reason {
+            "regular file" => std::fs::create_dir(&path).unwrap(),
+            "smaller" => std::fs::write(&path, "1").unwrap(),
+            _ => {}
+        }
+        daemon.request(0).await;
+        let (text, status) = failure(&mut daemon).await;
+        assert!(text.contains("`file`") && text.contains(reason), "{text}");
+        assert_eq!(status.message(), text);
+        let failure = service.failed().await;
+        assert_eq!((&*failure.reason, &*failure.local), (&*text, "context"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_listed_fails_the_transfer() {
+    let service = FileSync::new(context(Path::new("/nonexistent/dir")), EventSink::none());
+    let mut daemon = Daemon::open(&service, "context").await;
+    let (text, _) = failure(&mut daemon).await;
+    assert!(text.contains("/nonexistent/dir"), "{text}");
+    assert!(service.failure().is_some());
+    assert!(matches!(
+        service.transfers()[0].state,
+        TransferState::Failed(_)
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_breaks_the_rules_is_cut_off_and_no_failure_of_ours() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("dir")).unwrap();
+    let service = FileSync::new(context(dir.path()), EventSink::none());
+    for id in [0, 7, u32::MAX] {
+        let mut daemon = Daemon::open(&service, "context").await;
+        daemon.list().await;
+        daemon.request(id).await;
+        let status = daemon.receive.message().await.unwrap_err();
+        assert!(status.message().contains("may not"), "{status}");
+    }
+    assert_eq!(service.failure(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_daemon_reports_is_kept() {
+    let service = FileSync::new(many(1), EventSink::none());
+    let mut daemon = Daemon::open(&service, "context").await;
+    daemon.list().await;
+    let packet = Packet {
+        r#type: PacketType::PacketErr.into(),
+        data: "disk full".into(),
+        ..Packet::default()
+    };
+    daemon.send.send(packet).await.unwrap();
+    let status = daemon.receive.message().await.unwrap_err();
+    assert!(status.message().contains("disk full"), "{status}");
+    assert_eq!(service.failure(), None);
+}
+
+// Waits until `found` holds, at most some seconds.
+async fn until(found: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !found() {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "it did not come to pass"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_does_not_read_stops_the_walk_and_nothing_is_lost() {
+    const FILES: usize = 300_000;
+    let service = FileSync::new(many(FILES), EventSink::none());
+    let mut daemon = Daemon::open(&service, "context").await;
+    until(|| service.transfers()[0].entries > 0).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let listed = service.transfers()[0].entries;
+    // What the windows and buffers of a stream hold.
+    assert!(listed < 150_000, "{listed}");
+    let (stats, contents) = daemon.take(|stat| stat.path.ends_with(b"7")).await;
+    assert_eq!((stats.len(), contents.len()), (FILES, FILES / 10));
+    assert!(contents.values().all(|content| content.len() == 3000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_call_ends_the_transfer() {
+    let told: Arc<Mutex<Vec<Transfer>>> = Arc::default();
+    let sink = {
+        let told = Arc::clone(&told);
+        EventSink::new(crate::types::Clock::system(), move |event| {
+            if let EventKind::Transfer(transfer) = event.kind {
+                told.lock().unwrap().push(transfer);
+            }
+        })
+    };
+    let service = FileSync::new(many(200_000), sink);
+    let daemon = Daemon::open(&service, "context").await;
+    until(|| service.transfers()[0].entries > 0).await;
+    daemon.request(0).await;
+    drop(daemon);
+    until(|| service.transfers()[0].state == TransferState::Abandoned).await;
+    until(|| {
+        told.lock()
+            .unwrap()
+            .last()
+            .is_some_and(|transfer| transfer.done)
+    })
+    .await;
+    // Walk and readers hold what they share with the transfer; nobody does any more.
+    until(|| Arc::strong_count(&service.0.records.lock().unwrap()[0]) == 1).await;
+    assert_eq!(service.failure(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn content_is_compressed_where_that_is_wanted_and_understood() {
+    for understood in [true, false] {
+        let service = FileSync::with_compression(many(20), EventSink::none(), true);
+        let mut client = client(&service).await;
+        if understood {
+            client = client.accept_compressed(tonic::codec::CompressionEncoding::Gzip);
+        }
+        let mut daemon = Daemon::call(client, "context", &[]).await.unwrap();
+        let (_, contents) = daemon.take(|_| true).await;
+        assert_eq!(contents.len(), 20);
+        assert!(contents.values().all(|content| content == &[b'x'; 3000]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_in_memory_is_found_among_the_names_that_are_asked_for() {
+    let local = LocalDir::file(
+        "dockerfile",
+        "Dockerfile",
+        Bytes::from_static(b"FROM scratch\n"),
+    );
+    let service = FileSync::new(vec![local], EventSink::none());
+    let names = ["Dockerfile", "Dockerfile.dockerignore", "dockerfile"];
+    let headers = names.map(|name| ("followpaths", name));
+    let mut daemon = Daemon::call(client(&service).await, "dockerfile", &headers)
+        .await
+        .unwrap();
+    let (stats, contents) = daemon.take(|_| true).await;
+    assert_eq!(stats[0].path, "Dockerfile");
+    assert_eq!(contents[&0], b"FROM scratch\n");
+}

@@ -1,0 +1,338 @@
+//! One transfer, from the daemon's call to its status.
+//!
+//! Three kinds of work share it: the walk tells of entries, readers send content, and [`Control`] listens to the daemon all
+//! the while, so that neither side ever waits for the other to listen. Memory is bounded by the channel of the answer: the
+//! daemon's window closes, the channel fills, and walk and readers stand still.
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rbake_proto::packet::{Packet, PacketType};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tonic::{Status, Streaming};
+
+use super::body::{Answer, Part};
+use super::progress::{FailureSlot, Record, Teller, TransferState};
+use super::queue::Queue;
+use super::reader;
+use super::source::{LocalSource, Source};
+use super::table::{Content, Table, TooMany};
+use super::wire;
+use crate::context::{ContextError, Entry, FilterSpec, Link};
+use crate::event::EventSink;
+
+/// Buffers under way in one transfer.
+const PARTS: usize = 8;
+/// Threads that read the files of one transfer.
+const READERS: usize = 4;
+/// Entries are told of together until their packets come to this many bytes.
+const LIST_BATCH: usize = 32 << 10;
+/// How often the display hears of a transfer.
+const TELL_EVERY: Duration = Duration::from_millis(100);
+
+/// Why a transfer did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SendError {
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    #[error("cannot {act} `{path}`")]
+    Content {
+        act: &'static str,
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("`{path}` became smaller while it was being sent")]
+    Shrank { path: String },
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+    #[error("a transfer failed unexpectedly; this is a bug in rbake")]
+    Crashed(#[from] JoinError),
+    // The daemon does not want the answer any more.
+    #[error("the builder went away")]
+    Gone,
+    // The daemon reports a failure of its own, or breaks the rules of the conversation.
+    #[error("the builder could not take the files: {0}")]
+    Daemon(String),
+}
+
+impl SendError {
+    /// The message with those of its causes.
+    fn text(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}
+
+/// What walk, readers and control have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) record: Arc<Record>,
+    pub(super) queue: Queue,
+    /// Whether content is compressed.
+    pub(super) compress: bool,
+    source: OnceLock<Source>,
+    table: Mutex<Table>,
+    parts: mpsc::Sender<Part>,
+    stopped: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The source, which the walk has opened before anything could be asked for.
+    pub(super) fn source(&self) -> Result<&Source, SendError> {
+        self.source.get().ok_or(SendError::Gone)
+    }
+
+    /// Whether to go on.
+    pub(super) fn check(&self) -> Result<(), SendError> {
+        if self.stopped.load(Ordering::Relaxed) {
+            return Err(SendError::Gone);
+        }
+        Ok(())
+    }
+
+    /// Sends from a blocking thread, once there is room.
+    pub(super) fn send(&self, part: Part) -> Result<(), SendError> {
+        self.check()?;
+        self.parts.blocking_send(part).map_err(|_| SendError::Gone)
+    }
+
+    fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        self.queue.close();
+    }
+}
+
+/// Ends a transfer when the answer is dropped.
+pub(super) struct Ending {
+    shared: Arc<Shared>,
+    control: AbortHandle,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.shared.stop();
+        self.control.abort();
+    }
+}
+
+/// What a transfer is made of.
+pub(super) struct Plan {
+    pub(super) source: LocalSource,
+    pub(super) filter: FilterSpec,
+    pub(super) record: Arc<Record>,
+    pub(super) compress: bool,
+    pub(super) requests: Streaming<Packet>,
+    pub(super) sink: EventSink,
+    pub(super) failures: Arc<FailureSlot>,
+}
+
+/// Starts the transfer; what comes of it is in the answer.
+pub(super) fn start(plan: Plan) -> Answer {
+    let (parts, answer) = mpsc::channel(PARTS);
+    let shared = Arc::new(Shared {
+        record: Arc::clone(&plan.record),
+        queue: Queue::default(),
+        compress: plan.compress,
+        source: OnceLock::new(),
+        table: Mutex::default(),
+        parts,
+        stopped: AtomicBool::new(false),
+    });
+    let mut work = JoinSet::new();
+    let walker = Arc::clone(&shared);
+    work.spawn_blocking(move || walk(&walker, &plan.source, &plan.filter));
+    let control = Control {
+        shared: Arc::clone(&shared),
+        requests: plan.requests,
+        work,
+        readers: 0,
+        teller: Teller::new(plan.record, plan.sink),
+        failures: plan.failures,
+    };
+    let control = tokio::spawn(control.run()).abort_handle();
+    Answer::new(answer, Ending { shared, control })
+}
+
+struct Control {
+    shared: Arc<Shared>,
+    requests: Streaming<Packet>,
+    work: JoinSet<Result<(), SendError>>,
+    readers: usize,
+    teller: Teller,
+    failures: Arc<FailureSlot>,
+}
+
+impl Control {
+    async fn run(mut self) {
+        let outcome = self.converse().await;
+        self.shared.stop();
+        let record = &self.shared.record;
+        // Where the answer is not wanted any more, sending fails and nobody misses it.
+        let parts = &self.shared.parts;
+        let status = match outcome {
+            Ok(()) => {
+                let _ = parts.send(Part::Messages(wire::fin().into())).await;
+                record.end(TransferState::Complete);
+                Status::ok("")
+            }
+            Err(SendError::Gone) => {
+                record.end(TransferState::Abandoned);
+                Status::cancelled("the transfer was cancelled")
+            }
+            Err(error) => {
+                let text = error.text();
+                record.end(TransferState::Failed(text.as_str().into()));
+                if !matches!(error, SendError::Daemon(_)) {
+                    self.failures.set(record.failure(&text));
+                    let _ = parts.send(Part::Messages(wire::error(&text).into())).await;
+                }
+                Status::unknown(text)
+            }
+        };
+        let _ = parts.send(Part::Status(status)).await;
+    }
+
+    // Listens to the daemon until it has everything.
+    async fn converse(&mut self) -> Result<(), SendError> {
+        let mut tick = tokio::time::interval(TELL_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                Some(done) = self.work.join_next() => done??,
+                packet = self.requests.message() => match packet {
+                    Ok(Some(packet)) => {
+                        if self.take(&packet)?.is_break() {
+                            return Ok(());
+                        }
+                    }
+                    Ok(None) | Err(_) => return Err(SendError::Gone),
+                },
+                _ = tick.tick() => self.teller.tell(),
+            }
+        }
+    }
+
+    fn take(&mut self, packet: &Packet) -> Result<ControlFlow<()>, SendError> {
+        match packet.r#type() {
+            PacketType::PacketReq => {
+                let content = self.shared.table().ask(packet.id).ok_or_else(|| {
+                    SendError::Daemon(format!("it asked for file {}, which it may not", packet.id))
+                })?;
+                if self.shared.queue.put(packet.id, content) && self.readers < READERS {
+                    self.readers += 1;
+                    let shared = Arc::clone(&self.shared);
+                    self.work.spawn_blocking(move || reader::run(&shared));
+                }
+                Ok(ControlFlow::Continue(()))
+            }
+            PacketType::PacketFin => Ok(ControlFlow::Break(())),
+            PacketType::PacketErr => {
+                let text = String::from_utf8_lossy(&packet.data).into_owned();
+                Err(SendError::Daemon(text))
+            }
+            PacketType::PacketStat | PacketType::PacketData => Err(SendError::Daemon(
+                "it sent what only we may send".to_owned(),
+            )),
+        }
+    }
+}
+
+// Tells of every entry, then that there are no more.
+fn walk(shared: &Shared, source: &LocalSource, filter: &FilterSpec) -> Result<(), SendError> {
+    let source = Source::open(source)?;
+    let filter = source.filter(filter)?;
+    let source = shared.source.get_or_init(|| source);
+    let mut list = List {
+        shared,
+        buffer: Vec::with_capacity(LIST_BATCH + 1024),
+        entries: 0,
+        link: Vec::new(),
+        error: None,
+    };
+    let flow = source.walk(&filter, |entry| list.add(entry))?;
+    if let Some(error) = list.error {
+        return Err(error);
+    }
+    if flow.is_break() {
+        return Err(SendError::Gone);
+    }
+    wire::end_of_list(&mut list.buffer);
+    list.flush()
+}
+
+struct List<'a> {
+    shared: &'a Shared,
+    buffer: Vec<u8>,
+    entries: u64,
+    link: Vec<u8>,
+    error: Option<SendError>,
+}
+
+impl List<'_> {
+    fn add(&mut self, entry: &Entry<'_>) -> ControlFlow<()> {
+        match self.try_add(entry) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                self.error = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    fn try_add(&mut self, entry: &Entry<'_>) -> Result<(), SendError> {
+        let name_start = entry
+            .path
+            .iter()
+            .rposition(|b| *b == b'/')
+            .map_or(0, |at| at + 1);
+        {
+            // The daemon may ask for it as soon as it has been told of it, so it is noted first.
+            let mut table = self.shared.table();
+            table.push(entry.parent, &entry.path[name_start..], content(entry))?;
+            match entry.link {
+                Link::None => self.link.clear(),
+                Link::Symlink(target) => target.clone_into(&mut self.link),
+                Link::Hard(first) => table.path(first, &mut self.link),
+            }
+        }
+        wire::stat(&mut self.buffer, entry, &self.link);
+        self.entries += 1;
+        if self.buffer.len() >= LIST_BATCH {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), SendError> {
+        self.shared.record.listed(std::mem::take(&mut self.entries));
+        let room = Vec::with_capacity(LIST_BATCH + 1024);
+        let messages = Bytes::from(std::mem::replace(&mut self.buffer, room));
+        self.shared.send(Part::Messages(messages))
+    }
+}
+
+fn content(entry: &Entry<'_>) -> Content {
+    use crate::context::stat::mode;
+    if entry.has_content {
+        Content::File(entry.size.try_into().unwrap_or_default())
+    } else if entry.mode & mode::KIND == 0 && entry.link == Link::None {
+        Content::Empty
+    } else {
+        Content::Never
+    }
+}

@@ -1,0 +1,34 @@
+//! A daemon's view of an attachable, for tests: a client at the other end of a stream in memory.
+
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::service::TowerToHyperService;
+use tonic::service::RoutesBuilder;
+use tonic::transport::{Channel, Endpoint};
+
+use super::Attachable;
+
+/// A channel to `attachable`, served as a session serves it.
+pub(crate) async fn channel(attachable: &dyn Attachable) -> Channel {
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let mut routes = RoutesBuilder::default();
+    attachable.mount(&mut routes);
+    let service = TowerToHyperService::new(routes.routes().prepare());
+    tokio::spawn(async move {
+        let _ = http2::Builder::new(TokioExecutor::new())
+            .max_header_list_size(16 << 20)
+            .serve_connection(TokioIo::new(near), service)
+            .await;
+    });
+    let mut far = Some(far);
+    let connector = tower::service_fn(move |_| {
+        let far = far
+            .take()
+            .ok_or_else(|| std::io::Error::other("one connection only"));
+        std::future::ready(far.map(TokioIo::new))
+    });
+    Endpoint::from_static("http://localhost")
+        .connect_with_connector(connector)
+        .await
+        .unwrap()
+}
