@@ -79,6 +79,7 @@ finish() {
     kill -KILL -- "-$CHILD" 2>/dev/null || true
   fi
   stack_down || true
+  kill_below "$RUN_DIR"
   remove_service_tree "$RUN_DIR" || true
   exit "$status"
 }
@@ -130,32 +131,19 @@ tests() {
   check "tests" bash -c "set -o pipefail; $command 2>&1 | tee $(printf %q "$log")"
 }
 
-# What runs below our folder that is not a service of ours was started by a test, and should have been stopped by it.
-stragglers() {
-  local process pid name
-  for process in /proc/[0-9]*; do
-    pid=${process#/proc/}
-    [ "$pid" != $$ ] || continue
-    if grep -qzF -- "$RUN_DIR/t" "$process/cmdline" 2>/dev/null ||
-      [[ $(readlink "$process/cwd" 2>/dev/null) == "$RUN_DIR/t"* ]]; then
-      name=$(tr '\0' ' ' <"$process/cmdline" 2>/dev/null)
-      [ -n "$name" ] && printf '%s %s\n' "$pid" "$name"
-    fi
-  done
-}
-
+# What runs below the tests' folder was started by a test, and should have been stopped by it.
 no_stragglers() {
   local left end=$((SECONDS + 5))
-  left=$(stragglers)
+  left=$(processes_below "$RUN_DIR/t" cwd)
   while [ -n "$left" ] && [ "$SECONDS" -lt "$end" ]; do
     sleep 0.5
-    left=$(stragglers)
+    left=$(processes_below "$RUN_DIR/t" cwd)
   done
   [ -n "$left" ] || return 0
   say "    processes that tests left running; killing them:"
   say "$left"
   FAILED+=("processes left running")
-  while read -r pid _; do kill -KILL "$pid" 2>/dev/null || true; done <<<"$left"
+  kill_below "$RUN_DIR/t" cwd
 }
 
 # static_binary: the release binary, as it is published.

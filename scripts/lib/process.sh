@@ -107,6 +107,29 @@ services_stop_all() {
   done
 }
 
+# processes_below FOLDER [cwd]: `PID COMMAND` of each process that names FOLDER on its command line, is a container whose
+# root file system lies in it, or (with `cwd`: a person's shell may stand there) has it as its working directory. (Only the root: a mount that a daemon left is in the list of every process.)
+processes_below() {
+  local folder=$1 cwd=${2:-} process pid name
+  for process in /proc/[0-9]*; do
+    pid=${process#/proc/}
+    [ "$pid" != "$$" ] && [ "$pid" != "$BASHPID" ] || continue
+    name=$(tr '\0' ' ' 2>/dev/null <"$process/cmdline") || continue
+    [ -n "$name" ] || continue
+    if [[ $name == *"$folder/"* ]] ||
+      [[ -n $cwd && $(readlink "$process/cwd" 2>/dev/null)/ == "$folder/"* ]] ||
+      [ -n "$(awk -v folder="$folder/" '$5 == "/" && index($0, folder)' "$process/mountinfo" 2>/dev/null)" ]; then
+      printf '%s %s\n' "$pid" "$name"
+    fi
+  done
+}
+
+# kill_below FOLDER [cwd]: what is left when all that lives there has been asked to stop.
+kill_below() {
+  local pid
+  while read -r pid _; do kill -KILL "$pid" 2>/dev/null || true; done < <(processes_below "$@")
+}
+
 # Mounts that a killed daemon left below FOLDER: removing the folder would else reach through them.
 unmount_below() {
   local folder point

@@ -54,6 +54,7 @@ stack_down() {
   [ -d "$SERVICES_DIR" ] || return 0
   dockerd_stop docker
   services_stop_all
+  kill_below "$SERVICES_DIR"
   remove_service_tree "$SERVICES_DIR"
 }
 
@@ -78,6 +79,7 @@ run_dirs_clear() {
       SERVICES_DIR=$folder/s
       stack_down
     )
+    kill_below "$folder"
     remove_service_tree "$folder"
   done
 }
