@@ -466,7 +466,6 @@ impl Lower<'_> {
                 }
                 ht::Element::Interpolation(interpolation) => tokens.push(Token::Interpolation {
                     expr: self.expr(&interpolation.expr),
-                    span,
                     trim: trim(interpolation.strip),
                 }),
                 ht::Element::Directive(directive) => match directive.as_ref() {

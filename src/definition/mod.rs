@@ -11,11 +11,13 @@ pub mod eval;
 mod evaluate;
 pub mod evaluated;
 mod functions;
+#[cfg(test)]
 mod hcl;
 mod json;
 mod matrix;
 pub mod model;
 mod names;
+mod native;
 mod overrides;
 mod parse;
 mod references;

@@ -5,7 +5,7 @@
 use super::names::Names;
 use super::source::{Format, Source, Sources};
 use super::syntax::File;
-use super::{hcl, json};
+use super::{json, native};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 
 /// Parses all files; problems of all of them are reported.
@@ -31,7 +31,7 @@ fn parse_one(
     problems: &mut Diagnostics,
 ) -> Option<File> {
     match source.format {
-        Format::Hcl => hcl::parse(text, source.id, names, problems),
+        Format::Hcl => Some(native::parse(text, source.id, names, problems)),
         Format::Json => json::parse(text, source.id, names, problems),
         Format::Compose => {
             problems.push(compose_unsupported(source, name));
@@ -42,7 +42,7 @@ fn parse_one(
             problems.push(compose_unsupported(source, name));
             None
         }
-        Format::Unknown => hcl::parse(text, source.id, names, problems),
+        Format::Unknown => Some(native::parse(text, source.id, names, problems)),
     }
 }
 

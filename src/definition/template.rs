@@ -17,8 +17,6 @@ pub(super) enum Token {
     Interpolation {
         /// What is between the braces.
         expr: Expr,
-        /// The whole sequence.
-        span: Span,
         /// Which sides have a `~`.
         trim: Trim,
     },

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use super::reader::{Member, Node, NodeKind, offsets, read};
 use crate::definition::eval::number::Number;
 use crate::definition::eval::value::Value;
-use crate::definition::hcl::{parse_expression, parse_template};
+
 use crate::definition::names::Names;
+use crate::definition::native::{parse_expression, parse_template};
 use crate::definition::syntax::{
     Attribute, Block, Body, Expr, ExprKind, File, Ident, ObjectItem, ObjectKey,
 };

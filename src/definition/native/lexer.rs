@@ -1,0 +1,366 @@
+//! Tokens of the native syntax, outside of strings and heredocs.
+//!
+//! A token is a pure function of the text, a position, and whether newlines count there. The rules are those of
+//! HashiCorp's scanner (hclsyntax `scan_tokens.rl`).
+
+use std::ops::Range;
+
+use unicode_normalization::char::is_combining_mark;
+
+/// A token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Token {
+    /// What it is.
+    pub(super) kind: Kind,
+    /// Its first byte.
+    pub(super) start: usize,
+    /// One past its last byte.
+    pub(super) end: usize,
+}
+
+impl Token {
+    /// Where it is.
+    pub(super) const fn range(&self) -> Range<usize> {
+        self.start..self.end
+    }
+}
+
+/// The kinds of token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The end of the text.
+    Eof,
+    /// The end of a line, where that counts.
+    Newline,
+    /// A word.
+    Ident,
+    /// Digits and what belongs to them.
+    Number,
+    /// `"`, which starts a string.
+    Quote,
+    /// `<<WORD` or `<<-WORD` with its line break.
+    Heredoc,
+    /// `{`
+    OpenBrace,
+    /// `}`
+    CloseBrace,
+    /// `~}`
+    TrimClose,
+    /// `[`
+    OpenBracket,
+    /// `]`
+    CloseBracket,
+    /// `(`
+    OpenParen,
+    /// `)`
+    CloseParen,
+    /// `,`
+    Comma,
+    /// `.`
+    Dot,
+    /// `...`
+    Ellipsis,
+    /// `*`
+    Star,
+    /// `/`
+    Slash,
+    /// `%`
+    Percent,
+    /// `+`
+    Plus,
+    /// `-`
+    Minus,
+    /// `=`
+    Equal,
+    /// `==`
+    EqualEqual,
+    /// `!=`
+    NotEqual,
+    /// `<`
+    Less,
+    /// `<=`
+    LessEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterEqual,
+    /// `&&`
+    And,
+    /// `||`
+    Or,
+    /// `!`
+    Bang,
+    /// `?`
+    Question,
+    /// `:`
+    Colon,
+    /// `::`
+    DoubleColon,
+    /// `=>`
+    FatArrow,
+    /// Something that is no token.
+    Invalid,
+    /// `/*` without its end.
+    OpenComment,
+}
+
+impl Kind {
+    /// What it is, as a label for a place where something else was expected.
+    pub(super) const fn words(self) -> &'static str {
+        match self {
+            Self::Eof => "the file ends here",
+            Self::Newline => "the line ends here",
+            _ => "",
+        }
+    }
+}
+
+/// The token at or after byte `at` of `text`; `newlines` says whether the end of a line is one.
+pub(super) fn token(text: &str, at: usize, newlines: bool) -> Token {
+    let bytes = text.as_bytes();
+    let mut start = at;
+    loop {
+        let rest = bytes.get(start..).unwrap_or_default();
+        let skipped = match rest {
+            [b' ' | b'\t', ..] => 1,
+            [b'\n', ..] if !newlines => 1,
+            [b'\r', b'\n', ..] if !newlines => 2,
+            [b'#', ..] | [b'/', b'/', ..] => line_length(rest),
+            [b'/', b'*', ..] => match find(rest, b"*/") {
+                Some(end) => end + 2,
+                None => break,
+            },
+            _ => break,
+        };
+        start += skipped;
+    }
+    let rest = bytes.get(start..).unwrap_or_default();
+    let (kind, length) = classify(text, start, rest);
+    Token {
+        kind,
+        start,
+        end: start + length,
+    }
+}
+
+// Up to the line break, which stays; so the end of a comment is the end of its line.
+fn line_length(rest: &[u8]) -> usize {
+    match rest.iter().position(|byte| *byte == b'\n') {
+        Some(end) if end > 0 && rest[end - 1] == b'\r' => end - 1,
+        Some(end) => end,
+        None => rest.len(),
+    }
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle)
+}
+
+fn classify(text: &str, start: usize, rest: &[u8]) -> (Kind, usize) {
+    match rest {
+        [] => (Kind::Eof, 0),
+        [b'\n', ..] => (Kind::Newline, 1),
+        [b'\r', b'\n', ..] => (Kind::Newline, 2),
+        [b'"', ..] => (Kind::Quote, 1),
+        [b'0'..=b'9', ..] => (Kind::Number, number_length(rest)),
+        [b'<', b'<', ..] => match heredoc_length(text, start) {
+            Some(length) => (Kind::Heredoc, length),
+            None => (Kind::Less, 1),
+        },
+        [b'.', b'.', b'.', ..] => (Kind::Ellipsis, 3),
+        [b'=', b'=', ..] => (Kind::EqualEqual, 2),
+        [b'=', b'>', ..] => (Kind::FatArrow, 2),
+        [b'!', b'=', ..] => (Kind::NotEqual, 2),
+        [b'<', b'=', ..] => (Kind::LessEqual, 2),
+        [b'>', b'=', ..] => (Kind::GreaterEqual, 2),
+        [b'&', b'&', ..] => (Kind::And, 2),
+        [b'|', b'|', ..] => (Kind::Or, 2),
+        [b':', b':', ..] => (Kind::DoubleColon, 2),
+        [b'~', b'}', ..] => (Kind::TrimClose, 2),
+        [b'/', b'*', ..] => (Kind::OpenComment, 2),
+        [byte, ..] => {
+            let kind = match byte {
+                b'{' => Kind::OpenBrace,
+                b'}' => Kind::CloseBrace,
+                b'[' => Kind::OpenBracket,
+                b']' => Kind::CloseBracket,
+                b'(' => Kind::OpenParen,
+                b')' => Kind::CloseParen,
+                b',' => Kind::Comma,
+                b'.' => Kind::Dot,
+                b'*' => Kind::Star,
+                b'/' => Kind::Slash,
+                b'%' => Kind::Percent,
+                b'+' => Kind::Plus,
+                b'-' => Kind::Minus,
+                b'=' => Kind::Equal,
+                b'<' => Kind::Less,
+                b'>' => Kind::Greater,
+                b'!' => Kind::Bang,
+                b'?' => Kind::Question,
+                b':' => Kind::Colon,
+                _ => return word(text, start),
+            };
+            (kind, 1)
+        }
+    }
+}
+
+fn word(text: &str, start: usize) -> (Kind, usize) {
+    match ident_length(&text[start..]) {
+        0 => {
+            let length = text[start..].chars().next().map_or(1, char::len_utf8);
+            (Kind::Invalid, length)
+        }
+        length => (Kind::Ident, length),
+    }
+}
+
+/// The length of the word at the start of `text`; 0 where there is none.
+pub(super) fn ident_length(text: &str) -> usize {
+    let starts = |c: char| c == '_' || c.is_alphabetic();
+    let continues = |c: char| {
+        c == '_' || c == '-' || c.is_alphanumeric() || (!c.is_ascii() && is_combining_mark(c))
+    };
+    if !text.starts_with(starts) {
+        return 0;
+    }
+    text.find(|c| !continues(c)).unwrap_or(text.len())
+}
+
+// Digits, dots and exponents, but no dot at the end.
+fn number_length(rest: &[u8]) -> usize {
+    let mut length = 1;
+    let mut end = 1;
+    while let Some(byte) = rest.get(length) {
+        match byte {
+            b'0'..=b'9' => {
+                length += 1;
+                end = length;
+            }
+            b'.' => length += 1,
+            b'e' | b'E' => {
+                let sign = usize::from(matches!(rest.get(length + 1), Some(b'+' | b'-')));
+                if !matches!(rest.get(length + 1 + sign), Some(b'0'..=b'9')) {
+                    break;
+                }
+                length += 2 + sign;
+                end = length;
+            }
+            _ => break,
+        }
+    }
+    end
+}
+
+fn heredoc_length(text: &str, start: usize) -> Option<usize> {
+    let rest = text.get(start + 2..)?;
+    let flush = rest.starts_with('-');
+    let marker = rest.get(usize::from(flush)..)?;
+    let length = ident_length(marker);
+    let end = marker.get(length..)?;
+    let newline = if end.starts_with('\n') {
+        1
+    } else if end.starts_with("\r\n") {
+        2
+    } else {
+        return None;
+    };
+    (length > 0).then_some(2 + usize::from(flush) + length + newline)
+}
+
+/// What is wrong with a token that can be right nowhere, and the way out.
+pub(super) fn complaint(text: &str, token: Token) -> Option<(&'static str, Option<&'static str>)> {
+    let found = text.get(token.start..token.end).unwrap_or_default();
+    match token.kind {
+        Kind::OpenComment => Some(("this comment is not closed", Some("end it with `*/`"))),
+        Kind::Invalid => Some(match found {
+            "'" => (
+                "single quotes do not make strings",
+                Some("write strings in double quotes"),
+            ),
+            "&" | "|" => (
+                "bitwise operators do not exist",
+                Some("write `&&` for and, `||` for or"),
+            ),
+            "`" => (
+                "backticks do not make strings",
+                Some("write strings in double quotes"),
+            ),
+            ";" => (
+                "semicolons do not end anything",
+                Some("write each attribute on a line of its own"),
+            ),
+            "\u{201c}" | "\u{201d}" | "\u{2018}" | "\u{2019}" => (
+                "curly quotes do not make strings",
+                Some("write strings in straight double quotes"),
+            ),
+            "\u{a0}" => (
+                "this is a no-break space, which does not count as white space",
+                Some("replace it by a space"),
+            ),
+            _ => ("this character is not used in HCL", None),
+        }),
+        Kind::Less if text[token.start..].starts_with("<<") => Some((
+            "a heredoc starts with `<<` and a word, and nothing else in the line",
+            Some("write it as in `<<EOT`, the text in the next lines"),
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    fn kinds(text: &str, newlines: bool) -> Vec<(Kind, &str)> {
+        let mut found = Vec::new();
+        let mut at = 0;
+        loop {
+            let token = token(text, at, newlines);
+            if token.kind == Kind::Eof {
+                return found;
+            }
+            found.push((token.kind, &text[token.range()]));
+            at = token.end;
+        }
+    }
+
+    #[test]
+    fn comments_end_lines_but_do_not_swallow_them() {
+        let text = "a # x\n// y\r\nb /* \n */ c";
+        let with = kinds(text, true);
+        let words: Vec<&str> = with.iter().map(|(_, text)| *text).collect();
+        assert_eq!(words, ["a", "\n", "\r\n", "b", "c"]);
+        assert_eq!(kinds(text, false).len(), 3);
+    }
+
+    #[test_case("1.5", &["1.5"])]
+    #[test_case("1.", &["1", "."]; "no dot at the end")]
+    #[test_case("1..2", &["1..2"]; "nonsense in one piece")]
+    #[test_case("1e+5.x", &["1e+5", ".", "x"])]
+    #[test_case("1e", &["1", "e"]; "no exponent")]
+    #[test_case("0.name", &["0", ".", "name"])]
+    fn numbers(text: &str, expected: &[&str]) {
+        let words: Vec<&str> = kinds(text, true)
+            .into_iter()
+            .map(|(_, text)| text)
+            .collect();
+        assert_eq!(words, expected);
+    }
+
+    #[test]
+    fn heredocs_need_a_line_of_their_own() {
+        assert_eq!(kinds("<<-EOT\n", true)[0].0, Kind::Heredoc);
+        assert_eq!(kinds("<<EOT x\n", true)[0].0, Kind::Less);
+    }
+
+    #[test]
+    fn words_of_any_script() {
+        assert_eq!(kinds("größe-2 e\u{301}", true).len(), 2);
+        assert_eq!(kinds("-a", true)[0].0, Kind::Minus);
+    }
+}
