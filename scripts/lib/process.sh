@@ -32,6 +32,17 @@ service_pid() {
 
 service_running() { service_pid "$1" >/dev/null; }
 
+# without_our_files COMMAND…: in a subshell, runs COMMAND with standard input and output alone. A lock that we hold is an
+# open file: something that lives on and kept it would keep the lock.
+without_our_files() {
+  local fd
+  for fd in /proc/self/fd/*; do
+    fd=${fd##*/}
+    if [ "$fd" -gt 2 ]; then eval "exec $fd>&-" 2>/dev/null || true; fi
+  done
+  "$@"
+}
+
 # service_start NAME COMMAND…: in the background, in a session of its own, without our open files.
 service_start() {
   local name=$1 folder pid
@@ -42,12 +53,7 @@ service_start() {
   local wrap=(setsid --)
   if [ -n "$SERVICES_DIE_WITH_US" ]; then wrap+=(setpriv --pdeathsig TERM --); fi
   (
-    # A lock that we hold is an open file: a service that kept it would keep the lock.
-    for fd in /proc/self/fd/*; do
-      fd=${fd##*/}
-      if [ "$fd" -gt 2 ]; then eval "exec $fd>&-" 2>/dev/null || true; fi
-    done
-    exec "${wrap[@]}" "$@" >"$folder/log" 2>&1 </dev/null
+    without_our_files exec "${wrap[@]}" "$@" >"$folder/log" 2>&1 </dev/null
   ) &
   pid=$!
   printf '%s %s\n' "$pid" "$(process_start_time "$pid")" >"$folder/pid"
@@ -113,7 +119,7 @@ processes_below() {
   local folder=$1 cwd=${2:-} process pid name
   for process in /proc/[0-9]*; do
     pid=${process#/proc/}
-    [ "$pid" != "$$" ] && [ "$pid" != "$BASHPID" ] || continue
+    if [ "$pid" = "$$" ] || [ "$pid" = "$BASHPID" ]; then continue; fi
     name=$(tr '\0' ' ' 2>/dev/null <"$process/cmdline") || continue
     [ -n "$name" ] || continue
     if [[ $name == *"$folder/"* ]] ||

@@ -36,7 +36,7 @@ registry_address() {
 registry_answers() {
   local address
   address=$(registry_address "$1")
-  [ -n "$address" ] && curl -fsS --noproxy '*' -o /dev/null --max-time 2 "http://$address/v2/"
+  [ -n "$address" ] && curl -fsS --noproxy '*' -o /dev/null --max-time 2 "http://$address/v2/" 2>/dev/null
 }
 
 # buildkitd_start NAME PROGRAM [MIRROR]: a daemon with its own root and socket. Where MIRROR (host:port, plain HTTP)

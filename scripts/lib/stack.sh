@@ -71,7 +71,7 @@ run_dir_make() {
 run_dirs_clear() {
   local folder pid started
   for folder in "${TMPDIR:-/tmp}"/rbt-*; do
-    [ -O "$folder" ] && [ -s "$folder/owner" ] || continue
+    if [ ! -O "$folder" ] || [ ! -s "$folder/owner" ]; then continue; fi
     read -r pid started <"$folder/owner" || continue
     if [ "$(process_start_time "$pid")" = "$started" ]; then continue; fi
     say "    clearing away what a run that was killed left in $folder"
