@@ -213,6 +213,16 @@ pub struct Transfer {
     pub done: bool,
 }
 
+impl Transfer {
+    /// Takes in what another event says of the same transfer: numbers only grow, whoever of several tasks tells them first.
+    pub fn join(&mut self, other: &Self) {
+        self.entries = self.entries.max(other.entries);
+        self.files = self.files.max(other.files);
+        self.bytes = self.bytes.max(other.bytes);
+        self.done |= other.done;
+    }
+}
+
 /// Takes events; given to everything that has something to tell.
 ///
 /// Sending never blocks: what a reader has not taken yet is kept, except that progress updates of one

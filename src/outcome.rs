@@ -51,6 +51,21 @@ impl Solved {
     }
 }
 
+/// What is told of a built target at the end of a run, beside how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetFacts {
+    /// The target.
+    pub target: TargetName,
+    /// The digest of what was exported: the index or manifest, or the image in the Docker Engine.
+    pub digest: Option<Digest>,
+    /// The names the image has now, in full.
+    pub tags: Vec<String>,
+    /// Its size in bytes, compressed, where it is known.
+    pub size: Option<u64>,
+    /// Where it went, such as `pushed`, `loaded into Docker`, `written to ./out`.
+    pub destinations: Vec<String>,
+}
+
 /// What kind of failure a solve met; decides exit code and wording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {

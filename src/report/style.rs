@@ -172,6 +172,13 @@ impl StyledLine {
         }
     }
 
+    /// Adds the pieces of another line.
+    pub fn append(&mut self, line: Self) {
+        for (role, text) in line.pieces {
+            self.push(role, text);
+        }
+    }
+
     /// Columns the line takes.
     pub fn width(&self) -> usize {
         self.pieces.iter().map(|(_, text)| text::width(text)).sum()
@@ -208,9 +215,7 @@ impl StyledLine {
         let mut line = self.fit(room);
         let gap = columns.saturating_sub(line.width() + right.width());
         line.push(Role::Plain, " ".repeat(gap));
-        for (role, text) in right.pieces {
-            line.push(role, text);
-        }
+        line.append(right);
         line.fit(columns)
     }
 
@@ -221,11 +226,17 @@ impl StyledLine {
 
     /// The text as it is written to a terminal: with ANSI styles where `look` has colour.
     pub fn paint(&self, look: &Look) -> String {
-        if !look.color {
-            return self.plain();
-        }
         let mut painted = String::new();
         for (role, text) in &self.pieces {
+            let text = if look.unicode {
+                std::borrow::Cow::Borrowed(text.as_str())
+            } else {
+                text.replace('…', "~").into()
+            };
+            if !look.color {
+                painted.push_str(&text);
+                continue;
+            }
             let style = look.palette.style(*role);
             // Writing to a string cannot fail.
             let _ = write!(painted, "{style}{text}{style:#}");

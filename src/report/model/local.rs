@@ -89,12 +89,7 @@ impl Model {
         if state.ended.is_some() {
             return;
         }
-        // Numbers only grow; who tells them may be several tasks.
-        let known = &mut state.transfer;
-        known.entries = known.entries.max(transfer.entries);
-        known.files = known.files.max(transfer.files);
-        known.bytes = known.bytes.max(transfer.bytes);
-        known.done |= transfer.done;
+        state.transfer.join(transfer);
         if transfer.done {
             state.ended = Some(now);
             changes.push(Change::TransferEnded(index));

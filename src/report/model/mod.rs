@@ -18,7 +18,7 @@ mod totals;
 mod vertex;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::report) mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -56,6 +56,8 @@ const MAX_TAILS: usize = 16 * 1024 * 1024;
 pub struct Warning {
     /// The targets whose solves told it.
     pub targets: TargetSet,
+    /// The vertex it is about.
+    pub vertex: Digest,
     /// One line, clean.
     pub short: String,
     /// More lines, clean.

@@ -79,6 +79,24 @@ pub fn split(name: &str) -> (&str, &str) {
     labelled.unwrap_or(("", name))
 }
 
+/// `text` with each full SHA-256 digest cut to its first twelve digits, as people read them.
+pub fn shorten_digests(text: &str) -> String {
+    const MARK: &str = "sha256:";
+    let mut short = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(MARK) {
+        let (before, after) = rest.split_at(at + MARK.len());
+        short.push_str(before);
+        let digits = after.bytes().take_while(u8::is_ascii_hexdigit).count();
+        // Hexadecimal digits are one byte each.
+        let keep = if digits == 64 { 12 } else { digits };
+        short.push_str(&after[..keep]);
+        rest = &after[digits..];
+    }
+    short.push_str(rest);
+    short
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +130,16 @@ mod tests {
     #[test_case("mkdir /x", Kind::Step)]
     fn kinds(name: &str, kind: Kind) {
         assert_eq!(Kind::of(name), kind);
+    }
+
+    #[test]
+    fn digests_are_short() {
+        let digest = crate::types::Digest::sha256(b"");
+        let name = format!("[1/2] FROM x@{digest} and sha256:abc");
+        assert_eq!(
+            shorten_digests(&name),
+            "[1/2] FROM x@sha256:e3b0c44298fc and sha256:abc"
+        );
     }
 
     #[test]

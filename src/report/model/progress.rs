@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::name::Kind;
+use super::name::{Kind, shorten_digests};
 use super::row::{Row, State};
 use super::target::StepEnd;
 use super::vertex::VertexState;
@@ -98,7 +98,7 @@ impl Model {
 
     // One text for all rows of one name.
     fn intern(&mut self, name: &str) -> Arc<str> {
-        let name = text::clean_name(name, MAX_NAME);
+        let name = shorten_digests(&text::clean_name(name, MAX_NAME));
         if let Some(known) = self.names.get(name.as_str()) {
             return known.clone();
         }
@@ -323,6 +323,7 @@ impl Model {
                 .map(|line| text::clean_name(line, MAX_WARNING))
                 .collect(),
             level: warning.level,
+            vertex: warning.vertex.clone(),
             source: warning.source.clone(),
             short,
             url,

@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use super::busy::Busy;
 use super::ids::TargetSet;
 use super::log::Tail;
-use super::name::Kind;
+use super::name::{Kind, shorten_digests};
 use crate::event;
 use crate::report::text;
 use crate::types::Digest;
@@ -181,7 +181,7 @@ impl Row {
         let entry = self.progress.entry(key);
         let index = entry.index();
         let part = entry.or_insert_with(|| Progress {
-            name: text::clean_name(&update.id, MAX_NAME).into(),
+            name: shorten_digests(&text::clean_name(&update.id, MAX_NAME)).into(),
             current: 0,
             total: 0,
             since: now,

@@ -105,9 +105,13 @@ impl Target {
         }
     }
 
-    /// Its steps.
-    pub const fn steps(&self) -> StepCount {
-        self.steps
+    /// Its steps. Of a target that is built, those that never started were not needed.
+    pub fn steps(&self) -> StepCount {
+        let mut steps = self.steps;
+        if self.state == TargetState::Succeeded {
+            steps.known = steps.ended;
+        }
+        steps
     }
 
     /// Time since its solve was sent, up to its end or to `now`.

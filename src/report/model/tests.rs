@@ -477,3 +477,8 @@ proptest! {
         model.slowest(3);
     }
 }
+
+/// Ids of rows that no model made.
+pub(in crate::report) fn row_ids(count: u32) -> Vec<RowId> {
+    (0..count).map(RowId).collect()
+}

@@ -65,6 +65,17 @@ impl Model {
         steps.cached += usize::from(cached);
     }
 
+    /// Whether a row only says that the result of another one, which was worked on under the same name for the same
+    /// targets, is there.
+    pub fn is_echo(&self, row: &Row) -> bool {
+        row.kind == Kind::Step
+            && row.state == State::Cached
+            && row
+                .targets
+                .iter()
+                .all(|id| self.target(id).is_some_and(|target| target.ran(&row.name)))
+    }
+
     /// The rows that took longest, the longest first: work and exports, nothing from the cache.
     pub fn slowest(&self, count: usize) -> Vec<&Row> {
         let over = |row: &&Row| matches!(row.state, State::Done | State::Failed);

@@ -1,0 +1,123 @@
+//! Failures and warnings as GitHub Actions' workflow commands, which show them at their lines in a pull request.
+
+use std::fmt::Write as _;
+
+use super::failure;
+use super::model::Model;
+use super::summary::place;
+use crate::diag::{Diagnostic, SourceMap};
+use crate::outcome::Outcome;
+
+/// Annotations of each kind; GitHub shows ten of a step.
+const MAX_ANNOTATIONS: usize = 10;
+
+/// The lines to write; empty where there is nothing to annotate.
+pub fn text(model: &Model, outcome: &Outcome) -> String {
+    let mut text = String::new();
+    for (diagnostic, sources) in failure::diagnostics(model, outcome, false)
+        .iter()
+        .take(MAX_ANNOTATIONS)
+    {
+        error(&mut text, diagnostic, sources);
+    }
+    for warning in model.warnings().iter().take(MAX_ANNOTATIONS) {
+        let mut properties = Vec::new();
+        if let Some(source) = &warning.source {
+            properties.push(("file", source.filename.clone()));
+            if let Some((first, last)) = source.lines.first() {
+                properties.push(("line", first.to_string()));
+                properties.push(("endLine", last.to_string()));
+            }
+        }
+        let place = place(warning).unwrap_or_default();
+        command(
+            &mut text,
+            "warning",
+            &properties,
+            &format!("{}\n{place} {}", warning.short, warning.url),
+        );
+    }
+    text
+}
+
+fn error(text: &mut String, diagnostic: &Diagnostic, sources: &SourceMap) {
+    let mut properties = vec![("title", diagnostic.code.to_owned())];
+    if let Some(label) = diagnostic.labels.iter().find(|label| label.primary)
+        && let Some(file) = sources.get(label.span.source)
+        && let Some((line, _)) = sources.position(label.span.source, label.span.start)
+    {
+        properties.push(("file", file.name.clone()));
+        properties.push(("line", line.to_string()));
+    }
+    command(text, "error", &properties, &diagnostic.message);
+}
+
+fn command(text: &mut String, name: &str, properties: &[(&str, String)], message: &str) {
+    let properties: Vec<String> = properties
+        .iter()
+        .map(|(key, value)| format!("{key}={}", escape(value, true)))
+        .collect();
+    let gap = if properties.is_empty() { "" } else { " " };
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "::{name}{gap}{}::{}",
+        properties.join(","),
+        escape(message.trim(), false)
+    );
+}
+
+// What would end the command or a property is written by its number.
+fn escape(text: &str, property: bool) -> String {
+    let mut escaped = text
+        .replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A");
+    if property {
+        escaped = escaped.replace(':', "%3A").replace(',', "%2C");
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::recording;
+
+    fn annotated(recorded: &str) -> String {
+        let events = recording::read(recorded).unwrap();
+        let mut model = Model::new();
+        for event in &events {
+            model.apply(event);
+        }
+        text(&model, &recording::outcome_of(&events))
+    }
+
+    #[test]
+    fn a_failure_points_at_its_line() {
+        insta::assert_snapshot!(annotated(include_str!("../../tests/fixtures/status/failure.jsonl")), @r#"
+        ::error title=build%3A%3Astep-failed,file=Dockerfile,line=36::`test` failed: `RUN echo "Found 42 test(s)."; sleep 0.8; echo "System check…` ended with exit code 3
+        "#);
+    }
+
+    #[test]
+    fn warnings_point_at_theirs() {
+        let text = annotated(include_str!("../../tests/fixtures/status/lint.jsonl"));
+        assert!(
+            text.starts_with("::warning file=Dockerfile,line=1,endLine=1::FromAsCasing: "),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn nothing_ends_a_command_early() {
+        let mut text = String::new();
+        command(
+            &mut text,
+            "error",
+            &[("file", "a,b::c".into())],
+            "50%\n::error::x",
+        );
+        assert_eq!(text, "::error file=a%2Cb%3A%3Ac::50%25%0A::error::x\n");
+    }
+}

@@ -1,0 +1,71 @@
+//! The first line: how far the run is.
+
+use std::time::Duration;
+
+use crate::report::format;
+use crate::report::model::{Model, TargetState};
+use crate::report::style::{Look, Role, StyledLine};
+use crate::report::text;
+
+/// The header at `now`, `columns` wide.
+pub(super) fn line(model: &Model, now: Duration, columns: usize, _look: &Look) -> StyledLine {
+    let targets = model.targets();
+    let over = targets
+        .iter()
+        .filter(|target| target.state.is_over())
+        .count();
+    let failed = targets
+        .iter()
+        .filter(|target| target.state == TargetState::Failed)
+        .count();
+
+    let mut left = StyledLine::new();
+    match model.stopping() {
+        Some(reason) => left.push(
+            Role::Cancelled,
+            format!("Stopping: {}", text::clean_name(reason, 100)),
+        ),
+        None if model.is_over() => left.push(Role::Strong, "Done"),
+        None => left.push(Role::Strong, "Building"),
+    }
+    left.push(
+        Role::Plain,
+        format!(" {over}/{}", format::count(targets.len(), "target")),
+    );
+    if failed > 0 {
+        left.push(Role::Error, format!(", {failed} failed"));
+    }
+
+    let (mut known, mut ended) = (0, 0);
+    for target in targets {
+        known += target.steps().known;
+        ended += target.steps().ended;
+    }
+    let sent: u64 = model
+        .transfers()
+        .map(|state| state.transfer.bytes)
+        .fold(0, u64::saturating_add);
+    // In the order in which they are given up when there is no room.
+    let mut extras = Vec::new();
+    if !model.builder().is_empty() {
+        extras.push(text::clean_name(model.builder(), 40));
+    }
+    if sent > 0 {
+        extras.push(format!("{} sent", format::bytes(sent)));
+    }
+    if known > 0 {
+        extras.push(format!("{ended}/{known} steps"));
+    }
+    let elapsed = format::seconds(now);
+    let needed = |extras: &[String]| {
+        let widths = extras.iter().map(|extra| text::width(extra) + 3);
+        left.width() + 1 + widths.sum::<usize>() + elapsed.len()
+    };
+    let first = (0..=extras.len()).find(|from| needed(&extras[*from..]) <= columns);
+    let mut right = StyledLine::new();
+    for extra in &extras[first.unwrap_or(extras.len())..] {
+        right.push(Role::Quiet, format!("{extra} · "));
+    }
+    right.push(Role::Strong, elapsed);
+    left.with_right(right, columns)
+}

@@ -1,0 +1,71 @@
+//! Lines that stay behind when something is over, so that a person can read later what happened.
+
+use std::time::Duration;
+
+use super::running::target_names;
+use crate::report::model::name::Kind;
+use crate::report::model::{Model, Row, State, Target, TargetState};
+use crate::report::style::{Look, Role, StyledLine};
+use crate::report::{format, signs};
+
+/// Housekeeping, sources and exports leave a line when they took longer than this.
+const NOTEWORTHY: Duration = Duration::from_secs(1);
+
+/// The line a row leaves behind; none where nobody would miss it, as of a cached step.
+pub fn row(
+    model: &Model,
+    row: &Row,
+    now: Duration,
+    columns: usize,
+    look: &Look,
+) -> Option<StyledLine> {
+    let elapsed = row.elapsed(now);
+    match row.state {
+        State::Pending | State::Running | State::Cached => return None,
+        State::Done if row.kind != Kind::Step && elapsed < NOTEWORTHY => return None,
+        State::Done | State::Failed | State::Cancelled => {}
+    }
+    let (sign, role) = signs::row(row.state, now, look);
+    let left = StyledLine::new()
+        .with(role, format!(" {sign} "))
+        .with(Role::Plain, &*row.name);
+    let mut right = StyledLine::new();
+    if columns >= 60 {
+        right.push(Role::Quiet, target_names(model, &row.targets));
+    }
+    if let Some(amount) = row.amount().filter(|amount| amount.total > 0) {
+        right.push(Role::Quiet, format!("  {}", format::bytes(amount.total)));
+    }
+    right.push(Role::Quiet, format!("{:>8}", format::duration(elapsed)));
+    Some(left.with_right(right, columns))
+}
+
+/// The line a target leaves behind.
+pub fn target(target: &Target, now: Duration, look: &Look) -> StyledLine {
+    let (sign, role) = signs::target(target.state, now, look);
+    let mut line = StyledLine::new()
+        .with(role, format!(" {sign} "))
+        .with(Role::Strong, target.name.as_str());
+    let steps = target.steps();
+    let words = match target.state {
+        TargetState::Waiting | TargetState::Running => "",
+        TargetState::Succeeded => " built",
+        TargetState::Failed => " failed",
+        TargetState::Skipped => " skipped",
+        TargetState::Cancelled => " cancelled",
+    };
+    line.push(role, words);
+    if target.started.is_some() {
+        line.push(
+            Role::Quiet,
+            format!(" in {}", format::duration(target.elapsed(now))),
+        );
+    }
+    if target.state == TargetState::Succeeded && steps.ended > 0 {
+        line.push(
+            Role::Quiet,
+            format!(", {}/{} steps cached", steps.cached, steps.ended),
+        );
+    }
+    line
+}

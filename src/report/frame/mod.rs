@@ -1,0 +1,53 @@
+//! The live view as a pure function of the model, the time and the terminal's size.
+//!
+//! From top to bottom: a header, a line for each target, and what runs, with the last lines of its output. Where there is
+//! less room than that, what is finished or waits is folded into one line, and output is shown for as many rows as fit.
+//! [`history`] makes the lines that stay behind in the terminal's scrollback.
+
+mod header;
+pub mod history;
+mod running;
+mod targets;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+pub(super) use running::target_names;
+
+use super::model::Model;
+use super::style::{Look, StyledLine};
+
+/// Columns below which the view makes no sense; a narrower terminal cuts it.
+const MIN_COLUMNS: usize = 20;
+
+/// The lines of the live view at `now`; at most `rows` of at most `cols` columns.
+pub fn frame(model: &Model, now: Duration, cols: u16, rows: u16, look: &Look) -> Vec<StyledLine> {
+    let columns = usize::from(cols).max(MIN_COLUMNS);
+    let mut room = usize::from(rows);
+    let mut lines = Vec::new();
+    if room == 0 {
+        return lines;
+    }
+    lines.push(header::line(model, now, columns, look));
+    room -= 1;
+
+    let items = running::items(model, now);
+    // What runs wants a line of its own each and some of output; half of the room is the targets' at least.
+    let wanted = items.len() * 2 + usize::from(!items.is_empty());
+    let for_targets = room.saturating_sub(wanted).max(room / 2).max(room.min(1));
+    let shown = targets::lines(model, now, columns, for_targets, look);
+    room -= shown.len();
+    lines.extend(shown);
+
+    if room >= 3 && !items.is_empty() {
+        lines.push(StyledLine::new());
+        room -= 1;
+    }
+    lines.extend(running::lines(model, &items, now, columns, room, look));
+    lines
+        .into_iter()
+        .map(|line| line.fit(usize::from(cols)))
+        .collect()
+}

@@ -1,0 +1,215 @@
+//! What runs: rows, work of this machine and transfers, with amounts, times and the last lines of output.
+
+use std::time::Duration;
+
+use crate::report::format;
+use crate::report::model::{Local, TransferState};
+use crate::report::model::{Model, Row, TargetSet};
+use crate::report::style::{Look, Role, StyledLine};
+use crate::report::{signs, text};
+
+/// Housekeeping is shown when it takes longer than this, so that the view does not flicker.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Transfers and local work are shown when they take longer than this.
+const SHORT_PATIENCE: Duration = Duration::from_millis(300);
+/// Columns of a bar.
+const BAR: usize = 12;
+
+/// Something that runs.
+pub(super) enum Item<'a> {
+    Row(&'a Row),
+    Local(&'a Local),
+    Transfer(&'a TransferState),
+}
+
+/// What runs and is worth a line at `now`, the longest-running first.
+pub(super) fn items(model: &Model, now: Duration) -> Vec<Item<'_>> {
+    let transfers = model
+        .transfers()
+        .filter(|state| state.ended.is_none() && state.elapsed(now) > SHORT_PATIENCE);
+    let locals = model
+        .local()
+        .filter(|local| local.ended.is_none() && local.elapsed(now) > SHORT_PATIENCE);
+    let mut items: Vec<Item<'_>> = transfers
+        .map(Item::Transfer)
+        .chain(locals.map(Item::Local))
+        .collect();
+    let rows = model.running().iter().filter_map(|id| model.row(*id));
+    let rows = rows.filter(|row| !row.kind.is_housekeeping() || row.elapsed(now) > PATIENCE);
+    items.extend(rows.map(Item::Row));
+    items.sort_by_key(Item::since);
+    items
+}
+
+impl Item<'_> {
+    fn since(&self) -> Duration {
+        match self {
+            Self::Row(row) => row.since,
+            Self::Local(local) => local.since,
+            Self::Transfer(state) => state.since,
+        }
+    }
+
+    // Lines of output there are to show, the unfinished one included.
+    fn output(&self) -> usize {
+        match self {
+            Self::Row(row) => row.tail().len() + usize::from(row.partial_line().is_some()),
+            Self::Local(_) | Self::Transfer(_) => 0,
+        }
+    }
+}
+
+/// The lines of `items`, at most `room`.
+pub(super) fn lines(
+    model: &Model,
+    items: &[Item<'_>],
+    now: Duration,
+    columns: usize,
+    room: usize,
+    look: &Look,
+) -> Vec<StyledLine> {
+    let shown = if items.len() > room {
+        room.saturating_sub(1)
+    } else {
+        items.len()
+    };
+    let output = share(
+        &items[..shown],
+        room.saturating_sub(items.len().min(room)),
+        look.log_lines,
+    );
+    let mut lines = Vec::new();
+    for (item, output) in items.iter().zip(output) {
+        lines.push(line(model, item, now, columns, look));
+        if let Item::Row(row) = item {
+            lines.extend(output_lines(row, output, look));
+        }
+    }
+    if shown < items.len() && room > 0 {
+        let more = items.len() - shown;
+        lines.push(StyledLine::new().with(Role::Quiet, format!("  … {more} more running")));
+    }
+    lines
+}
+
+// How many lines of output each item gets: one after the other until the room, or what there is, is used up.
+fn share(items: &[Item<'_>], mut room: usize, most: usize) -> Vec<usize> {
+    let wanted: Vec<usize> = items.iter().map(|item| item.output().min(most)).collect();
+    let mut given = vec![0; items.len()];
+    while room > 0 {
+        let before = room;
+        for (given, wanted) in given.iter_mut().zip(&wanted) {
+            if *given < *wanted && room > 0 {
+                *given += 1;
+                room -= 1;
+            }
+        }
+        if room == before {
+            break;
+        }
+    }
+    given
+}
+
+fn output_lines<'a>(
+    row: &'a Row,
+    count: usize,
+    look: &'a Look,
+) -> impl Iterator<Item = StyledLine> + 'a {
+    let partial = row.partial_line().filter(|_| count > 0);
+    let finished = row.tail().last(count - usize::from(partial.is_some()));
+    let texts = finished.map(|line| &*line.text).chain(partial);
+    texts.map(move |text| {
+        StyledLine::new().with(Role::Quiet, format!("   {} {text}", signs::output(look)))
+    })
+}
+
+fn line(model: &Model, item: &Item<'_>, now: Duration, columns: usize, look: &Look) -> StyledLine {
+    let mut left = StyledLine::new();
+    left.push(Role::Running, format!(" {} ", signs::spinner(now, look)));
+    let mut right = StyledLine::new();
+    let elapsed = match item {
+        Item::Row(row) => {
+            left.push(Role::Plain, &*row.name);
+            if columns >= 60 {
+                right.push(Role::Quiet, target_names(model, &row.targets));
+            }
+            if let Some(amount) = row.amount() {
+                push_amount(&mut right, amount.current, amount.total, columns, look);
+            }
+            row.elapsed(now)
+        }
+        Item::Local(local) => {
+            left.push(Role::Plain, text::clean_name(&local.work.name, 200));
+            push_amount(
+                &mut right,
+                local.work.current,
+                local.work.total.unwrap_or(0),
+                columns,
+                look,
+            );
+            local.elapsed(now)
+        }
+        Item::Transfer(state) => {
+            let transfer = &state.transfer;
+            let dir = text::clean_name(&transfer.dir.to_string_lossy(), 200);
+            left.push(Role::Plain, format!("sending {dir}"));
+            if transfer.local != "context" {
+                left.push(
+                    Role::Quiet,
+                    format!(" ({})", text::clean_name(&transfer.local, 60)),
+                );
+            }
+            let files = usize::try_from(transfer.files).unwrap_or(usize::MAX);
+            if columns >= 60 {
+                right.push(Role::Quiet, format::count(files, "file"));
+            }
+            push_amount(&mut right, transfer.bytes, 0, columns, look);
+            state.elapsed(now)
+        }
+    };
+    right.push(Role::Plain, format!("{:>8}", format::duration(elapsed)));
+    left.with_right(right, columns)
+}
+
+fn push_amount(line: &mut StyledLine, current: u64, total: u64, columns: usize, look: &Look) {
+    if current == 0 && total == 0 {
+        return;
+    }
+    let Some(percent) = format::percent(current, total) else {
+        line.push(Role::Plain, format!("  {}", format::bytes(current)));
+        return;
+    };
+    if columns < 60 {
+        line.push(Role::Plain, format!("  {percent}%"));
+        return;
+    }
+    line.push(
+        Role::Plain,
+        format!("  {} / {}", format::bytes(current), format::bytes(total)),
+    );
+    if columns >= 80 {
+        let (full, empty) = signs::bar(percent, BAR, look);
+        line.push(Role::Plain, "  ");
+        line.push(Role::Running, full);
+        line.push(Role::Quiet, empty);
+    }
+}
+
+/// `web`, `web, celery`, `web, celery +3`; nothing where the run has one target.
+pub(in crate::report) fn target_names(model: &Model, targets: &TargetSet) -> String {
+    const SHOWN: usize = 2;
+    if model.targets().len() <= 1 {
+        return String::new();
+    }
+    let names = targets.iter().filter_map(|id| model.target(id));
+    let names: Vec<&str> = names
+        .take(SHOWN)
+        .map(|target| target.name.as_str())
+        .collect();
+    let names = text::fit(&names.join(", "), 32).into_owned();
+    match targets.len().saturating_sub(SHOWN) {
+        0 => names,
+        more => format!("{names} +{more}"),
+    }
+}

@@ -1,0 +1,234 @@
+//! The content of the metadata file: one JSON object for each target that was built, as buildx writes it.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Map, Value};
+
+use super::model::{Model, Warning};
+use super::status_json::SolveStatus;
+use crate::event::{StatusUpdate, VertexWarning};
+use crate::outcome::{Outcome, TargetOutcome};
+use crate::types::TargetName;
+
+/// What the metadata of one target has besides the exporter's response.
+#[derive(Debug, Clone, Default)]
+pub struct Additions {
+    /// Keys to add, such as `buildx.build.ref` and `buildx.build.provenance`; they replace the response's own.
+    pub values: BTreeMap<String, Value>,
+    /// Whether the image's identity is its manifest's digest, so that the configuration's must not be offered.
+    pub without_config_digest: bool,
+}
+
+/// The metadata of a run; the warnings are the model's where they are asked for.
+///
+/// Keys are sorted, targets are in the order of the plan, warnings come last.
+pub fn document(
+    outcome: &Outcome,
+    additions: &BTreeMap<TargetName, Additions>,
+    warnings: Option<&Model>,
+) -> Value {
+    let mut document = Map::new();
+    for (name, end) in &outcome.targets {
+        let TargetOutcome::Succeeded(solved) = &**end else {
+            continue;
+        };
+        let mut values: BTreeMap<&str, Value> = BTreeMap::new();
+        for (key, value) in &solved.response {
+            values.insert(key, decode(key, value));
+        }
+        if let Some(additions) = additions.get(name) {
+            if additions.without_config_digest {
+                values.remove("containerimage.config.digest");
+            }
+            for (key, value) in &additions.values {
+                values.insert(key, value.clone());
+            }
+        }
+        let values: Map<String, Value> = values
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect();
+        document.insert(name.to_string(), Value::Object(values));
+    }
+    if let Some(model) = warnings.filter(|model| !model.warnings().is_empty()) {
+        let list = warnings_to_json(model.warnings());
+        document.insert("buildx.build.warnings".to_owned(), list);
+    }
+    Value::Object(document)
+}
+
+/// Writes `document` to `path`, whole or not at all, readable by all.
+pub fn write(path: &Path, document: &Value) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".rbake-metadata-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(std::fs::Permissions::from_mode(0o644));
+    }
+    let mut file = builder.tempfile_in(folder)?;
+    serde_json::to_writer_pretty(&mut file, document)?;
+    file.flush()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+// A value is JSON in base64 where it decodes to an object, or to a list of objects, that is not empty.
+fn decode(key: &str, value: &str) -> Value {
+    if key == "result.json" {
+        return serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+    }
+    let decoded = BASE64.decode(value).ok();
+    let json = decoded.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+    let structured = json.filter(|json| match json {
+        Value::Object(object) => !object.is_empty(),
+        Value::Array(list) => !list.is_empty() && list.iter().all(Value::is_object),
+        _ => false,
+    });
+    structured.unwrap_or_else(|| Value::from(value))
+}
+
+// Byte fields are base64, as in the progress stream.
+fn warnings_to_json(warnings: &[Warning]) -> Value {
+    let warning = |warning: &Warning| VertexWarning {
+        vertex: warning.vertex.clone(),
+        level: warning.level,
+        short: warning.short.clone(),
+        detail: warning.detail.clone(),
+        url: warning.url.clone(),
+        source: warning.source.clone(),
+    };
+    let update = StatusUpdate {
+        warnings: warnings.iter().map(warning).collect(),
+        ..StatusUpdate::default()
+    };
+    let status = serde_json::to_value(SolveStatus::of(&update, ToOwned::to_owned));
+    let list = status
+        .ok()
+        .and_then(|mut status| status.get_mut("warnings").map(Value::take));
+    list.unwrap_or_else(|| Value::Array(Vec::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::{CancelReason, Solved};
+
+    fn outcome() -> Outcome {
+        let encode = |json: &str| BASE64.encode(json);
+        let response = [
+            ("containerimage.digest", "sha256:aa".to_owned()),
+            ("containerimage.config.digest", "sha256:bb".to_owned()),
+            ("containerimage.descriptor", encode(r#"{"size":1}"#)),
+            ("list", encode(r#"[{"a":1}]"#)),
+            ("empty", encode("{}")),
+            ("numbers", encode("[1]")),
+            ("image.name", "docker.io/library/web:latest".to_owned()),
+            ("result.json", r#"{"warnings":[]}"#.to_owned()),
+        ];
+        let solved = Solved {
+            response: response.map(|(key, value)| (key.to_owned(), value)).into(),
+            ..Solved::default()
+        };
+        let end = |end: TargetOutcome| std::sync::Arc::new(end);
+        Outcome {
+            targets: vec![
+                (
+                    "web".parse().unwrap(),
+                    end(TargetOutcome::Succeeded(solved)),
+                ),
+                (
+                    "db".parse().unwrap(),
+                    end(TargetOutcome::Cancelled(CancelReason::Signal(2))),
+                ),
+            ],
+            elapsed: std::time::Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn structured_values_are_decoded() {
+        let mut additions = BTreeMap::new();
+        let values = BTreeMap::from([(
+            "buildx.build.ref".to_owned(),
+            Value::from("builder/node/ref"),
+        )]);
+        let of_web = Additions {
+            values,
+            without_config_digest: true,
+        };
+        additions.insert("web".parse().unwrap(), of_web);
+        let document = document(&outcome(), &additions, None);
+        insta::assert_snapshot!(serde_json::to_string_pretty(&document).unwrap(), @r#"
+        {
+          "web": {
+            "buildx.build.ref": "builder/node/ref",
+            "containerimage.descriptor": {
+              "size": 1
+            },
+            "containerimage.digest": "sha256:aa",
+            "empty": "e30=",
+            "image.name": "docker.io/library/web:latest",
+            "list": [
+              {
+                "a": 1
+              }
+            ],
+            "numbers": "WzFd",
+            "result.json": {
+              "warnings": []
+            }
+          }
+        }
+        "#);
+    }
+
+    #[test]
+    fn warnings_are_there_on_demand() {
+        let mut model = Model::new();
+        for event in
+            crate::report::recording::read(include_str!("../../tests/fixtures/status/lint.jsonl"))
+                .unwrap()
+        {
+            model.apply(&event);
+        }
+        let with = document(&outcome(), &BTreeMap::new(), Some(&model));
+        let first = &with["buildx.build.warnings"][0];
+        assert_eq!(
+            BASE64.decode(first["short"].as_str().unwrap()).unwrap(),
+            model.warnings()[0].short.as_bytes()
+        );
+        assert_eq!(with["web"]["containerimage.config.digest"], "sha256:bb");
+    }
+
+    #[test]
+    fn the_file_is_replaced_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("meta.json");
+        std::fs::write(&path, "old").unwrap();
+        write(&path, &serde_json::json!({"web": {}})).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            "{\n  \"web\": {}\n}"
+        );
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            assert_eq!(
+                std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+                0o644
+            );
+        }
+        let error = write(&folder.path().join("no/such/meta.json"), &Value::Null);
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,305 @@
+//! One readable stream, as continuous integration wants it.
+//!
+//! Every line begins with the target it belongs to and, where it is about a step, the step's number, so that a target or a
+//! step can be followed by searching for it. A step that several targets share is told once, under the first of them; the
+//! others get a line that says where. Short steps take one line, cached ones too. Nothing is silent for long: pulls tell how
+//! far they are, and a step that writes nothing says from time to time that it still runs.
+
+mod steps;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::model::{Change, Model, Target, TargetId, TargetState};
+use super::style::{Look, Role, StyledLine};
+use super::view::{Out, Settling, View, is_final};
+use super::{format, text};
+use crate::diag::{self, SourceMap};
+use crate::event::Event;
+use crate::outcome::{CancelReason, TargetOutcome};
+use steps::Steps;
+
+/// Columns that targets' names may take.
+const MAX_NAME: usize = 24;
+/// What stands where a target's name would.
+const NO_TARGET: &str = "-";
+/// Columns that warnings and notices are drawn for.
+const WIDTH: u16 = 120;
+/// Transfers and local work are told when they took longer than this, or moved something.
+const NOTEWORTHY: Duration = Duration::from_millis(500);
+/// A transfer says how far it is this often.
+const TRANSFER_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The form of a line: the target's name, as wide as the widest, and what there is to say.
+struct Lines {
+    look: Look,
+    width: usize,
+}
+
+impl Lines {
+    // The columns in front of a line: as wide as the longest name that is known when a target starts.
+    fn measure(&mut self, model: &Model) {
+        let names = model
+            .targets()
+            .iter()
+            .map(|target| text::width(target.name.as_str()));
+        let widest = names.max().unwrap_or(0).min(MAX_NAME);
+        self.width = widest.max(self.width);
+    }
+
+    fn write(&self, target: Option<&Target>, line: StyledLine, out: Out<'_>) -> io::Result<()> {
+        let name = target.map_or(NO_TARGET, |target| target.name.as_str());
+        // A name is never cut: it is what one searches for.
+        let missing = self.width.saturating_sub(text::width(name));
+        let mut whole = StyledLine::new();
+        whole.push(Role::Strong, format!("{name}{:missing$}", ""));
+        whole.push(Role::Quiet, " | ");
+        whole.append(line);
+        writeln!(out, "{}", whole.paint(&self.look))
+    }
+}
+
+/// The stream.
+pub(super) struct Plain {
+    lines: Lines,
+    sources: Arc<SourceMap>,
+    steps: Steps,
+    settling: Settling,
+    transfers_told: Duration,
+}
+
+impl Plain {
+    pub(super) fn new(look: Look, sources: Arc<SourceMap>) -> Self {
+        Self {
+            lines: Lines {
+                look,
+                width: NO_TARGET.len(),
+            },
+            sources,
+            steps: Steps::default(),
+            settling: Settling::default(),
+            transfers_told: Duration::ZERO,
+        }
+    }
+
+    fn run_started(&mut self, model: &Model, out: Out<'_>) -> io::Result<()> {
+        self.lines.measure(model);
+        let targets = format::count(model.targets().len(), "target");
+        let builder = text::clean_name(model.builder(), 200);
+        let driver = text::clean_name(model.driver(), 40);
+        let how = if builder == driver {
+            String::new()
+        } else {
+            format!(" ({driver})")
+        };
+        let line = format!("building {targets} with `{builder}`{how}");
+        self.lines
+            .write(None, StyledLine::new().with(Role::Plain, line), out)
+    }
+
+    fn target_ended(&mut self, model: &Model, id: TargetId, out: Out<'_>) -> io::Result<()> {
+        for row in self.settling.of_ended_targets(model) {
+            self.steps.ended(&self.lines, row, model, out)?;
+        }
+        let Some(target) = model.target(id) else {
+            return Ok(());
+        };
+        let mut line = StyledLine::new();
+        let after = target
+            .started
+            .map(|_| format::duration(target.elapsed(model.now())));
+        let after = |word: &str| {
+            after
+                .as_ref()
+                .map_or(String::new(), |after| format!(" {word} {after}"))
+        };
+        match (target.state, target.outcome.as_deref()) {
+            (TargetState::Succeeded, outcome) => {
+                let steps = target.steps();
+                line.push(Role::Done, "BUILT");
+                line.push(Role::Plain, after("in"));
+                if steps.ended > 0 {
+                    line.push(
+                        Role::Plain,
+                        format!(", {}/{} steps cached", steps.cached, steps.ended),
+                    );
+                }
+                if let Some(TargetOutcome::Succeeded(solved)) = outcome
+                    && let Some(digest) = solved.digest()
+                {
+                    line.push(Role::Plain, format!(", {digest}"));
+                }
+            }
+            (_, Some(TargetOutcome::Failed(_))) => {
+                line.push(Role::Error, "FAILED");
+                line.push(Role::Plain, after("after"));
+            }
+            (_, Some(TargetOutcome::Skipped { because })) => {
+                line.push(Role::Cancelled, "SKIPPED");
+                line.push(Role::Plain, format!(", because `{because}` was not built"));
+            }
+            (_, Some(TargetOutcome::Cancelled(reason))) => {
+                line.push(Role::Cancelled, "CANCELLED");
+                line.push(Role::Plain, after("after"));
+                if let CancelReason::FirstFailure(because) = reason {
+                    line.push(Role::Plain, format!(", because `{because}` failed"));
+                }
+            }
+            _ => return Ok(()),
+        }
+        self.lines.write(Some(target), line, out)
+    }
+
+    fn transfer(&self, model: &Model, at: usize, now: Duration, out: Out<'_>) -> io::Result<()> {
+        let Some(state) = model.transfer_at(at) else {
+            return Ok(());
+        };
+        let transfer = &state.transfer;
+        let elapsed = state.elapsed(now);
+        if transfer.bytes == 0 && elapsed < NOTEWORTHY {
+            return Ok(());
+        }
+        let files = usize::try_from(transfer.files).unwrap_or(usize::MAX);
+        let verb = if state.ended.is_some() {
+            "sent"
+        } else {
+            "sending"
+        };
+        let line = format!(
+            "{verb} {} ({}): {}, {} in {}",
+            text::clean_name(&transfer.dir.to_string_lossy(), 200),
+            text::clean_name(&transfer.local, 60),
+            format::count(files, "file"),
+            format::bytes(transfer.bytes),
+            format::duration(elapsed),
+        );
+        self.lines
+            .write(None, StyledLine::new().with(Role::Plain, line), out)
+    }
+
+    fn local(&self, model: &Model, at: usize, out: Out<'_>) -> io::Result<()> {
+        let Some(local) = model.local_at(at) else {
+            return Ok(());
+        };
+        let target = local
+            .work
+            .target
+            .as_ref()
+            .and_then(|name| model.target_named(name));
+        let name = text::clean_name(&local.work.name, 200);
+        let elapsed = local.elapsed(model.now());
+        let line = match &local.work.error {
+            Some(error) => StyledLine::new().with(Role::Error, "ERROR ").with(
+                Role::Plain,
+                format!("{name}: {}", text::clean_name(error, 1000)),
+            ),
+            None if local.ended.is_none() => {
+                StyledLine::new().with(Role::Plain, format!("{name} …"))
+            }
+            None if elapsed < NOTEWORTHY && local.work.current == 0 => return Ok(()),
+            None => {
+                let amount = match local.work.current {
+                    0 => String::new(),
+                    bytes => format!(", {}", format::bytes(bytes)),
+                };
+                let done = format!("{name}: done in {}{amount}", format::duration(elapsed));
+                StyledLine::new().with(Role::Plain, done)
+            }
+        };
+        self.lines.write(target, line, out)
+    }
+
+    fn notice(&self, model: &Model, at: usize, out: Out<'_>) -> io::Result<()> {
+        let Some(notice) = model.notices().get(at) else {
+            return Ok(());
+        };
+        let style = diag::Style {
+            color: self.lines.look.color,
+            width: WIDTH,
+        };
+        out.write_all(diag::render(notice, &self.sources, style).as_bytes())
+    }
+
+    fn take(&mut self, change: &Change, model: &Model, out: Out<'_>) -> io::Result<()> {
+        match change {
+            Change::RunStarted => self.run_started(model, out),
+            Change::TargetStarted(_) => {
+                self.lines.measure(model);
+                Ok(())
+            }
+            Change::TargetEnded(id) => self.target_ended(model, *id, out),
+            Change::RowJoined(row, target) => {
+                self.steps.joined(&self.lines, *row, *target, model, out)
+            }
+            Change::RowStarted(row) => {
+                self.settling.started(*row);
+                Ok(())
+            }
+            Change::RowEnded(row) if is_final(model, *row) => {
+                self.steps.ended(&self.lines, *row, model, out)
+            }
+            Change::RowEnded(row) => {
+                self.settling.ended(*row, model.now());
+                Ok(())
+            }
+            Change::PartEnded(row, part) => {
+                self.steps.part_ended(&self.lines, *row, *part, model, out)
+            }
+            Change::Line(row, line) => self.steps.output(&self.lines, *row, line, model, out),
+            Change::Notice(at) => self.notice(model, *at, out),
+            Change::LocalEnded(at) => self.local(model, *at, out),
+            Change::TransferEnded(at) => self.transfer(model, *at, model.now(), out),
+            Change::Stopping => {
+                let reason = text::clean_name(model.stopping().unwrap_or_default(), 200);
+                let line = StyledLine::new().with(Role::Cancelled, format!("stopping: {reason}"));
+                self.lines.write(None, line, out)
+            }
+            Change::LocalStarted(_) | Change::Warning(_) | Change::RunEnded => Ok(()),
+        }
+    }
+}
+
+impl View for Plain {
+    fn event(
+        &mut self,
+        _: &Event,
+        changes: &[Change],
+        model: &Model,
+        out: Out<'_>,
+    ) -> io::Result<()> {
+        for change in changes {
+            self.take(change, model, out)?;
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, model: &Model, now: Duration, out: Out<'_>) -> io::Result<()> {
+        for row in self.settling.due(now) {
+            self.steps.ended(&self.lines, row, model, out)?;
+        }
+        self.steps.tick(&self.lines, model, now, out)?;
+        if now.saturating_sub(self.transfers_told) >= TRANSFER_INTERVAL {
+            self.transfers_told = now;
+            for (at, state) in model.transfers().enumerate() {
+                if state.ended.is_none() {
+                    self.transfer(model, at, now, out)?;
+                }
+            }
+        }
+        out.flush()
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_millis(250)
+    }
+
+    fn close(&mut self, model: &Model, _: Duration, out: Out<'_>) -> io::Result<()> {
+        for row in self.settling.all() {
+            self.steps.ended(&self.lines, row, model, out)?;
+        }
+        out.flush()
+    }
+}

@@ -1,0 +1,29 @@
+//! The view that shows nothing while a run goes on; failures are told at its end, as everywhere.
+
+use std::io;
+use std::time::Duration;
+
+use super::model::{Change, Model};
+use super::view::{Out, View};
+use crate::event::Event;
+
+/// The quiet view.
+pub(super) struct Quiet;
+
+impl View for Quiet {
+    fn event(&mut self, _: &Event, _: &[Change], _: &Model, _: Out<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn tick(&mut self, _: &Model, _: Duration, _: Out<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(3600)
+    }
+
+    fn close(&mut self, _: &Model, _: Duration, _: Out<'_>) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,65 @@
+//! The small signs that tell states without colour.
+
+use std::time::Duration;
+
+use super::model::{State, TargetState};
+use super::style::{Look, Role};
+
+const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
+const ASCII_SPINNER: [&str; 4] = ["|", "/", "-", "\\"];
+/// Time for which one picture of the spinner is shown.
+const SPIN: u128 = 100;
+
+/// The spinner's picture at `now`.
+pub(super) fn spinner(now: Duration, look: &Look) -> &'static str {
+    let pictures: &[&str] = if look.unicode {
+        &SPINNER
+    } else {
+        &ASCII_SPINNER
+    };
+    let at = now.as_millis() / SPIN % pictures.len() as u128;
+    usize::try_from(at)
+        .ok()
+        .and_then(|at| pictures.get(at))
+        .copied()
+        .unwrap_or("*")
+}
+
+/// The sign of a target's state, and its role.
+pub(super) fn target(state: TargetState, now: Duration, look: &Look) -> (&'static str, Role) {
+    match state {
+        TargetState::Waiting => (pick(look, "·", "."), Role::Quiet),
+        TargetState::Running => (spinner(now, look), Role::Running),
+        TargetState::Succeeded => (pick(look, "✔", "+"), Role::Done),
+        TargetState::Failed => (pick(look, "✘", "x"), Role::Error),
+        TargetState::Skipped | TargetState::Cancelled => (pick(look, "⊘", "-"), Role::Cancelled),
+    }
+}
+
+/// The sign of a row's state, and its role.
+pub(super) fn row(state: State, now: Duration, look: &Look) -> (&'static str, Role) {
+    match state {
+        State::Pending => (pick(look, "·", "."), Role::Quiet),
+        State::Running => (spinner(now, look), Role::Running),
+        State::Done => (pick(look, "✔", "+"), Role::Done),
+        State::Cached => (pick(look, "=", "="), Role::Quiet),
+        State::Failed => (pick(look, "✘", "x"), Role::Error),
+        State::Cancelled => (pick(look, "⊘", "-"), Role::Cancelled),
+    }
+}
+
+/// The line before output.
+pub(super) fn output(look: &Look) -> &'static str {
+    pick(look, "│", "|")
+}
+
+/// A bar of `columns`, filled by `percent`.
+pub(super) fn bar(percent: u64, columns: usize, look: &Look) -> (String, String) {
+    let filled = usize::try_from(percent.min(100)).unwrap_or(0) * columns / 100;
+    let (full, empty) = (pick(look, "━", "="), pick(look, "╌", "-"));
+    (full.repeat(filled), empty.repeat(columns - filled))
+}
+
+const fn pick(look: &Look, unicode: &'static str, ascii: &'static str) -> &'static str {
+    if look.unicode { unicode } else { ascii }
+}

@@ -1,0 +1,372 @@
+//! What is told when a run is over: each target, the whole, the slowest steps, the warnings of the Dockerfile linter.
+
+use std::time::Duration;
+
+use super::frame::target_names;
+use super::model::{Model, Row, State, Target, TargetState, Warning};
+use super::style::{Look, Role, StyledLine};
+use super::{format, signs, text};
+use crate::outcome::{Outcome, TargetFacts, TargetOutcome};
+
+/// With more targets than this each gets one line.
+const MANY: usize = 12;
+/// Tags of a target that are shown.
+const MAX_TAGS: usize = 20;
+/// Steps among the slowest.
+const SLOWEST: usize = 3;
+/// A step that is quicker is not slow.
+const SLOW: Duration = Duration::from_secs(1);
+/// Warnings that are listed.
+const MAX_WARNINGS: usize = 10;
+
+/// The summary of a run, `columns` wide.
+pub fn lines(
+    model: &Model,
+    outcome: &Outcome,
+    facts: &[TargetFacts],
+    columns: usize,
+    look: &Look,
+) -> Vec<StyledLine> {
+    let mut lines = Vec::new();
+    let compact = outcome.targets.len() > MANY;
+    let names = outcome
+        .targets
+        .iter()
+        .map(|(name, _)| text::width(name.as_str()));
+    let width = names.max().unwrap_or(0).min(columns / 3).min(32);
+    let mut built = 0;
+    for (name, end) in &outcome.targets {
+        let TargetOutcome::Succeeded(_) = **end else {
+            continue;
+        };
+        built += 1;
+        let target = model.target_named(name);
+        let facts = facts.iter().find(|facts| facts.target == *name);
+        lines.extend(target_lines(
+            name.as_str(),
+            target,
+            end,
+            facts,
+            &Form {
+                compact,
+                width,
+                columns,
+            },
+            look,
+        ));
+    }
+    if built > 0 {
+        lines.push(StyledLine::new());
+    }
+    lines.push(whole(model, outcome, built));
+    if built == outcome.targets.len() {
+        lines.extend(slowest(model, columns));
+        lines.extend(warnings(model, columns));
+    } else if !model.warnings().is_empty() {
+        lines.push(StyledLine::new().with(
+            Role::Warning,
+            format!("  {}", format::count(model.warnings().len(), "warning")),
+        ));
+    }
+    lines
+}
+
+struct Form {
+    compact: bool,
+    width: usize,
+    columns: usize,
+}
+
+fn target_lines(
+    name: &str,
+    target: Option<&Target>,
+    end: &TargetOutcome,
+    facts: Option<&TargetFacts>,
+    form: &Form,
+    look: &Look,
+) -> Vec<StyledLine> {
+    let (sign, role) = signs::target(TargetState::Succeeded, Duration::ZERO, look);
+    let mut line = StyledLine::new()
+        .with(role, format!(" {sign} "))
+        .with(Role::Strong, text::pad(name, form.width));
+    let TargetOutcome::Succeeded(solved) = end else {
+        return Vec::new();
+    };
+    line.push(
+        Role::Plain,
+        format!("  {:>6}", format::duration(solved.elapsed)),
+    );
+    if let Some(target) = target {
+        let steps = target.steps();
+        let cached = format!("{}/{}", steps.cached, steps.ended);
+        line.push(Role::Plain, format!("  {cached:>7} cached"));
+    }
+    let size = facts.and_then(|facts| facts.size);
+    line.push(
+        Role::Plain,
+        size.map_or(String::new(), |size| {
+            format!("  {:>7}", format::bytes(size))
+        }),
+    );
+    let digest = facts
+        .and_then(|facts| facts.digest.clone())
+        .or_else(|| solved.digest());
+    let tags = facts.map_or(&[][..], |facts| &facts.tags);
+    let destinations = facts.map_or(String::new(), |facts| facts.destinations.join(", "));
+    let destinations = text::clean_name(&destinations, 500);
+    if form.compact {
+        if let Some(digest) = digest {
+            line.push(
+                Role::Quiet,
+                format!("  {}:{}", digest.algorithm(), digest.short()),
+            );
+        }
+        if let Some(tag) = tags.first() {
+            line.push(Role::Plain, format!("  {}", text::clean_name(tag, 300)));
+        }
+        if tags.len() > 1 {
+            line.push(Role::Quiet, format!(" +{}", tags.len() - 1));
+        }
+        return vec![line.fit(form.columns)];
+    }
+    if !destinations.is_empty() {
+        line.push(Role::Quiet, format!("  {destinations}"));
+    }
+    let mut lines = vec![line.fit(form.columns)];
+    // Tags and digests are there to be copied: a terminal may wrap them, but they are not cut.
+    if let Some(digest) = digest {
+        lines.push(StyledLine::new().with(Role::Quiet, format!("     {digest}")));
+    }
+    for tag in tags.iter().take(MAX_TAGS) {
+        lines.push(
+            StyledLine::new().with(Role::Plain, format!("     {}", text::clean_name(tag, 300))),
+        );
+    }
+    if tags.len() > MAX_TAGS {
+        lines.push(StyledLine::new().with(
+            Role::Quiet,
+            format!("     … {} more", tags.len() - MAX_TAGS),
+        ));
+    }
+    lines
+}
+
+fn whole(model: &Model, outcome: &Outcome, built: usize) -> StyledLine {
+    let totals = model.totals();
+    let elapsed = format::duration(outcome.elapsed);
+    let mut line = StyledLine::new();
+    if built == outcome.targets.len() {
+        line.push(
+            Role::Strong,
+            format!("{} built in {elapsed}", format::count(built, "target")),
+        );
+    } else {
+        line.push(
+            Role::Strong,
+            format!(
+                "{built} of {} built in {elapsed}",
+                format::count(outcome.targets.len(), "target")
+            ),
+        );
+    }
+    let steps = totals.steps;
+    if let Some(percent) = format::percent(steps.cached as u64, steps.ended as u64) {
+        line.push(
+            Role::Plain,
+            format!(
+                " · {}/{} cached ({percent}%)",
+                steps.cached,
+                format::count(steps.ended, "step")
+            ),
+        );
+    }
+    let sent = if totals.files_sent == 0 && totals.bytes_sent == 0 {
+        "nothing sent".to_owned()
+    } else {
+        let files = usize::try_from(totals.files_sent).unwrap_or(usize::MAX);
+        format!(
+            "{} sent in {}",
+            format::bytes(totals.bytes_sent),
+            format::count(files, "file")
+        )
+    };
+    if model.transfers().len() > 0 {
+        line.push(Role::Plain, format!(" · {sent}"));
+    }
+    line
+}
+
+fn slowest(model: &Model, columns: usize) -> Vec<StyledLine> {
+    let slow = |row: &&Row| row.elapsed(Duration::ZERO) >= SLOW && row.state == State::Done;
+    let rows = model.slowest(SLOWEST).into_iter().filter(slow);
+    let line = |(at, row): (usize, &Row)| {
+        let head = if at == 0 { "slowest" } else { "" };
+        let left = StyledLine::new()
+            .with(Role::Quiet, format!("{head:<7}"))
+            .with(
+                Role::Plain,
+                format!(
+                    " {:>6}  {}",
+                    format::duration(row.elapsed(Duration::ZERO)),
+                    row.name
+                ),
+            );
+        let right = StyledLine::new().with(Role::Quiet, target_names(model, &row.targets));
+        left.with_right(right, columns)
+    };
+    rows.enumerate().map(line).collect()
+}
+
+fn warnings(model: &Model, columns: usize) -> Vec<StyledLine> {
+    let warnings = model.warnings();
+    if warnings.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![
+        StyledLine::new(),
+        StyledLine::new().with(
+            Role::Warning,
+            format!("{}:", format::count(warnings.len(), "warning")),
+        ),
+    ];
+    for warning in warnings.iter().take(MAX_WARNINGS) {
+        let place = place(warning).map_or(String::new(), |place| format!("{place}: "));
+        lines.push(
+            StyledLine::new()
+                .with(Role::Quiet, format!("  {place}"))
+                .with(Role::Plain, without_line(&warning.short))
+                .fit(columns),
+        );
+        if !warning.url.is_empty() {
+            lines.push(StyledLine::new().with(Role::Quiet, format!("    {}", warning.url)));
+        }
+    }
+    if warnings.len() > MAX_WARNINGS {
+        lines.push(StyledLine::new().with(
+            Role::Quiet,
+            format!("  … {} more", warnings.len() - MAX_WARNINGS),
+        ));
+    }
+    lines
+}
+
+// A rule's text ends with `(line 3)`, which its place has told.
+fn without_line(short: &str) -> &str {
+    match short.rsplit_once(" (line ") {
+        Some((text, line)) if line.ends_with(')') => text,
+        _ => short,
+    }
+}
+
+/// The place of a warning: `Dockerfile:12`.
+pub(super) fn place(warning: &Warning) -> Option<String> {
+    let source = warning.source.as_ref()?;
+    let file = text::clean_name(&source.filename, 200);
+    Some(match source.lines.first() {
+        Some((line, _)) => format!("{file}:{line}"),
+        None => file,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::recording;
+
+    fn summary(text: &str, with_facts: bool, columns: usize) -> String {
+        let events = recording::read(text).unwrap();
+        let mut model = Model::new();
+        for event in &events {
+            model.apply(event);
+        }
+        let outcome = recording::outcome_of(&events);
+        let tags = |name: &str| {
+            ["build-12", "latest"]
+                .map(|tag| format!("registry.example.org/site/{name}:{tag}"))
+                .to_vec()
+        };
+        let facts: Vec<TargetFacts> = outcome
+            .targets
+            .iter()
+            .filter(|_| with_facts)
+            .map(|(target, _)| TargetFacts {
+                target: target.clone(),
+                digest: None,
+                tags: tags(target.as_str()),
+                size: Some(21_400_000),
+                destinations: vec!["pushed".into()],
+            })
+            .collect();
+        let lines = lines(&model, &outcome, &facts, columns, &Look::default());
+        lines
+            .iter()
+            .map(StyledLine::plain)
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    #[test]
+    fn a_first_build() {
+        insta::assert_snapshot!(summary(include_str!("../../tests/fixtures/status/cold.jsonl"), true, 100), @r#"
+         ✔ celery    7.3s      0/8 cached  21.4 MB  pushed
+             sha256:5b65f566c06e546a0d61d0fc2ba429f8ab0d332364b01844c91f39f38b587f00
+             registry.example.org/site/celery:build-12
+             registry.example.org/site/celery:latest
+         ✔ flower    8.0s      1/9 cached  21.4 MB  pushed
+             sha256:82e667876a4408a56b8bdd18c0f600aa1b2eb76c77f38cf76565bd8db61607d6
+             registry.example.org/site/flower:build-12
+             registry.example.org/site/flower:latest
+         ✔ web       9.3s     0/11 cached  21.4 MB  pushed
+             sha256:98caa310c82bcffa9cd0a559a96f95299f93d6af2db9bdd838fc86ae16370cc0
+             registry.example.org/site/web:build-12
+             registry.example.org/site/web:latest
+
+        3 targets built in 9.3s · 1/15 steps cached (6%)
+        slowest   2.9s  [builder 2/2] RUN for p in django celery redis psycopg gunicorn whit… web, celery +1
+                  2.9s  [assets 2/2] RUN echo "> site@1.0.0 build"; sleep 1; for i in $(seq 1 12); do e… web
+                  2.1s  [flower 2/2] RUN sleep 2; echo done                                           flower
+        "#);
+    }
+
+    #[test]
+    fn a_cached_build_in_40_columns() {
+        insta::assert_snapshot!(summary(include_str!("../../tests/fixtures/status/cached.jsonl"), false, 40), @r#"
+         ✔ celery    0.1s      8/8 cached
+             sha256:5b65f566c06e546a0d61d0fc2ba429f8ab0d332364b01844c91f39f38b587f00
+         ✔ flower    0.1s      8/8 cached
+             sha256:82e667876a4408a56b8bdd18c0f600aa1b2eb76c77f38cf76565bd8db61607d6
+         ✔ web       0.1s    11/11 cached
+             sha256:98caa310c82bcffa9cd0a559a96f95299f93d6af2db9bdd838fc86ae16370cc0
+
+        3 targets built in 0.1s · 23/23 steps cached (100%)
+        "#);
+    }
+
+    #[test]
+    fn warnings_are_listed() {
+        insta::assert_snapshot!(summary(include_str!("../../tests/fixtures/status/lint.jsonl"), false, 100), @r#"
+         ✔ lint    0.2s      0/1 cached
+
+        1 target built in 0.2s · 0/1 step cached (0%)
+
+        6 warnings:
+          Dockerfile:1: FromAsCasing: 'AS' and 'from' keywords' casing do not match
+            https://docs.docker.com/go/dockerfile/rule/from-as-casing/
+          Dockerfile:3: MaintainerDeprecated: Maintainer instruction is deprecated in favor of using label
+            https://docs.docker.com/go/dockerfile/rule/maintainer-deprecated/
+          Dockerfile:1: ConsistentInstructionCasing: Command 'from' should match the case of the command ma…
+            https://docs.docker.com/go/dockerfile/rule/consistent-instruction-casing/
+          Dockerfile:2: LegacyKeyValueFormat: "ENV key=value" should be used instead of legacy "ENV key val…
+            https://docs.docker.com/go/dockerfile/rule/legacy-key-value-format/
+          Dockerfile:4: WorkdirRelativePath: Relative workdir "rel" can have unexpected results if the base…
+            https://docs.docker.com/go/dockerfile/rule/workdir-relative-path/
+          Dockerfile:5: JSONArgsRecommended: JSON arguments recommended for CMD to prevent unintended behav…
+            https://docs.docker.com/go/dockerfile/rule/json-args-recommended/
+        "#);
+    }
+
+    #[test]
+    fn of_a_failed_run_only_what_was_built() {
+        insta::assert_snapshot!(summary(include_str!("../../tests/fixtures/status/failure.jsonl"), false, 100), @"0 of 3 targets built in 7.2s · 2/13 steps cached (15%)");
+    }
+}

@@ -1,0 +1,176 @@
+//! The live view: a region at the bottom of the terminal, and above it what is over.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::frame::{frame, history};
+use super::model::{Change, Model, RowId};
+use super::region::{Painted, Region, Size};
+use super::style::{Look, Role, StyledLine};
+use super::view::{Out, Settling, View, is_final};
+use super::{format, text};
+use crate::diag::{self, SourceMap};
+use crate::event::Event;
+
+/// Time between two pictures: fast enough for a spinner, slow enough for a remote terminal.
+const INTERVAL: Duration = Duration::from_millis(66);
+/// Lines that may wait to be written above the region.
+const MAX_HISTORY: usize = 10_000;
+/// Work of this machine leaves a line when it took longer than this.
+const NOTEWORTHY: Duration = Duration::from_secs(1);
+
+/// Asks for the terminal's size; none where it has none.
+pub type AskSize = Arc<dyn Fn() -> Option<Size> + Send + Sync>;
+
+/// The live view.
+pub(super) struct Tty {
+    look: Look,
+    size: AskSize,
+    sources: Arc<SourceMap>,
+    region: Region,
+    history: Vec<Painted>,
+    settling: Settling,
+    last: Size,
+}
+
+impl Tty {
+    pub(super) fn new(look: Look, size: AskSize, sources: Arc<SourceMap>) -> Self {
+        Self {
+            look,
+            size,
+            sources,
+            region: Region::new(),
+            history: Vec::new(),
+            settling: Settling::default(),
+            last: Size { cols: 80, rows: 24 },
+        }
+    }
+
+    fn ask_size(&mut self) -> Size {
+        // A terminal that says it has no columns is one that does not know.
+        if let Some(size) = (self.size)().filter(|size| size.cols > 0 && size.rows > 0) {
+            self.last = size;
+        }
+        self.last
+    }
+
+    fn tell(&mut self, line: StyledLine) {
+        if self.history.len() < MAX_HISTORY {
+            let line = line.fit(usize::from(self.last.cols));
+            self.history.push(Painted {
+                width: line.width(),
+                text: line.paint(&self.look),
+            });
+        }
+    }
+
+    fn tell_row(&mut self, model: &Model, row: RowId, now: Duration) {
+        let columns = usize::from(self.last.cols);
+        let row = model.row(row);
+        if let Some(line) = row.and_then(|row| history::row(model, row, now, columns, &self.look)) {
+            self.tell(line);
+        }
+    }
+
+    fn take(&mut self, change: &Change, model: &Model) {
+        let now = model.now();
+        match change {
+            Change::RowStarted(row) => self.settling.started(*row),
+            Change::RowEnded(row) if is_final(model, *row) => self.tell_row(model, *row, now),
+            Change::RowEnded(row) => self.settling.ended(*row, now),
+            Change::TargetEnded(id) => {
+                for row in self.settling.of_ended_targets(model) {
+                    self.tell_row(model, row, now);
+                }
+                if let Some(target) = model.target(*id) {
+                    self.tell(history::target(target, now, &self.look));
+                }
+            }
+            Change::Notice(at) => {
+                if let Some(notice) = model.notices().get(*at) {
+                    let style = diag::Style {
+                        color: self.look.color,
+                        width: self.last.cols,
+                    };
+                    // These lines have styles of their own and may be wider than the terminal, as any output may.
+                    let drawn = diag::render(notice, &self.sources, style);
+                    self.history.extend(drawn.lines().map(Painted::plain));
+                }
+            }
+            Change::LocalEnded(at) => self.tell_local(model, *at),
+            Change::RunStarted
+            | Change::TargetStarted(_)
+            | Change::RowJoined(..)
+            | Change::PartEnded(..)
+            | Change::Line(..)
+            | Change::Warning(_)
+            | Change::LocalStarted(_)
+            | Change::TransferEnded(_)
+            | Change::RunEnded => {}
+            // The terminal has just shown that a key was pressed.
+            Change::Stopping => self.region.spoil(),
+        }
+    }
+
+    fn tell_local(&mut self, model: &Model, at: usize) {
+        let Some(local) = model.local_at(at) else {
+            return;
+        };
+        let elapsed = local.elapsed(model.now());
+        let name = text::clean_name(&local.work.name, 200);
+        let line = match &local.work.error {
+            Some(error) => StyledLine::new().with(
+                Role::Error,
+                format!(" {name} failed: {}", text::clean_name(error, 500)),
+            ),
+            None if elapsed < NOTEWORTHY => return,
+            None => StyledLine::new()
+                .with(Role::Plain, format!(" {name} "))
+                .with(Role::Quiet, format::duration(elapsed)),
+        };
+        self.tell(line);
+    }
+}
+
+impl View for Tty {
+    fn event(
+        &mut self,
+        _: &Event,
+        changes: &[Change],
+        model: &Model,
+        _: Out<'_>,
+    ) -> io::Result<()> {
+        for change in changes {
+            self.take(change, model);
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self, model: &Model, now: Duration, out: Out<'_>) -> io::Result<()> {
+        let size = self.ask_size();
+        for row in self.settling.due(now) {
+            self.tell_row(model, row, now);
+        }
+        let lines = frame(model, now, size.cols, size.rows, &self.look);
+        let lines = lines.into_iter().map(|line| Painted {
+            width: line.width(),
+            text: line.paint(&self.look),
+        });
+        let history = std::mem::take(&mut self.history);
+        self.region.update(out, size, &history, lines.collect())
+    }
+
+    fn interval(&self) -> Duration {
+        INTERVAL
+    }
+
+    fn close(&mut self, model: &Model, now: Duration, out: Out<'_>) -> io::Result<()> {
+        let size = self.ask_size();
+        for row in self.settling.all() {
+            self.tell_row(model, row, now);
+        }
+        let history = std::mem::take(&mut self.history);
+        self.region.close(out, size, &history)
+    }
+}
