@@ -64,33 +64,33 @@ impl<'a> Evaluator<'a> {
             return Err(self.call_failed(call, &error, at.unwrap_or(span)));
         }
         let mut failed = arguments.failed;
-        for (place, argument) in arguments.values.iter().enumerate() {
-            let (Ok(value), at) = argument else { continue };
-            if let Err(error) = function.convert_argument(place, value) {
-                let parameter = function.parameter(place).map_or("", |p| p.name);
-                self.fail(
-                    problem(
-                        "definition::invalid-argument",
-                        format!(
-                            "`{}` cannot take this as `{parameter}`: {}",
-                            function.name, error.message
-                        ),
-                    )
-                    .at(*at, describe(value)),
-                );
-                failed = true;
+        let mut places: Vec<Span> = Vec::with_capacity(arguments.values.len());
+        let mut values: Vec<Value> = Vec::with_capacity(arguments.values.len());
+        for (place, (value, at)) in arguments.values.iter().enumerate() {
+            places.push(*at);
+            let Ok(value) = value else { continue };
+            match function.convert_argument(place, value) {
+                Ok(converted) => values.push(converted),
+                Err(error) => {
+                    let parameter = function.parameter(place).map_or("", |p| p.name);
+                    self.fail(
+                        problem(
+                            "definition::invalid-argument",
+                            format!(
+                                "`{}` cannot take this as `{parameter}`: {}",
+                                function.name, error.message
+                            ),
+                        )
+                        .at(*at, describe(value)),
+                    );
+                    failed = true;
+                }
             }
         }
         if failed {
             return Err(Failed::UNTYPED);
         }
-        let places: Vec<Span> = arguments.values.iter().map(|(_, at)| *at).collect();
-        let values: Vec<Value> = arguments
-            .values
-            .into_iter()
-            .filter_map(|(value, _)| value.ok())
-            .collect();
-        match function.call(&self.function_context, &values) {
+        match function.call_converted(&self.function_context, &values) {
             Ok(value) => {
                 let size = match &value {
                     Value::String(text) => text.len(),
@@ -248,7 +248,8 @@ impl<'a> Evaluator<'a> {
                     Err(wrong) => return Err(self.fail(wrong)),
                 };
                 let value = value?;
-                convert(&value, &ty).map_err(|error| {
+                // The reference takes `optional` here, and then wants the attribute all the same.
+                convert(&value, &ty.without_optional()).map_err(|error| {
                     self.fail(
                         problem(
                             "definition::type-mismatch",

@@ -2,7 +2,7 @@
 
 use bcrypt::{BcryptError, Version, hash_with_result};
 use rsa::pkcs1::DecodeRsaPrivateKey as _;
-use rsa::{Pkcs1v15Encrypt, RsaPrivateKey};
+use rsa::{Pkcs1v15Encrypt, PrivateKey};
 use sha2::digest::Digest;
 
 use super::encoding::decode_base64;
@@ -110,7 +110,7 @@ fn rsa_decrypt(call: &Call<'_>) -> Result<Value, FunctionError> {
     }
     let der = pem_body(pem)?;
     // Neither the key nor the error's own words, which may quote it, reach the message.
-    let key = RsaPrivateKey::from_pkcs1_der(&der).map_err(|_| {
+    let key = PrivateKey::from_pkcs1_der(&der).map_err(|_| {
         FunctionError::argument(1, "failed to parse key: no PKCS #1 RSA private key")
     })?;
     let plain = key

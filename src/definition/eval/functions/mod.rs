@@ -243,18 +243,27 @@ impl Function {
         context: &FunctionContext,
         arguments: &[Value],
     ) -> Result<Value, FunctionError> {
-        let Body::Eager(body) = self.body else {
-            return Err(FunctionError::new(format!(
-                "`{}` takes expressions, not values",
-                self.name
-            )));
-        };
         self.check_count(arguments.len())?;
         let converted = arguments
             .iter()
             .enumerate()
             .map(|(place, value)| self.convert_argument(place, value))
             .collect::<Result<Vec<_>, _>>()?;
-        body(&Call::new(context, &converted))
+        self.call_converted(context, &converted)
+    }
+
+    /// Calls the function with values that [`Function::convert_argument`] made of the arguments.
+    pub fn call_converted(
+        &self,
+        context: &FunctionContext,
+        arguments: &[Value],
+    ) -> Result<Value, FunctionError> {
+        match self.body {
+            Body::Eager(body) => body(&Call::new(context, arguments)),
+            Body::Lazy(_) => Err(FunctionError::new(format!(
+                "`{}` takes expressions, not values",
+                self.name
+            ))),
+        }
     }
 }

@@ -65,13 +65,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "modulo",
         "What remains of the division of two numbers, with the sign of the first.",
         TWO_NUMBERS,
-        |call| {
-            binary(
-                call,
-                Number::modulo,
-                "can't use modulo with zero and infinity",
-            )
-        },
+        |call| binary(call, Number::modulo, "can't use modulo with infinity"),
     ),
     Function::new(
         "negate",

@@ -74,13 +74,19 @@ impl Pattern {
             .filter(move |found| text.is_char_boundary(found.start()))
     }
 
-    /// Which group a reference in a replacement means, by number or name.
-    pub(super) fn group_of(&self, reference: &str) -> Option<usize> {
-        if reference.bytes().all(|digit| digit.is_ascii_digit()) {
-            return reference.parse().ok();
+    /// The text of the group that a reference in a replacement means, by number or name; of several groups of one name
+    /// the first that took part.
+    pub(super) fn referenced<'t>(&self, reference: &str, found: &Match<'t>) -> Option<&'t str> {
+        let leading_zero = reference.len() > 1 && reference.starts_with('0');
+        if !leading_zero && reference.bytes().all(|digit| digit.is_ascii_digit()) {
+            return found.group(reference.parse().ok()?);
         }
-        let named = |name: &Option<String>| name.as_deref() == Some(reference);
-        self.names.iter().position(named).map(|place| place + 1)
+        let named = |(_, name): &(usize, &Option<String>)| name.as_deref() == Some(reference);
+        self.names
+            .iter()
+            .enumerate()
+            .filter(named)
+            .find_map(|(place, _)| found.group(place + 1))
     }
 }
 
@@ -226,9 +232,6 @@ impl Translation<'_> {
                             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
                 })
                 .ok_or_else(|| format!("invalid named capture in `(?{}`", start_of(extended)))?;
-            if self.names.iter().flatten().any(|earlier| earlier == name) {
-                return Err(format!("duplicate capture group name `{name}`"));
-            }
             self.names.push(Some(name.to_owned()));
             self.out.push('(');
             self.rest = rest;
@@ -554,7 +557,6 @@ mod tests {
             "[z-a]",
             r"[a-\d]",
             r"\p{Nope}",
-            "(?P<a>x)(?P<a>y)",
             "(?P<a-b>x)",
             r"\",
             r"\xZZ",

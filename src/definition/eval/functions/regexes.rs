@@ -151,12 +151,7 @@ fn expand(template: &str, pattern: &Pattern, found: &Match<'_>, out: &mut String
         };
         match tail {
             Some(tail) if !reference.is_empty() => {
-                let group = pattern.group_of(reference);
-                out.push_str(
-                    group
-                        .and_then(|group| found.group(group))
-                        .unwrap_or_default(),
-                );
+                out.push_str(pattern.referenced(reference, found).unwrap_or_default());
                 rest = tail;
             }
             // Not a reference: the dollar is literal.

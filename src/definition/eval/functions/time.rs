@@ -107,6 +107,12 @@ fn format_timestamp(call: &Call<'_>) -> Result<Value, FunctionError> {
     if form == "X" {
         return Ok(timestamp.seconds.to_string().into());
     }
+    if !(0..=9999).contains(&timestamp.civil().year) {
+        return Err(FunctionError::argument(
+            1,
+            "the year does not fit into RFC 3339's four digits",
+        ));
+    }
     format(form, timestamp)
 }
 

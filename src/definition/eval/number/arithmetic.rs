@@ -135,10 +135,10 @@ impl Number {
     }
 
     /// What remains of a division cut toward zero, with the sign of the receiver; the receiver itself where `other` is
-    /// zero, and an infinity where one of them is infinite.
+    /// zero. Infinity has no remainder and leaves none.
     pub fn modulo(&self, other: &Self) -> Result<Self, NotANumber> {
         if self.is_infinite() || other.is_infinite() {
-            return self.multiply(other);
+            return Err(NotANumber);
         }
         if other.is_zero() {
             return Ok(self.clone());
