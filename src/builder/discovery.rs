@@ -82,7 +82,7 @@ pub async fn choose(
             Err(refusal) => Err(ChooseError::Named {
                 builder: candidate.to_string(),
                 from: candidate.from,
-                refusal,
+                refusal: Box::new(refusal),
             }),
         };
     }
@@ -111,7 +111,10 @@ pub async fn choose(
             let why = why(&candidate);
             Ok(chosen(&candidate, reached, why, passed_over))
         }
-        Err(last) => Err(ChooseError::Nothing { passed_over, last }),
+        Err(last) => Err(ChooseError::Nothing {
+            passed_over,
+            last: Box::new(last),
+        }),
     }
 }
 

@@ -68,7 +68,7 @@ pub enum ChooseError {
         from: String,
         /// Why it does not do.
         #[source]
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
     /// Nothing was named, and nothing else does.
     #[error("there is no builder that can do this")]
@@ -77,7 +77,7 @@ pub enum ChooseError {
         passed_over: Vec<PassedOver>,
         /// Why the last resort, the embedded builder, does not do either.
         #[source]
-        last: Refusal,
+        last: Box<Refusal>,
     },
 }
 
@@ -173,8 +173,11 @@ impl ChooseError {
                 let told = passed_over.iter().fold(told, |told, one| {
                     told.note(format!("{}: {}", one.what, one.reason))
                 });
-                let told = told.note(format!("the embedded builder: {}", in_one_line(last)));
-                match last {
+                let told = told.note(format!(
+                    "the embedded builder: {}",
+                    in_one_line(last.as_ref())
+                ));
+                match last.as_ref() {
                     Refusal::Embedded(error) => ways_out(error, told),
                     _ => told,
                 }
@@ -190,7 +193,7 @@ impl ChooseError {
             Self::Address { .. } => "builder::invalid-address",
             Self::Store(_) => "builder::unreadable-store",
             Self::Context(_) => "builder::docker-context",
-            Self::Named { refusal, .. } => match refusal {
+            Self::Named { refusal, .. } => match refusal.as_ref() {
                 Refusal::Lacks(_) => "builder::lacks",
                 Refusal::Embedded(_) => "builder::embedded",
                 _ => "builder::unreachable",
@@ -284,8 +287,8 @@ mod tests {
                 what: "the Docker Engine at unix:///var/run/docker.sock".into(),
                 reason: "not there".into(),
             }],
-            last: Refusal::Embedded(EmbeddedError::Recipe(RecipeError::Program(
-                ProgramError::Missing("buildkitd"),
+            last: Box::new(Refusal::Embedded(EmbeddedError::Recipe(
+                RecipeError::Program(ProgramError::Missing("buildkitd")),
             ))),
         };
         insta::assert_snapshot!(shown(&error), @r"
@@ -304,11 +307,11 @@ mod tests {
         let error = ChooseError::Named {
             builder: "the Docker Engine at unix:///var/run/docker.sock".into(),
             from: "`BUILDX_BUILDER`".into(),
-            refusal: Refusal::Lacks(vec![Need {
+            refusal: Box::new(Refusal::Lacks(vec![Need {
                 ability: Ability::Push,
                 target: web,
                 attribute: "output",
-            }]),
+            }])),
         };
         insta::assert_snapshot!(shown(&error), @r"
         error[builder::lacks]: the Docker Engine at unix:///var/run/docker.sock, named by `BUILDX_BUILDER`, cannot be used

@@ -9,6 +9,7 @@ mod docker_context;
 pub mod embedded;
 mod error;
 mod files;
+pub mod install;
 mod named;
 mod notice;
 mod reach;

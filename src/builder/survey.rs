@@ -86,7 +86,7 @@ pub async fn survey(
                 survey.error = Some(ChooseError::Named {
                     builder: candidate.to_string(),
                     from: candidate.from.clone(),
-                    refusal,
+                    refusal: Box::new(refusal),
                 });
             }
         }
@@ -112,7 +112,7 @@ pub async fn survey(
             Err(last) if is_own && survey.chosen.is_none() && !is_decided => {
                 survey.error = Some(ChooseError::Nothing {
                     passed_over: survey.others.clone(),
-                    last,
+                    last: Box::new(last),
                 });
             }
             Err(refusal) => survey.others.push(PassedOver {

@@ -24,7 +24,7 @@ pub use config::{ConfigError, MAX_USED_SPACE, VARIABLE as CONFIG_VARIABLE};
 pub use control::{Facts, Reply};
 pub use lock::{FileLock, LockError};
 pub use places::{Places, PlacesError};
-pub use process::become_child;
+pub use process::{become_child, find_in_path};
 pub use programs::{ProgramError, Programs, version_of};
 pub use recipe::{Recipe, RecipeError};
 pub use settings::{DEFAULT_IDLE, IDLE_VARIABLE, Idle, InvalidIdle};

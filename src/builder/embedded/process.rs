@@ -270,10 +270,7 @@ pub(super) fn how_it_ended(status: ExitStatus) -> String {
 }
 
 /// The first file called `name` in the folders of `path_variable` that can be executed.
-pub(super) fn find_in_path(
-    name: impl AsRef<OsStr>,
-    path_variable: Option<&str>,
-) -> Option<PathBuf> {
+pub fn find_in_path(name: impl AsRef<OsStr>, path_variable: Option<&str>) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt as _;
     let name = name.as_ref();
     path_variable?

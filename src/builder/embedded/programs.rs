@@ -167,13 +167,7 @@ pub async fn version_of(program: &Path) -> Result<String, ProgramError> {
         program: program.to_owned(),
         source,
     };
-    let run = tokio::process::Command::new(program)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = tokio::time::timeout(Duration::from_secs(10), run)
+    let output = tokio::time::timeout(Duration::from_secs(10), ask_version(program))
         .await
         .map_err(|_| fail(io::ErrorKind::TimedOut.into()))?
         .map_err(fail)?;
@@ -184,6 +178,26 @@ pub async fn version_of(program: &Path) -> Result<String, ProgramError> {
             "its answer holds no version",
         ))
     })
+}
+
+// A program that was written a moment ago may still be open for writing in a process that is just being started: this
+// one started it, and it has not got round to closing its files. That passes.
+async fn ask_version(program: &Path) -> io::Result<std::process::Output> {
+    loop {
+        let output = tokio::process::Command::new(program)
+            .arg("--version")
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await;
+        match output {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            other => return other,
+        }
+    }
 }
 
 fn find_version(text: &str) -> Option<String> {

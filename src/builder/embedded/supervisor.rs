@@ -11,6 +11,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::super::install::Folder;
 use super::attendant::{Admission, Ask, Attendant, Client, Phase};
 use super::control::{Channel, Facts};
 use super::lock::{FileLock, LockError};
@@ -43,6 +44,14 @@ pub enum ServeError {
     /// The idle time is wrong.
     #[error(transparent)]
     Idle(#[from] InvalidIdle),
+    /// What was installed has changed since.
+    #[error("`{programs}` in `{}` is not what was installed; `rbake builder install` repairs it", dir.display())]
+    Damaged {
+        /// The programs.
+        programs: String,
+        /// The folder.
+        dir: PathBuf,
+    },
     /// Another supervisor runs.
     #[error("the embedded builder runs already")]
     Lock(#[from] LockError),
@@ -91,6 +100,7 @@ pub async fn serve(environment: &Environment, options: &ServeOptions) -> Result<
     };
     let recipe = Recipe::of(environment, &places)?;
     let signals = Signals::new().map_err(system("listen for signals"))?;
+    check_installed(&places, &recipe).await?;
     let lock = FileLock::take(&places.supervisor_lock(), HANDOVER_LIMIT).await?;
 
     let log = Log::at(places.log(), Clock::system());
@@ -129,6 +139,21 @@ pub async fn serve(environment: &Environment, options: &ServeOptions) -> Result<
     let result = supervisor.run(listener).await;
     drop(lock);
     result
+}
+
+// What was installed is looked at before each start; what is in PATH is the machine's affair.
+async fn check_installed(places: &Places, recipe: &Recipe) -> Result<(), ServeError> {
+    if !recipe.programs.buildkitd.starts_with(places.programs()) {
+        return Ok(());
+    }
+    let damaged = Folder::at(places.programs()).damaged().await;
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    Err(ServeError::Damaged {
+        programs: damaged.join("`, `"),
+        dir: places.programs(),
+    })
 }
 
 // Clears what a killed predecessor left, and listens.

@@ -1,0 +1,204 @@
+//! The folder of installed programs: complete versions side by side, and a link to the one that counts.
+//!
+//! ```text
+//! programs/
+//!   bin -> v0.32.2-0123abcd/bin     what the builder uses; changed in one step
+//!   v0.32.2-0123abcd/
+//!     bin/{buildkitd,buildctl,runc}
+//!     installed.json                 digests, written last: without it the folder is not complete
+//!   downloads/                       archives, also broken-off ones
+//!   new-*/                           being filled; swept when the next installation begins
+//! ```
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Road;
+use super::download::digest_of;
+
+const RECORD: &str = "installed.json";
+
+/// What is installed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// BuildKit's version.
+    pub version: String,
+    /// Where it came from.
+    pub road: Road,
+    /// The SHA-256 of each program by its name.
+    pub files: BTreeMap<String, String>,
+}
+
+/// The folder.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    dir: PathBuf,
+}
+
+impl Folder {
+    /// The folder at `dir`, which need not exist.
+    pub fn at(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    /// Where the programs in use are.
+    pub fn bin(&self) -> PathBuf {
+        self.dir.join("bin")
+    }
+
+    /// Where archives are kept while they are being fetched.
+    pub fn downloads(&self) -> PathBuf {
+        self.dir.join("downloads")
+    }
+
+    /// What is in use, whether or not its files are sound.
+    pub fn record(&self) -> Option<Record> {
+        let target = std::fs::read_link(self.bin()).ok()?;
+        let version = self.dir.join(target);
+        let text = std::fs::read(version.parent()?.join(RECORD)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// The names of programs in use that are missing or not what was installed; empty if nothing is installed.
+    pub async fn damaged(&self) -> Vec<String> {
+        let Some(record) = self.record() else {
+            return Vec::new();
+        };
+        let mut damaged = Vec::new();
+        for (name, digest) in record.files {
+            let found = digest_of(&self.bin().join(&name)).await;
+            if found.ok().as_ref() != Some(&digest) {
+                damaged.push(name);
+            }
+        }
+        damaged
+    }
+
+    /// Removes what earlier installations were broken off with, and makes a new folder to fill.
+    pub fn begin(&self) -> io::Result<PathBuf> {
+        std::fs::create_dir_all(self.downloads())?;
+        for entry in std::fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with("new-") {
+                std::fs::remove_dir_all(entry.path())?;
+            }
+        }
+        let new = self.dir.join(format!("new-{}", std::process::id()));
+        std::fs::create_dir_all(new.join("bin"))?;
+        Ok(new)
+    }
+
+    /// Makes the programs in `new`, which [`Self::begin`] made, the ones in use.
+    ///
+    /// Broken off anywhere, either the old or the new ones are in use, whole.
+    pub async fn commit(&self, new: &Path, version: &str, road: Road) -> io::Result<Record> {
+        let mut files = BTreeMap::new();
+        for entry in std::fs::read_dir(new.join("bin"))? {
+            let entry = entry?;
+            make_executable_and_durable(&entry.path())?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            files.insert(name, digest_of(&entry.path()).await?);
+        }
+        let record = Record {
+            version: version.to_owned(),
+            road,
+            files,
+        };
+        let path = new.join(RECORD);
+        std::fs::write(&path, serde_json::to_vec_pretty(&record)?)?;
+        std::fs::File::open(&path)?.sync_all()?;
+
+        let digest = record
+            .files
+            .get("buildkitd")
+            .map_or("", |digest| &digest[..8]);
+        let name = format!("{version}-{digest}");
+        let place = self.dir.join(&name);
+        if place.exists() {
+            std::fs::remove_dir_all(&place)?;
+        }
+        std::fs::rename(new, &place)?;
+        let link = self.dir.join("bin.new");
+        match std::fs::remove_file(&link) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        std::os::unix::fs::symlink(Path::new(&name).join("bin"), &link)?;
+        std::fs::rename(&link, self.bin())?;
+        std::fs::File::open(&self.dir)?.sync_all()?;
+        self.sweep(&name);
+        Ok(record)
+    }
+
+    // Removes other versions and the archives. What a running builder has open stays until it ends.
+    fn sweep(&self, keep: &str) {
+        let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        for entry in entries {
+            let name = entry.file_name();
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_folder && name != keep {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+}
+
+fn make_executable_and_durable(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
+    std::fs::File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn install(folder: &Folder, version: &str, content: &str) -> Record {
+        let new = folder.begin().unwrap();
+        std::fs::write(new.join("bin/buildkitd"), content).unwrap();
+        folder.commit(&new, version, Road::Release).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn versions_replace_each_other_whole_and_damage_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::at(dir.path().join("programs"));
+        assert_eq!(folder.record(), None);
+        assert!(folder.damaged().await.is_empty());
+        let first = install(&folder, "v1", "one").await;
+        assert_eq!(folder.record(), Some(first));
+        let second = install(&folder, "v2", "two").await;
+        assert_eq!(folder.record(), Some(second));
+        assert_eq!(
+            std::fs::read(folder.bin().join("buildkitd")).unwrap(),
+            b"two"
+        );
+        assert!(folder.damaged().await.is_empty());
+        std::fs::write(folder.bin().join("buildkitd"), "tw").unwrap();
+        assert_eq!(folder.damaged().await, ["buildkitd"]);
+        let again = install(&folder, "v2", "two").await;
+        assert_eq!(again.version, "v2");
+        assert!(folder.damaged().await.is_empty());
+        let left: Vec<_> = std::fs::read_dir(dir.path().join("programs"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+    }
+
+    #[tokio::test]
+    async fn an_installation_broken_off_leaves_the_old_one_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::at(dir.path().to_owned());
+        let first = install(&folder, "v1", "one").await;
+        let new = folder.begin().unwrap();
+        std::fs::write(new.join("bin/buildkitd"), "half").unwrap();
+        assert_eq!(folder.record(), Some(first));
+        assert!(folder.damaged().await.is_empty());
+        folder.begin().unwrap();
+        assert!(!new.join("bin/buildkitd").exists());
+    }
+}

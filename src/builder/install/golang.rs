@@ -1,0 +1,199 @@
+//! Building the programs with the Go toolchain, from the module proxy.
+//!
+//! BuildKit's module has directives that `go install` refuses in a dependency, so a module of three lines is made that
+//! has its commands as tools. runc is taken from PATH where there is one, as building it needs a C compiler.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use super::pins::Pins;
+use super::progress::Progress;
+use crate::event::EventSink;
+use crate::types::Environment;
+
+/// The build failed.
+#[derive(Debug, thiserror::Error)]
+pub enum GoError {
+    /// There is no toolchain.
+    #[error("there is no `go` in PATH")]
+    NoGo,
+    /// A step failed.
+    #[error("`{step}` failed{}", tail(.output))]
+    Step {
+        /// The command.
+        step: String,
+        /// Its last lines.
+        output: Vec<String>,
+    },
+    /// A command could not be run, or a file not be written.
+    #[error("cannot {act}")]
+    System {
+        /// What was tried.
+        act: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// runc needs libseccomp to be built.
+    #[error("runc is not in PATH and cannot be built here{}", tail(.output))]
+    Runc {
+        /// The build's last lines.
+        output: Vec<String>,
+    },
+}
+
+fn tail(lines: &[String]) -> String {
+    if lines.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", lines.join(" | "))
+    }
+}
+
+/// What a build works with.
+#[derive(Debug)]
+pub(super) struct GoBuild<'a> {
+    /// The `go` command.
+    pub go: PathBuf,
+    /// The versions.
+    pub pins: &'a Pins,
+    /// A folder for the build, which is this build's alone.
+    pub work: PathBuf,
+    /// Where the programs go.
+    pub bin: PathBuf,
+    /// runc of the machine, to be copied, where there is one that will do.
+    pub runc: Option<PathBuf>,
+    /// The variables that Go heeds.
+    pub environment: &'a Environment,
+    /// Told how far the build is.
+    pub events: &'a EventSink,
+}
+
+impl GoBuild<'_> {
+    /// Builds.
+    pub(super) async fn run(&self) -> Result<(), GoError> {
+        self.buildkit().await?;
+        match &self.runc {
+            Some(runc) => {
+                let copied = std::fs::copy(runc, self.bin.join("runc"));
+                copied
+                    .map(drop)
+                    .map_err(system(format!("copy `{}`", runc.display())))
+            }
+            None => self.runc().await,
+        }
+    }
+
+    async fn buildkit(&self) -> Result<(), GoError> {
+        let version = &self.pins.buildkit.version;
+        let module = self.work.join("buildkit");
+        std::fs::create_dir_all(&module).map_err(system("make a folder for the build"))?;
+        std::fs::write(module.join("go.mod"), "module rbake/programs\n\ngo 1.24\n")
+            .map_err(system("write the module for the build"))?;
+        let commands =
+            ["buildkitd", "buildctl"].map(|name| format!("github.com/moby/buildkit/cmd/{name}"));
+
+        let fetch = format!("fetch the sources of BuildKit {version} with Go");
+        let mut get = vec!["get".to_owned(), "-tool".to_owned()];
+        get.extend(
+            commands
+                .iter()
+                .map(|command| format!("{command}@{version}")),
+        );
+        self.go("go-get", &fetch, &module, &get, &[]).await?;
+
+        let build = format!("build BuildKit {version} with Go (this takes minutes)");
+        // A Go build does not know its module's version unless it is told; clients ask the daemon for it.
+        let flags = format!("-s -w -X github.com/moby/buildkit/version.Version={version}");
+        let mut arguments: Vec<String> = ["build", "-trimpath", "-ldflags", &flags, "-o"]
+            .map(str::to_owned)
+            .to_vec();
+        arguments.push(format!("{}/", self.bin.display()));
+        arguments.extend(commands);
+        self.go(
+            "go-build",
+            &build,
+            &module,
+            &arguments,
+            &[("CGO_ENABLED", "0")],
+        )
+        .await
+    }
+
+    async fn runc(&self) -> Result<(), GoError> {
+        let version = &self.pins.runc.version;
+        let name = format!("build runc {version} with Go");
+        let package = format!("github.com/opencontainers/runc@{version}");
+        let arguments = ["install", "-trimpath", "-tags", "seccomp", &package].map(str::to_owned);
+        let bin = self.bin.to_string_lossy();
+        let variables = [("GOBIN", bin.as_ref()), ("CGO_ENABLED", "1")];
+        match self
+            .go("go-runc", &name, &self.work, &arguments, &variables)
+            .await
+        {
+            Err(GoError::Step { output, .. }) => Err(GoError::Runc { output }),
+            other => other,
+        }
+    }
+
+    async fn go(
+        &self,
+        id: &str,
+        name: &str,
+        dir: &Path,
+        arguments: &[String],
+        variables: &[(&str, &str)],
+    ) -> Result<(), GoError> {
+        let progress = Progress::begin(self.events, id, name);
+        let result = self.go_quietly(dir, arguments, variables).await;
+        progress.end(result.as_ref().err().map(ToString::to_string));
+        result
+    }
+
+    async fn go_quietly(
+        &self,
+        dir: &Path,
+        arguments: &[String],
+        variables: &[(&str, &str)],
+    ) -> Result<(), GoError> {
+        let run = Command::new(&self.go)
+            .args(arguments)
+            .current_dir(dir)
+            .env_clear()
+            .envs(self.environment.iter())
+            // The user's workspace and flags are for the user's code.
+            .env("GOWORK", "off")
+            .env("GOFLAGS", "-mod=mod")
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let output = run
+            .await
+            .map_err(system(format!("run `{}`", self.go.display())))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(&output.stderr);
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
+        let from = lines.len().saturating_sub(8);
+        Err(GoError::Step {
+            step: format!("go {}", arguments.first().map_or("", String::as_str)),
+            output: lines[from..]
+                .iter()
+                .map(|line| (*line).to_owned())
+                .collect(),
+        })
+    }
+}
+
+fn system(act: impl Into<String>) -> impl FnOnce(io::Error) -> GoError {
+    let act = act.into();
+    move |source| GoError::System { act, source }
+}

@@ -1,0 +1,383 @@
+//! `rbake builder install`: the programs of the embedded builder, for a machine that has none.
+//!
+//! Three roads, tried in this order: programs in PATH of a version that will do, which need no installation; the
+//! official release archive, if its digest is pinned; a build with the Go toolchain. Whatever comes is complete and
+//! checked before it is used, and a broken-off installation is taken up again. Start at [`install`].
+
+mod archive;
+mod download;
+mod folder;
+mod golang;
+mod pins;
+mod progress;
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::embedded::{
+    FileLock, LockError, Places, PlacesError, ProgramError, find_in_path, version_of,
+};
+use super::error::{PassedOver, in_one_line};
+use crate::diag::{Class, Diagnostic};
+use crate::event::EventSink;
+use crate::types::{Environment, Platform};
+use progress::Progress;
+
+pub use archive::ArchiveError;
+pub use download::DownloadError;
+pub use folder::{Folder, Record};
+pub use golang::GoError;
+pub use pins::{Archive, Buildkit, InvalidPins, Pins, Runc};
+
+/// The variable that names another place with BuildKit's releases, such as a mirror. Digests are the same.
+pub const BASE_VARIABLE: &str = "RBAKE_BUILDKIT_RELEASES";
+
+/// The oldest BuildKit in PATH that will do: the first that can export several ways at once.
+const OLDEST_BUILDKIT: (u64, u64) = (0, 13);
+/// The oldest runc in PATH that will do.
+const OLDEST_RUNC: (u64, u64) = (1, 1);
+/// How long another installation may take.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1800);
+
+/// Where programs come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Road {
+    /// They are in PATH.
+    Path,
+    /// From BuildKit's release archive.
+    Release,
+    /// Built with Go.
+    Go,
+}
+
+impl Road {
+    /// All, in the order they are tried.
+    pub const ALL: [Self; 3] = [Self::Path, Self::Release, Self::Go];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Release => "release",
+            Self::Go => "go",
+        }
+    }
+}
+
+impl fmt::Display for Road {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// How to install.
+#[derive(Debug, Clone)]
+pub struct InstallOptions {
+    /// Versions and digests.
+    pub pins: Pins,
+    /// The only road to take, if not all.
+    pub road: Option<Road>,
+    /// Whether to install what is installed already.
+    pub force: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Installed {
+    /// The pinned version was installed before and is sound.
+    Already(Record),
+    /// PATH has what is needed.
+    InPath {
+        /// buildkitd.
+        buildkitd: PathBuf,
+        /// Its version.
+        version: String,
+        /// runc.
+        runc: PathBuf,
+    },
+    /// Installed now.
+    Now {
+        /// What was.
+        record: Record,
+        /// Where the programs are.
+        bin: PathBuf,
+        /// Why the roads before were not taken.
+        passed_over: Vec<PassedOver>,
+    },
+}
+
+/// Nothing was installed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// There is no place for the programs.
+    #[error(transparent)]
+    Places(#[from] PlacesError),
+    /// Another installation was at it all the time.
+    #[error("another installation is at it")]
+    Lock(#[from] LockError),
+    /// The folder cannot be written.
+    #[error("cannot write to `{}`", path.display())]
+    Write {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// No road led to the programs.
+    #[error("cannot install the programs of the embedded builder")]
+    NoRoad(Vec<PassedOver>),
+}
+
+/// One road did not lead to the programs.
+#[derive(Debug, thiserror::Error)]
+enum RoadError {
+    #[error("there is no `{0}` in PATH")]
+    NotInPath(&'static str),
+    #[error("`{}` is {version}, needed is {}.{} or newer", program.display(), needed.0, needed.1)]
+    Version {
+        program: PathBuf,
+        version: String,
+        needed: (u64, u64),
+    },
+    #[error(
+        "the archive of BuildKit {version} for {platform} has no pin, so it cannot be checked and is not used"
+    )]
+    NoPin { version: String, platform: Platform },
+    #[error("`{}` says it is {found}, expected is {expected}", program.display())]
+    Wrong {
+        program: PathBuf,
+        found: String,
+        expected: String,
+    },
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    #[error(transparent)]
+    Download(#[from] DownloadError),
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    #[error(transparent)]
+    Go(#[from] GoError),
+    #[error("cannot write to the folder of programs")]
+    Write(#[from] io::Error),
+}
+
+impl InstallError {
+    /// As it is told to the user.
+    pub fn diagnostic(&self) -> Diagnostic {
+        let told = Diagnostic::error(Class::Engine, "builder::install", self.to_string());
+        match self {
+            Self::NoRoad(roads) => roads
+                .iter()
+                .fold(told, |told, road| {
+                    told.note(format!("{}: {}", road.what, road.reason))
+                })
+                .help("put `buildkitd` and `runc` into PATH (Debian: `runc`), or install Go, and run this again")
+                .help("or use another builder: `rbake builder status` shows what there is"),
+            other => match std::error::Error::source(other) {
+                Some(source) => told.note(in_one_line(source)),
+                None => told,
+            },
+        }
+    }
+}
+
+/// Has the programs of the embedded builder on this machine.
+pub async fn install(
+    environment: &Environment,
+    options: &InstallOptions,
+    events: &EventSink,
+) -> Result<Installed, InstallError> {
+    let places = Places::of(environment)?;
+    places.create()?;
+    let _lock = FileLock::take(&places.install_lock(), LOCK_PATIENCE).await?;
+    let folder = Folder::at(places.programs());
+    if !options.force
+        && let Some(record) = folder.record()
+        && record.version == options.pins.buildkit.version
+        && options.road.is_none_or(|road| road == record.road)
+        && folder.damaged().await.is_empty()
+    {
+        return Ok(Installed::Already(record));
+    }
+    let installer = Installer {
+        environment,
+        pins: &options.pins,
+        folder: &folder,
+        events,
+    };
+    let mut passed_over = Vec::new();
+    for road in Road::ALL {
+        // By force means to install, whatever there is in PATH.
+        let is_wanted = match options.road {
+            Some(only) => only == road,
+            None => !(options.force && road == Road::Path),
+        };
+        if !is_wanted {
+            continue;
+        }
+        let outcome = match road {
+            Road::Path => match installer.in_path().await {
+                Ok(found) => return Ok(found),
+                Err(error) => Err(error),
+            },
+            Road::Release => installer.release().await,
+            Road::Go => installer.go().await,
+        };
+        match outcome {
+            Ok(record) => {
+                return Ok(Installed::Now {
+                    record,
+                    bin: folder.bin(),
+                    passed_over,
+                });
+            }
+            Err(error) => passed_over.push(PassedOver {
+                what: match road {
+                    Road::Path => "programs in PATH".to_owned(),
+                    Road::Release => "the release archive".to_owned(),
+                    Road::Go => "a build with Go".to_owned(),
+                },
+                reason: in_one_line(&error),
+            }),
+        }
+    }
+    Err(InstallError::NoRoad(passed_over))
+}
+
+struct Installer<'a> {
+    environment: &'a Environment,
+    pins: &'a Pins,
+    folder: &'a Folder,
+    events: &'a EventSink,
+}
+
+impl Installer<'_> {
+    fn find(&self, name: &str) -> Option<PathBuf> {
+        find_in_path(name, self.environment.non_empty("PATH"))
+    }
+
+    async fn in_path(&self) -> Result<Installed, RoadError> {
+        let buildkitd = self
+            .find("buildkitd")
+            .ok_or(RoadError::NotInPath("buildkitd"))?;
+        let version = at_least(&buildkitd, OLDEST_BUILDKIT).await?;
+        let runc = self.runc_in_path().await?;
+        Ok(Installed::InPath {
+            buildkitd,
+            version,
+            runc,
+        })
+    }
+
+    async fn runc_in_path(&self) -> Result<PathBuf, RoadError> {
+        let runc = self
+            .find("buildkit-runc")
+            .or_else(|| self.find("runc"))
+            .ok_or(RoadError::NotInPath("runc"))?;
+        at_least(&runc, OLDEST_RUNC).await?;
+        Ok(runc)
+    }
+
+    async fn release(&self) -> Result<Record, RoadError> {
+        let platform = Platform::local();
+        let version = &self.pins.buildkit.version;
+        let pinned = self
+            .pins
+            .archive(&platform)
+            .ok_or_else(|| RoadError::NoPin {
+                version: version.clone(),
+                platform: platform.clone(),
+            })?;
+        let base = self.environment.non_empty(BASE_VARIABLE);
+        let base = base
+            .unwrap_or(&self.pins.buildkit.base)
+            .trim_end_matches('/');
+        let name = self.pins.file_name(&platform);
+        let url = format!("{base}/{version}/{name}");
+
+        let new = self.folder.begin()?;
+        let file = self.folder.downloads().join(&name);
+        let progress = Progress::begin(self.events, "download", &format!("download {name}"));
+        let fetched = download::download(&url, &file, pinned, &progress).await;
+        progress.end(fetched.as_ref().err().map(ToString::to_string));
+        fetched?;
+
+        let progress = Progress::begin(self.events, "unpack", &format!("unpack {name}"));
+        let bin = new.join("bin");
+        let unpacked = tokio::task::spawn_blocking(move || archive::unpack(&file, &bin)).await;
+        let unpacked = unpacked.map_err(io::Error::other)?;
+        progress.end(unpacked.as_ref().err().map(ToString::to_string));
+        unpacked?;
+        self.accept(new, Road::Release).await
+    }
+
+    async fn go(&self) -> Result<Record, RoadError> {
+        let go = self.find("go").ok_or(GoError::NoGo)?;
+        let new = self.folder.begin()?;
+        let build = golang::GoBuild {
+            go,
+            pins: self.pins,
+            work: new.join("work"),
+            bin: new.join("bin"),
+            runc: self.runc_in_path().await.ok(),
+            environment: self.environment,
+            events: self.events,
+        };
+        std::fs::create_dir_all(&build.work)?;
+        build.run().await?;
+        std::fs::remove_dir_all(&build.work)?;
+        self.accept(new, Road::Go).await
+    }
+
+    // Makes sure that the programs run here and are what they should be, then puts them to use.
+    async fn accept(&self, new: PathBuf, road: Road) -> Result<Record, RoadError> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let bin = new.join("bin");
+        for name in ["buildkitd", "runc"] {
+            let executable = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(bin.join(name), executable)?;
+        }
+        let version = &self.pins.buildkit.version;
+        let program = bin.join("buildkitd");
+        let found = version_of(&program).await?;
+        if found != *version {
+            return Err(RoadError::Wrong {
+                program,
+                found,
+                expected: version.clone(),
+            });
+        }
+        at_least(&bin.join("runc"), OLDEST_RUNC).await?;
+        Ok(self.folder.commit(&new, version, road).await?)
+    }
+}
+
+// The version of `program`, if it is `needed` or newer. A build without a version says 0.0 and is not.
+async fn at_least(program: &std::path::Path, needed: (u64, u64)) -> Result<String, RoadError> {
+    let version = version_of(program).await?;
+    let mut numbers = version
+        .trim_start_matches('v')
+        .split('.')
+        .map(|part| part.parse::<u64>().unwrap_or(0));
+    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if found >= needed {
+        Ok(version)
+    } else {
+        Err(RoadError::Version {
+            program: program.to_owned(),
+            version,
+            needed,
+        })
+    }
+}
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

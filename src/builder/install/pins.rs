@@ -1,0 +1,149 @@
+//! Which versions are installed, and what their archives must be.
+
+use toml_edit::{DocumentMut, Item};
+
+use crate::types::Platform;
+
+/// The table that comes with this program.
+const TABLE: &str = include_str!("pins.toml");
+
+/// The table cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidPins {
+    /// It is no TOML.
+    #[error("the table of pins is damaged")]
+    Form(#[from] Box<toml_edit::TomlError>),
+    /// Something is missing in it.
+    #[error("the table of pins has no `{0}`")]
+    Missing(&'static str),
+}
+
+/// Versions, and archives with their digests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pins {
+    /// BuildKit.
+    pub buildkit: Buildkit,
+    /// runc, where it has to be built: BuildKit's archive has one.
+    pub runc: Runc,
+}
+
+/// BuildKit's version and archives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Buildkit {
+    /// The version, such as `v0.32.2`.
+    pub version: String,
+    /// Where the folder `<version>` with the archives is.
+    pub base: String,
+    /// The archives.
+    pub archives: Vec<Archive>,
+}
+
+/// runc's version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runc {
+    /// The version, such as `v1.3.4`.
+    pub version: String,
+}
+
+/// An archive that may be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Archive {
+    /// For which platform, such as `linux/amd64`.
+    pub platform: String,
+    /// The SHA-256 of the file, in lower-case hexadecimal digits.
+    pub sha256: String,
+}
+
+impl Pins {
+    /// The table that comes with this program.
+    pub fn of_this_release() -> Result<Self, InvalidPins> {
+        Self::parse(TABLE)
+    }
+
+    /// Reads a table.
+    pub fn parse(text: &str) -> Result<Self, InvalidPins> {
+        let document: DocumentMut = text.parse().map_err(Box::new)?;
+        let text = |table: &str, key: &'static str| {
+            let value = document.get(table).and_then(|table| table.get(key));
+            let text = value.and_then(Item::as_str).map(str::to_owned);
+            text.ok_or(InvalidPins::Missing(key))
+        };
+        let archives = document
+            .get("buildkit")
+            .and_then(|buildkit| buildkit.get("archive"))
+            .and_then(Item::as_array_of_tables);
+        let archives = archives.into_iter().flatten().map(|archive| {
+            let text = |key| {
+                let text = archive.get(key).and_then(Item::as_str);
+                text.map(str::to_owned).ok_or(InvalidPins::Missing(key))
+            };
+            Ok::<_, InvalidPins>(Archive {
+                platform: text("platform")?,
+                sha256: text("sha256")?,
+            })
+        });
+        Ok(Self {
+            buildkit: Buildkit {
+                version: text("buildkit", "version")?,
+                base: text("buildkit", "base")?,
+                archives: archives.collect::<Result<_, _>>()?,
+            },
+            runc: Runc {
+                version: text("runc", "version")?,
+            },
+        })
+    }
+
+    /// The digest of BuildKit's archive for `platform`.
+    pub fn archive(&self, platform: &Platform) -> Option<&str> {
+        let platform = platform.to_string();
+        let archives = self.buildkit.archives.iter();
+        archives
+            .filter(|archive| archive.sha256.len() == 64)
+            .find(|archive| archive.platform == platform)
+            .map(|archive| archive.sha256.as_str())
+    }
+
+    /// The name of BuildKit's archive for `platform`, as its releases call it.
+    pub fn file_name(&self, platform: &Platform) -> String {
+        let mut name = format!(
+            "buildkit-{}.{}-{}",
+            self.buildkit.version, platform.os, platform.architecture
+        );
+        if !platform.variant.is_empty() {
+            name = format!("{name}-{}", platform.variant);
+        }
+        name + ".tar.gz"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_this_release_is_sound() {
+        let pins = Pins::of_this_release().unwrap();
+        assert!(pins.buildkit.version.starts_with('v'));
+        assert!(pins.buildkit.base.starts_with("https://"));
+        for archive in &pins.buildkit.archives {
+            assert!(archive.platform.parse::<Platform>().is_ok(), "{archive:?}");
+            let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+            assert!(archive.sha256.bytes().all(is_hex) && archive.sha256.len() == 64);
+        }
+    }
+
+    #[test]
+    fn archives_are_found_by_platform() {
+        let text = format!(
+            "[buildkit]\nversion = \"v1.2.3\"\nbase = \"https://x\"\n[[buildkit.archive]]\nplatform = \"linux/arm/v7\"\nsha256 = \"{}\"\n[runc]\nversion = \"v1\"\n",
+            "0".repeat(64)
+        );
+        let pins = Pins::parse(&text).unwrap();
+        let arm = "linux/arm/v7".parse().unwrap();
+        assert!(pins.archive(&arm).is_some());
+        assert_eq!(pins.file_name(&arm), "buildkit-v1.2.3.linux-arm-v7.tar.gz");
+        assert_eq!(pins.archive(&"linux/amd64".parse().unwrap()), None);
+        assert!(Pins::parse("").is_err());
+    }
+}

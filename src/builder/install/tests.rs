@@ -1,0 +1,304 @@
+//! Installations on a machine of its own, from a release host of its own.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use sha2::{Digest as _, Sha256};
+
+use super::testing::{Answer, Host, archive};
+use super::*;
+use crate::event::EventKind;
+use crate::types::Clock;
+
+const VERSION: &str = "v9.9.9";
+
+struct Machine {
+    dir: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Machine {
+    // PATH has a shell and nothing else.
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("path");
+        std::fs::create_dir(&path).unwrap();
+        Self { dir, path }
+    }
+
+    fn program(&self, name: &str, script: &str) {
+        let file = self.path.join(name);
+        std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn environment(&self, base: &str) -> Environment {
+        let path = format!("{}:/bin:/usr/bin", self.path.display());
+        let data = self.dir.path().join("data");
+        Environment::of(
+            [
+                ("RBAKE_DATA_DIR", data.to_str().unwrap()),
+                ("PATH", &path),
+                (BASE_VARIABLE, base),
+            ],
+            "/",
+        )
+    }
+
+    fn downloads(&self) -> PathBuf {
+        self.dir.path().join("data/builder/programs/downloads")
+    }
+}
+
+fn release(version: &str) -> Vec<u8> {
+    archive(&[
+        ("bin/buildctl", "x"),
+        (
+            "bin/buildkitd",
+            &format!(
+                "#!/bin/sh\necho buildkitd github.com/moby/buildkit {version} 0\n# {}",
+                "x".repeat(5000)
+            ),
+        ),
+        ("bin/buildkit-runc", "#!/bin/sh\necho runc version 1.3.4\n"),
+    ])
+}
+
+fn options(pinned: Option<&[u8]>) -> InstallOptions {
+    InstallOptions {
+        pins: Pins {
+            buildkit: Buildkit {
+                version: VERSION.to_owned(),
+                base: "http://nowhere.invalid".to_owned(),
+                archives: pinned
+                    .map(|bytes| Archive {
+                        platform: Platform::local().to_string(),
+                        sha256: hex::encode(Sha256::digest(bytes)),
+                    })
+                    .into_iter()
+                    .collect(),
+            },
+            runc: Runc {
+                version: "v1.3.4".to_owned(),
+            },
+        },
+        road: Some(Road::Release),
+        force: false,
+    }
+}
+
+async fn run(
+    machine: &Machine,
+    host: &Host,
+    options: &InstallOptions,
+) -> Result<Installed, InstallError> {
+    install(
+        &machine.environment(&host.base),
+        options,
+        &EventSink::none(),
+    )
+    .await
+}
+
+fn reason(result: Result<Installed, InstallError>) -> String {
+    match result {
+        Err(InstallError::NoRoad(roads)) => roads[0].reason.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_pinned_archive_is_installed_once() {
+    let machine = Machine::new();
+    let file = release(VERSION);
+    let host = Host::start(vec![Answer::File(file.clone())]).await;
+    let Installed::Now { record, bin, .. } =
+        run(&machine, &host, &options(Some(&file))).await.unwrap()
+    else {
+        panic!("not installed")
+    };
+    assert_eq!(
+        (record.version.as_str(), record.road),
+        (VERSION, Road::Release)
+    );
+    assert!(bin.join("buildkitd").exists() && bin.join("runc").exists());
+    assert!(!machine.downloads().exists());
+    let again = run(&machine, &host, &options(Some(&file))).await.unwrap();
+    assert_eq!(again, Installed::Already(record));
+    assert_eq!(host.asked().len(), 1);
+    assert!(host.asked()[0].starts_with("/v9.9.9/buildkit-v9.9.9."));
+
+    std::fs::write(bin.join("runc"), "").unwrap();
+    let repaired = run(&machine, &host, &options(Some(&file))).await.unwrap();
+    assert!(matches!(repaired, Installed::Now { .. }));
+}
+
+#[tokio::test]
+async fn without_a_pin_nothing_is_fetched() {
+    let machine = Machine::new();
+    let host = Host::start(vec![Answer::File(release(VERSION))]).await;
+    let reason = reason(run(&machine, &host, &options(None)).await);
+    assert!(reason.contains("has no pin"), "{reason}");
+    assert!(host.asked().is_empty());
+}
+
+#[tokio::test]
+async fn another_file_than_the_pinned_one_is_refused_and_forgotten() {
+    let machine = Machine::new();
+    let file = release(VERSION);
+    let host = Host::start(vec![Answer::File(b"something else".to_vec())]).await;
+    let reason = reason(run(&machine, &host, &options(Some(&file))).await);
+    assert!(reason.contains("is not the file it should be"), "{reason}");
+    assert_eq!(std::fs::read_dir(machine.downloads()).unwrap().count(), 0);
+    let places = Places::of(&machine.environment(&host.base)).unwrap();
+    assert_eq!(Folder::at(places.programs()).record(), None);
+}
+
+#[tokio::test]
+async fn a_broken_download_is_taken_up_where_it_broke() {
+    let machine = Machine::new();
+    let file = release(VERSION);
+    let half = file.len() / 2;
+    let host = Host::start(vec![
+        Answer::Cut(file.clone(), half),
+        Answer::File(file.clone()),
+    ])
+    .await;
+    assert!(reason(run(&machine, &host, &options(Some(&file))).await).contains("cannot download"));
+    run(&machine, &host, &options(Some(&file))).await.unwrap();
+    assert!(
+        host.asked()[1].ends_with(&format!(" {half}")),
+        "{:?}",
+        host.asked()
+    );
+}
+
+#[tokio::test]
+async fn a_part_of_another_file_does_not_stand_in_the_way() {
+    let machine = Machine::new();
+    let file = release(VERSION);
+    let host = Host::start(vec![Answer::File(file.clone())]).await;
+    let name = options(None).pins.file_name(&Platform::local());
+    std::fs::create_dir_all(machine.downloads()).unwrap();
+    for junk in [vec![b'x'; 10], vec![b'x'; file.len() + 10]] {
+        std::fs::write(machine.downloads().join(format!("{name}.part")), junk).unwrap();
+        let mut options = options(Some(&file));
+        options.force = true;
+        run(&machine, &host, &options).await.unwrap();
+        std::fs::create_dir_all(machine.downloads()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_archive_of_another_version_is_not_put_to_use() {
+    let machine = Machine::new();
+    let file = release("v0.0.1");
+    let host = Host::start(vec![Answer::File(file.clone())]).await;
+    let reason = reason(run(&machine, &host, &options(Some(&file))).await);
+    assert!(
+        reason.ends_with("says it is v0.0.1, expected is v9.9.9"),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn a_host_that_has_not_got_it_is_named() {
+    let machine = Machine::new();
+    let file = release(VERSION);
+    let host = Host::start(vec![Answer::Status(404)]).await;
+    let reason = reason(run(&machine, &host, &options(Some(&file))).await);
+    assert!(
+        reason.starts_with("cannot download `http://127.0.0.1:"),
+        "{reason}"
+    );
+    assert!(reason.ends_with("the server answers 404"), "{reason}");
+}
+
+#[tokio::test]
+async fn programs_in_path_do_if_they_are_new_enough() {
+    let machine = Machine::new();
+    machine.program(
+        "buildkitd",
+        "echo buildkitd github.com/moby/buildkit v0.20.1 abc",
+    );
+    machine.program("runc", "echo runc version 1.1.5+ds1");
+    let mut options = options(None);
+    options.road = Some(Road::Path);
+    let environment = machine.environment("http://127.0.0.1:1");
+    let found = install(&environment, &options, &EventSink::none())
+        .await
+        .unwrap();
+    assert!(matches!(found, Installed::InPath { version, .. } if version == "v0.20.1"));
+    for old in ["v0.0.0+unknown", "v0.12.5"] {
+        machine.program(
+            "buildkitd",
+            &format!("echo buildkitd github.com/moby/buildkit {old} abc"),
+        );
+        let reason = reason(install(&environment, &options, &EventSink::none()).await);
+        assert!(reason.ends_with("needed is 0.13 or newer"), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_build_with_go_puts_the_pinned_version_in() {
+    let machine = Machine::new();
+    machine.program("runc", "echo runc version 1.1.5");
+    // What `go build -o DIR/ …` leaves, for the version that `go get` was asked for.
+    machine.program(
+        "go",
+        r#"case $1 in
+get) echo "$*" > asked;;
+build) for last in "$@"; do case $last in */bin/) dir=$last;; esac; done
+  grep -q 'cmd/buildkitd@v9.9.9' asked || exit 1
+  for name in buildkitd buildctl; do
+    printf '#!/bin/sh\necho buildkitd github.com/moby/buildkit v9.9.9\n' > "$dir/$name"; chmod 755 "$dir/$name"
+  done;;
+esac"#,
+    );
+    let mut options = options(None);
+    options.road = None;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let into = Arc::clone(&told);
+    let events = EventSink::new(Clock::system(), move |event| {
+        if let EventKind::Local(work) = event.kind {
+            into.lock().unwrap().push((work.name, work.done));
+        }
+    });
+    let environment = machine.environment("http://127.0.0.1:1");
+    let installed = install(&environment, &options, &events).await.unwrap();
+    let Installed::Now {
+        record,
+        passed_over,
+        ..
+    } = installed
+    else {
+        panic!("not installed")
+    };
+    assert_eq!(record.road, Road::Go);
+    assert_eq!(passed_over.len(), 2);
+    let told = told.lock().unwrap();
+    assert!(
+        told.iter()
+            .any(|(name, done)| name.starts_with("build BuildKit v9.9.9") && *done)
+    );
+    let work = Path::new(&environment.data_dir().unwrap()).join("builder/programs");
+    assert!(std::fs::read_dir(work).unwrap().all(|entry| {
+        !entry
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .starts_with("new-")
+    }));
+}
+
+#[tokio::test]
+async fn a_go_build_that_fails_is_quoted() {
+    let machine = Machine::new();
+    machine.program("go", "echo 'proxy.example: no route to host' >&2; exit 1");
+    let mut options = options(None);
+    options.road = Some(Road::Go);
+    let environment = machine.environment("http://127.0.0.1:1");
+    let reason = reason(install(&environment, &options, &EventSink::none()).await);
+    assert_eq!(reason, "`go get` failed: proxy.example: no route to host");
+}
