@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rbake_proto::apicaps::ApiCap;
-use rbake_proto::control::{ListWorkersRequest, SolveRequest};
+use rbake_proto::control::{CacheOptions, ListWorkersRequest, SolveRequest};
 use rbake_proto::pb;
 use rbake_proto::worker::WorkerRecord;
 
@@ -92,6 +92,8 @@ pub(super) async fn probe(connection: &Connection) -> Result<Capabilities, Solve
     let outer = control.solve(SolveRequest {
         r#ref: build_ref.to_string(),
         internal: true,
+        // Daemons of v0.17 read the cache options without asking whether there are any, and crash.
+        cache: Some(CacheOptions::default()),
         ..SolveRequest::default()
     });
     let mut outer = std::pin::pin!(outer);

@@ -201,6 +201,14 @@ impl Connection {
             Some(reason) => reason.to_string(),
             None => status.message().to_owned(),
         };
+        // With TLS 1.3 a server refuses a client's certificate only after the handshake.
+        if matches!(&self.endpoint, Endpoint::Tcp { tls: Some(_), .. }) && detail.contains("alert")
+        {
+            return ConnectionError::Dial(DialError::Handshake {
+                endpoint: self.endpoint.to_string(),
+                source: std::io::Error::other(detail),
+            });
+        }
         ConnectionError::NotGrpc {
             endpoint: self.endpoint.clone(),
             detail,
@@ -371,8 +379,9 @@ impl tower::Service<http::Request<Body>> for Channel {
     type Error = tonic::codegen::StdError;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.send.poll_ready(cx).map_err(broken)
+    // Always ready: HTTP/2 holds calls back by itself, and generated clients lose the cause of an error from here.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, mut request: http::Request<Body>) -> Self::Future {

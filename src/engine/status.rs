@@ -74,32 +74,17 @@ async fn follow_once(
     let request = StatusRequest {
         r#ref: build_ref.to_string(),
     };
-    let unanswered = async {
-        finished.cancelled().await;
-        tokio::time::sleep(UNANSWERED).await;
-    };
-    let response = tokio::select! {
-        response = control.status(request) => response,
-        () = unanswered => return Outcome::Ended,
+    let mut received = false;
+    let response = until_silent(control.status(request), finished, received).await;
+    let Some(response) = response else {
+        return Outcome::Ended;
     };
     let mut stream = match response {
         Ok(response) => response.into_inner(),
         Err(status) if is_from_peer(&status) => return Outcome::NoJob,
         Err(status) => return Outcome::Broken(status),
     };
-    let mut received = false;
-    loop {
-        let next = if finished.is_cancelled() {
-            match tokio::time::timeout(SILENCE, stream.message()).await {
-                Ok(next) => next,
-                Err(_) => return Outcome::Ended,
-            }
-        } else {
-            tokio::select! {
-                next = stream.message() => next,
-                () = finished.cancelled() => continue,
-            }
-        };
+    while let Some(next) = until_silent(stream.message(), finished, received).await {
         match next {
             Ok(Some(message)) => {
                 received = true;
@@ -111,10 +96,27 @@ async fn follow_once(
                     });
                 }
             }
-            Ok(None) => return Outcome::Ended,
+            Ok(None) => break,
             Err(status) if !received && is_from_peer(&status) => return Outcome::NoJob,
             Err(status) => return Outcome::Broken(status),
         }
+    }
+    Outcome::Ended
+}
+
+// The next message, or nothing where the solve has finished and none comes any more.
+async fn until_silent<T>(
+    next: impl Future<Output = T>,
+    finished: &CancellationToken,
+    received: bool,
+) -> Option<T> {
+    let silence = async {
+        finished.cancelled().await;
+        tokio::time::sleep(if received { SILENCE } else { UNANSWERED }).await;
+    };
+    tokio::select! {
+        next = next => Some(next),
+        () = silence => None,
     }
 }
 

@@ -22,7 +22,7 @@ use tonic::service::RoutesBuilder;
 pub use auth::Auth;
 pub use filesync::FileSync;
 pub use lifecycle::{Session, SessionError};
-pub use secrets::Secrets;
+pub use secrets::{SecretSource, Secrets};
 pub use shared::SharedSessions;
 
 use super::connection::Connection;

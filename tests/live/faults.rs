@@ -1,0 +1,87 @@
+//! Daemons that die.
+
+use std::time::{Duration, Instant};
+
+use rbake::engine::Engine;
+use rbake::engine::failure::is_transient;
+use rbake::outcome::{FailureKind, SolveFailure, Solved};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::buildkitd::Buildkitd;
+use crate::support::builds::build;
+use crate::support::events::Events;
+
+// What a killed daemon leaves running ends by itself.
+const WAITS: &str = "FROM busybox\nRUN echo serving && sleep 5\n";
+
+// Solves, and sends `signal` to the daemon while the step runs.
+async fn solve_and(signal: &str) -> Option<(Result<Solved, SolveFailure>, Duration)> {
+    let daemon = Buildkitd::start_with_images().await?;
+    let engine = Engine::connect(daemon.endpoint()).await.unwrap();
+    let events = Events::default();
+    let build = build(&engine, WAITS, &[]).await;
+    let signal_at = async {
+        while !events.logs().contains("serving") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        daemon.signal(signal);
+        Instant::now()
+    };
+    let sink = events.sink();
+    let cancel = CancellationToken::new();
+    let solve = engine.solve(&build.spec, &build.sessions, &sink, &cancel);
+    let (result, signal_at) = tokio::join!(solve, signal_at);
+    Some((result, signal_at.elapsed()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_dies_in_the_middle_is_told_at_once() {
+    let Some((result, after)) = solve_and("KILL").await else {
+        return;
+    };
+    let failure = result.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Engine, "{failure:?}");
+    assert!(is_transient(&failure));
+    assert!(failure.message.contains("was lost"), "{failure:?}");
+    assert!(after < Duration::from_secs(2), "{after:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_is_asked_to_stop_finishes_what_it_does() {
+    let Some((result, _)) = solve_and("TERM").await else {
+        return;
+    };
+    result.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_daemon_has_died_nothing_waits() {
+    let Some(daemon) = Buildkitd::start(&[]).await else {
+        return;
+    };
+    let engine = Engine::connect(daemon.endpoint()).await.unwrap();
+    let build = build(&engine, "FROM scratch\n", &[]).await;
+    daemon.signal("KILL");
+    let error = build.sessions.target.lost().await;
+    assert!(error.to_string().contains("was lost"), "{error}");
+    let started = Instant::now();
+    let sink = Events::default().sink();
+    let failure = engine
+        .solve(
+            &build.spec,
+            &build.sessions,
+            &sink,
+            &CancellationToken::new(),
+        )
+        .await
+        .unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Engine, "{failure:?}");
+    engine.capabilities().await.unwrap_err();
+    build.close().await;
+    engine.close().await;
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        started.elapsed()
+    );
+}

@@ -1,0 +1,238 @@
+//! Solves through the gateway, and links between them.
+
+use std::collections::BTreeMap;
+
+use rbake::engine::spec::{Export, Exporter, NamedContext};
+use rbake::engine::{Engine, FrontendResult};
+use rbake::event::EventSink;
+use rbake::outcome::{FailureKind, SolveFailure};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::buildkitd::{self, Buildkitd};
+use crate::support::builds::{Build, build};
+use crate::support::events::Events;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_roads_give_the_same_image() {
+    let Some(engine) = buildkitd::shared().await else {
+        return;
+    };
+    let mut digests = Vec::new();
+    for through_gateway in [false, true] {
+        let mut build = build(
+            &engine,
+            "FROM scratch\nCOPY a /a\nENV X=1\n",
+            &[("a", b"same")],
+        )
+        .await;
+        build.spec.through_gateway = through_gateway;
+        build.spec.build_args = BTreeMap::from([("SOURCE_DATE_EPOCH".to_owned(), "0".to_owned())]);
+        build.spec.exports = vec![Export {
+            extra: BTreeMap::from([("rewrite-timestamp".to_owned(), "true".to_owned())]),
+            ..Export::new(Exporter::Image)
+        }];
+        let none = EventSink::none();
+        let solved = engine
+            .solve(
+                &build.spec,
+                &build.sessions,
+                &none,
+                &CancellationToken::new(),
+            )
+            .await
+            .unwrap();
+        digests.push(solved.digest().unwrap());
+    }
+    assert_eq!(digests[0], digests[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_of_the_frontend_and_of_steps_are_told_as_without_it() {
+    let Some(engine) = buildkitd::shared().await else {
+        return;
+    };
+    for (dockerfile, expected) in [
+        ("FROM scratch\nBOGUS\n", "unknown instruction"),
+        ("FROM scratch\nCOPY missing /\n", "\"/missing\": not found"),
+    ] {
+        let mut build = build(&engine, dockerfile, &[("x", b"")]).await;
+        build.spec.through_gateway = true;
+        let none = EventSink::none();
+        let failure = engine
+            .solve(
+                &build.spec,
+                &build.sessions,
+                &none,
+                &CancellationToken::new(),
+            )
+            .await
+            .unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Build, "{failure:?}");
+        assert!(failure.message.contains(expected), "{failure:?}");
+        assert!(
+            failure.sources.iter().any(|source| !source.text.is_empty()),
+            "{failure:?}"
+        );
+    }
+    let mut build = build(&engine, "FROM scratch\n", &[]).await;
+    build.spec.through_gateway = true;
+    build.spec.exports = vec![Export::new(Exporter::Other("bogus".to_owned()))];
+    let none = EventSink::none();
+    let failure = engine
+        .solve(
+            &build.spec,
+            &build.sessions,
+            &none,
+            &CancellationToken::new(),
+        )
+        .await
+        .unwrap_err();
+    assert!(failure.message.contains("bogus"), "{failure:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_to_the_frontend_is_answered() {
+    let Some(engine) = buildkitd::shared().await else {
+        return;
+    };
+    let mut build = build(&engine, "from scratch AS x\nCOPY a /\n", &[("a", b"")]).await;
+    build.spec.through_gateway = true;
+    build.spec.internal = true;
+    build.spec.subrequest = Some("lint".to_owned());
+    let none = EventSink::none();
+    let solved = engine
+        .solve(
+            &build.spec,
+            &build.sessions,
+            &none,
+            &CancellationToken::new(),
+        )
+        .await
+        .unwrap();
+    assert!(
+        solved.response["result.json"].contains("FromAsCasing"),
+        "{solved:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_holds_a_result_may_give_it_up() {
+    let Some(engine) = buildkitd::shared().await else {
+        return;
+    };
+    let build = build(&engine, "FROM scratch\nCOPY a /\n", &[("a", b"")]).await;
+    let none = EventSink::none();
+    let give_up = SolveFailure::new(FailureKind::Build, "its consumer failed");
+    let failure = engine
+        .solve_held(
+            &build.spec,
+            &build.sessions,
+            &none,
+            &CancellationToken::new(),
+            Box::new(|_| Box::pin(std::future::ready(Err(give_up)))),
+        )
+        .await
+        .unwrap_err();
+    assert_eq!(failure.message, "its consumer failed");
+}
+
+// Solves `producer`, then `consumer` with its result as the context `base`, while the first waits.
+async fn linked(engine: &Engine, producer: &Build, mut consumer: Build) -> (Events, Events) {
+    let (publish, published) = oneshot::channel::<FrontendResult>();
+    let (release, released) = oneshot::channel::<()>();
+    let hold = move |result: FrontendResult| {
+        publish.send(result).unwrap();
+        Box::pin(async move {
+            let _ = released.await;
+            Ok(())
+        }) as futures_util::future::BoxFuture<'static, _>
+    };
+    let (first, second) = (Events::default(), Events::default());
+    let sink = first.sink();
+    let cancel = CancellationToken::new();
+    let producing = engine.solve_held(
+        &producer.spec,
+        &producer.sessions,
+        &sink,
+        &cancel,
+        Box::new(hold),
+    );
+    let consuming = async {
+        let results = published.await.unwrap().linked().unwrap();
+        let context = NamedContext::Linked {
+            input: "0-base".to_owned(),
+            results,
+        };
+        consumer
+            .spec
+            .named_contexts
+            .insert("base".to_owned(), context);
+        let (got, release_when) = oneshot::channel::<()>();
+        let hold = move |_| {
+            got.send(()).unwrap();
+            Box::pin(std::future::ready(Ok(()))) as futures_util::future::BoxFuture<'static, _>
+        };
+        let sink = second.sink();
+        let solve = engine.solve_held(
+            &consumer.spec,
+            &consumer.sessions,
+            &sink,
+            &cancel,
+            Box::new(hold),
+        );
+        let let_go = async {
+            release_when.await.unwrap();
+            release.send(()).unwrap();
+        };
+        tokio::join!(solve, let_go).0
+    };
+    let (producer, consumer) = tokio::join!(producing, consuming);
+    producer.unwrap();
+    consumer.unwrap();
+    (first, second)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_linked_target_is_built_once_and_the_daemon_survives() {
+    // A daemon of our own: a mistake here would end it for everyone.
+    let Some(daemon) = Buildkitd::start(&[]).await else {
+        return;
+    };
+    let engine = Engine::connect(daemon.endpoint()).await.unwrap();
+    let producer = build(
+        &engine,
+        "FROM scratch\nCOPY a /made\nLABEL made=yes\n",
+        &[("a", b"1")],
+    )
+    .await;
+    let consumer = build(&engine, "FROM base\nCOPY --from=base /made /again\n", &[]).await;
+    let (_, events) = linked(&engine, &producer, consumer).await;
+    let names = events.vertices();
+    assert!(
+        names
+            .iter()
+            .any(|name| name.contains("COPY --from=base /made /again")),
+        "{names:?}"
+    );
+    assert!(daemon.is_alive(), "{}", daemon.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_results_and_several_platforms_do_not_crash_the_daemon() {
+    let Some(daemon) = Buildkitd::start(&[]).await else {
+        return;
+    };
+    let engine = Engine::connect(daemon.endpoint()).await.unwrap();
+    let platforms = ["linux/amd64", "linux/arm64"].map(|p| p.parse().unwrap());
+    for platforms in [Vec::new(), platforms.to_vec()] {
+        let mut producer = build(&engine, "FROM scratch\nENV X=1\n", &[]).await;
+        producer.spec.platforms.clone_from(&platforms);
+        producer.spec.exports = vec![Export::new(Exporter::Image)];
+        let mut consumer = build(&engine, "FROM base\nCOPY a /\n", &[("a", b"1")]).await;
+        consumer.spec.platforms = platforms;
+        linked(&engine, &producer, consumer).await;
+        assert!(daemon.is_alive(), "{}", daemon.log());
+    }
+    assert!(!daemon.log().contains("panic"), "{}", daemon.log());
+}

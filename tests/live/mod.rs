@@ -1,0 +1,6 @@
+//! Tests against real daemons.
+
+mod engine;
+mod faults;
+mod gateway;
+mod tls;

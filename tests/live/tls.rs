@@ -1,0 +1,144 @@
+//! TCP, in the clear and by mutual TLS.
+
+use std::path::Path;
+use std::process::Command;
+
+use rbake::engine::endpoint::{Address, TlsMaterial};
+use rbake::engine::transport::DialError;
+use rbake::engine::{ConnectionError, Endpoint, Engine};
+
+use crate::support::buildkitd::Buildkitd;
+
+// A CA, and certificates of it for a server called `builder.test` and for a client, by the system's openssl.
+fn certificates(dir: &Path) {
+    let script = r#"
+set -e
+ca() { openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $1.key -out $1.pem -days 2 -subj "/CN=$1"; }
+leaf() {
+  openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $1.key -out $1.csr -subj "/CN=$1"
+  printf 'subjectAltName=DNS:%s\nextendedKeyUsage=serverAuth,clientAuth\n' "$1" >$1.ext
+  openssl x509 -req -in $1.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out $1.pem -days 2 -extfile $1.ext
+}
+ca ca; ca stranger; leaf builder.test; leaf client.test
+"#;
+    let output = Command::new("sh")
+        .args(["-c", script])
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+fn endpoint(port: u16, tls: Option<TlsMaterial>) -> Endpoint {
+    Endpoint::Tcp {
+        address: Address {
+            host: "127.0.0.1".to_owned(),
+            port,
+        },
+        tls,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutual_tls_lets_in_whom_it_should() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let file = |name: &str| dir.path().join(name);
+    let arg = |name: &str| file(name).display().to_string();
+    let port = free_port();
+    let Some(_daemon) = Buildkitd::start(&[
+        "--addr",
+        &format!("tcp://127.0.0.1:{port}"),
+        "--tlscacert",
+        &arg("ca.pem"),
+        "--tlscert",
+        &arg("builder.test.pem"),
+        "--tlskey",
+        &arg("builder.test.key"),
+    ])
+    .await
+    else {
+        return;
+    };
+    let good = TlsMaterial {
+        ca: Some(file("ca.pem")),
+        cert: Some(file("client.test.pem")),
+        key: Some(file("client.test.key")),
+        servername: Some("builder.test".to_owned()),
+    };
+    let engine = Engine::connect(endpoint(port, Some(good.clone())))
+        .await
+        .unwrap();
+    assert!(!engine.capabilities().await.unwrap().workers.is_empty());
+
+    let refused = [
+        (
+            "no client certificate",
+            TlsMaterial {
+                cert: None,
+                key: None,
+                ..good.clone()
+            },
+        ),
+        (
+            "another name",
+            TlsMaterial {
+                servername: Some("other.test".to_owned()),
+                ..good.clone()
+            },
+        ),
+        (
+            "another CA",
+            TlsMaterial {
+                ca: Some(file("stranger.pem")),
+                ..good.clone()
+            },
+        ),
+    ];
+    for (what, material) in refused {
+        let error = Engine::connect(endpoint(port, Some(material)))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, ConnectionError::Dial(DialError::Handshake { .. })),
+            "{what}: {error:?}"
+        );
+    }
+    let error = Engine::connect(endpoint(port, None)).await.unwrap_err();
+    assert!(
+        matches!(error, ConnectionError::NotGrpc { .. }),
+        "{error:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tcp_in_the_clear() {
+    let port = free_port();
+    let address = format!("tcp://127.0.0.1:{port}");
+    let Some(_daemon) = Buildkitd::start(&["--addr", &address]).await else {
+        return;
+    };
+    let engine = Engine::connect(address.parse().unwrap()).await.unwrap();
+    assert!(!engine.capabilities().await.unwrap().workers.is_empty());
+    // TLS where none is spoken.
+    let tls = TlsMaterial {
+        servername: Some("x".to_owned()),
+        ..TlsMaterial::default()
+    };
+    let error = Engine::connect(endpoint(port, Some(tls)))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ConnectionError::Dial(_)), "{error:?}");
+}

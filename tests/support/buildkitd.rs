@@ -1,0 +1,136 @@
+//! Real `BuildKit` daemons.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rbake::engine::{Endpoint, Engine};
+
+use super::peers;
+
+/// A daemon of the test's own: its own root and socket, gone with this value, and with the test's process.
+pub(crate) struct Buildkitd {
+    dir: tempfile::TempDir,
+    pid: String,
+    // The shell that owns the daemon ends it when this is closed.
+    leash: Option<ChildStdin>,
+    shell: Child,
+}
+
+const OWNER: &str = r#"
+"$@" </dev/null >log 2>&1 3<&- &
+pid=$!
+echo "$pid"
+exec >/dev/null
+cat >/dev/null
+kill "$pid" 2>/dev/null
+wait "$pid"
+"#;
+
+impl Buildkitd {
+    /// Starts the daemon that `RBAKE_TEST_BUILDKITD` names, with `arguments` beside the usual ones.
+    pub(crate) async fn start(arguments: &[&str]) -> Option<Self> {
+        Self::start_program(&peers::program("RBAKE_TEST_BUILDKITD")?, arguments).await
+    }
+
+    /// As [`Buildkitd::start`], with Docker Hub mirrored by the registry that the tests of a run share.
+    pub(crate) async fn start_with_images() -> Option<Self> {
+        let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR")?;
+        let mut config = tempfile::NamedTempFile::new().unwrap();
+        let text = format!(
+            "[registry.\"docker.io\"]\nmirrors = [\"{registry}\"]\n[registry.\"{registry}\"]\nhttp = true\n"
+        );
+        config.write_all(text.as_bytes()).unwrap();
+        Self::start(&["--config", &config.path().display().to_string()]).await
+    }
+
+    /// Starts `program` as [`Buildkitd::start`] does.
+    pub(crate) async fn start_program(program: &Path, arguments: &[&str]) -> Option<Self> {
+        let runc = peers::program("RBAKE_TEST_RUNC")?;
+        let dir = tempfile::Builder::new().prefix("rbake-").tempdir().unwrap();
+        let socket = format!("unix://{}", dir.path().join("s").display());
+        let mut shell = Command::new("sh")
+            .args(["-c", OWNER, "sh"])
+            .arg(program)
+            .args(["--addr", &socket, "--root"])
+            .arg(dir.path().join("root"))
+            .arg("--oci-worker-binary")
+            .arg(runc)
+            .args(["--containerd-worker=false", "--otel-socket-path"])
+            .arg(dir.path().join("otel"))
+            .args(arguments)
+            .current_dir(dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let leash = shell.stdin.take();
+        let mut pid = String::new();
+        BufReader::new(shell.stdout.take().unwrap())
+            .read_line(&mut pid)
+            .unwrap();
+        let pid = pid.trim().to_owned();
+        let daemon = Self {
+            dir,
+            pid,
+            leash,
+            shell,
+        };
+        daemon.await_socket().await;
+        Some(daemon)
+    }
+
+    async fn await_socket(&self) {
+        let started = Instant::now();
+        while tokio::net::UnixStream::connect(self.dir.path().join("s"))
+            .await
+            .is_err()
+        {
+            let waited = started.elapsed();
+            assert!(
+                waited < Duration::from_secs(60),
+                "the daemon did not start:\n{}",
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Where it listens.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        Endpoint::Unix(self.dir.path().join("s"))
+    }
+
+    /// What it wrote so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// Whether the process that was started still runs.
+    pub(crate) fn is_alive(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/stat", self.pid));
+        status.is_ok_and(|status| !status.contains(") Z "))
+    }
+
+    /// Sends it `signal`, such as `KILL`.
+    pub(crate) fn signal(&self, signal: &str) {
+        let status = Command::new("kill")
+            .args(["-s", signal, &self.pid])
+            .status();
+        assert!(status.unwrap().success());
+    }
+}
+
+impl Drop for Buildkitd {
+    fn drop(&mut self) {
+        self.leash.take();
+        let _ = self.shell.wait();
+    }
+}
+
+/// The daemon that the tests of a run share, with Docker Hub mirrored by a registry that has `busybox`.
+pub(crate) async fn shared() -> Option<Engine> {
+    let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR")?;
+    Some(Engine::connect(address.parse().unwrap()).await.unwrap())
+}

@@ -1,0 +1,49 @@
+//! Events, kept for looking at.
+
+use std::sync::{Arc, Mutex};
+
+use rbake::event::{Event, EventKind, EventSink, StatusUpdate};
+
+/// All events so far.
+#[derive(Clone, Default)]
+pub(crate) struct Events(Arc<Mutex<Vec<Event>>>);
+
+impl Events {
+    /// A sink that keeps here what it takes.
+    pub(crate) fn sink(&self) -> EventSink {
+        let events = Arc::clone(&self.0);
+        EventSink::new(rbake::types::Clock::system(), move |event| {
+            events.lock().unwrap().push(event);
+        })
+    }
+
+    /// All progress so far.
+    pub(crate) fn progress(&self) -> Vec<Arc<StatusUpdate>> {
+        let events = self.0.lock().unwrap();
+        let update = |event: &Event| match &event.kind {
+            EventKind::Progress { update, .. } => Some(Arc::clone(update)),
+            _ => None,
+        };
+        events.iter().filter_map(update).collect()
+    }
+
+    /// Names of all vertices so far.
+    pub(crate) fn vertices(&self) -> Vec<String> {
+        let progress = self.progress();
+        progress
+            .iter()
+            .flat_map(|update| update.vertices.iter().map(|v| v.name.clone()))
+            .collect()
+    }
+
+    /// All output of steps so far.
+    pub(crate) fn logs(&self) -> String {
+        let progress = self.progress();
+        let data: Vec<u8> = progress
+            .iter()
+            .flat_map(|update| &update.logs)
+            .flat_map(|log| log.data.to_vec())
+            .collect();
+        String::from_utf8_lossy(&data).into_owned()
+    }
+}

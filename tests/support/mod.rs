@@ -1,0 +1,7 @@
+//! What tests share: peers, daemons real and scripted, directories.
+
+pub(crate) mod buildkitd;
+pub(crate) mod builds;
+pub(crate) mod events;
+pub(crate) mod files;
+pub(crate) mod peers;
