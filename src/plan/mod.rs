@@ -9,12 +9,15 @@ mod inherit;
 mod inputs;
 mod json;
 mod links;
+pub mod list;
 mod model;
 pub mod overrides;
 pub mod pattern;
 mod print;
 mod select;
 pub mod syntax;
+mod table;
+mod value_json;
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,0 +1,72 @@
+//! Tables as Go's `text/tabwriter` lays them out with tab padding, which buildx's `--list` uses.
+//!
+//! A cell ends with a tab, a line with a line break, whether they come from the table or from a cell's own text. A
+//! column is as wide as the widest of the cells that stand below each other without a gap, rounded up to whole tabs.
+
+const TAB: usize = 8;
+const PADDING: usize = 1;
+
+/// Lays `text` out.
+pub(super) fn align(text: &str) -> String {
+    let lines: Vec<Vec<&str>> = text
+        .split('\n')
+        .map(|line| line.split('\t').collect())
+        .collect();
+    let mut widths: Vec<Vec<usize>> = lines.iter().map(|cells| vec![0; cells.len() - 1]).collect();
+    // The last cell of a line ends with no tab and belongs to no column.
+    let columns = lines.iter().map(|cells| cells.len() - 1).max().unwrap_or(0);
+    for column in 0..columns {
+        let mut start = 0;
+        while start < lines.len() {
+            let end = (start..lines.len())
+                .find(|line| widths[*line].len() <= column)
+                .unwrap_or(lines.len());
+            let width = lines[start..end]
+                .iter()
+                .map(|cells| cells[column].chars().count() + PADDING)
+                .max()
+                .unwrap_or(0)
+                .next_multiple_of(TAB);
+            for line in &mut widths[start..end] {
+                line[column] = width;
+            }
+            start = end + 1;
+        }
+    }
+    let mut out = String::with_capacity(text.len() * 2);
+    for (at, (cells, widths)) in lines.iter().zip(&widths).enumerate() {
+        if at > 0 {
+            out.push('\n');
+        }
+        for (cell, width) in cells.iter().zip(widths) {
+            out.push_str(cell);
+            let missing = width - cell.chars().count();
+            out.extend(std::iter::repeat_n('\t', missing.div_ceil(TAB)));
+        }
+        if let Some(last) = cells.last() {
+            out.push_str(last);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_whole_tabs() {
+        let text = "TARGET\tDESCRIPTION\na\tx\nlonger-name\ty\n";
+        assert_eq!(
+            align(text),
+            "TARGET\t\tDESCRIPTION\na\t\tx\nlonger-name\ty\n"
+        );
+    }
+
+    #[test]
+    fn a_gap_ends_a_column() {
+        // Measured: line breaks and tabs inside a cell end lines and cells.
+        let text = "N\tT\na\tmulti\nline\nbbbbbbbbbb\t\n";
+        assert_eq!(align(text), "N\tT\na\tmulti\nline\nbbbbbbbbbb\t\n");
+    }
+}
