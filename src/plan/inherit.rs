@@ -216,7 +216,10 @@ mod tests {
         Spanned::without_span(text.into())
     }
 
-    fn definition(targets: &[(&str, &[&str], &[(&str, &str)])]) -> Definition {
+    // Name, parents, arguments.
+    type Row<'a> = (&'a str, &'a [&'a str], &'a [(&'a str, &'a str)]);
+
+    fn definition(targets: &[Row<'_>]) -> Definition {
         let mut definition = Definition::default();
         for (name, inherits, args) in targets {
             let name: TargetName = name.parse().unwrap();

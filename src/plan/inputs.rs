@@ -208,13 +208,13 @@ mod tests {
         );
     }
 
-    #[test_case("docker-image://alpine", NamedContext::Image("alpine".into()))]
-    #[test_case("target:base", NamedContext::Target("base".into()))]
-    #[test_case("cwd://./a/", NamedContext::Local("a".into()))]
-    #[test_case("../a/", NamedContext::Local("../a/".into()))]
-    #[test_case("git@h:x", NamedContext::Remote("git@h:x".into()))]
-    fn named_contexts(text: &str, expected: NamedContext) {
-        assert_eq!(named(&text.into()), expected);
+    #[test_case("docker-image://alpine", &NamedContext::Image("alpine".into()))]
+    #[test_case("target:base", &NamedContext::Target("base".into()))]
+    #[test_case("cwd://./a/", &NamedContext::Local("a".into()))]
+    #[test_case("../a/", &NamedContext::Local("../a/".into()))]
+    #[test_case("git@h:x", &NamedContext::Remote("git@h:x".into()))]
+    fn named_contexts(text: &str, expected: &NamedContext) {
+        assert_eq!(&named(&text.into()), expected);
     }
 
     #[test]

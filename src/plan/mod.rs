@@ -3,7 +3,9 @@
 //! Knows nothing of `BuildKit`; a plan becomes solves in `run`. Start at [`build()`]; the passes run in the order they
 //! are listed there.
 
+mod checks;
 mod details;
+pub mod entitlements;
 mod graph;
 mod inherit;
 mod inputs;
@@ -14,9 +16,15 @@ mod model;
 pub mod overrides;
 pub mod pattern;
 mod print;
+mod requirements;
 mod select;
 pub mod syntax;
 mod table;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod unsupported;
 mod value_json;
 
 use std::collections::HashSet;
@@ -24,6 +32,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+pub use checks::{Surroundings, check_build, check_print};
 pub use graph::{Link, TargetGraph};
 pub use model::{
     ContextSource, DockerfileSource, Inputs, NamedContext, OciLayout, Plan, PlannedTarget,
@@ -31,14 +40,16 @@ pub use model::{
 };
 pub use overrides::{Change, Grants, Op, Override};
 pub use print::print;
+pub use requirements::requirements;
 pub use select::PlannedGroup;
+pub use unsupported::unsupported;
 
 use self::inherit::{OverridesByTarget, Resolver};
 use self::links::Targets;
 use self::pattern::Pattern;
 use crate::definition::model::{Definition, Export, List, PolicyEntry, Sink, Target, Text};
 use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
-use crate::types::{Environment, TargetName};
+use crate::types::{Environment, GroupName, TargetName};
 
 /// What the user asks for.
 #[derive(Debug, Clone)]
@@ -172,7 +183,7 @@ fn unknown_target(definition: &Definition, name: &Spanned<Text>) -> Diagnostic {
         Some(span) => problem.at(span, "no such target or group"),
         None => problem.note(select::known_names(definition)),
     };
-    let groups = definition.groups.keys().map(|group| group.as_str());
+    let groups = definition.groups.keys().map(GroupName::as_str);
     let targets = definition.targets.keys().map(TargetName::as_str);
     problem.did_you_mean("a target or group", wanted, groups.chain(targets))
 }

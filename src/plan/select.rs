@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::pattern::Pattern;
 use crate::definition::model::{Definition, Text};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
-use crate::types::GroupName;
+use crate::types::{GroupName, TargetName};
 
 /// What the words stand for.
 #[derive(Debug, Default)]
@@ -72,7 +72,7 @@ fn requested(definition: &Definition, words: &[String], problems: &mut Diagnosti
         let before = names.len();
         if let Ok(pattern) = Pattern::parse(&name) {
             let groups = definition.groups.keys().map(GroupName::as_str);
-            let targets = definition.targets.keys().map(|target| target.as_str());
+            let targets = definition.targets.keys().map(TargetName::as_str);
             let matches = groups.chain(targets).filter(|name| pattern.matches(name));
             names.extend(matches.map(Text::from));
         }
@@ -96,7 +96,7 @@ fn requested(definition: &Definition, words: &[String], problems: &mut Diagnosti
 pub(super) fn known_names(definition: &Definition) -> String {
     const SHOWN: usize = 20;
     let groups = definition.groups.keys().map(GroupName::as_str);
-    let targets = definition.targets.keys().map(|target| target.as_str());
+    let targets = definition.targets.keys().map(TargetName::as_str);
     let names: Vec<String> = groups
         .chain(targets)
         .filter(|name| !name.starts_with('_'))
@@ -233,7 +233,6 @@ fn add_default(selection: &mut Selection) {
 mod tests {
     use super::*;
     use crate::definition::model::{Group, List, Target};
-    use crate::types::TargetName;
 
     fn definition(groups: &[(&str, &[&str])], targets: &[&str]) -> Definition {
         let text = |text: &&str| Spanned::without_span(Text::from(*text));

@@ -3,6 +3,7 @@
 //! Conversions are the language's own; what is added here are the places of what does not fit.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::super::eval::convert::convert;
@@ -26,7 +27,7 @@ pub(super) struct Reader<'a> {
 pub(super) type Path<'a> = [PathStep<'a>];
 
 impl<'a> Reader<'a> {
-    /// For the attribute `name` of `owner`, such as ``target `web` ``.
+    /// For the attribute `name` of `owner`, which messages name as it is given here.
     pub(super) fn new(
         name: &'a str,
         raw: &'a Attribute,
@@ -56,12 +57,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The part at `path` as messages name it: ``` `output[0].type` of target `web` ```.
+    /// The part at `path` as messages name it: the attribute with the way to the part, and whose it is.
     fn place(&self, path: &Path<'_>) -> String {
         let mut place = format!("`{}", self.name);
         for step in path {
             match step {
-                PathStep::Index(index) => place.push_str(&format!("[{index}]")),
+                PathStep::Index(index) => {
+                    // Writing to a String cannot fail.
+                    let _ = write!(place, "[{index}]");
+                }
                 PathStep::Key(key) => {
                     place.push('.');
                     place.push_str(key);
@@ -118,13 +122,13 @@ impl<'a> Reader<'a> {
                 self.null(path);
                 None
             }
-            other => match convert(other, &Type::String) {
-                Ok(Value::String(text)) => Some((&text).into()),
-                _ => {
-                    self.mismatch(path, other, &Type::String);
-                    None
+            other => {
+                if let Ok(Value::String(text)) = convert(other, &Type::String) {
+                    return Some((&text).into());
                 }
-            },
+                self.mismatch(path, other, &Type::String);
+                None
+            }
         }
     }
 

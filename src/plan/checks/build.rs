@@ -1,0 +1,167 @@
+//! What must be true of a plan for it to be built, beyond what is needed to print it.
+
+use std::collections::BTreeMap;
+
+use super::{caches, problem, references};
+use crate::definition::model::ExportKind;
+use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::plan::model::{DockerfileSource, Plan, PlannedTarget};
+use crate::plan::syntax::{NetworkMode, parse_host};
+use crate::types::{Environment, TargetName, go};
+
+/// Finds what of `plan` cannot be built, and warns about what is likely a mistake.
+pub fn check_build(plan: &Plan, environment: &Environment) -> Diagnostics {
+    let mut problems = Diagnostics::default();
+    policies(plan, environment, &mut problems);
+    for target in plan.targets.values() {
+        names(target, &mut problems);
+        network(target, &mut problems);
+        hosts(target, &mut problems);
+        modes(target, &mut problems);
+    }
+    caches::check(plan, &mut problems);
+    shared_names(plan, &mut problems);
+    problems
+}
+
+fn names(target: &PlannedTarget, problems: &mut Diagnostics) {
+    let names = references::image_names(target);
+    for name in &names {
+        if let Err(error) = &name.reference {
+            let message = format!("`{}` cannot be the name of an image: {error}", name.text);
+            problems.push(problem("plan::image-name", target, name.span, message));
+        }
+    }
+    if !names.is_empty() {
+        return;
+    }
+    for export in target
+        .attributes
+        .output
+        .iter()
+        .filter(|export| export.pushes())
+    {
+        let message = "an image without a name cannot be pushed";
+        problems.push(
+            problem("plan::no-image-name", target, export.span, message)
+                .help("name the image with `tags`"),
+        );
+    }
+}
+
+fn network(target: &PlannedTarget, problems: &mut Diagnostics) {
+    if let Some(network) = &target.attributes.network
+        && let Err(error) = NetworkMode::parse(network)
+    {
+        problems.push(
+            problem("plan::network", target, network.span, error).did_you_mean(
+                "a network",
+                network,
+                NetworkMode::NAMES,
+            ),
+        );
+    }
+}
+
+fn hosts(target: &PlannedTarget, problems: &mut Diagnostics) {
+    for (host, value) in target.attributes.extra_hosts.iter() {
+        if let Err(error) = parse_host(value) {
+            let message = format!("extra host `{host}`: {error}");
+            problems.push(problem("plan::extra-host", target, value.span, message));
+        }
+    }
+}
+
+fn modes(target: &PlannedTarget, problems: &mut Diagnostics) {
+    const MODES: [&str; 2] = ["copy", "delete"];
+    for export in &target.attributes.output {
+        let mode = export.attr("mode").unwrap_or_default();
+        if export.kind == ExportKind::Local && !mode.is_empty() && !MODES.contains(&mode) {
+            let message = format!("`{mode}` is not a mode of `type=local`");
+            problems.push(
+                problem("plan::local-mode", target, export.span, message)
+                    .did_you_mean("a mode", mode, MODES),
+            );
+        }
+    }
+}
+
+// Two pushes to one name leave the image of the target that finishes last.
+fn shared_names(plan: &Plan, problems: &mut Diagnostics) {
+    let mut users: BTreeMap<String, Vec<(&TargetName, Option<crate::diag::Span>)>> =
+        BTreeMap::new();
+    for target in plan
+        .targets
+        .values()
+        .filter(|target| references::pushes(target))
+    {
+        for name in references::image_names(target) {
+            if let Some(tagged) = name.tagged() {
+                let users = users.entry(tagged).or_default();
+                if users.iter().all(|(user, _)| **user != target.name) {
+                    users.push((&target.name, name.span));
+                }
+            }
+        }
+    }
+    for (name, users) in users.into_iter().filter(|(_, users)| users.len() > 1) {
+        let targets: Vec<String> = users
+            .iter()
+            .map(|(target, _)| format!("`{target}`"))
+            .collect();
+        let mut warning = Diagnostic::warning(
+            "plan::shared-image-name",
+            format!("targets {} push to one name, `{name}`", targets.join(", ")),
+        )
+        .note("the name will be left with the image of whichever finishes last");
+        let mut spans: Vec<_> = users.iter().filter_map(|(_, span)| *span).collect();
+        spans.dedup();
+        for span in spans {
+            warning = warning.at(span, "");
+        }
+        problems.push(warning);
+    }
+}
+
+// Policies that apply without being named in the definition. They are rules someone relies on, so none is passed over.
+fn policies(plan: &Plan, environment: &Environment, problems: &mut Diagnostics) {
+    const CODE: &str = "plan::unsupported-policy";
+    if let Some(file) = environment.non_empty("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY") {
+        problems.push(
+            Diagnostic::error(
+                Class::Definition,
+                CODE,
+                format!("the source policy `{file}` cannot be applied yet"),
+            )
+            .note("`EXPERIMENTAL_BUILDKIT_SOURCE_POLICY` names it"),
+        );
+    }
+    if environment
+        .get("BUILDX_DEFAULT_POLICY")
+        .and_then(go::parse_bool)
+        == Some(true)
+    {
+        problems.push(Diagnostic::error(
+            Class::Definition,
+            CODE,
+            "the default policy that `BUILDX_DEFAULT_POLICY` asks for cannot be applied yet",
+        ));
+    }
+    for target in plan.targets.values() {
+        let switched_off = target
+            .attributes
+            .policy
+            .iter()
+            .any(|policy| policy.disabled);
+        let DockerfileSource::Local(dockerfile) = &target.inputs.dockerfile else {
+            continue;
+        };
+        let policy = format!("{dockerfile}.rego");
+        if !switched_off && environment.current_dir().join(&policy).is_file() {
+            let message = format!("the policy `{policy}` of its Dockerfile cannot be applied yet");
+            problems.push(problem(CODE, target, None, message).help(
+                "`--policy disabled=true` builds without policies, if that is what you want",
+            ));
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Caches that would be overwritten: by an image of the same name, or by another target's cache.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::problem;
+use super::references::{self, cache_name};
+use crate::definition::model::{CacheEntry, CacheKind};
+use crate::diag::{Diagnostic, Diagnostics, Spanned};
+use crate::plan::model::{Plan, PlannedTarget};
+use crate::types::{TargetName, go};
+
+/// Finds caches of `plan` that cannot last.
+pub(super) fn check(plan: &Plan, problems: &mut Diagnostics) {
+    let pushed = pushed_names(plan);
+    for target in plan.targets.values() {
+        let attributes = &target.attributes;
+        for (attribute, list) in [
+            ("cache-from", &attributes.cache_from),
+            ("cache-to", &attributes.cache_to),
+        ] {
+            for cache in list {
+                reference(target, attribute, cache, problems);
+            }
+        }
+        for cache in &attributes.cache_to {
+            image_of_that_name(target, cache, &pushed, problems);
+        }
+    }
+    shared(plan, problems);
+}
+
+fn reference(
+    target: &PlannedTarget,
+    attribute: &str,
+    cache: &Spanned<CacheEntry>,
+    problems: &mut Diagnostics,
+) {
+    const CODE: &str = "plan::cache-reference";
+    if cache.kind != CacheKind::Registry {
+        return;
+    }
+    let Some(name) = cache_name(&cache.value, cache.span) else {
+        let message = format!("`{attribute}` of `type=registry` needs a `ref`");
+        problems.push(problem(CODE, target, cache.span, message));
+        return;
+    };
+    if let Err(error) = name.reference {
+        let message = format!("`{}` in `{attribute}` cannot be used: {error}", name.text);
+        problems.push(
+            problem(CODE, target, name.span, message)
+                .help("names of branches often need other characters to become a legal tag"),
+        );
+    }
+}
+
+// The names that images are pushed to, with the targets that push them.
+fn pushed_names(plan: &Plan) -> BTreeMap<String, BTreeSet<&TargetName>> {
+    let mut names: BTreeMap<String, BTreeSet<&TargetName>> = BTreeMap::new();
+    for target in plan
+        .targets
+        .values()
+        .filter(|target| references::pushes(target))
+    {
+        for name in references::image_names(target) {
+            if let Some(name) = name.tagged() {
+                names.entry(name).or_default().insert(&target.name);
+            }
+        }
+    }
+    names
+}
+
+// A cache and an image of one name overwrite each other.
+fn image_of_that_name(
+    target: &PlannedTarget,
+    cache: &Spanned<CacheEntry>,
+    pushed: &BTreeMap<String, BTreeSet<&TargetName>>,
+    problems: &mut Diagnostics,
+) {
+    let Some(name) = cache_name(&cache.value, cache.span).and_then(|name| name.tagged()) else {
+        return;
+    };
+    let owner = match pushed.get(&name) {
+        Some(owners) if owners.contains(&target.name) => "its own image".to_owned(),
+        Some(owners) => match owners.first() {
+            Some(owner) => format!("the image of target `{owner}`"),
+            None => return,
+        },
+        None => return,
+    };
+    let message = format!(
+        "the cache is exported to `{name}`, where {owner} is pushed to; one would overwrite the other"
+    );
+    problems.push(
+        problem("plan::cache-overwrites-image", target, cache.span, message)
+            .help("give the cache a tag of its own, such as `:buildcache`"),
+    );
+}
+
+// The place a cache is exported to, where two exports would be one.
+fn place(cache: &CacheEntry) -> Option<String> {
+    match cache.kind {
+        CacheKind::Registry => cache_name(cache, None)?.tagged(),
+        CacheKind::Gha => {
+            let scope = cache.attr("scope").unwrap_or("buildkit");
+            Some(format!("scope `{scope}` of GitHub's cache"))
+        }
+        CacheKind::Local => {
+            let tag = cache.attr("tag").unwrap_or("latest");
+            let dest = go::clean_path(cache.attr("dest")?);
+            Some(format!("directory `{dest}`, tag `{tag}`"))
+        }
+        _ => None,
+    }
+}
+
+// Targets that export to one place: the last one to finish wins, the others' work is lost.
+fn shared(plan: &Plan, problems: &mut Diagnostics) {
+    let mut users: BTreeMap<String, Vec<(&PlannedTarget, &Spanned<CacheEntry>)>> = BTreeMap::new();
+    for target in plan.targets.values() {
+        for cache in &target.attributes.cache_to {
+            if let Some(place) = place(&cache.value) {
+                let users = users.entry(place).or_default();
+                if users.iter().all(|(user, _)| user.name != target.name) {
+                    users.push((target, cache));
+                }
+            }
+        }
+    }
+    for (place, users) in users.into_iter().filter(|(_, users)| users.len() > 1) {
+        let names: Vec<String> = users
+            .iter()
+            .map(|(target, _)| format!("`{}`", target.name))
+            .collect();
+        let mut warning = Diagnostic::warning(
+            "plan::shared-cache",
+            format!(
+                "targets {} export their caches to one place, {place}",
+                names.join(", ")
+            ),
+        )
+        .note("each export replaces the one before it, so only the last target's cache is kept")
+        .help("give each target a cache of its own, and import all of them");
+        let mut spans: Vec<_> = users.iter().filter_map(|(_, cache)| cache.span).collect();
+        spans.dedup();
+        for span in spans {
+            warning = warning.at(span, "");
+        }
+        problems.push(warning);
+    }
+}

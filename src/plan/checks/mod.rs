@@ -1,0 +1,164 @@
+//! Checks of a finished plan that look at this machine, or at more than one target.
+//!
+//! [`check_print`] has those that `--print` makes as well, [`check_build`] those that only matter when something is
+//! built. Neither asks a builder anything.
+
+mod build;
+mod caches;
+mod print;
+mod references;
+
+pub use build::check_build;
+pub use print::{Surroundings, check_print};
+
+use super::model::PlannedTarget;
+use crate::diag::{Class, Diagnostic, Span};
+
+// An error about an attribute of a target.
+fn problem(
+    code: &'static str,
+    target: &PlannedTarget,
+    span: Option<Span>,
+    message: impl std::fmt::Display,
+) -> Diagnostic {
+    let message = format!("target `{}`: {message}", target.name);
+    let problem = Diagnostic::error(Class::Definition, code, message);
+    match span.or_else(|| target.span()) {
+        Some(span) => problem.at(span, ""),
+        None => problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::{Diagnostics, Severity};
+    use crate::plan::testing::{Project, codes};
+    use test_case::test_case;
+
+    fn printed(project: &Project, stdout_is_terminal: bool) -> Diagnostics {
+        let plan = project.plan(&["a"]).unwrap();
+        let environment = project.environment();
+        let surroundings = Surroundings {
+            environment: &environment,
+            stdout_is_terminal,
+        };
+        check_print(&plan, surroundings)
+    }
+
+    fn target(attributes: &str) -> Project {
+        Project::new().file(
+            "docker-bake.hcl",
+            &format!("target \"a\" {{\n{attributes}\n}}"),
+        )
+    }
+
+    #[test_case(r#"secret = ["id=x"]"#, &["plan::secret"]; "neither variable nor file")]
+    #[test_case(r#"secret = ["id=SET"]"#, &[]; "variable of its name")]
+    #[test_case(r#"secret = ["id=docker-bake.hcl"]"#, &[]; "file of its name")]
+    #[test_case(r#"secret = ["id=x,env=UNSET"]"#, &[]; "a variable that is not set")]
+    #[test_case(r#"secret = ["id=x,src=nope,env=SET"]"#, &["plan::secret"]; "file beside a variable")]
+    #[test_case(r#"secret = ["src=docker-bake.hcl"]"#, &["plan::secret"]; "no id")]
+    #[test_case(r#"secret = ["id=x,src=large"]"#, &["plan::secret"]; "too large")]
+    #[test_case(r#"ssh = ["default"]"#, &["plan::ssh"]; "no agent")]
+    #[test_case(r#"ssh = ["k=docker-bake.hcl"]"#, &["plan::ssh"]; "no key")]
+    #[test_case(r#"ssh = ["k=key"]"#, &[]; "key")]
+    #[test_case(r#"ssh = ["k=nope"]"#, &["plan::ssh"]; "missing key")]
+    #[test_case(r#"context = "git@example.com:x.git""#, &["plan::ssh"]; "repository over SSH")]
+    #[test_case(r#"output = ["type=local"]"#, &["plan::output"]; "no directory")]
+    #[test_case(r#"output = ["type=local,dest=-"]"#, &["plan::output"]; "directory on standard output")]
+    #[test_case(r#"output = ["docker-bake.hcl"]"#, &["plan::output"]; "directory is a file")]
+    #[test_case(r#"output = ["type=tar,dest=."]"#, &["plan::output"]; "file is a directory")]
+    #[test_case(r#"output = ["type=tar", "type=oci"]"#, &["plan::output"]; "two on standard output")]
+    #[test_case(r#"output = ["type=tar"]"#, &[]; "one on standard output")]
+    #[test_case(r#"output = ["type=docker", "new/dir"]"#, &[]; "new directory")]
+    fn what_printing_checks(attributes: &str, expected: &[&str]) {
+        let project = target(attributes)
+            .file("large", &"x".repeat(501 * 1024))
+            .file("key", "-----BEGIN OPENSSH PRIVATE KEY-----\n")
+            .variable("SET", "1");
+        assert_eq!(codes(&printed(&project, false)), expected);
+    }
+
+    #[test]
+    fn archives_are_not_written_to_terminals() {
+        let project = target(r#"output = ["type=oci"]"#);
+        assert_eq!(codes(&printed(&project, true)), ["plan::output"]);
+    }
+
+    fn built(project: &Project, args: &[&str]) -> Diagnostics {
+        let plan = project.plan(args).unwrap();
+        check_build(&plan, &project.environment())
+    }
+
+    #[test_case(r#"tags = ["Bad Tag", "ok", "x:feature/a"]"#, &["plan::image-name", "plan::image-name"]; "names")]
+    #[test_case(r#"output = ["type=image,name=a:.b"]"#, &["plan::image-name"]; "name of an output")]
+    #[test_case(r#"output = ["type=registry"]"#, &["plan::no-image-name"]; "nothing to push to")]
+    #[test_case(r#"network = "hots""#, &["plan::network"]; "network")]
+    #[test_case(r#"extra-hosts = { a = "b" }"#, &["plan::extra-host"]; "host")]
+    #[test_case(r#"output = ["type=local,dest=d,mode=zz"]"#, &["plan::local-mode"]; "mode")]
+    #[test_case(r#"cache-to = ["type=registry"]"#, &["plan::cache-reference"]; "cache without a name")]
+    #[test_case(r#"cache-from = ["example.com/x:123/merge"]"#, &["plan::cache-reference"]; "cache of a branch")]
+    fn what_building_checks(attributes: &str, expected: &[&str]) {
+        assert_eq!(codes(&built(&target(attributes), &["a"])), expected);
+    }
+
+    #[test]
+    fn caches_do_not_overwrite_images() {
+        let project = target(
+            r#"
+            tags = ["docker.io/library/app"]
+            cache-to = ["type=registry,ref=app:latest"]
+            "#,
+        );
+        assert_eq!(codes(&built(&project, &["a"])), [""; 0]);
+        let pushed = built(&project, &["a", "--push"]);
+        assert_eq!(codes(&pushed), ["plan::cache-overwrites-image"]);
+    }
+
+    #[test]
+    fn shared_places_are_warned_about() {
+        let project = Project::new().file(
+            "docker-bake.hcl",
+            r#"
+            target "base" { cache-to = ["type=gha", "x/cache", "type=inline", "type=local,dest=./c/"] }
+            target "a" {
+              inherits = ["base"]
+              tags = ["x/a"]
+            }
+            target "b" {
+              inherits = ["base"]
+              tags = ["x/a:latest", "x/b"]
+            }
+            "#,
+        );
+        let warnings = built(&project, &["a", "b", "--push"]);
+        assert_eq!(
+            codes(&warnings),
+            [
+                "plan::shared-cache",
+                "plan::shared-cache",
+                "plan::shared-cache",
+                "plan::shared-image-name"
+            ]
+        );
+        assert!(warnings.0.iter().all(|w| w.severity == Severity::Warning));
+        assert_eq!(codes(&built(&project, &["a", "--push"])), [""; 0]);
+    }
+
+    #[test]
+    fn policies_nobody_named_are_not_passed_over() {
+        let project = target("").file("Dockerfile.rego", "package docker");
+        assert_eq!(
+            codes(&built(&project, &["a"])),
+            ["plan::unsupported-policy"]
+        );
+        let off = target(r#"policy = ["disabled=true"]"#).file("Dockerfile.rego", "");
+        assert_eq!(codes(&built(&off, &["a"])), [""; 0]);
+        let project = target("").variable("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", "p.json");
+        assert_eq!(
+            codes(&built(&project, &["a"])),
+            ["plan::unsupported-policy"]
+        );
+    }
+}

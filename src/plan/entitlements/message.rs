@@ -1,0 +1,217 @@
+//! What the user is told about missing privileges, in pieces; whoever talks to the user puts them together.
+
+use std::path::Path;
+
+use super::paths::from_dir;
+use super::{Devices, Missing};
+use crate::diag::{Class, Diagnostic};
+use crate::types::{Environment, go};
+
+/// How far missing privileges are enforced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Enforcement {
+    /// Whether paths and the SSH agent count.
+    pub files: bool,
+    /// Whether the user has decided that, rather than the default.
+    pub chosen: bool,
+}
+
+impl Enforcement {
+    /// What the environment says: `BUILDX_BAKE_ENTITLEMENTS_FS`, and for remote definitions
+    /// `BAKE_ALLOW_REMOTE_FS_ACCESS`.
+    pub fn from_environment(environment: &Environment, remote: bool) -> Result<Self, Diagnostic> {
+        let read = |name: &str| match environment.get(name) {
+            None => Ok(None),
+            Some(value) => go::parse_bool(value).map(Some).ok_or_else(|| {
+                Diagnostic::error(
+                    Class::Usage,
+                    "plan::environment",
+                    format!("`{value}` in the environment variable `{name}` is not a boolean"),
+                )
+            }),
+        };
+        let mut files = true;
+        if remote && read("BAKE_ALLOW_REMOTE_FS_ACCESS")? == Some(true) {
+            files = false;
+        }
+        let chosen = read("BUILDX_BAKE_ENTITLEMENTS_FS")?;
+        Ok(Self {
+            files: chosen.unwrap_or(files),
+            chosen: chosen.is_some(),
+        })
+    }
+
+    /// Whether the build may not go on without what is missing.
+    pub fn refuses(self, missing: &Missing) -> bool {
+        missing.needs_more_than_files() || (self.files && !missing.is_empty())
+    }
+}
+
+impl Missing {
+    /// What is needed, a line each, as buildx says it.
+    pub fn reasons(&self, dir: &Path) -> Vec<String> {
+        self.lines(dir)
+            .into_iter()
+            .map(|(reason, _)| reason)
+            .collect()
+    }
+
+    /// The flags that would allow it, in the order of the reasons.
+    pub fn flags(&self, dir: &Path) -> Vec<String> {
+        let lines = self.lines(dir).into_iter();
+        lines.map(|(_, flag)| format!("--allow={flag}")).collect()
+    }
+
+    /// `argv` with the flags that would allow what is missing: after `bake` where that word is there, else first.
+    pub fn command_with_flags(&self, argv: &[String], dir: &Path) -> String {
+        let at = argv
+            .iter()
+            .position(|word| word == "bake")
+            .unwrap_or(0)
+            .saturating_add(1)
+            .min(argv.len());
+        let words = argv[..at].iter().cloned();
+        let words = words
+            .chain(self.flags(dir))
+            .chain(argv[at..].iter().cloned());
+        words
+            .map(|word| shell_word(&word))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    fn lines(&self, dir: &Path) -> Vec<(String, String)> {
+        let mut lines: Vec<(String, String)> = Vec::new();
+        let mut add = |reason: String, flag: String| lines.push((reason, flag));
+        if self.network_host {
+            let reason = "Running build containers that can access host network";
+            add(reason.into(), "network.host".into());
+        }
+        if self.security_insecure {
+            let reason = "Running privileged containers that can make system changes";
+            add(reason.into(), "security.insecure".into());
+        }
+        match &self.devices {
+            Devices::All => add("Access to CDI devices".into(), "device".into()),
+            Devices::Named(names) => {
+                for name in names {
+                    add(format!("Access to device {name}"), format!("device={name}"));
+                }
+            }
+        }
+        if self.local_delete {
+            let reason = "Deleting stale files from local output destinations";
+            add(reason.into(), "buildx.local.delete".into());
+        }
+        if self.ssh {
+            let reason = "Forwarding default SSH agent socket";
+            add(reason.into(), "ssh".into());
+        }
+        // The working directory may itself be reached through a link, which the paths are not.
+        let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+        let shown = |path: &Path| from_dir(&dir, path).display().to_string();
+        let both = |path: &&std::path::PathBuf| self.read.binary_search(path).is_ok();
+        for path in self.write.iter().filter(both) {
+            let path = shown(path);
+            add(
+                format!("Read and write access to path {path}"),
+                format!("fs={path}"),
+            );
+        }
+        for path in &self.read {
+            if self.write.binary_search(path).is_err() {
+                let path = shown(path);
+                add(
+                    format!("Read access to path {path}"),
+                    format!("fs.read={path}"),
+                );
+            }
+        }
+        for path in self.write.iter().filter(|path| !both(path)) {
+            let path = shown(path);
+            add(
+                format!("Write access to path {path}"),
+                format!("fs.write={path}"),
+            );
+        }
+        lines
+    }
+}
+
+// A word as it can be typed into a shell.
+fn shell_word(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-./=:,+@%^".contains(&b);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    fn missing() -> Missing {
+        Missing {
+            network_host: true,
+            devices: Devices::Named(["x".into()].into()),
+            ssh: true,
+            read: vec![PathBuf::from("/a/r"), PathBuf::from("/b/both")],
+            write: vec![PathBuf::from("/b/both"), PathBuf::from("/w x")],
+            ..Missing::default()
+        }
+    }
+
+    #[test]
+    fn reasons_and_flags_go_together() {
+        let dir = Path::new("/nowhere/here");
+        assert_eq!(
+            missing().reasons(dir),
+            [
+                "Running build containers that can access host network",
+                "Access to device x",
+                "Forwarding default SSH agent socket",
+                "Read and write access to path /b/both",
+                "Read access to path /a/r",
+                "Write access to path /w x",
+            ]
+        );
+        assert_eq!(missing().flags(dir).len(), 6);
+        let argv = ["rbake", "web", "--set", "a.args.B=c d"].map(str::to_owned);
+        assert_eq!(
+            missing().command_with_flags(&argv, dir),
+            "rbake --allow=network.host --allow=device=x --allow=ssh --allow=fs=/b/both \
+             --allow=fs.read=/a/r '--allow=fs.write=/w x' web --set 'a.args.B=c d'"
+        );
+        let argv = ["docker", "buildx", "bake", "web"].map(str::to_owned);
+        let command = Missing {
+            ssh: true,
+            ..Missing::default()
+        };
+        assert_eq!(
+            command.command_with_flags(&argv, dir),
+            "docker buildx bake --allow=ssh web"
+        );
+    }
+
+    #[test]
+    fn files_can_be_waived_and_the_rest_cannot() {
+        let of = |variables: &[(&str, &str)], remote| {
+            let variables = variables.iter().map(|(k, v)| ((*k).into(), (*v).into()));
+            Enforcement::from_environment(&Environment::new(variables, "/".into()), remote)
+        };
+        let files_only = Missing {
+            ssh: true,
+            ..Missing::default()
+        };
+        let default = of(&[], false).unwrap();
+        assert!(default.refuses(&files_only) && !default.refuses(&Missing::default()));
+        let waived = of(&[("BUILDX_BAKE_ENTITLEMENTS_FS", "0")], false).unwrap();
+        assert!(!waived.refuses(&files_only) && waived.refuses(&missing()));
+        let remote = [("BAKE_ALLOW_REMOTE_FS_ACCESS", "1")];
+        assert!(!of(&remote, true).unwrap().files && of(&remote, false).unwrap().files);
+        assert!(of(&[("BUILDX_BAKE_ENTITLEMENTS_FS", "maybe")], false).is_err());
+    }
+}

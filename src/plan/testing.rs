@@ -1,0 +1,102 @@
+//! Help for the tests of this module: a directory with definition files, and the plans made of them.
+
+use std::time::SystemTime;
+
+use tempfile::TempDir;
+
+use super::{Override, Plan, Request, build};
+use crate::definition::model::Definition;
+use crate::definition::{self, decode, source};
+use crate::diag::Diagnostics;
+use crate::types::{Environment, Platform};
+
+/// A fresh directory with files, and an environment that has nothing but what a test gives it.
+#[derive(Debug)]
+pub(crate) struct Project {
+    dir: TempDir,
+    variables: Vec<(String, String)>,
+}
+
+impl Project {
+    pub(crate) fn new() -> Self {
+        Self {
+            dir: TempDir::new().unwrap(),
+            variables: Vec::new(),
+        }
+    }
+
+    /// Adds a file, with the directories it is in.
+    pub(crate) fn file(self, name: &str, text: &str) -> Self {
+        let path = self.dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+        self
+    }
+
+    /// Sets an environment variable.
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn environment(&self) -> Environment {
+        let variables = self.variables.iter();
+        Environment::new(
+            variables.map(|(name, value)| (name.into(), value.into())),
+            self.dir.path().to_owned(),
+        )
+    }
+
+    /// The definition in the directory's files.
+    pub(crate) fn definition(&self) -> Result<Definition, Diagnostics> {
+        let environment = self.environment();
+        let request = source::Request {
+            files: &[],
+            remote: None,
+            environment: &environment,
+        };
+        let sources = source::read(&request, &mut std::io::empty())?;
+        let evaluated = definition::evaluate(
+            &sources,
+            &definition::Inputs {
+                environment: &environment,
+                vars: &[],
+                command_context: None,
+                local_platform: &Platform::local(),
+                now: SystemTime::UNIX_EPOCH,
+            },
+        )?;
+        let options = decode::Options::from_environment(&environment)?;
+        decode::decode(evaluated, options)
+    }
+
+    /// The plan for words and the flags `--set X`, `--push` and `--load`.
+    pub(crate) fn plan(&self, args: &[&str]) -> Result<Plan, Diagnostics> {
+        let environment = self.environment();
+        let mut targets = Vec::new();
+        let mut overrides = Vec::new();
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            match *arg {
+                "--set" => overrides.extend(Override::parse(args.next().unwrap(), &environment)?),
+                "--push" => overrides.push(Override::push(true)),
+                "--load" => overrides.push(Override::load(true)),
+                word => targets.push(word.to_owned()),
+            }
+        }
+        build(
+            &self.definition()?,
+            &Request {
+                targets: &targets,
+                overrides: &overrides,
+                policies_disabled: false,
+                environment: &environment,
+            },
+        )
+    }
+}
+
+/// The codes of all problems, in order.
+pub(crate) fn codes(problems: &Diagnostics) -> Vec<&'static str> {
+    problems.0.iter().map(|problem| problem.code).collect()
+}

@@ -1,0 +1,215 @@
+//! Plans as a whole.
+
+use super::testing::{Project, codes};
+use super::*;
+use test_case::test_case;
+
+fn plan(text: &str) -> Project {
+    Project::new().file("docker-bake.hcl", text)
+}
+
+fn exports(plan: &Plan, target: &str) -> Vec<String> {
+    let outputs = plan.targets[target].attributes.output.iter();
+    outputs
+        .map(|export| export.kind.name().to_owned())
+        .collect()
+}
+
+#[test]
+fn all_problems_are_reported_at_once() {
+    let project = plan(
+        r#"
+            group "default" { targets = ["web", "webb"] }
+            target "web" {
+              inherits = ["bse"]
+              contexts = { x = "target:nope" }
+              platforms = ["linux/amd64", "no/such/plat/form"]
+              shm-size = "big"
+            }
+            target "base" {}
+            "#,
+    );
+    let problems = project.plan(&["--set", "db.tags=x"]).unwrap_err();
+    let mut found = codes(&problems);
+    found.sort_unstable();
+    assert_eq!(
+        found,
+        [
+            "plan::invalid-value",
+            "plan::invalid-value",
+            "plan::unknown-target",
+            "plan::unknown-target",
+            "plan::unknown-target",
+            "plan::unmatched-override",
+        ]
+    );
+    let member = problems
+        .0
+        .iter()
+        .find(|p| p.message.contains("`webb`"))
+        .unwrap();
+    assert!(member.help[0].contains("`web`"));
+    assert_eq!(member.labels.len(), 1);
+}
+
+#[test]
+fn linked_targets_export_nothing_and_pass_on_their_needs() {
+    let project = plan(
+        r#"
+            target "app" { contexts = { base = "target:mid" } }
+            target "mid" { contexts = { base = "target:base" } }
+            target "base" {
+              output = ["type=image"]
+              network = "host"
+            }
+            target "other" {}
+            "#,
+    );
+    let plan = project.plan(&["--push", "app"]).unwrap();
+    let names: Vec<_> = plan.targets.keys().map(TargetName::as_str).collect();
+    assert_eq!(names, ["app", "mid", "base"]);
+    assert_eq!(exports(&plan, "base"), ["cacheonly"]);
+    assert_eq!(exports(&plan, "app"), ["image"]);
+    assert!(plan.targets["mid"].is_linked() && !plan.targets["app"].is_linked());
+    let needs = &plan.targets["app"].attributes.entitlements;
+    assert_eq!(&*needs.as_slice()[0].value, "network.host");
+    let order: Vec<_> = plan.graph.order().map(TargetName::as_str).collect();
+    assert_eq!(order, ["base", "mid", "app"]);
+    let base = plan.targets["base"].name.clone();
+    let users: Vec<_> = plan.graph.dependents_of(&base).collect();
+    assert_eq!(users.len(), 1);
+
+    let plan = project.plan(&["app", "base"]).unwrap();
+    assert_eq!(exports(&plan, "base"), ["image"]);
+}
+
+#[test_case("target:a", "plan::target-cycle"; "itself")]
+#[test_case("target:b", "plan::target-cycle"; "through another")]
+#[test_case("target:g", "plan::unknown-target"; "a group")]
+#[test_case("target:c", "plan::link-platforms"; "platforms")]
+fn links_that_cannot_be(link: &str, code: &str) {
+    let text = r#"
+            group "g" { targets = ["c"] }
+            target "a" {
+              contexts = { x = "LINK" }
+              platforms = ["linux/amd64", "linux/arm64"]
+            }
+            target "b" { contexts = { x = "target:a" } }
+            target "c" { platforms = ["linux/amd64", "linux/386"] }
+            "#;
+    let project = plan(&text.replace("LINK", link));
+    assert_eq!(codes(&project.plan(&["a"]).unwrap_err()), [code]);
+}
+
+#[test]
+fn the_epoch_of_the_environment_is_an_argument_unless_it_is_one_already() {
+    let project = plan(
+        r#"
+            target "a" {}
+            target "b" { args = { SOURCE_DATE_EPOCH = "" } }
+            target "c" { args = { SOURCE_DATE_EPOCH = null } }
+            "#,
+    )
+    .variable("SOURCE_DATE_EPOCH", "5");
+    let plan = project.plan(&["a", "b", "c"]).unwrap();
+    let epoch = |name: &str| {
+        let args = &plan.targets[name].attributes.args;
+        args.get("SOURCE_DATE_EPOCH")
+            .map(|value| value.value.to_string())
+    };
+    assert_eq!(epoch("a").as_deref(), Some("5"));
+    assert_eq!(epoch("b").as_deref(), Some(""));
+    assert_eq!(epoch("c").as_deref(), Some("5"));
+}
+
+#[test]
+fn nothing_to_build_is_explained() {
+    let problems = plan(r#"target "web" {}"#).plan(&[]).unwrap_err();
+    assert_eq!(codes(&problems), ["plan::unknown-target"]);
+    assert!(problems.0[0].notes[0].contains("`web`"));
+}
+
+#[test]
+fn requirements_say_who_needs_what() {
+    let project = plan(
+        r#"
+            target "a" {
+              output = ["type=docker", "type=registry", "type=cacheonly"]
+              cache-to = ["type=inline", "type=gha"]
+              cache-from = ["example.com/cache", "type=local,src=c"]
+              attest = ["type=sbom", "type=provenance,disabled=true"]
+              platforms = ["linux/amd64,linux/arm64"]
+            }
+            target "b" { attest = ["type=provenance,disabled=true"] }
+            "#,
+    );
+    let needs = requirements(&project.plan(&["a", "b"]).unwrap()).needs;
+    let needs: Vec<_> = needs.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        needs,
+        [
+            "push images, which `output` of target `a` asks for",
+            "give a target several outputs, which `output` of target `a` asks for",
+            "build images of several platforms, which `platforms` of target `a` asks for",
+            "attach attestations, which `attest` of target `a` asks for",
+            "import the cache with `type=local`, which `cache-from` of target `a` asks for",
+            "export the cache with `type=gha`, which `cache-to` of target `a` asks for",
+        ]
+    );
+}
+
+#[test_case(r#"contexts = { x = "target:b" }"#, "plan::unsupported-link")]
+#[test_case(
+    r#"contexts = { x = "oci-layout://d" }"#,
+    "plan::unsupported-oci-layout"
+)]
+#[test_case(
+    r#"dockerfile = "https://example.com/D""#,
+    "plan::unsupported-dockerfile-url"
+)]
+#[test_case(r#"ssh = ["default"]"#, "plan::unsupported-ssh")]
+#[test_case(r#"context = "git@example.com:x.git""#, "plan::unsupported-ssh"; "repository")]
+#[test_case(r#"call = "check""#, "plan::unsupported-call")]
+#[test_case(r#"policy = ["strict=true"]"#, "plan::unsupported-policy")]
+#[test_case(r#"cache-to = ["type=s3,bucket=b"]"#, "plan::unsupported-cache")]
+#[test_case(r#"cache-from = ["type=azblob"]"#, "plan::unsupported-cache"; "import")]
+#[test_case(
+    r#"output = ["type=oci,tar=false,dest=d"]"#,
+    "plan::unsupported-layout-output"
+)]
+#[test_case(
+    r#"output = ["type=local,mode=delete,dest=d"]"#,
+    "plan::unsupported-delete"
+)]
+fn what_cannot_be_built_yet_is_printed_and_named(attribute: &str, code: &str) {
+    let text = format!("target \"a\" {{\n {attribute}\n}}\ntarget \"b\" {{}}");
+    let plan = plan(&text).plan(&["a"]).unwrap();
+    assert!(print(&plan).contains("\"a\""));
+    let problems = unsupported(&plan);
+    assert_eq!(codes(&problems), [code]);
+    assert_eq!(problems.0[0].labels.len(), 1);
+    assert!(problems.0[0].message.contains("target `a`"));
+}
+
+#[test]
+fn what_can_be_built_is_not_refused() {
+    let plan = plan(
+            r#"
+            target "a" {
+              context = "https://example.com/x.git"
+              contexts = { i = "docker-image://alpine", d = "./d", g = "https://example.com/y.git" }
+              output = ["type=image,push=true", "type=local,dest=d", "type=oci,dest=f", "type=tar,dest=g"]
+              cache-to = ["type=gha", "type=inline", "type=local,dest=c", "example.com/c"]
+              secret = ["id=HOME"]
+              call = "build"
+              policy = ["disabled=true"]
+              entitlements = ["security.insecure"]
+              network = "none"
+              extra-hosts = { a = "1.2.3.4" }
+            }
+            "#,
+        )
+        .plan(&["a"])
+        .unwrap();
+    assert_eq!(codes(&unsupported(&plan)), [""; 0]);
+}
