@@ -102,7 +102,7 @@ show_tags() {
   local repository tag crane
   crane=$(peer_dir crane)/bin/crane
   step "in the registry"
-  (cd "$REPO_DIR" && "$RBAKE" essential --print 2>/dev/null) | jq -r '.target[].tags[] | sub(":[^:/]*$"; "")' | sort -u |
+  (cd "$REPO_DIR" && "$RBAKE" essential --print) | jq -r '.target[].tags[] | sub(":[^:/]*$"; "")' | sort -u |
     while read -r repository; do
       printf '%s\n' "$repository"
       "$crane" ls --insecure "$repository" | sort | while read -r tag; do

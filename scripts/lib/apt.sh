@@ -2,15 +2,15 @@
 # Debian packages: installed only where they are missing, or unpacked into the cache without installing them.
 # Sourced after common.sh.
 
-APT_UPDATED=
-
 # Once per run, and only when something cannot be had without it.
 apt_update_once() {
-  [ -z "$APT_UPDATED" ] || return 0
+  local mark=$PEERS_DIR/logs/apt-updated
+  # A file, since this may be called in a subshell; `$$` is the script's in all of them.
+  [ "$(cat -- "$mark" 2>/dev/null)" != "$$" ] || return 0
   step "apt: refreshing the package lists"
   # One broken third-party list must not stop what Debian's own lists can give.
   quietly "$PEERS_DIR/logs/apt-update.log" as_root apt-get update -q || warn "apt-get update had errors; going on with what it has"
-  APT_UPDATED=1
+  printf '%s' "$$" >"$mark"
 }
 
 deb_installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' -- "$1" 2>/dev/null)" = installed ]; }
@@ -50,8 +50,8 @@ deb_unpack() {
   local folder=$1 deb
   shift
   mkdir -p "$folder/root" "$folder/debs"
-  with_lock apt apt_fresh_enough apt-download deb_download "$folder/debs" "$@" || return 1
-  for deb in "$folder/debs"/*.deb; do dpkg -x "$deb" "$folder/root" || return 1; done
+  with_lock apt apt_fresh_enough apt-download deb_download "$folder/debs" "$@"
+  for deb in "$folder/debs"/*.deb; do dpkg -x "$deb" "$folder/root"; done
   rm -rf -- "$folder/debs"
 }
 

@@ -61,7 +61,7 @@ quietly() {
 # with_lock NAME COMMAND…: one run at a time, on this machine, per NAME. The lock is on an open file: it goes
 # when the last process that holds it ends, so nothing that dies can leave it behind.
 with_lock() {
-  local name=$1 status=0 fd
+  local name=$1 status fd
   shift
   mkdir -p "$PEERS_DIR/locks"
   exec {fd}>"$PEERS_DIR/locks/$name.lock"
@@ -69,7 +69,9 @@ with_lock() {
     say "    $name: another run is at it; waiting"
     flock "$fd"
   fi
-  "$@" || status=$?
+  # Not `"$@" || status=$?`: that would switch `set -e` off in all of the command.
+  "$@"
+  status=$?
   exec {fd}>&-
   return "$status"
 }

@@ -24,8 +24,9 @@ debian_apt_options() {
 
 # debian_rootfs TAR SUITE VARIANT PACKAGES [OPTION…]: packages are comma-separated; options are mmdebstrap's.
 debian_rootfs() {
-  local tar=$1 suite=$2 variant=$3 packages=$4 options
+  local tar=$1 suite=$2 variant=$3 packages=$4 options mirror
   shift 4
+  mirror=$(debian_mirror)
   apt_install mmdebstrap debian-archive-keyring
   mapfile -t options < <(debian_apt_options)
   mkdir -p "$PEERS_DIR/logs"
@@ -33,5 +34,5 @@ debian_rootfs() {
   quietly "$PEERS_DIR/logs/mmdebstrap-$(basename -- "$(dirname -- "$tar")").log" \
     mmdebstrap --variant="$variant" --include="$packages" "${options[@]}" \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
-    --dpkgopt='path-exclude=/usr/share/locale/*' "$@" "$suite" "$tar" "$(debian_mirror)"
+    --dpkgopt='path-exclude=/usr/share/locale/*' "$@" "$suite" "$tar" "$mirror"
 }

@@ -33,19 +33,19 @@ go_tools() {
   local gets=()
   for spec in "$@"; do gets+=("${spec#*=}"); done
   (
-    cd -- "$module"
+    cd -- "$module" || exit 1
     # Nothing of the caller's own Go settings may change what comes out.
     unset GOFLAGS
     export GOWORK=off GOFLAGS=-buildvcs=false CGO_ENABLED=$cgo
-    quietly "$log" go get -tool "${gets[@]}" || exit 1
+    quietly "$log" go get -tool "${gets[@]}"
     for spec in "$@"; do
       package=${spec#*=}
       package=${package%@*}
       name=${package##*/}
       case $spec in *=*) name=${spec%%=*} ;; esac
-      quietly "$log" go build -trimpath -tags "$tags" -ldflags "-s -w $ldflags" -o "$dest/bin/$name" "$package" || exit 1
+      quietly "$log" go build -trimpath -tags "$tags" -ldflags "-s -w $ldflags" -o "$dest/bin/$name" "$package"
     done
-  ) || return 1
+  )
   remove_tree "$module"
 }
 
@@ -60,12 +60,12 @@ go_program() {
   printf 'module peer\n\ngo %s\n' "$GO_MINIMUM" >"$module/go.mod"
   cp -- "$source"/*.go "$module/"
   (
-    cd -- "$module"
+    cd -- "$module" || exit 1
     unset GOFLAGS
     export GOWORK=off GOFLAGS=-buildvcs=false CGO_ENABLED=0
-    quietly "$log" go get "$requirement" || exit 1
+    quietly "$log" go get "$requirement"
     # What the program imports of the module's own dependencies stays at the version the module asks for.
-    quietly "$log" go build -mod=mod -trimpath -ldflags "-s -w" -o "$dest/bin/$name" . || exit 1
-  ) || return 1
+    quietly "$log" go build -mod=mod -trimpath -ldflags "-s -w" -o "$dest/bin/$name" .
+  )
   remove_tree "$module"
 }

@@ -8,8 +8,8 @@
 stamp_write() {
   local folder=$1 recipe=$2
   (
-    cd -- "$folder" || exit 1
-    find . -type f -print0 | sort -z | xargs -0 -r sha256sum >../sums.$$ || exit 1
+    cd -- "$folder"
+    find . -type f -print0 | sort -z | xargs -0 -r sha256sum >../sums.$$
     mv -- ../sums.$$ files.sha256
     printf '%s\n' "$(sha256_of_text "$recipe")" >stamp
   )
@@ -23,10 +23,11 @@ stamp_ok() {
   (cd -- "$folder" && sha256sum --quiet --status -c files.sha256 2>/dev/null)
 }
 
-# stamped FOLDER RECIPE BUILD…: makes FOLDER by `BUILD… TEMP`, unless a good one is there. Call it under a lock:
-# the temporary folder has a fixed name, so that the next run clears away what an interrupted one left.
+# stamped FOLDER RECIPE BUILD…: makes FOLDER by `BUILD… TEMP`, unless a good one is there; ends the script where that
+# fails. Call it under a lock: the temporary folder has a fixed name, so that the next run clears away what an
+# interrupted one left. Never call it in a condition (`stamped … || …`): `set -e` would be off in BUILD.
 stamped() {
-  local folder=$1 recipe=$2 temp
+  local folder=$1 recipe=$2 temp status
   shift 2
   if stamp_ok "$folder" "$recipe"; then return 0; fi
   if [ -e "$folder" ]; then
@@ -35,8 +36,15 @@ stamped() {
   temp=$PEERS_DIR/tmp/${folder##*/}
   remove_tree "$temp"
   mkdir -p "$temp"
-  "$@" "$temp" || return 1
-  stamp_write "$temp" "$recipe" || return 1
+  set +e
+  (
+    set -e
+    "$@" "$temp"
+    stamp_write "$temp" "$recipe"
+  )
+  status=$?
+  set -e
+  [ "$status" = 0 ] || die "could not make \`${folder##*/}\`" "logs are in $PEERS_DIR/logs"
   remove_tree "$folder"
   mkdir -p "$(dirname -- "$folder")"
   mv -T -- "$temp" "$folder"

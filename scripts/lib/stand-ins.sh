@@ -14,7 +14,7 @@ STAND_IN_NAMES=(busybox frontend python postgres redis)
 
 docker_hub_reachable() {
   local code
-  code=$(curl -sS -o /dev/null -w '%{http_code}' --max-time "${RBAKE_HUB_TIMEOUT:-5}" https://registry-1.docker.io/v2/ 2>/dev/null) || return 1
+  code=$(curl -sS -o /dev/null -w '%{http_code}' --max-time "${RBAKE_HUB_TIMEOUT:-5}" https://registry-1.docker.io/v2/ 2>/dev/null)
   # Docker Hub asks for a token: that is an answer. Anything else is something in between.
   [ "$code" = 401 ] || [ "$code" = 200 ]
 }
@@ -35,9 +35,8 @@ stand_in_make_locked() {
   local name=$1 recipe=$2 started=$SECONDS tag
   if stamp_ok "$(stand_in_dir "$name")" "$recipe"; then return 0; fi
   read -r tag < <("stand_in_${name}_tags")
-  step "stand-in for $tag: made from Debian packages"
-  stamped "$(stand_in_dir "$name")" "$recipe" "stand_in_${name}_build" ||
-    die "could not make the stand-in \`$name\`" "logs are in $PEERS_DIR/logs"
+  step "making the stand-in for $tag"
+  stamped "$(stand_in_dir "$name")" "$recipe" "stand_in_${name}_build"
   say "    stand-in \`$name\`: ready after $((SECONDS - started)) s"
 }
 
@@ -60,11 +59,12 @@ stand_in_busybox_tags() { printf 'library/%s\n' busybox:latest busybox:1 alpine:
 stand_in_busybox_recipe() { declare -f stand_in_busybox_build oci_image; }
 stand_in_busybox_build() {
   local folder=$1 root=$1/rootfs applet
-  deb_unpack "$folder/deb" busybox-static || return 1
-  mkdir -p "$root"/{bin,etc,home,proc,root,sys,tmp,usr/bin,usr/sbin,sbin,var/tmp} || return 1
+  deb_unpack "$folder/deb" busybox-static
+  mkdir -p "$root"/{bin,etc,home,proc,root,sys,tmp,usr/bin,usr/sbin,sbin,var/tmp}
   chmod 1777 "$root/tmp" "$root/var/tmp"
   chmod 700 "$root/root"
-  cp -- "$folder/deb/root/bin/busybox" "$root/bin/busybox" 2>/dev/null || cp -- "$folder/deb/root/usr/bin/busybox" "$root/bin/busybox" || return 1
+  # Newer Debians have all of /bin in /usr/bin.
+  cp -- "$(find "$folder/deb/root" -path '*/bin/busybox' -type f -print -quit)" "$root/bin/busybox"
   for applet in $("$root/bin/busybox" --list); do
     [ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"
   done
@@ -72,7 +72,7 @@ stand_in_busybox_build() {
   printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n' >"$root/etc/passwd"
   printf 'root:x:0:\nnogroup:x:65534:\n' >"$root/etc/group"
   # Sorted, with one time and owner: the digest is the same each time.
-  tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$root" -cf "$folder/rootfs.tar" . || return 1
+  tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$root" -cf "$folder/rootfs.tar" .
   rm -rf -- "$folder/deb" "$root"
   oci_image "$folder" '{"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], "Cmd": ["sh"]}'
 }
@@ -89,8 +89,8 @@ stand_in_frontend_build() {
   peer_install frontend
   mkdir -p "$root/bin" "$root/tmp"
   chmod 1777 "$root/tmp"
-  cp -- "$(peer_dir frontend)/bin/dockerfile-frontend" "$root/bin/" || return 1
-  tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$root" -cf "$folder/rootfs.tar" . || return 1
+  cp -- "$(peer_dir frontend)/bin/dockerfile-frontend" "$root/bin/"
+  tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$root" -cf "$folder/rootfs.tar" .
   rm -rf -- "$root"
   oci_image "$folder" '{"Env": ["PATH=/bin"], "Entrypoint": ["/bin/dockerfile-frontend"], "Labels": {
     "moby.buildkit.frontend.network.none": "true",
@@ -145,7 +145,7 @@ stand_in_debian() {
   local folder=$1 suite=$2 variant=$3 packages=$4 hook=$5 config=$6 hook_command
   shift 6
   printf -v hook_command 'sh %q "$1" %q' "$STAND_IN_SOURCES/$hook" "$(machine_ca)"
-  debian_rootfs "$folder/rootfs.tar" "$suite" "$variant" "$packages" --customize-hook="$hook_command" "$@" || return 1
+  debian_rootfs "$folder/rootfs.tar" "$suite" "$variant" "$packages" --customize-hook="$hook_command" "$@"
   oci_image "$folder" "$(machine_ca_env "$config")"
 }
 
