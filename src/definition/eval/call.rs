@@ -133,7 +133,15 @@ impl<'a> Evaluator<'a> {
         let Some(expanded) = expanded else {
             return Ok(arguments);
         };
-        let value = self.expr(expanded, scope)?;
+        for value in self.expanded(expanded, scope)? {
+            arguments.push(Ok(value), expanded.span);
+        }
+        Ok(arguments)
+    }
+
+    // The values that an argument followed by `...` stands for.
+    fn expanded(&mut self, argument: &'a Expr, scope: &Scope<'_>) -> Result<Vec<Value>, Failed> {
+        let value = self.expr(argument, scope)?;
         let Some(items) = value.items() else {
             let (code, why) = if value.is_null() {
                 ("definition::null-value", "must not be null")
@@ -142,14 +150,11 @@ impl<'a> Evaluator<'a> {
             };
             return Err(self.fail(
                 problem(code, format!("the argument before `...` {why}"))
-                    .at(expanded.span, describe(&value)),
+                    .at(argument.span, describe(&value)),
             ));
         };
-        self.produce(items.len() * ELEMENT_SIZE, expanded.span)?;
-        for item in items {
-            arguments.push(Ok(item.clone()), expanded.span);
-        }
-        Ok(arguments)
+        self.produce(items.len() * ELEMENT_SIZE, argument.span)?;
+        Ok(items.to_vec())
     }
 
     fn call_user(
@@ -220,23 +225,17 @@ impl<'a> Evaluator<'a> {
         span: Span,
         scope: &Scope<'_>,
     ) -> Outcome {
-        if call.expand_last {
-            return Err(self.fail(
-                problem(
-                    "definition::function-failed",
-                    format!(
-                        "`{}` takes expressions, so `...` cannot be used",
-                        function.name
-                    ),
-                )
-                .at(span, ""),
-            ));
-        }
-        if let Err(error) = function.check_count(call.arguments.len()) {
+        // What is expanded is made of values, so nothing is left to be lazy about.
+        let (arguments, expanded) = match call.arguments.split_last() {
+            Some((last, plain)) if call.expand_last => (plain, self.expanded(last, scope)?),
+            _ => (&*call.arguments, Vec::new()),
+        };
+        if let Err(error) = function.check_count(arguments.len() + expanded.len()) {
             return Err(self.call_failed(call, &error, span));
         }
-        match (lazy, call.arguments.as_slice()) {
-            (Lazy::Try, arguments) => self.first_that_works(arguments, span, scope),
+        match (lazy, arguments) {
+            (Lazy::Try, arguments) => self.first_that_works(arguments, expanded, span, scope),
+            (Lazy::Can, []) => Ok(Value::Bool(true)),
             (Lazy::Can, [argument, ..]) => {
                 let (outcome, _) = self.attempt(|evaluator| evaluator.expr(argument, scope));
                 Ok(Value::Bool(outcome.is_ok()))
@@ -255,17 +254,24 @@ impl<'a> Evaluator<'a> {
                             "definition::type-mismatch",
                             format!("this value cannot be converted to {ty}: {error}"),
                         )
-                        .at(call.arguments[0].span, describe(&value)),
+                        .at(arguments[0].span, describe(&value)),
                     )
                 })
             }
-            _ => Err(Failed::UNTYPED),
+            (Lazy::Convert, _) => Err(self.fail(
+                problem(
+                    "definition::function-failed",
+                    "`convert` takes a type, so `...` cannot be used",
+                )
+                .at(span, ""),
+            )),
         }
     }
 
     fn first_that_works(
         &mut self,
         arguments: &'a [Expr],
+        expanded: Vec<Value>,
         span: Span,
         scope: &Scope<'_>,
     ) -> Outcome {
@@ -285,7 +291,10 @@ impl<'a> Evaluator<'a> {
                 }
             }
         }
-        Err(self.fail(failure))
+        match expanded.into_iter().next() {
+            Some(value) => Ok(value),
+            None => Err(self.fail(failure)),
+        }
     }
 }
 

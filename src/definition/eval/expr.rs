@@ -122,11 +122,9 @@ impl<'a> Evaluator<'a> {
         let (yes, yes_problems) = self.attempt(|e| e.expr(&conditional.yes, scope));
         let (no, no_problems) = self.attempt(|e| e.expr(&conditional.no, scope));
         let ty = self.common_type(conditional, &yes, &no)?;
-        let condition = self.condition(&conditional.condition, scope);
-        let condition = match condition {
-            Ok(condition) => condition,
-            Err(_) => return Err(ty.map_or(Failed::UNTYPED, Failed::of)),
-        };
+        let condition = self
+            .condition(&conditional.condition, scope)
+            .map_err(|_| Failed::of(ty.clone()))?;
         let (chosen, problems, branch) = if condition {
             (yes, yes_problems, &conditional.yes)
         } else {
@@ -134,9 +132,6 @@ impl<'a> Evaluator<'a> {
         };
         self.restore(problems);
         let value = chosen?;
-        let Some(ty) = ty else {
-            return Ok(value);
-        };
         convert(&value, &ty).map_err(|error| {
             self.fail(
                 problem(
@@ -148,33 +143,30 @@ impl<'a> Evaluator<'a> {
         })
     }
 
-    // The type both branches are converted to; none where there is nothing to convert.
+    // The type both branches are converted to; dynamic where they are left as they are.
     fn common_type(
         &mut self,
         conditional: &Conditional,
         yes: &Outcome,
         no: &Outcome,
-    ) -> Result<Option<Type>, Failed> {
+    ) -> Result<Type, Failed> {
         let ty = |outcome: &Outcome| match outcome {
             Ok(value) => value.ty(),
             Err(failed) => failed.ty(),
         };
         let (yes_ty, no_ty) = (ty(yes), ty(no));
-        if yes_ty == no_ty {
-            return Ok(None);
-        }
         // A plain null takes the type of the other branch; what failed says nothing about types.
-        if matches!(yes, Ok(Value::Null(Type::Dynamic))) {
-            return Ok(Some(no_ty));
+        if yes_ty == no_ty || matches!(no, Ok(Value::Null(Type::Dynamic))) {
+            return Ok(yes_ty);
         }
-        if matches!(no, Ok(Value::Null(Type::Dynamic))) {
-            return Ok(Some(yes_ty));
+        if matches!(yes, Ok(Value::Null(Type::Dynamic))) {
+            return Ok(no_ty);
         }
         if yes_ty == Type::Dynamic || no_ty == Type::Dynamic {
-            return Ok(None);
+            return Ok(Type::Dynamic);
         }
         if let Some(ty) = unify(&[yes_ty.clone(), no_ty.clone()], Safety::Unsafe) {
-            return Ok(Some(ty));
+            return Ok(ty);
         }
         Err(self.fail(
             problem(

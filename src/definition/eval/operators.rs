@@ -1,6 +1,6 @@
 //! Operators.
 
-use super::convert::convert;
+use super::convert::{Safety, convert, converts};
 use super::evaluator::{Evaluator, Failed, Outcome};
 use super::expr::{describe, problem};
 use super::number::{NotANumber, Number};
@@ -81,7 +81,12 @@ impl<'a> Evaluator<'a> {
                     None
                 }
             },
-            Err(_) => None,
+            // What failed may still be known to be no bool.
+            Err(failed) => {
+                let ty = failed.ty();
+                fits &= ty == Type::Dynamic || converts(&ty, &Type::Bool, Safety::Unsafe);
+                None
+            }
         };
         let left = as_bool(self, left, &binary.left);
         let right = as_bool(self, right, &binary.right);

@@ -7,7 +7,8 @@ use super::evaluator::{Evaluator, Failed, Outcome};
 use super::expr::{ELEMENT_SIZE, describe, problem};
 use super::scope::Scope;
 use super::value::{Text, Value};
-use crate::definition::syntax::{For, Ident};
+use crate::definition::references::{Reference, references};
+use crate::definition::syntax::{Expr, For, Ident};
 use crate::diag::Span;
 
 impl<'a> Evaluator<'a> {
@@ -109,6 +110,13 @@ impl<'a> Evaluator<'a> {
         scope: &Scope<'_>,
         mut visit: impl FnMut(&mut Self, &Scope<'_>) -> Result<(), Failed>,
     ) -> Result<(), Failed> {
+        // As in HCL, a condition that is wrong whatever the elements are is wrong even if there are none.
+        if collection.len() == Some(0)
+            && let Some(condition) = &repetition.condition
+            && !mentions(condition, repetition)
+        {
+            self.condition(condition, scope)?;
+        }
         self.each_element(
             collection,
             repetition.collection.span,
@@ -179,4 +187,17 @@ impl<'a> Evaluator<'a> {
         }
         Ok(())
     }
+}
+
+// Whether `expr` depends on the names that `repetition` binds.
+fn mentions(expr: &Expr, repetition: &For) -> bool {
+    let mut found = false;
+    references(expr, &mut |reference| {
+        if let Reference::Variable(name, _) = reference {
+            let key = repetition.key_name.as_ref();
+            found |=
+                *name == repetition.value_name.text || key.is_some_and(|key| *name == key.text);
+        }
+    });
+    found
 }

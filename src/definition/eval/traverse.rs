@@ -242,6 +242,20 @@ impl<'a> Evaluator<'a> {
         ))
     }
 
+    fn no_such_step(&mut self, step: &Step, ty: &Type) -> Failed {
+        let what = match step {
+            Step::Attribute(name) => format!("attribute `{}`", name.text),
+            _ => "elements".to_owned(),
+        };
+        self.fail(
+            problem(
+                "definition::type-mismatch",
+                format!("{} has no {what}", with_article(ty)),
+            )
+            .at(step.span(), ""),
+        )
+    }
+
     // A value that is no sequence stands for a sequence of itself, null for an empty one.
     fn splat(
         &mut self,
@@ -275,8 +289,11 @@ impl<'a> Evaluator<'a> {
         }
         match ty {
             Type::List(element) | Type::Set(element) => {
-                let first = values.first().map(Value::ty);
-                let element = first.unwrap_or_else(|| type_after(&element, each));
+                let element = match values.first() {
+                    Some(first) => first.ty(),
+                    None => type_after(&element, each)
+                        .map_err(|(step, ty)| self.no_such_step(step, &ty))?,
+                };
                 if values.iter().any(|value| value.ty() != element) {
                     return Err(self.fail(
                         problem(
@@ -294,25 +311,28 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-// The type of what `steps` lead to from a value of type `ty`, as far as the types alone tell.
-fn type_after(ty: &Type, steps: &[Step]) -> Type {
+// The type of what `steps` lead to from a value of type `ty`, as far as the types alone tell; or the step that there
+// can be from no value of its type.
+fn type_after<'s>(ty: &Type, steps: &'s [Step]) -> Result<Type, (&'s Step, Type)> {
     let mut ty = ty.clone();
     for step in steps {
-        let next = match (step, &ty) {
-            (Step::Attribute(name), Type::Object(object)) => object.attribute(&name.text).cloned(),
+        ty = match (step, &ty) {
+            (_, Type::Dynamic) => return Ok(Type::Dynamic),
+            (Step::Attribute(name), Type::Object(object)) => match object.attribute(&name.text) {
+                Some(attribute) => attribute.clone(),
+                None => return Err((step, ty)),
+            },
             (Step::Attribute(_) | Step::Index(_), Type::Map(element))
-            | (Step::Index(_), Type::List(element)) => Some((**element).clone()),
+            | (Step::Index(_), Type::List(element)) => (**element).clone(),
+            (Step::Index(_), Type::Tuple(_) | Type::Object(_)) => return Ok(Type::Dynamic),
             (Step::Splat { each, .. }, Type::List(element) | Type::Set(element)) => {
-                Some(Type::list(type_after(element, each)))
+                Type::list(type_after(element, each)?)
             }
-            _ => None,
+            (Step::Splat { .. }, _) => return Ok(Type::Dynamic),
+            _ => return Err((step, ty)),
         };
-        match next {
-            Some(next) => ty = next,
-            None => return Type::Dynamic,
-        }
     }
-    ty
+    Ok(ty)
 }
 
 /// The name that `key` is when it is written as a constant, as in `target.web["tags"]`.

@@ -133,14 +133,13 @@ impl Parser<'_> {
                 Ok(())
             }
             Kind::Eof => Ok(()),
-            // A block of one line is closed by whoever opened it.
-            Kind::CloseBrace if self.depth > 0 => Ok(()),
             kind => {
                 let text = self.source(next);
                 Err(self.fail_with(next, message, |problem| {
                     let problem = problem.context(name.span, "this one should be complete here");
                     match kind {
                         Kind::Comma => problem.help("attributes are not separated by commas"),
+                        Kind::CloseBrace => problem.help("put the `}` on a line of its own"),
                         Kind::Quote => problem.help("write a list as in `[\"a\", \"b\"]`"),
                         Kind::Ident | Kind::Number => problem.help(format!(
                             "put `{text}` on a line of its own, or an operator before it"
