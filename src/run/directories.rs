@@ -11,12 +11,13 @@ use tokio::io::AsyncReadExt;
 use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
 use super::lower::{Locals, local_name};
 use super::sources::{self, Sources};
-use crate::definition::model::{Target, Text};
+use crate::definition::model::Text;
 use crate::engine::session::filesync::{FileSync, LocalDir, TransferFailure, TransferSummary};
 use crate::engine::session::shared::ShareKey;
 use crate::engine::session::{Session, SharedSessions};
 use crate::engine::{SessionError, spec};
 use crate::event::EventSink;
+use crate::plan::PlannedTarget;
 
 /// More of a Dockerfile is not looked at when targets are grouped.
 const DOCKERFILE_LIMIT: u64 = 4 << 20;
@@ -62,7 +63,7 @@ impl Directories {
     }
 
     /// Opens, or finds, the sessions for what `target` reads at `places`.
-    pub(super) async fn serve(&self, target: &Target, places: &Places) -> Result<Served, SessionError> {
+    pub(super) async fn serve(&self, target: &PlannedTarget, places: &Places) -> Result<Served, SessionError> {
         let text = dockerfile_text(&places.dockerfile).await;
         let group = Group { target, text: text.as_deref() };
         let mut wanted: Vec<(ShareKey, LocalDir)> = Vec::new();
@@ -142,24 +143,24 @@ async fn dockerfile_text(place: &DockerfilePlace) -> Option<String> {
 
 /// Names what a target reads of a directory: equal names for equal filters.
 struct Group<'a> {
-    target: &'a Target,
+    target: &'a PlannedTarget,
     text: Option<&'a str>,
 }
 
 impl Group<'_> {
     fn of_context(&self, dockerfile: &DockerfilePlace) -> String {
-        let stage = self.target.stage.as_ref().map(|stage| stage.value.as_ref());
+        let stage = self.target.attributes.stage.as_ref().map(|stage| stage.value.as_ref());
         let reads = self.text.map_or(Sources::Unknown, |text| sources::of_stage(text, stage));
         let mut parts: Vec<String> = match reads {
             Sources::Paths(paths) => paths.into_iter().collect(),
-            Sources::Unknown => vec![self.target.name.value.to_string()],
+            Sources::Unknown => vec![self.target.name.to_string()],
         };
         parts.push(ignore_file(dockerfile));
         hashed(&parts)
     }
 
     fn of_named(&self, name: &str) -> String {
-        let stage = self.target.stage.as_ref().map(|stage| stage.value.to_string()).unwrap_or_default();
+        let stage = self.target.attributes.stage.as_ref().map(|stage| stage.value.to_string()).unwrap_or_default();
         hashed(&[name.to_owned(), stage, self.text.unwrap_or_default().to_owned()])
     }
 }

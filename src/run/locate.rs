@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::definition::model::{Target, Text};
-use crate::diag::{Class, Diagnostic, Diagnostics, Spanned, closest};
+use crate::definition::model::Text;
+use crate::diag::{Class, Diagnostic, Diagnostics, Span, closest};
+use crate::plan::{ContextSource, DockerfileSource, NamedContext, PlannedTarget};
 use crate::types::go;
-use crate::types::remote::{RemoteKind, is_http, is_remote, remote_kind};
+use crate::types::remote::{RemoteKind, remote_kind};
 
 /// A source tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,17 +62,18 @@ pub(super) struct Places {
 }
 
 /// Finds what `target` reads, paths being relative to `cwd`.
-pub(super) fn locate(target: &Target, cwd: &Path) -> Result<Places, Diagnostics> {
+pub(super) fn locate(target: &PlannedTarget, cwd: &Path) -> Result<Places, Diagnostics> {
     let finder = Finder { target, cwd };
     let mut problems = Diagnostics::default();
     let context = finder.context();
     let context = context.map_err(|problem| problems.push(problem)).ok();
-    let dockerfile = context.as_ref().map(|context| finder.dockerfile(context));
+    // Where the context is missing, so is a Dockerfile in it: one word about it is enough.
+    let dockerfile = context.as_ref().map(|_| finder.dockerfile());
     let dockerfile =
         dockerfile.and_then(|place| place.map_err(|problem| problems.push(problem)).ok());
     let mut named = BTreeMap::new();
-    for (name, value) in target.contexts.iter() {
-        match finder.named(name, value) {
+    for (name, source) in &target.inputs.named {
+        match finder.named(name, source) {
             Ok(tree) => {
                 named.insert(name.to_string(), tree);
             }
@@ -89,55 +91,42 @@ pub(super) fn locate(target: &Target, cwd: &Path) -> Result<Places, Diagnostics>
 }
 
 struct Finder<'a> {
-    target: &'a Target,
+    target: &'a PlannedTarget,
     cwd: &'a Path,
 }
 
 impl Finder<'_> {
-    fn problem(
-        &self,
-        code: &'static str,
-        message: String,
-        place: Option<&Spanned<Text>>,
-    ) -> Diagnostic {
+    fn problem(&self, code: &'static str, message: String, place: Option<Span>) -> Diagnostic {
         let problem = Diagnostic::error(Class::Definition, code, message);
-        match place.and_then(|place| place.span).or(self.target.name.span) {
+        match place.or(self.target.span()) {
             Some(span) => problem.at(span, ""),
             None => problem,
         }
     }
 
-    fn local(&self, path: &str) -> PathBuf {
-        self.cwd.join(path.strip_prefix("cwd://").unwrap_or(path))
-    }
-
     fn context(&self) -> Result<Tree, Diagnostic> {
-        let written = self.target.context.as_ref();
-        let text = match written {
-            Some(context) => context.value.as_ref(),
-            None => self.target.implicit_context.as_deref().unwrap_or("."),
-        };
-        match remote(text) {
-            Some(tree) => Ok(tree),
-            None => self.directory(text, written, "the context"),
+        let span = self
+            .target
+            .attributes
+            .context
+            .as_ref()
+            .and_then(|context| context.span);
+        match &self.target.inputs.context {
+            ContextSource::Local(path) => self.directory(path, span, "the context"),
+            ContextSource::Git { url, .. } | ContextSource::Http(url) => Ok(remote(url)),
         }
     }
 
-    fn directory(
-        &self,
-        text: &str,
-        written: Option<&Spanned<Text>>,
-        what: &str,
-    ) -> Result<Tree, Diagnostic> {
-        let path = self.local(text);
-        let name = &self.target.name.value;
+    fn directory(&self, text: &str, span: Option<Span>, what: &str) -> Result<Tree, Diagnostic> {
+        let path = self.cwd.join(text);
+        let name = &self.target.name;
         match path.metadata() {
             Ok(metadata) if metadata.is_dir() => Ok(Tree::Dir(clean(&path))),
             Ok(_) => Err(self
                 .problem(
                     "run::context-no-directory",
                     format!("{what} of target `{name}` is not a directory: `{text}`"),
-                    written,
+                    span,
                 )
                 .help("a context is a directory, a git repository or an archive's address")),
             Err(error) => {
@@ -145,7 +134,7 @@ impl Finder<'_> {
                     "{what} of target `{name}` cannot be read: `{text}`: {}",
                     reason(&error)
                 );
-                let problem = self.problem("run::context-missing", message, written);
+                let problem = self.problem("run::context-missing", message, span);
                 Err(match similar(&path) {
                     Some(similar) => problem.help(format!(
                         "a directory with a similar name exists: `{similar}`"
@@ -159,40 +148,35 @@ impl Finder<'_> {
         }
     }
 
-    fn dockerfile(&self, context: &Tree) -> Result<DockerfilePlace, Diagnostic> {
-        if let Some(text) = &self.target.dockerfile_inline {
-            return Ok(DockerfilePlace::Inline(text.value.clone()));
-        }
-        let written = self.target.dockerfile.as_ref();
-        let text = written
-            .map(|text| text.value.as_ref())
-            .filter(|text| !text.is_empty())
-            .unwrap_or("Dockerfile");
-        if is_http(text) {
-            let message = format!(
-                "target `{}` names an address as its Dockerfile: `{text}`",
-                self.target.name.value
-            );
-            return Err(self
-                .problem("run::dockerfile-address", message, written)
-                .help("use the address as the context, or put the text into `dockerfile-inline`"));
-        }
-        let own = text.strip_prefix("cwd://");
-        let path = match (context, own) {
-            (_, Some(own)) => self.cwd.join(own),
-            (Tree::Remote { .. }, None) if !Path::new(text).is_absolute() => {
-                return Ok(DockerfilePlace::InContext(text.to_owned()));
+    fn dockerfile(&self) -> Result<DockerfilePlace, Diagnostic> {
+        let span = self
+            .target
+            .attributes
+            .dockerfile
+            .as_ref()
+            .and_then(|text| text.span);
+        match &self.target.inputs.dockerfile {
+            DockerfileSource::Inline(text) => Ok(DockerfilePlace::Inline(text.clone())),
+            DockerfileSource::InContext(path) => Ok(DockerfilePlace::InContext(path.to_string())),
+            DockerfileSource::Local(path) => {
+                self.dockerfile_at(&clean(&self.cwd.join(&**path)), span)
             }
-            (Tree::Remote { .. }, None) => PathBuf::from(text),
-            (Tree::Dir(dir), None) => dir.join(text),
-        };
-        self.dockerfile_at(&clean(&path), written)
+            DockerfileSource::Url(url) => {
+                let message = format!(
+                    "target `{}` names an address as its Dockerfile: `{url}`",
+                    self.target.name
+                );
+                Err(self.problem("run::dockerfile-address", message, span).help(
+                    "use the address as the context, or put the text into `dockerfile-inline`",
+                ))
+            }
+        }
     }
 
     fn dockerfile_at(
         &self,
         path: &Path,
-        written: Option<&Spanned<Text>>,
+        span: Option<Span>,
     ) -> Result<DockerfilePlace, Diagnostic> {
         let place = |path: &Path| {
             let dir = path.parent().unwrap_or(Path::new("/")).to_owned();
@@ -203,12 +187,12 @@ impl Finder<'_> {
             DockerfilePlace::File { dir, filename }
         };
         let problem = |code, what: String| {
-            let name = &self.target.name.value;
+            let name = &self.target.name;
             let shown = path.strip_prefix(self.cwd).unwrap_or(path).display();
             self.problem(
                 code,
                 format!("the Dockerfile of target `{name}` {what}: `{shown}`"),
-                written,
+                span,
             )
         };
         match path.metadata() {
@@ -237,30 +221,37 @@ impl Finder<'_> {
         }
     }
 
-    fn named(&self, name: &str, value: &Spanned<Text>) -> Result<NamedTree, Diagnostic> {
-        let text = value.value.as_ref();
-        if let Some(image) = text.strip_prefix("docker-image://") {
-            return Ok(NamedTree::Image(image.to_owned()));
-        }
-        match remote(text) {
-            Some(tree) => Ok(NamedTree::Tree(tree)),
-            None => self
-                .directory(text, Some(value), &format!("the context `{name}`"))
+    fn named(&self, name: &str, source: &NamedContext) -> Result<NamedTree, Diagnostic> {
+        let span = self
+            .target
+            .attributes
+            .contexts
+            .get(name)
+            .and_then(|value| value.span);
+        match source {
+            NamedContext::Local(path) => self
+                .directory(path, span, &format!("the context `{name}`"))
                 .map(NamedTree::Tree),
+            NamedContext::Remote(url) => Ok(NamedTree::Tree(remote(url))),
+            NamedContext::Image(reference) => Ok(NamedTree::Image(reference.to_string())),
+            NamedContext::OciLayout(_) | NamedContext::Target(_) => {
+                let message = format!(
+                    "target `{}`: the context `{name}` is of a kind that cannot be built yet",
+                    self.target.name
+                );
+                Err(self.problem("run::context-kind", message, span))
+            }
         }
     }
 }
 
-fn remote(text: &str) -> Option<Tree> {
-    if !is_remote(text) {
-        return None;
-    }
-    let git = matches!(remote_kind(text), Some(RemoteKind::Git { .. }));
-    let before_fragment = text.split('#').next().unwrap_or(text);
-    Some(Tree::Remote {
-        url: text.to_owned(),
+fn remote(url: &str) -> Tree {
+    let git = matches!(remote_kind(url), Some(RemoteKind::Git { .. }));
+    let before_fragment = url.split('#').next().unwrap_or(url);
+    Tree::Remote {
+        url: url.to_owned(),
         git_query: git && before_fragment.contains('?'),
-    })
+    }
 }
 
 // Without `.` and `..`, by the text alone, as the path is shown and hashed.
@@ -294,14 +285,7 @@ fn similar(path: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn target() -> Target {
-        Target::empty(Spanned::without_span("t".parse().unwrap()))
-    }
-
-    fn set(text: &str) -> Option<Spanned<Text>> {
-        Some(Spanned::without_span(text.into()))
-    }
+    use crate::run::testing::planned;
 
     fn project() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
@@ -314,9 +298,10 @@ mod tests {
     #[test]
     fn paths_are_joined_as_buildx_joins_them() {
         let project = project();
-        let mut target = target();
-        target.context = set("./app/");
-        target.dockerfile = set("docker/../docker/Dockerfile.web");
+        let target = planned(
+            r#"context = "./app/"
+            dockerfile = "docker/../docker/Dockerfile.web""#,
+        );
         let places = locate(&target, project.path()).unwrap();
         assert_eq!(places.context, Tree::Dir(project.path().join("app")));
         let dir = project.path().join("app/docker");
@@ -332,7 +317,7 @@ mod tests {
     #[test]
     fn the_lower_case_name_stands_in_for_the_default_one() {
         let project = project();
-        let places = locate(&target(), project.path()).unwrap();
+        let places = locate(&planned(""), project.path()).unwrap();
         let dir = project.path().to_owned();
         assert_eq!(
             places.dockerfile,
@@ -345,9 +330,10 @@ mod tests {
 
     #[test]
     fn remote_contexts_keep_their_dockerfile() {
-        let mut target = target();
-        target.context = set("https://example.com/r.git?ref=main#x");
-        target.dockerfile = set("sub/Dockerfile");
+        let target = planned(
+            r#"context = "https://example.com/r.git?ref=main#x"
+            dockerfile = "sub/Dockerfile""#,
+        );
         let places = locate(&target, Path::new("/")).unwrap();
         let url = "https://example.com/r.git?ref=main#x".to_owned();
         assert_eq!(
@@ -366,19 +352,17 @@ mod tests {
     #[test]
     fn what_is_missing_is_named_with_what_is_there() {
         let project = project();
-        let mut target = target();
-        target.context = set("ap");
-        let problems = locate(&target, project.path()).unwrap_err();
+        let problems = locate(&planned(r#"context = "ap""#), project.path()).unwrap_err();
         assert_eq!(problems.0[0].code, "run::context-missing");
         assert_eq!(
             problems.0[0].help,
             ["a directory with a similar name exists: `app`"]
         );
-        target.context = set("app");
-        target.dockerfile = set("docker/Dockerfile.wep");
-        target
-            .contexts
-            .insert("x".into(), Spanned::without_span("nowhere".into()));
+        let target = planned(
+            r#"context = "app"
+            dockerfile = "docker/Dockerfile.wep"
+            contexts = { x = "nowhere" }"#,
+        );
         let problems = locate(&target, project.path()).unwrap_err();
         let codes: Vec<_> = problems.0.iter().map(|problem| problem.code).collect();
         assert_eq!(codes, ["run::dockerfile-missing", "run::context-missing"]);
@@ -388,8 +372,7 @@ mod tests {
     #[test]
     fn addresses_are_no_dockerfiles() {
         let project = project();
-        let mut target = target();
-        target.dockerfile = set("https://example.com/Dockerfile");
+        let target = planned(r#"dockerfile = "https://example.com/Dockerfile""#);
         assert_eq!(
             locate(&target, project.path()).unwrap_err().0[0].code,
             "run::dockerfile-address"

@@ -6,4 +6,6 @@ mod node;
 mod scheduler;
 mod secrets;
 mod sources;
+#[cfg(test)]
+mod testing;
 mod vcs;

@@ -277,26 +277,21 @@ fn sink(lowering: &mut Lowering<'_>, output: &Spanned<Export>) -> Option<ExportS
 }
 
 // The keys are those of BuildKit's image exporter: `annotation[-level][[platform]].key`.
-fn annotations(lowering: &mut Lowering<'_>) -> BTreeMap<String, String> {
-    let mut attrs = BTreeMap::new();
-    for entry in lowering.target.annotations.iter() {
-        match Annotation::parse(&entry.value) {
-            Ok(annotations) => attrs.extend(annotations.into_iter().map(|annotation| {
-                let level = annotation
-                    .level
-                    .map(|level| format!("-{}", level.name()))
-                    .unwrap_or_default();
-                let platform = annotation
-                    .platform
-                    .map(|platform| format!("[{platform}]"))
-                    .unwrap_or_default();
-                (
-                    format!("annotation{level}{platform}.{}", annotation.key),
-                    annotation.value,
-                )
-            })),
-            Err(error) => lowering.error("run::annotation", entry.span, error),
-        }
-    }
-    attrs
+fn annotations(lowering: &Lowering<'_>) -> BTreeMap<String, String> {
+    let attr = |annotation: &Annotation| {
+        let level = annotation
+            .level
+            .map(|level| format!("-{}", level.name()))
+            .unwrap_or_default();
+        let platform = annotation
+            .platform
+            .as_ref()
+            .map(|platform| format!("[{platform}]"))
+            .unwrap_or_default();
+        (
+            format!("annotation{level}{platform}.{}", annotation.key),
+            annotation.value.clone(),
+        )
+    };
+    lowering.planned.annotations.iter().map(attr).collect()
 }

@@ -9,14 +9,15 @@ mod exports;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
-use crate::definition::model::{Target, Text};
+use crate::definition::model::{Map, Target, Text};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::engine::spec::{
     Attestation, Dockerfile, ExtraHost, Frontend, LocalDir, MainContext, NamedContext, Network,
     NoCache, RemoteContext, ResolveMode, Resources, SolveSpec, Ulimit, VcsFacts,
 };
-use crate::plan::syntax::{self, HostAddress, NetworkMode, parse_host, parse_size};
-use crate::types::{Environment, Platform, go};
+use crate::plan::PlannedTarget;
+use crate::plan::syntax::{HostAddress, NetworkMode, parse_host};
+use crate::types::{Environment, go};
 
 pub(super) use cache::LocalCache;
 pub(super) use exports::ExportSink;
@@ -78,19 +79,21 @@ pub(super) struct Lowered {
 
 /// Lowers `target`, whose sources lie at `places` and whose directories are served by `locals`.
 pub(super) fn lower(
-    target: &Target,
+    planned: &PlannedTarget,
     places: &Places,
     locals: &Locals,
     vcs: VcsFacts,
     setting: &Setting,
 ) -> Result<Lowered, Diagnostics> {
+    let target = planned.attributes.as_ref();
     let mut lowering = Lowering {
+        planned,
         target,
         setting,
         problems: Diagnostics::default(),
     };
     let mut spec = SolveSpec::new(
-        target.name.value.clone(),
+        planned.name.clone(),
         dockerfile(places, locals),
         context(&places.context, locals),
     );
@@ -100,7 +103,7 @@ pub(super) fn lower(
     spec.build_args = lowering.build_args();
     spec.frontend = lowering.frontend();
     spec.labels = strings(&target.labels);
-    spec.platforms = lowering.platforms();
+    spec.platforms.clone_from(&planned.platforms);
     spec.multi_platform = lowering.flag_arg("BUILDKIT_MULTI_PLATFORM");
     spec.no_cache = no_cache(target);
     spec.resolve_mode = match (&target.pull, setting.docker.is_builder) {
@@ -110,9 +113,9 @@ pub(super) fn lower(
     };
     spec.network = lowering.network();
     spec.add_hosts = lowering.hosts();
-    spec.ulimits = lowering.ulimits();
-    spec.shm_size = lowering.shm_size();
-    spec.resources = lowering.resources();
+    spec.ulimits = ulimits(planned);
+    spec.shm_size = Some(planned.shm_size).filter(|bytes| *bytes > 0);
+    spec.resources = resources(planned);
     spec.attestations = lowering.attestations();
     spec.entitlements = target
         .entitlements
@@ -138,6 +141,7 @@ pub(super) fn lower(
 
 /// One target on its way, gathering problems.
 struct Lowering<'a> {
+    planned: &'a PlannedTarget,
     target: &'a Target,
     setting: &'a Setting,
     problems: Diagnostics,
@@ -199,24 +203,6 @@ impl Lowering<'_> {
         }
     }
 
-    fn platforms(&mut self) -> Vec<Platform> {
-        let mut platforms = Vec::new();
-        for entry in self.target.platforms.iter() {
-            for name in entry
-                .value
-                .split(',')
-                .filter(|name| !name.trim().is_empty())
-            {
-                match name.parse() {
-                    Ok(platform) if !platforms.contains(&platform) => platforms.push(platform),
-                    Ok(_) => {}
-                    Err(error) => self.error("run::platform", entry.span, error),
-                }
-            }
-        }
-        platforms
-    }
-
     fn network(&mut self) -> Network {
         let Some(network) = &self.target.network else {
             return Network::Default;
@@ -258,66 +244,6 @@ impl Lowering<'_> {
             }
         }
         hosts
-    }
-
-    // One limit by each name, the last one written, sorted by name.
-    fn ulimits(&mut self) -> Vec<Ulimit> {
-        let mut limits = BTreeMap::new();
-        for entry in self.target.ulimits.iter() {
-            match syntax::Ulimit::parse(&entry.value) {
-                Ok(limit) => {
-                    limits.insert(limit.name, limit);
-                }
-                Err(error) => self.error("run::ulimits", entry.span, error),
-            }
-        }
-        let lowered = |limit: syntax::Ulimit| Ulimit {
-            name: limit.name.to_owned(),
-            soft: limit.soft,
-            hard: limit.hard,
-        };
-        limits.into_values().map(lowered).collect()
-    }
-
-    fn shm_size(&mut self) -> Option<u64> {
-        let size = self.target.shm_size.as_ref()?;
-        match parse_size(&size.value) {
-            Ok(bytes) => Some(bytes).filter(|bytes| *bytes > 0),
-            Err(error) => {
-                self.error("run::shm-size", size.span, error);
-                None
-            }
-        }
-    }
-
-    fn resources(&mut self) -> Resources {
-        let Some(written) = self.target.resources.clone() else {
-            return Resources::default();
-        };
-        let mut size = |size: &Option<crate::diag::Spanned<Text>>| {
-            let size = size.as_ref().filter(|size| !size.value.is_empty())?;
-            if &*size.value == "-1" {
-                return Some(-1);
-            }
-            match parse_size(&size.value) {
-                Ok(bytes) => Some(i64::try_from(bytes).unwrap_or(i64::MAX)),
-                Err(error) => {
-                    self.error("run::resources", size.span, error);
-                    None
-                }
-            }
-        };
-        let number =
-            |number: &Option<crate::diag::Spanned<i64>>| number.as_ref().map(|number| number.value);
-        Resources {
-            memory: size(&written.memory),
-            memory_swap: size(&written.memory_swap),
-            cpu_shares: number(&written.cpu_shares),
-            cpu_period: number(&written.cpu_period),
-            cpu_quota: number(&written.cpu_quota),
-            cpuset_cpus: text(written.cpuset_cpus.as_ref().map(|set| &set.value)),
-            cpuset_mems: text(written.cpuset_mems.as_ref().map(|set| &set.value)),
-        }
     }
 
     // Provenance of the smallest kind is made where nothing is said about provenance, even to switch it off.
@@ -367,10 +293,33 @@ fn text(text: Option<&Text>) -> Option<String> {
         .filter(|text| !text.is_empty())
 }
 
-fn strings(map: &crate::definition::model::Map) -> BTreeMap<String, String> {
+fn strings(map: &Map) -> BTreeMap<String, String> {
     map.iter()
         .map(|(key, value)| (key.to_string(), value.value.to_string()))
         .collect()
+}
+
+fn ulimits(planned: &PlannedTarget) -> Vec<Ulimit> {
+    let lowered = |limit: &crate::plan::syntax::Ulimit| Ulimit {
+        name: limit.name.to_owned(),
+        soft: limit.soft,
+        hard: limit.hard,
+    };
+    planned.ulimits.iter().map(lowered).collect()
+}
+
+fn resources(planned: &PlannedTarget) -> Resources {
+    let limits = &planned.resources;
+    let number = |number: i64| Some(number).filter(|number| *number != 0);
+    Resources {
+        memory: number(i64::try_from(limits.memory).unwrap_or(i64::MAX)),
+        memory_swap: number(limits.memory_swap),
+        cpu_shares: number(limits.cpu_shares),
+        cpu_period: number(limits.cpu_period),
+        cpu_quota: number(limits.cpu_quota),
+        cpuset_cpus: text(Some(&limits.cpuset_cpus)),
+        cpuset_mems: text(Some(&limits.cpuset_mems)),
+    }
 }
 
 fn no_cache(target: &Target) -> NoCache {
