@@ -46,10 +46,15 @@ pub struct Engine {
 impl Engine {
     /// Connects to the daemon at `endpoint`.
     pub async fn connect(endpoint: Endpoint) -> Result<Self, ConnectionError> {
-        Ok(Self {
-            connection: Arc::new(Connection::open(endpoint).await?),
+        Connection::open(endpoint).await.map(Self::over)
+    }
+
+    /// The daemon at the other end of `connection`.
+    pub fn over(connection: Connection) -> Self {
+        Self {
+            connection: Arc::new(connection),
             capabilities: OnceCell::new(),
-        })
+        }
     }
 
     /// The connection, for sessions.

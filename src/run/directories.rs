@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt;
 
@@ -46,7 +45,11 @@ impl Served {
     /// The frontend goes on without an ignore file whose transfer failed, and would send everything: so a failed transfer must
     /// end the solve, whatever the daemon makes of it.
     pub(super) fn failed(&self) -> impl Future<Output = TransferFailure> + Send + 'static {
-        let waiting: Vec<_> = self.services.iter().map(|service| Box::pin(service.failed())).collect();
+        let waiting: Vec<_> = self
+            .services
+            .iter()
+            .map(|service| Box::pin(service.failed()))
+            .collect();
         async move {
             if waiting.is_empty() {
                 std::future::pending().await
@@ -59,20 +62,34 @@ impl Served {
 
 impl Directories {
     pub(super) fn new(sessions: SharedSessions, events: EventSink, compress: bool) -> Self {
-        Self { sessions, events, services: Mutex::default(), compress }
+        Self {
+            sessions,
+            events,
+            services: Mutex::default(),
+            compress,
+        }
     }
 
     /// Opens, or finds, the sessions for what `target` reads at `places`.
-    pub(super) async fn serve(&self, target: &PlannedTarget, places: &Places) -> Result<Served, SessionError> {
+    pub(super) async fn serve(
+        &self,
+        target: &PlannedTarget,
+        places: &Places,
+    ) -> Result<Served, SessionError> {
         let text = dockerfile_text(&places.dockerfile).await;
-        let group = Group { target, text: text.as_deref() };
+        let group = Group {
+            target,
+            text: text.as_deref(),
+        };
         let mut wanted: Vec<(ShareKey, LocalDir)> = Vec::new();
         if let Tree::Dir(dir) = &places.context {
             let group = group.of_context(&places.dockerfile);
             wanted.push(shared("context", dir, group));
         }
         match &places.dockerfile {
-            DockerfilePlace::File { dir, filename } => wanted.push(shared("dockerfile", dir, filename.clone())),
+            DockerfilePlace::File { dir, filename } => {
+                wanted.push(shared("dockerfile", dir, filename.clone()))
+            }
             DockerfilePlace::Inline(text) => wanted.push(inline(text)),
             DockerfilePlace::InContext(_) => {}
         }
@@ -83,19 +100,35 @@ impl Directories {
         }
         let opening = wanted.into_iter().map(|(key, dir)| self.open(key, dir));
         let opened = futures_util::future::try_join_all(opening).await?;
-        let mut served = Served { locals: BTreeMap::new(), sessions: Vec::new(), services: Vec::new() };
+        let mut served = Served {
+            locals: BTreeMap::new(),
+            sessions: Vec::new(),
+            services: Vec::new(),
+        };
         for (local, session, service) in opened {
-            served.locals.insert(local, spec::LocalDir { session: session.id().clone() });
+            served.locals.insert(
+                local,
+                spec::LocalDir {
+                    session: session.id().clone(),
+                },
+            );
             served.sessions.push(session);
             served.services.push(service);
         }
         Ok(served)
     }
 
-    async fn open(&self, key: ShareKey, dir: LocalDir) -> Result<(String, Arc<Session>, FileSync), SessionError> {
+    async fn open(
+        &self,
+        key: ShareKey,
+        dir: LocalDir,
+    ) -> Result<(String, Arc<Session>, FileSync), SessionError> {
         let service = self.service(&key, dir);
         let attachable = service.clone();
-        let session = self.sessions.get(&key, move || Arc::new(attachable)).await?;
+        let session = self
+            .sessions
+            .get(&key, move || Arc::new(attachable))
+            .await?;
         Ok((key.local, session, service))
     }
 
@@ -118,14 +151,25 @@ impl Directories {
 }
 
 fn shared(local: &str, dir: &Path, group: String) -> (ShareKey, LocalDir) {
-    let key = ShareKey { local: local.to_owned(), directory: dir.to_owned(), group };
+    let key = ShareKey {
+        local: local.to_owned(),
+        directory: dir.to_owned(),
+        group,
+    };
     (key, LocalDir::directory(local, dir))
 }
 
 fn inline(text: &Text) -> (ShareKey, LocalDir) {
     let group = hex::encode(&Sha256::digest(text.as_bytes())[..16]);
-    let key = ShareKey { local: "dockerfile".to_owned(), directory: PathBuf::new(), group };
-    (key, LocalDir::file("dockerfile", "Dockerfile", Bytes::copy_from_slice(text.as_bytes())))
+    let key = ShareKey {
+        local: "dockerfile".to_owned(),
+        directory: PathBuf::new(),
+        group,
+    };
+    (
+        key,
+        LocalDir::file("dockerfile", "Dockerfile", super::bytes_of(text)),
+    )
 }
 
 async fn dockerfile_text(place: &DockerfilePlace) -> Option<String> {
@@ -134,7 +178,10 @@ async fn dockerfile_text(place: &DockerfilePlace) -> Option<String> {
         DockerfilePlace::File { dir, filename } => {
             let file = tokio::fs::File::open(dir.join(filename)).await.ok()?;
             let mut text = String::new();
-            file.take(DOCKERFILE_LIMIT).read_to_string(&mut text).await.ok()?;
+            file.take(DOCKERFILE_LIMIT)
+                .read_to_string(&mut text)
+                .await
+                .ok()?;
             Some(text)
         }
         DockerfilePlace::InContext(_) => None,
@@ -149,8 +196,15 @@ struct Group<'a> {
 
 impl Group<'_> {
     fn of_context(&self, dockerfile: &DockerfilePlace) -> String {
-        let stage = self.target.attributes.stage.as_ref().map(|stage| stage.value.as_ref());
-        let reads = self.text.map_or(Sources::Unknown, |text| sources::of_stage(text, stage));
+        let stage = self
+            .target
+            .attributes
+            .stage
+            .as_ref()
+            .map(|stage| stage.value.as_ref());
+        let reads = self
+            .text
+            .map_or(Sources::Unknown, |text| sources::of_stage(text, stage));
         let mut parts: Vec<String> = match reads {
             Sources::Paths(paths) => paths.into_iter().collect(),
             Sources::Unknown => vec![self.target.name.to_string()],
@@ -160,8 +214,18 @@ impl Group<'_> {
     }
 
     fn of_named(&self, name: &str) -> String {
-        let stage = self.target.attributes.stage.as_ref().map(|stage| stage.value.to_string()).unwrap_or_default();
-        hashed(&[name.to_owned(), stage, self.text.unwrap_or_default().to_owned()])
+        let stage = self
+            .target
+            .attributes
+            .stage
+            .as_ref()
+            .map(|stage| stage.value.to_string())
+            .unwrap_or_default();
+        hashed(&[
+            name.to_owned(),
+            stage,
+            self.text.unwrap_or_default().to_owned(),
+        ])
     }
 }
 
@@ -170,7 +234,11 @@ fn ignore_file(dockerfile: &DockerfilePlace) -> String {
     match dockerfile {
         DockerfilePlace::File { dir, filename } => {
             let own = dir.join(format!("{filename}.dockerignore"));
-            if own.exists() { own.to_string_lossy().into_owned() } else { String::new() }
+            if own.exists() {
+                own.to_string_lossy().into_owned()
+            } else {
+                String::new()
+            }
         }
         DockerfilePlace::Inline(_) | DockerfilePlace::InContext(_) => String::new(),
     }

@@ -61,6 +61,32 @@ pub(super) struct Places {
     pub(super) named: BTreeMap<String, NamedTree>,
 }
 
+impl Places {
+    /// The main context, where it is a directory.
+    pub(super) fn context_dir(&self) -> Option<&Path> {
+        match &self.context {
+            Tree::Dir(dir) => Some(dir),
+            Tree::Remote { .. } => None,
+        }
+    }
+
+    /// Every directory that is served, by the name of its local source.
+    pub(super) fn local_dirs(&self) -> Vec<(String, &Path)> {
+        let mut dirs = Vec::new();
+        dirs.extend(self.context_dir().map(|dir| ("context".to_owned(), dir)));
+        if let DockerfilePlace::File { dir, .. } = &self.dockerfile {
+            dirs.push(("dockerfile".to_owned(), dir.as_path()));
+        }
+        dirs.extend(self.named.iter().filter_map(|(name, tree)| match tree {
+            NamedTree::Tree(Tree::Dir(dir)) => {
+                Some((super::lower::local_name(name), dir.as_path()))
+            }
+            NamedTree::Tree(Tree::Remote { .. }) | NamedTree::Image(_) => None,
+        }));
+        dirs
+    }
+}
+
 /// Finds what `target` reads, paths being relative to `cwd`.
 pub(super) fn locate(target: &PlannedTarget, cwd: &Path) -> Result<Places, Diagnostics> {
     let finder = Finder { target, cwd };

@@ -57,8 +57,6 @@ pub(super) struct DockerTraits {
 pub(super) struct CacheSupport {
     /// GitHub's cache service.
     pub(super) gha: bool,
-    /// Cache export other than inline.
-    pub(super) export: bool,
 }
 
 /// Sessions that serve a target's directories, by the name of the local source.

@@ -1,0 +1,124 @@
+//! One target, from opening its sessions to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::directories::Directories;
+use super::docker::DockerEngines;
+use super::lower::{self, Lowered, Setting};
+use super::{Ready, secrets::SecretSources};
+use crate::credential::Provider;
+use crate::diag::Diagnostics;
+use crate::engine::session::filesync::TransferFailure;
+use crate::engine::session::{Auth, Secrets, SessionBuilder};
+use crate::engine::spec::VcsFacts;
+use crate::engine::{Engine, SessionError, SessionId, Sessions};
+use crate::event::EventSink;
+use crate::outcome::{FailureKind, SolveFailure, Solved};
+use crate::types::TargetName;
+
+/// How long a cancelled target may take to part from the daemon.
+const PARTING: Duration = Duration::from_millis(800);
+
+/// Everything one target needs to be built.
+pub(super) struct TargetRun {
+    pub(super) ready: Ready,
+    pub(super) vcs: VcsFacts,
+    pub(super) setting: Setting,
+    pub(super) engine: Arc<Engine>,
+    pub(super) directories: Arc<Directories>,
+    pub(super) docker: DockerEngines,
+    pub(super) credentials: Arc<Provider>,
+    pub(super) everyones_secrets: Arc<SecretSources>,
+    pub(super) events: EventSink,
+    pub(super) halt: CancellationToken,
+}
+
+impl TargetRun {
+    pub(super) fn name(&self) -> TargetName {
+        self.ready.planned.name.clone()
+    }
+
+    /// Builds it. Ends soon after `halt` is cancelled.
+    pub(super) async fn run(self) -> Result<Solved, SolveFailure> {
+        let halt = self.halt.clone();
+        let mut build = std::pin::pin!(self.build());
+        tokio::select! {
+            result = &mut build => result,
+            // The solve ends by itself; what comes before and after it ends here.
+            () = async { halt.cancelled().await; tokio::time::sleep(PARTING).await } => {
+                Err(SolveFailure::new(FailureKind::Cancelled, "cancelled"))
+            }
+        }
+    }
+
+    async fn build(self) -> Result<Solved, SolveFailure> {
+        let served = self
+            .directories
+            .serve(&self.ready.planned, &self.ready.places)
+            .await
+            .map_err(|error| lost(&error))?;
+        let lowered = lower::lower(
+            &self.ready.planned,
+            &self.ready.places,
+            &served.locals,
+            self.vcs.clone(),
+            &self.setting,
+        );
+        let Lowered { spec, .. } = lowered.map_err(|problems| wrong(&problems))?;
+        let secrets = Secrets::new(
+            self.ready.secrets.clone(),
+            Arc::clone(&self.everyones_secrets),
+        );
+        let own = SessionBuilder::new(SessionId::new())
+            .attach(Arc::new(Auth::new(Arc::clone(&self.credentials))))
+            .secrets(Arc::new(secrets))
+            .open(self.engine.connection())
+            .await
+            .map_err(|error| lost(&error))?;
+        let sessions = Sessions {
+            target: Arc::new(own),
+            directories: served.sessions.clone(),
+        };
+        let result = tokio::select! {
+            result = self.engine.solve(&spec, &sessions, &self.events, &self.halt) => result,
+            failure = served.failed() => Err(transfer(&failure)),
+        };
+        if !self.halt.is_cancelled() {
+            sessions.target.close().await;
+        }
+        result
+    }
+}
+
+fn lost(error: &SessionError) -> SolveFailure {
+    let mut message = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(source) = cause {
+        message.push_str(&format!(": {source}"));
+        cause = source.source();
+    }
+    SolveFailure::new(FailureKind::Engine, message)
+}
+
+// Lowering was tried before the run began; what it finds only now is what changed in between.
+fn wrong(problems: &Diagnostics) -> SolveFailure {
+    let message = problems
+        .0
+        .first()
+        .map_or("the target cannot be built", |problem| {
+            problem.message.as_str()
+        });
+    SolveFailure::new(FailureKind::Build, message)
+}
+
+fn transfer(failure: &TransferFailure) -> SolveFailure {
+    let dir = failure.dir.display();
+    let message = format!(
+        "cannot send `{}` from `{dir}`: {}",
+        failure.local, failure.reason
+    );
+    SolveFailure::new(FailureKind::Build, message)
+}
