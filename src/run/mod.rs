@@ -19,7 +19,7 @@ mod vcs;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
@@ -89,6 +89,9 @@ pub fn prepare(plan: &Plan, environment: &Environment) -> Result<Prepared, Diagn
         Ok(Prepared { targets })
     }
 }
+
+/// How long a stopped run may take to tell the daemon so.
+const FAREWELL: Duration = Duration::from_millis(300);
 
 /// What a bake works with.
 pub struct Tools {
@@ -199,11 +202,13 @@ pub async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics
         return Err(problems);
     }
     let targets = scheduler::run(work, halt, &stop, &events).await;
-    if !stop.is_requested() {
+    if stop.is_requested() {
+        // What tells the daemon to stop must have left before the process ends.
+        let _ = tokio::time::timeout(FAREWELL, engine.close()).await;
+    } else {
         directories.close().await;
     }
     let traffic = engine.traffic();
-    let _ = tokio::time::timeout(std::time::Duration::from_millis(300), engine.close()).await;
     Ok(Baked {
         outcome: Outcome {
             targets,

@@ -30,8 +30,6 @@ const METHOD_KEY: &str = "x-docker-expose-session-grpc-method";
 
 /// How long the daemon may take to accept a session.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long calls that are under way may take to end when a session is closed.
-const GRACE: Duration = Duration::from_millis(500);
 /// How long the daemon may take to say goodbye.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Calls of the daemon that may be under way at once in one session.
@@ -115,11 +113,11 @@ impl Session {
         }
     }
 
-    /// Ends the session: calls under way get a moment, then the daemon is told and its goodbye awaited.
+    /// Ends the session: the daemon is told and its goodbye awaited. No solve may need it any more.
     pub async fn close(&self) {
         self.closing.cancel();
         let mut ended = self.ended.clone();
-        let _ = tokio::time::timeout(GRACE + DRAIN_TIMEOUT, ended.wait_for(Option::is_some)).await;
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, ended.wait_for(Option::is_some)).await;
     }
 }
 
@@ -215,14 +213,11 @@ async fn serve(
         // Daemons cancel many calls at once when a build ends; that is no attack.
         .max_pending_accept_reset_streams(CALLS as usize)
         .serve_connection(TokioIo::new(tunnel), service);
-    let mut connection = std::pin::pin!(connection);
+    // A session is closed when no solve needs it any more: a call that is still under way can only be a question for its
+    // health. A graceful end would wait for the daemon to hang up, which it does when it pleases.
     let result = tokio::select! {
-        result = &mut connection => result,
-        () = closing.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = tokio::time::timeout(GRACE, connection).await;
-            return;
-        }
+        result = connection => result,
+        () = closing.cancelled() => return,
     };
     if let Err(error) = result
         && !closing.is_cancelled()
@@ -241,7 +236,7 @@ async fn receive(
 ) {
     let end_of_patience = async {
         closing.cancelled().await;
-        tokio::time::sleep(GRACE + DRAIN_TIMEOUT).await;
+        tokio::time::sleep(DRAIN_TIMEOUT).await;
     };
     let mut end_of_patience = std::pin::pin!(end_of_patience);
     let outcome = loop {
