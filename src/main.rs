@@ -1,3 +1,23 @@
 //! The `rbake` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let current_dir = std::env::current_dir().unwrap_or_default();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is where the environment enters the program"
+    )]
+    let variables = std::env::vars_os();
+    rbake::cli::run(
+        std::env::args_os(),
+        variables,
+        current_dir,
+        rbake::cli::streams::Streams::of_process(),
+    )
+    .into()
+}

@@ -25,6 +25,15 @@ impl Streams {
         }
     }
 
+    /// Columns of the terminal that standard error is, if it is one.
+    pub fn width(&self) -> Option<u16> {
+        if !self.err_is_terminal {
+            return None;
+        }
+        let size = rustix::termios::tcgetwinsize(io::stderr()).ok()?;
+        Some(size.ws_col).filter(|columns| *columns > 0)
+    }
+
     /// Writes data to standard output and flushes it.
     pub fn data(&mut self, text: &str) -> io::Result<()> {
         self.out.write_all(text.as_bytes())?;

@@ -5,6 +5,7 @@
 
 mod directories;
 mod docker;
+mod facts;
 mod locate;
 mod lower;
 mod node;
@@ -32,9 +33,11 @@ use crate::engine::session::secrets::SecretSource;
 use crate::engine::spec::VcsFacts;
 use crate::engine::{Capabilities, Engine, Traffic};
 use crate::event::{EventKind, EventSink};
-use crate::outcome::{FailureKind, Outcome, SolveFailure};
+use crate::outcome::{
+    CancelReason, FailureKind, Outcome, SolveFailure, TargetFacts, TargetOutcome,
+};
 use crate::plan::{Plan, PlannedTarget};
-use crate::types::Environment;
+use crate::types::{Environment, TargetName, go};
 
 use directories::Directories;
 use docker::DockerEngines;
@@ -112,8 +115,33 @@ pub struct Tools {
 pub struct Baked {
     /// How each target ended.
     pub outcome: Outcome,
+    /// What is known of the targets that were built.
+    pub facts: Vec<TargetFacts>,
+    /// The builder's name.
+    pub builder: String,
     /// Bytes that went over the connection to the builder.
     pub traffic: Traffic,
+}
+
+impl Baked {
+    /// A run of `plan` that was stopped before it began.
+    pub fn stopped(plan: &Plan, reason: &CancelReason) -> Self {
+        let end = Arc::new(TargetOutcome::Cancelled(reason.clone()));
+        let targets = plan
+            .targets
+            .keys()
+            .map(|name| (name.clone(), Arc::clone(&end)))
+            .collect();
+        Self {
+            outcome: Outcome {
+                targets,
+                elapsed: Duration::ZERO,
+            },
+            facts: Vec::new(),
+            builder: String::new(),
+            traffic: Traffic::default(),
+        }
+    }
 }
 
 /// Builds all targets of `prepared`.
@@ -130,6 +158,18 @@ pub async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics
         stop,
     } = tools;
     let compress = !chosen.endpoint.is_local();
+    events.send(EventKind::RunStarted {
+        builder: chosen.name.clone(),
+        driver: chosen.driver.name().to_owned(),
+        targets: prepared
+            .targets
+            .iter()
+            .map(|ready| ready.planned.name.clone())
+            .collect(),
+    });
+    if let Some(notice) = no_output(&prepared.targets, &chosen, &environment) {
+        events.send(EventKind::Notice(notice));
+    }
     // The lease keeps the embedded builder up until the last solve has ended.
     let _lease = chosen.lease;
     let engine = Arc::new(Engine::over(chosen.connection));
@@ -169,6 +209,11 @@ pub async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics
             .collect(),
     );
     let halt = CancellationToken::new();
+    let readies: HashMap<TargetName, Ready> = prepared
+        .targets
+        .iter()
+        .map(|ready| (ready.planned.name.clone(), ready.clone()))
+        .collect();
     let mut work: Vec<(_, scheduler::Work)> = Vec::with_capacity(prepared.targets.len());
     let mut problems = Diagnostics::default();
     for ready in prepared.targets {
@@ -209,13 +254,51 @@ pub async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics
         directories.close().await;
     }
     let traffic = engine.traffic();
+    let facts = targets
+        .iter()
+        .filter_map(|(name, end)| match (&**end, readies.get(name)) {
+            (TargetOutcome::Succeeded(solved), Some(ready)) => Some(facts::of(ready, solved)),
+            _ => None,
+        });
     Ok(Baked {
+        facts: facts.collect(),
         outcome: Outcome {
             targets,
             elapsed: started.elapsed(),
         },
+        builder: chosen.name,
         traffic,
     })
+}
+
+// buildx's words in the main: people search for them.
+fn no_output(targets: &[Ready], chosen: &Chosen, environment: &Environment) -> Option<Diagnostic> {
+    let unwanted = environment
+        .get("BUILDX_NO_DEFAULT_LOAD")
+        .and_then(go::parse_bool)
+        == Some(true);
+    if unwanted || chosen.docker.is_some() || chosen.default_load {
+        return None;
+    }
+    let without =
+        |ready: &&Ready| ready.planned.attributes.output.is_empty() && !ready.planned.is_linked();
+    let names: Vec<&str> = targets
+        .iter()
+        .filter(without)
+        .map(|ready| ready.planned.name.as_str())
+        .collect();
+    if names.is_empty() {
+        return None;
+    }
+    let driver = chosen.driver.name();
+    let message = format!(
+        "no output specified for {} target(s) with {driver} driver: the result will only remain in the build cache",
+        names.join(", ")
+    );
+    Some(
+        Diagnostic::warning("run::no-output", message)
+            .help("to push the result as an image to a registry use `--push`, to load it into Docker use `--load`"),
+    )
 }
 
 fn setting(

@@ -1,0 +1,195 @@
+//! From a plan to an ended run: a builder, a view, and what is told at the end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::builder::embedded::Launcher;
+use crate::builder::{self, Chosen};
+use crate::cli::args::BakeArgs;
+use crate::cli::exit::Exit;
+use crate::cli::screen::Screen;
+use crate::cli::{progress, signals};
+use crate::credential::Provider;
+use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::event::{EventKind, EventSink};
+use crate::outcome::{CancelReason, Outcome, TargetOutcome};
+use crate::plan::Plan;
+use crate::report::{Ending, Mode, Reporter, metadata};
+use crate::run::{self, Baked, Prepared, Stop, Tools};
+use crate::types::{Clock, Environment, TargetName};
+
+/// Threads for connections and transfers; the daemon does the work.
+const WORKERS: usize = 2;
+
+/// What is to be built, and how it is shown.
+pub(super) struct Order<'a> {
+    pub(super) args: &'a BakeArgs,
+    pub(super) plan: &'a Plan,
+    pub(super) mode: Mode,
+    pub(super) environment: &'a Environment,
+}
+
+/// Builds.
+pub(super) fn run(order: &Order<'_>, screen: &mut Screen) -> Exit {
+    let prepared = match run::prepare(order.plan, order.environment) {
+        Ok(prepared) => prepared,
+        Err(problems) => return screen.diagnostics(&problems),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return internal(screen, &format!("cannot start threads: {error}")),
+    };
+    let stop = Stop::default();
+    let broken = stop.clone();
+    let clock = Clock::system();
+    let reporter = Reporter::start(
+        progress::options(order.mode, order.environment, screen, clock.clone()),
+        Box::new(std::io::stderr()),
+        Box::new(move || broken.request(CancelReason::ReporterBroken)),
+    );
+    let (events, reporter) = match reporter {
+        Ok(started) => started,
+        Err(error) => return internal(screen, &format!("cannot start a thread: {error}")),
+    };
+    let ended = runtime.block_on(bake(order, prepared, events, stop, clock));
+    let exit = tell(order, ended, reporter, screen);
+    // What a builder keeps open must not hold the process up.
+    runtime.shutdown_background();
+    exit
+}
+
+fn internal(screen: &mut Screen, message: &str) -> Exit {
+    screen.diagnostics(&Diagnostic::error(Class::Internal, "cli::internal", message).into())
+}
+
+async fn bake(
+    order: &Order<'_>,
+    prepared: Prepared,
+    events: EventSink,
+    stop: Stop,
+    clock: Clock,
+) -> Result<Baked, Diagnostics> {
+    let unwatched = |error: std::io::Error| {
+        let message = format!("cannot watch for signals: {error}");
+        Diagnostics::from(Diagnostic::error(Class::Internal, "cli::signals", message))
+    };
+    signals::watch(stop.clone(), || {}).map_err(unwatched)?;
+    let credentials = Provider::new(order.environment, clock).map_err(|error| {
+        let message = builder::in_one_line(&error);
+        Diagnostics::from(Diagnostic::error(
+            Class::Usage,
+            "cli::docker-config",
+            message,
+        ))
+    })?;
+    let chosen = tokio::select! {
+        chosen = choose(order, &events) => chosen?,
+        reason = stop.requested() => return Ok(Baked::stopped(order.plan, &reason)),
+    };
+    for warning in &chosen.warnings {
+        events.send(EventKind::Notice(warning.clone()));
+    }
+    let tools = Tools {
+        chosen,
+        credentials: Arc::new(credentials),
+        environment: order.environment.clone(),
+        events,
+        stop,
+    };
+    Box::pin(run::bake(prepared, tools)).await
+}
+
+async fn choose(order: &Order<'_>, events: &EventSink) -> Result<Chosen, Diagnostics> {
+    let program = std::env::current_exe().unwrap_or_else(|_| "rbake".into());
+    let requirements = crate::types::requirements::Requirements::none();
+    let flag = order.args.builder.as_deref();
+    builder::choose(
+        &requirements,
+        flag,
+        order.environment,
+        &Launcher { program },
+        events,
+    )
+    .await
+    .map_err(|error| error.diagnostic().into())
+}
+
+fn tell(
+    order: &Order<'_>,
+    ended: Result<Baked, Diagnostics>,
+    reporter: Reporter,
+    screen: &mut Screen,
+) -> Exit {
+    let baked = match ended {
+        Ok(baked) => baked,
+        Err(problems) => {
+            reporter.stop();
+            return screen.diagnostics(&problems);
+        }
+    };
+    let exit = Exit::for_outcome(&baked.outcome);
+    let targets = baked.outcome.targets.clone();
+    let builder = baked.builder;
+    let finished = reporter.finish(Ending {
+        facts: baked.facts,
+        outcome: baked.outcome,
+        debug: order.args.debug == Some(true),
+    });
+    if finished.broken.is_some() {
+        return Exit::Failed;
+    }
+    let Some(path) = &order.args.metadata_file else {
+        return exit;
+    };
+    let some_succeeded = targets
+        .iter()
+        .any(|(_, end)| matches!(**end, TargetOutcome::Succeeded(_)));
+    if exit != Exit::Success && !some_succeeded {
+        return exit;
+    }
+    let additions = additions(&targets, &builder);
+    let outcome = Outcome {
+        targets,
+        elapsed: Duration::ZERO,
+    };
+    let document = metadata::document(&outcome, &additions, None);
+    let path = order.environment.current_dir().join(path);
+    match metadata::write(&path, &document) {
+        Ok(()) => exit,
+        Err(error) => {
+            let message = format!(
+                "cannot write the metadata file `{}`: {error}",
+                path.display()
+            );
+            screen
+                .diagnostics(&Diagnostic::error(Class::Build, "cli::metadata-file", message).into())
+        }
+    }
+}
+
+// `builder/node/ref`, by which buildx's own tools find a build again; a builder of ours has one node of its name.
+fn additions(
+    targets: &[(TargetName, Arc<TargetOutcome>)],
+    builder: &str,
+) -> BTreeMap<TargetName, metadata::Additions> {
+    let addition = |(name, end): &(TargetName, Arc<TargetOutcome>)| match &**end {
+        TargetOutcome::Succeeded(solved) => {
+            let reference = format!("{builder}/{builder}0/{}", solved.build_ref);
+            let values = BTreeMap::from([("buildx.build.ref".to_owned(), reference.into())]);
+            Some((
+                name.clone(),
+                metadata::Additions {
+                    values,
+                    ..metadata::Additions::default()
+                },
+            ))
+        }
+        _ => None,
+    };
+    targets.iter().filter_map(addition).collect()
+}

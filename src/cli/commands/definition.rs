@@ -1,0 +1,146 @@
+//! From the command line to a definition: which files, which variables.
+
+use std::sync::Arc;
+
+use clap::Parser;
+
+use crate::cli::args::BakeArgs;
+use crate::definition::decode::{Options, decode};
+use crate::definition::model::Definition;
+use crate::definition::source::{self, Request};
+use crate::definition::{Inputs, evaluate};
+use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap};
+use crate::types::remote::is_remote;
+use crate::types::{Clock, Environment, Platform};
+
+/// A definition that was read, and what the command line says beside it.
+pub(in crate::cli) struct Loaded {
+    pub(in crate::cli) definition: Definition,
+    pub(in crate::cli) sources: Arc<SourceMap>,
+    /// Targets that were asked for; the addresses of a remote definition are no targets.
+    pub(in crate::cli) targets: Vec<String>,
+}
+
+/// Why there is no definition, with the files that the problems point into.
+pub(in crate::cli) struct Unreadable {
+    pub(in crate::cli) problems: Diagnostics,
+    pub(in crate::cli) sources: Arc<SourceMap>,
+}
+
+impl Loaded {
+    /// Whether a target or group is called `name`.
+    pub(in crate::cli) fn has(&self, name: &str) -> bool {
+        self.definition.targets.contains_key(name) || self.definition.groups.contains_key(name)
+    }
+}
+
+/// Reads the definition that a command line means, if there is one that can be read; standard input is left alone.
+pub(in crate::cli) fn peek(words: &[String], environment: &Environment) -> Option<Loaded> {
+    let args =
+        BakeArgs::try_parse_from(std::iter::once("rbake").chain(words.iter().map(String::as_str)));
+    let args = args.unwrap_or_else(|_| BakeArgs::parse_from(["rbake"]));
+    if args.files.iter().any(|file| file == "-") {
+        return None;
+    }
+    load(&args, environment).ok()
+}
+
+/// Reads, evaluates and decodes.
+pub(in crate::cli) fn load(
+    args: &BakeArgs,
+    environment: &Environment,
+) -> Result<Loaded, Unreadable> {
+    let (remote, command_context, targets) = split_positionals(&args.targets);
+    let bare = |problems: Diagnostics| Unreadable {
+        problems,
+        sources: Arc::default(),
+    };
+    let vars = variables(&args.var).map_err(bare)?;
+    let options = Options::from_environment(environment).map_err(|problem| bare(problem.into()))?;
+    let request = Request {
+        files: &args.files,
+        remote: remote.as_deref(),
+        environment,
+    };
+    let sources = source::read(&request, &mut std::io::stdin().lock()).map_err(bare)?;
+    let inputs = Inputs {
+        environment,
+        vars: &vars,
+        command_context: command_context.as_deref(),
+        local_platform: &Platform::local(),
+        now: Clock::system().now(),
+    };
+    let definition = evaluate(&sources, &inputs).and_then(|evaluated| decode(evaluated, options));
+    let sources = Arc::new(sources.map);
+    match definition {
+        Ok(definition) => Ok(Loaded {
+            definition,
+            sources,
+            targets,
+        }),
+        Err(problems) => Err(Unreadable { problems, sources }),
+    }
+}
+
+// `[URL [CMD_CONTEXT_URL]] [TARGET…]`
+fn split_positionals(words: &[String]) -> (Option<String>, Option<String>, Vec<String>) {
+    let mut words = words.iter().cloned().peekable();
+    let remote = words.next_if(|word| is_remote(word));
+    let context = remote
+        .as_ref()
+        .and_then(|_| words.next_if(|word| is_remote(word)));
+    (remote, context, words.collect())
+}
+
+fn variables(flags: &[String]) -> Result<Vec<(String, String)>, Diagnostics> {
+    let mut variables = Vec::new();
+    let mut problems = Diagnostics::default();
+    for flag in flags.iter().filter(|flag| !flag.is_empty()) {
+        let bad = |what: &str| {
+            Diagnostic::error(Class::Usage, "cli::var", format!("`--var {flag}`: {what}"))
+                .help("write `--var NAME=VALUE`")
+        };
+        match flag.split_once('=') {
+            None => problems.push(bad("there is no `=`")),
+            Some(("", _)) => problems.push(bad("the name is empty")),
+            Some((name, value)) => variables.push((name.to_owned(), value.to_owned())),
+        }
+    }
+    if problems.has_errors() {
+        Err(problems)
+    } else {
+        Ok(variables)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_come_before_targets() {
+        let words = |words: &[&str]| {
+            words
+                .iter()
+                .map(|word| (*word).to_owned())
+                .collect::<Vec<_>>()
+        };
+        let (remote, context, targets) =
+            split_positionals(&words(&["https://x/r.git", "https://y/c.git", "web"]));
+        assert_eq!(
+            (remote.as_deref(), context.as_deref()),
+            (Some("https://x/r.git"), Some("https://y/c.git"))
+        );
+        assert_eq!(targets, ["web"]);
+        let (remote, _, targets) = split_positionals(&words(&["web", "https://x/r.git"]));
+        assert_eq!((remote, targets.len()), (None, 2));
+    }
+
+    #[test]
+    fn variables_need_a_name() {
+        let read = |flag: &str| variables(&[flag.to_owned()]);
+        assert_eq!(read("A=b=c").unwrap(), [("A".to_owned(), "b=c".to_owned())]);
+        assert_eq!(read("").unwrap(), []);
+        assert!(read("A").is_err() && read("=x").is_err());
+    }
+}

@@ -1,0 +1,6 @@
+//! One file for each verb.
+
+pub(super) mod bake;
+mod build;
+pub(super) mod builder;
+pub(super) mod definition;

@@ -1,0 +1,95 @@
+//! Which view shows a run.
+
+use std::sync::Arc;
+
+use super::screen::Screen;
+use crate::diag::{Class, Diagnostic};
+use crate::report::{Look, Mode, Options, Palette, terminal_size};
+use crate::types::{Clock, Environment};
+
+/// The words `--progress` takes.
+const WORDS: [&str; 7] = ["auto", "plain", "tty", "quiet", "none", "rawjson", ""];
+
+/// The view that `--progress`, or `BUILDKIT_PROGRESS` in its place, asks for.
+///
+/// # Errors
+/// Where the word is none of them, or a terminal is asked for and there is none.
+pub(super) fn mode(
+    flag: Option<&str>,
+    environment: &Environment,
+    screen: &Screen,
+) -> Result<Mode, Diagnostic> {
+    let flag = flag.unwrap_or("auto");
+    let (word, from) = match (flag, environment.non_empty("BUILDKIT_PROGRESS")) {
+        ("auto" | "", Some(word)) => (word, "BUILDKIT_PROGRESS"),
+        (flag, _) => (flag, "--progress"),
+    };
+    match word {
+        "auto" | "" if screen.streams().err_is_terminal => Ok(Mode::Tty),
+        "auto" | "" | "plain" => Ok(Mode::Plain),
+        "tty" if screen.streams().err_is_terminal => Ok(Mode::Tty),
+        "tty" => Err(Diagnostic::error(
+            Class::Usage,
+            "cli::no-terminal",
+            format!("{from} is `tty`, but standard error is no terminal"),
+        )
+        .help("`auto` takes the live view where there is a terminal")),
+        // buildx's help names `none`, and buildx refuses it; it means what it says here.
+        "quiet" | "none" => Ok(Mode::Quiet),
+        "rawjson" => Ok(Mode::RawJson),
+        word => Err(Diagnostic::error(
+            Class::Usage,
+            "cli::progress",
+            format!("{from} cannot be `{word}`"),
+        )
+        .did_you_mean("a mode", word, WORDS)
+        .help("it is one of auto, plain, tty, quiet and rawjson")),
+    }
+}
+
+/// How a run in `mode` is shown on `screen`.
+pub(super) fn options(
+    mode: Mode,
+    environment: &Environment,
+    screen: &Screen,
+    clock: Clock,
+) -> Options {
+    let terminal = screen.streams().err_is_terminal;
+    Options {
+        mode,
+        look: look(screen, environment),
+        size: terminal.then(|| Arc::new(terminal_size) as _),
+        sources: Arc::clone(screen.sources()),
+        clock,
+        annotations: environment.get("GITHUB_ACTIONS") == Some("true"),
+    }
+}
+
+fn look(screen: &Screen, environment: &Environment) -> Look {
+    let mut look = Look {
+        color: screen.color(),
+        ..Look::default()
+    };
+    look.unicode = utf8(environment);
+    if let Some(colors) = environment.get("BUILDKIT_COLORS") {
+        look.palette = Palette::from_buildkit_colors(colors);
+    }
+    if let Some(lines) = environment
+        .get("BUILDKIT_TTY_LOG_LINES")
+        .and_then(|lines| lines.parse().ok())
+    {
+        look.log_lines = lines;
+    }
+    look
+}
+
+// The first that is set decides, as in the C library.
+fn utf8(environment: &Environment) -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .find_map(|name| environment.non_empty(name));
+    locale.is_none_or(|locale| {
+        let locale = locale.to_ascii_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    })
+}

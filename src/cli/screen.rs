@@ -1,0 +1,112 @@
+//! What is written for the user outside of a run's own view: data, notes, diagnostics.
+
+use std::sync::Arc;
+
+use super::exit::Exit;
+use super::streams::Streams;
+use crate::diag::{Class, Diagnostic, Diagnostics, Severity, SourceMap};
+use crate::diag::{Style, render};
+use crate::types::{Environment, go};
+
+/// The width where nothing better is known.
+const DEFAULT_WIDTH: u16 = 100;
+
+/// The standard streams with the user's wishes for them.
+pub(super) struct Screen {
+    streams: Streams,
+    color: bool,
+    width: u16,
+    sources: Arc<SourceMap>,
+}
+
+impl Screen {
+    pub(super) fn new(streams: Streams, environment: &Environment) -> Self {
+        let forced = environment.get("CLICOLOR_FORCE").and_then(go::parse_bool) == Some(true);
+        let plain =
+            environment.non_empty("NO_COLOR").is_some() || environment.get("TERM") == Some("dumb");
+        let color = forced || streams.err_is_terminal && !plain;
+        let width = streams
+            .width()
+            .or_else(|| environment.get("COLUMNS")?.parse().ok())
+            .unwrap_or(DEFAULT_WIDTH);
+        Self {
+            streams,
+            color,
+            width,
+            sources: Arc::default(),
+        }
+    }
+
+    /// Whether colours are wanted.
+    pub(super) const fn color(&self) -> bool {
+        self.color
+    }
+
+    /// Columns of the terminal.
+    pub(super) const fn width(&self) -> u16 {
+        self.width
+    }
+
+    /// The streams, for a view that takes them over.
+    pub(super) const fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    /// Sets the files that diagnostics refer to.
+    pub(super) fn set_sources(&mut self, sources: Arc<SourceMap>) {
+        self.sources = sources;
+    }
+
+    /// The files that diagnostics refer to.
+    pub(super) fn sources(&self) -> &Arc<SourceMap> {
+        &self.sources
+    }
+
+    /// Writes data to standard output.
+    pub(super) fn data(&mut self, text: &str) -> Exit {
+        match self.streams.data(text) {
+            Ok(()) => Exit::Success,
+            Err(error) => {
+                let message = format!("cannot write to standard output: {error}");
+                self.diagnostic(&Diagnostic::error(Class::Build, "cli::output", message));
+                Exit::Failed
+            }
+        }
+    }
+
+    /// Writes text to standard error.
+    pub(super) fn message(&mut self, text: &str) {
+        self.streams.message(text);
+    }
+
+    /// Writes one line for information.
+    pub(super) fn note(&mut self, text: &str) {
+        self.streams.message(&format!("note: {text}\n"));
+    }
+
+    /// Draws one diagnostic.
+    pub(super) fn diagnostic(&mut self, diagnostic: &Diagnostic) {
+        let style = Style {
+            color: self.color,
+            width: self.width,
+        };
+        let text = render(diagnostic, &self.sources, style);
+        self.streams.message(&text);
+    }
+
+    /// Draws all diagnostics, warnings first so that errors are the last thing seen, and says how the process ends.
+    pub(super) fn diagnostics(&mut self, diagnostics: &Diagnostics) -> Exit {
+        let by_severity = |wanted: bool| {
+            diagnostics
+                .0
+                .iter()
+                .filter(move |d| (d.severity == Severity::Error) == wanted)
+        };
+        for diagnostic in by_severity(false).chain(by_severity(true)) {
+            self.diagnostic(diagnostic);
+        }
+        by_severity(true)
+            .next()
+            .map_or(Exit::Success, |first| Exit::for_class(first.class))
+    }
+}
