@@ -1,6 +1,7 @@
 //! Development tasks: `cargo xtask <task>`.
 
 mod bench;
+mod pins;
 mod proto;
 
 use std::path::Path;
@@ -17,6 +18,8 @@ enum Task {
     Proto(proto::Task),
     /// rbake and buildx side by side on one daemon
     Bench(bench::Args),
+    /// The digests of BuildKit's release archives, for `rbake builder install`
+    Pins(pins::Args),
     #[command(hide = true)]
     Measure(bench::Measure),
 }
@@ -26,6 +29,7 @@ fn main() -> ExitCode {
     let result: Result<(), Box<dyn std::error::Error>> = match Task::parse() {
         Task::Proto(task) => proto::run(task, &root).map_err(Into::into),
         Task::Bench(args) => bench::run(&args).map_err(Into::into),
+        Task::Pins(args) => pins::run(&args, &root).map_err(Into::into),
         Task::Measure(measure) => measure.run().map_err(Into::into),
     };
     match result {
