@@ -7,5 +7,6 @@
 )]
 
 mod architecture;
+mod engine;
 mod live;
 mod support;

@@ -137,6 +137,26 @@ pub(super) enum Refusal {
     Held(SolveFailure),
 }
 
+impl Refusal {
+    // With its details, so that the job's own end tells as much.
+    fn to_rpc(&self) -> rpc::Status {
+        match self {
+            Self::Call(status) => rpc::Status {
+                code: status.code().into(),
+                message: status.message().to_owned(),
+                details: rpc::Status::decode(status.details())
+                    .map(|status| status.details)
+                    .unwrap_or_default(),
+            },
+            Self::Held(failure) => rpc::Status {
+                code: Code::Aborted.into(),
+                message: failure.message.clone(),
+                details: Vec::new(),
+            },
+        }
+    }
+}
+
 impl From<Status> for Refusal {
     fn from(status: Status) -> Self {
         Self::Call(status)
@@ -185,43 +205,32 @@ impl Gateway {
         }
     }
 
-    /// Asks the frontend, holds its result as `hold` says, and returns it; an error on the way is returned too.
-    ///
-    /// Gives the text metadata of the result.
-    pub(super) async fn run(
+    /// Asks the frontend, and holds its result as `hold` says. What comes of it must be given to [`Gateway::give_back`].
+    pub(super) async fn ask(
         &mut self,
         request: SolveRequest,
         hold: Option<Hold>,
-    ) -> Result<BTreeMap<String, String>, Refusal> {
+    ) -> Result<FrontendResult, Refusal> {
         self.ping().await?;
-        let result = match self.client.solve(self.request(request)).await {
-            Ok(response) => FrontendResult(response.into_inner().result.unwrap_or_default()),
-            Err(status) => {
-                self.give_back(error_of(&status)).await;
-                return Err(status.into());
-            }
-        };
-        if let Some(hold) = hold
-            && let Err(failure) = hold(result.clone()).await
-        {
-            self.give_back(ReturnRequest {
-                error: Some(rpc::Status {
-                    code: Code::Aborted.into(),
-                    message: failure.message.clone(),
-                    details: Vec::new(),
-                }),
-                result: None,
-            })
-            .await;
-            return Err(Refusal::Held(failure));
+        let response = self.client.solve(self.request(request)).await?;
+        let result = FrontendResult(response.into_inner().result.unwrap_or_default());
+        if let Some(hold) = hold {
+            hold(result.clone()).await.map_err(Refusal::Held)?;
         }
-        let metadata = result.text_metadata();
-        let request = ReturnRequest {
-            result: Some(result.into_return()),
-            error: None,
+        Ok(result)
+    }
+
+    /// Returns a result to the job, or the reason why there is none.
+    pub(super) async fn give_back(
+        &mut self,
+        result: Result<FrontendResult, &Refusal>,
+    ) -> Result<(), Status> {
+        let (result, error) = match result {
+            Ok(result) => (Some(result.into_return()), None),
+            Err(refusal) => (None, Some(refusal.to_rpc())),
         };
-        self.client.r#return(self.request(request)).await?;
-        Ok(metadata)
+        let request = self.request(ReturnRequest { result, error });
+        self.client.r#return(request).await.map(drop)
     }
 
     /// Returns a result of nothing, which ends the job.
@@ -232,24 +241,6 @@ impl Gateway {
             error: None,
         };
         self.client.r#return(self.request(request)).await.map(drop)
-    }
-
-    // Where even this fails, the job has ended already or the connection has.
-    async fn give_back(&mut self, request: ReturnRequest) {
-        let _ = self.client.r#return(self.request(request)).await;
-    }
-}
-
-// With its details, so that the job's own end tells as much.
-fn error_of(status: &Status) -> ReturnRequest {
-    let details = rpc::Status::decode(status.details()).map(|status| status.details);
-    ReturnRequest {
-        error: Some(rpc::Status {
-            code: status.code().into(),
-            message: status.message().to_owned(),
-            details: details.unwrap_or_default(),
-        }),
-        result: None,
     }
 }
 

@@ -21,6 +21,9 @@ use crate::outcome::{SolveFailure, Solved};
 /// How long the daemon may take to end a job whose result it was refused.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a daemon may go on to report progress of a solve that has ended.
+const DRAIN_LIMIT: Duration = Duration::from_secs(30);
+
 /// The sessions that serve one solve.
 #[derive(Debug, Clone)]
 pub struct Sessions {
@@ -71,7 +74,7 @@ pub(super) async fn run(
     finished.cancel();
     if !cancel.is_cancelled() {
         tokio::select! {
-            _ = progress => {}
+            _ = tokio::time::timeout(DRAIN_LIMIT, progress) => {}
             () = cancel.cancelled() => {}
         }
     }
@@ -96,23 +99,35 @@ async fn request(
         return ended(connection, outer.await).await;
     }
     let mut gateway = Gateway::new(connection, &spec.build_ref);
-    let inner = gateway.run(wire::gateway_request(spec), hold);
     let mut outer = std::pin::pin!(outer);
-    let inner = tokio::select! {
-        // The job ends before its result is returned only where it failed; why, it knows best.
+    // The job ends before it has its result only where it failed; why, it knows best.
+    let asked = tokio::select! {
         outer = &mut outer => return ended(connection, outer).await,
-        inner = inner => inner,
+        asked = gateway.ask(wire::gateway_request(spec), hold) => asked,
     };
-    match inner {
-        Ok(metadata) => {
-            let mut response = ended(connection, outer.await).await?;
+    match asked {
+        Ok(result) => {
+            let metadata = result.text_metadata();
+            let outer = tokio::select! {
+                outer = &mut outer => outer,
+                returned = gateway.give_back(Ok(result)) => match returned {
+                    Ok(()) => outer.await,
+                    Err(status) => return Err(failure_of(connection, &status).await),
+                },
+            };
+            let mut response = ended(connection, outer).await?;
             if spec.subrequest.is_some() {
                 response.extend(metadata);
             }
             Ok(response)
         }
         Err(refusal) => {
-            let _ = tokio::time::timeout(REFUSAL_TIMEOUT, outer).await;
+            let refuse = async {
+                // Where even this fails, the job has ended already or the connection has.
+                let _ = gateway.give_back(Err(&refusal)).await;
+                outer.await
+            };
+            let _ = tokio::time::timeout(REFUSAL_TIMEOUT, refuse).await;
             Err(match refusal {
                 Refusal::Held(failure) => failure,
                 Refusal::Call(status) => failure_of(connection, &status).await,

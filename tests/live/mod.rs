@@ -1,5 +1,6 @@
 //! Tests against real daemons.
 
+mod contract;
 mod engine;
 mod faults;
 mod gateway;

@@ -46,4 +46,14 @@ impl Events {
             .collect();
         String::from_utf8_lossy(&data).into_owned()
     }
+
+    /// The codes of all notices so far.
+    pub(crate) fn notices(&self) -> Vec<&'static str> {
+        let events = self.0.lock().unwrap();
+        let code = |event: &Event| match &event.kind {
+            EventKind::Notice(diagnostic) => Some(diagnostic.code),
+            _ => None,
+        };
+        events.iter().filter_map(code).collect()
+    }
 }

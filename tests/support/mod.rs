@@ -3,5 +3,6 @@
 pub(crate) mod buildkitd;
 pub(crate) mod builds;
 pub(crate) mod events;
+pub(crate) mod fake_buildkit;
 pub(crate) mod files;
 pub(crate) mod peers;

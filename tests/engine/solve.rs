@@ -1,0 +1,376 @@
+//! Solves whose daemon fails in ways of its own.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use prost::Message as _;
+use rbake::engine::spec::{Dockerfile, LocalDir, MainContext, SolveSpec};
+use rbake::engine::{Engine, SessionBuilder, SessionId, Sessions};
+use rbake::outcome::{FailureKind, SolveFailure, Solved};
+use rbake_proto::control::{StatusResponse, Vertex};
+use rbake_proto::{gateway, rpc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+
+use crate::support::events::Events;
+use crate::support::fake_buildkit::{
+    Call, ClientSession, FakeBuildkit, FakeSolve, SOURCE_DETAIL, VERTEX_DETAIL, unknown_job,
+};
+
+const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+// A client that solves against the daemon.
+struct Client {
+    fake: FakeBuildkit,
+    events: Events,
+    session: ClientSession,
+    cancel: CancellationToken,
+    solve: JoinHandle<Result<Solved, SolveFailure>>,
+}
+
+impl Client {
+    async fn start() -> Self {
+        Self::start_with(false).await
+    }
+
+    async fn start_with(through_gateway: bool) -> Self {
+        let mut fake = FakeBuildkit::start();
+        let engine = Engine::connect(fake.endpoint()).await.unwrap();
+        let builder = SessionBuilder::new(SessionId::new());
+        let (session, seen) = tokio::join!(builder.open(engine.connection()), fake.session());
+        let sessions = Sessions {
+            target: Arc::new(session.unwrap()),
+            directories: Vec::new(),
+        };
+        let dir = LocalDir {
+            session: SessionId::from_text("d"),
+        };
+        let dockerfile = Dockerfile::Local {
+            dir: dir.clone(),
+            filename: "Dockerfile".to_owned(),
+        };
+        let mut spec = SolveSpec::new("t".parse().unwrap(), dockerfile, MainContext::Local(dir));
+        spec.through_gateway = through_gateway;
+        let (events, cancel) = (Events::default(), CancellationToken::new());
+        let (sink, token) = (events.sink(), cancel.clone());
+        let solve =
+            tokio::spawn(async move { engine.solve(&spec, &sessions, &sink, &token).await });
+        Self {
+            fake,
+            events,
+            session: seen,
+            cancel,
+            solve,
+        }
+    }
+
+    async fn result(self) -> Result<Solved, SolveFailure> {
+        let result = tokio::time::timeout(Duration::from_secs(20), self.solve).await;
+        result.expect("the solve ends").unwrap()
+    }
+}
+
+fn vertex(name: &str) -> StatusResponse {
+    StatusResponse {
+        vertexes: vec![Vertex {
+            digest: DIGEST.to_owned(),
+            name: name.to_owned(),
+            ..Vertex::default()
+        }],
+        ..StatusResponse::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_is_told_until_the_stream_ends() {
+    let mut client = Client::start().await;
+    let solve = client.fake.solve().await;
+    assert_eq!(solve.request.session, client.session.id);
+    solve.progress(vertex("one")).await;
+    let status = solve.succeed(&[("containerimage.digest", DIGEST)]);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    status.send(Ok(vertex("late"))).await.unwrap();
+    drop(status);
+    let events = client.events.clone();
+    let solved = client.result().await.unwrap();
+    assert_eq!(solved.digest().unwrap().as_str(), DIGEST);
+    assert_eq!(events.vertices(), ["one", "late"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_stream_that_never_ends_is_left() {
+    let mut client = Client::start().await;
+    let solve = client.fake.solve().await;
+    solve.progress(vertex("one")).await;
+    let started = Instant::now();
+    let _status = solve.succeed(&[]);
+    client.result().await.unwrap();
+    let waited = started.elapsed();
+    assert!(
+        Duration::from_secs(5) <= waited && waited < Duration::from_secs(7),
+        "{waited:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_stream_that_comes_late_is_asked_for_again() {
+    let mut client = Client::start().await;
+    let solve = client.fake.solve().await;
+    let build_ref = solve.request.r#ref.clone();
+    solve
+        .status
+        .send(Err(unknown_job(&build_ref)))
+        .await
+        .unwrap();
+    let Call::Status(_, status) = client.fake.call().await else {
+        panic!("the client asks again");
+    };
+    status.send(Ok(vertex("one"))).await.unwrap();
+    drop(status);
+    solve.succeed(&[]);
+    let events = client.events.clone();
+    client.result().await.unwrap();
+    assert_eq!(events.vertices(), ["one"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_stream_that_breaks_is_a_warning() {
+    let mut client = Client::start().await;
+    let solve = client.fake.solve().await;
+    solve.progress(vertex("one")).await;
+    solve
+        .status
+        .send(Err(Status::internal("gone")))
+        .await
+        .unwrap();
+    while client.events.notices().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(client.events.notices(), ["engine::progress-lost"]);
+    solve.succeed(&[]);
+    client.result().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_connection_ends_the_solve_at_once() {
+    let mut client = Client::start().await;
+    let _solve = client.fake.solve().await;
+    let started = Instant::now();
+    client.fake.cut();
+    let failure = client.result().await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Engine);
+    assert!(
+        failure.message.contains("connection to `unix:///"),
+        "{failure:?}"
+    );
+    assert!(failure.message.contains("was lost"), "{failure:?}");
+    assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_takes_no_more_calls_may_finish_what_it_has() {
+    let mut client = Client::start().await;
+    let solve = client.fake.solve().await;
+    client.fake.goaway();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    solve.progress(vertex("after")).await;
+    drop(solve.succeed(&[]));
+    let events = client.events.clone();
+    client.result().await.unwrap();
+    assert_eq!(events.vertices(), ["after"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_session_ends_the_solve() {
+    let mut client = Client::start().await;
+    let mut solve = client.fake.solve().await;
+    let (hold, _) = tokio::sync::mpsc::channel(1);
+    drop(std::mem::replace(&mut client.session.hold, hold));
+    let failure = client.result().await.unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Engine);
+    assert!(failure.message.starts_with("session lost"), "{failure:?}");
+    // The daemon is told to stop.
+    solve.answer.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelling_resets_the_call() {
+    let mut client = Client::start().await;
+    let mut solve = client.fake.solve().await;
+    client.cancel.cancel();
+    assert_eq!(
+        client.result().await.unwrap_err().kind,
+        FailureKind::Cancelled
+    );
+    solve.answer.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropping_the_solve_resets_the_call() {
+    let mut client = Client::start().await;
+    let mut solve = client.fake.solve().await;
+    client.solve.abort();
+    solve.answer.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_beyond_all_limits_costs_the_progress_only() {
+    let mut client = Client::start().await;
+    let solve = client.fake.solve().await;
+    solve.progress(vertex("one")).await;
+    solve.progress(vertex(&"x".repeat(17 << 20))).await;
+    while client.events.notices().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    solve.succeed(&[]);
+    client.result().await.unwrap();
+}
+
+fn failed_step() -> Status {
+    let data = base64::prelude::BASE64_STANDARD.encode("FROM x\n");
+    let source = format!(
+        r#"{{"info":{{"filename":"Dockerfile","data":"{data}"}},"ranges":[{{"start":{{"line":1}},"end":{{"line":1}}}}]}}"#
+    );
+    let details = [
+        (VERTEX_DETAIL, format!(r#"{{"digest":"{DIGEST}"}}"#)),
+        (SOURCE_DETAIL, source),
+        (SOURCE_DETAIL, "{ garbage".to_owned()),
+    ];
+    let status = rpc::Status {
+        code: Code::Unknown.into(),
+        message: "it failed".to_owned(),
+        details: details
+            .map(|(type_url, json)| prost_types::Any {
+                type_url: type_url.to_owned(),
+                value: json.into_bytes(),
+            })
+            .into(),
+    };
+    Status::with_details(Code::Unknown, "it failed", status.encode_to_vec().into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn details_are_read_and_garbage_among_them_is_not() {
+    let mut client = Client::start().await;
+    client.fake.solve().await.fail(failed_step());
+    let failure = client.result().await.unwrap_err();
+    assert_eq!(
+        (failure.message.as_str(), failure.kind),
+        ("it failed", FailureKind::Build)
+    );
+    assert_eq!(failure.vertex.unwrap().as_str(), DIGEST);
+    assert_eq!(failure.sources.len(), 1);
+}
+
+async fn gateway() -> (Client, FakeSolve) {
+    let mut client = Client::start_with(true).await;
+    // The job's first ping may come before the status call.
+    let (mut solve, mut status, mut pings) = (None, None, 0);
+    loop {
+        match client.fake.call().await {
+            Call::Solve(request, answer) => solve = Some((request, answer)),
+            Call::Status(_, messages) => status = Some(messages),
+            Call::Ping(id, answer) => {
+                pings += 1;
+                let answered = match pings {
+                    1 | 2 => answer.send(Err(unknown_job(&id))),
+                    _ => answer.send(Ok(gateway::PongResponse::default())),
+                };
+                answered.unwrap();
+                let complete = solve.as_ref().filter(|_| status.is_some() && pings > 2);
+                if let Some((request, _)) = complete {
+                    assert_eq!(id, request.r#ref);
+                    break;
+                }
+            }
+            _ => panic!("the frontend is asked before the job is there"),
+        }
+    }
+    let ((request, answer), status) = solve.zip(status).unwrap();
+    let solve = FakeSolve {
+        request,
+        answer,
+        status,
+    };
+    (client, solve)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn through_the_gateway_a_result_goes_back_by_its_id() {
+    let (mut client, solve) = gateway().await;
+    assert_eq!(solve.request.frontend, "");
+    let Call::GatewaySolve(request, answer) = client.fake.call().await else {
+        panic!("the frontend is asked");
+    };
+    assert_eq!(request.frontend, "dockerfile.v0");
+    let one = gateway::Ref {
+        id: "the-id".to_owned(),
+        def: bytes::Bytes::from_static(b"llb"),
+    };
+    let result = gateway::Result {
+        result: Some(gateway::result::Result::Ref(one)),
+        ..gateway::Result::default()
+    };
+    let response = gateway::SolveResponse {
+        result: Some(result),
+        ..gateway::SolveResponse::default()
+    };
+    answer.send(Ok(response)).unwrap();
+    let Call::Return(returned, answer) = client.fake.call().await else {
+        panic!("the result is returned");
+    };
+    match returned.result.unwrap().result.unwrap() {
+        gateway::result::Result::Ref(one) => {
+            assert_eq!((one.id.as_str(), one.def.len()), ("the-id", 0));
+        }
+        other => panic!("{other:?}"),
+    }
+    answer.send(Ok(gateway::ReturnResponse::default())).unwrap();
+    drop(solve.succeed(&[("k", "v")]));
+    assert_eq!(client.result().await.unwrap().response["k"], "v");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_of_the_frontend_is_returned_with_its_details() {
+    let (mut client, solve) = gateway().await;
+    let Call::GatewaySolve(_, answer) = client.fake.call().await else {
+        panic!("the frontend is asked");
+    };
+    answer.send(Err(failed_step())).unwrap();
+    let Call::Return(returned, answer) = client.fake.call().await else {
+        panic!("the error is returned");
+    };
+    let error = returned.error.unwrap();
+    assert_eq!(
+        (error.message.as_str(), error.details.len()),
+        ("it failed", 3)
+    );
+    answer.send(Ok(gateway::ReturnResponse::default())).unwrap();
+    solve.fail(Status::unknown("the same, in other words"));
+    let failure = client.result().await.unwrap_err();
+    assert_eq!(
+        (failure.message.as_str(), failure.sources.len()),
+        ("it failed", 1)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_never_comes_to_be_fails_with_its_own_reason() {
+    let mut client = Client::start_with(true).await;
+    loop {
+        match client.fake.call().await {
+            Call::Solve(_, answer) => {
+                answer
+                    .send(Err(Status::invalid_argument("unknown exporter")))
+                    .unwrap();
+                break;
+            }
+            Call::Ping(id, answer) => answer.send(Err(unknown_job(&id))).unwrap(),
+            _ => {}
+        }
+    }
+    let failure = client.result().await.unwrap_err();
+    assert_eq!(failure.message, "unknown exporter");
+}
