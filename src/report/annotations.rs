@@ -11,10 +11,13 @@ use crate::outcome::Outcome;
 /// Annotations of each kind; GitHub shows ten of a step.
 const MAX_ANNOTATIONS: usize = 10;
 
+/// The width that sentences are made for.
+const COLUMNS: u16 = 140;
+
 /// The lines to write; empty where there is nothing to annotate.
 pub fn text(model: &Model, outcome: &Outcome) -> String {
     let mut text = String::new();
-    for (diagnostic, sources) in failure::diagnostics(model, outcome, false)
+    for (diagnostic, sources) in failure::diagnostics(model, outcome, COLUMNS, false)
         .iter()
         .take(MAX_ANNOTATIONS)
     {
@@ -96,7 +99,7 @@ mod tests {
     #[test]
     fn a_failure_points_at_its_line() {
         insta::assert_snapshot!(annotated(include_str!("../../tests/fixtures/status/failure.jsonl")), @r#"
-        ::error title=build%3A%3Astep-failed,file=Dockerfile,line=36::`test` failed: `RUN echo "Found 42 test(s)."; sleep 0.8; echo "System check…` ended with exit code 3
+        ::error title=build%3A%3Astep-failed,file=Dockerfile,line=36::`test` failed: `RUN echo "Found 42 test(s)."; sleep 0.8; echo "System check identified…` ended with exit code 3
         "#);
     }
 

@@ -20,7 +20,9 @@ const MAX_TITLE: usize = 1000;
 /// Bytes of the rest of a message.
 const MAX_REST: usize = 8 * 1024;
 /// Columns of a step's name within a sentence.
-const MAX_STEP: usize = 60;
+const STEP: std::ops::RangeInclusive<usize> = 24..=80;
+/// Columns of that sentence besides the names in it.
+const SENTENCE: usize = "error[build::step-failed]:  failed: `` ended with exit code 127".len();
 /// Different failures that are told in full.
 const MAX_FAILURES: usize = 10;
 
@@ -53,7 +55,7 @@ pub fn text(model: &Model, outcome: &Outcome, columns: u16, look: &Look, debug: 
             told.push_str(&line.paint(look));
             told.push('\n');
         }
-        let (diagnostic, sources) = diagnostic(model, failure, debug);
+        let (diagnostic, sources) = diagnostic(model, failure, columns, debug);
         let style = diag::Style {
             color: look.color,
             width: columns,
@@ -63,12 +65,18 @@ pub fn text(model: &Model, outcome: &Outcome, columns: u16, look: &Look, debug: 
     told
 }
 
-/// The diagnostics of all failures, the first failure first, each with the sources its places are in.
-pub fn diagnostics(model: &Model, outcome: &Outcome, debug: bool) -> Vec<(Diagnostic, SourceMap)> {
+/// The diagnostics of all failures, the first failure first, each with the sources its places are in;
+/// sentences are cut to about `columns`.
+pub fn diagnostics(
+    model: &Model,
+    outcome: &Outcome,
+    columns: u16,
+    debug: bool,
+) -> Vec<(Diagnostic, SourceMap)> {
     let failures = failures(model, outcome);
     failures
         .iter()
-        .map(|failure| diagnostic(model, failure, debug))
+        .map(|failure| diagnostic(model, failure, columns, debug))
         .collect()
 }
 
@@ -207,7 +215,12 @@ fn output(model: &Model, failure: &Failure<'_>, columns: usize, look: &Look) -> 
     lines
 }
 
-fn diagnostic(model: &Model, failure: &Failure<'_>, debug: bool) -> (Diagnostic, SourceMap) {
+fn diagnostic(
+    model: &Model,
+    failure: &Failure<'_>,
+    columns: u16,
+    debug: bool,
+) -> (Diagnostic, SourceMap) {
     let row = failed_row(model, failure);
     let solve = failure.failure;
     let (class, code) = match solve.kind {
@@ -221,7 +234,10 @@ fn diagnostic(model: &Model, failure: &Failure<'_>, debug: bool) -> (Diagnostic,
     let (first, rest) = message.split_once('\n').unwrap_or((&message, ""));
     let what = match (solve.exit_code, row) {
         (Some(code), Some(row)) => {
-            let step = text::fit(split(&row.name).1, MAX_STEP).into_owned();
+            let others = SENTENCE + text::width(&names(&failure.targets));
+            let columns = usize::from(columns).saturating_sub(others);
+            let columns = columns.clamp(*STEP.start(), *STEP.end());
+            let step = text::fit(split(&row.name).1, columns).into_owned();
             format!("`{step}` ended with exit code {code}")
         }
         _ => text::clean_name(first, MAX_TITLE),
@@ -381,7 +397,7 @@ mod tests {
          │ Ran 42 tests in 1.204s
          │ FAILED (failures=1)
 
-        error[build::step-failed]: `test` failed: `RUN echo "Found 42 test(s)."; sleep 0.8; echo "System check…` ended with exit code 3
+        error[build::step-failed]: `test` failed: `RUN echo "Found 42 test(s)."; …` ended with exit code 3
           --> Dockerfile:36:1
            |
         36 | RUN echo "Found 42 test(s)."; s...o "FAILED (failures=1)"; exit 3

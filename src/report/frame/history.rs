@@ -47,19 +47,17 @@ pub fn target(target: &Target, now: Duration, look: &Look) -> StyledLine {
         .with(role, format!(" {sign} "))
         .with(Role::Strong, target.name.as_str());
     let steps = target.steps();
-    let words = match target.state {
-        TargetState::Waiting | TargetState::Running => "",
-        TargetState::Succeeded => " built",
-        TargetState::Failed => " failed",
-        TargetState::Skipped => " skipped",
-        TargetState::Cancelled => " cancelled",
+    let (words, after) = match target.state {
+        TargetState::Waiting | TargetState::Running => ("", "for"),
+        TargetState::Succeeded => (" built", "in"),
+        TargetState::Failed => (" failed", "after"),
+        TargetState::Skipped => (" skipped", "after"),
+        TargetState::Cancelled => (" cancelled", "after"),
     };
     line.push(role, words);
     if target.started.is_some() {
-        line.push(
-            Role::Quiet,
-            format!(" in {}", format::duration(target.elapsed(now))),
-        );
+        let elapsed = format::duration(target.elapsed(now));
+        line.push(Role::Quiet, format!(" {after} {elapsed}"));
     }
     if target.state == TargetState::Succeeded && steps.ended > 0 {
         line.push(
