@@ -36,3 +36,20 @@ debian_rootfs() {
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' "$@" "$suite" "$tar" "$mirror"
 }
+
+# deb_unpack_from SUITE FOLDER PACKAGE…: as deb_unpack, from another release of Debian, by package lists of its own: the
+# machine's are not touched. Packages are chosen that need no newer C library than a machine has.
+deb_unpack_from() {
+  local suite=$1 folder=$2 apt=$2/apt mirror deb
+  shift 2
+  mirror=$(debian_mirror)
+  apt_install debian-archive-keyring
+  mkdir -p "$apt"/{state/lists/partial,cache/archives/partial,debs} "$folder/root"
+  printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "$mirror" "$suite" >"$apt/sources.list"
+  local options=(-q -o "Dir::State=$apt/state" -o "Dir::Cache=$apt/cache" -o "Dir::Etc::SourceList=$apt/sources.list"
+    -o Dir::Etc::SourceParts=/dev/null -o Acquire::Languages=none)
+  quietly "$PEERS_DIR/logs/apt-$suite.log" apt-get update "${options[@]}"
+  (cd -- "$apt/debs" && quietly "$PEERS_DIR/logs/apt-$suite.log" apt-get download "${options[@]}" "$@")
+  for deb in "$apt/debs"/*.deb; do dpkg -x "$deb" "$folder/root"; done
+  rm -rf -- "$apt"
+}

@@ -9,7 +9,7 @@
 # The order of PEER_NAMES is the order of `install` without names: what most need comes first.
 
 # shellcheck disable=SC2034  # read by peers.sh
-PEER_NAMES=(buildkit runc buildx crane registry3 registry2 frontend regctl compose gha-cache runc-new engine
+PEER_NAMES=(buildkit runc buildx crane registry3 registry2 frontend regctl compose gha-cache runc-new engine docker-cli
   buildkit-old rootlesskit)
 
 peer_function() { printf '%s_%s' "$1" "${2//-/_}"; }
@@ -147,6 +147,24 @@ recipe_engine_containerd() {
 }
 build_engine() { build_go_recipe "$1" recipe_engine_dockerd && build_go_recipe "$1" recipe_engine_containerd; }
 probe_engine() { says 'Docker version' "$1/bin/dockerd" --version && says "$CONTAINERD_VERSION" "$1/bin/containerd" --version; }
+
+# The docker command: one in PATH that works, else the one of the next Debian (bookworm has none). A link, where it is
+# somebody else's: it changes when they change theirs.
+about_docker_cli() { echo "the docker command"; }
+recipe_docker_cli() { printf 'docker in PATH or deb %s docker-cli\n' "$DOCKER_CLI_SUITE"; }
+build_docker_cli() {
+  local found
+  mkdir -p "$1/bin"
+  if found=$(command -v docker) && says 'Docker version' "$found" --version; then
+    printf '#!/bin/sh\nexec %q "$@"\n' "$found" >"$1/bin/docker"
+    chmod +x "$1/bin/docker"
+    return
+  fi
+  deb_unpack_from "$DOCKER_CLI_SUITE" "$1" docker-cli
+  mv -- "$1/root/usr/bin/docker" "$1/bin/docker"
+  rm -rf -- "$1/root"
+}
+probe_docker_cli() { says 'Docker version' "$1/bin/docker" --version; }
 
 about_rootlesskit() { echo "rootlesskit $ROOTLESSKIT_VERSION, about 5 s"; }
 recipe_rootlesskit() { peer_go "" "" 0 "github.com/rootless-containers/rootlesskit/v3/cmd/rootlesskit@$ROOTLESSKIT_VERSION"; }

@@ -14,6 +14,8 @@ RUNC_VERSION=v1.3.4
 MOBY_VERSION=v2.0.0-beta.24
 # Before 2.3.3 no gRPC service comes up where mkfs.erofs is not installed.
 CONTAINERD_VERSION=v2.3.7
+# The Debian release whose docker-cli is taken where no docker is in PATH.
+DOCKER_CLI_SUITE=trixie
 COMPOSE_VERSION=v2.40.3
 ROOTLESSKIT_VERSION=v3.3.0
 ACT_VERSION=v0.2.89
