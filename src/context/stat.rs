@@ -44,17 +44,26 @@ pub fn go_mode(st_mode: u32) -> u32 {
         FileType::Socket => mode::SOCKET,
         FileType::RegularFile | FileType::Unknown => 0,
     };
-    let bits = [
-        (0o4000, mode::SETUID),
-        (0o2000, mode::SETGID),
-        (0o1000, mode::STICKY),
-    ];
-    let special = bits
+    let special = SPECIAL_BITS
         .iter()
         .filter(|(bit, _)| st_mode & bit != 0)
         .fold(0, |all, (_, go)| all | go);
     kind | special | (st_mode & mode::PERMISSIONS)
 }
+
+/// The permission bits of a mode in Go's form, as Unix has them.
+pub fn unix_mode(go: u32) -> u32 {
+    SPECIAL_BITS
+        .iter()
+        .filter(|(_, bit)| go & bit != 0)
+        .fold(go & mode::PERMISSIONS, |all, (unix, _)| all | unix)
+}
+
+const SPECIAL_BITS: [(u32, u32); 3] = [
+    (0o4000, mode::SETUID),
+    (0o2000, mode::SETGID),
+    (0o1000, mode::STICKY),
+];
 
 // The fields differ in width from system to system; none holds what does not fit.
 pub(super) fn wide<T>(value: impl TryInto<T>) -> T
@@ -182,6 +191,7 @@ mod tests {
             (0o140_755, 0x0100_01ed),
         ] {
             assert_eq!(go_mode(st_mode), go, "{st_mode:o}");
+            assert_eq!(unix_mode(go), st_mode & 0o7777, "{st_mode:o}");
         }
     }
 }

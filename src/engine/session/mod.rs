@@ -6,6 +6,8 @@
 //! ([`shared`]), so that no daemon can read a directory under another's name.
 
 pub mod auth;
+mod causes;
+pub mod export;
 pub mod filesync;
 mod health;
 mod lifecycle;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 use tonic::service::RoutesBuilder;
 
 pub use auth::Auth;
+pub use export::Exports;
 pub use filesync::FileSync;
 pub use lifecycle::{Session, SessionError};
 pub use secrets::{SecretSource, Secrets};

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tonic::{Status, Streaming};
 
+use super::super::causes::with_causes;
 use super::body::{Answer, Part};
 use super::progress::{FailureSlot, Record, Teller, TransferState};
 use super::queue::Queue;
@@ -58,20 +59,6 @@ pub(super) enum SendError {
     // The daemon reports a failure of its own, or breaks the rules of the conversation.
     #[error("the builder could not take the files: {0}")]
     Daemon(String),
-}
-
-impl SendError {
-    /// The message with those of its causes.
-    fn text(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
-    }
 }
 
 /// What walk, readers and control have in common.
@@ -195,7 +182,7 @@ impl Control {
                 Status::cancelled("the transfer was cancelled")
             }
             Err(error) => {
-                let text = error.text();
+                let text = with_causes(&error);
                 record.end(TransferState::Failed(text.as_str().into()));
                 if !matches!(error, SendError::Daemon(_)) {
                     self.failures.set(record.failure(&text));

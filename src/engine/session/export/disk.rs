@@ -1,0 +1,317 @@
+//! Writes a received tree below one directory, and nowhere else.
+//!
+//! The tree is a build's result and may be anything. Every step goes through directories opened without following links, so
+//! neither a link in the tree nor one that lay in the directory before leads out of it. Files appear under their names when
+//! they are complete; what was there is replaced, except a directory by something else.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use rbake_proto::packet::Stat;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
+use rustix::io::Errno;
+
+use crate::context::stat::{mode, unix_mode};
+
+/// Something could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {act} `{}`", path.display())]
+pub(super) struct WriteError {
+    act: &'static str,
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+/// The directory a tree is written to.
+#[derive(Debug)]
+pub(super) struct Destination {
+    root: OwnedFd,
+    path: PathBuf,
+    // The directory written to last; entries come directory by directory.
+    current: Option<(Vec<u8>, OwnedFd)>,
+}
+
+const OPEN_DIR: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NOFOLLOW);
+
+/// A file that is being received, under another name until it is complete; dropped before, it is removed.
+#[derive(Debug)]
+pub(super) struct Pending {
+    dir: OwnedFd,
+    temporary: Option<String>,
+    file: File,
+    stat: Stat,
+}
+
+impl Destination {
+    /// Opens `path`, making it where it is missing.
+    pub(super) fn open(path: &Path) -> Result<Self, WriteError> {
+        let failed = |source| WriteError {
+            act: "make the output directory",
+            path: path.to_owned(),
+            source,
+        };
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(failed)?;
+        // The user's own path may lead through links.
+        let flags = OPEN_DIR.difference(OFlags::NOFOLLOW);
+        let root = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
+        Ok(Self {
+            root,
+            path: path.to_owned(),
+            current: None,
+        })
+    }
+
+    pub(super) fn error(
+        &self,
+        act: &'static str,
+        path: &[u8],
+        source: std::io::Error,
+    ) -> WriteError {
+        WriteError {
+            act,
+            path: self.path.join(std::ffi::OsStr::from_bytes(path)),
+            source,
+        }
+    }
+
+    fn errno<'a>(&'a self, act: &'static str, path: &'a [u8]) -> impl Fn(Errno) -> WriteError + 'a {
+        move |errno| self.error(act, path, errno.into())
+    }
+
+    // Opens a directory of the tree; no part of its path may be a link.
+    fn open_dir(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
+        #[cfg(target_os = "linux")]
+        {
+            use rustix::fs::ResolveFlags;
+            let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+            let whole = if path.is_empty() { b"." } else { path };
+            match rustix::fs::openat2(&self.root, whole, OPEN_DIR, Mode::empty(), inside) {
+                // Kernels before 5.6 do not know the call, and some sandboxes hide it.
+                Err(Errno::NOSYS | Errno::PERM) => {}
+                result => return result,
+            }
+        }
+        let mut dir = rustix::fs::openat(&self.root, c".", OPEN_DIR, Mode::empty())?;
+        for part in path.split(|b| *b == b'/').filter(|part| !part.is_empty()) {
+            dir = rustix::fs::openat(&dir, part, OPEN_DIR, Mode::empty())?;
+        }
+        Ok(dir)
+    }
+
+    // The directory that `path` is in, and its name there.
+    fn place<'p>(&mut self, path: &'p [u8]) -> Result<(&OwnedFd, &'p [u8]), WriteError> {
+        let (dir, name) = split(path);
+        if self.current.as_ref().is_none_or(|(at, _)| at != dir) {
+            let fd = self.open_dir(dir).map_err(self.errno("open", dir))?;
+            self.current = Some((dir.to_vec(), fd));
+        }
+        match &self.current {
+            Some((_, fd)) => Ok((fd, name)),
+            None => Ok((&self.root, name)),
+        }
+    }
+
+    /// Makes a directory, or keeps the one that is there. Its mode and time come at the end.
+    pub(super) fn directory(&mut self, path: &[u8]) -> Result<(), WriteError> {
+        let (dir, name) = self.place(path)?;
+        let private = Mode::RWXU;
+        let made = match rustix::fs::mkdirat(dir, name, private) {
+            Err(Errno::EXIST) => match kind(dir, name) {
+                Ok(FileType::Directory) => Ok(()),
+                Ok(_) => rustix::fs::unlinkat(dir, name, AtFlags::empty())
+                    .and_then(|()| rustix::fs::mkdirat(dir, name, private)),
+                Err(errno) => Err(errno),
+            },
+            result => result,
+        };
+        made.map_err(self.errno("make the directory", path))
+    }
+
+    /// Sets the mode, attributes and time of a directory, once nothing more is written to it.
+    pub(super) fn finish_directory(&self, path: &[u8], stat: &Stat) -> Result<(), WriteError> {
+        let failed = self.errno("set the mode and time of", path);
+        let dir = self.open_dir(path).map_err(&failed)?;
+        set_state(&dir, stat).map_err(&failed)
+    }
+
+    /// Makes a symbolic link, a pipe or a device.
+    pub(super) fn special(&mut self, path: &[u8], stat: &Stat) -> Result<(), WriteError> {
+        let (dir, name) = self.place(path)?;
+        let made = make_special(dir, name, stat);
+        let made = match made {
+            Err(Errno::EXIST) => replace(dir, name, |temporary| {
+                make_special(dir, temporary.as_bytes(), stat)
+            }),
+            result => result,
+        };
+        made.map_err(self.errno("make", path))
+    }
+
+    /// Makes `path` another name of `first`, which is complete.
+    pub(super) fn hard_link(&self, path: &[u8], first: &[u8]) -> Result<(), WriteError> {
+        let failed = self.errno("make the link", path);
+        let (from_dir, from) = split(first);
+        let (to_dir, to) = split(path);
+        let from_dir = self.open_dir(from_dir).map_err(&failed)?;
+        let to_dir = self.open_dir(to_dir).map_err(&failed)?;
+        let link =
+            |name: &[u8]| rustix::fs::linkat(&from_dir, from, &to_dir, name, AtFlags::empty());
+        let made = match link(to) {
+            Err(Errno::EXIST) => replace(&to_dir, to, |temporary| link(temporary.as_bytes())),
+            result => result,
+        };
+        made.map_err(failed)
+    }
+
+    /// Begins a regular file.
+    pub(super) fn file(&mut self, path: &[u8], stat: Stat) -> Result<Pending, WriteError> {
+        let (dir_path, _) = split(path);
+        let failed = self.errno("make", path);
+        let dir = self.open_dir(dir_path).map_err(&failed)?;
+        let temporary = temporary_name();
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::openat(&dir, temporary.as_str(), flags, Mode::RUSR | Mode::WUSR)
+            .map_err(&failed)?;
+        Ok(Pending {
+            dir,
+            temporary: Some(temporary),
+            file: file.into(),
+            stat,
+        })
+    }
+
+    /// Writes the next bytes of a file.
+    pub(super) fn write(&self, pending: &Pending, data: &[u8]) -> Result<(), WriteError> {
+        use std::io::Write as _;
+        (&pending.file)
+            .write_all(data)
+            .map_err(|source| self.error("write", &pending.stat.path, source))
+    }
+
+    /// Gives a complete file its mode, time and name.
+    pub(super) fn finish_file(&self, mut pending: Pending) -> Result<(), WriteError> {
+        let failed = self.errno("write", &pending.stat.path);
+        set_state(&pending.file, &pending.stat).map_err(&failed)?;
+        let (_, name) = split(&pending.stat.path);
+        if let Some(temporary) = &pending.temporary {
+            rustix::fs::renameat(&pending.dir, temporary.as_str(), &pending.dir, name)
+                .map_err(&failed)?;
+        }
+        pending.temporary = None;
+        drop(failed);
+        Ok(())
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            let _ = rustix::fs::unlinkat(&self.dir, temporary.as_str(), AtFlags::empty());
+        }
+    }
+}
+
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|b| *b == b'/') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (&[], path),
+    }
+}
+
+fn kind(dir: &OwnedFd, name: &[u8]) -> Result<FileType, Errno> {
+    let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(FileType::from_raw_mode(stat.st_mode))
+}
+
+fn temporary_name() -> String {
+    format!(".rbake-{}", uuid::Uuid::new_v4().simple())
+}
+
+// Makes something under a temporary name and moves it over `name`.
+fn replace(
+    dir: &OwnedFd,
+    name: &[u8],
+    make: impl Fn(&str) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    let temporary = temporary_name();
+    make(&temporary)?;
+    let moved = rustix::fs::renameat(dir, temporary.as_str(), dir, name);
+    // Moving one name of a file over another of the same file does nothing and leaves both.
+    let _ = rustix::fs::unlinkat(dir, temporary.as_str(), AtFlags::empty());
+    moved
+}
+
+fn make_special(dir: &OwnedFd, name: &[u8], stat: &Stat) -> Result<(), Errno> {
+    if stat.mode & mode::SYMLINK != 0 {
+        rustix::fs::symlinkat(&stat.linkname[..], dir, name)?;
+        return rustix::fs::utimensat(dir, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW);
+    }
+    let kind = match stat.mode & mode::KIND {
+        mode::NAMED_PIPE => FileType::Fifo,
+        mode::DEVICE => FileType::BlockDevice,
+        bits if bits == mode::DEVICE | mode::CHAR_DEVICE => FileType::CharacterDevice,
+        _ => return Err(Errno::INVAL),
+    };
+    let permissions = Mode::from_raw_mode(unix_mode(stat.mode));
+    make_node(dir, name, kind, permissions, stat)?;
+    // The mask of the process has been at work.
+    rustix::fs::chmodat(dir, name, permissions, AtFlags::empty())?;
+    rustix::fs::utimensat(dir, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+#[cfg(target_os = "linux")]
+fn make_node(
+    dir: &OwnedFd,
+    name: &[u8],
+    kind: FileType,
+    permissions: Mode,
+    stat: &Stat,
+) -> Result<(), Errno> {
+    let number = |value: i64| u32::try_from(value).map_err(|_| Errno::INVAL);
+    let device = rustix::fs::makedev(number(stat.devmajor)?, number(stat.devminor)?);
+    rustix::fs::mknodat(dir, name, kind, permissions, device)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn make_node(
+    _dir: &OwnedFd,
+    _name: &[u8],
+    _kind: FileType,
+    _permissions: Mode,
+    _stat: &Stat,
+) -> Result<(), Errno> {
+    Err(Errno::NOTSUP)
+}
+
+fn times(stat: &Stat) -> Timestamps {
+    const NANOS: i64 = 1_000_000_000;
+    let stamp = Timespec {
+        tv_sec: stat.mod_time.div_euclid(NANOS),
+        tv_nsec: stat.mod_time.rem_euclid(NANOS),
+    };
+    Timestamps {
+        last_access: stamp,
+        last_modification: stamp,
+    }
+}
+
+fn set_state(fd: impl std::os::fd::AsFd, stat: &Stat) -> Result<(), Errno> {
+    let fd = fd.as_fd();
+    for xattr in &stat.xattrs {
+        // What this file system or user may not have is left out, as the reference does.
+        let _ = rustix::fs::fsetxattr(fd, &xattr.name[..], &xattr.value, XattrFlags::empty());
+    }
+    rustix::fs::fchmod(fd, Mode::from_raw_mode(unix_mode(stat.mode)))?;
+    rustix::fs::futimens(fd, &times(stat))
+}

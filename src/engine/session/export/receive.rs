@@ -1,0 +1,192 @@
+//! The conversation in which the daemon sends a directory. Blocking; the caller moves packets.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::Path;
+
+use bytes::Bytes;
+use rbake_proto::packet::{Packet, PacketType, Stat};
+
+use super::disk::{Destination, Pending, WriteError};
+use super::order::{BadPath, Order};
+use crate::context::stat::mode;
+
+/// Files that are received at the same time.
+const OPEN_FILES: usize = 16;
+
+const CHAR_DEVICE: u32 = mode::DEVICE | mode::CHAR_DEVICE;
+
+/// Why a directory did not arrive.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReceiveError {
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    Path(#[from] BadPath),
+    #[error("`{0}` is another name of a file that has not come")]
+    UnknownLink(String),
+    #[error("`{0}` is of a kind that cannot be written")]
+    UnknownKind(String),
+    #[error("content came for file {0}, which was not asked for")]
+    Unasked(u32),
+    #[error("the builder sent what it may not send")]
+    Protocol,
+    #[error("the builder failed: {0}")]
+    Daemon(String),
+    #[error("the builder went away")]
+    Gone,
+}
+
+/// The other side of the conversation.
+pub(super) trait Wire {
+    /// The next packet; `None` when there will be no more.
+    fn next(&mut self) -> Option<Packet>;
+
+    /// Sends a packet; `false` where nobody listens any more.
+    fn send(&mut self, packet: Packet) -> bool;
+}
+
+/// Writes what comes over `wire` below `path`, keeping what is there. Returns how many bytes of content came.
+pub(super) fn receive(path: &Path, wire: &mut dyn Wire) -> Result<u64, ReceiveError> {
+    let destination = Destination::open(path)?;
+    let mut receiver = Receiver {
+        destination,
+        order: Order::new(),
+        next_id: 0,
+        waiting: VecDeque::new(),
+        open: HashMap::new(),
+        files: HashSet::new(),
+        directories: Vec::new(),
+        links: Vec::new(),
+        bytes: 0,
+    };
+    let mut listed = false;
+    while !(listed && receiver.is_idle()) {
+        let packet = wire.next().ok_or(ReceiveError::Gone)?;
+        match (packet.r#type(), packet.stat) {
+            (PacketType::PacketStat, Some(stat)) if !listed => receiver.entry(stat)?,
+            (PacketType::PacketStat, None) if !listed => listed = true,
+            (PacketType::PacketData, _) => receiver.data(packet.id, &packet.data)?,
+            (PacketType::PacketErr, _) => {
+                let text = String::from_utf8_lossy(&packet.data).into_owned();
+                return Err(ReceiveError::Daemon(text));
+            }
+            _ => return Err(ReceiveError::Protocol),
+        }
+        receiver.ask(wire)?;
+    }
+    receiver.finish()?;
+    let fin = || Packet {
+        r#type: PacketType::PacketFin.into(),
+        ..Packet::default()
+    };
+    if !wire.send(fin()) {
+        return Err(ReceiveError::Gone);
+    }
+    match wire.next() {
+        Some(packet) if packet.r#type() == PacketType::PacketFin => Ok(receiver.bytes),
+        Some(_) => Err(ReceiveError::Protocol),
+        None => Err(ReceiveError::Gone),
+    }
+}
+
+struct Receiver {
+    destination: Destination,
+    order: Order,
+    next_id: u32,
+    // Files that have been listed and not been asked for.
+    waiting: VecDeque<(u32, Stat)>,
+    open: HashMap<u32, Pending>,
+    // Paths that a hard link may name.
+    files: HashSet<Bytes>,
+    directories: Vec<Stat>,
+    links: Vec<(Bytes, Bytes)>,
+    bytes: u64,
+}
+
+fn text(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}
+
+impl Receiver {
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.open.is_empty()
+    }
+
+    fn entry(&mut self, stat: Stat) -> Result<(), ReceiveError> {
+        let id = self.next_id;
+        self.next_id = id.checked_add(1).ok_or(ReceiveError::Protocol)?;
+        let kind = stat.mode & mode::KIND;
+        self.order.next(&stat.path, kind == mode::DIR)?;
+        match kind {
+            mode::DIR => {
+                self.destination.directory(&stat.path)?;
+                self.directories.push(stat);
+            }
+            mode::SYMLINK => self.destination.special(&stat.path, &stat)?,
+            _ if !stat.linkname.is_empty() => {
+                // It may name a file whose content is still to come, so it is made at the end.
+                if !self.files.contains(&stat.linkname) {
+                    return Err(ReceiveError::UnknownLink(text(&stat.path)));
+                }
+                self.links.push((stat.path, stat.linkname));
+            }
+            0 => {
+                self.files.insert(stat.path.clone());
+                self.waiting.push_back((id, stat));
+            }
+            mode::NAMED_PIPE | mode::DEVICE | CHAR_DEVICE => {
+                self.destination.special(&stat.path, &stat)?;
+                self.files.insert(stat.path);
+            }
+            _ => return Err(ReceiveError::UnknownKind(text(&stat.path))),
+        }
+        Ok(())
+    }
+
+    // Asks for more, as long as few enough are under way.
+    fn ask(&mut self, wire: &mut dyn Wire) -> Result<(), ReceiveError> {
+        while self.open.len() < OPEN_FILES
+            && let Some((id, stat)) = self.waiting.pop_front()
+        {
+            let path = stat.path.clone();
+            let pending = self.destination.file(&path, stat)?;
+            self.open.insert(id, pending);
+            let request = Packet {
+                r#type: PacketType::PacketReq.into(),
+                id,
+                ..Packet::default()
+            };
+            if !wire.send(request) {
+                return Err(ReceiveError::Gone);
+            }
+        }
+        Ok(())
+    }
+
+    fn data(&mut self, id: u32, data: &[u8]) -> Result<(), ReceiveError> {
+        if data.is_empty() {
+            let pending = self.open.remove(&id).ok_or(ReceiveError::Unasked(id))?;
+            self.destination.finish_file(pending)?;
+        } else {
+            let pending = self.open.get(&id).ok_or(ReceiveError::Unasked(id))?;
+            self.destination.write(pending, data)?;
+            self.bytes += data.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), ReceiveError> {
+        for (path, first) in &self.links {
+            self.destination.hard_link(path, first)?;
+        }
+        // From the inside out: a time changes when something inside does, and a mode may close a directory.
+        for stat in self.directories.iter().rev() {
+            self.destination.finish_directory(&stat.path, stat)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "receive_tests.rs"]
+mod tests;

@@ -1,0 +1,288 @@
+use std::collections::BTreeMap;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt, symlink};
+
+use super::*;
+
+const TIME: i64 = 1_700_000_000_123_456_789;
+
+// A daemon that sends `stats` and then whatever it is asked for, in small pieces and two files at a time.
+struct Sender {
+    packets: VecDeque<Packet>,
+    contents: BTreeMap<u32, Vec<u8>>,
+    asked: Vec<u32>,
+    most_open: usize,
+}
+
+fn stat(path: &str, mode: u32) -> Stat {
+    Stat {
+        path: Bytes::copy_from_slice(path.as_bytes()),
+        mode,
+        mod_time: TIME,
+        ..Stat::default()
+    }
+}
+
+fn link(path: &str, mode: u32, to: &str) -> Stat {
+    Stat {
+        linkname: Bytes::copy_from_slice(to.as_bytes()),
+        ..stat(path, mode)
+    }
+}
+
+fn packet(kind: PacketType) -> Packet {
+    Packet {
+        r#type: kind.into(),
+        ..Packet::default()
+    }
+}
+
+impl Sender {
+    fn new(stats: Vec<Stat>) -> Self {
+        let contents = (0..)
+            .zip(&stats)
+            .map(|(id, stat)| (id, stat.path.repeat(3)));
+        let mut sender = Self {
+            contents: contents.collect(),
+            packets: VecDeque::new(),
+            asked: Vec::new(),
+            most_open: 0,
+        };
+        for stat in stats {
+            sender.packets.push_back(Packet {
+                stat: Some(stat),
+                ..Packet::default()
+            });
+        }
+        sender.packets.push_back(Packet::default());
+        sender
+    }
+}
+
+impl Wire for Sender {
+    fn next(&mut self) -> Option<Packet> {
+        if let Some(packet) = self.packets.pop_front() {
+            return Some(packet);
+        }
+        self.most_open = self.most_open.max(self.asked.len());
+        // The one asked for last has the first word.
+        let id = *self.asked.last()?;
+        let content = self.contents.get_mut(&id)?;
+        let data = content.split_off(content.len() - content.len().min(2));
+        if data.is_empty() {
+            self.asked.pop();
+        }
+        Some(Packet {
+            id,
+            data: data.into(),
+            ..packet(PacketType::PacketData)
+        })
+    }
+
+    fn send(&mut self, packet: Packet) -> bool {
+        match packet.r#type() {
+            PacketType::PacketReq => self.asked.push(packet.id),
+            PacketType::PacketFin => self.packets.push_back(packet),
+            other => panic!("{other:?}"),
+        }
+        true
+    }
+}
+
+// Pieces come from the end of a content, so contents that read the same both ways arrive as they were.
+fn expected(path: &str) -> Vec<u8> {
+    let mut left = path.as_bytes().repeat(3);
+    let mut out = Vec::new();
+    while !left.is_empty() {
+        out.extend(left.split_off(left.len() - left.len().min(2)));
+    }
+    out
+}
+
+fn run(dest: &Path, stats: Vec<Stat>) -> Result<u64, ReceiveError> {
+    receive(dest, &mut Sender::new(stats))
+}
+
+#[test]
+fn a_tree_arrives_with_its_modes_times_and_links() {
+    let dir = tempfile::tempdir().unwrap();
+    let dest = dir.path().join("new/out");
+    let stats = vec![
+        stat("a", mode::DIR | 0o500),
+        stat("a/file", 0o640),
+        link("a/other", 0o640, "a/file"),
+        stat("a/pipe", mode::NAMED_PIPE | 0o622),
+        link("a/sym", mode::SYMLINK | 0o777, "../../outside"),
+        stat("b", mode::DIR | mode::STICKY | 0o777),
+        stat("set", mode::SETUID | 0o755),
+    ];
+    let bytes = run(&dest, stats).unwrap();
+    assert_eq!(bytes, ("a/file".len() + "set".len()) as u64 * 3);
+    let meta = |path: &str| std::fs::symlink_metadata(dest.join(path)).unwrap();
+    for (path, permissions) in [
+        ("a", 0o500),
+        ("a/file", 0o640),
+        ("a/pipe", 0o622),
+        ("b", 0o1777),
+        ("set", 0o4755),
+    ] {
+        assert_eq!(
+            meta(path).permissions().mode() & 0o7777,
+            permissions,
+            "{path}"
+        );
+        assert_eq!(
+            meta(path).mtime() * 1_000_000_000 + meta(path).mtime_nsec(),
+            TIME,
+            "{path}"
+        );
+    }
+    assert_eq!(
+        std::fs::read(dest.join("a/file")).unwrap(),
+        expected("a/file")
+    );
+    assert_eq!(meta("a/file").ino(), meta("a/other").ino());
+    assert!(meta("a/pipe").file_type().is_fifo());
+    assert_eq!(
+        std::fs::read_link(dest.join("a/sym")).unwrap(),
+        Path::new("../../outside")
+    );
+    assert_eq!(meta("a/sym").mtime(), TIME / 1_000_000_000);
+    std::fs::set_permissions(dest.join("a"), PermissionsExt::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn what_was_there_is_replaced_or_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    std::fs::create_dir(at("dir")).unwrap();
+    std::fs::write(at("dir/kept"), "kept").unwrap();
+    std::fs::write(at("file"), "old").unwrap();
+    std::fs::write(at("sym"), "old").unwrap();
+    symlink("file", at("was-link")).unwrap();
+    symlink("dir", at("was-link-dir")).unwrap();
+    std::fs::write(at("z-hard"), "old").unwrap();
+    let stats = || {
+        vec![
+            stat("dir", mode::DIR | 0o755),
+            stat("dir/new", 0o644),
+            stat("file", 0o644),
+            link("sym", mode::SYMLINK | 0o777, "file"),
+            stat("was-link", 0o644),
+            stat("was-link-dir", mode::DIR | 0o755),
+            stat("was-link-dir/x", 0o644),
+            link("z-hard", 0o644, "file"),
+        ]
+    };
+    // A second time everything is there already.
+    for _ in 0..2 {
+        run(dir.path(), stats()).unwrap();
+        assert_eq!(std::fs::read(at("dir/kept")).unwrap(), b"kept");
+        assert_eq!(std::fs::read(at("file")).unwrap(), expected("file"));
+        assert!(at("sym").is_symlink());
+        assert!(!at("was-link").is_symlink());
+        assert!(!at("was-link-dir").is_symlink());
+        assert!(!at("dir/x").exists());
+        assert_eq!(std::fs::read(at("z-hard")).unwrap(), expected("file"));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 6);
+    }
+    let error = run(dir.path(), vec![stat("dir", 0o644)]).unwrap_err();
+    assert!(error.to_string().contains("dir"), "{error}");
+    assert_eq!(std::fs::read(at("dir/kept")).unwrap(), b"kept");
+}
+
+#[test]
+fn nothing_leads_out_of_the_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let outside = dir.path().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    let dest = dir.path().join("dest");
+    std::fs::create_dir(&dest).unwrap();
+    symlink("../outside", dest.join("there")).unwrap();
+    let to = outside.to_str().unwrap();
+    for stats in [
+        vec![stat("../x", 0o644)],
+        vec![stat("/x", 0o644)],
+        vec![stat("..", mode::DIR | 0o755)],
+        vec![stat("there/x", 0o644)],
+        vec![link("l", mode::SYMLINK | 0o777, to), stat("l/x", 0o644)],
+        vec![
+            link("l", mode::SYMLINK | 0o777, to),
+            link("m", 0o644, "l/x"),
+        ],
+        vec![link("m", 0o644, "there")],
+        vec![link("m", 0o644, "../outside/x")],
+        vec![
+            stat("d", mode::DIR | 0o755),
+            link("d", mode::SYMLINK | 0o777, to),
+        ],
+        vec![stat("b", 0o644), stat("a", 0o644)],
+        vec![stat("s", mode::SOCKET | 0o644)],
+        vec![stat("i", mode::IRREGULAR | 0o644)],
+    ] {
+        let path = stats.last().unwrap().path.clone();
+        assert!(run(&dest, stats).is_err(), "{path:?}");
+        assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0, "{path:?}");
+    }
+    // The link itself is replaced by the directory.
+    run(
+        &dest,
+        vec![stat("there", mode::DIR | 0o755), stat("there/x", 0o644)],
+    )
+    .unwrap();
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+    assert!(dest.join("there/x").is_file());
+}
+
+#[test]
+fn files_are_asked_for_a_few_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let stats: Vec<Stat> = (0..100).map(|n| stat(&format!("f{n:03}"), 0o644)).collect();
+    let mut sender = Sender::new(stats);
+    receive(dir.path(), &mut sender).unwrap();
+    assert_eq!(sender.most_open, OPEN_FILES);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 100);
+}
+
+// What was half received is removed.
+#[test]
+fn a_daemon_that_goes_away_leaves_no_half_files() {
+    struct Quits(Sender, usize);
+    impl Wire for Quits {
+        fn next(&mut self) -> Option<Packet> {
+            self.1 = self.1.checked_sub(1)?;
+            self.0.next()
+        }
+        fn send(&mut self, packet: Packet) -> bool {
+            self.0.send(packet)
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let stats = vec![stat("aaaa", 0o644), stat("bbbb", 0o644)];
+    let error = receive(dir.path(), &mut Quits(Sender::new(stats), 5)).unwrap_err();
+    assert!(matches!(error, ReceiveError::Gone), "{error}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn content_that_was_not_asked_for_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sender = Sender::new(vec![stat("a", mode::DIR | 0o755)]);
+    sender.packets.push_front(Packet {
+        data: "x".into(),
+        ..packet(PacketType::PacketData)
+    });
+    let error = receive(dir.path(), &mut sender).unwrap_err();
+    assert!(matches!(error, ReceiveError::Unasked(0)), "{error}");
+}
+
+#[test]
+fn the_daemons_reason_is_handed_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sender = Sender::new(vec![stat("a", 0o644)]);
+    sender.packets.push_front(Packet {
+        data: "no space".into(),
+        ..packet(PacketType::PacketErr)
+    });
+    let error = receive(dir.path(), &mut sender).unwrap_err();
+    assert!(error.to_string().contains("no space"), "{error}");
+}

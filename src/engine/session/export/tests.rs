@@ -1,0 +1,171 @@
+use rbake_proto::filesync::file_send_client::FileSendClient;
+use rbake_proto::packet::Stat;
+use tokio::sync::mpsc;
+use tonic::Code;
+use tonic::transport::Channel;
+
+use super::*;
+use crate::engine::session::peer;
+
+async fn client(exports: &Exports) -> FileSendClient<Channel> {
+    FileSendClient::new(peer::channel(exports).await)
+}
+
+fn request<S>(exporter: usize, messages: S) -> Request<S> {
+    let mut request = Request::new(messages);
+    let metadata = request.metadata_mut();
+    metadata.insert(EXPORTER_KEY, exporter.to_string().parse().unwrap());
+    metadata.insert(
+        "exporter-md-containerimage.digest",
+        "sha256:1".parse().unwrap(),
+    );
+    request
+}
+
+fn pieces(texts: &[&'static str]) -> impl Stream<Item = Bytes> + Send + 'static {
+    let messages: Vec<Bytes> = texts
+        .iter()
+        .map(|text| {
+            let message = BytesMessage {
+                data: Bytes::from_static(text.as_bytes()),
+            };
+            message.encode_to_vec().into()
+        })
+        .collect();
+    tokio_stream::iter(messages)
+}
+
+async fn end(response: Result<Response<Streaming<Bytes>>, Status>) -> Result<(), Status> {
+    assert_eq!(response?.into_inner().message().await?, None);
+    Ok(())
+}
+
+struct Present;
+
+impl StreamSink for Present {
+    fn open<'a>(
+        &'a self,
+        metadata: &'a BTreeMap<String, String>,
+    ) -> futures_util::future::BoxFuture<'a, Result<Option<Box<dyn StreamWriter>>, SinkError>> {
+        assert_eq!(metadata["containerimage.digest"], "sha256:1");
+        Box::pin(std::future::ready(Ok(None)))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_go_to_the_sink_of_their_exporter() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str| ExportSink::Stream(Arc::new(FileSink::new(dir.path().join(name))));
+    let exports = Exports::new([
+        (0, file("zero")),
+        (2, file("two")),
+        (3, ExportSink::Stream(Arc::new(Present))),
+        (4, file("no/such/dir")),
+    ]);
+    let mut client = client(&exports).await;
+    end(client.diff_copy(request(2, pieces(&["a", "", "bc"]))).await)
+        .await
+        .unwrap();
+    assert_eq!(std::fs::read(dir.path().join("two")).unwrap(), b"abc");
+    assert!(!dir.path().join("zero").exists());
+    // Without the header it is the first.
+    end(client.diff_copy(Request::new(pieces(&["x"]))).await)
+        .await
+        .unwrap();
+    assert_eq!(std::fs::read(dir.path().join("zero")).unwrap(), b"x");
+
+    let status = end(client.diff_copy(request(3, pieces(&["a"]))).await)
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::AlreadyExists);
+    let status = end(client.diff_copy(request(1, pieces(&["a"]))).await)
+        .await
+        .unwrap_err();
+    assert!(status.message().contains("exporter 1"), "{status}");
+    let status = end(client.diff_copy(request(4, pieces(&["a"]))).await)
+        .await
+        .unwrap_err();
+    assert!(
+        status.message().contains("no/such/dir`: No such file"),
+        "{status}"
+    );
+
+    let arrived = exports.arrived();
+    let told: Vec<_> = arrived
+        .iter()
+        .map(|a| (a.exporter, a.bytes, a.skipped))
+        .collect();
+    assert_eq!(told, [(2, 3, false), (0, 1, false), (3, 0, true)]);
+    assert_eq!(arrived[0].metadata["containerimage.digest"], "sha256:1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn platforms_write_into_one_directory_at_the_same_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let exports = Exports::new([(0, ExportSink::Directory(dir.path().to_owned()))]);
+    let client = client(&exports).await;
+    let send = |platform: &'static str| {
+        let mut client = client.clone();
+        async move {
+            let (to, messages) = mpsc::channel(4);
+            let packet = |packet: Packet| Bytes::from(packet.encode_to_vec());
+            let entry = |path: String, mode: u32| Packet {
+                stat: Some(Stat {
+                    path: path.into(),
+                    mode,
+                    ..Stat::default()
+                }),
+                ..Packet::default()
+            };
+            let messages = request(0, ReceiverStream::new(messages));
+            let mut answers = client.diff_copy(messages).await.unwrap().into_inner();
+            to.send(packet(entry(platform.to_owned(), 0x8000_01ed)))
+                .await
+                .unwrap();
+            to.send(packet(entry(format!("{platform}/file"), 0o644)))
+                .await
+                .unwrap();
+            to.send(packet(Packet::default())).await.unwrap();
+            loop {
+                let answer = answers.message().await.unwrap().unwrap();
+                let answer = Packet::decode(answer).unwrap();
+                if answer.r#type() == PacketType::PacketFin {
+                    to.send(packet(answer)).await.unwrap();
+                    break;
+                }
+                assert_eq!((answer.r#type(), answer.id), (PacketType::PacketReq, 1));
+                for data in [platform, ""] {
+                    let data = Packet {
+                        r#type: PacketType::PacketData.into(),
+                        id: 1,
+                        data: data.into(),
+                        ..Packet::default()
+                    };
+                    to.send(packet(data)).await.unwrap();
+                }
+            }
+            assert_eq!(answers.message().await.unwrap(), None);
+        }
+    };
+    tokio::join!(send("linux_amd64"), send("linux_arm64"));
+    for platform in ["linux_amd64", "linux_arm64"] {
+        let file = dir.path().join(platform).join("file");
+        assert_eq!(std::fs::read(file).unwrap(), platform.as_bytes());
+    }
+    assert_eq!(exports.arrived().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_cannot_be_written_fails_the_export() {
+    let exports = Exports::new([(0, ExportSink::Directory("/dev/null/x".into()))]);
+    let (_to, messages) = mpsc::channel::<Bytes>(4);
+    let mut client = client(&exports).await;
+    let response = client
+        .diff_copy(request(0, ReceiverStream::new(messages)))
+        .await;
+    let mut answers = response.unwrap().into_inner();
+    let packet = Packet::decode(answers.message().await.unwrap().unwrap()).unwrap();
+    assert_eq!(packet.r#type(), PacketType::PacketErr);
+    let status = answers.message().await.unwrap_err();
+    assert!(status.message().contains("/dev/null/x"), "{status}");
+}
