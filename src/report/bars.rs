@@ -92,7 +92,8 @@ impl View for Bars {
                 bar.finish_and_clear();
             }
             let line = ended(local, model.now());
-            self.all.suspend(|| writeln!(out, "{line}"))?;
+            self.all
+                .suspend(|| writeln!(out, "{line}").and_then(|()| out.flush()))?;
         }
         Ok(())
     }

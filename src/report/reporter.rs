@@ -104,7 +104,7 @@ impl Reporter {
             view: view_of(&options),
             options,
             model: Model::new(),
-            out,
+            out: io::BufWriter::new(out),
             broken: Some(broken),
             error: None,
         };
@@ -187,7 +187,7 @@ struct Show {
     options: Options,
     view: Box<dyn View>,
     model: Model,
-    out: Box<dyn io::Write + Send>,
+    out: io::BufWriter<Box<dyn io::Write + Send>>,
     broken: Option<Box<dyn FnOnce() + Send>>,
     error: Option<io::Error>,
 }
@@ -208,6 +208,7 @@ impl Show {
                 let changes = self.model.apply(&event);
                 self.show(|view, model, out| view.event(&event, &changes, model, out));
             }
+            self.show(|_, _, out| out.flush());
             let now = clock.elapsed();
             if closed {
                 break;
@@ -240,7 +241,7 @@ impl Show {
         if self.error.is_some() {
             return;
         }
-        if let Err(error) = write(&mut *self.view, &self.model, &mut *self.out) {
+        if let Err(error) = write(&mut *self.view, &self.model, &mut self.out) {
             self.error = Some(error);
             if let Some(broken) = self.broken.take() {
                 broken();

@@ -174,3 +174,47 @@ impl View for Tty {
         self.region.close(out, size, &history)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::model::tests::any_event;
+    use proptest::prelude::*;
+
+    proptest! {
+        // Whatever happens, and however the terminal changes meanwhile, it is left with a cursor and without the view.
+        #[test]
+        fn the_terminal_is_left_as_it_was(
+            events in prop::collection::vec((any_event(), 0u16..120, 0u16..40), 1..30),
+        ) {
+            let size = Arc::new(std::sync::Mutex::new(None));
+            let ask: AskSize = {
+                let size = size.clone();
+                Arc::new(move || *size.lock().unwrap())
+            };
+            let mut view = Tty::new(Look::default(), ask, Arc::default());
+            let mut model = Model::new();
+            let nonzero = |n: u16| std::num::NonZero::new(n.max(1)).unwrap();
+            let mut terminal = vt100::Parser::new(nonzero(40), nonzero(120), 100);
+            let mut now = Duration::ZERO;
+            for (event, cols, rows) in &events {
+                *size.lock().unwrap() = Some(Size { cols: *cols, rows: *rows });
+                if *cols > 0 && *rows > 0 {
+                    terminal.screen_mut().set_size(nonzero(*rows), nonzero(*cols));
+                }
+                let changes = model.apply(event);
+                let mut out = Vec::new();
+                view.event(event, &changes, &model, &mut out).unwrap();
+                now = now.max(event.at) + INTERVAL;
+                view.tick(&model, now, &mut out).unwrap();
+                terminal.process(&out);
+                prop_assert!(!terminal.screen().hide_cursor());
+            }
+            let mut out = Vec::new();
+            view.close(&model, now, &mut out).unwrap();
+            terminal.process(&out);
+            prop_assert_eq!(terminal.screen().cursor_position().1, 0);
+            prop_assert!(!terminal.screen().hide_cursor());
+        }
+    }
+}

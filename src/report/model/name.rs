@@ -29,6 +29,12 @@ impl Kind {
         }
         match words.next() {
             Some("auth") => return Self::Auth,
+            // Of a named context: what is asked about it, and its content.
+            Some("context")
+                if rest.starts_with("load metadata") || rest.starts_with("load .dockerignore") =>
+            {
+                return Self::Internal;
+            }
             Some("context") => return Self::Source,
             _ => {}
         }
@@ -123,7 +129,9 @@ mod tests {
     #[test_case("[linux/amd64 web 2/5] RUN make", Kind::Step)]
     #[test_case("[stage-0 2/2] COPY . .", Kind::Step)]
     #[test_case("[2/2] WORKDIR /app", Kind::Step)]
-    #[test_case("[context deps] load .dockerignore", Kind::Source)]
+    #[test_case("[context deps] load .dockerignore", Kind::Internal)]
+    #[test_case("[context deps] load from client", Kind::Source)]
+    #[test_case("[context base] docker.io/library/busybox:latest", Kind::Source)]
     #[test_case("exporting to image", Kind::Export)]
     #[test_case("exporting cache to registry", Kind::Export)]
     #[test_case("importing cache manifest from localhost:5000/cache/web", Kind::Import)]

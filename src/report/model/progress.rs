@@ -82,8 +82,9 @@ impl Model {
 
     // The row that shows a new vertex: its group's, where it has one, else one of its own.
     fn row_for(&mut self, update: &event::Vertex) -> Option<RowId> {
-        // A weak group is not shown by itself, so its members are.
-        let group = update.group.as_ref().filter(|group| !group.weak);
+        // A weak member (the copy of a `COPY --link`) belongs to the group as its others (the merge) do. A group of weak
+        // members only is not shown as one by others; in practice it has one member, whose name is the group's.
+        let group = update.group.as_ref();
         if let Some(row) = group.and_then(|group| self.groups.get(&group.id)) {
             return Some(*row);
         }

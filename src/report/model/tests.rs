@@ -197,44 +197,58 @@ fn any_order_ends_in_the_same_numbers() {
 }
 
 #[test]
-fn a_group_is_one_row() {
+fn a_group_is_one_row_and_one_step() {
+    let model = replay(include_str!(
+        "../../../tests/fixtures/status/contexts.jsonl"
+    ));
+    let links: Vec<&str> = model
+        .rows()
+        .iter()
+        .map(|row| &*row.name)
+        .filter(|name| name.contains("--link"))
+        .collect();
+    // Each is a copy and a merge.
+    assert_eq!(links.len(), 2, "{links:?}");
+    assert!(
+        links
+            .iter()
+            .all(|name| name.starts_with("[build ") && name.contains("] COPY --link "))
+    );
+    assert_eq!(steps(&model), [("app", 0, 3, 3)]);
+    assert_eq!(model.totals().steps.known, 3);
+}
+
+#[test]
+fn a_group_is_cached_if_all_of_it_is() {
     let mut model = Model::new();
-    let group = |weak| ProgressGroup {
-        id: "g".into(),
-        name: "[context deps] load".into(),
-        weak,
-    };
     let vertex = |n: u8, cached, weak| Vertex {
-        group: Some(group(weak)),
+        group: Some(ProgressGroup {
+            id: "g".into(),
+            name: "[1/2] COPY --link a b".into(),
+            weak,
+        }),
         ..vertex(n, Some(1), Some(2), cached)
+    };
+    let of = |vertices| StatusUpdate {
+        vertices,
+        ..StatusUpdate::default()
     };
     send(
         &mut model,
         "web",
-        StatusUpdate {
-            vertices: vec![vertex(0, true, false), vertex(1, true, false)],
-            ..StatusUpdate::default()
-        },
+        of(vec![vertex(0, true, true), vertex(1, true, false)]),
     );
     assert_eq!(model.rows().len(), 1);
     assert_eq!(
-        (&*model.rows()[0].name, model.rows()[0].state),
-        ("[context deps] load", State::Cached)
+        (model.rows()[0].state, model.totals().steps.cached),
+        (State::Cached, 1)
     );
-    send(
-        &mut model,
-        "web",
-        StatusUpdate {
-            vertices: vec![vertex(2, false, false), vertex(3, true, true)],
-            ..StatusUpdate::default()
-        },
-    );
+    send(&mut model, "web", of(vec![vertex(2, false, false)]));
+    assert_eq!(model.rows().len(), 1);
     assert_eq!(
-        model.rows().len(),
-        2,
-        "the member of a weak group is shown by itself"
+        (model.rows()[0].state, model.totals().steps.cached),
+        (State::Done, 0)
     );
-    assert_eq!(model.rows()[0].state, State::Done);
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use super::name::Kind;
 use super::target::StepEnd;
-use super::vertex::VertexState;
 use super::{Model, Row, State, StepCount};
 
 /// Numbers of the whole run.
@@ -19,11 +18,11 @@ pub struct Totals {
 }
 
 impl Model {
-    /// Numbers of the whole run; looks at every vertex.
+    /// Numbers of the whole run; looks at every row.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
-        for vertex in &self.vertices {
-            self.count_vertex(vertex, &mut totals.steps);
+        for row in self.rows.iter().filter(|row| row.kind == Kind::Step) {
+            self.count_row(row, &mut totals.steps);
         }
         for state in self.transfers.values() {
             totals.bytes_sent = totals.bytes_sent.saturating_add(state.transfer.bytes);
@@ -33,14 +32,15 @@ impl Model {
         totals
     }
 
-    fn count_vertex(&self, vertex: &VertexState, steps: &mut StepCount) {
-        let Some(row) = self.row(vertex.row).filter(|row| row.kind == Kind::Step) else {
-            return;
+    fn count_row(&self, row: &Row, steps: &mut StepCount) {
+        let members = || {
+            row.members
+                .iter()
+                .filter_map(|at| self.vertices.get(*at as usize))
         };
         let ends = || {
-            vertex
-                .shares
-                .iter()
+            members()
+                .flat_map(|vertex| &vertex.shares)
                 .map(|share| (share.target, share.end()))
         };
         let ran = ends().any(|(_, end)| end == StepEnd::Ran);
