@@ -8,5 +8,6 @@
 
 mod architecture;
 mod engine;
+mod parity;
 mod live;
 mod support;

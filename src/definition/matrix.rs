@@ -6,6 +6,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use indexmap::IndexSet;
+
 use super::blocks::MatrixNames;
 use super::declarations::{BlockDecl, Kind};
 use super::eval::convert::convert;
@@ -257,13 +259,17 @@ fn elements(value: &Value) -> Option<Vec<&Value>> {
 pub(super) fn label_groups<'a>(
     instances: impl IntoIterator<Item = (&'a Ident, &'a Arc<str>)>,
 ) -> Vec<(&'a Ident, Vec<Text>)> {
-    let mut groups: indexmap::IndexMap<&str, (&Ident, Vec<Text>)> = indexmap::IndexMap::new();
+    let mut groups: indexmap::IndexMap<&str, (&Ident, IndexSet<&str>)> = indexmap::IndexMap::new();
     for (label, name) in instances {
-        let (_, names) = groups.entry(&label.text).or_insert((label, Vec::new()));
-        names.push(Text::from(&**name));
+        // Several blocks of one target give its name more than once.
+        let (_, names) = groups
+            .entry(&label.text)
+            .or_insert((label, IndexSet::new()));
+        names.insert(name);
     }
     groups
         .into_values()
-        .filter(|(label, names)| !matches!(names.as_slice(), [only] if **only == *label.text))
+        .filter(|(label, names)| names.len() != 1 || !names.contains(&*label.text))
+        .map(|(label, names)| (label, names.into_iter().map(Text::from).collect()))
         .collect()
 }

@@ -1,6 +1,7 @@
 //! Development tasks: `cargo xtask <task>`.
 
 mod bench;
+mod parity;
 mod pins;
 mod proto;
 
@@ -16,6 +17,9 @@ enum Task {
     /// The sources generated from `proto/proto`.
     #[command(subcommand)]
     Proto(proto::Task),
+    /// The stored answers of buildx that plans are compared with.
+    #[command(subcommand)]
+    Parity(parity::Task),
     /// rbake and buildx side by side on one daemon
     Bench(bench::Args),
     /// The digests of BuildKit's release archives, for `rbake builder install`
@@ -28,6 +32,7 @@ fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let result: Result<(), Box<dyn std::error::Error>> = match Task::parse() {
         Task::Proto(task) => proto::run(task, &root).map_err(Into::into),
+        Task::Parity(task) => parity::run(task, &root).map_err(Into::into),
         Task::Bench(args) => bench::run(&args).map_err(Into::into),
         Task::Pins(args) => pins::run(&args, &root).map_err(Into::into),
         Task::Measure(measure) => measure.run().map_err(Into::into),

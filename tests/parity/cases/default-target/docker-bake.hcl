@@ -1,0 +1,3 @@
+target "default" { tags = ["d"] }
+target "web" {}
+target "app" {}

@@ -1,0 +1,3 @@
+target "default" {
+  secret = ["id=x,foo=bar"]
+}

@@ -1,0 +1,3 @@
+target "default" {
+  secret = [{ src = "1.hcl" }]
+}

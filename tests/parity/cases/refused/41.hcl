@@ -1,0 +1,3 @@
+target "default" {
+  context = "git@github.com:a/b.git"
+}

@@ -1,0 +1,124 @@
+//! `cargo xtask parity update`: what buildx makes of the parity cases.
+
+#[path = "../../tests/parity/cases.rs"]
+mod cases;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Map, Value, json};
+
+use cases::{Case, Run};
+
+/// The tasks around the parity cases.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Task {
+    /// Runs buildx on every case and stores what it prints
+    Update {
+        /// The buildx binary
+        #[arg(long, value_name = "PATH")]
+        buildx: PathBuf,
+        /// Only the cases with these names
+        cases: Vec<String>,
+    },
+}
+
+/// Why a task failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("cannot read the cases: {0}")]
+    Cases(String),
+    #[error("cannot run `{program}`")]
+    Run {
+        program: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot write `{path}`")]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("`{program}` printed no JSON for {case}/{run}")]
+    Json {
+        program: PathBuf,
+        case: String,
+        run: String,
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+pub(crate) fn run(task: Task, root: &Path) -> Result<(), Error> {
+    let Task::Update { buildx, cases } = task;
+    let version = version(&buildx)?;
+    let all = cases::all(&root.join("tests/parity/cases")).map_err(Error::Cases)?;
+    for case in all {
+        if cases.is_empty() || cases.contains(&case.name) {
+            update(&buildx, &version, &case)?;
+        }
+    }
+    Ok(())
+}
+
+fn version(buildx: &Path) -> Result<String, Error> {
+    let output = command(buildx).arg("version").output();
+    let output = output.map_err(|source| Error::Run {
+        program: buildx.to_owned(),
+        source,
+    })?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = text.split_whitespace().find(|word| word.starts_with('v'));
+    Ok(version.unwrap_or("unknown").to_owned())
+}
+
+// With nothing of this machine's configuration.
+fn command(buildx: &Path) -> Command {
+    let mut command = Command::new(buildx);
+    command.env_clear().env("HOME", "/nonexistent").env("BUILDX_CONFIG", "/nonexistent");
+    command
+}
+
+fn update(buildx: &Path, version: &str, case: &Case) -> Result<(), Error> {
+    let mut runs = Map::new();
+    for run in &case.runs {
+        runs.insert(run.name.clone(), answer(buildx, case, run)?);
+    }
+    let text = format!("{:#}\n", json!({ "buildx": version, "runs": runs }));
+    let path = case.dir.join("expected.json");
+    std::fs::write(&path, text).map_err(|source| Error::Write { path, source })
+}
+
+fn answer(buildx: &Path, case: &Case, run: &Run) -> Result<Value, Error> {
+    let mut command = command(buildx);
+    command.arg("bake");
+    if !run.lists() {
+        command.arg("--print");
+    }
+    let output = command
+        .args(&run.args)
+        .envs(run.environment.iter().map(|(name, value)| (name, value)))
+        .current_dir(&case.dir)
+        .output()
+        .map_err(|source| Error::Run {
+            program: buildx.to_owned(),
+            source,
+        })?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        let error = text.lines().rev().find(|line| line.starts_with("ERROR: "));
+        return Ok(json!({ "fails": error.unwrap_or("without a message") }));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    if run.lists() {
+        return Ok(json!({ "output": text }));
+    }
+    let printed: Value = serde_json::from_str(&text).map_err(|source| Error::Json {
+        program: buildx.to_owned(),
+        case: case.name.clone(),
+        run: run.name.clone(),
+        source,
+    })?;
+    Ok(json!({ "output": printed }))
+}
