@@ -8,6 +8,6 @@
 
 mod architecture;
 mod engine;
-mod parity;
 mod live;
+mod parity;
 mod support;

@@ -8,46 +8,49 @@ use std::path::{Path, PathBuf};
 
 /// A directory with definition files.
 #[derive(Debug, Clone)]
-pub struct Case {
+pub(crate) struct Case {
     /// The directory's name.
-    pub name: String,
+    pub(crate) name: String,
     /// The directory.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// The ways to run it.
-    pub runs: Vec<Run>,
+    pub(crate) runs: Vec<Run>,
 }
 
 /// One way to run a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Run {
+pub(crate) struct Run {
     /// Its name, unique in the case.
-    pub name: String,
+    pub(crate) name: String,
     /// Environment variables.
-    pub environment: Vec<(String, String)>,
+    pub(crate) environment: Vec<(String, String)>,
     /// The arguments after `bake --print`, or after `bake` where they ask for a list.
-    pub args: Vec<String>,
+    pub(crate) args: Vec<String>,
 }
 
 impl Run {
     /// Whether targets or variables are listed rather than a plan printed.
-    pub fn lists(&self) -> bool {
+    pub(crate) fn lists(&self) -> bool {
         self.args.iter().any(|arg| arg.starts_with("--list"))
     }
 }
 
 /// All cases below `root`, sorted by name.
-pub fn all(root: &Path) -> Result<Vec<Case>, String> {
-    let entries = std::fs::read_dir(root).map_err(|error| format!("{}: {error}", root.display()))?;
+pub(crate) fn all(root: &Path) -> Result<Vec<Case>, String> {
+    let entries =
+        std::fs::read_dir(root).map_err(|error| format!("{}: {error}", root.display()))?;
     let mut cases = Vec::new();
     for entry in entries {
         let dir = entry.map_err(|error| error.to_string())?.path();
         let file = dir.join("runs");
-        let text =
-            std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let text = std::fs::read_to_string(&file)
+            .map_err(|error| format!("{}: {error}", file.display()))?;
         let runs = text
             .lines()
             .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
-            .map(|line| run(line).ok_or_else(|| format!("{}: cannot read `{line}`", file.display())))
+            .map(|line| {
+                run(line).ok_or_else(|| format!("{}: cannot read `{line}`", file.display()))
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let name = dir.file_name().unwrap_or_default().to_string_lossy();
         cases.push(Case {
@@ -69,7 +72,9 @@ fn run(line: &str) -> Option<Run> {
             let name = word.split_once('=').map(|(name, _)| name);
             name.is_some_and(|name| {
                 !name.is_empty()
-                    && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+                    && name
+                        .bytes()
+                        .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
             })
         })
         .count();

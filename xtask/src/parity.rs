@@ -76,7 +76,10 @@ fn version(buildx: &Path) -> Result<String, Error> {
 // With nothing of this machine's configuration.
 fn command(buildx: &Path) -> Command {
     let mut command = Command::new(buildx);
-    command.env_clear().env("HOME", "/nonexistent").env("BUILDX_CONFIG", "/nonexistent");
+    command
+        .env_clear()
+        .env("HOME", "/nonexistent")
+        .env("BUILDX_CONFIG", "/nonexistent");
     command
 }
 
