@@ -219,7 +219,15 @@ impl Refusal {
             Self::Embedded(error) => {
                 ways_out(error, told.note(in_one_line(error)))
             }
-            Self::Connection(_) | Self::Docker(_) | Self::NotLinux(_) | Self::Absent => told
+            Self::Connection(error) => {
+                let told = told.note(in_one_line(self));
+                let told = match error.help() {
+                    Some(help) => told.help(help),
+                    None => told,
+                };
+                told.help("`rbake builder status` shows what else there is")
+            }
+            Self::Docker(_) | Self::NotLinux(_) | Self::Absent => told
                 .note(in_one_line(self))
                 .help("`rbake builder status` shows what else there is"),
         }

@@ -93,6 +93,22 @@ pub enum ConnectionError {
 }
 
 impl ConnectionError {
+    /// What the user may try, where there is something to try.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::NotGrpc {
+                endpoint: Endpoint::Tcp { tls: None, .. },
+                ..
+            } => Some(
+                "where it expects TLS, give the builder its CA, and a certificate and key: `docker buildx create --driver remote --driver-opt cacert=…,cert=…,key=…`",
+            ),
+            Self::Dial(DialError::NoRoots) => {
+                Some("set `SSL_CERT_FILE` to a file of trusted certificates")
+            }
+            _ => None,
+        }
+    }
+
     /// Whether trying again may succeed without any change by the user.
     pub fn is_transient(&self) -> bool {
         match self {

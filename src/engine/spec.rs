@@ -68,7 +68,8 @@ pub struct SolveSpec {
     pub subrequest: Option<String>,
     /// Whether the solve is kept out of the daemon's history.
     pub internal: bool,
-    /// Whether the solve runs through the gateway, which linked targets need.
+    /// Whether the solve runs through the gateway, which linked targets and subrequests need. The result is the same; only
+    /// provenance repeats the request under `root` then.
     pub through_gateway: bool,
 }
 

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use rbake::engine::spec::{Export, Exporter, NamedContext};
+use rbake::engine::spec::{Attestation, Export, Exporter, NamedContext};
 use rbake::engine::{Engine, FrontendResult};
 use rbake::event::EventSink;
 use rbake::outcome::{FailureKind, SolveFailure};
+use rbake_proto::content::ReadContentRequest;
+use rbake_proto::content::content_client::ContentClient;
+use rbake_proto::control::BuildHistoryRequest;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +48,86 @@ async fn both_roads_give_the_same_image() {
         digests.push(solved.digest().unwrap());
     }
     assert_eq!(digests[0], digests[1]);
+}
+
+// The provenance of a solve, from the daemon's history.
+async fn provenance(engine: &Engine, build_ref: &str) -> serde_json::Value {
+    let request = BuildHistoryRequest {
+        r#ref: build_ref.to_owned(),
+        early_exit: true,
+        ..BuildHistoryRequest::default()
+    };
+    let stream = engine
+        .connection()
+        .control()
+        .listen_build_history(request)
+        .await;
+    let record = stream
+        .unwrap()
+        .into_inner()
+        .message()
+        .await
+        .unwrap()
+        .unwrap()
+        .record
+        .unwrap();
+    let attestations = record.result.unwrap().attestations;
+    let digest = attestations.first().expect("an attestation").digest.clone();
+    let mut content = ContentClient::new(engine.connection().channel());
+    let request = ReadContentRequest {
+        digest,
+        ..ReadContentRequest::default()
+    };
+    let mut stream = content.read(request).await.unwrap().into_inner();
+    let mut data = Vec::new();
+    while let Some(piece) = stream.message().await.unwrap() {
+        data.extend_from_slice(&piece.data);
+    }
+    serde_json::from_slice(&data).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_roads_give_the_same_provenance() {
+    let Some(engine) = buildkitd::shared().await else {
+        return;
+    };
+    let mut found = Vec::new();
+    for through_gateway in [false, true] {
+        let mut build = build(&engine, "FROM busybox\nCOPY a /a\n", &[("a", b"same")]).await;
+        build.spec.through_gateway = through_gateway;
+        build.spec.build_args = BTreeMap::from([("A".to_owned(), "1".to_owned())]);
+        build.spec.exports = vec![Export::new(Exporter::Image)];
+        build.spec.attestations = vec![Attestation {
+            kind: "provenance".to_owned(),
+            parameters: vec![("mode".to_owned(), "min".to_owned())],
+        }];
+        let none = EventSink::none();
+        let solved = engine
+            .solve(
+                &build.spec,
+                &build.sessions,
+                &none,
+                &CancellationToken::new(),
+            )
+            .await
+            .unwrap();
+        let mut predicate = provenance(&engine, &solved.build_ref).await;
+        let mut definition = predicate["buildDefinition"].take();
+        // Digests of local sources depend on the session.
+        definition["internalParameters"]["buildConfig"]["digestMapping"].take();
+        let request = &mut definition["externalParameters"]["request"];
+        // Through the gateway the daemon repeats the outer half of the request here.
+        let root = request.as_object_mut().unwrap().remove("root");
+        assert_eq!(root.is_some(), through_gateway);
+        let args = request["args"].as_object_mut().unwrap();
+        args.retain(|key, _| !key.starts_with("local-sessionid:"));
+        found.push(definition);
+    }
+    assert_eq!(
+        found[0]["externalParameters"]["request"]["args"]["build-arg:A"],
+        "1"
+    );
+    assert_eq!(found[0], found[1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
