@@ -81,7 +81,7 @@ pub async fn survey(
     if let Some(candidate) = candidate {
         let why = format!("named by {}", candidate.from);
         match look(&reacher, &candidate, None).await {
-            Ok((version, state)) => survey.take(&candidate, version, why, state),
+            Ok(looked) => survey.take(&candidate, looked, why),
             Err(refusal) => {
                 survey.error = Some(ChooseError::Named {
                     builder: candidate.to_string(),
@@ -102,12 +102,12 @@ pub async fn survey(
         };
         let is_own = candidate.reach == Reach::Embedded;
         match look(&reacher, &candidate, Some(UNNAMED_LIMIT)).await {
-            Ok((version, state)) if survey.chosen.is_none() && !is_decided => {
-                survey.take(&candidate, version, why(&candidate), state);
+            Ok(looked) if survey.chosen.is_none() && !is_decided => {
+                survey.take(&candidate, looked, why(&candidate));
             }
-            Ok((_, state)) => survey.others.push(PassedOver {
+            Ok(looked) => survey.others.push(PassedOver {
                 what: candidate.to_string(),
-                reason: format!("{state}; would do, but comes later"),
+                reason: format!("{}; would do, but comes later", looked.state),
             }),
             Err(last) if is_own && survey.chosen.is_none() && !is_decided => {
                 survey.error = Some(ChooseError::Nothing {
@@ -125,31 +125,41 @@ pub async fn survey(
 }
 
 impl Survey {
-    fn take(&mut self, candidate: &Candidate, version: Option<String>, why: String, state: String) {
+    fn take(&mut self, candidate: &Candidate, looked: Looked, why: String) {
         self.chosen = Some(Surveyed {
             name: candidate.name.clone(),
             driver: candidate.driver(),
-            endpoint: candidate.endpoint(),
-            version,
+            endpoint: looked.endpoint,
+            version: looked.version,
             why,
-            state,
+            state: looked.state,
         });
     }
 }
 
-// A builder's version and how it stands.
+// How a builder that would do stands.
+struct Looked {
+    endpoint: Option<Endpoint>,
+    version: Option<String>,
+    state: String,
+}
+
 async fn look(
     reacher: &Reacher<'_>,
     candidate: &Candidate,
     limit: Option<Duration>,
-) -> Result<(Option<String>, String), Refusal> {
+) -> Result<Looked, Refusal> {
     if matches!(candidate.reach, Reach::Embedded) {
         return look_at_embedded(reacher.environment).await;
     }
     if let Reach::Container { container, host } = &candidate.reach {
         let docker = Docker::connect(host).await?;
         if docker.container(container).await? == ContainerState::Stopped {
-            return Ok((None, "stopped; a run starts it".to_owned()));
+            return Ok(Looked {
+                endpoint: candidate.endpoint(),
+                version: None,
+                state: "stopped; a run starts it".to_owned(),
+            });
         }
     }
     let reached = reacher.reach(candidate, limit).await?;
@@ -165,23 +175,40 @@ async fn look(
         ),
         None => "running".to_owned(),
     };
-    Ok((reached.connection.version().map(str::to_owned), state))
+    Ok(Looked {
+        endpoint: Some(reached.endpoint),
+        version: reached.connection.version().map(str::to_owned),
+        state,
+    })
 }
 
-async fn look_at_embedded(environment: &Environment) -> Result<(Option<String>, String), Refusal> {
+async fn look_at_embedded(environment: &Environment) -> Result<Looked, Refusal> {
     match embedded::status(environment).await? {
-        Some(embedded::Reply::Ready(facts)) => {
-            let state = format!("running, {} in use by {}", facts.socket, facts.clients);
-            Ok((Some(facts.version), state))
-        }
-        Some(_) => Ok((None, "starting or stopping".to_owned())),
+        Some(embedded::Reply::Ready(facts)) => Ok(Looked {
+            endpoint: Some(Endpoint::Unix(facts.socket.into())),
+            version: Some(facts.version),
+            state: match (facts.clients, facts.idle_seconds) {
+                (0, Some(idle)) => format!("running, unused, stops after {idle} s of that"),
+                (0, None) => "running, unused".to_owned(),
+                (1, _) => "running, in use by 1 run".to_owned(),
+                (runs, _) => format!("running, in use by {runs} runs"),
+            },
+        }),
+        Some(_) => Ok(Looked {
+            endpoint: None,
+            version: None,
+            state: "starting or stopping".to_owned(),
+        }),
         None => {
             let places =
                 embedded::Places::of(environment).map_err(embedded::EmbeddedError::from)?;
             let recipe = embedded::Recipe::of(environment, &places)
                 .map_err(embedded::EmbeddedError::from)?;
-            let version = embedded::version_of(&recipe.programs.buildkitd).await.ok();
-            Ok((version, "not running; a run starts it".to_owned()))
+            Ok(Looked {
+                endpoint: None,
+                version: embedded::version_of(&recipe.programs.buildkitd).await.ok(),
+                state: "not running; a run starts it".to_owned(),
+            })
         }
     }
 }

@@ -1,14 +1,391 @@
-//! `rbake builder`.
+//! `rbake builder`: which builder a run would take, and looking after rbake's own.
 
+use std::future::Future;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::builder::embedded::{self, Idle, ServeOptions, Stopped};
+use crate::builder::install::{self, InstallOptions, Installed, Pins, Road};
+use crate::builder::{self, Survey};
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
-use crate::types::Environment;
+use crate::cli::{progress, usage};
+use crate::diag::{Class, Diagnostic};
+use crate::event::EventSink;
+use crate::report::{Mode, Reporter};
+use crate::types::requirements::Requirements;
+use crate::types::{Clock, Environment};
+
+/// Looks after builders.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rbake builder",
+    about = "Which builder a run takes, and looking after rbake's own",
+    max_term_width = 100
+)]
+struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Say which builder a run would take, why, and why not the others
+    Status {
+        /// As for a run
+        #[arg(long, value_name = "NAME")]
+        builder: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Install the programs of the embedded builder
+    Install {
+        /// Take them from here only
+        #[arg(long, value_name = "PLACE", value_enum)]
+        from: Option<From>,
+        /// Install also what is installed already
+        #[arg(long)]
+        force: bool,
+    },
+    /// Run the embedded builder until it is idle; a run that needs it does this by itself
+    Serve {
+        /// Stop after so long without a run, such as `10m`, or `never`
+        #[arg(long, value_name = "TIME")]
+        idle: Option<Idle>,
+        /// Leave the terminal and the files of the calling process
+        #[arg(long)]
+        detached: bool,
+    },
+    /// Stop the embedded builder
+    Stop {
+        /// Also while runs are using it
+        #[arg(long)]
+        force: bool,
+    },
+    /// Become buildkitd, as a child of the supervisor with this process id
+    #[command(hide = true)]
+    RunBuildkitd {
+        supervisor: i32,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<std::ffi::OsString>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum From {
+    /// Programs in PATH
+    Path,
+    /// BuildKit's release archive
+    Release,
+    /// A build with the Go toolchain
+    Go,
+}
 
 pub(in crate::cli) fn run(
-    _words: &[String],
-    _environment: &Environment,
+    words: &[String],
+    environment: &Environment,
     screen: &mut Screen,
 ) -> Exit {
-    screen.message("not yet\n");
-    Exit::Usage
+    let words = std::iter::once("rbake builder").chain(words.iter().map(String::as_str));
+    let verb = match Args::try_parse_from(words) {
+        Ok(args) => args.verb,
+        Err(error) => return usage(&error, screen),
+    };
+    match verb {
+        Verb::Status { builder, json } => status(builder.as_deref(), json, environment, screen),
+        Verb::Install { from, force } => install(from, force, environment, screen),
+        Verb::Serve { idle, detached } => serve(idle, detached, environment, screen),
+        Verb::Stop { force } => stop(force, environment, screen),
+        Verb::RunBuildkitd {
+            supervisor,
+            command,
+        } => {
+            let error = embedded::become_child(supervisor, &command);
+            screen.message(&format!("rbake: cannot run buildkitd: {error}\n"));
+            Exit::Engine
+        }
+    }
+}
+
+/// This program, as it is to be called again.
+pub(super) fn program() -> PathBuf {
+    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"))
+}
+
+// One thread does for all of these verbs.
+fn block_on<T>(work: impl Future<Output = T>, screen: &mut Screen) -> Result<T, Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => Ok(runtime.block_on(work)),
+        Err(error) => {
+            let message = format!("cannot start: {error}");
+            let told = Diagnostic::error(Class::Internal, "cli::internal", message);
+            Err(screen.diagnostics(&told.into()))
+        }
+    }
+}
+
+fn status(flag: Option<&str>, json: bool, environment: &Environment, screen: &mut Screen) -> Exit {
+    let requirements = Requirements::none();
+    let survey = builder::survey(&requirements, flag, environment);
+    let survey = match block_on(survey, screen) {
+        Ok(survey) => survey,
+        Err(exit) => return exit,
+    };
+    let text = if json {
+        format!("{:#}\n", as_json(&survey))
+    } else {
+        as_text(&survey)
+    };
+    let written = screen.data(&text);
+    match &survey.error {
+        Some(error) => screen.diagnostics(&error.diagnostic().into()),
+        None => written,
+    }
+}
+
+fn as_text(survey: &Survey) -> String {
+    let mut lines = Vec::new();
+    if let Some(chosen) = &survey.chosen {
+        lines.push(format!("builder  {}", chosen.name));
+        lines.push(format!("driver   {}", chosen.driver));
+        if let Some(endpoint) = &chosen.endpoint {
+            lines.push(format!("address  {endpoint}"));
+        }
+        if let Some(version) = &chosen.version {
+            lines.push(format!("buildkit {version}"));
+        }
+        lines.push(format!("state    {}", chosen.state));
+        lines.push(format!("why      {}", chosen.why));
+    } else {
+        lines.push("builder  none".to_owned());
+    }
+    if !survey.others.is_empty() {
+        lines.push(String::new());
+        lines.push("not taken".to_owned());
+        for other in &survey.others {
+            lines.push(format!(
+                "  {}: {}",
+                other.what.replace('`', ""),
+                other.reason
+            ));
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+fn as_json(survey: &Survey) -> serde_json::Value {
+    let chosen = survey.chosen.as_ref().map(|chosen| {
+        serde_json::json!({
+            "name": chosen.name,
+            "driver": chosen.driver.name(),
+            "address": chosen.endpoint.as_ref().map(ToString::to_string),
+            "buildkit": chosen.version,
+            "state": chosen.state,
+            "why": chosen.why,
+        })
+    });
+    let others: Vec<_> = survey
+        .others
+        .iter()
+        .map(|other| serde_json::json!({ "what": other.what, "reason": other.reason }))
+        .collect();
+    serde_json::json!({
+        "builder": chosen,
+        "notTaken": others,
+        "error": survey.error.as_ref().map(|error| builder::in_one_line(error)),
+    })
+}
+
+fn install(
+    from: Option<From>,
+    force: bool,
+    environment: &Environment,
+    screen: &mut Screen,
+) -> Exit {
+    let pins = match Pins::of_this_release() {
+        Ok(pins) => pins,
+        Err(error) => {
+            let message = builder::in_one_line(&error);
+            let told = Diagnostic::error(Class::Internal, "builder::pins", message);
+            return screen.diagnostics(&told.into());
+        }
+    };
+    let options = InstallOptions {
+        pins,
+        road: from.map(|from| match from {
+            From::Path => Road::Path,
+            From::Release => Road::Release,
+            From::Go => Road::Go,
+        }),
+        force,
+    };
+    let clock = Clock::system();
+    let reporter = Reporter::start(
+        progress::options(Mode::Bars, environment, screen, clock),
+        Box::new(std::io::stderr()),
+        Box::new(|| ()),
+    );
+    // Without a thread for bars the work is done all the same.
+    let (events, reporter) = match reporter {
+        Ok((events, reporter)) => (events, Some(reporter)),
+        Err(_) => (EventSink::none(), None),
+    };
+    let outcome = block_on(install::install(environment, &options, &events), screen);
+    drop(reporter);
+    match outcome {
+        Ok(Ok(installed)) => screen.data(&told(&installed)),
+        Ok(Err(error)) => screen.diagnostics(&error.diagnostic().into()),
+        Err(exit) => exit,
+    }
+}
+
+fn told(installed: &Installed) -> String {
+    match installed {
+        Installed::Already(record) => format!(
+            "BuildKit {} is installed already (from {})\n",
+            record.version, record.road
+        ),
+        Installed::InPath {
+            buildkitd,
+            version,
+            runc,
+        } => format!(
+            "nothing to install: BuildKit {version} is `{}`, runc is `{}`\n",
+            buildkitd.display(),
+            runc.display()
+        ),
+        Installed::Now {
+            record,
+            bin,
+            passed_over,
+        } => {
+            let mut text = String::new();
+            for road in passed_over {
+                text.push_str(&format_line(&road.what, &road.reason));
+            }
+            text + &format!(
+                "BuildKit {} (from {}) is installed in `{}`\n",
+                record.version,
+                record.road,
+                bin.display()
+            )
+        }
+    }
+}
+
+fn format_line(what: &str, reason: &str) -> String {
+    format!("not from {what}: {reason}\n")
+}
+
+fn serve(
+    idle: Option<Idle>,
+    detached: bool,
+    environment: &Environment,
+    screen: &mut Screen,
+) -> Exit {
+    if detached {
+        detach();
+    }
+    let options = ServeOptions {
+        program: program(),
+        idle,
+    };
+    match block_on(embedded::serve(environment, &options), screen) {
+        Ok(Ok(())) => Exit::Success,
+        Ok(Err(error)) => {
+            let message = builder::in_one_line(&error);
+            let told = Diagnostic::error(Class::Engine, "builder::embedded", message);
+            screen.diagnostics(&told.into())
+        }
+        Err(exit) => exit,
+    }
+}
+
+// The terminal's signals are for those who work at it, and files that were open in whoever started us, locks above all,
+// must not stay open for as long as the builder lives.
+fn detach() {
+    // It fails for the leader of a group only, which nobody makes of us.
+    let _ = rustix::process::setsid();
+    let inherited: Vec<i32> = std::fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|number| *number > 2)
+        .collect();
+    for number in inherited {
+        // The listing's own is closed by now.
+        let _ = nix::unistd::close(number);
+    }
+}
+
+fn stop(force: bool, environment: &Environment, screen: &mut Screen) -> Exit {
+    match block_on(embedded::stop(environment, force), screen) {
+        Ok(Ok(Stopped::Stopped)) => screen.data("the embedded builder has stopped\n"),
+        Ok(Ok(Stopped::NotRunning)) => screen.data("the embedded builder is not running\n"),
+        Ok(Ok(Stopped::Busy { clients })) => {
+            let runs = if clients == 1 { "run uses" } else { "runs use" };
+            let told = Diagnostic::error(
+                Class::Engine,
+                "builder::busy",
+                format!("the embedded builder goes on: {clients} {runs} it"),
+            )
+            .help("`rbake builder stop --force` breaks them off");
+            screen.diagnostics(&told.into())
+        }
+        Ok(Err(error)) => screen.diagnostics(&error.diagnostic().into()),
+        Err(exit) => exit,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builder::{Driver, PassedOver, Surveyed};
+    use clap::CommandFactory as _;
+
+    fn survey() -> Survey {
+        Survey {
+            chosen: Some(Surveyed {
+                name: "embedded".into(),
+                driver: Driver::Embedded,
+                endpoint: None,
+                version: Some("v0.32.2".into()),
+                why: "no builder was named, and no other can do it".into(),
+                state: "not running; a run starts it".into(),
+            }),
+            error: None,
+            others: vec![PassedOver {
+                what: "`BUILDKIT_HOST`".into(),
+                reason: "not set".into(),
+            }],
+        }
+    }
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_state_is_told_in_two_ways() {
+        insta::assert_snapshot!(as_text(&survey()), @r"
+        builder  embedded
+        driver   embedded
+        buildkit v0.32.2
+        state    not running; a run starts it
+        why      no builder was named, and no other can do it
+
+        not taken
+          BUILDKIT_HOST: not set
+        ");
+        let json = as_json(&survey());
+        assert_eq!(json["builder"]["driver"], "embedded");
+        assert_eq!(json["notTaken"][0]["reason"], "not set");
+        assert_eq!(json["error"], serde_json::Value::Null);
+    }
 }
