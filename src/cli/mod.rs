@@ -78,11 +78,14 @@ fn bake(
     screen: &mut Screen,
     loaded: Option<Loaded>,
 ) -> Exit {
-    match BakeArgs::try_parse_from(std::iter::once("rbake").chain(words.iter().map(String::as_str)))
-    {
+    let argv: Vec<String> = std::iter::once("rbake".to_owned())
+        .chain(words.iter().cloned())
+        .collect();
+    match BakeArgs::try_parse_from(&argv) {
         Ok(args) => commands::bake::run(
             Invocation {
                 args,
+                argv,
                 environment,
                 loaded,
             },

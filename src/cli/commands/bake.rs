@@ -2,19 +2,23 @@
 
 use std::sync::Arc;
 
-use super::build;
 use super::definition::{self, Loaded};
+use super::{build, privileges};
 use crate::cli::args::BakeArgs;
 use crate::cli::exit::Exit;
 use crate::cli::progress;
 use crate::cli::screen::Screen;
-use crate::diag::{Diagnostic, Diagnostics};
+use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::plan::list::ListSpec;
 use crate::plan::{self, Override};
+use crate::report::Mode;
 use crate::types::Environment;
 
 /// One command line of building.
 pub(in crate::cli) struct Invocation<'a> {
     pub(in crate::cli) args: BakeArgs,
+    /// The whole command line, for advice.
+    pub(in crate::cli) argv: Vec<String>,
     pub(in crate::cli) environment: &'a Environment,
     /// The definition, where it was read already.
     pub(in crate::cli) loaded: Option<Loaded>,
@@ -22,42 +26,66 @@ pub(in crate::cli) struct Invocation<'a> {
 
 /// Does what the command line says.
 pub(in crate::cli) fn run(invocation: Invocation<'_>, screen: &mut Screen) -> Exit {
+    match try_run(invocation, screen) {
+        Ok(exit) => exit,
+        Err(problems) => screen.diagnostics(&problems),
+    }
+}
+
+fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diagnostics> {
     let Invocation {
         args,
+        argv,
         environment,
         loaded,
     } = invocation;
-    let mode = match progress::mode(args.progress.as_deref(), environment, screen) {
-        Ok(mode) => mode,
-        Err(problem) => return screen.diagnostics(&problem.into()),
-    };
-    let overrides = match overrides(&args, environment) {
-        Ok(overrides) => overrides,
-        Err(problems) => return screen.diagnostics(&problems),
-    };
+    let overrides = overrides(&args, environment)?;
+    let list = list_spec(&args)?;
+    if list.is_some() && args.print == Some(true) {
+        return Err(usage("`--print` and `--list` exclude each other").into());
+    }
+    let mode = progress::mode(args.progress.as_deref(), environment, screen)?;
     let loaded = match loaded.map_or_else(|| definition::load(&args, environment), Ok) {
         Ok(loaded) => loaded,
         Err(unreadable) => {
             screen.set_sources(unreadable.sources);
-            return screen.diagnostics(&unreadable.problems);
+            return Err(unreadable.problems);
         }
     };
     screen.set_sources(Arc::clone(&loaded.sources));
-    let request = plan::Request {
-        targets: &loaded.targets,
-        overrides: &overrides,
-        policies_disabled: false,
-        environment,
-    };
-    let plan = match plan::build(&loaded.definition, &request) {
-        Ok(plan) => plan,
-        Err(problems) => return screen.diagnostics(&problems),
-    };
-    screen.diagnostics(&plan.warnings);
-    if args.print == Some(true) {
-        return screen.data(&format!("{}\n", plan::print(&plan)));
+    if let Some(spec) = list {
+        return Ok(screen.data(&plan::list::list(&loaded.definition, spec)));
     }
-    build::run(
+    let plan = plan::build(
+        &loaded.definition,
+        &plan::Request {
+            targets: &loaded.targets,
+            overrides: &overrides.sets,
+            policies_disabled: overrides.policies_disabled,
+            environment,
+        },
+    )?;
+    screen.diagnostics(&loaded.definition.warnings);
+    screen.diagnostics(&plan.warnings);
+    let surroundings = plan::Surroundings {
+        environment,
+        stdout_is_terminal: screen.streams().out_is_terminal,
+    };
+    checked(plan::check_print(&plan, surroundings), screen)?;
+    if args.print == Some(true) {
+        return Ok(screen.data(&format!("{}\n", plan::print(&plan))));
+    }
+    checked(plan::unsupported(&plan), screen)?;
+    checked(plan::check_build(&plan, environment), screen)?;
+    privileges::check(
+        &plan,
+        &args.allow,
+        &argv,
+        environment,
+        mode != Mode::RawJson,
+        screen,
+    )?;
+    Ok(build::run(
         &build::Order {
             args: &args,
             plan: &plan,
@@ -65,15 +93,45 @@ pub(in crate::cli) fn run(invocation: Invocation<'_>, screen: &mut Screen) -> Ex
             environment,
         },
         screen,
-    )
+    ))
+}
+
+// Errors end the command; warnings are told.
+fn checked(found: Diagnostics, screen: &mut Screen) -> Result<(), Diagnostics> {
+    if found.has_errors() {
+        return Err(found);
+    }
+    screen.diagnostics(&found);
+    Ok(())
+}
+
+fn usage(message: &str) -> Diagnostic {
+    Diagnostic::error(Class::Usage, "cli::usage", message)
+}
+
+fn list_spec(args: &BakeArgs) -> Result<Option<ListSpec>, Diagnostics> {
+    let old = |flag: Option<bool>| flag == Some(true);
+    let text = match &args.list {
+        Some(text) => text.as_str(),
+        None if old(args.list_targets) => "targets",
+        None if old(args.list_variables) => "variables",
+        None => return Ok(None),
+    };
+    Ok(Some(ListSpec::parse(text)?))
+}
+
+/// What the flags change.
+struct Overrides {
+    sets: Vec<Override>,
+    policies_disabled: bool,
 }
 
 // The order is buildx's: what comes later wins.
-fn overrides(args: &BakeArgs, environment: &Environment) -> Result<Vec<Override>, Diagnostics> {
+fn overrides(args: &BakeArgs, environment: &Environment) -> Result<Overrides, Diagnostics> {
     let mut problems = Diagnostics::default();
-    let mut overrides = Vec::new();
+    let mut sets = Vec::new();
     let mut take = |parsed: Result<Option<Override>, Diagnostic>| match parsed {
-        Ok(parsed) => overrides.extend(parsed),
+        Ok(parsed) => sets.extend(parsed),
         Err(problem) => problems.push(problem),
     };
     for text in &args.set {
@@ -81,6 +139,11 @@ fn overrides(args: &BakeArgs, environment: &Environment) -> Result<Vec<Override>
     }
     take(Ok(args.push.filter(|on| *on).map(Override::push)));
     take(Ok(args.load.filter(|on| *on).map(Override::load)));
+    let call = args
+        .call
+        .as_deref()
+        .or((args.check == Some(true)).then_some("check"));
+    take(call_override(call));
     take(Ok(args.no_cache.map(Override::no_cache)));
     take(Ok(args.pull.map(Override::pull)));
     for (kind, value) in [("sbom", &args.sbom), ("provenance", &args.provenance)] {
@@ -88,12 +151,35 @@ fn overrides(args: &BakeArgs, environment: &Environment) -> Result<Vec<Override>
             take(Override::attest(kind, value));
         }
     }
-    for value in &args.policy {
+    let policies_disabled = args
+        .policy
+        .iter()
+        .any(|value| value.trim() == "disabled=true");
+    if policies_disabled && args.policy.len() > 1 {
+        take(Err(usage(
+            "`--policy disabled=true` cannot be combined with other policies",
+        )));
+    }
+    for value in args.policy.iter().filter(|_| !policies_disabled) {
         take(Override::policy(value).map(Some));
     }
     if problems.has_errors() {
         Err(problems)
     } else {
-        Ok(overrides)
+        Ok(Overrides {
+            sets,
+            policies_disabled,
+        })
     }
+}
+
+// `METHOD[,format=…][,ignorestatus=…]`; how the answer is told is of no interest until questions can be asked.
+fn call_override(call: Option<&str>) -> Result<Option<Override>, Diagnostic> {
+    let Some(text) = call else { return Ok(None) };
+    let name = text.split(',').next().unwrap_or_default();
+    Ok(match name {
+        "" | "build" => None,
+        "check" => Some(Override::call("lint")),
+        name => Some(Override::call(name)),
+    })
 }

@@ -14,7 +14,7 @@ use crate::credential::Provider;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::event::{EventKind, EventSink};
 use crate::outcome::{CancelReason, Outcome, TargetOutcome};
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 use crate::report::{Ending, Mode, Reporter, metadata};
 use crate::run::{self, Baked, Prepared, Stop, Tools};
 use crate::types::{Clock, Environment, TargetName};
@@ -106,7 +106,7 @@ async fn bake(
 
 async fn choose(order: &Order<'_>, events: &EventSink) -> Result<Chosen, Diagnostics> {
     let program = std::env::current_exe().unwrap_or_else(|_| "rbake".into());
-    let requirements = crate::types::requirements::Requirements::none();
+    let requirements = plan::requirements(order.plan);
     let flag = order.args.builder.as_deref();
     builder::choose(
         &requirements,

@@ -4,3 +4,4 @@ pub(super) mod bake;
 mod build;
 pub(super) mod builder;
 pub(super) mod definition;
+mod privileges;

@@ -1,0 +1,86 @@
+//! Privileges that a plan needs and nobody has granted: told, asked for on a terminal, else an error.
+
+use std::io::IsTerminal;
+
+use crate::cli::screen::Screen;
+use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::plan::Plan;
+use crate::plan::entitlements::{Allowed, Enforcement, Missing, missing};
+use crate::types::Environment;
+
+/// Checks that everything `plan` needs is granted by `allow`, and asks the user about the rest.
+///
+/// `argv` is the command line, for the advice how to run it again; `may_ask` is whether a question has a place.
+pub(super) fn check(
+    plan: &Plan,
+    allow: &[String],
+    argv: &[String],
+    environment: &Environment,
+    may_ask: bool,
+    screen: &mut Screen,
+) -> Result<(), Diagnostics> {
+    let allowed = Allowed::parse(allow)?.with_grants(&plan.grants);
+    let missing = missing(plan, &allowed, environment)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let enforcement = Enforcement::from_environment(environment, false)?;
+    let can_ask = may_ask && screen.streams().err_is_terminal && std::io::stdin().is_terminal();
+    explain(&missing, enforcement, argv, environment, can_ask, screen);
+    if !enforcement.refuses(&missing) {
+        return Ok(());
+    }
+    if can_ask && agreed(screen) {
+        return Ok(());
+    }
+    Err(Diagnostic::error(
+        Class::Usage,
+        "cli::privileges",
+        "additional privileges requested",
+    )
+    .help(format!(
+        "pass `{}` to grant them",
+        missing.flags(environment.current_dir()).join(" ")
+    ))
+    .into())
+}
+
+fn explain(
+    missing: &Missing,
+    enforcement: Enforcement,
+    argv: &[String],
+    environment: &Environment,
+    can_ask: bool,
+    screen: &mut Screen,
+) {
+    let dir = environment.current_dir();
+    let mut text = String::from(
+        "Your build is requesting privileges for following possibly insecure capabilities:\n\n",
+    );
+    for reason in missing.reasons(dir) {
+        text.push_str(" - ");
+        text.push_str(&reason);
+        text.push('\n');
+    }
+    let flags = missing.flags(dir).join(" ");
+    text.push_str(&if can_ask {
+        format!("\nIn order to not see this message in the future pass \"{flags}\" to grant requested privileges.\n")
+    } else {
+        format!("\nPass \"{flags}\" to grant requested privileges.\n")
+    });
+    text.push_str(&format!(
+        "\nYour full command with requested privileges:\n\n{}\n\n",
+        missing.command_with_flags(argv, dir)
+    ));
+    if enforcement.files && !enforcement.chosen && !missing.needs_more_than_files() {
+        text.push_str("To disable filesystem entitlements checks, you can set BUILDX_BAKE_ENTITLEMENTS_FS=0 .\n\n");
+    }
+    screen.message(&text);
+}
+
+fn agreed(screen: &mut Screen) -> bool {
+    screen.message("Do you want to grant requested privileges and continue? [y/N] ");
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    read.is_ok() && matches!(answer.trim(), "y" | "Y")
+}
