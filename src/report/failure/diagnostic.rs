@@ -1,0 +1,185 @@
+//! A failure as a diagnostic: what failed, where in the Dockerfile, what the exit code is known for, the ways out.
+
+use super::{Failure, failed_row};
+use crate::diag::{Class, Diagnostic, SourceMap, Span};
+use crate::event::SourceExcerpt;
+use crate::outcome::{FailureKind, SolveFailure};
+use crate::report::model::Model;
+use crate::report::model::name::split;
+use crate::report::text;
+use crate::types::TargetName;
+
+/// Bytes of a message's first line.
+const MAX_TITLE: usize = 1000;
+/// Bytes of the rest of a message.
+const MAX_REST: usize = 8 * 1024;
+/// Columns of a step's name within a sentence.
+const STEP: std::ops::RangeInclusive<usize> = 24..=80;
+/// Columns of that sentence besides the names in it.
+const SENTENCE: usize = "error[build::step-failed]:  failed: `` ended with exit code 127".len();
+
+/// The diagnostic of `failure`, with the sources its places are in; the sentence is cut to about `columns`.
+pub(super) fn diagnostic(
+    model: &Model,
+    failure: &Failure<'_>,
+    columns: u16,
+    debug: bool,
+) -> (Diagnostic, SourceMap) {
+    let row = failed_row(model, failure);
+    let solve = failure.failure;
+    let (class, code) = match solve.kind {
+        FailureKind::Build | FailureKind::Cancelled => (Class::Build, "build::failed"),
+        FailureKind::Engine => (Class::Engine, "engine::lost"),
+        FailureKind::Entitlement => (Class::Build, "build::not-entitled"),
+        FailureKind::Internal => (Class::Build, "engine::internal"),
+        FailureKind::Exhausted => (Class::Build, "engine::exhausted"),
+    };
+    let message = text::clean_text(&solve.message, MAX_TITLE + MAX_REST);
+    let (first, rest) = message.split_once('\n').unwrap_or((&message, ""));
+    let what = match (solve.exit_code, row) {
+        (Some(code), Some(row)) => {
+            let others = SENTENCE + text::width(&names(&failure.targets));
+            let columns = usize::from(columns).saturating_sub(others);
+            let columns = columns.clamp(*STEP.start(), *STEP.end());
+            let step = text::fit(split(&row.name).1, columns).into_owned();
+            format!("`{step}` ended with exit code {code}")
+        }
+        _ => text::clean_name(first, MAX_TITLE),
+    };
+    let code = if solve.exit_code.is_some() {
+        "build::step-failed"
+    } else {
+        code
+    };
+    let mut diagnostic = Diagnostic::error(
+        class,
+        code,
+        format!("{} failed: {what}", names(&failure.targets)),
+    );
+    let mut sources = SourceMap::default();
+    for (at, excerpt) in solve.sources.iter().enumerate() {
+        diagnostic = add_source(diagnostic, &mut sources, excerpt, at == 0, solve.exit_code);
+    }
+    for line in rest.lines().take(20).filter(|line| !line.trim().is_empty()) {
+        diagnostic = diagnostic.note(line);
+    }
+    if let Some(note) = solve.exit_code.and_then(meaning) {
+        diagnostic = diagnostic.note(note);
+    }
+    for line in solve
+        .help
+        .iter()
+        .map(String::as_str)
+        .chain(default_help(solve))
+    {
+        diagnostic = diagnostic.help(text::clean_name(line, MAX_TITLE));
+    }
+    if debug {
+        for frame in solve.debug.iter().take(50) {
+            diagnostic = diagnostic.note(text::clean_text(frame, MAX_REST));
+        }
+    }
+    (diagnostic, sources)
+}
+
+// `a`, `a` and `b`, `a`, `b` and 3 more.
+fn names(targets: &[&TargetName]) -> String {
+    match targets {
+        [] => String::new(),
+        [one] => format!("`{one}`"),
+        [one, two] => format!("`{one}` and `{two}`"),
+        [one, two, rest @ ..] => format!("`{one}`, `{two}` and {} more", rest.len()),
+    }
+}
+
+fn add_source(
+    diagnostic: Diagnostic,
+    sources: &mut SourceMap,
+    excerpt: &SourceExcerpt,
+    primary: bool,
+    exit_code: Option<i32>,
+) -> Diagnostic {
+    let name = text::clean_name(&excerpt.filename, 300);
+    if excerpt.text.is_empty() {
+        return match excerpt.lines.first() {
+            Some((line, _)) => diagnostic.note(format!("at {name}:{line}")),
+            None => diagnostic,
+        };
+    }
+    let id = sources.add(name, excerpt.text.clone());
+    let label = exit_code
+        .filter(|_| primary)
+        .map_or(String::new(), |code| format!("exit code {code}"));
+    let mut labelled = diagnostic;
+    for (at, (first, last)) in excerpt.lines.iter().take(8).enumerate() {
+        let span = Span::new(id, line_range(&excerpt.text, *first, *last));
+        let label = if at == 0 { label.as_str() } else { "" };
+        labelled = if primary {
+            labelled.at(span, label)
+        } else {
+            labelled.context(span, label)
+        };
+    }
+    labelled
+}
+
+// Bytes of the lines `first` to `last`, both from 1, without the indent of the first and the end of the last.
+fn line_range(text: &str, first: u32, last: u32) -> std::ops::Range<usize> {
+    let mut offset = 0;
+    let mut start = text.len();
+    let mut end = text.len();
+    for (number, line) in (1u32..).zip(text.split_inclusive('\n')) {
+        if number == first.max(1) {
+            start = offset + (line.len() - line.trim_start().len());
+        }
+        if number == last.max(first).max(1) {
+            end = offset + line.trim_end().len();
+            break;
+        }
+        offset += line.len();
+    }
+    start.min(end)..end
+}
+
+// What an exit code is known for.
+fn meaning(exit_code: i32) -> Option<&'static str> {
+    Some(match exit_code {
+        126 => "exit code 126: the command was found, but cannot be executed",
+        127 => "exit code 127: the command was not found",
+        137 => "exit code 137: the process was killed, which the kernel does when memory runs out",
+        139 => "exit code 139: the process crashed (segmentation fault)",
+        143 => "exit code 143: the process was asked to terminate",
+        _ => return None,
+    })
+}
+
+fn default_help(failure: &SolveFailure) -> Option<&'static str> {
+    if !failure.help.is_empty() {
+        return None;
+    }
+    match failure.kind {
+        FailureKind::Engine => Some(
+            "`rbake builder status` tells which builder was used and whether it answers; running the command again resumes from its cache",
+        ),
+        FailureKind::Entitlement => {
+            Some("pass `--allow` with the privilege, if the build may have it")
+        }
+        FailureKind::Exhausted => Some("free disk space or memory where the builder runs"),
+        FailureKind::Internal => Some("the builder's log may say more"),
+        FailureKind::Build | FailureKind::Cancelled => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_are_not_there_do_no_harm() {
+        for (first, last) in [(0, 0), (1, 1), (2, 9), (9, 9), (3, 1), (u32::MAX, u32::MAX)] {
+            let range = line_range("FROM a\n  RUN b\n", first, last);
+            assert!("FROM a\n  RUN b\n".get(range).is_some(), "{first} {last}");
+        }
+        assert_eq!(line_range("FROM a\n  RUN b\n", 2, 2), 9..14);
+    }
+}
