@@ -8,6 +8,7 @@
 
 mod architecture;
 mod engine;
+mod faults;
 mod live;
 mod parity;
 mod support;

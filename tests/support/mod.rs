@@ -6,3 +6,4 @@ pub(crate) mod events;
 pub(crate) mod fake_buildkit;
 pub(crate) mod files;
 pub(crate) mod peers;
+pub(crate) mod project;

@@ -1,0 +1,3 @@
+//! Bad days, from the command line.
+
+mod builder;
