@@ -21,6 +21,11 @@ impl Digest {
         Self(format!("sha256:{}", hex::encode(Sha256::digest(bytes))).into())
     }
 
+    /// The digest whose bytes are `hash`, made by hashing piece by piece.
+    pub fn from_sha256(hash: [u8; 32]) -> Self {
+        Self(format!("sha256:{}", hex::encode(hash)).into())
+    }
+
     /// The whole text, `algorithm:hex`.
     pub fn as_str(&self) -> &str {
         &self.0

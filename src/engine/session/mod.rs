@@ -7,6 +7,7 @@
 
 pub mod auth;
 mod causes;
+pub mod content;
 pub mod export;
 pub mod filesync;
 mod health;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use tonic::service::RoutesBuilder;
 
 pub use auth::Auth;
+pub use content::ContentStores;
 pub use export::Exports;
 pub use filesync::FileSync;
 pub use lifecycle::{Session, SessionError};

@@ -1,0 +1,485 @@
+//! `index.json`: the names of a layout's images and caches.
+//!
+//! It is the client's to write, after a solve. Other programs may do so too, so it is changed under the lock that BuildKit's
+//! clients use, and unknown fields are kept.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::FlockOperation;
+use serde_json::{Map, Value, json};
+
+use super::layout::{LayoutError, OciLayout, write_whole};
+use crate::types::Digest;
+
+const TAG: &str = "org.opencontainers.image.ref.name";
+const NAME: &str = "io.containerd.image.name";
+
+/// How long another program may hold the lock.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
+const LOCK_RETRY: Duration = Duration::from_millis(50);
+
+/// A manifest larger than this is none.
+const MANIFEST_LIMIT: u64 = 64 << 20;
+
+/// What an entry of the index is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IndexName {
+    /// A tag, as for caches.
+    Tag(String),
+    /// The full name of an image; its tag is entered too.
+    Image(String),
+}
+
+impl IndexName {
+    // Tag and full name; the latter is empty for a tag.
+    fn annotations(&self) -> (&str, &str) {
+        match self {
+            Self::Tag(tag) => (tag, ""),
+            Self::Image(name) => {
+                let last = name.rsplit('/').next().unwrap_or(name);
+                let tag = last.split_once('@').map_or(last, |(tag, _)| tag);
+                let tag = tag.split_once(':').map_or("latest", |(_, tag)| tag);
+                (tag, name)
+            }
+        }
+    }
+}
+
+/// Where a cache was found, or why there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CacheSource {
+    /// It is there.
+    Found {
+        /// The layout that holds it.
+        layout: OciLayout,
+        /// Its manifest.
+        digest: Digest,
+    },
+    /// There is none; the build goes on without. Why, in words.
+    Missing(String),
+}
+
+/// Finds the cache `tag` in the layout at `root`, or the one named by `digest`.
+///
+/// What is missing is told, not an error: the first build of a project has no cache. Blocking.
+pub fn find_cache(root: &Path, tag: &str, digest: Option<&Digest>) -> CacheSource {
+    let found = || -> Result<CacheSource, LayoutError> {
+        let Some(layout) = OciLayout::open(root)? else {
+            return Ok(CacheSource::Missing(
+                "there is no such directory".to_owned(),
+            ));
+        };
+        let tagged = match digest {
+            Some(digest) => Some(digest.clone()),
+            None => layout.tagged(tag)?,
+        };
+        let Some(digest) = tagged else {
+            return Ok(CacheSource::Missing(format!("it has no tag `{tag}`")));
+        };
+        if layout.blob(&digest)?.is_none() {
+            return Ok(CacheSource::Missing(format!("its blob {digest} is gone")));
+        }
+        Ok(CacheSource::Found { layout, digest })
+    };
+    found().unwrap_or_else(|error| CacheSource::Missing(super::with_causes(&error)))
+}
+
+impl OciLayout {
+    fn read_index(&self) -> Result<Map<String, Value>, LayoutError> {
+        let path = self.root().join("index.json");
+        let malformed = |reason: String| LayoutError::Malformed {
+            path: path.clone(),
+            reason,
+        };
+        let text = match std::fs::read(&path) {
+            Ok(text) if text.is_empty() => return Ok(Map::new()),
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Map::new()),
+            Err(error) => return Err(LayoutError::io("read", &path)(error)),
+        };
+        match serde_json::from_slice(&text) {
+            Ok(Value::Object(index)) => Ok(index),
+            Ok(_) => Err(malformed("it is no object".to_owned())),
+            Err(error) => Err(malformed(error.to_string())),
+        }
+    }
+
+    /// The digest that goes by `tag`, which may be a full name; `None` where nothing does. Blocking.
+    pub fn tagged(&self, tag: &str) -> Result<Option<Digest>, LayoutError> {
+        let index = self.read_index()?;
+        let manifests = manifests(&index);
+        let by = |key: &str| {
+            manifests
+                .iter()
+                .find(|entry| annotation(entry, key) == Some(tag))
+        };
+        let entry = by(NAME).or_else(|| by(TAG));
+        entry.map(|entry| self.digest_of(entry)).transpose()
+    }
+
+    fn digest_of(&self, descriptor: &Value) -> Result<Digest, LayoutError> {
+        let text = descriptor.get("digest").and_then(Value::as_str);
+        let digest = text.and_then(|text| text.parse().ok());
+        digest.ok_or_else(|| LayoutError::Malformed {
+            path: self.root().join("index.json"),
+            reason: "an entry has no digest".to_owned(),
+        })
+    }
+
+    /// Enters `descriptor`, in JSON, under each of `names`, in place of what went by them; without names it is just added.
+    pub async fn enter(&self, descriptor: &str, names: &[IndexName]) -> Result<(), LayoutError> {
+        let path = self.root().join("index.json");
+        let Ok(Value::Object(descriptor)) = serde_json::from_str(descriptor) else {
+            return Err(LayoutError::Malformed {
+                path,
+                reason: "what is to be entered is no descriptor".to_owned(),
+            });
+        };
+        self.digest_of(&Value::Object(descriptor.clone()))?;
+        let lock = Lock::take(&path.with_extension("json.lock")).await?;
+        let (layout, names) = (self.clone(), names.to_vec());
+        let entered = tokio::task::spawn_blocking(move || {
+            let _lock = lock;
+            layout.enter_locked(&descriptor, &names)
+        });
+        match entered.await {
+            Ok(result) => result,
+            Err(error) => Err(LayoutError::io("write", &path)(error.into())),
+        }
+    }
+
+    fn enter_locked(
+        &self,
+        descriptor: &Map<String, Value>,
+        names: &[IndexName],
+    ) -> Result<(), LayoutError> {
+        let layout_file = self.root().join("oci-layout");
+        if !layout_file.exists() {
+            write_whole(&layout_file, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        }
+        let mut index = self.read_index()?;
+        index.entry("schemaVersion").or_insert(json!(2));
+        index
+            .entry("mediaType")
+            .or_insert(json!("application/vnd.oci.image.index.v1+json"));
+        let mut entries = manifests(&index).to_vec();
+        if names.is_empty() {
+            entries.push(Value::Object(descriptor.clone()));
+        }
+        for name in names {
+            let (tag, full) = name.annotations();
+            entries.retain(|entry| {
+                annotation(entry, TAG) != Some(tag)
+                    || annotation(entry, NAME).unwrap_or_default() != full
+            });
+            let mut entry = descriptor.clone();
+            let annotations = entry.entry("annotations").or_insert(json!({}));
+            if let Value::Object(annotations) = annotations {
+                annotations.insert(TAG.to_owned(), json!(tag));
+                if !full.is_empty() {
+                    annotations.insert(NAME.to_owned(), json!(full));
+                }
+            }
+            entries.push(Value::Object(entry));
+        }
+        index.insert("manifests".to_owned(), Value::Array(entries));
+        write_whole(
+            &self.root().join("index.json"),
+            Value::Object(index).to_string().as_bytes(),
+        )
+    }
+
+    /// Removes the blobs that nothing in the index leads to. Returns how many. Blocking.
+    ///
+    /// Where any part of what is reached cannot be read, nothing is removed.
+    pub fn remove_unreached(&self) -> Result<usize, LayoutError> {
+        let index = self.read_index()?;
+        let mut reached = BTreeSet::new();
+        let mut waiting = Vec::new();
+        for entry in manifests(&index) {
+            waiting.push((self.digest_of(entry)?, media_type(entry)));
+        }
+        while let Some((digest, media_type)) = waiting.pop() {
+            if reached.insert(digest.clone()) && is_manifest(&media_type) {
+                self.children(&digest, &mut waiting)?;
+            }
+        }
+        let mut removed = 0;
+        for digest in self.blob_digests()? {
+            if !reached.contains(&digest) {
+                self.remove_blob(&digest)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    // What the manifest or index `digest` consists of.
+    fn children(
+        &self,
+        digest: &Digest,
+        found: &mut Vec<(Digest, String)>,
+    ) -> Result<(), LayoutError> {
+        let path = self.blob_path(digest);
+        let size = self.blob(digest)?.map(|blob| blob.size);
+        if size.is_some_and(|size| size > MANIFEST_LIMIT) {
+            return Err(LayoutError::Malformed {
+                path,
+                reason: "it is too large for a manifest".to_owned(),
+            });
+        }
+        let text = std::fs::read(&path).map_err(LayoutError::io("read", &path))?;
+        let manifest: Value =
+            serde_json::from_slice(&text).map_err(|error| LayoutError::Malformed {
+                path,
+                reason: error.to_string(),
+            })?;
+        let lists = ["manifests", "layers"]
+            .into_iter()
+            .filter_map(|key| manifest.get(key)?.as_array())
+            .flatten();
+        for child in lists.chain(manifest.get("config")) {
+            found.push((self.digest_of(child)?, media_type(child)));
+        }
+        Ok(())
+    }
+}
+
+fn manifests(index: &Map<String, Value>) -> &[Value] {
+    index
+        .get("manifests")
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
+}
+
+fn annotation<'a>(entry: &'a Value, key: &str) -> Option<&'a str> {
+    entry.get("annotations")?.get(key)?.as_str()
+}
+
+fn media_type(descriptor: &Value) -> String {
+    let text = descriptor.get("mediaType").and_then(Value::as_str);
+    text.unwrap_or_default().to_owned()
+}
+
+fn is_manifest(media_type: &str) -> bool {
+    matches!(
+        media_type,
+        "application/vnd.oci.image.index.v1+json"
+            | "application/vnd.oci.image.manifest.v1+json"
+            | "application/vnd.docker.distribution.manifest.list.v2+json"
+            | "application/vnd.docker.distribution.manifest.v2+json"
+    )
+}
+
+// The lock file is removed with the lock, as other clients do, so what was locked may be another file by then.
+struct Lock {
+    file: File,
+    path: std::path::PathBuf,
+}
+
+impl Lock {
+    async fn take(path: &Path) -> Result<Self, LayoutError> {
+        let attempt = async {
+            loop {
+                if let Some(lock) = Self::try_take(path)? {
+                    return Ok(lock);
+                }
+                tokio::time::sleep(LOCK_RETRY).await;
+            }
+        };
+        tokio::time::timeout(LOCK_TIMEOUT, attempt)
+            .await
+            .unwrap_or_else(|_| {
+                Err(LayoutError::Locked {
+                    path: path.to_owned(),
+                })
+            })
+    }
+
+    fn try_take(path: &Path) -> Result<Option<Self>, LayoutError> {
+        let failed = |error: io::Error| LayoutError::io("lock", path)(error);
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path)
+            .map_err(failed)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(errno) => return Err(failed(errno.into())),
+        }
+        let ours = file.metadata().map_err(failed)?;
+        let current = std::fs::metadata(path).ok();
+        let same = current.is_some_and(|now| (now.dev(), now.ino()) == (ours.dev(), ours.ino()));
+        Ok(same.then(|| Self {
+            file,
+            path: path.to_owned(),
+        }))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Still locked: nobody else can have made it anew.
+        let _ = std::fs::remove_file(&self.path);
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(layout: &OciLayout, data: &[u8]) -> Digest {
+        let mut ingest = layout.ingest_blob().unwrap();
+        ingest.write(data).unwrap();
+        ingest.commit(None, None).unwrap().0
+    }
+
+    fn descriptor(digest: &Digest, media_type: &str) -> String {
+        json!({"mediaType": media_type, "digest": digest.as_str(), "size": 1}).to_string()
+    }
+
+    const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+    #[tokio::test]
+    async fn names_lead_to_what_was_entered_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = OciLayout::create(dir.path()).unwrap();
+        let digests: Vec<Digest> = [b"1", b"2", b"3"]
+            .iter()
+            .map(|data| put(&layout, *data))
+            .collect();
+        let tag = |tag: &str| IndexName::Tag(tag.to_owned());
+        let image = |name: &str| IndexName::Image(name.to_owned());
+        for (digest, names) in [
+            (&digests[0], vec![tag("latest"), tag("other")]),
+            (&digests[1], vec![tag("latest")]),
+            (&digests[2], vec![image("host:5000/a/b:v1"), image("c")]),
+        ] {
+            layout
+                .enter(&descriptor(digest, MANIFEST), &names)
+                .await
+                .unwrap();
+        }
+        for (name, digest) in [
+            ("latest", 1),
+            ("other", 0),
+            ("host:5000/a/b:v1", 2),
+            ("v1", 2),
+            ("c", 2),
+        ] {
+            assert_eq!(
+                layout.tagged(name).unwrap().as_ref(),
+                Some(&digests[digest]),
+                "{name}"
+            );
+        }
+        assert_eq!(layout.tagged("none").unwrap(), None);
+        let index = layout.read_index().unwrap();
+        assert_eq!(index["schemaVersion"], 2);
+        assert_eq!(manifests(&index).len(), 4);
+        assert!(!dir.path().join("index.json.lock").exists());
+        let layout_file = std::fs::read_to_string(dir.path().join("oci-layout")).unwrap();
+        assert_eq!(layout_file, r#"{"imageLayoutVersion":"1.0.0"}"#);
+    }
+
+    #[tokio::test]
+    async fn what_others_wrote_is_kept_and_what_is_broken_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = OciLayout::create(dir.path()).unwrap();
+        let digest = put(&layout, b"1");
+        let index = dir.path().join("index.json");
+        std::fs::write(
+            &index,
+            r#"{"schemaVersion":2,"manifests":[{"x":1}],"subject":"s"}"#,
+        )
+        .unwrap();
+        let name = [IndexName::Tag("t".to_owned())];
+        layout
+            .enter(&descriptor(&digest, MANIFEST), &name)
+            .await
+            .unwrap();
+        let kept = layout.read_index().unwrap();
+        assert_eq!(
+            (&kept["subject"], &kept["manifests"][0]),
+            (&json!("s"), &json!({"x": 1}))
+        );
+
+        std::fs::write(&index, "[]").unwrap();
+        let error = layout
+            .enter(&descriptor(&digest, MANIFEST), &name)
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("index.json"), "{error}");
+        assert!(layout.enter("{}", &name).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_is_waited_for_and_given_up_in_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("index.json.lock");
+        let held = Lock::take(&path).await.unwrap();
+        let error = Lock::take(&path).await.err().unwrap();
+        assert!(matches!(error, LayoutError::Locked { .. }), "{error}");
+        drop(held);
+        assert!(Lock::take(&path).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_missing_cache_says_what_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = |root: &Path, tag: &str| match find_cache(root, tag, None) {
+            CacheSource::Missing(why) => why,
+            CacheSource::Found { .. } => panic!("found"),
+        };
+        assert!(missing(&dir.path().join("none"), "latest").contains("no such directory"));
+        assert!(missing(dir.path(), "latest").contains("`latest`"));
+        let layout = OciLayout::create(dir.path()).unwrap();
+        let digest = put(&layout, b"1");
+        layout
+            .enter(
+                &descriptor(&digest, MANIFEST),
+                &[IndexName::Tag("a".to_owned())],
+            )
+            .await
+            .unwrap();
+        let found = CacheSource::Found {
+            layout: layout.clone(),
+            digest: digest.clone(),
+        };
+        assert_eq!(find_cache(dir.path(), "a", None), found);
+        assert_eq!(find_cache(dir.path(), "b", Some(&digest)), found);
+        layout.remove_blob(&digest).unwrap();
+        assert!(missing(dir.path(), "a").contains("gone"));
+        std::fs::write(dir.path().join("index.json"), "{").unwrap();
+        assert!(missing(dir.path(), "a").contains("index.json"));
+    }
+
+    #[tokio::test]
+    async fn blobs_that_nothing_leads_to_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = OciLayout::create(dir.path()).unwrap();
+        let (config, layer, stray) = (put(&layout, b"c"), put(&layout, b"l"), put(&layout, b"s"));
+        let child = |digest: &Digest| json!({"mediaType": "x", "digest": digest.as_str()});
+        let manifest = json!({"config": child(&config), "layers": [child(&layer)]});
+        let manifest = put(&layout, manifest.to_string().as_bytes());
+        let index = json!({"manifests": [{"mediaType": MANIFEST, "digest": manifest.as_str()}]});
+        let index = put(&layout, index.to_string().as_bytes());
+        let entry = descriptor(&index, "application/vnd.oci.image.index.v1+json");
+        layout.enter(&entry, &[]).await.unwrap();
+        assert_eq!(layout.remove_unreached().unwrap(), 1);
+        assert_eq!(layout.blob(&stray).unwrap(), None);
+        assert_eq!(layout.blob_digests().unwrap().len(), 4);
+        layout.remove_blob(&manifest).unwrap();
+        put(&layout, b"s");
+        assert!(layout.remove_unreached().is_err());
+        assert!(layout.blob(&stray).unwrap().is_some());
+    }
+}

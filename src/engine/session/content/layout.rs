@@ -1,0 +1,342 @@
+//! A directory of blobs by digest, as the OCI image layout has it.
+//!
+//! `blobs/sha256/<hex>` holds complete blobs, `ingest/` what is being written. Blob names are made from checked digests, so
+//! no request leads out of the directory. All of this blocks.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::types::Digest;
+
+/// A layout that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// The disk does not do what was asked.
+    #[error("cannot {act} `{}`", path.display())]
+    Io {
+        /// What was tried.
+        act: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// A file of the layout does not say what it should.
+    #[error("`{}` is not what an image layout has there ({reason})", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Another program holds the lock of the index.
+    #[error("`{}` is locked by another program", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// A blob has another content than its name says.
+    #[error("a blob has the digest {actual} instead of {expected}")]
+    WrongDigest {
+        /// What was announced.
+        expected: Digest,
+        /// What came.
+        actual: Digest,
+    },
+    /// A blob has another size than announced.
+    #[error("a blob has {actual} bytes instead of {expected}")]
+    WrongSize {
+        /// What was announced.
+        expected: u64,
+        /// What came.
+        actual: u64,
+    },
+}
+
+impl LayoutError {
+    pub(super) fn io(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { act, path, source }
+    }
+}
+
+/// A directory in the OCI image layout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OciLayout {
+    root: PathBuf,
+}
+
+/// A blob that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlobInfo {
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was written.
+    pub modified: SystemTime,
+}
+
+impl OciLayout {
+    /// The layout at `root`, made where it is missing.
+    pub fn create(root: &Path) -> Result<Self, LayoutError> {
+        let layout = Self {
+            root: root.to_owned(),
+        };
+        for dir in [layout.blobs(), layout.ingest()] {
+            std::fs::create_dir_all(&dir).map_err(LayoutError::io("make", &dir))?;
+        }
+        Ok(layout)
+    }
+
+    /// The layout at `root`; `None` where there is no such directory.
+    pub fn open(root: &Path) -> Result<Option<Self>, LayoutError> {
+        match std::fs::metadata(root) {
+            Ok(metadata) if metadata.is_dir() => Ok(Some(Self {
+                root: root.to_owned(),
+            })),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(LayoutError::io("open", root)(error)),
+        }
+    }
+
+    /// Its directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn blobs(&self) -> PathBuf {
+        self.root.join("blobs/sha256")
+    }
+
+    fn ingest(&self) -> PathBuf {
+        self.root.join("ingest")
+    }
+
+    pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root
+            .join("blobs")
+            .join(digest.algorithm())
+            .join(digest.hex())
+    }
+
+    /// What is known of the blob `digest`; `None` where it is not there.
+    pub fn blob(&self, digest: &Digest) -> Result<Option<BlobInfo>, LayoutError> {
+        let path = self.blob_path(digest);
+        match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.is_file() => Ok(Some(BlobInfo {
+                size: metadata.len(),
+                modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+            })),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(LayoutError::io("read", &path)(error)),
+        }
+    }
+
+    /// The digests of all blobs, sorted.
+    pub fn blob_digests(&self) -> Result<Vec<Digest>, LayoutError> {
+        let dir = self.blobs();
+        let entries = match std::fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(LayoutError::io("list", &dir)(error)),
+        };
+        let mut digests = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(LayoutError::io("list", &dir))?.file_name();
+            let digest = name.to_str().map(|hex| format!("sha256:{hex}").parse());
+            // Other names are not ours.
+            digests.extend(digest.and_then(Result::ok));
+        }
+        digests.sort();
+        Ok(digests)
+    }
+
+    pub(super) fn remove_blob(&self, digest: &Digest) -> Result<(), LayoutError> {
+        let path = self.blob_path(digest);
+        std::fs::remove_file(&path).map_err(LayoutError::io("remove", &path))
+    }
+
+    pub(super) fn open_blob(&self, digest: &Digest) -> io::Result<File> {
+        File::open(self.blob_path(digest))
+    }
+
+    /// Begins a blob.
+    pub(super) fn ingest_blob(&self) -> Result<Ingest, LayoutError> {
+        let path = self
+            .ingest()
+            .join(uuid::Uuid::new_v4().simple().to_string());
+        let file = File::options()
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(LayoutError::io("make", &path))?;
+        Ok(Ingest {
+            layout: self.clone(),
+            path: Some(path),
+            file,
+            hash: Sha256::new(),
+            offset: 0,
+        })
+    }
+}
+
+/// Writes `data` to `path` so that the file is either as before or complete, whatever happens.
+pub(super) fn write_whole(path: &Path, data: &[u8]) -> Result<(), LayoutError> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let write = || -> io::Result<()> {
+        let mut file = tempfile::Builder::new()
+            .prefix(".rbake-")
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(dir)?;
+        file.write_all(data)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        File::open(dir)?.sync_all()
+    };
+    write().map_err(LayoutError::io("write", path))
+}
+
+/// A blob that is being written; dropped before it is complete, it is removed.
+#[derive(Debug)]
+pub(super) struct Ingest {
+    layout: OciLayout,
+    path: Option<PathBuf>,
+    file: File,
+    hash: Sha256,
+    offset: u64,
+}
+
+impl Ingest {
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    pub(super) fn write(&mut self, data: &[u8]) -> Result<(), LayoutError> {
+        let path = self.path.as_deref().unwrap_or(&self.layout.root);
+        self.file
+            .write_all(data)
+            .map_err(LayoutError::io("write", path))?;
+        self.hash.update(data);
+        self.offset += data.len() as u64;
+        Ok(())
+    }
+
+    /// Begins anew.
+    pub(super) fn truncate(&mut self) -> Result<(), LayoutError> {
+        *self = self.layout.ingest_blob()?;
+        Ok(())
+    }
+
+    /// Puts the blob in its place, if it is what was announced. Returns its digest, and whether it was there already.
+    pub(super) fn commit(
+        mut self,
+        size: Option<u64>,
+        digest: Option<&Digest>,
+    ) -> Result<(Digest, bool), LayoutError> {
+        if let Some(expected) = size.filter(|size| *size != self.offset) {
+            return Err(LayoutError::WrongSize {
+                expected,
+                actual: self.offset,
+            });
+        }
+        let hash = std::mem::replace(&mut self.hash, Sha256::new()).finalize();
+        let actual = Digest::from_sha256(hash.into());
+        if let Some(expected) = digest.filter(|digest| **digest != actual) {
+            return Err(LayoutError::WrongDigest {
+                expected: expected.clone(),
+                actual,
+            });
+        }
+        let place = self.layout.blob_path(&actual);
+        if self.layout.blob(&actual)?.is_some() {
+            return Ok((actual, true));
+        }
+        let failed = || LayoutError::io("write", &place);
+        self.file.sync_all().map_err(failed())?;
+        if let Some(path) = &self.path {
+            std::fs::rename(path, &place).map_err(failed())?;
+        }
+        self.path = None;
+        let dir = File::open(self.layout.blobs()).map_err(failed())?;
+        dir.sync_all().map_err(failed())?;
+        Ok((actual, false))
+    }
+}
+
+impl Drop for Ingest {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_is_there_when_it_is_complete_and_right() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = OciLayout::create(dir.path()).unwrap();
+        let digest = Digest::sha256(b"content");
+        let ingest = |data: &[u8]| {
+            let mut ingest = layout.ingest_blob().unwrap();
+            ingest.write(data).unwrap();
+            ingest
+        };
+        let ingests = || {
+            std::fs::read_dir(dir.path().join("ingest"))
+                .unwrap()
+                .count()
+        };
+
+        let half = ingest(b"con");
+        assert!(matches!(
+            half.commit(Some(7), None),
+            Err(LayoutError::WrongSize { .. })
+        ));
+        let other = ingest(b"malicious");
+        assert!(matches!(
+            other.commit(None, Some(&digest)),
+            Err(LayoutError::WrongDigest { .. })
+        ));
+        drop(ingest(b"x"));
+        assert_eq!((ingests(), layout.blob(&digest).unwrap()), (0, None));
+
+        let mut again = ingest(b"wrong start");
+        again.truncate().unwrap();
+        again.write(b"content").unwrap();
+        let committed = again.commit(Some(7), Some(&digest)).unwrap();
+        assert_eq!(committed, (digest.clone(), false));
+        assert_eq!(layout.blob(&digest).unwrap().unwrap().size, 7);
+        assert_eq!(
+            ingest(b"content").commit(None, None).unwrap(),
+            (digest.clone(), true)
+        );
+        assert_eq!(ingests(), 0);
+        assert_eq!(layout.blob_digests().unwrap(), [digest]);
+    }
+
+    #[test]
+    fn only_directories_are_layouts() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(OciLayout::open(&file).unwrap(), None);
+        assert_eq!(OciLayout::open(&dir.path().join("none")).unwrap(), None);
+        assert!(OciLayout::open(dir.path()).unwrap().is_some());
+        assert!(
+            OciLayout::create(&file)
+                .unwrap_err()
+                .to_string()
+                .contains("file")
+        );
+    }
+}

@@ -1,0 +1,276 @@
+//! One blob coming in: requests and answers of a `Write` call.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use rbake_proto::content::{self, WriteAction, WriteContentRequest, WriteContentResponse};
+use tonic::{Status, Streaming};
+
+use super::layout::{Ingest, LayoutError, OciLayout};
+use super::{digest, layout_status, run};
+use crate::types::Digest;
+
+/// The writes that are under way, by store and ref.
+#[derive(Debug, Default)]
+pub(super) struct Writes(Mutex<HashMap<(String, String), Progress>>);
+
+/// How far a write is.
+#[derive(Debug, Clone)]
+pub(super) struct Progress {
+    started: SystemTime,
+    updated: SystemTime,
+    offset: u64,
+    total: u64,
+    expected: String,
+}
+
+impl Writes {
+    fn map(&self) -> MutexGuard<'_, HashMap<(String, String), Progress>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state of one write.
+    pub(super) fn status(&self, store: &str, name: &str) -> Option<content::Status> {
+        let key = (store.to_owned(), name.to_owned());
+        self.map().get(&key).map(|progress| progress.status(name))
+    }
+
+    /// The states of all writes to a store.
+    pub(super) fn statuses(&self, store: &str) -> Vec<content::Status> {
+        let map = self.map();
+        let of_store = map.iter().filter(|((of, _), _)| of == store);
+        of_store
+            .map(|((_, name), progress)| progress.status(name))
+            .collect()
+    }
+
+    /// Forgets a write, which fails at its next request. Tells whether there was one.
+    pub(super) fn abort(&self, store: &str, name: &str) -> bool {
+        let key = (store.to_owned(), name.to_owned());
+        self.map().remove(&key).is_some()
+    }
+
+    fn begin(self: &Arc<Self>, store: &str, name: &str) -> Result<Claim, Status> {
+        let key = (store.to_owned(), name.to_owned());
+        let now = SystemTime::now();
+        let mut map = self.map();
+        if map.contains_key(&key) {
+            return Err(Status::unavailable(format!(
+                "`{name}` is locked: it is being written"
+            )));
+        }
+        let progress = Progress {
+            started: now,
+            updated: now,
+            offset: 0,
+            total: 0,
+            expected: String::new(),
+        };
+        map.insert(key.clone(), progress);
+        Ok(Claim {
+            writes: Arc::clone(self),
+            key,
+            started: now,
+        })
+    }
+}
+
+impl Progress {
+    fn status(&self, name: &str) -> content::Status {
+        content::Status {
+            started_at: Some(self.started.into()),
+            updated_at: Some(self.updated.into()),
+            r#ref: name.to_owned(),
+            offset: signed(self.offset),
+            total: signed(self.total),
+            expected: self.expected.clone(),
+        }
+    }
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+// Holds a ref for one write.
+struct Claim {
+    writes: Arc<Writes>,
+    key: (String, String),
+    started: SystemTime,
+}
+
+impl Claim {
+    // Notes how far the write is; fails where it was aborted.
+    fn update(&self, change: impl FnOnce(&mut Progress)) -> Result<(), Status> {
+        let mut map = self.writes.map();
+        let progress = map
+            .get_mut(&self.key)
+            .filter(|progress| progress.started == self.started);
+        let progress = progress.ok_or_else(|| Status::aborted("the write was aborted"))?;
+        progress.updated = SystemTime::now();
+        change(progress);
+        Ok(())
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut map = self.writes.map();
+        // An aborted write's ref may be another's by now.
+        if map
+            .get(&self.key)
+            .is_some_and(|progress| progress.started == self.started)
+        {
+            map.remove(&self.key);
+        }
+    }
+}
+
+/// A `Write` call.
+pub(super) struct Write {
+    layout: OciLayout,
+    requests: Streaming<WriteContentRequest>,
+    // What has been read of the requests and not been answered.
+    first: Option<WriteContentRequest>,
+    claim: Claim,
+    // Taken while a thread works on it, and for good at the commit.
+    ingest: Option<Ingest>,
+    total: u64,
+    expected: Option<Digest>,
+}
+
+impl Write {
+    /// Reads the first request, which names the blob.
+    pub(super) async fn begin(
+        layout: OciLayout,
+        store: &str,
+        writes: &Arc<Writes>,
+        mut requests: Streaming<WriteContentRequest>,
+    ) -> Result<Self, Status> {
+        let first = requests.message().await?;
+        let first = first.ok_or_else(|| Status::invalid_argument("nothing was written"))?;
+        if first.r#ref.is_empty() {
+            return Err(Status::invalid_argument(
+                "the first message must have a reference",
+            ));
+        }
+        let claim = writes.begin(store, &first.r#ref)?;
+        let ingest = {
+            let layout = layout.clone();
+            run(move || layout.ingest_blob()).await?
+        };
+        Ok(Self {
+            layout,
+            requests,
+            first: Some(first),
+            claim,
+            ingest: Some(ingest),
+            total: 0,
+            expected: None,
+        })
+    }
+
+    /// The answer to the next request; `None` at the end.
+    pub(super) async fn answer(&mut self) -> Result<Option<WriteContentResponse>, Status> {
+        let request = match self.first.take() {
+            Some(first) => Some(first),
+            // After the commit nothing more is expected.
+            None if self.ingest.is_none() => None,
+            None => self.requests.message().await?,
+        };
+        let Some(request) = request else {
+            return Ok(None);
+        };
+        self.announce(&request).await?;
+        let mut response = WriteContentResponse {
+            action: request.action,
+            ..WriteContentResponse::default()
+        };
+        let action = request.action();
+        if action != WriteAction::Stat {
+            self.write(&request).await?;
+        }
+        let offset = self.ingest.as_ref().map_or(0, Ingest::offset);
+        self.claim.update(|progress| {
+            progress.offset = offset;
+            progress.total = self.total;
+            let expected = self.expected.as_ref().map_or("", Digest::as_str);
+            expected.clone_into(&mut progress.expected);
+            response.started_at = Some(progress.started.into());
+            response.updated_at = Some(progress.updated.into());
+        })?;
+        response.offset = signed(offset);
+        response.total = signed(self.total);
+        if action == WriteAction::Commit {
+            response.digest = self.commit().await?.to_string();
+        }
+        Ok(Some(response))
+    }
+
+    // Size and digest may be told with any request.
+    async fn announce(&mut self, request: &WriteContentRequest) -> Result<(), Status> {
+        if let Ok(total @ 1..) = u64::try_from(request.total) {
+            self.total = total;
+        }
+        if request.expected.is_empty() {
+            return Ok(());
+        }
+        let expected = digest(&request.expected)?;
+        self.expected = Some(expected.clone());
+        let layout = self.layout.clone();
+        let present = {
+            let expected = expected.clone();
+            run(move || layout.blob(&expected)).await?
+        };
+        if present.is_some() {
+            return Err(already_exists(&expected));
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, request: &WriteContentRequest) -> Result<(), Status> {
+        let gone = || Status::failed_precondition("the blob is complete already");
+        let mut ingest = self.ingest.take().ok_or_else(gone)?;
+        let offset = u64::try_from(request.offset)
+            .map_err(|_| Status::out_of_range("an offset cannot be negative"))?;
+        if offset > 0 && offset != ingest.offset() {
+            let message = format!("write at {offset} must occur at offset {}", ingest.offset());
+            return Err(Status::out_of_range(message));
+        }
+        // Not only zero but also nothing: a commit without data does not mean to begin anew.
+        let restart = offset == 0 && ingest.offset() > 0 && !request.data.is_empty();
+        let data = request.data.clone();
+        let ingest = run(move || {
+            if restart {
+                ingest.truncate()?;
+            }
+            ingest.write(&data)?;
+            Ok(ingest)
+        });
+        self.ingest = Some(ingest.await?);
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<Digest, Status> {
+        let gone = || Status::failed_precondition("the blob is complete already");
+        let ingest = self.ingest.take().ok_or_else(gone)?;
+        let total = Some(self.total).filter(|total| *total > 0);
+        let expected = self.expected.clone();
+        let committed =
+            tokio::task::spawn_blocking(move || ingest.commit(total, expected.as_ref()));
+        match committed.await {
+            Ok(Ok((digest, false))) => Ok(digest),
+            Ok(Ok((digest, true))) => Err(already_exists(&digest)),
+            Ok(Err(error @ (LayoutError::WrongDigest { .. } | LayoutError::WrongSize { .. }))) => {
+                Err(Status::failed_precondition(error.to_string()))
+            }
+            Ok(Err(error)) => Err(layout_status(&error)),
+            Err(error) => Err(Status::internal(error.to_string())),
+        }
+    }
+}
+
+fn already_exists(digest: &Digest) -> Status {
+    Status::already_exists(format!("blob {digest} exists"))
+}
