@@ -4,6 +4,7 @@
 //! nulls come last. The order reaches the user through every list that is made of a set, so it is kept.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use super::number::Notation;
 use super::quote::quote;
@@ -22,7 +23,7 @@ pub(super) fn arrange(element: &Type, items: Vec<Value>) -> Vec<Value> {
         .into_iter()
         .map(|item| {
             let mut key = String::new();
-            write_key(&item, &mut key);
+            write_key(&item, Zeros::Apart, &mut key);
             (key, item)
         })
         .collect();
@@ -63,10 +64,58 @@ fn primitive_order(left: &Value, right: &Value) -> Ordering {
     }
 }
 
-fn write_key(value: &Value, out: &mut String) {
+/// Values to look others up among, whatever their type.
+pub(super) struct Members<'a>(HashMap<String, Vec<&'a Value>>);
+
+impl<'a> Members<'a> {
+    /// No values yet.
+    pub(super) fn new() -> Self {
+        Self(HashMap::new())
+    }
+
+    /// Puts a value in, if it is not there; whether it was not.
+    pub(super) fn insert(&mut self, value: &'a Value) -> bool {
+        let mut key = String::new();
+        write_key(value, Zeros::Equal, &mut key);
+        let same_key = self.0.entry(key).or_default();
+        let new = !same_key.iter().any(|known| known.equals(value));
+        if new {
+            same_key.push(value);
+        }
+        new
+    }
+
+    /// Whether a value is there.
+    pub(super) fn contains(&self, value: &Value) -> bool {
+        let mut key = String::new();
+        write_key(value, Zeros::Equal, &mut key);
+        let same_key = self.0.get(&key);
+        same_key.is_some_and(|known| known.iter().any(|known| known.equals(value)))
+    }
+}
+
+impl<'a> FromIterator<&'a Value> for Members<'a> {
+    fn from_iter<I: IntoIterator<Item = &'a Value>>(values: I) -> Self {
+        let mut members = Self::new();
+        for value in values {
+            members.insert(value);
+        }
+        members
+    }
+}
+
+/// Whether zero and negative zero have one key: they are equal, but a set may hold both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Zeros {
+    Equal,
+    Apart,
+}
+
+fn write_key(value: &Value, zeros: Zeros, out: &mut String) {
     match value {
         Value::Null(_) => out.push('~'),
         Value::Bool(value) => out.push(if *value { 'T' } else { 'F' }),
+        Value::Number(number) if number.is_zero() && zeros == Zeros::Equal => out.push('0'),
         Value::Number(number) => out.push_str(&number.to_text(Notation::General, Some(10))),
         Value::String(text) => out.push_str(&quote(text)),
         Value::Map(map) => {
@@ -74,27 +123,29 @@ fn write_key(value: &Value, out: &mut String) {
             for (name, value) in map.entries() {
                 out.push_str(&quote(name));
                 out.push(':');
-                write_key(value, out);
+                write_key(value, zeros, out);
                 out.push(';');
             }
             out.push('}');
         }
-        Value::List(sequence) | Value::Set(sequence) => write_all('[', sequence.items(), ']', out),
-        Value::Tuple(tuple) => write_all('<', tuple.items(), '>', out),
-        Value::Object(object) => write_all('<', object.entries().values(), '>', out),
+        Value::List(sequence) | Value::Set(sequence) => {
+            write_all(('[', ']'), sequence.items(), zeros, out)
+        }
+        Value::Tuple(tuple) => write_all(('<', '>'), tuple.items(), zeros, out),
+        Value::Object(object) => write_all(('<', '>'), object.entries().values(), zeros, out),
         Value::Bytes(_) => out.push_str("«?»"),
     }
 }
 
 fn write_all<'a>(
-    open: char,
+    (open, close): (char, char),
     items: impl IntoIterator<Item = &'a Value>,
-    close: char,
+    zeros: Zeros,
     out: &mut String,
 ) {
     out.push(open);
     for item in items {
-        write_key(item, out);
+        write_key(item, zeros, out);
         out.push(';');
     }
     out.push(close);

@@ -1,12 +1,12 @@
 //! Lists, tuples, maps and objects.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use super::call::not_an_integer;
 use super::{Call, ELEMENTS_LIMIT, Function, FunctionError, Kind, Parameter};
 use crate::definition::eval::convert::{Safety, convert};
-use crate::definition::eval::number::Number;
 use crate::definition::eval::quote::quote;
+use crate::definition::eval::set_order::Members;
 use crate::definition::eval::types::Type;
 use crate::definition::eval::unify::unify;
 use crate::definition::eval::value::{Text, Value};
@@ -346,20 +346,12 @@ fn distinct(call: &Call<'_>) -> Result<Value, FunctionError> {
         .element()
         .cloned()
         .unwrap_or(Type::Dynamic);
-    // Strings and numbers are what lists hold mostly; comparing each with each would take too long for many.
-    let mut strings: HashSet<&str> = HashSet::new();
-    let mut numbers: HashSet<&Number> = HashSet::new();
-    let mut kept: Vec<Value> = Vec::new();
-    for item in items {
-        let new = match item {
-            Value::String(text) => strings.insert(text),
-            Value::Number(number) => numbers.insert(number),
-            other => !kept.iter().any(|earlier| earlier.equals(other)),
-        };
-        if new {
-            kept.push(item.clone());
-        }
-    }
+    let mut members = Members::new();
+    let kept = items
+        .iter()
+        .filter(|item| members.insert(item))
+        .cloned()
+        .collect();
     Ok(Value::list(element, kept))
 }
 
@@ -508,7 +500,7 @@ fn merge(call: &Call<'_>) -> Result<Value, FunctionError> {
     }
     let mut entries: BTreeMap<Text, Value> = BTreeMap::new();
     for (place, value) in call.arguments().iter().enumerate() {
-        if value.is_null() {
+        if value.is_null() || value.len() == Some(0) {
             continue;
         }
         let more = value.entries().ok_or_else(|| {

@@ -2,6 +2,7 @@
 
 use bcrypt::{BcryptError, Version, hash_with_result};
 use rsa::pkcs1::DecodeRsaPrivateKey as _;
+use rsa::traits::PublicKeyParts as _;
 use rsa::{Pkcs1v15Encrypt, PrivateKey};
 use sha2::digest::Digest;
 
@@ -18,6 +19,8 @@ const BCRYPT_HIGHEST_COST: i64 = 16;
 /// The longest password that bcrypt looks at the whole of.
 const BCRYPT_LONGEST: usize = 72;
 
+/// The shortest key that is used, in bytes.
+const SHORTEST_KEY: usize = 128;
 /// The longest key that is read, as text; 16,384 bits have less.
 const KEY_LIMIT: usize = 16 << 10;
 
@@ -113,6 +116,12 @@ fn rsa_decrypt(call: &Call<'_>) -> Result<Value, FunctionError> {
     let key = PrivateKey::from_pkcs1_der(&der).map_err(|_| {
         FunctionError::argument(1, "failed to parse key: no PKCS #1 RSA private key")
     })?;
+    if key.size() < SHORTEST_KEY {
+        return Err(FunctionError::argument(
+            1,
+            format!("keys of less than {} bits are insecure", SHORTEST_KEY * 8),
+        ));
+    }
     let plain = key
         .decrypt(Pkcs1v15Encrypt, &ciphertext)
         .map_err(|_| FunctionError::new("decryption failed: wrong key or damaged ciphertext"))?;

@@ -15,6 +15,8 @@ mod lazy;
 mod logarithm;
 mod net;
 mod numeric;
+#[cfg(test)]
+mod parity;
 mod pattern;
 mod regexes;
 mod semver;

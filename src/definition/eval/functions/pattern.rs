@@ -40,6 +40,7 @@ impl Pattern {
             rest: pattern,
             out: String::with_capacity(pattern.len() + 16),
             names: Vec::new(),
+            flags_at: None,
         };
         translation.run()?;
         let regex = RegexBuilder::new(&translation.out)
@@ -119,6 +120,8 @@ struct Translation<'p> {
     rest: &'p str,
     out: String,
     names: Vec<Option<String>>,
+    /// Where in the output the flags begin that were read last, if nothing followed them yet.
+    flags_at: Option<usize>,
 }
 
 /// An escape inside or outside of a class.
@@ -136,18 +139,19 @@ impl Translation<'_> {
         let mut after_repetition = false;
         while let Some(char) = self.rest.chars().next() {
             let mut repeats = false;
+            let flags_at = self.flags_at.take();
             match char {
-                '(' => self.group()?,
+                '(' => self.group(flags_at)?,
                 '[' => self.class()?,
                 '\\' => self.escaped()?,
                 '*' | '+' | '?' => {
                     self.take(1);
-                    self.out.push(char);
+                    self.repeat(flags_at, &char.to_string());
                     repeats = true;
                 }
                 '{' => match self.repetition()? {
                     Some(repetition) => {
-                        self.out.push_str(&repetition);
+                        self.repeat(flags_at, &repetition);
                         repeats = true;
                     }
                     None => self.literal('{'),
@@ -162,10 +166,6 @@ impl Translation<'_> {
                 if after_repetition {
                     return Err(format!("invalid nested repetition operator `{char}`"));
                 }
-                if self.rest.starts_with('?') {
-                    self.take(1);
-                    self.out.push('?');
-                }
             }
             after_repetition = repeats;
         }
@@ -174,6 +174,17 @@ impl Translation<'_> {
 
     fn take(&mut self, bytes: usize) {
         self.rest = self.rest.get(bytes..).unwrap_or_default();
+    }
+
+    /// Writes a repetition of what was read last; flags in between are not what is repeated, but what is before them.
+    fn repeat(&mut self, flags_at: Option<usize>, repetition: &str) {
+        let mut repetition = repetition.to_owned();
+        if self.rest.starts_with('?') {
+            self.take(1);
+            repetition.push('?');
+        }
+        let at = flags_at.unwrap_or(self.out.len());
+        self.out.insert_str(at, &repetition);
     }
 
     fn literal(&mut self, char: char) {
@@ -211,8 +222,8 @@ impl Translation<'_> {
         Ok(Some(whole))
     }
 
-    /// A group, or flags for what follows.
-    fn group(&mut self) -> Result<(), String> {
+    /// A group, or flags for what follows; `flags_at` is where flags begin that come right before.
+    fn group(&mut self, flags_at: Option<usize>) -> Result<(), String> {
         let Some(extended) = self.rest.strip_prefix("(?") else {
             self.take(1);
             self.out.push('(');
@@ -256,6 +267,9 @@ impl Translation<'_> {
             if !flag.is_ascii_alphabetic() || !seen.contains(flag) {
                 seen.push(flag);
             }
+        }
+        if seen.ends_with(')') {
+            self.flags_at = flags_at.or(Some(self.out.len()));
         }
         if seen != ")" {
             self.out.push_str("(?");
@@ -534,6 +548,8 @@ mod tests {
         assert_eq!(first("# x", "# x"), Some("# x"));
         assert_eq!(first(r"\p{^Lu}+", "Aab"), Some("ab"));
         assert_eq!(first(r"(?i:É)", "é"), Some("é"));
+        assert_eq!(first(r"a(?i)+?B", "aab"), Some("aab"));
+        assert_eq!(first(r"a(?i)(?-i){2}", "aab"), Some("aa"));
     }
 
     #[test]
@@ -554,6 +570,7 @@ mod tests {
             r"\Z",
             "*",
             "(?x)a",
+            "(?i)*",
             "[z-a]",
             r"[a-\d]",
             r"\p{Nope}",

@@ -3,6 +3,7 @@
 use super::collections::check_elements;
 use super::{Call, Function, FunctionError, Kind, Parameter};
 use crate::definition::eval::convert::{Safety, convert};
+use crate::definition::eval::set_order::Members;
 use crate::definition::eval::types::Type;
 use crate::definition::eval::unify::unify;
 use crate::definition::eval::value::Value;
@@ -33,7 +34,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         FIRST,
         |call| {
             combine(call, |mut left, right| {
-                left.retain(|item| has(right, item));
+                let right: Members<'_> = right.iter().collect();
+ left.retain(|item| right.contains(item));
                 left
             })
         },
@@ -45,7 +47,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[Parameter::new("a", Kind::Set), Parameter::new("b", Kind::Set)],
         |call| {
             combine(call, |mut left, right| {
-                left.retain(|item| !has(right, item));
+                let right: Members<'_> = right.iter().collect();
+ left.retain(|item| !right.contains(item));
                 left
             })
         },
@@ -56,8 +59,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
         FIRST,
         |call| {
             combine(call, |left, right| {
-                let only_left = left.iter().filter(|item| !has(right, item));
-                let only_right = right.iter().filter(|item| !has(&left, item));
+                let in_left: Members<'_> = left.iter().collect();
+                let in_right: Members<'_> = right.iter().collect();
+                let only_left = left.iter().filter(|item| !in_right.contains(item));
+                let only_right = right.iter().filter(|item| !in_left.contains(item));
                 only_left.chain(only_right).cloned().collect()
             })
         },
@@ -71,26 +76,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
     )
     .and_more(Parameter::any("sets")),
 ];
-
-/// Whether a set has an element; both sets are in set order, so equal primitives can be searched for.
-fn has(set: &[Value], wanted: &Value) -> bool {
-    match wanted {
-        Value::String(wanted) => set
-            .binary_search_by(|item| match item {
-                Value::String(item) => item.cmp(wanted),
-                // Nulls come last.
-                _ => std::cmp::Ordering::Greater,
-            })
-            .is_ok(),
-        Value::Number(wanted) => set
-            .binary_search_by(|item| match item {
-                Value::Number(item) => item.cmp(wanted),
-                _ => std::cmp::Ordering::Greater,
-            })
-            .is_ok(),
-        other => set.iter().any(|item| item.equals(other)),
-    }
-}
 
 /// Converts all arguments to sets of one type and folds them.
 fn combine(

@@ -29,9 +29,9 @@ pub const FLOAT64_PRECISION: u32 = 53;
 
 /// Numbers of 2 to this power and above are infinite, below its reciprocal zero.
 ///
-/// Go's limit is 2^31, at which printing one number takes gigabytes; this one (78,000 digits) keeps every operation in
+/// Go's limit is 2^31, at which printing one number takes gigabytes; this one (19,000 digits) keeps every operation in
 /// milliseconds.
-const EXPONENT_LIMIT: i64 = 1 << 18;
+const EXPONENT_LIMIT: i64 = 1 << 16;
 
 /// An operation has no numeric result, such as infinity minus infinity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
