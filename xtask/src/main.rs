@@ -1,6 +1,7 @@
 //! Development tasks: `cargo xtask <task>`.
 
 mod bench;
+mod expressions;
 mod parity;
 mod pins;
 mod proto;

@@ -21,6 +21,12 @@ pub(crate) enum Task {
         /// Only the cases with these names
         cases: Vec<String>,
     },
+    /// Asks buildx anew what the expressions in `tests/parity/functions.json` mean
+    Expressions {
+        /// The buildx binary
+        #[arg(long, value_name = "PATH")]
+        buildx: PathBuf,
+    },
 }
 
 /// Why a task failed.
@@ -28,6 +34,8 @@ pub(crate) enum Task {
 pub(crate) enum Error {
     #[error("cannot read the cases: {0}")]
     Cases(String),
+    #[error("cannot evaluate the stored expressions anew")]
+    Expressions(#[source] crate::expressions::Error),
     #[error("cannot run `{program}`")]
     Run {
         program: PathBuf,
@@ -51,7 +59,12 @@ pub(crate) enum Error {
 }
 
 pub(crate) fn run(task: Task, root: &Path) -> Result<(), Error> {
-    let Task::Update { buildx, cases } = task;
+    let (buildx, cases) = match task {
+        Task::Update { buildx, cases } => (buildx, cases),
+        Task::Expressions { buildx } => {
+            return crate::expressions::run(&buildx, root).map_err(Error::Expressions);
+        }
+    };
     let version = version(&buildx)?;
     let all = cases::all(&root.join("tests/parity/cases")).map_err(Error::Cases)?;
     for case in all {

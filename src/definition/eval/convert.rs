@@ -118,7 +118,7 @@ enum Action {
     Tuple(Vec<Part>),
     Object(BTreeMap<Text, Part>),
     SequenceToSequence(Box<Part>),
-    MapToMap(Box<Conversion>),
+    MapToMap(Box<Part>),
     TupleToSequence(Vec<Part>),
     ObjectToMap {
         parts: BTreeMap<Text, Part>,
@@ -181,15 +181,7 @@ impl Conversion {
             (Type::List(from) | Type::Set(from), Type::List(to) | Type::Set(to)) => {
                 Action::SequenceToSequence(Box::new(part(from, to, safety)?))
             }
-            (Type::Map(from), Type::Map(to)) => {
-                Action::MapToMap(Box::new(Self::plan(from, to, safety).or_else(|| {
-                    // The same element type: keep the elements.
-                    (from == to).then(|| Self {
-                        to: Type::Dynamic,
-                        action: Action::Keep,
-                    })
-                })?))
-            }
+            (Type::Map(from), Type::Map(to)) => Action::MapToMap(Box::new(part(from, to, safety)?)),
             (Type::Tuple(from), Type::List(to) | Type::Set(to)) => {
                 Self::plan_tuple_to_sequence(from, to, safety)?
             }
@@ -311,12 +303,10 @@ impl Conversion {
                 }
                 self.make_sequence(items, &Type::Dynamic)
             }
-            (Action::MapToMap(conversion), Value::Map(from)) => {
+            (Action::MapToMap(part), Value::Map(from)) => {
                 let mut entries = BTreeMap::new();
                 for (name, item) in from.entries() {
-                    let item = conversion
-                        .apply(item)
-                        .map_err(|error| error.below(Step::Name(name.clone())))?;
+                    let item = apply_part(part, item, || Step::Name(name.clone()))?;
                     entries.insert(name.clone(), item);
                 }
                 let unify = matches!(self.to.element(), Some(ty) if ty.is_collection() || matches!(ty, Type::Object(_)));

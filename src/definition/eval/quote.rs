@@ -24,8 +24,8 @@ pub(crate) fn quote(text: &str) -> String {
                 let code = u32::from(char);
                 // Writing to a string cannot fail.
                 let _ = match code {
-                    ..0x80 => write!(out, "\\x{code:02x}"),
-                    ..0x1_0000 => write!(out, "\\u{code:04x}"),
+                    0..0x80 => write!(out, "\\x{code:02x}"),
+                    0x80..0x1_0000 => write!(out, "\\u{code:04x}"),
                     _ => write!(out, "\\U{code:08x}"),
                 };
             }

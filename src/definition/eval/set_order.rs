@@ -129,7 +129,7 @@ fn write_key(value: &Value, zeros: Zeros, out: &mut String) {
             out.push('}');
         }
         Value::List(sequence) | Value::Set(sequence) => {
-            write_all(('[', ']'), sequence.items(), zeros, out)
+            write_all(('[', ']'), sequence.items(), zeros, out);
         }
         Value::Tuple(tuple) => write_all(('<', '>'), tuple.items(), zeros, out),
         Value::Object(object) => write_all(('<', '>'), object.entries().values(), zeros, out),

@@ -250,17 +250,17 @@ fn preference(left: &Type, right: &Type) -> Ordering {
     use Ordering::{Equal, Greater, Less};
     match (left, right) {
         (Type::Dynamic, Type::Dynamic) => Equal,
-        (Type::Dynamic, _) => Greater,
-        (_, Type::Dynamic) => Less,
-        (Type::String, Type::Number | Type::Bool) => Less,
-        (Type::Number | Type::Bool, Type::String) => Greater,
         (Type::List(left), Type::List(right))
         | (Type::Set(left), Type::Set(right))
         | (Type::Map(left), Type::Map(right)) => preference(left, right),
-        (Type::List(_) | Type::Tuple(_), Type::Set(_))
+        (_, Type::Dynamic)
+        | (Type::String, Type::Number | Type::Bool)
+        | (Type::List(_) | Type::Tuple(_), Type::Set(_))
         | (Type::List(_), Type::Tuple(_))
         | (Type::Map(_), Type::Object(_)) => Less,
-        (Type::Set(_), Type::List(_) | Type::Tuple(_))
+        (Type::Dynamic, _)
+        | (Type::Number | Type::Bool, Type::String)
+        | (Type::Set(_), Type::List(_) | Type::Tuple(_))
         | (Type::Tuple(_), Type::List(_))
         | (Type::Object(_), Type::Map(_)) => Greater,
         (Type::Object(left), Type::Object(right)) => {
@@ -292,10 +292,9 @@ fn by_parts(parts: impl Iterator<Item = Option<Ordering>>) -> Ordering {
     let mut whole = Ordering::Equal;
     for part in parts {
         match part {
-            None => return Ordering::Equal,
             Some(Ordering::Equal) => {}
             Some(part) if whole == Ordering::Equal || whole == part => whole = part,
-            Some(_) => return Ordering::Equal,
+            _ => return Ordering::Equal,
         }
     }
     whole

@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn bytes_are_measured_and_cut() {
         let buffer = Value::Bytes(Arc::from(*b"hello"));
-        assert_eq!(shown(call("byteslen", &[buffer.clone()])), "5");
+        assert_eq!(shown(call("byteslen", std::slice::from_ref(&buffer))), "5");
         let slice = |offset: i64, length: i64| {
             call(
                 "bytesslice",

@@ -85,6 +85,10 @@ fn format_list(call: &Call<'_>) -> Result<Value, FunctionError> {
 
 /// One verb, such as `%-8.3[2]f`.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one for each flag that may be written, in any combination"
+)]
 struct Verb<'a> {
     raw: &'a str,
     offset: usize,

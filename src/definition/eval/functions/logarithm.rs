@@ -51,17 +51,18 @@ pub(super) fn logarithm(value: f64) -> f64 {
 
 /// The exponential of a moderate number, by a Taylor series at a sixteenth of what is left after powers of two.
 fn exponential(value: f64) -> f64 {
-    const LN2_UPPER: f64 = 0.693_147_180_559_662_956_511_601_805_686_950_683_593_75;
-    const LN2_LOWER: f64 = 0.282_352_905_630_315_771_225_884_481_751_344_360_255_254_120_68e-12;
+    const LN2_UPPER: f64 = 0.693_147_180_559_663;
+    const LN2_LOWER: f64 = 2.823_529_056_303_157_7e-13;
     const OVERFLOW: f64 = 709.782_712_893_384;
+    /// The reciprocals of the factorials of eight down to one.
     const SERIES: [f64; 8] = [
-        2.480_158_730_158_730_158_7e-5,
-        1.984_126_984_126_984_127_0e-4,
-        1.388_888_888_888_888_888_9e-3,
-        8.333_333_333_333_333_333_3e-3,
-        4.166_666_666_666_666_666_7e-2,
-        1.666_666_666_666_666_666_7e-1,
-        0.5,
+        1.0 / 40_320.0,
+        1.0 / 5040.0,
+        1.0 / 720.0,
+        1.0 / 120.0,
+        1.0 / 24.0,
+        1.0 / 6.0,
+        1.0 / 2.0,
         1.0,
     ];
     if value.is_nan() {
@@ -97,6 +98,10 @@ fn exponential(value: f64) -> f64 {
 }
 
 /// `base` raised to `exponent`.
+#[expect(
+    clippy::float_cmp,
+    reason = "these exact numbers have powers of their own"
+)]
 pub(super) fn power(base: f64, exponent: f64) -> f64 {
     if exponent == 0.0 || base == 1.0 {
         return 1.0;
@@ -120,7 +125,7 @@ pub(super) fn power(base: f64, exponent: f64) -> f64 {
     if rest != 0.0 && base < 0.0 {
         return f64::NAN;
     }
-    if whole >= 9.223_372_036_854_775_808e18 {
+    if whole >= 9_223_372_036_854_775_808.0 {
         return base.powf(exponent);
     }
     let mut result = 1.0;
@@ -203,6 +208,7 @@ fn scale(value: f64, exponent: i32) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the last bit is what is tested")]
 mod tests {
     use super::*;
 

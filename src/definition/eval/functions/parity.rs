@@ -1,7 +1,9 @@
 //! Every stored expression means what it means to the reference.
 //!
-//! `tests/parity/functions.json` holds what `buildx bake --print` made of each, or that it failed; `cargo xtask parity`
-//! makes the file anew. Only meaning is compared, never the text of messages.
+//! `tests/parity/functions.json` holds what `buildx bake --print` made of each, or that it failed; `cargo xtask parity
+//! expressions` makes the file anew. Only meaning is compared, never the text of messages.
+
+use std::fmt::Write as _;
 
 use serde::Deserialize;
 
@@ -32,7 +34,7 @@ fn values_are_the_references() {
     for batch in cases.chunks(BATCH) {
         let mut text = "target \"default\" {\n  args = {\n".to_owned();
         for (place, case) in batch.iter().enumerate() {
-            text += &format!("    v{place} = jsonencode({})\n", case.expression);
+            writeln!(text, "    v{place} = jsonencode({})", case.expression).unwrap();
         }
         text += "  }\n}\n";
         let evaluated = hcl(&text);

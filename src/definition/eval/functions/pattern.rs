@@ -4,6 +4,8 @@
 //! `\s` and `\b` are ASCII, `\Q…\E` quotes, octal escapes and a literal `{` exist, and classes know no set operations. So
 //! a pattern is read by Go's grammar and written anew. Start at [`Pattern::compile`].
 
+use std::fmt::Write as _;
+
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
 /// The longest pattern that is read.
@@ -162,10 +164,8 @@ impl Translation<'_> {
                 }
                 literal => self.literal(literal),
             }
-            if repeats {
-                if after_repetition {
-                    return Err(format!("invalid nested repetition operator `{char}`"));
-                }
+            if repeats && after_repetition {
+                return Err(format!("invalid nested repetition operator `{char}`"));
             }
             after_repetition = repeats;
         }
@@ -185,6 +185,12 @@ impl Translation<'_> {
         }
         let at = flags_at.unwrap_or(self.out.len());
         self.out.insert_str(at, &repetition);
+    }
+
+    fn push_class(&mut self, items: &str, negated: bool) {
+        self.out.push_str(if negated { "[^" } else { "[" });
+        self.out.push_str(items);
+        self.out.push(']');
     }
 
     fn literal(&mut self, char: char) {
@@ -300,8 +306,7 @@ impl Translation<'_> {
                 match self.escape()? {
                     Escape::Char(char) => push_char(&mut self.out, char),
                     Escape::Class { items, negated } => {
-                        let not = if negated { "^" } else { "" };
-                        self.out.push_str(&format!("[{not}{items}]"));
+                        self.push_class(items, negated);
                     }
                     Escape::Unicode(class) => self.out.push_str(&class),
                 }
@@ -385,17 +390,14 @@ impl Translation<'_> {
     /// `\pL`, `\p{Greek}`, `\p{^Greek}` and their opposites.
     fn unicode_class(&mut self, negated: bool) -> Result<Escape, String> {
         let after = &self.rest[2..];
-        let (name, length) = match after.strip_prefix('{') {
-            Some(braced) => {
-                let end = braced
-                    .find('}')
-                    .ok_or("invalid character class range: `\\p{` is not closed")?;
-                (&braced[..end], end + 2)
-            }
-            None => {
-                let end = after.chars().next().map_or(0, char::len_utf8);
-                (&after[..end], end)
-            }
+        let (name, length) = if let Some(braced) = after.strip_prefix('{') {
+            let end = braced
+                .find('}')
+                .ok_or("invalid character class range: `\\p{` is not closed")?;
+            (&braced[..end], end + 2)
+        } else {
+            let end = after.chars().next().map_or(0, char::len_utf8);
+            (&after[..end], end)
         };
         let (name, inverted) = match name.strip_prefix('^') {
             Some(name) => (name, true),
@@ -455,8 +457,7 @@ impl Translation<'_> {
             let low = match self.class_item()? {
                 Escape::Char(char) => char,
                 Escape::Class { items, negated } => {
-                    let not = if negated { "^" } else { "" };
-                    self.out.push_str(&format!("[{not}{items}]"));
+                    self.push_class(items, negated);
                     continue;
                 }
                 Escape::Unicode(class) => {
@@ -500,7 +501,8 @@ impl Translation<'_> {
 /// Writes a character so that it stands for itself, inside and outside of classes.
 fn push_char(out: &mut String, char: char) {
     if char.is_ascii() && !char.is_ascii_alphanumeric() {
-        out.push_str(&format!("\\x{{{:X}}}", u32::from(char)));
+        // Writing to a string cannot fail.
+        let _ = write!(out, "\\x{{{:X}}}", u32::from(char));
     } else {
         out.push(char);
     }

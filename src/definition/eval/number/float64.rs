@@ -101,6 +101,7 @@ fn power_of_two(exponent: i64) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the last bit is what is tested")]
 mod tests {
     use super::*;
 

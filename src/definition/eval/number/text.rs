@@ -1,6 +1,6 @@
 //! Numbers to decimal text: the shortest that reads back, or a chosen number of digits.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use num_bigint::BigUint;
 
@@ -76,9 +76,9 @@ impl Decimal {
             self.digits[keep] >= b'5'
         };
         if up {
-            self.round_up(keep)
+            self.round_up(keep);
         } else {
-            self.round_down(keep)
+            self.round_down(keep);
         }
     }
 
@@ -165,7 +165,8 @@ impl Decimal {
         let sign = if exponent < 0 { '-' } else { '+' };
         out.push(letter);
         out.push(sign);
-        out.push_str(&format!("{:02}", exponent.unsigned_abs()));
+        // Writing to a string cannot fail.
+        let _ = write!(out, "{:02}", exponent.unsigned_abs());
     }
 }
 
