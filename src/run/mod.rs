@@ -9,6 +9,7 @@ mod facts;
 mod locate;
 mod lower;
 mod node;
+mod outputs;
 mod scheduler;
 mod secrets;
 mod sources;

@@ -8,14 +8,14 @@ use tokio_util::sync::CancellationToken;
 use super::directories::Directories;
 use super::docker::DockerEngines;
 use super::lower::{self, Lowered, Setting};
-use super::{Ready, secrets::SecretSources};
+use super::{Ready, outputs, secrets::SecretSources};
 use crate::credential::Provider;
 use crate::diag::Diagnostics;
 use crate::engine::session::filesync::TransferFailure;
 use crate::engine::session::{Auth, Secrets, SessionBuilder};
 use crate::engine::spec::VcsFacts;
 use crate::engine::{Engine, SessionError, SessionId, Sessions};
-use crate::event::EventSink;
+use crate::event::{EventKind, EventSink};
 use crate::outcome::{FailureKind, SolveFailure, Solved};
 use crate::types::TargetName;
 
@@ -67,14 +67,28 @@ impl TargetRun {
             self.vcs.clone(),
             &self.setting,
         );
-        let Lowered { spec, .. } = lowered.map_err(|problems| wrong(&problems))?;
+        let Lowered {
+            spec,
+            sinks,
+            notices,
+            ..
+        } = lowered.map_err(|problems| wrong(&problems))?;
+        for notice in notices.0 {
+            self.events.send(EventKind::Notice(notice));
+        }
+        let exports = outputs::open(&spec.target, &sinks, &self.docker, &self.events)
+            .map_err(|message| SolveFailure::new(FailureKind::Build, message))?;
         let secrets = Secrets::new(
             self.ready.secrets.clone(),
             Arc::clone(&self.everyones_secrets),
         );
-        let own = SessionBuilder::new(SessionId::new())
+        let mut own = SessionBuilder::new(SessionId::new())
             .attach(Arc::new(Auth::new(Arc::clone(&self.credentials))))
-            .secrets(Arc::new(secrets))
+            .secrets(Arc::new(secrets));
+        if let Some(exports) = exports {
+            own = own.attach(Arc::new(exports));
+        }
+        let own = own
             .open(self.engine.connection())
             .await
             .map_err(|error| lost(&error))?;

@@ -1,0 +1,191 @@
+//! Results that come back to this machine: into files, directories, standard output, Docker.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::docker::DockerEngines;
+use super::lower;
+use crate::engine::docker::{Docker, DockerError};
+use crate::engine::session::export::{
+    ExportSink, Exports, FileSink, SinkError, StreamSink, StreamWriter, WriterSink,
+};
+use crate::event::{EventKind, EventSink, LocalWork};
+use crate::types::TargetName;
+
+/// Pieces of an image on their way from the builder to Docker.
+const PIECES: usize = 16;
+
+/// Makes the places for the outputs of `target`; none where nothing comes back.
+pub(super) fn open(
+    target: &TargetName,
+    wanted: &BTreeMap<usize, lower::ExportSink>,
+    docker: &DockerEngines,
+    events: &EventSink,
+) -> Result<Option<Exports>, String> {
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let mut sinks = Vec::with_capacity(wanted.len());
+    for (&at, place) in wanted {
+        sinks.push((at, sink(target, at, place, docker, events)?));
+    }
+    Ok(Some(Exports::new(sinks)))
+}
+
+fn sink(
+    target: &TargetName,
+    at: usize,
+    place: &lower::ExportSink,
+    docker: &DockerEngines,
+    events: &EventSink,
+) -> Result<ExportSink, String> {
+    Ok(match place {
+        lower::ExportSink::Directory(path) => ExportSink::Directory(path.clone()),
+        lower::ExportSink::Stdout => ExportSink::Stream(Arc::new(WriterSink::new(
+            "standard output",
+            tokio::io::stdout(),
+        ))),
+        lower::ExportSink::File(path) => {
+            let parent = path.parent().unwrap_or(Path::new("/"));
+            let unmade =
+                |error| format!("cannot make the directory `{}`: {error}", parent.display());
+            std::fs::create_dir_all(parent).map_err(unmade)?;
+            ExportSink::Stream(Arc::new(FileSink::new(path)))
+        }
+        lower::ExportSink::Docker { context } => {
+            let engine = docker
+                .get(context.as_deref())
+                .ok_or("no Docker Engine is connected")?;
+            let work = Work {
+                events: events.clone(),
+                target: target.clone(),
+                id: format!("load-{target}-{at}"),
+            };
+            ExportSink::Stream(Arc::new(LoadSink {
+                docker: engine.clone(),
+                work,
+            }))
+        }
+    })
+}
+
+/// Tells how a load goes.
+#[derive(Clone)]
+struct Work {
+    events: EventSink,
+    target: TargetName,
+    id: String,
+}
+
+impl Work {
+    fn tell(&self, current: u64, done: bool, error: Option<String>) {
+        self.events.send(EventKind::Local(LocalWork {
+            id: self.id.clone(),
+            target: Some(self.target.clone()),
+            name: "load into Docker".to_owned(),
+            current,
+            total: None,
+            done,
+            error,
+        }));
+    }
+}
+
+/// Hands an image on to a Docker Engine. The request begins with the first byte, so that a build that fails opens none.
+struct LoadSink {
+    docker: Docker,
+    work: Work,
+}
+
+impl StreamSink for LoadSink {
+    fn open<'a>(
+        &'a self,
+        _metadata: &'a BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<Option<Box<dyn StreamWriter>>, SinkError>> {
+        let (send, receive) = mpsc::channel::<Result<Bytes, std::io::Error>>(PIECES);
+        let docker = self.docker.clone();
+        let load = tokio::spawn(async move {
+            docker
+                .load(ReceiverStream::new(receive), |_| {})
+                .await
+                .map(|_| ())
+        });
+        let writer = LoadWriter {
+            send: Some(send),
+            load: AbortOnDropHandle::new(load),
+            work: self.work.clone(),
+            bytes: 0,
+            told: 0,
+        };
+        Box::pin(async move { Ok(Some(Box::new(writer) as Box<dyn StreamWriter>)) })
+    }
+}
+
+struct LoadWriter {
+    send: Option<mpsc::Sender<Result<Bytes, std::io::Error>>>,
+    load: AbortOnDropHandle<Result<(), DockerError>>,
+    work: Work,
+    bytes: u64,
+    told: u64,
+}
+
+/// Progress is told in steps of this many bytes.
+const STEP: u64 = 1 << 20;
+
+impl LoadWriter {
+    // Why Docker takes no more.
+    async fn refusal(&mut self) -> SinkError {
+        let error: SinkError = match (&mut self.load).await {
+            Ok(Ok(())) => "Docker ended the load early".into(),
+            Ok(Err(error)) => error.into(),
+            Err(error) => error.into(),
+        };
+        self.work.tell(self.bytes, true, Some(error.to_string()));
+        error
+    }
+}
+
+impl StreamWriter for LoadWriter {
+    fn write(&mut self, data: Bytes) -> BoxFuture<'_, Result<(), SinkError>> {
+        Box::pin(async move {
+            self.bytes += data.len() as u64;
+            let sent = match &self.send {
+                Some(send) => send.send(Ok(data)).await.is_ok(),
+                None => false,
+            };
+            if !sent {
+                return Err(self.refusal().await);
+            }
+            if self.bytes - self.told >= STEP || self.told == 0 {
+                self.told = self.bytes;
+                self.work.tell(self.bytes, false, None);
+            }
+            Ok(())
+        })
+    }
+
+    fn finish(mut self: Box<Self>) -> BoxFuture<'static, Result<(), SinkError>> {
+        Box::pin(async move {
+            // The end of the stream is the end of the request; Docker's answer comes after it.
+            self.send = None;
+            match (&mut self.load).await {
+                Ok(Ok(())) => {
+                    self.work.tell(self.bytes, true, None);
+                    Ok(())
+                }
+                Ok(Err(error)) => {
+                    self.work.tell(self.bytes, true, Some(error.to_string()));
+                    Err(error.into())
+                }
+                Err(error) => Err(error.into()),
+            }
+        })
+    }
+}
