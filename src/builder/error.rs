@@ -173,10 +173,11 @@ impl ChooseError {
                 let told = passed_over.iter().fold(told, |told, one| {
                     told.note(format!("{}: {}", one.what, one.reason))
                 });
-                let told = told.note(format!(
-                    "the embedded builder: {}",
-                    in_one_line(last.as_ref())
-                ));
+                let mut why = in_one_line(last.as_ref());
+                if !why.starts_with("the embedded builder") {
+                    why = format!("the embedded builder: {why}");
+                }
+                let told = told.note(why);
                 match last.as_ref() {
                     Refusal::Embedded(error) => ways_out(error, told),
                     _ => told,

@@ -1,5 +1,6 @@
 //! Tests against real daemons.
 
+mod builder;
 mod contract;
 mod engine;
 mod faults;

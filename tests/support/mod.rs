@@ -5,5 +5,6 @@ pub(crate) mod builds;
 pub(crate) mod events;
 pub(crate) mod fake_buildkit;
 pub(crate) mod files;
+pub(crate) mod home;
 pub(crate) mod peers;
 pub(crate) mod project;

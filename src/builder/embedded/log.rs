@@ -79,16 +79,27 @@ impl Log {
         let mut bytes = Vec::new();
         file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
         let text = String::from_utf8_lossy(&bytes);
-        let lines: Vec<&str> = text
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .collect();
+        let lines = without_stacks(&text);
         let from = lines.len().saturating_sub(TAIL_LINES);
         Ok(lines[from..]
             .iter()
             .map(|line| (*line).to_owned())
             .collect())
     }
+}
+
+// The lines of a log that say something: buildkitd ends with the stack of its error, two lines a frame, the second
+// of which is indented.
+fn without_stacks(text: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = Vec::new();
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        if !line.starts_with('\t') {
+            lines.push(line);
+        } else if lines.last().is_some_and(|frame| !frame.contains(' ')) {
+            lines.pop();
+        }
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -114,6 +125,15 @@ mod tests {
         assert_eq!(tail.len(), TAIL_LINES);
         assert_eq!(tail[14], "1970-01-01T00:00:00Z rbake: line 39");
         assert!(log.tail(log.position()).is_empty());
+    }
+
+    #[test]
+    fn stacks_are_left_out() {
+        let text = "time=1 level=info msg=x\nbuildkitd: unknown snapshotter\nmain.main.func3\n\tgithub.com/x/main.go:4\nruntime.main\n\truntime/proc.go:290\n";
+        assert_eq!(
+            without_stacks(text),
+            ["time=1 level=info msg=x", "buildkitd: unknown snapshotter"]
+        );
     }
 
     #[test]

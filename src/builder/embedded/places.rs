@@ -48,7 +48,7 @@ impl Places {
         let data = environment.data_dir().ok_or(PlacesError::NoDataDir)?;
         let dir = environment.current_dir().join(data).join("builder");
         let runtime = environment.non_empty("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let run = run_dir(&dir, runtime.filter(|path| path.is_dir()));
+        let run = place_of_run(&dir, runtime.filter(|path| path.is_dir()));
         Ok(Self { dir, run })
     }
 
@@ -74,6 +74,11 @@ impl Places {
     /// The folder of all that survives.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Folder of what exists only while the builder runs.
+    pub fn run_dir(&self) -> &Path {
+        &self.run
     }
 
     /// Folder of buildkitd's data.
@@ -133,7 +138,7 @@ impl Places {
 }
 
 // The folder of the sockets: `run` beside the data, else one with a short name that is the same each time.
-fn run_dir(dir: &Path, runtime: Option<PathBuf>) -> PathBuf {
+fn place_of_run(dir: &Path, runtime: Option<PathBuf>) -> PathBuf {
     let beside = dir.join("run");
     let longest = "/buildkitd.sock".len();
     let fits = |path: &Path| path.as_os_str().len() + longest <= SOCKET_PATH_LIMIT;
@@ -186,7 +191,7 @@ mod tests {
         assert_eq!(one, places(&long));
         assert_ne!(one.socket(), places(&long.join("other")).socket());
         assert!(one.root().starts_with(&long));
-        let runtime = run_dir(&long, Some("/run/user/7".into()));
+        let runtime = place_of_run(&long, Some("/run/user/7".into()));
         assert!(runtime.starts_with("/run/user/7"), "{runtime:?}");
     }
 

@@ -192,13 +192,17 @@ async fn start(
 ) -> Result<Process, ServeError> {
     // These are ways of a service manager to speak with the process it started, which buildkitd is not.
     const NOT_FOR_BUILDKITD: [&str; 4] = ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "PATH"];
-    let path = search_path(environment, places);
-    let variables = environment
+    let mut variables: Vec<(String, String)> = environment
         .iter()
         .filter(|(name, _)| !NOT_FOR_BUILDKITD.contains(name))
-        .chain([("PATH", path.as_str())])
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
+    variables.push(("PATH".to_owned(), search_path(environment, places)));
+    if environment.non_empty("XDG_RUNTIME_DIR").is_none() && !rustix::process::geteuid().is_root() {
+        // Without it, runc keeps its state in /run/runc, which is root's.
+        let dir = places.run_dir().to_string_lossy().into_owned();
+        variables.push(("XDG_RUNTIME_DIR".to_owned(), dir));
+    }
     let mut argv = vec![
         options.program.clone().into(),
         "+builder".into(),

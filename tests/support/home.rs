@@ -1,0 +1,180 @@
+//! A user's home of the test's own, with an embedded builder that ends with the test.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use rbake::builder::embedded::{self, Facts, Launcher, Reply, Stopped};
+use rbake::types::Environment;
+
+use super::peers;
+
+/// Folders and variables as a user has them, and nobody else.
+pub(crate) struct Home {
+    dir: tempfile::TempDir,
+    variables: Vec<(String, String)>,
+}
+
+/// The program under test.
+pub(crate) fn rbake() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_rbake"))
+}
+
+/// How the library has a supervisor started.
+pub(crate) fn launcher() -> Launcher {
+    Launcher { program: rbake() }
+}
+
+impl Home {
+    /// A home whose PATH has the programs of a builder and the system's.
+    pub(crate) fn with_programs() -> Option<Self> {
+        let folder = |variable| {
+            let program = peers::program(variable)?;
+            Some(program.parent()?.display().to_string())
+        };
+        let buildkit = folder("RBAKE_TEST_BUILDKITD")?;
+        let runc = folder("RBAKE_TEST_RUNC")?;
+        let path = format!("{buildkit}:{runc}:/usr/sbin:/usr/bin:/sbin:/bin");
+        Some(Self::new(&path))
+    }
+
+    /// A home whose PATH has the system's programs only.
+    pub(crate) fn without_programs() -> Self {
+        Self::new("/usr/sbin:/usr/bin:/sbin:/bin")
+    }
+
+    fn new(path: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("rbake-").tempdir().unwrap();
+        let folder = |name: &str| dir.path().join(name).display().to_string();
+        let variables = [
+            ("HOME", folder("home")),
+            ("PATH", path.to_owned()),
+            ("RBAKE_DATA_DIR", folder("data")),
+            ("RBAKE_CONFIG_DIR", folder("config")),
+            ("RBAKE_CACHE_DIR", folder("cache")),
+            ("DOCKER_CONFIG", folder("docker")),
+        ];
+        for name in ["home", "config", "docker", "work"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        Self {
+            variables: variables.map(|(k, v)| (k.to_owned(), v)).to_vec(),
+            dir,
+        }
+    }
+
+    /// The same with one more variable.
+    #[must_use]
+    pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A path in the home.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file, with the folders it is in.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// Has the embedded builder find Docker Hub's images in the registry of the tests.
+    pub(crate) fn mirror_docker_hub(&self) -> Option<()> {
+        let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR")?;
+        self.write(
+            "config/buildkitd.toml",
+            &format!(
+                "[registry.\"docker.io\"]\nmirrors = [\"{registry}\"]\n[registry.\"{registry}\"]\nhttp = true\n"
+            ),
+        );
+        Some(())
+    }
+
+    /// What the library sees of it.
+    pub(crate) fn environment(&self) -> Environment {
+        let variables = self.variables.iter();
+        Environment::new(
+            variables.map(|(k, v)| (k.into(), v.into())),
+            self.path("work"),
+        )
+    }
+
+    /// A command in it.
+    pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(program.as_ref());
+        command
+            .env_clear()
+            .envs(self.variables.iter().map(|(k, v)| (k, v)))
+            .current_dir(self.path("work"));
+        command
+    }
+
+    /// Runs rbake with `arguments` in the folder `work`.
+    pub(crate) fn rbake(&self, arguments: &[&str]) -> Output {
+        self.command(rbake()).args(arguments).output().unwrap()
+    }
+
+    /// How the embedded builder stands, if it is ready.
+    pub(crate) async fn facts(&self) -> Option<Facts> {
+        match embedded::status(&self.environment()).await {
+            Ok(Some(Reply::Ready(facts))) => Some(facts),
+            _ => None,
+        }
+    }
+
+    /// Processes whose command line or arguments name a path in the home.
+    pub(crate) fn processes(&self) -> Vec<String> {
+        processes(&self.dir.path().display().to_string())
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let environment = self.environment();
+        // A test may be in a runtime of its own, which cannot be entered again here.
+        let stopped = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(embedded::stop(&environment, true))
+        });
+        let stopped = stopped.join().unwrap();
+        if !std::thread::panicking() {
+            assert!(
+                matches!(stopped, Ok(Stopped::Stopped | Stopped::NotRunning)),
+                "{stopped:?}"
+            );
+        }
+    }
+}
+
+/// The command lines of all processes that have `text` in theirs.
+pub(crate) fn processes(text: &str) -> Vec<String> {
+    let numbers = std::fs::read_dir("/proc").unwrap().flatten();
+    numbers
+        .filter(|entry| {
+            let name = entry.file_name();
+            name.to_string_lossy().bytes().all(|b| b.is_ascii_digit())
+        })
+        .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+        .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+        .filter(|line| line.contains(text))
+        .collect()
+}
+
+/// Waits until `condition` holds.
+pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !condition().await {
+        assert!(
+            started.elapsed() < Duration::from_secs(40),
+            "waited in vain: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+}
