@@ -49,6 +49,7 @@ impl<'a> UserFunctions<'a> {
         let mut warnings = Vec::new();
         let mut functions = IndexMap::new();
         for (name, declared) in &declarations.functions {
+            // The library wins, as in buildx, and what is never called may be wrong.
             if library::lookup(name).is_some() {
                 warnings.push(
                     Diagnostic::warning(
@@ -59,6 +60,7 @@ impl<'a> UserFunctions<'a> {
                     )
                     .at(declared.name.span, ""),
                 );
+                continue;
             }
             let function = declare_one(evaluator, declared);
             functions.insert(Arc::clone(name), function);

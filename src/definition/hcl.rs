@@ -251,7 +251,8 @@ impl Lower<'_> {
                         key: self.object_key(key),
                         value: self.expr(value.expr()),
                     })
-                    .collect(),
+                    .collect::<Vec<_>>()
+                    .into(),
             ),
             Expression::StringTemplate(template) => {
                 let mut tokens = Vec::new();

@@ -5,7 +5,9 @@
 //! What only concerns writing (comments, trailing commas, white space markers of templates) is gone: literals hold the
 //! text they stand for. Start at [`File`]; [`Expr`] is what [`super::eval`] walks.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use super::eval::value::{Text, Value};
 use crate::diag::{SourceId, Span};
@@ -118,7 +120,7 @@ pub enum ExprKind {
     /// `[a, b]`.
     Tuple(Vec<Expr>),
     /// `{a = b}`; later items win over earlier ones of the same key.
-    Object(Vec<ObjectItem>),
+    Object(ObjectItems),
     /// `(expression)`.
     Parentheses(Box<Expr>),
 }
@@ -317,6 +319,56 @@ pub struct For {
     pub group: bool,
 }
 
+/// The items of an object, in order.
+#[derive(Debug, Clone, Default)]
+pub struct ObjectItems {
+    items: Vec<ObjectItem>,
+    // Made at the first search; objects with thousands of keys are searched thousands of times.
+    by_name: OnceLock<HashMap<Arc<str>, usize>>,
+}
+
+impl ObjectItems {
+    /// The item that counts for the key `name`, among those whose keys are plain.
+    pub fn get(&self, name: &str) -> Option<&ObjectItem> {
+        let by_name = self.by_name.get_or_init(|| {
+            let names = self.items.iter().enumerate();
+            names
+                .filter_map(|(index, item)| match &item.key {
+                    ObjectKey::Name(name) => Some((Arc::clone(&name.text), index)),
+                    ObjectKey::Expr(_) => None,
+                })
+                .collect()
+        });
+        by_name.get(name).and_then(|index| self.items.get(*index))
+    }
+}
+
+impl From<Vec<ObjectItem>> for ObjectItems {
+    fn from(items: Vec<ObjectItem>) -> Self {
+        Self {
+            items,
+            by_name: OnceLock::new(),
+        }
+    }
+}
+
+impl Deref for ObjectItems {
+    type Target = [ObjectItem];
+
+    fn deref(&self) -> &[ObjectItem] {
+        &self.items
+    }
+}
+
+impl<'a> IntoIterator for &'a ObjectItems {
+    type Item = &'a ObjectItem;
+    type IntoIter = std::slice::Iter<'a, ObjectItem>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.iter()
+    }
+}
+
 /// An item of an object.
 #[derive(Debug, Clone)]
 pub struct ObjectItem {
@@ -375,11 +427,9 @@ impl Expr {
         for step in path {
             let next = match (&expr.kind, step) {
                 (ExprKind::Tuple(items), PathStep::Index(index)) => items.get(*index),
-                (ExprKind::Object(items), PathStep::Key(key)) => items
-                    .iter()
-                    .rev()
-                    .find(|item| matches!(&item.key, ObjectKey::Name(name) if &*name.text == *key))
-                    .map(|item| &item.value),
+                (ExprKind::Object(items), PathStep::Key(key)) => {
+                    items.get(key).map(|item| &item.value)
+                }
                 _ => None,
             };
             match next {
@@ -393,14 +443,10 @@ impl Expr {
     /// Where the key `key` of this object is written, as far as the text shows it.
     pub fn key_span(&self, key: &str) -> Span {
         let expr = self.inner();
-        if let ExprKind::Object(items) = &expr.kind {
-            for item in items.iter().rev() {
-                if matches!(&item.key, ObjectKey::Name(name) if &*name.text == key) {
-                    return item.key.span();
-                }
-            }
+        match &expr.kind {
+            ExprKind::Object(items) => items.get(key).map_or(expr.span, |item| item.key.span()),
+            _ => expr.span,
         }
-        expr.span
     }
 
     /// The word, where the expression is a bare word (`null`, `true` and `false` among them).

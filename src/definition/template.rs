@@ -104,6 +104,8 @@ pub(super) fn assemble(
         };
     }
     let mut nest = Nest {
+        depth: 0,
+        broken: false,
         tokens: tokens.into_iter(),
         problems,
     };
@@ -164,13 +166,19 @@ fn remove_indentation(tokens: &mut [Token]) {
     }
 }
 
+/// Directives within directives beyond this are refused.
+const DEPTH_LIMIT: usize = 500;
+
 struct Nest<'p> {
+    depth: usize,
+    broken: bool,
     tokens: std::vec::IntoIter<Token>,
     problems: &'p mut Diagnostics,
 }
 
 // Where a sequence of parts ended.
 enum End {
+    Broken,
     Template,
     Directive(Directive, Span),
 }
@@ -191,6 +199,13 @@ impl Nest<'_> {
     }
 
     fn parts(&mut self, parts: &mut Vec<TemplatePart>) -> End {
+        self.depth += 1;
+        let end = self.parts_here(parts);
+        self.depth -= 1;
+        end
+    }
+
+    fn parts_here(&mut self, parts: &mut Vec<TemplatePart>) -> End {
         let mut text = String::new();
         let flush = |text: &mut String, parts: &mut Vec<TemplatePart>| {
             if !text.is_empty() {
@@ -209,6 +224,12 @@ impl Nest<'_> {
                     directive, span, ..
                 } => {
                     flush(&mut text, parts);
+                    if self.depth == DEPTH_LIMIT {
+                        self.problem(span, "this is nested too deeply".to_owned());
+                        self.tokens = Vec::new().into_iter();
+                        self.broken = true;
+                        return End::Broken;
+                    }
                     match directive {
                         Directive::If(condition) => parts.push(self.conditional(condition, span)),
                         Directive::For {
@@ -222,7 +243,11 @@ impl Nest<'_> {
             }
         }
         flush(&mut text, parts);
-        End::Template
+        if self.broken {
+            End::Broken
+        } else {
+            End::Template
+        }
     }
 
     fn conditional(&mut self, condition: Expr, open: Span) -> TemplatePart {
@@ -242,6 +267,7 @@ impl Nest<'_> {
                     self.problem(open, "this `if` has no `endif`".to_owned());
                     break open;
                 }
+                End::Broken => break open,
             }
         };
         TemplatePart::If(Box::new(TemplateIf {
@@ -273,6 +299,7 @@ impl Nest<'_> {
                 self.problem(open, "this `for` has no `endfor`".to_owned());
                 open
             }
+            End::Broken => open,
         };
         TemplatePart::For(Box::new(TemplateFor {
             span: Span {

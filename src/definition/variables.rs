@@ -12,6 +12,7 @@ use super::eval::type_expr::type_of;
 use super::eval::types::Type;
 use super::eval::value::Value;
 use super::evaluated::VariableInfo;
+use super::references::references;
 use super::syntax::{Expr, ExprKind};
 
 impl<'a> Evaluator<'a> {
@@ -84,7 +85,7 @@ impl<'a> Evaluator<'a> {
         let declarations = self.declarations;
         let mut infos = Vec::with_capacity(declarations.variables.len());
         for (name, variable) in &declarations.variables {
-            let description = self.description(variable.description);
+            let description = self.description(variable);
             let Some(slot) = self.named(name) else {
                 continue;
             };
@@ -106,26 +107,46 @@ impl<'a> Evaluator<'a> {
         infos
     }
 
-    // A description is read before anything has a value.
-    fn description(&mut self, expr: Option<&Expr>) -> String {
-        let Some(expr) = expr else {
+    // A description is read before anything has a value, so it can refer to nothing.
+    fn description(&mut self, variable: &'a VariableDecl<'a>) -> String {
+        let Some(expr) = variable.description else {
             return String::new();
         };
-        if let ExprKind::Literal(value) = &expr.inner().kind {
-            match convert(value, &Type::String) {
-                Ok(Value::String(text)) => return text.to_string(),
-                Ok(_) => return String::new(),
-                Err(_) => {}
-            }
+        let mut refers = false;
+        references(expr, &mut |_| refers = true);
+        if refers {
+            self.report(
+                problem(
+                    "definition::type-mismatch",
+                    "a description must be plain text",
+                )
+                .at(expr.span, "nothing can be referred to here"),
+            );
+            return String::new();
         }
-        self.report(
-            problem(
-                "definition::type-mismatch",
-                "a description must be a plain string",
-            )
-            .at(expr.span, ""),
+        let frame = Frame::Part(
+            "the description of variable",
+            &variable.name.text,
+            variable.name.span,
         );
-        String::new()
+        self.in_frame(frame, |evaluator| {
+            let Ok(value) = evaluator.expr(expr, &Scope::ROOT) else {
+                return String::new();
+            };
+            match convert(&value, &Type::String) {
+                Ok(Value::String(text)) => text.to_string(),
+                _ => {
+                    evaluator.fail(
+                        problem(
+                            "definition::type-mismatch",
+                            "a description must be plain text",
+                        )
+                        .at(expr.span, describe(&value)),
+                    );
+                    String::new()
+                }
+            }
+        })
     }
 
     /// Checks the conditions of all variables; every one that is not met is reported.

@@ -21,9 +21,26 @@ pub fn parse_float(text: &str) -> Option<f64> {
     if let Some(hex) = digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
         return hex_float(hex).map(|magnitude| sign * magnitude);
     }
-    let number: f64 = text.parse().ok()?;
+    let number: f64 = without_underscores(text)?.parse().ok()?;
     let words = digits.starts_with(|c: char| c.is_ascii_alphabetic());
     (number.is_finite() || words).then_some(number)
+}
+
+// Underscores may stand between digits.
+fn without_underscores(text: &str) -> Option<std::borrow::Cow<'_, str>> {
+    if !text.contains('_') {
+        return Some(text.into());
+    }
+    let bytes = text.as_bytes();
+    let digit = |at: Option<usize>| {
+        at.and_then(|at| bytes.get(at))
+            .is_some_and(u8::is_ascii_digit)
+    };
+    let between = bytes
+        .iter()
+        .enumerate()
+        .all(|(at, byte)| *byte != b'_' || (digit(at.checked_sub(1)) && digit(Some(at + 1))));
+    between.then(|| text.replace('_', "").into())
 }
 
 // `1.8p3`: the point and the exponent are binary, the digits hexadecimal.
@@ -118,7 +135,9 @@ mod tests {
     #[test_case(".5", Some(0.5))]
     #[test_case("0x1.8p1", Some(3.0); "hexadecimal")]
     #[test_case("0x10", None; "hexadecimal needs an exponent")]
-    #[test_case("1_000", None; "underscores")]
+    #[test_case("1_000", Some(1000.0); "underscores")]
+    #[test_case("1__0", None; "two underscores")]
+    #[test_case("_1", None; "underscore in front")]
     #[test_case(" 1", None; "space")]
     #[test_case("1z", None)]
     #[test_case("1e400", None; "too large")]

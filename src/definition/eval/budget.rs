@@ -3,10 +3,16 @@
 //! Definitions may come from strangers: a few lines of templates in templates, or of loops in loops, can ask for more
 //! than any machine has. The limits are far above what real definitions need.
 
+use super::value::Extent;
+
 /// Levels of evaluation within evaluation, references included. Fits the stack that evaluation runs on.
-pub(in crate::definition) const MAX_DEPTH: u32 = 10_000;
-const MAX_STEPS: u64 = 100_000_000;
-const MAX_BYTES: u64 = 1 << 30;
+const MAX_DEPTH: u32 = 40_000;
+const MAX_STEPS: u64 = 20_000_000;
+const MAX_BYTES: u64 = 512 << 20;
+/// Collections within collections. Values are gone through recursively, also on threads with a small stack.
+const MAX_VALUE_DEPTH: u32 = 500;
+/// Bytes of one value, shared parts counted each time.
+const MAX_VALUE_WEIGHT: u64 = 64 << 20;
 
 /// What is left.
 #[derive(Debug)]
@@ -65,6 +71,17 @@ impl Budget {
             }
             None => Err(self.end("the definition makes values too large to be held")),
         }
+    }
+
+    /// A value of this extent was made.
+    pub(super) fn check(&mut self, extent: Extent) -> Result<(), Exhausted> {
+        if extent.depth > MAX_VALUE_DEPTH {
+            return Err(self.end("the definition makes values that are nested too deeply"));
+        }
+        if extent.weight > MAX_VALUE_WEIGHT {
+            return Err(self.end("the definition makes values too large to be held"));
+        }
+        Ok(())
     }
 
     fn end(&mut self, message: &'static str) -> Exhausted {

@@ -97,7 +97,7 @@ impl<'a> Evaluator<'a> {
                     other => other.len().unwrap_or(1) * ELEMENT_SIZE,
                 };
                 self.produce(size, span)?;
-                Ok(value)
+                self.made(value, span)
             }
             Err(error) => {
                 let at = error

@@ -296,6 +296,17 @@ impl<'a> Evaluator<'a> {
         })
     }
 
+    /// `value`, made at `at`, unless it is too large.
+    pub(super) fn made(&mut self, value: Value, at: Span) -> Outcome {
+        match self.budget.check(value.extent()) {
+            Ok(()) => Ok(value),
+            Err(problem) => {
+                self.exhausted(problem, Some(at));
+                Err(Failed::UNTYPED)
+            }
+        }
+    }
+
     fn exhausted(&mut self, problem: Option<&'static str>, at: Option<Span>) {
         if let Some(message) = problem {
             let mut diagnostic =
@@ -334,10 +345,12 @@ impl<'a> Evaluator<'a> {
         self.pending.append(&mut problems);
     }
 
-    /// All problems found, each once.
+    /// All problems found, each once, as far as anyone reads.
     pub(in crate::definition) fn into_problems(mut self) -> Diagnostics {
+        const SHOWN: usize = 200;
         self.settled.append(&mut self.pending);
         let mut problems: Vec<Diagnostic> = Vec::new();
+        let mut more = 0;
         let mut seen = HashSet::new();
         for problem in self.settled {
             // The combinations of a matrix, and the calls of a function, repeat what is wrong with one expression.
@@ -346,9 +359,21 @@ impl<'a> Evaluator<'a> {
                 .iter()
                 .find(|label| label.primary)
                 .map(|label| label.span);
-            if seen.insert((place, problem.message.clone())) {
-                problems.push(problem);
+            if !seen.insert((place, problem.message.clone())) {
+                continue;
             }
+            if problems.len() < SHOWN {
+                problems.push(problem);
+            } else {
+                more += 1;
+            }
+        }
+        if more > 0 {
+            problems.push(Diagnostic::error(
+                Class::Definition,
+                "definition::too-many-problems",
+                format!("there are {more} more problems, which are not shown"),
+            ));
         }
         Diagnostics(problems)
     }

@@ -66,7 +66,7 @@ impl<'a> Evaluator<'a> {
         if failed {
             Err(Failed::UNTYPED)
         } else {
-            Ok(Value::tuple(values))
+            self.made(Value::tuple(values), span)
         }
     }
 
@@ -87,7 +87,7 @@ impl<'a> Evaluator<'a> {
         if failed {
             Err(Failed::UNTYPED)
         } else {
-            Ok(Value::object(entries))
+            self.made(Value::object(entries), span)
         }
     }
 
@@ -212,8 +212,11 @@ impl<'a> Evaluator<'a> {
 
     fn template(&mut self, parts: &'a [TemplatePart], span: Span, scope: &Scope<'_>) -> Outcome {
         let mut text = String::new();
-        if self.write_parts(parts, scope, &mut text) && self.produce(text.len(), span).is_ok() {
-            Ok(Value::string(text))
+        if self.write_parts(parts, scope, &mut text)
+            && self.produce(text.len(), span).is_ok()
+            && let Ok(value) = self.made(Value::string(text), span)
+        {
+            Ok(value)
         } else {
             Err(Failed::of(Type::String))
         }

@@ -40,7 +40,7 @@ impl<'a> Evaluator<'a> {
             values.push(evaluator.expr(&repetition.value, scope)?);
             Ok(())
         })?;
-        Ok(Value::tuple(values))
+        self.made(Value::tuple(values), span)
     }
 
     fn object_of(
@@ -68,7 +68,7 @@ impl<'a> Evaluator<'a> {
             entries.insert(key, value);
             Ok(())
         })?;
-        Ok(Value::object(entries))
+        self.made(Value::object(entries), span)
     }
 
     fn groups_of(
@@ -86,12 +86,11 @@ impl<'a> Evaluator<'a> {
             groups.entry(key).or_default().push(value);
             Ok(())
         })?;
-        Ok(Value::object(
-            groups
-                .into_iter()
-                .map(|(key, values)| (key, Value::tuple(values)))
-                .collect(),
-        ))
+        let groups = groups
+            .into_iter()
+            .map(|(key, values)| (key, Value::tuple(values)))
+            .collect();
+        self.made(Value::object(groups), span)
     }
 
     fn key_of(&mut self, repetition: &'a For, scope: &Scope<'_>) -> Result<(Text, Span), Failed> {

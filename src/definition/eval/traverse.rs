@@ -304,9 +304,9 @@ impl<'a> Evaluator<'a> {
                         .help("use a `for` expression, which may give any types"),
                     ));
                 }
-                Ok(Value::list(element, values))
+                self.made(Value::list(element, values), star)
             }
-            _ => Ok(Value::tuple(values)),
+            _ => self.made(Value::tuple(values), star),
         }
     }
 }

@@ -128,9 +128,40 @@ pub enum Value {
     Bytes(Arc<[u8]>),
 }
 
+/// How large a value is when everything in it is written out; what is shared within it counts each time.
+///
+/// Values are cheap to make of shared parts, but not to go through, so whoever makes them must be able to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// How many collections are within each other at the deepest place.
+    pub depth: u32,
+    /// Roughly how many bytes a copy without sharing would take.
+    pub weight: u64,
+}
+
+impl Extent {
+    /// What every value takes, whatever is in it.
+    const OWN: u64 = 16;
+
+    fn of<'a>(parts: impl IntoIterator<Item = &'a Value>) -> Self {
+        let mut whole = Self {
+            depth: 0,
+            weight: Self::OWN,
+        };
+        for part in parts {
+            let part = part.extent();
+            whole.depth = whole.depth.max(part.depth);
+            whole.weight = whole.weight.saturating_add(part.weight);
+        }
+        whole.depth = whole.depth.saturating_add(1);
+        whole
+    }
+}
+
 /// The elements of a list or set: all of one type, nulls included.
 #[derive(Clone)]
 pub struct Sequence {
+    extent: Extent,
     element: Type,
     items: Arc<[Value]>,
 }
@@ -150,6 +181,7 @@ impl Sequence {
 /// The elements of a map: all of one type, nulls included.
 #[derive(Clone)]
 pub struct Mapping {
+    extent: Extent,
     element: Type,
     entries: Arc<BTreeMap<Text, Value>>,
 }
@@ -171,6 +203,7 @@ impl Mapping {
 pub struct Tuple(Arc<TupleData>);
 
 struct TupleData {
+    extent: Extent,
     items: Box<[Value]>,
     ty: OnceLock<Type>,
 }
@@ -187,6 +220,7 @@ impl Tuple {
 pub struct Object(Arc<ObjectData>);
 
 struct ObjectData {
+    extent: Extent,
     entries: BTreeMap<Text, Value>,
     ty: OnceLock<Type>,
 }
@@ -230,25 +264,34 @@ impl Value {
             .into_iter()
             .map(|item| item.settled(&element))
             .collect();
-        let items = set_order::arrange(&element, items).into();
-        Self::Set(Sequence { element, items })
+        let items: Arc<[Self]> = set_order::arrange(&element, items).into();
+        Self::Set(Sequence {
+            extent: Extent::of(&*items),
+            element,
+            items,
+        })
     }
 
     fn sequence(element: Type, items: Vec<Self>) -> Sequence {
-        let items = items
+        let items: Arc<[Self]> = items
             .into_iter()
             .map(|item| item.settled(&element))
             .collect();
-        Sequence { element, items }
+        Sequence {
+            extent: Extent::of(&*items),
+            element,
+            items,
+        }
     }
 
     /// A map; the values must be of the type `element`, or null.
     pub fn map(element: Type, entries: BTreeMap<Text, Self>) -> Self {
-        let entries = entries
+        let entries: BTreeMap<Text, Self> = entries
             .into_iter()
             .map(|(name, value)| (name, value.settled(&element)))
             .collect();
         Self::Map(Mapping {
+            extent: Extent::of(entries.values()),
             element,
             entries: Arc::new(entries),
         })
@@ -257,6 +300,7 @@ impl Value {
     /// A tuple of any values.
     pub fn tuple(items: Vec<Self>) -> Self {
         Self::Tuple(Tuple(Arc::new(TupleData {
+            extent: Extent::of(&items),
             items: items.into(),
             ty: OnceLock::new(),
         })))
@@ -265,6 +309,7 @@ impl Value {
     /// An object of any values.
     pub fn object(entries: BTreeMap<Text, Self>) -> Self {
         Self::Object(Object(Arc::new(ObjectData {
+            extent: Extent::of(entries.values()),
             entries,
             ty: OnceLock::new(),
         })))
@@ -275,6 +320,28 @@ impl Value {
         match self {
             Self::Null(_) => Self::Null(element.clone()),
             other => other,
+        }
+    }
+
+    /// How large the value is.
+    pub fn extent(&self) -> Extent {
+        match self {
+            Self::Null(_) | Self::Bool(_) | Self::Number(_) => Extent {
+                depth: 0,
+                weight: Extent::OWN,
+            },
+            Self::String(text) => Extent {
+                depth: 0,
+                weight: Extent::OWN + text.len() as u64,
+            },
+            Self::Bytes(bytes) => Extent {
+                depth: 0,
+                weight: Extent::OWN + bytes.len() as u64,
+            },
+            Self::List(sequence) | Self::Set(sequence) => sequence.extent,
+            Self::Map(map) => map.extent,
+            Self::Tuple(Tuple(data)) => data.extent,
+            Self::Object(Object(data)) => data.extent,
         }
     }
 

@@ -11,11 +11,14 @@ use super::reader::{Member, Node, NodeKind, offsets, read};
 use crate::definition::eval::number::Number;
 use crate::definition::eval::value::Value;
 
+use crate::definition::declarations::Kind;
 use crate::definition::names::Names;
 use crate::definition::native::{parse_expression, parse_template};
+use crate::definition::schema::EVALUATED;
 use crate::definition::syntax::{
     Attribute, Block, Body, Expr, ExprKind, File, Ident, ObjectItem, ObjectKey,
 };
+use crate::definition::typing;
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};
 
 /// A kind of block: where it may be, and what is special about its body.
@@ -25,6 +28,8 @@ struct BlockShape {
     blocks: &'static [BlockShape],
     // Attributes that are written as strings but mean the expression in them.
     expressions: &'static [&'static str],
+    // Whether an attribute means anything; of the others, strings are not read as templates.
+    means: fn(&str) -> bool,
 }
 
 const TOP: &[BlockShape] = &[
@@ -36,28 +41,37 @@ const TOP: &[BlockShape] = &[
             labels: 0,
             blocks: &[],
             expressions: &[],
+            means: |name| matches!(name, "condition" | "error_message"),
         }],
         expressions: &["type"],
+        means: |name| matches!(name, "type" | "default" | "description"),
     },
     BlockShape {
         kind: "function",
         labels: 1,
         blocks: &[],
         expressions: &["params", "variadic_params"],
+        means: |name| matches!(name, "params" | "variadic_params" | "result"),
     },
     BlockShape {
         kind: "group",
         labels: 1,
         blocks: &[],
         expressions: &[],
+        means: |name| means_in(Kind::Group, name),
     },
     BlockShape {
         kind: "target",
         labels: 1,
         blocks: &[],
         expressions: &[],
+        means: |name| means_in(Kind::Target, name),
     },
 ];
+
+fn means_in(kind: Kind, name: &str) -> bool {
+    typing::of(kind, name).is_some() || EVALUATED.contains(&name)
+}
 
 /// Parses a file; problems are added to `problems`.
 pub(in crate::definition) fn parse(
@@ -90,7 +104,7 @@ pub(in crate::definition) fn parse(
             return None;
         }
     };
-    let body = lower.body(&[&root], TOP, &[], root.range.clone());
+    let body = lower.body(&[&root], TOP, &[], |_| true, root.range.clone());
     Some(File { source, body })
 }
 
@@ -155,6 +169,7 @@ impl<'a> Lower<'a> {
         nodes: &[&Node<'a>],
         shapes: &'static [BlockShape],
         expressions: &[&str],
+        means: fn(&str) -> bool,
         range: Range<usize>,
     ) -> Body {
         let mut body = Body {
@@ -184,7 +199,12 @@ impl<'a> Lower<'a> {
                 );
                 continue;
             }
-            let expr = if expressions.contains(&&*member.key) {
+            let expr = if !means(&member.key) {
+                Expr {
+                    span: self.span(&member.value.range),
+                    kind: ExprKind::Literal(Value::null()),
+                }
+            } else if expressions.contains(&&*member.key) {
                 self.expression(&member.value)
             } else {
                 self.expr(&member.value)
@@ -225,7 +245,13 @@ impl<'a> Lower<'a> {
             _ => vec![value],
         };
         for node in nodes {
-            let body = self.body(&[node], shape.blocks, shape.expressions, node.range.clone());
+            let body = self.body(
+                &[node],
+                shape.blocks,
+                shape.expressions,
+                shape.means,
+                node.range.clone(),
+            );
             let header = labels.last().map_or(kind.span, |label| label.span);
             blocks.push(Block {
                 kind: kind.clone(),
@@ -252,7 +278,7 @@ impl<'a> Lower<'a> {
             NodeKind::Array(items) => {
                 ExprKind::Tuple(items.iter().map(|item| self.expr(item)).collect())
             }
-            NodeKind::Object(members) => ExprKind::Object(self.items(members)),
+            NodeKind::Object(members) => ExprKind::Object(self.items(members).into()),
         };
         Expr { span, kind }
     }

@@ -273,7 +273,10 @@ impl Parser<'_> {
                 }
                 None => problem.help("end it with `}`"),
             };
-            return Err(self.report(problem));
+            let broken = self.report(problem);
+            // All around it are open, too.
+            self.give_up();
+            return Err(broken);
         }
         let comma = close.kind == Kind::Comma;
         Err(self.fail_with(
@@ -318,6 +321,9 @@ impl Parser<'_> {
     // where all brackets are closed again, or, since the mistake may be a bracket, at a line that is indented as
     // something new is.
     fn recover(&mut self, start: usize) {
+        if self.peek().kind == Kind::Eof {
+            return;
+        }
         let mistake = self.at;
         let indentation = self.column(start);
         let mut depth = 0_usize;

@@ -92,7 +92,7 @@ impl Parser<'_> {
         };
         Ok(Expr {
             span: self.span(open.start..close.end),
-            kind: ExprKind::Object(items),
+            kind: ExprKind::Object(items.into()),
         })
     }
 

@@ -21,6 +21,9 @@ use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};
 /// Nesting beyond this is refused: of blocks, brackets, templates, and of operators in a chain.
 const DEPTH_LIMIT: usize = 1_000;
 
+/// More mistakes than this are not looked for.
+const PROBLEM_LIMIT: usize = 100;
+
 /// A mistake was found and has been reported.
 #[derive(Debug)]
 struct Broken;
@@ -128,6 +131,8 @@ struct Parser<'a> {
     // Whether newlines are tokens here.
     newlines: bool,
     depth: usize,
+    // Whether what follows is not worth reporting.
+    given_up: bool,
     // The brackets that are open here.
     brackets: Vec<Token>,
     places: Places<'a>,
@@ -148,6 +153,7 @@ impl<'a> Parser<'a> {
             ahead: None,
             newlines: true,
             depth: 0,
+            given_up: false,
             brackets: Vec::new(),
             places,
             names,
@@ -215,7 +221,9 @@ impl<'a> Parser<'a> {
     // Does `parse` one level deeper; `at` is blamed if that is too deep.
     fn nested<T>(&mut self, at: Token, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
         if self.depth >= DEPTH_LIMIT {
-            return Err(self.fail(at, "this is nested too deeply"));
+            let broken = self.fail(at, "this is nested too deeply");
+            self.give_up();
+            return Err(broken);
         }
         self.depth += 1;
         let result = parse(self);
@@ -239,8 +247,19 @@ impl<'a> Parser<'a> {
     }
 
     fn report(&mut self, problem: Diagnostic) -> Broken {
-        self.problems.push(problem);
+        if !self.given_up {
+            self.problems.push(problem);
+            if self.problems.0.len() >= PROBLEM_LIMIT {
+                self.give_up();
+            }
+        }
         Broken
+    }
+
+    // Looks for nothing more; whatever is open stays so, which is no news.
+    fn give_up(&mut self) {
+        self.given_up = true;
+        self.jump(self.text.len());
     }
 
     // Reports that `token` is not what it should be.
