@@ -14,6 +14,14 @@ pub(super) struct Json {
 }
 
 impl Json {
+    /// An empty document with room for so many bytes.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self {
+            out: String::with_capacity(bytes),
+            ..Self::default()
+        }
+    }
+
     /// The finished document.
     pub(super) fn finish(self) -> String {
         self.out

@@ -53,6 +53,9 @@ impl Pattern {
 
     /// Whether the whole of `name` matches.
     pub fn matches(&self, name: &str) -> bool {
+        if self.tokens == [Token::AnyText] {
+            return !name.contains('/');
+        }
         let name: Vec<char> = name.chars().collect();
         let (mut token, mut at) = (0, 0);
         // Where to go on after the last `*`, which may take one character more.

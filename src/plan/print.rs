@@ -18,8 +18,10 @@ use crate::diag::Spanned;
 
 /// The JSON of `plan`, without a final line break.
 pub fn print(plan: &Plan) -> String {
+    // A target of ordinary size takes less; growing once more costs little.
+    const BYTES_PER_TARGET: usize = 1024;
     let targets: BTreeMap<_, _> = plan.targets.iter().collect();
-    let mut json = Json::default();
+    let mut json = Json::with_capacity(targets.len() * BYTES_PER_TARGET);
     json.object(|json| {
         if !plan.groups.is_empty() {
             json.field("group", |json| {
