@@ -1,0 +1,55 @@
+//! Verbs and targets of one name.
+
+use super::project;
+use crate::support::project::TestProject;
+
+fn with_a_target_called_version() -> TestProject {
+    TestProject::new()
+        .file(
+            "docker-bake.hcl",
+            "target \"version\" { tags = [\"x:1\"] }\n",
+        )
+        .file("Dockerfile", "FROM scratch\n")
+}
+
+#[test]
+fn a_verb_is_a_verb_where_no_target_has_its_name() {
+    let output = project().rbake(&["version"]);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert!(output.stdout.starts_with("rbake "), "{output}");
+}
+
+#[test]
+fn a_target_goes_before_a_verb_and_a_note_tells_the_way() {
+    let output = with_a_target_called_version().rbake(&["version", "--print"]);
+    assert!(output.stdout.contains("\"x:1\""), "{output}");
+    assert!(
+        output.stderr.contains("`rbake +version` reaches the verb"),
+        "{output}"
+    );
+}
+
+#[test]
+fn one_spelling_always_reaches_the_verb() {
+    let output = with_a_target_called_version().rbake(&["+version"]);
+    assert!(output.stdout.starts_with("rbake "), "{output}");
+}
+
+#[test]
+fn verbs_need_no_definition() {
+    let output = TestProject::new().rbake(&["version"]);
+    assert_eq!(output.code, Some(0), "{output}");
+    let broken = TestProject::new()
+        .file("docker-bake.hcl", "target {{{")
+        .rbake(&["version"]);
+    assert_eq!(broken.code, Some(0), "{broken}");
+}
+
+#[test]
+fn help_tells_flags_verbs_and_codes() {
+    let output = project().rbake(&["--help"]);
+    assert_eq!(output.code, Some(0), "{output}");
+    for expected in ["--set", "--metadata-file", "builder", "Exit codes"] {
+        assert!(output.stdout.contains(expected), "{expected}: {output}");
+    }
+}
