@@ -1,5 +1,6 @@
 //! Tests against real daemons.
 
+mod bake;
 mod builder;
 mod contract;
 mod engine;

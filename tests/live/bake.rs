@@ -1,0 +1,357 @@
+//! The main job, from the command line on real daemons: images with their tags in a registry, and a second run that is all
+//! cache.
+
+use std::process::Command;
+
+use crate::support::buildkitd::Buildkitd;
+use crate::support::peers;
+use crate::support::project::{CommandOutput, TestProject};
+
+const DEFINITION: &str = r#"
+variable "REGISTRY" {}
+variable "NAME" {}
+variable "TAG" { default = "7" }
+variable "SHA" { default = "0123456789abcdef0123456789abcdef01234567" }
+
+function "tags" {
+  params = [name]
+  result = [for tag in ["build-${TAG}", SHA, "latest"] : "${REGISTRY}/${NAME}/${name}:${tag}"]
+}
+
+group "essential" {
+  targets = ["web", "celery"]
+}
+
+target "_service" {
+  args = { GREETING = "hello" }
+}
+
+target "web" {
+  inherits   = ["_service"]
+  target     = "web"
+  tags       = tags("web")
+  cache-from = ["type=registry,ref=${REGISTRY}/${NAME}/cache:web"]
+  cache-to   = ["type=registry,ref=${REGISTRY}/${NAME}/cache:web,mode=max"]
+}
+
+target "celery" {
+  inherits   = ["_service"]
+  target     = "celery"
+  tags       = tags("celery")
+  cache-from = ["type=registry,ref=${REGISTRY}/${NAME}/cache:celery"]
+  cache-to   = ["type=registry,ref=${REGISTRY}/${NAME}/cache:celery,mode=max"]
+}
+"#;
+
+const DOCKERFILE: &str = "FROM busybox AS base
+ARG GREETING
+WORKDIR /app
+RUN echo $GREETING > greeting
+
+FROM base AS builder
+COPY lib lib
+RUN cat lib/* > built
+
+FROM base AS web
+COPY --from=builder /app/built .
+COPY web.txt .
+RUN wc -c web.txt > size
+
+FROM base AS celery
+COPY --from=builder /app/built .
+";
+
+fn project(registry: &str, name: &str) -> TestProject {
+    TestProject::new()
+        .file("docker-bake.hcl", DEFINITION)
+        .file("Dockerfile", DOCKERFILE)
+        .file("lib/a", "a\n")
+        .file("lib/b", "b\n")
+        .file("web.txt", "web\n")
+        .env("REGISTRY", registry)
+        .env("NAME", name)
+        .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
+}
+
+// A name of its own in the shared registry for each test.
+fn unique(name: &str) -> String {
+    format!("{name}-{}", std::process::id())
+}
+
+#[track_caller]
+fn succeeds(output: CommandOutput) -> CommandOutput {
+    assert_eq!(output.code, Some(0), "{output}");
+    output
+}
+
+fn crane(crane: &std::path::Path, arguments: &[&str]) -> Vec<String> {
+    let output = Command::new(crane)
+        .args(arguments)
+        .arg("--insecure")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "crane {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    text.lines().map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_services_get_three_tags_each_and_a_wiped_builder_takes_the_cache() {
+    let Some(registry) = peers::peer("RBAKE_TEST_REGISTRY_ADDR") else {
+        return;
+    };
+    let Some(tool) = peers::program("RBAKE_TEST_CRANE") else {
+        return;
+    };
+    let Some(builder) = Buildkitd::start_with_images().await else {
+        return;
+    };
+    let name = unique("tags");
+    let project = project(&registry, &name).env("BUILDKIT_HOST", builder.endpoint());
+    let first = succeeds(project.rbake(&["essential", "--push"]));
+    assert!(first.stderr.contains("2 targets built"), "{first}");
+    for service in ["web", "celery"] {
+        let repository = format!("{registry}/{name}/{service}");
+        let mut tags = crane(&tool, &["ls", &repository]);
+        tags.sort();
+        assert_eq!(
+            tags,
+            [
+                "0123456789abcdef0123456789abcdef01234567",
+                "build-7",
+                "latest"
+            ]
+        );
+        let digests: Vec<_> = tags
+            .iter()
+            .flat_map(|tag| crane(&tool, &["digest", &format!("{repository}:{tag}")]))
+            .collect();
+        assert!(
+            digests.iter().all(|digest| *digest == digests[0]),
+            "{digests:?}"
+        );
+        assert!(
+            first.stderr.contains(&digests[0]),
+            "the summary names the digest: {first}"
+        );
+    }
+
+    let Some(empty) = Buildkitd::start_with_images().await else {
+        return;
+    };
+    let project = project.env("BUILDKIT_HOST", empty.endpoint());
+    let second = succeeds(project.rbake(&["essential", "--push"]));
+    assert!(second.stderr.contains("(100%)"), "{second}");
+    for step in [
+        "WORKDIR /app",
+        "RUN echo",
+        "COPY lib lib",
+        "RUN cat",
+        "COPY web.txt",
+        "RUN wc",
+    ] {
+        let done: Vec<&str> = second
+            .stderr
+            .lines()
+            .filter(|line| line.contains(step))
+            .collect();
+        assert!(
+            done.iter().any(|line| line.contains("CACHED")),
+            "{step}: {second}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unchanged_run_sends_no_context_and_a_change_sends_that_file_only() {
+    let Some(registry) = peers::peer("RBAKE_TEST_REGISTRY_ADDR") else {
+        return;
+    };
+    let Some(builder) = Buildkitd::start_with_images().await else {
+        return;
+    };
+    let project = project(&registry, &unique("unchanged")).env("BUILDKIT_HOST", builder.endpoint());
+    let sent = |output: &CommandOutput| -> Vec<String> {
+        let context = output
+            .stderr
+            .lines()
+            .filter(|line| line.contains("(context)"));
+        context
+            .filter(|line| line.contains("| sent ") && !line.contains("0 files"))
+            .map(str::to_owned)
+            .collect()
+    };
+    let first = succeeds(project.rbake(&["essential"]));
+    assert!(
+        !sent(&first).is_empty(),
+        "the first run sends the context: {first}"
+    );
+    let second = succeeds(project.rbake(&["essential"]));
+    assert_eq!(sent(&second), Vec::<String>::new(), "{second}");
+    assert!(second.stderr.contains("(100%)"), "{second}");
+
+    std::fs::write(project.path().join("web.txt"), "changed\n").unwrap();
+    let third = succeeds(project.rbake(&["essential"]));
+    let lines = sent(&third);
+    assert_eq!(lines.len(), 1, "{third}");
+    assert!(lines[0].contains("1 file, 8 B"), "{third}");
+    let line = |step: &str| {
+        let lines: Vec<&str> = third
+            .stderr
+            .lines()
+            .filter(|line| line.contains(step))
+            .collect();
+        lines.join("\n")
+    };
+    assert!(line("COPY web.txt").contains("DONE"), "{third}");
+    assert!(line("RUN wc").contains("DONE"), "{third}");
+    assert!(line("RUN cat lib").contains("CACHED"), "{third}");
+}
+
+#[test]
+fn a_failing_step_ends_with_its_cause() {
+    let Some(address) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
+        return;
+    };
+    let project = TestProject::new()
+        .file("docker-bake.hcl", "group \"default\" { targets = [\"bad\", \"slow\"] }\ntarget \"bad\" { target = \"bad\" }\ntarget \"slow\" { target = \"slow\" }\n")
+        .file(
+            "Dockerfile",
+            "FROM busybox AS bad\nRUN sleep 1; echo the reason; exit 7\nFROM busybox AS slow\nRUN sleep 100\n",
+        )
+        .env("BUILDKIT_HOST", address);
+    let output = project.rbake(&[]);
+    assert_eq!(output.code, Some(1), "{output}");
+    let tail: Vec<&str> = output.stderr.lines().rev().take(16).collect();
+    let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
+    for expected in [
+        "`bad`",
+        "Dockerfile:2",
+        "RUN sleep 1; echo the reason; exit 7",
+        "the reason",
+        "7",
+        "slow",
+    ] {
+        assert!(
+            tail.contains(expected),
+            "`{expected}` is not in the last lines: {output}"
+        );
+    }
+}
+
+#[test]
+fn secrets_reach_their_step_and_no_output() {
+    let Some(address) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
+        return;
+    };
+    let project = TestProject::new()
+        .file("docker-bake.hcl", "target \"default\" {\n  secret = [\"id=file,src=token\", \"id=variable,env=PASSWORD\"]\n  output = [\"type=local,dest=out\"]\n}\n")
+        .file(
+            "Dockerfile",
+            "FROM busybox AS b\nRUN --mount=type=secret,id=file --mount=type=secret,id=variable cat /run/secrets/file /run/secrets/variable | sha256sum > /sum\nFROM scratch\nCOPY --from=b /sum /sum\n",
+        )
+        .file("token", "hunter2")
+        .env("PASSWORD", "swordfish")
+        .env("BUILDKIT_HOST", address);
+    let output = succeeds(project.rbake(&["--no-cache"]));
+    assert!(
+        !output.stderr.contains("hunter2") && !output.stderr.contains("swordfish"),
+        "{output}"
+    );
+    let sum = std::fs::read_to_string(project.path().join("out/sum")).unwrap();
+    assert_eq!(
+        rbake::types::Digest::sha256(b"hunter2swordfish").hex(),
+        &sum[..64]
+    );
+}
+
+#[test]
+fn a_registry_that_is_down_is_named() {
+    let Some(address) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
+        return;
+    };
+    let project = TestProject::new()
+        .file(
+            "docker-bake.hcl",
+            "target \"default\" { tags = [\"127.0.0.1:9/x:y\"] }\n",
+        )
+        .file("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")
+        .env("BUILDKIT_HOST", address);
+    let output = project.rbake(&["--push"]);
+    assert_eq!(output.code, Some(1), "{output}");
+    assert!(output.stderr.contains("127.0.0.1:9"), "{output}");
+}
+
+#[test]
+fn an_archive_to_standard_output_is_only_that() {
+    let Some(address) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
+        return;
+    };
+    let project = TestProject::new()
+        .file(
+            "docker-bake.hcl",
+            "target \"default\" { output = [\"type=tar\"] }\n",
+        )
+        .file("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")
+        .env("BUILDKIT_HOST", address);
+    let output = project.command(&[]).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let mut archive = tar::Archive::new(output.stdout.as_slice());
+    let names: Vec<_> = archive
+        .entries()
+        .unwrap()
+        .map(|entry| entry.unwrap().path().unwrap().into_owned())
+        .collect();
+    assert_eq!(names, [std::path::PathBuf::from("Dockerfile")]);
+}
+
+#[test]
+fn images_are_loaded_into_docker_and_run() {
+    let Some(host) = peers::peer("RBAKE_TEST_DOCKER_HOST") else {
+        return;
+    };
+    let Some(address) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
+        return;
+    };
+    let Some(docker) = peers::program("RBAKE_TEST_DOCKER_CLI") else {
+        return;
+    };
+    for (way, builder) in [("loaded", Some(address)), ("built", None)] {
+        let name = format!("rbake-test/{}:1", unique(way));
+        let mut project = TestProject::new()
+            .file(
+                "docker-bake.hcl",
+                format!("target \"default\" {{ tags = [\"{name}\"] }}\n"),
+            )
+            .file(
+                "Dockerfile",
+                "FROM busybox\nRUN echo built > /word\nCMD [\"cat\", \"/word\"]\n",
+            )
+            .env("DOCKER_HOST", &host);
+        if let Some(builder) = builder {
+            project = project.env("BUILDKIT_HOST", builder);
+        }
+        let output = succeeds(project.rbake(&["--load"]));
+        let run = Command::new(&docker)
+            .args(["-H", &host, "run", "--rm", &name])
+            .output()
+            .unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&run.stdout),
+            "built\n",
+            "{way}: {output}{}",
+            String::from_utf8_lossy(&run.stderr)
+        );
+        let _ = Command::new(&docker)
+            .args(["-H", &host, "rmi", "-f", &name])
+            .output();
+    }
+}
