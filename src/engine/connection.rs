@@ -102,6 +102,9 @@ impl ConnectionError {
             } => Some(
                 "where it expects TLS, give the builder its CA, and a certificate and key: `docker buildx create --driver remote --driver-opt cacert=…,cert=…,key=…`",
             ),
+            Self::Dial(DialError::Handshake { .. }) => Some(
+                "the CA, the server's name, and the client's certificate and key must be those the builder expects",
+            ),
             Self::Dial(DialError::NoRoots) => {
                 Some("set `SSL_CERT_FILE` to a file of trusted certificates")
             }
@@ -167,7 +170,7 @@ impl Connection {
             .max_header_list_size(HEADER_LIMIT)
             .handshake::<_, Body>(stream)
             .await
-            .map_err(|error| not_grpc(describe(&error)))?;
+            .map_err(|error| no_grpc(&endpoint, counters.read(), describe(&error)))?;
         let closing = CancellationToken::new();
         let ended = drive(connection, closing.clone(), dialled.remarks);
         let mut connection = Self {
@@ -217,18 +220,7 @@ impl Connection {
             Some(reason) => reason.to_string(),
             None => status.message().to_owned(),
         };
-        // With TLS 1.3 a server refuses a client's certificate only after the handshake.
-        if matches!(&self.endpoint, Endpoint::Tcp { tls: Some(_), .. }) && detail.contains("alert")
-        {
-            return ConnectionError::Dial(DialError::Handshake {
-                endpoint: self.endpoint.to_string(),
-                source: std::io::Error::other(detail),
-            });
-        }
-        ConnectionError::NotGrpc {
-            endpoint: self.endpoint.clone(),
-            detail,
-        }
+        no_grpc(&self.endpoint, self.traffic(), detail)
     }
 
     /// The address of the daemon.
@@ -318,6 +310,21 @@ impl fmt::Debug for Connection {
             .field("endpoint", &self.endpoint)
             .field("version", &self.version)
             .finish_non_exhaustive()
+    }
+}
+
+// With TLS 1.3 a server refuses a client's certificate only after the handshake, and its alert may be lost with the
+// connection; but then it has said nothing at all.
+fn no_grpc(endpoint: &Endpoint, traffic: Traffic, detail: String) -> ConnectionError {
+    if traffic.received == 0 && matches!(endpoint, Endpoint::Tcp { tls: Some(_), .. }) {
+        return ConnectionError::Dial(DialError::Handshake {
+            endpoint: endpoint.to_string(),
+            source: std::io::Error::other(detail),
+        });
+    }
+    ConnectionError::NotGrpc {
+        endpoint: endpoint.clone(),
+        detail,
     }
 }
 

@@ -51,7 +51,7 @@ impl TestProject {
     }
 
     /// Sets a variable of the environment.
-    pub(crate) fn env(mut self, name: &str, value: impl ToString) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: impl fmt::Display) -> Self {
         self.environment.push((name.to_owned(), value.to_string()));
         self
     }
