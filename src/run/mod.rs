@@ -3,6 +3,7 @@
 //! [`prepare`] looks at everything a plan names on this machine, before any builder is asked; [`bake`] opens the sessions, lowers
 //! each target to a solve, and lets the scheduler run them.
 
+mod caches;
 mod directories;
 mod docker;
 mod facts;

@@ -8,9 +8,10 @@ use tokio_util::sync::CancellationToken;
 use super::directories::Directories;
 use super::docker::DockerEngines;
 use super::lower::{self, Lowered, Setting};
-use super::{Ready, outputs, secrets::SecretSources};
+use super::{Ready, caches, outputs, secrets::SecretSources};
 use crate::credential::Provider;
 use crate::diag::Diagnostics;
+use crate::engine::session::content::LayoutError;
 use crate::engine::session::filesync::TransferFailure;
 use crate::engine::session::{Auth, Secrets, SessionBuilder};
 use crate::engine::spec::VcsFacts;
@@ -68,11 +69,14 @@ impl TargetRun {
             &self.setting,
         );
         let Lowered {
-            spec,
+            mut spec,
             sinks,
-            notices,
-            ..
+            local_caches,
+            mut notices,
         } = lowered.map_err(|problems| wrong(&problems))?;
+        let caches =
+            tokio::task::block_in_place(|| caches::open(&local_caches, &mut spec, &mut notices.0))
+                .map_err(|error| layout(&error))?;
         for notice in notices.0 {
             self.events.send(EventKind::Notice(notice));
         }
@@ -87,6 +91,9 @@ impl TargetRun {
             .secrets(Arc::new(secrets));
         if let Some(exports) = exports {
             own = own.attach(Arc::new(exports));
+        }
+        if let Some(stores) = caches.stores.clone() {
+            own = own.attach(Arc::new(stores));
         }
         let own = own
             .open(self.engine.connection())
@@ -103,18 +110,17 @@ impl TargetRun {
         if !self.halt.is_cancelled() {
             sessions.target.close().await;
         }
-        result
+        let solved = result?;
+        caches
+            .enter(&solved)
+            .await
+            .map_err(|error| layout(&error))?;
+        Ok(solved)
     }
 }
 
 fn lost(error: &SessionError) -> SolveFailure {
-    let mut message = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(source) = cause {
-        message.push_str(&format!(": {source}"));
-        cause = source.source();
-    }
-    SolveFailure::new(FailureKind::Engine, message)
+    SolveFailure::new(FailureKind::Engine, with_causes(error))
 }
 
 // Lowering was tried before the run began; what it finds only now is what changed in between.
@@ -126,6 +132,20 @@ fn wrong(problems: &Diagnostics) -> SolveFailure {
             problem.message.as_str()
         });
     SolveFailure::new(FailureKind::Build, message)
+}
+
+fn layout(error: &LayoutError) -> SolveFailure {
+    SolveFailure::new(FailureKind::Build, with_causes(error))
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        message = format!("{message}: {source}");
+        cause = source.source();
+    }
+    message
 }
 
 fn transfer(failure: &TransferFailure) -> SolveFailure {

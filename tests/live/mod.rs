@@ -2,6 +2,7 @@
 
 mod bake;
 mod builder;
+mod cache;
 mod contract;
 mod engine;
 mod faults;

@@ -7,7 +7,7 @@ use super::Lowering;
 use crate::definition::model::{CacheEntry, CacheKind};
 use crate::diag::{Diagnostic, Spanned};
 use crate::engine::spec::{self, CacheBackend};
-use crate::types::{Environment, Secret, go};
+use crate::types::{Digest, Environment, Secret, go};
 
 /// A directory that a cache is read from or written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(crate) enum LocalCache {
         src: String,
         /// The tag that is looked for.
         tag: String,
+        /// The manifest, where the user names it.
+        digest: Option<Digest>,
     },
     /// Written.
     Export {
@@ -130,10 +132,23 @@ fn with_directory(
         .remove("tag")
         .unwrap_or_else(|| "latest".to_owned());
     if key == "src" {
-        // A digest that is given needs no look-up of a tag.
-        if !lowered.extra.contains_key("digest") {
-            local.push(LocalCache::Import { src: path, tag });
-        }
+        let digest = match lowered
+            .extra
+            .get("digest")
+            .map(|digest| digest.parse())
+            .transpose()
+        {
+            Ok(digest) => digest,
+            Err(error) => {
+                lowering.error("run::local-cache", entry.span, error);
+                None
+            }
+        };
+        local.push(LocalCache::Import {
+            src: path,
+            tag,
+            digest,
+        });
     } else {
         let reset = lowered
             .extra

@@ -1,0 +1,129 @@
+//! Caches in directories of this machine: served to the daemon, found by their tag before a solve, entered under it after one.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::lower::LocalCache;
+use crate::diag::Diagnostic;
+use crate::engine::session::content::{
+    CacheSource, ContentStores, IndexName, LayoutError, OciLayout, StoreAccess, find_cache,
+};
+use crate::engine::spec::{CacheBackend, SolveSpec};
+use crate::outcome::Solved;
+use crate::types::Digest;
+
+/// What serves the local caches of one target.
+pub(super) struct Caches {
+    /// The service; none where the target has no such cache.
+    pub(super) stores: Option<ContentStores>,
+    exports: Vec<Export>,
+}
+
+struct Export {
+    layout: OciLayout,
+    tag: String,
+    reset: bool,
+}
+
+/// Opens the directories of `wanted` and completes `spec` by what was found there. Blocking.
+///
+/// A cache that is not there is left out, with a word: the first build of a project has none.
+pub(super) fn open(
+    wanted: &[LocalCache],
+    spec: &mut SolveSpec,
+    notices: &mut Vec<Diagnostic>,
+) -> Result<Caches, LayoutError> {
+    let mut stores = BTreeMap::new();
+    let mut exports = Vec::new();
+    for cache in wanted {
+        match cache {
+            LocalCache::Import { src, tag, digest } => {
+                match find_cache(Path::new(src), tag, digest.as_ref()) {
+                    CacheSource::Found { layout, digest } => {
+                        name_digest(spec, src, tag, &digest);
+                        stores
+                            .entry(store_id(src))
+                            .or_insert(StoreAccess::Read(layout));
+                    }
+                    CacheSource::Missing(reason) => {
+                        leave_out(spec, src);
+                        notices.push(missing(spec, src, &reason));
+                    }
+                }
+            }
+            LocalCache::Export { dest, tag, reset } => {
+                let layout = OciLayout::create(Path::new(dest))?;
+                stores.insert(store_id(dest), StoreAccess::Write(layout.clone()));
+                exports.push(Export {
+                    layout,
+                    tag: tag.clone(),
+                    reset: *reset,
+                });
+            }
+        }
+    }
+    let stores = (!stores.is_empty()).then(|| ContentStores::new(stores));
+    Ok(Caches { stores, exports })
+}
+
+// The daemon asks for the store by the very text that the solve gives it.
+fn store_id(path: &str) -> String {
+    format!("local:{path}")
+}
+
+fn is_at(entry: &crate::engine::spec::CacheEntry, src: &str) -> bool {
+    entry.backend == CacheBackend::Local && entry.extra.get("src").is_some_and(|path| path == src)
+}
+
+fn name_digest(spec: &mut SolveSpec, src: &str, tag: &str, digest: &Digest) {
+    let unnamed = |entry: &&mut crate::engine::spec::CacheEntry| {
+        is_at(entry, src) && entry.extra.get("tag").is_none_or(|own| own == tag)
+    };
+    if let Some(entry) = spec.cache_imports.iter_mut().find(unnamed) {
+        entry.extra.remove("tag");
+        entry.extra.insert("digest".to_owned(), digest.to_string());
+    }
+}
+
+fn leave_out(spec: &mut SolveSpec, src: &str) {
+    if let Some(at) = spec
+        .cache_imports
+        .iter()
+        .position(|entry| is_at(entry, src))
+    {
+        spec.cache_imports.remove(at);
+    }
+}
+
+fn missing(spec: &SolveSpec, src: &str, reason: &str) -> Diagnostic {
+    let message = format!(
+        "target `{}`: no cache is imported from `{src}`: {reason}",
+        spec.target
+    );
+    Diagnostic::warning("run::no-local-cache", message)
+}
+
+impl Caches {
+    /// Enters what the solve has written under the tags that were asked for.
+    pub(super) async fn enter(&self, solved: &Solved) -> Result<(), LayoutError> {
+        let Some(descriptor) = solved.response.get("cache.manifest") else {
+            return Ok(());
+        };
+        for export in &self.exports {
+            export
+                .layout
+                .enter(descriptor, &[IndexName::Tag(export.tag.clone())])
+                .await?;
+            if export.reset {
+                let layout = export.layout.clone();
+                // A task that is gone with its runtime has removed nothing, which is no harm.
+                if let Ok(removed) =
+                    tokio::task::spawn_blocking(move || layout.remove_unreached()).await
+                {
+                    removed?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

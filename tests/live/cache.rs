@@ -1,0 +1,127 @@
+//! Caches other than a registry's: directories, the image itself, GitHub's service.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::support::buildkitd::Buildkitd;
+use crate::support::peers;
+use crate::support::project::{CommandOutput, TestProject};
+
+fn project() -> TestProject {
+    TestProject::new()
+        .file(
+            "Dockerfile",
+            "FROM busybox AS b\nRUN date +%N > /stamp\nFROM busybox\nCOPY --from=b /stamp /stamp\n",
+        )
+        .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
+}
+
+#[track_caller]
+fn succeeds(output: CommandOutput) -> CommandOutput {
+    assert_eq!(output.code, Some(0), "{output}");
+    output
+}
+
+// Builds once on one builder, then on an empty one, with nothing but the cache in common.
+async fn survives_a_wipe(project: TestProject, arguments: &[&str]) {
+    let Some(first) = Buildkitd::start_with_images().await else {
+        return;
+    };
+    let project = project.env("BUILDKIT_HOST", first.endpoint());
+    let output = succeeds(project.rbake(arguments));
+    assert!(output.stderr.contains("(0%)"), "{output}");
+    drop(first);
+    let Some(empty) = Buildkitd::start_with_images().await else {
+        return;
+    };
+    let output = succeeds(
+        project
+            .env("BUILDKIT_HOST", empty.endpoint())
+            .rbake(arguments),
+    );
+    let run: Vec<&str> = output.stderr.lines().filter(|line| line.contains("RUN date")).collect();
+    assert!(run.iter().any(|line| line.contains("CACHED")), "{output}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_keeps_a_cache() {
+    let project = project().file(
+        "docker-bake.hcl",
+        "target \"default\" {\n  cache-from = [\"type=local,src=cache\"]\n  cache-to = [\"type=local,dest=cache,mode=max\"]\n}\n",
+    );
+    survives_a_wipe(project, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_keeps_its_own_cache() {
+    let Some(registry) = peers::peer("RBAKE_TEST_REGISTRY_ADDR") else {
+        return;
+    };
+    let name = format!("{registry}/inline-{}:1", std::process::id());
+    let project = project().file(
+        "docker-bake.hcl",
+        format!("target \"default\" {{\n  tags = [\"{name}\"]\n  cache-from = [\"{name}\"]\n  cache-to = [\"type=inline,mode=max\"]\n}}\n"),
+    );
+    survives_a_wipe(project, &["--push"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_of_github_keeps_a_cache() {
+    let Some(url) = peers::peer("RBAKE_TEST_GHA_CACHE_URL") else {
+        return;
+    };
+    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let claims = r#"{"nbf":0,"exp":4102444800,"ac":"[{\"Scope\":\"refs/heads/main\",\"Permission\":3}]"}"#;
+    let token = format!(
+        "{}.{}.",
+        part(r#"{"alg":"none","typ":"JWT"}"#),
+        part(claims)
+    );
+    let scope = format!("test-{}", std::process::id());
+    let project = project()
+        .file(
+            "docker-bake.hcl",
+            format!("target \"default\" {{\n  cache-from = [\"type=gha,scope={scope}\"]\n  cache-to = [\"type=gha,scope={scope},mode=max\"]\n}}\n"),
+        )
+        .env("ACTIONS_CACHE_URL", format!("{}/", url.trim_end_matches('/')))
+        .env("ACTIONS_RUNTIME_TOKEN", token);
+    survives_a_wipe(project, &[]).await;
+}
+
+#[test]
+fn a_cache_that_is_not_there_is_no_failure() {
+    let Some(address) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
+        return;
+    };
+    let project = project()
+        .file(
+            "docker-bake.hcl",
+            "target \"default\" { cache-from = [\"type=local,src=nowhere\"] }\n",
+        )
+        .env("BUILDKIT_HOST", address);
+    let output = succeeds(project.rbake(&[]));
+    assert!(
+        output.stderr.contains("no cache is imported from"),
+        "{output}"
+    );
+    assert!(
+        !project.path().join("nowhere").exists(),
+        "an import makes no directory"
+    );
+}
+
+#[test]
+fn githubs_cache_is_left_out_with_a_word_where_its_credentials_are_missing() {
+    let Some(address) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
+        return;
+    };
+    let project = project()
+        .file(
+            "docker-bake.hcl",
+            "target \"default\" { cache-from = [\"type=gha\"] }\n",
+        )
+        .env("GITHUB_ACTIONS", "true")
+        .env("BUILDKIT_HOST", address);
+    let output = succeeds(project.rbake(&[]));
+    assert!(output.stderr.contains("not to `run:` steps"), "{output}");
+}
