@@ -25,9 +25,8 @@ pub(super) fn mode(
         (flag, _) => (flag, "--progress"),
     };
     match word {
-        "auto" | "" if screen.streams().err_is_terminal => Ok(Mode::Tty),
+        "auto" | "" | "tty" if screen.streams().err_is_terminal => Ok(Mode::Tty),
         "auto" | "" | "plain" => Ok(Mode::Plain),
-        "tty" if screen.streams().err_is_terminal => Ok(Mode::Tty),
         "tty" => Err(Diagnostic::error(
             Class::Usage,
             "cli::no-terminal",

@@ -42,11 +42,6 @@ impl Screen {
         self.color
     }
 
-    /// Columns of the terminal.
-    pub(super) const fn width(&self) -> u16 {
-        self.width
-    }
-
     /// The streams, for a view that takes them over.
     pub(super) const fn streams(&self) -> &Streams {
         &self.streams

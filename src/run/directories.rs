@@ -11,7 +11,7 @@ use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
 use super::lower::{Locals, local_name};
 use super::sources::{self, Sources};
 use crate::definition::model::Text;
-use crate::engine::session::filesync::{FileSync, LocalDir, TransferFailure, TransferSummary};
+use crate::engine::session::filesync::{FileSync, LocalDir, TransferFailure};
 use crate::engine::session::shared::ShareKey;
 use crate::engine::session::{Session, SharedSessions};
 use crate::engine::{SessionError, spec};
@@ -88,7 +88,7 @@ impl Directories {
         }
         match &places.dockerfile {
             DockerfilePlace::File { dir, filename } => {
-                wanted.push(shared("dockerfile", dir, filename.clone()))
+                wanted.push(shared("dockerfile", dir, filename.clone()));
             }
             DockerfilePlace::Inline(text) => wanted.push(inline(text)),
             DockerfilePlace::InContext(_) => {}
@@ -136,12 +136,6 @@ impl Directories {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || FileSync::with_compression(vec![dir], self.events.clone(), self.compress);
         services.entry(key.clone()).or_insert_with(make).clone()
-    }
-
-    /// Every transfer of the run.
-    pub(super) fn transfers(&self) -> Vec<TransferSummary> {
-        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        services.values().flat_map(FileSync::transfers).collect()
     }
 
     /// Ends all sessions; call when every solve has ended.

@@ -20,7 +20,7 @@ pub(super) fn find(
 ) -> Result<SecretSources, Diagnostics> {
     let mut found = BTreeMap::new();
     let mut problems = Diagnostics::default();
-    for entry in target.secret.iter() {
+    for entry in &target.secret {
         match source(entry, environment) {
             Ok(source) => {
                 found.insert(entry.value.id.to_string(), source);

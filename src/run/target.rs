@@ -18,33 +18,34 @@ use crate::engine::spec::VcsFacts;
 use crate::engine::{Engine, SessionError, SessionId, Sessions};
 use crate::event::{EventKind, EventSink};
 use crate::outcome::{FailureKind, SolveFailure, Solved};
-use crate::types::TargetName;
 
 /// How long a cancelled target may take to part from the daemon.
 const PARTING: Duration = Duration::from_millis(800);
 
-/// Everything one target needs to be built.
-pub(super) struct TargetRun {
-    pub(super) ready: Ready,
-    pub(super) vcs: VcsFacts,
+/// What all targets of a bake share.
+pub(super) struct Ground {
     pub(super) setting: Setting,
     pub(super) engine: Arc<Engine>,
-    pub(super) directories: Arc<Directories>,
+    pub(super) directories: Directories,
     pub(super) docker: DockerEngines,
     pub(super) credentials: Arc<Provider>,
     pub(super) everyones_secrets: Arc<SecretSources>,
     pub(super) events: EventSink,
+    /// Cancels every target.
     pub(super) halt: CancellationToken,
 }
 
-impl TargetRun {
-    pub(super) fn name(&self) -> TargetName {
-        self.ready.planned.name.clone()
-    }
+/// One target, ready to be built.
+pub(super) struct TargetRun {
+    pub(super) ready: Ready,
+    pub(super) vcs: VcsFacts,
+    pub(super) ground: Arc<Ground>,
+}
 
+impl TargetRun {
     /// Builds it. Ends soon after `halt` is cancelled.
     pub(super) async fn run(self) -> Result<Solved, SolveFailure> {
-        let halt = self.halt.clone();
+        let halt = self.ground.halt.clone();
         let mut build = std::pin::pin!(self.build());
         tokio::select! {
             result = &mut build => result,
@@ -57,6 +58,7 @@ impl TargetRun {
 
     async fn build(self) -> Result<Solved, SolveFailure> {
         let served = self
+            .ground
             .directories
             .serve(&self.ready.planned, &self.ready.places)
             .await
@@ -66,7 +68,7 @@ impl TargetRun {
             &self.ready.places,
             &served.locals,
             self.vcs.clone(),
-            &self.setting,
+            &self.ground.setting,
         );
         let Lowered {
             mut spec,
@@ -78,16 +80,21 @@ impl TargetRun {
             tokio::task::block_in_place(|| caches::open(&local_caches, &mut spec, &mut notices.0))
                 .map_err(|error| layout(&error))?;
         for notice in notices.0 {
-            self.events.send(EventKind::Notice(notice));
+            self.ground.events.send(EventKind::Notice(notice));
         }
-        let exports = outputs::open(&spec.target, &sinks, &self.docker, &self.events)
-            .map_err(|message| SolveFailure::new(FailureKind::Build, message))?;
+        let exports = outputs::open(
+            &spec.target,
+            &sinks,
+            &self.ground.docker,
+            &self.ground.events,
+        )
+        .map_err(|message| SolveFailure::new(FailureKind::Build, message))?;
         let secrets = Secrets::new(
             self.ready.secrets.clone(),
-            Arc::clone(&self.everyones_secrets),
+            Arc::clone(&self.ground.everyones_secrets),
         );
         let mut own = SessionBuilder::new(SessionId::new())
-            .attach(Arc::new(Auth::new(Arc::clone(&self.credentials))))
+            .attach(Arc::new(Auth::new(Arc::clone(&self.ground.credentials))))
             .secrets(Arc::new(secrets));
         if let Some(exports) = exports {
             own = own.attach(Arc::new(exports));
@@ -96,7 +103,7 @@ impl TargetRun {
             own = own.attach(Arc::new(stores));
         }
         let own = own
-            .open(self.engine.connection())
+            .open(self.ground.engine.connection())
             .await
             .map_err(|error| lost(&error))?;
         let sessions = Sessions {
@@ -104,10 +111,10 @@ impl TargetRun {
             directories: served.sessions.clone(),
         };
         let result = tokio::select! {
-            result = self.engine.solve(&spec, &sessions, &self.events, &self.halt) => result,
+            result = self.ground.engine.solve(&spec, &sessions, &self.ground.events, &self.ground.halt) => result,
             failure = served.failed() => Err(transfer(&failure)),
         };
-        if !self.halt.is_cancelled() {
+        if !self.ground.halt.is_cancelled() {
             sessions.target.close().await;
         }
         let solved = result?;

@@ -39,7 +39,11 @@ async fn survives_a_wipe(project: TestProject, arguments: &[&str]) {
             .env("BUILDKIT_HOST", empty.endpoint())
             .rbake(arguments),
     );
-    let run: Vec<&str> = output.stderr.lines().filter(|line| line.contains("RUN date")).collect();
+    let run: Vec<&str> = output
+        .stderr
+        .lines()
+        .filter(|line| line.contains("RUN date"))
+        .collect();
     assert!(run.iter().any(|line| line.contains("CACHED")), "{output}");
 }
 
@@ -71,7 +75,8 @@ async fn the_service_of_github_keeps_a_cache() {
         return;
     };
     let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
-    let claims = r#"{"nbf":0,"exp":4102444800,"ac":"[{\"Scope\":\"refs/heads/main\",\"Permission\":3}]"}"#;
+    let claims =
+        r#"{"nbf":0,"exp":4102444800,"ac":"[{\"Scope\":\"refs/heads/main\",\"Permission\":3}]"}"#;
     let token = format!(
         "{}.{}.",
         part(r#"{"alg":"none","typ":"JWT"}"#),

@@ -143,7 +143,7 @@ fn overrides(args: &BakeArgs, environment: &Environment) -> Result<Overrides, Di
         .call
         .as_deref()
         .or((args.check == Some(true)).then_some("check"));
-    take(call_override(call));
+    take(Ok(call.and_then(call_override)));
     take(Ok(args.no_cache.map(Override::no_cache)));
     take(Ok(args.pull.map(Override::pull)));
     for (kind, value) in [("sbom", &args.sbom), ("provenance", &args.provenance)] {
@@ -174,12 +174,10 @@ fn overrides(args: &BakeArgs, environment: &Environment) -> Result<Overrides, Di
 }
 
 // `METHOD[,format=…][,ignorestatus=…]`; how the answer is told is of no interest until questions can be asked.
-fn call_override(call: Option<&str>) -> Result<Option<Override>, Diagnostic> {
-    let Some(text) = call else { return Ok(None) };
-    let name = text.split(',').next().unwrap_or_default();
-    Ok(match name {
+fn call_override(call: &str) -> Option<Override> {
+    match call.split(',').next().unwrap_or_default() {
         "" | "build" => None,
         "check" => Some(Override::call("lint")),
         name => Some(Override::call(name)),
-    })
+    }
 }

@@ -1,5 +1,6 @@
 //! Privileges that a plan needs and nobody has granted: told, asked for on a terminal, else an error.
 
+use std::fmt::Write as _;
 use std::io::IsTerminal;
 
 use crate::cli::screen::Screen;
@@ -63,15 +64,17 @@ fn explain(
         text.push('\n');
     }
     let flags = missing.flags(dir).join(" ");
-    text.push_str(&if can_ask {
-        format!("\nIn order to not see this message in the future pass \"{flags}\" to grant requested privileges.\n")
+    text.push_str(if can_ask {
+        "\nIn order to not see this message in the future pass"
     } else {
-        format!("\nPass \"{flags}\" to grant requested privileges.\n")
+        "\nPass"
     });
-    text.push_str(&format!(
-        "\nYour full command with requested privileges:\n\n{}\n\n",
-        missing.command_with_flags(argv, dir)
-    ));
+    let command = missing.command_with_flags(argv, dir);
+    let _ = writeln!(text, " \"{flags}\" to grant requested privileges.");
+    let _ = writeln!(
+        text,
+        "\nYour full command with requested privileges:\n\n{command}\n"
+    );
     if enforcement.files && !enforcement.chosen && !missing.needs_more_than_files() {
         text.push_str("To disable filesystem entitlements checks, you can set BUILDX_BAKE_ENTITLEMENTS_FS=0 .\n\n");
     }

@@ -42,11 +42,11 @@ pub(super) struct Caches {
 pub(super) fn lower(lowering: &mut Lowering<'_>) -> Caches {
     let mut caches = Caches::default();
     let target = lowering.target;
-    for entry in target.cache_from.iter() {
+    for entry in &target.cache_from {
         let import = lower_entry(lowering, entry, "src", &mut caches.local);
         caches.imports.extend(import);
     }
-    for entry in target.cache_to.iter() {
+    for entry in &target.cache_to {
         let export = lower_entry(lowering, entry, "dest", &mut caches.local);
         caches.exports.extend(export);
     }
@@ -225,12 +225,10 @@ fn add_addresses(environment: &Environment, extra: &mut BTreeMap<String, String>
         None => by_environment,
     };
     let results = environment.non_empty("ACTIONS_RESULTS_URL");
-    if version2 {
-        if let Some(url) = results {
-            extra
-                .entry("url_v2".into())
-                .or_insert_with(|| url.to_owned());
-        }
+    if let Some(url) = results.filter(|_| version2) {
+        extra
+            .entry("url_v2".into())
+            .or_insert_with(|| url.to_owned());
     }
     if let Some(url) = environment.non_empty("ACTIONS_CACHE_URL").or(results) {
         extra.entry("url".into()).or_insert_with(|| url.to_owned());

@@ -94,7 +94,7 @@ fn default_output(lowering: &Lowering<'_>) -> Option<Export> {
 
 fn tags(lowering: &mut Lowering<'_>) -> Vec<String> {
     let mut tags = Vec::new();
-    for tag in lowering.target.tags.iter() {
+    for tag in &lowering.target.tags {
         match tag.value.parse::<Reference>() {
             Ok(_) => tags.push(tag.value.to_string()),
             Err(error) => lowering.error("run::tag", tag.span, format!("invalid tag: {error}")),

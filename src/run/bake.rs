@@ -1,0 +1,257 @@
+//! One bake: everything that all its targets share is made once, then the scheduler runs them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::commits::{Commits, commits};
+use super::directories::Directories;
+use super::docker::DockerEngines;
+use super::lower::{self, CacheSupport, Setting};
+use super::target::{Ground, TargetRun};
+use super::{Baked, Prepared, Ready, Stop, Tools, facts, node, scheduler};
+use crate::builder::Chosen;
+use crate::builder::embedded::Lease;
+use crate::credential::Provider;
+use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::engine::session::SharedSessions;
+use crate::engine::{Capabilities, Engine};
+use crate::event::{EventKind, EventSink};
+use crate::outcome::{FailureKind, Outcome, SolveFailure, TargetOutcome};
+use crate::types::{Environment, TargetName, go};
+
+/// How long a stopped run may take to tell the daemon so.
+const FAREWELL: Duration = Duration::from_millis(300);
+
+/// Builds all targets of `prepared`.
+///
+/// # Errors
+/// Where the builder cannot do what is asked, before any work; what happens to targets is in the outcome.
+pub async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics> {
+    let started = Instant::now();
+    let Tools {
+        chosen,
+        credentials,
+        environment,
+        events,
+        stop,
+    } = tools;
+    announce(&prepared.targets, &chosen, &environment, &events);
+    let builder = chosen.name.clone();
+    let (ground, commits, lease) = ground(
+        &prepared.targets,
+        chosen,
+        credentials,
+        &environment,
+        &events,
+    )
+    .await?;
+    for notice in commits.notices() {
+        events.send(EventKind::Notice(notice));
+    }
+    let ready: HashMap<TargetName, Ready> = prepared
+        .targets
+        .iter()
+        .map(|ready| (ready.planned.name.clone(), ready.clone()))
+        .collect();
+    let work = work(prepared.targets, &ground, &commits)?;
+    let targets = scheduler::run(work, ground.halt.clone(), &stop, &events).await;
+    part(&ground, &stop).await;
+    // The embedded builder stays up until the last solve has ended.
+    drop(lease);
+    let facts = targets
+        .iter()
+        .filter_map(|(name, end)| match (&**end, ready.get(name)) {
+            (TargetOutcome::Succeeded(solved), Some(ready)) => Some(facts::of(ready, solved)),
+            _ => None,
+        });
+    Ok(Baked {
+        facts: facts.collect(),
+        outcome: Outcome {
+            targets,
+            elapsed: started.elapsed(),
+        },
+        builder,
+        traffic: ground.engine.traffic(),
+    })
+}
+
+fn announce(targets: &[Ready], chosen: &Chosen, environment: &Environment, events: &EventSink) {
+    events.send(EventKind::RunStarted {
+        builder: chosen.name.clone(),
+        driver: chosen.driver.name().to_owned(),
+        targets: targets
+            .iter()
+            .map(|ready| ready.planned.name.clone())
+            .collect(),
+    });
+    if let Some(notice) = no_output(targets, chosen, environment) {
+        events.send(EventKind::Notice(notice));
+    }
+}
+
+// What all targets share. The builder, git and Docker are asked at the same time.
+async fn ground(
+    targets: &[Ready],
+    chosen: Chosen,
+    credentials: Arc<Provider>,
+    environment: &Environment,
+    events: &EventSink,
+) -> Result<(Arc<Ground>, Commits, Option<Lease>), Diagnostics> {
+    let compress = !chosen.endpoint.is_local();
+    let engine = Arc::new(Engine::over(chosen.connection));
+    let node = node::id(environment);
+    let shared = SharedSessions::new(Arc::clone(engine.connection()), node.clone());
+    let docker = DockerEngines::connect(
+        targets,
+        chosen.docker.as_ref(),
+        chosen.default_load,
+        environment,
+    );
+    let (capabilities, commits, docker) =
+        futures_util::join!(engine.capabilities(), commits(targets, environment), docker);
+    let capabilities = capabilities.map_err(|failure| unreachable(&failure))?;
+    let docker = docker?;
+    let secrets = targets
+        .iter()
+        .flat_map(|ready| ready.secrets.clone())
+        .collect::<BTreeMap<_, _>>();
+    let ground = Ground {
+        setting: setting(
+            environment,
+            &credentials,
+            capabilities,
+            docker.traits(),
+            node,
+        ),
+        directories: Directories::new(shared, events.clone(), compress),
+        engine: Arc::clone(&engine),
+        docker,
+        credentials,
+        everyones_secrets: Arc::new(secrets),
+        events: events.clone(),
+        halt: CancellationToken::new(),
+    };
+    Ok((Arc::new(ground), commits, chosen.lease))
+}
+
+// Each target is lowered once without sessions, so that what is wrong with any is told before the first begins.
+fn work(
+    targets: Vec<Ready>,
+    ground: &Arc<Ground>,
+    commits: &Commits,
+) -> Result<Vec<(TargetName, scheduler::Work)>, Diagnostics> {
+    let mut work: Vec<(TargetName, scheduler::Work)> = Vec::with_capacity(targets.len());
+    let mut problems = Diagnostics::default();
+    for ready in targets {
+        let vcs = commits.of(&ready.places);
+        let none = BTreeMap::new();
+        match lower::lower(
+            &ready.planned,
+            &ready.places,
+            &none,
+            vcs.clone(),
+            &ground.setting,
+        ) {
+            Ok(_) => {
+                let name = ready.planned.name.clone();
+                let run = TargetRun {
+                    ready,
+                    vcs,
+                    ground: Arc::clone(ground),
+                };
+                work.push((name, Box::pin(run.run())));
+            }
+            Err(found) => problems.0.extend(found.0),
+        }
+    }
+    if problems.has_errors() {
+        Err(problems)
+    } else {
+        Ok(work)
+    }
+}
+
+async fn part(ground: &Ground, stop: &Stop) {
+    if stop.is_requested() {
+        // What tells the daemon to stop must have left before the process ends.
+        let _ = tokio::time::timeout(FAREWELL, ground.engine.close()).await;
+    } else {
+        ground.directories.close().await;
+    }
+}
+
+// buildx's words in the main: people search for them.
+fn no_output(targets: &[Ready], chosen: &Chosen, environment: &Environment) -> Option<Diagnostic> {
+    let unwanted = environment
+        .get("BUILDX_NO_DEFAULT_LOAD")
+        .and_then(go::parse_bool)
+        == Some(true);
+    if unwanted || chosen.docker.is_some() || chosen.default_load {
+        return None;
+    }
+    let without =
+        |ready: &&Ready| ready.planned.attributes.output.is_empty() && !ready.planned.is_linked();
+    let names: Vec<&str> = targets
+        .iter()
+        .filter(without)
+        .map(|ready| ready.planned.name.as_str())
+        .collect();
+    if names.is_empty() {
+        return None;
+    }
+    let driver = chosen.driver.name();
+    let message = format!(
+        "no output specified for {} target(s) with {driver} driver: the result will only remain in the build cache",
+        names.join(", ")
+    );
+    Some(
+        Diagnostic::warning("run::no-output", message)
+            .help("to push the result as an image to a registry use `--push`, to load it into Docker use `--load`"),
+    )
+}
+
+fn setting(
+    environment: &Environment,
+    credentials: &Provider,
+    capabilities: &Capabilities,
+    docker: lower::DockerTraits,
+    node: String,
+) -> Setting {
+    let host = environment.non_empty("DOCKER_HOST");
+    Setting {
+        environment: environment.clone(),
+        proxies: credentials.docker_config().proxy_arguments(host),
+        // Docker's classic store has no place for what is attached to an image.
+        attestations: capabilities.attestations()
+            && (!docker.is_builder || docker.containerd_store),
+        docker,
+        caches: CacheSupport {
+            gha: capabilities.cache_gha(),
+        },
+        host_gateway: capabilities
+            .host_gateway()
+            .and_then(|address| address.parse().ok()),
+        node,
+    }
+}
+
+fn unreachable(failure: &SolveFailure) -> Diagnostics {
+    let class = if failure.kind == FailureKind::Engine {
+        Class::Engine
+    } else {
+        Class::Build
+    };
+    let problem = Diagnostic::error(
+        class,
+        "run::builder",
+        format!("the builder does not answer: {}", failure.message),
+    );
+    failure
+        .help
+        .iter()
+        .fold(problem, |problem, help| problem.help(help.clone()))
+        .into()
+}
