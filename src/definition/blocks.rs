@@ -71,7 +71,7 @@ impl Blocks<'_> {
         order
     }
 
-    /// The instance in words: `target `web``.
+    /// The instance in words, such as ``target `web` ``.
     pub(super) fn describe(&self, instance: usize) -> String {
         match self.instances.get(instance) {
             Some(instance) => format!("{} `{}`", instance.decl.kind.word(), instance.name),
@@ -142,7 +142,7 @@ impl<'a> Evaluator<'a> {
                     "definition::bare-reference",
                     format!("a {word} is referred to by its name after a dot"),
                 )
-                .at(traversal.span_to(0), "")
+                .at(traversal.root.span, "")
                 .help(format!("write `{word}.NAME.ATTRIBUTE`")),
             ));
         };

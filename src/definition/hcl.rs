@@ -1,8 +1,7 @@
-//! HCL's native syntax: text to the syntax tree.
+//! The `hcl` crate's parser, lowered into our syntax tree: a second opinion for tests.
 //!
-//! Alone in naming `hcl::`, whose parser finds the structure and the places; the text of literals is read again from the
-//! source, because only the source has the digits of a number, the lines of a heredoc and the escapes of a string as
-//! HashiCorp's scanner sees them. Start at [`parse`]; [`parse_template`] is for strings of JSON definitions.
+//! Alone in naming `hcl::`. What definitions are read with is [`super::native`]; the tests here hold that parser to the
+//! crate's, on everything that the crate reads as `HashiCorp`'s parser does.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,7 +32,7 @@ pub(super) fn parse(
     let stripped = text.strip_prefix('\u{feff}').unwrap_or(text);
     let places = Places {
         source,
-        map: Map::Shift(text.len() - stripped.len()),
+        shift: text.len() - stripped.len(),
     };
     let body = match hcl::edit::parser::parse_body(stripped) {
         Ok(body) => body,
@@ -52,97 +51,22 @@ pub(super) fn parse(
     Some(File { source, body })
 }
 
-/// Parses a template without quotes around it; byte `n` of `text` is written at `offsets[n]` of the file, and
-/// `offsets` has one more entry for the end.
-pub(super) fn parse_template(
-    text: &str,
+struct Places {
     source: SourceId,
-    offsets: &[u32],
-    span: Span,
-    names: &mut Names,
-    problems: &mut Diagnostics,
-) -> Option<Expr> {
-    let places = Places {
-        source,
-        map: Map::Table(offsets),
-    };
-    let template = match hcl::edit::parser::parse_template(text) {
-        Ok(template) => template,
-        Err(error) => {
-            problems.push(syntax_error(&error, text, &places));
-            return None;
-        }
-    };
-    let mut lower = Lower {
-        text,
-        places,
-        names,
-        problems,
-    };
-    let mut tokens = Vec::new();
-    lower.template(&template, TextStyle::Plain, &mut tokens);
-    Some(assemble(tokens, span, false, lower.problems))
-}
-
-/// Parses an expression that stands alone; places are given as in [`parse_template`].
-pub(super) fn parse_expression(
-    text: &str,
-    source: SourceId,
-    offsets: &[u32],
-    names: &mut Names,
-    problems: &mut Diagnostics,
-) -> Option<Expr> {
-    let places = Places {
-        source,
-        map: Map::Table(offsets),
-    };
-    match hcl::edit::parser::parse_expr(text) {
-        Ok(expr) => {
-            let mut lower = Lower {
-                text,
-                places,
-                names,
-                problems,
-            };
-            Some(lower.expr(&expr))
-        }
-        Err(error) => {
-            problems.push(syntax_error(&error, text, &places));
-            None
-        }
-    }
-}
-
-struct Places<'a> {
-    source: SourceId,
-    map: Map<'a>,
-}
-
-enum Map<'a> {
     // The file has so many bytes before the text.
-    Shift(usize),
-    // The file's offset of each byte of the text.
-    Table(&'a [u32]),
+    shift: usize,
 }
 
-impl Places<'_> {
+impl Places {
     fn span(&self, range: Range<usize>) -> Span {
-        match self.map {
-            Map::Shift(by) => Span::new(self.source, range.start + by..range.end + by),
-            Map::Table(offsets) => {
-                let at = |offset: usize| {
-                    offsets
-                        .get(offset)
-                        .or(offsets.last())
-                        .map_or(0, |at| *at as usize)
-                };
-                Span::new(self.source, at(range.start)..at(range.end))
-            }
-        }
+        Span::new(
+            self.source,
+            range.start + self.shift..range.end + self.shift,
+        )
     }
 }
 
-fn syntax_error(error: &hcl::edit::parser::Error, text: &str, places: &Places<'_>) -> Diagnostic {
+fn syntax_error(error: &hcl::edit::parser::Error, text: &str, places: &Places) -> Diagnostic {
     let start = error.location().offset().min(text.len());
     let token = text
         .get(start..)
@@ -158,7 +82,7 @@ fn syntax_error(error: &hcl::edit::parser::Error, text: &str, places: &Places<'_
 
 struct Lower<'a> {
     text: &'a str,
-    places: Places<'a>,
+    places: Places,
     names: &'a mut Names,
     problems: &'a mut Diagnostics,
 }
@@ -270,7 +194,13 @@ impl Lower<'_> {
             Expression::FuncCall(call) => self.call(call),
             Expression::Traversal(traversal) => ExprKind::Traversal(Box::new(Traversal {
                 root: self.expr(&traversal.expr),
-                steps: self.steps(&mut traversal.operators.iter().map(|op| op.value()).peekable()),
+                steps: self.steps(
+                    &mut traversal
+                        .operators
+                        .iter()
+                        .map(hcl::edit::Decorated::value)
+                        .peekable(),
+                ),
             })),
             Expression::UnaryOp(operation) => ExprKind::Unary(Box::new(Unary {
                 operator: match operation.operator.value() {
@@ -439,9 +369,7 @@ impl Lower<'_> {
     }
 
     fn heredoc(&mut self, heredoc: &ht::HeredocTemplate, span: Span) -> Expr {
-        let start = (span.start as usize)
-            .checked_sub(self.places.span(0..0).start as usize)
-            .unwrap_or_default();
+        let start = (span.start as usize).saturating_sub(self.places.span(0..0).start as usize);
         let flush = self
             .text
             .get(start..)
@@ -471,7 +399,7 @@ impl Lower<'_> {
                 }),
                 ht::Element::Directive(directive) => match directive.as_ref() {
                     ht::Directive::If(directive) => {
-                        self.if_directive(directive, style, span, tokens)
+                        self.if_directive(directive, style, span, tokens);
                     }
                     ht::Directive::For(directive) => {
                         self.for_directive(directive, style, span, tokens);
@@ -562,5 +490,92 @@ fn binary_operator(operator: hx::BinaryOperator) -> BinaryOperator {
         hx::BinaryOperator::Mod => BinaryOperator::Modulo,
         hx::BinaryOperator::And => BinaryOperator::And,
         hx::BinaryOperator::Or => BinaryOperator::Or,
+    }
+}
+
+mod tests {
+    use super::parse;
+    use crate::definition::names::Names;
+    use crate::definition::native;
+    use crate::diag::{Diagnostics, SourceMap};
+
+    // The tree without its places, which the parsers draw differently around brackets.
+    fn shape(tree: &impl std::fmt::Debug) -> String {
+        let text = format!("{tree:?}");
+        let spans = regex::Regex::new(r"Span \{[^}]*\}").unwrap();
+        let index = regex::Regex::new(r"by_name: OnceLock\([^)]*\)").unwrap();
+        index
+            .replace_all(&spans.replace_all(&text, "_"), "")
+            .into_owned()
+    }
+
+    #[track_caller]
+    fn agree(text: &str) {
+        let source = SourceMap::default().add("x.hcl", text);
+        let mut problems = Diagnostics::default();
+        let theirs = parse(text, source, &mut Names::default(), &mut problems);
+        let ours = native::parse(text, source, &mut Names::default(), &mut problems);
+        assert_eq!(problems.0, [], "{text}");
+        let theirs = theirs.map(|file| (shape(&file.body.attributes), shape(&file.body.blocks)));
+        let ours = (shape(&ours.body.attributes), shape(&ours.body.blocks));
+        assert_eq!(theirs, Some(ours), "{text}");
+    }
+
+    #[test]
+    fn expressions() {
+        for expr in [
+            "null",
+            "[true, false, -5, - 1.50, 1e+3]",
+            "1 + 2 * 3 - 4 / 5 % 6",
+            "!a && b || c == d != e",
+            "a < b == c >= d",
+            "-a.b[0] + !c.d",
+            "a ? b : c ? d : e",
+            "(a\n + b)",
+            "f(1, g(x...), )",
+            "a::b::c()",
+            "a.b.c[0][\"x\"].d",
+            "a[*].b[0][*].c",
+            "a.*.b.0.c[1]",
+            "a.0.b",
+            "[\n 1, # one\n 2,\n]",
+            "{ a = 1, \"b\" : 2\n (c) = 3\n 4 = 5 }",
+            "{ null = 1 }",
+            "[for x in y : x]",
+            "[for i, x in y : x if x != i]",
+            "{for k, v in y : k => v... if v}",
+            "\"\"",
+            "\"a\\n\\\"\\u00e9\"",
+            "\"a${b}c${ d }\"",
+            "\"${a}\"",
+            "\"$${a} %%{b} $ %\"",
+            "\" ${~ a ~} b\"",
+            "\"%{ if a }b%{ else }c%{ endif }\"",
+            "\"%{ for k, v in a ~} ${k} %{ endfor }\"",
+            "\"${\"x${y}\"}\"",
+        ] {
+            agree(&format!("v = {expr}\n"));
+        }
+    }
+
+    #[test]
+    fn heredocs() {
+        for heredoc in [
+            "<<E\na\nE",
+            "<<E\nE",
+            "<<-E\n    a\n      b\n\n    c\n    E",
+            "<<E\na${b}c\n%{ if d }\ne\n%{ endif }\nE",
+            "<<-E\n    %{~ if t ~}\n    x\n    %{~ endif ~}\n  E",
+            "<<E\nE x\n  ${~ a ~}\nE",
+        ] {
+            agree(&format!("v = {heredoc}\nw = 1\n"));
+        }
+    }
+
+    #[test]
+    fn blocks() {
+        agree("a = 1 # x\n\n// y\nb \"l\" m { c = 2 }\nd {\n  e {}\n /* z */ f = 3\n}\n");
+        agree("\u{feff}a = 1\r\nb {\r\n}\r\n");
+        agree("");
     }
 }

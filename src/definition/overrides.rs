@@ -101,7 +101,7 @@ impl Override<'_> {
         }
         match ty {
             Type::List(_) | Type::Set(_) | Type::Map(_) | Type::Tuple(_) => {
-                self.from_csv(variable, ty).map_err(Diagnostics::from)
+                self.csv(variable, ty).map_err(Diagnostics::from)
             }
             ty if ty.is_primitive() => self.primitive(variable, ty).map_err(Diagnostics::from),
             ty => Err(self
@@ -149,7 +149,7 @@ impl Override<'_> {
         })
     }
 
-    fn from_csv(&self, variable: &VariableDecl<'_>, ty: &Type) -> Result<Value, Diagnostic> {
+    fn csv(&self, variable: &VariableDecl<'_>, ty: &Type) -> Result<Value, Diagnostic> {
         let fields = csv::fields(self.text).map_err(|error| {
             self.problem(
                 variable,
@@ -214,7 +214,7 @@ impl Override<'_> {
                 }
                 Ok(Value::map((**element).clone(), entries))
             }
-            _ => Err(self.problem(variable, "it cannot be given as plain text".to_owned())),
+            _ => Err(self.problem(variable, "it cannot be given as plain text")),
         }
     }
 
@@ -228,7 +228,7 @@ impl Override<'_> {
             .into()
     }
 
-    fn problem(&self, variable: &VariableDecl<'_>, why: String) -> Diagnostic {
+    fn problem(&self, variable: &VariableDecl<'_>, why: impl std::fmt::Display) -> Diagnostic {
         let name = &variable.name.text;
         let suffix = if self.json { "_JSON" } else { "" };
         let source = if self.flag {

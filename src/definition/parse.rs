@@ -37,12 +37,23 @@ fn parse_one(
             problems.push(compose_unsupported(source, name));
             None
         }
-        Format::Unknown if starts_as_json(text) => json::parse(text, source.id, names, problems),
-        Format::Unknown if looks_like_compose(text) => {
-            problems.push(compose_unsupported(source, name));
-            None
+        Format::Unknown => {
+            let found = Source {
+                format: sniff(text),
+                ..source.clone()
+            };
+            parse_one(&found, name, text, names, problems)
         }
-        Format::Unknown => Some(native::parse(text, source.id, names, problems)),
+    }
+}
+
+fn sniff(text: &str) -> Format {
+    if starts_as_json(text) {
+        Format::Json
+    } else if looks_like_compose(text) {
+        Format::Compose
+    } else {
+        Format::Hcl
     }
 }
 

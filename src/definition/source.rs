@@ -91,15 +91,14 @@ pub enum Format {
 impl Format {
     /// The syntax that a file called `name` has. As in buildx, `.YML` is Compose, but `.HCL` says nothing.
     pub fn of_name(name: &str) -> Self {
-        let lower = name.to_ascii_lowercase();
-        if lower.ends_with(".yml") || lower.ends_with(".yaml") {
-            Self::Compose
-        } else if name.ends_with(".json") {
-            Self::Json
-        } else if name.ends_with(".hcl") {
-            Self::Hcl
-        } else {
-            Self::Unknown
+        let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+        match extension {
+            "json" => Self::Json,
+            "hcl" => Self::Hcl,
+            other if other.eq_ignore_ascii_case("yml") || other.eq_ignore_ascii_case("yaml") => {
+                Self::Compose
+            }
+            _ => Self::Unknown,
         }
     }
 }
@@ -241,11 +240,8 @@ fn read_one(
     })?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..valid]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count()
-            + 1;
+        let before = error.as_bytes().get(..valid).unwrap_or_default();
+        let line = before.split(|byte| *byte == b'\n').count();
         unreadable(format!("it is not UTF-8 (line {line}, byte {valid})")).help("save it as UTF-8")
     })
 }

@@ -13,7 +13,7 @@ use super::eval::convert::convert;
 use super::eval::types::Type;
 use super::eval::value::{Text, Value};
 use super::evaluated::Attribute as RawAttribute;
-use super::model::{Attrs, Resources, Target};
+use super::model::{Attrs, LogLevel, Resources, Target};
 use super::schema::{self, Attribute, AttributeSpec, Kind, Merge};
 use super::syntax::Expr;
 use crate::diag::{Class, Diagnostic, Diagnostics};
@@ -251,7 +251,7 @@ fn policy_map(policy: &super::model::PolicyEntry) -> BTreeMap<Text, Value> {
             .strict
             .map(|strict| if strict { "true" } else { "false" }),
     );
-    add("log-level", policy.log_level.map(|level| level.name()));
+    add("log-level", policy.log_level.map(LogLevel::name));
     map
 }
 

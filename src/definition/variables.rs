@@ -133,19 +133,17 @@ impl<'a> Evaluator<'a> {
             let Ok(value) = evaluator.expr(expr, &Scope::ROOT) else {
                 return String::new();
             };
-            match convert(&value, &Type::String) {
-                Ok(Value::String(text)) => text.to_string(),
-                _ => {
-                    evaluator.fail(
-                        problem(
-                            "definition::type-mismatch",
-                            "a description must be plain text",
-                        )
-                        .at(expr.span, describe(&value)),
-                    );
-                    String::new()
-                }
+            if let Ok(Value::String(text)) = convert(&value, &Type::String) {
+                return text.to_string();
             }
+            evaluator.fail(
+                problem(
+                    "definition::type-mismatch",
+                    "a description must be plain text",
+                )
+                .at(expr.span, describe(&value)),
+            );
+            String::new()
         })
     }
 

@@ -44,10 +44,10 @@ impl Budget {
             return Err(None);
         }
         if self.depth == 0 {
-            return Err(self.end("the definition is nested too deeply to be evaluated"));
+            return self.end("the definition is nested too deeply to be evaluated");
         }
         if self.steps == 0 {
-            return Err(self.end("the definition takes too much work to be evaluated"));
+            return self.end("the definition takes too much work to be evaluated");
         }
         self.depth -= 1;
         self.steps -= 1;
@@ -69,23 +69,23 @@ impl Budget {
                 self.bytes = left;
                 Ok(())
             }
-            None => Err(self.end("the definition makes values too large to be held")),
+            None => self.end("the definition makes values too large to be held"),
         }
     }
 
     /// A value of this extent was made.
     pub(super) fn check(&mut self, extent: Extent) -> Result<(), Exhausted> {
         if extent.depth > MAX_VALUE_DEPTH {
-            return Err(self.end("the definition makes values that are nested too deeply"));
+            return self.end("the definition makes values that are nested too deeply");
         }
         if extent.weight > MAX_VALUE_WEIGHT {
-            return Err(self.end("the definition makes values too large to be held"));
+            return self.end("the definition makes values too large to be held");
         }
         Ok(())
     }
 
-    fn end(&mut self, message: &'static str) -> Exhausted {
+    fn end(&mut self, message: &'static str) -> Result<(), Exhausted> {
         self.exhausted = true;
-        Some(message)
+        Err(Some(message))
     }
 }

@@ -23,15 +23,11 @@ impl<'a> Evaluator<'a> {
                 Body::Eager(_) => self.call_library(function, call, span, scope),
             };
         }
-        match self.functions.get(name) {
-            Some(function) => {
-                let function = Arc::clone(function);
-                self.call_user(&function, call, span, scope)
-            }
-            None => {
-                let unknown = self.unknown_function(&call.name.text, call.name.span);
-                Err(self.fail(unknown))
-            }
+        if let Some(function) = self.functions.get(name).map(Arc::clone) {
+            self.call_user(&function, call, span, scope)
+        } else {
+            let unknown = self.unknown_function(&call.name.text, call.name.span);
+            Err(self.fail(unknown))
         }
     }
 

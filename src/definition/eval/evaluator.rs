@@ -87,7 +87,7 @@ pub(in crate::definition) enum Frame<'a> {
     Slot(SlotId),
     /// A user function's result is being worked out for the call at this place.
     Call(&'a str, Span),
-    /// Something else with a place and words for it: `the matrix of target `app``.
+    /// Something else with words for it, the name that follows them, and a place: ``the matrix of target `app` ``.
     Part(&'static str, &'a str, Span),
 }
 

@@ -1,4 +1,4 @@
-//! Expressions to values, by the rules of HashiCorp's HCL.
+//! Expressions to values, by the rules of `HashiCorp`'s HCL.
 //!
 //! Problems are gathered, not thrown: an operator whose operands both fail reports both. Like HCL, both branches of a
 //! conditional and both sides of `&&` and `||` are evaluated, for their types count, and only the problems of what was

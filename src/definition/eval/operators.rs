@@ -74,13 +74,11 @@ impl<'a> Evaluator<'a> {
         let (right, right_problems) = self.attempt(|e| e.expr(&binary.right, scope));
         let mut fits = true;
         let mut as_bool = |evaluator: &mut Self, outcome: Outcome, expr: &'a Expr| match outcome {
-            Ok(value) => match evaluator.operand(&value, &Type::Bool, expr) {
-                Ok(value) => Some(value),
-                Err(_) => {
-                    fits = false;
-                    None
-                }
-            },
+            Ok(value) => {
+                let operand = evaluator.operand(&value, &Type::Bool, expr).ok();
+                fits &= operand.is_some();
+                operand
+            }
             // What failed may still be known to be no bool.
             Err(failed) => {
                 let ty = failed.ty();

@@ -317,18 +317,27 @@ fn type_after<'s>(ty: &Type, steps: &'s [Step]) -> Result<Type, (&'s Step, Type)
     let mut ty = ty.clone();
     for step in steps {
         ty = match (step, &ty) {
-            (_, Type::Dynamic) => return Ok(Type::Dynamic),
+            (_, Type::Dynamic)
+            | (Step::Index(_), Type::Tuple(_) | Type::Object(_))
+            | (
+                Step::Splat { .. },
+                Type::String
+                | Type::Number
+                | Type::Bool
+                | Type::Bytes
+                | Type::Map(_)
+                | Type::Tuple(_)
+                | Type::Object(_),
+            ) => return Ok(Type::Dynamic),
             (Step::Attribute(name), Type::Object(object)) => match object.attribute(&name.text) {
                 Some(attribute) => attribute.clone(),
                 None => return Err((step, ty)),
             },
             (Step::Attribute(_) | Step::Index(_), Type::Map(element))
             | (Step::Index(_), Type::List(element)) => (**element).clone(),
-            (Step::Index(_), Type::Tuple(_) | Type::Object(_)) => return Ok(Type::Dynamic),
             (Step::Splat { each, .. }, Type::List(element) | Type::Set(element)) => {
                 Type::list(type_after(element, each)?)
             }
-            (Step::Splat { .. }, _) => return Ok(Type::Dynamic),
             _ => return Err((step, ty)),
         };
     }

@@ -104,11 +104,7 @@ impl<'t> Reader<'t> {
             .chars()
             .next()
             .map_or(0, char::len_utf8);
-        self.error_at(message, self.at..self.at + length)
-    }
-
-    const fn error_at(&self, message: &'static str, range: Range<usize>) -> SyntaxError {
-        SyntaxError { message, range }
+        error_at(message, self.at..self.at + length)
     }
 
     fn value(&mut self) -> Result<Node<'t>, SyntaxError> {
@@ -156,7 +152,7 @@ impl<'t> Reader<'t> {
             "null" => Ok(NodeKind::Null),
             "true" => Ok(NodeKind::Bool(true)),
             "false" => Ok(NodeKind::Bool(false)),
-            _ => Err(self.error_at(
+            _ => Err(error_at(
                 "a bare word is no value; write strings and expressions in quotes",
                 start..self.at,
             )),
@@ -175,7 +171,7 @@ impl<'t> Reader<'t> {
         if is_number(text) {
             Ok(text)
         } else {
-            Err(self.error_at("this is no number in JSON", start..self.at))
+            Err(error_at("this is no number in JSON", start..self.at))
         }
     }
 
@@ -194,7 +190,7 @@ impl<'t> Reader<'t> {
             match self.peek() {
                 Some(b',') => self.at += 1,
                 Some(b']') => break,
-                None => return Err(self.error_at("this array is not closed", open..open + 1)),
+                None => return Err(error_at("this array is not closed", open..open + 1)),
                 Some(_) => return Err(self.error("expected `,` or `]`")),
             }
         }
@@ -213,7 +209,7 @@ impl<'t> Reader<'t> {
                 Some(b'}') if members.is_empty() => break,
                 Some(b'}') => return Err(self.error("a comma may not be followed by `}`")),
                 Some(b'"') => {}
-                None => return Err(self.error_at("this object is not closed", open..open + 1)),
+                None => return Err(error_at("this object is not closed", open..open + 1)),
                 Some(_) => return Err(self.error("expected a key in double quotes")),
             }
             let key = self.string()?;
@@ -232,7 +228,7 @@ impl<'t> Reader<'t> {
             match self.peek() {
                 Some(b',') => self.at += 1,
                 Some(b'}') => break,
-                None => return Err(self.error_at("this object is not closed", open..open + 1)),
+                None => return Err(error_at("this object is not closed", open..open + 1)),
                 Some(_) => return Err(self.error("expected `,` or `}`")),
             }
         }
@@ -268,18 +264,22 @@ impl<'t> Reader<'t> {
                     text.push_str(piece);
                     let (character, length) =
                         escape(&self.text[self.at..]).map_err(|(message, length)| {
-                            self.error_at(message, self.at..self.at + length)
+                            error_at(message, self.at..self.at + length)
                         })?;
                     text.push(character);
                     self.at += length;
                 }
                 None | Some(b'\n' | b'\r') => {
-                    return Err(self.error_at("this string is not closed", open..self.at));
+                    return Err(error_at("this string is not closed", open..self.at));
                 }
                 Some(_) => return Err(self.error("control characters are written as `\\u00XX`")),
             }
         }
     }
+}
+
+const fn error_at(message: &'static str, range: Range<usize>) -> SyntaxError {
+    SyntaxError { message, range }
 }
 
 fn is_number(text: &str) -> bool {

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::lexer::{Kind, Token};
-use super::{Broken, Parsed, Parser};
+use super::lexer::{Kind, Token, ident_length};
+use super::{Broken, Parsed, Parser, mistake};
 use crate::definition::syntax::{Attribute, Block, Body, Ident};
 use crate::definition::template::unquote;
 use crate::diag::Span;
@@ -49,8 +49,7 @@ impl Parser<'_> {
                         match seen.insert(Arc::clone(&name.text), name.span) {
                             None => body.attributes.push(attribute),
                             Some(first) => {
-                                let twice = self
-                                    .problem(format!("`{}` is set twice", name.text))
+                                let twice = mistake(format!("`{}` is set twice", name.text))
                                     .at(name.span, "")
                                     .context(first, "set here first");
                                 self.report(twice);
@@ -227,8 +226,7 @@ impl Parser<'_> {
         let span = self.span(inside..inside + length);
         self.jump(inside + length + 1);
         if source.contains("${") || source.contains("%{") {
-            let problem = self
-                .problem("labels are plain text; nothing is filled in")
+            let problem = mistake("labels are plain text; nothing is filled in")
                 .at(span, "")
                 .help("for names that are worked out, see the attributes `name` and `matrix` of targets");
             return Err(self.report(problem));
@@ -258,9 +256,8 @@ impl Parser<'_> {
             return Ok(body);
         }
         if close.kind == Kind::Eof {
-            let problem = self
-                .problem("this block is not closed")
-                .at(self.span(open.range()), "opened here");
+            let problem =
+                mistake("this block is not closed").at(self.span(open.range()), "opened here");
             // A block that starts further left than its parent shows where the brace is missing.
             let column = self.column(first.start);
             let inner = body
@@ -325,6 +322,7 @@ impl Parser<'_> {
             return;
         }
         let mistake = self.at;
+        let mistake_line = mistake - self.column(mistake);
         let indentation = self.column(start);
         let mut depth = 0_usize;
         self.jump(start);
@@ -347,6 +345,8 @@ impl Parser<'_> {
                 {
                     return;
                 }
+                // The mistake may be that something was not closed before the line it was found in.
+                Kind::Newline if token.end >= mistake_line && self.is_item(indentation) => return,
                 _ => {}
             }
         }
@@ -365,6 +365,15 @@ impl Parser<'_> {
             Some(b']' | b')') => false,
             _ => indent <= indentation,
         }
+    }
+
+    // Whether the line that starts here can be nothing but something new.
+    fn is_item(&self, indentation: usize) -> bool {
+        let content = self.text[self.at..].trim_start_matches([' ', '\t']);
+        let after = content[ident_length(content)..].trim_start_matches([' ', '\t']);
+        let named = after.len() < content.len();
+        let assigned = after.starts_with('=') && !after.starts_with("==");
+        named && (assigned || after.starts_with(['{', '"'])) && self.new_item(indentation)
     }
 
     // After a quote: to the next one in the line.

@@ -1,7 +1,7 @@
 //! What is written in brackets and braces: tuples, objects, `for` expressions.
 
 use super::lexer::{Kind, Token};
-use super::{Parsed, Parser};
+use super::{Parsed, Parser, mistake};
 use crate::definition::eval::value::Value;
 use crate::definition::syntax::{Expr, ExprKind, For, Ident, ObjectItem, ObjectKey};
 
@@ -135,8 +135,7 @@ impl Parser<'_> {
         if let ExprKind::Traversal(traversal) = &key.kind
             && matches!(traversal.root.kind, ExprKind::Variable(_))
         {
-            let problem = self
-                .problem("this key may be a name or a reference")
+            let problem = mistake("this key may be a name or a reference")
                 .at(key.span, "")
                 .help("write it in quotes for a name, in parentheses for a reference");
             return Err(self.report(problem));
@@ -191,7 +190,7 @@ impl Parser<'_> {
             _ => None,
         };
         if let Some((at, message, help)) = complaint {
-            let problem = self.problem(message).at(at, "").help(help);
+            let problem = mistake(message).at(at, "").help(help);
             return Err(self.report(problem));
         }
         Ok(Expr {

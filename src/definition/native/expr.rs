@@ -1,7 +1,7 @@
 //! Expressions: operators by precedence, terms, calls, and the way into values.
 
 use super::lexer::{Kind, Token};
-use super::{Broken, DEPTH_LIMIT, Parsed, Parser};
+use super::{Broken, DEPTH_LIMIT, Parsed, Parser, mistake};
 use crate::definition::eval::number::Number;
 use crate::definition::eval::value::Value;
 use crate::definition::syntax::{
@@ -144,18 +144,16 @@ impl Parser<'_> {
 
     fn number(&mut self, token: Token) -> Parsed<Expr> {
         let span = self.span(token.range());
-        match Number::parse(self.source(token)) {
-            Ok(number) => Ok(Expr {
+        if let Ok(number) = Number::parse(self.source(token)) {
+            Ok(Expr {
                 span,
                 kind: ExprKind::Literal(Value::Number(number)),
-            }),
-            Err(_) => {
-                let problem = self
-                    .problem("this is not a number")
-                    .at(span, "")
-                    .help("write it in quotes if it is meant as text, such as a version");
-                Err(self.report(problem))
-            }
+            })
+        } else {
+            let problem = mistake("this is not a number")
+                .at(span, "")
+                .help("write it in quotes if it is meant as text, such as a version");
+            Err(self.report(problem))
         }
     }
 

@@ -1,7 +1,7 @@
 //! Tokens of the native syntax, outside of strings and heredocs.
 //!
 //! A token is a pure function of the text, a position, and whether newlines count there. The rules are those of
-//! HashiCorp's scanner (hclsyntax `scan_tokens.rl`).
+//! `HashiCorp`'s scanner (hclsyntax `scan_tokens.rl`).
 
 use std::ops::Range;
 

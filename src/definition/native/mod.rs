@@ -1,7 +1,7 @@
 //! HCL's native syntax: text to the syntax tree.
 //!
 //! A parser of our own, because nothing else finds more than the first mistake, says where it is, and reads what
-//! HashiCorp's parser reads (repeated keys, numbers of any size, heredocs by the line). [`lexer`] makes tokens on demand,
+//! `HashiCorp`'s parser reads (repeated keys, numbers of any size, heredocs by the line). [`lexer`] makes tokens on demand,
 //! since newlines count in some places and not in others; [`body`], [`expr`], [`collection`] and [`template`] are the
 //! grammar. After a mistake, parsing goes on with the next attribute or block. Start at [`parse`].
 
@@ -10,6 +10,8 @@ mod collection;
 mod expr;
 mod lexer;
 mod template;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 
@@ -92,6 +94,10 @@ pub(super) fn parse_expression(
     }
 }
 
+fn mistake(message: impl Into<String>) -> Diagnostic {
+    Diagnostic::error(Class::Definition, "definition::syntax", message)
+}
+
 /// Where the text is in its file.
 #[derive(Debug, Clone, Copy)]
 struct Places<'a> {
@@ -167,14 +173,9 @@ impl<'a> Parser<'a> {
 
     // The next token, which stays the next.
     fn peek(&mut self) -> Token {
-        match self.ahead {
-            Some(token) => token,
-            None => {
-                let token = lexer::token(self.text, self.at, self.newlines);
-                self.ahead = Some(token);
-                token
-            }
-        }
+        *self
+            .ahead
+            .get_or_insert_with(|| lexer::token(self.text, self.at, self.newlines))
     }
 
     // The next token, which is consumed.
@@ -242,10 +243,6 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn problem(&self, message: impl Into<String>) -> Diagnostic {
-        Diagnostic::error(Class::Definition, "definition::syntax", message)
-    }
-
     fn report(&mut self, problem: Diagnostic) -> Broken {
         if !self.given_up {
             self.problems.push(problem);
@@ -274,20 +271,15 @@ impl<'a> Parser<'a> {
         more: impl FnOnce(Diagnostic) -> Diagnostic,
     ) -> Broken {
         // What cannot be a token at all is a better explanation than what was expected in its place.
-        let problem = match lexer::complaint(self.text, token) {
-            Some((message, help)) => {
-                let problem = self.problem(message);
-                match help {
-                    Some(help) => problem.help(help),
-                    None => problem,
-                }
-                .at(self.span(token.range()), "")
+        let at = self.span(token.range());
+        let problem = if let Some((message, help)) = lexer::complaint(self.text, token) {
+            let problem = mistake(message).at(at, "");
+            match help {
+                Some(help) => problem.help(help),
+                None => problem,
             }
-            None => {
-                let found = token.kind.words();
-                let problem = self.problem(message).at(self.span(token.range()), found);
-                more(problem)
-            }
+        } else {
+            more(mistake(message).at(at, token.kind.words()))
         };
         self.report(problem)
     }

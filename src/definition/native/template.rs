@@ -1,7 +1,7 @@
 //! Strings and heredocs: text with interpolations and directives.
 
 use super::lexer::{Kind, Token};
-use super::{Broken, Parsed, Parser};
+use super::{Broken, Parsed, Parser, mistake};
 use crate::definition::syntax::Expr;
 use crate::definition::template::{
     Directive, TextStyle, Token as Part, Trim, assemble, text_tokens,
@@ -91,8 +91,7 @@ impl<'a> Parser<'a> {
                     End::Quote => return Err(self.unclosed_string(open.start, self.at)),
                     End::Text if rest.is_empty() => return Ok(parts),
                     End::Marker(marker) if rest.is_empty() => {
-                        let problem = self
-                            .problem("this heredoc is not closed")
+                        let problem = mistake("this heredoc is not closed")
                             .at(self.span(open.start..open.end), "")
                             .help(format!("end it with `{marker}` on a line of its own"));
                         return Err(self.report(problem));
@@ -162,8 +161,7 @@ impl<'a> Parser<'a> {
     /// Reports that the string that starts at `start` has no quote until `end`.
     pub(super) fn unclosed_string(&mut self, start: usize, end: usize) -> Broken {
         let line = self.text[start..end].trim_end_matches('\r').len();
-        let problem = self
-            .problem("this string is not closed")
+        let problem = mistake("this string is not closed")
             .at(self.span(start..start + line), "")
             .help(
                 "end it with `\"` in the same line; longer texts are written as heredocs (`<<EOT`)",
@@ -198,8 +196,7 @@ impl<'a> Parser<'a> {
                 Ok(true)
             }
             Kind::Quote | Kind::Eof | Kind::Newline if matches!(end, End::Quote) => {
-                let problem = self
-                    .problem("this sequence is not closed before its string ends")
+                let problem = mistake("this sequence is not closed before its string ends")
                     .at(self.span(open.range()), "opened here")
                     .context(self.span(string.range()), "in this string")
                     .help(CLOSE_OR_ESCAPE);
@@ -252,8 +249,7 @@ impl<'a> Parser<'a> {
                 }
                 "endfor" => Directive::EndFor,
                 other => {
-                    let problem = parser
-                        .problem(format!("there is no directive `{other}`"))
+                    let problem = mistake(format!("there is no directive `{other}`"))
                         .at(parser.span(word.range()), "")
                         .did_you_mean("a directive", other, WORDS)
                         .help("write `%%{` if you mean the text `%{`");

@@ -1,0 +1,9 @@
+function "f" {
+  params = [a]
+  result = a
+}
+target "default" {
+  args = {
+    v = f(1,2)
+  }
+}

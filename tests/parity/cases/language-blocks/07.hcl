@@ -1,0 +1,10 @@
+G = "g"
+function "f" {
+  params = []
+  result = G
+}
+target "default" {
+  args = {
+    v = f()
+  }
+}

@@ -1,0 +1,10 @@
+G = "g"
+function "f" {
+  params = [G]
+  result = G
+}
+target "default" {
+  args = {
+    v = f("p")
+  }
+}

@@ -1,0 +1,8 @@
+function "f" {
+  result = 1
+}
+target "default" {
+  args = {
+    v = f()
+  }
+}

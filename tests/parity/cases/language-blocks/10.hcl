@@ -1,0 +1,8 @@
+function "f" {
+  params = []
+}
+target "default" {
+  args = {
+    v = 1
+  }
+}

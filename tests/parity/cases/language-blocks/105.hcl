@@ -1,0 +1,2 @@
+group "g" { targets=null }
+target "default" {}

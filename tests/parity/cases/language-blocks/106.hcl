@@ -1,0 +1,3 @@
+group "default" { targets=[for x in ["a","b"] : x] }
+target "a" {}
+target "b" {}

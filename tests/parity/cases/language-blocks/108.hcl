@@ -1,0 +1,2 @@
+group "a b" { targets=[] }
+target "default" {}

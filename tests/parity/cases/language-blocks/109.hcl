@@ -1,0 +1,2 @@
+foo "x" { y = NOPE }
+target "default" {}

@@ -1,0 +1,6 @@
+variable "A-B" { default = "x" }
+target "default" {
+  args = {
+    v = A-B
+  }
+}

@@ -1,0 +1,6 @@
+target "default" {
+  dockerfile-inline = <<EOT
+FROM x
+RUN echo $${HOME} "${upper("a")}"
+EOT
+}

@@ -1,0 +1,9 @@
+function "f" {
+  params = a
+ result = 1
+}
+target "default" {
+  args = {
+    v = 1
+  }
+}

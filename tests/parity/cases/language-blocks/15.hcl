@@ -1,0 +1,9 @@
+function "f" {
+  params = []
+  result = NOPE
+}
+target "default" {
+  args = {
+    v = 1
+  }
+}

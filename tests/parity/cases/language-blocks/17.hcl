@@ -1,0 +1,9 @@
+function "f" {
+  params = []
+  result = nope()
+}
+target "default" {
+  args = {
+    v = 1
+  }
+}

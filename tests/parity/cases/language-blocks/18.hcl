@@ -1,0 +1,9 @@
+function "f" {
+  params = []
+  result = target.default.name
+}
+target "default" {
+  args = {
+    v = 1
+  }
+}

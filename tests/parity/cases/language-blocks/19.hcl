@@ -1,0 +1,9 @@
+function "upper" {
+  params = [x]
+  result = "mine"
+}
+target "default" {
+  args = {
+    v = upper("a")
+  }
+}

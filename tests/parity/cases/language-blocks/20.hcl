@@ -1,0 +1,8 @@
+function "upper" {
+  result = "mine"
+}
+target "default" {
+  args = {
+    v = upper("a")
+  }
+}

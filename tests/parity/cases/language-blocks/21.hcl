@@ -1,0 +1,9 @@
+function "upper" {
+ params=[]
+  result = NOPE
+}
+target "default" {
+  args = {
+    v = upper("a")
+  }
+}

@@ -1,0 +1,7 @@
+target "a" {
+ dockerfile = target.b.context
+ context = "ca"
+}
+target "b" {
+ context = target.a.context
+}

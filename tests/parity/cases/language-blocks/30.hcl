@@ -1,0 +1,6 @@
+target "a" {
+ dockerfile = target.b.dockerfile
+}
+target "b" {
+ dockerfile = target.a.dockerfile
+}

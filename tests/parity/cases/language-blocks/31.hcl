@@ -1,0 +1,4 @@
+target "default" {
+ dockerfile = "x"
+ context = target.default.dockerfile
+}

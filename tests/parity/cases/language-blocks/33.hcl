@@ -1,0 +1,8 @@
+target "b" {
+ dockerfile="D"
+}
+target "default" {
+  args = {
+    v = jsonencode(keys(target.b))
+  }
+}

@@ -1,0 +1,7 @@
+target "p" { dockerfile = "P" }
+target "b" { inherits=["p"] }
+target "default" {
+  args = {
+    v = jsonencode(target.b.dockerfile)
+  }
+}

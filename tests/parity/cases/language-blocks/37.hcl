@@ -1,0 +1,5 @@
+target "default" {
+  args = {
+    v = target.nope.tags
+  }
+}

@@ -1,0 +1,5 @@
+target "default" {
+  args = {
+    v = try(target.nope.tags, "d")
+  }
+}

@@ -1,0 +1,6 @@
+target "b" {}
+target "default" {
+  args = {
+    v = try(target.b.nope, "x")
+  }
+}

@@ -1,0 +1,6 @@
+target "b" { dockerfile = "P" }
+target "default" {
+  args = {
+    v = target.b["dockerfile"]
+  }
+}

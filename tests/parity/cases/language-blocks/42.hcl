@@ -1,0 +1,6 @@
+group "g" { targets=["default"] }
+target "default" {
+  args = {
+    v = join(",", group.g.targets)
+  }
+}

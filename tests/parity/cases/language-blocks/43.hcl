@@ -1,0 +1,9 @@
+group "g" {
+ targets=["default"]
+ description="dd"
+}
+target "default" {
+  args = {
+    v = group.g.description
+  }
+}

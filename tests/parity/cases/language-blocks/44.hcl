@@ -1,0 +1,8 @@
+group "g" {
+ targets=["default"]
+}
+target "default" {
+  args = {
+    v = group.g.name
+  }
+}

@@ -1,0 +1,8 @@
+target "b" {
+ tags=null
+}
+target "default" {
+  args = {
+    v = jsonencode(target.b.tags)
+  }
+}

@@ -1,0 +1,11 @@
+target "b" {
+ tags=["1"]
+}
+target "b" {
+ dockerfile="x"
+}
+target "default" {
+  args = {
+    v = target.b.dockerfile
+  }
+}

@@ -1,0 +1,7 @@
+G = target.b.tags
+target "b" { tags=["t"] }
+target "default" {
+  args = {
+    v = G[0]
+  }
+}

@@ -1,0 +1,7 @@
+G = target.b.tags
+target "b" { tags=G }
+target "default" {
+  args = {
+    v = G[0]
+  }
+}

@@ -1,0 +1,6 @@
+target "b" { tags=[NOPE] }
+target "default" {
+  args = {
+    v = "x"
+  }
+}

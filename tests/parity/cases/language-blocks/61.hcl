@@ -1,0 +1,6 @@
+G = NOPE
+target "default" {
+  args = {
+    v = "x"
+  }
+}

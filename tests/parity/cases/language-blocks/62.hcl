@@ -1,0 +1,5 @@
+target "default" {
+  args = {
+    v = join(",", [for target in ["a"] : target])
+  }
+}

@@ -1,0 +1,10 @@
+target "app" {
+  name = "app-${tgt}"
+  matrix = {
+    tgt = ["foo", "bar"]
+  }
+  args = {
+    t = tgt
+  }
+  target = tgt
+}

@@ -1,0 +1,4 @@
+target "app" {
+ matrix = { a = ["1"] }
+ args={a=a}
+}

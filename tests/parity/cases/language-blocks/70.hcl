@@ -1,0 +1,4 @@
+target "app" {
+ matrix = {}
+ args={a=1}
+}

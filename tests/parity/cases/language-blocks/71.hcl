@@ -1,0 +1,5 @@
+target "app" {
+ name="zz"
+ matrix = {}
+ args={a=1}
+}

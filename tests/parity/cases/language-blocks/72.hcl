@@ -1,0 +1,5 @@
+target "app" {
+ matrix = {a=[]}
+ name="x${a}"
+}
+target "default" {}

@@ -1,0 +1,4 @@
+target "app" {
+ matrix = "x"
+ name="x"
+}

@@ -1,0 +1,4 @@
+target "app" {
+ matrix = {a=1}
+ name="x"
+}

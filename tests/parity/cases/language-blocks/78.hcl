@@ -1,0 +1,4 @@
+target "app" {
+ matrix = null
+ name="x"
+}

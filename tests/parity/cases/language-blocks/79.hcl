@@ -1,0 +1,4 @@
+target "app" {
+ matrix = {a=null}
+ name="x"
+}

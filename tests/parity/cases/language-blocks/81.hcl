@@ -1,0 +1,4 @@
+target "app" {
+ matrix = {a={x="1",y="2"}}
+ name="x${a}"
+}

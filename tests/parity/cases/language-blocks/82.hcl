@@ -1,0 +1,4 @@
+target "app" {
+ matrix = {a=setunion(["p"],["q","p"])}
+ name="x${a}"
+}

@@ -1,0 +1,4 @@
+target "app" {
+ matrix = {a=[1,2]}
+ name="x"
+}

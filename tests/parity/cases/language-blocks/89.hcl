@@ -1,0 +1,6 @@
+G="g"
+target "app" {
+ matrix = {G=["1"]}
+ name="x${G}"
+ args={v=G}
+}

@@ -1,0 +1,5 @@
+variable "V" { default = "a,b" }
+target "app" {
+ matrix = {a=split(",",V)}
+ name="x${a}"
+}

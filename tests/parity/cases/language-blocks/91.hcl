@@ -1,0 +1,5 @@
+group "g" {
+ targets=["x"]
+ matrix={}
+}
+target "x" {}

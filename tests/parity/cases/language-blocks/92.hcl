@@ -1,0 +1,5 @@
+group "g" {
+ targets=["x"]
+ name="q"
+}
+target "x" {}

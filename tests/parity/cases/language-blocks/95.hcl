@@ -1,0 +1,7 @@
+target "app" {
+ name = "a1"
+ matrix={}
+}
+target "app" {
+ dockerfile="x"
+}

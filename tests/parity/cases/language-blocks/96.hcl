@@ -1,0 +1,11 @@
+target "app" {
+  name = "app-${tgt}"
+  matrix = {
+    tgt = ["foo", "bar"]
+  }
+  args = {
+    t = tgt
+  }
+  target = tgt
+}
+target "app-foo" { dockerfile = "extra" }

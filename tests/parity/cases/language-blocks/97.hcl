@@ -1,0 +1,5 @@
+target "app" {
+ name = "app"
+ matrix={a=[1]}
+ args={v=a}
+}

@@ -1,0 +1,6 @@
+variable "A" { default = "x" }
+target "default" {
+  args = {
+    v = A
+  }
+}

@@ -1,0 +1,6 @@
+
+target "default" {
+  args = {
+    v = "a"
+  }
+}

@@ -1,0 +1,6 @@
+variable "A" {}
+target "default" {
+  args = {
+    v = A == ""
+  }
+}

@@ -1,0 +1,6 @@
+variable "A" { default = null }
+target "default" {
+  args = {
+    v = A
+  }
+}

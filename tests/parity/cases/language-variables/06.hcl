@@ -1,0 +1,6 @@
+variable "A" { type = string }
+target "default" {
+  args = {
+    v = A == null
+  }
+}

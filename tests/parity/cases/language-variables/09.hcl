@@ -1,0 +1,6 @@
+variable "A" { type = any }
+target "default" {
+  args = {
+    v = A == null
+  }
+}

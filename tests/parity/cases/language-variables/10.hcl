@@ -1,0 +1,6 @@
+variable "A" { type = list(string) }
+target "default" {
+  args = {
+    v = A == null
+  }
+}

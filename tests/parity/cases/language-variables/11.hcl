@@ -1,0 +1,6 @@
+variable "A" { type = set(string) }
+target "default" {
+  args = {
+    v = A == null
+  }
+}

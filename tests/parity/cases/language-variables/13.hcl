@@ -1,0 +1,6 @@
+variable "A" { type = tuple([string]) }
+target "default" {
+  args = {
+    v = A == null
+  }
+}

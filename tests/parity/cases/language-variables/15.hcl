@@ -1,0 +1,6 @@
+variable "A" { type = boolean }
+target "default" {
+  args = {
+    v = "x"
+  }
+}

@@ -1,0 +1,6 @@
+variable "A" { type = BOOL }
+target "default" {
+  args = {
+    v = "x"
+  }
+}

@@ -1,0 +1,6 @@
+variable "A" { type = lower("bool") }
+target "default" {
+  args = {
+    v = "x"
+  }
+}

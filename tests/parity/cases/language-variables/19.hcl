@@ -1,0 +1,6 @@
+variable "A" { type = list }
+target "default" {
+  args = {
+    v = "x"
+  }
+}

@@ -1,0 +1,6 @@
+variable "A" { type = object(string) }
+target "default" {
+  args = {
+    v = "x"
+  }
+}

@@ -1,0 +1,6 @@
+variable "A" { type = optional(string) }
+target "default" {
+  args = {
+    v = "x"
+  }
+}

@@ -1,0 +1,6 @@
+variable "A" { default = 5 }
+target "default" {
+  args = {
+    v = jsonencode(A)
+  }
+}

@@ -1,0 +1,6 @@
+variable "A" { default = true }
+target "default" {
+  args = {
+    v = jsonencode(A)
+  }
+}

@@ -1,0 +1,6 @@
+variable "A" { default = ["a"] }
+target "default" {
+  args = {
+    v = jsonencode(A)
+  }
+}

@@ -1,0 +1,6 @@
+variable "A" { default = {} }
+target "default" {
+  args = {
+    v = jsonencode(A)
+  }
+}

@@ -1,0 +1,6 @@
+variable "A" { type = list(number) }
+target "default" {
+  args = {
+    v = jsonencode(A)
+  }
+}

@@ -1,0 +1,6 @@
+variable "A" { type = map(number) }
+target "default" {
+  args = {
+    v = jsonencode(A)
+  }
+}

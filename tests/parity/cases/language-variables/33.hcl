@@ -1,0 +1,6 @@
+variable "A" { type = tuple([string,number]) }
+target "default" {
+  args = {
+    v = jsonencode(A)
+  }
+}

@@ -1,0 +1,6 @@
+variable "A" { type = object({a=string}) }
+target "default" {
+  args = {
+    v = jsonencode(A)
+  }
+}

@@ -1,0 +1,6 @@
+variable "A" { type = number }
+target "default" {
+  args = {
+    v = jsonencode(A)
+  }
+}

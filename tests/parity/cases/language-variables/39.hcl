@@ -1,0 +1,6 @@
+variable "A" { type = bool }
+target "default" {
+  args = {
+    v = jsonencode(A)
+  }
+}

@@ -1,0 +1,6 @@
+variable "A" { type = tuple([list(string)]) }
+target "default" {
+  args = {
+    v = jsonencode(A)
+  }
+}

@@ -1,0 +1,6 @@
+variable "A" { default = "d" }
+target "default" {
+  args = {
+    v = A
+  }
+}

@@ -1,0 +1,7 @@
+variable "A" { type = list(string) }
+variable "A_JSON" { default = "q" }
+target "default" {
+  args = {
+    v = jsonencode(A)
+  }
+}

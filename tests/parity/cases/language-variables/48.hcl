@@ -1,0 +1,9 @@
+variable "A" {
+  type = number
+  default = "99"
+}
+target "default" {
+  args = {
+    v = jsonencode(A)
+  }
+}

@@ -1,0 +1,9 @@
+variable "A" {
+  type = number
+  default = "x"
+}
+target "default" {
+  args = {
+    v = jsonencode(A)
+  }
+}

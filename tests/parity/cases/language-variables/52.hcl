@@ -1,0 +1,9 @@
+variable "A" {
+  type = list(number)
+  default = ["a"]
+}
+target "default" {
+  args = {
+    v = jsonencode(A)
+  }
+}

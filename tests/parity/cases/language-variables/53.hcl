@@ -1,0 +1,9 @@
+variable "A" {
+  type = bool
+  default = "true"
+}
+target "default" {
+  args = {
+    v = jsonencode(A)
+  }
+}

@@ -1,0 +1,9 @@
+variable "A" {
+  type = map(string)
+  default = {a=1}
+}
+target "default" {
+  args = {
+    v = jsonencode(A)
+  }
+}

@@ -1,0 +1,9 @@
+variable "A" {
+  type = tuple([string])
+  default = ["a","b"]
+}
+target "default" {
+  args = {
+    v = jsonencode(A)
+  }
+}

@@ -1,0 +1,9 @@
+variable "A" {
+  type = list(any)
+  default = [1,"a"]
+}
+target "default" {
+  args = {
+    v = jsonencode(A)
+  }
+}

@@ -1,0 +1,6 @@
+variable "A" { default = target.default.name }
+target "default" {
+  args = {
+    v = A
+  }
+}

@@ -1,0 +1,7 @@
+variable "A" { default = "x" }
+variable "A" {}
+target "default" {
+  args = {
+    v = "<${A}>"
+  }
+}

@@ -1,0 +1,6 @@
+A = "g"
+target "default" {
+  args = {
+    v = A
+  }
+}

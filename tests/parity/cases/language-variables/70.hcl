@@ -1,0 +1,7 @@
+A = "g"
+variable "A" { default = "d" }
+target "default" {
+  args = {
+    v = A
+  }
+}

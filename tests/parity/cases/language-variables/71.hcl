@@ -1,0 +1,7 @@
+A = "x"
+variable "A" { type = number }
+target "default" {
+  args = {
+    v = A
+  }
+}

@@ -1,0 +1,7 @@
+A = target.b.dockerfile
+target "b" { dockerfile = "x" }
+target "default" {
+  args = {
+    v = A
+  }
+}

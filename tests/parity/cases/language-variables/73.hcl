@@ -1,0 +1,6 @@
+variable "target" { default = "x" }
+target "default" {
+  args = {
+    v = "a"
+  }
+}

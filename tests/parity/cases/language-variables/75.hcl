@@ -1,0 +1,6 @@
+
+target "default" {
+  args = {
+    v = BAKE_CMD_CONTEXT
+  }
+}

@@ -1,0 +1,3 @@
+A = 1
+A = 2
+target "default" {}

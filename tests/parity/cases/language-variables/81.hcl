@@ -1,0 +1,8 @@
+variable "A" {
+  default = "x"
+  validation {
+    condition = "true"
+    error_message = "m"
+  }
+}
+target "default" {}

@@ -1,0 +1,6 @@
+variable "A" {
+  validation {
+    condition = false
+  }
+}
+target "default" {}

@@ -1,0 +1,5 @@
+variable "A" {
+  validation {
+  }
+}
+target "default" {}

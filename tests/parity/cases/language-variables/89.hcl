@@ -1,0 +1,6 @@
+variable "A" {
+  validation "x" {
+ condition = true
+  }
+}
+target "default" {}

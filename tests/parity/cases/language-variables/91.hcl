@@ -1,0 +1,4 @@
+variable "A" {
+  description = "x${1}"
+}
+target "default" {}

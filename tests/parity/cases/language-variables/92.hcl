@@ -1,0 +1,5 @@
+variable "A" {
+  description = "x${B}"
+}
+variable "B" {}
+target "default" {}

@@ -1,0 +1,4 @@
+variable "A" {
+  description = 5
+}
+target "default" {}

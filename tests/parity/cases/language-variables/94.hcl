@@ -1,0 +1,4 @@
+variable "A" {
+  description = null
+}
+target "default" {}

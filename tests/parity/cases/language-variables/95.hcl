@@ -1,0 +1,5 @@
+variable "A" {
+  sensitive = true
+ foo {}
+}
+target "default" {}

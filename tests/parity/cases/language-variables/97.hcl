@@ -1,0 +1,3 @@
+variable "A" "B" {
+}
+target "default" {}
