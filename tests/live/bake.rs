@@ -355,3 +355,54 @@ fn images_are_loaded_into_docker_and_run() {
             .output();
     }
 }
+
+#[test]
+fn a_registry_that_refuses_the_push_is_named_with_its_answer() {
+    use std::io::{Read as _, Write as _};
+    let Some(address) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
+        return;
+    };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let registry = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(
+                b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            );
+        }
+    });
+    let project = TestProject::new()
+        .file(
+            "docker-bake.hcl",
+            format!("target \"default\" {{ tags = [\"{registry}/x:y\"] }}\n"),
+        )
+        .file("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")
+        .env("BUILDKIT_HOST", address);
+    let output = project.rbake(&["--push"]);
+    assert_eq!(output.code, Some(1), "{output}");
+    assert!(
+        output.stderr.contains("403 Forbidden") && output.stderr.contains(&registry.to_string()),
+        "{output}"
+    );
+}
+
+#[test]
+fn an_output_to_a_full_disk_is_told_and_leaves_nothing() {
+    let Some(address) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
+        return;
+    };
+    let project = TestProject::new()
+        .file(
+            "docker-bake.hcl",
+            "target \"default\" { output = [\"type=tar,dest=/dev/full\"] }\n",
+        )
+        .file("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")
+        .env("BUILDKIT_HOST", address);
+    let output = project.rbake(&["--allow", "fs.write=/dev"]);
+    assert_eq!(output.code, Some(1), "{output}");
+    assert!(
+        output.stderr.contains("/dev/full") && output.stderr.contains("No space left"),
+        "{output}"
+    );
+}
