@@ -7,4 +7,5 @@ mod contract;
 mod engine;
 mod faults;
 mod gateway;
+mod parity;
 mod tls;
