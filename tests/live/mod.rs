@@ -3,6 +3,7 @@
 mod bake;
 mod builder;
 mod cache;
+mod context;
 mod contract;
 mod engine;
 mod faults;

@@ -2,6 +2,7 @@
 
 pub(crate) mod buildkitd;
 pub(crate) mod builds;
+pub(crate) mod disk;
 pub(crate) mod events;
 pub(crate) mod fake_buildkit;
 pub(crate) mod files;

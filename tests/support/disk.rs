@@ -1,0 +1,170 @@
+//! Builds of directories on disk, and what their results hold.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use rbake::engine::session::export::{ExportSink, WriterSink};
+use rbake::engine::session::filesync::{FileSync, LocalDir as Served};
+use rbake::engine::session::{Attachable, Exports};
+use rbake::engine::spec::{Dockerfile, LocalDir, MainContext, SolveSpec};
+use rbake::engine::{Engine, SessionBuilder, SessionId, Sessions};
+use rbake::event::EventSink;
+use sha2::{Digest as _, Sha256};
+
+/// A build of a directory, with its sessions open.
+pub(crate) struct DiskBuild {
+    pub spec: SolveSpec,
+    pub sessions: Sessions,
+    pub files: FileSync,
+}
+
+/// A solve of the Dockerfile in `dir`, whose transfers are found again under `key`; `attachables` are the target's.
+pub(crate) async fn build(
+    engine: &Engine,
+    dir: &Path,
+    key: &str,
+    attachables: Vec<Arc<dyn Attachable>>,
+) -> DiskBuild {
+    let target = attachables.into_iter().fold(
+        SessionBuilder::new(SessionId::new()),
+        SessionBuilder::attach,
+    );
+    let locals = ["context", "dockerfile"].map(|name| Served::directory(name, dir));
+    let files = FileSync::new(locals.into(), EventSink::none());
+    let directory = SessionBuilder::new(SessionId::new())
+        .shared_key(key)
+        .attach(Arc::new(files.clone()));
+    let target = target.open(engine.connection()).await.unwrap();
+    let directory = directory.open(engine.connection()).await.unwrap();
+    let dir = LocalDir {
+        session: directory.id().clone(),
+    };
+    let dockerfile = Dockerfile::Local {
+        dir: dir.clone(),
+        filename: "Dockerfile".to_owned(),
+    };
+    DiskBuild {
+        spec: SolveSpec::new("t".parse().unwrap(), dockerfile, MainContext::Local(dir)),
+        sessions: Sessions {
+            target: Arc::new(target),
+            directories: vec![Arc::new(directory)],
+        },
+        files,
+    }
+}
+
+/// One entry of an image's file tree; content is there as its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TarEntry {
+    pub kind: tar::EntryType,
+    pub mode: u32,
+    pub owner: (u64, u64),
+    pub mtime: String,
+    pub size: u64,
+    pub link: Vec<u8>,
+    pub xattrs: BTreeMap<String, Vec<u8>>,
+    pub content: String,
+}
+
+/// The entries of the archive that `reader` gives, by path.
+pub(crate) fn entries(reader: impl Read) -> BTreeMap<String, TarEntry> {
+    let mut archive = tar::Archive::new(reader);
+    let mut all = BTreeMap::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let mut xattrs = BTreeMap::new();
+        let mut mtime = entry.header().mtime().unwrap().to_string();
+        for extension in entry.pax_extensions().unwrap().into_iter().flatten() {
+            let extension = extension.unwrap();
+            let key = extension.key().unwrap();
+            if key == "mtime" {
+                extension.value().unwrap().clone_into(&mut mtime);
+            } else if let Some(name) = key.strip_prefix("SCHILY.xattr.") {
+                xattrs.insert(name.to_owned(), extension.value_bytes().to_vec());
+            }
+        }
+        let path = String::from_utf8(entry.path_bytes().into_owned()).unwrap();
+        let link = entry.link_name_bytes().unwrap_or_default().into_owned();
+        let header = entry.header();
+        let mut told = TarEntry {
+            kind: header.entry_type(),
+            mode: header.mode().unwrap(),
+            owner: (header.uid().unwrap(), header.gid().unwrap()),
+            mtime,
+            size: entry.size(),
+            link,
+            xattrs,
+            content: String::new(),
+        };
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let len = entry.read(&mut buffer).unwrap();
+            if len == 0 {
+                break;
+            }
+            hash.update(&buffer[..len]);
+        }
+        told.content = hex::encode(hash.finalize());
+        all.insert(path, told);
+    }
+    all
+}
+
+/// A place for an archive that is looked through as it comes, and what will be found.
+pub(crate) fn archive() -> (
+    Arc<Exports>,
+    tokio::task::JoinHandle<BTreeMap<String, TarEntry>>,
+) {
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let sink = ExportSink::Stream(Arc::new(WriterSink::new("the test", near)));
+    let reader = tokio_util::io::SyncIoBridge::new(far);
+    let found = tokio::task::spawn_blocking(move || entries(reader));
+    (Arc::new(Exports::new([(0, sink)])), found)
+}
+
+/// What buildx makes of `dir` on the daemon at `address`, without any cache.
+pub(crate) fn buildx_archive(
+    buildx: &Path,
+    address: &str,
+    dir: &Path,
+) -> BTreeMap<String, TarEntry> {
+    let home = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(buildx);
+        command
+            .args(arguments)
+            .env("HOME", home.path())
+            .env("DOCKER_CONFIG", home.path())
+            .env("BUILDX_CONFIG", home.path().join("buildx"))
+            .env_remove("BUILDX_BUILDER")
+            .env_remove("BUILDKIT_HOST");
+        command
+    };
+    let created = run(&["create", "--driver", "remote", "--name", "test", address]).output();
+    let created = created.unwrap();
+    assert!(
+        created.status.success(),
+        "{}",
+        String::from_utf8_lossy(&created.stderr)
+    );
+    let context = dir.to_str().unwrap();
+    let output = "type=tar,dest=-";
+    let mut child = run(&[
+        "build",
+        "--builder",
+        "test",
+        "--no-cache",
+        "--progress=quiet",
+    ])
+    .args(["--provenance=false", "--output", output, context])
+    .stdout(Stdio::piped())
+    .spawn()
+    .unwrap();
+    let found = entries(child.stdout.take().unwrap());
+    assert!(child.wait().unwrap().success());
+    found
+}
