@@ -116,13 +116,19 @@ fn builtins(inputs: &Inputs<'_>) -> Vec<(Arc<str>, Value)> {
 
 // Attributes and blocks in targets and groups that mean nothing are not even evaluated.
 fn ignored_in_blocks(declarations: &mut Declarations<'_>, warnings: &mut Vec<Diagnostic>) {
+    let known = [Kind::Target, Kind::Group].map(|kind| {
+        let mut known = typing::names(kind);
+        known.extend(super::schema::EVALUATED);
+        (kind, format!("{}s", kind.word()), known)
+    });
     for index in 0..declarations.blocks.len() {
         let decl = declarations.blocks[index];
-        let mut known = typing::names(decl.kind);
-        known.extend(super::schema::EVALUATED);
-        let of = format!("{}s", decl.kind.word());
-        declarations.unknown_attributes(decl.block, &of, &known);
-        declarations.unknown_blocks(decl.block, &of, &[]);
+        for (kind, of, known) in &known {
+            if decl.kind == *kind {
+                declarations.unknown_attributes(decl.block, of, known);
+                declarations.unknown_blocks(decl.block, of, &[]);
+            }
+        }
     }
     warnings.append(&mut declarations.warnings);
 }

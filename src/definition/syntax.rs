@@ -330,13 +330,19 @@ pub struct ObjectItems {
 impl ObjectItems {
     /// The item that counts for the key `name`, among those whose keys are plain.
     pub fn get(&self, name: &str) -> Option<&ObjectItem> {
+        // Looking through a few is cheaper than remembering where they are.
+        const FEW: usize = 32;
+        if self.items.len() <= FEW {
+            return self
+                .items
+                .iter()
+                .rev()
+                .find(|item| item.key.name().is_some_and(|key| **key == *name));
+        }
         let by_name = self.by_name.get_or_init(|| {
             let names = self.items.iter().enumerate();
             names
-                .filter_map(|(index, item)| match &item.key {
-                    ObjectKey::Name(name) => Some((Arc::clone(&name.text), index)),
-                    ObjectKey::Expr(_) => None,
-                })
+                .filter_map(|(index, item)| Some((Arc::clone(item.key.name()?), index)))
                 .collect()
         });
         by_name.get(name).and_then(|index| self.items.get(*index))
@@ -388,6 +394,14 @@ pub enum ObjectKey {
 }
 
 impl ObjectKey {
+    /// The key, where it is plain.
+    pub const fn name(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Name(name) => Some(&name.text),
+            Self::Expr(_) => None,
+        }
+    }
+
     /// Where the key is written.
     pub fn span(&self) -> Span {
         match self {

@@ -160,41 +160,53 @@ impl Extent {
 
 /// The elements of a list or set: all of one type, nulls included.
 #[derive(Clone)]
-pub struct Sequence {
+pub struct Sequence(Arc<SequenceData>);
+
+struct SequenceData {
     extent: Extent,
     element: Type,
-    items: Arc<[Value]>,
+    items: Box<[Value]>,
 }
 
 impl Sequence {
+    fn new(element: Type, items: Box<[Value]>) -> Self {
+        Self(Arc::new(SequenceData {
+            extent: Extent::of(&items),
+            element,
+            items,
+        }))
+    }
+
     /// The type of the elements.
     pub fn element_type(&self) -> &Type {
-        &self.element
+        &self.0.element
     }
 
     /// The elements in order.
     pub fn items(&self) -> &[Value] {
-        &self.items
+        &self.0.items
     }
 }
 
 /// The elements of a map: all of one type, nulls included.
 #[derive(Clone)]
-pub struct Mapping {
+pub struct Mapping(Arc<MappingData>);
+
+struct MappingData {
     extent: Extent,
     element: Type,
-    entries: Arc<BTreeMap<Text, Value>>,
+    entries: BTreeMap<Text, Value>,
 }
 
 impl Mapping {
     /// The type of the elements.
     pub fn element_type(&self) -> &Type {
-        &self.element
+        &self.0.element
     }
 
     /// The elements, sorted by name.
     pub fn entries(&self) -> &BTreeMap<Text, Value> {
-        &self.entries
+        &self.0.entries
     }
 }
 
@@ -264,24 +276,16 @@ impl Value {
             .into_iter()
             .map(|item| item.settled(&element))
             .collect();
-        let items: Arc<[Self]> = set_order::arrange(&element, items).into();
-        Self::Set(Sequence {
-            extent: Extent::of(&*items),
-            element,
-            items,
-        })
+        let items = set_order::arrange(&element, items);
+        Self::Set(Sequence::new(element, items.into()))
     }
 
     fn sequence(element: Type, items: Vec<Self>) -> Sequence {
-        let items: Arc<[Self]> = items
+        let items = items
             .into_iter()
             .map(|item| item.settled(&element))
             .collect();
-        Sequence {
-            extent: Extent::of(&*items),
-            element,
-            items,
-        }
+        Sequence::new(element, items)
     }
 
     /// A map; the values must be of the type `element`, or null.
@@ -290,11 +294,11 @@ impl Value {
             .into_iter()
             .map(|(name, value)| (name, value.settled(&element)))
             .collect();
-        Self::Map(Mapping {
+        Self::Map(Mapping(Arc::new(MappingData {
             extent: Extent::of(entries.values()),
             element,
-            entries: Arc::new(entries),
-        })
+            entries,
+        })))
     }
 
     /// A tuple of any values.
@@ -338,8 +342,8 @@ impl Value {
                 depth: 0,
                 weight: Extent::OWN + bytes.len() as u64,
             },
-            Self::List(sequence) | Self::Set(sequence) => sequence.extent,
-            Self::Map(map) => map.extent,
+            Self::List(sequence) | Self::Set(sequence) => sequence.0.extent,
+            Self::Map(map) => map.0.extent,
             Self::Tuple(Tuple(data)) => data.extent,
             Self::Object(Object(data)) => data.extent,
         }
@@ -352,9 +356,9 @@ impl Value {
             Self::Bool(_) => Type::Bool,
             Self::Number(_) => Type::Number,
             Self::String(_) => Type::String,
-            Self::List(list) => Type::list(list.element.clone()),
-            Self::Set(set) => Type::set(set.element.clone()),
-            Self::Map(map) => Type::map(map.element.clone()),
+            Self::List(list) => Type::list(list.0.element.clone()),
+            Self::Set(set) => Type::set(set.0.element.clone()),
+            Self::Map(map) => Type::map(map.0.element.clone()),
             Self::Tuple(Tuple(data)) => data
                 .ty
                 .get_or_init(|| Type::tuple(data.items.iter().map(Self::ty)))
@@ -405,7 +409,7 @@ impl Value {
     /// The elements of a list, set or tuple, in order.
     pub fn items(&self) -> Option<&[Self]> {
         match self {
-            Self::List(sequence) | Self::Set(sequence) => Some(&sequence.items),
+            Self::List(sequence) | Self::Set(sequence) => Some(&sequence.0.items),
             Self::Tuple(tuple) => Some(tuple.items()),
             _ => None,
         }
@@ -414,7 +418,7 @@ impl Value {
     /// The elements of a map or object, sorted by name.
     pub fn entries(&self) -> Option<&BTreeMap<Text, Self>> {
         match self {
-            Self::Map(map) => Some(&map.entries),
+            Self::Map(map) => Some(&map.0.entries),
             Self::Object(object) => Some(object.entries()),
             _ => None,
         }
@@ -447,11 +451,11 @@ impl Value {
             (Self::String(left), Self::String(right)) => left == right,
             (Self::Bytes(left), Self::Bytes(right)) => left == right,
             (Self::List(left), Self::List(right)) | (Self::Set(left), Self::Set(right)) => {
-                left.element == right.element && all_same(&left.items, &right.items)
+                left.0.element == right.0.element && all_same(&left.0.items, &right.0.items)
             }
             (Self::Tuple(left), Self::Tuple(right)) => all_same(left.items(), right.items()),
             (Self::Map(left), Self::Map(right)) => {
-                left.element == right.element && entries_same(&left.entries, &right.entries)
+                left.0.element == right.0.element && entries_same(&left.0.entries, &right.0.entries)
             }
             (Self::Object(left), Self::Object(right)) => {
                 entries_same(left.entries(), right.entries())
@@ -515,16 +519,16 @@ impl fmt::Debug for Value {
             Self::Number(number) => write!(f, "{number}"),
             Self::String(text) => write!(f, "{text:?}"),
             Self::List(sequence) => {
-                write!(f, "list({})", sequence.element)?;
-                f.debug_list().entries(sequence.items.iter()).finish()
+                write!(f, "list({})", sequence.0.element)?;
+                f.debug_list().entries(sequence.0.items.iter()).finish()
             }
             Self::Set(sequence) => {
-                write!(f, "set({})", sequence.element)?;
-                f.debug_list().entries(sequence.items.iter()).finish()
+                write!(f, "set({})", sequence.0.element)?;
+                f.debug_list().entries(sequence.0.items.iter()).finish()
             }
             Self::Map(map) => {
-                write!(f, "map({})", map.element)?;
-                f.debug_map().entries(map.entries.iter()).finish()
+                write!(f, "map({})", map.0.element)?;
+                f.debug_map().entries(map.0.entries.iter()).finish()
             }
             Self::Tuple(tuple) => f.debug_list().entries(tuple.items()).finish(),
             Self::Object(object) => f.debug_map().entries(object.entries()).finish(),

@@ -1,6 +1,7 @@
 //! Files and blocks: attributes, nested blocks, and how parsing goes on after a mistake.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::lexer::{Kind, Token, ident_length};
@@ -34,7 +35,7 @@ impl Parser<'_> {
 
     // Items up to a closing brace or the end of the file.
     fn items(&mut self, body: &mut Body) {
-        let mut seen: HashMap<Arc<str>, Span> = HashMap::new();
+        let mut seen = Seen::default();
         loop {
             let next = self.peek();
             match next.kind {
@@ -46,7 +47,7 @@ impl Parser<'_> {
                     Ok(Item::Block(block)) => body.blocks.push(block),
                     Ok(Item::Attribute(attribute)) => {
                         let name = &attribute.name;
-                        match seen.insert(Arc::clone(&name.text), name.span) {
+                        match seen.before(name) {
                             None => body.attributes.push(attribute),
                             Some(first) => {
                                 let twice = mistake(format!("`{}` is set twice", name.text))
@@ -401,6 +402,44 @@ impl Parser<'_> {
             at += line.len();
         }
         self.jump(at);
+    }
+}
+
+// The attributes of a body so far. Most bodies have a few, which are looked through; names are pooled.
+#[derive(Default)]
+struct Seen {
+    few: Vec<Ident>,
+    many: HashMap<Arc<str>, Span>,
+}
+
+impl Seen {
+    // Where an attribute of this name was set before; if it was not, it is now.
+    fn before(&mut self, name: &Ident) -> Option<Span> {
+        const FEW: usize = 32;
+        if self.few.len() < FEW {
+            let before = self
+                .few
+                .iter()
+                .find(|seen| Arc::ptr_eq(&seen.text, &name.text));
+            if let Some(before) = before {
+                return Some(before.span);
+            }
+            self.few.push(name.clone());
+            return None;
+        }
+        if self.many.is_empty() {
+            let few = self.few.iter();
+            self.many = few
+                .map(|seen| (Arc::clone(&seen.text), seen.span))
+                .collect();
+        }
+        match self.many.entry(Arc::clone(&name.text)) {
+            Entry::Occupied(before) => Some(*before.get()),
+            Entry::Vacant(place) => {
+                place.insert(name.span);
+                None
+            }
+        }
     }
 }
 
