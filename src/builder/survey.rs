@@ -44,7 +44,7 @@ pub struct Surveyed {
     pub state: String,
 }
 
-/// Looks at all builders as [`choose`] would, and at those after the one it would take.
+/// Looks at all builders as [`choose`](super::choose) would, and at those after the one it would take.
 pub async fn survey(
     requirements: &Requirements,
     flag: Option<&str>,

@@ -1,7 +1,7 @@
 //! One pattern of an ignore file or filter, as `moby/patternmatcher` reads it.
 //!
 //! The reference compiles most patterns to a regular expression by joining text. Here the common shapes are matched
-//! directly, and what lets regular expressions shine through goes to [`goregex`](super::goregex), so that odd patterns
+//! directly, and what lets regular expressions shine through goes to [`super::goregex`], so that odd patterns
 //! mean what they mean to the daemon. Start at [`Pattern::parse`] and [`Pattern::matches`].
 
 use std::sync::OnceLock;

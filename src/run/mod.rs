@@ -1,6 +1,6 @@
 //! From a plan to images: the one module that knows both the plan and the engine.
 //!
-//! [`prepare`] looks at everything a plan names on this machine, before any builder is asked; [`bake`] opens the sessions, lowers
+//! [`prepare`] looks at everything a plan names on this machine, before any builder is asked; [`bake()`] opens the sessions, lowers
 //! each target to a solve, and lets the scheduler run them.
 
 mod bake;
