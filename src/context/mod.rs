@@ -15,6 +15,7 @@ mod names;
 mod pattern;
 pub mod stat;
 mod tree;
+mod walk;
 
 pub use filter::{Filter, FilterError, FilterSpec};
 pub use matcher::{Marks, Patterns};

@@ -35,7 +35,7 @@ pub mod mode {
 
 /// `st_mode` in Go's form.
 pub fn go_mode(st_mode: u32) -> u32 {
-    let kind = match FileType::from_raw_mode(st_mode) {
+    let kind = match FileType::from_raw_mode(wide(st_mode)) {
         FileType::Directory => mode::DIR,
         FileType::Symlink => mode::SYMLINK,
         FileType::BlockDevice => mode::DEVICE,
@@ -66,7 +66,7 @@ const SPECIAL_BITS: [(u32, u32); 3] = [
 ];
 
 // The fields differ in width from system to system; none holds what does not fit.
-pub(super) fn wide<T>(value: impl TryInto<T>) -> T
+pub(crate) fn wide<T>(value: impl TryInto<T>) -> T
 where
     T: Default,
 {
@@ -144,8 +144,10 @@ impl Xattrs {
         self.found.clear();
         let len = loop {
             match rustix::fs::llistxattr(path, self.list.as_mut_slice()) {
-                Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(()),
+                Ok(0) => return Ok(()),
                 Ok(len) => break len,
+                // One error by two numbers on some systems.
+                Err(errno) if errno == Errno::OPNOTSUPP || errno == Errno::NOTSUP => return Ok(()),
                 Err(Errno::RANGE) if self.list.len() < LARGEST => self.list.resize(LARGEST, 0),
                 Err(errno) => return Err(errno),
             }

@@ -1,25 +1,23 @@
-//! A directory on disk that is a build context, and the walk through it.
+//! A directory on disk that is a build context.
 //!
-//! Entries come in the order the daemon insists on: depth first, a directory before what is in it, siblings by the bytes
-//! of their names. Memory is what the directories on the way down hold, not the tree. Start at [`Context::open`] and
-//! [`Context::walk`].
+//! Its files are opened and its links read relative to the directory, whatever becomes of the path that led to it. Start at
+//! [`Context::open`] and [`Context::walk`]; the walk itself is in [`walk`](super::walk).
 
-use std::collections::HashMap;
-use std::collections::hash_map;
-use std::ffi::{CStr, OsStr};
+use std::ffi::OsStr;
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::filter::{DirMarks, Filter, FilterError, FilterSpec, Verdict};
+use super::filter::{Filter, FilterError, FilterSpec};
 use super::followpaths::{self, Links};
-use super::names::{Kind, Names};
-use super::stat::{self, Xattrs, wide};
+use super::names::Names;
+use super::stat::{Xattrs, wide};
+use super::walk::Walk;
 
 /// A context that cannot be read as the build needs it.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +56,7 @@ pub enum ContextError {
 }
 
 impl ContextError {
-    fn read(act: &'static str, root: &Path, path: &[u8], errno: Errno) -> Self {
+    pub(super) fn read(act: &'static str, root: &Path, path: &[u8], errno: Errno) -> Self {
         Self::Read {
             act,
             path: root.join(OsStr::from_bytes(path)),
@@ -106,13 +104,13 @@ pub enum Link<'a> {
 /// A directory that is a build context.
 #[derive(Debug)]
 pub struct Context {
-    root: OwnedFd,
-    given: PathBuf,
+    pub(super) root: OwnedFd,
+    pub(super) given: PathBuf,
     // Without links, for the system calls that take no directory.
-    real: PathBuf,
+    pub(super) real: PathBuf,
 }
 
-const OPEN_DIR: OFlags = OFlags::RDONLY
+pub(super) const OPEN_DIR: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC);
 
@@ -164,7 +162,7 @@ impl Context {
         Ok(fd.into())
     }
 
-    fn open_inside(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    pub(super) fn open_inside(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
         #[cfg(target_os = "linux")]
         {
             use rustix::fs::ResolveFlags;
@@ -210,373 +208,6 @@ impl Links for Context {
         Ok((0..names.len())
             .filter_map(|at| Some(names.get(at)?.0.to_bytes().to_vec()))
             .collect())
-    }
-}
-
-// A directory that is being walked.
-struct Frame {
-    // Closed while the walk is far below; the root's is the context's.
-    fd: Option<OwnedFd>,
-    names: Names,
-    next: usize,
-    // Length of the directory's path from the root.
-    path_len: usize,
-    marks: DirMarks,
-    // `None` while it is held back: nothing inside has been sent yet.
-    sent: Option<u32>,
-}
-
-// Directories held open per walk; deeper trees open some of them twice.
-const OPEN_DIRS: usize = 64;
-
-struct Walk<'a, V> {
-    context: &'a Context,
-    filter: &'a Filter,
-    visit: V,
-    frames: Vec<Frame>,
-    // The context's path, a slash, and the path of what is looked at.
-    path: Vec<u8>,
-    prefix_len: usize,
-    next_id: u32,
-    // Names of files that have several, by device and inode, as they were first told of.
-    first_names: HashMap<(u64, u64), u32>,
-    marks: DirMarks,
-    xattrs: Xattrs,
-    link: Vec<u8>,
-    buffer: Vec<u8>,
-    spare: Vec<Names>,
-}
-
-// How one step of the walk went.
-enum Step {
-    Done,
-    // The entry is not there any more.
-    Gone,
-    Stop,
-}
-
-impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
-    fn new(context: &'a Context, filter: &'a Filter, visit: V) -> Self {
-        let mut path = context.real.as_os_str().as_bytes().to_vec();
-        if !path.ends_with(b"/") {
-            path.push(b'/');
-        }
-        Self {
-            context,
-            filter,
-            visit,
-            frames: Vec::new(),
-            prefix_len: path.len(),
-            path,
-            next_id: 0,
-            first_names: HashMap::new(),
-            marks: DirMarks::default(),
-            xattrs: Xattrs::new(),
-            link: Vec::new(),
-            buffer: Vec::new(),
-            spare: Vec::new(),
-        }
-    }
-
-    fn run(mut self) -> Result<ControlFlow<()>, ContextError> {
-        let mut names = Names::default();
-        // A descriptor of its own: several walks may go on at once.
-        let fd = rustix::fs::openat(&self.context.root, c".", OPEN_DIR, Mode::empty())
-            .and_then(|fd| names.read(&fd, &mut self.buffer).map(|()| fd))
-            .map_err(|errno| ContextError::read("list", &self.context.given, b"", errno))?;
-        self.frames.push(Frame {
-            fd: Some(fd),
-            names,
-            next: 0,
-            path_len: 0,
-            marks: DirMarks::default(),
-            sent: None,
-        });
-        while let Some(frame) = self.frames.last_mut() {
-            let at = frame.next;
-            frame.next += 1;
-            self.path.truncate(self.prefix_len + frame.path_len);
-            let Some((name, kind)) = frame.names.get(at) else {
-                let done = self.frames.pop();
-                self.spare.extend(done.map(|frame| frame.names));
-                continue;
-            };
-            if frame.path_len > 0 {
-                self.path.push(b'/');
-            }
-            self.path.extend_from_slice(name.to_bytes());
-            if let Step::Stop = self.entry(at, kind)? {
-                return Ok(ControlFlow::Break(()));
-            }
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    fn relative(&self) -> &[u8] {
-        &self.path[self.prefix_len..]
-    }
-
-    fn error(&self, act: &'static str, errno: Errno) -> ContextError {
-        ContextError::read(act, &self.context.given, self.relative(), errno)
-    }
-
-    // Looks at the entry whose path is set and whose name is `at` in the directory on top.
-    fn entry(&mut self, at: usize, kind: Kind) -> Result<Step, ContextError> {
-        let mut stat = None;
-        let is_dir = match kind {
-            Kind::Dir => true,
-            Kind::Other => false,
-            Kind::Unknown => {
-                let Some(found) = self.stat_name(at)? else {
-                    return Ok(Step::Gone);
-                };
-                stat = Some(found);
-                FileType::from_raw_mode(wide(found.st_mode)) == FileType::Directory
-            }
-        };
-        let Some(top) = self.frames.last() else {
-            return Ok(Step::Gone);
-        };
-        let path = &self.path[self.prefix_len..];
-        let verdict = self
-            .filter
-            .judge(path, is_dir, &top.marks, &mut self.marks)?;
-        let sent = match verdict {
-            Verdict::Prune => return Ok(Step::Done),
-            Verdict::Hold => None,
-            Verdict::Send => {
-                let found = match stat {
-                    Some(found) => Some(found),
-                    None => self.stat_name(at)?,
-                };
-                let Some(found) = found else {
-                    return Ok(Step::Gone);
-                };
-                match self.send_parents()? {
-                    Step::Done => {}
-                    other => return Ok(other),
-                }
-                let parent = self.frames.last().and_then(|frame| frame.sent);
-                let id = self.next_id;
-                match self.send(&found, parent)? {
-                    Step::Done => Some(id),
-                    other => return Ok(other),
-                }
-            }
-        };
-        if is_dir {
-            self.descend(at, verdict, sent)?;
-        }
-        Ok(Step::Done)
-    }
-
-    // The state of the entry named `at` in the directory on top; `None` if it is gone.
-    fn stat_name(&mut self, at: usize) -> Result<Option<Stat>, ContextError> {
-        if !self.reopen_top()? {
-            return Ok(None);
-        }
-        let Some(frame) = self.frames.last() else {
-            return Ok(None);
-        };
-        let Some((name, _)) = frame.names.get(at) else {
-            return Ok(None);
-        };
-        let dir = frame.fd.as_ref().unwrap_or(&self.context.root).as_fd();
-        match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(stat)),
-            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-            Err(errno) => Err(self.error("read the state of", errno)),
-        }
-    }
-
-    // Sends the directories on the way that were held back, outermost first.
-    fn send_parents(&mut self) -> Result<Step, ContextError> {
-        // The root is never sent. What is held back is at the end: parents of something sent have been sent.
-        let first = self.frames[1..]
-            .iter()
-            .position(|frame| frame.sent.is_none());
-        let Some(first) = first.map(|at| at + 1) else {
-            return Ok(Step::Done);
-        };
-        let whole = self.path.clone();
-        for at in first..self.frames.len() {
-            self.path
-                .truncate(self.prefix_len + self.frames[at].path_len);
-            let flags = AtFlags::SYMLINK_NOFOLLOW;
-            let stat = match rustix::fs::statat(&self.context.root, self.relative(), flags) {
-                Ok(stat) => stat,
-                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Step::Gone),
-                Err(errno) => return Err(self.error("read the state of", errno)),
-            };
-            let id = self.next_id;
-            match self.send(&stat, self.frames[at - 1].sent)? {
-                Step::Done => self.frames[at].sent = Some(id),
-                other => return Ok(other),
-            }
-            self.path.clear();
-            self.path.extend_from_slice(&whole);
-        }
-        Ok(Step::Done)
-    }
-
-    // Tells of the entry whose path is set.
-    fn send(&mut self, stat: &Stat, parent: Option<u32>) -> Result<Step, ContextError> {
-        let file_type = FileType::from_raw_mode(wide(stat.st_mode));
-        if std::str::from_utf8(self.relative()).is_err() {
-            return Err(self.not_utf8("the name"));
-        }
-        if file_type == FileType::Symlink && !self.read_link()? {
-            return Ok(Step::Gone);
-        }
-        if !self.read_xattrs()? {
-            return Ok(Step::Gone);
-        }
-        let is_dir = file_type == FileType::Directory;
-        let mut hard = None;
-        if !is_dir && wide::<u64>(stat.st_nlink) > 1 {
-            match self
-                .first_names
-                .entry((wide(stat.st_dev), wide(stat.st_ino)))
-            {
-                hash_map::Entry::Occupied(first) => hard = Some(*first.get()),
-                hash_map::Entry::Vacant(place) => {
-                    place.insert(self.next_id);
-                }
-            }
-        }
-        let link = match (file_type, hard) {
-            (FileType::Symlink, _) => Link::Symlink(&self.link),
-            (_, Some(first)) => Link::Hard(first),
-            (_, None) => Link::None,
-        };
-        let entry = Entry {
-            id: self.next_id,
-            parent,
-            path: &self.path[self.prefix_len..],
-            mode: stat::go_mode(wide(stat.st_mode)) & !stat::mode::SOCKET,
-            size: if is_dir { 0 } else { wide(stat.st_size) },
-            mtime: stat::mtime_nanos(stat),
-            link,
-            device: match file_type {
-                FileType::BlockDevice | FileType::CharacterDevice => stat::device(stat),
-                _ => (0, 0),
-            },
-            xattrs: &self.xattrs,
-            has_content: file_type == FileType::RegularFile && hard.is_none(),
-        };
-        match (self.visit)(&entry) {
-            ControlFlow::Break(()) => Ok(Step::Stop),
-            ControlFlow::Continue(()) => {
-                self.next_id += 1;
-                Ok(Step::Done)
-            }
-        }
-    }
-
-    // Reads the target of the link whose path is set; `false` if it is gone.
-    fn read_link(&mut self) -> Result<bool, ContextError> {
-        let buffer = std::mem::take(&mut self.link);
-        match rustix::fs::readlinkat(&self.context.root, self.relative(), buffer) {
-            Ok(target) => self.link = target.into_bytes(),
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::INVAL) => return Ok(false),
-            Err(errno) => return Err(self.error("read the link", errno)),
-        }
-        if std::str::from_utf8(&self.link).is_err() {
-            return Err(self.not_utf8("the target"));
-        }
-        Ok(true)
-    }
-
-    // Reads the attributes of the entry whose path is set; `false` if it is gone.
-    fn read_xattrs(&mut self) -> Result<bool, ContextError> {
-        self.path.push(0);
-        let result = match CStr::from_bytes_with_nul(&self.path) {
-            Ok(path) => self.xattrs.read(path),
-            Err(_) => Err(Errno::INVAL),
-        };
-        self.path.pop();
-        match result {
-            Ok(()) => {}
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
-            Err(errno) => return Err(self.error("read the attributes of", errno)),
-        }
-        let names = || self.xattrs.iter().map(|(name, _)| name);
-        if names().any(|name| std::str::from_utf8(name).is_err()) {
-            return Err(self.not_utf8("an attribute"));
-        }
-        Ok(true)
-    }
-
-    fn not_utf8(&self, what: &'static str) -> ContextError {
-        ContextError::NotUtf8 {
-            what,
-            path: self.context.given.join(OsStr::from_bytes(self.relative())),
-        }
-    }
-
-    // Goes into the directory whose path is set and whose name is `at` in the directory on top.
-    fn descend(
-        &mut self,
-        at: usize,
-        verdict: Verdict,
-        sent: Option<u32>,
-    ) -> Result<(), ContextError> {
-        if !self.reopen_top()? {
-            return Ok(());
-        }
-        let Some(frame) = self.frames.last() else {
-            return Ok(());
-        };
-        let Some((name, _)) = frame.names.get(at) else {
-            return Ok(());
-        };
-        let parent = frame.fd.as_ref().unwrap_or(&self.context.root).as_fd();
-        let mut names = self.spare.pop().unwrap_or_default();
-        let flags = OPEN_DIR | OFlags::NOFOLLOW;
-        let opened = rustix::fs::openat(parent, name, flags, Mode::empty())
-            .and_then(|fd| names.read(&fd, &mut self.buffer).map(|()| fd));
-        let fd = match opened {
-            Ok(fd) => fd,
-            // Another thing took its place, or nothing.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
-            Err(Errno::ACCESS | Errno::PERM) if verdict == Verdict::Hold => return Ok(()),
-            Err(errno) => return Err(self.error("list", errno)),
-        };
-        if self.frames.len() > OPEN_DIRS {
-            let far = self.frames.len() - OPEN_DIRS;
-            self.frames[far].fd = None;
-        }
-        self.frames.push(Frame {
-            fd: Some(fd),
-            names,
-            next: 0,
-            path_len: self.path.len() - self.prefix_len,
-            marks: std::mem::take(&mut self.marks),
-            sent,
-        });
-        Ok(())
-    }
-
-    // The directory on top may have been closed while the walk was far below it; `false` if it is gone.
-    fn reopen_top(&mut self) -> Result<bool, ContextError> {
-        let Some(frame) = self.frames.last_mut() else {
-            return Ok(false);
-        };
-        if frame.fd.is_some() || frame.path_len == 0 {
-            return Ok(true);
-        }
-        let path = &self.path[self.prefix_len..self.prefix_len + frame.path_len];
-        match self.context.open_inside(path, OPEN_DIR | OFlags::NOFOLLOW) {
-            Ok(fd) => {
-                frame.fd = Some(fd);
-                Ok(true)
-            }
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
-            Err(errno) => {
-                let given = &self.context.given;
-                Err(ContextError::read("list", given, path, errno))
-            }
-        }
     }
 }
 

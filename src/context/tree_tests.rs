@@ -2,6 +2,8 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use super::*;
 use crate::context::fixture::{make, unescape};
+use crate::context::stat;
+use crate::context::walk::OPEN_DIRS;
 
 const TREE: &str = include_str!("../../tests/fixtures/context/tree.txt");
 

@@ -14,7 +14,7 @@ use rbake_proto::packet::Stat;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
-use crate::context::stat::{mode, unix_mode};
+use crate::context::stat::{mode, unix_mode, wide};
 
 /// Something could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -263,7 +263,7 @@ fn make_special(dir: &OwnedFd, name: &[u8], stat: &Stat) -> Result<(), Errno> {
         bits if bits == mode::DEVICE | mode::CHAR_DEVICE => FileType::CharacterDevice,
         _ => return Err(Errno::INVAL),
     };
-    let permissions = Mode::from_raw_mode(unix_mode(stat.mode));
+    let permissions = Mode::from_raw_mode(wide(unix_mode(stat.mode)));
     make_node(dir, name, kind, permissions, stat)?;
     // The mask of the process has been at work.
     rustix::fs::chmodat(dir, name, permissions, AtFlags::empty())?;
@@ -312,6 +312,6 @@ fn set_state(fd: impl std::os::fd::AsFd, stat: &Stat) -> Result<(), Errno> {
         // What this file system or user may not have is left out, as the reference does.
         let _ = rustix::fs::fsetxattr(fd, &xattr.name[..], &xattr.value, XattrFlags::empty());
     }
-    rustix::fs::fchmod(fd, Mode::from_raw_mode(unix_mode(stat.mode)))?;
+    rustix::fs::fchmod(fd, Mode::from_raw_mode(wide(unix_mode(stat.mode))))?;
     rustix::fs::futimens(fd, &times(stat))
 }
