@@ -42,6 +42,8 @@ pub struct Solved {
     pub build_ref: String,
     /// Time from sending the solve to its end.
     pub elapsed: Duration,
+    /// The compressed size of the exported image in bytes, where the daemon tells.
+    pub size: Option<u64>,
 }
 
 impl Solved {

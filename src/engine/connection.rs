@@ -13,6 +13,7 @@ use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rbake_proto::content::content_client::ContentClient;
 use rbake_proto::control::control_client::ControlClient;
 use rbake_proto::control::{InfoRequest, ListWorkersRequest};
 use rbake_proto::gateway::llb_bridge_client::LlbBridgeClient;
@@ -255,6 +256,11 @@ impl Connection {
         LlbBridgeClient::new(self.channel())
             .max_decoding_message_size(MESSAGE_LIMIT)
             .max_encoding_message_size(MESSAGE_LIMIT)
+    }
+
+    /// A client of the daemon's content store, with BuildKit's limits.
+    pub(super) fn content(&self) -> ContentClient<Channel> {
+        ContentClient::new(self.channel()).max_decoding_message_size(MESSAGE_LIMIT)
     }
 
     /// Completes when the connection has ended, with the reason.

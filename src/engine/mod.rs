@@ -10,6 +10,7 @@ pub mod endpoint;
 pub mod failure;
 pub mod gateway;
 pub mod id;
+mod image;
 pub mod session;
 mod solve;
 pub mod spec;
@@ -123,6 +124,11 @@ impl Engine {
             hold,
         ))
         .await
+    }
+
+    /// The compressed size of the image `digest`, in bytes, where the daemon has its manifests; all platforms together.
+    pub async fn image_size(&self, digest: &crate::types::Digest) -> Option<u64> {
+        image::size(&self.connection, digest).await
     }
 
     /// Ends the connection, after cancellations have left.

@@ -82,6 +82,7 @@ pub(super) async fn run(
         response,
         build_ref: spec.build_ref.to_string(),
         elapsed: started.elapsed(),
+        size: None,
     })
 }
 

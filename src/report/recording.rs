@@ -360,6 +360,7 @@ fn outcome_from(
             response,
             build_ref: String::new(),
             elapsed,
+            size: None,
         }),
         End::Failed {
             kind,

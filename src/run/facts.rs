@@ -31,7 +31,7 @@ pub(super) fn of(ready: &Ready, solved: &Solved) -> TargetFacts {
         target: ready.planned.name.clone(),
         digest: solved.digest(),
         tags,
-        size: None,
+        size: solved.size,
         destinations: exports.into_iter().filter_map(destination).collect(),
     }
 }

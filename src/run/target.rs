@@ -22,6 +22,9 @@ use crate::outcome::{FailureKind, SolveFailure, Solved};
 /// How long a cancelled target may take to part from the daemon.
 const PARTING: Duration = Duration::from_millis(800);
 
+/// How long the question for an image's size may hold a target up.
+const SIZE_PATIENCE: Duration = Duration::from_secs(1);
+
 /// What all targets of a bake share.
 pub(super) struct Ground {
     pub(super) setting: Setting,
@@ -117,7 +120,11 @@ impl TargetRun {
         if !self.ground.halt.is_cancelled() {
             sessions.target.close().await;
         }
-        let solved = result?;
+        let mut solved = result?;
+        if let Some(digest) = solved.digest() {
+            let asked = tokio::time::timeout(SIZE_PATIENCE, self.ground.engine.image_size(&digest));
+            solved.size = asked.await.ok().flatten();
+        }
         caches
             .enter(&solved)
             .await

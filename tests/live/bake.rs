@@ -114,6 +114,14 @@ async fn two_services_get_three_tags_each_and_a_wiped_builder_takes_the_cache() 
     let project = project(&registry, &name).env("BUILDKIT_HOST", builder.endpoint());
     let first = succeeds(project.rbake(&["essential", "--push"]));
     assert!(first.stderr.contains("2 targets built"), "{first}");
+    let service = first
+        .stderr
+        .lines()
+        .find(|line| line.contains("web") && line.contains("pushed"));
+    assert!(
+        service.is_some_and(|line| line.contains(" MB")),
+        "the summary tells the size: {first}"
+    );
     for service in ["web", "celery"] {
         let repository = format!("{registry}/{name}/{service}");
         let mut tags = crane(&tool, &["ls", &repository]);

@@ -1,0 +1,87 @@
+//! The size of an image that a daemon holds, from its manifests.
+//!
+//! The daemon serves its content store beside its control interface. Nothing here fails a build: what cannot be read has no size.
+
+use rbake_proto::content::ReadContentRequest;
+use serde_json::Value;
+
+use super::connection::Connection;
+use crate::types::Digest;
+
+/// Manifests larger than this are not read.
+const LIMIT: usize = 4 << 20;
+/// Manifests of one index that are read at most.
+const MANIFESTS: usize = 16;
+/// Marks manifests that describe others instead of being images (BuildKit's attestation storage).
+const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+
+/// The compressed size of all that belongs to the image `digest`, in bytes: configurations and layers, for every platform.
+pub(super) async fn size(connection: &Connection, digest: &Digest) -> Option<u64> {
+    let top = manifest(connection, digest).await?;
+    let Some(entries) = top.get("manifests").and_then(Value::as_array) else {
+        return content_size(&top);
+    };
+    let images = entries
+        .iter()
+        .filter(|entry| entry["annotations"].get(REFERENCE_TYPE).is_none());
+    let mut total = 0_u64;
+    for entry in images.take(MANIFESTS) {
+        let digest = entry["digest"].as_str()?.parse().ok()?;
+        let size = content_size(&manifest(connection, &digest).await?)?;
+        total = total.checked_add(size)?;
+    }
+    Some(total)
+}
+
+fn content_size(manifest: &Value) -> Option<u64> {
+    let layers = manifest["layers"].as_array()?;
+    let sizes = std::iter::once(&manifest["config"])
+        .chain(layers)
+        .map(|part| part["size"].as_u64());
+    sizes.sum::<Option<u64>>()
+}
+
+async fn manifest(connection: &Connection, digest: &Digest) -> Option<Value> {
+    let request = ReadContentRequest {
+        digest: digest.to_string(),
+        offset: 0,
+        size: 0,
+    };
+    let mut parts = connection.content().read(request).await.ok()?.into_inner();
+    let mut text = Vec::new();
+    while let Some(part) = parts.message().await.ok()? {
+        if text.len() + part.data.len() > LIMIT {
+            return None;
+        }
+        text.extend_from_slice(&part.data);
+    }
+    serde_json::from_slice(&text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_image_is_its_configuration_and_its_layers() {
+        let manifest = json!({"config": {"size": 10}, "layers": [{"size": 100}, {"size": 1000}]});
+        assert_eq!(content_size(&manifest), Some(1110));
+        assert_eq!(
+            content_size(&json!({"config": {"size": 10}, "layers": []})),
+            Some(10)
+        );
+    }
+
+    #[test]
+    fn nonsense_has_no_size() {
+        for manifest in [
+            json!({}),
+            json!([]),
+            json!({"layers": [{}], "config": {"size": 1}}),
+            json!({"layers": [], "config": {"size": -1}}),
+        ] {
+            assert_eq!(content_size(&manifest), None, "{manifest}");
+        }
+    }
+}
