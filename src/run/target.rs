@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::directories::Directories;
 use super::docker::DockerEngines;
-use super::lower::{self, Lowered, Setting};
+use super::lower::{self, Locals, Lowered, Setting};
 use super::{Ready, caches, outputs, secrets::SecretSources};
 use crate::credential::Provider;
 use crate::diag::Diagnostics;
@@ -60,16 +60,10 @@ impl TargetRun {
     }
 
     async fn build(self) -> Result<Solved, SolveFailure> {
-        let served = self
-            .ground
-            .directories
-            .serve(&self.ready.planned, &self.ready.places)
-            .await
-            .map_err(|error| lost(&error))?;
         let lowered = lower::lower(
             &self.ready.planned,
             &self.ready.places,
-            &served.locals,
+            &Locals::new(),
             self.vcs.clone(),
             &self.ground.setting,
         );
@@ -105,10 +99,23 @@ impl TargetRun {
         if let Some(stores) = caches.stores.clone() {
             own = own.attach(Arc::new(stores));
         }
-        let own = own
-            .open(self.ground.engine.connection())
-            .await
-            .map_err(|error| lost(&error))?;
+        // Opening a session is a round trip; all of them are made at once.
+        let (served, own) = futures_util::join!(
+            self.ground
+                .directories
+                .serve(&self.ready.planned, &self.ready.places),
+            own.open(self.ground.engine.connection()),
+        );
+        let (served, own) = (
+            served.map_err(|error| lost(&error))?,
+            own.map_err(|error| lost(&error))?,
+        );
+        lower::serve(
+            &mut spec,
+            &self.ready.places,
+            &served.locals,
+            &self.ground.setting,
+        );
         let sessions = Sessions {
             target: Arc::new(own),
             directories: served.sessions.clone(),

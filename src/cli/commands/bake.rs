@@ -73,7 +73,10 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     };
     checked(plan::check_print(&plan, surroundings), screen)?;
     if args.print == Some(true) {
-        return Ok(screen.data(&format!("{}\n", plan::print(&plan))));
+        let exit = screen.data(&format!("{}\n", plan::print(&plan)));
+        // The process ends here: to free a large plan piece by piece takes as long as to print it.
+        std::mem::forget((plan, loaded));
+        return Ok(exit);
     }
     checked(plan::unsupported(&plan), screen)?;
     checked(plan::check_build(&plan, environment), screen)?;

@@ -75,7 +75,15 @@ pub(super) struct Lowered {
     pub(super) notices: Diagnostics,
 }
 
-/// Lowers `target`, whose sources lie at `places` and whose directories are served by `locals`.
+/// Names in `spec` the sessions that serve its directories.
+pub(super) fn serve(spec: &mut SolveSpec, places: &Places, locals: &Locals, setting: &Setting) {
+    spec.dockerfile = dockerfile(places, locals);
+    spec.context = context(&places.context, locals);
+    spec.named_contexts = named_contexts(places, locals, &setting.node);
+}
+
+/// Lowers `planned`, whose sources lie at `places` and whose directories are served by `locals`; where they are served only
+/// later, [`serve`] names the sessions.
 pub(super) fn lower(
     planned: &PlannedTarget,
     places: &Places,
