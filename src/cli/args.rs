@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 
 use crate::types::go::parse_bool;
-use clap::Parser;
 use clap::builder::{StyledStr, TypedValueParser, ValueParser};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
 /// Builds the targets of a bake file with `BuildKit`.
 #[derive(Debug, Clone, Parser)]
@@ -14,7 +14,6 @@ use clap::builder::{StyledStr, TypedValueParser, ValueParser};
     name = "rbake",
     version,
     about = "Build targets from a bake file, straight on BuildKit",
-    override_usage = "rbake [OPTIONS] [TARGET...]",
     after_help = after_help(),
     max_term_width = 100
 )]
@@ -108,6 +107,15 @@ pub struct BakeArgs {
     pub var: Vec<String>,
 }
 
+/// Reads the words after the program's name, which is called `name` in help and errors.
+pub fn parse(name: &str, words: &[String]) -> Result<BakeArgs, clap::Error> {
+    let command = BakeArgs::command()
+        .bin_name(name.to_owned())
+        .override_usage(format!("{name} [OPTIONS] [TARGET...]"));
+    let words = std::iter::once(name).chain(words.iter().map(String::as_str));
+    BakeArgs::from_arg_matches(&command.try_get_matches_from(words)?)
+}
+
 // The verbs are no clap subcommands: whether a word is one depends on the definition.
 fn after_help() -> StyledStr {
     let mut text = String::from(
@@ -167,7 +175,6 @@ mod tests {
 
     #[test]
     fn the_command_is_well_formed() {
-        use clap::CommandFactory;
         BakeArgs::command().debug_assert();
     }
 }

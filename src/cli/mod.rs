@@ -5,6 +5,7 @@
 pub mod args;
 mod commands;
 pub mod exit;
+mod plugin;
 mod progress;
 mod screen;
 pub mod signals;
@@ -14,13 +15,12 @@ pub mod verb;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 
-use args::BakeArgs;
 use commands::bake::Invocation;
 use commands::definition::Loaded;
 use exit::Exit;
+use plugin::Role;
 use screen::Screen;
 use streams::Streams;
 use verb::{FirstWord, Verb};
@@ -40,14 +40,52 @@ pub fn run(
         .into_iter()
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
-    dispatch(&arguments, &environment, &mut screen)
+    match plugin::role(&arguments, &environment) {
+        Role::Metadata => screen.data(&plugin::metadata()),
+        Role::Command => {
+            let mut words = arguments.into_iter();
+            let front = Front {
+                program: vec![words.next().unwrap_or_else(|| "rbake".to_owned())],
+                name: "rbake".to_owned(),
+                debug: None,
+            };
+            let words: Vec<String> = words.collect();
+            dispatch(&front, &words, &environment, &mut screen)
+        }
+        Role::Plugin(name) => match plugin::call(&name, &arguments, &environment) {
+            Err(error) => usage(&error, &mut screen),
+            Ok(Err(problem)) => screen.diagnostics(&problem.into()),
+            Ok(Ok(call)) => {
+                let front = Front {
+                    program: call.program,
+                    name: format!("docker {name}"),
+                    debug: call.debug,
+                };
+                dispatch(&front, &call.words, &call.environment, &mut screen)
+            }
+        },
+    }
 }
 
-fn dispatch(arguments: &[String], environment: &Environment, screen: &mut Screen) -> Exit {
-    let words = arguments.get(1..).unwrap_or_default();
+/// How the command line begins, before the words that are rbake's own.
+struct Front {
+    /// The words as they were typed, for advice.
+    program: Vec<String>,
+    /// What the program is called in its help.
+    name: String,
+    /// Whether debugging was asked for there.
+    debug: Option<bool>,
+}
+
+fn dispatch(
+    front: &Front,
+    words: &[String],
+    environment: &Environment,
+    screen: &mut Screen,
+) -> Exit {
     match verb::first_word(words.first().map(String::as_str)) {
-        FirstWord::Always(verb) => run_verb(verb, &words[1..], environment, screen),
-        FirstWord::Other => bake(words, environment, screen, None),
+        FirstWord::Always(verb) => run_verb(verb, front, words, environment, screen),
+        FirstWord::Other => bake(front, words, environment, screen, None),
         FirstWord::Maybe(verb) => {
             let loaded = commands::definition::peek(words, environment);
             match loaded.filter(|loaded| loaded.has(verb.name())) {
@@ -56,41 +94,59 @@ fn dispatch(arguments: &[String], environment: &Environment, screen: &mut Screen
                         "`{0}` is a target or group here; `rbake +{0}` reaches the verb",
                         verb.name()
                     ));
-                    bake(words, environment, screen, Some(loaded))
+                    bake(front, words, environment, screen, Some(loaded))
                 }
-                None => run_verb(verb, &words[1..], environment, screen),
+                None => run_verb(verb, front, words, environment, screen),
             }
         }
     }
 }
 
-fn run_verb(verb: Verb, words: &[String], environment: &Environment, screen: &mut Screen) -> Exit {
+fn run_verb(
+    verb: Verb,
+    front: &Front,
+    words: &[String],
+    environment: &Environment,
+    screen: &mut Screen,
+) -> Exit {
+    let (word, words) = (&words[0], &words[1..]);
     match verb {
-        Verb::Bake => bake(words, environment, screen, None),
-        Verb::Builder => commands::builder::run(words, environment, screen),
+        Verb::Bake => {
+            let mut program = front.program.clone();
+            program.push(word.clone());
+            let front = Front {
+                program,
+                name: format!("{} {word}", front.name),
+                debug: front.debug,
+            };
+            bake(&front, words, environment, screen, None)
+        }
+        Verb::Builder => commands::builder::run(&front.name, words, environment, screen),
         Verb::Version => screen.data(&format!("rbake {}\n", env!("CARGO_PKG_VERSION"))),
     }
 }
 
 fn bake(
+    front: &Front,
     words: &[String],
     environment: &Environment,
     screen: &mut Screen,
     loaded: Option<Loaded>,
 ) -> Exit {
-    let argv: Vec<String> = std::iter::once("rbake".to_owned())
-        .chain(words.iter().cloned())
-        .collect();
-    match BakeArgs::try_parse_from(&argv) {
-        Ok(args) => commands::bake::run(
-            Invocation {
-                args,
-                argv,
-                environment,
-                loaded,
-            },
-            screen,
-        ),
+    match args::parse(&front.name, words) {
+        Ok(mut args) => {
+            args.debug = args.debug.or(front.debug);
+            commands::bake::run(
+                Invocation {
+                    args,
+                    program: &front.program,
+                    words,
+                    environment,
+                    loaded,
+                },
+                screen,
+            )
+        }
         Err(error) => usage(&error, screen),
     }
 }

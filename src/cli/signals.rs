@@ -1,7 +1,10 @@
-//! Ctrl-C and SIGTERM: the first asks for an orderly stop, the second ends the process.
+//! Ctrl-C and SIGTERM: the first asks for an orderly stop, the second ends the process. Docker, which may get them in our
+//! place, hands them on by closing a socket.
 
+use std::os::unix::net::UnixStream;
 use std::process;
 
+use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::outcome::CancelReason;
@@ -28,6 +31,38 @@ pub fn watch(stop: Stop, last_words: impl Fn() + Send + 'static) -> std::io::Res
         }
     });
     Ok(())
+}
+
+/// Asks `stop` to stop when docker, which runs this process as its plugin, closes the socket at `address`.
+///
+/// Docker does that when it is told to stop and no terminal tells its children, too; and when it dies.
+pub fn watch_docker(stop: Stop, address: &str) {
+    // Docker's socket may be gone, or of a form that is not known here: signals still come the usual way.
+    let Ok(connected) = connect(address) else {
+        return;
+    };
+    tokio::spawn(async move {
+        let Ok(mut stream) = tokio::net::UnixStream::from_std(connected) else {
+            return;
+        };
+        let mut buffer = [0; 64];
+        while matches!(stream.read(&mut buffer).await, Ok(1..)) {}
+        stop.request(CancelReason::Signal(15));
+    });
+}
+
+fn connect(address: &str) -> std::io::Result<UnixStream> {
+    let stream = match address.strip_prefix('@') {
+        #[cfg(target_os = "linux")]
+        Some(name) => {
+            use std::os::linux::net::SocketAddrExt as _;
+            let name = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
+            UnixStream::connect_addr(&name)?
+        }
+        _ => UnixStream::connect(address)?,
+    };
+    stream.set_nonblocking(true)?;
+    Ok(stream)
 }
 
 #[expect(

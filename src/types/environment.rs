@@ -46,6 +46,17 @@ impl Environment {
         }
     }
 
+    /// The same environment with `name` set to `value`, or not set.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: Option<&str>) -> Self {
+        let variables = Arc::make_mut(&mut self.variables);
+        match value {
+            Some(value) => drop(variables.insert(name.to_owned(), value.to_owned())),
+            None => drop(variables.remove(name)),
+        }
+        self
+    }
+
     /// The value of `name`; an empty value is a value.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)

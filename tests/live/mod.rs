@@ -9,4 +9,5 @@ mod engine;
 mod faults;
 mod gateway;
 mod parity;
+mod plugin;
 mod tls;

@@ -17,8 +17,10 @@ use crate::types::Environment;
 /// One command line of building.
 pub(in crate::cli) struct Invocation<'a> {
     pub(in crate::cli) args: BakeArgs,
-    /// The whole command line, for advice.
-    pub(in crate::cli) argv: Vec<String>,
+    /// The words before rbake's own, for advice.
+    pub(in crate::cli) program: &'a [String],
+    /// The words that `args` was read from, for advice.
+    pub(in crate::cli) words: &'a [String],
     pub(in crate::cli) environment: &'a Environment,
     /// The definition, where it was read already.
     pub(in crate::cli) loaded: Option<Loaded>,
@@ -35,7 +37,8 @@ pub(in crate::cli) fn run(invocation: Invocation<'_>, screen: &mut Screen) -> Ex
 fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diagnostics> {
     let Invocation {
         args,
-        argv,
+        program,
+        words,
         environment,
         loaded,
     } = invocation;
@@ -82,10 +85,13 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     checked(plan::check_build(&plan, environment), screen)?;
     privileges::check(
         &plan,
-        &args.allow,
-        &argv,
+        privileges::Asked {
+            allow: &args.allow,
+            program,
+            words,
+            may_ask: mode != Mode::RawJson,
+        },
         environment,
-        mode != Mode::RawJson,
         screen,
     )?;
     Ok(build::run(

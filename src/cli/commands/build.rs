@@ -79,6 +79,9 @@ async fn bake(
         Diagnostics::from(Diagnostic::error(Class::Internal, "cli::signals", message))
     };
     signals::watch(stop.clone(), || {}).map_err(unwatched)?;
+    if let Some(address) = order.environment.non_empty("DOCKER_CLI_PLUGIN_SOCKET") {
+        signals::watch_docker(stop.clone(), address);
+    }
     let credentials = Provider::new(order.environment, clock).map_err(|error| {
         let message = builder::in_one_line(&error);
         Diagnostics::from(Diagnostic::error(

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::builder::embedded::{self, Idle, ServeOptions, Stopped};
 use crate::builder::install::{self, InstallOptions, Installed, Pins, Road};
@@ -84,12 +84,16 @@ enum From {
 }
 
 pub(in crate::cli) fn run(
+    program: &str,
     words: &[String],
     environment: &Environment,
     screen: &mut Screen,
 ) -> Exit {
-    let words = std::iter::once("rbake builder").chain(words.iter().map(String::as_str));
-    let verb = match Args::try_parse_from(words) {
+    let name = format!("{program} builder");
+    let command = Args::command().bin_name(name.clone());
+    let words = std::iter::once(name.as_str()).chain(words.iter().map(String::as_str));
+    let matches = command.try_get_matches_from(words);
+    let verb = match matches.and_then(|matches| Args::from_arg_matches(&matches)) {
         Ok(args) => args.verb,
         Err(error) => return usage(&error, screen),
     };
@@ -346,7 +350,6 @@ fn stop(force: bool, environment: &Environment, screen: &mut Screen) -> Exit {
 mod tests {
     use super::*;
     use crate::builder::{Driver, PassedOver, Surveyed};
-    use clap::CommandFactory as _;
 
     fn survey() -> Survey {
         Survey {

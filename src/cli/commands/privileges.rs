@@ -9,25 +9,34 @@ use crate::plan::Plan;
 use crate::plan::entitlements::{Allowed, Enforcement, Missing, missing};
 use crate::types::Environment;
 
-/// Checks that everything `plan` needs is granted by `allow`, and asks the user about the rest.
-///
-/// `argv` is the command line, for the advice how to run it again; `may_ask` is whether a question has a place.
+/// What the command line says of privileges.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// What is granted.
+    pub(super) allow: &'a [String],
+    /// The words before rbake's own, and those, for the advice how to run it again.
+    pub(super) program: &'a [String],
+    pub(super) words: &'a [String],
+    /// Whether a question has a place.
+    pub(super) may_ask: bool,
+}
+
+/// Checks that everything `plan` needs is granted, and asks the user about the rest.
 pub(super) fn check(
     plan: &Plan,
-    allow: &[String],
-    argv: &[String],
+    asked: Asked<'_>,
     environment: &Environment,
-    may_ask: bool,
     screen: &mut Screen,
 ) -> Result<(), Diagnostics> {
-    let allowed = Allowed::parse(allow)?.with_grants(&plan.grants);
+    let allowed = Allowed::parse(asked.allow)?.with_grants(&plan.grants);
     let missing = missing(plan, &allowed, environment)?;
     if missing.is_empty() {
         return Ok(());
     }
     let enforcement = Enforcement::from_environment(environment, false)?;
-    let can_ask = may_ask && screen.streams().err_is_terminal && std::io::stdin().is_terminal();
-    explain(&missing, enforcement, argv, environment, can_ask, screen);
+    let can_ask =
+        asked.may_ask && screen.streams().err_is_terminal && std::io::stdin().is_terminal();
+    explain(&missing, enforcement, asked, environment, can_ask, screen);
     if !enforcement.refuses(&missing) {
         return Ok(());
     }
@@ -49,7 +58,7 @@ pub(super) fn check(
 fn explain(
     missing: &Missing,
     enforcement: Enforcement,
-    argv: &[String],
+    asked: Asked<'_>,
     environment: &Environment,
     can_ask: bool,
     screen: &mut Screen,
@@ -69,7 +78,7 @@ fn explain(
     } else {
         "\nPass"
     });
-    let command = missing.command_with_flags(argv, dir);
+    let command = missing.command_with_flags(asked.program, asked.words, dir);
     let _ = writeln!(text, " \"{flags}\" to grant requested privileges.");
     let _ = writeln!(
         text,

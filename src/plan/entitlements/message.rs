@@ -62,20 +62,11 @@ impl Missing {
         lines.map(|(_, flag)| format!("--allow={flag}")).collect()
     }
 
-    /// `argv` with the flags that would allow what is missing: after `bake` where that word is there, else first.
-    pub fn command_with_flags(&self, argv: &[String], dir: &Path) -> String {
-        let at = argv
-            .iter()
-            .position(|word| word == "bake")
-            .unwrap_or(0)
-            .saturating_add(1)
-            .min(argv.len());
-        let words = argv[..at].iter().cloned();
-        let words = words
-            .chain(self.flags(dir))
-            .chain(argv[at..].iter().cloned());
-        words
-            .map(|word| shell_word(&word))
+    /// The command line with the flags that would allow what is missing, between `program` and its `words`.
+    pub fn command_with_flags(&self, program: &[String], words: &[String], dir: &Path) -> String {
+        let flags = self.flags(dir);
+        let all = program.iter().chain(&flags).chain(words);
+        all.map(|word| shell_word(word))
             .collect::<Vec<_>>()
             .join(" ")
     }
@@ -179,20 +170,12 @@ mod tests {
             ]
         );
         assert_eq!(missing().flags(dir).len(), 6);
-        let argv = ["rbake", "web", "--set", "a.args.B=c d"].map(str::to_owned);
+        let program = ["rbake".to_owned()];
+        let words = ["web", "--set", "a.args.B=c d"].map(str::to_owned);
         assert_eq!(
-            missing().command_with_flags(&argv, dir),
+            missing().command_with_flags(&program, &words, dir),
             "rbake --allow=network.host --allow=device=x --allow=ssh --allow=fs=/b/both \
              --allow=fs.read=/a/r '--allow=fs.write=/w x' web --set 'a.args.B=c d'"
-        );
-        let argv = ["docker", "buildx", "bake", "web"].map(str::to_owned);
-        let command = Missing {
-            ssh: true,
-            ..Missing::default()
-        };
-        assert_eq!(
-            command.command_with_flags(&argv, dir),
-            "docker buildx bake --allow=ssh web"
         );
     }
 

@@ -1,0 +1,304 @@
+//! Running as a plugin of the `docker` command: `docker rbake …`.
+//!
+//! Docker runs `~/.docker/cli-plugins/docker-NAME` with its own command line, global flags before the name included.
+//! What those flags say is put into the environment, where the rest of the program looks for it.
+
+use clap::{Args, Parser, Subcommand};
+
+use super::args::go_bool;
+use crate::diag::{Class, Diagnostic};
+use crate::types::Environment;
+
+/// The word by which docker asks what a plugin is.
+const METADATA: &str = "docker-cli-plugin-metadata";
+/// Set by docker for the plugins it runs: its own first word.
+const ORIGINAL_COMMAND: &str = "DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND";
+
+/// What this process was started as.
+pub(super) enum Role {
+    /// As `rbake`.
+    Command,
+    /// To answer docker's question what the plugin is.
+    Metadata,
+    /// By docker, as the plugin of this name.
+    Plugin(String),
+}
+
+/// What docker's command line asks of a plugin.
+pub(super) struct Call {
+    /// The words before the plugin's own, as they were typed.
+    pub(super) program: Vec<String>,
+    /// The plugin's own words.
+    pub(super) words: Vec<String>,
+    /// The environment with what docker's flags say.
+    pub(super) environment: Environment,
+    /// Docker's `--debug`.
+    pub(super) debug: Option<bool>,
+}
+
+/// Docker's global flags, and what follows them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "docker",
+    disable_help_flag = true,
+    disable_help_subcommand = true,
+    args_override_self = true
+)]
+struct Globals {
+    #[command(flatten)]
+    client: Client,
+    #[arg(short = 'D', long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    debug: Option<bool>,
+    // Docker's own log, of which a plugin writes nothing.
+    #[arg(short, long, allow_hyphen_values = true)]
+    log_level: Option<String>,
+    #[arg(short, long)]
+    help: bool,
+    #[command(subcommand)]
+    rest: Option<Rest>,
+}
+
+#[derive(Debug, Args)]
+struct Client {
+    #[arg(long, allow_hyphen_values = true)]
+    config: Option<String>,
+    #[arg(short, long, allow_hyphen_values = true)]
+    context: Option<String>,
+    #[arg(short = 'H', long, allow_hyphen_values = true)]
+    host: Option<String>,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    tls: Option<bool>,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    tlsverify: Option<bool>,
+    #[arg(long, allow_hyphen_values = true)]
+    tlscacert: Option<String>,
+    #[arg(long, allow_hyphen_values = true)]
+    tlscert: Option<String>,
+    #[arg(long, allow_hyphen_values = true)]
+    tlskey: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Rest {
+    #[command(external_subcommand)]
+    Words(Vec<String>),
+}
+
+/// Reads from its name, its first word and the environment what the program is to be.
+pub(super) fn role(arguments: &[String], environment: &Environment) -> Role {
+    let program = arguments.first().map_or("", String::as_str);
+    let file = program.rsplit(['/', '\\']).next().unwrap_or_default();
+    let file = file.strip_suffix(".exe").unwrap_or(file);
+    let Some(name) = file.strip_prefix("docker-").filter(|name| !name.is_empty()) else {
+        return Role::Command;
+    };
+    if arguments.get(1).is_some_and(|word| word == METADATA) {
+        Role::Metadata
+    } else if environment.non_empty(ORIGINAL_COMMAND).is_some() {
+        Role::Plugin(name.to_owned())
+    } else {
+        Role::Command
+    }
+}
+
+/// The answer to docker's question.
+pub(super) fn metadata() -> String {
+    let answer = serde_json::json!({
+        "SchemaVersion": "0.1.0",
+        "Vendor": "rbake",
+        "Version": concat!("v", env!("CARGO_PKG_VERSION")),
+        "ShortDescription": "Build targets from a bake file, straight on BuildKit",
+        "URL": env!("CARGO_PKG_REPOSITORY"),
+    });
+    format!("{answer:#}\n")
+}
+
+/// Reads what docker hands to its plugin `name`.
+///
+/// # Errors
+/// What clap has to say of docker's part of the command line.
+pub(super) fn call(
+    name: &str,
+    arguments: &[String],
+    environment: &Environment,
+) -> Result<Result<Call, Diagnostic>, clap::Error> {
+    let docker = environment.get(ORIGINAL_COMMAND).unwrap_or("docker");
+    let words = arguments.get(1..).unwrap_or_default();
+    let globals =
+        Globals::try_parse_from(std::iter::once("docker").chain(words.iter().map(String::as_str)))?;
+    let rest = match globals.rest {
+        Some(Rest::Words(rest)) => rest,
+        None => Vec::new(),
+    };
+    let typed = words.len() - rest.len();
+    let mut program = vec![docker.to_owned()];
+    program.extend_from_slice(&words[..typed]);
+    let mut own: Vec<String> = rest;
+    // `docker help rbake`, and the question for completions.
+    let leading = own
+        .first()
+        .filter(|word| matches!(word.as_str(), "help" | "__complete" | "__completeNoDesc"))
+        .cloned();
+    if leading.is_some() {
+        own.remove(0);
+    }
+    if own.first().is_some_and(|word| word == name) {
+        own.remove(0);
+        program.push(name.to_owned());
+    } else if !own.is_empty() {
+        return Ok(Err(Diagnostic::error(
+            Class::Usage,
+            "cli::plugin",
+            format!("docker runs `{}`, and this is the plugin `{name}`", own[0]),
+        )));
+    }
+    match leading.as_deref() {
+        Some("help") => own = vec!["--help".to_owned()],
+        Some(question) => own.insert(0, question.to_owned()),
+        None if globals.help => own = vec!["--help".to_owned()],
+        None => {}
+    }
+    Ok(
+        with_flags(&globals.client, environment).map(|environment| Call {
+            program,
+            words: own,
+            environment,
+            debug: globals.debug,
+        }),
+    )
+}
+
+// Flags win over variables, and a context over an address, as in docker (`resolveContextName`).
+fn with_flags(flags: &Client, environment: &Environment) -> Result<Environment, Diagnostic> {
+    let mut environment = environment.clone();
+    if let Some(dir) = &flags.config {
+        environment = environment.with("DOCKER_CONFIG", Some(dir));
+    }
+    if let Some(host) = &flags.host {
+        environment = environment
+            .with("DOCKER_HOST", Some(host))
+            .with("DOCKER_CONTEXT", None);
+    }
+    if let Some(context) = &flags.context {
+        environment = environment
+            .with("DOCKER_CONTEXT", Some(context))
+            .with("DOCKER_HOST", None);
+    }
+    let word = |on: bool| on.then_some("1");
+    if let Some(on) = flags.tls {
+        environment = environment.with("DOCKER_TLS", word(on));
+    }
+    if let Some(on) = flags.tlsverify {
+        environment = environment.with("DOCKER_TLS_VERIFY", word(on));
+    }
+    let files = [
+        ("--tlscacert", &flags.tlscacert),
+        ("--tlscert", &flags.tlscert),
+        ("--tlskey", &flags.tlskey),
+    ];
+    match files.into_iter().find(|(_, file)| file.is_some()) {
+        None => Ok(environment),
+        Some((flag, _)) => Err(Diagnostic::error(
+            Class::Usage,
+            "cli::plugin",
+            format!("docker's flag `{flag}` is not supported"),
+        )
+        .help("name the folder that has `ca.pem`, `cert.pem` and `key.pem` by `DOCKER_CERT_PATH`, or use a context")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
+
+    fn environment() -> Environment {
+        Environment::of(
+            [
+                (ORIGINAL_COMMAND, "docker"),
+                ("DOCKER_HOST", "unix:///x"),
+                ("DOCKER_CONTEXT", "old"),
+            ],
+            "/",
+        )
+    }
+
+    fn called(text: &str) -> Call {
+        call("rbake", &words(text), &environment())
+            .unwrap()
+            .unwrap_or_else(|problem| panic!("{}", problem.message))
+    }
+
+    #[test]
+    fn the_name_and_docker_together_make_a_plugin() {
+        let role = |text: &str, environment: &Environment| match role(&words(text), environment) {
+            Role::Command => "command".to_owned(),
+            Role::Metadata => "metadata".to_owned(),
+            Role::Plugin(name) => name,
+        };
+        let bare = Environment::default();
+        assert_eq!(role("rbake rbake", &environment()), "command");
+        assert_eq!(role("/x/docker-rbake web", &bare), "command");
+        assert_eq!(role("/x/docker-rbake rbake", &environment()), "rbake");
+        assert_eq!(role("C:\\x\\docker-bake.exe bake", &environment()), "bake");
+        assert_eq!(
+            role("/x/docker-rbake docker-cli-plugin-metadata", &bare),
+            "metadata"
+        );
+        assert_eq!(role("rbake docker-cli-plugin-metadata", &bare), "command");
+    }
+
+    #[test]
+    fn dockers_flags_stand_before_the_name() {
+        let call = called("/p/docker-rbake --context far -D --config=/c rbake web --debug=0");
+        assert_eq!(
+            call.program.join(" "),
+            "docker --context far -D --config=/c rbake"
+        );
+        assert_eq!(call.words, ["web", "--debug=0"]);
+        assert_eq!(call.debug, Some(true));
+        assert_eq!(call.environment.get("DOCKER_CONFIG"), Some("/c"));
+        assert_eq!(call.environment.get("DOCKER_CONTEXT"), Some("far"));
+        assert_eq!(call.environment.get("DOCKER_HOST"), None);
+        let call = called("/p/docker-rbake -Htcp://h:1 --tlsverify rbake");
+        assert_eq!(call.environment.get("DOCKER_HOST"), Some("tcp://h:1"));
+        assert_eq!(call.environment.get("DOCKER_CONTEXT"), None);
+        assert_eq!(call.environment.get("DOCKER_TLS_VERIFY"), Some("1"));
+    }
+
+    #[test]
+    fn help_and_completions_are_asked_for_in_front_of_the_name() {
+        assert_eq!(called("/p/docker-rbake help rbake").words, ["--help"]);
+        assert_eq!(called("/p/docker-rbake --help rbake").words, ["--help"]);
+        assert_eq!(
+            called("/p/docker-rbake __complete rbake --print we").words,
+            ["__complete", "--print", "we"]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_refused() {
+        let problem = call(
+            "rbake",
+            &words("/p/docker-rbake --tlskey k rbake"),
+            &environment(),
+        );
+        assert!(problem.unwrap().is_err());
+        assert!(
+            call(
+                "rbake",
+                &words("/p/docker-rbake --nope rbake"),
+                &environment()
+            )
+            .is_err()
+        );
+        assert!(
+            call("rbake", &words("/p/docker-rbake buildx"), &environment())
+                .unwrap()
+                .is_err()
+        );
+    }
+}
