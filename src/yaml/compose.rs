@@ -1,0 +1,293 @@
+//! From events to nodes: one arena for each document, aliases still in it.
+//!
+//! The only place that names the parser crate.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use granit_parser::{Event, Parser, ScalarStyle, ScanError, Tag, options};
+
+use super::{error, report};
+use crate::diag::{Diagnostic, Diagnostics, SourceId, Span};
+
+/// Nesting of collections that is read. Deeper files are no Compose files.
+const MAX_NESTING: usize = 200;
+/// Nodes of a stream that are read.
+const MAX_NODES: usize = 500_000;
+
+/// The index of a node in its [`Tree`].
+pub(super) type Id = usize;
+
+/// A document as it was written.
+pub(super) struct Tree<'a> {
+    pub(super) nodes: Vec<Raw<'a>>,
+    pub(super) root: Id,
+}
+
+/// A node as it was written.
+pub(super) struct Raw<'a> {
+    pub(super) span: Span,
+    /// In its short form: `!!str`, `!reset`.
+    pub(super) tag: Option<Box<str>>,
+    pub(super) kind: Kind<'a>,
+    /// For collections: whether entries marked `!reset` are left out of it. See [`super::marks`].
+    pub(super) resets: bool,
+}
+
+pub(super) enum Kind<'a> {
+    Scalar(Scalar<'a>),
+    Sequence(Vec<Id>),
+    /// Keys and values.
+    Mapping(Vec<(Id, Id)>),
+    /// The node behind an anchor, and the anchor's name.
+    Alias(Id, &'a str),
+}
+
+pub(super) struct Scalar<'a> {
+    pub(super) text: Cow<'a, str>,
+    pub(super) plain: bool,
+    pub(super) verbatim: Option<u32>,
+}
+
+impl<'a> Tree<'a> {
+    /// The node `id`, or the one it is an alias of.
+    pub(super) fn target(&self, id: Id) -> Id {
+        match self.nodes[id].kind {
+            Kind::Alias(target, _) => target,
+            _ => id,
+        }
+    }
+
+    /// The node `id`, or the one it is an alias of.
+    pub(super) fn resolved(&self, id: Id) -> &Raw<'a> {
+        &self.nodes[self.target(id)]
+    }
+
+    /// Whether `id` is, or is an alias of, a node with `tag`.
+    pub(super) fn has_tag(&self, id: Id, tag: &str) -> bool {
+        self.resolved(id).tag.as_deref() == Some(tag)
+    }
+
+    /// What go-yaml compares keys by: a scalar's text, an alias' name, nothing for collections.
+    pub(super) fn key_text(&self, id: Id) -> &str {
+        match &self.nodes[id].kind {
+            Kind::Scalar(scalar) => &scalar.text,
+            Kind::Alias(_, name) => name,
+            Kind::Sequence(_) | Kind::Mapping(_) => "",
+        }
+    }
+}
+
+/// The documents of `text`, up to the first place that cannot be read.
+pub(super) fn trees<'a>(
+    text: &'a str,
+    source: SourceId,
+    problems: &mut Diagnostics,
+) -> Vec<Tree<'a>> {
+    let mut options = options! {
+        flow_nesting_limit: MAX_NESTING,
+        block_nesting_limit: MAX_NESTING,
+        emit_unresolved_aliases: true,
+        block_scalar_eof_without_line_feed: true,
+    };
+    options.set_emit_comments(false);
+    let mut composer = Composer {
+        text,
+        source,
+        problems,
+        trees: Vec::new(),
+        nodes: Vec::new(),
+        open: Vec::new(),
+        root: None,
+        anchors: HashMap::new(),
+        count: 0,
+    };
+    let mut parser = Parser::new_from_str_with_options(text, options);
+    while let Some(next) = parser.next_event() {
+        match next {
+            Ok((event, span)) => {
+                let at = composer.span(&span);
+                let tag_at = span
+                    .tag_span()
+                    .and_then(|span| span.byte_range())
+                    .map(|range| Span::new(source, range));
+                composer.event(event, at, tag_at);
+            }
+            Err(problem) => {
+                report(composer.problems, syntax(text, source, &problem));
+                break;
+            }
+        }
+        if composer.count > MAX_NODES {
+            let at = Span::new(source, 0..0);
+            let message = format!("more than {MAX_NODES} values");
+            let problem = error("yaml::too-large", message, at, "in this file");
+            report(composer.problems, problem);
+            break;
+        }
+    }
+    composer.trees
+}
+
+struct Composer<'a, 'p> {
+    text: &'a str,
+    source: SourceId,
+    problems: &'p mut Diagnostics,
+    trees: Vec<Tree<'a>>,
+    nodes: Vec<Raw<'a>>,
+    // Collections that have begun, each with the key that waits for its value.
+    open: Vec<(Id, Option<Id>)>,
+    root: Option<Id>,
+    anchors: HashMap<usize, Id>,
+    count: usize,
+}
+
+impl<'a> Composer<'a, '_> {
+    fn event(&mut self, event: Event<'a>, span: Span, tag_at: Option<Span>) {
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let plain = style == ScalarStyle::Plain;
+                let verbatim = self.verbatim(&text, style, span);
+                let scalar = Scalar {
+                    text,
+                    plain,
+                    verbatim,
+                };
+                self.add(Kind::Scalar(scalar), span, anchor, tag.as_deref(), tag_at);
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                let kind = Kind::Sequence(Vec::new());
+                let id = self.add(kind, span, anchor, tag.as_deref(), tag_at);
+                self.open.push((id, None));
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                let kind = Kind::Mapping(Vec::new());
+                let id = self.add(kind, span, anchor, tag.as_deref(), tag_at);
+                self.open.push((id, None));
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some((id, _)) = self.open.pop() {
+                    let end = self.trimmed_end(span.end);
+                    let node = &mut self.nodes[id];
+                    node.span.end = end.max(node.span.end);
+                }
+            }
+            Event::Alias(anchor) => match self.anchors.get(&anchor) {
+                Some(target) => {
+                    let kind = Kind::Alias(*target, self.name(span));
+                    self.add(kind, span, 0, None, None);
+                }
+                None => self.unknown_anchor(span),
+            },
+            Event::UnresolvedAlias(_) => self.unknown_anchor(span),
+            Event::DocumentEnd => {
+                if let Some(root) = self.root.take() {
+                    let nodes = std::mem::take(&mut self.nodes);
+                    self.trees.push(Tree { nodes, root });
+                }
+                self.anchors.clear();
+                self.open.clear();
+            }
+            _ => {}
+        }
+    }
+
+    fn add(
+        &mut self,
+        kind: Kind<'a>,
+        span: Span,
+        anchor: usize,
+        tag: Option<&Tag>,
+        tag_at: Option<Span>,
+    ) -> Id {
+        let id = self.nodes.len();
+        self.count += 1;
+        // A tag alone, as in `key: !reset`, has its value nowhere: the tag is the place to show.
+        let span = match tag_at {
+            Some(tag_at) if span.start == span.end => tag_at,
+            _ => span,
+        };
+        self.nodes.push(Raw {
+            span,
+            tag: tag.and_then(short),
+            kind,
+            resets: false,
+        });
+        if anchor != 0 {
+            self.anchors.insert(anchor, id);
+        }
+        let Some((parent, key)) = self.open.last_mut() else {
+            self.root = self.root.or(Some(id));
+            return id;
+        };
+        match (&mut self.nodes[*parent].kind, key.take()) {
+            (Kind::Sequence(items), _) => items.push(id),
+            (Kind::Mapping(entries), Some(key)) => entries.push((key, id)),
+            (_, None) => *key = Some(id),
+            (Kind::Scalar(_) | Kind::Alias(..), Some(_)) => {}
+        }
+        id
+    }
+
+    fn unknown_anchor(&mut self, span: Span) {
+        let name = self.name(span);
+        let message = format!("there is no anchor `&{name}` before this alias");
+        let problem = error("yaml::unknown-anchor", message, span, "not defined").help(format!(
+            "write `&{name}` in front of the value meant, further up in the same document"
+        ));
+        report(self.problems, problem);
+        let scalar = Scalar {
+            text: Cow::Borrowed(""),
+            plain: true,
+            verbatim: None,
+        };
+        self.add(Kind::Scalar(scalar), span, 0, None, None);
+    }
+
+    fn name(&self, alias: Span) -> &'a str {
+        let text = self.text.get(alias.range()).unwrap_or_default();
+        text.trim_start_matches('*').trim_end()
+    }
+
+    fn span(&self, span: &granit_parser::Span) -> Span {
+        let range = span.byte_range().unwrap_or_default();
+        let end = range.end.min(self.text.len());
+        Span::new(self.source, range.start.min(end)..end)
+    }
+
+    // The end of a block collection is reported at what follows it.
+    fn trimmed_end(&self, end: u32) -> u32 {
+        let text = self.text.get(..end as usize).unwrap_or_default();
+        u32::try_from(text.trim_end().len()).unwrap_or(end)
+    }
+
+    fn verbatim(&self, text: &str, style: ScalarStyle, span: Span) -> Option<u32> {
+        let skip = match style {
+            ScalarStyle::Plain => 0,
+            ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => 1,
+            ScalarStyle::Literal | ScalarStyle::Folded => return None,
+        };
+        let start = span.start as usize + skip;
+        let written = self.text.get(start..start + text.len())?;
+        (written == text).then_some(span.start + u32::from(skip == 1))
+    }
+}
+
+fn short(tag: &Tag) -> Option<Box<str>> {
+    let long = format!("{}{}", tag.handle(), tag.suffix());
+    match long.strip_prefix("tag:yaml.org,2002:") {
+        _ if long == "!" || long.is_empty() => None,
+        Some(name) => Some(format!("!!{name}").into()),
+        None => Some(long.into()),
+    }
+}
+
+fn syntax(text: &str, source: SourceId, problem: &ScanError) -> Diagnostic {
+    let start = problem.marker().byte_offset().unwrap_or(text.len());
+    let start = start.min(text.len());
+    let next = text.get(start..).and_then(|rest| rest.chars().next());
+    let end = start + next.filter(|c| *c != '\n').map_or(0, char::len_utf8);
+    let span = Span::new(source, start..end);
+    let message = format!("this is not YAML: {}", problem.info());
+    error("yaml::syntax", message, span, "here")
+}

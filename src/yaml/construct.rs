@@ -1,0 +1,258 @@
+//! From nodes as they were written to values: aliases followed, merges merged, scalars resolved.
+
+use super::compose::{Id, Kind, Raw, Tree};
+use super::marks::duplicates;
+use super::{Entry, Mapping, Node, Value, error, report, scalar};
+use crate::diag::{Diagnostics, Span};
+
+/// Values that aliases may add to a document; go-yaml allows as many.
+const MAX_ALIASED: usize = 400_000;
+/// Nesting of values, where aliases add to what is written.
+const MAX_DEPTH: usize = 500;
+
+/// The value of the whole document.
+pub(super) fn root(tree: &Tree<'_>, problems: &mut Diagnostics) -> Node {
+    let span = tree.nodes[tree.root].span;
+    let mut constructor = Constructor {
+        tree,
+        problems,
+        aliased: 0,
+        aliases: 0,
+        depth: 0,
+        open: vec![false; tree.nodes.len()],
+        exhausted: false,
+    };
+    if tree.has_tag(tree.root, "!reset") {
+        let message = "`!reset` on the whole document leaves nothing";
+        let problem = error("yaml::reset-root", message, span, "here");
+        report(constructor.problems, problem);
+        return Node::new(Value::Null, span);
+    }
+    constructor.node(tree.root)
+}
+
+struct Constructor<'t, 'a, 'p> {
+    tree: &'t Tree<'a>,
+    problems: &'p mut Diagnostics,
+    // Values made within aliases, and how many aliases are being followed.
+    aliased: usize,
+    aliases: usize,
+    depth: usize,
+    // Nodes that are being made. Inside `!override` nobody has looked for cycles yet.
+    open: Vec<bool>,
+    exhausted: bool,
+}
+
+impl<'t> Constructor<'t, '_, '_> {
+    fn node(&mut self, id: Id) -> Node {
+        let tree = self.tree;
+        let raw = &tree.nodes[id];
+        if let Kind::Alias(target, _) = raw.kind {
+            return self.alias(raw.span, target);
+        }
+        let nothing = Node::new(Value::Null, raw.span);
+        if self.aliases > 0 {
+            self.aliased += 1;
+        }
+        if self.exhausted || self.aliased > MAX_ALIASED || self.depth > MAX_DEPTH {
+            self.exhaust(raw.span);
+            return nothing;
+        }
+        self.depth += 1;
+        self.open[id] = true;
+        let (value, verbatim) = match &raw.kind {
+            Kind::Scalar(text) => (self.scalar(raw), text.verbatim),
+            Kind::Sequence(items) => {
+                let items = items.iter().filter(|item| !self.is_reset(raw, **item));
+                let items: Vec<Id> = items.copied().collect();
+                let items = items.into_iter().map(|item| self.node(item));
+                (Value::Sequence(items.collect()), None)
+            }
+            Kind::Mapping(entries) => (Value::Mapping(self.mapping(raw, entries)), None),
+            Kind::Alias(..) => (Value::Null, None),
+        };
+        self.open[id] = false;
+        self.depth -= 1;
+        Node {
+            span: raw.span,
+            tag: raw.tag.clone(),
+            verbatim: verbatim.filter(|_| matches!(value, Value::String(_))),
+            value,
+        }
+    }
+
+    fn alias(&mut self, span: Span, target: Id) -> Node {
+        if self.open[target] {
+            let message = "an alias of the value it stands in";
+            let problem = error("yaml::cycle", message, span, "refers to what is around it");
+            report(self.problems, problem);
+            return Node::new(Value::Null, span);
+        }
+        self.aliases += 1;
+        let node = self.node(target);
+        self.aliases -= 1;
+        node
+    }
+
+    fn exhaust(&mut self, span: Span) {
+        if !self.exhausted {
+            let message = "aliases make this document too large";
+            let problem = error("yaml::too-large", message, span, "here it is too much")
+                .help("write less with aliases of aliases");
+            report(self.problems, problem);
+        }
+        self.exhausted = true;
+    }
+
+    fn is_reset(&self, parent: &Raw<'_>, child: Id) -> bool {
+        parent.resets && self.tree.has_tag(child, "!reset")
+    }
+
+    fn scalar(&mut self, raw: &Raw<'_>) -> Value {
+        match scalar::value(raw) {
+            Ok(value) => value,
+            Err(message) => {
+                let problem = error("yaml::wrong-tag", message, raw.span, "here");
+                report(self.problems, problem);
+                Value::Null
+            }
+        }
+    }
+
+    fn mapping(&mut self, raw: &Raw<'_>, entries: &'t [(Id, Id)]) -> Mapping {
+        if !raw.resets {
+            duplicates(self.tree, entries, self.problems);
+        }
+        let mut mapping = Mapping::with_capacity(entries.len());
+        self.own(raw, entries, &mut mapping);
+        // Where all keys are strings, merged keys become strings too, whatever they are.
+        let strings = entries.iter().all(|(key, _)| {
+            let key = self.tree.resolved(*key);
+            scalar::is_merge(key) || scalar::is_string(key)
+        });
+        self.merges(raw, entries, strings, &mut mapping);
+        mapping
+    }
+
+    fn own(&mut self, raw: &Raw<'_>, entries: &[(Id, Id)], mapping: &mut Mapping) {
+        for (key, value) in entries {
+            if self.is_reset(raw, *value) || scalar::is_merge(&self.tree.nodes[*key]) {
+                continue;
+            }
+            let node = self.node(*key);
+            if self.exhausted {
+                return;
+            }
+            let Value::String(name) = node.value else {
+                self.wrong_key(&node);
+                continue;
+            };
+            let key = self.tree.nodes[*key].span;
+            let value = self.node(*value);
+            mapping.insert(name, Entry { key, value });
+        }
+    }
+
+    fn wrong_key(&mut self, key: &Node) {
+        let message = format!("a key must be a string, not {}", key.kind());
+        let mut problem = error("yaml::key-not-string", message, key.span, "here");
+        if !matches!(key.value, Value::Sequence(_) | Value::Mapping(_)) {
+            problem = problem.help("put it in quotes");
+        }
+        report(self.problems, problem);
+    }
+
+    // Own keys win over merged ones, and those of the first merged mapping over later ones.
+    fn merges(
+        &mut self,
+        raw: &Raw<'_>,
+        entries: &'t [(Id, Id)],
+        strings: bool,
+        into: &mut Mapping,
+    ) {
+        for (key, value) in entries {
+            if !scalar::is_merge(&self.tree.nodes[*key]) || self.is_reset(raw, *value) {
+                continue;
+            }
+            let target = self.tree.resolved(*value);
+            match &target.kind {
+                Kind::Mapping(_) => self.merge(*value, strings, into),
+                Kind::Sequence(items) => {
+                    for item in items {
+                        if self.is_reset(target, *item) {
+                            continue;
+                        }
+                        let Kind::Mapping(_) = self.tree.resolved(*item).kind else {
+                            self.wrong_merge(*item);
+                            continue;
+                        };
+                        self.merge(*item, strings, into);
+                    }
+                }
+                Kind::Scalar(_) | Kind::Alias(..) => self.wrong_merge(*value),
+            }
+        }
+    }
+
+    fn wrong_merge(&mut self, id: Id) {
+        let message = "`<<` merges a mapping or a list of mappings";
+        let span = self.tree.nodes[id].span;
+        let problem = error("yaml::wrong-merge", message, span, "this is neither");
+        report(self.problems, problem);
+    }
+
+    fn merge(&mut self, id: Id, strings: bool, into: &mut Mapping) {
+        let tree = self.tree;
+        let target = tree.target(id);
+        let raw = &tree.nodes[target];
+        let Kind::Mapping(entries) = &raw.kind else {
+            return;
+        };
+        let is_alias = target != id;
+        if self.open[target] || self.depth > MAX_DEPTH {
+            self.alias(tree.nodes[id].span, target);
+            return;
+        }
+        self.open[target] = true;
+        self.depth += 1;
+        self.aliases += usize::from(is_alias);
+        if !raw.resets {
+            duplicates(tree, entries, self.problems);
+        }
+        for (key, value) in entries {
+            if self.is_reset(raw, *value) || scalar::is_merge(&tree.nodes[*key]) {
+                continue;
+            }
+            let Some(name) = self.merged_key(*key, strings) else {
+                continue;
+            };
+            if into.contains_key(&name) {
+                continue;
+            }
+            let key = tree.nodes[*key].span;
+            let value = self.node(*value);
+            into.insert(name, Entry { key, value });
+        }
+        self.merges(raw, entries, strings, into);
+        self.aliases -= usize::from(is_alias);
+        self.depth -= 1;
+        self.open[target] = false;
+    }
+
+    fn merged_key(&mut self, id: Id, strings: bool) -> Option<String> {
+        let raw = self.tree.resolved(id);
+        let node = self.node(id);
+        if self.exhausted {
+            return None;
+        }
+        match (node.value, &raw.kind) {
+            (Value::String(name), _) => Some(name),
+            (Value::Null, Kind::Scalar(_)) if strings => None,
+            (_, Kind::Scalar(scalar)) if strings => Some(scalar.text.clone().into_owned()),
+            (value, _) => {
+                self.wrong_key(&Node::new(value, raw.span));
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! `!reset` and `!override`: where they stand, and which entries they take out of the tree.
+//!
+//! Compose looks for them before aliases are resolved and does not look into what `!override` marks; values an alias brings
+//! in from there keep theirs.
+
+use super::compose::{Id, Kind, Tree};
+use super::{error, report};
+use crate::diag::{Diagnostics, Span};
+
+/// Marks of a document that are kept: aliases can multiply them.
+const MAX_MARKS: usize = 4096;
+/// Nodes that are looked at, those behind aliases each time where there are marks in them.
+const MAX_VISITS: usize = 1_000_000;
+
+/// A place that says something about the files before this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// Keys from the root; items of sequences by their index, from 0. Merge keys below the root are left out.
+    pub path: Vec<String>,
+    /// Which of the two.
+    pub kind: MarkKind,
+    /// The marked node.
+    pub span: Span,
+}
+
+/// What a [`Mark`] asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarkKind {
+    /// The value goes; it is not in the tree.
+    Reset,
+    /// The value replaces what earlier files said; it is in the tree.
+    Override,
+}
+
+/// Finds all marks of `tree`, and with them duplicate keys and aliases of what they stand in.
+pub(super) fn take(tree: &mut Tree<'_>, problems: &mut Diagnostics) -> Vec<Mark> {
+    let mut walk = Walk {
+        seen: vec![Seen::Never; tree.nodes.len()],
+        marks: Vec::new(),
+        path: Vec::new(),
+        visits: 0,
+        problems,
+    };
+    walk.visit(tree, tree.root);
+    if walk.exhausted() {
+        let span = tree.nodes[tree.root].span;
+        let message = "too many places with `!reset` or `!override`";
+        let label = "those behind aliases counted each time";
+        report(
+            walk.problems,
+            error("yaml::too-large", message, span, label),
+        );
+    }
+    let (marks, seen) = (walk.marks, walk.seen);
+    for (node, seen) in tree.nodes.iter_mut().zip(seen) {
+        node.resets = seen != Seen::Never;
+    }
+    marks
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Never,
+    // Its entries are being visited.
+    Open,
+    // Whether there are marks in it.
+    Done(bool),
+}
+
+struct Walk<'p> {
+    seen: Vec<Seen>,
+    marks: Vec<Mark>,
+    path: Vec<String>,
+    visits: usize,
+    problems: &'p mut Diagnostics,
+}
+
+impl Walk<'_> {
+    fn visit(&mut self, tree: &Tree<'_>, id: Id) {
+        let target = tree.target(id);
+        let node = &tree.nodes[target];
+        let kind = match node.tag.as_deref() {
+            Some("!reset") => Some(MarkKind::Reset),
+            Some("!override") => Some(MarkKind::Override),
+            _ => None,
+        };
+        self.visits += 1;
+        if self.exhausted() {
+            return;
+        }
+        if let Some(kind) = kind {
+            let (path, span) = (self.path.clone(), node.span);
+            self.marks.push(Mark { path, kind, span });
+            return;
+        }
+        let before = self.marks.len();
+        match (&node.kind, self.seen[target]) {
+            (Kind::Scalar(_) | Kind::Alias(..), _) | (_, Seen::Done(false)) => return,
+            (_, Seen::Open) => return self.cycle(tree, id),
+            (Kind::Mapping(entries), Seen::Never) => duplicates(tree, entries, self.problems),
+            (_, Seen::Never | Seen::Done(true)) => {}
+        }
+        self.seen[target] = Seen::Open;
+        self.entries(tree, target);
+        self.seen[target] = Seen::Done(self.marks.len() > before);
+    }
+
+    const fn exhausted(&self) -> bool {
+        self.marks.len() > MAX_MARKS || self.visits > MAX_VISITS
+    }
+
+    fn entries(&mut self, tree: &Tree<'_>, id: Id) {
+        match &tree.nodes[id].kind {
+            Kind::Sequence(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.below(index.to_string(), tree, *item);
+                }
+            }
+            Kind::Mapping(entries) => {
+                for (key, value) in entries {
+                    let key = tree.key_text(*key);
+                    if key == "<<" && !self.path.is_empty() {
+                        self.visit(tree, *value);
+                    } else {
+                        self.below(key.to_owned(), tree, *value);
+                    }
+                }
+            }
+            Kind::Scalar(_) | Kind::Alias(..) => {}
+        }
+    }
+
+    fn below(&mut self, key: String, tree: &Tree<'_>, id: Id) {
+        self.path.push(key);
+        self.visit(tree, id);
+        self.path.pop();
+    }
+
+    fn cycle(&mut self, tree: &Tree<'_>, alias: Id) {
+        let span = tree.nodes[alias].span;
+        let message = "an alias of the value it stands in";
+        let problem = error("yaml::cycle", message, span, "refers to what is around it")
+            .context(tree.resolved(alias).span, "the value");
+        report(self.problems, problem);
+    }
+}
+
+/// Reports keys of one mapping that are written twice.
+pub(super) fn duplicates(tree: &Tree<'_>, entries: &[(Id, Id)], problems: &mut Diagnostics) {
+    let mut seen = std::collections::HashMap::new();
+    for (key, _) in entries {
+        let text = tree.key_text(*key);
+        let span = tree.nodes[*key].span;
+        if let Some(first) = seen.insert(text, span) {
+            let message = format!("the key `{text}` is defined twice");
+            let problem = error("yaml::duplicate-key", message, span, "again")
+                .context(first, "first here")
+                .help("remove one of the two");
+            report(problems, problem);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What a scalar means: go-yaml's rules, between those of YAML 1.1 and 1.2.
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use super::compose::{Kind, Raw, Scalar};
+use super::{Timestamp, Value};
+use crate::types::go;
+
+/// The value of a scalar; the error is a message.
+pub(super) fn value(raw: &Raw<'_>) -> Result<Value, String> {
+    let Kind::Scalar(scalar) = &raw.kind else {
+        return Ok(Value::Null);
+    };
+    let text = &*scalar.text;
+    match raw.tag.as_deref() {
+        None if scalar.plain => Ok(implicit(text, true)),
+        Some(tag @ ("!!bool" | "!!int" | "!!float" | "!!null" | "!!timestamp")) => {
+            tagged(tag, text)
+        }
+        Some("!!binary") => binary(text),
+        _ => Ok(Value::String(text.to_owned())),
+    }
+}
+
+/// Whether the scalar is the key of a merge.
+pub(super) fn is_merge(raw: &Raw<'_>) -> bool {
+    match (&raw.kind, raw.tag.as_deref()) {
+        (Kind::Scalar(_), Some(tag)) => tag == "!!merge",
+        (Kind::Scalar(Scalar { text, plain, .. }), None) => *plain && text == "<<",
+        _ => false,
+    }
+}
+
+/// Whether go-yaml counts the key among the strings: not all values that are strings in the end are.
+pub(super) fn is_string(raw: &Raw<'_>) -> bool {
+    match (&raw.kind, raw.tag.as_deref()) {
+        (Kind::Scalar(_), Some(tag)) => tag == "!!str",
+        (Kind::Scalar(_), None) => matches!(value(raw), Ok(Value::String(_))),
+        _ => false,
+    }
+}
+
+fn tagged(tag: &str, text: &str) -> Result<Value, String> {
+    let found = implicit(text, tag == "!!timestamp");
+    let (fits, found) = match (tag, found) {
+        ("!!float", Value::Int(number)) if i64::try_from(number).is_ok() => {
+            #[expect(clippy::cast_precision_loss, reason = "as Go converts it")]
+            let number = number as f64;
+            (true, Value::Float(number))
+        }
+        (_, found) => (tag == short_tag(&found), found),
+    };
+    if fits {
+        return Ok(found);
+    }
+    Err(format!("`{text}` is not what its tag `{tag}` says"))
+}
+
+const fn short_tag(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "!!null",
+        Value::Bool(_) => "!!bool",
+        Value::Int(_) => "!!int",
+        Value::Float(_) => "!!float",
+        Value::Timestamp(_) => "!!timestamp",
+        _ => "!!str",
+    }
+}
+
+fn binary(text: &str) -> Result<Value, String> {
+    // Go's decoder skips line ends and wants padding, but takes any bits behind the last byte.
+    let config = GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical);
+    let text = text.replace(['\r', '\n'], "");
+    let bytes = GeneralPurpose::new(&STANDARD, config).decode(text);
+    let bytes = bytes.map_err(|_| "this is not base64, which `!!binary` asks for".to_owned())?;
+    let text = String::from_utf8(bytes);
+    text.map(Value::String)
+        .map_err(|_| "`!!binary` data that is not UTF-8 cannot be used".to_owned())
+}
+
+// What unquoted text means.
+fn implicit(text: &str, dates: bool) -> Value {
+    let string = || Value::String(text.to_owned());
+    match text {
+        "true" | "True" | "TRUE" => return Value::Bool(true),
+        "false" | "False" | "FALSE" => return Value::Bool(false),
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        ".nan" | ".NaN" | ".NAN" => return Value::Float(f64::NAN),
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => {
+            return Value::Float(f64::INFINITY);
+        }
+        "-.inf" | "-.Inf" | "-.INF" => return Value::Float(f64::NEG_INFINITY),
+        "-0" | "-0.0" => return Value::Float(-0.0),
+        _ => {}
+    }
+    match text.as_bytes().first() {
+        Some(b'.') => go::parse_float(text).map_or_else(string, Value::Float),
+        Some(b'0'..=b'9' | b'+' | b'-') => {
+            if let Some(date) = Timestamp::parse(text).filter(|_| dates) {
+                return Value::Timestamp(date);
+            }
+            let digits = text.replace('_', "");
+            if let Some(number) = integer(&digits) {
+                return Value::Int(number);
+            }
+            let float = Some(&digits).filter(|digits| is_float(digits));
+            float
+                .and_then(|digits| go::parse_float(digits))
+                .map_or_else(string, Value::Float)
+        }
+        _ => string(),
+    }
+}
+
+// `strconv.ParseInt` or `ParseUint` with base 0 and 64 bits.
+fn integer(text: &str) -> Option<i128> {
+    let (negative, signed, digits) = match text.as_bytes().first()? {
+        b'-' => (true, true, &text[1..]),
+        b'+' => (false, true, &text[1..]),
+        _ => (false, false, text),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let (radix, digits) = match lower.as_bytes() {
+        [b'0', b'x', ..] => (16, &lower[2..]),
+        [b'0', b'o', ..] => (8, &lower[2..]),
+        [b'0', b'b', ..] => (2, &lower[2..]),
+        [b'0', _, ..] => (8, &lower[1..]),
+        _ => (10, &*lower),
+    };
+    if !digits.bytes().next()?.is_ascii_alphanumeric() {
+        return None;
+    }
+    let number = i128::from_str_radix(digits, radix).ok()?;
+    let number = if negative { -number } else { number };
+    let largest = if signed {
+        i128::from(i64::MAX)
+    } else {
+        i128::from(u64::MAX)
+    };
+    (i128::from(i64::MIN)..=largest)
+        .contains(&number)
+        .then_some(number)
+}
+
+// `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`
+fn is_float(text: &str) -> bool {
+    let text = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let (number, exponent) = match text.split_once(['e', 'E']) {
+        Some((number, exponent)) => (number, Some(exponent)),
+        None => (text, None),
+    };
+    let exponent_fits = exponent.is_none_or(|exponent| {
+        let exponent = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+        !exponent.is_empty() && digits(exponent)
+    });
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let some = if whole.is_empty() { fraction } else { whole };
+    exponent_fits && !some.is_empty() && digits(whole) && digits(fraction)
+}

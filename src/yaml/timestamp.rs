@@ -1,0 +1,158 @@
+//! Dates, which YAML has and Compose does not expect: read as go-yaml reads them, shown as Go shows them.
+
+use std::fmt;
+
+/// A date, or a date and a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timestamp {
+    year: u16,
+    month: u8,
+    day: u8,
+    hour: u8,
+    minute: u8,
+    second: u8,
+    nanosecond: u32,
+    // Minutes east of Greenwich.
+    offset: i16,
+}
+
+impl Timestamp {
+    /// The forms `2001-12-14`, `2001-12-14 21:59:43.10` and `2001-12-14T21:59:43.10-05:00`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut rest = Reader(text);
+        let year = rest.digits(4, 4)?;
+        rest.literal("-")?;
+        let month = rest.digits(1, 2)?;
+        rest.literal("-")?;
+        let day = rest.digits(1, 2)?;
+        let mut found = Self {
+            year: u16::try_from(year).ok()?,
+            month: u8::try_from(month).ok()?,
+            day: u8::try_from(day).ok()?,
+            hour: 0,
+            minute: 0,
+            second: 0,
+            nanosecond: 0,
+            offset: 0,
+        };
+        let days = days_of(found.year, found.month)?;
+        if !(1..=days).contains(&found.day) {
+            return None;
+        }
+        if rest.0.is_empty() {
+            return Some(found);
+        }
+        let zoned = rest.literal("T").or_else(|| rest.literal("t")).is_some();
+        if !zoned {
+            // A blank in a layout stands for any number of them.
+            rest.literal(" ")?;
+            rest.0 = rest.0.trim_start_matches(' ');
+        }
+        found.hour = rest.below(24)?;
+        rest.literal(":")?;
+        found.minute = rest.below(60)?;
+        rest.literal(":")?;
+        found.second = rest.below(60)?;
+        found.nanosecond = rest.fraction()?;
+        if zoned {
+            found.offset = rest.offset()?;
+        }
+        rest.0.is_empty().then_some(found)
+    }
+}
+
+/// As `time.Time` prints itself.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+            ..
+        } = self;
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}"
+        )?;
+        if self.nanosecond > 0 {
+            let fraction = format!("{:09}", self.nanosecond);
+            write!(f, ".{}", fraction.trim_end_matches('0'))?;
+        }
+        if self.offset == 0 {
+            return f.write_str(" +0000 UTC");
+        }
+        let sign = if self.offset < 0 { '-' } else { '+' };
+        let (hours, minutes) = (self.offset.abs() / 60, self.offset.abs() % 60);
+        let offset = format!("{sign}{hours:02}{minutes:02}");
+        write!(f, " {offset} {offset}")
+    }
+}
+
+struct Reader<'a>(&'a str);
+
+impl Reader<'_> {
+    fn literal(&mut self, text: &str) -> Option<()> {
+        self.0 = self.0.strip_prefix(text)?;
+        Some(())
+    }
+
+    fn digits(&mut self, least: usize, most: usize) -> Option<u32> {
+        let digits = self.0.bytes().take(most);
+        let count = digits.take_while(u8::is_ascii_digit).count();
+        let (digits, rest) = self.0.split_at(count);
+        self.0 = rest;
+        (count >= least).then(|| digits.parse().ok()).flatten()
+    }
+
+    fn below(&mut self, limit: u8) -> Option<u8> {
+        let number = u8::try_from(self.digits(1, 2)?).ok()?;
+        (number < limit).then_some(number)
+    }
+
+    // Go takes a fraction after seconds whatever the layout says, with a point or a comma, and drops digits after the ninth.
+    fn fraction(&mut self) -> Option<u32> {
+        let Some(rest) = self.0.strip_prefix(['.', ',']) else {
+            return Some(0);
+        };
+        let count = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (digits, rest) = rest.split_at(count);
+        self.0 = rest;
+        if count == 0 {
+            return None;
+        }
+        let digits: String = digits.chars().chain("000000000".chars()).take(9).collect();
+        digits.parse().ok()
+    }
+
+    fn offset(&mut self) -> Option<i16> {
+        if self.literal("Z").is_some() {
+            return Some(0);
+        }
+        let sign = match self.0.as_bytes().first()? {
+            b'+' => 1,
+            b'-' => -1,
+            _ => return None,
+        };
+        self.0 = &self.0[1..];
+        let hours = self.digits(2, 2)?;
+        self.literal(":")?;
+        let minutes = self.digits(2, 2)?;
+        if hours > 24 || minutes > 60 {
+            return None;
+        }
+        Some(sign * i16::try_from(hours * 60 + minutes).ok()?)
+    }
+}
+
+fn days_of(year: u16, month: u8) -> Option<u8> {
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => Some(31),
+        4 | 6 | 9 | 11 => Some(30),
+        2 => Some(if leap { 29 } else { 28 }),
+        _ => None,
+    }
+}
