@@ -1,0 +1,92 @@
+//! What the fuzz targets share: the road of `rbake --print` from text to text, without files, clock or environment.
+//!
+//! A target fails by a panic, by a hang, by using too much memory, or by one of the promises that [`print`] checks.
+
+use std::time::SystemTime;
+
+use rbake::definition::source::Sources;
+use rbake::definition::{self, decode};
+use rbake::diag::{self, Diagnostics, SourceMap, Style};
+use rbake::plan::list::{ListSpec, list};
+use rbake::plan::{self, Override, Request, Surroundings};
+use rbake::types::{Environment, Platform};
+
+/// Prints the plan of all targets of `sources`, and whatever is wrong with it.
+///
+/// Checks that printed plans are JSON, and that problems can be drawn: every span lies in its file.
+pub fn print(sources: &Sources, targets: &[&str], sets: &[&str]) -> Option<String> {
+    // A directory that does not exist, so that nothing of this machine is read.
+    let environment = Environment::of([("HOME", "/nonexistent"), ("A", "env")], "/nonexistent");
+    match plan(sources, targets, sets, &environment) {
+        Ok(text) => {
+            serde_json::from_str::<serde_json::Value>(&text).expect("a printed plan is JSON");
+            Some(text)
+        }
+        Err(problems) => {
+            assert!(!problems.0.is_empty(), "a failure tells why");
+            draw(&problems, &sources.map);
+            None
+        }
+    }
+}
+
+fn draw(problems: &Diagnostics, map: &SourceMap) {
+    let style = Style {
+        color: false,
+        width: 80,
+    };
+    // Some thousand problems of one text are all alike; drawing them would be most of the time.
+    let some = Diagnostics(problems.0.iter().take(20).cloned().collect());
+    let drawn = diag::render_all(&some, map, style);
+    assert!(!drawn.contains('\u{1b}'), "the text of a definition reaches the terminal: {drawn:?}");
+    for problem in &some.0 {
+        assert!(!problem.message.is_empty(), "a problem says what is wrong");
+        let _ = diag::to_json(problem, map).to_string();
+    }
+}
+
+fn plan(
+    sources: &Sources,
+    targets: &[&str],
+    sets: &[&str],
+    environment: &Environment,
+) -> Result<String, Diagnostics> {
+    let inputs = definition::Inputs {
+        environment,
+        vars: &[],
+        command_context: None,
+        local_platform: &Platform::local(),
+        now: SystemTime::UNIX_EPOCH,
+    };
+    let evaluated = definition::evaluate(sources, &inputs)?;
+    let options = decode::Options::from_environment(environment)?;
+    let definition = decode::decode(evaluated, options)?;
+    for spec in ["targets,format=json", "type=variables,format=json", "variables"] {
+        if let Ok(spec) = ListSpec::parse(spec) {
+            let _ = list(&definition, spec);
+        }
+    }
+    let mut overrides = Vec::new();
+    for set in sets {
+        overrides.extend(Override::parse(set, environment)?);
+    }
+    let targets: Vec<String> = targets.iter().map(|name| (*name).to_owned()).collect();
+    let plan = plan::build(
+        &definition,
+        &Request {
+            targets: &targets,
+            overrides: &overrides,
+            policies_disabled: false,
+            environment,
+        },
+    )?;
+    let surroundings = Surroundings {
+        environment,
+        stdout_is_terminal: false,
+    };
+    let problems = plan::check_print(&plan, surroundings);
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    Ok(plan::print(&plan))
+}

@@ -1,0 +1,10 @@
+//! Any text as a JSON definition.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use rbake::definition::source::Sources;
+
+fuzz_target!(|text: &str| {
+    let sources = Sources::of([("docker-bake.json", text)]);
+    rbake_fuzz::print(&sources, &["*"], &[]);
+});
