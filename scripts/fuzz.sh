@@ -112,6 +112,7 @@ cargo +nightly --version >/dev/null 2>&1 || {
 }
 cargo_fuzz_ready
 step "building the targets"
+fuzz_lock
 (cd "$REPO_DIR" && cargo +nightly fuzz build -s none)
 step "fuzzing: ${TARGETS[*]}, $MINUTES min each"
 FAILED=0

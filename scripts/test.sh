@@ -106,7 +106,8 @@ checks() {
   # Private items are documented too, so links to them are good.
   check "documentation" env RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --quiet
   # They are no part of the workspace, and would rot.
-  check "fuzz targets" cargo check --locked --quiet --manifest-path fuzz/Cargo.toml --target-dir target
+  fuzz_lock
+  check "fuzz targets" cargo check --quiet --manifest-path fuzz/Cargo.toml --target-dir target
   # Each file by itself; sources are followed from the top of the checkout.
   check "scripts" shellcheck -x scripts/*.sh scripts/lib/*.sh scripts/stand-ins/*.sh .ci/run
 }

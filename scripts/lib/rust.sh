@@ -30,3 +30,6 @@ rust_musl_ready() {
 target_dir() {
   (cd "$REPO_DIR" && cargo metadata --format-version 1 --no-deps --offline) | jq -r .target_directory
 }
+
+# The fuzz targets are a workspace of their own; their versions are ours, and cargo adds what only they need.
+fuzz_lock() { cp -- "$REPO_DIR/Cargo.lock" "$REPO_DIR/fuzz/Cargo.lock"; }
