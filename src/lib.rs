@@ -6,6 +6,7 @@
 
 pub mod builder;
 pub mod cli;
+pub mod compose;
 pub mod context;
 pub mod credential;
 pub mod definition;

@@ -1,0 +1,313 @@
+//! Environment files: the `.env` of the working directory and the `env_file`s of services.
+//!
+//! They look like shell and are not: these are the rules of Compose's reader, with its corners. What follows a closing quote
+//! is a statement of its own, a name at the end of the file without a line end is nothing at all.
+
+use std::io;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use indexmap::IndexMap;
+use regex::Regex;
+
+use super::interpolate::{template_problem, unset};
+use super::template::{Lookup, substitute};
+use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};
+
+/// The text of the `.env` in `directory`, if there is one; a directory of that name is none.
+pub fn read(directory: &Path) -> io::Result<Option<String>> {
+    let path = directory.join(".env");
+    match std::fs::metadata(&path) {
+        Ok(found) if found.is_dir() => return Ok(None),
+        Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Ok(_) | Err(_) => {}
+    }
+    let bytes = std::fs::read(path)?;
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// The variables that `text`, which is the file `source`, sets.
+///
+/// Values may refer to what `lookup` has and, where it has nothing, to variables further up. A name alone takes the value
+/// that `lookup` has. All errors are reported; the variables are of use without them only.
+pub fn parse(
+    text: &str,
+    source: SourceId,
+    lookup: Lookup<'_>,
+    problems: &mut Diagnostics,
+) -> IndexMap<String, String> {
+    let mut parser = Parser {
+        text,
+        source,
+        at: 0,
+        lookup,
+        variables: IndexMap::new(),
+        problems,
+    };
+    if text.starts_with('\u{feff}') {
+        parser.at = '\u{feff}'.len_utf8();
+    }
+    while parser.next_statement() {
+        if parser.statement().is_none() {
+            parser.at = parser.line_end();
+        }
+    }
+    parser.variables
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    source: SourceId,
+    at: usize,
+    lookup: Lookup<'a>,
+    variables: IndexMap<String, String>,
+    problems: &'a mut Diagnostics,
+}
+
+impl<'a> Parser<'a> {
+    // Moves to the next name, past comments; false at the end of the file.
+    fn next_statement(&mut self) -> bool {
+        loop {
+            let rest = self.rest();
+            let trimmed = rest.trim_start();
+            self.at += rest.len() - trimmed.len();
+            if !trimmed.starts_with('#') {
+                return !trimmed.is_empty();
+            }
+            self.at = self.line_end();
+        }
+    }
+
+    // None after an error.
+    fn statement(&mut self) -> Option<()> {
+        if let Some(rest) = self.rest().strip_prefix("export")
+            && rest.starts_with(['\t', '\n', '\u{c}', '\r', ' '])
+        {
+            self.at = self.text.len() - rest.trim_start_matches(is_blank).len();
+        }
+        if self.rest().is_empty() {
+            let span = self.span(self.at..self.at);
+            let found = problem("dotenv::invalid-name", "`export` without a name", span, "");
+            self.problems.push(found);
+            return None;
+        }
+        let start = self.at;
+        let (end, Some(separator)) = self.separator()? else {
+            // A name that ends with the file is the value of a variable without a name.
+            self.at = self.line_end();
+            return Some(());
+        };
+        let name = self.text[start..end].trim_end();
+        self.at = end + 1;
+        self.at = self.text.len() - self.rest().trim_start_matches(is_blank).len();
+        if let Some(blank) = name.find(' ') {
+            let span = self.span(start + blank..start + name.len());
+            let message = "a name cannot contain a space";
+            let mut found = problem("dotenv::invalid-name", message, span, "");
+            if separator == '\n' {
+                found = found.help("write `NAME=value`");
+            }
+            self.problems.push(found);
+            // The reader has already moved to the next line, which may be the next name's.
+            self.at = end;
+            return None;
+        }
+        if separator == '\n' {
+            if let Some(value) = (self.lookup)(name) {
+                self.variables.insert(name.to_owned(), value);
+            }
+            return Some(());
+        }
+        let value = self.value()?;
+        self.variables.insert(name.to_owned(), value);
+        Some(())
+    }
+
+    // Where the name ends, and with what: `=`, `:`, a line end or the end of the file.
+    fn separator(&mut self) -> Option<(usize, Option<char>)> {
+        static LETTER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^\p{L}").ok());
+        for (offset, c) in self.rest().char_indices() {
+            let at = self.at + offset;
+            let is_letter = || {
+                let letter = LETTER.as_ref();
+                letter.is_some_and(|letter| letter.is_match(&self.text[at..]))
+            };
+            match c {
+                '=' | ':' | '\n' => return Some((at, Some(c))),
+                '_' | '.' | '-' | '[' | ']' => {}
+                c if is_blank(c) || c.is_numeric() || is_letter() => {}
+                c => {
+                    let span = self.span(at..at + c.len_utf8());
+                    let message = format!("`{}` cannot stand in a name", c.escape_debug());
+                    let label = "letters, digits, `_`, `.` and `-` can";
+                    let found = problem("dotenv::invalid-name", message, span, label)
+                        .help("write `NAME=value`, and values of several lines in quotes");
+                    self.problems.push(found);
+                    return None;
+                }
+            }
+        }
+        Some((self.text.len(), None))
+    }
+
+    fn value(&mut self) -> Option<String> {
+        let rest = self.rest();
+        if let Some(quote @ (b'"' | b'\'')) = rest.as_bytes().first() {
+            return self.quoted(*quote);
+        }
+        let start = self.at;
+        let line = rest.split('\n').next().unwrap_or_default();
+        self.at = (start + line.len() + 1).min(self.text.len());
+        let value = line.split(" #").next().unwrap_or_default().trim_end();
+        let span = start..start + value.len();
+        Some(self.expand(value, span, true))
+    }
+
+    fn quoted(&mut self, quote: u8) -> Option<String> {
+        let start = self.at;
+        let rest = self.rest();
+        let mut value = String::new();
+        let mut escaped = false;
+        let mut kept = 1;
+        for (at, byte) in rest.bytes().enumerate().skip(1) {
+            if byte != quote {
+                escaped = byte == b'\\' && !escaped;
+                continue;
+            }
+            if escaped {
+                // The quote without its backslash.
+                value.push_str(&rest[kept..at - 1]);
+                kept = at;
+                escaped = false;
+                continue;
+            }
+            value.push_str(&rest[kept..at]);
+            self.at = start + at + 1;
+            if quote == b'\'' {
+                return Some(value);
+            }
+            let inner = start + 1..start + at;
+            let verbatim = !self.text[inner.clone()].contains('\\');
+            return Some(self.expand(&unescape(&value), inner, verbatim));
+        }
+        let span = self.span(start..self.line_end());
+        let message = "this quoted value has no end";
+        let label = format!(
+            "no closing `{}` up to the end of the file",
+            char::from(quote)
+        );
+        let found = problem("dotenv::unclosed-quote", message, span, &label)
+            .help("close it, or write `\\` in front of a quote that is part of the value");
+        self.problems.push(found);
+        None
+    }
+
+    // `value` with its variables replaced; whether it stands at `place` as it is decides how exact errors are.
+    fn expand(&mut self, value: &str, place: std::ops::Range<usize>, verbatim: bool) -> String {
+        let span = |range: &std::ops::Range<usize>| {
+            let range = if verbatim {
+                place.start + range.start..place.start + range.end
+            } else {
+                place.clone()
+            };
+            Span::new(self.source, range)
+        };
+        let variables = &self.variables;
+        let lookup = |name: &str| (self.lookup)(name).or_else(|| variables.get(name).cloned());
+        match substitute(value, &lookup) {
+            Ok(found) => {
+                for (name, range) in &found.unset {
+                    self.problems.push(unset(name, span(range)));
+                }
+                found.text
+            }
+            Err(errors) => {
+                for error in errors {
+                    let text = value.get(error.range.clone()).filter(|_| !verbatim);
+                    let span = span(&error.range);
+                    self.problems.push(template_problem(error, span, text));
+                }
+                // The statement itself is complete: what follows is read.
+                String::new()
+            }
+        }
+    }
+
+    fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    fn line_end(&self) -> usize {
+        self.rest()
+            .find('\n')
+            .map_or(self.text.len(), |n| self.at + n)
+    }
+
+    fn span(&self, range: std::ops::Range<usize>) -> Span {
+        Span::new(self.source, range)
+    }
+}
+
+fn problem(code: &'static str, message: impl Into<String>, span: Span, label: &str) -> Diagnostic {
+    Diagnostic::error(Class::Definition, code, message).at(span, label)
+}
+
+const fn is_blank(c: char) -> bool {
+    matches!(
+        c,
+        '\t' | '\u{b}' | '\u{c}' | '\r' | ' ' | '\u{85}' | '\u{a0}'
+    )
+}
+
+// `\n` and its kin; `\$` becomes the `$$` of templates; octal digits stand behind `\0`.
+fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let Some(c) = rest.chars().next() else {
+            out.push('\\');
+            break;
+        };
+        if c == '0' {
+            let digits = rest[1..]
+                .bytes()
+                .take(3)
+                .take_while(u8::is_ascii_digit)
+                .count();
+            let octal = &rest[1..=digits];
+            rest = &rest[1 + digits..];
+            let value = u32::from_str_radix(octal, 8)
+                .ok()
+                .filter(|value| digits == 3 && *value <= 255);
+            if let Some(c) = value.and_then(char::from_u32) {
+                out.push(c);
+            } else {
+                out.push('\\');
+                out.push_str(octal);
+            }
+            continue;
+        }
+        let single = match c {
+            'a' => "\u{7}",
+            'b' => "\u{8}",
+            'f' => "\u{c}",
+            'n' => "\n",
+            'r' => "\r",
+            't' => "\t",
+            'v' => "\u{b}",
+            '$' => "$$",
+            '"' => "\"",
+            '\\' => "\\",
+            _ => {
+                out.push('\\');
+                continue;
+            }
+        };
+        out.push_str(single);
+        rest = &rest[1..];
+    }
+    out.push_str(rest);
+    out
+}

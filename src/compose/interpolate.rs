@@ -1,0 +1,246 @@
+//! Variables in the strings of a Compose file, and the types that some of the results must have.
+
+use super::template::{Lookup, TemplateError, TemplateErrorKind, substitute};
+use crate::diag::{Class, Diagnostic, Diagnostics, Span};
+use crate::types::go;
+use crate::yaml::{Node, Value};
+
+/// Replaces the variables in all strings of `root`, keys excepted, and makes numbers and booleans of those that stand where
+/// Compose wants them.
+pub fn interpolate(root: &mut Node, lookup: Lookup<'_>, problems: &mut Diagnostics) {
+    let mut pass = Interpolation {
+        lookup,
+        problems,
+        path: Vec::new(),
+    };
+    // A document that is a string is no Compose file; it is told so by whoever wants a mapping.
+    if root.as_mapping().is_some() {
+        pass.node(root);
+    }
+}
+
+struct Interpolation<'a> {
+    lookup: Lookup<'a>,
+    problems: &'a mut Diagnostics,
+    path: Vec<String>,
+}
+
+impl Interpolation<'_> {
+    fn node(&mut self, node: &mut Node) {
+        match &mut node.value {
+            Value::Mapping(entries) => {
+                for (key, entry) in entries {
+                    self.path.push(key.clone());
+                    self.node(&mut entry.value);
+                    self.path.pop();
+                }
+            }
+            Value::Sequence(items) => {
+                self.path.push("[]".to_owned());
+                for item in items {
+                    self.node(item);
+                }
+                self.path.pop();
+            }
+            Value::String(text) => {
+                let cast = Cast::of(&self.path);
+                if cast.is_some() || text.contains('$') {
+                    self.string(node, cast);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn string(&mut self, node: &mut Node, cast: Option<Cast>) {
+        let Value::String(template) = &node.value else {
+            return;
+        };
+        match substitute(template, self.lookup) {
+            Err(errors) => {
+                for error in errors {
+                    let part = node.part(error.range.clone());
+                    let whole = part == node.span;
+                    let text = template.get(error.range.clone()).filter(|_| whole);
+                    self.problems.push(template_problem(error, part, text));
+                }
+            }
+            Ok(found) => {
+                for (name, range) in found.unset {
+                    self.problems.push(unset(&name, node.part(range)));
+                }
+                match cast.map(|cast| cast.apply(&found.text)) {
+                    None if found.text == *template => {}
+                    None => *node = node.with(Value::String(found.text)),
+                    Some(Some(value)) => *node = node.with(value),
+                    Some(None) => {
+                        let wanted = cast.map_or("", Cast::name);
+                        let problem = wrong_type(&self.path, &found.text, wanted, node);
+                        self.problems.push(problem);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The problem with a template at `span`; `text` is the faulty part where the span shows more than that.
+pub(super) fn template_problem(error: TemplateError, span: Span, text: Option<&str>) -> Diagnostic {
+    let in_text = text.map_or(String::new(), |text| format!(": `{text}`"));
+    match error.kind {
+        TemplateErrorKind::Invalid => {
+            let message = format!("this variable has no name or no end{in_text}");
+            problem(
+                "compose::invalid-template",
+                message,
+                span,
+                "expected `${NAME}`",
+            )
+            .help("write `$$` for a dollar sign that is meant as such")
+        }
+        TemplateErrorKind::Required { name, reason } => {
+            let message = match &*reason {
+                "" => format!("the variable `{name}` must have a value"),
+                reason => format!("the variable `{name}` must have a value: {reason}"),
+            };
+            problem(
+                "compose::required-variable",
+                message,
+                span,
+                "asked for here",
+            )
+            .help(format!("set `{name}` in the environment or in `.env`"))
+        }
+        TemplateErrorKind::TooLarge => {
+            let message = "the variables in this text make it too large";
+            problem("compose::too-large", message, span, "here")
+                .help("nest fewer defaults, or use smaller values")
+        }
+    }
+}
+
+/// What is told of a variable without a value.
+pub(super) fn unset(name: &str, span: Span) -> Diagnostic {
+    let message = format!("the variable `{name}` is not set, and stands for nothing");
+    Diagnostic::warning("compose::unset-variable", message)
+        .at(span, "")
+        .help(format!("write `${{{name}:-}}` where that is meant"))
+}
+
+fn wrong_type(path: &[String], text: &str, wanted: &str, node: &Node) -> Diagnostic {
+    let path = path.join(".").replace(".[]", "[]");
+    let message = format!("`{path}` must be {wanted}, not `{text}`");
+    problem("compose::wrong-type", message, node.span, "here").help(format!(
+        "write {wanted}, or set the variables in it to make one"
+    ))
+}
+
+fn problem(code: &'static str, message: impl Into<String>, span: Span, label: &str) -> Diagnostic {
+    Diagnostic::error(Class::Definition, code, message).at(span, label)
+}
+
+/// What Compose makes of a string after interpolation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cast {
+    Int,
+    Float,
+    Bool,
+}
+
+/// The casts of services, by their keys.
+const SERVICE: &[(&[&str], Cast)] = &[
+    (&["cpu_count"], Cast::Int),
+    (&["cpu_percent"], Cast::Float),
+    (&["cpu_period"], Cast::Int),
+    (&["cpu_quota"], Cast::Int),
+    (&["cpu_rt_period"], Cast::Int),
+    (&["cpu_rt_runtime"], Cast::Int),
+    (&["cpus"], Cast::Float),
+    (&["cpu_shares"], Cast::Int),
+    (&["init"], Cast::Bool),
+    (&["depends_on", "*", "required"], Cast::Bool),
+    (&["depends_on", "*", "restart"], Cast::Bool),
+    (&["deploy", "replicas"], Cast::Int),
+    (&["deploy", "update_config", "parallelism"], Cast::Int),
+    (
+        &["deploy", "update_config", "max_failure_ratio"],
+        Cast::Float,
+    ),
+    (&["deploy", "rollback_config", "parallelism"], Cast::Int),
+    (
+        &["deploy", "rollback_config", "max_failure_ratio"],
+        Cast::Float,
+    ),
+    (&["deploy", "restart_policy", "max_attempts"], Cast::Int),
+    (&["deploy", "placement", "max_replicas_per_node"], Cast::Int),
+    (&["healthcheck", "retries"], Cast::Int),
+    (&["healthcheck", "disable"], Cast::Bool),
+    (&["oom_kill_disable"], Cast::Bool),
+    (&["oom_score_adj"], Cast::Int),
+    (&["pids_limit"], Cast::Int),
+    (&["ports", "[]", "target"], Cast::Int),
+    (&["privileged"], Cast::Bool),
+    (&["read_only"], Cast::Bool),
+    (&["scale"], Cast::Int),
+    (&["stdin_open"], Cast::Bool),
+    (&["tty"], Cast::Bool),
+    (&["ulimits", "*"], Cast::Int),
+    (&["ulimits", "*", "hard"], Cast::Int),
+    (&["ulimits", "*", "soft"], Cast::Int),
+    (&["volumes", "[]", "read_only"], Cast::Bool),
+    (&["volumes", "[]", "volume", "nocopy"], Cast::Bool),
+];
+
+impl Cast {
+    // None of `build` is cast: what must be a number there is read from text later.
+    fn of(path: &[String]) -> Option<Self> {
+        let (section, rest) = path.split_first()?;
+        let (_, keys) = rest.split_first()?;
+        match (&**section, keys) {
+            ("services", keys) => SERVICE
+                .iter()
+                .find(|(pattern, _)| matches(pattern, keys))
+                .map(|(_, cast)| *cast),
+            ("networks", [key]) => matches!(
+                &**key,
+                "external" | "internal" | "attachable" | "enable_ipv4" | "enable_ipv6"
+            )
+            .then_some(Self::Bool),
+            ("volumes" | "secrets" | "configs", [key]) if key == "external" => Some(Self::Bool),
+            _ => None,
+        }
+    }
+
+    fn apply(self, text: &str) -> Option<Value> {
+        match self {
+            Self::Int => {
+                let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+                let decimal = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+                let number: Option<i64> = text.parse().ok().filter(|_| decimal);
+                number.map(|number| Value::Int(number.into()))
+            }
+            Self::Float => go::parse_float(text).map(Value::Float),
+            Self::Bool => match &*text.to_lowercase() {
+                "true" | "y" | "yes" | "on" => Some(Value::Bool(true)),
+                "false" | "n" | "no" | "off" => Some(Value::Bool(false)),
+                _ => None,
+            },
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Int => "a whole number",
+            Self::Float => "a number",
+            Self::Bool => "`true` or `false`",
+        }
+    }
+}
+
+fn matches(pattern: &[&str], keys: &[String]) -> bool {
+    pattern.len() == keys.len()
+        && pattern
+            .iter()
+            .zip(keys)
+            .all(|(wanted, key)| *wanted == "*" || wanted == key)
+}
