@@ -19,6 +19,10 @@ live:
 parity:
     cargo xtask parity check
 
+# Which behaviours of buildx are shown to be rbake's
+checklist:
+    cargo xtask parity checklist
+
 # rbake and buildx side by side on one daemon
 bench:
     cargo xtask bench

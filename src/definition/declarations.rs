@@ -165,7 +165,7 @@ impl<'a> Declarations<'a> {
             }
             "function" => {
                 if self.may_be_called(label, reserved) {
-                    let function = self.function(label, block);
+                    let function = function(label, block, problems);
                     self.functions.insert(Arc::clone(&label.text), function);
                 }
             }
@@ -215,10 +215,11 @@ impl<'a> Declarations<'a> {
             if !validation.labels.is_empty() {
                 problems.push(wrong_labels(validation));
             }
-            self.unknown_attributes(
+            refuse_unknown(
                 validation,
                 "`validation` blocks",
                 &["condition", "error_message"],
+                problems,
             );
             validations.push(ValidationDecl {
                 condition: attribute(validation, "condition"),
@@ -232,17 +233,6 @@ impl<'a> Declarations<'a> {
             default: attribute(block, "default"),
             description: attribute(block, "description"),
             validations,
-        }
-    }
-
-    fn function(&mut self, name: &'a Ident, block: &'a Block) -> FunctionDecl<'a> {
-        self.unknown_attributes(block, "functions", &["params", "variadic_params", "result"]);
-        self.unknown_blocks(block, "functions", &[]);
-        FunctionDecl {
-            name,
-            params: attribute(block, "params"),
-            variadic: attribute(block, "variadic_params"),
-            result: attribute(block, "result"),
         }
     }
 
@@ -282,6 +272,39 @@ impl<'a> Declarations<'a> {
                 );
             }
         }
+    }
+}
+
+fn function<'a>(name: &'a Ident, block: &'a Block, problems: &mut Diagnostics) -> FunctionDecl<'a> {
+    let known = ["params", "variadic_params", "result"];
+    refuse_unknown(block, "functions", &known, problems);
+    FunctionDecl {
+        name,
+        params: attribute(block, "params"),
+        variadic: attribute(block, "variadic_params"),
+        result: attribute(block, "result"),
+    }
+}
+
+// Functions and validations are the blocks in which buildx does not pass over what it does not know.
+fn refuse_unknown(block: &Block, of: &str, known: &[&str], problems: &mut Diagnostics) {
+    for attribute in &block.body.attributes {
+        let name = &attribute.name;
+        if !known.contains(&&*name.text) {
+            let message = format!("{of} have no attribute `{}`", name.text);
+            problems.push(
+                Diagnostic::error(Class::Definition, "definition::unknown-attribute", message)
+                    .at(name.span, "")
+                    .did_you_mean("an attribute", &name.text, known.iter().copied()),
+            );
+        }
+    }
+    for inner in &block.body.blocks {
+        let message = format!("{of} have no blocks `{}`", inner.kind.text);
+        problems.push(
+            Diagnostic::error(Class::Definition, "definition::unknown-block", message)
+                .at(inner.kind.span, ""),
+        );
     }
 }
 

@@ -1,10 +1,15 @@
 //! The parity cases: definitions, ways to run them, and what buildx makes of each.
 //!
-//! A case is a directory with definition files and a file `runs`, one run a line: `name: VAR=value … argument …`, words
-//! quoted as in a shell. `expected.json` holds buildx's answers and is written by `cargo xtask parity update`;
-//! `differences.json` holds the answers that rbake gives on purpose instead, each with the reason.
+//! A case is a directory with definition files and a file `runs`, one run a line: `name: VAR=value … argument … < file`, words
+//! quoted as in a shell; what follows `<` is standard input. `expected.json` holds buildx's answers and is written by
+//! `cargo xtask parity update`; `differences.json` holds the answers that rbake gives on purpose instead, each with the
+//! reason.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use serde_json::{Value, json};
 
 /// A directory with definition files.
 #[derive(Debug, Clone)]
@@ -26,12 +31,88 @@ pub(crate) struct Run {
     pub(crate) environment: Vec<(String, String)>,
     /// The arguments after `bake --print`, or after `bake` where they ask for a list.
     pub(crate) args: Vec<String>,
+    /// The file of the case that is standard input.
+    pub(crate) stdin: Option<String>,
+}
+
+impl Case {
+    /// What rbake is to answer to each run of this case, by the run's name.
+    pub(crate) fn wanted(&self) -> Result<Vec<(&Run, Value)>, String> {
+        let expected = stored(&self.dir.join("expected.json"))?;
+        let differences = match self.dir.join("differences.json") {
+            path if path.exists() => stored(&path)?,
+            _ => Value::Null,
+        };
+        self.runs
+            .iter()
+            .map(|run| {
+                let stored = &expected["runs"][&run.name];
+                let place = format!("{}/{}", self.name, run.name);
+                if stored.is_null() {
+                    return Err(format!(
+                        "{place}: `cargo xtask parity update` was forgotten"
+                    ));
+                }
+                let difference = &differences["runs"][&run.name];
+                if difference.is_null() {
+                    return Ok((run, stored.clone()));
+                }
+                if !difference["why"].is_string() {
+                    return Err(format!("{place}: no reason"));
+                }
+                // Where buildx's answer changes from run to run, it may have been the right one.
+                let random = difference.get("random").is_some();
+                if !random && comparable(difference) == comparable(stored) {
+                    return Err(format!("{place}: no difference"));
+                }
+                Ok((run, difference.clone()))
+            })
+            .collect()
+    }
+}
+
+fn stored(path: &Path) -> Result<Value, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let path = path.display();
+        format!("{path}: {error}; `cargo xtask parity update` makes it")
+    })?;
+    serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// What counts of an answer, as text, so that the order of fields counts as well: of failures only that they are such.
+pub(crate) fn comparable(answer: &Value) -> String {
+    if answer.get("fails").is_some() {
+        return "fails".to_owned();
+    }
+    answer["output"].to_string()
+}
+
+/// What the command answered to `run`.
+pub(crate) fn answered(run: &Run, output: &Output) -> Value {
+    if !output.status.success() {
+        return json!({ "fails": String::from_utf8_lossy(&output.stderr) });
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    if run.lists() {
+        return json!({ "output": text });
+    }
+    match serde_json::from_str::<Value>(&text) {
+        Ok(printed) => json!({ "output": printed }),
+        Err(error) => json!({ "output": format!("no JSON: {error}") }),
+    }
 }
 
 impl Run {
     /// Whether targets or variables are listed rather than a plan printed.
     pub(crate) fn lists(&self) -> bool {
         self.args.iter().any(|arg| arg.starts_with("--list"))
+    }
+
+    /// Standard input for a command that runs this in `dir`; nothing where the file cannot be opened.
+    pub(crate) fn input(&self, dir: &Path) -> Stdio {
+        let file = self.stdin.as_ref().map(|file| File::open(dir.join(file)));
+        file.and_then(Result::ok)
+            .map_or_else(Stdio::null, Stdio::from)
     }
 }
 
@@ -71,10 +152,7 @@ fn run(line: &str) -> Option<Run> {
         .take_while(|word| {
             let name = word.split_once('=').map(|(name, _)| name);
             name.is_some_and(|name| {
-                !name.is_empty()
-                    && name
-                        .bytes()
-                        .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+                !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
             })
         })
         .count();
@@ -85,10 +163,16 @@ fn run(line: &str) -> Option<Run> {
             Some((name.to_owned(), value.to_owned()))
         })
         .collect();
+    let stdin = match args.iter().rev().nth(1) {
+        Some(word) if word == "<" => args.pop(),
+        _ => None,
+    };
+    args.truncate(args.len() - usize::from(stdin.is_some()));
     Some(Run {
         name: name.trim().to_owned(),
         environment,
         args,
+        stdin,
     })
 }
 

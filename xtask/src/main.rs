@@ -1,6 +1,7 @@
 //! Development tasks: `cargo xtask <task>`.
 
 mod bench;
+mod checklist;
 mod expressions;
 mod parity;
 mod pins;

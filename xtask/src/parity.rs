@@ -1,7 +1,7 @@
-//! `cargo xtask parity update`: what buildx makes of the parity cases.
+//! `cargo xtask parity`: what buildx makes of the parity cases, and what rbake is shown to do alike.
 
 #[path = "../../tests/parity/cases.rs"]
-mod cases;
+pub(crate) mod cases;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,6 +27,8 @@ pub(crate) enum Task {
         #[arg(long, value_name = "PATH")]
         buildx: PathBuf,
     },
+    /// Runs what `tests/parity/checklist.toml` names and prints which behaviours of buildx are shown
+    Checklist,
 }
 
 /// Why a task failed.
@@ -36,6 +38,8 @@ pub(crate) enum Error {
     Cases(String),
     #[error("cannot evaluate the stored expressions anew")]
     Expressions(#[source] crate::expressions::Error),
+    #[error("the checklist is not fulfilled")]
+    Checklist(#[source] crate::checklist::Error),
     #[error("cannot run `{program}`")]
     Run {
         program: PathBuf,
@@ -64,6 +68,7 @@ pub(crate) fn run(task: Task, root: &Path) -> Result<(), Error> {
         Task::Expressions { buildx } => {
             return crate::expressions::run(&buildx, root).map_err(Error::Expressions);
         }
+        Task::Checklist => return crate::checklist::run(root).map_err(Error::Checklist),
     };
     let version = version(&buildx)?;
     let all = cases::all(&root.join("tests/parity/cases")).map_err(Error::Cases)?;
@@ -116,6 +121,7 @@ fn answer(buildx: &Path, case: &Case, run: &Run) -> Result<Value, Error> {
         .args(&run.args)
         .envs(run.environment.iter().map(|(name, value)| (name, value)))
         .current_dir(&case.dir)
+        .stdin(run.input(&case.dir))
         .output()
         .map_err(|source| Error::Run {
             program: buildx.to_owned(),

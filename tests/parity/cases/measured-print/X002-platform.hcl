@@ -1,0 +1,1 @@
+target "default" { platforms = ["a/b/c/d/e"] }

@@ -1,0 +1,1 @@
+target "default" { secret = ["id=x,src=/nowhere/x"] }

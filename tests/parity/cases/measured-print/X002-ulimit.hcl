@@ -1,0 +1,1 @@
+target "default" { ulimits = ["nofile=x"] }

@@ -1,0 +1,6 @@
+function "upper" {
+  params = []
+  result = 1
+  foo    = 1
+}
+target "default" {}

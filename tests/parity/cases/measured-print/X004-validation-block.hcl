@@ -1,0 +1,7 @@
+variable "V" {
+  validation {
+    condition = true
+    foo {}
+  }
+}
+target "default" {}

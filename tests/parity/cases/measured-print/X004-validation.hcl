@@ -1,0 +1,7 @@
+variable "V" {
+  validation {
+    condition = true
+    foo       = 1
+  }
+}
+target "default" {}

@@ -1,0 +1,5 @@
+V = "x"
+variable "V" {
+  type = number
+}
+target "default" { args = { V = V } }

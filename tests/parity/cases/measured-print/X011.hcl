@@ -1,0 +1,3 @@
+V = "1"
+V = "2"
+target "default" {}

@@ -1,0 +1,5 @@
+function "f" {
+  params = []
+  result = target.default.name
+}
+target "default" {}

@@ -1,0 +1,2 @@
+variable "V" { default = target.default.name }
+target "default" {}

@@ -1,0 +1,2 @@
+variable "FOOBAR" {}
+target "default" { args = { v = FOOBAZ } }

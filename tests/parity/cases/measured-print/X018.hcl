@@ -1,0 +1,1 @@
+target "default" { args = { a = try(UNDEF, "x"), b = try(UNDEF, "x") } }

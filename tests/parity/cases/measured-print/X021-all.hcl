@@ -1,0 +1,2 @@
+target "a" { output = [null] }
+target "b" { secret = [null] }

@@ -1,0 +1,1 @@
+target "default" { cache-from = [{ type = "gha", scope = null }] }

@@ -1,0 +1,1 @@
+target "default" { cache-to = null }

@@ -1,0 +1,1 @@
+target "a" { tags = target.b.tags }

@@ -1,0 +1,4 @@
+target "l" {
+  matrix = {}
+  args   = { a = "b" }
+}

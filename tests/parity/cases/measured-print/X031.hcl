@@ -1,0 +1,5 @@
+target "default" {
+  matrix = { v = [] }
+  name   = "x${v}"
+}
+target "a" {}

@@ -1,0 +1,6 @@
+v = "global"
+target "l" {
+  matrix = { v = ["1"] }
+  name   = "l${v}"
+  args   = { v = v }
+}

@@ -1,0 +1,5 @@
+target "l" {
+  matrix = { v = ["1", "2"] }
+  name   = "l${v}"
+}
+target "a" { inherits = ["l"] }

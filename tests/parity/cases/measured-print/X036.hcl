@@ -1,0 +1,4 @@
+target "l" {
+  matrix = { v = ["1", "2"] }
+  name   = "l-${v}"
+}

@@ -1,0 +1,2 @@
+group "default" { targets = ["g"] }
+group "g" { targets = ["default"] }

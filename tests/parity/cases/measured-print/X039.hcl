@@ -1,0 +1,3 @@
+group "g" { targets = ["b", "a"] }
+target "a" {}
+target "b" {}

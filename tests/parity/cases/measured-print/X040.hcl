@@ -1,0 +1,5 @@
+group "g" { targets = ["b"] }
+group "ab" { targets = ["a", "b"] }
+target "b" {}
+target "a" {}
+target "_c" {}

@@ -1,0 +1,3 @@
+group "g" { targets = ["a"] }
+target "a" {}
+target "b" { contexts = { x = "target:g" } }

@@ -1,0 +1,2 @@
+target "base" { output = ["type=image"] }
+target "app" { contexts = { base = "target:base" } }

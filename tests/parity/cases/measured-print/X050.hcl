@@ -1,0 +1,3 @@
+target "p" { policy = ["strict=true"] }
+target "q" { inherits = ["p"] }
+target "a" { inherits = ["p", "q"] }

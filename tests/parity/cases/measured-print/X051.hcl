@@ -1,0 +1,1 @@
+target "default" { secret = [{ id = "A", type = "env", bogus = "1" }] }

@@ -1,0 +1,1 @@
+target "default" { policy = ["filename=extra.rego,strict=true,log-level=warn"] }

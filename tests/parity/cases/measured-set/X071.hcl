@@ -1,0 +1,5 @@
+variable "V" {
+  type    = any
+  default = "d"
+}
+target "default" { args = { V = jsonencode(V) } }

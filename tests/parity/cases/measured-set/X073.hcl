@@ -1,0 +1,4 @@
+variable "V" {
+  type = object({ a = string, b = number })
+}
+target "default" { args = { V = jsonencode(V) } }

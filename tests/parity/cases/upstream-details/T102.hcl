@@ -1,0 +1,3 @@
+target "default" {
+  resources = { memory = "1g", cpuset-cpus = "0" }
+}

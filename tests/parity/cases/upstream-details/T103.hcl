@@ -1,0 +1,4 @@
+target "default" {
+  output      = ["type=image,name=x"]
+  annotations = ["manifest[linux/arm64]:k=v"]
+}

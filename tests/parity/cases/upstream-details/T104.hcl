@@ -1,0 +1,3 @@
+target "default" {
+  cache-from = ["x/one,x/two"]
+}

@@ -1,0 +1,4 @@
+target "default" {
+  dockerfile = "D"
+  network    = "host"
+}

@@ -1,0 +1,4 @@
+target "a" {
+  tags = ["1"]
+  tags = ["2"]
+}

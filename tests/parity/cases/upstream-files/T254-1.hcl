@@ -1,0 +1,5 @@
+target "a" {
+  unknown = nothing
+  tags    = ["1"]
+}
+other "x" {}

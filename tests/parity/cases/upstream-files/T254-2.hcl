@@ -1,0 +1,4 @@
+target "a" {
+  unknown = 1
+  args    = { a = "2" }
+}

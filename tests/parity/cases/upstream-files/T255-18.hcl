@@ -1,0 +1,3 @@
+target "default" {
+  ulimits = "a=1"
+}

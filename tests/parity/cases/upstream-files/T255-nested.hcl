@@ -1,0 +1,6 @@
+variable "V" {
+  validation "x" {
+    condition = true
+  }
+}
+target "default" {}

@@ -1,0 +1,2 @@
+group "g" {}
+target "default" {}

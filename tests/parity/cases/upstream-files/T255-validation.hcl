@@ -1,0 +1,9 @@
+variable "V" {
+  validation {
+    condition = true
+  }
+  validation {
+    condition = V == ""
+  }
+}
+target "default" {}

@@ -1,0 +1,2 @@
+variable {}
+target "default" {}

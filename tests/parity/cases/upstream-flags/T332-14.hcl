@@ -1,0 +1,1 @@
+target "default" { annotations = ["index[linux/amd64]:a=b"] }

@@ -1,0 +1,1 @@
+target "default" { annotations = ["manifest[linux/amd64:a=b"] }

@@ -1,0 +1,1 @@
+target "default" { annotations = ["manifest:com.example=a"] }

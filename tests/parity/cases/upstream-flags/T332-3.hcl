@@ -1,0 +1,1 @@
+target "default" { annotations = ["bad:com.example=a"] }

@@ -1,0 +1,1 @@
+target "default" { annotations = ["index,manifest[plat/form]:com.example=a"] }

@@ -1,0 +1,9 @@
+group "g" {
+  targets = ["app"]
+}
+target "g" {
+  dockerfile = "G"
+}
+target "app" {
+  dockerfile = "D"
+}

@@ -1,0 +1,7 @@
+group "g" {
+  targets = ["g"]
+}
+target "g" {
+  dockerfile = "G"
+}
+target "app" {}

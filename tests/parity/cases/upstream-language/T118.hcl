@@ -1,0 +1,1 @@
+target "default" { args = { n = "${add(40, 2)}" } }

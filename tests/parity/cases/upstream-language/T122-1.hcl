@@ -1,0 +1,2 @@
+variable "X" { default = "x" }
+target "default" { args = { one = "1-${X}" } }

@@ -1,0 +1,3 @@
+variable "A" { default = upper("${BASE}x") }
+variable "B" { default = "<${A}>" }
+target "default" { args = { one = B } }

@@ -1,0 +1,2 @@
+variable "BASE" { default = "base" }
+target "default" { args = { two = "${A}!" } }

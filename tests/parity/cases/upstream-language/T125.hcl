@@ -1,0 +1,2 @@
+variable "N" { default = null }
+target "default" { args = { n = N } }

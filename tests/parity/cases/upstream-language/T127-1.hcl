@@ -1,0 +1,5 @@
+variable "N" {
+  type    = string
+  default = null
+}
+target "default" { args = { null = equal(N, null) } }

@@ -1,0 +1,4 @@
+variable "N" {
+  type = any
+}
+target "default" { args = { null = equal(N, null) } }

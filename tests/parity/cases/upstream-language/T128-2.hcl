@@ -1,0 +1,4 @@
+variable "N" {
+  type = number
+}
+target "default" { args = { null = equal(N, null) } }

@@ -1,0 +1,4 @@
+variable "N" {
+  type = bool
+}
+target "default" { args = { null = equal(N, null) } }

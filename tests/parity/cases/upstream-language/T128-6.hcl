@@ -1,0 +1,4 @@
+variable "N" {
+  type = map(string)
+}
+target "default" { args = { null = equal(N, null) } }

@@ -1,0 +1,6 @@
+variable "N" {
+  type = bool
+}
+target "plain" { args = { n = N, other = "o" } }
+target "false" { args = { n = N == null ? "none" : N } }
+target "true" { args = { n = N == null ? N : "none", other = "o" } }

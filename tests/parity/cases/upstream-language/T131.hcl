@@ -1,0 +1,3 @@
+A = "a"
+B = "b-${A}"
+target "default" { args = { b: B } }

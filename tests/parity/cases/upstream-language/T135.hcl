@@ -1,0 +1,4 @@
+target "one" {
+  context = target.one.dockerfile
+  target  = target.one.context
+}

@@ -1,0 +1,5 @@
+p = ["linux/arm64", "linux/386"]
+target "default" {
+  platforms = p
+  args      = { first: p[0] }
+}

@@ -1,0 +1,2 @@
+target "default" { dockerfile = "1" }
+target "default" { dockerfile = "2" }

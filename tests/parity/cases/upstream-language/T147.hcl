@@ -1,0 +1,2 @@
+variable "N" {}
+target "default" { args = { empty = equal(N, "") } }

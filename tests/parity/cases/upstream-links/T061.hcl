@@ -1,0 +1,3 @@
+target "t" {
+  contexts = { a: "b", c: "target:nobody" }
+}

@@ -1,0 +1,4 @@
+target "a" {
+  name       = "b"
+  dockerfile = "D"
+}

@@ -1,0 +1,4 @@
+group "g" {
+  matrix = { name = ["x", "y"] }
+}
+target "a" {}

@@ -1,0 +1,5 @@
+group "g" {
+  name    = "h"
+  targets = ["a"]
+}
+target "a" {}

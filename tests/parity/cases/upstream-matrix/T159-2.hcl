@@ -1,0 +1,6 @@
+target "t" { dockerfile = target.new.dockerfile }
+target "old" {
+  name       = "new"
+  matrix     = {}
+  dockerfile = "D"
+}

@@ -1,0 +1,5 @@
+target "l" {
+  name       = "n"
+  matrix     = {}
+  dockerfile = "D"
+}

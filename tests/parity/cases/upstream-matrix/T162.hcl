@@ -1,0 +1,5 @@
+target "default" {
+  matrix     = { v = ["a", "b"] }
+  name       = v
+  dockerfile = "${v}.D"
+}

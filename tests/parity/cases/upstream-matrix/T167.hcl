@@ -1,0 +1,4 @@
+target "default" {
+  matrix = { v = ["a", "b"] }
+  name   = "same"
+}

@@ -1,0 +1,3 @@
+target "default" {
+  matrix = { 1 = 2 }
+}

@@ -1,0 +1,2 @@
+variable "OUT" { default = "" }
+target "default" { output = [OUT] }

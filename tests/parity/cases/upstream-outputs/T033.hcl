@@ -1,0 +1,3 @@
+target "t" {
+  output = ["type=image,compression=gzip"]
+}

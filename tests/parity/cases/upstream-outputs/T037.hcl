@@ -1,0 +1,4 @@
+target "files" {
+  output = ["type=local,dest=here"]
+}
+target "none" {}

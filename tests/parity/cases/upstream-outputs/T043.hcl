@@ -1,0 +1,3 @@
+target "t" {
+  output = ["type=oci,dest=t.tar"]
+}

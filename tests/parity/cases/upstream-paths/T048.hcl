@@ -1,0 +1,4 @@
+target "t" {
+  context    = "cwd://below"
+  dockerfile = "D"
+}

@@ -1,0 +1,4 @@
+target "t" {
+  context    = "."
+  dockerfile = "cwd://D.here"
+}

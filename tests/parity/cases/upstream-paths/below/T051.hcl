@@ -1,0 +1,3 @@
+target "t" {
+  dockerfile-inline = "FROM scratch"
+}

@@ -1,0 +1,7 @@
+target "base" {
+  context = "ctx"
+}
+target "t" {
+  inherits = ["base"]
+  tags     = ["t:1"]
+}

@@ -1,0 +1,4 @@
+target "t" {
+  context  = "."
+  contexts = { beside = "../beside" }
+}

@@ -1,0 +1,7 @@
+target "t" {
+  context  = "."
+  contexts = { beside = "../beside" }
+}
+target "implicit" {
+  dockerfile-inline = "FROM scratch"
+}

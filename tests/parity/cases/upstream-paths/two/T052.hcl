@@ -1,0 +1,6 @@
+target "t" {
+  tags = ["t:1"]
+}
+target "other" {
+  context = "."
+}

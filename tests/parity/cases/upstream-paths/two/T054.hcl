@@ -1,0 +1,4 @@
+target "t" {
+  inherits = ["base"]
+  tags     = ["t:1"]
+}

@@ -1,0 +1,3 @@
+target "t" {
+  context = target.base.context
+}

@@ -1,0 +1,1 @@
+target "t" { args = { A = "a" } }

@@ -1,0 +1,1 @@
+target "default" { cache-to = ["type=gha,mode=min,scope=x"] }

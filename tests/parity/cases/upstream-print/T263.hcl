@@ -1,0 +1,2 @@
+variable "A" { default = "default" }
+target "t" { args = { A = A } }

@@ -1,0 +1,2 @@
+target "b" { description = "Builds b" }
+target "a" {}

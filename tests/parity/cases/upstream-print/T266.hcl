@@ -1,0 +1,7 @@
+variable "b" {
+  default     = "x"
+  description = "This is b"
+}
+variable "a" { default = null }
+variable "c" {}
+target "default" {}

@@ -1,0 +1,4 @@
+target "t" {
+  platforms = ["linux/s390x"]
+  output    = ["somewhere"]
+}

@@ -1,0 +1,4 @@
+variable "V" {
+  type = any
+}
+target "default" {}

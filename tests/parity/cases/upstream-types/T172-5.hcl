@@ -1,0 +1,4 @@
+variable "V" {
+  type = set(string)
+}
+target "default" {}

@@ -1,0 +1,4 @@
+variable "V" {
+  type = tuple([string, number])
+}
+target "default" {}

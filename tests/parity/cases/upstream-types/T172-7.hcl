@@ -1,0 +1,4 @@
+variable "V" {
+  type = boolean
+}
+target "default" {}

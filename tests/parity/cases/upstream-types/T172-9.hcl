@@ -1,0 +1,4 @@
+variable "V" {
+  type = lower("bool")
+}
+target "default" {}

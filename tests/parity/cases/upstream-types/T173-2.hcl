@@ -1,0 +1,5 @@
+variable "V" {
+  type    = bool
+  default = true
+}
+target "default" { args = { v = and(V, true) } }

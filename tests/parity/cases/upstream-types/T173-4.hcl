@@ -1,0 +1,5 @@
+variable "V" {
+  type    = number
+  default = "many"
+}
+target "default" { args = { v = V } }

@@ -1,0 +1,5 @@
+variable "V" {
+  type    = list(number)
+  default = ["many"]
+}
+target "default" { args = { v = V } }

@@ -1,0 +1,6 @@
+G = "word"
+variable "V" {
+  type    = string
+  default = G
+}
+target "default" { args = { v = jsonencode(V) } }

@@ -1,0 +1,6 @@
+G = split(",", "1,2,3x")
+variable "V" {
+  type    = list(number)
+  default = G
+}
+target "default" { args = { v = jsonencode(V) } }

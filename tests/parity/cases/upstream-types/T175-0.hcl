@@ -1,0 +1,4 @@
+variable "V" {
+  type = bool
+}
+target "default" { args = { v = V } }

@@ -1,0 +1,4 @@
+variable "V" {
+  type = string
+}
+target "default" { args = { v = V } }

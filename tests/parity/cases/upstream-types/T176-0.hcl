@@ -1,0 +1,4 @@
+variable "V" {
+  type = list(string)
+}
+target "default" { args = { v = join("-", V) } }

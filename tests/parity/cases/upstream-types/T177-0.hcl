@@ -1,0 +1,4 @@
+variable "V" {
+  type = tuple([number, string])
+}
+target "default" { args = { v = V } }

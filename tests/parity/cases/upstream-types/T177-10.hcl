@@ -1,0 +1,4 @@
+variable "V" {
+  type = tuple([number])
+}
+target "default" { args = { v = V } }

@@ -1,0 +1,4 @@
+variable "V" {
+  type = map(number)
+}
+target "default" { args = { v = V } }

@@ -1,0 +1,4 @@
+variable "V" {
+  type = number
+}
+target "default" { args = { v = V } }

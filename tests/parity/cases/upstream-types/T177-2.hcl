@@ -1,0 +1,4 @@
+variable "V" {
+  type = object({m = string})
+}
+target "default" { args = { v = V } }

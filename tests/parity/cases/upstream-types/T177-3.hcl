@@ -1,0 +1,4 @@
+variable "V" {
+  type = list(list(number))
+}
+target "default" { args = { v = V } }

@@ -1,0 +1,4 @@
+variable "V" {
+  type = set(set(number))
+}
+target "default" { args = { v = V } }

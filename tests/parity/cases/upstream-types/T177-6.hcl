@@ -1,0 +1,4 @@
+variable "V" {
+  type = map(list(number))
+}
+target "default" { args = { v = V } }

@@ -1,0 +1,4 @@
+variable "V" {
+  type = map(string)
+}
+target "default" { args = { v = V } }

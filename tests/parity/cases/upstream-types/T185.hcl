@@ -1,0 +1,5 @@
+variable "v" {
+  type    = number
+  default = 101
+}
+target "default" { args = { v = v } }

@@ -1,0 +1,7 @@
+variable "V" {
+  validation {
+    condition     = V != ""
+    error_message = "V must be given."
+  }
+}
+target "default" { args = { V = V } }

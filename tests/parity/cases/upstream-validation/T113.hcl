@@ -1,0 +1,5 @@
+variable "V" {
+  default = 80
+  validation {}
+}
+target "default" { args = { V = V } }
