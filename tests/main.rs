@@ -8,6 +8,7 @@
 
 mod architecture;
 mod cli;
+mod definition_doc;
 mod engine;
 mod faults;
 mod live;
