@@ -15,9 +15,9 @@ test:
 live:
     scripts/test.sh
 
-# Both programs' --print over the corpus
+# Both programs' --print of random definitions
 parity:
-    cargo xtask parity check
+    cargo xtask parity random
 
 # Which behaviours of buildx are shown to be rbake's
 checklist:

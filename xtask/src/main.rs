@@ -6,6 +6,7 @@ mod expressions;
 mod parity;
 mod pins;
 mod proto;
+mod random;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ enum Task {
     /// The sources generated from `proto/proto`.
     #[command(subcommand)]
     Proto(proto::Task),
-    /// The stored answers of buildx that plans are compared with.
+    /// Plans beside buildx's: stored answers, and random definitions.
     #[command(subcommand)]
     Parity(parity::Task),
     /// rbake and buildx side by side on one daemon

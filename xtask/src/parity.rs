@@ -1,4 +1,4 @@
-//! `cargo xtask parity`: what buildx makes of the parity cases, and what rbake is shown to do alike.
+//! `cargo xtask parity`: what buildx makes of the parity cases, what rbake is shown to do alike, and random definitions.
 
 #[path = "../../tests/parity/cases.rs"]
 pub(crate) mod cases;
@@ -21,6 +21,8 @@ pub(crate) enum Task {
         /// Only the cases with these names
         cases: Vec<String>,
     },
+    /// Runs rbake and buildx on random definitions and compares
+    Random(crate::random::Args),
     /// Asks buildx anew what the expressions in `tests/parity/functions.json` mean
     Expressions {
         /// The buildx binary
@@ -40,6 +42,8 @@ pub(crate) enum Error {
     Expressions(#[source] crate::expressions::Error),
     #[error("the checklist is not fulfilled")]
     Checklist(#[source] crate::checklist::Error),
+    #[error("the random definitions are not as they should be")]
+    Random(#[source] crate::random::Error),
     #[error("cannot run `{program}`")]
     Run {
         program: PathBuf,
@@ -65,6 +69,7 @@ pub(crate) enum Error {
 pub(crate) fn run(task: Task, root: &Path) -> Result<(), Error> {
     let (buildx, cases) = match task {
         Task::Update { buildx, cases } => (buildx, cases),
+        Task::Random(args) => return crate::random::run(&args, root).map_err(Error::Random),
         Task::Expressions { buildx } => {
             return crate::expressions::run(&buildx, root).map_err(Error::Expressions);
         }

@@ -1,0 +1,155 @@
+//! The differences that are meant: each rule names the line in `docs/differences.md` that it stands for.
+//!
+//! A rule either looks at the answers alone, or takes its cause away from the case: then the difference must be gone. What no
+//! rule explains is unexplained. Start at [`explain`].
+
+use crate::{Answers, Case, Difference, Error, Programs};
+
+mod causes;
+mod signs;
+
+/// A known reason for a difference.
+#[derive(Debug)]
+pub struct Rule {
+    /// Its name in reports.
+    pub name: &'static str,
+    /// Words that `docs/differences.md` has.
+    pub documented: &'static str,
+    /// How it is recognised.
+    sign: Sign,
+}
+
+#[derive(Debug)]
+enum Sign {
+    /// The answers tell it.
+    Answers(fn(&Case, &Answers, Difference) -> bool),
+    /// Only rbake refuses, and its errors say this.
+    Refused(&'static str),
+    /// The same case without the cause shows no difference; none where the cause is absent.
+    Without(fn(&Case) -> Option<Case>),
+    /// buildx itself does not always answer the same.
+    Random,
+}
+
+impl Rule {
+    const fn new(name: &'static str, documented: &'static str, sign: Sign) -> Self {
+        Self {
+            name,
+            documented,
+            sign,
+        }
+    }
+}
+
+/// All rules, those that cost nothing to ask first.
+pub const RULES: &[Rule] = &[
+    Rule::new(
+        "their-crash",
+        "buildx crashes",
+        Sign::Answers(signs::their_crash),
+    ),
+    Rule::new(
+        "named-twice",
+        "however often it is used",
+        Sign::Answers(signs::named_twice),
+    ),
+    Rule::new(
+        "matrix-order",
+        "Matrix targets are made in the order",
+        Sign::Answers(signs::matrix_order),
+    ),
+    Rule::new(
+        "set-ignored",
+        "do what they say",
+        Sign::Without(causes::without_ignored_sets),
+    ),
+    Rule::new(
+        "append-one",
+        "buildx ignores the `+`",
+        Sign::Refused("is no list to append to"),
+    ),
+    Rule::new(
+        "resources-field",
+        "An unknown field of `resources`",
+        Sign::Refused("error[definition::unknown-field]"),
+    ),
+    Rule::new(
+        "random",
+        "Several overrides of one target apply in a fixed order",
+        Sign::Random,
+    ),
+];
+
+/// The rules that explain a difference between the answers, if there are any.
+pub fn explain(
+    programs: &Programs,
+    case: &Case,
+    answers: &Answers,
+) -> Result<Option<Vec<&'static Rule>>, Error> {
+    let Some(difference) = answers.difference() else {
+        return Ok(Some(Vec::new()));
+    };
+    if difference == Difference::OurCrash {
+        return Ok(None);
+    }
+    if difference == Difference::Refused
+        && let Some(rules) = refusals(answers.rbake.text())
+    {
+        return Ok(Some(rules));
+    }
+    let mut causes = Vec::new();
+    for rule in RULES {
+        let explained = match rule.sign {
+            Sign::Answers(sign) => sign(case, answers, difference),
+            Sign::Refused(_) => false,
+            Sign::Without(without) => match without(case) {
+                Some(without) if without != *case => {
+                    causes.push((rule, without.clone()));
+                    programs.compare(&without)?.difference().is_none()
+                }
+                _ => false,
+            },
+            Sign::Random => (0..8).try_fold(false, |found, _| -> Result<bool, Error> {
+                Ok(found || programs.buildx(case)? == answers.rbake)
+            })?,
+        };
+        if explained {
+            return Ok(Some(vec![rule]));
+        }
+    }
+    together(programs, case, &causes)
+}
+
+// The rules for all errors that rbake tells of; none where one of them is not meant.
+fn refusals(messages: &str) -> Option<Vec<&'static Rule>> {
+    let rule_of = |error: &str| {
+        RULES
+            .iter()
+            .find(|rule| matches!(rule.sign, Sign::Refused(says) if error.contains(says)))
+    };
+    let errors = messages.lines().filter(|line| line.starts_with("error["));
+    let mut rules: Vec<&Rule> = errors.map(rule_of).collect::<Option<_>>()?;
+    rules.dedup_by_key(|rule| rule.name);
+    (!rules.is_empty()).then_some(rules)
+}
+
+// Several causes at once: without all of them the difference is gone.
+fn together(
+    programs: &Programs,
+    case: &Case,
+    causes: &[(&'static Rule, Case)],
+) -> Result<Option<Vec<&'static Rule>>, Error> {
+    if causes.len() < 2 {
+        return Ok(None);
+    }
+    let mut without = case.clone();
+    for (rule, _) in causes {
+        if let Sign::Without(remove) = rule.sign
+            && let Some(next) = remove(&without)
+        {
+            without = next;
+        }
+    }
+    let gone = programs.compare(&without)?.difference().is_none();
+    Ok(gone.then(|| causes.iter().map(|(rule, _)| *rule).collect()))
+}
