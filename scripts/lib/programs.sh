@@ -10,7 +10,7 @@
 
 # shellcheck disable=SC2034  # read by peers.sh
 PEER_NAMES=(buildkit runc buildx crane registry3 registry2 frontend regctl compose gha-cache runc-new engine docker-cli
-  buildkit-old rootlesskit)
+  shells buildkit-old rootlesskit)
 
 peer_function() { printf '%s_%s' "$1" "${2//-/_}"; }
 peer_known() { declare -F "$(peer_function recipe "$1")" >/dev/null; }
@@ -165,6 +165,23 @@ build_docker_cli() {
   rm -rf -- "$1/root"
 }
 probe_docker_cli() { says 'Docker version' "$1/bin/docker" --version; }
+
+# The shells that completions are made for. Installed, not unpacked: their modules and functions lie where they were
+# built to look.
+about_shells() { echo "bash, zsh and fish"; }
+recipe_shells() { printf 'installed bash zsh fish\n'; }
+build_shells() {
+  local name
+  apt_install bash zsh fish
+  mkdir -p "$1/bin"
+  for name in bash zsh fish; do
+    printf '#!/bin/sh\nexec %q "$@"\n' "$(command -v "$name")" >"$1/bin/$name"
+    chmod +x "$1/bin/$name"
+  done
+}
+probe_shells() {
+  says 'GNU bash' "$1/bin/bash" --version && says 'zsh ' "$1/bin/zsh" --version && says 'fish, version' "$1/bin/fish" --version
+}
 
 about_rootlesskit() { echo "rootlesskit $ROOTLESSKIT_VERSION, about 5 s"; }
 recipe_rootlesskit() { peer_go "" "" 0 "github.com/rootless-containers/rootlesskit/v3/cmd/rootlesskit@$ROOTLESSKIT_VERSION"; }

@@ -122,7 +122,7 @@ fn after_help() -> StyledStr {
         "Verbs (where no target or group has that name; `rbake +VERB` always means the verb):\n",
     );
     for verb in super::verb::Verb::ALL {
-        let _ = writeln!(text, "  {:<10} {}", verb.name(), verb.about());
+        let _ = writeln!(text, "  {:<11} {}", verb.name(), verb.about());
     }
     text.push_str("\nExit codes: 0 done, 1 a target failed, 2 usage, 3 definition, 4 engine, 5 publishing, 130 interrupted\n");
     text.into()

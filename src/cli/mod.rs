@@ -4,6 +4,7 @@
 
 pub mod args;
 mod commands;
+mod completion;
 pub mod exit;
 mod plugin;
 mod progress;
@@ -83,6 +84,14 @@ fn dispatch(
     environment: &Environment,
     screen: &mut Screen,
 ) -> Exit {
+    // What completion scripts ask, docker's among them; nobody types it.
+    if let Some((question @ ("__complete" | "__completeNoDesc"), rest)) = words
+        .split_first()
+        .map(|(first, rest)| (first.as_str(), rest))
+    {
+        let described = question == "__complete";
+        return screen.data(&completion::answer(rest, described, environment));
+    }
     match verb::first_word(words.first().map(String::as_str)) {
         FirstWord::Always(verb) => run_verb(verb, front, words, environment, screen),
         FirstWord::Other => bake(front, words, environment, screen, None),
@@ -122,6 +131,7 @@ fn run_verb(
             bake(&front, words, environment, screen, None)
         }
         Verb::Builder => commands::builder::run(&front.name, words, environment, screen),
+        Verb::Completion => commands::completion::run(&front.name, words, screen),
         Verb::Version => screen.data(&format!("rbake {}\n", env!("CARGO_PKG_VERSION"))),
     }
 }

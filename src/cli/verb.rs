@@ -10,19 +10,22 @@ pub enum Verb {
     Bake,
     /// Look after builders.
     Builder,
+    /// Print the script that makes a shell complete the command line.
+    Completion,
     /// Print the version.
     Version,
 }
 
 impl Verb {
     /// All verbs, in the order help shows them.
-    pub const ALL: [Self; 3] = [Self::Bake, Self::Builder, Self::Version];
+    pub const ALL: [Self; 4] = [Self::Bake, Self::Builder, Self::Completion, Self::Version];
 
     /// The word that reaches it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bake => "bake",
             Self::Builder => "builder",
+            Self::Completion => "completion",
             Self::Version => "version",
         }
     }
@@ -32,6 +35,7 @@ impl Verb {
         match self {
             Self::Bake => "build targets, as without a verb",
             Self::Builder => "status, install, serve and stop of the builder",
+            Self::Completion => "print the completion script of bash, zsh or fish",
             Self::Version => "print the version",
         }
     }

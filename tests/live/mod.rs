@@ -10,4 +10,5 @@ mod faults;
 mod gateway;
 mod parity;
 mod plugin;
+mod shells;
 mod tls;

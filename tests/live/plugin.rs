@@ -99,6 +99,19 @@ fn docker_lists_it_and_hands_commands_on() {
 }
 
 #[test]
+fn dockers_own_completions_ask_it() {
+    let Some(docker) = Docker::new(DEFINITION) else {
+        return;
+    };
+    let answer = docker.run(&["__complete", "rbake", "ess"]);
+    assert_eq!(answer.stdout, "essential\tWhat matters\n:4\n", "{answer}");
+    let answer = docker.run(&["__complete", "rbake", "--progress=ra"]);
+    assert!(answer.stdout.starts_with("rawjson\t"), "{answer}");
+    let answer = docker.run(&["__complete", "rba"]);
+    assert!(answer.stdout.starts_with("rbake\t"), "{answer}");
+}
+
+#[test]
 fn exit_codes_and_advice_are_dockers() {
     let Some(docker) = Docker::new(DEFINITION) else {
         return;

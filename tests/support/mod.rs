@@ -9,3 +9,4 @@ pub(crate) mod files;
 pub(crate) mod home;
 pub(crate) mod peers;
 pub(crate) mod project;
+pub(crate) mod pty;

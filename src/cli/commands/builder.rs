@@ -83,6 +83,11 @@ enum From {
     Go,
 }
 
+/// The command as clap sees it.
+pub(in crate::cli) fn command() -> clap::Command {
+    Args::command()
+}
+
 pub(in crate::cli) fn run(
     program: &str,
     words: &[String],
@@ -90,7 +95,7 @@ pub(in crate::cli) fn run(
     screen: &mut Screen,
 ) -> Exit {
     let name = format!("{program} builder");
-    let command = Args::command().bin_name(name.clone());
+    let command = command().bin_name(name.clone());
     let words = std::iter::once(name.as_str()).chain(words.iter().map(String::as_str));
     let matches = command.try_get_matches_from(words);
     let verb = match matches.and_then(|matches| Args::from_arg_matches(&matches)) {

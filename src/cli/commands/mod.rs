@@ -3,5 +3,6 @@
 pub(super) mod bake;
 mod build;
 pub(super) mod builder;
+pub(super) mod completion;
 pub(super) mod definition;
 mod privileges;

@@ -1,0 +1,273 @@
+//! What a half-typed command line may go on with: flags and their values, targets, groups and variables of the
+//! definition at hand.
+//!
+//! The question and the answer are those of cobra's hidden command `__complete`, which docker asks its plugins, and
+//! which rbake's own scripts for bash, zsh and fish ask, too. Whatever goes wrong, the answer is just empty: nobody
+//! wants an error below a half-typed line. Start at [`answer`].
+
+mod line;
+mod set;
+mod values;
+
+use std::fmt::Write as _;
+
+use clap::builder::StyledStr;
+use clap::{Arg, Command, CommandFactory as _, ValueEnum};
+
+use super::args::BakeArgs;
+use super::commands;
+use super::verb::{self, FirstWord, Verb};
+use crate::types::Environment;
+use line::{Line, Wanted};
+use values::Known;
+
+/// A shell that completions can be had for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Shell {
+    /// GNU bash 4.4 or newer
+    Bash,
+    /// The Z shell
+    Zsh,
+    /// The friendly shell
+    Fish,
+}
+
+impl Shell {
+    /// The script that the shell is to read.
+    pub(super) const fn script(self) -> &'static str {
+        match self {
+            Self::Bash => include_str!("rbake.bash"),
+            Self::Zsh => include_str!("rbake.zsh"),
+            Self::Fish => include_str!("rbake.fish"),
+        }
+    }
+}
+
+/// One way to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Candidate {
+    /// The whole word, or the whole value where the word is `--flag=value`.
+    value: String,
+    /// What it is, in a few words.
+    about: String,
+}
+
+impl Candidate {
+    fn new(value: impl Into<String>, about: impl Into<String>) -> Self {
+        Self {
+            value: value.into(),
+            about: about.into(),
+        }
+    }
+}
+
+/// All ways to go on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Candidates {
+    list: Vec<Candidate>,
+    /// Whether file names are ways to go on as well, which the shell knows best.
+    files: bool,
+}
+
+impl Candidates {
+    fn of(list: Vec<Candidate>) -> Self {
+        Self { list, files: false }
+    }
+
+    fn files() -> Self {
+        Self {
+            list: Vec::new(),
+            files: true,
+        }
+    }
+}
+
+/// Answers the question what the last of `words`, which follow the program's name, may become.
+pub(super) fn answer(words: &[String], described: bool, environment: &Environment) -> String {
+    let (current, typed) = match words.split_last() {
+        Some((current, typed)) => (current.as_str(), typed),
+        None => ("", words),
+    };
+    let (candidates, current) = candidates(typed, current, environment);
+    written(candidates, current, described)
+}
+
+// What may be there, and the part of the word that it has to begin with.
+fn candidates<'w>(
+    typed: &'w [String],
+    current: &'w str,
+    environment: &Environment,
+) -> (Candidates, &'w str) {
+    let mut known = Known::new(environment);
+    match verb::first_word(typed.first().map(String::as_str)) {
+        FirstWord::Always(verb) => of_verb(verb, &typed[1..], current, &mut known),
+        FirstWord::Maybe(verb) => {
+            known.read(&Line::read(&bake_command(), typed, current));
+            if known.has(verb.name()) {
+                of_bake(typed, current, &mut known)
+            } else {
+                of_verb(verb, &typed[1..], current, &mut known)
+            }
+        }
+        FirstWord::Other => of_bake(typed, current, &mut known),
+    }
+}
+
+fn of_verb<'w>(
+    verb: Verb,
+    typed: &'w [String],
+    current: &'w str,
+    known: &mut Known<'_>,
+) -> (Candidates, &'w str) {
+    match verb {
+        Verb::Bake => of_bake(typed, current, known),
+        Verb::Builder => of_command(commands::builder::command(), typed, current, known),
+        Verb::Completion => of_command(commands::completion::command(), typed, current, known),
+        Verb::Version => (Candidates::default(), current),
+    }
+}
+
+fn bake_command() -> Command {
+    let mut command = BakeArgs::command();
+    command.build();
+    command
+}
+
+fn of_bake<'w>(
+    typed: &'w [String],
+    current: &'w str,
+    known: &mut Known<'_>,
+) -> (Candidates, &'w str) {
+    let command = bake_command();
+    let line = Line::read(&command, typed, current);
+    let candidates = match line.wanted {
+        Wanted::Flag => flags(&command),
+        Wanted::Value(arg) => known.value(arg, &line),
+        Wanted::Word => {
+            let mut list = known.targets(&line);
+            if typed.is_empty() {
+                let verbs = Verb::ALL.into_iter();
+                let verbs = verbs.filter(|verb| !known.has(verb.name()));
+                list.extend(verbs.map(|verb| Candidate::new(verb.name(), verb.about())));
+            }
+            Candidates::of(list)
+        }
+    };
+    (candidates, line.current)
+}
+
+// A command that clap knows all of: its subcommands, flags and listed values.
+fn of_command<'w>(
+    mut command: Command,
+    typed: &'w [String],
+    current: &'w str,
+    known: &mut Known<'_>,
+) -> (Candidates, &'w str) {
+    command.build();
+    let mut command = &command;
+    let mut typed = typed;
+    while let Some(below) = typed.first().and_then(|word| command.find_subcommand(word)) {
+        (command, typed) = (below, &typed[1..]);
+    }
+    let line = Line::read(command, typed, current);
+    let candidates = match line.wanted {
+        Wanted::Flag => flags(command),
+        Wanted::Value(arg) if arg.get_id() == "builder" => known.value(arg, &line),
+        Wanted::Value(arg) => possible(arg),
+        Wanted::Word if command.has_subcommands() => {
+            let below = command
+                .get_subcommands()
+                .filter(|below| !below.is_hide_set());
+            let below = below.filter(|below| below.get_name() != "help");
+            Candidates::of(
+                below
+                    .map(|below| Candidate::new(below.get_name(), first_line(below.get_about())))
+                    .collect(),
+            )
+        }
+        Wanted::Word => {
+            let mut positionals = command.get_positionals();
+            positionals
+                .next()
+                .map_or_else(Candidates::default, possible)
+        }
+    };
+    (candidates, line.current)
+}
+
+fn possible(arg: &Arg) -> Candidates {
+    let values = arg.get_possible_values();
+    let values = values.iter().filter(|value| !value.is_hide_set());
+    Candidates::of(
+        values
+            .map(|value| Candidate::new(value.get_name(), first_line(value.get_help())))
+            .collect(),
+    )
+}
+
+fn flags(command: &Command) -> Candidates {
+    let flags = command.get_arguments().filter(|arg| !arg.is_hide_set());
+    Candidates::of(
+        flags
+            .filter_map(|arg| {
+                let long = arg.get_long()?;
+                Some(Candidate::new(
+                    format!("--{long}"),
+                    first_line(arg.get_help()),
+                ))
+            })
+            .collect(),
+    )
+}
+
+fn first_line(text: Option<&StyledStr>) -> String {
+    let text = text.map(ToString::to_string).unwrap_or_default();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+// Cobra's directives.
+const NO_SPACE: u8 = 2;
+const NO_FILES: u8 = 4;
+
+fn written(candidates: Candidates, current: &str, described: bool) -> String {
+    let mut directive = 0;
+    if !candidates.files {
+        directive |= NO_FILES;
+    }
+    let mut text = String::new();
+    let fitting = candidates.list.into_iter().filter(|candidate| {
+        candidate.value.starts_with(current) && candidate.value.chars().all(is_plain)
+    });
+    for candidate in fitting {
+        if candidate.value.ends_with(['=', '.', '/', ',']) {
+            directive |= NO_SPACE;
+        }
+        text.push_str(&candidate.value);
+        let about = told(&candidate.about);
+        if described && !about.is_empty() {
+            text.push('\t');
+            text.push_str(&about);
+        }
+        text.push('\n');
+    }
+    let _ = writeln!(text, ":{directive}");
+    text
+}
+
+// A definition may be anybody's: what it names is typed into a shell.
+fn is_plain(c: char) -> bool {
+    c.is_alphanumeric() || "_-+./=:,@%*".contains(c)
+}
+
+// And what it says is shown by a terminal.
+fn told(about: &str) -> String {
+    const LONGEST: usize = 80;
+    let line = about.trim().lines().next().unwrap_or_default();
+    line.chars()
+        .filter(|c| !c.is_control())
+        .take(LONGEST)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+//! The values of flags, and the names that a definition has.
+
+use std::path::Path;
+
+use clap::{Arg, Parser as _};
+
+use super::line::Line;
+use super::{Candidate, Candidates, set};
+use crate::builder::store::Store;
+use crate::builder::{DockerContexts, EMBEDDED};
+use crate::cli::args::BakeArgs;
+use crate::cli::commands::definition::{self, Loaded};
+use crate::types::Environment;
+use crate::types::remote::is_remote;
+
+/// Words that stand for themselves, with what they mean.
+type Words = &'static [(&'static str, &'static str)];
+
+const PROGRESS: Words = &[
+    ("auto", "the live view on a terminal, else plain"),
+    ("plain", "a readable stream"),
+    ("tty", "the live view"),
+    ("quiet", "nothing but errors"),
+    ("rawjson", "what the builder says, as JSON"),
+];
+const LIST: Words = &[
+    ("targets", "targets and groups"),
+    ("variables", "variables"),
+    ("type=targets,format=json", "targets and groups as JSON"),
+    ("type=variables,format=json", "variables as JSON"),
+];
+const CALL: Words = &[
+    ("build", "build, whatever the targets say"),
+    ("check", "check the Dockerfile"),
+    ("check,format=json", "check the Dockerfile, answer in JSON"),
+    ("outline", "arguments and secrets of the target"),
+    ("outline,format=json", "the same as JSON"),
+    ("targets", "stages of the Dockerfile"),
+    ("targets,format=json", "the same as JSON"),
+];
+pub(super) const ALLOW: Words = &[
+    ("network.host", "the host's network in steps"),
+    ("security.insecure", "privileged steps"),
+    ("ssh", "the SSH agent"),
+    ("device", "all devices"),
+    ("device=", "one device"),
+    (
+        "buildx.local.delete",
+        "deleting files in output directories",
+    ),
+    ("fs=", "reading and writing a path"),
+    ("fs.read=", "reading a path"),
+    ("fs.write=", "writing a path"),
+];
+const PROVENANCE: Words = &[
+    ("true", "attach provenance"),
+    ("false", "attach none"),
+    ("mode=min", "attach little"),
+    ("mode=max", "attach all there is"),
+];
+const SBOM: Words = &[
+    ("true", "attach a bill of materials"),
+    ("false", "attach none"),
+    ("generator=", "made by this image"),
+];
+const POLICY: Words = &[
+    ("disabled=true", "no policies"),
+    ("strict=true", "every policy has to allow"),
+    ("log-level=", "how much policies tell"),
+];
+const BOOL: Words = &[("true", ""), ("false", "")];
+
+/// What the line may refer to.
+pub(super) struct Known<'e> {
+    environment: &'e Environment,
+    tried: bool,
+    loaded: Option<Loaded>,
+}
+
+impl<'e> Known<'e> {
+    pub(super) fn new(environment: &'e Environment) -> Self {
+        Self {
+            environment,
+            tried: false,
+            loaded: None,
+        }
+    }
+
+    /// Reads the definition that `line` means, unless that was done; there is none where it cannot be read.
+    pub(super) fn read(&mut self, line: &Line<'_, '_>) -> Option<&Loaded> {
+        if !self.tried {
+            self.tried = true;
+            self.loaded = load(line, self.environment);
+        }
+        self.loaded.as_ref()
+    }
+
+    /// Whether the definition that was read has a target or group of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.loaded.iter().any(|loaded| loaded.has(name))
+    }
+
+    /// Targets and groups that are not on the line yet. Private ones only where one is being typed.
+    pub(super) fn targets(&mut self, line: &Line<'_, '_>) -> Vec<Candidate> {
+        let private = line.current.starts_with('_');
+        let mut list = self.names(line);
+        list.retain(|candidate| {
+            (private || !candidate.value.starts_with('_'))
+                && !line.words.contains(&candidate.value.as_str())
+        });
+        list
+    }
+
+    fn names(&mut self, line: &Line<'_, '_>) -> Vec<Candidate> {
+        let Some(loaded) = self.read(line) else {
+            return Vec::new();
+        };
+        let targets = loaded.definition.targets.iter().map(|(name, target)| {
+            let about = target.description.as_ref();
+            Candidate::new(name.as_str(), about.map_or("target", |text| &**text))
+        });
+        let groups = loaded.definition.groups.iter().map(|(name, group)| {
+            let members: Vec<&str> = group.members.iter().map(|member| &*member.value).collect();
+            let about = group.description.as_ref().filter(|text| !text.is_empty());
+            let about = about.map_or_else(
+                || format!("group: {}", members.join(", ")),
+                |text| text.value.to_string(),
+            );
+            Candidate::new(name.as_str(), about)
+        });
+        targets.chain(groups).collect()
+    }
+
+    /// What the value of `arg` may be.
+    pub(super) fn value(&mut self, arg: &Arg, line: &Line<'_, '_>) -> Candidates {
+        match arg.get_id().as_str() {
+            "allow" => self.allow(line.current),
+            "builder" => Candidates::of(self.builders()),
+            "call" => words(CALL),
+            "files" | "metadata_file" => Candidates::files(),
+            "list" => words(LIST),
+            "policy" => words(POLICY),
+            "progress" => words(PROGRESS),
+            "provenance" => words(PROVENANCE),
+            "sbom" => words(SBOM),
+            "set" => {
+                let names = self.names(line);
+                let environment = self.environment;
+                let loaded = self.read(line).map(|loaded| &loaded.definition);
+                set::candidates(line.current, names, loaded, environment)
+            }
+            "var" => Candidates::of(self.variables(line)),
+            _ if arg
+                .get_num_args()
+                .is_some_and(|values| values.min_values() == 0) =>
+            {
+                words(BOOL)
+            }
+            _ => Candidates::default(),
+        }
+    }
+
+    fn allow(&self, current: &str) -> Candidates {
+        match current.split_once('=') {
+            Some((key @ ("fs" | "fs.read" | "fs.write"), path)) => {
+                Candidates::of(paths(&format!("{key}="), path, self.environment))
+            }
+            _ => words(ALLOW),
+        }
+    }
+
+    fn builders(&self) -> Vec<Candidate> {
+        let store = Store::of(self.environment);
+        let instances = store.map(|store| store.names()).unwrap_or_default();
+        let contexts = DockerContexts::new(self.environment).names();
+        let contexts = contexts
+            .into_iter()
+            .filter(|name| !instances.contains(name));
+        let mut list: Vec<Candidate> = contexts
+            .map(|name| Candidate::new(name, "Docker context"))
+            .collect();
+        list.extend(
+            instances
+                .iter()
+                .map(|name| Candidate::new(name, "builder of buildx")),
+        );
+        list.push(Candidate::new(EMBEDDED, "rbake's own"));
+        list
+    }
+
+    fn variables(&mut self, line: &Line<'_, '_>) -> Vec<Candidate> {
+        let variables = self
+            .read(line)
+            .map(|loaded| loaded.definition.variables.iter());
+        let variables = variables.into_iter().flatten();
+        variables
+            .map(|variable| Candidate::new(format!("{}=", variable.name), &*variable.description))
+            .collect()
+    }
+}
+
+/// Candidates that are always the same.
+pub(super) fn words(words: Words) -> Candidates {
+    let list = words.iter();
+    Candidates::of(
+        list.map(|(value, about)| Candidate::new(*value, *about))
+            .collect(),
+    )
+}
+
+/// Paths that begin with `path`, each after `prefix`.
+pub(super) fn paths(prefix: &str, path: &str, environment: &Environment) -> Vec<Candidate> {
+    // More than anyone reads; a directory may hold millions.
+    const MOST: usize = 1000;
+    let (folder, start) = match path.rfind('/') {
+        Some(slash) => path.split_at(slash + 1),
+        None => ("", path),
+    };
+    let dir = environment.current_dir().join(Path::new(folder));
+    let entries = std::fs::read_dir(dir).into_iter().flatten().take(MOST);
+    let mut list: Vec<Candidate> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let name = entry.file_name().into_string().ok()?;
+            let hidden = name.starts_with('.') && !start.starts_with('.');
+            let fits = name.starts_with(start) && !hidden;
+            let slash = if entry.path().is_dir() { "/" } else { "" };
+            fits.then(|| Candidate::new(format!("{prefix}{folder}{name}{slash}"), ""))
+        })
+        .collect();
+    list.sort_by(|a, b| a.value.cmp(&b.value));
+    list
+}
+
+fn load(line: &Line<'_, '_>, environment: &Environment) -> Option<Loaded> {
+    let mut args = BakeArgs::try_parse_from(["rbake"]).ok()?;
+    args.files = line.values("files").map(str::to_owned).collect();
+    args.var = line
+        .values("var")
+        .filter(|value| value.contains('='))
+        .map(str::to_owned)
+        .collect();
+    // Standard input is the terminal's, and nobody waits for a network at a prompt.
+    let unreachable = |file: &String| file == "-" || is_remote(file);
+    if args.files.iter().any(unreachable) || line.words.first().is_some_and(|word| is_remote(word))
+    {
+        return None;
+    }
+    let listed = environment
+        .non_empty("BUILDX_BAKE_FILE")
+        .is_some_and(|list| list.split([':', ';']).any(|file| file.trim() == "-"));
+    if args.files.is_empty() && listed {
+        return None;
+    }
+    definition::load(&args, environment).ok()
+}
