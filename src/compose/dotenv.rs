@@ -311,3 +311,72 @@ fn unescape(text: &str) -> String {
     out.push_str(rest);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::SourceMap;
+
+    fn parsed(text: &str, lookup: Lookup<'_>) -> Result<IndexMap<String, String>, Diagnostics> {
+        let mut map = SourceMap::default();
+        let id = map.add(".env", text);
+        let mut problems = Diagnostics::default();
+        let variables = parse(text, id, lookup, &mut problems);
+        if problems.has_errors() {
+            return Err(problems);
+        }
+        Ok(variables)
+    }
+
+    #[test]
+    fn files_are_what_compose_makes_of_them() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/compose/dotenv.jsonl"
+        );
+        let lines = std::fs::read_to_string(path).expect("the fixture");
+        let mut lines = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"));
+        let first: serde_json::Value = lines.next().expect("the environment");
+        let lookup = |name: &str| first["env"].get(name)?.as_str().map(str::to_owned);
+        for case in lines {
+            let text = case["text"].as_str().expect("text");
+            let found = parsed(text, &lookup).map_or(serde_json::Value::Null, |mut variables| {
+                variables.shift_remove("");
+                serde_json::json!(variables)
+            });
+            assert_eq!(case["variables"], found, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn every_error_is_told_at_its_place() {
+        let text = "A=1\nB/C=2\nD=${}\nE F=3\nG=${H:?none}\nI=\"x\n";
+        let problems = parsed(text, &|_| None).expect_err("errors");
+        let told: Vec<_> = problems
+            .0
+            .iter()
+            .map(|problem| (problem.code, &text[problem.labels[0].span.range()]))
+            .collect();
+        let expected = [
+            ("dotenv::invalid-name", "/"),
+            ("compose::invalid-template", "${"),
+            ("dotenv::invalid-name", " F"),
+            ("compose::required-variable", "${H:?none}"),
+            ("dotenv::unclosed-quote", "\"x"),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_directory_is_no_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert_eq!(read(dir.path()).expect("nothing"), None);
+        std::fs::create_dir(dir.path().join(".env")).expect("made");
+        assert_eq!(read(dir.path()).expect("a directory"), None);
+        std::fs::remove_dir(dir.path().join(".env")).expect("removed");
+        std::fs::write(dir.path().join(".env"), "A=1").expect("written");
+        assert_eq!(read(dir.path()).expect("a file").as_deref(), Some("A=1"));
+    }
+}

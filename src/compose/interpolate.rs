@@ -244,3 +244,74 @@ fn matches(pattern: &[&str], keys: &[String]) -> bool {
             .zip(keys)
             .all(|(wanted, key)| *wanted == "*" || wanted == key)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::SourceMap;
+
+    fn interpolated(text: &str, problems: &mut Diagnostics) -> Node {
+        let mut map = SourceMap::default();
+        let id = map.add("compose.yaml", text);
+        let mut documents = crate::yaml::parse(text, id).expect("YAML");
+        let mut root = documents.remove(0).root;
+        let lookup = |name: &str| match name {
+            "N" => Some("12".to_owned()),
+            "YES" => Some("Yes".to_owned()),
+            _ => None,
+        };
+        interpolate(&mut root, &lookup, problems);
+        root
+    }
+
+    #[test]
+    fn services_have_casts_and_builds_have_none() {
+        let text = "services:\n  a:\n    scale: ${N}\n    tty: $YES\n    ulimits: {x: '$N'}\n    \
+                    build: {no_cache: '$YES', shm_size: $N, args: ['A=$N', $N]}\nsecrets: {s: {external: 'off'}}\n";
+        let mut problems = Diagnostics::default();
+        let root = interpolated(text, &mut problems);
+        assert_eq!(problems.0, []);
+        let value = |path: &str| {
+            let node = path.split('.').try_fold(&root, |node, key| node.get(key));
+            node.map(|node| node.value.clone())
+        };
+        let string = |text: &str| Some(Value::String(text.to_owned()));
+        assert_eq!(value("services.a.scale"), Some(Value::Int(12)));
+        assert_eq!(value("services.a.tty"), Some(Value::Bool(true)));
+        assert_eq!(value("services.a.ulimits.x"), Some(Value::Int(12)));
+        assert_eq!(value("services.a.build.no_cache"), string("Yes"));
+        assert_eq!(value("services.a.build.shm_size"), string("12"));
+        assert_eq!(value("secrets.s.external"), Some(Value::Bool(false)));
+        let args = root
+            .get("services")
+            .and_then(|s| s.get("a")?.get("build")?.get("args"));
+        let args: Vec<_> = args
+            .and_then(Node::as_sequence)
+            .expect("a list")
+            .iter()
+            .map(Node::as_str)
+            .collect();
+        assert_eq!(args, [Some("A=12"), Some("12")]);
+    }
+
+    #[test]
+    fn problems_point_at_the_variable() {
+        let text = "services:\n  a:\n    image: \"x:${TAG:?no tag}\"\n    scale: ${YES}\n    \
+                    build: {context: '${', target: $U, dockerfile_inline: \"a\\n${\"}\n";
+        let mut problems = Diagnostics::default();
+        interpolated(text, &mut problems);
+        let told: Vec<_> = problems
+            .0
+            .iter()
+            .map(|problem| (problem.code, &text[problem.labels[0].span.range()]))
+            .collect();
+        let expected = [
+            ("compose::required-variable", "${TAG:?no tag}"),
+            ("compose::wrong-type", "${YES}"),
+            ("compose::invalid-template", "${"),
+            ("compose::unset-variable", "$U"),
+            ("compose::invalid-template", "\"a\\n${\""),
+        ];
+        assert_eq!(told, expected);
+    }
+}

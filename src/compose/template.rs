@@ -281,3 +281,55 @@ fn balanced(text: &str) -> Option<usize> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_are_what_compose_makes_of_them() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/compose/templates.jsonl"
+        );
+        let lines = std::fs::read_to_string(path).expect("the fixture");
+        let mut lines = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"));
+        let first: serde_json::Value = lines.next().expect("the environment");
+        let lookup = |name: &str| first["env"].get(name)?.as_str().map(str::to_owned);
+        for case in lines {
+            let text = case["text"].as_str().expect("text");
+            let found = substitute(text, &lookup).ok().map(|found| found.text);
+            assert_eq!(case["result"].as_str(), found.as_deref(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn errors_have_places_and_all_are_found() {
+        let template = "a ${U:?not ${U}} ${} $U";
+        let errors = substitute(template, &|_| None).expect_err("errors");
+        let places: Vec<&str> = errors
+            .iter()
+            .map(|error| &template[error.range.clone()])
+            .collect();
+        assert_eq!(places, ["${U:?not ${U}}", "${"]);
+        let found = substitute("x $U ${U:-y}", &|_| None).expect("no errors");
+        assert_eq!(found.unset, [("U".to_owned(), 2..4)]);
+    }
+
+    #[test]
+    fn hostile_templates_are_bounded() {
+        let nested = "${U-".repeat(100_000) + &"}".repeat(100_000);
+        let errors = substitute(&nested, &|_| None).expect_err("too deep");
+        assert_eq!(errors[0].kind, TemplateErrorKind::TooLarge);
+        let row = "${U-x}".repeat(100_000);
+        let found = substitute(&row, &|_| None).expect("many in a row");
+        assert_eq!(found.text.len(), 100_000);
+        let open = "${U-".repeat(100_000);
+        assert!(substitute(&open, &|_| None).is_err());
+        let large = "x".repeat(1024 * 1024);
+        let errors = substitute(&"$A".repeat(1000), &|_| Some(large.clone())).expect_err("large");
+        assert_eq!(errors.len(), 1);
+    }
+}

@@ -12,6 +12,8 @@ use crate::diag::{Diagnostic, Diagnostics, SourceId, Span};
 
 /// Nesting of collections that is read. Deeper files are no Compose files.
 const MAX_NESTING: usize = 200;
+/// Characters of a key without `?`. YAML says 1024, go-yaml does not count.
+const MAX_KEY: usize = 16 * 1024;
 /// Nodes of a stream that are read.
 const MAX_NODES: usize = 500_000;
 
@@ -87,6 +89,8 @@ pub(super) fn trees<'a>(
     let mut options = options! {
         flow_nesting_limit: MAX_NESTING,
         block_nesting_limit: MAX_NESTING,
+        simple_key_max_lookahead: MAX_KEY,
+        bom_inside_document_as_content: true,
         emit_unresolved_aliases: true,
         block_scalar_eof_without_line_feed: true,
     };

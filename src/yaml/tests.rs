@@ -79,3 +79,72 @@ fn all_errors_are_reported() {
     ];
     assert_eq!(codes(text), expected);
 }
+
+// The form in which the fixture tells values: Go's maps have no order, its numbers have kinds.
+fn told(node: &Node) -> serde_json::Value {
+    use serde_json::json;
+    match &node.value {
+        Value::Null => json!(null),
+        Value::Bool(value) => json!(value),
+        Value::Int(value) => json!({ "int": value.to_string() }),
+        Value::Float(value) if value.is_nan() => json!({ "float": "NaN" }),
+        Value::Float(value) => json!({ "float": format!("{:016x}", value.to_bits()) }),
+        Value::Timestamp(value) => json!({ "time": value.to_string() }),
+        Value::String(value) => json!(value),
+        Value::Sequence(items) => {
+            json!({ "list": items.iter().map(told).collect::<Vec<_>>() })
+        }
+        Value::Mapping(entries) => {
+            let entries = entries
+                .iter()
+                .map(|(key, entry)| (key.clone(), told(&entry.value)));
+            json!({ "map": entries.collect::<serde_json::Map<_, _>>() })
+        }
+    }
+}
+
+fn cases(name: &str) -> Vec<serde_json::Value> {
+    let path = format!("{}/tests/fixtures/yaml/{name}", env!("CARGO_MANIFEST_DIR"));
+    let lines = std::fs::read_to_string(path).expect("the fixture");
+    let lines = lines.lines().map(serde_json::from_str);
+    lines.collect::<Result<_, _>>().expect("JSON in each line")
+}
+
+// Null where there are errors.
+fn found(case: &serde_json::Value) -> serde_json::Value {
+    let text = case["text"].as_str().expect("text");
+    let mut map = SourceMap::default();
+    let id = map.add("compose.yaml", text);
+    match parse(text, id) {
+        Ok(documents) => documents
+            .iter()
+            .map(|document| told(&document.root))
+            .collect(),
+        Err(_) => serde_json::Value::Null,
+    }
+}
+
+#[test]
+fn documents_are_what_go_yaml_makes_of_them() {
+    let mut wrong = Vec::new();
+    for case in cases("documents.jsonl") {
+        let found = found(&case);
+        if case["documents"] != found {
+            wrong.push(format!("{case}\n  here: {found}"));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn differences_are_the_known_ones() {
+    for case in cases("differences.jsonl") {
+        assert_ne!(case["go"], case["here"]);
+        assert_eq!(case["here"], found(&case), "{}", case["text"]);
+    }
+}
