@@ -38,7 +38,7 @@ pub use model::{
     ContextSource, DockerfileSource, Inputs, NamedContext, OciLayout, Plan, PlannedTarget,
     ResourceLimits, Role,
 };
-pub use overrides::{Change, Grants, Op, Override};
+pub use overrides::{Change, Grants, Op, Override, Policies};
 pub use print::print;
 pub use requirements::requirements;
 pub use select::PlannedGroup;

@@ -149,16 +149,12 @@ fn overrides(args: &BakeArgs, environment: &Environment) -> Result<Vec<Override>
     }
     overrides.extend(args.push.filter(|on| *on).map(Override::push));
     overrides.extend(args.load.filter(|on| *on).map(Override::load));
-    overrides.extend(args.call.as_deref().map(Override::call));
     overrides.extend(args.no_cache.map(Override::no_cache));
     overrides.extend(args.pull.map(Override::pull));
     for (kind, value) in [("sbom", &args.sbom), ("provenance", &args.provenance)] {
         if let Some(value) = value {
             overrides.extend(Override::attest(kind, value)?);
         }
-    }
-    for policy in &args.policy {
-        overrides.push(Override::policy(policy)?);
     }
     Ok(overrides)
 }

@@ -90,23 +90,30 @@ fn exists(cases: &[Case], shown: &Shown) -> bool {
     }
 }
 
-// `suite::a::b::name` is in `tests/`, everything else in `src/`; modules of tests within a file have no file of their own.
+// `suite::a::b::name` is in `tests/`, everything else in `src/`. Modules within a file have no file of their own; a test with
+// several cases is a module of them.
 fn is_a_test(path: &str) -> bool {
     let (dir, path) = match path.strip_prefix("suite::") {
         Some(path) => ("tests", path),
         None => ("src", path),
     };
-    let mut parts: Vec<_> = path.split("::").collect();
-    let Some(name) = parts.pop() else {
-        return false;
-    };
-    let whole = parts.join("/");
-    let without = parts.iter().take(parts.len().saturating_sub(1)).copied();
-    let without = without.collect::<Vec<_>>().join("/");
-    [whole, without].iter().any(|module| {
+    let parts: Vec<_> = path.split("::").collect();
+    let in_module = |modules: &[&str], name: &str, mark: &str| {
+        let module = modules.join("/");
         [format!("{module}.rs"), format!("{module}/mod.rs")]
             .iter()
             .filter_map(|file| std::fs::read_to_string(root().join(dir).join(file)).ok())
-            .any(|text| text.contains(&format!("fn {name}(")))
-    })
+            .any(|text| text.contains(&format!("fn {name}(")) && text.contains(mark))
+    };
+    match parts.as_slice() {
+        [modules @ .., "tests", name] => {
+            in_module(modules, name, "mod tests {")
+                || in_module(&parts[..parts.len() - 1], name, "")
+        }
+        [modules @ .., "tests", name, case] => in_module(modules, name, &format!("; \"{case}\")]")),
+        [modules @ .., name] => {
+            in_module(modules, name, "#[test]") || in_module(modules, name, "#[tokio::test")
+        }
+        [] => false,
+    }
 }

@@ -224,6 +224,7 @@ fn state(
     tests: &BTreeMap<String, String>,
 ) -> State {
     let mut wrong = Vec::new();
+    let mut waiting = false;
     for shown in &row.shown {
         match shown {
             Shown::Run { case, run } => {
@@ -240,7 +241,7 @@ fn state(
             Shown::Test(name) => match tests.get(name).map(String::as_str) {
                 Some("ok") => {}
                 // A build that nobody could make says nothing either way.
-                Some("not run") if row.mark == Mark::Build => {}
+                Some("not run") if row.mark == Mark::Build => waiting = true,
                 Some(result) => wrong.push(format!("{name}: {result}")),
                 None => wrong.push(format!("{name} is not there")),
             },
@@ -248,6 +249,9 @@ fn state(
     }
     if !wrong.is_empty() {
         return State::Failed(wrong.join(", "));
+    }
+    if waiting && row.later.is_none() {
+        return State::Later("the peers that its test needs are not there".to_owned());
     }
     match (&row.later, &row.differs) {
         (Some(why), _) => State::Later(why.clone()),

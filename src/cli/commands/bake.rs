@@ -10,7 +10,7 @@ use crate::cli::progress;
 use crate::cli::screen::Screen;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::plan::list::ListSpec;
-use crate::plan::{self, Override};
+use crate::plan::{self, Override, Policies};
 use crate::report::Mode;
 use crate::types::Environment;
 
@@ -160,18 +160,17 @@ fn overrides(args: &BakeArgs, environment: &Environment) -> Result<Overrides, Di
             take(Override::attest(kind, value));
         }
     }
-    let policies_disabled = args
-        .policy
-        .iter()
-        .any(|value| value.trim() == "disabled=true");
-    if policies_disabled && args.policy.len() > 1 {
-        take(Err(usage(
-            "`--policy disabled=true` cannot be combined with other policies",
-        )));
-    }
-    for value in args.policy.iter().filter(|_| !policies_disabled) {
-        take(Override::policy(value).map(Some));
-    }
+    let policies_disabled = match Policies::parse(&args.policy) {
+        Ok(Policies::Disabled) => true,
+        Ok(Policies::Added(added)) => {
+            sets.extend(added);
+            false
+        }
+        Err(found) => {
+            problems.0.extend(found.0);
+            false
+        }
+    };
     if problems.has_errors() {
         Err(problems)
     } else {

@@ -340,6 +340,12 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_text_in_place_of_a_list_shows_the_list() {
+        let problems = one("output", Value::string("/tmp")).unwrap_err();
+        assert_eq!(problems.0[0].help, [r#"write a list: `output = ["/tmp"]`"#]);
+    }
+
     // The table's merge column against what merging does: two blocks of one target, told apart by their values.
     #[test]
     fn merging_follows_the_table() {

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::super::eval::convert::convert;
+use super::super::eval::quote::quote;
 use super::super::eval::types::Type;
 use super::super::eval::value::Value;
 use super::super::evaluated::Attribute;
@@ -111,7 +112,13 @@ impl<'a> Reader<'a> {
             // Not reached for types that are told apart by their kind, which is all this is called for.
             Ok(_) => format!("{} required, but have {}", wanted.name(), value.ty().name()),
         };
-        self.wrong_type(path, &reason);
+        let mut problem = self.problem(path, "definition::wrong-type", &reason);
+        if let (Value::String(text), Type::List(_), []) = (value, wanted, path) {
+            let plain = text.len() < 60 && !text.contains(['$', '%']);
+            let text = if plain { quote(text) } else { "\"…\"".into() };
+            problem = problem.help(format!("write a list: `{} = [{text}]`", self.name));
+        }
+        self.problems.push(problem);
     }
 
     /// The value as text; an error and `None` where it cannot be one or is null.

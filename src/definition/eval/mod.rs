@@ -16,7 +16,7 @@ pub mod json;
 mod mismatch;
 pub mod number;
 mod operators;
-mod quote;
+pub(super) mod quote;
 mod repeat;
 pub(super) mod scope;
 mod set_order;

@@ -218,6 +218,7 @@ mod tests {
               output = ["type=local,dest=out,mode=delete"]
             }
             target "b" { entitlements = ["device"] }
+            target "c" { output = ["type=local,dest=out,mode=copy"] }
             "#,
         );
         assert_eq!(
@@ -236,6 +237,16 @@ mod tests {
             "buildx.local.delete",
         ];
         assert_eq!(needs(&project, &["a"], &allow), [""; 0]);
+        let some = ["network.host", "security.insecure", "device=foo"];
+        assert_eq!(
+            needs(&project, &["a"], &some),
+            ["--allow=buildx.local.delete"]
+        );
+        assert_eq!(
+            needs(&project, &["a"], &["network.host", "fs.write=*", "device"]),
+            ["--allow=security.insecure", "--allow=buildx.local.delete"]
+        );
+        assert_eq!(needs(&project, &["c"], &[]), [""; 0]);
         assert_eq!(needs(&project, &["b"], &["device=foo"]), ["--allow=device"]);
         assert_eq!(needs(&project, &["b"], &["device"]), [""; 0]);
     }

@@ -5,8 +5,10 @@
 
 mod outputs;
 mod parse;
+mod policies;
 mod set;
 
+pub use policies::Policies;
 pub use set::{Grants, OverrideSet};
 
 use crate::definition::model::{

@@ -1,4 +1,4 @@
-//! `PATTERN.KEY[.NAME][+]=VALUE`, and what `--sbom`, `--provenance` and `--policy` take.
+//! `PATTERN.KEY[.NAME][+]=VALUE`, and what `--sbom` and `--provenance` take.
 
 use super::{Change, Op, Override};
 use crate::definition::model::{
@@ -8,7 +8,7 @@ use crate::definition::schema::{self, SetForm};
 use crate::diag::{Class, Diagnostic, Spanned};
 use crate::types::{Environment, go};
 
-const INVALID: &str = "plan::invalid-override";
+pub(super) const INVALID: &str = "plan::invalid-override";
 
 impl Override {
     /// Reads the value of `--set`.
@@ -58,7 +58,13 @@ impl Override {
                 Some(value) => value,
                 None => return Ok(None),
             },
-            None => return Err(malformed(&flag)),
+            None => {
+                let value = match spec.form {
+                    SetForm::Bool => "true",
+                    _ => "VALUE",
+                };
+                return Err(malformed(&flag).help(format!("write `--set {path}={value}`")));
+            }
         };
         let change =
             change(key, name, op, value).map_err(|source| entry_error(&flag, value, &source))?;
@@ -78,14 +84,6 @@ impl Override {
         let attest = Attest::from_text(&Attest::flag_text(kind, value))
             .map_err(|source| entry_error(&flag, value, &source))?;
         Ok(Some(Self::everywhere(flag, Change::Attest(Some(attest)))))
-    }
-
-    /// What `--policy=VALUE` stands for where it does not disable policies.
-    pub fn policy(value: &str) -> Result<Self, Diagnostic> {
-        let flag = format!("--policy={value}");
-        let policy =
-            PolicyEntry::from_text(value).map_err(|source| entry_error(&flag, value, &source))?;
-        Ok(Self::everywhere(flag, Change::Policy(Op::Append, policy)))
     }
 }
 
@@ -226,7 +224,7 @@ fn unknown_key(flag: &str, key: &str) -> Diagnostic {
     }
 }
 
-fn entry_error(flag: &str, value: &str, source: &EntryError) -> Diagnostic {
+pub(super) fn entry_error(flag: &str, value: &str, source: &EntryError) -> Diagnostic {
     let problem = error(flag, &source.to_string());
     match source.misspelling() {
         Some((word, known)) => problem.did_you_mean("a word", word, known.iter().copied()),
@@ -348,6 +346,8 @@ mod tests {
         assert!(help("t.platforms=x").contains("`platform`"));
         assert!(help("t.tag=x").contains("`tags`"));
         assert!(help("t.secret=x").contains("t.secret.NAME=VALUE"));
+        assert!(help("web*.no-cache").contains("`--set web*.no-cache=true`"));
+        assert!(help("t.context").contains("`--set t.context=VALUE`"));
     }
 
     #[test]

@@ -1,0 +1,118 @@
+//! `--policy`, which adds to the policies of all targets or switches them off.
+
+use super::{Change, Op, Override};
+use crate::definition::model::PolicyEntry;
+use crate::diag::{Class, Diagnostic, Diagnostics};
+
+/// What all values of `--policy` stand for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Policies {
+    /// Changes of every target.
+    Added(Vec<Override>),
+    /// No policy applies to any target.
+    Disabled,
+}
+
+impl Policies {
+    /// Reads the values of `--policy`, reporting all that are wrong.
+    pub fn parse(values: &[String]) -> Result<Self, Diagnostics> {
+        let mut problems = Diagnostics::default();
+        let mut entries = Vec::new();
+        for value in values {
+            match entry(value) {
+                Ok(policy) => entries.push((value, policy)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let disabled = entries.iter().find(|(_, policy)| policy.disabled);
+        if let Some((value, policy)) = disabled {
+            let alone = PolicyEntry {
+                disabled: true,
+                ..PolicyEntry::default()
+            };
+            if values.len() > 1 || *policy != alone {
+                problems.push(
+                    error(
+                        value,
+                        "what is disabled cannot be combined with other policies",
+                    )
+                    .help("write `--policy disabled=true` alone"),
+                );
+            }
+        }
+        if problems.has_errors() {
+            return Err(problems);
+        }
+        if disabled.is_some() {
+            return Ok(Self::Disabled);
+        }
+        let entries = entries.into_iter();
+        Ok(Self::Added(
+            entries
+                .map(|(value, policy)| {
+                    Override::everywhere(flag(value), Change::Policy(Op::Append, policy))
+                })
+                .collect(),
+        ))
+    }
+}
+
+// Files and their order are the definition's to name.
+fn entry(value: &str) -> Result<PolicyEntry, Diagnostic> {
+    let policy = PolicyEntry::from_text(value)
+        .map_err(|source| super::parse::entry_error(&flag(value), value, &source))?;
+    for (given, key) in [
+        (!policy.files.is_empty(), "filename"),
+        (policy.reset, "reset"),
+    ] {
+        if given {
+            let reason = format!("`{key}` is for the attribute `policy` of targets");
+            return Err(error(value, &reason));
+        }
+    }
+    Ok(policy)
+}
+
+fn flag(value: &str) -> String {
+    format!("--policy={value}")
+}
+
+fn error(value: &str, reason: &str) -> Diagnostic {
+    Diagnostic::error(
+        Class::Usage,
+        super::parse::INVALID,
+        format!("`{}`: {reason}", flag(value)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(values: &[&str]) -> Result<Policies, Diagnostics> {
+        Policies::parse(&values.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn disabling_stands_alone() {
+        assert_eq!(parse(&["disabled=1"]), Ok(Policies::Disabled));
+        assert!(
+            matches!(parse(&["disabled=0", "strict=true"]), Ok(Policies::Added(two)) if two.len() == 2)
+        );
+        for wrong in [
+            &["disabled=true", "strict=true"][..],
+            &["strict=true", "disabled=true"],
+            &["disabled=true", "disabled=true"],
+            &["disabled=true,strict=false"],
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told() {
+        let problems =
+            parse(&["filename=a.rego", "reset=true", "foo=1", "strict=true"]).unwrap_err();
+        assert_eq!(problems.0.len(), 3);
+    }
+}

@@ -1,0 +1,136 @@
+//! What may not be done without the user's word: what is said, and what makes it go on.
+//!
+//! No builder is ever reached: its address is one where nobody listens, and a run that gets so far ends with another code.
+
+use crate::support::project::{CommandOutput, TestProject};
+
+const PRIVILEGES: i32 = 2;
+
+fn project(targets: &str) -> TestProject {
+    TestProject::new()
+        .file("docker-bake.hcl", targets)
+        .file("Dockerfile", "FROM scratch\n")
+        .env("BUILDKIT_HOST", "tcp://127.0.0.1:1")
+}
+
+#[track_caller]
+fn asked(output: &CommandOutput, flag: &str) {
+    assert_eq!(output.code, Some(PRIVILEGES), "{output}");
+    assert!(output.stderr.contains(flag), "{output}");
+    assert!(
+        output.stderr.contains("additional privileges requested"),
+        "{output}"
+    );
+}
+
+#[track_caller]
+fn went_on(output: &CommandOutput) {
+    assert_ne!(output.code, Some(PRIVILEGES), "{output}");
+    assert_ne!(output.code, Some(0), "{output}");
+    assert!(
+        !output.stderr.contains("additional privileges requested"),
+        "{output}"
+    );
+}
+
+#[test]
+fn all_that_is_missing_is_told_with_the_command_that_grants_it() {
+    let project = project(
+        r#"target "a" {
+  context      = "/usr"
+  entitlements = ["security.insecure"]
+}
+target "b" {
+  network = "host"
+  output  = ["type=local,dest=/usr/out"]
+}
+"#,
+    );
+    let output = project.rbake(&["a", "b", "--set", "*.args.X=a b"]);
+    assert_eq!(output.code, Some(PRIVILEGES), "{output}");
+    let told = output.stderr.replace(env!("CARGO_BIN_EXE_rbake"), "rbake");
+    insta::assert_snapshot!(told, @r#"
+    Your build is requesting privileges for following possibly insecure capabilities:
+
+     - Running build containers that can access host network
+     - Running privileged containers that can make system changes
+     - Read and write access to path /usr
+
+    Pass "--allow=network.host --allow=security.insecure --allow=fs=/usr" to grant requested privileges.
+
+    Your full command with requested privileges:
+
+    rbake --allow=network.host --allow=security.insecure --allow=fs=/usr a b --set '*.args.X=a b'
+
+    error[cli::privileges]: additional privileges requested
+     |
+     = help: pass `--allow=network.host --allow=security.insecure --allow=fs=/usr` to grant them
+    "#);
+}
+
+#[test]
+fn what_every_target_needs_counts() {
+    let project = project(
+        r#"target "a" { context = "/usr" }
+target "b" {}
+target "c" { output = ["type=local,dest=/usr/out"] }
+"#,
+    );
+    for _ in 0..4 {
+        asked(&project.rbake(&["a", "b", "c"]), "--allow=fs=/usr");
+    }
+    went_on(&project.rbake(&["a", "b", "c", "--allow=fs=/usr"]));
+}
+
+#[test]
+fn a_device_that_is_allowed_is_not_asked_for() {
+    let project = project("target \"a\" { entitlements = [\"device=foo\"] }\n");
+    asked(&project.rbake(&["a"]), "--allow=device=foo");
+    went_on(&project.rbake(&["a", "--allow", "device=foo"]));
+    went_on(&project.rbake(&["a", "--allow", "device"]));
+}
+
+#[test]
+fn machine_readable_progress_grants_nothing() {
+    let project = project(
+        r#"target "host" { network = "host" }
+target "files" { context = "/usr" }
+"#,
+    );
+    asked(
+        &project.rbake(&["host", "--progress=rawjson"]),
+        "--allow=network.host",
+    );
+    asked(
+        &project.rbake(&["files", "--progress=rawjson"]),
+        "--allow=fs.read=/usr",
+    );
+}
+
+#[test]
+fn only_files_can_be_waived() {
+    let files =
+        project("target \"a\" { context = \"/usr\" }\n").env("BUILDX_BAKE_ENTITLEMENTS_FS", 0);
+    let output = files.rbake(&["a"]);
+    went_on(&output);
+    assert!(
+        output.stderr.contains("Read access to path /usr"),
+        "{output}"
+    );
+    let host =
+        project("target \"a\" { network = \"host\" }\n").env("BUILDX_BAKE_ENTITLEMENTS_FS", 0);
+    asked(&host.rbake(&["a"]), "--allow=network.host");
+}
+
+#[test]
+fn the_flag_for_deleting_files_takes_no_value() {
+    let project = project("target \"a\" {}\n");
+    let output = project.rbake(&["a", "--allow", "buildx.local.delete=true"]);
+    assert_eq!(output.code, Some(2), "{output}");
+    assert!(
+        output
+            .stderr
+            .contains("`buildx.local.delete` takes no value"),
+        "{output}"
+    );
+}

@@ -1,0 +1,2 @@
+target "b" { dockerfile = "D" }
+target "default" { args = { d = jsonencode(target.b.dockerfile) } }

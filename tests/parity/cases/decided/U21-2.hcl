@@ -1,0 +1,1 @@
+target "b" { tags = ["2"] }

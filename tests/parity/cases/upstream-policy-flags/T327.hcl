@@ -1,0 +1,1 @@
+target "default" { policy = ["filename=a.rego"] }
