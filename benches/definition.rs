@@ -71,12 +71,12 @@ fn benches(c: &mut Criterion) {
             BenchmarkId::new("evaluate", size),
             &sources,
             |b, sources| {
-                b.iter(|| black_box(evaluate(sources, &inputs)));
+                b.iter(|| black_box(evaluate(&mut sources.clone(), &inputs)));
             },
         );
         group.bench_with_input(BenchmarkId::new("decode", size), &sources, |b, sources| {
             b.iter_batched(
-                || evaluate(sources, &inputs),
+                || evaluate(&mut sources.clone(), &inputs),
                 |evaluated| evaluated.and_then(|evaluated| decode(evaluated, Options::default())),
                 criterion::BatchSize::LargeInput,
             );
@@ -87,7 +87,7 @@ fn benches(c: &mut Criterion) {
     let sources = Sources::of([("docker-bake.hcl", broken.as_str())]);
     group.throughput(Throughput::Elements(SIZES[0] as u64));
     group.bench_function("broken", |b| {
-        b.iter(|| black_box(evaluate(&sources, &inputs)));
+        b.iter(|| black_box(evaluate(&mut sources.clone(), &inputs)));
     });
     group.finish();
 }

@@ -54,7 +54,7 @@ fn evaluate(
         local_platform: &Platform::local(),
         now: SystemTime::UNIX_EPOCH,
     };
-    definition::evaluate(sources, &inputs).ok()
+    definition::evaluate(&mut sources.clone(), &inputs).ok()
 }
 
 fn planned(definition: &Definition, environment: &Environment) -> Option<plan::Plan> {

@@ -58,7 +58,7 @@ fn plan(
         local_platform: &Platform::local(),
         now: SystemTime::UNIX_EPOCH,
     };
-    let evaluated = definition::evaluate(sources, &inputs)?;
+    let evaluated = definition::evaluate(&mut sources.clone(), &inputs)?;
     let options = decode::Options::from_environment(environment)?;
     let definition = decode::decode(evaluated, options)?;
     for spec in ["targets,format=json", "type=variables,format=json", "variables"] {

@@ -1,5 +1,237 @@
-//! Compose files as a source of build definitions.
+//! Compose projects: files loaded, completed and merged as `compose-go` does it, down to what builds need of them.
+//!
+//! Knows nothing of bake: [`crate::definition`] makes targets of a [`Project`]. Start at [`Projects`]; the steps of loading are
+//! in [`load`], the shapes that are allowed in [`schema`].
 
+mod canonical;
+mod check;
+mod decode;
 pub mod dotenv;
+mod environment;
+mod extends;
+mod hosts;
+mod include;
 pub mod interpolate;
+mod load;
+mod merge;
+mod path;
+mod places;
+mod project;
+mod reader;
+mod schema;
 pub mod template;
+pub mod text;
+mod unique;
+mod variables;
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::rc::Rc;
+
+pub use project::{Build, BuildSecret, Entries, Project, Service};
+pub use variables::Variables;
+
+use self::load::{Loader, ModelFile, Place};
+use self::reader::{Cache, Reader, Reported};
+use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, SourceMap, Span};
+use crate::yaml::{Entry, Mapping, Node, Value};
+
+/// The variable with the project's name.
+const PROJECT_NAME: &str = "COMPOSE_PROJECT_NAME";
+
+/// A Compose file that was read.
+#[derive(Debug, Clone)]
+pub struct File {
+    /// The file in the source map.
+    pub source: SourceId,
+    /// Its path as it was given; `-` for standard input.
+    pub path: String,
+}
+
+/// What decides about a project beside its files.
+#[derive(Debug, Clone)]
+pub struct Settings<'a> {
+    /// The working directory, which relative paths are relative to.
+    pub dir: &'a Path,
+    /// The user's home directory, for `~`.
+    pub home: Option<String>,
+    /// What files may refer to.
+    pub variables: &'a Variables,
+}
+
+/// Loads projects; what was read for one is known for the next.
+#[derive(Debug, Default)]
+pub struct Projects {
+    cache: Cache,
+}
+
+impl Projects {
+    /// Whether `file` is a Compose file, possibly one that needs others beside it. The errors say why it is none.
+    ///
+    /// The files that it refers to are added to `map`.
+    pub fn check(
+        &mut self,
+        file: &File,
+        settings: &Settings<'_>,
+        map: &mut SourceMap,
+    ) -> Result<(), Diagnostics> {
+        let files = std::slice::from_ref(file);
+        let checked = self.with_reader(settings, map, |reader| {
+            let (model, variables) = model(files, settings, reader)?;
+            for service in model.services.values() {
+                if let Value::Mapping(service) = &service.value.value {
+                    environment::of_service(service, &variables, reader);
+                }
+            }
+            Ok(())
+        });
+        checked.map(|_| ())
+    }
+
+    /// Loads the project that `files` make together, later ones laid over earlier ones.
+    ///
+    /// The files that they refer to are added to `map`. Every problem is reported, not only the first; what is doubtful
+    /// comes with the project.
+    pub fn load(
+        &mut self,
+        files: &[File],
+        settings: &Settings<'_>,
+        map: &mut SourceMap,
+    ) -> Result<(Project, Diagnostics), Diagnostics> {
+        self.with_reader(settings, map, |reader| {
+            let (model, variables) = model(files, settings, reader)?;
+            check::consistent(&model, &mut reader.problems);
+            Ok(decode::project(
+                &model.services,
+                &model.secrets,
+                &variables,
+                reader,
+            ))
+        })
+    }
+
+    fn with_reader<T>(
+        &mut self,
+        settings: &Settings<'_>,
+        map: &mut SourceMap,
+        run: impl FnOnce(&mut Reader<'_>) -> Result<T, Reported>,
+    ) -> Result<(T, Diagnostics), Diagnostics> {
+        let mut reader = Reader::new(map, settings.dir, &mut self.cache);
+        let result = run(&mut reader);
+        let mut problems = reader.problems;
+        // What several services share is found wrong several times.
+        let mut seen = HashSet::with_capacity(problems.0.len());
+        problems.0.retain(|problem| {
+            let place = problem.labels.first().map(|label| label.span);
+            seen.insert((problem.code, problem.message.clone(), place))
+        });
+        match result {
+            Ok(result) if !problems.has_errors() => Ok((result, problems)),
+            _ => Err(problems),
+        }
+    }
+}
+
+/// What builds need of a model.
+struct Model {
+    services: Mapping,
+    secrets: Mapping,
+}
+
+fn model(
+    files: &[File],
+    settings: &Settings<'_>,
+    reader: &mut Reader<'_>,
+) -> Result<(Model, Variables), Reported> {
+    let mut variables = settings.variables.clone();
+    let name = project_name(files, &variables, reader)?;
+    variables.set(PROJECT_NAME, name);
+    let shared = Rc::new(variables.clone());
+    let place = Place {
+        dir: String::new(),
+        seen_as: String::new(),
+        variables: shared,
+        included_by: Vec::new(),
+        id: 0,
+    };
+    let model_files: Vec<ModelFile> = files
+        .iter()
+        .map(|file| ModelFile {
+            source: file.source,
+            path: file.path.clone(),
+        })
+        .collect();
+    let mut model = Loader::new(reader, settings.home.clone()).model(&model_files, &place)?;
+    if reader.problems.has_errors() {
+        return Err(Reported);
+    }
+    let services = model
+        .shift_remove("services")
+        .map(|entry| entry.value.value);
+    let secrets = model.shift_remove("secrets").map(|entry| entry.value);
+    let services = match services {
+        Some(Value::Mapping(services)) => Some(services),
+        _ => None,
+    };
+    if services.is_none() && secrets.is_none() {
+        return Err(nothing(files, reader));
+    }
+    let services = services.unwrap_or_default();
+    schema::services(&services, &mut reader.problems);
+    if let Some(secrets) = &secrets {
+        schema::secrets(secrets, &mut reader.problems);
+    }
+    if reader.problems.has_errors() {
+        return Err(Reported);
+    }
+    let secrets = match secrets.map(|secrets| secrets.value) {
+        Some(Value::Mapping(secrets)) => secrets,
+        _ => Mapping::new(),
+    };
+    Ok((Model { services, secrets }, variables))
+}
+
+fn nothing(files: &[File], reader: &mut Reader<'_>) -> Reported {
+    let problem = Diagnostic::error(
+        Class::Definition,
+        "compose::empty",
+        "a Compose file without `services` has nothing to build",
+    );
+    reader.report(match files {
+        [file] => problem.at(Span::new(file.source, 0..0), ""),
+        _ => problem,
+    })
+}
+
+// `name` in the files, the last one's; else the variable's; else `bake`.
+fn project_name(
+    files: &[File],
+    variables: &Variables,
+    reader: &mut Reader<'_>,
+) -> Result<String, Reported> {
+    let mut named = None;
+    for file in files {
+        for document in reader.documents(file.source)?.iter() {
+            let name = document
+                .root
+                .get("name")
+                .filter(|name| text::scalar(name).is_some_and(|name| !name.is_empty()));
+            if let Some(name) = name {
+                named = Some(name.clone());
+            }
+        }
+    }
+    if let Some(name) = named {
+        let (key, span) = (name.span, name.span);
+        let entry = Entry { key, value: name };
+        let mut root = Node::new(Value::Mapping([("name".to_owned(), entry)].into()), span);
+        let lookup = |name: &str| variables.get(name).map(str::to_owned);
+        interpolate::interpolate(&mut root, &lookup, &mut reader.problems);
+        let name = root.get("name").and_then(text::scalar).unwrap_or_default();
+        if !name.is_empty() {
+            return Ok(name);
+        }
+    }
+    let set = variables.get(PROJECT_NAME).filter(|name| !name.is_empty());
+    Ok(set.unwrap_or("bake").to_owned())
+}

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::compose::ComposeFiles;
 use super::declarations::{Declarations, Kind};
 use super::eval::evaluator::Evaluator;
 use super::eval::functions::FunctionContext;
@@ -42,7 +43,7 @@ pub struct Inputs<'a> {
 /// Parses and evaluates all files.
 ///
 /// Every problem is reported, not only the first. What is ignored is in the result's warnings.
-pub fn evaluate(sources: &Sources, inputs: &Inputs<'_>) -> Result<Evaluated, Diagnostics> {
+pub fn evaluate(sources: &mut Sources, inputs: &Inputs<'_>) -> Result<Evaluated, Diagnostics> {
     std::thread::scope(|scope| {
         std::thread::Builder::new()
             .name("definition".to_owned())
@@ -62,13 +63,15 @@ fn internal(message: String) -> Diagnostics {
     Diagnostic::error(Class::Internal, "internal::evaluation", message).into()
 }
 
-fn evaluate_here(sources: &Sources, inputs: &Inputs<'_>) -> Result<Evaluated, Diagnostics> {
+fn evaluate_here(sources: &mut Sources, inputs: &Inputs<'_>) -> Result<Evaluated, Diagnostics> {
     let mut problems = Diagnostics::default();
     let overrides = Overrides::new(inputs.vars, inputs.environment)?;
-    let files = parse::parse(sources, &mut problems);
+    let mut compose = ComposeFiles::new(inputs);
+    let files = parse::parse(sources, &mut compose, &mut problems);
     if problems.has_errors() {
         return Err(problems);
     }
+    let made = compose.lower(&mut sources.map, &mut problems);
     let builtins = builtins(inputs);
     let reserved = |name: &str| builtins.iter().any(|(builtin, _)| **builtin == *name);
     let mut declarations = Declarations::collect(&files, &reserved, &mut problems);
@@ -89,12 +92,17 @@ fn evaluate_here(sources: &Sources, inputs: &Inputs<'_>) -> Result<Evaluated, Di
     evaluator.blocks_visible = true;
     evaluator.name_blocks();
     let places = Places::of(sources, &files);
-    let (groups, targets) = evaluator.evaluated_blocks(&places);
+    let (written_groups, written_targets) = evaluator.evaluated_blocks(&places);
     evaluator.evaluate_globals();
     problems.0.append(&mut evaluator.into_problems().0);
     if problems.has_errors() {
         return Err(problems);
     }
+    warnings.append(&mut problems.0);
+    // Compose files come first, wherever they stand among the others.
+    let (mut groups, mut targets) = (made.groups, made.targets);
+    groups.extend(written_groups);
+    targets.extend(written_targets);
     Ok(Evaluated {
         variables,
         groups,
@@ -531,16 +539,24 @@ function "d" {
     }
 
     #[test]
-    fn compose_files_are_refused_by_name_and_by_content() {
-        let text = "services:\n  web:\n    build: .\n";
+    fn compose_files_are_known_by_name_and_by_content() {
+        let text = "services:\n  web.app:\n    build: .\n";
         for name in ["compose.yaml", "stack", "-"] {
-            let problems = World::default().evaluate(&[(name, text)]).unwrap_err();
-            assert_eq!(
-                problems.0[0].code, "definition::compose-unsupported",
-                "{name}"
-            );
-            assert!(problems.0[0].help[0].contains("-f docker-bake.hcl"));
+            let files = [("docker-bake.hcl", "target \"b\" {}\n"), (name, text)];
+            let evaluated = World::default().evaluate(&files).unwrap();
+            let names: Vec<&str> = evaluated.targets.iter().map(|t| &*t.name.value).collect();
+            assert_eq!(names, ["web_app", "b"], "{name}");
+            assert_eq!(attribute(&evaluated.groups[0], "targets"), r#"["web_app"]"#);
         }
+    }
+
+    #[test]
+    fn what_is_nothing_is_told_what_each_syntax_says() {
+        let problems = World::default()
+            .evaluate(&[("-", "services: {web: {build: {contxt: .}}}\n")])
+            .unwrap_err();
+        assert_eq!(problems.0[0].code, "definition::unknown-syntax");
+        assert_eq!(problems.0[0].notes.len(), 3);
     }
 
     #[test]

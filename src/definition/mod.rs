@@ -5,6 +5,7 @@
 //! lists the attributes of targets, [`model`] has their types, [`decode`] gives them.
 
 mod blocks;
+mod compose;
 mod declarations;
 pub mod decode;
 pub mod eval;

@@ -11,6 +11,22 @@ use super::json::typed::{self, TypedError};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::types::{Environment, csv, go};
 
+/// Whether `environment` says anything about variables: `BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP` forbids it.
+pub(super) fn reads_environment(environment: &Environment) -> Result<bool, Diagnostic> {
+    const DISABLE: &str = "BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP";
+    let Some(text) = environment.non_empty(DISABLE).map(str::trim) else {
+        return Ok(true);
+    };
+    match go::parse_bool(text) {
+        Some(disabled) => Ok(!disabled),
+        None => Err(Diagnostic::error(
+            crate::diag::Class::Usage,
+            "definition::environment",
+            format!("`{text}` in the environment variable `{DISABLE}` is not a boolean"),
+        )),
+    }
+}
+
 /// What `--var` and the environment say.
 #[derive(Debug, Default)]
 pub(super) struct Overrides<'a> {
@@ -35,17 +51,7 @@ impl<'a> Overrides<'a> {
         vars: &'a [(String, String)],
         environment: &'a Environment,
     ) -> Result<Self, Diagnostic> {
-        const DISABLE: &str = "BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP";
-        let disabled = match environment.non_empty(DISABLE).map(str::trim) {
-            None => false,
-            Some(text) => go::parse_bool(text).ok_or_else(|| {
-                Diagnostic::error(
-                    crate::diag::Class::Usage,
-                    "definition::environment",
-                    format!("`{text}` in the environment variable `{DISABLE}` is not a boolean"),
-                )
-            })?,
-        };
+        let disabled = !reads_environment(environment)?;
         Ok(Self {
             vars: vars.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
             environment: (!disabled).then_some(environment),

@@ -2,52 +2,97 @@
 //!
 //! Start at [`parse`].
 
+use std::sync::Arc;
+
+use super::compose::ComposeFiles;
 use super::names::Names;
 use super::source::{Format, Source, Sources};
 use super::syntax::File;
 use super::{json, native};
-use crate::diag::{Class, Diagnostic, Diagnostics, Span};
+use crate::diag::{Class, Diagnostic, Diagnostics, Severity, SourceMap, Span};
 
-/// Parses all files; problems of all of them are reported.
-pub(super) fn parse(sources: &Sources, problems: &mut Diagnostics) -> Vec<File> {
-    let mut names = Names::default();
+/// Parses all files but the Compose files, which are handed to `compose`; problems of all of them are reported.
+pub(super) fn parse(
+    sources: &mut Sources,
+    compose: &mut ComposeFiles<'_>,
+    problems: &mut Diagnostics,
+) -> Vec<File> {
+    let mut parser = Parser {
+        map: &mut sources.map,
+        names: Names::default(),
+        compose,
+    };
     let mut files = Vec::with_capacity(sources.files.len());
     for source in &sources.files {
-        let Some(file) = sources.map.get(source.id) else {
-            continue;
-        };
-        files.extend(parse_one(
-            source, &file.name, &file.text, &mut names, problems,
-        ));
+        files.extend(parser.parse(source, problems));
     }
     files
 }
 
-fn parse_one(
-    source: &Source,
-    name: &str,
-    text: &str,
-    names: &mut Names,
-    problems: &mut Diagnostics,
-) -> Option<File> {
-    match source.format {
-        Format::Hcl => Some(native::parse(text, source.id, names, problems)),
-        Format::Json => json::parse(text, source.id, names, problems),
-        Format::Compose => {
-            problems.push(compose_unsupported(source, name));
-            None
+struct Parser<'a, 'i> {
+    map: &'a mut SourceMap,
+    names: Names,
+    compose: &'a mut ComposeFiles<'i>,
+}
+
+impl Parser<'_, '_> {
+    fn parse(&mut self, source: &Source, problems: &mut Diagnostics) -> Option<File> {
+        let file = self.map.get(source.id)?;
+        let (name, text) = (file.name.clone(), Arc::clone(&file.text));
+        match source.format {
+            Format::Hcl => Some(native::parse(&text, source.id, &mut self.names, problems)),
+            Format::Json => json::parse(&text, source.id, &mut self.names, problems),
+            // buildx passes over empty files.
+            Format::Compose if text.is_empty() => None,
+            Format::Compose => {
+                if let Err(mut why) = self.compose.add(source, &name, self.map) {
+                    problems.0.append(&mut why.0);
+                }
+                None
+            }
+            Format::Unknown => self.parse_unknown(source, &name, &text, problems),
         }
-        Format::Unknown => {
-            let found = Source {
-                format: sniff(text),
-                ..source.clone()
-            };
-            parse_one(&found, name, text, names, problems)
+    }
+
+    // What is neither Compose nor HCL nor JSON is reported as what it is most like, with a word of each of the others.
+    fn parse_unknown(
+        &mut self,
+        source: &Source,
+        name: &str,
+        text: &str,
+        problems: &mut Diagnostics,
+    ) -> Option<File> {
+        let mut compose = Diagnostics::default();
+        if !text.is_empty() {
+            match self.compose.add(source, name, self.map) {
+                Ok(()) => return None,
+                Err(why) => compose = why,
+            }
         }
+        let mut hcl = Diagnostics::default();
+        let file = native::parse(text, source.id, &mut self.names, &mut hcl);
+        if !hcl.has_errors() {
+            problems.0.append(&mut hcl.0);
+            return Some(file);
+        }
+        let mut json = Diagnostics::default();
+        let file = json::parse(text, source.id, &mut self.names, &mut json);
+        if !json.has_errors() {
+            problems.0.append(&mut json.0);
+            return file;
+        }
+        problems.push(unreadable(source, name, &compose, &hcl, &json));
+        let likely = match likely(text) {
+            Format::Compose => compose,
+            Format::Json => json,
+            _ => hcl,
+        };
+        problems.0.extend(likely.0);
+        None
     }
 }
 
-fn sniff(text: &str) -> Format {
+fn likely(text: &str) -> Format {
     if starts_as_json(text) {
         Format::Json
     } else if looks_like_compose(text) {
@@ -72,13 +117,25 @@ fn looks_like_compose(text: &str) -> bool {
     })
 }
 
-fn compose_unsupported(source: &Source, name: &str) -> Diagnostic {
+fn unreadable(
+    source: &Source,
+    name: &str,
+    compose: &Diagnostics,
+    hcl: &Diagnostics,
+    json: &Diagnostics,
+) -> Diagnostic {
     let shown = if name == "-" { "standard input" } else { name };
-    Diagnostic::error(
+    let mut problem = Diagnostic::error(
         Class::Definition,
-        "definition::compose-unsupported",
-        format!("`{shown}` is a Compose file, and those are not supported yet"),
+        "definition::unknown-syntax",
+        format!("`{shown}` is neither a Compose file nor HCL nor JSON"),
     )
-    .at(Span::new(source.id, 0..0), "")
-    .help("name the bake files to be used, such as `-f docker-bake.hcl`")
+    .at(Span::new(source.id, 0..0), "");
+    for (syntax, problems) in [("Compose file", compose), ("HCL", hcl), ("JSON", json)] {
+        let first = problems.0.iter().find(|p| p.severity == Severity::Error);
+        if let Some(first) = first {
+            problem = problem.note(format!("as {syntax}: {}", first.message));
+        }
+    }
+    problem.help("an ending such as `.hcl`, `.json` or `.yaml` tells what a file is")
 }

@@ -42,7 +42,7 @@ impl World {
             },
             now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         };
-        evaluate(&Sources::of(files.iter().copied()), &inputs)
+        evaluate(&mut Sources::of(files.iter().copied()), &inputs)
     }
 }
 

@@ -5,10 +5,12 @@
 use std::fmt::Display;
 
 use super::model::ResourceLimits;
-use super::syntax::{Annotation, AnnotationLevel, Ulimit, UlimitError, parse_size};
+use super::syntax::{Annotation, AnnotationLevel};
 use crate::definition::model::{Resources, Target, Text};
 use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
 use crate::types::Platform;
+use crate::types::size::parse_size;
+use crate::types::ulimit::{Ulimit, UlimitError};
 
 /// What was read.
 #[derive(Debug, Default)]

@@ -11,9 +11,10 @@ use indexmap::IndexMap;
 use super::graph::TargetGraph;
 use super::overrides::Grants;
 use super::select::PlannedGroup;
-use super::syntax::{Annotation, Ulimit};
+use super::syntax::Annotation;
 use crate::definition::model::{Target, Text};
 use crate::diag::{Diagnostics, Span};
+use crate::types::ulimit::Ulimit;
 use crate::types::{GroupName, Platform, TargetName};
 
 /// What is to be built.

@@ -55,9 +55,9 @@ impl Project {
             remote: None,
             environment: &environment,
         };
-        let sources = source::read(&request, &mut std::io::empty())?;
+        let mut sources = source::read(&request, &mut std::io::empty())?;
         let evaluated = definition::evaluate(
-            &sources,
+            &mut sources,
             &definition::Inputs {
                 environment: &environment,
                 vars: &[],

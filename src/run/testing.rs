@@ -15,7 +15,7 @@ pub(super) fn planned(body: &str) -> PlannedTarget {
 /// The same in `environment`.
 pub(super) fn planned_in(body: &str, environment: &Environment) -> PlannedTarget {
     let text = format!("target \"t\" {{\n{body}\n}}\n");
-    let sources = Sources::of([("docker-bake.hcl", text.as_str())]);
+    let mut sources = Sources::of([("docker-bake.hcl", text.as_str())]);
     let inputs = Inputs {
         environment,
         vars: &[],
@@ -23,7 +23,7 @@ pub(super) fn planned_in(body: &str, environment: &Environment) -> PlannedTarget
         local_platform: &Platform::local(),
         now: SystemTime::UNIX_EPOCH,
     };
-    let evaluated = evaluate(&sources, &inputs).unwrap();
+    let evaluated = evaluate(&mut sources, &inputs).unwrap();
     let definition = decode::decode(evaluated, decode::Options::default()).unwrap();
     let request = plan::Request {
         targets: &["t".to_owned()],

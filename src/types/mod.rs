@@ -14,6 +14,8 @@ pub mod reference;
 pub mod remote;
 pub mod requirements;
 pub mod secret;
+pub mod size;
+pub mod ulimit;
 
 pub use clock::Clock;
 pub use digest::Digest;

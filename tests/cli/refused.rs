@@ -151,9 +151,26 @@ fn what_cannot_be_built_yet_is_an_error_and_still_printed() {
 }
 
 #[test]
-fn compose_files_are_refused_by_name() {
-    let project = TestProject::new().file("compose.yaml", "services: {}\n");
-    refused(&project.rbake(&[]), 3, &["compose.yaml"]);
+fn what_is_wrong_with_compose_files_is_all_told_with_its_place() {
+    let project = TestProject::new()
+        .file(
+            "compose.yaml",
+            "include: [more.yaml]\nservices:\n  web:\n    build: {contxt: ., tags: web}\n",
+        )
+        .file(
+            "more.yaml",
+            "services:\n  db: {extends: {file: base.yaml, service: bd}}\n",
+        )
+        .file("base.yaml", "services:\n  db: {build: .}\n");
+    refused(&project.rbake(&[]), 3, &["more.yaml:2:45", "`bd`", "`db`"]);
+    let project = project.file("more.yaml", "services: {}\n");
+    let words = [
+        "compose.yaml:4:13",
+        "`contxt`",
+        "`context`",
+        "compose.yaml:4:30",
+    ];
+    refused(&project.rbake(&[]), 3, &words);
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn output(dir: &Path, run: &Run) -> Result<Value, Diagnostics> {
         remote: None,
         environment: &environment,
     };
-    let sources = match &run.stdin {
+    let mut sources = match &run.stdin {
         Some(file) => source::read(&request, &mut File::open(dir.join(file)).unwrap())?,
         None => source::read(&request, &mut std::io::empty())?,
     };
@@ -115,7 +115,7 @@ fn output(dir: &Path, run: &Run) -> Result<Value, Diagnostics> {
         local_platform: &Platform::local(),
         now: SystemTime::UNIX_EPOCH,
     };
-    let evaluated = definition::evaluate(&sources, &inputs)?;
+    let evaluated = definition::evaluate(&mut sources, &inputs)?;
     let options = decode::Options::from_environment(&environment)?;
     let definition = decode::decode(evaluated, options)?;
     if let Some(spec) = args.list.as_ref().filter(|_| run.lists()) {

@@ -62,7 +62,7 @@ pub(in crate::cli) fn load(
         remote: remote.as_deref(),
         environment,
     };
-    let sources = source::read(&request, &mut std::io::stdin().lock()).map_err(bare)?;
+    let mut sources = source::read(&request, &mut std::io::stdin().lock()).map_err(bare)?;
     let inputs = Inputs {
         environment,
         vars: &vars,
@@ -70,7 +70,8 @@ pub(in crate::cli) fn load(
         local_platform: &Platform::local(),
         now: Clock::system().now(),
     };
-    let definition = evaluate(&sources, &inputs).and_then(|evaluated| decode(evaluated, options));
+    let definition =
+        evaluate(&mut sources, &inputs).and_then(|evaluated| decode(evaluated, options));
     let sources = Arc::new(sources.map);
     match definition {
         Ok(definition) => Ok(Loaded {

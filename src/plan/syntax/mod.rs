@@ -5,11 +5,7 @@
 mod annotation;
 mod hosts;
 mod network;
-mod size;
-mod ulimit;
 
 pub use annotation::{Annotation, AnnotationError, AnnotationLevel};
 pub use hosts::{HostAddress, HostsError, parse_host};
 pub use network::{NetworkMode, UnknownNetwork};
-pub use size::{InvalidSize, parse_size};
-pub use ulimit::{Ulimit, UlimitError};

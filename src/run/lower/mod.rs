@@ -306,7 +306,7 @@ fn strings(map: &Map) -> BTreeMap<String, String> {
 }
 
 fn ulimits(planned: &PlannedTarget) -> Vec<Ulimit> {
-    let lowered = |limit: &crate::plan::syntax::Ulimit| Ulimit {
+    let lowered = |limit: &crate::types::ulimit::Ulimit| Ulimit {
         name: limit.name.to_owned(),
         soft: limit.soft,
         hard: limit.hard,

@@ -1,0 +1,339 @@
+//! Short forms made long, so that what follows has one form to deal with, and shapes that no form has refused.
+//!
+//! Only what builds need is made long in full: ports and volumes are looked at, not taken apart.
+
+use super::path::Path;
+use super::text;
+use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::yaml::{Entry, Mapping, Node, Value};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// A service: a mapping or nothing.
+    Service,
+    /// `build`: a mapping or a directory.
+    Build,
+    /// A mapping or a service's name.
+    Extends,
+    /// A file to be mounted: a mapping or its source.
+    Mount,
+    /// A text, or what is written as one.
+    Text,
+    /// A mapping or a list of `KEY=VALUE`.
+    Pairs,
+    /// A mapping or a list of `ID=PATH`.
+    Ssh,
+    /// A list of files or one.
+    EnvFiles,
+    /// A mapping or a list of names.
+    DependsOn,
+    /// A mapping or a list of names; anything else is passed on.
+    Names,
+    /// A list or a text.
+    List,
+    /// A list of mappings or a word.
+    Gpus,
+    /// A mapping or `SOURCE[:TARGET[:PERMISSIONS]]`.
+    Device,
+    /// A mapping, with a source where a directory is to be bound, or a text.
+    Volume,
+    /// A list of numbers, texts and mappings.
+    Ports,
+    /// A mapping or a whole number.
+    Ulimit,
+    /// A mapping or nothing, whose `external` may be a mapping.
+    Resource,
+}
+
+#[rustfmt::skip]
+const FORMS: &[(&[&str], Form)] = &[
+    (&["services", "*"], Form::Service),
+    (&["services", "*", "build", "secrets", "*"], Form::Mount),
+    (&["services", "*", "build", "provenance"], Form::Text),
+    (&["services", "*", "build", "sbom"], Form::Text),
+    (&["services", "*", "build", "additional_contexts"], Form::Pairs),
+    (&["services", "*", "depends_on"], Form::DependsOn),
+    (&["services", "*", "env_file"], Form::EnvFiles),
+    (&["services", "*", "label_file"], Form::List),
+    (&["services", "*", "extends"], Form::Extends),
+    (&["services", "*", "gpus"], Form::Gpus),
+    (&["services", "*", "networks"], Form::Names),
+    (&["services", "*", "models"], Form::Names),
+    (&["services", "*", "volumes", "*"], Form::Volume),
+    (&["services", "*", "dns"], Form::List),
+    (&["services", "*", "devices", "*"], Form::Device),
+    (&["services", "*", "secrets", "*"], Form::Mount),
+    (&["services", "*", "configs", "*"], Form::Mount),
+    (&["services", "*", "ports"], Form::Ports),
+    (&["services", "*", "build"], Form::Build),
+    (&["services", "*", "build", "ssh"], Form::Ssh),
+    (&["services", "*", "ulimits", "*"], Form::Ulimit),
+    (&["services", "*", "build", "ulimits", "*"], Form::Ulimit),
+    (&["services", "*", "develop", "watch", "*", "ignore"], Form::List),
+    (&["services", "*", "develop", "watch", "*", "include"], Form::List),
+    (&["volumes", "*"], Form::Resource),
+    (&["networks", "*"], Form::Resource),
+    (&["secrets", "*"], Form::Resource),
+    (&["configs", "*"], Form::Resource),
+];
+
+/// Makes `node`, which stands at `path`, canonical.
+pub(super) fn canonical(node: &mut Node, path: &Path<'_>, problems: &mut Diagnostics) {
+    let form = FORMS.iter().find(|(pattern, _)| path.matches(pattern));
+    let Some((_, form)) = form else {
+        return below(node, path, problems);
+    };
+    if let Err(wanted) = make(node, *form, path, problems) {
+        let problem = Diagnostic::error(
+            Class::Definition,
+            "compose::wrong-type",
+            format!("`{path}` must be {wanted}, but is {}", node.kind()),
+        );
+        problems.push(problem.at(node.span, ""));
+    }
+}
+
+fn below(node: &mut Node, path: &Path<'_>, problems: &mut Diagnostics) {
+    match &mut node.value {
+        Value::Mapping(entries) => {
+            for (key, entry) in entries {
+                canonical(&mut entry.value, &path.key(key), problems);
+            }
+        }
+        Value::Sequence(items) => {
+            for item in items {
+                canonical(item, &path.item(), problems);
+            }
+        }
+        _ => {}
+    }
+}
+
+// The error says what is wanted instead.
+fn make(
+    node: &mut Node,
+    form: Form,
+    path: &Path<'_>,
+    problems: &mut Diagnostics,
+) -> Result<(), &'static str> {
+    match form {
+        Form::Service => {
+            if matches!(node.value, Value::Mapping(_)) {
+                below(node, path, problems);
+            }
+        }
+        Form::Build | Form::Extends => match node.value {
+            Value::Mapping(_) => below(node, path, problems),
+            Value::String(_) if form == Form::Build => wrap(node, "context"),
+            Value::String(_) => wrap(node, "service"),
+            _ if form == Form::Build => return Err("a directory or a mapping"),
+            _ => return Err("the name of a service or a mapping"),
+        },
+        Form::Mount => match node.value {
+            Value::Mapping(_) => {}
+            Value::String(_) => wrap(node, "source"),
+            _ => return Err("a name or a mapping"),
+        },
+        Form::Text => {
+            if let Some(text) = text::scalar(node) {
+                node.value = Value::String(text);
+            }
+        }
+        Form::Pairs => pairs(node, path, problems)?,
+        Form::Ssh => ssh(node, path, problems)?,
+        Form::EnvFiles => env_files(node)?,
+        Form::DependsOn => depends_on(node)?,
+        Form::Names => {
+            if let Value::Sequence(items) = &node.value
+                && items.iter().any(|item| item.as_str().is_none())
+            {
+                return Err("a mapping or a list of names");
+            }
+        }
+        Form::List => {
+            if matches!(node.value, Value::String(_)) {
+                let item = node.clone();
+                node.value = Value::Sequence(vec![item]);
+            }
+        }
+        Form::Gpus => match &node.value {
+            Value::String(_) => node.value = Value::Sequence(Vec::new()),
+            Value::Sequence(items) if items.iter().all(|item| item.as_mapping().is_some()) => {}
+            _ => return Err("`all` or a list of mappings"),
+        },
+        Form::Device => match &node.value {
+            Value::String(text) if text.split(':').count() > 3 => {
+                return Err("a mapping or have the form `SOURCE[:TARGET[:PERMISSIONS]]`");
+            }
+            Value::String(_) | Value::Mapping(_) => {}
+            _ => return Err("a string or a mapping"),
+        },
+        Form::Volume => match &node.value {
+            Value::String(text) if text.is_empty() => return Err("a path or a mapping"),
+            Value::Mapping(entries) => {
+                let is_bind = node.get("type").and_then(Node::as_str) == Some("bind");
+                if is_bind && !entries.contains_key("source") {
+                    return Err("a mapping with a `source`");
+                }
+            }
+            Value::String(_) => {}
+            _ => return Err("a path or a mapping"),
+        },
+        Form::Ports => {
+            let is_port = |item: &Node| {
+                matches!(
+                    item.value,
+                    Value::Int(_) | Value::String(_) | Value::Mapping(_)
+                )
+            };
+            match &node.value {
+                Value::Sequence(items) if items.iter().all(is_port) => {}
+                _ => return Err("a list of numbers, strings and mappings"),
+            }
+        }
+        Form::Ulimit => match &node.value {
+            Value::Int(_) | Value::Mapping(_) => {}
+            _ => return Err("a whole number or a mapping"),
+        },
+        Form::Resource => resource(node)?,
+    }
+    Ok(())
+}
+
+// `VALUE` as `{KEY: VALUE}`.
+fn wrap(node: &mut Node, key: &str) {
+    let entry = Entry {
+        key: node.span,
+        value: node.clone(),
+    };
+    *node = Node::new(Value::Mapping([(key.to_owned(), entry)].into()), node.span);
+}
+
+fn pairs(node: &mut Node, path: &Path<'_>, problems: &mut Diagnostics) -> Result<(), &'static str> {
+    const WANTED: &str = "a mapping or a list of `KEY=VALUE`";
+    let items = match &node.value {
+        Value::Mapping(_) => return Ok(()),
+        Value::Sequence(items) => items,
+        _ => return Err(WANTED),
+    };
+    let mut entries = Mapping::with_capacity(items.len());
+    for item in items {
+        let text = item.as_str().ok_or(WANTED)?;
+        match text.split_once('=') {
+            Some((key, value)) => drop(entries.insert(key.to_owned(), part_of(item, key, value))),
+            None => problems.push(
+                Diagnostic::error(
+                    Class::Definition,
+                    "compose::invalid-value",
+                    format!("`{text}` in `{path}` must have the form `KEY=VALUE`"),
+                )
+                .at(item.span, "there is no `=`"),
+            ),
+        }
+    }
+    node.value = Value::Mapping(entries);
+    Ok(())
+}
+
+/// `KEY=VALUE` as an entry.
+fn part_of(item: &Node, key: &str, value: &str) -> Entry {
+    let end = key.len() + 1 + value.len();
+    Entry {
+        key: item.part(0..key.len()),
+        value: Node::new(
+            Value::String(value.to_owned()),
+            item.part(key.len() + 1..end),
+        ),
+    }
+}
+
+fn ssh(node: &mut Node, path: &Path<'_>, problems: &mut Diagnostics) -> Result<(), &'static str> {
+    const WANTED: &str = "a mapping or a list of `ID=PATH`";
+    let items = match &node.value {
+        Value::Mapping(_) => return Ok(()),
+        Value::Sequence(items) => items,
+        _ => return Err(WANTED),
+    };
+    let mut entries = Mapping::with_capacity(items.len());
+    for item in items {
+        let text = item.as_str().ok_or(WANTED)?;
+        match text.split_once('=') {
+            Some((id, file)) => drop(entries.insert(id.to_owned(), part_of(item, id, file))),
+            None if text == "default" => {
+                let (key, value) = (item.span, Node::new(Value::Null, item.span));
+                entries.insert(text.to_owned(), Entry { key, value });
+            }
+            None => problems.push(
+                Diagnostic::error(
+                    Class::Definition,
+                    "compose::invalid-value",
+                    format!("`{text}` in `{path}` must be `default` or have the form `ID=PATH`"),
+                )
+                .at(item.span, "there is no `=`"),
+            ),
+        }
+    }
+    node.value = Value::Mapping(entries);
+    Ok(())
+}
+
+fn env_files(node: &mut Node) -> Result<(), &'static str> {
+    const WANTED: &str = "a file or a list of files";
+    if matches!(node.value, Value::String(_)) {
+        wrap(node, "path");
+        let item = node.clone();
+        node.value = Value::Sequence(vec![item]);
+        return Ok(());
+    }
+    let Value::Sequence(items) = &mut node.value else {
+        return Err(WANTED);
+    };
+    for item in items {
+        match item.value {
+            Value::String(_) => wrap(item, "path"),
+            Value::Mapping(_) => {}
+            _ => return Err(WANTED),
+        }
+    }
+    Ok(())
+}
+
+fn depends_on(node: &Node) -> Result<(), &'static str> {
+    match &node.value {
+        Value::Mapping(entries)
+            if entries
+                .values()
+                .all(|entry| entry.value.as_mapping().is_some()) =>
+        {
+            Ok(())
+        }
+        Value::Sequence(items) if items.iter().all(|item| item.as_str().is_some()) => Ok(()),
+        _ => Err("a mapping of mappings or a list of names"),
+    }
+}
+
+fn resource(node: &mut Node) -> Result<(), &'static str> {
+    match &mut node.value {
+        Value::Null => Ok(()),
+        Value::Mapping(entries) => {
+            let Some(external) = entries.get_mut("external") else {
+                return Ok(());
+            };
+            let span = external.value.span;
+            let Value::Mapping(inner) = &mut external.value.value else {
+                return Ok(());
+            };
+            let name = inner.swap_remove("name");
+            external.value = Node::new(Value::Bool(true), span);
+            match (name, entries.get("name")) {
+                (Some(name), None) => drop(entries.insert("name".to_owned(), name)),
+                (Some(inner), Some(outer)) if inner.value != outer.value => {
+                    return Err("called by one name: `name` and `external.name` differ");
+                }
+                _ => {}
+            }
+            Ok(())
+        }
+        _ => Err("a mapping"),
+    }
+}

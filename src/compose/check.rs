@@ -1,0 +1,89 @@
+//! What must hold between the parts of a project.
+
+use super::Model;
+use super::decode::is_external;
+use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::yaml::{Mapping, Node};
+
+const SERVICE_PREFIX: &str = "service:";
+
+/// Checks that services have something to run, and that what they refer to is there.
+pub(super) fn consistent(model: &Model, problems: &mut Diagnostics) {
+    for (name, entry) in &model.services {
+        let get = |key: &str| entry.value.get(key);
+        let image = get("image")
+            .and_then(Node::as_str)
+            .filter(|image| !image.is_empty());
+        let Some(build) = get("build") else {
+            if image.is_none() {
+                let message = format!("service `{name}` has neither an `image` nor a `build`");
+                let problem = Diagnostic::error(Class::Definition, "compose::no-image", message);
+                problems.push(problem.at(entry.key, ""));
+            }
+            continue;
+        };
+        two_dockerfiles(name, build, problems);
+        services_as_contexts(name, build, &model.services, problems);
+    }
+    for (name, entry) in &model.secrets {
+        let secret = &entry.value;
+        let has = |key: &str| {
+            secret
+                .get(key)
+                .and_then(Node::as_str)
+                .is_some_and(|text| !text.is_empty())
+        };
+        if !is_external(secret) && !has("file") && !has("environment") {
+            let message =
+                format!("secret `{name}` has neither a `file` nor an `environment` variable");
+            let problem = Diagnostic::error(Class::Definition, "compose::no-secret", message);
+            problems.push(problem.at(entry.key, ""));
+        }
+    }
+}
+
+fn two_dockerfiles(service: &str, build: &Node, problems: &mut Diagnostics) {
+    let filled = |key: &str| {
+        let node = build.get(key)?;
+        node.as_str().filter(|text| !text.is_empty())?;
+        Some(node.span)
+    };
+    if let (Some(path), Some(inline)) = (filled("dockerfile"), filled("dockerfile_inline")) {
+        let message =
+            format!("service `{service}` has both a `dockerfile` and a `dockerfile_inline`");
+        let problem = Diagnostic::error(Class::Definition, "compose::two-dockerfiles", message);
+        problems.push(problem.at(inline, "").context(path, "the other one"));
+    }
+}
+
+fn services_as_contexts(
+    service: &str,
+    build: &Node,
+    services: &Mapping,
+    problems: &mut Diagnostics,
+) {
+    let contexts = build.get("additional_contexts").and_then(Node::as_mapping);
+    for (context, entry) in contexts.into_iter().flatten() {
+        let of = entry
+            .value
+            .as_str()
+            .and_then(|text| text.strip_prefix(SERVICE_PREFIX));
+        let Some(of) = of else {
+            continue;
+        };
+        let what = match services.get(of) {
+            Some(other) if other.value.get("build").is_some() => continue,
+            Some(_) => "builds nothing",
+            None => "does not exist",
+        };
+        let message =
+            format!("service `{of}`, the context `{context}` of service `{service}`, {what}");
+        let problem = Diagnostic::error(Class::Definition, "compose::unknown-service", message);
+        let names = services.keys().map(String::as_str);
+        problems.push(
+            problem
+                .at(entry.value.span, "")
+                .did_you_mean("a service", of, names),
+        );
+    }
+}

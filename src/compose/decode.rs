@@ -1,0 +1,341 @@
+//! From a model, whose shapes have been checked, to a [`Project`].
+//!
+//! Start at [`project`].
+
+use indexmap::IndexMap;
+
+use super::environment;
+use super::hosts;
+use super::project::{Build, BuildSecret, Entries, Project, Service};
+use super::reader::Reader;
+use super::text;
+use super::variables::Variables;
+use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
+use crate::types::size::parse_size;
+use crate::types::ulimit::Ulimit;
+use crate::yaml::{Entry, Mapping, Node, Value};
+
+/// The project that `services` and the top-level `secrets` make.
+pub(super) fn project(
+    services: &Mapping,
+    secrets: &Mapping,
+    variables: &Variables,
+    reader: &mut Reader<'_>,
+) -> Project {
+    let mut read = Vec::with_capacity(services.len());
+    for (name, entry) in services {
+        let empty = Mapping::new();
+        let service = entry.value.as_mapping().unwrap_or(&empty);
+        let environment = environment::of_service(service, variables, reader);
+        let mut decoder = Decoder {
+            service: name,
+            problems: &mut reader.problems,
+        };
+        decoder.names(service.get("environment"), "environment");
+        let image = service.get("image").and_then(|entry| filled(&entry.value));
+        let build = service.get("build").and_then(|entry| {
+            let build = entry.value.as_mapping()?;
+            let lookup = |name: &str| {
+                let own = environment.get(name).cloned();
+                own.or_else(|| variables.get(name).map(str::to_owned))
+            };
+            Some(decoder.build(build, entry.value.span, secrets, &lookup))
+        });
+        read.push(Service {
+            name: Spanned::new(name.clone(), entry.key),
+            image,
+            build,
+        });
+    }
+    Project { services: read }
+}
+
+/// The text of a node, unless it is empty.
+fn filled(node: &Node) -> Option<Spanned<String>> {
+    let text = text::scalar(node)?;
+    (!text.is_empty()).then(|| Spanned::new(text, node.span))
+}
+
+/// A boolean, or one of the words that Compose takes for one.
+pub(super) fn boolean(node: &Node) -> Option<bool> {
+    match &node.value {
+        Value::Bool(value) => Some(*value),
+        Value::String(text) => match text.to_ascii_lowercase().as_str() {
+            "true" | "y" | "yes" | "on" => Some(true),
+            "false" | "n" | "no" | "off" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+struct Decoder<'a> {
+    service: &'a str,
+    problems: &'a mut Diagnostics,
+}
+
+impl Decoder<'_> {
+    fn error(&mut self, message: String, span: Span) {
+        let problem = Diagnostic::error(Class::Definition, "compose::invalid-value", message);
+        self.problems.push(problem.at(span, ""));
+    }
+
+    fn build(
+        &mut self,
+        build: &Mapping,
+        span: Span,
+        secrets: &Mapping,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Build {
+        let text = |key: &str| build.get(key).and_then(|entry| filled(&entry.value));
+        self.flag(build, "privileged");
+        Build {
+            span,
+            context: text("context"),
+            additional_contexts: filled_pairs(build.get("additional_contexts"), |_| None),
+            dockerfile: text("dockerfile"),
+            dockerfile_inline: text("dockerfile_inline"),
+            target: text("target"),
+            args: self.args(build.get("args"), lookup),
+            labels: filled_pairs(build.get("labels"), |_| Some(String::new())),
+            tags: texts(build.get("tags")),
+            platforms: texts(build.get("platforms")),
+            cache_from: texts(build.get("cache_from")),
+            cache_to: texts(build.get("cache_to")),
+            extra_hosts: match build.get("extra_hosts") {
+                Some(entry) => hosts::read(&entry.value, self.problems),
+                None => Entries::new(),
+            },
+            ssh: ssh(build.get("ssh")),
+            secrets: self.secrets(build.get("secrets"), secrets),
+            ulimits: self.ulimits(build.get("ulimits")),
+            shm_size: build
+                .get("shm_size")
+                .and_then(|entry| self.size(&entry.value)),
+            network: text("network"),
+            no_cache: self.flag(build, "no_cache"),
+            pull: self.flag(build, "pull"),
+            sbom: text("sbom"),
+            provenance: text("provenance"),
+            extensions: extensions(build),
+        }
+    }
+
+    fn flag(&mut self, build: &Mapping, key: &str) -> Option<Spanned<bool>> {
+        let node = &build.get(key)?.value;
+        let Some(flag) = boolean(node) else {
+            let message = format!(
+                "`{}` for `{key}` of service `{}` is not a boolean",
+                text::text(&node.value),
+                self.service
+            );
+            self.error(message, node.span);
+            return None;
+        };
+        Some(Spanned::new(flag, node.span))
+    }
+
+    // Names in lists must not end in a space.
+    fn names(&mut self, entry: Option<&Entry>, key: &str) {
+        let items = entry.and_then(|entry| entry.value.as_sequence());
+        for item in items.unwrap_or_default() {
+            let text = item.as_str().unwrap_or_default();
+            let name = text.split('=').next().unwrap_or_default();
+            if name.ends_with([' ', '\t', '\n', '\r', '\u{b}', '\u{c}']) {
+                let service = self.service;
+                let message =
+                    format!("the name `{name}` in `{key}` of service `{service}` ends in a space");
+                self.error(message, item.span);
+            }
+        }
+    }
+
+    // Arguments without a value take that of the variable of their name, if there is one.
+    fn args(&mut self, entry: Option<&Entry>, lookup: &dyn Fn(&str) -> Option<String>) -> Entries {
+        self.names(entry, "args");
+        filled_pairs(entry, lookup)
+    }
+
+    fn secrets(&mut self, entry: Option<&Entry>, declared: &Mapping) -> Vec<BuildSecret> {
+        let items = entry
+            .and_then(|entry| entry.value.as_sequence())
+            .unwrap_or_default();
+        let mut secrets = Vec::with_capacity(items.len());
+        for item in items {
+            let source = item.get("source");
+            let id = source.and_then(text::scalar).unwrap_or_default();
+            let span = source.map_or(item.span, |source| source.span);
+            let Some(entry) = declared.get(&id) else {
+                let service = self.service;
+                let message = format!(
+                    "secret `{id}`, which service `{service}` builds with, is not declared"
+                );
+                let problem =
+                    Diagnostic::error(Class::Definition, "compose::unknown-secret", message)
+                        .at(span, "no such secret")
+                        .did_you_mean("a secret", &id, declared.keys().map(String::as_str));
+                self.problems.push(problem);
+                continue;
+            };
+            let secret = &entry.value;
+            if is_external(secret) {
+                let problem = Diagnostic::error(
+                    Class::Definition,
+                    "compose::external-secret",
+                    format!("secret `{id}` is external, and builds cannot use external secrets"),
+                );
+                let problem = problem
+                    .at(span, "used here")
+                    .context(entry.key, "declared here");
+                self.problems
+                    .push(problem.help("give it a `file` or an `environment` variable"));
+                continue;
+            }
+            secrets.push(BuildSecret {
+                id: Spanned::new(id, span),
+                file: secret.get("file").and_then(filled),
+                environment: secret.get("environment").and_then(filled),
+            });
+        }
+        secrets
+    }
+
+    fn ulimits(&mut self, entry: Option<&Entry>) -> Vec<Spanned<String>> {
+        let Some(entries) = entry.and_then(|entry| entry.value.as_mapping()) else {
+            return Vec::new();
+        };
+        let mut ulimits = Vec::with_capacity(entries.len());
+        for (name, entry) in entries {
+            let node = &entry.value;
+            let (soft, hard) = match &node.value {
+                Value::Mapping(limits) => (limits.get("soft"), limits.get("hard")),
+                _ => (Some(entry), Some(entry)),
+            };
+            let number = |entry: Option<&Entry>| match entry.map(|entry| &entry.value.value) {
+                Some(Value::Int(number)) => i64::try_from(*number).ok(),
+                None => Some(0),
+                Some(_) => None,
+            };
+            let (Some(soft), Some(hard)) = (number(soft), number(hard)) else {
+                let message = format!(
+                    "the ulimit `{name}` of service `{}` is not a whole number",
+                    self.service
+                );
+                self.error(message, node.span);
+                continue;
+            };
+            let text = format!("{name}={soft}:{hard}");
+            match Ulimit::parse(&text) {
+                Ok(_) => ulimits.push(Spanned::new(text, node.span)),
+                Err(error) => self.error(
+                    format!("`ulimits` of service `{}`: {error}", self.service),
+                    node.span,
+                ),
+            }
+        }
+        ulimits.sort_by(|a, b| a.value.cmp(&b.value));
+        ulimits
+    }
+
+    fn size(&mut self, node: &Node) -> Option<Spanned<u64>> {
+        let size = match &node.value {
+            Value::Int(number) => i64::try_from(*number).map_err(|_| node.kind().to_owned()),
+            Value::String(text) => match text.parse::<i64>() {
+                Ok(number) => Ok(number),
+                Err(_) => match parse_size(text) {
+                    Ok(size) => Ok(i64::try_from(size).unwrap_or(i64::MAX)),
+                    Err(error) => Err(error.to_string()),
+                },
+            },
+            _ => return None,
+        };
+        match size {
+            Ok(size) => {
+                let size = u64::try_from(size).ok().filter(|size| *size > 0)?;
+                Some(Spanned::new(size, node.span))
+            }
+            Err(why) => {
+                self.error(
+                    format!("`shm_size` of service `{}`: {why}", self.service),
+                    node.span,
+                );
+                None
+            }
+        }
+    }
+}
+
+// A mapping or a list of `KEY=VALUE`; what stands without a value gets what `default` gives for it.
+fn filled_pairs(entry: Option<&Entry>, default: impl Fn(&str) -> Option<String>) -> Entries {
+    pairs(entry.map(|entry| &entry.value))
+        .into_iter()
+        .filter_map(|(key, Spanned { value, span })| {
+            let value = value.or_else(|| default(&key))?;
+            Some((key, Spanned { value, span }))
+        })
+        .collect()
+}
+
+/// Whether a declared secret comes from elsewhere.
+pub(super) fn is_external(secret: &Node) -> bool {
+    secret.get("external").and_then(boolean).unwrap_or_default()
+}
+
+/// The entries of a mapping or of a list of `KEY=VALUE`, with no value where there is none; the last of a key counts.
+pub(super) fn pairs(node: Option<&Node>) -> IndexMap<String, Spanned<Option<String>>> {
+    match node.map(|node| &node.value) {
+        Some(Value::Mapping(entries)) => entries
+            .iter()
+            .map(|(key, entry)| {
+                let span = if entry.value.is_null() {
+                    entry.key
+                } else {
+                    entry.value.span
+                };
+                (key.clone(), Spanned::new(text::scalar(&entry.value), span))
+            })
+            .collect(),
+        Some(Value::Sequence(items)) => items
+            .iter()
+            .filter_map(|item| {
+                let text = text::scalar(item)?;
+                Some(match text.split_once('=') {
+                    Some((key, value)) => {
+                        let span = item.part(key.len() + 1..text.len());
+                        (key.to_owned(), Spanned::new(Some(value.to_owned()), span))
+                    }
+                    None => (text, Spanned::new(None, item.span)),
+                })
+            })
+            .collect(),
+        _ => IndexMap::new(),
+    }
+}
+
+fn texts(entry: Option<&Entry>) -> Vec<Spanned<String>> {
+    let items = entry
+        .and_then(|entry| entry.value.as_sequence())
+        .unwrap_or_default();
+    items
+        .iter()
+        .filter_map(|item| Some(Spanned::new(text::scalar(item)?, item.span)))
+        .collect()
+}
+
+fn ssh(entry: Option<&Entry>) -> Vec<(Spanned<String>, Option<Spanned<String>>)> {
+    let Some(entries) = entry.and_then(|entry| entry.value.as_mapping()) else {
+        return Vec::new();
+    };
+    let keys = entries.iter().map(|(id, entry)| {
+        let path = filled(&entry.value);
+        (Spanned::new(id.clone(), entry.key), path)
+    });
+    keys.collect()
+}
+
+fn extensions(build: &Mapping) -> IndexMap<String, Node> {
+    let entries = build.iter().filter(|(key, _)| key.starts_with("x-"));
+    entries
+        .map(|(key, entry)| (key.clone(), entry.value.clone()))
+        .collect()
+}

@@ -1,0 +1,67 @@
+//! The environment that services give: `environment` and `env_file`.
+
+use std::collections::HashMap;
+
+use super::decode::{boolean, pairs};
+use super::dotenv;
+use super::reader::Reader;
+use super::variables::Variables;
+use crate::yaml::Mapping;
+
+/// The environment of `service`, without what has no value.
+pub(super) fn of_service(
+    service: &Mapping,
+    variables: &Variables,
+    reader: &mut Reader<'_>,
+) -> HashMap<String, String> {
+    let mut own: HashMap<String, Option<String>> = HashMap::new();
+    for (name, value) in pairs(service.get("environment").map(|entry| &entry.value)) {
+        let value = value
+            .value
+            .or_else(|| variables.get(&name).map(str::to_owned));
+        own.insert(name, value);
+    }
+    let mut all: HashMap<String, String> = HashMap::new();
+    let files = service
+        .get("env_file")
+        .and_then(|entry| entry.value.as_sequence());
+    for file in files.unwrap_or_default() {
+        let Some((path, span)) = file
+            .get("path")
+            .and_then(|path| Some((path.as_str()?, path.span)))
+        else {
+            continue;
+        };
+        let required = file.get("required").and_then(boolean).unwrap_or(true);
+        if !required && !reader.exists(path) {
+            continue;
+        }
+        if let Some(format) = file
+            .get("format")
+            .filter(|format| !matches!(format.as_str(), Some("" | ".env")))
+        {
+            let message = "environment files have no other format than `.env`";
+            reader.error("compose::invalid-value", message, format.span, "");
+            continue;
+        }
+        let Ok(source) = reader.read(path, "the environment file", Some(span)) else {
+            continue;
+        };
+        let lookup = |name: &str| {
+            let project = variables.get(name).map(str::to_owned);
+            let own = || own.get(name).cloned().flatten();
+            project.or_else(own).or_else(|| all.get(name).cloned())
+        };
+        let text = reader.text(source);
+        let found = dotenv::parse(&text, source, &lookup, &mut reader.problems);
+        all.extend(found);
+    }
+    // A variable that is named without a value hides that of a file.
+    for (name, value) in own {
+        match value {
+            Some(value) => drop(all.insert(name, value)),
+            None => drop(all.remove(&name)),
+        }
+    }
+    all
+}

@@ -1,0 +1,293 @@
+//! `extends`: services laid over other services, of the same file or of another one.
+//!
+//! A base is completed by what it extends itself before it is used, and so it is kept for the next service that extends it.
+
+use std::collections::HashMap;
+
+use super::include::{below, parent};
+use super::load::{Loader, ModelFile, Place, reset};
+use super::merge;
+use super::path::Path;
+use super::reader::Reported;
+use crate::diag::{Diagnostic, Span};
+use crate::yaml::{Mapping, Mark, Node, Value};
+
+/// Services that extend services that extend services.
+const MOST_NESTED: usize = 1_000;
+
+/// The services of other files by file and place, with the marks of those files.
+pub(super) type Bases = HashMap<(String, usize), Services>;
+
+/// The services of a file.
+#[derive(Debug, Default)]
+pub(super) struct Services {
+    services: Mapping,
+    marks: Vec<Mark>,
+}
+
+/// What a service extends.
+struct Reference {
+    service: String,
+    span: Span,
+    file: Option<(String, Span)>,
+}
+
+/// The services that are being completed, each with the file its base is in.
+type Way = Vec<(String, String)>;
+
+impl Loader<'_, '_> {
+    /// Completes all services in `over`.
+    pub(super) fn extend(
+        &mut self,
+        over: &mut Mapping,
+        marks: &[Mark],
+        file: &ModelFile,
+        place: &Place,
+    ) -> Result<(), Reported> {
+        let Some(entry) = over.get_mut("services") else {
+            return Ok(());
+        };
+        let services = match std::mem::replace(&mut entry.value.value, Value::Null) {
+            Value::Mapping(services) => services,
+            value => {
+                let node = Node::new(value, entry.value.span);
+                let message = format!("`services` must be a mapping, but is {}", node.kind());
+                return Err(self
+                    .reader
+                    .error("compose::wrong-type", message, node.span, ""));
+            }
+        };
+        let marks = marks.to_vec();
+        let mut services = Services { services, marks };
+        let names: Vec<String> = services.services.keys().cloned().collect();
+        let mut complete = Ok(());
+        for name in names {
+            let completed = self.complete(&name, &mut services, &file.path, place, &mut Way::new());
+            complete = complete.and(completed);
+        }
+        entry.value.value = Value::Mapping(services.services);
+        complete
+    }
+
+    // Lays the service called `name` over what it extends.
+    fn complete(
+        &mut self,
+        name: &str,
+        within: &mut Services,
+        file: &str,
+        place: &Place,
+        way: &mut Way,
+    ) -> Result<(), Reported> {
+        let Some(entry) = within.services.get(name) else {
+            return Ok(());
+        };
+        let service = match &entry.value.value {
+            Value::Null => return Ok(()),
+            Value::Mapping(service) => service,
+            _ => {
+                let message = format!(
+                    "service `{name}` must be a mapping, but is {}",
+                    entry.value.kind()
+                );
+                let span = entry.value.span;
+                return Err(self.reader.error("compose::wrong-type", message, span, ""));
+            }
+        };
+        let Some(extends) = service.get("extends") else {
+            return Ok(());
+        };
+        let reference = self.reference(name, &extends.value.clone())?;
+        let base = self.base(name, &reference, within, file, place, way)?;
+        let Some(mut base) = base else {
+            return Ok(());
+        };
+        let its: Vec<Mark> = within
+            .marks
+            .iter()
+            .filter(
+                |mark| matches!(mark.path.as_slice(), [a, b, ..] if a == "services" && b == name),
+            )
+            .cloned()
+            .collect();
+        if let Value::Mapping(base) = &mut base.value {
+            reset(base, &its, 2);
+        }
+        let Some(entry) = within.services.get_mut(name) else {
+            return Ok(());
+        };
+        let span = entry.value.span;
+        let own = std::mem::replace(&mut entry.value, Node::new(Value::Null, span));
+        let services = Path::ROOT.key("services");
+        merge::merge(
+            &mut base,
+            own,
+            &services.key(name),
+            &mut self.reader.problems,
+        );
+        if let Value::Mapping(base) = &mut base.value {
+            base.shift_remove("extends");
+        }
+        base.span = span;
+        entry.value = base;
+        Ok(())
+    }
+
+    fn reference(&mut self, name: &str, extends: &Node) -> Result<Reference, Reported> {
+        let wrong = |loader: &mut Self, what: &str, node: &Node, wanted: &str| {
+            let message = format!(
+                "`{what}` of service `{name}` must be {wanted}, but is {}",
+                node.kind()
+            );
+            loader
+                .reader
+                .error("compose::wrong-type", message, node.span, "")
+        };
+        match &extends.value {
+            Value::String(service) => Ok(Reference {
+                service: service.clone(),
+                span: extends.span,
+                file: None,
+            }),
+            Value::Mapping(entries) => {
+                let Some(service) = entries.get("service") else {
+                    let message =
+                        format!("`extends` of service `{name}` does not name a `service`");
+                    let span = extends.span;
+                    return Err(self.reader.error("compose::missing-key", message, span, ""));
+                };
+                let Value::String(of) = &service.value.value else {
+                    return Err(wrong(self, "extends.service", &service.value, "a string"));
+                };
+                let file = match entries.get("file").map(|entry| &entry.value) {
+                    None => None,
+                    Some(node) => match &node.value {
+                        Value::Null => None,
+                        Value::String(file) => Some((file.clone(), node.span)),
+                        _ => return Err(wrong(self, "extends.file", node, "a string")),
+                    },
+                };
+                Ok(Reference {
+                    service: of.clone(),
+                    span: service.value.span,
+                    file,
+                })
+            }
+            _ => Err(wrong(
+                self,
+                "extends",
+                extends,
+                "the name of a service or a mapping",
+            )),
+        }
+    }
+
+    // A copy of the service that is referred to, itself complete; none where it says nothing.
+    fn base(
+        &mut self,
+        name: &str,
+        reference: &Reference,
+        within: &mut Services,
+        file: &str,
+        place: &Place,
+        way: &mut Way,
+    ) -> Result<Option<Node>, Reported> {
+        let Some((other, span)) = &reference.file else {
+            self.enter(way, file, name, reference.span)?;
+            return self.base_in(within, reference, file, file, place, way);
+        };
+        let path = below(&place.dir, other);
+        let key = (path.clone(), place.id);
+        let mut services = match self.bases.remove(&key) {
+            Some(known) => known,
+            None => self.other_services(&path, other, *span, place)?,
+        };
+        let found = match self.enter(way, other, name, reference.span) {
+            Ok(()) => self.base_in(&mut services, reference, other, file, place, way),
+            Err(reported) => Err(reported),
+        };
+        self.bases.insert(key, services);
+        found
+    }
+
+    fn base_in(
+        &mut self,
+        services: &mut Services,
+        reference: &Reference,
+        shown: &str,
+        file: &str,
+        place: &Place,
+        way: &mut Way,
+    ) -> Result<Option<Node>, Reported> {
+        let name = &reference.service;
+        if !services.services.contains_key(name) {
+            let message = format!("there is no service `{name}` in `{shown}` to be extended");
+            let names = services.services.keys().map(String::as_str);
+            let problem = Diagnostic::error(
+                crate::diag::Class::Definition,
+                "compose::unknown-service",
+                message,
+            )
+            .at(reference.span, "no such service")
+            .did_you_mean("a service", name, names);
+            return Err(self.reader.report(problem));
+        }
+        let completed = self.complete(name, services, file, place, way);
+        way.pop();
+        completed?;
+        let Some(entry) = services.services.get(name) else {
+            return Ok(None);
+        };
+        if entry.value.is_null() {
+            return Ok(None);
+        }
+        self.reader.copy(&entry.value).map(Some)
+    }
+
+    fn enter(&mut self, way: &mut Way, file: &str, name: &str, span: Span) -> Result<(), Reported> {
+        let step = (file.to_owned(), name.to_owned());
+        if way.len() >= MOST_NESTED {
+            let message = format!("more than {MOST_NESTED} services extend each other");
+            return Err(self.reader.error("compose::limit", message, span, ""));
+        }
+        if way.contains(&step) {
+            let mut names: Vec<&str> = way.iter().map(|(_, name)| name.as_str()).collect();
+            names.push(name);
+            let message = format!("service `{name}` extends itself: `{}`", names.join("` → `"));
+            return Err(self
+                .reader
+                .error("compose::extends-cycle", message, span, ""));
+        }
+        way.push(step);
+        Ok(())
+    }
+
+    // The services of another file: interpolated and canonical, but not yet completed.
+    fn other_services(
+        &mut self,
+        path: &str,
+        named: &str,
+        span: Span,
+        place: &Place,
+    ) -> Result<Services, Reported> {
+        let source = self.reader.read(path, "the extended file", Some(span))?;
+        let mut model = Mapping::new();
+        let mut marks = Vec::new();
+        for document in self.reader.documents(source)?.iter() {
+            let over = self.interpolated(document, &place.variables)?;
+            reset(&mut model, &document.marks, 0);
+            self.lay_over(&mut model, over);
+            marks.clone_from(&document.marks);
+        }
+        self.resolve(&mut model, &parent(named));
+        let services = model
+            .shift_remove("services")
+            .map(|entry| entry.value.value);
+        if let Some(Value::Mapping(services)) = services {
+            return Ok(Services { services, marks });
+        }
+        let message = format!("there are no services in `{path}` to be extended");
+        Err(self
+            .reader
+            .error("compose::unknown-service", message, span, ""))
+    }
+}

@@ -1,0 +1,277 @@
+//! `include`: the services and resources of other projects, each loaded in its own directory with its own variables.
+//!
+//! What the including file says itself is laid over what it includes.
+
+use std::rc::Rc;
+
+use super::dotenv;
+use super::load::{Loader, ModelFile, Place, reset};
+use super::merge;
+use super::path::Path;
+use super::reader::Reported;
+use super::text;
+use super::variables::Variables;
+use crate::diag::Span;
+use crate::types::go;
+use crate::yaml::{Entry, Mapping, Mark, Node, Value};
+
+/// The sections that are taken over.
+const SECTIONS: [&str; 6] = [
+    "services", "volumes", "networks", "secrets", "configs", "models",
+];
+/// Projects in projects; only a file that includes itself under another name comes so far.
+const MOST_NESTED: usize = 100;
+
+/// An item of `include`.
+struct Included {
+    span: Span,
+    paths: Vec<(String, Span)>,
+    project_directory: Option<String>,
+    env_files: Vec<(String, Span)>,
+}
+
+impl Loader<'_, '_> {
+    /// Replaces `include` in `over` by what it stands for.
+    pub(super) fn include(
+        &mut self,
+        over: &mut Mapping,
+        marks: &[Mark],
+        place: &Place,
+    ) -> Result<(), Reported> {
+        let Some(include) = over.shift_remove("include") else {
+            return Ok(());
+        };
+        let items = match &include.value.value {
+            Value::Null => return Ok(()),
+            Value::Sequence(items) => items,
+            _ => {
+                let node = &include.value;
+                let message = format!("`include` must be a list, but is {}", node.kind());
+                return Err(self
+                    .reader
+                    .error("compose::wrong-type", message, node.span, ""));
+            }
+        };
+        for item in items {
+            let included = self.read_item(item)?;
+            let model = self.included(included, place)?;
+            self.take_over(model, over, marks)?;
+        }
+        Ok(())
+    }
+
+    fn read_item(&mut self, item: &Node) -> Result<Included, Reported> {
+        let mut included = Included {
+            span: item.span,
+            paths: Vec::new(),
+            project_directory: None,
+            env_files: Vec::new(),
+        };
+        match &item.value {
+            Value::String(path) => included.paths.push((path.clone(), item.span)),
+            Value::Mapping(entries) => {
+                if let Some(entry) = entries.get("path") {
+                    included.paths = self.texts(&entry.value, "path")?;
+                }
+                if let Some(entry) = entries.get("env_file") {
+                    included.env_files = self.texts(&entry.value, "env_file")?;
+                }
+                if let Some(entry) = entries
+                    .get("project_directory")
+                    .filter(|entry| !entry.value.is_null())
+                {
+                    let (Value::String(_) | Value::Int(_)) = entry.value.value else {
+                        return Err(self.wrong(&entry.value, "project_directory", "a directory"));
+                    };
+                    let dir = text::text(&entry.value.value);
+                    included.project_directory = (!dir.is_empty()).then_some(dir);
+                }
+            }
+            _ => return Err(self.wrong(item, "include[]", "a file or a mapping")),
+        }
+        Ok(included)
+    }
+
+    fn wrong(&mut self, node: &Node, name: &str, wanted: &str) -> Reported {
+        let message = format!("`{name}` must be {wanted}, but is {}", node.kind());
+        self.reader
+            .error("compose::wrong-type", message, node.span, "")
+    }
+
+    fn texts(&mut self, node: &Node, name: &str) -> Result<Vec<(String, Span)>, Reported> {
+        const WANTED: &str = "a file or a list of files";
+        match &node.value {
+            Value::Null => Ok(Vec::new()),
+            Value::String(text) => Ok(vec![(text.clone(), node.span)]),
+            Value::Sequence(items) => items
+                .iter()
+                .map(|item| match item.as_str() {
+                    Some(text) => Ok((text.to_owned(), item.span)),
+                    None => Err(self.wrong(item, name, WANTED)),
+                })
+                .collect(),
+            _ => Err(self.wrong(node, name, WANTED)),
+        }
+    }
+
+    fn included(&mut self, included: Included, place: &Place) -> Result<Mapping, Reported> {
+        let Some((first, span)) = included.paths.first() else {
+            return Ok(Mapping::new());
+        };
+        let main = below(&place.dir, first);
+        if place.included_by.contains(&main) || place.included_by.len() > MOST_NESTED {
+            let mut way = place.included_by.join("` → `");
+            way.push_str("` → `");
+            way.push_str(&main);
+            let message = format!("`{main}` includes itself: `{way}`");
+            return Err(self
+                .reader
+                .error("compose::include-cycle", message, *span, ""));
+        }
+        let (dir, seen_as) = match included.project_directory {
+            None => (parent(&main), parent(first)),
+            Some(dir) => {
+                let whole = below(&place.dir, &dir);
+                let seen_as = if dir.starts_with('/') {
+                    dir
+                } else if self.reader.is_dir(&whole) {
+                    go::clean_path(&dir)
+                } else {
+                    parent(&dir)
+                };
+                (whole, seen_as)
+            }
+        };
+        let mut files = Vec::with_capacity(included.paths.len());
+        for (path, span) in &included.paths {
+            let path = below(&place.dir, path);
+            let source = self.reader.read(&path, "the included file", Some(*span))?;
+            files.push(ModelFile { source, path });
+        }
+        let env_files = self.env_files(included.env_files, &dir, included.span, place);
+        let mut variables = Variables::clone(&place.variables);
+        let mut own: Vec<(String, String)> = Vec::new();
+        for (path, span) in env_files {
+            let source = self
+                .reader
+                .read(&path, "the environment file", Some(span))?;
+            let known: Variables = own.iter().cloned().collect();
+            let lookup = |name: &str| {
+                place
+                    .variables
+                    .get(name)
+                    .or_else(|| known.get(name))
+                    .map(str::to_owned)
+            };
+            let text = self.reader.text(source);
+            own.extend(dotenv::parse(
+                &text,
+                source,
+                &lookup,
+                &mut self.reader.problems,
+            ));
+        }
+        let own: Variables = own.into_iter().collect();
+        variables.set_defaults(&own);
+        self.places += 1;
+        let within = Place {
+            dir,
+            seen_as,
+            variables: Rc::new(variables),
+            included_by: place.included_by.clone(),
+            id: self.places,
+        };
+        self.model(&files, &within)
+    }
+
+    // Without files of its own, a project has the `.env` in its directory.
+    fn env_files(
+        &self,
+        named: Vec<(String, Span)>,
+        dir: &str,
+        span: Span,
+        place: &Place,
+    ) -> Vec<(String, Span)> {
+        if named.is_empty() {
+            let default = go::join_path(dir, ".env");
+            let found = self.reader.is_file(&default);
+            return found.then_some((default, span)).into_iter().collect();
+        }
+        let named = named.into_iter().filter(|(path, _)| path != "/dev/null");
+        named
+            .map(|(path, span)| (below(&place.dir, &path), span))
+            .collect()
+    }
+
+    fn take_over(
+        &mut self,
+        mut model: Mapping,
+        over: &mut Mapping,
+        marks: &[Mark],
+    ) -> Result<(), Reported> {
+        for section in SECTIONS {
+            let Some(from) = model
+                .shift_remove(section)
+                .filter(|from| !from.value.is_null())
+            else {
+                continue;
+            };
+            let Value::Mapping(entries) = from.value.value else {
+                return Err(self.wrong(&from.value, section, "a mapping"));
+            };
+            let to = over.entry(section.to_owned()).or_insert_with(|| Entry {
+                key: from.key,
+                value: Node::new(Value::Mapping(Mapping::new()), from.value.span),
+            });
+            let Value::Mapping(to) = &mut to.value.value else {
+                let node = to.value.clone();
+                return Err(self.wrong(&node, section, "a mapping"));
+            };
+            for (name, mut entry) in entries {
+                let Some(own) = to.get_mut(&name) else {
+                    to.insert(name, entry);
+                    continue;
+                };
+                let its: Vec<Mark> = marks
+                    .iter()
+                    .filter(|mark| matches!(mark.path.as_slice(), [a, b, ..] if *a == section && *b == name))
+                    .cloned()
+                    .collect();
+                if let Value::Mapping(value) = &mut entry.value.value {
+                    reset(value, &its, 2);
+                }
+                let own = std::mem::replace(own, entry.clone());
+                let path = Path::ROOT.key(section);
+                let path = path.key(&name);
+                merge::merge(
+                    &mut entry.value,
+                    own.value,
+                    &path,
+                    &mut self.reader.problems,
+                );
+                if let Some(place) = to.get_mut(&name) {
+                    *place = entry;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `path` as seen from where `dir` is seen from.
+pub(super) fn below(dir: &str, path: &str) -> String {
+    if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        go::join_path(dir, path)
+    }
+}
+
+/// The directory a file is in, `.` where its path does not say.
+pub(super) fn parent(path: &str) -> String {
+    match path.rsplit_once('/') {
+        None => ".".to_owned(),
+        Some(("", _)) => "/".to_owned(),
+        Some((dir, _)) => go::clean_path(dir),
+    }
+}

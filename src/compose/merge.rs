@@ -1,0 +1,215 @@
+//! One model laid over another: what later files, and services that extend others, do to what was there before.
+//!
+//! Mappings are merged key by key, lists are appended, anything else is replaced; [`RULES`] lists the places where it is
+//! otherwise. Start at [`merge`].
+
+use std::collections::HashSet;
+
+use super::path::Path;
+use super::text;
+use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::yaml::{Entry, Mapping, Node, Value};
+
+/// What is done at a place instead of the usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    /// `build: DIR` stands for `build: {context: DIR}`.
+    Build,
+    /// Mappings become lists of `key=value`, then lists are appended.
+    List,
+    /// As `List`, without what is there already.
+    NewItems,
+    /// The later value counts.
+    Replace,
+    /// Names in a list are keys of a mapping.
+    Keys,
+    /// Options are merged where both have the same driver.
+    Driver,
+}
+
+#[rustfmt::skip]
+const RULES: &[(&[&str], Rule)] = &[
+    (&["networks", "*", "ipam", "config"], Rule::Replace),
+    (&["networks", "*", "labels"], Rule::List),
+    (&["volumes", "*", "labels"], Rule::List),
+    (&["services", "*", "annotations"], Rule::List),
+    (&["services", "*", "build"], Rule::Build),
+    (&["services", "*", "build", "args"], Rule::List),
+    (&["services", "*", "build", "additional_contexts"], Rule::List),
+    (&["services", "*", "build", "extra_hosts"], Rule::NewItems),
+    (&["services", "*", "build", "labels"], Rule::List),
+    (&["services", "*", "command"], Rule::Replace),
+    (&["services", "*", "depends_on"], Rule::Keys),
+    (&["services", "*", "deploy", "labels"], Rule::List),
+    (&["services", "*", "dns"], Rule::List),
+    (&["services", "*", "dns_opt"], Rule::List),
+    (&["services", "*", "dns_search"], Rule::List),
+    (&["services", "*", "entrypoint"], Rule::Replace),
+    (&["services", "*", "env_file"], Rule::List),
+    (&["services", "*", "label_file"], Rule::List),
+    (&["services", "*", "environment"], Rule::List),
+    (&["services", "*", "extra_hosts"], Rule::NewItems),
+    (&["services", "*", "healthcheck", "test"], Rule::Replace),
+    (&["services", "*", "labels"], Rule::List),
+    (&["services", "*", "volumes", "*", "volume", "labels"], Rule::List),
+    (&["services", "*", "logging"], Rule::Driver),
+    (&["services", "*", "models"], Rule::Keys),
+    (&["services", "*", "networks"], Rule::Keys),
+    (&["services", "*", "sysctls"], Rule::List),
+    (&["services", "*", "tmpfs"], Rule::List),
+    (&["services", "*", "ulimits", "*"], Rule::Replace),
+];
+
+fn rule(path: &Path<'_>) -> Option<Rule> {
+    let found = RULES.iter().find(|(pattern, _)| path.matches(pattern));
+    found.map(|(_, rule)| *rule)
+}
+
+/// Lays `over` over `base`, both of which stand at `path`. Null says nothing.
+pub(super) fn merge(base: &mut Node, over: Node, path: &Path<'_>, problems: &mut Diagnostics) {
+    let rule = rule(path);
+    match rule {
+        Some(Rule::Replace) => *base = over,
+        Some(Rule::Driver) if drivers_differ(base, &over) => *base = over,
+        Some(Rule::Driver) | None => plain(base, over, path, problems),
+        Some(rule) => {
+            let span = base.span;
+            let earlier = std::mem::replace(base, Node::new(Value::Null, span));
+            base.value = match rule {
+                Rule::Build => entries(build(earlier), build(over), path, problems),
+                Rule::Keys => entries(keys(earlier.value), keys(over.value), path, problems),
+                Rule::NewItems => Value::Sequence(with_new(list(earlier.value), list(over.value))),
+                _ => {
+                    let mut items = list(earlier.value);
+                    items.extend(list(over.value));
+                    Value::Sequence(items)
+                }
+            };
+        }
+    }
+}
+
+fn entries(mut base: Mapping, over: Mapping, path: &Path<'_>, problems: &mut Diagnostics) -> Value {
+    merge_entries(&mut base, over, path, problems);
+    Value::Mapping(base)
+}
+
+fn with_new(mut items: Vec<Node>, more: Vec<Node>) -> Vec<Node> {
+    let known: HashSet<String> = items
+        .iter()
+        .filter_map(|item| item.as_str().map(str::to_owned))
+        .collect();
+    let is_new = |item: &Node| item.as_str().is_none_or(|text| !known.contains(text));
+    items.extend(more.into_iter().filter(is_new));
+    items
+}
+
+fn plain(base: &mut Node, over: Node, path: &Path<'_>, problems: &mut Diagnostics) {
+    match (&mut base.value, over.value) {
+        (_, Value::Null) => {}
+        (Value::Mapping(base), Value::Mapping(over)) => merge_entries(base, over, path, problems),
+        (Value::Sequence(base), Value::Sequence(over)) => base.extend(over),
+        (Value::Mapping(_) | Value::Sequence(_), value) => {
+            let over = Node::new(value, over.span);
+            let conflict = Diagnostic::error(
+                Class::Definition,
+                "compose::conflict",
+                format!(
+                    "{} cannot override {} at `{path}`",
+                    over.kind(),
+                    base.kind()
+                ),
+            );
+            let conflict = conflict.at(over.span, over.kind());
+            problems.push(conflict.context(base.span, format!("{} here", base.kind())));
+        }
+        (_, value) => {
+            *base = Node::new(value, over.span);
+        }
+    }
+}
+
+fn merge_entries(base: &mut Mapping, over: Mapping, path: &Path<'_>, problems: &mut Diagnostics) {
+    for (key, entry) in over {
+        match base.get_mut(&key) {
+            Some(found) => merge(&mut found.value, entry.value, &path.key(&key), problems),
+            None => {
+                base.insert(key, entry);
+            }
+        }
+    }
+}
+
+// Anything but a directory or a mapping is found fault with elsewhere.
+fn build(node: Node) -> Mapping {
+    match node.value {
+        Value::Mapping(entries) => entries,
+        Value::String(_) => {
+            let key = node.span;
+            [("context".to_owned(), Entry { key, value: node })].into()
+        }
+        _ => Mapping::new(),
+    }
+}
+
+// Items of a list by their names; anything else is found fault with elsewhere.
+fn keys(value: Value) -> Mapping {
+    match value {
+        Value::Mapping(entries) => entries,
+        Value::Sequence(items) => items
+            .into_iter()
+            .filter_map(|item| {
+                let key = item.as_str()?.to_owned();
+                let (key_span, value) = (
+                    item.span,
+                    Node::new(Value::Mapping(Mapping::new()), item.span),
+                );
+                Some((
+                    key,
+                    Entry {
+                        key: key_span,
+                        value,
+                    },
+                ))
+            })
+            .collect(),
+        _ => Mapping::new(),
+    }
+}
+
+// `KEY: VALUE` as `KEY=VALUE`, sorted; the place is that of the value.
+fn list(value: Value) -> Vec<Node> {
+    match value {
+        Value::Sequence(items) => items,
+        Value::Mapping(entries) => {
+            let mut items: Vec<Node> = Vec::with_capacity(entries.len());
+            for (key, entry) in entries {
+                let pair = |value: &Node| format!("{key}={}", text::text(&value.value));
+                match entry.value.value {
+                    Value::Null => items.push(Node::new(Value::String(key), entry.key)),
+                    Value::Sequence(values) => {
+                        items.extend(
+                            values
+                                .iter()
+                                .map(|v| Node::new(Value::String(pair(v)), v.span)),
+                        );
+                    }
+                    _ => items.push(Node::new(
+                        Value::String(pair(&entry.value)),
+                        entry.value.span,
+                    )),
+                }
+            }
+            items.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
+            items
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn drivers_differ(base: &Node, over: &Node) -> bool {
+    match (base.get("driver"), over.get("driver")) {
+        (Some(base), Some(over)) => base != over,
+        _ => false,
+    }
+}

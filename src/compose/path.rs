@@ -1,0 +1,84 @@
+//! Where in a model a value stands, and patterns of such places.
+
+use std::fmt;
+
+/// The keys from the model's root to a value; items of lists count as `[]`.
+#[derive(Clone, Copy)]
+pub(super) struct Path<'a> {
+    parent: Option<&'a Path<'a>>,
+    key: &'a str,
+    len: usize,
+}
+
+impl<'a> Path<'a> {
+    /// The model itself.
+    pub(super) const ROOT: Path<'static> = Path {
+        parent: None,
+        key: "",
+        len: 0,
+    };
+
+    /// The value behind `key`.
+    pub(super) const fn key(&'a self, key: &'a str) -> Self {
+        Self {
+            parent: Some(self),
+            key,
+            len: self.len + 1,
+        }
+    }
+
+    /// An item of the list.
+    pub(super) const fn item(&'a self) -> Self {
+        self.key("[]")
+    }
+
+    /// Whether `pattern` means this place; `*` stands for any key.
+    pub(super) fn matches(&self, pattern: &[&str]) -> bool {
+        if pattern.len() != self.len {
+            return false;
+        }
+        let mut at = *self;
+        for wanted in pattern.iter().rev() {
+            if *wanted != "*" && *wanted != at.key {
+                return false;
+            }
+            match at.parent {
+                Some(parent) => at = *parent,
+                None => break,
+            }
+        }
+        true
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = self.parent
+            && parent.len > 0
+        {
+            write!(f, "{parent}")?;
+            if self.key != "[]" {
+                f.write_str(".")?;
+            }
+        }
+        f.write_str(self.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_many_keys_as_they_have() {
+        let services = Path::ROOT.key("services");
+        let web = services.key("web.app");
+        let build = web.key("build");
+        assert!(build.matches(&["services", "*", "build"]));
+        assert!(!web.matches(&["services", "*", "build"]));
+        assert!(!build.matches(&["services", "*", "image"]));
+        assert!(!build.matches(&["networks", "*", "build"]));
+        let tags = build.key("tags");
+        assert_eq!(tags.item().to_string(), "services.web.app.build.tags[]");
+    }
+}

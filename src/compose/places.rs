@@ -1,0 +1,137 @@
+//! Paths in a model, made relative to the directory that the model of the whole project is in.
+
+use super::path::Path;
+use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::types::go;
+use crate::yaml::{Node, Value};
+
+/// What a path is.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// A directory, an address, or another service.
+    Context,
+    /// A file that need not be set.
+    OptionalFile,
+    /// A file.
+    File,
+}
+
+#[rustfmt::skip]
+const PATHS: &[(&[&str], Kind)] = &[
+    (&["services", "*", "build", "context"], Kind::Context),
+    (&["services", "*", "build", "additional_contexts", "*"], Kind::Context),
+    (&["services", "*", "build", "ssh", "*"], Kind::OptionalFile),
+    (&["services", "*", "env_file", "*", "path"], Kind::File),
+    (&["services", "*", "extends", "file"], Kind::File),
+    (&["secrets", "*", "file"], Kind::OptionalFile),
+];
+
+/// The beginnings of contexts that are addresses.
+const REMOTE: [&str; 6] = [
+    "https://",
+    "http://",
+    "git://",
+    "ssh://",
+    "github.com/",
+    "git@",
+];
+
+/// Makes the relative paths in `node`, which stands at `path`, paths below `dir`; `~` is the directory `home`.
+pub(super) fn resolve(
+    node: &mut Node,
+    path: &Path<'_>,
+    dir: &str,
+    home: Option<&str>,
+    problems: &mut Diagnostics,
+) {
+    if let Some((_, kind)) = PATHS.iter().find(|(pattern, _)| path.matches(pattern)) {
+        match (&mut node.value, kind) {
+            (Value::String(text), kind) => *text = resolved(text, *kind, dir, home),
+            (_, Kind::OptionalFile) => {}
+            (_, Kind::Context | Kind::File) => {
+                let problem = Diagnostic::error(
+                    Class::Definition,
+                    "compose::wrong-type",
+                    format!("`{path}` must be a string, but is {}", node.kind()),
+                );
+                problems.push(problem.at(node.span, ""));
+            }
+        }
+        return;
+    }
+    match &mut node.value {
+        Value::Mapping(entries) => {
+            for (key, entry) in entries {
+                resolve(&mut entry.value, &path.key(key), dir, home, problems);
+            }
+        }
+        Value::Sequence(items) => {
+            for item in items {
+                resolve(item, &path.item(), dir, home, problems);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn resolved(text: &str, kind: Kind, dir: &str, home: Option<&str>) -> String {
+    if matches!(kind, Kind::Context)
+        && (text.contains("://")
+            || text.starts_with("service:")
+            || REMOTE.iter().any(|prefix| text.starts_with(prefix)))
+    {
+        return text.to_owned();
+    }
+    if text.is_empty() && !matches!(kind, Kind::OptionalFile) {
+        return String::new();
+    }
+    let expanded = match (text.strip_prefix('~'), home) {
+        (Some(rest), Some(home)) => go::join_path(home, rest),
+        _ => text.to_owned(),
+    };
+    let windows = matches!(kind, Kind::OptionalFile) && is_windows_absolute(&expanded);
+    if expanded.starts_with('/') || windows {
+        return expanded;
+    }
+    go::join_path(dir, &expanded)
+}
+
+fn is_windows_absolute(path: &str) -> bool {
+    let slash = |byte: Option<&u8>| matches!(byte, Some(b'/' | b'\\'));
+    match path.as_bytes() {
+        [b'\\', b'\\', ..] => true,
+        [drive, b':', rest @ ..] => drive.is_ascii_alphabetic() && slash(rest.first()),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    #[test_case("./a/../b", "", "b"; "cleaned")]
+    #[test_case(".", "sub", "sub"; "the directory itself")]
+    #[test_case("../x", "sub", "x"; "above")]
+    #[test_case("/a/../b", "sub", "/a/../b"; "absolute paths stay")]
+    #[test_case("~/x", "sub", "/home/me/x"; "home")]
+    #[test_case("~x", "sub", "/home/me/x"; "home without a slash")]
+    #[test_case("", "sub", ""; "nothing")]
+    #[test_case("docker-image://alpine", "sub", "docker-image://alpine"; "an image")]
+    #[test_case("service:base", "sub", "service:base"; "a service")]
+    #[test_case("github.com/a/b", "sub", "github.com/a/b"; "a repository")]
+    #[test_case("target:base", "sub", "sub/target:base"; "a target is a path to Compose")]
+    fn contexts(text: &str, dir: &str, expected: &str) {
+        assert_eq!(
+            resolved(text, Kind::Context, dir, Some("/home/me")),
+            expected
+        );
+    }
+
+    #[test_case("key", "sub/key")]
+    #[test_case("C:\\key", "C:\\key")]
+    #[test_case("", "sub"; "nothing is the directory")]
+    fn optional_files(text: &str, expected: &str) {
+        assert_eq!(resolved(text, Kind::OptionalFile, "sub", None), expected);
+    }
+}

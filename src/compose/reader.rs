@@ -1,0 +1,172 @@
+//! The files of a project: read once, kept in the source map, bounded in size and number.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::rc::Rc;
+
+use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, SourceMap, Span};
+use crate::yaml::{self, Document, Node, Value};
+
+/// The largest file that is read, in bytes.
+const SIZE_LIMIT: u64 = 16 << 20;
+/// Files that are read beside those named by the user.
+const FILE_LIMIT: usize = 5_000;
+/// Values that are made in all: `include` and `extends` can multiply what the files say.
+const VALUE_LIMIT: usize = 8_000_000;
+
+/// Why something cannot be had; it has been reported.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reported;
+
+/// What has been read so far.
+#[derive(Debug, Default)]
+pub(super) struct Cache {
+    paths: HashMap<String, Result<SourceId, String>>,
+    documents: HashMap<SourceId, Result<Rc<Vec<Document>>, Diagnostics>>,
+}
+
+/// The files of a project and what is wrong with it.
+pub(super) struct Reader<'a> {
+    map: &'a mut SourceMap,
+    dir: &'a Path,
+    cache: &'a mut Cache,
+    values: usize,
+    /// What is wrong with the project.
+    pub(super) problems: Diagnostics,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads files below `dir` into `map`.
+    pub(super) fn new(map: &'a mut SourceMap, dir: &'a Path, cache: &'a mut Cache) -> Self {
+        Self {
+            map,
+            dir,
+            cache,
+            values: 0,
+            problems: Diagnostics::default(),
+        }
+    }
+
+    /// Reports an error.
+    pub(super) fn error(
+        &mut self,
+        code: &'static str,
+        message: impl Into<String>,
+        span: Span,
+        label: &str,
+    ) -> Reported {
+        self.report(Diagnostic::error(Class::Definition, code, message).at(span, label))
+    }
+
+    /// Reports a problem.
+    pub(super) fn report(&mut self, problem: Diagnostic) -> Reported {
+        self.problems.push(problem);
+        Reported
+    }
+
+    /// Whether `path` is a directory.
+    pub(super) fn is_dir(&self, path: &str) -> bool {
+        self.dir.join(path).is_dir()
+    }
+
+    /// Whether there is something at `path` that is no directory.
+    pub(super) fn is_file(&self, path: &str) -> bool {
+        std::fs::metadata(self.dir.join(path)).is_ok_and(|metadata| !metadata.is_dir())
+    }
+
+    /// Whether there is something at `path`.
+    pub(super) fn exists(&self, path: &str) -> bool {
+        self.dir.join(path).exists()
+    }
+
+    /// Reads the file at `path`, which `span` names as `what`.
+    pub(super) fn read(
+        &mut self,
+        path: &str,
+        what: &str,
+        span: Option<Span>,
+    ) -> Result<SourceId, Reported> {
+        let read = if let Some(known) = self.cache.paths.get(path) {
+            known.clone()
+        } else {
+            let read = self.read_anew(path);
+            self.cache.paths.insert(path.to_owned(), read.clone());
+            read
+        };
+        read.map_err(|why| {
+            let problem = Diagnostic::error(
+                Class::Definition,
+                "compose::unreadable",
+                format!("cannot read {what} `{path}`: {why}"),
+            );
+            self.report(match span {
+                Some(span) => problem.at(span, ""),
+                None => problem,
+            })
+        })
+    }
+
+    fn read_anew(&mut self, path: &str) -> Result<SourceId, String> {
+        if self.cache.paths.len() >= FILE_LIMIT {
+            return Err(format!(
+                "more than {FILE_LIMIT} files belong to the project"
+            ));
+        }
+        let mut bytes = Vec::new();
+        let file = File::open(self.dir.join(path));
+        let file = file.and_then(|file| file.take(SIZE_LIMIT + 1).read_to_end(&mut bytes));
+        file.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => "there is no such file".to_owned(),
+            io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+            _ => error.to_string(),
+        })?;
+        if bytes.len() as u64 > SIZE_LIMIT {
+            return Err(format!("it is larger than {} MiB", SIZE_LIMIT >> 20));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+        Ok(self.map.add(path, text))
+    }
+
+    /// The text of a file that was read.
+    pub(super) fn text(&self, source: SourceId) -> std::sync::Arc<str> {
+        self.map
+            .get(source)
+            .map(|file| std::sync::Arc::clone(&file.text))
+            .unwrap_or_default()
+    }
+
+    /// The YAML documents of a file that was read.
+    pub(super) fn documents(&mut self, source: SourceId) -> Result<Rc<Vec<Document>>, Reported> {
+        let parsed = if let Some(known) = self.cache.documents.get(&source) {
+            known.clone()
+        } else {
+            let parsed = yaml::parse(&self.text(source), source).map(Rc::new);
+            self.cache.documents.insert(source, parsed.clone());
+            parsed
+        };
+        parsed.map_err(|mut problems| {
+            self.problems.0.append(&mut problems.0);
+            Reported
+        })
+    }
+
+    /// A copy of `node`, which costs what it holds.
+    pub(super) fn copy(&mut self, node: &Node) -> Result<Node, Reported> {
+        self.values += count(node);
+        if self.values > VALUE_LIMIT {
+            let message = format!("the project is made of more than {VALUE_LIMIT} values");
+            return Err(self.error("compose::limit", message, node.span, "among them this"));
+        }
+        Ok(node.clone())
+    }
+}
+
+fn count(node: &Node) -> usize {
+    1 + match &node.value {
+        Value::Sequence(items) => items.iter().map(count).sum(),
+        Value::Mapping(entries) => entries.values().map(|entry| count(&entry.value)).sum(),
+        _ => 0,
+    }
+}

@@ -1,0 +1,334 @@
+//! The shapes that Compose's schema allows, of what builds need: everything else in a model is not looked at.
+//!
+//! Every misfit is reported, at the smallest place it can be seen in.
+
+use std::collections::HashSet;
+
+use super::path::Path;
+use crate::diag::{Class, Diagnostic, Diagnostics, Span};
+use crate::yaml::{Entry, Mapping, Node, Value};
+
+/// What a value must be.
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    /// A text; dates count as such.
+    Text,
+    /// A text or a boolean.
+    TextOrBool,
+    /// A text or a whole number.
+    TextOrWhole,
+    /// A text or a number.
+    TextOrNumber,
+    /// A list of texts.
+    Texts,
+    /// A text or a list of distinct texts.
+    TextOrTexts,
+    /// A mapping to scalars, or a list of distinct texts.
+    Pairs,
+    /// A mapping to texts or lists of texts, or a list of distinct texts.
+    Hosts,
+    /// A list of texts or mappings with these keys.
+    Items(&'static [Key]),
+    /// A mapping with these keys.
+    Keys(&'static [Key]),
+    /// A mapping with names for keys, in small letters, and limits.
+    Ulimits,
+    /// A text, a boolean, or a mapping.
+    External,
+    /// A mapping to texts or numbers.
+    Options,
+    /// A text, or a list of texts and mappings with a `path`.
+    EnvFiles,
+}
+
+/// A key of a mapping and what it takes.
+type Key = (&'static str, Shape);
+
+const BUILD: &[Key] = &[
+    ("context", Shape::Text),
+    ("dockerfile", Shape::Text),
+    ("dockerfile_inline", Shape::Text),
+    ("entitlements", Shape::Texts),
+    ("args", Shape::Pairs),
+    ("ssh", Shape::Pairs),
+    ("labels", Shape::Pairs),
+    ("cache_from", Shape::Texts),
+    ("cache_to", Shape::Texts),
+    ("no_cache", Shape::TextOrBool),
+    ("no_cache_filter", Shape::TextOrTexts),
+    ("additional_contexts", Shape::Pairs),
+    ("network", Shape::Text),
+    ("provenance", Shape::TextOrBool),
+    ("sbom", Shape::TextOrBool),
+    ("pull", Shape::TextOrBool),
+    ("target", Shape::Text),
+    ("shm_size", Shape::TextOrWhole),
+    ("extra_hosts", Shape::Hosts),
+    ("isolation", Shape::Text),
+    ("privileged", Shape::TextOrBool),
+    ("secrets", Shape::Items(SECRET_MOUNT)),
+    ("tags", Shape::Texts),
+    ("ulimits", Shape::Ulimits),
+    ("platforms", Shape::Texts),
+];
+
+const SECRET_MOUNT: &[Key] = &[
+    ("source", Shape::Text),
+    ("target", Shape::Text),
+    ("uid", Shape::Text),
+    ("gid", Shape::Text),
+    ("mode", Shape::TextOrNumber),
+];
+
+const LIMITS: &[Key] = &[("hard", Shape::TextOrWhole), ("soft", Shape::TextOrWhole)];
+
+const ENV_FILE: &[Key] = &[
+    ("path", Shape::Text),
+    ("format", Shape::Text),
+    ("required", Shape::TextOrBool),
+];
+
+const SECRET: &[Key] = &[
+    ("name", Shape::Text),
+    ("environment", Shape::Text),
+    ("file", Shape::Text),
+    ("external", Shape::External),
+    ("labels", Shape::Pairs),
+    ("driver", Shape::Text),
+    ("driver_opts", Shape::Options),
+    ("template_driver", Shape::Text),
+];
+
+const SERVICE: &[Key] = &[
+    ("image", Shape::Text),
+    ("build", Shape::Keys(BUILD)),
+    ("environment", Shape::Pairs),
+    ("env_file", Shape::EnvFiles),
+];
+
+/// Checks services.
+pub(super) fn services(services: &Mapping, problems: &mut Diagnostics) {
+    let mut checker = Checker { problems };
+    let root = Path::ROOT.key("services");
+    for (name, entry) in services {
+        checker.name("service", name, entry.key);
+        let path = root.key(name);
+        if let Value::Mapping(service) = &entry.value.value {
+            for (key, shape) in SERVICE {
+                if let Some(entry) = service.get(*key) {
+                    checker.check(&entry.value, *shape, &path.key(key));
+                }
+            }
+        }
+    }
+}
+
+/// Checks the top-level secrets.
+pub(super) fn secrets(secrets: &Node, problems: &mut Diagnostics) {
+    let mut checker = Checker { problems };
+    let root = Path::ROOT.key("secrets");
+    let Value::Mapping(entries) = &secrets.value else {
+        return checker.misfit(secrets, &root, "a mapping");
+    };
+    for (name, entry) in entries {
+        checker.name("secret", name, entry.key);
+        checker.check(&entry.value, Shape::Keys(SECRET), &root.key(name));
+    }
+}
+
+struct Checker<'p> {
+    problems: &'p mut Diagnostics,
+}
+
+impl Checker<'_> {
+    fn error(&mut self, code: &'static str, message: String, span: Span) -> &mut Diagnostic {
+        self.problems
+            .push(Diagnostic::error(Class::Definition, code, message).at(span, ""));
+        let last = self.problems.0.len() - 1;
+        &mut self.problems.0[last]
+    }
+
+    fn misfit(&mut self, node: &Node, path: &Path<'_>, wanted: &str) {
+        let message = format!("`{path}` must be {wanted}, but is {}", node.kind());
+        self.error("compose::wrong-type", message, node.span);
+    }
+
+    fn name(&mut self, what: &str, name: &str, span: Span) {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if name.is_empty() || !name.bytes().all(allowed) {
+            let message = format!("`{name}` is no name for a {what}");
+            let problem = self.error("compose::invalid-name", message, span);
+            problem
+                .notes
+                .push("names are made of letters, digits, `.`, `_` and `-`".to_owned());
+        }
+    }
+
+    fn check(&mut self, node: &Node, shape: Shape, path: &Path<'_>) {
+        let value = &node.value;
+        let is_text = matches!(value, Value::String(_) | Value::Timestamp(_));
+        match shape {
+            Shape::Text | Shape::TextOrTexts if is_text => {}
+            Shape::Text => self.misfit(node, path, "a string"),
+            Shape::TextOrBool if is_text || matches!(value, Value::Bool(_)) => {}
+            Shape::TextOrBool => self.misfit(node, path, "a boolean or a string"),
+            Shape::TextOrWhole if is_text || is_whole(value) => {}
+            Shape::TextOrWhole => self.misfit(node, path, "a whole number or a string"),
+            Shape::TextOrNumber if is_text || matches!(value, Value::Int(_) | Value::Float(_)) => {}
+            Shape::TextOrNumber => self.misfit(node, path, "a number or a string"),
+            Shape::Texts => self.texts(node, path, false),
+            Shape::TextOrTexts => self.texts(node, path, true),
+            Shape::Pairs => match value {
+                Value::Mapping(entries) => self.scalars(entries, path),
+                Value::Sequence(_) => self.texts(node, path, true),
+                _ => self.misfit(node, path, "a mapping or a list"),
+            },
+            Shape::Hosts => self.hosts(node, path),
+            Shape::Items(keys) => match value {
+                Value::Sequence(items) => {
+                    for item in items.iter().filter(|item| item.as_str().is_none()) {
+                        self.check(item, Shape::Keys(keys), &path.item());
+                    }
+                }
+                _ => self.misfit(node, path, "a list"),
+            },
+            Shape::Keys(keys) => match value {
+                Value::Mapping(entries) => self.keys(entries, keys, path),
+                _ => self.misfit(node, path, "a mapping"),
+            },
+            Shape::Ulimits => self.ulimits(node, path),
+            Shape::External if is_text || matches!(value, Value::Bool(_) | Value::Mapping(_)) => {}
+            Shape::External => self.misfit(node, path, "a boolean, a string or a mapping"),
+            Shape::Options => match value {
+                Value::Mapping(entries) => {
+                    for (key, entry) in entries {
+                        self.check(&entry.value, Shape::TextOrNumber, &path.key(key));
+                    }
+                }
+                _ => self.misfit(node, path, "a mapping"),
+            },
+            Shape::EnvFiles => match value {
+                Value::String(_) => {}
+                Value::Sequence(items) => {
+                    for item in items {
+                        self.check(item, Shape::Keys(ENV_FILE), &path.item());
+                        if item
+                            .as_mapping()
+                            .is_some_and(|entries| !entries.contains_key("path"))
+                        {
+                            let message = format!("`{}` has no `path`", path.item());
+                            self.error("compose::missing-key", message, item.span);
+                        }
+                    }
+                }
+                _ => self.misfit(node, path, "a file or a list of files"),
+            },
+        }
+    }
+
+    fn keys(&mut self, entries: &Mapping, keys: &'static [Key], path: &Path<'_>) {
+        for (name, entry) in entries {
+            match keys.iter().find(|(key, _)| key == name) {
+                Some((key, shape)) => self.check(&entry.value, *shape, &path.key(key)),
+                None if name.starts_with("x-") => {}
+                None => self.unknown(name, entry, keys, path),
+            }
+        }
+    }
+
+    fn unknown(&mut self, name: &str, entry: &Entry, keys: &'static [Key], path: &Path<'_>) {
+        let message = format!("`{path}` has no key `{name}`");
+        let problem = self.error("compose::unknown-key", message, entry.key);
+        let known = keys.iter().map(|(key, _)| *key);
+        *problem = problem.clone().did_you_mean("a key", name, known);
+    }
+
+    fn texts(&mut self, node: &Node, path: &Path<'_>, unique: bool) {
+        let Value::Sequence(items) = &node.value else {
+            return self.misfit(node, path, "a list of strings");
+        };
+        let mut seen = HashSet::new();
+        for item in items {
+            self.check(item, Shape::Text, &path.item());
+            if let Some(text) = item.as_str()
+                && !seen.insert(text)
+                && unique
+            {
+                let message = format!("`{text}` is in `{path}` twice");
+                self.error("compose::duplicate", message, item.span);
+            }
+        }
+    }
+
+    fn scalars(&mut self, entries: &Mapping, path: &Path<'_>) {
+        for (key, entry) in entries {
+            self.key(key, entry, path);
+            // Infinity and not-a-number are no numbers to the schema.
+            let fits = match &entry.value.value {
+                Value::Sequence(_) | Value::Mapping(_) => false,
+                Value::Float(number) => number.is_finite(),
+                _ => true,
+            };
+            if !fits {
+                self.misfit(
+                    &entry.value,
+                    &path.key(key),
+                    "a string, a number, a boolean or null",
+                );
+            }
+        }
+    }
+
+    fn key(&mut self, key: &str, entry: &Entry, path: &Path<'_>) {
+        if key.is_empty() {
+            let message = format!("a key of `{path}` is empty");
+            self.error("compose::unknown-key", message, entry.key);
+        }
+    }
+
+    fn hosts(&mut self, node: &Node, path: &Path<'_>) {
+        match &node.value {
+            Value::Mapping(entries) => {
+                for (key, entry) in entries {
+                    self.key(key, entry, path);
+                    match entry.value.value {
+                        Value::Sequence(_) => self.texts(&entry.value, &path.key(key), false),
+                        _ => self.check(&entry.value, Shape::Text, &path.key(key)),
+                    }
+                }
+            }
+            Value::Sequence(_) => self.texts(node, path, true),
+            _ => self.misfit(node, path, "a mapping or a list"),
+        }
+    }
+
+    fn ulimits(&mut self, node: &Node, path: &Path<'_>) {
+        let Value::Mapping(entries) = &node.value else {
+            return self.misfit(node, path, "a mapping");
+        };
+        // Names with anything but small letters are no limits, which is said when they are read.
+        for (name, entry) in entries {
+            let path = path.key(name);
+            let Value::Mapping(limits) = &entry.value.value else {
+                self.check(&entry.value, Shape::TextOrWhole, &path);
+                continue;
+            };
+            self.keys(limits, LIMITS, &path);
+            for (key, _) in LIMITS {
+                if !limits.contains_key(*key) {
+                    let message = format!("`{path}` has no `{key}`");
+                    self.error("compose::missing-key", message, entry.value.span);
+                }
+            }
+        }
+    }
+}
+
+// A number without fraction is whole, however it is written.
+fn is_whole(value: &Value) -> bool {
+    match value {
+        Value::Int(_) => true,
+        Value::Float(number) => number.fract() == 0.0,
+        _ => false,
+    }
+}

@@ -1,0 +1,146 @@
+//! Lists whose items have keys: of items with one key the last counts, in the first one's place.
+
+use std::collections::HashMap;
+
+use super::path::Path;
+use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::yaml::{Node, Value};
+
+/// What the key of an item is.
+///
+/// What services do when they run matters no further than that it may be written so.
+#[derive(Debug, Clone, Copy)]
+enum Key {
+    /// What is before the first `=`.
+    Name,
+    /// The `path` of a mapping.
+    File,
+    /// The text or whole number.
+    Port,
+    /// The `target` of a mapping, which must have one.
+    Target,
+    /// The `target` of a mapping, else its `source`.
+    Mount,
+}
+
+#[rustfmt::skip]
+const LISTS: &[(&[&str], Key)] = &[
+    (&["networks", "*", "labels"], Key::Name),
+    (&["networks", "*", "ipam", "options"], Key::Name),
+    (&["services", "*", "annotations"], Key::Name),
+    (&["services", "*", "build", "args"], Key::Name),
+    (&["services", "*", "build", "additional_contexts"], Key::Name),
+    (&["services", "*", "build", "tags"], Key::Name),
+    (&["services", "*", "build", "labels"], Key::Name),
+    (&["services", "*", "cap_add"], Key::Name),
+    (&["services", "*", "cap_drop"], Key::Name),
+    (&["services", "*", "configs"], Key::Mount),
+    (&["services", "*", "deploy", "labels"], Key::Name),
+    (&["services", "*", "devices"], Key::Target),
+    (&["services", "*", "dns"], Key::Name),
+    (&["services", "*", "dns_opt"], Key::Name),
+    (&["services", "*", "dns_search"], Key::Name),
+    (&["services", "*", "environment"], Key::Name),
+    (&["services", "*", "env_file"], Key::File),
+    (&["services", "*", "expose"], Key::Port),
+    (&["services", "*", "labels"], Key::Name),
+    (&["services", "*", "links"], Key::Name),
+    (&["services", "*", "networks", "*", "aliases"], Key::Name),
+    (&["services", "*", "networks", "*", "link_local_ips"], Key::Name),
+    (&["services", "*", "ports"], Key::Target),
+    (&["services", "*", "profiles"], Key::Name),
+    (&["services", "*", "secrets"], Key::Mount),
+    (&["services", "*", "sysctls"], Key::Name),
+    (&["services", "*", "tmpfs"], Key::Name),
+    (&["services", "*", "volumes"], Key::Target),
+];
+
+/// Makes all such lists in `node`, which stands at `path`, free of repetition.
+pub(super) fn unique(node: &mut Node, path: &Path<'_>, problems: &mut Diagnostics) {
+    match &mut node.value {
+        Value::Mapping(entries) => {
+            for (key, entry) in entries {
+                unique(&mut entry.value, &path.key(key), problems);
+            }
+        }
+        Value::Sequence(items) => {
+            if let Some((_, key)) = LISTS.iter().find(|(pattern, _)| path.matches(pattern)) {
+                let found = std::mem::take(items);
+                *items = without_repetition(found, *key, path, problems);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn without_repetition(
+    items: Vec<Node>,
+    key: Key,
+    path: &Path<'_>,
+    problems: &mut Diagnostics,
+) -> Vec<Node> {
+    let mut kept: Vec<Node> = Vec::with_capacity(items.len());
+    let mut places: HashMap<String, usize> = HashMap::with_capacity(items.len());
+    for item in items {
+        match key_of(&item, key) {
+            Ok(None) => kept.push(item),
+            Ok(Some(name)) => {
+                if let Some(place) = places.get(&name) {
+                    kept[*place] = item;
+                } else {
+                    places.insert(name, kept.len());
+                    kept.push(item);
+                }
+            }
+            Err(wrong) => {
+                let path = path.item();
+                let (code, message) = match wrong {
+                    Wrong::Type(wanted) => (
+                        "compose::wrong-type",
+                        format!("`{path}` must be {wanted}, but is {}", item.kind()),
+                    ),
+                    Wrong::Without(key) => {
+                        ("compose::missing-key", format!("`{path}` has no `{key}`"))
+                    }
+                };
+                let problem = Diagnostic::error(Class::Definition, code, message);
+                problems.push(problem.at(item.span, ""));
+            }
+        }
+    }
+    kept
+}
+
+/// Why an item has no key.
+enum Wrong {
+    /// It should be something else.
+    Type(&'static str),
+    /// It lacks a key.
+    Without(&'static str),
+}
+
+// The key; none for items that are told apart by nothing.
+fn key_of(item: &Node, key: Key) -> Result<Option<String>, Wrong> {
+    match (key, &item.value) {
+        (Key::Name, Value::String(text)) => Ok(Some(
+            text.split_once('=')
+                .map_or(&**text, |(name, _)| name)
+                .to_owned(),
+        )),
+        (Key::Name, _) => Err(Wrong::Type("a string")),
+        (Key::File | Key::Port, Value::String(text)) => Ok(Some(text.clone())),
+        (Key::File, Value::Mapping(entries)) => match entries.get("path") {
+            Some(entry) => Ok(entry.value.as_str().map(str::to_owned)),
+            None => Err(Wrong::Without("path")),
+        },
+        (Key::Port, Value::Int(number)) => Ok(Some(number.to_string())),
+        (Key::Port, _) => Err(Wrong::Type("a string or a whole number")),
+        (Key::Target, Value::Mapping(entries)) if !entries.contains_key("target") => {
+            Err(Wrong::Without("target"))
+        }
+        (Key::Mount, Value::String(_) | Value::Mapping(_)) | (Key::File | Key::Target, _) => {
+            Ok(None)
+        }
+        (Key::Mount, _) => Err(Wrong::Type("a string or a mapping")),
+    }
+}

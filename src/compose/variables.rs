@@ -1,0 +1,47 @@
+//! The variables that a model may refer to.
+
+use std::collections::HashMap;
+use std::fmt;
+
+/// Variables by name.
+#[derive(Clone, Default)]
+pub struct Variables(HashMap<String, String>);
+
+impl Variables {
+    /// The value of `name`.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Sets `name`, whatever it was.
+    pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.0.insert(name.into(), value.into());
+    }
+
+    /// Takes over those of `others` that are not set.
+    pub fn set_defaults(&mut self, others: &Self) {
+        for (name, value) in &others.0 {
+            if !self.0.contains_key(name) {
+                self.0.insert(name.clone(), value.clone());
+            }
+        }
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Variables {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
+        let pairs = variables.into_iter();
+        Self(
+            pairs
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        )
+    }
+}
+
+impl fmt::Debug for Variables {
+    // Values of variables are often credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Variables").field(&self.0.len()).finish()
+    }
+}

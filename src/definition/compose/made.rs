@@ -1,0 +1,100 @@
+//! Values with the expressions that a bake file would have written for them, so that every part has its place.
+
+use std::sync::Arc;
+
+use super::super::eval::types::Type;
+use super::super::eval::value::{Text, Value};
+use super::super::evaluated::Attribute;
+use super::super::syntax::{Expr, ExprKind, Ident, ObjectItem, ObjectKey};
+use crate::diag::{Span, Spanned};
+
+/// A value and its expression.
+#[derive(Debug, Clone)]
+pub(super) struct Made {
+    value: Value,
+    expr: Expr,
+}
+
+impl Made {
+    fn literal(value: Value, span: Span) -> Self {
+        let kind = ExprKind::Literal(value.clone());
+        Self {
+            value,
+            expr: Expr { span, kind },
+        }
+    }
+
+    /// A text; `span` is its place where it has none of its own.
+    pub(super) fn text(text: &Spanned<String>, span: Span) -> Self {
+        Self::literal(
+            Value::string(text.value.as_str()),
+            text.span.unwrap_or(span),
+        )
+    }
+
+    /// Nothing.
+    pub(super) fn null(span: Span) -> Self {
+        Self::literal(Value::Null(Type::Dynamic), span)
+    }
+
+    /// A boolean.
+    pub(super) fn boolean(value: bool, span: Span) -> Self {
+        Self::literal(Value::from(value), span)
+    }
+
+    /// A list.
+    pub(super) fn list(items: Vec<Self>, span: Span) -> Self {
+        let (values, exprs) = items
+            .into_iter()
+            .map(|item| (item.value, item.expr))
+            .unzip();
+        Self {
+            value: Value::tuple(values),
+            expr: Expr {
+                span,
+                kind: ExprKind::Tuple(exprs),
+            },
+        }
+    }
+
+    /// A list of texts.
+    pub(super) fn texts(texts: &[Spanned<String>], span: Span) -> Self {
+        Self::list(
+            texts.iter().map(|text| Self::text(text, span)).collect(),
+            span,
+        )
+    }
+
+    /// An object.
+    pub(super) fn object(entries: Vec<(String, Self)>, span: Span) -> Self {
+        let mut values = std::collections::BTreeMap::new();
+        let mut items = Vec::with_capacity(entries.len());
+        for (key, made) in entries {
+            let name = Ident {
+                text: Arc::from(key.as_str()),
+                span: made.expr.span,
+            };
+            values.insert(Text::from(key.as_str()), made.value);
+            items.push(ObjectItem {
+                key: ObjectKey::Name(name),
+                value: made.expr,
+            });
+        }
+        Self {
+            value: Value::object(values),
+            expr: Expr {
+                span,
+                kind: ExprKind::Object(items.into()),
+            },
+        }
+    }
+
+    /// An attribute with this value.
+    pub(super) fn attribute(self) -> Attribute {
+        Attribute {
+            name_span: Some(self.expr.span),
+            value: self.value,
+            expr: Some(Arc::new(self.expr)),
+        }
+    }
+}
