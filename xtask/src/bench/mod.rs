@@ -4,6 +4,8 @@
 //! their ratios. Wall time, CPU time and peak memory are the client's own, by the kernel's account; bytes are counted in a
 //! pass of their own, through a relay, so that the relay slows no timed run down.
 
+mod definitions;
+mod growth;
 mod measure;
 mod relay;
 mod scenario;
@@ -11,6 +13,7 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
+use growth::Growth;
 pub(crate) use measure::Measure;
 use scenario::Scenario;
 
@@ -90,7 +93,24 @@ pub(crate) fn run(args: &Args) -> Result<(), Error> {
         note(&format!("{} …", scenario.name()));
         rows.push(scenario.run(&clients, &folder(work.path(), &scenario.name()), args.runs)?);
     }
-    print(&table::render(&rows, &clients.versions()?));
+    let mut growth = Vec::new();
+    for many in definitions::Many::ALL {
+        let name = Growth::name(many.0);
+        if name.contains(&args.only) {
+            note(&format!("{name} …"));
+            growth.push(Growth::measure(
+                &clients,
+                &folder(work.path(), &name),
+                many,
+                args.runs,
+            )?);
+        }
+    }
+    let mut text = table::render(&rows, &clients.versions()?);
+    if !growth.is_empty() {
+        text.push_str(&growth::render(&growth));
+    }
+    print(&text);
     Ok(())
 }
 
