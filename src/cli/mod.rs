@@ -26,6 +26,7 @@ use screen::Screen;
 use streams::Streams;
 use verb::{FirstWord, Verb};
 
+use crate::definition::on_deep_stack;
 use crate::types::Environment;
 
 /// Runs one command line and says how the process ends.
@@ -41,20 +42,31 @@ pub fn run(
         .into_iter()
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
-    match plugin::role(&arguments, &environment) {
+    // A definition is read, planned and printed on one thread. Where there can be no other, this one has to do.
+    let mut exit = None;
+    let work = || exit = Some(answer(&arguments, &environment, &mut screen));
+    let started = on_deep_stack(work);
+    match (started, exit) {
+        (_, Some(exit)) => exit,
+        _ => answer(&arguments, &environment, &mut screen),
+    }
+}
+
+fn answer(arguments: &[String], environment: &Environment, screen: &mut Screen) -> Exit {
+    match plugin::role(arguments, environment) {
         Role::Metadata => screen.data(&plugin::metadata()),
         Role::Command => {
-            let mut words = arguments.into_iter();
+            let mut words = arguments.iter().cloned();
             let front = Front {
                 program: vec![words.next().unwrap_or_else(|| "rbake".to_owned())],
                 name: "rbake".to_owned(),
                 debug: None,
             };
             let words: Vec<String> = words.collect();
-            dispatch(&front, &words, &environment, &mut screen)
+            dispatch(&front, &words, environment, screen)
         }
-        Role::Plugin(name) => match plugin::call(&name, &arguments, &environment) {
-            Err(error) => usage(&error, &mut screen),
+        Role::Plugin(name) => match plugin::call(&name, arguments, environment) {
+            Err(error) => usage(&error, screen),
             Ok(Err(problem)) => screen.diagnostics(&problem.into()),
             Ok(Ok(call)) => {
                 let front = Front {
@@ -62,7 +74,7 @@ pub fn run(
                     name: format!("docker {name}"),
                     debug: call.debug,
                 };
-                dispatch(&front, &call.words, &call.environment, &mut screen)
+                dispatch(&front, &call.words, &call.environment, screen)
             }
         },
     }

@@ -4,7 +4,6 @@
 //! `target.web.tags` need one attribute of the block only, so two targets may refer to each other. Start at
 //! [`Evaluator::block_reference`].
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::declarations::{BlockDecl, Kind};
@@ -15,6 +14,7 @@ use super::eval::traverse::constant_name;
 use super::eval::value::{Text, Value};
 use super::syntax::{Attribute, Step, Traversal};
 use crate::diag::Span;
+use crate::types::hash::HashMap;
 
 /// Names that a matrix binds, with their values.
 pub(super) type MatrixNames = Arc<[(Arc<str>, Value)]>;
@@ -30,14 +30,43 @@ pub(super) struct Instance<'a> {
     pub(super) name_span: Span,
     /// What the matrix binds; none without a matrix.
     pub(super) matrix: Option<MatrixNames>,
-    slots: Vec<SlotId>,
+    // The slot of the first attribute; those of the others follow.
+    first_slot: SlotId,
 }
 
 impl<'a> Instance<'a> {
     /// The attributes with their slots, in order.
-    pub(super) fn attributes(&self) -> impl Iterator<Item = (&'a Attribute, SlotId)> {
+    pub(super) fn attributes(
+        &self,
+    ) -> impl ExactSizeIterator<Item = (&'a Attribute, SlotId)> + use<'a> {
         let attributes = &self.decl.block.body.attributes;
-        attributes.iter().zip(self.slots.iter().copied())
+        let first = self.first_slot;
+        let numbered = attributes.iter().enumerate();
+        numbered.map(move |(place, attribute)| (attribute, first.after(place)))
+    }
+}
+
+/// The indices of the instances of one name, in order.
+#[derive(Debug)]
+enum Indices {
+    /// As with most names.
+    One(usize),
+    Several(Vec<usize>),
+}
+
+impl Indices {
+    fn push(&mut self, index: usize) {
+        match self {
+            Self::One(first) => *self = Self::Several(vec![*first, index]),
+            Self::Several(indices) => indices.push(index),
+        }
+    }
+
+    fn as_slice(&self) -> &[usize] {
+        match self {
+            Self::One(index) => std::slice::from_ref(index),
+            Self::Several(indices) => indices,
+        }
     }
 }
 
@@ -46,8 +75,8 @@ impl<'a> Instance<'a> {
 pub(super) struct Blocks<'a> {
     /// In the order of the definition.
     pub(super) instances: Vec<Instance<'a>>,
-    targets: HashMap<Arc<str>, Vec<usize>>,
-    groups: HashMap<Arc<str>, Vec<usize>>,
+    targets: HashMap<Arc<str>, Indices>,
+    groups: HashMap<Arc<str>, Indices>,
     no_names: Option<MatrixNames>,
 }
 
@@ -79,7 +108,7 @@ impl Blocks<'_> {
         }
     }
 
-    fn by_name(&self, kind: Kind) -> &HashMap<Arc<str>, Vec<usize>> {
+    fn by_name(&self, kind: Kind) -> &HashMap<Arc<str>, Indices> {
         match kind {
             Kind::Target => &self.targets,
             Kind::Group => &self.groups,
@@ -88,7 +117,7 @@ impl Blocks<'_> {
 
     /// The instances of a kind that are called `name`, in order.
     pub(super) fn called(&self, kind: Kind, name: &str) -> &[usize] {
-        self.by_name(kind).get(name).map_or(&[], Vec::as_slice)
+        self.by_name(kind).get(name).map_or(&[], Indices::as_slice)
     }
 }
 
@@ -102,29 +131,25 @@ impl<'a> Evaluator<'a> {
         matrix: Option<MatrixNames>,
     ) {
         let index = self.blocks.instances.len();
-        let slots = decl
-            .block
-            .body
-            .attributes
-            .iter()
-            .map(|attribute| {
-                self.add_slot(Source::BlockAttribute {
-                    instance: index,
-                    attribute,
-                })
-            })
-            .collect();
+        let attributes = decl.block.body.attributes.iter();
+        let first_slot = self.add_slots(attributes.map(|attribute| Source::BlockAttribute {
+            instance: index,
+            attribute,
+        }));
         let names = match decl.kind {
             Kind::Target => &mut self.blocks.targets,
             Kind::Group => &mut self.blocks.groups,
         };
-        names.entry(Arc::clone(&name)).or_default().push(index);
+        names
+            .entry(Arc::clone(&name))
+            .and_modify(|indices| indices.push(index))
+            .or_insert(Indices::One(index));
         self.blocks.instances.push(Instance {
             decl,
             name,
             name_span,
             matrix,
-            slots,
+            first_slot,
         });
     }
 

@@ -5,10 +5,9 @@
 
 use std::sync::Arc;
 
-use indexmap::IndexMap;
-
 use super::syntax::{Attribute, Block, Expr, File, Ident};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};
+use crate::types::hash::IndexMap;
 
 /// The kinds of top-level block.
 pub(super) const BLOCK_KINDS: [&str; 4] = ["variable", "function", "group", "target"];
@@ -131,6 +130,13 @@ impl<'a> Declarations<'a> {
             }
         }
         all
+    }
+
+    /// How many values there are to be found, unless a matrix multiplies them.
+    pub(super) fn slots(&self) -> usize {
+        let blocks = self.blocks.iter();
+        let attributes: usize = blocks.map(|decl| decl.block.body.attributes.len()).sum();
+        self.variables.len() + self.globals.len() + attributes
     }
 
     fn block(

@@ -3,7 +3,8 @@
 //!
 //! Every pass runs, whatever an earlier one found, so that all problems are reported at once. Start at [`evaluate`].
 
-use std::collections::HashMap;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -17,13 +18,12 @@ use super::evaluated::{Attribute, Block, BlockOrigin, Evaluated};
 use super::functions::UserFunctions;
 use super::overrides::Overrides;
 use super::source::Sources;
+use super::stack::on_deep_stack;
 use super::syntax::File;
 use super::{matrix, parse, typing};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Spanned};
+use crate::types::hash::{HashMap, HashSet};
 use crate::types::{Environment, Platform};
-
-/// Evaluation recurses as deep as definitions are nested, which may be deeper than a thread's usual stack.
-const STACK_SIZE: usize = 256 << 20;
 
 /// What decides about values beside the files.
 #[derive(Debug, Clone, Copy)]
@@ -44,19 +44,19 @@ pub struct Inputs<'a> {
 ///
 /// Every problem is reported, not only the first. What is ignored is in the result's warnings.
 pub fn evaluate(sources: &mut Sources, inputs: &Inputs<'_>) -> Result<Evaluated, Diagnostics> {
-    std::thread::scope(|scope| {
-        std::thread::Builder::new()
-            .name("definition".to_owned())
-            .stack_size(STACK_SIZE)
-            .spawn_scoped(scope, || evaluate_here(sources, inputs))
-            .map_err(|error| {
-                internal(format!(
-                    "cannot start a thread to evaluate the definition: {error}"
-                ))
-            })?
-            .join()
-            .map_err(|_| internal("the evaluation of the definition ended in a panic".to_owned()))?
-    })
+    let evaluated = on_deep_stack(|| {
+        // Nothing that is shared with the evaluation outlives a panic in it.
+        catch_unwind(AssertUnwindSafe(|| evaluate_here(sources, inputs)))
+    });
+    match evaluated {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(internal(
+            "the evaluation of the definition ended in a panic".to_owned(),
+        )),
+        Err(error) => Err(internal(format!(
+            "cannot start a thread to evaluate the definition: {error}"
+        ))),
+    }
 }
 
 fn internal(message: String) -> Diagnostics {
@@ -84,6 +84,7 @@ fn evaluate_here(sources: &mut Sources, inputs: &Inputs<'_>) -> Result<Evaluated
             .home()
             .map(|home| home.to_string_lossy().into_owned())
             .unwrap_or_default(),
+        work: Cell::default(),
     };
     let mut evaluator = Evaluator::new(&declarations, overrides, context, builtins.clone());
     warnings.extend(UserFunctions::declare(&mut evaluator));
@@ -163,7 +164,7 @@ impl Evaluator<'_> {
     // All attributes of all blocks, selected or not.
     fn evaluated_blocks(&mut self, places: &Places) -> (Vec<Block>, Vec<Block>) {
         let mut groups = Vec::new();
-        let mut targets = Vec::new();
+        let mut targets = Vec::with_capacity(self.blocks.instances.len());
         for index in self.blocks.in_order() {
             let kind = self.blocks.instances[index].decl.kind;
             let block = self.evaluated_block(index, places);
@@ -186,8 +187,8 @@ impl Evaluator<'_> {
             },
             None => BlockOrigin::Written,
         };
-        let attributes: Vec<_> = instance.attributes().collect();
-        let mut evaluated = indexmap::IndexMap::with_capacity(attributes.len());
+        let attributes = instance.attributes();
+        let mut evaluated = Vec::with_capacity(attributes.len());
         for (attribute, slot) in attributes {
             if typing::of(decl.kind, &attribute.name.text).is_none() {
                 continue;
@@ -196,14 +197,14 @@ impl Evaluator<'_> {
             let Ok(value) = self.slot(slot, None) else {
                 continue;
             };
-            evaluated.insert(
+            evaluated.push((
                 Arc::clone(&attribute.name.text),
                 Attribute {
                     name_span: Some(attribute.name.span),
                     value,
                     expr: Some(Arc::clone(&attribute.expr)),
                 },
-            );
+            ));
         }
         Block {
             name,
@@ -215,6 +216,15 @@ impl Evaluator<'_> {
     }
 
     fn matrix_groups(&self, written: &[Block], places: &Places) -> Vec<Block> {
+        if self
+            .blocks
+            .instances
+            .iter()
+            .all(|instance| instance.matrix.is_none())
+        {
+            return Vec::new();
+        }
+        let written: HashSet<&str> = written.iter().map(|group| &*group.name.value).collect();
         let order = self.blocks.in_order();
         let targets = order
             .iter()
@@ -226,13 +236,13 @@ impl Evaluator<'_> {
             .collect();
         matrix::label_groups(targets.map(|instance| (instance.decl.label, &instance.name)))
             .into_iter()
-            .filter(|(label, _)| !written.iter().any(|group| *group.name.value == *label.text))
+            .filter(|(label, _)| !written.contains(&*label.text))
             .filter_map(|(label, names)| {
                 let source = *sources.get(&*label.text)?;
                 let targets = Value::tuple(names.into_iter().map(Value::from).collect());
                 Some(Block {
                     name: Spanned::new(Arc::clone(&label.text), label.span),
-                    attributes: [(Arc::from("targets"), Attribute::made(targets))].into(),
+                    attributes: vec![(Arc::from("targets"), Attribute::made(targets))],
                     source,
                     base_dir: places.dir(source),
                     origin: BlockOrigin::MatrixGroup,

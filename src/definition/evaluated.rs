@@ -6,8 +6,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use indexmap::IndexMap;
-
 use super::eval::types::Type;
 use super::eval::value::Value;
 use super::syntax::{Expr, PathStep};
@@ -48,8 +46,8 @@ pub struct VariableInfo {
 pub struct Block {
     /// Its name: the label, or what `name` made of it.
     pub name: Spanned<Arc<str>>,
-    /// Its attributes in order; `name` and `matrix` are consumed.
-    pub attributes: IndexMap<Arc<str>, Attribute>,
+    /// Its attributes in order, each name once; `name` and `matrix` are consumed.
+    pub attributes: Vec<(Arc<str>, Attribute)>,
     /// The file it is written in.
     pub source: SourceId,
     /// The directory of that file, as in [`super::source::Source::base_dir`].
@@ -114,6 +112,9 @@ impl Attribute {
 impl Block {
     /// The attribute called `name`.
     pub fn attribute(&self, name: &str) -> Option<&Attribute> {
-        self.attributes.get(name)
+        let mut attributes = self.attributes.iter();
+        attributes
+            .find(|(known, _)| **known == *name)
+            .map(|(_, attribute)| attribute)
     }
 }

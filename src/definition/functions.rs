@@ -3,10 +3,7 @@
 //! Their bodies are checked when they are declared, used or not: every name in them must exist, and none may call itself,
 //! directly or through others. Start at [`UserFunctions::declare`]; calls are in [`super::eval`].
 
-use std::collections::HashSet;
 use std::sync::Arc;
-
-use indexmap::IndexMap;
 
 use super::declarations::{FunctionDecl, Kind};
 use super::eval::evaluator::Evaluator;
@@ -14,6 +11,7 @@ use super::eval::functions as library;
 use super::references::{Reference, references};
 use super::syntax::{Expr, ExprKind};
 use crate::diag::{Class, Diagnostic, Span};
+use crate::types::hash::{HashSet, IndexMap};
 
 /// The functions of a definition, by name.
 #[derive(Debug, Default)]
@@ -47,7 +45,7 @@ impl<'a> UserFunctions<'a> {
     pub(super) fn declare(evaluator: &mut Evaluator<'a>) -> Vec<Diagnostic> {
         let declarations = evaluator.declarations;
         let mut warnings = Vec::new();
-        let mut functions = IndexMap::new();
+        let mut functions = IndexMap::default();
         for (name, declared) in &declarations.functions {
             // The library wins, as in buildx, and what is never called may be wrong.
             if library::lookup(name).is_some() {
@@ -216,8 +214,8 @@ fn cyclic<'a>(
             (name, called)
         })
         .collect();
-    let mut found = HashSet::new();
-    let mut done: HashSet<&Arc<str>> = HashSet::new();
+    let mut found = HashSet::default();
+    let mut done: HashSet<&Arc<str>> = HashSet::default();
     for start in calls.keys() {
         // Depth first without recursion: a chain may be as long as the file.
         let mut path: Vec<(&Arc<str>, usize)> = vec![(start, 0)];

@@ -3,10 +3,7 @@
 //! A matrix names lists; each combination of their elements is a target. Combinations are made with the names in
 //! alphabetical order, the last one varying slowest. Start at [`Evaluator::name_blocks`].
 
-use std::collections::HashSet;
 use std::sync::Arc;
-
-use indexmap::IndexSet;
 
 use super::blocks::MatrixNames;
 use super::declarations::{BlockDecl, Kind};
@@ -19,6 +16,7 @@ use super::eval::value::{Text, Value};
 use super::syntax::{Expr, Ident};
 use crate::diag::{Diagnostic, Span};
 use crate::types::TargetName;
+use crate::types::hash::{HashSet, IndexMap, IndexSet};
 
 /// More targets than this from one block are a mistake.
 const COMBINATIONS_LIMIT: usize = 100_000;
@@ -112,7 +110,7 @@ impl<'a> Evaluator<'a> {
         let Ok(made) = self.make(&decl) else {
             return;
         };
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::default();
         for (name, at, matrix) in made {
             if seen.insert(Arc::clone(&name)) {
                 self.add_instance(decl, name, at, Some(matrix));
@@ -259,12 +257,12 @@ fn elements(value: &Value) -> Option<Vec<&Value>> {
 pub(super) fn label_groups<'a>(
     instances: impl IntoIterator<Item = (&'a Ident, &'a Arc<str>)>,
 ) -> Vec<(&'a Ident, Vec<Text>)> {
-    let mut groups: indexmap::IndexMap<&str, (&Ident, IndexSet<&str>)> = indexmap::IndexMap::new();
+    let mut groups: IndexMap<&str, (&Ident, IndexSet<&str>)> = IndexMap::default();
     for (label, name) in instances {
         // Several blocks of one target give its name more than once.
         let (_, names) = groups
             .entry(&label.text)
-            .or_insert((label, IndexSet::new()));
+            .or_insert((label, IndexSet::default()));
         names.insert(name);
     }
     groups

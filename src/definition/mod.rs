@@ -24,6 +24,7 @@ mod parse;
 mod references;
 pub mod schema;
 pub mod source;
+mod stack;
 pub mod syntax;
 mod template;
 #[cfg(test)]
@@ -32,3 +33,4 @@ mod typing;
 mod variables;
 
 pub use evaluate::{Inputs, evaluate};
+pub use stack::on_deep_stack;

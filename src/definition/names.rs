@@ -3,8 +3,9 @@
 //! The same few names (`tags`, `target`, a variable) occur thousands of times in a large definition; sharing them saves
 //! their memory and lets comparisons end at the pointer.
 
-use std::collections::HashSet;
 use std::sync::Arc;
+
+use crate::types::hash::HashSet;
 
 /// A pool of names.
 #[derive(Debug, Default)]

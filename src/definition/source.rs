@@ -210,14 +210,16 @@ fn read_one(
     stdin: &mut dyn Read,
 ) -> Result<String, Diagnostic> {
     let bytes = if name == "-" {
-        read_limited(stdin)
+        read_limited(stdin, 0)
     } else {
         if is_remote(name) {
             return Err(remote_unsupported(name));
         }
         let path = name.strip_prefix("cwd://").unwrap_or(name);
-        File::open(environment.current_dir().join(path))
-            .and_then(|mut file| read_limited(&mut file))
+        File::open(environment.current_dir().join(path)).and_then(|mut file| {
+            let size = file.metadata().map_or(0, |metadata| metadata.len());
+            read_limited(&mut file, size)
+        })
     };
     let shown = if name == "-" { "standard input" } else { name };
     let unreadable = |why: String| {
@@ -246,8 +248,11 @@ fn read_one(
     })
 }
 
-fn read_limited(from: &mut dyn Read) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+// `expected` is how much there should be.
+fn read_limited(from: &mut dyn Read, expected: u64) -> io::Result<Vec<u8>> {
+    // One more, so that the end is found without growing.
+    let expected = usize::try_from(expected.min(SIZE_LIMIT)).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(expected + 1);
     from.take(SIZE_LIMIT + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > SIZE_LIMIT {
         return Err(io::ErrorKind::FileTooLarge.into());

@@ -5,12 +5,12 @@
 //! What only concerns writing (comments, trailing commas, white space markers of templates) is gone: literals hold the
 //! text they stand for. Start at [`File`]; [`Expr`] is what [`super::eval`] walks.
 
-use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use super::eval::value::{Text, Value};
 use crate::diag::{SourceId, Span};
+use crate::types::hash::HashMap;
 
 /// One parsed file.
 #[derive(Debug, Clone)]

@@ -225,7 +225,10 @@ impl Nest<'_> {
                 } => {
                     flush(&mut text, parts);
                     if self.depth == DEPTH_LIMIT {
-                        self.problem(span, "this is nested too deeply".to_owned());
+                        self.problem(
+                            span,
+                            "this is nested too deeply: in more than 500 levels".to_owned(),
+                        );
                         self.tokens = Vec::new().into_iter();
                         self.broken = true;
                         return End::Broken;

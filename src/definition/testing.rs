@@ -78,7 +78,7 @@ pub(super) fn value_of(expr: &str) -> String {
     let text = format!("target \"default\" {{\n  args = {{ v = jsonencode({expr}) }}\n}}\n");
     match hcl(&text) {
         Ok(evaluated) => {
-            let args = &evaluated.targets[0].attributes["args"].value;
+            let args = &evaluated.targets[0].attribute("args").unwrap().value;
             match args.entries().and_then(|args| args.get("v")) {
                 Some(Value::String(text)) => text.to_string(),
                 other => format!("{other:?}"),
@@ -90,7 +90,7 @@ pub(super) fn value_of(expr: &str) -> String {
 
 /// An attribute of a block as JSON.
 pub(super) fn attribute(block: &Block, name: &str) -> String {
-    json(&block.attributes[name].value)
+    json(&block.attribute(name).unwrap().value)
 }
 
 /// A value as JSON.
@@ -98,6 +98,7 @@ pub(super) fn json(value: &Value) -> String {
     let context = FunctionContext {
         now: SystemTime::UNIX_EPOCH,
         home: String::new(),
+        work: std::cell::Cell::default(),
     };
     let encode = lookup("jsonencode").expect("jsonencode is in the library");
     match encode.call(&context, std::slice::from_ref(value)) {

@@ -8,6 +8,8 @@ mod render;
 mod source;
 mod span;
 
+use std::cell::Cell;
+
 pub use json::to_json;
 pub use render::{Style, render, render_all};
 pub use source::{SourceFile, SourceId, SourceMap};
@@ -166,20 +168,35 @@ impl From<Diagnostic> for Diagnostics {
     }
 }
 
-/// The candidate that is most like `wanted`, if one is like it enough to be a slip of the hand.
-pub fn closest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (wanted.chars().count() / 3).clamp(1, 3);
-    candidates
-        .into_iter()
-        .filter(|candidate| *candidate != wanted)
-        .map(|candidate| (distance(wanted, candidate), candidate))
-        .filter(|(distance, _)| *distance <= limit)
-        .min()
-        .map(|(_, candidate)| candidate)
+thread_local! {
+    // How many comparisons suggestions may still take on this thread, which outlives no run. Thousands of unknown names
+    // among thousands of known ones would take minutes; nobody reads so many suggestions.
+    static COMPARISONS: Cell<u32> = const { Cell::new(1_000_000) };
 }
 
-// Levenshtein distance over characters, with `-` and `_` and case counted as equal.
-fn distance(a: &str, b: &str) -> usize {
+/// The candidate that is most like `wanted`, if one is like it enough to be a slip of the hand.
+pub fn closest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let left = COMPARISONS.get();
+    if left == 0 {
+        return None;
+    }
+    let length = wanted.chars().count();
+    let limit = (length / 3).clamp(1, 3);
+    let mut compared = 0;
+    let found = candidates
+        .into_iter()
+        .take(left as usize)
+        .inspect(|_| compared += 1)
+        .filter(|candidate| *candidate != wanted)
+        .filter_map(|candidate| Some((distance(wanted, length, candidate, limit)?, candidate)))
+        .min();
+    COMPARISONS.set(left.saturating_sub(compared));
+    found.map(|(_, candidate)| candidate)
+}
+
+// Levenshtein distance over characters, with `-` and `_` and case counted as equal; none beyond `limit`. `length` is
+// that of `a`.
+fn distance(a: &str, length: usize, b: &str, limit: usize) -> Option<usize> {
     let fold = |c: char| {
         if c == '_' {
             '-'
@@ -187,18 +204,30 @@ fn distance(a: &str, b: &str) -> usize {
             c.to_ascii_lowercase()
         }
     };
+    // A character has four bytes at most, and is one at least.
+    if b.len() + limit < length || b.chars().count().abs_diff(length) > limit {
+        return None;
+    }
     let b: Vec<char> = b.chars().map(fold).collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().map(fold).enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
+        // Further from the diagonal than `limit`, the distance is larger than it.
+        let from = i.saturating_sub(limit);
+        let to = (i + limit + 1).min(b.len());
+        let mut diagonal = row[from];
+        row[from] = if from == 0 { i + 1 } else { limit + 1 };
+        let mut least = row[from];
+        for (j, y) in b.iter().enumerate().take(to).skip(from) {
             let substitute = diagonal + usize::from(x != *y);
             diagonal = row[j + 1];
             row[j + 1] = substitute.min(row[j] + 1).min(row[j + 1] + 1);
+            least = least.min(row[j + 1]);
+        }
+        if least > limit {
+            return None;
         }
     }
-    row[b.len()]
+    Some(row[b.len()]).filter(|distance| *distance <= limit)
 }
 
 #[cfg(test)]
@@ -210,5 +239,46 @@ mod tests {
         assert_eq!(closest("web-app", ["webapp", "db"]), Some("webapp"));
         assert_eq!(closest("celry", ["celery", "celerybeat"]), Some("celery"));
         assert_eq!(closest("xyz", ["web", "db"]), None);
+    }
+
+    #[test]
+    fn distances_near_and_far() {
+        // Levenshtein's own definition, without limits.
+        fn whole(a: &[char], b: &[char]) -> usize {
+            match (a, b) {
+                ([], rest) | (rest, []) => rest.len(),
+                ([x, a_rest @ ..], [y, b_rest @ ..]) if x == y => whole(a_rest, b_rest),
+                ([_, a_rest @ ..], [_, b_rest @ ..]) => {
+                    1 + whole(a_rest, b_rest)
+                        .min(whole(a_rest, b))
+                        .min(whole(a, b_rest))
+                }
+            }
+        }
+        let words = [
+            "", "a", "ab", "abc", "bca", "aabbc", "cabab", "abcabc", "bcabcä", "ccccccc",
+        ];
+        for (a, b) in words.iter().flat_map(|a| words.map(|b| (*a, b))) {
+            let chars = |text: &str| text.chars().collect::<Vec<_>>();
+            let expected = whole(&chars(a), &chars(b));
+            for limit in 1..=3 {
+                let found = distance(a, a.chars().count(), b, limit);
+                assert_eq!(
+                    found,
+                    Some(expected).filter(|d| *d <= limit),
+                    "{a} {b} {limit}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn suggestions_come_to_an_end() {
+        let names: Vec<String> = (0..2_000).map(|n| format!("name-{n}")).collect();
+        let suggested = (0..1_000).filter(|n| {
+            let wanted = format!("nome-{n}");
+            closest(&wanted, names.iter().map(String::as_str)).is_some()
+        });
+        assert_eq!(suggested.count(), 500);
     }
 }

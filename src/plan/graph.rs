@@ -1,9 +1,8 @@
 //! Which targets take contexts from which, and the order that follows.
 
-use indexmap::IndexMap;
-
 use crate::definition::model::Text;
 use crate::types::TargetName;
+use crate::types::hash::{IndexMap, RandomState};
 
 /// The links between the targets of a plan; there are no cycles.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +20,13 @@ pub struct Link {
 }
 
 impl TargetGraph {
+    /// A graph with room for so many targets.
+    pub(super) fn with_capacity(targets: usize) -> Self {
+        Self {
+            links: IndexMap::with_capacity_and_hasher(targets, RandomState::default()),
+        }
+    }
+
     /// Adds a target with its links. Those it links to must be added before, which keeps cycles out.
     pub(super) fn add(&mut self, target: TargetName, links: Vec<Link>) {
         self.links.insert(target, links);

@@ -4,16 +4,24 @@
 //! the target itself, then its overrides. An ancestor reached twice is merged twice, so that a later branch puts its
 //! values back. Targets that inherit from themselves are passed over where they are still being resolved.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::overrides::{Grants, Override, OverrideSet};
 use crate::definition::model::{Definition, Target, Text};
 use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
 use crate::types::TargetName;
+use crate::types::hash::{HashMap, HashSet, RandomState};
 
 /// A list that is not freed of duplicates doubles with each diamond; this is far beyond any use.
 const MOST_POLICIES: usize = 10_000;
+
+// A chain of targets in which each adds something grows with its square, and so does a target that inherits a large
+// one many times. These numbers are in the message and in docs/limits.md as well.
+
+/// The elements and entries that all targets together may have by inheritance.
+const MOST_ELEMENTS: usize = 4_000_000;
+/// The elements and entries that inheritance may go through, each ancestor counting as one more.
+const MOST_MERGED: usize = 50_000_000;
 
 /// The overrides of each target, in the order they were given.
 pub(super) type OverridesByTarget<'a> = HashMap<&'a TargetName, Vec<&'a Override>>;
@@ -24,6 +32,12 @@ pub(super) struct Resolver<'a> {
     overrides: OverridesByTarget<'a>,
     resolved: HashMap<TargetName, Arc<Target>>,
     reported: HashSet<(TargetName, Text)>,
+    // What inheritance may still make and go through.
+    elements: usize,
+    merged: usize,
+    exhausted: bool,
+    // Empty between resolutions; kept for its memory.
+    visits: Visits,
     /// What the overrides that were applied allow.
     pub(super) grants: Grants,
     /// What went wrong so far.
@@ -47,6 +61,8 @@ struct Open<'a> {
     partial: bool,
 }
 
+type Visits = HashMap<TargetName, Visit>;
+
 /// The state of a target whose result depends on where resolution began.
 enum Visit {
     Open,
@@ -58,8 +74,15 @@ impl<'a> Resolver<'a> {
         Self {
             definition,
             overrides,
-            resolved: HashMap::new(),
-            reported: HashSet::new(),
+            resolved: HashMap::with_capacity_and_hasher(
+                definition.targets.len(),
+                RandomState::default(),
+            ),
+            reported: HashSet::default(),
+            elements: MOST_ELEMENTS,
+            merged: MOST_MERGED,
+            exhausted: false,
+            visits: Visits::default(),
             grants: Grants::default(),
             problems: Diagnostics::default(),
         }
@@ -73,15 +96,53 @@ impl<'a> Resolver<'a> {
             return Some(Arc::clone(done));
         }
         let root = self.definition.targets.get(name)?;
+        // Most targets inherit from a few that are resolved already.
+        let parents = root.inherits.as_slice();
+        if parents
+            .iter()
+            .all(|parent| self.resolved.contains_key(&*parent.value))
+        {
+            return Some(self.resolve_heir(root));
+        }
         // As in buildx, results that depend on the beginning are kept for one beginning only.
-        let mut visits: HashMap<TargetName, Visit> = HashMap::new();
-        let mut stack = vec![open(root, &mut visits)];
+        let mut visits = std::mem::take(&mut self.visits);
+        visits.clear();
+        let target = self.resolve_from(root, &mut visits);
+        self.visits = visits;
+        target
+    }
+
+    // A target all of whose parents are resolved.
+    fn resolve_heir(&mut self, target: &'a Arc<Target>) -> Arc<Target> {
+        let mut merged = Target::empty(target.name.clone());
+        for parent in target.inherits.as_slice() {
+            if let Some(done) = self.resolved.get(&*parent.value).map(Arc::clone) {
+                self.inherit(&mut merged, &done);
+            }
+        }
+        let target = self.finish(Open {
+            target,
+            next: 0,
+            merged,
+            partial: false,
+        });
+        self.resolved
+            .insert(target.name.value.clone(), Arc::clone(&target));
+        target
+    }
+
+    fn resolve_from(&mut self, root: &'a Arc<Target>, visits: &mut Visits) -> Option<Arc<Target>> {
+        let mut stack = vec![open(root, visits)];
         loop {
+            // The plan has failed; there may be far too many ancestors to go through.
+            if self.exhausted {
+                return Some(Arc::clone(root));
+            }
             let top = stack.last_mut()?;
             if let Some(parent) = top.target.inherits.as_slice().get(top.next) {
                 top.next += 1;
-                if let Some(parent) = self.step(top, parent, &visits) {
-                    stack.push(open(parent, &mut visits));
+                if let Some(parent) = self.step(top, parent, visits) {
+                    stack.push(open(parent, visits));
                 }
                 continue;
             }
@@ -98,7 +159,7 @@ impl<'a> Resolver<'a> {
             match stack.last_mut() {
                 None => return Some(target),
                 Some(heir) => {
-                    heir.merged.merge(&target);
+                    self.inherit(&mut heir.merged, &target);
                     heir.partial |= partial;
                 }
             }
@@ -110,11 +171,11 @@ impl<'a> Resolver<'a> {
         &mut self,
         top: &mut Open<'a>,
         parent: &Spanned<Text>,
-        visits: &HashMap<TargetName, Visit>,
+        visits: &Visits,
     ) -> Option<&'a Arc<Target>> {
         let name: &str = &parent.value;
-        if let Some(done) = self.resolved.get(name) {
-            top.merged.merge(done);
+        if let Some(done) = self.resolved.get(name).map(Arc::clone) {
+            self.inherit(&mut top.merged, &done);
             return None;
         }
         match visits.get(name) {
@@ -123,7 +184,7 @@ impl<'a> Resolver<'a> {
                 return None;
             }
             Some(Visit::Done(done)) => {
-                top.merged.merge(done);
+                self.inherit(&mut top.merged, done);
                 top.partial = true;
                 return None;
             }
@@ -141,6 +202,35 @@ impl<'a> Resolver<'a> {
             }
         }
         found
+    }
+
+    // Lays `target` over what an heir has inherited so far, unless there is too much of it.
+    fn inherit(&mut self, heir: &mut Target, target: &Target) {
+        let (_, elements) = target.elements();
+        let (_, before) = heir.elements();
+        match self.merged.checked_sub(elements + 1) {
+            Some(left) if elements + before <= self.elements => {
+                self.merged = left;
+                heir.merge(target);
+            }
+            _ => self.exhaust(&heir.name.value),
+        }
+    }
+
+    fn exhaust(&mut self, heir: &TargetName) {
+        if !std::mem::replace(&mut self.exhausted, true) {
+            self.problems.push(
+                Diagnostic::error(
+                    Class::Definition,
+                    "plan::limit",
+                    format!(
+                        "too much is inherited: target `{heir}` and those before it come to more than 4,000,000 elements and \
+                         entries, or take more than 50,000,000 to be gone through"
+                    ),
+                )
+                .help("this is far beyond what definitions need; look for a chain or a net of targets"),
+            );
+        }
     }
 
     fn finish(&mut self, open: Open<'_>) -> Arc<Target> {
@@ -164,11 +254,14 @@ impl<'a> Resolver<'a> {
             set.apply(&mut target, &mut self.grants, &mut self.problems);
         }
         target.normalise();
+        // What only this target has takes memory; the rest is its ancestors'.
+        let (own, _) = target.elements();
+        self.elements = self.elements.saturating_sub(own);
         Arc::new(target)
     }
 }
 
-fn open<'a>(target: &'a Arc<Target>, visits: &mut HashMap<TargetName, Visit>) -> Open<'a> {
+fn open<'a>(target: &'a Arc<Target>, visits: &mut Visits) -> Open<'a> {
     visits.insert(target.name.value.clone(), Visit::Open);
     Open {
         target,
@@ -249,7 +342,7 @@ mod tests {
             ("c", &["a"], &[("c", "x")]),
             ("d", &["b", "c"], &[]),
         ]);
-        let mut resolver = Resolver::new(&definition, HashMap::new());
+        let mut resolver = Resolver::new(&definition, HashMap::default());
         assert_eq!(args(&mut resolver, "d"), "b=x,bar=1,c=x");
     }
 
@@ -260,7 +353,7 @@ mod tests {
             ("b", &["a"], &[("v", "b"), ("b", "1")]),
             ("self", &["self"], &[("v", "s")]),
         ]);
-        let mut resolver = Resolver::new(&definition, HashMap::new());
+        let mut resolver = Resolver::new(&definition, HashMap::default());
         assert_eq!(args(&mut resolver, "a"), "a=1,b=1,v=a");
         assert_eq!(args(&mut resolver, "b"), "a=1,b=1,v=b");
         assert_eq!(args(&mut resolver, "self"), "v=s");
@@ -273,7 +366,7 @@ mod tests {
             ("one", &["base"], &[]),
             ("two", &["base", "nope"], &[]),
         ]);
-        let mut resolver = Resolver::new(&definition, HashMap::new());
+        let mut resolver = Resolver::new(&definition, HashMap::default());
         assert!(resolver.resolve("one").is_some() && resolver.resolve("two").is_some());
         assert!(resolver.resolve("three").is_none());
         let messages: Vec<_> = resolver.problems.0.iter().map(|p| &*p.message).collect();
@@ -297,7 +390,7 @@ mod tests {
             target.annotations = List::of(vec![text("k=v")]);
             definition.targets.insert(name, Arc::new(target));
         }
-        let mut resolver = Resolver::new(&definition, HashMap::new());
+        let mut resolver = Resolver::new(&definition, HashMap::default());
         assert_eq!(args(&mut resolver, "t19999"), "level=19999");
         assert_eq!(resolver.resolve("t19999").unwrap().annotations.len(), 1);
     }
@@ -316,8 +409,53 @@ mod tests {
             target.policy = List::of(vec![Spanned::without_span(policy)]);
             definition.targets.insert(name, Arc::new(target));
         }
-        let mut resolver = Resolver::new(&definition, HashMap::new());
+        let mut resolver = Resolver::new(&definition, HashMap::default());
         assert!(resolver.resolve("t63").is_some());
         assert_eq!(resolver.problems.0[0].code, "plan::too-many-policies");
+    }
+
+    // Each target of a chain adds an entry and keeps those before it.
+    fn chain(length: usize) -> Definition {
+        let mut definition = Definition::default();
+        for n in 0..length {
+            let name: TargetName = format!("t{n}").parse().unwrap();
+            let mut target = Target::empty(Spanned::without_span(name.clone()));
+            target.args.insert(format!("A{n}").into(), text("1"));
+            if n > 0 {
+                target.inherits.push(text(&format!("t{}", n - 1)));
+            }
+            definition.targets.insert(name, Arc::new(target));
+        }
+        definition
+    }
+
+    #[test]
+    fn what_a_chain_makes_is_bounded() {
+        let definition = chain(100);
+        let mut resolver = Resolver::new(&definition, HashMap::default());
+        resolver.elements = 5_050;
+        assert_eq!(resolver.resolve("t99").unwrap().args.len(), 100);
+        assert!(!resolver.problems.has_errors());
+
+        let mut resolver = Resolver::new(&definition, HashMap::default());
+        resolver.elements = 1_000;
+        resolver.resolve("t99");
+        resolver.resolve("t98");
+        let codes: Vec<_> = resolver.problems.0.iter().map(|p| p.code).collect();
+        assert_eq!(codes, ["plan::limit"]);
+    }
+
+    #[test]
+    fn what_inheritance_goes_through_is_bounded() {
+        let definition = chain(100);
+        let mut resolver = Resolver::new(&definition, HashMap::default());
+        resolver.merged = 5_100;
+        resolver.resolve("t99");
+        assert!(!resolver.problems.has_errors());
+
+        let mut resolver = Resolver::new(&definition, HashMap::default());
+        resolver.merged = 1_000;
+        resolver.resolve("t99");
+        assert_eq!(resolver.problems.0[0].code, "plan::limit");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Paths are cleaned by their text alone, as buildx does; nothing here looks at a file.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::model::{ContextSource, DockerfileSource, Inputs, NamedContext, OciLayout};
 use crate::definition::model::{Target, Text};
@@ -12,6 +12,19 @@ use crate::types::remote::{self, RemoteKind};
 use crate::types::{Digest, go};
 
 const LOCAL_PREFIX: &str = "cwd://";
+
+// What most targets have, shared by all.
+static HERE: LazyLock<Text> = LazyLock::new(|| ".".into());
+static DOCKERFILE: LazyLock<Text> = LazyLock::new(|| "Dockerfile".into());
+
+// The path `text` stands for; the same text where it is clean.
+fn cleaned(text: &Text) -> Text {
+    match text.strip_prefix(LOCAL_PREFIX) {
+        Some(path) => go::clean_path(path).into(),
+        None if go::is_clean(text) => Arc::clone(text),
+        None => go::clean_path(text).into(),
+    }
+}
 
 /// Reads the sources of `target`, and gives it the defaults and cleaned paths that are printed.
 pub(super) fn resolve(target: &mut Target, problems: &mut Diagnostics) -> Inputs {
@@ -37,7 +50,7 @@ fn context(target: &mut Target, problems: &mut Diagnostics) -> ContextSource {
         None => target
             .implicit_context
             .clone()
-            .unwrap_or_else(|| ".".into()),
+            .unwrap_or_else(|| Arc::clone(&HERE)),
     };
     if &*text == "-" {
         problems.push(from_stdin(target, "context", span));
@@ -48,9 +61,7 @@ fn context(target: &mut Target, problems: &mut Diagnostics) -> ContextSource {
             ssh,
         },
         Some(RemoteKind::Http) => ContextSource::Http(Arc::clone(&text)),
-        None => ContextSource::Local(
-            go::clean_path(text.strip_prefix(LOCAL_PREFIX).unwrap_or(&text)).into(),
-        ),
+        None => ContextSource::Local(cleaned(&text)),
     };
     let value = match &source {
         ContextSource::Local(path) => Arc::clone(path),
@@ -70,7 +81,7 @@ fn dockerfile(
         .take()
         .filter(|dockerfile| !dockerfile.is_empty());
     let dockerfile =
-        written.unwrap_or_else(|| crate::diag::Spanned::without_span("Dockerfile".into()));
+        written.unwrap_or_else(|| crate::diag::Spanned::without_span(Arc::clone(&DOCKERFILE)));
     if &*dockerfile.value == "-" {
         problems.push(from_stdin(target, "dockerfile", dockerfile.span));
     }
@@ -86,18 +97,16 @@ fn dockerfile_source(text: &Text, context: &ContextSource) -> DockerfileSource {
     if remote::is_http(text) {
         return DockerfileSource::Url(Arc::clone(text));
     }
-    if let Some(path) = text.strip_prefix(LOCAL_PREFIX) {
-        return DockerfileSource::Local(go::clean_path(path).into());
-    }
-    let path = go::clean_path(text);
+    let path = cleaned(text);
     match context {
-        _ if path.starts_with('/') => DockerfileSource::Local(path.into()),
+        _ if text.starts_with(LOCAL_PREFIX) || path.starts_with('/') => {
+            DockerfileSource::Local(path)
+        }
+        ContextSource::Local(context) if **context == *"." => DockerfileSource::Local(path),
         ContextSource::Local(context) => {
             DockerfileSource::Local(go::join_path(context, &path).into())
         }
-        ContextSource::Git { .. } | ContextSource::Http(_) => {
-            DockerfileSource::InContext(path.into())
-        }
+        ContextSource::Git { .. } | ContextSource::Http(_) => DockerfileSource::InContext(path),
     }
 }
 

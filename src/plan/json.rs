@@ -27,19 +27,23 @@ impl Json {
         self.out
     }
 
-    fn line(&mut self) {
-        self.out.push('\n');
-        for _ in 0..self.depth {
-            self.out.push_str("  ");
+    // Starts a line, after a comma where `comma` says so.
+    fn line(&mut self, comma: bool) {
+        // A line break and more indentation than plans have: what is needed is a part of it, in one piece.
+        const BREAK: &str = ",\n                        ";
+        let start = usize::from(!comma);
+        let mut indentation = 2 * self.depth;
+        let piece = indentation.min(BREAK.len() - 2);
+        self.out.push_str(&BREAK[start..piece + 2]);
+        indentation -= piece;
+        for _ in 0..indentation {
+            self.out.push(' ');
         }
     }
 
     fn element(&mut self) {
-        if self.filled {
-            self.out.push(',');
-        }
+        self.line(self.filled);
         self.filled = true;
-        self.line();
     }
 
     fn nested(&mut self, [open, close]: [char; 2], content: impl FnOnce(&mut Self)) {
@@ -49,7 +53,7 @@ impl Json {
         content(self);
         self.depth -= 1;
         if self.filled {
-            self.line();
+            self.line(false);
         }
         self.out.push(close);
         self.filled = true;
@@ -84,6 +88,16 @@ impl Json {
         self.filled = true;
     }
 
+    /// A field whose name needs no escapes.
+    pub(super) fn plain_field(&mut self, name: &'static str, value: impl FnOnce(&mut Self)) {
+        self.element();
+        self.out.push('"');
+        self.out.push_str(name);
+        self.out.push_str("\": ");
+        value(self);
+        self.filled = true;
+    }
+
     /// A field that holds text.
     pub(super) fn text_field(&mut self, name: &str, value: &str) {
         self.field(name, |json| json.string(value));
@@ -103,13 +117,20 @@ impl Json {
 
 /// Appends `text` as a JSON string.
 pub(super) fn quote(out: &mut String, text: &str) {
+    out.reserve(text.len() + 2);
     out.push('"');
     let mut rest = text;
-    while let Some(at) = rest.find(needs_escape) {
+    if is_plain(text.as_bytes()) {
+        out.push_str(text);
+        rest = "";
+    }
+    while let Some(at) = rest.bytes().position(|byte| SUSPECT[usize::from(byte)]) {
         out.push_str(&rest[..at]);
         let mut chars = rest[at..].chars();
-        if let Some(c) = chars.next() {
-            escape(out, c);
+        match chars.next() {
+            Some(c) if needs_escape(c) => escape(out, c),
+            Some(c) => out.push(c),
+            None => {}
         }
         rest = chars.as_str();
     }
@@ -132,6 +153,47 @@ fn escape(out: &mut String, c: char) {
         }
     }
 }
+
+// Whether nothing in `bytes` is to be escaped; some texts are taken for others. Sixteen bytes at a time are compared at once.
+fn is_plain(bytes: &[u8]) -> bool {
+    let (chunks, rest) = bytes.as_chunks::<16>();
+    // Numbers rather than booleans, so that all comparisons are made and none is a branch.
+    let suspect = |byte: u8| {
+        let words = [
+            byte < 0x20,
+            byte >= 0x80,
+            byte == b'"',
+            byte == b'\\',
+            byte == b'<',
+            byte == b'>',
+            byte == b'&',
+        ];
+        words
+            .into_iter()
+            .fold(0, |found, word| found | u8::from(word))
+    };
+    let clean = |chunk: &[u8; 16]| chunk.iter().fold(0, |found, byte| found | suspect(*byte)) == 0;
+    chunks.iter().all(clean) && !rest.iter().any(|byte| SUSPECT[usize::from(*byte)])
+}
+
+// The bytes that characters to be escaped start with; beyond ASCII, other characters share theirs.
+const SUSPECT: [bool; 256] = {
+    let mut suspect = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        suspect[byte] = true;
+        byte += 1;
+    }
+    let mut others = "\"\\<>&\u{2028}".as_bytes();
+    while let [first, rest @ ..] = others {
+        // Of U+2028 and U+2029, the first of three bytes; the others never start a character.
+        if *first < 0x80 || *first == 0xe2 {
+            suspect[*first as usize] = true;
+        }
+        others = rest;
+    }
+    suspect
+};
 
 fn needs_escape(c: char) -> bool {
     matches!(

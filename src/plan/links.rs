@@ -3,10 +3,7 @@
 //! `contexts = { base = "target:base" }` makes `base` part of the plan. If it was not asked for itself, it exports
 //! nothing: its outputs become `cacheonly`. What it needs to be allowed, its users need as well.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-
-use indexmap::IndexMap;
 
 use super::graph::{Link, TargetGraph};
 use super::inherit::Resolver;
@@ -14,6 +11,7 @@ use super::model::Role;
 use crate::definition::model::{Definition, Export, ExportKind, List, Target, Text};
 use crate::diag::{Class, Diagnostic, Spanned};
 use crate::types::TargetName;
+use crate::types::hash::{HashMap, IndexMap, RandomState};
 
 /// The targets of a plan while links are followed.
 pub(super) type Targets = IndexMap<TargetName, (Arc<Target>, Role)>;
@@ -24,12 +22,13 @@ pub(super) fn follow<'d>(
     resolver: &mut Resolver<'d>,
     targets: &mut Targets,
 ) -> TargetGraph {
+    let count = targets.len();
     let mut walk = Walk {
         definition,
         resolver,
         targets,
-        states: HashMap::new(),
-        graph: TargetGraph::default(),
+        states: HashMap::with_capacity_and_hasher(count, RandomState::default()),
+        graph: TargetGraph::with_capacity(count),
     };
     let roots: Vec<TargetName> = walk.targets.keys().cloned().collect();
     for root in roots {

@@ -27,10 +27,7 @@ mod tests;
 mod unsupported;
 mod value_json;
 
-use std::collections::HashSet;
 use std::sync::Arc;
-
-use indexmap::IndexMap;
 
 pub use checks::{Surroundings, check_build, check_print};
 pub use graph::{Link, TargetGraph};
@@ -49,6 +46,7 @@ use self::links::Targets;
 use self::pattern::Pattern;
 use crate::definition::model::{Definition, Export, List, PolicyEntry, Sink, Target, Text};
 use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
+use crate::types::hash::{HashSet, IndexMap, RandomState};
 use crate::types::{Environment, GroupName, TargetName};
 
 /// What the user asks for.
@@ -71,7 +69,8 @@ pub fn build(definition: &Definition, request: &Request<'_>) -> Result<Plan, Dia
     let selection = select::select(definition, request.targets, &mut problems);
 
     let mut resolver = Resolver::new(definition, overrides);
-    let mut targets = Targets::new();
+    let mut targets =
+        Targets::with_capacity_and_hasher(selection.targets.len(), RandomState::default());
     for name in &selection.targets {
         match resolver.resolve(&name.value) {
             Some(target) => {
@@ -86,7 +85,7 @@ pub fn build(definition: &Definition, request: &Request<'_>) -> Result<Plan, Dia
     // Targets that were only resolved for their heirs are freed here, and the others are shared no more.
     drop(resolver);
 
-    let mut planned = IndexMap::with_capacity(targets.len());
+    let mut planned = IndexMap::with_capacity_and_hasher(targets.len(), RandomState::default());
     for (name, (target, role)) in targets {
         let target = finish(target, role, request, &mut problems);
         planned.insert(name, target);
@@ -107,7 +106,7 @@ pub fn build(definition: &Definition, request: &Request<'_>) -> Result<Plan, Dia
 
 // A target reached in several ways may be found wrong in several ways.
 fn without_repetition(problems: &mut Diagnostics) {
-    let mut seen = HashSet::with_capacity(problems.0.len());
+    let mut seen = HashSet::with_capacity_and_hasher(problems.0.len(), RandomState::default());
     problems.0.retain(|problem| {
         let place = problem.labels.first().map(|label| label.span);
         seen.insert((problem.code, problem.message.clone(), place))
@@ -119,7 +118,7 @@ fn overrides_by_target<'a>(
     overrides: &'a [Override],
     problems: &mut Diagnostics,
 ) -> OverridesByTarget<'a> {
-    let mut sets = OverridesByTarget::new();
+    let mut sets = OverridesByTarget::default();
     for change in overrides {
         match matching(definition, &change.pattern) {
             Ok(names) if names.is_empty() => problems.push(unmatched(definition, change)),
@@ -196,7 +195,9 @@ fn finish(
     problems: &mut Diagnostics,
 ) -> PlannedTarget {
     const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
-    let mut target = Arc::unwrap_or_clone(target);
+    let mut whole = target;
+    // Nobody else has it any more.
+    let target = Arc::make_mut(&mut whole);
     if request.policies_disabled {
         let disabled = PolicyEntry {
             disabled: true,
@@ -220,12 +221,12 @@ fn finish(
             }
         }
     }
-    let inputs = inputs::resolve(&mut target, problems);
-    let details = details::read(&target, problems);
+    let inputs = inputs::resolve(target, problems);
+    let details = details::read(target, problems);
     PlannedTarget {
         name: target.name.value.clone(),
         role,
-        attributes: Arc::new(target),
+        attributes: whole,
         inputs,
         platforms: details.platforms,
         shm_size: details.shm_size,

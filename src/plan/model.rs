@@ -6,14 +6,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use indexmap::IndexMap;
-
 use super::graph::TargetGraph;
 use super::overrides::Grants;
 use super::select::PlannedGroup;
 use super::syntax::Annotation;
 use crate::definition::model::{Target, Text};
 use crate::diag::{Diagnostics, Span};
+use crate::types::hash::IndexMap;
 use crate::types::ulimit::Ulimit;
 use crate::types::{GroupName, Platform, TargetName};
 

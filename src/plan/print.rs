@@ -16,11 +16,12 @@ use crate::definition::model::{
 };
 use crate::diag::Spanned;
 
-/// The JSON of `plan`, without a final line break.
+/// The JSON of `plan`, with a final line break.
 pub fn print(plan: &Plan) -> String {
-    // A target of ordinary size takes less; growing once more costs little.
+    // About what a target takes; growing once more costs little, and so does memory that is not touched.
     const BYTES_PER_TARGET: usize = 1024;
-    let targets: BTreeMap<_, _> = plan.targets.iter().collect();
+    let mut targets: Vec<_> = plan.targets.iter().collect();
+    targets.sort_unstable_by_key(|(name, _)| *name);
     let mut json = Json::with_capacity(targets.len() * BYTES_PER_TARGET);
     json.object(|json| {
         if !plan.groups.is_empty() {
@@ -42,7 +43,9 @@ pub fn print(plan: &Plan) -> String {
             });
         });
     });
-    json.finish()
+    let mut text = json.finish();
+    text.push('\n');
+    text
 }
 
 fn print_group(json: &mut Json, group: &PlannedGroup) {
@@ -105,34 +108,35 @@ fn plain(text: &str) -> Cow<'_, str> {
 
 // As a definition would have to write it.
 fn escaped(text: &str) -> Cow<'_, str> {
-    if text.contains("${") || text.contains("%{") {
+    let sequence = text.bytes().any(|byte| matches!(byte, b'$' | b'%'));
+    if sequence && (text.contains("${") || text.contains("%{")) {
         Cow::Owned(text.replace("${", "$${").replace("%{", "%%{"))
     } else {
         Cow::Borrowed(text)
     }
 }
 
-fn text(json: &mut Json, name: &str, value: Option<&Spanned<Text>>) {
+fn text(json: &mut Json, name: &'static str, value: Option<&Spanned<Text>>) {
     if let Some(value) = value {
-        json.text_field(name, value);
+        json.plain_field(name, |json| json.string(value));
     }
 }
 
-fn flag(json: &mut Json, name: &str, value: Option<&Spanned<bool>>) {
+fn flag(json: &mut Json, name: &'static str, value: Option<&Spanned<bool>>) {
     if let Some(value) = value {
-        json.field(name, |json| json.word(value.value));
+        json.plain_field(name, |json| json.word(value.value));
     }
 }
 
-fn texts(json: &mut Json, name: &str, list: &List<Text>, write: fn(&str) -> Cow<'_, str>) {
+fn texts(json: &mut Json, name: &'static str, list: &List<Text>, write: fn(&str) -> Cow<'_, str>) {
     entries(json, name, list, |json, text| json.string(&write(text)));
 }
 
-fn map(json: &mut Json, name: &str, map: &Map, write: fn(&str) -> Cow<'_, str>) {
+fn map(json: &mut Json, name: &'static str, map: &Map, write: fn(&str) -> Cow<'_, str>) {
     if map.is_empty() {
         return;
     }
-    json.field(name, |json| {
+    json.plain_field(name, |json| {
         json.object(|json| {
             for (key, value) in map.iter() {
                 json.text_field(key, &write(value));
@@ -141,9 +145,9 @@ fn map(json: &mut Json, name: &str, map: &Map, write: fn(&str) -> Cow<'_, str>) 
     });
 }
 
-fn entries<T>(json: &mut Json, name: &str, list: &List<T>, each: impl Fn(&mut Json, &T)) {
+fn entries<T>(json: &mut Json, name: &'static str, list: &List<T>, each: impl Fn(&mut Json, &T)) {
     if !list.is_empty() {
-        json.field(name, |json| {
+        json.plain_field(name, |json| {
             json.array(list, |json, entry| each(json, &entry.value));
         });
     }

@@ -3,12 +3,13 @@
 //! A word is the name of a group or target, or a pattern of names. Groups are followed to their targets; those that were
 //! passed on the way are part of the printed plan, together with a group `default` that lists what was asked for.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::pattern::Pattern;
 use crate::definition::model::{Definition, Text};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
+use crate::types::hash::{HashMap, HashSet};
 use crate::types::{GroupName, TargetName};
 
 /// What the words stand for.
@@ -44,8 +45,8 @@ pub(super) fn select(
     };
     let mut walk = Walk {
         definition,
-        passed: HashMap::new(),
-        seen: HashSet::new(),
+        passed: HashMap::default(),
+        seen: HashSet::default(),
         selection: &mut selection,
         problems,
     };
@@ -87,7 +88,7 @@ fn requested(definition: &Definition, words: &[String], problems: &mut Diagnosti
             );
         }
     }
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::default();
     names.retain(|name| seen.insert(Arc::clone(name)));
     names
 }

@@ -80,6 +80,9 @@ fn hex_float(text: &str) -> Option<f64> {
 
 /// `path` with `.`, `..` and doubled slashes resolved without looking at any file (`path.Clean`).
 pub fn clean_path(path: &str) -> String {
+    if is_clean(path) {
+        return path.to_owned();
+    }
     let rooted = path.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
@@ -101,6 +104,15 @@ pub fn clean_path(path: &str) -> String {
         (false, true) => ".".to_owned(),
         (false, false) => joined,
     }
+}
+
+/// Whether [`clean_path`] certainly leaves `path` as it is.
+pub fn is_clean(path: &str) -> bool {
+    let relative = path.strip_prefix('/').unwrap_or(path);
+    matches!(path, "." | "/")
+        || !relative
+            .split('/')
+            .any(|part| matches!(part, "" | "." | ".."))
 }
 
 /// `base` and `path` joined and cleaned, as `path.Join` does: an absolute `path` is appended, too.
@@ -126,8 +138,11 @@ mod tests {
     #[test_case("/", "/")]
     #[test_case("a/b/../../..", ".."; "beyond its start")]
     #[test_case("docker-image://x", "docker-image:/x")]
+    #[test_case("//a", "/a"; "two slashes")]
+    #[test_case(".a/b..", ".a/b.."; "dots in names")]
     fn cleaned(path: &str, expected: &str) {
         assert_eq!(clean_path(path), expected);
+        assert!(is_clean(expected) || expected.starts_with(".."));
     }
 
     #[test_case("1e3", Some(1000.0))]

@@ -8,6 +8,7 @@ pub mod csv;
 pub mod digest;
 pub mod environment;
 pub mod go;
+pub mod hash;
 pub mod names;
 pub mod platform;
 pub mod reference;

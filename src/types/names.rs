@@ -10,13 +10,9 @@ use std::sync::Arc;
 #[error("`{0}` is not a valid name: only letters, digits, `_` and `-` are allowed")]
 pub struct InvalidName(String);
 
-fn check(text: &str) -> Result<Arc<str>, InvalidName> {
+fn is_name(text: &str) -> bool {
     let ok = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-    if !text.is_empty() && text.bytes().all(ok) {
-        Ok(text.into())
-    } else {
-        Err(InvalidName(text.to_owned()))
-    }
+    !text.is_empty() && text.bytes().all(ok)
 }
 
 macro_rules! name {
@@ -36,7 +32,19 @@ macro_rules! name {
             type Err = InvalidName;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                check(text).map(Self)
+                Self::try_from(Arc::from(text))
+            }
+        }
+
+        impl TryFrom<Arc<str>> for $type {
+            type Error = InvalidName;
+
+            fn try_from(text: Arc<str>) -> Result<Self, InvalidName> {
+                if is_name(&text) {
+                    Ok(Self(text))
+                } else {
+                    Err(InvalidName(text.as_ref().to_owned()))
+                }
             }
         }
 

@@ -1,5 +1,6 @@
 //! The command line without a builder: what is printed, what is refused, and how the process ends.
 
+mod limits;
 mod privileges;
 mod refused;
 mod words;

@@ -76,7 +76,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     };
     checked(plan::check_print(&plan, surroundings), screen)?;
     if args.print == Some(true) {
-        let exit = screen.data(&format!("{}\n", plan::print(&plan)));
+        let exit = screen.data(&plan::print(&plan));
         // The process ends here, and gives back at once what would be freed piece by piece.
         std::mem::forget((plan, loaded));
         return Ok(exit);

@@ -72,7 +72,7 @@ fn block(
 ) -> Block {
     Block {
         name,
-        attributes,
+        attributes: attributes.into_iter().collect(),
         source: origin.source,
         base_dir: origin.dir.clone(),
         origin: BlockOrigin::Written,

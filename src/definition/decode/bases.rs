@@ -3,15 +3,14 @@
 //! A context keeps the directory of the block that set it, also through inheritance. `context = target.x.context` takes
 //! the directory of `x`, whose value it is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-
-use indexmap::IndexMap;
 
 use super::super::evaluated::Block;
 use super::super::model::{Target, Text};
 use super::super::syntax::{Expr, ExprKind, Step};
 use crate::diag::Spanned;
+use crate::types::hash::{HashMap, IndexMap};
 use crate::types::{TargetName, go, remote};
 
 /// The directories that contexts are relative to, by target.

@@ -11,11 +11,12 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 
 use self::bases::Bases;
-use self::reader::Reader;
+use self::reader::{Owner, Reader};
 use super::evaluated::{Attribute as RawAttribute, Block, BlockOrigin, Evaluated};
 use super::model::{Definition, Group, List, Target, Text};
 use super::schema::{self, Attribute};
 use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
+use crate::types::hash::HashSet;
 use crate::types::{Environment, GroupName, TargetName};
 
 /// What decides about meaning beside the blocks themselves.
@@ -56,12 +57,14 @@ pub fn decode(evaluated: Evaluated, options: Options) -> Result<Definition, Diag
         group(block, &mut definition, &mut problems);
     }
     let mut bases = Bases::default();
-    for block in &evaluated.targets {
-        let Some(target) = target(block, &mut problems) else {
+    definition.targets.reserve(evaluated.targets.len());
+    // A block goes, with the expressions that only it has, when its target is made, which takes the memory over.
+    for block in evaluated.targets {
+        let Some(target) = target(&block, &mut problems) else {
             continue;
         };
         if options.file_relative_paths {
-            bases.note(block, &target);
+            bases.note(&block, &target);
         }
         match definition.targets.entry(target.name.value.clone()) {
             indexmap::map::Entry::Occupied(mut earlier) => {
@@ -96,7 +99,7 @@ fn invalid_name(kind: &str, name: &Spanned<Arc<str>>) -> Diagnostic {
 }
 
 fn group(block: &Block, definition: &mut Definition, problems: &mut Diagnostics) {
-    let Ok(name) = block.name.parse::<GroupName>() else {
+    let Ok(name) = GroupName::try_from(Arc::clone(&block.name.value)) else {
         problems.push(invalid_name("group", &block.name));
         return;
     };
@@ -104,7 +107,7 @@ fn group(block: &Block, definition: &mut Definition, problems: &mut Diagnostics)
     if block.origin == BlockOrigin::MatrixGroup && definition.groups.contains_key(&name) {
         return;
     }
-    let owner = format!("group `{name}`");
+    let owner = Owner::Block("group", name.as_str());
     let mut group = Group {
         name: block.name.clone().map(|_| name.clone()),
         description: None,
@@ -112,14 +115,14 @@ fn group(block: &Block, definition: &mut Definition, problems: &mut Diagnostics)
     };
     let mut has_members = false;
     for (attribute, raw) in &block.attributes {
-        let mut reader = Reader::new(attribute, raw, &owner, problems);
+        let mut reader = Reader::new(attribute, raw, owner, problems);
         match &**attribute {
             "description" => group.description = reader.required_text(),
             "targets" => {
                 has_members = true;
                 group.members = reader.texts();
             }
-            _ => problems.push(ignored(attribute, raw, &owner, ["description", "targets"])),
+            _ => problems.push(ignored(attribute, raw, owner, ["description", "targets"])),
         }
     }
     if !has_members {
@@ -139,11 +142,11 @@ fn group(block: &Block, definition: &mut Definition, problems: &mut Diagnostics)
 
 // Drops repeated members; unlike in other lists, empty ones stay and are reported when the group is used.
 fn keep_first(members: &mut List<Text>) {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::default();
     if members.iter().all(|member| seen.insert(&member.value)) {
         return;
     }
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::default();
     let kept = members
         .iter()
         .filter(|member| seen.insert(member.value.clone()))
@@ -156,7 +159,7 @@ fn keep_first(members: &mut List<Text>) {
 fn ignored<'a>(
     name: &str,
     raw: &RawAttribute,
-    owner: &str,
+    owner: Owner<'_>,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Diagnostic {
     let warning = Diagnostic::warning(
@@ -171,21 +174,21 @@ fn ignored<'a>(
 }
 
 fn target(block: &Block, problems: &mut Diagnostics) -> Option<Target> {
-    let Ok(name) = block.name.parse::<TargetName>() else {
+    let Ok(name) = TargetName::try_from(Arc::clone(&block.name.value)) else {
         problems.push(invalid_name("target", &block.name));
         return None;
     };
-    let owner = format!("target `{name}`");
     let mut target = Target::empty(block.name.clone().map(|_| name));
+    let owner = Owner::Block("target", &block.name.value);
     for (name, raw) in &block.attributes {
         match schema::attribute(name) {
             Some(spec) => set(
                 &mut target,
                 spec.id,
-                &mut Reader::new(name, raw, &owner, problems),
+                &mut Reader::new(name, raw, owner, problems),
             ),
             None if schema::EVALUATED.contains(&&**name) => {}
-            None => problems.push(ignored(name, raw, &owner, schema::attribute_names())),
+            None => problems.push(ignored(name, raw, owner, schema::attribute_names())),
         }
     }
     Some(target)
@@ -208,7 +211,7 @@ pub(super) fn single_attribute(
         set(
             &mut target,
             spec.id,
-            &mut Reader::new(spec.name, raw, owner, &mut problems),
+            &mut Reader::new(spec.name, raw, Owner::Words(owner), &mut problems),
         );
         match &mut whole {
             Some(whole) => whole.merge(&target),

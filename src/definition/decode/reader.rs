@@ -2,8 +2,7 @@
 //!
 //! Conversions are the language's own; what is added here are the places of what does not fit.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use super::super::eval::convert::convert;
@@ -15,12 +14,30 @@ use super::super::model::{List, Map, Text};
 use super::super::syntax::PathStep;
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
 
+/// Whose an attribute is, as messages name it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Owner<'a> {
+    /// A block, by its kind and name.
+    Block(&'static str, &'a str),
+    /// Something else, in words.
+    Words(&'a str),
+}
+
+impl fmt::Display for Owner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Block(kind, name) => write!(f, "{kind} `{name}`"),
+            Self::Words(words) => f.write_str(words),
+        }
+    }
+}
+
 /// An attribute being read.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     name: &'a str,
     raw: &'a Attribute,
-    owner: &'a str,
+    owner: Owner<'a>,
     problems: &'a mut Diagnostics,
 }
 
@@ -32,7 +49,7 @@ impl<'a> Reader<'a> {
     pub(super) fn new(
         name: &'a str,
         raw: &'a Attribute,
-        owner: &'a str,
+        owner: Owner<'a>,
         problems: &'a mut Diagnostics,
     ) -> Self {
         Self {
@@ -73,8 +90,8 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        place.push_str("` of ");
-        place.push_str(self.owner);
+        // Writing to a String cannot fail.
+        let _ = write!(place, "` of {}", self.owner);
         place
     }
 
@@ -226,17 +243,18 @@ impl<'a> Reader<'a> {
             self.mismatch(&[], value, &Type::map(Type::String));
             return Map::default();
         };
-        let mut entries = BTreeMap::new();
+        // Sorted as they come.
+        let mut entries = Vec::with_capacity(items.len());
         for (key, item) in items {
             if nullable && item.is_null() {
                 continue;
             }
             let path = [PathStep::Key(key)];
             if let Some(text) = self.element_text(&path, item) {
-                entries.insert(Arc::from(key), self.spanned(&path, text));
+                entries.push((Arc::from(key), self.spanned(&path, text)));
             }
         }
-        Map::of(entries)
+        Map::of_sorted(entries)
     }
 }
 

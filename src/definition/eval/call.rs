@@ -86,7 +86,15 @@ impl<'a> Evaluator<'a> {
         if failed {
             return Err(Failed::UNTYPED);
         }
-        match function.call_converted(&self.function_context, &values) {
+        let outcome = function.call_converted(&self.function_context, &values);
+        let bytes = values.iter().map(|value| value.extent().weight);
+        let bytes = bytes.fold(0, u64::saturating_add);
+        let steps = self.function_context.work.take();
+        if let Err(problem) = self.budget.work(bytes, steps) {
+            self.exhausted(problem, Some(span));
+            return Err(Failed::UNTYPED);
+        }
+        match outcome {
             Ok(value) => {
                 let size = match &value {
                     Value::String(text) => text.len(),

@@ -5,7 +5,6 @@
 //! whoever asked for it; those of an expression may be taken back by `try`, `can` and the branches not taken.
 //! Start at [`Evaluator::slot`]; expressions are walked in [`super::expr`].
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::budget::Budget;
@@ -20,6 +19,7 @@ use crate::definition::matrix::Unnamed;
 use crate::definition::overrides::Overrides;
 use crate::definition::syntax::{Attribute, Expr};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
+use crate::types::hash::{HashMap, HashSet};
 
 /// An expression has no value; the reason has been reported. The type is known at times, and then still counts where
 /// the types of several expressions are compared.
@@ -80,6 +80,16 @@ enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::definition) struct SlotId(u32);
 
+impl SlotId {
+    /// The slot that is so many places further on.
+    pub(in crate::definition) fn after(self, places: usize) -> Self {
+        Self(
+            self.0
+                .saturating_add(u32::try_from(places).unwrap_or(u32::MAX)),
+        )
+    }
+}
+
 /// What is being evaluated, for the path shown with problems.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::definition) enum Frame<'a> {
@@ -111,6 +121,8 @@ pub(in crate::definition) struct Evaluator<'a> {
     pub(in crate::definition) blocks_visible: bool,
     /// Work and memory left.
     pub(super) budget: Budget,
+    /// For text being put together.
+    pub(super) scratch: String,
     named: HashMap<Arc<str>, SlotId>,
     slots: Vec<Slot<'a>>,
     frames: Vec<Frame<'a>>,
@@ -131,15 +143,16 @@ impl<'a> Evaluator<'a> {
         let mut evaluator = Self {
             declarations,
             overrides,
-            builtins: HashSet::new(),
+            builtins: HashSet::default(),
             function_context,
             unnamed: Unnamed::default(),
             blocks: Blocks::default(),
             functions: UserFunctions::default(),
             blocks_visible: false,
             budget: Budget::default(),
-            named: HashMap::new(),
-            slots: Vec::new(),
+            scratch: String::new(),
+            named: HashMap::default(),
+            slots: Vec::with_capacity(declarations.slots()),
             frames: Vec::new(),
             pending: Vec::new(),
             settled: Vec::new(),
@@ -172,6 +185,18 @@ impl<'a> Evaluator<'a> {
             state: State::Untouched,
         });
         id
+    }
+
+    /// New slots, one after the other; the first of them.
+    pub(in crate::definition) fn add_slots(
+        &mut self,
+        sources: impl Iterator<Item = Source<'a>>,
+    ) -> SlotId {
+        let first = SlotId(u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
+        for source in sources {
+            self.add_slot(source);
+        }
+        first
     }
 
     /// The slot of the variable, global or builtin called `name`.
@@ -307,7 +332,7 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn exhausted(&mut self, problem: Option<&'static str>, at: Option<Span>) {
+    pub(super) fn exhausted(&mut self, problem: Option<&'static str>, at: Option<Span>) {
         if let Some(message) = problem {
             let mut diagnostic =
                 Diagnostic::error(Class::Definition, "definition::limit", message)
@@ -351,7 +376,7 @@ impl<'a> Evaluator<'a> {
         self.settled.append(&mut self.pending);
         let mut problems: Vec<Diagnostic> = Vec::new();
         let mut more = 0;
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::default();
         for problem in self.settled {
             // The combinations of a matrix, and the calls of a function, repeat what is wrong with one expression.
             let place = problem

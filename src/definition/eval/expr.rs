@@ -211,15 +211,18 @@ impl<'a> Evaluator<'a> {
     }
 
     fn template(&mut self, parts: &'a [TemplatePart], span: Span, scope: &Scope<'_>) -> Outcome {
-        let mut text = String::new();
-        if self.write_parts(parts, scope, &mut text)
-            && self.produce(text.len(), span).is_ok()
-            && let Ok(value) = self.made(Value::string(text), span)
-        {
-            Ok(value)
+        // What is in `text` goes into a value of just its size, so the text itself can serve again.
+        let mut text = std::mem::take(&mut self.scratch);
+        text.clear();
+        let complete =
+            self.write_parts(parts, scope, &mut text) && self.produce(text.len(), span).is_ok();
+        let value = if complete {
+            self.made(Value::from(text.as_str()), span).ok()
         } else {
-            Err(Failed::of(Type::String))
-        }
+            None
+        };
+        self.scratch = text;
+        value.ok_or(Failed::of(Type::String))
     }
 
     // Whether everything could be written.
@@ -248,6 +251,10 @@ impl<'a> Evaluator<'a> {
         let Ok(value) = self.expr(expr, scope) else {
             return false;
         };
+        if let Value::String(piece) = &value {
+            text.push_str(piece);
+            return true;
+        }
         match convert(&value, &Type::String) {
             Ok(Value::String(piece)) => {
                 text.push_str(&piece);

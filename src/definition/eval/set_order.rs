@@ -4,12 +4,12 @@
 //! nulls come last. The order reaches the user through every list that is made of a set, so it is kept.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 
 use super::number::Notation;
 use super::quote::quote;
 use super::types::Type;
 use super::value::Value;
+use crate::types::hash::HashMap;
 
 /// The distinct ones of `items`, in set order.
 pub(super) fn arrange(element: &Type, items: Vec<Value>) -> Vec<Value> {
@@ -70,7 +70,7 @@ pub(super) struct Members<'a>(HashMap<String, Vec<&'a Value>>);
 impl<'a> Members<'a> {
     /// No values yet.
     pub(super) fn new() -> Self {
-        Self(HashMap::new())
+        Self(HashMap::default())
     }
 
     /// Puts a value in, if it is not there; whether it was not.

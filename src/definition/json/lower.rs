@@ -3,13 +3,13 @@
 //! Which properties are blocks is known for each kind of body ([`BlockShape`]); everything else is an attribute. Bodies
 //! may be written as arrays of objects, and `//` is a comment in them. The rules are those of HCL's `json` package.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::reader::{Member, Node, NodeKind, offsets, read};
 use crate::definition::eval::number::Number;
 use crate::definition::eval::value::Value;
+use crate::types::hash::HashMap;
 
 use crate::definition::declarations::Kind;
 use crate::definition::names::Names;
@@ -177,7 +177,7 @@ impl<'a> Lower<'a> {
             blocks: Vec::new(),
             span: self.span(&range),
         };
-        let mut seen: HashMap<Arc<str>, Span> = HashMap::new();
+        let mut seen: HashMap<Arc<str>, Span> = HashMap::default();
         for member in self.members(nodes, "a body") {
             if member.key == "//" {
                 continue;
@@ -284,7 +284,7 @@ impl<'a> Lower<'a> {
     }
 
     fn items(&mut self, members: &[Member<'a>]) -> Vec<ObjectItem> {
-        let mut seen: HashMap<Arc<str>, Span> = HashMap::new();
+        let mut seen: HashMap<Arc<str>, Span> = HashMap::default();
         let mut items = Vec::with_capacity(members.len());
         for member in members {
             let key = self.key(member);

@@ -132,7 +132,7 @@ impl<'t> Reader<'t> {
         read: impl FnOnce(&mut Self) -> Result<NodeKind<'t>, SyntaxError>,
     ) -> Result<NodeKind<'t>, SyntaxError> {
         if self.depth == DEPTH_LIMIT {
-            return Err(self.error("this is nested too deeply"));
+            return Err(self.error("this is nested too deeply: in more than 256 levels"));
         }
         self.depth += 1;
         let kind = read(self);
@@ -405,7 +405,7 @@ mod tests {
         let deep = "[".repeat(100_000);
         assert_eq!(
             read(&deep).unwrap_err().message,
-            "this is nested too deeply"
+            "this is nested too deeply: in more than 256 levels"
         );
     }
 

@@ -1,11 +1,11 @@
 //! Lists and maps of attributes: shared until changed, and able to tell "not set" from "empty".
 
-use std::collections::BTreeMap;
-use std::collections::HashSet;
+use std::cmp::Ordering;
 use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::diag::Spanned;
+use crate::types::hash::{HashMap, HashSet, RandomState};
 
 /// Text that many targets may share.
 pub type Text = Arc<str>;
@@ -41,6 +41,15 @@ impl<T> List<T> {
     /// The number of elements.
     pub fn len(&self) -> usize {
         self.as_slice().len()
+    }
+
+    /// How many elements only this copy has, and how many it has.
+    pub(super) fn elements(&self) -> (usize, usize) {
+        match &self.0 {
+            Some(elements) if Arc::strong_count(elements) == 1 => (elements.len(), elements.len()),
+            Some(elements) => (0, elements.len()),
+            None => (0, 0),
+        }
     }
 
     /// The elements.
@@ -95,16 +104,12 @@ impl<T: AsRef<str> + Clone + Eq + Hash> List<T> {
         if self.is_empty() {
             return;
         }
-        let mut seen = HashSet::with_capacity(self.len());
-        let clean = self
-            .iter()
-            .all(|text| !text.as_ref().value.as_ref().is_empty() && seen.insert(&text.value));
-        drop(seen);
-        if clean {
+        let filled = self.iter().all(|text| !text.value.as_ref().is_empty());
+        if filled && all_differ(self.iter().map(|text| &text.value)) {
             return;
         }
         let mut kept: Vec<Spanned<T>> = Vec::with_capacity(self.len());
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::default();
         for text in self.iter() {
             if !text.value.as_ref().is_empty() && seen.insert(text.value.clone()) {
                 kept.push(text.clone());
@@ -128,13 +133,11 @@ impl<T: Clone + Eq + Hash> List<T> {
         if self.len() == 1 {
             return;
         }
-        let mut seen = HashSet::with_capacity(self.len());
-        if self.iter().all(|element| seen.insert(&element.value)) {
+        if all_differ(self.iter().map(|element| &element.value)) {
             return;
         }
-        drop(seen);
         let elements = self.make_mut();
-        let mut place: std::collections::HashMap<T, usize> = std::collections::HashMap::new();
+        let mut place: HashMap<T, usize> = HashMap::default();
         for at in (0..elements.len()).rev() {
             let value = elements[at].value.clone();
             if let Some(later) = place.insert(value, at) {
@@ -160,11 +163,10 @@ impl<T: Clone> List<T> {
         if self.len() == 1 {
             return;
         }
-        let mut seen = HashSet::with_capacity(self.len());
-        if self.iter().all(|element| seen.insert(key(&element.value))) {
+        if all_differ(self.iter().map(|element| key(&element.value))) {
             return;
         }
-        let mut place = std::collections::HashMap::new();
+        let mut place = HashMap::default();
         let mut kept: Vec<Spanned<T>> = Vec::with_capacity(self.len());
         for element in self.iter() {
             match place.entry(key(&element.value)) {
@@ -190,13 +192,66 @@ impl<'a, T> IntoIterator for &'a List<T> {
     }
 }
 
+fn all_differ<T: Eq + Hash>(values: impl ExactSizeIterator<Item = T> + Clone) -> bool {
+    // Comparing a few with each other is cheaper than remembering them.
+    const FEW: usize = 6;
+    if values.len() <= FEW {
+        let mut rest = values.clone();
+        return values.into_iter().all(|value| {
+            rest.next();
+            rest.clone().all(|other| other != value)
+        });
+    }
+    let mut seen = HashSet::with_capacity_and_hasher(values.len(), RandomState::default());
+    values.into_iter().all(|value| seen.insert(value))
+}
+
 /// A map attribute, sorted by key. Copies share their entries until one of them is changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Map(Option<Arc<BTreeMap<Text, Spanned<Text>>>>);
+pub struct Map(Option<Arc<Entries>>);
+
+// Sorted, each key once. Most maps have a few entries, for which a tree takes several times the memory.
+type Entries = Vec<(Text, Spanned<Text>)>;
+
+// Where `key` is, or where it would be.
+fn place(entries: &Entries, key: &str) -> Result<usize, usize> {
+    entries.binary_search_by(|(known, _)| (**known).cmp(key))
+}
+
+fn set(entries: &mut Entries, key: Text, value: Spanned<Text>) {
+    match place(entries, &key) {
+        Ok(at) => entries[at].1 = value,
+        Err(at) => entries.insert(at, (key, value)),
+    }
+}
+
+// `own` with the entries of `later`, which win.
+fn merged(own: &Entries, later: &Entries) -> Entries {
+    let mut all = Vec::with_capacity(own.len() + later.len());
+    let (mut own, mut later) = (own.iter().peekable(), later.iter().peekable());
+    loop {
+        let order = match (own.peek(), later.peek()) {
+            (Some((mine, _)), Some((theirs, _))) => mine.cmp(theirs),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return all,
+        };
+        if order.is_eq() {
+            own.next();
+        }
+        let next = if order.is_lt() {
+            own.next()
+        } else {
+            later.next()
+        };
+        all.extend(next.cloned());
+    }
+}
 
 impl Map {
-    /// A map of `entries`.
-    pub fn of(entries: BTreeMap<Text, Spanned<Text>>) -> Self {
+    /// A map of `entries`, which are sorted by key and have each key once.
+    pub(in crate::definition) fn of_sorted(entries: Vec<(Text, Spanned<Text>)>) -> Self {
+        debug_assert!(entries.is_sorted_by(|(one, _), (next, _)| one < next));
         Self((!entries.is_empty()).then(|| Arc::new(entries)))
     }
 
@@ -210,14 +265,26 @@ impl Map {
         self.0.as_ref().map_or(0, |entries| entries.len())
     }
 
+    /// How many entries only this copy has, and how many it has.
+    pub(super) fn elements(&self) -> (usize, usize) {
+        match &self.0 {
+            Some(entries) if Arc::strong_count(entries) == 1 => (entries.len(), entries.len()),
+            Some(entries) => (0, entries.len()),
+            None => (0, 0),
+        }
+    }
+
     /// The value of `key`.
     pub fn get(&self, key: &str) -> Option<&Spanned<Text>> {
-        self.0.as_ref()?.get(key)
+        let entries = self.0.as_ref()?;
+        let at = place(entries, key).ok()?;
+        entries.get(at).map(|(_, value)| value)
     }
 
     /// The entries, sorted by key.
     pub fn iter(&self) -> impl Iterator<Item = (&Text, &Spanned<Text>)> {
-        self.0.iter().flat_map(|entries| entries.iter())
+        let entries = self.0.as_deref().map_or(&[][..], Vec::as_slice);
+        entries.iter().map(|(key, value)| (key, value))
     }
 
     /// Takes the entries of `later`, which win over entries of the same key.
@@ -227,17 +294,15 @@ impl Map {
             None => self.0 = Some(Arc::clone(entries)),
             Some(own) if Arc::ptr_eq(own, entries) => {}
             Some(own) => {
-                let own = Arc::make_mut(own);
-                for (key, value) in entries.iter() {
-                    own.insert(key.clone(), value.clone());
-                }
+                *own = Arc::new(merged(own, entries));
             }
         }
     }
 
     /// Sets the value of `key`.
     pub fn insert(&mut self, key: Text, value: Spanned<Text>) {
-        Arc::make_mut(self.0.get_or_insert_with(Arc::default)).insert(key, value);
+        let entries = Arc::make_mut(self.0.get_or_insert_with(Arc::default));
+        set(entries, key, value);
     }
 
     /// Drops entries whose value is empty.
@@ -245,7 +310,7 @@ impl Map {
         if self.iter().any(|(_, value)| value.is_empty())
             && let Some(entries) = &mut self.0
         {
-            Arc::make_mut(entries).retain(|_, value| !value.is_empty());
+            Arc::make_mut(entries).retain(|(_, value)| !value.is_empty());
         }
     }
 }

@@ -15,8 +15,6 @@ mod target;
 
 use std::sync::Arc;
 
-use indexmap::IndexMap;
-
 pub use attest::Attest;
 pub use cache::{CacheEntry, CacheKind};
 pub use collections::{List, Map, Text};
@@ -29,6 +27,7 @@ pub use target::Target;
 
 use super::evaluated::VariableInfo;
 use crate::diag::{Diagnostics, Spanned};
+use crate::types::hash::IndexMap;
 use crate::types::{GroupName, TargetName};
 
 /// A named list of targets and groups.

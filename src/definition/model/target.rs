@@ -205,6 +205,31 @@ impl Target {
         self.policy.append(policy);
     }
 
+    /// How many elements and entries its lists and maps have: those that no other target shares, and all of them.
+    pub fn elements(&self) -> (usize, usize) {
+        let maps = [&self.contexts, &self.args, &self.labels, &self.extra_hosts].map(Map::elements);
+        let texts = [
+            &self.annotations,
+            &self.tags,
+            &self.platforms,
+            &self.no_cache_filter,
+            &self.ulimits,
+            &self.entitlements,
+        ]
+        .map(List::elements);
+        let entries = [
+            self.attest.elements(),
+            self.cache_from.elements(),
+            self.cache_to.elements(),
+            self.secret.elements(),
+            self.ssh.elements(),
+            self.output.elements(),
+            self.policy.elements(),
+        ];
+        let all = maps.into_iter().chain(texts).chain(entries);
+        all.fold((0, 0), |(own, whole), more| (own + more.0, whole + more.1))
+    }
+
     /// Drops duplicates and entries that say nothing, and adds the privilege that the host's network needs.
     ///
     /// buildx does this to each target after its overrides, before others inherit from it, and so does rbake: the order

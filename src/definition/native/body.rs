@@ -1,7 +1,5 @@
 //! Files and blocks: attributes, nested blocks, and how parsing goes on after a mistake.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::lexer::{Kind, Token, ident_length};
@@ -9,6 +7,7 @@ use super::{Broken, Parsed, Parser, mistake};
 use crate::definition::syntax::{Attribute, Block, Body, Ident};
 use crate::definition::template::unquote;
 use crate::diag::Span;
+use crate::types::hash::HashMap;
 
 // An attribute or a block.
 enum Item {
@@ -35,7 +34,7 @@ impl Parser<'_> {
 
     // Items up to a closing brace or the end of the file.
     fn items(&mut self, body: &mut Body) {
-        let mut seen = Seen::default();
+        let mut index = HashMap::default();
         loop {
             let next = self.peek();
             match next.kind {
@@ -47,7 +46,7 @@ impl Parser<'_> {
                     Ok(Item::Block(block)) => body.blocks.push(block),
                     Ok(Item::Attribute(attribute)) => {
                         let name = &attribute.name;
-                        match seen.before(name) {
+                        match set_before(&body.attributes, &mut index, name) {
                             None => body.attributes.push(attribute),
                             Some(first) => {
                                 let twice = mistake(format!("`{}` is set twice", name.text))
@@ -152,7 +151,7 @@ impl Parser<'_> {
     }
 
     fn block(&mut self, kind: Ident, first: Token) -> Parsed<Block> {
-        let mut labels = Vec::new();
+        let mut labels = Vec::with_capacity(1);
         let open = loop {
             let next = self.next();
             match next.kind {
@@ -405,42 +404,25 @@ impl Parser<'_> {
     }
 }
 
-// The attributes of a body so far. Most bodies have a few, which are looked through; names are pooled.
-#[derive(Default)]
-struct Seen {
-    few: Vec<Ident>,
-    many: HashMap<Arc<str>, Span>,
-}
-
-impl Seen {
-    // Where an attribute of this name was set before; if it was not, it is now.
-    fn before(&mut self, name: &Ident) -> Option<Span> {
-        const FEW: usize = 32;
-        if self.few.len() < FEW {
-            let before = self
-                .few
-                .iter()
-                .find(|seen| Arc::ptr_eq(&seen.text, &name.text));
-            if let Some(before) = before {
-                return Some(before.span);
-            }
-            self.few.push(name.clone());
-            return None;
-        }
-        if self.many.is_empty() {
-            let few = self.few.iter();
-            self.many = few
-                .map(|seen| (Arc::clone(&seen.text), seen.span))
-                .collect();
-        }
-        match self.many.entry(Arc::clone(&name.text)) {
-            Entry::Occupied(before) => Some(*before.get()),
-            Entry::Vacant(place) => {
-                place.insert(name.span);
-                None
-            }
-        }
+// Where an attribute called `name` is set among `attributes`; `index` is filled where those are many. Names are pooled.
+fn set_before(
+    attributes: &[Attribute],
+    index: &mut HashMap<Arc<str>, Span>,
+    name: &Ident,
+) -> Option<Span> {
+    // Looking through a few is cheaper than remembering where they are.
+    const FEW: usize = 32;
+    if attributes.len() < FEW {
+        let mut before = attributes.iter().map(|attribute| &attribute.name);
+        return before
+            .find(|before| Arc::ptr_eq(&before.text, &name.text))
+            .map(|before| before.span);
     }
+    // Those that were added since the last time.
+    for attribute in &attributes[index.len()..] {
+        index.insert(Arc::clone(&attribute.name.text), attribute.name.span);
+    }
+    index.get(&name.text).copied()
 }
 
 fn self_span(body: &Body) -> Span {

@@ -44,7 +44,8 @@ impl Parser<'_> {
         if self.at_for() {
             return self.for_expr(open, Kind::CloseBracket);
         }
-        let mut items = Vec::new();
+        // Room for one, as in `inherits = ["base"]`; a list that grows takes room for four.
+        let mut items = Vec::with_capacity(1);
         loop {
             if let Some(close) = self.accept(Kind::CloseBracket) {
                 return Ok(self.tuple_expr(open, close, items));
@@ -77,7 +78,7 @@ impl Parser<'_> {
 
     // Items end with a comma or with their line.
     fn object(&mut self, open: Token) -> Parsed<Expr> {
-        let mut items = Vec::new();
+        let mut items = Vec::with_capacity(1);
         let close = loop {
             if self.accept(Kind::Newline).is_some() {
                 continue;

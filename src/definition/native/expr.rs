@@ -53,7 +53,7 @@ impl Parser<'_> {
             // Each operator makes the tree one level deeper.
             chain += 1;
             if self.depth + chain > DEPTH_LIMIT {
-                return Err(self.fail(token, "there are too many operators in one expression"));
+                return Err(self.fail(token, "there are too many operators in one expression: more than 1,000 levels of them"));
             }
             self.next();
             let right = self.nested(token, |parser| parser.binary(own + 1))?;
@@ -242,7 +242,8 @@ impl Parser<'_> {
     }
 
     fn arguments(&mut self, open: Token) -> Parsed<(Vec<Expr>, bool, Token)> {
-        let mut arguments = Vec::new();
+        // Room for one: most calls have one argument, and a list that grows takes room for four.
+        let mut arguments = Vec::with_capacity(1);
         loop {
             if let Some(close) = self.accept(Kind::CloseParen) {
                 return Ok((arguments, false, close));

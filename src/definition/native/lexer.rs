@@ -179,7 +179,8 @@ fn classify(text: &str, start: usize, rest: &[u8]) -> (Kind, usize) {
         [b'|', b'|', ..] => (Kind::Or, 2),
         [b':', b':', ..] => (Kind::DoubleColon, 2),
         [b'~', b'}', ..] => (Kind::TrimClose, 2),
-        [b'/', b'*', ..] => (Kind::OpenComment, 2),
+        // All that follows is in it, so it is looked through once only.
+        [b'/', b'*', ..] => (Kind::OpenComment, rest.len()),
         [byte, ..] => {
             let kind = match byte {
                 b'{' => Kind::OpenBrace,
@@ -220,6 +221,18 @@ fn word(text: &str, start: usize) -> (Kind, usize) {
 
 /// The length of the word at the start of `text`; 0 where there is none.
 pub(super) fn ident_length(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    if matches!(bytes, [b'a'..=b'z' | b'A'..=b'Z' | b'_', ..]) {
+        let word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        let end = bytes
+            .iter()
+            .position(|byte| !word(byte))
+            .unwrap_or(bytes.len());
+        // Beyond ASCII, the character decides.
+        if bytes.get(end).is_none_or(u8::is_ascii) {
+            return end;
+        }
+    }
     let starts = |c: char| c == '_' || c.is_alphabetic();
     let continues = |c: char| {
         c == '_' || c == '-' || c.is_alphanumeric() || (!c.is_ascii() && is_combining_mark(c))

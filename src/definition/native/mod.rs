@@ -222,7 +222,7 @@ impl<'a> Parser<'a> {
     // Does `parse` one level deeper; `at` is blamed if that is too deep.
     fn nested<T>(&mut self, at: Token, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
         if self.depth >= DEPTH_LIMIT {
-            let broken = self.fail(at, "this is nested too deeply");
+            let broken = self.fail(at, "this is nested too deeply: in more than 1,000 levels");
             self.give_up();
             return Err(broken);
         }
@@ -270,6 +270,14 @@ impl<'a> Parser<'a> {
         message: &str,
         more: impl FnOnce(Diagnostic) -> Diagnostic,
     ) -> Broken {
+        let token = match token.kind {
+            // Its beginning says all there is to say.
+            Kind::OpenComment => Token {
+                end: token.start + 2,
+                ..token
+            },
+            _ => token,
+        };
         // What cannot be a token at all is a better explanation than what was expected in its place.
         let at = self.span(token.range());
         let problem = if let Some((message, help)) = lexer::complaint(self.text, token) {

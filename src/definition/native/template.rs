@@ -2,7 +2,8 @@
 
 use super::lexer::{Kind, Token};
 use super::{Broken, Parsed, Parser, mistake};
-use crate::definition::syntax::Expr;
+use crate::definition::eval::value::Value;
+use crate::definition::syntax::{Expr, ExprKind};
 use crate::definition::template::{
     Directive, TextStyle, Token as Part, Trim, assemble, text_tokens,
 };
@@ -22,9 +23,24 @@ enum End<'m> {
 impl<'a> Parser<'a> {
     /// A quoted string, whose quote `open` has been consumed.
     pub(super) fn quoted(&mut self, open: Token) -> Parsed<Expr> {
+        if let Some(text) = self.plain_string() {
+            self.jump(self.at + text.len() + 1);
+            return Ok(Expr {
+                span: self.span(open.start..self.at),
+                kind: ExprKind::Literal(Value::from(text)),
+            });
+        }
         let parts = self.parts(End::Quote, open)?;
         let span = self.span(open.start..self.at);
         Ok(assemble(parts, span, false, self.problems))
+    }
+
+    // The string that starts here up to its quote, if all of it stands for itself, as in most strings.
+    fn plain_string(&self) -> Option<&'a str> {
+        let rest = &self.text[self.at..];
+        let special = |byte: u8| matches!(byte, b'"' | b'$' | b'%' | b'\\' | b'\n' | b'\r');
+        let end = rest.bytes().position(special)?;
+        rest[end..].starts_with('"').then(|| &rest[..end])
     }
 
     /// A heredoc, whose introducer `open` has been consumed.

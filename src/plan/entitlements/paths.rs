@@ -1,11 +1,12 @@
 //! Where paths really lead, and whether what is allowed covers them.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use crate::definition::model::Text;
+use crate::types::hash::HashSet;
 
 /// A path cannot be followed.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +111,7 @@ pub(super) fn uncovered(
     if allowed.contains("*") {
         return Ok(Vec::new());
     }
-    let mut covered = HashSet::new();
+    let mut covered = HashSet::default();
     // The working directory is always allowed.
     for path in allowed.iter().map(|path| &**path).chain(["."]) {
         let (existing, rest) = follow(base, path)?;

@@ -49,6 +49,12 @@ impl<'a> Call<'a> {
         self.context
     }
 
+    /// Counts work beyond going through the arguments, in steps of evaluation.
+    pub(super) fn work(&self, steps: u64) {
+        let work = &self.context.work;
+        work.set(work.get().saturating_add(steps));
+    }
+
     /// All arguments.
     pub(super) fn arguments(&self) -> &'a [Value] {
         self.arguments

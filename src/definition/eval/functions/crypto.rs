@@ -16,6 +16,8 @@ const BCRYPT_DEFAULT_COST: u32 = 10;
 const BCRYPT_LOWEST_COST: i64 = 4;
 /// The highest cost that is computed; each one more doubles the time, and this takes seconds.
 const BCRYPT_HIGHEST_COST: i64 = 16;
+/// How many steps of evaluation take as long as a hash at cost 0 would; each cost more doubles them.
+const BCRYPT_STEPS: u64 = 200;
 /// The longest password that bcrypt looks at the whole of.
 const BCRYPT_LONGEST: usize = 72;
 
@@ -99,6 +101,7 @@ fn bcrypt(call: &Call<'_>) -> Result<Value, FunctionError> {
             format!("bcrypt takes at most {BCRYPT_LONGEST} bytes"),
         ));
     }
+    call.work(BCRYPT_STEPS << cost);
     hash_with_result(password, cost)
         .map(|hash| hash.format_for_version(Version::TwoA).into())
         .map_err(|error: BcryptError| FunctionError::new(format!("cannot hash: {error}")))

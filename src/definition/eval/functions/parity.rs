@@ -41,7 +41,7 @@ fn values_are_the_references() {
         let args = evaluated
             .as_ref()
             .ok()
-            .and_then(|evaluated| evaluated.targets[0].attributes["args"].value.entries());
+            .and_then(|evaluated| evaluated.targets[0].attribute("args")?.value.entries());
         for (place, case) in batch.iter().enumerate() {
             let name = format!("v{place}");
             let ours = match args.and_then(|args| args.get(name.as_str())) {

@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 
+use super::call::{Call, FunctionError};
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
 /// The longest pattern that is read.
@@ -14,6 +15,15 @@ const LENGTH_LIMIT: usize = 64 << 10;
 const REPEAT_LIMIT: u32 = 1000;
 /// The memory that a compiled pattern may take.
 const COMPILED_LIMIT: usize = 4 << 20;
+/// The text that looking for all matches may go through, in bytes. One search is linear, but it may go to the end of the
+/// text for each match.
+const SEARCH_LIMIT: u64 = 512 << 20;
+/// How much of that takes as long as a step of evaluation at the worst.
+const SEARCHED_PER_STEP: u64 = 256;
+/// How many steps compiling a byte of a pattern is worth: a large class has hundreds of parts, a word a few.
+const STEPS_PER_BYTE: u64 = 8;
+/// The most steps that compiling is worth.
+const COMPILING_STEPS_LIMIT: u64 = 300_000;
 
 const WORD: &str = "0-9A-Za-z_";
 const SPACE: &str = r"\t\n\f\r ";
@@ -33,8 +43,8 @@ pub(super) struct Pattern {
 }
 
 impl Pattern {
-    /// Compiles a pattern; the error is a fragment.
-    pub(super) fn compile(pattern: &str) -> Result<Self, String> {
+    /// Compiles a pattern; the error is a fragment. `work` is told about how many steps of evaluation that takes.
+    pub(super) fn compile(pattern: &str, work: impl FnOnce(u64)) -> Result<Self, String> {
         if pattern.len() > LENGTH_LIMIT {
             return Err("the pattern is too long".into());
         }
@@ -43,8 +53,12 @@ impl Pattern {
             out: String::with_capacity(pattern.len() + 16),
             names: Vec::new(),
             flags_at: None,
+            copies: 1,
         };
         translation.run()?;
+        let bytes = translation.out.len() as u64;
+        let steps = bytes.saturating_mul(translation.copies.saturating_mul(STEPS_PER_BYTE));
+        work(steps.min(COMPILING_STEPS_LIMIT));
         let regex = RegexBuilder::new(&translation.out)
             .size_limit(COMPILED_LIMIT)
             .build()
@@ -69,12 +83,35 @@ impl Pattern {
     }
 
     /// The matches in a text, from left to right.
-    pub(super) fn matches<'t>(&self, text: &'t str) -> impl Iterator<Item = Match<'t>> {
+    fn matches<'t>(&self, text: &'t str) -> impl Iterator<Item = Match<'t>> {
         // Only an empty match can begin inside of a character, and the reference's are at characters.
         self.regex
             .captures_iter(text.as_bytes())
             .map(move |captures| Match { text, captures })
             .filter(move |found| text.is_char_boundary(found.start()))
+    }
+
+    /// The matches in a text, whose search counts as the work of `call`; an error where that is too much.
+    pub(super) fn matches_for<'t>(
+        &self,
+        text: &'t str,
+        call: &Call<'_>,
+    ) -> impl Iterator<Item = Result<Match<'t>, FunctionError>> {
+        let mut left = SEARCH_LIMIT;
+        self.matches(text).map(move |found| {
+            let ahead = (text.len() - found.end()) as u64;
+            call.work(ahead / SEARCHED_PER_STEP);
+            match left.checked_sub(ahead) {
+                Some(rest) => {
+                    left = rest;
+                    Ok(found)
+                }
+                None => Err(FunctionError::new(format!(
+                    "there are too many matches in so long a text: searching for them goes through more than {} MiB",
+                    SEARCH_LIMIT >> 20
+                ))),
+            }
+        })
     }
 
     /// The text of the group that a reference in a replacement means, by number or name; of several groups of one name
@@ -124,6 +161,8 @@ struct Translation<'p> {
     names: Vec<Option<String>>,
     /// Where in the output the flags begin that were read last, if nothing followed them yet.
     flags_at: Option<usize>,
+    /// How many copies of what they repeat all `{n,m}` make at most, if they are all within each other.
+    copies: u64,
 }
 
 /// An escape inside or outside of a class.
@@ -221,9 +260,14 @@ impl Translation<'_> {
                 .ok_or_else(too_large)
         };
         let least = count(least)?;
-        if !most.is_empty() && count(most)? < least {
-            return Err(too_large());
+        let mut copies = least;
+        if !most.is_empty() {
+            copies = count(most)?;
+            if copies < least {
+                return Err(too_large());
+            }
         }
+        self.copies = self.copies.saturating_mul(u64::from(copies.max(1)));
         self.take(end + 1);
         Ok(Some(whole))
     }
@@ -518,7 +562,7 @@ mod tests {
     use super::*;
 
     fn first<'t>(pattern: &str, text: &'t str) -> Option<&'t str> {
-        let pattern = Pattern::compile(pattern).unwrap();
+        let pattern = Pattern::compile(pattern, |_| ()).unwrap();
         pattern
             .matches(text)
             .next()
@@ -582,19 +626,19 @@ mod tests {
             "[[:nope:]]",
             r"\_é\é",
         ] {
-            assert!(Pattern::compile(pattern).is_err(), "{pattern}");
+            assert!(Pattern::compile(pattern, |_| ()).is_err(), "{pattern}");
         }
     }
 
     #[test]
     fn hostile_patterns_are_refused() {
-        assert!(Pattern::compile("(((((a{1000}){1000}){1000}){1000}){1000})").is_err());
-        assert!(Pattern::compile(&"(".repeat(100_000)).is_err());
+        assert!(Pattern::compile("(((((a{1000}){1000}){1000}){1000}){1000})", |_| ()).is_err());
+        assert!(Pattern::compile(&"(".repeat(100_000), |_| ()).is_err());
     }
 
     #[test]
     fn empty_matches_are_at_characters() {
-        let pattern = Pattern::compile("").unwrap();
+        let pattern = Pattern::compile("", |_| ()).unwrap();
         let starts: Vec<usize> = pattern.matches("éa").map(|found| found.start()).collect();
         assert_eq!(starts, [0, 2, 3]);
     }

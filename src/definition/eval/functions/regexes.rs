@@ -19,10 +19,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
         PATTERN_AND_STRING,
         |call| {
             let (pattern, shape) = compile(call)?;
-            let first = pattern.matches(call.text(1)?).next();
-            first.map(|found| shape.value(&found)).ok_or_else(|| {
-                FunctionError::new("pattern did not match any part of the given string")
-            })
+            let Some(first) = pattern.matches_for(call.text(1)?, call).next() else {
+                return Err(FunctionError::new(
+                    "pattern did not match any part of the given string",
+                ));
+            };
+            Ok(shape.value(&first?))
         },
     ),
     Function::new(
@@ -32,8 +34,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         |call| {
             let (pattern, shape) = compile(call)?;
             let mut all = Vec::new();
-            for found in pattern.matches(call.text(1)?) {
-                all.push(shape.value(&found));
+            for found in pattern.matches_for(call.text(1)?, call) {
+                all.push(shape.value(&found?));
                 check_elements(all.len())?;
             }
             Ok(Value::list(shape.ty(), all))
@@ -104,20 +106,21 @@ impl Shape {
 
 fn compile(call: &Call<'_>) -> Result<(Pattern, Shape), FunctionError> {
     let failure = |reason| FunctionError::argument(0, format!("invalid regexp pattern: {reason}"));
-    let pattern = Pattern::compile(call.text(0)?).map_err(failure)?;
+    let pattern = Pattern::compile(call.text(0)?, |steps| call.work(steps)).map_err(failure)?;
     let shape = Shape::of(&pattern).map_err(failure)?;
     Ok((pattern, shape))
 }
 
 fn replace(call: &Call<'_>) -> Result<Value, FunctionError> {
     let text = call.text(0)?;
-    let pattern = Pattern::compile(call.text(1)?).map_err(|reason| {
+    let pattern = Pattern::compile(call.text(1)?, |steps| call.work(steps)).map_err(|reason| {
         FunctionError::argument(1, format!("invalid regexp pattern: {reason}"))
     })?;
     let template = call.text(2)?;
     let mut out = String::with_capacity(text.len());
     let mut copied = 0;
-    for found in pattern.matches(text) {
+    for found in pattern.matches_for(text, call) {
+        let found = found?;
         out.push_str(&text[copied..found.start()]);
         expand(template, &pattern, &found, &mut out);
         copied = found.end();
