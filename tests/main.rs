@@ -9,6 +9,7 @@
 mod architecture;
 mod cli;
 mod definition_doc;
+mod diagnostics;
 mod engine;
 mod faults;
 mod live;

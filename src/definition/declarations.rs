@@ -203,7 +203,8 @@ impl<'a> Declarations<'a> {
                 "definition::reserved-name",
                 format!("`{}` is {what}, so this has no effect", name.text),
             )
-            .at(name.span, ""),
+            .at(name.span, "")
+            .help("give it another name"),
         );
         false
     }

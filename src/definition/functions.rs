@@ -56,7 +56,8 @@ impl<'a> UserFunctions<'a> {
                             "`{name}` is a function of the library, so this one is never called"
                         ),
                     )
-                    .at(declared.name.span, ""),
+                    .at(declared.name.span, "")
+                    .help("give it another name"),
                 );
                 continue;
             }

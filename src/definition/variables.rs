@@ -176,7 +176,8 @@ impl<'a> Evaluator<'a> {
                     "definition::invalid-validation",
                     "this validation has no `condition`",
                 )
-                .at(validation.span, ""),
+                .at(validation.span, "")
+                .help("write `condition = …`, true for the values that are allowed"),
             ));
         };
         if self.condition(condition, &Scope::ROOT)? {

@@ -158,7 +158,8 @@ fn from_stdin(target: &Target, attribute: &str, span: Option<Span>) -> Diagnosti
             "the {attribute} of target `{}` cannot come from standard input",
             target.name.value
         ),
-    );
+    )
+    .help("write it to a file, and name that");
     match span {
         Some(span) => problem.at(span, ""),
         None => problem,

@@ -244,5 +244,7 @@ fn cycle<'a>(
         format!("target `{to}` takes a context that is made from itself")
     };
     let problem = Diagnostic::error(Class::Definition, "plan::target-cycle", message);
-    labelled(problem, link).note(format!("the way round is {}", around.join(" → ")))
+    labelled(problem, link)
+        .note(format!("the way round is {}", around.join(" → ")))
+        .help("take one of these contexts away, or move what both need to a target of its own")
 }

@@ -200,7 +200,8 @@ fn cycle(name: &str, span: Option<Span>, from: Option<&str>) -> Diagnostic {
         _ => format!("group `{name}` contains itself"),
     };
     let problem = Diagnostic::error(Class::Definition, "plan::group-cycle", message)
-        .note(format!("there is no target `{name}` that could be meant"));
+        .note(format!("there is no target `{name}` that could be meant"))
+        .help("take one of the groups out of the other's `targets`");
     match span {
         Some(span) => problem.at(span, ""),
         None => problem,

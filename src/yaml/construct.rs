@@ -24,7 +24,8 @@ pub(super) fn root(tree: &Tree<'_>, problems: &mut Diagnostics) -> Node {
     };
     if tree.has_tag(tree.root, "!reset") {
         let message = "`!reset` on the whole document leaves nothing";
-        let problem = error("yaml::reset-root", message, span, "here");
+        let problem = error("yaml::reset-root", message, span, "here")
+            .help("write `!reset` in front of the values that are to go");
         report(constructor.problems, problem);
         return Node::new(Value::Null, span);
     }
@@ -84,7 +85,8 @@ impl<'t> Constructor<'t, '_, '_> {
     fn alias(&mut self, span: Span, target: Id) -> Node {
         if self.open[target] {
             let message = "an alias of the value it stands in";
-            let problem = error("yaml::cycle", message, span, "refers to what is around it");
+            let problem = error("yaml::cycle", message, span, "refers to what is around it")
+                .help("give the anchor to a smaller value, or write the value out");
             report(self.problems, problem);
             return Node::new(Value::Null, span);
         }
@@ -112,7 +114,8 @@ impl<'t> Constructor<'t, '_, '_> {
         match scalar::value(raw) {
             Ok(value) => value,
             Err(message) => {
-                let problem = error("yaml::wrong-tag", message, raw.span, "here");
+                let problem = error("yaml::wrong-tag", message, raw.span, "here")
+                    .help("remove the tag, or write a value of its kind");
                 report(self.problems, problem);
                 Value::Null
             }
@@ -197,7 +200,8 @@ impl<'t> Constructor<'t, '_, '_> {
     fn wrong_merge(&mut self, id: Id) {
         let message = "`<<` merges a mapping or a list of mappings";
         let span = self.tree.nodes[id].span;
-        let problem = error("yaml::wrong-merge", message, span, "this is neither");
+        let problem = error("yaml::wrong-merge", message, span, "this is neither")
+            .help("write `<<: *name` or `<<: [*one, *two]`, with anchors of mappings");
         report(self.problems, problem);
     }
 

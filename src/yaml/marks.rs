@@ -140,7 +140,8 @@ impl Walk<'_> {
         let span = tree.nodes[alias].span;
         let message = "an alias of the value it stands in";
         let problem = error("yaml::cycle", message, span, "refers to what is around it")
-            .context(tree.resolved(alias).span, "the value");
+            .context(tree.resolved(alias).span, "the value")
+            .help("give the anchor to a smaller value, or write the value out");
         report(self.problems, problem);
     }
 }

@@ -162,7 +162,7 @@ fn what_is_wrong_with_compose_files_is_all_told_with_its_place() {
             "services:\n  db: {extends: {file: base.yaml, service: bd}}\n",
         )
         .file("base.yaml", "services:\n  db: {build: .}\n");
-    refused(&project.rbake(&[]), 3, &["more.yaml:2:45", "`bd`", "`db`"]);
+    refused(&project.rbake(&[]), 3, &["more.yaml:2:44", "`bd`", "`db`"]);
     let project = project.file("more.yaml", "services: {}\n");
     let words = [
         "compose.yaml:4:13",

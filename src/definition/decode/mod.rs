@@ -41,7 +41,8 @@ impl Options {
                 Class::Usage,
                 "definition::environment",
                 format!("`{value}` in the environment variable `{VARIABLE}` is not a boolean"),
-            )),
+            )
+            .help("set it to `1` or `0`, or not at all")),
         }
     }
 }
@@ -130,7 +131,8 @@ fn group(block: &Block, definition: &mut Definition, problems: &mut Diagnostics)
             Class::Definition,
             "definition::missing-attribute",
             format!("{owner} has no `targets`"),
-        );
+        )
+        .help("write `targets = [\"name\"]`");
         problems.push(match block.name.span {
             Some(span) => problem.at(span, "`targets` is required"),
             None => problem,

@@ -486,6 +486,6 @@ impl<'a> Evaluator<'a> {
         for (what, span) in steps.iter().take(8) {
             problem = problem.context(*span, what.clone());
         }
-        problem
+        problem.help("write one of the values out, so that it refers to none of the others")
     }
 }

@@ -179,7 +179,8 @@ impl<'a> Evaluator<'a> {
             _ => left.modulo(&right),
         };
         result.map_err(|error: NotANumber| {
-            self.fail(problem("definition::not-a-number", error.to_string()).at(span, ""))
+            let failure = problem("definition::not-a-number", error.to_string()).at(span, "");
+            self.fail(failure.help("test the operands first, as in `x == 0 ? … : n / x`"))
         })
     }
 }

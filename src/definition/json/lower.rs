@@ -195,7 +195,8 @@ impl<'a> Lower<'a> {
                         format!("`{}` is set twice", name.text),
                     )
                     .at(name.span, "")
-                    .context(first, "set here first"),
+                    .context(first, "set here first")
+                    .help("remove one of the two"),
                 );
                 continue;
             }

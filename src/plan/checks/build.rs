@@ -29,7 +29,11 @@ fn names(target: &PlannedTarget, problems: &mut Diagnostics) {
     for name in &names {
         if let Err(error) = &name.reference {
             let message = format!("`{}` cannot be the name of an image: {error}", name.text);
-            problems.push(problem("plan::image-name", target, name.span, message));
+            problems.push(
+                problem("plan::image-name", target, name.span, message).help(
+                    "write it as in `registry.example/team/app:1.0`, in lower case but for the tag",
+                ),
+            );
         }
     }
     if !names.is_empty() {
@@ -67,7 +71,10 @@ fn hosts(target: &PlannedTarget, problems: &mut Diagnostics) {
     for (host, value) in target.attributes.extra_hosts.iter() {
         if let Err(error) = parse_host(value) {
             let message = format!("extra host `{host}`: {error}");
-            problems.push(problem("plan::extra-host", target, value.span, message));
+            problems.push(
+                problem("plan::extra-host", target, value.span, message)
+                    .help("write it as in `10.0.0.1`, `[2001:db8::1]` or `host-gateway`"),
+            );
         }
     }
 }

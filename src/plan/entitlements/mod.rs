@@ -203,6 +203,7 @@ fn invalid(text: &str, reason: &str) -> Diagnostic {
         "plan::invalid-entitlement",
         format!("`--allow {text}`: {reason}"),
     )
+    .help("the privileges are `network.host`, `security.insecure`, `device`, `ssh`, `fs`, `fs.read` and `fs.write`")
 }
 
 #[cfg(test)]

@@ -1,0 +1,180 @@
+//! `docs/diagnostics.md` has every code of the source, and its examples give the messages they stand for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use crate::support::project::TestProject;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+// Files that are compiled for tests only.
+fn is_test(path: &Path) -> bool {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    name.ends_with("tests.rs") || path.ends_with("definition/hcl.rs")
+}
+
+// Words of the form of a code in strings, with the files they are in. Test modules stand at the end of a file.
+fn codes_of_the_source() -> BTreeMap<String, PathBuf> {
+    static LITERAL: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r#""([a-z][A-Za-z_-]*::[A-Za-z0-9_-]+)""#).unwrap());
+    static TESTS: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"#\[cfg\(test\)\]\nmod \w+ \{").unwrap());
+    let mut files = Vec::new();
+    sources(&root().join("src"), &mut files);
+    let mut codes = BTreeMap::new();
+    for file in files.into_iter().filter(|file| !is_test(file)) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let code = TESTS.split(&text).next().unwrap();
+        let lines = code.lines().filter(|line| !line.contains("serde("));
+        for line in lines {
+            for found in LITERAL.captures_iter(line) {
+                codes.insert(found[1].to_owned(), file.clone());
+            }
+        }
+    }
+    codes
+}
+
+struct Section<'a> {
+    code: &'a str,
+    text: &'a str,
+}
+
+impl<'a> Section<'a> {
+    // The first block in one of `languages`.
+    fn block(&self, languages: &[&str]) -> Option<(&'a str, &'a str)> {
+        let mut parts = self.text.split("```");
+        parts.next();
+        while let Some(block) = parts.next() {
+            let (language, content) = block.split_once('\n')?;
+            if languages.contains(&language) {
+                return Some((language, content));
+            }
+            parts.next();
+        }
+        None
+    }
+}
+
+fn document() -> String {
+    std::fs::read_to_string(root().join("docs/diagnostics.md")).unwrap()
+}
+
+fn sections(document: &str) -> Vec<Section<'_>> {
+    let sections = document.split("\n### `").skip(1);
+    let sections = sections.map(|section| section.split_once('`').unwrap());
+    let own = |text: &'_ str| text.find("\n## ").unwrap_or(text.len());
+    sections
+        .map(|(code, text)| Section {
+            code,
+            text: &text[..own(text)],
+        })
+        .collect()
+}
+
+#[test]
+fn every_code_has_one_section_and_every_section_a_code() {
+    let source = codes_of_the_source();
+    let form = Regex::new("^[a-z]+::[a-z0-9]+(-[a-z0-9]+)*$").unwrap();
+    for (code, file) in &source {
+        assert!(
+            form.is_match(code),
+            "`{code}` in {} is no `area::kebab-name`",
+            file.display()
+        );
+    }
+    let document = document();
+    let mut documented = BTreeSet::new();
+    for section in sections(&document) {
+        assert!(
+            documented.insert(section.code),
+            "`{}` is there twice",
+            section.code
+        );
+        let link = format!("(#{})", section.code.replace("::", ""));
+        assert!(
+            document.contains(&link),
+            "the index has no `{}`",
+            section.code
+        );
+    }
+    let missing: Vec<_> = source
+        .keys()
+        .filter(|code| !documented.contains(code.as_str()))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/diagnostics.md has no section for {missing:?}"
+    );
+    let gone: Vec<_> = documented
+        .iter()
+        .filter(|code| !source.contains_key(**code))
+        .collect();
+    assert!(
+        gone.is_empty(),
+        "docs/diagnostics.md has sections for codes that are gone: {gone:?}"
+    );
+}
+
+#[test]
+fn the_examples_give_their_messages() {
+    let document = document();
+    let mut wrong = Vec::new();
+    let mut tried = 0;
+    for section in sections(&document) {
+        let file = section.block(&["hcl", "json", "yaml", "dotenv"]);
+        let command = section.block(&["sh"]).map(|(_, command)| command.trim());
+        let (Some(command), false) = (
+            command.or(Some("rbake --print app")),
+            file.is_none() && command.is_none(),
+        ) else {
+            continue;
+        };
+        let mut project = TestProject::new();
+        let mut arguments: Vec<&str> = Vec::new();
+        for word in command.split_whitespace() {
+            match word.split_once('=') {
+                Some((name, value)) if arguments.is_empty() => project = project.env(name, value),
+                _ => arguments.push(word.trim_matches('\'')),
+            }
+        }
+        let name = match file {
+            Some(("hcl", _)) => "docker-bake.hcl",
+            Some(("json", _)) => "docker-bake.json",
+            Some(("dotenv", _)) => ".env",
+            _ => "compose.yaml",
+        };
+        if let Some((_, content)) = file {
+            project = project.file(name, content);
+        }
+        if name == ".env" {
+            project = project.file("compose.yaml", "services:\n  app:\n    build: .\n");
+        }
+        let output = project.rbake(&arguments[1..]);
+        tried += 1;
+        if !output.stderr.contains(&format!("[{}]", section.code)) {
+            wrong.push(format!("{}: `{command}` gives\n{output}", section.code));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(tried > 80, "only {tried} examples are there");
+}
