@@ -3,7 +3,7 @@
 //! Only what builds need is made long in full: ports and volumes are looked at, not taken apart.
 
 use super::path::Path;
-use super::text;
+use super::{short, text};
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::yaml::{Entry, Mapping, Node, Value};
 
@@ -169,14 +169,13 @@ fn make(
             _ => return Err("a string or a mapping"),
         },
         Form::Volume => match &node.value {
-            Value::String(text) if text.is_empty() => return Err("a path or a mapping"),
+            Value::String(text) => short_form(short::volume(text), text, node, path, problems),
             Value::Mapping(entries) => {
                 let is_bind = node.get("type").and_then(Node::as_str) == Some("bind");
                 if is_bind && !entries.contains_key("source") {
                     return Err("a mapping with a `source`");
                 }
             }
-            Value::String(_) => {}
             _ => return Err("a path or a mapping"),
         },
         Form::Ports => {
@@ -187,7 +186,13 @@ fn make(
                 )
             };
             match &node.value {
-                Value::Sequence(items) if items.iter().all(is_port) => {}
+                Value::Sequence(items) if items.iter().all(is_port) => {
+                    for item in items {
+                        if let Some(text) = port_text(item) {
+                            short_form(short::port(&text), &text, item, &path.item(), problems);
+                        }
+                    }
+                }
                 _ => return Err("a list of numbers, strings and mappings"),
             }
         }
@@ -198,6 +203,33 @@ fn make(
         Form::Resource => resource(node)?,
     }
     Ok(())
+}
+
+fn port_text(item: &Node) -> Option<String> {
+    match &item.value {
+        Value::Mapping(_) => None,
+        _ => text::scalar(item),
+    }
+}
+
+fn short_form(
+    read: Result<(), &'static str>,
+    text: &str,
+    node: &Node,
+    path: &Path<'_>,
+    problems: &mut Diagnostics,
+) {
+    if let Err(why) = read {
+        problems.push(
+            Diagnostic::error(
+                Class::Definition,
+                "compose::invalid-value",
+                format!("`{text}` in `{path}` cannot be read"),
+            )
+            .at(node.span, why)
+            .help("variables that are not set stand for nothing"),
+        );
+    }
 }
 
 // `VALUE` as `{KEY: VALUE}`.

@@ -19,6 +19,7 @@ mod places;
 mod project;
 mod reader;
 mod schema;
+mod short;
 pub mod template;
 pub mod text;
 mod unique;

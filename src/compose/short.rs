@@ -1,0 +1,156 @@
+//! Short forms of volumes and ports, which builds do not need, but which make a file wrong where they cannot be read.
+//!
+//! After `format.ParseVolume` of compose-go v2.13.0 and `nat.ParsePortSpec` of go-connections v0.7.0.
+
+use std::net::IpAddr;
+
+/// Says what is wrong with the volume `text`: `TARGET` or `SOURCE:TARGET[:OPTIONS]`.
+pub(super) fn volume(text: &str) -> Result<(), &'static str> {
+    if text.is_empty() {
+        return Err("a volume cannot be empty");
+    }
+    // Too short for a source and a target.
+    if text.len() <= 2 {
+        return Ok(());
+    }
+    let mut sections = 0;
+    let mut section = 0;
+    let mut first = '\0';
+    let mut nested = 0_usize;
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let opens = letter == '$' && letters.peek() == Some(&'{');
+        let closes = letter == '}' && nested > 0;
+        // `C:` is the drive of a Windows path.
+        let drive = section == 1 && first.is_alphabetic();
+        if letter == ':' && nested == 0 && !drive {
+            sections += 1;
+            match (section, sections) {
+                (0, _) => return Err("there is nothing between its colons"),
+                (_, 3..) => return Err("there are too many colons"),
+                _ => section = 0,
+            }
+            continue;
+        }
+        nested = nested + usize::from(opens) - usize::from(closes);
+        if section == 0 {
+            first = letter;
+        }
+        section += 1;
+    }
+    match (nested, section, sections) {
+        (0, 0, _) => Err("there is nothing behind its last colon"),
+        (0, ..) | (_, _, 2..) => Ok(()),
+        // An unclosed `${` takes the rest, and nothing is read of it.
+        _ => Err("its `${` is not closed"),
+    }
+}
+
+/// Says what is wrong with the port `text`: `[[IP:]HOST:]CONTAINER[/PROTOCOL]`, ports being numbers or ranges.
+pub(super) fn port(text: &str) -> Result<(), &'static str> {
+    let mut parts = text.rsplitn(3, ':');
+    let container = parts.next().unwrap_or_default();
+    let host = parts.next().unwrap_or_default();
+    let address = parts.next().unwrap_or_default();
+
+    let (container, protocol) = container.split_once('/').unwrap_or((container, ""));
+    if container.is_empty() {
+        return Err("it names no port");
+    }
+    let protocol = protocol.to_lowercase();
+    if !matches!(&*protocol, "" | "tcp" | "udp" | "sctp") {
+        return Err("the protocol is none of tcp, udp and sctp");
+    }
+    let address = match address.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').ok_or("its `[` is not closed")?,
+        None => address,
+    };
+    if !address.is_empty() && address.parse::<IpAddr>().is_err() {
+        return Err("its first part is no IP address");
+    }
+    let container = range(container).ok_or("the container's port is neither a port nor a range")?;
+    if !host.is_empty() {
+        let host = range(host).ok_or("the host's port is neither a port nor a range")?;
+        // One port may be found a place among several of the host.
+        if container != 0 && host != container {
+            return Err("its two ranges differ in length");
+        }
+    }
+    Ok(())
+}
+
+// How many ports beside the first.
+fn range(text: &str) -> Option<u32> {
+    let (start, end) = text.split_once('-').unwrap_or((text, text));
+    let (start, end) = (number(start)?, number(end)?);
+    end.checked_sub(start)
+}
+
+fn number(text: &str) -> Option<u32> {
+    // Rust takes a sign as Go does.
+    text.parse::<u32>().ok().filter(|port| *port <= 65_535)
+}
+
+#[cfg(test)]
+mod tests {
+    use test_case::test_case;
+
+    use super::*;
+
+    // What buildx v0.36.1 does with these.
+    #[test_case("/data", true)]
+    #[test_case("a", true)]
+    #[test_case(":", true; "too short to be looked at")]
+    #[test_case("", false)]
+    #[test_case(":/data", false)]
+    #[test_case("/data:", false)]
+    #[test_case("a:/b", true)]
+    #[test_case("a:/b:ro", true)]
+    #[test_case("a:/b:nonsense,ro", true)]
+    #[test_case("a:/b:ro:x", true; "a drive")]
+    #[test_case("ab:/b:ro:x", false)]
+    #[test_case("a::ro", true; "a drive and nothing of it")]
+    #[test_case("ab::ro", false)]
+    #[test_case("C:\\x:/b", true)]
+    #[test_case("C:\\x:D:\\y:ro", true)]
+    #[test_case("abc${X:-y", false)]
+    #[test_case("ab:${X:-y", false)]
+    #[test_case("ab:/c:${X:-y", true)]
+    #[test_case("${X:-a:b}:/c", true)]
+    fn volumes(text: &str, good: bool) {
+        assert_eq!(volume(text).is_ok(), good, "{:?}", volume(text));
+    }
+
+    #[test_case("80", true)]
+    #[test_case("+80", true)]
+    #[test_case("-80", false)]
+    #[test_case("65535", true)]
+    #[test_case("65536", false)]
+    #[test_case("", false)]
+    #[test_case(":80", true)]
+    #[test_case("80:", false)]
+    #[test_case("8080:80", true)]
+    #[test_case("8080:80/udp", true)]
+    #[test_case("8080:80/UDP", true)]
+    #[test_case("8080:80/icmp", false)]
+    #[test_case("80/", true)]
+    #[test_case("/tcp", false)]
+    #[test_case("3000-3005", true)]
+    #[test_case("3005-3000", false)]
+    #[test_case("3000-", false)]
+    #[test_case("9090-9091:8080-8081", true)]
+    #[test_case("9090-9092:8080-8081", false)]
+    #[test_case("9090-9092:8080", true)]
+    #[test_case("127.0.0.1:8001:8001", true)]
+    #[test_case("127.0.0.1::8001", true)]
+    #[test_case("127.0.0.01:1:1", false)]
+    #[test_case("localhost:1:1", false)]
+    #[test_case("[::1]:1:1", true)]
+    #[test_case("::1:1:1", true)]
+    #[test_case("[::1:1:1", false)]
+    #[test_case("a", false)]
+    #[test_case("80x", false)]
+    fn ports(text: &str, good: bool) {
+        assert_eq!(port(text).is_ok(), good, "{:?}", port(text));
+    }
+}
