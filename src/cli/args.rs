@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use crate::types::go::parse_bool;
 use clap::builder::{StyledStr, TypedValueParser, ValueParser};
-use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
 
 /// Builds the targets of a bake file with `BuildKit`.
 #[derive(Debug, Clone, Parser)]
@@ -15,6 +15,8 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser};
     version,
     about = "Build targets from a bake file, straight on BuildKit",
     after_help = after_help(),
+    // As in Go's flag library: the last of a repeated flag counts.
+    args_override_self = true,
     max_term_width = 100
 )]
 pub struct BakeArgs {
@@ -23,31 +25,40 @@ pub struct BakeArgs {
     pub targets: Vec<String>,
 
     /// Grant builds access to more resources, such as `network.host` or `fs.read=/data`
-    #[arg(long, value_name = "ENTITLEMENT")]
+    #[arg(long, value_name = "ENTITLEMENT", allow_hyphen_values = true)]
     pub allow: Vec<String>,
 
     /// Use this builder instead of looking for one
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub builder: Option<String>,
 
     /// Evaluate the build in another way: `check`, `outline`, `targets`
-    #[arg(long, value_name = "METHOD")]
-    pub call: Option<String>,
+    #[arg(long, value_name = "METHOD", allow_hyphen_values = true)]
+    pub call: Vec<String>,
 
     /// Short for `--call=check`
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
-    pub check: Option<bool>,
+    pub check: Vec<bool>,
+
+    /// What `--call` and `--check` come to: the last of them that says something.
+    #[arg(skip)]
+    pub method: Option<String>,
 
     /// Show stack traces and requests in errors
     #[arg(long, short = 'D', value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
     pub debug: Option<bool>,
 
     /// Read this definition file; may be repeated, `-` is standard input
-    #[arg(long = "file", short = 'f', value_name = "FILE")]
+    #[arg(
+        long = "file",
+        short = 'f',
+        value_name = "FILE",
+        allow_hyphen_values = true
+    )]
     pub files: Vec<String>,
 
     /// List `targets` or `variables`, optionally with `,format=json`
-    #[arg(long, value_name = "SPEC")]
+    #[arg(long, value_name = "SPEC", allow_hyphen_values = true)]
     pub list: Option<String>,
 
     /// Short for `--list=targets`
@@ -63,7 +74,7 @@ pub struct BakeArgs {
     pub load: Option<bool>,
 
     /// Write digests, names and provenance of what was built to this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub metadata_file: Option<String>,
 
     /// Do not use the cache
@@ -71,7 +82,7 @@ pub struct BakeArgs {
     pub no_cache: Option<bool>,
 
     /// Source policy options
-    #[arg(long, value_name = "POLICY")]
+    #[arg(long, value_name = "POLICY", allow_hyphen_values = true)]
     pub policy: Vec<String>,
 
     /// Print what would be built as JSON, without building
@@ -79,11 +90,11 @@ pub struct BakeArgs {
     pub print: Option<bool>,
 
     /// How to show progress: auto, plain, tty, quiet, rawjson
-    #[arg(long, value_name = "MODE")]
+    #[arg(long, value_name = "MODE", allow_hyphen_values = true)]
     pub progress: Option<String>,
 
     /// Short for `--set=*.attest=type=provenance,…`
-    #[arg(long, value_name = "VALUE")]
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
     pub provenance: Option<String>,
 
     /// Always look for newer versions of the images that are referred to
@@ -95,25 +106,45 @@ pub struct BakeArgs {
     pub push: Option<bool>,
 
     /// Short for `--set=*.attest=type=sbom,…`
-    #[arg(long, value_name = "VALUE")]
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
     pub sbom: Option<String>,
 
     /// Change an attribute of targets, such as `web.args.VERSION=1` or `*.platform+=linux/arm64`
-    #[arg(long, value_name = "TARGET.KEY=VALUE")]
+    #[arg(long, value_name = "TARGET.KEY=VALUE", allow_hyphen_values = true)]
     pub set: Vec<String>,
 
     /// Set a variable of the definition
-    #[arg(long, value_name = "NAME=VALUE")]
+    #[arg(long, value_name = "NAME=VALUE", allow_hyphen_values = true)]
     pub var: Vec<String>,
 }
 
 /// Reads the words after the program's name, which is called `name` in help and errors.
+///
+/// # Errors
+/// What clap has to say, help and version included.
 pub fn parse(name: &str, words: &[String]) -> Result<BakeArgs, clap::Error> {
     let command = BakeArgs::command()
         .bin_name(name.to_owned())
         .override_usage(format!("{name} [OPTIONS] [TARGET...]"));
     let words = std::iter::once(name).chain(words.iter().map(String::as_str));
-    BakeArgs::from_arg_matches(&command.try_get_matches_from(words)?)
+    let matches = command.try_get_matches_from(words)?;
+    let mut args = BakeArgs::from_arg_matches(&matches)?;
+    args.method = method(&args, &matches);
+    // An empty value is none.
+    for value in [&mut args.builder, &mut args.list, &mut args.metadata_file] {
+        value.take_if(|value| value.is_empty());
+    }
+    Ok(args)
+}
+
+// Each `--check` that is true stands for `--call=check` at its place.
+fn method(args: &BakeArgs, matches: &ArgMatches) -> Option<String> {
+    let places = |id: &str| matches.indices_of(id).into_iter().flatten();
+    let calls = places("call").zip(args.call.iter().map(String::as_str));
+    let checks = places("check").zip(&args.check);
+    let checks = checks.filter(|(_, on)| **on).map(|(at, _)| (at, "check"));
+    let last = calls.chain(checks).max_by_key(|(at, _)| *at);
+    last.map(|(_, method)| method.to_owned())
 }
 
 // The verbs are no clap subcommands: whether a word is one depends on the definition.
@@ -171,6 +202,22 @@ mod tests {
         assert_eq!(args.files, ["a.hcl", "b.hcl"]);
         assert_eq!(args.set, ["a.b=c", "*.d+=e"]);
         assert_eq!(args.targets, ["x", "y"]);
+    }
+
+    #[test]
+    fn of_check_and_call_the_last_counts() {
+        let method = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            super::parse("rbake", &words).unwrap().method
+        };
+        assert_eq!(method("--check --call=outline").as_deref(), Some("outline"));
+        assert_eq!(method("--call=outline --check").as_deref(), Some("check"));
+        assert_eq!(
+            method("--call=outline --check=0").as_deref(),
+            Some("outline")
+        );
+        assert_eq!(method("--check --check=false x").as_deref(), Some("check"));
+        assert_eq!(method("--check=false"), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Start at [`run`]; [`verb`] says what a word means, [`args`] has the flags, `commands` has one file for each verb.
 
 pub mod args;
+mod call;
 mod commands;
 mod completion;
 pub mod exit;

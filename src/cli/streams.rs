@@ -25,6 +25,16 @@ impl Streams {
         }
     }
 
+    /// Streams that are no terminals, for callers that read what is written.
+    pub fn to(out: Box<dyn Write + Send>, err: Box<dyn Write + Send>) -> Self {
+        Self {
+            out,
+            err,
+            out_is_terminal: false,
+            err_is_terminal: false,
+        }
+    }
+
     /// Columns of the terminal that standard error is, if it is one.
     pub fn width(&self) -> Option<u16> {
         if !self.err_is_terminal {

@@ -1,7 +1,8 @@
 //! The parity cases: definitions, ways to run them, and what buildx makes of each.
 //!
 //! A case is a directory with definition files and a file `runs`, one run a line: `name: VAR=value … argument … < file`, words
-//! quoted as in a shell; what follows `<` is standard input. `expected.json` holds buildx's answers and is written by
+//! quoted as in a shell; what follows `<` is standard input. Arguments after a `$` are the whole command line, others go
+//! after `--print`. `expected.json` holds buildx's answers and is written by
 //! `cargo xtask parity update`; `differences.json` holds the answers that rbake gives on purpose instead, each with the
 //! reason.
 
@@ -29,8 +30,10 @@ pub(crate) struct Run {
     pub(crate) name: String,
     /// Environment variables.
     pub(crate) environment: Vec<(String, String)>,
-    /// The arguments after `bake --print`, or after `bake` where they ask for a list.
+    /// The arguments after `bake --print`, or after `bake` where they ask for a list or are all.
     pub(crate) args: Vec<String>,
+    /// Whether the arguments are all.
+    pub(crate) whole: bool,
     /// The file of the case that is standard input.
     pub(crate) stdin: Option<String>,
 }
@@ -93,16 +96,23 @@ pub(crate) fn answered(run: &Run, output: &Output) -> Value {
         return json!({ "fails": String::from_utf8_lossy(&output.stderr) });
     }
     let text = String::from_utf8_lossy(&output.stdout);
-    if run.lists() {
+    if run.lists() && !run.whole {
         return json!({ "output": text });
     }
     match serde_json::from_str::<Value>(&text) {
         Ok(printed) => json!({ "output": printed }),
+        Err(_) if run.whole => json!({ "output": text }),
         Err(error) => json!({ "output": format!("no JSON: {error}") }),
     }
 }
 
 impl Run {
+    /// The arguments after the program's name or `bake`.
+    pub(crate) fn command_line(&self) -> Vec<String> {
+        let print = (!self.whole && !self.lists()).then(|| "--print".to_owned());
+        print.into_iter().chain(self.args.iter().cloned()).collect()
+    }
+
     /// Whether targets or variables are listed rather than a plan printed.
     pub(crate) fn lists(&self) -> bool {
         self.args.iter().any(|arg| arg.starts_with("--list"))
@@ -168,10 +178,13 @@ fn run(line: &str) -> Option<Run> {
         _ => None,
     };
     args.truncate(args.len() - usize::from(stdin.is_some()));
+    let whole = args.first().is_some_and(|word| word == "$");
+    args.drain(..usize::from(whole));
     Some(Run {
         name: name.trim().to_owned(),
         environment,
         args,
+        whole,
         stdin,
     })
 }

@@ -56,14 +56,6 @@ pub(crate) enum Error {
         #[source]
         source: std::io::Error,
     },
-    #[error("`{program}` printed no JSON for {case}/{run}")]
-    Json {
-        program: PathBuf,
-        case: String,
-        run: String,
-        #[source]
-        source: serde_json::Error,
-    },
 }
 
 pub(crate) fn run(task: Task, root: &Path) -> Result<(), Error> {
@@ -118,12 +110,9 @@ fn update(buildx: &Path, version: &str, case: &Case) -> Result<(), Error> {
 
 fn answer(buildx: &Path, case: &Case, run: &Run) -> Result<Value, Error> {
     let mut command = command(buildx);
-    command.arg("bake");
-    if !run.lists() {
-        command.arg("--print");
-    }
     let output = command
-        .args(&run.args)
+        .arg("bake")
+        .args(run.command_line())
         .envs(run.environment.iter().map(|(name, value)| (name, value)))
         .current_dir(&case.dir)
         .stdin(run.input(&case.dir))
@@ -137,15 +126,5 @@ fn answer(buildx: &Path, case: &Case, run: &Run) -> Result<Value, Error> {
         let error = text.lines().rev().find(|line| line.starts_with("ERROR: "));
         return Ok(json!({ "fails": error.unwrap_or("without a message") }));
     }
-    let text = String::from_utf8_lossy(&output.stdout);
-    if run.lists() {
-        return Ok(json!({ "output": text }));
-    }
-    let printed: Value = serde_json::from_str(&text).map_err(|source| Error::Json {
-        program: buildx.to_owned(),
-        case: case.name.clone(),
-        run: run.name.clone(),
-        source,
-    })?;
-    Ok(json!({ "output": printed }))
+    Ok(cases::answered(run, &output))
 }

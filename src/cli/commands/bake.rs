@@ -5,10 +5,12 @@ use std::sync::Arc;
 use super::definition::{self, Loaded};
 use super::{build, privileges};
 use crate::cli::args::BakeArgs;
+use crate::cli::call;
 use crate::cli::exit::Exit;
 use crate::cli::progress;
 use crate::cli::screen::Screen;
 use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::plan::entitlements::Allowed;
 use crate::plan::list::ListSpec;
 use crate::plan::{self, Override, Policies};
 use crate::report::Mode;
@@ -42,8 +44,9 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
         environment,
         loaded,
     } = invocation;
-    let overrides = overrides(&args, environment)?;
-    let list = list_spec(&args)?;
+    let list = list_spec(&args, screen)?;
+    let overrides = overrides(&args, list.is_some(), environment)?;
+    let allowed = Allowed::parse(&args.allow)?;
     if list.is_some() && args.print == Some(true) {
         return Err(usage("`--print` and `--list` exclude each other").into());
     }
@@ -86,7 +89,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     privileges::check(
         &plan,
         privileges::Asked {
-            allow: &args.allow,
+            allowed,
             program,
             words,
             may_ask: mode != Mode::RawJson,
@@ -118,12 +121,21 @@ fn usage(message: &str) -> Diagnostic {
     Diagnostic::error(Class::Usage, "cli::usage", message)
 }
 
-fn list_spec(args: &BakeArgs) -> Result<Option<ListSpec>, Diagnostics> {
-    let old = |flag: Option<bool>| flag == Some(true);
+fn list_spec(args: &BakeArgs, screen: &mut Screen) -> Result<Option<ListSpec>, Diagnostics> {
+    for (flag, word) in [
+        (args.list_targets, "targets"),
+        (args.list_variables, "variables"),
+    ] {
+        if flag.is_some() {
+            screen.note(&format!(
+                "`--list-{word}` is old; `--list={word}` does the same"
+            ));
+        }
+    }
     let text = match &args.list {
         Some(text) => text.as_str(),
-        None if old(args.list_targets) => "targets",
-        None if old(args.list_variables) => "variables",
+        None if args.list_targets == Some(true) => "targets",
+        None if args.list_variables == Some(true) => "variables",
         None => return Ok(None),
     };
     Ok(Some(ListSpec::parse(text)?))
@@ -136,27 +148,32 @@ struct Overrides {
 }
 
 // The order is buildx's: what comes later wins.
-fn overrides(args: &BakeArgs, environment: &Environment) -> Result<Overrides, Diagnostics> {
+fn overrides(
+    args: &BakeArgs,
+    listing: bool,
+    environment: &Environment,
+) -> Result<Overrides, Diagnostics> {
     let mut problems = Diagnostics::default();
     let mut sets = Vec::new();
     let mut take = |parsed: Result<Option<Override>, Diagnostic>| match parsed {
         Ok(parsed) => sets.extend(parsed),
         Err(problem) => problems.push(problem),
     };
-    for text in &args.set {
+    // A list is of what the definition says, so that nobody cares for what would change it.
+    for text in args.set.iter().filter(|_| !listing) {
         take(Override::parse(text, environment));
     }
     take(Ok(args.push.filter(|on| *on).map(Override::push)));
     take(Ok(args.load.filter(|on| *on).map(Override::load)));
-    let call = args
-        .call
-        .as_deref()
-        .or((args.check == Some(true)).then_some("check"));
-    take(Ok(call.and_then(call_override)));
+    take(match args.method.as_deref().map(call::method) {
+        None | Some(Ok(None)) => Ok(None),
+        Some(Ok(Some(method))) => Ok(Some(Override::call(method))),
+        Some(Err(problem)) => Err(problem),
+    });
     take(Ok(args.no_cache.map(Override::no_cache)));
     take(Ok(args.pull.map(Override::pull)));
     for (kind, value) in [("sbom", &args.sbom), ("provenance", &args.provenance)] {
-        if let Some(value) = value {
+        if let Some(value) = value.as_ref().filter(|_| !listing) {
             take(Override::attest(kind, value));
         }
     }
@@ -178,14 +195,5 @@ fn overrides(args: &BakeArgs, environment: &Environment) -> Result<Overrides, Di
             sets,
             policies_disabled,
         })
-    }
-}
-
-// `METHOD[,format=…][,ignorestatus=…]`; how the answer is told is of no interest until questions can be asked.
-fn call_override(call: &str) -> Option<Override> {
-    match call.split(',').next().unwrap_or_default() {
-        "" | "build" => None,
-        "check" => Some(Override::call("lint")),
-        name => Some(Override::call(name)),
     }
 }

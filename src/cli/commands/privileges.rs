@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;
+use std::path::Path;
 
 use crate::cli::screen::Screen;
 use crate::diag::{Class, Diagnostic, Diagnostics};
@@ -10,10 +11,9 @@ use crate::plan::entitlements::{Allowed, Enforcement, Missing, missing};
 use crate::types::Environment;
 
 /// What the command line says of privileges.
-#[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
     /// What is granted.
-    pub(super) allow: &'a [String],
+    pub(super) allowed: Allowed,
     /// The words before rbake's own, and those, for the advice how to run it again.
     pub(super) program: &'a [String],
     pub(super) words: &'a [String],
@@ -28,15 +28,26 @@ pub(super) fn check(
     environment: &Environment,
     screen: &mut Screen,
 ) -> Result<(), Diagnostics> {
-    let allowed = Allowed::parse(asked.allow)?.with_grants(&plan.grants);
-    let missing = missing(plan, &allowed, environment)?;
+    let Asked {
+        allowed,
+        program,
+        words,
+        may_ask,
+    } = asked;
+    let missing = missing(plan, &allowed.with_grants(&plan.grants), environment)?;
     if missing.is_empty() {
         return Ok(());
     }
     let enforcement = Enforcement::from_environment(environment, false)?;
-    let can_ask =
-        asked.may_ask && screen.streams().err_is_terminal && std::io::stdin().is_terminal();
-    explain(&missing, enforcement, asked, environment, can_ask, screen);
+    let can_ask = may_ask && screen.streams().err_is_terminal && std::io::stdin().is_terminal();
+    let told = Told {
+        missing: &missing,
+        enforcement,
+        program,
+        words,
+        can_ask,
+    };
+    explain(&told, environment.current_dir(), screen);
     if !enforcement.refuses(&missing) {
         return Ok(());
     }
@@ -55,15 +66,21 @@ pub(super) fn check(
     .into())
 }
 
-fn explain(
-    missing: &Missing,
+/// What the user is told.
+struct Told<'a> {
+    missing: &'a Missing,
     enforcement: Enforcement,
-    asked: Asked<'_>,
-    environment: &Environment,
+    program: &'a [String],
+    words: &'a [String],
     can_ask: bool,
-    screen: &mut Screen,
-) {
-    let dir = environment.current_dir();
+}
+
+fn explain(told: &Told<'_>, dir: &Path, screen: &mut Screen) {
+    let Told {
+        missing,
+        enforcement,
+        ..
+    } = told;
     let mut text = String::from(
         "Your build is requesting privileges for following possibly insecure capabilities:\n\n",
     );
@@ -73,12 +90,12 @@ fn explain(
         text.push('\n');
     }
     let flags = missing.flags(dir).join(" ");
-    text.push_str(if can_ask {
+    text.push_str(if told.can_ask {
         "\nIn order to not see this message in the future pass"
     } else {
         "\nPass"
     });
-    let command = missing.command_with_flags(asked.program, asked.words, dir);
+    let command = missing.command_with_flags(told.program, told.words, dir);
     let _ = writeln!(text, " \"{flags}\" to grant requested privileges.");
     let _ = writeln!(
         text,

@@ -1,0 +1,92 @@
+//! `--call METHOD[,format=…][,ignorestatus=…]`.
+
+use crate::diag::{Class, Diagnostic};
+use crate::types::{csv, go};
+
+/// Methods that the Dockerfile frontend answers; others are passed on, too.
+const METHODS: [&str; 6] = [
+    "build",
+    "check",
+    "lint",
+    "outline",
+    "targets",
+    "subrequests.describe",
+];
+
+/// The method that `text` names for all targets, as their `call` attribute has it; none where targets keep their own.
+///
+/// How the answer is to be told is checked and left: rbake asks no frontend yet, and says so.
+///
+/// # Errors
+/// Where `text` is not of that form.
+pub(super) fn method(text: &str) -> Result<Option<String>, Diagnostic> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let fields = csv::fields(text).map_err(|error| wrong(text, &error.to_string()))?;
+    let mut method: Option<&str> = None;
+    for field in &fields {
+        match field.split_once('=') {
+            Some(("format", _)) => {}
+            Some(("ignorestatus", value)) if go::parse_bool(value).is_some() => {}
+            Some(("ignorestatus", value)) => {
+                return Err(wrong(text, &format!("`ignorestatus` cannot be `{value}`")));
+            }
+            Some((key, _)) => {
+                return Err(
+                    wrong(text, &format!("there is no option `{key}`")).did_you_mean(
+                        "an option",
+                        key,
+                        ["format", "ignorestatus"],
+                    ),
+                );
+            }
+            None => {
+                if let Some(method) = method.filter(|method| !method.is_empty()) {
+                    return Err(wrong(
+                        text,
+                        &format!("`{method}` and `{field}` are two methods"),
+                    ));
+                }
+                method = Some(field);
+            }
+        }
+    }
+    match method {
+        None | Some("") => Err(wrong(text, "no method is named")),
+        Some("build") => Ok(None),
+        Some("check") => Ok(Some("lint".to_owned())),
+        Some(method) => Ok(Some(method.to_owned())),
+    }
+}
+
+fn wrong(text: &str, why: &str) -> Diagnostic {
+    Diagnostic::error(Class::Usage, "cli::call", format!("`--call {text}`: {why}")).help(format!(
+        "write `--call METHOD[,format=json][,ignorestatus=true]`; methods are {}",
+        METHODS.join(", ")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    #[test_case("", None; "nothing")]
+    #[test_case("build,format=json", None; "a build")]
+    #[test_case("check", Some("lint"))]
+    #[test_case("format=json,outline,ignorestatus=1", Some("outline"); "any order")]
+    #[test_case("anything", Some("anything"); "not known here")]
+    fn read(text: &str, expected: Option<&str>) {
+        assert_eq!(method(text).unwrap().as_deref(), expected);
+    }
+
+    #[test_case("a,b", "two methods"; "two")]
+    #[test_case("check,zz=1", "no option `zz`"; "unknown option")]
+    #[test_case("check,ignorestatus=maybe", "`maybe`"; "no boolean")]
+    #[test_case("format=json", "no method"; "no method")]
+    #[test_case("check,ignorestatus", "two methods"; "option without value")]
+    fn refused(text: &str, why: &str) {
+        assert!(method(text).unwrap_err().message.contains(why));
+    }
+}

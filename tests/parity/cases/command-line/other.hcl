@@ -1,0 +1,4 @@
+target "x" {
+  context = "elsewhere"
+}
+target "default" {}
