@@ -1,6 +1,7 @@
 //! The command line without a builder: what is printed, what is refused, and how the process ends.
 
 mod limits;
+mod man;
 mod privileges;
 mod refused;
 mod words;

@@ -3,6 +3,7 @@
 mod bench;
 mod checklist;
 mod expressions;
+mod man;
 mod parity;
 mod pins;
 mod proto;
@@ -27,6 +28,8 @@ enum Task {
     Bench(bench::Args),
     /// The digests of BuildKit's release archives, for `rbake builder install`
     Pins(pins::Args),
+    /// Writes the manual page anew
+    Man,
     #[command(hide = true)]
     Measure(bench::Measure),
 }
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Task::Parity(task) => parity::run(task, &root).map_err(Into::into),
         Task::Bench(args) => bench::run(&args).map_err(Into::into),
         Task::Pins(args) => pins::run(&args, &root).map_err(Into::into),
+        Task::Man => man(&root).map_err(Into::into),
         Task::Measure(measure) => measure.run().map_err(Into::into),
     };
     match result {
@@ -47,6 +51,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn man(root: &Path) -> std::io::Result<()> {
+    let path = root.join(man::PATH);
+    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+    std::fs::write(path, man::page()?)
 }
 
 #[expect(clippy::print_stderr, reason = "a task's output is its purpose")]

@@ -1,0 +1,180 @@
+//! The manual page: flags as the program itself knows them, and what no flag tells.
+
+use std::io;
+
+use clap::CommandFactory as _;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, italic, roman};
+use rbake::cli::args::BakeArgs;
+use rbake::cli::verb::Verb;
+
+/// Where the page is kept, below the checkout's root.
+pub(crate) const PATH: &str = "docs/man/rbake.1";
+
+const ENVIRONMENT: &[(&str, &str)] = &[
+    (
+        "BUILDX_BAKE_FILE",
+        "Definition files where --file names none, separated by `:` or what BUILDX_BAKE_PATH_SEPARATOR says.",
+    ),
+    (
+        "BUILDX_BAKE_FILE_RELATIVE_PATHS",
+        "Whether contexts count from the file that names them rather than from the working directory.",
+    ),
+    (
+        "BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP",
+        "Whether variables of the definition are kept from taking values of the environment.",
+    ),
+    (
+        "BUILDX_BAKE_ENTITLEMENTS_FS",
+        "Whether reading and writing outside of the working directory has to be granted; it has to.",
+    ),
+    (
+        "BAKE_ALLOW_REMOTE_FS_ACCESS",
+        "Whether a remote definition may read and write here without being granted that; it may not.",
+    ),
+    (
+        "SOURCE_DATE_EPOCH",
+        "A build argument of every target that does not set it.",
+    ),
+    ("BUILDX_BUILDER", "The builder where --builder names none."),
+    (
+        "BUILDKIT_HOST",
+        "The address of a BuildKit; TLS by BUILDKIT_TLS_DIR, _CACERT, _CERT, _KEY and _SERVERNAME.",
+    ),
+    (
+        "DOCKER_HOST, DOCKER_CONTEXT",
+        "The Docker Engine; TLS by DOCKER_TLS_VERIFY and DOCKER_CERT_PATH.",
+    ),
+    (
+        "DOCKER_CONFIG, BUILDX_CONFIG",
+        "The folders of Docker's and buildx's configuration.",
+    ),
+    (
+        "DOCKER_AUTH_CONFIG",
+        "Credentials of registries, in the form of Docker's config.json.",
+    ),
+    (
+        "BUILDX_NO_DEFAULT_ATTESTATIONS, BUILDX_NO_DEFAULT_LOAD, BUILDX_GIT_INFO, BUILDX_GIT_CHECK_DIRTY",
+        "As for buildx.",
+    ),
+    ("BUILDKIT_PROGRESS", "What --progress=auto means."),
+    (
+        "BUILDKIT_COLORS, BUILDKIT_TTY_LOG_LINES",
+        "Colours and lines of output in the live view.",
+    ),
+    (
+        "NO_COLOR, CLICOLOR_FORCE",
+        "No colours; colours also where standard error is no terminal.",
+    ),
+    (
+        "RBAKE_DATA_DIR, RBAKE_CACHE_DIR, RBAKE_CONFIG_DIR",
+        "Folders of rbake's own, in place of those that XDG's variables give.",
+    ),
+    (
+        "RBAKE_BUILDER_IDLE, RBAKE_BUILDKITD_CONFIG, RBAKE_BUILDKIT_RELEASES",
+        "The embedded builder: idle time, configuration, where its programs come from.",
+    ),
+];
+
+const FILES: &[(&str, &str)] = &[
+    (
+        "compose.yaml, compose.yml, docker-compose.yml, docker-compose.yaml, docker-bake.json, docker-bake.hcl, docker-bake.override.json, docker-bake.override.hcl",
+        "Read in this order, all that there are, where neither --file nor BUILDX_BAKE_FILE names others. Where there are none, they are looked for in bake/.",
+    ),
+    (
+        "~/.docker/config.json",
+        "Credentials, proxies, the current context.",
+    ),
+    (
+        "~/.docker/buildx/",
+        "Builders of buildx, which are read and never changed.",
+    ),
+    (
+        "~/.docker/cli-plugins/docker-rbake",
+        "A link to rbake here makes it `docker rbake`.",
+    ),
+    (
+        "~/.config/rbake/buildkitd.toml",
+        "The configuration of the embedded builder.",
+    ),
+    (
+        "~/.local/share/rbake/",
+        "The embedded builder, with its programs, cache and log.",
+    ),
+];
+
+const EXIT_CODES: &[(&str, &str)] = &[
+    ("0", "Everything that was asked for was done."),
+    (
+        "1",
+        "One or more targets failed, a push was refused, or the output could not be written.",
+    ),
+    ("2", "The command line is wrong, or privileges are missing."),
+    ("3", "A definition, or the plan made of it, is wrong."),
+    ("4", "No builder could be reached, or it was lost."),
+    ("5", "Images were built, but publishing them failed."),
+    (
+        "100, 102",
+        "BuildKit answered Internal or ResourceExhausted.",
+    ),
+    ("130", "Interrupted by Ctrl-C or SIGTERM."),
+];
+
+/// The page, in roff.
+pub(crate) fn page() -> io::Result<String> {
+    let command = BakeArgs::command()
+        .name("rbake")
+        .bin_name("rbake")
+        .override_usage("rbake [OPTIONS] [TARGET...]")
+        .after_help("");
+    let man = Man::new(command)
+        .manual("User commands")
+        .source("rbake")
+        .date("");
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    let mut rest = Roff::new();
+    rest.control("SH", ["VERBS"]);
+    rest.text([
+        roman("Where no target or group has that name; "),
+        bold("rbake +"),
+        italic("VERB"),
+        roman(" always means the verb, and "),
+        bold("rbake "),
+        italic("VERB"),
+        bold(" --help"),
+        roman(" tells more."),
+    ]);
+    for verb in Verb::ALL {
+        item(&mut rest, verb.name(), verb.about());
+    }
+    for (title, items) in [
+        ("ENVIRONMENT", ENVIRONMENT),
+        ("FILES", FILES),
+        ("EXIT STATUS", EXIT_CODES),
+    ] {
+        rest.control("SH", [title]);
+        for (name, about) in items {
+            item(&mut rest, name, about);
+        }
+    }
+    rest.control("SH", ["SEE ALSO"]);
+    rest.text([
+        bold("docker-buildx-bake"),
+        roman("(1), "),
+        bold("buildkitd"),
+        roman("(1)"),
+    ]);
+    rest.to_writer(&mut page)?;
+    String::from_utf8(page).map_err(io::Error::other)
+}
+
+fn item(roff: &mut Roff, name: &str, about: &str) {
+    roff.control("TP", []);
+    roff.text([bold(name)]);
+    roff.text([roman(about)]);
+}
