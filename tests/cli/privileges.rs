@@ -62,6 +62,8 @@ target "b" {
 
     rbake --allow=network.host --allow=security.insecure --allow=fs=/usr a b --set '*.args.X=a b'
 
+    To disable filesystem entitlements checks, you can set BUILDX_BAKE_ENTITLEMENTS_FS=0 .
+
     error[cli::privileges]: additional privileges requested
      |
      = help: pass `--allow=network.host --allow=security.insecure --allow=fs=/usr` to grant them

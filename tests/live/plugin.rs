@@ -122,7 +122,7 @@ fn exit_codes_and_advice_are_dockers() {
     let unknown = docker.run(&["rbake", "esential"]);
     assert_eq!(unknown.code, Some(3), "{unknown}");
     let asks = docker.run(&["--debug", "rbake", "outside"]);
-    let advice = "docker --debug rbake --allow=fs.read=../ outside\n";
+    let advice = "docker --debug rbake --allow=fs.read=.. outside\n";
     assert!(asks.stderr.contains(advice), "{asks}");
     // A context that is not there shows that the flag arrives.
     let context = docker.run(&["--context", "nowhere", "rbake", "essential"]);

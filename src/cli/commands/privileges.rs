@@ -101,7 +101,7 @@ fn explain(told: &Told<'_>, dir: &Path, screen: &mut Screen) {
         text,
         "\nYour full command with requested privileges:\n\n{command}\n"
     );
-    if enforcement.files && !enforcement.chosen && !missing.needs_more_than_files() {
+    if enforcement.files && !enforcement.chosen && missing.needs_files() {
         text.push_str("To disable filesystem entitlements checks, you can set BUILDX_BAKE_ENTITLEMENTS_FS=0 .\n\n");
     }
     screen.message(&text);

@@ -110,6 +110,11 @@ impl Missing {
         !self.needs_more_than_files() && !self.ssh && self.read.is_empty() && self.write.is_empty()
     }
 
+    /// Whether something is missing that an environment variable can waive.
+    pub fn needs_files(&self) -> bool {
+        self.ssh || !self.read.is_empty() || !self.write.is_empty()
+    }
+
     /// Whether something is missing that no environment variable can waive.
     pub fn needs_more_than_files(&self) -> bool {
         self.network_host || self.security_insecure || self.local_delete || !self.devices.is_empty()

@@ -146,6 +146,7 @@ pub(super) fn from_dir(base: &Path, path: &Path) -> PathBuf {
         };
     }
     match base.parent().map(|parent| path.strip_prefix(parent)) {
+        Some(Ok(beside)) if beside.as_os_str().is_empty() => PathBuf::from(".."),
         Some(Ok(beside)) => Path::new("..").join(beside),
         _ => path.to_owned(),
     }
