@@ -25,7 +25,7 @@ pub struct Additions {
 
 /// The metadata of a run; the warnings are the model's where they are asked for.
 ///
-/// Keys are sorted, targets are in the order of the plan, warnings come last.
+/// All keys are sorted, those of targets, too: so does buildx.
 pub fn document(
     outcome: &Outcome,
     additions: &BTreeMap<TargetName, Additions>,
@@ -58,6 +58,7 @@ pub fn document(
         let list = warnings_to_json(model.warnings());
         document.insert("buildx.build.warnings".to_owned(), list);
     }
+    document.sort_keys();
     Value::Object(document)
 }
 
@@ -166,7 +167,13 @@ mod tests {
             without_config_digest: true,
         };
         additions.insert("web".parse().unwrap(), of_web);
-        let document = document(&outcome(), &additions, None);
+        let mut outcome = outcome();
+        let early = outcome.targets[0].1.clone();
+        outcome.targets.push(("abc".parse().unwrap(), early));
+        let mut document = document(&outcome, &additions, None);
+        let keys: Vec<String> = document.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(keys, ["abc", "web"]);
+        document.as_object_mut().unwrap().shift_remove("abc");
         insta::assert_snapshot!(serde_json::to_string_pretty(&document).unwrap(), @r#"
         {
           "web": {
