@@ -159,10 +159,10 @@ fn what_is_wrong_with_compose_files_is_all_told_with_its_place() {
         )
         .file(
             "more.yaml",
-            "services:\n  db: {extends: {file: base.yaml, service: bd}}\n",
+            "services:\n  db: {extends: {file: base.yaml, service: dbs}}\n",
         )
         .file("base.yaml", "services:\n  db: {build: .}\n");
-    refused(&project.rbake(&[]), 3, &["more.yaml:2:44", "`bd`", "`db`"]);
+    refused(&project.rbake(&[]), 3, &["more.yaml:2:44", "`dbs`", "`db`"]);
     let project = project.file("more.yaml", "services: {}\n");
     let words = [
         "compose.yaml:4:13",
