@@ -81,6 +81,12 @@ pub(super) struct Blocks<'a> {
 }
 
 impl Blocks<'_> {
+    /// Makes room for so many blocks, most of them targets.
+    pub(super) fn reserve(&mut self, blocks: usize) {
+        self.instances.reserve(blocks);
+        self.targets.reserve(blocks);
+    }
+
     /// What the matrix of an instance binds.
     pub(super) fn matrix_names(&mut self, instance: usize) -> MatrixNames {
         match self.instances.get(instance).and_then(|i| i.matrix.as_ref()) {

@@ -136,7 +136,8 @@ impl<'a> Declarations<'a> {
     pub(super) fn slots(&self) -> usize {
         let blocks = self.blocks.iter();
         let attributes: usize = blocks.map(|decl| decl.block.body.attributes.len()).sum();
-        self.variables.len() + self.globals.len() + attributes
+        // A few more are builtin.
+        self.variables.len() + self.globals.len() + attributes + 8
     }
 
     fn block(

@@ -35,6 +35,7 @@ impl<'a> Evaluator<'a> {
     /// Gives every block its instances.
     pub(super) fn name_blocks(&mut self) {
         let declarations = self.declarations;
+        self.blocks.reserve(declarations.blocks.len());
         let mut decls = Vec::new();
         // Names that need no evaluation first, so that a matrix can refer to such blocks wherever they are.
         for decl in &declarations.blocks {
@@ -85,8 +86,8 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn check_name(&mut self, name: &str, at: Span) -> bool {
-        match name.parse::<TargetName>() {
+    fn check_name(&mut self, name: &Arc<str>, at: Span) -> bool {
+        match TargetName::try_from(Arc::clone(name)) {
             Ok(_) => true,
             Err(error) => {
                 let help = suggestion(name);
@@ -170,7 +171,7 @@ impl<'a> Evaluator<'a> {
             let value = evaluator.expr(expr, &Scope::of(names))?;
             match convert(&value, &Type::String) {
                 Ok(Value::String(name)) => {
-                    if evaluator.check_name(&name, expr.span) {
+                    if evaluator.check_name(&Arc::from(&name), expr.span) {
                         Ok(Arc::from(&*name))
                     } else {
                         Err(Failed::UNTYPED)

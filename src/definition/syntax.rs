@@ -323,8 +323,9 @@ pub struct For {
 #[derive(Debug, Clone, Default)]
 pub struct ObjectItems {
     items: Vec<ObjectItem>,
-    // Made at the first search; objects with thousands of keys are searched thousands of times.
-    by_name: OnceLock<HashMap<Arc<str>, usize>>,
+    // Made at the first search; objects with thousands of keys are searched thousands of times. Boxed, because few have it
+    // and the size of all expressions is that of the largest kind.
+    by_name: OnceLock<Box<HashMap<Arc<str>, usize>>>,
 }
 
 impl ObjectItems {
@@ -341,9 +342,10 @@ impl ObjectItems {
         }
         let by_name = self.by_name.get_or_init(|| {
             let names = self.items.iter().enumerate();
-            names
+            let by_name = names
                 .filter_map(|(index, item)| Some((Arc::clone(item.key.name()?), index)))
-                .collect()
+                .collect();
+            Box::new(by_name)
         });
         by_name.get(name).and_then(|index| self.items.get(*index))
     }

@@ -27,6 +27,16 @@ impl Json {
         self.out
     }
 
+    /// Gives what is written so far to `sink`, if that is at least so many bytes; what `sink` says, else true.
+    pub(super) fn hand_out(&mut self, bytes: usize, sink: &mut dyn FnMut(&str) -> bool) -> bool {
+        if self.out.len() < bytes {
+            return true;
+        }
+        let goes_on = sink(&self.out);
+        self.out.clear();
+        goes_on
+    }
+
     // Starts a line, after a comma where `comma` says so.
     fn line(&mut self, comma: bool) {
         // A line break and more indentation than plans have: what is needed is a part of it, in one piece.

@@ -36,7 +36,7 @@ pub use model::{
     ResourceLimits, Role,
 };
 pub use overrides::{Change, Grants, Op, Override, Policies};
-pub use print::print;
+pub use print::{print, print_in_pieces};
 pub use requirements::requirements;
 pub use select::PlannedGroup;
 pub use unsupported::unsupported;

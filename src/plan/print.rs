@@ -18,17 +18,32 @@ use crate::diag::Spanned;
 
 /// The JSON of `plan`, with a final line break.
 pub fn print(plan: &Plan) -> String {
-    // About what a target takes; growing once more costs little, and so does memory that is not touched.
-    const BYTES_PER_TARGET: usize = 1024;
+    let mut text = String::new();
+    print_in_pieces(plan, &mut |piece| {
+        text.push_str(piece);
+        true
+    });
+    text
+}
+
+/// Gives the JSON of `plan` to `sink` piece by piece, with a final line break, until that returns false.
+///
+/// A large plan takes more memory in writing than in any other form, and memory that is new takes longer to get than to fill.
+pub fn print_in_pieces(plan: &Plan, sink: &mut dyn FnMut(&str) -> bool) {
+    const PIECE: usize = 64 << 10;
     let mut targets: Vec<_> = plan.targets.iter().collect();
     targets.sort_unstable_by_key(|(name, _)| *name);
-    let mut json = Json::with_capacity(targets.len() * BYTES_PER_TARGET);
+    // Somewhat more, for what is written before a piece is seen to be complete.
+    let mut json = Json::with_capacity(PIECE + PIECE / 4);
     json.object(|json| {
         if !plan.groups.is_empty() {
             json.field("group", |json| {
                 json.object(|json| {
                     for (name, group) in &plan.groups {
                         json.field(name.as_str(), |json| print_group(json, group));
+                        if !json.hand_out(PIECE, sink) {
+                            return;
+                        }
                     }
                 });
             });
@@ -39,13 +54,16 @@ pub fn print(plan: &Plan) -> String {
                     json.field(name.as_str(), |json| {
                         print_target(json, &target.attributes);
                     });
+                    if !json.hand_out(PIECE, sink) {
+                        return;
+                    }
                 }
             });
         });
     });
-    let mut text = json.finish();
-    text.push('\n');
-    text
+    let mut rest = json.finish();
+    rest.push('\n');
+    sink(&rest);
 }
 
 fn print_group(json: &mut Json, group: &PlannedGroup) {

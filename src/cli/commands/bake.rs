@@ -79,7 +79,13 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     };
     checked(plan::check_print(&plan, surroundings), screen)?;
     if args.print == Some(true) {
-        let exit = screen.data(&plan::print(&plan));
+        let mut exit = Exit::Success;
+        plan::print_in_pieces(&plan, &mut |piece| {
+            if exit == Exit::Success {
+                exit = screen.data(piece);
+            }
+            exit == Exit::Success
+        });
         // The process ends here, and gives back at once what would be freed piece by piece.
         std::mem::forget((plan, loaded));
         return Ok(exit);

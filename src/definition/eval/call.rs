@@ -125,7 +125,10 @@ impl<'a> Evaluator<'a> {
 
     // The arguments' values with their places; those of an expanded one share its place.
     fn arguments(&mut self, call: &'a Call, scope: &Scope<'_>) -> Result<Arguments, Failed> {
-        let mut arguments = Arguments::default();
+        let mut arguments = Arguments {
+            values: Vec::with_capacity(call.arguments.len()),
+            failed: false,
+        };
         let (plain, expanded) = match call.arguments.split_last() {
             Some((last, plain)) if call.expand_last => (plain, Some(last)),
             _ => (&*call.arguments, None),
@@ -207,12 +210,8 @@ impl<'a> Evaluator<'a> {
             .values
             .into_iter()
             .filter_map(|(value, _)| value.ok());
-        let mut names: Vec<(Arc<str>, Value)> = function
-            .params
-            .iter()
-            .map(Arc::clone)
-            .zip(values.by_ref())
-            .collect();
+        let mut names: Vec<(Arc<str>, Value)> = Vec::with_capacity(wanted + 1);
+        names.extend(function.params.iter().map(Arc::clone).zip(values.by_ref()));
         if let Some(variadic) = &function.variadic {
             names.push((Arc::clone(variadic), Value::tuple(values.collect())));
         }
@@ -302,7 +301,6 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-#[derive(Default)]
 struct Arguments {
     values: Vec<(Outcome, Span)>,
     failed: bool,

@@ -222,7 +222,7 @@ impl<'a> Evaluator<'a> {
             None
         };
         self.scratch = text;
-        value.ok_or(Failed::of(Type::String))
+        value.ok_or_else(|| Failed::of(Type::String))
     }
 
     // Whether everything could be written.

@@ -207,27 +207,28 @@ impl Target {
 
     /// How many elements and entries its lists and maps have: those that no other target shares, and all of them.
     pub fn elements(&self) -> (usize, usize) {
-        let maps = [&self.contexts, &self.args, &self.labels, &self.extra_hosts].map(Map::elements);
-        let texts = [
-            &self.annotations,
-            &self.tags,
-            &self.platforms,
-            &self.no_cache_filter,
-            &self.ulimits,
-            &self.entitlements,
-        ]
-        .map(List::elements);
-        let entries = [
-            self.attest.elements(),
-            self.cache_from.elements(),
-            self.cache_to.elements(),
-            self.secret.elements(),
-            self.ssh.elements(),
-            self.output.elements(),
-            self.policy.elements(),
-        ];
-        let all = maps.into_iter().chain(texts).chain(entries);
-        all.fold((0, 0), |(own, whole), more| (own + more.0, whole + more.1))
+        let (mut own, mut whole) = (0, 0);
+        let mut add = |elements: (usize, usize)| {
+            own += elements.0;
+            whole += elements.1;
+        };
+        for map in [&self.contexts, &self.args, &self.labels, &self.extra_hosts] {
+            add(map.elements());
+        }
+        add(self.annotations.elements());
+        add(self.tags.elements());
+        add(self.platforms.elements());
+        add(self.no_cache_filter.elements());
+        add(self.ulimits.elements());
+        add(self.entitlements.elements());
+        add(self.attest.elements());
+        add(self.cache_from.elements());
+        add(self.cache_to.elements());
+        add(self.secret.elements());
+        add(self.ssh.elements());
+        add(self.output.elements());
+        add(self.policy.elements());
+        (own, whole)
     }
 
     /// Drops duplicates and entries that say nothing, and adds the privilege that the host's network needs.
