@@ -90,8 +90,7 @@ fn exists(cases: &[Case], shown: &Shown) -> bool {
     }
 }
 
-// `suite::a::b::name` is in `tests/`, everything else in `src/`. Modules within a file have no file of their own; a test with
-// several cases is a module of them.
+// `suite::a::b::name` is in `tests/`, everything else in `src/`; a module `tests` may be in the file of what it tests.
 fn is_a_test(path: &str) -> bool {
     let (dir, path) = match path.strip_prefix("suite::") {
         Some(path) => ("tests", path),
@@ -110,9 +109,8 @@ fn is_a_test(path: &str) -> bool {
             in_module(modules, name, "mod tests {")
                 || in_module(&parts[..parts.len() - 1], name, "")
         }
-        [modules @ .., "tests", name, case] => in_module(modules, name, &format!("; \"{case}\")]")),
         [modules @ .., name] => {
-            in_module(modules, name, "#[test]") || in_module(modules, name, "#[tokio::test")
+            in_module(modules, name, "test]") || in_module(modules, name, "test(")
         }
         [] => false,
     }

@@ -147,11 +147,8 @@ fn runs(
 
 fn ours(rbake: &Path, case: &Case, run: &Run) -> Result<Value, Error> {
     let mut command = Command::new(rbake);
-    if !run.lists() {
-        command.arg("--print");
-    }
     let output = command
-        .args(&run.args)
+        .args(run.command_line())
         .env_clear()
         .env("HOME", "/nonexistent")
         .envs(run.environment.iter().map(|(name, value)| (name, value)))
@@ -194,7 +191,7 @@ fn tests(root: &Path, rows: &[Row]) -> Result<BTreeMap<String, String>, Error> {
         cargo
             .args(["test", "--quiet"])
             .args(target)
-            .args(["--", "--exact", "--format=pretty"]);
+            .args(["--", "--format=pretty"]);
         // Tests that need a daemon run where the caller has named one; they are told apart by what they skip.
         cargo
             .args(names)
@@ -238,13 +235,25 @@ fn state(
                 let different = meant.into_iter().filter(|(_, same)| !**same);
                 wrong.extend(different.map(|((case, run), _)| format!("{case}/{run} differs")));
             }
-            Shown::Test(name) => match tests.get(name).map(String::as_str) {
-                Some("ok") => {}
-                // A build that nobody could make says nothing either way.
-                Some("not run") if row.mark == Mark::Build => waiting = true,
-                Some(result) => wrong.push(format!("{name}: {result}")),
-                None => wrong.push(format!("{name} is not there")),
-            },
+            Shown::Test(name) => {
+                // A test with several cases is a module of them.
+                let cases = format!("{name}::");
+                let meant: Vec<_> = tests
+                    .iter()
+                    .filter(|(found, _)| *found == name || found.starts_with(&cases))
+                    .collect();
+                if meant.is_empty() {
+                    wrong.push(format!("{name} is not there"));
+                }
+                for (name, result) in meant {
+                    match result.as_str() {
+                        "ok" => {}
+                        // A build that nobody could make says nothing either way.
+                        "not run" if row.mark == Mark::Build => waiting = true,
+                        result => wrong.push(format!("{name}: {result}")),
+                    }
+                }
+            }
         }
     }
     if !wrong.is_empty() {

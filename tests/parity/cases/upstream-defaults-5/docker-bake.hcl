@@ -1,0 +1,2 @@
+target "hcl" {}
+target "x" { tags = ["hcl"] }

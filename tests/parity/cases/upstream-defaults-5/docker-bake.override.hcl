@@ -1,0 +1,2 @@
+target "x" { tags = ["override-hcl"] }
+target "override" {}
