@@ -1,0 +1,2 @@
+target "x" {}
+group "default" { targets = ["x"] }

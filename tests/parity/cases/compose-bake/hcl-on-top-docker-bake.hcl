@@ -1,0 +1,5 @@
+target "a" {
+  args = { B = 2 }
+  tags = ["u"]
+  cache-from = ["y"]
+}

@@ -1,0 +1,4 @@
+target "app" {
+  context = "dir"
+  args = { v1 = "foo" }
+}

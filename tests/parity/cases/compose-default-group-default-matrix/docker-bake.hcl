@@ -1,0 +1,4 @@
+target "default" {
+ name = "m-${v}"
+ matrix = { v = ["1", "2"] }
+}

@@ -1,0 +1,4 @@
+target "z" { 
+ inherits = ["a"]
+ contexts = {q = "target:a"}
+}

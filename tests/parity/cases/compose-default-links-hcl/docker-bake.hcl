@@ -1,0 +1,1 @@
+target "z" { contexts = { base = "target:a" } }

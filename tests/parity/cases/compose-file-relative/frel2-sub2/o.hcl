@@ -1,0 +1,1 @@
+target "a" { contexts = {r = "./w"} }
