@@ -21,6 +21,8 @@ const SECTIONS: [&str; 6] = [
 ];
 /// Projects in projects; only a file that includes itself under another name comes so far.
 const MOST_NESTED: usize = 100;
+/// Projects that are included in all: each of a few files may include the next one twice.
+const MOST_INCLUDED: usize = 10_000;
 
 /// An item of `include`.
 struct Included {
@@ -174,6 +176,10 @@ impl Loader<'_, '_> {
         let own: Variables = own.into_iter().collect();
         variables.set_defaults(&own);
         self.places += 1;
+        if self.places > MOST_INCLUDED {
+            let message = format!("more than {MOST_INCLUDED} projects are included");
+            return Err(self.reader.error("compose::limit", message, *span, ""));
+        }
         let within = Place {
             dir,
             seen_as,

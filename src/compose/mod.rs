@@ -236,3 +236,6 @@ fn project_name(
     let set = variables.get(PROJECT_NAME).filter(|name| !name.is_empty());
     Ok(set.unwrap_or("bake").to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! The syntax tree of a definition: attributes, blocks and expressions, each with the place it was written at.
 //!
 //! Knows nothing of what an attribute means. `native` and `json` lower their syntaxes into
-//! it, so that a parser can be exchanged without touching the evaluator; Compose files will be lowered here as well.
+//! it, so that a parser can be exchanged without touching the evaluator.
 //! What only concerns writing (comments, trailing commas, white space markers of templates) is gone: literals hold the
 //! text they stand for. Start at [`File`]; [`Expr`] is what [`super::eval`] walks.
 

@@ -292,6 +292,7 @@ fn size_text(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::testing::{World, attribute};
     use super::*;
     use test_case::test_case;
 
@@ -305,5 +306,19 @@ mod tests {
     #[test_case(u64::MAX, "16EiB")]
     fn sizes(bytes: u64, expected: &str) {
         assert_eq!(size_text(bytes), expected);
+    }
+
+    // Printed by buildx for the same file, with keys that are keys.
+    #[test]
+    fn ssh_is_sorted_and_the_last_of_an_id_counts() {
+        let text = "services:\n  a:\n    build:\n      ssh: {z: ./x/../k1, b: k2}\n      x-bake:\n        \
+                    ssh: [a=k1, 'z=k2,k1', a=k2]\n";
+        let evaluated = World::default()
+            .evaluate(&[("compose.yaml", text)])
+            .unwrap();
+        assert_eq!(
+            attribute(&evaluated.targets[0], "ssh"),
+            r#"[{"id":"a","paths":["k2"]},{"id":"b","paths":["k2"]},{"id":"z","paths":["k2","k1"]}]"#
+        );
     }
 }

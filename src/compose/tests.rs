@@ -1,0 +1,114 @@
+//! Projects that mean harm, and what is told of those that are wrong.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::{File, Project, Projects, Settings, Variables};
+use crate::diag::{Diagnostics, SourceMap};
+
+// On a stack like the one that definitions are evaluated on.
+fn load_in(dir: &Path, text: &str) -> Result<(Project, Diagnostics), Diagnostics> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(256 << 20);
+        let loaded = thread.spawn_scoped(scope, || load_here(dir, text));
+        loaded.unwrap().join().unwrap()
+    })
+}
+
+fn load_here(dir: &Path, text: &str) -> Result<(Project, Diagnostics), Diagnostics> {
+    let mut map = SourceMap::default();
+    let source = map.add("compose.yaml", text);
+    let variables = Variables::default();
+    let settings = Settings {
+        dir,
+        home: None,
+        variables: &variables,
+    };
+    let files = [File {
+        source,
+        path: "compose.yaml".to_owned(),
+    }];
+    let mut projects = Projects::default();
+    projects.check(&files[0], &settings, &mut map)?;
+    projects.load(&files, &settings, &mut map)
+}
+
+fn codes(text: &str) -> Vec<&'static str> {
+    match load_in(Path::new("/nowhere"), text) {
+        Ok((project, _)) => panic!("no error: {project:?}"),
+        Err(problems) => problems.0.iter().map(|problem| problem.code).collect(),
+    }
+}
+
+#[test]
+fn everything_that_is_wrong_is_told() {
+    let text = "
+services:
+  a: {build: {contxt: ., tags: t, args: {A: [1]}}, image: 5}
+  b: {build: {labels: 1}, env_file: {path: x}}
+secrets: {s: {file: 1}}
+";
+    let problems = codes(text);
+    assert_eq!(
+        problems,
+        ["compose::wrong-type"],
+        "`env_file` is made canonical first"
+    );
+    let problems = codes(&text.replace(", env_file: {path: x}", ""));
+    let mut wanted = vec!["compose::wrong-type"; 5];
+    wanted.insert(1, "compose::unknown-key");
+    assert_eq!(problems, wanted);
+}
+
+#[test]
+fn files_that_include_each_other_twice_are_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    for step in 0..60 {
+        let next = step + 1;
+        let text = format!("include: [{next}.yaml, {next}.yaml]\nservices: {{}}\n");
+        std::fs::write(dir.path().join(format!("{step}.yaml")), text).unwrap();
+    }
+    std::fs::write(dir.path().join("60.yaml"), "services: {a: {build: .}}\n").unwrap();
+    let problems = load_in(dir.path(), "include: [0.yaml]\n").unwrap_err();
+    assert_eq!(problems.0[0].code, "compose::limit");
+}
+
+#[test]
+fn chains_of_services_are_bounded() {
+    let chain = |count: usize| {
+        let mut text = "services:\n".to_owned();
+        for step in 0..count {
+            let next = step + 1;
+            writeln!(
+                text,
+                "  s{step}: {{extends: s{next}, build: {{args: [A{step}=1]}}}}"
+            )
+            .unwrap();
+        }
+        writeln!(text, "  s{count}: {{build: .}}").unwrap();
+        text
+    };
+    let (project, _) = load_in(Path::new("/nowhere"), &chain(200)).unwrap();
+    let first = project.services[0].build.as_ref().unwrap();
+    assert_eq!(first.args.len(), 200);
+    assert_eq!(codes(&chain(2_000))[0], "compose::limit");
+}
+
+#[test]
+fn odd_shapes_end_in_errors() {
+    for text in [
+        "services: {a: {build: {context: [x]}}}",
+        "services: {a: {build: {additional_contexts: {x: {y: z}}}}}",
+        "services: {a: {extends: {service: [x], file: {}}}}",
+        "services: {a: {build: {x-bake: {contexts: 1}}}, extends: {}}",
+        "include: [{path: [{}]}]",
+        "include: [[]]",
+        "services: {a: {build: {ulimits: {nofile: 1.5}, ssh: {a: [b]}}}}",
+        "services: {a: {build: {secrets: [{source: 1}, {}]}}}",
+        "secrets: {s: {external: {name: [x]}, file: []}}",
+        "volumes: {v: {external: {name: a}, name: b}}",
+        "services: {a: {build: ., extra_hosts: 1, networks: {x: [1]}, ports: {}}}",
+    ] {
+        assert!(load_in(Path::new("/nowhere"), text).is_err(), "{text}");
+    }
+}
