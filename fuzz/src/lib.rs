@@ -14,10 +14,10 @@ use rbake::types::{Environment, Platform};
 /// Prints the plan of all targets of `sources`, and whatever is wrong with it.
 ///
 /// Checks that printed plans are JSON, and that problems can be drawn: every span lies in its file.
-pub fn print(sources: &Sources, targets: &[&str], sets: &[&str]) -> Option<String> {
+pub fn print(mut sources: Sources, targets: &[&str], sets: &[&str]) -> Option<String> {
     // A directory that does not exist, so that nothing of this machine is read.
     let environment = Environment::of([("HOME", "/nonexistent"), ("A", "env")], "/nonexistent");
-    match plan(sources, targets, sets, &environment) {
+    match plan(&mut sources, targets, sets, &environment) {
         Ok(text) => {
             serde_json::from_str::<serde_json::Value>(&text).expect("a printed plan is JSON");
             Some(text)
@@ -46,7 +46,7 @@ fn draw(problems: &Diagnostics, map: &SourceMap) {
 }
 
 fn plan(
-    sources: &Sources,
+    sources: &mut Sources,
     targets: &[&str],
     sets: &[&str],
     environment: &Environment,
@@ -58,7 +58,7 @@ fn plan(
         local_platform: &Platform::local(),
         now: SystemTime::UNIX_EPOCH,
     };
-    let evaluated = definition::evaluate(&mut sources.clone(), &inputs)?;
+    let evaluated = definition::evaluate(sources, &inputs)?;
     let options = decode::Options::from_environment(environment)?;
     let definition = decode::decode(evaluated, options)?;
     for spec in ["targets,format=json", "type=variables,format=json", "variables"] {

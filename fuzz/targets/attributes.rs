@@ -40,5 +40,5 @@ fuzz_target!(|text: &str| {
     let definition = json!({ "target": { "a": target, "b": { "inherits": ["a"] } } }).to_string();
     // Braces that follow `$` and `%` are templates in JSON definitions as well, which is meant.
     let sources = Sources::of([("docker-bake.json", definition.as_str())]);
-    rbake_fuzz::print(&sources, &["a", "b"], &[]);
+    rbake_fuzz::print(sources, &["a", "b"], &[]);
 });

@@ -6,5 +6,5 @@ use rbake::definition::source::Sources;
 
 fuzz_target!(|text: &str| {
     let sources = Sources::of([("docker-bake.json", text)]);
-    rbake_fuzz::print(&sources, &["*"], &[]);
+    rbake_fuzz::print(sources, &["*"], &[]);
 });

@@ -31,5 +31,5 @@ target "db" {
 fuzz_target!(|text: &str| {
     let sets: Vec<&str> = text.lines().collect();
     let sources = Sources::of([("docker-bake.hcl", DEFINITION)]);
-    rbake_fuzz::print(&sources, &["default"], &sets);
+    rbake_fuzz::print(sources, &["default"], &sets);
 });

@@ -1,0 +1,14 @@
+//! Any text as Compose files: what follows a line of dashes is a further file, laid over the ones before.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use rbake::definition::source::Sources;
+
+const NAMES: [&str; 3] = ["compose.yaml", "override.yaml", "further.yaml"];
+
+fuzz_target!(|text: &str| {
+    // Text after such a line would be a second document, which is not read.
+    let files = text.split("\n---\n");
+    let sources = Sources::of(NAMES.into_iter().zip(files));
+    rbake_fuzz::print(sources, &["*"], &[]);
+});
