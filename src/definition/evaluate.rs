@@ -11,17 +11,19 @@ use std::time::SystemTime;
 
 use super::compose::ComposeFiles;
 use super::declarations::{Declarations, Kind};
+use super::decode::{Options, decode};
 use super::eval::evaluator::Evaluator;
 use super::eval::functions::FunctionContext;
 use super::eval::value::Value;
 use super::evaluated::{Attribute, Block, BlockOrigin, Evaluated};
 use super::functions::UserFunctions;
+use super::model::Definition;
 use super::overrides::Overrides;
 use super::source::Sources;
 use super::stack::on_deep_stack;
 use super::syntax::File;
 use super::{matrix, parse, typing};
-use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Spanned};
+use crate::diag::{Class, Diagnostic, Diagnostics, Severity, SourceId, Spanned};
 use crate::types::hash::{HashMap, HashSet};
 use crate::types::{Environment, Platform};
 
@@ -44,6 +46,41 @@ pub struct Inputs<'a> {
 ///
 /// Every problem is reported, not only the first. What is ignored is in the result's warnings.
 pub fn evaluate(sources: &mut Sources, inputs: &Inputs<'_>) -> Result<Evaluated, Diagnostics> {
+    let (evaluated, problems) = evaluate_partly(sources, inputs)?;
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    Ok(evaluated)
+}
+
+/// Parses and evaluates all files, and decodes what they say.
+///
+/// Every problem is reported: a wrong attribute is told beside an expression that fails elsewhere.
+pub fn load(
+    sources: &mut Sources,
+    inputs: &Inputs<'_>,
+    options: Options,
+) -> Result<Definition, Diagnostics> {
+    let (evaluated, mut problems) = evaluate_partly(sources, inputs)?;
+    let decoded = decode(evaluated, options);
+    if !problems.has_errors() {
+        return decoded;
+    }
+    if let Err(further) = decoded {
+        let errors = further
+            .0
+            .into_iter()
+            .filter(|problem| problem.severity == Severity::Error);
+        problems.0.extend(errors);
+    }
+    Err(problems)
+}
+
+// Where there are errors, what failed is not in the result.
+fn evaluate_partly(
+    sources: &mut Sources,
+    inputs: &Inputs<'_>,
+) -> Result<(Evaluated, Diagnostics), Diagnostics> {
     let evaluated = on_deep_stack(|| {
         // Nothing that is shared with the evaluation outlives a panic in it.
         catch_unwind(AssertUnwindSafe(|| evaluate_here(sources, inputs)))
@@ -63,7 +100,10 @@ fn internal(message: String) -> Diagnostics {
     Diagnostic::error(Class::Internal, "internal::evaluation", message).into()
 }
 
-fn evaluate_here(sources: &mut Sources, inputs: &Inputs<'_>) -> Result<Evaluated, Diagnostics> {
+fn evaluate_here(
+    sources: &mut Sources,
+    inputs: &Inputs<'_>,
+) -> Result<(Evaluated, Diagnostics), Diagnostics> {
     let mut problems = Diagnostics::default();
     let overrides = Overrides::new(inputs.vars, inputs.environment)?;
     let mut compose = ComposeFiles::new(inputs);
@@ -96,20 +136,20 @@ fn evaluate_here(sources: &mut Sources, inputs: &Inputs<'_>) -> Result<Evaluated
     let (written_groups, written_targets) = evaluator.evaluated_blocks(&places);
     evaluator.evaluate_globals();
     problems.0.append(&mut evaluator.into_problems().0);
-    if problems.has_errors() {
-        return Err(problems);
+    if !problems.has_errors() {
+        warnings.append(&mut problems.0);
     }
-    warnings.append(&mut problems.0);
     // Compose files come first, wherever they stand among the others.
     let (mut groups, mut targets) = (made.groups, made.targets);
     groups.extend(written_groups);
     targets.extend(written_targets);
-    Ok(Evaluated {
+    let evaluated = Evaluated {
         variables,
         groups,
         targets,
         warnings,
-    })
+    };
+    Ok((evaluated, problems))
 }
 
 fn builtins(inputs: &Inputs<'_>) -> Vec<(Arc<str>, Value)> {
@@ -167,8 +207,10 @@ impl Evaluator<'_> {
         let mut targets = Vec::with_capacity(self.blocks.instances.len());
         for index in self.blocks.in_order() {
             let kind = self.blocks.instances[index].decl.kind;
-            let block = self.evaluated_block(index, places);
+            let (block, complete) = self.evaluated_block(index, places);
             match kind {
+                // Without its members it would be wrong once more.
+                Kind::Group if !complete => {}
                 Kind::Group => groups.push(block),
                 Kind::Target => targets.push(block),
             }
@@ -177,7 +219,8 @@ impl Evaluator<'_> {
         (groups, targets)
     }
 
-    fn evaluated_block(&mut self, index: usize, places: &Places) -> Block {
+    // And whether nothing of it failed.
+    fn evaluated_block(&mut self, index: usize, places: &Places) -> (Block, bool) {
         let instance = &self.blocks.instances[index];
         let decl = instance.decl;
         let name = Spanned::new(Arc::clone(&instance.name), instance.name_span);
@@ -188,6 +231,7 @@ impl Evaluator<'_> {
             None => BlockOrigin::Written,
         };
         let attributes = instance.attributes();
+        let mut complete = true;
         let mut evaluated = Vec::with_capacity(attributes.len());
         for (attribute, slot) in attributes {
             if typing::of(decl.kind, &attribute.name.text).is_none() {
@@ -195,6 +239,7 @@ impl Evaluator<'_> {
             }
             // What fails has been reported.
             let Ok(value) = self.slot(slot, None) else {
+                complete = false;
                 continue;
             };
             evaluated.push((
@@ -206,13 +251,14 @@ impl Evaluator<'_> {
                 },
             ));
         }
-        Block {
+        let block = Block {
             name,
             attributes: evaluated,
             source: decl.source,
             base_dir: places.dir(decl.source),
             origin,
-        }
+        };
+        (block, complete)
     }
 
     fn matrix_groups(&self, written: &[Block], places: &Places) -> Vec<Block> {
@@ -309,6 +355,31 @@ target "x" {
                 "there is no variable `MISSING` @ MISSING",
                 "this operand does not fit its operator: a number is required @ \"b\"",
                 "there is no target `y` @ y",
+            ]
+        );
+    }
+
+    #[test]
+    fn wrong_attributes_are_told_beside_failed_expressions() {
+        let text = r#"
+target "a" {
+  tags = [NOPE]
+  pull = "maybe"
+}
+target "b" { args = [1] }
+group "g" { targets = [NOPE] }
+group "h" { description = "no members" }
+"#;
+        let problems = World::default().load(text).unwrap_err();
+        let codes: Vec<&str> = problems.0.iter().map(|problem| problem.code).collect();
+        assert_eq!(
+            codes,
+            [
+                "definition::unknown-variable",
+                "definition::unknown-variable",
+                "definition::missing-attribute",
+                "definition::wrong-type",
+                "definition::wrong-type",
             ]
         );
     }

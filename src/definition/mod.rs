@@ -32,5 +32,5 @@ mod testing;
 mod typing;
 mod variables;
 
-pub use evaluate::{Inputs, evaluate};
+pub use evaluate::{Inputs, evaluate, load};
 pub use stack::on_deep_stack;

@@ -2,11 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::decode::Options;
 use super::eval::functions::{FunctionContext, lookup};
 use super::eval::value::Value;
 use super::evaluated::{Block, Evaluated};
+use super::model::Definition;
 use super::source::Sources;
-use super::{Inputs, evaluate};
+use super::{Inputs, evaluate, load};
 use crate::diag::{Diagnostics, Severity};
 use crate::types::{Environment, Platform};
 
@@ -20,6 +22,16 @@ pub(super) struct World {
 impl World {
     /// Evaluates files given as name and text.
     pub(super) fn evaluate(&self, files: &[(&str, &str)]) -> Result<Evaluated, Diagnostics> {
+        self.with(|inputs| evaluate(&mut Sources::of(files.iter().copied()), inputs))
+    }
+
+    /// Evaluates and decodes one HCL text.
+    pub(super) fn load(&self, text: &str) -> Result<Definition, Diagnostics> {
+        let mut sources = Sources::of([("docker-bake.hcl", text)]);
+        self.with(|inputs| load(&mut sources, inputs, Options::default()))
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&Inputs<'_>) -> T) -> T {
         let environment = Environment::new(
             self.environment
                 .iter()
@@ -42,7 +54,7 @@ impl World {
             },
             now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         };
-        evaluate(&mut Sources::of(files.iter().copied()), &inputs)
+        act(&inputs)
     }
 }
 

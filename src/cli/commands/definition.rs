@@ -5,10 +5,10 @@ use std::sync::Arc;
 use clap::Parser;
 
 use crate::cli::args::BakeArgs;
-use crate::definition::decode::{Options, decode};
+use crate::definition::decode::Options;
 use crate::definition::model::Definition;
 use crate::definition::source::{self, Request};
-use crate::definition::{Inputs, evaluate};
+use crate::definition::{self, Inputs};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap};
 use crate::types::remote::is_remote;
 use crate::types::{Clock, Environment, Platform};
@@ -70,8 +70,7 @@ pub(in crate::cli) fn load(
         local_platform: &Platform::local(),
         now: Clock::system().now(),
     };
-    let definition =
-        evaluate(&mut sources, &inputs).and_then(|evaluated| decode(evaluated, options));
+    let definition = definition::load(&mut sources, &inputs, options);
     let sources = Arc::new(sources.map);
     match definition {
         Ok(definition) => Ok(Loaded {
