@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, SourceMap};
 use crate::types::Environment;
 use crate::types::remote::is_remote;
+use crate::types::secret::redact_url;
 
 /// The largest definition file that is read, in bytes.
 pub const SIZE_LIMIT: u64 = 64 << 20;
@@ -132,7 +133,15 @@ impl Sources {
 /// All files that cannot be read are reported.
 pub fn read(request: &Request<'_>, stdin: &mut dyn Read) -> Result<Sources, Diagnostics> {
     if let Some(remote) = request.remote {
-        return Err(remote_unsupported(remote).into());
+        let mut problem = remote_unsupported(remote);
+        let names = split(request.files);
+        if !names.fetched.is_empty() {
+            problem = problem.note(format!(
+                "it would be read for {}; names with `cwd://` before them are files here",
+                listed(&names.fetched)
+            ));
+        }
+        return Err(problem.into());
     }
     let mut problems = Diagnostics::default();
     let (origin, names) = choose(request, &mut problems);
@@ -260,11 +269,40 @@ fn read_limited(from: &mut dyn Read, expected: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The files of a remote definition, by where they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names<'a> {
+    /// In the tree at the address; none means the default names.
+    pub fetched: Vec<&'a str>,
+    /// On this machine; they are read after those.
+    pub local: Vec<&'a str>,
+}
+
+/// What the values of `-f` mean beside the address of a remote definition.
+pub fn split(files: &[String]) -> Names<'_> {
+    let mut names = Names::default();
+    for file in files {
+        match file.strip_prefix("cwd://") {
+            Some(local) => names.local.push(local),
+            None => names.fetched.push(file),
+        }
+    }
+    names
+}
+
+fn listed(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
+}
+
 fn remote_unsupported(address: &str) -> Diagnostic {
     Diagnostic::error(
         Class::Definition,
         "definition::remote-unsupported",
-        format!("remote definitions such as `{address}` are not supported yet"),
+        format!(
+            "remote definitions such as `{}` are not supported yet",
+            redact_url(address)
+        ),
     )
     .help("clone or download it, and name the file with `-f`")
 }
@@ -397,6 +435,24 @@ mod tests {
                 "remote definitions such as `https://example.com/bake.hcl` are not supported yet",
             ]
         );
+    }
+
+    #[test]
+    fn files_of_a_remote_definition_are_there_or_here() {
+        let files = ["a.hcl", "cwd://b.hcl", "c.json"].map(str::to_owned);
+        let names = split(&files);
+        assert_eq!(names.fetched, ["a.hcl", "c.json"]);
+        assert_eq!(names.local, ["b.hcl"]);
+        let environment = Environment::default();
+        let request = Request {
+            files: &files,
+            remote: Some("https://me:secret@example.com/x.git"),
+            environment: &environment,
+        };
+        let problems = read(&request, &mut io::empty()).unwrap_err();
+        assert_eq!(problems.0[0].code, "definition::remote-unsupported");
+        assert!(!problems.0[0].message.contains("secret"), "{problems:?}");
+        assert!(problems.0[0].notes[0].contains("`a.hcl`, `c.json`"));
     }
 
     #[test]

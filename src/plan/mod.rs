@@ -16,6 +16,7 @@ mod model;
 pub mod overrides;
 pub mod pattern;
 mod print;
+pub mod remote;
 mod requirements;
 mod select;
 pub mod syntax;

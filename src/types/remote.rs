@@ -35,6 +35,22 @@ pub fn is_http(address: &str) -> bool {
     address.starts_with("https://") || address.starts_with("http://")
 }
 
+/// The host that `address` leads to, with its port where one is written.
+pub fn host(address: &str) -> Option<&str> {
+    let authority = if scheme(address).is_some() {
+        let (_, rest) = address.split_once("://")?;
+        rest.split(['/', '?', '#']).next()?
+    } else if is_scp_style(address) {
+        address.split_once(':')?.0
+    } else {
+        return None;
+    };
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    (!host.is_empty()).then_some(host)
+}
+
 fn git_kind(address: &str) -> Option<RemoteKind> {
     const HTTPS: RemoteKind = RemoteKind::Git { ssh: false };
     const SSH: RemoteKind = RemoteKind::Git { ssh: true };
@@ -111,6 +127,14 @@ mod tests {
     #[test_case("git@github.com:a/b.git", RemoteKind::Git { ssh: true }; "scp style")]
     fn remote(address: &str, expected: RemoteKind) {
         assert_eq!(remote_kind(address), Some(expected));
+    }
+
+    #[test_case("https://user:x@h:1/r.git", Some("h:1"); "url")]
+    #[test_case("git@h:a/b", Some("h"); "scp style")]
+    #[test_case("github.com/a/b", None; "short form")]
+    #[test_case("./x", None; "path")]
+    fn hosts(address: &str, expected: Option<&str>) {
+        assert_eq!(host(address), expected);
     }
 
     #[test_case("."; "dot")]

@@ -2,7 +2,10 @@
 //!
 //! No builder is ever reached: its address is one where nobody listens, and a run that gets so far ends with another code.
 
+use std::path::Path;
+
 use crate::support::project::{CommandOutput, TestProject};
+use crate::support::pty::Terminal;
 
 const PRIVILEGES: i32 = 2;
 
@@ -135,4 +138,22 @@ fn the_flag_for_deleting_files_takes_no_value() {
             .contains("`buildx.local.delete` takes no value"),
         "{output}"
     );
+}
+
+#[test]
+fn who_sits_at_a_terminal_is_asked() {
+    let project = project("target \"a\" {\n  network = \"host\"\n}\n");
+    let program = Path::new(env!("CARGO_BIN_EXE_rbake"));
+    for (answer, then) in [
+        ("n\n", "additional privileges requested"),
+        ("\n", "additional privileges requested"),
+        // Nobody listens at the builder's address.
+        ("y\n", "127.0.0.1:1"),
+    ] {
+        let mut terminal = Terminal::start(program, &project.command(&["a"]));
+        let asked = terminal.wait_for("[y/N]");
+        assert!(asked.contains("in the future pass"), "{asked}");
+        terminal.type_in(answer);
+        terminal.wait_for(then);
+    }
 }

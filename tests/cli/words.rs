@@ -53,3 +53,37 @@ fn help_tells_flags_verbs_and_codes() {
         assert!(output.stdout.contains(expected), "{expected}: {output}");
     }
 }
+
+// What counts as an address and what as a target is buildx's; an address is refused with what is missing.
+#[test]
+fn addresses_are_told_from_targets() {
+    let project = project();
+    for address in [
+        "https://example.com/x.git",
+        "http://example.com/bake.hcl",
+        "github.com/a/b",
+        "git@example.com:a/b.git",
+        "ssh://git@example.com/a.git",
+        "git://example.com/a",
+    ] {
+        let output = project.rbake(&["--print", address, "webapp"]);
+        assert_eq!(output.code, Some(3), "{output}");
+        assert!(
+            output.stderr.contains("definition::remote-unsupported"),
+            "{output}"
+        );
+    }
+    for target in [
+        "./github.com/a",
+        "../x@y:z",
+        "ftp://example.com/a.git",
+        "a.git",
+    ] {
+        let output = project.rbake(&["--print", target]);
+        assert_eq!(output.code, Some(3), "{output}");
+        assert!(output.stderr.contains("plan::unknown-target"), "{output}");
+    }
+    // Only the first word is a definition's address.
+    let output = project.rbake(&["--print", "webapp", "https://example.com/x.git"]);
+    assert!(output.stderr.contains("plan::unknown-target"), "{output}");
+}

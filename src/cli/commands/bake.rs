@@ -99,6 +99,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
             program,
             words,
             may_ask: mode != Mode::RawJson,
+            fetched: loaded.fetched,
         },
         environment,
         screen,

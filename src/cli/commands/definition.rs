@@ -19,6 +19,8 @@ pub(in crate::cli) struct Loaded {
     pub(in crate::cli) sources: Arc<SourceMap>,
     /// Targets that were asked for; the addresses of a remote definition are no targets.
     pub(in crate::cli) targets: Vec<String>,
+    /// Whether the definition was fetched.
+    pub(in crate::cli) fetched: bool,
 }
 
 /// Why there is no definition, with the files that the problems point into.
@@ -77,6 +79,7 @@ pub(in crate::cli) fn load(
             definition,
             sources,
             targets,
+            fetched: remote.is_some(),
         }),
         Err(problems) => Err(Unreadable { problems, sources }),
     }

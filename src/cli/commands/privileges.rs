@@ -19,6 +19,8 @@ pub(super) struct Asked<'a> {
     pub(super) words: &'a [String],
     /// Whether a question has a place.
     pub(super) may_ask: bool,
+    /// Whether the definition was fetched, so that its files may be let be.
+    pub(super) fetched: bool,
 }
 
 /// Checks that everything `plan` needs is granted, and asks the user about the rest.
@@ -33,12 +35,13 @@ pub(super) fn check(
         program,
         words,
         may_ask,
+        fetched,
     } = asked;
     let missing = missing(plan, &allowed.with_grants(&plan.grants), environment)?;
     if missing.is_empty() {
         return Ok(());
     }
-    let enforcement = Enforcement::from_environment(environment, false)?;
+    let enforcement = Enforcement::from_environment(environment, fetched)?;
     let can_ask = may_ask && screen.streams().err_is_terminal && std::io::stdin().is_terminal();
     let told = Told {
         missing: &missing,
