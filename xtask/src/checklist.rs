@@ -199,7 +199,11 @@ fn tests(root: &Path, rows: &[Row]) -> Result<BTreeMap<String, String>, Error> {
             .env("RBAKE_TEST_SKIPS", skips.path());
         let output = cargo.current_dir(root).stderr(Stdio::inherit()).output();
         let output = output.map_err(failed_to_run("cargo"))?;
-        for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let text = String::from_utf8_lossy(&output.stdout);
+        if !text.contains("test result: ") {
+            return Err(Error::Cargo("test"));
+        }
+        for line in text.lines() {
             let result = line
                 .strip_prefix("test ")
                 .and_then(|line| line.split_once(" ... "));
