@@ -1,0 +1,5 @@
+target "a" {
+  contexts = { x = "target:g" }
+}
+group "g" { targets = ["b"] }
+target "b" {}

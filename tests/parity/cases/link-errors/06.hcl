@@ -1,0 +1,5 @@
+target "a" {
+  contexts = { x = "target:b" }
+  platforms = ["linux/amd64", "linux/arm64"]
+}
+target "b" { platforms = ["linux/amd64", "linux/s390x"] }

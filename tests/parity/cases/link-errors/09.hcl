@@ -1,0 +1,4 @@
+target "a" {
+  contexts = { x = "target:b" }
+}
+target "b" { output = ["type=local,dest=o"] }
