@@ -48,6 +48,7 @@ impl World {
             vars: &vars,
             command_context: None,
             local_platform: &Platform {
+                os_options: String::new(),
                 os: "linux".into(),
                 architecture: "amd64".into(),
                 variant: String::new(),

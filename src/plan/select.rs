@@ -184,6 +184,11 @@ impl Walk<'_> {
             }),
         };
         self.selection.groups.insert(group_name.clone(), planned);
+        // Within another group, one without members means the target of its name, where there is one.
+        let empty = group.members.as_slice().is_empty();
+        if empty && from.is_some() && self.definition.targets.contains_key(&**name) {
+            self.target(member);
+        }
         Some(Arc::clone(name))
     }
 

@@ -1,4 +1,4 @@
-//! Platforms: `os/architecture[/variant]`, normalised as containerd does.
+//! Platforms: `os[(version+feature…)]/architecture[/variant]`, normalised as containerd does.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,6 +8,9 @@ use std::str::FromStr;
 pub struct Platform {
     /// Operating system, lower case.
     pub os: String,
+    /// What is asked of the operating system beside its name: its version and features, as written between the
+    /// parentheses; mostly empty.
+    pub os_options: String,
     /// CPU architecture by Go's name.
     pub architecture: String,
     /// Variant of the architecture; empty where the normal form has none.
@@ -52,6 +55,7 @@ fn normalise(os: &str, architecture: &str, variant: &str) -> Platform {
     };
     Platform {
         os,
+        os_options: String::new(),
         architecture: architecture.to_owned(),
         variant: variant.to_owned(),
     }
@@ -117,33 +121,75 @@ impl FromStr for Platform {
                     .bytes()
                     .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
         };
-        let parts: Vec<&str> = text.trim().split('/').collect();
+        let mut parts: Vec<&str> = text.trim().split('/').collect();
+        let mut os_options = "";
+        if let Some((name, options)) = parts[0].strip_suffix(')').and_then(|os| os.split_once('('))
+        {
+            if !legal_options(options) {
+                return Err(invalid());
+            }
+            parts[0] = name;
+            os_options = options;
+        }
         if !parts.iter().all(|part| legal(part)) {
             return Err(invalid());
         }
-        match *parts.as_slice() {
-            ["local"] => Ok(Self::local()),
+        let mut platform = Self::from_parts(&parts).ok_or_else(invalid)?;
+        os_options.clone_into(&mut platform.os_options);
+        Ok(platform)
+    }
+}
+
+// `[version][+feature]…`, each of letters, digits and `_.-`, others as percent and two hexadecimal digits.
+fn legal_options(options: &str) -> bool {
+    let escaped = |part: &str| {
+        let mut rest = part.split('%');
+        rest.next();
+        rest.all(|after| {
+            after
+                .as_bytes()
+                .get(..2)
+                .is_some_and(|code| code.iter().all(u8::is_ascii_hexdigit))
+        })
+    };
+    let legal = |part: &str| {
+        part.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_.-%".contains(&b))
+            && escaped(part)
+    };
+    let mut parts = options.split('+');
+    parts.next().is_some_and(legal) && parts.all(|feature| !feature.is_empty() && legal(feature))
+}
+
+impl Platform {
+    fn from_parts(parts: &[&str]) -> Option<Self> {
+        match *parts {
+            ["local"] => Some(Self::local()),
             [one] => {
                 let lower = one.to_ascii_lowercase();
                 if known_os(&lower) {
                     let local = Self::local();
-                    Ok(normalise(&lower, &local.architecture, &local.variant))
+                    Some(normalise(&lower, &local.architecture, &local.variant))
                 } else if known_architecture(&lower) {
-                    Ok(normalise(&Self::local().os, &lower, ""))
+                    Some(normalise(&Self::local().os, &lower, ""))
                 } else {
-                    Err(invalid())
+                    None
                 }
             }
-            [os, architecture] => Ok(normalise(os, architecture, "")),
-            [os, architecture, variant] => Ok(normalise(os, architecture, variant)),
-            _ => Err(invalid()),
+            [os, architecture] => Some(normalise(os, architecture, "")),
+            [os, architecture, variant] => Some(normalise(os, architecture, variant)),
+            _ => None,
         }
     }
 }
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
+        write!(f, "{}", self.os)?;
+        if !self.os_options.is_empty() {
+            write!(f, "({})", self.os_options)?;
+        }
+        write!(f, "/{}", self.architecture)?;
         if !self.variant.is_empty() {
             write!(f, "/{}", self.variant)?;
         }
@@ -162,6 +208,10 @@ mod tests {
     #[test_case("linux/arm", "linux/arm/v7")]
     #[test_case("Linux/ARM/v6", "linux/arm/v6")]
     #[test_case("linux/i386", "linux/386")]
+    #[test_case("windows(10.0.17763)/amd64", "windows(10.0.17763)/amd64")]
+    #[test_case("Windows(10.0+win32k)/x86_64", "windows(10.0+win32k)/amd64"; "version and feature")]
+    #[test_case("linux(+a%2Fb)/arm64/v8", "linux(+a%2Fb)/arm64"; "escaped feature")]
+    #[test_case("linux()/amd64", "linux/amd64"; "nothing asked")]
     fn normal_form(text: &str, expected: &str) {
         assert_eq!(
             text.parse::<Platform>().map(|p| p.to_string()),
@@ -173,6 +223,10 @@ mod tests {
     #[test_case("linux//v7"; "empty part")]
     #[test_case("a/b/c/d"; "too many parts")]
     #[test_case("notanarch"; "unknown word")]
+    #[test_case("windows(10.0/amd64"; "no end")]
+    #[test_case("windows(1+)/amd64"; "empty feature")]
+    #[test_case("windows(%zz)/amd64"; "bad escape")]
+    #[test_case("linux/amd64(1)"; "options of an architecture")]
     fn refused(text: &str) {
         assert!(text.parse::<Platform>().is_err());
     }

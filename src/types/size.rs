@@ -2,12 +2,18 @@
 
 /// The text is no size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a size (a number, optionally followed by b, k, m, g, t or p)")]
-pub struct InvalidSize(String);
+pub enum InvalidSize {
+    /// It is written otherwise than sizes are.
+    #[error("`{0}` is not a size (a number, optionally followed by b, k, m, g, t or p)")]
+    Form(String),
+    /// The daemon cannot take it.
+    #[error("`{0}` is too large for a size")]
+    TooLarge(String),
+}
 
 /// Reads a size in bytes; units are powers of 1024, their case does not count (`go-units`, `RAMInBytes`).
 pub fn parse_size(text: &str) -> Result<u64, InvalidSize> {
-    let invalid = || InvalidSize(text.to_owned());
+    let invalid = || InvalidSize::Form(text.to_owned());
     let last = text
         .rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ')
         .ok_or_else(invalid)?;
@@ -43,7 +49,7 @@ pub fn parse_size(text: &str) -> Result<u64, InvalidSize> {
     if bytes < i64::MAX as f64 {
         Ok(bytes as u64)
     } else {
-        Err(invalid())
+        Err(InvalidSize::TooLarge(text.to_owned()))
     }
 }
 

@@ -1,0 +1,6 @@
+target "default" {
+  tags = ["a"]
+}
+X = <<EOT
+x
+EOT
