@@ -203,7 +203,26 @@ impl<'a> Evaluator<'a> {
                 .context(function.span, "defined here"),
             ));
         }
-        if arguments.failed {
+        let mut failed = arguments.failed;
+        for (place, (value, at)) in arguments.values.iter().enumerate() {
+            if value.as_ref().is_ok_and(Value::is_null) {
+                let parameter = function.params.get(place).or(function.variadic.as_ref());
+                self.fail(
+                    problem(
+                        "definition::null-value",
+                        format!(
+                            "`{}` cannot take a null as `{}`",
+                            call.name.text,
+                            parameter.map_or("", |name| &**name)
+                        ),
+                    )
+                    .at(*at, "this is null")
+                    .context(function.span, "defined here"),
+                );
+                failed = true;
+            }
+        }
+        if failed {
             return Err(Failed::UNTYPED);
         }
         let mut values = arguments

@@ -25,6 +25,14 @@ pub(in crate::definition) fn problem(code: &'static str, message: impl Into<Stri
     Diagnostic::error(Class::Definition, code, message)
 }
 
+// The type of a value, or the one it would have had.
+fn type_of(outcome: &Outcome) -> Type {
+    match outcome {
+        Ok(value) => value.ty(),
+        Err(failed) => failed.ty(),
+    }
+}
+
 impl<'a> Evaluator<'a> {
     /// The value of `expr` in `scope`.
     pub(in crate::definition) fn expr(&mut self, expr: &'a Expr, scope: &Scope<'_>) -> Outcome {
@@ -55,40 +63,36 @@ impl<'a> Evaluator<'a> {
 
     fn tuple(&mut self, items: &'a [Expr], span: Span, scope: &Scope<'_>) -> Outcome {
         self.produce(items.len() * ELEMENT_SIZE, span)?;
-        let mut values = Vec::with_capacity(items.len());
-        let mut failed = false;
-        for item in items {
-            match self.expr(item, scope) {
-                Ok(value) => values.push(value),
-                Err(_) => failed = true,
-            }
+        let outcomes: Vec<Outcome> = items.iter().map(|item| self.expr(item, scope)).collect();
+        if outcomes.iter().any(Result::is_err) {
+            return Err(Failed::of(Type::tuple(outcomes.iter().map(type_of))));
         }
-        if failed {
-            Err(Failed::UNTYPED)
-        } else {
-            self.made(Value::tuple(values), span)
-        }
+        self.made(Value::tuple(outcomes.into_iter().flatten().collect()), span)
     }
 
     fn object(&mut self, items: &'a [ObjectItem], span: Span, scope: &Scope<'_>) -> Outcome {
         self.produce(items.len() * 2 * ELEMENT_SIZE, span)?;
         let mut entries = BTreeMap::new();
-        let mut failed = false;
+        let mut keys_known = true;
         for item in items {
             let key = self.object_key(&item.key, scope);
             let value = self.expr(&item.value, scope);
-            match (key, value) {
-                (Ok(key), Ok(value)) => {
-                    entries.insert(key, value);
-                }
-                _ => failed = true,
+            match key {
+                Ok(key) => _ = entries.insert(key, value),
+                Err(_) => keys_known = false,
             }
         }
-        if failed {
-            Err(Failed::UNTYPED)
-        } else {
-            self.made(Value::object(entries), span)
+        if !keys_known {
+            return Err(Failed::UNTYPED);
         }
+        if entries.values().any(Result::is_err) {
+            let types = entries.iter().map(|(key, value)| (&**key, type_of(value)));
+            return Err(Failed::of(Type::object(types)));
+        }
+        let entries = entries
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value.ok()?)));
+        self.made(Value::object(entries.collect()), span)
     }
 
     fn object_key(&mut self, key: &'a ObjectKey, scope: &Scope<'_>) -> Result<Text, Failed> {
@@ -150,11 +154,7 @@ impl<'a> Evaluator<'a> {
         yes: &Outcome,
         no: &Outcome,
     ) -> Result<Type, Failed> {
-        let ty = |outcome: &Outcome| match outcome {
-            Ok(value) => value.ty(),
-            Err(failed) => failed.ty(),
-        };
-        let (yes_ty, no_ty) = (ty(yes), ty(no));
+        let (yes_ty, no_ty) = (type_of(yes), type_of(no));
         // A plain null takes the type of the other branch; what failed says nothing about types.
         if yes_ty == no_ty || matches!(no, Ok(Value::Null(Type::Dynamic))) {
             return Ok(yes_ty);

@@ -82,7 +82,8 @@ impl<'a> Evaluator<'a> {
             // What failed may still be known to be no bool.
             Err(failed) => {
                 let ty = failed.ty();
-                fits &= ty == Type::Dynamic || converts(&ty, &Type::Bool, Safety::Unsafe);
+                fits &= matches!(ty, Type::Dynamic | Type::Bool)
+                    || converts(&ty, &Type::Bool, Safety::Unsafe);
                 None
             }
         };

@@ -58,26 +58,47 @@ fn same_sign(left: &Value, right: &Value) -> bool {
 fn primitive_order(left: &Value, right: &Value) -> Ordering {
     match (left, right) {
         (Value::Bool(left), Value::Bool(right)) => left.cmp(right),
-        (Value::Number(left), Value::Number(right)) => left.cmp(right),
+        // Zeros are equal, and a set may hold both.
+        (Value::Number(left), Value::Number(right)) => left
+            .cmp(right)
+            .then_with(|| right.is_negative().cmp(&left.is_negative())),
         (Value::String(left), Value::String(right)) => left.cmp(right),
         (left, right) => left.is_null().cmp(&right.is_null()),
     }
 }
 
 /// Values to look others up among, whatever their type.
-pub(super) struct Members<'a>(HashMap<String, Vec<&'a Value>>);
+pub(super) struct Members<'a> {
+    by_key: HashMap<String, Vec<&'a Value>>,
+    zeros: Zeros,
+}
 
 impl<'a> Members<'a> {
     /// No values yet.
     pub(super) fn new() -> Self {
-        Self(HashMap::default())
+        Self {
+            by_key: HashMap::default(),
+            zeros: Zeros::Equal,
+        }
+    }
+
+    /// The elements of a set, which tells zero from negative zero.
+    pub(super) fn of_set(elements: &'a [Value]) -> Self {
+        let mut members = Self {
+            by_key: HashMap::default(),
+            zeros: Zeros::Apart,
+        };
+        for element in elements {
+            members.insert(element);
+        }
+        members
     }
 
     /// Puts a value in, if it is not there; whether it was not.
     pub(super) fn insert(&mut self, value: &'a Value) -> bool {
         let mut key = String::new();
-        write_key(value, Zeros::Equal, &mut key);
-        let same_key = self.0.entry(key).or_default();
+        write_key(value, self.zeros, &mut key);
+        let same_key = self.by_key.entry(key).or_default();
         let new = !same_key.iter().any(|known| known.equals(value));
         if new {
             same_key.push(value);
@@ -88,8 +109,8 @@ impl<'a> Members<'a> {
     /// Whether a value is there.
     pub(super) fn contains(&self, value: &Value) -> bool {
         let mut key = String::new();
-        write_key(value, Zeros::Equal, &mut key);
-        let same_key = self.0.get(&key);
+        write_key(value, self.zeros, &mut key);
+        let same_key = self.by_key.get(&key);
         same_key.is_some_and(|known| known.iter().any(|known| known.equals(value)))
     }
 }

@@ -309,7 +309,7 @@ impl<'a> Lower<'a> {
     }
 
     fn key(&mut self, member: &Member<'a>) -> ObjectKey {
-        if !is_template(&member.key) {
+        if !is_template(&member.key) && !member.key.starts_with('\u{feff}') {
             return ObjectKey::Name(self.ident(member));
         }
         let expr = self.string(&member.key, &member.key_range);
@@ -324,6 +324,9 @@ impl<'a> Lower<'a> {
 
     fn string(&mut self, text: &str, range: &Range<usize>) -> Expr {
         let span = self.span(range);
+        // Like a file, a template may start with a mark that is no part of it.
+        let whole = text;
+        let text = whole.strip_prefix('\u{feff}').unwrap_or(whole);
         let plain = |text: &str| Expr {
             span,
             kind: ExprKind::Literal(Value::from(text)),
@@ -332,7 +335,8 @@ impl<'a> Lower<'a> {
             return plain(text);
         }
         let offsets = self.offsets(range);
-        parse_template(text, self.source, &offsets, span, self.names, self.problems)
+        let offsets = &offsets[whole.len() - text.len()..];
+        parse_template(text, self.source, offsets, span, self.names, self.problems)
             .unwrap_or_else(|| plain(""))
     }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::reader::{Node, NodeKind, SyntaxError, read};
+use super::reader::{Member, Node, NodeKind, SyntaxError, read};
 use crate::definition::eval::convert::convert;
 use crate::definition::eval::number::Number;
 use crate::definition::eval::types::Type;
@@ -83,12 +83,18 @@ fn decode(node: &Node<'_>, ty: &Type, path: &str) -> Result<Value, TypedError> {
         wanted: format!("a {}", ty.name()),
         found,
     };
-    // Where the type leaves something open, the value decides, and what it decides must fit together.
-    if ty.has_dynamic() {
-        return convert(&dynamic(node), ty).map_err(|error| mismatch(error.to_string()));
+    // Where the type leaves something open, the elements decide, and what they decide must fit together.
+    if ty.has_dynamic()
+        && let Some(open) = open_collection(node, ty, path)?
+    {
+        return convert(&open, ty).map_err(|error| mismatch(error.to_string()));
     }
     let value = match (&node.kind, ty) {
         (NodeKind::Null, _) => Value::Null(ty.without_optional()),
+        (NodeKind::Object(members), Type::Dynamic) => {
+            let (ty, value) = typed_value(members, path)?;
+            decode(value, &ty, path)?
+        }
         (NodeKind::Bool(value), Type::Bool) => Value::Bool(*value),
         (NodeKind::String(text), Type::Bool | Type::Number) => {
             convert(&Value::from(&**text), ty).map_err(|_| mismatch(format!("\"{text}\"")))?
@@ -170,19 +176,92 @@ fn elements<'y>(
         .collect()
 }
 
-fn dynamic(node: &Node<'_>) -> Value {
-    match &node.kind {
-        NodeKind::Null => Value::null(),
-        NodeKind::Bool(value) => Value::Bool(*value),
-        NodeKind::Number(text) => Number::parse(text).map_or_else(|_| Value::null(), Value::Number),
-        NodeKind::String(text) => Value::from(&**text),
-        NodeKind::Array(items) => Value::tuple(items.iter().map(dynamic).collect()),
-        NodeKind::Object(members) => Value::object(
-            members
-                .iter()
-                .map(|member| (Text::from(&*member.key), dynamic(&member.value)))
-                .collect(),
-        ),
+// The elements of a list, set or map whose element type is not known, in a tuple or object.
+fn open_collection(node: &Node<'_>, ty: &Type, path: &str) -> Result<Option<Value>, TypedError> {
+    Ok(match (&node.kind, ty) {
+        (NodeKind::Array(items), Type::List(element) | Type::Set(element)) => {
+            Some(Value::tuple(elements(items, path, |_| element)?))
+        }
+        (NodeKind::Object(members), Type::Map(element)) => {
+            let entries = members.iter().map(|member| {
+                let path = format!("{path}.{}", member.key);
+                let value = decode(&member.value, element, &path)?;
+                Ok((Text::from(&*member.key), value))
+            });
+            Some(Value::object(entries.collect::<Result<_, TypedError>>()?))
+        }
+        _ => None,
+    })
+}
+
+// A value of any type says of which: `{"value": …, "type": …}`.
+fn typed_value<'n, 't>(
+    members: &'n [Member<'t>],
+    path: &str,
+) -> Result<(Type, &'n Node<'t>), TypedError> {
+    let mut ty = None;
+    let mut value = None;
+    for member in members {
+        match &*member.key {
+            "value" => value = Some(&member.value),
+            "type" => ty = Some(type_of(&member.value, path)?),
+            other => {
+                return Err(TypedError::UnknownAttribute {
+                    path: path.to_owned(),
+                    name: other.to_owned(),
+                });
+            }
+        }
+    }
+    ty.zip(value).ok_or_else(|| TypedError::Type {
+        path: path.to_owned(),
+        wanted: "an object with `value` and `type`".to_owned(),
+        found: "an object without".to_owned(),
+    })
+}
+
+// `"string"`, `["list", "string"]`, `["object", {"a": "number"}]`, `["tuple", ["string"]]`.
+fn type_of(node: &Node<'_>, path: &str) -> Result<Type, TypedError> {
+    let wrong = || TypedError::Type {
+        path: path.to_owned(),
+        wanted: "a type such as \"string\" or [\"list\", \"string\"]".to_owned(),
+        found: node.kind.words().to_owned(),
+    };
+    let items = match &node.kind {
+        NodeKind::String(name) => {
+            return match &**name {
+                "string" => Ok(Type::String),
+                "number" => Ok(Type::Number),
+                "bool" => Ok(Type::Bool),
+                "dynamic" => Ok(Type::Dynamic),
+                _ => Err(wrong()),
+            };
+        }
+        NodeKind::Array(items) => items,
+        _ => return Err(wrong()),
+    };
+    let [constructor, of] = items.as_slice() else {
+        return Err(wrong());
+    };
+    let NodeKind::String(constructor) = &constructor.kind else {
+        return Err(wrong());
+    };
+    match (&**constructor, &of.kind) {
+        ("list", _) => Ok(Type::list(type_of(of, path)?)),
+        ("set", _) => Ok(Type::set(type_of(of, path)?)),
+        ("map", _) => Ok(Type::map(type_of(of, path)?)),
+        ("tuple", NodeKind::Array(types)) => {
+            let types = types.iter().map(|node| type_of(node, path));
+            Ok(Type::tuple(types.collect::<Result<Vec<_>, _>>()?))
+        }
+        ("object", NodeKind::Object(members)) => {
+            let mut attributes = Vec::with_capacity(members.len());
+            for member in members {
+                attributes.push((&*member.key, type_of(&member.value, path)?));
+            }
+            Ok(Type::object(attributes))
+        }
+        _ => Err(wrong()),
     }
 }
 
@@ -210,6 +289,38 @@ mod tests {
             decoded("abc", &Type::String),
             "error: byte 0: a bare word is no value; write strings and expressions in quotes"
         );
+    }
+
+    #[test]
+    fn values_of_any_type_say_of_which() {
+        let any = |text: &str| decoded(text, &Type::Dynamic);
+        assert_eq!(any(r#"{"value": "1", "type": "number"}"#), "1");
+        assert_eq!(
+            any(r#"{"type": ["list", "string"], "value": [1]}"#),
+            r#"list(string)["1"]"#
+        );
+        assert_eq!(
+            any(
+                r#"{"value": {"a": [1, "b"]}, "type": ["object", {"a": ["tuple", ["number", "string"]]}]}"#
+            ),
+            r#"{"a": [1, "b"]}"#
+        );
+        assert_eq!(
+            decoded(
+                r#"[null, {"value": 1, "type": "number"}]"#,
+                &Type::list(Type::Dynamic)
+            ),
+            "list(number)[null(number), 1]"
+        );
+        for refused in [
+            "1",
+            r#"{"value": 1}"#,
+            r#"{"value": 1, "type": "number", "x": 1}"#,
+            r#"{"value": 1, "type": "int"}"#,
+            r#"{"value": 1, "type": ["list"]}"#,
+        ] {
+            assert!(any(refused).starts_with("error: "), "{refused}");
+        }
     }
 
     #[test]

@@ -117,6 +117,7 @@ impl Parser<'_> {
                 }),
             );
         }
+        self.operators = 0;
         let expr = self.expression()?;
         Ok(Attribute {
             name,

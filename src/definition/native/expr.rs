@@ -1,7 +1,7 @@
 //! Expressions: operators by precedence, terms, calls, and the way into values.
 
 use super::lexer::{Kind, Token};
-use super::{Broken, DEPTH_LIMIT, Parsed, Parser, mistake};
+use super::{Broken, OPERATOR_LIMIT, Parsed, Parser, mistake};
 use crate::definition::eval::number::Number;
 use crate::definition::eval::value::Value;
 use crate::definition::syntax::{
@@ -43,17 +43,15 @@ impl Parser<'_> {
     // Operators that bind at least as strongly as `strength`; those of one strength associate to the left.
     fn binary(&mut self, strength: u8) -> Parsed<Expr> {
         let mut left = self.term_with_steps()?;
-        let mut chain = 0;
         loop {
             let token = self.peek();
             let Some((operator, own)) = operator(token.kind).filter(|(_, own)| *own >= strength)
             else {
                 return Ok(left);
             };
-            // Each operator makes the tree one level deeper.
-            chain += 1;
-            if self.depth + chain > DEPTH_LIMIT {
-                return Err(self.fail(token, "there are too many operators in one expression: more than 1,000 levels of them"));
+            self.operators += 1;
+            if self.operators > OPERATOR_LIMIT {
+                return Err(self.fail(token, "there are too many operators in one expression: more than 30,000"));
             }
             self.next();
             let right = self.nested(token, |parser| parser.binary(own + 1))?;

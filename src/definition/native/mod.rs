@@ -23,6 +23,9 @@ use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};
 /// Nesting beyond this is refused: of blocks, brackets, templates, and of operators in a chain.
 const DEPTH_LIMIT: usize = 1_000;
 
+/// Operators in the expression of one attribute. Each makes the tree one level deeper, which is walked recursively.
+const OPERATOR_LIMIT: usize = 30_000;
+
 /// More mistakes than this are not looked for.
 const PROBLEM_LIMIT: usize = 100;
 
@@ -137,6 +140,8 @@ struct Parser<'a> {
     // Whether newlines are tokens here.
     newlines: bool,
     depth: usize,
+    // Of the attribute that is read.
+    operators: usize,
     // Whether what follows is not worth reporting.
     given_up: bool,
     // The brackets that are open here.
@@ -159,6 +164,7 @@ impl<'a> Parser<'a> {
             ahead: None,
             newlines: true,
             depth: 0,
+            operators: 0,
             given_up: false,
             brackets: Vec::new(),
             places,

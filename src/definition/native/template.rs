@@ -109,7 +109,9 @@ impl<'a> Parser<'a> {
                     End::Marker(marker) if rest.is_empty() => {
                         let problem = mistake("this heredoc is not closed")
                             .at(self.span(open.start..open.end), "")
-                            .help(format!("end it with `{marker}` on a line of its own"));
+                            .help(format!(
+                                "end it with `{marker}` on a line of its own, and end that line"
+                            ));
                         return Err(self.report(problem));
                     }
                     // A line of a heredoc is done; the next one may be the last.
@@ -123,10 +125,10 @@ impl<'a> Parser<'a> {
         self.text[..self.at].ends_with('\n')
     }
 
-    // The length of the current line without its break, if all it has is the marker.
+    // The length of the current line without its break, if all it has is the marker; it must have a break.
     fn marker_line(&self, marker: &str) -> Option<usize> {
         let rest = &self.text[self.at..];
-        let line = rest.split('\n').next().unwrap_or_default();
+        let (line, _) = rest.split_once('\n')?;
         let line = line.strip_suffix('\r').unwrap_or(line);
         (line.trim() == marker).then_some(line.len())
     }

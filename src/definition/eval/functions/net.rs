@@ -193,8 +193,9 @@ fn subnet(call: &Call<'_>) -> Result<Value, FunctionError> {
             network.prefix
         )));
     };
+    // The reference's highest number wraps around where the prefix becomes shorter, and then nothing is above it.
     let highest = if new_bits < 0 {
-        0
+        i64::MAX
     } else {
         (1i64 << new_bits) - 1
     };

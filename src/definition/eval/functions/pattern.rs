@@ -54,6 +54,8 @@ impl Pattern {
             names: Vec::new(),
             flags_at: None,
             copies: 1,
+            swapped: false,
+            swapped_around: Vec::new(),
         };
         translation.run()?;
         let bytes = translation.out.len() as u64;
@@ -163,6 +165,11 @@ struct Translation<'p> {
     flags_at: Option<usize>,
     /// How many copies of what they repeat all `{n,m}` make at most, if they are all within each other.
     copies: u64,
+    /// Whether repetitions take as little as they can, and those with `?` as much: the flag `U`. The engine is not told
+    /// of it, for flags right before a repetition count for that, too, and there is no place for them.
+    swapped: bool,
+    /// The same for the groups around the current one.
+    swapped_around: Vec<bool>,
 }
 
 /// An escape inside or outside of a class.
@@ -198,6 +205,11 @@ impl Translation<'_> {
                     None => self.literal('{'),
                 },
                 ')' | '|' | '^' | '$' | '.' => {
+                    if char == ')'
+                        && let Some(swapped) = self.swapped_around.pop()
+                    {
+                        self.swapped = swapped;
+                    }
                     self.take(1);
                     self.out.push(char);
                 }
@@ -218,8 +230,11 @@ impl Translation<'_> {
     /// Writes a repetition of what was read last; flags in between are not what is repeated, but what is before them.
     fn repeat(&mut self, flags_at: Option<usize>, repetition: &str) {
         let mut repetition = repetition.to_owned();
-        if self.rest.starts_with('?') {
+        let marked = self.rest.starts_with('?');
+        if marked {
             self.take(1);
+        }
+        if marked != self.swapped {
             repetition.push('?');
         }
         let at = flags_at.unwrap_or(self.out.len());
@@ -278,6 +293,7 @@ impl Translation<'_> {
             self.take(1);
             self.out.push('(');
             self.names.push(None);
+            self.swapped_around.push(self.swapped);
             return Ok(());
         };
         let named = extended
@@ -295,6 +311,7 @@ impl Translation<'_> {
                 .ok_or_else(|| format!("invalid named capture in `(?{}`", start_of(extended)))?;
             self.names.push(Some(name.to_owned()));
             self.out.push('(');
+            self.swapped_around.push(self.swapped);
             self.rest = rest;
             return Ok(());
         }
@@ -310,20 +327,36 @@ impl Translation<'_> {
                 start_of(extended)
             ));
         }
-        let whole = &extended[..=end];
-        // Flags may be repeated in Go.
-        let mut seen = String::new();
-        for flag in whole.chars() {
-            if !flag.is_ascii_alphabetic() || !seen.contains(flag) {
-                seen.push(flag);
-            }
+        let alone = extended[end..].starts_with(')');
+        if !alone {
+            self.swapped_around.push(self.swapped);
         }
-        if seen.ends_with(')') {
+        if set.contains('U') {
+            self.swapped = true;
+        }
+        if flags.contains('-') && cleared.contains('U') {
+            self.swapped = false;
+        }
+        // Flags may be repeated in Go, and what is set and cleared is cleared.
+        let distinct = |flags: &str| {
+            let known = ['i', 'm', 's'].into_iter();
+            known
+                .filter(|flag| flags.contains(*flag))
+                .collect::<String>()
+        };
+        let mut kept = distinct(set);
+        if flags.contains('-') && !distinct(cleared).is_empty() {
+            kept.retain(|flag| !cleared.contains(flag));
+            kept.push('-');
+            kept += &distinct(cleared);
+        }
+        if alone {
             self.flags_at = flags_at.or(Some(self.out.len()));
         }
-        if seen != ")" {
-            self.out.push_str("(?");
-            self.out.push_str(&seen);
+        match (alone, kept.is_empty()) {
+            (true, true) => {}
+            (true, false) => self.out.extend(["(?", &kept, ")"]),
+            (false, _) => self.out.extend(["(?", &kept, ":"]),
         }
         self.rest = &extended[end + 1..];
         Ok(())

@@ -18,7 +18,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[Parameter::new("set", Kind::Set), Parameter::any("elem")],
         |call| {
             let wanted = call.value(1);
-            Ok(call.items(0)?.iter().any(|item| item.same(wanted)).into())
+            let items = call.items(0)?;
+            let there = Members::of_set(items).contains(wanted);
+            Ok((there && items.iter().any(|item| item.same(wanted))).into())
         },
     ),
     Function::new("setunion", "The elements that any of the sets has.", FIRST, |call| {
@@ -34,7 +36,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         FIRST,
         |call| {
             combine(call, |mut left, right| {
-                let right: Members<'_> = right.iter().collect();
+                let right = Members::of_set(right);
  left.retain(|item| right.contains(item));
                 left
             })
@@ -47,7 +49,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[Parameter::new("a", Kind::Set), Parameter::new("b", Kind::Set)],
         |call| {
             combine(call, |mut left, right| {
-                let right: Members<'_> = right.iter().collect();
+                let right = Members::of_set(right);
  left.retain(|item| !right.contains(item));
                 left
             })
@@ -59,8 +61,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         FIRST,
         |call| {
             combine(call, |left, right| {
-                let in_left: Members<'_> = left.iter().collect();
-                let in_right: Members<'_> = right.iter().collect();
+                let in_left = Members::of_set(&left);
+                let in_right = Members::of_set(right);
                 let only_left = left.iter().filter(|item| !in_right.contains(item));
                 let only_right = right.iter().filter(|item| !in_left.contains(item));
                 only_left.chain(only_right).cloned().collect()
@@ -97,6 +99,12 @@ fn combine(
             FunctionError::new("given sets must all have compatible element types")
         })?
     };
+    // Nulls of no type go along with texts, say, but not with objects; the reference crashes over it.
+    if element == Type::Dynamic && elements.iter().any(|found| *found != Type::Dynamic) {
+        return Err(FunctionError::new(
+            "given sets must all have compatible element types",
+        ));
+    }
     let ty = Type::set(element.clone());
     let mut result: Option<Value> = None;
     for (place, value) in call.arguments().iter().enumerate() {
