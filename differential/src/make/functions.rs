@@ -14,7 +14,7 @@ use Kind::{Any, Bool, Map, Number, Numbers, Text, Texts};
 pub(super) const SIGNATURES: &[Signature] = &[
     ("absolute", "n", Number), ("add", "nn", Number), ("and", "bb", Bool), ("base64decode", "B", Text), ("base64encode", "t", Text), ("basename", "p", Text),
     ("byteslen", "t", Number), ("bytesslice", "tii", Any), ("can", "a", Bool), ("ceil", "n", Number), ("chomp", "t", Text), ("chunklist", "li", Any),
-    ("cidrhost", "ci", Text), ("cidrnetmask", "c", Text), ("cidrsubnet", "cii", Text), ("cidrsubnets", "ci*", Texts), ("coalesce", "a*", Any), ("coalescelist", "l*", Any),
+    ("cidrhost", "ci", Text), ("cidrnetmask", "c", Text), ("cidrsubnet", "cjj", Text), ("cidrsubnets", "ci*", Texts), ("coalesce", "a*", Any), ("coalescelist", "l*", Any),
     ("compact", "l", Texts), ("concat", "l*", Any), ("contains", "la", Bool), ("csvdecode", "C", Any), ("dirname", "p", Text),
     ("distinct", "l", Any), ("divide", "nn", Number), ("element", "li", Any), ("equal", "aa", Bool), ("flatten", "l", Any), ("floor", "n", Number),
     ("format", "fa*", Text), ("formatdate", "dz", Text), ("formatlist", "fa*", Texts), ("formattimestamp", "dz", Text), ("greaterthan", "nn", Bool),
@@ -110,6 +110,11 @@ impl Maker {
             't' => self.text(depth),
             'n' => self.number(depth),
             'i' => (*self.random.pick(words::SMALL)).to_owned(),
+            // Nothing negative: what `cidrsubnet` makes of that is chance.
+            'j' => (*self
+                .random
+                .pick(&["0", "1", "2", "8", "24", "33", "1.5", "\"4\"", "255"]))
+            .to_owned(),
             'b' => self.bool(depth),
             'l' => match self.random.below(6) {
                 0 => self.numbers(depth),

@@ -94,7 +94,7 @@ pub(super) const NUMBERS: &[&str] = &[
     "007",
     "1e0",
     "0.000001",
-    "5e-324",
+    "5e-300",
 ];
 pub(super) const SMALL: &[&str] = &["0", "1", "2", "3", "-1", "5", "1.5", "-2", "10", "\"1\""];
 pub(super) const CIDRS: &[&str] = &[
@@ -125,6 +125,10 @@ pub(super) const REGEXES: &[&str] = &[
     "a{2,3}",
     "(?U)a+",
     "(?U)a*?b",
+    "a(?U)+",
+    "(?U:a+)a+",
+    "(a(?U)b+)b*",
+    "(?i-U)A+?",
     "x*",
     "(?s).",
     "\\\\bfoo",

@@ -36,6 +36,84 @@ pub(super) fn named_twice(case: &Case, answers: &Answers, difference: Difference
         })
 }
 
+/// buildx takes a type that the result of a user function converts to for a function.
+pub(super) fn type_for_function(_: &Case, answers: &Answers, difference: Difference) -> bool {
+    let functions = ["list", "set", "map", "tuple", "object", "optional"];
+    let variables = ["string", "number", "bool", "any"];
+    let says = |kind: &str, name: &str| {
+        error(answers).contains(&format!("{kind} \"{name}\" does not exist: undefined"))
+    };
+    difference == Difference::Accepted
+        && (functions.iter().any(|name| says("function", name))
+            || variables.iter().any(|name| says("variable", name)))
+}
+
+/// buildx does not read the templates of a function in the JSON syntax until it is called.
+pub(super) fn json_function(case: &Case, answers: &Answers, difference: Difference) -> bool {
+    let messages = answers.rbake.text();
+    let errors = || messages.lines().filter(|line| line.starts_with("error["));
+    let mut places = messages
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("--> "));
+    let json = |place: &str| {
+        let name = place.split(':').next().unwrap_or_default();
+        case.files
+            .get(name)
+            .unwrap_or(&case.stdin)
+            .contains("\"function\"")
+    };
+    difference == Difference::Refused
+        && errors().count() > 0
+        && errors().all(|line| line.starts_with("error[definition::syntax]"))
+        && places.all(json)
+}
+
+/// buildx finds no other targets where it works out the names that a matrix makes.
+pub(super) fn matrix_references(case: &Case, answers: &Answers, difference: Difference) -> bool {
+    difference == Difference::Accepted
+        && error(answers).contains("Missing map element; ")
+        && case
+            .files
+            .values()
+            .chain([&case.stdin])
+            .any(|text| text.contains("matrix"))
+}
+
+/// `cidrsubnet` gives `<nil>` where the prefix becomes shorter than nothing.
+pub(super) fn no_network(_: &Case, answers: &Answers, difference: Difference) -> bool {
+    let (theirs, ours) = (answers.buildx.text().lines(), answers.rbake.text().lines());
+    let mut different = theirs
+        .zip(ours)
+        .filter(|(theirs, ours)| theirs != ours)
+        .peekable();
+    difference == Difference::Output
+        && different.peek().is_some()
+        && different
+            .all(|(theirs, ours)| theirs.contains("\\u003cnil\\u003e") && ours.contains("fails"))
+}
+
+/// buildx looks for a target of the name of a group without members.
+pub(super) fn empty_group(_: &Case, answers: &Answers, difference: Difference) -> bool {
+    let error = error(answers);
+    let missing = error.strip_prefix("ERROR: failed to find target ");
+    let Answer::Printed(ours) = &answers.rbake else {
+        return false;
+    };
+    let plan: Value = serde_json::from_str(ours).unwrap_or_default();
+    let members = missing.and_then(|name| plan.get("group")?.get(name)?.get("targets"));
+    // The group `default` of a plan lists what was asked for.
+    let empty = members.is_some_and(|members| members.as_array().is_none_or(Vec::is_empty));
+    difference == Difference::Accepted && (empty || missing == Some("default"))
+}
+
+// The last line of buildx's messages, which says why it failed.
+fn error(answers: &Answers) -> &str {
+    let mut lines = answers.buildx.text().lines().rev();
+    lines
+        .find(|line| line.starts_with("ERROR: "))
+        .unwrap_or_default()
+}
+
 /// The same plan but for the order of the targets that a matrix made.
 pub(super) fn matrix_order(case: &Case, answers: &Answers, _: Difference) -> bool {
     let matrix = case
