@@ -104,6 +104,11 @@ pub const RULES: &[Rule] = &[
         Sign::Refused("is no list to append to"),
     ),
     Rule::new(
+        "attest-type",
+        "An attestation without a type",
+        Sign::Refused("a `type` is required"),
+    ),
+    Rule::new(
         "resources-field",
         "An unknown field of `resources`",
         Sign::Refused("is not known here"),

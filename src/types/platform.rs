@@ -131,7 +131,7 @@ impl FromStr for Platform {
             parts[0] = name;
             os_options = options;
         }
-        if !parts.iter().all(|part| legal(part)) {
+        if !parts.iter().all(|part| legal(part)) || parts[0].contains('.') {
             return Err(invalid());
         }
         let mut platform = Self::from_parts(&parts).ok_or_else(invalid)?;
@@ -226,6 +226,7 @@ mod tests {
     #[test_case("windows(10.0/amd64"; "no end")]
     #[test_case("windows(1+)/amd64"; "empty feature")]
     #[test_case("windows(%zz)/amd64"; "bad escape")]
+    #[test_case("10.0.0.0/10"; "dots in the system")]
     #[test_case("linux/amd64(1)"; "options of an architecture")]
     fn refused(text: &str) {
         assert!(text.parse::<Platform>().is_err());
