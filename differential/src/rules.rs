@@ -74,6 +74,11 @@ pub const RULES: &[Rule] = &[
         Sign::Answers(signs::no_network),
     ),
     Rule::new(
+        "plain-json",
+        "The JSON of a variable of type `any` may be plain",
+        Sign::Answers(signs::plain_json),
+    ),
+    Rule::new(
         "empty-group",
         "A group without members inside another",
         Sign::Answers(signs::empty_group),

@@ -5,6 +5,7 @@
 
 mod cases;
 mod checklist;
+mod random;
 mod rows;
 
 use std::os::unix::process::ExitStatusExt as _;

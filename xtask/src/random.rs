@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// How often both programs may be asked to make one small
     #[arg(long, value_name = "N", default_value_t = 600)]
     shrink: usize,
+    /// Compose files rather than bake files
+    #[arg(long)]
+    compose: bool,
     /// Print the definitions rather than run them
     #[arg(long)]
     show: bool,
@@ -68,11 +71,19 @@ fn seeds(text: &str) -> Result<(u64, u64), String> {
         .ok_or_else(|| "two numbers such as `0..100` are wanted".to_owned())
 }
 
+fn made(args: &Args, seed: u64) -> Case {
+    if args.compose {
+        make::compose_case(seed)
+    } else {
+        make::case(seed)
+    }
+}
+
 /// Runs them all.
 pub(crate) fn run(args: &Args, root: &Path) -> Result<(), Error> {
     let (from, to) = args.seeds.unwrap_or((0, args.count));
     if args.show {
-        (from..to).for_each(show);
+        (from..to).for_each(|seed| show(seed, &made(args, seed)));
         return Ok(());
     }
     let programs = Programs {
@@ -85,7 +96,7 @@ pub(crate) fn run(args: &Args, root: &Path) -> Result<(), Error> {
     let mut tally = Tally::default();
     let start = Instant::now();
     for seed in from..to {
-        let case = make::case(seed);
+        let case = made(args, seed);
         match examine(&programs, &case)? {
             Verdict::Same(answers) => match answers.buildx {
                 Answer::Printed(_) => tally.succeeded += 1,
@@ -190,11 +201,10 @@ fn keep(args: &Args, name: &str, case: &Case, answers: &Answers) -> Result<(), E
 }
 
 #[expect(clippy::print_stdout, reason = "a task's output is its purpose")]
-fn show(seed: u64) {
-    let case = make::case(seed);
+fn show(seed: u64, case: &Case) {
     println!("=== {seed}:{}", case.line());
     for (name, text) in &case.files {
-        if name.contains("bake") {
+        if name.contains("bake") || name.contains(".y") {
             println!("--- {name}\n{text}");
         }
     }

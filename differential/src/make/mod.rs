@@ -7,6 +7,7 @@
 mod attributes;
 mod blocks;
 mod command;
+mod compose;
 mod document;
 mod expression;
 mod functions;
@@ -52,6 +53,28 @@ pub fn case(seed: u64) -> Case {
             if let Some(text) = case.files.get_mut(&name) {
                 *text = mutate::mutate(text, &mut maker.random);
             }
+        }
+    }
+    case
+}
+
+/// The case with Compose files that a seed names.
+pub fn compose_case(seed: u64) -> Case {
+    let mut maker = Maker::new(seed);
+    let mut case = Case::default();
+    case.files
+        .insert("secret.txt".to_owned(), "secret".to_owned());
+    maker.compose(&mut case);
+    if maker.random.percent(8) {
+        let names: Vec<String> = case
+            .files
+            .keys()
+            .filter(|name| name.contains(".y"))
+            .cloned()
+            .collect();
+        let name = maker.random.pick(&names).clone();
+        if let Some(text) = case.files.get_mut(&name) {
+            *text = mutate::mutate(text, &mut maker.random);
         }
     }
     case

@@ -68,6 +68,14 @@ pub(super) fn json_function(case: &Case, answers: &Answers, difference: Differen
         && places.all(json)
 }
 
+/// buildx wants the JSON of a value of any type to say of which.
+pub(super) fn plain_json(_: &Case, answers: &Answers, difference: Difference) -> bool {
+    let error = error(answers);
+    difference == Difference::Accepted
+        && error.contains("failed to convert variable")
+        && (error.contains("missing expected {") || error.contains("dynamically-typed value"))
+}
+
 /// buildx finds no other targets where it works out the names that a matrix makes.
 pub(super) fn matrix_references(case: &Case, answers: &Answers, difference: Difference) -> bool {
     difference == Difference::Accepted

@@ -74,9 +74,12 @@ impl<'a> Evaluator<'a> {
         self.produce(items.len() * 2 * ELEMENT_SIZE, span)?;
         let mut entries = BTreeMap::new();
         let mut keys_known = true;
+        let mut failed = false;
         for item in items {
             let key = self.object_key(&item.key, scope);
             let value = self.expr(&item.value, scope);
+            // A later value of the same key counts, but does not make an earlier failure good.
+            failed |= value.is_err();
             match key {
                 Ok(key) => _ = entries.insert(key, value),
                 Err(_) => keys_known = false,
@@ -85,7 +88,7 @@ impl<'a> Evaluator<'a> {
         if !keys_known {
             return Err(Failed::UNTYPED);
         }
-        if entries.values().any(Result::is_err) {
+        if failed {
             let types = entries.iter().map(|(key, value)| (&**key, type_of(value)));
             return Err(Failed::of(Type::object(types)));
         }

@@ -51,7 +51,10 @@ impl Parser<'_> {
             };
             self.operators += 1;
             if self.operators > OPERATOR_LIMIT {
-                return Err(self.fail(token, "there are too many operators in one expression: more than 30,000"));
+                return Err(self.fail(
+                    token,
+                    "there are too many operators in one expression: more than 30,000",
+                ));
             }
             self.next();
             let right = self.nested(token, |parser| parser.binary(own + 1))?;

@@ -1,0 +1,61 @@
+//! Random definitions: whatever they say, rbake makes of it what buildx makes of it, or a rule says why not.
+//!
+//! A fixed number of seeds; `cargo xtask parity random` runs as many as one likes, and makes what it finds small.
+
+use std::path::PathBuf;
+
+use rbake_differential::{Programs, Verdict, examine, make};
+
+use crate::support::peers;
+
+const SEEDS: std::ops::Range<u64> = 0..200;
+
+#[test]
+fn random_definitions_mean_what_they_mean_to_buildx() {
+    let Some(buildx) = peers::program("RBAKE_TEST_BUILDX") else {
+        return;
+    };
+    let programs = Programs {
+        buildx,
+        rbake: PathBuf::from(env!("CARGO_BIN_EXE_rbake")),
+    };
+    let mut printed = 0;
+    let mut unexplained = Vec::new();
+    for seed in SEEDS {
+        let case = make::case(seed);
+        match examine(&programs, &case).unwrap() {
+            Verdict::Same(answers) => printed += usize::from(answers.both_printed()),
+            Verdict::Explained(_) => {}
+            Verdict::Unexplained(answers) => unexplained.push(format!(
+                "seed {seed}:{}\n{:?}\n--- buildx\n{}\n--- rbake\n{}",
+                case.line(),
+                answers.difference(),
+                answers.buildx.text(),
+                answers.rbake.text()
+            )),
+        }
+    }
+    assert!(
+        unexplained.is_empty(),
+        "{} differ; `cargo xtask parity random` makes them small:\n{}",
+        unexplained.len(),
+        unexplained.join("\n")
+    );
+    // A failure hides all else, so most must not fail.
+    assert!(printed > 60, "only {printed} definitions were valid");
+}
+
+/// Every rule has its line where users find it.
+#[test]
+fn explanations_are_documented() {
+    let text = include_str!("../../docs/differences.md");
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for rule in rbake_differential::rules::RULES {
+        assert!(
+            text.contains(rule.documented),
+            "{}: `{}` is not in docs/differences.md",
+            rule.name,
+            rule.documented
+        );
+    }
+}
