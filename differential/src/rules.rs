@@ -79,6 +79,11 @@ pub const RULES: &[Rule] = &[
         Sign::Answers(signs::plain_json),
     ),
     Rule::new(
+        "compose-ulimits",
+        "The limits of a Compose service are sorted",
+        Sign::Answers(signs::compose_ulimits),
+    ),
+    Rule::new(
         "empty-group",
         "A group without members inside another",
         Sign::Answers(signs::empty_group),

@@ -76,6 +76,27 @@ pub(super) fn plain_json(_: &Case, answers: &Answers, difference: Difference) ->
         && (error.contains("missing expected {") || error.contains("dynamically-typed value"))
 }
 
+/// The same plan but for the order of limits, which is random where a Compose file gives them.
+pub(super) fn compose_ulimits(case: &Case, answers: &Answers, _: Difference) -> bool {
+    let compose = case.files.keys().any(|name| {
+        let extension = name.rsplit('.').next();
+        matches!(extension, Some("yaml" | "yml"))
+    });
+    let (Answer::Printed(theirs), Answer::Printed(ours)) = (&answers.buildx, &answers.rbake) else {
+        return false;
+    };
+    let sorted = |text: &str| -> Option<Value> {
+        let mut plan: Value = serde_json::from_str(text).ok()?;
+        for (_, target) in plan.get_mut("target")?.as_object_mut()? {
+            if let Some(limits) = target.get_mut("ulimits").and_then(Value::as_array_mut) {
+                limits.sort_by_key(ToString::to_string);
+            }
+        }
+        Some(plan)
+    };
+    compose && sorted(theirs).is_some_and(|theirs| Some(theirs) == sorted(ours))
+}
+
 /// buildx finds no other targets where it works out the names that a matrix makes.
 pub(super) fn matrix_references(case: &Case, answers: &Answers, difference: Difference) -> bool {
     difference == Difference::Accepted
