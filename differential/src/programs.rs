@@ -144,8 +144,9 @@ fn answer(program: &Path, words: &[&str], case: &Case) -> Result<Answer, Error> 
         .args(case.command_line())
         .env_clear()
         .env("HOME", "/nonexistent")
-        .env("BUILDX_CONFIG", "/nonexistent")
-        .env("DOCKER_CONFIG", "/nonexistent")
+        // Nobody can make a directory there, and buildx would.
+        .env("BUILDX_CONFIG", "/proc/nonexistent")
+        .env("DOCKER_CONFIG", "/proc/nonexistent")
         .envs(case.environment.iter().map(|(name, value)| (name, value)))
         .current_dir(&work)
         .stdin(Stdio::from(File::open(file("stdin"))?))

@@ -94,7 +94,8 @@ fn command(buildx: &Path) -> Command {
     command
         .env_clear()
         .env("HOME", "/nonexistent")
-        .env("BUILDX_CONFIG", "/nonexistent");
+        // Nobody can make a directory there, and buildx would.
+        .env("BUILDX_CONFIG", "/proc/nonexistent");
     command
 }
 

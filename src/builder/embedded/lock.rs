@@ -96,7 +96,12 @@ mod tests {
 
     #[test]
     fn a_folder_that_is_not_there_is_named() {
-        let error = FileLock::try_take(Path::new("/nonexistent/lock")).unwrap_err();
-        assert_eq!(error.to_string(), "cannot lock `/nonexistent/lock`");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("missing/lock");
+        let error = FileLock::try_take(&path).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("cannot lock `{}`", path.display())
+        );
     }
 }
