@@ -54,6 +54,11 @@ pub const RULES: &[Rule] = &[
         Sign::Answers(signs::named_twice),
     ),
     Rule::new(
+        "repeated-key",
+        "A key that is there twice in a JSON object",
+        Sign::Refused("is there twice"),
+    ),
+    Rule::new(
         "types-in-functions",
         "The result of a user function may convert",
         Sign::Answers(signs::type_for_function),
@@ -67,6 +72,11 @@ pub const RULES: &[Rule] = &[
         "matrix-references",
         "A matrix or a name may refer to other targets",
         Sign::Answers(signs::matrix_references),
+    ),
+    Rule::new(
+        "several-blocks",
+        "A reference to a target that several blocks define",
+        Sign::Answers(signs::several_blocks),
     ),
     Rule::new(
         "no-network",

@@ -149,11 +149,27 @@ pub fn read(request: &Request<'_>, stdin: &mut dyn Read) -> Result<Sources, Diag
         origin,
         ..Sources::default()
     };
+    let mut empty = Vec::new();
     for name in names {
         match read_one(&name, request.environment, stdin) {
+            // As in buildx, for which even JSON may be empty in this way.
+            Ok(text) if text.is_empty() && name != "-" => empty.push(name),
             Ok(text) => sources.add(name.strip_prefix("cwd://").unwrap_or(&name), text),
             Err(problem) => problems.push(problem),
         }
+    }
+    if sources.files.is_empty() && !empty.is_empty() {
+        problems.push(
+            Diagnostic::error(
+                Class::Definition,
+                "definition::empty",
+                format!(
+                    "there is nothing in {}",
+                    listed(&empty.iter().map(String::as_str).collect::<Vec<_>>())
+                ),
+            )
+            .help("say what is to be built, as in `target \"default\" {}`"),
+        );
     }
     if problems.has_errors() {
         Err(problems)
@@ -352,10 +368,10 @@ mod tests {
     #[test]
     fn all_default_names_are_used_in_buildx_order() {
         let dir = dir(&[
-            ("docker-bake.override.hcl", ""),
-            ("docker-bake.hcl", ""),
+            ("docker-bake.override.hcl", "#"),
+            ("docker-bake.hcl", "#"),
             ("docker-bake.json", "{}"),
-            ("bake/docker-bake.hcl", ""),
+            ("bake/docker-bake.hcl", "#"),
             ("other.hcl", ""),
         ]);
         let sources = read_in(dir.path(), &[], &[], b"").unwrap();
@@ -383,15 +399,28 @@ mod tests {
     }
 
     #[test]
+    fn empty_files_are_left_out() {
+        let dir = dir(&[("a.hcl", ""), ("b.json", ""), ("c.hcl", "#")]);
+        let sources = read_in(dir.path(), &[], &["a.hcl", "b.json", "c.hcl"], b"").unwrap();
+        assert_eq!(names(&sources), ["c.hcl"]);
+        let problems = read_in(dir.path(), &[], &["a.hcl", "b.json"], b"").unwrap_err();
+        assert_eq!(
+            problems.0[0].message,
+            "there is nothing in `a.hcl`, `b.json`"
+        );
+        assert!(read_in(dir.path(), &[], &["-"], b"").is_ok());
+    }
+
+    #[test]
     fn nothing_found_says_where_it_looked() {
-        let dir = dir(&[("doker-bake.hcl", "")]);
+        let dir = dir(&[("doker-bake.hcl", "#")]);
         let problems = read_in(dir.path(), &[], &[], b"").unwrap_err();
         assert_eq!(problems.0[0].code, "definition::not-found");
     }
 
     #[test]
     fn the_environment_lists_files_unless_the_flag_does() {
-        let dir = dir(&[("a.hcl", ""), ("b.hcl", ""), ("c.hcl", "")]);
+        let dir = dir(&[("a.hcl", "#"), ("b.hcl", "#"), ("c.hcl", "#")]);
         let list = [("BUILDX_BAKE_FILE", " a.hcl : :b.hcl")];
         let sources = read_in(dir.path(), &list, &[], b"").unwrap();
         assert_eq!(names(&sources), ["a.hcl", "b.hcl"]);
@@ -411,7 +440,7 @@ mod tests {
 
     #[test]
     fn every_unreadable_file_is_named() {
-        let dir = dir(&[("sub/x", ""), ("latin1.hcl", "")]);
+        let dir = dir(&[("sub/x", "#"), ("latin1.hcl", "")]);
         fs::write(dir.path().join("latin1.hcl"), b"a = 1\n# \xe9").unwrap();
         let problems = read_in(
             dir.path(),

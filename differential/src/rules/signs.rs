@@ -48,6 +48,33 @@ pub(super) fn type_for_function(_: &Case, answers: &Answers, difference: Differe
             || variables.iter().any(|name| says("variable", name)))
 }
 
+/// Something refers to a target that has several blocks, and buildx takes one of them.
+pub(super) fn several_blocks(case: &Case, _: &Answers, difference: Difference) -> bool {
+    let texts = || case.files.values().chain([&case.stdin]);
+    let blocks = |name: &str| -> usize {
+        let forms = [
+            format!("target \"{name}\""),
+            format!("target {name} "),
+            format!("\"{name}\": {{"),
+        ];
+        let count = |text: &String| {
+            forms
+                .iter()
+                .map(|form| text.matches(form).count())
+                .sum::<usize>()
+        };
+        texts().map(count).sum()
+    };
+    difference == Difference::Output
+        && texts()
+            .flat_map(|text| text.split("target.").skip(1))
+            .filter_map(|rest| {
+                rest.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-'))
+                    .next()
+            })
+            .any(|name| !name.is_empty() && blocks(name) > 1)
+}
+
 /// buildx does not read the templates of a function in the JSON syntax until it is called.
 pub(super) fn json_function(case: &Case, answers: &Answers, difference: Difference) -> bool {
     let messages = answers.rbake.text();
