@@ -5,6 +5,7 @@
 #   scripts/test.sh --filter TEXT    only the tests whose name contains TEXT (with live peers)
 #   scripts/test.sh --no-live        without peers; live tests are skipped, and counted as such
 #   scripts/test.sh --tests          only the tests
+#   scripts/test.sh --long           the campaigns of tests/campaigns/ in full, not a twentieth; within three hours
 #
 # The last line gives the totals. Exit 0 only where every step passed and, with peers, no test was skipped.
 # Tests find programs and services by RBAKE_TEST_… (scripts/peers.sh env, scripts/services.sh env).
@@ -16,11 +17,20 @@ LIVE=1
 CHECKS=1
 FILTER=
 TEST_LIMIT=${RBAKE_TEST_LIMIT:-3600}
+TEST_ARGS=()
 
 while [ $# -gt 0 ]; do
   case $1 in
     --no-live) LIVE= ;;
     --tests) CHECKS= ;;
+    --long)
+      export RBAKE_TEST_LONG=1
+      FILTER=campaigns::
+      CHECKS=
+      TEST_LIMIT=${RBAKE_TEST_LIMIT:-10800}
+      # What the campaigns count is printed by tests that pass.
+      TEST_ARGS=(--nocapture)
+      ;;
     --filter)
       [ $# -ge 2 ] || die "\`--filter\` needs a text"
       FILTER=$2
@@ -133,7 +143,7 @@ tests() {
   : >"$RBAKE_TEST_SKIPS"
   # --no-fail-fast: one failing binary does not hide the others.
   printf -v command '%q ' timeout --signal=TERM --kill-after=20 "$TEST_LIMIT" \
-    cargo test --workspace --no-fail-fast -- ${FILTER:+"$FILTER"}
+    cargo test --workspace --no-fail-fast -- "${TEST_ARGS[@]}" ${FILTER:+"$FILTER"}
   check "tests" bash -c "set -o pipefail; $command 2>&1 | tee $(printf %q "$log")"
 }
 

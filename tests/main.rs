@@ -7,6 +7,7 @@
 )]
 
 mod architecture;
+mod campaigns;
 mod cli;
 mod definition_doc;
 mod diagnostics;

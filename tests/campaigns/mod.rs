@@ -1,0 +1,41 @@
+//! Campaigns: many random cases of one kind, run against the real peers.
+//!
+//! Every case is made from its seed alone, so a failure names a seed that can be run again. `cargo test` runs a twentieth of
+//! each campaign; `scripts/test.sh --long` runs the full number and prints what each campaign counted.
+
+use std::ops::Range;
+
+/// The share of a campaign that an ordinary test run takes.
+const SHARE: u64 = 20;
+
+/// The seeds of this run, for a campaign of `full` cases.
+///
+/// `RBAKE_TEST_SEEDS=17..18` replaces them, to run single cases again.
+///
+/// # Panics
+/// If `RBAKE_TEST_SEEDS` is not a range.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the person who runs a campaign chooses its length by the environment"
+)]
+#[allow(dead_code, reason = "the first campaign follows")]
+pub(crate) fn seeds(full: u64) -> Range<u64> {
+    if let Ok(text) = std::env::var("RBAKE_TEST_SEEDS") {
+        let range = text
+            .split_once("..")
+            .and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+        return range.unwrap_or_else(|| panic!("`RBAKE_TEST_SEEDS` is not a range: `{text}`"));
+    }
+    let long = std::env::var("RBAKE_TEST_LONG").is_ok_and(|value| value == "1");
+    0..if long { full } else { full.div_ceil(SHARE) }
+}
+
+/// Prints what a campaign counted; `scripts/test.sh --long` shows it.
+#[expect(
+    clippy::print_stderr,
+    reason = "the counts are the result of a long run"
+)]
+#[allow(dead_code, reason = "the first campaign follows")]
+pub(crate) fn report(campaign: &str, counts: &str) {
+    eprintln!("campaign {campaign}: {counts}");
+}
