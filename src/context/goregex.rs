@@ -12,16 +12,64 @@ use regex::bytes::{Regex, RegexBuilder};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BadRegex;
 
-// Go refuses programs that are far smaller; this only keeps the crate's default out of the way.
-const SIZE_LIMIT: usize = 64 << 20;
+/// Why there is no regular expression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CompileError {
+    /// Go refuses the text.
+    Bad,
+    /// The program would be larger than allowed.
+    TooLarge,
+}
 
-/// Compiles `text`, which is in Go's syntax, for matching UTF-8.
-pub(super) fn compile(text: &str) -> Result<Regex, BadRegex> {
-    let translated = translate(text)?;
-    RegexBuilder::new(&translated)
-        .size_limit(SIZE_LIMIT)
+/// Sizes of programs, in bytes, that are tried one after the other: the crate does not say how large a program is, so each
+/// counts as the smallest of these that holds it.
+const STEPS: [usize; 3] = [64 << 10, 1 << 20, 16 << 20];
+
+/// The memory that one program may take for the states it has come across while matching, in bytes.
+const STATES: usize = 512 << 10;
+
+/// How large the programs of one list of patterns may become, all together.
+///
+/// The lists come from the daemon, and a line such as `[a]{1000}` becomes a program of many times its size.
+#[derive(Debug)]
+pub(super) struct Budget {
+    left: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { left: 128 << 20 }
+    }
+}
+
+impl Budget {
+    /// Compiles `text`, which is in Go's syntax, for matching UTF-8.
+    pub(super) fn compile(&mut self, text: &str) -> Result<Regex, CompileError> {
+        let translated = translate(text).map_err(|BadRegex| CompileError::Bad)?;
+        for step in STEPS {
+            let limit = step.min(self.left);
+            match build(&translated, limit) {
+                Err(CompileError::TooLarge) if limit == step => {}
+                Ok(regex) => {
+                    self.left -= limit;
+                    return Ok(regex);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(CompileError::TooLarge)
+    }
+}
+
+fn build(translated: &str, limit: usize) -> Result<Regex, CompileError> {
+    RegexBuilder::new(translated)
+        .size_limit(limit)
+        .dfa_size_limit(STATES)
         .build()
-        .map_err(|_| BadRegex)
+        .map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => CompileError::TooLarge,
+            _ => CompileError::Bad,
+        })
 }
 
 // What a repetition would apply to.
@@ -370,7 +418,8 @@ mod tests {
             (r"^\x41\101$", "AA", true),
             (r"^[^\pL]$", "é", false),
         ] {
-            let regex = compile(go).unwrap_or_else(|_| panic!("{go}"));
+            let regex = Budget::default().compile(go);
+            let regex = regex.unwrap_or_else(|_| panic!("{go}"));
             assert_eq!(regex.is_match(text.as_bytes()), matches, "{go} {text}");
         }
     }
@@ -388,7 +437,19 @@ mod tests {
             r"^\y$",
             r"^[a$",
         ] {
-            assert_eq!(compile(go).err(), Some(BadRegex), "{go}");
+            let refused = Budget::default().compile(go).err();
+            assert_eq!(refused, Some(CompileError::Bad), "{go}");
         }
+    }
+
+    #[test]
+    fn programs_are_bounded_one_by_one_and_together() {
+        let large = r"^[\x{80}-\x{10ffff}]{1000}$";
+        let mut budget = Budget::default();
+        let compiled = (0..1000).take_while(|_| budget.compile(large).is_ok()).count();
+        assert!((1..1000).contains(&compiled), "{compiled}");
+        let huge = format!("^{}$", r"[\x{80}-\x{10ffff}]{1000}".repeat(100));
+        let refused = Budget::default().compile(&huge).err();
+        assert_eq!(refused, Some(CompileError::TooLarge));
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use super::goregex::Budget;
 use super::pattern::{Kind, Pattern, PatternError};
 
 /// A list of patterns.
@@ -62,8 +63,9 @@ impl Patterns {
     /// Compiles `lines`; blank ones are left out.
     pub fn new(lines: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<Self, PatternError> {
         let mut patterns = Self::default();
+        let mut budget = Budget::default();
         for line in lines {
-            if let Some(pattern) = Pattern::parse(line.as_ref())? {
+            if let Some(pattern) = Pattern::parse(line.as_ref(), &mut budget)? {
                 patterns.add(pattern);
             }
         }

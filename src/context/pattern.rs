@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use regex::bytes::Regex;
 
 use super::gopath::{self, BadPattern, NamePattern};
-use super::goregex;
+use super::goregex::{Budget, CompileError};
 
 /// A pattern that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,11 +20,21 @@ pub enum PatternError {
     /// Brackets or a backslash are left open, or what was made of the pattern is no regular expression.
     #[error("syntax error in pattern `{0}`")]
     Syntax(String),
+    /// It, or all patterns of its list together, would take more memory than a list may.
+    #[error("the pattern `{0}` is too large")]
+    TooLarge(String),
 }
 
 impl PatternError {
     fn syntax(text: &[u8]) -> Self {
         Self::Syntax(String::from_utf8_lossy(text).into_owned())
+    }
+
+    // It may be megabytes long, so that its beginning must do.
+    fn too_large(text: &[u8]) -> Self {
+        let shown: String = String::from_utf8_lossy(text).chars().take(80).collect();
+        let more = if shown.len() < text.len() { "…" } else { "" };
+        Self::TooLarge(shown + more)
     }
 }
 
@@ -52,8 +62,8 @@ pub(super) enum Kind {
 }
 
 impl Pattern {
-    /// Parses one line; blank lines are no pattern.
-    pub fn parse(line: &[u8]) -> Result<Option<Self>, PatternError> {
+    /// Parses one line; blank lines are no pattern. What it takes is counted in the `budget` of its list.
+    pub(super) fn parse(line: &[u8], budget: &mut Budget) -> Result<Option<Self>, PatternError> {
         let trimmed = trim(line);
         if trimmed.is_empty() {
             return Ok(None);
@@ -70,7 +80,7 @@ impl Pattern {
         NamePattern::new(&text)
             .matches(b".")
             .map_err(|BadPattern| PatternError::syntax(&text))?;
-        let kind = compile(&text);
+        let kind = compile(&text, budget).map_err(|TooLarge| PatternError::too_large(&text))?;
         Ok(Some(Self {
             text: text.into(),
             exclusion,
@@ -102,7 +112,9 @@ impl Pattern {
                 // `**/foo` matches `foo`.
                 path.ends_with(suffix) || suffix.strip_prefix(b"/") == Some(path)
             }
-            Kind::Glob(glob) => glob.matches(path),
+            Kind::Glob(glob) => glob
+                .matches(path)
+                .map_err(|TooLarge| PatternError::too_large(&self.text))?,
             Kind::Regex(regex) => regex.is_match(&as_characters(path)),
             Kind::Invalid => return Err(PatternError::syntax(&self.text)),
         })
@@ -166,11 +178,14 @@ struct Compiler {
     shape: Shape,
 }
 
-fn compile(text: &[u8]) -> Kind {
+/// A pattern needs more memory than it may take.
+struct TooLarge;
+
+fn compile(text: &[u8], budget: &mut Budget) -> Result<Kind, TooLarge> {
     let characters = as_characters(text);
     // Valid by construction: stray bytes have become replacement characters.
     let Ok(characters) = std::str::from_utf8(&characters) else {
-        return Kind::Invalid;
+        return Ok(Kind::Invalid);
     };
     let mut compiler = Compiler {
         regex: String::from("^"),
@@ -179,7 +194,7 @@ fn compile(text: &[u8]) -> Kind {
     };
     // The reference's scanner drops a byte order mark.
     compiler.read(characters.strip_prefix('\u{feff}').unwrap_or(characters));
-    match compiler.shape {
+    Ok(match compiler.shape {
         Shape::Exact => Kind::Exact,
         Shape::Prefix => Kind::Prefix,
         Shape::Suffix => Kind::Suffix,
@@ -187,11 +202,14 @@ fn compile(text: &[u8]) -> Kind {
             compiler.regex.push('$');
             match compiler.tokens {
                 Some(tokens) => Kind::Glob(Glob::new(tokens, compiler.regex)),
-                None => goregex::compile(&compiler.regex)
-                    .map_or(Kind::Invalid, |regex| Kind::Regex(Box::new(regex))),
+                None => match budget.compile(&compiler.regex) {
+                    Ok(regex) => Kind::Regex(Box::new(regex)),
+                    Err(CompileError::Bad) => Kind::Invalid,
+                    Err(CompileError::TooLarge) => return Err(TooLarge),
+                },
             }
         }
-    }
+    })
 }
 
 impl Compiler {
@@ -311,20 +329,21 @@ impl Glob {
         }
     }
 
-    fn matches(&self, path: &[u8]) -> bool {
+    fn matches(&self, path: &[u8]) -> Result<bool, TooLarge> {
         if let Some(Token::Literal(end)) = self.tokens.last()
             && !path.ends_with(end)
         {
-            return false;
+            return Ok(false);
         }
         let mut tries = TRIES;
         match glob(&self.tokens, path, &mut tries) {
-            Some(matched) => matched,
+            Some(matched) => Ok(matched),
             None => self
                 .regex
-                .get_or_init(|| goregex::compile(&self.regex_text).ok())
+                .get_or_init(|| Budget::default().compile(&self.regex_text).ok())
                 .as_ref()
-                .is_some_and(|regex| regex.is_match(&as_characters(path))),
+                .map(|regex| regex.is_match(&as_characters(path)))
+                .ok_or(TooLarge),
         }
     }
 }
@@ -388,8 +407,12 @@ fn deep(tokens: &[Token], path: &[u8], tries: &mut u32) -> Option<bool> {
 mod tests {
     use super::*;
 
+    fn parse(line: &[u8]) -> Result<Option<Pattern>, PatternError> {
+        Pattern::parse(line, &mut Budget::default())
+    }
+
     fn matches(pattern: &str, path: &str) -> bool {
-        let pattern = Pattern::parse(pattern.as_bytes()).unwrap().unwrap();
+        let pattern = parse(pattern.as_bytes()).unwrap().unwrap();
         pattern.matches(path.as_bytes()).unwrap()
     }
 
@@ -409,14 +432,14 @@ mod tests {
 
     #[test]
     fn blanks_and_exclusions_are_taken_off() {
-        let pattern = Pattern::parse(b" \t!a/b/ \xc2\xa0").unwrap().unwrap();
+        let pattern = parse(b" \t!a/b/ \xc2\xa0").unwrap().unwrap();
         assert!(pattern.is_exclusion());
         assert_eq!(pattern.text(), b"a/b");
-        assert!(Pattern::parse(b" \t").unwrap().is_none());
+        assert!(parse(b" \t").unwrap().is_none());
         assert_eq!(
-            Pattern::parse(b"!").unwrap_err(),
+            parse(b"!").unwrap_err(),
             PatternError::LoneExclusion
         );
-        assert!(Pattern::parse(b"a[").is_err());
+        assert!(parse(b"a[").is_err());
     }
 }

@@ -35,6 +35,9 @@ use crate::event::EventSink;
 use progress::{FailureSlot, Record};
 use request::TransferRequest;
 
+/// Transfers of one session. What each of them moved is kept to its end.
+const TRANSFERS: usize = 16 * 1024;
+
 const DIFF_COPY: &str = "/moby.filesync.v1.FileSync/DiffCopy";
 
 /// Serves directories to the daemon, and remembers what was transferred.
@@ -102,17 +105,20 @@ impl FileSync {
             .ok_or_else(|| {
                 Status::not_found(format!("no directory is offered as `{}`", wanted.local))
             })?;
+        let mut records = inner.records.lock().unwrap_or_else(PoisonError::into_inner);
+        if records.len() >= TRANSFERS {
+            return Err(Status::resource_exhausted(format!(
+                "one session serves {TRANSFERS} transfers at most"
+            )));
+        }
         let compress = inner.compress && accepts_gzip(request.headers());
         let record = Arc::new(Record::new(
             &local.name,
             local.path().to_owned(),
             &wanted.filter.follow,
         ));
-        inner
-            .records
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Arc::clone(&record));
+        records.push(Arc::clone(&record));
+        drop(records);
         let decoder =
             tonic_prost::ProstCodec::<rbake_proto::packet::Packet, _>::default().decoder();
         let answer = transfer::start(transfer::Plan {

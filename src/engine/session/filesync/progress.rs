@@ -45,7 +45,7 @@ pub struct TransferSummary {
     pub local: String,
     /// The directory.
     pub dir: PathBuf,
-    /// The paths it asked for, if it asked for some.
+    /// The first paths it asked for, if it asked for some.
     pub paths: Vec<String>,
     /// Entries that were listed.
     pub entries: u64,
@@ -61,6 +61,8 @@ pub struct TransferSummary {
 
 /// How many names a summary keeps.
 const FIRST_FILES: usize = 16;
+/// How many of the paths that were asked for a summary keeps.
+const FIRST_PATHS: usize = 64;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -85,6 +87,7 @@ impl Record {
             dir,
             paths: paths
                 .iter()
+                .take(FIRST_PATHS)
                 .map(|path| String::from_utf8_lossy(path).into_owned())
                 .collect(),
             entries: AtomicU64::new(0),

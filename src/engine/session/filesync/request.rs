@@ -27,13 +27,29 @@ impl TransferRequest {
             .map_err(|_| Status::invalid_argument("the name of the directory is not UTF-8"))?;
         Ok(Self {
             local,
-            filter: FilterSpec {
+            filter: limited(FilterSpec {
                 include: values(headers, INCLUDE)?,
                 exclude: values(headers, EXCLUDE)?,
                 follow: values(headers, FOLLOW)?,
-            },
+            })?,
         })
     }
+}
+
+/// Patterns of one transfer, and bytes of them. Each is tried for each file; ignore files have a few hundred at most.
+const PATTERNS: usize = 100_000;
+const PATTERN_BYTES: usize = 2 << 20;
+
+fn limited(filter: FilterSpec) -> Result<FilterSpec, Status> {
+    let patterns = || [&filter.include, &filter.exclude, &filter.follow].into_iter().flatten();
+    let bytes: usize = patterns().map(Vec::len).sum();
+    if patterns().count() > PATTERNS || bytes > PATTERN_BYTES {
+        return Err(Status::resource_exhausted(format!(
+            "more than {PATTERNS} patterns, or {} MiB of them, are not taken",
+            PATTERN_BYTES >> 20
+        )));
+    }
+    Ok(filter)
 }
 
 // All values of `key`, in order. Never split at commas: patterns may hold some.
@@ -108,6 +124,21 @@ mod tests {
         let follow = [b"x/y z".to_vec(), "é".as_bytes().to_vec()];
         assert_eq!(request.filter.follow, follow);
         assert!(request.filter.include.is_empty());
+    }
+
+    #[test]
+    fn too_many_patterns_are_refused() {
+        let refused = |count: usize, len: usize| {
+            let filter = FilterSpec {
+                exclude: vec![vec![b'a'; len]; count],
+                ..FilterSpec::default()
+            };
+            limited(filter).is_err()
+        };
+        assert!(!refused(PATTERNS, 1));
+        assert!(refused(PATTERNS + 1, 1));
+        assert!(!refused(2, PATTERN_BYTES / 2));
+        assert!(refused(2, PATTERN_BYTES / 2 + 1));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rbake_proto::packet::{Packet, PacketType};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tonic::{Status, Streaming};
 
@@ -34,6 +34,11 @@ const READERS: usize = 4;
 const LIST_BATCH: usize = 32 << 10;
 /// How often the display hears of a transfer.
 const TELL_EVERY: Duration = Duration::from_millis(100);
+
+/// Transfers of this process that go on at the same time; others wait.
+///
+/// A transfer holds up to five threads while the daemon takes its time, and the runtime has 512 for everything.
+static RUNNING: Semaphore = Semaphore::const_new(64);
 
 /// Why a transfer did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -140,18 +145,15 @@ pub(super) fn start(plan: Plan) -> Answer {
         parts,
         stopped: AtomicBool::new(false),
     });
-    let mut work = JoinSet::new();
-    let walker = Arc::clone(&shared);
-    work.spawn_blocking(move || walk(&walker, &plan.source, &plan.filter));
     let control = Control {
         shared: Arc::clone(&shared),
         requests: plan.requests,
-        work,
+        work: JoinSet::new(),
         readers: 0,
         teller: Teller::new(plan.record, plan.sink),
         failures: plan.failures,
     };
-    let control = tokio::spawn(control.run()).abort_handle();
+    let control = tokio::spawn(control.run(plan.source, plan.filter)).abort_handle();
     Answer::new(answer, Ending { shared, control })
 }
 
@@ -165,8 +167,14 @@ struct Control {
 }
 
 impl Control {
-    async fn run(mut self) {
+    async fn run(mut self, source: LocalSource, filter: FilterSpec) {
+        // Closed never, so that there always is a permit in the end.
+        let permit = RUNNING.acquire().await;
+        let walker = Arc::clone(&self.shared);
+        self.work
+            .spawn_blocking(move || walk(&walker, &source, &filter));
         let outcome = self.converse().await;
+        drop(permit);
         self.shared.stop();
         let record = &self.shared.record;
         // Where the answer is not wanted any more, sending fails and nobody misses it.
