@@ -44,6 +44,36 @@ pub struct Solved {
     pub elapsed: Duration,
     /// The compressed size of the exported image in bytes, where the daemon tells.
     pub size: Option<u64>,
+    /// What was written into directories of this machine and has powers beyond its content.
+    pub special: SpecialFiles,
+}
+
+/// Files with powers beyond their content, among those that a solve wrote into directories of this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SpecialFiles {
+    /// Files with a set-user-id or set-group-id bit.
+    pub set_id: u64,
+    /// Devices.
+    pub devices: u64,
+    /// Files and directories with attributes such as `security.capability`.
+    pub attributes: u64,
+    /// Set-id bits and extended attributes that could not be kept.
+    pub dropped: u64,
+    /// The first of them: what it is, where, and why.
+    pub first_dropped: Option<String>,
+}
+
+impl SpecialFiles {
+    /// Adds what another transfer wrote.
+    pub fn add(&mut self, other: &Self) {
+        self.set_id += other.set_id;
+        self.devices += other.devices;
+        self.attributes += other.attributes;
+        self.dropped += other.dropped;
+        if self.first_dropped.is_none() {
+            self.first_dropped.clone_from(&other.first_dropped);
+        }
+    }
 }
 
 impl Solved {

@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use crate::engine::session::export::SpecialPolicy;
 use crate::types::go::parse_bool;
 use clap::builder::{StyledStr, TypedValueParser, ValueParser};
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
@@ -47,6 +48,10 @@ pub struct BakeArgs {
     /// Show stack traces and requests in errors
     #[arg(long, short = 'D', value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
     pub debug: Option<bool>,
+
+    /// What to do with set-id files, devices and security attributes in outputs of `type=local`: keep, deny
+    #[arg(long, value_name = "POLICY", value_parser = special_policy())]
+    pub export_special: Option<SpecialPolicy>,
 
     /// Read this definition file; may be repeated, `-` is standard input
     #[arg(
@@ -157,6 +162,11 @@ fn after_help() -> StyledStr {
     }
     text.push_str("\nExit codes: 0 done, 1 a target failed, 2 usage, 3 definition, 4 engine, 5 publishing, 130 interrupted\n");
     text.into()
+}
+
+fn special_policy() -> ValueParser {
+    let names = clap::builder::PossibleValuesParser::new(["keep", "deny"]);
+    ValueParser::new(names.map(|name| SpecialPolicy::parse(&name).unwrap_or_default()))
 }
 
 /// Accepts what Go's `strconv.ParseBool` accepts.

@@ -16,7 +16,7 @@ use super::session::Session;
 use super::spec::SolveSpec;
 use super::{failure, status, wire};
 use crate::event::EventSink;
-use crate::outcome::{SolveFailure, Solved};
+use crate::outcome::{SolveFailure, Solved, SpecialFiles};
 
 /// How long the daemon may take to end a job whose result it was refused.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -83,6 +83,7 @@ pub(super) async fn run(
         build_ref: spec.build_ref.to_string(),
         elapsed: started.elapsed(),
         size: None,
+        special: SpecialFiles::default(),
     })
 }
 

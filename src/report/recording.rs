@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::status_json::{SolveStatus, StatusJsonError};
 use crate::diag::Diagnostic;
 use crate::event::{Event, EventKind, LocalWork, SourceExcerpt, Transfer};
-use crate::outcome::{CancelReason, FailureKind, Outcome, SolveFailure, Solved, TargetOutcome};
+use crate::outcome::{CancelReason, FailureKind, Outcome, SolveFailure, Solved, SpecialFiles, TargetOutcome};
 use crate::types::TargetName;
 
 /// Why a recording cannot be read.
@@ -361,6 +361,7 @@ fn outcome_from(
             build_ref: String::new(),
             elapsed,
             size: None,
+            special: SpecialFiles::default(),
         }),
         End::Failed {
             kind,

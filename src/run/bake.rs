@@ -17,6 +17,7 @@ use crate::builder::embedded::Lease;
 use crate::credential::Provider;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::engine::session::SharedSessions;
+use crate::engine::session::export::SpecialPolicy;
 use crate::engine::{Capabilities, Engine};
 use crate::event::{EventKind, EventSink};
 use crate::outcome::{FailureKind, Outcome, SolveFailure, TargetOutcome};
@@ -35,6 +36,7 @@ pub async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics
         chosen,
         credentials,
         environment,
+        export_special,
         events,
         stop,
     } = tools;
@@ -44,6 +46,7 @@ pub async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics
         &prepared.targets,
         chosen,
         credentials,
+        export_special,
         &environment,
         &events,
     )
@@ -97,6 +100,7 @@ async fn ground(
     targets: &[Ready],
     chosen: Chosen,
     credentials: Arc<Provider>,
+    export_special: SpecialPolicy,
     environment: &Environment,
     events: &EventSink,
 ) -> Result<(Arc<Ground>, Commits, Option<Lease>), Diagnostics> {
@@ -130,6 +134,7 @@ async fn ground(
         engine: Arc::clone(&engine),
         docker,
         credentials,
+        export_special,
         everyones_secrets: Arc::new(secrets),
         events: events.clone(),
         halt: CancellationToken::new(),

@@ -2,7 +2,7 @@
 
 use super::Ready;
 use crate::definition::model::{Export, ExportKind, Sink};
-use crate::outcome::{Solved, TargetFacts};
+use crate::outcome::{Solved, SpecialFiles, TargetFacts};
 
 /// The facts of `ready`, which ended as `solved`.
 pub(super) fn of(ready: &Ready, solved: &Solved) -> TargetFacts {
@@ -32,8 +32,32 @@ pub(super) fn of(ready: &Ready, solved: &Solved) -> TargetFacts {
         digest: solved.digest(),
         tags,
         size: solved.size,
-        destinations: exports.into_iter().filter_map(destination).collect(),
+        destinations: exports
+            .into_iter()
+            .filter_map(destination)
+            .chain(special(&solved.special))
+            .collect(),
     }
+}
+
+// What of the written files has powers beyond its content.
+fn special(files: &SpecialFiles) -> Option<String> {
+    let count = |number: u64, one: &str, many: &str| match number {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        number => Some(format!("{number} {many}")),
+    };
+    let kinds = [
+        count(files.set_id, "set-id file", "set-id files"),
+        count(files.devices, "device", "devices"),
+        count(
+            files.attributes,
+            "file with security attributes",
+            "files with security attributes",
+        ),
+    ];
+    let kinds: Vec<String> = kinds.into_iter().flatten().collect();
+    (!kinds.is_empty()).then(|| format!("with {}", kinds.join(", ")))
 }
 
 fn destination(export: &Export) -> Option<String> {
@@ -67,6 +91,17 @@ mod tests {
             secrets: std::collections::BTreeMap::new(),
         };
         of(&ready, &Solved::default()).destinations
+    }
+
+    #[test]
+    fn special_files_are_counted_in_words() {
+        let files = SpecialFiles {
+            set_id: 2,
+            devices: 1,
+            ..SpecialFiles::default()
+        };
+        assert_eq!(special(&files).as_deref(), Some("with 2 set-id files, 1 device"));
+        assert_eq!(special(&SpecialFiles::default()), None);
     }
 
     #[test]

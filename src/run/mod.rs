@@ -30,6 +30,7 @@ use crate::builder::Chosen;
 use crate::credential::Provider;
 use crate::diag::Diagnostics;
 use crate::engine::Traffic;
+use crate::engine::session::export::SpecialPolicy;
 use crate::event::EventSink;
 use crate::outcome::{CancelReason, Outcome, TargetFacts, TargetOutcome};
 use crate::plan::{Plan, PlannedTarget};
@@ -94,6 +95,8 @@ pub struct Tools {
     pub credentials: Arc<Provider>,
     /// The environment.
     pub environment: Environment,
+    /// What becomes of set-id files, devices and security attributes among what is written here.
+    pub export_special: SpecialPolicy,
     /// Where is told what happens.
     pub events: EventSink,
     /// By which the run is asked to stop.

@@ -14,7 +14,8 @@ use super::docker::DockerEngines;
 use super::lower;
 use crate::engine::docker::{Docker, DockerError};
 use crate::engine::session::export::{
-    ExportSink, Exports, FileSink, SinkError, StreamSink, StreamWriter, WriterSink,
+    DirectorySink, ExportSink, Exports, FileSink, SinkError, SpecialPolicy, StreamSink,
+    StreamWriter, WriterSink,
 };
 use crate::event::{EventKind, EventSink, LocalWork};
 use crate::types::TargetName;
@@ -27,6 +28,7 @@ pub(super) fn open(
     target: &TargetName,
     wanted: &BTreeMap<usize, lower::ExportSink>,
     docker: &DockerEngines,
+    special: SpecialPolicy,
     events: &EventSink,
 ) -> Result<Option<Exports>, String> {
     if wanted.is_empty() {
@@ -34,7 +36,7 @@ pub(super) fn open(
     }
     let mut sinks = Vec::with_capacity(wanted.len());
     for (&at, place) in wanted {
-        sinks.push((at, sink(target, at, place, docker, events)?));
+        sinks.push((at, sink(target, at, place, docker, special, events)?));
     }
     Ok(Some(Exports::new(sinks)))
 }
@@ -44,10 +46,14 @@ fn sink(
     at: usize,
     place: &lower::ExportSink,
     docker: &DockerEngines,
+    special: SpecialPolicy,
     events: &EventSink,
 ) -> Result<ExportSink, String> {
     Ok(match place {
-        lower::ExportSink::Directory(path) => ExportSink::Directory(path.clone()),
+        lower::ExportSink::Directory(path) => ExportSink::Directory(DirectorySink {
+            path: path.clone(),
+            special,
+        }),
         lower::ExportSink::Stdout => ExportSink::Stream(Arc::new(WriterSink::new(
             "standard output",
             tokio::io::stdout(),

@@ -10,14 +10,16 @@ use super::docker::DockerEngines;
 use super::lower::{self, Locals, Lowered, Setting};
 use super::{Ready, caches, outputs, secrets::SecretSources};
 use crate::credential::Provider;
-use crate::diag::Diagnostics;
+use crate::diag::{Diagnostic, Diagnostics};
 use crate::engine::session::content::LayoutError;
+use crate::engine::session::export::{Exports, SpecialPolicy};
 use crate::engine::session::filesync::TransferFailure;
 use crate::engine::session::{Auth, Secrets, SessionBuilder};
 use crate::engine::spec::VcsFacts;
 use crate::engine::{Engine, SessionError, SessionId, Sessions};
 use crate::event::{EventKind, EventSink};
-use crate::outcome::{FailureKind, SolveFailure, Solved};
+use crate::outcome::{FailureKind, SolveFailure, Solved, SpecialFiles};
+use crate::types::TargetName;
 
 /// How long a cancelled target may take to part from the daemon.
 const PARTING: Duration = Duration::from_millis(800);
@@ -32,6 +34,7 @@ pub(super) struct Ground {
     pub(super) directories: Directories,
     pub(super) docker: DockerEngines,
     pub(super) credentials: Arc<Provider>,
+    pub(super) export_special: SpecialPolicy,
     pub(super) everyones_secrets: Arc<SecretSources>,
     pub(super) events: EventSink,
     /// Cancels every target.
@@ -83,6 +86,7 @@ impl TargetRun {
             &spec.target,
             &sinks,
             &self.ground.docker,
+            self.ground.export_special,
             &self.ground.events,
         )
         .map_err(|message| SolveFailure::new(FailureKind::Build, message))?;
@@ -93,8 +97,8 @@ impl TargetRun {
         let mut own = SessionBuilder::new(SessionId::new())
             .attach(Arc::new(Auth::new(Arc::clone(&self.ground.credentials))))
             .secrets(Arc::new(secrets));
-        if let Some(exports) = exports {
-            own = own.attach(Arc::new(exports));
+        if let Some(exports) = &exports {
+            own = own.attach(Arc::new(exports.clone()));
         }
         if let Some(stores) = caches.stores.clone() {
             own = own.attach(Arc::new(stores));
@@ -128,6 +132,12 @@ impl TargetRun {
             sessions.target.close().await;
         }
         let mut solved = result?;
+        for arrived in exports.iter().flat_map(Exports::arrived) {
+            solved.special.add(&arrived.special);
+        }
+        if let Some(notice) = not_kept(&spec.target, &solved.special) {
+            self.ground.events.send(EventKind::Notice(notice));
+        }
         if let Some(digest) = solved.digest() {
             let asked = tokio::time::timeout(SIZE_PATIENCE, self.ground.engine.image_size(&digest));
             solved.size = asked.await.ok().flatten();
@@ -138,6 +148,20 @@ impl TargetRun {
             .map_err(|error| layout(&error))?;
         Ok(solved)
     }
+}
+
+// Bits and attributes that are missing in the output, though the build made them.
+fn not_kept(target: &TargetName, special: &SpecialFiles) -> Option<Diagnostic> {
+    let first = special.first_dropped.as_ref()?;
+    let message = format!(
+        "target `{target}`: set-id bits or extended attributes of files could not be written: {}",
+        special.dropped
+    );
+    Some(
+        Diagnostic::warning("run::export-dropped", message)
+            .note(format!("the first is {first}"))
+            .help("an output of `type=tar` keeps them all, whoever runs rbake and wherever it is written"),
+    )
 }
 
 fn lost(error: &SessionError) -> SolveFailure {

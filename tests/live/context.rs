@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rbake::engine::session::content::{CacheSource, IndexName, OciLayout, StoreAccess, find_cache};
-use rbake::engine::session::export::ExportSink;
+use rbake::engine::session::export::{DirectorySink, ExportSink};
 use rbake::engine::session::filesync::{TransferState, TransferSummary};
 use rbake::engine::session::{ContentStores, Exports};
 use rbake::engine::spec::{CacheBackend, CacheEntry, Export, Exporter, NoCache};
@@ -260,7 +260,7 @@ async fn a_directory_comes_back_for_each_platform() {
 
     let out = dir.path().join("out");
     write(&out.join("linux_amd64/bin/kept"), "kept");
-    let exports = Exports::new([(0, ExportSink::Directory(out.clone()))]);
+    let exports = Exports::new([(0, ExportSink::Directory(DirectorySink::new(&out)))]);
     let mut build = disk::build(
         &engine,
         dir.path(),

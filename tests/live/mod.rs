@@ -6,6 +6,7 @@ mod cache;
 mod context;
 mod contract;
 mod engine;
+mod export;
 mod faults;
 mod gateway;
 mod parity;

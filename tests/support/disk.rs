@@ -126,6 +126,53 @@ pub(crate) fn archive() -> (
     (Arc::new(Exports::new([(0, sink)])), found)
 }
 
+// A command of buildx's in `home`, where the daemon at `address` is its builder `test`.
+fn buildx_on(buildx: &Path, address: &str, home: &Path) -> impl Fn(&[&str]) -> Command {
+    let run = {
+        let (buildx, home) = (buildx.to_owned(), home.to_owned());
+        move |arguments: &[&str]| {
+            let mut command = Command::new(&buildx);
+            command
+                .args(arguments)
+                .env("HOME", &home)
+                .env("DOCKER_CONFIG", &home)
+                .env("BUILDX_CONFIG", home.join("buildx"))
+                .env_remove("BUILDX_BUILDER")
+                .env_remove("BUILDKIT_HOST");
+            command
+        }
+    };
+    let created = run(&["create", "--driver", "remote", "--name", "test", address]).output();
+    succeeded(&created.unwrap());
+    run
+}
+
+fn succeeded(output: &std::process::Output) {
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+const BUILDX_BUILD: [&str; 6] = [
+    "build",
+    "--builder",
+    "test",
+    "--no-cache",
+    "--progress=quiet",
+    "--provenance=false",
+];
+
+/// Has buildx build `dir` on the daemon at `address`, without any cache, into the directory `to`.
+pub(crate) fn buildx_directory(buildx: &Path, address: &str, dir: &Path, to: &Path) {
+    let home = tempfile::tempdir().unwrap();
+    let run = buildx_on(buildx, address, home.path());
+    let output = format!("type=local,dest={}", to.display());
+    let mut build = run(&BUILDX_BUILD);
+    succeeded(&build.args(["--output", &output]).arg(dir).output().unwrap());
+}
+
 /// What buildx makes of `dir` on the daemon at `address`, without any cache.
 pub(crate) fn buildx_archive(
     buildx: &Path,
@@ -133,37 +180,13 @@ pub(crate) fn buildx_archive(
     dir: &Path,
 ) -> BTreeMap<String, TarEntry> {
     let home = tempfile::tempdir().unwrap();
-    let run = |arguments: &[&str]| {
-        let mut command = Command::new(buildx);
-        command
-            .args(arguments)
-            .env("HOME", home.path())
-            .env("DOCKER_CONFIG", home.path())
-            .env("BUILDX_CONFIG", home.path().join("buildx"))
-            .env_remove("BUILDX_BUILDER")
-            .env_remove("BUILDKIT_HOST");
-        command
-    };
-    let created = run(&["create", "--driver", "remote", "--name", "test", address]).output();
-    let created = created.unwrap();
-    assert!(
-        created.status.success(),
-        "{}",
-        String::from_utf8_lossy(&created.stderr)
-    );
-    let context = dir.to_str().unwrap();
-    let output = "type=tar,dest=-";
-    let mut child = run(&[
-        "build",
-        "--builder",
-        "test",
-        "--no-cache",
-        "--progress=quiet",
-    ])
-    .args(["--provenance=false", "--output", output, context])
-    .stdout(Stdio::piped())
-    .spawn()
-    .unwrap();
+    let run = buildx_on(buildx, address, home.path());
+    let mut child = run(&BUILDX_BUILD)
+        .args(["--output", "type=tar,dest=-"])
+        .arg(dir)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let found = entries(child.stdout.take().unwrap());
     assert!(child.wait().unwrap().success());
     found

@@ -101,6 +101,7 @@ async fn bake(
         chosen,
         credentials: Arc::new(credentials),
         environment: order.environment.clone(),
+        export_special: order.args.export_special.unwrap_or_default(),
         events,
         stop,
     };

@@ -23,6 +23,10 @@ const PROGRESS: Words = &[
     ("quiet", "nothing but errors"),
     ("rawjson", "what the builder says, as JSON"),
 ];
+const EXPORT_SPECIAL: Words = &[
+    ("keep", "write and count them"),
+    ("deny", "fail the export"),
+];
 const LIST: Words = &[
     ("targets", "targets and groups"),
     ("variables", "variables"),
@@ -137,6 +141,7 @@ impl<'e> Known<'e> {
             "allow" => self.allow(line.current),
             "builder" => Candidates::of(self.builders()),
             "call" => words(CALL),
+            "export_special" => words(EXPORT_SPECIAL),
             "files" | "metadata_file" => Candidates::files(),
             "list" => words(LIST),
             "policy" => words(POLICY),

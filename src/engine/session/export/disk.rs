@@ -14,6 +14,7 @@ use rbake_proto::packet::Stat;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
+use super::special::is_label;
 use crate::context::stat::{mode, unix_mode, wide};
 
 /// Something could not be written.
@@ -138,23 +139,38 @@ impl Destination {
     }
 
     /// Sets the mode, attributes and time of a directory, once nothing more is written to it.
-    pub(super) fn finish_directory(&self, path: &[u8], stat: &Stat) -> Result<(), WriteError> {
-        let failed = self.errno("set the mode and time of", path);
-        let dir = self.open_dir(path).map_err(&failed)?;
-        set_state(&dir, stat).map_err(&failed)
+    pub(super) fn finish_directory(
+        &self,
+        stat: &Stat,
+        dropped: &mut Dropped,
+    ) -> Result<(), WriteError> {
+        let failed = self.errno("set the mode and time of", &stat.path);
+        let dir = self.open_dir(&stat.path).map_err(&failed)?;
+        set_state(&dir, stat, dropped).map_err(&failed)
     }
 
-    /// Makes a symbolic link, a pipe or a device.
-    pub(super) fn special(&mut self, path: &[u8], stat: &Stat) -> Result<(), WriteError> {
-        let (dir, name) = self.place(path)?;
-        let made = make_special(dir, name, stat);
-        let made = match made {
-            Err(Errno::EXIST) => replace(dir, name, |temporary| {
-                make_special(dir, temporary.as_bytes(), stat)
-            }),
+    /// Makes a symbolic link.
+    pub(super) fn symlink(&mut self, stat: &Stat) -> Result<(), WriteError> {
+        let (dir, name) = self.place(&stat.path)?;
+        let link = |name: &[u8]| {
+            rustix::fs::symlinkat(&stat.linkname[..], dir, name)?;
+            rustix::fs::utimensat(dir, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)
+        };
+        let made = match link(name) {
+            Err(Errno::EXIST) => replace(dir, name, |temporary| link(temporary.as_bytes())),
             result => result,
         };
-        made.map_err(self.errno("make", path))
+        made.map_err(self.errno("make the link", &stat.path))
+    }
+
+    /// Makes a pipe or a device.
+    pub(super) fn node(&mut self, stat: &Stat, dropped: &mut Dropped) -> Result<(), WriteError> {
+        let (dir, name) = self.place(&stat.path)?;
+        // It gets its name last, so that nothing which is done to it can be led elsewhere by what has that name.
+        let made = replace(dir, name, |temporary| {
+            make_node(dir, temporary.as_bytes(), stat, dropped)
+        });
+        made.map_err(self.errno("make", &stat.path))
     }
 
     /// Makes `path` another name of `first`, which is complete.
@@ -200,9 +216,13 @@ impl Destination {
     }
 
     /// Gives a complete file its mode, time and name.
-    pub(super) fn finish_file(&self, mut pending: Pending) -> Result<(), WriteError> {
+    pub(super) fn finish_file(
+        &self,
+        mut pending: Pending,
+        dropped: &mut Dropped,
+    ) -> Result<(), WriteError> {
         let failed = self.errno("write", &pending.stat.path);
-        set_state(&pending.file, &pending.stat).map_err(&failed)?;
+        set_state(&pending.file, &pending.stat, dropped).map_err(&failed)?;
         let (_, name) = split(&pending.stat.path);
         if let Some(temporary) = &pending.temporary {
             rustix::fs::renameat(&pending.dir, temporary.as_str(), &pending.dir, name)
@@ -242,21 +262,23 @@ fn temporary_name() -> String {
 fn replace(
     dir: &OwnedFd,
     name: &[u8],
-    make: impl Fn(&str) -> Result<(), Errno>,
+    make: impl FnOnce(&str) -> Result<(), Errno>,
 ) -> Result<(), Errno> {
     let temporary = temporary_name();
-    make(&temporary)?;
-    let moved = rustix::fs::renameat(dir, temporary.as_str(), dir, name);
+    let made = make(&temporary);
+    let moved = made.and_then(|()| rustix::fs::renameat(dir, temporary.as_str(), dir, name));
     // Moving one name of a file over another of the same file does nothing and leaves both.
     let _ = rustix::fs::unlinkat(dir, temporary.as_str(), AtFlags::empty());
     moved
 }
 
-fn make_special(dir: &OwnedFd, name: &[u8], stat: &Stat) -> Result<(), Errno> {
-    if stat.mode & mode::SYMLINK != 0 {
-        rustix::fs::symlinkat(&stat.linkname[..], dir, name)?;
-        return rustix::fs::utimensat(dir, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW);
-    }
+// Makes a pipe or device, with its mode, attributes and time.
+fn make_node(
+    dir: &OwnedFd,
+    name: &[u8],
+    stat: &Stat,
+    dropped: &mut Dropped,
+) -> Result<(), Errno> {
     let kind = match stat.mode & mode::KIND {
         mode::NAMED_PIPE => FileType::Fifo,
         mode::DEVICE => FileType::BlockDevice,
@@ -264,14 +286,16 @@ fn make_special(dir: &OwnedFd, name: &[u8], stat: &Stat) -> Result<(), Errno> {
         _ => return Err(Errno::INVAL),
     };
     let permissions = Mode::from_raw_mode(wide(unix_mode(stat.mode)));
-    make_node(dir, name, kind, permissions, stat)?;
-    // The mask of the process has been at work.
-    rustix::fs::chmodat(dir, name, permissions, AtFlags::empty())?;
+    mknod(dir, name, kind, permissions, stat)?;
+    set_permissions(dir, name, kind, permissions)?;
+    for xattr in stat.xattrs.iter().filter(|xattr| !is_label(&xattr.name)) {
+        dropped.attribute(&stat.path, &xattr.name, Errno::NOTSUP);
+    }
     rustix::fs::utimensat(dir, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)
 }
 
 #[cfg(target_os = "linux")]
-fn make_node(
+fn mknod(
     dir: &OwnedFd,
     name: &[u8],
     kind: FileType,
@@ -283,13 +307,46 @@ fn make_node(
     rustix::fs::mknodat(dir, name, kind, permissions, device)
 }
 
+// `mknod` has left out what the mask of the process takes away. A node cannot be opened without waking what is behind it, and
+// its name might lead elsewhere by now, so the mode is set by a handle that only names it.
+#[cfg(target_os = "linux")]
+fn set_permissions(
+    dir: &OwnedFd,
+    name: &[u8],
+    kind: FileType,
+    permissions: Mode,
+) -> Result<(), Errno> {
+    use std::os::fd::AsRawFd as _;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let node = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+    let found = rustix::fs::fstat(&node)?;
+    if FileType::from_raw_mode(found.st_mode) != kind {
+        return Err(Errno::STALE);
+    }
+    if found.st_mode & 0o7777 == permissions.as_raw_mode() {
+        return Ok(());
+    }
+    let handle = format!("/proc/self/fd/{}", node.as_raw_fd());
+    rustix::fs::chmodat(rustix::fs::CWD, handle.as_str(), permissions, AtFlags::empty())
+}
+
 #[cfg(not(target_os = "linux"))]
-fn make_node(
+fn mknod(
     _dir: &OwnedFd,
     _name: &[u8],
     _kind: FileType,
     _permissions: Mode,
     _stat: &Stat,
+) -> Result<(), Errno> {
+    Err(Errno::NOTSUP)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn set_permissions(
+    _dir: &OwnedFd,
+    _name: &[u8],
+    _kind: FileType,
+    _permissions: Mode,
 ) -> Result<(), Errno> {
     Err(Errno::NOTSUP)
 }
@@ -306,12 +363,76 @@ fn times(stat: &Stat) -> Timestamps {
     }
 }
 
-fn set_state(fd: impl std::os::fd::AsFd, stat: &Stat) -> Result<(), Errno> {
+fn set_state(
+    fd: impl std::os::fd::AsFd,
+    stat: &Stat,
+    dropped: &mut Dropped,
+) -> Result<(), Errno> {
     let fd = fd.as_fd();
     for xattr in &stat.xattrs {
-        // What this file system or user may not have is left out, as the reference does.
-        let _ = rustix::fs::fsetxattr(fd, &xattr.name[..], &xattr.value, XattrFlags::empty());
+        let set = rustix::fs::fsetxattr(fd, &xattr.name[..], &xattr.value, XattrFlags::empty());
+        if let Err(errno) = set
+            && !is_label(&xattr.name)
+        {
+            dropped.attribute(&stat.path, &xattr.name, errno);
+        }
     }
-    rustix::fs::fchmod(fd, Mode::from_raw_mode(wide(unix_mode(stat.mode))))?;
+    let wanted = unix_mode(stat.mode);
+    rustix::fs::fchmod(fd, Mode::from_raw_mode(wide(wanted)))?;
+    if wanted & SET_ID != 0 {
+        // The kernel drops the bit without an error where the file's group is none of the user's.
+        let kept = rustix::fs::fstat(fd)?.st_mode;
+        if wanted & SET_ID & !kept != 0 {
+            dropped.note(|| format!("a set-id bit of `{}`", String::from_utf8_lossy(&stat.path)));
+        }
+    }
     rustix::fs::futimens(fd, &times(stat))
+}
+
+/// The set-user-id and set-group-id bits, as Unix has them.
+const SET_ID: u32 = 0o6000;
+
+/// What this system, file system or user could not keep.
+#[derive(Debug, Default)]
+pub(super) struct Dropped {
+    /// How much.
+    pub(super) count: u64,
+    /// The first of it.
+    pub(super) first: Option<String>,
+}
+
+impl Dropped {
+    fn note(&mut self, what: impl FnOnce() -> String) {
+        self.count += 1;
+        self.first.get_or_insert_with(what);
+    }
+
+    fn attribute(&mut self, path: &[u8], name: &[u8], errno: Errno) {
+        self.note(|| {
+            let (path, name) = (String::from_utf8_lossy(path), String::from_utf8_lossy(name));
+            format!("`{name}` of `{path}`: {}", std::io::Error::from(errno))
+        });
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    // As if somebody put a link in the place of the node between its making and the setting of its mode.
+    #[test]
+    fn the_mode_of_a_node_is_not_set_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = dir.path().join("outside");
+        std::fs::write(&outside, "").unwrap();
+        std::fs::set_permissions(&outside, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink("outside", dir.path().join("node")).unwrap();
+        let fd = rustix::fs::open(dir.path(), OPEN_DIR, Mode::empty()).unwrap();
+        let mode = Mode::from_raw_mode(0o666);
+        let set = set_permissions(&fd, b"node", FileType::Fifo, mode);
+        assert_eq!(set, Err(Errno::STALE));
+        let permissions = std::fs::metadata(&outside).unwrap().permissions();
+        assert_eq!(permissions.mode() & 0o7777, 0o600);
+    }
 }

@@ -5,13 +5,16 @@
 //! method, so messages stay encoded until the exporter is known. Start at [`Exports`].
 
 mod disk;
+mod limits;
 mod order;
 mod receive;
+mod special;
 mod stream;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -20,18 +23,20 @@ use prost::Message as _;
 use rbake_proto::filesync::BytesMessage;
 use rbake_proto::filesync::file_send_server::{FileSend, FileSendServer};
 use rbake_proto::packet::{Packet, PacketType};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status, Streaming};
 
+pub use special::SpecialPolicy;
 pub use stream::{FileError, FileSink, SinkError, StreamSink, StreamWriter, WriterSink};
 
 use super::Attachable;
 use super::causes::with_causes;
 use crate::engine::connection::MESSAGE_LIMIT;
+use crate::outcome::SpecialFiles;
 
 const EXPORTER_KEY: &str = "buildkit-attachable-exporter-id";
 const METADATA_PREFIX: &str = "exporter-md-";
@@ -45,14 +50,33 @@ pub enum ExportSink {
     /// Exporters that send a stream: `tar`, `oci`, `docker`.
     Stream(Arc<dyn StreamSink>),
     /// The exporter `local`: into this directory, beside what is there.
-    Directory(PathBuf),
+    Directory(DirectorySink),
+}
+
+/// A directory that an exporter's files are written to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectorySink {
+    /// The directory; it is made where it is missing.
+    pub path: PathBuf,
+    /// What becomes of set-id files, devices and security attributes.
+    pub special: SpecialPolicy,
+}
+
+impl DirectorySink {
+    /// The directory `path`, into which everything is written as it comes.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            special: SpecialPolicy::Keep,
+        }
+    }
 }
 
 impl std::fmt::Debug for ExportSink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Stream(_) => f.write_str("Stream"),
-            Self::Directory(path) => f.debug_tuple("Directory").field(path).finish(),
+            Self::Directory(sink) => sink.fmt(f),
         }
     }
 }
@@ -68,6 +92,8 @@ pub struct ExportSummary {
     pub bytes: u64,
     /// Whether it was there already, so that nothing came.
     pub skipped: bool,
+    /// Entries of a directory that have powers beyond their content.
+    pub special: SpecialFiles,
 }
 
 /// Takes what the exporters of one solve send.
@@ -76,15 +102,47 @@ pub struct Exports(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    sinks: BTreeMap<usize, ExportSink>,
+    sinks: BTreeMap<usize, Place>,
     arrived: Mutex<Vec<ExportSummary>>,
+}
+
+/// The sink of one exporter. Transfers to it take turns: two at once could move directories and links in each other's way.
+#[derive(Debug)]
+struct Place {
+    sink: ExportSink,
+    turn: Arc<tokio::sync::Mutex<()>>,
+    transfers: AtomicUsize,
+}
+
+impl Place {
+    fn new(sink: ExportSink) -> Self {
+        Self {
+            sink,
+            turn: Arc::default(),
+            transfers: AtomicUsize::new(0),
+        }
+    }
+
+    /// Waits for the transfers before this one to end.
+    async fn turn(&self) -> Result<OwnedMutexGuard<()>, Status> {
+        if self.transfers.fetch_add(1, Ordering::Relaxed) >= limits::TRANSFERS {
+            let limit = limits::TRANSFERS;
+            return Err(Status::resource_exhausted(format!(
+                "one output is not sent in more than {limit} transfers"
+            )));
+        }
+        Ok(Arc::clone(&self.turn).lock_owned().await)
+    }
 }
 
 impl Exports {
     /// Sinks by the place of their exporter in the solve's list.
     pub fn new(sinks: impl IntoIterator<Item = (usize, ExportSink)>) -> Self {
         Self(Arc::new(Inner {
-            sinks: sinks.into_iter().collect(),
+            sinks: sinks
+                .into_iter()
+                .map(|(at, sink)| (at, Place::new(sink)))
+                .collect(),
             arrived: Mutex::default(),
         }))
     }
@@ -123,18 +181,20 @@ impl FileSend for Exports {
         request: Request<Streaming<Bytes>>,
     ) -> Result<Response<Answer>, Status> {
         let exporter = exporter(request.metadata())?;
-        let sink = self.0.sinks.get(&exporter).ok_or_else(|| {
+        let place = self.0.sinks.get(&exporter).ok_or_else(|| {
             Status::not_found(format!("no output of exporter {exporter} is expected here"))
         })?;
-        let metadata = metadata(request.metadata());
+        let metadata = metadata(request.metadata())?;
+        let turn = place.turn().await?;
         let messages = request.into_inner();
         let mut summary = ExportSummary {
             exporter,
             metadata,
             bytes: 0,
             skipped: false,
+            special: SpecialFiles::default(),
         };
-        match sink {
+        match &place.sink {
             ExportSink::Stream(sink) => {
                 let taken = take_stream(sink.as_ref(), messages, &mut summary).await;
                 if taken.is_ok() || summary.skipped {
@@ -143,9 +203,14 @@ impl FileSend for Exports {
                 taken?;
                 Ok(Response::new(Box::pin(tokio_stream::empty())))
             }
-            ExportSink::Directory(path) => {
-                let answer = take_directory(path.clone(), messages, Arc::clone(&self.0), summary);
-                Ok(Response::new(answer))
+            ExportSink::Directory(sink) => {
+                let transfer = DirectoryTransfer {
+                    sink: sink.clone(),
+                    inner: Arc::clone(&self.0),
+                    summary,
+                    turn,
+                };
+                Ok(Response::new(transfer.start(messages)))
             }
         }
     }
@@ -160,8 +225,8 @@ fn exporter(metadata: &MetadataMap) -> Result<usize, Status> {
     id.ok_or_else(|| Status::invalid_argument(format!("`{EXPORTER_KEY}` is no number")))
 }
 
-fn metadata(metadata: &MetadataMap) -> BTreeMap<String, String> {
-    metadata
+fn metadata(metadata: &MetadataMap) -> Result<BTreeMap<String, String>, Status> {
+    let told: BTreeMap<String, String> = metadata
         .iter()
         .filter_map(|pair| match pair {
             KeyAndValueRef::Ascii(key, value) => {
@@ -170,7 +235,14 @@ fn metadata(metadata: &MetadataMap) -> BTreeMap<String, String> {
             }
             KeyAndValueRef::Binary(..) => None,
         })
-        .collect()
+        .collect();
+    let size: usize = told.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if size > limits::METADATA {
+        return Err(Status::resource_exhausted(
+            "an exporter tells more of its output than this side keeps",
+        ));
+    }
+    Ok(told)
 }
 
 async fn take_stream(
@@ -193,15 +265,17 @@ async fn take_stream(
     writer.finish().await.map_err(failed)
 }
 
-// Packets to and from a thread that writes the directory.
+// Messages to and from a thread that writes the directory. They are decoded one at a time: a message of empty attributes
+// takes many times its size in memory.
 struct Channels {
-    packets: mpsc::Receiver<Packet>,
+    messages: mpsc::Receiver<Bytes>,
     answers: mpsc::Sender<Result<Bytes, Status>>,
 }
 
 impl receive::Wire for Channels {
     fn next(&mut self) -> Option<Packet> {
-        self.packets.blocking_recv()
+        // What cannot be read ends the conversation like a daemon that goes away.
+        Packet::decode(self.messages.blocking_recv()?).ok()
     }
 
     fn send(&mut self, packet: Packet) -> bool {
@@ -210,31 +284,51 @@ impl receive::Wire for Channels {
     }
 }
 
-fn take_directory(
-    path: PathBuf,
-    mut messages: Streaming<Bytes>,
+/// A directory on its way here.
+struct DirectoryTransfer {
+    sink: DirectorySink,
     inner: Arc<Inner>,
-    mut summary: ExportSummary,
-) -> Answer {
-    let (to_disk, packets) = mpsc::channel(PACKETS);
-    let (answers, from_disk) = mpsc::channel(PACKETS);
-    // Ends with the answer, and the writing thread with it.
-    let pump = AbortOnDropHandle::new(tokio::spawn(async move {
-        while let Ok(Some(message)) = messages.message().await {
-            // What cannot be read ends the conversation like a daemon that goes away.
-            let Ok(packet) = Packet::decode(message) else {
-                return;
-            };
-            if to_disk.send(packet).await.is_err() {
-                return;
+    summary: ExportSummary,
+    // Held until the last file is written.
+    turn: OwnedMutexGuard<()>,
+}
+
+impl DirectoryTransfer {
+    fn start(self, mut messages: Streaming<Bytes>) -> Answer {
+        let (to_disk, received) = mpsc::channel(PACKETS);
+        let (answers, from_disk) = mpsc::channel(PACKETS);
+        // Ends with the answer, and the writing thread with it.
+        let pump = AbortOnDropHandle::new(tokio::spawn(async move {
+            while let Ok(Some(message)) = messages.message().await {
+                if to_disk.send(message).await.is_err() {
+                    return;
+                }
             }
-        }
-    }));
-    tokio::task::spawn_blocking(move || {
-        let mut channels = Channels { packets, answers };
-        match receive::receive(&path, &mut channels) {
-            Ok(bytes) => {
-                summary.bytes = bytes;
+        }));
+        tokio::task::spawn_blocking(move || {
+            self.write(Channels {
+                messages: received,
+                answers,
+            });
+        });
+        let answers = ReceiverStream::new(from_disk);
+        Box::pin(WithPump {
+            answers,
+            _pump: pump,
+        })
+    }
+
+    fn write(self, mut channels: Channels) {
+        let Self {
+            sink,
+            inner,
+            mut summary,
+            turn,
+        } = self;
+        match receive::receive(&sink, &mut channels) {
+            Ok(received) => {
+                summary.bytes = received.bytes;
+                summary.special = received.special;
                 inner.arrived().push(summary);
             }
             Err(error) => {
@@ -248,12 +342,8 @@ fn take_directory(
                 let _ = channels.answers.blocking_send(Err(Status::unknown(text)));
             }
         }
-    });
-    let answers = ReceiverStream::new(from_disk);
-    Box::pin(WithPump {
-        answers,
-        _pump: pump,
-    })
+        drop(turn);
+    }
 }
 
 struct WithPump {

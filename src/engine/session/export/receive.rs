@@ -1,14 +1,17 @@
 //! The conversation in which the daemon sends a directory. Blocking; the caller moves packets.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::path::Path;
 
 use bytes::Bytes;
 use rbake_proto::packet::{Packet, PacketType, Stat};
 
-use super::disk::{Destination, Pending, WriteError};
+use super::DirectorySink;
+use super::disk::{Destination, Dropped, Pending, WriteError};
+use super::limits::{LimitError, Listing};
 use super::order::{BadPath, Order};
+use super::special::{self, SpecialPolicy};
 use crate::context::stat::mode;
+use crate::outcome::SpecialFiles;
 
 /// Files that are received at the same time.
 const OPEN_FILES: usize = 16;
@@ -22,6 +25,10 @@ pub(super) enum ReceiveError {
     Write(#[from] WriteError),
     #[error(transparent)]
     Path(#[from] BadPath),
+    #[error(transparent)]
+    Limit(#[from] LimitError),
+    #[error("`{path}` is refused: {reason} (`--export-special=keep` writes such files)")]
+    Special { path: String, reason: &'static str },
     #[error("`{0}` is another name of a file that has not come")]
     UnknownLink(String),
     #[error("`{0}` is of a kind that cannot be written")]
@@ -45,11 +52,27 @@ pub(super) trait Wire {
     fn send(&mut self, packet: Packet) -> bool;
 }
 
-/// Writes what comes over `wire` below `path`, keeping what is there. Returns how many bytes of content came.
-pub(super) fn receive(path: &Path, wire: &mut dyn Wire) -> Result<u64, ReceiveError> {
-    let destination = Destination::open(path)?;
+/// A directory that has arrived.
+#[derive(Debug, Default)]
+pub(super) struct Received {
+    /// Bytes of content that came.
+    pub(super) bytes: u64,
+    /// Entries with powers beyond their content.
+    pub(super) special: SpecialFiles,
+}
+
+/// Writes what comes over `wire` to `sink`, keeping what is there.
+pub(super) fn receive(
+    sink: &DirectorySink,
+    wire: &mut dyn Wire,
+) -> Result<Received, ReceiveError> {
+    let destination = Destination::open(&sink.path)?;
     let mut receiver = Receiver {
         destination,
+        policy: sink.special,
+        listing: Listing::default(),
+        special: SpecialFiles::default(),
+        dropped: Dropped::default(),
         order: Order::new(),
         next_id: 0,
         waiting: VecDeque::new(),
@@ -83,7 +106,7 @@ pub(super) fn receive(path: &Path, wire: &mut dyn Wire) -> Result<u64, ReceiveEr
         return Err(ReceiveError::Gone);
     }
     match wire.next() {
-        Some(packet) if packet.r#type() == PacketType::PacketFin => Ok(receiver.bytes),
+        Some(packet) if packet.r#type() == PacketType::PacketFin => Ok(receiver.received()),
         Some(_) => Err(ReceiveError::Protocol),
         None => Err(ReceiveError::Gone),
     }
@@ -91,6 +114,10 @@ pub(super) fn receive(path: &Path, wire: &mut dyn Wire) -> Result<u64, ReceiveEr
 
 struct Receiver {
     destination: Destination,
+    policy: SpecialPolicy,
+    listing: Listing,
+    special: SpecialFiles,
+    dropped: Dropped,
     order: Order,
     next_id: u32,
     // Files that have been listed and not been asked for.
@@ -115,15 +142,25 @@ impl Receiver {
     fn entry(&mut self, stat: Stat) -> Result<(), ReceiveError> {
         let id = self.next_id;
         self.next_id = id.checked_add(1).ok_or(ReceiveError::Protocol)?;
+        self.listing.add(&stat)?;
         let kind = stat.mode & mode::KIND;
         self.order.next(&stat.path, kind == mode::DIR)?;
+        let is_link = kind != mode::DIR && kind != mode::SYMLINK && !stat.linkname.is_empty();
+        // Another name of a file was looked at under its first.
+        if !is_link
+            && let Some(reason) = special::look(&stat, &mut self.special)
+            && self.policy == SpecialPolicy::Deny
+        {
+            let path = text(&stat.path);
+            return Err(ReceiveError::Special { path, reason });
+        }
         match kind {
             mode::DIR => {
                 self.destination.directory(&stat.path)?;
                 self.directories.push(stat);
             }
-            mode::SYMLINK => self.destination.special(&stat.path, &stat)?,
-            _ if !stat.linkname.is_empty() => {
+            mode::SYMLINK => self.destination.symlink(&stat)?,
+            _ if is_link => {
                 // It may name a file whose content is still to come, so it is made at the end.
                 if !self.files.contains(&stat.linkname) {
                     return Err(ReceiveError::UnknownLink(text(&stat.path)));
@@ -135,7 +172,7 @@ impl Receiver {
                 self.waiting.push_back((id, stat));
             }
             mode::NAMED_PIPE | mode::DEVICE | CHAR_DEVICE => {
-                self.destination.special(&stat.path, &stat)?;
+                self.destination.node(&stat, &mut self.dropped)?;
                 self.files.insert(stat.path);
             }
             _ => return Err(ReceiveError::UnknownKind(text(&stat.path))),
@@ -166,7 +203,7 @@ impl Receiver {
     fn data(&mut self, id: u32, data: &[u8]) -> Result<(), ReceiveError> {
         if data.is_empty() {
             let pending = self.open.remove(&id).ok_or(ReceiveError::Unasked(id))?;
-            self.destination.finish_file(pending)?;
+            self.destination.finish_file(pending, &mut self.dropped)?;
         } else {
             let pending = self.open.get(&id).ok_or(ReceiveError::Unasked(id))?;
             self.destination.write(pending, data)?;
@@ -181,9 +218,20 @@ impl Receiver {
         }
         // From the inside out: a time changes when something inside does, and a mode may close a directory.
         for stat in self.directories.iter().rev() {
-            self.destination.finish_directory(&stat.path, stat)?;
+            self.destination
+                .finish_directory(stat, &mut self.dropped)?;
         }
         Ok(())
+    }
+
+    fn received(self) -> Received {
+        let mut special = self.special;
+        special.dropped = self.dropped.count;
+        special.first_dropped = self.dropped.first;
+        Received {
+            bytes: self.bytes,
+            special,
+        }
     }
 }
 

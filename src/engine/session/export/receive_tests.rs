@@ -1,6 +1,10 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt, symlink};
 
+use std::path::Path;
+
+use rbake_proto::packet::Xattr;
+
 use super::*;
 
 const TIME: i64 = 1_700_000_000_123_456_789;
@@ -98,8 +102,8 @@ fn expected(path: &str) -> Vec<u8> {
     out
 }
 
-fn run(dest: &Path, stats: Vec<Stat>) -> Result<u64, ReceiveError> {
-    receive(dest, &mut Sender::new(stats))
+fn run(dest: &Path, stats: Vec<Stat>) -> Result<Received, ReceiveError> {
+    receive(&DirectorySink::new(dest), &mut Sender::new(stats))
 }
 
 #[test]
@@ -115,7 +119,7 @@ fn a_tree_arrives_with_its_modes_times_and_links() {
         stat("b", mode::DIR | mode::STICKY | 0o777),
         stat("set", mode::SETUID | 0o755),
     ];
-    let bytes = run(&dest, stats).unwrap();
+    let bytes = run(&dest, stats).unwrap().bytes;
     assert_eq!(bytes, ("a/file".len() + "set".len()) as u64 * 3);
     let meta = |path: &str| std::fs::symlink_metadata(dest.join(path)).unwrap();
     for (path, permissions) in [
@@ -148,6 +152,73 @@ fn a_tree_arrives_with_its_modes_times_and_links() {
     );
     assert_eq!(meta("a/sym").mtime(), TIME / 1_000_000_000);
     std::fs::set_permissions(dest.join("a"), PermissionsExt::from_mode(0o700)).unwrap();
+}
+
+fn with_xattr(name: &str, stat: Stat) -> Stat {
+    let xattr = Xattr {
+        name: Bytes::copy_from_slice(name.as_bytes()),
+        value: Bytes::from_static(b"v"),
+    };
+    Stat {
+        xattrs: vec![xattr],
+        ..stat
+    }
+}
+
+#[test]
+fn special_files_are_counted_and_what_cannot_be_kept_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let stats = vec![
+        stat("dir", mode::DIR | mode::SETGID | 0o755),
+        stat("set", mode::SETUID | 0o755),
+        link("set-again", mode::SETUID | 0o755, "set"),
+        with_xattr("nowhere.x", stat("strange", 0o644)),
+        with_xattr("security.selinux", stat("z-label", 0o644)),
+    ];
+    let special = run(dir.path(), stats).unwrap().special;
+    assert_eq!((special.set_id, special.devices), (1, 0));
+    assert_eq!((special.attributes, special.dropped), (0, 1), "{special:?}");
+    let first = special.first_dropped.unwrap();
+    assert!(first.starts_with("`nowhere.x` of `strange`: "), "{first}");
+}
+
+#[test]
+fn special_files_are_refused_on_request() {
+    for refused in [
+        stat("x", mode::SETUID | 0o755),
+        stat("x", mode::SETGID | 0o755),
+        stat("x", mode::DEVICE | 0o600),
+        stat("x", mode::DEVICE | mode::CHAR_DEVICE | 0o600),
+        with_xattr("security.capability", stat("x", 0o755)),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let sink = DirectorySink {
+            path: dir.path().to_owned(),
+            special: SpecialPolicy::Deny,
+        };
+        let error = receive(&sink, &mut Sender::new(vec![refused])).unwrap_err();
+        assert!(error.to_string().starts_with("`x` is refused: it "), "{error}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        let ordinary = vec![stat("x", 0o755), stat("y", mode::NAMED_PIPE | 0o600)];
+        receive(&sink, &mut Sender::new(ordinary)).unwrap();
+    }
+}
+
+#[test]
+fn times_of_any_century_are_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    for mod_time in [i64::MIN, -1, 0, i64::MAX] {
+        let mut entries = vec![
+            stat("dir", mode::DIR | 0o755),
+            stat("file", 0o644),
+            link("link", mode::SYMLINK | 0o777, "file"),
+            stat("pipe", mode::NAMED_PIPE | 0o644),
+        ];
+        for entry in &mut entries {
+            entry.mod_time = mod_time;
+        }
+        run(dir.path(), entries).unwrap();
+    }
 }
 
 #[test]
@@ -238,7 +309,7 @@ fn files_are_asked_for_a_few_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let stats: Vec<Stat> = (0..100).map(|n| stat(&format!("f{n:03}"), 0o644)).collect();
     let mut sender = Sender::new(stats);
-    receive(dir.path(), &mut sender).unwrap();
+    receive(&DirectorySink::new(dir.path()), &mut sender).unwrap();
     assert_eq!(sender.most_open, OPEN_FILES);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 100);
 }
@@ -258,7 +329,7 @@ fn a_daemon_that_goes_away_leaves_no_half_files() {
     }
     let dir = tempfile::tempdir().unwrap();
     let stats = vec![stat("aaaa", 0o644), stat("bbbb", 0o644)];
-    let error = receive(dir.path(), &mut Quits(Sender::new(stats), 5)).unwrap_err();
+    let error = receive(&DirectorySink::new(dir.path()), &mut Quits(Sender::new(stats), 5)).unwrap_err();
     assert!(matches!(error, ReceiveError::Gone), "{error}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
@@ -271,7 +342,7 @@ fn content_that_was_not_asked_for_is_refused() {
         data: "x".into(),
         ..packet(PacketType::PacketData)
     });
-    let error = receive(dir.path(), &mut sender).unwrap_err();
+    let error = receive(&DirectorySink::new(dir.path()), &mut sender).unwrap_err();
     assert!(matches!(error, ReceiveError::Unasked(0)), "{error}");
 }
 
@@ -283,6 +354,6 @@ fn the_daemons_reason_is_handed_on() {
         data: "no space".into(),
         ..packet(PacketType::PacketErr)
     });
-    let error = receive(dir.path(), &mut sender).unwrap_err();
+    let error = receive(&DirectorySink::new(dir.path()), &mut sender).unwrap_err();
     assert!(error.to_string().contains("no space"), "{error}");
 }

@@ -100,9 +100,9 @@ async fn streams_go_to_the_sink_of_their_exporter() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn platforms_write_into_one_directory_at_the_same_time() {
+async fn platforms_write_into_one_directory_in_turn() {
     let dir = tempfile::tempdir().unwrap();
-    let exports = Exports::new([(0, ExportSink::Directory(dir.path().to_owned()))]);
+    let exports = Exports::new([(0, ExportSink::Directory(DirectorySink::new(dir.path())))]);
     let client = client(&exports).await;
     let send = |platform: &'static str| {
         let mut client = client.clone();
@@ -155,9 +155,66 @@ async fn platforms_write_into_one_directory_at_the_same_time() {
     assert_eq!(exports.arrived().len(), 2);
 }
 
+// A transfer that has begun, and which writes `name` once it is let to.
+async fn begin(
+    client: &mut FileSendClient<Channel>,
+) -> (mpsc::Sender<Bytes>, impl Future<Output = Streaming<Bytes>>) {
+    let (to, messages) = mpsc::channel(4);
+    let entry = Packet {
+        stat: Some(Stat {
+            path: "file".into(),
+            mode: 0o644,
+            ..Stat::default()
+        }),
+        ..Packet::default()
+    };
+    to.send(entry.encode_to_vec().into()).await.unwrap();
+    let mut client = client.clone();
+    let response = async move {
+        let response = client.diff_copy(request(0, ReceiverStream::new(messages)));
+        response.await.unwrap().into_inner()
+    };
+    (to, response)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_transfer_waits_for_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = ExportSink::Directory(DirectorySink::new(dir.path()));
+    let exports = Exports::new([(0, sink)]);
+    let mut client = client(&exports).await;
+    let (to_first, first) = begin(&mut client).await;
+    let mut first = first.await;
+    assert!(first.message().await.unwrap().is_some(), "it asks for the file");
+    let (_to_second, second) = begin(&mut client).await;
+    let mut second = std::pin::pin!(second);
+    let waited = tokio::time::timeout(std::time::Duration::from_millis(300), &mut second).await;
+    assert!(waited.is_err(), "the second began beside the first");
+    drop((to_first, first));
+    let mut second = second.await;
+    assert!(second.message().await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_output_is_not_sent_without_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = ExportSink::Stream(Arc::new(FileSink::new(dir.path().join("x"))));
+    let exports = Exports::new([(0, sink)]);
+    let mut client = client(&exports).await;
+    for _ in 0..limits::TRANSFERS {
+        end(client.diff_copy(request(0, pieces(&["a"]))).await)
+            .await
+            .unwrap();
+    }
+    let status = end(client.diff_copy(request(0, pieces(&["a"]))).await)
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_that_cannot_be_written_fails_the_export() {
-    let exports = Exports::new([(0, ExportSink::Directory("/dev/null/x".into()))]);
+    let exports = Exports::new([(0, ExportSink::Directory(DirectorySink::new("/dev/null/x")))]);
     let (_to, messages) = mpsc::channel::<Bytes>(4);
     let mut client = client(&exports).await;
     let response = client
