@@ -56,6 +56,7 @@ SERVICES_DIR=$RUN_DIR/s
 SERVICES_DIE_WITH_US=1
 FAILED=()
 CHILD=
+declare -A BESIDE=()
 
 # watched COMMAND…: in a process group of its own, so that a signal to this script reaches all of it.
 watched() {
@@ -80,14 +81,33 @@ check() {
   fi
 }
 
+# beside NAME NICENESS COMMAND…: begins COMMAND in a process group of its own, and goes on. Its output goes to a file.
+beside() {
+  local name=$1 niceness=$2
+  shift 2
+  setsid -- nice -n "$niceness" "$@" </dev/null >"$RUN_DIR/$name.log" 2>&1 &
+  BESIDE[$name]=$!
+}
+
+# joined NAME: waits for the end of what `beside` began; prints its output if it failed.
+joined() {
+  local status=0
+  [ -n "${BESIDE[$1]:-}" ] || return 1
+  wait "${BESIDE[$1]}" || status=$?
+  unset "BESIDE[$1]"
+  if [ "$status" != 0 ]; then sed 's/^/    /' "$RUN_DIR/$1.log"; fi
+  return "$status"
+}
+
 finish() {
   local status=$?
   trap - EXIT INT TERM HUP
-  if [ -n "$CHILD" ]; then
-    kill -TERM -- "-$CHILD" 2>/dev/null || true
+  local child
+  for child in $CHILD "${BESIDE[@]}"; do
+    kill -TERM -- "-$child" 2>/dev/null || true
     sleep 0.5
-    kill -KILL -- "-$CHILD" 2>/dev/null || true
-  fi
+    kill -KILL -- "-$child" 2>/dev/null || true
+  done
   stack_down || true
   kill_below "$RUN_DIR"
   remove_service_tree "$RUN_DIR" || true
@@ -122,11 +142,18 @@ checks() {
   check "scripts" shellcheck -x scripts/*.sh scripts/lib/*.sh scripts/stand-ins/*.sh .ci/run
 }
 
+# Every program that a test may ask for; what is there already costs a checksum. Much of a first run is waiting for downloads, so
+# it goes on beside the checks.
+peers_begin() {
+  local images=(busybox frontend)
+  if ! docker_hub_reachable; then images+=(python postgres redis); fi
+  # shellcheck disable=SC2016  # the inner shell expands these
+  beside peers 0 bash -c '"$0" install && "$0" images "$@"' "$SCRIPTS_DIR/peers.sh" "${images[@]}"
+}
+
 live_up() {
-  # Every program that a test may ask for; what is there already costs a checksum.
-  watched "$SCRIPTS_DIR/peers.sh" install
-  watched "$SCRIPTS_DIR/peers.sh" images busybox frontend
-  if ! docker_hub_reachable; then watched "$SCRIPTS_DIR/peers.sh" images python postgres redis; fi
+  step "programs and images that the tests speak to (what is going on: $RUN_DIR/peers.log)"
+  joined peers
   step "starting services in $SERVICES_DIR"
   mkdir -p "$SERVICES_DIR"
   RBAKE_TEST_SITE=1 stack_up buildkit docker gha
@@ -162,10 +189,14 @@ no_stragglers() {
   kill_below "$RUN_DIR/t" cwd
 }
 
-# static_binary: the release binary, as it is published.
+# static_begin: builds the release binary, as it is published, with what the tests leave idle: much of it has one thread.
+static_begin() {
+  beside static 19 cargo build --release --quiet --target "$MUSL_TARGET"
+}
+
 static_binary() {
   local binary
-  watched cargo build --release --quiet --target "$MUSL_TARGET" || return 1
+  joined static || return 1
   binary=$(target_dir)/$MUSL_TARGET/release/rbake
   "$binary" --version || return 1
   if [[ $(readelf -l "$binary") == *INTERP* ]]; then
@@ -197,8 +228,10 @@ totals() {
 
 main() {
   prepare
+  if [ -n "$LIVE" ]; then peers_begin; else export RBAKE_TEST_WITHOUT_PEERS=1; fi
   if [ -n "$CHECKS" ]; then checks; fi
-  if [ -n "$LIVE" ]; then live_up; else export RBAKE_TEST_WITHOUT_PEERS=1; fi
+  if [ -n "$LIVE" ]; then live_up; fi
+  if [ -n "$CHECKS" ]; then static_begin; fi
   tests
   if [ -n "$LIVE" ]; then
     step "stopping services"
