@@ -13,6 +13,7 @@ pub mod definition;
 pub mod diag;
 pub mod engine;
 pub mod event;
+pub mod files;
 pub mod outcome;
 pub mod plan;
 pub mod report;

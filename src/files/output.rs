@@ -1,0 +1,285 @@
+//! One file that the user names as an output, whatever is there already.
+//!
+//! A regular file appears under its name when it is complete: it is written beside its place, under a name that begins with
+//! [`TEMPORARY_PREFIX`](super::TEMPORARY_PREFIX), and moved. What is no regular file (a device, a pipe, a descriptor that the
+//! shell handed on) keeps its place and is written to. So is a file in a directory that cannot be written, and one that would
+//! lose its owner, its attributes or another of its names if another file took its place. All of this blocks.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Seek as _, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+
+use super::open::{self, own_descriptor, told};
+use super::resolve::{Resolved, special};
+
+/// Who may do what with the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// An existing file keeps its owner, mode and attributes, and must be writable; a new one has what the process's mask leaves
+    /// of `rw-rw-rw-`.
+    Kept,
+    /// The file is a new one with this mode, whatever the one before it had. It is small, and on the disk before it has its name.
+    Fresh(u32),
+}
+
+/// A file that is being written. Dropped before [`OutputFile::finish`], it leaves nothing behind, unless it is written in place.
+#[derive(Debug)]
+pub struct OutputFile {
+    file: File,
+    end: End,
+}
+
+#[derive(Debug)]
+enum End {
+    InPlace,
+    Moved(Beside),
+}
+
+const WRITE: OFlags = OFlags::WRONLY.union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
+
+impl OutputFile {
+    /// Begins to write the file at `place`, whose directory must exist.
+    pub fn create(place: &Resolved, access: Access) -> io::Result<Self> {
+        let path = place.path();
+        if let Some(number) = place.descriptor().or_else(|| own_descriptor(path)) {
+            return descriptor(number).map(Self::in_place);
+        }
+        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::IsADirectory.into());
+        };
+        let dir = open::dir_handle(above)?;
+        let existing = match kind(&dir, name) {
+            Ok(FileType::RegularFile) => true,
+            Ok(FileType::Directory) => return Err(io::Error::other("it is a directory")),
+            Ok(FileType::Socket) => return Err(io::Error::other("it is a socket")),
+            Ok(FileType::Symlink) if special::is_proc(above) => {
+                return open::proc_link(path, WRITE).map(Self::in_place);
+            }
+            Ok(FileType::Symlink) => return Err(told(Errno::LOOP)),
+            Ok(_) => return open_existing(&dir, name).map(Self::in_place),
+            Err(Errno::NOENT) => false,
+            Err(errno) => return Err(errno.into()),
+        };
+        // What is kept must be writable, as if it was written in place. A program that runs is written beside only.
+        let target = match (existing, access) {
+            (true, Access::Kept) => match open_existing(&dir, name) {
+                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => None,
+                opened => Some(opened?),
+            },
+            _ => None,
+        };
+        match Beside::create(dir, name.to_owned(), access, target) {
+            Ok((file, beside)) => Ok(Self {
+                file,
+                end: End::Moved(beside),
+            }),
+            Err((dir, Errno::ACCESS | Errno::PERM | Errno::ROFS)) if existing => {
+                let file = open_existing(&dir, name)?;
+                file.set_len(0)?;
+                Ok(Self::in_place(file))
+            }
+            Err((_, errno)) => Err(errno.into()),
+        }
+    }
+
+    fn in_place(file: File) -> Self {
+        Self {
+            file,
+            end: End::InPlace,
+        }
+    }
+
+    /// What is written to.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Gives the file its name. Whether it is good is known only now.
+    pub fn finish(self) -> io::Result<()> {
+        match self.end {
+            End::InPlace => Ok(()),
+            End::Moved(beside) => beside.finish(self.file),
+        }
+    }
+}
+
+impl Write for OutputFile {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.file.write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Writes `data` to the file at `place`.
+pub fn write_file(place: &Resolved, access: Access, data: &[u8]) -> io::Result<()> {
+    let mut file = OutputFile::create(place, access)?;
+    file.write_all(data)?;
+    file.finish()
+}
+
+// A second descriptor for the same open file, so that what others wrote there stays. Where the system refuses that, the file
+// is opened anew, and a regular one written to at its end.
+fn descriptor(number: i32) -> io::Result<File> {
+    match open::duplicate(number) {
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let path = format!("/proc/self/fd/{number}");
+            let opened = rustix::fs::open(path, WRITE | OFlags::APPEND, Mode::empty());
+            opened.map(File::from).map_err(io::Error::from)
+        }
+        duplicated => duplicated.map(File::from).map_err(io::Error::from),
+    }
+}
+
+fn kind(dir: &OwnedFd, name: &std::ffi::OsStr) -> Result<FileType, Errno> {
+    let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(FileType::from_raw_mode(stat.st_mode))
+}
+
+fn open_existing(dir: &OwnedFd, name: &std::ffi::OsStr) -> io::Result<File> {
+    let opened = rustix::fs::openat(dir, name, WRITE | OFlags::NOFOLLOW, Mode::empty());
+    opened.map(File::from).map_err(told)
+}
+
+/// A file beside its place.
+#[derive(Debug)]
+struct Beside {
+    dir: OwnedFd,
+    name: OsString,
+    // Empty once it has its name.
+    temporary: Option<String>,
+    // The file that is there and is to be kept.
+    target: Option<File>,
+    // Whether the new file can stand for the one that is there.
+    equal: bool,
+    // Whether it must be on the disk before it has its name.
+    durable: bool,
+}
+
+impl Beside {
+    fn create(
+        dir: OwnedFd,
+        name: OsString,
+        access: Access,
+        target: Option<File>,
+    ) -> Result<(File, Self), (OwnedFd, Errno)> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let at_first = match (&target, access) {
+            (None, Access::Kept) => 0o666,
+            _ => 0o600,
+        };
+        let temporary = super::temporary_name();
+        let mode = Mode::from_raw_mode(open::raw(at_first));
+        let file = match rustix::fs::openat(&dir, temporary.as_str(), flags, mode) {
+            Ok(file) => File::from(file),
+            Err(errno) => return Err((dir, errno)),
+        };
+        let equal = match (&target, access) {
+            (Some(target), _) => imitate(&file, target),
+            (None, Access::Fresh(mode)) => {
+                let mode = std::fs::Permissions::from_mode(mode);
+                file.set_permissions(mode).is_ok()
+            }
+            (None, Access::Kept) => true,
+        };
+        let beside = Self {
+            dir,
+            name,
+            temporary: Some(temporary),
+            target,
+            equal,
+            durable: matches!(access, Access::Fresh(_)),
+        };
+        Ok((file, beside))
+    }
+
+    fn finish(mut self, file: File) -> io::Result<()> {
+        let existing = match kind(&self.dir, &self.name) {
+            Ok(FileType::RegularFile) => true,
+            Err(Errno::NOENT) => false,
+            Ok(_) => return Err(io::Error::other("something else has taken its place")),
+            Err(errno) => return Err(errno.into()),
+        };
+        if self.durable {
+            file.sync_all()?;
+        }
+        if let Some(temporary) = self
+            .temporary
+            .as_deref()
+            .filter(|_| self.equal || !existing)
+        {
+            match rustix::fs::renameat(&self.dir, temporary, &self.dir, &self.name) {
+                Ok(()) => {
+                    self.temporary = None;
+                    return Ok(());
+                }
+                // A mount of its own, or another user's in a directory such as /tmp.
+                Err(Errno::BUSY | Errno::PERM | Errno::ACCESS) if existing => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        let target = match self.target.take() {
+            Some(target) => target,
+            None => open_existing(&self.dir, &self.name)?,
+        };
+        copy(file, target)
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            let _ = rustix::fs::unlinkat(&self.dir, temporary.as_str(), AtFlags::empty());
+        }
+    }
+}
+
+fn copy(mut from: File, mut to: File) -> io::Result<()> {
+    from.rewind()?;
+    to.set_len(0)?;
+    io::copy(&mut from, &mut to).map(drop)
+}
+
+// Gives `file` the owner and mode of `target`. Returns whether it can take its place: nothing but the content differs then.
+fn imitate(file: &File, target: &File) -> bool {
+    let (Ok(own), Ok(wanted)) = (file.metadata(), target.metadata()) else {
+        return false;
+    };
+    if wanted.nlink() != 1 || has_attributes(target) {
+        return false;
+    }
+    if (own.uid(), own.gid()) != (wanted.uid(), wanted.gid()) {
+        let owner = Some(Uid::from_raw(wanted.uid()));
+        let group = Some(Gid::from_raw(wanted.gid()));
+        if rustix::fs::fchown(file, owner, group).is_err() {
+            return false;
+        }
+    }
+    // Writing to a file takes its set-id bits away.
+    let mode = std::fs::Permissions::from_mode(wanted.mode() & 0o1777);
+    file.set_permissions(mode).is_ok()
+}
+
+// Access lists and attributes of the user's own. Labels of the system are given to new files by the system.
+fn has_attributes(file: &File) -> bool {
+    const MANY: usize = 4096;
+    let mut names = [0; MANY];
+    match rustix::fs::flistxattr(file, &mut names[..]) {
+        Ok(length) => names[..length]
+            .split(|byte| *byte == 0)
+            .any(|name| !name.is_empty() && !name.starts_with(b"security.")),
+        Err(Errno::NOTSUP | Errno::NOSYS) => false,
+        Err(_) => true,
+    }
+}
+
+#[cfg(test)]
+#[path = "output_tests.rs"]
+mod tests;

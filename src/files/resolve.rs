@@ -1,0 +1,438 @@
+//! Where a path leads: every symbolic link is followed before the `..` after it is applied, as the kernel does.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::io::Errno;
+
+/// A path cannot be followed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("cannot tell where `{path}` leads")]
+pub struct PathError {
+    path: String,
+    #[source]
+    source: Arc<io::Error>,
+}
+
+impl PathError {
+    /// The whole message in one line.
+    pub fn reason(&self) -> String {
+        format!("{self}: {}", self.source)
+    }
+}
+
+/// As many links as the kernel follows in one path.
+const MOST_LINKS: usize = 40;
+
+/// Where a path leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    path: PathBuf,
+    exists: bool,
+    descriptor: Option<i32>,
+}
+
+impl Resolved {
+    /// The absolute `path`, which is known to have no links and no `..`.
+    pub fn of_path(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            exists: path.exists(),
+            descriptor: None,
+        }
+    }
+
+    /// The absolute path, without links and `..`.
+    ///
+    /// A pipe or socket that this process has open has no path; it is called `/dev/fd/N`.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether something is there.
+    pub fn exists(&self) -> bool {
+        self.exists
+    }
+
+    /// The file descriptor of this process that the path names, as `/dev/stdout` and `/dev/fd/N` do.
+    pub fn descriptor(&self) -> Option<i32> {
+        self.descriptor
+    }
+
+    /// Whether the path names this process's standard output or standard error.
+    pub fn is_standard_output(&self) -> bool {
+        matches!(self.descriptor, Some(1 | 2))
+    }
+}
+
+/// Follows the paths of one run, each of them once.
+///
+/// The second question for a path has the answer of the first, whatever has become of the links since: so what is opened is
+/// what was checked. Clones share their answers.
+#[derive(Debug, Clone)]
+pub struct Resolver {
+    base: Arc<Path>,
+    known: Arc<Mutex<HashMap<String, Result<Resolved, PathError>>>>,
+}
+
+impl Resolver {
+    /// For paths relative to `base`, an absolute path.
+    pub fn new(base: &Path) -> Self {
+        Self {
+            base: base.into(),
+            known: Arc::default(),
+        }
+    }
+
+    /// The directory that relative paths start at.
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Where `path` leads.
+    ///
+    /// # Errors
+    /// If links form a circle, a file is used as a directory, or a directory may not be searched.
+    pub fn resolve(&self, path: &str) -> Result<Resolved, PathError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = known.get(path) {
+            return answer.clone();
+        }
+        let answer = resolve(&self.base, Path::new(path)).map_err(|source| PathError {
+            path: path.to_owned(),
+            source: Arc::new(source),
+        });
+        known.insert(path.to_owned(), answer.clone());
+        answer
+    }
+}
+
+/// Follows `path`, relative to `base`, through all symbolic links. What does not exist is taken for plain names.
+pub fn resolve(base: &Path, path: &Path) -> io::Result<Resolved> {
+    let mut waiting = parts(&base.join(path));
+    waiting.reverse();
+    let mut reached = PathBuf::from("/");
+    // What comes after the deepest directory that exists. A `..` in there steps back from a directory that is made as a plain
+    // one, so it leads to where the text says; nothing can be read through it, though.
+    let mut rest = PathBuf::new();
+    let mut exists = true;
+    let mut links = 0;
+    while let Some(part) = waiting.pop() {
+        if part == ".." {
+            if !rest.pop() {
+                reached.pop();
+            }
+            continue;
+        }
+        if !rest.as_os_str().is_empty() {
+            rest.push(part);
+            continue;
+        }
+        let next = reached.join(&part);
+        let metadata = match next.symlink_metadata() {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                exists = false;
+                rest.push(part);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if !metadata.is_symlink() {
+            if !metadata.is_dir() && !waiting.is_empty() {
+                return Err(io::ErrorKind::NotADirectory.into());
+            }
+            reached = next;
+            continue;
+        }
+        links += 1;
+        if links > MOST_LINKS {
+            return Err(Errno::LOOP.into());
+        }
+        let target = next.read_link()?;
+        match special::kind(&reached, &next, &target)? {
+            special::Kind::Plain => {}
+            // `/dev/fd/N`: what is written goes to the descriptor itself, wherever it leads.
+            special::Kind::Descriptor { number, by_path } if waiting.is_empty() => {
+                let path = match by_path {
+                    true => resolve(&reached, &target)?.path,
+                    false => PathBuf::from(format!("/dev/fd/{number}")),
+                };
+                return Ok(Resolved {
+                    path,
+                    exists,
+                    descriptor: Some(number),
+                });
+            }
+            special::Kind::Opaque if waiting.is_empty() => {
+                reached = next;
+                continue;
+            }
+            special::Kind::Descriptor { by_path: true, .. } => {}
+            special::Kind::Descriptor { .. } | special::Kind::Opaque => {
+                return Err(io::Error::other("it leads through a file without a path"));
+            }
+        }
+        if target.is_absolute() {
+            reached = PathBuf::from("/");
+        }
+        waiting.extend(parts(&target).into_iter().rev());
+    }
+    // Joining an empty path would add a slash.
+    if !rest.as_os_str().is_empty() {
+        reached.push(rest);
+    }
+    Ok(Resolved {
+        path: reached,
+        exists,
+        descriptor: None,
+    })
+}
+
+fn parts(path: &Path) -> Vec<OsString> {
+    path.components()
+        .filter_map(|component| match component {
+            Component::Normal(part) => Some(part.to_owned()),
+            Component::ParentDir => Some("..".into()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+        })
+        .collect()
+}
+
+fn same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// The links of `/proc`, which lead to files rather than to paths: their text is for people.
+#[cfg(target_os = "linux")]
+pub(super) mod special {
+    use super::{Path, io, same};
+
+    /// What following a link means.
+    pub(in super::super) enum Kind {
+        /// Following its text.
+        Plain,
+        /// This descriptor of our process; `by_path` if its text is a path to the same file.
+        Descriptor { number: i32, by_path: bool },
+        /// Something that has no path.
+        Opaque,
+    }
+
+    /// What the link `link` in the directory `dir` means, whose text is `target`.
+    pub(in super::super) fn kind(dir: &Path, link: &Path, target: &Path) -> io::Result<Kind> {
+        if !is_proc(dir) {
+            return Ok(Kind::Plain);
+        }
+        let Ok(leads_to) = link.metadata() else {
+            // What it led to is gone, or is none of ours; following its text finds out.
+            return Ok(Kind::Plain);
+        };
+        let by_path = dir
+            .join(target)
+            .metadata()
+            .is_ok_and(|there| same(&there, &leads_to));
+        let number = link
+            .file_name()
+            .and_then(|name| name.to_str()?.parse().ok());
+        Ok(match number {
+            Some(number) if is_own_descriptors(dir) && !leads_to.is_dir() => {
+                Kind::Descriptor { number, by_path }
+            }
+            _ if by_path => Kind::Plain,
+            _ => Kind::Opaque,
+        })
+    }
+
+    /// Whether `dir` is in the file system of processes.
+    pub(in super::super) fn is_proc(dir: &Path) -> bool {
+        rustix::fs::statfs(dir).is_ok_and(|fs| fs.f_type == rustix::fs::PROC_SUPER_MAGIC)
+    }
+
+    // `/proc/PID/fd`, or that of one of our threads.
+    fn is_own_descriptors(dir: &Path) -> bool {
+        let own = Path::new("/proc").join(std::process::id().to_string());
+        match dir.strip_prefix(own) {
+            Ok(below) => {
+                below == Path::new("fd") || below.starts_with("task") && below.ends_with("fd")
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) mod special {
+    use super::{Path, io};
+
+    pub(in super::super) enum Kind {
+        Plain,
+        #[expect(dead_code, reason = "only Linux has such links")]
+        Descriptor {
+            number: i32,
+            by_path: bool,
+        },
+        #[expect(dead_code, reason = "only Linux has such links")]
+        Opaque,
+    }
+
+    pub(in super::super) fn kind(_: &Path, _: &Path, _: &Path) -> io::Result<Kind> {
+        Ok(Kind::Plain)
+    }
+
+    pub(in super::super) fn is_proc(_: &Path) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use tempfile::TempDir;
+
+    fn tree() -> (TempDir, PathBuf) {
+        let dir = TempDir::new().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for name in ["work/sub", "elsewhere/deep"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+        }
+        std::fs::write(root.join("elsewhere/key"), "").unwrap();
+        std::fs::write(root.join("work/key"), "").unwrap();
+        let work = root.join("work");
+        symlink("../elsewhere/deep", work.join("up")).unwrap();
+        symlink(root.join("elsewhere/deep"), work.join("absolute")).unwrap();
+        symlink("up/../../elsewhere/deep", work.join("twice")).unwrap();
+        symlink("loop", work.join("loop")).unwrap();
+        symlink("../elsewhere/new", work.join("dangling")).unwrap();
+        (dir, root)
+    }
+
+    fn led(root: &Path, path: &str) -> (PathBuf, bool) {
+        let resolved = resolve(&root.join("work"), Path::new(path)).unwrap();
+        let below = resolved.path.strip_prefix(root).unwrap_or(&resolved.path);
+        (below.to_owned(), resolved.exists)
+    }
+
+    #[test]
+    fn links_are_followed_before_the_step_up() {
+        let (_dir, root) = tree();
+        for (path, to) in [
+            ("up/../key", "elsewhere/key"),
+            ("absolute/../key", "elsewhere/key"),
+            ("twice/../key", "elsewhere/key"),
+            ("sub/../up/.././deep/../key", "elsewhere/key"),
+            ("sub/../key", "work/key"),
+            ("../work/./sub//", "work/sub"),
+        ] {
+            assert_eq!(led(&root, path), (to.into(), true), "{path}");
+        }
+        assert_eq!(led(&root, "/../../..").0, Path::new("/"));
+    }
+
+    #[test]
+    fn it_is_where_the_kernel_opens_the_file() {
+        let (_dir, root) = tree();
+        let work = root.join("work");
+        for path in [
+            "up/../key",
+            "twice/../key",
+            "up/..",
+            "absolute",
+            "sub/../key",
+            ".",
+        ] {
+            assert_eq!(
+                resolve(&work, Path::new(path)).unwrap().path,
+                work.join(path).canonicalize().unwrap(),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_yet_is_where_it_will_be() {
+        let (_dir, root) = tree();
+        for (path, to) in [
+            ("dangling", "elsewhere/new"),
+            ("dangling/x", "elsewhere/new/x"),
+            ("up/../ssh/id", "elsewhere/ssh/id"),
+            ("new/../key", "work/key"),
+            ("new/../../elsewhere/key", "elsewhere/key"),
+            ("new/up/../key", "work/new/key"),
+        ] {
+            assert_eq!(led(&root, path), (to.into(), false), "{path}");
+        }
+    }
+
+    #[test]
+    fn circles_and_files_used_as_directories_are_errors() {
+        let (_dir, root) = tree();
+        let work = root.join("work");
+        for path in ["loop", "loop/x", "key/x", "key/..", "key/../key"] {
+            assert!(resolve(&work, Path::new(path)).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_second_answer_is_the_first() {
+        let (_dir, root) = tree();
+        let resolver = Resolver::new(&root.join("work"));
+        let first = resolver.resolve("up/../key").unwrap();
+        std::fs::remove_file(root.join("work/up")).unwrap();
+        symlink("sub", root.join("work/up")).unwrap();
+        assert_eq!(resolver.clone().resolve("up/../key").unwrap(), first);
+        assert_ne!(
+            Resolver::new(&root.join("work"))
+                .resolve("up/../key")
+                .unwrap(),
+            first
+        );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn our_own_descriptors_are_told_from_paths() {
+        use std::os::fd::AsRawFd as _;
+        let (_dir, root) = tree();
+        let (read, write) = io::pipe().unwrap();
+        let number = write.as_raw_fd();
+        for path in [
+            format!("/dev/fd/{number}"),
+            format!("/proc/self/fd/{number}"),
+        ] {
+            let resolved = resolve(&root, Path::new(&path)).unwrap();
+            assert_eq!(resolved.descriptor, Some(number), "{path}");
+            assert_eq!(
+                resolved.path,
+                Path::new(&format!("/dev/fd/{number}")),
+                "{path}"
+            );
+            assert!(resolve(&root, &Path::new(&path).join("x")).is_err());
+        }
+        // A file is found by its path as well.
+        let file = std::fs::File::open(root.join("work/key")).unwrap();
+        let path = format!("/dev/fd/{}", file.as_raw_fd());
+        let resolved = resolve(&root, Path::new(&path)).unwrap();
+        assert_eq!(resolved.path, root.join("work/key"));
+        assert_eq!(resolved.descriptor, Some(file.as_raw_fd()));
+        // A directory is a directory.
+        let dir = std::fs::File::open(root.join("work")).unwrap();
+        let path = format!("/dev/fd/{}/key", dir.as_raw_fd());
+        let resolved = resolve(&root, Path::new(&path)).unwrap();
+        assert_eq!(
+            (resolved.path, resolved.descriptor),
+            (root.join("work/key"), None)
+        );
+        let here = resolve(&root, Path::new("/proc/self/cwd")).unwrap();
+        assert_eq!(
+            here.path,
+            std::env::current_dir().unwrap().canonicalize().unwrap()
+        );
+        drop(read);
+    }
+}
