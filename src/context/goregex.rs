@@ -446,7 +446,9 @@ mod tests {
     fn programs_are_bounded_one_by_one_and_together() {
         let large = r"^[\x{80}-\x{10ffff}]{1000}$";
         let mut budget = Budget::default();
-        let compiled = (0..1000).take_while(|_| budget.compile(large).is_ok()).count();
+        let compiled = (0..1000)
+            .take_while(|_| budget.compile(large).is_ok())
+            .count();
         assert!((1..1000).contains(&compiled), "{compiled}");
         let huge = format!("^{}$", r"[\x{80}-\x{10ffff}]{1000}".repeat(100));
         let refused = Budget::default().compile(&huge).err();

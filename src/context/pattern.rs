@@ -436,10 +436,7 @@ mod tests {
         assert!(pattern.is_exclusion());
         assert_eq!(pattern.text(), b"a/b");
         assert!(parse(b" \t").unwrap().is_none());
-        assert_eq!(
-            parse(b"!").unwrap_err(),
-            PatternError::LoneExclusion
-        );
+        assert_eq!(parse(b"!").unwrap_err(), PatternError::LoneExclusion);
         assert!(parse(b"a[").is_err());
     }
 }

@@ -18,6 +18,7 @@ use super::followpaths::{self, Links};
 use super::names::Names;
 use super::stat::{Xattrs, wide};
 use super::walk::Walk;
+use crate::files;
 
 /// A context that cannot be read as the build needs it.
 #[derive(Debug, thiserror::Error)]
@@ -128,6 +129,19 @@ impl Context {
             root,
             given: path.to_owned(),
             real,
+        })
+    }
+
+    /// Opens the directory at the absolute `path`; a link anywhere in it is an error.
+    pub fn open_unlinked(path: &Path) -> Result<Self, ContextError> {
+        let root = files::open::dir(path).map_err(|source| ContextError::Open {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            root,
+            given: path.to_owned(),
+            real: path.to_owned(),
         })
     }
 

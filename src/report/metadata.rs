@@ -1,8 +1,7 @@
 //! The content of the metadata file: one JSON object for each target that was built, as buildx writes it.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
-use std::path::Path;
+use std::io;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -11,6 +10,7 @@ use serde_json::{Map, Value};
 use super::model::{Model, Warning};
 use super::status_json::SolveStatus;
 use crate::event::{StatusUpdate, VertexWarning};
+use crate::files::{self, Access, Resolved};
 use crate::outcome::{Outcome, TargetOutcome};
 use crate::types::TargetName;
 
@@ -62,24 +62,10 @@ pub fn document(
     Value::Object(document)
 }
 
-/// Writes `document` to `path`, whole or not at all, readable by all.
-pub fn write(path: &Path, document: &Value) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".rbake-metadata-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(std::fs::Permissions::from_mode(0o644));
-    }
-    let mut file = builder.tempfile_in(folder)?;
-    serde_json::to_writer_pretty(&mut file, document)?;
-    file.flush()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+/// Writes `document` to the file at `place`, readable by all.
+pub fn write(place: &Resolved, document: &Value) -> io::Result<()> {
+    let text = serde_json::to_vec_pretty(document)?;
+    files::write_file(place, Access::Fresh(0o644), &text)
 }
 
 // A value is JSON in base64 where it decodes to an object, or to a list of objects, that is not empty.
@@ -221,21 +207,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("meta.json");
         std::fs::write(&path, "old").unwrap();
-        write(&path, &serde_json::json!({"web": {}})).unwrap();
+        let place = Resolved::of_path(&path);
+        write(&place, &serde_json::json!({"web": {}})).unwrap();
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
             "{\n  \"web\": {}\n}"
         );
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            assert_eq!(
-                std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-                0o644
-            );
-        }
-        let error = write(&folder.path().join("no/such/meta.json"), &Value::Null);
-        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

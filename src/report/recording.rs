@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::status_json::{SolveStatus, StatusJsonError};
 use crate::diag::Diagnostic;
 use crate::event::{Event, EventKind, LocalWork, SourceExcerpt, Transfer};
-use crate::outcome::{CancelReason, FailureKind, Outcome, SolveFailure, Solved, SpecialFiles, TargetOutcome};
+use crate::outcome::{
+    CancelReason, FailureKind, Outcome, SolveFailure, Solved, SpecialFiles, TargetOutcome,
+};
 use crate::types::TargetName;
 
 /// Why a recording cannot be read.

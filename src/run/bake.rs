@@ -20,6 +20,7 @@ use crate::engine::session::SharedSessions;
 use crate::engine::session::export::SpecialPolicy;
 use crate::engine::{Capabilities, Engine};
 use crate::event::{EventKind, EventSink};
+use crate::files::Resolver;
 use crate::outcome::{FailureKind, Outcome, SolveFailure, TargetOutcome};
 use crate::types::{Environment, TargetName, go};
 
@@ -43,7 +44,7 @@ pub async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics
     announce(&prepared.targets, &chosen, &environment, &events);
     let builder = chosen.name.clone();
     let (ground, commits, lease) = ground(
-        &prepared.targets,
+        &prepared,
         chosen,
         credentials,
         export_special,
@@ -97,13 +98,14 @@ fn announce(targets: &[Ready], chosen: &Chosen, environment: &Environment, event
 
 // What all targets share. The builder, git and Docker are asked at the same time.
 async fn ground(
-    targets: &[Ready],
+    prepared: &Prepared,
     chosen: Chosen,
     credentials: Arc<Provider>,
     export_special: SpecialPolicy,
     environment: &Environment,
     events: &EventSink,
 ) -> Result<(Arc<Ground>, Commits, Option<Lease>), Diagnostics> {
+    let targets = &prepared.targets;
     let compress = !chosen.endpoint.is_local();
     let engine = Arc::new(Engine::over(chosen.connection));
     let node = node::id(environment);
@@ -125,6 +127,7 @@ async fn ground(
     let ground = Ground {
         setting: setting(
             environment,
+            prepared.paths.clone(),
             &credentials,
             capabilities,
             docker.traits(),
@@ -220,6 +223,7 @@ fn no_output(targets: &[Ready], chosen: &Chosen, environment: &Environment) -> O
 
 fn setting(
     environment: &Environment,
+    paths: Resolver,
     credentials: &Provider,
     capabilities: &Capabilities,
     docker: lower::DockerTraits,
@@ -228,6 +232,7 @@ fn setting(
     let host = environment.non_empty("DOCKER_HOST");
     Setting {
         environment: environment.clone(),
+        paths,
         proxies: credentials.docker_config().proxy_arguments(host),
         // Docker's classic store has no place for what is attached to an image.
         attestations: capabilities.attestations()

@@ -1,11 +1,11 @@
 //! The directories a run serves: one session for each directory and what is read of it, shared by all targets alike.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
-use tokio::io::AsyncReadExt;
 
 use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
 use super::lower::{Locals, local_name};
@@ -16,6 +16,7 @@ use crate::engine::session::shared::ShareKey;
 use crate::engine::session::{Session, SharedSessions};
 use crate::engine::{SessionError, spec};
 use crate::event::EventSink;
+use crate::files;
 use crate::plan::PlannedTarget;
 
 /// More of a Dockerfile is not looked at when targets are grouped.
@@ -170,16 +171,24 @@ async fn dockerfile_text(place: &DockerfilePlace) -> Option<String> {
     match place {
         DockerfilePlace::Inline(text) => Some(text.to_string()),
         DockerfilePlace::File { dir, filename } => {
-            let file = tokio::fs::File::open(dir.join(filename)).await.ok()?;
-            let mut text = String::new();
-            file.take(DOCKERFILE_LIMIT)
-                .read_to_string(&mut text)
-                .await
-                .ok()?;
-            Some(text)
+            let (dir, filename) = (dir.clone(), filename.clone());
+            let reading = tokio::task::spawn_blocking(move || read_in(&dir, &filename).ok());
+            reading.await.ok().flatten()
         }
         DockerfilePlace::InContext(_) => None,
     }
+}
+
+// Links lead the daemon no further than the directory, and so they do here.
+fn read_in(dir: &Path, filename: &str) -> std::io::Result<String> {
+    let place = files::resolve(dir, Path::new(filename))?;
+    if !place.path().starts_with(dir) {
+        return Err(std::io::ErrorKind::PermissionDenied.into());
+    }
+    let mut text = String::new();
+    let file = files::open::file(place.path())?;
+    file.take(DOCKERFILE_LIMIT).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Names what a target reads of a directory: equal names for equal filters.

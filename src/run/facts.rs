@@ -100,7 +100,10 @@ mod tests {
             devices: 1,
             ..SpecialFiles::default()
         };
-        assert_eq!(special(&files).as_deref(), Some("with 2 set-id files, 1 device"));
+        assert_eq!(
+            special(&files).as_deref(),
+            Some("with 2 set-id files, 1 device")
+        );
         assert_eq!(special(&SpecialFiles::default()), None);
     }
 

@@ -1,20 +1,21 @@
 //! Where a target's context, Dockerfile and named contexts are: on this machine, or for the daemon to fetch.
 //!
-//! Looks at the file system, so that a missing directory or Dockerfile is told before any work, with what is there instead.
+//! Looks at the file system, so that a missing directory or Dockerfile is told before any work, with what is there instead. Every
+//! path is followed by the run's [`Resolver`], so that what is found here is what privileges are asked for.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::definition::model::Text;
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, closest};
+use crate::files::{PathError, Resolver};
 use crate::plan::{ContextSource, DockerfileSource, NamedContext, PlannedTarget};
-use crate::types::go;
 use crate::types::remote::{RemoteKind, remote_kind};
 
 /// A source tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Tree {
-    /// A directory of this machine, absolute.
+    /// A directory of this machine, absolute and without links.
     Dir(PathBuf),
     /// A repository or archive that the daemon fetches.
     Remote {
@@ -30,7 +31,7 @@ pub(super) enum Tree {
 pub(super) enum DockerfilePlace {
     /// A file of this machine.
     File {
-        /// Its directory, absolute.
+        /// Its directory, absolute and without links.
         dir: PathBuf,
         /// Its name there.
         filename: String,
@@ -87,9 +88,13 @@ impl Places {
     }
 }
 
-/// Finds what `target` reads, paths being relative to `cwd`.
-pub(super) fn locate(target: &PlannedTarget, cwd: &Path) -> Result<Places, Diagnostics> {
-    let finder = Finder { target, cwd };
+/// Finds what `target` reads, following its paths by `paths`.
+pub(super) fn locate(target: &PlannedTarget, paths: &Resolver) -> Result<Places, Diagnostics> {
+    let finder = Finder {
+        target,
+        paths,
+        cwd: paths.base(),
+    };
     let mut problems = Diagnostics::default();
     let context = finder.context();
     let context = context.map_err(|problem| problems.push(problem)).ok();
@@ -116,8 +121,31 @@ pub(super) fn locate(target: &PlannedTarget, cwd: &Path) -> Result<Places, Diagn
     }
 }
 
+/// Whether a directory that `target` takes as a context is missing.
+pub(super) fn lacks_a_context(target: &PlannedTarget, paths: &Resolver) -> bool {
+    let named = target
+        .inputs
+        .named
+        .values()
+        .filter_map(|source| match source {
+            NamedContext::Local(path) => Some(path),
+            _ => None,
+        });
+    let main = match &target.inputs.context {
+        ContextSource::Local(path) => Some(path),
+        ContextSource::Git { .. } | ContextSource::Http(_) => None,
+    };
+    let is_missing = |path: &Text| match paths.resolve(path) {
+        Ok(place) => !place.exists(),
+        // Asking for privileges tells of it.
+        Err(_) => false,
+    };
+    main.into_iter().chain(named).any(is_missing)
+}
+
 struct Finder<'a> {
     target: &'a PlannedTarget,
+    paths: &'a Resolver,
     cwd: &'a Path,
 }
 
@@ -144,10 +172,18 @@ impl Finder<'_> {
     }
 
     fn directory(&self, text: &str, span: Option<Span>, what: &str) -> Result<Tree, Diagnostic> {
-        let path = self.cwd.join(text);
         let name = &self.target.name;
-        match path.metadata() {
-            Ok(metadata) if metadata.is_dir() => Ok(Tree::Dir(clean(&path))),
+        let place = match self.paths.resolve(text) {
+            Ok(place) => place,
+            Err(error) => return Err(self.missing(what, text, &cause(&error), span)),
+        };
+        let found = if place.exists() {
+            place.path().metadata()
+        } else {
+            Err(std::io::ErrorKind::NotFound.into())
+        };
+        match found {
+            Ok(metadata) if metadata.is_dir() => Ok(Tree::Dir(place.path().to_owned())),
             Ok(_) => Err(self
                 .problem(
                     "run::context-no-directory",
@@ -155,22 +191,22 @@ impl Finder<'_> {
                     span,
                 )
                 .help("a context is a directory, a git repository or an archive's address")),
-            Err(error) => {
-                let message = format!(
-                    "{what} of target `{name}` cannot be read: `{text}`: {}",
-                    reason(&error)
-                );
-                let problem = self.problem("run::context-missing", message, span);
-                Err(match similar(&path) {
-                    Some(similar) => problem.help(format!(
-                        "a directory with a similar name exists: `{similar}`"
-                    )),
-                    None => problem.help(format!(
-                        "paths are relative to the working directory, `{}`",
-                        self.cwd.display()
-                    )),
-                })
-            }
+            Err(error) => Err(self.missing(what, text, &reason(&error), span)),
+        }
+    }
+
+    fn missing(&self, what: &str, text: &str, reason: &str, span: Option<Span>) -> Diagnostic {
+        let name = &self.target.name;
+        let message = format!("{what} of target `{name}` cannot be read: `{text}`: {reason}");
+        let problem = self.problem("run::context-missing", message, span);
+        match similar(&self.cwd.join(text)) {
+            Some(similar) => problem.help(format!(
+                "a directory with a similar name exists: `{similar}`"
+            )),
+            None => problem.help(format!(
+                "paths are relative to the working directory, `{}`",
+                self.cwd.display()
+            )),
         }
     }
 
@@ -184,9 +220,7 @@ impl Finder<'_> {
         match &self.target.inputs.dockerfile {
             DockerfileSource::Inline(text) => Ok(DockerfilePlace::Inline(text.clone())),
             DockerfileSource::InContext(path) => Ok(DockerfilePlace::InContext(path.to_string())),
-            DockerfileSource::Local(path) => {
-                self.dockerfile_at(&clean(&self.cwd.join(&**path)), span)
-            }
+            DockerfileSource::Local(path) => self.dockerfile_at(path, span),
             DockerfileSource::Url(url) => {
                 let message = format!(
                     "target `{}` names an address as its Dockerfile: `{url}`",
@@ -199,45 +233,52 @@ impl Finder<'_> {
         }
     }
 
-    fn dockerfile_at(
-        &self,
-        path: &Path,
-        span: Option<Span>,
-    ) -> Result<DockerfilePlace, Diagnostic> {
-        let place = |path: &Path| {
-            let dir = path.parent().unwrap_or(Path::new("/")).to_owned();
-            let filename = path
-                .file_name()
-                .map(|name| name.to_string_lossy().into_owned())
-                .unwrap_or_default();
-            DockerfilePlace::File { dir, filename }
-        };
+    // Served is the directory that the path names, under the name that stands there: what it leads to, if it is a link, the
+    // daemon looks up in that directory. The path itself was cleaned by its text.
+    fn dockerfile_at(&self, text: &str, span: Option<Span>) -> Result<DockerfilePlace, Diagnostic> {
         let problem = |code, what: String| {
             let name = &self.target.name;
-            let shown = path.strip_prefix(self.cwd).unwrap_or(path).display();
-            self.problem(
-                code,
-                format!("the Dockerfile of target `{name}` {what}: `{shown}`"),
-                span,
+            let message = format!("the Dockerfile of target `{name}` {what}: `{text}`");
+            self.problem(code, message, span)
+        };
+        let unreadable = |reason: &str| {
+            problem(
+                "run::dockerfile-missing",
+                format!("cannot be read: {reason}"),
             )
         };
-        match path.metadata() {
+        let (above, filename) = match text.rsplit_once('/') {
+            Some(("", name)) => ("/", name),
+            Some(split) => split,
+            None => (".", text),
+        };
+        let dir = self.paths.resolve(above);
+        let dir = dir.map_err(|error| unreadable(&cause(&error)))?;
+        let place = |filename: &str| DockerfilePlace::File {
+            dir: dir.path().to_owned(),
+            filename: filename.to_owned(),
+        };
+        let file = self.paths.resolve(text);
+        let file = file.map_err(|error| unreadable(&cause(&error)))?;
+        let found = if file.exists() {
+            file.path().metadata()
+        } else {
+            Err(std::io::ErrorKind::NotFound.into())
+        };
+        match found {
             Ok(metadata) if metadata.is_dir() => Err(problem(
                 "run::dockerfile-directory",
                 "is a directory".into(),
             )),
-            Ok(_) => Ok(place(path)),
+            Ok(_) => Ok(place(filename)),
             Err(error) => {
                 // The frontend takes a file of the lower-case name where the default one is missing.
-                let lower = path.with_file_name("dockerfile");
-                if path.file_name().is_some_and(|name| name == "Dockerfile") && lower.is_file() {
-                    return Ok(place(&lower));
+                let lower = dir.path().join("dockerfile");
+                if filename == "Dockerfile" && lower.is_file() {
+                    return Ok(place("dockerfile"));
                 }
-                let problem = problem(
-                    "run::dockerfile-missing",
-                    format!("cannot be read: {}", reason(&error)),
-                );
-                Err(match similar(path) {
+                let problem = unreadable(&reason(&error));
+                Err(match similar(&dir.path().join(filename)) {
                     Some(similar) => {
                         problem.help(format!("a file with a similar name exists: `{similar}`"))
                     }
@@ -280,12 +321,9 @@ fn remote(url: &str) -> Tree {
     }
 }
 
-// Without `.` and `..`, by the text alone, as the path is shown and hashed.
-fn clean(path: &Path) -> PathBuf {
-    match path.to_str() {
-        Some(text) => PathBuf::from(go::clean_path(text)),
-        None => path.to_owned(),
-    }
+fn cause(error: &PathError) -> String {
+    let cause = std::error::Error::source(error);
+    cause.map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 fn reason(error: &std::io::Error) -> String {
@@ -328,7 +366,7 @@ mod tests {
             r#"context = "./app/"
             dockerfile = "docker/../docker/Dockerfile.web""#,
         );
-        let places = locate(&target, project.path()).unwrap();
+        let places = locate(&target, &Resolver::new(project.path())).unwrap();
         assert_eq!(places.context, Tree::Dir(project.path().join("app")));
         let dir = project.path().join("app/docker");
         assert_eq!(
@@ -343,7 +381,7 @@ mod tests {
     #[test]
     fn the_lower_case_name_stands_in_for_the_default_one() {
         let project = project();
-        let places = locate(&planned(""), project.path()).unwrap();
+        let places = locate(&planned(""), &Resolver::new(project.path())).unwrap();
         let dir = project.path().to_owned();
         assert_eq!(
             places.dockerfile,
@@ -360,7 +398,7 @@ mod tests {
             r#"context = "https://example.com/r.git?ref=main#x"
             dockerfile = "sub/Dockerfile""#,
         );
-        let places = locate(&target, Path::new("/")).unwrap();
+        let places = locate(&target, &Resolver::new(Path::new("/"))).unwrap();
         let url = "https://example.com/r.git?ref=main#x".to_owned();
         assert_eq!(
             places.context,
@@ -378,7 +416,11 @@ mod tests {
     #[test]
     fn what_is_missing_is_named_with_what_is_there() {
         let project = project();
-        let problems = locate(&planned(r#"context = "ap""#), project.path()).unwrap_err();
+        let problems = locate(
+            &planned(r#"context = "ap""#),
+            &Resolver::new(project.path()),
+        )
+        .unwrap_err();
         assert_eq!(problems.0[0].code, "run::context-missing");
         assert_eq!(
             problems.0[0].help,
@@ -389,10 +431,31 @@ mod tests {
             dockerfile = "docker/Dockerfile.wep"
             contexts = { x = "nowhere" }"#,
         );
-        let problems = locate(&target, project.path()).unwrap_err();
+        let problems = locate(&target, &Resolver::new(project.path())).unwrap_err();
         let codes: Vec<_> = problems.0.iter().map(|problem| problem.code).collect();
         assert_eq!(codes, ["run::dockerfile-missing", "run::context-missing"]);
         assert!(problems.0[0].help[0].ends_with("`Dockerfile.web`"));
+    }
+
+    #[test]
+    fn named_contexts_are_where_the_kernel_finds_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for name in ["work/other", "elsewhere/deep", "elsewhere/other"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+        }
+        let work = root.join("work");
+        std::fs::write(work.join("Dockerfile"), "FROM scratch").unwrap();
+        std::os::unix::fs::symlink("../elsewhere/deep", work.join("up")).unwrap();
+        let target = planned(r#"contexts = { x = "up/../other", l = "up" }"#);
+        let places = locate(&target, &Resolver::new(&work)).unwrap();
+        let dir = |path: &str| NamedTree::Tree(Tree::Dir(root.join(path)));
+        assert_eq!(places.named["x"], dir("elsewhere/other"));
+        assert_eq!(places.named["l"], dir("elsewhere/deep"));
+        // The main context is cleaned by its text, as it is printed.
+        let target = planned(r#"context = "up/../.""#);
+        let places = locate(&target, &Resolver::new(&work)).unwrap();
+        assert_eq!(places.context, Tree::Dir(work));
     }
 
     #[test]
@@ -400,7 +463,10 @@ mod tests {
         let project = project();
         let target = planned(r#"dockerfile = "https://example.com/Dockerfile""#);
         assert_eq!(
-            locate(&target, project.path()).unwrap_err().0[0].code,
+            locate(&target, &Resolver::new(project.path()))
+                .unwrap_err()
+                .0[0]
+                .code,
             "run::dockerfile-address"
         );
     }

@@ -32,6 +32,7 @@ use crate::diag::Diagnostics;
 use crate::engine::Traffic;
 use crate::engine::session::export::SpecialPolicy;
 use crate::event::EventSink;
+use crate::files::Resolver;
 use crate::outcome::{CancelReason, Outcome, TargetFacts, TargetOutcome};
 use crate::plan::{Plan, PlannedTarget};
 use crate::types::Environment;
@@ -46,6 +47,7 @@ pub use scheduler::Stop;
 #[derive(Debug)]
 pub struct Prepared {
     targets: Vec<Ready>,
+    paths: Resolver,
 }
 
 /// One target of a [`Prepared`] plan.
@@ -56,13 +58,25 @@ struct Ready {
     secrets: SecretSources,
 }
 
+/// Whether a directory is missing that `plan` needs as a context: [`prepare`] fails then, whatever is granted.
+pub fn lacks_a_context(plan: &Plan, paths: &Resolver) -> bool {
+    let mut targets = plan.targets.values();
+    targets.any(|target| locate::lacks_a_context(target, paths))
+}
+
 /// Looks at everything that `plan` names on this machine. All that is missing is reported at once.
-pub fn prepare(plan: &Plan, environment: &Environment) -> Result<Prepared, Diagnostics> {
+///
+/// The plan's paths are followed by `paths`, for which privileges must have been asked: what it says is what is opened.
+pub fn prepare(
+    plan: &Plan,
+    environment: &Environment,
+    paths: &Resolver,
+) -> Result<Prepared, Diagnostics> {
     let mut problems = Diagnostics::default();
     let mut targets = Vec::with_capacity(plan.targets.len());
     for planned in plan.targets.values() {
-        let places = locate::locate(planned, environment.current_dir());
-        let secrets = secrets::find(&planned.attributes, environment);
+        let places = locate::locate(planned, paths);
+        let secrets = secrets::find(&planned.attributes, environment, paths);
         match (places, secrets) {
             (Ok(places), Ok(secrets)) => targets.push(Ready {
                 planned: planned.clone(),
@@ -83,7 +97,10 @@ pub fn prepare(plan: &Plan, environment: &Environment) -> Result<Prepared, Diagn
     if problems.has_errors() {
         Err(problems)
     } else {
-        Ok(Prepared { targets })
+        Ok(Prepared {
+            targets,
+            paths: paths.clone(),
+        })
     }
 }
 

@@ -1,7 +1,6 @@
 //! Results that come back to this machine: into files, directories, standard output, Docker.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,6 +17,7 @@ use crate::engine::session::export::{
     StreamWriter, WriterSink,
 };
 use crate::event::{EventKind, EventSink, LocalWork};
+use crate::files;
 use crate::types::TargetName;
 
 /// Pieces of an image on their way from the builder to Docker.
@@ -58,12 +58,13 @@ fn sink(
             "standard output",
             tokio::io::stdout(),
         ))),
-        lower::ExportSink::File(path) => {
-            let parent = path.parent().unwrap_or(Path::new("/"));
-            let unmade =
-                |error| format!("cannot make the directory `{}`: {error}", parent.display());
-            std::fs::create_dir_all(parent).map_err(unmade)?;
-            ExportSink::Stream(Arc::new(FileSink::new(path)))
+        lower::ExportSink::File(place) => {
+            if let (None, Some(parent)) = (place.descriptor(), place.path().parent()) {
+                let unmade =
+                    |error| format!("cannot make the directory `{}`: {error}", parent.display());
+                files::open::dir_handle_or_make(parent, 0o777).map_err(unmade)?;
+            }
+            ExportSink::Stream(Arc::new(FileSink::new(place.clone())))
         }
         lower::ExportSink::Docker { context } => {
             let engine = docker

@@ -1,13 +1,13 @@
 //! Where the values of a target's secrets are, checked before any work.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use bytes::Bytes;
 
 use crate::definition::model::{SecretEntry, Target};
 use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
 use crate::engine::session::secrets::{SECRET_LIMIT, SecretSource};
+use crate::files::Resolver;
 use crate::types::{Environment, Secret};
 
 /// A target's secrets, by id.
@@ -17,11 +17,12 @@ pub(super) type SecretSources = BTreeMap<String, SecretSource>;
 pub(super) fn find(
     target: &Target,
     environment: &Environment,
+    paths: &Resolver,
 ) -> Result<SecretSources, Diagnostics> {
     let mut found = BTreeMap::new();
     let mut problems = Diagnostics::default();
     for entry in &target.secret {
-        match source(entry, environment) {
+        match source(entry, environment, paths) {
             Ok(source) => {
                 found.insert(entry.value.id.to_string(), source);
             }
@@ -44,13 +45,17 @@ pub(super) fn find(
 }
 
 // buildx: a variable goes before a file; with neither, the variable of the secret's name, then the file of its name.
-fn source(entry: &Spanned<SecretEntry>, environment: &Environment) -> Result<SecretSource, String> {
+fn source(
+    entry: &Spanned<SecretEntry>,
+    environment: &Environment,
+    paths: &Resolver,
+) -> Result<SecretSource, String> {
     let SecretEntry { id, src, env } = &entry.value;
     if id.is_empty() {
         return Err("has no id".to_owned());
     }
     if let Some(path) = src {
-        let file = file(environment, path)?;
+        let file = file(paths, path)?;
         if env.is_none() {
             return Ok(file);
         }
@@ -66,13 +71,18 @@ fn source(entry: &Spanned<SecretEntry>, environment: &Environment) -> Result<Sec
         Some(name) => {
             Ok(variable(name).unwrap_or_else(|| SecretSource::Value(Secret::new(Bytes::new()))))
         }
-        None => variable(id).map_or_else(|| file(environment, id), Ok),
+        None => variable(id).map_or_else(|| file(paths, id), Ok),
     }
 }
 
-fn file(environment: &Environment, path: &str) -> Result<SecretSource, String> {
-    let absolute = environment.current_dir().join(Path::new(path));
-    match absolute.metadata() {
+fn file(paths: &Resolver, path: &str) -> Result<SecretSource, String> {
+    let place = paths.resolve(path).map_err(|error| error.reason())?;
+    let found = if place.exists() {
+        place.path().metadata()
+    } else {
+        Err(std::io::ErrorKind::NotFound.into())
+    };
+    match found {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(format!("is to come from `{path}`, which does not exist"))
         }
@@ -84,7 +94,7 @@ fn file(environment: &Environment, path: &str) -> Result<SecretSource, String> {
             "in `{path}` is larger than {} KiB, the most that a secret may have",
             SECRET_LIMIT / 1024
         )),
-        Ok(_) => Ok(SecretSource::File(absolute)),
+        Ok(_) => Ok(SecretSource::File(place.path().to_owned())),
     }
 }
 
@@ -97,7 +107,8 @@ mod tests {
         target.secret.push(Spanned::without_span(
             SecretEntry::from_text(entry).unwrap(),
         ));
-        find(&target, environment).map(|found| found.into_values().next().unwrap())
+        let paths = Resolver::new(environment.current_dir());
+        find(&target, environment, &paths).map(|found| found.into_values().next().unwrap())
     }
 
     #[test]
@@ -118,6 +129,23 @@ mod tests {
         assert_eq!(find_one("id=named", &environment), Ok(value("n")));
         assert_eq!(find_one("id=token", &environment), Ok(file));
         assert_eq!(find_one("id=a,env=UNSET", &environment), Ok(value("")));
+    }
+
+    #[test]
+    fn the_file_is_the_one_that_the_kernel_finds() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for name in ["work", "elsewhere/deep"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+        }
+        std::fs::write(root.join("work/key"), "").unwrap();
+        std::fs::write(root.join("elsewhere/key"), "").unwrap();
+        std::os::unix::fs::symlink("../elsewhere/deep", root.join("work/up")).unwrap();
+        let environment = Environment::of([], root.join("work"));
+        assert_eq!(
+            find_one("id=k,src=up/../key", &environment),
+            Ok(SecretSource::File(root.join("elsewhere/key")))
+        );
     }
 
     #[test]

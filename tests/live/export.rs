@@ -70,7 +70,8 @@ async fn special_files_arrive_as_with_buildx_and_are_counted_or_refused() {
     let run = project.rbake(&[&allow[..], &["--progress=plain"]].concat());
     assert_eq!(run.code, Some(0), "{run}");
     assert!(
-        run.stderr.contains("written to out, with 2 set-id files, 1 device"),
+        run.stderr
+            .contains("written to out, with 2 set-id files, 1 device"),
         "{run}"
     );
     let out = project.path().join("out");
@@ -78,12 +79,20 @@ async fn special_files_arrive_as_with_buildx_and_are_counted_or_refused() {
     assert!(null.file_type().is_char_device());
 
     let theirs = project.path().join("theirs");
-    buildx_directory(&buildx, &builder.endpoint().to_string(), &project.path(), &theirs);
+    buildx_directory(
+        &buildx,
+        &builder.endpoint().to_string(),
+        &project.path(),
+        &theirs,
+    );
     assert_eq!(modes(&out), modes(&theirs));
 
     std::fs::remove_dir_all(&out).unwrap();
     let run = project.rbake(&[&allow[..], &["--export-special=deny"]].concat());
     assert_eq!(run.code, Some(1), "{run}");
-    assert!(run.stderr.contains("`null` is refused: it is a device"), "{run}");
+    assert!(
+        run.stderr.contains("`null` is refused: it is a device"),
+        "{run}"
+    );
     assert_eq!(modes(&out), [], "{run}");
 }

@@ -10,10 +10,12 @@ use crate::cli::exit::Exit;
 use crate::cli::progress;
 use crate::cli::screen::Screen;
 use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::files::{Resolved, Resolver};
 use crate::plan::entitlements::Allowed;
 use crate::plan::list::ListSpec;
 use crate::plan::{self, Override, Policies};
 use crate::report::Mode;
+use crate::run;
 use crate::types::Environment;
 
 /// One command line of building.
@@ -92,27 +94,72 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     }
     checked(plan::unsupported(&plan), screen)?;
     checked(plan::check_build(&plan, environment), screen)?;
+    let paths = Resolver::new(environment.current_dir());
+    // What is not there is told before anybody is asked to grant access to it.
+    if run::lacks_a_context(&plan, &paths) {
+        run::prepare(&plan, environment, &paths)?;
+    }
+    let allowed = allowed.with_grants(&plan.grants);
+    let metadata = metadata_place(&args, &allowed, &paths)?;
     privileges::check(
         &plan,
         privileges::Asked {
-            allowed,
+            allowed: &allowed,
             program,
             words,
             may_ask: mode != Mode::RawJson,
             fetched: loaded.fetched,
         },
         environment,
+        &paths,
         screen,
     )?;
     Ok(build::run(
         &build::Order {
             args: &args,
             plan: &plan,
+            paths: &paths,
+            metadata,
             mode,
             environment,
         },
         screen,
     ))
+}
+
+// The place is settled before the build, whose outputs may put links there. A link that is there already is followed to what
+// the user named or allowed, and no further: a project that was fetched may hold one that leads anywhere.
+fn metadata_place(
+    args: &BakeArgs,
+    allowed: &Allowed,
+    paths: &Resolver,
+) -> Result<Option<Resolved>, Diagnostics> {
+    let Some(path) = &args.metadata_file else {
+        return Ok(None);
+    };
+    let problem = |reason: String| {
+        let message = format!("the metadata file `{path}` cannot be written: {reason}");
+        Diagnostic::error(Class::Usage, "cli::metadata-file", message)
+    };
+    let resolve = |path: &str| paths.resolve(path).map_err(|error| problem(error.reason()));
+    let place = resolve(path)?;
+    let named = match path.trim_end_matches('/').rsplit_once('/') {
+        Some(("", _)) => resolve("/")?,
+        Some((above, _)) => resolve(above)?,
+        None => resolve(".")?,
+    };
+    // Nobody but the system makes links in /proc.
+    let inside = place.descriptor().is_some()
+        || place.path().starts_with(named.path())
+        || named.path().starts_with("/proc");
+    let may_write = allowed.may_write(&place, paths);
+    if inside || may_write.map_err(|error| problem(error.reason()))? {
+        return Ok(Some(place));
+    }
+    let target = place.path().display();
+    Err(problem(format!("it is a link to `{target}`"))
+        .help("name that file itself, if it is meant")
+        .into())
 }
 
 // Errors end the command; warnings are told.

@@ -13,6 +13,7 @@ use crate::cli::{progress, signals};
 use crate::credential::Provider;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::event::{EventKind, EventSink};
+use crate::files::{Resolved, Resolver};
 use crate::outcome::{CancelReason, Outcome, TargetOutcome};
 use crate::plan::{self, Plan};
 use crate::report::{Ending, Mode, Reporter, metadata};
@@ -26,13 +27,16 @@ const WORKERS: usize = 2;
 pub(super) struct Order<'a> {
     pub(super) args: &'a BakeArgs,
     pub(super) plan: &'a Plan,
+    pub(super) paths: &'a Resolver,
+    /// Where the metadata goes.
+    pub(super) metadata: Option<Resolved>,
     pub(super) mode: Mode,
     pub(super) environment: &'a Environment,
 }
 
 /// Builds.
 pub(super) fn run(order: &Order<'_>, screen: &mut Screen) -> Exit {
-    let prepared = match run::prepare(order.plan, order.environment) {
+    let prepared = match run::prepare(order.plan, order.environment, order.paths) {
         Ok(prepared) => prepared,
         Err(problems) => return screen.diagnostics(&problems),
     };
@@ -147,7 +151,7 @@ fn tell(
     if finished.broken.is_some() {
         return Exit::Failed;
     }
-    let Some(path) = &order.args.metadata_file else {
+    let Some(place) = &order.metadata else {
         return exit;
     };
     let some_succeeded = targets
@@ -162,13 +166,12 @@ fn tell(
         elapsed: Duration::ZERO,
     };
     let document = metadata::document(&outcome, &additions, None);
-    let path = order.environment.current_dir().join(path);
-    match metadata::write(&path, &document) {
+    match metadata::write(place, &document) {
         Ok(()) => exit,
         Err(error) => {
             let message = format!(
                 "cannot write the metadata file `{}`: {error}",
-                path.display()
+                place.path().display()
             );
             screen
                 .diagnostics(&Diagnostic::error(Class::Build, "cli::metadata-file", message).into())

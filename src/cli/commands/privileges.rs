@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::cli::screen::Screen;
 use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::files::Resolver;
 use crate::plan::Plan;
 use crate::plan::entitlements::{Allowed, Enforcement, Missing, missing};
 use crate::types::Environment;
@@ -13,7 +14,7 @@ use crate::types::Environment;
 /// What the command line says of privileges.
 pub(super) struct Asked<'a> {
     /// What is granted.
-    pub(super) allowed: Allowed,
+    pub(super) allowed: &'a Allowed,
     /// The words before rbake's own, and those, for the advice how to run it again.
     pub(super) program: &'a [String],
     pub(super) words: &'a [String],
@@ -28,6 +29,7 @@ pub(super) fn check(
     plan: &Plan,
     asked: Asked<'_>,
     environment: &Environment,
+    paths: &Resolver,
     screen: &mut Screen,
 ) -> Result<(), Diagnostics> {
     let Asked {
@@ -37,7 +39,7 @@ pub(super) fn check(
         may_ask,
         fetched,
     } = asked;
-    let missing = missing(plan, &allowed.with_grants(&plan.grants), environment)?;
+    let missing = missing(plan, allowed, environment, paths)?;
     if missing.is_empty() {
         return Ok(());
     }

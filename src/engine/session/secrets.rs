@@ -1,17 +1,18 @@
 //! Secrets, handed to the daemon when a step asks for them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use rbake_proto::secrets::secrets_server::{self, SecretsServer};
 use rbake_proto::secrets::{GetSecretRequest, GetSecretResponse};
-use tokio::io::AsyncReadExt;
 use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status};
 
 use super::Attachable;
+use crate::files;
 use crate::types::Secret;
 
 /// The largest secret that BuildKit takes, in bytes.
@@ -20,7 +21,7 @@ pub const SECRET_LIMIT: u64 = 500 * 1024;
 /// Where a secret's value is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
-    /// In a file, read each time it is asked for.
+    /// In a file, read each time it is asked for; the path is absolute and without links.
     File(PathBuf),
     /// Here, as from an environment variable.
     Value(Secret<Bytes>),
@@ -56,16 +57,22 @@ impl Secrets {
                         "cannot read secret `{id}` from `{path}`: {error}"
                     ))
                 };
-                let file = tokio::fs::File::open(path).await.map_err(failed)?;
-                let mut data = Vec::new();
-                file.take(SECRET_LIMIT + 1)
-                    .read_to_end(&mut data)
-                    .await
-                    .map_err(failed)?;
+                let place = path.clone();
+                let reading = tokio::task::spawn_blocking(move || read_file(&place));
+                let data = reading.await.map_err(std::io::Error::from);
+                let data = data.and_then(|read| read).map_err(failed)?;
                 limited(id, data.into())
             }
         }
     }
+}
+
+// One byte more than a secret may have tells that it is too large.
+fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut data = Vec::new();
+    let file = files::open::file(path)?;
+    file.take(SECRET_LIMIT + 1).read_to_end(&mut data)?;
+    Ok(data)
 }
 
 fn limited(id: &str, data: Bytes) -> Result<Bytes, Status> {

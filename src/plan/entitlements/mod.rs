@@ -17,6 +17,7 @@ pub use required::missing;
 use super::overrides::Grants;
 use crate::definition::model::Text;
 use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::files::{PathError, Resolved, Resolver};
 use crate::types::csv;
 
 /// What the user allows.
@@ -189,6 +190,12 @@ impl Allowed {
             }
         }
         Ok(())
+    }
+
+    /// Whether a file may be written at `place`: in the working directory, or where the user allows it.
+    pub fn may_write(&self, place: &Resolved, paths: &Resolver) -> Result<bool, PathError> {
+        let covered = paths::Covered::by(&self.write, paths)?;
+        Ok(covered.is_none_or(|covered| covered.covers(place)))
     }
 
     /// Also allows what overrides on the command line allow by themselves.

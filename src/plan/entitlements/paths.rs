@@ -1,139 +1,59 @@
-//! Where paths really lead, and whether what is allowed covers them.
+//! Whether what is allowed covers the paths that are wanted.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::definition::model::Text;
+use crate::files::{PathError, Resolved, Resolver};
 use crate::types::hash::HashSet;
 
-/// A path cannot be followed.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot tell where `{path}` leads")]
-pub(super) struct PathError {
-    path: String,
-    #[source]
-    source: io::Error,
-}
+/// What the user allows to be read, or to be written.
+pub(super) struct Covered(HashSet<PathBuf>);
 
-impl PathError {
-    /// Why, for messages.
-    pub(super) fn reason(&self) -> String {
-        format!("{self}: {}", self.source)
+impl Covered {
+    /// Follows the paths of `allowed`, which need not exist; `None` where everything is allowed.
+    pub(super) fn by(
+        allowed: &BTreeSet<Text>,
+        paths: &Resolver,
+    ) -> Result<Option<Self>, PathError> {
+        if allowed.contains("*") {
+            return Ok(None);
+        }
+        let mut covered = HashSet::default();
+        // The working directory is always allowed.
+        for path in allowed.iter().map(|path| &**path).chain(["."]) {
+            covered.insert(paths.resolve(path)?.path().to_owned());
+        }
+        Ok(Some(Self(covered)))
+    }
+
+    /// Whether the path, or a directory above it, is allowed.
+    pub(super) fn covers(&self, place: &Resolved) -> bool {
+        place.path().ancestors().any(|above| self.0.contains(above))
     }
 }
 
-/// As many links as one path may go through.
-const MOST_LINKS: usize = 255;
-
-/// Follows `path`, relative to `base`, through all symbolic links to the deepest part that exists; what comes after that
-/// is the second value.
-pub(super) fn follow(base: &Path, path: &str) -> Result<(PathBuf, PathBuf), PathError> {
-    follow_path(base, Path::new(path)).map_err(|source| PathError {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-fn follow_path(base: &Path, path: &Path) -> io::Result<(PathBuf, PathBuf)> {
-    // Parts of the path by their text alone, as long as no link has been followed.
-    let mut waiting: Vec<OsString> = parts(&clean(&base.join(path)));
-    waiting.reverse();
-    let mut reached = PathBuf::from("/");
-    let mut links = 0;
-    while let Some(part) = waiting.pop() {
-        if part == ".." {
-            reached.pop();
-            continue;
-        }
-        let next = reached.join(&part);
-        let metadata = match next.symlink_metadata() {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let mut rest = PathBuf::from(part);
-                rest.extend(waiting.iter().rev());
-                return Ok((reached, rest));
-            }
-            Err(error) => return Err(error),
-        };
-        if !metadata.is_symlink() {
-            if !metadata.is_dir() && !waiting.is_empty() {
-                return Err(io::ErrorKind::NotADirectory.into());
-            }
-            reached = next;
-            continue;
-        }
-        links += 1;
-        if links > MOST_LINKS {
-            return Err(io::Error::other("too many symbolic links"));
-        }
-        let target = next.read_link()?;
-        if target.is_absolute() {
-            reached = PathBuf::from("/");
-        }
-        waiting.extend(parts(&target).into_iter().rev());
-    }
-    Ok((reached, PathBuf::new()))
-}
-
-fn parts(path: &Path) -> Vec<OsString> {
-    path.components()
-        .filter_map(|component| match component {
-            Component::Normal(part) => Some(part.to_owned()),
-            Component::ParentDir => Some("..".into()),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-        })
-        .collect()
-}
-
-// An absolute path without `..`, by its text alone.
-fn clean(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::from("/");
-    for part in parts(path) {
-        if part == ".." {
-            clean.pop();
-        } else {
-            clean.push(part);
-        }
-    }
-    clean
-}
-
-/// Those of `wanted` that `allowed` does not cover, resolved, without those below others, sorted.
+/// Those of `wanted` that `allowed` does not cover, without those below others, sorted.
 ///
-/// What is allowed may not exist; what is wanted counts as the deepest part of it that does.
+/// Neither what is allowed nor what is wanted has to exist.
 pub(super) fn uncovered(
-    base: &Path,
+    paths: &Resolver,
     allowed: &BTreeSet<Text>,
-    wanted: &BTreeSet<String>,
+    wanted: &[Resolved],
 ) -> Result<Vec<PathBuf>, PathError> {
-    if allowed.contains("*") {
+    let Some(covered) = Covered::by(allowed, paths)? else {
         return Ok(Vec::new());
-    }
-    let mut covered = HashSet::default();
-    // The working directory is always allowed.
-    for path in allowed.iter().map(|path| &**path).chain(["."]) {
-        let (existing, rest) = follow(base, path)?;
-        covered.insert(if rest.as_os_str().is_empty() {
-            existing
-        } else {
-            existing.join(rest)
-        });
-    }
-    let mut resolved = BTreeSet::new();
-    for path in wanted {
-        resolved.insert(follow(base, path)?.0);
-    }
-    let mut kept: BTreeSet<PathBuf> = BTreeSet::new();
+    };
+    let missing = wanted.iter().filter(|place| !covered.covers(place));
     // Parents sort before what is below them.
-    for path in resolved {
-        let mut up = path.ancestors();
-        if !up.any(|above| covered.contains(above) || kept.contains(above)) {
-            kept.insert(path);
+    let sorted: BTreeSet<&Path> = missing.map(Resolved::path).collect();
+    let mut kept: Vec<PathBuf> = Vec::new();
+    for path in sorted {
+        if !kept.iter().any(|above| path.starts_with(above)) {
+            kept.push(path.to_owned());
         }
     }
-    Ok(kept.into_iter().collect())
+    Ok(kept)
 }
 
 /// `path` as seen from `base`, unless that takes more than one step up.
@@ -168,15 +88,18 @@ mod tests {
         std::fs::write(root.join("outside/file"), "").unwrap();
         symlink(root.join("outside"), root.join("work/escape")).unwrap();
         symlink("../outside/../work/sub", root.join("work/within")).unwrap();
-        symlink("loop", root.join("work/loop")).unwrap();
         (dir, root)
     }
 
     fn missing(root: &Path, allowed: &[&str], wanted: &[&str]) -> Vec<String> {
-        let allowed = allowed.iter().map(|path| Text::from(*path)).collect();
-        let wanted = wanted.iter().map(ToString::to_string).collect();
         let work = root.join("work");
-        let found = uncovered(&work, &allowed, &wanted).unwrap();
+        let paths = Resolver::new(&work);
+        let allowed = allowed.iter().map(|path| Text::from(*path)).collect();
+        let wanted: Vec<Resolved> = wanted
+            .iter()
+            .map(|path| paths.resolve(path).unwrap())
+            .collect();
+        let found = uncovered(&paths, &allowed, &wanted).unwrap();
         found
             .iter()
             .map(|path| from_dir(&work, path).display().to_string())
@@ -202,30 +125,31 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_exist_needs_its_parent() {
+    fn what_does_not_exist_can_be_allowed_by_itself() {
         let (_dir, root) = tree();
-        assert_eq!(missing(&root, &[], &["../outside/new"]), ["../outside"]);
-        assert_eq!(
-            missing(&root, &["../outside/new"], &["../outside/new"]),
-            ["../outside"]
-        );
-        assert_eq!(
-            missing(&root, &["../outside"], &["../outside/new"]),
-            [""; 0]
-        );
+        for wanted in ["../outside/new", "../new", "../new/a/b", "/nowhere/at/all"] {
+            let needed = missing(&root, &[], &[wanted]);
+            assert_eq!(needed, [wanted]);
+            assert_eq!(missing(&root, &[wanted], &[wanted]), [""; 0]);
+        }
+        assert_eq!(missing(&root, &["../new"], &["../new/a"]), [""; 0]);
+        assert_eq!(missing(&root, &[".."], &["../new/a"]), [""; 0]);
+        assert_eq!(missing(&root, &["../new/a"], &["../new/b"]), ["../new/b"]);
+        assert_eq!(missing(&root, &["../new"], &["../newer"]), ["../newer"]);
     }
 
     #[test]
-    fn broken_paths_are_errors() {
+    fn links_are_followed_before_the_step_up() {
         let (_dir, root) = tree();
-        let wanted = |path: &str| [path.to_owned()].into();
-        let work = root.join("work");
-        for path in ["loop", "../outside/file/below"] {
-            assert!(
-                uncovered(&work, &BTreeSet::new(), &wanted(path)).is_err(),
-                "{path}"
-            );
-        }
+        std::fs::create_dir(root.join("outside/deep")).unwrap();
+        symlink("../outside/deep", root.join("work/up")).unwrap();
+        assert_eq!(missing(&root, &[], &["up/../file"]), ["../outside/file"]);
+        assert_eq!(missing(&root, &[], &["up/../ssh"]), ["../outside/ssh"]);
+        assert_eq!(
+            missing(&root, &["up/../file"], &["../outside/file"]),
+            [""; 0]
+        );
+        assert_eq!(missing(&root, &["up/.."], &["up/../ssh"]), [""; 0]);
     }
 
     #[test]

@@ -1,23 +1,25 @@
 //! What the targets of a plan need.
 
-use std::collections::BTreeSet;
-
 use super::paths;
 use super::{Allowed, Missing, device_name};
 use crate::definition::model::{CacheKind, ExportKind, SecretEntry, Sink};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
+use crate::files::{PathError, Resolved, Resolver};
 use crate::plan::model::{ContextSource, DockerfileSource, NamedContext, Plan, PlannedTarget};
 use crate::types::Environment;
 
 /// What the targets of `plan`, linked ones included, need beyond what is `allowed`.
+///
+/// The paths are followed by `paths`; whoever opens them must ask the same one.
 pub fn missing(
     plan: &Plan,
     allowed: &Allowed,
     environment: &Environment,
+    paths: &Resolver,
 ) -> Result<Missing, Diagnostics> {
     let mut missing = Missing::default();
     let mut problems = Diagnostics::default();
-    let (mut read, mut write) = (BTreeSet::new(), BTreeSet::new());
+    let (mut read, mut write) = (Wanted::new(paths), Wanted::new(paths));
     for target in plan.targets.values() {
         declared(target, allowed, &mut missing, &mut problems);
         read_by(target, environment, &mut read);
@@ -29,24 +31,62 @@ pub fn missing(
             missing.local_delete |= deletes(target);
         }
     }
-    let dir = environment.current_dir();
+    // What is written to standard output needs no more than `dest=-` does.
+    write.places.retain(|place| !place.is_standard_output());
     for (allowed, wanted, missing) in [
-        (&allowed.read, &read, &mut missing.read),
-        (&allowed.write, &write, &mut missing.write),
+        (&allowed.read, read, &mut missing.read),
+        (&allowed.write, write, &mut missing.write),
     ] {
-        match paths::uncovered(dir, allowed, wanted) {
+        for error in &wanted.errors {
+            problems.push(unresolved(error));
+        }
+        match paths::uncovered(paths, allowed, &wanted.places) {
             Ok(paths) => *missing = paths,
-            Err(error) => problems.push(Diagnostic::error(
-                Class::Definition,
-                "plan::unresolved-path",
-                error.reason(),
-            )),
+            Err(error) => problems.push(unresolved(&error)),
         }
     }
     if problems.has_errors() {
         Err(problems)
     } else {
         Ok(missing)
+    }
+}
+
+fn unresolved(error: &PathError) -> Diagnostic {
+    Diagnostic::error(Class::Definition, "plan::unresolved-path", error.reason())
+}
+
+/// Paths that are read, or written.
+struct Wanted<'p> {
+    paths: &'p Resolver,
+    places: Vec<Resolved>,
+    errors: Vec<PathError>,
+}
+
+impl<'p> Wanted<'p> {
+    fn new(paths: &'p Resolver) -> Self {
+        Self {
+            paths,
+            places: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, path: &str) {
+        match self.paths.resolve(path) {
+            Ok(place) => self.places.push(place),
+            Err(error) => self.errors.push(error),
+        }
+    }
+
+    // The name itself, wherever it leads: its directory is served.
+    fn add_name(&mut self, path: &str) {
+        let (above, name) = path.rsplit_once('/').unwrap_or((".", path));
+        let above = if above.is_empty() { "/" } else { above };
+        if let Ok(above) = self.paths.resolve(above) {
+            let path = above.path().join(name);
+            self.places.push(Resolved::of_path(&path));
+        }
     }
 }
 
@@ -97,53 +137,59 @@ fn unreadable(target: &PlannedTarget, span: Option<Span>, value: &str, reason: &
     }
 }
 
-fn read_by(target: &PlannedTarget, environment: &Environment, paths: &mut BTreeSet<String>) {
+fn read_by(target: &PlannedTarget, environment: &Environment, wanted: &mut Wanted<'_>) {
     let inputs = &target.inputs;
     if let ContextSource::Local(path) = &inputs.context {
-        paths.insert(path.to_string());
+        wanted.add(path);
     }
     if let DockerfileSource::Local(path) = &inputs.dockerfile {
-        paths.insert(path.to_string());
+        wanted.add(path);
+        wanted.add_name(path);
     }
     for context in inputs.named.values() {
         match context {
-            NamedContext::Local(path) => drop(paths.insert(path.to_string())),
-            NamedContext::OciLayout(layout) => drop(paths.insert(layout.path.to_string())),
+            NamedContext::Local(path) => wanted.add(path),
+            NamedContext::OciLayout(layout) => wanted.add(&layout.path),
             NamedContext::Remote(_) | NamedContext::Image(_) | NamedContext::Target(_) => {}
         }
     }
     let attributes = &target.attributes;
     for cache in &attributes.cache_from {
-        if cache.kind == CacheKind::Local {
-            paths.extend(cache.attr("src").map(str::to_owned));
+        if cache.kind == CacheKind::Local
+            && let Some(src) = cache.attr("src")
+        {
+            wanted.add(src);
         }
     }
     for secret in &attributes.secret {
         let SecretEntry { id, src, env } = &secret.value;
         match (src, env) {
-            (Some(path), _) => drop(paths.insert(path.to_string())),
+            (Some(path), _) => wanted.add(path),
             // With neither, the file of the secret's name is read where no variable has it.
-            (None, None) if environment.get(id).is_none() => drop(paths.insert(id.to_string())),
+            (None, None) if environment.get(id).is_none() => wanted.add(id),
             (None, _) => {}
         }
     }
-    for ssh in &attributes.ssh {
-        let named = ssh.paths.iter().filter(|path| !path.is_empty());
-        paths.extend(named.map(ToString::to_string));
+    for path in attributes.ssh.iter().flat_map(|ssh| &ssh.paths) {
+        if !path.is_empty() {
+            wanted.add(path);
+        }
     }
 }
 
-fn written_by(target: &PlannedTarget, paths: &mut BTreeSet<String>) {
+fn written_by(target: &PlannedTarget, wanted: &mut Wanted<'_>) {
     let attributes = &target.attributes;
     for export in &attributes.output {
         let writes = matches!(export.sink(), Sink::Directory | Sink::File);
         if let Some(dest) = export.dest.as_deref().filter(|dest| writes && *dest != "-") {
-            paths.insert(dest.to_owned());
+            wanted.add(dest);
         }
     }
     for cache in &attributes.cache_to {
-        if cache.kind == CacheKind::Local {
-            paths.extend(cache.attr("dest").map(str::to_owned));
+        if cache.kind == CacheKind::Local
+            && let Some(dest) = cache.attr("dest")
+        {
+            wanted.add(dest);
         }
     }
 }
@@ -170,7 +216,8 @@ mod tests {
         let allow: Vec<String> = allow.iter().map(ToString::to_string).collect();
         let allowed = Allowed::parse(&allow).unwrap().with_grants(&plan.grants);
         let environment = project.environment();
-        let missing = missing(&plan, &allowed, &environment).unwrap();
+        let paths = Resolver::new(environment.current_dir());
+        let missing = missing(&plan, &allowed, &environment, &paths).unwrap();
         missing.flags(environment.current_dir())
     }
 
@@ -188,7 +235,7 @@ mod tests {
               output = ["type=local,dest=/etc/new"]
             }
             target "b" {
-              contexts = { x = "/bin/../etc", l = "oci-layout:///usr/lib" }
+              contexts = { x = "/usr/../etc", l = "oci-layout:///usr/lib" }
               ssh = ["default", "k=/var/lib/key"]
               cache-to = ["type=local,dest=/var"]
             }
@@ -198,14 +245,94 @@ mod tests {
             needs(&project, &["a", "b"], &[]),
             [
                 "--allow=ssh",
-                "--allow=fs=/etc",
+                "--allow=fs.read=/etc",
                 "--allow=fs.read=/usr",
-                "--allow=fs.read=/var/lib",
+                "--allow=fs.read=/var/lib/key",
+                "--allow=fs.write=/etc/new",
                 "--allow=fs.write=/var",
             ]
         );
         let allow = ["ssh", "fs=/etc", "fs.read=*", "fs.write=/"];
         assert_eq!(needs(&project, &["a", "b"], &allow), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_asked_for_is_where_links_lead() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for name in ["work", "elsewhere/deep"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+        }
+        let work = root.join("work");
+        symlink("../elsewhere/deep", work.join("up")).unwrap();
+        symlink(root.join("elsewhere/deep"), work.join("absolute")).unwrap();
+        symlink("up", work.join("twice")).unwrap();
+        symlink("../elsewhere/new", work.join("dangling")).unwrap();
+        symlink(
+            "../../work/Dockerfile",
+            root.join("elsewhere/deep/Dockerfile"),
+        )
+        .unwrap();
+        std::fs::write(work.join("Dockerfile"), "").unwrap();
+        for (body, flags) in [
+            (
+                r#"secret = ["id=k,src=up/../key"]"#,
+                "--allow=fs.read=../elsewhere/key",
+            ),
+            (
+                r#"secret = ["id=k,src=twice/../key"]"#,
+                "--allow=fs.read=../elsewhere/key",
+            ),
+            (
+                r#"ssh = ["k=absolute/../key"]"#,
+                "--allow=fs.read=../elsewhere/key",
+            ),
+            (
+                r#"output = ["type=local,dest=up/../ssh"]"#,
+                "--allow=fs.write=../elsewhere/ssh",
+            ),
+            (
+                r#"output = ["type=tar,dest=up/../ssh"]"#,
+                "--allow=fs.write=../elsewhere/ssh",
+            ),
+            (
+                r#"output = ["type=oci,dest=dangling"]"#,
+                "--allow=fs.write=../elsewhere/new",
+            ),
+            (
+                r#"cache-from = ["type=local,src=up/../c"]"#,
+                "--allow=fs.read=../elsewhere/c",
+            ),
+            (
+                r#"cache-to = ["type=local,dest=up/../c"]"#,
+                "--allow=fs.write=../elsewhere/c",
+            ),
+            (
+                r#"contexts = { x = "up/.." }"#,
+                "--allow=fs.read=../elsewhere",
+            ),
+            (
+                r#"contexts = { x = "oci-layout://up/../l" }"#,
+                "--allow=fs.read=../elsewhere/l",
+            ),
+            (r#"context = "twice""#, "--allow=fs.read=../elsewhere/deep"),
+            // The file is one of ours, but the directory that is served is not.
+            (
+                r#"dockerfile = "up/Dockerfile""#,
+                "--allow=fs.read=../elsewhere/deep/Dockerfile",
+            ),
+            // Cleaned by its text, as buildx does and prints it.
+            (r#"context = "up/../.""#, ""),
+        ] {
+            let project = project(&format!("target \"a\" {{\n{body}\n}}"));
+            let plan = project.plan(&["a"]).unwrap();
+            let allowed = Allowed::default();
+            let paths = Resolver::new(&work);
+            let environment = Environment::of([], &*work);
+            let missing = missing(&plan, &allowed, &environment, &paths).unwrap();
+            assert_eq!(missing.flags(&work).join(" "), flags, "{body}");
+        }
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Cache imports and exports, with what the client adds to them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use super::Lowering;
 use crate::definition::model::{CacheEntry, CacheKind};
@@ -115,7 +114,7 @@ fn with_directory(
         .extra
         .get(key)
         .filter(|path| !path.is_empty())
-        .map(PathBuf::from)
+        .cloned()
     else {
         lowering.error(
             "run::local-cache",
@@ -124,8 +123,10 @@ fn with_directory(
         );
         return lowered;
     };
-    let absolute = lowering.setting.environment.current_dir().join(path);
-    let path = go::clean_path(&absolute.to_string_lossy());
+    let Some(place) = lowering.place(&path, entry.span) else {
+        return lowered;
+    };
+    let path = place.path().to_string_lossy().into_owned();
     lowered.extra.insert(key.to_owned(), path.clone());
     let tag = lowered
         .extra

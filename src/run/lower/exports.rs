@@ -7,6 +7,7 @@ use super::Lowering;
 use crate::definition::model::{Export, ExportKind, Sink};
 use crate::diag::Spanned;
 use crate::engine::spec::{self, Exporter};
+use crate::files::Resolved;
 use crate::plan::syntax::Annotation;
 use crate::types::{Reference, go};
 
@@ -16,7 +17,7 @@ pub(crate) enum ExportSink {
     /// A directory.
     Directory(PathBuf),
     /// An archive.
-    File(PathBuf),
+    File(Resolved),
     /// Standard output.
     Stdout,
     /// The Docker Engine, of this context where one is named.
@@ -256,15 +257,17 @@ fn single_manifest(
 
 fn sink(lowering: &mut Lowering<'_>, output: &Spanned<Export>) -> Option<ExportSink> {
     let written = &output.value;
-    let cwd = lowering.setting.environment.current_dir();
     match (written.sink(), written.dest.as_deref()) {
         (Sink::None, _) => None,
         (Sink::Docker, _) => Some(ExportSink::Docker {
             context: written.attr("context").map(str::to_owned),
         }),
         (Sink::File, None | Some("-")) => Some(ExportSink::Stdout),
-        (Sink::File, Some(path)) => Some(ExportSink::File(cwd.join(path))),
-        (Sink::Directory, Some(path)) if path != "-" => Some(ExportSink::Directory(cwd.join(path))),
+        (Sink::File, Some(path)) => lowering.place(path, output.span).map(ExportSink::File),
+        (Sink::Directory, Some(path)) if path != "-" => {
+            let place = lowering.place(path, output.span)?;
+            Some(ExportSink::Directory(place.path().to_owned()))
+        }
         (Sink::Directory, _) => {
             let message = format!(
                 "the output `type={}` needs a directory as its `dest`",

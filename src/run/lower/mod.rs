@@ -15,6 +15,7 @@ use crate::engine::spec::{
     Attestation, Dockerfile, ExtraHost, Frontend, LocalDir, MainContext, NamedContext, Network,
     NoCache, RemoteContext, ResolveMode, Resources, SolveSpec, Ulimit, VcsFacts,
 };
+use crate::files::{Resolved, Resolver};
 use crate::plan::PlannedTarget;
 use crate::plan::syntax::{HostAddress, NetworkMode, parse_host};
 use crate::types::{Environment, go};
@@ -27,6 +28,8 @@ pub(super) use exports::ExportSink;
 pub(super) struct Setting {
     /// The environment.
     pub(super) environment: Environment,
+    /// By which the run's paths were followed.
+    pub(super) paths: Resolver,
     /// Build arguments for proxies.
     pub(super) proxies: Vec<(String, String)>,
     /// Whether the daemon can attach statements to images.
@@ -161,6 +164,17 @@ impl Lowering<'_> {
             Some(span) => problem.at(span, ""),
             None => problem,
         });
+    }
+
+    // Where a path leads, which was found when privileges were asked for.
+    fn place(&mut self, path: &str, span: Option<Span>) -> Option<Resolved> {
+        match self.setting.paths.resolve(path) {
+            Ok(place) => Some(place),
+            Err(error) => {
+                self.error("plan::unresolved-path", span, error.reason());
+                None
+            }
+        }
     }
 
     fn build_args(&self) -> BTreeMap<String, String> {

@@ -7,7 +7,6 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rbake_proto::packet::Stat;
@@ -16,6 +15,7 @@ use rustix::io::Errno;
 
 use super::special::is_label;
 use crate::context::stat::{mode, unix_mode, wide};
+use crate::files;
 
 /// Something could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -50,21 +50,14 @@ pub(super) struct Pending {
 }
 
 impl Destination {
-    /// Opens `path`, making it where it is missing.
+    /// Opens the absolute `path`, making it where it is missing; a link anywhere in it is an error.
     pub(super) fn open(path: &Path) -> Result<Self, WriteError> {
         let failed = |source| WriteError {
             act: "make the output directory",
             path: path.to_owned(),
             source,
         };
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(failed)?;
-        // The user's own path may lead through links.
-        let flags = OPEN_DIR.difference(OFlags::NOFOLLOW);
-        let root = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
+        let root = files::open::dir_handle_or_make(path, 0o700).map_err(failed)?;
         Ok(Self {
             root,
             path: path.to_owned(),
@@ -255,7 +248,7 @@ fn kind(dir: &OwnedFd, name: &[u8]) -> Result<FileType, Errno> {
 }
 
 fn temporary_name() -> String {
-    format!(".rbake-{}", uuid::Uuid::new_v4().simple())
+    files::temporary_name()
 }
 
 // Makes something under a temporary name and moves it over `name`.
@@ -273,12 +266,7 @@ fn replace(
 }
 
 // Makes a pipe or device, with its mode, attributes and time.
-fn make_node(
-    dir: &OwnedFd,
-    name: &[u8],
-    stat: &Stat,
-    dropped: &mut Dropped,
-) -> Result<(), Errno> {
+fn make_node(dir: &OwnedFd, name: &[u8], stat: &Stat, dropped: &mut Dropped) -> Result<(), Errno> {
     let kind = match stat.mode & mode::KIND {
         mode::NAMED_PIPE => FileType::Fifo,
         mode::DEVICE => FileType::BlockDevice,
@@ -327,7 +315,12 @@ fn set_permissions(
         return Ok(());
     }
     let handle = format!("/proc/self/fd/{}", node.as_raw_fd());
-    rustix::fs::chmodat(rustix::fs::CWD, handle.as_str(), permissions, AtFlags::empty())
+    rustix::fs::chmodat(
+        rustix::fs::CWD,
+        handle.as_str(),
+        permissions,
+        AtFlags::empty(),
+    )
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -363,11 +356,7 @@ fn times(stat: &Stat) -> Timestamps {
     }
 }
 
-fn set_state(
-    fd: impl std::os::fd::AsFd,
-    stat: &Stat,
-    dropped: &mut Dropped,
-) -> Result<(), Errno> {
+fn set_state(fd: impl std::os::fd::AsFd, stat: &Stat, dropped: &mut Dropped) -> Result<(), Errno> {
     let fd = fd.as_fd();
     for xattr in &stat.xattrs {
         let set = rustix::fs::fsetxattr(fd, &xattr.name[..], &xattr.value, XattrFlags::empty());

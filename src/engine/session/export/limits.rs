@@ -49,7 +49,11 @@ impl Listing {
             return Err(LimitError::Path);
         }
         let too_large = |name: usize, value: usize| name > XATTR_NAME || value > XATTR_VALUE;
-        let sizes = || stat.xattrs.iter().map(|xattr| (xattr.name.len(), xattr.value.len()));
+        let sizes = || {
+            stat.xattrs
+                .iter()
+                .map(|xattr| (xattr.name.len(), xattr.value.len()))
+        };
         if stat.xattrs.len() > XATTRS || sizes().any(|(name, value)| too_large(name, value)) {
             let path = String::from_utf8_lossy(&stat.path).into_owned();
             return Err(LimitError::Xattrs(path));
@@ -98,7 +102,10 @@ mod tests {
             ..Stat::default()
         };
         assert_eq!(listing.add(&link), Err(LimitError::Path));
-        assert_eq!(listing.add(&with_xattrs(1, XATTR_NAME, XATTR_VALUE)), Ok(()));
+        assert_eq!(
+            listing.add(&with_xattrs(1, XATTR_NAME, XATTR_VALUE)),
+            Ok(())
+        );
         for (count, name, value) in [
             (1, XATTR_NAME + 1, 0),
             (1, 1, XATTR_VALUE + 1),

@@ -236,7 +236,10 @@ fn metadata(metadata: &MetadataMap) -> Result<BTreeMap<String, String>, Status> 
             KeyAndValueRef::Binary(..) => None,
         })
         .collect();
-    let size: usize = told.iter().map(|(key, value)| key.len() + value.len()).sum();
+    let size: usize = told
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
     if size > limits::METADATA {
         return Err(Status::resource_exhausted(
             "an exporter tells more of its output than this side keeps",

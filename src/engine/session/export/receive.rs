@@ -62,10 +62,7 @@ pub(super) struct Received {
 }
 
 /// Writes what comes over `wire` to `sink`, keeping what is there.
-pub(super) fn receive(
-    sink: &DirectorySink,
-    wire: &mut dyn Wire,
-) -> Result<Received, ReceiveError> {
+pub(super) fn receive(sink: &DirectorySink, wire: &mut dyn Wire) -> Result<Received, ReceiveError> {
     let destination = Destination::open(&sink.path)?;
     let mut receiver = Receiver {
         destination,
@@ -218,8 +215,7 @@ impl Receiver {
         }
         // From the inside out: a time changes when something inside does, and a mode may close a directory.
         for stat in self.directories.iter().rev() {
-            self.destination
-                .finish_directory(stat, &mut self.dropped)?;
+            self.destination.finish_directory(stat, &mut self.dropped)?;
         }
         Ok(())
     }

@@ -197,7 +197,10 @@ fn special_files_are_refused_on_request() {
             special: SpecialPolicy::Deny,
         };
         let error = receive(&sink, &mut Sender::new(vec![refused])).unwrap_err();
-        assert!(error.to_string().starts_with("`x` is refused: it "), "{error}");
+        assert!(
+            error.to_string().starts_with("`x` is refused: it "),
+            "{error}"
+        );
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         let ordinary = vec![stat("x", 0o755), stat("y", mode::NAMED_PIPE | 0o600)];
         receive(&sink, &mut Sender::new(ordinary)).unwrap();
@@ -329,7 +332,11 @@ fn a_daemon_that_goes_away_leaves_no_half_files() {
     }
     let dir = tempfile::tempdir().unwrap();
     let stats = vec![stat("aaaa", 0o644), stat("bbbb", 0o644)];
-    let error = receive(&DirectorySink::new(dir.path()), &mut Quits(Sender::new(stats), 5)).unwrap_err();
+    let error = receive(
+        &DirectorySink::new(dir.path()),
+        &mut Quits(Sender::new(stats), 5),
+    )
+    .unwrap_err();
     assert!(matches!(error, ReceiveError::Gone), "{error}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }

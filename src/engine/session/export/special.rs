@@ -103,6 +103,9 @@ mod tests {
         ] {
             assert!(look(&special, &mut counts).is_some(), "{special:?}");
         }
-        assert_eq!((counts.set_id, counts.devices, counts.attributes), (2, 2, 2));
+        assert_eq!(
+            (counts.set_id, counts.devices, counts.attributes),
+            (2, 2, 2)
+        );
     }
 }

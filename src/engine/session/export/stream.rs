@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
@@ -10,6 +9,8 @@ use futures_util::future::BoxFuture;
 use tokio::fs::File;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Mutex;
+
+use crate::files::{Access, OutputFile, Resolved};
 
 /// What a sink could not do, whoever wrote it.
 pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
@@ -43,64 +44,31 @@ pub struct FileError {
     source: io::Error,
 }
 
-/// A file, which appears under its name when it is complete.
+/// A file, written as [`OutputFile`] writes files.
 #[derive(Debug, Clone)]
 pub struct FileSink {
-    path: PathBuf,
+    place: Resolved,
 }
 
 impl FileSink {
-    /// The file `path`; its directory must exist.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+    /// The file at `place`; its directory must exist.
+    pub fn new(place: Resolved) -> Self {
+        Self { place }
     }
 
     async fn create(&self) -> io::Result<FileWriter> {
-        // What a link points to is replaced, not the link.
-        let path = match tokio::fs::canonicalize(&self.path).await {
-            Ok(real) => real,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.path.clone(),
-            Err(error) => return Err(error),
-        };
-        let existing = match tokio::fs::metadata(&path).await {
-            Ok(metadata) => Some(metadata),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        if existing.as_ref().is_some_and(std::fs::Metadata::is_dir) {
-            return Err(io::Error::other("it is a directory"));
-        }
-        if existing
-            .as_ref()
-            .is_some_and(|metadata| !metadata.is_file())
-        {
-            // A pipe or device keeps its place.
-            let file = File::options().write(true).open(&path).await?;
-            return Ok(FileWriter::new(file, self.path.clone(), None));
-        }
-        let temporary = beside(&path);
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        if let Some(metadata) = &existing {
-            options.mode(metadata.permissions().mode() & 0o777);
-        }
-        let file = tokio::fs::OpenOptions::from(options)
-            .open(&temporary)
-            .await?;
-        let renamed = Renamed {
-            from: Some(temporary),
-            to: path,
-        };
-        Ok(FileWriter::new(file, self.path.clone(), Some(renamed)))
+        let place = self.place.clone();
+        // A pipe that nobody reads keeps the thread waiting.
+        let create = move || OutputFile::create(&place, Access::Kept);
+        let output = tokio::task::spawn_blocking(create).await??;
+        let file = File::from_std(output.file().try_clone()?);
+        Ok(FileWriter {
+            file,
+            output,
+            buffer: BytesMut::new(),
+            path: self.place.path().to_owned(),
+        })
     }
-}
-
-// A name in the same directory that nobody else has.
-fn beside(path: &Path) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}", uuid::Uuid::new_v4().simple()));
-    path.with_file_name(name)
 }
 
 impl StreamSink for FileSink {
@@ -111,7 +79,7 @@ impl StreamSink for FileSink {
         Box::pin(async move {
             match self.create().await {
                 Ok(writer) => Ok(Some(Box::new(writer) as Box<dyn StreamWriter>)),
-                Err(source) => Err(file_error(&self.path, source)),
+                Err(source) => Err(file_error(self.place.path(), source)),
             }
         })
     }
@@ -124,54 +92,28 @@ fn file_error(path: &Path, source: io::Error) -> SinkError {
     })
 }
 
-// A file under another name until it is complete.
-struct Renamed {
-    from: Option<PathBuf>,
-    to: PathBuf,
-}
-
-impl Renamed {
-    async fn keep(mut self) -> io::Result<()> {
-        if let Some(from) = &self.from {
-            tokio::fs::rename(from, &self.to).await?;
-        }
-        self.from = None;
-        Ok(())
-    }
-}
-
-impl Drop for Renamed {
-    fn drop(&mut self) {
-        if let Some(from) = &self.from {
-            let _ = std::fs::remove_file(from);
-        }
-    }
-}
-
 /// Daemons send pieces of 4 KiB, and each write to a file is a trip to another thread.
 const BUFFER: usize = 256 << 10;
 
 struct FileWriter {
     file: File,
+    output: OutputFile,
     buffer: BytesMut,
     path: PathBuf,
-    renamed: Option<Renamed>,
 }
 
 impl FileWriter {
-    fn new(file: File, path: PathBuf, renamed: Option<Renamed>) -> Self {
-        Self {
-            file,
-            buffer: BytesMut::new(),
-            path,
-            renamed,
-        }
-    }
-
     async fn flush(&mut self) -> io::Result<()> {
         self.file.write_all(&self.buffer).await?;
         self.buffer.clear();
         Ok(())
+    }
+
+    async fn end(mut self) -> io::Result<()> {
+        self.flush().await?;
+        self.file.flush().await?;
+        drop(self.file);
+        tokio::task::spawn_blocking(|| self.output.finish()).await?
     }
 }
 
@@ -187,19 +129,11 @@ impl StreamWriter for FileWriter {
         })
     }
 
-    fn finish(mut self: Box<Self>) -> BoxFuture<'static, Result<(), SinkError>> {
+    fn finish(self: Box<Self>) -> BoxFuture<'static, Result<(), SinkError>> {
         Box::pin(async move {
-            let finished = async {
-                self.flush().await?;
-                self.file.flush().await?;
-                match self.renamed.take() {
-                    Some(renamed) => renamed.keep().await,
-                    None => Ok(()),
-                }
-            };
-            finished
-                .await
-                .map_err(|source| file_error(&self.path, source))
+            let path = self.path.clone();
+            let ended = self.end().await;
+            ended.map_err(|source| file_error(&path, source))
         })
     }
 }
@@ -280,11 +214,12 @@ mod tests {
         Ok(writer)
     }
 
-    fn names(dir: &Path) -> Vec<std::ffi::OsString> {
-        std::fs::read_dir(dir)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect()
+    fn sink(path: &Path) -> FileSink {
+        FileSink::new(Resolved::of_path(path))
+    }
+
+    fn count(dir: &Path) -> usize {
+        std::fs::read_dir(dir).unwrap().count()
     }
 
     #[tokio::test]
@@ -292,64 +227,31 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.tar");
         std::fs::write(&path, "old").unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        let sink = FileSink::new(&path);
-        let writer = write(&sink, &[b"ne", b"w"]).await.unwrap();
+        let writer = write(&sink(&path), &[b"ne", b"w"]).await.unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         writer.finish().await.unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
-        assert_eq!(
-            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o640
-        );
-        assert_eq!(names(dir.path()).len(), 1);
+        assert_eq!(count(dir.path()), 1);
     }
 
     #[tokio::test]
     async fn a_stream_that_breaks_off_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let sink = FileSink::new(dir.path().join("out.tar"));
+        let sink = sink(&dir.path().join("out.tar"));
         drop(write(&sink, &[b"half"]).await.unwrap());
-        assert!(names(dir.path()).is_empty());
-    }
-
-    #[tokio::test]
-    async fn links_and_pipes_keep_their_places() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("real"), "old").unwrap();
-        let link = dir.path().join("link");
-        std::os::unix::fs::symlink("real", &link).unwrap();
-        write(&FileSink::new(&link), &[b"new"])
-            .await
-            .unwrap()
-            .finish()
-            .await
-            .unwrap();
-        assert!(link.is_symlink());
-        assert_eq!(std::fs::read(dir.path().join("real")).unwrap(), b"new");
-        write(&FileSink::new("/dev/null"), &[b"new"])
-            .await
-            .unwrap()
-            .finish()
-            .await
-            .unwrap();
-        assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
+        assert_eq!(count(dir.path()), 0);
     }
 
     #[tokio::test]
     async fn what_cannot_be_written_is_named() {
         let dir = tempfile::tempdir().unwrap();
         for path in [dir.path().join("no/such/out.tar"), dir.path().to_owned()] {
-            let error = write(&FileSink::new(&path), &[]).await.err().unwrap();
+            let error = write(&sink(&path), &[]).await.err().unwrap();
             assert!(
                 error.to_string().contains(path.to_str().unwrap()),
                 "{error}"
             );
         }
-        let sink = FileSink::new("/dev/full");
-        let writer = write(&sink, &[b"x"]).await.unwrap();
-        let error = writer.finish().await.unwrap_err();
-        assert!(error.to_string().contains("/dev/full"), "{error}");
     }
 
     #[tokio::test]

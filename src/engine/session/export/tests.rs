@@ -1,3 +1,4 @@
+use crate::files::Resolved;
 use rbake_proto::filesync::file_send_client::FileSendClient;
 use rbake_proto::packet::Stat;
 use tokio::sync::mpsc;
@@ -55,7 +56,11 @@ impl StreamSink for Present {
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_go_to_the_sink_of_their_exporter() {
     let dir = tempfile::tempdir().unwrap();
-    let file = |name: &str| ExportSink::Stream(Arc::new(FileSink::new(dir.path().join(name))));
+    let file = |name: &str| {
+        ExportSink::Stream(Arc::new(FileSink::new(Resolved::of_path(
+            &dir.path().join(name),
+        ))))
+    };
     let exports = Exports::new([
         (0, file("zero")),
         (2, file("two")),
@@ -185,7 +190,10 @@ async fn a_second_transfer_waits_for_the_first() {
     let mut client = client(&exports).await;
     let (to_first, first) = begin(&mut client).await;
     let mut first = first.await;
-    assert!(first.message().await.unwrap().is_some(), "it asks for the file");
+    assert!(
+        first.message().await.unwrap().is_some(),
+        "it asks for the file"
+    );
     let (_to_second, second) = begin(&mut client).await;
     let mut second = std::pin::pin!(second);
     let waited = tokio::time::timeout(std::time::Duration::from_millis(300), &mut second).await;
@@ -198,7 +206,9 @@ async fn a_second_transfer_waits_for_the_first() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_output_is_not_sent_without_end() {
     let dir = tempfile::tempdir().unwrap();
-    let sink = ExportSink::Stream(Arc::new(FileSink::new(dir.path().join("x"))));
+    let sink = ExportSink::Stream(Arc::new(FileSink::new(Resolved::of_path(
+        dir.path().join("x"),
+    ))));
     let exports = Exports::new([(0, sink)]);
     let mut client = client(&exports).await;
     for _ in 0..limits::TRANSFERS {

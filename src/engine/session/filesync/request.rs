@@ -41,7 +41,11 @@ const PATTERNS: usize = 100_000;
 const PATTERN_BYTES: usize = 2 << 20;
 
 fn limited(filter: FilterSpec) -> Result<FilterSpec, Status> {
-    let patterns = || [&filter.include, &filter.exclude, &filter.follow].into_iter().flatten();
+    let patterns = || {
+        [&filter.include, &filter.exclude, &filter.follow]
+            .into_iter()
+            .flatten()
+    };
     let bytes: usize = patterns().map(Vec::len).sum();
     if patterns().count() > PATTERNS || bytes > PATTERN_BYTES {
         return Err(Status::resource_exhausted(format!(

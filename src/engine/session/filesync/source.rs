@@ -24,7 +24,7 @@ pub struct LocalDir {
 /// What a served directory holds.
 #[derive(Debug, Clone)]
 pub enum LocalSource {
-    /// What is in this directory of the disk, looked at anew for each transfer.
+    /// What is in this directory of the disk, looked at anew for each transfer; the path is absolute and without links.
     Directory(PathBuf),
     /// Files of this program's making, such as a Dockerfile that stands in the definition; by name, no directories.
     Files(BTreeMap<String, Bytes>),
@@ -73,7 +73,7 @@ pub(super) enum Content {
 impl Source {
     pub(super) fn open(source: &LocalSource) -> Result<Self, ContextError> {
         Ok(match source {
-            LocalSource::Directory(path) => Self::Disk(Context::open(path)?),
+            LocalSource::Directory(path) => Self::Disk(Context::open_unlinked(path)?),
             LocalSource::Files(files) => Self::Memory(files.clone()),
         })
     }
