@@ -176,15 +176,15 @@ fn bake(
 
 /// What clap has to say: help and version are answers, all else is a wrong command line.
 fn usage(error: &clap::Error, screen: &mut Screen) -> Exit {
-    let text = if screen.color() {
-        error.render().ansi().to_string()
-    } else {
-        error.render().to_string()
-    };
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => screen.data(&text),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion if screen.color() => {
+            screen.own_text(&error.render().ansi().to_string())
+        }
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            screen.own_text(&error.render().to_string())
+        }
         _ => {
-            screen.message(&text);
+            screen.usage(error);
             Exit::Usage
         }
     }

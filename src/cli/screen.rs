@@ -6,7 +6,7 @@ use super::exit::Exit;
 use super::streams::Streams;
 use crate::diag::{Class, Diagnostic, Diagnostics, Severity, SourceMap};
 use crate::diag::{Style, render};
-use crate::types::{Environment, go};
+use crate::types::{Environment, go, terminal};
 
 /// The width where nothing better is known.
 const DEFAULT_WIDTH: u16 = 100;
@@ -57,8 +57,17 @@ impl Screen {
         &self.sources
     }
 
-    /// Writes data to standard output.
+    /// Writes data to standard output. On a terminal, what it would act on is written by its number: data has text from anywhere.
     pub(super) fn data(&mut self, text: &str) -> Exit {
+        if self.streams.out_is_terminal {
+            self.own_text(&terminal::visible_lines(text))
+        } else {
+            self.own_text(text)
+        }
+    }
+
+    /// Writes text that is rbake's own to standard output, such as help, which has colours.
+    pub(super) fn own_text(&mut self, text: &str) -> Exit {
         match self.streams.data(text) {
             Ok(()) => Exit::Success,
             Err(error) => {
@@ -69,14 +78,25 @@ impl Screen {
         }
     }
 
-    /// Writes text to standard error.
+    /// Writes text to standard error; what a terminal would act on is written by its number.
     pub(super) fn message(&mut self, text: &str) {
-        self.streams.message(text);
+        self.streams.message(&terminal::visible_lines(text));
+    }
+
+    /// Writes what is wrong with the command line to standard error. It quotes words that may come from anywhere.
+    pub(super) fn usage(&mut self, error: &clap::Error) {
+        let plain = error.render().to_string();
+        let clean = terminal::visible_lines(&plain);
+        if self.color && clean == plain {
+            self.streams.message(&error.render().ansi().to_string());
+        } else {
+            self.streams.message(&clean);
+        }
     }
 
     /// Writes one line for information.
     pub(super) fn note(&mut self, text: &str) {
-        self.streams.message(&format!("note: {text}\n"));
+        self.message(&format!("note: {text}\n"));
     }
 
     /// Draws one diagnostic.

@@ -3,6 +3,7 @@
 //! The only place that names the drawing crate. Untrusted input is expected everywhere: spans outside their file or inside
 //! a character, control characters in messages, files of megabytes in one line. Start at [`render`].
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use annotate_snippets::{
@@ -11,6 +12,7 @@ use annotate_snippets::{
 
 use super::excerpt::{Window, windows};
 use super::{Diagnostic, Diagnostics, Label, Severity, SourceFile, SourceId, SourceMap};
+use crate::types::terminal;
 
 /// Labels of one diagnostic that are drawn; the rest is counted in a note.
 const MAX_LABELS: usize = 32;
@@ -153,11 +155,12 @@ fn add_window<'a>(group: Group<'a>, file: &'a SourceFile, window: &Window<'a>) -
     if window.text.trim().is_empty() {
         // The crate draws nothing of an empty file, not even its name.
         let (line, column) = window.position();
-        return group.element(Origin::path(&*file.name).line(line).char_column(column));
+        let origin = Origin::path(terminal::visible(&file.name));
+        return group.element(origin.line(line).char_column(column));
     }
-    let snippet = Snippet::source(window.text)
+    let snippet = Snippet::source(rest_masked(window.text))
         .line_start(window.first_line)
-        .path(&*file.name)
+        .path(terminal::visible(&file.name))
         .annotations(annotations);
     group.element(snippet)
 }
@@ -168,7 +171,7 @@ fn correct_column(text: &mut String, name: &str, window: &Window<'_>) {
     if window.cut == 0 || line != window.first_line {
         return;
     }
-    let name = normalize_untrusted_str(name);
+    let name = terminal::visible(name);
     let wrong = format!("{name}:{line}:{}", column - window.cut);
     if let Some(at) = text.find(&wrong) {
         let right = format!("{name}:{line}:{column}");
@@ -176,16 +179,25 @@ fn correct_column(text: &mut String, name: &str, window: &Window<'_>) {
     }
 }
 
-// Text without control characters and of bounded length.
+// Text without control characters and of bounded length. The crate knows the older ones among them.
 fn clip(text: &str) -> String {
-    if text.len() <= MAX_TEXT {
-        return normalize_untrusted_str(text);
-    }
-    let mut end = MAX_TEXT;
+    let mut end = text.len().min(MAX_TEXT);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    format!("{}…", normalize_untrusted_str(&text[..end]))
+    let mut clipped = rest_masked(&normalize_untrusted_str(&text[..end])).into_owned();
+    if end < text.len() {
+        clipped.push('…');
+    }
+    clipped
+}
+
+// Control characters of one byte are left to the crate, which has signs for them.
+fn rest_masked(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    terminal::masked_beyond_ascii(text)
 }
 
 #[cfg(test)]
@@ -286,6 +298,23 @@ mod tests {
          |
          = help: start it
         "#);
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_acts_on_is_drawn() {
+        let hostile =
+            "a\u{9b}2Jb\u{85}c\u{61c}d\u{200e}e\u{2028}f\u{feff}g\u{e0041}h\u{1b}i\u{202e}j";
+        let mut map = SourceMap::default();
+        let id = map.add(format!("f{hostile}.hcl"), format!("{hostile} BAD\n"));
+        let start = hostile.len() + 1;
+        let diagnostic = Diagnostic::error(Class::Definition, "x::y", hostile)
+            .at(Span::new(id, start..start + 3), hostile)
+            .note(hostile)
+            .help(hostile);
+        let text = render(&diagnostic, &map, Style::default());
+        let acts = |c: char| terminal::is_unsafe(c) && c != '\n';
+        assert!(!text.contains(acts), "{text:?}");
+        assert!(text.contains("BAD"), "{text}");
     }
 
     #[test]

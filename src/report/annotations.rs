@@ -7,6 +7,7 @@ use super::model::Model;
 use super::summary::place;
 use crate::diag::{Diagnostic, SourceMap};
 use crate::outcome::Outcome;
+use crate::types::terminal::is_unsafe;
 
 /// Annotations of each kind; GitHub shows ten of a step.
 const MAX_ANNOTATIONS: usize = 10;
@@ -72,7 +73,9 @@ fn command(text: &mut String, name: &str, properties: &[(&str, String)], message
 
 // What would end the command or a property is written by its number.
 fn escape(text: &str, property: bool) -> String {
-    let mut escaped = text
+    let hidden = |c: &char| is_unsafe(*c) && !matches!(c, '\r' | '\n');
+    let shown: String = text.chars().filter(|c| !hidden(c)).collect();
+    let mut escaped = shown
         .replace('%', "%25")
         .replace('\r', "%0D")
         .replace('\n', "%0A");

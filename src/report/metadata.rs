@@ -12,7 +12,7 @@ use super::status_json::SolveStatus;
 use crate::event::{StatusUpdate, VertexWarning};
 use crate::files::{self, Access, Resolved};
 use crate::outcome::{Outcome, TargetOutcome};
-use crate::types::TargetName;
+use crate::types::{TargetName, terminal};
 
 /// What the metadata of one target has besides the exporter's response.
 #[derive(Debug, Clone, Default)]
@@ -64,8 +64,10 @@ pub fn document(
 
 /// Writes `document` to the file at `place`, readable by all.
 pub fn write(place: &Resolved, document: &Value) -> io::Result<()> {
-    let text = serde_json::to_vec_pretty(document)?;
-    files::write_file(place, Access::Fresh(0o644), &text)
+    let text = serde_json::to_string_pretty(document)?;
+    // It may be a terminal.
+    let text = terminal::visible_lines(&text);
+    files::write_file(place, Access::Fresh(0o644), text.as_bytes())
 }
 
 // A value is JSON in base64 where it decodes to an object, or to a list of objects, that is not empty.

@@ -11,7 +11,7 @@ use super::model::{Change, Model};
 use super::status_json::SolveStatus;
 use super::view::{Out, View};
 use crate::event::{Event, EventKind, LocalWork, StatusUpdate, Vertex, VertexProgress};
-use crate::types::{Clock, Digest, TargetName};
+use crate::types::{Clock, Digest, TargetName, terminal};
 
 /// The view for programs.
 pub(super) struct RawJson {
@@ -84,9 +84,9 @@ impl View for RawJson {
         if status.is_empty() {
             return Ok(());
         }
-        let mut line = serde_json::to_vec(&status)?;
-        line.push(b'\n');
-        out.write_all(&line)
+        let mut line = serde_json::to_string(&status)?;
+        line.push('\n');
+        out.write_all(terminal::visible_lines(&line).as_bytes())
     }
 
     fn tick(&mut self, _: &Model, _: Duration, out: Out<'_>) -> io::Result<()> {

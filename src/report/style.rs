@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Color, Effects, RgbColor, Style};
 
 use super::text;
+use crate::types::terminal;
 
 /// What a piece of text is, from which its style follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -228,8 +229,10 @@ impl StyledLine {
     pub fn paint(&self, look: &Look) -> String {
         let mut painted = String::new();
         for (role, text) in &self.pieces {
+            // Pieces are clean; one that is not must not reach a terminal all the same.
+            let text = terminal::visible(text);
             let text = if look.unicode {
-                std::borrow::Cow::Borrowed(text.as_str())
+                text
             } else {
                 text.replace('…', "~").into()
             };

@@ -7,6 +7,8 @@ use std::borrow::Cow;
 
 use unicode_width::UnicodeWidthChar;
 
+use crate::types::terminal::is_unsafe;
+
 /// Columns between tab stops.
 const TAB: usize = 8;
 
@@ -162,12 +164,6 @@ fn control_sequence(chars: &mut std::str::Chars<'_>) -> Effect {
         }
     }
     Effect::None
-}
-
-// Control characters, and those that reorder the text around them.
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{feff}')
 }
 
 /// Columns that `c` takes.

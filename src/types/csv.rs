@@ -98,6 +98,15 @@ fn quoted_field(text: &str) -> Result<(Cow<'_, str>, &str), &str> {
     }
 }
 
+/// `value` as the one field of a record.
+pub fn field(value: &str) -> Cow<'_, str> {
+    if value.is_empty() || value.contains([',', '"', '\r', '\n']) {
+        format!("\"{}\"", value.replace('"', "\"\"")).into()
+    } else {
+        value.into()
+    }
+}
+
 /// `key=value` pairs as one record; pairs that hold commas or quotes are quoted.
 pub fn join<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut line = String::new();
@@ -144,6 +153,13 @@ mod tests {
     #[test_case("\"a\"b", CsvError::OpenQuote { column: 4 })]
     fn refused(line: &str, expected: CsvError) {
         assert_eq!(fields(line), Err(expected));
+    }
+
+    #[test]
+    fn one_field_is_read_back() {
+        for value in ["", "plain", "a,b", "\"", "a\n", "\r\n", "a \"b\", c"] {
+            assert_eq!(fields(&field(value)).unwrap(), [value]);
+        }
     }
 
     #[test]

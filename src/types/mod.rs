@@ -16,6 +16,7 @@ pub mod remote;
 pub mod requirements;
 pub mod secret;
 pub mod size;
+pub mod terminal;
 pub mod ulimit;
 
 pub use clock::Clock;

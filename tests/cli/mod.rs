@@ -2,6 +2,7 @@
 
 mod limits;
 mod man;
+mod paths;
 mod privileges;
 mod refused;
 mod words;

@@ -57,19 +57,22 @@ target "b" {
 
      - Running build containers that can access host network
      - Running privileged containers that can make system changes
-     - Read and write access to path /usr
+     - Read access to path /usr
+     - Write access to path /usr/out
 
-    Pass "--allow=network.host --allow=security.insecure --allow=fs=/usr" to grant requested privileges.
+    Pass these flags to grant requested privileges:
+
+    --allow=network.host --allow=security.insecure --allow=fs.read=/usr --allow=fs.write=/usr/out
 
     Your full command with requested privileges:
 
-    rbake --allow=network.host --allow=security.insecure --allow=fs=/usr a b --set '*.args.X=a b'
+    rbake --allow=network.host --allow=security.insecure --allow=fs.read=/usr --allow=fs.write=/usr/out a b --set '*.args.X=a b'
 
     To disable filesystem entitlements checks, you can set BUILDX_BAKE_ENTITLEMENTS_FS=0 .
 
     error[cli::privileges]: additional privileges requested
      |
-     = help: pass `--allow=network.host --allow=security.insecure --allow=fs=/usr` to grant them
+     = help: pass `--allow=network.host --allow=security.insecure --allow=fs.read=/usr --allow=fs.write=/usr/out` to grant them
     "#);
 }
 
@@ -82,7 +85,9 @@ target "c" { output = ["type=local,dest=/usr/out"] }
 "#,
     );
     for _ in 0..4 {
-        asked(&project.rbake(&["a", "b", "c"]), "--allow=fs=/usr");
+        let output = project.rbake(&["a", "b", "c"]);
+        asked(&output, "--allow=fs.read=/usr");
+        asked(&output, "--allow=fs.write=/usr/out");
     }
     went_on(&project.rbake(&["a", "b", "c", "--allow=fs=/usr"]));
 }
@@ -93,6 +98,57 @@ fn a_device_that_is_allowed_is_not_asked_for() {
     asked(&project.rbake(&["a"]), "--allow=device=foo");
     went_on(&project.rbake(&["a", "--allow", "device=foo"]));
     went_on(&project.rbake(&["a", "--allow", "device"]));
+}
+
+const HOSTILE: &str =
+    "gpu\\u001b[2J\\u001b[H\\r\\n - nothing at all\\u202e $(touch ran) `touch ran` '; touch ran #";
+
+#[test]
+fn what_is_asked_for_cannot_paint_over_the_question() {
+    let project = project(&format!(
+        "target \"a\" {{ entitlements = [\"device={HOSTILE}\"] }}\n"
+    ));
+    let output = project.rbake(&["a", "--set", "a.args.X=\u{1b}]0;title\u{7}"]);
+    asked(&output, "--allow=");
+    let hidden = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+    assert!(!output.stderr.contains(hidden), "{:?}", output.stderr);
+    assert!(!output.stderr.contains("\n - nothing at all"), "{output}");
+
+    // The command that is offered does what it says and nothing else.
+    let mut lines = output.stderr.lines();
+    lines.find(|line| line.starts_with("Your full command"));
+    let command = lines.nth(1).unwrap();
+    let again = std::process::Command::new("bash")
+        .args(["-c", command])
+        .current_dir(project.path())
+        .env("BUILDKIT_HOST", "tcp://127.0.0.1:1")
+        .output()
+        .unwrap();
+    went_on(&project.read(&again));
+    assert!(!project.path().join("ran").exists());
+}
+
+#[test]
+fn a_terminal_shows_names_and_descriptions_as_they_are() {
+    let project = project(
+        r#"target "a" {
+  description = "\u001b[2J\u202ehi\u009b"
+  args        = { X = "\u009b2J\u202e" }
+}
+"#,
+    );
+    let program = Path::new(env!("CARGO_BIN_EXE_rbake"));
+    for (arguments, shown) in [
+        (&["--list=targets"][..], "\\u001b[2J\\u202ehi\\u009b"),
+        (&["--list=type=targets,format=json"], "[2J\\u202ehi\\u009b"),
+        (&["--print", "a"], "\\u009b2J\\u202e"),
+    ] {
+        let mut terminal = Terminal::start(program, &project.command(arguments));
+        terminal.wait_for(shown);
+        // Data for programs is what it is.
+        let piped = project.rbake(arguments);
+        assert!(piped.stdout.contains('\u{202e}'), "{piped}");
+    }
 }
 
 #[test]

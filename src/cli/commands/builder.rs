@@ -15,7 +15,7 @@ use crate::diag::{Class, Diagnostic};
 use crate::event::EventSink;
 use crate::report::{Mode, Reporter};
 use crate::types::requirements::Requirements;
-use crate::types::{Clock, Environment};
+use crate::types::{Clock, Environment, terminal};
 
 /// Looks after builders.
 #[derive(Debug, Parser)]
@@ -184,6 +184,8 @@ fn as_text(survey: &Survey) -> String {
             ));
         }
     }
+    // Names of builders and contexts, addresses and reasons come from files and daemons.
+    let lines: Vec<_> = lines.iter().map(|line| terminal::visible(line)).collect();
     lines.join("\n") + "\n"
 }
 

@@ -66,7 +66,7 @@ pub(super) fn check(
     )
     .help(format!(
         "pass `{}` to grant them",
-        missing.flags(environment.current_dir()).join(" ")
+        missing.typed_flags(environment.current_dir())
     ))
     .into())
 }
@@ -94,14 +94,14 @@ fn explain(told: &Told<'_>, dir: &Path, screen: &mut Screen) {
         text.push_str(&reason);
         text.push('\n');
     }
-    let flags = missing.flags(dir).join(" ");
     text.push_str(if told.can_ask {
-        "\nIn order to not see this message in the future pass"
+        "\nIn order to not see this message in the future pass these flags to grant requested privileges:\n\n"
     } else {
-        "\nPass"
+        "\nPass these flags to grant requested privileges:\n\n"
     });
+    let flags = missing.typed_flags(dir);
     let command = missing.command_with_flags(told.program, told.words, dir);
-    let _ = writeln!(text, " \"{flags}\" to grant requested privileges.");
+    let _ = writeln!(text, "{flags}");
     let _ = writeln!(
         text,
         "\nYour full command with requested privileges:\n\n{command}\n"

@@ -17,7 +17,7 @@ use clap::{Arg, Command, CommandFactory as _, ValueEnum};
 use super::args::BakeArgs;
 use super::commands;
 use super::verb::{self, FirstWord, Verb};
-use crate::types::Environment;
+use crate::types::{Environment, terminal};
 use line::{Line, Wanted};
 use values::Known;
 
@@ -256,7 +256,7 @@ fn written(candidates: Candidates, current: &str, described: bool) -> String {
 
 // A definition may be anybody's: what it names is typed into a shell.
 fn is_plain(c: char) -> bool {
-    c.is_alphanumeric() || "_-+./=:,@%*".contains(c)
+    (c.is_alphanumeric() && !terminal::is_invisible(c)) || "_-+./=:,@%*".contains(c)
 }
 
 // And what it says is shown by a terminal.
@@ -264,7 +264,7 @@ fn told(about: &str) -> String {
     const LONGEST: usize = 80;
     let line = about.trim().lines().next().unwrap_or_default();
     line.chars()
-        .filter(|c| !c.is_control())
+        .filter(|c| !terminal::is_unsafe(*c) && !terminal::is_invisible(*c))
         .take(LONGEST)
         .collect()
 }

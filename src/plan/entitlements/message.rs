@@ -5,7 +5,7 @@ use std::path::Path;
 use super::paths::from_dir;
 use super::{Devices, Missing};
 use crate::diag::{Class, Diagnostic};
-use crate::types::{Environment, go};
+use crate::types::{Environment, csv, go, terminal};
 
 /// How far missing privileges are enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,11 +48,11 @@ impl Enforcement {
 }
 
 impl Missing {
-    /// What is needed, a line each, as buildx says it.
+    /// What is needed, a line each, as buildx says it. Names from the definition are made visible, and stay on their line.
     pub fn reasons(&self, dir: &Path) -> Vec<String> {
         self.lines(dir)
             .into_iter()
-            .map(|(reason, _)| reason)
+            .map(|(reason, _)| terminal::visible(&reason).into_owned())
             .collect()
     }
 
@@ -62,13 +62,15 @@ impl Missing {
         lines.map(|(_, flag)| format!("--allow={flag}")).collect()
     }
 
+    /// The same, as they can be pasted into a shell.
+    pub fn typed_flags(&self, dir: &Path) -> String {
+        typed(&self.flags(dir))
+    }
+
     /// The command line with the flags that would allow what is missing, between `program` and its `words`.
     pub fn command_with_flags(&self, program: &[String], words: &[String], dir: &Path) -> String {
         let flags = self.flags(dir);
-        let all = program.iter().chain(&flags).chain(words);
-        all.map(|word| shell_word(word))
-            .collect::<Vec<_>>()
-            .join(" ")
+        typed(program.iter().chain(&flags).chain(words))
     }
 
     fn lines(&self, dir: &Path) -> Vec<(String, String)> {
@@ -86,7 +88,10 @@ impl Missing {
             Devices::All => add("Access to CDI devices".into(), "device".into()),
             Devices::Named(names) => {
                 for name in names {
-                    add(format!("Access to device {name}"), format!("device={name}"));
+                    add(
+                        format!("Access to device {name}"),
+                        format!("device={}", csv::field(name)),
+                    );
                 }
             }
         }
@@ -129,18 +134,14 @@ impl Missing {
     }
 }
 
-// A word as it can be typed into a shell.
-fn shell_word(word: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-./=:,+@%^".contains(&b);
-    if !word.is_empty() && word.bytes().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
+fn typed<'a>(words: impl IntoIterator<Item = &'a String>) -> String {
+    let words = words.into_iter().map(|word| terminal::shell_word(word));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Allowed;
     use super::*;
     use std::path::PathBuf;
 
@@ -177,6 +178,28 @@ mod tests {
             "rbake --allow=network.host --allow=device=x --allow=ssh --allow=fs=/b/both \
              --allow=fs.read=/a/r '--allow=fs.write=/w x' web --set 'a.args.B=c d'"
         );
+    }
+
+    #[test]
+    fn names_cannot_paint_over_the_question() {
+        let hostile = "gpu\u{1b}[2J\r - nothing\n\u{202e}$(id) `id` '";
+        let missing = Missing {
+            devices: Devices::Named([hostile.into()].into()),
+            ..Missing::default()
+        };
+        let dir = Path::new("/nowhere");
+        let told = format!(
+            "{}{}{}",
+            missing.reasons(dir).concat(),
+            missing.typed_flags(dir),
+            missing.command_with_flags(&["rbake".into()], &["a\u{9b}b".into()], dir)
+        );
+        assert!(!told.contains(terminal::is_unsafe), "{told:?}");
+        assert_eq!(missing.reasons(dir).len(), 1);
+        let values = missing.flags(dir);
+        let values = values.iter().map(|flag| flag.replacen("--allow=", "", 1));
+        let allowed = Allowed::parse(&values.collect::<Vec<_>>()).unwrap();
+        assert!(allowed.devices.covers(Some(hostile)));
     }
 
     #[test]

@@ -1,0 +1,167 @@
+//! Text from elsewhere, as a terminal may show it and a shell may read it.
+//!
+//! Names in a definition may be anybody's. Characters that move the cursor, change the order of others or are not seen at all
+//! let such text pretend to be something else: a line of rbake's own, or a command that does less than it does.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// Whether `c` may change what a terminal shows of other characters: control characters, line and paragraph separators,
+/// directions of writing, marks and tags that were never meant to be printed.
+pub const fn is_unsafe(c: char) -> bool {
+    matches!(c,
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}'
+        | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Whether nothing is seen of `c`, so that two different texts look alike.
+pub const fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+        | '\u{ffa0}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0100}'..='\u{e01ef}')
+}
+
+/// `text` on one line: what a terminal would not show is written by its number, `\u001b`.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    by_number(text, |c| is_unsafe(c) || is_invisible(c))
+}
+
+/// `text`, which may have several lines and columns, with what a terminal would act on by its number.
+///
+/// JSON has the same meaning afterwards: there, such characters stand in strings only.
+pub fn visible_lines(text: &str) -> Cow<'_, str> {
+    by_number(text, |c| is_unsafe(c) && !matches!(c, '\n' | '\t'))
+}
+
+fn by_number(text: &str, is_hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_hidden(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string cannot fail.
+                let _ = write!(shown, "\\u{unit:04x}");
+            }
+        } else {
+            shown.push(c);
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// `text` with as many bytes as before, what a terminal would act on beyond ASCII replaced by characters that only stand for it.
+pub fn masked_beyond_ascii(text: &str) -> Cow<'_, str> {
+    let is_hidden = |c: char| is_unsafe(c) && !c.is_ascii();
+    if !text.contains(is_hidden) {
+        return Cow::Borrowed(text);
+    }
+    let mask = |c: char| match c {
+        c if !is_hidden(c) => c,
+        c => match c.len_utf8() {
+            2 => '\u{bf}',
+            3 => '\u{fffd}',
+            _ => '\u{10101}',
+        },
+    };
+    text.chars().map(mask).collect()
+}
+
+/// `word` as it is typed into a shell, to be read as that one word again.
+///
+/// Nothing in it is expanded or hidden; what a terminal would not show is written by its bytes, which takes a form (`$'…'`) that
+/// bash, zsh and ksh know.
+pub fn shell_word(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-./:,+@=".contains(&b);
+    let starts_plain = !word.starts_with('=');
+    if !word.is_empty() && starts_plain && word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    let is_hidden = |c: char| is_unsafe(c) || is_invisible(c);
+    if !word.contains(is_hidden) {
+        return format!("'{}'", word.replace('\'', "'\\''"));
+    }
+    let mut quoted = String::from("$'");
+    for c in word.chars() {
+        match c {
+            '\'' | '\\' => quoted.extend(['\\', c]),
+            c if is_hidden(c) => {
+                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                    // Writing to a string cannot fail. Three octal digits end by themselves; hexadecimal ones need not.
+                    let _ = write!(quoted, "\\{byte:03o}");
+                }
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_hidden_is_written_by_its_number() {
+        assert_eq!(visible("plain é 漢"), "plain é 漢");
+        assert_eq!(
+            visible("a\u{1b}[2J\nb\u{9b}c\u{202e}d\u{200b}e\u{e0041}"),
+            r"a\u001b[2J\u000ab\u009bc\u202ed\u200be\udb40\udc41"
+        );
+        assert_eq!(
+            visible_lines("a\tb\nc\rd\u{200d}"),
+            "a\tb\nc\\u000dd\u{200d}"
+        );
+    }
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        for (word, quoted) in [
+            ("--allow=fs.read=../a", "--allow=fs.read=../a"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("a'b", r"'a'\''b'"),
+            ("$(id)`id`", "'$(id)`id`'"),
+            ("=ls", "'=ls'"),
+            ("~", "'~'"),
+            ("!!", "'!!'"),
+            ("a\nb", r"$'a\012b'"),
+            ("\u{1b}[2J'\\", r"$'\033[2J\'\\'"),
+            ("\u{202e}0", r"$'\342\200\2560'"),
+        ] {
+            assert_eq!(shell_word(word), quoted);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_hidden_comes_through(text in any::<String>()) {
+            let hidden = |c: char| is_unsafe(c) || is_invisible(c);
+            prop_assert!(!visible(&text).contains(hidden));
+            prop_assert!(!shell_word(&text).contains(hidden));
+            let masked = masked_beyond_ascii(&text);
+            prop_assert!(!masked.contains(|c: char| is_unsafe(c) && !c.is_ascii()));
+            prop_assert_eq!(masked.len(), text.len());
+        }
+
+        #[test]
+        fn json_means_the_same(text in "[\\x00-\\x{2ff}\\x{2000}-\\x{206f}\\x{e0000}-\\x{e01ff}]{0,20}") {
+            let json = serde_json::to_string_pretty(&serde_json::json!({"a": [text]})).unwrap();
+            let shown = visible_lines(&json).into_owned();
+            let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+            prop_assert_eq!(read(&shown), read(&json));
+        }
+
+        #[test]
+        fn a_shell_reads_the_same_word(word in "([\\x01-\\x7f]|\\PC|[\\x{80}-\\x{9f}\\x{202a}-\\x{202e}]){0,12}") {
+            let script = format!("printf %s {}", shell_word(&word));
+            let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+            prop_assert_eq!(output.stdout, word.as_bytes());
+        }
+    }
+}
