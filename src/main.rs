@@ -13,11 +13,13 @@ fn main() -> ExitCode {
         reason = "this is where the environment enters the program"
     )]
     let variables = std::env::vars_os();
-    rbake::cli::run(
+    let exit = rbake::cli::run(
         std::env::args_os(),
         variables,
         current_dir,
         rbake::cli::streams::Streams::of_process(),
-    )
-    .into()
+    );
+    // Threads that the run left behind may have files that are not complete. They end here.
+    rbake::types::temporary::remove_all();
+    exit.into()
 }

@@ -19,6 +19,7 @@ use super::names::Names;
 use super::stat::{Xattrs, wide};
 use super::walk::Walk;
 use crate::files;
+use crate::types::descriptors;
 
 /// A context that cannot be read as the build needs it.
 #[derive(Debug, thiserror::Error)]
@@ -123,8 +124,8 @@ impl Context {
             source,
         };
         let real = std::fs::canonicalize(path).map_err(failed)?;
-        let root = rustix::fs::open(&real, OPEN_DIR, Mode::empty())
-            .map_err(|errno| failed(errno.into()))?;
+        let open = || Ok(rustix::fs::open(&real, OPEN_DIR, Mode::empty())?);
+        let root = descriptors::patiently(open).map_err(failed)?;
         Ok(Self {
             root,
             given: path.to_owned(),
@@ -169,7 +170,7 @@ impl Context {
     /// Never blocks: a pipe that took the file's place is an error.
     pub fn open_file(&self, path: &[u8]) -> io::Result<std::fs::File> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
-        let fd = self.open_inside(path, flags)?;
+        let fd = descriptors::patiently(|| Ok(self.open_inside(path, flags)?))?;
         if FileType::from_raw_mode(wide(rustix::fs::fstat(&fd)?.st_mode)) != FileType::RegularFile {
             return Err(io::Error::other("it is no longer a regular file"));
         }

@@ -17,6 +17,7 @@ use super::filter::{DirMarks, Filter, Verdict};
 use super::names::{Kind, Names};
 use super::stat::{self, Xattrs, wide};
 use super::tree::{Context, ContextError, Entry, Link, OPEN_DIR};
+use crate::types::descriptors;
 
 // A directory that is being walked.
 struct Frame {
@@ -88,7 +89,10 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
     pub(super) fn run(mut self) -> Result<ControlFlow<()>, ContextError> {
         let mut names = Names::default();
         // A descriptor of its own: several walks may go on at once.
-        let fd = rustix::fs::openat(&self.context.root, c".", OPEN_DIR, Mode::empty())
+        let root = &self.context.root;
+        let open = || Ok(rustix::fs::openat(root, c".", OPEN_DIR, Mode::empty())?);
+        let fd = descriptors::patiently(open)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
             .and_then(|fd| names.read(&fd, &mut self.buffer).map(|()| fd))
             .map_err(|errno| ContextError::read("list", &self.context.given, b"", errno))?;
         self.frames.push(Frame {
@@ -331,17 +335,17 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
         if !self.reopen_top()? {
             return Ok(());
         }
-        let Some(frame) = self.frames.last() else {
-            return Ok(());
-        };
-        let Some((name, _)) = frame.names.get(at) else {
-            return Ok(());
-        };
-        let parent = frame.fd.as_ref().unwrap_or(&self.context.root).as_fd();
         let mut names = self.spare.pop().unwrap_or_default();
-        let flags = OPEN_DIR | OFlags::NOFOLLOW;
-        let opened = rustix::fs::openat(parent, name, flags, Mode::empty())
-            .and_then(|fd| names.read(&fd, &mut self.buffer).map(|()| fd));
+        let mut opened = self.open_child(at, &mut names);
+        if let Err(Errno::MFILE | Errno::NFILE) = opened {
+            // The directories above are opened again when the walk comes back to them.
+            let top = self.frames.len().saturating_sub(1);
+            for frame in &mut self.frames[..top] {
+                frame.fd = None;
+            }
+            let again = descriptors::patiently(|| Ok(self.open_child(at, &mut names)?));
+            opened = again.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO));
+        }
         let fd = match opened {
             Ok(fd) => fd,
             // Another thing took its place, or nothing.
@@ -364,6 +368,16 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
         Ok(())
     }
 
+    // Opens the directory whose name is `at` in the one on top, and reads what is in it.
+    fn open_child(&mut self, at: usize, names: &mut Names) -> Result<OwnedFd, Errno> {
+        let frame = self.frames.last().ok_or(Errno::NOENT)?;
+        let (name, _) = frame.names.get(at).ok_or(Errno::NOENT)?;
+        let parent = frame.fd.as_ref().unwrap_or(&self.context.root).as_fd();
+        let fd = rustix::fs::openat(parent, name, OPEN_DIR | OFlags::NOFOLLOW, Mode::empty())?;
+        names.read(&fd, &mut self.buffer)?;
+        Ok(fd)
+    }
+
     // The directory on top may have been closed while the walk was far below it; `false` if it is gone.
     fn reopen_top(&mut self) -> Result<bool, ContextError> {
         let Some(frame) = self.frames.last_mut() else {
@@ -373,7 +387,13 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
             return Ok(true);
         }
         let path = &self.path[self.prefix_len..self.prefix_len + frame.path_len];
-        match self.context.open_inside(path, OPEN_DIR | OFlags::NOFOLLOW) {
+        let open = || {
+            Ok(self
+                .context
+                .open_inside(path, OPEN_DIR | OFlags::NOFOLLOW)?)
+        };
+        let opened = descriptors::patiently(open);
+        match opened.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)) {
             Ok(fd) => {
                 frame.fd = Some(fd);
                 Ok(true)

@@ -17,6 +17,7 @@ use sha2::Sha256;
 
 use super::Error;
 use crate::types::Secret;
+use crate::types::temporary::{Temporary, sweep_at};
 
 const SEED_LENGTH: usize = 16;
 
@@ -97,10 +98,12 @@ fn read(path: &Path) -> BTreeMap<String, Entry> {
 
 fn write(path: &Path, seeds: &BTreeMap<String, Entry>) -> std::io::Result<()> {
     let dir: PathBuf = path.parent().map(Path::to_owned).unwrap_or_default();
-    // Mode 0600 is the temporary file's own.
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
-    file.write_all(serde_json::to_string(seeds)?.as_bytes())?;
-    file.persist(path).map_err(|error| error.error)?;
+    sweep_at(&dir);
+    let temporary = Temporary::make_in(&dir, 0o600)?;
+    temporary
+        .file()
+        .write_all(serde_json::to_string(seeds)?.as_bytes())?;
+    temporary.persist_as(path)?;
     Ok(())
 }
 

@@ -10,11 +10,3 @@ mod resolve;
 
 pub use output::{Access, OutputFile, write_file};
 pub use resolve::{PathError, Resolved, Resolver, resolve};
-
-/// What the names of temporary files begin with, beside the files that they become.
-pub const TEMPORARY_PREFIX: &str = ".rbake-";
-
-/// A name for a temporary file that no other file has.
-pub fn temporary_name() -> String {
-    format!("{TEMPORARY_PREFIX}{}", uuid::Uuid::new_v4().simple())
-}

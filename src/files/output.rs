@@ -1,7 +1,7 @@
 //! One file that the user names as an output, whatever is there already.
 //!
-//! A regular file appears under its name when it is complete: it is written beside its place, under a name that begins with
-//! [`TEMPORARY_PREFIX`](super::TEMPORARY_PREFIX), and moved. What is no regular file (a device, a pipe, a descriptor that the
+//! A regular file appears under its name when it is complete: it is written beside its place, as a
+//! [`Temporary`], and moved. What is no regular file (a device, a pipe, a descriptor that the
 //! shell handed on) keeps its place and is written to. So is a file in a directory that cannot be written, and one that would
 //! lose its owner, its attributes or another of its names if another file took its place. All of this blocks.
 
@@ -9,13 +9,16 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Seek as _, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use super::open::{self, own_descriptor, told};
 use super::resolve::{Resolved, special};
+use crate::types::temporary::{Temporary, TemporaryName, sweep_at};
 
 /// Who may do what with the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,17 +76,19 @@ impl OutputFile {
             },
             _ => None,
         };
-        match Beside::create(dir, name.to_owned(), access, target) {
+        sweep_at(above);
+        let dir = Arc::new(dir);
+        match Beside::create(Arc::clone(&dir), name.to_owned(), access, target) {
             Ok((file, beside)) => Ok(Self {
                 file,
                 end: End::Moved(beside),
             }),
-            Err((dir, Errno::ACCESS | Errno::PERM | Errno::ROFS)) if existing => {
+            Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) if existing => {
                 let file = open_existing(&dir, name)?;
                 file.set_len(0)?;
                 Ok(Self::in_place(file))
             }
-            Err((_, errno)) => Err(errno.into()),
+            Err(errno) => Err(errno.into()),
         }
     }
 
@@ -151,10 +156,10 @@ fn open_existing(dir: &OwnedFd, name: &std::ffi::OsStr) -> io::Result<File> {
 /// A file beside its place.
 #[derive(Debug)]
 struct Beside {
-    dir: OwnedFd,
+    dir: Arc<OwnedFd>,
     name: OsString,
     // Empty once it has its name.
-    temporary: Option<String>,
+    temporary: Option<TemporaryName>,
     // The file that is there and is to be kept.
     target: Option<File>,
     // Whether the new file can stand for the one that is there.
@@ -165,22 +170,16 @@ struct Beside {
 
 impl Beside {
     fn create(
-        dir: OwnedFd,
+        dir: Arc<OwnedFd>,
         name: OsString,
         access: Access,
         target: Option<File>,
-    ) -> Result<(File, Self), (OwnedFd, Errno)> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    ) -> Result<(File, Self), Errno> {
         let at_first = match (&target, access) {
             (None, Access::Kept) => 0o666,
             _ => 0o600,
         };
-        let temporary = super::temporary_name();
-        let mode = Mode::from_raw_mode(open::raw(at_first));
-        let file = match rustix::fs::openat(&dir, temporary.as_str(), flags, mode) {
-            Ok(file) => File::from(file),
-            Err(errno) => return Err((dir, errno)),
-        };
+        let (temporary, file) = Temporary::make(&dir, open::raw(at_first))?.into_parts();
         let equal = match (&target, access) {
             (Some(target), _) => imitate(&file, target),
             (None, Access::Fresh(mode)) => {
@@ -210,16 +209,11 @@ impl Beside {
         if self.durable {
             file.sync_all()?;
         }
-        if let Some(temporary) = self
-            .temporary
-            .as_deref()
-            .filter(|_| self.equal || !existing)
+        if (self.equal || !existing)
+            && let Some(temporary) = self.temporary.take()
         {
-            match rustix::fs::renameat(&self.dir, temporary, &self.dir, &self.name) {
-                Ok(()) => {
-                    self.temporary = None;
-                    return Ok(());
-                }
+            match temporary.rename(self.name.as_bytes()) {
+                Ok(()) => return Ok(()),
                 // A mount of its own, or another user's in a directory such as /tmp.
                 Err(Errno::BUSY | Errno::PERM | Errno::ACCESS) if existing => {}
                 Err(errno) => return Err(errno.into()),
@@ -230,14 +224,6 @@ impl Beside {
             None => open_existing(&self.dir, &self.name)?,
         };
         copy(file, target)
-    }
-}
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        if let Some(temporary) = &self.temporary {
-            let _ = rustix::fs::unlinkat(&self.dir, temporary.as_str(), AtFlags::empty());
-        }
     }
 }
 

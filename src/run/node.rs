@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::types::Environment;
+use crate::types::temporary::{Temporary, sweep_at};
 
 /// The node id of buildx (`.buildNodeID`, 16 hexadecimal digits), made where there is none.
 ///
@@ -26,10 +27,11 @@ fn read(path: &Path) -> Option<String> {
 
 fn make(dir: &Path, path: &Path) -> std::io::Result<String> {
     std::fs::create_dir_all(dir)?;
-    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    sweep_at(dir);
+    let temporary = Temporary::make_in(dir, 0o600)?;
     let id = fresh();
-    file.write_all(id.as_bytes())?;
-    match file.persist_noclobber(path) {
+    temporary.file().write_all(id.as_bytes())?;
+    match temporary.persist_new(path) {
         Ok(_) => Ok(id),
         // Another run was faster; its id is everybody's.
         Err(_) => read(path).ok_or_else(|| std::io::Error::other("the node id is unreadable")),

@@ -5,7 +5,9 @@
 
 pub mod clock;
 pub mod csv;
+pub mod descriptors;
 pub mod digest;
+pub mod ending;
 pub mod environment;
 pub mod go;
 pub mod hash;
@@ -16,6 +18,7 @@ pub mod remote;
 pub mod requirements;
 pub mod secret;
 pub mod size;
+pub mod temporary;
 pub mod terminal;
 pub mod ulimit;
 

@@ -11,6 +11,8 @@ use std::time::SystemTime;
 use sha2::{Digest as _, Sha256};
 
 use crate::types::Digest;
+use crate::types::descriptors;
+use crate::types::temporary::{Temporary, sweep_at};
 
 /// A layout that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +91,9 @@ impl OciLayout {
         for dir in [layout.blobs(), layout.ingest()] {
             std::fs::create_dir_all(&dir).map_err(LayoutError::io("make", &dir))?;
         }
+        for dir in [layout.root(), &layout.ingest()] {
+            sweep_at(dir);
+        }
         Ok(layout)
     }
 
@@ -163,23 +168,17 @@ impl OciLayout {
     }
 
     pub(super) fn open_blob(&self, digest: &Digest) -> io::Result<File> {
-        File::open(self.blob_path(digest))
+        descriptors::patiently(|| File::open(self.blob_path(digest)))
     }
 
     /// Begins a blob.
     pub(super) fn ingest_blob(&self) -> Result<Ingest, LayoutError> {
-        let path = self
-            .ingest()
-            .join(uuid::Uuid::new_v4().simple().to_string());
-        let file = File::options()
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(LayoutError::io("make", &path))?;
+        let dir = self.ingest();
+        let temporary =
+            Temporary::make_in(&dir, 0o666).map_err(LayoutError::io("make a file in", &dir))?;
         Ok(Ingest {
             layout: self.clone(),
-            path: Some(path),
-            file,
+            temporary,
             hash: Sha256::new(),
             offset: 0,
         })
@@ -190,13 +189,10 @@ impl OciLayout {
 pub(super) fn write_whole(path: &Path, data: &[u8]) -> Result<(), LayoutError> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let write = || -> io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .prefix(".rbake-")
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(dir)?;
-        file.write_all(data)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
+        let temporary = Temporary::make_in(dir, 0o644)?;
+        temporary.file().write_all(data)?;
+        temporary.file().sync_all()?;
+        temporary.persist_as(path)?;
         File::open(dir)?.sync_all()
     };
     write().map_err(LayoutError::io("write", path))
@@ -206,8 +202,7 @@ pub(super) fn write_whole(path: &Path, data: &[u8]) -> Result<(), LayoutError> {
 #[derive(Debug)]
 pub(super) struct Ingest {
     layout: OciLayout,
-    path: Option<PathBuf>,
-    file: File,
+    temporary: Temporary,
     hash: Sha256,
     offset: u64,
 }
@@ -218,10 +213,11 @@ impl Ingest {
     }
 
     pub(super) fn write(&mut self, data: &[u8]) -> Result<(), LayoutError> {
-        let path = self.path.as_deref().unwrap_or(&self.layout.root);
-        self.file
+        let dir = self.layout.ingest();
+        self.temporary
+            .file()
             .write_all(data)
-            .map_err(LayoutError::io("write", path))?;
+            .map_err(LayoutError::io("write to", &dir))?;
         self.hash.update(data);
         self.offset += data.len() as u64;
         Ok(())
@@ -235,45 +231,39 @@ impl Ingest {
 
     /// Puts the blob in its place, if it is what was announced. Returns its digest, and whether it was there already.
     pub(super) fn commit(
-        mut self,
+        self,
         size: Option<u64>,
         digest: Option<&Digest>,
     ) -> Result<(Digest, bool), LayoutError> {
-        if let Some(expected) = size.filter(|size| *size != self.offset) {
+        let Self {
+            layout,
+            temporary,
+            hash,
+            offset,
+        } = self;
+        if let Some(expected) = size.filter(|size| *size != offset) {
             return Err(LayoutError::WrongSize {
                 expected,
-                actual: self.offset,
+                actual: offset,
             });
         }
-        let hash = std::mem::replace(&mut self.hash, Sha256::new()).finalize();
-        let actual = Digest::from_sha256(hash.into());
+        let actual = Digest::from_sha256(hash.finalize().into());
         if let Some(expected) = digest.filter(|digest| **digest != actual) {
             return Err(LayoutError::WrongDigest {
                 expected: expected.clone(),
                 actual,
             });
         }
-        let place = self.layout.blob_path(&actual);
-        if self.layout.blob(&actual)?.is_some() {
+        let place = layout.blob_path(&actual);
+        if layout.blob(&actual)?.is_some() {
             return Ok((actual, true));
         }
         let failed = || LayoutError::io("write", &place);
-        self.file.sync_all().map_err(failed())?;
-        if let Some(path) = &self.path {
-            std::fs::rename(path, &place).map_err(failed())?;
-        }
-        self.path = None;
-        let dir = File::open(self.layout.blobs()).map_err(failed())?;
+        temporary.file().sync_all().map_err(failed())?;
+        temporary.persist_at(&place).map_err(failed())?;
+        let dir = File::open(layout.blobs()).map_err(failed())?;
         dir.sync_all().map_err(failed())?;
         Ok((actual, false))
-    }
-}
-
-impl Drop for Ingest {
-    fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            let _ = std::fs::remove_file(path);
-        }
     }
 }
 

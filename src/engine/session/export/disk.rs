@@ -4,10 +4,10 @@
 //! neither a link in the tree nor one that lay in the directory before leads out of it. Files appear under their names when
 //! they are complete; what was there is replaced, except a directory by something else.
 
-use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rbake_proto::packet::Stat;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
@@ -16,6 +16,8 @@ use rustix::io::Errno;
 use super::special::is_label;
 use crate::context::stat::{mode, unix_mode, wide};
 use crate::files;
+use crate::types::descriptors;
+use crate::types::temporary::{Temporary, TemporaryName, sweep, sweep_at};
 
 /// Something could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -26,13 +28,25 @@ pub(super) struct WriteError {
     source: std::io::Error,
 }
 
+impl WriteError {
+    /// Whether the process had no descriptor left.
+    pub(super) fn is_exhaustion(&self) -> bool {
+        descriptors::is_exhaustion(&self.source)
+    }
+
+    /// The system's answer alone.
+    pub(super) fn into_io(self) -> std::io::Error {
+        self.source
+    }
+}
+
 /// The directory a tree is written to.
 #[derive(Debug)]
 pub(super) struct Destination {
-    root: OwnedFd,
+    root: Arc<OwnedFd>,
     path: PathBuf,
     // The directory written to last; entries come directory by directory.
-    current: Option<(Vec<u8>, OwnedFd)>,
+    current: Option<(Vec<u8>, Arc<OwnedFd>)>,
 }
 
 const OPEN_DIR: OFlags = OFlags::RDONLY
@@ -43,10 +57,8 @@ const OPEN_DIR: OFlags = OFlags::RDONLY
 /// A file that is being received, under another name until it is complete; dropped before, it is removed.
 #[derive(Debug)]
 pub(super) struct Pending {
-    dir: OwnedFd,
-    temporary: Option<String>,
-    file: File,
-    stat: Stat,
+    pub(super) temporary: Temporary,
+    pub(super) stat: Stat,
 }
 
 impl Destination {
@@ -57,9 +69,11 @@ impl Destination {
             path: path.to_owned(),
             source,
         };
-        let root = files::open::dir_handle_or_make(path, 0o700).map_err(failed)?;
+        let open = || files::open::dir_handle_or_make(path, 0o700);
+        let root = descriptors::patiently(open).map_err(failed)?;
+        sweep_at(path);
         Ok(Self {
-            root,
+            root: Arc::new(root),
             path: path.to_owned(),
             current: None,
         })
@@ -103,27 +117,32 @@ impl Destination {
     }
 
     // The directory that `path` is in, and its name there.
-    fn place<'p>(&mut self, path: &'p [u8]) -> Result<(&OwnedFd, &'p [u8]), WriteError> {
+    fn place<'p>(&mut self, path: &'p [u8]) -> Result<(Arc<OwnedFd>, &'p [u8]), WriteError> {
         let (dir, name) = split(path);
-        if self.current.as_ref().is_none_or(|(at, _)| at != dir) {
-            let fd = self.open_dir(dir).map_err(self.errno("open", dir))?;
-            self.current = Some((dir.to_vec(), fd));
+        if let Some((at, fd)) = &self.current
+            && at == dir
+        {
+            return Ok((Arc::clone(fd), name));
         }
-        match &self.current {
-            Some((_, fd)) => Ok((fd, name)),
-            None => Ok((&self.root, name)),
-        }
+        let fd = Arc::new(self.open_dir(dir).map_err(self.errno("open", dir))?);
+        self.current = Some((dir.to_vec(), Arc::clone(&fd)));
+        Ok((fd, name))
     }
 
     /// Makes a directory, or keeps the one that is there. Its mode and time come at the end.
     pub(super) fn directory(&mut self, path: &[u8]) -> Result<(), WriteError> {
         let (dir, name) = self.place(path)?;
         let private = Mode::RWXU;
-        let made = match rustix::fs::mkdirat(dir, name, private) {
-            Err(Errno::EXIST) => match kind(dir, name) {
-                Ok(FileType::Directory) => Ok(()),
-                Ok(_) => rustix::fs::unlinkat(dir, name, AtFlags::empty())
-                    .and_then(|()| rustix::fs::mkdirat(dir, name, private)),
+        let made = match rustix::fs::mkdirat(&dir, name, private) {
+            Err(Errno::EXIST) => match kind(&dir, name) {
+                Ok(FileType::Directory) => {
+                    if let Ok(there) = rustix::fs::openat(&dir, name, OPEN_DIR, Mode::empty()) {
+                        sweep(&there);
+                    }
+                    Ok(())
+                }
+                Ok(_) => rustix::fs::unlinkat(&dir, name, AtFlags::empty())
+                    .and_then(|()| rustix::fs::mkdirat(&dir, name, private)),
                 Err(errno) => Err(errno),
             },
             result => result,
@@ -146,11 +165,11 @@ impl Destination {
     pub(super) fn symlink(&mut self, stat: &Stat) -> Result<(), WriteError> {
         let (dir, name) = self.place(&stat.path)?;
         let link = |name: &[u8]| {
-            rustix::fs::symlinkat(&stat.linkname[..], dir, name)?;
-            rustix::fs::utimensat(dir, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)
+            rustix::fs::symlinkat(&stat.linkname[..], &dir, name)?;
+            rustix::fs::utimensat(&dir, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)
         };
         let made = match link(name) {
-            Err(Errno::EXIST) => replace(dir, name, |temporary| link(temporary.as_bytes())),
+            Err(Errno::EXIST) => replace(&dir, name, |temporary| link(temporary.as_bytes())),
             result => result,
         };
         made.map_err(self.errno("make the link", &stat.path))
@@ -160,8 +179,8 @@ impl Destination {
     pub(super) fn node(&mut self, stat: &Stat, dropped: &mut Dropped) -> Result<(), WriteError> {
         let (dir, name) = self.place(&stat.path)?;
         // It gets its name last, so that nothing which is done to it can be led elsewhere by what has that name.
-        let made = replace(dir, name, |temporary| {
-            make_node(dir, temporary.as_bytes(), stat, dropped)
+        let made = replace(&dir, name, |temporary| {
+            make_node(&dir, temporary.as_bytes(), stat, dropped)
         });
         made.map_err(self.errno("make", &stat.path))
     }
@@ -172,7 +191,7 @@ impl Destination {
         let (from_dir, from) = split(first);
         let (to_dir, to) = split(path);
         let from_dir = self.open_dir(from_dir).map_err(&failed)?;
-        let to_dir = self.open_dir(to_dir).map_err(&failed)?;
+        let to_dir = Arc::new(self.open_dir(to_dir).map_err(&failed)?);
         let link =
             |name: &[u8]| rustix::fs::linkat(&from_dir, from, &to_dir, name, AtFlags::empty());
         let made = match link(to) {
@@ -182,28 +201,18 @@ impl Destination {
         made.map_err(failed)
     }
 
-    /// Begins a regular file.
-    pub(super) fn file(&mut self, path: &[u8], stat: Stat) -> Result<Pending, WriteError> {
-        let (dir_path, _) = split(path);
-        let failed = self.errno("make", path);
-        let dir = self.open_dir(dir_path).map_err(&failed)?;
-        let temporary = temporary_name();
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = rustix::fs::openat(&dir, temporary.as_str(), flags, Mode::RUSR | Mode::WUSR)
-            .map_err(&failed)?;
-        Ok(Pending {
-            dir,
-            temporary: Some(temporary),
-            file: file.into(),
-            stat,
-        })
+    /// Begins the regular file that `stat` describes.
+    pub(super) fn file(&mut self, stat: &Stat) -> Result<Temporary, WriteError> {
+        let (dir, _) = self.place(&stat.path)?;
+        Temporary::make(&dir, 0o600).map_err(self.errno("make", &stat.path))
     }
 
     /// Writes the next bytes of a file.
     pub(super) fn write(&self, pending: &Pending, data: &[u8]) -> Result<(), WriteError> {
         use std::io::Write as _;
-        (&pending.file)
+        pending
+            .temporary
+            .file()
             .write_all(data)
             .map_err(|source| self.error("write", &pending.stat.path, source))
     }
@@ -211,27 +220,14 @@ impl Destination {
     /// Gives a complete file its mode, time and name.
     pub(super) fn finish_file(
         &self,
-        mut pending: Pending,
+        pending: Pending,
         dropped: &mut Dropped,
     ) -> Result<(), WriteError> {
-        let failed = self.errno("write", &pending.stat.path);
-        set_state(&pending.file, &pending.stat, dropped).map_err(&failed)?;
-        let (_, name) = split(&pending.stat.path);
-        if let Some(temporary) = &pending.temporary {
-            rustix::fs::renameat(&pending.dir, temporary.as_str(), &pending.dir, name)
-                .map_err(&failed)?;
-        }
-        pending.temporary = None;
-        drop(failed);
-        Ok(())
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        if let Some(temporary) = &self.temporary {
-            let _ = rustix::fs::unlinkat(&self.dir, temporary.as_str(), AtFlags::empty());
-        }
+        let Pending { temporary, stat } = pending;
+        let failed = self.errno("write", &stat.path);
+        set_state(temporary.file(), &stat, dropped).map_err(&failed)?;
+        let (_, name) = split(&stat.path);
+        temporary.persist(name).map(drop).map_err(&failed)
     }
 }
 
@@ -247,22 +243,15 @@ fn kind(dir: &OwnedFd, name: &[u8]) -> Result<FileType, Errno> {
     Ok(FileType::from_raw_mode(stat.st_mode))
 }
 
-fn temporary_name() -> String {
-    files::temporary_name()
-}
-
 // Makes something under a temporary name and moves it over `name`.
 fn replace(
-    dir: &OwnedFd,
+    dir: &Arc<OwnedFd>,
     name: &[u8],
     make: impl FnOnce(&str) -> Result<(), Errno>,
 ) -> Result<(), Errno> {
-    let temporary = temporary_name();
-    let made = make(&temporary);
-    let moved = made.and_then(|()| rustix::fs::renameat(dir, temporary.as_str(), dir, name));
-    // Moving one name of a file over another of the same file does nothing and leaves both.
-    let _ = rustix::fs::unlinkat(dir, temporary.as_str(), AtFlags::empty());
-    moved
+    let temporary = TemporaryName::new(dir)?;
+    make(temporary.as_str())?;
+    temporary.rename_link(name)
 }
 
 // Makes a pipe or device, with its mode, attributes and time.

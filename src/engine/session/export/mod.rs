@@ -37,6 +37,7 @@ use super::Attachable;
 use super::causes::with_causes;
 use crate::engine::connection::MESSAGE_LIMIT;
 use crate::outcome::SpecialFiles;
+use crate::types::descriptors;
 
 const EXPORTER_KEY: &str = "buildkit-attachable-exporter-id";
 const METADATA_PREFIX: &str = "exporter-md-";
@@ -308,11 +309,18 @@ impl DirectoryTransfer {
                 }
             }
         }));
-        tokio::task::spawn_blocking(move || {
-            self.write(Channels {
-                messages: received,
-                answers,
-            });
+        tokio::spawn(async move {
+            // Waited for here, because a thread that waited could be missed by those who have what is waited for.
+            let share = descriptors::RECEPTIONS.take().await;
+            let write = move || {
+                self.write(Channels {
+                    messages: received,
+                    answers,
+                });
+            };
+            // A thread that breaks off closes the channel, which is an error for the daemon.
+            let _ = tokio::task::spawn_blocking(write).await;
+            drop(share);
         });
         let answers = ReceiverStream::new(from_disk);
         Box::pin(WithPump {

@@ -12,6 +12,7 @@ use super::order::{BadPath, Order};
 use super::special::{self, SpecialPolicy};
 use crate::context::stat::mode;
 use crate::outcome::SpecialFiles;
+use crate::types::descriptors;
 
 /// Files that are received at the same time.
 const OPEN_FILES: usize = 16;
@@ -182,8 +183,22 @@ impl Receiver {
         while self.open.len() < OPEN_FILES
             && let Some((id, stat)) = self.waiting.pop_front()
         {
-            let path = stat.path.clone();
-            let pending = self.destination.file(&path, stat)?;
+            let pending = match self.destination.file(&stat) {
+                Ok(temporary) => Pending { temporary, stat },
+                // Those that are open will be complete, and give back theirs.
+                Err(error) if error.is_exhaustion() && !self.open.is_empty() => {
+                    self.waiting.push_front((id, stat));
+                    break;
+                }
+                Err(error) if error.is_exhaustion() => {
+                    let mut again = || self.destination.file(&stat).map_err(WriteError::into_io);
+                    let temporary = descriptors::patiently(&mut again);
+                    let temporary = temporary
+                        .map_err(|source| self.destination.error("make", &stat.path, source))?;
+                    Pending { temporary, stat }
+                }
+                Err(error) => return Err(error.into()),
+            };
             self.open.insert(id, pending);
             let request = Packet {
                 r#type: PacketType::PacketReq.into(),

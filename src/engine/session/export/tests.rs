@@ -207,7 +207,7 @@ async fn a_second_transfer_waits_for_the_first() {
 async fn one_output_is_not_sent_without_end() {
     let dir = tempfile::tempdir().unwrap();
     let sink = ExportSink::Stream(Arc::new(FileSink::new(Resolved::of_path(
-        dir.path().join("x"),
+        &dir.path().join("x"),
     ))));
     let exports = Exports::new([(0, sink)]);
     let mut client = client(&exports).await;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rbake_proto::packet::{Packet, PacketType};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tonic::{Status, Streaming};
 
@@ -25,6 +25,7 @@ use super::table::{Content, Table, TooMany};
 use super::wire;
 use crate::context::{ContextError, Entry, FilterSpec, Link};
 use crate::event::EventSink;
+use crate::types::descriptors::{self, Share};
 
 /// Buffers under way in one transfer.
 const PARTS: usize = 8;
@@ -34,11 +35,6 @@ const READERS: usize = 4;
 const LIST_BATCH: usize = 32 << 10;
 /// How often the display hears of a transfer.
 const TELL_EVERY: Duration = Duration::from_millis(100);
-
-/// Transfers of this process that go on at the same time; others wait.
-///
-/// A transfer holds up to five threads while the daemon takes its time, and the runtime has 512 for everything.
-static RUNNING: Semaphore = Semaphore::const_new(64);
 
 /// Why a transfer did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +73,8 @@ pub(super) struct Shared {
     table: Mutex<Table>,
     parts: mpsc::Sender<Part>,
     stopped: AtomicBool,
+    // The transfer's descriptors, for as long as it goes on.
+    share: OnceLock<Share>,
 }
 
 impl Shared {
@@ -144,6 +142,7 @@ pub(super) fn start(plan: Plan) -> Answer {
         table: Mutex::default(),
         parts,
         stopped: AtomicBool::new(false),
+        share: OnceLock::new(),
     });
     let control = Control {
         shared: Arc::clone(&shared),
@@ -168,13 +167,17 @@ struct Control {
 
 impl Control {
     async fn run(mut self, source: LocalSource, filter: FilterSpec) {
-        // Closed never, so that there always is a permit in the end.
-        let permit = RUNNING.acquire().await;
         let walker = Arc::clone(&self.shared);
-        self.work
-            .spawn_blocking(move || walk(&walker, &source, &filter));
+        self.work.spawn(async move {
+            // Waited for here, because a thread that waited could be missed by those who have what is waited for.
+            let share = descriptors::TRANSFERS.take().await;
+            let walker = move || {
+                walker.share.get_or_init(|| share);
+                walk(&walker, &source, &filter)
+            };
+            tokio::task::spawn_blocking(walker).await?
+        });
         let outcome = self.converse().await;
-        drop(permit);
         self.shared.stop();
         let record = &self.shared.record;
         // Where the answer is not wanted any more, sending fails and nobody misses it.

@@ -1,0 +1,46 @@
+//! How an interrupted run spends the two seconds it may take to end.
+//!
+//! The parts are waited for in different modules. They stand here together, so that the compiler can check that they add up.
+
+use std::time::Duration;
+
+/// From a signal to the end of the process, whatever the daemon does.
+pub const WHOLE: Duration = Duration::from_millis(1900);
+/// From a second signal to the end of the process.
+pub const WHOLE_AFTER_SECOND: Duration = Duration::from_millis(900);
+
+/// Signals within this time are one request: `timeout` sends two, and a terminal and a script may both send one.
+pub const SAME_REQUEST: Duration = Duration::from_millis(500);
+
+/// How long a cancelled target may take to part from the daemon.
+pub const PARTING: Duration = Duration::from_millis(800);
+/// How long all targets together may take; then they are left behind.
+pub const GRACE: Duration = Duration::from_millis(1200);
+/// How long cancellations and goodbyes may take to leave when the connection is closed.
+pub const FLUSH: Duration = Duration::from_millis(250);
+/// How long the run may take to close the connection.
+pub const FAREWELL: Duration = Duration::from_millis(300);
+/// How long the same may take after a second signal.
+pub const HASTY_FAREWELL: Duration = Duration::from_millis(150);
+/// What is left for the summary, and for removing temporary files.
+pub const LAST_WORDS: Duration = Duration::from_millis(350);
+
+const fn add_up(parts: &[Duration]) -> u128 {
+    let mut sum = 0;
+    let mut at = 0;
+    while at < parts.len() {
+        sum += parts[at].as_millis();
+        at += 1;
+    }
+    sum
+}
+
+const _: () = {
+    assert!(PARTING.as_millis() < GRACE.as_millis());
+    assert!(FLUSH.as_millis() < FAREWELL.as_millis());
+    assert!(add_up(&[GRACE, FAREWELL, LAST_WORDS]) <= WHOLE.as_millis());
+    assert!(add_up(&[HASTY_FAREWELL, LAST_WORDS]) <= WHOLE_AFTER_SECOND.as_millis());
+    assert!(SAME_REQUEST.as_millis() < WHOLE.as_millis());
+    // A process that is asked once ends within two seconds, one that is asked twice within one; a little is left for its exit.
+    assert!(WHOLE.as_millis() < 2000 && WHOLE_AFTER_SECOND.as_millis() < 1000);
+};
