@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use crate::diag::Class;
 use crate::outcome::{CancelReason, FailureKind, Outcome, TargetOutcome};
 
+const SIGHUP: i32 = 1;
+
 /// How the process ends; the numbers are documented in `docs/exit-codes.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -24,6 +26,8 @@ pub enum Exit {
     Internal,
     /// The engine answered gRPC `ResourceExhausted`, as buildx reports it.
     Exhausted,
+    /// The terminal was closed (SIGHUP).
+    HungUp,
     /// Interrupted by the user.
     Interrupted,
 }
@@ -40,6 +44,7 @@ impl Exit {
             Self::Publish => 5,
             Self::Internal => 100,
             Self::Exhausted => 102,
+            Self::HungUp => 129,
             Self::Interrupted => 130,
         }
     }
@@ -55,11 +60,23 @@ impl Exit {
         }
     }
 
+    /// The code for a run that the signal `number` stopped: 130 for SIGTERM, too, as in buildx.
+    pub const fn for_signal(number: i32) -> Self {
+        match number {
+            SIGHUP => Self::HungUp,
+            _ => Self::Interrupted,
+        }
+    }
+
     /// The code for a finished run: an interruption first, then what the first failure says.
     pub fn for_outcome(outcome: &Outcome) -> Self {
         let ends = || outcome.targets.iter().map(|(_, end)| end.as_ref());
-        if ends().any(|end| matches!(end, TargetOutcome::Cancelled(CancelReason::Signal(_)))) {
-            return Self::Interrupted;
+        let signal = ends().find_map(|end| match end {
+            TargetOutcome::Cancelled(CancelReason::Signal(number)) => Some(*number),
+            _ => None,
+        });
+        if let Some(number) = signal {
+            return Self::for_signal(number);
         }
         let failure = ends().find_map(|end| match end {
             TargetOutcome::Failed(failure) => Some(failure.kind),
@@ -115,6 +132,11 @@ mod tests {
         assert_eq!(
             Exit::for_outcome(&outcome(vec![failed(), stopped()])),
             Exit::Interrupted
+        );
+        let hung_up = TargetOutcome::Cancelled(CancelReason::Signal(SIGHUP));
+        assert_eq!(
+            Exit::for_outcome(&outcome(vec![fine(), hung_up])),
+            Exit::HungUp
         );
     }
 }

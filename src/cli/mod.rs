@@ -10,7 +10,7 @@ pub mod exit;
 mod plugin;
 mod progress;
 mod screen;
-pub mod signals;
+mod signals;
 pub mod streams;
 pub mod verb;
 

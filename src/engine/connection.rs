@@ -25,6 +25,7 @@ use tonic::{Code, Status};
 use super::endpoint::Endpoint;
 use super::traffic::{Counted, Counters, Traffic};
 use super::transport::{self, DialError, Remarks};
+use crate::types::ending::FLUSH;
 
 /// What one gRPC message may hold at most, either way: BuildKit's own limit.
 pub const MESSAGE_LIMIT: usize = 16 << 20;
@@ -39,8 +40,6 @@ pub(super) const HEADER_LIMIT: u32 = 16 << 20;
 
 /// How long a daemon may take to answer at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long cancellations and goodbyes may take to leave when the connection is closed.
-const FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
 /// How long the end of a connection may lag behind the error that it causes.
 const END_LAG: Duration = Duration::from_millis(500);
 
@@ -300,7 +299,7 @@ impl Connection {
     pub async fn close(&self) {
         self.closing.cancel();
         let mut ended = self.ended.clone();
-        let _ = tokio::time::timeout(FLUSH_TIMEOUT * 2, ended.wait_for(Option::is_some)).await;
+        let _ = tokio::time::timeout(FLUSH * 2, ended.wait_for(Option::is_some)).await;
     }
 }
 
@@ -350,7 +349,7 @@ where
             result = &mut connection => Some(result),
             () = closing.cancelled() => {
                 // Frames that are queued, resets above all, still leave.
-                tokio::time::timeout(FLUSH_TIMEOUT, &mut connection).await.ok()
+                tokio::time::timeout(FLUSH, &mut connection).await.ok()
             }
         };
         let mut reason = match result {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
@@ -22,10 +22,8 @@ use crate::engine::{Capabilities, Engine};
 use crate::event::{EventKind, EventSink};
 use crate::files::Resolver;
 use crate::outcome::{FailureKind, Outcome, SolveFailure, TargetOutcome};
+use crate::types::ending::{FAREWELL, HASTY_FAREWELL};
 use crate::types::{Environment, TargetName, go};
-
-/// How long a stopped run may take to tell the daemon so.
-const FAREWELL: Duration = Duration::from_millis(300);
 
 /// Builds all targets of `prepared`.
 ///
@@ -43,15 +41,22 @@ pub async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics
     } = tools;
     announce(&prepared.targets, &chosen, &environment, &events);
     let builder = chosen.name.clone();
-    let (ground, commits, lease) = ground(
+    let ground = Box::pin(ground(
         &prepared,
         chosen,
         credentials,
         export_special,
         &environment,
         &events,
-    )
-    .await?;
+    ));
+    let (ground, commits, lease) = tokio::select! {
+        biased;
+        reason = stop.requested() => {
+            let targets = prepared.targets.iter().map(|ready| &ready.planned.name);
+            return Ok(Baked::stopped(targets, &reason, started.elapsed()));
+        }
+        ground = ground => ground?,
+    };
     for notice in commits.notices() {
         events.send(EventKind::Notice(notice));
     }
@@ -182,12 +187,23 @@ fn work(
     }
 }
 
+// Takes leave of the daemon. A stopped run only sees to it that what tells the daemon to stop has left.
 async fn part(ground: &Ground, stop: &Stop) {
-    if stop.is_requested() {
-        // What tells the daemon to stop must have left before the process ends.
+    tokio::select! {
+        biased;
+        _ = stop.requested() => {}
+        () = ground.directories.close() => return,
+    }
+    let farewell = async {
         let _ = tokio::time::timeout(FAREWELL, ground.engine.close()).await;
-    } else {
-        ground.directories.close().await;
+    };
+    let haste = async {
+        stop.insisted().await;
+        tokio::time::sleep(HASTY_FAREWELL).await;
+    };
+    tokio::select! {
+        () = farewell => {}
+        () = haste => {}
     }
 }
 

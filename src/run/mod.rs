@@ -35,7 +35,7 @@ use crate::event::EventSink;
 use crate::files::Resolver;
 use crate::outcome::{CancelReason, Outcome, TargetFacts, TargetOutcome};
 use crate::plan::{Plan, PlannedTarget};
-use crate::types::Environment;
+use crate::types::{Environment, TargetName};
 
 use locate::Places;
 use secrets::SecretSources;
@@ -134,18 +134,20 @@ pub struct Baked {
 }
 
 impl Baked {
-    /// A run of `plan` that was stopped before it began.
-    pub fn stopped(plan: &Plan, reason: &CancelReason) -> Self {
+    /// A run that was stopped, after `elapsed`, before any of `targets` began.
+    pub fn stopped<'a>(
+        targets: impl IntoIterator<Item = &'a TargetName>,
+        reason: &CancelReason,
+        elapsed: Duration,
+    ) -> Self {
         let end = Arc::new(TargetOutcome::Cancelled(reason.clone()));
-        let targets = plan
-            .targets
-            .keys()
-            .map(|name| (name.clone(), Arc::clone(&end)))
-            .collect();
+        let targets = targets.into_iter();
         Self {
             outcome: Outcome {
-                targets,
-                elapsed: Duration::ZERO,
+                targets: targets
+                    .map(|name| (name.clone(), Arc::clone(&end)))
+                    .collect(),
+                elapsed,
             },
             facts: Vec::new(),
             builder: String::new(),

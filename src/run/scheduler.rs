@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::task::{Id, JoinSet};
@@ -12,10 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::{EventKind, EventSink};
 use crate::outcome::{CancelReason, FailureKind, SolveFailure, Solved, TargetOutcome};
 use crate::types::TargetName;
-
-/// How long solves that were cancelled may take to end before they are left behind. An interrupted run ends within two
-/// seconds, whatever the daemon does.
-const GRACE: Duration = Duration::from_millis(1200);
+use crate::types::ending::GRACE;
 
 /// The work of one target.
 pub(super) type Work = BoxFuture<'static, Result<Solved, SolveFailure>>;
@@ -27,6 +23,7 @@ pub(super) type Ends = Vec<(TargetName, Arc<TargetOutcome>)>;
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     token: CancellationToken,
+    haste: CancellationToken,
     reason: Arc<std::sync::OnceLock<CancelReason>>,
 }
 
@@ -35,6 +32,21 @@ impl Stop {
     pub fn request(&self, reason: CancelReason) {
         let _ = self.reason.set(reason);
         self.token.cancel();
+    }
+
+    /// Asks not to wait for anything any more. Comes after [`Stop::request`].
+    pub fn insist(&self) {
+        self.haste.cancel();
+    }
+
+    /// Completes once nothing is to be waited for any more.
+    pub async fn insisted(&self) {
+        self.haste.cancelled().await;
+    }
+
+    /// Whether nothing is to be waited for any more.
+    pub fn is_insisted(&self) -> bool {
+        self.haste.is_cancelled()
     }
 
     /// Whether it was asked for.
@@ -118,6 +130,7 @@ impl Run<'_> {
                 None => Action::Done,
             },
             () = wait_until(deadline) => Action::GiveUp,
+            () = stop.insisted(), if stopped => Action::GiveUp,
         }
     }
 
@@ -217,6 +230,7 @@ fn broken(error: &tokio::task::JoinError) -> SolveFailure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn name(text: &str) -> TargetName {
         text.parse().unwrap()
@@ -278,6 +292,23 @@ mod tests {
         assert!(matches!(
             ends[0],
             TargetOutcome::Cancelled(CancelReason::Signal(2))
+        ));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_second_request_nothing_is_waited_for() {
+        let halt = CancellationToken::new();
+        let stop = Stop::default();
+        stop.request(CancelReason::Signal(15));
+        stop.request(CancelReason::Signal(2));
+        stop.insist();
+        let start = Instant::now();
+        let work = vec![(name("stuck"), works(Ok(()), 3_600_000))];
+        let ends = outcomes(work, halt, &stop).await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert!(matches!(
+            ends[0],
+            TargetOutcome::Cancelled(CancelReason::Signal(15))
         ));
     }
 

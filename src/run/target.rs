@@ -20,9 +20,7 @@ use crate::engine::{Engine, SessionError, SessionId, Sessions};
 use crate::event::{EventKind, EventSink};
 use crate::outcome::{FailureKind, SolveFailure, Solved, SpecialFiles};
 use crate::types::TargetName;
-
-/// How long a cancelled target may take to part from the daemon.
-const PARTING: Duration = Duration::from_millis(800);
+use crate::types::ending::PARTING;
 
 /// How long the question for an image's size may hold a target up.
 const SIZE_PATIENCE: Duration = Duration::from_secs(1);

@@ -117,6 +117,7 @@ const EXIT_CODES: &[(&str, &str)] = &[
         "100, 102",
         "BuildKit answered Internal or ResourceExhausted.",
     ),
+    ("129", "The terminal was closed (SIGHUP)."),
     ("130", "Interrupted by Ctrl-C or SIGTERM."),
 ];
 

@@ -9,6 +9,7 @@ use crate::cli::call;
 use crate::cli::exit::Exit;
 use crate::cli::progress;
 use crate::cli::screen::Screen;
+use crate::cli::signals::Signals;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::files::{Resolved, Resolver};
 use crate::plan::entitlements::Allowed;
@@ -47,6 +48,13 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
         loaded,
     } = invocation;
     let list = list_spec(&args, screen)?;
+    // What only prints has nothing to bring to an end, and ends as every program does.
+    let signals = if list.is_some() || args.print == Some(true) {
+        Signals::left_alone()
+    } else {
+        Signals::take().map_err(unwatched)?
+    };
+    signals.doing("reading the definition");
     let overrides = overrides(&args, list.is_some(), environment)?;
     let allowed = Allowed::parse(&args.allow)?;
     if list.is_some() && args.print == Some(true) {
@@ -101,6 +109,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     }
     let allowed = allowed.with_grants(&plan.grants);
     let metadata = metadata_place(&args, &allowed, &paths)?;
+    signals.done();
     privileges::check(
         &plan,
         privileges::Asked {
@@ -122,6 +131,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
             metadata,
             mode,
             environment,
+            signals: &signals,
         },
         screen,
     ))
@@ -169,6 +179,11 @@ fn checked(found: Diagnostics, screen: &mut Screen) -> Result<(), Diagnostics> {
     }
     screen.diagnostics(&found);
     Ok(())
+}
+
+fn unwatched(error: std::io::Error) -> Diagnostic {
+    let message = format!("cannot watch for signals: {error}");
+    Diagnostic::error(Class::Internal, "cli::signals", message)
 }
 
 fn usage(message: &str) -> Diagnostic {

@@ -1,15 +1,16 @@
 //! From a plan to an ended run: a builder, a view, and what is told at the end.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::builder::embedded::Launcher;
 use crate::builder::{self, Chosen};
 use crate::cli::args::BakeArgs;
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
-use crate::cli::{progress, signals};
+use crate::cli::signals::{self, Signals};
+use crate::cli::progress;
 use crate::credential::Provider;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::event::{EventKind, EventSink};
@@ -32,10 +33,55 @@ pub(super) struct Order<'a> {
     pub(super) metadata: Option<Resolved>,
     pub(super) mode: Mode,
     pub(super) environment: &'a Environment,
+    pub(super) signals: &'a Signals,
+}
+
+/// How the targets have ended so far, for the case that the run is ended from outside.
+#[derive(Clone)]
+struct EndsSoFar {
+    targets: Arc<[TargetName]>,
+    ends: Arc<Mutex<BTreeMap<TargetName, Arc<TargetOutcome>>>>,
+    clock: Clock,
+}
+
+impl EndsSoFar {
+    fn new(plan: &Plan, clock: Clock) -> Self {
+        Self {
+            targets: plan.targets.keys().cloned().collect(),
+            ends: Arc::default(),
+            clock,
+        }
+    }
+
+    // A sink that hands everything on to `events` and takes note of ends.
+    fn noting(&self, events: EventSink) -> EventSink {
+        let ends = Arc::clone(&self.ends);
+        EventSink::new(self.clock.clone(), move |event| {
+            if let EventKind::TargetFinished { target, outcome } = &event.kind {
+                let mut ends = ends.lock().unwrap_or_else(PoisonError::into_inner);
+                ends.insert(target.clone(), Arc::clone(outcome));
+            }
+            events.send(event.kind);
+        })
+    }
+
+    // The outcome of a run that `reason` ends now.
+    fn cut_off(&self, reason: &CancelReason) -> Outcome {
+        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = |name: &TargetName| {
+            let cancelled = || Arc::new(TargetOutcome::Cancelled(reason.clone()));
+            (name.clone(), ends.get(name).cloned().unwrap_or_else(cancelled))
+        };
+        Outcome {
+            targets: self.targets.iter().map(end).collect(),
+            elapsed: self.clock.elapsed(),
+        }
+    }
 }
 
 /// Builds.
 pub(super) fn run(order: &Order<'_>, screen: &mut Screen) -> Exit {
+    order.signals.doing("looking at contexts and Dockerfiles");
     let prepared = match run::prepare(order.plan, order.environment, order.paths) {
         Ok(prepared) => prepared,
         Err(problems) => return screen.diagnostics(&problems),
@@ -60,8 +106,33 @@ pub(super) fn run(order: &Order<'_>, screen: &mut Screen) -> Exit {
         Ok(started) => started,
         Err(error) => return internal(screen, &format!("cannot start a thread: {error}")),
     };
+    let so_far = EndsSoFar::new(order.plan, clock.clone());
+    let events = so_far.noting(events);
+    let reporter = Arc::new(Mutex::new(Some(reporter)));
+    let take = |reporter: &Mutex<Option<Reporter>>| {
+        let mut slot = reporter.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.take()
+    };
+    let last_reporter = Arc::clone(&reporter);
+    order.signals.run_begins(
+        &stop,
+        Box::new(move |signal| {
+            let outcome = so_far.cut_off(&CancelReason::Signal(signal));
+            if let Some(reporter) = take(&last_reporter) {
+                reporter.finish(Ending {
+                    outcome,
+                    ..Ending::default()
+                });
+            }
+        }),
+    );
     let ended = runtime.block_on(bake(order, prepared, events, stop, clock));
-    let exit = tell(order, ended, reporter, screen);
+    // From here on nobody else has the reporter: where the run was ended from outside, this does not return.
+    order.signals.end();
+    let exit = match take(&reporter) {
+        Some(reporter) => tell(order, ended, reporter, screen),
+        None => Exit::Interrupted,
+    };
     // What a builder keeps open must not hold the process up.
     runtime.shutdown_background();
     exit
@@ -78,14 +149,10 @@ async fn bake(
     stop: Stop,
     clock: Clock,
 ) -> Result<Baked, Diagnostics> {
-    let unwatched = |error: std::io::Error| {
-        let message = format!("cannot watch for signals: {error}");
-        Diagnostics::from(Diagnostic::error(Class::Internal, "cli::signals", message))
-    };
-    signals::watch(stop.clone(), || {}).map_err(unwatched)?;
     if let Some(address) = order.environment.non_empty("DOCKER_CLI_PLUGIN_SOCKET") {
-        signals::watch_docker(stop.clone(), address);
+        signals::watch_docker(order.signals, address);
     }
+    let started = Instant::now();
     let credentials = Provider::new(order.environment, clock).map_err(|error| {
         let message = builder::in_one_line(&error);
         Diagnostics::from(Diagnostic::error(
@@ -96,7 +163,10 @@ async fn bake(
     })?;
     let chosen = tokio::select! {
         chosen = choose(order, &events) => chosen?,
-        reason = stop.requested() => return Ok(Baked::stopped(order.plan, &reason)),
+        reason = stop.requested() => {
+            let targets = order.plan.targets.keys();
+            return Ok(Baked::stopped(targets, &reason, started.elapsed()));
+        }
     };
     for warning in &chosen.warnings {
         events.send(EventKind::Notice(warning.clone()));
