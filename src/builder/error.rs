@@ -1,6 +1,7 @@
 //! Why there is no builder, and what to do about it.
 
 use std::error::Error;
+use std::time::Duration;
 
 use super::docker_context::ContextError;
 use super::embedded::{ConfigError, EmbeddedError, ProgramError, RecipeError};
@@ -96,6 +97,9 @@ pub enum Refusal {
     /// There is nothing at that address, which is normal for a default one.
     #[error("not there")]
     Absent,
+    /// It did not answer what it was asked in this time.
+    #[error("it did not answer within {} s", .0.as_secs())]
+    Silent(Duration),
     /// Its container is not there.
     #[error("its container `{0}` does not exist")]
     NoContainer(String),
@@ -228,7 +232,7 @@ impl Refusal {
                 };
                 told.help("`rbake builder status` shows what else there is")
             }
-            Self::Docker(_) | Self::NotLinux(_) | Self::Absent => told
+            Self::Docker(_) | Self::NotLinux(_) | Self::Absent | Self::Silent(_) => told
                 .note(in_one_line(self))
                 .help("`rbake builder status` shows what else there is"),
         }

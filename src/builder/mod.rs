@@ -21,4 +21,5 @@ pub use discovery::{Chosen, choose};
 pub use docker_context::{ContextError, DEFAULT_CONTEXT, DockerContext, DockerContexts};
 pub use error::{ChooseError, PassedOver, Refusal, in_one_line};
 pub use named::EMBEDDED;
+pub(crate) use notice::Notice;
 pub use survey::{Survey, Surveyed, survey};

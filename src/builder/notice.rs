@@ -10,9 +10,9 @@ use crate::event::{EventKind, EventSink, LocalWork};
 const QUIET: Duration = Duration::from_millis(800);
 
 /// Work of this machine that is told about only if it is slow.
-pub(super) struct Notice {
+pub(crate) struct Notice {
     events: EventSink,
-    id: &'static str,
+    id: String,
     name: String,
     told: Arc<AtomicBool>,
     timer: tokio::task::JoinHandle<()>,
@@ -20,21 +20,22 @@ pub(super) struct Notice {
 
 impl Notice {
     /// Begins; `name` is what is done, such as `start the embedded builder`.
-    pub(super) fn begin(events: &EventSink, id: &'static str, name: &str) -> Self {
+    pub(crate) fn begin(events: &EventSink, id: &str, name: &str) -> Self {
         Self::begin_after(QUIET, events, id, name)
     }
 
-    fn begin_after(quiet: Duration, events: &EventSink, id: &'static str, name: &str) -> Self {
+    fn begin_after(quiet: Duration, events: &EventSink, id: &str, name: &str) -> Self {
         let told = Arc::new(AtomicBool::new(false));
-        let (sink, flag, text) = (events.clone(), Arc::clone(&told), name.to_owned());
+        let (sink, flag) = (events.clone(), Arc::clone(&told));
+        let begun = work(id, name.to_owned(), false, None);
         let timer = tokio::spawn(async move {
             tokio::time::sleep(quiet).await;
             flag.store(true, Ordering::SeqCst);
-            sink.send(work(id, text, false, None));
+            sink.send(begun);
         });
         Self {
             events: events.clone(),
-            id,
+            id: id.to_owned(),
             name: name.to_owned(),
             told,
             timer,
@@ -42,12 +43,12 @@ impl Notice {
     }
 
     /// It is over, with this error if any.
-    pub(super) fn end(self, error: Option<&str>) {
+    pub(crate) fn end(self, error: Option<&str>) {
         self.timer.abort();
         if self.told.load(Ordering::SeqCst) {
             let error = error.map(str::to_owned);
             self.events
-                .send(work(self.id, self.name.clone(), true, error));
+                .send(work(&self.id, self.name.clone(), true, error));
         }
     }
 }
@@ -58,7 +59,7 @@ impl Drop for Notice {
     }
 }
 
-fn work(id: &'static str, name: String, done: bool, error: Option<String>) -> EventKind {
+fn work(id: &str, name: String, done: bool, error: Option<String>) -> EventKind {
     EventKind::Local(LocalWork {
         id: id.to_owned(),
         target: None,

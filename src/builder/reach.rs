@@ -12,7 +12,7 @@ use super::notice::Notice;
 use crate::diag::Diagnostic;
 use crate::engine::docker::{ContainerState, Docker, EngineFacts};
 use crate::engine::endpoint::{DockerHost, Endpoint};
-use crate::engine::{Connection, ConnectionError};
+use crate::engine::{Connection, ConnectionError, Patience};
 use crate::event::EventSink;
 use crate::types::Environment;
 use crate::types::requirements::Requirements;
@@ -46,6 +46,31 @@ impl Reacher<'_> {
         candidate: &Candidate,
         limit: Option<Duration>,
     ) -> Result<Reached, Refusal> {
+        // Starting an embedded builder or a container takes its time, and tells of itself.
+        let tells_itself = matches!(candidate.reach, Reach::Embedded | Reach::Container { .. });
+        let notice = (!tells_itself).then(|| {
+            let name = format!("wait for {candidate}");
+            Notice::begin(self.events, &format!("reach-{}", candidate.name), &name)
+        });
+        let reaching = self.try_reach(candidate, limit);
+        let reached = match limit {
+            // Several questions are asked of it, not all of which have this limit.
+            Some(limit) => tokio::time::timeout(limit * 2, reaching)
+                .await
+                .unwrap_or(Err(Refusal::Silent(limit * 2))),
+            None => reaching.await,
+        };
+        if let Some(notice) = notice {
+            notice.end(None);
+        }
+        reached
+    }
+
+    async fn try_reach(
+        &self,
+        candidate: &Candidate,
+        limit: Option<Duration>,
+    ) -> Result<Reached, Refusal> {
         match &candidate.reach {
             Reach::Remote(endpoint) => {
                 if limit.is_some()
@@ -54,7 +79,7 @@ impl Reacher<'_> {
                 {
                     return Err(Refusal::Absent);
                 }
-                let connection = open(endpoint.clone(), limit).await?;
+                let connection = self.open(endpoint.clone(), limit).await?;
                 Ok(buildkitd(connection, None))
             }
             Reach::Docker(host) => {
@@ -85,7 +110,7 @@ impl Reacher<'_> {
         if !lacks.is_empty() {
             return Err(Refusal::Lacks(lacks));
         }
-        let connection = open(Endpoint::Docker(host.clone()), limit).await?;
+        let connection = self.open(Endpoint::Docker(host.clone()), limit).await?;
         Ok(Reached {
             offers,
             docker: Some(facts),
@@ -108,13 +133,13 @@ impl Reacher<'_> {
                 let name = format!("start the container {container}");
                 let notice = Notice::begin(self.events, "builder-container", &name);
                 docker.start_container(container).await?;
-                let connection = open_patiently(&endpoint).await;
+                let connection = self.open_patiently(&endpoint).await;
                 let error = connection.as_ref().err().map(ToString::to_string);
                 notice.end(error.as_deref());
                 return Ok(buildkitd(connection?, None));
             }
         }
-        Ok(buildkitd(open(endpoint, None).await?, None))
+        Ok(buildkitd(self.open(endpoint, None).await?, None))
     }
 
     async fn embedded(&self) -> Result<Reached, Refusal> {
@@ -122,7 +147,7 @@ impl Reacher<'_> {
             return Err(Refusal::Absent);
         };
         let running = embedded::ensure_running(self.environment, launcher, self.events).await?;
-        let connection = open(running.endpoint, None).await?;
+        let connection = self.open(running.endpoint, None).await?;
         let mut reached = buildkitd(connection, Some(running.lease));
         if running.is_outdated {
             reached.warnings.push(
@@ -134,6 +159,34 @@ impl Reacher<'_> {
             );
         }
         Ok(reached)
+    }
+
+    async fn open(
+        &self,
+        endpoint: Endpoint,
+        limit: Option<Duration>,
+    ) -> Result<Connection, ConnectionError> {
+        // What is wrong with the variable was told before anything was asked.
+        let patience = Patience::of(self.environment).unwrap_or_default();
+        match limit {
+            Some(limit) => Connection::open_patiently(endpoint, limit, patience).await,
+            None => Connection::open_with(endpoint, patience).await,
+        }
+    }
+
+    // A container runs some time before buildkitd in it listens; buildx waits in the same steps.
+    async fn open_patiently(&self, endpoint: &Endpoint) -> Result<Connection, ConnectionError> {
+        let mut turn = 1;
+        loop {
+            match self.open(endpoint.clone(), None).await {
+                Ok(connection) => return Ok(connection),
+                // One that listens and does not answer has been waited for long enough.
+                Err(error @ ConnectionError::Timeout { .. }) => return Err(error),
+                Err(error) if turn >= CONTAINER_TRIES => return Err(error),
+                Err(_) => tokio::time::sleep(CONTAINER_PAUSE * turn).await,
+            }
+            turn += 1;
+        }
     }
 }
 
@@ -151,24 +204,4 @@ fn buildkitd(connection: Connection, lease: Option<Lease>) -> Reached {
 fn is_absent(socket: &Path) -> bool {
     std::fs::symlink_metadata(socket)
         .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
-}
-
-async fn open(endpoint: Endpoint, limit: Option<Duration>) -> Result<Connection, ConnectionError> {
-    match limit {
-        Some(limit) => Connection::open_within(endpoint, limit).await,
-        None => Connection::open(endpoint).await,
-    }
-}
-
-// A container runs some time before buildkitd in it listens; buildx waits in the same steps.
-async fn open_patiently(endpoint: &Endpoint) -> Result<Connection, ConnectionError> {
-    let mut turn = 1;
-    loop {
-        match Connection::open(endpoint.clone()).await {
-            Ok(connection) => return Ok(connection),
-            Err(error) if turn >= CONTAINER_TRIES => return Err(error),
-            Err(_) => tokio::time::sleep(CONTAINER_PAUSE * turn).await,
-        }
-        turn += 1;
-    }
 }

@@ -23,6 +23,7 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::endpoint::Endpoint;
+use super::pulse::{self, Patience};
 use super::traffic::{Counted, Counters, Traffic};
 use super::transport::{self, DialError, Remarks};
 use crate::types::ending::FLUSH;
@@ -90,6 +91,32 @@ pub enum ConnectionError {
         /// Why, as far as it is known.
         reason: Arc<str>,
     },
+    /// The connection was given up, because nothing came any more.
+    #[error("`{endpoint}` does not answer any more; nothing was heard of it for {} s", .after.as_secs())]
+    Silent {
+        /// The address.
+        endpoint: Endpoint,
+        /// For how long.
+        after: Duration,
+    },
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone)]
+pub(super) enum End {
+    /// It broke, or was closed; why, as far as it is known.
+    Lost(Arc<str>),
+    /// Nothing came for this time.
+    Silent(Duration),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost(reason) => f.write_str(reason),
+            Self::Silent(after) => write!(f, "nothing was heard for {} s", after.as_secs()),
+        }
+    }
 }
 
 impl ConnectionError {
@@ -108,6 +135,9 @@ impl ConnectionError {
             Self::Dial(DialError::NoRoots) => {
                 Some("set `SSL_CERT_FILE` to a file of trusted certificates")
             }
+            Self::Silent { .. } => Some(
+                "see whether the builder still runs; `RBAKE_BUILDER_TIMEOUT=5m` gives it more time, `never` all",
+            ),
             _ => None,
         }
     }
@@ -116,7 +146,7 @@ impl ConnectionError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Dial(error) => error.is_transient(),
-            Self::Timeout { .. } | Self::Lost { .. } => true,
+            Self::Timeout { .. } | Self::Lost { .. } | Self::Silent { .. } => true,
             Self::Refused { status, .. } => status.code() == Code::Unavailable,
             Self::NotGrpc { .. } | Self::NotBuildkit { .. } => false,
         }
@@ -129,20 +159,39 @@ pub struct Connection {
     channel: Channel,
     counters: Arc<Counters>,
     version: Option<String>,
-    ended: watch::Receiver<Option<Arc<str>>>,
+    ended: watch::Receiver<Option<End>>,
+    silence: watch::Receiver<Duration>,
     closing: CancellationToken,
 }
 
 impl Connection {
     /// Connects to `endpoint` and makes sure that a BuildKit answers there.
     pub async fn open(endpoint: Endpoint) -> Result<Self, ConnectionError> {
-        Self::open_within(endpoint, CONNECT_TIMEOUT).await
+        Self::open_with(endpoint, Patience::default()).await
     }
 
     /// As [`Connection::open`], giving up after `limit`.
     pub async fn open_within(endpoint: Endpoint, limit: Duration) -> Result<Self, ConnectionError> {
+        Self::open_patiently(endpoint, limit, Patience::default()).await
+    }
+
+    /// As [`Connection::open`], for a daemon that may be silent as long as `patience` says.
+    pub async fn open_with(
+        endpoint: Endpoint,
+        patience: Patience,
+    ) -> Result<Self, ConnectionError> {
+        Self::open_patiently(endpoint, CONNECT_TIMEOUT, patience).await
+    }
+
+    /// As [`Connection::open_with`], giving up after `limit` if nothing answers at first.
+    pub async fn open_patiently(
+        endpoint: Endpoint,
+        limit: Duration,
+        patience: Patience,
+    ) -> Result<Self, ConnectionError> {
         let name = endpoint.clone();
-        match tokio::time::timeout(limit, Self::dial_and_greet(endpoint)).await {
+        let limit = patience.at_most(limit);
+        match tokio::time::timeout(limit, Self::dial_and_greet(endpoint, patience)).await {
             Ok(result) => result,
             Err(_) => Err(ConnectionError::Timeout {
                 endpoint: name,
@@ -151,7 +200,10 @@ impl Connection {
         }
     }
 
-    async fn dial_and_greet(endpoint: Endpoint) -> Result<Self, ConnectionError> {
+    async fn dial_and_greet(
+        endpoint: Endpoint,
+        patience: Patience,
+    ) -> Result<Self, ConnectionError> {
         let dialled = transport::dial(&endpoint).await?;
         let counters = Arc::new(Counters::default());
         let stream = TokioIo::new(Counted::new(dialled.stream, Arc::clone(&counters)));
@@ -172,12 +224,25 @@ impl Connection {
             .await
             .map_err(|error| no_grpc(&endpoint, counters.read(), describe(&error)))?;
         let closing = CancellationToken::new();
-        let ended = drive(connection, closing.clone(), dialled.remarks);
+        let channel = Channel { send, authority };
+        let (tell_silence, silence) = watch::channel(Duration::ZERO);
+        let given_up = {
+            let (counters, channel) = (Arc::clone(&counters), channel.clone());
+            async move {
+                let ask = || {
+                    let mut control = ControlClient::new(channel.clone());
+                    async move { drop(control.info(InfoRequest {}).await) }
+                };
+                pulse::watch(&counters, patience, &tell_silence, ask).await
+            }
+        };
+        let ended = drive(connection, given_up, closing.clone(), dialled.remarks);
         let mut connection = Self {
-            channel: Channel { send, authority },
+            channel,
             counters,
             version: None,
             ended,
+            silence,
             closing,
             endpoint,
         };
@@ -265,17 +330,23 @@ impl Connection {
     /// Completes when the connection has ended, with the reason.
     pub async fn lost(&self) -> ConnectionError {
         let mut ended = self.ended.clone();
-        let reason = match ended.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone(),
+        let end = match ended.wait_for(Option::is_some).await {
+            Ok(end) => end.clone(),
             Err(_) => None,
         };
-        self.lost_because(reason.unwrap_or_else(|| "it was closed".into()))
+        self.lost_because(end.unwrap_or_else(|| End::Lost("it was closed".into())))
     }
 
-    pub(super) fn lost_because(&self, reason: Arc<str>) -> ConnectionError {
-        ConnectionError::Lost {
-            endpoint: self.endpoint.clone(),
-            reason,
+    /// How long nothing has been heard of the daemon. Changes when that is worth telling, and back to zero.
+    pub fn silence(&self) -> watch::Receiver<Duration> {
+        self.silence.clone()
+    }
+
+    pub(super) fn lost_because(&self, end: End) -> ConnectionError {
+        let endpoint = self.endpoint.clone();
+        match end {
+            End::Lost(reason) => ConnectionError::Lost { endpoint, reason },
+            End::Silent(after) => ConnectionError::Silent { endpoint, after },
         }
     }
 
@@ -289,10 +360,10 @@ impl Connection {
         Some(self.lost_because(self.end_reason().await?))
     }
 
-    pub(super) async fn end_reason(&self) -> Option<Arc<str>> {
+    pub(super) async fn end_reason(&self) -> Option<End> {
         let mut ended = self.ended.clone();
-        let reason = tokio::time::timeout(END_LAG, ended.wait_for(Option::is_some)).await;
-        reason.ok()?.ok()?.clone()
+        let end = tokio::time::timeout(END_LAG, ended.wait_for(Option::is_some)).await;
+        end.ok()?.ok()?.clone()
     }
 
     /// Ends the connection, after what is to be sent has left or a moment has passed.
@@ -333,20 +404,26 @@ fn no_grpc(endpoint: &Endpoint, traffic: Traffic, detail: String) -> ConnectionE
     }
 }
 
-// Runs the connection in a task of its own, which also learns why it ended.
-fn drive<F>(
+// Runs the connection in a task of its own, which also learns why it ended. Ends it when `given_up` completes.
+fn drive<F, G>(
     connection: F,
+    given_up: G,
     closing: CancellationToken,
     remarks: Option<Remarks>,
-) -> watch::Receiver<Option<Arc<str>>>
+) -> watch::Receiver<Option<End>>
 where
     F: Future<Output = hyper::Result<()>> + Send + 'static,
+    G: Future<Output = Duration> + Send + 'static,
 {
     let (tell, ended) = watch::channel(None);
     tokio::spawn(async move {
         let mut connection = std::pin::pin!(connection);
         let result = tokio::select! {
             result = &mut connection => Some(result),
+            after = given_up => {
+                tell.send_replace(Some(End::Silent(after)));
+                return;
+            }
             () = closing.cancelled() => {
                 // Frames that are queued, resets above all, still leave.
                 tokio::time::timeout(FLUSH, &mut connection).await.ok()
@@ -360,7 +437,7 @@ where
         if let Some(text) = remarks.map(|r| r.text()).filter(|text| !text.is_empty()) {
             reason = format!("{reason}: {text}");
         }
-        tell.send_replace(Some(reason.into()));
+        tell.send_replace(Some(End::Lost(reason.into())));
     });
     ended
 }

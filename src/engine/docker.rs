@@ -26,8 +26,13 @@ const NEWEST_API: (usize, usize) = (1, 53);
 const OLDEST_API: (usize, usize) = (1, 41);
 /// How long the Engine may take to say what it is.
 const GREETING_LIMIT: Duration = Duration::from_secs(10);
-/// How long a call other than a load may take.
+/// How long the Engine may take to say what it knows.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+/// How long it may take to do something, other than a load.
 const CALL_LIMIT: Duration = Duration::from_secs(120);
+/// While it loads an image it is asked this often whether it is still there, and given up after so many questions in vain.
+const ALIVE_PAUSE: Duration = Duration::from_secs(10);
+const ALIVE_TRIES: u32 = 3;
 /// How long a load may take: as long as the image takes to build, which nobody knows.
 const LOAD_LIMIT: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -44,6 +49,14 @@ pub enum DockerError {
         host: String,
         /// How long was waited.
         after: Duration,
+    },
+    /// It did not do something in time.
+    #[error("the Docker Engine at `{host}` did not {act} in time")]
+    Slow {
+        /// What it was to do.
+        act: String,
+        /// Its address.
+        host: String,
     },
     /// The exchange broke off, or was no HTTP.
     #[error("the exchange with the Docker Engine at `{host}` failed")]
@@ -182,7 +195,7 @@ impl Docker {
         let api = bollard::Docker::connect_with_custom_transport(
             transport,
             Some("http://docker"),
-            CALL_LIMIT.as_secs(),
+            ANSWER_LIMIT.as_secs(),
             &version,
         )
         .map_err(|source| call("connect", host, source))?;
@@ -246,7 +259,8 @@ impl Docker {
     pub async fn start_container(&self, name: &str) -> Result<(), DockerError> {
         check_name(name)?;
         let options = None::<StartContainerOptions>;
-        let started = self.api.start_container(name, options).await;
+        let api = self.api.clone().with_timeout(CALL_LIMIT);
+        let started = api.start_container(name, options).await;
         started.map_err(|source| call(format!("start the container `{name}`"), &self.host, source))
     }
 
@@ -314,13 +328,32 @@ impl Docker {
         Ok(loaded)
     }
 
+    /// Completes when the Engine has not answered several questions in a row.
+    ///
+    /// Loading a large image may take it minutes in which it says nothing; meanwhile it answers others.
+    pub async fn falls_silent(&self) -> DockerError {
+        let mut tries = 0;
+        while tries < ALIVE_TRIES {
+            tokio::time::sleep(ALIVE_PAUSE).await;
+            match tokio::time::timeout(GREETING_LIMIT, greet(&self.host)).await {
+                Ok(Ok(_)) => tries = 0,
+                Ok(Err(_)) | Err(_) => tries += 1,
+            }
+        }
+        DockerError::Timeout {
+            host: self.host.to_string(),
+            after: (ALIVE_PAUSE + GREETING_LIMIT) * ALIVE_TRIES,
+        }
+    }
+
     /// Gives the image `image` the further name `repository:tag`.
     pub async fn tag(&self, image: &str, repository: &str, tag: &str) -> Result<(), DockerError> {
         let options = bollard::query_parameters::TagImageOptionsBuilder::default()
             .repo(repository)
             .tag(tag)
             .build();
-        let tagged = self.api.tag_image(image, Some(options)).await;
+        let api = self.api.clone().with_timeout(CALL_LIMIT);
+        let tagged = api.tag_image(image, Some(options)).await;
         tagged.map_err(|source| {
             call(
                 format!("tag `{image}` as `{repository}:{tag}`"),
@@ -387,9 +420,9 @@ fn call(act: impl Into<String>, host: &DockerHost, source: BollardError) -> Dock
             status: status_code,
             message,
         },
-        BollardError::RequestTimeoutError => DockerError::Timeout {
+        BollardError::RequestTimeoutError => DockerError::Slow {
+            act: act.into(),
             host: host.to_string(),
-            after: CALL_LIMIT,
         },
         BollardError::IOError { err } => match err.downcast::<DockerError>() {
             Ok(error) => error,

@@ -38,6 +38,7 @@ pub(super) fn from_status(status: &Status) -> SolveFailure {
 /// The failure of a solve whose connection is gone.
 pub(super) fn from_connection(error: &ConnectionError) -> SolveFailure {
     let mut failure = SolveFailure::new(FailureKind::Engine, error.to_string());
+    failure.help.extend(error.help().map(str::to_owned));
     failure.debug.extend(causes(error));
     failure
 }

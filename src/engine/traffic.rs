@@ -24,6 +24,14 @@ pub(super) struct Counters {
 }
 
 impl Counters {
+    pub(super) fn add_sent(&self, bytes: u64) {
+        self.sent.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn add_received(&self, bytes: u64) {
+        self.received.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     pub(super) fn read(&self) -> Traffic {
         Traffic {
             sent: self.sent.load(Ordering::Relaxed),
@@ -45,9 +53,7 @@ impl<S> Counted<S> {
 
     fn sent(&self, result: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(count)) = result {
-            self.counters
-                .sent
-                .fetch_add(*count as u64, Ordering::Relaxed);
+            self.counters.add_sent(*count as u64);
         }
     }
 }
@@ -61,9 +67,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
         let before = into.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, into);
         let count = into.filled().len().saturating_sub(before);
-        self.counters
-            .received
-            .fetch_add(count as u64, Ordering::Relaxed);
+        self.counters.add_received(count as u64);
         result
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::commits::{Commits, commits};
 use super::directories::Directories;
@@ -18,8 +19,8 @@ use crate::credential::Provider;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::engine::session::SharedSessions;
 use crate::engine::session::export::SpecialPolicy;
-use crate::engine::{Capabilities, Engine};
-use crate::event::{EventKind, EventSink};
+use crate::engine::{Capabilities, Connection, Engine};
+use crate::event::{EventKind, EventSink, LocalWork};
 use crate::files::Resolver;
 use crate::outcome::{FailureKind, Outcome, SolveFailure, TargetOutcome};
 use crate::types::ending::{FAREWELL, HASTY_FAREWELL};
@@ -41,6 +42,7 @@ pub async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics
     } = tools;
     announce(&prepared.targets, &chosen, &environment, &events);
     let builder = chosen.name.clone();
+    let _silence = tell_of_silence(&chosen.connection, &events);
     let ground = Box::pin(ground(
         &prepared,
         chosen,
@@ -99,6 +101,35 @@ fn announce(targets: &[Ready], chosen: &Chosen, environment: &Environment, event
     if let Some(notice) = no_output(targets, chosen, environment) {
         events.send(EventKind::Notice(notice));
     }
+}
+
+// Tells of a builder that does not answer, for as long as it does not, and until the handle is dropped.
+fn tell_of_silence(connection: &Connection, events: &EventSink) -> AbortOnDropHandle<()> {
+    let mut silence = connection.silence();
+    let name = format!("wait for `{}`, which does not answer", connection.endpoint());
+    let events = events.clone();
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        for turn in 1.. {
+            if silence.wait_for(|time| !time.is_zero()).await.is_err() {
+                return;
+            }
+            let work = |done| LocalWork {
+                id: format!("silence-{turn}"),
+                target: None,
+                name: name.clone(),
+                current: 0,
+                total: None,
+                done,
+                error: None,
+            };
+            events.send(EventKind::Local(work(false)));
+            let heard = silence.wait_for(Duration::is_zero).await.is_ok();
+            events.send(EventKind::Local(work(true)));
+            if !heard {
+                return;
+            }
+        }
+    }))
 }
 
 // What all targets share. The builder, git and Docker are asked at the same time.

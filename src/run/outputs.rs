@@ -119,10 +119,10 @@ impl StreamSink for LoadSink {
         let (send, receive) = mpsc::channel::<Result<Bytes, std::io::Error>>(PIECES);
         let docker = self.docker.clone();
         let load = tokio::spawn(async move {
-            docker
-                .load(ReceiverStream::new(receive), |_| {})
-                .await
-                .map(|_| ())
+            tokio::select! {
+                loaded = docker.load(ReceiverStream::new(receive), |_| {}) => loaded.map(|_| ()),
+                silent = docker.falls_silent() => Err(silent),
+            }
         });
         let writer = LoadWriter {
             send: Some(send),

@@ -71,6 +71,10 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "Folders of rbake's own, in place of those that XDG's variables give.",
     ),
     (
+        "RBAKE_BUILDER_TIMEOUT",
+        "How long a builder may be silent before it is given up: 90s, 5m, never; a minute if it is not set.",
+    ),
+    (
         "RBAKE_BUILDER_IDLE, RBAKE_BUILDKITD_CONFIG, RBAKE_BUILDKIT_RELEASES",
         "The embedded builder: idle time, configuration, where its programs come from.",
     ),

@@ -119,7 +119,9 @@ pub async fn ensure_running(
     let notice = Notice::begin(events, "embedded-builder", "start the embedded builder");
     loop {
         if let Some(mut channel) = connect(&places).await {
-            match lease(&mut channel, &fingerprint).await {
+            // A supervisor that hangs says nothing and does not hang up.
+            let leased = tokio::time::timeout_at(end, lease(&mut channel, &fingerprint)).await;
+            match leased.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(Reply::Ready(facts)) => {
                     notice.end(None);
                     return Ok(Running {
@@ -147,7 +149,7 @@ pub async fn ensure_running(
                     });
                 }
             }
-            channel.closed().await;
+            let _ = tokio::time::timeout_at(end, channel.closed()).await;
         }
         if Instant::now() >= end {
             let log = Log::at(places.log(), Clock::system());

@@ -13,6 +13,7 @@ use crate::cli::signals::{self, Signals};
 use crate::cli::progress;
 use crate::credential::Provider;
 use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::engine::Patience;
 use crate::event::{EventKind, EventSink};
 use crate::files::{Resolved, Resolver};
 use crate::outcome::{CancelReason, Outcome, TargetOutcome};
@@ -153,6 +154,13 @@ async fn bake(
         signals::watch_docker(order.signals, address);
     }
     let started = Instant::now();
+    Patience::of(order.environment).map_err(|error| {
+        Diagnostics::from(Diagnostic::error(
+            Class::Usage,
+            "cli::usage",
+            error.to_string(),
+        ))
+    })?;
     let credentials = Provider::new(order.environment, clock).map_err(|error| {
         let message = builder::in_one_line(&error);
         Diagnostics::from(Diagnostic::error(

@@ -30,7 +30,9 @@ const NO_TARGET: &str = "-";
 const WIDTH: u16 = 120;
 /// Transfers and local work are told when they took longer than this, or moved something.
 const NOTEWORTHY: Duration = Duration::from_millis(500);
-/// A transfer says how far it is this often.
+/// Local work that takes at least this long is told of before it ends.
+const LONG: Duration = Duration::from_secs(5);
+/// A transfer, and local work, says how far it is this often.
 const TRANSFER_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The form of a line: the target's name, as wide as the widest, and what there is to say.
@@ -180,7 +182,7 @@ impl Plain {
             .write(None, StyledLine::new().with(Role::Plain, line), out)
     }
 
-    fn local(&self, model: &Model, at: usize, out: Out<'_>) -> io::Result<()> {
+    fn local(&self, model: &Model, at: usize, now: Duration, out: Out<'_>) -> io::Result<()> {
         let Some(local) = model.local_at(at) else {
             return Ok(());
         };
@@ -190,14 +192,15 @@ impl Plain {
             .as_ref()
             .and_then(|name| model.target_named(name));
         let name = text::clean_name(&local.work.name, 200);
-        let elapsed = local.elapsed(model.now());
+        let elapsed = local.elapsed(now);
         let line = match &local.work.error {
             Some(error) => StyledLine::new().with(Role::Error, "ERROR ").with(
                 Role::Plain,
                 format!("{name}: {}", text::clean_name(error, 1000)),
             ),
             None if local.ended.is_none() => {
-                StyledLine::new().with(Role::Plain, format!("{name} …"))
+                let so_far = format!("{name}: for {} so far", format::duration(elapsed));
+                StyledLine::new().with(Role::Plain, so_far)
             }
             None if elapsed < NOTEWORTHY && local.work.current == 0 => return Ok(()),
             None => {
@@ -250,7 +253,7 @@ impl Plain {
             }
             Change::Line(row, line) => self.steps.output(&self.lines, *row, line, model, out),
             Change::Notice(at) => self.notice(model, *at, out),
-            Change::LocalEnded(at) => self.local(model, *at, out),
+            Change::LocalEnded(at) => self.local(model, *at, model.now(), out),
             Change::TransferEnded(at) => self.transfer(model, *at, model.now(), out),
             Change::Stopping => {
                 let reason = text::clean_name(model.stopping().unwrap_or_default(), 200);
@@ -286,6 +289,11 @@ impl View for Plain {
             for (at, state) in model.transfers().enumerate() {
                 if state.ended.is_none() {
                     self.transfer(model, at, now, out)?;
+                }
+            }
+            for (at, local) in model.local().enumerate() {
+                if local.ended.is_none() && local.elapsed(now) >= LONG {
+                    self.local(model, at, now, out)?;
                 }
             }
         }
