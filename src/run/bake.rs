@@ -153,7 +153,7 @@ async fn ground(
         environment,
     );
     let (capabilities, commits, docker) =
-        futures_util::join!(engine.capabilities(), commits(targets, environment), docker);
+        futures_util::join!(engine.capabilities(), commits(targets, environment, events), docker);
     let capabilities = capabilities.map_err(|failure| unreachable(&failure))?;
     let docker = docker?;
     let secrets = targets

@@ -1,51 +1,132 @@
-//! What git knows of the directories a run reads, asked once for each.
+//! What git knows of the directories a run reads, asked once for each repository.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
 
 use super::locate::Places;
 use super::{Ready, vcs};
+use crate::builder::Notice;
 use crate::diag::Diagnostic;
 use crate::engine::spec::VcsFacts;
+use crate::event::EventSink;
 use crate::types::Environment;
 
+/// Repositories that are asked about at once: each takes a process, and several descriptors.
+const AT_ONCE: usize = 8;
+/// How long git, and the file systems that it reads, may take to answer. A build can do without.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// What git knows of every directory the targets read.
+#[derive(Default)]
 pub(super) struct Commits {
-    by_dir: HashMap<PathBuf, vcs::Answer>,
+    dirs: Dirs,
+    // By the top of the work tree.
+    answers: BTreeMap<PathBuf, vcs::Answer>,
+    // The directories whose file system did not answer in time.
+    silent: BTreeSet<PathBuf>,
 }
 
-/// Asks git about the contexts of `targets`.
-pub(super) async fn commits(targets: &[Ready], environment: &Environment) -> Commits {
-    let mut dirs: Vec<PathBuf> = targets
+/// Where directories really are.
+#[derive(Debug, Default)]
+struct Dirs {
+    real: BTreeMap<PathBuf, PathBuf>,
+    // The repositories that contexts seem to be in, by the path that the target names.
+    tops: BTreeMap<PathBuf, PathBuf>,
+}
+
+/// Asks git about the contexts of `targets`. Waiting for long is told to `events`.
+pub(super) async fn commits(
+    targets: &[Ready],
+    environment: &Environment,
+    events: &EventSink,
+) -> Commits {
+    if !vcs::is_wanted(environment) {
+        return Commits::default();
+    }
+    let contexts: BTreeSet<PathBuf> = targets
         .iter()
         .filter_map(|ready| ready.places.context_dir().map(Path::to_owned))
         .collect();
-    dirs.sort();
-    dirs.dedup();
-    let asked = dirs.into_iter().map(|dir| async {
-        let answer = vcs::ask(&dir, environment).await;
-        (dir, answer)
+    if contexts.is_empty() {
+        return Commits::default();
+    }
+    let all = targets.iter().flat_map(|ready| ready.places.local_dirs());
+    let all = all.map(|(_, dir)| dir.to_owned()).collect();
+    let notice = Notice::begin(events, "git", "ask git for the commit");
+    let (asked, deadline) = (contexts.clone(), tokio::time::Instant::now() + PATIENCE);
+    // On a dead mount each of these calls takes as long as it pleases.
+    let found = tokio::task::spawn_blocking(move || find(&asked, all));
+    let commits = match tokio::time::timeout_at(deadline, found).await {
+        Ok(Ok(dirs)) => ask_all(dirs, environment, deadline).await,
+        // A thread that broke has found nothing.
+        Ok(Err(_)) => Commits::default(),
+        Err(_) => Commits {
+            silent: contexts,
+            ..Commits::default()
+        },
+    };
+    notice.end(None);
+    commits
+}
+
+fn find(contexts: &BTreeSet<PathBuf>, all: BTreeSet<PathBuf>) -> Dirs {
+    let mut dirs = Dirs::default();
+    for dir in all.into_iter().chain(contexts.iter().cloned()) {
+        if let Ok(real) = dir.canonicalize() {
+            dirs.real.insert(dir, real);
+        }
+    }
+    for context in contexts {
+        let top = dirs.real.get(context).and_then(|real| vcs::top(real));
+        if let Some(top) = top.map(Path::to_owned) {
+            dirs.tops.insert(context.clone(), top);
+        }
+    }
+    dirs
+}
+
+async fn ask_all(
+    dirs: Dirs,
+    environment: &Environment,
+    deadline: tokio::time::Instant,
+) -> Commits {
+    let tops: BTreeSet<PathBuf> = dirs.tops.values().cloned().collect();
+    let asked = tops.into_iter().map(|top| async move {
+        let answer = tokio::time::timeout_at(deadline, vcs::ask(&top, environment)).await;
+        let answer = answer.unwrap_or_else(|_| {
+            let reason = format!("git did not answer within {} s", PATIENCE.as_secs());
+            vcs::Answer::Failed(reason)
+        });
+        (top, answer)
     });
+    let asked = futures_util::stream::iter(asked).buffer_unordered(AT_ONCE);
     Commits {
-        by_dir: futures_util::future::join_all(asked)
-            .await
-            .into_iter()
-            .collect(),
+        answers: asked.collect().await,
+        dirs,
+        silent: BTreeSet::new(),
     }
 }
 
 impl Commits {
     /// What is told of a target that reads `places`.
     pub(super) fn of(&self, places: &Places) -> VcsFacts {
-        let Some(vcs::Answer::Known(repository)) =
-            places.context_dir().and_then(|dir| self.by_dir.get(dir))
+        let top = places
+            .context_dir()
+            .and_then(|dir| self.dirs.tops.get(dir));
+        let Some(vcs::Answer::Known(repository)) = top.and_then(|top| self.answers.get(top))
         else {
             return VcsFacts::default();
         };
         let local_dirs = places
             .local_dirs()
             .into_iter()
-            .filter_map(|(name, dir)| Some((name, repository.relative(dir)?)))
+            .filter_map(|(name, dir)| {
+                let real = self.dirs.real.get(dir)?;
+                Some((name, repository.relative(real)?))
+            })
             .collect();
         VcsFacts {
             source: repository.source.clone(),
@@ -56,15 +137,54 @@ impl Commits {
 
     /// What the user should know.
     pub(super) fn notices(&self) -> impl Iterator<Item = Diagnostic> {
-        self.by_dir.iter().filter_map(|(dir, answer)| match answer {
-            vcs::Answer::Failed(reason) => Some(
-                Diagnostic::warning(
-                    "run::no-commit",
-                    "current commit information was not captured by the build",
-                )
-                .note(format!("git in `{}`: {reason}", dir.display())),
-            ),
-            vcs::Answer::Known(_) | vcs::Answer::None => None,
+        let failed = self
+            .answers
+            .iter()
+            .filter_map(|(top, answer)| match answer {
+                vcs::Answer::Failed(reason) => {
+                    Some(format!("git in `{}`: {reason}", top.display()))
+                }
+                vcs::Answer::Known(_) => None,
+            });
+        let silent = self.silent.iter().next().map(|dir| {
+            format!(
+                "the file system of `{}`, or of another context, did not answer within {} s",
+                dir.display(),
+                PATIENCE.as_secs()
+            )
+        });
+        failed.chain(silent).map(|note| {
+            Diagnostic::warning(
+                "run::no-commit",
+                "current commit information was not captured by the build",
+            )
+            .note(note)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contexts_of_one_repository_are_asked_about_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let mut contexts = BTreeSet::new();
+        for name in ["one/.git", "one/a", "one/b", "two/.git", "two/c", "none"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+            if !name.ends_with(".git") {
+                contexts.insert(root.join(name));
+            }
+        }
+        // A link into a repository counts for where it leads.
+        std::os::unix::fs::symlink("one/a", root.join("link")).unwrap();
+        contexts.insert(root.join("link"));
+        let dirs = find(&contexts, BTreeSet::new());
+        let tops: BTreeSet<_> = dirs.tops.values().cloned().collect();
+        assert_eq!(tops, BTreeSet::from([root.join("one"), root.join("two")]));
+        assert_eq!(dirs.tops.get(&root.join("link")), Some(&root.join("one")));
+        assert_eq!(dirs.tops.get(&root.join("none")), None);
     }
 }

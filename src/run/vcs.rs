@@ -1,22 +1,24 @@
 //! What git says of a context: the commit, where it came from, and where the context lies in the repository.
 //!
-//! Asked of the `git` program, as buildx does (`build/git.go`), so that both give the same answers. Nothing here ever fails a
-//! build: what git does not know is left out.
+//! Asked of the `git` program, as buildx does (`build/git.go`), so that both give the same answers, but once for each repository
+//! rather than for each target. Nothing here ever fails a build: what git does not know is left out.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
 use tokio::process::Command;
 
-use crate::types::Environment;
 use crate::types::secret::redact_url;
+use crate::types::{Environment, descriptors};
 
 /// A repository as seen from one directory in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Repository {
     /// The top of the work tree, with links resolved.
     pub(crate) root: PathBuf,
-    /// The commit, 40 hexadecimal digits, with `-dirty` where that was asked for and is so.
+    /// The commit, 40 hexadecimal digits, with `-dirty` where that was asked for and is so; none before the first commit.
     pub(crate) revision: Option<String>,
     /// The remote's address, without credentials.
     pub(crate) source: Option<String>,
@@ -27,16 +29,13 @@ pub(crate) struct Repository {
 pub(crate) enum Answer {
     /// The directory belongs to this repository.
     Known(Repository),
-    /// The directory belongs to none, or the user does not want to know.
-    None,
     /// There is a repository, but git could not read it: the reason.
     Failed(String),
 }
 
 impl Repository {
-    /// `dir` relative to the root, `.` for the root itself; none outside of it.
+    /// `dir`, which has no links in it, relative to the root; `.` for the root itself, none outside of it.
     pub(crate) fn relative(&self, dir: &Path) -> Option<String> {
-        let dir = dir.canonicalize().ok()?;
         let relative = dir.strip_prefix(&self.root).ok()?;
         let text = relative.to_str()?;
         Some(if text.is_empty() {
@@ -47,39 +46,30 @@ impl Repository {
     }
 }
 
-/// Asks git about `dir`.
-pub(crate) async fn ask(dir: &Path, environment: &Environment) -> Answer {
-    if flag(environment, "BUILDX_GIT_INFO") == Some(false) || !inside_work_tree(dir) {
-        return Answer::None;
-    }
-    let git = Git { dir };
-    let head = match git
-        .run(&[
-            "rev-parse",
-            "--show-toplevel",
-            "HEAD",
-            "--symbolic-full-name",
-            "HEAD",
-        ])
-        .await
-    {
-        Ok(text) => text,
+/// Whether the user wants git to be asked.
+pub(crate) fn is_wanted(environment: &Environment) -> bool {
+    flag(environment, "BUILDX_GIT_INFO") != Some(false)
+}
+
+/// The directory at or above `dir`, which has no links in it, that looks like the top of a work tree. Blocking.
+///
+/// Asking git costs a process; most directories outside of a repository are told apart without one.
+pub(crate) fn top(dir: &Path) -> Option<&Path> {
+    dir.ancestors()
+        .find(|ancestor| ancestor.join(".git").exists())
+}
+
+/// Asks git about the repository whose work tree seems to begin at `top`.
+pub(crate) async fn ask(top: &Path, environment: &Environment) -> Answer {
+    let git = Git { dir: top };
+    let (root, commit, branch) = match git.head().await {
+        Ok(head) => head,
         Err(reason) => return Answer::Failed(reason),
     };
-    let mut lines = head.lines();
-    let root = lines
-        .next()
-        .map(PathBuf::from)
-        .and_then(|root| root.canonicalize().ok());
-    let (Some(root), Some(commit)) = (root, lines.next()) else {
-        return Answer::Failed("git printed no commit".to_owned());
-    };
-    let branch = lines.next().unwrap_or_default();
     let check_dirty = flag(environment, "BUILDX_GIT_CHECK_DIRTY") == Some(true);
-    let (source, dirty) = tokio::join!(git.source(branch), async {
-        check_dirty && git.is_dirty().await
-    });
-    let revision = Some(format!("{commit}{}", if dirty { "-dirty" } else { "" }));
+    let source = git.source(&branch).await;
+    let dirty = commit.is_some() && check_dirty && git.is_dirty().await;
+    let revision = commit.map(|commit| format!("{commit}{}", if dirty { "-dirty" } else { "" }));
     Answer::Known(Repository {
         root,
         revision,
@@ -91,38 +81,69 @@ fn flag(environment: &Environment, name: &str) -> Option<bool> {
     crate::types::go::parse_bool(environment.non_empty(name)?)
 }
 
-// Asking git costs a process; most directories outside of a repository are told apart without one.
-fn inside_work_tree(dir: &Path) -> bool {
-    let Ok(dir) = dir.canonicalize() else {
-        return false;
-    };
-    dir.ancestors()
-        .any(|ancestor| ancestor.join(".git").exists())
-}
-
 struct Git<'a> {
     dir: &'a Path,
 }
 
 impl Git<'_> {
-    async fn run(&self, args: &[&str]) -> Result<String, String> {
-        let output = Command::new("git")
+    async fn output(&self, args: &[&str]) -> Result<Output, String> {
+        let mut command = Command::new("git");
+        command
             .arg("-C")
             .arg(self.dir)
             .args(args)
             .env("GIT_OPTIONAL_LOCKS", "0")
+            // Its messages are looked at.
+            .env("LC_ALL", "C")
             .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .map_err(|error| format!("cannot run git: {error}"))?;
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let failed = |error| format!("cannot run git: {error}");
+        let child = descriptors::patiently_async(|| command.spawn()).await;
+        child.map_err(failed)?.wait_with_output().await.map_err(failed)
+    }
+
+    async fn run(&self, args: &[&str]) -> Result<String, String> {
+        let output = self.output(args).await?;
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout)
                 .trim_end()
                 .to_owned())
         } else {
+            Err(reason(&output))
+        }
+    }
+
+    // The top of the work tree, the commit if there is one, and the branch's full name or an empty text.
+    async fn head(&self) -> Result<(PathBuf, Option<String>, String), String> {
+        let output = self
+            .output(&[
+                "rev-parse",
+                "--show-toplevel",
+                "HEAD",
+                "--symbolic-full-name",
+                "HEAD",
+            ])
+            .await?;
+        let mut lines = output.stdout.split(|byte| *byte == b'\n');
+        let root = lines.next().filter(|line| !line.is_empty());
+        let root = root.map(|line| PathBuf::from(OsStr::from_bytes(line)));
+        if !output.status.success() {
             let stderr = String::from_utf8_lossy(&output.stderr);
-            Err(stderr.lines().next().unwrap_or("git failed").to_owned())
+            let has_no_commit =
+                stderr.contains("unknown revision") || stderr.contains("bad revision");
+            let Some(root) = root.filter(|_| has_no_commit) else {
+                return Err(reason(&output));
+            };
+            let branch = self.run(&["symbolic-ref", "-q", "HEAD"]).await;
+            return Ok((real(root).await?, None, branch.unwrap_or_default()));
+        }
+        let mut text = || String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
+        let (commit, branch) = (text(), text());
+        match root {
+            Some(root) if !commit.is_empty() => Ok((real(root).await?, Some(commit), branch)),
+            _ => Err("git printed no commit".to_owned()),
         }
     }
 
@@ -153,6 +174,24 @@ impl Git<'_> {
             .await
             .map_or(true, |text| !text.is_empty())
     }
+}
+
+async fn real(path: PathBuf) -> Result<PathBuf, String> {
+    let real = tokio::fs::canonicalize(&path).await;
+    real.map_err(|error| format!("cannot find `{}`: {error}", path.display()))
+}
+
+// What git has to say, after the warnings that it may begin with.
+fn reason(output: &Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let line = stderr
+        .lines()
+        .find(|line| line.starts_with("fatal:") || line.starts_with("error:"))
+        .or_else(|| stderr.lines().find(|line| !line.trim().is_empty()));
+    line.map_or_else(
+        || format!("git ended without a word ({})", output.status),
+        ToOwned::to_owned,
+    )
 }
 
 #[cfg(test)]
@@ -192,7 +231,10 @@ mod tests {
         let below = dir.path().join("a/b");
         std::fs::create_dir_all(&below).unwrap();
 
-        let Answer::Known(repository) = ask(&below, &environment([])).await else {
+        let below = below.canonicalize().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        assert_eq!(top(&below), Some(root.as_path()));
+        let Answer::Known(repository) = ask(&root, &environment([])).await else {
             panic!("no repository")
         };
         assert_eq!(
@@ -201,7 +243,7 @@ mod tests {
         );
         assert_eq!(repository.revision.as_ref().map(String::len), Some(40));
         assert_eq!(repository.relative(&below).as_deref(), Some("a/b"));
-        assert_eq!(repository.relative(dir.path()).as_deref(), Some("."));
+        assert_eq!(repository.relative(&root).as_deref(), Some("."));
         assert_eq!(repository.relative(Path::new("/")), None);
     }
 
@@ -224,17 +266,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_repository_no_commit_and_no_wish() {
+    async fn a_repository_without_a_commit_keeps_its_other_facts() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(ask(dir.path(), &environment([])).await, Answer::None);
-        git(dir.path(), &["init", "-q"]);
-        assert!(matches!(
-            ask(dir.path(), &environment([])).await,
-            Answer::Failed(_)
-        ));
-        assert_eq!(
-            ask(dir.path(), &environment([("BUILDX_GIT_INFO", "0")])).await,
-            Answer::None
-        );
+        let root = dir.path().canonicalize().unwrap();
+        git(&root, &["init", "-q"]);
+        git(&root, &["remote", "add", "origin", "https://example.com/r"]);
+        let answer = ask(&root, &environment([("BUILDX_GIT_CHECK_DIRTY", "1")])).await;
+        let expected = Repository {
+            root,
+            revision: None,
+            source: Some("https://example.com/r".to_owned()),
+        };
+        assert_eq!(answer, Answer::Known(expected));
+    }
+
+    #[tokio::test]
+    async fn what_only_looks_like_a_repository_gives_gits_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(".git"), "gitdir: /nonexistent\n").unwrap();
+        let Answer::Failed(reason) = ask(dir.path(), &environment([])).await else {
+            panic!("there is no repository")
+        };
+        assert!(reason.contains("/nonexistent"), "{reason}");
     }
 }
