@@ -3,6 +3,7 @@
 //! Knows nothing of bake files or `BuildKit`. Each type is parsed once, where text enters the program, and is passed as
 //! itself from there on.
 
+pub mod blocking;
 pub mod clock;
 pub mod csv;
 pub mod descriptors;
@@ -14,6 +15,7 @@ pub mod hash;
 pub mod names;
 pub mod platform;
 pub mod reference;
+pub mod regular;
 pub mod remote;
 pub mod requirements;
 pub mod secret;
