@@ -156,10 +156,6 @@ async fn ground(
         futures_util::join!(engine.capabilities(), commits(targets, environment, events), docker);
     let capabilities = capabilities.map_err(|failure| unreachable(&failure))?;
     let docker = docker?;
-    let secrets = targets
-        .iter()
-        .flat_map(|ready| ready.secrets.clone())
-        .collect::<BTreeMap<_, _>>();
     let ground = Ground {
         setting: setting(
             environment,
@@ -174,7 +170,6 @@ async fn ground(
         docker,
         credentials,
         export_special,
-        everyones_secrets: Arc::new(secrets),
         events: events.clone(),
         halt: CancellationToken::new(),
     };

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::directories::Directories;
 use super::docker::DockerEngines;
 use super::lower::{self, Locals, Lowered, Setting};
-use super::{Ready, caches, outputs, secrets::SecretSources};
+use super::{Ready, caches, outputs};
 use crate::credential::Provider;
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::engine::session::content::LayoutError;
@@ -20,6 +20,7 @@ use crate::engine::{Engine, SessionError, SessionId, Sessions};
 use crate::event::{EventKind, EventSink};
 use crate::outcome::{FailureKind, SolveFailure, Solved, SpecialFiles};
 use crate::types::TargetName;
+use crate::types::blocking::unblock;
 use crate::types::ending::PARTING;
 
 /// How long the question for an image's size may hold a target up.
@@ -33,7 +34,6 @@ pub(super) struct Ground {
     pub(super) docker: DockerEngines,
     pub(super) credentials: Arc<Provider>,
     pub(super) export_special: SpecialPolicy,
-    pub(super) everyones_secrets: Arc<SecretSources>,
     pub(super) events: EventSink,
     /// Cancels every target.
     pub(super) halt: CancellationToken,
@@ -74,27 +74,23 @@ impl TargetRun {
             local_caches,
             mut notices,
         } = lowered.map_err(|problems| wrong(&problems))?;
-        let caches =
-            tokio::task::block_in_place(|| caches::open(&local_caches, &mut spec, &mut notices.0))
+        let (docker, events) = (self.ground.docker.clone(), self.ground.events.clone());
+        let special = self.ground.export_special;
+        let opened = move || {
+            let caches = caches::open(&local_caches, &mut spec, &mut notices.0)
                 .map_err(|error| layout(&error))?;
-        for notice in notices.0 {
-            self.ground.events.send(EventKind::Notice(notice));
-        }
-        let exports = outputs::open(
-            &spec.target,
-            &sinks,
-            &self.ground.docker,
-            self.ground.export_special,
-            &self.ground.events,
-        )
-        .map_err(|message| SolveFailure::new(FailureKind::Build, message))?;
-        let secrets = Secrets::new(
-            self.ready.secrets.clone(),
-            Arc::clone(&self.ground.everyones_secrets),
-        );
+            for notice in notices.0 {
+                events.send(EventKind::Notice(notice));
+            }
+            let exports = outputs::open(&spec.target, &sinks, &docker, special, &events)
+                .map_err(|message| SolveFailure::new(FailureKind::Build, message))?;
+            Ok((spec, caches, exports))
+        };
+        let (mut spec, caches, exports) = unblock(opened).await?;
+        let secrets = Secrets::new(self.ready.secrets.clone());
         let mut own = SessionBuilder::new(SessionId::new())
             .attach(Arc::new(Auth::new(Arc::clone(&self.ground.credentials))))
-            .secrets(Arc::new(secrets));
+            .secrets(secrets.clone());
         if let Some(exports) = &exports {
             own = own.attach(Arc::new(exports.clone()));
         }
@@ -125,6 +121,7 @@ impl TargetRun {
         let result = tokio::select! {
             result = self.ground.engine.solve(&spec, &sessions, &self.ground.events, &self.ground.halt) => result,
             failure = served.failed() => Err(transfer(&failure)),
+            reason = secrets.failed() => Err(SolveFailure::new(FailureKind::Build, reason)),
         };
         if !self.ground.halt.is_cancelled() {
             sessions.target.close().await;

@@ -24,12 +24,9 @@ async fn open(builder: SessionBuilder) -> (FakeBuildkit, Engine, Session, Client
     (fake, engine, session.unwrap(), seen)
 }
 
-fn secrets(value: &'static [u8]) -> Arc<Secrets> {
+fn secrets(value: &'static [u8]) -> Secrets {
     let source = SecretSource::Value(Secret::new(Bytes::from_static(value)));
-    Arc::new(Secrets::new(
-        [("s".to_owned(), source)].into(),
-        Arc::default(),
-    ))
+    Secrets::new([("s".to_owned(), source)].into())
 }
 
 #[tokio::test(flavor = "multi_thread")]

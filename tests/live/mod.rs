@@ -11,5 +11,6 @@ mod faults;
 mod gateway;
 mod parity;
 mod plugin;
+mod secrets;
 mod shells;
 mod tls;

@@ -31,7 +31,7 @@ pub(crate) async fn build_with_secrets(
         .map(|(id, source)| ((*id).to_owned(), source.clone()))
         .collect();
     let target = SessionBuilder::new(SessionId::new())
-        .secrets(Arc::new(Secrets::new(own, Arc::default())))
+        .secrets(Secrets::new(own))
         .open(engine.connection())
         .await
         .unwrap();

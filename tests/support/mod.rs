@@ -1,5 +1,6 @@
 //! What tests share: peers, daemons real and scripted, directories.
 
+pub(crate) mod bakers;
 pub(crate) mod buildkitd;
 pub(crate) mod builds;
 pub(crate) mod disk;

@@ -58,7 +58,12 @@ impl TestProject {
 
     /// The command `rbake` with `arguments`, not yet run.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rbake"));
+        self.program(Path::new(env!("CARGO_BIN_EXE_rbake")), arguments)
+    }
+
+    /// `program` with `arguments`, in the place and with the environment that rbake would have.
+    pub(crate) fn program(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .current_dir(self.path())

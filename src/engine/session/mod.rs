@@ -78,7 +78,7 @@ impl SessionBuilder {
 
     /// Offers `secrets`.
     #[must_use]
-    pub fn secrets(self, secrets: Arc<Secrets>) -> Self {
+    pub fn secrets(self, secrets: Secrets) -> Self {
         self.attach(Arc::new(secrets::SecretsAttachable(secrets)))
     }
 

@@ -1,13 +1,18 @@
 //! Secrets, handed to the daemon when a step asks for them.
+//!
+//! A session hands out its own target's secrets and no other's. Where several targets share a step, the daemon asks their sessions
+//! one after the other (BuildKit, `session/group.go`, `Any`), so that such a step still finds its secret; a session that answered
+//! for other targets would give their secrets to steps that they do not have.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rbake_proto::secrets::secrets_server::{self, SecretsServer};
 use rbake_proto::secrets::{GetSecretRequest, GetSecretResponse};
+use tokio::sync::{OnceCell, watch};
 use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status};
 
@@ -18,6 +23,9 @@ use crate::types::Secret;
 /// The largest secret that BuildKit takes, in bytes.
 pub const SECRET_LIMIT: u64 = 500 * 1024;
 
+/// How long reading a secret's file may take: nobody may ever write into a pipe, and a disk may be gone.
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Where a secret's value is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
@@ -27,65 +35,143 @@ pub enum SecretSource {
     Value(Secret<Bytes>),
 }
 
-/// The secrets one session hands out, by id.
-///
-/// A step that two targets share may ask either target's session, so each knows the secrets of all targets; its own come first.
-#[derive(Debug, Clone, Default)]
-pub struct Secrets {
-    own: BTreeMap<String, SecretSource>,
-    others: Arc<BTreeMap<String, SecretSource>>,
+/// The secrets of one target, by id. Clones are the same secrets.
+#[derive(Debug, Clone)]
+pub struct Secrets(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    sources: BTreeMap<String, Held>,
+    patience: Duration,
+    failure: watch::Sender<Option<String>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    source: SecretSource,
+    // What came out of a pipe, which can be read only once.
+    piped: OnceCell<Secret<Bytes>>,
+}
+
+/// What was read from a file.
+enum FileContent {
+    Regular(Bytes),
+    Piped(Bytes),
 }
 
 impl Secrets {
-    /// The secrets `own` of the session's target, then those of all targets, `others`.
-    pub fn new(
-        own: BTreeMap<String, SecretSource>,
-        others: Arc<BTreeMap<String, SecretSource>>,
-    ) -> Self {
-        Self { own, others }
+    /// The secrets of the session's target.
+    pub fn new(sources: BTreeMap<String, SecretSource>) -> Self {
+        Self::with_patience(sources, READ_TIMEOUT)
+    }
+
+    fn with_patience(sources: BTreeMap<String, SecretSource>, patience: Duration) -> Self {
+        let held = |source| Held {
+            source,
+            piped: OnceCell::new(),
+        };
+        Self(Arc::new(Inner {
+            sources: sources
+                .into_iter()
+                .map(|(id, source)| (id, held(source)))
+                .collect(),
+            patience,
+            failure: watch::Sender::new(None),
+        }))
+    }
+
+    /// Completes when a secret that the target has cannot be read, with the reason; never, if all can.
+    ///
+    /// The daemon asks the next session after one that fails, and goes on without a secret that a step can do without if the last
+    /// session knows none: so a secret that the user has set and that cannot be read must end the target.
+    pub async fn failed(&self) -> String {
+        let mut failure = self.0.failure.subscribe();
+        let reason = failure.wait_for(Option::is_some).await;
+        let reason = reason.ok().and_then(|reason| reason.clone());
+        match reason {
+            Some(reason) => reason,
+            None => std::future::pending().await,
+        }
     }
 
     async fn read(&self, id: &str) -> Result<Bytes, Status> {
-        match self.own.get(id).or_else(|| self.others.get(id)) {
-            None => Err(Status::not_found(format!("secret `{id}` is not defined"))),
-            Some(SecretSource::Value(value)) => limited(id, value.expose().clone()),
-            Some(SecretSource::File(path)) => {
-                let failed = |error: std::io::Error| {
-                    let path = path.display();
-                    // Not `NotFound`: steps that can do without a secret would go on without one that the user has set.
-                    Status::failed_precondition(format!(
-                        "cannot read secret `{id}` from `{path}`: {error}"
-                    ))
-                };
-                let place = path.clone();
-                let reading = tokio::task::spawn_blocking(move || read_file(&place));
-                let data = reading.await.map_err(std::io::Error::from);
-                let data = data.and_then(|read| read).map_err(failed)?;
-                limited(id, data.into())
+        let Some(held) = self.0.sources.get(id) else {
+            return Err(Status::not_found(format!("secret `{id}` is not defined")));
+        };
+        match held.read(id, self.0.patience).await {
+            Ok(data) => Ok(data),
+            Err(reason) => {
+                self.0.failure.send_replace(Some(reason.clone()));
+                // Not `NotFound`: steps that can do without a secret would go on without one that the user has set.
+                Err(Status::failed_precondition(reason))
             }
         }
     }
 }
 
-// One byte more than a secret may have tells that it is too large.
-fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut data = Vec::new();
-    let file = files::open::file(path)?;
-    file.take(SECRET_LIMIT + 1).read_to_end(&mut data)?;
-    Ok(data)
+impl Held {
+    async fn read(&self, id: &str, patience: Duration) -> Result<Bytes, String> {
+        match &self.source {
+            SecretSource::Value(value) => limited(id, value.expose().clone()),
+            SecretSource::File(path) => {
+                let piped = self
+                    .piped
+                    .get_or_try_init(async || match read_file(id, path, patience).await? {
+                        FileContent::Piped(data) => Ok(Secret::new(data)),
+                        FileContent::Regular(data) => Err(Ok(data)),
+                    })
+                    .await;
+                let data = match piped {
+                    Ok(piped) => piped.expose().clone(),
+                    Err(regular) => regular?,
+                };
+                limited(id, data)
+            }
+        }
+    }
 }
 
-fn limited(id: &str, data: Bytes) -> Result<Bytes, Status> {
+async fn read_file(
+    id: &str,
+    path: &Path,
+    patience: Duration,
+) -> Result<FileContent, Result<Bytes, String>> {
+    let place = path.to_owned();
+    let reading = tokio::task::spawn_blocking(move || read_blocking(&place));
+    let problem = match tokio::time::timeout(patience, reading).await {
+        Ok(Ok(Ok(content))) => return Ok(content),
+        Ok(Ok(Err(error))) => error.to_string(),
+        Ok(Err(_)) => "the reading was given up".to_owned(),
+        Err(_) => format!("nothing came within {} s", patience.as_secs()),
+    };
+    let path = path.display();
+    Err(Err(format!(
+        "cannot read secret `{id}` from `{path}`: {problem}"
+    )))
+}
+
+fn read_blocking(path: &Path) -> std::io::Result<FileContent> {
+    use std::io::Read as _;
+    let file = files::open::file(path)?;
+    let is_regular = file.metadata()?.is_file();
+    let mut data = Vec::new();
+    file.take(SECRET_LIMIT + 1).read_to_end(&mut data)?;
+    Ok(if is_regular {
+        FileContent::Regular(data.into())
+    } else {
+        FileContent::Piped(data.into())
+    })
+}
+
+fn limited(id: &str, data: Bytes) -> Result<Bytes, String> {
     if data.len() as u64 > SECRET_LIMIT {
         let limit = SECRET_LIMIT / 1024;
-        return Err(Status::failed_precondition(format!(
-            "secret `{id}` is larger than {limit} KiB"
-        )));
+        return Err(format!("secret `{id}` is larger than {limit} KiB"));
     }
     Ok(data)
 }
 
-pub(super) struct SecretsAttachable(pub(super) Arc<Secrets>);
+pub(super) struct SecretsAttachable(pub(super) Secrets);
 
 impl Attachable for SecretsAttachable {
     fn methods(&self) -> &[&'static str] {
@@ -93,11 +179,11 @@ impl Attachable for SecretsAttachable {
     }
 
     fn mount(&self, routes: &mut RoutesBuilder) {
-        routes.add_service(SecretsServer::new(Service(Arc::clone(&self.0))));
+        routes.add_service(SecretsServer::new(Service(self.0.clone())));
     }
 }
 
-struct Service(Arc<Secrets>);
+struct Service(Secrets);
 
 #[tonic::async_trait]
 impl secrets_server::Secrets for Service {
@@ -121,23 +207,53 @@ mod tests {
     }
 
     fn of<const N: usize>(own: [(&str, SecretSource); N]) -> Secrets {
-        let own = own
-            .into_iter()
-            .map(|(id, source)| (id.to_owned(), source))
-            .collect();
-        let others = BTreeMap::from([
-            ("a".to_owned(), value("theirs")),
-            ("b".to_owned(), value("b")),
-        ]);
-        Secrets::new(own, Arc::new(others))
+        let own = own.into_iter().map(|(id, source)| (id.to_owned(), source));
+        Secrets::new(own.collect())
     }
 
     #[tokio::test]
-    async fn own_secrets_come_first_and_those_of_other_targets_next() {
+    async fn a_target_answers_with_its_own_secrets_only() {
         let secrets = of([("a", value("ours"))]);
         assert_eq!(secrets.read("a").await.unwrap(), "ours");
-        assert_eq!(secrets.read("b").await.unwrap(), "b");
-        assert_eq!(secrets.read("c").await.unwrap_err().code(), Code::NotFound);
+        for other in ["b", "GIT_AUTH_TOKEN", "GIT_AUTH_TOKEN.example.com", ""] {
+            let error = secrets.read(other).await.unwrap_err();
+            assert_eq!(error.code(), Code::NotFound, "{other}");
+        }
+        assert!(futures_util::poll!(std::pin::pin!(secrets.failed())).is_pending());
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_cannot_be_read_is_told_to_the_target() {
+        let secrets = of([("f", SecretSource::File("/nonexistent/token".into()))]);
+        let waiting = secrets.clone();
+        let failed = tokio::spawn(async move { waiting.failed().await });
+        assert!(secrets.read("f").await.is_err());
+        let reason = failed.await.unwrap();
+        assert!(reason.starts_with("cannot read secret `f` from `/nonexistent/token`"));
+    }
+
+    #[tokio::test]
+    async fn what_comes_through_a_pipe_is_kept() {
+        use std::io::Write as _;
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&reader);
+        let path = format!("/proc/self/fd/{fd}").into();
+        let secrets = of([("p", SecretSource::File(path))]);
+        writer.write_all(b"once").unwrap();
+        drop(writer);
+        assert_eq!(secrets.read("p").await.unwrap(), "once");
+        assert_eq!(secrets.read("p").await.unwrap(), "once");
+    }
+
+    #[tokio::test]
+    async fn a_pipe_that_nobody_writes_into_is_given_up() {
+        let (reader, _writer) = std::io::pipe().unwrap();
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&reader);
+        let path = format!("/proc/self/fd/{fd}").into();
+        let sources = BTreeMap::from([("p".to_owned(), SecretSource::File(path))]);
+        let secrets = Secrets::with_patience(sources, Duration::from_secs(1));
+        let error = secrets.read("p").await.unwrap_err();
+        assert!(error.message().contains("within 1 s"), "{error}");
     }
 
     #[tokio::test]

@@ -1,0 +1,72 @@
+//! rbake and buildx side by side: the same project, on the same daemon.
+
+use std::path::PathBuf;
+
+use super::peers;
+use super::project::{CommandOutput, TestProject};
+
+/// The programs that bake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Baker {
+    Rbake,
+    Buildx,
+}
+
+impl Baker {
+    /// Both, rbake first.
+    pub(crate) const ALL: [Self; 2] = [Self::Rbake, Self::Buildx];
+}
+
+/// Both programs, told of one daemon.
+pub(crate) struct Bakers {
+    address: String,
+    buildx: PathBuf,
+    configuration: tempfile::TempDir,
+}
+
+impl Bakers {
+    /// Both on the daemon that the tests of a run share.
+    pub(crate) fn on_the_shared_daemon() -> Option<Self> {
+        Self::on(&peers::peer("RBAKE_TEST_BUILDKIT_ADDR")?)
+    }
+
+    /// Both on the daemon at `address`.
+    pub(crate) fn on(address: &str) -> Option<Self> {
+        let bakers = Self {
+            address: address.to_owned(),
+            buildx: peers::program("RBAKE_TEST_BUILDX")?,
+            configuration: tempfile::tempdir().unwrap(),
+        };
+        let create = ["create", "--driver", "remote", "--name", "test", address];
+        let created = bakers.buildx(&TestProject::new(), &create);
+        assert_eq!(created.code, Some(0), "{created}");
+        Some(bakers)
+    }
+
+    fn buildx(&self, project: &TestProject, arguments: &[&str]) -> CommandOutput {
+        let mut command = project.program(&self.buildx, arguments);
+        command.env("BUILDX_CONFIG", self.configuration.path());
+        project.read(&command.output().unwrap())
+    }
+
+    /// Bakes `project` with `arguments`.
+    pub(crate) fn bake(
+        &self,
+        baker: Baker,
+        project: &TestProject,
+        arguments: &[&str],
+    ) -> CommandOutput {
+        match baker {
+            Baker::Rbake => {
+                let mut command = project.command(arguments);
+                command.env("BUILDKIT_HOST", &self.address);
+                project.read(&command.output().unwrap())
+            }
+            Baker::Buildx => {
+                let mut words = vec!["bake", "--builder", "test", "--progress=plain"];
+                words.extend(arguments);
+                self.buildx(project, &words)
+            }
+        }
+    }
+}
