@@ -1,25 +1,45 @@
 //! The keys by which the daemon tells whether two sessions hold the same secret.
 //!
 //! The seeds lie in Docker's configuration directory and are shared with buildx
-//! (BuildKit, `session/auth/authprovider/tokenseed.go`).
+//! (BuildKit, `session/auth/authprovider/tokenseed.go`). A directory that cannot be written, a lock that another process keeps or a
+//! disk that does not answer is no failure: the seed then lasts as long as the run, which costs a token exchange.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signer, SigningKey};
 use hmac::{Hmac, KeyInit, Mac};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::Error;
+use super::host::RegistryHost;
 use crate::types::Secret;
+use crate::types::blocking::unblock;
+use crate::types::regular::read_regular;
 use crate::types::temporary::{Temporary, sweep_at};
 
 const SEED_LENGTH: usize = 16;
+
+/// The largest file of seeds, in bytes, and the most seeds in it: the daemon says for which hosts it wants keys.
+const FILE_LIMIT: u64 = 1 << 20;
+const SEEDS: usize = 1000;
+
+/// How long the lock of another process, and the disk, are waited for.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+const DISK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often a taken lock is tried again: `flock` cannot be waited for without a thread that cannot be called back.
+const PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Serialize, Deserialize, Default, Clone)]
 struct Entry {
@@ -27,19 +47,60 @@ struct Entry {
     seed: String,
 }
 
-/// The key for one host and salt: of a random seed where there is a secret, of nothing where there is none, so that all who
-/// have no secret agree.
-pub(super) fn key(
-    dir: Option<&Path>,
-    host: &str,
-    salt: &[u8],
-    has_secret: bool,
-) -> Result<SigningKey, Error> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(salt).map_err(|_| Error::Random)?;
-    if has_secret {
-        mac.update(seed(dir, host)?.expose());
+type Seed = Secret<Vec<u8>>;
+
+/// The seeds of a run.
+#[derive(Debug)]
+pub(super) struct Seeds {
+    dir: Option<PathBuf>,
+    known: Mutex<HashMap<RegistryHost, Seed>>,
+}
+
+impl Seeds {
+    /// Seeds kept in `dir`, Docker's configuration directory; in memory only where there is none.
+    pub(super) fn new(dir: Option<PathBuf>) -> Self {
+        Self {
+            dir,
+            known: Mutex::default(),
+        }
     }
-    Ok(SigningKey::from_bytes(&mac.finalize().into_bytes().into()))
+
+    /// The key for `host` and `salt`: of a random seed where there is a secret, of nothing where there is none, so that all who
+    /// have no secret agree.
+    pub(super) async fn key(
+        &self,
+        host: &RegistryHost,
+        salt: &[u8],
+        has_secret: bool,
+    ) -> Result<SigningKey, Error> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(salt).map_err(|_| Error::Random)?;
+        if has_secret {
+            mac.update(self.seed(host).await?.expose());
+        }
+        Ok(SigningKey::from_bytes(&mac.finalize().into_bytes().into()))
+    }
+
+    async fn seed(&self, host: &RegistryHost) -> Result<Seed, Error> {
+        let mut known = self.known.lock().await;
+        if let Some(seed) = known.get(host) {
+            return Ok(seed.clone());
+        }
+        let stored = match &self.dir {
+            Some(dir) => tokio::time::timeout(DISK_TIMEOUT, stored(dir, host))
+                .await
+                .unwrap_or_default(),
+            None => None,
+        };
+        let seed = match stored {
+            Some(seed) => seed,
+            None => random()?,
+        };
+        if known.len() >= SEEDS {
+            known.clear();
+        }
+        known.insert(host.clone(), seed.clone());
+        Ok(seed)
+    }
 }
 
 /// The signature of `payload` followed by the payload, as the usual `crypto_sign` makes it.
@@ -49,37 +110,76 @@ pub(super) fn sign(key: &SigningKey, payload: &[u8]) -> Vec<u8> {
     signed
 }
 
-// The host's seed from the file, made and stored where it is missing. A directory that cannot be written is no failure:
-// the seed then lasts as long as the process, which costs a token exchange.
-fn seed(dir: Option<&Path>, host: &str) -> Result<Secret<Vec<u8>>, Error> {
-    let Some(dir) = dir else { return random() };
+// The host's seed from the file, made and stored where it is missing; `None` where it can be neither read nor stored.
+async fn stored(dir: &Path, host: &RegistryHost) -> Option<Seed> {
+    let end = Instant::now() + LOCK_TIMEOUT;
+    loop {
+        let may_wait = Instant::now() < end;
+        let (dir, host) = (dir.to_owned(), host.clone());
+        match unblock(move || attempt(&dir, &host, may_wait)).await {
+            Attempt::Busy => tokio::time::sleep(PAUSE).await,
+            Attempt::Seed(seed) => return seed,
+        }
+    }
+}
+
+enum Attempt {
+    // Another process holds the lock.
+    Busy,
+    Seed(Option<Seed>),
+}
+
+fn attempt(dir: &Path, host: &RegistryHost, may_wait: bool) -> Attempt {
     let _ = std::fs::create_dir_all(dir);
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(dir.join(".token_seed.lock"));
-    if let Ok(lock) = &lock {
-        let _ = lock.lock();
+    let locked = Lock::take(&dir.join(".token_seed.lock"));
+    if matches!(locked, Lock::Busy) && may_wait {
+        return Attempt::Busy;
     }
     let path = dir.join(".token_seed");
     let mut seeds = read(&path);
-    if let Some(known) = seeds
-        .get(host)
-        .and_then(|entry| STANDARD.decode(&entry.seed).ok())
-        .filter(|seed| !seed.is_empty())
-    {
-        return Ok(Secret::new(known));
+    let found = seeds
+        .get(host.as_str())
+        .and_then(|entry| STANDARD.decode(&entry.seed).ok());
+    if let Some(seed) = found.filter(|seed| !seed.is_empty()) {
+        return Attempt::Seed(Some(Secret::new(seed)));
     }
-    let fresh = random()?;
-    seeds.insert(
-        host.to_owned(),
-        Entry {
-            seed: STANDARD.encode(fresh.expose()),
-        },
-    );
-    let _ = write(&path, &seeds);
-    Ok(fresh)
+    let Ok(fresh) = random() else {
+        return Attempt::Seed(None);
+    };
+    // Without the lock another process may write at the same time, and one of the seeds would be lost.
+    if !matches!(locked, Lock::Busy) && seeds.len() < SEEDS {
+        let seed = STANDARD.encode(fresh.expose());
+        seeds.insert(host.to_string(), Entry { seed });
+        let _ = write(&path, &seeds);
+    }
+    Attempt::Seed(Some(fresh))
+}
+
+enum Lock {
+    Held(#[expect(dead_code, reason = "held until it is dropped")] File),
+    Busy,
+    // Nothing can be locked there, as on a disk that is read-only.
+    None,
+}
+
+impl Lock {
+    fn take(path: &Path) -> Self {
+        // `O_NONBLOCK`: opening a pipe of that name would block.
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+            .open(path);
+        match file {
+            Ok(file) => match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => Self::Held(file),
+                Err(rustix::io::Errno::WOULDBLOCK) => Self::Busy,
+                Err(_) => Self::None,
+            },
+            Err(_) => Self::None,
+        }
+    }
 }
 
 fn random() -> Result<Secret<Vec<u8>>, Error> {
@@ -89,14 +189,17 @@ fn random() -> Result<Secret<Vec<u8>>, Error> {
 }
 
 fn read(path: &Path) -> BTreeMap<String, Entry> {
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(1 << 20).read_to_string(&mut text));
-    read.ok()
-        .and_then(|_| serde_json::from_str(&text).ok())
+    let text = read_regular(path, FILE_LIMIT).ok();
+    text.and_then(|text| serde_json::from_slice(&text).ok())
         .unwrap_or_default()
 }
 
 fn write(path: &Path, seeds: &BTreeMap<String, Entry>) -> std::io::Result<()> {
+    // A link, a pipe or a device has been put there for a reason, and is not replaced by a file.
+    match path.symlink_metadata() {
+        Ok(metadata) if !metadata.is_file() => return Ok(()),
+        Ok(_) | Err(_) => {}
+    }
     let dir: PathBuf = path.parent().map(Path::to_owned).unwrap_or_default();
     sweep_at(&dir);
     let temporary = Temporary::make_in(&dir, 0o600)?;
@@ -112,39 +215,81 @@ mod tests {
     use super::*;
     use ed25519_dalek::{Signature, Verifier};
 
-    #[test]
-    fn a_hosts_key_is_stable_and_its_own() {
+    async fn key(dir: &Path, host: &str, secret: bool) -> [u8; 32] {
+        let host = RegistryHost::parse(host).unwrap();
+        let seeds = Seeds::new(Some(dir.to_owned()));
+        seeds.key(&host, b"salt", secret).await.unwrap().to_bytes()
+    }
+
+    #[tokio::test]
+    async fn a_hosts_key_is_stable_and_its_own() {
         let dir = tempfile::tempdir().unwrap();
-        let of = |host, secret| {
-            key(Some(dir.path()), host, b"salt", secret)
-                .unwrap()
-                .to_bytes()
-        };
-        assert_eq!(of("a", true), of("a", true));
-        assert_ne!(of("a", true), of("b", true));
-        assert_ne!(of("a", true), of("a", false));
-        assert_eq!(of("a", false), of("b", false), "without a secret all agree");
-        let mode = std::os::unix::fs::PermissionsExt::mode(
-            &dir.path()
-                .join(".token_seed")
-                .metadata()
-                .unwrap()
-                .permissions(),
+        let dir = dir.path();
+        assert_eq!(key(dir, "a", true).await, key(dir, "a", true).await);
+        assert_ne!(key(dir, "a", true).await, key(dir, "b", true).await);
+        assert_ne!(key(dir, "a", true).await, key(dir, "a", false).await);
+        let without = key(dir, "b", false).await;
+        assert_eq!(
+            key(dir, "a", false).await,
+            without,
+            "without a secret all agree"
         );
+        let metadata = dir.join(".token_seed").metadata().unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions());
         assert_eq!(mode & 0o777, 0o600);
     }
 
-    #[test]
-    fn a_broken_or_foreign_file_costs_nothing() {
+    #[tokio::test]
+    async fn a_broken_or_foreign_file_costs_nothing() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(".token_seed"), "{").unwrap();
-        assert!(key(Some(dir.path()), "a", b"s", true).is_ok());
-        assert!(key(Some(Path::new("/proc/none")), "a", b"s", true).is_ok());
+        key(dir.path(), "a", true).await;
+        key(Path::new("/proc/none"), "a", true).await;
     }
 
-    #[test]
-    fn what_is_signed_can_be_verified() {
-        let key = key(None, "a", b"s", false).unwrap();
+    #[tokio::test]
+    async fn a_key_stays_for_the_run_where_nothing_can_be_stored() {
+        let seeds = Seeds::new(Some("/proc/none".into()));
+        let host = RegistryHost::parse("a").unwrap();
+        let one = seeds.key(&host, b"s", true).await.unwrap();
+        let two = seeds.key(&host, b"s", true).await.unwrap();
+        assert_eq!(one.to_bytes(), two.to_bytes());
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_is_kept_and_pipes_hold_nothing_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".token_seed.lock");
+        let first = key(dir.path(), "a", true).await;
+        let Lock::Held(held) = Lock::take(&path) else {
+            panic!("the lock is taken")
+        };
+        let started = std::time::Instant::now();
+        assert_eq!(key(dir.path(), "a", true).await, first, "it can be read");
+        key(dir.path(), "b", true).await;
+        assert!(started.elapsed() < LOCK_TIMEOUT * 5);
+        drop(held);
+        assert!(
+            !std::fs::read_to_string(dir.path().join(".token_seed"))
+                .unwrap()
+                .contains("\"b\"")
+        );
+
+        for name in [".token_seed.lock", ".token_seed"] {
+            let path = dir.path().join(name);
+            std::fs::remove_file(&path).unwrap();
+            let made = std::process::Command::new("mkfifo").arg(&path).status();
+            assert!(made.unwrap().success());
+        }
+        key(dir.path(), "a", true).await;
+        let seed = dir.path().join(".token_seed").symlink_metadata().unwrap();
+        assert!(!seed.is_file(), "the pipe is still there");
+    }
+
+    #[tokio::test]
+    async fn what_is_signed_can_be_verified() {
+        let host = RegistryHost::parse("a").unwrap();
+        let key = Seeds::new(None).key(&host, b"s", false).await.unwrap();
         let signed = sign(&key, b"payload");
         assert_eq!(&signed[64..], b"payload");
         let signature = Signature::from_slice(&signed[..64]).unwrap();

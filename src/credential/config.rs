@@ -1,7 +1,7 @@
 //! Docker's `config.json`: where credentials are found, and the proxies a build is told of.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -213,41 +213,6 @@ fn host_part(key: &str) -> &str {
     key.split('/').next().unwrap_or(key)
 }
 
-/// The configurations for `host` that buildx keeps apart from Docker's: for a repository and a scope, a repository, a scope, the host.
-pub(super) fn scoped_files(dir: &Path, host: &str, scopes: &[String]) -> Vec<PathBuf> {
-    let safe = |part: &str| {
-        !part.is_empty()
-            && part
-                .split('/')
-                .all(|piece| !matches!(piece, "" | "." | ".."))
-    };
-    if !safe(host) {
-        return Vec::new();
-    }
-    let root = dir.join("config");
-    let mut files = Vec::new();
-    for scope in scopes {
-        // `repository:<name>:pull,push`
-        let Some((repository, actions)) = scope
-            .strip_prefix("repository:")
-            .and_then(|rest| rest.rsplit_once(':'))
-            .filter(|(name, _)| safe(name))
-        else {
-            continue;
-        };
-        let actions = if actions.split(',').any(|action| action == "push") {
-            "push"
-        } else {
-            "pull"
-        };
-        files.push(root.join(format!("{host}/{repository}@{actions}/config.json")));
-        files.push(root.join(format!("{host}/{repository}/config.json")));
-        files.push(root.join(format!("{host}@{actions}/config.json")));
-    }
-    files.push(root.join(format!("{host}/config.json")));
-    files
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -335,29 +300,5 @@ mod tests {
         };
         assert_eq!(names(None), ["HTTP_PROXY", "http_proxy"]);
         assert_eq!(names(Some("tcp://h")), ["HTTPS_PROXY", "https_proxy"]);
-    }
-
-    #[test]
-    fn scoped_files_go_from_special_to_general_and_stay_inside() {
-        let files = scoped_files(
-            Path::new("/b"),
-            "r.example",
-            &["repository:a/b:pull,push".into()],
-        );
-        let names: Vec<_> = files.iter().map(|f| f.to_str().unwrap()).collect();
-        assert_eq!(
-            names,
-            [
-                "/b/config/r.example/a/b@push/config.json",
-                "/b/config/r.example/a/b/config.json",
-                "/b/config/r.example@push/config.json",
-                "/b/config/r.example/config.json"
-            ]
-        );
-        assert!(scoped_files(Path::new("/b"), "../..", &[]).is_empty());
-        assert_eq!(
-            scoped_files(Path::new("/b"), "h", &["repository:../x:pull".into()]).len(),
-            1
-        );
     }
 }

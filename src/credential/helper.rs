@@ -1,20 +1,87 @@
 //! Credential helpers: programs that answer for a registry.
+//!
+//! A helper runs in a process group of its own, so that it can be ended with everything it has started.
 
-use std::process::Stdio;
+use std::collections::BTreeSet;
+use std::io;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
 
-use super::{Credential, Error};
+use super::Credential;
+use super::host::shown;
 use crate::types::Secret;
-
-/// How long a helper may take: some ask a person.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What helpers print where they know nothing (docker-credential-helpers, `credentials/error.go`).
 const NOT_FOUND: &str = "credentials not found in native keychain";
+
+/// More than this is no answer, in bytes.
+const ANSWER_LIMIT: u64 = 1 << 20;
+
+/// How long the output of a helper that has ended may stay open: a process that it left behind may hold it for ever.
+const LEFT_OPEN: Duration = Duration::from_secs(1);
+
+/// How long a helper that is told to end may take.
+const PARTING: Duration = Duration::from_millis(300);
+
+/// Why a credential helper gave no credential.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum HelperError {
+    /// It could not be run.
+    #[error("cannot run the credential helper `{helper}` for `{host}`")]
+    Run {
+        /// The program.
+        helper: String,
+        /// The registry.
+        host: String,
+        /// Why.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// It failed.
+    #[error("the credential helper `{helper}` failed for `{host}`: {message}")]
+    Failed {
+        /// The program.
+        helper: String,
+        /// The registry.
+        host: String,
+        /// What it said, one line.
+        message: String,
+    },
+    /// It did not answer, and was ended with all that it had started.
+    #[error("the credential helper `{helper}` gave no answer for `{host}` within {seconds} s")]
+    Hung {
+        /// The program.
+        helper: String,
+        /// The registry.
+        host: String,
+        /// How long it had.
+        seconds: u64,
+    },
+    /// Its turn did not come: it is asked one question at a time.
+    #[error(
+        "the credential helper `{helper}` was busy with other registries for {seconds} s, so that it was not asked for `{host}`"
+    )]
+    Busy {
+        /// The program.
+        helper: String,
+        /// The registry.
+        host: String,
+        /// How long its turn was waited for.
+        seconds: u64,
+    },
+    /// The run ended first.
+    #[error("the credential helper `{helper}` was stopped")]
+    Stopped {
+        /// The program.
+        helper: String,
+    },
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -25,75 +92,253 @@ struct Answer {
     secret: String,
 }
 
-/// Asks `program` for the credential of `key`; a helper that knows none answers [`Credential::Anonymous`].
-pub(super) async fn get(program: &str, key: &str) -> Result<Credential, Error> {
-    let failed = |message: String| Error::Helper {
-        helper: program.to_owned(),
-        host: key.to_owned(),
-        message,
-    };
-    let run = |source| Error::RunHelper {
-        helper: program.to_owned(),
-        source,
-    };
-    let mut child = Command::new(program)
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(run)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A helper that does not read its input has its reasons; its answer counts.
-        let _ = stdin.write_all(key.as_bytes()).await;
-    }
-    let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
-        .await
-        .map_err(|_| failed(format!("no answer within {} s", PATIENCE.as_secs())))?
-        .map_err(run)?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    if !output.status.success() {
-        if text.trim().contains(NOT_FOUND) {
-            return Ok(Credential::Anonymous);
+/// One question to a helper.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Call {
+    /// The program's name, without a folder.
+    pub(super) program: String,
+    /// The registry's key in the configuration.
+    pub(super) key: String,
+}
+
+impl Call {
+    /// Runs the helper; one that knows nothing gives [`Credential::Anonymous`].
+    ///
+    /// It does not get the variables `withheld`, and is ended after `limit`. Dropping the future ends it, too.
+    pub(super) async fn run(
+        &self,
+        limit: Duration,
+        withheld: &BTreeSet<String>,
+        groups: &ProcessGroups,
+    ) -> Result<Credential, HelperError> {
+        let mut command = Command::new(&self.program);
+        command
+            .arg("get")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        for name in withheld {
+            command.env_remove(name);
         }
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        let said = [text.trim(), stderr.trim()]
-            .into_iter()
-            .find(|said| !said.is_empty())
-            .unwrap_or("no message");
-        return Err(failed(
-            said.lines()
-                .next()
-                .unwrap_or_default()
-                .chars()
-                .take(200)
-                .collect(),
-        ));
+        let mut child = command.spawn().map_err(|error| self.not_run(error))?;
+        let group = groups.enter(&child);
+        match tokio::time::timeout(limit, self.talk(&mut child, &group)).await {
+            Ok(Ok(output)) => self.read(&output),
+            Ok(Err(error)) => Err(self.not_run(error)),
+            Err(_) => {
+                group.end(&mut child).await;
+                Err(HelperError::Hung {
+                    helper: self.program.clone(),
+                    host: self.key.clone(),
+                    seconds: limit.as_secs(),
+                })
+            }
+        }
     }
-    let answer: Answer = serde_json::from_slice(&output.stdout)
-        .map_err(|_| failed("the answer is not JSON".into()))?;
-    Ok(match (answer.username.as_str(), answer.secret) {
-        ("" | "<token>", secret) if secret.is_empty() => Credential::Anonymous,
-        ("<token>", secret) => Credential::Identity(Secret::new(secret)),
-        (_, secret) => Credential::Basic {
-            username: answer.username,
-            password: Secret::new(secret),
-        },
-    })
+
+    async fn talk(&self, child: &mut Child, group: &ProcessGroup) -> io::Result<Output> {
+        if let Some(mut stdin) = child.stdin.take() {
+            // A helper that does not read its input has its reasons; its answer counts.
+            let _ = stdin.write_all(self.key.as_bytes()).await;
+        }
+        let (from_stdout, from_stderr) = (child.stdout.take(), child.stderr.take());
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let status = {
+            let reading = async {
+                tokio::join!(
+                    read_some(from_stdout, &mut stdout),
+                    read_some(from_stderr, &mut stderr),
+                )
+            };
+            let mut reading = std::pin::pin!(reading);
+            let (status, all_read) = tokio::select! {
+                _ = &mut reading => (child.wait().await, true),
+                status = child.wait() => (status, false),
+            };
+            // What it leaves running, such as an agent, is in its group and is not ours to end.
+            group.leave();
+            if !all_read {
+                let _ = tokio::time::timeout(LEFT_OPEN, reading).await;
+            }
+            status?
+        };
+        Ok(Output {
+            status,
+            stdout,
+            stderr,
+        })
+    }
+
+    fn read(&self, output: &Output) -> Result<Credential, HelperError> {
+        let text = String::from_utf8_lossy(&output.stdout);
+        if !output.status.success() {
+            if text.contains(NOT_FOUND) {
+                return Ok(Credential::Anonymous);
+            }
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            return Err(self.failed(said(&text, &stderr)));
+        }
+        // The error of the parser would show the place, and so maybe a part of the secret.
+        let answer: Answer = serde_json::from_slice(&output.stdout)
+            .map_err(|_| self.failed("the answer is not JSON".to_owned()))?;
+        Ok(match (answer.username.as_str(), answer.secret) {
+            ("" | "<token>", secret) if secret.is_empty() => Credential::Anonymous,
+            ("<token>", secret) => Credential::Identity(Secret::new(secret)),
+            (_, secret) => Credential::Basic {
+                username: answer.username,
+                password: Secret::new(secret),
+            },
+        })
+    }
+
+    fn failed(&self, message: String) -> HelperError {
+        HelperError::Failed {
+            helper: self.program.clone(),
+            host: self.key.clone(),
+            message,
+        }
+    }
+
+    fn not_run(&self, error: io::Error) -> HelperError {
+        HelperError::Run {
+            helper: self.program.clone(),
+            host: self.key.clone(),
+            source: Arc::new(error),
+        }
+    }
+}
+
+struct Output {
+    status: ExitStatus,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+// The helper is not held up by what is not read: it gets SIGPIPE.
+async fn read_some(from: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) {
+    if let Some(from) = from {
+        let _ = from.take(ANSWER_LIMIT).read_to_end(into).await;
+    }
+}
+
+// The first line that a failed helper has printed, unless it looks like the answer: that would be the secret.
+fn said(stdout: &str, stderr: &str) -> String {
+    let line = |text: &str| {
+        let line = text.lines().find(|line| !line.trim().is_empty())?;
+        (!text.contains(['{', '}'])).then(|| shown(line.trim()))
+    };
+    line(stdout)
+        .or_else(|| line(stderr))
+        .unwrap_or_else(|| "it gave no reason".to_owned())
+}
+
+/// The process groups of helpers that run, to be ended with the run.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ProcessGroups(Arc<Mutex<BTreeSet<i32>>>);
+
+impl ProcessGroups {
+    fn enter(&self, child: &Child) -> ProcessGroup {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(id) = id {
+            self.lock().insert(id);
+        }
+        ProcessGroup {
+            id: id.and_then(Pid::from_raw),
+            groups: self.clone(),
+        }
+    }
+
+    /// Ends all of them at once.
+    pub(super) fn end_all(&self) {
+        for id in std::mem::take(&mut *self.lock()) {
+            if let Some(group) = Pid::from_raw(id) {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<i32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The group of one helper. Dropping it ends the group, unless it was left.
+struct ProcessGroup {
+    id: Option<Pid>,
+    groups: ProcessGroups,
+}
+
+impl ProcessGroup {
+    // Once the helper was waited for, its number may belong to somebody else.
+    fn leave(&self) {
+        if let Some(id) = self.id {
+            self.groups.lock().remove(&id.as_raw_pid());
+        }
+    }
+
+    fn is_entered(&self) -> bool {
+        self.id
+            .is_some_and(|id| self.groups.lock().contains(&id.as_raw_pid()))
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(id) = self.id
+            && self.is_entered()
+        {
+            let _ = kill_process_group(id, signal);
+        }
+    }
+
+    async fn end(&self, child: &mut Child) {
+        self.signal(Signal::TERM);
+        // The helper stays unwaited-for meanwhile: its number must remain the group's.
+        tokio::time::sleep(PARTING).await;
+        self.signal(Signal::KILL);
+        self.leave();
+        let _ = tokio::time::timeout(PARTING, child.wait()).await;
+    }
+}
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+        self.leave();
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
 
-    async fn ask(script: &str) -> Result<Credential, Error> {
-        let dir = tempfile::tempdir().unwrap();
-        let program = dir.path().join("docker-credential-x");
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn program(dir: &Path, script: &str) -> Call {
+        let program = dir.join("docker-credential-x");
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        get(program.to_str().unwrap(), "r.example").await
+        Call {
+            program: program.to_str().unwrap().to_owned(),
+            key: "r.example".to_owned(),
+        }
+    }
+
+    async fn ask(script: &str) -> Result<Credential, HelperError> {
+        let dir = tempfile::tempdir().unwrap();
+        let call = program(dir.path(), script);
+        call.run(MINUTE, &BTreeSet::new(), &ProcessGroups::default())
+            .await
+    }
+
+    // Whether a process with `mark` as its only argument runs.
+    fn runs(mark: &str) -> bool {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let mut lines =
+            processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+        lines.any(|line| line.ends_with(format!("\0{mark}\0").as_bytes()))
     }
 
     #[tokio::test]
@@ -121,16 +366,108 @@ mod tests {
     #[tokio::test]
     async fn failures_are_told_in_one_line() {
         let error = ask("echo locked; echo more; exit 1").await.unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .ends_with("failed for `r.example`: locked"),
-            "{error}"
-        );
+        let text = error.to_string();
+        assert!(text.ends_with("failed for `r.example`: locked"), "{text}");
         assert!(ask("echo nonsense").await.is_err());
-        assert!(matches!(
-            get("docker-credential-missing-program", "x").await,
-            Err(Error::RunHelper { .. })
-        ));
+        let missing = Call {
+            program: "docker-credential-missing-program".to_owned(),
+            key: "x".to_owned(),
+        };
+        let missing = missing
+            .run(MINUTE, &BTreeSet::new(), &ProcessGroups::default())
+            .await;
+        assert!(matches!(missing, Err(HelperError::Run { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_failed_helpers_answer_is_not_shown() {
+        for script in [
+            r#"echo '{"Username":"u","Secret":"hunter2"}'; exit 1"#,
+            r#"echo '{"Username":"u",'; echo '"Secret":"hunter2"}'; exit 1"#,
+            r#"echo '{"Username":"u","Secret":"hunter2"'"#,
+        ] {
+            let error = ask(script).await.unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
+        let error = ask(r"printf '\033[2Jlocked\n' >&2; exit 1")
+            .await
+            .unwrap_err();
+        assert!(!error.to_string().contains('\u{1b}'), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_hanging_helper_is_ended_with_all_that_it_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let mark = format!("70{}", std::process::id());
+        let call = program(
+            dir.path(),
+            &format!("trap '' TERM\n(trap '' TERM; sleep {mark} & wait) &\nsleep {mark}"),
+        );
+        let groups = ProcessGroups::default();
+        let second = Duration::from_secs(1);
+        let error = call.run(second, &BTreeSet::new(), &groups).await;
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            format!(
+                "the credential helper `{}` gave no answer for `r.example` within 1 s",
+                call.program
+            )
+        );
+        assert!(!runs(&mark), "a child of the helper lives on");
+        assert!(groups.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_helper_ends_with_whoever_asked_and_with_the_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let groups = ProcessGroups::default();
+        for (way, drops) in [("71", true), ("72", false)] {
+            let mark = format!("{way}{}", std::process::id());
+            let call = program(dir.path(), &format!("sleep {mark} & sleep {mark}"));
+            let (withheld, asked) = (BTreeSet::new(), groups.clone());
+            let task =
+                tokio::spawn(async move { call.run(MINUTE, &withheld, &asked).await.is_ok() });
+            while !runs(&mark) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            if drops {
+                task.abort();
+                assert!(task.await.unwrap_err().is_cancelled());
+            } else {
+                groups.end_all();
+                assert!(!task.await.unwrap());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert!(!runs(&mark), "{way}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_a_helper_leaves_behind_holds_nothing_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("agent");
+        let script = format!(
+            r#"sleep 100 & echo $! > {}; echo '{{"Username":"u","Secret":"s"}}'"#,
+            file.display()
+        );
+        let started = std::time::Instant::now();
+        assert!(ask(&script).await.is_ok());
+        assert!(started.elapsed() < Duration::from_secs(20));
+        let agent = std::fs::read_to_string(&file).unwrap();
+        let agent = Pid::from_raw(agent.trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process(agent, Signal::KILL).expect("the agent lives on");
+    }
+
+    #[tokio::test]
+    async fn secrets_are_not_in_a_helpers_environment() {
+        let dir = tempfile::tempdir().unwrap();
+        let call = program(
+            dir.path(),
+            "env >&2; echo \"${PATH:+path} ${HOME:-none}\"; exit 1",
+        );
+        let withheld = BTreeSet::from(["HOME".to_owned()]);
+        let error = call.run(MINUTE, &withheld, &ProcessGroups::default()).await;
+        let text = error.unwrap_err().to_string();
+        assert!(text.ends_with("path none"), "{text}");
     }
 }

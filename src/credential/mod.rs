@@ -4,14 +4,20 @@
 //! has one, shared by every session.
 
 mod authority;
+mod clients;
 mod config;
 mod helper;
+mod helpers;
+mod host;
+mod patience;
 mod provider;
+mod scoped;
 pub mod tls;
 mod token;
 
 pub use config::{DockerConfig, Proxies};
-pub use provider::Provider;
+pub use helper::HelperError;
+pub use provider::{Provider, ProviderOptions};
 pub use token::{Token, TokenRequest};
 
 use crate::types::Secret;
@@ -77,25 +83,15 @@ pub enum Error {
         /// The registry.
         host: String,
     },
-    /// A credential helper could not be run.
-    #[error("cannot run the credential helper `{helper}`")]
-    RunHelper {
-        /// The program.
-        helper: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// A credential helper failed.
-    #[error("the credential helper `{helper}` failed for `{host}`: {message}")]
-    Helper {
-        /// The program.
-        helper: String,
-        /// The registry.
+    /// What the daemon asks for is no registry.
+    #[error("the builder asks for credentials of `{host}`, which is not a host")]
+    Host {
+        /// What it sent, cleaned.
         host: String,
-        /// What it said, one line.
-        message: String,
     },
+    /// A credential helper gave no credential.
+    #[error(transparent)]
+    Helper(#[from] HelperError),
     /// The token server's address is not one that can be asked.
     #[error(
         "the registry `{host}` names `{realm}` as its token server, which is not an http(s) address"
@@ -114,6 +110,26 @@ pub enum Error {
         /// Why.
         #[source]
         source: Box<reqwest::Error>,
+    },
+    /// The token server took too long.
+    #[error("the token server `{realm}` gave no token for `{host}` within {seconds} s")]
+    NoAnswer {
+        /// The address, without credentials.
+        realm: String,
+        /// The registry.
+        host: String,
+        /// How long the whole exchange had.
+        seconds: u64,
+    },
+    /// The token server sends us to another server.
+    #[error(
+        "the token server `{realm}` redirects to `{target}`: credentials are shown to the server that the registry names, and to no other"
+    )]
+    Redirect {
+        /// The address, without credentials.
+        realm: String,
+        /// The other server.
+        target: String,
     },
     /// The token server refused.
     #[error("the token server `{realm}` answered {status}")]

@@ -1,22 +1,78 @@
 //! The one source of credentials of a bake.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
-use tokio::sync::Mutex;
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
-use super::config::{self, HUB_KEY, Place};
-use super::{Credential, DockerConfig, Error, Token, TokenRequest, authority, helper, tls, token};
+use super::authority::{self, Seeds};
+use super::clients::Clients;
+use super::config::{HUB_KEY, Place};
+use super::helper::Call;
+use super::helpers::Helpers;
+use super::host::{RegistryHost, shown};
+use super::patience::{ANSWER, Notices};
+use super::scoped::{self, Scoped, Scopes};
+use super::{Credential, DockerConfig, Error, Token, TokenRequest, tls, token};
+use crate::diag::Diagnostic;
+use crate::types::blocking::unblock;
 use crate::types::{Clock, Environment, go};
-
-/// How long a credential is kept: somewhat less than the shortest life of one from a cloud's helper.
-const KEPT: Duration = Duration::from_secs(4 * 60 + 50);
 
 /// Hosts that take Docker Hub's credential where they have none of their own.
 const HUB_GUESTS: [&str; 2] = ["dhi.io", "registry.scout.docker.com"];
+
+/// Variables with credentials that no helper reads: they are rbake's and docker's own.
+const NEVER_FOR_HELPERS: [&str; 3] = [
+    "DOCKER_AUTH_CONFIG",
+    "BUILDX_BAKE_GIT_AUTH_TOKEN",
+    "BUILDX_BAKE_GIT_AUTH_HEADER",
+];
+
+/// Variables that helpers log in with, by the beginning of their names. Where a build takes one of these as a secret, too, its
+/// helper still needs it.
+const READ_BY_HELPERS: [&str; 14] = [
+    "ACR_",
+    "AWS_",
+    "AZURE_",
+    "CI_",
+    "CLOUDSDK_",
+    "DIGITALOCEAN_",
+    "DOCKER_",
+    "GH_",
+    "GITHUB_",
+    "GITLAB_",
+    "GOOGLE_",
+    "OCI_",
+    "OP_",
+    "VAULT_",
+];
+
+/// What a [`Provider`] is made of.
+pub struct ProviderOptions<'a> {
+    /// The environment, which says where the configuration is.
+    pub environment: &'a Environment,
+    /// The time, by which credentials become old.
+    pub clock: Clock,
+    /// Variables that hold secrets of the run and are not handed on to credential helpers.
+    pub withheld: BTreeSet<String>,
+    /// Hears what the user should see at once, such as that something is waited for.
+    pub notices: Box<dyn Fn(Diagnostic) + Send + Sync>,
+}
+
+impl<'a> ProviderOptions<'a> {
+    /// Options for `environment` alone.
+    pub fn new(environment: &'a Environment) -> Self {
+        Self {
+            environment,
+            clock: Clock::system(),
+            withheld: BTreeSet::new(),
+            notices: Box::new(|_| {}),
+        }
+    }
+}
 
 /// Answers for every session of a bake: which credential, which token, which key.
 ///
@@ -29,45 +85,47 @@ struct Shared {
     docker: Arc<DockerConfig>,
     // `DOCKER_AUTH_CONFIG`, which goes before the file.
     overlay: Option<DockerConfig>,
-    docker_dir: Option<PathBuf>,
     buildx_dir: Option<PathBuf>,
-    certificates: Vec<PathBuf>,
+    scoped: OnceCell<Vec<Scoped>>,
     tokens_disabled: bool,
-    clock: Clock,
-    // Keychains misbehave when they are asked in parallel: one lock around every look-up.
-    known: Mutex<HashMap<Question, (Duration, Credential)>>,
-    clients: Mutex<HashMap<String, reqwest::Client>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Question {
-    host: String,
-    scopes: Vec<String>,
+    helpers: Helpers,
+    seeds: Seeds,
+    clients: Clients,
+    notices: Notices,
 }
 
 impl Provider {
-    /// A provider over the user's configuration.
+    /// A provider over the user's configuration. Blocking: reads it.
     ///
     /// # Errors
     /// Where the configuration exists but cannot be read.
-    pub fn new(environment: &Environment, clock: Clock) -> Result<Self, Error> {
+    pub fn new(options: ProviderOptions<'_>) -> Result<Self, Error> {
+        let ProviderOptions {
+            environment,
+            clock,
+            mut withheld,
+            notices,
+        } = options;
         let overlay = environment.non_empty("DOCKER_AUTH_CONFIG");
         let overlay = overlay
             .map(|text| DockerConfig::parse(text.as_bytes(), "DOCKER_AUTH_CONFIG"))
             .transpose()?;
+        withheld.retain(|name| !READ_BY_HELPERS.iter().any(|start| name.starts_with(start)));
+        withheld.extend(NEVER_FOR_HELPERS.map(str::to_owned));
+        let notices = Notices::new(notices);
         Ok(Self(Arc::new(Shared {
             docker: Arc::new(DockerConfig::load(environment)?),
             overlay,
-            docker_dir: environment.docker_config_dir(),
             buildx_dir: environment.buildx_config_dir(),
-            certificates: tls::folders(environment),
+            scoped: OnceCell::new(),
             tokens_disabled: environment
                 .get("BUILDKIT_NO_CLIENT_TOKEN")
                 .and_then(go::parse_bool)
                 == Some(true),
-            clock,
-            known: Mutex::default(),
-            clients: Mutex::default(),
+            helpers: Helpers::new(clock, withheld, notices.clone()),
+            seeds: Seeds::new(environment.docker_config_dir()),
+            clients: Clients::new(tls::folders(environment)),
+            notices,
         })))
     }
 
@@ -78,36 +136,17 @@ impl Provider {
 
     /// The credential for `host`, as BuildKit names it, and for `scopes` where those are known.
     pub async fn credential(&self, host: &str, scopes: &[String]) -> Result<Credential, Error> {
-        let question = Question {
-            host: host.to_owned(),
-            scopes: scopes.to_vec(),
-        };
-        let mut known = self.0.known.lock().await;
-        let now = self.0.clock.elapsed();
-        if let Some((since, credential)) = known.get(&question)
-            && now.saturating_sub(*since) < KEPT
-        {
-            return Ok(credential.clone());
-        }
-        let credential = self.look_up(host, scopes).await?;
-        known.insert(question, (now, credential.clone()));
-        Ok(credential)
+        self.look_up(&parse(host)?, scopes).await
     }
 
-    async fn look_up(&self, host: &str, scopes: &[String]) -> Result<Credential, Error> {
-        let key = config_key(host);
-        if let Some(dir) = &self.0.buildx_dir {
-            for path in config::scoped_files(dir, host, scopes) {
-                let found = ask(&DockerConfig::read(&path)?, key).await?;
-                if found != Credential::Anonymous {
-                    return Ok(found);
-                }
-            }
-        }
-        let guest = HUB_GUESTS.contains(&host).then_some(HUB_KEY);
+    async fn look_up(&self, host: &RegistryHost, scopes: &[String]) -> Result<Credential, Error> {
+        let key = config_key(host.as_str());
+        let scoped = self.scoped(host, scopes).await?;
+        let config = scoped.as_ref().unwrap_or(&self.0.docker);
+        let guest = HUB_GUESTS.contains(&host.as_str()).then_some(HUB_KEY);
         for key in [Some(key), guest].into_iter().flatten() {
-            for config in self.0.overlay.iter().chain([&*self.0.docker]) {
-                let found = ask(config, key).await?;
+            for config in self.0.overlay.iter().chain([config]) {
+                let found = self.ask(config, key).await?;
                 if found != Credential::Anonymous {
                     return Ok(found);
                 }
@@ -116,10 +155,63 @@ impl Provider {
         Ok(Credential::Anonymous)
     }
 
+    // What `config` says of `key`; a helper is asked once for all who want to know.
+    async fn ask(&self, config: &DockerConfig, key: &str) -> Result<Credential, Error> {
+        let place = match config.find(key)? {
+            Place::Helper { program, key } => {
+                let call = Call {
+                    program,
+                    key: key.clone(),
+                };
+                match self.0.helpers.ask(call).await? {
+                    Credential::Anonymous => config.entry(&key)?,
+                    found => return Ok(found),
+                }
+            }
+            place => place,
+        };
+        Ok(match place {
+            Place::Here(credential) => credential,
+            Place::Helper { .. } | Place::Nowhere => Credential::Anonymous,
+        })
+    }
+
+    // The configuration of buildx that answers instead of Docker's.
+    async fn scoped(
+        &self,
+        host: &RegistryHost,
+        scopes: &[String],
+    ) -> Result<Option<DockerConfig>, Error> {
+        let Some(dir) = &self.0.buildx_dir else {
+            return Ok(None);
+        };
+        let dir = dir.clone();
+        let find = || unblock(move || scoped::find(&dir));
+        let all = self.0.scoped.get_or_init(find).await;
+        match scoped::choose(all, host, &Scopes::parse(scopes)).cloned() {
+            Some(scoped) => unblock(move || scoped.read()).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// A token for `request`, exchanged for the host's credential.
     pub async fn token(&self, request: &TokenRequest) -> Result<Token, Error> {
-        let credential = self.credential(&request.host, &request.scopes).await?;
-        token::fetch(&self.client(&request.host).await?, request, &credential).await
+        let end = Instant::now() + ANSWER;
+        let host = parse(&request.host)?;
+        let credential = self.look_up(&host, &request.scopes).await?;
+        let client = self.0.clients.of(&host).await?;
+        let realm = token::shown_realm(request);
+        let what = format!("the token server `{realm}` for `{host}`");
+        let exchange = token::fetch(&client, request, &credential);
+        let exchange = self.0.notices.watch(&what, exchange);
+        match tokio::time::timeout_at(end, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::NoAnswer {
+                realm,
+                host: host.to_string(),
+                seconds: ANSWER.as_secs(),
+            }),
+        }
     }
 
     /// The public key by which the daemon tells this user's sessions apart for `host`.
@@ -148,55 +240,19 @@ impl Provider {
         if self.0.tokens_disabled {
             return Err(Error::TokensDisabled);
         }
-        let has_secret = self.credential(host, &[]).await?.has_secret();
-        authority::key(self.0.docker_dir.as_deref(), host, salt, has_secret)
+        let host = parse(host)?;
+        let has_secret = self.look_up(&host, &[]).await?.has_secret();
+        self.0.seeds.key(&host, salt, has_secret).await
     }
 
-    async fn client(&self, host: &str) -> Result<reqwest::Client, Error> {
-        let mut clients = self.0.clients.lock().await;
-        if let Some(client) = clients.get(host) {
-            return Ok(client.clone());
-        }
-        let config = tls::client_config(host, &self.0.certificates)?;
-        // A form with a password must not follow a redirect to somebody else.
-        let redirects = reqwest::redirect::Policy::custom(|attempt| {
-            let same_host = attempt
-                .previous()
-                .first()
-                .is_some_and(|first| first.host() == attempt.url().host());
-            if same_host && attempt.previous().len() < 5 {
-                attempt.follow()
-            } else {
-                attempt.stop()
-            }
-        });
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(config)
-            .user_agent(concat!("rbake/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirects)
-            .timeout(token::PATIENCE)
-            .build()
-            .map_err(|error| Error::Exchange {
-                realm: host.to_owned(),
-                source: Box::new(error),
-            })?;
-        clients.insert(host.to_owned(), client.clone());
-        Ok(client)
+    /// Ends every credential helper that still runs, with all that it has started. Call before the process ends.
+    pub fn end_helpers(&self) {
+        self.0.helpers.end_all();
     }
 }
 
-async fn ask(config: &DockerConfig, key: &str) -> Result<Credential, Error> {
-    let place = match config.find(key)? {
-        Place::Helper { program, key } => match helper::get(&program, &key).await? {
-            Credential::Anonymous => config.entry(&key)?,
-            found => return Ok(found),
-        },
-        place => place,
-    };
-    Ok(match place {
-        Place::Here(credential) => credential,
-        Place::Helper { .. } | Place::Nowhere => Credential::Anonymous,
-    })
+fn parse(host: &str) -> Result<RegistryHost, Error> {
+    RegistryHost::parse(host).ok_or_else(|| Error::Host { host: shown(host) })
 }
 
 // Docker Hub goes by several names; its credential by one.
@@ -222,7 +278,10 @@ mod tests {
             ],
             "/",
         );
-        (Provider::new(&environment, Clock::system()).unwrap(), dir)
+        (
+            Provider::new(ProviderOptions::new(&environment)).unwrap(),
+            dir,
+        )
     }
 
     fn user(credential: &Credential) -> &str {
@@ -249,24 +308,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn special_configurations_go_before_general_ones() {
+    async fn the_variable_goes_before_a_special_configuration_and_that_before_the_general_one() {
         let file = r#"{"auths":{"r.example":{"username":"file","password":"p"}}}"#;
-        let (provider, dir) = provider(
-            file,
-            r#"{"auths":{"r.example":{"username":"variable","password":"p"}}}"#,
-        );
-        assert_eq!(
-            user(&provider.credential("r.example", &[]).await.unwrap()),
-            "variable"
-        );
-        let scoped = dir.path().join("buildx/config/r.example/a/b");
-        std::fs::create_dir_all(&scoped).unwrap();
-        std::fs::write(scoped.join("config.json"), file.replace("file", "scoped")).unwrap();
         let scopes = ["repository:a/b:pull".to_owned()];
-        assert_eq!(
-            user(&provider.credential("r.example", &scopes).await.unwrap()),
-            "scoped"
-        );
+        for (variable, expected) in [
+            (file.replace("file", "variable"), "variable"),
+            (String::new(), "scoped"),
+        ] {
+            let (provider, dir) = provider(file, &variable);
+            let scoped = dir.path().join("buildx/config/r.example/a/b");
+            std::fs::create_dir_all(&scoped).unwrap();
+            std::fs::write(scoped.join("config.json"), file.replace("file", "scoped")).unwrap();
+            let found = provider.credential("r.example", &scopes).await.unwrap();
+            assert_eq!(user(&found), expected);
+            let general = provider.credential("r.example", &[]).await.unwrap();
+            assert_ne!(user(&general), "scoped");
+        }
     }
 
     #[tokio::test]
@@ -286,10 +343,35 @@ mod tests {
     #[tokio::test]
     async fn the_users_wish_to_exchange_no_tokens_is_kept() {
         let environment = Environment::of([("BUILDKIT_NO_CLIENT_TOKEN", "1")], "/");
-        let provider = Provider::new(&environment, Clock::system()).unwrap();
+        let provider = Provider::new(ProviderOptions::new(&environment)).unwrap();
         assert!(matches!(
             provider.token_authority("h", b"s").await,
             Err(Error::TokensDisabled)
         ));
+    }
+
+    #[tokio::test]
+    async fn a_host_that_is_a_path_is_refused_everywhere() {
+        let (provider, _dir) = provider("{}", "");
+        for host in ["../..", "/etc", "r.example/../..", "", "a\u{1b}[2J"] {
+            let request = TokenRequest {
+                host: host.to_owned(),
+                realm: "http://127.0.0.1:9/".to_owned(),
+                ..TokenRequest::default()
+            };
+            let errors = [
+                provider.credential(host, &[]).await.unwrap_err(),
+                provider.token(&request).await.unwrap_err(),
+                provider.token_authority(host, b"s").await.unwrap_err(),
+                provider
+                    .verify_token_authority(host, b"s", b"p")
+                    .await
+                    .unwrap_err(),
+            ];
+            for error in errors {
+                assert!(matches!(error, Error::Host { .. }), "{host:?}: {error}");
+                assert!(!error.to_string().contains('\u{1b}'));
+            }
+        }
     }
 }

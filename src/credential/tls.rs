@@ -9,7 +9,15 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::Error;
+use super::host::RegistryHost;
 use crate::types::Environment;
+use crate::types::regular::read_regular;
+
+/// The largest file of certificates that is read, in bytes: larger than any system's whole collection.
+const FILE_LIMIT: u64 = 4 << 20;
+
+/// Entries of a folder that are looked at.
+const ENTRIES: usize = 10_000;
 
 /// The cryptography every TLS connection of rbake uses.
 pub fn crypto() -> Arc<CryptoProvider> {
@@ -26,17 +34,36 @@ pub fn system_roots() -> RootCertStore {
     store
 }
 
-/// What is needed to talk to `host`: the system's roots and its folders in `certs.d`.
-pub(super) fn client_config(host: &str, folders: &[PathBuf]) -> Result<ClientConfig, Error> {
+/// The folders of `host` in `folders`, found by their names: what the daemon sends never becomes a path. Blocking.
+pub(super) fn folders_of(host: &RegistryHost, folders: &[PathBuf]) -> Vec<PathBuf> {
+    let is_of_host = |path: &PathBuf| {
+        path.file_name()
+            .is_some_and(|name| name.as_encoded_bytes() == host.as_str().as_bytes())
+            && path.is_dir()
+    };
+    folders
+        .iter()
+        .filter_map(|folder| std::fs::read_dir(folder).ok())
+        .flat_map(|entries| entries.take(ENTRIES).flatten())
+        .map(|entry| entry.path())
+        .filter(is_of_host)
+        .collect()
+}
+
+/// What is needed to talk to `host`: the system's roots, and what is in its own `folders`. Blocking.
+pub(super) fn client_config(
+    host: &RegistryHost,
+    folders: &[PathBuf],
+) -> Result<ClientConfig, Error> {
     let mut roots = system_roots();
     let mut identity = None;
-    for folder in folders.iter().map(|folder| folder.join(host)) {
-        let folder = read(&folder)?;
+    for folder in folders {
+        let folder = read(folder)?;
         roots.add_parsable_certificates(folder.roots);
         identity = identity.or(folder.identity);
     }
     let certificates = |message: String| Error::Certificates {
-        path: host.to_owned(),
+        path: host.to_string(),
         message,
     };
     let builder = ClientConfig::builder_with_provider(crypto())
@@ -73,7 +100,11 @@ fn read(folder: &Path) -> Result<Folder, Error> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Ok(found);
     };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let mut paths: Vec<PathBuf> = entries
+        .take(ENTRIES)
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     paths.sort();
     for path in paths {
         match path.extension().and_then(|extension| extension.to_str()) {
@@ -81,10 +112,8 @@ fn read(folder: &Path) -> Result<Folder, Error> {
             Some("cert") => {
                 let key = path.with_extension("key");
                 let bad = |error: rustls_pki_types::pem::Error| unusable(&key, &error.to_string());
-                found.identity = Some((
-                    certificates(&path)?,
-                    PrivateKeyDer::from_pem_file(&key).map_err(bad)?,
-                ));
+                let secret = PrivateKeyDer::from_pem_slice(&content(&key)?).map_err(bad)?;
+                found.identity = Some((certificates(&path)?, secret));
             }
             _ => {}
         }
@@ -93,9 +122,13 @@ fn read(folder: &Path) -> Result<Folder, Error> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
+    CertificateDer::pem_slice_iter(&content(path)?)
+        .collect::<Result<_, _>>()
         .map_err(|error| unusable(path, &error.to_string()))
+}
+
+fn content(path: &Path) -> Result<Vec<u8>, Error> {
+    read_regular(path, FILE_LIMIT).map_err(|error| unusable(path, &error.to_string()))
 }
 
 fn unusable(path: &Path, message: &str) -> Error {
@@ -109,15 +142,40 @@ fn unusable(path: &Path, message: &str) -> Error {
 mod tests {
     use super::*;
 
+    fn config(host: &str, dir: &Path) -> Result<ClientConfig, Error> {
+        let host = RegistryHost::parse(host).unwrap();
+        client_config(&host, &folders_of(&host, &[dir.to_owned()]))
+    }
+
     #[test]
     fn a_missing_folder_is_no_problem_and_a_broken_file_is() {
         let dir = tempfile::tempdir().unwrap();
-        let folders = [dir.path().to_owned()];
-        assert!(client_config("r.example:5000", &folders).is_ok());
+        assert!(config("r.example:5000", dir.path()).is_ok());
         let folder = dir.path().join("r.example:5000");
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("client.cert"), "no certificate").unwrap();
-        let error = client_config("r.example:5000", &folders).unwrap_err();
+        let error = config("r.example:5000", dir.path()).unwrap_err();
         assert!(error.to_string().contains("client"), "{error}");
+        assert!(config("r.example", dir.path()).is_ok());
+    }
+
+    #[test]
+    fn only_regular_files_of_bounded_size_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("r.example");
+        std::fs::create_dir(&folder).unwrap();
+        let fifo = folder.join("ca.crt");
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.unwrap().success());
+        let error = config("r.example", dir.path()).unwrap_err().to_string();
+        assert!(error.contains("not a regular file"), "{error}");
+        std::fs::remove_file(&fifo).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &fifo).unwrap();
+        assert!(config("r.example", dir.path()).is_err());
+        std::fs::remove_file(&fifo).unwrap();
+        let large = std::fs::File::create(&fifo).unwrap();
+        large.set_len(FILE_LIMIT + 1).unwrap();
+        let error = config("r.example", dir.path()).unwrap_err().to_string();
+        assert!(error.contains("larger than"), "{error}");
     }
 }

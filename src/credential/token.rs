@@ -3,11 +3,10 @@
 //! The order of tries is BuildKit's own client's (`session/auth/authprovider` and containerd's `remotes/docker/auth`), so that
 //! the same registries work: OAuth by POST first, GET with Basic where the server knows no POST.
 
-use std::time::Duration;
-
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 
+use super::host::shown;
 use super::{Credential, Error};
 use crate::types::Secret;
 use crate::types::secret::redact_url;
@@ -17,9 +16,6 @@ const DEFAULT_LIFETIME: i64 = 60;
 
 /// Tokens longer than this are not sent by any registry; more is not read.
 const MAX_ANSWER: usize = 1 << 20;
-
-/// How long a token server may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a token is wanted for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -91,10 +87,15 @@ pub(super) async fn fetch(
     }
 }
 
+/// The token server's address, without credentials, for messages.
+pub(super) fn shown_realm(request: &TokenRequest) -> String {
+    shown(&redact_url(&request.realm))
+}
+
 fn realm(request: &TokenRequest) -> Result<Url, Error> {
     let bad = || Error::Realm {
-        host: request.host.clone(),
-        realm: redact_url(&request.realm),
+        host: shown(&request.host),
+        realm: shown_realm(request),
     };
     let url: Url = request.realm.parse().map_err(|_| bad())?;
     if matches!(url.scheme(), "http" | "https") {
@@ -171,6 +172,12 @@ impl Exchange<'_> {
 
     async fn read(&self, mut response: Response) -> Result<Token, Error> {
         let status = response.status();
+        if status.is_redirection() {
+            return Err(Error::Redirect {
+                realm: self.name(),
+                target: target_of(&response),
+            });
+        }
         if !status.is_success() {
             return Err(Error::Refused {
                 realm: self.name(),
@@ -201,6 +208,18 @@ impl Exchange<'_> {
                 .parse::<jiff::Timestamp>()
                 .map_or(0, jiff::Timestamp::as_second),
         })
+    }
+}
+
+// Where a redirect leads to: the server only, since the rest of the address may be a secret.
+fn target_of(response: &Response) -> String {
+    let location = response.headers().get(reqwest::header::LOCATION);
+    let target = location
+        .and_then(|location| location.to_str().ok())
+        .and_then(|location| response.url().join(location).ok());
+    match target {
+        Some(url) => url.origin().ascii_serialization(),
+        None => "an unknown place".to_owned(),
     }
 }
 
@@ -249,9 +268,11 @@ mod tests {
     }
 
     fn client() -> Client {
-        let config = super::super::tls::client_config("x", &[]).unwrap();
+        let host = super::super::host::RegistryHost::parse("x").unwrap();
+        let config = super::super::tls::client_config(&host, &[]).unwrap();
         Client::builder()
             .tls_backend_preconfigured(config)
+            .redirect(super::super::clients::redirects())
             .no_proxy()
             .build()
             .unwrap()
@@ -361,5 +382,35 @@ mod tests {
             fetch(&client(), &request("file:///etc"), &basic()).await,
             Err(Error::Realm { .. })
         ));
+    }
+
+    #[tokio::test]
+    async fn a_redirect_to_another_server_gets_nothing_and_is_told() {
+        for status in [301, 302, 303, 307, 308] {
+            for credential in [basic(), Credential::Identity(Secret::new("i".into()))] {
+                let (other, seen) = server(vec![OK]).await;
+                let redirect = format!(
+                    "HTTP/1.1 {status} Go\r\nlocation: {other}?secret=1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                );
+                let (realm, asked) = server(vec![redirect.leak()]).await;
+                let error = fetch(&client(), &request(&realm), &credential).await;
+                let error = error.unwrap_err();
+                assert!(matches!(error, Error::Redirect { .. }), "{error}");
+                let text = error.to_string();
+                assert!(text.contains(other.trim_end_matches("/token")), "{text}");
+                assert!(!text.contains("secret"), "{text}");
+                assert_eq!(asked.lock().unwrap().len(), 1);
+                assert!(seen.lock().unwrap().is_empty(), "{status}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_redirect_within_the_server_is_followed() {
+        let redirect =
+            "HTTP/1.1 307 Go\r\nlocation: /other\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let (realm, seen) = server(vec![redirect, OK]).await;
+        assert!(fetch(&client(), &request(&realm), &basic()).await.is_ok());
+        assert!(seen.lock().unwrap()[1].starts_with("POST /other "));
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 
 use super::locate::Places;
-use super::{Ready, vcs};
+use super::{Ready, secrets, vcs};
 use crate::builder::Notice;
 use crate::diag::Diagnostic;
 use crate::engine::spec::VcsFacts;
@@ -60,7 +60,11 @@ pub(super) async fn commits(
     // On a dead mount each of these calls takes as long as it pleases.
     let found = tokio::task::spawn_blocking(move || find(&asked, all));
     let commits = match tokio::time::timeout_at(deadline, found).await {
-        Ok(Ok(dirs)) => ask_all(dirs, environment, deadline).await,
+        Ok(Ok(dirs)) => {
+            let attributes = targets.iter().map(|ready| &*ready.planned.attributes);
+            let withheld = secrets::variables(attributes, environment);
+            ask_all(dirs, environment, &withheld, deadline).await
+        }
         // A thread that broke has found nothing.
         Ok(Err(_)) => Commits::default(),
         Err(_) => Commits {
@@ -91,11 +95,12 @@ fn find(contexts: &BTreeSet<PathBuf>, all: BTreeSet<PathBuf>) -> Dirs {
 async fn ask_all(
     dirs: Dirs,
     environment: &Environment,
+    withheld: &BTreeSet<String>,
     deadline: tokio::time::Instant,
 ) -> Commits {
     let tops: BTreeSet<PathBuf> = dirs.tops.values().cloned().collect();
     let asked = tops.into_iter().map(|top| async move {
-        let answer = tokio::time::timeout_at(deadline, vcs::ask(&top, environment)).await;
+        let answer = tokio::time::timeout_at(deadline, vcs::ask(&top, environment, withheld)).await;
         let answer = answer.unwrap_or_else(|_| {
             let reason = format!("git did not answer within {} s", PATIENCE.as_secs());
             vcs::Answer::Failed(reason)

@@ -21,6 +21,7 @@ mod target;
 mod testing;
 mod vcs;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -102,6 +103,12 @@ pub fn prepare(
             paths: paths.clone(),
         })
     }
+}
+
+/// The variables of the environment that hold secrets of `plan`: programs that rbake starts are not given them.
+pub fn secret_variables(plan: &Plan, environment: &Environment) -> BTreeSet<String> {
+    let targets = plan.targets.values().map(|planned| &*planned.attributes);
+    secrets::variables(targets, environment)
 }
 
 /// What a bake works with.

@@ -1,6 +1,6 @@
 //! Where the values of a target's secrets are, checked before any work.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -73,6 +73,41 @@ fn source(
         }
         None => variable(id).map_or_else(|| file(paths, id), Ok),
     }
+}
+
+/// Variables that every program needs, whatever else they are used for.
+const NEEDED_BY_ALL: [&str; 12] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TERM",
+    "LANG",
+    "TMPDIR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+];
+
+/// The variables that hold secrets of `targets`: programs that rbake starts are not given them.
+pub(super) fn variables<'a>(
+    targets: impl IntoIterator<Item = &'a Target>,
+    environment: &Environment,
+) -> BTreeSet<String> {
+    let variable = |entry: &SecretEntry| match (&entry.env, &entry.src) {
+        (Some(name), _) => Some(name.to_string()),
+        (None, None) => Some(entry.id.to_string()).filter(|id| environment.get(id).is_some()),
+        (None, Some(_)) => None,
+    };
+    let is_needed = |name: &String| NEEDED_BY_ALL.contains(&name.to_ascii_uppercase().as_str());
+    targets
+        .into_iter()
+        .flat_map(|target| &target.secret)
+        .filter_map(|entry| variable(&entry.value))
+        .filter(|name| !is_needed(name))
+        .collect()
 }
 
 fn file(paths: &Resolver, path: &str) -> Result<SecretSource, String> {
@@ -155,5 +190,23 @@ mod tests {
             problems.0[0].message,
             "target `t`: secret `a` is to come from `nowhere`, which does not exist"
         );
+    }
+
+    #[test]
+    fn variables_with_secrets_are_known() {
+        let mut target = Target::empty(Spanned::without_span("t".parse().unwrap()));
+        for entry in [
+            "id=a,env=TOKEN",
+            "id=named",
+            "id=b,src=file",
+            "id=unset",
+            "id=p,env=http_proxy",
+        ] {
+            let entry = SecretEntry::from_text(entry).unwrap();
+            target.secret.push(Spanned::without_span(entry));
+        }
+        let environment = Environment::of([("TOKEN", "v"), ("named", "n")], "/");
+        let found: Vec<_> = variables([&target], &environment).into_iter().collect();
+        assert_eq!(found, ["TOKEN", "named"]);
     }
 }

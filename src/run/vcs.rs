@@ -3,6 +3,7 @@
 //! Asked of the `git` program, as buildx does (`build/git.go`), so that both give the same answers, but once for each repository
 //! rather than for each target. Nothing here ever fails a build: what git does not know is left out.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -60,8 +61,14 @@ pub(crate) fn top(dir: &Path) -> Option<&Path> {
 }
 
 /// Asks git about the repository whose work tree seems to begin at `top`.
-pub(crate) async fn ask(top: &Path, environment: &Environment) -> Answer {
-    let git = Git { dir: top };
+///
+/// git does not get the variables `withheld`, which hold secrets of the run.
+pub(crate) async fn ask(
+    top: &Path,
+    environment: &Environment,
+    withheld: &BTreeSet<String>,
+) -> Answer {
+    let git = Git { dir: top, withheld };
     let (root, commit, branch) = match git.head().await {
         Ok(head) => head,
         Err(reason) => return Answer::Failed(reason),
@@ -83,11 +90,15 @@ fn flag(environment: &Environment, name: &str) -> Option<bool> {
 
 struct Git<'a> {
     dir: &'a Path,
+    withheld: &'a BTreeSet<String>,
 }
 
 impl Git<'_> {
     async fn output(&self, args: &[&str]) -> Result<Output, String> {
         let mut command = Command::new("git");
+        for name in self.withheld {
+            command.env_remove(name);
+        }
         command
             .arg("-C")
             .arg(self.dir)
@@ -234,7 +245,7 @@ mod tests {
         let below = below.canonicalize().unwrap();
         let root = dir.path().canonicalize().unwrap();
         assert_eq!(top(&below), Some(root.as_path()));
-        let Answer::Known(repository) = ask(&root, &environment([])).await else {
+        let Answer::Known(repository) = ask(&root, &environment([]), &BTreeSet::new()).await else {
             panic!("no repository")
         };
         assert_eq!(
@@ -253,10 +264,11 @@ mod tests {
         git(dir.path(), &["init", "-q"]);
         git(dir.path(), &["commit", "-q", "--allow-empty", "-m", "x"]);
         std::fs::write(dir.path().join("new"), "").unwrap();
-        let revision = async |environment| match ask(dir.path(), &environment).await {
-            Answer::Known(repository) => repository.revision.unwrap(),
-            other => panic!("{other:?}"),
-        };
+        let revision =
+            async |environment| match ask(dir.path(), &environment, &BTreeSet::new()).await {
+                Answer::Known(repository) => repository.revision.unwrap(),
+                other => panic!("{other:?}"),
+            };
         assert!(!revision(environment([])).await.ends_with("-dirty"));
         assert!(
             revision(environment([("BUILDX_GIT_CHECK_DIRTY", "1")]))
@@ -271,7 +283,7 @@ mod tests {
         let root = dir.path().canonicalize().unwrap();
         git(&root, &["init", "-q"]);
         git(&root, &["remote", "add", "origin", "https://example.com/r"]);
-        let answer = ask(&root, &environment([("BUILDX_GIT_CHECK_DIRTY", "1")])).await;
+        let answer = ask(&root, &environment([("BUILDX_GIT_CHECK_DIRTY", "1")]), &BTreeSet::new()).await;
         let expected = Repository {
             root,
             revision: None,
@@ -284,7 +296,7 @@ mod tests {
     async fn what_only_looks_like_a_repository_gives_gits_reason() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(".git"), "gitdir: /nonexistent\n").unwrap();
-        let Answer::Failed(reason) = ask(dir.path(), &environment([])).await else {
+        let Answer::Failed(reason) = ask(dir.path(), &environment([]), &BTreeSet::new()).await else {
             panic!("there is no repository")
         };
         assert!(reason.contains("/nonexistent"), "{reason}");

@@ -1,7 +1,7 @@
 //! From a plan to an ended run: a builder, a view, and what is told at the end.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::builder::embedded::Launcher;
@@ -9,9 +9,9 @@ use crate::builder::{self, Chosen};
 use crate::cli::args::BakeArgs;
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
-use crate::cli::signals::{self, Signals};
 use crate::cli::progress;
-use crate::credential::Provider;
+use crate::cli::signals::{self, Signals};
+use crate::credential::{Provider, ProviderOptions};
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::engine::Patience;
 use crate::event::{EventKind, EventSink};
@@ -20,6 +20,7 @@ use crate::outcome::{CancelReason, Outcome, TargetOutcome};
 use crate::plan::{self, Plan};
 use crate::report::{Ending, Mode, Reporter, metadata};
 use crate::run::{self, Baked, Prepared, Stop, Tools};
+use crate::types::blocking::unblock;
 use crate::types::{Clock, Environment, TargetName};
 
 /// Threads for connections and transfers; the daemon does the work.
@@ -115,9 +116,12 @@ pub(super) fn run(order: &Order<'_>, screen: &mut Screen) -> Exit {
         slot.take()
     };
     let last_reporter = Arc::clone(&reporter);
+    let credentials = Arc::new(OnceLock::new());
+    let last_credentials = Arc::clone(&credentials);
     order.signals.run_begins(
         &stop,
         Box::new(move |signal| {
+            end_helpers(&last_credentials);
             let outcome = so_far.cut_off(&CancelReason::Signal(signal));
             if let Some(reporter) = take(&last_reporter) {
                 reporter.finish(Ending {
@@ -127,9 +131,10 @@ pub(super) fn run(order: &Order<'_>, screen: &mut Screen) -> Exit {
             }
         }),
     );
-    let ended = runtime.block_on(bake(order, prepared, events, stop, clock));
+    let ended = runtime.block_on(bake(order, prepared, events, stop, clock, &credentials));
     // From here on nobody else has the reporter: where the run was ended from outside, this does not return.
     order.signals.end();
+    end_helpers(&credentials);
     let exit = match take(&reporter) {
         Some(reporter) => tell(order, ended, reporter, screen),
         None => Exit::Interrupted,
@@ -137,6 +142,13 @@ pub(super) fn run(order: &Order<'_>, screen: &mut Screen) -> Exit {
     // What a builder keeps open must not hold the process up.
     runtime.shutdown_background();
     exit
+}
+
+// A helper may still wait for a person whom the run that has ended does not need any more.
+fn end_helpers(credentials: &OnceLock<Provider>) {
+    if let Some(credentials) = credentials.get() {
+        Provider::end_helpers(credentials);
+    }
 }
 
 fn internal(screen: &mut Screen, message: &str) -> Exit {
@@ -149,6 +161,7 @@ async fn bake(
     events: EventSink,
     stop: Stop,
     clock: Clock,
+    kept: &OnceLock<Provider>,
 ) -> Result<Baked, Diagnostics> {
     if let Some(address) = order.environment.non_empty("DOCKER_CLI_PLUGIN_SOCKET") {
         signals::watch_docker(order.signals, address);
@@ -161,20 +174,15 @@ async fn bake(
             error.to_string(),
         ))
     })?;
-    let credentials = Provider::new(order.environment, clock).map_err(|error| {
-        let message = builder::in_one_line(&error);
-        Diagnostics::from(Diagnostic::error(
-            Class::Usage,
-            "cli::docker-config",
-            message,
-        ))
-    })?;
+    let stopped = |reason| Baked::stopped(order.plan.targets.keys(), &reason, started.elapsed());
+    let credentials = tokio::select! {
+        credentials = credentials(order, &events, clock) => credentials?,
+        reason = stop.requested() => return Ok(stopped(reason)),
+    };
+    let credentials = kept.get_or_init(|| credentials).clone();
     let chosen = tokio::select! {
         chosen = choose(order, &events) => chosen?,
-        reason = stop.requested() => {
-            let targets = order.plan.targets.keys();
-            return Ok(Baked::stopped(targets, &reason, started.elapsed()));
-        }
+        reason = stop.requested() => return Ok(stopped(reason)),
     };
     for warning in &chosen.warnings {
         events.send(EventKind::Notice(warning.clone()));
@@ -188,6 +196,27 @@ async fn bake(
         stop,
     };
     Box::pin(run::bake(prepared, tools)).await
+}
+
+async fn credentials(
+    order: &Order<'_>,
+    events: &EventSink,
+    clock: Clock,
+) -> Result<Provider, Diagnostics> {
+    let (environment, events) = (order.environment.clone(), events.clone());
+    let withheld = run::secret_variables(order.plan, order.environment);
+    let read = move || {
+        Provider::new(ProviderOptions {
+            environment: &environment,
+            clock,
+            withheld,
+            notices: Box::new(move |notice| events.send(EventKind::Notice(notice))),
+        })
+    };
+    unblock(read).await.map_err(|error| {
+        let message = builder::in_one_line(&error);
+        Diagnostic::error(Class::Usage, "cli::docker-config", message).into()
+    })
 }
 
 async fn choose(order: &Order<'_>, events: &EventSink) -> Result<Chosen, Diagnostics> {

@@ -16,10 +16,12 @@ use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status};
 
 use super::Attachable;
+use super::causes::with_causes;
 use crate::credential::{Error, Provider, TokenRequest};
 
-/// How long the daemon waits for an answer; later ones are of no use.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The daemon waits for 60 s and then says no more than `context deadline exceeded`. What takes long has limits of its own below
+/// this, which name what was waited for.
+const PATIENCE: Duration = Duration::from_secs(58);
 
 /// Answers from one [`Provider`], which all sessions of a bake share.
 #[derive(Debug, Clone)]
@@ -49,7 +51,7 @@ impl Attachable for Auth {
 
 // `Unavailable` makes the daemon ask for the credential instead; any other code fails its pull or push with our text.
 fn status(error: &Error) -> Status {
-    let text = chain(error);
+    let text = with_causes(error);
     match error {
         Error::TokensDisabled => Status::unavailable(text),
         Error::Refused {
@@ -59,21 +61,15 @@ fn status(error: &Error) -> Status {
     }
 }
 
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
-async fn answer<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Status> {
+async fn answer<T>(host: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Status> {
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(result) => result.map_err(|error| status(&error)),
-        Err(_) => Err(Status::deadline_exceeded("no credentials within 60 s")),
+        Err(_) => {
+            let host = host.escape_debug();
+            let seconds = PATIENCE.as_secs();
+            let message = format!("no credentials for `{host}` were found within {seconds} s");
+            Err(Status::deadline_exceeded(message))
+        }
     }
 }
 
@@ -84,7 +80,7 @@ impl auth_server::Auth for Auth {
         request: Request<CredentialsRequest>,
     ) -> Result<Response<CredentialsResponse>, Status> {
         let host = request.into_inner().host;
-        let credential = answer(self.0.credential(&host, &[])).await?;
+        let credential = answer(&host, self.0.credential(&host, &[])).await?;
         let (username, secret) = credential.as_pair();
         Ok(Response::new(CredentialsResponse {
             username: username.to_owned(),
@@ -104,7 +100,7 @@ impl auth_server::Auth for Auth {
             scopes: request.scopes,
             client_id: request.client_id,
         };
-        let token = answer(self.0.token(&request)).await?;
+        let token = answer(&request.host, self.0.token(&request)).await?;
         Ok(Response::new(FetchTokenResponse {
             token: token.value.expose().clone(),
             expires_in: token.expires_in,
@@ -117,7 +113,8 @@ impl auth_server::Auth for Auth {
         request: Request<GetTokenAuthorityRequest>,
     ) -> Result<Response<GetTokenAuthorityResponse>, Status> {
         let request = request.into_inner();
-        let key = answer(self.0.token_authority(&request.host, &request.salt)).await?;
+        let work = self.0.token_authority(&request.host, &request.salt);
+        let key = answer(&request.host, work).await?;
         Ok(Response::new(GetTokenAuthorityResponse {
             public_key: key.to_vec().into(),
         }))
@@ -128,12 +125,9 @@ impl auth_server::Auth for Auth {
         request: Request<VerifyTokenAuthorityRequest>,
     ) -> Result<Response<VerifyTokenAuthorityResponse>, Status> {
         let request = request.into_inner();
-        let signed = answer(self.0.verify_token_authority(
-            &request.host,
-            &request.salt,
-            &request.payload,
-        ))
-        .await?;
+        let (host, salt) = (&request.host, &request.salt);
+        let work = self.0.verify_token_authority(host, salt, &request.payload);
+        let signed = answer(host, work).await?;
         Ok(Response::new(VerifyTokenAuthorityResponse {
             signed: signed.into(),
         }))
@@ -144,13 +138,14 @@ impl auth_server::Auth for Auth {
 mod tests {
     use super::auth_server::Auth as _;
     use super::*;
-    use crate::types::{Clock, Environment};
+    use crate::credential::ProviderOptions;
+    use crate::types::Environment;
     use tonic::Code;
 
     fn auth<const N: usize>(variables: [(&str, &str); N]) -> Auth {
         let environment = Environment::of(variables, "/");
         Auth::new(Arc::new(
-            Provider::new(&environment, Clock::system()).unwrap(),
+            Provider::new(ProviderOptions::new(&environment)).unwrap(),
         ))
     }
 

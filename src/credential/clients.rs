@@ -1,0 +1,154 @@
+//! HTTP clients for token servers: one for all registries, and one for each that has certificates of its own.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::redirect::{Attempt, Policy};
+use reqwest::{Client, Url};
+use tokio::sync::Mutex;
+
+use super::host::RegistryHost;
+use super::{Error, tls};
+use crate::types::blocking::unblock;
+
+/// How long a token server may take for one request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long reading certificates may take: the folder may lie on a disk that is gone.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Redirects in a row that are followed.
+const REDIRECTS: usize = 5;
+
+/// Clients, made when they are needed.
+#[derive(Debug)]
+pub(super) struct Clients {
+    folders: Arc<Vec<PathBuf>>,
+    made: Mutex<Made>,
+}
+
+#[derive(Debug, Default)]
+struct Made {
+    // For all registries without certificates of their own: the daemon names registries, and must not make a client for each.
+    common: Option<Client>,
+    own: HashMap<RegistryHost, Client>,
+}
+
+impl Clients {
+    /// Clients that find certificates in `folders`, each with one folder per registry.
+    pub(super) fn new(folders: Vec<PathBuf>) -> Self {
+        Self {
+            folders: Arc::new(folders),
+            made: Mutex::default(),
+        }
+    }
+
+    /// The client for token servers of `host`.
+    pub(super) async fn of(&self, host: &RegistryHost) -> Result<Client, Error> {
+        let mut made = self.made.lock().await;
+        if let Some(client) = made.own.get(host) {
+            return Ok(client.clone());
+        }
+        let (folders, name) = (Arc::clone(&self.folders), host.clone());
+        let common = made.common.clone();
+        let make = move || -> Result<(Client, bool), Error> {
+            let own = tls::folders_of(&name, &folders);
+            match common {
+                Some(client) if own.is_empty() => Ok((client, false)),
+                _ => Ok((
+                    client(tls::client_config(&name, &own)?, &name)?,
+                    !own.is_empty(),
+                )),
+            }
+        };
+        let Ok(done) = tokio::time::timeout(READ_TIMEOUT, unblock(make)).await else {
+            let seconds = READ_TIMEOUT.as_secs();
+            return Err(Error::Certificates {
+                path: host.to_string(),
+                message: format!("they could not be read within {seconds} s"),
+            });
+        };
+        let (client, is_own) = done?;
+        if is_own {
+            made.own.insert(host.clone(), client.clone());
+        } else {
+            made.common = Some(client.clone());
+        }
+        Ok(client)
+    }
+}
+
+fn client(config: rustls::ClientConfig, host: &RegistryHost) -> Result<Client, Error> {
+    let client = Client::builder()
+        .tls_backend_preconfigured(config)
+        .user_agent(concat!("rbake/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirects())
+        .timeout(REQUEST_TIMEOUT)
+        .build();
+    client.map_err(|error| Error::Exchange {
+        realm: host.to_string(),
+        source: Box::new(error),
+    })
+}
+
+/// Follows redirects that stay at the server that was named: its scheme, host and port. The request has the user's password in it.
+pub(super) fn redirects() -> Policy {
+    let follow = |attempt: Attempt<'_>| {
+        let same = attempt
+            .previous()
+            .first()
+            .is_some_and(|first| is_same_server(first, attempt.url()));
+        if same && attempt.previous().len() < REDIRECTS {
+            attempt.follow()
+        } else {
+            attempt.stop()
+        }
+    };
+    Policy::custom(follow)
+}
+
+fn is_same_server(one: &Url, other: &Url) -> bool {
+    let place = |url: &Url| {
+        let host = url.host_str().map(str::to_owned);
+        (url.scheme().to_owned(), host, url.port_or_known_default())
+    };
+    place(one) == place(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    #[test_case("https://h/a", "https://h/b" => true)]
+    #[test_case("https://h/a", "https://h:443/b" => true; "the default port")]
+    #[test_case("https://h/a", "http://h/b" => false; "another scheme")]
+    #[test_case("http://h/a", "https://h/b" => false; "a better scheme on another port")]
+    #[test_case("https://h/a", "https://h:8443/b" => false; "another port")]
+    #[test_case("http://h:443/a", "https://h:443/b" => false; "the port of another scheme")]
+    #[test_case("https://h/a", "https://h.example/a" => false; "another host")]
+    fn a_redirect_stays_at(from: &str, to: &str) -> bool {
+        is_same_server(&from.parse().unwrap(), &to.parse().unwrap())
+    }
+
+    #[tokio::test]
+    async fn registries_without_certificates_share_a_client() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("own.example:5000");
+        std::fs::create_dir(&folder).unwrap();
+        let clients = Clients::new(vec![dir.path().to_owned()]);
+        for name in ["a.example", "b.example", "own.example:5000"] {
+            assert!(
+                clients
+                    .of(&RegistryHost::parse(name).unwrap())
+                    .await
+                    .is_ok()
+            );
+        }
+        let made = clients.made.lock().await;
+        assert!(made.common.is_some());
+        assert_eq!(made.own.len(), 1);
+    }
+}

@@ -1,0 +1,284 @@
+//! Which helper was asked what: one call for each program and registry, however many want to know.
+//!
+//! A token is asked for by repository and action, so that forty repositories of one registry are forty questions of the daemon at
+//! once; all of them need the same credential.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Credential;
+use super::helper::{Call, HelperError, ProcessGroups};
+use super::patience::{HELPER, Notices};
+use crate::types::Clock;
+
+/// How long a credential is kept: somewhat less than the shortest life of one from a cloud's helper.
+const KEPT: Duration = Duration::from_secs(4 * 60 + 50);
+
+/// How long a failure is kept: the daemon asks several times for what failed, and each session of a step.
+const FAILURE_KEPT: Duration = Duration::from_secs(5);
+
+/// Answers that are remembered. The daemon says which registries are asked for, and must not fill the memory.
+const REMEMBERED: usize = 1000;
+
+type Answer = Result<Credential, HelperError>;
+
+/// Asks helpers.
+#[derive(Debug)]
+pub(super) struct Helpers {
+    asking: Arc<Asking>,
+    calls: Mutex<HashMap<Call, Slot>>,
+}
+
+#[derive(Debug)]
+struct Asking {
+    clock: Clock,
+    limit: Duration,
+    withheld: BTreeSet<String>,
+    notices: Notices,
+    groups: ProcessGroups,
+    // Keychains misbehave when they are asked in parallel (docker/cli#1862): each program answers one question at a time.
+    turns: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    state: watch::Receiver<CallState>,
+    _task: AbortOnDropHandle<()>,
+}
+
+#[derive(Debug, Clone)]
+enum CallState {
+    Queued,
+    Running,
+    Done { at: Duration, answer: Answer },
+}
+
+impl Slot {
+    fn is_fresh(&self, now: Duration) -> bool {
+        match &*self.state.borrow() {
+            CallState::Queued | CallState::Running => true,
+            CallState::Done { at, answer } => {
+                let kept = match answer {
+                    // A helper that hangs hangs again.
+                    Ok(_) | Err(HelperError::Hung { .. }) => KEPT,
+                    Err(_) => FAILURE_KEPT,
+                };
+                now.saturating_sub(*at) < kept
+            }
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        matches!(&*self.state.borrow(), CallState::Done { .. })
+    }
+}
+
+impl Helpers {
+    /// Helpers that do not get the variables `withheld`; `notices` hears of those that take long.
+    pub(super) fn new(clock: Clock, withheld: BTreeSet<String>, notices: Notices) -> Self {
+        Self::with_limit(clock, withheld, notices, HELPER)
+    }
+
+    fn with_limit(
+        clock: Clock,
+        withheld: BTreeSet<String>,
+        notices: Notices,
+        limit: Duration,
+    ) -> Self {
+        Self {
+            asking: Arc::new(Asking {
+                clock,
+                limit,
+                withheld,
+                notices,
+                groups: ProcessGroups::default(),
+                turns: Mutex::default(),
+            }),
+            calls: Mutex::default(),
+        }
+    }
+
+    /// What the helper of `call` answers, or has answered a short while ago.
+    pub(super) async fn ask(&self, call: Call) -> Answer {
+        let mut state = self.join(&call);
+        let limit = self.asking.limit;
+        let answered = async {
+            let done = state.wait_for(|state| matches!(state, CallState::Done { .. }));
+            match done.await.as_deref() {
+                Ok(CallState::Done { answer, .. }) => answer.clone(),
+                _ => Err(HelperError::Stopped {
+                    helper: call.program.clone(),
+                }),
+            }
+        };
+        // The call has its own limit, which begins with its turn; this one counts the wait for the turn, too. It is a little
+        // longer, so that a helper that was asked at once is reported by its own.
+        let answer = tokio::time::timeout(limit + limit / 20, answered).await;
+        answer.unwrap_or_else(|_| {
+            let queued = matches!(&*state.borrow(), CallState::Queued);
+            let (helper, host, seconds) = (call.program, call.key, limit.as_secs());
+            Err(if queued {
+                HelperError::Busy {
+                    helper,
+                    host,
+                    seconds,
+                }
+            } else {
+                HelperError::Hung {
+                    helper,
+                    host,
+                    seconds,
+                }
+            })
+        })
+    }
+
+    // The call's state; begins it where nobody has, or too long ago.
+    fn join(&self, call: &Call) -> watch::Receiver<CallState> {
+        let now = self.asking.clock.elapsed();
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = calls.get(call).filter(|slot| slot.is_fresh(now)) {
+            return slot.state.clone();
+        }
+        if calls.len() >= REMEMBERED {
+            calls.retain(|_, slot| !slot.is_done());
+        }
+        let (tell, state) = watch::channel(CallState::Queued);
+        // The call goes on when those who wanted it first are gone: others may be waiting.
+        let task = tokio::spawn(Arc::clone(&self.asking).call(call.clone(), tell));
+        let slot = Slot {
+            state: state.clone(),
+            _task: AbortOnDropHandle::new(task),
+        };
+        calls.insert(call.clone(), slot);
+        state
+    }
+
+    /// Ends every helper that still runs.
+    pub(super) fn end_all(&self) {
+        self.asking.groups.end_all();
+    }
+}
+
+impl Asking {
+    async fn call(self: Arc<Self>, call: Call, tell: watch::Sender<CallState>) {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(turns.entry(call.program.clone()).or_default())
+        };
+        let _turn = turn.lock().await;
+        tell.send_replace(CallState::Running);
+        let what = format!(
+            "the credential helper `{}` for `{}`",
+            call.program, call.key
+        );
+        let work = call.run(self.limit, &self.withheld, &self.groups);
+        let answer = self.notices.watch(&what, work).await;
+        tell.send_replace(CallState::Done {
+            at: self.clock.elapsed(),
+            answer,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+    use std::time::SystemTime;
+
+    // A helper that notes each call in the file `calls`.
+    fn call(dir: &Path, key: &str, script: &str) -> Call {
+        let program = dir.join("docker-credential-x");
+        let calls = dir.join("calls");
+        let script = format!(
+            "#!/bin/sh\nread key\necho $key >> {}\n{script}\n",
+            calls.display()
+        );
+        if !program.exists() {
+            std::fs::write(&program, script).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        Call {
+            program: program.to_str().unwrap().to_owned(),
+            key: key.to_owned(),
+        }
+    }
+
+    fn calls(dir: &Path) -> usize {
+        let text = std::fs::read_to_string(dir.join("calls")).unwrap_or_default();
+        text.lines().count()
+    }
+
+    const ANSWER: &str = r#"echo '{"Username":"u","Secret":"s"}'"#;
+
+    #[tokio::test]
+    async fn many_questions_for_one_registry_are_one_call() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::fixed(SystemTime::UNIX_EPOCH);
+        let helpers = Helpers::new(clock.clone(), BTreeSet::new(), Notices::default());
+        let slow = call(dir.path(), "a", &format!("sleep 1; {ANSWER}"));
+        let asked = (0..40).map(|_| helpers.ask(slow.clone()));
+        let answers = futures_util::future::join_all(asked).await;
+        assert!(answers.iter().all(Result::is_ok));
+        assert_eq!(calls(dir.path()), 1);
+        let other = call(dir.path(), "b", "");
+        assert!(helpers.ask(other).await.is_ok());
+        assert_eq!(calls(dir.path()), 2);
+        clock.advance(KEPT);
+        assert!(helpers.ask(slow).await.is_ok());
+        assert_eq!(calls(dir.path()), 3);
+    }
+
+    #[tokio::test]
+    async fn a_call_goes_on_without_those_who_wanted_it_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let helpers = Helpers::new(Clock::system(), BTreeSet::new(), Notices::default());
+        let slow = call(dir.path(), "a", &format!("sleep 1; {ANSWER}"));
+        let short = Duration::from_millis(300);
+        let first = tokio::time::timeout(short, helpers.ask(slow.clone())).await;
+        assert!(first.is_err());
+        assert!(helpers.ask(slow).await.is_ok());
+        assert_eq!(calls(dir.path()), 1);
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_hangs_is_not_asked_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let second = Duration::from_secs(1);
+        let helpers =
+            Helpers::with_limit(Clock::system(), BTreeSet::new(), Notices::default(), second);
+        let hanging = call(dir.path(), "a", "sleep 100");
+        let started = std::time::Instant::now();
+        for _ in 0..3 {
+            let error = helpers.ask(hanging.clone()).await.unwrap_err();
+            assert!(error.to_string().contains("no answer for `a`"), "{error}");
+        }
+        assert!(started.elapsed() < Duration::from_secs(10));
+        assert_eq!(calls(dir.path()), 1);
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_does_not_come_is_told_as_such() {
+        let dir = tempfile::tempdir().unwrap();
+        let limit = Duration::from_secs(2);
+        let helpers =
+            Helpers::with_limit(Clock::system(), BTreeSet::new(), Notices::default(), limit);
+        let busy = call(dir.path(), "a", &format!("sleep 1.7; {ANSWER}"));
+        let keys = ["b", "c", "d"].map(|key| call(dir.path(), key, ""));
+        let later = futures_util::future::join_all(keys.map(|key| helpers.ask(key)));
+        let (first, later) = tokio::join!(helpers.ask(busy), later);
+        assert!(first.is_ok());
+        assert!(
+            later
+                .iter()
+                .any(|answer| matches!(answer, Err(HelperError::Busy { .. }))),
+            "{later:?}"
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! How long credentials may take, and what is told while somebody waits for them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::diag::Diagnostic;
+
+/// The daemon gives up a question for credentials after 60 s and says no more than that (BuildKit, `session/auth/auth.go`). Our own
+/// limits lie below it, so that the user is told what was waited for.
+pub(super) const ANSWER: Duration = Duration::from_secs(55);
+
+/// How long a credential helper may take. Some ask a person.
+pub(super) const HELPER: Duration = Duration::from_secs(50);
+
+/// When a wait is told for the first time.
+const FIRST_WORD: Duration = Duration::from_secs(5);
+
+/// How often it is told after that.
+const NEXT_WORD: Duration = Duration::from_secs(15);
+
+/// Takes what the user should see at once.
+#[derive(Clone)]
+pub(super) struct Notices(Arc<dyn Fn(Diagnostic) + Send + Sync>);
+
+impl Notices {
+    pub(super) fn new(tell: impl Fn(Diagnostic) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    /// Does `work`, and tells that `what` is waited for where that takes long.
+    pub(super) async fn watch<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        let mut waited = Duration::ZERO;
+        let mut next = FIRST_WORD;
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(next) => {
+                    waited += next;
+                    next = NEXT_WORD;
+                    let message = format!("waiting for {what} for {} s", waited.as_secs());
+                    (self.0)(Diagnostic::warning("credential::waiting", message));
+                }
+            }
+        }
+    }
+}
+
+impl Default for Notices {
+    fn default() -> Self {
+        Self::new(|_| {})
+    }
+}
+
+impl fmt::Debug for Notices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Notices")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_wait_is_told_after_five_seconds_and_now_and_then() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let notices = Notices::new({
+            let told = Arc::clone(&told);
+            move |notice| told.lock().unwrap().push(notice.message)
+        });
+        let seconds = |n| tokio::time::sleep(Duration::from_secs(n));
+        notices.watch("a thing", seconds(4)).await;
+        assert!(told.lock().unwrap().is_empty());
+        notices.watch("a thing", seconds(21)).await;
+        let expected = [
+            "waiting for a thing for 5 s",
+            "waiting for a thing for 20 s",
+        ];
+        assert_eq!(*told.lock().unwrap(), expected);
+    }
+}

@@ -1,0 +1,228 @@
+//! The configurations that buildx keeps apart from Docker's: one for a registry, a repository or what is done there.
+//!
+//! `<buildx>/config/<host>[/<repository>][@<actions>]/config.json`. The folders are looked through and their names compared with what
+//! the daemon asks for (buildx, `util/dockerutil/dockerconfig/configprovider.go`): what the daemon sends never becomes a path.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::host::RegistryHost;
+use super::{DockerConfig, Error};
+use crate::types::regular::read_regular;
+
+/// The largest configuration that is read, in bytes.
+const FILE_LIMIT: u64 = 4 << 20;
+
+/// Folders that are looked through, and how far down.
+const FOLDERS: usize = 10_000;
+const DEPTH: usize = 32;
+
+/// One of the configurations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Scoped {
+    host: String,
+    repository: String,
+    actions: BTreeSet<String>,
+    file: PathBuf,
+}
+
+/// What a token is wanted for: actions by resource, such as `repository:a/b`.
+#[derive(Debug)]
+pub(super) struct Scopes<'a>(BTreeMap<String, BTreeSet<&'a str>>);
+
+impl<'a> Scopes<'a> {
+    /// Reads scopes such as `repository:a/b:pull,push`; one text may hold several.
+    pub(super) fn parse(scopes: &'a [String]) -> Self {
+        let mut by_resource: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+        if scopes.iter().any(String::is_empty) {
+            return Self(by_resource);
+        }
+        for scope in scopes.iter().flat_map(|text| text.split(' ')) {
+            let mut parts = scope.splitn(3, ':');
+            let kind = parts.next().unwrap_or_default();
+            let resource = parts
+                .next()
+                .map_or_else(|| kind.to_owned(), |name| format!("{kind}:{name}"));
+            let actions = parts.next().into_iter().flat_map(|text| text.split(','));
+            by_resource.entry(resource).or_default().extend(actions);
+        }
+        Self(by_resource)
+    }
+}
+
+/// Finds the configurations below `dir`, buildx's own folder. Blocking.
+pub(super) fn find(dir: &Path) -> Vec<Scoped> {
+    let root = dir.join("config");
+    let mut found = Vec::new();
+    let mut folders = vec![(root.clone(), 0)];
+    let mut looked_at = 0;
+    while let Some((folder, depth)) = folders.pop() {
+        looked_at += 1;
+        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        for entry in entries.take(FOLDERS) {
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_folder && depth < DEPTH && looked_at + folders.len() < FOLDERS {
+                folders.push((entry.path(), depth + 1));
+            } else if entry.file_name() == "config.json" {
+                let name = folder.strip_prefix(&root).ok().and_then(Path::to_str);
+                found.extend(name.and_then(|name| Scoped::named(name, entry.path())));
+            }
+        }
+    }
+    found.sort_by(|a, b| a.file.cmp(&b.file));
+    found
+}
+
+/// The configuration that answers for `host` and `scopes`; `None` where Docker's own does.
+///
+/// As in buildx, one with a repository goes before one without, then one with more actions; and none counts where several
+/// repositories are asked for at once.
+pub(super) fn choose<'a>(
+    all: &'a [Scoped],
+    host: &RegistryHost,
+    scopes: &Scopes<'_>,
+) -> Option<&'a Scoped> {
+    if scopes.0.len() != 1 {
+        return None;
+    }
+    all.iter()
+        .filter(|scoped| scoped.host == host.as_str() && scoped.covers(scopes))
+        .min_by(|a, b| {
+            let repositories = b.repository.cmp(&a.repository);
+            repositories.then(b.actions.len().cmp(&a.actions.len()))
+        })
+}
+
+impl Scoped {
+    fn named(name: &str, file: PathBuf) -> Option<Self> {
+        let (main, actions) = name.split_once('@').unwrap_or((name, ""));
+        let (host, repository) = main.split_once('/').unwrap_or((main, ""));
+        let actions = actions.split(',').map(str::trim);
+        (!host.is_empty()).then(|| Self {
+            host: host.to_owned(),
+            repository: repository.to_owned(),
+            actions: actions
+                .filter(|action| !action.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            file,
+        })
+    }
+
+    fn covers(&self, scopes: &Scopes<'_>) -> bool {
+        let has_all = |offered: &BTreeSet<&str>| {
+            let mut wanted = self.actions.iter();
+            wanted.all(|action| offered.contains(action.as_str()))
+        };
+        if self.repository.is_empty() {
+            return self.actions.is_empty() || scopes.0.values().any(has_all);
+        }
+        let resource = format!("repository:{}", self.repository);
+        scopes.0.get(&resource).is_some_and(has_all)
+    }
+
+    /// Reads it. Blocking.
+    pub(super) fn read(&self) -> Result<DockerConfig, Error> {
+        let path = self.file.display().to_string();
+        match read_regular(&self.file, FILE_LIMIT) {
+            Ok(text) => DockerConfig::parse(&text, &path),
+            Err(source) => Err(Error::ReadConfig { path, source }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    fn host(text: &str) -> RegistryHost {
+        RegistryHost::parse(text).unwrap()
+    }
+
+    // The folder's name of the configuration that answers.
+    fn chosen(folders: &[&str], scopes: &[&str]) -> Option<String> {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in folders {
+            let folder = dir.path().join("config").join(folder);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("config.json"), "{}").unwrap();
+        }
+        let scopes: Vec<String> = scopes.iter().map(|&scope| scope.to_owned()).collect();
+        let all = find(dir.path());
+        assert_eq!(all.len(), folders.len());
+        let scoped = choose(&all, &host("r.example"), &Scopes::parse(&scopes))?;
+        let folder = scoped
+            .file
+            .parent()?
+            .strip_prefix(dir.path().join("config"));
+        folder.ok()?.to_str().map(str::to_owned)
+    }
+
+    // buildx's own cases are among these (configprovider_test.go).
+    #[test_case("r.example/foo/bar@a,b", &["repository:foo/bar:pull"] => false; "other actions")]
+    #[test_case("r.example/foo/bar@push", &["repository:foo/bar:pull,push"] => true; "one of the actions")]
+    #[test_case("r.example/foo/bar@push", &["repository:foo/bar:pull"] => false; "pull is not push")]
+    #[test_case("r.example/foo/bar@push", &["repository:foo/bar2:pull,push"] => false; "another repository")]
+    #[test_case("r.example/foo/bar@push,pull", &["repository:foo/bar:pull,push"] => true; "both actions")]
+    #[test_case("r.example/foo/bar@pull", &["repository:foo/bar:"] => false; "no actions asked for")]
+    #[test_case("r.example/foo/bar", &["repository:foo/bar:pull"] => true; "any action")]
+    #[test_case("r.example/foo/bar@", &["repository:foo/bar:pull"] => true; "an empty list of actions")]
+    #[test_case("r.example@push", &["repository:a:pull"] => false; "an action of the host")]
+    #[test_case("r.example@push", &["repository:a:push"] => true; "the action of the host")]
+    #[test_case("r.example", &["repository:a:pull"] => true; "the host")]
+    #[test_case("r.example", &["repository:a:pull repository:b:pull"] => false; "several repositories in one text")]
+    #[test_case("r.example", &["repository:a:pull", "repository:b:pull"] => false; "several repositories")]
+    #[test_case("r.example", &[] => false; "no scope")]
+    #[test_case("r.example:5000", &["repository:a:pull"] => false; "another port")]
+    fn a_folder_answers_for(folder: &str, scopes: &[&str]) -> bool {
+        chosen(&[folder], scopes).is_some()
+    }
+
+    #[test]
+    fn the_most_special_one_counts() {
+        let folders = [
+            "r.example",
+            "r.example@push",
+            "r.example/a/b",
+            "r.example/a/b@push",
+        ];
+        let of = |scope| chosen(&folders, &[scope]).unwrap();
+        assert_eq!(of("repository:a/b:pull,push"), "r.example/a/b@push");
+        assert_eq!(of("repository:a/b:pull"), "r.example/a/b");
+        assert_eq!(of("repository:c:push"), "r.example@push");
+        assert_eq!(of("repository:c:pull"), "r.example");
+    }
+
+    #[test]
+    fn names_from_the_daemon_open_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("config/r.example");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("config.json"), "{}").unwrap();
+        std::fs::write(dir.path().join("config.json"), "{}").unwrap();
+        let all = find(dir.path());
+        for scope in [
+            "repository:../..:pull",
+            "repository:../../r.example:pull",
+            "../..",
+            "",
+        ] {
+            let scopes = [scope.to_owned()];
+            let chosen = choose(&all, &host("r.example"), &Scopes::parse(&scopes));
+            assert!(chosen.is_none_or(|scoped| scoped.file == folder.join("config.json")));
+        }
+    }
+
+    #[test]
+    fn a_pipe_is_no_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("config/r.example");
+        std::fs::create_dir_all(&folder).unwrap();
+        let fifo = folder.join("config.json");
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.unwrap().success());
+        let found = find(dir.path());
+        assert!(matches!(found[0].read(), Err(Error::ReadConfig { .. })));
+    }
+}
