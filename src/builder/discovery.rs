@@ -11,7 +11,7 @@ use super::candidate::{Candidate, Driver, Offers, Reach};
 use super::docker_context::DockerContexts;
 use super::embedded::{Launcher, Lease};
 use super::error::{ChooseError, PassedOver, in_one_line};
-use super::named::{EMBEDDED, named};
+use super::named::{EMBEDDED, Unnamed, named};
 use super::reach::{Reached, Reacher};
 use crate::diag::Diagnostic;
 use crate::engine::Connection;
@@ -19,6 +19,7 @@ use crate::engine::docker::EngineFacts;
 use crate::engine::endpoint::Endpoint;
 use crate::event::EventSink;
 use crate::types::Environment;
+use crate::types::blocking::unblock;
 use crate::types::requirements::Requirements;
 
 /// How long a builder that nobody named may take to answer.
@@ -61,7 +62,7 @@ pub async fn choose(
     launcher: &Launcher,
     events: &EventSink,
 ) -> Result<Chosen, ChooseError> {
-    let (candidate, trail) = named(flag, environment)?;
+    let (candidate, trail) = find_named(flag, environment).await?;
     let mut passed_over: Vec<PassedOver> = trail
         .into_iter()
         .map(|place| PassedOver {
@@ -86,7 +87,7 @@ pub async fn choose(
             }),
         };
     }
-    for place in unnamed(environment) {
+    for place in find_unnamed(environment).await {
         let candidate = match place {
             Ok(candidate) => candidate,
             Err(place) => {
@@ -118,6 +119,21 @@ pub async fn choose(
     }
 }
 
+/// What [`named`] finds, which reads buildx's and Docker's files.
+pub(super) async fn find_named(
+    flag: Option<&str>,
+    environment: &Environment,
+) -> Result<(Option<Candidate>, Vec<Unnamed>), ChooseError> {
+    let (flag, environment) = (flag.map(str::to_owned), environment.clone());
+    unblock(move || named(flag.as_deref(), &environment)).await
+}
+
+/// What [`unnamed`] finds.
+pub(super) async fn find_unnamed(environment: &Environment) -> Vec<Result<Candidate, PassedOver>> {
+    let environment = environment.clone();
+    unblock(move || unnamed(&environment)).await
+}
+
 pub(super) fn why(candidate: &Candidate) -> String {
     match candidate.reach {
         Reach::Embedded => "no builder was named, and no other can do it".to_owned(),
@@ -147,7 +163,7 @@ fn chosen(
 }
 
 // The builders that may do when none was named, before rbake's own, in order; a place that leads to none says why.
-pub(super) fn unnamed(environment: &Environment) -> Vec<Result<Candidate, PassedOver>> {
+fn unnamed(environment: &Environment) -> Vec<Result<Candidate, PassedOver>> {
     let mut all = Vec::new();
     all.push(match DockerContexts::new(environment).current() {
         Ok(context) => Ok(Candidate {

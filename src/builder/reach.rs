@@ -75,7 +75,7 @@ impl Reacher<'_> {
             Reach::Remote(endpoint) => {
                 if limit.is_some()
                     && let Endpoint::Unix(path) = endpoint
-                    && is_absent(path)
+                    && is_absent(path).await
                 {
                     return Err(Refusal::Absent);
                 }
@@ -85,7 +85,7 @@ impl Reacher<'_> {
             Reach::Docker(host) => {
                 if limit.is_some()
                     && let DockerHost::Unix(path) = host
-                    && is_absent(path)
+                    && is_absent(path).await
                 {
                     return Err(Refusal::Absent);
                 }
@@ -201,7 +201,8 @@ fn buildkitd(connection: Connection, lease: Option<Lease>) -> Reached {
     }
 }
 
-fn is_absent(socket: &Path) -> bool {
-    std::fs::symlink_metadata(socket)
+async fn is_absent(socket: &Path) -> bool {
+    tokio::fs::symlink_metadata(socket)
+        .await
         .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }

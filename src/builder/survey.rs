@@ -5,10 +5,9 @@
 use std::time::Duration;
 
 use super::candidate::{Candidate, Driver, Reach};
-use super::discovery::{UNNAMED_LIMIT, own, unnamed, why};
+use super::discovery::{UNNAMED_LIMIT, find_named, find_unnamed, own, why};
 use super::embedded;
 use super::error::{ChooseError, PassedOver, Refusal, in_one_line};
-use super::named::named;
 use super::reach::Reacher;
 use crate::engine::docker::{ContainerState, Docker};
 use crate::engine::endpoint::Endpoint;
@@ -50,7 +49,7 @@ pub async fn survey(
     flag: Option<&str>,
     environment: &Environment,
 ) -> Survey {
-    let (candidate, trail) = match named(flag, environment) {
+    let (candidate, trail) = match find_named(flag, environment).await {
         Ok(found) => found,
         Err(error) => {
             return Survey {
@@ -92,7 +91,8 @@ pub async fn survey(
         }
     }
     let is_decided = survey.chosen.is_some() || survey.error.is_some();
-    for place in unnamed(environment).into_iter().chain([Ok(own())]) {
+    let places = find_unnamed(environment).await;
+    for place in places.into_iter().chain([Ok(own())]) {
         let candidate = match place {
             Ok(candidate) => candidate,
             Err(place) => {

@@ -23,6 +23,7 @@ use crate::engine::{Capabilities, Connection, Engine};
 use crate::event::{EventKind, EventSink, LocalWork};
 use crate::files::Resolver;
 use crate::outcome::{FailureKind, Outcome, SolveFailure, TargetOutcome};
+use crate::types::blocking::unblock;
 use crate::types::ending::{FAREWELL, HASTY_FAREWELL};
 use crate::types::{Environment, TargetName, go};
 
@@ -67,7 +68,11 @@ pub async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics
         .iter()
         .map(|ready| (ready.planned.name.clone(), ready.clone()))
         .collect();
-    let work = work(prepared.targets, &ground, &commits)?;
+    let work = {
+        let ground = Arc::clone(&ground);
+        // Lowering looks at directories.
+        unblock(move || work(prepared.targets, &ground, &commits)).await?
+    };
     let targets = scheduler::run(work, ground.halt.clone(), &stop, &events).await;
     part(&ground, &stop).await;
     // The embedded builder stays up until the last solve has ended.
@@ -144,7 +149,10 @@ async fn ground(
     let targets = &prepared.targets;
     let compress = !chosen.endpoint.is_local();
     let engine = Arc::new(Engine::over(chosen.connection));
-    let node = node::id(environment);
+    let node = {
+        let environment = environment.clone();
+        unblock(move || node::id(&environment)).await
+    };
     let shared = SharedSessions::new(Arc::clone(engine.connection()), node.clone());
     let docker = DockerEngines::connect(
         targets,

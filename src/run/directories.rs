@@ -84,7 +84,7 @@ impl Directories {
         };
         let mut wanted: Vec<(ShareKey, LocalDir)> = Vec::new();
         if let Tree::Dir(dir) = &places.context {
-            let group = group.of_context(&places.dockerfile);
+            let group = group.of_context(ignore_file(&places.dockerfile).await);
             wanted.push(shared("context", dir, group));
         }
         match &places.dockerfile {
@@ -198,7 +198,7 @@ struct Group<'a> {
 }
 
 impl Group<'_> {
-    fn of_context(&self, dockerfile: &DockerfilePlace) -> String {
+    fn of_context(&self, ignore_file: String) -> String {
         let stage = self
             .target
             .attributes
@@ -212,7 +212,7 @@ impl Group<'_> {
             Sources::Paths(paths) => paths.into_iter().collect(),
             Sources::Unknown => vec![self.target.name.to_string()],
         };
-        parts.push(ignore_file(dockerfile));
+        parts.push(ignore_file);
         hashed(&parts)
     }
 
@@ -233,11 +233,11 @@ impl Group<'_> {
 }
 
 // A Dockerfile's own ignore file goes before the context's, and makes for another filter.
-fn ignore_file(dockerfile: &DockerfilePlace) -> String {
+async fn ignore_file(dockerfile: &DockerfilePlace) -> String {
     match dockerfile {
         DockerfilePlace::File { dir, filename } => {
             let own = dir.join(format!("{filename}.dockerignore"));
-            if own.exists() {
+            if tokio::fs::try_exists(&own).await.unwrap_or(false) {
                 own.to_string_lossy().into_owned()
             } else {
                 String::new()

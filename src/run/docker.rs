@@ -10,6 +10,7 @@ use crate::definition::model::Sink;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::engine::docker::{Docker, EngineFacts};
 use crate::types::Environment;
+use crate::types::blocking::unblock;
 
 /// The engines a run loads into, by the name of their Docker context; none for the current one.
 #[derive(Debug, Clone, Default)]
@@ -80,12 +81,17 @@ async fn connect(
     context: Option<&str>,
     environment: &Environment,
 ) -> Result<(Docker, EngineFacts), String> {
-    let contexts = DockerContexts::new(environment);
-    let found = match context {
-        Some(name) => contexts.context(name),
-        None => contexts.current(),
+    let (environment, context) = (environment.clone(), context.map(str::to_owned));
+    let find = move || {
+        let contexts = DockerContexts::new(&environment);
+        match context {
+            Some(name) => contexts.context(&name),
+            None => contexts.current(),
+        }
     };
-    let found = found.map_err(|error| crate::builder::in_one_line(&error))?;
+    let found = unblock(find)
+        .await
+        .map_err(|error| crate::builder::in_one_line(&error))?;
     let docker = Docker::connect(&found.host)
         .await
         .map_err(|error| crate::builder::in_one_line(&error))?;

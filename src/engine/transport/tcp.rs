@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 use super::{BoxedStream, DialError};
 use crate::engine::endpoint::{Address, TlsMaterial};
+use crate::types::blocking::unblock;
 
 // HTTP/2 pings are punished by BuildKit's server, so a dead link is found by the kernel.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -24,9 +25,10 @@ pub(super) async fn dial(
     name: &str,
     protocols: &[&[u8]],
 ) -> Result<BoxedStream, DialError> {
-    let config = tls
-        .map(|tls| client_config(tls, name, protocols))
-        .transpose()?;
+    let config = match tls {
+        Some(tls) => Some(read_config(tls, name, protocols).await?),
+        None => None,
+    };
     let connect = |source| DialError::Connect {
         endpoint: name.to_owned(),
         source,
@@ -64,10 +66,21 @@ fn keep_alive(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-fn client_config(
+// Certificates lie on a disk, and the system has many.
+async fn read_config(
     tls: &TlsMaterial,
     name: &str,
     protocols: &[&[u8]],
+) -> Result<Arc<rustls::ClientConfig>, DialError> {
+    let (tls, name) = (tls.clone(), name.to_owned());
+    let protocols: Vec<Vec<u8>> = protocols.iter().map(|p| p.to_vec()).collect();
+    unblock(move || client_config(&tls, &name, protocols)).await
+}
+
+fn client_config(
+    tls: &TlsMaterial,
+    name: &str,
+    protocols: Vec<Vec<u8>>,
 ) -> Result<Arc<rustls::ClientConfig>, DialError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let material = |path: &Path, error: rustls::Error| DialError::Material {
@@ -92,7 +105,7 @@ fn client_config(
             });
         }
     };
-    config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
+    config.alpn_protocols = protocols;
     Ok(Arc::new(config))
 }
 
@@ -148,7 +161,7 @@ mod tests {
     use super::*;
 
     fn config(tls: &TlsMaterial) -> Result<Arc<rustls::ClientConfig>, DialError> {
-        client_config(tls, "tcp://h:1", &[b"h2"])
+        client_config(tls, "tcp://h:1", vec![b"h2".to_vec()])
     }
 
     #[test]
