@@ -24,12 +24,8 @@ use crate::types::{Clock, Environment, go};
 /// Hosts that take Docker Hub's credential where they have none of their own.
 const HUB_GUESTS: [&str; 2] = ["dhi.io", "registry.scout.docker.com"];
 
-/// Variables with credentials that no helper reads: they are rbake's and docker's own.
-const NEVER_FOR_HELPERS: [&str; 3] = [
-    "DOCKER_AUTH_CONFIG",
-    "BUILDX_BAKE_GIT_AUTH_TOKEN",
-    "BUILDX_BAKE_GIT_AUTH_HEADER",
-];
+/// The variable with a configuration that goes before the file.
+const OVERLAY: &str = "DOCKER_AUTH_CONFIG";
 
 /// Variables that helpers log in with, by the beginning of their names. Where a build takes one of these as a secret, too, its
 /// helper still needs it.
@@ -106,12 +102,17 @@ impl Provider {
             mut withheld,
             notices,
         } = options;
-        let overlay = environment.non_empty("DOCKER_AUTH_CONFIG");
+        let overlay = environment.non_empty(OVERLAY);
         let overlay = overlay
-            .map(|text| DockerConfig::parse(text.as_bytes(), "DOCKER_AUTH_CONFIG"))
+            .map(|text| DockerConfig::parse(text.as_bytes(), OVERLAY))
             .transpose()?;
-        withheld.retain(|name| !READ_BY_HELPERS.iter().any(|start| name.starts_with(start)));
-        withheld.extend(NEVER_FOR_HELPERS.map(str::to_owned));
+        let is_read = |name: &String| {
+            let mut starts = READ_BY_HELPERS.iter();
+            starts.any(|start| name.starts_with(start))
+        };
+        withheld.retain(|name| !is_read(name));
+        // The credentials of all registries, which docker reads itself.
+        withheld.insert(OVERLAY.to_owned());
         let notices = Notices::new(notices);
         Ok(Self(Arc::new(Shared {
             docker: Arc::new(DockerConfig::load(environment)?),

@@ -91,7 +91,15 @@ const NEEDED_BY_ALL: [&str; 12] = [
     "ALL_PROXY",
 ];
 
-/// The variables that hold secrets of `targets`: programs that rbake starts are not given them.
+/// Variables with credentials that are read here and by no program that rbake starts.
+const NEEDED_BY_NONE: [&str; 4] = [
+    "ACTIONS_RUNTIME_TOKEN",
+    "BUILDX_BAKE_GIT_AUTH_HEADER",
+    "BUILDX_BAKE_GIT_AUTH_TOKEN",
+    "DOCKER_AUTH_CONFIG",
+];
+
+/// The variables that hold secrets of `targets`, or credentials for rbake alone: programs that it starts are not given them.
 pub(super) fn variables<'a>(
     targets: impl IntoIterator<Item = &'a Target>,
     environment: &Environment,
@@ -107,6 +115,7 @@ pub(super) fn variables<'a>(
         .flat_map(|target| &target.secret)
         .filter_map(|entry| variable(&entry.value))
         .filter(|name| !is_needed(name))
+        .chain(NEEDED_BY_NONE.map(str::to_owned))
         .collect()
 }
 
@@ -207,6 +216,10 @@ mod tests {
         }
         let environment = Environment::of([("TOKEN", "v"), ("named", "n")], "/");
         let found: Vec<_> = variables([&target], &environment).into_iter().collect();
-        assert_eq!(found, ["TOKEN", "named"]);
+        let own = found
+            .iter()
+            .filter(|name| !NEEDED_BY_NONE.contains(&name.as_str()));
+        assert_eq!(own.collect::<Vec<_>>(), ["TOKEN", "named"]);
+        assert!(found.contains(&"DOCKER_AUTH_CONFIG".to_owned()));
     }
 }

@@ -1,6 +1,5 @@
 //! Sessions, from the daemon's side.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -3,8 +3,10 @@
 mod bake;
 mod builder;
 mod cache;
+mod canary;
 mod context;
 mod contract;
+mod credentials;
 mod engine;
 mod export;
 mod faults;

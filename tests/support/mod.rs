@@ -11,3 +11,4 @@ pub(crate) mod home;
 pub(crate) mod peers;
 pub(crate) mod project;
 pub(crate) mod pty;
+pub(crate) mod registry;

@@ -50,6 +50,30 @@ impl TestProject {
         self
     }
 
+    /// The user's home.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.dir.path().canonicalize().unwrap().join("home")
+    }
+
+    /// Adds a program of the user's, a shell script, and puts its folder first in `PATH`.
+    pub(crate) fn program_in_path(self, name: &str, script: &str) -> Self {
+        use std::os::unix::fs::PermissionsExt as _;
+        let bin = self.home().join("bin");
+        std::fs::create_dir_all(&bin).unwrap();
+        let program = bin.join(name);
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        self.env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
+    }
+
+    /// Writes Docker's configuration.
+    pub(crate) fn docker_config(self, config: &str) -> Self {
+        let dir = self.home().join(".docker");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("config.json"), config).unwrap();
+        self
+    }
+
     /// Sets a variable of the environment.
     pub(crate) fn env(mut self, name: &str, value: impl fmt::Display) -> Self {
         self.environment.push((name.to_owned(), value.to_string()));

@@ -104,6 +104,19 @@ impl Terminal {
         }
     }
 
+    /// All that is written until the program ends, as it is written.
+    pub(crate) fn read_to_end(self) -> Vec<u8> {
+        let end = Instant::now() + 3 * PATIENCE;
+        let mut all = Vec::new();
+        while let Ok(bytes) = self
+            .output
+            .recv_timeout(end.saturating_duration_since(Instant::now()))
+        {
+            all.extend(bytes);
+        }
+        all
+    }
+
     /// Waits until `text` is on the screen.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, text: &str) -> String {

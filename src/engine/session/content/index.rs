@@ -6,15 +6,17 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
 use serde_json::{Map, Value, json};
 
 use super::layout::{LayoutError, OciLayout, write_whole};
 use crate::types::Digest;
+use crate::types::blocking::unblock;
+use crate::types::regular::read_regular;
 
 const TAG: &str = "org.opencontainers.image.ref.name";
 const NAME: &str = "io.containerd.image.name";
@@ -23,7 +25,10 @@ const NAME: &str = "io.containerd.image.name";
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 const LOCK_RETRY: Duration = Duration::from_millis(50);
 
-/// A manifest larger than this is none.
+/// An index larger than this is none, in bytes.
+const INDEX_LIMIT: u64 = 64 << 20;
+
+/// A manifest larger than this is none, in bytes.
 const MANIFEST_LIMIT: u64 = 64 << 20;
 
 /// What an entry of the index is called.
@@ -96,7 +101,7 @@ impl OciLayout {
             path: path.clone(),
             reason,
         };
-        let text = match std::fs::read(&path) {
+        let text = match read_regular(&path, INDEX_LIMIT) {
             Ok(text) if text.is_empty() => return Ok(Map::new()),
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Map::new()),
@@ -233,7 +238,7 @@ impl OciLayout {
                 reason: "it is too large for a manifest".to_owned(),
             });
         }
-        let text = std::fs::read(&path).map_err(LayoutError::io("read", &path))?;
+        let text = read_regular(&path, MANIFEST_LIMIT).map_err(LayoutError::io("read", &path))?;
         let manifest: Value =
             serde_json::from_slice(&text).map_err(|error| LayoutError::Malformed {
                 path,
@@ -286,7 +291,8 @@ impl Lock {
     async fn take(path: &Path) -> Result<Self, LayoutError> {
         let attempt = async {
             loop {
-                if let Some(lock) = Self::try_take(path)? {
+                let path = path.to_owned();
+                if let Some(lock) = unblock(move || Self::try_take(&path)).await? {
                     return Ok(lock);
                 }
                 tokio::time::sleep(LOCK_RETRY).await;
@@ -307,6 +313,8 @@ impl Lock {
             .create(true)
             .truncate(false)
             .write(true)
+            // Opening a pipe of that name would block.
+            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
             .open(path)
             .map_err(failed)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {

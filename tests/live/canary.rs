@@ -1,0 +1,396 @@
+//! The canary: every secret of a run is a word that occurs nowhere else, and is looked for in all that rbake writes, prints, sends to
+//! other hosts, or hands to programs that do not need it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
+
+use crate::support::peers;
+use crate::support::project::{CommandOutput, TestProject};
+use crate::support::pty::Terminal;
+use crate::support::registry::{FakeRegistry, Login};
+
+/// A secret, and the one place that it may go to.
+struct Canary {
+    name: &'static str,
+    word: String,
+}
+
+impl Canary {
+    fn new(name: &'static str) -> Self {
+        // Letters and digits only, so that no encoding but base64 changes it.
+        let word = format!("Canary{}{}", name.replace('-', ""), std::process::id());
+        Self { name, word }
+    }
+
+    // The forms that it may be found in: itself, in hexadecimal, and in base64 at each of the three offsets.
+    fn forms(&self) -> Vec<String> {
+        let mut forms = vec![self.word.clone()];
+        for shift in 0..3 {
+            let text = [&b"xxx"[..shift], self.word.as_bytes()].concat();
+            for engine in [&BASE64_STANDARD_NO_PAD, &BASE64_URL_SAFE_NO_PAD] {
+                let encoded = engine.encode(&text);
+                // What is left of the neighbours' bits is cut off.
+                let from = if shift == 0 { 0 } else { shift + 1 };
+                forms.push(encoded[from..encoded.len() - 2].to_owned());
+            }
+        }
+        forms.push(hex::encode(&self.word));
+        forms
+    }
+
+    fn is_in(&self, bytes: &[u8]) -> bool {
+        let holds = |form: &String| bytes.windows(form.len()).any(|w| w == form.as_bytes());
+        self.forms().iter().any(holds)
+    }
+}
+
+/// All secrets of the run.
+struct Canaries {
+    all: Vec<Canary>,
+}
+
+impl Canaries {
+    fn new() -> Self {
+        let names = [
+            "file",
+            "variable",
+            "git",
+            "basic",
+            "token-basic",
+            "identity",
+            "registry-token",
+            "helper",
+            "overlay",
+            "access",
+            "remote",
+        ];
+        Self {
+            all: names.map(Canary::new).into(),
+        }
+    }
+
+    fn word(&self, name: &str) -> &str {
+        let canary = self.all.iter().find(|canary| canary.name == name);
+        &canary.unwrap().word
+    }
+
+    // The names of those that occur in `bytes`.
+    fn found_in(&self, bytes: &[u8]) -> BTreeSet<&'static str> {
+        let found = self.all.iter().filter(|canary| canary.is_in(bytes));
+        found.map(|canary| canary.name).collect()
+    }
+}
+
+/// The registries of the run, each with a secret of its own.
+struct Hosts {
+    basic: FakeRegistry,
+    token_basic: FakeRegistry,
+    identity: FakeRegistry,
+    registry_token: FakeRegistry,
+    helper: FakeRegistry,
+    overlay: FakeRegistry,
+    git: FakeRegistry,
+    bystander: FakeRegistry,
+}
+
+impl Hosts {
+    fn start(canaries: &Canaries) -> Self {
+        let token = || FakeRegistry::start(Login::Token(canaries.word("access").to_owned()));
+        Self {
+            basic: FakeRegistry::start(Login::Basic),
+            token_basic: token(),
+            identity: token(),
+            registry_token: token(),
+            helper: token(),
+            overlay: token(),
+            git: FakeRegistry::start(Login::Basic),
+            bystander: token(),
+        }
+    }
+
+    // What each may have been sent.
+    fn all(&self) -> [(&FakeRegistry, &'static [&'static str]); 8] {
+        [
+            (&self.basic, &["basic"]),
+            (&self.token_basic, &["token-basic", "access"]),
+            (&self.identity, &["identity", "access"]),
+            (&self.registry_token, &["registry-token"]),
+            (&self.helper, &["helper", "access"]),
+            (&self.overlay, &["overlay", "access"]),
+            (&self.git, &["git"]),
+            (&self.bystander, &["access"]),
+        ]
+    }
+}
+
+fn auth(user: &str, password: &str) -> String {
+    BASE64_STANDARD.encode(format!("{user}:{password}"))
+}
+
+const DEFINITION: &str = r#"
+target "default" {
+  secret   = ["id=file,src=secret-file", "id=variable,env=SECRET_VARIABLE", "id=unused,env=GIT_SECRET"]
+  attest   = ["type=provenance,mode=max"]
+  output   = ["type=local,dest=out"]
+  no-cache = true
+}
+target "git" {
+  context = "http://<git host>/repository.git"
+  secret  = ["id=GIT_AUTH_TOKEN,env=GIT_SECRET"]
+}
+"#;
+
+// A helper, and a git before the real one: they note what they are given.
+const NOTE: &str = "{ tr '\\0' '\\n' < /proc/$$/environ; tr '\\0' '\\n' < /proc/$$/cmdline; } >> $HOME/../given-to-NAME";
+
+struct Stage {
+    project: TestProject,
+    hosts: Hosts,
+    canaries: Canaries,
+}
+
+impl Stage {
+    fn set(address: &str) -> Self {
+        let canaries = Canaries::new();
+        let hosts = Hosts::start(&canaries);
+        let project = TestProject::new();
+        std::fs::write(project.path().join("secret-file"), canaries.word("file")).unwrap();
+        let config = format!(
+            r#"{{"auths":{{
+                "{}":{{"auth":"{}"}},
+                "{}":{{"auth":"{}"}},
+                "{}":{{"identitytoken":"{}"}},
+                "{}":{{"registrytoken":"{}"}}}},
+              "credHelpers":{{"{}":"canary"}}}}"#,
+            hosts.basic.host(),
+            auth("user", canaries.word("basic")),
+            hosts.token_basic.host(),
+            auth("user", canaries.word("token-basic")),
+            hosts.identity.host(),
+            canaries.word("identity"),
+            hosts.registry_token.host(),
+            canaries.word("registry-token"),
+            hosts.helper.host(),
+        );
+        let overlay = format!(
+            r#"{{"auths":{{"{}":{{"auth":"{}"}}}}}}"#,
+            hosts.overlay.host(),
+            auth("user", canaries.word("overlay"))
+        );
+        let note = |name: &str| NOTE.replace("NAME", name);
+        let helper = format!(
+            "{}\necho '{{\"Username\":\"u\",\"Secret\":\"{}\"}}'",
+            note("helper"),
+            canaries.word("helper")
+        );
+        let git = format!("{}\nexec /usr/bin/git \"$@\"", note("git"));
+        let project = project
+            .file(
+                "docker-bake.hcl",
+                DEFINITION.replace("<git host>", &hosts.git.host()),
+            )
+            .file("Dockerfile", dockerfile(&hosts))
+            .docker_config(&config)
+            .program_in_path("docker-credential-canary", &helper)
+            .program_in_path("git", &git)
+            .env("DOCKER_AUTH_CONFIG", overlay)
+            .env("SECRET_VARIABLE", canaries.word("variable"))
+            .env("GIT_SECRET", canaries.word("git"))
+            .env("BUILDKIT_HOST", address);
+        let stage = Self {
+            project,
+            hosts,
+            canaries,
+        };
+        let remote = format!(
+            "https://user:{}@example.com/r.git",
+            stage.canaries.word("remote")
+        );
+        for arguments in [
+            vec!["init", "-q"],
+            vec![
+                "-c",
+                "user.name=a",
+                "-c",
+                "user.email=a@b",
+                "commit",
+                "-q",
+                "--allow-empty",
+                "-m",
+                "x",
+            ],
+            vec!["remote", "add", "origin", &remote],
+        ] {
+            let path = stage.project.path();
+            let status = Command::new("git")
+                .arg("-C")
+                .arg(path)
+                .args(arguments)
+                .status();
+            assert!(status.unwrap().success());
+        }
+        stage
+    }
+
+    fn root(&self) -> PathBuf {
+        self.project.home().join("..").canonicalize().unwrap()
+    }
+
+    // No secret in what was printed.
+    fn check_text(&self, what: &str, text: &str) {
+        let found = self.canaries.found_in(text.as_bytes());
+        assert!(found.is_empty(), "{what}: {found:?} in\n{text}");
+    }
+
+    fn check_output(&self, what: &str, output: &CommandOutput) {
+        self.check_text(what, &output.stdout);
+        self.check_text(what, &output.stderr);
+    }
+
+    // No secret in any file but those that the user has put it in.
+    fn check_files(&self, what: &str) {
+        let given = [
+            self.project.path().join("secret-file"),
+            self.project.home().join(".docker/config.json"),
+            self.project.home().join("bin/docker-credential-canary"),
+            self.project.path().join(".git/config"),
+        ];
+        let mut files = Vec::new();
+        files_below(&self.root(), &mut files);
+        assert!(files.len() > 10, "{files:?}");
+        for file in files.iter().filter(|file| !given.contains(file)) {
+            let found = self.canaries.found_in(&std::fs::read(file).unwrap());
+            assert!(found.is_empty(), "{what}: {found:?} in {}", file.display());
+        }
+        for program in ["helper", "git"] {
+            let given = std::fs::read_to_string(self.root().join(format!("given-to-{program}")));
+            let given = given.unwrap_or_else(|error| panic!("{program} was not started: {error}"));
+            assert!(given.contains("HOME="), "{program} was given: {given}");
+        }
+    }
+
+    // Each host got its own secret and no other.
+    fn check_hosts(&self) {
+        for (host, allowed) in self.hosts.all() {
+            let requests = host.requests().join("\n");
+            let found = self.canaries.found_in(requests.as_bytes());
+            let allowed: BTreeSet<&str> = allowed.iter().copied().collect();
+            let unexpected: Vec<_> = found.difference(&allowed).collect();
+            assert!(
+                unexpected.is_empty(),
+                "{unexpected:?} was sent to {}:\n{requests}",
+                host.host()
+            );
+        }
+    }
+}
+
+fn files_below(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            files_below(&entry.path(), found);
+        } else if kind.is_file() {
+            found.push(entry.path());
+        }
+    }
+}
+
+// Pulls from every registry, and has the secrets in a step that does not show them.
+fn dockerfile(hosts: &Hosts) -> String {
+    let pulled = [
+        &hosts.basic,
+        &hosts.token_basic,
+        &hosts.identity,
+        &hosts.registry_token,
+        &hosts.helper,
+        &hosts.overlay,
+        &hosts.bystander,
+    ];
+    let mut text = String::new();
+    let mut copies = String::new();
+    for (number, host) in pulled.iter().enumerate() {
+        text.push_str(&format!("FROM {}/app:1 AS s{number}\n", host.host()));
+        copies.push_str(&format!("COPY --from=s{number} /f /{number}\n"));
+    }
+    text.push_str("FROM busybox AS uses\nRUN --mount=type=secret,id=file,required=true --mount=type=secret,id=variable,required=true,env=V cat /run/secrets/file | sha256sum > /sum; echo $V | sha256sum >> /sum\n");
+    text.push_str("FROM scratch\nCOPY --from=uses /sum /sum\n");
+    text + &copies
+}
+
+#[test]
+fn no_secret_of_a_run_is_written_printed_or_sent_to_those_it_is_not_for() {
+    let Some(address) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
+        return;
+    };
+    let stage = Stage::set(&address);
+    let project = &stage.project;
+    for mode in ["plain", "rawjson", "quiet", "auto"] {
+        let progress = format!("--progress={mode}");
+        let output = project.rbake(&["-D", &progress, "--metadata-file", "meta.json"]);
+        assert_eq!(output.code, Some(0), "{mode}: {output}");
+        stage.check_output(mode, &output);
+        stage.check_files(mode);
+    }
+    let command = project.command(&["-D", "--progress=tty"]);
+    let terminal = Terminal::start(Path::new(command.get_program()), &command).read_to_end();
+    let terminal = String::from_utf8_lossy(&terminal).into_owned();
+    assert!(terminal.contains("1 target built"), "{terminal}");
+    stage.check_text("tty", &terminal);
+    for arguments in [
+        ["--print", "default"].as_slice(),
+        &["--print", "git"],
+        &["--list=targets"],
+        &["--list=variables"],
+        &["--print", "default", "--set", "*.args.A=1", "-D"],
+    ] {
+        let output = project.rbake(arguments);
+        assert_eq!(output.code, Some(0), "{output}");
+        stage.check_output(&arguments.join(" "), &output);
+    }
+    // What fails, with all that is known of it.
+    for arguments in [["git", "-D"], ["default", "-D"]] {
+        if arguments[0] == "default" {
+            let broken = dockerfile(&stage.hosts).replace("> /sum;", "> /sum; exit 7;");
+            std::fs::write(project.path().join("Dockerfile"), broken).unwrap();
+        }
+        for mode in ["--progress=plain", "--progress=rawjson"] {
+            let output = project.rbake(&[arguments[0], arguments[1], mode]);
+            assert_eq!(output.code, Some(1), "{output}");
+            stage.check_output(&format!("{arguments:?} {mode}"), &output);
+        }
+    }
+    stage.check_files("in the end");
+    stage.check_hosts();
+    for (host, needed) in stage.hosts.all() {
+        let requests = host.requests().join("\n");
+        let found = stage.canaries.found_in(requests.as_bytes());
+        assert_eq!(
+            found,
+            needed.iter().copied().collect(),
+            "{} was asked:\n{requests}",
+            host.host()
+        );
+    }
+}
+
+#[test]
+fn the_search_finds_a_secret_however_it_is_written() {
+    let canary = Canary::new("file");
+    for shift in 0..9 {
+        let text = format!("{}{}{}", "u".repeat(shift), canary.word, ":p");
+        for text in [
+            text.clone(),
+            BASE64_STANDARD.encode(&text),
+            BASE64_URL_SAFE_NO_PAD.encode(&text),
+            hex::encode(&text),
+        ] {
+            assert!(canary.is_in(text.as_bytes()), "{text}");
+        }
+    }
+    assert!(!canary.is_in(b"Canary"));
+}

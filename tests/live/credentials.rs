@@ -1,0 +1,165 @@
+//! Credential helpers and token servers that misbehave, with a real builder in between.
+
+use std::io::Read as _;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::peers;
+use crate::support::project::{CommandOutput, TestProject};
+use crate::support::registry::{FakeRegistry, Login};
+
+fn address() -> Option<String> {
+    peers::peer("RBAKE_TEST_BUILDKIT_ADDR")
+}
+
+// A project that pulls from `registry`, with a helper that notes its calls in `home/calls` and does `script`.
+fn project(address: &str, registry: &FakeRegistry, script: &str) -> TestProject {
+    let project = TestProject::new();
+    let calls = project.home().join("calls");
+    let script = format!("read key; echo $key >> {}\n{script}", calls.display());
+    let dockerfile = format!("FROM {}/app:1\nCOPY Dockerfile /d\n", registry.host());
+    project
+        .file("docker-bake.hcl", "target \"default\" {}\n")
+        .file("Dockerfile", dockerfile)
+        .docker_config(r#"{"credsStore":"test"}"#)
+        .program_in_path("docker-credential-test", &script)
+        .env("BUILDKIT_HOST", address)
+}
+
+fn calls(project: &TestProject) -> usize {
+    let text = std::fs::read_to_string(project.home().join("calls"));
+    text.unwrap_or_default().lines().count()
+}
+
+// Processes that were started as `sleep mark`.
+fn sleepers(mark: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    let wanted = format!("sleep\0{mark}\0");
+    lines.filter(|line| line == wanted.as_bytes()).count()
+}
+
+fn start(project: &TestProject) -> Child {
+    project
+        .command(&[])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn a_hanging_helper_is_named_after_five_seconds_and_ended_before_the_builder_gives_up() {
+    let Some(address) = address() else { return };
+    let registry = FakeRegistry::start(Login::Token("t".to_owned()));
+    let mark = format!("8{}", std::process::id());
+    let project = project(&address, &registry, &format!("sleep {mark} & sleep {mark}"));
+    let started = Instant::now();
+    let output = project.rbake(&[]);
+    let took = started.elapsed();
+    assert_eq!(output.code, Some(1), "{output}");
+    let host = registry.host();
+    let waiting =
+        format!("waiting for the credential helper `docker-credential-test` for `{host}` for 5 s");
+    let failure = format!(
+        "the credential helper `docker-credential-test` gave no answer for `{host}` within 50 s"
+    );
+    for expected in [waiting, failure] {
+        assert!(
+            output.stderr.contains(&expected),
+            "no `{expected}`: {output}"
+        );
+    }
+    assert!(
+        !output.stderr.contains("context deadline exceeded"),
+        "{output}"
+    );
+    assert!(took < Duration::from_secs(65), "{took:?}");
+    assert_eq!(sleepers(&mark), 0, "a child of the helper lives on");
+    assert_eq!(calls(&project), 1);
+}
+
+#[test]
+fn a_run_that_is_stopped_ends_its_helper() {
+    let Some(address) = address() else { return };
+    let registry = FakeRegistry::start(Login::Token("t".to_owned()));
+    let mark = format!("9{}", std::process::id());
+    let project = project(&address, &registry, &format!("sleep {mark} & sleep {mark}"));
+    let mut child = start(&project);
+    let waited = Instant::now();
+    while sleepers(&mark) < 2 {
+        assert!(
+            waited.elapsed() < Duration::from_secs(40),
+            "no helper was asked"
+        );
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let told = Instant::now();
+    let status = child.wait().unwrap();
+    assert!(
+        told.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        told.elapsed()
+    );
+    assert_eq!(status.code(), Some(130));
+    let mut text = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
+    let waited = Instant::now();
+    while sleepers(&mark) > 0 {
+        assert!(
+            waited.elapsed() < Duration::from_secs(2),
+            "the helper lives on: {text}"
+        );
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn forty_repositories_of_one_registry_cost_one_call_of_the_helper() {
+    let Some(address) = address() else { return };
+    let registry = FakeRegistry::start(Login::Token("t".to_owned()));
+    let script = r#"sleep 2; echo '{"Username":"u","Secret":"s"}'"#;
+    let host = registry.host();
+    let mut dockerfile = String::new();
+    let mut copies = String::from("FROM scratch\n");
+    for number in 0..40 {
+        dockerfile.push_str(&format!("FROM {host}/app-{number}:1 AS s{number}\n"));
+        copies.push_str(&format!("COPY --from=s{number} /f /{number}\n"));
+    }
+    let project = project(&address, &registry, script).file("Dockerfile", dockerfile + &copies);
+    let output: CommandOutput = project.rbake(&[]);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert_eq!(calls(&project), 1, "{output}");
+    assert!(
+        registry.count("POST /token") >= 40,
+        "{:?}",
+        registry.requests()
+    );
+}
+
+#[test]
+fn a_token_server_that_redirects_elsewhere_gets_no_password_there_and_is_named() {
+    let Some(address) = address() else { return };
+    let elsewhere = FakeRegistry::start(Login::Token("t".to_owned()));
+    let place = format!("http://{}/token", elsewhere.host());
+    let registry = FakeRegistry::start(Login::RedirectedTo(place));
+    let script = r#"echo '{"Username":"u","Secret":"hunter2"}'"#;
+    let project = project(&address, &registry, script);
+    let output = project.rbake(&[]);
+    assert_eq!(output.code, Some(1), "{output}");
+    let expected = format!(
+        "the token server `http://{}/token` redirects to `http://{}`",
+        registry.host(),
+        elsewhere.host()
+    );
+    assert!(output.stderr.contains(&expected), "{output}");
+    assert_eq!(elsewhere.requests(), Vec::<String>::new());
+    assert!(registry.count("POST /token") > 0);
+}
