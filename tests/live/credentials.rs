@@ -4,6 +4,9 @@ use std::io::Read as _;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+
+use crate::support::bakers::{Baker, Bakers};
 use crate::support::peers;
 use crate::support::project::{CommandOutput, TestProject};
 use crate::support::registry::{FakeRegistry, Login};
@@ -162,4 +165,70 @@ fn a_token_server_that_redirects_elsewhere_gets_no_password_there_and_is_named()
     assert!(output.stderr.contains(&expected), "{output}");
     assert_eq!(elsewhere.requests(), Vec::<String>::new());
     assert!(registry.count("POST /token") > 0);
+}
+
+// The user whose password the token server was sent; `-` where nobody's was.
+fn user(registry: &FakeRegistry) -> String {
+    let requests = registry.requests();
+    let form = requests.iter().find(|text| text.starts_with("POST /token"));
+    let Some(form) = form else {
+        assert!(registry.count("GET /token") > 0, "{requests:?}");
+        return "-".to_owned();
+    };
+    let name = form.split("username=").nth(1).unwrap_or_default();
+    name.split(['&', '\r', '\n']).next().unwrap().to_owned()
+}
+
+#[test]
+fn the_configurations_of_one_registry_are_chosen_as_by_buildx() {
+    for (folder, has_entry, variable, expected) in [
+        ("HOST/app", true, false, "scoped"),
+        ("HOST/app@pull", true, false, "scoped"),
+        ("HOST", true, false, "scoped"),
+        ("HOST@push", true, false, "main"),
+        ("HOST/other", true, false, "main"),
+        ("HOST/app", false, false, "-"),
+        ("HOST/app", true, true, "variable"),
+        ("HOST/app", false, true, "variable"),
+    ] {
+        for baker in Baker::ALL {
+            let Some(bakers) = Bakers::on_the_shared_daemon() else {
+                return;
+            };
+            let registry = FakeRegistry::start(Login::Token("t".to_owned()));
+            let entry = |user: &str| {
+                let auth = base64::prelude::BASE64_STANDARD.encode(format!("{user}:p"));
+                format!(
+                    r#"{{"auths":{{"{}":{{"auth":"{auth}"}}}}}}"#,
+                    registry.host()
+                )
+            };
+            let dir = bakers
+                .buildx_dir()
+                .join("config")
+                .join(folder.replace("HOST", &registry.host()));
+            std::fs::create_dir_all(&dir).unwrap();
+            let scoped = if has_entry {
+                entry("scoped")
+            } else {
+                "{}".to_owned()
+            };
+            std::fs::write(dir.join("config.json"), scoped).unwrap();
+            let mut project = TestProject::new()
+                .file("docker-bake.hcl", "target \"default\" {}\n")
+                .file("Dockerfile", format!("FROM {}/app:1\n", registry.host()))
+                .docker_config(&entry("main"))
+                .env("BUILDX_CONFIG", bakers.buildx_dir().display());
+            if variable {
+                project = project.env("DOCKER_AUTH_CONFIG", entry("variable"));
+            }
+            let output = bakers.bake(baker, &project, &[]);
+            assert_eq!(output.code, Some(0), "{baker:?} {folder}: {output}");
+            assert_eq!(
+                user(&registry),
+                expected,
+                "{baker:?} {folder} {has_entry} {variable}"
+            );
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! rbake and buildx side by side: the same project, on the same daemon.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::peers;
 use super::project::{CommandOutput, TestProject};
@@ -41,6 +41,11 @@ impl Bakers {
         let created = bakers.buildx(&TestProject::new(), &create);
         assert_eq!(created.code, Some(0), "{created}");
         Some(bakers)
+    }
+
+    /// buildx's own folder; rbake looks there where `BUILDX_CONFIG` names it.
+    pub(crate) fn buildx_dir(&self) -> &Path {
+        self.configuration.path()
     }
 
     fn buildx(&self, project: &TestProject, arguments: &[&str]) -> CommandOutput {
