@@ -156,7 +156,7 @@ fn attempt(dir: &Path, host: &RegistryHost, may_wait: bool) -> Attempt {
 }
 
 enum Lock {
-    Held(#[expect(dead_code, reason = "held until it is dropped")] File),
+    Held(#[allow(dead_code, reason = "held until it is dropped")] File),
     Busy,
     // Nothing can be locked there, as on a disk that is read-only.
     None,

@@ -13,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Credential;
 use super::helper::{Call, HelperError, ProcessGroups};
 use super::patience::{HELPER, Notices};
+use crate::diag::Diagnostic;
 use crate::types::Clock;
 
 /// How long a credential is kept: somewhat less than the shortest life of one from a cloud's helper.
@@ -178,6 +179,12 @@ impl Asking {
         );
         let work = call.run(self.limit, &self.withheld, &self.groups);
         let answer = self.notices.watch(&what, work).await;
+        if let Err(hung @ HelperError::Hung { .. }) = &answer {
+            let Call { program, key } = &call;
+            let notice = Diagnostic::warning("credential::ended", format!("{hung}, and was ended"));
+            let help = format!("`echo {key} | {program} get` shows what it waits for");
+            self.notices.tell(notice.help(help));
+        }
         tell.send_replace(CallState::Done {
             at: self.clock.elapsed(),
             answer,

@@ -17,7 +17,7 @@ pub(super) const HELPER: Duration = Duration::from_secs(50);
 const FIRST_WORD: Duration = Duration::from_secs(5);
 
 /// How often it is told after that.
-const NEXT_WORD: Duration = Duration::from_secs(15);
+const NEXT_WORD: Duration = Duration::from_secs(20);
 
 /// Takes what the user should see at once.
 #[derive(Clone)]
@@ -26,6 +26,10 @@ pub(super) struct Notices(Arc<dyn Fn(Diagnostic) + Send + Sync>);
 impl Notices {
     pub(super) fn new(tell: impl Fn(Diagnostic) + Send + Sync + 'static) -> Self {
         Self(Arc::new(tell))
+    }
+
+    pub(super) fn tell(&self, notice: Diagnostic) {
+        (self.0)(notice);
     }
 
     /// Does `work`, and tells that `what` is waited for where that takes long.
@@ -40,7 +44,7 @@ impl Notices {
                     waited += next;
                     next = NEXT_WORD;
                     let message = format!("waiting for {what} for {} s", waited.as_secs());
-                    (self.0)(Diagnostic::warning("credential::waiting", message));
+                    self.tell(Diagnostic::warning("credential::waiting", message));
                 }
             }
         }
@@ -74,10 +78,10 @@ mod tests {
         let seconds = |n| tokio::time::sleep(Duration::from_secs(n));
         notices.watch("a thing", seconds(4)).await;
         assert!(told.lock().unwrap().is_empty());
-        notices.watch("a thing", seconds(21)).await;
+        notices.watch("a thing", seconds(26)).await;
         let expected = [
             "waiting for a thing for 5 s",
-            "waiting for a thing for 20 s",
+            "waiting for a thing for 25 s",
         ];
         assert_eq!(*told.lock().unwrap(), expected);
     }

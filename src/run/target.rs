@@ -78,15 +78,16 @@ impl TargetRun {
         let special = self.ground.export_special;
         let opened = move || {
             let caches = caches::open(&local_caches, &mut spec, &mut notices.0)
-                .map_err(|error| layout(&error))?;
+                .map_err(|error| with_causes(&error))?;
             for notice in notices.0 {
                 events.send(EventKind::Notice(notice));
             }
-            let exports = outputs::open(&spec.target, &sinks, &docker, special, &events)
-                .map_err(|message| SolveFailure::new(FailureKind::Build, message))?;
-            Ok((spec, caches, exports))
+            let exports = outputs::open(&spec.target, &sinks, &docker, special, &events)?;
+            Ok::<_, String>((spec, caches, exports))
         };
-        let (mut spec, caches, exports) = unblock(opened).await?;
+        let opened = unblock(opened).await;
+        let (mut spec, caches, exports) =
+            opened.map_err(|message| SolveFailure::new(FailureKind::Build, message))?;
         let secrets = Secrets::new(self.ready.secrets.clone());
         let mut own = SessionBuilder::new(SessionId::new())
             .attach(Arc::new(Auth::new(Arc::clone(&self.ground.credentials))))

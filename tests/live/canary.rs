@@ -2,6 +2,7 @@
 //! other hosts, or hands to programs that do not need it.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -314,8 +315,8 @@ fn dockerfile(hosts: &Hosts) -> String {
     let mut text = String::new();
     let mut copies = String::new();
     for (number, host) in pulled.iter().enumerate() {
-        text.push_str(&format!("FROM {}/app:1 AS s{number}\n", host.host()));
-        copies.push_str(&format!("COPY --from=s{number} /f /{number}\n"));
+        writeln!(text, "FROM {}/app:1 AS s{number}", host.host()).unwrap();
+        writeln!(copies, "COPY --from=s{number} /f /{number}").unwrap();
     }
     text.push_str("FROM busybox AS uses\nRUN --mount=type=secret,id=file,required=true --mount=type=secret,id=variable,required=true,env=V cat /run/secrets/file | sha256sum > /sum; echo $V | sha256sum >> /sum\n");
     text.push_str("FROM scratch\nCOPY --from=uses /sum /sum\n");

@@ -1,5 +1,6 @@
 //! Credential helpers and token servers that misbehave, with a real builder in between.
 
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -133,8 +134,8 @@ fn forty_repositories_of_one_registry_cost_one_call_of_the_helper() {
     let mut dockerfile = String::new();
     let mut copies = String::from("FROM scratch\n");
     for number in 0..40 {
-        dockerfile.push_str(&format!("FROM {host}/app-{number}:1 AS s{number}\n"));
-        copies.push_str(&format!("COPY --from=s{number} /f /{number}\n"));
+        writeln!(dockerfile, "FROM {host}/app-{number}:1 AS s{number}").unwrap();
+        writeln!(copies, "COPY --from=s{number} /f /{number}").unwrap();
     }
     let project = project(&address, &registry, script).file("Dockerfile", dockerfile + &copies);
     let output: CommandOutput = project.rbake(&[]);

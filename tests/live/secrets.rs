@@ -1,5 +1,6 @@
 //! Whose secret a step gets: its target's, and that of the targets it is shared with; held to buildx on the same daemon.
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Condvar, Mutex};
@@ -86,17 +87,17 @@ fn shared_steps(baker: Baker) -> String {
                 };
                 let nonce = nonce(baker, &format!("{mount}-{holder}"));
                 let (_, nonce) = nonce.split_once('=').unwrap();
-                text.push_str(&format!(
-                    "target \"{name}\" {{\n  target = \"{mount}\"\n  args = {{ NONCE = \"{nonce}\" }}\n  secret = [{secret}]\n  output = [\"type=local,dest=out/{name}\"]\n}}\n"
-                ));
+                writeln!(text, "target \"{name}\" {{\n  target = \"{mount}\"\n  args = {{ NONCE = \"{nonce}\" }}\n  secret = [{secret}]\n  output = [\"type=local,dest=out/{name}\"]\n}}").unwrap();
                 all.push(format!("\"{name}\""));
             }
         }
     }
-    text.push_str(&format!(
-        "group \"default\" {{ targets = [{}] }}\n",
+    writeln!(
+        text,
+        "group \"default\" {{ targets = [{}] }}",
         all.join(", ")
-    ));
+    )
+    .unwrap();
     text
 }
 

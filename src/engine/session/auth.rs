@@ -62,15 +62,13 @@ fn status(error: &Error) -> Status {
 }
 
 async fn answer<T>(host: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Status> {
-    match tokio::time::timeout(PATIENCE, work).await {
-        Ok(result) => result.map_err(|error| status(&error)),
-        Err(_) => {
-            let host = host.escape_debug();
-            let seconds = PATIENCE.as_secs();
-            let message = format!("no credentials for `{host}` were found within {seconds} s");
-            Err(Status::deadline_exceeded(message))
-        }
+    if let Ok(result) = tokio::time::timeout(PATIENCE, work).await {
+        return result.map_err(|error| status(&error));
     }
+    let host = host.escape_debug();
+    let seconds = PATIENCE.as_secs();
+    let message = format!("no credentials for `{host}` were found within {seconds} s");
+    Err(Status::deadline_exceeded(message))
 }
 
 #[tonic::async_trait]
