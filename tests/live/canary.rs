@@ -68,6 +68,7 @@ impl Canaries {
             "overlay",
             "access",
             "remote",
+            "actions",
         ];
         Self {
             all: names.map(Canary::new).into(),
@@ -95,6 +96,7 @@ struct Hosts {
     helper: FakeRegistry,
     overlay: FakeRegistry,
     git: FakeRegistry,
+    actions: FakeRegistry,
     bystander: FakeRegistry,
 }
 
@@ -109,12 +111,13 @@ impl Hosts {
             helper: token(),
             overlay: token(),
             git: FakeRegistry::start(Login::Basic),
+            actions: FakeRegistry::start(Login::Basic),
             bystander: token(),
         }
     }
 
     // What each may have been sent.
-    fn all(&self) -> [(&FakeRegistry, &'static [&'static str]); 8] {
+    fn all(&self) -> [(&FakeRegistry, &'static [&'static str]); 9] {
         [
             (&self.basic, &["basic"]),
             (&self.token_basic, &["token-basic", "access"]),
@@ -123,6 +126,7 @@ impl Hosts {
             (&self.helper, &["helper", "access"]),
             (&self.overlay, &["overlay", "access"]),
             (&self.git, &["git"]),
+            (&self.actions, &["actions"]),
             (&self.bystander, &["access"]),
         ]
     }
@@ -132,6 +136,14 @@ fn auth(user: &str, password: &str) -> String {
     BASE64_STANDARD.encode(format!("{user}:{password}"))
 }
 
+// A token of the form of GitHub's: the daemon reads the claim from it.
+fn token_of_actions(word: &str) -> String {
+    let claims =
+        r#"{"exp":4102444800,"nbf":1,"ac":"[{\"Scope\":\"refs/heads/main\",\"Permission\":3}]"}"#;
+    let part = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
+    format!("{}.{}.{word}", part(r#"{"alg":"HS256"}"#), part(claims))
+}
+
 const DEFINITION: &str = r#"
 target "default" {
   secret   = ["id=file,src=secret-file", "id=variable,env=SECRET_VARIABLE", "id=unused,env=GIT_SECRET"]
@@ -139,9 +151,14 @@ target "default" {
   output   = ["type=local,dest=out"]
   no-cache = true
 }
+target "cached" {
+  dockerfile-inline = "FROM busybox\nARG NONCE\nRUN echo $NONCE\n"
+  cache-from        = ["type=gha,scope=canary"]
+  secret            = ["id=variable,env=SECRET_VARIABLE", "id=unused,env=GIT_SECRET"]
+}
 target "git" {
   context = "http://<git host>/repository.git"
-  secret  = ["id=GIT_AUTH_TOKEN,env=GIT_SECRET"]
+  secret  = ["id=GIT_AUTH_TOKEN,env=GIT_SECRET", "id=variable,env=SECRET_VARIABLE"]
 }
 "#;
 
@@ -201,6 +218,15 @@ impl Stage {
             .env("DOCKER_AUTH_CONFIG", overlay)
             .env("SECRET_VARIABLE", canaries.word("variable"))
             .env("GIT_SECRET", canaries.word("git"))
+            .env(
+                "ACTIONS_RUNTIME_TOKEN",
+                token_of_actions(canaries.word("actions")),
+            )
+            .env(
+                "ACTIONS_RESULTS_URL",
+                format!("http://{}/", hosts.actions.host()),
+            )
+            .env("ACTIONS_CACHE_SERVICE_V2", "1")
             .env("BUILDKIT_HOST", address);
         let stage = Self {
             project,
@@ -336,6 +362,15 @@ fn no_secret_of_a_run_is_written_printed_or_sent_to_those_it_is_not_for() {
         assert_eq!(output.code, Some(0), "{mode}: {output}");
         stage.check_output(mode, &output);
         stage.check_files(mode);
+    }
+    for (number, mode) in ["--progress=plain", "--progress=rawjson"]
+        .iter()
+        .enumerate()
+    {
+        let set = format!("cached.args.NONCE={}-{number}", std::process::id());
+        let output = project.rbake(&["cached", "-D", mode, "--set", &set]);
+        assert_eq!(output.code, Some(0), "{output}");
+        stage.check_output(&format!("cached {mode}"), &output);
     }
     let command = project.command(&["-D", "--progress=tty"]);
     let terminal = Terminal::start(Path::new(command.get_program()), &command).read_to_end();
