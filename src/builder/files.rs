@@ -1,9 +1,14 @@
 //! Small files of other programs, read with a bound.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use rustix::fs::OFlags;
+
 use crate::types::regular::read_regular;
+use crate::types::temporary::{Temporary, sweep_at};
 
 /// The largest file of settings that is read, in bytes; a real one is a few kilobytes.
 pub(super) const LIMIT: u64 = 4 << 20;
@@ -21,5 +26,70 @@ pub(super) fn read_text(path: &Path, limit: u64) -> io::Result<Option<String>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// A file of our own, in a folder that only we can write to: made with mode 0600 if it is not there, and never opened
+/// through a link.
+pub(super) fn own_file() -> std::fs::OpenOptions {
+    let mut options = File::options();
+    options
+        .create(true)
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    options
+}
+
+/// Writes a file of our own in one step: others see the whole old text or the whole new one.
+pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    use std::io::Write as _;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    sweep_at(dir);
+    let temporary = Temporary::make_in(dir, 0o600)?;
+    temporary.file().write_all(content)?;
+    temporary.persist_as(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    #[test]
+    fn only_regular_files_of_bounded_size_are_read_and_none_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        assert_eq!(read_text(&path, 3).unwrap(), None);
+        std::fs::write(&path, "abc").unwrap();
+        assert_eq!(read_text(&path, 3).unwrap().as_deref(), Some("abc"));
+        assert_eq!(read_text(&path.join("below"), 3).unwrap(), None);
+        std::fs::write(&path, "abcd").unwrap();
+        assert!(read_text(&path, 3).is_err());
+        let pipe = dir.path().join("pipe");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            0o600.into(),
+            0,
+        )
+        .unwrap();
+        let error = read_text(&pipe, 3).unwrap_err();
+        assert_eq!(error.to_string(), "it is not a regular file");
+        assert!(read_text(dir.path(), 3).is_err());
+    }
+
+    #[test]
+    fn files_of_our_own_are_not_written_through_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let (link, target) = (dir.path().join("link"), dir.path().join("target"));
+        std::fs::write(&target, "theirs").unwrap();
+        symlink(&target, &link).unwrap();
+        assert!(own_file().write(true).open(&link).is_err());
+        replace(&link, b"ours").unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"theirs");
+        let found = std::fs::symlink_metadata(&link).unwrap();
+        assert!(found.is_file() && found.permissions().mode() & 0o777 == 0o600);
     }
 }

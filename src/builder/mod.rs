@@ -3,6 +3,8 @@
 //! Knows addresses, settings and processes, and nothing of bake files: what a plan needs arrives as
 //! [`crate::types::Requirements`]. Start at [`choose`].
 
+mod accounts;
+mod blocking;
 mod candidate;
 mod discovery;
 mod docker_context;
@@ -15,6 +17,7 @@ mod notice;
 mod reach;
 pub mod store;
 mod survey;
+mod trust;
 
 pub use candidate::{Candidate, Driver, Offers, Reach};
 pub use discovery::{Chosen, choose};
@@ -23,3 +26,4 @@ pub use error::{ChooseError, PassedOver, Refusal, in_one_line};
 pub use named::EMBEDDED;
 pub(crate) use notice::Notice;
 pub use survey::{Survey, Surveyed, survey};
+pub use trust::{TrustError, UnsafePath};

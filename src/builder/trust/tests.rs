@@ -1,0 +1,264 @@
+use super::*;
+use std::os::unix::fs::symlink;
+
+// A judge to whom the files of these tests belong to somebody else.
+fn stranger() -> Judge {
+    Judge {
+        user: rustix::process::geteuid().as_raw() + 4242,
+        unmapped: None,
+    }
+}
+
+fn us() -> Judge {
+    Judge::of_this_process()
+}
+
+// Folders and files with modes, whatever the umask.
+struct Tree(tempfile::TempDir);
+
+impl Tree {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn dir(&self, name: &str, mode: u32) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(&path).unwrap();
+        self.mode(name, mode);
+        path
+    }
+
+    fn file(&self, name: &str, mode: u32) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, "x").unwrap();
+        self.mode(name, mode);
+        path
+    }
+
+    fn mode(&self, name: &str, mode: u32) {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(self.path(name), mode).unwrap();
+    }
+}
+
+#[track_caller]
+fn refused(result: Result<Option<Found>, TrustError>) -> UnsafePath {
+    match result {
+        Err(TrustError::Unsafe(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn ours_and_roots_are_trusted_and_nothing_is_nothing() {
+    let tree = Tree::new();
+    let file = tree.file("a", 0o644);
+    assert!(us().check(&file).unwrap().is_some());
+    assert!(us().check(Path::new("/bin/sh")).unwrap().is_some());
+    assert!(us().check(&tree.path("missing/below")).unwrap().is_none());
+    assert!(us().check(&tree.path("a/below")).unwrap().is_none());
+}
+
+#[test]
+fn folders_that_others_can_write_to_are_refused_wherever_they_are_on_the_way() {
+    let tree = Tree::new();
+    tree.dir("open", 0o777);
+    let inner = tree.dir("open/mine", 0o700);
+    let error = refused(us().check(&inner));
+    assert_eq!(error.culprit, tree.path("open"));
+    assert_eq!(error.fault, Fault::Everybody);
+    let told = error.to_string();
+    assert!(
+        told.starts_with(&format!("`{}` is not safe", inner.display())),
+        "{told}"
+    );
+    assert!(
+        told.ends_with("mode 0777, so that everybody can write to it"),
+        "{told}"
+    );
+    assert!(error.help().unwrap().contains("chmod go-w"));
+    // What is not there yet could be put there by others just as well.
+    assert_eq!(
+        refused(us().check(&tree.path("open/later"))).fault,
+        Fault::Everybody
+    );
+    tree.mode("open", 0o1777);
+    assert!(us().check(&inner).unwrap().is_some());
+}
+
+#[test]
+fn group_bits_count_where_the_group_has_other_members() {
+    let tree = Tree::new();
+    let dir = tree.dir("shared", 0o775);
+    let stranger = Judge {
+        // Root's group has another member for a user who is not root.
+        user: rustix::process::geteuid().as_raw(),
+        unmapped: None,
+    };
+    let gid = dir.metadata().unwrap().gid();
+    let expected = Accounts::of_this_machine().is_group_of_only(gid, stranger.user);
+    assert_eq!(stranger.check(&dir).is_ok(), expected);
+    // A group that no file knows may have anybody in it.
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&dir, None, Some(987_654)).unwrap();
+        let error = refused(us().check(&dir));
+        assert_eq!(error.fault, Fault::Group("gid 987654".into()));
+        tree.mode("shared", 0o755);
+        assert!(us().check(&dir).unwrap().is_some());
+    }
+}
+
+#[test]
+fn files_and_folders_of_others_are_refused_and_named_with_owner_and_mode() {
+    if rustix::process::geteuid().is_root() {
+        let tree = Tree::new();
+        let file = tree.file("a", 0o600);
+        std::os::unix::fs::chown(&file, Some(4242), None).unwrap();
+        assert_eq!(
+            refused(us().check(&file)).to_string(),
+            format!(
+                "the file `{}` belongs to uid 4242, mode 0600, and must belong to root",
+                file.display()
+            )
+        );
+        let dir = tree.dir("d", 0o755);
+        let inner = tree.dir("d/mine", 0o700);
+        std::os::unix::fs::chown(&dir, Some(4242), None).unwrap();
+        assert_eq!(refused(us().check(&inner)).culprit, dir);
+    } else {
+        let tree = Tree::new();
+        assert_eq!(
+            refused(stranger().check(&tree.path(""))).fault,
+            Fault::Owner
+        );
+    }
+}
+
+#[test]
+fn links_are_followed_as_the_kernel_does_and_both_ends_are_looked_at() {
+    let tree = Tree::new();
+    tree.dir("deep/er", 0o755);
+    tree.dir("open", 0o777);
+    tree.file("deep/a", 0o644);
+    tree.file("a", 0o666);
+    symlink("deep/er", tree.path("link")).unwrap();
+    // By text this would be `a`, which everybody can write to.
+    let found = us().check(&tree.path("link/../a")).unwrap().unwrap();
+    let real = tree.path("deep/a").canonicalize().unwrap();
+    assert_eq!(found.path, real);
+    symlink(tree.path("open"), tree.path("out")).unwrap();
+    assert_eq!(
+        refused(us().check(&tree.path("out"))).culprit,
+        tree.path("open")
+    );
+    symlink("loop", tree.path("loop")).unwrap();
+    assert!(matches!(
+        us().check(&tree.path("loop")),
+        Err(TrustError::Look { .. })
+    ));
+    symlink("nowhere", tree.path("dangling")).unwrap();
+    assert!(us().check(&tree.path("dangling")).unwrap().is_none());
+}
+
+#[test]
+fn a_link_that_somebody_else_put_into_tmp_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let tree = Tree::new();
+    tree.dir("tmp", 0o1777);
+    tree.dir("mine", 0o700);
+    let link = tree.path("tmp/rbake");
+    symlink(tree.path("mine"), &link).unwrap();
+    assert!(us().is_private(&link).unwrap());
+    std::os::unix::fs::lchown(&link, Some(4242), None).unwrap();
+    let error = refused(us().check(&link));
+    assert_eq!((error.culprit, error.kind), (link, "link"));
+}
+
+#[test]
+fn a_private_folder_is_ours_and_closed_to_others() {
+    let tree = Tree::new();
+    let path = tree.path("a/b");
+    assert!(!us().is_private(&path).unwrap());
+    make_private(&path).unwrap();
+    let mode = |path: &Path| path.metadata().unwrap().mode() & 0o777;
+    assert_eq!(mode(&path), 0o700);
+    assert_eq!(mode(&tree.path("a")), 0o700);
+    tree.mode("a/b", 0o755);
+    make_private(&path).unwrap();
+    assert_eq!(mode(&path), 0o700);
+    for open in [0o777, 0o1777, 0o702] {
+        tree.mode("a/b", open);
+        let error = make_private(&path).unwrap_err();
+        assert!(matches!(error, TrustError::Unsafe(_)), "{error}");
+    }
+    let file = tree.file("f", 0o600);
+    let error = make_private(&file).unwrap_err().to_string();
+    assert!(error.ends_with("and must be a folder"), "{error}");
+}
+
+#[test]
+fn roots_folder_is_not_ours_unless_we_are_root() {
+    let judge = Judge {
+        user: 4242,
+        unmapped: None,
+    };
+    let error = match judge.is_private(Path::new("/usr")) {
+        Err(TrustError::Unsafe(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(error.fault, Fault::NotOurs);
+    assert!(error.to_string().ends_with("must belong to you (uid 4242)"));
+}
+
+#[test]
+fn users_without_a_number_are_root_except_where_anybody_may_make_things() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let tree = Tree::new();
+    let dir = tree.dir("d", 0o755);
+    std::os::unix::fs::chown(&dir, Some(65534), None).unwrap();
+    let judge = Judge {
+        user: 0,
+        unmapped: Some(65534),
+    };
+    assert!(judge.check(&dir).unwrap().is_some());
+    let tmp = tree.dir("tmp", 0o1777);
+    let planted = tree.dir("tmp/d", 0o755);
+    std::os::unix::fs::chown(&planted, Some(65534), None).unwrap();
+    assert_eq!(refused(judge.check(&planted)).fault, Fault::Owner);
+    assert!(judge.check(&tmp).unwrap().is_some());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_access_list_that_lets_others_write_is_seen() {
+    let tree = Tree::new();
+    let dir = tree.dir("d", 0o775);
+    // Version 2: owner rwx, the user 4242 rwx, group r-x, mask rwx, others r-x.
+    let entries: [(u16, u16, u32); 5] = [
+        (1, 7, u32::MAX),
+        (2, 7, 4242),
+        (4, 5, u32::MAX),
+        (16, 7, u32::MAX),
+        (32, 5, u32::MAX),
+    ];
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, permissions, id) in entries {
+        list.extend(tag.to_le_bytes());
+        list.extend(permissions.to_le_bytes());
+        list.extend(id.to_le_bytes());
+    }
+    let name = "system.posix_acl_access";
+    if rustix::fs::setxattr(&dir, name, &list, rustix::fs::XattrFlags::empty()).is_err() {
+        // This file system has none.
+        return;
+    }
+    assert_eq!(refused(us().check(&dir)).fault, Fault::AccessList);
+}
