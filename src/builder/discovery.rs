@@ -13,6 +13,7 @@ use super::embedded::{Launcher, Lease};
 use super::error::{ChooseError, PassedOver, in_one_line};
 use super::named::{EMBEDDED, Unnamed, named};
 use super::reach::{Reached, Reacher};
+use super::trust;
 use crate::diag::Diagnostic;
 use crate::engine::Connection;
 use crate::engine::docker::EngineFacts;
@@ -202,7 +203,10 @@ pub(super) fn own() -> Candidate {
 // Where buildkitd listens if it is not told otherwise, as root and without (moby/buildkit util/appdefaults).
 fn default_sockets(environment: &Environment) -> Vec<PathBuf> {
     let mut sockets = vec![PathBuf::from("/run/buildkit/buildkitd.sock")];
-    if let Some(dir) = environment.non_empty("XDG_RUNTIME_DIR") {
+    // `sudo` may leave another user's in the environment, whose buildkitd is not for our credentials.
+    if let Some(dir) = environment.non_empty("XDG_RUNTIME_DIR")
+        && trust::is_own_folder(Path::new(dir))
+    {
         sockets.push(Path::new(dir).join("buildkit/buildkitd.sock"));
     }
     sockets

@@ -270,8 +270,27 @@ fn ways_out(error: &EmbeddedError, told: Diagnostic) -> Diagnostic {
             ProgramError::NotLinux => {
                 told.help("name a BuildKit with `BUILDKIT_HOST` or `--builder`, or start a Docker Engine")
             }
+            ProgramError::Untrusted { source, .. } => source
+                .help()
+                .into_iter()
+                .fold(told, Diagnostic::help)
+                .help("or `rbake builder install` brings programs of your own, which come before those of PATH"),
             ProgramError::Version { .. } => told,
         },
+        EmbeddedError::Recipe(RecipeError::Config(ConfigError::Untrusted { source, .. })) => source
+            .help()
+            .into_iter()
+            .fold(told, Diagnostic::help)
+            .help("or name a file of your own with `RBAKE_BUILDKITD_CONFIG`"),
+        EmbeddedError::Places(error) => error.help().into_iter().fold(told, Diagnostic::help),
+        EmbeddedError::Stranger { .. } => told
+            .help("set `RBAKE_DATA_DIR` to a folder of your own that nobody else can write to"),
+        EmbeddedError::Control {
+            supervisor: Some(process),
+            ..
+        } => told.help(format!(
+            "it is process {process}; if it hangs, `kill -KILL {process}` ends it, and the next run starts another"
+        )),
         EmbeddedError::Recipe(RecipeError::Config(ConfigError::Form { source, .. })) => {
             told.note(source.to_string())
         }

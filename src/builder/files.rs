@@ -76,7 +76,7 @@ mod tests {
         )
         .unwrap();
         let error = read_text(&pipe, 3).unwrap_err();
-        assert_eq!(error.to_string(), "it is not a regular file");
+        assert_eq!(error.to_string(), "not a regular file");
         assert!(read_text(dir.path(), 3).is_err());
     }
 

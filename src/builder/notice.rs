@@ -4,10 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::diag::{Diagnostic, Severity};
 use crate::event::{EventKind, EventSink, LocalWork};
 
 /// Waiting for less than this is not worth telling.
 const QUIET: Duration = Duration::from_millis(800);
+/// Waiting for the same thing is told after this time, and again after each such time.
+const TOLD_AFTER: Duration = Duration::from_secs(10);
 
 /// Work of this machine that is told about only if it is slow.
 pub(crate) struct Notice {
@@ -15,7 +21,8 @@ pub(crate) struct Notice {
     id: String,
     name: String,
     told: Arc<AtomicBool>,
-    timer: tokio::task::JoinHandle<()>,
+    timers: [tokio::task::JoinHandle<()>; 2],
+    awaited: watch::Sender<(&'static str, Instant)>,
 }
 
 impl Notice {
@@ -33,18 +40,36 @@ impl Notice {
             flag.store(true, Ordering::SeqCst);
             sink.send(begun);
         });
+        let (awaited, changes) = watch::channel(("", Instant::now()));
+        let waiting = tokio::spawn(tell_waiting(events.clone(), changes));
         Self {
             events: events.clone(),
             id: id.to_owned(),
             name: name.to_owned(),
             told,
-            timer,
+            timers: [timer, waiting],
+            awaited,
         }
+    }
+
+    /// What is waited for from now on, such as `another run to start the embedded builder`.
+    ///
+    /// If that takes long, it is told in a line of its own: not all views show work that has not ended.
+    pub(super) fn waits_for(&self, what: &'static str) {
+        self.awaited.send_if_modified(|awaited| {
+            let is_new = awaited.0 != what;
+            if is_new {
+                *awaited = (what, Instant::now());
+            }
+            is_new
+        });
     }
 
     /// It is over, with this error if any.
     pub(crate) fn end(self, error: Option<&str>) {
-        self.timer.abort();
+        for timer in &self.timers {
+            timer.abort();
+        }
         if self.told.load(Ordering::SeqCst) {
             let error = error.map(str::to_owned);
             self.events
@@ -53,9 +78,33 @@ impl Notice {
     }
 }
 
+async fn tell_waiting(events: EventSink, mut changes: watch::Receiver<(&'static str, Instant)>) {
+    loop {
+        let (what, since) = *changes.borrow_and_update();
+        for turn in 1.. {
+            let waited = TOLD_AFTER * turn;
+            tokio::select! {
+                changed = changes.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
+                () = tokio::time::sleep_until(since + waited), if !what.is_empty() => {
+                    let message = format!("waiting for {what}, {} s", waited.as_secs());
+                    events.send(EventKind::Notice(Diagnostic {
+                        severity: Severity::Note,
+                        ..Diagnostic::warning("builder::waiting", message)
+                    }));
+                }
+            }
+        }
+    }
+}
+
 impl Drop for Notice {
     fn drop(&mut self) {
-        self.timer.abort();
+        for timer in &self.timers {
+            timer.abort();
+        }
     }
 }
 
@@ -86,6 +135,35 @@ mod tests {
             }
         });
         (sink, seen)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_wait_is_told_with_what_is_waited_for() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let into = Arc::clone(&told);
+        let sink = EventSink::new(Clock::system(), move |event| {
+            if let EventKind::Notice(notice) = event.kind {
+                into.lock().unwrap().push(notice.message);
+            }
+        });
+        let notice = Notice::begin(&sink, "x", "do x");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        notice.waits_for("a");
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        notice.waits_for("a");
+        tokio::time::sleep(Duration::from_secs(16)).await;
+        notice.waits_for("b");
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        notice.end(None);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(
+            *told.lock().unwrap(),
+            [
+                "waiting for a, 10 s",
+                "waiting for a, 20 s",
+                "waiting for b, 10 s"
+            ]
+        );
     }
 
     #[tokio::test]

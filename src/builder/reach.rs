@@ -153,9 +153,9 @@ impl Reacher<'_> {
             reached.warnings.push(
                 Diagnostic::warning(
                     "builder::outdated-configuration",
-                    "the embedded builder runs with an earlier configuration, because other runs use it",
+                    "the embedded builder runs with an earlier configuration, or earlier proxies or certificates, because other runs use it",
                 )
-                .help("it takes the present configuration when it starts the next time: `rbake builder stop`"),
+                .help("it takes the present ones when it starts the next time: `rbake builder stop`"),
             );
         }
         Ok(reached)

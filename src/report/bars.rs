@@ -82,6 +82,13 @@ impl View for Bars {
             self.update(local);
         }
         for change in changes {
+            if let Change::Notice(at) = change
+                && let Some(notice) = model.notices().get(*at)
+            {
+                let line = text::clean_name(&notice.message, 1000);
+                self.all
+                    .suspend(|| writeln!(out, "{line}").and_then(|()| out.flush()))?;
+            }
             let Change::LocalEnded(at) = change else {
                 continue;
             };

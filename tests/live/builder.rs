@@ -47,19 +47,25 @@ async fn the_embedded_builder_starts_is_shared_and_stops() {
     assert_eq!(second.facts.clients, 2);
 
     let environment = home.environment();
-    let busy = embedded::stop(&environment, false).await.unwrap();
+    let busy = embedded::stop(&environment, false, &EventSink::none())
+        .await
+        .unwrap();
     assert_eq!(busy, Stopped::Busy { clients: 2 });
     drop((first, second, connection));
     eventually("no clients", async || {
         home.facts().await.is_some_and(|facts| facts.clients == 0)
     })
     .await;
-    let stopped = embedded::stop(&environment, false).await.unwrap();
+    let stopped = embedded::stop(&environment, false, &EventSink::none())
+        .await
+        .unwrap();
     assert_eq!(stopped, Stopped::Stopped);
     assert_eq!(home.processes(), Vec::<String>::new());
     let left = std::fs::read_dir(home.path("data/builder/run")).unwrap();
     assert_eq!(left.count(), 0);
-    let again = embedded::stop(&environment, false).await.unwrap();
+    let again = embedded::stop(&environment, false, &EventSink::none())
+        .await
+        .unwrap();
     assert_eq!(again, Stopped::NotRunning);
 }
 

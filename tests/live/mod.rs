@@ -1,6 +1,7 @@
 //! Tests against real daemons.
 
 mod bake;
+mod boundaries;
 mod builder;
 mod cache;
 mod canary;

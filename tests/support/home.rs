@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use rbake::builder::embedded::{self, Facts, Launcher, Reply, Stopped};
+use rbake::event::EventSink;
 use rbake::types::Environment;
 
 use super::peers;
@@ -141,7 +142,7 @@ impl Drop for Home {
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(embedded::stop(&environment, true))
+            runtime.block_on(embedded::stop(&environment, true, &EventSink::none()))
         });
         let stopped = stopped.join().unwrap();
         if !std::thread::panicking() {

@@ -3,26 +3,37 @@
 //! Start at [`ensure_running`].
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
+use super::super::accounts::Accounts;
+use super::super::blocking::blocking;
 use super::super::notice::Notice;
+use super::super::trust;
 use super::control::{Channel, Facts, Reply, Request};
 use super::lock::{FileLock, LockError};
 use super::log::Log;
 use super::places::{Places, PlacesError};
+use super::programs::ProgramError;
 use super::recipe::{Recipe, RecipeError};
 use super::settings::{Idle, InvalidIdle};
+use super::variables;
 use crate::engine::Endpoint;
 use crate::event::EventSink;
 use crate::types::{Clock, Environment};
 
 /// How long a supervisor may take until it can be talked to; it may have to wait for one that is just stopping.
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long a supervisor may take to answer at all.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+/// How long one that says it is starting may take: somewhat longer than it gives buildkitd.
+const READY_LIMIT: Duration = Duration::from_secs(150);
+/// How long one that says it is stopping may take: it ends buildkitd by force after a while.
+const END_LIMIT: Duration = Duration::from_secs(60);
 /// How long all attempts together may take.
 const PATIENCE: Duration = Duration::from_secs(200);
 const PAUSE: Duration = Duration::from_millis(15);
@@ -73,9 +84,19 @@ pub enum EmbeddedError {
     Control {
         /// Its socket.
         socket: PathBuf,
+        /// Its process, if there is one.
+        supervisor: Option<i32>,
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// Somebody else listens where only our own processes should.
+    #[error("what listens on `{}` belongs to {owner}, and is not used", socket.display())]
+    Stranger {
+        /// The socket.
+        socket: PathBuf,
+        /// Whose it is.
+        owner: String,
     },
 }
 
@@ -106,33 +127,75 @@ pub async fn ensure_running(
     launcher: &Launcher,
     events: &EventSink,
 ) -> Result<Running, EmbeddedError> {
-    let places = Places::of(environment)?;
-    // A wrong setting is told even where nothing has to be started.
-    Idle::of(environment)?;
-    let (fingerprint, mut missing) = match Recipe::of(environment, &places) {
-        Ok(recipe) => (recipe.fingerprint, None),
-        // What runs already is good enough where a program is out of reach by now.
-        Err(error @ RecipeError::Program(_)) => (String::new(), Some(error)),
-        Err(error @ RecipeError::Config(_)) => return Err(error.into()),
-    };
-    let end = Instant::now() + PATIENCE;
     let notice = Notice::begin(events, "embedded-builder", "start the embedded builder");
+    let result = reach(environment, launcher, &notice).await;
+    match &result {
+        Ok(_) => notice.end(None),
+        Err(EmbeddedError::Failed { reason, .. }) => notice.end(Some(reason)),
+        // What is wrong before anything is started is told by the error alone.
+        Err(_) => drop(notice),
+    }
+    result
+}
+
+// What a run finds out before it speaks with anybody.
+struct Prospect {
+    places: Places,
+    // Empty where a program is missing, with the error.
+    fingerprint: String,
+    missing: Option<RecipeError>,
+}
+
+impl Prospect {
+    fn of(environment: &Environment) -> Result<Self, EmbeddedError> {
+        let places = Places::of(environment)?;
+        places.check()?;
+        // A wrong setting is told even where nothing has to be started.
+        Idle::of(environment)?;
+        let (fingerprint, missing) = match Recipe::of(environment, &places) {
+            Ok(recipe) => (recipe.fingerprint, None),
+            // What runs already is good enough where a program is out of reach by now.
+            Err(
+                error @ RecipeError::Program(
+                    ProgramError::Missing(_) | ProgramError::NeedsRootlesskit,
+                ),
+            ) => (String::new(), Some(error)),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self {
+            places,
+            fingerprint,
+            missing,
+        })
+    }
+}
+
+async fn reach(
+    environment: &Environment,
+    launcher: &Launcher,
+    notice: &Notice,
+) -> Result<Running, EmbeddedError> {
+    notice.waits_for("the disk with the embedded builder's files");
+    let asked = environment.clone();
+    let Prospect {
+        places,
+        fingerprint,
+        mut missing,
+    } = blocking(move || Prospect::of(&asked)).await?;
+    let end = Instant::now() + PATIENCE;
     loop {
-        if let Some(mut channel) = connect(&places).await {
-            // A supervisor that hangs says nothing and does not hang up.
-            let leased = tokio::time::timeout_at(end, lease(&mut channel, &fingerprint)).await;
-            match leased.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        if let Some(mut channel) = connect(&places).await? {
+            match lease(&mut channel, &fingerprint, notice).await {
                 Ok(Reply::Ready(facts)) => {
-                    notice.end(None);
+                    check_peer(&places.socket()).await?;
                     return Ok(Running {
-                        endpoint: Endpoint::Unix(PathBuf::from(&facts.socket)),
+                        endpoint: Endpoint::Unix(places.socket()),
                         is_outdated: !fingerprint.is_empty() && facts.configuration != fingerprint,
                         facts,
                         lease: Lease { _channel: channel },
                     });
                 }
                 Ok(Reply::Failed { reason, log: tail }) => {
-                    notice.end(Some(&reason));
                     return Err(EmbeddedError::Failed {
                         reason,
                         tail,
@@ -142,27 +205,23 @@ pub async fn ensure_running(
                 // It is stopping, or was killed while we spoke: the next turn starts another one.
                 Ok(_) => {}
                 Err(error) if is_end(&error) => {}
-                Err(source) => {
-                    return Err(EmbeddedError::Control {
-                        socket: places.control_socket(),
-                        source,
-                    });
-                }
+                Err(source) => return Err(silent(&places, &channel, source)),
             }
-            let _ = tokio::time::timeout_at(end, channel.closed()).await;
+            notice.waits_for("the embedded builder to stop");
+            ended(&places, &mut channel).await?;
         }
         if Instant::now() >= end {
             let log = Log::at(places.log(), Clock::system());
             return Err(EmbeddedError::Failed {
                 reason: format!("it came and went for {} seconds", PATIENCE.as_secs()),
-                tail: log.tail(0),
+                tail: blocking(move || log.tail(0)).await,
                 log: places.log(),
             });
         }
         if let Some(error) = missing.take() {
             return Err(error.into());
         }
-        launch(environment, &places, launcher).await?;
+        launch(environment, &places, launcher, notice).await?;
     }
 }
 
@@ -171,24 +230,34 @@ async fn launch(
     environment: &Environment,
     places: &Places,
     launcher: &Launcher,
+    notice: &Notice,
 ) -> Result<(), EmbeddedError> {
-    places.create()?;
+    let wanted = places.clone();
+    blocking(move || wanted.create()).await?;
+    notice.waits_for("another run to start the embedded builder");
     let _lock = FileLock::take(&places.start_lock(), START_LIMIT * 2).await?;
-    if connect(places).await.is_some() {
+    if connect(places).await?.is_some() {
         return Ok(());
     }
+    notice.waits_for("the embedded builder to start");
     let log = Log::at(places.log(), Clock::system());
-    let position = log.position();
     let fail = |source| EmbeddedError::Launch {
         program: launcher.program.clone(),
         source,
     };
-    let mut child = command(environment, places, launcher, &log)
-        .and_then(|mut command| command.spawn())
+    let (asked, wanted, program) = (environment.clone(), places.clone(), launcher.clone());
+    let written = log.clone();
+    let (position, command) = blocking(move || {
+        let position = written.position();
+        (position, command(&asked, &wanted, &program, &written))
+    })
+    .await;
+    let mut child = command
+        .and_then(|command| tokio::process::Command::from(command).spawn())
         .map_err(fail)?;
     let end = Instant::now() + START_LIMIT;
     loop {
-        if connect(places).await.is_some() {
+        if connect(places).await?.is_some() {
             return Ok(());
         }
         let gone = child.try_wait().map_err(fail)?;
@@ -205,7 +274,7 @@ async fn launch(
         };
         return Err(EmbeddedError::Failed {
             reason,
-            tail: log.tail(position),
+            tail: blocking(move || log.tail(position)).await,
             log: places.log(),
         });
     }
@@ -216,38 +285,37 @@ fn command(
     places: &Places,
     launcher: &Launcher,
     log: &Log,
-) -> io::Result<tokio::process::Command> {
+) -> io::Result<std::process::Command> {
     let output = log.open()?;
     let mut command = std::process::Command::new(&launcher.program);
     command
         .args(["+builder", "serve", "--detached"])
+        // It outlives the run by hours: the run's tokens are none of its business.
         .env_clear()
-        .envs(environment.iter())
-        // In a folder of its own it keeps none of the user's busy; so relative settings must become absolute ones.
+        .envs(variables::for_the_supervisor(environment))
+        // In a folder of its own it keeps none of the user's busy.
         .current_dir(places.dir())
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output);
-    if let Some(data) = environment.data_dir() {
-        command.env("RBAKE_DATA_DIR", environment.current_dir().join(data));
-    }
-    for name in [
-        "RBAKE_CONFIG_DIR",
-        super::config::VARIABLE,
-        "BUILDX_CONFIG",
-        "DOCKER_CONFIG",
-    ] {
-        if let Some(value) = environment.non_empty(name) {
-            command.env(name, environment.current_dir().join(value));
-        }
-    }
-    Ok(command.into())
+    Ok(command)
+}
+
+// The places, if nobody else can have had a hand in them.
+async fn safe_places(environment: &Environment) -> Result<Places, EmbeddedError> {
+    let environment = environment.clone();
+    blocking(move || {
+        let places = Places::of(&environment)?;
+        places.check()?;
+        Ok(places)
+    })
+    .await
 }
 
 /// How the embedded builder stands; `None` where it does not run.
 pub async fn status(environment: &Environment) -> Result<Option<Reply>, EmbeddedError> {
-    let places = Places::of(environment)?;
-    let Some(mut channel) = connect(&places).await else {
+    let places = safe_places(environment).await?;
+    let Some(mut channel) = connect(&places).await? else {
         return Ok(None);
     };
     ask(&places, &mut channel, &Request::Status).await
@@ -268,25 +336,87 @@ pub enum Stopped {
 }
 
 /// Stops the embedded builder and waits until it has stopped; one that is used only with `force`.
-pub async fn stop(environment: &Environment, force: bool) -> Result<Stopped, EmbeddedError> {
-    let places = Places::of(environment)?;
-    let Some(mut channel) = connect(&places).await else {
+///
+/// If that takes long, `events` are told.
+pub async fn stop(
+    environment: &Environment,
+    force: bool,
+    events: &EventSink,
+) -> Result<Stopped, EmbeddedError> {
+    let notice = Notice::begin(events, "embedded-builder", "stop the embedded builder");
+    notice.waits_for("the embedded builder to stop");
+    let places = safe_places(environment).await?;
+    let Some(mut channel) = connect(&places).await? else {
         return Ok(Stopped::NotRunning);
     };
     let reply = ask(&places, &mut channel, &Request::Stop { force }).await?;
     if let Some(Reply::Busy { clients }) = reply {
         return Ok(Stopped::Busy { clients });
     }
-    channel.closed().await;
+    ended(&places, &mut channel).await?;
     // The supervisor holds its lock to the very end.
     FileLock::take(&places.supervisor_lock(), START_LIMIT).await?;
+    notice.end(None);
     Ok(Stopped::Stopped)
 }
 
-async fn connect(places: &Places) -> Option<Channel> {
-    // Whatever the reason, nobody can be talked to there.
-    let stream = UnixStream::connect(places.control_socket()).await.ok()?;
-    Some(Channel::new(stream))
+// A connection with our own supervisor; `None` where nobody listens.
+async fn connect(places: &Places) -> Result<Option<Channel>, EmbeddedError> {
+    let socket = places.control_socket();
+    match within(ANSWER_LIMIT, UnixStream::connect(&socket)).await {
+        Ok(stream) if trust::is_peer_ours(&stream) => Ok(Some(Channel::new(stream))),
+        Ok(stream) => Err(stranger(socket, &stream)),
+        // Others wait there already and are not attended to.
+        Err(source)
+            if matches!(
+                source.kind(),
+                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
+            ) =>
+        {
+            Err(EmbeddedError::Control {
+                socket,
+                supervisor: None,
+                source,
+            })
+        }
+        // Whatever the reason, nobody can be talked to there.
+        Err(_) => Ok(None),
+    }
+}
+
+// Makes sure that it is our own buildkitd that listens. What is wrong with the connection otherwise is told to whoever
+// uses it.
+async fn check_peer(socket: &Path) -> Result<(), EmbeddedError> {
+    match within(ANSWER_LIMIT, UnixStream::connect(socket)).await {
+        Ok(stream) if !trust::is_peer_ours(&stream) => Err(stranger(socket.to_owned(), &stream)),
+        _ => Ok(()),
+    }
+}
+
+fn stranger(socket: PathBuf, stream: &UnixStream) -> EmbeddedError {
+    EmbeddedError::Stranger {
+        socket,
+        owner: match stream.peer_cred() {
+            Ok(peer) => Accounts::of_this_machine().user(peer.uid()),
+            Err(_) => "an unknown user".to_owned(),
+        },
+    }
+}
+
+// Waits until the supervisor is gone.
+async fn ended(places: &Places, channel: &mut Channel) -> Result<(), EmbeddedError> {
+    match tokio::time::timeout(END_LIMIT, channel.closed()).await {
+        Ok(()) => Ok(()),
+        Err(_) => Err(silent(places, channel, io::ErrorKind::TimedOut.into())),
+    }
+}
+
+fn silent(places: &Places, channel: &Channel, source: io::Error) -> EmbeddedError {
+    EmbeddedError::Control {
+        socket: places.control_socket(),
+        supervisor: channel.peer(),
+        source,
+    }
 }
 
 async fn ask(
@@ -298,31 +428,35 @@ async fn ask(
         channel.send(request).await?;
         channel.receive().await
     };
-    let answer = tokio::time::timeout(Duration::from_secs(20), exchange)
-        .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-    match answer {
+    match within(ANSWER_LIMIT, exchange).await {
         Ok(reply) => Ok(reply),
         Err(error) if is_end(&error) => Ok(None),
-        Err(source) => Err(EmbeddedError::Control {
-            socket: places.control_socket(),
-            source,
-        }),
+        Err(source) => Err(silent(places, channel, source)),
     }
 }
 
-async fn lease(channel: &mut Channel, fingerprint: &str) -> io::Result<Reply> {
+async fn lease(channel: &mut Channel, fingerprint: &str, notice: &Notice) -> io::Result<Reply> {
     let request = Request::Lease {
         configuration: fingerprint.to_owned(),
     };
-    channel.send(&request).await?;
+    notice.waits_for("the embedded builder to answer");
+    within(ANSWER_LIMIT, channel.send(&request)).await?;
+    let mut limit = ANSWER_LIMIT;
     loop {
-        match channel.receive().await? {
-            Some(Reply::Starting) => {}
+        match within(limit, channel.receive()).await? {
+            Some(Reply::Starting) => {
+                notice.waits_for("the embedded builder to start");
+                limit = READY_LIMIT;
+            }
             Some(reply) => return Ok(reply),
             None => return Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
+}
+
+async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let done = tokio::time::timeout(limit, work).await;
+    done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 fn is_end(error: &io::Error) -> bool {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value, value};
 
 use super::super::files::{self, LIMIT};
+use super::super::trust::{self, TrustError};
 use crate::types::{Digest, Environment};
 
 /// Most storage the builder uses unless the user's file says otherwise.
@@ -39,6 +40,15 @@ pub enum ConfigError {
     /// The variable names a file that does not exist.
     #[error("`{VARIABLE}` names `{}`, which does not exist", .0.display())]
     Missing(PathBuf),
+    /// Others than root and this user can change the file: it says what is executed.
+    #[error("the builder's configuration `{}` is not safe to use", path.display())]
+    Untrusted {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: TrustError,
+    },
     /// The file cannot be read.
     #[error("cannot read the builder's configuration `{}`", path.display())]
     Read {
@@ -94,6 +104,7 @@ impl UserConfig {
             .buildx_config_dir()
             .map(|dir| dir.join("buildkitd.default.toml"));
         for path in own.into_iter().chain(buildx) {
+            let path = environment.current_dir().join(path);
             if let Some(config) = Self::read(&path)? {
                 return Ok(Some(config));
             }
@@ -102,6 +113,22 @@ impl UserConfig {
     }
 
     fn read(path: &Path) -> Result<Option<Self>, ConfigError> {
+        // Where there is no file it does not matter who could make one: this run does not use it.
+        match std::fs::metadata(path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(None),
+            Err(source) => {
+                return Err(ConfigError::Read {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+        }
+        trust::check(path).map_err(|source| ConfigError::Untrusted {
+            path: path.to_owned(),
+            source,
+        })?;
         let text = files::read_text(path, LIMIT).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
             source,
@@ -178,6 +205,13 @@ pub(super) fn merge(user: Option<&UserConfig>, decided: &Decided) -> Result<Stri
         oci["minFreeSpace"] = value(MIN_FREE_SPACE);
     }
     Ok(document.to_string())
+}
+
+/// The program that runs containers by the configuration `text`, which [`merge`] made.
+pub(super) fn oci_binary(text: &str) -> Option<String> {
+    let document: DocumentMut = text.parse().ok()?;
+    let oci = document.get("worker")?.get("oci")?;
+    oci.get("binary")?.as_str().map(str::to_owned)
 }
 
 /// What tells one configuration from another: changes with any byte of it.
@@ -410,6 +444,32 @@ debug = true
         let environment = Environment::of([(VARIABLE, "gone.toml")], base);
         let error = UserConfig::find(&environment).unwrap_err();
         assert!(matches!(error, ConfigError::Missing(_)));
+    }
+
+    #[test]
+    fn a_file_that_others_can_change_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("buildkitd.toml");
+        std::fs::write(&path, "debug = true").unwrap();
+        let variables = [(VARIABLE, path.to_str().unwrap())];
+        let environment = Environment::of(variables, dir.path());
+        assert!(UserConfig::find(&environment).unwrap().is_some());
+        for (open, mode) in [(&path, 0o646), (&dir.path().to_owned(), 0o777)] {
+            let before = open.metadata().unwrap().permissions();
+            std::fs::set_permissions(open, std::fs::Permissions::from_mode(mode)).unwrap();
+            let error = UserConfig::find(&environment).unwrap_err();
+            assert!(matches!(error, ConfigError::Untrusted { .. }), "{error}");
+            std::fs::set_permissions(open, before).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_program_for_containers_is_known() {
+        let text = merge(None, &decided()).unwrap();
+        assert_eq!(oci_binary(&text).as_deref(), Some("/bin/runc"));
+        let text = merged("worker.oci.binary = \"crun\"\n").to_string();
+        assert_eq!(oci_binary(&text).as_deref(), Some("crun"));
     }
 
     #[test]

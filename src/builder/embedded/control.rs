@@ -79,16 +79,24 @@ pub struct Facts {
 pub(super) struct Channel {
     read: BufReader<OwnedReadHalf>,
     write: OwnedWriteHalf,
+    peer: Option<i32>,
 }
 
 impl Channel {
     /// The end that `stream` is.
     pub(super) fn new(stream: UnixStream) -> Self {
+        let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
         let (read, write) = stream.into_split();
         Self {
             read: BufReader::new(read),
             write,
+            peer,
         }
+    }
+
+    /// The process at the other end, as far as the system knows it.
+    pub(super) fn peer(&self) -> Option<i32> {
+        self.peer
     }
 
     /// Sends one message.

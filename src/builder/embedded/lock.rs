@@ -8,6 +8,9 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use tokio::time::Instant;
 
+use super::super::blocking::blocking;
+use super::super::files;
+
 // How often a taken lock is tried again. `flock` cannot be waited for without a thread that cannot be called back.
 const PAUSE: Duration = Duration::from_millis(40);
 
@@ -46,8 +49,7 @@ impl FileLock {
             path: path.to_owned(),
             source,
         };
-        let file = File::options()
-            .create(true)
+        let file = files::own_file()
             .truncate(false)
             .read(true)
             .write(true)
@@ -64,7 +66,8 @@ impl FileLock {
     pub async fn take(path: &Path, patience: Duration) -> Result<Self, LockError> {
         let end = Instant::now() + patience;
         loop {
-            if let Some(lock) = Self::try_take(path)? {
+            let wanted = path.to_owned();
+            if let Some(lock) = blocking(move || Self::try_take(&wanted)).await? {
                 return Ok(lock);
             }
             if Instant::now() >= end {

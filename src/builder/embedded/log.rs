@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 
+use super::super::files;
 use crate::types::Clock;
 
 /// A log of this size is set aside when the builder starts; the one set aside before is deleted.
@@ -45,12 +46,7 @@ impl Log {
 
     /// The file, open for appending, for a process to write to.
     pub(super) fn open(&self) -> io::Result<File> {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        File::options()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(&self.path)
+        files::own_file().append(true).open(&self.path)
     }
 
     /// Appends one line of our own. A log that cannot be written is no reason to stop.

@@ -4,6 +4,9 @@
 //! A detached supervisor ([`serve`]) owns buildkitd, counts the leases and stops it when it has been idle. Whoever is
 //! killed, nothing stays behind: leases are connections, locks are on open files, and buildkitd dies with the supervisor.
 //!
+//! On a shared machine others may have been there first: nothing is connected to, executed or believed before it is known that
+//! only root and this user can change it (`places`, `search`), and buildkitd gets an environment of its own (`variables`).
+//!
 //! Knows nothing of other builders; choosing one is [`super::choose`]'s matter. Start at [`client`].
 
 mod attendant;
@@ -16,16 +19,20 @@ mod places;
 mod process;
 mod programs;
 mod recipe;
+mod search;
 mod settings;
 mod supervisor;
+mod variables;
 
 pub use client::{EmbeddedError, Launcher, Lease, Running, Stopped, ensure_running, status, stop};
 pub use config::{ConfigError, MAX_USED_SPACE, VARIABLE as CONFIG_VARIABLE};
 pub use control::{Facts, Reply};
 pub use lock::{FileLock, LockError};
 pub use places::{Places, PlacesError};
-pub use process::{become_child, find_in_path};
-pub use programs::{ProgramError, Programs, version_of};
+pub use process::become_child;
+pub use programs::{ProgramError, Programs, find, version_of};
 pub use recipe::{Recipe, RecipeError};
+pub use search::SearchPath;
 pub use settings::{DEFAULT_IDLE, IDLE_VARIABLE, Idle, InvalidIdle};
 pub use supervisor::{ServeError, ServeOptions, serve};
+pub use variables::Variables;

@@ -1,17 +1,19 @@
 //! Where the embedded builder keeps its files.
 //!
 //! All is below `builder` in rbake's data folder, except the sockets where that path is too long for a socket.
-//! Start at [`Places::of`].
+//! Start at [`Places::of`]. Nothing there may be connected to, executed or believed before [`Places::check`] or
+//! [`Places::create`] has said that the folders are this user's alone.
 
-use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use super::super::trust::{self, TrustError};
 use crate::types::{Digest, Environment};
 
 /// The longest path a Unix socket can be bound to, in bytes: `sun_path` less its final zero.
 const SOCKET_PATH_LIMIT: usize = 107;
+/// What buildkitd puts below its folder for temporary files and binds a socket to, when a step wants the user's keys.
+const DEEPEST_TEMPORARY_SOCKET: &str = "/.buildkit-ssh-sock4294967295/ssh_auth_sock";
 
 /// The folder cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -21,18 +23,31 @@ pub enum PlacesError {
         "there is no folder for the embedded builder: neither `RBAKE_DATA_DIR`, `XDG_DATA_HOME` nor `HOME` is set"
     )]
     NoDataDir,
-    /// A folder cannot be made.
-    #[error("cannot make the folder `{}` for the embedded builder", path.display())]
-    Create {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// A folder for sockets belongs to, or can be changed by, someone else.
-    #[error("the folder `{}` for the embedded builder's sockets is not safe: it must be a folder of yours that nobody else can write to", .0.display())]
-    Unsafe(PathBuf),
+    /// A folder can be changed by others, or cannot be looked at or made.
+    #[error("the embedded builder has no safe place for its files")]
+    Untrusted(#[from] TrustError),
+}
+
+impl PlacesError {
+    /// The ways out.
+    pub fn help(&self) -> Vec<String> {
+        let way_out = "set `RBAKE_DATA_DIR` to a folder of your own that nobody else can write to";
+        match self {
+            Self::NoDataDir => vec![way_out.to_owned()],
+            Self::Untrusted(error) => {
+                let mut help: Vec<String> = error.help().into_iter().collect();
+                help.push(if rustix::process::geteuid().is_root() {
+                    format!("or {way_out}, such as `/var/lib/rbake`; `sudo -H` takes root's home")
+                } else {
+                    format!("or {way_out}")
+                });
+                if let (1, Some(only)) = (help.len(), help.first_mut()) {
+                    *only = only.trim_start_matches("or ").to_owned();
+                }
+                help
+            }
+        }
+    }
 }
 
 /// The embedded builder's files.
@@ -47,26 +62,33 @@ impl Places {
     pub fn of(environment: &Environment) -> Result<Self, PlacesError> {
         let data = environment.data_dir().ok_or(PlacesError::NoDataDir)?;
         let dir = environment.current_dir().join(data).join("builder");
-        let runtime = environment.non_empty("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let run = place_of_run(&dir, runtime.filter(|path| path.is_dir()));
+        let run = place_of_run(&dir, short_folders(environment));
         Ok(Self { dir, run })
     }
 
-    /// Makes the folders, for this user only.
+    /// Makes the folders, for this user only, and makes sure that others can change none of them.
     pub fn create(&self) -> Result<(), PlacesError> {
         for path in [&self.dir, &self.run] {
-            let made = std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(path);
-            made.map_err(|source| PlacesError::Create {
-                path: path.clone(),
-                source,
-            })?;
+            trust::make_private(path)?;
         }
-        // In a shared folder such as /tmp somebody else may have come first.
-        if !is_private(&self.run) {
-            return Err(PlacesError::Unsafe(self.run.clone()));
+        if let Some(path) = self.temporary() {
+            trust::make_private(&path)?;
+        }
+        self.check_contents()
+    }
+
+    /// Makes sure that others can change none of the folders, those that are there; makes nothing.
+    pub fn check(&self) -> Result<(), PlacesError> {
+        for path in [&self.dir, &self.run] {
+            trust::is_private(path)?;
+        }
+        self.check_contents()
+    }
+
+    // The folder may have been open to others, or theirs, before somebody closed it.
+    fn check_contents(&self) -> Result<(), PlacesError> {
+        for path in [self.root(), self.programs(), self.rootlesskit()] {
+            trust::check(&path)?;
         }
         Ok(())
     }
@@ -89,6 +111,19 @@ impl Places {
     /// Folder of the programs that `rbake builder install` brought.
     pub fn programs(&self) -> PathBuf {
         self.dir.join("programs")
+    }
+
+    /// Folder of what rootlesskit keeps while it runs.
+    pub fn rootlesskit(&self) -> PathBuf {
+        self.dir.join("rootlesskit")
+    }
+
+    /// Folder of buildkitd's temporary files; `None` where its path is too long for the sockets that buildkitd makes
+    /// there.
+    pub fn temporary(&self) -> Option<PathBuf> {
+        let path = self.dir.join("tmp");
+        let longest = path.as_os_str().len() + DEEPEST_TEMPORARY_SOCKET.len();
+        (longest <= SOCKET_PATH_LIMIT).then_some(path)
     }
 
     /// The configuration buildkitd was started with.
@@ -137,8 +172,9 @@ impl Places {
     }
 }
 
-// The folder of the sockets: `run` beside the data, else one with a short name that is the same each time.
-fn place_of_run(dir: &Path, runtime: Option<PathBuf>) -> PathBuf {
+// The folder of the sockets: `run` beside the data, else one with a short name that is the same each time. `short` are the
+// folders it may be in, the best first.
+fn place_of_run(dir: &Path, short: impl IntoIterator<Item = PathBuf>) -> PathBuf {
     let beside = dir.join("run");
     let longest = "/buildkitd.sock".len();
     let fits = |path: &Path| path.as_os_str().len() + longest <= SOCKET_PATH_LIMIT;
@@ -147,22 +183,32 @@ fn place_of_run(dir: &Path, runtime: Option<PathBuf>) -> PathBuf {
     }
     let id = Digest::sha256(dir.as_os_str().as_bytes());
     let id = id.short();
-    if let Some(runtime) = runtime {
-        let path = runtime.join(format!("rbake-{id}"));
-        if fits(&path) {
-            return path;
-        }
-    }
+    let named = short
+        .into_iter()
+        .map(|folder| folder.join(format!("rbake-{id}")));
+    // In /tmp anybody may have taken a name before us, which is then an error.
     let user = rustix::process::geteuid().as_raw();
-    PathBuf::from(format!("/tmp/rbake-{user}-{id}"))
+    named
+        .into_iter()
+        .find(|path| fits(path))
+        .unwrap_or_else(|| PathBuf::from(format!("/tmp/rbake-{user}-{id}")))
 }
 
-fn is_private(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|found| {
-        found.is_dir()
-            && found.uid() == rustix::process::geteuid().as_raw()
-            && found.mode() & 0o022 == 0
-    })
+// Folders for what lasts as long as this machine runs, which nobody else can write to. `XDG_RUNTIME_DIR` is passed over where
+// it is another user's: `sudo` may leave it in the environment.
+fn short_folders(environment: &Environment) -> impl Iterator<Item = PathBuf> {
+    let user = rustix::process::geteuid();
+    let named = environment.non_empty("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let usual = if user.is_root() {
+        PathBuf::from("/run")
+    } else {
+        PathBuf::from(format!("/run/user/{}", user.as_raw()))
+    };
+    named
+        .filter(|path| path.is_absolute())
+        .into_iter()
+        .chain([usual])
+        .filter(|path| trust::is_own_folder(path))
 }
 
 #[cfg(test)]
@@ -191,19 +237,70 @@ mod tests {
         assert_eq!(one, places(&long));
         assert_ne!(one.socket(), places(&long.join("other")).socket());
         assert!(one.root().starts_with(&long));
-        let runtime = place_of_run(&long, Some("/run/user/7".into()));
+        let runtime = place_of_run(&long, ["/run/user/7".into()]);
         assert!(runtime.starts_with("/run/user/7"), "{runtime:?}");
+        assert!(place_of_run(&long, []).starts_with("/tmp"));
     }
 
     #[test]
-    fn a_folder_that_others_can_write_to_is_refused() {
+    fn the_runtime_folder_of_somebody_else_is_passed_over() {
+        let theirs = tempfile::tempdir().unwrap();
+        let long = format!("/{}", "d".repeat(120));
+        let of = |runtime: &Path| {
+            let variables = [
+                ("RBAKE_DATA_DIR", long.as_str()),
+                ("XDG_RUNTIME_DIR", runtime.to_str().unwrap()),
+            ];
+            Places::of(&Environment::of(variables, "/")).unwrap().run
+        };
+        assert!(of(theirs.path()).starts_with(theirs.path()));
+        open(theirs.path(), 0o777);
+        assert!(!of(theirs.path()).starts_with(theirs.path()));
+        open(theirs.path(), 0o1777);
+        assert!(!of(theirs.path()).starts_with(theirs.path()));
+    }
+
+    fn open(path: &Path, mode: u32) {
         use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn folders_that_others_can_write_to_are_refused_with_their_mode() {
         let data = tempfile::tempdir().unwrap();
         let places = places(data.path());
+        places.check().unwrap();
         places.create().unwrap();
         places.create().unwrap();
-        std::fs::set_permissions(&places.run, std::fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(places.create(), Err(PlacesError::Unsafe(_))));
+        for path in [&places.run, &places.dir, &places.temporary().unwrap()] {
+            open(path, 0o777);
+            let error = places.create().unwrap_err();
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            assert!(cause.contains(&format!("`{}`", path.display())), "{cause}");
+            assert!(cause.contains("mode 0777"), "{cause}");
+            open(path, 0o700);
+        }
+        open(&places.run, 0o777);
+        assert!(places.check().is_err());
+        open(&places.run, 0o750);
+        open(data.path(), 0o777);
+        assert!(places.check().is_err());
+        open(data.path(), 0o700);
+        places.check().unwrap();
+        std::fs::create_dir(places.root()).unwrap();
+        open(&places.root(), 0o777);
+        assert!(places.check().is_err());
+    }
+
+    #[test]
+    fn temporary_files_are_beside_the_data_where_sockets_fit() {
+        let short = places(Path::new("/home/me/.local/share/rbake"));
+        assert_eq!(
+            short.temporary(),
+            Some("/home/me/.local/share/rbake/builder/tmp".into())
+        );
+        let long = PathBuf::from(format!("/{}", "d".repeat(60)));
+        assert_eq!(places(&long).temporary(), None);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! ends the containers with it; a mount namespace of its own makes its mounts go too. And the next supervisor looks
 //! for what the last one wrote down, see [`kill_leftover`].
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -18,6 +18,9 @@ use std::time::Duration;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+
+use super::super::blocking::blocking;
+use super::super::files;
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -223,17 +226,18 @@ fn state_and_start(stat: &str) -> Option<(char, u64)> {
 
 /// Writes down which process runs, for the next supervisor.
 pub(super) fn write_down(path: &Path, id: &ProcessId) -> io::Result<()> {
-    std::fs::write(path, serde_json::to_vec(id)?)
+    files::replace(path, &serde_json::to_vec(id)?)
 }
 
 /// Ends the process that `path` tells of, if it still runs, and waits until it is gone.
 ///
 /// Returns whether there was one. What cannot be read is taken for none.
 pub(super) async fn kill_leftover(path: &Path, patience: Duration) -> io::Result<bool> {
-    let Ok(text) = std::fs::read(path) else {
+    let path = path.to_owned();
+    let Ok(Some(text)) = blocking(move || files::read_text(&path, files::LIMIT)).await else {
         return Ok(false);
     };
-    let Ok(id) = serde_json::from_slice::<ProcessId>(&text) else {
+    let Ok(id) = serde_json::from_str::<ProcessId>(&text) else {
         return Ok(false);
     };
     let Some(number) = Pid::from_raw(id.pid) else {
@@ -267,20 +271,6 @@ pub(super) fn how_it_ended(status: ExitStatus) -> String {
         (None, Some(signal)) => format!("was ended by signal {signal}"),
         (None, None) => "ended".to_owned(),
     }
-}
-
-/// The first file called `name` in the folders of `path_variable` that can be executed.
-pub fn find_in_path(name: impl AsRef<OsStr>, path_variable: Option<&str>) -> Option<PathBuf> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let name = name.as_ref();
-    path_variable?
-        .split(':')
-        .filter(|dir| dir.starts_with('/'))
-        .map(|dir| Path::new(dir).join(name))
-        .find(|path| {
-            std::fs::metadata(path)
-                .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-        })
 }
 
 #[cfg(test)]
@@ -337,13 +327,6 @@ mod tests {
         let status = process.ended().await.unwrap();
         assert_eq!(how_it_ended(status), "was ended by signal 9");
         assert!(!kill_leftover(&path, Duration::ZERO).await.unwrap());
-    }
-
-    #[test]
-    fn only_absolute_folders_of_the_path_count() {
-        assert!(find_in_path("sh", Some(".:/nonexistent:/bin")).is_some());
-        assert_eq!(find_in_path("sh", Some("bin:.")), None);
-        assert_eq!(find_in_path("sh", None), None);
     }
 
     #[test]

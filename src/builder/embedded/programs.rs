@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use super::places::Places;
-use super::process::find_in_path;
-use crate::types::Environment;
+use super::super::trust::TrustError;
+use super::search::SearchPath;
 
 /// The programs as they were found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +42,15 @@ pub enum ProgramError {
     /// Neither installed nor in PATH.
     #[error("there is no `{0}` on this machine")]
     Missing(&'static str),
+    /// Others than root and this user can change it.
+    #[error("`{name}` is not safe to run")]
+    Untrusted {
+        /// The program.
+        name: String,
+        /// Why.
+        #[source]
+        source: TrustError,
+    },
     /// Not root, and nothing to be rootless with.
     #[error("the embedded builder needs root, or `rootlesskit` to do without")]
     NeedsRootlesskit,
@@ -58,21 +66,21 @@ pub enum ProgramError {
 }
 
 impl Programs {
-    /// Finds the programs: those that `rbake builder install` brought, else those of PATH.
-    pub fn find(environment: &Environment, places: &Places) -> Result<Self, ProgramError> {
+    /// Finds the programs. Those that others than root and this user can change are not used.
+    pub fn find(search: &SearchPath) -> Result<Self, ProgramError> {
         if !cfg!(target_os = "linux") {
             return Err(ProgramError::NotLinux);
         }
-        let path = search_path(environment, places);
-        let find = |name: &str| find_in_path(name, Some(&path));
+        let find = |name: &str| find(search, name);
         let is_root = rustix::process::geteuid().is_root();
         let programs = Self {
-            buildkitd: find("buildkitd").ok_or(ProgramError::Missing("buildkitd"))?,
-            runc: find("buildkit-runc")
-                .or_else(|| find("runc"))
-                .ok_or(ProgramError::Missing("runc"))?,
-            rootlesskit: find("rootlesskit").filter(|_| !is_root),
-            unshare: find("unshare").filter(|_| is_root),
+            buildkitd: find("buildkitd")?.ok_or(ProgramError::Missing("buildkitd"))?,
+            runc: match find("buildkit-runc")? {
+                Some(runc) => runc,
+                None => find("runc")?.ok_or(ProgramError::Missing("runc"))?,
+            },
+            rootlesskit: if is_root { None } else { find("rootlesskit")? },
+            unshare: if is_root { find("unshare")? } else { None },
         };
         if !is_root && programs.rootlesskit.is_none() {
             return Err(ProgramError::NeedsRootlesskit);
@@ -139,6 +147,8 @@ async fn can_unshare(unshare: &Path) -> bool {
     let trial = tokio::process::Command::new(unshare)
         .args(UNSHARE)
         .args(["--", "true"])
+        .env_clear()
+        .env("PATH", PATH_OF_THE_SYSTEM)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -150,16 +160,17 @@ async fn can_unshare(unshare: &Path) -> bool {
     )
 }
 
-/// Where programs are looked for: what was installed comes before PATH.
-pub(super) fn search_path(environment: &Environment, places: &Places) -> String {
-    let installed = places.programs().join("bin");
-    let mut path = installed.to_string_lossy().into_owned();
-    if let Some(rest) = environment.non_empty("PATH") {
-        path.push(':');
-        path.push_str(rest);
-    }
-    path
+/// The program `name`, if it is there and safe to run.
+pub fn find(search: &SearchPath, name: &str) -> Result<Option<PathBuf>, ProgramError> {
+    search.find(name).map_err(|source| ProgramError::Untrusted {
+        name: name.to_owned(),
+        source,
+    })
 }
+
+// Programs that are asked a question need nothing of the user's environment, least of all what is secret in it. Some are
+// scripts, which need others.
+const PATH_OF_THE_SYSTEM: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The version that `program --version` tells: the first word of the form `v1.2.3` or `1.2.3…`.
 pub async fn version_of(program: &Path) -> Result<String, ProgramError> {
@@ -186,6 +197,8 @@ async fn ask_version(program: &Path) -> io::Result<std::process::Output> {
     loop {
         let output = tokio::process::Command::new(program)
             .arg("--version")
+            .env_clear()
+            .env("PATH", PATH_OF_THE_SYSTEM)
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .kill_on_drop(true)
@@ -256,11 +269,7 @@ mod tests {
 
     #[test]
     fn without_programs_the_missing_one_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let data = dir.path().to_str().unwrap();
-        let environment = Environment::of([("RBAKE_DATA_DIR", data)], "/");
-        let places = Places::of(&environment).unwrap();
-        let error = Programs::find(&environment, &places).unwrap_err();
+        let error = Programs::find(&SearchPath::default()).unwrap_err();
         assert_eq!(error.to_string(), "there is no `buildkitd` on this machine");
     }
 }

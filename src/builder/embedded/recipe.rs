@@ -2,11 +2,14 @@
 //!
 //! Client and supervisor work it out alike; its fingerprint tells a client whether what runs is what it would start.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::super::trust;
 use super::config::{self, ConfigError, Decided, UserConfig};
 use super::places::Places;
-use super::programs::{ProgramError, Programs};
+use super::programs::{ProgramError, Programs, find};
+use super::search::SearchPath;
+use super::variables::Variables;
 use crate::types::Environment;
 
 /// What the builder is started with.
@@ -16,6 +19,10 @@ pub struct Recipe {
     pub programs: Programs,
     /// The text of buildkitd's configuration.
     pub configuration: String,
+    /// buildkitd's environment.
+    pub variables: Variables,
+    /// Folders of `PATH` that are not used, and why.
+    pub left_out: Vec<(PathBuf, String)>,
     /// Changes whenever the builder must be started afresh for the recipe to count.
     pub fingerprint: String,
 }
@@ -35,7 +42,9 @@ impl Recipe {
     /// Works it out of the environment and the files it leads to.
     pub fn of(environment: &Environment, places: &Places) -> Result<Self, RecipeError> {
         let user = UserConfig::find(environment)?;
-        let programs = Programs::find(environment, places)?;
+        let installed = places.programs().join("bin");
+        let search = SearchPath::new(Some(installed), environment.non_empty("PATH"));
+        let programs = Programs::find(&search)?;
         let decided = Decided {
             root: places.root(),
             socket: places.socket(),
@@ -44,23 +53,52 @@ impl Recipe {
             rootless: programs.rootless(),
         };
         let configuration = config::merge(user.as_ref(), &decided)?;
+        check_binary(&configuration, places, &search)?;
+        let variables = Variables::of(environment, places, &search, programs.rootless());
+        // buildkitd looks for these by itself.
+        let others = ["git", "ssh"].map(|name| search.find(name).ok().flatten());
         let fingerprint = config::fingerprint(&format!(
-            "{}\n{}\n{configuration}",
+            "{}\n{}\n{others:?}\n{}\n{configuration}",
             programs.buildkitd.display(),
-            stamp(&programs.buildkitd)
+            stamp(&programs.buildkitd),
+            variables.that_count(),
         ));
         Ok(Self {
             programs,
             configuration,
+            variables,
+            left_out: search.left_out().to_vec(),
             fingerprint,
         })
     }
 }
 
-// A program that was replaced is another program.
-fn stamp(program: &Path) -> String {
+// The user's configuration may name another program than the one that was found.
+fn check_binary(
+    configuration: &str,
+    places: &Places,
+    search: &SearchPath,
+) -> Result<(), ProgramError> {
+    let Some(binary) = config::oci_binary(configuration) else {
+        return Ok(());
+    };
+    if !binary.contains('/') {
+        // buildkitd says so if there is none.
+        return find(search, &binary).map(drop);
+    }
+    match trust::check(&places.dir().join(&binary)) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(ProgramError::Untrusted {
+            name: binary,
+            source,
+        }),
+    }
+}
+
+/// Differs for a file that was replaced: it is another file then.
+pub(super) fn stamp(path: &Path) -> String {
     use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata(program).map_or_else(
+    std::fs::metadata(path).map_or_else(
         |_| String::new(),
         |found| format!("{} {} {}", found.len(), found.mtime(), found.mtime_nsec()),
     )
@@ -98,6 +136,27 @@ mod tests {
         let second = recipe();
         assert_ne!(first.fingerprint, second.fingerprint);
         std::fs::write(bin.join("buildkitd"), "another").unwrap();
-        assert_ne!(second.fingerprint, recipe().fingerprint);
+        let third = recipe();
+        assert_ne!(second.fingerprint, third.fingerprint);
+        let of = |name, value: &str| {
+            let environment = environment.clone().with(name, Some(value));
+            Recipe::of(&environment, &places)
+        };
+        let proxied = of("HTTPS_PROXY", "http://p:1").unwrap();
+        assert_ne!(third.fingerprint, proxied.fingerprint);
+        let with_token = of("GITHUB_TOKEN", "t").unwrap();
+        assert_eq!(third.fingerprint, with_token.fingerprint);
+        let with_tools = format!("{}:/nonexistent:.", text(&bin));
+        assert_eq!(
+            third.fingerprint,
+            of("PATH", &with_tools).unwrap().fingerprint
+        );
+        let open = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(bin.join("runc"), open).unwrap();
+        let error = Recipe::of(&environment, &places).unwrap_err();
+        assert!(
+            matches!(error, RecipeError::Program(ProgramError::Untrusted { .. })),
+            "{error}"
+        );
     }
 }

@@ -11,16 +11,20 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::super::blocking::blocking;
 use super::super::install::Folder;
+use super::super::{files, in_one_line, trust};
 use super::attendant::{Admission, Ask, Attendant, Client, Phase};
+use super::client::EmbeddedError;
 use super::control::{Channel, Facts};
 use super::lock::{FileLock, LockError};
 use super::log::Log;
 use super::places::{Places, PlacesError};
 use super::process::{self, Process, Spec};
-use super::programs::search_path;
+use super::programs::Isolation;
 use super::recipe::{Recipe, RecipeError};
 use super::settings::{Idle, InvalidIdle};
+use crate::diag::{Class, Diagnostic};
 use crate::engine::{Connection, Endpoint};
 use crate::types::{Clock, Environment};
 
@@ -74,6 +78,21 @@ pub enum ServeError {
     },
 }
 
+impl ServeError {
+    /// As it is told to the user.
+    pub fn diagnostic(self) -> Diagnostic {
+        let message = in_one_line(&self);
+        let told = Diagnostic::error(Class::Engine, "builder::embedded", message);
+        let help = match self {
+            Self::Places(error) => error.help(),
+            // A run that needs the builder says more about it.
+            Self::Recipe(error) => return EmbeddedError::from(error).diagnostic(),
+            _ => Vec::new(),
+        };
+        help.into_iter().fold(told, Diagnostic::help)
+    }
+}
+
 fn system(act: impl Into<String>) -> impl FnOnce(std::io::Error) -> ServeError {
     let act = act.into();
     move |source| ServeError::System { act, source }
@@ -92,33 +111,45 @@ pub struct ServeOptions {
 ///
 /// Any client that connects while it starts is answered when it has started.
 pub async fn serve(environment: &Environment, options: &ServeOptions) -> Result<(), ServeError> {
-    let places = Places::of(environment)?;
-    places.create()?;
+    // Whoever asks this process to end, while it waits for others, is obeyed at once.
+    let mut signals = Signals::new().map_err(system("listen for signals"))?;
     let idle = match options.idle {
         Some(idle) => idle,
         None => Idle::of(environment)?,
     };
-    let recipe = Recipe::of(environment, &places)?;
-    let signals = Signals::new().map_err(system("listen for signals"))?;
-    check_installed(&places, &recipe).await?;
-    let lock = FileLock::take(&places.supervisor_lock(), HANDOVER_LIMIT).await?;
-
+    let asked = environment.clone();
+    let (places, recipe) = blocking(move || {
+        let places = Places::of(&asked)?;
+        places.create()?;
+        let recipe = Recipe::of(&asked, &places)?;
+        Ok::<_, ServeError>((places, recipe))
+    })
+    .await?;
+    let path = places.supervisor_lock();
+    let lock = tokio::select! {
+        lock = FileLock::take(&path, HANDOVER_LIMIT) => lock?,
+        _ = signals.next() => return Ok(()),
+    };
     let log = Log::at(places.log(), Clock::system());
-    log.rotate().map_err(system("set the old log aside"))?;
-    let listener = prepare(&places, &log).await?;
-    std::fs::write(places.config(), &recipe.configuration)
-        .map_err(system("write buildkitd's configuration"))?;
-
+    let prepared = tokio::select! {
+        prepared = prepare(&places, &recipe, &log) => prepared,
+        name = signals.next() => {
+            log.say(&format!("{name} before the start"));
+            forget(&places);
+            return Ok(());
+        }
+    };
+    let (listener, isolation) = prepared?;
     let position = log.position();
-    let isolation = recipe.programs.isolation().await;
-    let command = recipe.programs.command(
-        &isolation,
-        &places.config(),
-        &places.dir().join("rootlesskit"),
-    );
+    let command = recipe
+        .programs
+        .command(&isolation, &places.config(), &places.rootlesskit());
     log.say(&format!("starting {}", recipe.programs.buildkitd.display()));
-    let process = start(environment, &places, options, command, &log).await;
-    let process = match process {
+    for (folder, why) in &recipe.left_out {
+        let folder = folder.display();
+        log.say(&format!("`{folder}` in PATH is not used: {why}"));
+    }
+    let process = match start(&places, &recipe, options, command, &log).await {
         Ok(process) => process,
         Err(error) => {
             forget(&places);
@@ -156,19 +187,37 @@ async fn check_installed(places: &Places, recipe: &Recipe) -> Result<(), ServeEr
     })
 }
 
-// Clears what a killed predecessor left, and listens.
-async fn prepare(places: &Places, log: &Log) -> Result<UnixListener, ServeError> {
+// Clears what a killed predecessor left, writes what buildkitd is to read, and listens.
+async fn prepare(
+    places: &Places,
+    recipe: &Recipe,
+    log: &Log,
+) -> Result<(UnixListener, Isolation), ServeError> {
+    check_installed(places, recipe).await?;
+    let old = log.clone();
+    blocking(move || old.rotate())
+        .await
+        .map_err(system("set the old log aside"))?;
     let ended = process::kill_leftover(&places.process(), END_LIMIT).await;
     if ended.map_err(system("end a buildkitd that was left behind"))? {
         log.say("ended a buildkitd that was left behind");
     }
-    forget(places);
+    let (mine, configuration) = (places.clone(), recipe.configuration.clone());
+    blocking(move || {
+        forget(&mine);
+        std::fs::create_dir_all(mine.root())
+            .map_err(system("make the folder of buildkitd's data"))?;
+        files::replace(&mine.config(), configuration.as_bytes())
+            .map_err(system("write buildkitd's configuration"))
+    })
+    .await?;
     // buildkitd locks its data; one that was killed holds the lock until the kernel is done with it.
-    std::fs::create_dir_all(places.root())
-        .map_err(system("make the folder of buildkitd's data"))?;
     drop(FileLock::take(&places.root().join("buildkitd.lock"), END_LIMIT).await?);
+    let isolation = recipe.programs.isolation().await;
     let path = places.control_socket();
-    UnixListener::bind(&path).map_err(system(format!("listen on `{}`", path.display())))
+    let listener =
+        UnixListener::bind(&path).map_err(system(format!("listen on `{}`", path.display())))?;
+    Ok((listener, isolation))
 }
 
 // Removes what exists only while the supervisor runs. What is not there need not be removed.
@@ -184,25 +233,12 @@ fn forget(places: &Places) {
 }
 
 async fn start(
-    environment: &Environment,
     places: &Places,
+    recipe: &Recipe,
     options: &ServeOptions,
     command: Vec<std::ffi::OsString>,
     log: &Log,
 ) -> Result<Process, ServeError> {
-    // These are ways of a service manager to speak with the process it started, which buildkitd is not.
-    const NOT_FOR_BUILDKITD: [&str; 4] = ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "PATH"];
-    let mut variables: Vec<(String, String)> = environment
-        .iter()
-        .filter(|(name, _)| !NOT_FOR_BUILDKITD.contains(name))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
-    variables.push(("PATH".to_owned(), search_path(environment, places)));
-    if environment.non_empty("XDG_RUNTIME_DIR").is_none() && !rustix::process::geteuid().is_root() {
-        // Without it, runc keeps its state in /run/runc, which is root's.
-        let dir = places.run_dir().to_string_lossy().into_owned();
-        variables.push(("XDG_RUNTIME_DIR".to_owned(), dir));
-    }
     let mut argv = vec![
         options.program.clone().into(),
         "+builder".into(),
@@ -212,7 +248,7 @@ async fn start(
     argv.extend(command);
     let spec = Spec {
         argv,
-        variables,
+        variables: recipe.variables.all().to_vec(),
         dir: places.dir().to_owned(),
     };
     let output = log.open().map_err(system("open the log"))?;
@@ -292,7 +328,11 @@ impl Supervisor {
             tokio::select! {
                 accepted = listener.accept() => {
                     match accepted {
-                        Ok((stream, _)) => self.attend(stream, asks.clone()),
+                        Ok((stream, _)) if trust::is_peer_ours(&stream) => {
+                            self.attend(stream, asks.clone());
+                        }
+                        // Root alone could get here, and has a builder of its own.
+                        Ok(_) => {}
                         // Out of files, most likely: trying again at once would not help.
                         Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                     }
@@ -435,7 +475,14 @@ async fn ready(socket: PathBuf) -> Result<String, String> {
 
 // The process that listens on `socket`, numbered as we see it, whatever namespace it lives in.
 async fn listener_of(socket: &std::path::Path) -> Option<i32> {
-    let stream = UnixStream::connect(socket).await.ok()?;
+    let connecting = UnixStream::connect(socket);
+    let stream = tokio::time::timeout(Duration::from_secs(5), connecting)
+        .await
+        .ok()?
+        .ok()?;
+    if !trust::is_peer_ours(&stream) {
+        return None;
+    }
     stream.peer_cred().ok()?.pid()
 }
 

@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::super::blocking::blocking;
+use super::super::files::{LIMIT, read_text};
 use super::Road;
 use super::download::digest_of;
 
@@ -55,16 +57,16 @@ impl Folder {
     }
 
     /// What is in use, whether or not its files are sound.
-    pub fn record(&self) -> Option<Record> {
-        let target = std::fs::read_link(self.bin()).ok()?;
-        let version = self.dir.join(target);
-        let text = std::fs::read(version.parent()?.join(RECORD)).ok()?;
-        serde_json::from_slice(&text).ok()
+    pub async fn record(&self) -> Option<Record> {
+        let target = tokio::fs::read_link(self.bin()).await.ok()?;
+        let path = self.dir.join(target).parent()?.join(RECORD);
+        let text = blocking(move || read_text(&path, LIMIT)).await.ok()??;
+        serde_json::from_str(&text).ok()
     }
 
     /// The names of programs in use that are missing or not what was installed; empty if nothing is installed.
     pub async fn damaged(&self) -> Vec<String> {
-        let Some(record) = self.record() else {
+        let Some(record) = self.record().await else {
             return Vec::new();
         };
         let mut damaged = Vec::new();
@@ -78,7 +80,12 @@ impl Folder {
     }
 
     /// Removes what earlier installations were broken off with, and makes a new folder to fill.
-    pub fn begin(&self) -> io::Result<PathBuf> {
+    pub async fn begin(&self) -> io::Result<PathBuf> {
+        let folder = self.clone();
+        blocking(move || folder.begin_now()).await
+    }
+
+    fn begin_now(&self) -> io::Result<PathBuf> {
         std::fs::create_dir_all(self.downloads())?;
         for entry in std::fs::read_dir(&self.dir)? {
             let entry = entry?;
@@ -95,18 +102,31 @@ impl Folder {
     ///
     /// Broken off anywhere, either the old or the new ones are in use, whole.
     pub async fn commit(&self, new: &Path, version: &str, road: Road) -> io::Result<Record> {
+        let bin = new.join("bin");
+        let names = blocking(move || {
+            let entries = std::fs::read_dir(bin)?;
+            let paths = entries.map(|entry| Ok(entry?.path()));
+            let paths = paths.collect::<io::Result<Vec<PathBuf>>>()?;
+            for path in &paths {
+                make_executable_and_durable(path)?;
+            }
+            Ok::<_, io::Error>(paths)
+        });
         let mut files = BTreeMap::new();
-        for entry in std::fs::read_dir(new.join("bin"))? {
-            let entry = entry?;
-            make_executable_and_durable(&entry.path())?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            files.insert(name, digest_of(&entry.path()).await?);
+        for path in names.await? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            files.insert(name.into_owned(), digest_of(&path).await?);
         }
         let record = Record {
             version: version.to_owned(),
             road,
             files,
         };
+        let (folder, new) = (self.clone(), new.to_owned());
+        blocking(move || folder.commit_now(&new, record)).await
+    }
+
+    fn commit_now(&self, new: &Path, record: Record) -> io::Result<Record> {
         let path = new.join(RECORD);
         std::fs::write(&path, serde_json::to_vec_pretty(&record)?)?;
         std::fs::File::open(&path)?.sync_all()?;
@@ -115,7 +135,7 @@ impl Folder {
             .files
             .get("buildkitd")
             .map_or("", |digest| &digest[..8]);
-        let name = format!("{version}-{digest}");
+        let name = format!("{}-{digest}", record.version);
         let place = self.dir.join(&name);
         if place.exists() {
             std::fs::remove_dir_all(&place)?;
@@ -157,7 +177,7 @@ mod tests {
     use super::*;
 
     async fn install(folder: &Folder, version: &str, content: &str) -> Record {
-        let new = folder.begin().unwrap();
+        let new = folder.begin().await.unwrap();
         std::fs::write(new.join("bin/buildkitd"), content).unwrap();
         folder.commit(&new, version, Road::Release).await.unwrap()
     }
@@ -166,12 +186,12 @@ mod tests {
     async fn versions_replace_each_other_whole_and_damage_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::at(dir.path().join("programs"));
-        assert_eq!(folder.record(), None);
+        assert_eq!(folder.record().await, None);
         assert!(folder.damaged().await.is_empty());
         let first = install(&folder, "v1", "one").await;
-        assert_eq!(folder.record(), Some(first));
+        assert_eq!(folder.record().await, Some(first));
         let second = install(&folder, "v2", "two").await;
-        assert_eq!(folder.record(), Some(second));
+        assert_eq!(folder.record().await, Some(second));
         assert_eq!(
             std::fs::read(folder.bin().join("buildkitd")).unwrap(),
             b"two"
@@ -194,11 +214,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::at(dir.path().to_owned());
         let first = install(&folder, "v1", "one").await;
-        let new = folder.begin().unwrap();
+        let new = folder.begin().await.unwrap();
         std::fs::write(new.join("bin/buildkitd"), "half").unwrap();
-        assert_eq!(folder.record(), Some(first));
+        assert_eq!(folder.record().await, Some(first));
         assert!(folder.damaged().await.is_empty());
-        folder.begin().unwrap();
+        folder.begin().await.unwrap();
         assert!(!new.join("bin/buildkitd").exists());
     }
 }

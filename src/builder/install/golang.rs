@@ -6,6 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::process::Command;
 
@@ -53,6 +54,52 @@ fn tail(lines: &[String]) -> String {
     }
 }
 
+/// What Go and the C compiler heed of the environment, beside all that begins with `CGO_`: where things are, how the module
+/// proxy is reached, whom to trust. `GOFLAGS` and `GOWORK` are not among them: the user's flags and workspace are for the
+/// user's code. Tokens are nobody's here.
+const VARIABLES: [&str; 37] = [
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "TMPDIR",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "GOROOT",
+    "GOPATH",
+    "GOMODCACHE",
+    "GOCACHE",
+    "GOTMPDIR",
+    "GOENV",
+    "GOTOOLCHAIN",
+    "GOPROXY",
+    "GONOPROXY",
+    "GOSUMDB",
+    "GONOSUMDB",
+    "GOPRIVATE",
+    "GOINSECURE",
+    "GOVCS",
+    "GOAUTH",
+    "NETRC",
+    "GODEBUG",
+    "GOMAXPROCS",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GIT_SSL_CAINFO",
+    "CC",
+    "AR",
+    "PKG_CONFIG",
+    "PKG_CONFIG_PATH",
+];
+
+/// How long one step may take: a build on a small machine takes minutes, a module proxy that hangs takes for ever.
+const STEP_LIMIT: Duration = Duration::from_secs(45 * 60);
+
 /// What a build works with.
 #[derive(Debug)]
 pub(super) struct GoBuild<'a> {
@@ -66,7 +113,9 @@ pub(super) struct GoBuild<'a> {
     pub bin: PathBuf,
     /// runc of the machine, to be copied, where there is one that will do.
     pub runc: Option<PathBuf>,
-    /// The variables that Go heeds.
+    /// The folders in which Go looks for git and a C compiler.
+    pub path: String,
+    /// The variables that Go heeds are taken from here.
     pub environment: &'a Environment,
     /// Told how far the build is.
     pub events: &'a EventSink,
@@ -78,7 +127,7 @@ impl GoBuild<'_> {
         self.buildkit().await?;
         match &self.runc {
             Some(runc) => {
-                let copied = std::fs::copy(runc, self.bin.join("runc"));
+                let copied = tokio::fs::copy(runc, self.bin.join("runc")).await;
                 copied
                     .map(drop)
                     .map_err(system(format!("copy `{}`", runc.display())))
@@ -90,8 +139,11 @@ impl GoBuild<'_> {
     async fn buildkit(&self) -> Result<(), GoError> {
         let version = &self.pins.buildkit.version;
         let module = self.work.join("buildkit");
-        std::fs::create_dir_all(&module).map_err(system("make a folder for the build"))?;
-        std::fs::write(module.join("go.mod"), "module rbake/programs\n\ngo 1.24\n")
+        tokio::fs::create_dir_all(&module)
+            .await
+            .map_err(system("make a folder for the build"))?;
+        tokio::fs::write(module.join("go.mod"), "module rbake/programs\n\ngo 1.24\n")
+            .await
             .map_err(system("write the module for the build"))?;
         let commands =
             ["buildkitd", "buildctl"].map(|name| format!("github.com/moby/buildkit/cmd/{name}"));
@@ -163,17 +215,27 @@ impl GoBuild<'_> {
             .args(arguments)
             .current_dir(dir)
             .env_clear()
-            .envs(self.environment.iter())
-            // The user's workspace and flags are for the user's code.
+            .envs(
+                self.environment
+                    .iter()
+                    .filter(|(name, _)| VARIABLES.contains(name) || name.starts_with("CGO_")),
+            )
+            .env("PATH", &self.path)
             .env("GOWORK", "off")
             .env("GOFLAGS", "-mod=mod")
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
-        let output = run
-            .await
-            .map_err(system(format!("run `{}`", self.go.display())))?;
+        let step = || format!("go {}", arguments.first().map_or("", String::as_str));
+        let Ok(output) = tokio::time::timeout(STEP_LIMIT, run).await else {
+            let minutes = STEP_LIMIT.as_secs() / 60;
+            return Err(GoError::Step {
+                step: step(),
+                output: vec![format!("it was ended after {minutes} minutes")],
+            });
+        };
+        let output = output.map_err(system(format!("run `{}`", self.go.display())))?;
         if output.status.success() {
             return Ok(());
         }
@@ -184,7 +246,7 @@ impl GoBuild<'_> {
             .collect();
         let from = lines.len().saturating_sub(8);
         Err(GoError::Step {
-            step: format!("go {}", arguments.first().map_or("", String::as_str)),
+            step: step(),
             output: lines[from..]
                 .iter()
                 .map(|line| (*line).to_owned())

@@ -18,10 +18,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::blocking::blocking;
 use super::embedded::{
-    FileLock, LockError, Places, PlacesError, ProgramError, find_in_path, version_of,
+    self, FileLock, LockError, Places, PlacesError, ProgramError, SearchPath, version_of,
 };
 use super::error::{PassedOver, in_one_line};
+use super::notice::Notice;
 use crate::diag::{Class, Diagnostic};
 use crate::event::EventSink;
 use crate::types::{Environment, Platform};
@@ -179,6 +181,11 @@ impl InstallError {
                 })
                 .help("put `buildkitd` and `runc` into PATH (Debian: `runc`), or install Go, and run this again")
                 .help("or use another builder: `rbake builder status` shows what there is"),
+            Self::Places(error) => {
+                let cause = std::error::Error::source(error);
+                let told = cause.into_iter().fold(told, |told, cause| told.note(in_one_line(cause)));
+                error.help().into_iter().fold(told, Diagnostic::help)
+            }
             other => match std::error::Error::source(other) {
                 Some(source) => told.note(in_one_line(source)),
                 None => told,
@@ -193,12 +200,22 @@ pub async fn install(
     options: &InstallOptions,
     events: &EventSink,
 ) -> Result<Installed, InstallError> {
-    let places = Places::of(environment)?;
-    places.create()?;
-    let _lock = FileLock::take(&places.install_lock(), LOCK_PATIENCE).await?;
+    let asked = environment.clone();
+    let (places, search) = blocking(move || {
+        let places = Places::of(&asked)?;
+        places.create()?;
+        let search = SearchPath::new(None, asked.non_empty("PATH"));
+        Ok::<_, PlacesError>((places, search))
+    })
+    .await?;
+    let notice = Notice::begin(events, "install-lock", "wait for another installation");
+    notice.waits_for("another `rbake builder install` to end");
+    let lock = FileLock::take(&places.install_lock(), LOCK_PATIENCE).await;
+    notice.end(None);
+    let _lock = lock?;
     let folder = Folder::at(places.programs());
     if !options.force
-        && let Some(record) = folder.record()
+        && let Some(record) = folder.record().await
         && record.version == options.pins.buildkit.version
         && options.road.is_none_or(|road| road == record.road)
         && folder.damaged().await.is_empty()
@@ -209,6 +226,7 @@ pub async fn install(
         environment,
         pins: &options.pins,
         folder: &folder,
+        search: &search,
         events,
     };
     let mut passed_over = Vec::new();
@@ -254,18 +272,20 @@ struct Installer<'a> {
     environment: &'a Environment,
     pins: &'a Pins,
     folder: &'a Folder,
+    search: &'a SearchPath,
     events: &'a EventSink,
 }
 
 impl Installer<'_> {
-    fn find(&self, name: &str) -> Option<PathBuf> {
-        find_in_path(name, self.environment.non_empty("PATH"))
+    // What others can change is an error, and not run to ask it its version.
+    async fn find(&self, name: &'static str) -> Result<Option<PathBuf>, ProgramError> {
+        let search = self.search.clone();
+        blocking(move || embedded::find(&search, name)).await
     }
 
     async fn in_path(&self) -> Result<Installed, RoadError> {
-        let buildkitd = self
-            .find("buildkitd")
-            .ok_or(RoadError::NotInPath("buildkitd"))?;
+        let buildkitd = self.find("buildkitd").await?;
+        let buildkitd = buildkitd.ok_or(RoadError::NotInPath("buildkitd"))?;
         let version = at_least(&buildkitd, OLDEST_BUILDKIT).await?;
         let runc = self.runc_in_path().await?;
         Ok(Installed::InPath {
@@ -276,10 +296,11 @@ impl Installer<'_> {
     }
 
     async fn runc_in_path(&self) -> Result<PathBuf, RoadError> {
-        let runc = self
-            .find("buildkit-runc")
-            .or_else(|| self.find("runc"))
-            .ok_or(RoadError::NotInPath("runc"))?;
+        let runc = match self.find("buildkit-runc").await? {
+            Some(runc) => Some(runc),
+            None => self.find("runc").await?,
+        };
+        let runc = runc.ok_or(RoadError::NotInPath("runc"))?;
         at_least(&runc, OLDEST_RUNC).await?;
         Ok(runc)
     }
@@ -301,7 +322,7 @@ impl Installer<'_> {
         let name = self.pins.file_name(&platform);
         let url = format!("{base}/{version}/{name}");
 
-        let new = self.folder.begin()?;
+        let new = self.folder.begin().await?;
         let file = self.folder.downloads().join(&name);
         let progress = Progress::begin(self.events, "download", &format!("download {name}"));
         let fetched = download::download(&url, &file, pinned, &progress).await;
@@ -310,28 +331,27 @@ impl Installer<'_> {
 
         let progress = Progress::begin(self.events, "unpack", &format!("unpack {name}"));
         let bin = new.join("bin");
-        let unpacked = tokio::task::spawn_blocking(move || archive::unpack(&file, &bin)).await;
-        let unpacked = unpacked.map_err(io::Error::other)?;
+        let unpacked = blocking(move || archive::unpack(&file, &bin)).await;
         progress.end(unpacked.as_ref().err().map(ToString::to_string));
         unpacked?;
         self.accept(new, Road::Release).await
     }
 
     async fn go(&self) -> Result<Record, RoadError> {
-        let go = self.find("go").ok_or(GoError::NoGo)?;
-        let new = self.folder.begin()?;
+        let go = self.find("go").await?.ok_or(GoError::NoGo)?;
+        let new = self.folder.begin().await?;
         let build = golang::GoBuild {
             go,
             pins: self.pins,
             work: new.join("work"),
             bin: new.join("bin"),
             runc: self.runc_in_path().await.ok(),
+            path: self.search.variable(),
             environment: self.environment,
             events: self.events,
         };
-        std::fs::create_dir_all(&build.work)?;
         build.run().await?;
-        std::fs::remove_dir_all(&build.work)?;
+        tokio::fs::remove_dir_all(&build.work).await?;
         self.accept(new, Road::Go).await
     }
 
@@ -341,7 +361,7 @@ impl Installer<'_> {
         let bin = new.join("bin");
         for name in ["buildkitd", "runc"] {
             let executable = std::fs::Permissions::from_mode(0o755);
-            std::fs::set_permissions(bin.join(name), executable)?;
+            tokio::fs::set_permissions(bin.join(name), executable).await?;
         }
         let version = &self.pins.buildkit.version;
         let program = bin.join("buildkitd");

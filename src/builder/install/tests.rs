@@ -152,7 +152,7 @@ async fn another_file_than_the_pinned_one_is_refused_and_forgotten() {
     assert!(reason.contains("is not the file it should be"), "{reason}");
     assert_eq!(std::fs::read_dir(machine.downloads()).unwrap().count(), 0);
     let places = Places::of(&machine.environment(&host.base)).unwrap();
-    assert_eq!(Folder::at(places.programs()).record(), None);
+    assert_eq!(Folder::at(places.programs()).record().await, None);
 }
 
 #[tokio::test]
@@ -290,6 +290,77 @@ esac"#,
             .to_string_lossy()
             .starts_with("new-")
     }));
+}
+
+#[tokio::test]
+async fn programs_that_others_can_change_are_not_even_asked_their_version() {
+    let machine = Machine::new();
+    let mark = machine.dir.path().join("was-run");
+    let script = format!("touch {}; echo buildkitd x v0.20.1 abc", mark.display());
+    machine.program("buildkitd", &script);
+    machine.program("runc", "echo runc version 1.1.5");
+    let open = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(&machine.path, open).unwrap();
+    let mut options = options(None);
+    options.road = Some(Road::Path);
+    let environment = machine.environment("http://127.0.0.1:1");
+    let reason = reason(install(&environment, &options, &EventSink::none()).await);
+    assert!(
+        reason.starts_with("`buildkitd` is not safe to run"),
+        "{reason}"
+    );
+    assert!(reason.contains("mode 0777"), "{reason}");
+    assert!(!mark.exists());
+}
+
+#[tokio::test]
+async fn no_program_is_told_what_is_secret_in_the_environment() {
+    let machine = Machine::new();
+    machine.program("runc", "echo runc version 1.1.5");
+    let seen = machine.dir.path().join("seen");
+    let script = format!("env >> {}; exit 1", seen.display());
+    machine.program("go", &script);
+    let mut options = options(None);
+    options.road = Some(Road::Go);
+    let mut environment = machine.environment("http://127.0.0.1:1");
+    for (name, value) in [
+        ("GITHUB_TOKEN", "canary"),
+        ("GOFLAGS", "-canary"),
+        ("GOPROXY", "http://proxy.example"),
+        ("HTTPS_PROXY", "http://other.example"),
+    ] {
+        environment = environment.with(name, Some(value));
+    }
+    reason(install(&environment, &options, &EventSink::none()).await);
+    let seen = std::fs::read_to_string(seen).unwrap();
+    assert!(!seen.contains("canary"), "{seen}");
+    assert!(seen.contains("GOPROXY=http://proxy.example"), "{seen}");
+    assert!(seen.contains("HTTPS_PROXY=http://other.example"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_wait_for_another_installation_is_told() {
+    let machine = Machine::new();
+    let environment = machine.environment("http://127.0.0.1:1");
+    let places = Places::of(&environment).unwrap();
+    places.create().unwrap();
+    let held = FileLock::try_take(&places.install_lock()).unwrap().unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let into = Arc::clone(&told);
+    let events = EventSink::new(Clock::system(), move |event| {
+        if let EventKind::Local(work) = event.kind {
+            into.lock().unwrap().push(work.name);
+        }
+    });
+    let mut options = options(None);
+    options.road = Some(Road::Path);
+    let work = tokio::spawn(async move { install(&environment, &options, &events).await });
+    while told.lock().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(told.lock().unwrap()[0], "wait for another installation");
+    drop(held);
+    assert!(work.await.unwrap().is_err());
 }
 
 #[tokio::test]

@@ -235,23 +235,26 @@ fn install(
         }),
         force,
     };
-    let clock = Clock::system();
-    let reporter = Reporter::start(
-        progress::options(Mode::Bars, environment, screen, clock),
-        Box::new(std::io::stderr()),
-        Box::new(|| ()),
-    );
-    // Without a thread for bars the work is done all the same.
-    let (events, reporter) = match reporter {
-        Ok((events, reporter)) => (events, Some(reporter)),
-        Err(_) => (EventSink::none(), None),
-    };
+    let (events, reporter) = bars(environment, screen);
     let outcome = block_on(install::install(environment, &options, &events), screen);
     drop(reporter);
     match outcome {
         Ok(Ok(installed)) => screen.data(&told(&installed)),
         Ok(Err(error)) => screen.diagnostics(&error.diagnostic().into()),
         Err(exit) => exit,
+    }
+}
+
+// Shows what takes its time. Without a thread for bars the work is done all the same.
+fn bars(environment: &Environment, screen: &Screen) -> (EventSink, Option<Reporter>) {
+    let reporter = Reporter::start(
+        progress::options(Mode::Bars, environment, screen, Clock::system()),
+        Box::new(std::io::stderr()),
+        Box::new(|| ()),
+    );
+    match reporter {
+        Ok((events, reporter)) => (events, Some(reporter)),
+        Err(_) => (EventSink::none(), None),
     }
 }
 
@@ -308,11 +311,7 @@ fn serve(
     };
     match block_on(embedded::serve(environment, &options), screen) {
         Ok(Ok(())) => Exit::Success,
-        Ok(Err(error)) => {
-            let message = builder::in_one_line(&error);
-            let told = Diagnostic::error(Class::Engine, "builder::embedded", message);
-            screen.diagnostics(&told.into())
-        }
+        Ok(Err(error)) => screen.diagnostics(&error.diagnostic().into()),
         Err(exit) => exit,
     }
 }
@@ -335,7 +334,10 @@ fn detach() {
 }
 
 fn stop(force: bool, environment: &Environment, screen: &mut Screen) -> Exit {
-    match block_on(embedded::stop(environment, force), screen) {
+    let (events, reporter) = bars(environment, screen);
+    let outcome = block_on(embedded::stop(environment, force, &events), screen);
+    drop(reporter);
+    match outcome {
         Ok(Ok(Stopped::Stopped)) => screen.data("the embedded builder has stopped\n"),
         Ok(Ok(Stopped::NotRunning)) => screen.data("the embedded builder is not running\n"),
         Ok(Ok(Stopped::Busy { clients })) => {

@@ -1,0 +1,149 @@
+//! Where programs are looked for: the folders of `PATH` that nobody else can write to.
+//!
+//! A relative folder would be one of whatever directory a process is in, such as a checkout; in a folder that others may
+//! write to, anybody may have put a `buildkitd`. Neither is looked at, nor passed on to buildkitd, which looks for `git` and
+//! others itself.
+
+use std::path::{Path, PathBuf};
+
+use super::super::trust::{self, TrustError};
+
+/// Folders with programs.
+#[derive(Debug, Clone, Default)]
+pub struct SearchPath {
+    folders: Vec<PathBuf>,
+    left_out: Vec<(PathBuf, String)>,
+}
+
+impl SearchPath {
+    /// The folder `first`, then those of the variable `PATH`.
+    pub fn new(first: Option<PathBuf>, variable: Option<&str>) -> Self {
+        let mut path = Self::default();
+        let named = variable.unwrap_or_default().split(':').map(PathBuf::from);
+        for folder in first.into_iter().chain(named) {
+            path.add(folder);
+        }
+        path
+    }
+
+    fn add(&mut self, folder: PathBuf) {
+        if self.folders.contains(&folder) {
+            return;
+        }
+        if !folder.is_absolute() {
+            // An empty entry means the current directory.
+            if !folder.as_os_str().is_empty() {
+                self.left_out.push((folder, "it is relative".to_owned()));
+            }
+            return;
+        }
+        match trust::check(&folder) {
+            Ok(Some(found)) if found.metadata.is_dir() => self.folders.push(folder),
+            Ok(_) => {}
+            Err(error) => self
+                .left_out
+                .push((folder, super::super::in_one_line(&error))),
+        }
+    }
+
+    /// The first program called `name`.
+    ///
+    /// # Errors
+    /// If there are programs of that name, but others can change all of them.
+    pub fn find(&self, name: &str) -> Result<Option<PathBuf>, TrustError> {
+        let mut refused = None;
+        let left_out = self.left_out.iter().map(|(folder, _)| folder);
+        let absolute = left_out.filter(|folder| folder.is_absolute());
+        for folder in self.folders.iter().chain(absolute) {
+            let path = folder.join(name);
+            if !is_program(&path) {
+                continue;
+            }
+            match trust::check(&path) {
+                Ok(Some(_)) => return Ok(Some(path)),
+                Ok(None) => {}
+                Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        match refused {
+            Some(error) => Err(error),
+            None => Ok(None),
+        }
+    }
+
+    /// As the value of a variable `PATH`.
+    pub fn variable(&self) -> String {
+        let folders = self.folders.iter().map(|folder| folder.to_string_lossy());
+        folders.collect::<Vec<_>>().join(":")
+    }
+
+    /// The folders that are not looked at, and why.
+    pub fn left_out(&self) -> &[(PathBuf, String)] {
+        &self.left_out
+    }
+}
+
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path)
+        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn mode(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn folder(dir: &Path, name: &str, bits: u32) -> String {
+        let path = dir.join(name);
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("tool"), "").unwrap();
+        mode(&path.join("tool"), 0o755);
+        mode(&path, bits);
+        path.to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn only_absolute_folders_of_the_path_count() {
+        let find = |path| SearchPath::new(None, path).find("sh").unwrap();
+        assert!(find(Some(".:/nonexistent:/bin")).is_some());
+        assert_eq!(find(Some("bin:.::")), None);
+        assert_eq!(find(None), None);
+        let path = SearchPath::new(Some("/bin".into()), Some(".:/usr/bin::/bin"));
+        assert_eq!(path.variable(), "/bin:/usr/bin");
+        assert_eq!(path.left_out().len(), 1);
+    }
+
+    #[test]
+    fn folders_that_others_can_write_to_are_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = folder(dir.path(), "open", 0o777);
+        let sound = folder(dir.path(), "sound", 0o755);
+        let path = SearchPath::new(None, Some(&format!("{open}:{sound}")));
+        let found = path.find("tool").unwrap().unwrap();
+        assert_eq!(found, Path::new(&sound).join("tool"));
+        assert_eq!(path.variable(), sound);
+        let (left_out, why) = &path.left_out()[0];
+        assert_eq!(left_out, Path::new(&open));
+        assert!(why.contains("mode 0777"), "{why}");
+    }
+
+    #[test]
+    fn a_program_that_only_others_could_have_put_there_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = folder(dir.path(), "open", 0o777);
+        let path = SearchPath::new(None, Some(&open));
+        let error = path.find("tool").unwrap_err().to_string();
+        assert!(error.contains(&format!("`{open}`")), "{error}");
+        assert_eq!(path.find("other").unwrap(), None);
+        let sound = folder(dir.path(), "sound", 0o755);
+        mode(&Path::new(&sound).join("tool"), 0o757);
+        let path = SearchPath::new(None, Some(&sound));
+        let error = path.find("tool").unwrap_err().to_string();
+        assert!(error.contains("mode 0757"), "{error}");
+    }
+}

@@ -1,0 +1,337 @@
+//! The environment of the embedded buildkitd: what it needs, by name, and nothing else.
+//!
+//! buildkitd serves many runs, and was started by the first. That run's tokens must not stay in `/proc/PID/environ` for
+//! hours, nor may they be what a later run is served with: buildkitd would use `AWS_…` and `AZURE_…` for caches, and
+//! `SSH_AUTH_SOCK` for nobody knows whom. Credentials come with each build, by its session. What is passed on and changes how
+//! buildkitd works counts when a run decides whether the builder must be started afresh. Start at [`Variables::of`].
+
+use std::path::Path;
+
+use super::places::Places;
+use super::recipe::stamp;
+use super::search::SearchPath;
+use crate::types::Environment;
+
+/// How buildkitd reaches registries and other hosts (Go's `net/http`); it passes these on to git, which knows `ALL_PROXY`, too.
+const PROXIES: [&str; 8] = [
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+];
+
+/// How much buildkitd logs and of what, and how it works: variables that BuildKit and containerd have instead of keys in
+/// `buildkitd.toml`. Not among them: `BUILDKITD_DEBUGADDR`, which opens a port, and `BUILDKIT_AZURE_…`, which say where
+/// caches are and belong to a run.
+const TUNING: [&str; 14] = [
+    "BUILDKITD_LOG_LEVEL",
+    "BUILDKIT_STEP_LOG_MAX_SIZE",
+    "BUILDKIT_STEP_LOG_MAX_SPEED",
+    "BUILDKIT_SETUP_CGROUPV2_ROOT",
+    "BUILDKIT_NETWORK_BRIDGE_AUTO",
+    "BUILDKIT_CNI_INIT_LOCK_PATH",
+    "BUILDKIT_SCHEDULER_DEBUG",
+    "BUILDKIT_SCHEDULER_DEBUG_STEPS",
+    "BUILDKIT_DEBUG_EXEC_OUTPUT",
+    "BUILDKIT_DEBUG_FORCE_OVERLAY_DIFF",
+    // Which programs containerd's library decompresses layers with.
+    "CONTAINERD_DISABLE_PIGZ",
+    "CONTAINERD_DISABLE_IGZIP",
+    // Set by systemd-nspawn and LXC for all processes in a container: containerd's library leaves AppArmor alone then.
+    "container",
+    // Go's defaults, such as which TLS versions and signatures are taken.
+    "GODEBUG",
+];
+
+/// How much memory and how many processors Go's runtime uses.
+const GO_RUNTIME: [&str; 3] = ["GOMAXPROCS", "GOMEMLIMIT", "GOGC"];
+
+/// Who the user is: Go without cgo, as in most builds of buildkitd and rootlesskit, takes it from here where `/etc/passwd` has
+/// no such user, and rootless buildkitd looks for CNI's configuration in the home. Equal for all runs of a user, so that they
+/// do not count.
+const IDENTITY: [&str; 3] = ["HOME", "USER", "LOGNAME"];
+
+/// What a supervisor that is started for a run must know beside, to come to the same result as the run: where to look for
+/// its files. The folders of settings are passed as `RBAKE_CONFIG_DIR` and `BUILDX_CONFIG`.
+const FOR_THE_SUPERVISOR: [&str; 4] = [
+    "PATH",
+    "XDG_RUNTIME_DIR",
+    super::settings::IDLE_VARIABLE,
+    "RUST_BACKTRACE",
+];
+
+// Where Go looks for trusted certificates unless `SSL_CERT_FILE` or `SSL_CERT_DIR` is set (crypto/x509, root_linux.go).
+const CERTIFICATE_FILES: [&str; 6] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+const CERTIFICATE_FOLDERS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
+
+/// What is in the environment of buildkitd.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Variables {
+    all: Vec<(String, String)>,
+    that_count: String,
+}
+
+impl std::fmt::Debug for Variables {
+    // The address of a proxy may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list()
+            .entries(self.all.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
+
+impl Variables {
+    /// What of `environment` is passed on, and what is set.
+    pub(super) fn of(
+        environment: &Environment,
+        places: &Places,
+        search: &SearchPath,
+        rootless: bool,
+    ) -> Self {
+        let settings = settings(environment);
+        let mut that_count = String::new();
+        for (name, value) in &settings {
+            that_count.push_str(&format!("{name}={value}\n"));
+        }
+        that_count.push_str(&certificate_stamps(&settings));
+
+        let mut all = settings;
+        all.extend(named(environment, &IDENTITY));
+        all.push(("PATH".to_owned(), search.variable()));
+        let folder = |path: &Path| path.to_string_lossy().into_owned();
+        // The folder of a run may go with the run, and /tmp with whoever clears it.
+        if let Some(path) = places.temporary() {
+            all.push(("TMPDIR".to_owned(), folder(&path)));
+        }
+        if rootless {
+            // Without it, runc keeps its state in /run/runc, which is root's. The user's own goes with the last session.
+            all.push(("XDG_RUNTIME_DIR".to_owned(), folder(places.run_dir())));
+        }
+        Self { all, that_count }
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> &[(String, String)] {
+        &self.all
+    }
+
+    /// Changes whenever buildkitd must be started afresh for the variables to count.
+    pub(super) fn that_count(&self) -> &str {
+        &self.that_count
+    }
+}
+
+/// The environment of a supervisor that works out the same [`Variables`] as the run that starts it.
+pub(super) fn for_the_supervisor(environment: &Environment) -> Vec<(String, String)> {
+    let mut all = settings(environment);
+    all.extend(named(environment, &IDENTITY));
+    all.extend(named(environment, &FOR_THE_SUPERVISOR));
+    // It runs in another directory.
+    let here = environment.current_dir();
+    let named_file = environment.non_empty(super::config::VARIABLE);
+    let places = [
+        ("RBAKE_DATA_DIR", environment.data_dir()),
+        ("RBAKE_CONFIG_DIR", environment.config_dir()),
+        ("BUILDX_CONFIG", environment.buildx_config_dir()),
+        (super::config::VARIABLE, named_file.map(Into::into)),
+    ];
+    for (name, place) in places {
+        if let Some(place) = place {
+            let place = here.join(place).to_string_lossy().into_owned();
+            all.push((name.to_owned(), place));
+        }
+    }
+    all
+}
+
+// Those that are set; an empty one means the same as none to all who read them.
+fn named(environment: &Environment, names: &[&str]) -> Vec<(String, String)> {
+    names
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), environment.non_empty(name)?.to_owned())))
+        .collect()
+}
+
+fn settings(environment: &Environment) -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for names in [&PROXIES[..], &TUNING, &GO_RUNTIME] {
+        all.extend(named(environment, names));
+    }
+    // Whom buildkitd trusts (Go's `crypto/x509`). It runs in another directory than the run.
+    let here = environment.current_dir();
+    let absolute = |path: &str| here.join(path).to_string_lossy().into_owned();
+    if let Some(file) = environment.non_empty("SSL_CERT_FILE") {
+        all.push(("SSL_CERT_FILE".to_owned(), absolute(file)));
+    }
+    if let Some(folders) = environment.non_empty("SSL_CERT_DIR") {
+        let folders = folders.split(':').filter(|folder| !folder.is_empty());
+        let folders: Vec<String> = folders.map(absolute).collect();
+        all.push(("SSL_CERT_DIR".to_owned(), folders.join(":")));
+    }
+    all
+}
+
+// buildkitd reads the certificates once: those that were changed since are others.
+fn certificate_stamps(settings: &[(String, String)]) -> String {
+    let value = |wanted: &str| {
+        let mut all = settings.iter();
+        all.find(|(name, _)| name == wanted)
+            .map(|(_, value)| value.as_str())
+    };
+    let files = match value("SSL_CERT_FILE") {
+        Some(file) => vec![file],
+        None => CERTIFICATE_FILES.to_vec(),
+    };
+    let folders = match value("SSL_CERT_DIR") {
+        Some(folders) => folders.split(':').collect(),
+        None => CERTIFICATE_FOLDERS.to_vec(),
+    };
+    let stamps = files.into_iter().chain(folders).map(|path| {
+        let stamp = stamp(Path::new(path));
+        format!("{path} {stamp}\n")
+    });
+    stamps.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        let base = [("RBAKE_DATA_DIR", "/d"), ("PATH", ".:/bin")];
+        let all = base.iter().chain(variables);
+        Environment::new(all.map(|(k, v)| (k.into(), v.into())), "/here".into())
+    }
+
+    fn variables(more: &[(&str, &str)]) -> Variables {
+        let environment = environment(more);
+        let places = Places::of(&environment).unwrap();
+        let search = SearchPath::new(None, environment.non_empty("PATH"));
+        Variables::of(&environment, &places, &search, false)
+    }
+
+    fn names(all: &[(String, String)]) -> Vec<&str> {
+        all.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    // What a CI job has in its environment.
+    const OF_A_JOB: [(&str, &str); 16] = [
+        ("GITHUB_TOKEN", "canary"),
+        ("ACTIONS_RUNTIME_TOKEN", "canary"),
+        ("AWS_SECRET_ACCESS_KEY", "canary"),
+        ("AZURE_CLIENT_SECRET", "canary"),
+        ("BUILDKIT_AZURE_STORAGE_ACCOUNT_URL", "canary"),
+        ("DOCKER_AUTH_CONFIG", "canary"),
+        ("SSH_AUTH_SOCK", "canary"),
+        ("NPM_TOKEN", "canary"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "canary"),
+        ("OTEL_TRACES_EXPORTER", "canary"),
+        ("TRACEPARENT", "canary"),
+        ("NOTIFY_SOCKET", "canary"),
+        ("LD_PRELOAD", "canary"),
+        ("TMPDIR", "canary"),
+        ("SOURCE_DATE_EPOCH", "canary"),
+        ("BUILDKITD_DEBUGADDR", "canary"),
+    ];
+
+    #[test]
+    fn tokens_and_whatever_else_a_run_has_stay_with_the_run() {
+        let all = variables(&OF_A_JOB);
+        assert!(!all.all().iter().any(|(_, value)| value.contains("canary")));
+        assert_eq!(names(all.all()), ["PATH", "TMPDIR"]);
+        let supervisor = for_the_supervisor(&environment(&OF_A_JOB));
+        assert!(!supervisor.iter().any(|(_, value)| value.contains("canary")));
+        assert_eq!(all.that_count(), variables(&[]).that_count());
+    }
+
+    #[test]
+    fn places_are_the_builders_own_and_the_path_is_sound() {
+        let all = variables(&[("XDG_RUNTIME_DIR", "/run/user/7"), ("HOME", "/home/me")]);
+        let text = format!("{:?}", all.all());
+        assert_eq!(
+            text,
+            r#"[("HOME", "/home/me"), ("PATH", "/bin"), ("TMPDIR", "/d/builder/tmp")]"#
+        );
+        let environment = environment(&[]);
+        let places = Places::of(&environment).unwrap();
+        let rootless = Variables::of(&environment, &places, &SearchPath::default(), true);
+        let expected = ("XDG_RUNTIME_DIR".to_owned(), "/d/builder/run".to_owned());
+        assert!(rootless.all().contains(&expected));
+    }
+
+    #[test]
+    fn proxies_certificates_and_tuning_are_passed_on_and_count() {
+        let plain = variables(&[]);
+        for (name, value) in [
+            ("HTTP_PROXY", "http://p:1"),
+            ("https_proxy", "http://p:1"),
+            ("NO_PROXY", "localhost"),
+            ("SSL_CERT_FILE", "/c.pem"),
+            ("SSL_CERT_DIR", "/c:/d"),
+            ("BUILDKIT_STEP_LOG_MAX_SIZE", "-1"),
+            ("GOMEMLIMIT", "1GiB"),
+        ] {
+            let with = variables(&[(name, value)]);
+            assert!(with.all().contains(&(name.to_owned(), value.to_owned())));
+            assert_ne!(with.that_count(), plain.that_count(), "{name}");
+            assert_eq!(variables(&[(name, "")]), plain, "{name}");
+        }
+        assert_eq!(
+            variables(&[("HOME", "/home/me")]).that_count(),
+            plain.that_count()
+        );
+        let shown = format!("{:?}", variables(&[("HTTP_PROXY", "http://u:secret@p")]));
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn certificates_count_from_where_the_run_is_and_with_their_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("ca.pem");
+        let of = || {
+            let environment = Environment::of([("SSL_CERT_FILE", "ca.pem")], dir.path());
+            let places = Places::of(&Environment::of([("RBAKE_DATA_DIR", "/d")], "/")).unwrap();
+            Variables::of(&environment, &places, &SearchPath::default(), false)
+        };
+        let absent = of();
+        let path = file.to_str().unwrap().to_owned();
+        assert!(absent.all().contains(&("SSL_CERT_FILE".to_owned(), path)));
+        std::fs::write(&file, "one").unwrap();
+        let one = of();
+        assert_ne!(absent.that_count(), one.that_count());
+        std::fs::write(&file, "other").unwrap();
+        assert_ne!(of().that_count(), one.that_count());
+    }
+
+    #[test]
+    fn a_supervisor_comes_to_the_same_variables_as_the_run() {
+        let of_the_run = [
+            ("HTTP_PROXY", "http://p"),
+            ("SSL_CERT_FILE", "ca.pem"),
+            ("SSL_CERT_DIR", "a::/b"),
+            ("GODEBUG", "x=1"),
+            ("HOME", "/home/me"),
+            ("GITHUB_TOKEN", "t"),
+        ];
+        let passed = for_the_supervisor(&environment(&of_the_run));
+        let elsewhere = Environment::new(
+            passed.into_iter().map(|(k, v)| (k.into(), v.into())),
+            "/d/builder".into(),
+        );
+        let places = Places::of(&elsewhere).unwrap();
+        let search = SearchPath::new(None, elsewhere.non_empty("PATH"));
+        let there = Variables::of(&elsewhere, &places, &search, false);
+        assert_eq!(there, variables(&of_the_run));
+    }
+}
