@@ -89,7 +89,7 @@ impl std::error::Error for UnsafePath {}
 pub enum TrustError {
     /// Others can change it.
     #[error(transparent)]
-    Unsafe(#[from] UnsafePath),
+    Unsafe(#[from] Box<UnsafePath>),
     /// It cannot be looked at.
     #[error("cannot look at `{}`", path.display())]
     Look {
@@ -282,7 +282,7 @@ impl Judge {
         path: &Path,
         found: &Metadata,
         in_sticky: bool,
-    ) -> Result<(), UnsafePath> {
+    ) -> Result<(), Box<UnsafePath>> {
         let owner = found.uid();
         let is_trusted =
             owner == 0 || owner == self.user || (self.unmapped == Some(owner) && !in_sticky);
@@ -324,8 +324,8 @@ impl Judge {
         culprit: &Path,
         found: &Metadata,
         fault: Fault,
-    ) -> UnsafePath {
-        UnsafePath {
+    ) -> Box<UnsafePath> {
+        Box::new(UnsafePath {
             path: asked.to_owned(),
             culprit: culprit.to_owned(),
             kind: if found.is_dir() {
@@ -339,7 +339,7 @@ impl Judge {
             user: self.user,
             mode: found.mode() & 0o7777,
             fault,
-        }
+        })
     }
 }
 

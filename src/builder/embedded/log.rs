@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 
+use super::super::blocking::blocking;
 use super::super::files;
 use crate::types::Clock;
 
@@ -50,11 +51,16 @@ impl Log {
     }
 
     /// Appends one line of our own. A log that cannot be written is no reason to stop.
-    pub(super) fn say(&self, text: &str) {
+    pub(super) async fn say(&self, text: &str) {
         let time = jiff::Timestamp::try_from(self.clock.now()).unwrap_or_default();
-        if let Ok(mut file) = self.open() {
-            let _ = file.write_all(format!("{time:.0} rbake: {text}\n").as_bytes());
-        }
+        let line = format!("{time:.0} rbake: {text}\n");
+        let log = self.clone();
+        blocking(move || {
+            if let Ok(mut file) = log.open() {
+                let _ = file.write_all(line.as_bytes());
+            }
+        })
+        .await;
     }
 
     /// The size of the log now: what comes after it is of this start.
@@ -108,14 +114,14 @@ mod tests {
         Log::at(dir.path().join("builder.log"), clock)
     }
 
-    #[test]
-    fn the_tail_is_of_this_start_only() {
+    #[tokio::test]
+    async fn the_tail_is_of_this_start_only() {
         let dir = tempfile::tempdir().unwrap();
         let log = log(&dir);
-        log.say("before");
+        log.say("before").await;
         let position = log.position();
         for number in 0..40 {
-            log.say(&format!("line {number}"));
+            log.say(&format!("line {number}")).await;
         }
         let tail = log.tail(position);
         assert_eq!(tail.len(), TAIL_LINES);

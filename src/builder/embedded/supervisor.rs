@@ -134,25 +134,28 @@ pub async fn serve(environment: &Environment, options: &ServeOptions) -> Result<
     let prepared = tokio::select! {
         prepared = prepare(&places, &recipe, &log) => prepared,
         name = signals.next() => {
-            log.say(&format!("{name} before the start"));
-            forget(&places);
+            log.say(&format!("{name} before the start")).await;
+            forget(&places).await;
             return Ok(());
         }
     };
     let (listener, isolation) = prepared?;
-    let position = log.position();
+    let written = log.clone();
+    let position = blocking(move || written.position()).await;
     let command = recipe
         .programs
         .command(&isolation, &places.config(), &places.rootlesskit());
-    log.say(&format!("starting {}", recipe.programs.buildkitd.display()));
+    log.say(&format!("starting {}", recipe.programs.buildkitd.display()))
+        .await;
     for (folder, why) in &recipe.left_out {
         let folder = folder.display();
-        log.say(&format!("`{folder}` in PATH is not used: {why}"));
+        log.say(&format!("`{folder}` in PATH is not used: {why}"))
+            .await;
     }
     let process = match start(&places, &recipe, options, command, &log).await {
         Ok(process) => process,
         Err(error) => {
-            forget(&places);
+            forget(&places).await;
             return Err(error);
         }
     };
@@ -200,11 +203,11 @@ async fn prepare(
         .map_err(system("set the old log aside"))?;
     let ended = process::kill_leftover(&places.process(), END_LIMIT).await;
     if ended.map_err(system("end a buildkitd that was left behind"))? {
-        log.say("ended a buildkitd that was left behind");
+        log.say("ended a buildkitd that was left behind").await;
     }
     let (mine, configuration) = (places.clone(), recipe.configuration.clone());
     blocking(move || {
-        forget(&mine);
+        forget_now(&mine);
         std::fs::create_dir_all(mine.root())
             .map_err(system("make the folder of buildkitd's data"))?;
         files::replace(&mine.config(), configuration.as_bytes())
@@ -221,7 +224,12 @@ async fn prepare(
 }
 
 // Removes what exists only while the supervisor runs. What is not there need not be removed.
-fn forget(places: &Places) {
+async fn forget(places: &Places) {
+    let places = places.clone();
+    blocking(move || forget_now(&places)).await;
+}
+
+fn forget_now(places: &Places) {
     for path in [
         places.control_socket(),
         places.socket(),
@@ -230,6 +238,8 @@ fn forget(places: &Places) {
     ] {
         let _ = std::fs::remove_file(path);
     }
+    // Made by a rootless buildkitd, which leaves it empty.
+    let _ = std::fs::remove_dir(places.run_dir().join("buildkit"));
 }
 
 async fn start(
@@ -251,11 +261,16 @@ async fn start(
         variables: recipe.variables.all().to_vec(),
         dir: places.dir().to_owned(),
     };
-    let output = log.open().map_err(system("open the log"))?;
+    let mine = log.clone();
+    let output = blocking(move || mine.open())
+        .await
+        .map_err(system("open the log"))?;
     let process = Process::start(spec, output)
         .await
         .map_err(system("start buildkitd"))?;
-    process::write_down(&places.process(), process.id())
+    let (path, id) = (places.process(), process.id().clone());
+    blocking(move || process::write_down(&path, &id))
+        .await
         .map_err(system("write down which process buildkitd is"))?;
     Ok(process)
 }
@@ -276,7 +291,7 @@ impl Supervisor {
     async fn run(mut self, listener: UnixListener) -> Result<(), ServeError> {
         let failure = self.watch_over(&listener).await;
         // New clients must find nothing before buildkitd goes, so that they start another one.
-        let _ = std::fs::remove_file(self.places.control_socket());
+        let _ = tokio::fs::remove_file(self.places.control_socket()).await;
         drop(listener);
         let result = match failure {
             None => {
@@ -284,10 +299,11 @@ impl Supervisor {
                 Ok(())
             }
             Some(reason) => {
-                self.log.say(&reason);
+                self.log.say(&reason).await;
                 self.process.kill();
                 let _ = self.process.ended().await;
-                let log = self.log.tail(self.position);
+                let (log, position) = (self.log.clone(), self.position);
+                let log = blocking(move || log.tail(position)).await;
                 let reason_told = reason.clone();
                 self.phase.send_replace(Phase::Failed {
                     reason: reason_told,
@@ -300,8 +316,8 @@ impl Supervisor {
                 })
             }
         };
-        forget(&self.places);
-        self.log.say("stopped");
+        forget(&self.places).await;
+        self.log.say("stopped").await;
         result
     }
 
@@ -338,7 +354,7 @@ impl Supervisor {
                     }
                 }
                 Some(ask) = asked.recv() => {
-                    if self.answer(ask) {
+                    if self.answer(ask).await {
                         return None;
                     }
                 }
@@ -346,7 +362,7 @@ impl Supervisor {
                     Ok(version) => {
                         is_ready = true;
                         idle_since = Instant::now();
-                        self.log.say(&format!("buildkitd {version} is ready"));
+                        self.log.say(&format!("buildkitd {version} is ready")).await;
                         self.phase.send_replace(Phase::Ready { version });
                     }
                     Err(reason) => return Some(reason),
@@ -357,11 +373,11 @@ impl Supervisor {
                 }
                 Ok(()) = clients.changed() => idle_since = Instant::now(),
                 () = sleep_until(deadline) => {
-                    self.log.say("idle, stopping");
+                    self.log.say("idle, stopping").await;
                     return None;
                 }
                 name = self.signals.next() => {
-                    self.log.say(&format!("{name}, stopping"));
+                    self.log.say(&format!("{name}, stopping")).await;
                     return None;
                 }
             }
@@ -369,7 +385,7 @@ impl Supervisor {
     }
 
     // Answers what a client asks; returns whether to stop.
-    fn answer(&mut self, ask: Ask) -> bool {
+    async fn answer(&mut self, ask: Ask) -> bool {
         let clients = *self.clients.borrow();
         match ask {
             Ask::Lease {
@@ -378,7 +394,9 @@ impl Supervisor {
             } => {
                 let outdated = !configuration.is_empty() && configuration != self.fingerprint;
                 if outdated && clients == 0 {
-                    self.log.say("the configuration has changed, stopping");
+                    self.log
+                        .say("the configuration has changed, stopping")
+                        .await;
                     let _ = answer.send(Admission::Outdated);
                     return true;
                 }
@@ -391,7 +409,7 @@ impl Supervisor {
             Ask::Stop { force, answer } => {
                 let stops = force || clients == 0;
                 if stops {
-                    self.log.say("asked to stop");
+                    self.log.say("asked to stop").await;
                     self.phase.send_replace(Phase::Stopping);
                 }
                 let _ = answer.send(if stops { Ok(()) } else { Err(clients) });
@@ -436,12 +454,14 @@ impl Supervisor {
             Some(pid) => process::ask_to_end(pid).is_ok(),
             None => false,
         };
-        if !asked
-            || tokio::time::timeout(limit, self.process.ended())
-                .await
-                .is_err()
-        {
-            self.log.say("ending buildkitd by force");
+        let has_ended = asked
+            && tokio::select! {
+                ended = tokio::time::timeout(limit, self.process.ended()) => ended.is_ok(),
+                // Whoever asks a second time does not want to wait.
+                _ = self.signals.next() => false,
+            };
+        if !has_ended {
+            self.log.say("ending buildkitd by force").await;
             self.process.kill();
             let _ = tokio::time::timeout(END_LIMIT, self.process.ended()).await;
         }

@@ -100,11 +100,10 @@ impl Variables {
         rootless: bool,
     ) -> Self {
         let settings = settings(environment);
-        let mut that_count = String::new();
-        for (name, value) in &settings {
-            that_count.push_str(&format!("{name}={value}\n"));
-        }
-        that_count.push_str(&certificate_stamps(&settings));
+        let lines = settings
+            .iter()
+            .map(|(name, value)| format!("{name}={value}\n"));
+        let that_count = lines.chain([certificate_stamps(&settings)]).collect();
 
         let mut all = settings;
         all.extend(named(environment, &IDENTITY));

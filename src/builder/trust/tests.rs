@@ -48,7 +48,7 @@ impl Tree {
 #[track_caller]
 fn refused(result: Result<Option<Found>, TrustError>) -> UnsafePath {
     match result {
-        Err(TrustError::Unsafe(error)) => error,
+        Err(TrustError::Unsafe(error)) => *error,
         other => panic!("{other:?}"),
     }
 }
