@@ -40,6 +40,8 @@ enum Fault {
     Everybody,
     Group(String),
     AccessList,
+    // Its owner and mode are what the user says who mounted it.
+    Mounted,
     NotAFolder,
 }
 
@@ -52,7 +54,7 @@ impl UnsafePath {
                 "if only you use it: `chmod go-w` for `{path}`, after a look at what is in there"
             )),
             Fault::AccessList => Some(format!("`setfacl -b` removes the list of `{path}`")),
-            Fault::Owner | Fault::NotOurs | Fault::NotAFolder => None,
+            Fault::Owner | Fault::NotOurs | Fault::Mounted | Fault::NotAFolder => None,
         }
     }
 }
@@ -76,6 +78,9 @@ impl fmt::Display for UnsafePath {
             Fault::Group(group) => write!(f, ", so that the group {group} can write to it"),
             Fault::AccessList => {
                 f.write_str(", and an access list lets others than its owner write to it")
+            }
+            Fault::Mounted => {
+                f.write_str(", or so says a file system that any user may have mounted")
             }
             Fault::NotAFolder => f.write_str(", and must be a folder"),
         }
@@ -142,14 +147,20 @@ pub(super) fn is_private(path: &Path) -> Result<bool, TrustError> {
     Judge::of_this_process().is_private(path)
 }
 
+/// Whether there is a folder at `path`, and makes sure that nobody but root and this user can make things in it: `/tmp` is
+/// an error.
+pub(super) fn check_folder(path: &Path) -> Result<bool, TrustError> {
+    Judge::of_this_process().check_folder(path)
+}
+
 /// Whether `path` is a folder of this user's that nobody else can change; nothing about it is mended.
 pub(super) fn is_own_folder(path: &Path) -> bool {
     let judge = Judge::of_this_process();
-    judge.check(path).ok().flatten().is_some_and(|found| {
-        found.metadata.is_dir()
-            && found.metadata.uid() == judge.user
-            && judge.writers(&found.path, &found.metadata).is_none()
-    })
+    let is_ours = |found: Found| found.metadata.uid() == judge.user;
+    judge.check_folder(path).is_ok_and(|is_there| is_there)
+        && judge
+            .check(path)
+            .is_ok_and(|found| found.is_some_and(is_ours))
 }
 
 /// Has a folder at `path` that only this user can reach.
@@ -224,7 +235,12 @@ impl Judge {
                 }
                 Err(source) => return Err(look(&next, source)),
             };
-            self.judge(&asked, &next, &found, is_sticky(&metadata))?;
+            let in_sticky = is_sticky(&metadata);
+            if in_sticky && found.dev() != metadata.dev() && is_mounted_by_a_user(&next) {
+                let error = self.unsafe_path(&asked, &next, &found, Fault::Mounted);
+                return Err(error.into());
+            }
+            self.judge(&asked, &next, &found, in_sticky)?;
             if !found.is_symlink() {
                 (here, metadata) = (next, found);
                 continue;
@@ -246,6 +262,19 @@ impl Judge {
             path: here,
             metadata,
         }))
+    }
+
+    fn check_folder(&self, path: &Path) -> Result<bool, TrustError> {
+        let Some(found) = self.check(path)? else {
+            return Ok(false);
+        };
+        match self.writers(&found.path, &found.metadata) {
+            Some(fault) => {
+                let (real, metadata) = (&found.path, &found.metadata);
+                Err(self.unsafe_path(path, real, metadata, fault).into())
+            }
+            None => Ok(found.metadata.is_dir()),
+        }
     }
 
     fn is_private(&self, path: &Path) -> Result<bool, TrustError> {
@@ -359,6 +388,19 @@ fn has_access_list(path: &Path) -> bool {
     // An error means that there is none, or none on this file system.
     rustix::fs::getxattr(path, "system.posix_acl_access", &mut [0; 4096][..])
         .map_or_else(|error| error == rustix::io::Errno::RANGE, |_| true)
+}
+
+// Whether it may be a file system that an ordinary user has mounted onto a folder of theirs.
+#[cfg(target_os = "linux")]
+fn is_mounted_by_a_user(path: &Path) -> bool {
+    const FUSE: i128 = 0x6573_5546;
+    // The type of the field differs with the architecture.
+    rustix::fs::statfs(path).is_ok_and(|found| i128::from(found.f_type) == FUSE)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_mounted_by_a_user(_: &Path) -> bool {
+    false
 }
 
 #[cfg(not(target_os = "linux"))]

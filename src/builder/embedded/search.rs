@@ -37,9 +37,9 @@ impl SearchPath {
             }
             return;
         }
-        match trust::check(&folder) {
-            Ok(Some(found)) if found.metadata.is_dir() => self.folders.push(folder),
-            Ok(_) => {}
+        match trust::check_folder(&folder) {
+            Ok(true) => self.folders.push(folder),
+            Ok(false) => {}
             Err(error) => self
                 .left_out
                 .push((folder, super::super::in_one_line(&error))),
@@ -52,9 +52,7 @@ impl SearchPath {
     /// If there are programs of that name, but others can change all of them.
     pub fn find(&self, name: &str) -> Result<Option<PathBuf>, TrustError> {
         let mut refused = None;
-        let left_out = self.left_out.iter().map(|(folder, _)| folder);
-        let absolute = left_out.filter(|folder| folder.is_absolute());
-        for folder in self.folders.iter().chain(absolute) {
+        for folder in &self.folders {
             let path = folder.join(name);
             if !is_program(&path) {
                 continue;
@@ -63,6 +61,12 @@ impl SearchPath {
                 Ok(Some(_)) => return Ok(Some(path)),
                 Ok(None) => {}
                 Err(error) => refused = refused.or(Some(error)),
+            }
+        }
+        let left_out = self.left_out.iter().map(|(folder, _)| folder);
+        for folder in left_out.filter(|folder| folder.is_absolute()) {
+            if refused.is_none() && is_program(&folder.join(name)) {
+                refused = trust::check_folder(folder).err();
             }
         }
         match refused {
@@ -122,14 +126,16 @@ mod tests {
     fn folders_that_others_can_write_to_are_passed_over() {
         let dir = tempfile::tempdir().unwrap();
         let open = folder(dir.path(), "open", 0o777);
+        let sticky = folder(dir.path(), "sticky", 0o1777);
         let sound = folder(dir.path(), "sound", 0o755);
-        let path = SearchPath::new(None, Some(&format!("{open}:{sound}")));
+        let path = SearchPath::new(None, Some(&format!("{open}:{sticky}:{sound}")));
         let found = path.find("tool").unwrap().unwrap();
         assert_eq!(found, Path::new(&sound).join("tool"));
         assert_eq!(path.variable(), sound);
         let (left_out, why) = &path.left_out()[0];
         assert_eq!(left_out, Path::new(&open));
         assert!(why.contains("mode 0777"), "{why}");
+        assert_eq!(path.left_out()[1].0, Path::new(&sticky));
     }
 
     #[test]
@@ -140,6 +146,9 @@ mod tests {
         let error = path.find("tool").unwrap_err().to_string();
         assert!(error.contains(&format!("`{open}`")), "{error}");
         assert_eq!(path.find("other").unwrap(), None);
+        mode(Path::new(&open), 0o1777);
+        let path = SearchPath::new(None, Some(&open));
+        assert!(path.find("tool").is_err());
         let sound = folder(dir.path(), "sound", 0o755);
         mode(&Path::new(&sound).join("tool"), 0o757);
         let path = SearchPath::new(None, Some(&sound));

@@ -203,6 +203,21 @@ fn a_private_folder_is_ours_and_closed_to_others() {
 }
 
 #[test]
+fn a_folder_that_anybody_may_make_things_in_is_on_the_way_but_no_place_for_programs() {
+    let tree = Tree::new();
+    let tmp = tree.dir("tmp", 0o1777);
+    assert!(us().check(&tmp).unwrap().is_some());
+    assert!(matches!(
+        us().check_folder(&tmp),
+        Err(TrustError::Unsafe(_))
+    ));
+    let inner = tree.dir("tmp/bin", 0o755);
+    assert!(us().check_folder(&inner).unwrap());
+    assert!(!us().check_folder(&tree.path("tmp/missing")).unwrap());
+    assert!(is_own_folder(&inner) && !is_own_folder(&tmp));
+}
+
+#[test]
 fn roots_folder_is_not_ours_unless_we_are_root() {
     let judge = Judge {
         user: 4242,
