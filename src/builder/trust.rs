@@ -115,6 +115,12 @@ pub enum TrustError {
     },
 }
 
+impl From<UnsafePath> for TrustError {
+    fn from(error: UnsafePath) -> Self {
+        Box::new(error).into()
+    }
+}
+
 impl TrustError {
     /// What would make the path safe, if that can be said without knowing what it is for.
     pub fn help(&self) -> Option<String> {
@@ -324,7 +330,7 @@ impl Judge {
             self.writers(path, found)
         };
         match fault {
-            Some(fault) => Err(self.unsafe_path(asked, path, found, fault)),
+            Some(fault) => Err(Box::new(self.unsafe_path(asked, path, found, fault))),
             None => Ok(()),
         }
     }
@@ -353,8 +359,8 @@ impl Judge {
         culprit: &Path,
         found: &Metadata,
         fault: Fault,
-    ) -> Box<UnsafePath> {
-        Box::new(UnsafePath {
+    ) -> UnsafePath {
+        UnsafePath {
             path: asked.to_owned(),
             culprit: culprit.to_owned(),
             kind: if found.is_dir() {
@@ -368,7 +374,7 @@ impl Judge {
             user: self.user,
             mode: found.mode() & 0o7777,
             fault,
-        })
+        }
     }
 }
 
