@@ -6,6 +6,7 @@
 use clap::{Args, Parser, Subcommand};
 
 use super::args::go_bool;
+use crate::builder::DEFAULT_CONTEXT;
 use crate::diag::{Class, Diagnostic};
 use crate::types::Environment;
 
@@ -65,7 +66,7 @@ struct Client {
     #[arg(short, long, allow_hyphen_values = true)]
     context: Option<String>,
     #[arg(short = 'H', long, allow_hyphen_values = true)]
-    host: Option<String>,
+    host: Vec<String>,
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
     tls: Option<bool>,
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
@@ -168,28 +169,46 @@ pub(super) fn call(
     )
 }
 
-// Flags win over variables, and a context over an address, as in docker (`resolveContextName`).
+// Flags win over variables (docker/cli `resolveContextName`). A context that is empty is none, and an address that is empty
+// is the default one, whatever the variables say.
 fn with_flags(flags: &Client, environment: &Environment) -> Result<Environment, Diagnostic> {
     let mut environment = environment.clone();
-    if let Some(dir) = &flags.config {
+    if let Some(dir) = flags.config.as_deref().filter(|dir| !dir.is_empty()) {
         environment = environment.with("DOCKER_CONFIG", Some(dir));
     }
-    if let Some(host) = &flags.host {
-        environment = environment
-            .with("DOCKER_HOST", Some(host))
-            .with("DOCKER_CONTEXT", None);
-    }
-    if let Some(context) = &flags.context {
-        environment = environment
-            .with("DOCKER_CONTEXT", Some(context))
-            .with("DOCKER_HOST", None);
+    let context = flags.context.as_deref().filter(|name| !name.is_empty());
+    match (context, flags.host.as_slice()) {
+        (Some(_), [_, ..]) => {
+            return Err(usage(
+                "docker's flags `--context` and `--host` exclude each other",
+            ));
+        }
+        (_, [_, _, ..]) => return Err(usage("docker's flag `--host` may be given only once")),
+        (Some(context), []) => {
+            environment = environment
+                .with("DOCKER_CONTEXT", Some(context))
+                .with("DOCKER_HOST", None);
+        }
+        (None, [host]) => {
+            environment = environment
+                .with("DOCKER_HOST", Some(host))
+                .with("DOCKER_CONTEXT", Some(DEFAULT_CONTEXT));
+        }
+        (None, []) => {}
     }
     let word = |on: bool| on.then_some("1");
     if let Some(on) = flags.tls {
         environment = environment.with("DOCKER_TLS", word(on));
     }
-    if let Some(on) = flags.tlsverify {
-        environment = environment.with("DOCKER_TLS_VERIFY", word(on));
+    match flags.tlsverify {
+        Some(true) => environment = environment.with("DOCKER_TLS_VERIFY", Some("1")),
+        // Docker speaks TLS all the same, and does not look at the certificate.
+        Some(false) => {
+            environment = environment
+                .with("DOCKER_TLS_VERIFY", None)
+                .with("DOCKER_TLS", Some("1"));
+        }
+        None => {}
     }
     let files = [
         ("--tlscacert", &flags.tlscacert),
@@ -198,13 +217,13 @@ fn with_flags(flags: &Client, environment: &Environment) -> Result<Environment, 
     ];
     match files.into_iter().find(|(_, file)| file.is_some()) {
         None => Ok(environment),
-        Some((flag, _)) => Err(Diagnostic::error(
-            Class::Usage,
-            "cli::plugin",
-            format!("docker's flag `{flag}` is not supported"),
-        )
+        Some((flag, _)) => Err(usage(&format!("docker's flag `{flag}` is not supported"))
         .help("name the folder that has `ca.pem`, `cert.pem` and `key.pem` by `DOCKER_CERT_PATH`, or use a context")),
     }
+}
+
+fn usage(message: &str) -> Diagnostic {
+    Diagnostic::error(Class::Usage, "cli::plugin", message)
 }
 
 #[cfg(test)]
@@ -265,7 +284,7 @@ mod tests {
         assert_eq!(call.environment.get("DOCKER_HOST"), None);
         let call = called("/p/docker-rbake -Htcp://h:1 --tlsverify rbake");
         assert_eq!(call.environment.get("DOCKER_HOST"), Some("tcp://h:1"));
-        assert_eq!(call.environment.get("DOCKER_CONTEXT"), None);
+        assert_eq!(call.environment.get("DOCKER_CONTEXT"), Some("default"));
         assert_eq!(call.environment.get("DOCKER_TLS_VERIFY"), Some("1"));
     }
 
@@ -277,6 +296,35 @@ mod tests {
             called("/p/docker-rbake __complete rbake --print we").words,
             ["__complete", "--print", "we"]
         );
+    }
+
+    #[test]
+    fn empty_flags_mean_what_they_mean_for_docker() {
+        let call = called("/p/docker-rbake --context= --config= rbake");
+        assert_eq!(call.environment.get("DOCKER_CONTEXT"), Some("old"));
+        assert_eq!(call.environment.get("DOCKER_HOST"), Some("unix:///x"));
+        assert_eq!(call.environment.get("DOCKER_CONFIG"), None);
+        let call = called("/p/docker-rbake --host= rbake");
+        assert_eq!(call.environment.get("DOCKER_CONTEXT"), Some("default"));
+        assert_eq!(call.environment.get("DOCKER_HOST"), Some(""));
+    }
+
+    #[test]
+    fn tls_without_a_check_is_no_plain_connection() {
+        let call = called("/p/docker-rbake --tlsverify=false rbake");
+        assert_eq!(call.environment.get("DOCKER_TLS"), Some("1"));
+        assert_eq!(call.environment.get("DOCKER_TLS_VERIFY"), None);
+    }
+
+    #[test]
+    fn what_names_two_engines_is_refused() {
+        for line in [
+            "/p/docker-rbake --context far -H tcp://h:1 rbake",
+            "/p/docker-rbake -H tcp://h:1 -H tcp://h:2 rbake",
+        ] {
+            let problem = call("rbake", &words(line), &environment()).unwrap();
+            assert!(problem.is_err(), "{line}");
+        }
     }
 
     #[test]
