@@ -1,7 +1,11 @@
 //! A builder that may do, and what the different kinds of them can do.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
+use super::docker_context::DockerContext;
+use super::named::EMBEDDED;
+use crate::diag::Diagnostic;
 use crate::engine::endpoint::{DockerHost, Endpoint};
 use crate::types::requirements::{Ability, Need, Requirements};
 
@@ -36,6 +40,21 @@ impl fmt::Display for Driver {
     }
 }
 
+/// Which settings say how a builder is reached, and so where it is to be corrected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settings {
+    /// `BUILDKIT_HOST` and the variables `BUILDKIT_TLS_…`.
+    BuildkitVariables,
+    /// A builder in buildx's store, by its name.
+    Store(String),
+    /// `DOCKER_HOST`, `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH`.
+    DockerVariables,
+    /// A Docker context, by its name.
+    DockerContext(String),
+    /// None: it is looked for where it is by default.
+    Default,
+}
+
 /// A builder before anybody has tried to reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
@@ -47,6 +66,10 @@ pub struct Candidate {
     pub reach: Reach,
     /// Whether targets without an output are loaded into Docker.
     pub default_load: bool,
+    /// Which settings say how it is reached.
+    pub settings: Settings,
+    /// What the user should know of those settings.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Where a builder is.
@@ -68,6 +91,30 @@ pub enum Reach {
 }
 
 impl Candidate {
+    /// The Docker Engine of `context`.
+    pub(super) fn docker(context: DockerContext, from: String, warnings: Vec<Diagnostic>) -> Self {
+        Self {
+            name: context.name,
+            from,
+            reach: Reach::Docker(context.host),
+            default_load: true,
+            settings: context.settings,
+            warnings,
+        }
+    }
+
+    /// rbake's own builder, which `from` leads to.
+    pub(super) fn embedded(from: &str) -> Self {
+        Self {
+            name: EMBEDDED.to_owned(),
+            from: from.to_owned(),
+            reach: Reach::Embedded,
+            default_load: false,
+            settings: Settings::Default,
+            warnings: Vec::new(),
+        }
+    }
+
     /// How it is reached.
     pub fn driver(&self) -> Driver {
         match self.reach {
@@ -75,6 +122,17 @@ impl Candidate {
             Reach::Docker(_) => Driver::Docker,
             Reach::Container { .. } => Driver::DockerContainer,
             Reach::Embedded => Driver::Embedded,
+        }
+    }
+
+    /// Whether `other` is the same builder, by whatever name either is called.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        match (&self.reach, &other.reach) {
+            (Reach::Remote(Endpoint::Unix(one)), Reach::Remote(Endpoint::Unix(other)))
+            | (Reach::Docker(DockerHost::Unix(one)), Reach::Docker(DockerHost::Unix(other))) => {
+                resolved(one) == resolved(other)
+            }
+            (one, other) => one == other,
         }
     }
 
@@ -90,6 +148,11 @@ impl Candidate {
             Reach::Embedded => None,
         }
     }
+}
+
+// The same place by another path is found through links: `/var/run` is `/run` nearly everywhere.
+fn resolved(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 impl fmt::Display for Candidate {
@@ -142,6 +205,23 @@ impl Offers {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_builder_is_the_same_by_another_path_of_its_socket() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("s");
+        let link = dir.path().join("l");
+        std::fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let at = |path: &Path, name: &str| Candidate {
+            name: name.to_owned(),
+            reach: Reach::Remote(Endpoint::Unix(path.to_owned())),
+            ..Candidate::embedded("x")
+        };
+        assert!(at(&file, "a").is_same(&at(&link, "b")));
+        assert!(!at(&file, "a").is_same(&at(dir.path(), "a")));
+        assert!(!at(&file, "a").is_same(&Candidate::embedded("x")));
+    }
 
     #[test]
     fn the_classic_store_lacks_pushes_and_cache_exports() {

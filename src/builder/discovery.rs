@@ -1,21 +1,23 @@
 //! The builder for a run: the first that can do what is asked, in a fixed order.
 //!
-//! What the user named comes first and alone: it is used or is an error. Then the Docker Engine, a buildkitd at the
+//! What the user named comes first and alone: it is used or is an error. Then the Docker Engine and a buildkitd at their
 //! default sockets, and the embedded builder; of these, one that does not answer or lacks something is passed over.
 //! Start at [`choose`].
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::candidate::{Candidate, Driver, Offers, Reach};
+use super::advice::Place;
+use super::candidate::{Candidate, Driver, Offers, Reach, Settings};
 use super::docker_context::DockerContexts;
 use super::embedded::{Launcher, Lease};
-use super::error::{ChooseError, PassedOver, in_one_line};
-use super::named::{EMBEDDED, Unnamed, named};
+use super::error::{ChooseError, PassedOver, Refusal, in_one_line};
+use super::named::{Unnamed, named};
 use super::reach::{Reached, Reacher};
 use super::trust;
 use crate::diag::Diagnostic;
 use crate::engine::Connection;
+use crate::engine::answer::identify;
 use crate::engine::docker::EngineFacts;
 use crate::engine::endpoint::Endpoint;
 use crate::event::EventSink;
@@ -81,11 +83,7 @@ pub async fn choose(
         let why = format!("named by {}", candidate.from);
         return match reacher.reach(&candidate, None).await {
             Ok(reached) => Ok(chosen(&candidate, reached, why, passed_over)),
-            Err(refusal) => Err(ChooseError::Named {
-                builder: candidate.to_string(),
-                from: candidate.from,
-                refusal: Box::new(refusal),
-            }),
+            Err(refusal) => Err(refused(candidate, refusal).await),
         };
     }
     for place in find_unnamed(environment).await {
@@ -107,7 +105,7 @@ pub async fn choose(
             }),
         }
     }
-    let candidate = own();
+    let candidate = Candidate::embedded("rbake");
     match reacher.reach(&candidate, None).await {
         Ok(reached) => {
             let why = why(&candidate);
@@ -158,8 +156,31 @@ fn chosen(
         docker: reached.docker,
         offers: reached.offers,
         default_load: candidate.default_load,
-        warnings: reached.warnings,
+        warnings: [candidate.warnings.clone(), reached.warnings].concat(),
         lease: reached.lease,
+    }
+}
+
+/// Why the run ends where `candidate`, which was named, does not do.
+pub(super) async fn refused(candidate: Candidate, refusal: Refusal) -> ChooseError {
+    let is_strange = match &refusal {
+        Refusal::Connection(error) => error.is_about_protocol(),
+        Refusal::Docker(error) => error.is_about_protocol(),
+        _ => false,
+    };
+    let answer = match candidate.endpoint() {
+        Some(endpoint) if is_strange => identify(&endpoint).await,
+        _ => None,
+    };
+    ChooseError::Named {
+        builder: candidate.to_string(),
+        place: Box::new(Place {
+            endpoint: candidate.endpoint(),
+            settings: candidate.settings,
+            answer,
+        }),
+        from: candidate.from,
+        refusal: Box::new(refusal),
     }
 }
 
@@ -167,12 +188,10 @@ fn chosen(
 fn unnamed(environment: &Environment) -> Vec<Result<Candidate, PassedOver>> {
     let mut all = Vec::new();
     all.push(match DockerContexts::new(environment).current() {
-        Ok(context) => Ok(Candidate {
-            name: context.name,
-            from: context.from,
-            reach: Reach::Docker(context.host),
-            default_load: true,
-        }),
+        Ok(context) => {
+            let from = context.from.clone();
+            Ok(Candidate::docker(context, from, Vec::new()))
+        }
         Err(error) => Err(PassedOver {
             what: "the Docker Engine".to_owned(),
             reason: in_one_line(&error),
@@ -185,19 +204,11 @@ fn unnamed(environment: &Environment) -> Vec<Result<Candidate, PassedOver>> {
             from: "its default socket".to_owned(),
             reach: Reach::Remote(endpoint),
             default_load: false,
+            settings: Settings::Default,
+            warnings: Vec::new(),
         }));
     }
     all
-}
-
-// The last resort.
-pub(super) fn own() -> Candidate {
-    Candidate {
-        name: EMBEDDED.to_owned(),
-        from: "rbake".to_owned(),
-        reach: Reach::Embedded,
-        default_load: false,
-    }
 }
 
 // Where buildkitd listens if it is not told otherwise, as root and without (moby/buildkit util/appdefaults).

@@ -9,14 +9,21 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::candidate::Settings;
 use super::files::{self, LIMIT};
-use crate::engine::endpoint::{DockerHost, InvalidEndpoint, TlsMaterial};
+use super::tls::{self, TlsError};
+use crate::diag::Diagnostic;
+use crate::engine::endpoint::{Address, DockerHost, InvalidEndpoint, TlsMaterial};
 use crate::types::{Digest, Environment};
 
 /// The name of the context that stands for `DOCKER_HOST` or the default socket.
 pub const DEFAULT_CONTEXT: &str = "default";
 
 const SYSTEM_SOCKET: &str = "/var/run/docker.sock";
+/// What the `docker` command fills in where an address leaves host or port out (docker/cli `opts/hosts.go`).
+const DEFAULT_NAME: &str = "localhost";
+const PLAIN_PORT: u16 = 2375;
+const TLS_PORT: u16 = 2376;
 
 /// The user's settings do not lead to a Docker Engine.
 #[derive(Debug, thiserror::Error)]
@@ -40,16 +47,21 @@ pub enum ContextError {
         source: serde_json::Error,
     },
     /// No context has this name.
-    #[error("there is no Docker context `{name}`")]
+    #[error("there is no Docker context `{name}`{}", .from.as_ref().map(|from| format!(", which {from} names")).unwrap_or_default())]
     Unknown {
         /// The name.
         name: String,
+        /// What names it, where it is not said by who asks.
+        from: Option<String>,
         /// The names that there are.
         known: Vec<String>,
     },
     /// The context says nothing about a Docker Engine.
     #[error("the Docker context `{0}` has no address of a Docker Engine")]
     NoHost(String),
+    /// Certificates or keys that were named cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The context asks not to check the Engine's certificate.
     #[error(
         "the Docker context `{0}` skips the check of the Engine's certificate, which rbake does not do"
@@ -82,6 +94,8 @@ pub struct DockerContext {
     pub from: String,
     /// Whether the user said so, by a variable or a context, so that it is an error if nothing answers.
     pub named: bool,
+    /// Which settings say how it is reached.
+    pub settings: Settings,
 }
 
 /// Docker's contexts, as the environment leads to them.
@@ -121,11 +135,13 @@ impl<'a> DockerContexts<'a> {
 
     /// The name of the current context.
     pub fn current_name(&self) -> Result<String, ContextError> {
-        // DOCKER_HOST wins over every context (docker/cli `resolveContextName`).
-        if self.environment.non_empty("DOCKER_HOST").is_some() {
+        // DOCKER_HOST wins over every context, blank or not; what is set to nothing is not set (docker/cli
+        // `resolveContextName`).
+        let set = |name| self.environment.get(name).filter(|value| !value.is_empty());
+        if set("DOCKER_HOST").is_some() {
             return Ok(DEFAULT_CONTEXT.to_owned());
         }
-        if let Some(name) = self.environment.non_empty("DOCKER_CONTEXT") {
+        if let Some(name) = set("DOCKER_CONTEXT") {
             return Ok(name.to_owned());
         }
         let Some(dir) = self.environment.docker_config_dir() else {
@@ -141,6 +157,27 @@ impl<'a> DockerContexts<'a> {
     /// The Engine of the current context.
     pub fn current(&self) -> Result<DockerContext, ContextError> {
         self.context(&self.current_name()?)
+            .map_err(|error| match error {
+                ContextError::Unknown { name, known, .. } => ContextError::Unknown {
+                    name,
+                    from: Some(self.current_from()),
+                    known,
+                },
+                other => other,
+            })
+    }
+
+    // What names the current context.
+    fn current_from(&self) -> String {
+        let set = |name| self.environment.get(name).is_some_and(|v| !v.is_empty());
+        if set("DOCKER_CONTEXT") {
+            return "`DOCKER_CONTEXT`".to_owned();
+        }
+        let dir = self.environment.docker_config_dir().unwrap_or_default();
+        format!(
+            "`currentContext` in `{}`",
+            dir.join("config.json").display()
+        )
     }
 
     /// The Engine of the context `name`.
@@ -159,6 +196,7 @@ impl<'a> DockerContexts<'a> {
         let Some(metadata) = metadata else {
             return Err(ContextError::Unknown {
                 name: name.to_owned(),
+                from: None,
                 known: self.names(),
             });
         };
@@ -167,18 +205,20 @@ impl<'a> DockerContexts<'a> {
             .get("docker")
             .filter(|endpoint| !endpoint.host.is_empty())
             .ok_or_else(|| ContextError::NoHost(name.to_owned()))?;
-        let tls = tls_in(&dir.join("tls").join(id.hex()).join("docker"));
-        let tls = Some(tls).filter(|tls| !tls.is_empty());
         if endpoint.skip_tls_verify && endpoint.host.starts_with("tcp://") {
             return Err(ContextError::Unchecked(name.to_owned()));
         }
         let from = format!("the Docker context `{name}`");
-        let host = parse(&endpoint.host, tls, &from)?;
+        let mut host = parse(&endpoint.host, &from)?;
+        if let DockerHost::Tcp { tls, .. } = &mut host {
+            *tls = context_tls(&dir.join("tls").join(id.hex()).join("docker"), &from)?;
+        }
         Ok(DockerContext {
             name: name.to_owned(),
             host,
             from,
             named: true,
+            settings: Settings::DockerContext(name.to_owned()),
         })
     }
 
@@ -192,12 +232,13 @@ impl<'a> DockerContexts<'a> {
         }
         // The address of the default context is stored as such; the certificates are those of the variables.
         let from = format!("the address `{}`", crate::types::secret::redact_url(text));
-        let host = parse(text, self.variables_tls()?, &from)?;
+        let host = self.with_variables_tls(parse(text, &from)?)?;
         Ok(DockerContext {
             name: DEFAULT_CONTEXT.to_owned(),
             host,
             from,
             named: true,
+            settings: Settings::DockerVariables,
         })
     }
 
@@ -207,10 +248,15 @@ impl<'a> DockerContexts<'a> {
         if name != DEFAULT_CONTEXT {
             return Ok(name);
         }
-        Ok(self
-            .environment
-            .non_empty("DOCKER_HOST")
-            .map_or_else(|| format!("unix://{SYSTEM_SOCKET}"), str::to_owned))
+        // buildx takes the address as the `docker` command completes it, also one that rbake cannot use.
+        let text = self.environment.get("DOCKER_HOST").unwrap_or_default();
+        if !text.trim().is_empty() {
+            return Ok(complete(text.trim()));
+        }
+        Ok(match self.address_of_variables()? {
+            Some((host, _)) => host.to_string(),
+            None => format!("unix://{SYSTEM_SOCKET}"),
+        })
     }
 
     /// The names of all contexts, sorted, with the default one. Unreadable ones are left out.
@@ -230,14 +276,14 @@ impl<'a> DockerContexts<'a> {
     }
 
     fn default_context(&self) -> Result<DockerContext, ContextError> {
-        if let Some(text) = self.environment.non_empty("DOCKER_HOST") {
-            let from = "`DOCKER_HOST`".to_owned();
-            let host = parse(text.trim(), self.variables_tls()?, &from)?;
+        if let Some((host, from)) = self.address_of_variables()? {
+            let host = self.with_variables_tls(host)?;
             return Ok(DockerContext {
                 name: DEFAULT_CONTEXT.to_owned(),
                 host,
-                from,
+                from: from.to_owned(),
                 named: true,
+                settings: Settings::DockerVariables,
             });
         }
         let socket = self
@@ -250,6 +296,7 @@ impl<'a> DockerContexts<'a> {
             host: DockerHost::Unix(socket),
             from: "the default socket".to_owned(),
             named: false,
+            settings: Settings::Default,
         })
     }
 
@@ -265,58 +312,110 @@ impl<'a> DockerContexts<'a> {
         sockets
     }
 
-    // DOCKER_TLS_VERIFY counts when it is set at all, whatever it says (docker/cli flags.go).
-    fn variables_tls(&self) -> Result<Option<TlsMaterial>, ContextError> {
-        let set = |name| self.environment.get(name).is_some_and(|v| !v.is_empty());
-        if !set("DOCKER_TLS_VERIFY") {
-            return if set("DOCKER_TLS") {
-                Err(ContextError::UncheckedVariable)
-            } else {
-                Ok(None)
-            };
+    // The address that the variables name, and which of them does. One that is blank stands for the default address, and
+    // asking for TLS without an address for a port of this machine, as for the `docker` command.
+    fn address_of_variables(&self) -> Result<Option<(DockerHost, &'static str)>, ContextError> {
+        const FROM: &str = "`DOCKER_HOST`";
+        let text = self.environment.get("DOCKER_HOST").unwrap_or_default();
+        if !text.trim().is_empty() {
+            return Ok(Some((parse(text.trim(), FROM)?, FROM)));
         }
-        let dir = match self.environment.non_empty("DOCKER_CERT_PATH") {
-            Some(dir) => Some(self.environment.current_dir().join(dir)),
-            None => self.environment.docker_config_dir(),
+        let asks = |name| !self.environment.get(name).unwrap_or_default().is_empty();
+        let from = match (asks("DOCKER_TLS_VERIFY"), asks("DOCKER_TLS")) {
+            (true, _) => "`DOCKER_TLS_VERIFY`",
+            (false, true) => "`DOCKER_TLS`",
+            (false, false) if text.is_empty() => return Ok(None),
+            (false, false) => return Ok(Some((DockerHost::default(), FROM))),
         };
-        Ok(Some(dir.map(|dir| tls_in(&dir)).unwrap_or_default()))
+        let address = Address {
+            host: DEFAULT_NAME.to_owned(),
+            port: TLS_PORT,
+        };
+        Ok(Some((DockerHost::Tcp { address, tls: None }, from)))
     }
-}
 
-// `ca.pem`, `cert.pem` and `key.pem` of `dir`, those of them that are there.
-fn tls_in(dir: &Path) -> TlsMaterial {
-    let file = |name: &str| Some(dir.join(name)).filter(|path| path.is_file());
-    TlsMaterial {
-        ca: file("ca.pem"),
-        cert: file("cert.pem"),
-        key: file("key.pem"),
-        servername: None,
+    // A socket needs no TLS. DOCKER_TLS_VERIFY counts when it is set at all, whatever it says (docker/cli flags.go).
+    fn with_variables_tls(&self, host: DockerHost) -> Result<DockerHost, ContextError> {
+        let DockerHost::Tcp { address, .. } = host else {
+            return Ok(host);
+        };
+        let set = |name| self.environment.get(name).is_some_and(|v| !v.is_empty());
+        let tls = match (set("DOCKER_TLS_VERIFY"), set("DOCKER_TLS")) {
+            (false, true) => return Err(ContextError::UncheckedVariable),
+            (false, false) => None,
+            (true, _) => {
+                let (dir, from) = match self.environment.non_empty("DOCKER_CERT_PATH") {
+                    Some(dir) => (
+                        self.environment.current_dir().join(dir),
+                        "`DOCKER_CERT_PATH`",
+                    ),
+                    None => (
+                        self.environment.docker_config_dir().unwrap_or_default(),
+                        "`DOCKER_TLS_VERIFY`",
+                    ),
+                };
+                Some(tls::in_folder_with_ca(&dir, from)?)
+            }
+        };
+        Ok(DockerHost::Tcp { address, tls })
     }
-}
 
-// Without a port, TCP means 2376 with TLS and 2375 without, as for the `docker` command.
-fn parse(text: &str, tls: Option<TlsMaterial>, from: &str) -> Result<DockerHost, ContextError> {
-    let tcp = text
-        .strip_prefix("tcp://")
-        .map(|rest| rest.trim_end_matches('/'));
-    let without_port = tcp.filter(|rest| match rest.rsplit_once(']') {
-        Some((_, after)) => after.is_empty(),
-        None => !rest.is_empty() && !rest.contains(':'),
-    });
-    let host = match without_port {
-        Some(rest) => format!("tcp://{rest}:{}", if tls.is_some() { 2376 } else { 2375 }).parse(),
-        None => text.parse(),
-    };
-    match host {
-        Ok(DockerHost::Tcp { address, .. }) if !text.starts_with("http://") => {
-            Ok(DockerHost::Tcp { address, tls })
+    /// What the user should know of the settings by which `context` was found.
+    pub fn warnings(&self, context: &DockerContext) -> Vec<Diagnostic> {
+        let is_plain = matches!(context.host, DockerHost::Tcp { tls: None, .. });
+        let by_variables = context.settings == Settings::DockerVariables;
+        let has_certificates = self.environment.non_empty("DOCKER_CERT_PATH").is_some();
+        if !is_plain || !by_variables || !has_certificates {
+            return Vec::new();
         }
-        Ok(host) => Ok(host),
-        Err(source) => Err(ContextError::Host {
-            from: from.to_owned(),
-            source,
-        }),
+        let message = format!(
+            "the connection with `{}` is not encrypted, although `DOCKER_CERT_PATH` is set",
+            context.host
+        );
+        vec![
+            Diagnostic::warning("builder::plain-text", message)
+                .help("set `DOCKER_TLS_VERIFY=1` for TLS, or unset `DOCKER_CERT_PATH`"),
+        ]
     }
+}
+
+// The certificates of a context: none where it has no folder for them, which is how Docker stores a plain connection.
+fn context_tls(dir: &Path, from: &str) -> Result<Option<TlsMaterial>, TlsError> {
+    if std::fs::symlink_metadata(dir).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        return Ok(None);
+    }
+    tls::whole(tls::in_folder(dir, from)?, dir, from).map(Some)
+}
+
+// An address as the `docker` command completes it: TCP is the scheme that may be left out, and 2375 the port, with TLS
+// and without.
+fn complete(text: &str) -> String {
+    let text = match text.split_once("://") {
+        None => format!("tcp://{text}"),
+        Some(("unix", "")) => format!("unix://{SYSTEM_SOCKET}"),
+        Some(_) => text.to_owned(),
+    };
+    let Some(rest) = text.strip_prefix("tcp://") else {
+        return text;
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port),
+        _ => (rest, ""),
+    };
+    let host = if host.is_empty() { DEFAULT_NAME } else { host };
+    if port.is_empty() {
+        format!("tcp://{host}:{PLAIN_PORT}")
+    } else {
+        format!("tcp://{host}:{port}")
+    }
+}
+
+fn parse(text: &str, from: &str) -> Result<DockerHost, ContextError> {
+    complete(text).parse().map_err(|source| ContextError::Host {
+        from: from.to_owned(),
+        source,
+    })
 }
 
 fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>, ContextError> {
@@ -400,11 +499,112 @@ mod tests {
                 ("DOCKER_CONTEXT", "far"),
             ],
         );
+        std::fs::write(dir.path().join("ca.pem"), "x").unwrap();
         let contexts = DockerContexts::new(&environment);
         let context = contexts.current().unwrap();
-        assert_eq!(context.host.to_string(), "tcp://h.example:2376");
+        assert_eq!(context.host.to_string(), "tcp://h.example:2375");
+        assert!(matches!(context.host, DockerHost::Tcp { tls: Some(_), .. }));
         assert!(context.named);
-        assert_eq!(contexts.store_key().unwrap(), "tcp://h.example");
+        assert_eq!(contexts.store_key().unwrap(), "tcp://h.example:2375");
+    }
+
+    // What `docker version` of these variables says it cannot connect to.
+    #[test_case("127.0.0.1", "", "tcp://127.0.0.1:2375"; "no scheme")]
+    #[test_case("127.0.0.1:1", "", "tcp://127.0.0.1:1"; "no scheme but a port")]
+    #[test_case("tcp://", "", "tcp://localhost:2375"; "a scheme alone")]
+    #[test_case(":99", "", "tcp://localhost:99"; "a port alone")]
+    #[test_case("unix://", "", "unix:///var/run/docker.sock"; "a socket without a path")]
+    #[test_case(" ", "", "unix:///var/run/docker.sock"; "blank")]
+    #[test_case("", "1", "tcp://localhost:2376"; "tls without an address")]
+    #[test_case("tcp://h", "1", "tcp://h:2375"; "tls has no port of its own")]
+    fn addresses_are_completed_as_docker_does(host: &str, verify: &str, expected: &str) {
+        let dir = config_dir();
+        std::fs::write(dir.path().join("ca.pem"), "x").unwrap();
+        let variables = [
+            ("DOCKER_HOST", host),
+            ("DOCKER_TLS_VERIFY", verify),
+            ("DOCKER_CONTEXT", "default"),
+        ];
+        let environment = environment(dir.path(), &variables);
+        let contexts = DockerContexts::new(&environment);
+        let context = contexts.current().unwrap();
+        assert_eq!(context.host.to_string(), expected);
+        assert!(context.named);
+        assert_eq!(contexts.store_key().unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_set_to_nothing_is_not_set() {
+        let dir = config_dir();
+        let environment = environment(dir.path(), &[("DOCKER_HOST", ""), ("DOCKER_CONTEXT", "")]);
+        assert_eq!(
+            DockerContexts::new(&environment).current().unwrap().name,
+            "far"
+        );
+    }
+
+    #[test]
+    fn certificates_that_were_asked_for_and_are_not_there_are_an_error() {
+        let dir = config_dir();
+        for (more, expected) in [
+            (&[][..], "`DOCKER_TLS_VERIFY` asks for TLS"),
+            (
+                &[("DOCKER_CERT_PATH", "/nonexistent")],
+                "`DOCKER_CERT_PATH` names `/nonexistent`",
+            ),
+        ] {
+            let variables = [("DOCKER_HOST", "tcp://h"), ("DOCKER_TLS_VERIFY", "0")];
+            let all: Vec<_> = variables.iter().chain(more).copied().collect();
+            let environment = environment(dir.path(), &all);
+            let error = DockerContexts::new(&environment).current().unwrap_err();
+            assert!(error.to_string().starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_context_whose_certificates_are_gone_is_no_plain_connection() {
+        let dir = config_dir();
+        let id = Digest::sha256(b"far");
+        let tls = dir
+            .path()
+            .join("contexts/tls")
+            .join(id.hex())
+            .join("docker");
+        let environment = environment(dir.path(), &[]);
+        let current = || DockerContexts::new(&environment).current();
+        std::fs::remove_file(tls.join("ca.pem")).unwrap();
+        assert!(matches!(
+            current(),
+            Err(ContextError::Tls(TlsError::Nothing { .. }))
+        ));
+        std::fs::create_dir(tls.join("ca.pem")).unwrap();
+        assert!(matches!(
+            current(),
+            Err(ContextError::Tls(TlsError::File { .. }))
+        ));
+        std::fs::remove_dir_all(&tls).unwrap();
+        assert!(matches!(
+            current().unwrap().host,
+            DockerHost::Tcp { tls: None, .. }
+        ));
+    }
+
+    #[test]
+    fn certificates_that_are_not_used_are_told() {
+        let dir = config_dir();
+        let certs = dir.path().to_str().unwrap();
+        let variables = [("DOCKER_HOST", "tcp://h"), ("DOCKER_CERT_PATH", certs)];
+        let environment = environment(dir.path(), &variables);
+        let contexts = DockerContexts::new(&environment);
+        let warnings = contexts.warnings(&contexts.current().unwrap());
+        assert_eq!(warnings.len(), 1);
+        assert!(warnings[0].help[0].contains("DOCKER_TLS_VERIFY=1"));
+        // A context says itself whether it has certificates.
+        assert!(
+            contexts
+                .warnings(&contexts.context("far").unwrap())
+                .is_empty()
+        );
     }
 
     #[test]
@@ -435,12 +635,12 @@ mod tests {
     #[test_case("tcp://h:99", "tcp://h:99")]
     #[test_case("unix:///run/d.sock", "unix:///run/d.sock")]
     fn the_port_may_be_left_out(text: &str, shown: &str) {
-        assert_eq!(parse(text, None, "x").unwrap().to_string(), shown);
+        assert_eq!(parse(text, "x").unwrap().to_string(), shown);
     }
 
     #[test]
     fn an_engine_behind_ssh_is_named_with_where_it_stands() {
-        let error = parse("ssh://me@h", None, "`DOCKER_HOST`").unwrap_err();
+        let error = parse("ssh://me@h", "`DOCKER_HOST`").unwrap_err();
         assert_eq!(
             error.to_string(),
             "`DOCKER_HOST` names an address that cannot be used"

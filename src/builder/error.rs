@@ -3,9 +3,11 @@
 use std::error::Error;
 use std::time::Duration;
 
+use super::advice::{self, Place};
 use super::docker_context::ContextError;
 use super::embedded::{ConfigError, EmbeddedError, ProgramError, RecipeError};
 use super::store::StoreError;
+use super::tls::TlsError;
 use crate::diag::{Class, Diagnostic};
 use crate::engine::ConnectionError;
 use crate::engine::docker::DockerError;
@@ -25,6 +27,9 @@ pub enum ChooseError {
         /// The names that there are.
         known: Vec<String>,
     },
+    /// What names a builder is blank.
+    #[error("{0} is blank, and names no builder")]
+    Blank(String),
     /// The builder has a driver that rbake does not have.
     #[error("{from} is `{name}`, whose driver `{driver}` rbake does not support")]
     Driver {
@@ -54,6 +59,19 @@ pub enum ChooseError {
         #[source]
         source: InvalidEndpoint,
     },
+    /// Certificates or keys that were named cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The builder has certificates, and an address that rbake does not speak TLS with.
+    #[error(
+        "{from} leads to `{address}` with certificates, but rbake speaks TLS with addresses `tcp://…` only"
+    )]
+    TlsWithoutTcp {
+        /// What leads there.
+        from: String,
+        /// The address.
+        address: String,
+    },
     /// buildx's store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -67,6 +85,8 @@ pub enum ChooseError {
         builder: String,
         /// What names it.
         from: String,
+        /// Where it was looked for.
+        place: Box<Place>,
         /// Why it does not do.
         #[source]
         refusal: Box<Refusal>,
@@ -161,18 +181,28 @@ impl ChooseError {
             Self::Nodes { name, .. } => told.help(format!(
                 "make a builder of one of the nodes: `docker buildx create --name {name}-one …`"
             )),
-            Self::Address { source, .. } => told.note(source.to_string()),
+            Self::Blank(_) => told.help("`rbake builder status` shows what there is"),
+            Self::Address { source, .. } => {
+                advice::for_address(told.note(source.to_string()), source)
+            }
+            Self::Tls(error) => advice::for_tls(with_causes(told, error), error),
+            Self::TlsWithoutTcp { .. } => {
+                told.help("give the builder a TCP address, or make it anew without certificates")
+            }
             Self::Store(error) => with_causes(told, error),
             Self::Context(error) => {
                 let told = with_causes(told, error);
                 match error {
-                    ContextError::Unknown { name, known } => told
+                    ContextError::Unknown { name, known, .. } => told
                         .note(format!("known Docker contexts: {}", known.join(", ")))
-                        .did_you_mean("a Docker context", name, known.iter().map(String::as_str)),
+                        .did_you_mean("a Docker context", name, known.iter().map(String::as_str))
+                        .help("`docker context use` chooses another, `--builder embedded` takes rbake's own builder"),
+                    ContextError::Host { source, .. } => advice::for_address(told, source),
+                    ContextError::Tls(error) => advice::for_tls(told, error),
                     _ => told,
                 }
             }
-            Self::Named { refusal, .. } => refusal.explain(told),
+            Self::Named { refusal, place, .. } => refusal.explain(told, place),
             Self::Nothing { passed_over, last } => {
                 let told = passed_over.iter().fold(told, |told, one| {
                     told.note(format!("{}: {}", one.what, one.reason))
@@ -192,10 +222,12 @@ impl ChooseError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Unknown { .. } => "builder::unknown",
+            Self::Unknown { .. } | Self::Blank(_) => "builder::unknown",
             Self::Driver { .. } => "builder::unsupported-driver",
             Self::Nodes { .. } => "builder::several-nodes",
             Self::Address { .. } => "builder::invalid-address",
+            Self::Tls(_) | Self::TlsWithoutTcp { .. } => "builder::tls",
+            Self::Context(ContextError::Tls(_)) => "builder::tls",
             Self::Store(_) => "builder::unreadable-store",
             Self::Context(_) => "builder::docker-context",
             Self::Named { refusal, .. } => match refusal.as_ref() {
@@ -209,7 +241,8 @@ impl ChooseError {
 }
 
 impl Refusal {
-    fn explain(&self, told: Diagnostic) -> Diagnostic {
+    fn explain(&self, told: Diagnostic, place: &Place) -> Diagnostic {
+        const OTHERS: &str = "`rbake builder status` shows what else there is";
         match self {
             Self::Lacks(needs) => needs
                 .iter()
@@ -224,17 +257,12 @@ impl Refusal {
             Self::Embedded(error) => {
                 ways_out(error, told.note(in_one_line(error)))
             }
-            Self::Connection(error) => {
-                let told = told.note(in_one_line(self));
-                let told = match error.help() {
-                    Some(help) => told.help(help),
-                    None => told,
-                };
-                told.help("`rbake builder status` shows what else there is")
+            Self::Connection(_) | Self::Docker(_) => {
+                advice::for_connection(told, self, place).help(OTHERS)
             }
-            Self::Docker(_) | Self::NotLinux(_) | Self::Absent | Self::Silent(_) => told
-                .note(in_one_line(self))
-                .help("`rbake builder status` shows what else there is"),
+            Self::NotLinux(_) | Self::Absent | Self::Silent(_) => {
+                told.note(in_one_line(self)).help(OTHERS)
+            }
         }
     }
 }
@@ -339,6 +367,11 @@ mod tests {
         let error = ChooseError::Named {
             builder: "the Docker Engine at unix:///var/run/docker.sock".into(),
             from: "`BUILDX_BUILDER`".into(),
+            place: Box::new(Place {
+                settings: super::super::candidate::Settings::Default,
+                endpoint: None,
+                answer: None,
+            }),
             refusal: Box::new(Refusal::Lacks(vec![Need {
                 ability: Ability::Push,
                 target: web,

@@ -4,6 +4,7 @@
 //! [`crate::types::Requirements`]. Start at [`choose`].
 
 mod accounts;
+mod advice;
 mod blocking;
 mod candidate;
 mod discovery;
@@ -17,13 +18,16 @@ mod notice;
 mod reach;
 pub mod store;
 mod survey;
+mod tls;
 mod trust;
 
-pub use candidate::{Candidate, Driver, Offers, Reach};
+pub use advice::Place;
+pub use candidate::{Candidate, Driver, Offers, Reach, Settings};
 pub use discovery::{Chosen, choose};
 pub use docker_context::{ContextError, DEFAULT_CONTEXT, DockerContext, DockerContexts};
 pub use error::{ChooseError, PassedOver, Refusal, in_one_line};
 pub use named::EMBEDDED;
 pub(crate) use notice::Notice;
 pub use survey::{Survey, Surveyed, survey};
+pub use tls::TlsError;
 pub use trust::{TrustError, UnsafePath};

@@ -1,12 +1,14 @@
-//! The builder that the user named: by flag, by variables, or as buildx's current one.
+//! The builder that the user named: by flag, by variables, as buildx's current one, or as Docker's.
 //!
 //! What is named is used or is an error; nothing here looks whether it answers. Start at [`named`].
 
-use super::candidate::{Candidate, Reach};
-use super::docker_context::DockerContexts;
-use super::error::ChooseError;
+use super::candidate::{Candidate, Reach, Settings};
+use super::docker_context::{ContextError, DockerContexts};
+use super::error::{ChooseError, in_one_line};
 use super::store::{Current, Instance, Node, Store};
-use crate::engine::endpoint::{Endpoint, TlsMaterial};
+use super::tls;
+use crate::diag::Diagnostic;
+use crate::engine::endpoint::{DockerHost, Endpoint, TlsMaterial};
 use crate::types::Environment;
 
 /// The name of the embedded builder for `--builder`, unless buildx has one of that name.
@@ -27,12 +29,14 @@ pub(super) fn named(
     environment: &Environment,
 ) -> Result<(Option<Candidate>, Vec<Unnamed>), ChooseError> {
     let mut trail = Vec::new();
-    let by_name = flag.map(|name| (name, "`--builder`")).or_else(|| {
-        let variable = environment.non_empty("BUILDX_BUILDER");
+    let set = |name: &&str| !name.is_empty();
+    let by_name = flag.filter(set).map(|name| (name, "`--builder`"));
+    let by_name = by_name.or_else(|| {
+        let variable = environment.get("BUILDX_BUILDER").filter(set);
         variable.map(|name| (name, "`BUILDX_BUILDER`"))
     });
     if let Some((name, from)) = by_name {
-        let candidate = by_that_name(name.trim(), from, environment)?;
+        let candidate = by_that_name(name, from, environment)?;
         return Ok((Some(candidate), trail));
     }
     trail.push(Unnamed {
@@ -47,10 +51,17 @@ pub(super) fn named(
         reason: "not set".to_owned(),
     });
     match current(environment)? {
+        Ok(candidate) => return Ok((Some(candidate), trail)),
+        Err(reason) => trail.push(Unnamed {
+            what: "buildx's current builder",
+            reason,
+        }),
+    }
+    match by_docker(environment)? {
         Ok(candidate) => Ok((Some(candidate), trail)),
         Err(reason) => {
             trail.push(Unnamed {
-                what: "buildx's current builder",
+                what: "`DOCKER_HOST`, `DOCKER_CONTEXT`, Docker's current context",
                 reason,
             });
             Ok((None, trail))
@@ -58,11 +69,31 @@ pub(super) fn named(
     }
 }
 
+// The Docker Engine that variables or Docker's current context name, or why they name none. As for buildx it is the
+// builder where no other was chosen, so that one that does not answer is an error as any other.
+fn by_docker(environment: &Environment) -> Result<Result<Candidate, String>, ChooseError> {
+    let contexts = DockerContexts::new(environment);
+    // Settings that cannot be read name nothing; a context that they name, and that is not there, is an error.
+    if let Err(error) = contexts.current_name() {
+        return Ok(Err(in_one_line(&error)));
+    }
+    let context = contexts.current()?;
+    if !context.named {
+        return Ok(Err("not set".to_owned()));
+    }
+    let from = context.from.clone();
+    let warnings = contexts.warnings(&context);
+    Ok(Ok(Candidate::docker(context, from, warnings)))
+}
+
 fn by_that_name(
     name: &str,
     from: &str,
     environment: &Environment,
 ) -> Result<Candidate, ChooseError> {
+    if name.trim().is_empty() {
+        return Err(ChooseError::Blank(from.to_owned()));
+    }
     let store = Store::of(environment);
     if let Some(store) = &store
         && let Some(instance) = store.instance(name)?
@@ -71,23 +102,16 @@ fn by_that_name(
     }
     // A Docker context is a builder too, as for buildx.
     let contexts = DockerContexts::new(environment);
-    let known = contexts.names();
-    if known.iter().any(|context| context == name) {
-        let context = contexts.context(name)?;
-        return Ok(Candidate {
-            name: name.to_owned(),
-            from: from.to_owned(),
-            reach: Reach::Docker(context.host),
-            default_load: true,
-        });
-    }
+    let known = match contexts.context(name) {
+        Ok(context) => {
+            let warnings = contexts.warnings(&context);
+            return Ok(Candidate::docker(context, from.to_owned(), warnings));
+        }
+        Err(ContextError::Unknown { known, .. }) => known,
+        Err(error) => return Err(error.into()),
+    };
     if name == EMBEDDED {
-        return Ok(Candidate {
-            name: EMBEDDED.to_owned(),
-            from: from.to_owned(),
-            reach: Reach::Embedded,
-            default_load: false,
-        });
+        return Ok(Candidate::embedded(from));
     }
     let mut all = store.map(|store| store.names()).unwrap_or_default();
     all.extend(known);
@@ -113,15 +137,45 @@ fn by_address(environment: &Environment) -> Result<Option<Candidate>, ChooseErro
                 from: FROM.to_owned(),
                 source,
             })?;
-            Reach::Remote(endpoint.with_tls(tls_of_variables(environment)))
+            with_variables_tls(endpoint, environment)?
         }
     };
     Ok(Some(Candidate {
         name: crate::types::secret::redact_url(address.trim()),
         from: FROM.to_owned(),
+        warnings: unused_tls(&reach, environment),
         reach,
         default_load: false,
+        settings: Settings::BuildkitVariables,
     }))
+}
+
+const TLS_VARIABLES: [&str; 5] = [
+    "BUILDKIT_TLS_DIR",
+    "BUILDKIT_TLS_CACERT",
+    "BUILDKIT_TLS_CERT",
+    "BUILDKIT_TLS_KEY",
+    "BUILDKIT_TLS_SERVERNAME",
+];
+
+// The variables may be set for other builders, so that they are no error for one without TLS.
+fn unused_tls(reach: &Reach, environment: &Environment) -> Vec<Diagnostic> {
+    if matches!(reach, Reach::Remote(Endpoint::Tcp { .. })) {
+        return Vec::new();
+    }
+    let set = TLS_VARIABLES
+        .into_iter()
+        .find(|name| environment.non_empty(name).is_some());
+    let warning = |name| {
+        Diagnostic::warning(
+            "builder::plain-text",
+            format!("`{name}` is set, but TLS is spoken with addresses `tcp://…` only"),
+        )
+        .help(format!(
+            "unset `{name}`, or name a TCP address in `BUILDKIT_HOST`"
+        ))
+    };
+    set.map(warning).into_iter().collect()
 }
 
 // `docker-container://name` or `docker-container://name?context=docker-context`.
@@ -142,7 +196,14 @@ fn in_container(
         .find(|(key, value)| key == "context" && !value.is_empty());
     let contexts = DockerContexts::new(environment);
     let context = match named {
-        Some((_, name)) => contexts.context(&name)?,
+        Some((_, name)) => contexts.context(&name).map_err(|error| match error {
+            ContextError::Unknown { name, known, .. } => ContextError::Unknown {
+                name,
+                from: Some(from.to_owned()),
+                known,
+            },
+            other => other,
+        })?,
         None => contexts.current()?,
     };
     Ok(Reach::Container {
@@ -151,25 +212,27 @@ fn in_container(
     })
 }
 
-// buildctl takes these as flags; as variables they are rbake's own.
-fn tls_of_variables(environment: &Environment) -> TlsMaterial {
-    let dir = environment
-        .non_empty("BUILDKIT_TLS_DIR")
-        .map(|dir| environment.current_dir().join(dir));
-    let file = |variable: &str, name: &str| {
-        let own = environment
-            .non_empty(variable)
-            .map(|file| environment.current_dir().join(file));
-        own.or_else(|| Some(dir.as_ref()?.join(name)).filter(|file| file.exists()))
-    };
-    TlsMaterial {
-        ca: file("BUILDKIT_TLS_CACERT", "ca.pem"),
-        cert: file("BUILDKIT_TLS_CERT", "cert.pem"),
-        key: file("BUILDKIT_TLS_KEY", "key.pem"),
-        servername: environment
-            .non_empty("BUILDKIT_TLS_SERVERNAME")
-            .map(str::to_owned),
+// buildctl takes these as flags; as variables they are rbake's own. Files that are named one by one are looked at when the
+// connection is made.
+fn with_variables_tls(endpoint: Endpoint, environment: &Environment) -> Result<Reach, ChooseError> {
+    if !matches!(endpoint, Endpoint::Tcp { .. }) {
+        return Ok(Reach::Remote(endpoint));
     }
+    let path = |variable: &str| {
+        let path = environment.non_empty(variable)?;
+        Some(environment.current_dir().join(path))
+    };
+    let mut material = match path("BUILDKIT_TLS_DIR") {
+        Some(dir) => tls::in_folder(&dir, "`BUILDKIT_TLS_DIR`")?,
+        None => TlsMaterial::default(),
+    };
+    material.ca = path("BUILDKIT_TLS_CACERT").or(material.ca);
+    material.cert = path("BUILDKIT_TLS_CERT").or(material.cert);
+    material.key = path("BUILDKIT_TLS_KEY").or(material.key);
+    material.servername = environment
+        .non_empty("BUILDKIT_TLS_SERVERNAME")
+        .map(str::to_owned);
+    Ok(Reach::Remote(endpoint.with_tls(material)))
 }
 
 // buildx's current builder, or why there is none.
@@ -205,16 +268,24 @@ fn of_instance(
     };
     let contexts = DockerContexts::new(environment);
     let mut default_load = node.option("default-load").is_some_and(is_true);
+    let mut settings = Settings::Store(instance.name.clone());
+    let mut warnings = Vec::new();
+    let mut engine = |text: &str| -> Result<DockerHost, ChooseError> {
+        let context = contexts.context_or_host(text)?;
+        warnings = contexts.warnings(&context);
+        settings = context.settings;
+        Ok(context.host)
+    };
     let reach = match instance.driver.as_str() {
         "remote" => remote(node, from, environment)?,
         "docker" => {
             default_load = true;
-            Reach::Docker(contexts.context_or_host(&node.endpoint)?.host)
+            Reach::Docker(engine(&node.endpoint)?)
         }
         // buildx's own default where the file names none.
         "docker-container" | "" => Reach::Container {
             container: format!("buildx_buildkit_{}", node.name),
-            host: contexts.context_or_host(&node.endpoint)?.host,
+            host: engine(&node.endpoint)?,
         },
         other => {
             return Err(ChooseError::Driver {
@@ -229,6 +300,8 @@ fn of_instance(
         from: from.to_owned(),
         reach,
         default_load,
+        settings,
+        warnings,
     })
 }
 
@@ -247,12 +320,19 @@ fn remote(node: &Node, from: &str, environment: &Environment) -> Result<Reach, C
         let path = node.option(name)?;
         Some(environment.current_dir().join(path))
     };
-    Ok(Reach::Remote(endpoint.with_tls(TlsMaterial {
+    let material = TlsMaterial {
         ca: file("cacert"),
         cert: file("cert"),
         key: file("key"),
         servername: node.option("servername").map(str::to_owned),
-    })))
+    };
+    if !material.is_empty() && !matches!(endpoint, Endpoint::Tcp { .. }) {
+        return Err(ChooseError::TlsWithoutTcp {
+            from: from.to_owned(),
+            address: endpoint.to_string(),
+        });
+    }
+    Ok(Reach::Remote(endpoint.with_tls(material)))
 }
 
 fn is_true(text: &str) -> bool {
@@ -360,6 +440,92 @@ mod tests {
         assert_eq!(tls.key.as_deref(), Some(Path::new("/k/own.pem")));
         assert!(tls.ca.unwrap().ends_with("ca.pem"));
         assert_eq!(tls.cert, None);
+    }
+
+    #[test]
+    fn tls_that_was_asked_for_is_never_left_out() {
+        let dir = store(None);
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        std::fs::create_dir(dir.path().join("empty")).unwrap();
+        for folder in ["/nonexistent", "empty", "file"] {
+            let variables = [("BUILDKIT_HOST", "tcp://h:1"), ("BUILDKIT_TLS_DIR", folder)];
+            let error = named(None, &environment(dir.path(), &variables)).unwrap_err();
+            assert!(matches!(error, ChooseError::Tls(_)), "{folder}: {error:?}");
+        }
+        for (variable, value) in [
+            ("BUILDKIT_TLS_SERVERNAME", "b"),
+            ("BUILDKIT_TLS_CACERT", "/nonexistent"),
+            ("BUILDKIT_TLS_KEY", "/nonexistent"),
+        ] {
+            let variables = [("BUILDKIT_HOST", "tcp://h:1"), (variable, value)];
+            let found = candidate(None, &environment(dir.path(), &variables)).unwrap();
+            assert!(
+                matches!(
+                    found.reach,
+                    Reach::Remote(Endpoint::Tcp { tls: Some(_), .. })
+                ),
+                "{variable}"
+            );
+        }
+        let empty = [("BUILDKIT_HOST", "tcp://h:1"), ("BUILDKIT_TLS_DIR", "")];
+        let found = candidate(None, &environment(dir.path(), &empty)).unwrap();
+        assert!(matches!(
+            found.reach,
+            Reach::Remote(Endpoint::Tcp { tls: None, .. })
+        ));
+        let socket = [
+            ("BUILDKIT_HOST", "unix:///run/b.sock"),
+            ("BUILDKIT_TLS_DIR", "/nonexistent"),
+        ];
+        let found = candidate(None, &environment(dir.path(), &socket)).unwrap();
+        assert!(found.warnings[0].message.contains("`BUILDKIT_TLS_DIR`"));
+    }
+
+    #[test]
+    fn a_stored_builder_with_certificates_is_never_spoken_with_in_the_clear() {
+        let dir = store(None);
+        let text = r#"{"Name":"s","Driver":"remote","Nodes":[{"Name":"s0","Endpoint":"unix:///run/b.sock","DriverOpts":{"cacert":"/c/ca.pem"}}]}"#;
+        std::fs::write(dir.path().join("buildx/instances/s"), text).unwrap();
+        let error = named(Some("s"), &environment(dir.path(), &[])).unwrap_err();
+        assert!(
+            matches!(error, ChooseError::TlsWithoutTcp { .. }),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn the_docker_engine_that_was_named_is_a_named_builder() {
+        let dir = store(None);
+        let by_address = environment(dir.path(), &[("DOCKER_HOST", "tcp://127.0.0.1:1")]);
+        let found = candidate(None, &by_address).unwrap();
+        assert_eq!(found.from, "`DOCKER_HOST`");
+        assert!(matches!(found.reach, Reach::Docker(_)));
+        let by_context = environment(dir.path(), &[("DOCKER_CONTEXT", "typo")]);
+        let error = named(None, &by_context).unwrap_err();
+        assert!(matches!(error, ChooseError::Context(_)), "{error:?}");
+        std::fs::write(
+            dir.path().join("config.json"),
+            r#"{"currentContext":"gone"}"#,
+        )
+        .unwrap();
+        let error = named(None, &environment(dir.path(), &[])).unwrap_err();
+        assert!(matches!(error, ChooseError::Context(_)), "{error:?}");
+        let set_to_nothing = [("DOCKER_CONTEXT", "default"), ("DOCKER_HOST", "")];
+        let (found, _) = named(None, &environment(dir.path(), &set_to_nothing)).unwrap();
+        assert_eq!(found, None);
+    }
+
+    #[test]
+    fn a_blank_name_is_no_builder() {
+        let dir = store(None);
+        let blank = environment(dir.path(), &[("BUILDX_BUILDER", " ")]);
+        let error = named(None, &blank).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`BUILDX_BUILDER` is blank, and names no builder"
+        );
+        let nothing = environment(dir.path(), &[("BUILDX_BUILDER", "")]);
+        assert_eq!(named(Some(""), &nothing).unwrap().0, None);
     }
 
     #[test]

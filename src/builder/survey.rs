@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::candidate::{Candidate, Driver, Reach};
-use super::discovery::{UNNAMED_LIMIT, find_named, find_unnamed, own, why};
+use super::discovery::{UNNAMED_LIMIT, find_named, find_unnamed, refused, why};
 use super::embedded;
 use super::error::{ChooseError, PassedOver, Refusal, in_one_line};
 use super::reach::Reacher;
@@ -77,23 +77,29 @@ pub async fn survey(
         events: &events,
         launcher: None,
     };
+    let mut decided = None;
     if let Some(candidate) = candidate {
         let why = format!("named by {}", candidate.from);
         match look(&reacher, &candidate, None).await {
             Ok(looked) => survey.take(&candidate, looked, why),
             Err(refusal) => {
-                survey.error = Some(ChooseError::Named {
-                    builder: candidate.to_string(),
-                    from: candidate.from.clone(),
-                    refusal: Box::new(refusal),
-                });
+                survey.error = Some(refused(candidate.clone(), refusal).await);
             }
         }
+        decided = Some(candidate);
     }
-    let is_decided = survey.chosen.is_some() || survey.error.is_some();
+    let own = Candidate::embedded("rbake");
     let places = find_unnamed(environment).await;
-    for place in places.into_iter().chain([Ok(own())]) {
+    for place in places.into_iter().chain([Ok(own)]) {
         let candidate = match place {
+            // What was named is told already, by whatever name it is found here again.
+            Ok(candidate)
+                if decided
+                    .as_ref()
+                    .is_some_and(|named| named.is_same(&candidate)) =>
+            {
+                continue;
+            }
             Ok(candidate) => candidate,
             Err(place) => {
                 survey.others.push(place);
@@ -102,14 +108,14 @@ pub async fn survey(
         };
         let is_own = candidate.reach == Reach::Embedded;
         match look(&reacher, &candidate, Some(UNNAMED_LIMIT)).await {
-            Ok(looked) if survey.chosen.is_none() && !is_decided => {
+            Ok(looked) if survey.chosen.is_none() && decided.is_none() => {
                 survey.take(&candidate, looked, why(&candidate));
             }
             Ok(looked) => survey.others.push(PassedOver {
                 what: candidate.to_string(),
                 reason: format!("{}; would do, but comes later", looked.state),
             }),
-            Err(last) if is_own && survey.chosen.is_none() && !is_decided => {
+            Err(last) if is_own && survey.chosen.is_none() && decided.is_none() => {
                 survey.error = Some(ChooseError::Nothing {
                     passed_over: survey.others.clone(),
                     last: Box::new(last),

@@ -120,25 +120,26 @@ impl fmt::Display for End {
 }
 
 impl ConnectionError {
-    /// What the user may try, where there is something to try.
+    /// What the user may try if the builder falls silent in the middle of a build.
     pub fn help(&self) -> Option<&'static str> {
         match self {
-            Self::NotGrpc {
-                endpoint: Endpoint::Tcp { tls: None, .. },
-                ..
-            } => Some(
-                "where it expects TLS, give the builder its CA, and a certificate and key: `docker buildx create --driver remote --driver-opt cacert=…,cert=…,key=…`",
-            ),
-            Self::Dial(DialError::Handshake { .. }) => Some(
-                "the CA, the server's name, and the client's certificate and key must be those the builder expects",
-            ),
-            Self::Dial(DialError::NoRoots) => {
-                Some("set `SSL_CERT_FILE` to a file of trusted certificates")
-            }
             Self::Silent { .. } => Some(
                 "see whether the builder still runs; `RBAKE_BUILDER_TIMEOUT=5m` gives it more time, `never` all",
             ),
             _ => None,
+        }
+    }
+
+    /// Whether a connection was made, and what answers does not do what a BuildKit does.
+    pub fn is_about_protocol(&self) -> bool {
+        match self {
+            Self::Dial(error) => matches!(error, DialError::Handshake { .. }),
+            Self::Timeout { .. }
+            | Self::NotGrpc { .. }
+            | Self::NotBuildkit { .. }
+            | Self::Refused { .. }
+            | Self::Lost { .. } => true,
+            Self::Silent { .. } => false,
         }
     }
 
@@ -392,7 +393,13 @@ impl fmt::Debug for Connection {
 // With TLS 1.3 a server refuses a client's certificate only after the handshake, and its alert may be lost with the
 // connection; but then it has said nothing at all.
 fn no_grpc(endpoint: &Endpoint, traffic: Traffic, detail: String) -> ConnectionError {
-    if traffic.received == 0 && matches!(endpoint, Endpoint::Tcp { tls: Some(_), .. }) {
+    if traffic.received == 0
+        && let Endpoint::Tcp { tls: Some(tls), .. } = endpoint
+    {
+        let mut detail = detail;
+        if tls.cert.is_none() {
+            detail.push_str("; it may want a certificate of the client");
+        }
         return ConnectionError::Dial(DialError::Handshake {
             endpoint: endpoint.to_string(),
             source: std::io::Error::other(detail),

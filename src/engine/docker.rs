@@ -107,6 +107,16 @@ pub enum DockerError {
         /// What it said.
         message: String,
     },
+    /// It did not push an image.
+    #[error("the Docker Engine at `{host}` did not push `{image}`: {message}")]
+    Push {
+        /// Its address.
+        host: String,
+        /// The image's name.
+        image: String,
+        /// What it said.
+        message: String,
+    },
     /// A name that cannot be part of a request.
     #[error("`{0}` cannot be asked for")]
     Path(String),
@@ -116,6 +126,19 @@ impl DockerError {
     /// Whether what was asked for does not exist.
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
+    }
+
+    /// Whether a connection was made, and what answers does not do what a Docker Engine does.
+    pub fn is_about_protocol(&self) -> bool {
+        match self {
+            Self::Dial(error) => matches!(error, DialError::Handshake { .. }),
+            Self::Timeout { .. }
+            | Self::Http { .. }
+            | Self::Refused { .. }
+            | Self::NotDocker(_)
+            | Self::Call { .. } => true,
+            Self::TooOld { .. } | Self::Load { .. } | Self::Push { .. } | Self::Path(_) => false,
+        }
     }
 }
 

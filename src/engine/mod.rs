@@ -3,6 +3,7 @@
 //! Knows nothing of bake files; what is to be built arrives as a [`spec::SolveSpec`]. Start at [`Engine`]: connect, ask what
 //! the daemon can do, open sessions, solve.
 
+pub mod answer;
 pub mod capability;
 pub mod connection;
 pub mod docker;

@@ -1,3 +1,4 @@
 //! Bad days, from the command line.
 
 mod builder;
+mod named;

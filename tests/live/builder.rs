@@ -227,19 +227,52 @@ async fn a_lock_of_the_calling_script_is_not_held_by_the_builder() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_anything_the_ways_out_are_told() {
-    let home = Home::without_programs().variable("DOCKER_HOST", "unix:///nonexistent/docker.sock");
-    let error = choose(&home, None).await.unwrap_err();
-    let told = error.diagnostic();
-    assert!(told.help[0].contains("rbake builder install"), "{told:?}");
+    let home = Home::without_programs();
+    let output = home.rbake_alone(&["+builder", "status", "--json"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("rbake builder install"), "{said}");
     assert!(
-        told.notes
-            .iter()
-            .any(|note| note.contains("the Docker Engine at unix:///nonexistent"))
+        said.contains("the Docker Engine at unix:///var/run/docker.sock: not there"),
+        "{said}"
     );
-    let output = home.rbake(&["+builder", "status", "--json"]);
-    assert_eq!(output.status.code(), Some(4));
     let state: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(state["builder"], serde_json::Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_tells_the_chosen_builder_once() {
+    let Some(home) = Home::with_programs() else {
+        return;
+    };
+    let not_taken = |output: &std::process::Output| {
+        let state: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let others = state["notTaken"].as_array().unwrap().clone();
+        others
+            .iter()
+            .map(|other| other["what"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let output = home.rbake_alone(&["+builder", "status", "--builder", "embedded", "--json"]);
+    let others = not_taken(&output);
+    assert!(
+        !others.iter().any(|what| what.contains("embedded")),
+        "{others:?}"
+    );
+    let home = home.variable("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    let output = home.rbake_alone(&["+builder", "status", "--json"]);
+    assert_eq!(output.status.code(), Some(4));
+    let others = not_taken(&output);
+    assert!(
+        !others.iter().any(|what| what.contains("nonexistent")),
+        "{others:?}"
+    );
+    let output = home.rbake_alone(&["+builder", "status", "--builder", "embedded", "--json"]);
+    let others = not_taken(&output);
+    assert!(
+        others.iter().any(|what| what.contains("nonexistent")),
+        "{others:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -247,8 +280,7 @@ async fn status_starts_nothing_and_tells_what_would_be_taken() {
     let Some(home) = Home::with_programs() else {
         return;
     };
-    let home = home.variable("DOCKER_HOST", "unix:///nonexistent/docker.sock");
-    let output = home.rbake(&["+builder", "status"]);
+    let output = home.rbake_alone(&["+builder", "status"]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("not running; a run starts it"), "{said}");

@@ -1,5 +1,6 @@
 //! Tests against real daemons.
 
+mod answers;
 mod bake;
 mod boundaries;
 mod builder;

@@ -1,37 +1,11 @@
 //! TCP, in the clear and by mutual TLS.
 
-use std::path::Path;
-use std::process::Command;
-
 use rbake::engine::endpoint::{Address, TlsMaterial};
 use rbake::engine::transport::DialError;
 use rbake::engine::{ConnectionError, Endpoint, Engine};
 
 use crate::support::buildkitd::Buildkitd;
-
-// A CA, and certificates of it for a server called `builder.test` and for a client, by the system's openssl.
-fn certificates(dir: &Path) {
-    let script = r#"
-set -e
-ca() { openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $1.key -out $1.pem -days 2 -subj "/CN=$1"; }
-leaf() {
-  openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $1.key -out $1.csr -subj "/CN=$1"
-  printf 'subjectAltName=DNS:%s\nextendedKeyUsage=serverAuth,clientAuth\n' "$1" >$1.ext
-  openssl x509 -req -in $1.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out $1.pem -days 2 -extfile $1.ext
-}
-ca ca; ca stranger; leaf builder.test; leaf client.test
-"#;
-    let output = Command::new("sh")
-        .args(["-c", script])
-        .current_dir(dir)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
+use crate::support::files::certificates;
 
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0")

@@ -1,7 +1,9 @@
 //! Directories in memory, served to the daemon: for tests of everything but the transfer of real directories.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::pin::Pin;
+use std::process::Command;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -130,4 +132,28 @@ async fn converse(
             _ => return,
         }
     }
+}
+
+//// Makes a CA, and certificates of it for a server called `builder.test` and for a client, by the system's openssl.
+pub(crate) fn certificates(dir: &Path) {
+    let script = r#"
+set -e
+ca() { openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $1.key -out $1.pem -days 2 -subj "/CN=$1"; }
+leaf() {
+  openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $1.key -out $1.csr -subj "/CN=$1"
+  printf 'subjectAltName=DNS:%s\nextendedKeyUsage=serverAuth,clientAuth\n' "$1" >$1.ext
+  openssl x509 -req -in $1.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out $1.pem -days 2 -extfile $1.ext
+}
+ca ca; ca stranger; leaf builder.test; leaf client.test
+"#;
+    let output = Command::new("sh")
+        .args(["-c", script])
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -119,6 +119,14 @@ impl Home {
         self.command(rbake()).args(arguments).output().unwrap()
     }
 
+    /// As [`Home::rbake`], where no daemon of the machine listens at its default socket.
+    pub(crate) fn rbake_alone(&self, arguments: &[&str]) -> Output {
+        let script = "mount -t tmpfs none /run && { [ -L /var/run ] || mount -t tmpfs none /var/run; } && exec \"$@\"";
+        let mut command = self.command("unshare");
+        command.args(["--mount", "sh", "-c", script, "sh"]);
+        command.arg(rbake()).args(arguments).output().unwrap()
+    }
+
     /// How the embedded builder stands, if it is ready.
     pub(crate) async fn facts(&self) -> Option<Facts> {
         match embedded::status(&self.environment()).await {

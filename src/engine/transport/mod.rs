@@ -86,10 +86,14 @@ pub enum DialError {
         reason: String,
     },
     /// Certificate and key must be given together.
-    #[error("TLS to `{endpoint}` needs both a certificate and a key, or neither")]
+    #[error("TLS to `{endpoint}` has {has} without {lacks}")]
     HalfIdentity {
         /// The address.
         endpoint: String,
+        /// What was given.
+        has: &'static str,
+        /// What goes with it.
+        lacks: &'static str,
     },
     /// The server's name is no name.
     #[error("`{name}` cannot be the name of a TLS server")]
@@ -167,6 +171,11 @@ pub async fn dial_docker(host: &DockerHost) -> Result<BoxedStream, DialError> {
             tcp::dial(address, tls.as_ref(), &name, &[b"http/1.1"]).await
         }
     }
+}
+
+/// Whether what answers on `stream` speaks TLS, whoever it is.
+pub(super) async fn speaks_tls(stream: BoxedStream) -> bool {
+    tcp::speaks_tls(stream).await
 }
 
 #[cfg(test)]

@@ -51,8 +51,104 @@ pub(super) async fn dial(
         Ok(stream) => Ok(Box::new(stream)),
         Err(source) => Err(DialError::Handshake {
             endpoint: name.to_owned(),
-            source,
+            source: in_plain_words(source),
         }),
+    }
+}
+
+/// Whether what answers on `stream` speaks TLS: it sends a certificate, which nobody trusts here, or an alert.
+pub(super) async fn speaks_tls(stream: BoxedStream) -> bool {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider);
+    let Ok(builder) = builder.with_safe_default_protocol_versions() else {
+        return false;
+    };
+    let config = builder
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let Ok(server) = ServerName::try_from("localhost") else {
+        return false;
+    };
+    match tokio_rustls::TlsConnector::from(Arc::new(config))
+        .connect(server, stream)
+        .await
+    {
+        Ok(_) => true,
+        Err(error) => matches!(
+            tls_error(&error),
+            Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_))
+        ),
+    }
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+// rustls names its own types; what is said here is what the user can change.
+fn in_plain_words(error: io::Error) -> io::Error {
+    use rustls::{AlertDescription as Alert, CertificateError as Certificate};
+    let text = match tls_error(&error) {
+        Some(rustls::Error::InvalidMessage(_)) => "it does not speak TLS".to_owned(),
+        Some(rustls::Error::InvalidCertificate(why)) => match why {
+            Certificate::UnknownIssuer => {
+                "its certificate is not of a CA that is trusted".to_owned()
+            }
+            Certificate::Expired | Certificate::ExpiredContext { .. } => {
+                "its certificate has expired".to_owned()
+            }
+            Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
+                "its certificate is not valid yet".to_owned()
+            }
+            Certificate::NotValidForName => "its certificate is for another name".to_owned(),
+            Certificate::NotValidForNameContext {
+                expected,
+                presented,
+            } => format!(
+                "its certificate is not for `{}`, but for {}",
+                expected.to_str(),
+                names(presented)
+            ),
+            other => format!("its certificate cannot be used: {other}"),
+        },
+        Some(rustls::Error::AlertReceived(alert)) => match alert {
+            Alert::CertificateRequired => "it wants a certificate of the client".to_owned(),
+            Alert::BadCertificate
+            | Alert::UnknownCA
+            | Alert::CertificateUnknown
+            | Alert::CertificateExpired => {
+                format!("it refuses the client's certificate ({alert:?})")
+            }
+            other => format!("it broke off ({other:?})"),
+        },
+        _ if error.kind() == io::ErrorKind::UnexpectedEof => "it hung up".to_owned(),
+        _ => return error,
+    };
+    io::Error::new(error.kind(), text)
+}
+
+// As the certificate has them, such as `DnsName("a.example")`, without what could steer a terminal.
+fn names(presented: &[String]) -> String {
+    let plain = |name: &String| {
+        let name = name
+            .split_once('"')
+            .and_then(|(_, rest)| rest.split_once('"'))
+            .map_or(name.as_str(), |(name, _)| name);
+        let name: String = name
+            .chars()
+            .filter(char::is_ascii_graphic)
+            .take(80)
+            .collect();
+        format!("`{name}`")
+    };
+    match presented {
+        [] => "no name".to_owned(),
+        some => some
+            .iter()
+            .take(4)
+            .map(plain)
+            .collect::<Vec<_>>()
+            .join(", "),
     }
 }
 
@@ -99,9 +195,15 @@ fn client_config(
         (Some(cert), Some(key)) => builder
             .with_client_auth_cert(certificates(cert)?, private_key(key)?)
             .map_err(|error| material(cert, error))?,
-        _ => {
+        (cert, _) => {
+            let (has, lacks) = match cert {
+                Some(_) => ("a certificate", "its key"),
+                None => ("a key", "its certificate"),
+            };
             return Err(DialError::HalfIdentity {
                 endpoint: name.to_owned(),
+                has,
+                lacks,
             });
         }
     };
@@ -134,7 +236,9 @@ fn unusable(path: &Path) -> impl Fn(rustls_pki_types::pem::Error) -> DialError {
     move |error| DialError::Material {
         path: path.to_owned(),
         reason: match error {
-            rustls_pki_types::pem::Error::NoItemsFound => "it holds nothing of the kind".to_owned(),
+            rustls_pki_types::pem::Error::NoItemsFound => {
+                "it has no certificate or key in PEM form".to_owned()
+            }
             rustls_pki_types::pem::Error::Io(error) => error.to_string(),
             other => format!("it is not PEM ({other})"),
         },
@@ -166,6 +270,27 @@ mod tests {
 
     #[test]
     fn a_certificate_without_its_key_is_refused() {
+        let tls = TlsMaterial {
+            cert: Some("/c/cert.pem".into()),
+            ..TlsMaterial::default()
+        };
+        assert_eq!(
+            config(&tls).unwrap_err().to_string(),
+            "TLS to `tcp://h:1` has a certificate without its key"
+        );
+    }
+
+    #[test]
+    fn names_of_certificates_are_shown_as_names() {
+        assert_eq!(
+            names(&["DnsName(\"a.example\")".into(), "IpAddress(::1)".into()]),
+            "`a.example`, `IpAddress(::1)`"
+        );
+        assert_eq!(names(&[]), "no name");
+    }
+
+    #[test]
+    fn a_file_that_is_no_certificate_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let ca = dir.path().join("ca.pem");
         std::fs::write(&ca, "nothing").unwrap();
@@ -175,7 +300,7 @@ mod tests {
         };
         let message = config(&tls).unwrap_err().to_string();
         assert!(
-            message.contains("ca.pem") && message.contains("nothing of the kind"),
+            message.contains("ca.pem") && message.contains("no certificate or key"),
             "{message}"
         );
     }

@@ -1,0 +1,323 @@
+//! The way out, where a builder that was named cannot be reached: in the words of the settings that name it.
+//!
+//! Knows settings and what was found at the address, and nothing of how it was found. Start at [`for_connection`].
+
+use super::candidate::Settings;
+use super::error::{Refusal, in_one_line};
+use super::tls::TlsError;
+use crate::diag::Diagnostic;
+use crate::engine::ConnectionError;
+use crate::engine::answer::Answer;
+use crate::engine::docker::DockerError;
+use crate::engine::endpoint::{DockerHost, Endpoint, InvalidEndpoint};
+use crate::engine::transport::DialError;
+
+/// Where a builder was looked for.
+#[derive(Debug)]
+pub struct Place {
+    /// Which settings say so.
+    pub(super) settings: Settings,
+    /// Its address, if it has one.
+    pub(super) endpoint: Option<Endpoint>,
+    /// What answers there, if that was found out.
+    pub(super) answer: Option<Answer>,
+}
+
+impl Place {
+    fn address(&self) -> String {
+        self.endpoint
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default()
+    }
+
+    fn host(&self) -> &str {
+        match &self.endpoint {
+            Some(
+                Endpoint::Tcp { address, .. } | Endpoint::Docker(DockerHost::Tcp { address, .. }),
+            ) => &address.host,
+            _ => "HOST",
+        }
+    }
+
+    fn is_docker(&self) -> bool {
+        matches!(
+            self.endpoint,
+            Some(Endpoint::Docker(_) | Endpoint::DockerContainer { .. })
+        )
+    }
+
+    fn expects_tls(&self) -> bool {
+        matches!(
+            self.endpoint,
+            Some(
+                Endpoint::Tcp { tls: Some(_), .. }
+                    | Endpoint::Docker(DockerHost::Tcp { tls: Some(_), .. })
+                    | Endpoint::DockerContainer {
+                        host: DockerHost::Tcp { tls: Some(_), .. },
+                        ..
+                    }
+            )
+        )
+    }
+}
+
+/// Says why there is no connection, what answers instead if that is known, and what to change.
+pub(super) fn for_connection(told: Diagnostic, refusal: &Refusal, place: &Place) -> Diagnostic {
+    let address = place.address();
+    let expected = if place.is_docker() {
+        "a Docker Engine"
+    } else {
+        "BuildKit"
+    };
+    let Some(answer) = &place.answer else {
+        return for_silence(told.note(in_one_line(refusal)), refusal, place);
+    };
+    let stranger = format!("{answer} answers at `{address}`, and not {expected}");
+    match (answer, place.expects_tls(), place.is_docker()) {
+        (Answer::Tls, false, _) => told
+            .note(format!(
+                "what answers at `{address}` speaks TLS, and was spoken to without"
+            ))
+            .help(with_tls(place)),
+        (Answer::Http2, true, false) | (Answer::Docker, true, true) => told
+            .note(format!("what answers at `{address}` does not speak TLS"))
+            .help(without_tls(place)),
+        (Answer::Docker, _, false) => told.note(stranger).help(format!(
+            "name it as a Docker Engine: `DOCKER_HOST={address}`"
+        )),
+        (Answer::Http2, _, true) => told
+            .note(stranger)
+            .help(format!("name it as a BuildKit: `BUILDKIT_HOST={address}`")),
+        (Answer::Ssh, ..) => forward(told.note(stranger), place.host(), place.is_docker()),
+        (Answer::Registry, ..) => told
+            .note(stranger)
+            .help("a registry is named in the `tags` of targets; it does not build"),
+        (Answer::Http(_), ..) => told.note(stranger).help(format!(
+            "the address must be {expected}'s own, without a proxy before it"
+        )),
+        _ => for_silence(told.note(in_one_line(refusal)), refusal, place),
+    }
+}
+
+// Nothing is known of what answers, or it is what was expected: the error itself must say more.
+fn for_silence(told: Diagnostic, refusal: &Refusal, place: &Place) -> Diagnostic {
+    let dial = match refusal {
+        Refusal::Connection(ConnectionError::Dial(error))
+        | Refusal::Docker(DockerError::Dial(error)) => error,
+        _ => return told,
+    };
+    match dial {
+        DialError::Connect { source, .. } => match source.kind() {
+            std::io::ErrorKind::PermissionDenied => told.help(
+                "your user may not use the socket: run as its owner, or join the group it belongs to",
+            ),
+            std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::NotFound => {
+                told.help(format!(
+                    "nothing listens at `{}`: start it, or correct {}",
+                    place.address(),
+                    address_setting(&place.settings)
+                ))
+            }
+            _ => told,
+        },
+        DialError::Handshake { .. } | DialError::HalfIdentity { .. } => told.help(format!(
+            "the CA, the server's name, and the client's certificate and key must be those the builder expects: {}",
+            certificate_settings(&place.settings)
+        )),
+        DialError::Material { .. } => told.help(format!(
+            "correct {}",
+            certificate_settings(&place.settings)
+        )),
+        DialError::NoRoots => told.help("set `SSL_CERT_FILE` to a file of trusted certificates"),
+        _ => told,
+    }
+}
+
+fn address_setting(settings: &Settings) -> String {
+    match settings {
+        Settings::BuildkitVariables => "`BUILDKIT_HOST`".to_owned(),
+        Settings::Store(name) => format!("the builder (`docker buildx inspect {name}`)"),
+        Settings::DockerVariables => "`DOCKER_HOST`".to_owned(),
+        Settings::DockerContext(name) => format!("the context (`docker context update {name}`)"),
+        Settings::Default => "the address".to_owned(),
+    }
+}
+
+fn certificate_settings(settings: &Settings) -> String {
+    match settings {
+        Settings::BuildkitVariables => {
+            "`BUILDKIT_TLS_DIR`, or `BUILDKIT_TLS_CACERT`, `BUILDKIT_TLS_CERT`, `BUILDKIT_TLS_KEY` and `BUILDKIT_TLS_SERVERNAME`".to_owned()
+        }
+        Settings::Store(name) => {
+            format!("the driver options of the builder (`docker buildx inspect {name}`)")
+        }
+        Settings::DockerVariables => {
+            "`ca.pem`, `cert.pem` and `key.pem` in the folder `DOCKER_CERT_PATH`".to_owned()
+        }
+        Settings::DockerContext(name) => {
+            format!("the certificates of the context (`docker context update {name} --docker …`)")
+        }
+        Settings::Default => "its certificates".to_owned(),
+    }
+}
+
+fn with_tls(place: &Place) -> String {
+    let address = place.address();
+    match &place.settings {
+        Settings::BuildkitVariables => {
+            "set `BUILDKIT_TLS_DIR` to a folder with its `ca.pem`, and `cert.pem` and `key.pem` for this client".to_owned()
+        }
+        Settings::Store(name) => format!(
+            "make the builder anew with certificates: `docker buildx rm {name}`, `docker buildx create --name {name} --driver remote --driver-opt cacert=…,cert=…,key=… {address}`"
+        ),
+        Settings::DockerVariables | Settings::Default => {
+            "set `DOCKER_TLS_VERIFY=1`, and `DOCKER_CERT_PATH` to a folder with `ca.pem`, `cert.pem` and `key.pem`".to_owned()
+        }
+        Settings::DockerContext(name) => format!(
+            "`docker context update {name} --docker host={address},ca=…,cert=…,key=…`"
+        ),
+    }
+}
+
+fn without_tls(place: &Place) -> String {
+    let address = place.address();
+    match &place.settings {
+        Settings::BuildkitVariables => {
+            "unset the variables `BUILDKIT_TLS_…` for a connection in plain text, or start buildkitd with `--tlscacert`, `--tlscert` and `--tlskey`".to_owned()
+        }
+        Settings::Store(name) => format!(
+            "make the builder anew without certificates: `docker buildx rm {name}`, `docker buildx create --name {name} --driver remote {address}`"
+        ),
+        Settings::DockerVariables | Settings::Default => {
+            "unset `DOCKER_TLS_VERIFY` for a connection in plain text, or name the port on which the Engine speaks TLS, mostly 2376".to_owned()
+        }
+        Settings::DockerContext(name) => format!(
+            "`docker context update {name} --docker host={address}` takes the certificates out of the context"
+        ),
+    }
+}
+
+/// Says what to do about an address that cannot be used.
+pub(super) fn for_address(told: Diagnostic, error: &InvalidEndpoint) -> Diagnostic {
+    match error {
+        InvalidEndpoint::Scheme {
+            scheme,
+            address,
+            supported,
+        } if scheme == "ssh" => {
+            let host = address.trim_start_matches("ssh://");
+            // Only addresses of BuildKit may be of containers.
+            forward(told, host, !supported.contains(&"docker-container"))
+        }
+        _ => told,
+    }
+}
+
+// rbake has no SSH of its own; `ssh` can bring the socket here.
+fn forward(told: Diagnostic, host: &str, is_docker: bool) -> Diagnostic {
+    let (socket, variable) = if is_docker {
+        ("/var/run/docker.sock", "DOCKER_HOST")
+    } else {
+        ("/run/buildkit/buildkitd.sock", "BUILDKIT_HOST")
+    };
+    told.help(format!(
+        "forward its socket and name that: `ssh -nNT -L /tmp/rbake.sock:{socket} {host}`, `{variable}=unix:///tmp/rbake.sock`"
+    ))
+}
+
+/// Says what to do about certificates that cannot be used.
+pub(super) fn for_tls(told: Diagnostic, error: &TlsError) -> Diagnostic {
+    let (TlsError::Folder { from, .. }
+    | TlsError::Nothing { from, .. }
+    | TlsError::NoCa { from, .. }
+    | TlsError::Half { from, .. }
+    | TlsError::File { from, .. }) = error;
+    match from.as_str() {
+        "`BUILDKIT_TLS_DIR`" => told.help(
+            "name a folder with the server's `ca.pem`, and `cert.pem` and `key.pem` for this client; unset `BUILDKIT_TLS_DIR` for a connection in plain text",
+        ),
+        "`DOCKER_CERT_PATH`" | "`DOCKER_TLS_VERIFY`" => told.help(
+            "set `DOCKER_CERT_PATH` to a folder with `ca.pem`, `cert.pem` and `key.pem`; unset `DOCKER_TLS_VERIFY` for a connection in plain text",
+        ),
+        _ => told.help("`docker context update NAME --docker host=…,ca=…,cert=…,key=…` stores them anew"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::Class;
+    use crate::engine::endpoint::{Address, TlsMaterial};
+    use test_case::test_case;
+
+    fn endpoint(docker: bool, tls: bool) -> Endpoint {
+        let address = Address {
+            host: "h".to_owned(),
+            port: 1,
+        };
+        let tls = tls.then(TlsMaterial::default);
+        if docker {
+            Endpoint::Docker(DockerHost::Tcp { address, tls })
+        } else {
+            Endpoint::Tcp { address, tls }
+        }
+    }
+
+    fn told(settings: Settings, endpoint: Endpoint, answer: Answer) -> String {
+        let refusal = Refusal::Docker(DockerError::NotDocker("tcp://h:1".into()));
+        let place = Place {
+            settings,
+            endpoint: Some(endpoint),
+            answer: Some(answer),
+        };
+        let told = Diagnostic::error(Class::Engine, "builder::unreachable", "x");
+        let told = for_connection(told, &refusal, &place);
+        format!("{}\n{}", told.notes.join("\n"), told.help.join("\n"))
+    }
+
+    #[test_case(Settings::BuildkitVariables, "BUILDKIT_TLS_DIR")]
+    #[test_case(Settings::Store("far".into()), "docker buildx create --name far")]
+    #[test_case(Settings::DockerVariables, "DOCKER_TLS_VERIFY=1")]
+    #[test_case(Settings::DockerContext("far".into()), "docker context update far")]
+    fn help_speaks_of_the_settings_that_count(settings: Settings, expected: &str) {
+        let docker = !matches!(settings, Settings::BuildkitVariables | Settings::Store(_));
+        let text = told(settings.clone(), endpoint(docker, false), Answer::Tls);
+        assert!(
+            text.contains("speaks TLS, and was spoken to without"),
+            "{text}"
+        );
+        assert!(text.contains(expected), "{text}");
+        let plain = if docker {
+            Answer::Docker
+        } else {
+            Answer::Http2
+        };
+        let text = told(settings, endpoint(docker, true), plain);
+        assert!(text.contains("does not speak TLS"), "{text}");
+    }
+
+    #[test]
+    fn each_is_told_of_the_other() {
+        let text = told(
+            Settings::BuildkitVariables,
+            endpoint(false, false),
+            Answer::Docker,
+        );
+        assert!(text.contains("`DOCKER_HOST=tcp://h:1`"), "{text}");
+        let text = told(
+            Settings::DockerVariables,
+            endpoint(true, false),
+            Answer::Http2,
+        );
+        assert!(text.contains("`BUILDKIT_HOST=tcp://h:1`"), "{text}");
+    }
+
+    #[test_case(Answer::Ssh, "ssh -nNT -L")]
+    #[test_case(Answer::Registry, "`tags`")]
+    #[test_case(Answer::Http(Some("squid".into())), "a web server (`squid`) answers at `tcp://h:1`, and not BuildKit")]
+    fn strangers_are_named(answer: Answer, expected: &str) {
+        let text = told(Settings::BuildkitVariables, endpoint(false, true), answer);
+        assert!(text.contains(expected), "{text}");
+    }
+}

@@ -1,0 +1,161 @@
+//! What answers at an address where something else was expected, for messages.
+//!
+//! Asks on a connection of its own, after the real one has failed; nothing is decided by the answer. Start at [`identify`].
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::endpoint::{DockerHost, Endpoint};
+use super::transport::{self, BoxedStream};
+
+/// How long one that may speak first is waited for, as servers of SSH and of BuildKit do.
+const GREETING: Duration = Duration::from_millis(300);
+/// How long the whole question may take.
+const LIMIT: Duration = Duration::from_secs(3);
+/// How much of an answer is read, in bytes.
+const SIZE: usize = 4096;
+
+/// What answers, as far as it can be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// An SSH server.
+    Ssh,
+    /// A Docker Engine.
+    Docker,
+    /// A registry of images.
+    Registry,
+    /// Another web server, with the name it gives itself.
+    Http(Option<String>),
+    /// HTTP/2 in plain text, which is how a buildkitd speaks.
+    Http2,
+    /// Something that speaks TLS.
+    Tls,
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ssh => f.write_str("an SSH server"),
+            Self::Docker => f.write_str("a Docker Engine"),
+            Self::Registry => f.write_str("a registry of images"),
+            Self::Http(None) => f.write_str("a web server"),
+            Self::Http(Some(name)) => write!(f, "a web server (`{name}`)"),
+            Self::Http2 => f.write_str("a server of gRPC without TLS"),
+            Self::Tls => f.write_str("a server that speaks TLS"),
+        }
+    }
+}
+
+/// Finds out what answers at `endpoint`; `None` where nothing does, or nothing that is known.
+pub async fn identify(endpoint: &Endpoint) -> Option<Answer> {
+    tokio::time::timeout(LIMIT, ask(endpoint)).await.ok()?
+}
+
+async fn ask(endpoint: &Endpoint) -> Option<Answer> {
+    let mut stream = dial(endpoint).await?;
+    let mut answer = Vec::new();
+    let first = tokio::time::timeout(GREETING, read(&mut stream, &mut answer));
+    if first.await.is_err() {
+        let request = b"GET /_ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.ok()?;
+        // An answer comes in pieces, and may never end; what came by then will do.
+        let _ = tokio::time::timeout(LIMIT / 2, async {
+            while answer.len() < SIZE && read(&mut stream, &mut answer).await > 0 {}
+        })
+        .await;
+    }
+    match classify(&answer) {
+        None if answer.is_empty() => {
+            let speaks = transport::speaks_tls(dial(endpoint).await?).await;
+            speaks.then_some(Answer::Tls)
+        }
+        known => known,
+    }
+}
+
+async fn dial(endpoint: &Endpoint) -> Option<BoxedStream> {
+    let plain = match endpoint {
+        Endpoint::Unix(path) | Endpoint::Docker(DockerHost::Unix(path)) => {
+            DockerHost::Unix(path.clone())
+        }
+        Endpoint::Tcp { address, .. } | Endpoint::Docker(DockerHost::Tcp { address, .. }) => {
+            DockerHost::Tcp {
+                address: address.clone(),
+                tls: None,
+            }
+        }
+        Endpoint::DockerContainer { .. } => return None,
+    };
+    transport::dial_docker(&plain).await.ok()
+}
+
+// The number of bytes that came; nothing where the stream ended or broke.
+async fn read(stream: &mut BoxedStream, into: &mut Vec<u8>) -> usize {
+    stream.read_buf(into).await.unwrap_or(0)
+}
+
+fn classify(bytes: &[u8]) -> Option<Answer> {
+    if bytes.starts_with(b"SSH-") {
+        return Some(Answer::Ssh);
+    }
+    // A record of TLS: an alert, or a handshake.
+    if matches!(bytes, [0x15 | 0x16, 0x03, ..]) {
+        return Some(Answer::Tls);
+    }
+    // HTTP/2 begins with settings, of the connection as a whole.
+    if matches!(bytes, [0, _, _, 4, 0, 0, 0, 0, 0, ..]) {
+        return Some(Answer::Http2);
+    }
+    if !bytes.starts_with(b"HTTP/1.") {
+        return None;
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let header = |wanted: &str| {
+        head.lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+            .map(|(_, value)| value.trim().to_owned())
+    };
+    // The words of Go's servers, and of nginx.
+    let wants_tls = ["HTTP request to an HTTPS server", "sent to HTTPS port"];
+    Some(if wants_tls.iter().any(|words| body.contains(words)) {
+        Answer::Tls
+    } else if header("api-version").is_some() {
+        Answer::Docker
+    } else if header("docker-distribution-api-version").is_some() {
+        Answer::Registry
+    } else {
+        let name = header("server").map(|name| printable(&name));
+        Answer::Http(name.filter(|name| !name.is_empty()))
+    })
+}
+
+// What a stranger says of itself, short and without what could steer a terminal.
+fn printable(text: &str) -> String {
+    let plain = |c: &char| c.is_ascii_graphic() && *c != '`' || *c == ' ';
+    text.chars().filter(plain).take(40).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    #[test_case(b"SSH-2.0-OpenSSH_9.2\r\n", Some(Answer::Ssh); "ssh")]
+    #[test_case(&[0x15, 3, 1, 0, 2, 2, 70], Some(Answer::Tls); "an alert")]
+    #[test_case(&[0, 0, 18, 4, 0, 0, 0, 0, 0, 0, 3], Some(Answer::Http2); "settings")]
+    #[test_case(b"HTTP/1.1 200 OK\r\nApi-Version: 1.53\r\n\r\nOK", Some(Answer::Docker); "docker")]
+    #[test_case(b"HTTP/1.1 404 Not Found\r\nDocker-Distribution-Api-Version: registry/2.0\r\n\r\n", Some(Answer::Registry); "a registry")]
+    #[test_case(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n", Some(Answer::Tls); "https of go")]
+    #[test_case(b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n<h1>The plain HTTP request was sent to HTTPS port</h1>", Some(Answer::Tls); "https of nginx")]
+    #[test_case(b"HTTP/1.1 400 Bad Request\r\nServer: squid/5\x1b[2J`\r\n\r\n", Some(Answer::Http(Some("squid/5[2J".into()))); "a proxy")]
+    #[test_case(b"HTTP/1.1 400 Bad Request\r\n\r\n", Some(Answer::Http(None)); "a web server")]
+    #[test_case(b"220 mail.example ESMTP\r\n", None; "something else")]
+    #[test_case(b"", None; "nothing")]
+    fn answers_are_told_apart(bytes: &[u8], expected: Option<Answer>) {
+        assert_eq!(classify(bytes), expected);
+    }
+}

@@ -1,0 +1,232 @@
+//! What is told where something else answers than what was named.
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::process::Command;
+
+use crate::support::buildkitd::Buildkitd;
+use crate::support::files::certificates;
+use crate::support::peers;
+use crate::support::project::{CommandOutput, TestProject};
+
+fn project() -> TestProject {
+    TestProject::new()
+        .file("docker-bake.hcl", "target \"default\" {}\n")
+        .file("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")
+}
+
+fn fails(variables: &[(&str, &str)]) -> CommandOutput {
+    let set = |project: TestProject, (name, value): &(&str, &str)| project.env(name, value);
+    let output = variables.iter().fold(project(), set).rbake(&[]);
+    assert_eq!(output.code, Some(4), "{output}");
+    // Words of libraries that nobody can act on.
+    for word in [
+        "InvalidContentType",
+        "frame with invalid size",
+        "InvalidCertificate",
+    ] {
+        assert!(!output.stderr.contains(word), "{output}");
+    }
+    output
+}
+
+#[track_caller]
+fn says(output: &CommandOutput, words: &[&str]) {
+    for word in words {
+        assert!(
+            output.stderr.contains(word),
+            "`{word}` is missing: {output}"
+        );
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_text_and_tls_that_meet_are_told_by_the_settings_that_count() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let arg = |name: &str| dir.path().join(name).display().to_string();
+    let (plain, tls) = (free_port(), free_port());
+    let (plain, tls) = (
+        format!("tcp://127.0.0.1:{plain}"),
+        format!("tcp://127.0.0.1:{tls}"),
+    );
+    let started = Buildkitd::start(&["--addr", &plain]).await;
+    let Some(_plain) = started else {
+        return;
+    };
+    let certificate = arg("builder.test.pem");
+    let key = arg("builder.test.key");
+    let ca = arg("ca.pem");
+    let options = [
+        "--addr",
+        &tls,
+        "--tlscacert",
+        &ca,
+        "--tlscert",
+        &certificate,
+        "--tlskey",
+        &key,
+    ];
+    let Some(_tls) = Buildkitd::start(&options).await else {
+        return;
+    };
+
+    let output = fails(&[("BUILDKIT_HOST", &tls)]);
+    says(
+        &output,
+        &[
+            &tls,
+            "speaks TLS, and was spoken to without",
+            "BUILDKIT_TLS_DIR",
+        ],
+    );
+    assert!(!output.stderr.contains("docker buildx create"), "{output}");
+    let output = fails(&[("BUILDKIT_HOST", &plain), ("BUILDKIT_TLS_CACERT", &ca)]);
+    says(
+        &output,
+        &[
+            &plain,
+            "does not speak TLS",
+            "unset the variables `BUILDKIT_TLS_…`",
+        ],
+    );
+    let output = fails(&[("DOCKER_HOST", &plain)]);
+    says(
+        &output,
+        &["not a Docker Engine", &format!("`BUILDKIT_HOST={plain}`")],
+    );
+    let output = fails(&[("DOCKER_HOST", &tls)]);
+    says(
+        &output,
+        &[
+            "speaks TLS, and was spoken to without",
+            "DOCKER_TLS_VERIFY=1",
+        ],
+    );
+    // The right CA, and a name that the certificate has not.
+    let output = fails(&[("BUILDKIT_HOST", &tls), ("BUILDKIT_TLS_CACERT", &ca)]);
+    says(
+        &output,
+        &["its certificate is not for `127.0.0.1`, but for `builder.test`"],
+    );
+    let stranger = arg("stranger.pem");
+    let name = ("BUILDKIT_TLS_SERVERNAME", "builder.test");
+    let output = fails(&[
+        ("BUILDKIT_HOST", &tls),
+        ("BUILDKIT_TLS_CACERT", &stranger),
+        name,
+    ]);
+    says(&output, &["its certificate is not of a CA that is trusted"]);
+    let output = fails(&[("BUILDKIT_HOST", &tls), ("BUILDKIT_TLS_CACERT", &ca), name]);
+    says(&output, &["certificate of the client"]);
+}
+
+#[test]
+fn docker_and_buildkit_in_each_others_place_are_told() {
+    let (Some(docker), Some(buildkit)) = (
+        peers::peer("RBAKE_TEST_DOCKER_HOST"),
+        peers::peer("RBAKE_TEST_BUILDKIT_ADDR"),
+    ) else {
+        return;
+    };
+    let output = fails(&[("DOCKER_HOST", &buildkit)]);
+    says(
+        &output,
+        &[
+            "not a Docker Engine",
+            &format!("`BUILDKIT_HOST={buildkit}`"),
+        ],
+    );
+    // An Engine's socket that speaks HTTP/2 as well is a BuildKit, too.
+    let output = project().env("BUILDKIT_HOST", &docker).rbake(&[]);
+    if output.code != Some(0) {
+        says(
+            &output,
+            &[
+                "a Docker Engine answers",
+                &format!("`DOCKER_HOST={docker}`"),
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_registry_is_no_builder() {
+    let Some(registry) = peers::peer("RBAKE_TEST_REGISTRY_ADDR") else {
+        return;
+    };
+    let address = format!("tcp://{registry}");
+    for variables in [
+        &[("BUILDKIT_HOST", address.as_str())][..],
+        &[
+            ("BUILDKIT_HOST", &address),
+            ("BUILDKIT_TLS_SERVERNAME", "x"),
+        ],
+        &[("DOCKER_HOST", &address)],
+    ] {
+        says(
+            &fails(variables),
+            &["a registry of images answers", "`tags`"],
+        );
+    }
+}
+
+#[test]
+fn a_port_of_ssh_is_no_builder() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.2p1\r\n");
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        }
+    });
+    for variables in [
+        &[("BUILDKIT_HOST", address.as_str())][..],
+        &[
+            ("BUILDKIT_HOST", &address),
+            ("BUILDKIT_TLS_SERVERNAME", "x"),
+        ],
+        &[("DOCKER_HOST", &address)],
+    ] {
+        says(&fails(variables), &["an SSH server answers", "ssh -nNT -L"]);
+    }
+}
+
+#[test]
+fn a_socket_that_is_not_ours_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("s");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let forbid = Command::new("chmod")
+        .args(["700", dir.path().to_str().unwrap()])
+        .status();
+    assert!(forbid.unwrap().success());
+    let copy = tempfile::tempdir().unwrap();
+    let program = copy.path().join("rbake");
+    std::fs::copy(env!("CARGO_BIN_EXE_rbake"), &program).unwrap();
+    let readable = Command::new("chmod")
+        .args(["755", copy.path().to_str().unwrap()])
+        .status();
+    assert!(readable.unwrap().success());
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+        .arg(&program)
+        .args(["+builder", "status"])
+        .current_dir("/")
+        .env_clear()
+        .env("HOME", "/nonexistent")
+        .env("BUILDKIT_HOST", format!("unix://{}", socket.display()))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    // Who may not change users is not root, and may use its own socket.
+    if !said.contains("setpriv") {
+        assert!(said.contains("your user may not use the socket"), "{said}");
+    }
+}
