@@ -21,6 +21,9 @@ stack_up() {
     apt_install iptables iproute2 slirp4netns procps
     dockerd_start docker "${RBAKE_TEST_DOCKER_STORE:-containerd}" "$mirror"
     say "    dockerd    $(dockerd_host docker)"
+    # What an engine does with images depends on its store, so that tests need one of each kind.
+    dockerd_start docker-classic classic "$mirror"
+    say "    dockerd    $(dockerd_host docker-classic), with the classic image store"
   fi
   if [[ $wanted == *" gha "* ]]; then
     peer_install gha-cache
@@ -47,12 +50,16 @@ stack_env() {
   if service_running registry; then printf 'export RBAKE_TEST_REGISTRY_ADDR=%q\n' "$(registry_address registry)"; fi
   if service_running buildkit; then printf 'export RBAKE_TEST_BUILDKIT_ADDR=%q\n' "$(buildkitd_address buildkit)"; fi
   if service_running docker; then printf 'export RBAKE_TEST_DOCKER_HOST=%q\n' "$(dockerd_host docker)"; fi
+  if service_running docker-classic; then
+    printf 'export RBAKE_TEST_DOCKER_CLASSIC_HOST=%q\n' "$(dockerd_host docker-classic)"
+  fi
   if service_running gha; then printf 'export RBAKE_TEST_GHA_CACHE_URL=%q\n' "$(gha_cache_url gha)"; fi
 }
 
 stack_down() {
   [ -d "$SERVICES_DIR" ] || return 0
   dockerd_stop docker
+  dockerd_stop docker-classic
   services_stop_all
   kill_below "$SERVICES_DIR"
   remove_service_tree "$SERVICES_DIR"

@@ -184,11 +184,16 @@ impl Offers {
         match self {
             Self::Everything => true,
             // dockerd's worker for the classic store knows the exporters moby, local and tar, exports the cache inline
-            // and imports it from registries (moby daemon/internal/builder-next/worker).
-            Self::DockerClassic => {
-                matches!(ability, Ability::CacheExport(kind) if kind == "inline")
-                    || matches!(ability, Ability::CacheImport(kind) if kind == "registry" || kind == "inline")
-            }
+            // and imports it from registries (moby daemon/internal/builder-next/worker). The Engine itself pushes.
+            Self::DockerClassic => match ability {
+                Ability::Push | Ability::ImageStore | Ability::SeveralOutputs => true,
+                Ability::CacheExport(kind) => kind == "inline",
+                Ability::CacheImport(kind) => kind == "registry" || kind == "inline",
+                Ability::OciArchive
+                | Ability::DockerArchive
+                | Ability::SeveralPlatforms
+                | Ability::Attestations => false,
+            },
         }
     }
 
@@ -224,13 +229,15 @@ mod tests {
     }
 
     #[test]
-    fn the_classic_store_lacks_pushes_and_cache_exports() {
+    fn the_classic_store_lacks_archives_and_cache_exports() {
         let web = "web".parse().unwrap();
         let mut requirements = Requirements::none();
         requirements.add(Ability::CacheExport("inline".into()), &web, "cache-to");
         requirements.add(Ability::CacheImport("registry".into()), &web, "cache-from");
-        assert!(Offers::DockerClassic.lacks(&requirements).is_empty());
         requirements.add(Ability::Push, &web, "output");
+        requirements.add(Ability::ImageStore, &web, "output");
+        assert!(Offers::DockerClassic.lacks(&requirements).is_empty());
+        requirements.add(Ability::OciArchive, &web, "output");
         requirements.add(Ability::CacheExport("gha".into()), &web, "cache-to");
         assert_eq!(Offers::DockerClassic.lacks(&requirements).len(), 2);
         assert!(Offers::Everything.lacks(&requirements).is_empty());

@@ -1,10 +1,11 @@
-//! The Docker Engine's REST calls: what it is, its containers, loading images into it.
+//! The Docker Engine's REST calls: what it is, its containers, loading images into it and pushing them from it.
 //!
 //! The only place that names the client crate. Knows addresses, not where they come from (`builder::docker_context`).
 //! Every request has a connection of its own ([`http`]), which is how sockets, TCP and TLS are all reached by the
 //! transports of the engine. Start at [`Docker::connect`].
 
 pub(crate) mod http;
+mod push;
 
 use std::time::Duration;
 
@@ -147,6 +148,8 @@ impl DockerError {
 pub struct Docker {
     api: bollard::Docker,
     host: DockerHost,
+    // What paths begin with: the version of the API that was agreed on.
+    prefix: String,
 }
 
 /// What a Docker Engine says about itself.
@@ -197,7 +200,7 @@ impl Docker {
             major_version: version.0,
             minor_version: version.1,
         };
-        let reached = host.clone();
+        let (reached, front) = (host.clone(), prefix.clone());
         let transport = move |mut request: BollardRequest| {
             let host = reached.clone();
             // The crate leaves the version out of its paths, by which an Engine means its newest one.
@@ -205,7 +208,7 @@ impl Docker {
                 .uri()
                 .path_and_query()
                 .map_or("/", |path| path.as_str());
-            let versioned = format!("{prefix}{path}").parse();
+            let versioned = format!("{front}{path}").parse();
             async move {
                 if let Ok(uri) = versioned {
                     *request.uri_mut() = uri;
@@ -225,6 +228,7 @@ impl Docker {
         Ok(Self {
             api,
             host: host.clone(),
+            prefix,
         })
     }
 

@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::commits::{Commits, commits};
 use super::directories::Directories;
-use super::docker::DockerEngines;
+use super::docker::{BuildingEngine, DockerEngines};
 use super::lower::{self, CacheSupport, Setting};
 use super::target::{Ground, TargetRun};
 use super::{Baked, Prepared, Ready, Stop, Tools, facts, node, scheduler};
@@ -25,7 +25,7 @@ use crate::files::Resolver;
 use crate::outcome::{FailureKind, Outcome, SolveFailure, TargetOutcome};
 use crate::types::blocking::unblock;
 use crate::types::ending::{FAREWELL, HASTY_FAREWELL};
-use crate::types::{Environment, TargetName, go};
+use crate::types::{Environment, TargetName};
 
 /// Builds all targets of `prepared`.
 ///
@@ -103,7 +103,11 @@ fn announce(targets: &[Ready], chosen: &Chosen, environment: &Environment, event
             .map(|ready| ready.planned.name.clone())
             .collect(),
     });
-    if let Some(notice) = no_output(targets, chosen, environment) {
+    let notices = [
+        no_output(targets, chosen, environment),
+        lower::strange_default_load(environment),
+    ];
+    for notice in notices.into_iter().flatten() {
         events.send(EventKind::Notice(notice));
     }
 }
@@ -148,18 +152,14 @@ async fn ground(
 ) -> Result<(Arc<Ground>, Commits, Option<Lease>), Diagnostics> {
     let targets = &prepared.targets;
     let compress = !chosen.endpoint.is_local();
+    let (driver, builder) = (chosen.driver, BuildingEngine::of(&chosen));
     let engine = Arc::new(Engine::over(chosen.connection));
     let node = {
         let environment = environment.clone();
         unblock(move || node::id(&environment)).await
     };
     let shared = SharedSessions::new(Arc::clone(engine.connection()), node.clone());
-    let docker = DockerEngines::connect(
-        targets,
-        chosen.docker.as_ref(),
-        chosen.default_load,
-        environment,
-    );
+    let docker = DockerEngines::connect(targets, builder, chosen.default_load, environment);
     let (capabilities, commits, docker) =
         futures_util::join!(engine.capabilities(), commits(targets, environment, events), docker);
     let capabilities = capabilities.map_err(|failure| unreachable(&failure))?;
@@ -170,11 +170,12 @@ async fn ground(
             prepared.paths.clone(),
             &credentials,
             capabilities,
-            docker.traits(),
+            docker.traits().clone(),
             node,
         ),
         directories: Directories::new(shared, events.clone(), compress),
         engine: Arc::clone(&engine),
+        driver,
         docker,
         credentials,
         export_special,
@@ -243,11 +244,7 @@ async fn part(ground: &Ground, stop: &Stop) {
 
 // buildx's words in the main: people search for them.
 fn no_output(targets: &[Ready], chosen: &Chosen, environment: &Environment) -> Option<Diagnostic> {
-    let unwanted = environment
-        .get("BUILDX_NO_DEFAULT_LOAD")
-        .and_then(go::parse_bool)
-        == Some(true);
-    if unwanted || chosen.docker.is_some() || chosen.default_load {
+    if !lower::loads_by_default(environment) || chosen.docker.is_some() || chosen.default_load {
         return None;
     }
     let without =
@@ -286,7 +283,7 @@ fn setting(
         proxies: credentials.docker_config().proxy_arguments(host),
         // Docker's classic store has no place for what is attached to an image.
         attestations: capabilities.attestations()
-            && (!docker.is_builder || docker.containerd_store),
+            && docker.builder != Some(lower::ImageStore::Classic),
         docker,
         caches: CacheSupport {
             gha: capabilities.cache_gha(),

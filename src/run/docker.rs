@@ -1,86 +1,131 @@
-//! The Docker Engines that images are loaded into.
+//! The Docker Engines that images are loaded into or pushed from.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Ready;
-use super::lower::DockerTraits;
-use crate::builder::DockerContexts;
+use super::lower::{self, DockerTraits, ImageStore};
+use crate::builder::{Chosen, DockerContexts};
 use crate::definition::model::Sink;
 use crate::diag::{Class, Diagnostic, Diagnostics};
-use crate::engine::docker::{Docker, EngineFacts};
+use crate::engine::Endpoint;
+use crate::engine::docker::{Docker, DockerError, EngineFacts};
+use crate::engine::endpoint::DockerHost;
 use crate::types::Environment;
 use crate::types::blocking::unblock;
 
-/// The engines a run loads into, by the name of their Docker context; none for the current one.
+/// The Docker Engine whose own BuildKit builds.
+#[derive(Debug, Clone)]
+pub(super) struct BuildingEngine {
+    host: DockerHost,
+    store: ImageStore,
+}
+
+impl BuildingEngine {
+    /// The engine that `chosen` is part of, if it is part of one.
+    pub(super) fn of(chosen: &Chosen) -> Option<Self> {
+        match (&chosen.docker, &chosen.endpoint) {
+            (Some(facts), Endpoint::Docker(host)) => Some(Self {
+                host: host.clone(),
+                store: ImageStore::of(facts),
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// The engines of a run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct DockerEngines {
-    engines: Arc<BTreeMap<Option<String>, (Docker, EngineFacts)>>,
+    /// Those that are loaded into, by the name of their Docker context; none for the current one.
+    engines: Arc<BTreeMap<Option<String>, Docker>>,
+    builder: Option<BuildingEngine>,
     traits: DockerTraits,
 }
 
 impl DockerEngines {
-    /// Connects to every engine that an output of `targets` needs; `builder` are the facts of the engine that builds, where one does.
+    /// Connects to every engine that an output of `targets` is loaded into, except for `builder`, which has what it built.
     pub(super) async fn connect(
         targets: &[Ready],
-        builder: Option<&EngineFacts>,
+        builder: Option<BuildingEngine>,
         default_load: bool,
         environment: &Environment,
     ) -> Result<Self, Diagnostics> {
         let mut traits = DockerTraits {
-            is_builder: builder.is_some(),
-            containerd_store: builder.is_some_and(|facts| facts.containerd_store),
+            builder: builder.as_ref().map(|builder| builder.store),
+            loads: BTreeMap::new(),
             default_load,
         };
         let mut engines = BTreeMap::new();
         for ready in targets {
-            let loads_by_default = default_load && ready.planned.attributes.output.is_empty();
-            let named = ready
-                .planned
-                .attributes
-                .output
-                .iter()
-                .filter(|output| output.value.sink() == Sink::Docker);
-            let wanted = named.map(|output| output.value.attr("context").map(str::to_owned));
-            for context in wanted.chain(loads_by_default.then_some(None)) {
-                // A Docker Engine that builds keeps what it built; there is nothing to load.
-                if traits.is_builder || engines.contains_key(&context) {
+            for context in wanted(ready, default_load, environment) {
+                if engines.contains_key(&context) {
                     continue;
                 }
-                let (docker, facts) = connect(context.as_deref(), environment).await.map_err(|message| {
+                let not_there = |message: String| {
                     Diagnostics::from(
                         Diagnostic::error(Class::Engine, "run::docker", message)
                             .note(format!("target `{}` is to be loaded into Docker", ready.planned.name))
                             .help("start Docker, name it in DOCKER_HOST or a Docker context, or write an archive: `type=docker,dest=FILE`"),
                     )
-                })?;
-                traits.containerd_store = facts.containerd_store;
-                engines.insert(context, (docker, facts));
+                };
+                // Without a context a Docker Engine that builds keeps what it built, also where it is not the current one.
+                let host = match (&builder, &context) {
+                    (Some(_), None) => continue,
+                    _ => find(context.as_deref(), environment)
+                        .await
+                        .map_err(not_there)?,
+                };
+                if builder.as_ref().is_some_and(|builder| builder.host == host) {
+                    continue;
+                }
+                let (docker, facts) = connect(&host).await.map_err(not_there)?;
+                traits.loads.insert(context.clone(), ImageStore::of(&facts));
+                engines.insert(context, docker);
             }
         }
         Ok(Self {
             engines: Arc::new(engines),
+            builder,
             traits,
         })
     }
 
     /// What lowering must know of them.
-    pub(super) const fn traits(&self) -> DockerTraits {
-        self.traits
+    pub(super) const fn traits(&self) -> &DockerTraits {
+        &self.traits
     }
 
     /// The engine of a Docker context; none for the current one.
     pub(super) fn get(&self, context: Option<&str>) -> Option<&Docker> {
-        self.engines
-            .get(&context.map(str::to_owned))
-            .map(|(docker, _)| docker)
+        self.engines.get(&context.map(str::to_owned))
+    }
+
+    /// A connection with the engine that builds, if one does.
+    pub(super) async fn builder(&self) -> Option<Result<Docker, DockerError>> {
+        let builder = self.builder.as_ref()?;
+        Some(Docker::connect(&builder.host).await)
     }
 }
 
-async fn connect(
-    context: Option<&str>,
-    environment: &Environment,
-) -> Result<(Docker, EngineFacts), String> {
+// The contexts whose engines the outputs of a target are loaded into; none for the current one.
+fn wanted(ready: &Ready, default_load: bool, environment: &Environment) -> Vec<Option<String>> {
+    let attributes = &ready.planned.attributes;
+    if attributes.output.is_empty() {
+        let loads =
+            default_load && attributes.call.is_none() && lower::loads_by_default(environment);
+        return loads.then_some(None).into_iter().collect();
+    }
+    attributes
+        .output
+        .iter()
+        .filter(|output| output.value.sink() == Sink::Docker)
+        .map(|output| output.value.attr("context"))
+        .map(|context| context.filter(|name| !name.is_empty()).map(str::to_owned))
+        .collect()
+}
+
+async fn find(context: Option<&str>, environment: &Environment) -> Result<DockerHost, String> {
     let (environment, context) = (environment.clone(), context.map(str::to_owned));
     let find = move || {
         let contexts = DockerContexts::new(&environment);
@@ -89,15 +134,15 @@ async fn connect(
             None => contexts.current(),
         }
     };
-    let found = unblock(find)
+    unblock(find)
         .await
-        .map_err(|error| crate::builder::in_one_line(&error))?;
-    let docker = Docker::connect(&found.host)
-        .await
-        .map_err(|error| crate::builder::in_one_line(&error))?;
-    let facts = docker
-        .facts()
-        .await
-        .map_err(|error| crate::builder::in_one_line(&error))?;
+        .map(|found| found.host)
+        .map_err(|error| crate::builder::in_one_line(&error))
+}
+
+async fn connect(host: &DockerHost) -> Result<(Docker, EngineFacts), String> {
+    let told = |error: DockerError| crate::builder::in_one_line(&error);
+    let docker = Docker::connect(host).await.map_err(told)?;
+    let facts = docker.facts().await.map_err(told)?;
     Ok((docker, facts))
 }

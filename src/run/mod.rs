@@ -13,6 +13,8 @@ mod locate;
 mod lower;
 mod node;
 mod outputs;
+mod push;
+mod registries;
 mod scheduler;
 mod secrets;
 mod sources;

@@ -8,20 +8,24 @@ use tokio_util::sync::CancellationToken;
 use super::directories::Directories;
 use super::docker::DockerEngines;
 use super::lower::{self, Locals, Lowered, Setting};
-use super::{Ready, caches, outputs};
+use super::{Ready, caches, outputs, push, registries};
+use crate::builder::Driver;
 use crate::credential::Provider;
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::engine::session::content::LayoutError;
 use crate::engine::session::export::{Exports, SpecialPolicy};
 use crate::engine::session::filesync::TransferFailure;
 use crate::engine::session::{Auth, Secrets, SessionBuilder};
-use crate::engine::spec::VcsFacts;
+use crate::engine::spec::{Export, VcsFacts};
 use crate::engine::{Engine, SessionError, SessionId, Sessions};
 use crate::event::{EventKind, EventSink};
 use crate::outcome::{FailureKind, SolveFailure, Solved, SpecialFiles};
 use crate::types::TargetName;
 use crate::types::blocking::unblock;
 use crate::types::ending::PARTING;
+
+/// Asks for images to be told by their manifest or index.
+const PREFER_IMAGE: &str = "prefer-image-digest";
 
 /// How long the question for an image's size may hold a target up.
 const SIZE_PATIENCE: Duration = Duration::from_secs(1);
@@ -30,6 +34,8 @@ const SIZE_PATIENCE: Duration = Duration::from_secs(1);
 pub(super) struct Ground {
     pub(super) setting: Setting,
     pub(super) engine: Arc<Engine>,
+    /// How the engine is reached.
+    pub(super) driver: Driver,
     pub(super) directories: Directories,
     pub(super) docker: DockerEngines,
     pub(super) credentials: Arc<Provider>,
@@ -37,6 +43,16 @@ pub(super) struct Ground {
     pub(super) events: EventSink,
     /// Cancels every target.
     pub(super) halt: CancellationToken,
+}
+
+impl Ground {
+    // Where a registry could not be spoken with, what to change is a matter of the builder's kind.
+    fn with_help(&self, mut failure: SolveFailure) -> SolveFailure {
+        let docker_pushes = self.setting.docker.builder == Some(lower::ImageStore::Classic);
+        let help = registries::help(&failure.message, self.driver, docker_pushes);
+        failure.help.extend(help);
+        failure
+    }
 }
 
 /// One target, ready to be built.
@@ -50,9 +66,10 @@ impl TargetRun {
     /// Builds it. Ends soon after `halt` is cancelled.
     pub(super) async fn run(self) -> Result<Solved, SolveFailure> {
         let halt = self.ground.halt.clone();
+        let ground = Arc::clone(&self.ground);
         let mut build = std::pin::pin!(self.build());
         tokio::select! {
-            result = &mut build => result,
+            result = &mut build => result.map_err(|failure| ground.with_help(failure)),
             // The solve ends by itself; what comes before and after it ends here.
             () = async { halt.cancelled().await; tokio::time::sleep(PARTING).await } => {
                 Err(SolveFailure::new(FailureKind::Cancelled, "cancelled"))
@@ -71,6 +88,7 @@ impl TargetRun {
         let Lowered {
             mut spec,
             sinks,
+            pushes,
             local_caches,
             mut notices,
         } = lowered.map_err(|problems| wrong(&problems))?;
@@ -128,6 +146,17 @@ impl TargetRun {
             sessions.target.close().await;
         }
         let mut solved = result?;
+        push::push(&spec.target, &pushes, &self.ground, &mut solved).await?;
+        // The digest of the configuration would be taken for the image's; buildx leaves it out, too.
+        let by_image = |export: &Export| {
+            export
+                .extra
+                .get(PREFER_IMAGE)
+                .is_some_and(|on| on == "true")
+        };
+        if spec.exports.iter().any(by_image) {
+            solved.response.remove("containerimage.config.digest");
+        }
         for arrived in exports.iter().flat_map(Exports::arrived) {
             solved.special.add(&arrived.special);
         }

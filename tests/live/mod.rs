@@ -9,6 +9,7 @@ mod canary;
 mod context;
 mod contract;
 mod credentials;
+mod docker;
 mod engine;
 mod export;
 mod faults;

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::Lowering;
+use super::{ImageStore, Lowering};
 use crate::definition::model::{Export, ExportKind, Sink};
-use crate::diag::Spanned;
+use crate::diag::{Diagnostic, Spanned};
 use crate::engine::spec::{self, Exporter};
 use crate::files::Resolved;
 use crate::plan::syntax::Annotation;
-use crate::types::{Reference, go};
+use crate::types::{Environment, Reference, go};
 
 /// Where an export that comes back to this machine goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,9 +30,17 @@ pub(crate) enum ExportSink {
 /// Attributes that only this side reads.
 const CLIENT_ONLY: [&str; 4] = ["push", "unpack", "name", "context"];
 
-pub(super) fn lower(
-    lowering: &mut Lowering<'_>,
-) -> (Vec<spec::Export>, BTreeMap<usize, ExportSink>) {
+/// What becomes of a target's outputs.
+pub(super) struct Lowered {
+    /// What the daemon is asked for.
+    pub(super) exports: Vec<spec::Export>,
+    /// Where what comes back goes, by the place of its export.
+    pub(super) sinks: BTreeMap<usize, ExportSink>,
+    /// Names under which the Docker Engine that built the image is to push it.
+    pub(super) pushes: Vec<Reference>,
+}
+
+pub(super) fn lower(lowering: &mut Lowering<'_>) -> Lowered {
     let target = lowering.target;
     let wanted: Vec<Spanned<Export>> = if target.output.is_empty() {
         default_output(lowering)
@@ -44,8 +52,11 @@ pub(super) fn lower(
     };
     let tags = tags(lowering);
     let annotations = annotations(lowering);
-    let mut exports = Vec::new();
-    let mut sinks = BTreeMap::new();
+    let mut lowered = Lowered {
+        exports: Vec::new(),
+        sinks: BTreeMap::new(),
+        pushes: Vec::new(),
+    };
     let mut to_stdout = 0;
     for output in wanted
         .iter()
@@ -60,9 +71,12 @@ pub(super) fn lower(
                 .map(|(key, value)| (key.clone(), value.clone())),
         );
         if let Some(sink) = sink.filter(|_| export.exporter != Exporter::Moby) {
-            sinks.insert(exports.len(), sink);
+            lowered.sinks.insert(lowered.exports.len(), sink);
         }
-        exports.push(export);
+        lowered
+            .pushes
+            .extend(pushed_by_docker(lowering, &mut export));
+        lowered.exports.push(export);
     }
     if to_stdout > 1 {
         lowering.error(
@@ -71,21 +85,37 @@ pub(super) fn lower(
             "more than one output is to be written to standard output",
         );
     }
-    (exports, sinks)
+    lowered
+}
+
+const NO_DEFAULT_LOAD: &str = "BUILDX_NO_DEFAULT_LOAD";
+
+/// Whether what is built without an output goes where the builder puts it by default.
+pub(in crate::run) fn loads_by_default(environment: &Environment) -> bool {
+    environment.get(NO_DEFAULT_LOAD).and_then(go::parse_bool) != Some(true)
+}
+
+/// A warning where the variable for that has a value that is neither true nor false.
+pub(in crate::run) fn strange_default_load(environment: &Environment) -> Option<Diagnostic> {
+    let value = environment.get(NO_DEFAULT_LOAD)?;
+    if go::parse_bool(value).is_some() {
+        return None;
+    }
+    let message = format!("`{NO_DEFAULT_LOAD}` is `{value}`, which is neither true nor false");
+    Some(
+        Diagnostic::warning("run::no-default-load", message).help(format!(
+            "it counts as false; set `{NO_DEFAULT_LOAD}=1`, or unset it"
+        )),
+    )
 }
 
 // What a builder does where nothing is said.
 fn default_output(lowering: &Lowering<'_>) -> Option<Export> {
-    let environment = &lowering.setting.environment;
-    let unwanted = environment
-        .get("BUILDX_NO_DEFAULT_LOAD")
-        .and_then(go::parse_bool)
-        == Some(true);
-    let docker = lowering.setting.docker;
-    if unwanted || lowering.target.call.is_some() {
+    let docker = &lowering.setting.docker;
+    if !loads_by_default(&lowering.setting.environment) || lowering.target.call.is_some() {
         return None;
     }
-    if docker.is_builder {
+    if docker.builder.is_some() {
         return Some(Export::plain(ExportKind::Image));
     }
     docker
@@ -111,24 +141,34 @@ fn export(
     sink: Option<&ExportSink>,
 ) -> spec::Export {
     let written = &output.value;
-    let docker = lowering.setting.docker;
-    let loads = matches!(sink, Some(ExportSink::Docker { .. }));
-    let exporter = match &written.kind {
-        ExportKind::Image | ExportKind::Registry
-            if docker.is_builder && !docker.containerd_store =>
-        {
-            Exporter::Moby
-        }
-        ExportKind::Docker if docker.is_builder && loads => Exporter::Moby,
-        ExportKind::Image | ExportKind::Registry | ExportKind::CacheOnly => Exporter::Image,
-        // containerd's store takes an archive as it is, several platforms and attestations with it.
-        ExportKind::Docker if loads && docker.containerd_store => Exporter::Oci,
-        ExportKind::Docker => Exporter::Docker,
-        ExportKind::Oci => Exporter::Oci,
-        ExportKind::Local => Exporter::Local,
-        ExportKind::Tar => Exporter::Tar,
-        ExportKind::Other(name) => Exporter::Other(name.to_string()),
+    let docker = &lowering.setting.docker;
+    let loads = match sink {
+        Some(ExportSink::Docker { context }) => Some(docker.loads.get(context).copied()),
+        _ => None,
     };
+    let by_digest = written.attr("push-by-digest").and_then(go::parse_bool) == Some(true);
+    let exporter = match (&written.kind, docker.builder) {
+        // The Engine's own exporter completes names, adds the tag `latest`, and keeps what has no name; with that of BuildKit the
+        // image is stored under a name by which the Engine does not find it. It cannot push without a tag, though.
+        (ExportKind::Image | ExportKind::Registry, Some(ImageStore::Containerd)) if by_digest => {
+            Exporter::Image
+        }
+        (ExportKind::Image | ExportKind::Registry, Some(_)) => Exporter::Moby,
+        (ExportKind::Image | ExportKind::Registry | ExportKind::CacheOnly, _) => Exporter::Image,
+        (ExportKind::Docker, _) => match loads {
+            // It is loaded into the engine that builds.
+            Some(None) => Exporter::Moby,
+            // containerd's store takes an archive as it is, several platforms and attestations with it.
+            Some(Some(ImageStore::Containerd)) => Exporter::Oci,
+            Some(Some(ImageStore::Classic)) | None => Exporter::Docker,
+        },
+        (ExportKind::Oci, _) => Exporter::Oci,
+        (ExportKind::Local, _) => Exporter::Local,
+        (ExportKind::Tar, _) => Exporter::Tar,
+        (ExportKind::Other(name), _) => Exporter::Other(name.to_string()),
+    };
+    let store = docker.builder;
+    let loads = loads.is_some();
     let mut export = spec::Export::new(exporter);
     let unread = |key: &str| {
         let read_here = CLIENT_ONLY.contains(&key)
@@ -158,11 +198,24 @@ fn export(
         export.push = Some(true);
         export.unpack = export.unpack.or(Some(false));
     }
-    if loads && export.exporter == Exporter::Oci {
+    // containerd's store finds images by their manifest or index, not by their configuration.
+    let finds_by_image = match export.exporter {
+        Exporter::Moby => store == Some(ImageStore::Containerd),
+        Exporter::Oci => loads,
+        _ => false,
+    };
+    if finds_by_image {
         export
             .extra
             .entry("prefer-image-digest".into())
             .or_insert_with(|| "true".into());
+    }
+    if by_digest && export.exporter == Exporter::Image && store.is_some() {
+        // What has no tag is for the registry alone: the Engine's list of images would show a name that cannot be used.
+        export
+            .extra
+            .entry("store".into())
+            .or_insert_with(|| "false".into());
     }
     if export.push == Some(true) && export.names.is_empty() {
         lowering.error(
@@ -171,16 +224,40 @@ fn export(
             "an image that is pushed needs a tag",
         );
     }
-    if export.push == Some(true) && export.exporter == Exporter::Moby {
+    if export.push == Some(true) && by_digest && export.exporter == Exporter::Moby {
         lowering.error(
             "run::push-by-docker",
             output.span,
-            "this Docker Engine's builder cannot push: it keeps its images in the classic store",
+            "this Docker Engine cannot push by digest: it keeps its images in the classic store",
+        );
+    }
+    let elsewhere = matches!(export.exporter, Exporter::Oci | Exporter::Docker);
+    if store == Some(ImageStore::Classic) && loads && elsewhere {
+        lowering.error(
+            "run::docker-to-docker",
+            output.span,
+            "the Docker Engine that builds cannot hand the image to another one: it keeps its images in the classic store",
         );
     }
     defaults(lowering, &mut export);
     single_manifest(lowering, output, &export, loads);
     export
+}
+
+// The BuildKit of an engine with the classic store does not push; the engine itself does, as buildx has it do.
+fn pushed_by_docker(lowering: &mut Lowering<'_>, export: &mut spec::Export) -> Vec<Reference> {
+    let classic = lowering.setting.docker.builder == Some(ImageStore::Classic);
+    if !classic || export.exporter != Exporter::Moby || export.push.take() != Some(true) {
+        return Vec::new();
+    }
+    let mut names = Vec::new();
+    for name in &export.names {
+        match name.parse() {
+            Ok(name) => names.push(name),
+            Err(error) => lowering.error("run::tag", None, format!("invalid name: {error}")),
+        }
+    }
+    names
 }
 
 fn names(written: &Export, tags: &[String]) -> Vec<String> {
@@ -201,7 +278,11 @@ fn defaults(lowering: &Lowering<'_>, export: &mut spec::Export) {
         .get("BUILDX_NO_DEFAULT_OCI_ARTIFACT")
         .and_then(go::parse_bool)
         == Some(true);
-    if no_artifact && matches!(export.exporter, Exporter::Image | Exporter::Oci) {
+    let images = matches!(
+        export.exporter,
+        Exporter::Image | Exporter::Oci | Exporter::Moby
+    );
+    if no_artifact && images && lowering.setting.attestations {
         export
             .extra
             .entry("oci-artifact".into())
@@ -260,7 +341,10 @@ fn sink(lowering: &mut Lowering<'_>, output: &Spanned<Export>) -> Option<ExportS
     match (written.sink(), written.dest.as_deref()) {
         (Sink::None, _) => None,
         (Sink::Docker, _) => Some(ExportSink::Docker {
-            context: written.attr("context").map(str::to_owned),
+            context: written
+                .attr("context")
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned),
         }),
         (Sink::File, None | Some("-")) => Some(ExportSink::Stdout),
         (Sink::File, Some(path)) => lowering.place(path, output.span).map(ExportSink::File),
@@ -297,4 +381,143 @@ fn annotations(lowering: &Lowering<'_>) -> BTreeMap<String, String> {
         )
     };
     lowering.planned.annotations.iter().map(attr).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CacheSupport, DockerTraits, Setting};
+    use super::*;
+    use crate::diag::Diagnostics;
+    use crate::run::testing::planned;
+    use test_case::test_case;
+
+    fn lowered(
+        body: &str,
+        docker: DockerTraits,
+        variables: [(&str, &str); 1],
+    ) -> (Lowered, Diagnostics) {
+        let planned = planned(body);
+        let setting = Setting {
+            environment: Environment::of(variables, "/"),
+            proxies: Vec::new(),
+            attestations: true,
+            docker,
+            caches: CacheSupport::default(),
+            host_gateway: None,
+            node: "n".to_owned(),
+        };
+        let mut lowering = Lowering {
+            planned: &planned,
+            target: planned.attributes.as_ref(),
+            setting: &setting,
+            problems: Diagnostics::default(),
+        };
+        let lowered = lower(&mut lowering);
+        (lowered, lowering.problems)
+    }
+
+    fn docker(store: ImageStore) -> DockerTraits {
+        DockerTraits {
+            builder: Some(store),
+            default_load: true,
+            ..DockerTraits::default()
+        }
+    }
+
+    fn exporters(body: &str, docker: DockerTraits, variables: [(&str, &str); 1]) -> Vec<String> {
+        let (lowered, problems) = lowered(body, docker, variables);
+        assert!(!problems.has_errors(), "{problems:?}");
+        let name = |export: &spec::Export| export.exporter.name().to_owned();
+        lowered.exports.iter().map(name).collect()
+    }
+
+    #[test_case(""; "no output")]
+    #[test_case(r#"output = ["type=image"]"#; "image")]
+    #[test_case(r#"output = ["type=image,push=true"]"#; "pushed image")]
+    #[test_case(r#"output = ["type=registry"]"#; "registry")]
+    #[test_case(r#"output = ["type=docker"]"#; "docker")]
+    #[test_case(r#"output = ["type=docker,context="]"#; "docker without a context")]
+    fn a_docker_engine_writes_images_with_its_own_exporter(output: &str) {
+        let body = format!("tags = [\"a:1\"]\n{output}");
+        for store in [ImageStore::Containerd, ImageStore::Classic] {
+            assert_eq!(
+                exporters(&body, docker(store), [("", "")]),
+                ["moby"],
+                "{store:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_builders_write_images_with_buildkits() {
+        let body = "tags = [\"a:1\"]\noutput = [\"type=image\", \"type=registry\"]";
+        let none = DockerTraits::default();
+        assert_eq!(exporters(body, none, [("", "")]), ["image", "image"]);
+    }
+
+    #[test]
+    fn each_engine_is_loaded_by_its_own_store() {
+        let body = "tags = [\"a:1\"]\noutput = [\"type=docker\", \"type=docker,context=far\"]";
+        let traits = DockerTraits {
+            loads: BTreeMap::from([
+                (None, ImageStore::Classic),
+                (Some("far".to_owned()), ImageStore::Containerd),
+            ]),
+            ..DockerTraits::default()
+        };
+        assert_eq!(exporters(body, traits, [("", "")]), ["docker", "oci"]);
+        // What is named is loaded into, also where another engine builds.
+        let traits = DockerTraits {
+            loads: BTreeMap::from([(Some("far".to_owned()), ImageStore::Containerd)]),
+            ..docker(ImageStore::Containerd)
+        };
+        assert_eq!(exporters(body, traits.clone(), [("", "")]), ["moby", "oci"]);
+        let classic = DockerTraits {
+            builder: Some(ImageStore::Classic),
+            ..traits
+        };
+        let (_, problems) = lowered(body, classic, [("", "")]);
+        assert_eq!(problems.0[0].code, "run::docker-to-docker");
+    }
+
+    #[test]
+    fn the_engine_pushes_where_its_buildkit_cannot() {
+        let body = "tags = [\"h/a:1\", \"h/a\"]\noutput = [\"type=registry\"]";
+        let (done, _) = lowered(body, docker(ImageStore::Classic), [("", "")]);
+        assert_eq!(done.pushes.len(), 2);
+        assert_eq!(done.exports[0].push, None);
+        let (done, _) = lowered(body, docker(ImageStore::Containerd), [("", "")]);
+        assert!(done.pushes.is_empty());
+        assert_eq!(done.exports[0].push, Some(true));
+    }
+
+    #[test]
+    fn a_push_by_digest_leaves_no_name_in_the_engine() {
+        let body = "output = [\"type=image,name=h/a,push=true,push-by-digest=true\"]";
+        let (done, problems) = lowered(body, docker(ImageStore::Containerd), [("", "")]);
+        assert!(!problems.has_errors());
+        assert_eq!(done.exports[0].exporter, Exporter::Image);
+        assert_eq!(done.exports[0].extra["store"], "false");
+        let (_, problems) = lowered(body, docker(ImageStore::Classic), [("", "")]);
+        assert_eq!(problems.0[0].code, "run::push-by-docker");
+    }
+
+    #[test_case("1", false; "true")]
+    #[test_case("TRUE", false; "go's true")]
+    #[test_case("0", true; "false")]
+    #[test_case("yes", true; "no boolean")]
+    fn the_default_may_be_switched_off(value: &str, loads: bool) {
+        let variable = ("BUILDX_NO_DEFAULT_LOAD", value);
+        let by_default = DockerTraits {
+            default_load: true,
+            loads: BTreeMap::from([(None, ImageStore::Containerd)]),
+            ..DockerTraits::default()
+        };
+        for traits in [by_default, docker(ImageStore::Containerd)] {
+            let exporters = exporters("tags = [\"a:1\"]", traits, [variable]);
+            assert_eq!(!exporters.is_empty(), loads, "{exporters:?}");
+        }
+        let environment = Environment::of([variable], "/");
+        assert_eq!(strange_default_load(&environment).is_some(), value == "yes");
+    }
 }

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
 use crate::definition::model::{Map, Target, Text};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
+use crate::engine::docker::EngineFacts;
 use crate::engine::spec::{
     Attestation, Dockerfile, ExtraHost, Frontend, LocalDir, MainContext, NamedContext, Network,
     NoCache, RemoteContext, ResolveMode, Resources, SolveSpec, Ulimit, VcsFacts,
@@ -18,10 +19,10 @@ use crate::engine::spec::{
 use crate::files::{Resolved, Resolver};
 use crate::plan::PlannedTarget;
 use crate::plan::syntax::{HostAddress, NetworkMode, parse_host};
-use crate::types::{Environment, go};
+use crate::types::{Environment, Reference, go};
 
 pub(super) use cache::LocalCache;
-pub(super) use exports::ExportSink;
+pub(super) use exports::{ExportSink, loads_by_default, strange_default_load};
 
 /// What a run is set in: facts that are the same for all its targets.
 #[derive(Debug, Clone)]
@@ -44,13 +45,33 @@ pub(super) struct Setting {
     pub(super) node: String,
 }
 
+/// Where a Docker Engine keeps its images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ImageStore {
+    /// containerd's store, which takes all that a BuildKit makes.
+    Containerd,
+    /// The store of storage drivers, which holds images of one platform and without attestations.
+    Classic,
+}
+
+impl ImageStore {
+    /// The store of the engine that says this of itself.
+    pub(super) const fn of(facts: &EngineFacts) -> Self {
+        if facts.containerd_store {
+            Self::Containerd
+        } else {
+            Self::Classic
+        }
+    }
+}
+
 /// What is known of Docker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct DockerTraits {
-    /// The daemon is a Docker Engine's own BuildKit.
-    pub(super) is_builder: bool,
-    /// The engine that images are loaded into keeps them in containerd's store.
-    pub(super) containerd_store: bool,
+    /// The store of the Docker Engine whose own BuildKit builds, if one does.
+    pub(super) builder: Option<ImageStore>,
+    /// The stores of other engines that images are loaded into, by the Docker context that names them.
+    pub(super) loads: BTreeMap<Option<String>, ImageStore>,
     /// What is built without an output is loaded into Docker.
     pub(super) default_load: bool,
 }
@@ -72,6 +93,8 @@ pub(super) struct Lowered {
     pub(super) spec: SolveSpec,
     /// Where each export that comes back to this machine goes, by its place in the list of exports.
     pub(super) sinks: BTreeMap<usize, ExportSink>,
+    /// Names under which the Docker Engine that built the image is to push it, because its BuildKit cannot.
+    pub(super) pushes: Vec<Reference>,
     /// Directories that caches are read from and written to.
     pub(super) local_caches: Vec<LocalCache>,
     /// What the user should know.
@@ -115,7 +138,7 @@ pub(super) fn lower(
     spec.platforms.clone_from(&planned.platforms);
     spec.multi_platform = lowering.flag_arg("BUILDKIT_MULTI_PLATFORM");
     spec.no_cache = no_cache(target);
-    spec.resolve_mode = match (&target.pull, setting.docker.is_builder) {
+    spec.resolve_mode = match (&target.pull, setting.docker.builder.is_some()) {
         (Some(pull), _) if pull.value => Some(ResolveMode::Pull),
         (_, true) => Some(ResolveMode::Local),
         (_, false) => None,
@@ -134,7 +157,11 @@ pub(super) fn lower(
     let caches = cache::lower(&mut lowering);
     spec.cache_imports = caches.imports;
     spec.cache_exports = caches.exports;
-    let (exports, sinks) = exports::lower(&mut lowering);
+    let exports::Lowered {
+        exports,
+        sinks,
+        pushes,
+    } = exports::lower(&mut lowering);
     spec.exports = exports;
     let notices = lowering.problems;
     if notices.has_errors() {
@@ -143,6 +170,7 @@ pub(super) fn lower(
     Ok(Lowered {
         spec,
         sinks,
+        pushes,
         local_caches: caches.local,
         notices,
     })

@@ -1,0 +1,84 @@
+//! Images that a Docker Engine pushes itself, because its BuildKit cannot: those of the classic store.
+
+use super::target::Ground;
+use crate::engine::docker::DockerError;
+use crate::event::{EventKind, LocalWork};
+use crate::outcome::{FailureKind, SolveFailure, Solved};
+use crate::types::{Digest, Reference, TargetName};
+
+const DIGEST: &str = "containerimage.digest";
+const CONFIG_DIGEST: &str = "containerimage.config.digest";
+
+/// Pushes what `target` was built as under `names`. `solved` then tells the digest that the registry has; by itself the
+/// Engine's builder knows that of the image's configuration only.
+pub(super) async fn push(
+    target: &TargetName,
+    names: &[Reference],
+    ground: &Ground,
+    solved: &mut Solved,
+) -> Result<(), SolveFailure> {
+    let mut remote = None;
+    for (at, name) in names.iter().enumerate() {
+        let tell = |done: bool, error: Option<String>| {
+            ground.events.send(EventKind::Local(LocalWork {
+                id: format!("push-{target}-{at}"),
+                target: Some(target.clone()),
+                name: format!("push {} with Docker", name.familiar()),
+                current: 0,
+                total: None,
+                done,
+                error,
+            }));
+        };
+        tell(false, None);
+        match push_one(name, ground).await {
+            Ok(digest) => {
+                tell(true, None);
+                remote = remote.or(digest);
+            }
+            Err(failure) => {
+                tell(true, Some(failure.message.clone()));
+                return Err(failure);
+            }
+        }
+    }
+    if let Some(digest) = remote {
+        let image = solved
+            .response
+            .insert(DIGEST.to_owned(), digest.to_string());
+        if let Some(image) = image {
+            solved
+                .response
+                .entry(CONFIG_DIGEST.to_owned())
+                .or_insert(image);
+        }
+    }
+    Ok(())
+}
+
+async fn push_one(name: &Reference, ground: &Ground) -> Result<Option<Digest>, SolveFailure> {
+    let scopes = [format!("repository:{}:pull,push", name.path())];
+    let credential = ground.credentials.credential(name.domain(), &scopes).await;
+    let credential = credential.map_err(|error| {
+        let message = crate::builder::in_one_line(&error);
+        SolveFailure::new(FailureKind::Build, message)
+    })?;
+    let unreachable = |error: &DockerError| {
+        SolveFailure::new(FailureKind::Engine, crate::builder::in_one_line(error))
+    };
+    let docker = match ground.docker.builder().await {
+        Some(Ok(docker)) => docker,
+        Some(Err(error)) => return Err(unreachable(&error)),
+        None => {
+            let message = "no Docker Engine builds, and so none can push";
+            return Err(SolveFailure::new(FailureKind::Build, message));
+        }
+    };
+    match docker.push(name, &credential).await {
+        Ok(digest) => Ok(digest),
+        Err(error @ DockerError::Push { .. }) => {
+            Err(SolveFailure::new(FailureKind::Build, error.to_string()))
+        }
+        Err(error) => Err(unreachable(&error)),
+    }
+}

@@ -1,0 +1,178 @@
+//! The way out where a registry and the daemon do not agree on TLS: in the words of the setting that counts.
+//!
+//! Reads the daemon's message, which is Go's; knows nothing of registries themselves.
+
+use crate::builder::Driver;
+
+/// What to change where `message` says that a registry could not be spoken with, for a builder of kind `driver` whose
+/// own engine pushes if `docker_pushes`.
+pub(super) fn help(message: &str, driver: Driver, docker_pushes: bool) -> Vec<String> {
+    let Some(trouble) = Trouble::of(message) else {
+        return Vec::new();
+    };
+    let host = host(message);
+    let named = host.unwrap_or("the registry");
+    let told = match trouble {
+        Trouble::Plain => format!("`{named}` answers in plain HTTP, and the builder expects TLS"),
+        Trouble::NoHttp => format!("`{named}` does not speak TLS on that port"),
+        Trouble::Tls => {
+            format!("`{named}` expects TLS, and the builder is told to speak plain HTTP")
+        }
+        Trouble::Certificate => format!("the builder does not trust the certificate of `{named}`"),
+    };
+    let host = host.unwrap_or("HOST");
+    let insecure = match trouble {
+        Trouble::Tls | Trouble::NoHttp => None,
+        Trouble::Plain | Trouble::Certificate => attribute(message, docker_pushes),
+    };
+    let setting = match driver {
+        Driver::Docker => of_docker(trouble, host),
+        Driver::Embedded => of_buildkitd(trouble, host, "`~/.config/rbake/buildkitd.toml`"),
+        Driver::Remote => of_buildkitd(trouble, host, "the builder's `buildkitd.toml`"),
+        Driver::DockerContainer => of_buildkitd(
+            trouble,
+            host,
+            "the file that `docker buildx create --buildkitd-config` is given",
+        ),
+    };
+    let mut help = vec![match insecure {
+        Some(insecure) => format!("{told}: {insecure}"),
+        None => format!("{told}: {setting}"),
+    }];
+    if insecure.is_some() {
+        help.push(format!("or for all builds: {setting}"));
+    }
+    help
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// HTTP where TLS was expected.
+    Plain,
+    /// Something else than TLS and HTTP.
+    NoHttp,
+    /// TLS where HTTP was expected.
+    Tls,
+    /// TLS with a certificate that is not trusted.
+    Certificate,
+}
+
+impl Trouble {
+    fn of(message: &str) -> Option<Self> {
+        const WORDS: [(&str, Trouble); 6] = [
+            ("server gave HTTP response to HTTPS client", Trouble::Plain),
+            (
+                "first record does not look like a TLS handshake",
+                Trouble::NoHttp,
+            ),
+            ("HTTP request to an HTTPS server", Trouble::Tls),
+            (
+                "certificate signed by unknown authority",
+                Trouble::Certificate,
+            ),
+            ("certificate is not trusted", Trouble::Certificate),
+            ("failed to verify certificate", Trouble::Certificate),
+        ];
+        let found = WORDS.into_iter().find(|(words, _)| message.contains(words));
+        found.map(|(_, trouble)| trouble)
+    }
+}
+
+// The host in `Head "https://HOST/v2/…"`.
+fn host(message: &str) -> Option<&str> {
+    let (_, after) = message
+        .split_once("\"https://")
+        .or_else(|| message.split_once("\"http://"))?;
+    let host = after.split(['/', '"', '?']).next()?;
+    let legal = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+    (!host.is_empty() && host.chars().all(legal)).then_some(host)
+}
+
+// The attribute of the target that lets the daemon do without, for what reads it: pushes of BuildKit and caches.
+fn attribute(message: &str, docker_pushes: bool) -> Option<&'static str> {
+    if message.contains("cache export")
+        || message.contains("cache import")
+        || message.contains("importing cache")
+    {
+        return Some("add `registry.insecure=true` to the entry of `cache-to` or `cache-from`");
+    }
+    let is_push = message.contains("failed to push") && !docker_pushes;
+    is_push.then_some("write the output as `type=registry,registry.insecure=true`")
+}
+
+fn of_docker(trouble: Trouble, host: &str) -> String {
+    match trouble {
+        Trouble::Plain => {
+            format!("add `\"insecure-registries\": [\"{host}\"]` to the Engine's `daemon.json`")
+        }
+        Trouble::Certificate => {
+            format!("put its CA into `/etc/docker/certs.d/{host}/ca.crt` on the Engine's machine")
+        }
+        Trouble::Tls => {
+            format!("take `{host}` out of `insecure-registries` in the Engine's `daemon.json`")
+        }
+        Trouble::NoHttp => "correct its address".to_owned(),
+    }
+}
+
+fn of_buildkitd(trouble: Trouble, host: &str, file: &str) -> String {
+    let line = match trouble {
+        Trouble::Plain => "http = true",
+        Trouble::Certificate => "ca = [\"/path/to/ca.pem\"]",
+        Trouble::Tls => "http = false",
+        Trouble::NoHttp => return "correct its address".to_owned(),
+    };
+    format!("write `{line}` below `[registry.\"{host}\"]` in {file}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PUSH: &str = "failed to push h.example:5000/x:1: failed to do request: Head \"https://h.example:5000/v2/x/blobs/sha256:1\": http: server gave HTTP response to HTTPS client";
+    const PULL: &str = "h.example/x: failed to resolve source metadata for h.example/x: failed to do request: Head \"https://h.example/v2/x/manifests/1\": tls: failed to verify certificate: x509: certificate signed by unknown authority";
+
+    #[test]
+    fn a_push_can_do_without_tls_by_an_attribute() {
+        let help = help(PUSH, Driver::Remote, false);
+        assert_eq!(
+            help,
+            [
+                "`h.example:5000` answers in plain HTTP, and the builder expects TLS: write the output as `type=registry,registry.insecure=true`",
+                "or for all builds: write `http = true` below `[registry.\"h.example:5000\"]` in the builder's `buildkitd.toml`",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_the_engine_does_itself_is_a_setting_of_the_engine() {
+        let help = help(PUSH, Driver::Docker, true);
+        assert_eq!(help.len(), 1);
+        assert!(
+            help[0].contains("`\"insecure-registries\": [\"h.example:5000\"]`"),
+            "{help:?}"
+        );
+    }
+
+    #[test]
+    fn a_base_image_is_a_setting_of_the_builder() {
+        let told = help(PULL, Driver::Embedded, false);
+        assert_eq!(
+            told,
+            [
+                "the builder does not trust the certificate of `h.example`: write `ca = [\"/path/to/ca.pem\"]` below `[registry.\"h.example\"]` in `~/.config/rbake/buildkitd.toml`"
+            ]
+        );
+        assert!(
+            help(PULL, Driver::Docker, false)[0].contains("/etc/docker/certs.d/h.example/ca.crt")
+        );
+    }
+
+    #[test]
+    fn other_failures_have_no_such_way_out() {
+        assert!(help("exit code: 1", Driver::Remote, false).is_empty());
+        // The host is the daemon's word, and becomes part of advice.
+        let strange = PUSH.replace("https://h.example:5000/", "https://h`;rm/");
+        assert!(help(&strange, Driver::Remote, false)[0].starts_with("`the registry`"));
+    }
+}

@@ -1,0 +1,394 @@
+//! What a Docker Engine has after a bake, with both of its image stores, held to what it has after buildx's.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use crate::support::peers;
+use crate::support::project::{CommandOutput, TestProject};
+
+/// An engine, the programs that ask it, and a registry.
+struct Engine {
+    host: String,
+    docker: PathBuf,
+    buildx: PathBuf,
+    registry: String,
+    is_classic: bool,
+}
+
+impl Engine {
+    fn with(variable: &str) -> Option<Self> {
+        let host = peers::peer(variable)?;
+        let docker = peers::program("RBAKE_TEST_DOCKER_CLI")?;
+        let facts = Command::new(&docker)
+            .args(["-H", &host, "info", "--format", "{{json .DriverStatus}}"])
+            .output()
+            .unwrap();
+        let facts = String::from_utf8_lossy(&facts.stdout).into_owned();
+        Some(Self {
+            host,
+            docker,
+            buildx: peers::program("RBAKE_TEST_BUILDX")?,
+            registry: peers::peer("RBAKE_TEST_REGISTRY_ADDR")?,
+            is_classic: !facts.contains("io.containerd.snapshotter"),
+        })
+    }
+
+    // Both stores, each once.
+    fn each() -> Option<[Self; 2]> {
+        let all = [
+            Self::with("RBAKE_TEST_DOCKER_HOST")?,
+            Self::with("RBAKE_TEST_DOCKER_CLASSIC_HOST")?,
+        ];
+        assert!(all[1].is_classic);
+        Some(all)
+    }
+
+    fn docker(&self, arguments: &[&str]) -> Output {
+        Command::new(&self.docker)
+            .args(["-H", &self.host])
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    // Standard output of a command that succeeds.
+    #[track_caller]
+    fn says(&self, arguments: &[&str]) -> String {
+        let output = self.docker(arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "docker {arguments:?}: {said}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    fn project(&self, definition: &str) -> TestProject {
+        TestProject::new()
+            .file("docker-bake.hcl", definition)
+            .file(
+                "Dockerfile",
+                "FROM busybox\nARG WORD=built\nRUN echo $WORD > /word\nCMD [\"cat\", \"/word\"]\n",
+            )
+            .env("DOCKER_HOST", &self.host)
+    }
+
+    fn buildx(&self, project: &TestProject, arguments: &[&str]) -> CommandOutput {
+        let like = project.command(&[]);
+        let variables = like
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?)));
+        let output = Command::new(&self.buildx)
+            .arg("bake")
+            .args(arguments)
+            .current_dir(project.path())
+            .env_clear()
+            .envs(variables)
+            .output()
+            .unwrap();
+        project.read(&output)
+    }
+
+    // The names of images that have `mark` in them, each with what the image is; names that lost their tag count.
+    fn images(&self, mark: &str) -> Vec<(String, String)> {
+        let listed = self.says(&["images", "--all", "--format", "{{.Repository}}:{{.Tag}}"]);
+        let names = listed.lines().filter(|name| name.contains(mark));
+        let mut images: Vec<_> = names
+            .map(|name| {
+                let format = "{{json .RepoTags}} {{json .Config.Cmd}} {{.Os}}/{{.Architecture}}";
+                let image = match name.ends_with(":<none>") {
+                    true => String::new(),
+                    false => self.says(&["image", "inspect", "--format", format, name]),
+                };
+                (name.to_owned(), image)
+            })
+            .collect();
+        images.sort();
+        images
+    }
+
+    fn remove(&self, mark: &str) {
+        let listed = self.says(&[
+            "images",
+            "--all",
+            "--format",
+            "{{.Repository}}:{{.Tag}} {{.ID}}",
+        ]);
+        for line in listed.lines().filter(|line| line.contains(mark)) {
+            let (name, id) = line.split_once(' ').unwrap();
+            let name = if name.ends_with(":<none>") { id } else { name };
+            self.says(&["rmi", "--force", name]);
+        }
+    }
+
+    // What the image prints, where no registry may be asked for it.
+    #[track_caller]
+    fn runs(&self, name: &str) -> String {
+        self.says(&["run", "--rm", "--pull=never", "--network=none", name])
+    }
+}
+
+fn unique(what: &str) -> String {
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    format!("rb{what}{}x{count}", std::process::id())
+}
+
+#[track_caller]
+fn passes(output: &CommandOutput) {
+    assert_eq!(output.code, Some(0), "{output}");
+}
+
+// (the target's attributes, words after `bake`)
+const WAYS: [(&str, &[&str]); 8] = [
+    ("tags = [\"MARK:dev\"]", &[]),
+    ("tags = [\"MARK\"]\noutput = [\"type=image\"]", &[]),
+    ("output = [\"type=image,name=MARK:named\"]", &[]),
+    (
+        "tags = [\"MARK/deep:1\", \"docker.io/library/MARK:2\"]",
+        &[],
+    ),
+    ("tags = [\"MARK:dev\"]\noutput = [\"type=docker\"]", &[]),
+    ("tags = [\"MARK:dev\"]", &["--load"]),
+    ("tags = [\"REGISTRY/MARK\"]", &["--push"]),
+    (
+        "tags = [\"REGISTRY/MARK:1\", \"REGISTRY/MARK:2\"]\noutput = [\"type=image,push=true\"]",
+        &[],
+    ),
+];
+
+// Builds in every way with buildx and with rbake, and again with another content, and compares what each leaves.
+fn leaves_what_buildx_leaves(engine: &Engine) {
+    for (attributes, words) in WAYS {
+        let mark = unique("images");
+        let filled = attributes
+            .replace("MARK", &mark)
+            .replace("REGISTRY", &engine.registry);
+        let definition = format!("target \"default\" {{\n{filled}\n}}\n");
+        let project = engine.project(&definition);
+        let again = [words, &["--set=*.args.WORD=again"]].concat();
+        let builds = [words, again.as_slice()];
+        let expected = builds.map(|words| {
+            passes(&engine.buildx(&project, words));
+            engine.images(&mark)
+        });
+        assert!(!expected[0].is_empty(), "{attributes}");
+        engine.remove(&mark);
+        let found = builds.map(|words| {
+            passes(&project.rbake(words));
+            engine.images(&mark)
+        });
+        assert_eq!(found, expected, "{attributes}");
+        let (name, _) = &expected[0][0];
+        assert_eq!(engine.runs(name), "again", "{attributes}");
+        engine.remove(&mark);
+    }
+}
+
+#[test]
+fn an_engine_has_the_images_that_buildx_would_leave_in_it() {
+    if let Some(engine) = Engine::with("RBAKE_TEST_DOCKER_HOST") {
+        leaves_what_buildx_leaves(&engine);
+    }
+}
+
+#[test]
+fn an_engine_with_the_classic_store_has_the_images_that_buildx_would_leave_in_it() {
+    if let Some(engine) = Engine::with("RBAKE_TEST_DOCKER_CLASSIC_HOST") {
+        leaves_what_buildx_leaves(&engine);
+    }
+}
+
+#[test]
+fn an_image_without_a_name_is_kept_by_its_digest() {
+    let Some(engines) = Engine::each() else {
+        return;
+    };
+    for engine in engines {
+        let project = engine.project("target \"default\" { output = [\"type=image\"] }\n");
+        let word = unique("word");
+        let set = format!("--set=*.args.WORD={word}");
+        passes(&project.rbake(&[&set, "--metadata-file=meta.json"]));
+        let metadata = std::fs::read_to_string(project.path().join("meta.json")).unwrap();
+        let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+        let digest = metadata["default"]["containerimage.digest"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert_eq!(engine.runs(&digest), word);
+        engine.says(&["rmi", "--force", &digest]);
+    }
+}
+
+#[test]
+fn pushed_images_are_in_the_registry_with_the_digest_that_is_told() {
+    let Some(engines) = Engine::each() else {
+        return;
+    };
+    let Some(crane) = peers::program("RBAKE_TEST_CRANE") else {
+        return;
+    };
+    for engine in engines {
+        let name = format!("{}/{}:1", engine.registry, unique("pushed"));
+        let definition = format!("target \"default\" {{ tags = [\"{name}\"] }}\n");
+        let project = engine.project(&definition);
+        let output = project.rbake(&["--push", "--metadata-file=meta.json"]);
+        passes(&output);
+        let digest = Command::new(&crane)
+            .args(["digest", "--insecure", &name])
+            .output()
+            .unwrap();
+        let digest = String::from_utf8_lossy(&digest.stdout).trim().to_owned();
+        let metadata = std::fs::read_to_string(project.path().join("meta.json")).unwrap();
+        let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+        assert_eq!(
+            metadata["default"]["containerimage.digest"], digest,
+            "{output}"
+        );
+        engine.says(&["rmi", "--force", &name]);
+        engine.says(&["pull", "--quiet", &name]);
+        assert_eq!(engine.runs(&name), "built");
+        engine.says(&["rmi", "--force", &name]);
+    }
+}
+
+#[test]
+fn a_push_that_is_refused_fails_the_target() {
+    let Some(engines) = Engine::each() else {
+        return;
+    };
+    for engine in engines {
+        // Nothing listens there.
+        let definition = "target \"default\" { tags = [\"127.0.0.1:9/x:1\"] }\n";
+        let project = engine.project(definition);
+        let output = project.rbake(&["--push"]);
+        assert_eq!(output.code, Some(1), "{output}");
+        assert!(output.stderr.contains("127.0.0.1:9"), "{output}");
+        let _ = engine.docker(&["rmi", "--force", "127.0.0.1:9/x:1"]);
+    }
+}
+
+#[test]
+fn a_push_by_digest_leaves_the_list_of_images_as_it_was() {
+    let Some(engines) = Engine::each() else {
+        return;
+    };
+    for engine in engines {
+        let name = format!("{}/{}", engine.registry, unique("bydigest"));
+        let definition = format!(
+            "target \"default\" {{ output = [\"type=image,name={name},push=true,push-by-digest=true\"] }}\n"
+        );
+        let project = engine.project(&definition);
+        let output = project.rbake(&["--metadata-file=meta.json"]);
+        if engine.is_classic {
+            assert_eq!(output.code, Some(3), "{output}");
+            assert!(output.stderr.contains("run::push-by-docker"), "{output}");
+            continue;
+        }
+        passes(&output);
+        assert!(engine.images(&name).is_empty());
+        let metadata = std::fs::read_to_string(project.path().join("meta.json")).unwrap();
+        let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+        let digest = metadata["default"]["containerimage.digest"]
+            .as_str()
+            .unwrap();
+        let pushed = format!("{name}@{digest}");
+        assert_eq!(
+            engine.says(&["run", "--rm", "--network=none", &pushed]),
+            "built"
+        );
+        engine.says(&["rmi", "--force", &pushed]);
+    }
+}
+
+#[test]
+fn several_outputs_and_what_a_store_cannot_do_are_as_for_buildx() {
+    let Some(engines) = Engine::each() else {
+        return;
+    };
+    for engine in engines {
+        for (output, works) in [
+            ("[\"type=image\", \"type=local,dest=out\"]", true),
+            ("[\"type=tar,dest=out.tar\"]", true),
+            ("[\"type=oci,dest=oci.tar\"]", !engine.is_classic),
+            ("[\"type=docker,dest=docker.tar\"]", !engine.is_classic),
+        ] {
+            let mark = unique("outputs");
+            let definition =
+                format!("target \"default\" {{\ntags = [\"{mark}:1\"]\noutput = {output}\n}}\n");
+            let project = engine.project(&definition);
+            let judge = engine.buildx(&project, &[]);
+            assert_eq!(judge.code == Some(0), works, "{output}: {judge}");
+            let own = project.rbake(&[]);
+            assert_eq!(own.code == Some(0), works, "{output}: {own}");
+            engine.remove(&mark);
+        }
+    }
+}
+
+#[test]
+fn the_default_load_may_be_switched_off_where_there_is_no_docker() {
+    let Some(address) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
+        return;
+    };
+    let builder = format!(
+        r#"{{"Name":"r","Driver":"remote","Nodes":[{{"Name":"r0","Endpoint":"{address}","DriverOpts":{{"default-load":"true"}}}}]}}"#
+    );
+    let project = || {
+        TestProject::new()
+            .file("docker-bake.hcl", "target \"default\" {}\n")
+            .file("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")
+            .file("config/buildx/instances/r", &builder)
+            .env("DOCKER_CONFIG", "config")
+            .env("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+    };
+    let output = project().rbake(&["--builder", "r"]);
+    assert_eq!(output.code, Some(4), "{output}");
+    assert!(output.stderr.contains("loaded into Docker"), "{output}");
+    passes(
+        &project()
+            .env("BUILDX_NO_DEFAULT_LOAD", 1)
+            .rbake(&["--builder", "r"]),
+    );
+    let output = project()
+        .env("BUILDX_NO_DEFAULT_LOAD", "maybe")
+        .rbake(&["--builder", "r"]);
+    assert_eq!(output.code, Some(4), "{output}");
+    assert!(
+        output.stderr.contains("`BUILDX_NO_DEFAULT_LOAD`"),
+        "{output}"
+    );
+}
+
+#[test]
+fn a_registry_without_tls_is_told_with_the_setting_that_counts() {
+    let Some(engines) = Engine::each() else {
+        return;
+    };
+    let Some(buildkit) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
+        return;
+    };
+    // The same registry by a name for which nobody assumes that it may do without TLS.
+    let port = engines[0].registry.rsplit(':').next().unwrap();
+    let name = format!("0.0.0.0:{port}/{}:1", unique("insecure"));
+    let definition = format!("target \"default\" {{ tags = [\"{name}\"] }}\n");
+    let project = engines[0]
+        .project(&definition)
+        .env("BUILDKIT_HOST", &buildkit);
+    let output = project.rbake(&["--push"]);
+    assert_eq!(output.code, Some(1), "{output}");
+    assert!(
+        output
+            .stderr
+            .contains("type=registry,registry.insecure=true"),
+        "{output}"
+    );
+    passes(&project.rbake(&["--set=*.output=type=registry,registry.insecure=true"]));
+
+    let pull = TestProject::new()
+        .file(
+            "docker-bake.hcl",
+            format!("target \"default\" {{\n  dockerfile-inline = \"FROM {name}\"\n}}\n"),
+        )
+        .env("BUILDKIT_HOST", &buildkit)
+        .rbake(&[]);
+    assert_eq!(pull.code, Some(1), "{pull}");
+    assert!(pull.stderr.contains("`http = true` below"), "{pull}");
+}
