@@ -28,6 +28,7 @@ use streams::Streams;
 use verb::{FirstWord, Verb};
 
 use crate::definition::on_deep_stack;
+use crate::diag::{Class, Diagnostic};
 use crate::types::Environment;
 
 /// Runs one command line and says how the process ends.
@@ -105,8 +106,15 @@ fn dispatch(
         let described = question == "__complete";
         return screen.data(&completion::answer(rest, described, environment));
     }
-    match verb::first_word(words.first().map(String::as_str)) {
-        FirstWord::Always(verb) => run_verb(verb, front, words, environment, screen),
+    // Flags of building may stand before a verb, as `docker buildx --builder NAME bake` has them.
+    let at = completion::first_operand(words).filter(|at| !asks_for_version(&words[..*at]));
+    let spoken = |verb| Spoken {
+        verb,
+        words,
+        at: at.unwrap_or_default(),
+    };
+    match verb::first_word(at.map(|at| words[at].as_str())) {
+        FirstWord::Always(verb) => run_verb(&spoken(verb), front, environment, screen),
         FirstWord::Other => bake(front, words, environment, screen, None),
         FirstWord::Maybe(verb) => {
             let loaded = commands::definition::peek(words, environment);
@@ -118,21 +126,41 @@ fn dispatch(
                     ));
                     bake(front, words, environment, screen, Some(loaded))
                 }
-                None => run_verb(verb, front, words, environment, screen),
+                None => run_verb(&spoken(verb), front, environment, screen),
             }
         }
     }
 }
 
-fn run_verb(
+fn asks_for_version(flags: &[String]) -> bool {
+    flags.iter().any(|flag| flag == "--version" || flag == "-V")
+}
+
+/// A command line that reaches a verb.
+struct Spoken<'a> {
     verb: Verb,
+    words: &'a [String],
+    /// The verb's place among the words; what stands before it are flags.
+    at: usize,
+}
+
+impl Spoken<'_> {
+    // What was said to the verb, wherever it stands.
+    fn arguments(&self) -> Vec<String> {
+        let after = self.words.get(self.at + 1..).unwrap_or_default();
+        [&self.words[..self.at], after].concat()
+    }
+}
+
+fn run_verb(
+    spoken: &Spoken<'_>,
     front: &Front,
-    words: &[String],
     environment: &Environment,
     screen: &mut Screen,
 ) -> Exit {
-    let (word, words) = (&words[0], &words[1..]);
-    match verb {
+    let word = &spoken.words[spoken.at];
+    let words = spoken.arguments();
+    match spoken.verb {
         Verb::Bake => {
             let mut program = front.program.clone();
             program.push(word.clone());
@@ -141,11 +169,23 @@ fn run_verb(
                 name: format!("{} {word}", front.name),
                 debug: front.debug,
             };
-            bake(&front, words, environment, screen, None)
+            bake(&front, &words, environment, screen, None)
         }
-        Verb::Builder => commands::builder::run(&front.name, words, environment, screen),
-        Verb::Completion => commands::completion::run(&front.name, words, screen),
-        Verb::Version => screen.data(&format!("rbake {}\n", env!("CARGO_PKG_VERSION"))),
+        Verb::Builder => commands::builder::run(&front.name, &words, environment, screen),
+        Verb::Completion => commands::completion::run(&front.name, &words, screen),
+        Verb::Version => match words
+            .iter()
+            .find(|word| *word != "--debug" && *word != "-D")
+        {
+            None => screen.data(&format!("rbake {}\n", env!("CARGO_PKG_VERSION"))),
+            Some(word) => {
+                let message = format!(
+                    "`{} version` takes no arguments, and was given `{word}`",
+                    front.name
+                );
+                screen.diagnostics(&Diagnostic::error(Class::Usage, "cli::usage", message).into())
+            }
+        },
     }
 }
 

@@ -56,7 +56,7 @@ pub enum FirstWord {
     Always(Verb),
 }
 
-/// Reads the first word after the program's name.
+/// Reads the first word after the program's name, apart from flags.
 pub fn first_word(word: Option<&str>) -> FirstWord {
     let Some(word) = word else {
         return FirstWord::Other;

@@ -138,7 +138,11 @@ impl DockerError {
             | Self::Refused { .. }
             | Self::NotDocker(_)
             | Self::Call { .. } => true,
-            Self::TooOld { .. } | Self::Load { .. } | Self::Push { .. } | Self::Path(_) => false,
+            Self::TooOld { .. }
+            | Self::Load { .. }
+            | Self::Push { .. }
+            | Self::Slow { .. }
+            | Self::Path(_) => false,
         }
     }
 }

@@ -46,6 +46,54 @@ fn verbs_need_no_definition() {
 }
 
 #[test]
+fn flags_may_stand_before_a_verb() {
+    for line in [
+        &["--builder", "nowhere", "builder", "status"][..],
+        &["--builder=nowhere", "+builder", "status"],
+        &["-D", "--builder", "nowhere", "builder", "status", "--json"],
+        &["builder", "--builder", "nowhere", "status"],
+        &["builder", "status", "--builder", "nowhere"],
+    ] {
+        let output = project().rbake(line);
+        assert_eq!(output.code, Some(4), "{line:?}: {output}");
+        assert!(
+            output
+                .stderr
+                .contains("`--builder` names the builder `nowhere`"),
+            "{line:?}: {output}"
+        );
+    }
+    let printed = project().rbake(&["--print", "bake"]);
+    assert_eq!(
+        printed.stdout,
+        project().rbake(&["--print"]).stdout,
+        "{printed}"
+    );
+    let output = project().rbake(&["--builder", "x", "builder", "stop"]);
+    assert_eq!(output.code, Some(2), "{output}");
+    assert!(output.stderr.contains("`--builder` goes with"), "{output}");
+    for line in [
+        &["--print", "builder", "status"][..],
+        &["--print", "version"],
+    ] {
+        let output = project().rbake(line);
+        assert_eq!(output.code, Some(2), "{output}");
+        assert!(output.stderr.contains("--print"), "{output}");
+    }
+    // What follows `--`, and what a flag takes, is no verb.
+    let output = project().rbake(&["--", "version"]);
+    assert_eq!(output.code, Some(3), "{output}");
+    let output = project().rbake(&["--builder", "version", "--print"]);
+    assert_eq!(output.code, Some(0), "{output}");
+}
+
+#[test]
+fn a_target_goes_before_a_verb_also_behind_flags() {
+    let output = with_a_target_called_version().rbake(&["--print", "version"]);
+    assert!(output.stdout.contains("\"x:1\""), "{output}");
+}
+
+#[test]
 fn help_tells_flags_verbs_and_codes() {
     let output = project().rbake(&["--help"]);
     assert_eq!(output.code, Some(0), "{output}");

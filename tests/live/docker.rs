@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use rbake::types::Digest;
+
 use crate::support::peers;
 use crate::support::project::{CommandOutput, TestProject};
+use crate::support::private_registry::{PASSWORD, PrivateRegistry};
 
 /// An engine, the programs that ask it, and a registry.
 struct Engine {
@@ -247,6 +250,75 @@ fn pushed_images_are_in_the_registry_with_the_digest_that_is_told() {
         assert_eq!(engine.runs(&name), "built");
         engine.says(&["rmi", "--force", &name]);
     }
+}
+
+#[test]
+fn a_private_registry_is_pushed_to_with_the_users_credentials() {
+    let (Some(engines), Some(registry)) = (Engine::each(), PrivateRegistry::start()) else {
+        return;
+    };
+    for engine in engines {
+        let name = format!("{}/{}:1", registry.address, unique("private"));
+        let definition = format!("target \"default\" {{ tags = [\"{name}\"] }}\n");
+        let project = engine.project(&definition);
+        let output = project.rbake(&["--push"]);
+        assert_eq!(output.code, Some(1), "{output}");
+        let project = project
+            .file("config/config.json", registry.docker_config())
+            .env("DOCKER_CONFIG", "config");
+        let output = project.rbake(&["--push", "--progress=plain"]);
+        passes(&output);
+        assert!(!output.stderr.contains(PASSWORD), "{output}");
+        engine.says(&["rmi", "--force", &name]);
+    }
+}
+
+#[test]
+fn images_are_loaded_into_either_store_from_elsewhere() {
+    let (Some([containerd, classic]), Some(address)) =
+        (Engine::each(), peers::peer("RBAKE_TEST_BUILDKIT_ADDR"))
+    else {
+        return;
+    };
+    for engine in [&containerd, &classic] {
+        let mark = unique("loaded");
+        let definition = format!("target \"default\" {{ tags = [\"{mark}\"] }}\n");
+        let project = engine.project(&definition).env("BUILDKIT_HOST", &address);
+        passes(&project.rbake(&["--load"]));
+        let names: Vec<_> = engine
+            .images(&mark)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(names, [format!("{mark}:latest")]);
+        assert_eq!(engine.runs(&mark), "built");
+        engine.remove(&mark);
+    }
+    // One engine builds, and a context names the other one.
+    let mark = unique("across");
+    let id = Digest::sha256(b"other");
+    let context = format!(
+        r#"{{"Name":"other","Endpoints":{{"docker":{{"Host":"{}"}}}}}}"#,
+        classic.host
+    );
+    let definition = format!(
+        "target \"default\" {{\ntags = [\"{mark}:1\"]\noutput = [\"type=docker,context=other\"]\n}}\n"
+    );
+    let project = containerd
+        .project(&definition)
+        .file(
+            &format!("config/contexts/meta/{}/meta.json", id.hex()),
+            context,
+        )
+        .env("DOCKER_CONFIG", "config");
+    passes(&project.rbake(&[]));
+    assert_eq!(containerd.images(&mark), []);
+    assert_eq!(classic.runs(&format!("{mark}:1")), "built");
+    classic.remove(&mark);
+    let back = project.env("BUILDX_BUILDER", "other");
+    passes(&back.rbake(&[]));
+    assert_eq!(classic.images(&mark).len(), 1);
+    classic.remove(&mark);
 }
 
 #[test]

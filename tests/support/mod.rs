@@ -11,4 +11,5 @@ pub(crate) mod home;
 pub(crate) mod peers;
 pub(crate) mod project;
 pub(crate) mod pty;
+pub(crate) mod private_registry;
 pub(crate) mod registry;

@@ -8,6 +8,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEn
 use crate::builder::embedded::{self, Idle, ServeOptions, Stopped};
 use crate::builder::install::{self, InstallOptions, Installed, Pins, Road};
 use crate::builder::{self, Survey};
+use crate::cli::args::go_bool;
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
 use crate::cli::{progress, usage};
@@ -25,6 +26,11 @@ use crate::types::{Clock, Environment, terminal};
     max_term_width = 100
 )]
 struct Args {
+    // Flags of building that stand before the verb.
+    #[arg(long, hide = true, allow_hyphen_values = true)]
+    builder: Option<String>,
+    #[arg(long, short = 'D', hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    debug: Option<bool>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -98,12 +104,22 @@ pub(in crate::cli) fn run(
     let command = command().bin_name(name.clone());
     let words = std::iter::once(name.as_str()).chain(words.iter().map(String::as_str));
     let matches = command.try_get_matches_from(words);
-    let verb = match matches.and_then(|matches| Args::from_arg_matches(&matches)) {
-        Ok(args) => args.verb,
+    let args = match matches.and_then(|matches| Args::from_arg_matches(&matches)) {
+        Ok(args) => args,
         Err(error) => return usage(&error, screen),
     };
-    match verb {
-        Verb::Status { builder, json } => status(builder.as_deref(), json, environment, screen),
+    let before = args.builder.filter(|name| !name.is_empty());
+    if before.is_some() && !matches!(args.verb, Verb::Status { .. }) {
+        let message = format!("`--builder` goes with `{name} status` only");
+        let told = Diagnostic::error(Class::Usage, "cli::usage", message)
+            .help("what installs, serves and stops is the embedded builder");
+        return screen.diagnostics(&told.into());
+    }
+    match args.verb {
+        Verb::Status { builder, json } => {
+            let builder = builder.or(before);
+            status(builder.as_deref(), json, environment, screen)
+        }
         Verb::Install { from, force } => install(from, force, environment, screen),
         Verb::Serve { idle, detached } => serve(idle, detached, environment, screen),
         Verb::Stop { force } => stop(force, environment, screen),

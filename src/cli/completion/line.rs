@@ -113,6 +113,16 @@ impl<'c, 'w> Line<'c, 'w> {
     }
 }
 
+/// The place of the first of `words` that is no flag of `command` and no value of one; `None` where `--` comes first.
+///
+/// `command` has been built.
+pub(super) fn first_operand(command: &Command, words: &[String]) -> Option<usize> {
+    let is_operand = |at: &usize| !Line::read(command, &words[..=*at], "").words.is_empty();
+    let at = (0..words.len()).find(is_operand)?;
+    let ended = words[..at].iter().any(|word| word == "--");
+    (!ended).then_some(at)
+}
+
 fn name(arg: &Arg) -> &str {
     arg.get_id().as_str()
 }

@@ -99,14 +99,16 @@ fn candidates<'w>(
     environment: &Environment,
 ) -> (Candidates, &'w str) {
     let mut known = Known::new(environment);
-    match verb::first_word(typed.first().map(String::as_str)) {
-        FirstWord::Always(verb) => of_verb(verb, &typed[1..], current, &mut known),
+    let at = first_operand(typed);
+    let after = at.map_or(typed, |at| &typed[at + 1..]);
+    match verb::first_word(at.map(|at| typed[at].as_str())) {
+        FirstWord::Always(verb) => of_verb(verb, after, current, &mut known),
         FirstWord::Maybe(verb) => {
             known.read(&Line::read(&bake_command(), typed, current));
             if known.has(verb.name()) {
                 of_bake(typed, current, &mut known)
             } else {
-                of_verb(verb, &typed[1..], current, &mut known)
+                of_verb(verb, after, current, &mut known)
             }
         }
         FirstWord::Other => of_bake(typed, current, &mut known),
@@ -127,6 +129,11 @@ fn of_verb<'w>(
     }
 }
 
+/// The place of the first of `words`, which follow the program's name, that is neither a flag of building nor its value.
+pub(super) fn first_operand(words: &[String]) -> Option<usize> {
+    line::first_operand(&bake_command(), words)
+}
+
 fn bake_command() -> Command {
     let mut command = BakeArgs::command();
     command.build();
@@ -145,7 +152,9 @@ fn of_bake<'w>(
         Wanted::Value(arg) => known.value(arg, &line),
         Wanted::Word => {
             let mut list = known.targets(&line);
-            if typed.is_empty() {
+            // Other flags are of building only.
+            let of_verbs = |(flag, _): &(&str, &str)| ["builder", "debug"].contains(flag);
+            if line.words.is_empty() && line.flags.iter().all(of_verbs) {
                 let verbs = Verb::ALL.into_iter();
                 let verbs = verbs.filter(|verb| !known.has(verb.name()));
                 list.extend(verbs.map(|verb| Candidate::new(verb.name(), verb.about())));

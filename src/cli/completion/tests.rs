@@ -87,6 +87,16 @@ fn verbs_are_first_words_and_give_way_to_targets() {
 }
 
 #[test]
+fn flags_may_stand_before_a_verb() {
+    let sub = ["status", "install", "serve", "stop"];
+    assert_eq!(values(&["--builder", "r", "builder", ""]), sub);
+    assert_eq!(values(&["-D", "--builder=r", "+builder", ""]), sub);
+    assert_eq!(values(&["--builder", "r", "b"]), ["bake", "builder"]);
+    // A word after a flag that takes one is its value.
+    assert_eq!(values(&["--progress", "builder", "es"]), ["essential"]);
+}
+
+#[test]
 fn files_on_the_line_are_the_definition() {
     for typed in [
         &["-f", "other.hcl"][..],

@@ -399,6 +399,7 @@ mod tests {
         let planned = planned(body);
         let setting = Setting {
             environment: Environment::of(variables, "/"),
+            paths: Resolver::new(std::path::Path::new("/")),
             proxies: Vec::new(),
             attestations: true,
             docker,
