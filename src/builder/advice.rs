@@ -40,6 +40,17 @@ impl Place {
         }
     }
 
+    // Something else lies where a socket should be, such as a directory.
+    fn is_no_socket(&self) -> bool {
+        use std::os::unix::fs::FileTypeExt as _;
+        match &self.endpoint {
+            Some(Endpoint::Unix(path) | Endpoint::Docker(DockerHost::Unix(path))) => {
+                std::fs::metadata(path).is_ok_and(|found| !found.file_type().is_socket())
+            }
+            _ => false,
+        }
+    }
+
     fn is_docker(&self) -> bool {
         matches!(
             self.endpoint,
@@ -112,6 +123,11 @@ fn for_silence(told: Diagnostic, refusal: &Refusal, place: &Place) -> Diagnostic
             std::io::ErrorKind::PermissionDenied => told.help(
                 "your user may not use the socket: run as its owner, or join the group it belongs to",
             ),
+            std::io::ErrorKind::ConnectionRefused if place.is_no_socket() => told.help(format!(
+                "`{}` is there and is no socket: correct {}",
+                place.address(),
+                address_setting(&place.settings)
+            )),
             std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::NotFound => {
                 told.help(format!(
                     "nothing listens at `{}`: start it, or correct {}",
@@ -206,11 +222,39 @@ pub(super) fn for_address(told: Diagnostic, error: &InvalidEndpoint) -> Diagnost
             address,
             supported,
         } if scheme == "ssh" => {
-            let host = address.trim_start_matches("ssh://");
             // Only addresses of BuildKit may be of containers.
-            forward(told, host, !supported.contains(&"docker-container"))
+            forward(
+                told,
+                &ssh_words(address),
+                !supported.contains(&"docker-container"),
+            )
+        }
+        InvalidEndpoint::Scheme {
+            scheme, address, ..
+        } if ["http", "https", "grpc", "grpcs"].contains(&scheme.as_str()) => {
+            let rest = address.split_once("://").map_or("", |(_, rest)| rest);
+            let told = told.help(format!(
+                "write it as `tcp://{}`",
+                rest.trim_end_matches('/')
+            ));
+            if scheme.ends_with('s') {
+                told.help("TLS is spoken where certificates are named, by `BUILDKIT_TLS_DIR` or `BUILDKIT_TLS_CACERT`")
+            } else {
+                told
+            }
         }
         _ => told,
+    }
+}
+
+// What `ssh` is to be called with for an address `ssh://user@host:port/path`. The user is not shown in addresses.
+fn ssh_words(address: &str) -> String {
+    let place = address.trim_start_matches("ssh://");
+    let place = place.split('/').next().unwrap_or_default();
+    let place = place.rsplit_once('@').map_or(place, |(_, host)| host);
+    match place.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => format!("-p {port} {host}"),
+        _ => place.to_owned(),
     }
 }
 
@@ -295,6 +339,22 @@ mod tests {
         };
         let text = told(settings, endpoint(docker, true), plain);
         assert!(text.contains("does not speak TLS"), "{text}");
+    }
+
+    #[test_case("ssh://far", "far")]
+    #[test_case("ssh://xxxxx:xxxxx@far:22/run/s", "-p 22 far")]
+    #[test_case("ssh://[::1]", "[::1]")]
+    fn addresses_of_ssh_become_words_for_it(address: &str, words: &str) {
+        assert_eq!(ssh_words(address), words);
+    }
+
+    #[test]
+    fn an_address_of_the_web_is_shown_as_one_of_buildkit() {
+        let error = "https://b.example:1234/".parse::<Endpoint>().unwrap_err();
+        let told = Diagnostic::error(Class::Engine, "builder::invalid-address", "x");
+        let help = for_address(told, &error).help;
+        assert_eq!(help[0], "write it as `tcp://b.example:1234`");
+        assert!(help[1].contains("BUILDKIT_TLS_CACERT"));
     }
 
     #[test]

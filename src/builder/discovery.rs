@@ -140,6 +140,14 @@ pub(super) fn why(candidate: &Candidate) -> String {
     }
 }
 
+// What a candidate turned out to be.
+pub(super) fn driver(candidate: &Candidate, endpoint: &Endpoint) -> Driver {
+    match endpoint {
+        Endpoint::Docker(_) => Driver::Docker,
+        _ => candidate.driver(),
+    }
+}
+
 fn chosen(
     candidate: &Candidate,
     reached: Reached,
@@ -148,7 +156,7 @@ fn chosen(
 ) -> Chosen {
     Chosen {
         name: candidate.name.clone(),
-        driver: candidate.driver(),
+        driver: driver(candidate, &reached.endpoint),
         endpoint: reached.endpoint,
         connection: reached.connection,
         why,

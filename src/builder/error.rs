@@ -248,9 +248,15 @@ impl Refusal {
                 .iter()
                 .fold(told, |told, need| told.note(format!("it cannot {need}")))
                 .help("turn on the containerd image store of the Docker Engine, or use another builder"),
-            Self::NoContainer(_) => told
-                .note(self.to_string())
-                .help("`docker buildx inspect --bootstrap` makes the container"),
+            Self::NoContainer(name) => told.note(self.to_string()).help(
+                match name.strip_prefix("buildx_buildkit_") {
+                    Some(node) => {
+                        let builder = node.trim_end_matches(|c: char| c.is_ascii_digit());
+                        format!("`docker buildx inspect {builder} --bootstrap` makes the container")
+                    }
+                    None => "`docker ps --all` shows what containers there are".to_owned(),
+                },
+            ),
             Self::Paused(name) => told
                 .note(self.to_string())
                 .help(format!("`docker unpause {name}`")),

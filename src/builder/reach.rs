@@ -80,7 +80,12 @@ impl Reacher<'_> {
                     return Err(Refusal::Absent);
                 }
                 let connection = self.open(endpoint.clone(), limit).await?;
-                Ok(buildkitd(connection, None))
+                match endpoint.as_docker() {
+                    Some(host) if connection.is_docker() => {
+                        self.docker_by_another_name(&host, candidate, limit).await
+                    }
+                    _ => Ok(buildkitd(connection, None)),
+                }
             }
             Reach::Docker(host) => {
                 if limit.is_some()
@@ -116,6 +121,26 @@ impl Reacher<'_> {
             docker: Some(facts),
             ..buildkitd(connection, None)
         })
+    }
+
+    // An Engine speaks BuildKit's language on its own socket. Taken for a buildkitd, it would store images under names by
+    // which it does not find them.
+    async fn docker_by_another_name(
+        &self,
+        host: &DockerHost,
+        candidate: &Candidate,
+        limit: Option<Duration>,
+    ) -> Result<Reached, Refusal> {
+        let mut reached = self.docker(host, limit).await?;
+        let message = format!(
+            "{} leads to a Docker Engine, which is used as one",
+            candidate.from
+        );
+        reached.warnings.push(
+            Diagnostic::warning("builder::docker-engine", message)
+                .help(format!("name it as a Docker Engine: `DOCKER_HOST={host}`")),
+        );
+        Ok(reached)
     }
 
     async fn container(&self, container: &str, host: &DockerHost) -> Result<Reached, Refusal> {

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::candidate::{Candidate, Driver, Reach};
-use super::discovery::{UNNAMED_LIMIT, find_named, find_unnamed, refused, why};
+use super::discovery::{UNNAMED_LIMIT, driver, find_named, find_unnamed, refused, why};
 use super::embedded;
 use super::error::{ChooseError, PassedOver, Refusal, in_one_line};
 use super::reach::Reacher;
@@ -134,7 +134,10 @@ impl Survey {
     fn take(&mut self, candidate: &Candidate, looked: Looked, why: String) {
         self.chosen = Some(Surveyed {
             name: candidate.name.clone(),
-            driver: candidate.driver(),
+            driver: match &looked.endpoint {
+                Some(endpoint) => driver(candidate, endpoint),
+                None => candidate.driver(),
+            },
             endpoint: looked.endpoint,
             version: looked.version,
             why,

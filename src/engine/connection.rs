@@ -44,6 +44,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the end of a connection may lag behind the error that it causes.
 const END_LAG: Duration = Duration::from_millis(500);
 
+/// How the labels of dockerd's workers begin, and of no other's.
+const DOCKER_LABEL: &str = "org.mobyproject.buildkit.worker.moby.";
+
 const USER_AGENT: &str = concat!("rbake/", env!("CARGO_PKG_VERSION"));
 
 /// Why there is no connection, or none any more.
@@ -160,6 +163,7 @@ pub struct Connection {
     channel: Channel,
     counters: Arc<Counters>,
     version: Option<String>,
+    is_docker: bool,
     ended: watch::Receiver<Option<End>>,
     silence: watch::Receiver<Duration>,
     closing: CancellationToken,
@@ -242,13 +246,32 @@ impl Connection {
             channel,
             counters,
             version: None,
+            is_docker: false,
             ended,
             silence,
             closing,
             endpoint,
         };
-        connection.version = connection.greet().await?;
+        let (version, is_docker) =
+            futures_util::join!(connection.greet(), connection.ask_for_docker());
+        connection.version = version?;
+        connection.is_docker = is_docker;
         Ok(connection)
+    }
+
+    // dockerd has a label of its own. Daemons that do not tell, and what stands before them, are none.
+    async fn ask_for_docker(&self) -> bool {
+        let mut control = self.control();
+        let workers = control.list_workers(ListWorkersRequest::default()).await;
+        workers.is_ok_and(|response| {
+            let mut workers = response.into_inner().record.into_iter();
+            workers.any(|worker| {
+                worker
+                    .labels
+                    .keys()
+                    .any(|label| label.starts_with(DOCKER_LABEL))
+            })
+        })
     }
 
     // Daemons before v0.12 do not know Info, and name no version.
@@ -297,6 +320,11 @@ impl Connection {
     /// The daemon's version such as `v0.32.2`, where it tells.
     pub fn version(&self) -> Option<&str> {
         self.version.as_deref()
+    }
+
+    /// Whether the BuildKit is that of a Docker Engine, which names and stores images in a way of its own.
+    pub fn is_docker(&self) -> bool {
+        self.is_docker
     }
 
     /// Bytes that went through the connection so far.

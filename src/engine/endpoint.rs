@@ -142,6 +142,21 @@ impl Endpoint {
     }
 }
 
+impl Endpoint {
+    /// The address of the Docker Engine that answers here, where one does.
+    pub fn as_docker(&self) -> Option<DockerHost> {
+        match self {
+            Self::Unix(path) => Some(DockerHost::Unix(path.clone())),
+            Self::Tcp { address, tls } => Some(DockerHost::Tcp {
+                address: address.clone(),
+                tls: tls.clone(),
+            }),
+            Self::Docker(host) => Some(host.clone()),
+            Self::DockerContainer { .. } => None,
+        }
+    }
+}
+
 fn split(text: &str) -> Result<(&str, &str), InvalidEndpoint> {
     text.split_once("://")
         .filter(|(scheme, _)| !scheme.is_empty())

@@ -142,16 +142,34 @@ fn docker_and_buildkit_in_each_others_place_are_told() {
             &format!("`BUILDKIT_HOST={buildkit}`"),
         ],
     );
-    // An Engine's socket that speaks HTTP/2 as well is a BuildKit, too.
-    let output = project().env("BUILDKIT_HOST", &docker).rbake(&[]);
-    if output.code != Some(0) {
+    // Engines since 29 speak BuildKit's language on their own socket, and store what they built in their own way.
+    let name = format!("rbake-answers{}", std::process::id());
+    let definition =
+        format!("target \"default\" {{\ntags = [\"{name}\"]\noutput = [\"type=image\"]\n}}\n");
+    let Some(program) = peers::program("RBAKE_TEST_DOCKER_CLI") else {
+        return;
+    };
+    let Some(classic) = peers::peer("RBAKE_TEST_DOCKER_CLASSIC_HOST") else {
+        return;
+    };
+    for engine in [docker, classic] {
+        let output = project()
+            .file("docker-bake.hcl", &definition)
+            .env("BUILDKIT_HOST", &engine)
+            .rbake(&[]);
+        assert_eq!(output.code, Some(0), "{output}");
         says(
             &output,
             &[
-                "a Docker Engine answers",
-                &format!("`DOCKER_HOST={docker}`"),
+                "`BUILDKIT_HOST` leads to a Docker Engine",
+                &format!("`DOCKER_HOST={engine}`"),
             ],
         );
+        let removed = Command::new(&program)
+            .args(["-H", &engine, "rmi", &name])
+            .output()
+            .unwrap();
+        assert!(removed.status.success(), "{removed:?}");
     }
 }
 

@@ -388,6 +388,7 @@ mod tests {
     use super::super::{CacheSupport, DockerTraits, Setting};
     use super::*;
     use crate::diag::Diagnostics;
+    use crate::files::Resolver;
     use crate::run::testing::planned;
     use test_case::test_case;
 
