@@ -1,4 +1,4 @@
-//! The way out where a registry and the daemon do not agree on TLS: in the words of the setting that counts.
+//! The way out where the daemon cannot speak with a registry: in the words of the setting that counts.
 //!
 //! Reads the daemon's message, which is Go's; knows nothing of registries themselves.
 
@@ -7,10 +7,10 @@ use crate::builder::Driver;
 /// What to change where `message` says that a registry could not be spoken with, for a builder of kind `driver` whose
 /// own engine pushes if `docker_pushes`.
 pub(super) fn help(message: &str, driver: Driver, docker_pushes: bool) -> Vec<String> {
-    let Some(trouble) = Trouble::of(message) else {
-        return Vec::new();
-    };
     let host = host(message);
+    let Some(trouble) = Trouble::of(message) else {
+        return of_loopback(message, host, driver).into_iter().collect();
+    };
     let named = host.unwrap_or("the registry");
     let told = match trouble {
         Trouble::Plain => format!("`{named}` answers in plain HTTP, and the builder expects TLS"),
@@ -78,6 +78,23 @@ impl Trouble {
     }
 }
 
+// A registry of this machine is not where a builder elsewhere looks for it.
+fn of_loopback(message: &str, host: Option<&str>, driver: Driver) -> Option<String> {
+    let host = host.filter(|_| message.contains("connection refused"))?;
+    let is_loopback = ["localhost", "127.", "[::1]"]
+        .iter()
+        .any(|start| host.starts_with(start));
+    let place = match driver {
+        Driver::DockerContainer => "its own container",
+        Driver::Remote => "the builder's own machine or container",
+        Driver::Docker => "the Docker Engine's own machine",
+        Driver::Embedded => "this machine",
+    };
+    is_loopback.then(|| {
+        format!("`{host}` means {place}, and nothing listens there: start the registry, or name it by an address that the builder reaches")
+    })
+}
+
 // The host in `Head "https://HOST/v2/…"`.
 fn host(message: &str) -> Option<&str> {
     let (_, after) = message
@@ -90,10 +107,15 @@ fn host(message: &str) -> Option<&str> {
 
 // The attribute of the target that lets the daemon do without, for what reads it: pushes of BuildKit and caches.
 fn attribute(message: &str, docker_pushes: bool) -> Option<&'static str> {
-    if message.contains("cache export")
-        || message.contains("cache import")
-        || message.contains("importing cache")
-    {
+    // Only caches are written blob by blob in these words.
+    const CACHES: [&str; 5] = [
+        "cache export",
+        "cache import",
+        "error writing layer blob",
+        "error writing config blob",
+        "error writing manifest",
+    ];
+    if CACHES.iter().any(|words| message.contains(words)) {
         return Some("add `registry.insecure=true` to the entry of `cache-to` or `cache-from`");
     }
     let is_push = message.contains("failed to push") && !docker_pushes;
@@ -166,6 +188,24 @@ mod tests {
         assert!(
             help(PULL, Driver::Docker, false)[0].contains("/etc/docker/certs.d/h.example/ca.crt")
         );
+    }
+
+    #[test]
+    fn a_cache_can_do_without_tls_by_an_attribute() {
+        let message = "error writing layer blob: failed to do request: Head \"https://h/v2/x/blobs/sha256:1\": http: server gave HTTP response to HTTPS client";
+        assert!(help(message, Driver::Docker, false)[0].contains("to the entry of `cache-to`"));
+    }
+
+    #[test]
+    fn a_loopback_address_is_the_builders_own() {
+        let message = "failed to push localhost:5000/x: failed to do request: Head \"http://localhost:5000/v2/x/blobs/sha256:1\": dial tcp 127.0.0.1:5000: connect: connection refused";
+        let told = help(message, Driver::DockerContainer, false);
+        assert!(
+            told[0].starts_with("`localhost:5000` means its own container"),
+            "{told:?}"
+        );
+        let far = message.replace("localhost", "h.example");
+        assert!(help(&far, Driver::DockerContainer, false).is_empty());
     }
 
     #[test]

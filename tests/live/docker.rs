@@ -463,4 +463,41 @@ fn a_registry_without_tls_is_told_with_the_setting_that_counts() {
         .rbake(&[]);
     assert_eq!(pull.code, Some(1), "{pull}");
     assert!(pull.stderr.contains("`http = true` below"), "{pull}");
+
+    let port = port.to_owned();
+    let cache = |more: &str| format!("--set=*.cache-to=type=registry,ref=0.0.0.0:{port}/x:c{more}");
+    let build = ["--set=*.output=type=cacheonly", &cache("")];
+    let output = project.rbake(&build);
+    assert_eq!(output.code, Some(1), "{output}");
+    assert!(
+        output.stderr.contains("to the entry of `cache-to`"),
+        "{output}"
+    );
+    let build = [
+        "--set=*.output=type=cacheonly",
+        &cache(",registry.insecure=true"),
+    ];
+    passes(&project.rbake(&build));
+
+    // The machine, as an engine in a network of its own sees it (scripts/own-network.sh).
+    for engine in engines {
+        let name = format!("10.0.2.2:{port}/{}:1", unique("insecure"));
+        let definition = format!("target \"default\" {{ tags = [\"{name}\"] }}\n");
+        let project = engine.project(&definition);
+        let output = project.rbake(&["--push"]);
+        assert_eq!(output.code, Some(1), "{output}");
+        let setting = format!("`\"insecure-registries\": [\"10.0.2.2:{port}\"]`");
+        assert!(output.stderr.contains(&setting), "{output}");
+        if !engine.is_classic {
+            let words = "--set=*.output=type=registry,registry.insecure=true";
+            assert!(
+                output
+                    .stderr
+                    .contains("type=registry,registry.insecure=true"),
+                "{output}"
+            );
+            passes(&project.rbake(&[words]));
+        }
+        engine.says(&["rmi", "--force", &name]);
+    }
 }
