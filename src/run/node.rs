@@ -4,7 +4,11 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::types::Environment;
+use crate::types::regular::read_regular;
 use crate::types::temporary::{Temporary, sweep_at};
+
+/// The largest file that is read, in bytes; an id has 16.
+const FILE_LIMIT: u64 = 4096;
 
 /// The node id of buildx (`.buildNodeID`, 16 hexadecimal digits), made where there is none.
 ///
@@ -19,7 +23,7 @@ pub(super) fn id(environment: &Environment) -> String {
 }
 
 fn read(path: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(path).ok()?;
+    let text = String::from_utf8(read_regular(path, FILE_LIMIT).ok()?).ok()?;
     let id = text.trim();
     let legal = (8..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric());
     legal.then(|| id.to_owned())
@@ -58,6 +62,16 @@ mod tests {
         assert_eq!(id(&environment), first);
         std::fs::write(dir.path().join(".buildNodeID"), "../nonsense\n").unwrap();
         assert_ne!(id(&environment), "../nonsense");
+    }
+
+    #[test]
+    fn a_pipe_in_its_place_holds_nothing_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join(".buildNodeID");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let environment = Environment::of([("BUILDX_CONFIG", dir.path().to_str().unwrap())], "/");
+        assert_eq!(id(&environment).len(), 16);
     }
 
     #[test]
