@@ -292,6 +292,7 @@ pub(super) mod special {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::os::unix::fs::symlink;
     use tempfile::TempDir;
 
@@ -392,6 +393,54 @@ mod tests {
                 .unwrap(),
             first
         );
+    }
+
+    // A path of a few names, most of which are there.
+    fn some_path() -> impl Strategy<Value = String> {
+        let part = prop_oneof![
+            4 => prop::sample::select(vec!["a", "b", "c", "d"]),
+            2 => Just(".."),
+            1 => Just("."),
+            1 => Just("none"),
+        ];
+        (any::<bool>(), prop::collection::vec(part, 1..5)).prop_map(|(absolute, parts)| {
+            format!("{}{}", if absolute { "ROOT/" } else { "" }, parts.join("/"))
+        })
+    }
+
+    proptest! {
+        // Whatever links there are: where the kernel finds something, it is what was found here, and else nothing was.
+        #[test]
+        fn the_kernel_agrees(
+            made in prop::collection::vec((some_path(), some_path(), 0..4u8), 1..12),
+            asked in prop::collection::vec(some_path(), 1..6),
+        ) {
+            let dir = TempDir::new().unwrap();
+            let root = dir.path().canonicalize().unwrap();
+            let inner = root.join("x/y/z");
+            std::fs::create_dir_all(&inner).unwrap();
+            let real = |path: &str| path.replace("ROOT", &inner.display().to_string());
+            for (path, target, kind) in &made {
+                let at = inner.join(path.replace("ROOT/", ""));
+                let _ = match kind {
+                    0 => std::fs::create_dir(at),
+                    1 => std::fs::write(at, ""),
+                    _ => symlink(real(target), at),
+                };
+            }
+            for path in asked.iter().map(|path| real(path)) {
+                let kernel = inner.join(&path).canonicalize();
+                match (kernel, resolve(&inner, Path::new(&path))) {
+                    (Ok(there), Ok(found)) => {
+                        prop_assert_eq!(&found.path, &there);
+                        prop_assert!(found.exists);
+                    }
+                    (Ok(there), Err(error)) => prop_assert!(false, "{path}: {there:?}, {error}"),
+                    (Err(_), Ok(found)) => prop_assert!(!found.exists, "{path}: {found:?}"),
+                    (Err(_), Err(_)) => {}
+                }
+            }
+        }
     }
 
     #[cfg(target_os = "linux")]

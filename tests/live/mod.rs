@@ -14,6 +14,7 @@ mod engine;
 mod export;
 mod faults;
 mod gateway;
+mod outputs;
 mod parity;
 mod plugin;
 mod secrets;

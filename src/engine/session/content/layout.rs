@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::files;
 use crate::types::Digest;
 use crate::types::descriptors;
 use crate::types::temporary::{Temporary, sweep_at};
@@ -88,8 +89,12 @@ impl OciLayout {
         let layout = Self {
             root: root.to_owned(),
         };
+        layout.check_links()?;
         for dir in [layout.blobs(), layout.ingest()] {
-            std::fs::create_dir_all(&dir).map_err(LayoutError::io("make", &dir))?;
+            let failed = LayoutError::io("make", &dir);
+            let made = layout.inside(&dir);
+            made.and_then(|dir| files::open::dir_handle_or_make(&dir, 0o777))
+                .map_err(failed)?;
         }
         for dir in [layout.root(), &layout.ingest()] {
             sweep_at(dir);
@@ -100,13 +105,40 @@ impl OciLayout {
     /// The layout at `root`; `None` where there is no such directory.
     pub fn open(root: &Path) -> Result<Option<Self>, LayoutError> {
         match std::fs::metadata(root) {
-            Ok(metadata) if metadata.is_dir() => Ok(Some(Self {
-                root: root.to_owned(),
-            })),
+            Ok(metadata) if metadata.is_dir() => {
+                let layout = Self {
+                    root: root.to_owned(),
+                };
+                layout.check_links()?;
+                Ok(Some(layout))
+            }
             Ok(_) => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(LayoutError::io("open", root)(error)),
         }
+    }
+
+    // What the user has granted is this directory: a link in it may lead to another place in it, not out of it.
+    fn inside(&self, path: &Path) -> io::Result<PathBuf> {
+        let root = files::resolve(Path::new("/"), &self.root)?;
+        let place = files::resolve(Path::new("/"), path)?;
+        if place.path().starts_with(root.path()) {
+            Ok(place.path().to_owned())
+        } else {
+            let out = place.path().display();
+            Err(io::Error::other(format!(
+                "a symbolic link leads out of the directory, to `{out}`"
+            )))
+        }
+    }
+
+    fn check_links(&self) -> Result<(), LayoutError> {
+        let files =
+            ["index.json", "index.json.lock", "oci-layout"].map(|name| self.root.join(name));
+        for path in files.into_iter().chain([self.blobs(), self.ingest()]) {
+            self.inside(&path).map_err(LayoutError::io("use", &path))?;
+        }
+        Ok(())
     }
 
     /// Its directory.
@@ -132,7 +164,7 @@ impl OciLayout {
     /// What is known of the blob `digest`; `None` where it is not there.
     pub fn blob(&self, digest: &Digest) -> Result<Option<BlobInfo>, LayoutError> {
         let path = self.blob_path(digest);
-        match std::fs::metadata(&path) {
+        match self.inside(&path).and_then(std::fs::metadata) {
             Ok(metadata) if metadata.is_file() => Ok(Some(BlobInfo {
                 size: metadata.len(),
                 modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
@@ -168,7 +200,8 @@ impl OciLayout {
     }
 
     pub(super) fn open_blob(&self, digest: &Digest) -> io::Result<File> {
-        descriptors::patiently(|| File::open(self.blob_path(digest)))
+        let path = self.inside(&self.blob_path(digest))?;
+        descriptors::patiently(|| files::open::file(&path))
     }
 
     /// Begins a blob.
@@ -312,6 +345,48 @@ mod tests {
         );
         assert_eq!(ingests(), 0);
         assert_eq!(layout.blob_digests().unwrap(), [digest]);
+    }
+
+    #[test]
+    fn no_link_leads_out_of_a_layout() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("layout");
+        let outside = dir.path().join("outside");
+        std::fs::create_dir(&outside).unwrap();
+        let digest = Digest::sha256(b"secret");
+        std::fs::write(outside.join("secret"), "secret").unwrap();
+        for name in [
+            "blobs",
+            "blobs/sha256",
+            "ingest",
+            "index.json",
+            "index.json.lock",
+            "oci-layout",
+        ] {
+            let link = root.join(name);
+            std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+            symlink(&outside, &link).unwrap();
+            for error in [OciLayout::create(&root).err(), OciLayout::open(&root).err()] {
+                let error =
+                    error.and_then(|error| Some(std::error::Error::source(&error)?.to_string()));
+                assert!(
+                    error.is_some_and(|error| error.contains("leads out")),
+                    "{name}"
+                );
+            }
+            std::fs::remove_dir_all(&root).unwrap();
+        }
+        let layout = OciLayout::create(&root).unwrap();
+        symlink("../../../outside/secret", layout.blob_path(&digest)).unwrap();
+        assert!(layout.blob(&digest).is_err() && layout.open_blob(&digest).is_err());
+        assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1);
+        // Inside, links are as good as what they lead to.
+        std::fs::remove_file(layout.blob_path(&digest)).unwrap();
+        std::fs::write(root.join("elsewhere"), "secret").unwrap();
+        symlink("../../elsewhere", layout.blob_path(&digest)).unwrap();
+        assert_eq!(layout.blob(&digest).unwrap().unwrap().size, 6);
+        assert!(layout.open_blob(&digest).is_ok());
     }
 
     #[test]

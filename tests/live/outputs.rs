@@ -1,0 +1,247 @@
+//! Where results and metadata go on this machine: files, links, pipes, devices, and what the shell has opened.
+
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
+use std::process::{Command, Output};
+
+use crate::support::peers;
+use crate::support::project::{CommandOutput, TestProject};
+
+fn project(outputs: &str) -> Option<TestProject> {
+    let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR")?;
+    let project = TestProject::new()
+        .file(
+            "docker-bake.hcl",
+            format!("target \"a\" {{\n{outputs}\n}}\n"),
+        )
+        .file("Dockerfile", "FROM scratch\nCOPY hello /hello\n")
+        .file("hello", "hello\n")
+        .file("../elsewhere/deep/x", "")
+        .env("BUILDKIT_HOST", address);
+    symlink("../elsewhere/deep", project.path().join("up")).unwrap();
+    Some(project)
+}
+
+#[track_caller]
+fn succeeds(output: CommandOutput) {
+    assert_eq!(output.code, Some(0), "{output}");
+}
+
+// Runs `script` with bash in the project; `rbake` is there as `$R`.
+fn bash(project: &TestProject, script: &str) -> Output {
+    let rbake = project.command(&[]);
+    let environment = rbake
+        .get_envs()
+        .filter_map(|(name, value)| Some((name, value?)));
+    Command::new("bash")
+        .args(["-c", &format!("set -euo pipefail; {script}")])
+        .env_clear()
+        .envs(environment)
+        .env("R", rbake.get_program())
+        .current_dir(project.path())
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+fn scripted(project: &TestProject, script: &str) -> String {
+    let output = project.read(&bash(project, script));
+    assert_eq!(output.code, Some(0), "{script}: {output}");
+    output.stdout
+}
+
+fn temporary_files(project: &TestProject) -> Vec<String> {
+    let entries = std::fs::read_dir(project.path()).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with(".rbake-")).collect()
+}
+
+#[test]
+fn what_is_granted_after_a_link_is_where_it_is_written() {
+    let Some(project) = project(
+        r#"output = ["type=local,dest=up/../dir", "type=tar,dest=up/../a.tar"]
+        cache-to = ["type=local,dest=up/../cache"]"#,
+    ) else {
+        return;
+    };
+    let elsewhere = project.path().join("../elsewhere");
+    let granted = [
+        "a",
+        "--allow=fs.write=../elsewhere/dir",
+        "--allow=fs.write=../elsewhere/a.tar",
+    ];
+    let output = project.rbake(&granted);
+    assert_eq!(output.code, Some(2), "{output}");
+    assert!(!elsewhere.join("dir").exists());
+    let mut all = granted.to_vec();
+    all.push("--allow=fs.write=../elsewhere/cache");
+    succeeds(project.rbake(&all));
+    assert_eq!(
+        std::fs::read_to_string(elsewhere.join("dir/hello")).unwrap(),
+        "hello\n"
+    );
+    assert!(elsewhere.join("a.tar").is_file() && elsewhere.join("cache/index.json").is_file());
+    // Nothing where the text of the path leads.
+    assert!(!project.path().join("dir").exists() && !project.path().join("a.tar").exists());
+}
+
+#[test]
+fn secrets_come_from_where_the_link_leads() {
+    if peers::peer("RBAKE_TEST_REGISTRY_ADDR").is_none() {
+        return;
+    }
+    let Some(project) = project(r#"secret = ["id=k,src=up/../key"]"#) else {
+        return;
+    };
+    let project = project
+        .file("key", "ours")
+        .file("../elsewhere/key", "theirs")
+        .file(
+            "Dockerfile",
+            "FROM busybox AS b\nRUN --mount=type=secret,id=k cp /run/secrets/k /k\nFROM scratch\nCOPY --from=b /k /k\n",
+        );
+    succeeds(project.rbake(&[
+        "a",
+        "--allow=fs.read=../elsewhere/key",
+        "--set=a.no-cache=true",
+        "--set=a.output=out",
+    ]));
+    assert_eq!(
+        std::fs::read_to_string(project.path().join("out/k")).unwrap(),
+        "theirs"
+    );
+}
+
+#[test]
+fn metadata_goes_to_what_the_shell_has_opened() {
+    let Some(project) = project(r#"output = ["type=cacheonly"]"#) else {
+        return;
+    };
+    let text = scripted(&project, r#"$R a --metadata-file /dev/stdout | cat"#);
+    assert!(text.contains("\"a\": {"), "{text}");
+    scripted(
+        &project,
+        r#"$R a --metadata-file >(tr a-z A-Z >upper); for i in $(seq 50); do [ -s upper ] && break; sleep 0.1; done"#,
+    );
+    let upper = std::fs::read_to_string(project.path().join("upper")).unwrap();
+    assert!(upper.contains("\"A\": {"), "{upper}");
+    let text = scripted(
+        &project,
+        "echo before >f; { $R a --metadata-file /dev/stdout; echo after; } >>f; cat f",
+    );
+    assert!(
+        text.starts_with("before\n{") && text.ends_with("}after\n"),
+        "{text}"
+    );
+    let text = scripted(
+        &project,
+        "$R a --metadata-file /proc/self/fd/7 7>seven; cat seven",
+    );
+    assert!(text.starts_with('{'), "{text}");
+    assert_eq!(temporary_files(&project), [""; 0]);
+}
+
+#[test]
+fn metadata_replaces_files_and_nothing_else() {
+    let Some(project) = project(r#"output = ["type=cacheonly"]"#) else {
+        return;
+    };
+    let at = |name: &str| project.path().join(name);
+    std::fs::write(at("real"), "old").unwrap();
+    std::fs::set_permissions(at("real"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    symlink("real", at("link")).unwrap();
+    succeeds(project.rbake(&["a", "--metadata-file", "link"]));
+    assert!(at("link").is_symlink());
+    let written = std::fs::metadata(at("real")).unwrap();
+    assert!(
+        written.len() > 3 && written.mode() & 0o777 == 0o644,
+        "{written:?}"
+    );
+
+    scripted(
+        &project,
+        "mkfifo pipe; cat pipe >copy & $R a --metadata-file pipe; wait",
+    );
+    assert!(
+        std::fs::symlink_metadata(at("pipe"))
+            .unwrap()
+            .file_type()
+            .is_fifo()
+    );
+    assert!(
+        std::fs::read_to_string(at("copy"))
+            .unwrap()
+            .starts_with('{')
+    );
+
+    // A device of the test's own: the machine's must not depend on this test.
+    if bash(&project, "mknod null c 1 3 && : >null")
+        .status
+        .success()
+    {
+        succeeds(project.rbake(&["a", "--metadata-file", "null"]));
+        assert!(
+            std::fs::symlink_metadata(at("null"))
+                .unwrap()
+                .file_type()
+                .is_char_device()
+        );
+    }
+    assert_eq!(temporary_files(&project), [""; 0]);
+}
+
+#[test]
+fn archives_go_to_pipes_descriptors_and_files_behind_links() {
+    let Some(project) = project(r#"output = ["type=tar,dest=/dev/stdout"]"#) else {
+        return;
+    };
+    assert_eq!(scripted(&project, "$R a | tar t"), "hello\n");
+    assert_eq!(scripted(&project, "$R a >f.tar; tar tf f.tar"), "hello\n");
+    let to = |dest: &str| format!("$R a --set a.output=type=tar,dest={dest}");
+    assert_eq!(
+        scripted(
+            &project,
+            &format!("mkfifo p; tar t <p >list & {}; wait; cat list", to("p"))
+        ),
+        "hello\n"
+    );
+    assert_eq!(
+        scripted(
+            &project,
+            &format!("{} 7>seven; tar tf seven", to("/dev/fd/7"))
+        ),
+        "hello\n"
+    );
+    let linked = format!(
+        "echo old >real.tar; chmod 640 real.tar; ln -s real.tar link.tar; ln real.tar other.tar; {}; tar tf other.tar",
+        to("link.tar")
+    );
+    assert_eq!(scripted(&project, &linked), "hello\n");
+    assert!(project.path().join("link.tar").is_symlink());
+    let mode = std::fs::metadata(project.path().join("real.tar"))
+        .unwrap()
+        .mode();
+    assert_eq!(mode & 0o777, 0o640);
+    assert_eq!(temporary_files(&project), [""; 0]);
+}
+
+// A build's result may hold links: one that lies where the metadata goes must not lead it away.
+#[test]
+fn metadata_does_not_follow_a_link_that_the_build_has_made() {
+    if peers::peer("RBAKE_TEST_REGISTRY_ADDR").is_none() {
+        return;
+    }
+    let Some(project) = project(r#"output = ["type=local,dest=out"]"#) else {
+        return;
+    };
+    let project = project.file("victim", "old").file(
+        "Dockerfile",
+        "FROM busybox AS b\nRUN ln -s ../victim /meta.json\nFROM scratch\nCOPY --from=b /meta.json /meta.json\n",
+    );
+    let output = project.rbake(&["a", "--metadata-file", "out/meta.json"]);
+    assert_ne!(output.code, Some(0), "{output}");
+    assert!(output.stderr.contains("cli::metadata-file"), "{output}");
+    assert_eq!(
+        std::fs::read_to_string(project.path().join("victim")).unwrap(),
+        "old"
+    );
+}
