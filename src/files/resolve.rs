@@ -1,11 +1,12 @@
 //! Where a path leads: every symbolic link is followed before the `..` after it is applied, as the kernel does.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
@@ -123,6 +124,9 @@ pub fn resolve(base: &Path, path: &Path) -> io::Result<Resolved> {
     let mut exists = true;
     let mut links = 0;
     while let Some(part) = waiting.pop() {
+        if part == "." {
+            continue;
+        }
         if part == ".." {
             if !rest.pop() {
                 reached.pop();
@@ -194,14 +198,18 @@ pub fn resolve(base: &Path, path: &Path) -> io::Result<Resolved> {
     })
 }
 
+// The names in `path`. A slash at the end asks for a directory, as `/.` does.
 fn parts(path: &Path) -> Vec<OsString> {
-    path.components()
-        .filter_map(|component| match component {
-            Component::Normal(part) => Some(part.to_owned()),
-            Component::ParentDir => Some("..".into()),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-        })
-        .collect()
+    let bytes = path.as_os_str().as_bytes();
+    let mut parts: Vec<OsString> = bytes
+        .split(|byte| *byte == b'/')
+        .filter(|part| !part.is_empty())
+        .map(|part| OsStr::from_bytes(part).to_owned())
+        .collect();
+    if bytes.ends_with(b"/") && !parts.is_empty() {
+        parts.push(".".into());
+    }
+    parts
 }
 
 fn same(one: &Metadata, other: &Metadata) -> bool {
@@ -374,7 +382,15 @@ mod tests {
     fn circles_and_files_used_as_directories_are_errors() {
         let (_dir, root) = tree();
         let work = root.join("work");
-        for path in ["loop", "loop/x", "key/x", "key/..", "key/../key"] {
+        for path in [
+            "loop",
+            "loop/x",
+            "key/x",
+            "key/..",
+            "key/../key",
+            "key/.",
+            "key/",
+        ] {
             assert!(resolve(&work, Path::new(path)).is_err(), "{path}");
         }
     }
@@ -401,6 +417,7 @@ mod tests {
             4 => prop::sample::select(vec!["a", "b", "c", "d"]),
             2 => Just(".."),
             1 => Just("."),
+            1 => Just(""),
             1 => Just("none"),
         ];
         (any::<bool>(), prop::collection::vec(part, 1..5)).prop_map(|(absolute, parts)| {

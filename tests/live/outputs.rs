@@ -235,7 +235,7 @@ fn metadata_does_not_follow_a_link_that_the_build_has_made() {
     };
     let project = project.file("victim", "old").file(
         "Dockerfile",
-        "FROM busybox AS b\nRUN ln -s ../victim /meta.json\nFROM scratch\nCOPY --from=b /meta.json /meta.json\n",
+        "FROM busybox AS b\nRUN mkdir /d && ln -s ../victim /d/meta.json\nFROM scratch\nCOPY --from=b /d /\n",
     );
     let output = project.rbake(&["a", "--metadata-file", "out/meta.json"]);
     assert_ne!(output.code, Some(0), "{output}");
