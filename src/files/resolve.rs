@@ -159,13 +159,13 @@ pub fn resolve(base: &Path, path: &Path) -> io::Result<Resolved> {
             return Err(Errno::LOOP.into());
         }
         let target = next.read_link()?;
-        match special::kind(&reached, &next, &target)? {
-            special::Kind::Plain => {}
+        match special::kind(&reached, &next, &target) {
             // `/dev/fd/N`: what is written goes to the descriptor itself, wherever it leads.
             special::Kind::Descriptor { number, by_path } if waiting.is_empty() => {
-                let path = match by_path {
-                    true => resolve(&reached, &target)?.path,
-                    false => PathBuf::from(format!("/dev/fd/{number}")),
+                let path = if by_path {
+                    resolve(&reached, &target)?.path
+                } else {
+                    PathBuf::from(format!("/dev/fd/{number}"))
                 };
                 return Ok(Resolved {
                     path,
@@ -177,7 +177,7 @@ pub fn resolve(base: &Path, path: &Path) -> io::Result<Resolved> {
                 reached = next;
                 continue;
             }
-            special::Kind::Descriptor { by_path: true, .. } => {}
+            special::Kind::Plain | special::Kind::Descriptor { by_path: true, .. } => {}
             special::Kind::Descriptor { .. } | special::Kind::Opaque => {
                 return Err(io::Error::other("it leads through a file without a path"));
             }
@@ -219,7 +219,7 @@ fn same(one: &Metadata, other: &Metadata) -> bool {
 /// The links of `/proc`, which lead to files rather than to paths: their text is for people.
 #[cfg(target_os = "linux")]
 pub(super) mod special {
-    use super::{Path, io, same};
+    use super::{Path, same};
 
     /// What following a link means.
     pub(in super::super) enum Kind {
@@ -232,13 +232,13 @@ pub(super) mod special {
     }
 
     /// What the link `link` in the directory `dir` means, whose text is `target`.
-    pub(in super::super) fn kind(dir: &Path, link: &Path, target: &Path) -> io::Result<Kind> {
+    pub(in super::super) fn kind(dir: &Path, link: &Path, target: &Path) -> Kind {
         if !is_proc(dir) {
-            return Ok(Kind::Plain);
+            return Kind::Plain;
         }
         let Ok(leads_to) = link.metadata() else {
             // What it led to is gone, or is none of ours; following its text finds out.
-            return Ok(Kind::Plain);
+            return Kind::Plain;
         };
         let by_path = dir
             .join(target)
@@ -247,13 +247,13 @@ pub(super) mod special {
         let number = link
             .file_name()
             .and_then(|name| name.to_str()?.parse().ok());
-        Ok(match number {
+        match number {
             Some(number) if is_own_descriptors(dir) && !leads_to.is_dir() => {
                 Kind::Descriptor { number, by_path }
             }
             _ if by_path => Kind::Plain,
             _ => Kind::Opaque,
-        })
+        }
     }
 
     /// Whether `dir` is in the file system of processes.
@@ -275,7 +275,7 @@ pub(super) mod special {
 
 #[cfg(not(target_os = "linux"))]
 pub(super) mod special {
-    use super::{Path, io};
+    use super::Path;
 
     pub(in super::super) enum Kind {
         Plain,
@@ -288,8 +288,8 @@ pub(super) mod special {
         Opaque,
     }
 
-    pub(in super::super) fn kind(_: &Path, _: &Path, _: &Path) -> io::Result<Kind> {
-        Ok(Kind::Plain)
+    pub(in super::super) fn kind(_: &Path, _: &Path, _: &Path) -> Kind {
+        Kind::Plain
     }
 
     pub(in super::super) fn is_proc(_: &Path) -> bool {

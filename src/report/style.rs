@@ -230,7 +230,7 @@ impl StyledLine {
         let mut painted = String::new();
         for (role, text) in &self.pieces {
             // Pieces are clean; one that is not must not reach a terminal all the same.
-            let text = terminal::visible(text);
+            let text = terminal::visible_lines(text);
             let text = if look.unicode {
                 text
             } else {

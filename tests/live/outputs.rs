@@ -22,7 +22,7 @@ fn project(outputs: &str) -> Option<TestProject> {
 }
 
 #[track_caller]
-fn succeeds(output: CommandOutput) {
+fn succeeds(output: &CommandOutput) {
     assert_eq!(output.code, Some(0), "{output}");
 }
 
@@ -74,7 +74,7 @@ fn what_is_granted_after_a_link_is_where_it_is_written() {
     assert!(!elsewhere.join("dir").exists());
     let mut all = granted.to_vec();
     all.push("--allow=fs.write=../elsewhere/cache");
-    succeeds(project.rbake(&all));
+    succeeds(&project.rbake(&all));
     assert_eq!(
         std::fs::read_to_string(elsewhere.join("dir/hello")).unwrap(),
         "hello\n"
@@ -99,7 +99,7 @@ fn secrets_come_from_where_the_link_leads() {
             "Dockerfile",
             "FROM busybox AS b\nRUN --mount=type=secret,id=k cp /run/secrets/k /k\nFROM scratch\nCOPY --from=b /k /k\n",
         );
-    succeeds(project.rbake(&[
+    succeeds(&project.rbake(&[
         "a",
         "--allow=fs.read=../elsewhere/key",
         "--set=a.no-cache=true",
@@ -116,11 +116,11 @@ fn metadata_goes_to_what_the_shell_has_opened() {
     let Some(project) = project(r#"output = ["type=cacheonly"]"#) else {
         return;
     };
-    let text = scripted(&project, r#"$R a --metadata-file /dev/stdout | cat"#);
+    let text = scripted(&project, "$R a --metadata-file /dev/stdout | cat");
     assert!(text.contains("\"a\": {"), "{text}");
     scripted(
         &project,
-        r#"$R a --metadata-file >(tr a-z A-Z >upper); for i in $(seq 50); do [ -s upper ] && break; sleep 0.1; done"#,
+        "$R a --metadata-file >(tr a-z A-Z >upper); for i in $(seq 50); do [ -s upper ] && break; sleep 0.1; done",
     );
     let upper = std::fs::read_to_string(project.path().join("upper")).unwrap();
     assert!(upper.contains("\"A\": {"), "{upper}");
@@ -149,7 +149,7 @@ fn metadata_replaces_files_and_nothing_else() {
     std::fs::write(at("real"), "old").unwrap();
     std::fs::set_permissions(at("real"), std::fs::Permissions::from_mode(0o600)).unwrap();
     symlink("real", at("link")).unwrap();
-    succeeds(project.rbake(&["a", "--metadata-file", "link"]));
+    succeeds(&project.rbake(&["a", "--metadata-file", "link"]));
     assert!(at("link").is_symlink());
     let written = std::fs::metadata(at("real")).unwrap();
     assert!(
@@ -178,7 +178,7 @@ fn metadata_replaces_files_and_nothing_else() {
         .status
         .success()
     {
-        succeeds(project.rbake(&["a", "--metadata-file", "null"]));
+        succeeds(&project.rbake(&["a", "--metadata-file", "null"]));
         assert!(
             std::fs::symlink_metadata(at("null"))
                 .unwrap()

@@ -112,7 +112,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     signals.done();
     privileges::check(
         &plan,
-        privileges::Asked {
+        &privileges::Asked {
             allowed: &allowed,
             program,
             words,

@@ -27,7 +27,7 @@ pub(super) struct Asked<'a> {
 /// Checks that everything `plan` needs is granted, and asks the user about the rest.
 pub(super) fn check(
     plan: &Plan,
-    asked: Asked<'_>,
+    asked: &Asked<'_>,
     environment: &Environment,
     paths: &Resolver,
     screen: &mut Screen,
@@ -38,7 +38,7 @@ pub(super) fn check(
         words,
         may_ask,
         fetched,
-    } = asked;
+    } = *asked;
     let missing = missing(plan, allowed, environment, paths)?;
     if missing.is_empty() {
         return Ok(());
