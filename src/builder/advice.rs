@@ -113,10 +113,10 @@ pub(super) fn for_connection(told: Diagnostic, refusal: &Refusal, place: &Place)
 
 // Nothing is known of what answers, or it is what was expected: the error itself must say more.
 fn for_silence(told: Diagnostic, refusal: &Refusal, place: &Place) -> Diagnostic {
-    let dial = match refusal {
-        Refusal::Connection(ConnectionError::Dial(error))
-        | Refusal::Docker(DockerError::Dial(error)) => error,
-        _ => return told,
+    let (Refusal::Connection(ConnectionError::Dial(dial))
+    | Refusal::Docker(DockerError::Dial(dial))) = refusal
+    else {
+        return told;
     };
     match dial {
         DialError::Connect { source, .. } => match source.kind() {

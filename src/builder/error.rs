@@ -226,8 +226,9 @@ impl ChooseError {
             Self::Driver { .. } => "builder::unsupported-driver",
             Self::Nodes { .. } => "builder::several-nodes",
             Self::Address { .. } => "builder::invalid-address",
-            Self::Tls(_) | Self::TlsWithoutTcp { .. } => "builder::tls",
-            Self::Context(ContextError::Tls(_)) => "builder::tls",
+            Self::Tls(_) | Self::TlsWithoutTcp { .. } | Self::Context(ContextError::Tls(_)) => {
+                "builder::tls"
+            }
             Self::Store(_) => "builder::unreadable-store",
             Self::Context(_) => "builder::docker-context",
             Self::Named { refusal, .. } => match refusal.as_ref() {

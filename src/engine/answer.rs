@@ -144,18 +144,18 @@ mod tests {
     use super::*;
     use test_case::test_case;
 
-    #[test_case(b"SSH-2.0-OpenSSH_9.2\r\n", Some(Answer::Ssh); "ssh")]
-    #[test_case(&[0x15, 3, 1, 0, 2, 2, 70], Some(Answer::Tls); "an alert")]
-    #[test_case(&[0, 0, 18, 4, 0, 0, 0, 0, 0, 0, 3], Some(Answer::Http2); "settings")]
-    #[test_case(b"HTTP/1.1 200 OK\r\nApi-Version: 1.53\r\n\r\nOK", Some(Answer::Docker); "docker")]
-    #[test_case(b"HTTP/1.1 404 Not Found\r\nDocker-Distribution-Api-Version: registry/2.0\r\n\r\n", Some(Answer::Registry); "a registry")]
-    #[test_case(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n", Some(Answer::Tls); "https of go")]
-    #[test_case(b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n<h1>The plain HTTP request was sent to HTTPS port</h1>", Some(Answer::Tls); "https of nginx")]
-    #[test_case(b"HTTP/1.1 400 Bad Request\r\nServer: squid/5\x1b[2J`\r\n\r\n", Some(Answer::Http(Some("squid/5[2J".into()))); "a proxy")]
-    #[test_case(b"HTTP/1.1 400 Bad Request\r\n\r\n", Some(Answer::Http(None)); "a web server")]
+    #[test_case(b"SSH-2.0-OpenSSH_9.2\r\n", Some(&Answer::Ssh); "ssh")]
+    #[test_case(&[0x15, 3, 1, 0, 2, 2, 70], Some(&Answer::Tls); "an alert")]
+    #[test_case(&[0, 0, 18, 4, 0, 0, 0, 0, 0, 0, 3], Some(&Answer::Http2); "settings")]
+    #[test_case(b"HTTP/1.1 200 OK\r\nApi-Version: 1.53\r\n\r\nOK", Some(&Answer::Docker); "docker")]
+    #[test_case(b"HTTP/1.1 404 Not Found\r\nDocker-Distribution-Api-Version: registry/2.0\r\n\r\n", Some(&Answer::Registry); "a registry")]
+    #[test_case(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n", Some(&Answer::Tls); "https of go")]
+    #[test_case(b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n<h1>The plain HTTP request was sent to HTTPS port</h1>", Some(&Answer::Tls); "https of nginx")]
+    #[test_case(b"HTTP/1.1 400 Bad Request\r\nServer: squid/5\x1b[2J`\r\n\r\n", Some(&Answer::Http(Some("squid/5[2J".into()))); "a proxy")]
+    #[test_case(b"HTTP/1.1 400 Bad Request\r\n\r\n", Some(&Answer::Http(None)); "a web server")]
     #[test_case(b"220 mail.example ESMTP\r\n", None; "something else")]
     #[test_case(b"", None; "nothing")]
-    fn answers_are_told_apart(bytes: &[u8], expected: Option<Answer>) {
-        assert_eq!(classify(bytes), expected);
+    fn answers_are_told_apart(bytes: &[u8], expected: Option<&Answer>) {
+        assert_eq!(classify(bytes).as_ref(), expected);
     }
 }

@@ -96,9 +96,10 @@ impl Engine {
         let mut images: Vec<_> = names
             .map(|name| {
                 let format = "{{json .RepoTags}} {{json .Config.Cmd}} {{.Os}}/{{.Architecture}}";
-                let image = match name.ends_with(":<none>") {
-                    true => String::new(),
-                    false => self.says(&["image", "inspect", "--format", format, name]),
+                let image = if name.ends_with(":<none>") {
+                    String::new()
+                } else {
+                    self.says(&["image", "inspect", "--format", format, name])
                 };
                 (name.to_owned(), image)
             })

@@ -134,7 +134,7 @@ async fn converse(
     }
 }
 
-//// Makes a CA, and certificates of it for a server called `builder.test` and for a client, by the system's openssl.
+/// Makes a CA, and certificates of it for a server called `builder.test` and for a client, by the system's openssl.
 pub(crate) fn certificates(dir: &Path) {
     let script = r#"
 set -e
