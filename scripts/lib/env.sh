@@ -22,6 +22,7 @@ RBAKE_TEST_DOCKER_CLI docker-cli docker
 RBAKE_TEST_SHELLS shells
 RBAKE_TEST_COMPOSE compose docker-compose
 RBAKE_TEST_GHA_CACHE gha-cache gha-cache
+RBAKE_TEST_DOCKER_CONFIG docker-config docker-config
 RBAKE_TEST_ROOTLESSKIT rootlesskit rootlesskit
 END
 }

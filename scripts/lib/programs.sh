@@ -9,7 +9,7 @@
 # The order of PEER_NAMES is the order of `install` without names: what most need comes first.
 
 # shellcheck disable=SC2034  # read by peers.sh
-PEER_NAMES=(buildkit runc buildx crane registry3 registry2 frontend regctl compose gha-cache runc-new engine docker-cli
+PEER_NAMES=(buildkit runc buildx crane registry3 registry2 frontend regctl compose gha-cache docker-config runc-new engine docker-cli
   shells buildkit-old rootlesskit)
 
 peer_function() { printf '%s_%s' "$1" "${2//-/_}"; }
@@ -195,6 +195,15 @@ recipe_gha_cache() {
 }
 build_gha_cache() { go_program "$1" gha-cache "$SCRIPTS_DIR/gha-cache" "github.com/nektos/act@$ACT_VERSION"; }
 probe_gha_cache() { says '-dir' "$1/bin/gha-cache" -h; }
+
+# docker/cli at the version that buildx asks for.
+about_docker_config() { echo "docker/cli's reader of configurations as buildx $BUILDX_VERSION asks it, about 20 s"; }
+recipe_docker_config() {
+  printf 'go program\n%s\n' "$BUILDX_VERSION"
+  cat -- "$SCRIPTS_DIR/docker-config/main.go"
+}
+build_docker_config() { go_program "$1" docker-config "$SCRIPTS_DIR/docker-config" "github.com/docker/buildx@$BUILDX_VERSION"; }
+probe_docker_config() { says CurrentContext sh -c 'echo "{\"Dir\":\"/nonexistent\"}" | "$0"' "$1/bin/docker-config"; }
 
 # peer_ready NAME: is it there, unchanged, and does it run?
 peer_ready() {

@@ -7,13 +7,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use super::candidate::Settings;
 use super::files::{self, LIMIT};
 use super::tls::{self, TlsError};
 use crate::diag::Diagnostic;
 use crate::engine::endpoint::{Address, DockerHost, InvalidEndpoint, TlsMaterial};
+use crate::types::go_json::{GoText, GoValue, Reading, Trailing, is_field};
 use crate::types::{Digest, Environment};
 
 /// The name of the context that stands for `DOCKER_HOST` or the default socket.
@@ -38,13 +37,12 @@ pub enum ContextError {
         source: io::Error,
     },
     /// A file of settings is not what Docker writes.
-    #[error("`{}` is not a file of Docker's settings", path.display())]
+    #[error("`{}` is not a file of Docker's settings: {problem}", path.display())]
     Form {
         /// The file.
         path: PathBuf,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
+        /// Where it is wrong, without its content.
+        problem: String,
     },
     /// No context has this name.
     #[error("there is no Docker context `{name}`{}", .from.as_ref().map(|from| format!(", which {from} names")).unwrap_or_default())]
@@ -104,27 +102,43 @@ pub struct DockerContexts<'a> {
     environment: &'a Environment,
 }
 
-#[derive(Deserialize)]
-struct ConfigFile {
-    #[serde(rename = "currentContext", default)]
-    current_context: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Debug, Default)]
 struct Metadata {
-    #[serde(default)]
     name: String,
-    #[serde(default)]
     endpoints: BTreeMap<String, Endpoint>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Default)]
 struct Endpoint {
-    #[serde(rename = "Host", default)]
     host: String,
-    #[serde(rename = "SkipTLSVerify", default)]
     skip_tls_verify: bool,
+}
+
+impl Metadata {
+    fn field(&mut self, reading: &mut Reading, key: &str, value: GoValue<'_>) {
+        if is_field(key, "Name") {
+            reading.text(value, "Name", &mut self.name);
+        } else if is_field(key, "Endpoints") {
+            reading.map(value, "Endpoints", &mut self.endpoints, Endpoint::read);
+        }
+    }
+}
+
+impl Endpoint {
+    fn read(reading: &mut Reading, value: GoValue<'_>, at: &str, into: &mut Self) {
+        // Other kinds of endpoints have other fields, which nobody needs here.
+        if at != "Endpoints.docker" {
+            return;
+        }
+        reading.object(value, at, |reading, key, value| {
+            if is_field(key, "Host") {
+                reading.text(value, &format!("{at}.Host"), &mut into.host);
+            } else if is_field(key, "SkipTLSVerify") {
+                let at = format!("{at}.SkipTLSVerify");
+                reading.boolean(value, &at, &mut into.skip_tls_verify);
+            }
+        });
+    }
 }
 
 impl<'a> DockerContexts<'a> {
@@ -147,9 +161,8 @@ impl<'a> DockerContexts<'a> {
         let Some(dir) = self.environment.docker_config_dir() else {
             return Ok(DEFAULT_CONTEXT.to_owned());
         };
-        let config: Option<ConfigFile> = read_json(&dir.join("config.json"))?;
-        Ok(config
-            .and_then(|config| config.current_context)
+        let name = current_context(&dir.join("config.json"));
+        Ok(Some(name)
             .filter(|name| !name.is_empty())
             .unwrap_or_else(|| DEFAULT_CONTEXT.to_owned()))
     }
@@ -191,8 +204,7 @@ impl<'a> DockerContexts<'a> {
             .unwrap_or_default()
             .join("contexts");
         let id = Digest::sha256(name.as_bytes());
-        let metadata: Option<Metadata> =
-            read_json(&dir.join("meta").join(id.hex()).join("meta.json"))?;
+        let metadata = metadata(&dir.join("meta").join(id.hex()).join("meta.json"))?;
         let Some(metadata) = metadata else {
             return Err(ContextError::Unknown {
                 name: name.to_owned(),
@@ -265,7 +277,7 @@ impl<'a> DockerContexts<'a> {
         if let Some(dir) = self.environment.docker_config_dir() {
             let folders = std::fs::read_dir(dir.join("contexts/meta"));
             for folder in folders.into_iter().flatten().flatten() {
-                let metadata = read_json::<Metadata>(&folder.path().join("meta.json"));
+                let metadata = metadata(&folder.path().join("meta.json"));
                 if let Ok(Some(metadata)) = metadata {
                     names.push(metadata.name);
                 }
@@ -418,18 +430,47 @@ fn parse(text: &str, from: &str) -> Result<DockerHost, ContextError> {
     })
 }
 
-fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>, ContextError> {
-    let text = files::read_text(path, LIMIT).map_err(|source| ContextError::Read {
+// Read as docker/cli reads it: a file that cannot be read has no current context. The run warns of it where it looks for
+// credentials in the same file.
+fn current_context(path: &Path) -> String {
+    let mut name = String::new();
+    let bytes = files::read(path, LIMIT).ok().flatten().unwrap_or_default();
+    if let Ok(Some(document)) = GoText::new(&bytes).value(Trailing::Ignored) {
+        Reading::default().object(document, "", |reading, key, value| {
+            if is_field(key, "currentContext") {
+                reading.text(value, "currentContext", &mut name);
+            }
+        });
+    }
+    name
+}
+
+fn metadata(path: &Path) -> Result<Option<Metadata>, ContextError> {
+    let bytes = files::read(path, LIMIT).map_err(|source| ContextError::Read {
         path: path.to_owned(),
         source,
     })?;
-    text.map(|text| {
-        serde_json::from_str(&text).map_err(|source| ContextError::Form {
-            path: path.to_owned(),
-            source,
-        })
-    })
-    .transpose()
+    let Some(bytes) = bytes else {
+        return Ok(None);
+    };
+    let form = |problem: String| ContextError::Form {
+        path: path.to_owned(),
+        problem,
+    };
+    let text = GoText::new(&bytes);
+    let value = text
+        .value(Trailing::Refused)
+        .map_err(|error| form(error.to_string()))?;
+    let (mut metadata, mut reading) = (Metadata::default(), Reading::default());
+    if let Some(value) = value {
+        reading.object(value, "", |reading, key, value| {
+            metadata.field(reading, key, value)
+        });
+    }
+    match reading.wrong.first() {
+        Some(wrong) => Err(form(wrong.to_string())),
+        None => Ok(Some(metadata)),
+    }
 }
 
 #[cfg(test)]
@@ -486,6 +527,49 @@ mod tests {
         assert!(tls.unwrap().ca.unwrap().ends_with("docker/ca.pem"));
         assert_eq!(contexts.names(), ["default", "far"]);
         assert_eq!(contexts.store_key().unwrap(), "far");
+    }
+
+    #[test]
+    fn settings_are_read_as_go_reads_them_and_never_quoted() {
+        let dir = config_dir();
+        let environment = environment(dir.path(), &[]);
+        let contexts = DockerContexts::new(&environment);
+        let config = dir.path().join("config.json");
+        for (text, name) in [
+            (r#"{"CURRENTCONTEXT":"far"} trailing"#, "far"),
+            (
+                r#"{"currentContext":"far","currentcontext":null,"auths":[]}"#,
+                "far",
+            ),
+            ("", "default"),
+            ("null", "default"),
+            ("{", "default"),
+            ("\u{feff}{\"currentContext\":\"far\"}", "default"),
+        ] {
+            std::fs::write(&config, text).unwrap();
+            assert_eq!(contexts.current_name().unwrap(), name, "{text}");
+        }
+        let id = Digest::sha256(b"far");
+        let meta = dir
+            .path()
+            .join("contexts/meta")
+            .join(id.hex())
+            .join("meta.json");
+        let lower = r#"{"name":"far","endpoints":{"docker":{"host":"unix:///s","SKIPTLSVERIFY":null},"x":5}}"#;
+        std::fs::write(&meta, lower).unwrap();
+        assert_eq!(
+            contexts.context("far").unwrap().host.to_string(),
+            "unix:///s"
+        );
+        std::fs::write(&meta, r#"{"Endpoints":{"docker":{"Host":["hunter2"]}}}"#).unwrap();
+        let error = contexts.context("far").unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .ends_with("`Endpoints.docker.Host` is an array, not a string"),
+            "{error}"
+        );
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
     }
 
     #[test]

@@ -13,20 +13,22 @@ use crate::types::temporary::{Temporary, sweep_at};
 /// The largest file of settings that is read, in bytes; a real one is a few kilobytes.
 pub(super) const LIMIT: u64 = 4 << 20;
 
-/// The text of `path`; `None` where there is no such file.
+/// The bytes of `path`; `None` where there is no such file.
 ///
-/// More than `limit` bytes, bytes that are no UTF-8, and what is no regular file are errors.
-pub(super) fn read_text(path: &Path, limit: u64) -> io::Result<Option<String>> {
+/// More than `limit` bytes, and what is no regular file, are errors.
+pub(super) fn read(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
     match read_regular(path, limit) {
-        Ok(bytes) => {
-            let text = String::from_utf8(bytes);
-            let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-            text.map(Some).map_err(invalid)
-        }
+        Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The text of `path`, likewise. Bytes that are not UTF-8 are an error.
+pub(super) fn read_text(path: &Path, limit: u64) -> io::Result<Option<String>> {
+    let text = read(path, limit)?.map(String::from_utf8).transpose();
+    text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the file is not UTF-8"))
 }
 
 /// A file of our own, in a folder that only we can write to: made with mode 0600 if it is not there, and never opened

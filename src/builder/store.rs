@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Deserializer};
-
 use super::files::{self, LIMIT};
+use crate::types::go_json::{GoText, GoValue, Reading, Trailing, is_field};
 use crate::types::{Digest, Environment};
 
 /// The store could not be read.
@@ -25,47 +24,70 @@ pub enum StoreError {
         source: io::Error,
     },
     /// A file of the store is not what buildx writes.
-    #[error("`{}` is not a file of buildx's store", path.display())]
+    #[error("`{}` is not a file of buildx's store: {problem}", path.display())]
     Form {
         /// The file.
         path: PathBuf,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
+        /// Where it is wrong, without its content: it holds the keys of certificates.
+        problem: String,
     },
 }
 
 /// A builder that buildx knows: one driver, one or more nodes.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Instance {
     /// Its name.
-    #[serde(default)]
     pub name: String,
     /// Its driver, as buildx spells it.
-    #[serde(default)]
     pub driver: String,
     /// Its nodes.
-    #[serde(default, deserialize_with = "null_is_default")]
     pub nodes: Vec<Node>,
 }
 
 /// One node of a builder.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Node {
     /// Its name; the container of a `docker-container` node is called after it.
-    #[serde(default)]
     pub name: String,
     /// An address, a Docker context or a Docker host, by the driver.
-    #[serde(default)]
     pub endpoint: String,
     /// Options of the driver.
-    #[serde(default, deserialize_with = "null_is_default")]
     pub driver_opts: BTreeMap<String, String>,
 }
 
+impl Instance {
+    fn field(&mut self, reading: &mut Reading, key: &str, value: GoValue<'_>) {
+        if is_field(key, "Name") {
+            reading.text(value, "Name", &mut self.name);
+        } else if is_field(key, "Driver") {
+            reading.text(value, "Driver", &mut self.driver);
+        } else if is_field(key, "Nodes") {
+            reading.list(value, "Nodes", &mut self.nodes, Node::read);
+        }
+    }
+}
+
 impl Node {
+    fn read(reading: &mut Reading, value: GoValue<'_>, at: &str, into: &mut Self) {
+        reading.object(value, at, |reading, key, value| {
+            if is_field(key, "Name") {
+                reading.text(value, &format!("{at}.Name"), &mut into.name);
+            } else if is_field(key, "Endpoint") {
+                reading.text(value, &format!("{at}.Endpoint"), &mut into.endpoint);
+            } else if is_field(key, "DriverOpts") {
+                let at = format!("{at}.DriverOpts");
+                reading.map(
+                    value,
+                    &at,
+                    &mut into.driver_opts,
+                    |reading, value, at, into| {
+                        reading.text(value, at, into);
+                    },
+                );
+            }
+        });
+    }
+
     /// The option `name` of the driver where it is set and not empty.
     pub fn option(&self, name: &str) -> Option<&str> {
         self.driver_opts
@@ -92,15 +114,23 @@ pub struct Store {
     dir: PathBuf,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Debug, Default)]
 struct CurrentFile {
-    #[serde(default)]
     key: String,
-    #[serde(default)]
     name: String,
-    #[serde(default)]
     global: bool,
+}
+
+impl CurrentFile {
+    fn field(&mut self, reading: &mut Reading, key: &str, value: GoValue<'_>) {
+        if is_field(key, "Key") {
+            reading.text(value, "Key", &mut self.key);
+        } else if is_field(key, "Name") {
+            reading.text(value, "Name", &mut self.name);
+        } else if is_field(key, "Global") {
+            reading.boolean(value, "Global", &mut self.global);
+        }
+    }
 }
 
 impl Store {
@@ -125,11 +155,12 @@ impl Store {
             return Ok(None);
         };
         let path = self.dir.join("instances").join(file);
-        let Some(text) = read(&path)? else {
+        let mut instance = Instance::default();
+        if !read_json(&path, |reading, key, value| {
+            instance.field(reading, key, value)
+        })? {
             return Ok(None);
-        };
-        let mut instance: Instance =
-            serde_json::from_str(&text).map_err(|source| StoreError::Form { path, source })?;
+        }
         if instance.name.is_empty() {
             name.clone_into(&mut instance.name);
         }
@@ -151,9 +182,10 @@ impl Store {
     /// The current builder for the Docker endpoint `key`: a context's name, or the host of the default one.
     pub fn current(&self, key: &str) -> Result<Current, StoreError> {
         let path = self.dir.join("current");
-        if let Some(text) = read(&path)? {
-            let current: CurrentFile =
-                serde_json::from_str(&text).map_err(|source| StoreError::Form { path, source })?;
+        let mut current = CurrentFile::default();
+        if read_json(&path, |reading, key, value| {
+            current.field(reading, key, value)
+        })? {
             if !current.name.is_empty() && (current.global || current.key == key) {
                 return match self.instance(&current.name)? {
                     Some(instance) => Ok(Current::Instance(instance)),
@@ -197,13 +229,34 @@ fn read(path: &Path) -> Result<Option<String>, StoreError> {
     })
 }
 
-// Go writes an empty map or list as `null`.
-fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+// Reads the object in `path` as buildx does, field by field. Returns whether the file is there.
+fn read_json(
+    path: &Path,
+    field: impl FnMut(&mut Reading, &str, GoValue<'_>),
+) -> Result<bool, StoreError> {
+    let bytes = files::read(path, LIMIT).map_err(|source| StoreError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let Some(bytes) = bytes else {
+        return Ok(false);
+    };
+    let form = |problem: String| StoreError::Form {
+        path: path.to_owned(),
+        problem,
+    };
+    let text = GoText::new(&bytes);
+    let mut reading = Reading::default();
+    let value = text
+        .value(Trailing::Refused)
+        .map_err(|error| form(error.to_string()))?;
+    if let Some(value) = value {
+        reading.object(value, "", field);
+    }
+    match reading.wrong.first() {
+        Some(wrong) => Err(form(wrong.to_string())),
+        None => Ok(true),
+    }
 }
 
 #[cfg(test)]
@@ -298,8 +351,37 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .ends_with("is not a file of buildx's store"),
+                .ends_with("is not a file of buildx's store: it ends in the middle of a value"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn files_are_read_as_go_reads_them_and_never_quoted() {
+        let (_dir, store) = store(&[
+            (
+                "instances/ci",
+                r#"{"name":"ci","DRIVER":"remote","driver":null,"Nodes":[{"NAME":"ci0","endpoint":"e","driveropts":{"a":null}}],"nodes":[{"Endpoint":"f"}]}"#,
+            ),
+            (
+                "instances/bad",
+                r#"{"Name":"bad","Nodes":[{"DriverOpts":{"key":["hunter2"]}}]}"#,
+            ),
+            ("instances/worse", r#"{"Name":hunter2"#),
+            ("instances/null", "null"),
+        ]);
+        let ci = store.instance("ci").unwrap().unwrap();
+        assert_eq!((ci.name.as_str(), ci.driver.as_str()), ("ci", "remote"));
+        let node = &ci.nodes[0];
+        assert_eq!((node.name.as_str(), node.endpoint.as_str()), ("ci0", "f"));
+        assert_eq!(store.instance("null").unwrap().unwrap().name, "null");
+        for (name, expected) in [
+            ("bad", "`Nodes[0].DriverOpts.key` is an array, not a string"),
+            ("worse", "it is no JSON at line 1, column 9"),
+        ] {
+            let error = store.instance(name).unwrap_err();
+            assert!(error.to_string().ends_with(expected), "{error}");
+            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
     }
 }

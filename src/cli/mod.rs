@@ -6,6 +6,7 @@ pub mod args;
 mod call;
 mod commands;
 mod completion;
+mod docker_config;
 pub mod exit;
 mod plugin;
 mod progress;

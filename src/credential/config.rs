@@ -1,63 +1,71 @@
-//! Docker's `config.json`: where credentials are found, and the proxies a build is told of.
+//! Docker's `config.json` and `DOCKER_AUTH_CONFIG`: where credentials are found, and the proxies a build is told of.
+//!
+//! Read as docker/cli reads them (`cli/config/configfile`), except that what is wrong in one place leaves the rest standing.
+//! A configuration is never an error of its own: [`DockerConfig::problems`] says what is wrong with it.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
-
-use super::{Credential, Error};
-use crate::types::{Environment, Secret};
+use super::entry::{AuthEntry, host_of, path_of};
+use super::{Credential, Origin};
+use crate::types::Environment;
+use crate::types::go_json::{GoText, GoValue, Reading, Trailing, is_field, shown_key};
+use crate::types::regular::read_regular;
 
 /// The key of Docker Hub's entry.
 pub(super) const HUB_KEY: &str = "https://index.docker.io/v1/";
 
-/// The parts of `config.json` that rbake reads; all else in the file is left alone.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
+/// The variable that holds a configuration with entries only.
+pub(super) const VARIABLE: &str = "DOCKER_AUTH_CONFIG";
+
+/// The largest configuration that is read, in bytes.
+const FILE_LIMIT: u64 = 4 << 20;
+
+// What else Docker reads in the file. A wrong type there is told as Docker tells it.
+const TEXTS: [&str; 15] = [
+    "psFormat",
+    "imagesFormat",
+    "networksFormat",
+    "pluginsFormat",
+    "volumesFormat",
+    "statsFormat",
+    "detachKeys",
+    "serviceInspectFormat",
+    "servicesFormat",
+    "tasksFormat",
+    "secretFormat",
+    "configFormat",
+    "nodesFormat",
+    "currentContext",
+    "credsStore",
+];
+const TEXT_MAPS: [&str; 4] = ["HttpHeaders", "credHelpers", "aliases", "features"];
+const TEXT_LISTS: [&str; 2] = ["pruneFilters", "cliPluginsExtraDirs"];
+
+/// One configuration: the parts of it that rbake reads.
+#[derive(Debug, Clone, Default)]
 pub struct DockerConfig {
-    auths: BTreeMap<String, Option<AuthEntry>>,
-    #[serde(rename = "credsStore")]
-    store: Option<String>,
-    #[serde(rename = "credHelpers")]
+    // The file or variable, as it is told to the user.
+    source: String,
+    // Docker looks the variable's entries up by their exact keys.
+    is_variable: bool,
+    auths: BTreeMap<String, AuthEntry>,
+    store: String,
     helpers: BTreeMap<String, String>,
     proxies: BTreeMap<String, Proxies>,
-    #[serde(rename = "currentContext")]
-    current_context: Option<String>,
+    problems: Vec<String>,
+    is_unread: bool,
 }
 
 /// Proxy settings that become build arguments.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
-    #[serde(rename = "httpProxy")]
-    http: Option<String>,
-    #[serde(rename = "httpsProxy")]
-    https: Option<String>,
-    #[serde(rename = "noProxy")]
-    none: Option<String>,
-    #[serde(rename = "ftpProxy")]
-    ftp: Option<String>,
-    #[serde(rename = "allProxy")]
-    all: Option<String>,
-}
-
-#[derive(Clone, Default, Deserialize)]
-#[serde(default)]
-struct AuthEntry {
-    auth: Option<String>,
-    username: Option<String>,
-    password: Option<String>,
-    identitytoken: Option<String>,
-    registrytoken: Option<String>,
-}
-
-// The fields are credentials.
-impl std::fmt::Debug for AuthEntry {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("AuthEntry(..)")
-    }
+    http: String,
+    https: String,
+    none: String,
+    ftp: String,
+    all: String,
 }
 
 /// Where the configuration says that a host's credential is.
@@ -65,47 +73,181 @@ impl std::fmt::Debug for AuthEntry {
 pub(super) enum Place {
     /// In the file.
     Here(Credential),
-    /// With this helper program, which may know nothing; the file's own entry counts then.
-    Helper { program: String, key: String },
+    /// With this helper program, which may know nothing. The file's registry token counts beside its answer.
+    Helper {
+        program: String,
+        key: String,
+        registry_token: String,
+    },
     /// Nowhere.
     Nowhere,
 }
 
 impl DockerConfig {
     /// Reads `config.json` of Docker's configuration directory; a missing file is an empty configuration.
-    pub fn load(environment: &Environment) -> Result<Self, Error> {
-        match environment.docker_config_dir() {
+    ///
+    /// Where it has nothing to do with credentials, the system's usual helper counts if it is in PATH, as for Docker.
+    pub fn load(environment: &Environment) -> Self {
+        let mut config = match environment.docker_config_dir() {
             Some(dir) => Self::read(&dir.join("config.json")),
-            None => Ok(Self::default()),
+            None => Self::default(),
+        };
+        if config.auths.is_empty() && config.store.is_empty() && config.helpers.is_empty() {
+            config.store = usual_helper(environment).unwrap_or_default().to_owned();
         }
+        config
     }
 
     /// Reads one file; a missing one is an empty configuration.
-    pub(super) fn read(path: &Path) -> Result<Self, Error> {
-        match std::fs::read(path) {
-            Ok(text) => Self::parse(&text, &path.display().to_string()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(Error::ReadConfig {
-                path: path.display().to_string(),
+    pub(super) fn read(path: &Path) -> Self {
+        let source = format!("`{}`", path.display());
+        match read_regular(path, FILE_LIMIT) {
+            Ok(text) => Self::parse(&text, source),
+            // A link to /dev/null is how some switch the file off.
+            Err(error) if error.kind() == ErrorKind::NotFound || is_null(path) => Self {
                 source,
-            }),
+                ..Self::default()
+            },
+            Err(error) => Self {
+                source,
+                problems: vec![format!("it cannot be read: {error}")],
+                is_unread: true,
+                ..Self::default()
+            },
         }
     }
 
-    /// Parses the text of a configuration that is called `name` in messages.
-    pub(super) fn parse(text: &[u8], name: &str) -> Result<Self, Error> {
-        if text.iter().all(u8::is_ascii_whitespace) {
-            return Ok(Self::default());
-        }
-        serde_json::from_slice(text).map_err(|source| Error::ParseConfig {
-            path: name.to_owned(),
+    /// Reads the text of a file that is called `source` in messages.
+    pub(super) fn parse(text: &[u8], source: String) -> Self {
+        let mut config = Self {
             source,
-        })
+            ..Self::default()
+        };
+        let text = GoText::new(text);
+        let mut reading = Reading::default();
+        match text.value(Trailing::Ignored) {
+            Ok(None) => {}
+            Ok(Some(document)) => reading.object(document, "", |reading, key, value| {
+                config.member(reading, key, value);
+            }),
+            Err(error) => {
+                config.problems.push(error.to_string());
+                config.is_unread = true;
+            }
+        }
+        config.is_unread |= reading.wrong.iter().any(|wrong| wrong.at.is_empty());
+        let wrong = reading.wrong.iter().map(ToString::to_string);
+        config.problems.extend(wrong);
+        config.note_malformed();
+        config
     }
 
-    /// The Docker context that is in use by configuration.
-    pub fn current_context(&self) -> Option<&str> {
-        self.current_context.as_deref()
+    /// Reads `DOCKER_AUTH_CONFIG`, which may have nothing but the entries' `auth`.
+    pub(super) fn parse_variable(text: &str) -> Self {
+        let mut config = Self {
+            source: format!("`{VARIABLE}`"),
+            is_variable: true,
+            ..Self::default()
+        };
+        let text = GoText::new(text.as_bytes());
+        let mut reading = Reading::default();
+        let mut more = Vec::new();
+        match text.value(Trailing::Ignored) {
+            Ok(None) => {}
+            Ok(Some(document)) => reading.object(document, "", |reading, key, value| {
+                if is_field(key, "auths") {
+                    reading.map(
+                        value,
+                        "auths",
+                        &mut config.auths,
+                        |reading, value, at, into| {
+                            more.extend(into.read_auth(reading, value, at).then(|| at.to_owned()));
+                        },
+                    );
+                } else {
+                    more.push(String::new());
+                }
+            }),
+            Err(error) => {
+                config.problems.push(error.to_string());
+                config.is_unread = true;
+            }
+        }
+        config.is_unread |= reading.wrong.iter().any(|wrong| wrong.at.is_empty());
+        let wrong = reading.wrong.iter().map(ToString::to_string);
+        config.problems.extend(wrong);
+        for at in more {
+            config.problems.push(match at.as_str() {
+                "" => "it has more keys than `auths`".to_owned(),
+                at => format!("`{at}` has more keys than `auth`"),
+            });
+        }
+        if text.has_more() {
+            config
+                .problems
+                .push("something follows its first value".to_owned());
+        }
+        config.note_malformed();
+        config
+    }
+
+    fn member(&mut self, reading: &mut Reading, key: &str, value: GoValue<'_>) {
+        let text = |reading: &mut Reading, value: GoValue<'_>, at: &str, into: &mut String| {
+            reading.text(value, at, into);
+        };
+        if is_field(key, "auths") {
+            reading.map(value, "auths", &mut self.auths, AuthEntry::read);
+        } else if is_field(key, "credsStore") {
+            reading.text(value, "credsStore", &mut self.store);
+        } else if is_field(key, "credHelpers") {
+            reading.map(value, "credHelpers", &mut self.helpers, text);
+        } else if is_field(key, "proxies") {
+            reading.map(value, "proxies", &mut self.proxies, Proxies::read);
+        } else if is_field(key, "plugins") {
+            let mut plugins = BTreeMap::<String, BTreeMap<String, String>>::new();
+            reading.map(
+                value,
+                "plugins",
+                &mut plugins,
+                |reading, value, at, into| {
+                    reading.map(value, at, into, text);
+                },
+            );
+        } else if let Some(field) = TEXTS.iter().find(|field| is_field(key, field)) {
+            reading.text(value, field, &mut String::new());
+        } else if let Some(field) = TEXT_MAPS.iter().find(|field| is_field(key, field)) {
+            reading.map(value, field, &mut BTreeMap::new(), text);
+        } else if let Some(field) = TEXT_LISTS.iter().find(|field| is_field(key, field)) {
+            reading.list(value, field, &mut Vec::new(), text);
+        }
+    }
+
+    fn note_malformed(&mut self) {
+        for (key, entry) in &self.auths {
+            let key = shown_key(key);
+            if entry.credential().is_err() {
+                self.problems.push(format!(
+                    "`auths.{key}.auth` is not `user:password` in base64"
+                ));
+            } else if self.is_variable && entry.auth.is_empty() && !entry.wrong {
+                self.problems.push(format!("`auths.{key}` has no `auth`"));
+            }
+        }
+    }
+
+    /// The file or variable, in the words of messages.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Whether nothing of it could be read.
+    pub fn is_unread(&self) -> bool {
+        self.is_unread
+    }
+
+    /// What is wrong with it, one line each, without any of its values.
+    pub fn problems(&self) -> &[String] {
+        &self.problems
     }
 
     /// Build arguments for the proxies configured for the Docker host `host`, else for `default`.
@@ -126,7 +268,7 @@ impl DockerConfig {
             ("ALL_PROXY", &proxies.all),
         ]
         .into_iter()
-        .filter_map(|(name, value)| Some((name, value.as_ref().filter(|value| !value.is_empty())?)))
+        .filter(|(_, value)| !value.is_empty())
         .flat_map(|(name, value)| {
             [
                 (name.to_owned(), value.clone()),
@@ -136,89 +278,154 @@ impl DockerConfig {
         .collect()
     }
 
-    /// Where the credential for `key` is: a helper for that host, the general helper, an entry of the file.
-    pub(super) fn find(&self, key: &str) -> Result<Place, Error> {
-        let helper = self
-            .helpers
-            .get(key)
-            .or(self.store.as_ref())
-            .filter(|name| !name.is_empty());
-        match helper {
-            Some(name) => Ok(Place::Helper {
-                program: format!("docker-credential-{name}"),
-                key: key.to_owned(),
-            }),
-            None => self.entry(key),
+    /// Where the credential for `key` is: with a helper for that host, with the general helper, in an entry.
+    ///
+    /// `repositories` are those that the credential is for, as far as they are known.
+    pub(super) fn find(&self, key: &str, repositories: &[String]) -> (Place, Origin) {
+        let helper = self.helpers.get(key).unwrap_or(&self.store);
+        let (credential, origin) = self.entry(key, repositories);
+        if helper.is_empty() {
+            return match credential {
+                Credential::Anonymous => (Place::Nowhere, origin),
+                credential => (Place::Here(credential), origin),
+            };
         }
-    }
-
-    /// The file's own entry for `key`, helpers left aside.
-    pub(super) fn entry(&self, key: &str) -> Result<Place, Error> {
-        let exact = self.auths.get(key);
-        let same_host = || {
-            self.auths
-                .iter()
-                .find(|(stored, _)| host_part(stored) == host_part(key))
-                .map(|(_, e)| e)
+        let program = format!("docker-credential-{helper}");
+        let origin = Origin::Helper {
+            source: self.source.clone(),
+            program: program.clone(),
         };
-        match exact.or_else(same_host) {
-            Some(Some(entry)) => Ok(match entry.credential(key)? {
-                Credential::Anonymous => Place::Nowhere,
-                credential => Place::Here(credential),
-            }),
-            Some(None) | None => Ok(Place::Nowhere),
-        }
-    }
-}
-
-impl AuthEntry {
-    fn credential(&self, host: &str) -> Result<Credential, Error> {
-        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        if let Some(token) = given(&self.registrytoken) {
-            return Ok(Credential::Registry(Secret::new(token)));
-        }
-        if let Some(token) = given(&self.identitytoken) {
-            return Ok(Credential::Identity(Secret::new(token)));
-        }
-        let (username, password) = match given(&self.auth) {
-            Some(auth) => decode_auth(&auth).ok_or_else(|| Error::MalformedAuth {
-                host: host.to_owned(),
-            })?,
-            None => (
-                given(&self.username).unwrap_or_default(),
-                given(&self.password).unwrap_or_default(),
-            ),
+        let place = Place::Helper {
+            program,
+            key: key.to_owned(),
+            registry_token: credential.registry_token().to_owned(),
         };
-        if username.is_empty() && password.is_empty() {
-            return Ok(Credential::Anonymous);
+        (place, origin)
+    }
+
+    // The best entry that holds a credential. One that is empty or malformed hides no other.
+    fn entry(&self, key: &str, repositories: &[String]) -> (Credential, Origin) {
+        let mut malformed = None;
+        for (key, entry) in self.candidates(key, repositories) {
+            let source = self.source.clone();
+            match entry.credential() {
+                Ok(Credential::Anonymous) if !entry.wrong => {}
+                Ok(Credential::Anonymous) | Err(_) => {
+                    let key = key.to_owned();
+                    malformed = malformed.or(Some(Origin::Malformed { source, key }));
+                }
+                Ok(credential) => {
+                    let key = key.to_owned();
+                    return (credential, Origin::Entry { source, key });
+                }
+            }
         }
-        Ok(Credential::Basic {
-            username,
-            password: Secret::new(password),
-        })
+        let unread = || Origin::Unread {
+            source: self.source.clone(),
+        };
+        let nothing = malformed.or_else(|| self.is_unread.then(unread));
+        (Credential::Anonymous, nothing.unwrap_or(Origin::Nowhere))
+    }
+
+    // The entries for the registry `wanted`, best first: the longest path that leads to one of `repositories`, the registry's
+    // own key, its other spellings. Where no path fits, Docker takes any entry of the registry; here it is the first by name.
+    fn candidates(&self, wanted: &str, repositories: &[String]) -> Vec<(&str, &AuthEntry)> {
+        let rank = |key: &str| {
+            if key == wanted {
+                return Some((1, 0));
+            }
+            if host_of(key) != wanted {
+                return None;
+            }
+            match path_of(key) {
+                Some(path) if repositories.iter().any(|name| is_below(name, path)) => {
+                    Some((0, usize::MAX - path.len()))
+                }
+                _ if self.is_variable => None,
+                None => Some((2, 0)),
+                Some(_) => Some((3, 0)),
+            }
+        };
+        let mut ranked: Vec<_> = self
+            .auths
+            .iter()
+            .filter_map(|(key, entry)| Some((rank(key)?, key.as_str(), entry)))
+            .collect();
+        ranked.sort_by_key(|(rank, key, _)| (*rank, *key));
+        ranked
+            .into_iter()
+            .map(|(_, key, entry)| (key, entry))
+            .collect()
     }
 }
 
-fn decode_auth(auth: &str) -> Option<(String, String)> {
-    let bytes = STANDARD.decode(auth.trim()).ok()?;
-    let text = String::from_utf8(bytes).ok()?;
-    let (user, password) = text.split_once(':')?;
-    // Docker pads passwords with NUL bytes in some old files.
-    Some((user.to_owned(), password.trim_matches('\0').to_owned()))
+impl Proxies {
+    fn read(reading: &mut Reading, value: GoValue<'_>, at: &str, into: &mut Self) {
+        reading.object(value, at, |reading, key, value| {
+            let fields = [
+                ("httpProxy", &mut into.http),
+                ("httpsProxy", &mut into.https),
+                ("noProxy", &mut into.none),
+                ("ftpProxy", &mut into.ftp),
+                ("allProxy", &mut into.all),
+            ];
+            for (field, into) in fields {
+                if is_field(key, field) {
+                    reading.text(value, &format!("{at}.{field}"), into);
+                }
+            }
+        });
+    }
 }
 
-// `https://host/v1/` and `host` name the same registry.
-fn host_part(key: &str) -> &str {
-    let key = key.split_once("://").map_or(key, |(_, rest)| rest);
-    key.split('/').next().unwrap_or(key)
+fn is_null(path: &Path) -> bool {
+    path.canonicalize()
+        .is_ok_and(|path| path == Path::new("/dev/null"))
+}
+
+fn is_below(repository: &str, path: &str) -> bool {
+    let rest = repository.strip_prefix(path);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+// docker/cli's `DetectDefaultStore`.
+fn usual_helper(environment: &Environment) -> Option<&'static str> {
+    let path = environment.get("PATH")?;
+    let is_there = |program: &str| {
+        std::env::split_paths(path)
+            .any(|dir| is_program(&environment.current_dir().join(dir).join(program)))
+    };
+    let helper = if cfg!(target_os = "macos") {
+        "osxkeychain"
+    } else if cfg!(windows) {
+        "wincred"
+    } else if is_there("pass") {
+        "pass"
+    } else {
+        "secretservice"
+    };
+    is_there(&format!("docker-credential-{helper}")).then_some(helper)
+}
+
+#[cfg(unix)]
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.metadata()
+        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_program(path: &Path) -> bool {
+    path.with_extension("exe").is_file()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Secret;
 
     fn config(text: &str) -> DockerConfig {
-        DockerConfig::parse(text.as_bytes(), "config.json").unwrap()
+        DockerConfig::parse(text.as_bytes(), "`config.json`".into())
     }
 
     fn basic(username: &str, password: &str) -> Place {
@@ -228,14 +435,33 @@ mod tests {
         })
     }
 
+    fn place(config: &DockerConfig, key: &str) -> Place {
+        config.find(key, &[]).0
+    }
+
     #[test]
     fn entries_are_found_by_host_whatever_their_form() {
         let config = config(
             r#"{"auths":{"https://r.example/v1/":{"auth":"dTpwOnE="},"x.example":{}},"other":[1]}"#,
         );
-        assert_eq!(config.find("r.example").unwrap(), basic("u", "p:q"));
-        assert_eq!(config.find("x.example").unwrap(), Place::Nowhere);
-        assert_eq!(config.find("y.example").unwrap(), Place::Nowhere);
+        assert_eq!(place(&config, "r.example"), basic("u", "p:q"));
+        assert_eq!(place(&config, "x.example"), Place::Nowhere);
+        assert_eq!(place(&config, "y.example"), Place::Nowhere);
+        assert_eq!(config.problems(), <[String; 0]>::default());
+    }
+
+    #[test]
+    fn keys_count_in_any_case_and_nulls_are_nothing() {
+        let config = config(
+            r#"{"Auths":{"a":{"AUTH":"dTpw","identitytoken":null},"b":null},"credSstore":null,"credsSTORE":"","proxies":null}"#,
+        );
+        assert_eq!(place(&config, "a"), basic("u", "p"));
+        assert_eq!(place(&config, "b"), Place::Nowhere);
+        assert_eq!(config.problems(), <[String; 0]>::default());
+        let helper = self::config(r#"{"CREDSSTORE":"x"}"#);
+        assert!(
+            matches!(place(&helper, "a"), Place::Helper { program, .. } if program == "docker-credential-x")
+        );
     }
 
     #[test]
@@ -243,53 +469,195 @@ mod tests {
         let config = config(
             r#"{"auths":{"a":{"auth":"dTpw","identitytoken":"i"},"b":{"identitytoken":"i","registrytoken":"r"}}}"#,
         );
+        let identity = Credential::Identity(Secret::new("i".into()));
+        assert_eq!(place(&config, "a"), Place::Here(identity.clone()));
         assert_eq!(
-            config.find("a").unwrap(),
-            Place::Here(Credential::Identity(Secret::new("i".into())))
-        );
-        assert_eq!(
-            config.find("b").unwrap(),
-            Place::Here(Credential::Registry(Secret::new("r".into())))
+            place(&config, "b"),
+            Place::Here(identity.with_registry_token("r"))
         );
     }
 
     #[test]
     fn a_hosts_helper_goes_before_the_general_one() {
         let config = config(
-            r#"{"credsStore":"pass","credHelpers":{"a":"ecr-login"},"auths":{"b":{"auth":"dTpw"}}}"#,
+            r#"{"credsStore":"pass","credHelpers":{"a":"ecr-login","c":""},"auths":{"b":{"registrytoken":"r"},"c":{"auth":"dTpw"}}}"#,
         );
-        let helper = |program: &str, key: &str| Place::Helper {
+        let helper = |program: &str, key: &str, token: &str| Place::Helper {
             program: program.into(),
             key: key.into(),
+            registry_token: token.into(),
         };
         assert_eq!(
-            config.find("a").unwrap(),
-            helper("docker-credential-ecr-login", "a")
+            place(&config, "a"),
+            helper("docker-credential-ecr-login", "a", "")
         );
         assert_eq!(
-            config.find("b").unwrap(),
-            helper("docker-credential-pass", "b")
+            place(&config, "b"),
+            helper("docker-credential-pass", "b", "r")
         );
-        assert_eq!(config.entry("b").unwrap(), basic("u", "p"));
+        assert_eq!(place(&config, "c"), basic("u", "p"));
     }
 
     #[test]
-    fn broken_entries_name_the_host_and_not_the_secret() {
-        let error = config(r#"{"auths":{"a":{"auth":"aHVudGVyMg=="}}}"#)
-            .find("a")
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the credentials for `a` in Docker's configuration are malformed"
+    fn the_longest_path_that_leads_to_the_repository_wins() {
+        let config = config(
+            r#"{"auths":{"h/a":{"auth":"YTpw"},"h/a/b":{"auth":"YjpW"},"https://h/c":{"auth":"Yzpw"},"h/v1/":{"auth":"djpw"}}}"#,
         );
-        assert!(DockerConfig::parse(b"{", "c").is_err());
-        assert!(DockerConfig::parse(b" \n", "c").is_ok());
+        let user = |repository: &str| match config.find("h", &[repository.to_owned()]).0 {
+            Place::Here(credential) => credential.as_pair().0.to_owned(),
+            other => panic!("{other:?}"),
+        };
+        let users = ["a", "a/x", "a/b", "a/b/x", "a/bx", "c/x", "z"].map(user);
+        assert_eq!(users, ["a", "a", "b", "b", "a", "c", "v"]);
+        let own = self::config(r#"{"auths":{"h":{"auth":"djpw"},"h/a":{"auth":"YTpw"}}}"#);
+        assert_eq!(own.find("h", &[]).0, basic("v", "p"));
+        assert_eq!(own.find("h", &["a/x".into()]).0, basic("a", "p"));
+    }
+
+    #[test]
+    fn an_empty_or_malformed_entry_hides_no_other() {
+        let config = config(
+            r#"{"auths":{"h":{},"h/v1/":{"auth":"!"},"https://h":{"auth":"dTpw"},"g":{"auth":"!"},"k":{"auth":7}}}"#,
+        );
+        let (found, origin) = config.find("h", &[]);
+        assert_eq!(found, basic("u", "p"));
+        let source = "`config.json`".to_owned();
+        let key = "https://h".to_owned();
+        assert_eq!(
+            origin,
+            Origin::Entry {
+                source: source.clone(),
+                key
+            }
+        );
+        for key in ["g", "k"] {
+            let (source, key) = (source.clone(), key.to_owned());
+            let expected = (
+                Place::Nowhere,
+                Origin::Malformed {
+                    source,
+                    key: key.clone(),
+                },
+            );
+            assert_eq!(config.find(&key, &[]), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place_and_never_with_its_content() {
+        let config = config(
+            r#"{"auths":{"h":{"auth":"aHVudGVyMg=="},"g":"hunter2","k":{"auth":"dTpw","password":["hunter2"]}},"credHelpers":["hunter2"],"detachKeys":5}"#,
+        );
+        assert_eq!(
+            config.problems(),
+            [
+                "`auths.g` is a string, not an object",
+                "`auths.k.password` is an array, not a string",
+                "`credHelpers` is an array, not an object",
+                "`detachKeys` is a number, not a string",
+                "`auths.h.auth` is not `user:password` in base64",
+            ]
+        );
+        assert_eq!(place(&config, "k"), basic("u", "p"));
+        assert!(!format!("{config:?}").contains("hunter2"));
+        for text in [
+            "{\"auths\":{\"hunter2",
+            "\u{feff}{\"hunter2\":1}",
+            "[\"hunter2\"]",
+        ] {
+            let broken = self::config(text);
+            assert_eq!(broken.problems().len(), 1, "{text}");
+            assert!(
+                !broken.problems()[0].contains("hunter2"),
+                "{:?}",
+                broken.problems()
+            );
+            let source = "`config.json`".to_owned();
+            assert_eq!(broken.find("h", &[]).1, Origin::Unread { source });
+        }
+        for text in ["", " \n", "null", "{}", "{} hunter2"] {
+            assert_eq!(
+                self::config(text).problems(),
+                <[String; 0]>::default(),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_variable_has_entries_with_auth_and_nothing_else() {
+        let config = DockerConfig::parse_variable(
+            r#"{"auths":{"h":{"auth":"dTpw"},"h/a":{"auth":"YTpw"},"https://g/":{"auth":"dTpw"},"k":{},"l":{"auth":"dTpw","password":"hunter2"}},"credsStore":"x"} 1"#,
+        );
+        assert_eq!(config.find("h", &[]).0, basic("u", "p"));
+        assert_eq!(config.find("h", &["a/b".into()]).0, basic("a", "p"));
+        assert_eq!(place(&config, "g"), Place::Nowhere);
+        assert_eq!(place(&config, "l"), basic("u", "p"));
+        assert_eq!(
+            config.problems(),
+            [
+                "`auths.l` has more keys than `auth`",
+                "it has more keys than `auths`",
+                "something follows its first value",
+                "`auths.k` has no `auth`",
+            ]
+        );
+        let leak = DockerConfig::parse_variable(r#"{"auths":{"h":"dXNlcjpwYXNz"}}"#);
+        assert_eq!(leak.problems(), ["`auths.h` is a string, not an object"]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = DockerConfig::read(dir.path());
+        assert_eq!(config.problems().len(), 1);
+        assert!(
+            config.problems()[0].starts_with("it cannot be read: "),
+            "{:?}",
+            config.problems()
+        );
+        assert!(config.is_unread);
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        assert!(DockerConfig::read(&link).problems().is_empty());
+        assert!(
+            DockerConfig::read(&dir.path().join("none"))
+                .problems()
+                .is_empty()
+        );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn without_any_setting_the_usual_helper_counts_if_it_is_there() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_str().unwrap();
+        let environment = Environment::of([("PATH", path), ("DOCKER_CONFIG", path)], "/");
+        let program = |name: &str| {
+            let file = dir.path().join(name);
+            std::fs::write(&file, "").unwrap();
+            std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        assert_eq!(DockerConfig::load(&environment).store, "");
+        program("docker-credential-secretservice");
+        assert_eq!(DockerConfig::load(&environment).store, "secretservice");
+        program("pass");
+        assert_eq!(
+            DockerConfig::load(&environment).store,
+            "",
+            "pass has no helper here"
+        );
+        program("docker-credential-pass");
+        assert_eq!(DockerConfig::load(&environment).store, "pass");
+        std::fs::write(dir.path().join("config.json"), r#"{"auths":{"h":{}}}"#).unwrap();
+        assert_eq!(DockerConfig::load(&environment).store, "");
     }
 
     #[test]
     fn proxies_come_in_both_spellings() {
         let config = config(
-            r#"{"proxies":{"default":{"httpProxy":"http://p","noProxy":""},"tcp://h":{"httpsProxy":"s"}}}"#,
+            r#"{"proxies":{"default":{"httpProxy":"http://p","noProxy":""},"tcp://h":{"HTTPSPROXY":"s"}}}"#,
         );
         let names = |host| {
             config

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
 use super::Credential;
 use super::host::shown;
 use crate::types::Secret;
+use crate::types::go_json::{GoText, Reading, Trailing, is_field};
 
 /// What helpers print where they know nothing (docker-credential-helpers, `credentials/error.go`).
 const NOT_FOUND: &str = "credentials not found in native keychain";
@@ -83,13 +83,29 @@ pub enum HelperError {
     },
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Default)]
 struct Answer {
-    #[serde(default)]
     username: String,
-    #[serde(default)]
     secret: String,
+}
+
+impl Answer {
+    // As docker-credential-helpers' client reads it; `None` for what is no answer.
+    fn read(output: &[u8]) -> Option<Self> {
+        let text = GoText::new(output);
+        let document = text.value(Trailing::Ignored).ok()??;
+        let (mut answer, mut reading) = (Self::default(), Reading::default());
+        reading.object(document, "", |reading, key, value| {
+            if is_field(key, "Username") {
+                reading.text(value, "Username", &mut answer.username);
+            } else if is_field(key, "Secret") {
+                reading.text(value, "Secret", &mut answer.secret);
+            } else if is_field(key, "ServerURL") {
+                reading.text(value, "ServerURL", &mut String::new());
+            }
+        });
+        reading.wrong.is_empty().then_some(answer)
+    }
 }
 
 /// One question to a helper.
@@ -180,9 +196,8 @@ impl Call {
             let stderr = String::from_utf8_lossy(&output.stderr);
             return Err(self.failed(said(&text, &stderr)));
         }
-        // The error of the parser would show the place, and so maybe a part of the secret.
-        let answer: Answer = serde_json::from_slice(&output.stdout)
-            .map_err(|_| self.failed("the answer is not JSON".to_owned()))?;
+        let answer = Answer::read(&output.stdout)
+            .ok_or_else(|| self.failed("the answer is not a helper's JSON".to_owned()))?;
         Ok(match (answer.username.as_str(), answer.secret) {
             ("" | "<token>", secret) if secret.is_empty() => Credential::Anonymous,
             ("<token>", secret) => Credential::Identity(Secret::new(secret)),

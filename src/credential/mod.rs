@@ -6,9 +6,11 @@
 mod authority;
 mod clients;
 mod config;
+mod entry;
 mod helper;
 mod helpers;
 mod host;
+mod origin;
 mod patience;
 mod provider;
 mod scoped;
@@ -17,6 +19,7 @@ mod token;
 
 pub use config::{DockerConfig, Proxies};
 pub use helper::HelperError;
+pub use origin::{Origin, Origins};
 pub use provider::{Provider, ProviderOptions};
 pub use token::{Token, TokenRequest};
 
@@ -38,16 +41,40 @@ pub enum Credential {
     /// A long-lived token that is exchanged for others (OAuth's refresh token).
     Identity(Secret<String>),
     /// A token that is shown to the registry as it is.
-    Registry(Secret<String>),
+    Registry {
+        /// The token.
+        token: Secret<String>,
+        /// What is shown to registries that take no token.
+        otherwise: Box<Credential>,
+    },
 }
 
 impl Credential {
     /// User and secret in the form BuildKit's `Credentials` call answers: no user for an identity token, both empty for nothing.
     pub fn as_pair(&self) -> (&str, &str) {
         match self {
-            Self::Anonymous | Self::Registry(_) => ("", ""),
+            Self::Anonymous => ("", ""),
+            Self::Registry { otherwise, .. } => otherwise.as_pair(),
             Self::Basic { username, password } => (username, password.expose()),
             Self::Identity(token) => ("", token.expose()),
+        }
+    }
+
+    /// The same with a token that is shown as it is, unless that is empty.
+    fn with_registry_token(self, token: &str) -> Self {
+        if token.is_empty() {
+            return self;
+        }
+        Self::Registry {
+            token: Secret::new(token.to_owned()),
+            otherwise: Box::new(self),
+        }
+    }
+
+    fn registry_token(&self) -> &str {
+        match self {
+            Self::Registry { token, .. } => token.expose(),
+            _ => "",
         }
     }
 
@@ -59,30 +86,6 @@ impl Credential {
 /// Why no credential or token could be had.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The configuration exists but cannot be read.
-    #[error("cannot read Docker's configuration `{path}`")]
-    ReadConfig {
-        /// The file, or the name of the variable.
-        path: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The configuration is not what it should be.
-    #[error("Docker's configuration `{path}` is not valid")]
-    ParseConfig {
-        /// The file, or the name of the variable.
-        path: String,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// An `auth` entry is not `base64(user:password)`.
-    #[error("the credentials for `{host}` in Docker's configuration are malformed")]
-    MalformedAuth {
-        /// The registry.
-        host: String,
-    },
     /// What the daemon asks for is no registry.
     #[error("the builder asks for credentials of `{host}`, which is not a host")]
     Host {

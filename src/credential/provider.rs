@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ed25519_dalek::SigningKey;
 use tokio::sync::OnceCell;
@@ -10,13 +10,13 @@ use tokio::time::Instant;
 
 use super::authority::{self, Seeds};
 use super::clients::Clients;
-use super::config::{HUB_KEY, Place};
+use super::config::{HUB_KEY, Place, VARIABLE};
 use super::helper::Call;
 use super::helpers::Helpers;
 use super::host::{RegistryHost, shown};
 use super::patience::{ANSWER, Notices};
 use super::scoped::{self, Scoped, Scopes};
-use super::{Credential, DockerConfig, Error, Token, TokenRequest, tls, token};
+use super::{Credential, DockerConfig, Error, Origin, Origins, Token, TokenRequest, tls, token};
 use crate::diag::Diagnostic;
 use crate::types::blocking::unblock;
 use crate::types::{Clock, Environment, go};
@@ -24,8 +24,8 @@ use crate::types::{Clock, Environment, go};
 /// Hosts that take Docker Hub's credential where they have none of their own.
 const HUB_GUESTS: [&str; 2] = ["dhi.io", "registry.scout.docker.com"];
 
-/// The variable with a configuration that goes before the file.
-const OVERLAY: &str = "DOCKER_AUTH_CONFIG";
+/// Docker Hub's host, as the daemon names it.
+const HUB: &str = "registry-1.docker.io";
 
 /// Variables that helpers log in with, by the beginning of their names. Where a build takes one of these as a secret, too, its
 /// helper still needs it.
@@ -88,34 +88,30 @@ struct Shared {
     seeds: Seeds,
     clients: Clients,
     notices: Notices,
+    origins: Mutex<Origins>,
 }
 
 impl Provider {
-    /// A provider over the user's configuration. Blocking: reads it.
-    ///
-    /// # Errors
-    /// Where the configuration exists but cannot be read.
-    pub fn new(options: ProviderOptions<'_>) -> Result<Self, Error> {
+    /// A provider over the user's configuration. Blocking: reads it. What is wrong with it, [`Provider::configurations`] tell.
+    pub fn new(options: ProviderOptions<'_>) -> Self {
         let ProviderOptions {
             environment,
             clock,
             mut withheld,
             notices,
         } = options;
-        let overlay = environment.non_empty(OVERLAY);
-        let overlay = overlay
-            .map(|text| DockerConfig::parse(text.as_bytes(), OVERLAY))
-            .transpose()?;
+        let overlay = environment.non_empty(VARIABLE);
+        let overlay = overlay.map(DockerConfig::parse_variable);
         let is_read = |name: &String| {
             let mut starts = READ_BY_HELPERS.iter();
             starts.any(|start| name.starts_with(start))
         };
         withheld.retain(|name| !is_read(name));
         // The credentials of all registries, which docker reads itself.
-        withheld.insert(OVERLAY.to_owned());
+        withheld.insert(VARIABLE.to_owned());
         let notices = Notices::new(notices);
-        Ok(Self(Arc::new(Shared {
-            docker: Arc::new(DockerConfig::load(environment)?),
+        Self(Arc::new(Shared {
+            docker: Arc::new(DockerConfig::load(environment)),
             overlay,
             buildx_dir: environment.buildx_config_dir(),
             scoped: OnceCell::new(),
@@ -127,7 +123,8 @@ impl Provider {
             seeds: Seeds::new(environment.docker_config_dir()),
             clients: Clients::new(tls::folders(environment)),
             notices,
-        })))
+            origins: Mutex::default(),
+        }))
     }
 
     /// Docker's configuration, which this provider reads.
@@ -135,71 +132,127 @@ impl Provider {
         &self.0.docker
     }
 
+    /// The configurations that credentials are looked for in: the file, and `DOCKER_AUTH_CONFIG` if it is set.
+    pub fn configurations(&self) -> impl Iterator<Item = &DockerConfig> {
+        self.0.overlay.iter().chain([&*self.0.docker])
+    }
+
+    /// Where the credentials that were asked for so far came from.
+    pub fn origins(&self) -> Origins {
+        let origins = self.0.origins.lock();
+        origins.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The credential for `host`, as BuildKit names it, and for `scopes` where those are known.
-    pub async fn credential(&self, host: &str, scopes: &[String]) -> Result<Credential, Error> {
-        self.look_up(&parse(host)?, scopes).await
+    ///
+    /// `repositories` are those of the host that the asker works with, which count where `scopes` name none.
+    pub async fn credential(
+        &self,
+        host: &str,
+        scopes: &[String],
+        repositories: &[String],
+    ) -> Result<Credential, Error> {
+        self.look_up(&parse(host)?, scopes, repositories).await
     }
 
-    async fn look_up(&self, host: &RegistryHost, scopes: &[String]) -> Result<Credential, Error> {
-        let key = config_key(host.as_str());
-        let scoped = self.scoped(host, scopes).await?;
-        let config = scoped.as_ref().unwrap_or(&self.0.docker);
-        let guest = HUB_GUESTS.contains(&host.as_str()).then_some(HUB_KEY);
-        for key in [Some(key), guest].into_iter().flatten() {
-            for config in self.0.overlay.iter().chain([config]) {
-                let found = self.ask(config, key).await?;
-                if found != Credential::Anonymous {
-                    return Ok(found);
-                }
-            }
-        }
-        Ok(Credential::Anonymous)
-    }
-
-    // What `config` says of `key`; a helper is asked once for all who want to know.
-    async fn ask(&self, config: &DockerConfig, key: &str) -> Result<Credential, Error> {
-        let place = match config.find(key)? {
-            Place::Helper { program, key } => {
-                let call = Call {
-                    program,
-                    key: key.clone(),
-                };
-                match self.0.helpers.ask(call).await? {
-                    Credential::Anonymous => config.entry(&key)?,
-                    found => return Ok(found),
-                }
-            }
-            place => place,
-        };
-        Ok(match place {
-            Place::Here(credential) => credential,
-            Place::Helper { .. } | Place::Nowhere => Credential::Anonymous,
-        })
-    }
-
-    // The configuration of buildx that answers instead of Docker's.
-    async fn scoped(
+    async fn look_up(
         &self,
         host: &RegistryHost,
         scopes: &[String],
-    ) -> Result<Option<DockerConfig>, Error> {
-        let Some(dir) = &self.0.buildx_dir else {
-            return Ok(None);
+        repositories: &[String],
+    ) -> Result<Credential, Error> {
+        let mut found = self.find(host, scopes, repositories).await?;
+        if found.0 == Credential::Anonymous
+            && HUB_GUESTS.contains(&host.as_str())
+            && let Some(hub) = RegistryHost::parse(HUB)
+            // Whatever goes wrong with the Hub's credential, it is not this host's.
+            && let Ok(of_hub) = self.find(&hub, scopes, repositories).await
+            && of_hub.0 != Credential::Anonymous
+        {
+            found = of_hub;
+        }
+        let (credential, origin) = found;
+        let origins = self.0.origins.lock();
+        let mut origins = origins.unwrap_or_else(PoisonError::into_inner);
+        origins.entry(host.to_string()).or_default().insert(origin);
+        Ok(credential)
+    }
+
+    // Where nothing is found, the origin says what stood in the way.
+    async fn find(
+        &self,
+        host: &RegistryHost,
+        scopes: &[String],
+        repositories: &[String],
+    ) -> Result<(Credential, Origin), Error> {
+        let key = config_key(host.as_str());
+        let named = Scopes::parse(scopes).repositories();
+        let repositories = if named.is_empty() {
+            repositories
+        } else {
+            &named
         };
-        let dir = dir.clone();
+        let scoped = self.scoped(host, scopes).await;
+        let config = scoped.as_ref().unwrap_or(&self.0.docker);
+        let mut obstacle = Origin::Nowhere;
+        for config in self.0.overlay.iter().chain([config]) {
+            let (found, origin) = self.ask(config, key, repositories).await?;
+            if found != Credential::Anonymous {
+                return Ok((found, origin));
+            }
+            obstacle = obstacle.min(origin);
+        }
+        Ok((Credential::Anonymous, obstacle))
+    }
+
+    // What `config` says of `key`; a helper is asked once for all who want to know. One that knows nothing leaves the registry
+    // token of the file's entry, as docker/cli's `nativeStore`.
+    async fn ask(
+        &self,
+        config: &DockerConfig,
+        key: &str,
+        repositories: &[String],
+    ) -> Result<(Credential, Origin), Error> {
+        let (place, mut origin) = config.find(key, repositories);
+        let credential = match place {
+            Place::Here(credential) => credential,
+            Place::Nowhere => Credential::Anonymous,
+            Place::Helper {
+                program,
+                key,
+                registry_token,
+            } => {
+                let call = Call {
+                    program: program.clone(),
+                    key,
+                };
+                let told = self.0.helpers.ask(call).await?;
+                if told == Credential::Anonymous {
+                    let source = config.source().to_owned();
+                    origin = Origin::Silent { source, program };
+                }
+                told.with_registry_token(&registry_token)
+            }
+        };
+        Ok((credential, origin))
+    }
+
+    // The configuration of buildx that answers instead of Docker's, unless it cannot be read.
+    async fn scoped(&self, host: &RegistryHost, scopes: &[String]) -> Option<DockerConfig> {
+        let dir = self.0.buildx_dir.clone()?;
         let find = || unblock(move || scoped::find(&dir));
         let all = self.0.scoped.get_or_init(find).await;
-        match scoped::choose(all, host, &Scopes::parse(scopes)).cloned() {
-            Some(scoped) => unblock(move || scoped.read()).await.map(Some),
-            None => Ok(None),
-        }
+        let scoped = scoped::choose(all, host, &Scopes::parse(scopes))?.clone();
+        let config = unblock(move || scoped.read()).await;
+        (!config.is_unread()).then_some(config)
     }
 
     /// A token for `request`, exchanged for the host's credential.
     pub async fn token(&self, request: &TokenRequest) -> Result<Token, Error> {
         let end = Instant::now() + ANSWER;
         let host = parse(&request.host)?;
-        let credential = self.look_up(&host, &request.scopes).await?;
+        let (scopes, repositories) = (&request.scopes, &request.repositories);
+        let credential = self.look_up(&host, scopes, repositories).await?;
         let client = self.0.clients.of(&host).await?;
         let realm = token::shown_realm(request);
         let what = format!("the token server `{realm}` for `{host}`");
@@ -242,7 +295,7 @@ impl Provider {
             return Err(Error::TokensDisabled);
         }
         let host = parse(host)?;
-        let has_secret = self.look_up(&host, &[]).await?.has_secret();
+        let has_secret = self.look_up(&host, &[], &[]).await?.has_secret();
         self.0.seeds.key(&host, salt, has_secret).await
     }
 
@@ -279,10 +332,7 @@ mod tests {
             ],
             "/",
         );
-        (
-            Provider::new(ProviderOptions::new(&environment)).unwrap(),
-            dir,
-        )
+        (Provider::new(ProviderOptions::new(&environment)), dir)
     }
 
     fn user(credential: &Credential) -> &str {
@@ -297,13 +347,13 @@ mod tests {
         );
         for host in ["registry-1.docker.io", "docker.io", "dhi.io"] {
             assert_eq!(
-                user(&provider.credential(host, &[]).await.unwrap()),
+                user(&provider.credential(host, &[], &[]).await.unwrap()),
                 "hub",
                 "{host}"
             );
         }
         assert_eq!(
-            provider.credential("ghcr.io", &[]).await.unwrap(),
+            provider.credential("ghcr.io", &[], &[]).await.unwrap(),
             Credential::Anonymous
         );
     }
@@ -313,18 +363,84 @@ mod tests {
         let file = r#"{"auths":{"r.example":{"username":"file","password":"p"}}}"#;
         let scopes = ["repository:a/b:pull".to_owned()];
         for (variable, expected) in [
-            (file.replace("file", "variable"), "variable"),
+            (
+                r#"{"auths":{"r.example":{"auth":"dmFyaWFibGU6cA=="}}}"#.to_owned(),
+                "variable",
+            ),
             (String::new(), "scoped"),
         ] {
             let (provider, dir) = provider(file, &variable);
             let scoped = dir.path().join("buildx/config/r.example/a/b");
             std::fs::create_dir_all(&scoped).unwrap();
             std::fs::write(scoped.join("config.json"), file.replace("file", "scoped")).unwrap();
-            let found = provider.credential("r.example", &scopes).await.unwrap();
+            let found = provider
+                .credential("r.example", &scopes, &[])
+                .await
+                .unwrap();
             assert_eq!(user(&found), expected);
-            let general = provider.credential("r.example", &[]).await.unwrap();
+            let general = provider.credential("r.example", &[], &[]).await.unwrap();
             assert_ne!(user(&general), "scoped");
         }
+    }
+
+    #[tokio::test]
+    async fn entries_by_path_are_taken_by_the_tokens_scope_else_by_the_targets_own_references() {
+        let (provider, _dir) = provider(
+            r#"{"auths":{"h/proj-a":{"username":"a","password":"p"},"h/proj-b":{"username":"b","password":"p"}}}"#,
+            "",
+        );
+        let names = |names: &[&str]| {
+            names
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect::<Vec<_>>()
+        };
+        for (scopes, own, expected) in [
+            (
+                names(&["repository:proj-b/x:pull,push"]),
+                names(&["proj-a/y"]),
+                "b",
+            ),
+            (
+                names(&["repository:proj-a/x:pull"]),
+                names(&["proj-b/y"]),
+                "a",
+            ),
+            (names(&[]), names(&["proj-b/y"]), "b"),
+            (names(&[]), names(&["proj-a/y"]), "a"),
+        ] {
+            let found = provider.credential("h", &scopes, &own).await.unwrap();
+            assert_eq!(user(&found), expected, "{scopes:?} {own:?}");
+        }
+        let origins = provider.origins();
+        assert_eq!(origins["h"].len(), 2, "{origins:?}");
+    }
+
+    #[tokio::test]
+    async fn a_broken_configuration_is_an_obstacle_only_for_hosts_that_it_may_be_about() {
+        let (provider, dir) = provider("{", r#"{"auths":{"h":{"auth":"dTpw"},"g":{"auth":"!"}}}"#);
+        for (host, expected) in [("h", "u"), ("g", ""), ("k", "")] {
+            let found = provider.credential(host, &[], &[]).await.unwrap();
+            assert_eq!(user(&found), expected, "{host}");
+        }
+        let told = provider.origins();
+        let told = |host: &str| told[host].first().unwrap().to_string();
+        let file = dir.path().join("config.json");
+        assert_eq!(
+            told("h"),
+            "the credential was the entry `h` of `DOCKER_AUTH_CONFIG`"
+        );
+        assert_eq!(
+            told("g"),
+            "no credential was shown: the entry `g` of `DOCKER_AUTH_CONFIG` is malformed"
+        );
+        assert_eq!(
+            told("k"),
+            format!(
+                "no credential was shown: `{}` could not be read",
+                file.display()
+            )
+        );
     }
 
     #[tokio::test]
@@ -344,7 +460,7 @@ mod tests {
     #[tokio::test]
     async fn the_users_wish_to_exchange_no_tokens_is_kept() {
         let environment = Environment::of([("BUILDKIT_NO_CLIENT_TOKEN", "1")], "/");
-        let provider = Provider::new(ProviderOptions::new(&environment)).unwrap();
+        let provider = Provider::new(ProviderOptions::new(&environment));
         assert!(matches!(
             provider.token_authority("h", b"s").await,
             Err(Error::TokensDisabled)
@@ -361,7 +477,7 @@ mod tests {
                 ..TokenRequest::default()
             };
             let errors = [
-                provider.credential(host, &[]).await.unwrap_err(),
+                provider.credential(host, &[], &[]).await.unwrap_err(),
                 provider.token(&request).await.unwrap_err(),
                 provider.token_authority(host, b"s").await.unwrap_err(),
                 provider

@@ -6,12 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::DockerConfig;
 use super::host::RegistryHost;
-use super::{DockerConfig, Error};
-use crate::types::regular::read_regular;
-
-/// The largest configuration that is read, in bytes.
-const FILE_LIMIT: u64 = 4 << 20;
 
 /// Folders that are looked through, and how far down.
 const FOLDERS: usize = 10_000;
@@ -31,6 +27,15 @@ pub(super) struct Scoped {
 pub(super) struct Scopes<'a>(BTreeMap<String, BTreeSet<&'a str>>);
 
 impl<'a> Scopes<'a> {
+    /// The repositories among them.
+    pub(super) fn repositories(&self) -> Vec<String> {
+        let names = self
+            .0
+            .keys()
+            .filter_map(|name| name.strip_prefix("repository:"));
+        names.map(str::to_owned).collect()
+    }
+
     /// Reads scopes such as `repository:a/b:pull,push`; one text may hold several.
     pub(super) fn parse(scopes: &'a [String]) -> Self {
         let mut by_resource: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
@@ -122,12 +127,8 @@ impl Scoped {
     }
 
     /// Reads it. Blocking.
-    pub(super) fn read(&self) -> Result<DockerConfig, Error> {
-        let path = self.file.display().to_string();
-        match read_regular(&self.file, FILE_LIMIT) {
-            Ok(text) => DockerConfig::parse(&text, &path),
-            Err(source) => Err(Error::ReadConfig { path, source }),
-        }
+    pub(super) fn read(&self) -> DockerConfig {
+        DockerConfig::read(&self.file)
     }
 }
 
@@ -223,6 +224,6 @@ mod tests {
         let made = std::process::Command::new("mkfifo").arg(&fifo).status();
         assert!(made.unwrap().success());
         let found = find(dir.path());
-        assert!(matches!(found[0].read(), Err(Error::ReadConfig { .. })));
+        assert!(found[0].read().is_unread());
     }
 }

@@ -4,11 +4,11 @@
 //! the same registries work: OAuth by POST first, GET with Basic where the server knows no POST.
 
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
-use serde::Deserialize;
 
 use super::host::shown;
 use super::{Credential, Error};
 use crate::types::Secret;
+use crate::types::go_json::{GoText, Reading, Trailing, is_field};
 use crate::types::secret::redact_url;
 
 /// Lifetime of a token whose server does not say (the distribution specification's minimum), in seconds.
@@ -28,6 +28,8 @@ pub struct TokenRequest {
     pub service: String,
     /// Scopes such as `repository:a/b:pull,push`.
     pub scopes: Vec<String>,
+    /// Repositories of the host that the asker works with; they count where the scopes name none.
+    pub repositories: Vec<String>,
     /// Who asks; BuildKit's own name where it is empty.
     pub client_id: String,
 }
@@ -43,16 +45,33 @@ pub struct Token {
     pub issued_at: i64,
 }
 
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Answer {
-    #[serde(default)]
     access_token: String,
-    #[serde(default)]
     token: String,
-    #[serde(default)]
     expires_in: i64,
-    #[serde(default)]
     issued_at: String,
+}
+
+impl Answer {
+    // As containerd reads it; what has a wrong type is left out.
+    fn read(body: &[u8]) -> Self {
+        let mut answer = Self::default();
+        if let Ok(Some(document)) = GoText::new(body).value(Trailing::Ignored) {
+            Reading::default().object(document, "", |reading, key, value| {
+                if is_field(key, "access_token") {
+                    reading.text(value, "access_token", &mut answer.access_token);
+                } else if is_field(key, "token") {
+                    reading.text(value, "token", &mut answer.token);
+                } else if is_field(key, "expires_in") {
+                    reading.whole(value, "expires_in", &mut answer.expires_in);
+                } else if is_field(key, "issued_at") {
+                    reading.text(value, "issued_at", &mut answer.issued_at);
+                }
+            });
+        }
+        answer
+    }
 }
 
 /// Exchanges `credential` for a token.
@@ -67,7 +86,7 @@ pub(super) async fn fetch(
         realm: realm(request)?,
     };
     match credential {
-        Credential::Registry(token) => {
+        Credential::Registry { token, .. } => {
             return Ok(Token {
                 value: token.clone(),
                 expires_in: DEFAULT_LIFETIME,
@@ -78,6 +97,10 @@ pub(super) async fn fetch(
         Credential::Basic { .. } | Credential::Identity(_) => {}
     }
     let (username, secret) = credential.as_pair();
+    // A user without a password is nobody, as for containerd.
+    if secret.is_empty() {
+        return exchange.get(None).await;
+    }
     let response = exchange.post(username, secret).await?;
     match (response.status(), username.is_empty()) {
         // These servers know no POST; without a user name 405 is an answer.
@@ -192,7 +215,7 @@ impl Exchange<'_> {
             }
             body.extend_from_slice(&chunk);
         }
-        let answer: Answer = serde_json::from_slice(&body).map_err(|_| no_token())?;
+        let answer = Answer::read(&body);
         let value = [answer.access_token, answer.token]
             .into_iter()
             .find(|token| !token.is_empty());
@@ -284,6 +307,7 @@ mod tests {
             realm: realm.into(),
             service: "registry".into(),
             scopes: vec!["repository:a:pull".into(), "repository:b:push".into()],
+            repositories: Vec::new(),
             client_id: String::new(),
         }
     }
@@ -353,6 +377,31 @@ mod tests {
             !seen.lock().unwrap()[0]
                 .to_ascii_lowercase()
                 .contains("authorization")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_user_without_a_password_is_nobody() {
+        let (realm, seen) = server(vec![OK]).await;
+        let credential = Credential::Basic {
+            username: "u".into(),
+            password: Secret::new(String::new()),
+        };
+        fetch(&client(), &request(&realm), &credential)
+            .await
+            .unwrap();
+        assert!(seen.lock().unwrap()[0].starts_with("GET "), "{seen:?}");
+    }
+
+    #[test]
+    fn answers_are_read_as_go_reads_them() {
+        let answer = Answer::read(
+            br#"{"TOKEN":"t","access_token":null,"expires_in":null,"Expires_In":300,"issued_at":5} {"#,
+        );
+        assert_eq!((answer.token.as_str(), answer.expires_in), ("t", 300));
+        assert_eq!(
+            (answer.access_token.as_str(), answer.issued_at.as_str()),
+            ("", "")
         );
     }
 

@@ -58,7 +58,10 @@ pub(super) async fn push(
 
 async fn push_one(name: &Reference, ground: &Ground) -> Result<Option<Digest>, SolveFailure> {
     let scopes = [format!("repository:{}:pull,push", name.path())];
-    let credential = ground.credentials.credential(name.domain(), &scopes).await;
+    let credential = ground
+        .credentials
+        .credential(name.domain(), &scopes, &[])
+        .await;
     let credential = credential.map_err(|error| {
         let message = crate::builder::in_one_line(&error);
         SolveFailure::new(FailureKind::Build, message)

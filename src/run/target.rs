@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::directories::Directories;
 use super::docker::DockerEngines;
 use super::lower::{self, Locals, Lowered, Setting};
-use super::{Ready, caches, outputs, push, registries};
+use super::{Ready, caches, images, outputs, push, refusal, registries};
 use crate::builder::Driver;
 use crate::credential::Provider;
 use crate::diag::{Diagnostic, Diagnostics};
@@ -107,8 +107,9 @@ impl TargetRun {
         let (mut spec, caches, exports) =
             opened.map_err(|message| SolveFailure::new(FailureKind::Build, message))?;
         let secrets = Secrets::new(self.ready.secrets.clone());
+        let auth = Auth::new(Arc::clone(&self.ground.credentials)).for_images(images::of(&spec));
         let mut own = SessionBuilder::new(SessionId::new())
-            .attach(Arc::new(Auth::new(Arc::clone(&self.ground.credentials))))
+            .attach(Arc::new(auth))
             .secrets(secrets.clone());
         if let Some(exports) = &exports {
             own = own.attach(Arc::new(exports.clone()));
@@ -145,7 +146,10 @@ impl TargetRun {
         if !self.ground.halt.is_cancelled() {
             sessions.target.close().await;
         }
-        let mut solved = result?;
+        let mut solved = result.map_err(|mut failure| {
+            refusal::explain(&mut failure, &self.ground.credentials.origins());
+            failure
+        })?;
         push::push(&spec.target, &pushes, &self.ground, &mut solved).await?;
         // The digest of the configuration would be taken for the image's; buildx leaves it out, too.
         let by_image = |export: &Export| {

@@ -11,6 +11,7 @@ pub mod digest;
 pub mod ending;
 pub mod environment;
 pub mod go;
+pub mod go_json;
 pub mod hash;
 pub mod names;
 pub mod platform;

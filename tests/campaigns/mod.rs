@@ -3,6 +3,8 @@
 //! Every case is made from its seed alone, so a failure names a seed that can be run again. `cargo test` runs a twentieth of
 //! each campaign; `scripts/test.sh --long` runs the full number and prints what each campaign counted.
 
+mod docker_config;
+
 use std::ops::Range;
 
 /// The share of a campaign that an ordinary test run takes.
@@ -18,7 +20,6 @@ const SHARE: u64 = 20;
     clippy::disallowed_methods,
     reason = "the person who runs a campaign chooses its length by the environment"
 )]
-#[allow(dead_code, reason = "the first campaign follows")]
 pub(crate) fn seeds(full: u64) -> Range<u64> {
     if let Ok(text) = std::env::var("RBAKE_TEST_SEEDS") {
         let range = text
@@ -35,7 +36,6 @@ pub(crate) fn seeds(full: u64) -> Range<u64> {
     clippy::print_stderr,
     reason = "the counts are the result of a long run"
 )]
-#[allow(dead_code, reason = "the first campaign follows")]
 pub(crate) fn report(campaign: &str, counts: &str) {
     eprintln!("campaign {campaign}: {counts}");
 }

@@ -9,8 +9,8 @@ use crate::builder::{self, Chosen};
 use crate::cli::args::BakeArgs;
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
-use crate::cli::progress;
 use crate::cli::signals::{self, Signals};
+use crate::cli::{docker_config, progress};
 use crate::credential::{Provider, ProviderOptions};
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::engine::Patience;
@@ -135,6 +135,17 @@ pub(super) fn run(order: &Order<'_>, screen: &mut Screen) -> Exit {
     // From here on nobody else has the reporter: where the run was ended from outside, this does not return.
     order.signals.end();
     end_helpers(&credentials);
+    if let Some(credentials) = credentials.get() {
+        // The other views show warnings while they draw.
+        if matches!(order.mode, Mode::RawJson | Mode::Quiet) {
+            for warning in credentials
+                .configurations()
+                .filter_map(docker_config::warning)
+            {
+                screen.diagnostic(&warning);
+            }
+        }
+    }
     let exit = match take(&reporter) {
         Some(reporter) => tell(order, ended, reporter, screen),
         None => Exit::Interrupted,
@@ -176,10 +187,16 @@ async fn bake(
     })?;
     let stopped = |reason| Baked::stopped(order.plan.targets.keys(), &reason, started.elapsed());
     let credentials = tokio::select! {
-        credentials = credentials(order, &events, clock) => credentials?,
+        credentials = credentials(order, &events, clock) => credentials,
         reason = stop.requested() => return Ok(stopped(reason)),
     };
     let credentials = kept.get_or_init(|| credentials).clone();
+    for warning in credentials
+        .configurations()
+        .filter_map(docker_config::warning)
+    {
+        events.send(EventKind::Notice(warning));
+    }
     let chosen = tokio::select! {
         chosen = choose(order, &events) => chosen?,
         reason = stop.requested() => return Ok(stopped(reason)),
@@ -198,11 +215,7 @@ async fn bake(
     Box::pin(run::bake(prepared, tools)).await
 }
 
-async fn credentials(
-    order: &Order<'_>,
-    events: &EventSink,
-    clock: Clock,
-) -> Result<Provider, Diagnostics> {
+async fn credentials(order: &Order<'_>, events: &EventSink, clock: Clock) -> Provider {
     let (environment, events) = (order.environment.clone(), events.clone());
     let withheld = run::secret_variables(order.plan, order.environment);
     let read = move || {
@@ -213,10 +226,7 @@ async fn credentials(
             notices: Box::new(move |notice| events.send(EventKind::Notice(notice))),
         })
     };
-    unblock(read).await.map_err(|error| {
-        let message = builder::in_one_line(&error);
-        Diagnostic::error(Class::Usage, "cli::docker-config", message).into()
-    })
+    unblock(read).await
 }
 
 async fn choose(order: &Order<'_>, events: &EventSink) -> Result<Chosen, Diagnostics> {

@@ -130,7 +130,7 @@ fn header(domain: &str, credential: &Credential) -> Secret<String> {
         Credential::Identity(_) => {
             serde_json::json!({ "identitytoken": secret, "serveraddress": server })
         }
-        Credential::Registry(token) => {
+        Credential::Registry { token, .. } => {
             serde_json::json!({ "registrytoken": token.expose(), "serveraddress": server })
         }
     };

@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status};
 use super::Attachable;
 use super::causes::with_causes;
 use crate::credential::{Error, Provider, TokenRequest};
+use crate::types::Reference;
 
 /// The daemon waits for 60 s and then says no more than `context deadline exceeded`. What takes long has limits of its own below
 /// this, which name what was waited for.
@@ -25,12 +26,31 @@ const PATIENCE: Duration = Duration::from_secs(58);
 
 /// Answers from one [`Provider`], which all sessions of a bake share.
 #[derive(Debug, Clone)]
-pub struct Auth(Arc<Provider>);
+pub struct Auth {
+    provider: Arc<Provider>,
+    images: Arc<[Reference]>,
+}
 
 impl Auth {
     /// Answers from `provider`.
     pub fn new(provider: Arc<Provider>) -> Self {
-        Self(provider)
+        Self {
+            provider,
+            images: Arc::default(),
+        }
+    }
+
+    /// The same for a target that works with `images`: they tell which of a registry's credentials is meant where the daemon
+    /// does not say.
+    #[must_use]
+    pub fn for_images(mut self, images: Vec<Reference>) -> Self {
+        self.images = images.into();
+        self
+    }
+
+    fn repositories(&self, host: &str) -> Vec<String> {
+        let here = self.images.iter().filter(|image| image.domain() == host);
+        here.map(|image| image.path().to_owned()).collect()
     }
 }
 
@@ -78,7 +98,9 @@ impl auth_server::Auth for Auth {
         request: Request<CredentialsRequest>,
     ) -> Result<Response<CredentialsResponse>, Status> {
         let host = request.into_inner().host;
-        let credential = answer(&host, self.0.credential(&host, &[])).await?;
+        let repositories = self.repositories(&host);
+        let work = self.provider.credential(&host, &[], &repositories);
+        let credential = answer(&host, work).await?;
         let (username, secret) = credential.as_pair();
         Ok(Response::new(CredentialsResponse {
             username: username.to_owned(),
@@ -92,13 +114,14 @@ impl auth_server::Auth for Auth {
     ) -> Result<Response<FetchTokenResponse>, Status> {
         let request = request.into_inner();
         let request = TokenRequest {
+            repositories: self.repositories(&request.host),
             host: request.host,
             realm: request.realm,
             service: request.service,
             scopes: request.scopes,
             client_id: request.client_id,
         };
-        let token = answer(&request.host, self.0.token(&request)).await?;
+        let token = answer(&request.host, self.provider.token(&request)).await?;
         Ok(Response::new(FetchTokenResponse {
             token: token.value.expose().clone(),
             expires_in: token.expires_in,
@@ -111,7 +134,7 @@ impl auth_server::Auth for Auth {
         request: Request<GetTokenAuthorityRequest>,
     ) -> Result<Response<GetTokenAuthorityResponse>, Status> {
         let request = request.into_inner();
-        let work = self.0.token_authority(&request.host, &request.salt);
+        let work = self.provider.token_authority(&request.host, &request.salt);
         let key = answer(&request.host, work).await?;
         Ok(Response::new(GetTokenAuthorityResponse {
             public_key: key.to_vec().into(),
@@ -124,7 +147,9 @@ impl auth_server::Auth for Auth {
     ) -> Result<Response<VerifyTokenAuthorityResponse>, Status> {
         let request = request.into_inner();
         let (host, salt) = (&request.host, &request.salt);
-        let work = self.0.verify_token_authority(host, salt, &request.payload);
+        let work = self
+            .provider
+            .verify_token_authority(host, salt, &request.payload);
         let signed = answer(host, work).await?;
         Ok(Response::new(VerifyTokenAuthorityResponse {
             signed: signed.into(),
@@ -142,9 +167,8 @@ mod tests {
 
     fn auth<const N: usize>(variables: [(&str, &str); N]) -> Auth {
         let environment = Environment::of(variables, "/");
-        Auth::new(Arc::new(
-            Provider::new(ProviderOptions::new(&environment)).unwrap(),
-        ))
+        let provider = Provider::new(ProviderOptions::new(&environment));
+        Auth::new(Arc::new(provider))
     }
 
     fn of(host: &str) -> Request<CredentialsRequest> {
@@ -165,8 +189,7 @@ mod tests {
 
     #[tokio::test]
     async fn configured_hosts_get_theirs() {
-        let config =
-            r#"{"auths":{"r.example":{"username":"u","password":"p"},"t":{"identitytoken":"i"}}}"#;
+        let config = r#"{"auths":{"r.example":{"auth":"dTpw"},"h.example/a":{"auth":"YTpw"},"h.example/b":{"auth":"Yjpw"}}}"#;
         let auth = auth([("DOCKER_AUTH_CONFIG", config)]);
         let answer = auth
             .credentials(of("r.example"))
@@ -177,10 +200,15 @@ mod tests {
             (answer.username.as_str(), answer.secret.as_str()),
             ("u", "p")
         );
-        let answer = auth.credentials(of("t")).await.unwrap().into_inner();
+        let auth = auth.for_images(vec!["h.example/b/image:1".parse().unwrap()]);
+        let answer = auth
+            .credentials(of("h.example"))
+            .await
+            .unwrap()
+            .into_inner();
         assert_eq!(
-            (answer.username.as_str(), answer.secret.as_str()),
-            ("", "i")
+            answer.username, "b",
+            "the target's own image is below `h/b`"
         );
     }
 

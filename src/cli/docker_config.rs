@@ -1,0 +1,72 @@
+//! What is wrong with Docker's configuration, as it is told to the user.
+
+use crate::credential::DockerConfig;
+use crate::diag::Diagnostic;
+
+/// How many of a configuration's problems are told.
+const MOST: usize = 8;
+
+/// A warning that names the configuration and the places in it that are wrong; `None` if nothing is wrong.
+pub(super) fn warning(configuration: &DockerConfig) -> Option<Diagnostic> {
+    let problems = configuration.problems();
+    if problems.is_empty() {
+        return None;
+    }
+    let source = configuration.source();
+    let (message, consequence) = if configuration.is_unread() {
+        (
+            format!("Docker's configuration {source} cannot be read"),
+            "registries are asked without what it may say of them",
+        )
+    } else {
+        (
+            format!("some of Docker's configuration {source} cannot be read"),
+            "what is wrong is left out; registries whose entry is wrong are asked without a credential",
+        )
+    };
+    let told = Diagnostic::warning("cli::docker-config", message);
+    let told = problems
+        .iter()
+        .take(MOST)
+        .fold(told, |told, problem| told.note(problem.clone()));
+    let told = match problems.len().saturating_sub(MOST) {
+        0 => told,
+        more => told.note(format!("and {more} more")),
+    };
+    Some(told.help(consequence))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::{Provider, ProviderOptions};
+    use crate::diag::{SourceMap, Style, render};
+    use crate::types::Environment;
+
+    fn shown(variable: &str) -> Option<String> {
+        let environment = Environment::of([("DOCKER_AUTH_CONFIG", variable)], "/");
+        let provider = Provider::new(ProviderOptions::new(&environment));
+        let warning = provider.configurations().find_map(warning)?;
+        Some(render(&warning, &SourceMap::default(), Style::default()))
+    }
+
+    #[test]
+    fn a_configuration_is_told_by_its_name_and_the_places_that_are_wrong() {
+        insta::assert_snapshot!(shown(r#"{"auths":{"h":"dXNlcjpwYXNz"}}"#).unwrap(), @r"
+        warning[cli::docker-config]: some of Docker's configuration `DOCKER_AUTH_CONFIG` cannot be read
+         |
+         = note: `auths.h` is a string, not an object
+         = help: what is wrong is left out; registries whose entry is wrong are asked without a credential
+        ");
+        insta::assert_snapshot!(shown("dXNlcjpwYXNz").unwrap(), @r"
+        warning[cli::docker-config]: Docker's configuration `DOCKER_AUTH_CONFIG` cannot be read
+         |
+         = note: it is no JSON at line 1, column 1
+         = help: registries are asked without what it may say of them
+        ");
+        assert_eq!(shown(r#"{"auths":{"h":{"auth":"dTpw"}}}"#), None);
+        let many: Vec<String> = (0..20).map(|i| format!(r#""h{i}":5"#)).collect();
+        let many = shown(&format!(r#"{{"auths":{{{}}}}}"#, many.join(","))).unwrap();
+        assert!(many.contains("and 12 more"), "{many}");
+    }
+}

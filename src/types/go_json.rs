@@ -1,0 +1,559 @@
+//! JSON by the rules of Go's `encoding/json`, for files that Docker and buildx write and read.
+//!
+//! Keys count in any case, a key that is there twice counts twice, `null` is a value of every type, and a value of a wrong type
+//! leaves the rest of the document standing. What is wrong is told by its place, never by its content: the content may be a
+//! credential. Start at [`GoText`]; [`Reading`] fills Rust values.
+//!
+//! Held to Go itself by `tests/campaigns/docker_config.rs`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// How deep arrays and objects may nest (`maxNestingDepth` of Go's scanner).
+const MAX_DEPTH: usize = 10_000;
+
+/// The text of a document, with what is no character replaced as Go replaces it.
+#[derive(Clone)]
+pub struct GoText(String);
+
+/// Why a text is no JSON document. Says where, and nothing of what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotJson {
+    /// The text begins with a byte order mark.
+    #[error("it begins with a byte order mark")]
+    Mark,
+    /// The text ends inside of a value.
+    #[error("it ends in the middle of a value")]
+    End,
+    /// Something stands where it cannot.
+    #[error("it is no JSON at line {line}, column {column}")]
+    Syntax {
+        /// The line, from 1.
+        line: usize,
+        /// The column in bytes, from 1.
+        column: usize,
+    },
+    /// Too many brackets.
+    #[error("its values are nested more than {MAX_DEPTH} deep")]
+    Depth,
+    /// More than one value.
+    #[error("something follows its first value")]
+    Trailing,
+}
+
+/// What may stand after the first value of a document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trailing {
+    /// Anything, which is ignored, as by a `Decoder`; nothing at all is a document too.
+    Ignored,
+    /// Nothing, as for `Unmarshal`.
+    Refused,
+}
+
+/// The kinds of values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JsonKind {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Boolean,
+    /// a number
+    Number,
+    /// a string
+    String,
+    /// an array
+    Array,
+    /// an object
+    Object,
+}
+
+impl fmt::Display for JsonKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Null => "null",
+            Self::Boolean => "a boolean",
+            Self::Number => "a number",
+            Self::String => "a string",
+            Self::Array => "an array",
+            Self::Object => "an object",
+        })
+    }
+}
+
+/// A value of a type that does not belong there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongType {
+    /// The keys that lead there, joined by dots; empty for the document itself.
+    pub at: String,
+    /// What is there.
+    pub found: JsonKind,
+    /// What belongs there.
+    pub wanted: JsonKind,
+}
+
+impl fmt::Display for WrongType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, found, wanted } = self;
+        if at.is_empty() {
+            write!(f, "it is {found}, not {wanted}")
+        } else {
+            write!(f, "`{at}` is {found}, not {wanted}")
+        }
+    }
+}
+
+/// A value of a document.
+#[derive(Clone, Copy)]
+pub struct GoValue<'a>(&'a RawValue);
+
+impl GoText {
+    /// `bytes` as Go takes them: each byte that belongs to no character, and each half of a surrogate pair that stands alone,
+    /// becomes U+FFFD.
+    pub fn new(bytes: &[u8]) -> Self {
+        let mut text = String::with_capacity(bytes.len());
+        for chunk in bytes.utf8_chunks() {
+            text.push_str(chunk.valid());
+            text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+        }
+        Self(without_lone_surrogates(text))
+    }
+
+    /// The document's value; `None` if the text is empty and `trailing` is [`Trailing::Ignored`].
+    ///
+    /// # Errors
+    /// If the text is no JSON.
+    pub fn value(&self, trailing: Trailing) -> Result<Option<GoValue<'_>>, NotJson> {
+        if trailing == Trailing::Ignored && self.0.bytes().all(is_blank) {
+            return Ok(None);
+        }
+        if self.0.starts_with('\u{feff}') {
+            return Err(NotJson::Mark);
+        }
+        let mut document = serde_json::Deserializer::from_str(&self.0);
+        let value = <&RawValue>::deserialize(&mut document).map_err(|error| not_json(&error))?;
+        if depth(value.get()) > MAX_DEPTH {
+            return Err(NotJson::Depth);
+        }
+        if trailing == Trailing::Refused {
+            document.end().map_err(|_| NotJson::Trailing)?;
+        }
+        Ok(Some(GoValue(value)))
+    }
+
+    /// Whether another value, or something that is none, follows the first (`Decoder.More`).
+    pub fn has_more(&self) -> bool {
+        let mut document = serde_json::Deserializer::from_str(&self.0);
+        if <&RawValue>::deserialize(&mut document).is_err() {
+            return false;
+        }
+        let rest = document.into_iter::<&RawValue>().byte_offset();
+        let next = self.0.bytes().skip(rest).find(|byte| !is_blank(*byte));
+        next.is_some_and(|byte| !b"]}".contains(&byte))
+    }
+}
+
+// The text may be a credential.
+impl fmt::Debug for GoText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GoText(..)")
+    }
+}
+
+impl fmt::Debug for GoValue<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GoValue({})", self.kind())
+    }
+}
+
+impl<'a> GoValue<'a> {
+    /// What kind of value it is.
+    pub fn kind(self) -> JsonKind {
+        match self.0.get().as_bytes().first() {
+            Some(b'{') => JsonKind::Object,
+            Some(b'[') => JsonKind::Array,
+            Some(b'"') => JsonKind::String,
+            Some(b't' | b'f') => JsonKind::Boolean,
+            Some(b'n') => JsonKind::Null,
+            _ => JsonKind::Number,
+        }
+    }
+
+    /// The members of an object in the order of the text, equal keys included; `None` if it is none.
+    pub fn members(self) -> Option<Vec<(String, GoValue<'a>)>> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Vec<(String, GoValue<'de>)>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(key) = map.next_key()? {
+                    members.push((key, GoValue(map.next_value()?)));
+                }
+                Ok(members)
+            }
+        }
+        let mut value = serde_json::Deserializer::from_str(self.0.get());
+        serde::Deserializer::deserialize_map(&mut value, Members).ok()
+    }
+
+    /// The elements of an array; `None` if it is none.
+    pub fn elements(self) -> Option<Vec<GoValue<'a>>> {
+        struct Elements;
+        impl<'de> Visitor<'de> for Elements {
+            type Value = Vec<GoValue<'de>>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+                let mut elements = Vec::new();
+                while let Some(element) = seq.next_element()? {
+                    elements.push(GoValue(element));
+                }
+                Ok(elements)
+            }
+        }
+        let mut value = serde_json::Deserializer::from_str(self.0.get());
+        serde::Deserializer::deserialize_seq(&mut value, Elements).ok()
+    }
+
+    /// The text of a string; `None` if it is none.
+    pub fn string(self) -> Option<String> {
+        serde_json::from_str(self.0.get()).ok()
+    }
+
+    fn boolean(self) -> Option<bool> {
+        serde_json::from_str(self.0.get()).ok()
+    }
+}
+
+/// Whether `key` of a document names the field `field`: in any case, with the two letters beyond ASCII that fold to ASCII ones.
+pub fn is_field(key: &str, field: &str) -> bool {
+    let folded = |c: char| match c {
+        'ſ' => 'S',
+        '\u{212a}' => 'K',
+        c => c.to_ascii_uppercase(),
+    };
+    key.chars().map(folded).eq(field.chars().map(folded))
+}
+
+/// Fills Rust values from a document, and keeps what is wrong with it.
+///
+/// As in Go, `null` leaves a text, a boolean or a structure as it is and empties a map or a list, and an element of a map that has
+/// a wrong type is there with an empty value.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// All values of wrong types, in the order of the document.
+    pub wrong: Vec<WrongType>,
+}
+
+impl Reading {
+    /// Reads a structure: `field` is called with each member.
+    pub fn object(
+        &mut self,
+        value: GoValue<'_>,
+        at: &str,
+        mut field: impl FnMut(&mut Self, &str, GoValue<'_>),
+    ) {
+        match value.members() {
+            Some(members) => {
+                for (key, value) in members {
+                    field(self, &key, value);
+                }
+            }
+            None => self.refuse(value, at, JsonKind::Object),
+        }
+    }
+
+    /// Reads a text.
+    pub fn text(&mut self, value: GoValue<'_>, at: &str, into: &mut String) {
+        match value.string() {
+            Some(text) => *into = text,
+            None => self.refuse(value, at, JsonKind::String),
+        }
+    }
+
+    /// Reads a boolean.
+    pub fn boolean(&mut self, value: GoValue<'_>, at: &str, into: &mut bool) {
+        match value.boolean() {
+            Some(boolean) => *into = boolean,
+            None => self.refuse(value, at, JsonKind::Boolean),
+        }
+    }
+
+    /// Reads a whole number.
+    pub fn whole(&mut self, value: GoValue<'_>, at: &str, into: &mut i64) {
+        match value.0.get().parse() {
+            Ok(number) => *into = number,
+            Err(_) => self.refuse(value, at, JsonKind::Number),
+        }
+    }
+
+    /// Reads a map; `element` fills one value of it.
+    pub fn map<T: Default>(
+        &mut self,
+        value: GoValue<'_>,
+        at: &str,
+        into: &mut BTreeMap<String, T>,
+        mut element: impl FnMut(&mut Self, GoValue<'_>, &str, &mut T),
+    ) {
+        match value.members() {
+            Some(members) => {
+                for (key, value) in members {
+                    let mut filled = T::default();
+                    element(
+                        self,
+                        value,
+                        &format!("{at}.{}", shown_key(&key)),
+                        &mut filled,
+                    );
+                    into.insert(key, filled);
+                }
+            }
+            None if value.kind() == JsonKind::Null => into.clear(),
+            None => self.refuse(value, at, JsonKind::Object),
+        }
+    }
+
+    /// Reads a list; `element` fills one value of it. A second list for the same field is laid over the first, as in Go.
+    pub fn list<T: Default>(
+        &mut self,
+        value: GoValue<'_>,
+        at: &str,
+        into: &mut Vec<T>,
+        mut element: impl FnMut(&mut Self, GoValue<'_>, &str, &mut T),
+    ) {
+        match value.elements() {
+            Some(elements) => {
+                into.resize_with(elements.len(), T::default);
+                for (index, (value, into)) in elements.into_iter().zip(into).enumerate() {
+                    element(self, value, &format!("{at}[{index}]"), into);
+                }
+            }
+            None if value.kind() == JsonKind::Null => into.clear(),
+            None => self.refuse(value, at, JsonKind::Array),
+        }
+    }
+
+    fn refuse(&mut self, value: GoValue<'_>, at: &str, wanted: JsonKind) {
+        let found = value.kind();
+        if found != JsonKind::Null {
+            self.wrong.push(WrongType {
+                at: at.to_owned(),
+                found,
+                wanted,
+            });
+        }
+    }
+}
+
+/// A key of a document as it may be shown: bounded, in one line, without what stands before an `@`, which may be a password.
+pub fn shown_key(key: &str) -> String {
+    const LONGEST: usize = 120;
+    let (scheme, rest) = key
+        .split_once("://")
+        .filter(|(scheme, _)| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        .map_or((None, key), |(scheme, rest)| (Some(scheme), rest));
+    let rest = rest
+        .rsplit_once('@')
+        .map_or_else(|| rest.to_owned(), |(_, after)| format!("xxxxx@{after}"));
+    let whole = scheme.map_or_else(|| rest.clone(), |scheme| format!("{scheme}://{rest}"));
+    let mut shown: String = whole
+        .chars()
+        .take(LONGEST)
+        .map(|c| {
+            if c.is_control() || c == '`' {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect();
+    if whole.chars().count() > LONGEST {
+        shown.push('…');
+    }
+    shown
+}
+
+fn is_blank(byte: u8) -> bool {
+    b" \t\r\n".contains(&byte)
+}
+
+// serde_json's own message quotes nothing for these kinds of errors, but that is not promised.
+fn not_json(error: &serde_json::Error) -> NotJson {
+    if error.is_eof() {
+        NotJson::End
+    } else {
+        NotJson::Syntax {
+            line: error.line(),
+            column: error.column(),
+        }
+    }
+}
+
+// The deepest nesting of a valid document.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string) = (0_usize, 0, false);
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => in_string = !in_string,
+            b'\\' if in_string => drop(bytes.next()),
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+// Escapes such as `\ud800` without their other half are replaced; serde_json refuses them.
+fn without_lone_surrogates(text: String) -> String {
+    if !text.contains("\\u") {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let take = match (escape(rest), rest.get(6..).and_then(escape)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 12,
+            (Some(0xd800..=0xdfff), _) => {
+                out.push_str("\\ufffd");
+                rest = &rest[6..];
+                continue;
+            }
+            (Some(_), _) => 6,
+            (None, _) => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+        };
+        out.push_str(&rest[..take]);
+        rest = &rest[take..];
+    }
+    out.push_str(rest);
+    out
+}
+
+// The code unit of the escape that `text` begins with.
+fn escape(text: &str) -> Option<u16> {
+    let digits = text.strip_prefix("\\u")?.get(..4)?;
+    let hexadecimal = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    hexadecimal.then(|| u16::from_str_radix(digits, 16).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    fn texts(json: &[u8]) -> (BTreeMap<String, String>, Vec<String>) {
+        let text = GoText::new(json);
+        let mut reading = Reading::default();
+        let mut map = BTreeMap::new();
+        if let Some(value) = text.value(Trailing::Ignored).unwrap() {
+            reading.object(value, "", |reading, key, value| {
+                if is_field(key, "tasks") {
+                    reading.map(value, "tasks", &mut map, |reading, value, at, into| {
+                        reading.text(value, at, into);
+                    });
+                }
+            });
+        }
+        let wrong = reading.wrong.iter().map(ToString::to_string).collect();
+        (map, wrong)
+    }
+
+    fn of(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let owned = pairs.iter().map(|(k, v)| ((*k).into(), (*v).into()));
+        owned.collect()
+    }
+
+    #[test]
+    fn keys_count_in_any_case_and_every_time() {
+        let (map, wrong) =
+            texts(br#"{"Tasks":{"a":"1","b":"2"},"ta\u017f\u212as":{"b":"3","B":null}} {"#);
+        assert_eq!(map, of(&[("a", "1"), ("b", "3"), ("B", "")]));
+        assert_eq!(wrong, <[String; 0]>::default());
+        assert!(texts(br#"{"tasks":{"a":"1"},"TASKS":null}"#).0.is_empty());
+        assert!(texts(b"null").0.is_empty() && texts(b" \n").0.is_empty());
+    }
+
+    #[test]
+    fn wrong_types_are_named_by_their_place_and_leave_the_rest_standing() {
+        let (map, wrong) = texts(br#"{"tasks":5,"tasks":{"a":["hunter2"],"b":"2"},"x":[1e999]}"#);
+        assert_eq!(map, of(&[("a", ""), ("b", "2")]));
+        assert_eq!(
+            wrong,
+            [
+                "`tasks` is a number, not an object",
+                "`tasks.a` is an array, not a string"
+            ]
+        );
+        assert_eq!(texts(br#""hunter2""#).1, ["it is a string, not an object"]);
+    }
+
+    #[test]
+    fn what_is_no_character_is_replaced_byte_by_byte() {
+        let (map, _) = texts(
+            b"{\"tasks\":{\"a\":\"\xff\xe2\x82\",\"b\":\"\\ud800\\u0041\\ud83d\\ude00\\\\ud800\"}}",
+        );
+        assert_eq!(
+            map,
+            of(&[
+                ("a", "\u{fffd}\u{fffd}\u{fffd}"),
+                ("b", "\u{fffd}A\u{1f600}\\ud800")
+            ])
+        );
+    }
+
+    #[test_case(b"\xef\xbb\xbf{}", NotJson::Mark; "a byte order mark")]
+    #[test_case(b"{\"hunter2\":", NotJson::End; "an early end")]
+    #[test_case(b"{\"a\":1,\n hunter2}", NotJson::Syntax { line: 2, column: 2 }; "no JSON")]
+    #[test_case(b"{\"a\":\"\x01\"}", NotJson::Syntax { line: 1, column: 6 }; "a control character")]
+    fn texts_that_are_no_json_are_refused_without_their_content(json: &[u8], expected: NotJson) {
+        let text = GoText::new(json);
+        let error = text.value(Trailing::Ignored).unwrap_err();
+        assert_eq!(error, expected);
+        assert!(!format!("{error} {error:?} {text:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn nesting_ends_where_it_ends_in_go() {
+        let nested = |depth: usize| {
+            let text = format!("{{\"x\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+            GoText::new(text.as_bytes())
+                .value(Trailing::Ignored)
+                .map(drop)
+        };
+        assert_eq!(nested(MAX_DEPTH - 1), Ok(()));
+        assert_eq!(nested(MAX_DEPTH), Err(NotJson::Depth));
+    }
+
+    #[test]
+    fn what_follows_the_first_value_counts_for_unmarshal_only() {
+        let of = |text: &str| GoText::new(text.as_bytes());
+        assert!(of("{} {").value(Trailing::Ignored).is_ok());
+        assert_eq!(
+            of("{} {").value(Trailing::Refused).unwrap_err(),
+            NotJson::Trailing
+        );
+        assert_eq!(of("").value(Trailing::Refused).unwrap_err(), NotJson::End);
+        assert!(of("{} {}").has_more() && !of("{} }").has_more() && !of("{} ").has_more());
+    }
+
+    #[test]
+    fn keys_are_shown_without_passwords_and_in_one_line() {
+        assert_eq!(shown_key("https://u:p@h/v1/"), "https://xxxxx@h/v1/");
+        assert_eq!(shown_key("u:p@h"), "xxxxx@h");
+        assert_eq!(shown_key("h\n\u{1b}[2J"), "h\u{fffd}\u{fffd}[2J");
+        assert_eq!(shown_key(&"h".repeat(500)).chars().count(), 121);
+    }
+}
