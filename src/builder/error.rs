@@ -172,7 +172,7 @@ impl ChooseError {
         match self {
             Self::Unknown { name, known, .. } => told
                 .note(format!("known builders: {}", known.join(", ")))
-                .did_you_mean("a builder", name, known.iter().map(String::as_str)),
+                .similar("a builder", name, known.iter().map(String::as_str)),
             Self::Driver { name, .. } => told
                 .note("supported drivers: remote, docker, docker-container")
                 .help(format!(
@@ -195,7 +195,7 @@ impl ChooseError {
                 match error {
                     ContextError::Unknown { name, known, .. } => told
                         .note(format!("known Docker contexts: {}", known.join(", ")))
-                        .did_you_mean("a Docker context", name, known.iter().map(String::as_str))
+                        .similar("a Docker context", name, known.iter().map(String::as_str))
                         .help("`docker context use` chooses another, `--builder embedded` takes rbake's own builder"),
                     ContextError::Host { source, .. } => advice::for_address(told, source),
                     ContextError::Tls(error) => advice::for_tls(told, error),

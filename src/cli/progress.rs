@@ -41,7 +41,7 @@ pub(super) fn mode(
             "cli::progress",
             format!("{from} cannot be `{word}`"),
         )
-        .did_you_mean("a mode", word, WORDS)
+        .similar("a mode", word, WORDS)
         .help("it is one of auto, plain, tty, quiet and rawjson")),
     }
 }

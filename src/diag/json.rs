@@ -2,8 +2,11 @@
 //!
 //! The fields are a promise: new ones may come, none goes or changes its meaning.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
+use super::render::empty_names_shown;
 use super::{Class, Diagnostic, Label, Severity, SourceMap};
 
 /// `diagnostic` as JSON.
@@ -20,11 +23,15 @@ pub fn to_json(diagnostic: &Diagnostic, sources: &SourceMap) -> Value {
         "severity": severity(diagnostic.severity),
         "code": diagnostic.code,
         "class": class(diagnostic.class),
-        "message": diagnostic.message,
+        "message": empty_names_shown(&diagnostic.message),
         "labels": labels,
-        "notes": diagnostic.notes,
-        "help": diagnostic.help,
+        "notes": lines(&diagnostic.notes),
+        "help": lines(&diagnostic.help),
     })
+}
+
+fn lines(lines: &[String]) -> Vec<Cow<'_, str>> {
+    lines.iter().map(|line| empty_names_shown(line)).collect()
 }
 
 fn label_to_json(label: &Label, sources: &SourceMap) -> Option<Value> {
@@ -38,7 +45,7 @@ fn label_to_json(label: &Label, sources: &SourceMap) -> Option<Value> {
         "file": file.name,
         "start": position(span.start)?,
         "end": position(span.end)?,
-        "text": label.text,
+        "text": empty_names_shown(&label.text),
         "primary": label.primary,
     }))
 }

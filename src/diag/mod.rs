@@ -131,9 +131,27 @@ impl Diagnostic {
         self
     }
 
-    /// Adds "a … with a similar name exists" where one of `candidates` is close to `wanted`.
+    /// Tells what there is instead of `wanted`: all of `candidates`, shortened, and that "a … with a similar name exists" where
+    /// one of them is close to it.
     #[must_use]
     pub fn did_you_mean<'a>(
+        self,
+        what: &str,
+        wanted: &str,
+        candidates: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let candidates: Vec<&str> = candidates.into_iter().collect();
+        let all = names_there_are(candidates.iter().copied());
+        let problem = self.similar(what, wanted, candidates);
+        match all {
+            Some(all) => problem.note(all),
+            None => problem,
+        }
+    }
+
+    /// Adds "a … with a similar name exists" where one of `candidates`, which are too many to be listed, is close to `wanted`.
+    #[must_use]
+    pub fn similar<'a>(
         self,
         what: &str,
         wanted: &str,
@@ -144,6 +162,36 @@ impl Diagnostic {
             None => self,
         }
     }
+}
+
+/// "there are `a`, `b` and 3 more": the names of `all` that are not private, shortened; `None` if there are none.
+pub fn names_there_are<'a>(all: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    const SHOWN: usize = 20;
+    let mut shown: Vec<&str> = Vec::with_capacity(SHOWN);
+    let mut more = 0_usize;
+    // As in lists of targets, a name that begins with `_` is nobody else's business.
+    for name in all
+        .into_iter()
+        .filter(|name| !name.is_empty() && !name.starts_with('_'))
+    {
+        if shown.len() == SHOWN {
+            more += 1;
+        } else if !shown.contains(&name) {
+            shown.push(name);
+        }
+    }
+    let (last, others) = shown.split_last()?;
+    let quoted: Vec<String> = others.iter().map(|name| format!("`{name}`")).collect();
+    let verb = if others.is_empty() && more == 0 {
+        "there is"
+    } else {
+        "there are"
+    };
+    Some(match (others.is_empty(), more) {
+        (true, 0) => format!("{verb} only `{last}`"),
+        (false, 0) => format!("{verb} {} and `{last}`", quoted.join(", ")),
+        (_, more) => format!("{verb} {}, `{last}` and {more} more", quoted.join(", ")),
+    })
 }
 
 /// All problems that were found; never empty when used as an error.
@@ -239,6 +287,28 @@ mod tests {
         assert_eq!(closest("web-app", ["webapp", "db"]), Some("webapp"));
         assert_eq!(closest("celry", ["celery", "celerybeat"]), Some("celery"));
         assert_eq!(closest("xyz", ["web", "db"]), None);
+    }
+
+    #[test]
+    fn what_there_is_is_listed_and_shortened() {
+        let listed = |names: &[&str]| names_there_are(names.iter().copied());
+        assert_eq!(listed(&[]), None);
+        assert_eq!(listed(&["_hidden", ""]), None);
+        assert_eq!(listed(&["a"]).as_deref(), Some("there is only `a`"));
+        assert_eq!(
+            listed(&["a", "b", "a", "_c", "d"]).as_deref(),
+            Some("there are `a`, `b` and `d`")
+        );
+        let many: Vec<String> = (0..25).map(|n| format!("n{n}")).collect();
+        let shortened = names_there_are(many.iter().map(String::as_str)).unwrap();
+        assert!(
+            shortened.starts_with("there are `n0`, `n1`, "),
+            "{shortened}"
+        );
+        assert!(shortened.ends_with(", `n19` and 5 more"), "{shortened}");
+        let problem = Diagnostic::warning("a::b", "c").did_you_mean("a key", "xyz", ["web", "db"]);
+        assert_eq!(problem.notes, ["there are `web` and `db`"]);
+        assert!(problem.help.is_empty());
     }
 
     #[test]

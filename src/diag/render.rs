@@ -181,6 +181,7 @@ fn correct_column(text: &mut String, name: &str, window: &Window<'_>) {
 
 // Text without control characters and of bounded length. The crate knows the older ones among them.
 fn clip(text: &str) -> String {
+    let text = empty_names_shown(text);
     let mut end = text.len().min(MAX_TEXT);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -198,6 +199,25 @@ fn rest_masked(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     terminal::masked_beyond_ascii(text)
+}
+
+/// Two backticks with nothing between them as `""`: names, paths and addresses that users give may be empty, in every message.
+pub(super) fn empty_names_shown(text: &str) -> Cow<'_, str> {
+    if !text.contains("``") {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    let mut rest = text;
+    while let Some(start) = rest.find('`') {
+        let (before, ticks) = rest.split_at(start);
+        let after = ticks.trim_start_matches('`');
+        let run = &ticks[..ticks.len() - after.len()];
+        shown.push_str(before);
+        shown.push_str(if run == "``" { "`\"\"`" } else { run });
+        rest = after;
+    }
+    shown.push_str(rest);
+    Cow::Owned(shown)
 }
 
 #[cfg(test)]
@@ -220,6 +240,25 @@ mod tests {
     }
 
     #[test]
+    fn nothing_between_backticks_is_shown_as_an_empty_text() {
+        let shown = |text| empty_names_shown(text).into_owned();
+        assert_eq!(
+            shown("target `` is not defined"),
+            "target `\"\"` is not defined"
+        );
+        assert_eq!(shown("``, `a`, ``"), "`\"\"`, `a`, `\"\"`");
+        assert_eq!(shown("```sh"), "```sh");
+        assert_eq!(shown("`a` and `b`"), "`a` and `b`");
+        let empty = Diagnostic::warning("a::b", "no `` here")
+            .note("``")
+            .help("``");
+        let text = render(&empty, &SourceMap::default(), Style::default());
+        assert!(!text.contains("``"), "{text}");
+        let json = crate::diag::to_json(&empty, &SourceMap::default()).to_string();
+        assert!(!json.contains("``"), "{json}");
+    }
+
+    #[test]
     fn one_label_with_help() {
         let (map, a, _) = web();
         let diagnostic = Diagnostic::error(
@@ -236,6 +275,7 @@ mod tests {
         3 |   targets = ["web-app", "db"]
           |              ^^^^^^^^^ no such target or group
           |
+          = note: there are `webapp` and `db`
           = help: a target with a similar name exists: `webapp`
         "#);
     }

@@ -99,7 +99,7 @@ fn unknown(what: &str, found: Option<&str>, known: &'static [&'static str]) -> D
         "`{found}` is not a known {what}: there are `{}`",
         known.join("`, `")
     ))
-    .did_you_mean("a word", found, known.iter().copied())
+    .similar("a word", found, known.iter().copied())
 }
 
 /// The list that `spec` asks for, with its final line break where buildx has one.

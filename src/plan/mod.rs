@@ -181,7 +181,8 @@ fn unknown_target(definition: &Definition, name: &Spanned<Text>) -> Diagnostic {
     );
     let problem = match name.span {
         Some(span) => problem.at(span, "no such target or group"),
-        None => problem.note(select::known_names(definition)),
+        None if definition.targets.is_empty() => problem.note(select::known_names(definition)),
+        None => problem,
     };
     let groups = definition.groups.keys().map(GroupName::as_str);
     let targets = definition.targets.keys().map(TargetName::as_str);

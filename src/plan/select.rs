@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::pattern::Pattern;
 use crate::definition::model::{Definition, Text};
-use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
+use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned, names_there_are};
 use crate::types::hash::{HashMap, HashSet};
 use crate::types::{GroupName, TargetName};
 
@@ -95,23 +95,10 @@ fn requested(definition: &Definition, words: &[String], problems: &mut Diagnosti
 
 /// One line with the names there are, for messages.
 pub(super) fn known_names(definition: &Definition) -> String {
-    const SHOWN: usize = 20;
     let groups = definition.groups.keys().map(GroupName::as_str);
     let targets = definition.targets.keys().map(TargetName::as_str);
-    let names: Vec<String> = groups
-        .chain(targets)
-        .filter(|name| !name.starts_with('_'))
-        .map(|name| format!("`{name}`"))
-        .collect();
-    match names.len() {
-        0 => "the definition has no targets".to_owned(),
-        count if count > SHOWN => format!(
-            "there are {} and {} more",
-            names[..SHOWN].join(", "),
-            count - SHOWN
-        ),
-        _ => format!("there are {}", names.join(", ")),
-    }
+    names_there_are(groups.chain(targets))
+        .unwrap_or_else(|| "the definition has no targets".to_owned())
 }
 
 // Whether a group that was met before is still being followed, or is done.

@@ -65,6 +65,7 @@ fn an_unknown_member_of_a_group_is_shown_where_it_is_written() {
     2 |   targets = ["web-app", "db"]
       |              ^^^^^^^^^ no such target or group
       |
+      = note: there are `default`, `webapp` and `db`
       = help: a target or group with a similar name exists: `webapp`
     "#);
 }

@@ -38,7 +38,7 @@ impl<'a> Evaluator<'a> {
             format!("there is no function `{name}`"),
         )
         .at(at, "not defined")
-        .did_you_mean(
+        .similar(
             "a function",
             name,
             functions::all()

@@ -206,7 +206,10 @@ impl<'a> Evaluator<'a> {
 
     /// The names of all variables, globals and builtins.
     pub(in crate::definition) fn all_names(&self) -> impl Iterator<Item = &str> {
-        self.named.keys().map(|name| &**name)
+        let mut names: Vec<&str> = self.named.keys().map(|name| &**name).collect();
+        // They are shown, and the map's order is chance.
+        names.sort_unstable();
+        names.into_iter()
     }
 
     /// The value of a slot, which is filled now if it is not yet; `at` is where it is needed.
