@@ -13,9 +13,22 @@ use regex::Regex;
 use super::interpolate::{template_problem, unset};
 use super::template::{Lookup, substitute};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};
+use crate::types::encoding::{self, NotText};
 
-/// The text of the `.env` in `directory`, if there is one; a directory of that name is none.
-pub fn read(directory: &Path) -> io::Result<Option<String>> {
+/// The `.env` of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DotEnv {
+    /// Its text. Bytes that are not UTF-8 have become U+FFFD, as in what buildx prints of them.
+    pub text: String,
+    /// Where the first of these is.
+    pub not_utf8: Option<std::ops::Range<usize>>,
+}
+
+/// The `.env` in `directory`, if there is one; a directory of that name is none.
+///
+/// # Errors
+/// Fails where it cannot be read, or is UTF-16, which buildx cannot read either.
+pub fn read(directory: &Path) -> io::Result<Option<DotEnv>> {
     let path = directory.join(".env");
     match std::fs::metadata(&path) {
         Ok(found) if found.is_dir() => return Ok(None),
@@ -23,7 +36,19 @@ pub fn read(directory: &Path) -> io::Result<Option<String>> {
         Ok(_) | Err(_) => {}
     }
     let bytes = std::fs::read(path)?;
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    let utf16 = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+    match encoding::decode(bytes.clone()) {
+        Ok(decoded) if decoded.utf16 => Err(utf16(encoding::IS_UTF16)),
+        Ok(decoded) => Ok(Some(DotEnv {
+            text: decoded.text,
+            not_utf8: None,
+        })),
+        Err(error @ (NotText::Unmarked | NotText::Utf16 { .. })) => Err(utf16(&error.to_string())),
+        Err(NotText::Utf8 { byte, .. }) => Ok(Some(DotEnv {
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+            not_utf8: Some(byte..byte + char::REPLACEMENT_CHARACTER.len_utf8()),
+        })),
+    }
 }
 
 /// The variables that `text`, which is the file `source`, sets.
@@ -377,6 +402,18 @@ mod tests {
         assert_eq!(read(dir.path()).expect("a directory"), None);
         std::fs::remove_dir(dir.path().join(".env")).expect("removed");
         std::fs::write(dir.path().join(".env"), "A=1").expect("written");
-        assert_eq!(read(dir.path()).expect("a file").as_deref(), Some("A=1"));
+        let found = read(dir.path()).expect("a file").expect("a file");
+        assert_eq!((found.text.as_str(), found.not_utf8), ("A=1", None));
+        std::fs::write(dir.path().join(".env"), b"A=\xe9").expect("a file");
+        let found = read(dir.path()).expect("a file").expect("a file");
+        assert_eq!(
+            (found.text.as_str(), found.not_utf8),
+            ("A=\u{fffd}", Some(2..5))
+        );
+        for utf16 in [&b"\xff\xfeA\0=\0"[..], b"\xfe\xff\0A\0=", b"A\0=\0"] {
+            std::fs::write(dir.path().join(".env"), utf16).expect("a file");
+            let refused = read(dir.path()).expect_err("UTF-16");
+            assert!(refused.to_string().contains("UTF-16"), "{refused}");
+        }
     }
 }

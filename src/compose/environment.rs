@@ -6,6 +6,8 @@ use super::decode::{boolean, pairs};
 use super::dotenv;
 use super::reader::Reader;
 use super::variables::Variables;
+use crate::diag::{Class, Diagnostic};
+use crate::types::encoding::{IS_UTF16, SAVE_AS_UTF8};
 use crate::yaml::Mapping;
 
 /// The environment of `service`, without what has no value.
@@ -47,6 +49,12 @@ pub(super) fn of_service(
         let Ok(source) = reader.read(path, "the environment file", Some(span)) else {
             continue;
         };
+        if reader.is_utf16(source) {
+            let message = format!("cannot read the environment file `{path}`: {IS_UTF16}");
+            let problem = Diagnostic::error(Class::Definition, "compose::unreadable", message);
+            reader.report(problem.at(span, "").help(SAVE_AS_UTF8));
+            continue;
+        }
         let lookup = |name: &str| {
             let project = variables.get(name).map(str::to_owned);
             let own = || own.get(name).cloned().flatten();

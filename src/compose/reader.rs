@@ -1,12 +1,13 @@
 //! The files of a project: read once, kept in the source map, bounded in size and number.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 use std::rc::Rc;
 
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, SourceMap, Span};
+use crate::types::encoding;
 use crate::yaml::{self, Document, Node, Value};
 
 /// The largest file that is read, in bytes.
@@ -25,6 +26,7 @@ pub(super) struct Reported;
 pub(super) struct Cache {
     paths: HashMap<String, Result<SourceId, String>>,
     documents: HashMap<SourceId, Result<Rc<Vec<Document>>, Diagnostics>>,
+    utf16: HashSet<SourceId>,
 }
 
 /// The files of a project and what is wrong with it.
@@ -125,8 +127,17 @@ impl<'a> Reader<'a> {
         if bytes.len() as u64 > SIZE_LIMIT {
             return Err(format!("it is larger than {} MiB", SIZE_LIMIT >> 20));
         }
-        let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-        Ok(self.map.add(path, text))
+        let decoded = encoding::decode(bytes).map_err(|error| error.to_string())?;
+        let source = self.map.add(path, decoded.text);
+        if decoded.utf16 {
+            self.cache.utf16.insert(source);
+        }
+        Ok(source)
+    }
+
+    /// Whether a file that was read is UTF-16, which only YAML may be.
+    pub(super) fn is_utf16(&self, source: SourceId) -> bool {
+        self.cache.utf16.contains(&source)
     }
 
     /// The text of a file that was read.

@@ -10,6 +10,7 @@ use super::source::{Format, Source, Sources};
 use super::syntax::File;
 use super::{json, native};
 use crate::diag::{Class, Diagnostic, Diagnostics, Severity, SourceMap, Span};
+use crate::types::encoding::{IS_UTF16, SAVE_AS_UTF8};
 
 /// Parses all files but the Compose files, which are handed to `compose`; problems of all of them are reported.
 pub(super) fn parse(
@@ -69,6 +70,10 @@ impl Parser<'_, '_> {
                 Err(why) => compose = why,
             }
         }
+        if source.utf16 {
+            problems.push(no_utf16(source, name, &compose));
+            return None;
+        }
         let mut hcl = Diagnostics::default();
         let file = native::parse(text, source.id, &mut self.names, &mut hcl);
         if !hcl.has_errors() {
@@ -90,6 +95,22 @@ impl Parser<'_, '_> {
         problems.0.extend(likely.0);
         None
     }
+}
+
+fn no_utf16(source: &Source, name: &str, compose: &Diagnostics) -> Diagnostic {
+    let shown = if name == "-" { "standard input" } else { name };
+    let problem = Diagnostic::error(
+        Class::Definition,
+        "definition::unreadable",
+        format!("cannot read the definition `{shown}`: {IS_UTF16}"),
+    )
+    .at(Span::new(source.id, 0..0), "");
+    let first = compose.0.iter().find(|p| p.severity == Severity::Error);
+    match first {
+        Some(first) => problem.note(format!("as Compose file: {}", first.message)),
+        None => problem,
+    }
+    .help(SAVE_AS_UTF8)
 }
 
 fn likely(text: &str) -> Format {

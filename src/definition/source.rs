@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, SourceMap};
 use crate::types::Environment;
+use crate::types::encoding::{self, DecodedText, IS_UTF16, NotText, SAVE_AS_UTF8};
 use crate::types::remote::is_remote;
 use crate::types::secret::redact_url;
 
@@ -71,6 +72,8 @@ pub struct Source {
     pub id: SourceId,
     /// Its syntax, as far as the name tells.
     pub format: Format,
+    /// Whether it is UTF-16, which only Compose files may be.
+    pub utf16: bool,
     /// The directory the file is in, as it was given: relative to the working directory, or absolute. None for
     /// standard input.
     pub base_dir: Option<PathBuf>,
@@ -120,6 +123,7 @@ impl Sources {
         self.files.push(Source {
             id,
             format: Format::of_name(name),
+            utf16: false,
             base_dir: (name != "-").then(|| match Path::new(name).parent() {
                 Some(parent) if parent != Path::new("") => parent.to_owned(),
                 _ => PathBuf::from("."),
@@ -153,8 +157,13 @@ pub fn read(request: &Request<'_>, stdin: &mut dyn Read) -> Result<Sources, Diag
     for name in names {
         match read_one(&name, request.environment, stdin) {
             // As in buildx, for which even JSON may be empty in this way.
-            Ok(text) if text.is_empty() && name != "-" => empty.push(name),
-            Ok(text) => sources.add(name.strip_prefix("cwd://").unwrap_or(&name), text),
+            Ok(decoded) if decoded.text.is_empty() && name != "-" => empty.push(name),
+            Ok(DecodedText { text, utf16 }) => {
+                sources.add(name.strip_prefix("cwd://").unwrap_or(&name), text);
+                if let Some(source) = sources.files.last_mut() {
+                    source.utf16 = utf16;
+                }
+            }
             Err(problem) => problems.push(problem),
         }
     }
@@ -233,7 +242,7 @@ fn read_one(
     name: &str,
     environment: &Environment,
     stdin: &mut dyn Read,
-) -> Result<String, Diagnostic> {
+) -> Result<DecodedText, Diagnostic> {
     let bytes = if name == "-" {
         read_limited(stdin, 0)
     } else {
@@ -265,12 +274,18 @@ fn read_one(
         }
         _ => unreadable(error.to_string()),
     })?;
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = error.utf8_error().valid_up_to();
-        let before = error.as_bytes().get(..valid).unwrap_or_default();
-        let line = before.split(|byte| *byte == b'\n').count();
-        unreadable(format!("it is not UTF-8 (line {line}, byte {valid})")).help("save it as UTF-8")
-    })
+    let decoded = encoding::decode(bytes).map_err(|error| {
+        let way_out = match error {
+            NotText::Utf8 { .. } => "save it as UTF-8",
+            NotText::Utf16 { .. } | NotText::Unmarked => SAVE_AS_UTF8,
+        };
+        unreadable(error.to_string()).help(way_out)
+    })?;
+    // YAML may be UTF-16, as the file of an unknown syntax may be YAML. As in buildx, HCL and JSON may not.
+    if decoded.utf16 && matches!(Format::of_name(name), Format::Hcl | Format::Json) {
+        return Err(unreadable(IS_UTF16.to_owned()).help(SAVE_AS_UTF8));
+    }
+    Ok(decoded)
 }
 
 // `expected` is how much there should be.

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod csv;
 pub mod descriptors;
 pub mod digest;
+pub mod encoding;
 pub mod ending;
 pub mod environment;
 pub mod go;

@@ -13,7 +13,8 @@ use super::Inputs;
 use super::overrides;
 use super::source::Source;
 use crate::compose::{File, Projects, Settings, Variables, dotenv};
-use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap};
+use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap, Span};
+use crate::types::encoding::SAVE_AS_UTF8;
 
 pub(super) use lower::Lowered;
 
@@ -23,6 +24,8 @@ pub(super) struct ComposeFiles<'i> {
     inputs: &'i Inputs<'i>,
     projects: Projects,
     variables: Option<Result<Variables, Diagnostics>>,
+    // What is doubtful in `.env`, until it is told.
+    warnings: Diagnostics,
     files: Vec<File>,
     origin: Option<lower::Origin>,
 }
@@ -33,6 +36,7 @@ impl<'i> ComposeFiles<'i> {
             inputs,
             projects: Projects::default(),
             variables: None,
+            warnings: Diagnostics::default(),
             files: Vec::new(),
             origin: None,
         }
@@ -50,7 +54,10 @@ impl<'i> ComposeFiles<'i> {
             path: name.to_owned(),
         };
         let inputs = self.inputs;
-        let variables = self.variables.get_or_insert_with(|| variables(inputs, map));
+        let warnings = &mut self.warnings;
+        let variables = self
+            .variables
+            .get_or_insert_with(|| variables(inputs, map, warnings));
         let variables = variables.as_ref().map_err(Clone::clone)?;
         self.projects
             .check(&file, &settings(inputs, variables), map)?;
@@ -67,6 +74,7 @@ impl<'i> ComposeFiles<'i> {
         let (Some(origin), Some(Ok(variables))) = (&self.origin, &self.variables) else {
             return Lowered::default();
         };
+        problems.0.append(&mut self.warnings.0);
         match self
             .projects
             .load(&self.files, &settings(self.inputs, variables), map)
@@ -93,7 +101,11 @@ fn settings<'a>(inputs: &'a Inputs<'_>, variables: &'a Variables) -> Settings<'a
 }
 
 // `--var` before the environment before `.env`.
-fn variables(inputs: &Inputs<'_>, map: &mut SourceMap) -> Result<Variables, Diagnostics> {
+fn variables(
+    inputs: &Inputs<'_>,
+    map: &mut SourceMap,
+    warnings: &mut Diagnostics,
+) -> Result<Variables, Diagnostics> {
     const NAME: &str = ".env";
     let environment = inputs.environment;
     let mut variables = if overrides::reads_environment(environment)? {
@@ -101,18 +113,32 @@ fn variables(inputs: &Inputs<'_>, map: &mut SourceMap) -> Result<Variables, Diag
     } else {
         Variables::default()
     };
-    let text = dotenv::read(environment.current_dir()).map_err(|error| {
+    let dotenv = dotenv::read(environment.current_dir()).map_err(|error| {
         let message = format!("cannot read `{NAME}`: {error}");
-        Diagnostic::error(Class::Definition, "compose::unreadable", message)
+        let problem = Diagnostic::error(Class::Definition, "compose::unreadable", message);
+        match error.kind() {
+            std::io::ErrorKind::InvalidData => problem.help(SAVE_AS_UTF8),
+            _ => problem,
+        }
     })?;
-    if let Some(text) = text {
-        let source = map.add(NAME, text.as_str());
+    if let Some(dotenv) = dotenv {
+        let source = map.add(NAME, dotenv.text.as_str());
         let lookup = |name: &str| variables.get(name).map(str::to_owned);
         let mut problems = Diagnostics::default();
-        let found = dotenv::parse(&text, source, &lookup, &mut problems);
+        let found = dotenv::parse(&dotenv.text, source, &lookup, &mut problems);
+        if let Some(place) = dotenv.not_utf8 {
+            let message = "this is not UTF-8, and stands for U+FFFD";
+            let warning = Diagnostic::warning("dotenv::not-utf8", message);
+            problems.push(
+                warning
+                    .at(Span::new(source, place), "")
+                    .help("save the file as UTF-8"),
+            );
+        }
         if problems.has_errors() {
             return Err(problems);
         }
+        warnings.0.append(&mut problems.0);
         variables.set_defaults(&found.into_iter().collect());
     }
     for (name, value) in inputs.vars {
