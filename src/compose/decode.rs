@@ -2,6 +2,8 @@
 //!
 //! Start at [`project`].
 
+use std::collections::HashMap;
+
 use indexmap::IndexMap;
 
 use super::environment;
@@ -9,6 +11,7 @@ use super::hosts;
 use super::project::{Build, BuildSecret, Entries, Project, Service};
 use super::reader::Reader;
 use super::text;
+use super::uncarried;
 use super::variables::Variables;
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
 use crate::types::size::parse_size;
@@ -26,7 +29,12 @@ pub(super) fn project(
     for (name, entry) in services {
         let empty = Mapping::new();
         let service = entry.value.as_mapping().unwrap_or(&empty);
-        let environment = environment::of_service(service, variables, reader);
+        let (environment, mut problems) = match service.get("build") {
+            Some(_) => own_environment(service, variables, reader),
+            // Nothing of a service that is not built needs it.
+            None => (HashMap::new(), Diagnostics::default()),
+        };
+        uncarried::warn(name, service, &mut problems);
         let mut decoder = Decoder {
             service: name,
             problems: &mut reader.problems,
@@ -45,9 +53,21 @@ pub(super) fn project(
             name: Spanned::new(name.clone(), entry.key),
             image,
             build,
+            problems,
         });
     }
     Project { services: read }
+}
+
+// What is wrong with the files of one service is for those to know who build it.
+fn own_environment(
+    service: &Mapping,
+    variables: &Variables,
+    reader: &mut Reader<'_>,
+) -> (HashMap<String, String>, Diagnostics) {
+    let before = std::mem::take(&mut reader.problems);
+    let environment = environment::of_service(service, variables, reader);
+    (environment, std::mem::replace(&mut reader.problems, before))
 }
 
 /// The text of a node, unless it is empty.

@@ -22,6 +22,7 @@ mod schema;
 mod short;
 pub mod template;
 pub mod text;
+mod uncarried;
 mod unique;
 mod variables;
 
@@ -78,12 +79,8 @@ impl Projects {
     ) -> Result<(), Diagnostics> {
         let files = std::slice::from_ref(file);
         let checked = self.with_reader(settings, map, |reader| {
-            let (model, variables) = model(files, settings, reader)?;
-            for service in model.services.values() {
-                if let Value::Mapping(service) = &service.value.value {
-                    environment::of_service(service, &variables, reader);
-                }
-            }
+            // Files that only some services need are looked for when these are built.
+            model(files, settings, reader)?;
             Ok(())
         });
         checked.map(|_| ())

@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 
-use crate::diag::{Span, Spanned};
+use crate::diag::{Diagnostics, Span, Spanned};
 use crate::yaml::Node;
 
 /// All services of a project, in the order of the files.
@@ -21,6 +21,8 @@ pub struct Service {
     pub image: Option<Spanned<String>>,
     /// How its image is built, if it is.
     pub build: Option<Build>,
+    /// What is wrong or doubtful with what only this service needs: of no interest to those who do not build it.
+    pub problems: Diagnostics,
 }
 
 /// Entries by name, in order.

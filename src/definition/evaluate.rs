@@ -257,6 +257,7 @@ impl Evaluator<'_> {
             source: decl.source,
             base_dir: places.dir(decl.source),
             origin,
+            deferred: Vec::new(),
         };
         (block, complete)
     }
@@ -292,6 +293,7 @@ impl Evaluator<'_> {
                     source,
                     base_dir: places.dir(source),
                     origin: BlockOrigin::MatrixGroup,
+                    deferred: Vec::new(),
                 })
             })
             .collect()

@@ -54,6 +54,8 @@ pub struct Block {
     pub base_dir: Option<Arc<PathBuf>>,
     /// How the block came to be.
     pub origin: BlockOrigin,
+    /// What is wrong or doubtful with files that only this block needs: told where the block is part of a plan.
+    pub deferred: Vec<Diagnostic>,
 }
 
 /// How a block came to be.

@@ -200,6 +200,7 @@ fn finish(
     let mut whole = target;
     // Nobody else has it any more.
     let target = Arc::make_mut(&mut whole);
+    problems.0.append(&mut target.deferred);
     if request.policies_disabled {
         let disabled = PolicyEntry {
             disabled: true,

@@ -76,6 +76,7 @@ fn block(
         source: origin.source,
         base_dir: origin.dir.clone(),
         origin: BlockOrigin::Written,
+        deferred: Vec::new(),
     }
 }
 
@@ -191,11 +192,14 @@ fn target(service: &Service, build: &Build, origin: &Origin, problems: &mut Diag
     attributes.boolean("pull", pull.as_ref());
 
     let name = service.name.clone();
-    block(
-        name.map(|name| Arc::from(target_name(&name))),
-        attributes.all,
-        origin,
-    )
+    Block {
+        deferred: service.problems.0.clone(),
+        ..block(
+            name.map(|name| Arc::from(target_name(&name))),
+            attributes.all,
+            origin,
+        )
+    }
 }
 
 // Without repetition where the extension adds something.

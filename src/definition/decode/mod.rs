@@ -181,6 +181,7 @@ fn target(block: &Block, problems: &mut Diagnostics) -> Option<Target> {
         return None;
     };
     let mut target = Target::empty(block.name.clone().map(|_| name));
+    target.deferred.clone_from(&block.deferred);
     let owner = Owner::Block("target", &block.name.value);
     for (name, raw) in &block.attributes {
         match schema::attribute(name) {
@@ -281,6 +282,7 @@ mod tests {
             source: SourceMap::default().add("docker-bake.hcl", ""),
             base_dir: None,
             origin: BlockOrigin::Written,
+            deferred: Vec::new(),
         }
     }
 

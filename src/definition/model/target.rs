@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Attest, CacheEntry, Export, List, Map, PolicyEntry, Resources, SecretEntry, SshEntry, Text,
 };
-use crate::diag::Spanned;
+use crate::diag::{Diagnostic, Spanned};
 use crate::types::TargetName;
 
 /// A named build. Attributes that are not set are `None` or unset; copies share what they do not change.
@@ -73,6 +73,8 @@ pub struct Target {
     pub extra_hosts: Map,
     /// Rules for sources.
     pub policy: List<PolicyEntry>,
+    /// What is wrong or doubtful with files that only this target and its heirs need: told where they are part of a plan.
+    pub deferred: Vec<Diagnostic>,
 }
 
 fn take<T: Clone>(own: &mut Option<T>, later: Option<&T>) {
@@ -116,6 +118,7 @@ impl Target {
             entitlements: List::default(),
             extra_hosts: Map::default(),
             policy: List::default(),
+            deferred: Vec::new(),
         }
     }
 
@@ -156,6 +159,7 @@ impl Target {
             entitlements,
             extra_hosts,
             policy,
+            deferred,
         } = later;
         take(
             &mut self.description,
@@ -203,6 +207,11 @@ impl Target {
         self.entitlements.append(entitlements);
         self.extra_hosts.merge(extra_hosts);
         self.policy.append(policy);
+        for problem in deferred {
+            if !self.deferred.contains(problem) {
+                self.deferred.push(problem.clone());
+            }
+        }
     }
 
     /// How many elements and entries its lists and maps have: those that no other target shares, and all of them.

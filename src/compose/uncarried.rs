@@ -1,0 +1,97 @@
+//! What a service says about its build that has no place in a bake target: passed over, as in buildx, but not in silence.
+//!
+//! Keys for running a service, such as `ports`, are nobody's loss.
+
+use super::decode::boolean;
+use crate::diag::{Diagnostic, Diagnostics};
+use crate::yaml::{Entry, Mapping, Value};
+
+/// Keys of `build`, and what can be written instead.
+const BUILD: [(&str, &str); 4] = [
+    (
+        "entitlements",
+        "name them in a bake file beside this one: `target \"NAME\" { entitlements = […] }`",
+    ),
+    (
+        "isolation",
+        "it is for Windows containers, which BuildKit does not build in; remove it",
+    ),
+    (
+        "no_cache_filter",
+        "write `x-bake: {no-cache-filter: […]}` below `build`",
+    ),
+    (
+        "privileged",
+        "a step that needs it says `RUN --security=insecure`, and a bake file beside this one `target \"NAME\" { entitlements = \
+         [\"security.insecure\"] }`",
+    ),
+];
+
+/// Keys of a secret below `build`; the step that mounts it says them.
+const SECRET: [&str; 4] = ["target", "uid", "gid", "mode"];
+
+/// Warns of what the build of the service `name` says in vain.
+pub(super) fn warn(name: &str, service: &Mapping, problems: &mut Diagnostics) {
+    let Some(build) = service
+        .get("build")
+        .and_then(|entry| entry.value.as_mapping())
+    else {
+        return;
+    };
+    for (key, way_out) in BUILD {
+        if let Some(entry) = build.get(key).filter(|entry| says_something(entry)) {
+            problems.push(ignored(&format!("{name}.build.{key}"), entry, way_out));
+        }
+    }
+    let secrets = build
+        .get("secrets")
+        .and_then(|entry| entry.value.as_sequence());
+    for secret in secrets.into_iter().flatten() {
+        for (key, entry) in secret.as_mapping().into_iter().flatten() {
+            if SECRET.contains(&key.as_str()) {
+                let way_out =
+                    "say it where the secret is used: `RUN --mount=type=secret,id=…,target=…`";
+                problems.push(ignored(
+                    &format!("{name}.build.secrets[].{key}"),
+                    entry,
+                    way_out,
+                ));
+            }
+        }
+    }
+    if let Some(entry) = service.get("platform").filter(|_| !has_platforms(build))
+        && says_something(entry)
+    {
+        let platform = entry.value.as_str().unwrap_or("linux/amd64");
+        let way_out = format!("write `platforms: [\"{platform}\"]` below `build`");
+        problems.push(ignored(&format!("{name}.platform"), entry, &way_out));
+    }
+}
+
+fn ignored(path: &str, entry: &Entry, way_out: &str) -> Diagnostic {
+    let message = format!("`services.{path}` is no part of a bake target, and is ignored");
+    Diagnostic::warning("compose::ignored-key", message)
+        .at(entry.key, "")
+        .help(way_out)
+}
+
+// Where the build has platforms of its own, the one the service runs on is among them.
+fn has_platforms(build: &Mapping) -> bool {
+    let filled = |entry: &Entry| says_something(entry);
+    let own = build.get("platforms").is_some_and(filled);
+    let bake = build
+        .get("x-bake")
+        .and_then(|entry| entry.value.as_mapping());
+    own || bake.is_some_and(|bake| bake.get("platforms").is_some_and(filled))
+}
+
+// Nothing is lost of what says what would be anyway.
+fn says_something(entry: &Entry) -> bool {
+    match &entry.value.value {
+        Value::Null => false,
+        Value::Sequence(items) => !items.is_empty(),
+        Value::String(text) => !text.is_empty() && boolean(&entry.value) != Some(false),
+        Value::Bool(on) => *on,
+        _ => true,
+    }
+}
