@@ -13,7 +13,7 @@ use super::eval::scope::Scope;
 use super::eval::traverse::constant_name;
 use super::eval::value::{Text, Value};
 use super::syntax::{Attribute, Step, Traversal};
-use crate::diag::Span;
+use crate::diag::{Diagnostic, Span, Spanned};
 use crate::types::hash::HashMap;
 
 /// Names that a matrix binds, with their values.
@@ -75,6 +75,8 @@ impl Indices {
 pub(super) struct Blocks<'a> {
     /// In the order of the definition.
     pub(super) instances: Vec<Instance<'a>>,
+    /// The names of targets and groups that Compose files make, which no expression can refer to, with their places.
+    pub(super) of_compose: Vec<(Kind, Spanned<Arc<str>>)>,
     targets: HashMap<Arc<str>, Indices>,
     groups: HashMap<Arc<str>, Indices>,
     no_names: Option<MatrixNames>,
@@ -201,6 +203,14 @@ impl<'a> Evaluator<'a> {
 
     fn unknown_block(&mut self, kind: Kind, name: &str, at: Span) -> Failed {
         let word = kind.word();
+        let of_compose = self.blocks.of_compose.iter();
+        let of_compose = of_compose
+            .clone()
+            .find(|(made, known)| *made == kind && *known.value == *name);
+        if let Some((_, known)) = of_compose {
+            let unreachable = unreachable_block(kind, name, at, known.span);
+            return self.fail(unreachable);
+        }
         let mut unknown = problem(
             "definition::unknown-block",
             format!("there is no {word} `{name}`"),
@@ -218,7 +228,11 @@ impl<'a> Evaluator<'a> {
             unknown.did_you_mean(
                 &format!("a {word}"),
                 name,
-                self.blocks.by_name(kind).keys().map(|name| &**name),
+                self.blocks
+                    .instances
+                    .iter()
+                    .filter(|instance| instance.decl.kind == kind)
+                    .map(|instance| &*instance.name),
             )
         } else {
             unknown.help(format!(
@@ -277,5 +291,28 @@ impl<'a> Evaluator<'a> {
             entries.insert(Text::from(attribute), value);
         }
         Ok(Value::object(entries))
+    }
+}
+
+// As in buildx: the targets of Compose files come into being beside the blocks, not among them.
+fn unreachable_block(kind: Kind, name: &str, at: Span, defined: Option<Span>) -> Diagnostic {
+    let word = kind.word();
+    let told = problem(
+        "definition::unknown-block",
+        format!("the {word} `{name}` comes from a Compose file, and expressions cannot refer to such a {word}"),
+    )
+    .at(at, "only blocks of HCL and JSON files can be referred to");
+    let told = match defined {
+        Some(span) => told.context(span, "defined here"),
+        None => told,
+    };
+    match kind {
+        Kind::Target => told
+            .help(format!(
+                "a target takes over its attributes with `inherits = [\"{name}\"]`, and its result with `contexts = {{ NAME = \
+                 \"target:{name}\" }}`"
+            ))
+            .help("a value that both need can be a variable, which Compose files read from the environment and from `.env`"),
+        Kind::Group => told.help(format!("name it as a member: `targets = [\"{name}\"]`")),
     }
 }

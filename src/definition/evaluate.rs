@@ -130,6 +130,7 @@ fn evaluate_here(
     warnings.extend(UserFunctions::declare(&mut evaluator));
     let variables = evaluator.variable_infos();
     evaluator.validate();
+    evaluator.blocks.of_compose = made.names();
     evaluator.blocks_visible = true;
     evaluator.name_blocks();
     let places = Places::of(sources, &files);
@@ -416,6 +417,57 @@ target "web" { tags = [A] }
     )]
     fn cycles_name_their_path(text: &str, expected: &str) {
         assert_eq!(errors(text), [expected]);
+    }
+
+    #[test]
+    fn references_to_compose_services_say_where_these_are() {
+        let compose = "services:\n  web.app:\n    build: .\n    image: x:1\n";
+        let hcl = "target \"b\" { tags = target.web_app.tags }\n\
+                   target \"c\" { args = { A = join(\",\", group.default.targets) } }\n";
+        let files = [("compose.yaml", compose), ("docker-bake.hcl", hcl)];
+        let problems = World::default().evaluate(&files).unwrap_err();
+        assert_eq!(problems.0.len(), 2, "{problems:?}");
+        for problem in &problems.0 {
+            assert_eq!(problem.code, "definition::unknown-block");
+            assert!(
+                problem.message.contains("comes from a Compose file"),
+                "{problem:?}"
+            );
+        }
+        assert!(problems.0[0].help[0].contains("inherits = [\"web_app\"]"));
+        let labels = &problems.0[0].labels;
+        assert!(
+            labels.iter().any(|label| label.text == "defined here"),
+            "{labels:?}"
+        );
+        assert!(problems.0[1].help[0].contains("targets = [\"default\"]"));
+        // A block of that name can be referred to, as in buildx.
+        let both = format!(
+            "{hcl}target \"web_app\" {{ tags = [\"y\"] }}\ngroup \"default\" {{ targets = [] }}\n"
+        );
+        let files = [
+            ("compose.yaml", compose),
+            ("docker-bake.hcl", both.as_str()),
+        ];
+        assert!(World::default().evaluate(&files).is_ok());
+    }
+
+    #[test]
+    fn what_there_is_is_listed_beside_what_there_is_not() {
+        let problems = hcl("target \"web\" { tags = target.wab.tags }\ntarget \"db\" { args = { A = FO } }\nFOO = 1\nB = 2\n")
+            .unwrap_err();
+        let notes: Vec<&str> = problems
+            .0
+            .iter()
+            .map(|problem| &*problem.notes[0])
+            .collect();
+        assert_eq!(
+            notes,
+            [
+                "there are `web` and `db`",
+                "there are `B`, `BAKE_CMD_CONTEXT`, `BAKE_LOCAL_PLATFORM` and `FOO`",
+            ]
+        );
     }
 
     #[test]

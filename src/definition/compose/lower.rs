@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use super::super::declarations::Kind;
 use super::super::evaluated::{Attribute, Block, BlockOrigin};
 use super::super::model::{Attest, SshEntry};
 use super::extension;
@@ -18,6 +19,16 @@ use crate::diag::{Diagnostics, SourceId, Span, Spanned};
 pub(in crate::definition) struct Lowered {
     pub(in crate::definition) groups: Vec<Block>,
     pub(in crate::definition) targets: Vec<Block>,
+}
+
+impl Lowered {
+    /// The names of all blocks.
+    pub(in crate::definition) fn names(&self) -> Vec<(Kind, Spanned<Arc<str>>)> {
+        let groups = self.groups.iter().map(|block| (Kind::Group, &block.name));
+        let targets = self.targets.iter().map(|block| (Kind::Target, &block.name));
+        let names = groups.chain(targets);
+        names.map(|(kind, name)| (kind, name.clone())).collect()
+    }
 }
 
 /// Where a project is.
