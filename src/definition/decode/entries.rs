@@ -172,6 +172,7 @@ impl Reader<'_> {
                 Value::String(text) if text.is_empty() => {}
                 Value::String(text) => match from_text(text) {
                     Ok(read) => {
+                        self.doubts(&path, text);
                         entries.extend(read.into_iter().map(|entry| self.spanned(&path, entry)));
                     }
                     Err(error) => self.invalid(&path, &error),
@@ -241,6 +242,9 @@ impl Reader<'_> {
         let mut problem = self.problem(path, INVALID_ENTRY, &error.to_string());
         if let Some((word, known)) = error.misspelling() {
             problem = problem.did_you_mean("a word", word, known.iter().copied());
+        }
+        if let Some(meant) = error.meant() {
+            problem = problem.help(format!("write `{meant}`"));
         }
         self.push(problem);
     }

@@ -110,6 +110,18 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Tells of a word at `path` that stands for something else than it seems to.
+    pub(super) fn doubts(&mut self, path: &Path<'_>, text: &str) {
+        for doubt in super::super::model::doubts(self.name, text) {
+            let doubt = doubt.note(format!("in {}", self.place(path)));
+            let doubt = match self.span(path) {
+                Some(span) => doubt.at(span, ""),
+                None => doubt,
+            };
+            self.problems.push(doubt);
+        }
+    }
+
     pub(super) fn push(&mut self, problem: Diagnostic) {
         self.problems.push(problem);
     }

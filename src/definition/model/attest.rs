@@ -21,6 +21,12 @@ impl Attest {
         let mut kind = Text::default();
         let mut disabled = false;
         let mut attrs = Attrs::new();
+        if let Some(meant) = without_type(text) {
+            return Err(EntryError::Bare {
+                word: text.to_owned(),
+                meant,
+            });
+        }
         for field in entry::fields(text)? {
             let (key, value) = entry::pair(&field)?;
             match key.to_lowercase().trim() {
@@ -75,6 +81,21 @@ impl Attest {
     }
 }
 
+// `sbom` and `provenance=false` are the flags of those names without their dashes.
+fn without_type(text: &str) -> Option<String> {
+    let (kind, value) = match text.split_once('=') {
+        Some((kind, value)) => (kind, Some(value)),
+        None => (text, None),
+    };
+    if !matches!(kind, "sbom" | "provenance") {
+        return None;
+    }
+    Some(match value {
+        None | Some("true" | "1") => format!("type={kind}"),
+        Some(value) => Attest::flag_text(kind, value),
+    })
+}
+
 impl List<Attest> {
     /// Appends the entries of `later`; of entries of one kind the last wins, in the first one's place.
     pub fn merge_attests(&mut self, later: &Self) {
@@ -111,6 +132,26 @@ mod tests {
                 field: "foo".into()
             })
         );
+    }
+
+    #[test]
+    fn flags_without_dashes_are_told_what_they_mean() {
+        let meant = |text: &str| {
+            Attest::from_text(text)
+                .unwrap_err()
+                .meant()
+                .map(str::to_owned)
+        };
+        assert_eq!(meant("sbom").as_deref(), Some("type=sbom"));
+        assert_eq!(
+            meant("provenance=false").as_deref(),
+            Some("type=provenance,disabled=true")
+        );
+        assert_eq!(
+            meant("provenance=mode=max").as_deref(),
+            Some("type=provenance,mode=max")
+        );
+        assert_eq!(meant("mode=max"), None);
     }
 
     #[test]

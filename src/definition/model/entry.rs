@@ -25,6 +25,14 @@ pub enum EntryError {
         /// The field.
         field: String,
     },
+    /// A word alone, where fields are wanted.
+    #[error("`{word}` alone is no entry of this list")]
+    Bare {
+        /// The word.
+        word: String,
+        /// The entry that may be meant.
+        meant: String,
+    },
     /// No `type`.
     #[error("a `type` is required")]
     NoType,
@@ -84,6 +92,16 @@ impl EntryError {
         match self {
             Self::UnknownKey { key, known } => Some((key, known)),
             Self::UnknownValue { value, known, .. } => Some((value, known)),
+            _ => None,
+        }
+    }
+}
+
+impl EntryError {
+    /// The entry that may have been meant, where that can be told.
+    pub fn meant(&self) -> Option<&str> {
+        match self {
+            Self::Bare { meant, .. } => Some(meant),
             _ => None,
         }
     }

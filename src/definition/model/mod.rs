@@ -11,6 +11,7 @@ mod export;
 mod policy;
 mod resources;
 mod secret;
+mod shorthand;
 mod target;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use export::{Export, ExportKind, Sink};
 pub use policy::{LogLevel, PolicyEntry};
 pub use resources::{FIELDS as RESOURCE_FIELDS, Resources};
 pub use secret::{SecretEntry, SshEntry};
+pub use shorthand::doubts;
 pub use target::Target;
 
 use super::evaluated::VariableInfo;

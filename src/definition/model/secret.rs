@@ -20,7 +20,16 @@ impl SecretEntry {
         const KEYS: &[&str] = &["id", "src", "env", "type"];
         let mut secret = Self::default();
         let mut env_type = false;
-        for field in entry::fields(text)? {
+        let fields = entry::fields(text)?;
+        if let [word] = fields.as_slice()
+            && !word.contains('=')
+        {
+            return Err(EntryError::Bare {
+                word: word.to_string(),
+                meant: format!("id={word}"),
+            });
+        }
+        for field in fields {
             let (key, value) = entry::pair(&field)?;
             match key.to_lowercase().as_str() {
                 "id" => secret.id = value.into(),
@@ -134,7 +143,8 @@ mod tests {
         let error = SecretEntry::from_text("id=a,sorce=b").unwrap_err();
         assert!(matches!(error.misspelling(), Some(("sorce", _))), "{error}");
         assert!(SecretEntry::from_text("type=vault").is_err());
-        assert!(SecretEntry::from_text("a").is_err());
+        let error = SecretEntry::from_text("npm").unwrap_err();
+        assert_eq!(error.meant(), Some("id=npm"));
     }
 
     #[test]

@@ -1,0 +1,100 @@
+//! Words alone that stand for something else than they seem to: `cache-to = ["inline"]` names an image, `output = ["registry"]` a
+//! directory.
+//!
+//! They are read as buildx reads them; who wrote them is told what may have been meant.
+
+use crate::diag::Diagnostic;
+use crate::types::csv;
+
+/// What `text`, an entry of `attribute`, stands for against all appearances.
+///
+/// `attribute` is `cache-from`, `cache-to` or `output`; of others nothing is known.
+pub fn doubts(attribute: &str, text: &str) -> Vec<Diagnostic> {
+    if text.contains('=') {
+        return Vec::new();
+    }
+    match attribute {
+        "cache-from" | "cache-to" => {
+            let fields = csv::fields(text).unwrap_or_default();
+            let words = fields.iter().map(|field| field.trim());
+            words.filter_map(|word| cache(attribute, word)).collect()
+        }
+        "output" => output(text.trim()).into_iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn cache(attribute: &str, word: &str) -> Option<Diagnostic> {
+    let imports = attribute == "cache-from";
+    let meant = match word.to_ascii_lowercase().as_str() {
+        "inline" if imports => "type=registry,ref=IMAGE",
+        "inline" => "type=inline",
+        "gha" => "type=gha",
+        "local" if imports => "type=local,src=DIRECTORY",
+        "local" => "type=local,dest=DIRECTORY",
+        "registry" => "type=registry,ref=IMAGE",
+        "s3" => "type=s3,region=REGION,bucket=NAME",
+        "azblob" => "type=azblob,name=NAME",
+        _ => return None,
+    };
+    Some(doubt(
+        format!("`{word}` in `{attribute}` is the name of an image, `docker.io/library/{word}`"),
+        format!("write `{meant}` if the kind of cache is meant"),
+        format!("write `type=registry,ref={word}` if the image is meant"),
+    ))
+}
+
+fn output(word: &str) -> Option<Diagnostic> {
+    let meant = match word.to_ascii_lowercase().as_str() {
+        "image" => "type=image",
+        "registry" => "type=registry",
+        "docker" => "type=docker",
+        "oci" => "type=oci,dest=FILE",
+        "tar" => "type=tar,dest=FILE",
+        "local" => "type=local,dest=DIRECTORY",
+        "cacheonly" => "type=cacheonly",
+        "push" => "type=image,push=true",
+        "load" => "type=docker",
+        _ => return None,
+    };
+    Some(doubt(
+        format!(
+            "`{word}` in `output` is a directory of that name, which the result's files are written to"
+        ),
+        format!("write `{meant}` if that kind of output is meant"),
+        format!("write `./{word}` if the directory is meant"),
+    ))
+}
+
+fn doubt(message: String, meant: String, otherwise: String) -> Diagnostic {
+    Diagnostic::warning("definition::word-for-type", message)
+        .help(meant)
+        .help(otherwise)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    #[test_case("cache-to", "inline", Some("`type=inline`"))]
+    #[test_case("cache-to", "GHA", Some("`type=gha`"); "case")]
+    #[test_case("cache-to", "app,inline", Some("`type=inline`"); "one of several")]
+    #[test_case("cache-from", "local", Some("`type=local,src=DIRECTORY`"))]
+    #[test_case("cache-from", "s3", Some("`type=s3,"))]
+    #[test_case("cache-from", "app/inline", None; "a repository")]
+    #[test_case("cache-to", "type=registry,ref=inline", None; "written in full")]
+    #[test_case("output", "registry", Some("`type=registry`"))]
+    #[test_case("output", "Docker", Some("`type=docker`"))]
+    #[test_case("output", "./registry", None; "written as a path")]
+    #[test_case("output", "type=local,dest=registry", None; "output written in full")]
+    #[test_case("output", "out", None)]
+    #[test_case("tags", "inline", None; "another attribute")]
+    fn words(attribute: &str, text: &str, meant: Option<&str>) {
+        let found = doubts(attribute, text);
+        assert_eq!(found.len(), usize::from(meant.is_some()), "{found:?}");
+        if let (Some(meant), [doubt]) = (meant, found.as_slice()) {
+            assert!(doubt.help[0].contains(meant), "{doubt:?}");
+        }
+    }
+}
