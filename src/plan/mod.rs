@@ -124,6 +124,7 @@ fn overrides_by_target<'a>(
         match matching(definition, &change.pattern) {
             Ok(names) if names.is_empty() => problems.push(unmatched(definition, change)),
             Ok(names) => {
+                problems.0.extend(change.doubts());
                 for name in names {
                     sets.entry(name).or_default().push(change);
                 }

@@ -78,7 +78,7 @@ impl Project {
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match *arg {
-                "--set" => overrides.extend(Override::parse(args.next().unwrap(), &environment)?),
+                "--set" => overrides.push(Override::parse(args.next().unwrap(), &environment)?),
                 "--push" => overrides.push(Override::push(true)),
                 "--load" => overrides.push(Override::load(true)),
                 word => targets.push(word.to_owned()),

@@ -213,3 +213,197 @@ fn what_can_be_built_is_not_refused() {
         .unwrap();
     assert_eq!(codes(&unsupported(&plan)), [""; 0]);
 }
+
+fn compose(text: &str) -> Project {
+    Project::new().file("compose.yaml", text)
+}
+
+const ENV_FILES: &str = "
+services:
+  web: {build: {context: ., args: [A]}}
+  api: {build: {context: ., args: [A]}, env_file: missing.env}
+  db: {image: postgres, env_file: also-missing.env}
+";
+
+#[test]
+fn a_missing_environment_file_matters_to_who_needs_it_only() {
+    let project = compose(ENV_FILES);
+    assert!(project.plan(&["web"]).is_ok());
+    let problems = project.plan(&["api"]).unwrap_err();
+    assert_eq!(codes(&problems), ["compose::unreadable"]);
+    assert!(
+        problems.0[0].message.contains("`missing.env`"),
+        "{problems:?}"
+    );
+    assert_eq!(problems.0[0].labels.len(), 1, "{problems:?}");
+    let problems = project.plan(&[]).unwrap_err();
+    assert_eq!(codes(&problems), ["compose::unreadable"], "of all services");
+
+    let heirs = "target \"heir\" { inherits = [\"api\"] }\n\
+                 target \"user\" { contexts = { x = \"target:api\" } }\n";
+    let project = compose(ENV_FILES).file("docker-bake.hcl", heirs);
+    assert!(project.plan(&["web"]).is_ok());
+    for name in ["heir", "user"] {
+        let problems = project.plan(&[name]).unwrap_err();
+        assert_eq!(codes(&problems), ["compose::unreadable"], "{name}");
+    }
+}
+
+#[test]
+fn what_an_environment_file_does_not_set_is_told_to_who_needs_it_only() {
+    let text = ENV_FILES.replace("missing.env", "there.env");
+    let project = compose(&text)
+        .file("there.env", "A=${NOWHERE}\n")
+        .file("also-there.env", "broken line\n");
+    assert_eq!(
+        codes(&project.plan(&["web"]).unwrap().warnings),
+        <[&str; 0]>::default()
+    );
+    let plan = project.plan(&["api"]).unwrap();
+    assert_eq!(codes(&plan.warnings), ["compose::unset-variable"]);
+}
+
+#[test]
+fn unset_variables_of_the_dot_env_are_told_at_their_place() {
+    let project = compose("services: {web: {build: {context: ., args: {A: '${A}'}}}}\n")
+        .file(".env", "# comment\nA=x${NOWHERE}y\n");
+    let definition = project.definition().unwrap();
+    let warnings = &definition.warnings.0;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_eq!(warnings[0].code, "compose::unset-variable");
+    let span = warnings[0].labels[0].span;
+    assert_eq!(span.range(), 13..23, "`${{NOWHERE}}` in `.env`");
+}
+
+#[test]
+fn what_bake_does_not_take_over_from_a_service_is_told() {
+    let project = compose(
+        "
+secrets: {s: {environment: S}}
+services:
+  web:
+    platform: linux/arm64
+    ports: ['80:80']
+    volumes: [a:/a]
+    depends_on: [db]
+    privileged: true
+    isolation: default
+    build:
+      context: .
+      privileged: true
+      isolation: default
+      entitlements: [network.host]
+      no_cache_filter: [base]
+      secrets: [{source: s, target: /x, uid: '1'}]
+  quiet:
+    platform: linux/arm64
+    build:
+      context: .
+      platforms: [linux/arm64]
+      privileged: false
+      no_cache_filter: []
+      entitlements: []
+  db: {image: x, platform: linux/arm64, ports: ['1:1']}
+volumes: {a: {}}
+",
+    );
+    let project = project.variable("S", "x");
+    let plan = project.plan(&["web"]).unwrap();
+    let told: Vec<&str> = plan
+        .warnings
+        .0
+        .iter()
+        .filter_map(|warning| warning.message.split('`').nth(1))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "services.web.build.entitlements",
+            "services.web.build.isolation",
+            "services.web.build.no_cache_filter",
+            "services.web.build.privileged",
+            "services.web.build.secrets[].target",
+            "services.web.build.secrets[].uid",
+            "services.web.platform",
+        ]
+    );
+    let all_placed = plan
+        .warnings
+        .0
+        .iter()
+        .all(|warning| warning.labels.len() == 1 && !warning.help.is_empty());
+    assert!(all_placed, "{:?}", plan.warnings);
+    let plan = project.plan(&["quiet"]).unwrap();
+    assert_eq!(codes(&plan.warnings), <[&str; 0]>::default());
+}
+
+#[test]
+fn overrides_of_nothing_name_targets_that_there_are() {
+    let project = plan("target \"web\" {}\ntarget \"db\" {}\n");
+    for flag in [
+        "nosuch.args.A",
+        "nosuch.args.A=1",
+        "nosuch.attest=",
+        "nosuch.tags=",
+    ] {
+        let problems = project.plan(&["web", "--set", flag]).unwrap_err();
+        assert_eq!(codes(&problems), ["plan::unmatched-override"], "{flag}");
+        assert!(
+            problems.0[0].message.contains(&format!("--set {flag}")),
+            "{problems:?}"
+        );
+        assert_eq!(problems.0[0].notes, ["there are `web` and `db`"]);
+    }
+    let planned = project.plan(&["web", "--set", "web.args.A"]).unwrap();
+    assert!(planned.targets["web"].attributes.args.is_empty());
+}
+
+#[test]
+fn words_for_types_in_overrides_are_told_with_the_flag() {
+    let project = plan("target \"web\" {}\n");
+    let planned = project.plan(&[
+        "web",
+        "--set",
+        "web.output=registry",
+        "--set",
+        "*.cache-to=inline",
+    ]);
+    let warnings = planned.unwrap().warnings;
+    assert_eq!(codes(&warnings), ["definition::word-for-type"; 2]);
+    assert!(
+        warnings.0[0].notes[0].contains("--set web.output=registry"),
+        "{warnings:?}"
+    );
+    assert!(
+        warnings.0[1].help[0].contains("`type=inline`"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn words_for_types_are_told_where_they_are_written() {
+    let project =
+        plan("target \"web\" {\n  cache-to = [\"inline\"]\n  output = [\"registry\"]\n}\n");
+    let definition = project.definition().unwrap();
+    assert_eq!(
+        codes(&definition.warnings),
+        ["definition::word-for-type"; 2]
+    );
+    assert!(
+        definition
+            .warnings
+            .0
+            .iter()
+            .all(|warning| warning.labels.len() == 1)
+    );
+    let web = &project.plan(&["web"]).unwrap().targets["web"];
+    // As in buildx.
+    assert_eq!(
+        web.attributes.output.as_slice()[0].dest.as_deref(),
+        Some("registry")
+    );
+    assert_eq!(
+        web.attributes.cache_to.as_slice()[0].attr("ref"),
+        Some("inline")
+    );
+}

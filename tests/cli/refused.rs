@@ -211,3 +211,116 @@ fn privileges_are_asked_for() {
     let output = project.rbake(&["a"]);
     refused(&output, 2, &["network.host", "--allow=network.host"]);
 }
+
+#[test]
+fn a_wrong_value_of_an_override_is_shown_in_its_flag() {
+    let project = TestProject::new().file("docker-bake.hcl", "target \"web\" {}\n");
+    let output = project.rbake(&["--print", "web", "--set", "web.platform=nonsense/a/b/c"]);
+    insta::assert_snapshot!(output.stderr, @"
+    error[plan::invalid-value]: unsuitable value for `platforms` of target `web`: `nonsense/a/b/c` is not a platform (expected `os/architecture[/variant]`)
+     --> command line:1:20
+      |
+    1 | --set web.platform=nonsense/a/b/c
+      |                    ^^^^^^^^^^^^^^
+    ");
+    let wrong = [
+        "web.shm-size=big",
+        "web.ulimits=nofiles=1",
+        "web.annotations=foo:a=b",
+        "web.resources.memory=lots",
+        "web.output=type=local",
+        "web.secrets=id=a,src=missing",
+        "web.ssh=key=missing",
+        "web.context=-",
+    ];
+    for set in wrong {
+        let output = project.rbake(&["--print", "web", "--set", set]);
+        refused(&output, 3, &[&format!("--set {set}"), "command line:1:"]);
+    }
+    for set in [
+        "web.network=hots",
+        "web.tags=UPPER",
+        "web.extra-hosts.a=b",
+        "web.output=type=loca",
+    ] {
+        let output = project.rbake(&["web", "--set", set]);
+        refused(&output, 3, &[&format!("--set {set}"), "command line:1:"]);
+    }
+}
+
+#[test]
+fn a_dot_in_the_name_of_a_service_is_explained() {
+    let project = TestProject::new().file("compose.yaml", "services: {svc.1: {build: .}}\n");
+    let output = project.rbake(&["--print", "--set", "svc.1.args.A=1"]);
+    refused(
+        &output,
+        2,
+        &["`--set svc.1.args.A=1`", "write `--set svc_1.args.A=1`"],
+    );
+    let printed = project.rbake(&["--print", "--set", "svc_1.args.A=1"]);
+    assert_eq!(printed.code, Some(0), "{printed}");
+}
+
+#[test]
+fn an_override_of_no_target_is_an_error_without_a_value_too() {
+    let output = project().rbake(&["--print", "--set", "nosuch.args.SURELY_NOT_SET"]);
+    refused(
+        &output,
+        3,
+        &["`--set nosuch.args.SURELY_NOT_SET`", "there are "],
+    );
+}
+
+#[test]
+fn nothing_is_named_by_two_backticks_with_nothing_between() {
+    let project = TestProject::new().file(
+        "docker-bake.hcl",
+        "target \"web\" {\n  contexts = { x = \"target:\" }\n}\ngroup \"g\" { targets = [\"\"] }\n",
+    );
+    let runs: [&[&str]; 12] = [
+        &["--print", ""],
+        &["--print", "g"],
+        &["--print", "web"],
+        &["--print", "--set", ""],
+        &["--print", "--set", ".args.A=1"],
+        &["--print", "--set", "web.=1"],
+        &["--print", "--set", "web.tags.=1"],
+        &["--print", "--set", "web.platform=,"],
+        &["--print", "--list", "type="],
+        &["--print", "--allow", "", "web"],
+        &["--print", "-f", ""],
+        &["--print", "--var", "=x"],
+    ];
+    for arguments in runs {
+        let output = project.rbake(arguments);
+        assert_ne!(output.code, Some(0), "{arguments:?}: {output}");
+        assert!(!output.stderr.contains("``"), "{arguments:?}: {output}");
+    }
+}
+
+#[test]
+fn an_encoding_that_cannot_be_read_is_named_with_the_way_out() {
+    let utf16 = |text: &str| -> Vec<u8> {
+        let units = std::iter::once(0xfeff).chain(text.encode_utf16());
+        units.flat_map(u16::to_le_bytes).collect()
+    };
+    let compose = utf16("services:\r\n  web:\r\n    build: .\r\n    image: é:1\r\n");
+    let project = TestProject::new()
+        .file("compose.yaml", &compose)
+        .file("noending", &compose)
+        .file("bake.hcl", utf16("target \"web\" {}\r\n"))
+        .file("bake", utf16("target \"web\" {}\r\n"))
+        .file("bake.json", utf16("{}"));
+    for name in ["compose.yaml", "noending"] {
+        let output = project.rbake(&["-f", name, "--print", "web"]);
+        assert_eq!(output.code, Some(0), "{output}");
+        assert!(output.stdout.contains("\"é:1\""), "{output}");
+    }
+    for name in ["bake.hcl", "bake", "bake.json"] {
+        let output = project.rbake(&["-f", name, "--print", "web"]);
+        refused(&output, 3, &["UTF-16", "iconv", name]);
+    }
+    let project = project.file(".env", utf16("A=1\n"));
+    let output = project.rbake(&["-f", "compose.yaml", "--print", "web"]);
+    refused(&output, 3, &["cannot read `.env`", "UTF-16", "iconv"]);
+}

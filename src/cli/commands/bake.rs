@@ -10,7 +10,7 @@ use crate::cli::exit::Exit;
 use crate::cli::progress;
 use crate::cli::screen::Screen;
 use crate::cli::signals::Signals;
-use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap};
 use crate::files::{Resolved, Resolver};
 use crate::plan::entitlements::Allowed;
 use crate::plan::list::ListSpec;
@@ -55,7 +55,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
         Signals::take().map_err(unwatched)?
     };
     signals.doing("reading the definition");
-    let overrides = overrides(&args, list.is_some(), environment)?;
+    let mut overrides = overrides(&args, list.is_some(), environment)?;
     let allowed = Allowed::parse(&args.allow)?;
     if list.is_some() && args.print == Some(true) {
         return Err(usage("`--print` and `--list` exclude each other").into());
@@ -68,7 +68,8 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
             return Err(unreadable.problems);
         }
     };
-    screen.set_sources(Arc::clone(&loaded.sources));
+    let sources = overrides.place(&loaded.sources);
+    screen.set_sources(sources);
     if let Some(spec) = list {
         return Ok(screen.data(&plan::list::list(&loaded.definition, spec)));
     }
@@ -216,6 +217,20 @@ struct Overrides {
     policies_disabled: bool,
 }
 
+impl Overrides {
+    // The sources with the flags, so that what is wrong with a value is shown in its flag.
+    fn place(&mut self, sources: &Arc<SourceMap>) -> Arc<SourceMap> {
+        if self.sets.is_empty() {
+            return Arc::clone(sources);
+        }
+        let mut sources = SourceMap::clone(sources);
+        for change in &mut self.sets {
+            change.place(&mut sources);
+        }
+        Arc::new(sources)
+    }
+}
+
 // The order is buildx's: what comes later wins.
 fn overrides(
     args: &BakeArgs,
@@ -230,7 +245,7 @@ fn overrides(
     };
     // A list is of what the definition says, so that nobody cares for what would change it.
     for text in args.set.iter().filter(|_| !listing) {
-        take(Override::parse(text, environment));
+        take(Override::parse(text, environment).map(Some));
     }
     take(Ok(args.push.filter(|on| *on).map(Override::push)));
     take(Ok(args.load.filter(|on| *on).map(Override::load)));

@@ -11,9 +11,12 @@ mod set;
 pub use policies::Policies;
 pub use set::{Grants, OverrideSet};
 
+use std::sync::Arc;
+
 use crate::definition::model::{
-    Attest, CacheEntry, Export, PolicyEntry, SecretEntry, SshEntry, Text,
+    Attest, CacheEntry, Export, PolicyEntry, SecretEntry, SshEntry, Text, doubts,
 };
+use crate::diag::{Diagnostic, SourceMap, Span};
 
 /// One change to all targets whose name a pattern matches.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +27,8 @@ pub struct Override {
     pub change: Change,
     /// The flag as the user wrote it, for messages.
     pub flag: Text,
+    /// The place of the value in the flag's text, once that is among the sources.
+    pub span: Option<Span>,
 }
 
 /// Whether list elements take the place of what is there or join it.
@@ -42,6 +47,8 @@ pub enum Op {
     reason = "each names the attribute it changes; the schema describes those"
 )]
 pub enum Change {
+    /// An argument whose variable is not set: the target must be there all the same.
+    Nothing,
     Context(Text),
     Dockerfile(Text),
     Stage(Text),
@@ -52,11 +59,26 @@ pub enum Change {
     Pull(bool),
     Push(bool),
     Load(bool),
-    Arg { name: Text, value: Text },
-    Label { name: Text, value: Text },
-    NamedContext { name: Text, value: Text },
-    ExtraHost { name: Text, value: Text },
-    Resource { name: Text, value: Text },
+    Arg {
+        name: Text,
+        value: Text,
+    },
+    Label {
+        name: Text,
+        value: Text,
+    },
+    NamedContext {
+        name: Text,
+        value: Text,
+    },
+    ExtraHost {
+        name: Text,
+        value: Text,
+    },
+    Resource {
+        name: Text,
+        value: Text,
+    },
     SecretSource(SecretEntry),
     Tags(Op, Text),
     Platforms(Op, Text),
@@ -79,7 +101,39 @@ impl Override {
             pattern: "*".into(),
             change,
             flag: flag.into(),
+            span: None,
         }
+    }
+
+    /// What the value stands for against all appearances.
+    pub(super) fn doubts(&self) -> Vec<Diagnostic> {
+        let attribute = match &self.change {
+            Change::CacheFrom(..) => "cache-from",
+            Change::CacheTo(..) => "cache-to",
+            Change::Output(..) => "output",
+            _ => return Vec::new(),
+        };
+        let value = self.flag.split_once('=').map_or("", |(_, value)| value);
+        let doubts = doubts(attribute, value).into_iter();
+        doubts
+            .map(|doubt| {
+                let doubt = doubt.note(format!("in `{}`", self.flag));
+                match self.span {
+                    Some(span) => doubt.at(span, ""),
+                    None => doubt,
+                }
+            })
+            .collect()
+    }
+
+    /// Adds the flag to `sources`, so that what is wrong with its value is shown there.
+    pub fn place(&mut self, sources: &mut SourceMap) {
+        let source = sources.add("command line", Arc::clone(&self.flag));
+        let flag = &self.flag;
+        // `--set` takes the target and the key before the value; the other flags are one word.
+        let start = flag.find('=').map_or(0, |at| at + 1);
+        let start = if start == flag.len() { 0 } else { start };
+        self.span = Some(Span::new(source, start..flag.len()));
     }
 
     /// What `--push=ON` stands for.

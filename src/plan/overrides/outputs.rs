@@ -7,7 +7,8 @@ use crate::diag::Spanned;
 ///
 /// An output is only added to a target that has none, or none but those for Docker: one that writes files stays as it
 /// is.
-pub(super) fn push(outputs: &mut List<Export>, on: bool) {
+pub(super) fn push(outputs: &mut List<Export>, on: Spanned<bool>) {
+    let (on, span) = (on.value, on.span);
     let set_push = |outputs: &mut List<Export>, value: &str| {
         if outputs
             .iter()
@@ -28,7 +29,7 @@ pub(super) fn push(outputs: &mut List<Export>, on: bool) {
         if only_docker {
             let mut image = Export::plain(ExportKind::Image);
             image.attrs.insert("push".into(), "true".into());
-            outputs.push(Spanned::without_span(image));
+            outputs.push(Spanned { value: image, span });
         }
         return;
     }
@@ -51,8 +52,8 @@ pub(super) fn push(outputs: &mut List<Export>, on: bool) {
 }
 
 /// Makes the image be loaded into Docker, unless it is already or the target writes files.
-pub(super) fn load(outputs: &mut List<Export>, on: bool) {
-    if !on {
+pub(super) fn load(outputs: &mut List<Export>, on: Spanned<bool>) {
+    if !on.value {
         return;
     }
     let settled = outputs.iter().any(|export| match export.kind {
@@ -61,7 +62,10 @@ pub(super) fn load(outputs: &mut List<Export>, on: bool) {
         _ => true,
     });
     if !settled {
-        outputs.push(Spanned::without_span(Export::plain(ExportKind::Docker)));
+        outputs.push(Spanned {
+            value: Export::plain(ExportKind::Docker),
+            span: on.span,
+        });
     }
 }
 
@@ -88,7 +92,7 @@ mod tests {
     #[test_case(&["type=docker", "type=image"], &["type=docker", "type=image,push=true"]; "both")]
     fn pushed(before: &[&str], after: &[&str]) {
         let mut outputs = list(before);
-        push(&mut outputs, true);
+        push(&mut outputs, Spanned::without_span(true));
         assert_eq!(outputs, list(after));
     }
 
@@ -98,7 +102,7 @@ mod tests {
     #[test_case(&["type=docker"], &["type=docker"]; "docker")]
     fn kept(before: &[&str], after: &[&str]) {
         let mut outputs = list(before);
-        push(&mut outputs, false);
+        push(&mut outputs, Spanned::without_span(false));
         assert_eq!(outputs, list(after));
     }
 
@@ -111,10 +115,10 @@ mod tests {
     #[test_case(&["type=cacheonly"], &["type=cacheonly"]; "cache")]
     fn loaded(before: &[&str], after: &[&str]) {
         let mut outputs = list(before);
-        load(&mut outputs, true);
+        load(&mut outputs, Spanned::without_span(true));
         assert_eq!(outputs, list(after));
         let mut outputs = list(before);
-        load(&mut outputs, false);
+        load(&mut outputs, Spanned::without_span(false));
         assert_eq!(outputs, list(before));
     }
 }

@@ -14,8 +14,8 @@ impl Override {
     /// Reads the value of `--set`.
     ///
     /// `args.NAME` without a value takes the environment variable of that name; where there is none, nothing is
-    /// overridden and the result is `None`.
-    pub fn parse(text: &str, environment: &Environment) -> Result<Option<Self>, Diagnostic> {
+    /// overridden ([`Change::Nothing`]), but the target must exist.
+    pub fn parse(text: &str, environment: &Environment) -> Result<Self, Diagnostic> {
         let flag = format!("--set {text}");
         let (left, value) = match text.split_once('=') {
             Some((left, value)) => (left, Some(value)),
@@ -27,12 +27,21 @@ impl Override {
         };
         let mut parts = path.splitn(3, '.');
         let pattern = parts.next().unwrap_or_default();
-        let Some(key) = parts.next() else {
+        let Some(key) = parts
+            .next()
+            .filter(|key| !key.is_empty() && !pattern.is_empty())
+        else {
             return Err(malformed(&flag));
         };
         let name = parts.next();
         let Some(spec) = schema::set_keys().find(|spec| spec.key == key) else {
-            return Err(unknown_key(&flag, key));
+            let rest = &text[path.len()..];
+            return Err(match dotted_target(path) {
+                Some((target, path)) => {
+                    dots_in_a_name(&flag, key, &target, &format!("{path}{rest}"))
+                }
+                None => unknown_key(&flag, key),
+            });
         };
         let name = match (spec.form, name) {
             (SetForm::Entry, Some(name)) if !name.is_empty() => name,
@@ -41,6 +50,10 @@ impl Override {
                     .help(format!("write `{pattern}.{key}.NAME=VALUE`")));
             }
             (_, None) => "",
+            (_, Some("")) => {
+                return Err(error(&flag, &format!("`{key}` has no parts"))
+                    .help(format!("write `{pattern}.{key}=VALUE`")));
+            }
             (_, Some(name)) => {
                 return Err(error(
                     &flag,
@@ -56,7 +69,14 @@ impl Override {
             Some(value) => value,
             None if key == "args" => match environment_value(name, environment) {
                 Some(value) => value,
-                None => return Ok(None),
+                None => {
+                    return Ok(Self {
+                        pattern: pattern.into(),
+                        change: Change::Nothing,
+                        flag: flag.into(),
+                        span: None,
+                    });
+                }
             },
             None => {
                 let value = match spec.form {
@@ -68,11 +88,12 @@ impl Override {
         };
         let change =
             change(key, name, op, value).map_err(|source| entry_error(&flag, value, &source))?;
-        Ok(Some(Self {
+        Ok(Self {
             pattern: pattern.into(),
             change,
             flag: flag.into(),
-        }))
+            span: None,
+        })
     }
 
     /// What `--sbom=VALUE` and `--provenance=VALUE` stand for; `kind` is `sbom` or `provenance`. An empty value is none.
@@ -204,6 +225,28 @@ fn malformed(flag: &str) -> Diagnostic {
         .help("`TARGET` may be a pattern such as `*`; `TARGET.KEY+=VALUE` appends to a list")
 }
 
+// `svc.1.args.A`: the target that may be meant, and the path with it.
+fn dotted_target(path: &str) -> Option<(String, String)> {
+    let parts: Vec<&str> = path.split('.').collect();
+    let key = (2..parts.len()).find(|at| schema::set_keys().any(|spec| spec.key == parts[*at]))?;
+    let target = parts[..key].join("_");
+    let path = format!("{target}.{}", parts[key..].join("."));
+    Some((parts[..key].join("."), path))
+}
+
+fn dots_in_a_name(flag: &str, key: &str, name: &str, instead: &str) -> Diagnostic {
+    let target = name.replace('.', "_");
+    Diagnostic::error(
+        Class::Usage,
+        "plan::unknown-override-key",
+        format!("`{flag}`: `{key}` is nothing that can be set"),
+    )
+    .note(format!(
+        "targets have no dots in their names; a Compose service `{name}` is the target `{target}`"
+    ))
+    .help(format!("write `--set {instead}`"))
+}
+
 fn unknown_key(flag: &str, key: &str) -> Diagnostic {
     let problem = Diagnostic::error(
         Class::Usage,
@@ -228,6 +271,13 @@ pub(super) fn entry_error(flag: &str, value: &str, source: &EntryError) -> Diagn
     let problem = error(flag, &source.to_string());
     match source.misspelling() {
         Some((word, known)) => problem.did_you_mean("a word", word, known.iter().copied()),
+        None if source.meant().is_some() => {
+            let key = flag.split_once('=').map_or(flag, |(key, _)| key);
+            problem.help(format!(
+                "write `{key}={}`",
+                source.meant().unwrap_or_default()
+            ))
+        }
         // `output=/tmp,…` and `cache-to=…` are easily written without their type.
         None if matches!(source, EntryError::NoType) => {
             problem.help(format!("start with it: `type=…,{value}`"))
@@ -241,12 +291,12 @@ mod tests {
     use super::*;
     use test_case::test_case;
 
-    fn parse(text: &str) -> Result<Option<Override>, Diagnostic> {
+    fn parse(text: &str) -> Result<Override, Diagnostic> {
         Override::parse(text, &Environment::of([("SET", "from env")], "/"))
     }
 
     fn change_of(text: &str) -> Change {
-        parse(text).unwrap().unwrap().change
+        parse(text).unwrap().change
     }
 
     #[test]
@@ -283,16 +333,13 @@ mod tests {
                 value: "from env".into()
             }
         );
-        assert_eq!(parse("t.args.UNSET"), Ok(None));
+        assert_eq!(change_of("t.args.UNSET"), Change::Nothing);
         let off = Environment::of(
             [("SET", "x"), ("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP", "1")],
             "/",
         );
-        let Ok(Some(set)) = Override::parse("t.args.SET", &off) else {
-            panic!("nothing was set");
-        };
         assert_eq!(
-            set.change,
+            Override::parse("t.args.SET", &off).unwrap().change,
             Change::Arg {
                 name: "SET".into(),
                 value: "".into()
@@ -317,6 +364,12 @@ mod tests {
     #[test_case("t.platforms=x", "plan::unknown-override-key"; "plural")]
     #[test_case("t.inherits=x", "plan::unknown-override-key"; "not settable")]
     #[test_case("t.tag=x", "plan::unknown-override-key"; "misspelled")]
+    #[test_case(".args.A=1", INVALID; "no target")]
+    #[test_case("=x", INVALID; "nothing but a value")]
+    #[test_case("t.=x", INVALID; "empty key")]
+    #[test_case("t.+=x", INVALID; "empty key to append to")]
+    #[test_case("t.tags.=x", INVALID; "empty part")]
+    #[test_case("svc.1.args.A=1", "plan::unknown-override-key"; "a dot in the target")]
     fn refused(text: &str, code: &str) {
         assert_eq!(parse(text).unwrap_err().code, code);
     }
@@ -336,7 +389,10 @@ mod tests {
                 _ => "1",
             };
             let text = format!("t.{}{name}={value}", spec.key);
-            assert!(parse(&text).is_ok_and(|set| set.is_some()), "{text}");
+            assert!(
+                parse(&text).is_ok_and(|set| set.change != Change::Nothing),
+                "{text}"
+            );
         }
     }
 
@@ -345,6 +401,14 @@ mod tests {
         let help = |text: &str| parse(text).unwrap_err().help.join("\n");
         assert!(help("t.platforms=x").contains("`platform`"));
         assert!(help("t.tag=x").contains("`tags`"));
+        assert!(help("svc.1.args.A=1").contains("`--set svc_1.args.A=1`"));
+        assert!(help("a.b.c.tags+=x").contains("`--set a_b_c.tags+=x`"));
+        assert!(help("a.b.args.A.B").contains("`--set a_b.args.A.B`"));
+        let notes = parse("t.tag=x").unwrap_err().notes.join("\n");
+        assert!(
+            notes.contains("`args`") && notes.contains("more"),
+            "{notes}"
+        );
         assert!(help("t.secret=x").contains("t.secret.NAME=VALUE"));
         assert!(help("web*.no-cache").contains("`--set web*.no-cache=true`"));
         assert!(help("t.context").contains("`--set t.context=VALUE`"));

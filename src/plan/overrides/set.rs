@@ -8,28 +8,28 @@ use crate::definition::model::{
     Attest, CacheEntry, CacheKind, Export, List, Map, PolicyEntry, SecretEntry, SshEntry, Target,
     Text,
 };
-use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
+use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
 
 /// The overrides of one target. Repeated lists collect their elements, and the last operator counts; of other
 /// repeated keys the last value counts.
 #[derive(Debug, Clone, Default)]
 pub struct OverrideSet {
-    context: Option<Text>,
-    dockerfile: Option<Text>,
-    stage: Option<Text>,
-    call: Option<Text>,
-    shm_size: Option<Text>,
-    network: Option<Text>,
-    no_cache: Option<bool>,
-    pull: Option<bool>,
-    push: Option<bool>,
-    load: Option<bool>,
-    args: BTreeMap<Text, Text>,
-    labels: BTreeMap<Text, Text>,
-    contexts: BTreeMap<Text, Text>,
-    extra_hosts: BTreeMap<Text, Text>,
-    resources: BTreeMap<Text, Text>,
-    secret_sources: BTreeMap<Text, (SecretEntry, Text)>,
+    context: Option<Spanned<Text>>,
+    dockerfile: Option<Spanned<Text>>,
+    stage: Option<Spanned<Text>>,
+    call: Option<Spanned<Text>>,
+    shm_size: Option<Spanned<Text>>,
+    network: Option<Spanned<Text>>,
+    no_cache: Option<Spanned<bool>>,
+    pull: Option<Spanned<bool>>,
+    push: Option<Spanned<bool>>,
+    load: Option<Spanned<bool>>,
+    args: BTreeMap<Text, Spanned<Text>>,
+    labels: BTreeMap<Text, Spanned<Text>>,
+    contexts: BTreeMap<Text, Spanned<Text>>,
+    extra_hosts: BTreeMap<Text, Spanned<Text>>,
+    resources: BTreeMap<Text, Spanned<Text>>,
+    secret_sources: BTreeMap<Text, (Spanned<SecretEntry>, Text)>,
     tags: Elements<Text>,
     platforms: Elements<Text>,
     ulimits: Elements<Text>,
@@ -47,7 +47,7 @@ pub struct OverrideSet {
 
 /// Collected elements for a list, and what to do with them; `None` is nothing.
 #[derive(Debug, Clone)]
-struct Elements<T>(Option<(Op, Vec<T>)>);
+struct Elements<T>(Option<(Op, Vec<Spanned<T>>)>);
 
 impl<T> Default for Elements<T> {
     fn default() -> Self {
@@ -56,16 +56,16 @@ impl<T> Default for Elements<T> {
 }
 
 impl<T: Clone> Elements<T> {
-    fn collect(&mut self, op: Op, elements: impl IntoIterator<Item = T>) {
+    fn collect(&mut self, op: Op, elements: impl IntoIterator<Item = T>, span: Option<Span>) {
         let (last, collected) = self.0.get_or_insert((op, Vec::new()));
         *last = op;
-        collected.extend(elements);
+        let elements = elements.into_iter();
+        collected.extend(elements.map(|value| Spanned { value, span }));
     }
 
     /// The elements as a list, and whether they are appended.
     fn take(self) -> Option<(Op, List<T>)> {
         let (op, elements) = self.0?;
-        let elements = elements.into_iter().map(Spanned::without_span).collect();
         Some((op, List::of(elements)))
     }
 }
@@ -87,40 +87,56 @@ impl OverrideSet {
     /// Takes up one more override.
     pub fn add(&mut self, new: &Override) {
         let one = std::iter::once::<Text>;
+        let span = new.span;
         match new.change.clone() {
-            Change::Context(value) => self.context = Some(value),
-            Change::Dockerfile(value) => self.dockerfile = Some(value),
-            Change::Stage(value) => self.stage = Some(value),
-            Change::Call(value) => self.call = Some(value),
-            Change::ShmSize(value) => self.shm_size = Some(value),
-            Change::Network(value) => self.network = Some(value),
-            Change::NoCache(on) => self.no_cache = Some(on),
-            Change::Pull(on) => self.pull = Some(on),
-            Change::Push(on) => self.push = Some(on),
-            Change::Load(on) => self.load = Some(on),
-            Change::Arg { name, value } => drop(self.args.insert(name, value)),
-            Change::Label { name, value } => drop(self.labels.insert(name, value)),
-            Change::NamedContext { name, value } => drop(self.contexts.insert(name, value)),
-            Change::ExtraHost { name, value } => drop(self.extra_hosts.insert(name, value)),
-            Change::Resource { name, value } => drop(self.resources.insert(name, value)),
+            Change::Nothing => {}
+            Change::Context(value) => self.context = Some(Spanned { value, span }),
+            Change::Dockerfile(value) => self.dockerfile = Some(Spanned { value, span }),
+            Change::Stage(value) => self.stage = Some(Spanned { value, span }),
+            Change::Call(value) => self.call = Some(Spanned { value, span }),
+            Change::ShmSize(value) => self.shm_size = Some(Spanned { value, span }),
+            Change::Network(value) => self.network = Some(Spanned { value, span }),
+            Change::NoCache(value) => self.no_cache = Some(Spanned { value, span }),
+            Change::Pull(value) => self.pull = Some(Spanned { value, span }),
+            Change::Push(value) => self.push = Some(Spanned { value, span }),
+            Change::Load(value) => self.load = Some(Spanned { value, span }),
+            Change::Arg { name, value } => {
+                self.args.insert(name, Spanned { value, span });
+            }
+            Change::Label { name, value } => {
+                self.labels.insert(name, Spanned { value, span });
+            }
+            Change::NamedContext { name, value } => {
+                self.contexts.insert(name, Spanned { value, span });
+            }
+            Change::ExtraHost { name, value } => {
+                self.extra_hosts.insert(name, Spanned { value, span });
+            }
+            Change::Resource { name, value } => {
+                self.resources.insert(name, Spanned { value, span });
+            }
             Change::SecretSource(secret) => {
                 let flag = Arc::clone(&new.flag);
-                self.secret_sources
-                    .insert(Arc::clone(&secret.id), (secret, flag));
+                let id = Arc::clone(&secret.id);
+                let secret = Spanned {
+                    value: secret,
+                    span,
+                };
+                self.secret_sources.insert(id, (secret, flag));
             }
-            Change::Tags(op, value) => self.tags.collect(op, one(value)),
-            Change::Platforms(op, value) => self.platforms.collect(op, one(value)),
-            Change::Ulimits(op, value) => self.ulimits.collect(op, one(value)),
-            Change::NoCacheFilter(op, value) => self.no_cache_filter.collect(op, one(value)),
-            Change::Annotation(value) => self.annotations.collect(Op::Append, one(value)),
-            Change::Entitlement(value) => self.entitlements.collect(Op::Append, one(value)),
-            Change::Attest(entry) => self.attest.collect(Op::Append, entry),
-            Change::Output(op, entry) => self.output.collect(op, entry),
-            Change::CacheFrom(op, entries) => self.cache_from.collect(op, entries),
-            Change::CacheTo(op, entries) => self.cache_to.collect(op, entries),
-            Change::Secrets(op, entry) => self.secrets.collect(op, entry),
-            Change::Ssh(op, entry) => self.ssh.collect(op, entry),
-            Change::Policy(op, entry) => self.policy.collect(op, Some(entry)),
+            Change::Tags(op, value) => self.tags.collect(op, one(value), span),
+            Change::Platforms(op, value) => self.platforms.collect(op, one(value), span),
+            Change::Ulimits(op, value) => self.ulimits.collect(op, one(value), span),
+            Change::NoCacheFilter(op, value) => self.no_cache_filter.collect(op, one(value), span),
+            Change::Annotation(value) => self.annotations.collect(Op::Append, one(value), span),
+            Change::Entitlement(value) => self.entitlements.collect(Op::Append, one(value), span),
+            Change::Attest(entry) => self.attest.collect(Op::Append, entry, span),
+            Change::Output(op, entry) => self.output.collect(op, entry, span),
+            Change::CacheFrom(op, entries) => self.cache_from.collect(op, entries, span),
+            Change::CacheTo(op, entries) => self.cache_to.collect(op, entries, span),
+            Change::Secrets(op, entry) => self.secrets.collect(op, entry, span),
+            Change::Ssh(op, entry) => self.ssh.collect(op, entry, span),
+            Change::Policy(op, entry) => self.policy.collect(op, Some(entry), span),
         }
     }
 
@@ -128,33 +144,17 @@ impl OverrideSet {
     ///
     /// The order is fixed: outputs, then push, then load; secrets, then their sources. Other changes are independent.
     pub fn apply(self, target: &mut Target, grants: &mut Grants, problems: &mut Diagnostics) {
-        let text = |value: Text| Some(Spanned::without_span(value));
-        let flag = |on: bool| Some(Spanned::without_span(on));
-        if let Some(value) = self.context {
-            target.context = text(value);
+        if let Some(network) = &self.network {
+            grants.network_host |= &*network.value == "host";
         }
-        if let Some(value) = self.dockerfile {
-            target.dockerfile = text(value);
-        }
-        if let Some(value) = self.stage {
-            target.stage = text(value);
-        }
-        if let Some(value) = self.call {
-            target.call = text(value);
-        }
-        if let Some(value) = self.shm_size {
-            target.shm_size = text(value);
-        }
-        if let Some(value) = self.network {
-            grants.network_host |= &*value == "host";
-            target.network = text(value);
-        }
-        if let Some(on) = self.no_cache {
-            target.no_cache = flag(on);
-        }
-        if let Some(on) = self.pull {
-            target.pull = flag(on);
-        }
+        set(&mut target.context, self.context);
+        set(&mut target.dockerfile, self.dockerfile);
+        set(&mut target.stage, self.stage);
+        set(&mut target.call, self.call);
+        set(&mut target.shm_size, self.shm_size);
+        set(&mut target.network, self.network);
+        set(&mut target.no_cache, self.no_cache);
+        set(&mut target.pull, self.pull);
         insert_all(&mut target.args, self.args);
         insert_all(&mut target.labels, self.labels);
         insert_all(&mut target.contexts, self.contexts);
@@ -162,7 +162,7 @@ impl OverrideSet {
         for (name, value) in self.resources {
             let resources = Arc::make_mut(target.resources.get_or_insert_default());
             // The parser has tried both name and value.
-            let _ = resources.set(&name, Spanned::without_span(value));
+            let _ = resources.set(&name, value);
         }
         change(&mut target.tags, self.tags);
         change(&mut target.platforms, self.platforms);
@@ -202,9 +202,15 @@ impl OverrideSet {
     }
 }
 
-fn insert_all(map: &mut Map, entries: BTreeMap<Text, Text>) {
+fn set<T>(attribute: &mut Option<T>, value: Option<T>) {
+    if value.is_some() {
+        *attribute = value;
+    }
+}
+
+fn insert_all(map: &mut Map, entries: BTreeMap<Text, Spanned<Text>>) {
     for (name, value) in entries {
-        map.insert(name, Spanned::without_span(value));
+        map.insert(name, value);
     }
 }
 
@@ -253,7 +259,7 @@ fn change_outputs(list: &mut List<Export>, elements: Elements<Export>, grants: &
 fn change_secrets(
     target: &mut Target,
     elements: Elements<SecretEntry>,
-    sources: BTreeMap<Text, (SecretEntry, Text)>,
+    sources: BTreeMap<Text, (Spanned<SecretEntry>, Text)>,
     grants: &mut Grants,
     problems: &mut Diagnostics,
 ) {
@@ -272,7 +278,7 @@ fn change_secrets(
     for (id, (source, flag)) in sources {
         let declared = target.secret.iter().position(|secret| secret.id == id);
         match declared {
-            Some(at) => target.secret.make_mut()[at].value = source,
+            Some(at) => target.secret.make_mut()[at] = source,
             None => problems.push(undeclared_secret(target, &id, &flag)),
         }
     }
@@ -310,7 +316,7 @@ mod tests {
         let environment = Environment::of([], "/");
         let mut set = OverrideSet::default();
         for text in texts {
-            set.add(&Override::parse(text, &environment).unwrap().unwrap());
+            set.add(&Override::parse(text, &environment).unwrap());
         }
         let (mut grants, mut problems) = (Grants::default(), Diagnostics::default());
         set.apply(target, &mut grants, &mut problems);
