@@ -197,10 +197,8 @@ fn caches(target: &PlannedTarget) -> Vec<Found> {
     let find = |attribute: &str, list: &List<CacheEntry>| -> Vec<Found> {
         list.iter()
             .filter(|cache| {
-                !matches!(
-                    cache.kind,
-                    CacheKind::Registry | CacheKind::Inline | CacheKind::Local | CacheKind::Gha
-                )
+                // What nobody knows is told apart from what cannot be built yet.
+                matches!(cache.kind, CacheKind::S3 | CacheKind::AzBlob)
             })
             .map(|cache| Found {
                 attribute: attribute.to_owned(),

@@ -3,6 +3,8 @@
 //! [`prepare`] looks at everything a plan names on this machine, before any builder is asked; [`bake()`] opens the sessions, lowers
 //! each target to a solve, and lets the scheduler run them.
 
+mod annotations;
+mod attributes;
 mod bake;
 mod caches;
 mod commits;
@@ -113,6 +115,15 @@ pub fn prepare(
 pub fn secret_variables(plan: &Plan, environment: &Environment) -> BTreeSet<String> {
     let targets = plan.targets.values().map(|planned| &*planned.attributes);
     secrets::variables(targets, environment)
+}
+
+/// Finds what of `plan` BuildKit would refuse when much is built, or pass over without a word; asks no builder.
+pub fn check(plan: &Plan, environment: &Environment) -> Diagnostics {
+    let mut problems = attributes::check(plan);
+    problems
+        .0
+        .append(&mut annotations::check(plan, environment).0);
+    problems
 }
 
 /// What a bake works with.

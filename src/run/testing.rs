@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use crate::definition::{Inputs, decode, evaluate, source::Sources};
-use crate::plan::{self, PlannedTarget};
+use crate::plan::{self, Plan, PlannedTarget};
 use crate::types::{Environment, Platform};
 
 /// The target `t` with the attributes `body`, planned in an empty environment.
@@ -12,8 +12,26 @@ pub(super) fn planned(body: &str) -> PlannedTarget {
     planned_in(body, &Environment::of([], Path::new("/")))
 }
 
+/// The plan for the target `t`, or for `default` where `body` goes on to define that.
+pub(super) fn plan(body: &str) -> Plan {
+    let environment = Environment::of([], Path::new("/"));
+    let name = if body.contains("\"default\"") {
+        "default"
+    } else {
+        "t"
+    };
+    plan_of(body, name, &environment)
+}
+
 /// The same in `environment`.
 pub(super) fn planned_in(body: &str, environment: &Environment) -> PlannedTarget {
+    plan_of(body, "t", environment)
+        .targets
+        .swap_remove("t")
+        .unwrap()
+}
+
+fn plan_of(body: &str, name: &str, environment: &Environment) -> Plan {
     let text = format!("target \"t\" {{\n{body}\n}}\n");
     let mut sources = Sources::of([("docker-bake.hcl", text.as_str())]);
     let inputs = Inputs {
@@ -26,14 +44,10 @@ pub(super) fn planned_in(body: &str, environment: &Environment) -> PlannedTarget
     let evaluated = evaluate(&mut sources, &inputs).unwrap();
     let definition = decode::decode(evaluated, decode::Options::default()).unwrap();
     let request = plan::Request {
-        targets: &["t".to_owned()],
+        targets: &[name.to_owned()],
         overrides: &[],
         policies_disabled: false,
         environment,
     };
-    plan::build(&definition, &request)
-        .unwrap()
-        .targets
-        .swap_remove("t")
-        .unwrap()
+    plan::build(&definition, &request).unwrap()
 }

@@ -102,7 +102,9 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
         return Ok(exit);
     }
     checked(plan::unsupported(&plan), screen)?;
-    checked(plan::check_build(&plan, environment), screen)?;
+    let mut found = plan::check_build(&plan, environment);
+    found.0.append(&mut run::check(&plan, environment).0);
+    checked(found, screen)?;
     let paths = Resolver::new(environment.current_dir());
     // What is not there is told before anybody is asked to grant access to it.
     if run::lacks_a_context(&plan, &paths) {

@@ -1,0 +1,353 @@
+//! Types and attributes of outputs, caches and attestations, held to what BuildKit knows.
+//!
+//! A type that there is not, and a value that cannot be read, end the run before any work. An attribute that is not known is
+//! handed on with a warning: a newer BuildKit may know it. Start at [`check`].
+
+mod table;
+
+use std::collections::HashSet;
+
+use self::table::{KnownAttributes, Takes};
+use crate::definition::model::{Attrs, CacheKind};
+use crate::diag::{Class, Diagnostic, Diagnostics, Span};
+use crate::plan::{Plan, PlannedTarget};
+use crate::types::go;
+
+/// Finds what outputs, caches and attestations of `plan` say that BuildKit would refuse or pass over.
+pub(super) fn check(plan: &Plan) -> Diagnostics {
+    let mut check = Check {
+        problems: Diagnostics::default(),
+        told: HashSet::new(),
+    };
+    for target in plan.targets.values() {
+        check.target(target);
+    }
+    check.problems
+}
+
+struct Check {
+    problems: Diagnostics,
+    // What several targets inherit is told once.
+    told: HashSet<(Span, String)>,
+}
+
+/// One entry of a list.
+struct Entry<'a> {
+    target: &'a PlannedTarget,
+    attribute: &'static str,
+    kind: &'a str,
+    span: Option<Span>,
+}
+
+impl Entry<'_> {
+    fn place(&self, problem: Diagnostic) -> Diagnostic {
+        match self.span.or_else(|| self.target.span()) {
+            Some(span) => problem.at(span, ""),
+            None => problem,
+        }
+    }
+
+    // What the attribute `key` belongs to, for messages.
+    fn of(&self) -> String {
+        format!(
+            "`type={}` in `{}` of target `{}`",
+            self.kind, self.attribute, self.target.name
+        )
+    }
+}
+
+impl Check {
+    fn target(&mut self, target: &PlannedTarget) {
+        let attributes = &target.attributes;
+        for export in &attributes.output {
+            let entry = Entry {
+                target,
+                attribute: "output",
+                kind: export.kind.name(),
+                span: export.span,
+            };
+            match table::exporter(&export.kind) {
+                Some(known) => self.attributes(&entry, &known, &export.attrs),
+                None => self.unknown_type(&entry, table::EXPORTERS),
+            }
+        }
+        for (attribute, caches, known) in [
+            (
+                "cache-from",
+                &attributes.cache_from,
+                table::cache_import as fn(&CacheKind) -> Option<KnownAttributes>,
+            ),
+            ("cache-to", &attributes.cache_to, table::cache_export),
+        ] {
+            for cache in caches {
+                let entry = Entry {
+                    target,
+                    attribute,
+                    kind: cache.kind.name(),
+                    span: cache.span,
+                };
+                match known(&cache.kind) {
+                    Some(known) => self.attributes(&entry, &known, &cache.attrs),
+                    None => self.unknown_type(&entry, table::CACHES),
+                }
+                if attribute == "cache-from" && cache.kind == CacheKind::Inline {
+                    self.inline_import(&entry);
+                }
+            }
+        }
+        for attest in &attributes.attest {
+            let entry = Entry {
+                target,
+                attribute: "attest",
+                kind: &attest.kind,
+                span: attest.span,
+            };
+            match table::attestation(&attest.kind) {
+                Some(known) => self.attributes(&entry, &known, &attest.attrs),
+                None => self.unknown_type(&entry, table::ATTESTATIONS),
+            }
+        }
+    }
+
+    fn push(&mut self, entry: &Entry<'_>, about: &str, problem: Diagnostic) {
+        let is_new = match entry.span {
+            Some(span) => self.told.insert((span, about.to_owned())),
+            None => true,
+        };
+        if is_new {
+            self.problems.push(entry.place(problem));
+        }
+    }
+
+    fn unknown_type(&mut self, entry: &Entry<'_>, known: &[&str]) {
+        let problem = Diagnostic::error(
+            Class::Definition,
+            "run::unknown-type",
+            format!("BuildKit does not know {}", entry.of()),
+        );
+        let known = known.iter().copied();
+        self.push(
+            entry,
+            "type",
+            problem.did_you_mean("a type", entry.kind, known),
+        );
+    }
+
+    // The daemon passes over it without a word.
+    fn inline_import(&mut self, entry: &Entry<'_>) {
+        let problem = Diagnostic::warning(
+            "run::unknown-type",
+            format!("nothing is imported from {}", entry.of()),
+        )
+        .help("an inline cache is in the image: write `type=registry,ref=IMAGE`, or the image's name alone");
+        self.push(entry, "type", problem);
+    }
+
+    fn attributes(&mut self, entry: &Entry<'_>, known: &KnownAttributes, attrs: &Attrs) {
+        for (key, value) in attrs {
+            // `annotation.KEY`, `annotation-index.KEY` and the like, which are image annotations by another road.
+            if entry.attribute == "output" && key.starts_with("annotation") {
+                continue;
+            }
+            match known.takes(key) {
+                Some(takes) => self.value(entry, key, value, takes),
+                None if known.any => {}
+                None => self.unknown_attribute(entry, key, known),
+            }
+        }
+    }
+
+    fn unknown_attribute(&mut self, entry: &Entry<'_>, key: &str, known: &KnownAttributes) {
+        let problem = Diagnostic::warning(
+            "run::unknown-attribute",
+            format!(
+                "`{key}` is no attribute that is known of {}, and is passed on as it is",
+                entry.of()
+            ),
+        );
+        let problem = match (entry.attribute, key) {
+            ("cache-from", "mode" | "ignore-error") => {
+                problem.help(format!("`{key}` is for `cache-to`"))
+            }
+            _ => problem,
+        };
+        self.push(
+            entry,
+            key,
+            problem.did_you_mean("an attribute", key, known.names()),
+        );
+    }
+
+    fn value(&mut self, entry: &Entry<'_>, key: &str, value: &str, takes: Takes) {
+        let is_whole = || value.parse::<i64>().is_ok();
+        let (fits, wanted) = match takes {
+            Takes::Text => return,
+            Takes::OneOf(values) => return self.one_of(entry, key, value, values),
+            Takes::Bool => (go::parse_bool(value).is_some(), "a boolean"),
+            Takes::Flag => (
+                value.is_empty() || go::parse_bool(value).is_some(),
+                "a boolean",
+            ),
+            Takes::Whole => (is_whole(), "a whole number"),
+            Takes::WholeOrNothing => (value.is_empty() || is_whole(), "a whole number"),
+        };
+        if fits {
+            return;
+        }
+        let problem = Diagnostic::error(
+            Class::Definition,
+            "run::attribute-value",
+            format!("`{value}` for `{key}` of {} is not {wanted}", entry.of()),
+        );
+        let problem = match wanted {
+            "a boolean" => problem.help(format!("write `{key}=true` or `{key}=false`")),
+            _ => problem.help(format!("write `{key}=NUMBER`")),
+        };
+        self.push(entry, key, problem);
+    }
+
+    // Not an error, since a newer BuildKit may know more of them.
+    fn one_of(&mut self, entry: &Entry<'_>, key: &str, value: &str, values: &'static [&str]) {
+        // `full` is an old word for `max`.
+        let old = entry.attribute == "attest" && (key, value) == ("mode", "full");
+        if values.contains(&value) || old {
+            return;
+        }
+        let problem = Diagnostic::warning(
+            "run::attribute-value",
+            format!(
+                "`{value}` for `{key}` of {} is no value that is known, and is passed on as it is",
+                entry.of()
+            ),
+        );
+        let problem = match (entry.attribute, key) {
+            ("cache-to", "mode") => {
+                problem.note("BuildKit exports as with `min` what it does not know")
+            }
+            _ => problem,
+        };
+        self.push(
+            entry,
+            key,
+            problem.did_you_mean("a value", value, values.iter().copied()),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::Severity;
+    use crate::run::testing::plan;
+    use test_case::test_case;
+
+    fn found(body: &str) -> Vec<Diagnostic> {
+        check(&plan(body)).0
+    }
+
+    #[test_case(r#"output = ["type=loca,dest=x"]"#, "`local`"; "output")]
+    #[test_case(r#"cache-to = ["type=loca,dest=x"]"#, "`local`"; "cache export")]
+    #[test_case(r#"cache-from = [{type = "registri", ref = "x"}]"#, "`registry`"; "cache import")]
+    #[test_case(r#"attest = ["type=provenence"]"#, "`provenance`"; "attestation")]
+    fn types_that_there_are_not_are_errors_with_those_there_are(body: &str, meant: &str) {
+        let problems = found(body);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        let problem = &problems[0];
+        assert_eq!(
+            (problem.code, problem.severity),
+            ("run::unknown-type", Severity::Error)
+        );
+        assert!(problem.help[0].contains(meant), "{problem:?}");
+        assert!(problem.notes[0].starts_with("there are "), "{problem:?}");
+        assert_eq!(problem.labels.len(), 1, "{problem:?}");
+    }
+
+    #[test_case(r#"output = ["type=image,name=a,registry-insecure=true"]"#, Some("`registry.insecure`"); "image")]
+    #[test_case(r#"output = ["type=oci,dest=x,registry.insecure=true"]"#, None; "of another exporter")]
+    #[test_case(r#"output = ["type=local,dest=x,platform-splitt=true"]"#, Some("`platform-split`"); "local")]
+    #[test_case(r#"cache-to = ["type=registry,ref=x,image-manifests=true"]"#, Some("`image-manifest`"); "cache")]
+    #[test_case(r#"cache-from = ["type=registry,ref=x,mode=max"]"#, Some("`cache-to`"); "of the other direction")]
+    #[test_case(r#"attest = ["type=provenance,mod=max"]"#, Some("`mode`"); "attestation")]
+    fn attributes_that_are_not_known_are_warnings(body: &str, meant: Option<&str>) {
+        let problems = found(body);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        let problem = &problems[0];
+        assert_eq!(
+            (problem.code, problem.severity),
+            ("run::unknown-attribute", Severity::Warning)
+        );
+        if let Some(meant) = meant {
+            assert!(
+                problem.help.iter().any(|help| help.contains(meant)),
+                "{problem:?}"
+            );
+        }
+    }
+
+    #[test_case(r#"output = ["type=image,name=a,push=ture"]"#; "push")]
+    #[test_case(r#"output = ["type=image,name=a,registry.insecure=ture"]"#; "insecure")]
+    #[test_case(r#"output = ["type=image,oci-mediatypes="]"#; "empty where that means nothing")]
+    #[test_case(r#"output = ["type=docker,tar=nope"]"#; "archive")]
+    #[test_case(r#"output = ["type=tar,dest=x,platform-split=yes"]"#; "files")]
+    #[test_case(r#"output = ["type=oci,dest=x,compression-level=high"]"#; "number")]
+    #[test_case(r#"cache-to = ["type=registry,ref=x,registry.insecure=ture"]"#; "cache export")]
+    #[test_case(r#"cache-from = ["type=registry,ref=x,registry.insecure=ture"]"#; "cache import")]
+    #[test_case(r#"cache-to = ["type=inline,ignore-error=ja"]"#; "what the daemon passes over")]
+    #[test_case(r#"attest = ["type=provenance,reproducible=ja"]"#; "attestation")]
+    fn values_that_cannot_be_read_are_errors(body: &str) {
+        let problems = found(body);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(
+            (problems[0].code, problems[0].severity),
+            ("run::attribute-value", Severity::Error)
+        );
+        assert!(problems[0].help[0].contains("write `"), "{problems:?}");
+    }
+
+    #[test_case(r#"cache-to = ["type=registry,ref=x,mode=mex"]"#; "cache")]
+    #[test_case(r#"output = ["type=image,compression=gzipp"]"#; "compression")]
+    #[test_case(r#"attest = ["type=provenance,mode=mux"]"#; "attestation")]
+    fn words_that_a_newer_daemon_may_know_are_warnings(body: &str) {
+        let problems = found(body);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(
+            (problems[0].code, problems[0].severity),
+            ("run::attribute-value", Severity::Warning)
+        );
+        assert!(!problems[0].help.is_empty(), "{problems:?}");
+    }
+
+    #[test]
+    fn what_is_right_is_left_alone() {
+        let body = r#"
+            output = [
+              "type=image,name=a,push=,registry.insecure=1,compression=zstd,compression-level=3,annotation-index.a=b,source-date-epoch=",
+              "type=registry,store=false,unpack=F",
+              "type=docker,context=x,tar=true",
+              "type=oci,dest=x,tar=",
+              "type=local,dest=x,mode=copy,platform-split=t,attestation-prefix=x",
+              "type=cacheonly", "type=moby,name=x", "-", "out",
+            ]
+            cache-to = [
+              "type=registry,ref=x,mode=max,image-manifest=true,force-compression=,ignore-error=true",
+              "type=local,dest=x,tag=a,reset=true", "type=gha,scope=x,timeout=5m,mode=min",
+              "type=inline", "x/y",
+              "type=s3,region=a,bucket=b,name=c;d,use_path_style=true,retry_mode=standard",
+              "type=azblob,account_url=u,name=n",
+            ]
+            cache-from = ["type=local,src=x,tag=y", "x/y:z", "type=gha"]
+            attest = ["type=sbom,generator=x,SELECT=all", "type=provenance,mode=full,version=v0.2,disabled=false"]
+        "#;
+        assert_eq!(found(body), []);
+    }
+
+    #[test]
+    fn what_is_inherited_is_told_once() {
+        let body = r#"output = ["type=image,foo=1"]
+          }
+          target "u" { inherits = ["t"] }
+          group "default" {
+            targets = ["t", "u"]"#;
+        assert_eq!(found(body).len(), 1);
+    }
+}

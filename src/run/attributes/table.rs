@@ -1,0 +1,254 @@
+//! The attributes that BuildKit's exporters, cache backends and attestations know, with the values they take.
+//!
+//! From BuildKit v0.32: `exporter/containerimage/exptypes`, `exporter/{oci,local,tar}`, `cache/remotecache/*`,
+//! `util/compression`, `solver/llbsolver/provenance.go`. Attributes that the client reads, as `tag` of a local cache, are among
+//! them.
+
+use crate::definition::model::{CacheKind, ExportKind};
+
+/// What the value of an attribute must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// Any text.
+    Text,
+    /// A boolean.
+    Bool,
+    /// A boolean; an empty text stands for `true`.
+    Flag,
+    /// A whole number.
+    Whole,
+    /// A whole number; an empty text is none.
+    WholeOrNothing,
+    /// One of these, as far as is known.
+    OneOf(&'static [&'static str]),
+}
+
+/// An attribute and what it takes.
+pub(super) type Known = (&'static str, Takes);
+
+/// Attributes that are known, in one or more groups; `any` where all others are handed on to someone who knows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KnownAttributes {
+    pub(super) groups: &'static [&'static [Known]],
+    pub(super) any: bool,
+}
+
+impl KnownAttributes {
+    const fn of(groups: &'static [&'static [Known]]) -> Self {
+        Self { groups, any: false }
+    }
+
+    /// What the attribute `key` takes.
+    pub(super) fn takes(&self, key: &str) -> Option<Takes> {
+        let known = self.names_and_values().find(|(name, _)| *name == key);
+        known.map(|(_, takes)| *takes)
+    }
+
+    /// All of them.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.names_and_values().map(|(name, _)| *name)
+    }
+
+    fn names_and_values(&self) -> impl Iterator<Item = &'static Known> {
+        self.groups.iter().copied().flatten()
+    }
+}
+
+const COMPRESSION: &[Known] = &[
+    (
+        "compression",
+        Takes::OneOf(&["uncompressed", "gzip", "estargz", "zstd"]),
+    ),
+    ("compression-level", Takes::Whole),
+    ("force-compression", Takes::Flag),
+];
+
+const IMAGE: &[Known] = &[
+    ("name", Takes::Text),
+    ("push", Takes::Flag),
+    ("push-by-digest", Takes::Flag),
+    ("registry.insecure", Takes::Flag),
+    ("unpack", Takes::Flag),
+    ("store", Takes::Flag),
+    ("name-canonical", Takes::Flag),
+    ("dangling-name-prefix", Takes::Text),
+    // BuildKit's own spelling.
+    ("danging-name-empty-only", Takes::Flag),
+    ("unsafe-internal-store-allow-incomplete", Takes::Flag),
+];
+
+const COMMITTED: &[Known] = &[
+    ("oci-mediatypes", Takes::Bool),
+    ("oci-artifact", Takes::Bool),
+    ("attestation-inline", Takes::Bool),
+    ("prefer-nondist-layers", Takes::Bool),
+    ("rewrite-timestamp", Takes::Bool),
+    ("source-date-epoch", Takes::WholeOrNothing),
+    // Of older versions.
+    ("buildinfo", Takes::Bool),
+    ("buildinfo-attrs", Takes::Bool),
+];
+
+const ARCHIVE: &[Known] = &[
+    ("name", Takes::Text),
+    ("tar", Takes::Flag),
+    ("prefer-image-digest", Takes::Bool),
+];
+
+const LOADED: &[Known] = &[("context", Takes::Text)];
+
+const FILES: &[Known] = &[
+    ("attestation-prefix", Takes::Text),
+    ("platform-split", Takes::Bool),
+    ("source-date-epoch", Takes::WholeOrNothing),
+    // Its values are looked at with the plan.
+    ("mode", Takes::Text),
+];
+
+/// The exporters there are, by the names of their types.
+pub(super) const EXPORTERS: &[&str] = &[
+    "image",
+    "registry",
+    "docker",
+    "oci",
+    "local",
+    "tar",
+    "cacheonly",
+];
+
+/// What the exporter `kind` knows; `None` if there is no such exporter.
+pub(super) fn exporter(kind: &ExportKind) -> Option<KnownAttributes> {
+    Some(match kind {
+        ExportKind::Image | ExportKind::Registry => {
+            KnownAttributes::of(&[IMAGE, COMMITTED, COMPRESSION])
+        }
+        ExportKind::Docker => KnownAttributes::of(&[ARCHIVE, LOADED, COMMITTED, COMPRESSION]),
+        ExportKind::Oci => KnownAttributes::of(&[ARCHIVE, COMMITTED, COMPRESSION]),
+        ExportKind::Local | ExportKind::Tar => KnownAttributes::of(&[FILES]),
+        ExportKind::CacheOnly => KnownAttributes::of(&[]),
+        // Docker's own, which the Docker Engine has.
+        ExportKind::Other(name) if &**name == "moby" => KnownAttributes::of(&[IMAGE, COMMITTED]),
+        ExportKind::Other(_) => return None,
+    })
+}
+
+const EXPORTED: &[Known] = &[
+    ("mode", Takes::OneOf(&["min", "max"])),
+    ("ignore-error", Takes::Bool),
+];
+
+const MANIFEST: &[Known] = &[
+    ("image-manifest", Takes::Bool),
+    ("oci-mediatypes", Takes::Bool),
+];
+
+const REGISTRY: &[Known] = &[("ref", Takes::Text), ("registry.insecure", Takes::Bool)];
+
+const LOCAL_EXPORT: &[Known] = &[
+    ("dest", Takes::Text),
+    ("tag", Takes::Text),
+    ("reset", Takes::Bool),
+];
+
+const LOCAL_IMPORT: &[Known] = &[
+    ("src", Takes::Text),
+    ("tag", Takes::Text),
+    ("digest", Takes::Text),
+];
+
+const GHA: &[Known] = &[
+    ("scope", Takes::Text),
+    ("token", Takes::Text),
+    ("ghtoken", Takes::Text),
+    ("url", Takes::Text),
+    ("url_v2", Takes::Text),
+    ("version", Takes::Whole),
+    ("repository", Takes::Text),
+    ("timeout", Takes::Text),
+];
+
+const S3: &[Known] = &[
+    ("bucket", Takes::Text),
+    ("region", Takes::Text),
+    ("prefix", Takes::Text),
+    ("manifests_prefix", Takes::Text),
+    ("blobs_prefix", Takes::Text),
+    ("name", Takes::Text),
+    ("touch_refresh", Takes::Text),
+    ("endpoint_url", Takes::Text),
+    ("access_key_id", Takes::Text),
+    ("secret_access_key", Takes::Text),
+    ("session_token", Takes::Text),
+    ("use_path_style", Takes::Bool),
+    ("upload_parallelism", Takes::Whole),
+    ("disable_accept_encoding", Takes::Bool),
+    ("retry_mode", Takes::OneOf(&["standard", "adaptive"])),
+    ("retry_max_attempts", Takes::Whole),
+];
+
+const AZBLOB: &[Known] = &[
+    ("account_name", Takes::Text),
+    ("account_url", Takes::Text),
+    ("container", Takes::Text),
+    ("secret_access_key", Takes::Text),
+    ("prefix", Takes::Text),
+    ("manifests_prefix", Takes::Text),
+    ("blobs_prefix", Takes::Text),
+    ("name", Takes::Text),
+];
+
+/// The cache backends there are, by the names of their types.
+pub(super) const CACHES: &[&str] = &["registry", "inline", "local", "gha", "s3", "azblob"];
+
+/// What the backend `kind` knows where cache is exported to it; `None` if there is no such backend.
+pub(super) fn cache_export(kind: &CacheKind) -> Option<KnownAttributes> {
+    Some(match kind {
+        CacheKind::Registry => KnownAttributes::of(&[REGISTRY, EXPORTED, MANIFEST, COMPRESSION]),
+        CacheKind::Inline => KnownAttributes::of(&[EXPORTED]),
+        CacheKind::Local => KnownAttributes::of(&[LOCAL_EXPORT, EXPORTED, MANIFEST, COMPRESSION]),
+        CacheKind::Gha => KnownAttributes::of(&[GHA, EXPORTED, COMPRESSION]),
+        CacheKind::S3 => KnownAttributes::of(&[S3, EXPORTED, COMPRESSION]),
+        CacheKind::AzBlob => KnownAttributes::of(&[AZBLOB, EXPORTED, COMPRESSION]),
+        CacheKind::Other(_) => return None,
+    })
+}
+
+/// What the backend `kind` knows where cache is imported from it; `None` if there is no such backend.
+pub(super) fn cache_import(kind: &CacheKind) -> Option<KnownAttributes> {
+    Some(match kind {
+        CacheKind::Registry => KnownAttributes::of(&[REGISTRY]),
+        CacheKind::Inline => KnownAttributes::of(&[]),
+        CacheKind::Local => KnownAttributes::of(&[LOCAL_IMPORT]),
+        CacheKind::Gha => KnownAttributes::of(&[GHA]),
+        CacheKind::S3 => KnownAttributes::of(&[S3]),
+        CacheKind::AzBlob => KnownAttributes::of(&[AZBLOB]),
+        CacheKind::Other(_) => return None,
+    })
+}
+
+const PROVENANCE: &[Known] = &[
+    ("mode", Takes::OneOf(&["min", "max"])),
+    ("version", Takes::OneOf(&["v1", "v0.2"])),
+    ("inline-only", Takes::Bool),
+    ("reproducible", Takes::Bool),
+    ("capture-usage", Takes::Bool),
+    ("complete-materials", Takes::Bool),
+    ("builder-id", Takes::Text),
+    ("filename", Takes::Text),
+];
+
+/// The attestations there are, by the names of their types.
+pub(super) const ATTESTATIONS: &[&str] = &["provenance", "sbom"];
+
+/// What the attestation `kind` knows; `None` if there is no such attestation.
+pub(super) fn attestation(kind: &str) -> Option<KnownAttributes> {
+    match kind.to_ascii_lowercase().as_str() {
+        "provenance" => Some(KnownAttributes::of(&[PROVENANCE])),
+        // All others are the scanner's.
+        "sbom" => Some(KnownAttributes {
+            groups: &[&[("generator", Takes::Text)]],
+            any: true,
+        }),
+        _ => None,
+    }
+}
