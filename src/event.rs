@@ -242,6 +242,18 @@ impl EventSink {
         }
     }
 
+    /// A sink that hands on to this one what `change` makes of each event.
+    #[must_use]
+    pub fn map(&self, change: impl Fn(EventKind) -> EventKind + Send + Sync + 'static) -> Self {
+        let send = Arc::clone(&self.send);
+        Self::new(self.clock.clone(), move |event| {
+            send(Event {
+                at: event.at,
+                kind: change(event.kind),
+            });
+        })
+    }
+
     /// A sink that drops everything.
     pub fn none() -> Self {
         Self::new(Clock::system(), |_| {})

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::text;
+use crate::event::Transfer;
+
 /// `0.3s`, `42.1s`, `3m07s`, `2h05m`.
 pub fn duration(duration: Duration) -> String {
     let tenths = (duration.as_millis() + 50) / 100;
@@ -71,6 +74,18 @@ pub fn percent(part: u64, whole: u64) -> Option<u64> {
     u64::try_from(hundredfold.checked_div(u128::from(whole))?).ok()
 }
 
+/// What a transfer sends, and the name that the daemon asks for it by where that says more.
+pub fn transferred(transfer: &Transfer) -> (String, Option<String>) {
+    if transfer.dir.as_os_str().is_empty() {
+        // Nothing of the disk: only a Dockerfile's text comes from the definition itself.
+        return ("the inline Dockerfile".to_owned(), None);
+    }
+    (
+        text::clean_name(&transfer.dir.to_string_lossy(), 200),
+        Some(text::clean_name(&transfer.local, 60)),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +111,27 @@ mod tests {
     #[test_case(u64::MAX, "18.4 EB")]
     fn sizes(number: u64, text: &str) {
         assert_eq!(bytes(number), text);
+    }
+
+    #[test]
+    fn transfers_without_a_directory_are_of_inline_dockerfiles() {
+        let transfer = |dir: &str| Transfer {
+            id: 1,
+            local: "dockerfile".to_owned(),
+            dir: dir.into(),
+            entries: 1,
+            files: 1,
+            bytes: 10,
+            done: true,
+        };
+        assert_eq!(
+            transferred(&transfer("")),
+            ("the inline Dockerfile".to_owned(), None)
+        );
+        assert_eq!(
+            transferred(&transfer("/src")),
+            ("/src".to_owned(), Some("dockerfile".to_owned()))
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
+use super::inline::FILENAME;
 use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
 use super::lower::{Locals, local_name};
 use super::sources::{self, Sources};
@@ -163,7 +164,7 @@ fn inline(text: &Text) -> (ShareKey, LocalDir) {
     };
     (
         key,
-        LocalDir::file("dockerfile", "Dockerfile", super::bytes_of(text)),
+        LocalDir::file("dockerfile", FILENAME, super::bytes_of(text)),
     )
 }
 

@@ -12,6 +12,7 @@ mod directories;
 mod docker;
 mod facts;
 mod images;
+mod inline;
 mod locate;
 mod lower;
 mod node;

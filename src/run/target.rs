@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::directories::Directories;
 use super::docker::DockerEngines;
+use super::inline::InlineName;
 use super::lower::{self, Locals, Lowered, Setting};
 use super::{Ready, caches, images, outputs, push, refusal, registries};
 use crate::builder::Driver;
@@ -138,11 +139,20 @@ impl TargetRun {
             target: Arc::new(own),
             directories: served.sessions.clone(),
         };
+        let inline = InlineName::of(&self.ready);
+        let events = match &inline {
+            Some(inline) => inline.events(&self.ground.events),
+            None => self.ground.events.clone(),
+        };
         let result = tokio::select! {
-            result = self.ground.engine.solve(&spec, &sessions, &self.ground.events, &self.ground.halt) => result,
+            result = self.ground.engine.solve(&spec, &sessions, &events, &self.ground.halt) => result,
             failure = served.failed() => Err(transfer(&failure)),
             reason = secrets.failed() => Err(SolveFailure::new(FailureKind::Build, reason)),
         };
+        let result = result.map_err(|failure| match &inline {
+            Some(inline) => inline.failure(failure),
+            None => failure,
+        });
         if !self.ground.halt.is_cancelled() {
             sessions.target.close().await;
         }

@@ -152,13 +152,10 @@ fn line(model: &Model, item: &Item<'_>, now: Duration, columns: usize, look: &Lo
         }
         Item::Transfer(state) => {
             let transfer = &state.transfer;
-            let dir = text::clean_name(&transfer.dir.to_string_lossy(), 200);
-            left.push(Role::Plain, format!("sending {dir}"));
-            if transfer.local != "context" {
-                left.push(
-                    Role::Quiet,
-                    format!(" ({})", text::clean_name(&transfer.local, 60)),
-                );
+            let (what, name) = format::transferred(transfer);
+            left.push(Role::Plain, format!("sending {what}"));
+            if let Some(name) = name.filter(|name| name != "context") {
+                left.push(Role::Quiet, format!(" ({name})"));
             }
             let files = usize::try_from(transfer.files).unwrap_or(usize::MAX);
             if columns >= 60 {

@@ -170,10 +170,10 @@ impl Plain {
         } else {
             "sending"
         };
+        let (what, name) = format::transferred(transfer);
+        let name = name.map_or(String::new(), |name| format!(" ({name})"));
         let line = format!(
-            "{verb} {} ({}): {}, {} in {}",
-            text::clean_name(&transfer.dir.to_string_lossy(), 200),
-            text::clean_name(&transfer.local, 60),
+            "{verb} {what}{name}: {}, {} in {}",
             format::count(files, "file"),
             format::bytes(transfer.bytes),
             format::duration(elapsed),

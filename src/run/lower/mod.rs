@@ -8,6 +8,7 @@ mod exports;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::inline;
 use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
 use crate::definition::model::{Map, Target, Text};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
@@ -413,7 +414,7 @@ fn dockerfile(places: &Places, locals: &Locals) -> Dockerfile {
         },
         DockerfilePlace::Inline(_) => Dockerfile::Apart {
             dir,
-            filename: "Dockerfile".to_owned(),
+            filename: inline::FILENAME.to_owned(),
         },
         DockerfilePlace::File { filename, .. } if remote => Dockerfile::Apart {
             dir,

@@ -1,0 +1,134 @@
+//! What an inline Dockerfile is called in places that the daemon tells of.
+//!
+//! The frontend knows it as `Dockerfile`, as buildx names it; a file of that name may lie in the context, and is another.
+
+use std::sync::Arc;
+
+use super::Ready;
+use super::locate::DockerfilePlace;
+use crate::event::{EventKind, EventSink, SourceExcerpt, StatusUpdate};
+use crate::outcome::SolveFailure;
+
+/// The name that the frontend is told.
+pub(super) const FILENAME: &str = "Dockerfile";
+
+/// An inline Dockerfile's name for people.
+#[derive(Debug, Clone)]
+pub(super) struct InlineName(Arc<str>);
+
+impl InlineName {
+    /// The name for `ready`'s Dockerfile, where that is an inline one.
+    pub(super) fn of(ready: &Ready) -> Option<Self> {
+        match &ready.places.dockerfile {
+            DockerfilePlace::Inline(_) => Some(Self::for_target(ready.planned.name.as_str())),
+            DockerfilePlace::File { .. } | DockerfilePlace::InContext(_) => None,
+        }
+    }
+
+    fn for_target(target: &str) -> Self {
+        Self(format!("dockerfile-inline of {target}").into())
+    }
+
+    /// A sink that passes events on to `events` with places by this name.
+    pub(super) fn events(&self, events: &EventSink) -> EventSink {
+        let name = self.clone();
+        events.map(move |kind| match kind {
+            EventKind::Progress { target, update } => {
+                let named = |warning: &crate::event::VertexWarning| {
+                    warning
+                        .source
+                        .as_ref()
+                        .is_some_and(|source| source.filename == FILENAME)
+                };
+                let update = if update.warnings.iter().any(named) {
+                    Arc::new(name.update(&update))
+                } else {
+                    update
+                };
+                EventKind::Progress { target, update }
+            }
+            other => other,
+        })
+    }
+
+    fn update(&self, update: &StatusUpdate) -> StatusUpdate {
+        let mut update = update.clone();
+        for warning in &mut update.warnings {
+            if let Some(source) = &mut warning.source {
+                self.rename(source);
+            }
+        }
+        update
+    }
+
+    /// `failure` with places by this name.
+    pub(super) fn failure(&self, mut failure: SolveFailure) -> SolveFailure {
+        for source in &mut failure.sources {
+            self.rename(source);
+        }
+        failure
+    }
+
+    fn rename(&self, source: &mut SourceExcerpt) {
+        if source.filename == FILENAME {
+            source.filename = self.0.to_string();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::VertexWarning;
+    use crate::outcome::FailureKind;
+    use crate::types::{Clock, Digest};
+    use std::sync::Mutex;
+
+    fn excerpt(filename: &str) -> SourceExcerpt {
+        SourceExcerpt {
+            filename: filename.to_owned(),
+            text: "FROM scratch".into(),
+            lines: vec![(1, 1)],
+        }
+    }
+
+    #[test]
+    fn failures_and_warnings_point_at_the_inline_text() {
+        let name = InlineName::for_target("web");
+        let mut failure = SolveFailure::new(FailureKind::Build, "x");
+        failure.sources = vec![excerpt("Dockerfile"), excerpt("other.frontend")];
+        let named: Vec<String> = name
+            .failure(failure)
+            .sources
+            .into_iter()
+            .map(|source| source.filename)
+            .collect();
+        assert_eq!(named, ["dockerfile-inline of web", "other.frontend"]);
+
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&seen);
+        let events = EventSink::new(Clock::system(), move |event| {
+            if let EventKind::Progress { update, .. } = event.kind {
+                let source = update.warnings[0].source.clone().unwrap();
+                kept.lock().unwrap().push(source.filename);
+            }
+        });
+        let warning = VertexWarning {
+            vertex: Digest::sha256(b""),
+            level: 1,
+            short: String::new(),
+            detail: Vec::new(),
+            url: String::new(),
+            source: Some(excerpt("Dockerfile")),
+        };
+        let update = StatusUpdate {
+            warnings: vec![warning],
+            ..StatusUpdate::default()
+        };
+        name.events(&events).send(EventKind::Progress {
+            target: "web".parse().unwrap(),
+            update: Arc::new(update),
+        });
+        assert_eq!(*seen.lock().unwrap(), ["dockerfile-inline of web"]);
+    }
+}
