@@ -35,7 +35,7 @@ pub(super) fn diagnostic(
         FailureKind::Exhausted => (Class::Build, "engine::exhausted"),
     };
     let message = text::clean_text(&solve.message, MAX_TITLE + MAX_REST);
-    let (first, rest) = message.split_once('\n').unwrap_or((&message, ""));
+    let (first, rest) = sentence_and_notes(&message);
     let what = match (solve.exit_code, row) {
         (Some(code), Some(row)) => {
             let others = SENTENCE + text::width(&names(&failure.targets));
@@ -44,7 +44,7 @@ pub(super) fn diagnostic(
             let step = text::fit(split(&row.name).1, columns).into_owned();
             format!("`{step}` ended with exit code {code}")
         }
-        _ => text::clean_name(first, MAX_TITLE),
+        _ => text::clean_name(&first, MAX_TITLE),
     };
     let code = if solve.exit_code.is_some() {
         "build::step-failed"
@@ -60,7 +60,7 @@ pub(super) fn diagnostic(
     for (at, excerpt) in solve.sources.iter().enumerate() {
         diagnostic = add_source(diagnostic, &mut sources, excerpt, at == 0, solve.exit_code);
     }
-    for line in rest.lines().take(20).filter(|line| !line.trim().is_empty()) {
+    for line in rest.into_iter().take(20) {
         diagnostic = diagnostic.note(line);
     }
     if let Some(note) = solve.exit_code.and_then(meaning) {
@@ -80,6 +80,30 @@ pub(super) fn diagnostic(
         }
     }
     (diagnostic, sources)
+}
+
+// The first line of a message, and the others. BuildKit puts git's words between the two halves of its own:
+// `cannot fetch: git stderr:`, what git wrote, `: exit status 128`.
+fn sentence_and_notes(message: &str) -> (String, Vec<String>) {
+    let (first, rest) = message.split_once('\n').unwrap_or((message, ""));
+    let lines = rest.lines().map(str::trim_end);
+    let lines = lines.filter(|line| !line.trim().is_empty());
+    let program = first
+        .strip_suffix(" stderr:")
+        .and_then(|first| first.rsplit_once(": "));
+    match program {
+        Some((first, program)) => {
+            let said = |line: &str| match line.strip_prefix(": ") {
+                Some(end) => format!("{program} ended: {end}"),
+                None => format!("{program}: {line}"),
+            };
+            (first.to_owned(), lines.map(said).collect())
+        }
+        None => {
+            let notes = lines.map(|line| line.strip_prefix(": ").unwrap_or(line).to_owned());
+            (first.to_owned(), notes.collect())
+        }
+    }
 }
 
 // `a`, `a` and `b`, `a`, `b` and 3 more.
@@ -173,6 +197,23 @@ fn default_help(failure: &SolveFailure) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_git_says_is_its_own_and_not_a_line_of_nothing() {
+        let message = "failed to fetch remote https://h/x.git: git stderr:\nfatal: cannot\n\n: exit status 128";
+        let (first, notes) = sentence_and_notes(message);
+        assert_eq!(first, "failed to fetch remote https://h/x.git");
+        assert_eq!(notes, ["git: fatal: cannot", "git ended: exit status 128"]);
+        let (first, notes) = sentence_and_notes("it failed\n more\n: last");
+        assert_eq!(
+            (first.as_str(), notes),
+            ("it failed", vec![" more".to_owned(), "last".to_owned()])
+        );
+        assert_eq!(
+            sentence_and_notes("one line"),
+            ("one line".to_owned(), vec![])
+        );
+    }
 
     #[test]
     fn lines_that_are_not_there_do_no_harm() {

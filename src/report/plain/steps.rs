@@ -330,6 +330,8 @@ impl Steps {
 // The end of an error, which is what happened; before it comes the whole command, which the name has told.
 fn reason(error: &str) -> &str {
     let first = error.lines().next().unwrap_or_default();
+    // What git wrote follows in lines of its own.
+    let first = first.strip_suffix(": git stderr:").unwrap_or(first);
     match first.rsplit_once("did not complete successfully: ") {
         Some((_, reason)) => reason,
         None => first,
