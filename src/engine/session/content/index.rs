@@ -14,6 +14,7 @@ use rustix::fs::{FlockOperation, OFlags};
 use serde_json::{Map, Value, json};
 
 use super::layout::{LayoutError, OciLayout, write_whole};
+use crate::diag::names_there_are;
 use crate::types::Digest;
 use crate::types::blocking::unblock;
 use crate::types::regular::read_regular;
@@ -75,16 +76,14 @@ pub enum CacheSource {
 pub fn find_cache(root: &Path, tag: &str, digest: Option<&Digest>) -> CacheSource {
     let found = || -> Result<CacheSource, LayoutError> {
         let Some(layout) = OciLayout::open(root)? else {
-            return Ok(CacheSource::Missing(
-                "there is no such directory".to_owned(),
-            ));
+            return Ok(CacheSource::Missing(no_directory(root)));
         };
         let tagged = match digest {
             Some(digest) => Some(digest.clone()),
             None => layout.tagged(tag)?,
         };
         let Some(digest) = tagged else {
-            return Ok(CacheSource::Missing(format!("it has no tag `{tag}`")));
+            return Ok(CacheSource::Missing(layout.without(tag)?));
         };
         if layout.blob(&digest)?.is_none() {
             return Ok(CacheSource::Missing(format!("its blob {digest} is gone")));
@@ -94,7 +93,38 @@ pub fn find_cache(root: &Path, tag: &str, digest: Option<&Digest>) -> CacheSourc
     found().unwrap_or_else(|error| CacheSource::Missing(super::with_causes(&error)))
 }
 
+// Why what is at `root` is no directory.
+fn no_directory(root: &Path) -> String {
+    match std::fs::metadata(root) {
+        Ok(_) => "it is a file, and a cache is a directory".to_owned(),
+        Err(_) => "there is no such directory".to_owned(),
+    }
+}
+
 impl OciLayout {
+    // Why there is no `tag`, with the tags there are.
+    fn without(&self, tag: &str) -> Result<String, LayoutError> {
+        let path = self.root().join("index.json");
+        if !path.exists() {
+            let is_empty = std::fs::read_dir(self.root())
+                .map_err(LayoutError::io("list", self.root()))?
+                .next()
+                .is_none();
+            return Ok(if is_empty {
+                "the directory is empty".to_owned()
+            } else {
+                "it has no `index.json`, which every image layout has".to_owned()
+            });
+        }
+        let index = self.read_index()?;
+        let entries = manifests(&index);
+        let tags = entries.iter().filter_map(|entry| annotation(entry, TAG));
+        Ok(match names_there_are(tags) {
+            Some(tags) => format!("it has no tag `{tag}`; {tags}"),
+            None => format!("it has no tag `{tag}`, and no other"),
+        })
+    }
+
     fn read_index(&self) -> Result<Map<String, Value>, LayoutError> {
         let path = self.root().join("index.json");
         let malformed = |reason: String| LayoutError::Malformed {
@@ -448,7 +478,12 @@ mod tests {
             CacheSource::Found { .. } => panic!("found"),
         };
         assert!(missing(&dir.path().join("none"), "latest").contains("no such directory"));
-        assert!(missing(dir.path(), "latest").contains("`latest`"));
+        let file = dir.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(missing(&file, "latest").contains("it is a file"));
+        assert!(missing(dir.path(), "latest").contains("no `index.json`"));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(missing(dir.path(), "latest"), "the directory is empty");
         let layout = OciLayout::create(dir.path()).unwrap();
         let digest = put(&layout, b"1");
         layout
@@ -463,6 +498,10 @@ mod tests {
             digest: digest.clone(),
         };
         assert_eq!(find_cache(dir.path(), "a", None), found);
+        assert_eq!(
+            missing(dir.path(), "b"),
+            "it has no tag `b`; there is only `a`"
+        );
         assert_eq!(find_cache(dir.path(), "b", Some(&digest)), found);
         layout.remove_blob(&digest).unwrap();
         assert!(missing(dir.path(), "a").contains("gone"));

@@ -29,6 +29,12 @@ pub enum LayoutError {
         #[source]
         source: io::Error,
     },
+    /// What is to hold the layout is no directory.
+    #[error("`{}` is a file, and an image layout is a directory", path.display())]
+    NoDirectory {
+        /// What it is at.
+        path: PathBuf,
+    },
     /// A file of the layout does not say what it should.
     #[error("`{}` is not what an image layout has there ({reason})", path.display())]
     Malformed {
@@ -89,6 +95,11 @@ impl OciLayout {
         let layout = Self {
             root: root.to_owned(),
         };
+        if std::fs::metadata(root).is_ok_and(|found| !found.is_dir()) {
+            return Err(LayoutError::NoDirectory {
+                path: root.to_owned(),
+            });
+        }
         layout.check_links()?;
         for dir in [layout.blobs(), layout.ingest()] {
             let failed = LayoutError::io("make", &dir);
@@ -397,11 +408,9 @@ mod tests {
         assert_eq!(OciLayout::open(&file).unwrap(), None);
         assert_eq!(OciLayout::open(&dir.path().join("none")).unwrap(), None);
         assert!(OciLayout::open(dir.path()).unwrap().is_some());
-        assert!(
-            OciLayout::create(&file)
-                .unwrap_err()
-                .to_string()
-                .contains("file")
-        );
+        assert!(matches!(
+            OciLayout::create(&file),
+            Err(LayoutError::NoDirectory { .. })
+        ));
     }
 }
