@@ -78,7 +78,7 @@ pub struct BakeArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
     pub load: Option<bool>,
 
-    /// Write digests, names and provenance of what was built to this file
+    /// Write digests, names and references of what was built to this file; provenance and warnings are not in it yet
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub metadata_file: Option<String>,
 
@@ -160,7 +160,7 @@ fn after_help() -> StyledStr {
     for verb in super::verb::Verb::ALL {
         let _ = writeln!(text, "  {:<11} {}", verb.name(), verb.about());
     }
-    text.push_str("\nExit codes: 0 done, 1 a target failed, 2 usage, 3 definition, 4 engine, 5 publishing, 130 interrupted\n");
+    text.push_str("\nExit codes: 0 done, 1 a target failed, 2 usage, 3 definition, 4 engine, 130 interrupted\n");
     text.into()
 }
 
