@@ -1,5 +1,6 @@
 //! Tests against real daemons.
 
+mod annotations;
 mod answers;
 mod bake;
 mod boundaries;
