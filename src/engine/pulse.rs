@@ -74,7 +74,9 @@ fn read(text: &str) -> Option<Patience> {
         None => (text.strip_suffix('s')?, 1),
     };
     let number: u32 = number.parse().ok().filter(|number| *number > 0)?;
-    Some(Patience::For(Duration::from_secs(u64::from(number) * seconds)))
+    Some(Patience::For(Duration::from_secs(
+        u64::from(number) * seconds,
+    )))
 }
 
 /// Completes when nothing was heard for the whole `patience`, with that time. Tells `silence` how long it has been so far,
@@ -181,7 +183,11 @@ mod tests {
         assert_eq!(ended, Some(Duration::from_secs(60)));
         assert_eq!(asked, 1);
         assert!(told >= Duration::from_secs(30), "{told:?}");
-        assert!(start.elapsed() < Duration::from_secs(62), "{:?}", start.elapsed());
+        assert!(
+            start.elapsed() < Duration::from_secs(62),
+            "{:?}",
+            start.elapsed()
+        );
     }
 
     #[tokio::test(start_paused = true)]

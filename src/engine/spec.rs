@@ -141,8 +141,8 @@ impl Frontend {
 /// A directory of this machine, as the daemon asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalDir {
-    /// The session that serves the directory.
-    pub session: SessionId,
+    /// The session that serves the directory; `None` if it is the target's own.
+    pub session: Option<SessionId>,
 }
 
 /// Where the Dockerfile is.

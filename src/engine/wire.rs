@@ -10,8 +10,8 @@ use rbake_proto::{control, gateway};
 
 use super::id::SessionId;
 use super::spec::{
-    Attestation, CacheEntry, Dockerfile, Export, Frontend, LinkedResult, MainContext, NamedContext,
-    Network, NoCache, RemoteContext, ResolveMode, SolveSpec,
+    Attestation, CacheEntry, Dockerfile, Export, Frontend, LinkedResult, LocalDir, MainContext,
+    NamedContext, Network, NoCache, RemoteContext, ResolveMode, SolveSpec,
 };
 
 type Attrs = BTreeMap<String, String>;
@@ -162,18 +162,22 @@ fn need(caps: &mut Vec<&'static str>, cap: &'static str) {
     }
 }
 
-fn serve_local(attrs: &mut Attrs, local: &str, session: &SessionId) {
-    attrs.insert(format!("local-sessionid:{local}"), session.to_string());
+// The target's own session needs no name. Whatever the frontend is told becomes part of the provenance, where the ids of
+// sessions are of no use to anybody.
+fn serve_local(attrs: &mut Attrs, local: &str, dir: &LocalDir) {
+    if let Some(session) = &dir.session {
+        attrs.insert(format!("local-sessionid:{local}"), session.to_string());
+    }
 }
 
 fn dockerfile_attrs(dockerfile: &Dockerfile, attrs: &mut Attrs) {
     let filename = match dockerfile {
         Dockerfile::Local { dir, filename } => {
-            serve_local(attrs, LOCAL_DOCKERFILE, &dir.session);
+            serve_local(attrs, LOCAL_DOCKERFILE, dir);
             filename
         }
         Dockerfile::Apart { dir, filename } => {
-            serve_local(attrs, LOCAL_DOCKERFILE, &dir.session);
+            serve_local(attrs, LOCAL_DOCKERFILE, dir);
             set(attrs, "dockerfilekey", LOCAL_DOCKERFILE);
             filename
         }
@@ -184,7 +188,7 @@ fn dockerfile_attrs(dockerfile: &Dockerfile, attrs: &mut Attrs) {
 
 fn main_context_attrs(context: &MainContext, attrs: &mut Attrs, caps: &mut Vec<&'static str>) {
     match context {
-        MainContext::Local(dir) => serve_local(attrs, LOCAL_CONTEXT, &dir.session),
+        MainContext::Local(dir) => serve_local(attrs, LOCAL_CONTEXT, dir),
         MainContext::Remote(RemoteContext { url, git_query }) => {
             set(attrs, "context", url);
             if *git_query {
@@ -207,7 +211,7 @@ fn named_context_attrs(
             dir,
             shared_key_hint,
         } => {
-            serve_local(attrs, local, &dir.session);
+            serve_local(attrs, local, dir);
             attrs.insert(
                 format!("sharedkey:localdir:{local}"),
                 shared_key_hint.clone(),

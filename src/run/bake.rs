@@ -115,7 +115,10 @@ fn announce(targets: &[Ready], chosen: &Chosen, environment: &Environment, event
 // Tells of a builder that does not answer, for as long as it does not, and until the handle is dropped.
 fn tell_of_silence(connection: &Connection, events: &EventSink) -> AbortOnDropHandle<()> {
     let mut silence = connection.silence();
-    let name = format!("wait for `{}`, which does not answer", connection.endpoint());
+    let name = format!(
+        "wait for `{}`, which does not answer",
+        connection.endpoint()
+    );
     let events = events.clone();
     AbortOnDropHandle::new(tokio::spawn(async move {
         for turn in 1.. {
@@ -160,10 +163,15 @@ async fn ground(
     };
     let shared = SharedSessions::new(Arc::clone(engine.connection()), node.clone());
     let docker = DockerEngines::connect(targets, builder, chosen.default_load, environment);
-    let (capabilities, commits, docker) =
-        futures_util::join!(engine.capabilities(), commits(targets, environment, events), docker);
+    let (capabilities, commits, docker) = futures_util::join!(
+        engine.capabilities(),
+        commits(targets, environment, events),
+        docker
+    );
     let capabilities = capabilities.map_err(|failure| unreachable(&failure))?;
     let docker = docker?;
+    let mut directories = Directories::new(shared, events.clone(), compress);
+    directories.expect(targets).await;
     let ground = Ground {
         setting: setting(
             environment,
@@ -173,7 +181,7 @@ async fn ground(
             docker.traits().clone(),
             node,
         ),
-        directories: Directories::new(shared, events.clone(), compress),
+        directories,
         engine: Arc::clone(&engine),
         driver,
         docker,

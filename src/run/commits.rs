@@ -118,11 +118,8 @@ async fn ask_all(
 impl Commits {
     /// What is told of a target that reads `places`.
     pub(super) fn of(&self, places: &Places) -> VcsFacts {
-        let top = places
-            .context_dir()
-            .and_then(|dir| self.dirs.tops.get(dir));
-        let Some(vcs::Answer::Known(repository)) = top.and_then(|top| self.answers.get(top))
-        else {
+        let top = places.context_dir().and_then(|dir| self.dirs.tops.get(dir));
+        let Some(vcs::Answer::Known(repository)) = top.and_then(|top| self.answers.get(top)) else {
             return VcsFacts::default();
         };
         let local_dirs = places

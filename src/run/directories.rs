@@ -1,12 +1,18 @@
-//! The directories a run serves: one session for each directory and what is read of it, shared by all targets alike.
+//! The directories a run serves: each by the session of the target that reads it, or, where several targets read a large one
+//! alike, by one session for all of them.
+//!
+//! The id of a session that is not the target's own must be named to the frontend, and everything that is named to it becomes
+//! part of the provenance of the image. So a session apart is used only where it saves much: then the directory is transferred
+//! once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
+use super::Ready;
 use super::inline::FILENAME;
 use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
 use super::lower::{Locals, local_name};
@@ -20,8 +26,35 @@ use crate::event::EventSink;
 use crate::files;
 use crate::plan::PlannedTarget;
 
+/// The local source with the Dockerfile.
+const DOCKERFILE: &str = "dockerfile";
+
 /// More of a Dockerfile is not looked at when targets are grouped.
 const DOCKERFILE_LIMIT: u64 = 4 << 20;
+
+/// What several targets read alike is sent to each of them if all that is sent twice is no more than this: it costs next to nothing,
+/// and no session's id gets into the provenance.
+const SMALL: Size = Size {
+    entries: 1_000,
+    bytes: 4 << 20,
+};
+
+/// How much there is in a directory, or may be.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    entries: usize,
+    bytes: u64,
+}
+
+impl Size {
+    fn for_each_of(self, transfers: usize) -> Self {
+        let transfers = transfers.max(1);
+        Self {
+            entries: self.entries / transfers,
+            bytes: self.bytes / transfers as u64,
+        }
+    }
+}
 
 /// Serves directories for a whole run.
 pub(super) struct Directories {
@@ -30,13 +63,23 @@ pub(super) struct Directories {
     // What each session serves by, which knows what was transferred and whether that failed.
     services: Mutex<HashMap<ShareKey, FileSync>>,
     compress: bool,
+    // Those that have a session apart.
+    apart: HashSet<ShareKey>,
+}
+
+/// What a target reads, by who serves it.
+pub(super) struct Wanted {
+    /// What the target's own session serves, and the key by which the daemon finds it again.
+    pub(super) own: Option<(FileSync, String)>,
+    own_locals: Vec<String>,
+    apart: Vec<(ShareKey, LocalDir)>,
 }
 
 /// What serves one target's directories.
 pub(super) struct Served {
     /// The session for each local source.
     pub(super) locals: Locals,
-    /// The sessions, which must outlive the solve.
+    /// The sessions apart from the target's own, which must outlive the solve.
     pub(super) sessions: Vec<Arc<Session>>,
     services: Vec<FileSync>,
 }
@@ -69,51 +112,72 @@ impl Directories {
             events,
             services: Mutex::default(),
             compress,
+            apart: HashSet::new(),
         }
     }
 
-    /// Opens, or finds, the sessions for what `target` reads at `places`.
-    pub(super) async fn serve(
-        &self,
-        target: &PlannedTarget,
-        places: &Places,
-    ) -> Result<Served, SessionError> {
-        let text = dockerfile_text(&places.dockerfile).await;
-        let group = Group {
-            target,
-            text: text.as_deref(),
-        };
-        let mut wanted: Vec<(ShareKey, LocalDir)> = Vec::new();
-        if let Tree::Dir(dir) = &places.context {
-            let group = group.of_context(ignore_file(&places.dockerfile).await);
-            wanted.push(shared("context", dir, group));
-        }
-        match &places.dockerfile {
-            DockerfilePlace::File { dir, filename } => {
-                wanted.push(shared("dockerfile", dir, filename.clone()));
-            }
-            DockerfilePlace::Inline(text) => wanted.push(inline(text)),
-            DockerfilePlace::InContext(_) => {}
-        }
-        for (name, tree) in &places.named {
-            if let NamedTree::Tree(Tree::Dir(dir)) = tree {
-                wanted.push(shared(&local_name(name), dir, group.of_named(name)));
+    /// Learns which directories `targets` will read, to decide which of them are served apart.
+    pub(super) async fn expect(&mut self, targets: &[Ready]) {
+        let mut readers: HashMap<ShareKey, usize> = HashMap::new();
+        for ready in targets {
+            for (key, _) in wanted(&ready.planned, &ready.places).await {
+                *readers.entry(key).or_default() += 1;
             }
         }
-        let opening = wanted.into_iter().map(|(key, dir)| self.open(key, dir));
+        // A Dockerfile is small, or not read at all.
+        let several = readers
+            .into_iter()
+            .filter(|(key, readers)| *readers > 1 && key.local != DOCKERFILE);
+        let several: Vec<(ShareKey, usize)> = several.collect();
+        let large = tokio::task::spawn_blocking(move || {
+            let is_large = |(key, readers): &(ShareKey, usize)| {
+                exceeds(&key.directory, SMALL.for_each_of(readers.saturating_sub(1)))
+            };
+            let large = several.into_iter().filter(is_large);
+            large.map(|(key, _)| key).collect()
+        });
+        // The task ends early only with its runtime.
+        self.apart = large.await.unwrap_or_default();
+    }
+
+    /// What `target` reads at `places`.
+    pub(super) async fn wanted(&self, target: &PlannedTarget, places: &Places) -> Wanted {
+        let wanted = wanted(target, places).await.into_iter();
+        let (apart, own): (Vec<_>, Vec<_>) = wanted.partition(|(key, _)| self.apart.contains(key));
+        // The main context comes first. What else the session serves is told from it by its name.
+        let key = own.first().map(|(key, _)| self.sessions.shared_key(key));
+        let own_locals = own.iter().map(|(key, _)| key.local.clone()).collect();
+        let dirs = own.into_iter().map(|(_, dir)| dir).collect();
+        Wanted {
+            own: key.map(|key| {
+                let service = FileSync::with_compression(dirs, self.events.clone(), self.compress);
+                (service, key)
+            }),
+            own_locals,
+            apart,
+        }
+    }
+
+    /// Opens, or finds, the sessions for what of `wanted` is served apart.
+    pub(super) async fn serve(&self, wanted: Wanted) -> Result<Served, SessionError> {
+        let opening = wanted
+            .apart
+            .into_iter()
+            .map(|(key, dir)| self.open(key, dir));
         let opened = futures_util::future::try_join_all(opening).await?;
+        let own = wanted.own_locals.into_iter();
         let mut served = Served {
-            locals: BTreeMap::new(),
+            locals: own
+                .map(|local| (local, spec::LocalDir { session: None }))
+                .collect(),
             sessions: Vec::new(),
-            services: Vec::new(),
+            services: wanted.own.into_iter().map(|(service, _)| service).collect(),
         };
         for (local, session, service) in opened {
-            served.locals.insert(
-                local,
-                spec::LocalDir {
-                    session: session.id().clone(),
-                },
-            );
+            let dir = spec::LocalDir {
+                session: Some(session.id().clone()),
+            };
+            served.locals.insert(local, dir);
             served.sessions.push(session);
             served.services.push(service);
         }
@@ -146,6 +210,55 @@ impl Directories {
     }
 }
 
+// The local sources of `target` with their keys, the main context first.
+async fn wanted(target: &PlannedTarget, places: &Places) -> Vec<(ShareKey, LocalDir)> {
+    let text = dockerfile_text(&places.dockerfile).await;
+    let group = Group {
+        target,
+        text: text.as_deref(),
+    };
+    let mut wanted: Vec<(ShareKey, LocalDir)> = Vec::new();
+    if let Tree::Dir(dir) = &places.context {
+        let group = group.of_context(ignore_file(&places.dockerfile).await);
+        wanted.push(shared("context", dir, group));
+    }
+    match &places.dockerfile {
+        DockerfilePlace::File { dir, filename } => {
+            wanted.push(shared(DOCKERFILE, dir, filename.clone()));
+        }
+        DockerfilePlace::Inline(text) => wanted.push(inline(text)),
+        DockerfilePlace::InContext(_) => {}
+    }
+    for (name, tree) in &places.named {
+        if let NamedTree::Tree(Tree::Dir(dir)) = tree {
+            wanted.push(shared(&local_name(name), dir, group.of_named(name)));
+        }
+    }
+    wanted
+}
+
+// Whether there is more than `limit` below `dir`, ignore files aside: they are the daemon's to read. Blocks, but not for long:
+// nothing is looked at once the limit is passed.
+fn exceeds(dir: &Path, limit: Size) -> bool {
+    let (mut entries, mut bytes) = (0, 0);
+    let mut open = vec![dir.to_owned()];
+    while let Some(dir) = open.pop() {
+        // What cannot be listed will be reported when it is sent.
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            entries += 1;
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_dir() => open.push(entry.path()),
+                Ok(metadata) if metadata.is_file() => bytes += metadata.len(),
+                Ok(_) | Err(_) => {}
+            }
+            if entries > limit.entries || bytes > limit.bytes {
+                return true;
+            }
+        }
+    }
+    false
+}
+
 fn shared(local: &str, dir: &Path, group: String) -> (ShareKey, LocalDir) {
     let key = ShareKey {
         local: local.to_owned(),
@@ -158,13 +271,13 @@ fn shared(local: &str, dir: &Path, group: String) -> (ShareKey, LocalDir) {
 fn inline(text: &Text) -> (ShareKey, LocalDir) {
     let group = hex::encode(&Sha256::digest(text.as_bytes())[..16]);
     let key = ShareKey {
-        local: "dockerfile".to_owned(),
+        local: DOCKERFILE.to_owned(),
         directory: PathBuf::new(),
         group,
     };
     (
         key,
-        LocalDir::file("dockerfile", FILENAME, super::bytes_of(text)),
+        LocalDir::file(DOCKERFILE, FILENAME, super::bytes_of(text)),
     )
 }
 
@@ -255,4 +368,30 @@ fn hashed(parts: &[String]) -> String {
         hash.update(part);
     }
     hex::encode(&hash.finalize()[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_trees_are_told_from_small_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let limit = Size {
+            entries: 4,
+            bytes: 100,
+        };
+        assert!(!exceeds(&dir.path().join("missing"), limit));
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        std::fs::write(dir.path().join("sub/a"), [0; 60]).unwrap();
+        // A link is not followed: what it leads to is not sent for it.
+        std::os::unix::fs::symlink("/", dir.path().join("sub/root")).unwrap();
+        assert!(!exceeds(dir.path(), limit));
+        std::fs::write(dir.path().join("b"), [0; 50]).unwrap();
+        assert!(exceeds(dir.path(), limit), "bytes");
+        std::fs::write(dir.path().join("b"), []).unwrap();
+        assert!(!exceeds(dir.path(), limit));
+        std::fs::write(dir.path().join("c"), []).unwrap();
+        assert!(exceeds(dir.path(), limit), "entries");
+    }
 }

@@ -118,11 +118,16 @@ impl TargetRun {
         if let Some(stores) = caches.stores.clone() {
             own = own.attach(Arc::new(stores));
         }
+        let directories = &self.ground.directories;
+        let wanted = directories
+            .wanted(&self.ready.planned, &self.ready.places)
+            .await;
+        if let Some((files, key)) = &wanted.own {
+            own = own.attach(Arc::new(files.clone())).shared_key(key.clone());
+        }
         // Opening a session is a round trip; all of them are made at once.
         let (served, own) = futures_util::join!(
-            self.ground
-                .directories
-                .serve(&self.ready.planned, &self.ready.places),
+            directories.serve(wanted),
             own.open(self.ground.engine.connection()),
         );
         let (served, own) = (

@@ -112,7 +112,11 @@ impl Git<'_> {
             .kill_on_drop(true);
         let failed = |error| format!("cannot run git: {error}");
         let child = descriptors::patiently_async(|| command.spawn()).await;
-        child.map_err(failed)?.wait_with_output().await.map_err(failed)
+        child
+            .map_err(failed)?
+            .wait_with_output()
+            .await
+            .map_err(failed)
     }
 
     async fn run(&self, args: &[&str]) -> Result<String, String> {
@@ -283,7 +287,12 @@ mod tests {
         let root = dir.path().canonicalize().unwrap();
         git(&root, &["init", "-q"]);
         git(&root, &["remote", "add", "origin", "https://example.com/r"]);
-        let answer = ask(&root, &environment([("BUILDX_GIT_CHECK_DIRTY", "1")]), &BTreeSet::new()).await;
+        let answer = ask(
+            &root,
+            &environment([("BUILDX_GIT_CHECK_DIRTY", "1")]),
+            &BTreeSet::new(),
+        )
+        .await;
         let expected = Repository {
             root,
             revision: None,
@@ -296,7 +305,8 @@ mod tests {
     async fn what_only_looks_like_a_repository_gives_gits_reason() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(".git"), "gitdir: /nonexistent\n").unwrap();
-        let Answer::Failed(reason) = ask(dir.path(), &environment([]), &BTreeSet::new()).await else {
+        let Answer::Failed(reason) = ask(dir.path(), &environment([]), &BTreeSet::new()).await
+        else {
             panic!("there is no repository")
         };
         assert!(reason.contains("/nonexistent"), "{reason}");

@@ -45,7 +45,7 @@ impl Client {
             directories: Vec::new(),
         };
         let dir = LocalDir {
-            session: SessionId::from_text("d"),
+            session: Some(SessionId::from_text("d")),
         };
         let dockerfile = Dockerfile::Local {
             dir: dir.clone(),

@@ -6,8 +6,8 @@ use std::process::{Command, Output};
 use rbake::types::Digest;
 
 use crate::support::peers;
-use crate::support::project::{CommandOutput, TestProject};
 use crate::support::private_registry::{PASSWORD, PrivateRegistry};
+use crate::support::project::{CommandOutput, TestProject};
 
 /// An engine, the programs that ask it, and a registry.
 struct Engine {

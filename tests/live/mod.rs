@@ -18,6 +18,7 @@ mod gateway;
 mod outputs;
 mod parity;
 mod plugin;
+mod provenance;
 mod secrets;
 mod shells;
 mod tls;

@@ -42,7 +42,7 @@ pub(crate) async fn build_with_secrets(
         .await
         .unwrap();
     let dir = LocalDir {
-        session: directory.id().clone(),
+        session: Some(directory.id().clone()),
     };
     let dockerfile = Dockerfile::Local {
         dir: dir.clone(),

@@ -40,7 +40,7 @@ pub(crate) async fn build(
     let target = target.open(engine.connection()).await.unwrap();
     let directory = directory.open(engine.connection()).await.unwrap();
     let dir = LocalDir {
-        session: directory.id().clone(),
+        session: Some(directory.id().clone()),
     };
     let dockerfile = Dockerfile::Local {
         dir: dir.clone(),

@@ -9,7 +9,7 @@ pub(crate) mod fake_buildkit;
 pub(crate) mod files;
 pub(crate) mod home;
 pub(crate) mod peers;
+pub(crate) mod private_registry;
 pub(crate) mod project;
 pub(crate) mod pty;
-pub(crate) mod private_registry;
 pub(crate) mod registry;

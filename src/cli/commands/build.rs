@@ -72,7 +72,10 @@ impl EndsSoFar {
         let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         let end = |name: &TargetName| {
             let cancelled = || Arc::new(TargetOutcome::Cancelled(reason.clone()));
-            (name.clone(), ends.get(name).cloned().unwrap_or_else(cancelled))
+            (
+                name.clone(),
+                ends.get(name).cloned().unwrap_or_else(cancelled),
+            )
         };
         Outcome {
             targets: self.targets.iter().map(end).collect(),

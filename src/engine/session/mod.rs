@@ -2,8 +2,8 @@
 //!
 //! The daemon calls back over [`tunnel`]: inside `Control.Session` runs a second HTTP/2 connection with the roles reversed. Each
 //! service on it is an [`Attachable`] in a file of its own; [`SessionBuilder`] puts them together, [`Session`] is the open
-//! session. A target has one session for everything but directories; those are served by sessions of their own
-//! ([`shared`]), so that no daemon can read a directory under another's name.
+//! session. A target has one session for everything but large directories that several targets read alike; those are served by
+//! sessions apart ([`shared`]), whose ids the frontend is told.
 
 pub mod auth;
 mod causes;

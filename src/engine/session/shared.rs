@@ -61,6 +61,11 @@ impl SharedSessions {
         }
     }
 
+    /// The key under which the daemon finds again what this machine has transferred for `key`.
+    pub fn shared_key(&self, key: &ShareKey) -> String {
+        key.shared_key(&self.node)
+    }
+
     /// The session for `key`, opened with `attachable` where there is none yet.
     pub async fn get(
         &self,

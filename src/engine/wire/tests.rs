@@ -9,7 +9,7 @@ use crate::types::Secret;
 
 fn dir(session: &str) -> LocalDir {
     LocalDir {
-        session: SessionId::from_text(session),
+        session: Some(SessionId::from_text(session)),
     }
 }
 
@@ -390,4 +390,26 @@ fn credentials_of_a_cache_reach_the_daemon_and_nobody_else() {
 fn attestation_parameters_with_commas_are_quoted() {
     let one = attestation(&[("generator", "img,x"), ("q", "a\"b")]);
     assert_eq!(attestation_csv(&one), r#""generator=img,x","q=a""b""#);
+}
+
+#[test]
+fn the_targets_own_session_is_not_named() {
+    let own = || LocalDir { session: None };
+    let dockerfile = Dockerfile::Local {
+        dir: own(),
+        filename: "Dockerfile".to_owned(),
+    };
+    let mut spec = SolveSpec::new("t".parse().unwrap(), dockerfile, MainContext::Local(own()));
+    let context = NamedContext::Local {
+        dir: own(),
+        local: "src".to_owned(),
+        shared_key_hint: "src:n".to_owned(),
+    };
+    spec.named_contexts.insert("src".to_owned(), context);
+    let attrs = frontend_attrs(&spec);
+    assert!(
+        attrs.keys().all(|key| !key.starts_with("local-sessionid:")),
+        "{attrs:?}"
+    );
+    assert_eq!(attrs["context:src"], "local:src");
 }

@@ -400,7 +400,7 @@ fn local(locals: &Locals, name: &str) -> LocalDir {
         Some(dir) => dir.clone(),
         // Every directory that `locate` finds is given a session; this name leads the daemon nowhere.
         None => LocalDir {
-            session: crate::engine::SessionId::new(),
+            session: Some(crate::engine::SessionId::new()),
         },
     }
 }

@@ -1,0 +1,83 @@
+//! What is attested of images: nothing of this machine's making that helps nobody.
+
+use crate::support::buildkitd::Buildkitd;
+use crate::support::project::TestProject;
+
+const DEFINITION: &str = r#"
+group "default" { targets = ["one", "two", "inline"] }
+target "_all" {
+  attest = ["type=provenance,mode=${MODE}"]
+}
+variable "MODE" { default = "min" }
+target "one" {
+  inherits = ["_all"]
+  contexts = { extra = "extra" }
+  args     = { A = "1" }
+  output   = ["type=oci,dest=one.tar"]
+}
+target "two" {
+  inherits = ["_all"]
+  contexts = { extra = "extra" }
+  args     = { A = "2" }
+  output   = ["type=oci,dest=two.tar"]
+}
+target "inline" {
+  inherits          = ["_all"]
+  dockerfile-inline = "FROM scratch\nCOPY a /\n"
+  output            = ["type=oci,dest=inline.tar"]
+}
+"#;
+
+fn project() -> TestProject {
+    TestProject::new()
+        .file("docker-bake.hcl", DEFINITION)
+        .file(
+            "Dockerfile",
+            "FROM scratch\nARG A\nCOPY a /\nCOPY --from=extra b /\n",
+        )
+        .file("a", "a")
+        .file("extra/b", "b")
+}
+
+fn has(haystack: &[u8], needle: &str) -> bool {
+    let needle = needle.as_bytes();
+    haystack.windows(needle.len()).any(|found| found == needle)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_session_is_named_in_provenance() {
+    let Some(daemon) = Buildkitd::start(&[]).await else {
+        return;
+    };
+    for mode in ["min", "max"] {
+        let project = project()
+            .env("BUILDKIT_HOST", daemon.endpoint())
+            .env("MODE", mode);
+        let output = project.rbake(&[]);
+        assert_eq!(output.code, Some(0), "{output}");
+        for name in ["one", "two", "inline"] {
+            let image = std::fs::read(project.path().join(format!("{name}.tar"))).unwrap();
+            assert!(has(&image, "externalParameters"), "{mode}: no provenance");
+            // Arguments of the smallest kind of provenance are the frontend's own.
+            assert!(has(&image, "\"args\""), "{mode}: no arguments");
+            assert!(!has(&image, "local-sessionid"), "{mode}, {name}: a session");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_directory_that_targets_read_alike_is_sent_once() {
+    let Some(daemon) = Buildkitd::start(&[]).await else {
+        return;
+    };
+    let project = project()
+        .file("a", vec![b'x'; 17 << 20])
+        .env("BUILDKIT_HOST", daemon.endpoint());
+    let output = project.rbake(&["one", "two", "--progress=plain"]);
+    assert_eq!(output.code, Some(0), "{output}");
+    let large = output
+        .stderr
+        .lines()
+        .filter(|line| line.contains("(context): ") && line.contains("17.8 MB"));
+    assert_eq!(large.count(), 1, "{output}");
+}
