@@ -21,8 +21,8 @@ pub(super) fn mode(
 ) -> Result<Mode, Diagnostic> {
     let flag = flag.unwrap_or("auto");
     let (word, from) = match (flag, environment.non_empty("BUILDKIT_PROGRESS")) {
-        ("auto" | "", Some(word)) => (word, "BUILDKIT_PROGRESS"),
-        (flag, _) => (flag, "--progress"),
+        ("auto" | "", Some(word)) => (word, "`BUILDKIT_PROGRESS`"),
+        (flag, _) => (flag, "`--progress`"),
     };
     match word {
         "auto" | "" | "tty" if screen.streams().err_is_terminal => Ok(Mode::Tty),

@@ -2,7 +2,7 @@
 
 use super::Model;
 use super::decode::is_external;
-use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::diag::{Class, Diagnostic, Diagnostics, closest};
 use crate::yaml::{Mapping, Node};
 
 const SERVICE_PREFIX: &str = "service:";
@@ -18,7 +18,7 @@ pub(super) fn consistent(model: &Model, problems: &mut Diagnostics) {
             if image.is_none() {
                 let message = format!("service `{name}` has neither an `image` nor a `build`");
                 let problem = Diagnostic::error(Class::Definition, "compose::no-image", message);
-                problems.push(problem.at(entry.key, ""));
+                problems.push(meant(&entry.value, problem.at(entry.key, "")));
             }
             continue;
         };
@@ -39,6 +39,22 @@ pub(super) fn consistent(model: &Model, problems: &mut Diagnostics) {
             let problem = Diagnostic::error(Class::Definition, "compose::no-secret", message);
             problems.push(problem.at(entry.key, ""));
         }
+    }
+}
+
+// Keys that are not known are nobody's errors, as in Compose, so a slip in one is found here at the earliest.
+fn meant(service: &Node, problem: Diagnostic) -> Diagnostic {
+    let keys = service.as_mapping();
+    let keys = || keys.into_iter().flatten();
+    let slip = ["build", "image"].into_iter().find_map(|key| {
+        let written = closest(key, keys().map(|(written, _)| written.as_str()))?;
+        Some((key, keys().find(|(known, _)| *known == written)?))
+    });
+    match slip {
+        Some((key, (written, entry))) => problem
+            .context(entry.key, "not a key of services")
+            .help(format!("`{written}` may be meant as `{key}`")),
+        None => problem,
     }
 }
 

@@ -15,7 +15,7 @@ use super::uncarried;
 use super::variables::Variables;
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
 use crate::types::size::parse_size;
-use crate::types::ulimit::Ulimit;
+use crate::types::ulimit::{Ulimit, UlimitError};
 use crate::yaml::{Entry, Mapping, Node, Value};
 
 /// The project that `services` and the top-level `secrets` make.
@@ -247,10 +247,18 @@ impl Decoder<'_> {
             let text = format!("{name}={soft}:{hard}");
             match Ulimit::parse(&text) {
                 Ok(_) => ulimits.push(Spanned::new(text, node.span)),
-                Err(error) => self.error(
-                    format!("`ulimits` of service `{}`: {error}", self.service),
-                    node.span,
-                ),
+                Err(error) => {
+                    let message = format!("`ulimits` of service `{}`: {error}", self.service);
+                    let problem =
+                        Diagnostic::error(Class::Definition, "compose::invalid-value", message);
+                    let problem = problem.at(node.span, "");
+                    self.problems.push(match &error {
+                        UlimitError::Name(name) => {
+                            problem.did_you_mean("a limit", name, Ulimit::NAMES)
+                        }
+                        _ => problem,
+                    });
+                }
             }
         }
         ulimits.sort_by(|a, b| a.value.cmp(&b.value));

@@ -116,6 +116,9 @@ impl<'a> Reader<'a> {
                 "more than {FILE_LIMIT} files belong to the project"
             ));
         }
+        if path.is_empty() {
+            return Err("its path is empty".to_owned());
+        }
         let mut bytes = Vec::new();
         let file = File::open(self.dir.join(path));
         let file = file.and_then(|file| file.take(SIZE_LIMIT + 1).read_to_end(&mut bytes));

@@ -148,6 +148,7 @@ fn evaluate_here(
         variables,
         groups,
         targets,
+        unbuilt: made.unbuilt,
         warnings,
     };
     Ok((evaluated, problems))

@@ -22,6 +22,8 @@ pub struct Evaluated {
     /// The target blocks in order, one for each combination of a matrix; later ones of the same name are merged onto
     /// earlier ones.
     pub targets: Vec<Block>,
+    /// Services of Compose files that build nothing, and so are no targets.
+    pub unbuilt: Vec<Spanned<Arc<str>>>,
     /// What was ignored or is doubtful.
     pub warnings: Vec<Diagnostic>,
 }

@@ -164,33 +164,35 @@ impl Diagnostic {
     }
 }
 
-/// "there are `a`, `b` and 3 more": the names of `all` that are not private, shortened; `None` if there are none.
+/// "there are `a`, `b` and 3 more": the names of `all` that are not private, shortened where there are many; `None` if there are
+/// none.
 pub fn names_there_are<'a>(all: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    const SHOWN: usize = 20;
-    let mut shown: Vec<&str> = Vec::with_capacity(SHOWN);
+    // As many as targets have attributes: a list of these is of use as a whole only.
+    const WHOLE: usize = 32;
+    const SHORTENED: usize = 20;
+    let mut names: Vec<&str> = Vec::with_capacity(WHOLE);
     let mut more = 0_usize;
     // As in lists of targets, a name that begins with `_` is nobody else's business.
     for name in all
         .into_iter()
         .filter(|name| !name.is_empty() && !name.starts_with('_'))
     {
-        if shown.len() == SHOWN {
+        if names.len() > WHOLE {
             more += 1;
-        } else if !shown.contains(&name) {
-            shown.push(name);
+        } else if !names.contains(&name) {
+            names.push(name);
         }
     }
-    let (last, others) = shown.split_last()?;
+    if names.len() > WHOLE {
+        more += names.len() - SHORTENED;
+        names.truncate(SHORTENED);
+    }
+    let (last, others) = names.split_last()?;
     let quoted: Vec<String> = others.iter().map(|name| format!("`{name}`")).collect();
-    let verb = if others.is_empty() && more == 0 {
-        "there is"
-    } else {
-        "there are"
-    };
     Some(match (others.is_empty(), more) {
-        (true, 0) => format!("{verb} only `{last}`"),
-        (false, 0) => format!("{verb} {} and `{last}`", quoted.join(", ")),
-        (_, more) => format!("{verb} {}, `{last}` and {more} more", quoted.join(", ")),
+        (true, _) => format!("there is only `{last}`"),
+        (false, 0) => format!("there are {} and `{last}`", quoted.join(", ")),
+        (false, more) => format!("there are {}, `{last}` and {more} more", quoted.join(", ")),
     })
 }
 
@@ -299,13 +301,16 @@ mod tests {
             listed(&["a", "b", "a", "_c", "d"]).as_deref(),
             Some("there are `a`, `b` and `d`")
         );
-        let many: Vec<String> = (0..25).map(|n| format!("n{n}")).collect();
-        let shortened = names_there_are(many.iter().map(String::as_str)).unwrap();
+        let many: Vec<String> = (0..35).map(|n| format!("n{n}")).collect();
+        let listed_of = |count: usize| names_there_are(many[..count].iter().map(String::as_str));
+        assert!(listed_of(32).unwrap().ends_with(" and `n31`"));
+        assert!(listed_of(33).unwrap().ends_with(", `n19` and 13 more"));
+        let shortened = listed_of(35).unwrap();
         assert!(
             shortened.starts_with("there are `n0`, `n1`, "),
             "{shortened}"
         );
-        assert!(shortened.ends_with(", `n19` and 5 more"), "{shortened}");
+        assert!(shortened.ends_with(", `n19` and 15 more"), "{shortened}");
         let problem = Diagnostic::warning("a::b", "c").did_you_mean("a key", "xyz", ["web", "db"]);
         assert_eq!(problem.notes, ["there are `web` and `db`"]);
         assert!(problem.help.is_empty());

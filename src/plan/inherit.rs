@@ -293,7 +293,7 @@ fn unknown_parent(
             "`{wanted}` is a group, and only targets can be inherited from"
         ));
     }
-    problem.did_you_mean(
+    definition.explain_missing(wanted, problem).did_you_mean(
         "a target",
         wanted,
         definition.targets.keys().map(TargetName::as_str),

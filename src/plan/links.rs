@@ -221,7 +221,7 @@ fn unknown(definition: &Definition, user: &TargetName, wanted: &Spanned<Text>) -
             "`{name}` is a group, and a context is the result of one target"
         ));
     }
-    problem.did_you_mean(
+    definition.explain_missing(name, problem).did_you_mean(
         "a target",
         name,
         definition.targets.keys().map(TargetName::as_str),

@@ -166,7 +166,7 @@ fn unmatched(definition: &Definition, change: &Override) -> Diagnostic {
             "`{wanted}` is a group, and overrides are for targets"
         ));
     }
-    problem.did_you_mean(
+    definition.explain_missing(wanted, problem).did_you_mean(
         "a target",
         wanted,
         definition.targets.keys().map(TargetName::as_str),
@@ -182,9 +182,12 @@ fn unknown_target(definition: &Definition, name: &Spanned<Text>) -> Diagnostic {
     );
     let problem = match name.span {
         Some(span) => problem.at(span, "no such target or group"),
-        None if definition.targets.is_empty() => problem.note(select::known_names(definition)),
+        None if definition.targets.is_empty() && definition.groups.is_empty() => {
+            problem.note(select::known_names(definition))
+        }
         None => problem,
     };
+    let problem = definition.explain_missing(wanted, problem);
     let groups = definition.groups.keys().map(GroupName::as_str);
     let targets = definition.targets.keys().map(TargetName::as_str);
     problem.did_you_mean("a target or group", wanted, groups.chain(targets))

@@ -407,3 +407,30 @@ fn words_for_types_are_told_where_they_are_written() {
         Some("inline")
     );
 }
+
+#[test]
+fn a_service_without_a_build_says_why_it_is_no_target() {
+    let project = compose("services: {web: {build: .}, my.db: {image: x}}\n").file(
+        "docker-bake.hcl",
+        "target \"heir\" { inherits = [\"my_db\"] }\ntarget \"user\" { contexts = { x = \"target:my_db\" } }\n",
+    );
+    let runs: [&[&str]; 5] = [
+        &["my_db"],
+        &["my.db"],
+        &["heir"],
+        &["user"],
+        &["web", "--set", "my_db.tags=x"],
+    ];
+    for words in runs {
+        let problems = project.plan(words).unwrap_err();
+        let notes = problems.0[0].notes.join("\n");
+        assert!(
+            notes.contains("only services with a `build` are targets"),
+            "{words:?}: {problems:?}"
+        );
+    }
+    // A target of that name is none that is missing.
+    let project = compose("services: {web: {build: .}, db: {image: x}}\n")
+        .file("docker-bake.hcl", "target \"db\" {}\n");
+    assert!(project.plan(&["db"]).is_ok());
+}

@@ -324,3 +324,25 @@ fn an_encoding_that_cannot_be_read_is_named_with_the_way_out() {
     let output = project.rbake(&["-f", "compose.yaml", "--print", "web"]);
     refused(&output, 3, &["cannot read `.env`", "UTF-16", "iconv"]);
 }
+
+#[test]
+fn what_was_ignored_is_told_before_the_error_it_explains() {
+    let project = TestProject::new().file("docker-bake.hcl", "targt \"default\" {}\n");
+    let output = project.rbake(&["--print"]);
+    refused(
+        &output,
+        3,
+        &["definition::ignored-block", "plan::unknown-target"],
+    );
+}
+
+#[test]
+fn a_slip_in_the_key_of_a_service_is_found() {
+    let project = TestProject::new().file("compose.yaml", "services:\n  web:\n    bild: .\n");
+    let output = project.rbake(&["--print"]);
+    refused(
+        &output,
+        3,
+        &["compose::no-image", "`bild` may be meant as `build`"],
+    );
+}

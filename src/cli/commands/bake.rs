@@ -73,6 +73,8 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     if let Some(spec) = list {
         return Ok(screen.data(&plan::list::list(&loaded.definition, spec)));
     }
+    // What is ignored may be why the plan fails.
+    screen.diagnostics(&loaded.definition.warnings);
     let plan = plan::build(
         &loaded.definition,
         &plan::Request {
@@ -82,7 +84,6 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
             environment,
         },
     )?;
-    screen.diagnostics(&loaded.definition.warnings);
     screen.diagnostics(&plan.warnings);
     let surroundings = plan::Surroundings {
         environment,

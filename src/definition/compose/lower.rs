@@ -19,6 +19,8 @@ use crate::diag::{Diagnostics, SourceId, Span, Spanned};
 pub(in crate::definition) struct Lowered {
     pub(in crate::definition) groups: Vec<Block>,
     pub(in crate::definition) targets: Vec<Block>,
+    /// Services that build nothing, by the names that their targets would have.
+    pub(in crate::definition) unbuilt: Vec<Spanned<Arc<str>>>,
 }
 
 impl Lowered {
@@ -42,9 +44,14 @@ pub(super) struct Origin {
 
 pub(super) fn lower(project: &Project, origin: &Origin, problems: &mut Diagnostics) -> Lowered {
     let mut targets = Vec::new();
+    let mut unbuilt = Vec::new();
     for service in &project.services {
-        if let Some(build) = &service.build {
-            targets.push(target(service, build, origin, problems));
+        match &service.build {
+            Some(build) => targets.push(target(service, build, origin, problems)),
+            None => {
+                let name = service.name.clone();
+                unbuilt.push(name.map(|name| Arc::from(target_name(&name))));
+            }
         }
     }
     if project.services.is_empty() {
@@ -73,6 +80,7 @@ pub(super) fn lower(project: &Project, origin: &Origin, problems: &mut Diagnosti
     Lowered {
         groups: vec![group],
         targets,
+        unbuilt,
     }
 }
 

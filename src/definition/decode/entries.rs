@@ -243,6 +243,16 @@ impl Reader<'_> {
         if let Some((word, known)) = error.misspelling() {
             problem = problem.did_you_mean("a word", word, known.iter().copied());
         }
+        if matches!(error, EntryError::NoType) {
+            problem = problem.help(match self.name() {
+                "output" => "add `type`: `image`, `registry`, `docker`, `oci`, `local`, `tar` or `cacheonly`",
+                "attest" => "add `type`: `provenance` or `sbom`",
+                _ => "add `type`: `registry`, `inline`, `local`, `gha`, `s3` or `azblob`",
+            });
+        }
+        if let EntryError::NoBool { key, .. } = error {
+            problem = problem.help(format!("write `{key}=true` or `{key}=false`"));
+        }
         if let Some(meant) = error.meant() {
             problem = problem.help(format!("write `{meant}`"));
         }

@@ -52,6 +52,7 @@ pub fn decode(evaluated: Evaluated, options: Options) -> Result<Definition, Diag
     let mut problems = Diagnostics(evaluated.warnings);
     let mut definition = Definition {
         variables: evaluated.variables,
+        unbuilt: evaluated.unbuilt,
         ..Definition::default()
     };
     for block in &evaluated.groups {

@@ -60,6 +60,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The attribute's name.
+    pub(super) fn name(&self) -> &'a str {
+        self.name
+    }
+
     pub(super) fn value(&self) -> &'a Value {
         &self.raw.value
     }

@@ -28,7 +28,7 @@ pub use shorthand::doubts;
 pub use target::Target;
 
 use super::evaluated::VariableInfo;
-use crate::diag::{Diagnostics, Spanned};
+use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::types::hash::IndexMap;
 use crate::types::{GroupName, TargetName};
 
@@ -52,6 +52,25 @@ pub struct Definition {
     pub groups: IndexMap<GroupName, Arc<Group>>,
     /// Targets, in the order they first appear.
     pub targets: IndexMap<TargetName, Arc<Target>>,
+    /// Services of Compose files that build nothing, and so are no targets; each by the name that its target would have.
+    pub unbuilt: Vec<Spanned<Text>>,
     /// What the user should know.
     pub warnings: Diagnostics,
+}
+
+impl Definition {
+    /// Adds why there is no target `name`, where a service of that name builds nothing.
+    pub fn explain_missing(&self, name: &str, problem: Diagnostic) -> Diagnostic {
+        let service = self.unbuilt.iter().find(|service| &*service.value == name);
+        let Some(service) = service else {
+            return problem;
+        };
+        let problem = match service.span {
+            Some(span) => problem.context(span, "a service without `build`"),
+            None => problem,
+        };
+        problem.note(format!(
+            "the Compose service `{name}` runs an image that is there; only services with a `build` are targets"
+        ))
+    }
 }

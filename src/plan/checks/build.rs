@@ -58,7 +58,7 @@ fn network(target: &PlannedTarget, problems: &mut Diagnostics) {
         && let Err(error) = NetworkMode::parse(network)
     {
         problems.push(
-            problem("plan::network", target, network.span, error).did_you_mean(
+            problem("plan::network", target, network.span, error).similar(
                 "a network",
                 network,
                 NetworkMode::NAMES,

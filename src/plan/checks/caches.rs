@@ -39,7 +39,8 @@ fn reference(
     if cache.kind != CacheKind::Registry {
         return;
     }
-    let Some(name) = cache_name(&cache.value, cache.span) else {
+    let name = cache_name(&cache.value, cache.span).filter(|name| !name.text.is_empty());
+    let Some(name) = name else {
         let message = format!("`{attribute}` of `type=registry` needs a `ref`");
         problems.push(problem(CODE, target, cache.span, message));
         return;

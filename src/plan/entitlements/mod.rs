@@ -181,7 +181,7 @@ impl Allowed {
             ("image" | "image.push" | "image.load", _) => {}
             _ => {
                 return Err(
-                    invalid(text, &format!("there is no privilege `{key}`")).did_you_mean(
+                    invalid(text, &format!("there is no privilege `{key}`")).similar(
                         "a privilege",
                         key,
                         KEYS.iter().copied(),

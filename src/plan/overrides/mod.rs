@@ -158,6 +158,7 @@ impl Override {
 
     /// What `--call=NAME` stands for.
     pub fn call(name: impl Into<Text>) -> Self {
-        Self::everywhere("--call", Change::Call(name.into()))
+        let name = name.into();
+        Self::everywhere(format!("--call={name}"), Change::Call(name))
     }
 }

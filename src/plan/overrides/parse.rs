@@ -16,7 +16,10 @@ impl Override {
     /// `args.NAME` without a value takes the environment variable of that name; where there is none, nothing is
     /// overridden ([`Change::Nothing`]), but the target must exist.
     pub fn parse(text: &str, environment: &Environment) -> Result<Self, Diagnostic> {
-        let flag = format!("--set {text}");
+        let flag = match text {
+            "" => "--set \"\"".to_owned(),
+            text => format!("--set {text}"),
+        };
         let (left, value) = match text.split_once('=') {
             Some((left, value)) => (left, Some(value)),
             None => (text, None),
@@ -278,6 +281,9 @@ pub(super) fn entry_error(flag: &str, value: &str, source: &EntryError) -> Diagn
                 source.meant().unwrap_or_default()
             ))
         }
+        None if matches!(source, EntryError::NoBool { .. }) => {
+            problem.help("write `true` or `false`")
+        }
         // `output=/tmp,…` and `cache-to=…` are easily written without their type.
         None if matches!(source, EntryError::NoType) => {
             problem.help(format!("start with it: `type=…,{value}`"))
@@ -406,7 +412,7 @@ mod tests {
         assert!(help("a.b.args.A.B").contains("`--set a_b.args.A.B`"));
         let notes = parse("t.tag=x").unwrap_err().notes.join("\n");
         assert!(
-            notes.contains("`args`") && notes.contains("more"),
+            notes.contains("`args`") && notes.contains("`policy`"),
             "{notes}"
         );
         assert!(help("t.secret=x").contains("t.secret.NAME=VALUE"));
