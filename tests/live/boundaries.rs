@@ -334,7 +334,7 @@ fn a_socket_of_another_user_is_not_spoken_with() {
 }
 
 #[test]
-fn a_home_of_another_user_is_not_roots() {
+fn data_in_the_home_of_another_user_is_not_roots() {
     if !is_root() {
         return;
     }
@@ -345,7 +345,7 @@ fn a_home_of_another_user_is_not_roots() {
     let mut command = home.command(rbake());
     command
         .env_remove("RBAKE_DATA_DIR")
-        .env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+        .env("XDG_DATA_HOME", home.path("home/.local/share"));
     let output = command.output().unwrap();
     let said = said(&output);
     assert_eq!(output.status.code(), Some(4), "{said}");
@@ -401,9 +401,7 @@ fn programs_and_settings_that_others_can_change_are_not_used() {
     mode(&open, 0o777);
     let bake = |path: &str, config: Option<&Path>| {
         let mut command = home.command(rbake());
-        command
-            .env("PATH", path)
-            .env("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+        command.env("PATH", path).env("BUILDX_BUILDER", "embedded");
         if let Some(config) = config {
             command.env("RBAKE_BUILDKITD_CONFIG", config);
         }
@@ -515,7 +513,7 @@ async fn a_frozen_supervisor_is_named_and_a_run_that_waits_for_it_can_be_stopped
     };
     home.write("work/docker-bake.hcl", BAKE);
     home.write("work/a", "a");
-    let home = home.variable("DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    let home = home.variable("BUILDX_BUILDER", "embedded");
     let running = running_in(&home.environment()).await.unwrap();
     let supervisor = running.facts.supervisor;
     signal(supervisor, Signal::STOP);

@@ -5,6 +5,7 @@
 //! [`Places::create`] has said that the folders are this user's alone.
 
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::super::trust::{self, TrustError};
@@ -60,7 +61,7 @@ pub struct Places {
 impl Places {
     /// The places that `environment` leads to; nothing is made yet.
     pub fn of(environment: &Environment) -> Result<Self, PlacesError> {
-        let data = environment.data_dir().ok_or(PlacesError::NoDataDir)?;
+        let data = data_dir(environment).ok_or(PlacesError::NoDataDir)?;
         let dir = environment.current_dir().join(data).join("builder");
         let run = place_of_run(&dir, short_folders(environment));
         Ok(Self { dir, run })
@@ -172,6 +173,34 @@ impl Places {
     }
 }
 
+/// Where root keeps the embedded builder's data if the home it was given is another user's.
+const SYSTEM_DATA: &str = "/var/lib/rbake";
+
+/// rbake's data folder: the one that is named, or the usual one below the home.
+///
+/// Jobs in containers often run as root with the home of another user (GitHub's do), and so does a plain `sudo`. What lies in such
+/// a home can be changed by its owner, so root's builder has a folder of the system's then.
+pub(super) fn data_dir(environment: &Environment) -> Option<PathBuf> {
+    let is_root = rustix::process::geteuid().is_root();
+    let owner = |home: &Path| std::fs::metadata(home).ok().map(|found| found.uid());
+    data_dir_of(environment, is_root, owner)
+}
+
+fn data_dir_of(
+    environment: &Environment,
+    is_root: bool,
+    owner: impl Fn(&Path) -> Option<u32>,
+) -> Option<PathBuf> {
+    let is_named = ["RBAKE_DATA_DIR", "XDG_DATA_HOME"]
+        .iter()
+        .any(|name| environment.non_empty(name).is_some());
+    let home = environment.home().filter(|_| is_root && !is_named);
+    match home.and_then(|home| owner(&environment.current_dir().join(home))) {
+        Some(owner) if owner != 0 => Some(PathBuf::from(SYSTEM_DATA)),
+        _ => environment.data_dir(),
+    }
+}
+
 // The folder of the sockets: `run` beside the data, else one with a short name that is the same each time. `short` are the
 // folders it may be in, the best first.
 fn place_of_run(dir: &Path, short: impl IntoIterator<Item = PathBuf>) -> PathBuf {
@@ -218,6 +247,22 @@ mod tests {
     fn places(data: &Path) -> Places {
         let data = data.to_str().unwrap();
         Places::of(&Environment::of([("RBAKE_DATA_DIR", data)], "/")).unwrap()
+    }
+
+    #[test]
+    fn root_does_not_use_the_home_of_another_user_unless_it_is_told_to() {
+        let of = |variables: [(&str, &str); 2], is_root, owner| {
+            let environment = Environment::of(variables, "/");
+            data_dir_of(&environment, is_root, |_| owner).unwrap()
+        };
+        let home = [("HOME", "/github/home"), ("X", "")];
+        let below = Path::new("/github/home/.local/share/rbake");
+        assert_eq!(of(home, true, Some(1001)), Path::new(SYSTEM_DATA));
+        assert_eq!(of(home, true, Some(0)), below);
+        assert_eq!(of(home, true, None), below);
+        assert_eq!(of(home, false, Some(1001)), below);
+        let named = [("HOME", "/github/home"), ("RBAKE_DATA_DIR", "/d")];
+        assert_eq!(of(named, true, Some(1001)), Path::new("/d"));
     }
 
     #[test]

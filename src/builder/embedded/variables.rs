@@ -140,7 +140,7 @@ pub(super) fn for_the_supervisor(environment: &Environment) -> Vec<(String, Stri
     let here = environment.current_dir();
     let named_file = environment.non_empty(super::config::VARIABLE);
     let places = [
-        ("RBAKE_DATA_DIR", environment.data_dir()),
+        ("RBAKE_DATA_DIR", super::places::data_dir(environment)),
         ("RBAKE_CONFIG_DIR", environment.config_dir()),
         ("BUILDX_CONFIG", environment.buildx_config_dir()),
         (super::config::VARIABLE, named_file.map(Into::into)),
