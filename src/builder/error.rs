@@ -13,6 +13,7 @@ use crate::engine::ConnectionError;
 use crate::engine::docker::DockerError;
 use crate::engine::endpoint::InvalidEndpoint;
 use crate::types::requirements::Need;
+use crate::types::terminal::shell_word;
 
 /// There is no builder for the run.
 #[derive(Debug, thiserror::Error)]
@@ -179,7 +180,8 @@ impl ChooseError {
                     "choose another builder with `--builder`, or unset the choice of `{name}`"
                 )),
             Self::Nodes { name, .. } => told.help(format!(
-                "make a builder of one of the nodes: `docker buildx create --name {name}-one …`"
+                "make a builder of one of the nodes: `docker buildx create --name {}-one …`",
+                shell_word(name)
             )),
             Self::Blank(_) => told.help("`rbake builder status` shows what there is"),
             Self::Address { source, .. } => {
@@ -260,7 +262,7 @@ impl Refusal {
             ),
             Self::Paused(name) => told
                 .note(self.to_string())
-                .help(format!("`docker unpause {name}`")),
+                .help(format!("`docker unpause {}`", shell_word(name))),
             Self::Embedded(error) => {
                 ways_out(error, told.note(in_one_line(error)))
             }

@@ -270,7 +270,7 @@ fn as_nobody(script: &str, folder: &Path) {
     let status = std::process::Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(program)
-        .args(["--exact", "--ignored", "--nocapture", script])
+        .args(["--exact", "--nocapture", script])
         .env("RBAKE_TEST_FOLDER", folder)
         .output()
         .unwrap();
@@ -285,8 +285,8 @@ fn as_nobody(script: &str, folder: &Path) {
     clippy::disallowed_methods,
     reason = "a test that runs itself as another user"
 )]
-fn given_folder() -> PathBuf {
-    std::env::var_os("RBAKE_TEST_FOLDER").unwrap().into()
+fn given_folder() -> Option<PathBuf> {
+    std::env::var_os("RBAKE_TEST_FOLDER").map(PathBuf::from)
 }
 
 #[test]
@@ -324,10 +324,12 @@ fn a_writable_file_in_a_directory_that_is_not_is_written_in_place() {
     assert_eq!(folder.text("mine"), "a longer old text");
 }
 
+// Run by the test above, as another user; by itself it has nothing to look at.
 #[test]
-#[ignore = "run by another test, as another user"]
 fn nobody_writes_in_a_directory_of_others() {
-    let folder = given_folder();
+    let Some(folder) = given_folder() else {
+        return;
+    };
     let place = |name: &str| resolve(&folder, Path::new(name)).unwrap();
     let before = std::fs::metadata(folder.join("all")).unwrap();
     for access in ALL {

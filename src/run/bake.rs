@@ -170,7 +170,7 @@ async fn ground(
     );
     let capabilities = capabilities.map_err(|failure| unreachable(&failure))?;
     let docker = docker?;
-    let mut directories = Directories::new(shared, events.clone(), compress);
+    let mut directories = Directories::new(shared, events.clone(), compress, prepared.paths.base());
     directories.expect(targets).await;
     let ground = Ground {
         setting: setting(

@@ -5,11 +5,12 @@
 //! part of the provenance of the image. So a session apart is used only where it saves much: then the directory is transferred
 //! once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::Ready;
@@ -18,7 +19,7 @@ use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
 use super::lower::{Locals, local_name};
 use super::sources::{self, Sources};
 use crate::definition::model::Text;
-use crate::engine::session::filesync::{FileSync, LocalDir, TransferFailure};
+use crate::engine::session::filesync::{FileSync, LocalDir, LocalSource, TransferFailure};
 use crate::engine::session::shared::ShareKey;
 use crate::engine::session::{Session, SharedSessions};
 use crate::engine::{SessionError, spec};
@@ -29,7 +30,7 @@ use crate::plan::PlannedTarget;
 /// The local source with the Dockerfile.
 const DOCKERFILE: &str = "dockerfile";
 
-/// More of a Dockerfile is not looked at when targets are grouped.
+/// A larger Dockerfile is not looked into.
 const DOCKERFILE_LIMIT: u64 = 4 << 20;
 
 /// What several targets read alike is sent to each of them if all that is sent twice is no more than this: it costs next to nothing,
@@ -65,6 +66,8 @@ pub(super) struct Directories {
     compress: bool,
     // Those that have a session apart.
     apart: HashSet<ShareKey>,
+    // The working directory, which may be read.
+    base: PathBuf,
 }
 
 /// What a target reads, by who serves it.
@@ -106,13 +109,22 @@ impl Served {
 }
 
 impl Directories {
-    pub(super) fn new(sessions: SharedSessions, events: EventSink, compress: bool) -> Self {
+    /// For a run in the directory `base`.
+    pub(super) fn new(
+        sessions: SharedSessions,
+        events: EventSink,
+        compress: bool,
+        base: &Path,
+    ) -> Self {
+        // Places are without links.
+        let base = base.canonicalize().unwrap_or_else(|_| base.to_owned());
         Self {
             sessions,
             events,
             services: Mutex::default(),
             compress,
             apart: HashSet::new(),
+            base,
         }
     }
 
@@ -120,7 +132,7 @@ impl Directories {
     pub(super) async fn expect(&mut self, targets: &[Ready]) {
         let mut readers: HashMap<ShareKey, usize> = HashMap::new();
         for ready in targets {
-            for (key, _) in wanted(&ready.planned, &ready.places).await {
+            for (key, _) in self.local_sources(&ready.planned, &ready.places).await {
                 *readers.entry(key).or_default() += 1;
             }
         }
@@ -140,9 +152,43 @@ impl Directories {
         self.apart = large.await.unwrap_or_default();
     }
 
+    // The local sources of `target` with their keys, the main context first.
+    async fn local_sources(
+        &self,
+        target: &PlannedTarget,
+        places: &Places,
+    ) -> Vec<(ShareKey, LocalDir)> {
+        let text = dockerfile_text(&places.dockerfile).await;
+        let group = Group {
+            target,
+            text: text.as_deref(),
+        };
+        let mut wanted: Vec<(ShareKey, LocalDir)> = Vec::new();
+        if let Tree::Dir(dir) = &places.context {
+            let group = group.of_context(ignore_file(&places.dockerfile).await);
+            wanted.push(shared("context", dir, group));
+        }
+        match &places.dockerfile {
+            DockerfilePlace::File { dir, filename } if self.is_open(dir, places) => {
+                wanted.push(shared(DOCKERFILE, dir, filename.clone()));
+            }
+            DockerfilePlace::File { dir, filename } => {
+                wanted.push(alone(dir, filename).await);
+            }
+            DockerfilePlace::Inline(text) => wanted.push(inline(text)),
+            DockerfilePlace::InContext(_) => {}
+        }
+        for (name, tree) in &places.named {
+            if let NamedTree::Tree(Tree::Dir(dir)) = tree {
+                wanted.push(shared(&local_name(name), dir, group.of_named(name)));
+            }
+        }
+        wanted
+    }
+
     /// What `target` reads at `places`.
     pub(super) async fn wanted(&self, target: &PlannedTarget, places: &Places) -> Wanted {
-        let wanted = wanted(target, places).await.into_iter();
+        let wanted = self.local_sources(target, places).await.into_iter();
         let (apart, own): (Vec<_>, Vec<_>) = wanted.partition(|(key, _)| self.apart.contains(key));
         // The main context comes first. What else the session serves is told from it by its name.
         let key = own.first().map(|(key, _)| self.sessions.shared_key(key));
@@ -184,6 +230,15 @@ impl Directories {
         Ok(served)
     }
 
+    // Whether the user lets all of `dir` be read: it is in the working directory, or in a context. Else the privilege that was
+    // asked for is one for the Dockerfile alone.
+    fn is_open(&self, dir: &Path, places: &Places) -> bool {
+        dir.starts_with(&self.base)
+            || places
+                .context_dir()
+                .is_some_and(|context| dir.starts_with(context))
+    }
+
     async fn open(
         &self,
         key: ShareKey,
@@ -208,33 +263,6 @@ impl Directories {
     pub(super) async fn close(&self) {
         self.sessions.close().await;
     }
-}
-
-// The local sources of `target` with their keys, the main context first.
-async fn wanted(target: &PlannedTarget, places: &Places) -> Vec<(ShareKey, LocalDir)> {
-    let text = dockerfile_text(&places.dockerfile).await;
-    let group = Group {
-        target,
-        text: text.as_deref(),
-    };
-    let mut wanted: Vec<(ShareKey, LocalDir)> = Vec::new();
-    if let Tree::Dir(dir) = &places.context {
-        let group = group.of_context(ignore_file(&places.dockerfile).await);
-        wanted.push(shared("context", dir, group));
-    }
-    match &places.dockerfile {
-        DockerfilePlace::File { dir, filename } => {
-            wanted.push(shared(DOCKERFILE, dir, filename.clone()));
-        }
-        DockerfilePlace::Inline(text) => wanted.push(inline(text)),
-        DockerfilePlace::InContext(_) => {}
-    }
-    for (name, tree) in &places.named {
-        if let NamedTree::Tree(Tree::Dir(dir)) = tree {
-            wanted.push(shared(&local_name(name), dir, group.of_named(name)));
-        }
-    }
-    wanted
 }
 
 // Whether there is more than `limit` below `dir`, ignore files aside: they are the daemon's to read. Blocks, but not for long:
@@ -268,6 +296,43 @@ fn shared(local: &str, dir: &Path, group: String) -> (ShareKey, LocalDir) {
     (key, LocalDir::directory(local, dir))
 }
 
+// The Dockerfile with its own ignore file, and nothing else of its directory, whatever the daemon asks for.
+async fn alone(dir: &Path, filename: &str) -> (ShareKey, LocalDir) {
+    let (place, name) = (dir.to_owned(), filename.to_owned());
+    let reading = tokio::task::spawn_blocking(move || read_alone(&place, &name));
+    match reading.await.map_err(std::io::Error::from).flatten() {
+        Ok(files) => {
+            let key = ShareKey {
+                local: "dockerfile".to_owned(),
+                directory: dir.to_owned(),
+                group: filename.to_owned(),
+            };
+            let dir = LocalDir {
+                name: "dockerfile".to_owned(),
+                source: LocalSource::Files(files),
+            };
+            (key, dir)
+        }
+        // Sending it tells what is wrong.
+        Err(_) => shared("dockerfile", dir, filename.to_owned()),
+    }
+}
+
+fn read_alone(dir: &Path, filename: &str) -> std::io::Result<BTreeMap<String, Bytes>> {
+    let mut files = BTreeMap::new();
+    for (name, is_needed) in [
+        (filename.to_owned(), true),
+        (format!("{filename}.dockerignore"), false),
+    ] {
+        match read_in(dir, &name) {
+            Ok(text) => drop(files.insert(name, text.into())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_needed => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(files)
+}
+
 fn inline(text: &Text) -> (ShareKey, LocalDir) {
     let group = hex::encode(&Sha256::digest(text.as_bytes())[..16]);
     let key = ShareKey {
@@ -286,7 +351,10 @@ async fn dockerfile_text(place: &DockerfilePlace) -> Option<String> {
         DockerfilePlace::Inline(text) => Some(text.to_string()),
         DockerfilePlace::File { dir, filename } => {
             let (dir, filename) = (dir.clone(), filename.clone());
-            let reading = tokio::task::spawn_blocking(move || read_in(&dir, &filename).ok());
+            let reading = tokio::task::spawn_blocking(move || {
+                let text = read_in(&dir, &filename).ok()?;
+                String::from_utf8(text).ok()
+            });
             reading.await.ok().flatten()
         }
         DockerfilePlace::InContext(_) => None,
@@ -294,14 +362,17 @@ async fn dockerfile_text(place: &DockerfilePlace) -> Option<String> {
 }
 
 // Links lead the daemon no further than the directory, and so they do here.
-fn read_in(dir: &Path, filename: &str) -> std::io::Result<String> {
+fn read_in(dir: &Path, filename: &str) -> std::io::Result<Vec<u8>> {
     let place = files::resolve(dir, Path::new(filename))?;
     if !place.path().starts_with(dir) {
         return Err(std::io::ErrorKind::PermissionDenied.into());
     }
-    let mut text = String::new();
+    let mut text = Vec::new();
     let file = files::open::file(place.path())?;
-    file.take(DOCKERFILE_LIMIT).read_to_string(&mut text)?;
+    file.take(DOCKERFILE_LIMIT + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > DOCKERFILE_LIMIT {
+        return Err(std::io::ErrorKind::FileTooLarge.into());
+    }
     Ok(text)
 }
 
@@ -393,5 +464,25 @@ mod tests {
         assert!(!exceeds(dir.path(), limit));
         std::fs::write(dir.path().join("c"), []).unwrap();
         assert!(exceeds(dir.path(), limit), "entries");
+    }
+
+    #[test]
+    fn a_dockerfile_alone_is_sent_with_its_ignore_file_and_nothing_else() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for name in ["real", "a.dockerignore", "secret", ".dockerignore"] {
+            std::fs::write(root.join(name), name).unwrap();
+        }
+        symlink("real", root.join("a")).unwrap();
+        let files = read_alone(&root, "a").unwrap();
+        let names: Vec<&str> = files.keys().map(String::as_str).collect();
+        assert_eq!(names, ["a", "a.dockerignore"]);
+        assert_eq!(files["a"], "real");
+        // An ignore file that cannot be used must not be left out: what it names would be sent.
+        std::fs::remove_file(root.join("a.dockerignore")).unwrap();
+        assert_eq!(read_alone(&root, "a").unwrap().len(), 1);
+        symlink("/etc/hostname", root.join("a.dockerignore")).unwrap();
+        assert!(read_alone(&root, "a").is_err());
     }
 }

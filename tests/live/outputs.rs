@@ -1,10 +1,12 @@
 //! Where results and metadata go on this machine: files, links, pipes, devices, and what the shell has opened.
 
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::support::peers;
 use crate::support::project::{CommandOutput, TestProject};
+use crate::support::pty::Terminal;
 
 fn project(outputs: &str) -> Option<TestProject> {
     let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR")?;
@@ -109,6 +111,27 @@ fn secrets_come_from_where_the_link_leads() {
         std::fs::read_to_string(project.path().join("out/k")).unwrap(),
         "theirs"
     );
+}
+
+#[test]
+fn a_dockerfile_of_another_directory_is_granted_alone() {
+    let Some(project) = project(
+        r#"dockerfile = "../elsewhere/Dockerfile"
+        output = ["type=local,dest=out"]"#,
+    ) else {
+        return;
+    };
+    let project = project
+        .file("../elsewhere/Dockerfile", "FROM scratch\nCOPY . /\n")
+        .file("../elsewhere/Dockerfile.dockerignore", "*\n!hello\n!key\n")
+        .file("key", "mine");
+    succeeds(&project.rbake(&["a", "--allow=fs.read=../elsewhere/Dockerfile"]));
+    let mut names: Vec<_> = std::fs::read_dir(project.path().join("out"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["hello", "key"]);
 }
 
 #[test]
@@ -222,6 +245,29 @@ fn archives_go_to_pipes_descriptors_and_files_behind_links() {
         .mode();
     assert_eq!(mode & 0o777, 0o640);
     assert_eq!(temporary_files(&project), [""; 0]);
+}
+
+#[test]
+fn a_link_that_comes_while_the_user_is_asked_is_not_followed() {
+    let Some(project) = project(r#"output = ["type=local,dest=up/../dir"]"#) else {
+        return;
+    };
+    let program = Path::new(env!("CARGO_BIN_EXE_rbake"));
+    let command = project.command(&["a", "--progress=plain"]);
+    let mut terminal = Terminal::start(program, &command);
+    terminal.wait_for("[y/N]");
+    let beside = project.path().join("..");
+    std::fs::rename(beside.join("elsewhere"), beside.join("moved")).unwrap();
+    std::fs::create_dir(beside.join("victim")).unwrap();
+    symlink("victim", beside.join("elsewhere")).unwrap();
+    terminal.type_in("y\n");
+    terminal.wait("the refusal", |screen| {
+        let words: Vec<&str> = screen.split_whitespace().collect();
+        words
+            .join(" ")
+            .contains("symbolic link has taken its place")
+    });
+    assert_eq!(std::fs::read_dir(beside.join("victim")).unwrap().count(), 0);
 }
 
 // A build's result may hold links: one that lies where the metadata goes must not lead it away.
