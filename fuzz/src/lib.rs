@@ -68,7 +68,7 @@ fn plan(
     }
     let mut overrides = Vec::new();
     for set in sets {
-        overrides.extend(Override::parse(set, environment)?);
+        overrides.push(Override::parse(set, environment)?);
     }
     let targets: Vec<String> = targets.iter().map(|name| (*name).to_owned()).collect();
     let plan = plan::build(

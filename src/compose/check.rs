@@ -1,15 +1,26 @@
 //! What must hold between the parts of a project.
 
+use std::collections::HashMap;
+
 use super::Model;
 use super::decode::is_external;
 use crate::diag::{Class, Diagnostic, Diagnostics, closest};
-use crate::yaml::{Mapping, Node};
+use crate::yaml::Node;
 
 const SERVICE_PREFIX: &str = "service:";
 
 /// Checks that services have something to run, and that what they refer to is there.
-pub(super) fn consistent(model: &Model, problems: &mut Diagnostics) {
+///
+/// Nothing is said of services that are `incomplete`.
+pub(super) fn consistent(
+    model: &Model,
+    incomplete: &HashMap<String, Vec<Diagnostic>>,
+    problems: &mut Diagnostics,
+) {
     for (name, entry) in &model.services {
+        if incomplete.contains_key(name) {
+            continue;
+        }
         let get = |key: &str| entry.value.get(key);
         let image = get("image")
             .and_then(Node::as_str)
@@ -23,7 +34,7 @@ pub(super) fn consistent(model: &Model, problems: &mut Diagnostics) {
             continue;
         };
         two_dockerfiles(name, build, problems);
-        services_as_contexts(name, build, &model.services, problems);
+        services_as_contexts(name, build, model, incomplete, problems);
     }
     for (name, entry) in &model.secrets {
         let secret = &entry.value;
@@ -75,9 +86,11 @@ fn two_dockerfiles(service: &str, build: &Node, problems: &mut Diagnostics) {
 fn services_as_contexts(
     service: &str,
     build: &Node,
-    services: &Mapping,
+    model: &Model,
+    incomplete: &HashMap<String, Vec<Diagnostic>>,
     problems: &mut Diagnostics,
 ) {
+    let services = &model.services;
     let contexts = build.get("additional_contexts").and_then(Node::as_mapping);
     for (context, entry) in contexts.into_iter().flatten() {
         let of = entry
@@ -88,7 +101,9 @@ fn services_as_contexts(
             continue;
         };
         let what = match services.get(of) {
-            Some(other) if other.value.get("build").is_some() => continue,
+            Some(other) if other.value.get("build").is_some() || incomplete.contains_key(of) => {
+                continue;
+            }
             Some(_) => "builds nothing",
             None => "does not exist",
         };

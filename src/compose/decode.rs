@@ -35,19 +35,25 @@ pub(super) fn project(
             None => (HashMap::new(), Diagnostics::default()),
         };
         uncarried::warn(name, service, &mut problems);
+        let incomplete = reader.incomplete.remove(name);
+        // What it extends may have given it a build.
+        let unknown_build = incomplete.is_some().then(Mapping::new);
+        problems.0.extend(incomplete.into_iter().flatten());
         let mut decoder = Decoder {
             service: name,
             problems: &mut reader.problems,
         };
         decoder.names(service.get("environment"), "environment");
         let image = service.get("image").and_then(|entry| filled(&entry.value));
-        let build = service.get("build").and_then(|entry| {
-            let build = entry.value.as_mapping()?;
+        let build = service.get("build").map(|entry| &entry.value);
+        let build = build.and_then(|build| Some((build.as_mapping()?, build.span)));
+        let unknown_build = unknown_build.as_ref().map(|build| (build, entry.key));
+        let build = build.or(unknown_build).map(|(build, span)| {
             let lookup = |name: &str| {
                 let own = environment.get(name).cloned();
                 own.or_else(|| variables.get(name).map(str::to_owned))
             };
-            Some(decoder.build(build, entry.value.span, secrets, &lookup))
+            decoder.build(build, span, secrets, &lookup)
         });
         read.push(Service {
             name: Spanned::new(name.clone(), entry.key),

@@ -8,7 +8,7 @@ use super::include::{below, parent};
 use super::load::{Loader, ModelFile, Place, reset};
 use super::merge;
 use super::path::Path;
-use super::reader::Reported;
+use super::reader::{Reported, UNREADABLE};
 use crate::diag::{Diagnostic, Span};
 use crate::yaml::{Mapping, Mark, Node, Value};
 
@@ -62,8 +62,17 @@ impl Loader<'_, '_> {
         let names: Vec<String> = services.services.keys().cloned().collect();
         let mut complete = Ok(());
         for name in names {
+            let before = self.reader.problems.0.len();
             let completed = self.complete(&name, &mut services, &file.path, place, &mut Way::new());
-            complete = complete.and(completed);
+            let found = self.reader.problems.0.get(before..).unwrap_or_default();
+            let missing = |problem: &Diagnostic| problem.code == UNREADABLE;
+            if completed.is_err() && !found.is_empty() && found.iter().all(missing) {
+                let found = self.reader.problems.0.split_off(before);
+                let known = self.reader.incomplete.entry(name).or_default();
+                known.extend(found);
+            } else {
+                complete = complete.and(completed);
+            }
         }
         entry.value.value = Value::Mapping(services.services);
         complete

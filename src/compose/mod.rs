@@ -98,7 +98,7 @@ impl Projects {
     ) -> Result<(Project, Diagnostics), Diagnostics> {
         self.with_reader(settings, map, |reader| {
             let (model, variables) = model(files, settings, reader)?;
-            check::consistent(&model, &mut reader.problems);
+            check::consistent(&model, &reader.incomplete, &mut reader.problems);
             Ok(decode::project(
                 &model.services,
                 &model.secrets,

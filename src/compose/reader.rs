@@ -17,6 +17,9 @@ const FILE_LIMIT: usize = 5_000;
 /// Values that are made in all: `include` and `extends` can multiply what the files say.
 const VALUE_LIMIT: usize = 8_000_000;
 
+/// The code of files that cannot be read.
+pub(super) const UNREADABLE: &str = "compose::unreadable";
+
 /// Why something cannot be had; it has been reported.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reported;
@@ -37,6 +40,8 @@ pub(super) struct Reader<'a> {
     values: usize,
     /// What is wrong with the project.
     pub(super) problems: Diagnostics,
+    /// Services that extend what cannot be read, with why: of no interest to those who do not build them.
+    pub(super) incomplete: HashMap<String, Vec<Diagnostic>>,
 }
 
 impl<'a> Reader<'a> {
@@ -48,6 +53,7 @@ impl<'a> Reader<'a> {
             cache,
             values: 0,
             problems: Diagnostics::default(),
+            incomplete: HashMap::new(),
         }
     }
 
@@ -100,7 +106,7 @@ impl<'a> Reader<'a> {
         read.map_err(|why| {
             let problem = Diagnostic::error(
                 Class::Definition,
-                "compose::unreadable",
+                UNREADABLE,
                 format!("cannot read {what} `{path}`: {why}"),
             );
             self.report(match span {

@@ -250,6 +250,28 @@ fn a_missing_environment_file_matters_to_who_needs_it_only() {
 }
 
 #[test]
+fn a_missing_base_matters_to_who_needs_it_only() {
+    let project = compose(
+        "
+services:
+  web: {build: .}
+  api: {extends: {file: missing.yaml, service: base}}
+  job: {extends: api, build: .}
+  ctx: {build: {context: ., additional_contexts: {a: 'service:api'}}}
+",
+    );
+    assert!(project.plan(&["web"]).is_ok());
+    for name in ["api", "job", "ctx"] {
+        let problems = project.plan(&[name]).unwrap_err();
+        assert_eq!(codes(&problems), ["compose::unreadable"], "{name}");
+    }
+    // What can be read and is wrong is wrong for everyone, as Compose has it.
+    let project = compose("services: {web: {build: .}, api: {extends: nobody, build: .}}\n");
+    let problems = project.plan(&["web"]).unwrap_err();
+    assert_eq!(codes(&problems), ["compose::unknown-service"]);
+}
+
+#[test]
 fn what_an_environment_file_does_not_set_is_told_to_who_needs_it_only() {
     let text = ENV_FILES.replace("missing.env", "there.env");
     let project = compose(&text)
