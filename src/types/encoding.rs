@@ -72,15 +72,22 @@ pub fn decode(bytes: Vec<u8>) -> Result<DecodedText, NotText> {
 
 // The units after the mark, where there is one.
 fn utf16_units(bytes: &[u8]) -> Option<impl Iterator<Item = u16>> {
-    let (read, rest): (fn([u8; 2]) -> u16, &[u8]) = match bytes {
-        [0xff, 0xfe, rest @ ..] => (u16::from_le_bytes, rest),
-        [0xfe, 0xff, rest @ ..] => (u16::from_be_bytes, rest),
+    let (is_little, rest) = match bytes {
+        [0xff, 0xfe, rest @ ..] => (true, rest),
+        [0xfe, 0xff, rest @ ..] => (false, rest),
         _ => return None,
+    };
+    let read = move |pair: &[u8; 2]| {
+        if is_little {
+            u16::from_le_bytes(*pair)
+        } else {
+            u16::from_be_bytes(*pair)
+        }
     };
     // A last byte alone is half a unit, which no character has.
     let (pairs, half) = rest.as_chunks::<2>();
     let half = (!half.is_empty()).then_some(0xd800);
-    Some(pairs.iter().map(move |pair| read(*pair)).chain(half))
+    Some(pairs.iter().map(read).chain(half))
 }
 
 #[cfg(test)]

@@ -46,12 +46,11 @@ pub(super) fn lower(project: &Project, origin: &Origin, problems: &mut Diagnosti
     let mut targets = Vec::new();
     let mut unbuilt = Vec::new();
     for service in &project.services {
-        match &service.build {
-            Some(build) => targets.push(target(service, build, origin, problems)),
-            None => {
-                let name = service.name.clone();
-                unbuilt.push(name.map(|name| Arc::from(target_name(&name))));
-            }
+        if let Some(build) = &service.build {
+            targets.push(target(service, build, origin, problems));
+        } else {
+            let name = service.name.clone();
+            unbuilt.push(name.map(|name| Arc::from(target_name(&name))));
         }
     }
     if project.services.is_empty() {

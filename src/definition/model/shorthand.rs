@@ -48,13 +48,12 @@ fn output(word: &str) -> Option<Diagnostic> {
     let meant = match word.to_ascii_lowercase().as_str() {
         "image" => "type=image",
         "registry" => "type=registry",
-        "docker" => "type=docker",
+        "docker" | "load" => "type=docker",
         "oci" => "type=oci,dest=FILE",
         "tar" => "type=tar,dest=FILE",
         "local" => "type=local,dest=DIRECTORY",
         "cacheonly" => "type=cacheonly",
         "push" => "type=image,push=true",
-        "load" => "type=docker",
         _ => return None,
     };
     Some(doubt(

@@ -7,7 +7,7 @@ use crate::diag::Spanned;
 ///
 /// An output is only added to a target that has none, or none but those for Docker: one that writes files stays as it
 /// is.
-pub(super) fn push(outputs: &mut List<Export>, on: Spanned<bool>) {
+pub(super) fn push(outputs: &mut List<Export>, on: &Spanned<bool>) {
     let (on, span) = (on.value, on.span);
     let set_push = |outputs: &mut List<Export>, value: &str| {
         if outputs
@@ -52,7 +52,7 @@ pub(super) fn push(outputs: &mut List<Export>, on: Spanned<bool>) {
 }
 
 /// Makes the image be loaded into Docker, unless it is already or the target writes files.
-pub(super) fn load(outputs: &mut List<Export>, on: Spanned<bool>) {
+pub(super) fn load(outputs: &mut List<Export>, on: &Spanned<bool>) {
     if !on.value {
         return;
     }
@@ -92,7 +92,7 @@ mod tests {
     #[test_case(&["type=docker", "type=image"], &["type=docker", "type=image,push=true"]; "both")]
     fn pushed(before: &[&str], after: &[&str]) {
         let mut outputs = list(before);
-        push(&mut outputs, Spanned::without_span(true));
+        push(&mut outputs, &Spanned::without_span(true));
         assert_eq!(outputs, list(after));
     }
 
@@ -102,7 +102,7 @@ mod tests {
     #[test_case(&["type=docker"], &["type=docker"]; "docker")]
     fn kept(before: &[&str], after: &[&str]) {
         let mut outputs = list(before);
-        push(&mut outputs, Spanned::without_span(false));
+        push(&mut outputs, &Spanned::without_span(false));
         assert_eq!(outputs, list(after));
     }
 
@@ -115,10 +115,10 @@ mod tests {
     #[test_case(&["type=cacheonly"], &["type=cacheonly"]; "cache")]
     fn loaded(before: &[&str], after: &[&str]) {
         let mut outputs = list(before);
-        load(&mut outputs, Spanned::without_span(true));
+        load(&mut outputs, &Spanned::without_span(true));
         assert_eq!(outputs, list(after));
         let mut outputs = list(before);
-        load(&mut outputs, Spanned::without_span(false));
+        load(&mut outputs, &Spanned::without_span(false));
         assert_eq!(outputs, list(before));
     }
 }

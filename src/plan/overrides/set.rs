@@ -193,10 +193,10 @@ impl OverrideSet {
         change_ssh(&mut target.ssh, self.ssh, grants);
         change_outputs(&mut target.output, self.output, grants);
         if let Some(on) = self.push {
-            outputs::push(&mut target.output, on);
+            outputs::push(&mut target.output, &on);
         }
         if let Some(on) = self.load {
-            outputs::load(&mut target.output, on);
+            outputs::load(&mut target.output, &on);
         }
         change_secrets(target, self.secrets, self.secret_sources, grants, problems);
     }

@@ -91,19 +91,15 @@ fn sentence_and_notes(message: &str) -> (String, Vec<String>) {
     let program = first
         .strip_suffix(" stderr:")
         .and_then(|first| first.rsplit_once(": "));
-    match program {
-        Some((first, program)) => {
-            let said = |line: &str| match line.strip_prefix(": ") {
-                Some(end) => format!("{program} ended: {end}"),
-                None => format!("{program}: {line}"),
-            };
-            (first.to_owned(), lines.map(said).collect())
-        }
-        None => {
-            let notes = lines.map(|line| line.strip_prefix(": ").unwrap_or(line).to_owned());
-            (first.to_owned(), notes.collect())
-        }
+    if let Some((first, program)) = program {
+        let said = |line: &str| match line.strip_prefix(": ") {
+            Some(end) => format!("{program} ended: {end}"),
+            None => format!("{program}: {line}"),
+        };
+        return (first.to_owned(), lines.map(said).collect());
     }
+    let notes = lines.map(|line| line.strip_prefix(": ").unwrap_or(line).to_owned());
+    (first.to_owned(), notes.collect())
 }
 
 // `a`, `a` and `b`, `a`, `b` and 3 more.
