@@ -8,21 +8,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::candidate::Settings;
+use super::docker_address::{self, SYSTEM_SOCKET};
 use super::files::{self, LIMIT};
 use super::tls::{self, TlsError};
 use crate::diag::Diagnostic;
-use crate::engine::endpoint::{Address, DockerHost, InvalidEndpoint, TlsMaterial};
+use crate::engine::endpoint::{DockerHost, InvalidEndpoint, TlsMaterial};
 use crate::types::go_json::{GoText, GoValue, Reading, Trailing, is_field};
 use crate::types::{Digest, Environment};
 
 /// The name of the context that stands for `DOCKER_HOST` or the default socket.
 pub const DEFAULT_CONTEXT: &str = "default";
-
-const SYSTEM_SOCKET: &str = "/var/run/docker.sock";
-/// What the `docker` command fills in where an address leaves host or port out (docker/cli `opts/hosts.go`).
-const DEFAULT_NAME: &str = "localhost";
-const PLAIN_PORT: u16 = 2375;
-const TLS_PORT: u16 = 2376;
 
 /// The user's settings do not lead to a Docker Engine.
 #[derive(Debug, thiserror::Error)]
@@ -263,7 +258,7 @@ impl<'a> DockerContexts<'a> {
         // buildx takes the address as the `docker` command completes it, also one that rbake cannot use.
         let text = self.environment.get("DOCKER_HOST").unwrap_or_default();
         if !text.trim().is_empty() {
-            return Ok(complete(text.trim()));
+            return Ok(docker_address::complete(text.trim()));
         }
         Ok(match self.address_of_variables()? {
             Some((host, _)) => host.to_string(),
@@ -339,11 +334,7 @@ impl<'a> DockerContexts<'a> {
             (false, false) if text.is_empty() => return Ok(None),
             (false, false) => return Ok(Some((DockerHost::default(), FROM))),
         };
-        let address = Address {
-            host: DEFAULT_NAME.to_owned(),
-            port: TLS_PORT,
-        };
-        Ok(Some((DockerHost::Tcp { address, tls: None }, from)))
+        Ok(Some((docker_address::default_of_tls(), from)))
     }
 
     // A socket needs no TLS. DOCKER_TLS_VERIFY counts when it is set at all, whatever it says (docker/cli flags.go).
@@ -399,35 +390,13 @@ fn context_tls(dir: &Path, from: &str) -> Result<Option<TlsMaterial>, TlsError> 
     tls::whole(tls::in_folder(dir, from)?, dir, from).map(Some)
 }
 
-// An address as the `docker` command completes it: TCP is the scheme that may be left out, and 2375 the port, with TLS
-// and without.
-fn complete(text: &str) -> String {
-    let text = match text.split_once("://") {
-        None => format!("tcp://{text}"),
-        Some(("unix", "")) => format!("unix://{SYSTEM_SOCKET}"),
-        Some(_) => text.to_owned(),
-    };
-    let Some(rest) = text.strip_prefix("tcp://") else {
-        return text;
-    };
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    let (host, port) = match rest.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, port),
-        _ => (rest, ""),
-    };
-    let host = if host.is_empty() { DEFAULT_NAME } else { host };
-    if port.is_empty() {
-        format!("tcp://{host}:{PLAIN_PORT}")
-    } else {
-        format!("tcp://{host}:{port}")
-    }
-}
-
 fn parse(text: &str, from: &str) -> Result<DockerHost, ContextError> {
-    complete(text).parse().map_err(|source| ContextError::Host {
-        from: from.to_owned(),
-        source,
-    })
+    docker_address::complete(text)
+        .parse()
+        .map_err(|source| ContextError::Host {
+            from: from.to_owned(),
+            source,
+        })
 }
 
 // Read as docker/cli reads it: a file that cannot be read has no current context. The run warns of it where it looks for

@@ -8,6 +8,7 @@ mod advice;
 mod blocking;
 mod candidate;
 mod discovery;
+mod docker_address;
 mod docker_context;
 pub mod embedded;
 mod error;

@@ -123,6 +123,9 @@ impl Home {
     pub(crate) fn rbake_alone(&self, arguments: &[&str]) -> Output {
         let script = "mount -t tmpfs none /run && { [ -L /var/run ] || mount -t tmpfs none /var/run; } && exec \"$@\"";
         let mut command = self.command("unshare");
+        if !rustix::process::getuid().is_root() {
+            command.arg("--map-root-user");
+        }
         command.args(["--mount", "sh", "-c", script, "sh"]);
         command.arg(rbake()).args(arguments).output().unwrap()
     }

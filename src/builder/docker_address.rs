@@ -1,0 +1,60 @@
+//! Addresses of Docker Engines as the `docker` command completes them (docker/cli `opts/hosts.go`).
+
+use crate::engine::endpoint::{Address, DockerHost};
+
+/// Where an Engine listens if nothing else is said.
+pub(super) const SYSTEM_SOCKET: &str = "/var/run/docker.sock";
+
+const DEFAULT_NAME: &str = "localhost";
+const PLAIN_PORT: u16 = 2375;
+const TLS_PORT: u16 = 2376;
+
+/// The address where TLS is asked for and no address is given.
+pub(super) fn default_of_tls() -> DockerHost {
+    DockerHost::Tcp {
+        address: Address {
+            host: DEFAULT_NAME.to_owned(),
+            port: TLS_PORT,
+        },
+        tls: None,
+    }
+}
+
+/// `text` with what it leaves out: TCP is the scheme, 2375 the port, with TLS and without.
+pub(super) fn complete(text: &str) -> String {
+    let text = match text.split_once("://") {
+        None => format!("tcp://{text}"),
+        Some(("unix", "")) => format!("unix://{SYSTEM_SOCKET}"),
+        Some(_) => text.to_owned(),
+    };
+    let Some(rest) = text.strip_prefix("tcp://") else {
+        return text;
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port),
+        _ => (rest, ""),
+    };
+    let host = if host.is_empty() { DEFAULT_NAME } else { host };
+    if port.is_empty() {
+        format!("tcp://{host}:{PLAIN_PORT}")
+    } else {
+        format!("tcp://{host}:{port}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use test_case::test_case;
+
+    #[test_case("h", "tcp://h:2375")]
+    #[test_case("tcp://h/", "tcp://h:2375")]
+    #[test_case("[::1]:", "tcp://[::1]:2375")]
+    #[test_case("tcp://[::1]:9", "tcp://[::1]:9")]
+    #[test_case("unix:///x", "unix:///x")]
+    #[test_case("ssh://me@h", "ssh://me@h")]
+    fn what_is_left_out_is_filled_in(text: &str, expected: &str) {
+        assert_eq!(complete(text), expected);
+    }
+}

@@ -1,0 +1,137 @@
+use super::super::{CacheSupport, DockerTraits, Setting};
+use super::*;
+use crate::diag::Diagnostics;
+use crate::files::Resolver;
+use crate::run::testing::planned;
+use test_case::test_case;
+
+fn lowered(
+    body: &str,
+    docker: DockerTraits,
+    variables: [(&str, &str); 1],
+) -> (Lowered, Diagnostics) {
+    let planned = planned(body);
+    let setting = Setting {
+        environment: Environment::of(variables, "/"),
+        paths: Resolver::new(std::path::Path::new("/")),
+        proxies: Vec::new(),
+        attestations: true,
+        docker,
+        caches: CacheSupport::default(),
+        host_gateway: None,
+        node: "n".to_owned(),
+    };
+    let mut lowering = Lowering {
+        planned: &planned,
+        target: planned.attributes.as_ref(),
+        setting: &setting,
+        problems: Diagnostics::default(),
+    };
+    let lowered = lower(&mut lowering);
+    (lowered, lowering.problems)
+}
+
+fn docker(store: ImageStore) -> DockerTraits {
+    DockerTraits {
+        builder: Some(store),
+        default_load: true,
+        ..DockerTraits::default()
+    }
+}
+
+fn exporters(body: &str, docker: DockerTraits, variables: [(&str, &str); 1]) -> Vec<String> {
+    let (lowered, problems) = lowered(body, docker, variables);
+    assert!(!problems.has_errors(), "{problems:?}");
+    let name = |export: &spec::Export| export.exporter.name().to_owned();
+    lowered.exports.iter().map(name).collect()
+}
+
+#[test_case(""; "no output")]
+#[test_case(r#"output = ["type=image"]"#; "image")]
+#[test_case(r#"output = ["type=image,push=true"]"#; "pushed image")]
+#[test_case(r#"output = ["type=registry"]"#; "registry")]
+#[test_case(r#"output = ["type=docker"]"#; "docker")]
+#[test_case(r#"output = ["type=docker,context="]"#; "docker without a context")]
+fn a_docker_engine_writes_images_with_its_own_exporter(output: &str) {
+    let body = format!("tags = [\"a:1\"]\n{output}");
+    for store in [ImageStore::Containerd, ImageStore::Classic] {
+        assert_eq!(
+            exporters(&body, docker(store), [("", "")]),
+            ["moby"],
+            "{store:?}"
+        );
+    }
+}
+
+#[test]
+fn other_builders_write_images_with_buildkits() {
+    let body = "tags = [\"a:1\"]\noutput = [\"type=image\", \"type=registry\"]";
+    let none = DockerTraits::default();
+    assert_eq!(exporters(body, none, [("", "")]), ["image", "image"]);
+}
+
+#[test]
+fn each_engine_is_loaded_by_its_own_store() {
+    let body = "tags = [\"a:1\"]\noutput = [\"type=docker\", \"type=docker,context=far\"]";
+    let traits = DockerTraits {
+        loads: BTreeMap::from([
+            (None, ImageStore::Classic),
+            (Some("far".to_owned()), ImageStore::Containerd),
+        ]),
+        ..DockerTraits::default()
+    };
+    assert_eq!(exporters(body, traits, [("", "")]), ["docker", "oci"]);
+    // What is named is loaded into, also where another engine builds.
+    let traits = DockerTraits {
+        loads: BTreeMap::from([(Some("far".to_owned()), ImageStore::Containerd)]),
+        ..docker(ImageStore::Containerd)
+    };
+    assert_eq!(exporters(body, traits.clone(), [("", "")]), ["moby", "oci"]);
+    let classic = DockerTraits {
+        builder: Some(ImageStore::Classic),
+        ..traits
+    };
+    let (_, problems) = lowered(body, classic, [("", "")]);
+    assert_eq!(problems.0[0].code, "run::docker-to-docker");
+}
+
+#[test]
+fn the_engine_pushes_where_its_buildkit_cannot() {
+    let body = "tags = [\"h/a:1\", \"h/a\"]\noutput = [\"type=registry\"]";
+    let (done, _) = lowered(body, docker(ImageStore::Classic), [("", "")]);
+    assert_eq!(done.pushes.len(), 2);
+    assert_eq!(done.exports[0].push, None);
+    let (done, _) = lowered(body, docker(ImageStore::Containerd), [("", "")]);
+    assert!(done.pushes.is_empty());
+    assert_eq!(done.exports[0].push, Some(true));
+}
+
+#[test]
+fn a_push_by_digest_leaves_no_name_in_the_engine() {
+    let body = "output = [\"type=image,name=h/a,push=true,push-by-digest=true\"]";
+    let (done, problems) = lowered(body, docker(ImageStore::Containerd), [("", "")]);
+    assert!(!problems.has_errors());
+    assert_eq!(done.exports[0].exporter, Exporter::Image);
+    assert_eq!(done.exports[0].extra["store"], "false");
+    let (_, problems) = lowered(body, docker(ImageStore::Classic), [("", "")]);
+    assert_eq!(problems.0[0].code, "run::push-by-docker");
+}
+
+#[test_case("1", false; "true")]
+#[test_case("TRUE", false; "go's true")]
+#[test_case("0", true; "false")]
+#[test_case("yes", true; "no boolean")]
+fn the_default_may_be_switched_off(value: &str, loads: bool) {
+    let variable = ("BUILDX_NO_DEFAULT_LOAD", value);
+    let by_default = DockerTraits {
+        default_load: true,
+        loads: BTreeMap::from([(None, ImageStore::Containerd)]),
+        ..DockerTraits::default()
+    };
+    for traits in [by_default, docker(ImageStore::Containerd)] {
+        let exporters = exporters("tags = [\"a:1\"]", traits, [variable]);
+        assert_eq!(!exporters.is_empty(), loads, "{exporters:?}");
+    }
+    let environment = Environment::of([variable], "/");
+    assert_eq!(strange_default_load(&environment).is_some(), value == "yes");
+}
