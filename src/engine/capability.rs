@@ -1,6 +1,7 @@
 //! What a daemon can do: version, workers, capabilities.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use rbake_proto::apicaps::ApiCap;
 use rbake_proto::control::{CacheOptions, ListWorkersRequest, SolveRequest};
@@ -13,6 +14,9 @@ use super::id::BuildRef;
 use super::solve::failure_of;
 use crate::outcome::SolveFailure;
 use crate::types::Platform;
+
+/// How long a daemon may take to end the job of the question, and to tell of its workers. Nothing depends on either.
+const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a daemon can do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -110,17 +114,19 @@ pub(super) async fn probe(connection: &Connection) -> Result<Capabilities, Solve
         Err(status) => return Err(failure_of(connection, &status).await),
     };
     // The job has done its duty; however it ends, the answer is here.
-    if gateway.return_nothing().await.is_ok() {
-        let _ = outer.await;
-    }
+    let end = async {
+        if gateway.return_nothing().await.is_ok() {
+            let _ = outer.await;
+        }
+    };
+    let _ = tokio::time::timeout(END_LIMIT, end).await;
     let workers = if pong.workers.is_empty() {
-        let workers = connection
-            .control()
-            .list_workers(ListWorkersRequest::default())
-            .await;
-        workers
-            .map(|response| response.into_inner().record)
-            .unwrap_or_default()
+        let mut control = connection.control();
+        let workers = control.list_workers(ListWorkersRequest::default());
+        match tokio::time::timeout(END_LIMIT, workers).await {
+            Ok(Ok(response)) => response.into_inner().record,
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        }
     } else {
         pong.workers
     };

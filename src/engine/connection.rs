@@ -211,7 +211,10 @@ impl Connection {
     ) -> Result<Self, ConnectionError> {
         let dialled = transport::dial(&endpoint).await?;
         let counters = Arc::new(Counters::default());
-        let stream = TokioIo::new(Counted::new(dialled.stream, Arc::clone(&counters)));
+        let line = Line::default();
+        let (cut, gone) = (line.cut.clone(), line.gone.clone());
+        let stream = Counted::new(dialled.stream, Arc::clone(&counters), cut, gone);
+        let stream = TokioIo::new(stream);
         let not_grpc = |detail: String| ConnectionError::NotGrpc {
             endpoint: endpoint.clone(),
             detail,
@@ -241,7 +244,7 @@ impl Connection {
                 pulse::watch(&counters, patience, &tell_silence, ask).await
             }
         };
-        let ended = drive(connection, given_up, closing.clone(), dialled.remarks);
+        let ended = drive(connection, line, given_up, closing.clone(), dialled.remarks);
         let mut connection = Self {
             channel,
             counters,
@@ -439,9 +442,25 @@ fn no_grpc(endpoint: &Endpoint, traffic: Traffic, detail: String) -> ConnectionE
     }
 }
 
+/// The stream that a connection goes over, seen from outside.
+#[derive(Default)]
+struct Line {
+    /// Breaks it.
+    cut: CancellationToken,
+    /// Cancelled once nobody uses it any more.
+    gone: CancellationToken,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.cut.cancel();
+    }
+}
+
 // Runs the connection in a task of its own, which also learns why it ended. Ends it when `given_up` completes.
 fn drive<F, G>(
     connection: F,
+    line: Line,
     given_up: G,
     closing: CancellationToken,
     remarks: Option<Remarks>,
@@ -452,10 +471,12 @@ where
 {
     let (tell, ended) = watch::channel(None);
     tokio::spawn(async move {
-        let mut connection = std::pin::pin!(connection);
+        // Breaks the stream when all is over.
+        let line = line;
+        let (mut connection, mut given_up) = (std::pin::pin!(connection), std::pin::pin!(given_up));
         let result = tokio::select! {
             result = &mut connection => Some(result),
-            after = given_up => {
+            after = &mut given_up => {
                 tell.send_replace(Some(End::Silent(after)));
                 return;
             }
@@ -464,8 +485,8 @@ where
                 tokio::time::timeout(FLUSH, &mut connection).await.ok()
             }
         };
-        let mut reason = match result {
-            Some(Err(error)) => describe(&error),
+        let mut reason = match &result {
+            Some(Err(error)) => describe(error),
             Some(Ok(())) => "it was closed by the other side".to_owned(),
             None => "it was closed".to_owned(),
         };
@@ -473,6 +494,16 @@ where
             reason = format!("{reason}: {text}");
         }
         tell.send_replace(Some(End::Lost(reason.into())));
+        if let Some(Ok(())) = result {
+            // The other side takes no more calls (GOAWAY), but those that are under way go on.
+            tokio::select! {
+                () = line.gone.cancelled() => {}
+                after = &mut given_up => drop(tell.send_replace(Some(End::Silent(after)))),
+                () = closing.cancelled() => {
+                    let _ = tokio::time::timeout(FLUSH, line.gone.cancelled()).await;
+                }
+            }
+        }
     });
     ended
 }

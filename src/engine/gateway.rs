@@ -192,9 +192,11 @@ impl Gateway {
         let deadline = tokio::time::Instant::now() + JOB_TIMEOUT;
         loop {
             let request = self.request(PingRequest {});
-            let status = match self.client.ping(request).await {
-                Ok(response) => return Ok(response.into_inner()),
-                Err(status) => status,
+            let asked = tokio::time::timeout_at(deadline, self.client.ping(request)).await;
+            let status = match asked {
+                Ok(Ok(response)) => return Ok(response.into_inner()),
+                Ok(Err(status)) => status,
+                Err(_) => return Err(overdue(JOB_TIMEOUT)),
             };
             let no_job_yet = is_from_peer(&status)
                 && !matches!(status.code(), Code::Unimplemented | Code::Unavailable);
@@ -242,6 +244,20 @@ impl Gateway {
         };
         self.client.r#return(self.request(request)).await.map(drop)
     }
+}
+
+/// The status of a call that a daemon, which answers others, has not answered for `time`.
+pub(super) fn overdue(time: Duration) -> Status {
+    let message = format!(
+        "the builder does not answer: it has left a call open for {} s",
+        time.as_secs()
+    );
+    let mut status = Status::deadline_exceeded(message);
+    // Tells it from what daemons say.
+    status.set_source(std::sync::Arc::new(std::io::Error::from(
+        std::io::ErrorKind::TimedOut,
+    )));
+    status
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Counts the bytes of a connection.
+//! Counts the bytes of a connection, and can break it.
 
 use std::io;
 use std::pin::Pin;
@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
 /// Bytes that went through a connection, with all framing, before encryption.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,15 +41,31 @@ impl Counters {
     }
 }
 
-/// A stream whose bytes are counted.
+/// A stream whose bytes are counted, and which breaks when it is told to.
+///
+/// hyper drives a connection in a task of its own that outlives everything a caller holds, so the stream is the one place from
+/// which it can be ended.
 pub(super) struct Counted<S> {
     stream: S,
     counters: Arc<Counters>,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    _gone: DropGuard,
 }
 
 impl<S> Counted<S> {
-    pub(super) fn new(stream: S, counters: Arc<Counters>) -> Self {
-        Self { stream, counters }
+    /// `stream`, which breaks as soon as `cut` is cancelled, and cancels `gone` when it is dropped.
+    pub(super) fn new(
+        stream: S,
+        counters: Arc<Counters>,
+        cut: CancellationToken,
+        gone: CancellationToken,
+    ) -> Self {
+        Self {
+            stream,
+            counters,
+            cut: Box::pin(cut.cancelled_owned()),
+            _gone: gone.drop_guard(),
+        }
     }
 
     fn sent(&self, result: &Poll<io::Result<usize>>) {
@@ -64,6 +81,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.cut.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let before = into.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, into);
         let count = into.filled().len().saturating_sub(before);
@@ -115,7 +135,8 @@ mod tests {
     async fn both_ways_are_counted() {
         let (near, mut far) = tokio::io::duplex(64);
         let counters = Arc::new(Counters::default());
-        let mut near = Counted::new(near, Arc::clone(&counters));
+        let (cut, gone) = (CancellationToken::new(), CancellationToken::new());
+        let mut near = Counted::new(near, Arc::clone(&counters), cut.clone(), gone.clone());
         near.write_all(b"12345").await.unwrap();
         far.write_all(b"123").await.unwrap();
         near.read_exact(&mut [0; 3]).await.unwrap();
@@ -126,5 +147,11 @@ mod tests {
                 received: 3
             }
         );
+        cut.cancel();
+        let error = near.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+        assert!(!gone.is_cancelled());
+        drop(near);
+        assert!(gone.is_cancelled());
     }
 }
