@@ -13,9 +13,10 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals as Incoming;
 use tokio::io::AsyncReadExt as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::Exit;
 use crate::outcome::CancelReason;
@@ -43,6 +44,8 @@ struct Shared {
 struct State {
     phase: Phase,
     heard: Heard,
+    // How many steps have begun; none means that nobody waits for them either.
+    steps: u64,
 }
 
 /// How far the command is.
@@ -104,8 +107,8 @@ impl Signals {
     /// # Errors
     /// If the handlers cannot be installed, or there can be no further thread.
     pub(super) fn take() -> io::Result<Self> {
-        let mut numbers = vec![SIGINT, SIGTERM];
-        if !is_ignored(SIGHUP) {
+        let mut numbers = vec![SIGINT, SIGTERM, SIGQUIT];
+        if !ending::is_ignored(SIGHUP) {
             numbers.push(SIGHUP);
         }
         let mut incoming = Incoming::new(numbers)?;
@@ -119,6 +122,11 @@ impl Signals {
             .stack_size(128 << 10)
             .spawn(move || {
                 for number in incoming.forever() {
+                    if number == SIGQUIT {
+                        // Whoever wants a core dump gets it, and no half-written files beside it.
+                        temporary::remove_all();
+                        let _ = signal_hook::low_level::emulate_default_handler(number);
+                    }
                     all.hear(number);
                 }
             })?;
@@ -136,22 +144,21 @@ impl Signals {
             return;
         }
         let mut state = self.state();
-        let number = match state.phase {
-            Phase::Early => 0,
-            Phase::Doing(number, _) => number + 1,
-            Phase::Running(..) | Phase::Ending => return,
-        };
+        if let Phase::Running(..) | Phase::Ending = state.phase {
+            return;
+        }
+        state.steps += 1;
+        let number = state.steps;
         state.phase = Phase::Doing(number, name);
         drop(state);
-        if number == 0 {
+        self.0.changed.notify_all();
+        if number == 1 {
             let signals = self.clone();
             // Without this thread nothing is told, which is no harm.
             let _ = std::thread::Builder::new()
                 .name("patience".to_owned())
                 .stack_size(64 << 10)
                 .spawn(move || signals.tell_of_long_waits());
-        } else {
-            self.0.changed.notify_all();
         }
     }
 
@@ -228,7 +235,7 @@ impl Signals {
         let signals = self.clone();
         let wait = move || {
             let until = Instant::now() + time.saturating_sub(ending::LAST_WORDS);
-            signals.wait(until, |phase| matches!(phase, Phase::Ending));
+            signals.wait(Some(until), |phase| matches!(phase, Phase::Ending));
             let mut state = signals.state();
             let first = state.heard.first();
             if let Phase::Running(_, last_words) =
@@ -240,7 +247,7 @@ impl Signals {
             }
             drop(state);
             // The main thread is about to end the process, but may be stuck in telling so.
-            signals.wait(until + ending::LAST_WORDS, |_| false);
+            signals.wait(Some(until + ending::LAST_WORDS), |_| false);
             leave(first);
         };
         let thread = std::thread::Builder::new().name("deadline".to_owned());
@@ -254,39 +261,43 @@ impl Signals {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    // Waits until `over` says so, or for the time.
-    fn wait(&self, until: Instant, over: impl Fn(&Phase) -> bool) {
-        let left = until.saturating_duration_since(Instant::now());
+    // Waits until `over` says so, or the time has come.
+    fn wait(&self, until: Option<Instant>, over: impl Fn(&Phase) -> bool) {
         let state = self.state();
-        let waited = self
-            .0
-            .changed
-            .wait_timeout_while(state, left, |state| !over(&state.phase));
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        let goes_on = |state: &mut State| !over(&state.phase);
+        match until {
+            Some(until) => {
+                let left = until.saturating_duration_since(Instant::now());
+                let waited = self.0.changed.wait_timeout_while(state, left, goes_on);
+                drop(waited.unwrap_or_else(PoisonError::into_inner));
+            }
+            None => {
+                let waited = self.0.changed.wait_while(state, goes_on);
+                drop(waited.unwrap_or_else(PoisonError::into_inner));
+            }
+        }
     }
 
     fn tell_of_long_waits(&self) {
-        let mut told = None;
+        let over = |phase: &Phase| matches!(phase, Phase::Running(..) | Phase::Ending);
         loop {
             let current = match self.state().phase {
-                Phase::Doing(number, _) => Some(number),
+                Phase::Doing(number, name) => Some((number, name)),
                 Phase::Early => None,
                 Phase::Running(..) | Phase::Ending => return,
             };
-            self.wait(Instant::now() + PATIENCE, |phase| match phase {
-                Phase::Doing(number, _) => Some(*number) != current,
-                Phase::Early => current.is_some(),
-                Phase::Running(..) | Phase::Ending => true,
-            });
-            let state = self.state();
-            if let Phase::Doing(number, name) = state.phase
-                && Some(number) == current
-                && told != current
-            {
-                told = current;
-                drop(state);
+            let Some((number, name)) = current else {
+                self.wait(None, |phase| {
+                    over(phase) || matches!(phase, Phase::Doing(..))
+                });
+                continue;
+            };
+            let same = |phase: &Phase| matches!(phase, Phase::Doing(now, _) if *now == number);
+            self.wait(Some(Instant::now() + PATIENCE), |phase| !same(phase));
+            if same(&self.state().phase) {
                 say(&format!("still {name} …\n"));
             }
+            self.wait(None, |phase| !same(phase));
         }
     }
 }
@@ -318,12 +329,23 @@ fn leave(signal: i32) -> ! {
     process::exit(i32::from(Exit::for_signal(signal).code()))
 }
 
-// The kernel tells in `SigIgn`, a number in base 16 whose lowest bit is the signal 1. What cannot be read is not ignored.
-fn is_ignored(signal: i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+/// Completes when a signal asks for the end, for work that ends when it is dropped. Called in a runtime.
+pub(super) async fn first() -> i32 {
+    let of = async |number| {
+        if ending::is_ignored(number) {
+            return std::future::pending().await;
+        }
+        match signal(SignalKind::from_raw(number)) {
+            Ok(mut signal) => signal.recv().await,
+            // It keeps its default action.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = of(SIGINT) => SIGINT,
+        _ = of(SIGTERM) => SIGTERM,
+        _ = of(SIGHUP) => SIGHUP,
+    }
 }
 
 /// Takes it for SIGTERM when docker, which runs this process as its plugin, closes the socket at `address`.

@@ -13,8 +13,8 @@ use super::docker::{BuildingEngine, DockerEngines};
 use super::lower::{self, CacheSupport, Setting};
 use super::target::{Ground, TargetRun};
 use super::{Baked, Prepared, Ready, Stop, Tools, facts, node, scheduler};
-use crate::builder::Chosen;
 use crate::builder::embedded::Lease;
+use crate::builder::{Chosen, Notice};
 use crate::credential::Provider;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::engine::session::SharedSessions;
@@ -56,7 +56,7 @@ pub async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics
         biased;
         reason = stop.requested() => {
             let targets = prepared.targets.iter().map(|ready| &ready.planned.name);
-            return Ok(Baked::stopped(targets, &reason, started.elapsed()));
+            return Ok(Baked::stopped(targets, &reason, started.elapsed(), &events));
         }
         ground = ground => ground?,
     };
@@ -162,12 +162,15 @@ async fn ground(
         unblock(move || node::id(&environment)).await
     };
     let shared = SharedSessions::new(Arc::clone(engine.connection()), node.clone());
-    let docker = DockerEngines::connect(targets, builder, chosen.default_load, environment);
-    let (capabilities, commits, docker) = futures_util::join!(
-        engine.capabilities(),
-        commits(targets, environment, events),
-        docker
-    );
+    let docker = DockerEngines::connect(targets, builder, chosen.default_load, environment, events);
+    let capabilities = async {
+        let notice = Notice::begin(events, "capabilities", "ask the builder what it can do");
+        let capabilities = engine.capabilities().await;
+        notice.end(None);
+        capabilities
+    };
+    let (capabilities, commits, docker) =
+        futures_util::join!(capabilities, commits(targets, environment, events), docker);
     let capabilities = capabilities.map_err(|failure| unreachable(&failure))?;
     let docker = docker?;
     let mut directories = Directories::new(shared, events.clone(), compress, prepared.paths.base());

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::Ready;
 use super::lower::{self, DockerTraits, ImageStore};
-use crate::builder::{Chosen, DockerContexts};
+use crate::builder::{Chosen, DockerContexts, Notice};
 use crate::definition::model::Sink;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::engine::Endpoint;
 use crate::engine::docker::{Docker, DockerError, EngineFacts};
 use crate::engine::endpoint::DockerHost;
+use crate::event::EventSink;
 use crate::types::Environment;
 use crate::types::blocking::unblock;
 
@@ -50,6 +51,7 @@ impl DockerEngines {
         builder: Option<BuildingEngine>,
         default_load: bool,
         environment: &Environment,
+        events: &EventSink,
     ) -> Result<Self, Diagnostics> {
         let mut traits = DockerTraits {
             builder: builder.as_ref().map(|builder| builder.store),
@@ -79,7 +81,11 @@ impl DockerEngines {
                 if builder.as_ref().is_some_and(|builder| builder.host == host) {
                     continue;
                 }
-                let (docker, facts) = connect(&host).await.map_err(not_there)?;
+                let notice =
+                    Notice::begin(events, "docker", "wait for Docker, which takes the images");
+                let connected = connect(&host).await;
+                notice.end(None);
+                let (docker, facts) = connected.map_err(not_there)?;
                 traits.loads.insert(context.clone(), ImageStore::of(&facts));
                 engines.insert(context, docker);
             }

@@ -157,12 +157,14 @@ pub struct Baked {
 }
 
 impl Baked {
-    /// A run that was stopped, after `elapsed`, before any of `targets` began.
+    /// A run that was stopped, after `elapsed`, before any of `targets` began; `events` are told.
     pub fn stopped<'a>(
         targets: impl IntoIterator<Item = &'a TargetName>,
         reason: &CancelReason,
         elapsed: Duration,
+        events: &EventSink,
     ) -> Self {
+        scheduler::tell_of_stop(reason, events);
         let end = Arc::new(TargetOutcome::Cancelled(reason.clone()));
         let targets = targets.into_iter();
         Self {

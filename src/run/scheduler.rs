@@ -171,11 +171,7 @@ impl Run<'_> {
     }
 
     fn halt_because(&mut self, reason: CancelReason) {
-        if let CancelReason::Signal(_) = reason {
-            self.events.send(EventKind::Stopping {
-                reason: "interrupted".to_owned(),
-            });
-        }
+        tell_of_stop(&reason, self.events);
         self.stopped = Some((reason, Instant::now()));
         self.halt.cancel();
     }
@@ -206,6 +202,15 @@ impl Run<'_> {
             .into_iter()
             .zip(self.ends.into_iter().flatten())
             .collect()
+    }
+}
+
+/// Tells that the user has asked for a stop, if that is the reason.
+pub(super) fn tell_of_stop(reason: &CancelReason, events: &EventSink) {
+    if let CancelReason::Signal(_) = reason {
+        events.send(EventKind::Stopping {
+            reason: "interrupted".to_owned(),
+        });
     }
 }
 

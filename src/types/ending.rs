@@ -25,6 +25,16 @@ pub const HASTY_FAREWELL: Duration = Duration::from_millis(150);
 /// What is left for the summary, and for removing temporary files.
 pub const LAST_WORDS: Duration = Duration::from_millis(350);
 
+/// Whether whoever started the process has it ignore the signal `number`, as `nohup` does with SIGHUP.
+///
+/// The kernel tells in `SigIgn`, a number in base 16 whose lowest bit is the signal 1. What cannot be read is not ignored.
+pub fn is_ignored(number: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (number - 1)) != 0)
+}
+
 const fn add_up(parts: &[Duration]) -> u128 {
     let mut sum = 0;
     let mut at = 0;

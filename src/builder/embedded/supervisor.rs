@@ -26,6 +26,7 @@ use super::recipe::{Recipe, RecipeError};
 use super::settings::{Idle, InvalidIdle};
 use crate::diag::{Class, Diagnostic};
 use crate::engine::{Connection, Endpoint};
+use crate::types::ending::is_ignored;
 use crate::types::{Clock, Environment};
 
 /// How long buildkitd may take until it answers: it opens its databases first, which may be large.
@@ -516,6 +517,8 @@ async fn sleep_until(deadline: Option<Instant>) {
 struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    // Absent where whoever started us has it ignored.
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
 impl Signals {
@@ -524,11 +527,22 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: match SignalKind::hangup() {
+                kind if is_ignored(kind.as_raw_value()) => None,
+                kind => Some(signal(kind)?),
+            },
         })
     }
 
     async fn next(&mut self) -> &'static str {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            _ = hangup => "the terminal was closed",
             _ = self.terminate.recv() => "terminated",
             _ = self.interrupt.recv() => "interrupted",
         }

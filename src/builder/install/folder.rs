@@ -34,6 +34,25 @@ pub struct Record {
     pub files: BTreeMap<String, String>,
 }
 
+/// A folder that is being filled.
+#[derive(Debug)]
+pub struct NewFolder(PathBuf);
+
+impl std::ops::Deref for NewFolder {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for NewFolder {
+    fn drop(&mut self) {
+        // Once it is committed, nothing has that name any more.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// The folder.
 #[derive(Debug, Clone)]
 pub struct Folder {
@@ -80,12 +99,14 @@ impl Folder {
     }
 
     /// Removes what earlier installations were broken off with, and makes a new folder to fill.
-    pub async fn begin(&self) -> io::Result<PathBuf> {
+    ///
+    /// What is in it is removed when the value is dropped, if it was not committed.
+    pub async fn begin(&self) -> io::Result<NewFolder> {
         let folder = self.clone();
         blocking(move || folder.begin_now()).await
     }
 
-    fn begin_now(&self) -> io::Result<PathBuf> {
+    fn begin_now(&self) -> io::Result<NewFolder> {
         std::fs::create_dir_all(self.downloads())?;
         for entry in std::fs::read_dir(&self.dir)? {
             let entry = entry?;
@@ -95,7 +116,7 @@ impl Folder {
         }
         let new = self.dir.join(format!("new-{}", std::process::id()));
         std::fs::create_dir_all(new.join("bin"))?;
-        Ok(new)
+        Ok(NewFolder(new))
     }
 
     /// Makes the programs in `new`, which [`Self::begin`] made, the ones in use.
@@ -218,7 +239,13 @@ mod tests {
         std::fs::write(new.join("bin/buildkitd"), "half").unwrap();
         assert_eq!(folder.record().await, Some(first));
         assert!(folder.damaged().await.is_empty());
-        folder.begin().await.unwrap();
-        assert!(!new.join("bin/buildkitd").exists());
+        let path = new.to_owned();
+        drop(new);
+        assert!(!path.exists());
+        // After SIGKILL it stays, until the next begins.
+        std::fs::create_dir_all(path.join("bin")).unwrap();
+        std::fs::write(path.join("bin/buildkitd"), "half").unwrap();
+        drop(folder.begin().await.unwrap());
+        assert!(!path.join("bin/buildkitd").exists());
     }
 }

@@ -31,7 +31,7 @@ use progress::Progress;
 
 pub use archive::ArchiveError;
 pub use download::DownloadError;
-pub use folder::{Folder, Record};
+pub use folder::{Folder, NewFolder, Record};
 pub use golang::GoError;
 pub use pins::{Archive, Buildkit, InvalidPins, Pins, Runc};
 
@@ -356,7 +356,7 @@ impl Installer<'_> {
     }
 
     // Makes sure that the programs run here and are what they should be, then puts them to use.
-    async fn accept(&self, new: PathBuf, road: Road) -> Result<Record, RoadError> {
+    async fn accept(&self, new: NewFolder, road: Road) -> Result<Record, RoadError> {
         use std::os::unix::fs::PermissionsExt as _;
         let bin = new.join("bin");
         for name in ["buildkitd", "runc"] {

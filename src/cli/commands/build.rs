@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use crate::builder::embedded::Launcher;
 use crate::builder::{self, Chosen};
 use crate::cli::args::BakeArgs;
+use crate::cli::docker_config;
 use crate::cli::exit::Exit;
+use crate::cli::progress;
 use crate::cli::screen::Screen;
 use crate::cli::signals::{self, Signals};
-use crate::cli::{docker_config, progress};
 use crate::credential::{Provider, ProviderOptions};
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::engine::Patience;
@@ -118,7 +119,7 @@ pub(super) fn run(order: &Order<'_>, screen: &mut Screen) -> Exit {
         let mut slot = reporter.lock().unwrap_or_else(PoisonError::into_inner);
         slot.take()
     };
-    let last_reporter = Arc::clone(&reporter);
+    let (last_reporter, last_events) = (Arc::clone(&reporter), events.clone());
     let credentials = Arc::new(OnceLock::new());
     let last_credentials = Arc::clone(&credentials);
     order.signals.run_begins(
@@ -126,6 +127,9 @@ pub(super) fn run(order: &Order<'_>, screen: &mut Screen) -> Exit {
         Box::new(move |signal| {
             end_helpers(&last_credentials);
             let outcome = so_far.cut_off(&CancelReason::Signal(signal));
+            last_events.send(EventKind::Stopping {
+                reason: "interrupted".to_owned(),
+            });
             if let Some(reporter) = take(&last_reporter) {
                 reporter.finish(Ending {
                     outcome,
@@ -188,7 +192,14 @@ async fn bake(
             error.to_string(),
         ))
     })?;
-    let stopped = |reason| Baked::stopped(order.plan.targets.keys(), &reason, started.elapsed());
+    let stopped = |reason| {
+        Baked::stopped(
+            order.plan.targets.keys(),
+            &reason,
+            started.elapsed(),
+            &events,
+        )
+    };
     let credentials = tokio::select! {
         credentials = credentials(order, &events, clock) => credentials,
         reason = stop.requested() => return Ok(stopped(reason)),

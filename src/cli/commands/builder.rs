@@ -11,6 +11,7 @@ use crate::builder::{self, Survey};
 use crate::cli::args::go_bool;
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
+use crate::cli::signals;
 use crate::cli::{progress, usage};
 use crate::diag::{Class, Diagnostic};
 use crate::event::EventSink;
@@ -145,7 +146,12 @@ fn block_on<T>(work: impl Future<Output = T>, screen: &mut Screen) -> Result<T, 
         .enable_all()
         .build();
     match runtime {
-        Ok(runtime) => Ok(runtime.block_on(work)),
+        Ok(runtime) => {
+            let done = runtime.block_on(work);
+            // What was broken off must not hold the process up.
+            runtime.shutdown_background();
+            Ok(done)
+        }
         Err(error) => {
             let message = format!("cannot start: {error}");
             let told = Diagnostic::error(Class::Internal, "cli::internal", message);
@@ -252,7 +258,13 @@ fn install(
         force,
     };
     let (events, reporter) = bars(environment, screen);
-    let outcome = block_on(install::install(environment, &options, &events), screen);
+    let work = async {
+        tokio::select! {
+            outcome = install::install(environment, &options, &events) => Ok(outcome),
+            signal = signals::first() => Err(Exit::for_signal(signal)),
+        }
+    };
+    let outcome = block_on(work, screen).and_then(|outcome| outcome);
     drop(reporter);
     match outcome {
         Ok(Ok(installed)) => screen.data(&told(&installed)),

@@ -9,6 +9,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,9 +31,9 @@ const NO_TARGET: &str = "-";
 const WIDTH: u16 = 120;
 /// Transfers and local work are told when they took longer than this, or moved something.
 const NOTEWORTHY: Duration = Duration::from_millis(500);
-/// Local work that takes at least this long is told of before it ends.
+/// Local work that takes longer than this is told of before it ends.
 const LONG: Duration = Duration::from_secs(5);
-/// A transfer, and local work, says how far it is this often.
+/// A transfer, and then local work, says how far it is this often.
 const TRANSFER_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The form of a line: the target's name, as wide as the widest, and what there is to say.
@@ -71,6 +72,8 @@ pub(super) struct Plain {
     steps: Steps,
     settling: Settling,
     transfers_told: Duration,
+    // When local work that goes on was told of last.
+    local_told: BTreeMap<usize, Duration>,
 }
 
 impl Plain {
@@ -84,6 +87,7 @@ impl Plain {
             steps: Steps::default(),
             settling: Settling::default(),
             transfers_told: Duration::ZERO,
+            local_told: BTreeMap::new(),
         }
     }
 
@@ -291,10 +295,13 @@ impl View for Plain {
                     self.transfer(model, at, now, out)?;
                 }
             }
-            for (at, local) in model.local().enumerate() {
-                if local.ended.is_none() && local.elapsed(now) >= LONG {
-                    self.local(model, at, now, out)?;
-                }
+        }
+        for (at, local) in model.local().enumerate() {
+            let told = self.local_told.get(&at).copied();
+            let due = told.map_or(local.since + LONG, |told| told + TRANSFER_INTERVAL);
+            if local.ended.is_none() && now >= due {
+                self.local_told.insert(at, now);
+                self.local(model, at, now, out)?;
             }
         }
         out.flush()

@@ -144,3 +144,15 @@ proptest! {
         prop_assert!(!escapes);
     }
 }
+
+#[test]
+fn work_of_this_machine_that_takes_long_is_told_of_again_and_again() {
+    let recorded = r#"{"at":1,"event":"local","id":"w","name":"wait for x","current":0,"done":false}
+"#;
+    let stream = stream(recorded, Duration::from_secs(27));
+    insta::assert_snapshot!(stream, @r"
+    - | wait for x: for 5.0s so far
+    - | wait for x: for 15.0s so far
+    - | wait for x: for 25.0s so far
+    ");
+}
