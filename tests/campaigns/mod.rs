@@ -4,6 +4,8 @@
 //! each campaign; `scripts/test.sh --long` runs the full number and prints what each campaign counted.
 
 mod docker_config;
+mod freeze;
+mod signals;
 
 use std::ops::Range;
 

@@ -5,8 +5,6 @@ use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use rbake_proto::control::BuildHistoryRequest;
-
 use crate::support::buildkitd::Buildkitd;
 use crate::support::project::TestProject;
 
@@ -132,30 +130,5 @@ async fn an_interrupt_ends_the_bake_and_the_daemons_work() {
         "{:?}",
         interrupted.elapsed()
     );
-    let engine = rbake::engine::Engine::connect(daemon.endpoint())
-        .await
-        .unwrap();
-    let request = BuildHistoryRequest {
-        active_only: true,
-        early_exit: true,
-        ..BuildHistoryRequest::default()
-    };
-    loop {
-        let request = request.clone();
-        let mut active = engine
-            .connection()
-            .control()
-            .listen_build_history(request)
-            .await
-            .unwrap()
-            .into_inner();
-        if active.message().await.unwrap().is_none() {
-            break;
-        }
-        assert!(
-            interrupted.elapsed() < Duration::from_secs(10),
-            "the daemon goes on"
-        );
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    daemon.await_idle(Duration::from_secs(10)).await;
 }

@@ -1,4 +1,7 @@
 //! Bad days, from the command line.
 
 mod builder;
+mod descriptors;
+mod ends;
+mod silence;
 mod named;

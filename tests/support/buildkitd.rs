@@ -6,6 +6,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rbake::engine::{Endpoint, Engine};
+use rbake_proto::control::BuildHistoryRequest;
 
 use super::peers;
 
@@ -36,13 +37,19 @@ impl Buildkitd {
 
     /// As [`Buildkitd::start`], with Docker Hub mirrored by the registry that the tests of a run share.
     pub(crate) async fn start_with_images() -> Option<Self> {
+        Self::start_program_with_images(&peers::program("RBAKE_TEST_BUILDKITD")?).await
+    }
+
+    /// Starts `program` as [`Buildkitd::start_with_images`] does.
+    pub(crate) async fn start_program_with_images(program: &Path) -> Option<Self> {
         let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR")?;
         let mut config = tempfile::NamedTempFile::new().unwrap();
         let text = format!(
             "[registry.\"docker.io\"]\nmirrors = [\"{registry}\"]\n[registry.\"{registry}\"]\nhttp = true\n"
         );
         config.write_all(text.as_bytes()).unwrap();
-        Self::start(&["--config", &config.path().display().to_string()]).await
+        let config = config.path().display().to_string();
+        Self::start_program(program, &["--config", &config]).await
     }
 
     /// Starts `program` as [`Buildkitd::start`] does.
@@ -102,6 +109,30 @@ impl Buildkitd {
         Endpoint::Unix(self.dir.path().join("s"))
     }
 
+    /// Waits until no build goes on any more.
+    pub(crate) async fn await_idle(&self, patience: Duration) {
+        let started = Instant::now();
+        let engine = Engine::connect(self.endpoint()).await.unwrap();
+        let request = BuildHistoryRequest {
+            active_only: true,
+            early_exit: true,
+            ..BuildHistoryRequest::default()
+        };
+        loop {
+            let mut control = engine.connection().control();
+            let active = control.listen_build_history(request.clone()).await;
+            let next = active.unwrap().into_inner().message().await.unwrap();
+            let Some(build) = next else {
+                return;
+            };
+            assert!(
+                started.elapsed() < patience,
+                "the daemon goes on with {build:?}"
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// What it wrote so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
@@ -124,6 +155,10 @@ impl Buildkitd {
 
 impl Drop for Buildkitd {
     fn drop(&mut self) {
+        // One that a test has stopped hears nothing else.
+        let mut wake = Command::new("kill");
+        wake.args(["-s", "CONT", &self.pid]).stderr(Stdio::null());
+        let _ = wake.status();
         self.leash.take();
         let _ = self.shell.wait();
     }

@@ -1,0 +1,179 @@
+//! A daemon that stops answering, at a random point of a run: by bytes that went one way or the other, so that it repeats.
+//!
+//! Every second run gets one Ctrl-C after that and has to end within two seconds. The others have to name the daemon and end within
+//! their limit.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use rustix::process::Signal;
+
+use super::{report, seeds};
+use crate::support::freeze_proxy::{FreezeProxy, Way};
+use crate::support::interrupted::{
+    Ended, Run, SLACK, assert_nothing_is_left, with_folder_for_temporary_files,
+};
+use crate::support::peers;
+use crate::support::project::TestProject;
+use crate::support::splitmix::SplitMix;
+
+const RUNS: u64 = 500;
+/// Runs at the same time: they wait most of it.
+const AT_ONCE: usize = 6;
+/// How long the builder may be silent.
+const LIMIT: Duration = Duration::from_secs(4);
+
+fn project(seed: u64, socket: &Path) -> TestProject {
+    // Each run does all the work anew. The numbers are there to be sent, and to come back.
+    let dockerfile = format!(
+        "FROM busybox AS work\nCOPY . /src\nRUN : {seed}-{}; cat /src/* > /all; seq 40000 > /numbers; echo done\n\
+         FROM scratch\nCOPY --from=work /all /numbers /\n",
+        std::process::id()
+    );
+    let numbers: String = (seed..seed + 30_000)
+        .map(|number| format!("{number}\n"))
+        .collect();
+    with_folder_for_temporary_files(TestProject::new())
+        .file(
+            "docker-bake.hcl",
+            "target \"default\" { output = [\"type=local,dest=out\"] }\n",
+        )
+        .file("Dockerfile", dockerfile)
+        .file(".dockerignore", "out\n")
+        .file("numbers.txt", numbers)
+        .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
+        .env("BUILDKIT_HOST", format!("unix://{}", socket.display()))
+        .env("RBAKE_BUILDER_TIMEOUT", format!("{}s", LIMIT.as_secs()))
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Course {
+    /// It was over before the daemon froze, or so far that it did not need it any more.
+    Over,
+    /// One Ctrl-C ended it.
+    Interrupted(Duration),
+    /// It gave the daemon up.
+    GaveUp(Duration),
+}
+
+async fn freeze(seed: u64, daemon: &Path, (up, down): (u64, u64)) -> Course {
+    let mut random = SplitMix::new(seed);
+    let way = *random.pick(&[Way::Up, Way::Down]);
+    let all = if way == Way::Up { up } else { down };
+    // A quarter of the points lies in the first exchanges, which are few bytes.
+    let most = if random.below(0..4) == 0 {
+        8192.min(all)
+    } else {
+        all
+    };
+    let at = random.below(0..most);
+    let interrupt = (seed % 2 == 0).then(|| Duration::from_millis(random.below(0..2000)));
+
+    let proxy = FreezeProxy::start(daemon, Some((way, at)));
+    let project = project(seed, &proxy.socket());
+    let mut run = Run::start(project.command(&["--progress", "plain"]));
+    let what = format!("seed {seed}, {way:?} at byte {at} of {all}, Ctrl-C {interrupt:?}");
+    tokio::select! {
+        () = proxy.frozen() => {}
+        () = until_ended(&mut run) => {}
+    }
+    let frozen = Instant::now();
+    if let Some(after) = interrupt {
+        tokio::time::sleep(after).await;
+        if run.has_ended() {
+            let ended = run.ended(SLACK).await;
+            return over_or_given_up(&ended, frozen, &proxy, &what);
+        }
+        run.signal(Signal::INT);
+        let interrupted = Instant::now();
+        let ended = run.ended(Duration::from_secs(30)).await;
+        let took = ended.at - interrupted;
+        assert_nothing_is_left(&project, &what);
+        if ended.status.code() != Some(130) {
+            // It was at its end anyway.
+            return over_or_given_up(&ended, frozen, &proxy, &what);
+        }
+        assert!(took < Duration::from_secs(2) + SLACK, "{what}: {took:?}");
+        assert!(ended.stderr.contains("interrupted"), "{what}: {ended:?}");
+        return Course::Interrupted(took);
+    }
+    let ended = run.ended(LIMIT * 10).await;
+    assert_nothing_is_left(&project, &what);
+    over_or_given_up(&ended, frozen, &proxy, &what)
+}
+
+async fn until_ended(run: &mut Run) {
+    while !run.has_ended() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn over_or_given_up(ended: &Ended, frozen: Instant, proxy: &FreezeProxy, what: &str) -> Course {
+    let Ended { status, stderr, at } = ended;
+    if status.code() == Some(0) {
+        assert!(stderr.contains("1 target built"), "{what}: {stderr}");
+        return Course::Over;
+    }
+    assert_eq!(status.code(), Some(4), "{what}: {stderr}");
+    assert!(proxy.is_frozen(), "{what}: {stderr}");
+    let socket = proxy.socket().display().to_string();
+    assert!(stderr.contains(&socket), "{what}: {stderr}");
+    let named = stderr.contains("does not answer any more") || stderr.contains("did not answer");
+    assert!(named, "{what}: {stderr}");
+    let took = *at - frozen;
+    // The last sign of life may have come just before, and the error takes its time to get through.
+    assert!(
+        took < LIMIT + LIMIT / 4 + SLACK,
+        "{what}: {took:?}\n{stderr}"
+    );
+    Course::GaveUp(took)
+}
+
+// What goes over the connection in a run to which nothing happens.
+async fn traffic(daemon: &Path) -> (u64, u64) {
+    let proxy = FreezeProxy::start(daemon, None);
+    // No campaign's seed, so that nothing of it is found in a cache.
+    let project = project(1_000_000, &proxy.socket());
+    let run = Run::start(project.command(&["--progress", "plain"]));
+    let ended = run.ended(Duration::from_secs(120)).await;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    (proxy.count(Way::Up), proxy.count(Way::Down))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_freezes_anywhere_is_named_and_one_interrupt_ends_the_run() {
+    let Some(address) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
+        return;
+    };
+    let daemon = PathBuf::from(address.trim_start_matches("unix://"));
+    let traffic = traffic(&daemon).await;
+    let runs = seeds(RUNS).map(|seed| freeze(seed, &daemon, traffic));
+    let courses: Vec<Course> = futures_util::stream::iter(runs)
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    let (mut over, mut interrupted, mut given_up) = (0, Vec::new(), Vec::new());
+    for course in &courses {
+        match course {
+            Course::Over => over += 1,
+            Course::Interrupted(took) => interrupted.push(*took),
+            Course::GaveUp(took) => given_up.push(*took),
+        }
+    }
+    let longest = |all: &[Duration]| all.iter().max().copied().unwrap_or_default();
+    report(
+        "freeze",
+        &format!(
+            "{} runs over {} B up and {} B down: {} ended by one Ctrl-C (at most {:?} after it), {} gave the daemon up (at most {:?} after it froze, limit {LIMIT:?}), {over} were over before",
+            courses.len(),
+            traffic.0,
+            traffic.1,
+            interrupted.len(),
+            longest(&interrupted),
+            given_up.len(),
+            longest(&given_up),
+        ),
+    );
+    assert!(over * 4 <= courses.len(), "most runs must meet the freeze");
+}

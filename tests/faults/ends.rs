@@ -1,0 +1,226 @@
+//! How runs end that something holds up, and what they leave.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::interrupted::{Run, SLACK, assert_nothing_is_left, temporary_files};
+use crate::support::peers;
+use crate::support::project::TestProject;
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+fn project(dockerfile: &str) -> Option<TestProject> {
+    let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR")?;
+    let rand = rbake::engine::BuildRef::new();
+    let project = TestProject::new()
+        .file(
+            "docker-bake.hcl",
+            "target \"default\" { output = [\"type=local,dest=out\"] }\n",
+        )
+        .file("Dockerfile", dockerfile.replace("RANDOM", rand.as_str()))
+        .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
+        .env("BUILDKIT_HOST", address);
+    Some(project)
+}
+
+// A git that never answers, before the real one in PATH.
+fn with_hanging_git(project: TestProject) -> TestProject {
+    let project = project
+        .file("bin/git", "#!/bin/sh\nexec sleep 600\n")
+        .file(".git/HEAD", "ref: refs/heads/main\n");
+    let git = project.path().join("bin/git");
+    std::fs::set_permissions(&git, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{PATH}", git.parent().unwrap().display());
+    project.env("PATH", path)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_interrupt_ends_a_run_that_waits_for_git() {
+    let Some(project) = project("FROM scratch\nCOPY Dockerfile /\n") else {
+        return;
+    };
+    let project = with_hanging_git(project);
+    let run = Run::start(project.command(&["--progress", "plain"]));
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    run.signal(Signal::INT);
+    let interrupted = Instant::now();
+    let ended = run.ended(Duration::from_secs(30)).await;
+    assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("0 of 1 target built"),
+        "{}",
+        ended.stderr
+    );
+    let took = ended.at - interrupted;
+    assert!(took < Duration::from_secs(2) + SLACK, "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_git_that_never_answers_is_shown_and_done_without() {
+    let Some(project) = project("FROM scratch\nCOPY Dockerfile /\n") else {
+        return;
+    };
+    let project = with_hanging_git(project);
+    let run = Run::start(project.command(&["--progress", "plain"]));
+    let ended = run.ended(Duration::from_secs(60)).await;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    for text in [
+        "ask git for the commit: for ",
+        "warning[run::no-commit]",
+        "git did not answer within 20 s",
+    ] {
+        assert!(ended.stderr.contains(text), "`{text}`: {}", ended.stderr);
+    }
+}
+
+// The reporter cannot write, so that the run cannot tell how it ends.
+#[test]
+fn one_interrupt_ends_a_run_whose_output_nobody_reads() {
+    let text = "FROM busybox\nRUN : RANDOM; seq 300000; echo begun-$((40+2)); sleep 20\n";
+    let Some(project) = project(text) else {
+        return;
+    };
+    let mut child = project
+        .command(&["--progress", "plain"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // What fills the pipe is written within this time; the step sleeps far longer.
+    std::thread::park_timeout(Duration::from_secs(6));
+    assert!(child.try_wait().unwrap().is_none());
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, Signal::INT).unwrap();
+    let interrupted = Instant::now();
+    let code = child.wait().unwrap().code();
+    let took = interrupted.elapsed();
+    assert_eq!(code, Some(130));
+    assert!(took < Duration::from_secs(2) + SLACK, "{took:?}");
+}
+
+// `-f` of a pipe that nobody writes to: the definition is never there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_that_does_not_come_is_told_of_and_given_up_at_the_first_signal() {
+    for (signal, code) in [(Signal::TERM, 130), (Signal::HUP, 129)] {
+        let project = TestProject::new();
+        let pipe = project.path().join("pipe");
+        let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let mut run = Run::start(project.command(&["-f", "pipe"]));
+        run.writes("still reading the definition").await;
+        run.signal(signal);
+        let ended = run.ended(Duration::from_secs(10)).await;
+        assert_eq!(ended.status.code(), Some(code), "{}", ended.stderr);
+        assert!(
+            ended
+                .stderr
+                .contains("interrupted before anything was built"),
+            "{}",
+            ended.stderr
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_that_nohup_has_ignored_stops_nothing() {
+    let Some(project) = project("FROM busybox\nRUN : RANDOM; echo begun-$((40+2)); sleep 3\n")
+    else {
+        return;
+    };
+    let rbake = project.command(&[]);
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "trap '' HUP; exec \"$0\" --progress plain"])
+        .arg(rbake.get_program())
+        .env_clear()
+        .current_dir(project.path());
+    for (name, value) in rbake.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    let mut run = Run::start(command);
+    run.writes("begun-42").await;
+    run.signal(Signal::HUP);
+    let ended = run.ended(Duration::from_secs(60)).await;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_run_left_is_removed_by_the_next() {
+    let text = "FROM busybox AS work\nRUN : RANDOM; mkdir -p /o/sub; dd if=/dev/zero of=/o/sub/large bs=1M count=300\n\
+                FROM scratch\nCOPY --from=work /o /\n";
+    let Some(project) = project(text) else {
+        return;
+    };
+    let out = project.path().join("out");
+    let mut run = Run::start(project.command(&["--progress", "plain"]));
+    while temporary_files(&out).is_empty() {
+        assert!(!run.has_ended(), "{}", run.stderr());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    run.signal(Signal::KILL);
+    let ended = run.ended(Duration::from_secs(10)).await;
+    assert_eq!(ended.status.code(), None);
+    let left = temporary_files(&out);
+    assert_eq!(left.len(), 1, "{left:?}");
+    // One of a file that the result does not have.
+    let stray = out.join(Path::new(&left[0]).file_name().unwrap());
+    std::fs::copy(&left[0], &stray).unwrap();
+    let output = project.rbake(&["--progress", "plain"]);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert!(out.join("sub/large").is_file());
+    assert_nothing_is_left(&project, "the next run");
+}
+
+// SIGQUIT is for those who want a core dump; what was half written is removed all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn quitting_leaves_no_half_written_file() {
+    let text = "FROM busybox AS work\nRUN : RANDOM; dd if=/dev/zero of=/large bs=1M count=300\n\
+                FROM scratch\nCOPY --from=work /large /\n";
+    let Some(project) = project(text) else {
+        return;
+    };
+    let out = project.path().join("out");
+    let mut run = Run::start(project.command(&["--progress", "plain"]));
+    while temporary_files(&out).is_empty() {
+        assert!(!run.has_ended(), "{}", run.stderr());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    run.signal(Signal::QUIT);
+    let ended = run.ended(Duration::from_secs(10)).await;
+    assert_eq!(ended.status.code(), None, "{}", ended.stderr);
+    assert_nothing_is_left(&project, "SIGQUIT");
+}
+
+// A Go that never comes to an end stands for a long build.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_installation_that_is_interrupted_leaves_nothing() {
+    let project = TestProject::new().file("bin/go", "#!/bin/sh\nexec sleep 600\n");
+    let go = project.path().join("bin/go");
+    std::fs::set_permissions(&go, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{PATH}", go.parent().unwrap().display());
+    let data = project.path().join("data");
+    let project = project
+        .env("PATH", path)
+        .env("RBAKE_DATA_DIR", data.display());
+    let mut run = Run::start(project.command(&["builder", "install", "--from", "go"]));
+    let programs = data.join("builder/programs");
+    let is_new = || {
+        let entries = std::fs::read_dir(&programs).into_iter().flatten().flatten();
+        entries
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("new-"))
+            .count()
+    };
+    while is_new() == 0 {
+        assert!(!run.has_ended(), "{}", run.stderr());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    run.signal(Signal::HUP);
+    let ended = run.ended(Duration::from_secs(10)).await;
+    assert_eq!(ended.status.code(), Some(129), "{}", ended.stderr);
+    assert_eq!(is_new(), 0);
+}

@@ -1,0 +1,144 @@
+//! Runs of the program that are broken off: what they wrote, how long they took to end, and what they left.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+
+use super::project::TestProject;
+
+/// How much later than it should a process may end on a machine that is busy with other tests.
+pub(crate) const SLACK: Duration = Duration::from_millis(1500);
+
+/// A run whose output goes to a file.
+pub(crate) struct Run {
+    child: tokio::process::Child,
+    pid: Pid,
+    log: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+/// A run that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// How.
+    pub status: ExitStatus,
+    /// What it wrote to standard error.
+    pub stderr: String,
+    /// When.
+    pub at: Instant,
+}
+
+impl Run {
+    /// Starts `command`, which [`TestProject::command`] made.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let dir = tempfile::Builder::new().prefix("rbake-").tempdir().unwrap();
+        let log = dir.path().join("log");
+        command
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).unwrap());
+        let child = tokio::process::Command::from(command)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let pid = i32::try_from(child.id().unwrap()).unwrap();
+        Self {
+            child,
+            pid: Pid::from_raw(pid).unwrap(),
+            log,
+            _dir: dir,
+        }
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Whether it has a handler for `signal`, or is told to ignore it. Until then a signal ends it as any program.
+    pub(crate) fn listens_to(&self, signal: Signal) -> bool {
+        let path = format!("/proc/{}/status", self.pid.as_raw_nonzero());
+        let status = std::fs::read_to_string(path).unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        mask.unwrap_or_default() & (1 << (signal.as_raw() - 1)) != 0
+    }
+
+    /// Sends it `signal`; one that has ended is not there to hear it.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let _ = rustix::process::kill_process(self.pid, signal);
+    }
+
+    /// What it has written so far.
+    pub(crate) fn stderr(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
+    }
+
+    /// Waits until it has written `text`.
+    pub(crate) async fn writes(&mut self, text: &str) {
+        let started = Instant::now();
+        while !self.stderr().contains(text) {
+            assert!(!self.has_ended(), "it ended early: {}", self.stderr());
+            assert!(
+                started.elapsed() < Duration::from_secs(60),
+                "`{text}` is not written: {}",
+                self.stderr()
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// If it has not ended after `patience`.
+    pub(crate) async fn ended(mut self, patience: Duration) -> Ended {
+        let status = match tokio::time::timeout(patience, self.child.wait()).await {
+            Ok(status) => status.unwrap(),
+            Err(_) => panic!("it goes on after {patience:?}:\n{}", self.stderr()),
+        };
+        Ended {
+            status,
+            at: Instant::now(),
+            stderr: self.stderr(),
+        }
+    }
+}
+
+/// Files below `dir` that exist only until something else is complete.
+pub(crate) fn temporary_files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        let is_ingest = dir.ends_with("ingest");
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                dirs.push(entry.path());
+            } else if is_ingest || name.starts_with(".rbake-") || name.starts_with(".tmp") {
+                found.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+/// The project with a folder for temporary files of its own.
+pub(crate) fn with_folder_for_temporary_files(project: TestProject) -> TestProject {
+    let tmp = project.path().parent().unwrap().join("tmp");
+    std::fs::create_dir(&tmp).unwrap();
+    project.env("TMPDIR", tmp.display())
+}
+
+/// Fails if anything temporary is left in the project, its home, or its folder for temporary files.
+#[track_caller]
+pub(crate) fn assert_nothing_is_left(project: &TestProject, what: &str) {
+    let all = project.path();
+    let left = temporary_files(all.parent().unwrap());
+    assert!(left.is_empty(), "{what}: {left:?}");
+    let tmp = std::fs::read_dir(all.parent().unwrap().join("tmp"));
+    let tmp: Vec<_> = tmp.into_iter().flatten().flatten().collect();
+    assert!(tmp.is_empty(), "{what}: {tmp:?}");
+}
