@@ -265,16 +265,14 @@ impl Signals {
     fn wait(&self, until: Option<Instant>, over: impl Fn(&Phase) -> bool) {
         let state = self.state();
         let goes_on = |state: &mut State| !over(&state.phase);
-        match until {
-            Some(until) => {
-                let left = until.saturating_duration_since(Instant::now());
-                let waited = self.0.changed.wait_timeout_while(state, left, goes_on);
-                drop(waited.unwrap_or_else(PoisonError::into_inner));
-            }
-            None => {
-                let waited = self.0.changed.wait_while(state, goes_on);
-                drop(waited.unwrap_or_else(PoisonError::into_inner));
-            }
+        let changed = &self.0.changed;
+        if let Some(until) = until {
+            let left = until.saturating_duration_since(Instant::now());
+            let waited = changed.wait_timeout_while(state, left, goes_on);
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
+        } else {
+            let waited = changed.wait_while(state, goes_on);
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
         }
     }
 

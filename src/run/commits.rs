@@ -174,11 +174,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         let mut contexts = BTreeSet::new();
-        for name in ["one/.git", "one/a", "one/b", "two/.git", "two/c", "none"] {
+        for name in ["one/.git", "two/.git"] {
             std::fs::create_dir_all(root.join(name)).unwrap();
-            if !name.ends_with(".git") {
-                contexts.insert(root.join(name));
-            }
+        }
+        for name in ["one/a", "one/b", "two/c", "none"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+            contexts.insert(root.join(name));
         }
         // A link into a repository counts for where it leads.
         std::os::unix::fs::symlink("one/a", root.join("link")).unwrap();

@@ -31,8 +31,8 @@ fn project(seed: u64, socket: &Path) -> TestProject {
          FROM scratch\nCOPY --from=work /all /numbers /\n",
         std::process::id()
     );
-    let numbers: String = (seed..seed + 30_000)
-        .map(|number| format!("{number}\n"))
+    let numbers: Vec<String> = (seed..seed + 30_000)
+        .map(|number| number.to_string())
         .collect();
     with_folder_for_temporary_files(TestProject::new())
         .file(
@@ -41,7 +41,7 @@ fn project(seed: u64, socket: &Path) -> TestProject {
         )
         .file("Dockerfile", dockerfile)
         .file(".dockerignore", "out\n")
-        .file("numbers.txt", numbers)
+        .file("numbers.txt", numbers.join("\n"))
         .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
         .env("BUILDKIT_HOST", format!("unix://{}", socket.display()))
         .env("RBAKE_BUILDER_TIMEOUT", format!("{}s", LIMIT.as_secs()))
@@ -68,11 +68,13 @@ async fn freeze(seed: u64, daemon: &Path, (up, down): (u64, u64)) -> Course {
         all
     };
     let at = random.below(0..most);
-    let interrupt = (seed % 2 == 0).then(|| Duration::from_millis(random.below(0..2000)));
+    let interrupt = seed
+        .is_multiple_of(2)
+        .then(|| Duration::from_millis(random.below(0..2000)));
 
     let proxy = FreezeProxy::start(daemon, Some((way, at)));
     let project = project(seed, &proxy.socket());
-    let mut run = Run::start(project.command(&["--progress", "plain"]));
+    let mut run = Run::start(&project.command(&["--progress", "plain"]));
     let what = format!("seed {seed}, {way:?} at byte {at} of {all}, Ctrl-C {interrupt:?}");
     tokio::select! {
         () = proxy.frozen() => {}
@@ -135,7 +137,7 @@ async fn traffic(daemon: &Path) -> (u64, u64) {
     let proxy = FreezeProxy::start(daemon, None);
     // No campaign's seed, so that nothing of it is found in a cache.
     let project = project(1_000_000, &proxy.socket());
-    let run = Run::start(project.command(&["--progress", "plain"]));
+    let run = Run::start(&project.command(&["--progress", "plain"]));
     let ended = run.ended(Duration::from_secs(120)).await;
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     (proxy.count(Way::Up), proxy.count(Way::Down))

@@ -6,6 +6,7 @@
 mod docker_config;
 mod freeze;
 mod signals;
+mod silence;
 
 use std::ops::Range;
 
@@ -29,8 +30,20 @@ pub(crate) fn seeds(full: u64) -> Range<u64> {
             .and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
         return range.unwrap_or_else(|| panic!("`RBAKE_TEST_SEEDS` is not a range: `{text}`"));
     }
-    let long = std::env::var("RBAKE_TEST_LONG").is_ok_and(|value| value == "1");
-    0..if long { full } else { full.div_ceil(SHARE) }
+    0..if is_long() {
+        full
+    } else {
+        full.div_ceil(SHARE)
+    }
+}
+
+/// Whether campaigns run in full.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the person who runs a campaign chooses its length by the environment"
+)]
+pub(crate) fn is_long() -> bool {
+    std::env::var("RBAKE_TEST_LONG").is_ok_and(|value| value == "1")
 }
 
 /// Prints what a campaign counted; `scripts/test.sh --long` shows it.

@@ -86,7 +86,7 @@ async fn interrupt(seed: u64, daemon: &Buildkitd, usual: Duration) -> Course {
         0 => random.below(0..60_000),
         _ => random.below(0..usual * 21 / 20),
     };
-    let is_held_up = seed % 5 == 0;
+    let is_held_up = seed.is_multiple_of(5);
     let gap = match random.below(0..4) {
         // A run that is held up takes more than a second to end after one signal.
         _ if is_held_up => random.below(520_000..900_000),
@@ -103,7 +103,7 @@ async fn interrupt(seed: u64, daemon: &Buildkitd, usual: Duration) -> Course {
         project(seed, daemon)
     };
     let metadata = ["--progress", "plain", "--metadata-file", "metadata.json"];
-    let mut run = Run::start(project.command(&metadata));
+    let mut run = Run::start(&project.command(&metadata));
     tokio::time::sleep(at).await;
     if run.has_ended() {
         assert_eq!(run.ended(SLACK).await.status.code(), Some(0), "{what}");
@@ -158,7 +158,7 @@ async fn usual(daemon: &Buildkitd) -> Duration {
         let runs = (0..AT_ONCE as u64).map(|run| async move {
             let project = project(1_000_000 + round * 10 + run, daemon);
             let started = Instant::now();
-            let run = Run::start(project.command(&["--progress", "plain"]));
+            let run = Run::start(&project.command(&["--progress", "plain"]));
             let ended = run.ended(Duration::from_secs(120)).await;
             assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
             started.elapsed()

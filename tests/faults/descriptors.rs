@@ -64,7 +64,7 @@ async fn build_with(descriptors: u32) {
     for (name, value) in rbake.get_envs() {
         command.env(name, value.unwrap_or_default());
     }
-    let ended = Run::start(command).ended(Duration::from_secs(240)).await;
+    let ended = Run::start(&command).ended(Duration::from_secs(240)).await;
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     assert!(!ended.stderr.contains("no-commit"), "{}", ended.stderr);
     for n in 0..TARGETS {

@@ -44,7 +44,7 @@ async fn one_interrupt_ends_a_run_that_waits_for_git() {
         return;
     };
     let project = with_hanging_git(project);
-    let run = Run::start(project.command(&["--progress", "plain"]));
+    let run = Run::start(&project.command(&["--progress", "plain"]));
     tokio::time::sleep(Duration::from_millis(1500)).await;
     run.signal(Signal::INT);
     let interrupted = Instant::now();
@@ -65,7 +65,7 @@ async fn a_git_that_never_answers_is_shown_and_done_without() {
         return;
     };
     let project = with_hanging_git(project);
-    let run = Run::start(project.command(&["--progress", "plain"]));
+    let run = Run::start(&project.command(&["--progress", "plain"]));
     let ended = run.ended(Duration::from_secs(60)).await;
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     for text in [
@@ -110,7 +110,7 @@ async fn a_definition_that_does_not_come_is_told_of_and_given_up_at_the_first_si
         let pipe = project.path().join("pipe");
         let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
         assert!(made.success());
-        let mut run = Run::start(project.command(&["-f", "pipe"]));
+        let mut run = Run::start(&project.command(&["-f", "pipe"]));
         run.writes("still reading the definition").await;
         run.signal(signal);
         let ended = run.ended(Duration::from_secs(10)).await;
@@ -141,7 +141,7 @@ async fn a_hangup_that_nohup_has_ignored_stops_nothing() {
     for (name, value) in rbake.get_envs() {
         command.env(name, value.unwrap_or_default());
     }
-    let mut run = Run::start(command);
+    let mut run = Run::start(&command);
     run.writes("begun-42").await;
     run.signal(Signal::HUP);
     let ended = run.ended(Duration::from_secs(60)).await;
@@ -156,7 +156,7 @@ async fn what_a_killed_run_left_is_removed_by_the_next() {
         return;
     };
     let out = project.path().join("out");
-    let mut run = Run::start(project.command(&["--progress", "plain"]));
+    let mut run = Run::start(&project.command(&["--progress", "plain"]));
     while temporary_files(&out).is_empty() {
         assert!(!run.has_ended(), "{}", run.stderr());
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -184,7 +184,7 @@ async fn quitting_leaves_no_half_written_file() {
         return;
     };
     let out = project.path().join("out");
-    let mut run = Run::start(project.command(&["--progress", "plain"]));
+    let mut run = Run::start(&project.command(&["--progress", "plain"]));
     while temporary_files(&out).is_empty() {
         assert!(!run.has_ended(), "{}", run.stderr());
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -206,7 +206,7 @@ async fn an_installation_that_is_interrupted_leaves_nothing() {
     let project = project
         .env("PATH", path)
         .env("RBAKE_DATA_DIR", data.display());
-    let mut run = Run::start(project.command(&["builder", "install", "--from", "go"]));
+    let mut run = Run::start(&project.command(&["builder", "install", "--from", "go"]));
     let programs = data.join("builder/programs");
     let is_new = || {
         let entries = std::fs::read_dir(&programs).into_iter().flatten().flatten();

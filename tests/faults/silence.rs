@@ -1,13 +1,11 @@
-//! Builders that stop answering, and builds that are merely silent.
+//! Builders that stop answering. That a build is merely silent is in `campaigns::silence`.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::support::buildkitd::Buildkitd;
 use crate::support::interrupted::{Run, SLACK};
-use crate::support::peers;
 use crate::support::project::TestProject;
 
 fn sleeper(builder: impl std::fmt::Display, seconds: u64) -> TestProject {
@@ -27,7 +25,7 @@ async fn a_daemon_that_is_stopped_in_the_middle_is_named_after_the_time_it_may_b
         return;
     };
     let project = sleeper(daemon.endpoint(), 60).env("RBAKE_BUILDER_TIMEOUT", "12s");
-    let mut run = Run::start(project.command(&["--progress", "plain"]));
+    let mut run = Run::start(&project.command(&["--progress", "plain"]));
     run.writes("begun-42").await;
     daemon.signal("STOP");
     let stopped = Instant::now();
@@ -57,7 +55,7 @@ async fn one_interrupt_ends_a_run_whose_daemon_is_stopped() {
         return;
     };
     let project = sleeper(daemon.endpoint(), 60);
-    let mut run = Run::start(project.command(&["--progress", "plain"]));
+    let mut run = Run::start(&project.command(&["--progress", "plain"]));
     run.writes("begun-42").await;
     daemon.signal("STOP");
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -82,7 +80,7 @@ async fn one_interrupt_ends_a_run_that_waits_for_its_first_answer() {
     };
     daemon.signal("STOP");
     let project = sleeper(daemon.endpoint(), 60);
-    let mut run = Run::start(project.command(&["--progress", "plain"]));
+    let mut run = Run::start(&project.command(&["--progress", "plain"]));
     run.writes("wait for").await;
     run.signal(Signal::TERM);
     let interrupted = Instant::now();
@@ -98,69 +96,4 @@ fn a_time_to_be_silent_that_is_none_is_an_error_before_any_work() {
     let output = project.rbake(&[]);
     assert_eq!(output.code, Some(2), "{output}");
     assert!(output.stderr.contains("RBAKE_BUILDER_TIMEOUT"), "{output}");
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the person who runs the tests chooses their length by the environment"
-)]
-fn is_long() -> bool {
-    std::env::var("RBAKE_TEST_LONG").is_ok_and(|value| value == "1")
-}
-
-// A step that writes nothing for much longer than the builder may be silent. In long runs for more than the five minutes after
-// which BuildKit's server would take an HTTP/2 ping for an attack, with the usual time; else with a short one, so that it is
-// asked as often.
-async fn silent_build(project: TestProject) {
-    let (project, patience) = if is_long() {
-        (project, Duration::from_secs(600))
-    } else {
-        let project = project.env("RBAKE_BUILDER_TIMEOUT", "4s");
-        (project, Duration::from_secs(120))
-    };
-    let run = Run::start(project.command(&["--progress", "plain"]));
-    let ended = run.ended(patience).await;
-    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
-    assert!(ended.stderr.contains("over"), "{}", ended.stderr);
-    assert!(
-        !ended.stderr.contains("does not answer"),
-        "{}",
-        ended.stderr
-    );
-}
-
-fn seconds() -> u64 {
-    if is_long() { 400 } else { 16 }
-}
-
-async fn silent_build_with(program: &Path) {
-    let Some(daemon) = Buildkitd::start_program_with_images(program).await else {
-        return;
-    };
-    silent_build(sleeper(daemon.endpoint(), seconds())).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_silent_build_is_never_taken_for_a_silent_daemon() {
-    let Some(program) = peers::program("RBAKE_TEST_BUILDKITD") else {
-        return;
-    };
-    silent_build_with(&program).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_silent_build_is_never_taken_for_a_silent_daemon_by_an_old_one() {
-    let Some(program) = peers::program("RBAKE_TEST_BUILDKITD_OLD") else {
-        return;
-    };
-    silent_build_with(&program).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_silent_build_is_never_taken_for_a_silent_docker_engine() {
-    let Some(host) = peers::peer("RBAKE_TEST_DOCKER_HOST") else {
-        return;
-    };
-    let project = sleeper("", seconds()).env("DOCKER_HOST", host);
-    silent_build(project).await;
 }

@@ -125,5 +125,5 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, way: Way, shared:
         () = pass => return,
     }
     // Both ends stay open, and neither is read.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

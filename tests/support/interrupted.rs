@@ -32,11 +32,22 @@ pub(crate) struct Ended {
 }
 
 impl Run {
-    /// Starts `command`, which [`TestProject::command`] made.
-    pub(crate) fn start(mut command: Command) -> Self {
+    /// Starts `like`, which [`TestProject::command`] made, with no signal ignored: whoever runs the tests may have had that.
+    pub(crate) fn start(like: &Command) -> Self {
         let dir = tempfile::Builder::new().prefix("rbake-").tempdir().unwrap();
         let log = dir.path().join("log");
+        let mut command = Command::new("env");
         command
+            .arg("--default-signal=HUP,INT,QUIT,TERM")
+            .arg(like.get_program())
+            .args(like.get_args())
+            .env_clear()
+            .envs(
+                like.get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .current_dir(like.get_current_dir().unwrap())
+            .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap());
         let child = tokio::process::Command::from(command)
@@ -95,12 +106,12 @@ impl Run {
     /// # Panics
     /// If it has not ended after `patience`.
     pub(crate) async fn ended(mut self, patience: Duration) -> Ended {
-        let status = match tokio::time::timeout(patience, self.child.wait()).await {
-            Ok(status) => status.unwrap(),
-            Err(_) => panic!("it goes on after {patience:?}:\n{}", self.stderr()),
+        let status = tokio::time::timeout(patience, self.child.wait()).await;
+        let Ok(status) = status else {
+            panic!("it goes on after {patience:?}:\n{}", self.stderr());
         };
         Ended {
-            status,
+            status: status.unwrap(),
             at: Instant::now(),
             stderr: self.stderr(),
         }

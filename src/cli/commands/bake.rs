@@ -52,7 +52,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     let signals = if list.is_some() || args.print == Some(true) {
         Signals::left_alone()
     } else {
-        Signals::take().map_err(unwatched)?
+        Signals::take().map_err(|error| unwatched(&error))?
     };
     signals.doing("reading the definition");
     let mut overrides = overrides(&args, list.is_some(), environment)?;
@@ -185,7 +185,7 @@ fn checked(found: Diagnostics, screen: &mut Screen) -> Result<(), Diagnostics> {
     Ok(())
 }
 
-fn unwatched(error: std::io::Error) -> Diagnostic {
+fn unwatched(error: &std::io::Error) -> Diagnostic {
     let message = format!("cannot watch for signals: {error}");
     Diagnostic::error(Class::Internal, "cli::signals", message)
 }
