@@ -4,6 +4,9 @@
 //! with the results of the parent directory; directories that only lead to something are sent once it is found. Knows
 //! nothing of the disk. Start at [`Filter::new`] and [`Filter::judge`].
 
+use std::collections::BTreeSet;
+
+use super::followpaths::Followed;
 use super::matcher::{Marks, Patterns};
 use super::pattern::{Pattern, PatternError};
 
@@ -34,6 +37,8 @@ pub enum FilterError {
 pub enum Verdict {
     /// It is sent.
     Send,
+    /// It is sent, and nothing inside can be.
+    SendAlone,
     /// It is not sent, unless something inside is.
     Hold,
     /// Neither it nor anything inside is sent.
@@ -43,16 +48,10 @@ pub enum Verdict {
 /// A compiled filter.
 #[derive(Debug, Default)]
 pub struct Filter {
-    include: Option<Side>,
-    exclude: Option<Side>,
-}
-
-// One list, and what must lie below a directory for it to be worth a walk.
-#[derive(Debug)]
-struct Side {
-    patterns: Patterns,
-    // Each with a final slash; `None` where wildcards leave it open.
-    reachable: Option<Vec<Box<[u8]>>>,
+    include: Option<Patterns>,
+    // Directories that are wanted without what is in them.
+    alone: BTreeSet<Vec<u8>>,
+    exclude: Option<Patterns>,
 }
 
 /// What matched a directory, for both lists.
@@ -62,57 +61,19 @@ pub struct DirMarks {
     exclude: Marks,
 }
 
-impl Side {
-    // `counts` tells the patterns that can make something below a directory be sent.
-    fn new(
-        lines: &[Vec<u8>],
-        counts: impl Fn(&Pattern) -> bool,
-    ) -> Result<Option<Self>, PatternError> {
-        if lines.is_empty() {
-            return Ok(None);
-        }
-        let patterns = Patterns::new(lines)?;
-        let reachable = patterns
-            .iter()
-            .filter(|pattern| counts(pattern))
-            .map(|pattern| {
-                let stem = without_trailing_glob(pattern.text());
-                let literal = !stem.iter().any(|b| b"*[]?^\\".contains(b));
-                literal.then(|| [stem, b"/"].concat().into())
-            })
-            .collect();
-        Ok(Some(Self {
-            patterns,
-            reachable,
-        }))
-    }
-
-    fn leads_on(&self, dir: &[u8]) -> bool {
-        let inside = |stem: &[u8]| stem.strip_prefix(dir).is_some_and(|s| s.starts_with(b"/"));
-        self.reachable
-            .as_ref()
-            .is_none_or(|stems| stems.iter().any(|stem| inside(stem)))
-    }
-}
-
-fn without_trailing_glob(text: &[u8]) -> &[u8] {
-    let text = text.strip_suffix(b"/**").unwrap_or(text);
-    text.strip_suffix(b"/*").unwrap_or(text)
+fn some(patterns: Patterns) -> Option<Patterns> {
+    (!patterns.is_empty()).then_some(patterns)
 }
 
 impl Filter {
-    /// Compiles the patterns of `spec`, where `followed` is what its followed paths lead to: `None` if they ask for the root.
-    pub fn new(spec: &FilterSpec, followed: Option<Vec<Vec<u8>>>) -> Result<Self, FilterError> {
-        let mut include = spec.include.clone();
-        if let Some(followed) = followed {
-            include.extend(followed);
-            include = super::followpaths::without_nested(include).unwrap_or_default();
-        }
-        let include = Side::new(&include, |pattern| !pattern.is_exclusion());
-        let exclude = Side::new(&spec.exclude, Pattern::is_exclusion);
+    /// Compiles the patterns of `spec`, where `followed` is what its followed paths lead to.
+    pub fn new(spec: &FilterSpec, followed: Followed) -> Result<Self, FilterError> {
+        let exclude = Patterns::new(&spec.exclude).map_err(FilterError::Exclude)?;
+        let (include, alone) = include(spec, followed)?;
         Ok(Self {
-            include: include.map_err(FilterError::Include)?,
-            exclude: exclude.map_err(FilterError::Exclude)?,
+            include,
+            alone,
+            exclude: some(exclude),
         })
     }
 
@@ -126,33 +87,107 @@ impl Filter {
         parent: &DirMarks,
         own: &mut DirMarks,
     ) -> Result<Verdict, FilterError> {
-        let mut verdict = Verdict::Send;
-        if let Some(side) = &self.include {
-            let included = side
-                .patterns
+        let (mut included, mut leads_on) = (true, true);
+        if let Some(patterns) = &self.include {
+            included = patterns
                 .matches(path, &parent.include, &mut own.include)
                 .map_err(FilterError::Include)?;
-            if !included {
-                if is_dir && !side.leads_on(path) {
-                    return Ok(Verdict::Prune);
-                }
-                verdict = Verdict::Hold;
+            if is_dir && !included {
+                leads_on = leads_to_wanted(patterns, path);
+                included = self.alone.contains(path);
+            }
+            if !leads_on && !included {
+                return Ok(Verdict::Prune);
             }
         }
-        if let Some(side) = &self.exclude {
-            let excluded = side
-                .patterns
+        let mut excluded = false;
+        if let Some(patterns) = &self.exclude {
+            excluded = patterns
                 .matches(path, &parent.exclude, &mut own.exclude)
                 .map_err(FilterError::Exclude)?;
-            if excluded {
-                if is_dir && !side.leads_on(path) {
-                    return Ok(Verdict::Prune);
-                }
-                verdict = Verdict::Hold;
-            }
+            leads_on &= !is_dir
+                || if excluded {
+                    leads_to_exception(patterns, path)
+                } else {
+                    !covers(patterns, path, &own.exclude)
+                };
         }
-        Ok(verdict)
+        Ok(match (included && !excluded, leads_on) {
+            (true, true) => Verdict::Send,
+            (true, false) => Verdict::SendAlone,
+            (false, true) => Verdict::Hold,
+            (false, false) => Verdict::Prune,
+        })
     }
+
+    /// Whether neither `path` nor anything below can be sent, by the exclude patterns alone.
+    ///
+    /// For paths that could not be looked at: whether they are directories is not known.
+    pub(super) fn leaves_out(&self, path: &[u8]) -> Result<bool, FilterError> {
+        let Some(patterns) = &self.exclude else {
+            return Ok(false);
+        };
+        let (mut parent, mut own) = (Marks::default(), Marks::default());
+        for end in (1..=path.len()).filter(|end| path.get(*end).is_none_or(|b| *b == b'/')) {
+            let part = &path[..end];
+            let excluded = patterns
+                .matches(part, &parent, &mut own)
+                .map_err(FilterError::Exclude)?;
+            let inner = end < path.len();
+            if excluded && !leads_to_exception(patterns, part)
+                || inner && !excluded && covers(patterns, part, &own)
+            {
+                return Ok(true);
+            }
+            std::mem::swap(&mut parent, &mut own);
+        }
+        Ok(false)
+    }
+}
+
+fn include(
+    spec: &FilterSpec,
+    followed: Followed,
+) -> Result<(Option<Patterns>, BTreeSet<Vec<u8>>), FilterError> {
+    // As the reference has it: paths that lead to the root take away their own part of the filter, and where others are
+    // given with it, a wanted root takes away all of it.
+    let with_paths = matches!(&followed, Followed::Paths(..));
+    if with_paths && spec.include.iter().any(|line| line == b".") {
+        return Ok((None, BTreeSet::new()));
+    }
+    let mut patterns = Patterns::new(&spec.include).map_err(FilterError::Include)?;
+    let Followed::Paths(paths, alone) = followed else {
+        return Ok((some(patterns), BTreeSet::new()));
+    };
+    for path in paths {
+        patterns.add(path.map_err(FilterError::Include)?);
+    }
+    Ok((some(patterns), alone))
+}
+
+// Whether something below `dir`, which is not included, may be.
+fn leads_to_wanted(patterns: &Patterns, dir: &[u8]) -> bool {
+    patterns
+        .iter()
+        .any(|pattern| !pattern.is_exclusion() && pattern.may_match_below(dir))
+}
+
+// Whether something below `dir`, which is excluded, may be taken back.
+fn leads_to_exception(patterns: &Patterns, dir: &[u8]) -> bool {
+    patterns.has_exclusions()
+        && patterns
+            .iter()
+            .any(|pattern| pattern.is_exclusion() && pattern.may_match_below(dir))
+}
+
+// Whether all that is in `dir`, which is not excluded, certainly is: `dir/*`. `own` has what matched `dir`.
+fn covers(patterns: &Patterns, dir: &[u8], own: &Marks) -> bool {
+    let covered =
+        |pattern: &Pattern| !pattern.is_exclusion() && pattern.may_cover() && pattern.covers(dir);
+    let taken_back = |(index, pattern): (usize, &Pattern)| {
+        pattern.is_exclusion() && (own.get(index) || pattern.may_match_below(dir))
+    };
+    patterns.iter().any(covered) && !patterns.iter().enumerate().any(taken_back)
 }
 
 #[cfg(test)]
@@ -166,7 +201,7 @@ mod tests {
             exclude: lines(exclude),
             follow: Vec::new(),
         };
-        Filter::new(&spec, None).unwrap()
+        Filter::new(&spec, Followed::Root).unwrap()
     }
 
     fn top(filter: &Filter, path: &str, is_dir: bool) -> Verdict {
@@ -182,8 +217,10 @@ mod tests {
         assert_eq!(top(&literal, "src", true), Verdict::Hold);
         assert_eq!(top(&literal, "srcs", true), Verdict::Prune);
         assert_eq!(top(&literal, "src", false), Verdict::Hold);
-        let wild = filter(&["*/app"], &[]);
+        let wild = filter(&["*/app", "*.toml"], &[]);
         assert_eq!(top(&wild, "lib", true), Verdict::Hold);
+        let wild = filter(&["*.toml", "src/*.rs"], &[]);
+        assert_eq!(top(&wild, "lib", true), Verdict::Prune);
 
         let excluded = filter(&[], &["target", "docs", "!docs/keep"]);
         assert_eq!(top(&excluded, "target", true), Verdict::Prune);
@@ -191,5 +228,50 @@ mod tests {
         assert_eq!(top(&excluded, "src", true), Verdict::Send);
         let wild = filter(&[], &["docs", "!*/keep"]);
         assert_eq!(top(&wild, "docs", true), Verdict::Hold);
+        let wild = filter(&[], &["docs", "!src/*"]);
+        assert_eq!(top(&wild, "docs", true), Verdict::Prune);
+    }
+
+    #[test]
+    fn a_directory_whose_content_is_excluded_is_sent_and_not_walked() {
+        let excluded = filter(&[], &["data/*", "cache/**"]);
+        assert_eq!(top(&excluded, "data", true), Verdict::SendAlone);
+        assert_eq!(top(&excluded, "cache", true), Verdict::SendAlone);
+        assert_eq!(top(&excluded, "src", true), Verdict::Send);
+        let kept = filter(&[], &["data/*", "!data/keep"]);
+        assert_eq!(top(&kept, "data", true), Verdict::Send);
+        // The exception matched the directory, and so holds for what is in it.
+        let inherited = filter(&[], &["*", "data/*", "!data"]);
+        assert_eq!(top(&inherited, "data", true), Verdict::Send);
+        let held = filter(&["data/x"], &["data/*"]);
+        assert_eq!(top(&held, "data", true), Verdict::Prune);
+    }
+
+    #[test]
+    fn a_directory_may_be_wanted_alone() {
+        let wanted = Pattern::literal(b"b/x".to_vec());
+        let alone = BTreeSet::from([b"a".to_vec(), b"b".to_vec()]);
+        let spec = FilterSpec::default();
+        let filter = Filter::new(&spec, Followed::Paths(vec![Ok(wanted)], alone)).unwrap();
+        assert_eq!(top(&filter, "a", true), Verdict::SendAlone);
+        assert_eq!(top(&filter, "b", true), Verdict::Send);
+        assert_eq!(top(&filter, "c", true), Verdict::Prune);
+        assert_eq!(top(&filter, "a", false), Verdict::Hold);
+    }
+
+    #[test]
+    fn what_the_ignore_file_leaves_out_need_not_be_looked_at() {
+        let filter = filter(&[], &["locked", "data/*", "b/x", "!b/x/keep"]);
+        for (path, expected) in [
+            ("locked", true),
+            ("locked/a/b", true),
+            ("data", false),
+            ("data/a", true),
+            ("src/a", false),
+            ("b/x", false),
+            ("b/x/y", true),
+        ] {
+            assert_eq!(filter.leaves_out(path.as_bytes()), Ok(expected), "{path}");
+        }
     }
 }

@@ -29,7 +29,7 @@ pub struct Patterns {
 pub struct Marks(Vec<u64>);
 
 impl Marks {
-    fn get(&self, index: usize) -> bool {
+    pub(super) fn get(&self, index: usize) -> bool {
         self.0
             .get(index / 64)
             .is_some_and(|word| word >> (index % 64) & 1 == 1)
@@ -72,7 +72,8 @@ impl Patterns {
         Ok(patterns)
     }
 
-    fn add(&mut self, pattern: Pattern) {
+    /// Adds `pattern` at the end.
+    pub fn add(&mut self, pattern: Pattern) {
         let index = self.list.len();
         match pattern.kind() {
             Kind::Exact => self
@@ -96,6 +97,11 @@ impl Patterns {
     /// Whether any pattern begins with `!`.
     pub fn has_exclusions(&self) -> bool {
         self.exclusions
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 
     /// The patterns, in order.

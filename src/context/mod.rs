@@ -3,10 +3,12 @@
 //! Knows nothing of sessions or messages; it walks a directory through a filter and tells what it finds. Start at
 //! [`Context`] and [`Filter`].
 
+mod below;
 pub mod filter;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod followpaths;
+mod glob;
 pub mod gopath;
 mod goregex;
 pub mod ignorefile;

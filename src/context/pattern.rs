@@ -4,10 +4,9 @@
 //! directly, and what lets regular expressions shine through goes to [`super::goregex`], so that odd patterns
 //! mean what they mean to the daemon. Start at [`Pattern::parse`] and [`Pattern::matches`].
 
-use std::sync::OnceLock;
-
 use regex::bytes::Regex;
 
+use super::glob::{Glob, Token};
 use super::gopath::{self, BadPattern, NamePattern};
 use super::goregex::{Budget, CompileError};
 
@@ -76,16 +75,37 @@ impl Pattern {
                 return Err(PatternError::LoneExclusion);
             }
         }
+        let mut pattern = Self::of_path(text, budget)?;
+        pattern.exclusion = exclusion;
+        Ok(Some(pattern))
+    }
+
+    /// The pattern `text`, in which blanks at the ends and a leading `!` mean themselves.
+    pub(super) fn of_path(text: Vec<u8>, budget: &mut Budget) -> Result<Self, PatternError> {
         // The reference checks the syntax by matching any one name, and so finds only what that comes across.
         NamePattern::new(&text)
             .matches(b".")
             .map_err(|BadPattern| PatternError::syntax(&text))?;
         let kind = compile(&text, budget).map_err(|TooLarge| PatternError::too_large(&text))?;
-        Ok(Some(Self {
+        Ok(Self {
             text: text.into(),
-            exclusion,
+            exclusion: false,
             kind,
-        }))
+        })
+    }
+
+    /// The pattern that matches `path` and nothing else, whatever characters are in it.
+    pub fn literal(path: Vec<u8>) -> Self {
+        Self {
+            text: path.into(),
+            exclusion: false,
+            kind: Kind::Exact,
+        }
+    }
+
+    /// Whether it cannot be used, though that shows only when it is tried.
+    pub fn is_invalid(&self) -> bool {
+        matches!(self.kind, Kind::Invalid)
     }
 
     /// The cleaned text, without `!`.
@@ -148,7 +168,7 @@ fn last_char(text: &[u8]) -> Option<(usize, char)> {
 }
 
 // Regular expressions see bytes that are not UTF-8 as replacement characters, one each.
-fn as_characters(path: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+pub(super) fn as_characters(path: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     if std::str::from_utf8(path).is_ok() {
         return path.into();
     }
@@ -179,7 +199,7 @@ struct Compiler {
 }
 
 /// A pattern needs more memory than it may take.
-struct TooLarge;
+pub(super) struct TooLarge;
 
 fn compile(text: &[u8], budget: &mut Budget) -> Result<Kind, TooLarge> {
     let characters = as_characters(text);
@@ -294,113 +314,6 @@ impl Compiler {
             _ => tokens.push(Token::Literal(bytes.to_vec())),
         }
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Token {
-    Literal(Vec<u8>),
-    // `?`: one character, no slash.
-    AnyChar,
-    // `*`: characters, no slash.
-    Star,
-    // `**` or `**/` before more: nothing, or anything without a line break up to a slash.
-    Deep,
-    // `**` at the end: anything without a line break.
-    Rest,
-}
-
-/// A pattern with wildcards whose meaning does not depend on regular expressions.
-#[derive(Debug)]
-pub(super) struct Glob {
-    tokens: Vec<Token>,
-    regex_text: String,
-    regex: OnceLock<Option<Regex>>,
-}
-
-// Tries of one match before the regular expression takes over, which is slower at first and linear always.
-const TRIES: u32 = 2_000;
-
-impl Glob {
-    fn new(tokens: Vec<Token>, regex_text: String) -> Self {
-        Self {
-            tokens,
-            regex_text,
-            regex: OnceLock::new(),
-        }
-    }
-
-    fn matches(&self, path: &[u8]) -> Result<bool, TooLarge> {
-        if let Some(Token::Literal(end)) = self.tokens.last()
-            && !path.ends_with(end)
-        {
-            return Ok(false);
-        }
-        let mut tries = TRIES;
-        match glob(&self.tokens, path, &mut tries) {
-            Some(matched) => Ok(matched),
-            None => self
-                .regex
-                .get_or_init(|| Budget::default().compile(&self.regex_text).ok())
-                .as_ref()
-                .map(|regex| regex.is_match(&as_characters(path)))
-                .ok_or(TooLarge),
-        }
-    }
-}
-
-// Whether `tokens` match all of `path`; `None` once `tries` are used up.
-fn glob(tokens: &[Token], path: &[u8], tries: &mut u32) -> Option<bool> {
-    *tries = tries.checked_sub(1)?;
-    let Some((token, tokens)) = tokens.split_first() else {
-        return Some(path.is_empty());
-    };
-    match token {
-        Token::Literal(literal) => match path.strip_prefix(literal.as_slice()) {
-            Some(rest) => glob(tokens, rest, tries),
-            None => Some(false),
-        },
-        Token::AnyChar => match path.first() {
-            None | Some(b'/') => Some(false),
-            Some(_) => glob(tokens, &path[gopath::char_len(path)..], tries),
-        },
-        Token::Star => star(tokens, path, tries),
-        Token::Deep => deep(tokens, path, tries),
-        Token::Rest => Some(!path.contains(&b'\n')),
-    }
-}
-
-fn star(tokens: &[Token], path: &[u8], tries: &mut u32) -> Option<bool> {
-    if tokens.is_empty() {
-        return Some(!path.contains(&b'/'));
-    }
-    let mut rest = path;
-    loop {
-        let possible = match tokens.first() {
-            Some(Token::Literal(literal)) => rest.first() == literal.first(),
-            _ => true,
-        };
-        if possible && glob(tokens, rest, tries)? {
-            return Some(true);
-        }
-        match rest.first() {
-            None | Some(b'/') => return Some(false),
-            Some(_) => rest = &rest[gopath::char_len(rest)..],
-        }
-    }
-}
-
-fn deep(tokens: &[Token], path: &[u8], tries: &mut u32) -> Option<bool> {
-    if glob(tokens, path, tries)? {
-        return Some(true);
-    }
-    for (at, byte) in path.iter().enumerate() {
-        match byte {
-            b'\n' => return Some(false),
-            b'/' if glob(tokens, &path[at + 1..], tries)? => return Some(true),
-            _ => {}
-        }
-    }
-    Some(false)
 }
 
 #[cfg(test)]

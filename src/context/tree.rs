@@ -14,7 +14,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::filter::{Filter, FilterError, FilterSpec};
-use super::followpaths::{self, Links};
+use super::followpaths::{self, Links, Unseen};
 use super::names::Names;
 use super::stat::{Xattrs, wide};
 use super::walk::Walk;
@@ -43,14 +43,6 @@ pub enum ContextError {
         /// The system's answer.
         #[source]
         source: io::Error,
-    },
-    /// A name or link target that no message can hold.
-    #[error("{what} of `{}` is not UTF-8, which no builder takes; rename it or list it in the ignore file", path.display())]
-    NotUtf8 {
-        /// `the name`, `the target` or `an attribute`.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
     },
     /// The patterns it is filtered by.
     #[error(transparent)]
@@ -152,17 +144,18 @@ impl Context {
     }
 
     /// Compiles `spec`, looking up the links its followed paths go through.
+    ///
+    /// What cannot be looked at on their way is an error, unless the exclude patterns leave it out.
     pub fn filter(&self, spec: &FilterSpec) -> Result<Filter, ContextError> {
-        let followed = if spec.follow.is_empty() {
-            None
-        } else {
-            followpaths::resolve(self, &spec.follow).map_err(|source| ContextError::Read {
-                act: "follow the links in",
-                path: self.given.clone(),
-                source,
-            })?
-        };
-        Ok(Filter::new(spec, followed)?)
+        let (followed, unseen) = followpaths::resolve(self, &spec.follow);
+        let filter = Filter::new(spec, followed)?;
+        for Unseen { act, path, source } in unseen {
+            if !filter.leaves_out(&path)? {
+                let path = self.given.join(OsStr::from_bytes(&path));
+                return Err(ContextError::Read { act, path, source });
+            }
+        }
+        Ok(filter)
     }
 
     /// Opens the regular file at `path`, which must not lead through symbolic links.
@@ -193,7 +186,7 @@ impl Context {
 
     /// Goes through the tree, telling `visit` of each entry that `filter` lets through, until it breaks off.
     ///
-    /// What vanishes on the way is left out. What cannot be read is an error, unless the filter leaves it out.
+    /// What vanishes on the way is left out. What cannot be read is an error, unless nothing in it can be wanted.
     pub fn walk(
         &self,
         filter: &Filter,
@@ -207,22 +200,24 @@ impl Links for Context {
     fn read_link(&self, path: &[u8]) -> io::Result<Option<Vec<u8>>> {
         match rustix::fs::readlinkat(&self.root, path, Vec::new()) {
             Ok(target) => Ok(Some(target.into_bytes())),
-            Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            // Nothing has a name that is longer than names may be.
+            Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
     }
 
-    fn names(&self, path: &[u8]) -> io::Result<Vec<Vec<u8>>> {
+    fn names(&self, path: &[u8]) -> io::Result<Option<Vec<Vec<u8>>>> {
         let dir = match self.open_inside(path, OPEN_DIR | OFlags::NOFOLLOW) {
             Ok(dir) => dir,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) => {
+                return Ok(None);
+            }
             Err(errno) => return Err(errno.into()),
         };
         let mut names = Names::default();
         names.read(&dir, &mut Vec::new())?;
-        Ok((0..names.len())
-            .filter_map(|at| Some(names.get(at)?.0.to_bytes().to_vec()))
-            .collect())
+        let names = (0..names.len()).filter_map(|at| Some(names.get(at)?.0.to_bytes().to_vec()));
+        Ok(Some(names.collect()))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map;
-use std::ffi::{CStr, OsStr};
+use std::ffi::CStr;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -155,7 +155,7 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
         let sent = match verdict {
             Verdict::Prune => return Ok(Step::Done),
             Verdict::Hold => None,
-            Verdict::Send => {
+            Verdict::Send | Verdict::SendAlone => {
                 let found = match stat {
                     Some(found) => Some(found),
                     None => self.stat_name(at)?,
@@ -175,8 +175,8 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
                 }
             }
         };
-        if is_dir {
-            self.descend(at, verdict, sent)?;
+        if is_dir && verdict != Verdict::SendAlone {
+            self.descend(at, sent)?;
         }
         Ok(Step::Done)
     }
@@ -233,9 +233,6 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
     // Tells of the entry whose path is set.
     fn send(&mut self, stat: &Stat, parent: Option<u32>) -> Result<Step, ContextError> {
         let file_type = FileType::from_raw_mode(wide(stat.st_mode));
-        if std::str::from_utf8(self.relative()).is_err() {
-            return Err(self.not_utf8("the name"));
-        }
         if file_type == FileType::Symlink && !self.read_link()? {
             return Ok(Step::Gone);
         }
@@ -292,9 +289,6 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::INVAL) => return Ok(false),
             Err(errno) => return Err(self.error("read the link", errno)),
         }
-        if std::str::from_utf8(&self.link).is_err() {
-            return Err(self.not_utf8("the target"));
-        }
         Ok(true)
     }
 
@@ -307,31 +301,15 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
         };
         self.path.pop();
         match result {
-            Ok(()) => {}
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
-            Err(errno) => return Err(self.error("read the attributes of", errno)),
-        }
-        let names = || self.xattrs.iter().map(|(name, _)| name);
-        if names().any(|name| std::str::from_utf8(name).is_err()) {
-            return Err(self.not_utf8("an attribute"));
-        }
-        Ok(true)
-    }
-
-    fn not_utf8(&self, what: &'static str) -> ContextError {
-        ContextError::NotUtf8 {
-            what,
-            path: self.context.given.join(OsStr::from_bytes(self.relative())),
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+            Err(errno) => Err(self.error("read the attributes of", errno)),
         }
     }
 
-    // Goes into the directory whose path is set and whose name is `at` in the directory on top.
-    fn descend(
-        &mut self,
-        at: usize,
-        verdict: Verdict,
-        sent: Option<u32>,
-    ) -> Result<(), ContextError> {
+    // Goes into the directory whose path is set and whose name is `at` in the directory on top. Something in it may be
+    // wanted, else the filter had pruned it, so a directory that cannot be listed is an error whatever the reason.
+    fn descend(&mut self, at: usize, sent: Option<u32>) -> Result<(), ContextError> {
         if !self.reopen_top()? {
             return Ok(());
         }
@@ -348,9 +326,8 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
         }
         let fd = match opened {
             Ok(fd) => fd,
-            // Another thing took its place, or nothing.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
-            Err(Errno::ACCESS | Errno::PERM) if verdict == Verdict::Hold => return Ok(()),
+            // It is gone. That another thing took its place is an error: the daemon may have been told of a directory.
+            Err(Errno::NOENT) => return Ok(()),
             Err(errno) => return Err(self.error("list", errno)),
         };
         if self.frames.len() > OPEN_DIRS {
@@ -398,7 +375,7 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
                 frame.fd = Some(fd);
                 Ok(true)
             }
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
+            Err(Errno::NOENT) => Ok(false),
             Err(errno) => {
                 let given = &self.context.given;
                 Err(ContextError::read("list", given, path, errno))
@@ -406,3 +383,7 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "denied_tests.rs"]
+mod denied;

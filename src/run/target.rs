@@ -243,5 +243,9 @@ fn transfer(failure: &TransferFailure) -> SolveFailure {
         "cannot send `{}` from `{dir}`: {}",
         failure.local, failure.reason
     );
-    SolveFailure::new(FailureKind::Build, message)
+    let mut solve = SolveFailure::new(FailureKind::Build, message);
+    solve
+        .help
+        .extend(failure.help.iter().map(ToString::to_string));
+    solve
 }

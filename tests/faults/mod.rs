@@ -3,5 +3,5 @@
 mod builder;
 mod descriptors;
 mod ends;
-mod silence;
 mod named;
+mod silence;

@@ -1,6 +1,6 @@
 //! What has been transferred, for the display while it goes on and for questions afterwards; and what went wrong here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,6 +21,8 @@ pub struct TransferFailure {
     pub dir: PathBuf,
     /// What went wrong, with its causes.
     pub reason: Arc<str>,
+    /// A way out, where one is known.
+    pub help: Option<Arc<str>>,
 }
 
 /// How far a transfer is, or how it ended.
@@ -139,11 +141,17 @@ impl Record {
         }
     }
 
-    pub(super) fn failure(&self, reason: &str) -> TransferFailure {
+    /// The directory.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(super) fn failure(&self, reason: &str, help: Option<String>) -> TransferFailure {
         TransferFailure {
             local: self.local.clone(),
             dir: self.dir.clone(),
             reason: reason.into(),
+            help: help.map(Into::into),
         }
     }
 

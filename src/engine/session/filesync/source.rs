@@ -82,8 +82,7 @@ impl Source {
         match self {
             Self::Disk(context) => context.filter(spec),
             Self::Memory(_) => {
-                let followed = followpaths::resolve(&NoLinks, &spec.follow).unwrap_or_default();
-                let followed = followed.filter(|_| !spec.follow.is_empty());
+                let (followed, _) = followpaths::resolve(&NoLinks, &spec.follow);
                 Ok(Filter::new(spec, followed)?)
             }
         }
@@ -153,7 +152,7 @@ impl Links for NoLinks {
         Ok(None)
     }
 
-    fn names(&self, _path: &[u8]) -> io::Result<Vec<Vec<u8>>> {
-        Ok(Vec::new())
+    fn names(&self, path: &[u8]) -> io::Result<Option<Vec<Vec<u8>>>> {
+        Ok((path == b".").then(Vec::new))
     }
 }

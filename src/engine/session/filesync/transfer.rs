@@ -5,6 +5,7 @@
 //! daemon's window closes, the channel fills, and walk and readers stand still.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -60,6 +61,33 @@ pub(super) enum SendError {
     // The daemon reports a failure of its own, or breaks the rules of the conversation.
     #[error("the builder could not take the files: {0}")]
     Daemon(String),
+}
+
+impl SendError {
+    // The way out, where one is known; `dir` is the directory that is sent.
+    fn help(&self, dir: &Path) -> Option<String> {
+        let (path, source) = match self {
+            Self::Context(ContextError::Read { path, source, .. }) => (path.as_path(), source),
+            Self::Content { path, source, .. } => (Path::new(path), source),
+            _ => return None,
+        };
+        if source.kind() != std::io::ErrorKind::PermissionDenied {
+            return None;
+        }
+        let line = path.strip_prefix(dir).unwrap_or(path).to_str();
+        // In an ignore file, other characters may mean something.
+        let is_plain = |line: &&str| {
+            line.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b))
+        };
+        let out = "give this user the permission to read it, or leave it out by the ignore file";
+        Some(
+            match line.filter(is_plain).filter(|line| !line.is_empty()) {
+                Some(line) => format!("{out}: `{line}`"),
+                None => out.to_owned(),
+            },
+        )
+    }
 }
 
 /// What walk, readers and control have in common.
@@ -196,7 +224,8 @@ impl Control {
                 let text = with_causes(&error);
                 record.end(TransferState::Failed(text.as_str().into()));
                 if !matches!(error, SendError::Daemon(_)) {
-                    self.failures.set(record.failure(&text));
+                    self.failures
+                        .set(record.failure(&text, error.help(record.dir())));
                     let _ = parts.send(Part::Messages(wire::error(&text).into())).await;
                 }
                 Status::unknown(text)

@@ -1,0 +1,204 @@
+//! What a pattern can do below a directory, told without looking into it.
+//!
+//! A directory that cannot be listed is an error only where something in it may be wanted, and one that nothing is wanted of
+//! need not be listed at all. Both answers err on the side of looking: [`Pattern::may_match_below`] may say yes too often,
+//! [`Pattern::covers`] may say no too often.
+
+use super::glob::{Glob, Token};
+use super::gopath;
+use super::pattern::{Kind, Pattern};
+
+impl Pattern {
+    /// Whether some path below the directory `dir` may match.
+    pub(super) fn may_match_below(&self, dir: &[u8]) -> bool {
+        let inside = [dir, b"/"].concat();
+        let text = self.text();
+        match self.kind() {
+            Kind::Exact => text.starts_with(&inside) && text.len() > inside.len(),
+            Kind::Prefix => {
+                let stem = &text[..text.len() - 2];
+                stem.starts_with(&inside) || inside.starts_with(stem)
+            }
+            Kind::Glob(glob) => {
+                let mut tries = glob_tries();
+                reaches(glob.tokens(), &inside, &mut tries)
+            }
+            Kind::Regex(_) => {
+                let stem = literal_start(text);
+                stem.starts_with(&inside) || inside.starts_with(stem)
+            }
+            Kind::Suffix | Kind::Invalid => true,
+        }
+    }
+
+    /// Whether everything in the directory `dir`, which itself is not matched, is certain to match.
+    pub(super) fn covers(&self, dir: &[u8]) -> bool {
+        let inside = [dir, b"/"].concat();
+        match self.kind() {
+            Kind::Prefix => inside.starts_with(&self.text()[..self.text().len() - 2]),
+            Kind::Glob(glob) => match glob.tokens().split_last() {
+                Some((Token::Star, before)) => Glob::matches_tokens(before, &inside),
+                _ => false,
+            },
+            Kind::Exact | Kind::Suffix | Kind::Regex(_) | Kind::Invalid => false,
+        }
+    }
+
+    /// Whether [`Pattern::covers`] can be true of any directory.
+    pub(super) fn may_cover(&self) -> bool {
+        match self.kind() {
+            Kind::Prefix => true,
+            Kind::Glob(glob) => matches!(glob.tokens().last(), Some(Token::Star)),
+            Kind::Exact | Kind::Suffix | Kind::Regex(_) | Kind::Invalid => false,
+        }
+    }
+}
+
+// Beyond this many tries the answer is that something may match.
+fn glob_tries() -> u32 {
+    2_000
+}
+
+// The text before the first character that a regular expression may read in its own way. Alternatives and repetitions
+// reach back over what stands before them, so there is no such text where they are.
+fn literal_start(text: &[u8]) -> &[u8] {
+    if text.iter().any(|b| b"|{}^".contains(b)) || std::str::from_utf8(text).is_err() {
+        return b"";
+    }
+    let end = text.iter().position(|b| b"*?[]\\".contains(b));
+    let stem = &text[..end.unwrap_or(text.len())];
+    // A replacement character matches each byte that is not UTF-8, and not itself alone.
+    let replaced = stem.windows(3).position(|three| three == b"\xef\xbf\xbd");
+    let stem = &stem[..replaced.unwrap_or(stem.len())];
+    // The reference's scanner drops a byte order mark.
+    stem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(stem)
+}
+
+// Whether `tokens` can match a path that begins with `prefix`, which ends with a slash, and goes on after it.
+fn reaches(tokens: &[Token], prefix: &[u8], tries: &mut u32) -> bool {
+    let Some(left) = tries.checked_sub(1) else {
+        return true;
+    };
+    *tries = left;
+    if prefix.is_empty() {
+        return !tokens.is_empty();
+    }
+    let Some((token, tokens)) = tokens.split_first() else {
+        return false;
+    };
+    match token {
+        Token::Literal(literal) if literal.len() > prefix.len() => literal.starts_with(prefix),
+        Token::Literal(literal) => prefix
+            .strip_prefix(literal.as_slice())
+            .is_some_and(|rest| reaches(tokens, rest, tries)),
+        Token::AnyChar => {
+            prefix[0] != b'/' && reaches(tokens, &prefix[gopath::char_len(prefix)..], tries)
+        }
+        Token::Star => {
+            let mut rest = prefix;
+            loop {
+                if reaches(tokens, rest, tries) {
+                    return true;
+                }
+                match rest.first() {
+                    None | Some(b'/') => return false,
+                    Some(_) => rest = &rest[gopath::char_len(rest)..],
+                }
+            }
+        }
+        // It may take the whole prefix and more, unless a line break is in the way.
+        Token::Deep => {
+            !prefix.contains(&b'\n')
+                || reaches(tokens, prefix, tries)
+                || after_slashes(prefix).any(|rest| reaches(tokens, rest, tries))
+        }
+        Token::Rest => !prefix.contains(&b'\n'),
+    }
+}
+
+// What follows each slash of `path` that no line break precedes.
+fn after_slashes(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let line = path.iter().position(|b| *b == b'\n').unwrap_or(path.len());
+    let slashes = path[..line].iter().enumerate();
+    slashes
+        .filter(|(_, byte)| **byte == b'/')
+        .map(|(at, _)| &path[at + 1..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::goregex::Budget;
+    use proptest::prelude::*;
+    use test_case::test_case;
+
+    fn pattern(text: &str) -> Pattern {
+        Pattern::parse(text.as_bytes(), &mut Budget::default())
+            .unwrap()
+            .unwrap()
+    }
+
+    #[test_case("*.txt", "locked", false; "a name in the root")]
+    #[test_case("*/a*", "locked", true; "a name in any directory")]
+    #[test_case("*/a*", "x/locked", false; "a name one level up")]
+    #[test_case("s*/a.whl", "secret", true; "a name in a directory that begins so")]
+    #[test_case("s*/a.whl", "locked", false; "a name in a directory that begins otherwise")]
+    #[test_case("locked/a", "locked", true; "a path in it")]
+    #[test_case("locked", "locked", false; "itself")]
+    #[test_case("locked-too/a", "locked", false; "a path beside it")]
+    #[test_case("**/a.whl", "locked", true; "a name anywhere")]
+    #[test_case("src/**/a", "locked", false; "a name anywhere in another")]
+    #[test_case("src/**/a", "src/locked", true; "a name anywhere above it")]
+    #[test_case("src/[ab]", "locked", false; "a class elsewhere")]
+    #[test_case("[^a]b", "xx", true; "a class that may be a slash")]
+    #[test_case("a*|locked/x", "locked", true; "alternatives")]
+    #[test_case("l?cked/?", "locked", true; "single characters")]
+    fn what_may_match_below(text: &str, dir: &str, expected: bool) {
+        assert_eq!(pattern(text).may_match_below(dir.as_bytes()), expected);
+    }
+
+    #[test_case("data/*", "data", true; "all names in it")]
+    #[test_case("data/**", "data", true; "all paths in it")]
+    #[test_case("*/*", "data", true; "all names in all directories")]
+    #[test_case("**/data/*", "x/data", true; "all names in it, anywhere")]
+    #[test_case("data/*.log", "data", false; "some names")]
+    #[test_case("data/*/x", "data", false; "something deeper")]
+    #[test_case("other/*", "data", false; "names elsewhere")]
+    #[test_case("*/**", "data", false; "paths without a line break")]
+    fn what_covers_all_of_a_directory(text: &str, dir: &str, expected: bool) {
+        assert_eq!(pattern(text).covers(dir.as_bytes()), expected);
+    }
+
+    #[test]
+    fn a_replacement_character_may_stand_for_any_byte() {
+        let pattern = pattern("bad\u{fffd}?/x");
+        assert_eq!(pattern.matches(b"bad\xff1/x"), Ok(true));
+        assert!(pattern.may_match_below(b"bad\xff1"));
+    }
+
+    proptest! {
+        // Neither answer is ever wrong on the side that loses files.
+        #[test]
+        fn answers_hold_for_every_path(
+            text in "(\\*\\*/)?[ab*?]{1,3}(/([ab*?]{1,2}|\\*\\*)){0,2}|[ab]\\[[^/]?a\\][|b]?",
+            dir in "[ab\\n]{1,2}(/[ab]){0,2}",
+            below in "[ab\\n]{1,2}(/[ab]{1,2}){0,2}",
+        ) {
+            let Ok(Some(pattern)) = Pattern::parse(text.as_bytes(), &mut Budget::default()) else {
+                return Ok(());
+            };
+            let path = format!("{dir}/{below}");
+            let matches = pattern.matches(path.as_bytes());
+            if matches == Ok(true) {
+                prop_assert!(pattern.may_match_below(dir.as_bytes()), "{text} {path}");
+            }
+            let child = path.find('/').map(|_| {
+                let end = path[dir.len() + 1..].find('/').map_or(path.len(), |at| dir.len() + 1 + at);
+                &path[..end]
+            });
+            if pattern.covers(dir.as_bytes()) {
+                prop_assert_eq!(pattern.matches(child.unwrap().as_bytes()), Ok(true), "{} {}", text, path);
+            }
+        }
+    }
+}

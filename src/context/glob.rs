@@ -1,0 +1,128 @@
+//! Patterns with wildcards whose meaning does not depend on regular expressions.
+//!
+//! Start at [`Glob::matches`]. What takes too many tries is left to the regular expression that means the same.
+
+use std::sync::OnceLock;
+
+use regex::bytes::Regex;
+
+use super::gopath;
+use super::goregex::Budget;
+use super::pattern::TooLarge;
+
+/// A part of a [`Glob`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Token {
+    Literal(Vec<u8>),
+    // `?`: one character, no slash.
+    AnyChar,
+    // `*`: characters, no slash.
+    Star,
+    // `**` or `**/` before more: nothing, or anything without a line break up to a slash.
+    Deep,
+    // `**` at the end: anything without a line break.
+    Rest,
+}
+
+/// A pattern with wildcards whose meaning does not depend on regular expressions.
+#[derive(Debug)]
+pub(super) struct Glob {
+    tokens: Vec<Token>,
+    regex_text: String,
+    regex: OnceLock<Option<Regex>>,
+}
+
+// Tries of one match before the regular expression takes over, which is slower at first and linear always.
+const TRIES: u32 = 2_000;
+
+impl Glob {
+    pub(super) fn new(tokens: Vec<Token>, regex_text: String) -> Self {
+        Self {
+            tokens,
+            regex_text,
+            regex: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn tokens(&self) -> &[Token] {
+        &self.tokens
+    }
+
+    /// Whether `tokens` match all of `path`; also `false` where that takes too long to tell.
+    pub(super) fn matches_tokens(tokens: &[Token], path: &[u8]) -> bool {
+        glob(tokens, path, &mut TRIES.clone()) == Some(true)
+    }
+
+    pub(super) fn matches(&self, path: &[u8]) -> Result<bool, TooLarge> {
+        if let Some(Token::Literal(end)) = self.tokens.last()
+            && !path.ends_with(end)
+        {
+            return Ok(false);
+        }
+        let mut tries = TRIES;
+        match glob(&self.tokens, path, &mut tries) {
+            Some(matched) => Ok(matched),
+            None => self
+                .regex
+                .get_or_init(|| Budget::default().compile(&self.regex_text).ok())
+                .as_ref()
+                .map(|regex| regex.is_match(&super::pattern::as_characters(path)))
+                .ok_or(TooLarge),
+        }
+    }
+}
+
+// Whether `tokens` match all of `path`; `None` once `tries` are used up.
+fn glob(tokens: &[Token], path: &[u8], tries: &mut u32) -> Option<bool> {
+    *tries = tries.checked_sub(1)?;
+    let Some((token, tokens)) = tokens.split_first() else {
+        return Some(path.is_empty());
+    };
+    match token {
+        Token::Literal(literal) => match path.strip_prefix(literal.as_slice()) {
+            Some(rest) => glob(tokens, rest, tries),
+            None => Some(false),
+        },
+        Token::AnyChar => match path.first() {
+            None | Some(b'/') => Some(false),
+            Some(_) => glob(tokens, &path[gopath::char_len(path)..], tries),
+        },
+        Token::Star => star(tokens, path, tries),
+        Token::Deep => deep(tokens, path, tries),
+        Token::Rest => Some(!path.contains(&b'\n')),
+    }
+}
+
+fn star(tokens: &[Token], path: &[u8], tries: &mut u32) -> Option<bool> {
+    if tokens.is_empty() {
+        return Some(!path.contains(&b'/'));
+    }
+    let mut rest = path;
+    loop {
+        let possible = match tokens.first() {
+            Some(Token::Literal(literal)) => rest.first() == literal.first(),
+            _ => true,
+        };
+        if possible && glob(tokens, rest, tries)? {
+            return Some(true);
+        }
+        match rest.first() {
+            None | Some(b'/') => return Some(false),
+            Some(_) => rest = &rest[gopath::char_len(rest)..],
+        }
+    }
+}
+
+fn deep(tokens: &[Token], path: &[u8], tries: &mut u32) -> Option<bool> {
+    if glob(tokens, path, tries)? {
+        return Some(true);
+    }
+    for (at, byte) in path.iter().enumerate() {
+        match byte {
+            b'\n' => return Some(false),
+            b'/' if glob(tokens, &path[at + 1..], tries)? => return Some(true),
+            _ => {}
+        }
+    }
+    Some(false)
+}
