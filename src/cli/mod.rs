@@ -8,6 +8,7 @@ mod commands;
 mod completion;
 mod docker_config;
 pub mod exit;
+mod not_text;
 mod plugin;
 mod progress;
 mod screen;
@@ -41,6 +42,10 @@ pub fn run(
 ) -> Exit {
     let environment = Environment::new(variables, current_dir);
     let mut screen = Screen::new(streams, &environment);
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some(problem) = not_text::problem(&arguments, &environment) {
+        return screen.diagnostics(&problem.into());
+    }
     let arguments: Vec<String> = arguments
         .into_iter()
         .map(|argument| argument.to_string_lossy().into_owned())

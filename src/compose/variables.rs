@@ -3,14 +3,25 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use crate::types::Environment;
+
 /// Variables by name.
 #[derive(Clone, Default)]
-pub struct Variables(HashMap<String, String>);
+pub struct Variables(HashMap<String, String>, Option<Environment>);
 
 impl Variables {
     /// The value of `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        let own = self.0.get(name).map(String::as_str);
+        // The environment takes note of what is asked for and is no text.
+        own.or_else(|| self.1.as_ref()?.get(name))
+    }
+
+    /// Those of `environment`.
+    pub fn of_environment(environment: &Environment) -> Self {
+        let mut variables: Self = environment.iter().collect();
+        variables.1 = Some(environment.clone());
+        variables
     }
 
     /// Sets `name`, whatever it was.
@@ -35,6 +46,7 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Variables {
             pairs
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect(),
+            None,
         )
     }
 }

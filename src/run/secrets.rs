@@ -1,6 +1,7 @@
 //! Where the values of a target's secrets are, checked before any work.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::ffi::OsStrExt as _;
 
 use bytes::Bytes;
 
@@ -61,9 +62,10 @@ fn source(
         }
     }
     let variable = |name: &str| {
-        let value = environment.get(name)?;
+        // A secret is bytes, and need not be text.
+        let value = environment.get_os(name)?.as_bytes();
         Some(SecretSource::Value(Secret::new(Bytes::copy_from_slice(
-            value.as_bytes(),
+            value,
         ))))
     };
     match env {

@@ -1,17 +1,20 @@
 //! A snapshot of the process environment, taken once by `cli` and handed down.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Environment variables as they were when the program started, plus the facts derived from them.
 ///
-/// Names and values that are not UTF-8 are left out: no variable that rbake reads can hold such a value.
+/// Names that are not UTF-8 are left out: nothing can ask for them. Values that are not are kept apart: paths and secrets
+/// may have any bytes, and what is asked for as text is remembered, so that it is an error and not passed over.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: Arc<BTreeMap<String, String>>,
+    not_text: Arc<BTreeMap<String, OsString>>,
+    asked_for: Arc<Mutex<BTreeSet<String>>>,
     current_dir: PathBuf,
 }
 
@@ -21,12 +24,21 @@ impl Environment {
         variables: impl IntoIterator<Item = (OsString, OsString)>,
         current_dir: PathBuf,
     ) -> Self {
-        let variables = variables
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
+        let mut text = BTreeMap::new();
+        let mut not_text = BTreeMap::new();
+        for (name, value) in variables {
+            let Ok(name) = name.into_string() else {
+                continue;
+            };
+            match value.into_string() {
+                Ok(value) => drop(text.insert(name, value)),
+                Err(value) => drop(not_text.insert(name, value)),
+            }
+        }
         Self {
-            variables: Arc::new(variables),
+            variables: Arc::new(text),
+            not_text: Arc::new(not_text),
+            asked_for: Arc::default(),
             current_dir,
         }
     }
@@ -43,6 +55,7 @@ impl Environment {
         Self {
             variables: Arc::new(variables),
             current_dir: current_dir.into(),
+            ..Self::default()
         }
     }
 
@@ -50,6 +63,7 @@ impl Environment {
     #[must_use]
     pub fn with(mut self, name: &str, value: Option<&str>) -> Self {
         let variables = Arc::make_mut(&mut self.variables);
+        Arc::make_mut(&mut self.not_text).remove(name);
         match value {
             Some(value) => drop(variables.insert(name.to_owned(), value.to_owned())),
             None => drop(variables.remove(name)),
@@ -57,9 +71,44 @@ impl Environment {
         self
     }
 
-    /// The value of `name`; an empty value is a value.
+    /// The value of `name`; an empty value is a value. One that is not UTF-8 is none, see [`Environment::unusable`].
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str)
+        let value = self.variables.get(name);
+        if value.is_none() && self.not_text.contains_key(name) {
+            let mut asked_for = self
+                .asked_for
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            asked_for.insert(name.to_owned());
+        }
+        value.map(String::as_str)
+    }
+
+    /// The value of `name`, whatever bytes it has.
+    pub fn get_os(&self, name: &str) -> Option<&OsStr> {
+        let text = self.variables.get(name).map(OsStr::new);
+        text.or_else(|| self.not_text.get(name).map(OsString::as_os_str))
+    }
+
+    /// Variables that were asked for as text so far, and are not UTF-8.
+    pub fn unusable(&self) -> Vec<String> {
+        let asked_for = self
+            .asked_for
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        asked_for.iter().cloned().collect()
+    }
+
+    /// All variables whose values are not UTF-8, sorted.
+    pub fn not_text(&self) -> impl Iterator<Item = &str> {
+        self.not_text.keys().map(String::as_str)
+    }
+
+    // The value of `name` where it is set and not blank, as a path.
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        let value = self.get_os(name)?;
+        let blank = value.to_str().is_some_and(|text| text.trim().is_empty());
+        (!blank).then(|| PathBuf::from(value))
     }
 
     /// The value of `name` where it is set and not blank.
@@ -81,25 +130,19 @@ impl Environment {
 
     /// The user's home directory.
     pub fn home(&self) -> Option<PathBuf> {
-        self.non_empty("HOME")
-            .or_else(|| self.non_empty("USERPROFILE"))
-            .map(PathBuf::from)
+        self.path("HOME").or_else(|| self.path("USERPROFILE"))
     }
 
     /// Docker's configuration directory: `DOCKER_CONFIG`, else `~/.docker`.
     pub fn docker_config_dir(&self) -> Option<PathBuf> {
-        match self.non_empty("DOCKER_CONFIG") {
-            Some(dir) => Some(PathBuf::from(dir)),
-            None => self.home().map(|home| home.join(".docker")),
-        }
+        self.path("DOCKER_CONFIG")
+            .or_else(|| Some(self.home()?.join(".docker")))
     }
 
     /// buildx's configuration directory: `BUILDX_CONFIG`, else `buildx` below Docker's.
     pub fn buildx_config_dir(&self) -> Option<PathBuf> {
-        match self.non_empty("BUILDX_CONFIG") {
-            Some(dir) => Some(PathBuf::from(dir)),
-            None => self.docker_config_dir().map(|dir| dir.join("buildx")),
-        }
+        self.path("BUILDX_CONFIG")
+            .or_else(|| Some(self.docker_config_dir()?.join("buildx")))
     }
 
     /// Where rbake keeps data that must survive: `RBAKE_DATA_DIR`, else `$XDG_DATA_HOME/rbake`, else `~/.local/share/rbake`.
@@ -118,11 +161,11 @@ impl Environment {
     }
 
     fn own_dir(&self, own: &str, xdg: &str, below_home: &str) -> Option<PathBuf> {
-        if let Some(dir) = self.non_empty(own) {
-            return Some(PathBuf::from(dir));
+        if let Some(dir) = self.path(own) {
+            return Some(dir);
         }
-        match self.non_empty(xdg) {
-            Some(dir) => Some(PathBuf::from(dir).join("rbake")),
+        match self.path(xdg) {
+            Some(dir) => Some(dir.join("rbake")),
             None => self.home().map(|home| home.join(below_home).join("rbake")),
         }
     }
@@ -133,7 +176,30 @@ impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Environment")
             .field("names", &self.variables.keys().collect::<Vec<_>>())
+            .field("not_text", &self.not_text.keys().collect::<Vec<_>>())
+            .field("asked_for", &self.asked_for)
             .field("current_dir", &self.current_dir)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    #[test]
+    fn values_that_are_no_text_are_paths_and_are_remembered_when_asked_for() {
+        let bad = OsStr::from_bytes(b"/home/\xff");
+        let variables = ["HOME", "TOKEN", "OTHER"].map(|name| (name.into(), bad.to_owned()));
+        let environment = Environment::new(variables, "/".into());
+        let home = PathBuf::from(bad);
+        assert_eq!(environment.home(), Some(home.clone()));
+        assert_eq!(environment.docker_config_dir(), Some(home.join(".docker")));
+        assert_eq!(environment.get_os("TOKEN"), Some(bad));
+        assert!(environment.unusable().is_empty());
+        assert_eq!(environment.clone().get("TOKEN"), None);
+        assert_eq!(environment.get("UNSET"), None);
+        assert_eq!(environment.unusable(), ["TOKEN"]);
     }
 }

@@ -7,6 +7,7 @@ use super::{build, privileges};
 use crate::cli::args::BakeArgs;
 use crate::cli::call;
 use crate::cli::exit::Exit;
+use crate::cli::not_text;
 use crate::cli::progress;
 use crate::cli::screen::Screen;
 use crate::cli::signals::Signals;
@@ -70,6 +71,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     };
     let sources = overrides.place(&loaded.sources);
     screen.set_sources(sources);
+    checked(Diagnostics(not_text::asked_for(environment)), screen)?;
     if let Some(spec) = list {
         return Ok(screen.data(&plan::list::list(&loaded.definition, spec)));
     }
@@ -84,6 +86,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
             environment,
         },
     )?;
+    checked(Diagnostics(not_text::asked_for(environment)), screen)?;
     screen.diagnostics(&plan.warnings);
     let surroundings = plan::Surroundings {
         environment,

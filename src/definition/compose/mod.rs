@@ -109,7 +109,7 @@ fn variables(
     const NAME: &str = ".env";
     let environment = inputs.environment;
     let mut variables = if overrides::reads_environment(environment)? {
-        environment.iter().collect()
+        Variables::of_environment(environment)
     } else {
         Variables::default()
     };

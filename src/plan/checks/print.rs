@@ -64,7 +64,7 @@ impl Check<'_> {
             self.push(CODE, secret, "a secret has no `id`");
             return;
         }
-        let by_name = || self.surroundings.environment.get(id).is_some();
+        let by_name = || self.surroundings.environment.get_os(id).is_some();
         let path = match (src, env) {
             (Some(path), _) => path,
             (None, Some(_)) => return,

@@ -166,7 +166,7 @@ fn read_by(target: &PlannedTarget, environment: &Environment, wanted: &mut Wante
         match (src, env) {
             (Some(path), _) => wanted.add(path),
             // With neither, the file of the secret's name is read where no variable has it.
-            (None, None) if environment.get(id).is_none() => wanted.add(id),
+            (None, None) if environment.get_os(id).is_none() => wanted.add(id),
             (None, _) => {}
         }
     }

@@ -1,0 +1,58 @@
+//! Arguments and variables that are not UTF-8: an error where rbake would have to use them as text.
+
+use std::ffi::OsString;
+
+use crate::diag::{Class, Diagnostic};
+use crate::types::Environment;
+
+const CODE: &str = "cli::not-text";
+
+/// Variables by which a user tells rbake what to do begin so.
+const OURS: [&str; 4] = ["BUILDKIT_", "BUILDX_", "DOCKER_", "RBAKE_"];
+
+/// What is wrong with the command line and with the variables that are for rbake.
+pub(super) fn problem(arguments: &[OsString], environment: &Environment) -> Option<Diagnostic> {
+    let mut words = arguments.iter().skip(1);
+    // Shells ask for completions while a word is still being typed.
+    if words
+        .clone()
+        .next()
+        .is_some_and(|word| word.to_string_lossy().starts_with("__complete"))
+    {
+        return None;
+    }
+    if let Some(word) = words.find(|word| word.to_str().is_none()) {
+        let shown = word.to_string_lossy();
+        let message = format!("the argument `{}` is not UTF-8", shown.escape_debug());
+        let help = "give files names that are UTF-8; a definition can also come from standard input, `-f -`";
+        return Some(Diagnostic::error(Class::Usage, CODE, message).help(help));
+    }
+    let path = |name: &&str| {
+        !matches!(
+            *name,
+            "DOCKER_CONFIG"
+                | "BUILDX_CONFIG"
+                | "RBAKE_DATA_DIR"
+                | "RBAKE_CACHE_DIR"
+                | "RBAKE_CONFIG_DIR"
+        )
+    };
+    let ours = |name: &&str| OURS.iter().any(|prefix| name.starts_with(prefix));
+    let name = environment.not_text().filter(ours).find(path)?;
+    Some(variable(name))
+}
+
+/// What is wrong with the variables that a definition asked for.
+pub(super) fn asked_for(environment: &Environment) -> Vec<Diagnostic> {
+    environment
+        .unusable()
+        .iter()
+        .map(|name| variable(name))
+        .collect()
+}
+
+fn variable(name: &str) -> Diagnostic {
+    let message = format!("the value of the environment variable `{name}` is not UTF-8");
+    Diagnostic::error(Class::Usage, CODE, message)
+        .help(format!("set it to text, or remove it: `unset {name}`"))
+}
