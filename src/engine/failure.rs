@@ -26,6 +26,7 @@ pub(super) fn from_status(status: &Status) -> SolveFailure {
     if failure.exit_code.is_none() {
         failure.exit_code = exit_code(&failure.message);
     }
+    failure.help.extend(unsendable(&failure.message));
     if failure.kind == FailureKind::Entitlement {
         failure.help.push(
             "the builder itself must allow the privilege (`buildkitd --allow-insecure-entitlement …`, or `insecure-entitlements` in its configuration)"
@@ -33,6 +34,23 @@ pub(super) fn from_status(status: &Status) -> SolveFailure {
         );
     }
     failure
+}
+
+// gRPC's headers hold printable characters only, and the daemon encodes what is in them only where it has others than ASCII.
+fn unsendable(message: &str) -> Option<String> {
+    let (_, after) = message.split_once("header key \"")?;
+    let (key, after) = after.split_once('"')?;
+    if !after.contains("non-printable ASCII") {
+        return None;
+    }
+    let what = match key {
+        "followpaths" | "include-patterns" => "a source of `COPY`, `ADD` or a bind mount",
+        "exclude-patterns" => "a pattern of the ignore file",
+        _ => "a name",
+    };
+    Some(format!(
+        "{what} has a control character, such as a line break; write `?` in its place, copy the directory it is in, or rename the file"
+    ))
 }
 
 /// The failure of a solve whose connection is gone.

@@ -11,8 +11,10 @@ mod commits;
 mod directories;
 mod docker;
 mod facts;
+mod ignorefiles;
 mod images;
 mod inline;
+mod inside;
 mod locate;
 mod lower;
 mod node;
@@ -22,6 +24,7 @@ mod refusal;
 mod registries;
 mod scheduler;
 mod secrets;
+mod served;
 mod sources;
 mod target;
 #[cfg(test)]
@@ -36,7 +39,7 @@ use bytes::Bytes;
 
 use crate::builder::Chosen;
 use crate::credential::Provider;
-use crate::diag::Diagnostics;
+use crate::diag::{Diagnostic, Diagnostics};
 use crate::engine::Traffic;
 use crate::engine::session::export::SpecialPolicy;
 use crate::event::EventSink;
@@ -84,6 +87,8 @@ pub fn prepare(
     let mut targets = Vec::with_capacity(plan.targets.len());
     for planned in plan.targets.values() {
         let places = locate::locate(planned, paths);
+        let places =
+            places.and_then(|places| served::check(places, planned, environment.current_dir()));
         let secrets = secrets::find(&planned.attributes, environment, paths);
         match (places, secrets) {
             (Ok(places), Ok(secrets)) => targets.push(Ready {
@@ -92,13 +97,16 @@ pub fn prepare(
                 secrets,
             }),
             (places, secrets) => {
-                problems.0.extend(
-                    places
-                        .err()
-                        .into_iter()
-                        .chain(secrets.err())
-                        .flat_map(|found| found.0),
-                );
+                let found = places.err().into_iter().chain(secrets.err());
+                for problem in found.flat_map(|found| found.0) {
+                    // Targets share directories, and what is wrong with one of those is told once.
+                    let told = |other: &Diagnostic| {
+                        (other.code, &other.message) == (problem.code, &problem.message)
+                    };
+                    if !problems.0.iter().any(told) {
+                        problems.push(problem);
+                    }
+                }
             }
         }
     }

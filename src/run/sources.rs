@@ -19,12 +19,38 @@ pub(crate) enum Sources {
 #[derive(Debug, Default)]
 struct Stage {
     name: Option<String>,
-    reads: BTreeSet<String>,
+    // Each with the line of the instruction that reads it.
+    reads: BTreeSet<(String, usize)>,
     uses: BTreeSet<String>,
 }
 
 /// What building `target` (the last stage if none) of `dockerfile` reads from the context.
 pub(crate) fn of_stage(dockerfile: &str, target: Option<&str>) -> Sources {
+    match reads_of_stage(dockerfile, target) {
+        Some(reads) => Sources::Paths(reads.into_iter().map(|(path, _)| path).collect()),
+        None => Sources::Unknown,
+    }
+}
+
+/// Paths that the builder cannot ask for, with the lines of the instructions that name them: gRPC's headers have only
+/// printable characters, and the daemon keeps paths as UTF-8.
+///
+/// Where a path has other characters than ASCII, the daemon encodes all of them, and control characters with them.
+pub(crate) fn unsendable(dockerfile: &[u8], target: Option<&str>) -> Vec<(String, usize)> {
+    let text = String::from_utf8_lossy(dockerfile);
+    let reads = reads_of_stage(&text, target).unwrap_or_default();
+    let is_text = matches!(text, std::borrow::Cow::Borrowed(_));
+    let encoded = reads.iter().any(|(path, _)| !path.is_ascii());
+    reads
+        .into_iter()
+        .filter(|(path, _)| {
+            let altered = !is_text && path.contains(char::REPLACEMENT_CHARACTER);
+            altered || !encoded && path.chars().any(|c| c.is_ascii_control())
+        })
+        .collect()
+}
+
+fn reads_of_stage(dockerfile: &str, target: Option<&str>) -> Option<BTreeSet<(String, usize)>> {
     let stages = stages(dockerfile);
     let index: BTreeMap<String, usize> = stages
         .iter()
@@ -39,9 +65,7 @@ pub(crate) fn of_stage(dockerfile: &str, target: Option<&str>) -> Sources {
         Some(name) => index.get(&name.to_ascii_lowercase()).copied(),
         None => stages.len().checked_sub(1),
     };
-    let Some(start) = start else {
-        return Sources::Unknown;
-    };
+    let start = start?;
     let mut reads = BTreeSet::new();
     let mut seen = BTreeSet::new();
     let mut todo = vec![start];
@@ -61,12 +85,12 @@ pub(crate) fn of_stage(dockerfile: &str, target: Option<&str>) -> Sources {
                 .filter(|used| *used < at),
         );
     }
-    Sources::Paths(reads)
+    Some(reads)
 }
 
 fn stages(dockerfile: &str) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
-    for instruction in instructions(dockerfile) {
+    for (line, instruction) in instructions(dockerfile) {
         let (keyword, rest) = instruction
             .split_once(char::is_whitespace)
             .unwrap_or((&instruction, ""));
@@ -93,15 +117,15 @@ fn stages(dockerfile: &str) -> Vec<Stage> {
             continue;
         };
         match keyword.as_str() {
-            "COPY" | "ADD" => copy(rest, stage),
-            "RUN" => mounts(rest, stage),
+            "COPY" | "ADD" => copy(rest, line, stage),
+            "RUN" => mounts(rest, line, stage),
             _ => {}
         }
     }
     stages
 }
 
-fn copy(rest: &str, stage: &mut Stage) {
+fn copy(rest: &str, line: usize, stage: &mut Stage) {
     let (flags, rest) = flags(rest);
     if let Some(from) = flags.iter().find_map(|flag| flag.strip_prefix("--from=")) {
         stage.uses.insert(from.to_ascii_lowercase());
@@ -113,12 +137,11 @@ fn copy(rest: &str, stage: &mut Stage) {
     };
     words.pop();
     let remote = |word: &String| word.contains("://") || word.starts_with("<<");
-    stage
-        .reads
-        .extend(words.into_iter().filter(|word| !remote(word)));
+    let words = words.into_iter().filter(|word| !remote(word));
+    stage.reads.extend(words.map(|word| (word, line)));
 }
 
-fn mounts(rest: &str, stage: &mut Stage) {
+fn mounts(rest: &str, line: usize, stage: &mut Stage) {
     for flag in flags(rest).0 {
         let Some(spec) = flag.strip_prefix("--mount=") else {
             continue;
@@ -135,7 +158,7 @@ fn mounts(rest: &str, stage: &mut Stage) {
                 .or_else(|| fields.get("src"))
                 .copied()
                 .unwrap_or(".");
-            stage.reads.insert(source.to_owned());
+            stage.reads.insert((source.to_owned(), line));
         }
     }
 }
@@ -154,16 +177,20 @@ fn flags(mut rest: &str) -> (Vec<&str>, &str) {
     }
 }
 
-// Instructions with continued lines joined, comments dropped and here-documents passed over.
-fn instructions(dockerfile: &str) -> Vec<String> {
+// Instructions with the lines they begin in; continued lines joined, comments dropped, here-documents passed over.
+fn instructions(dockerfile: &str) -> Vec<(usize, String)> {
     let escape = escape_character(dockerfile);
     let mut found = Vec::new();
-    let mut lines = dockerfile.lines();
+    let mut lines = dockerfile.lines().zip(1..);
     let mut current = String::new();
-    while let Some(line) = lines.next() {
+    let mut first = 0;
+    while let Some((line, number)) = lines.next() {
         let trimmed = line.trim();
         if trimmed.is_empty() || trimmed.starts_with('#') {
             continue;
+        }
+        if current.is_empty() {
+            first = number;
         }
         if let Some(part) = trimmed.strip_suffix(escape) {
             current.push_str(part);
@@ -174,12 +201,12 @@ fn instructions(dockerfile: &str) -> Vec<String> {
         for end in heredocs(&current) {
             lines
                 .by_ref()
-                .find(|line| line.trim_start_matches('\t') == end);
+                .find(|(line, _)| line.trim_start_matches('\t') == end);
         }
-        found.push(std::mem::take(&mut current));
+        found.push((first, std::mem::take(&mut current)));
     }
     if !current.is_empty() {
-        found.push(current);
+        found.push((first, current));
     }
     found
 }
@@ -262,6 +289,17 @@ COPY --from=build /app /app
         assert_eq!(of_stage(DOCKERFILE, Some("missing")), Sources::Unknown);
         assert_eq!(of_stage("", None), Sources::Unknown);
         assert_eq!(of_stage("RUN x", None), Sources::Unknown);
+    }
+
+    #[test]
+    fn what_no_header_can_hold_is_told_with_its_line() {
+        let odd = "FROM scratch\nCOPY [\"a\\nb\", \"c\", \\\n  \"/\"]\nCOPY d\u{1} e /\n";
+        let found = unsendable(odd.as_bytes(), None);
+        assert_eq!(found, [("a\nb".to_owned(), 2), ("d\u{1}".to_owned(), 4)]);
+        assert!(unsendable(format!("{odd}COPY é /\n").as_bytes(), None).is_empty());
+        let found = unsendable(b"FROM scratch\nCOPY a\xff* b /\n", None);
+        assert_eq!(found, [("a\u{fffd}*".to_owned(), 2)]);
+        assert!(unsendable("FROM scratch\nCOPY a\u{fffd} /".as_bytes(), None).is_empty());
     }
 
     #[test]

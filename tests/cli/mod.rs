@@ -5,6 +5,7 @@ mod man;
 mod paths;
 mod privileges;
 mod refused;
+mod unsendable;
 mod words;
 
 use crate::support::project::TestProject;

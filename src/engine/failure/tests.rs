@@ -159,3 +159,18 @@ proptest! {
         let _ = from_status(&Status::with_details(Code::Unknown, message, details.encode_to_vec().into()));
     }
 }
+
+#[test]
+fn what_no_header_can_hold_comes_with_a_way_out() {
+    let text = "failed to solve: rpc error: code = Internal desc = header key \"followpaths\" contains value with non-printable ASCII characters";
+    let failure = from_status(&Status::internal(text));
+    assert!(
+        failure.help[0]
+            .starts_with("a source of `COPY`, `ADD` or a bind mount has a control character")
+    );
+    assert!(
+        from_status(&Status::internal("header key \"x\" is long"))
+            .help
+            .is_empty()
+    );
+}

@@ -1,0 +1,268 @@
+//! Ignore files, looked at before any work: one that is there and cannot be used is an error.
+//!
+//! The frontend in the daemon reads the ignore file from what it was sent. Where it finds a link without its target, a
+//! directory, a pipe or a socket, it goes on as if there were no ignore file, and the whole context is sent, secrets too. So
+//! the file is found here as the daemon will find it. Start at [`check`].
+
+use std::path::Path;
+
+use super::inside::{self, Unusable, quoted};
+use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
+use crate::context::{Pattern, PatternError, ignorefile};
+use crate::diag::{Class, Diagnostic, Diagnostics};
+
+const NAME: &str = ".dockerignore";
+const CODE: &str = "run::ignore-file";
+const PATTERN: &str = "run::ignore-pattern";
+
+/// More of an ignore file is not read.
+const SIZE_LIMIT: u64 = 64 << 20;
+/// The daemon's reader gives up on longer lines.
+const LINE_LIMIT: usize = (64 << 10) - 1;
+/// All patterns travel as one header, which may have 16 MiB; each of them costs as much again.
+const HEADER_LIMIT: usize = (16 << 20) - (64 << 10);
+const HEADER_COST: usize = "exclude-patterns".len() + 32;
+
+/// Looks at the ignore files that apply to what is served from `places`, a target's; `reads_context` tells whether its
+/// Dockerfile reads anything of the context. Paths are shown from `cwd`.
+pub(super) fn check(places: &Places, reads_context: bool, cwd: &Path) -> Diagnostics {
+    let mut problems = Diagnostics::default();
+    let checker = Checker { cwd };
+    if let Tree::Dir(context) = &places.context
+        && reads_context
+    {
+        let own = match &places.dockerfile {
+            DockerfilePlace::File { dir, filename } => {
+                checker.file(dir, &format!("{filename}{NAME}"))
+            }
+            DockerfilePlace::Inline(_) | DockerfilePlace::InContext(_) => Ok(false),
+        };
+        // A Dockerfile's own ignore file goes before the context's, which is then not read.
+        let found = own.and_then(|found| Ok(found || checker.file(context, NAME)?));
+        problems.0.extend(found.err().map(|problem| *problem));
+    }
+    for tree in places.named.values() {
+        if let NamedTree::Tree(Tree::Dir(dir)) = tree {
+            let found = checker.file(dir, NAME);
+            problems.0.extend(found.err().map(|problem| *problem));
+        }
+    }
+    problems
+}
+
+struct Checker<'a> {
+    cwd: &'a Path,
+}
+
+impl Checker<'_> {
+    // Whether `dir` has an ignore file called `name`.
+    fn file(&self, dir: &Path, name: &str) -> Result<bool, Box<Diagnostic>> {
+        let shown = self.shown(&dir.join(name));
+        match inside::read(dir, name, SIZE_LIMIT) {
+            Ok(Some(text)) => Self::patterns(&text, &shown).map(|()| true),
+            Ok(None) => Ok(false),
+            Err(why) => Err(Box::new(unusable(&why, &shown))),
+        }
+    }
+
+    fn shown(&self, path: &Path) -> String {
+        path.strip_prefix(self.cwd)
+            .unwrap_or(path)
+            .display()
+            .to_string()
+    }
+
+    fn patterns(text: &[u8], shown: &str) -> Result<(), Box<Diagnostic>> {
+        let mut cost = 0;
+        // Where one of them has other characters than ASCII, the daemon encodes them all, and any may have any byte.
+        let encoded = ignorefile::patterns(text)
+            .iter()
+            .any(|line| !line.is_ascii());
+        for (line, content) in (1..).zip(text.split(|b| *b == b'\n')) {
+            if content.len() > LINE_LIMIT {
+                let what = format!("line {line} has more than 64 KiB");
+                return Err(Box::new(unusable(&Unusable::TooLarge(what), shown)));
+            }
+            for pattern in ignorefile::patterns(content) {
+                cost += pattern.len() * if encoded { 3 } else { 1 } + HEADER_COST;
+                if let Some((what, help)) = wrong(&pattern, encoded) {
+                    let message =
+                        format!("line {line} of the ignore file `{shown}` cannot be used: {what}");
+                    return Err(Box::new(error(PATTERN, message).help(help)));
+                }
+            }
+        }
+        if cost > HEADER_LIMIT {
+            let what = "its patterns do not fit into one message to the builder".to_owned();
+            return Err(Box::new(unusable(&Unusable::TooLarge(what), shown)));
+        }
+        Ok(())
+    }
+}
+
+fn error(code: &'static str, message: String) -> Diagnostic {
+    Diagnostic::error(Class::Definition, code, message)
+}
+
+fn unusable(why: &Unusable, shown: &str) -> Diagnostic {
+    let way_out = match why {
+        Unusable::Outside(_) => {
+            let quoted = quoted(shown);
+            format!(
+                "put a copy in its place: `cp --remove-destination \"$(readlink -f {quoted})\" {quoted}`"
+            )
+        }
+        Unusable::Io(_) => format!("make it readable, `chmod a+r {}`", quoted(shown)),
+        Unusable::TooLarge(_) => {
+            "shorten it; a pattern such as `**/*.log` stands for many lines".to_owned()
+        }
+        Unusable::Dangling(_) | Unusable::Loop | Unusable::Directory | Unusable::Special(_) => {
+            let recursive = if matches!(why, Unusable::Directory) {
+                "-r "
+            } else {
+                ""
+            };
+            format!(
+                "put a file in its place, or remove it if nothing is to be ignored: `rm {recursive}{}`",
+                quoted(shown)
+            )
+        }
+    };
+    error(CODE, format!("the ignore file `{shown}` {why}"))
+        .note("without it everything in the context would be sent to the builder, secrets too")
+        .help(way_out)
+}
+
+// What is wrong with a pattern, and the way out.
+fn wrong(pattern: &[u8], encoded: bool) -> Option<(String, &'static str)> {
+    let shown = String::from_utf8_lossy(pattern);
+    let syntax =
+        "a `[` needs its `]`, and a `\\` something after it; `\\[` stands for the character itself";
+    match Pattern::parse(pattern) {
+        Err(error @ PatternError::LoneExclusion) => {
+            return Some((error.to_string(), "write what is to be kept after the `!`"));
+        }
+        Err(error) => return Some((error.to_string(), syntax)),
+        Ok(Some(parsed)) if parsed.is_invalid() => {
+            return Some((format!("`{shown}` is no pattern"), syntax));
+        }
+        Ok(_) => {}
+    }
+    if std::str::from_utf8(pattern).is_err() {
+        return Some((
+            format!("`{shown}` is not UTF-8, and would not reach the builder as it is"),
+            "write `?` for each byte that is not UTF-8",
+        ));
+    }
+    if !encoded && pattern.iter().any(u8::is_ascii_control) {
+        return Some((
+            format!(
+                "`{}` has a control character, which the builder cannot send",
+                shown.escape_debug()
+            ),
+            "write `?` in its place",
+        ));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::locate::locate;
+    use crate::run::testing::planned;
+    use std::os::unix::fs::symlink;
+
+    struct Project(tempfile::TempDir);
+
+    impl Project {
+        fn new(ignore: &[u8]) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
+            std::fs::write(dir.path().join(NAME), ignore).unwrap();
+            Self(dir)
+        }
+
+        fn path(&self, name: &str) -> std::path::PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn checked(&self, body: &str) -> Vec<String> {
+            let places = locate(&planned(body), self.0.path()).unwrap();
+            let problems = check(&places, true, self.0.path());
+            problems
+                .0
+                .into_iter()
+                .map(|problem| problem.message)
+                .collect()
+        }
+    }
+
+    #[test]
+    fn patterns_are_told_by_their_line() {
+        for (ignore, expected) in [
+            (
+                &b"a\n\n# [\n[b\n"[..],
+                "line 4 of the ignore file `.dockerignore` cannot be used: syntax error in pattern `[b`",
+            ),
+            (
+                b"!\n",
+                "line 1 of the ignore file `.dockerignore` cannot be used: illegal exclusion pattern: `!`",
+            ),
+            (
+                b"a\n\\q*\n",
+                "line 2 of the ignore file `.dockerignore` cannot be used: `\\q*` is no pattern",
+            ),
+            (
+                b"a\nb\x01c\r\n",
+                r"line 2 of the ignore file `.dockerignore` cannot be used: `b\u{1}c` has a control character, which the builder cannot send",
+            ),
+            (
+                b"key\xff\n",
+                "line 1 of the ignore file `.dockerignore` cannot be used: `key\u{fffd}` is not UTF-8, and would not reach the builder as it is",
+            ),
+        ] {
+            assert_eq!(Project::new(ignore).checked(""), [expected]);
+        }
+        for good in [
+            &b""[..],
+            b"\xef\xbb\xbfa\r\n!b\n",
+            "b\u{1}c\né\n".as_bytes(),
+        ] {
+            assert!(Project::new(good).checked("").is_empty());
+        }
+    }
+
+    #[test]
+    fn sizes_are_bounded() {
+        let long = Project::new(&vec![b'x'; 1 << 16]);
+        let told = "the ignore file `.dockerignore` is too large: line 1 has more than 64 KiB";
+        assert_eq!(long.checked(""), [told]);
+        let many = Project::new(&b"some/path\n".repeat(300_000));
+        let told = "the ignore file `.dockerignore` is too large: its patterns do not fit into one message to the builder";
+        assert_eq!(many.checked(""), [told]);
+    }
+
+    #[test]
+    fn the_file_that_applies_is_looked_at() {
+        let project = Project::new(b"a\n");
+        std::fs::create_dir(project.path("named")).unwrap();
+        std::fs::remove_file(project.path(NAME)).unwrap();
+        symlink("../elsewhere", project.path(NAME)).unwrap();
+        let told = "the ignore file `.dockerignore` leads out of its directory, to `../elsewhere`";
+        assert_eq!(project.checked(""), [told]);
+        // The Dockerfile's own goes before it.
+        std::fs::write(project.path("Dockerfile.dockerignore"), "b\n").unwrap();
+        assert!(project.checked("").is_empty());
+        std::fs::remove_file(project.path("Dockerfile.dockerignore")).unwrap();
+        std::fs::create_dir(project.path("Dockerfile.dockerignore")).unwrap();
+        let own = "the ignore file `Dockerfile.dockerignore` is a directory";
+        assert_eq!(project.checked(""), [own]);
+        symlink("none", project.path("named/.dockerignore")).unwrap();
+        let named = project.checked(r#"contexts = { n = "named" }"#);
+        assert_eq!(named.len(), 2);
+        assert!(named[1].starts_with("the ignore file `named/.dockerignore` leads to `"));
+        let inline = project.checked("dockerfile-inline = \"FROM scratch\"");
+        assert_eq!(inline, [told]);
+    }
+}

@@ -1,0 +1,227 @@
+//! Files as the daemon will find them in its copy of a directory: links lead nowhere outside.
+//!
+//! Start at [`read`].
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{File, FileType, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::path::{Component, Path, PathBuf};
+
+/// Links on the way to a file; the daemon gives up after as many.
+const LINKS: u32 = 255;
+
+/// Why a file that is there cannot be used.
+#[derive(Debug)]
+pub(super) enum Unusable {
+    /// A link on the way to it leads out of the directory.
+    Outside(PathBuf),
+    /// It leads to what is not there.
+    Dangling(PathBuf),
+    /// It is a link that leads to itself.
+    Loop,
+    /// It is a directory.
+    Directory,
+    /// It is no file but a pipe, a socket or a device.
+    Special(&'static str),
+    /// The system does not let it be read.
+    Io(io::Error),
+    /// There is too much of it.
+    TooLarge(String),
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Outside(to) => write!(f, "leads out of its directory, to `{}`", to.display()),
+            Self::Dangling(to) => write!(f, "leads to `{}`, which is not there", to.display()),
+            Self::Loop => f.write_str("is a link that leads to itself"),
+            Self::Directory => f.write_str("is a directory"),
+            Self::Special(kind) => write!(f, "is a {kind}"),
+            Self::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                f.write_str("cannot be read: permission denied")
+            }
+            Self::Io(error) => write!(f, "cannot be read: {error}"),
+            Self::TooLarge(what) => write!(f, "is too large: {what}"),
+        }
+    }
+}
+
+/// The content of the file `name` of `dir`, at most `limit` bytes; `None` if there is no such file.
+pub(super) fn read(dir: &Path, name: &str, limit: u64) -> Result<Option<Vec<u8>>, Unusable> {
+    match find(dir, name)? {
+        Some(path) => read_file(&path, limit).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// `text` for pasting into a shell.
+pub(super) fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+// Where `name` leads in `dir`; `None` if there is no such file.
+fn find(dir: &Path, name: &str) -> Result<Option<PathBuf>, Unusable> {
+    let mut inside: Vec<OsString> = Vec::new();
+    let mut rest: Vec<OsString> = vec![name.into()];
+    let mut links = 0;
+    let mut outside = None;
+    while let Some(part) = rest.pop() {
+        let at = dir.join(inside.iter().collect::<PathBuf>()).join(&part);
+        let metadata = match at.symlink_metadata() {
+            Ok(metadata) => metadata,
+            Err(error) if is_missing(&error) => {
+                return match outside {
+                    Some(to) => Err(Unusable::Outside(to)),
+                    None if links > 0 => Err(Unusable::Dangling(at)),
+                    None => Ok(None),
+                };
+            }
+            Err(error) => return Err(Unusable::Io(error)),
+        };
+        if !metadata.is_symlink() {
+            inside.push(part);
+            continue;
+        }
+        links += 1;
+        if links > LINKS {
+            // A link to the same name in the directory above: below the root it leads to itself.
+            return Err(outside.map_or(Unusable::Loop, Unusable::Outside));
+        }
+        let target = std::fs::read_link(&at).map_err(Unusable::Io)?;
+        let mut names: Vec<OsString> = Vec::new();
+        for component in target.components() {
+            match component {
+                Component::RootDir | Component::Prefix(_) => {
+                    outside.get_or_insert_with(|| target.clone());
+                    inside.clear();
+                    names.clear();
+                }
+                Component::CurDir => {}
+                // By text, as the daemon has it; above the root is the root.
+                Component::ParentDir => {
+                    if names.pop().is_none() && inside.pop().is_none() {
+                        outside.get_or_insert_with(|| target.clone());
+                    }
+                }
+                Component::Normal(name) => names.push(name.to_owned()),
+            }
+        }
+        rest.extend(names.into_iter().rev());
+    }
+    Ok(Some(dir.join(inside.iter().collect::<PathBuf>())))
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename
+    )
+}
+
+fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, Unusable> {
+    // Without waiting for whoever would write into a pipe.
+    let flags = (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits();
+    let kind = path.symlink_metadata().map_err(Unusable::Io)?.file_type();
+    special(kind)?;
+    let file: File = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.cast_signed())
+        .open(path)
+        .map_err(Unusable::Io)?;
+    special(file.metadata().map_err(Unusable::Io)?.file_type())?;
+    let mut text = Vec::new();
+    file.take(limit + 1)
+        .read_to_end(&mut text)
+        .map_err(Unusable::Io)?;
+    if text.len() as u64 > limit {
+        return Err(Unusable::TooLarge(format!(
+            "it has more than {} MiB",
+            limit >> 20
+        )));
+    }
+    Ok(text)
+}
+
+fn special(kind: FileType) -> Result<(), Unusable> {
+    if kind.is_file() {
+        return Ok(());
+    }
+    Err(if kind.is_dir() {
+        Unusable::Directory
+    } else if kind.is_fifo() {
+        Unusable::Special("pipe")
+    } else if kind.is_socket() {
+        Unusable::Special("socket")
+    } else {
+        Unusable::Special("device")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    fn told(dir: &Path, name: &str) -> String {
+        match read(dir, name, 4) {
+            Ok(Some(text)) => String::from_utf8(text).unwrap(),
+            Ok(None) => "none".to_owned(),
+            Err(why) => why.to_string().replace(&*dir.to_string_lossy(), "D"),
+        }
+    }
+
+    #[test]
+    fn a_file_is_what_the_daemon_will_find() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path().join("d");
+        std::fs::create_dir_all(dir.join("sub")).unwrap();
+        std::fs::write(temporary.path().join("out"), "out").unwrap();
+        std::fs::write(dir.join("file"), "file").unwrap();
+        std::fs::write(dir.join("long"), "12345").unwrap();
+        for (link, target) in [
+            ("in", "sub/../file"),
+            ("up", "sub/up"),
+            ("sub/up", "../file"),
+            ("out", "../out"),
+            ("root", "/file"),
+            ("absolute", "/etc/hostname"),
+            ("dangling", "sub/none"),
+            ("loop", "loop"),
+        ] {
+            symlink(target, dir.join(link)).unwrap();
+        }
+        rustix::fs::mkfifoat(rustix::fs::CWD, dir.join("pipe"), rustix::fs::Mode::RUSR).unwrap();
+        drop(UnixListener::bind(dir.join("socket")).unwrap());
+        for (name, expected) in [
+            ("file", "file"),
+            ("in", "file"),
+            ("up", "file"),
+            ("root", "file"),
+            ("none", "none"),
+            ("long", "is too large: it has more than 0 MiB"),
+            ("out", "leads out of its directory, to `../out`"),
+            ("absolute", "leads out of its directory, to `/etc/hostname`"),
+            ("dangling", "leads to `D/sub/none`, which is not there"),
+            ("loop", "is a link that leads to itself"),
+            ("sub", "is a directory"),
+            ("pipe", "is a pipe"),
+            ("socket", "is a socket"),
+        ] {
+            assert_eq!(told(&dir, name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_offered_for_pasting_is_quoted() {
+        assert_eq!(quoted("a/.dockerignore"), "a/.dockerignore");
+        assert_eq!(quoted("it's; rm"), r"'it'\''s; rm'");
+        assert_eq!(quoted("-r"), "'-r'");
+    }
+}

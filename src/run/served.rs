@@ -1,0 +1,115 @@
+//! What is served to the daemon, looked at before any work: the Dockerfile, what it asks for, the ignore files.
+//!
+//! The daemon gets a copy of each directory, in which links lead nowhere outside, and asks for files by headers that hold only
+//! printable characters. What it could not use, or could not ask for, is an error here, which names the file and the line.
+
+use std::path::Path;
+
+use super::ignorefiles;
+use super::inside::{self, Unusable, quoted};
+use super::locate::{DockerfilePlace, Places, Tree};
+use super::sources::{self, Sources};
+use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::plan::PlannedTarget;
+
+/// More of a Dockerfile is not looked at.
+const DOCKERFILE_LIMIT: u64 = 64 << 20;
+
+/// Hands back `places`, or tells what is wrong with the files in them.
+pub(super) fn check(
+    places: Places,
+    target: &PlannedTarget,
+    cwd: &Path,
+) -> Result<Places, Diagnostics> {
+    let mut problems = Diagnostics::default();
+    let stage = target.attributes.stage.as_ref();
+    let stage = stage.map(|stage| stage.value.as_ref());
+    let mut reads_context = true;
+    match dockerfile(&places) {
+        Ok(Some((shown, text))) => {
+            let shown = shown
+                .strip_prefix(cwd)
+                .unwrap_or(&shown)
+                .display()
+                .to_string();
+            let reads = sources::of_stage(&String::from_utf8_lossy(&text), stage);
+            reads_context = !matches!(reads, Sources::Paths(paths) if paths.is_empty());
+            if matches!(places.context, Tree::Dir(_)) {
+                problems.0.extend(unsendable(&text, stage, &shown));
+            }
+        }
+        Ok(None) => {}
+        Err(why) => problems.push(unusable(&places, &why, target, cwd)),
+    }
+    problems
+        .0
+        .extend(ignorefiles::check(&places, reads_context, cwd).0);
+    if problems.has_errors() {
+        Err(problems)
+    } else {
+        Ok(places)
+    }
+}
+
+// Where the Dockerfile is, and its text; `None` where it is not on this machine.
+fn dockerfile(places: &Places) -> Result<Option<(std::path::PathBuf, Vec<u8>)>, Unusable> {
+    match &places.dockerfile {
+        DockerfilePlace::File { dir, filename } => {
+            let text = inside::read(dir, filename, DOCKERFILE_LIMIT)?;
+            Ok(text.map(|text| (dir.join(filename), text)))
+        }
+        DockerfilePlace::Inline(text) => {
+            Ok(Some(("dockerfile-inline".into(), text.as_bytes().to_vec())))
+        }
+        DockerfilePlace::InContext(_) => Ok(None),
+    }
+}
+
+fn unusable(places: &Places, why: &Unusable, target: &PlannedTarget, cwd: &Path) -> Diagnostic {
+    let shown = match &places.dockerfile {
+        DockerfilePlace::File { dir, filename } => {
+            let path = dir.join(filename);
+            path.strip_prefix(cwd)
+                .unwrap_or(&path)
+                .display()
+                .to_string()
+        }
+        DockerfilePlace::Inline(_) | DockerfilePlace::InContext(_) => String::new(),
+    };
+    let message = format!("the Dockerfile `{shown}` of target `{}` {why}", target.name);
+    let problem = Diagnostic::error(Class::Definition, "run::dockerfile-unusable", message);
+    let problem = match target
+        .attributes
+        .dockerfile
+        .as_ref()
+        .and_then(|text| text.span)
+    {
+        Some(span) => problem.at(span, ""),
+        None => problem,
+    };
+    match why {
+        Unusable::Outside(_) => problem.help(format!(
+            "name the file that the link leads to, `$(readlink -f {})`, as `dockerfile`",
+            quoted(&shown)
+        )),
+        Unusable::Io(_) => {
+            problem.help(format!("make it readable, `chmod a+r {}`", quoted(&shown)))
+        }
+        _ => problem.help("name a file as `dockerfile`, or put the text into `dockerfile-inline`"),
+    }
+}
+
+fn unsendable(text: &[u8], stage: Option<&str>, shown: &str) -> Vec<Diagnostic> {
+    let told = |(path, line): (String, usize)| {
+        let path = path.escape_debug().to_string();
+        let message = format!(
+            "line {line} of `{shown}` reads `{path}`, which the builder cannot ask for: its name has a control character or is not UTF-8"
+        );
+        Diagnostic::error(Class::Definition, "run::copy-source", message)
+            .help("write `?` in place of each such character, copy the directory it is in, or rename the file")
+    };
+    sources::unsendable(text, stage)
+        .into_iter()
+        .map(told)
+        .collect()
+}
