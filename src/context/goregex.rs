@@ -32,7 +32,7 @@ const STATES: usize = 512 << 10;
 ///
 /// The lists come from the daemon, and a line such as `[a]{1000}` becomes a program of many times its size.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub struct Budget {
     left: usize,
 }
 

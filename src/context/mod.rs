@@ -20,6 +20,7 @@ mod tree;
 mod walk;
 
 pub use filter::{Filter, FilterError, FilterSpec};
+pub use goregex::Budget as PatternBudget;
 pub use matcher::{Marks, Patterns};
 pub use pattern::{Pattern, PatternError};
 pub use tree::{Context, ContextError, Entry, Link};

@@ -62,7 +62,7 @@ pub(super) enum Kind {
 
 impl Pattern {
     /// Parses one line; blank lines are no pattern. What it takes is counted in the `budget` of its list.
-    pub(super) fn parse(line: &[u8], budget: &mut Budget) -> Result<Option<Self>, PatternError> {
+    pub fn parse(line: &[u8], budget: &mut Budget) -> Result<Option<Self>, PatternError> {
         let trimmed = trim(line);
         if trimmed.is_empty() {
             return Ok(None);

@@ -37,23 +37,31 @@ pub(super) fn open(
     let mut exports = Vec::new();
     for cache in wanted {
         match cache {
-            LocalCache::Import { src, tag, digest } => {
-                match find_cache(Path::new(src), tag, digest.as_ref()) {
-                    CacheSource::Found { layout, digest } => {
-                        name_digest(spec, src, tag, &digest);
-                        stores
-                            .entry(store_id(src))
-                            .or_insert(StoreAccess::Read(layout));
-                    }
-                    CacheSource::Missing(reason) => {
-                        leave_out(spec, src);
-                        notices.push(missing(spec, src, &reason));
-                    }
+            LocalCache::Import {
+                dir,
+                name,
+                tag,
+                digest,
+            } => match find_cache(dir, tag, digest.as_ref()) {
+                CacheSource::Found { layout, digest } => {
+                    name_digest(spec, name, tag, &digest);
+                    stores
+                        .entry(store_id(name))
+                        .or_insert(StoreAccess::Read(layout));
                 }
-            }
-            LocalCache::Export { dest, tag, reset } => {
-                let layout = OciLayout::create(Path::new(dest))?;
-                stores.insert(store_id(dest), StoreAccess::Write(layout.clone()));
+                CacheSource::Missing(reason) => {
+                    leave_out(spec, name);
+                    notices.push(missing(spec, dir, &reason));
+                }
+            },
+            LocalCache::Export {
+                dir,
+                name,
+                tag,
+                reset,
+            } => {
+                let layout = OciLayout::create(dir)?;
+                stores.insert(store_id(name), StoreAccess::Write(layout.clone()));
                 exports.push(Export {
                     layout,
                     tag: tag.clone(),
@@ -67,8 +75,8 @@ pub(super) fn open(
 }
 
 // The daemon asks for the store by the very text that the solve gives it.
-fn store_id(path: &str) -> String {
-    format!("local:{path}")
+fn store_id(name: &str) -> String {
+    format!("local:{name}")
 }
 
 fn is_at(entry: &crate::engine::spec::CacheEntry, src: &str) -> bool {
@@ -95,10 +103,11 @@ fn leave_out(spec: &mut SolveSpec, src: &str) {
     }
 }
 
-fn missing(spec: &SolveSpec, src: &str, reason: &str) -> Diagnostic {
+fn missing(spec: &SolveSpec, dir: &Path, reason: &str) -> Diagnostic {
     let message = format!(
-        "target `{}`: no cache is imported from `{src}`: {reason}",
-        spec.target
+        "target `{}`: no cache is imported from `{}`: {reason}",
+        spec.target,
+        dir.display()
     );
     Diagnostic::warning("run::no-local-cache", message)
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::inside::{self, Unusable, quoted};
 use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
-use crate::context::{Pattern, PatternError, ignorefile};
+use crate::context::{Pattern, PatternBudget, PatternError, ignorefile};
 use crate::diag::{Class, Diagnostic, Diagnostics};
 
 const NAME: &str = ".dockerignore";
@@ -74,6 +74,7 @@ impl Checker<'_> {
 
     fn patterns(text: &[u8], shown: &str) -> Result<(), Box<Diagnostic>> {
         let mut cost = 0;
+        let mut budget = PatternBudget::default();
         // Where one of them has other characters than ASCII, the daemon encodes them all, and any may have any byte.
         let encoded = ignorefile::patterns(text)
             .iter()
@@ -85,7 +86,7 @@ impl Checker<'_> {
             }
             for pattern in ignorefile::patterns(content) {
                 cost += pattern.len() * if encoded { 3 } else { 1 } + HEADER_COST;
-                if let Some((what, help)) = wrong(&pattern, encoded) {
+                if let Some((what, help)) = wrong(&pattern, encoded, &mut budget) {
                     let message =
                         format!("line {line} of the ignore file `{shown}` cannot be used: {what}");
                     return Err(Box::new(error(PATTERN, message).help(help)));
@@ -134,11 +135,21 @@ fn unusable(why: &Unusable, shown: &str) -> Diagnostic {
 }
 
 // What is wrong with a pattern, and the way out.
-fn wrong(pattern: &[u8], encoded: bool) -> Option<(String, &'static str)> {
+fn wrong(
+    pattern: &[u8],
+    encoded: bool,
+    budget: &mut PatternBudget,
+) -> Option<(String, &'static str)> {
     let shown = String::from_utf8_lossy(pattern);
     let syntax =
         "a `[` needs its `]`, and a `\\` something after it; `\\[` stands for the character itself";
-    match Pattern::parse(pattern) {
+    match Pattern::parse(pattern, budget) {
+        Err(error @ PatternError::TooLarge(_)) => {
+            return Some((
+                error.to_string(),
+                "shorten it; a `*` stands for any text in a name",
+            ));
+        }
         Err(error @ PatternError::LoneExclusion) => {
             return Some((error.to_string(), "write what is to be kept after the `!`"));
         }
@@ -169,6 +180,7 @@ fn wrong(pattern: &[u8], encoded: bool) -> Option<(String, &'static str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::Resolver;
     use crate::run::locate::locate;
     use crate::run::testing::planned;
     use std::os::unix::fs::symlink;
@@ -188,7 +200,7 @@ mod tests {
         }
 
         fn checked(&self, body: &str) -> Vec<String> {
-            let places = locate(&planned(body), self.0.path()).unwrap();
+            let places = locate(&planned(body), &Resolver::new(self.0.path())).unwrap();
             let problems = check(&places, true, self.0.path());
             problems
                 .0

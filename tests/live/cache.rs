@@ -56,6 +56,16 @@ async fn a_directory_keeps_a_cache() {
     survives_a_wipe(project, &[]).await;
 }
 
+// Headers hold printable ASCII only, and the store's name goes into one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_of_any_name_keeps_a_cache() {
+    let project = project().file(
+        "docker-bake.hcl",
+        "target \"default\" {\n  cache-from = [\"type=local,src=é 100%/cache\"]\n  cache-to = [\"type=local,dest=é 100%/cache,mode=max\"]\n}\n",
+    );
+    survives_a_wipe(project, &[]).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_keeps_its_own_cache() {
     let Some(registry) = peers::peer("RBAKE_TEST_REGISTRY_ADDR") else {

@@ -1,6 +1,8 @@
 //! Cache imports and exports, with what the client adds to them.
 
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
 use super::Lowering;
 use crate::definition::model::{CacheEntry, CacheKind};
@@ -13,8 +15,10 @@ use crate::types::{Digest, Environment, Secret, go};
 pub(crate) enum LocalCache {
     /// Read.
     Import {
-        /// The directory, as the daemon is told.
-        src: String,
+        /// The directory.
+        dir: PathBuf,
+        /// What the daemon calls it.
+        name: String,
         /// The tag that is looked for.
         tag: String,
         /// The manifest, where the user names it.
@@ -22,8 +26,10 @@ pub(crate) enum LocalCache {
     },
     /// Written.
     Export {
-        /// The directory, as the daemon is told.
-        dest: String,
+        /// The directory.
+        dir: PathBuf,
+        /// What the daemon calls it.
+        name: String,
         /// The tag that is set.
         tag: String,
         /// Whether what no tag reaches is deleted afterwards.
@@ -102,7 +108,17 @@ fn lower_entry(
     }
 }
 
-// The daemon and the session both name a local cache by the directory's path, byte for byte.
+// The daemon and the session both name a local cache by what the solve calls it, byte for byte: its path, with `%` and two
+// digits for each byte that a header of gRPC cannot hold.
+fn name_of(dir: &[u8]) -> String {
+    const UNFIT: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b'%');
+    let fits = dir.iter().all(|b| (b' '..=b'~').contains(b));
+    if fits {
+        return String::from_utf8_lossy(dir).into_owned();
+    }
+    percent_encoding::percent_encode(dir, UNFIT).to_string()
+}
+
 fn with_directory(
     lowering: &mut Lowering<'_>,
     entry: &Spanned<CacheEntry>,
@@ -126,8 +142,9 @@ fn with_directory(
     let Some(place) = lowering.place(&path, entry.span) else {
         return lowered;
     };
-    let path = place.path().to_string_lossy().into_owned();
-    lowered.extra.insert(key.to_owned(), path.clone());
+    let dir = place.path().to_owned();
+    let name = name_of(dir.as_os_str().as_bytes());
+    lowered.extra.insert(key.to_owned(), name.clone());
     let tag = lowered
         .extra
         .remove("tag")
@@ -146,7 +163,8 @@ fn with_directory(
             }
         };
         local.push(LocalCache::Import {
-            src: path,
+            dir,
+            name,
             tag,
             digest,
         });
@@ -158,7 +176,8 @@ fn with_directory(
             .and_then(go::parse_bool)
             == Some(true);
         local.push(LocalCache::Export {
-            dest: path,
+            dir,
+            name,
             tag,
             reset,
         });

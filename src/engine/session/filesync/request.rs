@@ -37,8 +37,8 @@ impl TransferRequest {
 }
 
 /// Patterns of one transfer, and bytes of them. Each is tried for each file; ignore files have a few hundred at most.
-const PATTERNS: usize = 100_000;
-const PATTERN_BYTES: usize = 2 << 20;
+const PATTERNS: usize = 400_000;
+const PATTERN_BYTES: usize = 16 << 20;
 
 fn limited(filter: FilterSpec) -> Result<FilterSpec, Status> {
     let patterns = || {
