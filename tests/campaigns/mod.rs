@@ -7,6 +7,7 @@ mod docker_config;
 mod freeze;
 mod signals;
 mod silence;
+mod contexts;
 
 use std::ops::Range;
 

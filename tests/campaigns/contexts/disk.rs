@@ -1,0 +1,87 @@
+//! Cases on disk.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
+use std::path::Path;
+
+use super::case::{Case, Ignore, Kind};
+
+/// The ordinary user who builds.
+pub(super) const USER: u32 = 65534;
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Writes the project of `case` to `root`: a bake file, a Dockerfile, and the context `ctx`, which belongs to the user.
+pub(super) fn write(case: &Case, root: &Path) {
+    std::fs::create_dir(root).unwrap();
+    let context = root.join("ctx");
+    std::fs::create_dir(&context).unwrap();
+    let definition = "target \"default\" {\n  context = \"ctx\"\n  dockerfile = \"../Dockerfile\"\n  output = [\"type=tar,dest=-\"]\n}\n";
+    std::fs::write(root.join("docker-bake.hcl"), definition).unwrap();
+    std::fs::write(root.join("Dockerfile"), case.dockerfile()).unwrap();
+    std::fs::write(root.join("outside"), "outside").unwrap();
+    std::fs::write(root.join("shared-ignore"), case.text()).unwrap();
+    if case.ignore == Ignore::Own {
+        std::fs::write(root.join("Dockerfile.dockerignore"), case.text()).unwrap();
+    }
+    let at = |path: &[u8]| context.join(OsStr::from_bytes(path));
+    for (path, node) in &case.tree {
+        let path = at(path);
+        match &node.kind {
+            Kind::Dir => std::fs::create_dir(&path).unwrap(),
+            Kind::File(content) => std::fs::write(&path, content).unwrap(),
+            Kind::Link(target) => symlink(OsStr::from_bytes(target), &path).unwrap(),
+            Kind::Pipe => {
+                rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
+            }
+            Kind::Socket => socket(&path),
+            Kind::Device => device(&path),
+            Kind::Hard(_) => {}
+        }
+    }
+    for (path, node) in &case.tree {
+        if let Kind::Hard(first) = &node.kind {
+            std::fs::hard_link(at(first), at(path)).unwrap();
+        }
+    }
+    // The deepest first: a directory may be closed afterwards.
+    for (path, node) in case.tree.iter().rev() {
+        let owner = Some(if node.of_root { 0 } else { USER });
+        match node.kind {
+            Kind::Hard(_) => {}
+            Kind::Link(_) => lchown(at(path), owner, owner).unwrap(),
+            _ => {
+                chown(at(path), owner, owner).unwrap();
+                set_mode(&at(path), node.mode);
+            }
+        }
+    }
+    for dir in [&context, root] {
+        chown(dir, Some(USER), Some(USER)).unwrap();
+        set_mode(dir, 0o755);
+    }
+}
+
+// The one that swallows everything; a pipe where there may be no devices.
+fn device(path: &Path) {
+    use rustix::fs::{CWD, FileType, Mode, makedev, mkfifoat, mknodat};
+    let made = mknodat(
+        CWD,
+        path,
+        FileType::CharacterDevice,
+        Mode::RUSR,
+        makedev(1, 3),
+    );
+    made.or_else(|_| mkfifoat(CWD, path, Mode::RUSR)).unwrap();
+}
+
+// The names of sockets are short, wherever they are.
+fn socket(path: &Path) {
+    let dir = tempfile::tempdir().unwrap();
+    let short = dir.path().join("s");
+    drop(std::os::unix::net::UnixListener::bind(&short).unwrap());
+    std::fs::rename(&short, path).unwrap();
+}

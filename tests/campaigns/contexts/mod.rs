@@ -1,0 +1,294 @@
+//! Contexts with everything that a directory may hold, built by rbake and buildx as an ordinary user, and as root.
+//!
+//! Both programs run on one daemon, and what they give is compared entry by entry; a difference that no rule of [`rules`]
+//! explains fails the run. Beside that, [`oracle`] works out what the Dockerfile asks for, and rbake may never succeed with
+//! less in the image.
+
+mod case;
+mod dice;
+mod disk;
+mod make;
+mod oracle;
+mod rules;
+mod run;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{report, seeds};
+use crate::support::buildkitd::Buildkitd;
+use crate::support::peers;
+use case::{Case, Ignore, Kind};
+use oracle::Wanted;
+use rules::{RULES, Seen};
+use run::{Answer, ImageEntry, Programs};
+
+/// Cases in the full campaign, and every how many of them are built as root.
+const FULL: u64 = 2_000;
+const AS_ROOT: u64 = 10;
+/// Cases that are built at once.
+const WORKERS: usize = 4;
+
+#[derive(Default)]
+struct Tally {
+    counts: BTreeMap<String, u64>,
+    // The first cases of each rule.
+    examples: BTreeMap<&'static str, Vec<String>>,
+    failures: Vec<String>,
+}
+
+impl Tally {
+    fn count(&mut self, what: &str) {
+        *self.counts.entry(what.to_owned()).or_default() += 1;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contexts_give_what_the_dockerfile_asks_for() {
+    let Some(buildx) = peers::program("RBAKE_TEST_BUILDX") else {
+        return;
+    };
+    let Some(daemon) = Buildkitd::start(&[]).await else {
+        return;
+    };
+    let address = daemon.open_to_all();
+    let range = seeds(FULL);
+    let tally = tokio::task::spawn_blocking(move || {
+        let programs = Programs::new(&buildx, &address);
+        let next = AtomicU64::new(range.start);
+        let tally = Mutex::new(Tally::default());
+        std::thread::scope(|scope| {
+            for _ in 0..WORKERS {
+                scope.spawn(|| {
+                    loop {
+                        let seed = next.fetch_add(1, Ordering::Relaxed);
+                        if seed >= range.end {
+                            return;
+                        }
+                        examine(seed, &programs, &tally);
+                    }
+                });
+            }
+        });
+        tally.into_inner().unwrap()
+    });
+    let tally = tally.await.unwrap();
+    drop(daemon);
+    let counts: Vec<String> = tally
+        .counts
+        .iter()
+        .map(|(what, count)| format!("{what}: {count}"))
+        .collect();
+    report("contexts", &counts.join("; "));
+    for (rule, examples) in &tally.examples {
+        report("contexts", &format!("\"{rule}\": {}", examples.join("; ")));
+    }
+    assert!(
+        tally.failures.is_empty(),
+        "{} cases failed:\n{}",
+        tally.failures.len(),
+        tally
+            .failures
+            .iter()
+            .take(20)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n")
+    );
+    let count = |what: &str| tally.counts.get(what).copied().unwrap_or_default();
+    let all = count("cases");
+    assert!(all < 50 || 2 * count("with a denied, special or linked source") >= all);
+}
+
+fn examine(seed: u64, programs: &Programs, tally: &Mutex<Tally>) {
+    let case = make::case(seed);
+    let wanted = oracle::wanted(&case);
+    let as_root = seed.is_multiple_of(AS_ROOT);
+    let project = programs.place(&format!("case-{seed}"));
+    disk::write(&case, &project);
+    let ours = programs.rbake(&project, as_root);
+    // The daemon waits for ever for somebody to write into an ignore file that is a pipe.
+    let asked = case.ignore != Ignore::Pipe;
+    let theirs = asked.then(|| programs.buildx(&project, as_root));
+    std::fs::remove_dir_all(&project).unwrap();
+    let mut tally = tally.lock().unwrap();
+    describe(&case, &wanted, as_root, &mut tally);
+    if let Some(missing) = less_than_asked(&wanted, &ours) {
+        let text = format!(
+            "seed {seed}: rbake succeeds without {missing}\n{}",
+            shown(&case)
+        );
+        tally.failures.push(text);
+    }
+    if !case.ignore.is_usable()
+        && ours.image.is_some()
+        && !(as_root && case.ignore == Ignore::Unreadable)
+    {
+        let text = format!(
+            "seed {seed}: rbake builds with {:?}\n{}",
+            case.ignore,
+            shown(&case)
+        );
+        tally.failures.push(text);
+    }
+    let Some(theirs) = theirs else {
+        tally.count("not asked of buildx, which never ends");
+        return;
+    };
+    let Some(difference) = difference(&ours, &theirs) else {
+        match &ours.image {
+            Some(_) => tally.count("built alike"),
+            None => tally.count(&format!("refused by both, {}", reason(&ours.messages))),
+        }
+        return;
+    };
+    let seen = Seen {
+        case: &case,
+        wanted: &wanted,
+        ours: &ours,
+        theirs: &theirs,
+        as_root,
+    };
+    if let Some(rule) = RULES.iter().find(|rule| (rule.explains)(&seen)) {
+        tally.count(&format!("explained by \"{}\"", rule.name));
+        let examples = tally.examples.entry(rule.name).or_default();
+        if examples.len() < 3 {
+            examples.push(format!("seed {seed}: {difference}"));
+        }
+    } else {
+        let text = format!("seed {seed}: {difference}\n{}", shown(&case));
+        tally.failures.push(text);
+    }
+}
+
+// The kind of a refusal.
+fn reason(messages: &str) -> &'static str {
+    let known = [
+        ("Permission denied", "permission denied"),
+        ("the ignore file", "the ignore file"),
+        ("not found", "a source is not there"),
+        ("no such file", "a source is not there"),
+        (
+            "cannot copy to non-directory",
+            "entries in each other's way",
+        ),
+        ("too many links", "a loop of links"),
+    ];
+    let found = known.iter().find(|(text, _)| messages.contains(text));
+    found.map_or("for another reason", |(_, kind)| kind)
+}
+
+// What the sources of the case hold, for the distribution.
+fn describe(case: &Case, wanted: &Wanted, as_root: bool, tally: &mut Tally) {
+    tally.count("cases");
+    tally.count(if as_root { "as root" } else { "as a user" });
+    tally.count(&format!("ignore file {:?}", case.ignore));
+    let (mut denied, mut special, mut linked, mut odd) = (false, false, false, false);
+    for path in &wanted.sources {
+        let Some(node) = case.tree.get(path) else {
+            continue;
+        };
+        denied |= !case.is_readable(path);
+        special |= matches!(node.kind, Kind::Pipe | Kind::Socket | Kind::Device);
+        linked |= matches!(node.kind, Kind::Link(_) | Kind::Hard(_));
+        odd |= std::str::from_utf8(path).is_err() || path.iter().any(u8::is_ascii_control);
+    }
+    for (is, what) in [
+        (denied, "with a denied source"),
+        (special, "with a special source"),
+        (linked, "with a linked source"),
+        (odd, "with a source whose name is no plain text"),
+        (
+            denied || special || linked,
+            "with a denied, special or linked source",
+        ),
+    ] {
+        if is {
+            tally.count(what);
+        }
+    }
+}
+
+fn shown(case: &Case) -> String {
+    let entry = |(path, node): (&Vec<u8>, &case::Node)| {
+        let owner = if node.of_root { "root" } else { "user" };
+        let kind = match &node.kind {
+            Kind::File(content) => format!("file `{}`", content.escape_ascii()),
+            Kind::Link(target) => format!("-> `{}`", target.escape_ascii()),
+            Kind::Hard(first) => format!("= `{}`", first.escape_ascii()),
+            other => format!("{other:?}"),
+        };
+        format!(
+            "    {:o} {owner} `{}` {kind}\n",
+            node.mode,
+            path.escape_ascii()
+        )
+    };
+    let entries: String = case.tree.iter().map(entry).collect();
+    format!("{}{entries}", case.dockerfile())
+}
+
+// What the image lacks of what is asked for, where rbake says that all is well.
+fn less_than_asked(wanted: &Wanted, ours: &Answer) -> Option<String> {
+    let image = ours.image.as_ref()?;
+    let missing = wanted.must.iter().find(|(path, kinds)| {
+        let there = image.get(*path);
+        !there.is_some_and(|entry| kinds.iter().any(|kind| is(entry, kind, image)))
+    });
+    missing.map(|(path, kinds)| {
+        format!(
+            "`{}`, which is to be {kinds:?} and is {:?}",
+            path.escape_ascii(),
+            image.get(path)
+        )
+    })
+}
+
+fn is(entry: &ImageEntry, kind: &Kind, image: &BTreeMap<Vec<u8>, ImageEntry>) -> bool {
+    use tar::EntryType;
+    match kind {
+        Kind::Dir => entry.kind == EntryType::Directory,
+        Kind::File(content) if entry.kind == EntryType::Link => image
+            .get(entry.link.strip_prefix(b"/").unwrap_or(&entry.link))
+            .is_some_and(|first| first.content == *content),
+        Kind::File(content) => entry.kind == EntryType::Regular && entry.content == *content,
+        Kind::Link(target) => entry.kind == EntryType::Symlink && entry.link == *target,
+        Kind::Pipe => entry.kind == EntryType::Fifo,
+        Kind::Device => matches!(entry.kind, EntryType::Char | EntryType::Fifo),
+        Kind::Hard(_) | Kind::Socket => true,
+    }
+}
+
+fn difference(ours: &Answer, theirs: &Answer) -> Option<String> {
+    let last = |answer: &Answer| {
+        let lines: Vec<&str> = answer
+            .messages
+            .lines()
+            .filter(|line| line.to_lowercase().contains("error"))
+            .collect();
+        format!("code {:?}: {}", answer.code, lines.join(" / "))
+    };
+    match (&ours.image, &theirs.image) {
+        (Some(ours), Some(theirs)) => {
+            let paths = ours.keys().chain(theirs.keys());
+            let different = paths
+                .clone()
+                .find(|path| ours.get(*path) != theirs.get(*path))?;
+            Some(format!(
+                "`{}` is {:?} by rbake and {:?} by buildx",
+                different.escape_ascii(),
+                ours.get(different),
+                theirs.get(different)
+            ))
+        }
+        // A limit of time that ran out is no refusal.
+        (None, None) if ours.code != Some(124) && theirs.code != Some(124) => None,
+        (None, _) => Some(format!(
+            "rbake alone refuses, {}; buildx, {}",
+            last(ours),
+            last(theirs)
+        )),
+        (_, None) => Some(format!("buildx alone refuses, {}", last(theirs))),
+    }
+}

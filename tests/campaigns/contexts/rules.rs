@@ -1,0 +1,120 @@
+//! Why rbake and buildx may differ on a context; each rule is a line of `docs/differences.md`.
+
+use super::case::{Case, Kind};
+use super::less_than_asked;
+use super::oracle::Wanted;
+use super::run::{Answer, ImageEntry};
+
+/// A case with both answers.
+pub(super) struct Seen<'a> {
+    pub(super) case: &'a Case,
+    pub(super) wanted: &'a Wanted,
+    pub(super) ours: &'a Answer,
+    pub(super) theirs: &'a Answer,
+    pub(super) as_root: bool,
+}
+
+impl Seen<'_> {
+    fn we_say(&self, text: &str) -> bool {
+        self.ours.image.is_none() && self.ours.messages.contains(text)
+    }
+
+    fn they_say(&self, text: &str) -> bool {
+        self.theirs.image.is_none() && self.theirs.messages.contains(text)
+    }
+
+    // We build, and buildx does not find a source, or leaves something out.
+    fn we_have_more(&self) -> bool {
+        match (&self.ours.image, &self.theirs.image) {
+            (Some(ours), Some(theirs)) => {
+                ours.len() > theirs.len() && theirs.keys().all(|path| ours.contains_key(path))
+            }
+            (Some(_), None) => self.they_say("not found") || self.they_say("no such file"),
+            (None, _) => false,
+        }
+    }
+
+    fn only_we_build(&self) -> bool {
+        self.ours.image.is_some() && self.theirs.image.is_none()
+    }
+
+    fn has_unreadable_source(&self) -> bool {
+        !self.as_root
+            && self
+                .wanted
+                .sources
+                .iter()
+                .any(|path| !self.case.is_readable(path))
+    }
+}
+
+/// Why they differ.
+pub(super) struct Rule {
+    pub(super) name: &'static str,
+    pub(super) explains: fn(&Seen<'_>) -> bool,
+}
+
+/// All rules; the first that explains a difference is its reason.
+pub(super) const RULES: [Rule; 7] = [
+    Rule {
+        name: "an ignore file that cannot be used is an error",
+        explains: |seen| {
+            !seen.case.ignore.is_usable() && seen.we_say("the ignore file `ctx/.dockerignore`")
+        },
+    },
+    Rule {
+        name: "a file that cannot be read is an error, not an empty file",
+        explains: |seen| seen.has_unreadable_source() && seen.we_say("cannot open `"),
+    },
+    Rule {
+        name: "a directory of which nothing can be wanted need not be readable",
+        explains: |seen| {
+            seen.only_we_build() && !seen.as_root && seen.they_say("permission denied")
+        },
+    },
+    Rule {
+        name: "a link is followed for every path that leads through it",
+        explains: |seen| {
+            let is_link = |path: &Vec<u8>| {
+                let node = seen.case.tree.get(path);
+                node.is_some_and(|node| matches!(node.kind, Kind::Link(_)))
+            };
+            seen.we_have_more() && seen.wanted.sources.iter().any(is_link)
+        },
+    },
+    Rule {
+        name: "what rbake cannot read, buildx leaves out",
+        explains: |seen| {
+            let less =
+                seen.theirs.image.is_some() && less_than_asked(seen.wanted, seen.theirs).is_some();
+            less && seen.has_unreadable_source() && seen.we_say("Permission denied")
+        },
+    },
+    Rule {
+        // It lists by one reading of the patterns, and opens by another.
+        name: "what is listed is sent with its content",
+        explains: |seen| {
+            let (Some(ours), Some(theirs)) = (&seen.ours.image, &seen.theirs.image) else {
+                return false;
+            };
+            let is_emptied = |(path, entry): (&Vec<u8>, &ImageEntry)| {
+                let other = theirs.get(path);
+                other == Some(entry) || other.is_some_and(|other| other.content.is_empty())
+            };
+            ours.len() == theirs.len() && ours.iter().all(is_emptied)
+        },
+    },
+    Rule {
+        name: "names that begin with `!` or a blank mean themselves",
+        explains: |seen| {
+            let odd = |source: &str| {
+                source
+                    .split('/')
+                    .next()
+                    .is_some_and(|name| name.starts_with(['!', ' ']))
+                    || source.ends_with(' ')
+            };
+            seen.we_have_more() && seen.case.sources().any(odd)
+        },
+    },
+];

@@ -1,0 +1,156 @@
+//! Runs both programs on a case, and takes apart what comes of it.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::disk::USER;
+
+/// Seconds that one build may take.
+const LIMIT: &str = "90";
+
+/// An entry of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ImageEntry {
+    pub(super) kind: tar::EntryType,
+    pub(super) mode: u32,
+    pub(super) owner: (u64, u64),
+    pub(super) link: Vec<u8>,
+    pub(super) content: Vec<u8>,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// The image, where it was built.
+    pub(super) image: Option<BTreeMap<Vec<u8>, ImageEntry>>,
+    pub(super) code: Option<i32>,
+    pub(super) messages: String,
+}
+
+/// Both programs, where an ordinary user can run them.
+pub(super) struct Programs {
+    dir: tempfile::TempDir,
+    address: String,
+}
+
+impl Programs {
+    pub(super) fn new(buildx: &Path, address: &str) -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("rbake-contexts-")
+            .tempdir()
+            .unwrap();
+        open(dir.path(), 0o755);
+        for (from, name) in [
+            (Path::new(env!("CARGO_BIN_EXE_rbake")), "rbake"),
+            (buildx, "buildx"),
+        ] {
+            std::fs::copy(from, dir.path().join(name)).unwrap();
+            open(&dir.path().join(name), 0o755);
+        }
+        let programs = Self {
+            dir,
+            address: address.to_owned(),
+        };
+        for (home, user) in [("user", USER), ("root", 0)] {
+            let path = programs.dir.path().join(home);
+            std::fs::create_dir(&path).unwrap();
+            chown(&path, Some(user), Some(user)).unwrap();
+            let created = programs
+                .command("buildx", user == 0)
+                .args(["create", "--driver", "remote", "--name", "test", address])
+                .output()
+                .unwrap();
+            assert!(
+                created.status.success(),
+                "{}",
+                String::from_utf8_lossy(&created.stderr)
+            );
+        }
+        programs
+    }
+
+    /// Where cases may be written.
+    pub(super) fn place(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn command(&self, program: &str, as_root: bool) -> Command {
+        let home = self.dir.path().join(if as_root { "root" } else { "user" });
+        let mut command = Command::new("timeout");
+        command
+            .args(["--kill-after=5", LIMIT])
+            .arg(self.dir.path().join(program))
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("HOME", &home)
+            .env("DOCKER_CONFIG", &home)
+            .env("BUILDX_CONFIG", home.join("buildx"))
+            .current_dir("/")
+            .stdin(Stdio::null());
+        if !as_root {
+            command.uid(USER).gid(USER);
+        }
+        command
+    }
+
+    pub(super) fn rbake(&self, project: &Path, as_root: bool) -> Answer {
+        let mut command = self.command("rbake", as_root);
+        command.env("BUILDKIT_HOST", &self.address);
+        answer(
+            command
+                .args(["--progress=plain", "--no-cache"])
+                .current_dir(project),
+        )
+    }
+
+    pub(super) fn buildx(&self, project: &Path, as_root: bool) -> Answer {
+        let mut command = self.command("buildx", as_root);
+        command.args([
+            "--builder",
+            "test",
+            "bake",
+            "--progress=plain",
+            "--no-cache",
+        ]);
+        // Attestations have no place in an archive of files.
+        answer(command.arg("--provenance=false").current_dir(project))
+    }
+}
+
+fn open(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn answer(command: &mut Command) -> Answer {
+    let output = command.output().unwrap();
+    Answer {
+        image: output.status.success().then(|| entries(&output.stdout)),
+        code: output.status.code(),
+        messages: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+fn entries(archive: &[u8]) -> BTreeMap<Vec<u8>, ImageEntry> {
+    let mut archive = tar::Archive::new(archive);
+    let mut all = BTreeMap::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let path = entry.path_bytes().into_owned();
+        let path = path.strip_suffix(b"/").unwrap_or(&path).to_vec();
+        let header = entry.header();
+        let mut told = ImageEntry {
+            kind: header.entry_type(),
+            mode: header.mode().unwrap(),
+            owner: (header.uid().unwrap(), header.gid().unwrap()),
+            link: entry.link_name_bytes().unwrap_or_default().into_owned(),
+            content: Vec::new(),
+        };
+        entry.read_to_end(&mut told.content).unwrap();
+        all.insert(path, told);
+    }
+    all
+}
