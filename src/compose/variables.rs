@@ -32,7 +32,10 @@ impl Variables {
     /// Takes over those of `others` that are not set.
     pub fn set_defaults(&mut self, others: &Self) {
         for (name, value) in &others.0 {
-            if !self.0.contains_key(name) {
+            // What the environment sets is set, be it text or not.
+            let environment = self.1.as_ref();
+            let is_set = environment.is_some_and(|own| own.get_os(name).is_some());
+            if !is_set && !self.0.contains_key(name) {
                 self.0.insert(name.clone(), value.clone());
             }
         }

@@ -156,3 +156,21 @@ fn arguments_and_variables_that_are_not_utf8_are_an_error() {
         assert_eq!(output.stderr.contains(&told), code == Some(2), "{output}");
     }
 }
+
+#[test]
+fn a_variable_that_is_not_utf8_is_not_replaced_by_a_default() {
+    let compose = "services:\n  web:\n    build: .\n    image: example.com/web:${V}\n";
+    let project = TestProject::new()
+        .file("docker-compose.yml", compose)
+        .file(".env", "V=default\n")
+        .file("Dockerfile", "FROM scratch\n");
+    let bad = OsStr::from_bytes(b"bad\xff");
+    let arguments = ["-f", "docker-compose.yml", "--print"];
+    let output = project.command(&arguments).env("V", bad).output().unwrap();
+    let output = project.read(&output);
+    assert_eq!(output.code, Some(2), "{output}");
+    let told = "the environment variable `V` is not UTF-8";
+    assert!(output.stderr.contains(told), "{output}");
+    let output = project.rbake(&arguments);
+    assert_eq!(output.code, Some(0), "{output}");
+}
