@@ -61,6 +61,10 @@ impl Checker<'_> {
         match inside::read(dir, name, SIZE_LIMIT) {
             Ok(Some(text)) => Self::patterns(&text, &shown).map(|()| true),
             Ok(None) => Ok(false),
+            // What the user's own programs cannot follow either leads nowhere.
+            Err(Unusable::Outside(to)) if !dir.join(name).is_file() => {
+                Err(Box::new(unusable(&Unusable::Dangling(to), &shown)))
+            }
             Err(why) => Err(Box::new(unusable(&why, &shown))),
         }
     }
@@ -108,10 +112,8 @@ fn error(code: &'static str, message: String) -> Diagnostic {
 fn unusable(why: &Unusable, shown: &str) -> Diagnostic {
     let way_out = match why {
         Unusable::Outside(_) => {
-            let quoted = quoted(shown);
-            format!(
-                "put a copy in its place: `cp --remove-destination \"$(readlink -f {quoted})\" {quoted}`"
-            )
+            let (link, copy) = (quoted(shown), quoted(&format!("{shown}.copy")));
+            format!("put a copy in its place: `cp {link} {copy} && mv {copy} {link}`")
         }
         Unusable::Io(_) => format!("make it readable, `chmod a+r {}`", quoted(shown)),
         Unusable::TooLarge(_) => {
@@ -260,8 +262,12 @@ mod tests {
         let project = Project::new(b"a\n");
         std::fs::create_dir(project.path("named")).unwrap();
         std::fs::remove_file(project.path(NAME)).unwrap();
+        symlink("/etc/hostname", project.path(NAME)).unwrap();
+        let told = "the ignore file `.dockerignore` leads out of its directory, to `/etc/hostname`";
+        assert_eq!(project.checked(""), [told]);
+        std::fs::remove_file(project.path(NAME)).unwrap();
         symlink("../elsewhere", project.path(NAME)).unwrap();
-        let told = "the ignore file `.dockerignore` leads out of its directory, to `../elsewhere`";
+        let told = "the ignore file `.dockerignore` leads to `../elsewhere`, which is not there";
         assert_eq!(project.checked(""), [told]);
         // The Dockerfile's own goes before it.
         std::fs::write(project.path("Dockerfile.dockerignore"), "b\n").unwrap();
