@@ -42,6 +42,13 @@ impl Tally {
     fn count(&mut self, what: &str) {
         *self.counts.entry(what.to_owned()).or_default() += 1;
     }
+
+    fn example(&mut self, of: &'static str, seed: u64, what: &str) {
+        let examples = self.examples.entry(of).or_default();
+        if examples.len() < 3 {
+            examples.push(format!("seed {seed}: {what}"));
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,7 +146,13 @@ fn examine(seed: u64, programs: &Programs, tally: &Mutex<Tally>) {
     let Some(difference) = difference(&ours, &theirs) else {
         match &ours.image {
             Some(_) => tally.count("built alike"),
-            None => tally.count(&format!("refused by both, {}", reason(&ours.messages))),
+            None => {
+                let reason = reason(&ours.messages);
+                tally.count(&format!("refused by both, {reason}"));
+                if reason == OTHER {
+                    tally.example(OTHER, seed, &last(&ours));
+                }
+            }
         }
         return;
     };
@@ -152,10 +165,7 @@ fn examine(seed: u64, programs: &Programs, tally: &Mutex<Tally>) {
     };
     if let Some(rule) = RULES.iter().find(|rule| (rule.explains)(&seen)) {
         tally.count(&format!("explained by \"{}\"", rule.name));
-        let examples = tally.examples.entry(rule.name).or_default();
-        if examples.len() < 3 {
-            examples.push(format!("seed {seed}: {difference}"));
-        }
+        tally.example(rule.name, seed, &difference);
     } else {
         let text = format!("seed {seed}: {difference}\n{}", shown(&case));
         tally.failures.push(text);
@@ -176,8 +186,10 @@ fn reason(messages: &str) -> &'static str {
         ("too many links", "a loop of links"),
     ];
     let found = known.iter().find(|(text, _)| messages.contains(text));
-    found.map_or("for another reason", |(_, kind)| kind)
+    found.map_or(OTHER, |(_, kind)| kind)
 }
+
+const OTHER: &str = "for another reason";
 
 // What the sources of the case hold, for the distribution.
 fn describe(case: &Case, wanted: &Wanted, as_root: bool, tally: &mut Tally) {
@@ -260,15 +272,16 @@ fn is(entry: &ImageEntry, kind: &Kind, image: &BTreeMap<Vec<u8>, ImageEntry>) ->
     }
 }
 
+// The words of a refusal.
+fn last(answer: &Answer) -> String {
+    let lines = answer.messages.lines();
+    let lines: Vec<&str> = lines
+        .filter(|line| line.to_lowercase().contains("error"))
+        .collect();
+    format!("code {:?}: {}", answer.code, lines.join(" / "))
+}
+
 fn difference(ours: &Answer, theirs: &Answer) -> Option<String> {
-    let last = |answer: &Answer| {
-        let lines: Vec<&str> = answer
-            .messages
-            .lines()
-            .filter(|line| line.to_lowercase().contains("error"))
-            .collect();
-        format!("code {:?}: {}", answer.code, lines.join(" / "))
-    };
     match (&ours.image, &theirs.image) {
         (Some(ours), Some(theirs)) => {
             let paths = ours.keys().chain(theirs.keys());
