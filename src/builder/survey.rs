@@ -9,6 +9,7 @@ use super::discovery::{UNNAMED_LIMIT, driver, find_named, find_unnamed, refused,
 use super::embedded;
 use super::error::{ChooseError, PassedOver, Refusal, in_one_line};
 use super::reach::Reacher;
+use crate::diag::Diagnostic;
 use crate::engine::docker::{ContainerState, Docker};
 use crate::engine::endpoint::Endpoint;
 use crate::event::EventSink;
@@ -24,6 +25,8 @@ pub struct Survey {
     pub error: Option<ChooseError>,
     /// All others, in order.
     pub others: Vec<PassedOver>,
+    /// What the user should know of the builder that would be taken.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// A builder as a survey sees it.
@@ -56,6 +59,7 @@ pub async fn survey(
                 chosen: None,
                 error: Some(error),
                 others: Vec::new(),
+                warnings: Vec::new(),
             };
         }
     };
@@ -69,6 +73,7 @@ pub async fn survey(
                 reason: place.reason,
             })
             .collect(),
+        warnings: Vec::new(),
     };
     let events = EventSink::none();
     let reacher = Reacher {
@@ -132,6 +137,7 @@ pub async fn survey(
 
 impl Survey {
     fn take(&mut self, candidate: &Candidate, looked: Looked, why: String) {
+        self.warnings = [candidate.warnings.clone(), looked.warnings].concat();
         self.chosen = Some(Surveyed {
             name: candidate.name.clone(),
             driver: match &looked.endpoint {
@@ -151,6 +157,7 @@ struct Looked {
     endpoint: Option<Endpoint>,
     version: Option<String>,
     state: String,
+    warnings: Vec<Diagnostic>,
 }
 
 async fn look(
@@ -168,6 +175,7 @@ async fn look(
                 endpoint: candidate.endpoint(),
                 version: None,
                 state: "stopped; a run starts it".to_owned(),
+                warnings: Vec::new(),
             });
         }
     }
@@ -188,6 +196,7 @@ async fn look(
         endpoint: Some(reached.endpoint),
         version: reached.connection.version().map(str::to_owned),
         state,
+        warnings: reached.warnings,
     })
 }
 
@@ -202,11 +211,13 @@ async fn look_at_embedded(environment: &Environment) -> Result<Looked, Refusal> 
                 (1, _) => "running, in use by 1 run".to_owned(),
                 (runs, _) => format!("running, in use by {runs} runs"),
             },
+            warnings: Vec::new(),
         }),
         Some(_) => Ok(Looked {
             endpoint: None,
             version: None,
             state: "starting or stopping".to_owned(),
+            warnings: Vec::new(),
         }),
         None => {
             let places =
@@ -217,6 +228,7 @@ async fn look_at_embedded(environment: &Environment) -> Result<Looked, Refusal> 
                 endpoint: None,
                 version: embedded::version_of(&recipe.programs.buildkitd).await.ok(),
                 state: "not running; a run starts it".to_owned(),
+                warnings: Vec::new(),
             })
         }
     }

@@ -174,6 +174,32 @@ fn docker_and_buildkit_in_each_others_place_are_told() {
 }
 
 #[test]
+fn certificates_that_are_set_and_not_used_are_told() {
+    let (Some(docker), Some(buildkit)) = (
+        peers::peer("RBAKE_TEST_DOCKER_HOST"),
+        peers::peer("RBAKE_TEST_BUILDKIT_ADDR"),
+    ) else {
+        return;
+    };
+    let project = project()
+        .env("BUILDKIT_HOST", buildkit)
+        .env("BUILDKIT_TLS_DIR", "/nonexistent");
+    for line in [&[][..], &["+builder", "status"]] {
+        let output = project.rbake(line);
+        assert_eq!(output.code, Some(0), "{output}");
+        says(
+            &output,
+            &["`BUILDKIT_TLS_DIR` is set", "unset `BUILDKIT_TLS_DIR`"],
+        );
+    }
+    let status = project
+        .env("BUILDKIT_HOST", &docker)
+        .rbake(&["+builder", "status"]);
+    says(&status, &["`BUILDKIT_HOST` leads to a Docker Engine"]);
+    assert!(status.stdout.contains("driver   docker"), "{status}");
+}
+
+#[test]
 fn a_registry_is_no_builder() {
     let Some(registry) = peers::peer("RBAKE_TEST_REGISTRY_ADDR") else {
         return;

@@ -13,7 +13,7 @@ use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
 use crate::cli::signals;
 use crate::cli::{progress, usage};
-use crate::diag::{Class, Diagnostic};
+use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::event::EventSink;
 use crate::report::{Mode, Reporter};
 use crate::types::requirements::Requirements;
@@ -173,6 +173,7 @@ fn status(flag: Option<&str>, json: bool, environment: &Environment, screen: &mu
         as_text(&survey)
     };
     let written = screen.data(&text);
+    screen.diagnostics(&Diagnostics(survey.warnings));
     match &survey.error {
         Some(error) => screen.diagnostics(&error.diagnostic().into()),
         None => written,
@@ -399,6 +400,7 @@ mod tests {
                 state: "not running; a run starts it".into(),
             }),
             error: None,
+            warnings: Vec::new(),
             others: vec![PassedOver {
                 what: "`BUILDKIT_HOST`".into(),
                 reason: "not set".into(),
