@@ -19,6 +19,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 
 use super::endpoint::DockerHost;
+use super::failure::clean;
 use super::transport::DialError;
 
 /// The newest version of the API that these calls are written for.
@@ -344,7 +345,7 @@ impl Docker {
             let line = line.map_err(|source| match source {
                 BollardError::DockerStreamError { error } => DockerError::Load {
                     host: self.host.to_string(),
-                    message: error.trim().to_owned(),
+                    message: clean(&error),
                 },
                 other => call("load an image", &self.host, other),
             })?;
@@ -449,7 +450,7 @@ fn call(act: impl Into<String>, host: &DockerHost, source: BollardError) -> Dock
         } => DockerError::Refused {
             host: host.to_string(),
             status: status_code,
-            message,
+            message: clean(&message),
         },
         BollardError::RequestTimeoutError => DockerError::Slow {
             act: act.into(),

@@ -14,6 +14,7 @@ use hyper_util::rt::TokioIo;
 
 use super::DockerError;
 use crate::engine::endpoint::DockerHost;
+use crate::engine::failure::clean;
 use crate::engine::transport::dial_docker;
 
 /// The longest explanation of an error that is read, in bytes.
@@ -96,7 +97,7 @@ pub(super) async fn refusal(host: &DockerHost, response: Response<Incoming>) -> 
     DockerError::Refused {
         host: host.to_string(),
         status: status.as_u16(),
-        message: message_of(&text, status),
+        message: clean(&message_of(&text, status)),
     }
 }
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::{Docker, DockerError, http as wire};
 use crate::credential::Credential;
+use crate::engine::failure::clean;
 use crate::types::{Digest, Reference, Secret};
 
 /// The longest line of an answer that is kept, in bytes.
@@ -44,7 +45,7 @@ impl Docker {
         let refused = |message: String| DockerError::Push {
             host: self.host.to_string(),
             image: format!("{repository}:{tag}"),
-            message,
+            message: clean(&message),
         };
         let path = format!("{}/images/{repository}/push?tag={tag}", self.prefix);
         let request = Request::post(&path)

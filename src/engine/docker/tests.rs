@@ -206,3 +206,36 @@ async fn an_engine_without_buildkit_says_why() {
         .unwrap_err();
     assert!(error.to_string().ends_with("page not found"), "{error}");
 }
+
+#[tokio::test]
+async fn a_push_is_of_the_agreed_version_and_what_is_told_cannot_steer_a_terminal() {
+    let script = script(
+        &[
+            PING,
+            (
+                "/images/h.example/a/push?tag=1",
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"status\":\"x\"}\n{\"error\":\"\\u001b[2Jdenied\"}\n",
+            ),
+            (
+                "/images/h.example/b/push",
+                "HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n{\"message\":\"\\u001b[2Jno such image\"}",
+            ),
+        ],
+        3,
+    );
+    let docker = Docker::connect(&script.host).await.unwrap();
+    let credential = crate::credential::Credential::Anonymous;
+    for (name, expected) in [
+        ("h.example/a:1", "did not push `h.example/a:1`: [2Jdenied"),
+        (
+            "h.example/b",
+            "did not push `h.example/b:latest`: [2Jno such image",
+        ),
+    ] {
+        let error = docker.push(&name.parse().unwrap(), &credential).await;
+        let error = error.unwrap_err().to_string();
+        assert!(error.ends_with(expected), "{error:?}");
+    }
+    let asked = script.asked.await.unwrap();
+    assert!(asked[1].starts_with("POST /v1."), "{asked:?}");
+}
