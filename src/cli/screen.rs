@@ -57,12 +57,12 @@ impl Screen {
         &self.sources
     }
 
-    /// Writes data to standard output. On a terminal, what it would act on is written by its number: data has text from anywhere.
+    /// Writes data to standard output. What a terminal would act on is written by its number: data has text from anywhere.
     pub(super) fn data(&mut self, text: &str) -> Exit {
         if self.streams.out_is_terminal {
             self.own_text(&terminal::visible_lines(text))
         } else {
-            self.own_text(text)
+            self.own_text(&terminal::visible_data(text))
         }
     }
 

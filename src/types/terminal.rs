@@ -23,6 +23,16 @@ pub const fn is_invisible(c: char) -> bool {
         | '\u{ffa0}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0100}'..='\u{e01ef}')
 }
 
+/// Whether `c` makes a terminal or a viewer of logs do something, rather than look odd: most of what is unsafe, but for ends of
+/// lines, which text has, and for what terminals ignore.
+const fn is_acted_on(c: char) -> bool {
+    is_unsafe(c)
+        && !matches!(
+            c,
+            '\t' | '\n' | '\r' | '\u{7f}' | '\u{2028}' | '\u{2029}' | '\u{feff}'
+        )
+}
+
 /// `text` on one line: what a terminal would not show is written by its number, `\u001b`.
 pub fn visible(text: &str) -> Cow<'_, str> {
     by_number(text, |c| is_unsafe(c) || is_invisible(c))
@@ -35,7 +45,18 @@ pub fn visible_lines(text: &str) -> Cow<'_, str> {
     by_number(text, |c| is_unsafe(c) && !matches!(c, '\n' | '\t'))
 }
 
+/// `text`, which is for a program or a file, with what a terminal would act on by its number, as [`visible_lines`] has it: it may
+/// be looked at all the same.
+pub fn visible_data(text: &str) -> Cow<'_, str> {
+    by_number(text, is_acted_on)
+}
+
 fn by_number(text: &str, is_hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
+    // Most text is this, and there are megabytes of it.
+    let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) || byte == b'\n';
+    if !is_hidden('\n') && text.bytes().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
     if !text.contains(&is_hidden) {
         return Cow::Borrowed(text);
     }
@@ -120,6 +141,16 @@ mod tests {
     }
 
     #[test]
+    fn data_keeps_what_only_looks_odd() {
+        let odd = "a\r\n\tb\u{7f}c\u{2028}d\u{feff}e\u{200b}";
+        assert_eq!(visible_data(odd), odd);
+        assert_eq!(
+            visible_data("a\u{1b}[2J\u{9b}\u{202e}"),
+            r"a\u001b[2J\u009b\u202e"
+        );
+    }
+
+    #[test]
     fn words_are_quoted_for_a_shell() {
         for (word, quoted) in [
             ("--allow=fs.read=../a", "--allow=fs.read=../a"),
@@ -152,9 +183,10 @@ mod tests {
         #[test]
         fn json_means_the_same(text in "[\\x00-\\x{2ff}\\x{2000}-\\x{206f}\\x{e0000}-\\x{e01ff}]{0,20}") {
             let json = serde_json::to_string_pretty(&serde_json::json!({"a": [text]})).unwrap();
-            let shown = visible_lines(&json).into_owned();
             let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
-            prop_assert_eq!(read(&shown), read(&json));
+            for shown in [visible_lines(&json), visible_data(&json)] {
+                prop_assert_eq!(read(&shown), read(&json));
+            }
         }
 
         #[test]
