@@ -207,7 +207,15 @@ impl Beside {
             Err(errno) => return Err(errno.into()),
         };
         if self.durable {
-            file.sync_all()?;
+            match file.sync_all() {
+                // Some file systems cannot.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+                    ) => {}
+                synced => synced?,
+            }
         }
         if (self.equal || !existing)
             && let Some(temporary) = self.temporary.take()

@@ -2,10 +2,8 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::Metadata;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -212,14 +210,13 @@ fn parts(path: &Path) -> Vec<OsString> {
     parts
 }
 
-fn same(one: &Metadata, other: &Metadata) -> bool {
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
-}
-
 /// The links of `/proc`, which lead to files rather than to paths: their text is for people.
 #[cfg(target_os = "linux")]
 pub(super) mod special {
-    use super::{Path, same};
+    use std::fs::Metadata;
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::Path;
 
     /// What following a link means.
     pub(in super::super) enum Kind {
@@ -254,6 +251,10 @@ pub(super) mod special {
             _ if by_path => Kind::Plain,
             _ => Kind::Opaque,
         }
+    }
+
+    fn same(one: &Metadata, other: &Metadata) -> bool {
+        (one.dev(), one.ino()) == (other.dev(), other.ino())
     }
 
     /// Whether `dir` is in the file system of processes.
