@@ -164,6 +164,9 @@ pub struct VertexWarning {
     pub source: Option<SourceExcerpt>,
 }
 
+/// What the name of an excerpt begins with that is of no file: the text of a Dockerfile in the definition.
+pub const INLINE_DOCKERFILE: &str = "dockerfile-inline of ";
+
 /// Source text that the daemon refers to, with the line ranges in question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceExcerpt {

@@ -6,6 +6,7 @@ use super::failure;
 use super::model::Model;
 use super::summary::place;
 use crate::diag::{Diagnostic, SourceMap};
+use crate::event::INLINE_DOCKERFILE;
 use crate::outcome::Outcome;
 use crate::types::terminal::is_unsafe;
 
@@ -26,7 +27,8 @@ pub fn text(model: &Model, outcome: &Outcome) -> String {
     }
     for warning in model.warnings().iter().take(MAX_ANNOTATIONS) {
         let mut properties = Vec::new();
-        if let Some(source) = &warning.source {
+        let source = warning.source.as_ref();
+        if let Some(source) = source.filter(|source| is_file(&source.filename)) {
             properties.push(("file", source.filename.clone()));
             if let Some((first, last)) = source.lines.first() {
                 properties.push(("line", first.to_string()));
@@ -48,12 +50,18 @@ fn error(text: &mut String, diagnostic: &Diagnostic, sources: &SourceMap) {
     let mut properties = vec![("title", diagnostic.code.to_owned())];
     if let Some(label) = diagnostic.labels.iter().find(|label| label.primary)
         && let Some(file) = sources.get(label.span.source)
+        && is_file(&file.name)
         && let Some((line, _)) = sources.position(label.span.source, label.span.start)
     {
         properties.push(("file", file.name.clone()));
         properties.push(("line", line.to_string()));
     }
     command(text, "error", &properties, &diagnostic.message);
+}
+
+// GitHub looks for a file of the repository; the message tells all other places.
+fn is_file(name: &str) -> bool {
+    !name.starts_with(INLINE_DOCKERFILE)
 }
 
 fn command(text: &mut String, name: &str, properties: &[(&str, String)], message: &str) {
@@ -113,6 +121,22 @@ mod tests {
             text.starts_with("::warning file=Dockerfile,line=1,endLine=1::FromAsCasing: "),
             "{text}"
         );
+    }
+
+    #[test]
+    fn inline_dockerfiles_are_no_files_to_point_at() {
+        for recorded in [
+            include_str!("../../tests/fixtures/status/failure.jsonl"),
+            include_str!("../../tests/fixtures/status/lint.jsonl"),
+        ] {
+            let inline = recorded.replace(
+                r#""filename":"Dockerfile""#,
+                r#""filename":"dockerfile-inline of test""#,
+            );
+            assert_ne!(recorded, inline, "the recording names its Dockerfile");
+            let text = annotated(&inline);
+            assert!(!text.is_empty() && !text.contains("file="), "{text}");
+        }
     }
 
     #[test]

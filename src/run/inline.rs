@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Ready;
 use super::locate::DockerfilePlace;
-use crate::event::{EventKind, EventSink, SourceExcerpt, StatusUpdate};
+use crate::event::{EventKind, EventSink, INLINE_DOCKERFILE, SourceExcerpt, StatusUpdate};
 use crate::outcome::SolveFailure;
 
 /// The name that the frontend is told.
@@ -26,7 +26,7 @@ impl InlineName {
     }
 
     fn for_target(target: &str) -> Self {
-        Self(format!("dockerfile-inline of {target}").into())
+        Self(format!("{INLINE_DOCKERFILE}{target}").into())
     }
 
     /// A sink that passes events on to `events` with places by this name.

@@ -161,4 +161,12 @@ mod tests {
             ["plan::unsupported-policy"]
         );
     }
+
+    #[test]
+    fn fields_in_entries_of_ssh_are_explained() {
+        let problems = printed(&target(r#"ssh = ["id=default"]"#), false);
+        assert!(problems.0[0].help[0].contains("`ID=PATH`"), "{problems:?}");
+        let problems = printed(&target(r#"ssh = ["k=nope"]"#), false);
+        assert!(problems.0[0].help.is_empty(), "{problems:?}");
+    }
 }

@@ -159,7 +159,14 @@ impl Check<'_> {
                 }
                 Err(error) => {
                     let message = format!("the SSH key or agent `{path}` is not there: {error}");
-                    self.push(CODE, entry, message);
+                    let problem = problem(CODE, self.target, entry.span, message);
+                    // Unlike other entries, these have no fields.
+                    self.problems.push(match &*entry.id {
+                        "id" | "src" | "env" | "type" => {
+                            problem.help("entries of `ssh` have no fields: write `ID` for the agent, or `ID=PATH` for a key")
+                        }
+                        _ => problem,
+                    });
                 }
             }
         }
