@@ -207,12 +207,17 @@ impl Links for Context {
     }
 
     fn names(&self, path: &[u8]) -> io::Result<Option<Vec<Vec<u8>>>> {
-        let dir = match self.open_inside(path, OPEN_DIR | OFlags::NOFOLLOW) {
+        let open = || Ok(self.open_inside(path, OPEN_DIR | OFlags::NOFOLLOW)?);
+        let dir = match descriptors::patiently(open) {
             Ok(dir) => dir,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) => {
-                return Ok(None);
+            Err(error) => {
+                return match Errno::from_io_error(&error) {
+                    Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) => {
+                        Ok(None)
+                    }
+                    _ => Err(error),
+                };
             }
-            Err(errno) => return Err(errno.into()),
         };
         let mut names = Names::default();
         names.read(&dir, &mut Vec::new())?;

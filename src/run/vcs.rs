@@ -111,7 +111,7 @@ impl Git<'_> {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let failed = |error| format!("cannot run git: {error}");
-        let child = descriptors::patiently_async(|| command.spawn()).await;
+        let child = descriptors::patiently_async(|| std::future::ready(command.spawn())).await;
         child
             .map_err(failed)?
             .wait_with_output()

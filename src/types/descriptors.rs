@@ -85,10 +85,13 @@ fn shares(limit: Option<u64>, descriptors: u64) -> usize {
 }
 
 /// As [`patiently`], without blocking the thread in between.
-pub async fn patiently_async<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub async fn patiently_async<T, F>(mut open: impl FnMut() -> F) -> io::Result<T>
+where
+    F: Future<Output = io::Result<T>>,
+{
     let end = Instant::now() + PATIENCE;
     loop {
-        match open() {
+        match open().await {
             Err(error) if is_exhaustion(&error) && Instant::now() < end => {
                 tokio::time::sleep(PAUSE).await;
             }

@@ -7,16 +7,17 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use super::descriptors;
+
 /// The content of the regular file at `path`, links followed.
 ///
 /// A pipe, a device or a directory is an error, and so is a file of more than `limit` bytes. Opening does not wait: without
-/// `O_NONBLOCK` the open of a pipe blocks until somebody writes into it.
+/// `O_NONBLOCK` the open of a pipe blocks until somebody writes into it. Where no descriptor is left, one is waited for.
 pub fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)?;
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(flags.bits().cast_signed());
+    let file = descriptors::patiently(|| options.open(path))?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(Error::new(ErrorKind::InvalidInput, "not a regular file"));

@@ -3,11 +3,11 @@
 //! Every case is made from its seed alone, so a failure names a seed that can be run again. `cargo test` runs a twentieth of
 //! each campaign; `scripts/test.sh --long` runs the full number and prints what each campaign counted.
 
+mod contexts;
 mod docker_config;
 mod freeze;
 mod signals;
 mod silence;
-mod contexts;
 
 use std::ops::Range;
 

@@ -374,3 +374,19 @@ async fn a_job_that_never_comes_to_be_fails_with_its_own_reason() {
     let failure = client.result().await.unwrap_err();
     assert_eq!(failure.message, "unknown exporter");
 }
+
+// It answers others meanwhile, so that it is not taken for one that does not answer at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_question_that_is_left_open_is_given_up() {
+    let mut fake = FakeBuildkit::start();
+    let engine = Engine::connect(fake.endpoint()).await.unwrap();
+    let asked = tokio::spawn(async move { engine.capabilities().await.map(drop) });
+    let _open = (fake.call().await, fake.call().await);
+    let asked = tokio::time::timeout(Duration::from_secs(30), asked).await;
+    let failure = asked.expect("it is given up").unwrap().unwrap_err();
+    assert_eq!(failure.kind, FailureKind::Engine, "{failure:?}");
+    assert!(
+        failure.message.contains("it has left a call open for 15 s"),
+        "{failure:?}"
+    );
+}

@@ -239,3 +239,19 @@ async fn a_push_is_of_the_agreed_version_and_what_is_told_cannot_steer_a_termina
     let asked = script.asked.await.unwrap();
     assert!(asked[1].starts_with("POST /v1."), "{asked:?}");
 }
+
+#[tokio::test]
+async fn an_engine_that_answers_no_more_while_it_loads_is_given_up() {
+    let script = script(&[PING], 1);
+    let docker = Docker::connect(&script.host).await.unwrap();
+    script.asked.await.unwrap();
+    tokio::time::pause();
+    let error = docker.falls_silent().await;
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the Docker Engine at `{}` did not answer within 60 s",
+            script.host
+        )
+    );
+}

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use super::{BoxedStream, DialError};
 use crate::engine::endpoint::{Address, TlsMaterial};
 use crate::types::blocking::unblock;
+use crate::types::descriptors;
 
 // HTTP/2 pings are punished by BuildKit's server, so a dead link is found by the kernel.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -33,9 +34,8 @@ pub(super) async fn dial(
         endpoint: name.to_owned(),
         source,
     };
-    let stream = TcpStream::connect((address.host.as_str(), address.port))
-        .await
-        .map_err(connect)?;
+    let open = || TcpStream::connect((address.host.as_str(), address.port));
+    let stream = descriptors::patiently_async(open).await.map_err(connect)?;
     keep_alive(&stream).map_err(connect)?;
     let (Some(config), Some(tls)) = (config, tls) else {
         return Ok(Box::new(stream));

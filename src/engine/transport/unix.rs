@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{BoxedStream, DialError, Dialled};
 use crate::engine::endpoint::Endpoint;
+use crate::types::descriptors;
 
 pub(super) async fn dial(path: &Path, endpoint: &Endpoint) -> Result<Dialled, DialError> {
     Ok(Dialled {
@@ -14,7 +15,8 @@ pub(super) async fn dial(path: &Path, endpoint: &Endpoint) -> Result<Dialled, Di
 }
 
 pub(super) async fn connect(path: &Path, name: &str) -> Result<BoxedStream, DialError> {
-    match tokio::net::UnixStream::connect(path).await {
+    let connect = || tokio::net::UnixStream::connect(path);
+    match descriptors::patiently_async(connect).await {
         Ok(stream) => Ok(Box::new(stream)),
         Err(source) => Err(DialError::Connect {
             endpoint: name.to_owned(),

@@ -189,7 +189,7 @@ impl OciLayout {
     /// The digests of all blobs, sorted.
     pub fn blob_digests(&self) -> Result<Vec<Digest>, LayoutError> {
         let dir = self.blobs();
-        let entries = match std::fs::read_dir(&dir) {
+        let entries = match descriptors::patiently(|| std::fs::read_dir(&dir)) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(LayoutError::io("list", &dir)(error)),
@@ -237,7 +237,7 @@ pub(super) fn write_whole(path: &Path, data: &[u8]) -> Result<(), LayoutError> {
         temporary.file().write_all(data)?;
         temporary.file().sync_all()?;
         temporary.persist_as(path)?;
-        File::open(dir)?.sync_all()
+        descriptors::patiently(|| File::open(dir))?.sync_all()
     };
     write().map_err(LayoutError::io("write", path))
 }
@@ -305,7 +305,7 @@ impl Ingest {
         let failed = || LayoutError::io("write", &place);
         temporary.file().sync_all().map_err(failed())?;
         temporary.persist_at(&place).map_err(failed())?;
-        let dir = File::open(layout.blobs()).map_err(failed())?;
+        let dir = descriptors::patiently(|| File::open(layout.blobs())).map_err(failed())?;
         dir.sync_all().map_err(failed())?;
         Ok((actual, false))
     }
