@@ -328,8 +328,8 @@ fn ways_out(error: &EmbeddedError, told: Diagnostic) -> Diagnostic {
         } => told.help(format!(
             "it is process {process}; if it hangs, `kill -KILL {process}` ends it, and the next run starts another"
         )),
-        EmbeddedError::Recipe(RecipeError::Config(ConfigError::Form { source, .. })) => {
-            told.note(source.to_string())
+        EmbeddedError::Recipe(RecipeError::Config(ConfigError::Form { why, .. })) => {
+            told.note(why.clone())
         }
         EmbeddedError::Failed { tail, log, .. } => tail
             .iter()

@@ -60,7 +60,7 @@ pub(super) fn of_service(
             let own = || own.get(name).cloned().flatten();
             project.or_else(own).or_else(|| all.get(name).cloned())
         };
-        let text = reader.text(source);
+        let text = reader.environment_text(source);
         let found = dotenv::parse(&text, source, &lookup, &mut reader.problems);
         all.extend(found);
     }

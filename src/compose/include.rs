@@ -165,7 +165,7 @@ impl Loader<'_, '_> {
                     .or_else(|| known.get(name))
                     .map(str::to_owned)
             };
-            let text = self.reader.text(source);
+            let text = self.reader.environment_text(source);
             own.extend(dotenv::parse(
                 &text,
                 source,

@@ -149,6 +149,12 @@ impl<'a> Reader<'a> {
         self.cache.utf16.contains(&source)
     }
 
+    /// The text of an environment file that was read. Its values stay out of messages.
+    pub(super) fn environment_text(&mut self, source: SourceId) -> std::sync::Arc<str> {
+        self.map.hide_values(source);
+        self.text(source)
+    }
+
     /// The text of a file that was read.
     pub(super) fn text(&self, source: SourceId) -> std::sync::Arc<str> {
         self.map

@@ -9,6 +9,7 @@ use super::eval::types::Type;
 use super::eval::value::{Text, Value};
 use super::json::typed::{self, TypedError};
 use crate::diag::{Diagnostic, Diagnostics};
+use crate::types::secret::is_secret_name;
 use crate::types::{Environment, csv, go};
 
 /// Whether `environment` says anything about variables: `BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP` forbids it.
@@ -151,7 +152,8 @@ impl Override<'_> {
 
     fn primitive(&self, variable: &VariableDecl<'_>, ty: &Type) -> Result<Value, Diagnostic> {
         primitive(self.text, ty).ok_or_else(|| {
-            self.problem(variable, format!("`{}` is not a {}", self.text, ty.name()))
+            let text = shown(variable, self.text);
+            self.problem(variable, format!("`{text}` is not a {}", ty.name()))
         })
     }
 
@@ -176,6 +178,7 @@ impl Override<'_> {
                     .help(format!("give it as JSON in `{}_JSON`", variable.name.text)));
             }
             primitive(text, ty).ok_or_else(|| {
+                let text = shown(variable, text);
                 self.problem(
                     variable,
                     format!("its element `{text}` is not a {}", ty.name()),
@@ -211,6 +214,7 @@ impl Override<'_> {
                 for pair in &fields {
                     let parts = csv::fields_by(pair, ':').unwrap_or_default();
                     let [key, value] = parts.as_slice() else {
+                        let pair = shown(variable, pair);
                         return Err(self.problem(
                             variable,
                             format!("its element `{pair}` must have the form `key:value`"),
@@ -247,6 +251,15 @@ impl Override<'_> {
             format!("variable `{name}` cannot be set by {source}: {why}"),
         )
         .at(variable.name.span, "declared here")
+    }
+}
+
+// A part of a variable's value as messages show it: not at all where the variable has the name of a secret.
+fn shown<'a>(variable: &VariableDecl<'_>, text: &'a str) -> &'a str {
+    if is_secret_name(&variable.name.text) {
+        "xxxxx"
+    } else {
+        text
     }
 }
 

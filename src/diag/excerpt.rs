@@ -60,7 +60,7 @@ impl Window<'_> {
 
 /// The windows of `file` that show `labels`, in the order of the file.
 pub(super) fn windows<'a>(file: &'a SourceFile, labels: &[&'a Label]) -> Vec<Window<'a>> {
-    let text: &str = &file.text;
+    let text = file.shown();
     let mut marks: Vec<Mark<'a>> = labels
         .iter()
         .map(|label| Mark {

@@ -13,6 +13,15 @@ pub struct SourceFile {
     pub name: String,
     /// The whole text.
     pub text: Arc<str>,
+    // What excerpts show in its place: as long, byte for byte.
+    masked: Option<Arc<str>>,
+}
+
+impl SourceFile {
+    /// The text that excerpts show.
+    pub(super) fn shown(&self) -> &str {
+        self.masked.as_ref().unwrap_or(&self.text)
+    }
 }
 
 /// All source files of a run, so that spans can be drawn.
@@ -28,8 +37,17 @@ impl SourceMap {
         self.files.push(SourceFile {
             name: name.into(),
             text: text.into(),
+            masked: None,
         });
         id
+    }
+
+    /// Hides the values of a file of `NAME=value` lines from all excerpts: they are passwords as often as not, and an excerpt
+    /// shows the lines around a problem, too.
+    pub fn hide_values(&mut self, id: SourceId) {
+        if let Some(file) = self.files.get_mut(id.0 as usize) {
+            file.masked = Some(without_values(&file.text).into());
+        }
     }
 
     /// The file behind `id`; none if `id` is another map's.
@@ -58,6 +76,29 @@ impl SourceMap {
     }
 }
 
+// `text` with stars for all that may be part of a value: what follows the first `=` or `:` of a line, and whole lines without,
+// which may continue a value of several lines. Comments stay.
+fn without_values(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let is_comment = line.trim_start().starts_with('#');
+        let name_end = match line.find(['=', ':']) {
+            _ if is_comment => line.len(),
+            Some(at) => at + 1,
+            None => 0,
+        };
+        let (name, value) = line.split_at(name_end);
+        masked.push_str(name);
+        for c in value.chars() {
+            match c {
+                '\n' | '\r' => masked.push(c),
+                c => masked.extend(std::iter::repeat_n('*', c.len_utf8())),
+            }
+        }
+    }
+    masked
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +111,16 @@ mod tests {
         assert_eq!(map.position(id, 8), Some((2, 2)));
         assert_eq!(map.position(id, 7), Some((2, 1)), "inside a character");
         assert_eq!(map.position(id, 999), Some((3, 1)));
+    }
+
+    #[test]
+    fn hidden_values_are_as_long_as_they_were() {
+        let text = "# a=b\nA=hünter2 \"x\r\nhunter2\"\n";
+        let mut map = SourceMap::default();
+        let id = map.add(".env", text);
+        map.hide_values(id);
+        let file = map.get(id).unwrap();
+        assert_eq!(file.shown(), "# a=b\nA=***********\r\n********\n");
+        assert_eq!((file.shown().len(), &*file.text), (text.len(), text));
     }
 }

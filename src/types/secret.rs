@@ -44,6 +44,38 @@ pub fn redact_url(url: &str) -> String {
     }
 }
 
+// Parts of the names of attributes whose values are secrets: of the caches `s3`, `azblob` and `gha`, and what looks like them.
+const SECRET_NAMES: [&str; 6] = [
+    "secret",
+    "token",
+    "password",
+    "access_key",
+    "account_key",
+    "credential",
+];
+
+/// Whether an attribute called `name` holds a secret.
+pub fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_NAMES.iter().any(|part| name.contains(part))
+}
+
+/// `text`, which should be fields such as `type=s3,secret_access_key=…`, with the values of secrets replaced, fit for messages.
+///
+/// All that follows the first secret is replaced: a comma may be part of it.
+pub fn redact_fields(text: &str) -> String {
+    let mut at = 0;
+    for field in text.split_inclusive(',') {
+        if let Some((name, _)) = field.split_once('=')
+            && is_secret_name(name)
+        {
+            return format!("{}{name}=xxxxx", &text[..at]);
+        }
+        at += field.len();
+    }
+    text.to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +93,14 @@ mod tests {
         );
         assert_eq!(redact_url("https://h.example/a@b"), "https://h.example/a@b");
         assert_eq!(redact_url("no url"), "no url");
+    }
+
+    #[test]
+    fn values_of_secret_fields_are_replaced_with_all_that_follows() {
+        assert_eq!(
+            redact_fields("type=s3,\"Secret_Access_Key=a,b\",region=x"),
+            "type=s3,\"Secret_Access_Key=xxxxx"
+        );
+        assert_eq!(redact_fields("type=local,dest=a,b"), "type=local,dest=a,b");
     }
 }

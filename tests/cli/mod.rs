@@ -5,6 +5,7 @@ mod man;
 mod paths;
 mod privileges;
 mod refused;
+mod secrets;
 mod unsendable;
 mod words;
 

@@ -8,7 +8,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value, value};
+use toml_edit::{Array, DocumentMut, Item, Table, TableLike, TomlError, Value, value};
 
 use super::super::files::{self, LIMIT};
 use super::super::trust::{self, TrustError};
@@ -63,9 +63,8 @@ pub enum ConfigError {
     Form {
         /// The file.
         path: PathBuf,
-        /// Why.
-        #[source]
-        source: Box<toml_edit::TomlError>,
+        /// Why, without the line that the parser's own message quotes: mirrors and proxies have passwords in their addresses.
+        why: String,
     },
     /// A key holds something else than it must.
     #[error("in the builder's configuration `{}`, `{key}` must be a table", path.display())]
@@ -162,7 +161,7 @@ pub(super) fn merge(user: Option<&UserConfig>, decided: &Decided) -> Result<Stri
         None => DocumentMut::new(),
         Some(user) => user.text.parse().map_err(|source| ConfigError::Form {
             path: path.clone(),
-            source: Box::new(source),
+            why: told(&source, &user.text),
         })?,
     };
     if let Some(dir) = path.parent().filter(|_| user.is_some()) {
@@ -212,6 +211,18 @@ pub(super) fn oci_binary(text: &str) -> Option<String> {
     let document: DocumentMut = text.parse().ok()?;
     let oci = document.get("worker")?.get("oci")?;
     oci.get("binary")?.as_str().map(str::to_owned)
+}
+
+// The line and what the parser expected there, which quotes nothing of the file.
+fn told(error: &TomlError, text: &str) -> String {
+    let at = error.span().map_or(0, |span| span.start.min(text.len()));
+    let line = text.as_bytes()[..at]
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count()
+        + 1;
+    let message = error.message().lines().next().unwrap_or_default();
+    format!("line {line}: {message}")
 }
 
 /// What tells one configuration from another: changes with any byte of it.
@@ -302,6 +313,27 @@ mod tests {
             trace_socket: "/d/run/otel.sock".into(),
             runc: "/bin/runc".into(),
             rootless: false,
+        }
+    }
+
+    #[test]
+    fn what_is_no_toml_is_told_by_its_line_and_not_quoted() {
+        for text in [
+            "debug = true\n[registry.\"h\"]\nmirrors = [\"http://u:hunter2@m\"\n",
+            "debug = true\n\nhunter2 hunter2\n",
+            "debug = true\n\nx = hunter2\n",
+            "debug = true\n\nx = \"\\q hunter2\"\n",
+            "hunter2 = 1\n\nhunter2 = 2\n",
+        ] {
+            let user = UserConfig {
+                path: "/x.toml".into(),
+                text: text.to_owned(),
+            };
+            let Err(ConfigError::Form { why, .. }) = merge(Some(&user), &decided()) else {
+                panic!("{text}");
+            };
+            assert!(why.starts_with("line "), "{why}");
+            assert!(!why.contains("hunter2"), "{why}");
         }
     }
 

@@ -12,7 +12,8 @@ use crate::cli::args::go_bool;
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
 use crate::cli::signals;
-use crate::cli::{progress, usage};
+use crate::cli::{docker_config, progress, usage};
+use crate::credential::DockerConfig;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::event::EventSink;
 use crate::report::{Mode, Reporter};
@@ -161,6 +162,10 @@ fn block_on<T>(work: impl Future<Output = T>, screen: &mut Screen) -> Result<T, 
 }
 
 fn status(flag: Option<&str>, json: bool, environment: &Environment, screen: &mut Screen) -> Exit {
+    // Its current context is one of the places to look for a builder.
+    if let Some(warning) = docker_config::warning(&DockerConfig::load(environment)) {
+        screen.diagnostic(&warning);
+    }
     let requirements = Requirements::none();
     let survey = builder::survey(&requirements, flag, environment);
     let survey = match block_on(survey, screen) {

@@ -123,6 +123,7 @@ fn variables(
     })?;
     if let Some(dotenv) = dotenv {
         let source = map.add(NAME, dotenv.text.as_str());
+        map.hide_values(source);
         let lookup = |name: &str| variables.get(name).map(str::to_owned);
         let mut problems = Diagnostics::default();
         let found = dotenv::parse(&dotenv.text, source, &lookup, &mut problems);

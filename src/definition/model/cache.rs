@@ -67,7 +67,7 @@ impl CacheEntry {
             let mut kind = None;
             let mut attrs = Attrs::new();
             for field in fields {
-                let (key, value) = entry::pair(&field)?;
+                let (key, value) = entry::pair_of(&field, text)?;
                 match key.to_lowercase().as_str() {
                     "type" => kind = Some(value.to_owned()),
                     key => {
@@ -131,6 +131,18 @@ impl List<CacheEntry> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_stay_out_of_errors() {
+        for text in [
+            "type=s3,secret_access_key=hunter2,hunter2",
+            "type=gha,\"token=hunter2",
+            "secret_access_key=hunter2",
+        ] {
+            let error = CacheEntry::from_text(text).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        }
+    }
 
     #[test]
     fn references_alone_are_registries() {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Text;
 use crate::types::csv::{self, CsvError};
+use crate::types::secret::redact_fields;
 
 /// Attributes that rbake does not interpret and hands on as they are.
 pub type Attrs = BTreeMap<Text, Text>;
@@ -110,8 +111,21 @@ impl EntryError {
 /// The fields of an attribute's text form.
 pub(super) fn fields(text: &str) -> Result<Vec<std::borrow::Cow<'_, str>>, EntryError> {
     csv::fields(text).map_err(|source| EntryError::Csv {
-        text: text.to_owned(),
+        text: redact_fields(text),
         source,
+    })
+}
+
+/// A field's key and value. `text` is the whole that the field is part of: where it holds a secret, the field may be the rest of
+/// that, after a comma that nobody has quoted.
+pub(super) fn pair_of<'a>(field: &'a str, text: &str) -> Result<(&'a str, &'a str), EntryError> {
+    let shown = if redact_fields(text) == text {
+        field
+    } else {
+        "xxxxx"
+    };
+    field.split_once('=').ok_or_else(|| EntryError::NoPair {
+        field: shown.to_owned(),
     })
 }
 

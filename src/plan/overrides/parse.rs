@@ -6,6 +6,7 @@ use crate::definition::model::{
 };
 use crate::definition::schema::{self, SetForm};
 use crate::diag::{Class, Diagnostic, Spanned};
+use crate::types::secret::{is_secret_name, redact_fields};
 use crate::types::{Environment, go};
 
 pub(super) const INVALID: &str = "plan::invalid-override";
@@ -18,7 +19,7 @@ impl Override {
     pub fn parse(text: &str, environment: &Environment) -> Result<Self, Diagnostic> {
         let flag = match text {
             "" => "--set \"\"".to_owned(),
-            text => format!("--set {text}"),
+            text => format!("--set {}", shown(text)),
         };
         let (left, value) = match text.split_once('=') {
             Some((left, value)) => (left, Some(value)),
@@ -108,6 +109,18 @@ impl Override {
         let attest = Attest::from_text(&Attest::flag_text(kind, value))
             .map_err(|source| entry_error(&flag, value, &source))?;
         Ok(Some(Self::everywhere(flag, Change::Attest(Some(attest)))))
+    }
+}
+
+// The flag's value as messages show it: without what an argument or an attribute with the name of a secret is set to.
+fn shown(text: &str) -> String {
+    let Some((left, value)) = text.split_once('=') else {
+        return text.to_owned();
+    };
+    let argument = left.splitn(3, '.').skip(1).collect::<Vec<_>>();
+    match argument.as_slice() {
+        ["args", name] if is_secret_name(name) => format!("{left}=xxxxx"),
+        _ => format!("{left}={}", redact_fields(value)),
     }
 }
 
@@ -286,6 +299,7 @@ pub(super) fn entry_error(flag: &str, value: &str, source: &EntryError) -> Diagn
         }
         // `output=/tmp,…` and `cache-to=…` are easily written without their type.
         None if matches!(source, EntryError::NoType) => {
+            let value = redact_fields(value);
             problem.help(format!("start with it: `type=…,{value}`"))
         }
         None => problem,
@@ -418,6 +432,27 @@ mod tests {
         assert!(help("t.secret=x").contains("t.secret.NAME=VALUE"));
         assert!(help("web*.no-cache").contains("`--set web*.no-cache=true`"));
         assert!(help("t.context").contains("`--set t.context=VALUE`"));
+    }
+
+    #[test]
+    fn secrets_stay_out_of_messages() {
+        let cache = "t.cache-to=type=s3,secret_access_key=hunter2,region";
+        for (text, shown) in [
+            (cache, "--set t.cache-to=type=s3,secret_access_key=xxxxx"),
+            (
+                "t.args.NPM_TOKEN.x+=hunter2",
+                "--set t.args.NPM_TOKEN.x+=xxxxx",
+            ),
+            (
+                "t.cache-from=type=s3,token=\"hunter2",
+                "--set t.cache-from=type=s3,token=xxxxx",
+            ),
+        ] {
+            let error = parse(text).unwrap_err();
+            let told = format!("{} {:?} {:?}", error.message, error.notes, error.help);
+            assert!(told.contains(shown), "{told}");
+            assert!(!told.contains("hunter2"), "{told}");
+        }
     }
 
     #[test]
