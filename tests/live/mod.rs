@@ -19,6 +19,7 @@ mod outputs;
 mod parity;
 mod plugin;
 mod provenance;
+mod refusal;
 mod secrets;
 mod shells;
 mod tls;
