@@ -241,6 +241,8 @@ fn settings(case: &Case, docker: &Path, go: &Answer) -> Vec<String> {
         Ok(Some(ours))
             if !theirs.error && ours.driver == theirs.driver && lines(&ours.nodes) == nodes => {}
         Ok(Some(_)) if theirs.error && *unread => {}
+        // A builder without a name: buildx looks for its last use in a file without a name.
+        Ok(Some(ours)) if theirs.error && text == b"null" && ours.nodes.is_empty() => {}
         Err(error) if theirs.error => wrong.extend(leaks(case, &format!("{error:?} {error}"))),
         ours => wrong.push(format!(
             "builder {ours:?}, buildx: {theirs:?}: {}",
@@ -253,6 +255,8 @@ fn settings(case: &Case, docker: &Path, go: &Answer) -> Vec<String> {
     match ours {
         Ok(ours) if !theirs.error && ours.host.to_string() == theirs.host => {}
         Ok(_) if theirs.error && *unread => {}
+        // A byte that is no character, read by both and refused by rbake.
+        Err(ContextError::Host { .. }) if !theirs.error && text.contains(&0xff) => {}
         Err(ContextError::NoHost(_)) if theirs.error || theirs.host.is_empty() => {}
         Err(error @ ContextError::Form { .. }) if theirs.error => {
             wrong.extend(leaks(case, &format!("{error:?} {error}")));
