@@ -433,7 +433,7 @@ fn metadata(path: &Path) -> Result<Option<Metadata>, ContextError> {
     let (mut metadata, mut reading) = (Metadata::default(), Reading::default());
     if let Some(value) = value {
         reading.object(value, "", |reading, key, value| {
-            metadata.field(reading, key, value)
+            metadata.field(reading, key, value);
         });
     }
     match reading.wrong.first() {

@@ -157,7 +157,7 @@ impl Store {
         let path = self.dir.join("instances").join(file);
         let mut instance = Instance::default();
         if !read_json(&path, |reading, key, value| {
-            instance.field(reading, key, value)
+            instance.field(reading, key, value);
         })? {
             return Ok(None);
         }
@@ -184,7 +184,7 @@ impl Store {
         let path = self.dir.join("current");
         let mut current = CurrentFile::default();
         if read_json(&path, |reading, key, value| {
-            current.field(reading, key, value)
+            current.field(reading, key, value);
         })? {
             if !current.name.is_empty() && (current.global || current.key == key) {
                 return match self.instance(&current.name)? {

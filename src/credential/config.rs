@@ -93,7 +93,9 @@ impl DockerConfig {
             None => Self::default(),
         };
         if config.auths.is_empty() && config.store.is_empty() && config.helpers.is_empty() {
-            config.store = usual_helper(environment).unwrap_or_default().to_owned();
+            usual_helper(environment)
+                .unwrap_or_default()
+                .clone_into(&mut config.store);
         }
         config
     }

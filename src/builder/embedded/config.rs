@@ -216,11 +216,7 @@ pub(super) fn oci_binary(text: &str) -> Option<String> {
 // The line and what the parser expected there, which quotes nothing of the file.
 fn told(error: &TomlError, text: &str) -> String {
     let at = error.span().map_or(0, |span| span.start.min(text.len()));
-    let line = text.as_bytes()[..at]
-        .iter()
-        .filter(|byte| **byte == b'\n')
-        .count()
-        + 1;
+    let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
     let message = error.message().lines().next().unwrap_or_default();
     format!("line {line}: {message}")
 }

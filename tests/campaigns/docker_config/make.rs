@@ -1,5 +1,7 @@
 //! Random configurations: what people write, what programs write, and what nobody should.
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rbake_differential::Random;
@@ -254,10 +256,10 @@ impl Maker {
     }
 
     // A member that is no text where it is wrong: a text would be shown as an address or a name.
-    fn text_member(&mut self, key: &str, value: String) -> String {
+    fn text_member(&mut self, key: &str, value: &str) -> String {
         let key = self.key(key);
         if !self.random.percent(self.wildness / 3 + 1) {
-            return format!("{key}:{}", json(&value));
+            return format!("{key}:{}", json(value));
         }
         let secret = self.secret();
         match self.random.below(3) {
@@ -280,7 +282,7 @@ impl Maker {
                 (2, c) => text.extend(c.to_lowercase()),
                 (3, 's') => text.push('ſ'),
                 (3, 'k') => text.push('\u{212a}'),
-                (4, c) => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+                (4, c) => write!(text, "\\u{:04x}", u32::from(c)).unwrap(),
                 (_, c) => text.push(c),
             }
         }
@@ -570,8 +572,8 @@ impl Maker {
                 ("cacert".to_owned(), "\"/c/ca.pem\"".to_owned()),
             ]);
             let mut members = vec![
-                self.text_member("Name", format!("b{index}")),
-                self.text_member("Endpoint", "unix:///run/b.sock".to_owned()),
+                self.text_member("Name", &format!("b{index}")),
+                self.text_member("Endpoint", "unix:///run/b.sock"),
                 self.member("DriverOpts", options),
             ];
             let wrong = self.random.percent(self.wildness / 4);
@@ -588,7 +590,7 @@ impl Maker {
         let members = [
             // A builder without a name is looked for in a file without a name by buildx.
             format!("{}:\"b\"", self.key("Name")),
-            self.text_member("Driver", "remote".to_owned()),
+            self.text_member("Driver", "remote"),
             nodes,
             "\"Dynamic\":false".to_owned(),
         ];
@@ -598,7 +600,7 @@ impl Maker {
     // A context as docker stores it.
     fn context(&mut self) -> (String, bool) {
         let members = [
-            self.text_member("Host", "unix:///run/far.sock".to_owned()),
+            self.text_member("Host", "unix:///run/far.sock"),
             self.member("SkipTLSVerify", "false".to_owned()),
         ];
         let docker = format!("{{{}}}", members.join(","));
@@ -607,7 +609,7 @@ impl Maker {
         let other = if unread { "5" } else { "{}" };
         let endpoints = format!("{{\"docker\":{docker},\"kubernetes\":{other}}}");
         let members = [
-            self.text_member("Name", "far".to_owned()),
+            self.text_member("Name", "far"),
             format!("{}:{{\"Description\":\"d\"}}", self.key("Metadata")),
             self.member("Endpoints", endpoints),
         ];

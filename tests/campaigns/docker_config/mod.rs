@@ -103,7 +103,9 @@ impl Bench {
             .iter()
             .map(|what| format!("with {what}"))
             .collect();
-        odd.iter().for_each(|what| self.count(what));
+        for what in &odd {
+            self.count(what);
+        }
         self.count("cases");
         if !wrong.is_empty() {
             let file = case.file.as_deref().map(String::from_utf8_lossy);
