@@ -203,6 +203,7 @@ recipe_docker_config() {
   cat -- "$SCRIPTS_DIR/docker-config/main.go"
 }
 build_docker_config() { go_program "$1" docker-config "$SCRIPTS_DIR/docker-config" "github.com/docker/buildx@$BUILDX_VERSION"; }
+# shellcheck disable=SC2016  # $0 is for the inner shell
 probe_docker_config() { says CurrentContext sh -c 'echo "{\"Dir\":\"/nonexistent\"}" | "$0"' "$1/bin/docker-config"; }
 
 # peer_ready NAME: is it there, unchanged, and does it run?

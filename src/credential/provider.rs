@@ -152,7 +152,21 @@ impl Provider {
         scopes: &[String],
         repositories: &[String],
     ) -> Result<Credential, Error> {
-        self.look_up(&parse(host)?, scopes, repositories).await
+        self.shown(&parse(host)?, scopes, repositories).await
+    }
+
+    // The credential, for showing it: where it came from is remembered.
+    async fn shown(
+        &self,
+        host: &RegistryHost,
+        scopes: &[String],
+        repositories: &[String],
+    ) -> Result<Credential, Error> {
+        let (credential, origin) = self.look_up(host, scopes, repositories).await?;
+        let origins = self.0.origins.lock();
+        let mut origins = origins.unwrap_or_else(PoisonError::into_inner);
+        origins.entry(host.to_string()).or_default().insert(origin);
+        Ok(credential)
     }
 
     async fn look_up(
@@ -160,7 +174,7 @@ impl Provider {
         host: &RegistryHost,
         scopes: &[String],
         repositories: &[String],
-    ) -> Result<Credential, Error> {
+    ) -> Result<(Credential, Origin), Error> {
         let mut found = self.find(host, scopes, repositories).await?;
         if found.0 == Credential::Anonymous
             && HUB_GUESTS.contains(&host.as_str())
@@ -171,11 +185,7 @@ impl Provider {
         {
             found = of_hub;
         }
-        let (credential, origin) = found;
-        let origins = self.0.origins.lock();
-        let mut origins = origins.unwrap_or_else(PoisonError::into_inner);
-        origins.entry(host.to_string()).or_default().insert(origin);
-        Ok(credential)
+        Ok(found)
     }
 
     // Where nothing is found, the origin says what stood in the way.
@@ -252,7 +262,7 @@ impl Provider {
         let end = Instant::now() + ANSWER;
         let host = parse(&request.host)?;
         let (scopes, repositories) = (&request.scopes, &request.repositories);
-        let credential = self.look_up(&host, scopes, repositories).await?;
+        let credential = self.shown(&host, scopes, repositories).await?;
         let client = self.0.clients.of(&host).await?;
         let realm = token::shown_realm(request);
         let what = format!("the token server `{realm}` for `{host}`");
@@ -295,7 +305,7 @@ impl Provider {
             return Err(Error::TokensDisabled);
         }
         let host = parse(host)?;
-        let has_secret = self.look_up(&host, &[], &[]).await?.has_secret();
+        let has_secret = self.look_up(&host, &[], &[]).await?.0.has_secret();
         self.0.seeds.key(&host, salt, has_secret).await
     }
 
@@ -414,6 +424,9 @@ mod tests {
         }
         let origins = provider.origins();
         assert_eq!(origins["h"].len(), 2, "{origins:?}");
+        // What only tells sessions apart is shown to nobody.
+        provider.token_authority("k", b"s").await.unwrap();
+        assert!(!provider.origins().contains_key("k"));
     }
 
     #[tokio::test]
