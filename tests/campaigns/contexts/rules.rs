@@ -23,12 +23,15 @@ impl Seen<'_> {
         self.theirs.image.is_none() && self.theirs.messages.contains(text)
     }
 
-    // We build, and buildx does not find a source, or leaves something out.
+    // We build, and buildx does not find a source, or leaves something out; where several sources write to one place, what
+    // is left out may show as another's entry.
     fn we_have_more(&self) -> bool {
         match (&self.ours.image, &self.theirs.image) {
-            (Some(ours), Some(theirs)) => {
-                ours.len() > theirs.len() && theirs.keys().all(|path| ours.contains_key(path))
-            }
+            (Some(ours), Some(theirs)) => theirs.iter().all(|(path, entry)| {
+                let writers = self.wanted.must.get(path).map_or(0, Vec::len);
+                ours.get(path)
+                    .is_some_and(|own| own == entry || writers > 1)
+            }),
             (Some(_), None) => self.they_say("not found") || self.they_say("no such file"),
             (None, _) => false,
         }

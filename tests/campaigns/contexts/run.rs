@@ -134,23 +134,49 @@ fn answer(command: &mut Command) -> Answer {
     }
 }
 
+// The `tar` crate takes extended headers apart at line breaks, which names may have.
+fn extended(mut data: &[u8]) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut records = BTreeMap::new();
+    while let Some(space) = data.iter().position(|b| *b == b' ') {
+        let len: usize = std::str::from_utf8(&data[..space])
+            .unwrap()
+            .parse()
+            .unwrap();
+        let record = &data[space + 1..len - 1];
+        let equals = record.iter().position(|b| *b == b'=').unwrap();
+        records.insert(record[..equals].to_vec(), record[equals + 1..].to_vec());
+        data = &data[len..];
+    }
+    records
+}
+
 fn entries(archive: &[u8]) -> BTreeMap<Vec<u8>, ImageEntry> {
     let mut archive = tar::Archive::new(archive);
     let mut all = BTreeMap::new();
-    for entry in archive.entries().unwrap() {
+    let mut more = BTreeMap::new();
+    for entry in archive.entries().unwrap().raw(true) {
         let mut entry = entry.unwrap();
-        let path = entry.path_bytes().into_owned();
-        let path = path.strip_suffix(b"/").unwrap_or(&path).to_vec();
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).unwrap();
         let header = entry.header();
-        let mut told = ImageEntry {
+        if header.entry_type() == tar::EntryType::XHeader {
+            more = extended(&content);
+            continue;
+        }
+        let mut told = std::mem::take(&mut more);
+        let path = told.remove(&b"path"[..]);
+        let path = path.unwrap_or_else(|| header.path_bytes().into_owned());
+        let path = path.strip_suffix(b"/").unwrap_or(&path).to_vec();
+        let link = told.remove(&b"linkpath"[..]);
+        let link = link.or_else(|| Some(header.link_name_bytes()?.into_owned()));
+        let entry = ImageEntry {
             kind: header.entry_type(),
             mode: header.mode().unwrap(),
             owner: (header.uid().unwrap(), header.gid().unwrap()),
-            link: entry.link_name_bytes().unwrap_or_default().into_owned(),
-            content: Vec::new(),
+            link: link.unwrap_or_default(),
+            content,
         };
-        entry.read_to_end(&mut told.content).unwrap();
-        all.insert(path, told);
+        all.insert(path, entry);
     }
     all
 }
