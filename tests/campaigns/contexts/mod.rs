@@ -145,14 +145,13 @@ fn examine(seed: u64, programs: &Programs, tally: &Mutex<Tally>) {
         return;
     };
     let Some(difference) = difference(&ours, &theirs) else {
-        match &ours.image {
-            Some(_) => tally.count("built alike"),
-            None => {
-                let reason = reason(&ours.messages);
-                tally.count(&format!("refused by both, {reason}"));
-                if reason == OTHER {
-                    tally.example(OTHER, seed, &last(&ours));
-                }
+        if ours.image.is_some() {
+            tally.count("built alike");
+        } else {
+            let reason = reason(&ours.messages);
+            tally.count(&format!("refused by both, {reason}"));
+            if reason == OTHER {
+                tally.example(OTHER, seed, &last(&ours));
             }
         }
         return;
