@@ -166,6 +166,8 @@ tests() {
   local log=$RUN_DIR/tests.log command
   # Temporary folders of tests lie in ours, so that what they leave is found.
   mkdir -p "$RUN_DIR/t"
+  # Some tests run programs as another user, who must get to the files below.
+  chmod 711 "$RUN_DIR" "$RUN_DIR/t"
   export TMPDIR=$RUN_DIR/t RBAKE_TEST_SKIPS=$RUN_DIR/skips
   : >"$RBAKE_TEST_SKIPS"
   # --no-fail-fast: one failing binary does not hide the others.

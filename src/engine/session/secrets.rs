@@ -237,7 +237,7 @@ mod tests {
         use std::io::Write as _;
         let (reader, mut writer) = std::io::pipe().unwrap();
         let fd = std::os::fd::AsRawFd::as_raw_fd(&reader);
-        let path = format!("/proc/self/fd/{fd}").into();
+        let path = format!("/dev/fd/{fd}").into();
         let secrets = of([("p", SecretSource::File(path))]);
         writer.write_all(b"once").unwrap();
         drop(writer);
@@ -249,7 +249,7 @@ mod tests {
     async fn a_pipe_that_nobody_writes_into_is_given_up() {
         let (reader, _writer) = std::io::pipe().unwrap();
         let fd = std::os::fd::AsRawFd::as_raw_fd(&reader);
-        let path = format!("/proc/self/fd/{fd}").into();
+        let path = format!("/dev/fd/{fd}").into();
         let sources = BTreeMap::from([("p".to_owned(), SecretSource::File(path))]);
         let secrets = Secrets::with_patience(sources, Duration::from_secs(1));
         let error = secrets.read("p").await.unwrap_err();
