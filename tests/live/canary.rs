@@ -141,7 +141,9 @@ fn token_of_actions(word: &str) -> String {
     let claims =
         r#"{"exp":4102444800,"nbf":1,"ac":"[{\"Scope\":\"refs/heads/main\",\"Permission\":3}]"}"#;
     let part = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
-    format!("{}.{}.{word}", part(r#"{"alg":"HS256"}"#), part(claims))
+    // The daemon decodes the signature, and base64 without padding is whole in groups of four.
+    let fill = "A".repeat((4 - word.len() % 4) % 4);
+    format!("{}.{}.{word}{fill}", part(r#"{"alg":"HS256"}"#), part(claims))
 }
 
 const DEFINITION: &str = r#"
