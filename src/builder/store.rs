@@ -183,17 +183,16 @@ impl Store {
     pub fn current(&self, key: &str) -> Result<Current, StoreError> {
         let path = self.dir.join("current");
         let mut current = CurrentFile::default();
-        if read_json(&path, |reading, key, value| {
+        let is_there = read_json(&path, |reading, key, value| {
             current.field(reading, key, value);
-        })? {
-            if !current.name.is_empty() && (current.global || current.key == key) {
-                return match self.instance(&current.name)? {
-                    Some(instance) => Ok(Current::Instance(instance)),
-                    // A global choice that is gone does not hide the default of this endpoint.
-                    None if current.key != key => self.default_of(key),
-                    None => Ok(Current::Gone(current.name)),
-                };
-            }
+        })?;
+        if is_there && !current.name.is_empty() && (current.global || current.key == key) {
+            return match self.instance(&current.name)? {
+                Some(instance) => Ok(Current::Instance(instance)),
+                // A global choice that is gone does not hide the default of this endpoint.
+                None if current.key != key => self.default_of(key),
+                None => Ok(Current::Gone(current.name)),
+            };
         }
         self.default_of(key)
     }

@@ -17,13 +17,13 @@ use crate::engine::session::content::LayoutError;
 use crate::engine::session::export::{Exports, SpecialPolicy};
 use crate::engine::session::filesync::TransferFailure;
 use crate::engine::session::{Auth, Secrets, SessionBuilder};
-use crate::engine::spec::{Export, VcsFacts};
+use crate::engine::spec::{Export, SolveSpec, VcsFacts};
 use crate::engine::{Engine, SessionError, SessionId, Sessions};
 use crate::event::{EventKind, EventSink};
 use crate::outcome::{FailureKind, SolveFailure, Solved, SpecialFiles};
-use crate::types::TargetName;
 use crate::types::blocking::unblock;
 use crate::types::ending::PARTING;
+use crate::types::{Reference, TargetName};
 
 /// Asks for images to be told by their manifest or index.
 const PREFER_IMAGE: &str = "prefer-image-digest";
@@ -165,7 +165,24 @@ impl TargetRun {
             refusal::explain(&mut failure, &self.ground.credentials.origins());
             failure
         })?;
-        push::push(&spec.target, &pushes, &self.ground, &mut solved).await?;
+        self.finish(&spec, &pushes, exports.as_ref(), &mut solved)
+            .await?;
+        caches
+            .enter(&solved)
+            .await
+            .map_err(|error| layout(&error))?;
+        Ok(solved)
+    }
+
+    // What follows a solve that succeeded: pushes by the engine, and what is told of the results.
+    async fn finish(
+        &self,
+        spec: &SolveSpec,
+        pushes: &[Reference],
+        exports: Option<&Exports>,
+        solved: &mut Solved,
+    ) -> Result<(), SolveFailure> {
+        push::push(&spec.target, pushes, &self.ground, solved).await?;
         // The digest of the configuration would be taken for the image's; buildx leaves it out, too.
         let by_image = |export: &Export| {
             export
@@ -176,7 +193,7 @@ impl TargetRun {
         if spec.exports.iter().any(by_image) {
             solved.response.remove("containerimage.config.digest");
         }
-        for arrived in exports.iter().flat_map(Exports::arrived) {
+        for arrived in exports.into_iter().flat_map(Exports::arrived) {
             solved.special.add(&arrived.special);
         }
         if let Some(notice) = not_kept(&spec.target, &solved.special) {
@@ -186,11 +203,7 @@ impl TargetRun {
             let asked = tokio::time::timeout(SIZE_PATIENCE, self.ground.engine.image_size(&digest));
             solved.size = asked.await.ok().flatten();
         }
-        caches
-            .enter(&solved)
-            .await
-            .map_err(|error| layout(&error))?;
-        Ok(solved)
+        Ok(())
     }
 }
 

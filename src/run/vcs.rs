@@ -271,7 +271,7 @@ mod tests {
         let revision =
             async |environment| match ask(dir.path(), &environment, &BTreeSet::new()).await {
                 Answer::Known(repository) => repository.revision.unwrap(),
-                other => panic!("{other:?}"),
+                Answer::Failed(reason) => panic!("{reason}"),
             };
         assert!(!revision(environment([])).await.ends_with("-dirty"));
         assert!(

@@ -143,7 +143,11 @@ fn token_of_actions(word: &str) -> String {
     let part = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
     // The daemon decodes the signature, and base64 without padding is whole in groups of four.
     let fill = "A".repeat((4 - word.len() % 4) % 4);
-    format!("{}.{}.{word}{fill}", part(r#"{"alg":"HS256"}"#), part(claims))
+    format!(
+        "{}.{}.{word}{fill}",
+        part(r#"{"alg":"HS256"}"#),
+        part(claims)
+    )
 }
 
 const DEFINITION: &str = r#"
