@@ -1,7 +1,7 @@
 //! Go's regular expressions, as far as ignore patterns can hold them, for the `regex` crate.
 //!
 //! The reference matcher turns patterns into regular expressions by joining text, so parts of Go's syntax shine through:
-//! `|`, `{2}`, `^`, `\d`, `[[:alpha:]]`, `\Q…\E`. [`compile`] reads such text by Go's rules and writes what the `regex`
+//! `|`, `{2}`, `^`, `\d`, `[[:alpha:]]`, `\Q…\E`. [`Budget::compile`] reads such text by Go's rules and writes what the `regex`
 //! crate takes for the same. Knows nothing of patterns or paths.
 
 use std::fmt::Write as _;

@@ -3,7 +3,7 @@
 //! BuildKit's server ends connections on which HTTP/2 pings come more often than each five minutes, so life is told from what
 //! a connection carries anyway: a daemon asks every session for its health each five seconds, whatever a build does meanwhile.
 //! If nothing has come for a while, one call that costs the daemon nothing asks for an answer. If nothing comes for longer
-//! still, the daemon is given up. Start at [`watch`].
+//! still, the daemon is given up. Start at [`watch()`].
 
 use std::time::Duration;
 
