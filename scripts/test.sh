@@ -205,7 +205,7 @@ static_binary() {
     say "    $binary is not static"
     return 1
   fi
-  local size limit=$((15 * 1024 * 1024))
+  local size limit=$((18 * 1024 * 1024))
   size=$(stat -c %s "$binary")
   say "    static binary: $size bytes (at most $limit)"
   [ "$size" -le "$limit" ]
