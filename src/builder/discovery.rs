@@ -16,10 +16,10 @@ use super::named::{Unnamed, named};
 use super::reach::{Reached, Reacher};
 use super::trust;
 use crate::diag::Diagnostic;
-use crate::engine::Connection;
-use crate::engine::answer::identify;
-use crate::engine::docker::EngineFacts;
+use crate::engine::answer::{LIMIT, LIMIT_AFTER_SILENCE, identify};
+use crate::engine::docker::{DockerError, EngineFacts};
 use crate::engine::endpoint::Endpoint;
+use crate::engine::{Connection, ConnectionError};
 use crate::event::EventSink;
 use crate::types::Environment;
 use crate::types::blocking::unblock;
@@ -171,13 +171,15 @@ fn chosen(
 
 /// Why the run ends where `candidate`, which was named, does not do.
 pub(super) async fn refused(candidate: Candidate, refusal: Refusal) -> ChooseError {
-    let is_strange = match &refusal {
-        Refusal::Connection(error) => error.is_about_protocol(),
-        Refusal::Docker(error) => error.is_about_protocol(),
-        _ => false,
+    let limit = match &refusal {
+        Refusal::Connection(ConnectionError::Timeout { .. })
+        | Refusal::Docker(DockerError::Timeout { .. }) => Some(LIMIT_AFTER_SILENCE),
+        Refusal::Connection(error) if error.is_about_protocol() => Some(LIMIT),
+        Refusal::Docker(error) if error.is_about_protocol() => Some(LIMIT),
+        _ => None,
     };
-    let answer = match candidate.endpoint() {
-        Some(endpoint) if is_strange => identify(&endpoint).await,
+    let answer = match (candidate.endpoint(), limit) {
+        (Some(endpoint), Some(limit)) => identify(&endpoint, limit).await,
         _ => None,
     };
     ChooseError::Named {

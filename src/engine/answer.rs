@@ -12,8 +12,10 @@ use super::transport::{self, BoxedStream};
 
 /// How long one that may speak first is waited for, as servers of SSH and of BuildKit do.
 const GREETING: Duration = Duration::from_millis(300);
-/// How long the whole question may take.
-const LIMIT: Duration = Duration::from_secs(3);
+/// How long the whole question may take, where something has answered before.
+pub const LIMIT: Duration = Duration::from_secs(3);
+/// The same where nothing has: the user has waited for an answer already.
+pub const LIMIT_AFTER_SILENCE: Duration = Duration::from_secs(1);
 /// How much of an answer is read, in bytes.
 const SIZE: usize = 4096;
 
@@ -48,12 +50,14 @@ impl fmt::Display for Answer {
     }
 }
 
-/// Finds out what answers at `endpoint`; `None` where nothing does, or nothing that is known.
-pub async fn identify(endpoint: &Endpoint) -> Option<Answer> {
-    tokio::time::timeout(LIMIT, ask(endpoint)).await.ok()?
+/// Finds out within `limit` what answers at `endpoint`; `None` if nothing does, or nothing that is known.
+pub async fn identify(endpoint: &Endpoint, limit: Duration) -> Option<Answer> {
+    tokio::time::timeout(limit, ask(endpoint, limit))
+        .await
+        .ok()?
 }
 
-async fn ask(endpoint: &Endpoint) -> Option<Answer> {
+async fn ask(endpoint: &Endpoint, limit: Duration) -> Option<Answer> {
     let mut stream = dial(endpoint).await?;
     let mut answer = Vec::new();
     let first = tokio::time::timeout(GREETING, read(&mut stream, &mut answer));
@@ -61,7 +65,7 @@ async fn ask(endpoint: &Endpoint) -> Option<Answer> {
         let request = b"GET /_ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         stream.write_all(request).await.ok()?;
         // An answer comes in pieces, and may never end; what came by then will do.
-        let _ = tokio::time::timeout(LIMIT / 2, async {
+        let _ = tokio::time::timeout(limit / 3, async {
             while answer.len() < SIZE && read(&mut stream, &mut answer).await > 0 {}
         })
         .await;
