@@ -137,9 +137,7 @@ impl DockerConfig {
                 config.is_unread = true;
             }
         }
-        config.is_unread |= reading.wrong.iter().any(|wrong| wrong.at.is_empty());
-        let wrong = reading.wrong.iter().map(ToString::to_string);
-        config.problems.extend(wrong);
+        config.note_wrong(&reading);
         config.note_malformed();
         config
     }
@@ -175,9 +173,7 @@ impl DockerConfig {
                 config.is_unread = true;
             }
         }
-        config.is_unread |= reading.wrong.iter().any(|wrong| wrong.at.is_empty());
-        let wrong = reading.wrong.iter().map(ToString::to_string);
-        config.problems.extend(wrong);
+        config.note_wrong(&reading);
         for at in more {
             config.problems.push(match at.as_str() {
                 "" => "it has more keys than `auths`".to_owned(),
@@ -191,6 +187,13 @@ impl DockerConfig {
         }
         config.note_malformed();
         config
+    }
+
+    // Takes note of the members that are of another type than Go wants; the document itself may be one.
+    fn note_wrong(&mut self, reading: &Reading) {
+        self.is_unread |= reading.wrong.iter().any(|wrong| wrong.at.is_empty());
+        let wrong = reading.wrong.iter().map(ToString::to_string);
+        self.problems.extend(wrong);
     }
 
     fn member(&mut self, reading: &mut Reading, key: &str, value: GoValue<'_>) {
