@@ -104,9 +104,16 @@ fn kind(status: &Status) -> FailureKind {
         Code::Internal => FailureKind::Internal,
         Code::ResourceExhausted => FailureKind::Exhausted,
         // BuildKit gives entitlements no code of their own, and registries' refusals have `PermissionDenied`.
-        _ if status.message().contains("entitlement") => FailureKind::Entitlement,
+        _ if is_about_privileges(status.message()) => FailureKind::Entitlement,
         _ => FailureKind::Build,
     }
+}
+
+// `granting entitlement network.host is not allowed by build daemon configuration`, and what a Dockerfile asked for without the
+// target: `failed to load LLB: network.host is not allowed`. Names of files may have such words in them.
+fn is_about_privileges(message: &str) -> bool {
+    let of_llb = message.contains("failed to load LLB: ") && message.ends_with(" is not allowed");
+    of_llb || message.contains("granting entitlement ")
 }
 
 fn message(status: &Status) -> String {

@@ -335,7 +335,7 @@ fn reason(error: &std::io::Error) -> String {
 }
 
 // What lies beside a missing path and is called nearly the same.
-fn similar(path: &Path) -> Option<String> {
+pub(super) fn similar(path: &Path) -> Option<String> {
     let wanted = path.file_name()?.to_str()?;
     let entries = std::fs::read_dir(path.parent()?).ok()?;
     let names: Vec<String> = entries

@@ -10,6 +10,7 @@ mod caches;
 mod commits;
 mod directories;
 mod docker;
+mod explain;
 mod facts;
 mod ignorefiles;
 mod images;

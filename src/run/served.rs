@@ -52,7 +52,9 @@ pub(super) fn check(
 }
 
 // Where the Dockerfile is, and its text; `None` where it is not on this machine.
-fn dockerfile(places: &Places) -> Result<Option<(std::path::PathBuf, Vec<u8>)>, Unusable> {
+pub(super) fn dockerfile(
+    places: &Places,
+) -> Result<Option<(std::path::PathBuf, Vec<u8>)>, Unusable> {
     match &places.dockerfile {
         DockerfilePlace::File { dir, filename } => {
             let text = inside::read(dir, filename, DOCKERFILE_LIMIT)?;

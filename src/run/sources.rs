@@ -88,6 +88,12 @@ fn reads_of_stage(dockerfile: &str, target: Option<&str>) -> Option<BTreeSet<(St
     Some(reads)
 }
 
+/// The names of the stages of `dockerfile`, in lower case.
+pub(crate) fn stage_names(dockerfile: &str) -> Vec<String> {
+    let stages = stages(dockerfile).into_iter();
+    stages.filter_map(|stage| stage.name).collect()
+}
+
 fn stages(dockerfile: &str) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
     for (line, instruction) in instructions(dockerfile) {

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::directories::Directories;
 use super::docker::DockerEngines;
+use super::explain::{self, Scene};
 use super::inline::InlineName;
 use super::lower::{self, Locals, Lowered, Setting};
 use super::{Ready, caches, images, outputs, push, refusal, registries};
@@ -161,10 +162,10 @@ impl TargetRun {
         if !self.ground.halt.is_cancelled() {
             sessions.target.close().await;
         }
-        let mut solved = result.map_err(|mut failure| {
-            refusal::explain(&mut failure, &self.ground.credentials.origins());
-            failure
-        })?;
+        let mut solved = match result {
+            Ok(solved) => solved,
+            Err(failure) => return Err(self.explained(failure).await),
+        };
         self.finish(&spec, &pushes, exports.as_ref(), &mut solved)
             .await?;
         caches
@@ -172,6 +173,22 @@ impl TargetRun {
             .await
             .map_err(|error| layout(&error))?;
         Ok(solved)
+    }
+
+    // `failure`, with what only this side knows.
+    async fn explained(&self, mut failure: SolveFailure) -> SolveFailure {
+        refusal::explain(&mut failure, &self.ground.credentials.origins());
+        let (ready, driver) = (self.ready.clone(), self.ground.driver);
+        let explained = move || {
+            let scene = Scene {
+                target: &ready.planned,
+                places: &ready.places,
+                driver,
+            };
+            explain::explain(&mut failure, &scene);
+            failure
+        };
+        unblock(explained).await
     }
 
     // What follows a solve that succeeded: pushes by the engine, and what is told of the results.

@@ -15,6 +15,7 @@ mod engine;
 mod export;
 mod faults;
 mod gateway;
+mod mistakes;
 mod outputs;
 mod parity;
 mod plugin;

@@ -1,4 +1,3 @@
-
 use super::*;
 use test_case::test_case;
 

@@ -1,4 +1,3 @@
-
 use test_case::test_case;
 
 use super::super::testing::{World, attribute, errors, hcl, json, messages, value_of};

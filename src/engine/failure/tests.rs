@@ -97,6 +97,18 @@ fn codes_decide_the_kind() {
         ),
         FailureKind::Entitlement
     );
+    assert_eq!(
+        kind(
+            Code::Unknown,
+            "failed to load LLB: network.host is not allowed"
+        ),
+        FailureKind::Entitlement
+    );
+    // A file may have any name.
+    assert_eq!(
+        kind(Code::NotFound, "\"/entitlements.json\": not found"),
+        FailureKind::Build
+    );
     assert_eq!(kind(Code::Unavailable, "x"), FailureKind::Engine);
     assert_eq!(kind(Code::Cancelled, "x"), FailureKind::Cancelled);
     assert_eq!(kind(Code::Internal, "x"), FailureKind::Internal);

@@ -60,6 +60,11 @@ pub(super) fn diagnostic(
     for (at, excerpt) in solve.sources.iter().enumerate() {
         diagnostic = add_source(diagnostic, &mut sources, excerpt, at == 0, solve.exit_code);
     }
+    // The daemon sends no place for some steps, such as an `ADD` of an address.
+    if let (true, None, Some(row)) = (solve.sources.is_empty(), solve.exit_code, row) {
+        let step = text::clean_name(split(&row.name).1, MAX_TITLE);
+        diagnostic = diagnostic.note(format!("the step is `{step}`"));
+    }
     for line in rest.into_iter().take(20) {
         diagnostic = diagnostic.note(line);
     }

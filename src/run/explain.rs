@@ -1,0 +1,363 @@
+//! Frequent mistakes, which the daemon reports in its own terms, in the terms of the target: what is missing, and the way out.
+//!
+//! Reads the daemon's message, which is Go's. A message that is not known here stays as it is, and one that is replaced is kept for
+//! `--debug`. What concerns the connection with a registry is in [`super::registries`] and [`super::refusal`].
+
+use std::path::Path;
+
+use super::locate::{DockerfilePlace, Places, Tree, similar};
+use super::{served, sources};
+use crate::builder::Driver;
+use crate::diag::{closest, names_there_are};
+use crate::outcome::SolveFailure;
+use crate::plan::PlannedTarget;
+
+/// Where a failure happened.
+pub(super) struct Scene<'a> {
+    /// The target that was built.
+    pub(super) target: &'a PlannedTarget,
+    /// What it reads.
+    pub(super) places: &'a Places,
+    /// The kind of builder that built it.
+    pub(super) driver: Driver,
+}
+
+/// A message in other words, and the ways out.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Explained {
+    /// Replaces the daemon's message; `None` if that one will do.
+    message: Option<String>,
+    help: Vec<String>,
+}
+
+impl Explained {
+    fn message(text: impl Into<String>) -> Self {
+        Self {
+            message: Some(text.into()),
+            help: Vec::new(),
+        }
+    }
+
+    fn help(mut self, text: impl Into<String>) -> Self {
+        self.help.push(text.into());
+        self
+    }
+}
+
+/// Puts `failure` in the terms of its target, where its kind is known. Blocking: may look at the Dockerfile and the context.
+pub(super) fn explain(failure: &mut SolveFailure, scene: &Scene<'_>) {
+    // A step that failed may have any words in its command and output.
+    if failure.exit_code.is_some() {
+        return;
+    }
+    let instruction = instruction(failure);
+    // The frontend may add what was meant, `(did you mean builder?)`, by its own measure.
+    let message = failure.message.trim_end_matches(')');
+    let message = match message.rsplit_once(" (did you mean ") {
+        Some((message, meant)) if meant.ends_with('?') => message,
+        _ => failure.message.as_str(),
+    };
+    let explained = missing_stage(message, scene)
+        .or_else(|| missing_secret(message, scene))
+        .or_else(|| missing_ssh(message, scene))
+        .or_else(|| privilege(message))
+        .or_else(|| missing_source(message, &instruction, scene))
+        .or_else(|| missing_platform(message))
+        .or_else(|| missing_image(message, &instruction, failure, scene))
+        .or_else(|| no_stage(message, scene))
+        .or_else(|| download(message))
+        .or_else(|| host_not_found(message))
+        .or_else(|| other(message));
+    let Some(explained) = explained else { return };
+    if let Some(message) = explained.message {
+        let original = std::mem::replace(&mut failure.message, message);
+        failure.debug.push(original);
+    }
+    // What the mistake is comes before what the builder must allow besides.
+    failure.help.splice(0..0, explained.help);
+}
+
+// The lines of the Dockerfile that the daemon points at, as one.
+fn instruction(failure: &SolveFailure) -> String {
+    let Some(source) = failure.sources.first() else {
+        return String::new();
+    };
+    let Some((first, last)) = source.lines.first() else {
+        return String::new();
+    };
+    let (first, last) = (*first as usize, *last as usize);
+    let lines = source.text.lines().skip(first.saturating_sub(1));
+    let lines: Vec<&str> = lines.take(last.saturating_sub(first) + 1).collect();
+    lines.join(" ")
+}
+
+// `text` between `before` and `after`.
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(before)?;
+    rest.split_once(after).map(|(found, _)| found)
+}
+
+fn missing_stage(message: &str, scene: &Scene<'_>) -> Option<Explained> {
+    let stage = message
+        .strip_prefix("target stage \"")?
+        .strip_suffix("\" could not be found")?;
+    let told = Explained::message(format!(
+        "its `target` is the stage `{stage}`, which the Dockerfile does not have"
+    ));
+    let Ok(Some((_, text))) = served::dockerfile(scene.places) else {
+        return Some(told.help("write `target` as a stage is named after `AS` in the Dockerfile"));
+    };
+    let stages = sources::stage_names(&String::from_utf8_lossy(&text));
+    let names = || stages.iter().map(String::as_str);
+    Some(match (closest(stage, names()), names_there_are(names())) {
+        (Some(name), Some(all)) => told
+            .help(format!("a stage with a similar name exists: `{name}`"))
+            .help(format!("of stages, {all}")),
+        (_, Some(all)) => told.help(format!("of stages, {all}")),
+        _ => told.help("no stage has a name: write `FROM … AS NAME`, or leave `target` out"),
+    })
+}
+
+fn missing_secret(message: &str, scene: &Scene<'_>) -> Option<Explained> {
+    let (_, rest) = message.rsplit_once("secret ")?;
+    let id = rest.strip_suffix(": not found")?;
+    if id.contains(char::is_whitespace) {
+        return None;
+    }
+    let secrets = &scene.target.attributes.secret;
+    let declared = secrets.iter().map(|secret| &*secret.value.id);
+    let told = Explained::message(format!(
+        "the step needs the secret `{id}`, which the target does not declare"
+    ));
+    let told = match closest(id, declared) {
+        Some(name) => told.help(format!("a secret with a similar id exists: `{name}`")),
+        None => told,
+    };
+    Some(told.help(format!(
+        "add it to the target: `secret = [\"id={id},src=FILE\"]`, or `env=VARIABLE` in place of `src`"
+    )))
+}
+
+fn missing_ssh(message: &str, scene: &Scene<'_>) -> Option<Explained> {
+    let id = between(message, "no SSH key \"", "\" forwarded from the client")
+        .or_else(|| message.strip_prefix("unset ssh forward key "))?;
+    let id = if id.is_empty() { "default" } else { id };
+    let told = Explained::message(format!(
+        "the step needs the SSH agent or key `{id}`, and none is forwarded to it"
+    ));
+    Some(if scene.target.attributes.ssh.is_empty() {
+        told.help("rbake does not forward SSH yet: give the step what it needs as a `secret`, or build the target with `docker buildx bake`")
+    } else {
+        told.help(format!("add it to the target: `ssh = [\"{id}\"]`"))
+    })
+}
+
+fn privilege(message: &str) -> Option<Explained> {
+    let (_, rest) = message.split_once("failed to load LLB: ")?;
+    let name = rest.strip_suffix(" is not allowed")?;
+    if !["network.host", "security.insecure", "device"].contains(&name) {
+        return None;
+    }
+    Some(
+        Explained::message(format!(
+            "a step of the Dockerfile needs the privilege `{name}`, which the target does not ask for"
+        ))
+        .help(format!(
+            "add `entitlements = [\"{name}\"]` to the target, and grant it with `--allow={name}`"
+        )),
+    )
+}
+
+fn missing_source(message: &str, instruction: &str, scene: &Scene<'_>) -> Option<Explained> {
+    if !message.contains("failed to calculate checksum of ref ") {
+        return None;
+    }
+    let path = message.strip_suffix(": not found")?.rsplit(": ").next()?;
+    let path = path.strip_prefix('"')?.strip_suffix('"')?;
+    let from = instruction
+        .split([' ', '\t', ','])
+        .find_map(|word| word.strip_prefix("--from=").or(word.strip_prefix("from=")));
+    if let Some(from) = from {
+        return Some(
+            Explained::message(format!("there is no `{path}` in `{from}`")).help(format!(
+                "check the path, and that a step of `{from}` makes it"
+            )),
+        );
+    }
+    let name = path.trim_start_matches('/');
+    let Tree::Dir(dir) = &scene.places.context else {
+        return Some(
+            Explained::message(format!("there is no `{name}` in the context"))
+                .help("sources are relative to the root of the context"),
+        );
+    };
+    let told = Explained::message(format!("there is no `{name}` in the context"));
+    Some(if dir.join(name).symlink_metadata().is_ok() {
+        match ignore_file(&scene.places.dockerfile, dir) {
+            Some(ignore) => told.help(format!(
+                "it is in `{}`, but `{ignore}` leaves it out: change the pattern, or add `!{name}` after it",
+                dir.display()
+            )),
+            None => told,
+        }
+    } else {
+        let told = match similar(&dir.join(name)) {
+            Some(name) => told.help(format!("a file with a similar name exists: `{name}`")),
+            None => told,
+        };
+        let told = told.help(format!(
+            "sources are relative to the context, `{}`",
+            dir.display()
+        ));
+        if instruction.contains("../") {
+            told.help("`..` does not lead out of the context: name the other directory in `contexts`, and copy with `--from=NAME`")
+        } else {
+            told
+        }
+    })
+}
+
+// The file whose patterns count for the context `dir`: the Dockerfile's own goes before the general one.
+fn ignore_file(dockerfile: &DockerfilePlace, dir: &Path) -> Option<String> {
+    if let DockerfilePlace::File { dir, filename } = dockerfile {
+        let own = format!("{filename}.dockerignore");
+        if dir.join(&own).exists() {
+            return Some(own);
+        }
+    }
+    let general = ".dockerignore";
+    dir.join(general).exists().then(|| general.to_owned())
+}
+
+fn missing_platform(message: &str) -> Option<Explained> {
+    let rest = message.strip_suffix(": no match for platform in manifest: not found")?;
+    let image = rest.rsplit(": ").next()?;
+    // It is offered for pasting into a shell.
+    let legal = |c: char| c.is_ascii_alphanumeric() || ".-_/:@".contains(c);
+    if !image.chars().all(legal) {
+        return None;
+    }
+    Some(
+        Explained::message(format!(
+            "the image `{image}` is not there for the platform that is built"
+        ))
+        .help(format!("`docker buildx imagetools inspect {image}` lists its platforms; change `platforms`, or the base image")),
+    )
+}
+
+fn missing_image(
+    message: &str,
+    instruction: &str,
+    failure: &SolveFailure,
+    scene: &Scene<'_>,
+) -> Option<Explained> {
+    let (before, rest) = message.split_once("failed to resolve source metadata for ")?;
+    let image = rest.strip_suffix(": not found")?.split(": ").next()?;
+    let told = Explained::message(format!("the registry has no image `{image}`"));
+    if instruction.trim_start().starts_with('#') {
+        return Some(told.help(
+            "the line `# syntax=…` names the Dockerfile's frontend, as in `docker/dockerfile:1`",
+        ));
+    }
+    let written = before.trim_end_matches(": ");
+    let stages = failure
+        .sources
+        .first()
+        .map(|source| sources::stage_names(&source.text))
+        .unwrap_or_default();
+    let stages = stages.iter().map(String::as_str);
+    let contexts = scene.places.named.keys().map(String::as_str);
+    let told = match closest(written, stages.chain(contexts)) {
+        Some(name) => told.help(format!(
+            "a stage or context with a similar name exists: `{name}`"
+        )),
+        None => told.help("check its name and its tag"),
+    };
+    // A frequent surprise: `docker images` lists it.
+    let of_hub = image.starts_with("docker.io/");
+    Some(if of_hub && scene.driver != Driver::Docker {
+        told.help("this builder does not see the images of your Docker Engine: push the image to a registry, and name it with the registry's host")
+    } else {
+        told
+    })
+}
+
+fn no_stage(message: &str, scene: &Scene<'_>) -> Option<Explained> {
+    let file = match &scene.places.dockerfile {
+        DockerfilePlace::Inline(_) => "the inline Dockerfile".to_owned(),
+        DockerfilePlace::File { dir, filename } => format!("`{}`", dir.join(filename).display()),
+        DockerfilePlace::InContext(path) => format!("`{path}` of the context"),
+    };
+    let what = match message {
+        "the Dockerfile cannot be empty" => "is empty",
+        "file with no instructions" => "has no instructions",
+        "no build stage in current context" => "has an instruction before the first `FROM`",
+        _ => return None,
+    };
+    Some(Explained::message(format!("{file} {what}")).help(
+        "a Dockerfile begins with `FROM` and a base image, or `FROM scratch`; only `ARG` may stand before",
+    ))
+}
+
+fn download(message: &str) -> Option<Explained> {
+    if let Some((_, status)) = message.split_once("invalid response status ") {
+        let legal = status.len() == 3 && status.bytes().all(|byte| byte.is_ascii_digit());
+        return legal.then(|| {
+            Explained::message(format!(
+                "the server of an `ADD` or a remote context answered with the status {status}"
+            ))
+            .help("check the address; what needs a login can be fetched by a `RUN` step with a `secret`")
+        });
+    }
+    let (found, wanted) = message.strip_prefix("digest mismatch ")?.split_once(": ")?;
+    Some(
+        Explained::message(format!(
+            "what was downloaded has the digest `{found}`, and `{wanted}` was expected"
+        ))
+        .help("if the new content is meant, correct `--checksum`"),
+    )
+}
+
+fn host_not_found(message: &str) -> Option<Explained> {
+    let (_, rest) = message.rsplit_once("lookup ")?;
+    let host = rest.split_whitespace().next()?.trim_end_matches(':');
+    let legal = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    if !rest.ends_with("no such host") || host.is_empty() || !host.chars().all(legal) {
+        return None;
+    }
+    Some(Explained::default().help(format!(
+        "the builder does not find the host `{host}`: check the name, and the DNS and proxy settings of the machine or container that the builder runs in"
+    )))
+}
+
+fn other(message: &str) -> Option<Explained> {
+    if let Some(value) = message.strip_prefix("invalid SOURCE_DATE_EPOCH: ") {
+        return Some(
+            Explained::message(format!(
+                "`SOURCE_DATE_EPOCH` is `{value}`, which is not a time"
+            ))
+            .help("set the variable or argument to seconds since 1970, such as `1700000000`, or unset it"),
+        );
+    }
+    if let Some(name) = message.strip_prefix("unknown entitlement ") {
+        return Some(
+            Explained::message(format!("BuildKit does not know the privilege `{name}`"))
+                .help("correct `entitlements` of the target: `network.host`, `security.insecure` and `device` are known"),
+        );
+    }
+    // Go's spelling; what is written on this machine is reported with a capital letter.
+    if message.contains("no space left on device") {
+        return Some(Explained::default().help(
+            "the disk that the builder writes to is full: `docker buildx prune` frees what its cache takes",
+        ));
+    }
+    if message.contains("exec format error") {
+        return Some(Explained::default().help(
+            "the program is for another platform than the builder's machine: install emulators (`docker run --privileged --rm tonistiigi/binfmt --install all`), or correct `platforms`",
+        ));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! Frequent mistakes in Dockerfiles and targets, built on a real daemon: the last words are of what is wrong and of the way out, in
+//! the user's terms.
+
+use crate::support::peers;
+use crate::support::project::TestProject;
+
+struct Mistake {
+    /// What of the target is wrong.
+    target: &'static str,
+    dockerfile: &'static str,
+    /// What the error says.
+    told: &'static str,
+    /// What its help says.
+    help: &'static str,
+}
+
+const MISTAKES: [Mistake; 12] = [
+    Mistake {
+        target: "target = \"prod\"",
+        dockerfile: "FROM scratch AS base\nCOPY app.txt /\nFROM base AS prd\n",
+        told: "its `target` is the stage `prod`, which the Dockerfile does not have",
+        help: "a stage with a similar name exists: `prd`",
+    },
+    Mistake {
+        target: "",
+        dockerfile: "FROM scratch AS builder\nCOPY app.txt /\nFROM scratch\nCOPY --from=bilder /app.txt /\n",
+        told: "the registry has no image `docker.io/library/bilder:latest`",
+        help: "a stage or context with a similar name exists: `builder`",
+    },
+    Mistake {
+        target: "",
+        dockerfile: "FROM scratch\nCOPY ap.txt /\n",
+        told: "there is no `ap.txt` in the context",
+        help: "a file with a similar name exists: `app.txt`",
+    },
+    Mistake {
+        target: "",
+        dockerfile: "FROM scratch\nCOPY left.out /\n",
+        told: "there is no `left.out` in the context",
+        help: "but `.dockerignore` leaves it out",
+    },
+    Mistake {
+        target: "",
+        dockerfile: "FROM busybox AS base\nFROM scratch\nCOPY --from=base /nosuch /\n",
+        told: "there is no `/nosuch` in `base`",
+        help: "a step of `base` makes it",
+    },
+    Mistake {
+        target: "secret = [\"id=tokn,src=app.txt\"]",
+        dockerfile: "FROM busybox\nRUN --mount=type=secret,id=token,required=true true\n",
+        told: "the step needs the secret `token`, which the target does not declare",
+        help: "a secret with a similar id exists: `tokn`",
+    },
+    Mistake {
+        target: "",
+        dockerfile: "FROM busybox\nRUN --mount=type=ssh,required=true true\n",
+        told: "the step needs the SSH agent or key `default`",
+        help: "rbake does not forward SSH yet",
+    },
+    Mistake {
+        target: "",
+        dockerfile: "FROM busybox\nRUN --network=host true\n",
+        told: "a step of the Dockerfile needs the privilege `network.host`",
+        help: "add `entitlements = [\"network.host\"]`",
+    },
+    Mistake {
+        target: "",
+        dockerfile: "# syntax=docker/dockerfil:1\nFROM scratch\n",
+        told: "the registry has no image `docker.io/docker/dockerfil:1`",
+        help: "names the Dockerfile's frontend",
+    },
+    Mistake {
+        target: "",
+        dockerfile: "",
+        told: "Dockerfile` is empty",
+        help: "a Dockerfile begins with `FROM`",
+    },
+    Mistake {
+        target: "",
+        dockerfile: "RUN true\n",
+        told: "has an instruction before the first `FROM`",
+        help: "a Dockerfile begins with `FROM`",
+    },
+    Mistake {
+        target: "args = { SOURCE_DATE_EPOCH = \"today\" }",
+        dockerfile: "FROM scratch\nCOPY app.txt /\n",
+        told: "`SOURCE_DATE_EPOCH` is `today`, which is not a time",
+        help: "seconds since 1970",
+    },
+];
+
+#[test]
+fn a_mistake_is_told_in_the_users_terms_with_the_way_out() {
+    let Some(daemon) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
+        return;
+    };
+    for mistake in &MISTAKES {
+        let definition = format!("target \"default\" {{\n  {}\n}}\n", mistake.target);
+        let project = TestProject::new()
+            .file("docker-bake.hcl", definition)
+            .file("Dockerfile", mistake.dockerfile)
+            .file("app.txt", "x")
+            .file("left.out", "x")
+            .file(".dockerignore", "*.out\n")
+            .env("BUILDKIT_HOST", daemon.clone());
+        let output = project.rbake(&[]);
+        assert_eq!(output.code, Some(1), "{}: {output}", mistake.told);
+        let (_, error) = output.stderr.rsplit_once("error[").unwrap_or_default();
+        let (told, help) = error.split_once("= help: ").unwrap_or((error, ""));
+        assert!(told.contains(mistake.told), "{}: {output}", mistake.told);
+        assert!(help.contains(mistake.help), "{}: {output}", mistake.help);
+        // The names of the daemon's own records help nobody.
+        assert!(!error.contains("checksum of ref"), "{output}");
+    }
+}
+
+#[test]
+fn a_step_without_a_place_is_named() {
+    let Some(daemon) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
+        return;
+    };
+    let Some(registry) = peers::peer("RBAKE_TEST_REGISTRY_ADDR") else {
+        return;
+    };
+    let dockerfile = format!("FROM scratch\nADD http://{registry}/nosuch /x\n");
+    let project = TestProject::new()
+        .file("docker-bake.hcl", "target \"default\" {}\n")
+        .file("Dockerfile", dockerfile)
+        .env("BUILDKIT_HOST", daemon);
+    let output = project.rbake(&[]);
+    let (_, error) = output.stderr.rsplit_once("error[").unwrap_or_default();
+    assert!(error.contains("with the status 404"), "{output}");
+    let step = format!("note: the step is `ADD http://{registry}/nosuch /x`");
+    assert!(error.contains(&step), "{output}");
+}
