@@ -5,11 +5,11 @@
 use super::candidate::Settings;
 use super::error::{Refusal, in_one_line};
 use super::tls::TlsError;
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, closest};
 use crate::engine::ConnectionError;
 use crate::engine::answer::Answer;
 use crate::engine::docker::DockerError;
-use crate::engine::endpoint::{DockerHost, Endpoint, InvalidEndpoint};
+use crate::engine::endpoint::{Address, DockerHost, Endpoint, InvalidEndpoint};
 use crate::engine::transport::DialError;
 
 /// Where a builder was looked for.
@@ -90,10 +90,10 @@ pub(super) fn for_connection(told: Diagnostic, refusal: &Refusal, place: &Place)
             .note(format!(
                 "what answers at `{address}` speaks TLS, and was spoken to without"
             ))
-            .help(with_tls(place)),
+            .help(SettingsWords::of(place).with_tls),
         (Answer::Http2, true, false) | (Answer::Docker, true, true) => told
             .note(format!("what answers at `{address}` does not speak TLS"))
-            .help(without_tls(place)),
+            .help(SettingsWords::of(place).without_tls),
         (Answer::Docker, _, false) => told.note(stranger).help(format!(
             "name it as a Docker Engine: `DOCKER_HOST={address}`"
         )),
@@ -126,91 +126,92 @@ fn for_silence(told: Diagnostic, refusal: &Refusal, place: &Place) -> Diagnostic
             std::io::ErrorKind::ConnectionRefused if place.is_no_socket() => told.help(format!(
                 "`{}` is there and is no socket: correct {}",
                 place.address(),
-                address_setting(&place.settings)
+                SettingsWords::of(place).address
             )),
             std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::NotFound => {
                 told.help(format!(
                     "nothing listens at `{}`: start it, or correct {}",
                     place.address(),
-                    address_setting(&place.settings)
+                    SettingsWords::of(place).address
                 ))
             }
+            // Resolving a name has no kind of its own.
+            _ if source.to_string().contains("lookup address") => told.help(format!(
+                "the name `{}` is not found: correct {}",
+                place.host(),
+                SettingsWords::of(place).address
+            )),
             _ => told,
         },
         DialError::Handshake { .. } | DialError::HalfIdentity { .. } => told.help(format!(
             "the CA, the server's name, and the client's certificate and key must be those the builder expects: {}",
-            certificate_settings(&place.settings)
+            SettingsWords::of(place).certificates
         )),
         DialError::Material { .. } => told.help(format!(
             "correct {}",
-            certificate_settings(&place.settings)
+            SettingsWords::of(place).certificates
         )),
         DialError::NoRoots => told.help("set `SSL_CERT_FILE` to a file of trusted certificates"),
         _ => told,
     }
 }
 
-fn address_setting(settings: &Settings) -> String {
-    match settings {
-        Settings::BuildkitVariables => "`BUILDKIT_HOST`".to_owned(),
-        Settings::Store(name) => format!("the builder (`docker buildx inspect {name}`)"),
-        Settings::DockerVariables => "`DOCKER_HOST`".to_owned(),
-        Settings::DockerContext(name) => format!("the context (`docker context update {name}`)"),
-        Settings::Default => "the address".to_owned(),
-    }
+/// The settings that lead to a builder, in the words of advice.
+struct SettingsWords {
+    /// What holds its address.
+    address: String,
+    /// What holds the certificates.
+    certificates: String,
+    /// How to speak TLS with it.
+    with_tls: String,
+    /// How to speak without.
+    without_tls: String,
 }
 
-fn certificate_settings(settings: &Settings) -> String {
-    match settings {
-        Settings::BuildkitVariables => {
-            "`BUILDKIT_TLS_DIR`, or `BUILDKIT_TLS_CACERT`, `BUILDKIT_TLS_CERT`, `BUILDKIT_TLS_KEY` and `BUILDKIT_TLS_SERVERNAME`".to_owned()
+impl SettingsWords {
+    fn of(place: &Place) -> Self {
+        let address = place.address();
+        match &place.settings {
+            Settings::BuildkitVariables => Self {
+                address: "`BUILDKIT_HOST`".to_owned(),
+                certificates: "`BUILDKIT_TLS_DIR`, or `BUILDKIT_TLS_CACERT`, `BUILDKIT_TLS_CERT`, `BUILDKIT_TLS_KEY` and `BUILDKIT_TLS_SERVERNAME`".to_owned(),
+                with_tls: "set `BUILDKIT_TLS_DIR` to a folder with its `ca.pem`, and `cert.pem` and `key.pem` for this client".to_owned(),
+                without_tls: "unset the variables `BUILDKIT_TLS_…` for a connection in plain text, or start buildkitd with `--tlscacert`, `--tlscert` and `--tlskey`".to_owned(),
+            },
+            Settings::Store(name) => {
+                let anew = |what: &str, options: &str| {
+                    format!("make the builder anew {what} certificates: `docker buildx rm {name}`, `docker buildx create --name {name} --driver remote{options} {address}`")
+                };
+                Self {
+                    address: format!("the builder (`docker buildx inspect {name}`)"),
+                    certificates: format!("the driver options of the builder (`docker buildx inspect {name}`)"),
+                    with_tls: anew("with", " --driver-opt cacert=…,cert=…,key=…"),
+                    without_tls: anew("without", ""),
+                }
+            }
+            Settings::DockerContext(name) => {
+                let update = format!("docker context update {name}");
+                Self {
+                    address: format!("the context (`{update}`)"),
+                    certificates: format!("the certificates of the context (`{update} --docker …`)"),
+                    with_tls: format!("`{update} --docker host={address},ca=…,cert=…,key=…`"),
+                    without_tls: format!("`{update} --docker host={address}` takes the certificates out of the context"),
+                }
+            }
+            settings @ (Settings::DockerVariables | Settings::Default) => {
+                let (address, certificates) = if *settings == Settings::Default {
+                    ("the address", "its certificates")
+                } else {
+                    ("`DOCKER_HOST`", "`ca.pem`, `cert.pem` and `key.pem` in the folder `DOCKER_CERT_PATH`")
+                };
+                Self {
+                    address: address.to_owned(),
+                    certificates: certificates.to_owned(),
+                    with_tls: "set `DOCKER_TLS_VERIFY=1`, and `DOCKER_CERT_PATH` to a folder with `ca.pem`, `cert.pem` and `key.pem`".to_owned(),
+                    without_tls: "unset `DOCKER_TLS_VERIFY` for a connection in plain text, or name the port on which the Engine speaks TLS, mostly 2376".to_owned(),
+                }
+            }
         }
-        Settings::Store(name) => {
-            format!("the driver options of the builder (`docker buildx inspect {name}`)")
-        }
-        Settings::DockerVariables => {
-            "`ca.pem`, `cert.pem` and `key.pem` in the folder `DOCKER_CERT_PATH`".to_owned()
-        }
-        Settings::DockerContext(name) => {
-            format!("the certificates of the context (`docker context update {name} --docker …`)")
-        }
-        Settings::Default => "its certificates".to_owned(),
-    }
-}
-
-fn with_tls(place: &Place) -> String {
-    let address = place.address();
-    match &place.settings {
-        Settings::BuildkitVariables => {
-            "set `BUILDKIT_TLS_DIR` to a folder with its `ca.pem`, and `cert.pem` and `key.pem` for this client".to_owned()
-        }
-        Settings::Store(name) => format!(
-            "make the builder anew with certificates: `docker buildx rm {name}`, `docker buildx create --name {name} --driver remote --driver-opt cacert=…,cert=…,key=… {address}`"
-        ),
-        Settings::DockerVariables | Settings::Default => {
-            "set `DOCKER_TLS_VERIFY=1`, and `DOCKER_CERT_PATH` to a folder with `ca.pem`, `cert.pem` and `key.pem`".to_owned()
-        }
-        Settings::DockerContext(name) => format!(
-            "`docker context update {name} --docker host={address},ca=…,cert=…,key=…`"
-        ),
-    }
-}
-
-fn without_tls(place: &Place) -> String {
-    let address = place.address();
-    match &place.settings {
-        Settings::BuildkitVariables => {
-            "unset the variables `BUILDKIT_TLS_…` for a connection in plain text, or start buildkitd with `--tlscacert`, `--tlscert` and `--tlskey`".to_owned()
-        }
-        Settings::Store(name) => format!(
-            "make the builder anew without certificates: `docker buildx rm {name}`, `docker buildx create --name {name} --driver remote {address}`"
-        ),
-        Settings::DockerVariables | Settings::Default => {
-            "unset `DOCKER_TLS_VERIFY` for a connection in plain text, or name the port on which the Engine speaks TLS, mostly 2376".to_owned()
-        }
-        Settings::DockerContext(name) => format!(
-            "`docker context update {name} --docker host={address}` takes the certificates out of the context"
-        ),
     }
 }
 
@@ -229,21 +230,52 @@ pub(super) fn for_address(told: Diagnostic, error: &InvalidEndpoint) -> Diagnost
                 !supported.contains(&"docker-container"),
             )
         }
-        InvalidEndpoint::Scheme {
-            scheme, address, ..
-        } if ["http", "https", "grpc", "grpcs"].contains(&scheme.as_str()) => {
-            let rest = address.split_once("://").map_or("", |(_, rest)| rest);
-            let told = told.help(format!(
-                "write it as `tcp://{}`",
-                rest.trim_end_matches('/')
-            ));
-            if scheme.ends_with('s') {
-                told.help("TLS is spoken where certificates are named, by `BUILDKIT_TLS_DIR` or `BUILDKIT_TLS_CACERT`")
-            } else {
-                told
+        _ => {
+            let told = match meant(error) {
+                Some(address) => told.help(format!("write it as `{address}`")),
+                None => told,
+            };
+            match error {
+                InvalidEndpoint::Scheme { scheme, .. } if ["https", "grpcs"].contains(&scheme.as_str()) => told.help(
+                    "TLS is spoken where certificates are named, by `BUILDKIT_TLS_DIR` or `BUILDKIT_TLS_CACERT`",
+                ),
+                _ => told,
             }
         }
-        _ => told,
+    }
+}
+
+// The address that was probably meant.
+fn meant(error: &InvalidEndpoint) -> Option<String> {
+    match error {
+        InvalidEndpoint::NoScheme(text)
+        | InvalidEndpoint::Path(text)
+        | InvalidEndpoint::HostPort(text) => {
+            // docker puts `tcp://` before what has no scheme.
+            let text = text.strip_prefix("tcp://").unwrap_or(text);
+            let text = text.strip_prefix("unix:").map_or_else(
+                || text.to_owned(),
+                |path| format!("/{}", path.trim_start_matches('/')),
+            );
+            if text.starts_with('/') && text.len() > 1 {
+                return Some(format!("unix://{text}"));
+            }
+            let has_port = text.parse::<Address>().is_ok();
+            has_port.then(|| format!("tcp://{text}"))
+        }
+        InvalidEndpoint::Scheme {
+            scheme,
+            address,
+            supported,
+        } => {
+            let (_, rest) = address.split_once("://")?;
+            let scheme = match scheme.as_str() {
+                "http" | "https" | "grpc" | "grpcs" => "tcp",
+                other => closest(other, supported.iter().copied())?,
+            };
+            Some(format!("{scheme}://{}", rest.trim_end_matches('/')))
+        }
+        InvalidEndpoint::Container(_) => None,
     }
 }
 
@@ -292,7 +324,7 @@ pub(super) fn for_tls(told: Diagnostic, error: &TlsError) -> Diagnostic {
 mod tests {
     use super::*;
     use crate::diag::Class;
-    use crate::engine::endpoint::{Address, TlsMaterial};
+    use crate::engine::endpoint::TlsMaterial;
     use test_case::test_case;
 
     fn endpoint(docker: bool, tls: bool) -> Endpoint {
@@ -355,6 +387,22 @@ mod tests {
         let help = for_address(told, &error).help;
         assert_eq!(help[0], "write it as `tcp://b.example:1234`");
         assert!(help[1].contains("BUILDKIT_TLS_CACERT"));
+    }
+
+    #[test_case("/run/b.sock", Some("unix:///run/b.sock"))]
+    #[test_case("localhost:1234", Some("tcp://localhost:1234"))]
+    #[test_case("unix:/run/b.sock", Some("unix:///run/b.sock"))]
+    #[test_case("unix://run/b.sock", Some("unix:///run/b.sock"))]
+    #[test_case("tcp://unix:/run/b.sock", Some("unix:///run/b.sock"); "what docker made of it")]
+    #[test_case("unx:///run/b.sock", Some("unix:///run/b.sock"))]
+    #[test_case("docker-contianer://b", Some("docker-container://b"))]
+    #[test_case("grpc://h:1/", Some("tcp://h:1"))]
+    #[test_case("tcp://h", None)]
+    #[test_case("builder", None)]
+    #[test_case("carrier-pigeon://h", None)]
+    fn a_slip_in_an_address_comes_with_what_is_meant(text: &str, expected: Option<&str>) {
+        let error = text.parse::<Endpoint>().unwrap_err();
+        assert_eq!(meant(&error).as_deref(), expected);
     }
 
     #[test]
