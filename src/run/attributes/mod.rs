@@ -3,6 +3,7 @@
 //! A type that there is not, and a value that cannot be read, end the run before any work. An attribute that is not known is
 //! handed on with a warning: a newer BuildKit may know it. Start at [`check`].
 
+mod names;
 mod table;
 
 use std::collections::HashSet;
@@ -59,6 +60,15 @@ impl Entry<'_> {
 impl Check {
     fn target(&mut self, target: &PlannedTarget) {
         let attributes = &target.attributes;
+        for (problem, span) in names::check(target) {
+            let entry = Entry {
+                target,
+                attribute: "",
+                kind: "",
+                span,
+            };
+            self.push(&entry, problem.code, problem.clone());
+        }
         for export in &attributes.output {
             let entry = Entry {
                 target,
