@@ -180,8 +180,32 @@ fn correct_column(text: &mut String, name: &str, window: &Window<'_>) {
 }
 
 // Text without control characters and of bounded length. The crate knows the older ones among them.
+// The standard library ends the system's words with its number for them: `No space left on device (os error 28)`.
+fn without_error_numbers(text: &str) -> Cow<'_, str> {
+    const BEGIN: &str = " (os error ";
+    let mut rest = text;
+    let mut kept = String::new();
+    while let Some((before, after)) = rest.split_once(BEGIN) {
+        let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+        kept.push_str(before);
+        rest = match after[digits..].strip_prefix(')') {
+            Some(after) if digits > 0 => after,
+            _ => {
+                kept.push_str(BEGIN);
+                after
+            }
+        };
+    }
+    if rest.len() == text.len() {
+        return Cow::Borrowed(text);
+    }
+    kept.push_str(rest);
+    Cow::Owned(kept)
+}
+
 fn clip(text: &str) -> String {
-    let text = empty_names_shown(text);
+    let text = without_error_numbers(text);
+    let text = empty_names_shown(&text);
     let mut end = text.len().min(MAX_TEXT);
     while !text.is_char_boundary(end) {
         end -= 1;
