@@ -226,6 +226,18 @@ fn default_files(dir: &Path, problems: &mut Diagnostics) -> Vec<String> {
             return found;
         }
     }
+    // The working directory of a process that has removed it has no name.
+    if !dir.is_dir() {
+        problems.push(
+            Diagnostic::error(
+                Class::Definition,
+                "definition::not-found",
+                "the working directory does not exist any more",
+            )
+            .help("change to a directory that exists: `cd \"$PWD\"` if it was made anew"),
+        );
+        return Vec::new();
+    }
     problems.push(
         Diagnostic::error(
             Class::Definition,
@@ -250,6 +262,13 @@ fn read_one(
             return Err(remote_unsupported(name));
         }
         let path = name.strip_prefix("cwd://").unwrap_or(name);
+        if path.is_empty() {
+            let message = "the name of a definition file is empty";
+            return Err(
+                Diagnostic::error(Class::Definition, "definition::unreadable", message)
+                    .help("name a file, such as `-f docker-bake.hcl`; a variable in the command may be unset"),
+            );
+        }
         File::open(environment.current_dir().join(path)).and_then(|mut file| {
             let size = file.metadata().map_or(0, |metadata| metadata.len());
             read_limited(&mut file, size)
@@ -272,6 +291,8 @@ fn read_one(
         io::ErrorKind::FileTooLarge => {
             unreadable(format!("it is larger than {} MiB", SIZE_LIMIT >> 20))
         }
+        io::ErrorKind::PermissionDenied => unreadable("permission denied".to_owned())
+            .help("make it readable for the user that runs rbake"),
         _ => unreadable(error.to_string()),
     })?;
     let decoded = encoding::decode(bytes).map_err(|error| {

@@ -187,6 +187,13 @@ fn unknown_target(definition: &Definition, name: &Spanned<Text>) -> Diagnostic {
         }
         None => problem,
     };
+    let problem = if wanted.contains('/') {
+        problem.help("only targets and groups are named without a flag; `-f` names a file, `--set '*.context=…'` a context")
+    } else if wanted == "help" {
+        problem.help("`rbake --help` shows the flags")
+    } else {
+        problem
+    };
     let problem = definition.explain_missing(wanted, problem);
     let groups = definition.groups.keys().map(GroupName::as_str);
     let targets = definition.targets.keys().map(TargetName::as_str);

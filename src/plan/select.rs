@@ -67,7 +67,12 @@ fn requested(definition: &Definition, words: &[String], problems: &mut Diagnosti
         // Compose services may have dots in their names, targets may not; both spellings are accepted.
         let name = word.replace('.', "_");
         if !Pattern::is_pattern(&name) {
-            names.push(name.into());
+            // No target has a `/` in its name; a path is told as it was written.
+            names.push(if word.contains('/') {
+                word.as_str().into()
+            } else {
+                name.into()
+            });
             continue;
         }
         let before = names.len();

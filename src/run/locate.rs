@@ -121,7 +121,7 @@ pub(super) fn locate(target: &PlannedTarget, paths: &Resolver) -> Result<Places,
     }
 }
 
-/// Whether a directory that `target` takes as a context is missing.
+/// Whether what `target` takes as a context is missing, or is no directory.
 pub(super) fn lacks_a_context(target: &PlannedTarget, paths: &Resolver) -> bool {
     let named = target
         .inputs
@@ -136,7 +136,7 @@ pub(super) fn lacks_a_context(target: &PlannedTarget, paths: &Resolver) -> bool 
         ContextSource::Git { .. } | ContextSource::Http(_) => None,
     };
     let is_missing = |path: &Text| match paths.resolve(path) {
-        Ok(place) => !place.exists(),
+        Ok(place) => !place.path().is_dir(),
         // Asking for privileges tells of it.
         Err(_) => false,
     };
@@ -199,6 +199,13 @@ impl Finder<'_> {
         let name = &self.target.name;
         let message = format!("{what} of target `{name}` cannot be read: `{text}`: {reason}");
         let problem = self.problem("run::context-missing", message, span);
+        if let Some((scheme, rest)) = text.split_once("://") {
+            const SCHEMES: [&str; 4] = ["docker-image", "oci-layout", "https", "http"];
+            return match closest(scheme, SCHEMES) {
+                Some(scheme) => problem.help(format!("`{scheme}://{rest}` may be meant")),
+                None => problem.help("of addresses, a context may be `docker-image://…`, `https://…` or that of a git repository"),
+            };
+        }
         match similar(&self.cwd.join(text)) {
             Some(similar) => problem.help(format!(
                 "a directory with a similar name exists: `{similar}`"

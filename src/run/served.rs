@@ -32,6 +32,12 @@ pub(super) fn check(
                 .unwrap_or(&shown)
                 .display()
                 .to_string();
+            if [[0xff, 0xfe], [0xfe, 0xff]]
+                .iter()
+                .any(|mark| text.starts_with(mark))
+            {
+                problems.push(in_utf16(target, &shown));
+            }
             let reads = sources::of_stage(&String::from_utf8_lossy(&text), stage);
             reads_context = !matches!(reads, Sources::Paths(paths) if paths.is_empty());
             if matches!(places.context, Tree::Dir(_)) {
@@ -64,6 +70,20 @@ pub(super) fn dockerfile(
             Ok(Some(("dockerfile-inline".into(), text.as_bytes().to_vec())))
         }
         DockerfilePlace::InContext(_) => Ok(None),
+    }
+}
+
+// What PowerShell's `>` writes. BuildKit takes it for an unknown instruction.
+fn in_utf16(target: &PlannedTarget, shown: &str) -> Diagnostic {
+    let message = format!(
+        "the Dockerfile `{shown}` of target `{}` is in UTF-16, which BuildKit does not read",
+        target.name
+    );
+    let problem = Diagnostic::error(Class::Definition, "run::dockerfile-unusable", message)
+        .help("save it as UTF-8");
+    match target.span() {
+        Some(span) => problem.at(span, ""),
+        None => problem,
     }
 }
 

@@ -346,3 +346,169 @@ fn a_slip_in_the_key_of_a_service_is_found() {
         &["compose::no-image", "`bild` may be meant as `build`"],
     );
 }
+
+/// A mistake, what is written in which file, and what the last message says.
+struct Mistake {
+    definition: &'static str,
+    arguments: &'static [&'static str],
+    code: i32,
+    words: &'static [&'static str],
+}
+
+const MISTAKES: [Mistake; 15] = [
+    Mistake {
+        definition: "target \"default\" {\n  context = \"Dockerfile\"\n}\n",
+        arguments: &[],
+        code: 3,
+        words: &["run::context-no-directory", "docker-bake.hcl:2:13"],
+    },
+    Mistake {
+        definition: "target \"default\" {\n  contexts = { base = \"docker-img://x\" }\n}\n",
+        arguments: &[],
+        code: 3,
+        words: &["docker-bake.hcl:2:23", "`docker-image://x` may be meant"],
+    },
+    Mistake {
+        definition: "target \"default\" {\n  secret = [\"id=a,src=Dockerfile/x\"]\n}\n",
+        arguments: &[],
+        code: 3,
+        words: &[
+            "docker-bake.hcl:2:13",
+            "`a`",
+            "`Dockerfile/x`",
+            "relative to the working directory",
+        ],
+    },
+    Mistake {
+        definition: "target \"default\" {\n  cache-from = [\"type=local,src=Dockerfile/x\"]\n}\n",
+        arguments: &[],
+        code: 3,
+        words: &[
+            "target `default`",
+            "`Dockerfile/x`",
+            "docker-bake.hcl:1:8",
+            "must be a directory",
+        ],
+    },
+    Mistake {
+        definition: "target \"default\" {\n  dockerfile = \"utf16\"\n}\n",
+        arguments: &[],
+        code: 3,
+        words: &[
+            "the Dockerfile `utf16` of target `default` is in UTF-16",
+            "save it as UTF-8",
+        ],
+    },
+    Mistake {
+        definition: "target \"default\" {}\n",
+        arguments: &["--metadata-file", "."],
+        code: 2,
+        words: &["`.` cannot be written: it is a directory", "name a file"],
+    },
+    Mistake {
+        definition: "target \"default\" {}\n",
+        arguments: &["--metadata-file", "no/m.json"],
+        code: 2,
+        words: &[
+            "`no/m.json` cannot be written: there is no directory",
+            "/no`",
+        ],
+    },
+    Mistake {
+        definition: "target \"default\" {}\n",
+        arguments: &["-f", ""],
+        code: 3,
+        words: &[
+            "the name of a definition file is empty",
+            "a variable in the command may be unset",
+        ],
+    },
+    Mistake {
+        definition: "target \"default\" {}\n",
+        arguments: &["./sub"],
+        code: 3,
+        words: &["target `./sub` is not defined", "`-f` names a file"],
+    },
+    Mistake {
+        definition: "target \"default\" {}\n",
+        arguments: &["help"],
+        code: 3,
+        words: &["target `help` is not defined", "`rbake --help`"],
+    },
+    Mistake {
+        definition: "target \"default\" {}\n",
+        arguments: &["--set", "default.argss.A=1"],
+        code: 2,
+        words: &[
+            "`argss` cannot be set by `--set`",
+            "a key with a similar name exists: `args`",
+        ],
+    },
+    Mistake {
+        definition: "target \"default\" {\n  platforms = [\"linux/amd65\"]\n  context = \"no\"\n}\n",
+        arguments: &[],
+        code: 3,
+        words: &[
+            "run::unknown-platform",
+            "docker-bake.hcl:2:16",
+            "`linux/amd64` may be meant",
+        ],
+    },
+    Mistake {
+        definition: "target \"default\" {\n  entitlements = [\"network.hots\"]\n  context = \"no\"\n}\n",
+        arguments: &[],
+        code: 3,
+        words: &[
+            "run::unknown-privilege",
+            "docker-bake.hcl:2:19",
+            "a privilege with a similar name exists: `network.host`",
+        ],
+    },
+    Mistake {
+        definition: "target \"default\" {\n  contexts = { base = \"s3://bucket\" }\n}\n",
+        arguments: &[],
+        code: 3,
+        words: &["`s3://bucket`", "`docker-image://…`"],
+    },
+    Mistake {
+        definition: "target \"default\" {\n  secret = [\"id=a,src=nosuch\"]\n}\n",
+        arguments: &[],
+        code: 3,
+        words: &["`nosuch`: No such file or directory\n", "`env=VARIABLE`"],
+    },
+];
+
+#[test]
+fn a_mistake_is_told_with_its_place_and_the_way_out() {
+    for mistake in &MISTAKES {
+        let project = TestProject::new()
+            .file("docker-bake.hcl", mistake.definition)
+            .file("Dockerfile", "FROM scratch\n")
+            .env("BUILDKIT_HOST", "unix:///nowhere/buildkitd.sock");
+        let utf16: Vec<u8> = "\u{feff}FROM scratch\n"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        std::fs::write(project.path().join("utf16"), utf16).unwrap();
+        let output = project.rbake(mistake.arguments);
+        refused(&output, mistake.code, mistake.words);
+        assert!(!output.stderr.contains("os error"), "{output}");
+    }
+}
+
+#[test]
+fn a_working_directory_that_is_gone_is_told() {
+    let project = TestProject::new();
+    let script = "mkdir gone && cd gone && rmdir ../gone && exec \"$0\"";
+    let rbake = env!("CARGO_BIN_EXE_rbake");
+    let mut command = project.program(std::path::Path::new("/bin/sh"), &["-c", script, rbake]);
+    let output = project.read(&command.output().unwrap());
+    refused(
+        &output,
+        3,
+        &[
+            "the working directory does not exist any more",
+            "change to a directory",
+        ],
+    );
+}

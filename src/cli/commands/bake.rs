@@ -15,7 +15,7 @@ use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap};
 use crate::files::{Resolved, Resolver};
 use crate::plan::entitlements::Allowed;
 use crate::plan::list::ListSpec;
-use crate::plan::{self, Override, Policies};
+use crate::plan::{self, Override, Plan, Policies};
 use crate::report::Mode;
 use crate::run;
 use crate::types::Environment;
@@ -115,7 +115,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
         run::prepare(&plan, environment, &paths)?;
     }
     let allowed = allowed.with_grants(&plan.grants);
-    let metadata = metadata_place(&args, &allowed, &paths)?;
+    let metadata = metadata_place(&args, &plan, &allowed, &paths)?;
     signals.done();
     privileges::check(
         &plan,
@@ -148,6 +148,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
 // the user named or allowed, and no further: a project that was fetched may hold one that leads anywhere.
 fn metadata_place(
     args: &BakeArgs,
+    plan: &Plan,
     allowed: &Allowed,
     paths: &Resolver,
 ) -> Result<Option<Resolved>, Diagnostics> {
@@ -160,6 +161,11 @@ fn metadata_place(
     };
     let resolve = |path: &str| paths.resolve(path).map_err(|error| problem(error.reason()));
     let place = resolve(path)?;
+    if let Some(reason) = no_file(&place, plan) {
+        return Err(problem(reason)
+            .help("name a file in a directory that is there")
+            .into());
+    }
     let named = match path.trim_end_matches('/').rsplit_once('/') {
         Some(("", _)) => resolve("/")?,
         Some((above, _)) => resolve(above)?,
@@ -177,6 +183,27 @@ fn metadata_place(
     Err(problem(format!("it is a link to `{target}`"))
         .help("name that file itself, if it is meant")
         .into())
+}
+
+// Why no file can be written at `place`, as far as that is known before the build.
+fn no_file(place: &Resolved, plan: &Plan) -> Option<String> {
+    let path = place.path();
+    if place.descriptor().is_some() {
+        return None;
+    }
+    if path.is_dir() {
+        return Some("it is a directory".to_owned());
+    }
+    // The build may make the directory, as the place of one of its outputs.
+    let mut outputs = plan
+        .targets
+        .values()
+        .flat_map(|target| &target.attributes.output);
+    if outputs.any(|output| output.dest.is_some()) {
+        return None;
+    }
+    let above = path.parent().filter(|above| !above.is_dir())?;
+    Some(format!("there is no directory `{}`", above.display()))
 }
 
 // Errors end the command; warnings are told.

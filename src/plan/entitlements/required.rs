@@ -24,6 +24,9 @@ pub fn missing(
         declared(target, allowed, &mut missing, &mut problems);
         read_by(target, environment, &mut read);
         written_by(target, &mut write);
+        for error in read.errors.drain(..).chain(write.errors.drain(..)) {
+            problems.push(unresolved(&error, Some(target)));
+        }
         if !allowed.ssh {
             missing.ssh |= uses_agent(target);
         }
@@ -37,12 +40,9 @@ pub fn missing(
         (&allowed.read, read, &mut missing.read),
         (&allowed.write, write, &mut missing.write),
     ] {
-        for error in &wanted.errors {
-            problems.push(unresolved(error));
-        }
         match paths::uncovered(paths, allowed, &wanted.places) {
             Ok(paths) => *missing = paths,
-            Err(error) => problems.push(unresolved(&error)),
+            Err(error) => problems.push(unresolved(&error, None)),
         }
     }
     if problems.has_errors() {
@@ -52,8 +52,19 @@ pub fn missing(
     }
 }
 
-fn unresolved(error: &PathError) -> Diagnostic {
-    Diagnostic::error(Class::Definition, "plan::unresolved-path", error.reason())
+// A part of a path that is no directory, or may not be searched, keeps the rest from being found.
+fn unresolved(error: &PathError, target: Option<&PlannedTarget>) -> Diagnostic {
+    let reason = error.reason();
+    let message = match target {
+        Some(target) => format!("target `{}`: {reason}", target.name),
+        None => reason,
+    };
+    let problem = Diagnostic::error(Class::Definition, "plan::unresolved-path", message)
+        .help("every part of the path but the last must be a directory that the user who runs rbake may search");
+    match target.and_then(PlannedTarget::span) {
+        Some(span) => problem.at(span, ""),
+        None => problem,
+    }
 }
 
 /// Paths that are read, or written.

@@ -255,7 +255,7 @@ fn dots_in_a_name(flag: &str, key: &str, name: &str, instead: &str) -> Diagnosti
     Diagnostic::error(
         Class::Usage,
         "plan::unknown-override-key",
-        format!("`{flag}`: `{key}` is nothing that can be set"),
+        format!("`{flag}`: `{key}` cannot be set by `--set`"),
     )
     .note(format!(
         "targets have no dots in their names; a Compose service `{name}` is the target `{target}`"
@@ -267,7 +267,7 @@ fn unknown_key(flag: &str, key: &str) -> Diagnostic {
     let problem = Diagnostic::error(
         Class::Usage,
         "plan::unknown-override-key",
-        format!("`{flag}`: `{key}` is nothing that can be set"),
+        format!("`{flag}`: `{key}` cannot be set by `--set`"),
     );
     let attribute = schema::ATTRIBUTES.iter().find(|spec| spec.name == key);
     match attribute.and_then(|spec| spec.set) {
