@@ -3,6 +3,7 @@
 //! Read as docker/cli reads them (`cli/config/configfile`), except that what is wrong in one place leaves the rest standing.
 //! A configuration is never an error of its own: [`DockerConfig::problems`] says what is wrong with it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -285,8 +286,8 @@ impl DockerConfig {
 
     /// Where the credential for `key` is: with a helper for that host, with the general helper, in an entry.
     ///
-    /// `repositories` are those that the credential is for, as far as they are known.
-    pub(super) fn find(&self, key: &str, repositories: &[String]) -> (Place, Origin) {
+    /// `repositories` are those that the credential is for, as far as they are known, in lists of which the first goes before the others.
+    pub(super) fn find(&self, key: &str, repositories: &[Vec<String>]) -> (Place, Origin) {
         let helper = self.helpers.get(key).unwrap_or(&self.store);
         let (credential, origin) = self.entry(key, repositories);
         if helper.is_empty() {
@@ -309,9 +310,11 @@ impl DockerConfig {
     }
 
     // The best entry that holds a credential. One that is empty or malformed hides no other.
-    fn entry(&self, key: &str, repositories: &[String]) -> (Credential, Origin) {
+    fn entry(&self, key: &str, repositories: &[Vec<String>]) -> (Credential, Origin) {
         let mut malformed = None;
-        for (key, entry) in self.candidates(key, repositories) {
+        let is_known = repositories.iter().any(|list| !list.is_empty());
+        for (rank, key, entry) in self.candidates(key, repositories) {
+            let astray = is_known && rank == Rank::Astray;
             let source = self.source.clone();
             match entry.credential() {
                 Ok(Credential::Anonymous) if !entry.wrong => {}
@@ -321,7 +324,14 @@ impl DockerConfig {
                 }
                 Ok(credential) => {
                     let key = key.to_owned();
-                    return (credential, Origin::Entry { source, key });
+                    return (
+                        credential,
+                        Origin::Entry {
+                            source,
+                            key,
+                            astray,
+                        },
+                    );
                 }
             }
         }
@@ -332,23 +342,30 @@ impl DockerConfig {
         (Credential::Anonymous, nothing.unwrap_or(Origin::Nowhere))
     }
 
-    // The entries for the registry `wanted`, best first: the longest path that leads to one of `repositories`, the registry's
-    // own key, its other spellings. Where no path fits, Docker takes any entry of the registry; here it is the first by name.
-    fn candidates(&self, wanted: &str, repositories: &[String]) -> Vec<(&str, &AuthEntry)> {
+    // The entries for the registry `wanted`, best first. Where no path fits, Docker takes any entry of the registry; here it is the
+    // first by name.
+    fn candidates(
+        &self,
+        wanted: &str,
+        repositories: &[Vec<String>],
+    ) -> Vec<(Rank, &str, &AuthEntry)> {
         let rank = |key: &str| {
             if key == wanted {
-                return Some((1, 0));
+                return Some(Rank::Registry);
             }
             if host_of(key) != wanted {
                 return None;
             }
-            match path_of(key) {
-                Some(path) if repositories.iter().any(|name| is_below(name, path)) => {
-                    Some((0, usize::MAX - path.len()))
-                }
+            let path = path_of(key);
+            let list = path.and_then(|path| {
+                let leads = |list: &Vec<String>| list.iter().any(|name| is_below(name, path));
+                repositories.iter().position(leads)
+            });
+            match (path, list) {
+                (Some(path), Some(list)) => Some(Rank::Path(list, Reverse(path.len()))),
                 _ if self.is_variable => None,
-                None => Some((2, 0)),
-                Some(_) => Some((3, 0)),
+                (None, _) => Some(Rank::Spelling),
+                (Some(_), None) => Some(Rank::Astray),
             }
         };
         let mut ranked: Vec<_> = self
@@ -358,10 +375,20 @@ impl DockerConfig {
             .collect();
         ranked.sort_by_key(|(rank, key, _)| (*rank, *key));
         ranked
-            .into_iter()
-            .map(|(_, key, entry)| (key, entry))
-            .collect()
     }
+}
+
+/// Why an entry may be the one for a registry, the best reason first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// Its path leads to a repository of this list; the longest path first.
+    Path(usize, Reverse<usize>),
+    /// It has the registry's own key.
+    Registry,
+    /// It is for the registry in another spelling.
+    Spelling,
+    /// It is for repositories of the registry, and not for those that are known.
+    Astray,
 }
 
 impl Proxies {

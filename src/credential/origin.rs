@@ -17,6 +17,8 @@ pub enum Origin {
         source: String,
         /// The entry's key.
         key: String,
+        /// Whether its path leads to none of the repositories that the credential is for, as far as they are known.
+        astray: bool,
     },
     /// A credential helper.
     Helper {
@@ -59,12 +61,17 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use crate::types::go_json::shown_key as shown;
         match self {
-            Self::Entry { source, key } => {
-                write!(
-                    f,
-                    "the credential was the entry `{}` of {source}",
-                    shown(key)
-                )
+            Self::Entry {
+                source,
+                key,
+                astray,
+            } => {
+                let key = shown(key);
+                write!(f, "the credential was the entry `{key}` of {source}")?;
+                if *astray {
+                    f.write_str(", though no entry there leads to the repository")?;
+                }
+                Ok(())
             }
             Self::Helper { source, program } => write!(
                 f,

@@ -145,12 +145,13 @@ impl Provider {
 
     /// The credential for `host`, as BuildKit names it, and for `scopes` where those are known.
     ///
-    /// `repositories` are those of the host that the asker works with, which count where `scopes` name none.
+    /// `repositories` are those of the host that the asker works with, which count where `scopes` name none. Where no entry leads to
+    /// those of the first list, those of the next one count.
     pub async fn credential(
         &self,
         host: &str,
         scopes: &[String],
-        repositories: &[String],
+        repositories: &[Vec<String>],
     ) -> Result<Credential, Error> {
         self.shown(&parse(host)?, scopes, repositories).await
     }
@@ -160,7 +161,7 @@ impl Provider {
         &self,
         host: &RegistryHost,
         scopes: &[String],
-        repositories: &[String],
+        repositories: &[Vec<String>],
     ) -> Result<Credential, Error> {
         let (credential, origin) = self.look_up(host, scopes, repositories).await?;
         let origins = self.0.origins.lock();
@@ -173,7 +174,7 @@ impl Provider {
         &self,
         host: &RegistryHost,
         scopes: &[String],
-        repositories: &[String],
+        repositories: &[Vec<String>],
     ) -> Result<(Credential, Origin), Error> {
         let mut found = self.find(host, scopes, repositories).await?;
         if found.0 == Credential::Anonymous
@@ -193,11 +194,11 @@ impl Provider {
         &self,
         host: &RegistryHost,
         scopes: &[String],
-        repositories: &[String],
+        repositories: &[Vec<String>],
     ) -> Result<(Credential, Origin), Error> {
         let key = config_key(host.as_str());
-        let named = Scopes::parse(scopes).repositories();
-        let repositories = if named.is_empty() {
+        let named = [Scopes::parse(scopes).repositories()];
+        let repositories = if named[0].is_empty() {
             repositories
         } else {
             &named
@@ -221,7 +222,7 @@ impl Provider {
         &self,
         config: &DockerConfig,
         key: &str,
-        repositories: &[String],
+        repositories: &[Vec<String>],
     ) -> Result<(Credential, Origin), Error> {
         let (place, mut origin) = config.find(key, repositories);
         let credential = match place {
@@ -419,7 +420,10 @@ mod tests {
             (names(&[]), names(&["proj-b/y"]), "b"),
             (names(&[]), names(&["proj-a/y"]), "a"),
         ] {
-            let found = provider.credential("h", &scopes, &own).await.unwrap();
+            let found = provider
+                .credential("h", &scopes, &[own.clone()])
+                .await
+                .unwrap();
             assert_eq!(user(&found), expected, "{scopes:?} {own:?}");
         }
         let origins = provider.origins();

@@ -29,7 +29,7 @@ pub struct TokenRequest {
     /// Scopes such as `repository:a/b:pull,push`.
     pub scopes: Vec<String>,
     /// Repositories of the host that the asker works with; they count where the scopes name none.
-    pub repositories: Vec<String>,
+    pub repositories: Vec<Vec<String>>,
     /// Who asks; BuildKit's own name where it is empty.
     pub client_id: String,
 }

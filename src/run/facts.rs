@@ -83,6 +83,7 @@ mod tests {
         let places = crate::run::locate::Places {
             context: crate::run::locate::Tree::Dir("/".into()),
             dockerfile: crate::run::locate::DockerfilePlace::InContext("Dockerfile".into()),
+            images: Vec::new(),
             named: std::collections::BTreeMap::new(),
         };
         let ready = Ready {

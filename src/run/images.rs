@@ -5,7 +5,7 @@ use crate::types::Reference;
 
 /// The images that `spec` writes, takes caches from and gives caches to, and takes contexts from.
 ///
-/// What the Dockerfile names is the daemon's to find; it asks for those with their scope where the registry lets it.
+/// What the Dockerfile names besides is in [`Places::images`](super::locate::Places).
 pub(super) fn of(spec: &SolveSpec) -> Vec<Reference> {
     let exported = spec.exports.iter().flat_map(|export| export.names.iter());
     let caches = spec.cache_imports.iter().chain(&spec.cache_exports);

@@ -10,6 +10,7 @@ use crate::definition::model::Text;
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, closest};
 use crate::files::{PathError, Resolver};
 use crate::plan::{ContextSource, DockerfileSource, NamedContext, PlannedTarget};
+use crate::types::Reference;
 use crate::types::remote::{RemoteKind, remote_kind};
 
 /// A source tree.
@@ -60,6 +61,8 @@ pub(super) struct Places {
     pub(super) dockerfile: DockerfilePlace,
     /// Named contexts.
     pub(super) named: BTreeMap<String, NamedTree>,
+    /// The images that the Dockerfile names, as far as they can be told before the build.
+    pub(super) images: Vec<Reference>,
 }
 
 impl Places {
@@ -116,6 +119,7 @@ pub(super) fn locate(target: &PlannedTarget, paths: &Resolver) -> Result<Places,
             context,
             dockerfile,
             named,
+            images: Vec::new(),
         }),
         _ => Err(problems),
     }

@@ -85,6 +85,7 @@ mod tests {
         let entry = Origin::Entry {
             source: source(),
             key: key(),
+            astray: false,
         };
         let unread = Origin::Unread { source: source() };
         [

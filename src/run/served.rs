@@ -11,13 +11,14 @@ use super::locate::{DockerfilePlace, Places, Tree};
 use super::sources::{self, Sources};
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::plan::PlannedTarget;
+use crate::types::Reference;
 
 /// More of a Dockerfile is not looked at.
 const DOCKERFILE_LIMIT: u64 = 64 << 20;
 
-/// Hands back `places`, or tells what is wrong with the files in them.
+/// Hands back `places` with the images that the Dockerfile names, or tells what is wrong with the files in them.
 pub(super) fn check(
-    places: Places,
+    mut places: Places,
     target: &PlannedTarget,
     cwd: &Path,
 ) -> Result<Places, Diagnostics> {
@@ -38,7 +39,9 @@ pub(super) fn check(
             {
                 problems.push(in_utf16(target, &shown));
             }
-            let reads = sources::of_stage(&String::from_utf8_lossy(&text), stage);
+            let lossy = String::from_utf8_lossy(&text);
+            places.images = images(&lossy, stage, target, &places);
+            let reads = sources::of_stage(&lossy, stage);
             reads_context = !matches!(reads, Sources::Paths(paths) if paths.is_empty());
             if matches!(places.context, Tree::Dir(_)) {
                 problems.0.extend(unsendable(&text, stage, &shown));
@@ -71,6 +74,20 @@ pub(super) fn dockerfile(
         }
         DockerfilePlace::InContext(_) => Ok(None),
     }
+}
+
+// What the Dockerfile takes from registries: a named context of the same name goes before an image.
+fn images(
+    text: &str,
+    stage: Option<&str>,
+    target: &PlannedTarget,
+    places: &Places,
+) -> Vec<Reference> {
+    let arguments = &target.attributes.args;
+    let value = |name: &str| arguments.get(name).map(|value| value.value.to_string());
+    let names = sources::images(text, stage, value).into_iter();
+    let names = names.filter(|name| !places.named.contains_key(name));
+    names.filter_map(|name| name.parse().ok()).collect()
 }
 
 // What PowerShell's `>` writes. BuildKit takes it for an unknown instruction.

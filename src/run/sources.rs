@@ -52,40 +52,106 @@ pub(crate) fn unsendable(dockerfile: &[u8], target: Option<&str>) -> Vec<(String
 
 fn reads_of_stage(dockerfile: &str, target: Option<&str>) -> Option<BTreeSet<(String, usize)>> {
     let stages = stages(dockerfile);
-    let index: BTreeMap<String, usize> = stages
-        .iter()
-        .enumerate()
+    let reached = reached(&stages, target)?;
+    let reads = reached.iter().flat_map(|stage| stage.reads.iter().cloned());
+    Some(reads.collect())
+}
+
+/// The images that `target` (the last stage if none) of `dockerfile` is made of, as far as their names can be told: `arguments` has
+/// the values that replace the defaults of `ARG`.
+pub(crate) fn images(
+    dockerfile: &str,
+    target: Option<&str>,
+    arguments: impl Fn(&str) -> Option<String>,
+) -> BTreeSet<String> {
+    let stages = stages(dockerfile);
+    let index = numbered(&stages);
+    let defaults = defaults(dockerfile);
+    let value = |name: &str| arguments(name).or_else(|| defaults.get(name).cloned());
+    let reached = reached(&stages, target).unwrap_or_default();
+    let used = reached.iter().flat_map(|stage| &stage.uses);
+    let used = used.filter(|name| !index.contains_key(&name.to_ascii_lowercase()));
+    used.filter_map(|name| expanded(name, &value)).collect()
+}
+
+// The values that `ARG`s before the first `FROM` have by default.
+fn defaults(dockerfile: &str) -> BTreeMap<String, String> {
+    let of_arg = |instruction: &str| {
+        let (keyword, rest) = instruction.split_once(char::is_whitespace)?;
+        keyword.eq_ignore_ascii_case("ARG").then(|| rest.to_owned())
+    };
+    let before = instructions(dockerfile).into_iter();
+    let arguments = before.map_while(|(_, instruction)| of_arg(&instruction));
+    let mut defaults = BTreeMap::new();
+    for argument in arguments {
+        for word in argument.split_whitespace() {
+            if let Some((name, value)) = word.split_once('=') {
+                defaults.insert(name.to_owned(), value.trim_matches(['"', '\'']).to_owned());
+            }
+        }
+    }
+    defaults
+}
+
+// `text` with `$NAME` and `${NAME}` replaced; `None` if a value is not known, or another form is used.
+fn expanded(text: &str, value: &impl Fn(&str) -> Option<String>) -> Option<String> {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        let (name, after) = match after.strip_prefix('{') {
+            Some(inner) => inner.split_once('}')?,
+            None => {
+                let of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                after.split_at(after.find(|c| !of_name(c)).unwrap_or(after.len()))
+            }
+        };
+        out.push_str(&value(name)?);
+        rest = after;
+    }
+    out.push_str(rest);
+    Some(out)
+}
+
+// Stages by their names and numbers.
+fn numbered(stages: &[Stage]) -> BTreeMap<String, usize> {
+    let numbered = stages.iter().enumerate();
+    numbered
         .flat_map(|(at, stage)| {
             let number = Some((at.to_string(), at));
             let name = stage.name.clone().map(|name| (name, at));
             number.into_iter().chain(name)
         })
-        .collect();
+        .collect()
+}
+
+// The stages that `target` is made of, itself among them; `None` if there is no such stage.
+fn reached<'a>(stages: &'a [Stage], target: Option<&str>) -> Option<Vec<&'a Stage>> {
+    let index = numbered(stages);
     let start = match target {
         Some(name) => index.get(&name.to_ascii_lowercase()).copied(),
         None => stages.len().checked_sub(1),
     };
-    let start = start?;
-    let mut reads = BTreeSet::new();
+    let mut reached = Vec::new();
     let mut seen = BTreeSet::new();
-    let mut todo = vec![start];
+    let mut todo = vec![start?];
     while let Some(at) = todo.pop() {
         if !seen.insert(at) {
             continue;
         }
         let stage = &stages[at];
-        reads.extend(stage.reads.iter().cloned());
+        reached.push(stage);
         // A stage is made of earlier ones only; the same name later in the file is another stage.
         todo.extend(
             stage
                 .uses
                 .iter()
-                .filter_map(|name| index.get(name))
+                .filter_map(|name| index.get(&name.to_ascii_lowercase()))
                 .copied()
                 .filter(|used| *used < at),
         );
     }
-    Some(reads)
+    Some(reached)
 }
 
 /// The names of the stages of `dockerfile`, in lower case.
@@ -105,7 +171,7 @@ fn stages(dockerfile: &str) -> Vec<Stage> {
             let mut words = rest
                 .split_whitespace()
                 .filter(|word| !word.starts_with("--"));
-            let base = words.next().unwrap_or_default().to_ascii_lowercase();
+            let base = words.next().unwrap_or_default().to_owned();
             let name = match words.next() {
                 Some(word) if word.eq_ignore_ascii_case("as") => {
                     words.next().map(str::to_ascii_lowercase)
@@ -134,7 +200,7 @@ fn stages(dockerfile: &str) -> Vec<Stage> {
 fn copy(rest: &str, line: usize, stage: &mut Stage) {
     let (flags, rest) = flags(rest);
     if let Some(from) = flags.iter().find_map(|flag| flag.strip_prefix("--from=")) {
-        stage.uses.insert(from.to_ascii_lowercase());
+        stage.uses.insert(from.to_string());
         return;
     }
     let mut words: Vec<String> = match serde_json::from_str(rest) {
@@ -157,7 +223,7 @@ fn mounts(rest: &str, line: usize, stage: &mut Stage) {
             .map(|field| field.split_once('=').unwrap_or((field, "")))
             .collect();
         if let Some(from) = fields.get("from") {
-            stage.uses.insert(from.to_ascii_lowercase());
+            stage.uses.insert(from.to_string());
         } else if matches!(fields.get("type"), None | Some(&"bind")) {
             let source = fields
                 .get("source")
@@ -306,6 +372,29 @@ COPY --from=build /app /app
         let found = unsendable(b"FROM scratch\nCOPY a\xff* b /\n", None);
         assert_eq!(found, [("a\u{fffd}*".to_owned(), 2)]);
         assert!(unsendable("FROM scratch\nCOPY a\u{fffd} /".as_bytes(), None).is_empty());
+    }
+
+    #[test]
+    fn images_are_those_of_the_stages_that_are_built() {
+        let dockerfile = "ARG REG=r.example/team TAG=\"1\"\nARG BARE\nFROM ${REG}/base:$TAG AS Base\nFROM other.example/x AS unused\nFROM base\nCOPY --from=tools.example/T:2 / /\nRUN --mount=from=0,target=/x --mount=from=mnt.example/m true\nFROM $BARE/y\n";
+        let of = |target: Option<&str>, given: Option<&str>| {
+            let images = images(dockerfile, target, |name| {
+                given.filter(|_| name == "REG").map(str::to_owned)
+            });
+            images.into_iter().collect::<Vec<_>>()
+        };
+        let others = ["mnt.example/m", "tools.example/T:2"];
+        let all = |base: &str| {
+            let mut all = vec![base.to_owned()];
+            all.extend(others.map(str::to_owned));
+            all.sort();
+            all
+        };
+        assert_eq!(of(Some("2"), None), all("r.example/team/base:1"));
+        assert_eq!(of(Some("2"), Some("q.example")), all("q.example/base:1"));
+        assert_eq!(of(Some("base"), None), ["r.example/team/base:1"]);
+        // Nothing is said of what cannot be told.
+        assert!(of(None, None).is_empty() && of(Some("nosuch"), None).is_empty());
     }
 
     #[test]

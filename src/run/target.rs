@@ -109,7 +109,8 @@ impl TargetRun {
         let (mut spec, caches, exports) =
             opened.map_err(|message| SolveFailure::new(FailureKind::Build, message))?;
         let secrets = Secrets::new(self.ready.secrets.clone());
-        let auth = Auth::new(Arc::clone(&self.ground.credentials)).for_images(images::of(&spec));
+        let auth = Auth::new(Arc::clone(&self.ground.credentials))
+            .for_images(images::of(&spec), self.ready.places.images.clone());
         let mut own = SessionBuilder::new(SessionId::new())
             .attach(Arc::new(auth))
             .secrets(secrets.clone());

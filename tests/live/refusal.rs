@@ -197,3 +197,54 @@ fn the_entry_that_leads_to_the_targets_own_image_is_shown() {
         }
     }
 }
+
+#[test]
+fn the_entry_that_leads_to_the_base_image_is_shown_where_none_leads_to_the_targets_own() {
+    let Some(registry) = Registry::start() else {
+        return;
+    };
+    let good = auth("a", "hunter2");
+    let Some(made) = push(
+        &registry,
+        "team/base:1",
+        &format!(r#"{{"auths":{{"$H":{{"auth":"{good}"}}}}}}"#),
+    ) else {
+        return;
+    };
+    assert_eq!(made.code, Some(0), "{made}");
+    let (host, bad) = (&registry.address, auth("a", "hunter3"));
+    // The wrong one is the first by name.
+    let config = format!(
+        r#"{{"auths":{{"{host}/another":{{"auth":"{bad}"}},"{host}/team":{{"auth":"{good}"}}}}}}"#
+    );
+    let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR").unwrap();
+    let bake = |base: &str, project: &str| {
+        TestProject::new()
+            .file(
+                "docker-bake.hcl",
+                "target \"default\" {\n  args = { TEAM = \"team\" }\n}\n",
+            )
+            .file(
+                "Dockerfile",
+                format!(
+                    "ARG TEAM=none\nFROM {host}/{base} AS base\nFROM scratch\nCOPY --from=base /docker-bake.hcl /{project}\n"
+                ),
+            )
+            .docker_config(&config)
+            .env("BUILDKIT_HOST", &address)
+            .rbake(&[])
+    };
+    let output = bake("$TEAM/base:1", "built");
+    assert_eq!(output.code, Some(0), "{output}");
+    // What no entry leads to is told as that.
+    let output = bake("nowhere/base:1", "refused");
+    assert_eq!(output.code, Some(1), "{output}");
+    contains(
+        &output,
+        &[
+            format!("the credential was the entry `{host}/another` of"),
+            "though no entry there leads to the repository".to_owned(),
+            format!("`docker login {host}` stores another credential"),
+        ],
+    );
+}

@@ -80,7 +80,7 @@ fn the_longest_path_that_leads_to_the_repository_wins() {
     let config = config(
         r#"{"auths":{"h/a":{"auth":"YTpw"},"h/a/b":{"auth":"YjpW"},"https://h/c":{"auth":"Yzpw"},"h/v1/":{"auth":"djpw"}}}"#,
     );
-    let user = |repository: &str| match config.find("h", &[repository.to_owned()]).0 {
+    let user = |repository: &str| match config.find("h", &[vec![repository.to_owned()]]).0 {
         Place::Here(credential) => credential.as_pair().0.to_owned(),
         other => panic!("{other:?}"),
     };
@@ -88,7 +88,7 @@ fn the_longest_path_that_leads_to_the_repository_wins() {
     assert_eq!(users, ["a", "a", "b", "b", "a", "c", "v"]);
     let own = self::config(r#"{"auths":{"h":{"auth":"djpw"},"h/a":{"auth":"YTpw"}}}"#);
     assert_eq!(own.find("h", &[]).0, basic("v", "p"));
-    assert_eq!(own.find("h", &["a/x".into()]).0, basic("a", "p"));
+    assert_eq!(own.find("h", &[vec!["a/x".into()]]).0, basic("a", "p"));
 }
 
 #[test]
@@ -104,7 +104,8 @@ fn an_empty_or_malformed_entry_hides_no_other() {
         origin,
         Origin::Entry {
             source: source.clone(),
-            key
+            key,
+            astray: false,
         }
     );
     for key in ["g", "k"] {
@@ -167,7 +168,7 @@ fn the_variable_has_entries_with_auth_and_nothing_else() {
         r#"{"auths":{"h":{"auth":"dTpw"},"h/a":{"auth":"YTpw"},"https://g/":{"auth":"dTpw"},"k":{},"l":{"auth":"dTpw","password":"hunter2"}},"credsStore":"x"} 1"#,
     );
     assert_eq!(config.find("h", &[]).0, basic("u", "p"));
-    assert_eq!(config.find("h", &["a/b".into()]).0, basic("a", "p"));
+    assert_eq!(config.find("h", &[vec!["a/b".into()]]).0, basic("a", "p"));
     assert_eq!(place(&config, "g"), Place::Nowhere);
     assert_eq!(place(&config, "l"), basic("u", "p"));
     assert_eq!(
@@ -245,4 +246,37 @@ fn proxies_come_in_both_spellings() {
     };
     assert_eq!(names(None), ["HTTP_PROXY", "http_proxy"]);
     assert_eq!(names(Some("tcp://h")), ["HTTPS_PROXY", "https_proxy"]);
+}
+
+#[test]
+fn an_entry_that_leads_elsewhere_is_shown_as_with_docker_and_told_as_that() {
+    let config = config(r#"{"auths":{"h/proj-b":{"auth":"Yjpw"},"h/proj-a":{"auth":"YTpw"}}}"#);
+    let origin = |repositories: &[Vec<String>]| config.find("h", repositories).1.to_string();
+    let elsewhere = [vec!["proj-c/x".to_owned()]];
+    assert_eq!(
+        origin(&elsewhere),
+        "the credential was the entry `h/proj-a` of `config.json`, though no entry there leads to the repository"
+    );
+    // Nothing is said of repositories that nobody knows.
+    assert_eq!(
+        origin(&[]),
+        "the credential was the entry `h/proj-a` of `config.json`"
+    );
+    assert_eq!(
+        origin(&[vec!["proj-b/x".to_owned()]]),
+        "the credential was the entry `h/proj-b` of `config.json`"
+    );
+}
+
+#[test]
+fn what_is_only_read_counts_after_what_is_the_targets_own() {
+    let config =
+        config(r#"{"auths":{"h/proj-a":{"auth":"YTpw"},"h/proj-b/deep":{"auth":"Yjpw"}}}"#);
+    let of = |own: &str, read: &str| {
+        let lists = [own, read].map(|name| vec![name.to_owned()]);
+        config.find("h", &lists).0
+    };
+    assert_eq!(of("proj-a/x", "proj-b/deep/y"), basic("a", "p"));
+    assert_eq!(of("elsewhere/x", "proj-a/y"), basic("a", "p"));
+    assert_eq!(of("proj-b/x", "proj-a/y"), basic("a", "p"));
 }

@@ -28,7 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(58);
 #[derive(Debug, Clone)]
 pub struct Auth {
     provider: Arc<Provider>,
-    images: Arc<[Reference]>,
+    // What the target writes and names itself, and what it reads besides.
+    images: [Arc<[Reference]>; 2],
 }
 
 impl Auth {
@@ -36,21 +37,24 @@ impl Auth {
     pub fn new(provider: Arc<Provider>) -> Self {
         Self {
             provider,
-            images: Arc::default(),
+            images: Default::default(),
         }
     }
 
-    /// The same for a target that works with `images`: they tell which of a registry's credentials is meant where the daemon
-    /// does not say.
+    /// The same for a target that works with images: they tell which of a registry's credentials is meant where the daemon
+    /// does not say. Those that are its `own` go before those that it only `reads`, such as base images.
     #[must_use]
-    pub fn for_images(mut self, images: Vec<Reference>) -> Self {
-        self.images = images.into();
+    pub fn for_images(mut self, own: Vec<Reference>, reads: Vec<Reference>) -> Self {
+        self.images = [own.into(), reads.into()];
         self
     }
 
-    fn repositories(&self, host: &str) -> Vec<String> {
-        let here = self.images.iter().filter(|image| image.domain() == host);
-        here.map(|image| image.path().to_owned()).collect()
+    fn repositories(&self, host: &str) -> Vec<Vec<String>> {
+        let of = |images: &Arc<[Reference]>| {
+            let here = images.iter().filter(|image| image.domain() == host);
+            here.map(|image| image.path().to_owned()).collect()
+        };
+        self.images.iter().map(of).collect()
     }
 }
 
@@ -200,7 +204,7 @@ mod tests {
             (answer.username.as_str(), answer.secret.as_str()),
             ("u", "p")
         );
-        let auth = auth.for_images(vec!["h.example/b/image:1".parse().unwrap()]);
+        let auth = auth.for_images(vec!["h.example/b/image:1".parse().unwrap()], Vec::new());
         let answer = auth
             .credentials(of("h.example"))
             .await

@@ -22,6 +22,7 @@ fn explained_in(dir: PathBuf, body: &str, message: &str, line: &str) -> SolveFai
         context: Tree::Dir(dir),
         dockerfile: DockerfilePlace::Inline(text.as_str().into()),
         named: BTreeMap::new(),
+        images: Vec::new(),
     };
     let mut failure = SolveFailure::new(FailureKind::Build, message);
     failure.sources.push(SourceExcerpt {
@@ -123,6 +124,7 @@ fn words_of_a_step_are_not_taken_for_the_daemons() {
         context: Tree::Dir(PathBuf::from("/nowhere")),
         dockerfile: DockerfilePlace::InContext("Dockerfile".to_owned()),
         named: BTreeMap::new(),
+        images: Vec::new(),
     };
     let said = "process \"echo secret x: not found\" did not complete successfully: exit code: 1: no space left on device";
     let mut failure = SolveFailure::new(FailureKind::Build, said);
