@@ -421,7 +421,7 @@ mod tests {
             (names(&[]), names(&["proj-a/y"]), "a"),
         ] {
             let found = provider
-                .credential("h", &scopes, &[own.clone()])
+                .credential("h", &scopes, std::slice::from_ref(&own))
                 .await
                 .unwrap();
             assert_eq!(user(&found), expected, "{scopes:?} {own:?}");

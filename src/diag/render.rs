@@ -12,6 +12,7 @@ use annotate_snippets::{
 
 use super::excerpt::{Window, windows};
 use super::{Diagnostic, Diagnostics, Label, Severity, SourceFile, SourceId, SourceMap};
+use crate::types::secret::redact_urls;
 use crate::types::terminal;
 
 /// Labels of one diagnostic that are drawn; the rest is counted in a note.
@@ -205,6 +206,7 @@ fn without_error_numbers(text: &str) -> Cow<'_, str> {
 
 fn clip(text: &str) -> String {
     let text = without_error_numbers(text);
+    let text = redact_urls(&text);
     let text = empty_names_shown(&text);
     let mut end = text.len().min(MAX_TEXT);
     while !text.is_char_boundary(end) {

@@ -160,7 +160,15 @@ impl Endpoint {
 fn split(text: &str) -> Result<(&str, &str), InvalidEndpoint> {
     text.split_once("://")
         .filter(|(scheme, _)| !scheme.is_empty())
-        .ok_or_else(|| InvalidEndpoint::NoScheme(crate::types::secret::redact_url(text)))
+        .ok_or_else(|| InvalidEndpoint::NoScheme(without_user(text)))
+}
+
+// An address without a scheme, `user:password@host`, without what stands before its host.
+fn without_user(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((_, host)) => format!("xxxxx:xxxxx@{host}"),
+        None => text.to_owned(),
+    }
 }
 
 fn unsupported(scheme: &str, text: &str, supported: &'static [&'static str]) -> InvalidEndpoint {
@@ -176,7 +184,9 @@ fn socket(text: &str, rest: &str) -> Result<PathBuf, InvalidEndpoint> {
     if path.is_absolute() && !rest.ends_with('/') {
         Ok(path)
     } else {
-        Err(InvalidEndpoint::Path(text.to_owned()))
+        Err(InvalidEndpoint::Path(crate::types::secret::redact_url(
+            text,
+        )))
     }
 }
 

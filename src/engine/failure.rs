@@ -14,6 +14,7 @@ use super::connection::{ConnectionError, is_from_peer};
 use super::session::SessionError;
 use crate::event::SourceExcerpt;
 use crate::outcome::{FailureKind, SolveFailure};
+use crate::types::secret::redact_urls;
 
 /// The failure that the daemon reports with `status`.
 pub(super) fn from_status(status: &Status) -> SolveFailure {
@@ -150,7 +151,7 @@ pub(super) fn clean(message: &str) -> String {
     }
     clean.push_str(rest);
     clean.retain(|c| !c.is_control() || c == '\n' || c == '\t');
-    clean.trim().to_owned()
+    redact_urls(clean.trim()).into_owned()
 }
 
 // `… did not complete successfully: exit code: 7`, with more text after it where a log was appended.

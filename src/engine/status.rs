@@ -15,6 +15,7 @@ use crate::event::{
     EventKind, EventSink, ProgressGroup, SourceExcerpt, StatusUpdate, Vertex, VertexLog,
     VertexProgress, VertexWarning,
 };
+use crate::types::secret::redact_urls;
 use crate::types::{Digest, TargetName};
 
 // BuildKit sends the last updates after Solve has returned; its own clients listen until it has been silent for this long.
@@ -147,6 +148,11 @@ fn time(timestamp: Option<prost_types::Timestamp>) -> Option<SystemTime> {
     SystemTime::try_from(timestamp).ok()
 }
 
+// BuildKit names a step by the address it fetches, with the password in it.
+fn shown(text: &str) -> String {
+    redact_urls(text).into_owned()
+}
+
 fn vertex(from: control::Vertex) -> Option<Vertex> {
     Some(Vertex {
         digest: digest(&from.digest)?,
@@ -155,14 +161,14 @@ fn vertex(from: control::Vertex) -> Option<Vertex> {
             .iter()
             .filter_map(|input| digest(input))
             .collect(),
-        name: from.name,
+        name: shown(&from.name),
         cached: from.cached,
         started: time(from.started),
         completed: time(from.completed),
-        error: from.error,
+        error: shown(&from.error),
         group: from.progress_group.map(|group| ProgressGroup {
             id: group.id,
-            name: group.name,
+            name: shown(&group.name),
             weak: group.weak,
         }),
     })
@@ -171,8 +177,8 @@ fn vertex(from: control::Vertex) -> Option<Vertex> {
 fn progress(from: control::VertexStatus) -> Option<VertexProgress> {
     Some(VertexProgress {
         vertex: digest(&from.vertex)?,
-        id: from.id,
-        name: from.name,
+        id: shown(&from.id),
+        name: shown(&from.name),
         current: from.current,
         total: from.total,
         timestamp: time(from.timestamp),
@@ -191,7 +197,7 @@ fn log(from: control::VertexLog) -> Option<VertexLog> {
 }
 
 fn warning(from: control::VertexWarning) -> Option<VertexWarning> {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let text = |bytes: &[u8]| shown(&String::from_utf8_lossy(bytes));
     Some(VertexWarning {
         vertex: digest(&from.vertex)?,
         level: from.level,
@@ -200,7 +206,7 @@ fn warning(from: control::VertexWarning) -> Option<VertexWarning> {
         url: from.url,
         source: from.info.map(|info| SourceExcerpt {
             filename: info.filename,
-            text: text(&info.data).into(),
+            text: String::from_utf8_lossy(&info.data).into(),
             lines: from.ranges.iter().filter_map(lines).collect(),
         }),
     })

@@ -99,12 +99,11 @@ fn expanded(text: &str, value: &impl Fn(&str) -> Option<String>) -> Option<Strin
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('$') {
         out.push_str(before);
-        let (name, after) = match after.strip_prefix('{') {
-            Some(inner) => inner.split_once('}')?,
-            None => {
-                let of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-                after.split_at(after.find(|c| !of_name(c)).unwrap_or(after.len()))
-            }
+        let (name, after) = if let Some(inner) = after.strip_prefix('{') {
+            inner.split_once('}')?
+        } else {
+            let of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            after.split_at(after.find(|c| !of_name(c)).unwrap_or(after.len()))
         };
         out.push_str(&value(name)?);
         rest = after;

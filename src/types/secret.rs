@@ -1,5 +1,6 @@
 //! Values that must never be printed.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// Holds a value whose content no formatter, log or serializer ever shows.
@@ -44,6 +45,33 @@ pub fn redact_url(url: &str) -> String {
     }
 }
 
+/// `text` with the user names and passwords in all addresses in it replaced, fit for messages.
+///
+/// A user name alone may be a token, except for SSH, where it is the account.
+pub fn redact_urls(text: &str) -> Cow<'_, str> {
+    const BEGIN: &str = "://";
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(BEGIN) {
+        let (before, after) = rest.split_at(at + BEGIN.len());
+        out.push_str(before);
+        let ends = |c: char| c.is_whitespace() || "/?#\"'`,".contains(c);
+        let end = after.find(ends).unwrap_or(after.len());
+        rest = match after[..end].rsplit_once('@') {
+            Some((user, _)) if user.contains(':') || !before.ends_with("ssh://") => {
+                out.push_str("xxxxx:xxxxx");
+                &after[user.len()..]
+            }
+            _ => after,
+        };
+    }
+    if out.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
+}
+
 // Parts of the names of attributes whose values are secrets: of the caches `s3`, `azblob` and `gha`, and what looks like them.
 const SECRET_NAMES: [&str; 6] = [
     "secret",
@@ -83,6 +111,33 @@ mod tests {
     #[test]
     fn debug_shows_nothing() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "Secret(..)");
+    }
+
+    #[test]
+    fn no_address_in_a_text_keeps_its_password() {
+        for (text, expected) in [
+            (
+                "ADD https://u:p@h/a@b http://t@h2 /",
+                "ADD https://xxxxx:xxxxx@h/a@b http://xxxxx:xxxxx@h2 /",
+            ),
+            (
+                "Get \"https://u:p@h\": x@y",
+                "Get \"https://xxxxx:xxxxx@h\": x@y",
+            ),
+            (
+                "git ssh://git@h/r.git ssh://u:p@h",
+                "git ssh://git@h/r.git ssh://xxxxx:xxxxx@h",
+            ),
+            ("https://u:p@q@h", "https://xxxxx:xxxxx@h"),
+            (
+                "docker-image://h/x@sha256:00",
+                "docker-image://h/x@sha256:00",
+            ),
+            ("a://", "a://"),
+            ("x@y", "x@y"),
+        ] {
+            assert_eq!(redact_urls(text), expected);
+        }
     }
 
     #[test]

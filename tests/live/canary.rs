@@ -436,3 +436,59 @@ fn the_search_finds_a_secret_however_it_is_written() {
     }
     assert!(!canary.is_in(b"Canary"));
 }
+
+/// A target, the Dockerfile it builds with, and the variable it is run with.
+const ADDRESSES: [(&str, &str); 5] = [
+    ("context = \"http://u:${WORD}@127.0.0.1:1/x.git\"", ""),
+    ("context = \"http://${WORD}@127.0.0.1:1/x.tgz\"", ""),
+    (
+        "args = { WORD = WORD }",
+        "FROM scratch\nARG WORD\nADD http://u:$WORD@127.0.0.1:1/x /x\n",
+    ),
+    (
+        "contexts = { x = \"docker-img://u:${WORD}@h/x\" }",
+        "FROM x\n",
+    ),
+    ("tags = [\"https://u:${WORD}@h/x\"]", "FROM scratch\n"),
+];
+
+#[test]
+fn a_password_in_an_address_is_shown_nowhere() {
+    let Some(daemon) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
+        return;
+    };
+    let canary = Canary::new("address");
+    let project = |target: &str, dockerfile: &str| {
+        let definition = format!("variable \"WORD\" {{}}\ntarget \"default\" {{\n  {target}\n}}\n");
+        TestProject::new()
+            .file("docker-bake.hcl", definition)
+            .file("Dockerfile", dockerfile)
+    };
+    for (target, dockerfile) in ADDRESSES {
+        for progress in ["plain", "rawjson", "quiet"] {
+            let output = project(target, dockerfile)
+                .env("WORD", &canary.word)
+                .env("BUILDKIT_HOST", &daemon)
+                .rbake(&["--progress", progress]);
+            assert_ne!(output.code, Some(0), "{target}: {output}");
+            let text = output.to_string();
+            assert!(!canary.is_in(text.as_bytes()), "{target}: {output}");
+        }
+    }
+    for address in [
+        "u:$@h:1",
+        "unix:u:$@h:1",
+        "tcp://u:$@h",
+        "grpc://u:$@h:1",
+        "unix://u:$@h",
+    ] {
+        for variable in ["BUILDKIT_HOST", "DOCKER_HOST"] {
+            let output = project("", "FROM scratch\n")
+                .env(variable, address.replace('$', &canary.word))
+                .rbake(&[]);
+            assert_eq!(output.code, Some(4), "{address}: {output}");
+            let text = output.to_string();
+            assert!(!canary.is_in(text.as_bytes()), "{address}: {output}");
+        }
+    }
+}
