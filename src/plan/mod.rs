@@ -45,7 +45,9 @@ pub use unsupported::unsupported;
 use self::inherit::{OverridesByTarget, Resolver};
 use self::links::Targets;
 use self::pattern::Pattern;
-use crate::definition::model::{Definition, Export, List, PolicyEntry, Sink, Target, Text};
+use crate::definition::model::{
+    Definition, Export, List, PolicyEntry, Sink, Target, Text, concerns,
+};
 use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
 use crate::types::hash::{HashSet, IndexMap, RandomState};
 use crate::types::{Environment, GroupName, TargetName};
@@ -66,7 +68,7 @@ pub struct Request<'a> {
 /// Makes the plan for `request`. All that is wrong is reported, not only the first problem.
 pub fn build(definition: &Definition, request: &Request<'_>) -> Result<Plan, Diagnostics> {
     let mut problems = Diagnostics::default();
-    let overrides = overrides_by_target(definition, request.overrides, &mut problems);
+    let (overrides, doubts) = overrides_by_target(definition, request.overrides, &mut problems);
     let selection = select::select(definition, request.targets, &mut problems);
 
     let mut resolver = Resolver::new(definition, overrides);
@@ -91,6 +93,11 @@ pub fn build(definition: &Definition, request: &Request<'_>) -> Result<Plan, Dia
         let target = finish(target, role, request, &mut problems);
         planned.insert(name, target);
     }
+    let is_used = |doubt: &Diagnostic| {
+        let mut targets = planned.values();
+        targets.any(|target| concerns(doubt, &target.attributes))
+    };
+    problems.0.extend(doubts.into_iter().filter(is_used));
     without_repetition(&mut problems);
     if problems.has_errors() {
         return Err(problems);
@@ -114,17 +121,19 @@ fn without_repetition(problems: &mut Diagnostics) {
     });
 }
 
+// The overrides of each target, and doubts about the words in them.
 fn overrides_by_target<'a>(
     definition: &'a Definition,
     overrides: &'a [Override],
     problems: &mut Diagnostics,
-) -> OverridesByTarget<'a> {
+) -> (OverridesByTarget<'a>, Vec<Diagnostic>) {
+    let mut doubts = Vec::new();
     let mut sets = OverridesByTarget::default();
     for change in overrides {
         match matching(definition, &change.pattern) {
             Ok(names) if names.is_empty() => problems.push(unmatched(definition, change)),
             Ok(names) => {
-                problems.0.extend(change.doubts());
+                doubts.append(&mut change.doubts());
                 for name in names {
                     sets.entry(name).or_default().push(change);
                 }
@@ -136,7 +145,7 @@ fn overrides_by_target<'a>(
             )),
         }
     }
-    sets
+    (sets, doubts)
 }
 
 // The targets an override is for: the one of that name, else all that match.
@@ -211,7 +220,9 @@ fn finish(
     let mut whole = target;
     // Nobody else has it any more.
     let target = Arc::make_mut(&mut whole);
-    problems.0.append(&mut target.deferred);
+    let deferred = std::mem::take(&mut target.deferred).into_iter();
+    let deferred = deferred.filter(|problem| concerns(problem, target));
+    problems.0.extend(deferred);
     if request.policies_disabled {
         let disabled = PolicyEntry {
             disabled: true,

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::{Override, Plan, Request, build};
 use crate::definition::model::Definition;
 use crate::definition::{self, decode, source};
-use crate::diag::Diagnostics;
+use crate::diag::{Diagnostics, SourceMap};
 use crate::types::{Environment, Platform};
 
 /// A fresh directory with files, and an environment that has nothing but what a test gives it.
@@ -83,6 +83,14 @@ impl Project {
                 "--load" => overrides.push(Override::load(true)),
                 word => targets.push(word.to_owned()),
             }
+        }
+        // After more sources than a definition has, so that no place is in both.
+        let mut map = SourceMap::default();
+        for _ in 0..100 {
+            map.add("another", "");
+        }
+        for change in &mut overrides {
+            change.place(&mut map);
         }
         build(
             &self.definition()?,

@@ -403,22 +403,57 @@ fn words_for_types_in_overrides_are_told_with_the_flag() {
 }
 
 #[test]
+fn words_for_types_are_told_to_those_who_use_them() {
+    let project = plan(
+        r#"
+target "other" {}
+target "base" {
+  cache-to = ["inline"]
+  output = ["registry"]
+}
+target "heir" { inherits = ["base"] }
+target "own" {
+  inherits = ["base"]
+  cache-to = []
+  output = ["type=cacheonly"]
+}
+"#,
+    );
+    let told = |args: &[&str]| codes(&project.plan(args).unwrap().warnings).len();
+    assert_eq!(told(&["other"]), 0);
+    assert_eq!(told(&["base"]), 2);
+    assert_eq!(told(&["heir"]), 2);
+    assert_eq!(told(&["own"]), 0);
+    assert_eq!(told(&["own", "heir"]), 2);
+    let set = ["--set", "base.output=type=cacheonly"];
+    assert_eq!(told(&["heir", set[0], set[1]]), 1);
+}
+
+#[test]
+fn words_for_types_in_overrides_concern_what_is_asked_for() {
+    let project = plan("target \"web\" {}\ntarget \"db\" {}\n");
+    let told = |target: &str| {
+        let plan = project.plan(&[target, "--set", "db.output=registry"]);
+        codes(&plan.unwrap().warnings).len()
+    };
+    assert_eq!(told("web"), 0);
+    assert_eq!(told("db"), 1);
+}
+
+#[test]
 fn words_for_types_are_told_where_they_are_written() {
     let project =
         plan("target \"web\" {\n  cache-to = [\"inline\"]\n  output = [\"registry\"]\n}\n");
-    let definition = project.definition().unwrap();
-    assert_eq!(
-        codes(&definition.warnings),
-        ["definition::word-for-type"; 2]
-    );
+    let planned = project.plan(&["web"]).unwrap();
+    assert_eq!(codes(&planned.warnings), ["definition::word-for-type"; 2]);
     assert!(
-        definition
+        planned
             .warnings
             .0
             .iter()
             .all(|warning| warning.labels.len() == 1)
     );
-    let web = &project.plan(&["web"]).unwrap().targets["web"];
+    let web = &planned.targets["web"];
     // As in buildx.
     assert_eq!(
         web.attributes.output.as_slice()[0].dest.as_deref(),

@@ -186,11 +186,11 @@ fn target(block: &Block, problems: &mut Diagnostics) -> Option<Target> {
     let owner = Owner::Block("target", &block.name.value);
     for (name, raw) in &block.attributes {
         match schema::attribute(name) {
-            Some(spec) => set(
-                &mut target,
-                spec.id,
-                &mut Reader::new(name, raw, owner, problems),
-            ),
+            Some(spec) => {
+                let mut reader = Reader::new(name, raw, owner, problems);
+                set(&mut target, spec.id, &mut reader);
+                target.deferred.append(&mut reader.into_doubts());
+            }
             None if schema::EVALUATED.contains(&&**name) => {}
             None => problems.push(ignored(name, raw, owner, schema::attribute_names())),
         }

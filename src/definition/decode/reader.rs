@@ -39,6 +39,7 @@ pub(super) struct Reader<'a> {
     raw: &'a Attribute,
     owner: Owner<'a>,
     problems: &'a mut Diagnostics,
+    doubts: Vec<Diagnostic>,
 }
 
 /// The way from an attribute's value to a part of it.
@@ -57,7 +58,13 @@ impl<'a> Reader<'a> {
             raw,
             owner,
             problems,
+            doubts: Vec::new(),
         }
+    }
+
+    /// The doubts about its words, which matter only to those who use the attribute.
+    pub(super) fn into_doubts(self) -> Vec<Diagnostic> {
+        self.doubts
     }
 
     /// The attribute's name.
@@ -115,7 +122,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Tells of a word at `path` that stands for something else than it seems to.
+    /// Records a word at `path` that stands for something else than it seems to.
     pub(super) fn doubts(&mut self, path: &Path<'_>, text: &str) {
         for doubt in super::super::model::doubts(self.name, text) {
             let doubt = doubt.note(format!("in {}", self.place(path)));
@@ -123,7 +130,7 @@ impl<'a> Reader<'a> {
                 Some(span) => doubt.at(span, ""),
                 None => doubt,
             };
-            self.problems.push(doubt);
+            self.doubts.push(doubt);
         }
     }
 

@@ -24,7 +24,7 @@ pub use export::{Export, ExportKind, Sink};
 pub use policy::{LogLevel, PolicyEntry};
 pub use resources::{FIELDS as RESOURCE_FIELDS, Resources};
 pub use secret::{SecretEntry, SshEntry};
-pub use shorthand::doubts;
+pub use shorthand::{concerns, doubts};
 pub use target::Target;
 
 use super::evaluated::VariableInfo;

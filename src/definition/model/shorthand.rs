@@ -3,17 +3,36 @@
 //!
 //! They are read as buildx reads them; who wrote them is told what may have been meant.
 
-use crate::diag::Diagnostic;
+use super::{List, Target};
+use crate::diag::{Diagnostic, Span};
 use crate::types::csv;
+
+const CODE: &str = "definition::word-for-type";
+
+/// Whether `problem`, which was found while an attribute was read, still concerns `target`.
+///
+/// What a target inherits, or is written in its block, may have been replaced by an heir or an override; a doubt about a word
+/// that is no longer used would only confuse. All other problems concern the target.
+pub fn concerns(problem: &Diagnostic, target: &Target) -> bool {
+    let Some(place) = problem.labels.first().filter(|_| problem.code == CODE) else {
+        return true;
+    };
+    uses(&target.cache_from, place.span)
+        || uses(&target.cache_to, place.span)
+        || uses(&target.output, place.span)
+}
+
+fn uses<T>(entries: &List<T>, span: Span) -> bool {
+    entries.iter().any(|entry| entry.span == Some(span))
+}
 
 /// What `text`, an entry of `attribute`, stands for against all appearances.
 ///
 /// `attribute` is `cache-from`, `cache-to` or `output`; of others nothing is known.
 pub fn doubts(attribute: &str, text: &str) -> Vec<Diagnostic> {
-    if text.contains('=') {
-        return Vec::new();
-    }
     match attribute {
+        "output" if text.contains('=') => field_alone(text).into_iter().collect(),
+        _ if text.contains('=') => Vec::new(),
         "cache-from" | "cache-to" => {
             let fields = csv::fields(text).unwrap_or_default();
             let words = fields.iter().map(|field| field.trim());
@@ -65,8 +84,34 @@ fn output(word: &str) -> Option<Diagnostic> {
     ))
 }
 
+// One field without `type=` before it: `Type=image`, `dest=out`.
+fn field_alone(text: &str) -> Option<Diagnostic> {
+    let fields = csv::fields(text).ok()?;
+    let [field] = fields.as_slice() else {
+        return None;
+    };
+    if text.starts_with("type=") {
+        return None;
+    }
+    let (key, value) = field.split_once('=')?;
+    let key = key.trim().to_ascii_lowercase();
+    let meant = match key.as_str() {
+        "type" => format!("type={value}"),
+        "dest" => format!("type=local,dest={value}"),
+        "name" | "push" | "compression" | "oci-mediatypes" => format!("type=image,{key}={value}"),
+        _ => return None,
+    };
+    Some(doubt(
+        format!(
+            "`{text}` in `output` is a directory of that name, which the result's files are written to"
+        ),
+        format!("write `{meant}` if attributes of an output are meant"),
+        format!("write `./{text}` if the directory is meant"),
+    ))
+}
+
 fn doubt(message: String, meant: String, otherwise: String) -> Diagnostic {
-    Diagnostic::warning("definition::word-for-type", message)
+    Diagnostic::warning(CODE, message)
         .help(meant)
         .help(otherwise)
 }
@@ -87,6 +132,12 @@ mod tests {
     #[test_case("output", "Docker", Some("`type=docker`"))]
     #[test_case("output", "./registry", None; "written as a path")]
     #[test_case("output", "type=local,dest=registry", None; "output written in full")]
+    #[test_case("output", "Type=image", Some("`type=image`"); "type in another case")]
+    #[test_case("output", " type=oci", Some("`type=oci`"); "type after a blank")]
+    #[test_case("output", "dest=out", Some("`type=local,dest=out`"); "a destination without a type")]
+    #[test_case("output", "push=true", Some("`type=image,push=true`"); "an attribute without a type")]
+    #[test_case("output", "dest=out,name=x", None; "several fields without a type, which are an error")]
+    #[test_case("output", "a=b", None; "a directory with an equals sign")]
     #[test_case("output", "out", None)]
     #[test_case("tags", "inline", None; "another attribute")]
     fn words(attribute: &str, text: &str, meant: Option<&str>) {
