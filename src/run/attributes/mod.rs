@@ -12,7 +12,7 @@ use self::table::{KnownAttributes, Takes};
 use crate::definition::model::{Attrs, CacheKind};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::plan::{Plan, PlannedTarget};
-use crate::types::go;
+use crate::types::{Digest, go};
 
 /// Finds what outputs, caches and attestations of `plan` say that BuildKit would refuse or pass over.
 pub(super) fn check(plan: &Plan) -> Diagnostics {
@@ -100,8 +100,10 @@ impl Check {
                     Some(known) => self.attributes(&entry, &known, &cache.attrs),
                     None => self.unknown_type(&entry, table::CACHES),
                 }
-                if attribute == "cache-from" && cache.kind == CacheKind::Inline {
-                    self.inline_import(&entry);
+                match cache.kind {
+                    CacheKind::Inline if attribute == "cache-from" => self.inline_import(&entry),
+                    CacheKind::Local => self.local_cache(&entry, &cache.attrs),
+                    _ => {}
                 }
             }
         }
@@ -151,6 +153,32 @@ impl Check {
         )
         .help("an inline cache is in the image: write `type=registry,ref=IMAGE`, or the image's name alone");
         self.push(entry, "type", problem);
+    }
+
+    // buildx looks for both when the builder is chosen.
+    fn local_cache(&mut self, entry: &Entry<'_>, attrs: &Attrs) {
+        const CODE: &str = "run::local-cache";
+        let (key, other) = match entry.attribute {
+            "cache-from" => ("src", "dest"),
+            _ => ("dest", "src"),
+        };
+        let of = entry.of();
+        let get = |key: &str| attrs.get(key).filter(|value| !value.is_empty());
+        if get(key).is_none() {
+            let message = format!("{of} names no directory: `{key}` is missing");
+            let problem = Diagnostic::error(Class::Definition, CODE, message);
+            let directory = get(other).map_or("DIRECTORY", |directory| directory);
+            let problem = problem.help(format!("write `type=local,{key}={directory}`"));
+            self.push(entry, key, problem);
+        }
+        if let Some(text) = attrs.get("digest").filter(|_| key == "src")
+            && let Err(error) = text.parse::<Digest>()
+        {
+            let message = format!("`{text}` for `digest` of {of} cannot be used: {error}");
+            let problem = Diagnostic::error(Class::Definition, CODE, message);
+            let problem = problem.help("leave it out to import what `tag` names");
+            self.push(entry, "digest", problem);
+        }
     }
 
     fn attributes(&mut self, entry: &Entry<'_>, known: &KnownAttributes, attrs: &Attrs) {
@@ -325,6 +353,28 @@ mod tests {
             ("run::attribute-value", Severity::Warning)
         );
         assert!(!problems[0].help.is_empty(), "{problems:?}");
+    }
+
+    #[test_case(r#"cache-to = ["type=local"]"#, "write `type=local,dest=DIRECTORY`"; "export")]
+    #[test_case(r#"cache-to = ["type=local,dest="]"#, "write `type=local,dest=DIRECTORY`"; "export to an empty path")]
+    #[test_case(r#"cache-from = [{ type = "local" }]"#, "write `type=local,src=DIRECTORY`"; "import")]
+    #[test_case(r#"cache-from = ["type=local,src=x,digest=sha256:12"]"#, "leave it out to import what `tag` names"; "digest")]
+    fn local_caches_have_a_directory(body: &str, help: &str) {
+        let problems = found(body);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(
+            (problems[0].code, problems[0].severity),
+            ("run::local-cache", Severity::Error)
+        );
+        assert_eq!(problems[0].help, [help]);
+    }
+
+    #[test]
+    fn the_directory_of_the_other_direction_is_pointed_out() {
+        let problems = found(r#"cache-from = ["type=local,dest=x"]"#);
+        let codes: Vec<_> = problems.iter().map(|problem| problem.code).collect();
+        assert_eq!(codes, ["run::unknown-attribute", "run::local-cache"]);
+        assert_eq!(problems[1].help, ["write `type=local,src=x`"]);
     }
 
     #[test]

@@ -126,17 +126,8 @@ fn with_directory(
     key: &str,
     local: &mut Vec<LocalCache>,
 ) -> spec::CacheEntry {
-    let Some(path) = lowered
-        .extra
-        .get(key)
-        .filter(|path| !path.is_empty())
-        .cloned()
-    else {
-        lowering.error(
-            "run::local-cache",
-            entry.span,
-            format!("a local cache needs a directory as its `{key}`"),
-        );
+    // `run::attributes` has refused what names no directory, and a digest that is none.
+    let Some(path) = lowered.extra.get(key).cloned() else {
         return lowered;
     };
     let Some(place) = lowering.place(&path, entry.span) else {
@@ -150,18 +141,8 @@ fn with_directory(
         .remove("tag")
         .unwrap_or_else(|| "latest".to_owned());
     if key == "src" {
-        let digest = match lowered
-            .extra
-            .get("digest")
-            .map(|digest| digest.parse())
-            .transpose()
-        {
-            Ok(digest) => digest,
-            Err(error) => {
-                lowering.error("run::local-cache", entry.span, error);
-                None
-            }
-        };
+        let digest = lowered.extra.get("digest");
+        let digest = digest.and_then(|digest| digest.parse().ok());
         local.push(LocalCache::Import {
             dir,
             name,
