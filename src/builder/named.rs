@@ -163,8 +163,11 @@ const TLS_VARIABLES: [&str; 5] = [
 
 // The variables may be set for other builders, so that they are no error for one without TLS.
 fn unused_tls(reach: &Reach, environment: &Environment) -> Vec<Diagnostic> {
-    if matches!(reach, Reach::Remote(Endpoint::Tcp { .. })) {
-        return Vec::new();
+    if let Reach::Remote(Endpoint::Tcp { tls, .. }) = reach {
+        return match tls {
+            Some(_) => Vec::new(),
+            None => empty_tls(environment).into_iter().collect(),
+        };
     }
     let set = TLS_VARIABLES
         .into_iter()
@@ -179,6 +182,21 @@ fn unused_tls(reach: &Reach, environment: &Environment) -> Vec<Diagnostic> {
         ))
     };
     set.map(warning).into_iter().collect()
+}
+
+// A variable that is set and empty counts as unset. It may also be the trace of another variable that was not set, and then
+// the connection was meant to be encrypted.
+fn empty_tls(environment: &Environment) -> Option<Diagnostic> {
+    let name = TLS_VARIABLES
+        .into_iter()
+        .find(|name| environment.get(name) == Some(""))?;
+    let warning = Diagnostic::warning(
+        "builder::plain-text",
+        format!("`{name}` is set but empty: the connection to the builder is not encrypted"),
+    );
+    Some(warning.help(format!(
+        "unset `{name}` if that is meant, or name the certificates in it"
+    )))
 }
 
 // `docker-container://name` or `docker-container://name?context=docker-context`.

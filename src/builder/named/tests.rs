@@ -129,6 +129,12 @@ fn tls_that_was_asked_for_is_never_left_out() {
         found.reach,
         Reach::Remote(Endpoint::Tcp { tls: None, .. })
     ));
+    let told =
+        "`BUILDKIT_TLS_DIR` is set but empty: the connection to the builder is not encrypted";
+    assert_eq!(found.warnings[0].message, told);
+    let none = [("BUILDKIT_HOST", "tcp://h:1")];
+    let found = candidate(None, &environment(dir.path(), &none)).unwrap();
+    assert_eq!(found.warnings, []);
     let socket = [
         ("BUILDKIT_HOST", "unix:///run/b.sock"),
         ("BUILDKIT_TLS_DIR", "/nonexistent"),
