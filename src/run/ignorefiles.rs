@@ -10,6 +10,7 @@ use super::inside::{self, Unusable, quoted};
 use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
 use crate::context::{Pattern, PatternBudget, PatternError, ignorefile};
 use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::types::encoding::{SAVE_AS_UTF8, is_utf16};
 
 const NAME: &str = ".dockerignore";
 const CODE: &str = "run::ignore-file";
@@ -77,6 +78,11 @@ impl Checker<'_> {
     }
 
     fn patterns(text: &[u8], shown: &str) -> Result<(), Box<Diagnostic>> {
+        if is_utf16(text) {
+            let message =
+                format!("the ignore file `{shown}` is UTF-16, which the builder cannot read");
+            return Err(Box::new(error(CODE, message).help(SAVE_AS_UTF8)));
+        }
         let mut cost = 0;
         let mut budget = PatternBudget::default();
         // Where one of them has other characters than ASCII, the daemon encodes them all, and any may have any byte.
@@ -244,6 +250,15 @@ mod tests {
             "b\u{1}c\né\n".as_bytes(),
         ] {
             assert!(Project::new(good).checked("").is_empty());
+        }
+    }
+
+    #[test]
+    fn utf16_is_told_as_such() {
+        // As PowerShell's `>` writes it, the other byte order, and without a mark.
+        for ignore in [&b"\xff\xfea\0\r\0\n\0"[..], b"\xfe\xff\0a\0\n", b"a\0\n\0"] {
+            let told = "the ignore file `.dockerignore` is UTF-16, which the builder cannot read";
+            assert_eq!(Project::new(ignore).checked(""), [told]);
         }
     }
 

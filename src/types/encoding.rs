@@ -55,8 +55,7 @@ pub fn decode(bytes: Vec<u8>) -> Result<DecodedText, NotText> {
             Err(character) => Err(NotText::Utf16 { character }),
         };
     }
-    // No text file begins with a NUL, nor has one as its second byte.
-    if bytes.iter().take(2).any(|byte| *byte == 0) && bytes.len() > 1 {
+    if begins_with_nul(&bytes) {
         return Err(NotText::Unmarked);
     }
     match String::from_utf8(bytes) {
@@ -68,6 +67,16 @@ pub fn decode(bytes: Vec<u8>) -> Result<DecodedText, NotText> {
             Err(NotText::Utf8 { line, byte })
         }
     }
+}
+
+/// Whether `bytes` are UTF-16: with a mark of their order, or with a NUL in their first character.
+pub fn is_utf16(bytes: &[u8]) -> bool {
+    utf16_units(bytes).is_some() || begins_with_nul(bytes)
+}
+
+// No text file begins with a NUL, nor has one as its second byte.
+fn begins_with_nul(bytes: &[u8]) -> bool {
+    bytes.len() > 1 && bytes.iter().take(2).any(|byte| *byte == 0)
 }
 
 // The units after the mark, where there is one.
