@@ -4,7 +4,7 @@
 //! without a word is a warning.
 
 use crate::definition::model::{Export, ExportKind};
-use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
+use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::plan::syntax::{Annotation, AnnotationLevel};
 use crate::plan::{Plan, PlannedTarget};
 use crate::types::{Environment, Platform, go};
@@ -14,14 +14,17 @@ pub(super) fn check(plan: &Plan, environment: &Environment) -> Diagnostics {
     let mut problems = Diagnostics::default();
     for target in plan.targets.values() {
         // A linked target exports nothing, which is its user's business.
-        if target.is_linked() || target.annotations.is_empty() {
+        if target.is_linked() {
             continue;
         }
         let check = Check {
             target,
             environment,
         };
-        check.all(&mut problems);
+        if !target.annotations.is_empty() {
+            check.all(&mut problems);
+        }
+        check.attributes_of_outputs(&mut problems);
     }
     problems
 }
@@ -63,21 +66,36 @@ impl Check<'_> {
             let refused = |obstacle: &Obstacle| matches!(obstacle, Obstacle::Refused(..));
             let worst = found.iter().position(refused).unwrap_or(0);
             if let Some(obstacle) = found.into_iter().nth(worst) {
-                problems.push(self.problem(text, obstacle));
+                problems.push(self.problem(&text.value, text.span, obstacle));
             }
         }
     }
 
-    fn problem(
-        &self,
-        text: &Spanned<crate::definition::model::Text>,
-        obstacle: Obstacle,
-    ) -> Diagnostic {
+    // `annotation-index.KEY` and the like among the attributes of an output.
+    fn attributes_of_outputs(&self, problems: &mut Diagnostics) {
+        for output in &self.target.attributes.output {
+            for (name, value) in &output.attrs {
+                let Some(annotation) = Annotation::of_attribute(name, value) else {
+                    continue;
+                };
+                let obstacle = if carries(output) {
+                    self.obstacle(&annotation, output)
+                } else {
+                    Some(Obstacle::Lost(
+                        format!("`type={}` makes no image", output.kind.name()),
+                        "annotations are part of images: move it to an output of `type=image`, `registry`, `oci` or `docker`",
+                    ))
+                };
+                problems.0.extend(obstacle.map(|obstacle| {
+                    self.problem(&format!("{name}={value}"), output.span, obstacle)
+                }));
+            }
+        }
+    }
+
+    fn problem(&self, text: &str, span: Option<Span>, obstacle: Obstacle) -> Diagnostic {
         const CODE: &str = "run::annotation";
-        let of = format!(
-            "annotation `{}` of target `{}`",
-            text.value, self.target.name
-        );
+        let of = format!("annotation `{text}` of target `{}`", self.target.name);
         let (problem, way_out) = match obstacle {
             Obstacle::Refused(why, way_out) => (
                 Diagnostic::error(Class::Definition, CODE, format!("{of} cannot apply: {why}")),
@@ -89,7 +107,7 @@ impl Check<'_> {
             ),
         };
         let problem = problem.help(way_out);
-        match text.span.or_else(|| self.target.span()) {
+        match span.or_else(|| self.target.span()) {
             Some(span) => problem.at(span, ""),
             None => problem,
         }
@@ -264,6 +282,7 @@ mod tests {
     #[test_case(r#"annotations = ["index:a=b"]
         platforms = ["linux/amd64", "linux/s390x"]
         output = ["type=image,oci-mediatypes=false"]"#; "media types of Docker")]
+    #[test_case(r#"output = ["type=oci,dest=x,annotation-index.a=b"]"#; "attribute of an output")]
     fn what_the_daemon_would_refuse_is_an_error(body: &str) {
         let problems = found(body, &[]);
         assert_eq!(problems.len(), 1, "{problems:?}");
@@ -286,6 +305,9 @@ mod tests {
     #[test_case(r#"annotations = ["manifest[linux/amd64]:a=b"]
         platforms = ["linux/amd64"]
         output = ["type=oci,dest=x"]"#, "without an index"; "its own platform")]
+    #[test_case(r#"output = ["type=oci,dest=x,annotation[linux/arm64].a=b"]
+        platforms = ["linux/amd64"]"#, "not for `linux/arm64`"; "platform in an attribute")]
+    #[test_case(r#"output = ["type=local,dest=x,annotation.a=b"]"#, "`type=local` makes no image"; "attribute of files")]
     fn what_would_be_lost_is_a_warning(body: &str, why: &str) {
         let problems = found(body, &[]);
         assert_eq!(problems.len(), 1, "{problems:?}");
@@ -307,6 +329,7 @@ mod tests {
     #[test_case(r#"annotations = ["a=b"]
         output = ["type=oci,dest=x"]"#; "manifest alone")]
     #[test_case(r#"output = ["type=local,dest=x"]"#; "no annotations")]
+    #[test_case(r#"output = ["type=image,annotation-index.a=b,annotation-manifest-descriptor.c=d,annotation.e=f"]"#; "attributes")]
     fn what_applies_is_left_alone(body: &str) {
         assert_eq!(found(body, &[]), []);
     }

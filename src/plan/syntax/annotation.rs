@@ -99,6 +99,31 @@ impl Annotation {
             })
             .collect()
     }
+
+    /// Reads an attribute of an output that is an annotation by another road: `annotation.KEY`,
+    /// `annotation-TYPE[PLATFORM].KEY`. `None` if it is not written as one.
+    pub fn of_attribute(name: &str, value: &str) -> Option<Self> {
+        let (types, key) = name.strip_prefix("annotation")?.split_once('.')?;
+        let (level, platform) = match types.strip_prefix('-') {
+            Some(types) => {
+                let (level, platform) = level_and_platform(types).ok()?;
+                (Some(level), platform)
+            }
+            None if types.is_empty() => (None, None),
+            // A platform alone is one of the manifest.
+            None if types.starts_with('[') => {
+                let (level, platform) = level_and_platform(&format!("manifest{types}")).ok()?;
+                (Some(level), platform)
+            }
+            None => return None,
+        };
+        Some(Self {
+            level,
+            platform,
+            key: key.to_owned(),
+            value: value.to_owned(),
+        })
+    }
 }
 
 // `type` or `type[platform]`.
