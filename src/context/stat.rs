@@ -98,6 +98,16 @@ pub struct Xattrs {
     found: Vec<u8>,
 }
 
+// Not the answers to this user's question but failures to answer: of the file system, of its server, or of memory.
+const FAILURES: [Errno; 6] = [
+    Errno::IO,
+    Errno::STALE,
+    Errno::TIMEDOUT,
+    Errno::NOMEM,
+    Errno::RANGE,
+    Errno::NOENT,
+];
+
 // What one file may have, by Linux's limits.
 const LARGEST: usize = 64 << 10;
 
@@ -138,7 +148,8 @@ impl Xattrs {
 
     /// Reads those of the file at `path` itself, not of what a link points to.
     ///
-    /// A file system without attributes has none; a value that cannot be read is left out, as the reference does.
+    /// A file system without attributes has none; a value that this user may not read is left out, as the reference does. It
+    /// leaves out others too, and an image would lack what the file has.
     pub(super) fn read(&mut self, path: &CStr) -> Result<(), Errno> {
         self.ends.clear();
         self.found.clear();
@@ -162,8 +173,10 @@ impl Xattrs {
             if name.to_bytes().starts_with(b"com.apple.") {
                 continue;
             }
-            let Ok(len) = rustix::fs::lgetxattr(path, name, self.value.as_mut_slice()) else {
-                continue;
+            let len = match rustix::fs::lgetxattr(path, name, self.value.as_mut_slice()) {
+                Ok(len) => len,
+                Err(errno) if FAILURES.contains(&errno) => return Err(errno),
+                Err(_) => continue,
             };
             self.found.extend_from_slice(name.to_bytes());
             let name_end = self.found.len();

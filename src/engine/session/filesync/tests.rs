@@ -271,6 +271,41 @@ async fn a_file_that_vanished_or_changed_its_kind_fails_the_transfer() {
     }
 }
 
+// Address 0 of a process cannot be read, which is EIO; and what is to be had of a process that ended is ESRCH.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_system_that_fails_fails_the_transfer() {
+    let path = format!("/proc/{}", std::process::id());
+    let service = FileSync::new(context(Path::new(&path)), EventSink::none());
+    let headers = [("followpaths", "mem")];
+    let mut daemon = Daemon::call(client(&service).await, "context", &headers)
+        .await
+        .unwrap();
+    assert_eq!(daemon.list().await.len(), 1);
+    daemon.request(0).await;
+    let (text, _) = failure(&mut daemon).await;
+    assert!(text.starts_with("cannot read `mem`: "), "{text}");
+    let help = service.failed().await.help.unwrap();
+    assert!(help.ends_with("the ignore file: `mem`"), "{help}");
+
+    let mut child = std::process::Command::new("sleep")
+        .arg("60")
+        .spawn()
+        .unwrap();
+    let path = format!("/proc/{}", child.id());
+    let service = FileSync::new(context(Path::new(&path)), EventSink::none());
+    let headers = [("followpaths", "status")];
+    let mut daemon = Daemon::call(client(&service).await, "context", &headers)
+        .await
+        .unwrap();
+    assert_eq!(daemon.list().await.len(), 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    daemon.request(0).await;
+    let (text, _) = failure(&mut daemon).await;
+    assert!(text.starts_with("cannot open `status`: "), "{text}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_listed_fails_the_transfer() {
     let service = FileSync::new(context(Path::new("/nonexistent/dir")), EventSink::none());

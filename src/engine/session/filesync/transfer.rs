@@ -49,7 +49,10 @@ pub(super) enum SendError {
         #[source]
         source: std::io::Error,
     },
-    #[error("`{path}` became smaller while it was being sent")]
+    #[error(
+        "`{path}` has less content than its size says: it became smaller while it was being sent, or its file system reports \
+         a wrong size"
+    )]
     Shrank { path: String },
     #[error(transparent)]
     TooMany(#[from] TooMany),
@@ -66,21 +69,26 @@ pub(super) enum SendError {
 impl SendError {
     // The way out, where one is known; `dir` is the directory that is sent.
     fn help(&self, dir: &Path) -> Option<String> {
-        let (path, source) = match self {
-            Self::Context(ContextError::Read { path, source, .. }) => (path.as_path(), source),
-            Self::Content { path, source, .. } => (Path::new(path), source),
+        let (path, kind) = match self {
+            Self::Context(ContextError::Read { path, source, .. }) => {
+                (path.as_path(), source.kind())
+            }
+            Self::Content { path, source, .. } => (Path::new(path), source.kind()),
+            Self::Shrank { path } => (Path::new(path), std::io::ErrorKind::Other),
             _ => return None,
         };
-        if source.kind() != std::io::ErrorKind::PermissionDenied {
-            return None;
-        }
         let line = path.strip_prefix(dir).unwrap_or(path).to_str();
         // In an ignore file, other characters may mean something.
         let is_plain = |line: &&str| {
             line.bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b))
         };
-        let out = "give this user the permission to read it, or leave it out by the ignore file";
+        let out = match kind {
+            std::io::ErrorKind::PermissionDenied => {
+                "give this user the permission to read it, or leave it out by the ignore file"
+            }
+            _ => "build again when nothing changes it, or leave it out by the ignore file",
+        };
         Some(
             match line.filter(is_plain).filter(|line| !line.is_empty()) {
                 Some(line) => format!("{out}: `{line}`"),
