@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::ignorefiles;
 use super::inside::{self, Unusable, quoted};
-use super::locate::{DockerfilePlace, Places, Tree};
+use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
 use super::sources::{self, Sources};
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::plan::PlannedTarget;
@@ -43,9 +43,7 @@ pub(super) fn check(
             places.images = images(&lossy, stage, target, &places);
             let reads = sources::of_stage(&lossy, stage);
             reads_context = !matches!(reads, Sources::Paths(paths) if paths.is_empty());
-            if matches!(places.context, Tree::Dir(_)) {
-                problems.0.extend(unsendable(&text, stage, &shown));
-            }
+            problems.0.extend(unsendable(&text, stage, &shown, &places));
         }
         Ok(None) => {}
         Err(why) => problems.push(unusable(&places, &why, target, cwd)),
@@ -138,7 +136,13 @@ fn unusable(places: &Places, why: &Unusable, target: &PlannedTarget, cwd: &Path)
     }
 }
 
-fn unsendable(text: &[u8], stage: Option<&str>, shown: &str) -> Vec<Diagnostic> {
+fn unsendable(text: &[u8], stage: Option<&str>, shown: &str, places: &Places) -> Vec<Diagnostic> {
+    let is_served = |from: Option<&str>| match from {
+        None => matches!(places.context, Tree::Dir(_)),
+        Some(from) => places.named.iter().any(|(name, tree)| {
+            name.eq_ignore_ascii_case(from) && matches!(tree, NamedTree::Tree(Tree::Dir(_)))
+        }),
+    };
     let told = |(path, line): (String, usize)| {
         let path = path.escape_debug().to_string();
         let message = format!(
@@ -147,7 +151,7 @@ fn unsendable(text: &[u8], stage: Option<&str>, shown: &str) -> Vec<Diagnostic> 
         Diagnostic::error(Class::Definition, "run::copy-source", message)
             .help("write `?` in place of each such character, copy the directory it is in, or rename the file")
     };
-    sources::unsendable(text, stage)
+    sources::unsendable(text, stage, is_served)
         .into_iter()
         .map(told)
         .collect()

@@ -19,15 +19,26 @@ pub(crate) enum Sources {
 #[derive(Debug, Default)]
 struct Stage {
     name: Option<String>,
-    // Each with the line of the instruction that reads it.
-    reads: BTreeSet<(String, usize)>,
+    reads: BTreeSet<Read>,
     uses: BTreeSet<String>,
+}
+
+/// A path that an instruction reads.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Read {
+    // What `from` names, in lower case; `None` is the main context.
+    from: Option<String>,
+    path: String,
+    line: usize,
 }
 
 /// What building `target` (the last stage if none) of `dockerfile` reads from the context.
 pub(crate) fn of_stage(dockerfile: &str, target: Option<&str>) -> Sources {
     match reads_of_stage(dockerfile, target) {
-        Some(reads) => Sources::Paths(reads.into_iter().map(|(path, _)| path).collect()),
+        Some(reads) => {
+            let own = reads.into_iter().filter(|read| read.from.is_none());
+            Sources::Paths(own.map(|read| read.path).collect())
+        }
         None => Sources::Unknown,
     }
 }
@@ -35,22 +46,34 @@ pub(crate) fn of_stage(dockerfile: &str, target: Option<&str>) -> Sources {
 /// Paths that the builder cannot ask for, with the lines of the instructions that name them: gRPC's headers have only
 /// printable characters, and the daemon keeps paths as UTF-8.
 ///
-/// Where a path has other characters than ASCII, the daemon encodes all of them, and control characters with them.
-pub(crate) fn unsendable(dockerfile: &[u8], target: Option<&str>) -> Vec<(String, usize)> {
+/// `is_served` tells of which sources paths are asked for here: the main context, which is `None`, and named contexts. Where a
+/// path of one has other characters than ASCII, the daemon encodes all of them, and control characters with them.
+pub(crate) fn unsendable(
+    dockerfile: &[u8],
+    target: Option<&str>,
+    is_served: impl Fn(Option<&str>) -> bool,
+) -> Vec<(String, usize)> {
     let text = String::from_utf8_lossy(dockerfile);
-    let reads = reads_of_stage(&text, target).unwrap_or_default();
+    let mut reads = reads_of_stage(&text, target).unwrap_or_default();
+    reads.retain(|read| is_served(read.from.as_deref()));
     let is_text = matches!(text, std::borrow::Cow::Borrowed(_));
-    let encoded = reads.iter().any(|(path, _)| !path.is_ascii());
+    let encoded: BTreeSet<Option<String>> = reads
+        .iter()
+        .filter(|read| !read.path.is_ascii())
+        .map(|read| read.from.clone())
+        .collect();
     reads
         .into_iter()
-        .filter(|(path, _)| {
-            let altered = !is_text && path.contains(char::REPLACEMENT_CHARACTER);
-            altered || !encoded && path.chars().any(|c| c.is_ascii_control())
+        .filter(|read| {
+            let altered = !is_text && read.path.contains(char::REPLACEMENT_CHARACTER);
+            let has_control = read.path.chars().any(|c| c.is_ascii_control());
+            altered || has_control && !encoded.contains(&read.from)
         })
+        .map(|read| (read.path, read.line))
         .collect()
 }
 
-fn reads_of_stage(dockerfile: &str, target: Option<&str>) -> Option<BTreeSet<(String, usize)>> {
+fn reads_of_stage(dockerfile: &str, target: Option<&str>) -> Option<BTreeSet<Read>> {
     let stages = stages(dockerfile);
     let reached = reached(&stages, target)?;
     let reads = reached.iter().flat_map(|stage| stage.reads.iter().cloned());
@@ -198,10 +221,9 @@ fn stages(dockerfile: &str) -> Vec<Stage> {
 
 fn copy(rest: &str, line: usize, stage: &mut Stage) {
     let (flags, rest) = flags(rest);
-    if let Some(from) = flags.iter().find_map(|flag| flag.strip_prefix("--from=")) {
-        stage.uses.insert(from.to_string());
-        return;
-    }
+    let from = flags.iter().find_map(|flag| flag.strip_prefix("--from="));
+    stage.uses.extend(from.map(str::to_owned));
+    let from = from.map(str::to_ascii_lowercase);
     let mut words: Vec<String> = match serde_json::from_str(rest) {
         Ok(words) => words,
         Err(_) => rest.split_whitespace().map(str::to_owned).collect(),
@@ -209,7 +231,11 @@ fn copy(rest: &str, line: usize, stage: &mut Stage) {
     words.pop();
     let remote = |word: &String| word.contains("://") || word.starts_with("<<");
     let words = words.into_iter().filter(|word| !remote(word));
-    stage.reads.extend(words.map(|word| (word, line)));
+    stage.reads.extend(words.map(|path| Read {
+        from: from.clone(),
+        path,
+        line,
+    }));
 }
 
 fn mounts(rest: &str, line: usize, stage: &mut Stage) {
@@ -221,15 +247,20 @@ fn mounts(rest: &str, line: usize, stage: &mut Stage) {
             .split(',')
             .map(|field| field.split_once('=').unwrap_or((field, "")))
             .collect();
-        if let Some(from) = fields.get("from") {
-            stage.uses.insert(from.to_string());
-        } else if matches!(fields.get("type"), None | Some(&"bind")) {
+        let from = fields.get("from");
+        stage.uses.extend(from.map(ToString::to_string));
+        let from = from.map(|from| from.to_ascii_lowercase());
+        if matches!(fields.get("type"), None | Some(&"bind")) {
             let source = fields
                 .get("source")
                 .or_else(|| fields.get("src"))
                 .copied()
                 .unwrap_or(".");
-            stage.reads.insert((source.to_owned(), line));
+            stage.reads.insert(Read {
+                from,
+                path: source.to_owned(),
+                line,
+            });
         }
     }
 }
@@ -365,12 +396,24 @@ COPY --from=build /app /app
     #[test]
     fn what_no_header_can_hold_is_told_with_its_line() {
         let odd = "FROM scratch\nCOPY [\"a\\nb\", \"c\", \\\n  \"/\"]\nCOPY d\u{1} e /\n";
-        let found = unsendable(odd.as_bytes(), None);
+        let found = unsendable(odd.as_bytes(), None, |from| from.is_none());
         assert_eq!(found, [("a\nb".to_owned(), 2), ("d\u{1}".to_owned(), 4)]);
-        assert!(unsendable(format!("{odd}COPY é /\n").as_bytes(), None).is_empty());
-        let found = unsendable(b"FROM scratch\nCOPY a\xff* b /\n", None);
+        assert!(unsendable(format!("{odd}COPY é /\n").as_bytes(), None, |_| true).is_empty());
+        let found = unsendable(b"FROM scratch\nCOPY a\xff* b /\n", None, |_| true);
         assert_eq!(found, [("a\u{fffd}*".to_owned(), 2)]);
-        assert!(unsendable("FROM scratch\nCOPY a\u{fffd} /".as_bytes(), None).is_empty());
+        assert!(unsendable("FROM scratch\nCOPY a\u{fffd} /".as_bytes(), None, |_| true).is_empty());
+    }
+
+    #[test]
+    fn paths_of_named_contexts_are_asked_for_by_themselves() {
+        let text = "FROM scratch\nCOPY é /\nCOPY --from=Files [\"a\\nb\", \"/\"]\nCOPY --from=alpine [\"c\\td\", \"/\"]\n\
+                    RUN --mount=from=files,source=e\u{1}f true\n";
+        let is_served = |from: Option<&str>| matches!(from, None | Some("files"));
+        let found = unsendable(text.as_bytes(), None, is_served);
+        assert_eq!(found, [("a\nb".to_owned(), 3), ("e\u{1}f".to_owned(), 5)]);
+        let text = format!("{text}COPY --from=files é /\n");
+        assert!(unsendable(text.as_bytes(), None, is_served).is_empty());
+        assert_eq!(of_stage(&text, None), paths(["é"]));
     }
 
     #[test]
