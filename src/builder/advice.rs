@@ -279,11 +279,14 @@ fn meant(error: &InvalidEndpoint) -> Option<String> {
     }
 }
 
-// What `ssh` is to be called with for an address `ssh://user@host:port/path`. The user is not shown in addresses.
+// What `ssh` is to be called with for an address `ssh://user@host:port/path`, in which a user with a password has been replaced.
 fn ssh_words(address: &str) -> String {
     let place = address.trim_start_matches("ssh://");
     let place = place.split('/').next().unwrap_or_default();
-    let place = place.rsplit_once('@').map_or(place, |(_, host)| host);
+    let place = match place.rsplit_once('@') {
+        Some((user, host)) if user.contains(':') => host,
+        _ => place,
+    };
     match place.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => format!("-p {port} {host}"),
         _ => place.to_owned(),
@@ -376,6 +379,8 @@ mod tests {
     #[test_case("ssh://far", "far")]
     #[test_case("ssh://xxxxx:xxxxx@far:22/run/s", "-p 22 far")]
     #[test_case("ssh://[::1]", "[::1]")]
+    #[test_case("ssh://me@far:22/run/s", "-p 22 me@far")]
+    #[test_case("ssh://me@far", "me@far"; "a user and no port")]
     fn addresses_of_ssh_become_words_for_it(address: &str, words: &str) {
         assert_eq!(ssh_words(address), words);
     }

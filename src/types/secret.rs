@@ -33,13 +33,15 @@ impl<T> From<T> for Secret<T> {
 
 /// `url` with the user name and password of its authority replaced, fit for messages.
 ///
-/// Text that is no URL with an authority comes back unchanged.
+/// Text that is no URL with an authority comes back unchanged. So does the user of `ssh://user@host`, which is no secret and
+/// without which the address would be another's; elsewhere a user alone is often a token.
 pub fn redact_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     match rest[..end].rfind('@') {
+        Some(at) if scheme == "ssh" && !rest[..at].contains(':') => url.to_owned(),
         Some(at) => format!("{scheme}://xxxxx:xxxxx@{}", &rest[at + 1..]),
         None => url.to_owned(),
     }
@@ -148,6 +150,9 @@ mod tests {
         );
         assert_eq!(redact_url("https://h.example/a@b"), "https://h.example/a@b");
         assert_eq!(redact_url("no url"), "no url");
+        assert_eq!(redact_url("ssh://me@h:22"), "ssh://me@h:22");
+        assert_eq!(redact_url("ssh://me:pw@h"), "ssh://xxxxx:xxxxx@h");
+        assert_eq!(redact_url("https://token@h"), "https://xxxxx:xxxxx@h");
     }
 
     #[test]
