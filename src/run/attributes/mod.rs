@@ -80,6 +80,7 @@ impl Check {
                 Some(known) => self.attributes(&entry, &known, &export.attrs),
                 None => self.unknown_type(&entry, table::EXPORTERS),
             }
+            self.replaced_name(&entry, &export.attrs);
         }
         for (attribute, caches, known) in [
             (
@@ -153,6 +154,26 @@ impl Check {
         )
         .help("an inline cache is in the image: write `type=registry,ref=IMAGE`, or the image's name alone");
         self.push(entry, "type", problem);
+    }
+
+    // As in buildx, tags take the place of an output's own name.
+    fn replaced_name(&mut self, entry: &Entry<'_>, attrs: &Attrs) {
+        let tags = &entry.target.attributes.tags;
+        let Some(name) = attrs.get("name").filter(|name| !name.is_empty()) else {
+            return;
+        };
+        let is_tag = |name: &str| tags.iter().any(|tag| *tag.value == *name);
+        let is_image = matches!(entry.kind, "image" | "registry" | "oci" | "docker");
+        if !is_image || tags.is_empty() || name.split(',').all(is_tag) {
+            return;
+        }
+        let message = format!(
+            "the image is not named `{name}`: `tags` take the place of the `name` of {}",
+            entry.of()
+        );
+        let problem = Diagnostic::warning("run::attribute-value", message)
+            .help(format!("add `{name}` to `tags`, or remove `name`"));
+        self.push(entry, "name", problem);
     }
 
     // buildx looks for both when the builder is chosen.
@@ -367,6 +388,16 @@ mod tests {
             ("run::local-cache", Severity::Error)
         );
         assert_eq!(problems[0].help, [help]);
+    }
+
+    #[test_case(r#"["type=image,name=a"]"#, 1; "another name")]
+    #[test_case(r#"["type=oci,dest=x,\"name=b,a\""]"#, 1; "one of several names")]
+    #[test_case(r#"["type=image,name=b"]"#, 0; "the same name")]
+    #[test_case(r#"["type=image,name="]"#, 0; "no name")]
+    fn names_that_tags_replace_are_told(output: &str, expected: usize) {
+        let problems = found(&format!("tags = [\"b\"]\noutput = {output}"));
+        assert_eq!(problems.len(), expected, "{problems:?}");
+        assert_eq!(found(&format!("output = {output}")), []);
     }
 
     #[test]
