@@ -172,6 +172,26 @@ impl Signals {
         self.0.changed.notify_all();
     }
 
+    /// Does `work` after the run, which may have to wait for another program. `name` tells what stands after "still" if it takes long.
+    pub(super) fn finishing<T>(
+        &self,
+        name: impl FnOnce() -> String + Send + 'static,
+        work: impl FnOnce() -> T,
+    ) -> T {
+        let (done, wait) = mpsc::channel::<()>();
+        if self.0.taken {
+            // Without this thread nothing is told, which is no harm.
+            let _ = std::thread::Builder::new().spawn(move || {
+                if let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(PATIENCE) {
+                    say(&format!("still {} …\n", name()));
+                }
+            });
+        }
+        let result = work();
+        drop(done);
+        result
+    }
+
     /// Has the first signal stop the run by `stop`. `last_words` are called if the run does not end in time.
     pub(super) fn run_begins(&self, stop: &Stop, last_words: LastWords) {
         let mut state = self.state();

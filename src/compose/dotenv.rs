@@ -3,7 +3,7 @@
 //! They look like shell and are not: these are the rules of Compose's reader, with its corners. What follows a closing quote
 //! is a statement of its own, a name at the end of the file without a line end is nothing at all.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -11,6 +11,7 @@ use indexmap::IndexMap;
 use regex::Regex;
 
 use super::interpolate::{template_problem, unset};
+use super::reader::SIZE_LIMIT;
 use super::template::{Lookup, substitute};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};
 use crate::types::encoding::{self, NotText};
@@ -27,7 +28,7 @@ pub struct DotEnv {
 /// The `.env` in `directory`, if there is one; a directory of that name is none.
 ///
 /// # Errors
-/// Fails where it cannot be read, or is UTF-16, which buildx cannot read either.
+/// Fails where it cannot be read, is larger than a file of a project may be, or is UTF-16, which buildx cannot read either.
 pub fn read(directory: &Path) -> io::Result<Option<DotEnv>> {
     let path = directory.join(".env");
     match std::fs::metadata(&path) {
@@ -35,7 +36,14 @@ pub fn read(directory: &Path) -> io::Result<Option<DotEnv>> {
         Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(None),
         Ok(_) | Err(_) => {}
     }
-    let bytes = std::fs::read(path)?;
+    // It may be a pipe: some programs that keep secrets offer a `.env` so.
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    file.take(SIZE_LIMIT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > SIZE_LIMIT {
+        let why = format!("it is larger than {} MiB", SIZE_LIMIT >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
     let utf16 = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     match encoding::decode(bytes.clone()) {
         Ok(decoded) if decoded.utf16 => Err(utf16(encoding::IS_UTF16)),
@@ -341,6 +349,14 @@ fn unescape(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::diag::SourceMap;
+
+    #[test]
+    fn a_file_without_end_is_not_read_to_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/zero", dir.path().join(".env")).unwrap();
+        let error = read(dir.path()).unwrap_err();
+        assert_eq!(error.to_string(), "it is larger than 16 MiB");
+    }
 
     fn parsed(text: &str, lookup: Lookup<'_>) -> Result<IndexMap<String, String>, Diagnostics> {
         let mut map = SourceMap::default();

@@ -11,7 +11,7 @@ use crate::types::encoding;
 use crate::yaml::{self, Document, Node, Value};
 
 /// The largest file that is read, in bytes.
-const SIZE_LIMIT: u64 = 16 << 20;
+pub(super) const SIZE_LIMIT: u64 = 16 << 20;
 /// Files that are read beside those named by the user.
 const FILE_LIMIT: usize = 5_000;
 /// Values that are made in all: `include` and `extends` can multiply what the files say.

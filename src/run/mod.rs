@@ -42,6 +42,7 @@ use crate::builder::Chosen;
 use crate::credential::Provider;
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::engine::Traffic;
+use crate::engine::session::SecretFiles;
 use crate::engine::session::export::SpecialPolicy;
 use crate::event::EventSink;
 use crate::files::Resolver;
@@ -50,7 +51,7 @@ use crate::plan::{Plan, PlannedTarget};
 use crate::types::{Environment, TargetName};
 
 use locate::Places;
-use secrets::SecretSources;
+use secrets::{SecretPlaces, SecretSources};
 
 pub use bake::bake;
 pub use scheduler::Stop;
@@ -86,11 +87,16 @@ pub fn prepare(
 ) -> Result<Prepared, Diagnostics> {
     let mut problems = Diagnostics::default();
     let mut targets = Vec::with_capacity(plan.targets.len());
+    let secret_places = SecretPlaces {
+        environment,
+        paths,
+        files: &SecretFiles::default(),
+    };
     for planned in plan.targets.values() {
         let places = locate::locate(planned, paths);
         let places =
             places.and_then(|places| served::check(places, planned, environment.current_dir()));
-        let secrets = secrets::find(&planned.attributes, environment, paths);
+        let secrets = secrets::find(&planned.attributes, secret_places);
         match (places, secrets) {
             (Ok(places), Ok(secrets)) => targets.push(Ready {
                 planned: planned.clone(),

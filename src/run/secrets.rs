@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::definition::model::{SecretEntry, Target};
 use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
+use crate::engine::session::SecretFiles;
 use crate::engine::session::secrets::{SECRET_LIMIT, SecretSource};
 use crate::files::Resolver;
 use crate::types::{Environment, Secret};
@@ -14,16 +15,26 @@ use crate::types::{Environment, Secret};
 /// A target's secrets, by id.
 pub(super) type SecretSources = BTreeMap<String, SecretSource>;
 
+/// Where secrets are looked for; the same for all targets of a run.
+#[derive(Clone, Copy)]
+pub(super) struct SecretPlaces<'a> {
+    /// Those in variables.
+    pub(super) environment: &'a Environment,
+    /// Where paths lead.
+    pub(super) paths: &'a Resolver,
+    /// Those in files.
+    pub(super) files: &'a SecretFiles,
+}
+
 /// Finds the secrets of `target`; a file must be there and small enough, its value is read when it is asked for.
 pub(super) fn find(
     target: &Target,
-    environment: &Environment,
-    paths: &Resolver,
+    places: SecretPlaces<'_>,
 ) -> Result<SecretSources, Diagnostics> {
     let mut found = BTreeMap::new();
     let mut problems = Diagnostics::default();
     for entry in &target.secret {
-        match source(entry, environment, paths) {
+        match source(entry, places) {
             Ok(source) => {
                 found.insert(entry.value.id.to_string(), source);
             }
@@ -46,24 +57,20 @@ pub(super) fn find(
 }
 
 // buildx: a variable goes before a file; with neither, the variable of the secret's name, then the file of its name.
-fn source(
-    entry: &Spanned<SecretEntry>,
-    environment: &Environment,
-    paths: &Resolver,
-) -> Result<SecretSource, String> {
+fn source(entry: &Spanned<SecretEntry>, places: SecretPlaces<'_>) -> Result<SecretSource, String> {
     let SecretEntry { id, src, env } = &entry.value;
     if id.is_empty() {
         return Err("has no id".to_owned());
     }
     if let Some(path) = src {
-        let file = file(paths, path)?;
+        let file = file(places, path)?;
         if env.is_none() {
             return Ok(file);
         }
     }
     let variable = |name: &str| {
         // A secret is bytes, and need not be text.
-        let value = environment.get_os(name)?.as_bytes();
+        let value = places.environment.get_os(name)?.as_bytes();
         Some(SecretSource::Value(Secret::new(Bytes::copy_from_slice(
             value,
         ))))
@@ -73,7 +80,7 @@ fn source(
         Some(name) => {
             Ok(variable(name).unwrap_or_else(|| SecretSource::Value(Secret::new(Bytes::new()))))
         }
-        None => variable(id).map_or_else(|| file(paths, id), Ok),
+        None => variable(id).map_or_else(|| file(places, id), Ok),
     }
 }
 
@@ -121,8 +128,8 @@ pub(super) fn variables<'a>(
         .collect()
 }
 
-fn file(paths: &Resolver, path: &str) -> Result<SecretSource, String> {
-    let place = paths.resolve(path).map_err(|error| error.reason())?;
+fn file(places: SecretPlaces<'_>, path: &str) -> Result<SecretSource, String> {
+    let place = places.paths.resolve(path).map_err(|error| error.reason())?;
     let found = if place.exists() {
         place.path().metadata()
     } else {
@@ -140,7 +147,7 @@ fn file(paths: &Resolver, path: &str) -> Result<SecretSource, String> {
             "in `{path}` is larger than {} KiB, the most that a secret may have",
             SECRET_LIMIT / 1024
         )),
-        Ok(_) => Ok(SecretSource::File(place.path().to_owned())),
+        Ok(_) => Ok(SecretSource::File(places.files.at(place.path()))),
     }
 }
 
@@ -153,8 +160,12 @@ mod tests {
         target.secret.push(Spanned::without_span(
             SecretEntry::from_text(entry).unwrap(),
         ));
-        let paths = Resolver::new(environment.current_dir());
-        find(&target, environment, &paths).map(|found| found.into_values().next().unwrap())
+        let places = SecretPlaces {
+            environment,
+            paths: &Resolver::new(environment.current_dir()),
+            files: &SecretFiles::default(),
+        };
+        find(&target, places).map(|found| found.into_values().next().unwrap())
     }
 
     #[test]
@@ -165,7 +176,7 @@ mod tests {
         let value = |text: &'static str| {
             SecretSource::Value(Secret::new(Bytes::from_static(text.as_bytes())))
         };
-        let file = SecretSource::File(dir.path().join("token"));
+        let file = SecretSource::File(dir.path().join("token").into());
         assert_eq!(find_one("id=a,env=TOKEN", &environment), Ok(value("v")));
         assert_eq!(find_one("id=a,src=token", &environment), Ok(file.clone()));
         assert_eq!(
@@ -190,7 +201,7 @@ mod tests {
         let environment = Environment::of([], root.join("work"));
         assert_eq!(
             find_one("id=k,src=up/../key", &environment),
-            Ok(SecretSource::File(root.join("elsewhere/key")))
+            Ok(SecretSource::File(root.join("elsewhere/key").into()))
         );
     }
 

@@ -1,5 +1,6 @@
 //! Connections, sessions and solves.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -185,7 +186,7 @@ async fn secrets_reach_the_steps_that_ask_for_them() {
     let file = dir.path().join("s");
     std::fs::write(&file, "from-file").unwrap();
     let value = SecretSource::Value(Secret::new(Bytes::from_static(b"from-value")));
-    let secrets = [("f", SecretSource::File(file)), ("v", value)];
+    let secrets = [("f", SecretSource::File(file.into())), ("v", value)];
     let dockerfile = "FROM busybox\nRUN --mount=type=secret,id=f --mount=type=secret,id=v --mount=type=secret,id=none cat /run/secrets/f /run/secrets/v && test ! -e /run/secrets/none\n";
     let mut build = build_with_secrets(&engine, dockerfile, &[], &secrets).await;
     build.spec.no_cache = NoCache::All;
@@ -205,7 +206,10 @@ async fn a_secret_that_cannot_be_read_fails_the_step() {
     let Some(engine) = buildkitd::shared().await else {
         return;
     };
-    let secrets = [("f", SecretSource::File("/nonexistent/secret".into()))];
+    let secrets = [(
+        "f",
+        SecretSource::File(PathBuf::from("/nonexistent/secret").into()),
+    )];
     let dockerfile = "FROM busybox\nRUN --mount=type=secret,id=f true\n";
     let mut build = build_with_secrets(&engine, dockerfile, &[], &secrets).await;
     build.spec.no_cache = NoCache::All;

@@ -3,7 +3,11 @@
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
+use rustix::process::Signal;
+
+use crate::support::interrupted::{Run, SLACK};
 use crate::support::peers;
 use crate::support::project::{CommandOutput, TestProject};
 use crate::support::pty::Terminal;
@@ -161,6 +165,35 @@ fn metadata_goes_to_what_the_shell_has_opened() {
     );
     assert!(text.starts_with('{'), "{text}");
     assert_eq!(temporary_files(&project), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_metadata_pipe_without_a_reader_is_told_of_and_can_be_left() {
+    let Some(project) = project(r#"output = ["type=cacheonly"]"#) else {
+        return;
+    };
+    let pipe = project.path().join("pipe");
+    assert!(bash(&project, "mkfifo pipe").status.success());
+    let command = project.command(&["a", "--metadata-file", "pipe"]);
+    let mut left = Run::start(&command);
+    let told = "still writing the metadata file";
+    left.writes(told).await;
+    assert!(
+        left.stderr()
+            .contains("pipe`, a pipe that waits for a reader …"),
+        "{}",
+        left.stderr()
+    );
+    left.signal(Signal::INT);
+    let ended = left.ended(Duration::from_secs(2) + SLACK).await;
+    assert_eq!(ended.status.code(), Some(130), "{ended:?}");
+
+    let mut late = Run::start(&command);
+    late.writes(told).await;
+    let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(pipe).unwrap());
+    assert!(read.await.unwrap().contains("\"a\": {"));
+    let ended = late.ended(Duration::from_secs(20)).await;
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
 }
 
 #[test]

@@ -72,6 +72,39 @@ fn a_target_does_not_get_what_only_another_declares() {
     }
 }
 
+// A pipe gives its content once, and each target has a session of its own. buildx gives the second target an empty secret.
+#[test]
+fn targets_that_read_one_pipe_all_get_what_comes_out_of_it() {
+    let Some(bakers) = Bakers::on_the_shared_daemon() else {
+        return;
+    };
+    let target = |name: &str| {
+        format!(
+            "target \"{name}\" {{\n  dockerfile = \"{name}.Dockerfile\"\n  secret = [\"id=npm_token,src=pipe\"]\n  output = [\"type=local,dest=out/{name}\"]\n}}\n"
+        )
+    };
+    let mut definition =
+        "group \"default\" { targets = [\"one\", \"two\", \"three\"] }\n".to_owned();
+    let mut project = TestProject::new();
+    for name in ["one", "two", "three"] {
+        definition.push_str(&target(name));
+        project = project.file(&format!("{name}.Dockerfile"), step(name, ",required=true"));
+    }
+    let project = project.file("docker-bake.hcl", &definition);
+    let pipe = project.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    // Opening waits for the first reader; there is no second writing.
+    let writer = std::thread::spawn(move || std::fs::write(pipe, "swordfish"));
+    let set = format!("*.args.{}", nonce(Baker::Rbake, "pipe"));
+    let output = bakers.bake(Baker::Rbake, &project, &["--set", &set]);
+    assert_eq!(output.code, Some(0), "{output}");
+    for name in ["one", "two", "three"] {
+        assert_eq!(got(&project, name), "swordfish", "{name}");
+    }
+    writer.join().unwrap().unwrap();
+}
+
 // Two targets for each kind of mount and each order, which share a step: one of the two has the secret.
 fn shared_steps(baker: Baker) -> String {
     let mut text = String::new();

@@ -1,6 +1,7 @@
 //! From a plan to an ended run: a builder, a view, and what is told at the end.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ use crate::plan::{self, Plan};
 use crate::report::{Ending, Mode, Reporter, metadata};
 use crate::run::{self, Baked, Prepared, Stop, Tools};
 use crate::types::blocking::unblock;
-use crate::types::{Clock, Environment, TargetName};
+use crate::types::{Clock, Environment, TargetName, terminal};
 
 /// Threads for connections and transfers; the daemon does the work.
 const WORKERS: usize = 2;
@@ -297,7 +298,20 @@ fn tell(
         elapsed: Duration::ZERO,
     };
     let document = metadata::document(&outcome, &additions, None);
-    match metadata::write(place, &document) {
+    let to = place.path().to_owned();
+    let writing = move || {
+        let why = if is_pipe(&to) {
+            ", a pipe that waits for a reader"
+        } else {
+            ""
+        };
+        let shown = terminal::visible(&to.display().to_string()).into_owned();
+        format!("writing the metadata file `{shown}`{why}")
+    };
+    let written = order
+        .signals
+        .finishing(writing, || metadata::write(place, &document));
+    match written {
         Ok(()) => exit,
         Err(error) => {
             let message = format!(
@@ -308,6 +322,12 @@ fn tell(
                 .diagnostics(&Diagnostic::error(Class::Build, "cli::metadata-file", message).into())
         }
     }
+}
+
+fn is_pipe(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    let found = path.metadata();
+    found.is_ok_and(|found| found.file_type().is_fifo())
 }
 
 // `builder/node/ref`, by which buildx's own tools find a build again; a builder of ours has one node of its name.

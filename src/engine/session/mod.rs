@@ -14,6 +14,7 @@ mod health;
 mod lifecycle;
 #[cfg(test)]
 pub(crate) mod peer;
+mod secret_file;
 pub mod secrets;
 pub mod shared;
 mod tunnel;
@@ -27,6 +28,7 @@ pub use content::ContentStores;
 pub use export::Exports;
 pub use filesync::FileSync;
 pub use lifecycle::{Session, SessionError};
+pub use secret_file::{SecretFile, SecretFiles};
 pub use secrets::{SecretSource, Secrets};
 pub use shared::SharedSessions;
 

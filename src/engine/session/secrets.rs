@@ -5,19 +5,18 @@
 //! for other targets would give their secrets to steps that they do not have.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rbake_proto::secrets::secrets_server::{self, SecretsServer};
 use rbake_proto::secrets::{GetSecretRequest, GetSecretResponse};
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::watch;
 use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status};
 
 use super::Attachable;
-use crate::files;
+use super::secret_file::SecretFile;
 use crate::types::Secret;
 
 /// The largest secret that BuildKit takes, in bytes.
@@ -29,8 +28,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(20);
 /// Where a secret's value is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
-    /// In a file, read each time it is asked for; the path is absolute and without links.
-    File(PathBuf),
+    /// In a file, read each time it is asked for; a pipe is read once.
+    File(SecretFile),
     /// Here, as from an environment variable.
     Value(Secret<Bytes>),
 }
@@ -41,22 +40,9 @@ pub struct Secrets(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    sources: BTreeMap<String, Held>,
+    sources: BTreeMap<String, SecretSource>,
     patience: Duration,
     failure: watch::Sender<Option<String>>,
-}
-
-#[derive(Debug)]
-struct Held {
-    source: SecretSource,
-    // What came out of a pipe, which can be read only once.
-    piped: OnceCell<Secret<Bytes>>,
-}
-
-/// What was read from a file.
-enum FileContent {
-    Regular(Bytes),
-    Piped(Bytes),
 }
 
 impl Secrets {
@@ -66,15 +52,8 @@ impl Secrets {
     }
 
     fn with_patience(sources: BTreeMap<String, SecretSource>, patience: Duration) -> Self {
-        let held = |source| Held {
-            source,
-            piped: OnceCell::new(),
-        };
         Self(Arc::new(Inner {
-            sources: sources
-                .into_iter()
-                .map(|(id, source)| (id, held(source)))
-                .collect(),
+            sources,
             patience,
             failure: watch::Sender::new(None),
         }))
@@ -95,10 +74,10 @@ impl Secrets {
     }
 
     async fn read(&self, id: &str) -> Result<Bytes, Status> {
-        let Some(held) = self.0.sources.get(id) else {
+        let Some(source) = self.0.sources.get(id) else {
             return Err(Status::not_found(format!("secret `{id}` is not defined")));
         };
-        match held.read(id, self.0.patience).await {
+        match value(id, source, self.0.patience).await {
             Ok(data) => Ok(data),
             Err(reason) => {
                 self.0.failure.send_replace(Some(reason.clone()));
@@ -109,58 +88,19 @@ impl Secrets {
     }
 }
 
-impl Held {
-    async fn read(&self, id: &str, patience: Duration) -> Result<Bytes, String> {
-        match &self.source {
-            SecretSource::Value(value) => limited(id, value.expose().clone()),
-            SecretSource::File(path) => {
-                let piped = self
-                    .piped
-                    .get_or_try_init(async || match read_file(id, path, patience).await? {
-                        FileContent::Piped(data) => Ok(Secret::new(data)),
-                        FileContent::Regular(data) => Err(Ok(data)),
-                    })
-                    .await;
-                let data = match piped {
-                    Ok(piped) => piped.expose().clone(),
-                    Err(regular) => regular?,
-                };
-                limited(id, data)
+async fn value(id: &str, source: &SecretSource, patience: Duration) -> Result<Bytes, String> {
+    match source {
+        SecretSource::Value(value) => limited(id, value.expose().clone()),
+        SecretSource::File(file) => match file.read(patience).await {
+            Ok(content) => limited(id, content.expose().clone()),
+            Err(problem) => {
+                let path = file.path().display();
+                Err(format!(
+                    "cannot read secret `{id}` from `{path}`: {problem}"
+                ))
             }
-        }
+        },
     }
-}
-
-async fn read_file(
-    id: &str,
-    path: &Path,
-    patience: Duration,
-) -> Result<FileContent, Result<Bytes, String>> {
-    let place = path.to_owned();
-    let reading = tokio::task::spawn_blocking(move || read_blocking(&place));
-    let problem = match tokio::time::timeout(patience, reading).await {
-        Ok(Ok(Ok(content))) => return Ok(content),
-        Ok(Ok(Err(error))) => error.to_string(),
-        Ok(Err(_)) => "the reading was given up".to_owned(),
-        Err(_) => format!("nothing came within {} s", patience.as_secs()),
-    };
-    let path = path.display();
-    Err(Err(format!(
-        "cannot read secret `{id}` from `{path}`: {problem}"
-    )))
-}
-
-fn read_blocking(path: &Path) -> std::io::Result<FileContent> {
-    use std::io::Read as _;
-    let file = files::open::file(path)?;
-    let is_regular = file.metadata()?.is_file();
-    let mut data = Vec::new();
-    file.take(SECRET_LIMIT + 1).read_to_end(&mut data)?;
-    Ok(if is_regular {
-        FileContent::Regular(data.into())
-    } else {
-        FileContent::Piped(data.into())
-    })
 }
 
 fn limited(id: &str, data: Bytes) -> Result<Bytes, String> {
@@ -206,6 +146,10 @@ mod tests {
         SecretSource::Value(Secret::new(Bytes::from_static(text.as_bytes())))
     }
 
+    fn file(path: impl AsRef<std::path::Path>) -> SecretSource {
+        SecretSource::File(path.as_ref().to_owned().into())
+    }
+
     fn of<const N: usize>(own: [(&str, SecretSource); N]) -> Secrets {
         let own = own.into_iter().map(|(id, source)| (id.to_owned(), source));
         Secrets::new(own.collect())
@@ -224,7 +168,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_secret_that_cannot_be_read_is_told_to_the_target() {
-        let secrets = of([("f", SecretSource::File("/nonexistent/token".into()))]);
+        let secrets = of([("f", file("/nonexistent/token"))]);
         let waiting = secrets.clone();
         let failed = tokio::spawn(async move { waiting.failed().await });
         assert!(secrets.read("f").await.is_err());
@@ -233,24 +177,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_through_a_pipe_is_kept() {
-        use std::io::Write as _;
-        let (reader, mut writer) = std::io::pipe().unwrap();
-        let fd = std::os::fd::AsRawFd::as_raw_fd(&reader);
-        let path = format!("/dev/fd/{fd}").into();
-        let secrets = of([("p", SecretSource::File(path))]);
-        writer.write_all(b"once").unwrap();
-        drop(writer);
-        assert_eq!(secrets.read("p").await.unwrap(), "once");
-        assert_eq!(secrets.read("p").await.unwrap(), "once");
-    }
-
-    #[tokio::test]
     async fn a_pipe_that_nobody_writes_into_is_given_up() {
         let (reader, _writer) = std::io::pipe().unwrap();
         let fd = std::os::fd::AsRawFd::as_raw_fd(&reader);
-        let path = format!("/dev/fd/{fd}").into();
-        let sources = BTreeMap::from([("p".to_owned(), SecretSource::File(path))]);
+        let path = format!("/dev/fd/{fd}");
+        let sources = BTreeMap::from([("p".to_owned(), file(&path))]);
         let secrets = Secrets::with_patience(sources, Duration::from_secs(1));
         let error = secrets.read("p").await.unwrap_err();
         assert!(error.message().contains("within 1 s"), "{error}");
@@ -260,7 +191,7 @@ mod tests {
     async fn files_are_read_when_they_are_asked_for() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        let secrets = of([("f", SecretSource::File(path.clone()))]);
+        let secrets = of([("f", file(&path))]);
         let error = secrets.read("f").await.unwrap_err();
         assert_eq!(error.code(), Code::FailedPrecondition);
         assert!(error.message().contains("secret `f`"), "{error}");
@@ -274,7 +205,7 @@ mod tests {
     async fn large_ones_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        let secrets = of([("f", SecretSource::File(path.clone()))]);
+        let secrets = of([("f", file(&path))]);
         let size = usize::try_from(SECRET_LIMIT).unwrap();
         std::fs::write(&path, vec![0; size]).unwrap();
         assert_eq!(secrets.read("f").await.unwrap().len(), size);

@@ -63,6 +63,9 @@ mod tests {
     #[test_case(r#"ssh = ["default"]"#, &["plan::ssh"]; "no agent")]
     #[test_case(r#"ssh = ["k=docker-bake.hcl"]"#, &["plan::ssh"]; "no key")]
     #[test_case(r#"ssh = ["k=key"]"#, &[]; "key")]
+    #[test_case(r#"ssh = ["k=pipe"]"#, &[]; "key in a pipe")]
+    #[test_case(r#"ssh = ["k=."]"#, &["plan::ssh"]; "key in a directory")]
+    #[test_case(r#"secret = ["id=x,src=pipe"]"#, &[]; "secret in a pipe")]
     #[test_case(r#"ssh = ["k=nope"]"#, &["plan::ssh"]; "missing key")]
     #[test_case(r#"context = "git@example.com:x.git""#, &["plan::ssh"]; "repository over SSH")]
     #[test_case(r#"output = ["type=local"]"#, &["plan::output"]; "no directory")]
@@ -77,6 +80,10 @@ mod tests {
             .file("large", &"x".repeat(501 * 1024))
             .file("key", "-----BEGIN OPENSSH PRIVATE KEY-----\n")
             .variable("SET", "1");
+        // Nobody writes into it, so that reading it would never end.
+        let pipe = project.environment().current_dir().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(pipe).status();
+        assert!(made.unwrap().success());
         assert_eq!(codes(&printed(&project, false)), expected);
     }
 

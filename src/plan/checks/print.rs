@@ -152,9 +152,13 @@ impl Check<'_> {
         for path in &entry.paths {
             match self.stat(path) {
                 Ok(metadata) if is_socket(&metadata) => sockets += 1,
-                Ok(_) => {
+                Ok(metadata) => {
                     keys += 1;
-                    if let Err(reason) = self.key(path) {
+                    // What is no file is left to whoever uses the key: a pipe gives its content once, and only if somebody writes
+                    // into it.
+                    if (metadata.is_file() || metadata.is_dir())
+                        && let Err(reason) = self.key(path)
+                    {
                         self.push(CODE, entry, format!("`{path}` is no private key: {reason}"));
                     }
                 }

@@ -1,0 +1,157 @@
+//! Files that secrets come from, whichever targets have them.
+//!
+//! A pipe gives its content once, so what came out of it is kept for all targets of the run: a second one would get an empty secret.
+
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::secrets::SECRET_LIMIT;
+use crate::files;
+use crate::types::Secret;
+
+/// A file with a secret. Clones share what came out of it.
+#[derive(Debug, Clone)]
+pub struct SecretFile {
+    path: PathBuf,
+    // What came out of a pipe. Held while somebody reads, so that two readers do not get one half each.
+    piped: Arc<tokio::sync::Mutex<Option<Secret<Bytes>>>>,
+}
+
+impl PartialEq for SecretFile {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+}
+
+impl Eq for SecretFile {}
+
+impl From<PathBuf> for SecretFile {
+    /// The file at `path`, which is absolute and without links.
+    fn from(path: PathBuf) -> Self {
+        Self {
+            path,
+            piped: Arc::default(),
+        }
+    }
+}
+
+/// The files of one run, each of them once.
+#[derive(Debug, Default)]
+pub struct SecretFiles(Mutex<HashMap<PathBuf, SecretFile>>);
+
+impl SecretFiles {
+    /// The file at `path`, which is absolute and without links.
+    pub fn at(&self, path: &Path) -> SecretFile {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = known
+            .entry(path.to_owned())
+            .or_insert_with(|| SecretFile::from(path.to_owned()));
+        file.clone()
+    }
+}
+
+enum Content {
+    Regular(Secret<Bytes>),
+    Piped(Secret<Bytes>),
+}
+
+impl SecretFile {
+    /// The path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The content, or as much of it as is more than a secret may have. Waits for at most `patience`.
+    pub(super) async fn read(&self, patience: Duration) -> Result<Secret<Bytes>, String> {
+        let file = self.clone();
+        // A task of its own: what comes out of a pipe is kept even if the daemon has withdrawn its question by then.
+        let reading = tokio::spawn(file.read_on());
+        match tokio::time::timeout(patience, reading).await {
+            Ok(Ok(content)) => content.map_err(|error| error.to_string()),
+            Ok(Err(_)) => Err("the reading was given up".to_owned()),
+            Err(_) => Err(format!("nothing came within {} s", patience.as_secs())),
+        }
+    }
+
+    async fn read_on(self) -> std::io::Result<Secret<Bytes>> {
+        let mut piped = self.piped.lock().await;
+        if let Some(content) = &*piped {
+            return Ok(content.clone());
+        }
+        let path = self.path;
+        let reading = tokio::task::spawn_blocking(move || read_blocking(&path));
+        match reading.await?? {
+            Content::Regular(content) => Ok(content),
+            Content::Piped(content) => {
+                *piped = Some(content.clone());
+                Ok(content)
+            }
+        }
+    }
+}
+
+fn read_blocking(path: &Path) -> std::io::Result<Content> {
+    let file = files::open::file(path)?;
+    let is_regular = file.metadata()?.is_file();
+    let mut data = Vec::new();
+    file.take(SECRET_LIMIT + 1).read_to_end(&mut data)?;
+    let data = Secret::new(data.into());
+    Ok(if is_regular {
+        Content::Regular(data)
+    } else {
+        Content::Piped(data)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+    use std::os::fd::AsRawFd as _;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn a_pipe_is_read_once_for_all_who_name_it() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let path = PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()));
+        writer.write_all(b"once").unwrap();
+        drop(writer);
+        let files = SecretFiles::default();
+        let (one, other) = (files.at(&path), files.at(&path));
+        let (one, other) = tokio::join!(one.read(PATIENCE), other.read(PATIENCE));
+        assert_eq!(one.unwrap().expose(), "once");
+        assert_eq!(other.unwrap().expose(), "once");
+    }
+
+    #[tokio::test]
+    async fn what_comes_after_a_question_was_withdrawn_is_kept() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let path = PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()));
+        let file = SecretFile::from(path);
+        {
+            let mut question = std::pin::pin!(file.read(PATIENCE));
+            assert!(futures_util::poll!(&mut question).is_pending());
+            tokio::task::yield_now().await;
+        }
+        writer.write_all(b"late").unwrap();
+        drop(writer);
+        assert_eq!(file.read(PATIENCE).await.unwrap().expose(), "late");
+    }
+
+    #[tokio::test]
+    async fn regular_files_are_read_each_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let file = SecretFiles::default().at(&path);
+        for text in ["one", "two"] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(file.read(PATIENCE).await.unwrap().expose(), text);
+        }
+    }
+}
