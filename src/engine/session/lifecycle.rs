@@ -17,6 +17,7 @@ use tonic::service::{Routes, RoutesBuilder};
 use tonic::{Request, Status, Streaming};
 
 use super::SessionBuilder;
+use super::headers::Bounded;
 use super::tunnel::{DEPTH, Tunnel};
 use crate::engine::connection::{
     CONNECTION_WINDOW, Connection, ConnectionError, FRAME_SIZE, HEADER_LIMIT, STREAM_WINDOW,
@@ -203,7 +204,7 @@ async fn serve(
     closing: CancellationToken,
     tell: watch::Sender<Option<Ending>>,
 ) {
-    let service = TowerToHyperService::new(routes.prepare());
+    let service = TowerToHyperService::new(Bounded::new(routes.prepare()));
     let connection = http2::Builder::new(TokioExecutor::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

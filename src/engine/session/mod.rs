@@ -10,6 +10,8 @@ mod causes;
 pub mod content;
 pub mod export;
 pub mod filesync;
+mod frames;
+mod headers;
 mod health;
 mod lifecycle;
 #[cfg(test)]

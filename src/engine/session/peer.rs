@@ -7,13 +7,14 @@ use tonic::service::RoutesBuilder;
 use tonic::transport::{Channel, Endpoint};
 
 use super::Attachable;
+use super::headers::Bounded;
 
 /// A channel to `attachable`, served as a session serves it.
 pub(crate) async fn channel(attachable: &dyn Attachable) -> Channel {
     let (near, far) = tokio::io::duplex(64 << 10);
     let mut routes = RoutesBuilder::default();
     attachable.mount(&mut routes);
-    let service = TowerToHyperService::new(routes.routes().prepare());
+    let service = TowerToHyperService::new(Bounded::new(routes.routes().prepare()));
     tokio::spawn(async move {
         let _ = http2::Builder::new(TokioExecutor::new())
             .max_header_list_size(16 << 20)

@@ -10,6 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 
+use super::frames::Frames;
+
 /// Bytes in one message at most: large enough for a frame of a transfer, small beside every limit on messages.
 const CHUNK: usize = 256 << 10;
 /// Messages that wait, either way; with [`CHUNK`] this bounds what a session holds in memory.
@@ -19,6 +21,9 @@ pub(super) const DEPTH: usize = 8;
 pub(super) struct Tunnel {
     inbound: mpsc::Receiver<Bytes>,
     current: Bytes,
+    frames: Frames,
+    // Whether the reader is to look at what it has before it gets more.
+    yields: bool,
     outbound: PollSender<BytesMessage>,
 }
 
@@ -31,6 +36,8 @@ impl Tunnel {
         Self {
             inbound,
             current: Bytes::new(),
+            frames: Frames::new(),
+            yields: false,
             outbound: PollSender::new(outbound),
         }
     }
@@ -57,15 +64,22 @@ impl AsyncRead for Tunnel {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if std::mem::take(&mut self.yields) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         while self.current.is_empty() {
             match ready!(self.inbound.poll_recv(cx)) {
                 Some(data) => self.current = data,
                 None => return Poll::Ready(Ok(())),
             }
         }
-        let count = self.current.len().min(into.remaining());
-        into.put_slice(&self.current[..count]);
-        self.current.advance(count);
+        let this = &mut *self;
+        let count = this.current.len().min(into.remaining());
+        let (count, ends_block) = this.frames.pass(&this.current[..count])?;
+        this.yields = ends_block;
+        into.put_slice(&this.current[..count]);
+        this.current.advance(count);
         Poll::Ready(Ok(()))
     }
 }
@@ -146,6 +160,34 @@ mod tests {
             });
             prop_assert_eq!(read, all);
         }
+    }
+
+    // The library hands on calls only when there is nothing more to read.
+    #[tokio::test]
+    async fn reading_stops_after_each_block_of_headers() {
+        let (to_us, mut tunnel, _from_us) = tunnel();
+        let mut data = vec![0; 24];
+        for stream in [1, 3] {
+            data.extend([0, 0, 2, 1, 4, 0, 0, 0, stream, b'h', b'h']);
+        }
+        to_us.send(data.into()).await.unwrap();
+        let mut buffer = [0; 100];
+        for expected in [24 + 11, 11] {
+            let read = tunnel.read(&mut buffer);
+            assert_eq!(
+                futures_util::poll!(std::pin::pin!(read)).map(Result::unwrap),
+                Poll::Ready(expected)
+            );
+            let read = tunnel.read(&mut buffer);
+            assert!(futures_util::poll!(std::pin::pin!(read)).is_pending());
+        }
+        // Headers after the content of a call.
+        to_us
+            .send(vec![0, 0, 2, 1, 4, 0, 0, 0, 3, b'h', b'h'].into())
+            .await
+            .unwrap();
+        let error = tunnel.read(&mut buffer).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 
     #[tokio::test]

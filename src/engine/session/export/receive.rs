@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use bytes::Bytes;
-use rbake_proto::packet::{Packet, PacketType, Stat};
+use rbake_proto::packet::{Packet, PacketType, Stat, Xattr};
 
+use super::super::causes::shortened;
 use super::DirectorySink;
 use super::disk::{Destination, Dropped, Pending, WriteError};
 use super::limits::{LimitError, Listing};
@@ -88,8 +89,7 @@ pub(super) fn receive(sink: &DirectorySink, wire: &mut dyn Wire) -> Result<Recei
             (PacketType::PacketStat, None) if !listed => listed = true,
             (PacketType::PacketData, _) => receiver.data(packet.id, &packet.data)?,
             (PacketType::PacketErr, _) => {
-                let text = String::from_utf8_lossy(&packet.data).into_owned();
-                return Err(ReceiveError::Daemon(text));
+                return Err(ReceiveError::Daemon(shortened(&packet.data)));
             }
             _ => return Err(ReceiveError::Protocol),
         }
@@ -132,6 +132,22 @@ fn text(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
 }
 
+// The same in memory of its own. What comes is a part of the message that brought it: each path that is kept would keep up to
+// 16 MiB, whatever was counted.
+fn detached(stat: &Stat) -> Stat {
+    let own = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+    let xattrs = stat.xattrs.iter().map(|xattr| Xattr {
+        name: own(&xattr.name),
+        value: own(&xattr.value),
+    });
+    Stat {
+        path: own(&stat.path),
+        linkname: own(&stat.linkname),
+        xattrs: xattrs.collect(),
+        ..*stat
+    }
+}
+
 impl Receiver {
     fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.open.is_empty()
@@ -141,6 +157,7 @@ impl Receiver {
         let id = self.next_id;
         self.next_id = id.checked_add(1).ok_or(ReceiveError::Protocol)?;
         self.listing.add(&stat)?;
+        let stat = detached(&stat);
         let kind = stat.mode & mode::KIND;
         self.order.next(&stat.path, kind == mode::DIR)?;
         let is_link = kind != mode::DIR && kind != mode::SYMLINK && !stat.linkname.is_empty();

@@ -3,8 +3,6 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt, syml
 
 use std::path::Path;
 
-use rbake_proto::packet::Xattr;
-
 use super::*;
 
 const TIME: i64 = 1_700_000_000_123_456_789;
@@ -104,6 +102,57 @@ fn expected(path: &str) -> Vec<u8> {
 
 fn run(dest: &Path, stats: Vec<Stat>) -> Result<Received, ReceiveError> {
     receive(&DirectorySink::new(dest), &mut Sender::new(stats))
+}
+
+// Hands on messages as they come, large for what is in them, and looks at what is left of them.
+struct Padded {
+    inner: Sender,
+    messages: Vec<Bytes>,
+    most_kept: usize,
+}
+
+impl Wire for Padded {
+    fn next(&mut self) -> Option<Packet> {
+        use prost::Message as _;
+        // The end of the list is an empty message, which is no memory.
+        let messages = self.messages.iter().filter(|bytes| !bytes.is_empty());
+        let kept = messages.filter(|bytes| !bytes.is_unique()).count();
+        self.most_kept = self.most_kept.max(kept);
+        let mut packet = self.inner.next()?;
+        if packet.stat.is_some() {
+            packet.data = vec![0; 4096].into();
+        }
+        let message = Bytes::from(packet.encode_to_vec());
+        self.messages.push(message.clone());
+        Packet::decode(message).ok()
+    }
+
+    fn send(&mut self, packet: Packet) -> bool {
+        self.inner.send(packet)
+    }
+}
+
+#[test]
+fn what_is_kept_of_an_entry_does_not_keep_its_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stats = vec![stat("d", mode::DIR | 0o755)];
+    for name in ["a", "b", "c"] {
+        let mut file = stat(&format!("d/{name}"), 0o644);
+        file.xattrs.push(Xattr {
+            name: "user.x".into(),
+            value: "y".into(),
+        });
+        stats.push(file);
+    }
+    stats.push(link("d/hard", 0o644, "d/a"));
+    let mut wire = Padded {
+        inner: Sender::new(stats),
+        messages: Vec::new(),
+        most_kept: 0,
+    };
+    receive(&DirectorySink::new(dir.path()), &mut wire).unwrap();
+    assert!(wire.messages.len() > 10);
+    assert_eq!(wire.most_kept, 0);
 }
 
 #[test]

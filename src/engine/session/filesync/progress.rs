@@ -63,8 +63,9 @@ pub struct TransferSummary {
 
 /// How many names a summary keeps.
 const FIRST_FILES: usize = 16;
-/// How many of the paths that were asked for a summary keeps.
+/// How many of the paths that were asked for a summary keeps, and bytes of them.
 const FIRST_PATHS: usize = 64;
+const PATH_BYTES: usize = 4 << 10;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -83,6 +84,12 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(local: &str, dir: PathBuf, paths: &[Vec<u8>]) -> Self {
+        let mut room = PATH_BYTES;
+        let fits = |path: &&Vec<u8>| {
+            let left = room.checked_sub(path.len());
+            room = left.unwrap_or_default();
+            left.is_some()
+        };
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             local: local.to_owned(),
@@ -90,6 +97,7 @@ impl Record {
             paths: paths
                 .iter()
                 .take(FIRST_PATHS)
+                .take_while(fits)
                 .map(|path| String::from_utf8_lossy(path).into_owned())
                 .collect(),
             entries: AtomicU64::new(0),
@@ -240,5 +248,19 @@ impl FailureSlot {
                 None => std::future::pending().await,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_keeps_little_whatever_was_asked_for() {
+        let kept = |paths: &[Vec<u8>]| Record::new("l", PathBuf::new(), paths).paths;
+        assert_eq!(kept(&[b"a".to_vec(), b"b/c".to_vec()]), ["a", "b/c"]);
+        assert_eq!(kept(&vec![b"x".to_vec(); 100]).len(), FIRST_PATHS);
+        let long = vec![b'x'; PATH_BYTES / 2 + 1];
+        assert_eq!(kept(&[long.clone(), long]).len(), 1);
     }
 }

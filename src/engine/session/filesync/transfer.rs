@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tonic::{Status, Streaming};
 
-use super::super::causes::with_causes;
+use super::super::causes::{shortened, with_causes};
 use super::body::{Answer, Part};
 use super::progress::{FailureSlot, Record, Teller, TransferState};
 use super::queue::Queue;
@@ -230,7 +230,7 @@ impl Control {
             }
             Err(error) => {
                 let text = with_causes(&error);
-                record.end(TransferState::Failed(text.as_str().into()));
+                record.end(TransferState::Failed(shortened(text.as_bytes()).into()));
                 if !matches!(error, SendError::Daemon(_)) {
                     self.failures
                         .set(record.failure(&text, error.help(record.dir())));
@@ -276,10 +276,7 @@ impl Control {
                 Ok(ControlFlow::Continue(()))
             }
             PacketType::PacketFin => Ok(ControlFlow::Break(())),
-            PacketType::PacketErr => {
-                let text = String::from_utf8_lossy(&packet.data).into_owned();
-                Err(SendError::Daemon(text))
-            }
+            PacketType::PacketErr => Err(SendError::Daemon(shortened(&packet.data))),
             PacketType::PacketStat | PacketType::PacketData => Err(SendError::Daemon(
                 "it sent what only we may send".to_owned(),
             )),

@@ -1,0 +1,180 @@
+//! How much memory the headers of one session's calls may take, all together.
+//!
+//! Patterns of ignore files come as headers, so that one call may have many megabytes of them, and a daemon may have a thousand
+//! calls under way. What a call brings is counted from its beginning to the end of its answer, because patterns are kept so long.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Request, Response};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::service::Routes;
+use tower::Service;
+
+/// Headers of all calls under way. One call has no more than 16 MiB of text.
+const SESSION: usize = 128 << 20;
+/// What is kept for each header beside its text.
+const FIELD: usize = 128;
+/// What is counted is counted in units of this many bytes.
+const UNIT: usize = 1 << 10;
+
+fn cost(headers: &HeaderMap) -> usize {
+    let sizes = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + FIELD);
+    sizes.sum()
+}
+
+/// The services of a session, within its memory for headers.
+#[derive(Clone)]
+pub(super) struct Bounded {
+    routes: Routes,
+    free: Arc<Semaphore>,
+}
+
+impl Bounded {
+    pub(super) fn new(routes: Routes) -> Self {
+        Self {
+            routes,
+            free: Arc::new(Semaphore::new(SESSION / UNIT)),
+        }
+    }
+
+    fn share(&self, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Status> {
+        let units = u32::try_from(cost(headers).div_ceil(UNIT)).ok();
+        units
+            .and_then(|units| Arc::clone(&self.free).try_acquire_many_owned(units).ok())
+            .ok_or_else(|| {
+                Status::resource_exhausted(format!(
+                    "the calls of one session have more than {} MiB of headers",
+                    SESSION >> 20
+                ))
+            })
+    }
+}
+
+impl<B> Service<Request<B>> for Bounded
+where
+    B: HttpBody<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<Counted>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Routes are always ready.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // Counted here and not when the future is polled: until then nothing would bound what is waiting.
+        match self.share(request.headers()) {
+            Ok(share) => {
+                let answer = self.routes.call(request);
+                Box::pin(async move {
+                    let counted = |body| Counted {
+                        body,
+                        _share: Some(share),
+                    };
+                    Ok(answer.await?.map(counted))
+                })
+            }
+            Err(status) => {
+                drop(request);
+                let refusal = status.into_http::<Body>();
+                let counted = |body| Counted { body, _share: None };
+                Box::pin(std::future::ready(Ok(refusal.map(counted))))
+            }
+        }
+    }
+}
+
+/// An answer, which gives back the memory of its call at its end.
+pub(super) struct Counted {
+    body: Body,
+    _share: Option<OwnedSemaphorePermit>,
+}
+
+impl HttpBody for Counted {
+    type Data = bytes::Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::session::{Attachable, FileSync};
+    use tonic::service::RoutesBuilder;
+
+    const RESOURCE_EXHAUSTED: &str = "8";
+
+    fn bounded() -> Bounded {
+        let mut routes = RoutesBuilder::default();
+        let sync = FileSync::new(Vec::new(), crate::event::EventSink::none());
+        sync.mount(&mut routes);
+        Bounded::new(routes.routes().prepare())
+    }
+
+    async fn call(bounded: &mut Bounded, size: usize) -> Response<Counted> {
+        let request = Request::builder()
+            .uri("/nobody/Answers")
+            .header("x", vec![b'a'; size])
+            .body(Body::empty());
+        bounded.call(request.unwrap()).await.unwrap()
+    }
+
+    fn is_refused(response: &Response<Counted>) -> bool {
+        let status = response.headers().get("grpc-status");
+        status.is_some_and(|status| status == RESOURCE_EXHAUSTED)
+    }
+
+    #[tokio::test]
+    async fn calls_under_way_share_the_memory_of_their_session() {
+        const LARGE: usize = 16 << 20;
+        let mut bounded = bounded();
+        let mut under_way = Vec::new();
+        while under_way.len() < SESSION / LARGE - 1 {
+            let answer = call(&mut bounded, LARGE).await;
+            assert!(!is_refused(&answer));
+            under_way.push(answer);
+        }
+        // What is counted beside the text makes the last one too many.
+        assert!(is_refused(&call(&mut bounded, LARGE).await));
+        assert!(!is_refused(&call(&mut bounded, 100).await));
+        under_way.pop();
+        assert!(!is_refused(&call(&mut bounded, LARGE).await));
+        let other = &mut self::bounded();
+        assert!(!is_refused(&call(other, LARGE).await));
+    }
+
+    #[test]
+    fn many_small_headers_are_not_small() {
+        let mut headers = HeaderMap::new();
+        for _ in 0..100_000 {
+            headers.append("x", "y".parse().unwrap());
+        }
+        assert!(cost(&headers) > 12 << 20);
+    }
+}
