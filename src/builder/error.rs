@@ -319,6 +319,13 @@ fn ways_out(error: &EmbeddedError, told: Diagnostic) -> Diagnostic {
             .into_iter()
             .fold(told, Diagnostic::help)
             .help("or name a file of your own with `RBAKE_BUILDKITD_CONFIG`"),
+        EmbeddedError::Recipe(RecipeError::Config(ConfigError::NamesUntrusted {
+            source, ..
+        })) => source
+            .help()
+            .into_iter()
+            .fold(told, Diagnostic::help)
+            .help("or name a copy of your own there"),
         EmbeddedError::Places(error) => error.help().into_iter().fold(told, Diagnostic::help),
         EmbeddedError::Stranger { .. } => told
             .help("set `RBAKE_DATA_DIR` to a folder of your own that nobody else can write to"),

@@ -430,6 +430,20 @@ fn programs_and_settings_that_others_can_change_are_not_used() {
         "{told}"
     );
     mode(&config, 0o644);
+    home.write("settings/ca.pem", "");
+    let certificate = home.path("settings/ca.pem");
+    mode(&certificate, 0o666);
+    let naming = "[registry.\"r.example\"]\nca = [\"ca.pem\"]\n";
+    home.write("settings/naming.toml", naming);
+    let output = bake(&sound, Some(&home.path("settings/naming.toml")));
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(4), "{told}");
+    let expected = "`registry.r.example.ca` names what is not safe to use";
+    assert!(told.contains(expected), "{told}");
+    assert!(
+        told.contains(&format!("`{}`", certificate.display())) && told.contains("chmod go-w"),
+        "{told}"
+    );
     // The sound program that comes later is taken, and the open folder is kept from buildkitd.
     let output = bake(&format!("{}:{sound}", open.display()), Some(&config));
     assert!(output.status.success(), "{}", said(&output));

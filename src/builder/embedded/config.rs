@@ -12,6 +12,7 @@ use toml_edit::{Array, DocumentMut, Item, Table, TableLike, TomlError, Value, va
 
 use super::super::files::{self, LIMIT};
 use super::super::trust::{self, TrustError};
+use super::named_files::named_files;
 use crate::types::{Digest, Environment};
 
 /// Most storage the builder uses unless the user's file says otherwise.
@@ -45,6 +46,17 @@ pub enum ConfigError {
     Untrusted {
         /// The file.
         path: PathBuf,
+        /// Why.
+        #[source]
+        source: TrustError,
+    },
+    /// Others than root and this user can change a file that the file names: certificates, keys, programs.
+    #[error("in the builder's configuration `{}`, `{key}` names what is not safe to use", path.display())]
+    NamesUntrusted {
+        /// The file.
+        path: PathBuf,
+        /// The key, with its parents.
+        key: String,
         /// Why.
         #[source]
         source: TrustError,
@@ -166,6 +178,13 @@ pub(super) fn merge(user: Option<&UserConfig>, decided: &Decided) -> Result<Stri
     };
     if let Some(dir) = path.parent().filter(|_| user.is_some()) {
         make_paths_absolute(document.as_table_mut(), dir);
+        for file in named_files(&document) {
+            file.check().map_err(|source| ConfigError::NamesUntrusted {
+                path: path.clone(),
+                key: file.key.clone(),
+                source,
+            })?;
+        }
     }
     let root = document.as_table_mut();
     root["root"] = path_value(&decided.root);

@@ -15,6 +15,7 @@ mod config;
 mod control;
 mod lock;
 mod log;
+mod named_files;
 mod places;
 mod process;
 mod programs;
