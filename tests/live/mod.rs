@@ -21,6 +21,7 @@ mod parity;
 mod plugin;
 mod provenance;
 mod refusal;
+mod rootless;
 mod secrets;
 mod shells;
 mod tls;

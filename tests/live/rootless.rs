@@ -1,0 +1,224 @@
+//! The embedded builder of an ordinary user: rootlesskit, subordinate users, and nothing of root's.
+//!
+//! The user has a name and subordinate users in a copy of `/etc` that only a mount namespace of the test sees. What `newuidmap` and
+//! `newgidmap` do is done by a shell with the two capabilities that these programs have, so that neither need be installed.
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use rustix::fs::XattrFlags;
+
+use crate::support::home::{processes, rbake};
+use crate::support::peers;
+
+/// A user that no machine has.
+const USER: u32 = 64_243;
+/// The first of the user's subordinate users.
+const SUBORDINATE: u32 = 900_000_000;
+
+struct Ordinary {
+    dir: tempfile::TempDir,
+}
+
+impl Ordinary {
+    /// A home of an ordinary user, with all programs of a rootless builder in `bin`.
+    fn new() -> Option<Self> {
+        // Only root can be another user.
+        if !rustix::process::geteuid().is_root() {
+            return None;
+        }
+        let programs = [
+            peers::program("RBAKE_TEST_BUILDKITD")?,
+            peers::program("RBAKE_TEST_RUNC")?,
+            peers::program("RBAKE_TEST_ROOTLESSKIT")?,
+        ];
+        let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR")?;
+        let dir = tempfile::Builder::new().prefix("rb-").tempdir().unwrap();
+        mode(dir.path(), 0o755);
+        let user = Self { dir };
+        for folder in ["bin", "home/.config/rbake", "home/work"] {
+            std::fs::create_dir_all(user.path(folder)).unwrap();
+        }
+        for program in programs.iter().chain([&rbake()]) {
+            let copy = user.path("bin").join(program.file_name().unwrap());
+            std::fs::copy(program, copy).unwrap();
+        }
+        user.make_maps();
+        user.write(
+            "home/.config/rbake/buildkitd.toml",
+            &format!("[registry.\"{registry}\"]\nhttp = true\n"),
+        );
+        user.write(
+            "home/work/docker-bake.hcl",
+            &format!(
+                r#"target "default" {{
+  dockerfile-inline = "FROM {registry}/library/busybox\nRUN mkdir /o && cat /proc/self/uid_map >/o/map && echo x >/o/a && chown 5:7 /o/a && ls -ln /o/a >/o/list\nFROM scratch\nCOPY --from=0 /o /\nCOPY own /"
+  output = ["type=local,dest=out"]
+}}
+"#
+            ),
+        );
+        user.write("home/work/own", "own");
+        let text = format!("stranger:{SUBORDINATE}:65536\n");
+        user.write("sub", &text);
+        user.write("passwd", &format!("stranger:x:{USER}:{USER}::/:/bin/sh\n"));
+        for path in ["home", "home/.config", "home/.config/rbake", "home/work"] {
+            chown(user.path(path), Some(USER), Some(USER)).unwrap();
+        }
+        let own = ["home/.config/rbake/buildkitd.toml", "home/work/own"];
+        for path in own.into_iter().chain(["home/work/docker-bake.hcl"]) {
+            chown(user.path(path), Some(USER), Some(USER)).unwrap();
+        }
+        Some(user)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    // `newuidmap PID INSIDE OUTSIDE COUNT …` and its sister.
+    fn make_maps(&self) {
+        let shell = self.path("bin/sh-with-capabilities");
+        std::fs::copy("/bin/sh", &shell).unwrap();
+        mode(&shell, 0o755);
+        // `struct vfs_cap_data`, revision 2, effective: CAP_SETGID and CAP_SETUID.
+        let mut capability = [0; 20];
+        capability[..4].copy_from_slice(&0x0200_0001_u32.to_le_bytes());
+        capability[4..8].copy_from_slice(&(1_u32 << 6 | 1 << 7).to_le_bytes());
+        rustix::fs::setxattr(
+            &shell,
+            "security.capability",
+            &capability,
+            XattrFlags::empty(),
+        )
+        .unwrap();
+        for kind in ["uid", "gid"] {
+            let script = format!(
+                "#!{}\npid=$1; shift; text=\nwhile [ $# -gt 0 ]; do text=\"$text$1 $2 $3\n\"; shift 3; done\nprintf %s \"$text\" >/proc/$pid/{kind}_map\n",
+                shell.display()
+            );
+            let name = format!("bin/new{kind}map");
+            self.write(&name, &script);
+            mode(&self.path(&name), 0o755);
+        }
+    }
+
+    // No daemon of the machine listens where this user looks.
+    fn run(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+        let script = r#"set -e
+dir=$1; shift
+cp -a /etc/. "$dir/etc/"
+cat "$dir/passwd" >>"$dir/etc/passwd"
+cp "$dir/sub" "$dir/etc/subuid"; cp "$dir/sub" "$dir/etc/subgid"
+mount --bind "$dir/etc" /etc
+mount -t tmpfs none /run
+[ -L /var/run ] || mount -t tmpfs none /var/run
+cd "$dir/home/work"
+exec "$@""#;
+        std::fs::create_dir_all(self.path("etc")).unwrap();
+        let number = USER.to_string();
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script, "sh"]);
+        command.arg(self.dir.path());
+        command.args(["setpriv", "--reuid", &number, "--regid", &number]);
+        command.args(["--clear-groups", "--"]);
+        command.arg(self.path("bin/rbake")).args(arguments);
+        command.env_clear();
+        command.env(
+            "PATH",
+            format!("{}:/usr/bin:/bin", self.path("bin").display()),
+        );
+        command.env("HOME", self.path("home"));
+        command.envs(variables.iter().copied());
+        command.output().unwrap()
+    }
+}
+
+impl Drop for Ordinary {
+    fn drop(&mut self) {
+        let stopped = self.run(&[], &["+builder", "stop", "--force"]);
+        let mark = self.path("home").display().to_string();
+        if !std::thread::panicking() {
+            assert!(stopped.status.success(), "{}", said(&stopped));
+            assert_eq!(processes(&mark), [""; 0]);
+        }
+    }
+}
+
+fn mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+// The numbers of the processes of the user and of the subordinate ones.
+fn users_processes() -> Vec<PathBuf> {
+    let numbers = std::fs::read_dir("/proc").unwrap().flatten();
+    let is_theirs = |path: &PathBuf| {
+        let owner = path.metadata().map_or(0, |found| found.uid());
+        owner == USER || (SUBORDINATE..SUBORDINATE + 65536).contains(&owner)
+    };
+    numbers
+        .map(|entry| entry.path())
+        .filter(is_theirs)
+        // One that has ended and that nobody has asked for has no words any more.
+        .filter(|path| std::fs::read(path.join("cmdline")).is_ok_and(|line| !line.is_empty()))
+        .collect()
+}
+
+#[test]
+fn an_ordinary_user_builds_without_root() {
+    let Some(user) = Ordinary::new() else {
+        return;
+    };
+    let variables = [
+        ("BUILDX_BUILDER", "embedded"),
+        ("GITHUB_TOKEN", "canary-in-the-environment"),
+    ];
+    let built = user.run(&variables, &["--progress=plain"]);
+    assert!(built.status.success(), "{}", said(&built));
+    let out = user.path("home/work/out");
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    // Root of the step is the user, and the step has other users, too.
+    let map: Vec<String> = read("map").split_whitespace().map(str::to_owned).collect();
+    let first = ["0".to_owned(), USER.to_string(), "1".to_owned()];
+    let second = ["1".to_owned(), SUBORDINATE.to_string(), "65536".to_owned()];
+    assert_eq!(map, [first, second].concat());
+    let list = read("list");
+    let owner: Vec<&str> = list.split_whitespace().skip(2).take(2).collect();
+    assert_eq!(owner, ["5", "7"], "{list}");
+    // What comes out belongs to the user, as all does that an ordinary user writes.
+    assert_eq!(read("own"), "own");
+    for name in ["own", "a", "map"] {
+        assert_eq!(out.join(name).metadata().unwrap().uid(), USER, "{name}");
+    }
+
+    let builder = user.path("home/.local/share/rbake/builder");
+    for name in ["", "run"] {
+        let found = builder.join(name).metadata().unwrap();
+        assert_eq!(found.uid(), USER, "{name}");
+        assert_eq!(found.mode() & 0o777, 0o700, "{name}");
+    }
+    let running = users_processes();
+    // The supervisor, rootlesskit's two and buildkitd.
+    assert!(running.len() >= 4, "{running:?}");
+    for process in &running {
+        let environ = std::fs::read(process.join("environ")).unwrap_or_default();
+        let environ = String::from_utf8_lossy(&environ);
+        assert!(!environ.contains("canary"), "{environ}");
+    }
+
+    let again = user.run(&variables, &["--progress=plain"]);
+    assert!(again.status.success(), "{}", said(&again));
+    assert!(said(&again).contains("CACHED"), "{}", said(&again));
+    let stopped = user.run(&[], &["+builder", "stop"]);
+    assert!(stopped.status.success(), "{}", said(&stopped));
+    assert_eq!(users_processes(), [PathBuf::new(); 0]);
+}
