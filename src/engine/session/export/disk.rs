@@ -162,10 +162,14 @@ impl Destination {
     }
 
     /// Makes a symbolic link.
-    pub(super) fn symlink(&mut self, stat: &Stat) -> Result<(), WriteError> {
+    pub(super) fn symlink(&mut self, stat: &Stat, dropped: &mut Dropped) -> Result<(), WriteError> {
         let (dir, name) = self.place(&stat.path)?;
-        let link = |name: &[u8]| {
+        let mut link = |name: &[u8]| {
             rustix::fs::symlinkat(&stat.linkname[..], &dir, name)?;
+            if !stat.xattrs.is_empty() {
+                let handle = Handle::of(&dir, name, FileType::Symlink)?;
+                set_attributes(stat, dropped, |name, value| handle.set(name, value));
+            }
             rustix::fs::utimensat(&dir, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)
         };
         let made = match link(name) {
@@ -264,10 +268,9 @@ fn make_node(dir: &OwnedFd, name: &[u8], stat: &Stat, dropped: &mut Dropped) -> 
     };
     let permissions = Mode::from_raw_mode(wide(unix_mode(stat.mode)));
     mknod(dir, name, kind, permissions, stat)?;
-    set_permissions(dir, name, kind, permissions)?;
-    for xattr in stat.xattrs.iter().filter(|xattr| !is_label(&xattr.name)) {
-        dropped.attribute(&stat.path, &xattr.name, Errno::NOTSUP);
-    }
+    let handle = Handle::of(dir, name, kind)?;
+    set_attributes(stat, dropped, |name, value| handle.set(name, value));
+    handle.set_permissions(permissions)?;
     rustix::fs::utimensat(dir, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)
 }
 
@@ -284,32 +287,43 @@ fn mknod(
     rustix::fs::mknodat(dir, name, kind, permissions, device)
 }
 
-// `mknod` has left out what the mask of the process takes away. A node cannot be opened without waking what is behind it, and
-// its name might lead elsewhere by now, so the mode is set by a handle that only names it.
+/// A node or link that was made just now. It cannot be opened without waking what is behind it, or being followed, and its name might
+/// lead elsewhere by now: a handle that only names it is where it stays.
 #[cfg(target_os = "linux")]
-fn set_permissions(
-    dir: &OwnedFd,
-    name: &[u8],
-    kind: FileType,
-    permissions: Mode,
-) -> Result<(), Errno> {
-    use std::os::fd::AsRawFd as _;
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let node = rustix::fs::openat(dir, name, flags, Mode::empty())?;
-    let found = rustix::fs::fstat(&node)?;
-    if FileType::from_raw_mode(found.st_mode) != kind {
-        return Err(Errno::STALE);
+struct Handle {
+    node: OwnedFd,
+    mode: u32,
+}
+
+#[cfg(target_os = "linux")]
+impl Handle {
+    /// That of `name`, which must be a `kind`.
+    fn of(dir: &OwnedFd, name: &[u8], kind: FileType) -> Result<Self, Errno> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let node = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+        let mode = rustix::fs::fstat(&node)?.st_mode;
+        if FileType::from_raw_mode(mode) != kind {
+            return Err(Errno::STALE);
+        }
+        Ok(Self { node, mode })
     }
-    if found.st_mode & 0o7777 == permissions.as_raw_mode() {
-        return Ok(());
+
+    fn path(&self) -> String {
+        use std::os::fd::AsRawFd as _;
+        format!("/proc/self/fd/{}", self.node.as_raw_fd())
     }
-    let handle = format!("/proc/self/fd/{}", node.as_raw_fd());
-    rustix::fs::chmodat(
-        rustix::fs::CWD,
-        handle.as_str(),
-        permissions,
-        AtFlags::empty(),
-    )
+
+    fn set(&self, name: &[u8], value: &[u8]) -> Result<(), Errno> {
+        rustix::fs::setxattr(self.path(), name, value, XattrFlags::empty())
+    }
+
+    /// `mknod` has left out what the mask of the process takes away.
+    fn set_permissions(&self, permissions: Mode) -> Result<(), Errno> {
+        if self.mode & 0o7777 == permissions.as_raw_mode() {
+            return Ok(());
+        }
+        rustix::fs::chmodat(rustix::fs::CWD, self.path(), permissions, AtFlags::empty())
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -324,13 +338,21 @@ fn mknod(
 }
 
 #[cfg(not(target_os = "linux"))]
-fn set_permissions(
-    _dir: &OwnedFd,
-    _name: &[u8],
-    _kind: FileType,
-    _permissions: Mode,
-) -> Result<(), Errno> {
-    Err(Errno::NOTSUP)
+struct Handle;
+
+#[cfg(not(target_os = "linux"))]
+impl Handle {
+    fn of(_dir: &OwnedFd, _name: &[u8], _kind: FileType) -> Result<Self, Errno> {
+        Ok(Self)
+    }
+
+    fn set(&self, _name: &[u8], _value: &[u8]) -> Result<(), Errno> {
+        Err(Errno::NOTSUP)
+    }
+
+    fn set_permissions(&self, _permissions: Mode) -> Result<(), Errno> {
+        Err(Errno::NOTSUP)
+    }
 }
 
 fn times(stat: &Stat) -> Timestamps {
@@ -345,16 +367,26 @@ fn times(stat: &Stat) -> Timestamps {
     }
 }
 
-fn set_state(fd: impl std::os::fd::AsFd, stat: &Stat, dropped: &mut Dropped) -> Result<(), Errno> {
-    let fd = fd.as_fd();
+// Sets what can be set by `set`, and takes note of the rest.
+fn set_attributes(
+    stat: &Stat,
+    dropped: &mut Dropped,
+    set: impl Fn(&[u8], &[u8]) -> Result<(), Errno>,
+) {
     for xattr in &stat.xattrs {
-        let set = rustix::fs::fsetxattr(fd, &xattr.name[..], &xattr.value, XattrFlags::empty());
-        if let Err(errno) = set
+        if let Err(errno) = set(&xattr.name, &xattr.value)
             && !is_label(&xattr.name)
         {
             dropped.attribute(&stat.path, &xattr.name, errno);
         }
     }
+}
+
+fn set_state(fd: impl std::os::fd::AsFd, stat: &Stat, dropped: &mut Dropped) -> Result<(), Errno> {
+    let fd = fd.as_fd();
+    set_attributes(stat, dropped, |name, value| {
+        rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty())
+    });
     let wanted = unix_mode(stat.mode);
     rustix::fs::fchmod(fd, Mode::from_raw_mode(wide(wanted)))?;
     if wanted & SET_ID != 0 {
@@ -407,10 +439,34 @@ mod tests {
         std::fs::set_permissions(&outside, std::fs::Permissions::from_mode(0o600)).unwrap();
         std::os::unix::fs::symlink("outside", dir.path().join("node")).unwrap();
         let fd = rustix::fs::open(dir.path(), OPEN_DIR, Mode::empty()).unwrap();
-        let mode = Mode::from_raw_mode(0o666);
-        let set = set_permissions(&fd, b"node", FileType::Fifo, mode);
-        assert_eq!(set, Err(Errno::STALE));
+        let handle = Handle::of(&fd, b"node", FileType::Fifo);
+        assert_eq!(handle.err(), Some(Errno::STALE));
         let permissions = std::fs::metadata(&outside).unwrap().permissions();
         assert_eq!(permissions.mode() & 0o7777, 0o600);
+    }
+
+    // The name may lead elsewhere when the attributes and the mode are set.
+    #[test]
+    fn what_is_done_to_a_node_is_done_to_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let fd = rustix::fs::open(dir.path(), OPEN_DIR, Mode::empty()).unwrap();
+        let name = dir.path().join("node");
+        let made = std::process::Command::new("mkfifo").arg(&name).status();
+        assert!(made.unwrap().success());
+        let handle = Handle::of(&fd, b"node", FileType::Fifo).unwrap();
+        std::fs::rename(&name, dir.path().join("moved")).unwrap();
+        std::fs::write(&name, "").unwrap();
+        std::fs::set_permissions(&name, std::fs::Permissions::from_mode(0o600)).unwrap();
+        handle.set_permissions(Mode::from_raw_mode(0o642)).unwrap();
+        let mode = |name: &str| {
+            dir.path()
+                .join(name)
+                .metadata()
+                .unwrap()
+                .permissions()
+                .mode()
+        };
+        assert_eq!(mode("node") & 0o7777, 0o600);
+        assert_eq!(mode("moved") & 0o7777, 0o642);
     }
 }

@@ -174,7 +174,7 @@ impl Receiver {
                 self.destination.directory(&stat.path)?;
                 self.directories.push(stat);
             }
-            mode::SYMLINK => self.destination.symlink(&stat)?,
+            mode::SYMLINK => self.destination.symlink(&stat, &mut self.dropped)?,
             _ if is_link => {
                 // It may name a file whose content is still to come, so it is made at the end.
                 if !self.files.contains(&stat.linkname) {

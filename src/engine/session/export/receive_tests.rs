@@ -231,6 +231,34 @@ fn special_files_are_counted_and_what_cannot_be_kept_is_named() {
     assert!(first.starts_with("`nowhere.x` of `strange`: "), "{first}");
 }
 
+// buildx keeps those of pipes and devices; of links it sets them on what the link leads to.
+#[test]
+#[cfg(target_os = "linux")]
+fn attributes_of_pipes_and_links_are_kept_or_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("outside"), "").unwrap();
+    let out = dir.path().join("out");
+    let stats = || {
+        vec![
+            with_xattr("trusted.x", link("link", mode::SYMLINK, "../outside")),
+            with_xattr("trusted.x", stat("pipe", mode::NAMED_PIPE | 0o644)),
+        ]
+    };
+    let special = run(&out, stats()).unwrap().special;
+    assert_eq!(special.attributes, 2);
+    let kept = |path: &str| rustix::fs::lgetxattr(dir.path().join(path), "trusted.x", &mut [0; 9]);
+    let count = ["out/link", "out/pipe"].map(kept).iter().flatten().count();
+    assert_eq!(count as u64 + special.dropped, 2, "{special:?}");
+    // Root may set them, where the file system has any.
+    if rustix::process::geteuid().is_root() && kept("out/pipe").is_ok() {
+        assert_eq!(special.dropped, 0, "{special:?}");
+    }
+    assert!(kept("outside").is_err());
+    // What replaces something that is there has them, too.
+    let again = run(&out, stats()).unwrap().special;
+    assert_eq!(again.dropped, special.dropped);
+}
+
 #[test]
 fn special_files_are_refused_on_request() {
     for refused in [
