@@ -30,6 +30,8 @@ use crate::types::ending::FLUSH;
 
 /// What one gRPC message may hold at most, either way: BuildKit's own limit.
 pub const MESSAGE_LIMIT: usize = 16 << 20;
+/// The same for questions of a daemon that hold a few names: a thousand of them may be under way in a session.
+pub(super) const QUESTION_LIMIT: usize = 1 << 20;
 /// HTTP/2 flow control: how much may be under way on one stream, in bytes.
 pub(super) const STREAM_WINDOW: u32 = 4 << 20;
 /// HTTP/2 flow control: how much may be under way on one connection, in bytes.

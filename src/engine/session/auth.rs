@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status};
 use super::Attachable;
 use super::causes::with_causes;
 use crate::credential::{Error, Provider, TokenRequest};
+use crate::engine::connection::QUESTION_LIMIT;
 use crate::types::Reference;
 
 /// The daemon waits for 60 s and then says no more than `context deadline exceeded`. What takes long has limits of its own below
@@ -69,7 +70,8 @@ impl Attachable for Auth {
     }
 
     fn mount(&self, routes: &mut RoutesBuilder) {
-        routes.add_service(AuthServer::new(self.clone()));
+        let server = AuthServer::new(self.clone());
+        routes.add_service(server.max_decoding_message_size(QUESTION_LIMIT));
     }
 }
 

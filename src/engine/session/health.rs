@@ -6,6 +6,7 @@ use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status};
 
 use super::Attachable;
+use crate::engine::connection::QUESTION_LIMIT;
 
 /// Always healthy. A session without this is dropped by the daemon after ten seconds.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +18,8 @@ impl Attachable for Health {
     }
 
     fn mount(&self, routes: &mut RoutesBuilder) {
-        routes.add_service(HealthServer::new(*self));
+        let server = HealthServer::new(*self);
+        routes.add_service(server.max_decoding_message_size(QUESTION_LIMIT));
     }
 }
 

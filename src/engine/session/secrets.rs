@@ -16,7 +16,9 @@ use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status};
 
 use super::Attachable;
+use super::causes::shortened;
 use super::secret_file::SecretFile;
+use crate::engine::connection::QUESTION_LIMIT;
 use crate::types::Secret;
 
 /// The largest secret that BuildKit takes, in bytes.
@@ -75,6 +77,7 @@ impl Secrets {
 
     async fn read(&self, id: &str) -> Result<Bytes, Status> {
         let Some(source) = self.0.sources.get(id) else {
+            let id = shortened(id.as_bytes());
             return Err(Status::not_found(format!("secret `{id}` is not defined")));
         };
         match value(id, source, self.0.patience).await {
@@ -119,7 +122,8 @@ impl Attachable for SecretsAttachable {
     }
 
     fn mount(&self, routes: &mut RoutesBuilder) {
-        routes.add_service(SecretsServer::new(Service(self.0.clone())));
+        let server = SecretsServer::new(Service(self.0.clone()));
+        routes.add_service(server.max_decoding_message_size(QUESTION_LIMIT));
     }
 }
 
@@ -199,6 +203,26 @@ mod tests {
         assert_eq!(secrets.read("f").await.unwrap(), "one");
         std::fs::write(&path, "two").unwrap();
         assert_eq!(secrets.read("f").await.unwrap(), "two");
+    }
+
+    #[tokio::test]
+    async fn a_question_is_small() {
+        let channel = super::super::peer::channel(&SecretsAttachable(of([]))).await;
+        let mut client = rbake_proto::secrets::secrets_client::SecretsClient::new(channel);
+        let mut ask = async |length: usize| {
+            let request = GetSecretRequest {
+                id: "x".repeat(length),
+                ..GetSecretRequest::default()
+            };
+            client
+                .get_secret(request)
+                .await
+                .map(drop)
+                .unwrap_err()
+                .code()
+        };
+        assert_eq!(ask(QUESTION_LIMIT / 2).await, Code::NotFound);
+        assert_eq!(ask(QUESTION_LIMIT).await, Code::OutOfRange);
     }
 
     #[tokio::test]

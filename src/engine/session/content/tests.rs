@@ -87,6 +87,18 @@ impl Fixture {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reference_of_any_length_is_not_kept() {
+    let mut fixture = fixture().await;
+    let digest = Digest::sha256(b"");
+    let mut first = message(WriteAction::Stat, &digest, 0, b"");
+    first.r#ref = "r".repeat(4096);
+    fixture.write(vec![first.clone()]).await.unwrap();
+    first.r#ref.push('r');
+    let status = fixture.write(vec![first]).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_blob_is_written_as_the_daemon_writes_it() {
     let mut fixture = fixture().await;
     let digest = Digest::sha256(b"abcdef");

@@ -11,6 +11,9 @@ use super::layout::{Ingest, LayoutError, OciLayout};
 use super::{digest, layout_status, run};
 use crate::types::Digest;
 
+/// Bytes of a ref, which is kept for as long as its write goes on. containerd's hold a digest and a few words.
+const REF: usize = 4 << 10;
+
 /// The writes that are under way, by store and ref.
 #[derive(Debug, Default)]
 pub(super) struct Writes(Mutex<HashMap<(String, String), Progress>>);
@@ -154,6 +157,11 @@ impl Write {
             return Err(Status::invalid_argument(
                 "the first message must have a reference",
             ));
+        }
+        if first.r#ref.len() > REF {
+            return Err(Status::invalid_argument(format!(
+                "a reference of more than {REF} bytes is not taken"
+            )));
         }
         let claim = writes.begin(store, &first.r#ref)?;
         let ingest = {

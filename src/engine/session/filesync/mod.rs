@@ -30,7 +30,7 @@ pub use progress::{TransferFailure, TransferState, TransferSummary};
 pub use source::{LocalDir, LocalSource};
 
 use super::Attachable;
-use crate::engine::connection::MESSAGE_LIMIT;
+use crate::engine::connection::QUESTION_LIMIT;
 use crate::event::EventSink;
 use progress::{FailureSlot, Record};
 use request::TransferRequest;
@@ -130,7 +130,7 @@ impl FileSync {
                 decoder,
                 request.into_body(),
                 None,
-                Some(MESSAGE_LIMIT),
+                Some(QUESTION_LIMIT),
             ),
             sink: inner.sink.clone(),
             failures: Arc::clone(&inner.failures),

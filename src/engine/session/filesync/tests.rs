@@ -12,6 +12,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Streaming};
 
 use super::*;
+use crate::engine::connection::MESSAGE_LIMIT;
 use crate::event::{EventKind, Transfer};
 
 // The daemon's side of one conversation.
