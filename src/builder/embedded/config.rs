@@ -12,7 +12,7 @@ use toml_edit::{Array, DocumentMut, Item, Table, TableLike, TomlError, Value, va
 
 use super::super::files::{self, LIMIT};
 use super::super::trust::{self, TrustError};
-use super::named_files::named_files;
+use super::named_files::{NamedFile, named_files};
 use crate::types::{Digest, Environment};
 
 /// Most storage the builder uses unless the user's file says otherwise.
@@ -230,6 +230,12 @@ pub(super) fn oci_binary(text: &str) -> Option<String> {
     let document: DocumentMut = text.parse().ok()?;
     let oci = document.get("worker")?.get("oci")?;
     oci.get("binary")?.as_str().map(str::to_owned)
+}
+
+/// The files that the configuration `text` names, which [`merge`] made.
+pub(super) fn named_by(text: &str) -> Vec<NamedFile> {
+    let document = text.parse().ok();
+    document.as_ref().map(named_files).unwrap_or_default()
 }
 
 // The line and what the parser expected there, which quotes nothing of the file.

@@ -57,8 +57,13 @@ impl Recipe {
         let variables = Variables::of(environment, places, &search, programs.rootless());
         // buildkitd looks for these by itself.
         let others = ["git", "ssh"].map(|name| search.find(name).ok().flatten());
+        // buildkitd reads certificates and keys once.
+        let named: Vec<String> = config::named_by(&configuration)
+            .iter()
+            .map(|file| stamp(&file.path))
+            .collect();
         let fingerprint = config::fingerprint(&format!(
-            "{}\n{}\n{others:?}\n{}\n{configuration}",
+            "{}\n{}\n{others:?}\n{named:?}\n{}\n{configuration}",
             programs.buildkitd.display(),
             stamp(&programs.buildkitd),
             variables.that_count(),
@@ -135,6 +140,11 @@ mod tests {
         std::fs::write(dir.path().join("buildkitd.toml"), "debug = true").unwrap();
         let second = recipe();
         assert_ne!(first.fingerprint, second.fingerprint);
+        let naming = "[registry.\"r.example\"]\nca = [\"ca.pem\"]\n";
+        std::fs::write(dir.path().join("buildkitd.toml"), naming).unwrap();
+        let without = recipe();
+        std::fs::write(dir.path().join("ca.pem"), "one").unwrap();
+        assert_ne!(without.fingerprint, recipe().fingerprint);
         std::fs::write(bin.join("buildkitd"), "another").unwrap();
         let third = recipe();
         assert_ne!(second.fingerprint, third.fingerprint);
