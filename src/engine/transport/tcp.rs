@@ -14,6 +14,10 @@ use super::{BoxedStream, DialError};
 use crate::engine::endpoint::{Address, TlsMaterial};
 use crate::types::blocking::unblock;
 use crate::types::descriptors;
+use crate::types::regular::read_regular;
+
+/// The largest file of certificates or keys that is read, in bytes.
+const FILE_LIMIT: u64 = 4 << 20;
 
 // HTTP/2 pings are punished by BuildKit's server, so a dead link is found by the kernel.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -245,9 +249,16 @@ fn unusable(path: &Path) -> impl Fn(rustls_pki_types::pem::Error) -> DialError {
     }
 }
 
+// A pipe is refused: each dial reads the files anew, and a pipe that nobody writes to would be taken for a silent builder.
+fn content(path: &Path) -> Result<Vec<u8>, DialError> {
+    read_regular(path, FILE_LIMIT).map_err(|error| DialError::Material {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, DialError> {
-    let found: Vec<_> = CertificateDer::pem_file_iter(path)
-        .map_err(unusable(path))?
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&content(path)?)
         .collect::<Result<_, _>>()
         .map_err(unusable(path))?;
     if found.is_empty() {
@@ -257,7 +268,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, DialError> 
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, DialError> {
-    PrivateKeyDer::from_pem_file(path).map_err(unusable(path))
+    PrivateKeyDer::from_pem_slice(&content(path)?).map_err(unusable(path))
 }
 
 #[cfg(test)]
@@ -301,6 +312,23 @@ mod tests {
         let message = config(&tls).unwrap_err().to_string();
         assert!(
             message.contains("ca.pem") && message.contains("no certificate or key"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_certificate_is_named_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = dir.path().join("ca.pem");
+        let made = std::process::Command::new("mkfifo").arg(&ca).status();
+        assert!(made.unwrap().success());
+        let tls = TlsMaterial {
+            ca: Some(ca),
+            ..TlsMaterial::default()
+        };
+        let message = config(&tls).unwrap_err().to_string();
+        assert!(
+            message.contains("ca.pem") && message.contains("not a regular file"),
             "{message}"
         );
     }
