@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         current_dir,
         rbake::cli::streams::Streams::of_process(),
     );
-    // Threads that the run left behind may have files that are not complete. They end here.
-    rbake::types::temporary::remove_all();
+    // Threads that the run left behind may have programs that run, and files that are not complete. They end here.
+    rbake::types::ending::clear_up();
     exit.into()
 }

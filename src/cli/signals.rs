@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::exit::Exit;
 use crate::outcome::CancelReason;
 use crate::run::Stop;
-use crate::types::{ending, temporary};
+use crate::types::ending;
 
 /// A step before the run that takes longer than this is told of.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -124,7 +124,7 @@ impl Signals {
                 for number in incoming.forever() {
                     if number == SIGQUIT {
                         // Whoever wants a core dump gets it, and no half-written files beside it.
-                        temporary::remove_all();
+                        ending::clear_up();
                         let _ = signal_hook::low_level::emulate_default_handler(number);
                     }
                     all.hear(number);
@@ -343,7 +343,7 @@ fn say(text: &str) {
     reason = "the user asked for an end, and what still runs cannot be waited for"
 )]
 fn leave(signal: i32) -> ! {
-    temporary::remove_all();
+    ending::clear_up();
     process::exit(i32::from(Exit::for_signal(signal).code()))
 }
 

@@ -1,33 +1,27 @@
 //! Credential helpers: programs that answer for a registry.
 //!
-//! A helper runs in a process group of its own, so that it can be ended with everything it has started.
+//! A helper is ended with everything it has started.
 
 use std::collections::BTreeSet;
 use std::io;
-use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::{Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
 use super::Credential;
 use super::host::shown;
 use crate::types::Secret;
 use crate::types::go_json::{GoText, Reading, Trailing, is_field};
+use crate::types::processes::{self, ProcessGroup, ProcessGroups};
 
 /// What helpers print where they know nothing (docker-credential-helpers, `credentials/error.go`).
 const NOT_FOUND: &str = "credentials not found in native keychain";
 
 /// More than this is no answer, in bytes.
 const ANSWER_LIMIT: u64 = 1 << 20;
-
-/// How long the output of a helper that has ended may stay open: a process that it left behind may hold it for ever.
-const LEFT_OPEN: Duration = Duration::from_secs(1);
-
-/// How long a helper that is told to end may take.
-const PARTING: Duration = Duration::from_millis(300);
 
 /// Why a credential helper gave no credential.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -132,14 +126,12 @@ impl Call {
             .arg("get")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
+            .stderr(Stdio::piped());
         for name in withheld {
             command.env_remove(name);
         }
-        let mut child = command.spawn().map_err(|error| self.not_run(error))?;
-        let group = groups.enter(&child);
+        let started = processes::start(&mut command, groups).await;
+        let (mut child, group) = started.map_err(|error| self.not_run(error))?;
         match tokio::time::timeout(limit, self.talk(&mut child, &group)).await {
             Ok(Ok(output)) => self.read(&output),
             Ok(Err(error)) => Err(self.not_run(error)),
@@ -159,32 +151,7 @@ impl Call {
             // A helper that does not read its input has its reasons; its answer counts.
             let _ = stdin.write_all(self.key.as_bytes()).await;
         }
-        let (from_stdout, from_stderr) = (child.stdout.take(), child.stderr.take());
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let status = {
-            let reading = async {
-                tokio::join!(
-                    read_some(from_stdout, &mut stdout),
-                    read_some(from_stderr, &mut stderr),
-                )
-            };
-            let mut reading = std::pin::pin!(reading);
-            let (status, all_read) = tokio::select! {
-                _ = &mut reading => (child.wait().await, true),
-                status = child.wait() => (status, false),
-            };
-            // What it leaves running, such as an agent, is in its group and is not ours to end.
-            group.leave();
-            if !all_read {
-                let _ = tokio::time::timeout(LEFT_OPEN, reading).await;
-            }
-            status?
-        };
-        Ok(Output {
-            status,
-            stdout,
-            stderr,
-        })
+        processes::finish(child, group, ANSWER_LIMIT).await
     }
 
     fn read(&self, output: &Output) -> Result<Credential, HelperError> {
@@ -225,19 +192,6 @@ impl Call {
     }
 }
 
-struct Output {
-    status: ExitStatus,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-}
-
-// The helper is not held up by what is not read: it gets SIGPIPE.
-async fn read_some(from: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) {
-    if let Some(from) = from {
-        let _ = from.take(ANSWER_LIMIT).read_to_end(into).await;
-    }
-}
-
 // The first line that a failed helper has printed, unless it looks like the answer: that would be the secret.
 fn said(stdout: &str, stderr: &str) -> String {
     let line = |text: &str| {
@@ -249,83 +203,10 @@ fn said(stdout: &str, stderr: &str) -> String {
         .unwrap_or_else(|| "it gave no reason".to_owned())
 }
 
-/// The process groups of helpers that run, to be ended with the run.
-#[derive(Debug, Clone, Default)]
-pub(super) struct ProcessGroups(Arc<Mutex<BTreeSet<i32>>>);
-
-impl ProcessGroups {
-    fn enter(&self, child: &Child) -> ProcessGroup {
-        let id = child.id().and_then(|id| i32::try_from(id).ok());
-        if let Some(id) = id {
-            self.lock().insert(id);
-        }
-        ProcessGroup {
-            id: id.and_then(Pid::from_raw),
-            groups: self.clone(),
-        }
-    }
-
-    /// Ends all of them at once.
-    pub(super) fn end_all(&self) {
-        for id in std::mem::take(&mut *self.lock()) {
-            if let Some(group) = Pid::from_raw(id) {
-                let _ = kill_process_group(group, Signal::KILL);
-            }
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<i32>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The group of one helper. Dropping it ends the group, unless it was left.
-struct ProcessGroup {
-    id: Option<Pid>,
-    groups: ProcessGroups,
-}
-
-impl ProcessGroup {
-    // Once the helper was waited for, its number may belong to somebody else.
-    fn leave(&self) {
-        if let Some(id) = self.id {
-            self.groups.lock().remove(&id.as_raw_pid());
-        }
-    }
-
-    fn is_entered(&self) -> bool {
-        self.id
-            .is_some_and(|id| self.groups.lock().contains(&id.as_raw_pid()))
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(id) = self.id
-            && self.is_entered()
-        {
-            let _ = kill_process_group(id, signal);
-        }
-    }
-
-    async fn end(&self, child: &mut Child) {
-        self.signal(Signal::TERM);
-        // The helper stays unwaited-for meanwhile: its number must remain the group's.
-        tokio::time::sleep(PARTING).await;
-        self.signal(Signal::KILL);
-        self.leave();
-        let _ = tokio::time::timeout(PARTING, child.wait()).await;
-    }
-}
-
-impl Drop for ProcessGroup {
-    fn drop(&mut self) {
-        self.signal(Signal::KILL);
-        self.leave();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::process::{Pid, Signal};
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
 
@@ -429,7 +310,7 @@ mod tests {
             )
         );
         assert!(!runs(&mark), "a child of the helper lives on");
-        assert!(groups.lock().is_empty());
+        assert!(groups.is_empty());
     }
 
     #[tokio::test]

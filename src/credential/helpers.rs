@@ -11,10 +11,11 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Credential;
-use super::helper::{Call, HelperError, ProcessGroups};
+use super::helper::{Call, HelperError};
 use super::patience::{HELPER, Notices};
 use crate::diag::Diagnostic;
 use crate::types::Clock;
+use crate::types::processes::ProcessGroups;
 
 /// How long a credential is kept: somewhat less than the shortest life of one from a cloud's helper.
 const KEPT: Duration = Duration::from_secs(4 * 60 + 50);

@@ -12,7 +12,7 @@ use std::process::{Output, Stdio};
 use tokio::process::Command;
 
 use crate::types::secret::redact_url;
-use crate::types::{Environment, descriptors};
+use crate::types::{Environment, processes};
 
 /// A repository as seen from one directory in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,15 +108,9 @@ impl Git<'_> {
             .env("LC_ALL", "C")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let failed = |error| format!("cannot run git: {error}");
-        let child = descriptors::patiently_async(|| std::future::ready(command.spawn())).await;
-        child
-            .map_err(failed)?
-            .wait_with_output()
-            .await
-            .map_err(failed)
+            .stderr(Stdio::piped());
+        let output = processes::output(&mut command).await;
+        output.map_err(|error| format!("cannot run git: {error}"))
     }
 
     async fn run(&self, args: &[&str]) -> Result<String, String> {

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use super::{processes, temporary};
+
 /// From a signal to the end of the process, whatever the daemon does.
 pub const WHOLE: Duration = Duration::from_millis(1900);
 /// From a second signal to the end of the process.
@@ -24,6 +26,13 @@ pub const FAREWELL: Duration = Duration::from_millis(300);
 pub const HASTY_FAREWELL: Duration = Duration::from_millis(150);
 /// What is left for the summary, and for removing temporary files.
 pub const LAST_WORDS: Duration = Duration::from_millis(350);
+
+/// Ends the programs that this process has started, and removes its temporary files. For the end of the process.
+pub fn clear_up() {
+    // In this order: a program may be writing what is removed.
+    processes::end_all();
+    temporary::remove_all();
+}
 
 /// Whether whoever started the process has it ignore the signal `number`, as `nohup` does with SIGHUP.
 ///

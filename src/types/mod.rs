@@ -16,6 +16,7 @@ pub mod go_json;
 pub mod hash;
 pub mod names;
 pub mod platform;
+pub mod processes;
 pub mod reference;
 pub mod regular;
 pub mod remote;

@@ -1,17 +1,17 @@
 //! How runs end that something holds up, and what they leave.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::support::interrupted::{Run, SLACK, assert_nothing_is_left, temporary_files};
+use crate::support::interrupted::{
+    Run, SLACK, assert_nothing_is_left, await_processes, temporary_files,
+    with_folder_for_temporary_files,
+};
 use crate::support::peers;
 use crate::support::project::TestProject;
-
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 fn project(dockerfile: &str) -> Option<TestProject> {
     let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR")?;
@@ -27,36 +27,36 @@ fn project(dockerfile: &str) -> Option<TestProject> {
     Some(project)
 }
 
-// A git that never answers, before the real one in PATH.
-fn with_hanging_git(project: TestProject) -> TestProject {
-    let project = project
-        .file("bin/git", "#!/bin/sh\nexec sleep 600\n")
-        .file(".git/HEAD", "ref: refs/heads/main\n");
-    let git = project.path().join("bin/git");
-    std::fs::set_permissions(&git, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:{PATH}", git.parent().unwrap().display());
-    project.env("PATH", path)
+// A git that never answers, and does not end with what it has started when it is asked to, before the real one in PATH.
+fn with_hanging_git(project: TestProject, mark: &str) -> TestProject {
+    project
+        .file(".git/HEAD", "ref: refs/heads/main\n")
+        .program_in_path("git", &stubborn(mark))
+}
+
+// Two processes that ignore SIGTERM.
+fn stubborn(mark: &str) -> String {
+    format!("trap '' TERM INT HUP\nsleep {mark} &\nsleep {mark}")
+}
+
+// A number of seconds by which processes of one test are found.
+fn mark(test: u32) -> String {
+    format!("{test}{}", std::process::id())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_interrupt_ends_a_run_that_waits_for_git() {
+async fn one_interrupt_ends_a_run_that_waits_for_git_and_all_that_git_has_started() {
     let Some(project) = project("FROM scratch\nCOPY Dockerfile /\n") else {
         return;
     };
-    let project = with_hanging_git(project);
+    let mark = mark(81);
+    let project = with_hanging_git(project, &mark);
     let run = Run::start(&project.command(&["--progress", "plain"]));
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    run.signal(Signal::INT);
-    let interrupted = Instant::now();
-    let ended = run.ended(Duration::from_secs(30)).await;
-    assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
-    assert!(
-        ended.stderr.contains("0 of 1 target built"),
-        "{}",
-        ended.stderr
-    );
-    let took = ended.at - interrupted;
-    assert!(took < Duration::from_secs(2) + SLACK, "{took:?}");
+    await_processes(&mark, 2).await;
+    let ended = run.interrupt(Signal::INT).await;
+    let stderr = &ended.stderr;
+    assert!(stderr.contains("0 of 1 target built"), "{stderr}");
+    await_processes(&mark, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,9 +64,11 @@ async fn a_git_that_never_answers_is_shown_and_done_without() {
     let Some(project) = project("FROM scratch\nCOPY Dockerfile /\n") else {
         return;
     };
-    let project = with_hanging_git(project);
+    let mark = mark(82);
+    let project = with_hanging_git(project, &mark);
     let run = Run::start(&project.command(&["--progress", "plain"]));
     let ended = run.ended(Duration::from_secs(60)).await;
+    await_processes(&mark, 0).await;
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     for text in [
         "ask git for the commit: for ",
@@ -105,23 +107,16 @@ fn one_interrupt_ends_a_run_whose_output_nobody_reads() {
 // `-f` of a pipe that nobody writes to: the definition is never there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_definition_that_does_not_come_is_told_of_and_given_up_at_the_first_signal() {
-    for (signal, code) in [(Signal::TERM, 130), (Signal::HUP, 129)] {
+    for signal in [Signal::TERM, Signal::HUP] {
         let project = TestProject::new();
         let pipe = project.path().join("pipe");
         let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
         assert!(made.success());
         let mut run = Run::start(&project.command(&["-f", "pipe"]));
         run.writes("still reading the definition").await;
-        run.signal(signal);
-        let ended = run.ended(Duration::from_secs(10)).await;
-        assert_eq!(ended.status.code(), Some(code), "{}", ended.stderr);
-        assert!(
-            ended
-                .stderr
-                .contains("interrupted before anything was built"),
-            "{}",
-            ended.stderr
-        );
+        let stderr = run.interrupt(signal).await.stderr;
+        let told = stderr.contains("interrupted before anything was built");
+        assert!(told, "{stderr}");
     }
 }
 
@@ -195,32 +190,26 @@ async fn quitting_leaves_no_half_written_file() {
     assert_nothing_is_left(&project, "SIGQUIT");
 }
 
-// A Go that never comes to an end stands for a long build.
+// A Go that never comes to an end stands for a long build. It begins with a file where Go keeps what it makes for a while.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_installation_that_is_interrupted_leaves_nothing() {
-    let project = TestProject::new().file("bin/go", "#!/bin/sh\nexec sleep 600\n");
-    let go = project.path().join("bin/go");
-    std::fs::set_permissions(&go, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:{PATH}", go.parent().unwrap().display());
-    let data = project.path().join("data");
-    let project = project
-        .env("PATH", path)
-        .env("RBAKE_DATA_DIR", data.display());
-    let mut run = Run::start(&project.command(&["builder", "install", "--from", "go"]));
-    let programs = data.join("builder/programs");
-    let is_new = || {
-        let entries = std::fs::read_dir(&programs).into_iter().flatten().flatten();
-        entries
-            .filter(|entry| entry.file_name().to_string_lossy().starts_with("new-"))
-            .count()
-    };
-    while is_new() == 0 {
-        assert!(!run.has_ended(), "{}", run.stderr());
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    for (at, signal) in [(83, Signal::HUP), (84, Signal::TERM)] {
+        let mark = mark(at);
+        let script = format!("touch $GOTMPDIR/go-build1 $TMPDIR/cc1\n{}", stubborn(&mark));
+        let project = with_folder_for_temporary_files(TestProject::new());
+        let project = project.program_in_path("go", &script);
+        let data = project.path().join("data");
+        let project = project.env("RBAKE_DATA_DIR", data.display());
+        let run = Run::start(&project.command(&["builder", "install", "--from", "go"]));
+        await_processes(&mark, 2).await;
+        run.interrupt(signal).await;
+        await_processes(&mark, 0).await;
+        let left = std::fs::read_dir(data.join("builder/programs")).unwrap();
+        let left = left.flatten().map(|entry| entry.file_name());
+        let left: Vec<_> = left
+            .filter(|name| name.to_string_lossy().starts_with("new-"))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+        assert_nothing_is_left(&project, "an installation");
     }
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    run.signal(Signal::HUP);
-    let ended = run.ended(Duration::from_secs(10)).await;
-    assert_eq!(ended.status.code(), Some(129), "{}", ended.stderr);
-    assert_eq!(is_new(), 0);
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 
 use crate::support::bakers::{Baker, Bakers};
+use crate::support::interrupted::processes;
 use crate::support::peers;
 use crate::support::project::{CommandOutput, TestProject};
 use crate::support::registry::{FakeRegistry, Login};
@@ -33,14 +34,6 @@ fn project(address: &str, registry: &FakeRegistry, script: &str) -> TestProject 
 fn calls(project: &TestProject) -> usize {
     let text = std::fs::read_to_string(project.home().join("calls"));
     text.unwrap_or_default().lines().count()
-}
-
-// Processes that were started as `sleep mark`.
-fn sleepers(mark: &str) -> usize {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-    let wanted = format!("sleep\0{mark}\0");
-    lines.filter(|line| line == wanted.as_bytes()).count()
 }
 
 fn start(project: &TestProject) -> Child {
@@ -79,7 +72,7 @@ fn a_hanging_helper_is_named_after_five_seconds_and_ended_before_the_builder_giv
         "{output}"
     );
     assert!(took < Duration::from_secs(65), "{took:?}");
-    assert_eq!(sleepers(&mark), 0, "a child of the helper lives on");
+    assert_eq!(processes(&mark), 0, "a child of the helper lives on");
     assert_eq!(calls(&project), 1);
 }
 
@@ -91,7 +84,7 @@ fn a_run_that_is_stopped_ends_its_helper() {
     let project = project(&address, &registry, &format!("sleep {mark} & sleep {mark}"));
     let mut child = start(&project);
     let waited = Instant::now();
-    while sleepers(&mark) < 2 {
+    while processes(&mark) < 2 {
         assert!(
             waited.elapsed() < Duration::from_secs(40),
             "no helper was asked"
@@ -116,7 +109,7 @@ fn a_run_that_is_stopped_ends_its_helper() {
         .read_to_string(&mut text)
         .unwrap();
     let waited = Instant::now();
-    while sleepers(&mark) > 0 {
+    while processes(&mark) > 0 {
         assert!(
             waited.elapsed() < Duration::from_secs(2),
             "the helper lives on: {text}"

@@ -82,6 +82,17 @@ impl Run {
         let _ = rustix::process::kill_process(self.pid, signal);
     }
 
+    /// Sends it `signal`, once, and waits for its end: within two seconds, with the exit code of that signal.
+    pub(crate) async fn interrupt(self, signal: Signal) -> Ended {
+        self.signal(signal);
+        let asked = Instant::now();
+        let ended = self.ended(Duration::from_secs(30)).await;
+        assert_eq!(ended.status.code(), Some(code_of(signal)), "{ended:?}");
+        let took = ended.at - asked;
+        assert!(took < Duration::from_secs(2) + SLACK, "{took:?}: {ended:?}");
+        ended
+    }
+
     /// What it has written so far.
     pub(crate) fn stderr(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
@@ -115,6 +126,33 @@ impl Run {
             at: Instant::now(),
             stderr: self.stderr(),
         }
+    }
+}
+
+/// The exit code of a run that `signal` has stopped.
+pub(crate) fn code_of(signal: Signal) -> i32 {
+    if signal == Signal::HUP { 129 } else { 130 }
+}
+
+/// How many processes have `mark` as their last argument.
+pub(crate) fn processes(mark: &str) -> usize {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines = all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    let end = format!("\0{mark}\0");
+    lines.filter(|line| line.ends_with(end.as_bytes())).count()
+}
+
+/// Waits until `count` processes have `mark` as their last argument.
+pub(crate) async fn await_processes(mark: &str, count: usize) {
+    let started = Instant::now();
+    while processes(mark) != count {
+        let waited = started.elapsed();
+        assert!(
+            waited < Duration::from_secs(30),
+            "{} of `{mark}` run",
+            processes(mark)
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

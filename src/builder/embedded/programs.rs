@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::super::trust::TrustError;
 use super::search::SearchPath;
+use crate::types::processes;
 
 /// The programs as they were found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,19 +145,19 @@ const UNSHARE: [&str; 6] = [
 
 // Whether namespaces can be made here: some containers forbid it to their root.
 async fn can_unshare(unshare: &Path) -> bool {
-    let trial = tokio::process::Command::new(unshare)
+    let mut command = tokio::process::Command::new(unshare);
+    command
         .args(UNSHARE)
         .args(["--", "true"])
         .env_clear()
         .env("PATH", PATH_OF_THE_SYSTEM)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .status();
+        .stderr(Stdio::null());
+    let trial = processes::output(&mut command);
     matches!(
         tokio::time::timeout(Duration::from_secs(5), trial).await,
-        Ok(Ok(status)) if status.success()
+        Ok(Ok(output)) if output.status.success()
     )
 }
 
@@ -195,16 +196,15 @@ pub async fn version_of(program: &Path) -> Result<String, ProgramError> {
 // one started it, and it has not got round to closing its files. That passes.
 async fn ask_version(program: &Path) -> io::Result<std::process::Output> {
     loop {
-        let output = tokio::process::Command::new(program)
+        let mut command = tokio::process::Command::new(program);
+        command
             .arg("--version")
             .env_clear()
             .env("PATH", PATH_OF_THE_SYSTEM)
             .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await;
-        match output {
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        match processes::output(&mut command).await {
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }

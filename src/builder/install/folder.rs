@@ -21,6 +21,9 @@ use super::super::files::{LIMIT, read_text};
 use super::Road;
 use super::download::digest_of;
 
+/// How often it is tried to remove a folder that others may have been writing to.
+const REMOVALS: usize = 20;
+
 const RECORD: &str = "installed.json";
 
 /// What is installed.
@@ -48,8 +51,14 @@ impl std::ops::Deref for NewFolder {
 
 impl Drop for NewFolder {
     fn drop(&mut self) {
-        // Once it is committed, nothing has that name any more.
-        let _ = std::fs::remove_dir_all(&self.0);
+        // Once it is committed, nothing has that name any more. A program that was killed a moment ago may still finish making a
+        // file, so that the folder is not empty when it comes to be removed.
+        for _ in 0..REMOVALS {
+            match std::fs::remove_dir_all(&self.0) {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                _ => break,
+            }
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::process::Command;
 use super::pins::Pins;
 use super::progress::Progress;
 use crate::event::EventSink;
-use crate::types::Environment;
+use crate::types::{Environment, processes};
 
 /// The build failed.
 #[derive(Debug, thiserror::Error)]
@@ -57,18 +57,16 @@ fn tail(lines: &[String]) -> String {
 /// What Go and the C compiler heed of the environment, beside all that begins with `CGO_`: where things are, how the module
 /// proxy is reached, whom to trust. `GOFLAGS` and `GOWORK` are not among them: the user's flags and workspace are for the
 /// user's code. Tokens are nobody's here.
-const VARIABLES: [&str; 37] = [
+const VARIABLES: [&str; 35] = [
     "HOME",
     "USER",
     "LOGNAME",
-    "TMPDIR",
     "XDG_CACHE_HOME",
     "XDG_CONFIG_HOME",
     "GOROOT",
     "GOPATH",
     "GOMODCACHE",
     "GOCACHE",
-    "GOTMPDIR",
     "GOENV",
     "GOTOOLCHAIN",
     "GOPROXY",
@@ -211,7 +209,12 @@ impl GoBuild<'_> {
         arguments: &[String],
         variables: &[(&str, &str)],
     ) -> Result<(), GoError> {
-        let run = Command::new(&self.go)
+        let temporary = self.work.join("tmp");
+        tokio::fs::create_dir_all(&temporary)
+            .await
+            .map_err(system("make a folder for the build"))?;
+        let mut command = Command::new(&self.go);
+        command
             .args(arguments)
             .current_dir(dir)
             .env_clear()
@@ -223,10 +226,15 @@ impl GoBuild<'_> {
             .env("PATH", &self.path)
             .env("GOWORK", "off")
             .env("GOFLAGS", "-mod=mod")
+            // What an interrupted build leaves goes with its folder.
+            .env("TMPDIR", &temporary)
+            .env("GOTMPDIR", &temporary)
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output();
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        // Go starts compilers, linkers and git, which end with it.
+        let run = processes::output(&mut command);
         let step = || format!("go {}", arguments.first().map_or("", String::as_str));
         let Ok(output) = tokio::time::timeout(STEP_LIMIT, run).await else {
             let minutes = STEP_LIMIT.as_secs() / 60;

@@ -266,8 +266,10 @@ fn install(
     let (events, reporter) = bars(environment, screen);
     let work = async {
         tokio::select! {
-            outcome = install::install(environment, &options, &events) => Ok(outcome),
+            // Nothing is begun before there are handlers.
+            biased;
             signal = signals::first() => Err(Exit::for_signal(signal)),
+            outcome = install::install(environment, &options, &events) => Ok(outcome),
         }
     };
     let outcome = block_on(work, screen).and_then(|outcome| outcome);

@@ -1,0 +1,278 @@
+//! Programs that rbake starts, each in a process group of its own, so that it can be ended with everything it has started.
+//!
+//! A terminal's Ctrl-C does not reach such a group. It ends with whoever waits for it, and at the latest with the process:
+//! [`end_all`] is called before every end of it but by SIGKILL.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::process::{ExitStatus, Output};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, Command};
+
+use super::descriptors;
+
+/// How long the output of a program that has ended may stay open: a process that it left behind may hold it for ever.
+const LEFT_OPEN: Duration = Duration::from_secs(1);
+
+/// How long a program that is told to end may take.
+const PARTING: Duration = Duration::from_millis(300);
+
+static OF_PROCESS: LazyLock<ProcessGroups> = LazyLock::new(ProcessGroups::default);
+
+/// Ends every program of [`output`] that still runs. For the end of the process.
+pub fn end_all() {
+    OF_PROCESS.end_all();
+}
+
+/// Runs `command` to its end in a process group of its own, and gives what it printed to the pipes that it has.
+///
+/// Dropping the future ends the group. What the program has left running when it ends is not waited for, and goes on.
+///
+/// # Errors
+/// If it cannot be started or waited for.
+pub async fn output(command: &mut Command) -> io::Result<Output> {
+    let (mut child, group) = start(command, &OF_PROCESS).await?;
+    finish(&mut child, &group, u64::MAX).await
+}
+
+/// Starts `command` in a process group of its own, one of `groups`. Where no descriptor is left, one is waited for.
+///
+/// # Errors
+/// If it cannot be started.
+pub async fn start(
+    command: &mut Command,
+    groups: &ProcessGroups,
+) -> io::Result<(Child, ProcessGroup)> {
+    command.process_group(0).kill_on_drop(true);
+    let child = descriptors::patiently_async(|| std::future::ready(command.spawn())).await?;
+    let group = groups.enter(&child);
+    Ok((child, group))
+}
+
+/// Reads what `child` prints, at most `limit` bytes of each stream, until it ends; then its group is left.
+///
+/// # Errors
+/// If it cannot be waited for.
+pub async fn finish(child: &mut Child, group: &ProcessGroup, limit: u64) -> io::Result<Output> {
+    let (from_stdout, from_stderr) = (child.stdout.take(), child.stderr.take());
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let status: ExitStatus = {
+        let reading = async {
+            tokio::join!(
+                read_some(from_stdout, limit, &mut stdout),
+                read_some(from_stderr, limit, &mut stderr),
+            )
+        };
+        let mut reading = std::pin::pin!(reading);
+        let (status, all_read) = tokio::select! {
+            _ = &mut reading => (child.wait().await, true),
+            status = child.wait() => (status, false),
+        };
+        // What it leaves running, such as an agent, is in its group and is not ours to end.
+        group.leave();
+        if !all_read {
+            let _ = tokio::time::timeout(LEFT_OPEN, reading).await;
+        }
+        status?
+    };
+    Ok(Output {
+        status,
+        stdout,
+        stderr,
+    })
+}
+
+// The program is not held up by what is not read: it gets SIGPIPE.
+async fn read_some(from: Option<impl AsyncRead + Unpin>, limit: u64, into: &mut Vec<u8>) {
+    if let Some(from) = from {
+        let _ = from.take(limit).read_to_end(into).await;
+    }
+}
+
+/// The process groups of programs that run, to be ended with the run.
+#[derive(Debug, Clone, Default)]
+pub struct ProcessGroups(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    groups: BTreeSet<i32>,
+    // Set when the process ends: what is started now is ended at once.
+    closed: bool,
+}
+
+impl ProcessGroups {
+    fn enter(&self, child: &Child) -> ProcessGroup {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        let group = ProcessGroup {
+            id: id.and_then(Pid::from_raw),
+            groups: self.clone(),
+        };
+        let mut known = self.lock();
+        known.groups.extend(id);
+        let closed = known.closed;
+        drop(known);
+        if closed {
+            group.signal(Signal::KILL);
+        }
+        group
+    }
+
+    /// Ends all of them at once, and every one that is started after this.
+    pub fn end_all(&self) {
+        let mut known = self.lock();
+        known.closed = true;
+        for id in std::mem::take(&mut known.groups) {
+            if let Some(group) = Pid::from_raw(id) {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+        }
+    }
+
+    /// Whether none runs.
+    pub fn is_empty(&self) -> bool {
+        self.lock().groups.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The group of one program. Dropping it ends the group, unless it was left.
+#[derive(Debug)]
+pub struct ProcessGroup {
+    id: Option<Pid>,
+    groups: ProcessGroups,
+}
+
+impl ProcessGroup {
+    // Once the program was waited for, its number may belong to somebody else.
+    fn leave(&self) {
+        if let Some(id) = self.id {
+            self.groups.lock().groups.remove(&id.as_raw_pid());
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        // The lock is held meanwhile, so that the number stays the group's.
+        let known = self.groups.lock();
+        if let Some(id) = self.id
+            && known.groups.contains(&id.as_raw_pid())
+        {
+            let _ = kill_process_group(id, signal);
+        }
+    }
+
+    /// Ends the group of `child`, in order if it will.
+    pub async fn end(&self, child: &mut Child) {
+        self.signal(Signal::TERM);
+        // The program stays unwaited-for meanwhile: its number must remain the group's.
+        tokio::time::sleep(PARTING).await;
+        self.signal(Signal::KILL);
+        self.leave();
+        let _ = tokio::time::timeout(PARTING, child.wait()).await;
+    }
+}
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+        self.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Stdio;
+    use std::time::Instant;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", script])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    // Whether a process with `mark` as its last argument runs.
+    fn runs(mark: &str) -> bool {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let mut lines =
+            processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+        lines.any(|line| line.ends_with(format!("\0{mark}\0").as_bytes()))
+    }
+
+    async fn wait_until(what: impl Fn() -> bool) {
+        let started = Instant::now();
+        while !what() {
+            assert!(started.elapsed() < Duration::from_secs(20));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_printed_comes_with_the_status() {
+        let output = output(&mut shell("echo out; echo err >&2; exit 3"))
+            .await
+            .unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!(output.stdout, b"out\n");
+        assert_eq!(output.stderr, b"err\n");
+    }
+
+    #[tokio::test]
+    async fn who_is_not_waited_for_any_more_ends_with_all_it_has_started() {
+        let mark = format!("73{}", std::process::id());
+        let script = format!("trap '' TERM; (trap '' TERM; sleep {mark} & wait) & sleep {mark}");
+        let task = tokio::spawn(async move { output(&mut shell(&script)).await.is_ok() });
+        wait_until(|| runs(&mark)).await;
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        wait_until(|| !runs(&mark)).await;
+    }
+
+    #[tokio::test]
+    async fn nothing_is_started_any_more_when_the_process_ends() {
+        let mark = format!("74{}", std::process::id());
+        let groups = ProcessGroups::default();
+        let (mut before, group) = start(&mut shell(&format!("sleep {mark}")), &groups)
+            .await
+            .unwrap();
+        groups.end_all();
+        assert!(
+            !finish(&mut before, &group, 10)
+                .await
+                .unwrap()
+                .status
+                .success()
+        );
+        let (mut after, group) = start(&mut shell(&format!("sleep {mark}")), &groups)
+            .await
+            .unwrap();
+        assert!(
+            !finish(&mut after, &group, 10)
+                .await
+                .unwrap()
+                .status
+                .success()
+        );
+        assert!(!runs(&mark) && groups.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_a_program_leaves_behind_holds_nothing_up_and_goes_on() {
+        let started = Instant::now();
+        let output = output(&mut shell("sleep 100 & echo $!")).await.unwrap();
+        assert!(started.elapsed() < Duration::from_secs(20));
+        let left = String::from_utf8(output.stdout).unwrap();
+        let left = Pid::from_raw(left.trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process(left, Signal::KILL).expect("it goes on");
+    }
+}
