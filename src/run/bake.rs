@@ -22,7 +22,7 @@ use crate::engine::session::export::SpecialPolicy;
 use crate::engine::{Capabilities, Connection, Engine};
 use crate::event::{EventKind, EventSink, LocalWork};
 use crate::files::Resolver;
-use crate::outcome::{FailureKind, Outcome, SolveFailure, TargetOutcome};
+use crate::outcome::{CancelReason, FailureKind, Outcome, SolveFailure, TargetOutcome};
 use crate::types::blocking::unblock;
 use crate::types::ending::{FAREWELL, HASTY_FAREWELL};
 use crate::types::{Environment, TargetName};
@@ -52,13 +52,15 @@ pub async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics
         &environment,
         &events,
     ));
-    let (ground, commits, lease) = tokio::select! {
-        biased;
-        reason = stop.requested() => {
-            let targets = prepared.targets.iter().map(|ready| &ready.planned.name);
-            return Ok(Baked::stopped(targets, &reason, started.elapsed(), &events));
-        }
-        ground = ground => ground?,
+    let names: Vec<TargetName> = prepared
+        .targets
+        .iter()
+        .map(|ready| ready.planned.name.clone())
+        .collect();
+    let stopped = |reason: &_| Ok(Baked::stopped(&names, reason, started.elapsed(), &events));
+    let (ground, commits, lease) = match unless_stopped(&stop, ground).await {
+        Ok(ground) => ground?,
+        Err(reason) => return stopped(&reason),
     };
     for notice in commits.notices() {
         events.send(EventKind::Notice(notice));
@@ -68,10 +70,13 @@ pub async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics
         .iter()
         .map(|ready| (ready.planned.name.clone(), ready.clone()))
         .collect();
-    let work = {
-        let ground = Arc::clone(&ground);
-        // Lowering looks at directories.
-        unblock(move || work(prepared.targets, &ground, &commits)).await?
+    let lowered = lowered(prepared.targets, &ground, commits);
+    let work = match unless_stopped(&stop, lowered).await {
+        Ok(work) => work?,
+        Err(reason) => {
+            part(&ground, &stop).await;
+            return stopped(&reason);
+        }
     };
     let targets = scheduler::run(work, ground.halt.clone(), &stop, &events).await;
     part(&ground, &stop).await;
@@ -92,6 +97,15 @@ pub async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics
         builder,
         traffic: ground.engine.traffic(),
     })
+}
+
+// What `work` gives, unless the run is to stop before; then why.
+async fn unless_stopped<T>(stop: &Stop, work: impl Future<Output = T>) -> Result<T, CancelReason> {
+    tokio::select! {
+        biased;
+        reason = stop.requested() => Err(reason),
+        done = work => Ok(done),
+    }
 }
 
 fn announce(targets: &[Ready], chosen: &Chosen, environment: &Environment, events: &EventSink) {
@@ -173,7 +187,8 @@ async fn ground(
         futures_util::join!(capabilities, commits(targets, environment, events), docker);
     let capabilities = capabilities.map_err(|failure| unreachable(&failure))?;
     let docker = docker?;
-    let mut directories = Directories::new(shared, events.clone(), compress, prepared.paths.base());
+    let mut directories =
+        Directories::new(shared, events.clone(), compress, prepared.paths.base()).await;
     directories.expect(targets).await;
     let ground = Ground {
         setting: setting(
@@ -194,6 +209,19 @@ async fn ground(
         halt: CancellationToken::new(),
     };
     Ok((Arc::new(ground), commits, chosen.lease))
+}
+
+// Lowering follows the paths of outputs and caches, which takes as long as a file system pleases.
+async fn lowered(
+    targets: Vec<Ready>,
+    ground: &Arc<Ground>,
+    commits: Commits,
+) -> Result<Vec<(TargetName, scheduler::Work)>, Diagnostics> {
+    let notice = Notice::begin(&ground.events, "lower", "look at outputs and caches");
+    let ground = Arc::clone(ground);
+    let work = unblock(move || work(targets, &ground, &commits)).await;
+    notice.end(None);
+    work
 }
 
 // Each target is lowered once without sessions, so that what is wrong with any is told before the first begins.
@@ -322,4 +350,26 @@ fn unreachable(failure: &SolveFailure) -> Diagnostics {
         .iter()
         .fold(problem, |problem, help| problem.help(help.clone()))
         .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // As on a file system that does not answer.
+    #[tokio::test]
+    async fn what_comes_before_the_first_solve_is_left_behind_by_a_stop() {
+        let stop = Stop::default();
+        let (tell, told) = std::sync::mpsc::channel::<()>();
+        let stuck = unless_stopped(&stop, unblock(move || told.recv().is_err()));
+        let stuck = std::pin::pin!(stuck);
+        let asked = async {
+            tokio::task::yield_now().await;
+            stop.request(CancelReason::Signal(15));
+        };
+        let (result, ()) = futures_util::join!(stuck, asked);
+        assert_eq!(result, Err(CancelReason::Signal(15)));
+        drop(tell);
+        assert_eq!(unless_stopped(&Stop::default(), async { 7 }).await, Ok(7));
+    }
 }

@@ -26,6 +26,7 @@ use crate::engine::{SessionError, spec};
 use crate::event::EventSink;
 use crate::files;
 use crate::plan::PlannedTarget;
+use crate::types::blocking::unblock;
 
 /// The local source with the Dockerfile.
 const DOCKERFILE: &str = "dockerfile";
@@ -110,14 +111,15 @@ impl Served {
 
 impl Directories {
     /// For a run in the directory `base`.
-    pub(super) fn new(
+    pub(super) async fn new(
         sessions: SharedSessions,
         events: EventSink,
         compress: bool,
         base: &Path,
     ) -> Self {
         // Places are without links.
-        let base = base.canonicalize().unwrap_or_else(|_| base.to_owned());
+        let base = base.to_owned();
+        let base = unblock(move || base.canonicalize().unwrap_or(base)).await;
         Self {
             sessions,
             events,

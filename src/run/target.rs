@@ -80,20 +80,22 @@ impl TargetRun {
     }
 
     async fn build(self) -> Result<Solved, SolveFailure> {
-        let lowered = lower::lower(
-            &self.ready.planned,
-            &self.ready.places,
-            &Locals::new(),
-            self.vcs.clone(),
-            &self.ground.setting,
-        );
+        let (ready, vcs) = (self.ready.clone(), self.vcs.clone());
+        let ground = Arc::clone(&self.ground);
+        // It follows paths, which may wait for a disk.
+        let lowered = unblock(move || {
+            let Ready {
+                planned, places, ..
+            } = &ready;
+            lower::lower(planned, places, &Locals::new(), vcs, &ground.setting)
+        });
         let Lowered {
             mut spec,
             sinks,
             pushes,
             local_caches,
             mut notices,
-        } = lowered.map_err(|problems| wrong(&problems))?;
+        } = lowered.await.map_err(|problems| wrong(&problems))?;
         let (docker, events) = (self.ground.docker.clone(), self.ground.events.clone());
         let special = self.ground.export_special;
         let opened = move || {
