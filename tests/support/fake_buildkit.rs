@@ -86,11 +86,24 @@ pub(crate) struct FakeBuildkit {
 impl FakeBuildkit {
     /// Starts to listen.
     pub(crate) fn start() -> Self {
+        Self::start_with(true)
+    }
+
+    /// Starts to listen, and never answers who asks for a session.
+    pub(crate) fn start_without_sessions() -> Self {
+        Self::start_with(false)
+    }
+
+    fn start_with(sessions: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let listener = tokio::net::UnixListener::bind(dir.path().join("s")).unwrap();
         let (send, calls) = mpsc::unbounded_channel();
         let (cut, goaway) = (CancellationToken::new(), CancellationToken::new());
-        tokio::spawn(accept(listener, Service(send), cut.clone(), goaway.clone()));
+        let service = Service {
+            calls: send,
+            sessions,
+        };
+        tokio::spawn(accept(listener, service, cut.clone(), goaway.clone()));
         Self {
             dir,
             calls,
@@ -224,7 +237,11 @@ async fn accept(
 }
 
 #[derive(Clone)]
-struct Service(mpsc::UnboundedSender<Call>);
+struct Service {
+    calls: mpsc::UnboundedSender<Call>,
+    // Whether sessions are opened.
+    sessions: bool,
+}
 
 type Stream1<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -235,7 +252,7 @@ fn unscripted<T>() -> Result<T, Status> {
 impl Service {
     async fn ask<T>(&self, call: impl FnOnce(Answer<T>) -> Call) -> Result<Response<T>, Status> {
         let (answer, answered) = oneshot::channel();
-        self.0
+        self.calls
             .send(call(answer))
             .map_err(|_| Status::unavailable("the test is over"))?;
         let answer = answered
@@ -275,7 +292,7 @@ impl Control for Service {
     ) -> Result<Response<Self::StatusStream>, Status> {
         let (send, messages) = mpsc::channel(16);
         let call = Call::Status(request.into_inner(), send);
-        self.0
+        self.calls
             .send(call)
             .map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(ReceiverStream::new(messages)))
@@ -301,9 +318,12 @@ impl Control for Service {
             channel: dial_back(messages, to_client.downgrade()),
             hold: to_client,
         };
-        self.0
+        self.calls
             .send(Call::Session(session))
             .map_err(|_| Status::unavailable("the test is over"))?;
+        if !self.sessions {
+            std::future::pending::<()>().await;
+        }
         Ok(Response::new(ReceiverStream::new(outgoing)))
     }
 

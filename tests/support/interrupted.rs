@@ -1,8 +1,10 @@
 //! Runs of the program that are broken off: what they wrote, how long they took to end, and what they left.
 
 use std::fs::File;
+use std::io::PipeReader;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
@@ -12,11 +14,13 @@ use super::project::TestProject;
 /// How much later than it should a process may end on a machine that is busy with other tests.
 pub(crate) const SLACK: Duration = Duration::from_millis(1500);
 
-/// A run whose output goes to a file.
+/// A run whose output goes to a file, or to a pipe and from there to a file.
 pub(crate) struct Run {
     child: tokio::process::Child,
     pid: Pid,
     log: PathBuf,
+    unread: Option<PipeReader>,
+    reads: Option<JoinHandle<()>>,
     _dir: tempfile::TempDir,
 }
 
@@ -34,8 +38,21 @@ pub(crate) struct Ended {
 impl Run {
     /// Starts `like`, which [`TestProject::command`] made, with no signal ignored: whoever runs the tests may have had that.
     pub(crate) fn start(like: &Command) -> Self {
-        let dir = tempfile::Builder::new().prefix("rbake-").tempdir().unwrap();
-        let log = dir.path().join("log");
+        let (dir, log) = log();
+        let stderr = File::create(&log).unwrap();
+        Self::start_with(like, stderr.into(), dir, log)
+    }
+
+    /// As [`Run::start`], with nobody who reads what it writes, until [`Run::read_on`].
+    pub(crate) fn start_unread(like: &Command) -> Self {
+        let (dir, log) = log();
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut run = Self::start_with(like, writer.into(), dir, log);
+        run.unread = Some(reader);
+        run
+    }
+
+    fn start_with(like: &Command, stderr: Stdio, dir: tempfile::TempDir, log: PathBuf) -> Self {
         let mut command = Command::new("env");
         command
             .arg("--default-signal=HUP,INT,QUIT,TERM")
@@ -49,7 +66,7 @@ impl Run {
             .current_dir(like.get_current_dir().unwrap())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(File::create(&log).unwrap());
+            .stderr(stderr);
         let child = tokio::process::Command::from(command)
             .kill_on_drop(true)
             .spawn()
@@ -59,7 +76,38 @@ impl Run {
             child,
             pid: Pid::from_raw(pid).unwrap(),
             log,
+            unread: None,
+            reads: None,
             _dir: dir,
+        }
+    }
+
+    /// Waits until it can write no more, as nobody reads it.
+    pub(crate) async fn is_stuck(&mut self) {
+        let (started, mut last, mut since) = (Instant::now(), 0, Instant::now());
+        loop {
+            let now = rustix::io::ioctl_fionread(self.unread.as_ref().unwrap()).unwrap();
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+            // A pipe has 64 KiB, of which the last page may be left.
+            if now >= 60_000 && since.elapsed() > Duration::from_millis(300) {
+                return;
+            }
+            assert!(!self.has_ended(), "it ended early");
+            let waited = started.elapsed();
+            assert!(waited < Duration::from_secs(60), "it wrote {now} bytes");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Begins to read what it writes.
+    pub(crate) fn read_on(&mut self) {
+        if let Some(mut reader) = self.unread.take() {
+            let mut file = File::create(&self.log).unwrap();
+            self.reads = Some(std::thread::spawn(move || {
+                std::io::copy(&mut reader, &mut file).unwrap();
+            }));
         }
     }
 
@@ -95,7 +143,7 @@ impl Run {
 
     /// What it has written so far.
     pub(crate) fn stderr(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
     /// Waits until it has written `text`.
@@ -121,12 +169,22 @@ impl Run {
         let Ok(status) = status else {
             panic!("it goes on after {patience:?}:\n{}", self.stderr());
         };
+        let at = Instant::now();
+        if let Some(reads) = self.reads.take() {
+            reads.join().unwrap();
+        }
         Ended {
             status: status.unwrap(),
-            at: Instant::now(),
+            at,
             stderr: self.stderr(),
         }
     }
+}
+
+fn log() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::Builder::new().prefix("rbake-").tempdir().unwrap();
+    let log = dir.path().join("log");
+    (dir, log)
 }
 
 /// The exit code of a run that `signal` has stopped.
