@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::exit::Exit;
 use crate::outcome::CancelReason;
 use crate::run::Stop;
-use crate::types::ending;
+use crate::types::{awaited, ending};
 
 /// A step before the run that takes longer than this is told of.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -313,7 +313,9 @@ impl Signals {
             let same = |phase: &Phase| matches!(phase, Phase::Doing(now, _) if *now == number);
             self.wait(Some(Instant::now() + PATIENCE), |phase| !same(phase));
             if same(&self.state().phase) {
-                say(&format!("still {name} …\n"));
+                let file = awaited::current();
+                let file = file.map(|file| format!(", waiting for {file}"));
+                say(&format!("still {name}{} …\n", file.unwrap_or_default()));
             }
             self.wait(None, |phase| !same(phase));
         }

@@ -14,6 +14,7 @@ use super::interpolate::{template_problem, unset};
 use super::reader::SIZE_LIMIT;
 use super::template::{Lookup, substitute};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};
+use crate::types::awaited;
 use crate::types::encoding::{self, NotText};
 
 /// The `.env` of a directory.
@@ -37,9 +38,12 @@ pub fn read(directory: &Path) -> io::Result<Option<DotEnv>> {
         Ok(_) | Err(_) => {}
     }
     // It may be a pipe: some programs that keep secrets offer a `.env` so.
+    let awaited = awaited::file(&path.display().to_string());
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path)?;
-    file.take(SIZE_LIMIT + 1).read_to_end(&mut bytes)?;
+    let read = std::fs::File::open(path)
+        .and_then(|file| file.take(SIZE_LIMIT + 1).read_to_end(&mut bytes));
+    drop(awaited);
+    read?;
     if bytes.len() as u64 > SIZE_LIMIT {
         let why = format!("it is larger than {} MiB", SIZE_LIMIT >> 20);
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));

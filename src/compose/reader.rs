@@ -7,7 +7,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, SourceMap, Span};
-use crate::types::encoding;
+use crate::types::{awaited, encoding};
 use crate::yaml::{self, Document, Node, Value};
 
 /// The largest file that is read, in bytes.
@@ -126,8 +126,10 @@ impl<'a> Reader<'a> {
             return Err("its path is empty".to_owned());
         }
         let mut bytes = Vec::new();
+        let awaited = awaited::file(path);
         let file = File::open(self.dir.join(path));
         let file = file.and_then(|file| file.take(SIZE_LIMIT + 1).read_to_end(&mut bytes));
+        drop(awaited);
         file.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => "there is no such file".to_owned(),
             io::ErrorKind::IsADirectory => "it is a directory".to_owned(),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, SourceMap};
 use crate::types::Environment;
+use crate::types::awaited;
 use crate::types::encoding::{self, DecodedText, IS_UTF16, NotText, SAVE_AS_UTF8};
 use crate::types::remote::is_remote;
 use crate::types::secret::redact_url;
@@ -255,6 +256,10 @@ fn read_one(
     environment: &Environment,
     stdin: &mut dyn Read,
 ) -> Result<DecodedText, Diagnostic> {
+    let awaited = match name {
+        "-" => awaited::standard_input(),
+        _ => awaited::file(name),
+    };
     let bytes = if name == "-" {
         read_limited(stdin, 0)
     } else {
@@ -274,6 +279,7 @@ fn read_one(
             read_limited(&mut file, size)
         })
     };
+    drop(awaited);
     let shown = if name == "-" { "standard input" } else { name };
     let unreadable = |why: String| {
         Diagnostic::error(

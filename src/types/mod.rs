@@ -3,6 +3,7 @@
 //! Knows nothing of bake files or `BuildKit`. Each type is parsed once, where text enters the program, and is passed as
 //! itself from there on.
 
+pub mod awaited;
 pub mod blocking;
 pub mod clock;
 pub mod csv;

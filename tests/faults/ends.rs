@@ -104,20 +104,43 @@ fn one_interrupt_ends_a_run_whose_output_nobody_reads() {
     assert!(took < Duration::from_secs(2) + SLACK, "{took:?}");
 }
 
-// `-f` of a pipe that nobody writes to: the definition is never there.
+// Files that are pipes to which nobody writes: what the definition needs is never there.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_definition_that_does_not_come_is_told_of_and_given_up_at_the_first_signal() {
-    for signal in [Signal::TERM, Signal::HUP] {
-        let project = TestProject::new();
-        let pipe = project.path().join("pipe");
-        let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
-        assert!(made.success());
-        let mut run = Run::start(&project.command(&["-f", "pipe"]));
-        run.writes("still reading the definition").await;
+async fn a_definition_that_does_not_come_is_named_and_given_up_at_the_first_signal() {
+    const SERVICE: &str = "services:\n  a:\n    build: .\n";
+    let with = |more: &str| format!("{SERVICE}{more}");
+    let cases = [
+        ("docker-bake.hcl", "compose.yaml", SERVICE.to_owned()),
+        (".env", "compose.yaml", SERVICE.to_owned()),
+        ("e", "compose.yaml", with("    env_file: e\n")),
+        (
+            "other.yaml",
+            "compose.yaml",
+            with("include:\n  - other.yaml\n"),
+        ),
+        (
+            "x.yaml",
+            "compose.yaml",
+            with("    extends: {file: x.yaml, service: b}\n"),
+        ),
+    ];
+    let signals = [Signal::TERM, Signal::HUP, Signal::INT];
+    let cases = cases.into_iter().zip(signals.into_iter().cycle());
+    let cases = cases.map(|((pipe, file, content), signal)| async move {
+        let project = TestProject::new().file(file, content);
+        let made = Command::new("mkfifo")
+            .arg(project.path().join(pipe))
+            .status();
+        assert!(made.unwrap().success());
+        let mut run = Run::start(&project.command(&[]));
+        run.writes("still reading the definition, waiting for `")
+            .await;
         let stderr = run.interrupt(signal).await.stderr;
+        assert!(stderr.contains(&format!("{pipe}` …")), "{stderr}");
         let told = stderr.contains("interrupted before anything was built");
         assert!(told, "{stderr}");
-    }
+    });
+    futures_util::future::join_all(cases).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
