@@ -64,7 +64,8 @@ fn sink(
                     |error| format!("cannot make the directory `{}`: {error}", parent.display());
                 files::open::dir_handle_or_make(parent, 0o777).map_err(unmade)?;
             }
-            ExportSink::Stream(Arc::new(FileSink::new(place.clone())))
+            let sink = FileSink::new(place.clone()).telling(events.clone(), target.clone());
+            ExportSink::Stream(Arc::new(sink))
         }
         lower::ExportSink::Docker { context } => {
             let engine = docker

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::future::BoxFuture;
@@ -10,7 +11,9 @@ use tokio::fs::File;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Mutex;
 
+use crate::event::{EventKind, EventSink, LocalWork};
 use crate::files::{Access, OutputFile, Resolved};
+use crate::types::TargetName;
 
 /// What a sink could not do, whoever wrote it.
 pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
@@ -48,19 +51,39 @@ pub struct FileError {
 #[derive(Debug, Clone)]
 pub struct FileSink {
     place: Resolved,
+    told: Option<(EventSink, TargetName)>,
 }
+
+/// A file that takes longer than this to open is told of.
+const QUIET: Duration = Duration::from_secs(1);
 
 impl FileSink {
     /// The file at `place`; its directory must exist.
     pub fn new(place: Resolved) -> Self {
-        Self { place }
+        Self { place, told: None }
+    }
+
+    /// Tells `events` of waiting for the file, which is one of `target`.
+    #[must_use]
+    pub fn telling(mut self, events: EventSink, target: TargetName) -> Self {
+        self.told = Some((events, target));
+        self
     }
 
     async fn create(&self) -> io::Result<FileWriter> {
         let place = self.place.clone();
         // A pipe that nobody reads keeps the thread waiting.
-        let create = move || OutputFile::create(&place, Access::Kept);
-        let output = tokio::task::spawn_blocking(create).await??;
+        let mut output =
+            tokio::task::spawn_blocking(move || OutputFile::create(&place, Access::Kept));
+        let output = match tokio::time::timeout(QUIET, &mut output).await {
+            Ok(opened) => opened??,
+            Err(_) => {
+                self.tell_of_waiting(false);
+                let opened = output.await;
+                self.tell_of_waiting(true);
+                opened??
+            }
+        };
         let file = File::from_std(output.file().try_clone()?);
         Ok(FileWriter {
             file,
@@ -68,6 +91,24 @@ impl FileSink {
             buffer: BytesMut::new(),
             path: self.place.path().to_owned(),
         })
+    }
+}
+
+impl FileSink {
+    fn tell_of_waiting(&self, done: bool) {
+        let Some((events, target)) = &self.told else {
+            return;
+        };
+        let path = self.place.path().display();
+        events.send(EventKind::Local(LocalWork {
+            id: format!("open-{target}-{path}"),
+            target: Some(target.clone()),
+            name: format!("wait until `{path}` can be written (a pipe: until it is read)"),
+            current: 0,
+            total: None,
+            done,
+            error: None,
+        }));
     }
 }
 
@@ -252,6 +293,30 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_pipe_that_nobody_reads_is_told_until_it_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("out.tar");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let (send, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let events = EventSink::new(crate::types::Clock::system(), move |event| {
+            if let EventKind::Local(work) = event.kind {
+                let _ = send.send((work.name, work.done));
+            }
+        });
+        let sink = sink(&pipe).telling(events, "app".parse().unwrap());
+        let writing = tokio::spawn(async move {
+            let writer = write(&sink, &[b"all"]).await.unwrap();
+            writer.finish().await.is_ok()
+        });
+        let (name, done) = told.recv().await.unwrap();
+        assert!(name.contains("out.tar") && !done, "{name}");
+        assert_eq!(tokio::fs::read(&pipe).await.unwrap(), b"all");
+        assert_eq!(told.recv().await, Some((name, true)));
+        assert!(writing.await.unwrap());
     }
 
     #[tokio::test]
