@@ -280,6 +280,25 @@ fn archives_go_to_pipes_descriptors_and_files_behind_links() {
     assert_eq!(temporary_files(&project), [""; 0]);
 }
 
+// Beyond what a pipe holds, and less than what is written at once: the last piece is the only one.
+#[test]
+fn standard_output_has_all_of_an_archive_or_the_target_fails() {
+    let Some(project) = project(r#"output = ["type=tar,dest=-"]"#) else {
+        return;
+    };
+    let project = project.file("hello", "0123456789".repeat(20_000));
+    let slowly = scripted(&project, "$R a | { sleep 1; tar xO; } | wc -c");
+    assert_eq!(slowly.trim(), "200000");
+    for place in [">/dev/full", "| true"] {
+        let output = project.read(&bash(&project, &format!("$R a {place}")));
+        assert_eq!(output.code, Some(1), "{place}: {output}");
+        assert!(
+            output.stderr.contains("cannot write `standard output`"),
+            "{output}"
+        );
+    }
+}
+
 #[test]
 fn a_link_that_comes_while_the_user_is_asked_is_not_followed() {
     let Some(project) = project(r#"output = ["type=local,dest=up/../dir"]"#) else {

@@ -234,7 +234,12 @@ impl StreamWriter for AnyWriter {
 
     fn finish(mut self: Box<Self>) -> BoxFuture<'static, Result<(), SinkError>> {
         Box::pin(async move {
-            let finished = self.writer.shutdown().await;
+            // Standard output hands each write to a thread; only a flush waits for it, and tells of its failure.
+            let flushed = self.writer.flush().await;
+            let finished = match flushed {
+                Ok(()) => self.writer.shutdown().await,
+                Err(error) => Err(error),
+            };
             finished.map_err(|source| file_error(&self.path, source))
         })
     }
