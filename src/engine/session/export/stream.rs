@@ -75,14 +75,13 @@ impl FileSink {
         // A pipe that nobody reads keeps the thread waiting.
         let mut output =
             tokio::task::spawn_blocking(move || OutputFile::create(&place, Access::Kept));
-        let output = match tokio::time::timeout(QUIET, &mut output).await {
-            Ok(opened) => opened??,
-            Err(_) => {
-                self.tell_of_waiting(false);
-                let opened = output.await;
-                self.tell_of_waiting(true);
-                opened??
-            }
+        let output = if let Ok(opened) = tokio::time::timeout(QUIET, &mut output).await {
+            opened??
+        } else {
+            self.tell_of_waiting(false);
+            let opened = output.await;
+            self.tell_of_waiting(true);
+            opened??
         };
         let file = File::from_std(output.file().try_clone()?);
         Ok(FileWriter {
