@@ -6,11 +6,10 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 
 use rustix::fs::XattrFlags;
 
-use crate::support::home::{processes, rbake};
+use crate::support::home::{eventually, rbake};
 use crate::support::peers;
 
 /// A user that no machine has.
@@ -145,10 +144,8 @@ exec "$@""#;
 impl Drop for Ordinary {
     fn drop(&mut self) {
         let stopped = self.run(&[], &["+builder", "stop", "--force"]);
-        let mark = self.path("home").display().to_string();
         if !std::thread::panicking() {
             assert!(stopped.status.success(), "{}", said(&stopped));
-            soon("no process", || processes(&mark).is_empty());
         }
     }
 }
@@ -157,17 +154,6 @@ impl Drop for Ordinary {
 fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-L").args([from, to]).status();
     assert!(copied.unwrap().success());
-}
-
-fn soon(what: &str, condition: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(
-            started.elapsed() < Duration::from_secs(20),
-            "waited in vain: {what}"
-        );
-        std::thread::sleep(Duration::from_millis(30));
-    }
 }
 
 fn mode(path: &Path, mode: u32) {
@@ -193,8 +179,8 @@ fn users_processes() -> Vec<PathBuf> {
         .collect()
 }
 
-#[test]
-fn an_ordinary_user_builds_without_root() {
+#[tokio::test]
+async fn an_ordinary_user_builds_without_root() {
     let Some(user) = Ordinary::new() else {
         return;
     };
@@ -240,5 +226,5 @@ fn an_ordinary_user_builds_without_root() {
     assert!(said(&again).contains("CACHED"), "{}", said(&again));
     let stopped = user.run(&[], &["+builder", "stop"]);
     assert!(stopped.status.success(), "{}", said(&stopped));
-    soon("no process", || users_processes().is_empty());
+    eventually("no process", async || users_processes().is_empty()).await;
 }

@@ -85,7 +85,7 @@ pub(super) fn receive(sink: &DirectorySink, wire: &mut dyn Wire) -> Result<Recei
     while !(listed && receiver.is_idle()) {
         let packet = wire.next().ok_or(ReceiveError::Gone)?;
         match (packet.r#type(), packet.stat) {
-            (PacketType::PacketStat, Some(stat)) if !listed => receiver.entry(stat)?,
+            (PacketType::PacketStat, Some(stat)) if !listed => receiver.entry(&stat)?,
             (PacketType::PacketStat, None) if !listed => listed = true,
             (PacketType::PacketData, _) => receiver.data(packet.id, &packet.data)?,
             (PacketType::PacketErr, _) => {
@@ -153,11 +153,11 @@ impl Receiver {
         self.waiting.is_empty() && self.open.is_empty()
     }
 
-    fn entry(&mut self, stat: Stat) -> Result<(), ReceiveError> {
+    fn entry(&mut self, stat: &Stat) -> Result<(), ReceiveError> {
         let id = self.next_id;
         self.next_id = id.checked_add(1).ok_or(ReceiveError::Protocol)?;
-        self.listing.add(&stat)?;
-        let stat = detached(&stat);
+        self.listing.add(stat)?;
+        let stat = detached(stat);
         let kind = stat.mode & mode::KIND;
         self.order.next(&stat.path, kind == mode::DIR)?;
         let is_link = kind != mode::DIR && kind != mode::SYMLINK && !stat.linkname.is_empty();
