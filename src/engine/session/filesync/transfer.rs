@@ -69,6 +69,11 @@ pub(super) enum SendError {
 impl SendError {
     // The way out, where one is known; `dir` is the directory that is sent.
     fn help(&self, dir: &Path) -> Option<String> {
+        if let Self::Context(ContextError::Open { source, .. }) = self {
+            return (source.kind() == std::io::ErrorKind::PermissionDenied).then(|| {
+                "give this user the permission to list the directory, by `chmod o+rx` or by its group".to_owned()
+            });
+        }
         let (path, kind) = match self {
             Self::Context(ContextError::Read { path, source, .. }) => {
                 (path.as_path(), source.kind())
@@ -366,5 +371,41 @@ fn content(entry: &Entry<'_>) -> Content {
         Content::Empty
     } else {
         Content::Never
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Error, ErrorKind};
+
+    #[test]
+    fn each_failure_to_read_has_a_way_out() {
+        let help = |error: SendError| error.help(Path::new("/c"));
+        let open = |kind: ErrorKind| {
+            let (path, source) = ("/c".into(), Error::from(kind));
+            SendError::Context(ContextError::Open { path, source })
+        };
+        let told = help(open(ErrorKind::PermissionDenied)).unwrap();
+        assert!(told.contains("`chmod o+rx`"), "{told}");
+        assert_eq!(help(open(ErrorKind::NotFound)), None);
+        let read = |kind: ErrorKind| {
+            let (path, source) = ("/c/a/b".into(), Error::from(kind));
+            let act = "list";
+            SendError::Context(ContextError::Read { act, path, source })
+        };
+        let told = help(read(ErrorKind::PermissionDenied)).unwrap();
+        assert!(
+            told.starts_with("give this user") && told.ends_with("`a/b`"),
+            "{told}"
+        );
+        let told = help(read(ErrorKind::StaleNetworkFileHandle)).unwrap();
+        assert!(
+            told.starts_with("build again") && told.ends_with("`a/b`"),
+            "{told}"
+        );
+        let path = "odd name".to_owned();
+        let told = help(SendError::Shrank { path }).unwrap();
+        assert!(told.ends_with("the ignore file"), "{told}");
     }
 }
