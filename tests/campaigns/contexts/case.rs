@@ -22,9 +22,24 @@ pub(super) struct Node {
     pub(super) mode: u32,
     /// Whether it belongs to root and not to the user who builds.
     pub(super) of_root: bool,
+    /// Extended attributes; of a file with several names those of the first.
+    pub(super) attributes: Attributes,
 }
 
+/// Extended attributes, by name.
+pub(super) type Attributes = BTreeMap<String, Vec<u8>>;
+
 impl Node {
+    /// An entry that belongs to the user who builds.
+    pub(super) fn new(kind: Kind, mode: u32) -> Self {
+        Self {
+            kind,
+            mode,
+            of_root: false,
+            attributes: Attributes::new(),
+        }
+    }
+
     fn is_open(&self, bit: u32) -> bool {
         let shift = if self.of_root { 0 } else { 6 };
         self.mode >> shift & bit != 0
@@ -59,10 +74,47 @@ impl Ignore {
     }
 }
 
+/// What the directory is to the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The main context.
+    Context,
+    /// A named context, beside a main context with nothing in it.
+    Named,
+    /// The main context and a named one.
+    Both,
+}
+
+/// Where the result goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Output {
+    /// An archive.
+    Tar,
+    /// A directory.
+    Local,
+}
+
+/// The path of the entry `name` of the directory `dir`; the root is empty.
+pub(super) fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
+    if dir.is_empty() {
+        name.to_vec()
+    } else {
+        [dir, b"/", name].concat()
+    }
+}
+
+/// The directories that lead to `path`, without the root.
+pub(super) fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/');
+    ends.map(|(at, _)| &path[..at])
+}
+
 /// A context, its ignore file and what is copied.
 #[derive(Debug, Clone)]
 pub(super) struct Case {
     pub(super) tree: BTreeMap<Vec<u8>, Node>,
+    pub(super) place: Place,
+    pub(super) output: Output,
     pub(super) ignore: Ignore,
     /// Lines of the ignore file.
     pub(super) lines: Vec<Vec<u8>>,
@@ -86,6 +138,30 @@ impl Case {
         text
     }
 
+    /// The bake file.
+    pub(super) fn definition(&self) -> String {
+        let context = match self.place {
+            Place::Context => "context = \"ctx\"",
+            Place::Named => "context = \"empty\"\n  contexts = { named = \"ctx\" }",
+            Place::Both => "context = \"ctx\"\n  contexts = { named = \"ctx\" }",
+        };
+        let output = match self.output {
+            Output::Tar => "type=tar,dest=-",
+            Output::Local => "type=local,dest=out",
+        };
+        format!(
+            "target \"default\" {{\n  {context}\n  dockerfile = \"../Dockerfile\"\n  output = [\"{output}\"]\n}}\n"
+        )
+    }
+
+    /// The extended attributes of the file at `path`.
+    pub(super) fn attributes(&self, path: &[u8]) -> &Attributes {
+        match &self.tree[path].kind {
+            Kind::Hard(first) => &self.tree[first].attributes,
+            _ => &self.tree[path].attributes,
+        }
+    }
+
     /// The Dockerfile.
     pub(super) fn dockerfile(&self) -> String {
         let mut text = "FROM scratch\n".to_owned();
@@ -93,19 +169,20 @@ impl Case {
             let mut words = sources.clone();
             words.push(format!("/o{number}/"));
             let words = serde_json::to_string(&words).unwrap();
-            text.extend(["COPY ", &words, "\n"]);
+            let is_named = match self.place {
+                Place::Context => false,
+                Place::Named => true,
+                Place::Both => number % 2 == 1,
+            };
+            let from = if is_named { "--from=named " } else { "" };
+            text.extend(["COPY ", from, &words, "\n"]);
         }
         text
     }
 
     /// Whether an ordinary user can read the file, list the directory, or look at what else is at `path`.
     pub(super) fn is_readable(&self, path: &[u8]) -> bool {
-        let ends = path
-            .iter()
-            .enumerate()
-            .filter(|(_, b)| **b == b'/')
-            .map(|(at, _)| at);
-        let above = ends.map(|end| &self.tree[&path[..end]]);
+        let mut above = parents(path).map(|dir| &self.tree[dir]);
         let node = &self.tree[path];
         let itself = match &node.kind {
             Kind::Dir => node.is_open(4) && node.is_open(1),
@@ -113,6 +190,6 @@ impl Case {
             Kind::Hard(first) => self.tree[first].is_open(4),
             Kind::Link(_) | Kind::Pipe | Kind::Socket | Kind::Device => true,
         };
-        itself && above.into_iter().all(|dir| dir.is_open(1))
+        itself && above.all(|dir| dir.is_open(1))
     }
 }

@@ -19,8 +19,8 @@ pub(super) fn write(case: &Case, root: &Path) {
     std::fs::create_dir(root).unwrap();
     let context = root.join("ctx");
     std::fs::create_dir(&context).unwrap();
-    let definition = "target \"default\" {\n  context = \"ctx\"\n  dockerfile = \"../Dockerfile\"\n  output = [\"type=tar,dest=-\"]\n}\n";
-    std::fs::write(root.join("docker-bake.hcl"), definition).unwrap();
+    std::fs::create_dir(root.join("empty")).unwrap();
+    std::fs::write(root.join("docker-bake.hcl"), case.definition()).unwrap();
     std::fs::write(root.join("Dockerfile"), case.dockerfile()).unwrap();
     std::fs::write(root.join("outside"), "outside").unwrap();
     std::fs::write(root.join("shared-ignore"), case.text()).unwrap();
@@ -57,6 +57,11 @@ pub(super) fn write(case: &Case, root: &Path) {
                 chown(at(path), owner, owner).unwrap();
                 set_mode(&at(path), node.mode);
             }
+        }
+        // A change of the owner drops capabilities.
+        for (name, value) in &node.attributes {
+            let (flags, path) = (rustix::fs::XattrFlags::empty(), at(path));
+            rustix::fs::lsetxattr(path, name.as_str(), value, flags).unwrap();
         }
     }
     for dir in [&context, root] {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::case::{Case, Ignore, Kind, Node};
+use super::case::{Case, Ignore, Kind, Node, Output, Place, join};
 use super::dice::Dice;
 use super::oracle;
 
@@ -30,6 +30,8 @@ pub(super) fn case(seed: u64) -> Case {
     let mut dice = Dice::new(seed);
     let mut case = Case {
         tree: BTreeMap::new(),
+        place: Place::Context,
+        output: Output::Tar,
         ignore: Ignore::None,
         lines: Vec::new(),
         copies: Vec::new(),
@@ -60,7 +62,38 @@ pub(super) fn case(seed: u64) -> Case {
             case.copies.push(vec![".".to_owned()]);
         }
     }
+    attributes(&mut case.tree, &mut dice);
+    case.place = match dice.below(100) {
+        // The Dockerfile's own ignore file is for the main context alone.
+        _ if case.ignore == Ignore::Own => Place::Context,
+        0..60 => Place::Context,
+        60..85 => Place::Named,
+        _ => Place::Both,
+    };
+    if dice.percent(30) {
+        case.output = Output::Local;
+    }
     case
+}
+
+// Linux lets users give their own attributes to files and directories only.
+fn attributes(tree: &mut BTreeMap<Vec<u8>, Node>, dice: &mut Dice) {
+    // `cap_net_bind_service=ep`, in the second version of the format.
+    const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let values: [&[u8]; 5] = [b"", b"text", b"a=b\nc", b"\xff\0\xfe", &[b'v'; 300]];
+    let chance = *dice.one(&[&0_usize, &0, &15, &40]);
+    for node in tree.values_mut() {
+        if !matches!(node.kind, Kind::Dir | Kind::File(_)) || !dice.percent(chance) {
+            continue;
+        }
+        let name = dice.one(&["user.note", "user.b.c", "user.\u{e9}t\u{e9}"]);
+        let value = dice.one(&values).to_vec();
+        node.attributes.insert(name.to_owned(), value);
+        if matches!(node.kind, Kind::File(_)) && dice.percent(20) {
+            let name = "security.capability".to_owned();
+            node.attributes.insert(name, CAPABILITY.to_vec());
+        }
+    }
 }
 
 fn name(dice: &mut Dice) -> Vec<u8> {
@@ -70,14 +103,6 @@ fn name(dice: &mut Dice) -> Vec<u8> {
         dice.one(&PLAIN)
     }
     .to_vec()
-}
-
-fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
-    if dir.is_empty() {
-        name.to_vec()
-    } else {
-        [dir, b"/", name].concat()
-    }
 }
 
 fn some(
@@ -94,11 +119,7 @@ fn some(
 }
 
 fn add(tree: &mut BTreeMap<Vec<u8>, Node>, path: Vec<u8>, kind: Kind, mode: u32) {
-    tree.entry(path).or_insert(Node {
-        kind,
-        mode,
-        of_root: false,
-    });
+    tree.entry(path).or_insert(Node::new(kind, mode));
 }
 
 fn entry(tree: &mut BTreeMap<Vec<u8>, Node>, dice: &mut Dice) {
@@ -238,14 +259,11 @@ fn ignore(case: &mut Case, dice: &mut Dice) {
     };
     let of_root = case.ignore == Unreadable;
     let mode = if of_root { 0o600 } else { mode };
-    case.tree.insert(
-        b".dockerignore".to_vec(),
-        Node {
-            kind,
-            mode,
-            of_root,
-        },
-    );
+    let node = Node {
+        of_root,
+        ..Node::new(kind, mode)
+    };
+    case.tree.insert(b".dockerignore".to_vec(), node);
     if case.ignore == LinkInside {
         add(&mut case.tree, b"ignore".to_vec(), Kind::Dir, 0o755);
         let text = Kind::File(case.text());
@@ -257,21 +275,13 @@ fn ignore(case: &mut Case, dice: &mut Dice) {
 fn line(tree: &BTreeMap<Vec<u8>, Node>, dice: &mut Dice) -> Vec<u8> {
     let path = some(tree, dice, |_| true).unwrap_or_else(|| b"a".to_vec());
     let path = masked(&path);
-    let (dir, base) = path.rsplit_once('/').unwrap_or(("", &path));
-    let start: String = base.chars().take(1).collect();
+    let (dir, base, start) = taken_apart(&path);
     let text = match dice.below(9) {
         0 | 1 => path.clone(),
         2 => format!("**/{base}"),
         3 => format!("{path}/*"),
         4 => format!("*/{base}"),
-        5 => format!(
-            "{}{start}*",
-            if dir.is_empty() {
-                String::new()
-            } else {
-                format!("{dir}/")
-            }
-        ),
+        5 => format!("{}{start}*", slash(dir)),
         6 => format!("/{path}/"),
         7 => format!("{path}/**"),
         _ => "*".to_owned(),
@@ -282,50 +292,51 @@ fn line(tree: &BTreeMap<Vec<u8>, Node>, dice: &mut Dice) -> Vec<u8> {
 
 // `path` with wildcards in place of what means something to ignore files, Dockerfiles or JSON, or is no text.
 fn masked(path: &[u8]) -> String {
+    replaced(path, "*[]\\$\"'!# ")
+}
+
+// `path` with wildcards in place of the characters `odd`, and of what is no text.
+fn replaced(path: &[u8], odd: &str) -> String {
+    let is_odd = |c: char| odd.contains(c) || c.is_control() || c == char::REPLACEMENT_CHARACTER;
     let text = String::from_utf8_lossy(path);
-    let odd = |c: char| {
-        "*[]\\$\"'!#".contains(c) || c.is_control() || c == char::REPLACEMENT_CHARACTER || c == ' '
-    };
-    text.chars().map(|c| if odd(c) { '?' } else { c }).collect()
+    text.chars()
+        .map(|c| if is_odd(c) { '?' } else { c })
+        .collect()
+}
+
+// What the paths in the directory `dir` begin with.
+fn slash(dir: &str) -> String {
+    if dir.is_empty() {
+        String::new()
+    } else {
+        format!("{dir}/")
+    }
+}
+
+// The directory of `path`, its name, and how that begins.
+fn taken_apart(path: &str) -> (&str, &str, String) {
+    let (dir, base) = path.rsplit_once('/').unwrap_or(("", path));
+    (dir, base, base.chars().take(1).collect())
 }
 
 fn source(tree: &BTreeMap<Vec<u8>, Node>, dice: &mut Dice) -> String {
     let path = some(tree, dice, |_| true).unwrap_or_else(|| b"a".to_vec());
     // In the array form of `COPY`, blanks and `!` mean themselves.
-    let text = String::from_utf8_lossy(&path);
-    let odd =
-        |c: char| "*[]\\$\"'?".contains(c) || c.is_control() || c == char::REPLACEMENT_CHARACTER;
-    let path: String = text.chars().map(|c| if odd(c) { '?' } else { c }).collect();
-    let (dir, base) = path.rsplit_once('/').unwrap_or(("", &path));
-    let slash = |dir: &str| {
-        if dir.is_empty() {
-            String::new()
-        } else {
-            format!("{dir}/")
-        }
+    let path = replaced(&path, "*[]\\$\"'?");
+    let (dir, base, start) = taken_apart(&path);
+    let link = |dice: &mut Dice| {
+        let link = some(tree, dice, |kind| matches!(kind, Kind::Link(_)));
+        masked(&link.unwrap_or_else(|| b"link".to_vec()))
     };
-    let start: String = base.chars().take(1).collect();
     match dice.below(20) {
-        0..6 => path,
+        0..6 => path.clone(),
         6..8 => format!("{}*", slash(dir)),
         8..11 => format!("{}{start}*", slash(dir)),
         11..13 => format!("*/{start}*"),
         13 => format!("*/{base}"),
         14 => format!("{}*/*", slash(dir)),
-        15 => {
-            let link = some(tree, dice, |kind| matches!(kind, Kind::Link(_)));
-            format!(
-                "{}/{start}*",
-                masked(&link.unwrap_or_else(|| b"link".to_vec()))
-            )
-        }
-        16 => {
-            let link = some(tree, dice, |kind| matches!(kind, Kind::Link(_)));
-            format!(
-                "{}/{base}",
-                masked(&link.unwrap_or_else(|| b"link".to_vec()))
-            )
-        }
+        15 => format!("{}/{start}*", link(dice)),
+        16 => format!("{}/{base}", link(dice)),
         17 => "nope*".to_owned(),
         _ => ".".to_owned(),
     }

@@ -1,12 +1,14 @@
 //! Contexts with everything that a directory may hold, built by rbake and buildx as an ordinary user, and as root.
 //!
-//! Both programs run on one daemon, and what they give is compared entry by entry; a difference that no rule of [`rules`]
-//! explains fails the run. Beside that, [`oracle`] works out what the Dockerfile asks for, and rbake may never succeed with
-//! less in the image.
+//! The directory is the main context, a named one or both; its files have modes, owners, attributes, names of any bytes; the
+//! result goes to an archive or a directory. Both programs run on one daemon, and what they give is compared entry by entry; a
+//! difference that no rule of [`rules`] explains fails the run. Beside that, [`oracle`] works out what the Dockerfile asks
+//! for, and rbake may never succeed with less in the image.
 
 mod case;
 mod dice;
 mod disk;
+mod local;
 mod make;
 mod oracle;
 mod rules;
@@ -22,7 +24,7 @@ use crate::support::peers;
 use case::{Case, Ignore, Kind};
 use oracle::Wanted;
 use rules::{RULES, Seen};
-use run::{Answer, ImageEntry, Programs};
+use run::{Answer, Image, ImageEntry, Programs};
 
 /// Cases in the full campaign, and every how many of them are built as root.
 const FULL: u64 = 2_000;
@@ -115,10 +117,10 @@ fn examine(seed: u64, programs: &Programs, tally: &Mutex<Tally>) {
     let as_root = seed.is_multiple_of(AS_ROOT);
     let project = programs.place(&format!("case-{seed}"));
     disk::write(&case, &project);
-    let ours = programs.rbake(&project, as_root);
+    let ours = programs.rbake(&project, case.output, as_root);
     // The daemon waits for ever for somebody to write into an ignore file that is a pipe.
     let asked = case.ignore != Ignore::Pipe;
-    let theirs = asked.then(|| programs.buildx(&project, as_root));
+    let theirs = asked.then(|| programs.buildx(&project, case.output, as_root));
     std::fs::remove_dir_all(&project).unwrap();
     let mut tally = tally.lock().unwrap();
     describe(&case, &wanted, as_root, &mut tally);
@@ -184,6 +186,7 @@ fn reason(messages: &str) -> &'static str {
             "entries in each other's way",
         ),
         ("too many links", "a loop of links"),
+        ("Operation not permitted", "a device that users cannot make"),
     ];
     let found = known.iter().find(|(text, _)| messages.contains(text));
     found.map_or(OTHER, |(_, kind)| kind)
@@ -196,7 +199,10 @@ fn describe(case: &Case, wanted: &Wanted, as_root: bool, tally: &mut Tally) {
     tally.count("cases");
     tally.count(if as_root { "as root" } else { "as a user" });
     tally.count(&format!("ignore file {:?}", case.ignore));
+    tally.count(&format!("as {:?}", case.place));
+    tally.count(&format!("output {:?}", case.output));
     let (mut denied, mut special, mut linked, mut odd) = (false, false, false, false);
+    let mut attributed = false;
     for path in &wanted.sources {
         let Some(node) = case.tree.get(path) else {
             continue;
@@ -204,6 +210,7 @@ fn describe(case: &Case, wanted: &Wanted, as_root: bool, tally: &mut Tally) {
         denied |= !case.is_readable(path);
         special |= matches!(node.kind, Kind::Pipe | Kind::Socket | Kind::Device);
         linked |= matches!(node.kind, Kind::Link(_) | Kind::Hard(_));
+        attributed |= !case.attributes(path).is_empty();
         odd |= std::str::from_utf8(path).is_err() || path.iter().any(u8::is_ascii_control);
     }
     for (is, what) in [
@@ -211,6 +218,7 @@ fn describe(case: &Case, wanted: &Wanted, as_root: bool, tally: &mut Tally) {
         (special, "with a special source"),
         (linked, "with a linked source"),
         (odd, "with a source whose name is no plain text"),
+        (attributed, "with a source with attributes"),
         (
             denied || special || linked,
             "with a denied, special or linked source",
@@ -232,18 +240,37 @@ fn shown(case: &Case) -> String {
             other => format!("{other:?}"),
         };
         format!(
-            "    {:o} {owner} `{}` {kind}\n",
+            "    {:o} {owner} `{}` {kind} {:?}\n",
             node.mode,
-            path.escape_ascii()
+            path.escape_ascii(),
+            node.attributes.keys()
         )
     };
     let entries: String = case.tree.iter().map(entry).collect();
-    format!("{}{entries}", case.dockerfile())
+    format!("{}{}{entries}", case.definition(), case.dockerfile())
 }
 
-// What the image lacks of what is asked for, where rbake says that all is well.
-fn less_than_asked(wanted: &Wanted, ours: &Answer) -> Option<String> {
-    let image = ours.image.as_ref()?;
+// What the image lacks of what is asked for, where the program says that all is well.
+fn less_than_asked(wanted: &Wanted, answer: &Answer) -> Option<String> {
+    let image = answer.image.as_ref()?;
+    let lacks = wanted.attributes.iter().find_map(|(path, files)| {
+        let ([file], Some(entry)) = (files.as_slice(), image.get(path)) else {
+            return None;
+        };
+        // The daemon changes the owner of what it copies, by which the kernel drops capabilities.
+        let mut asked = file.iter().filter(|(name, _)| name.starts_with("user."));
+        // Another name of a file has its attributes by the first.
+        let (name, _) = asked.find(|(name, value)| {
+            entry.kind == tar::EntryType::Regular && entry.attributes.get(*name) != Some(*value)
+        })?;
+        Some(format!(
+            "the attribute `{name}` of `{}`",
+            path.escape_ascii()
+        ))
+    });
+    if lacks.is_some() {
+        return lacks;
+    }
     let missing = wanted.must.iter().find(|(path, kinds)| {
         let there = image.get(*path);
         !there.is_some_and(|entry| kinds.iter().any(|kind| is(entry, kind, image)))
@@ -257,7 +284,7 @@ fn less_than_asked(wanted: &Wanted, ours: &Answer) -> Option<String> {
     })
 }
 
-fn is(entry: &ImageEntry, kind: &Kind, image: &BTreeMap<Vec<u8>, ImageEntry>) -> bool {
+fn is(entry: &ImageEntry, kind: &Kind, image: &Image) -> bool {
     use tar::EntryType;
     match kind {
         Kind::Dir => entry.kind == EntryType::Directory,

@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 
-use super::case::{Case, Kind};
+use super::case::{Attributes, Case, Kind, join, parents};
 
 /// What must be in the image, by path; several where sources write to one place.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     pub(super) must: BTreeMap<Vec<u8>, Vec<Kind>>,
+    /// The extended attributes of files that must be in the image, as `must` has the files.
+    pub(super) attributes: BTreeMap<Vec<u8>, Vec<Attributes>>,
     /// Entries of the context that the copies come upon.
     pub(super) sources: BTreeSet<Vec<u8>>,
 }
@@ -46,11 +48,6 @@ fn regex(pattern: &str, deep: bool) -> Regex {
     }
     out.push('$');
     Regex::new(&out).unwrap()
-}
-
-fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/');
-    ends.map(|(at, _)| &path[..at])
 }
 
 /// The paths that the ignore file leaves in the context.
@@ -86,6 +83,15 @@ pub(super) fn kept(case: &Case) -> BTreeSet<Vec<u8>> {
         kept.insert(path.clone());
     }
     kept
+}
+
+// What the paths in the directory `dir` begin with.
+fn inside(dir: &[u8]) -> Vec<u8> {
+    if dir.is_empty() {
+        Vec::new()
+    } else {
+        [dir, b"/"].concat()
+    }
 }
 
 struct Context<'a> {
@@ -146,11 +152,7 @@ impl Context<'_> {
                 }
                 _ => {}
             }
-            let next = if at.is_empty() {
-                name
-            } else {
-                [&at[..], b"/", &name].concat()
-            };
+            let next = join(&at, &name);
             let kind = self.kind(&next)?.clone();
             self.wanted.sources.insert(next.clone());
             match kind {
@@ -189,11 +191,7 @@ impl Context<'_> {
             return;
         };
         let pattern = regex(&parts[first..].join("/"), false);
-        let below = if base.is_empty() {
-            Vec::new()
-        } else {
-            [&base[..], b"/"].concat()
-        };
+        let below = inside(&base);
         let found: Vec<Vec<u8>> = self
             .kept
             .iter()
@@ -222,11 +220,7 @@ impl Context<'_> {
         if !at.is_empty() {
             self.wanted.sources.insert(at.to_vec());
         }
-        let below = if at.is_empty() {
-            Vec::new()
-        } else {
-            [at, b"/"].concat()
-        };
+        let below = inside(at);
         let inside: Vec<Vec<u8>> = self
             .kept
             .iter()
@@ -247,6 +241,11 @@ impl Context<'_> {
             None => return,
         };
         self.wanted.sources.insert(path.to_vec());
+        if matches!(kind, Kind::File(_)) {
+            let attributes = self.case.attributes(path).clone();
+            let files = self.wanted.attributes.entry(to.clone()).or_default();
+            files.push(attributes);
+        }
         self.wanted.must.entry(to).or_default().push(kind);
     }
 }

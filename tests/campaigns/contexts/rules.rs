@@ -1,6 +1,6 @@
 //! Why rbake and buildx may differ on a context; each rule is a line of `docs/differences.md`.
 
-use super::case::{Case, Kind};
+use super::case::{Case, Kind, Output};
 use super::less_than_asked;
 use super::oracle::Wanted;
 use super::run::{Answer, ImageEntry};
@@ -58,7 +58,7 @@ pub(super) struct Rule {
 }
 
 /// All rules; the first that explains a difference is its reason.
-pub(super) const RULES: [Rule; 7] = [
+pub(super) const RULES: [Rule; 8] = [
     Rule {
         name: "an ignore file that cannot be used is an error",
         explains: |seen| {
@@ -88,8 +88,9 @@ pub(super) const RULES: [Rule; 7] = [
     Rule {
         name: "what rbake cannot read, buildx leaves out",
         explains: |seen| {
-            let less =
-                seen.theirs.image.is_some() && less_than_asked(seen.wanted, seen.theirs).is_some();
+            let less = seen.theirs.image.is_some() && {
+                less_than_asked(seen.wanted, seen.theirs).is_some()
+            };
             less && seen.has_unreadable_source() && seen.we_say("Permission denied")
         },
     },
@@ -118,6 +119,28 @@ pub(super) const RULES: [Rule; 7] = [
                     || source.ends_with(' ')
             };
             seen.we_have_more() && seen.case.sources().any(odd)
+        },
+    },
+    Rule {
+        name: "set-id bits are kept in directories",
+        explains: |seen| {
+            let (Some(ours), Some(theirs)) = (&seen.ours.image, &seen.theirs.image) else {
+                return false;
+            };
+            let without = |entry: &ImageEntry| ImageEntry {
+                mode: entry.mode & 0o777,
+                ..entry.clone()
+            };
+            let is_kept = |(path, entry): (&Vec<u8>, &ImageEntry)| {
+                let other = theirs.get(path);
+                other.is_some_and(|other| {
+                    other == entry || *other == without(entry) && entry.mode & 0o6000 != 0
+                })
+            };
+            seen.case.output == Output::Local
+                && !seen.as_root
+                && ours.len() == theirs.len()
+                && ours.iter().all(is_kept)
         },
     },
 ];

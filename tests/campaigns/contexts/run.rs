@@ -7,7 +7,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::case::{Attributes, Output};
 use super::disk::USER;
+use super::local;
 
 /// Seconds that one build may take.
 const LIMIT: &str = "90";
@@ -20,13 +22,17 @@ pub(super) struct ImageEntry {
     pub(super) owner: (u64, u64),
     pub(super) link: Vec<u8>,
     pub(super) content: Vec<u8>,
+    pub(super) attributes: Attributes,
 }
+
+/// Entries by path.
+pub(super) type Image = BTreeMap<Vec<u8>, ImageEntry>;
 
 /// How a program ended.
 #[derive(Debug)]
 pub(super) struct Answer {
     /// The image, where it was built.
-    pub(super) image: Option<BTreeMap<Vec<u8>, ImageEntry>>,
+    pub(super) image: Option<Image>,
     pub(super) code: Option<i32>,
     pub(super) messages: String,
 }
@@ -97,17 +103,14 @@ impl Programs {
         command
     }
 
-    pub(super) fn rbake(&self, project: &Path, as_root: bool) -> Answer {
+    pub(super) fn rbake(&self, project: &Path, output: Output, as_root: bool) -> Answer {
         let mut command = self.command("rbake", as_root);
         command.env("BUILDKIT_HOST", &self.address);
-        answer(
-            command
-                .args(["--progress=plain", "--no-cache"])
-                .current_dir(project),
-        )
+        command.args(["--progress=plain", "--no-cache"]);
+        answer(&mut command, project, output)
     }
 
-    pub(super) fn buildx(&self, project: &Path, as_root: bool) -> Answer {
+    pub(super) fn buildx(&self, project: &Path, output: Output, as_root: bool) -> Answer {
         let mut command = self.command("buildx", as_root);
         command.args([
             "--builder",
@@ -116,8 +119,9 @@ impl Programs {
             "--progress=plain",
             "--no-cache",
         ]);
-        // Attestations have no place in an archive of files.
-        answer(command.arg("--provenance=false").current_dir(project))
+        // Attestations have no place among files.
+        command.arg("--provenance=false");
+        answer(&mut command, project, output)
     }
 }
 
@@ -125,12 +129,19 @@ fn open(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn answer(command: &mut Command) -> Answer {
-    let output = command.output().unwrap();
+fn answer(command: &mut Command, project: &Path, output: Output) -> Answer {
+    let ended = command.current_dir(project).output().unwrap();
+    let image = ended.status.success().then(|| match output {
+        Output::Tar => entries(&ended.stdout),
+        Output::Local => local::entries(&project.join("out")),
+    });
+    // The other program writes to the same place.
+    let removed = std::fs::remove_dir_all(project.join("out"));
+    assert!(removed.is_ok() || !project.join("out").exists());
     Answer {
-        image: output.status.success().then(|| entries(&output.stdout)),
-        code: output.status.code(),
-        messages: String::from_utf8_lossy(&output.stderr).into_owned(),
+        image,
+        code: ended.status.code(),
+        messages: String::from_utf8_lossy(&ended.stderr).into_owned(),
     }
 }
 
@@ -150,7 +161,7 @@ fn extended(mut data: &[u8]) -> BTreeMap<Vec<u8>, Vec<u8>> {
     records
 }
 
-fn entries(archive: &[u8]) -> BTreeMap<Vec<u8>, ImageEntry> {
+fn entries(archive: &[u8]) -> Image {
     let mut archive = tar::Archive::new(archive);
     let mut all = BTreeMap::new();
     let mut more = BTreeMap::new();
@@ -175,6 +186,13 @@ fn entries(archive: &[u8]) -> BTreeMap<Vec<u8>, ImageEntry> {
             owner: (header.uid().unwrap(), header.gid().unwrap()),
             link: link.unwrap_or_default(),
             content,
+            attributes: told
+                .into_iter()
+                .filter_map(|(name, value)| {
+                    let name = String::from_utf8(name).unwrap();
+                    Some((name.strip_prefix("SCHILY.xattr.")?.to_owned(), value))
+                })
+                .collect(),
         };
         all.insert(path, entry);
     }
