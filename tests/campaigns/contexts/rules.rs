@@ -58,7 +58,7 @@ pub(super) struct Rule {
 }
 
 /// All rules; the first that explains a difference is its reason.
-pub(super) const RULES: [Rule; 8] = [
+pub(super) const RULES: [Rule; 9] = [
     Rule {
         name: "an ignore file that cannot be used is an error",
         explains: |seen| {
@@ -141,6 +141,16 @@ pub(super) const RULES: [Rule; 8] = [
                 && !seen.as_root
                 && ours.len() == theirs.len()
                 && ours.iter().all(is_kept)
+        },
+    },
+    Rule {
+        name: "directories whose names are not UTF-8 come back",
+        explains: |seen| {
+            let is_odd = |path: &Vec<u8>| std::str::from_utf8(path).is_err();
+            seen.case.output == Output::Local
+                && seen.only_we_build()
+                && seen.they_say("error from receiver: readdir")
+                && seen.wanted.must.keys().any(is_odd)
         },
     },
 ];
