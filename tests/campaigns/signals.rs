@@ -43,7 +43,7 @@ const MAKE_FILES: &str = "mkdir /made; for n in $(seq 60); do seq 20000 > /made/
 #[derive(Debug, Clone, Copy)]
 enum Hold {
     /// Nobody reads what it writes, from some time before the first signal to the second one: it cannot tell how it ends. By then
-    /// a step goes on that has written a lot.
+    /// a step goes on that has written somewhat more than a pipe holds.
     Step,
     /// The same, and the daemon freezes while the result arrives, so that a file lies there half-written.
     Result,
@@ -61,8 +61,8 @@ impl Hold {
 
     fn step(self) -> &'static str {
         match self {
-            Self::Step => "seq 30000; sleep 60",
-            Self::Result => "mkdir /made; seq 900000 > /made/1; seq 30000",
+            Self::Step => "seq 5000; sleep 60",
+            Self::Result => "mkdir /made; seq 900000 > /made/1; seq 5000",
             Self::Session => "true",
         }
     }
