@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use super::render::empty_names_shown;
+use super::render::readable;
 use super::{Class, Diagnostic, Label, Severity, SourceMap};
 
 /// `diagnostic` as JSON.
@@ -23,7 +23,7 @@ pub fn to_json(diagnostic: &Diagnostic, sources: &SourceMap) -> Value {
         "severity": severity(diagnostic.severity),
         "code": diagnostic.code,
         "class": class(diagnostic.class),
-        "message": empty_names_shown(&diagnostic.message),
+        "message": readable(&diagnostic.message),
         "labels": labels,
         "notes": lines(&diagnostic.notes),
         "help": lines(&diagnostic.help),
@@ -31,7 +31,7 @@ pub fn to_json(diagnostic: &Diagnostic, sources: &SourceMap) -> Value {
 }
 
 fn lines(lines: &[String]) -> Vec<Cow<'_, str>> {
-    lines.iter().map(|line| empty_names_shown(line)).collect()
+    lines.iter().map(|line| readable(line)).collect()
 }
 
 fn label_to_json(label: &Label, sources: &SourceMap) -> Option<Value> {
@@ -45,7 +45,7 @@ fn label_to_json(label: &Label, sources: &SourceMap) -> Option<Value> {
         "file": file.name,
         "start": position(span.start)?,
         "end": position(span.end)?,
-        "text": empty_names_shown(&label.text),
+        "text": readable(&label.text),
         "primary": label.primary,
     }))
 }

@@ -11,7 +11,7 @@ mod span;
 use std::cell::Cell;
 
 pub use json::to_json;
-pub use render::{Style, render, render_all};
+pub use render::{Style, readable, render, render_all};
 pub use source::{SourceFile, SourceId, SourceMap};
 pub use span::{Span, Spanned};
 
@@ -238,10 +238,32 @@ pub fn closest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) 
         .take(left as usize)
         .inspect(|_| compared += 1)
         .filter(|candidate| *candidate != wanted)
-        .filter_map(|candidate| Some((distance(wanted, length, candidate, limit)?, candidate)))
+        .filter_map(|candidate| {
+            let swapped = is_swapped(wanted, candidate).then_some(1);
+            let distance = swapped.or_else(|| distance(wanted, length, candidate, limit))?;
+            Some((distance, candidate))
+        })
         .min();
     COMPARISONS.set(left.saturating_sub(compared));
     found.map(|(_, candidate)| candidate)
+}
+
+// Whether two neighbours have changed places, which fingers do as easily as they miss a key.
+fn is_swapped(a: &str, b: &str) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut different = a
+        .chars()
+        .zip(b.chars())
+        .enumerate()
+        .filter(|(_, (x, y))| x != y);
+    let (Some((i, (x, y))), Some((j, (v, w))), None) =
+        (different.next(), different.next(), different.next())
+    else {
+        return false;
+    };
+    j == i + 1 && (x, y) == (w, v)
 }
 
 // Levenshtein distance over characters, with `-` and `_` and case counted as equal; none beyond `limit`. `length` is
@@ -289,6 +311,9 @@ mod tests {
         assert_eq!(closest("web-app", ["webapp", "db"]), Some("webapp"));
         assert_eq!(closest("celry", ["celery", "celerybeat"]), Some("celery"));
         assert_eq!(closest("xyz", ["web", "db"]), None);
+        assert_eq!(closest("biuld", ["image", "build"]), Some("build"));
+        assert_eq!(closest("dbs", ["bds", "sbd"]), Some("bds"));
+        assert_eq!(closest("dbs", ["sbd", "bsd"]), None);
     }
 
     #[test]

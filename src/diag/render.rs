@@ -181,6 +181,18 @@ fn correct_column(text: &mut String, name: &str, window: &Window<'_>) {
 }
 
 // Text without control characters and of bounded length. The crate knows the older ones among them.
+/// `text` of a diagnostic as every form of it shows it: without passwords in addresses, without numbers of the system's errors, and with
+/// empty names made visible.
+pub fn readable(text: &str) -> Cow<'_, str> {
+    let numberless = without_error_numbers(text);
+    let redacted = redact_urls(&numberless);
+    let shown = empty_names_shown(&redacted);
+    if shown == text {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(shown.into_owned())
+}
+
 // The standard library ends the system's words with its number for them: `No space left on device (os error 28)`.
 fn without_error_numbers(text: &str) -> Cow<'_, str> {
     const BEGIN: &str = " (os error ";
@@ -205,9 +217,7 @@ fn without_error_numbers(text: &str) -> Cow<'_, str> {
 }
 
 fn clip(text: &str) -> String {
-    let text = without_error_numbers(text);
-    let text = redact_urls(&text);
-    let text = empty_names_shown(&text);
+    let text = readable(text);
     let mut end = text.len().min(MAX_TEXT);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -227,8 +237,8 @@ fn rest_masked(text: &str) -> Cow<'_, str> {
     terminal::masked_beyond_ascii(text)
 }
 
-/// Two backticks with nothing between them as `""`: names, paths and addresses that users give may be empty, in every message.
-pub(super) fn empty_names_shown(text: &str) -> Cow<'_, str> {
+// Two backticks with nothing between them as `""`: names, paths and addresses that users give may be empty, in every message.
+fn empty_names_shown(text: &str) -> Cow<'_, str> {
     if !text.contains("``") {
         return Cow::Borrowed(text);
     }

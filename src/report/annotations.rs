@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::failure;
 use super::model::Model;
 use super::summary::place;
-use crate::diag::{Diagnostic, SourceMap};
+use crate::diag::{Diagnostic, SourceMap, readable};
 use crate::event::INLINE_DOCKERFILE;
 use crate::outcome::Outcome;
 use crate::types::terminal::is_unsafe;
@@ -56,7 +56,7 @@ fn error(text: &mut String, diagnostic: &Diagnostic, sources: &SourceMap) {
         properties.push(("file", file.name.clone()));
         properties.push(("line", line.to_string()));
     }
-    command(text, "error", &properties, &diagnostic.message);
+    command(text, "error", &properties, &readable(&diagnostic.message));
 }
 
 // GitHub looks for a file of the repository; the message tells all other places.
