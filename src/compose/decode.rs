@@ -199,7 +199,8 @@ impl Decoder<'_> {
                 let problem =
                     Diagnostic::error(Class::Definition, "compose::unknown-secret", message)
                         .at(span, "no such secret")
-                        .did_you_mean("a secret", &id, declared.keys().map(String::as_str));
+                        .did_you_mean("a secret", &id, declared.keys().map(String::as_str))
+                        .help("declare it below the key `secrets` of the file, with a `file` or an `environment`");
                 self.problems.push(problem);
                 continue;
             };

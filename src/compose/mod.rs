@@ -194,7 +194,8 @@ fn nothing(files: &[File], reader: &mut Reader<'_>) -> Reported {
         Class::Definition,
         "compose::empty",
         "a Compose file without `services` has nothing to build",
-    );
+    )
+    .help("write what is to be built below the key `services`, each service with a `build`");
     reader.report(match files {
         [file] => problem.at(Span::new(file.source, 0..0), ""),
         _ => problem,

@@ -355,7 +355,55 @@ struct Mistake {
     words: &'static [&'static str],
 }
 
-const MISTAKES: [Mistake; 15] = [
+const MISTAKES: [Mistake; 21] = [
+    Mistake {
+        definition: "target \"default\" {\n  args = [\"a=1\"]\n}\n",
+        arguments: &[],
+        code: 3,
+        words: &[
+            "docker-bake.hcl:2:10",
+            "write a map: `args = { NAME = \"value\" }`",
+        ],
+    },
+    Mistake {
+        definition: "target \"default\" {\n  output = { type = \"local\" }\n}\n",
+        arguments: &[],
+        code: 3,
+        words: &["docker-bake.hcl:2:12", "write a list: `output = [{ … }]`"],
+    },
+    Mistake {
+        definition: "target \"default\" {\n  no-cache = \"maybe\"\n}\n",
+        arguments: &[],
+        code: 3,
+        words: &[
+            "docker-bake.hcl:2:14",
+            "write `no-cache = true` or `no-cache = false`",
+        ],
+    },
+    Mistake {
+        definition: "target \"default\" {\n  tags = [upper(\"x\", \"y\")]\n}\n",
+        arguments: &[],
+        code: 3,
+        words: &["docker-bake.hcl:2:22", "`upper` takes 1 argument, not 2"],
+    },
+    Mistake {
+        definition: "target \"default\" {\n  tags = [\"x\"]\n}\n",
+        arguments: &["defualt"],
+        code: 3,
+        words: &[
+            "`defualt` is not defined",
+            "a target or group with a similar name exists: `default`",
+        ],
+    },
+    Mistake {
+        definition: "target \"default\" {\n  tgas = [\"x\"]\n  context = \"no\"\n}\n",
+        arguments: &[],
+        code: 3,
+        words: &[
+            "docker-bake.hcl:2:3",
+            "an attribute with a similar name exists: `tags`",
+        ],
+    },
     Mistake {
         definition: "target \"default\" {\n  context = \"Dockerfile\"\n}\n",
         arguments: &[],

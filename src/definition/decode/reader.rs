@@ -159,6 +159,18 @@ impl<'a> Reader<'a> {
             let text = if plain { quote(text) } else { "\"…\"".into() };
             problem = problem.help(format!("write a list: `{} = [{text}]`", self.name));
         }
+        if let [] = path {
+            let name = self.name;
+            problem = match (value, wanted) {
+                (_, Type::Map(_)) => {
+                    problem.help(format!("write a map: `{name} = {{ NAME = \"value\" }}`"))
+                }
+                (Value::Object(_) | Value::Map(_), Type::List(_)) => {
+                    problem.help(format!("write a list: `{name} = [{{ … }}]`"))
+                }
+                _ => problem,
+            };
+        }
         self.problems.push(problem);
     }
 
@@ -204,7 +216,10 @@ impl<'a> Reader<'a> {
             Ok(Value::Bool(set)) => Some(self.spanned(&[], set)),
             Ok(_) => None,
             Err(error) => {
-                self.wrong_type(&[], &error.to_string());
+                let problem = self.problem(&[], "definition::wrong-type", &error.to_string());
+                let name = self.name;
+                let way_out = format!("write `{name} = true` or `{name} = false`");
+                self.problems.push(problem.help(way_out));
                 None
             }
         }

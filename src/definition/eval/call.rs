@@ -195,8 +195,9 @@ impl<'a> Evaluator<'a> {
                 problem(
                     "definition::function-failed",
                     format!(
-                        "`{}` takes {at_least}{wanted} argument(s){missing}",
-                        call.name.text
+                        "`{}` takes {at_least}{}{missing}",
+                        call.name.text,
+                        functions::arguments(wanted)
                     ),
                 )
                 .at(at, "")

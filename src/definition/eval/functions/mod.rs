@@ -214,14 +214,17 @@ impl Function {
                 ""
             };
             return Err(FunctionError::new(format!(
-                "`{}` takes {at_least}{wanted} argument(s), and `{}` is missing",
-                self.name, missing.name
+                "`{}` takes {at_least}{}, and `{}` is missing",
+                self.name,
+                arguments(wanted),
+                missing.name
             )));
         }
         if self.variadic.is_none() && given > wanted {
             return Err(FunctionError::new(format!(
-                "`{}` takes {wanted} argument(s), not {given}",
-                self.name
+                "`{}` takes {}, not {given}",
+                self.name,
+                arguments(wanted)
             )));
         }
         Ok(())
@@ -270,5 +273,12 @@ impl Function {
                 self.name
             ))),
         }
+    }
+}
+/// "1 argument", "2 arguments".
+pub(in crate::definition::eval) fn arguments(number: usize) -> String {
+    match number {
+        1 => "1 argument".to_owned(),
+        number => format!("{number} arguments"),
     }
 }
