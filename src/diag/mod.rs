@@ -253,17 +253,12 @@ fn is_swapped(a: &str, b: &str) -> bool {
     if a.len() != b.len() {
         return false;
     }
-    let mut different = a
-        .chars()
-        .zip(b.chars())
-        .enumerate()
-        .filter(|(_, (x, y))| x != y);
-    let (Some((i, (x, y))), Some((j, (v, w))), None) =
-        (different.next(), different.next(), different.next())
-    else {
-        return false;
-    };
-    j == i + 1 && (x, y) == (w, v)
+    let pairs = a.chars().zip(b.chars()).enumerate();
+    let different = pairs.filter(|(_, (ours, theirs))| ours != theirs);
+    match different.take(3).collect::<Vec<_>>().as_slice() {
+        [(at, first), (next, second)] => *next == at + 1 && *first == (second.1, second.0),
+        _ => false,
+    }
 }
 
 // Levenshtein distance over characters, with `-` and `_` and case counted as equal; none beyond `limit`. `length` is

@@ -1,5 +1,6 @@
 //! Progress of a solve: the daemon's status stream, as events.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -149,8 +150,11 @@ fn time(timestamp: Option<prost_types::Timestamp>) -> Option<SystemTime> {
 }
 
 // BuildKit names a step by the address it fetches, with the password in it.
-fn shown(text: &str) -> String {
-    redact_urls(text).into_owned()
+fn shown(text: String) -> String {
+    match redact_urls(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(redacted) => redacted,
+    }
 }
 
 fn vertex(from: control::Vertex) -> Option<Vertex> {
@@ -161,14 +165,14 @@ fn vertex(from: control::Vertex) -> Option<Vertex> {
             .iter()
             .filter_map(|input| digest(input))
             .collect(),
-        name: shown(&from.name),
+        name: shown(from.name),
         cached: from.cached,
         started: time(from.started),
         completed: time(from.completed),
-        error: shown(&from.error),
+        error: shown(from.error),
         group: from.progress_group.map(|group| ProgressGroup {
             id: group.id,
-            name: shown(&group.name),
+            name: shown(group.name),
             weak: group.weak,
         }),
     })
@@ -177,8 +181,8 @@ fn vertex(from: control::Vertex) -> Option<Vertex> {
 fn progress(from: control::VertexStatus) -> Option<VertexProgress> {
     Some(VertexProgress {
         vertex: digest(&from.vertex)?,
-        id: shown(&from.id),
-        name: shown(&from.name),
+        id: shown(from.id),
+        name: shown(from.name),
         current: from.current,
         total: from.total,
         timestamp: time(from.timestamp),
@@ -197,7 +201,7 @@ fn log(from: control::VertexLog) -> Option<VertexLog> {
 }
 
 fn warning(from: control::VertexWarning) -> Option<VertexWarning> {
-    let text = |bytes: &[u8]| shown(&String::from_utf8_lossy(bytes));
+    let text = |bytes: &[u8]| shown(String::from_utf8_lossy(bytes).into_owned());
     Some(VertexWarning {
         vertex: digest(&from.vertex)?,
         level: from.level,

@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
             let text = if plain { quote(text) } else { "\"…\"".into() };
             problem = problem.help(format!("write a list: `{} = [{text}]`", self.name));
         }
-        if let [] = path {
+        if path.is_empty() {
             let name = self.name;
             problem = match (value, wanted) {
                 (_, Type::Map(_)) => {
