@@ -14,6 +14,7 @@ pub mod diag;
 pub mod engine;
 pub mod event;
 pub mod files;
+pub mod golang;
 pub mod outcome;
 pub mod plan;
 pub mod report;

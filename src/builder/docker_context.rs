@@ -13,7 +13,7 @@ use super::files::{self, LIMIT};
 use super::tls::{self, TlsError};
 use crate::diag::Diagnostic;
 use crate::engine::endpoint::{DockerHost, InvalidEndpoint, TlsMaterial};
-use crate::types::go_json::{GoText, GoValue, Reading, Trailing, is_field};
+use crate::golang::json::{GoText, GoValue, Reading, Trailing, is_field};
 use crate::types::{Digest, Environment};
 
 /// The name of the context that stands for `DOCKER_HOST` or the default socket.

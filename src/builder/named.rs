@@ -357,7 +357,7 @@ fn remote(node: &Node, from: &str, environment: &Environment) -> Result<Reach, C
 }
 
 fn is_true(text: &str) -> bool {
-    crate::types::go::parse_bool(text) == Some(true)
+    crate::golang::strconv::parse_bool(text) == Some(true)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::files::{self, LIMIT};
-use crate::types::go_json::{GoText, GoValue, Reading, Trailing, is_field};
+use crate::golang::json::{GoText, GoValue, Reading, Trailing, is_field};
 use crate::types::{Digest, Environment};
 
 /// The store could not be read.

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use crate::engine::session::export::SpecialPolicy;
-use crate::types::go::parse_bool;
+use crate::golang::strconv::parse_bool;
 use clap::builder::{StyledStr, TypedValueParser, ValueParser};
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
 

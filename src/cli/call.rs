@@ -1,7 +1,7 @@
 //! `--call METHOD[,format=…][,ignorestatus=…]`.
 
 use crate::diag::{Class, Diagnostic};
-use crate::types::{csv, go};
+use crate::golang::{csv, strconv};
 
 /// Methods that the Dockerfile frontend answers; others are passed on, too.
 const METHODS: [&str; 6] = [
@@ -28,7 +28,7 @@ pub(super) fn method(text: &str) -> Result<Option<String>, Diagnostic> {
     for field in &fields {
         match field.split_once('=') {
             Some(("format", _)) => {}
-            Some(("ignorestatus", value)) if go::parse_bool(value).is_some() => {}
+            Some(("ignorestatus", value)) if strconv::parse_bool(value).is_some() => {}
             Some(("ignorestatus", value)) => {
                 return Err(wrong(text, &format!("`ignorestatus` cannot be `{value}`")));
             }

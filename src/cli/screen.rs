@@ -6,7 +6,8 @@ use super::exit::Exit;
 use super::streams::Streams;
 use crate::diag::{Class, Diagnostic, Diagnostics, Severity, SourceMap};
 use crate::diag::{Style, render};
-use crate::types::{Environment, go, terminal};
+use crate::golang::strconv;
+use crate::types::{Environment, terminal};
 
 /// The width where nothing better is known.
 const DEFAULT_WIDTH: u16 = 100;
@@ -21,7 +22,10 @@ pub(super) struct Screen {
 
 impl Screen {
     pub(super) fn new(streams: Streams, environment: &Environment) -> Self {
-        let forced = environment.get("CLICOLOR_FORCE").and_then(go::parse_bool) == Some(true);
+        let forced = environment
+            .get("CLICOLOR_FORCE")
+            .and_then(strconv::parse_bool)
+            == Some(true);
         let plain =
             environment.non_empty("NO_COLOR").is_some() || environment.get("TERM") == Some("dumb");
         let color = forced || streams.err_is_terminal && !plain;

@@ -12,7 +12,7 @@ use super::reader::Reported;
 use super::text;
 use super::variables::Variables;
 use crate::diag::Span;
-use crate::types::go;
+use crate::golang::path;
 use crate::yaml::{Entry, Mapping, Mark, Node, Value};
 
 /// The sections that are taken over.
@@ -137,7 +137,7 @@ impl Loader<'_, '_> {
                 let seen_as = if dir.starts_with('/') {
                     dir
                 } else if self.reader.is_dir(&whole) {
-                    go::clean_path(&dir)
+                    path::clean(&dir)
                 } else {
                     parent(&dir)
                 };
@@ -199,7 +199,7 @@ impl Loader<'_, '_> {
         place: &Place,
     ) -> Vec<(String, Span)> {
         if named.is_empty() {
-            let default = go::join_path(dir, ".env");
+            let default = path::join(dir, ".env");
             let found = self.reader.is_file(&default);
             return found.then_some((default, span)).into_iter().collect();
         }
@@ -269,7 +269,7 @@ pub(super) fn below(dir: &str, path: &str) -> String {
     if path.starts_with('/') {
         path.to_owned()
     } else {
-        go::join_path(dir, path)
+        path::join(dir, path)
     }
 }
 
@@ -278,6 +278,6 @@ pub(super) fn parent(path: &str) -> String {
     match path.rsplit_once('/') {
         None => ".".to_owned(),
         Some(("", _)) => "/".to_owned(),
-        Some((dir, _)) => go::clean_path(dir),
+        Some((dir, _)) => path::clean(dir),
     }
 }

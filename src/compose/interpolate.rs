@@ -2,7 +2,7 @@
 
 use super::template::{Lookup, TemplateError, TemplateErrorKind, substitute};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
-use crate::types::go;
+use crate::golang::strconv;
 use crate::yaml::{Node, Value};
 
 /// Replaces the variables in all strings of `root`, keys excepted, and makes numbers and booleans of those that stand where
@@ -219,7 +219,7 @@ impl Cast {
                 let number: Option<i64> = text.parse().ok().filter(|_| decimal);
                 number.map(|number| Value::Int(number.into()))
             }
-            Self::Float => go::parse_float(text).map(Value::Float),
+            Self::Float => strconv::parse_float(text).map(Value::Float),
             Self::Bool => match &*text.to_lowercase() {
                 "true" | "y" | "yes" | "on" => Some(Value::Bool(true)),
                 "false" | "n" | "no" | "off" => Some(Value::Bool(false)),

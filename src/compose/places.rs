@@ -2,7 +2,7 @@
 
 use super::path::Path;
 use crate::diag::{Class, Diagnostic, Diagnostics};
-use crate::types::go;
+use crate::golang::path;
 use crate::yaml::{Node, Value};
 
 /// What a path is.
@@ -86,14 +86,14 @@ fn resolved(text: &str, kind: Kind, dir: &str, home: Option<&str>) -> String {
         return String::new();
     }
     let expanded = match (text.strip_prefix('~'), home) {
-        (Some(rest), Some(home)) => go::join_path(home, rest),
+        (Some(rest), Some(home)) => path::join(home, rest),
         _ => text.to_owned(),
     };
     let windows = matches!(kind, Kind::OptionalFile) && is_windows_absolute(&expanded);
     if expanded.starts_with('/') || windows {
         return expanded;
     }
-    go::join_path(dir, &expanded)
+    path::join(dir, &expanded)
 }
 
 fn is_windows_absolute(path: &str) -> bool {

@@ -5,8 +5,8 @@
 //! [`Pattern::covers`] may say no too often.
 
 use super::glob::{Glob, Token};
-use super::gopath;
 use super::pattern::{Kind, Pattern};
+use crate::golang::utf8;
 
 impl Pattern {
     /// Whether some path below the directory `dir` may match.
@@ -92,7 +92,7 @@ fn reaches(tokens: &[Token], prefix: &[u8], tries: &mut u32) -> bool {
             .strip_prefix(literal.as_slice())
             .is_some_and(|rest| reaches(tokens, rest, tries)),
         Token::AnyChar => {
-            prefix[0] != b'/' && reaches(tokens, &prefix[gopath::char_len(prefix)..], tries)
+            prefix[0] != b'/' && reaches(tokens, &prefix[utf8::char_len(prefix)..], tries)
         }
         Token::Star => {
             let mut rest = prefix;
@@ -102,7 +102,7 @@ fn reaches(tokens: &[Token], prefix: &[u8], tries: &mut u32) -> bool {
                 }
                 match rest.first() {
                     None | Some(b'/') => return false,
-                    Some(_) => rest = &rest[gopath::char_len(rest)..],
+                    Some(_) => rest = &rest[utf8::char_len(rest)..],
                 }
             }
         }

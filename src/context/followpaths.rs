@@ -9,9 +9,9 @@
 use std::collections::{BTreeSet, HashSet};
 use std::io;
 
-use super::gopath::{self, NamePattern};
 use super::goregex::Budget;
 use super::pattern::{Pattern, PatternError};
+use crate::golang::filepath::{self, NamePattern};
 
 /// Links on the way of one path; the daemon gives up after as many.
 const LINKS: u32 = 255;
@@ -61,7 +61,7 @@ pub fn resolve(tree: &impl Links, paths: &[Vec<u8>]) -> (Followed, Vec<Unseen>) 
         budget: Budget::default(),
     };
     for path in paths {
-        resolver.start(&gopath::join(&[b".", path]), LINKS);
+        resolver.start(&filepath::join(&[b".", path]), LINKS);
     }
     while let Some(step) = resolver.waiting.pop() {
         resolver.step(step);
@@ -211,18 +211,18 @@ impl<L: Links> Resolver<'_, L> {
             return true;
         }
         let again = !self.through.insert((at.clone(), after.to_vec()));
-        let base = gopath::dir(&at);
+        let base = filepath::dir(&at);
         self.found.insert(Found::Path(at));
         let Some(links) = step.links.checked_sub(1).filter(|_| !again) else {
             return true;
         };
         let inside = if target.starts_with(b"/") {
-            gopath::clean(&target)
+            filepath::clean(&target)
         } else {
-            gopath::join(&[b"/", &base, &target])
+            filepath::join(&[b"/", &base, &target])
         };
         let inside = escaped(&inside);
-        self.start(&gopath::join(&[&inside, after]), links);
+        self.start(&filepath::join(&[&inside, after]), links);
         true
     }
 

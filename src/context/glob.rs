@@ -6,9 +6,9 @@ use std::sync::OnceLock;
 
 use regex::bytes::Regex;
 
-use super::gopath;
 use super::goregex::Budget;
 use super::pattern::TooLarge;
+use crate::golang::utf8;
 
 /// A part of a [`Glob`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +85,7 @@ fn glob(tokens: &[Token], path: &[u8], tries: &mut u32) -> Option<bool> {
         },
         Token::AnyChar => match path.first() {
             None | Some(b'/') => Some(false),
-            Some(_) => glob(tokens, &path[gopath::char_len(path)..], tries),
+            Some(_) => glob(tokens, &path[utf8::char_len(path)..], tries),
         },
         Token::Star => star(tokens, path, tries),
         Token::Deep => deep(tokens, path, tries),
@@ -108,7 +108,7 @@ fn star(tokens: &[Token], path: &[u8], tries: &mut u32) -> Option<bool> {
         }
         match rest.first() {
             None | Some(b'/') => return Some(false),
-            Some(_) => rest = &rest[gopath::char_len(rest)..],
+            Some(_) => rest = &rest[utf8::char_len(rest)..],
         }
     }
 }

@@ -3,7 +3,7 @@
 //! For transfers the daemon reads the ignore file itself and sends the patterns; this reader is for what rbake decides
 //! without a daemon.
 
-use super::gopath;
+use crate::golang::filepath;
 
 /// The patterns in `text`: comments and blank lines are left out, paths are cleaned, a leading slash is dropped.
 pub fn patterns(text: &[u8]) -> Vec<Vec<u8>> {
@@ -28,7 +28,7 @@ fn pattern(line: &[u8]) -> Option<Vec<u8>> {
         out.push(b'!');
     }
     if !path.is_empty() {
-        let cleaned = gopath::clean(path);
+        let cleaned = filepath::clean(path);
         out.extend_from_slice(match cleaned.as_slice() {
             [b'/', rest @ ..] if !rest.is_empty() => rest,
             whole => whole,

@@ -9,7 +9,6 @@ pub mod filter;
 pub(crate) mod fixture;
 pub mod followpaths;
 mod glob;
-pub mod gopath;
 mod goregex;
 pub mod ignorefile;
 mod matcher;

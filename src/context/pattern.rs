@@ -7,8 +7,9 @@
 use regex::bytes::Regex;
 
 use super::glob::{Glob, Token};
-use super::gopath::{self, BadPattern, NamePattern};
 use super::goregex::{Budget, CompileError};
+use crate::golang::filepath::{self, BadPattern, NamePattern};
+use crate::golang::utf8;
 
 /// A pattern that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,7 +68,7 @@ impl Pattern {
         if trimmed.is_empty() {
             return Ok(None);
         }
-        let mut text = gopath::clean(trimmed);
+        let mut text = filepath::clean(trimmed);
         let exclusion = text[0] == b'!';
         if exclusion {
             text.remove(0);
@@ -145,7 +146,7 @@ impl Pattern {
 pub(super) fn trim(line: &[u8]) -> &[u8] {
     let mut rest = line;
     while let Some(first) = rest.first()
-        && let (c, len) = gopath::decode_char(rest)
+        && let (c, len) = utf8::decode_char(rest)
         && (first.is_ascii() || len > 1)
         && c.is_whitespace()
     {
@@ -175,7 +176,7 @@ pub(super) fn as_characters(path: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     let mut text = String::with_capacity(path.len() + 16);
     let mut rest = path;
     while !rest.is_empty() {
-        let (c, len) = gopath::decode_char(rest);
+        let (c, len) = utf8::decode_char(rest);
         text.push(c);
         rest = &rest[len..];
     }

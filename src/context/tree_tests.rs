@@ -97,7 +97,11 @@ fn everything_is_told_as_the_reference_tells_it() {
         };
         assert_eq!(link, unescape(words[4]), "{line}");
         let parent = told_one.parent.map_or(&b"."[..], |id| &told[id].path);
-        assert_eq!(parent, super::super::gopath::dir(&told_one.path), "{line}");
+        assert_eq!(
+            parent,
+            crate::golang::filepath::dir(&told_one.path),
+            "{line}"
+        );
         let regular = told_one.mode & stat::mode::KIND == 0;
         let expected = regular && told_one.hard.is_none() && told_one.path != b"sock";
         assert_eq!(told_one.has_content, expected, "{line}");

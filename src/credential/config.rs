@@ -10,8 +10,8 @@ use std::path::Path;
 
 use super::entry::{AuthEntry, host_of, path_of};
 use super::{Credential, Origin};
+use crate::golang::json::{GoText, GoValue, Reading, Trailing, is_field, shown_key};
 use crate::types::Environment;
-use crate::types::go_json::{GoText, GoValue, Reading, Trailing, is_field, shown_key};
 use crate::types::regular::read_regular;
 
 /// The key of Docker Hub's entry.

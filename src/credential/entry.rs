@@ -5,8 +5,8 @@ use base64::alphabet::STANDARD;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 
 use super::Credential;
+use crate::golang::json::{GoValue, Reading, is_field};
 use crate::types::Secret;
-use crate::types::go_json::{GoValue, Reading, is_field};
 
 // Go's decoder does not look at the bits that the last character has too many.
 const BASE64: GeneralPurpose = GeneralPurpose::new(

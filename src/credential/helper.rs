@@ -13,8 +13,8 @@ use tokio::process::{Child, Command};
 
 use super::Credential;
 use super::host::shown;
+use crate::golang::json::{GoText, Reading, Trailing, is_field};
 use crate::types::Secret;
-use crate::types::go_json::{GoText, Reading, Trailing, is_field};
 use crate::types::processes::{self, ProcessGroup, ProcessGroups};
 
 /// What helpers print where they know nothing (docker-credential-helpers, `credentials/error.go`).

@@ -59,7 +59,7 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use crate::types::go_json::shown_key as shown;
+        use crate::golang::json::shown_key as shown;
         match self {
             Self::Entry {
                 source,

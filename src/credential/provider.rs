@@ -18,8 +18,9 @@ use super::patience::{ANSWER, Notices};
 use super::scoped::{self, Scoped, Scopes};
 use super::{Credential, DockerConfig, Error, Origin, Origins, Token, TokenRequest, tls, token};
 use crate::diag::Diagnostic;
+use crate::golang::strconv;
 use crate::types::blocking::unblock;
-use crate::types::{Clock, Environment, go};
+use crate::types::{Clock, Environment};
 
 /// Hosts that take Docker Hub's credential where they have none of their own.
 const HUB_GUESTS: [&str; 2] = ["dhi.io", "registry.scout.docker.com"];
@@ -117,7 +118,7 @@ impl Provider {
             scoped: OnceCell::new(),
             tokens_disabled: environment
                 .get("BUILDKIT_NO_CLIENT_TOKEN")
-                .and_then(go::parse_bool)
+                .and_then(strconv::parse_bool)
                 == Some(true),
             helpers: Helpers::new(clock, withheld, notices.clone()),
             seeds: Seeds::new(environment.docker_config_dir()),

@@ -7,8 +7,8 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
 use super::host::shown;
 use super::{Credential, Error};
+use crate::golang::json::{GoText, Reading, Trailing, is_field};
 use crate::types::Secret;
-use crate::types::go_json::{GoText, Reading, Trailing, is_field};
 use crate::types::secret::redact_url;
 
 /// Lifetime of a token whose server does not say (the distribution specification's minimum), in seconds.

@@ -9,8 +9,9 @@ use super::eval::types::Type;
 use super::eval::value::{Text, Value};
 use super::json::typed::{self, TypedError};
 use crate::diag::{Diagnostic, Diagnostics};
+use crate::golang::{csv, strconv};
+use crate::types::Environment;
 use crate::types::secret::is_secret_name;
-use crate::types::{Environment, csv, go};
 
 /// Whether `environment` says anything about variables: `BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP` forbids it.
 pub(super) fn reads_environment(environment: &Environment) -> Result<bool, Diagnostic> {
@@ -18,7 +19,7 @@ pub(super) fn reads_environment(environment: &Environment) -> Result<bool, Diagn
     let Some(text) = environment.non_empty(DISABLE).map(str::trim) else {
         return Ok(true);
     };
-    match go::parse_bool(text) {
+    match strconv::parse_bool(text) {
         Some(disabled) => Ok(!disabled),
         None => Err(Diagnostic::error(
             crate::diag::Class::Usage,
@@ -267,8 +268,8 @@ fn shown<'a>(variable: &VariableDecl<'_>, text: &'a str) -> &'a str {
 fn primitive(text: &str, ty: &Type) -> Option<Value> {
     match ty {
         Type::String => Some(Value::from(text)),
-        Type::Bool => go::parse_bool(text).map(Value::Bool),
-        Type::Number => go::parse_float(text)
+        Type::Bool => strconv::parse_bool(text).map(Value::Bool),
+        Type::Number => strconv::parse_float(text)
             .filter(|number| number.is_finite())
             .and_then(Number::from_f64)
             .map(Value::Number),

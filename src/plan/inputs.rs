@@ -7,9 +7,10 @@ use std::sync::{Arc, LazyLock};
 use super::model::{ContextSource, DockerfileSource, Inputs, NamedContext, OciLayout};
 use crate::definition::model::{Target, Text};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
+use crate::golang::path;
+use crate::types::Digest;
 use crate::types::reference::is_legal_tag;
 use crate::types::remote::{self, RemoteKind};
-use crate::types::{Digest, go};
 
 const LOCAL_PREFIX: &str = "cwd://";
 
@@ -20,9 +21,9 @@ static DOCKERFILE: LazyLock<Text> = LazyLock::new(|| "Dockerfile".into());
 // The path `text` stands for; the same text where it is clean.
 fn cleaned(text: &Text) -> Text {
     match text.strip_prefix(LOCAL_PREFIX) {
-        Some(path) => go::clean_path(path).into(),
-        None if go::is_clean(text) => Arc::clone(text),
-        None => go::clean_path(text).into(),
+        Some(path) => path::clean(path).into(),
+        None if path::is_clean(text) => Arc::clone(text),
+        None => path::clean(text).into(),
     }
 }
 
@@ -103,16 +104,14 @@ fn dockerfile_source(text: &Text, context: &ContextSource) -> DockerfileSource {
             DockerfileSource::Local(path)
         }
         ContextSource::Local(context) if **context == *"." => DockerfileSource::Local(path),
-        ContextSource::Local(context) => {
-            DockerfileSource::Local(go::join_path(context, &path).into())
-        }
+        ContextSource::Local(context) => DockerfileSource::Local(path::join(context, &path).into()),
         ContextSource::Git { .. } | ContextSource::Http(_) => DockerfileSource::InContext(path),
     }
 }
 
 fn named(text: &Text) -> NamedContext {
     if let Some(path) = text.strip_prefix(LOCAL_PREFIX) {
-        NamedContext::Local(go::clean_path(path).into())
+        NamedContext::Local(path::clean(path).into())
     } else if remote::is_remote(text) {
         NamedContext::Remote(Arc::clone(text))
     } else if let Some(image) = text.strip_prefix("docker-image://") {

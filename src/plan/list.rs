@@ -11,7 +11,7 @@ use crate::definition::eval::value::Value;
 use crate::definition::evaluated::VariableInfo;
 use crate::definition::model::Definition;
 use crate::diag::{Class, Diagnostic};
-use crate::types::csv;
+use crate::golang::csv;
 
 /// What `--list` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,9 @@
 //! Pure text, held to what buildx prints. Fetching is for whoever has a builder; what it takes is in [`Access`].
 
 use crate::definition::model::Text;
+use crate::golang::path;
+use crate::types::Environment;
 use crate::types::remote::{self, RemoteKind, host, is_remote};
-use crate::types::{Environment, go};
 
 /// The tree that a definition was fetched from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +35,7 @@ impl Tree {
         if text.starts_with("cwd://") || is_remote(text) {
             return Place::Elsewhere;
         }
-        match go::clean_path(text) {
+        match path::clean(text) {
             root if root == "." => Place::Root,
             path => Place::Below(path),
         }
@@ -142,7 +143,7 @@ const QUERY_KEYS: [&str; 10] = [
 
 // `url` with `path` below the directory that it names already. Addresses that are no repositories stay as they are.
 fn with_directory(url: &str, path: &str) -> String {
-    let path = go::clean_path(path);
+    let path = path::clean(path);
     let is_git = matches!(remote::remote_kind(url), Some(RemoteKind::Git { .. }));
     if path == "." || !is_git {
         return url.to_owned();
@@ -165,8 +166,8 @@ fn with_directory(url: &str, path: &str) -> String {
     }
     let below = match (directory, named) {
         ("", None) => path,
-        ("", Some(named)) => go::join_path(named, &path),
-        (directory, _) => go::join_path(directory, &path),
+        ("", Some(named)) => path::join(named, &path),
+        (directory, _) => path::join(directory, &path),
     };
     // `user@host:path` is no URL to Go, which leaves the query alone then.
     let is_url = address.contains("://") || address.starts_with("github.com/");

@@ -5,9 +5,10 @@
 
 use crate::definition::model::{Export, ExportKind};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
+use crate::golang::strconv;
 use crate::plan::syntax::{Annotation, AnnotationLevel};
 use crate::plan::{Plan, PlannedTarget};
-use crate::types::{Environment, Platform, go};
+use crate::types::{Environment, Platform};
 
 /// Finds annotations of `plan` that cannot apply.
 pub(super) fn check(plan: &Plan, environment: &Environment) -> Diagnostics {
@@ -216,7 +217,7 @@ impl Check<'_> {
         }
         let attributes = &self.target.attributes;
         let arg = |name: &str| attributes.args.get(name);
-        let forced = arg("BUILDKIT_MULTI_PLATFORM").and_then(|on| go::parse_bool(&on.value));
+        let forced = arg("BUILDKIT_MULTI_PLATFORM").and_then(|on| strconv::parse_bool(&on.value));
         if self.target.platforms.len() > 1 || forced == Some(true) {
             return true;
         }
@@ -229,7 +230,7 @@ impl Check<'_> {
         let mut declared = attributes.attest.iter().filter(|attest| !attest.disabled);
         let inline_only = |attrs: &crate::definition::model::Attrs| {
             let value = attrs.get("inline-only");
-            value.and_then(|value| go::parse_bool(value)) == Some(true)
+            value.and_then(|value| strconv::parse_bool(value)) == Some(true)
         };
         if declared.any(|attest| inline || !inline_only(&attest.attrs)) {
             return true;
@@ -242,7 +243,7 @@ impl Check<'_> {
         let unwanted = self
             .environment
             .get("BUILDX_NO_DEFAULT_ATTESTATIONS")
-            .and_then(go::parse_bool);
+            .and_then(strconv::parse_bool);
         inline && !said && unwanted != Some(true)
     }
 }

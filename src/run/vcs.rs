@@ -85,7 +85,7 @@ pub(crate) async fn ask(
 }
 
 fn flag(environment: &Environment, name: &str) -> Option<bool> {
-    crate::types::go::parse_bool(environment.non_empty(name)?)
+    crate::golang::strconv::parse_bool(environment.non_empty(name)?)
 }
 
 struct Git<'a> {

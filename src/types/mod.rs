@@ -6,14 +6,11 @@
 pub mod awaited;
 pub mod blocking;
 pub mod clock;
-pub mod csv;
 pub mod descriptors;
 pub mod digest;
 pub mod encoding;
 pub mod ending;
 pub mod environment;
-pub mod go;
-pub mod go_json;
 pub mod hash;
 pub mod names;
 pub mod platform;

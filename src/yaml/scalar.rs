@@ -6,7 +6,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::compose::{Kind, Raw, Scalar};
 use super::{Timestamp, Value};
-use crate::types::go;
+use crate::golang::strconv;
 
 /// The value of a scalar; the error is a message.
 pub(super) fn value(raw: &Raw<'_>) -> Result<Value, String> {
@@ -98,7 +98,7 @@ fn implicit(text: &str, dates: bool) -> Value {
         _ => {}
     }
     match text.as_bytes().first() {
-        Some(b'.') => go::parse_float(text).map_or_else(string, Value::Float),
+        Some(b'.') => strconv::parse_float(text).map_or_else(string, Value::Float),
         Some(b'0'..=b'9' | b'+' | b'-') => {
             if let Some(date) = Timestamp::parse(text).filter(|_| dates) {
                 return Value::Timestamp(date);
@@ -109,7 +109,7 @@ fn implicit(text: &str, dates: bool) -> Value {
             }
             let float = Some(&digits).filter(|digits| is_float(digits));
             float
-                .and_then(|digits| go::parse_float(digits))
+                .and_then(|digits| strconv::parse_float(digits))
                 .map_or_else(string, Value::Float)
         }
         _ => string(),

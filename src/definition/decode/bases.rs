@@ -10,8 +10,9 @@ use super::super::evaluated::Block;
 use super::super::model::{Target, Text};
 use super::super::syntax::{Expr, ExprKind, Step};
 use crate::diag::Spanned;
+use crate::golang::path;
 use crate::types::hash::{HashMap, IndexMap};
-use crate::types::{TargetName, go, remote};
+use crate::types::{TargetName, remote};
 
 /// The directories that contexts are relative to, by target.
 #[derive(Debug, Default)]
@@ -128,7 +129,7 @@ fn rebased(dir: &str, path: &str) -> Text {
     {
         return path.into();
     }
-    go::join_path(dir, path).into()
+    path::join(dir, path).into()
 }
 
 #[cfg(test)]

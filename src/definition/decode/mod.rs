@@ -33,7 +33,7 @@ impl Options {
         let Some(value) = environment.non_empty(VARIABLE).map(str::trim) else {
             return Ok(Self::default());
         };
-        match crate::types::go::parse_bool(value) {
+        match crate::golang::strconv::parse_bool(value) {
             Some(file_relative_paths) => Ok(Self {
                 file_relative_paths,
             }),

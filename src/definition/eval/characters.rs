@@ -88,17 +88,6 @@ pub(crate) fn separates_words(char: char) -> bool {
     char.is_whitespace()
 }
 
-/// Whether Go prints the character as it is in a quoted string: letters, marks, numbers, punctuation, symbols and the
-/// plain space.
-pub(crate) fn is_printable(char: char) -> bool {
-    static PRINTABLE: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r"^[\p{L}\p{M}\p{N}\p{P}\p{S} ]$").ok());
-    let mut buffer = [0; 4];
-    PRINTABLE
-        .as_ref()
-        .is_some_and(|printable| printable.is_match(char.encode_utf8(&mut buffer)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

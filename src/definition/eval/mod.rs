@@ -16,7 +16,6 @@ pub mod json;
 mod mismatch;
 pub mod number;
 mod operators;
-pub(super) mod quote;
 mod repeat;
 pub(super) mod scope;
 mod set_order;

@@ -6,9 +6,9 @@
 use std::cmp::Ordering;
 
 use super::number::Notation;
-use super::quote::quote;
 use super::types::Type;
 use super::value::Value;
+use crate::golang::quote::quote;
 use crate::types::hash::HashMap;
 
 /// The distinct ones of `items`, in set order.

@@ -2,7 +2,7 @@
 
 use super::entry::{self, Attrs, EntryError};
 use super::{List, Text};
-use crate::types::csv;
+use crate::golang::csv;
 
 /// A statement about the build that is to be attached to the image, or not to be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -64,7 +64,7 @@ impl Attest {
 
     /// The text form that `--sbom=VALUE` and `--provenance=VALUE` stand for.
     pub fn flag_text(kind: &str, value: &str) -> String {
-        match crate::types::go::parse_bool(value) {
+        match crate::golang::strconv::parse_bool(value) {
             Some(enabled) => format!("type={kind},disabled={}", !enabled),
             None => format!("type={kind},{value}"),
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Text;
-use crate::types::csv::{self, CsvError};
+use crate::golang::csv::{self, CsvError};
 use crate::types::secret::redact_fields;
 
 /// Attributes that rbake does not interpret and hands on as they are.
@@ -138,7 +138,7 @@ pub(super) fn pair(field: &str) -> Result<(&str, &str), EntryError> {
 
 /// A field's value as a boolean, by Go's words.
 pub(super) fn boolean(key: &str, value: &str) -> Result<bool, EntryError> {
-    crate::types::go::parse_bool(value).ok_or_else(|| EntryError::NoBool {
+    crate::golang::strconv::parse_bool(value).ok_or_else(|| EntryError::NoBool {
         key: key.to_owned(),
         value: value.to_owned(),
     })

@@ -134,7 +134,7 @@ impl Export {
 
     /// The value of an attribute as a boolean; values that are none count as not set, as in buildx.
     pub fn flag(&self, key: &str) -> Option<bool> {
-        crate::types::go::parse_bool(self.attr(key)?)
+        crate::golang::strconv::parse_bool(self.attr(key)?)
     }
 
     /// Whether the image is pushed to a registry.

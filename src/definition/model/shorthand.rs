@@ -5,7 +5,7 @@
 
 use super::{List, Target};
 use crate::diag::{Diagnostic, Span};
-use crate::types::csv;
+use crate::golang::csv;
 
 const CODE: &str = "definition::word-for-type";
 

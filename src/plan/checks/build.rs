@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use super::{caches, problem, references};
 use crate::definition::model::ExportKind;
 use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::golang::strconv;
 use crate::plan::model::{DockerfileSource, Plan, PlannedTarget};
 use crate::plan::syntax::{NetworkMode, parse_host};
-use crate::types::{Environment, TargetName, go};
+use crate::types::{Environment, TargetName};
 
 /// Finds what of `plan` cannot be built, and warns about what is likely a mistake.
 pub fn check_build(plan: &Plan, environment: &Environment) -> Diagnostics {
@@ -145,7 +146,7 @@ fn policies(plan: &Plan, environment: &Environment, problems: &mut Diagnostics) 
     }
     if environment
         .get("BUILDX_DEFAULT_POLICY")
-        .and_then(go::parse_bool)
+        .and_then(strconv::parse_bool)
         == Some(true)
     {
         problems.push(Diagnostic::error(

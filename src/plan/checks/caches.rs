@@ -6,8 +6,9 @@ use super::problem;
 use super::references::{self, cache_name};
 use crate::definition::model::{CacheEntry, CacheKind};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
+use crate::golang::path;
 use crate::plan::model::{Plan, PlannedTarget};
-use crate::types::{TargetName, go};
+use crate::types::TargetName;
 
 /// Finds caches of `plan` that cannot last.
 pub(super) fn check(plan: &Plan, problems: &mut Diagnostics) {
@@ -108,7 +109,7 @@ fn place(cache: &CacheEntry) -> Option<String> {
         }
         CacheKind::Local => {
             let tag = cache.attr("tag").unwrap_or("latest");
-            let dest = go::clean_path(cache.attr("dest")?);
+            let dest = path::clean(cache.attr("dest")?);
             Some(format!("directory `{dest}`, tag `{tag}`"))
         }
         _ => None,

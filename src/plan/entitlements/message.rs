@@ -5,7 +5,8 @@ use std::path::Path;
 use super::paths::from_dir;
 use super::{Devices, Missing};
 use crate::diag::{Class, Diagnostic};
-use crate::types::{Environment, csv, go, terminal};
+use crate::golang::{csv, strconv};
+use crate::types::{Environment, terminal};
 
 /// How far missing privileges are enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +23,7 @@ impl Enforcement {
     pub fn from_environment(environment: &Environment, remote: bool) -> Result<Self, Diagnostic> {
         let read = |name: &str| match environment.get(name) {
             None => Ok(None),
-            Some(value) => go::parse_bool(value).map(Some).ok_or_else(|| {
+            Some(value) => strconv::parse_bool(value).map(Some).ok_or_else(|| {
                 Diagnostic::error(
                     Class::Usage,
                     "plan::environment",

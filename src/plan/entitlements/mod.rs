@@ -18,7 +18,7 @@ use super::overrides::Grants;
 use crate::definition::model::Text;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::files::{PathError, Resolved, Resolver};
-use crate::types::csv;
+use crate::golang::csv;
 
 /// What the user allows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,8 +6,9 @@ use crate::definition::model::{
 };
 use crate::definition::schema::{self, SetForm};
 use crate::diag::{Class, Diagnostic, Spanned};
+use crate::golang::strconv;
+use crate::types::Environment;
 use crate::types::secret::{is_secret_name, redact_fields};
-use crate::types::{Environment, go};
 
 pub(super) const INVALID: &str = "plan::invalid-override";
 
@@ -128,7 +129,7 @@ fn shown(text: &str) -> String {
 fn environment_value<'e>(name: &str, environment: &'e Environment) -> Option<&'e str> {
     let off = environment
         .get("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP")
-        .and_then(go::parse_bool);
+        .and_then(strconv::parse_bool);
     if off == Some(true) {
         Some("")
     } else {
@@ -139,7 +140,7 @@ fn environment_value<'e>(name: &str, environment: &'e Environment) -> Option<&'e
 fn change(key: &str, name: &str, op: Op, value: &str) -> Result<Change, EntryError> {
     let text = || Text::from(value);
     let flag = || {
-        go::parse_bool(value).ok_or_else(|| EntryError::NoBool {
+        strconv::parse_bool(value).ok_or_else(|| EntryError::NoBool {
             key: key.to_owned(),
             value: value.to_owned(),
         })

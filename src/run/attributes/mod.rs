@@ -11,8 +11,9 @@ use std::collections::HashSet;
 use self::table::{KnownAttributes, Takes};
 use crate::definition::model::{Attrs, CacheKind};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
+use crate::golang::strconv;
 use crate::plan::{Plan, PlannedTarget};
-use crate::types::{Digest, go};
+use crate::types::Digest;
 
 /// Finds what outputs, caches and attestations of `plan` say that BuildKit would refuse or pass over.
 pub(super) fn check(plan: &Plan) -> Diagnostics {
@@ -242,9 +243,9 @@ impl Check {
         let (fits, wanted) = match takes {
             Takes::Text => return,
             Takes::OneOf(values) => return self.one_of(entry, key, value, values),
-            Takes::Bool => (go::parse_bool(value).is_some(), "a boolean"),
+            Takes::Bool => (strconv::parse_bool(value).is_some(), "a boolean"),
             Takes::Flag => (
-                value.is_empty() || go::parse_bool(value).is_some(),
+                value.is_empty() || strconv::parse_bool(value).is_some(),
                 "a boolean",
             ),
             Takes::Whole => (is_whole(), "a whole number"),

@@ -8,7 +8,8 @@ use super::Lowering;
 use crate::definition::model::{CacheEntry, CacheKind};
 use crate::diag::{Diagnostic, Spanned};
 use crate::engine::spec::{self, CacheBackend};
-use crate::types::{Digest, Environment, Secret, go};
+use crate::golang::strconv;
+use crate::types::{Digest, Environment, Secret};
 
 /// A directory that a cache is read from or written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,7 +155,7 @@ fn with_directory(
             .extra
             .remove("reset")
             .as_deref()
-            .and_then(go::parse_bool)
+            .and_then(strconv::parse_bool)
             == Some(true);
         local.push(LocalCache::Export {
             dir,
@@ -219,7 +220,7 @@ fn already_said(lowering: &Lowering<'_>) -> bool {
 fn add_addresses(environment: &Environment, extra: &mut BTreeMap<String, String>) {
     let by_environment = environment
         .get("ACTIONS_CACHE_SERVICE_V2")
-        .and_then(go::parse_bool)
+        .and_then(strconv::parse_bool)
         == Some(true);
     let version2 = match extra.get("version") {
         Some(version) => version == "2",

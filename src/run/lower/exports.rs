@@ -8,8 +8,9 @@ use crate::definition::model::{Export, ExportKind, Sink};
 use crate::diag::{Diagnostic, Spanned};
 use crate::engine::spec::{self, Exporter};
 use crate::files::Resolved;
+use crate::golang::strconv;
 use crate::plan::syntax::Annotation;
-use crate::types::{Environment, Reference, go};
+use crate::types::{Environment, Reference};
 
 /// Where an export that comes back to this machine goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,13 +93,16 @@ const NO_DEFAULT_LOAD: &str = "BUILDX_NO_DEFAULT_LOAD";
 
 /// Whether what is built without an output goes where the builder puts it by default.
 pub(in crate::run) fn loads_by_default(environment: &Environment) -> bool {
-    environment.get(NO_DEFAULT_LOAD).and_then(go::parse_bool) != Some(true)
+    environment
+        .get(NO_DEFAULT_LOAD)
+        .and_then(strconv::parse_bool)
+        != Some(true)
 }
 
 /// A warning where the variable for that has a value that is neither true nor false.
 pub(in crate::run) fn strange_default_load(environment: &Environment) -> Option<Diagnostic> {
     let value = environment.get(NO_DEFAULT_LOAD)?;
-    if go::parse_bool(value).is_some() {
+    if strconv::parse_bool(value).is_some() {
         return None;
     }
     let message = format!("`{NO_DEFAULT_LOAD}` is `{value}`, which is neither true nor false");
@@ -146,7 +150,7 @@ fn export(
         Some(ExportSink::Docker { context }) => Some(docker.loads.get(context).copied()),
         _ => None,
     };
-    let by_digest = written.attr("push-by-digest").and_then(go::parse_bool) == Some(true);
+    let by_digest = written.attr("push-by-digest").and_then(strconv::parse_bool) == Some(true);
     let exporter = match (&written.kind, docker.builder) {
         // The Engine's own exporter completes names, adds the tag `latest`, and keeps what has no name; with that of BuildKit the
         // image is stored under a name by which the Engine does not find it. It cannot push without a tag, though.
@@ -276,7 +280,7 @@ fn defaults(lowering: &Lowering<'_>, export: &mut spec::Export) {
     let environment = &lowering.setting.environment;
     let no_artifact = environment
         .get("BUILDX_NO_DEFAULT_OCI_ARTIFACT")
-        .and_then(go::parse_bool)
+        .and_then(strconv::parse_bool)
         == Some(true);
     let images = matches!(
         export.exporter,

@@ -18,9 +18,10 @@ use crate::engine::spec::{
     NoCache, RemoteContext, ResolveMode, Resources, SolveSpec, Ulimit, VcsFacts,
 };
 use crate::files::{Resolved, Resolver};
+use crate::golang::strconv;
 use crate::plan::PlannedTarget;
 use crate::plan::syntax::{HostAddress, NetworkMode, parse_host};
-use crate::types::{Environment, Reference, go};
+use crate::types::{Environment, Reference};
 
 pub(super) use cache::LocalCache;
 pub(super) use exports::{ExportSink, loads_by_default, strange_default_load};
@@ -233,7 +234,7 @@ impl Lowering<'_> {
     }
 
     fn flag_arg(&self, name: &str) -> bool {
-        self.arg(name).and_then(go::parse_bool) == Some(true)
+        self.arg(name).and_then(strconv::parse_bool) == Some(true)
     }
 
     fn frontend(&mut self) -> Frontend {
@@ -324,7 +325,7 @@ impl Lowering<'_> {
             .setting
             .environment
             .get("BUILDX_NO_DEFAULT_ATTESTATIONS")
-            .and_then(go::parse_bool)
+            .and_then(strconv::parse_bool)
             == Some(true);
         if !said && !unwanted && self.setting.attestations {
             let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use super::call::not_an_integer;
 use super::{Call, ELEMENTS_LIMIT, Function, FunctionError, Kind, Parameter};
 use crate::definition::eval::convert::{Safety, convert};
-use crate::definition::eval::quote::quote;
 use crate::definition::eval::set_order::Members;
 use crate::definition::eval::types::Type;
 use crate::definition::eval::unify::unify;
 use crate::definition::eval::value::{Text, Value};
+use crate::golang::quote::quote;
 
 const COLLECTION_AND_KEY: &[Parameter] = &[Parameter::any("collection"), Parameter::any("key")];
 

@@ -11,9 +11,9 @@ use super::call::check_text_size;
 use super::{Call, Function, FunctionError, Kind, Parameter};
 use crate::definition::eval::csv::Reader;
 use crate::definition::eval::json;
-use crate::definition::eval::quote::quote;
 use crate::definition::eval::types::Type;
 use crate::definition::eval::value::{Text, Value};
+use crate::golang::quote::quote;
 
 /// Go's standard encoding: padding is required, bits that do not matter may be set.
 const BASE64: GeneralPurpose = GeneralPurpose::new(

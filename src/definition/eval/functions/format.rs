@@ -11,9 +11,9 @@ use crate::definition::eval::characters::{grapheme_count, graphemes};
 use crate::definition::eval::convert::convert;
 use crate::definition::eval::json;
 use crate::definition::eval::number::{Notation, Number};
-use crate::definition::eval::quote::quote;
 use crate::definition::eval::types::Type;
 use crate::definition::eval::value::Value;
+use crate::golang::quote::quote;
 
 const FORMAT: &[Parameter] = &[Parameter::string("format")];
 const ARGS: Parameter = Parameter::any("args").or_null();

@@ -7,9 +7,9 @@ use super::call::not_an_integer;
 use super::logarithm::{logarithm, power};
 use super::{Call, Function, FunctionError, Parameter};
 use crate::definition::eval::number::{NotANumber, Number};
-use crate::definition::eval::quote::quote;
 use crate::definition::eval::types::Type;
 use crate::definition::eval::value::Value;
+use crate::golang::quote::quote;
 
 /// The longest text that `parseint` reads.
 const DIGITS_LIMIT: usize = 100_000;

@@ -7,6 +7,7 @@ use crate::definition::eval::characters::{
 };
 use crate::definition::eval::types::Type;
 use crate::definition::eval::value::Value;
+use crate::golang::path;
 
 const STR: &[Parameter] = &[Parameter::string("str")];
 
@@ -140,13 +141,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "basename",
         "The last element of a path with slashes.",
         &[Parameter::string("path")],
-        |call| Ok(basename(call.text(0)?).into()),
+        |call| Ok(path::base(call.text(0)?).into()),
     ),
     Function::new(
         "dirname",
         "All but the last element of a path with slashes, in its shortest form.",
         &[Parameter::string("path")],
-        |call| Ok(dirname(call.text(0)?).into()),
+        |call| Ok(path::dir(call.text(0)?).into()),
     ),
 ];
 
@@ -263,42 +264,4 @@ fn sort(call: &Call<'_>) -> Result<Value, FunctionError> {
     }
     items.sort_by(|left, right| left.as_str().cmp(&right.as_str()));
     Ok(Value::list(Type::String, items))
-}
-
-fn basename(path: &str) -> &str {
-    let trimmed = path.trim_end_matches('/');
-    if trimmed.is_empty() {
-        return if path.is_empty() { "." } else { "/" };
-    }
-    trimmed.rsplit('/').next().unwrap_or(trimmed)
-}
-
-fn dirname(path: &str) -> String {
-    let dir = path.rfind('/').map_or("", |slash| &path[..=slash]);
-    clean(dir)
-}
-
-/// The shortest path that is the same: no `.`, no `..` after a name, no doubled or trailing slash.
-fn clean(path: &str) -> String {
-    let rooted = path.starts_with('/');
-    let mut elements: Vec<&str> = Vec::new();
-    for element in path.split('/') {
-        match element {
-            "" | "." => {}
-            ".." => match elements.last() {
-                Some(&"..") => elements.push(".."),
-                Some(_) => {
-                    elements.pop();
-                }
-                None if rooted => {}
-                None => elements.push(".."),
-            },
-            name => elements.push(name),
-        }
-    }
-    match (rooted, elements.join("/")) {
-        (true, rest) => format!("/{rest}"),
-        (false, rest) if rest.is_empty() => ".".into(),
-        (false, rest) => rest,
-    }
 }

@@ -1,7 +1,9 @@
 //! Slash-separated paths as Go's `path/filepath` treats them on Unix: `Clean`, `Join`, `Match`.
 //!
-//! Ignore files and filters are defined by what these functions do, so they are followed to the byte. Paths are bytes:
-//! names on disk need not be UTF-8. Knows nothing of the disk.
+//! Ignore files and filters are defined by what these functions do, so every byte counts. Paths are bytes, because names on
+//! disk need not be UTF-8. Nothing here looks at the disk.
+
+use super::utf8::{char_len, decode_char};
 
 /// The shortest path that names the same thing by text alone; the empty path becomes `.`.
 pub fn clean(path: &[u8]) -> Vec<u8> {
@@ -57,31 +59,6 @@ pub fn base(path: &[u8]) -> &[u8] {
     match trimmed.iter().rposition(|b| *b == b'/') {
         Some(at) => &trimmed[at + 1..],
         None => trimmed,
-    }
-}
-
-/// The length of the character at the start of `text`, which is not empty: 1 where the bytes are not UTF-8, as in Go.
-pub(crate) fn char_len(text: &[u8]) -> usize {
-    decode_char(text).1
-}
-
-/// The character at the start of `text`, which is not empty, and its length. Each byte that is not UTF-8 is a
-/// replacement character by itself.
-pub(crate) fn decode_char(text: &[u8]) -> (char, usize) {
-    let len = match text[0] {
-        0..=0x7f => return (char::from(text[0]), 1),
-        0xc2..=0xdf => 2,
-        0xe0..=0xef => 3,
-        0xf0..=0xf4 => 4,
-        _ => 1,
-    };
-    let decoded = text
-        .get(..len)
-        .and_then(|bytes| std::str::from_utf8(bytes).ok())
-        .and_then(|text| text.chars().next());
-    match decoded {
-        Some(c) => (c, len),
-        None => (char::REPLACEMENT_CHARACTER, 1),
     }
 }
 
@@ -294,14 +271,5 @@ mod tests {
             assert_eq!(dir(path.as_bytes()), parent.as_bytes(), "{path}");
             assert_eq!(base(path.as_bytes()), last.as_bytes(), "{path}");
         }
-    }
-
-    #[test]
-    fn every_stray_byte_is_one_character() {
-        assert_eq!(char_len("é".as_bytes()), 2);
-        assert_eq!(char_len(b"\xe2\x82"), 1);
-        assert_eq!(char_len(b"\xff\xff"), 1);
-        // A surrogate is not UTF-8.
-        assert_eq!(char_len(b"\xed\xa0\x80"), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! Readings of text that Go's standard library gives, where users of buildx rely on them.
+//! Booleans and numbers as Go's `strconv` reads them.
 
 /// A boolean by the words of `strconv.ParseBool`.
 pub fn parse_bool(text: &str) -> Option<bool> {
@@ -11,7 +11,7 @@ pub fn parse_bool(text: &str) -> Option<bool> {
 
 /// A number by the rules of `strconv.ParseFloat` with 64 bits: decimal, or hexadecimal with a binary exponent.
 ///
-/// None for anything else, and for numbers too large to be held; the words for infinity and NaN give those.
+/// `None` for anything else, and for numbers that are out of range. The words for infinity and NaN are numbers.
 pub fn parse_float(text: &str) -> Option<f64> {
     let (sign, digits) = match text.as_bytes().first() {
         Some(b'-') => (-1.0, &text[1..]),
@@ -78,72 +78,10 @@ fn hex_float(text: &str) -> Option<f64> {
     number.is_finite().then_some(number)
 }
 
-/// `path` with `.`, `..` and doubled slashes resolved without looking at any file (`path.Clean`).
-pub fn clean_path(path: &str) -> String {
-    if is_clean(path) {
-        return path.to_owned();
-    }
-    let rooted = path.starts_with('/');
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => match parts.last() {
-                Some(&"..") | None if rooted => {}
-                Some(&"..") | None => parts.push(".."),
-                Some(_) => {
-                    parts.pop();
-                }
-            },
-            part => parts.push(part),
-        }
-    }
-    let joined = parts.join("/");
-    match (rooted, joined.is_empty()) {
-        (true, _) => format!("/{joined}"),
-        (false, true) => ".".to_owned(),
-        (false, false) => joined,
-    }
-}
-
-/// Whether [`clean_path`] certainly leaves `path` as it is.
-pub fn is_clean(path: &str) -> bool {
-    let relative = path.strip_prefix('/').unwrap_or(path);
-    matches!(path, "." | "/")
-        || !relative
-            .split('/')
-            .any(|part| matches!(part, "" | "." | ".."))
-}
-
-/// `base` and `path` joined and cleaned, as `path.Join` does: an absolute `path` is appended, too.
-pub fn join_path(base: &str, path: &str) -> String {
-    match (base.is_empty(), path.is_empty()) {
-        (true, true) => String::new(),
-        (true, false) => clean_path(path),
-        (false, true) => clean_path(base),
-        (false, false) => clean_path(&format!("{base}/{path}")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use test_case::test_case;
-
-    #[test_case("", "." ; "empty")]
-    #[test_case("./dir/", "dir")]
-    #[test_case("a/../..", "..")]
-    #[test_case("../../a/./b//c", "../../a/b/c")]
-    #[test_case("/../a", "/a")]
-    #[test_case("/", "/")]
-    #[test_case("a/b/../../..", ".."; "beyond its start")]
-    #[test_case("docker-image://x", "docker-image:/x")]
-    #[test_case("//a", "/a"; "two slashes")]
-    #[test_case(".a/b..", ".a/b.."; "dots in names")]
-    fn cleaned(path: &str, expected: &str) {
-        assert_eq!(clean_path(path), expected);
-        assert!(is_clean(expected) || expected.starts_with(".."));
-    }
 
     #[test_case("1e3", Some(1000.0))]
     #[test_case("-5.1", Some(-5.1))]

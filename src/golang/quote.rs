@@ -1,7 +1,9 @@
 //! Text in quotes as Go's `%q` writes it.
 
-use super::characters::is_printable;
 use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 /// `text` in double quotes, with everything escaped that does not print.
 pub(crate) fn quote(text: &str) -> String {
@@ -33,6 +35,17 @@ pub(crate) fn quote(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+/// Whether Go prints `char` unescaped in a quoted string (`strconv.IsPrint`): letters, marks, numbers, punctuation, symbols
+/// and the ASCII space.
+fn is_printable(char: char) -> bool {
+    static PRINTABLE: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"^[\p{L}\p{M}\p{N}\p{P}\p{S} ]$").ok());
+    let mut buffer = [0; 4];
+    PRINTABLE
+        .as_ref()
+        .is_some_and(|printable| printable.is_match(char.encode_utf8(&mut buffer)))
 }
 
 #[cfg(test)]
