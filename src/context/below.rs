@@ -128,7 +128,7 @@ fn after_slashes(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::context::goregex::Budget;
+    use crate::context::budget::Budget;
     use proptest::prelude::*;
     use test_case::test_case;
 

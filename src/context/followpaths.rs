@@ -9,7 +9,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::io;
 
-use super::goregex::Budget;
+use super::budget::Budget;
 use super::pattern::{Pattern, PatternError};
 use crate::golang::filepath::{self, NamePattern};
 

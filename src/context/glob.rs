@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use regex::bytes::Regex;
 
-use super::goregex::Budget;
+use super::budget::Budget;
 use super::pattern::TooLarge;
 use crate::golang::utf8;
 

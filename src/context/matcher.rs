@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::goregex::Budget;
+use super::budget::Budget;
 use super::pattern::{Kind, Pattern, PatternError};
 
 /// A list of patterns.

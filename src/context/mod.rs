@@ -4,12 +4,12 @@
 //! [`Context`] and [`Filter`].
 
 mod below;
+mod budget;
 pub mod filter;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod followpaths;
 mod glob;
-mod goregex;
 pub mod ignorefile;
 mod matcher;
 mod names;
@@ -18,8 +18,8 @@ pub mod stat;
 mod tree;
 mod walk;
 
+pub use budget::Budget as PatternBudget;
 pub use filter::{Filter, FilterError, FilterSpec};
-pub use goregex::Budget as PatternBudget;
 pub use matcher::{Marks, Patterns};
 pub use pattern::{Pattern, PatternError};
 pub use tree::{Context, ContextError, Entry, Link};

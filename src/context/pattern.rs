@@ -1,13 +1,13 @@
 //! One pattern of an ignore file or filter, as `moby/patternmatcher` reads it.
 //!
 //! The reference compiles most patterns to a regular expression by joining text. Here the common shapes are matched
-//! directly, and what lets regular expressions shine through goes to [`super::goregex`], so that odd patterns
+//! directly, and what lets regular expressions shine through goes to [`super::budget`], so that odd patterns
 //! mean what they mean to the daemon. Start at [`Pattern::parse`] and [`Pattern::matches`].
 
 use regex::bytes::Regex;
 
+use super::budget::{Budget, CompileError};
 use super::glob::{Glob, Token};
-use super::goregex::{Budget, CompileError};
 use crate::golang::filepath::{self, BadPattern, NamePattern};
 use crate::golang::utf8;
 

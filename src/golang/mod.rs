@@ -9,5 +9,6 @@ pub mod filepath;
 pub mod json;
 pub mod path;
 pub mod quote;
+pub mod regexp;
 pub mod strconv;
 pub mod utf8;

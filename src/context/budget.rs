@@ -1,0 +1,125 @@
+//! Regular expressions of ignore patterns, and how large their programs may become.
+//!
+//! moby's pattern matcher turns patterns into regular expressions by joining text, so parts of Go's syntax shine through:
+//! `|`, `{2}`, `^`, `\d`, `[[:alpha:]]`, `\Q…\E`. [`Budget::compile`] reads such text by Go's rules.
+
+use regex::bytes::{Regex, RegexBuilder};
+
+use crate::golang::regexp;
+
+/// Why there is no regular expression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CompileError {
+    /// Go refuses the text.
+    Bad,
+    /// The program would be larger than allowed.
+    TooLarge,
+}
+
+/// Sizes of programs, in bytes, that are tried one after the other: the crate does not say how large a program is, so each
+/// counts as the smallest of these that holds it.
+const STEPS: [usize; 3] = [64 << 10, 1 << 20, 16 << 20];
+
+/// The memory that one program may take for the states it has come across while matching, in bytes.
+const STATES: usize = 512 << 10;
+
+/// How large the programs of one list of patterns may become, all together.
+///
+/// The lists come from the daemon, and a line such as `[a]{1000}` becomes a program of many times its size.
+#[derive(Debug)]
+pub struct Budget {
+    left: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { left: 128 << 20 }
+    }
+}
+
+impl Budget {
+    /// Compiles `text`, which is in Go's syntax, for matching UTF-8.
+    pub(super) fn compile(&mut self, text: &str) -> Result<Regex, CompileError> {
+        let translated = regexp::translate(text)
+            .map_err(|_message| CompileError::Bad)?
+            .pattern;
+        for step in STEPS {
+            let limit = step.min(self.left);
+            match build(&translated, limit) {
+                Err(CompileError::TooLarge) if limit == step => {}
+                Ok(regex) => {
+                    self.left -= limit;
+                    return Ok(regex);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(CompileError::TooLarge)
+    }
+}
+
+fn build(translated: &str, limit: usize) -> Result<Regex, CompileError> {
+    RegexBuilder::new(translated)
+        .size_limit(limit)
+        .dfa_size_limit(STATES)
+        .build()
+        .map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => CompileError::TooLarge,
+            _ => CompileError::Bad,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn go_syntax_means_what_it_means_in_go() {
+        for (go, text, matches) in [
+            (r"^a|b$", "ax", true),
+            (r"^a{2}$", "aa", true),
+            (r"^a{,2}$", "a{,2}", true),
+            (r"^\Qa.b$", "a.b$", true),
+            (r"^\d$", "٣", false),
+            (r"^[[:alpha:]]$", "x", true),
+            (r"^[[^/]*]$", "[[]", true),
+            (r"^\x41\101$", "AA", true),
+            (r"^[^\pL]$", "é", false),
+        ] {
+            let regex = Budget::default().compile(go);
+            let regex = regex.unwrap_or_else(|_| panic!("{go}"));
+            assert_eq!(regex.is_match(text.as_bytes()), matches, "{go} {text}");
+        }
+    }
+
+    #[test]
+    fn what_go_refuses_is_refused() {
+        for go in [
+            r"^\1$",
+            r"^a{2}{3}$",
+            r"^a|{2}$",
+            r"^a{1001}$",
+            r"^[b-a]$",
+            r"^[[:nope:]]$",
+            r"^\pé$",
+            r"^\y$",
+            r"^[a$",
+        ] {
+            let refused = Budget::default().compile(go).err();
+            assert_eq!(refused, Some(CompileError::Bad), "{go}");
+        }
+    }
+
+    #[test]
+    fn programs_are_bounded_one_by_one_and_together() {
+        let large = r"^[\x{80}-\x{10ffff}]{1000}$";
+        let mut budget = Budget::default();
+        let compiled = (0..1000)
+            .take_while(|_| budget.compile(large).is_ok())
+            .count();
+        assert!((1..1000).contains(&compiled), "{compiled}");
+        let huge = format!("^{}$", r"[\x{80}-\x{10ffff}]{1000}".repeat(100));
+        let refused = Budget::default().compile(&huge).err();
+        assert_eq!(refused, Some(CompileError::TooLarge));
+    }
+}
