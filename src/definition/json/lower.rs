@@ -6,9 +6,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::reader::{Member, Node, NodeKind, offsets, read};
 use crate::definition::eval::number::Number;
 use crate::definition::eval::value::Value;
+use crate::golang::json::syntax::{Member, Node, NodeKind, offsets, read};
 use crate::types::hash::HashMap;
 
 use crate::definition::declarations::Kind;

@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::reader::{Node, NodeKind, SyntaxError, read};
 use crate::definition::eval::convert::convert;
 use crate::definition::eval::number::Number;
 use crate::definition::eval::types::Type;
 use crate::definition::eval::value::{Text, Value};
+use crate::golang::json::syntax::{Node, NodeKind, SyntaxError, read};
 
 /// Why a text is no value of a type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -272,7 +272,7 @@ fn write_verb(
                 push_padded(verb, text, out);
             } else {
                 let mut quoted = String::new();
-                json::write_string(text, &mut quoted);
+                crate::golang::json::quote(&mut quoted, text);
                 push_padded(verb, &quoted, out);
             }
         }

@@ -1,23 +1,25 @@
-//! A strict reader that keeps what other readers drop: places, the text of numbers, repeated keys.
+//! JSON by the grammar of RFC 8259, with what other readers drop: places, the text of numbers, repeated keys.
+//!
+//! As in Go's `encoding/json`, half of a surrogate pair in an escape stands for U+FFFD. Start at [`read`].
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Nesting beyond this is refused.
-const DEPTH_LIMIT: usize = 256;
+/// The deepest nesting that is read. Go reads 10,000 levels; nobody writes that many.
+const DEPTH_LIMIT: usize = 512;
 
 /// A JSON value.
 #[derive(Debug)]
-pub(super) struct Node<'t> {
+pub struct Node<'t> {
     /// Where it is written, in bytes.
-    pub(super) range: Range<usize>,
+    pub range: Range<usize>,
     /// What it is.
-    pub(super) kind: NodeKind<'t>,
+    pub kind: NodeKind<'t>,
 }
 
 /// What a JSON value is.
 #[derive(Debug)]
-pub(super) enum NodeKind<'t> {
+pub enum NodeKind<'t> {
     /// `null`.
     Null,
     /// `true` or `false`.
@@ -34,7 +36,7 @@ pub(super) enum NodeKind<'t> {
 
 impl NodeKind<'_> {
     /// The kind in words, with its article.
-    pub(super) const fn words(&self) -> &'static str {
+    pub const fn words(&self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Bool(_) => "a boolean",
@@ -48,27 +50,27 @@ impl NodeKind<'_> {
 
 /// A member of an object.
 #[derive(Debug)]
-pub(super) struct Member<'t> {
+pub struct Member<'t> {
     /// The key, escapes resolved.
-    pub(super) key: Cow<'t, str>,
+    pub key: Cow<'t, str>,
     /// Where the key is written, with its quotes.
-    pub(super) key_range: Range<usize>,
+    pub key_range: Range<usize>,
     /// The value.
-    pub(super) value: Node<'t>,
+    pub value: Node<'t>,
 }
 
 /// Why a text is not JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub(super) struct SyntaxError {
+pub struct SyntaxError {
     /// What is wrong.
-    pub(super) message: &'static str,
+    pub message: &'static str,
     /// Where.
-    pub(super) range: Range<usize>,
+    pub range: Range<usize>,
 }
 
 /// Reads a whole text.
-pub(super) fn read(text: &str) -> Result<Node<'_>, SyntaxError> {
+pub fn read(text: &str) -> Result<Node<'_>, SyntaxError> {
     let mut reader = Reader {
         text,
         at: 0,
@@ -132,7 +134,7 @@ impl<'t> Reader<'t> {
         read: impl FnOnce(&mut Self) -> Result<NodeKind<'t>, SyntaxError>,
     ) -> Result<NodeKind<'t>, SyntaxError> {
         if self.depth == DEPTH_LIMIT {
-            return Err(self.error("this is nested too deeply: in more than 256 levels"));
+            return Err(self.error("this is nested too deeply: in more than 512 levels"));
         }
         self.depth += 1;
         let kind = read(self);
@@ -302,8 +304,7 @@ fn is_number(text: &str) -> bool {
         && exponent.is_none_or(digits)
 }
 
-// The character that the escape at the start of `text` stands for, and the escape's length. As in Go, half of a
-// surrogate pair stands for the replacement character.
+// The character that the escape at the start of `text` stands for, and the escape's length.
 fn escape(text: &str) -> Result<(char, usize), (&'static str, usize)> {
     let selector = text[1..].chars().next();
     let character = match selector {
@@ -347,7 +348,7 @@ fn hex(text: &str, at: usize) -> Result<u32, (&'static str, usize)> {
 
 /// For each byte of what the string at `range` of `text` stands for, the offset in `text` of what stands for it; and one
 /// more for the end.
-pub(super) fn offsets(text: &str, range: &Range<usize>) -> Vec<u32> {
+pub fn offsets(text: &str, range: &Range<usize>) -> Vec<u32> {
     let clamp = |offset: usize| u32::try_from(offset).unwrap_or(u32::MAX);
     let end = range.end.saturating_sub(1);
     let mut offsets = Vec::new();
@@ -405,7 +406,7 @@ mod tests {
         let deep = "[".repeat(100_000);
         assert_eq!(
             read(&deep).unwrap_err().message,
-            "this is nested too deeply: in more than 256 levels"
+            "this is nested too deeply: in more than 512 levels"
         );
     }
 

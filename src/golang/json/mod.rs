@@ -1,0 +1,13 @@
+//! JSON as Go's `encoding/json` reads and writes it.
+//!
+//! [`document`] reads files that Docker and buildx write, with Go's tolerance: keys in any case, `null` for every type.
+//! [`syntax`] reads the bare grammar and keeps places. [`quote()`] writes strings.
+
+pub mod document;
+mod quote;
+pub mod syntax;
+
+pub use document::{
+    GoText, GoValue, JsonKind, NotJson, Reading, Trailing, WrongType, is_field, shown_key,
+};
+pub use quote::quote;
