@@ -1,7 +1,7 @@
-//! One line of comma-separated values, as flags and bake files write attributes.
+//! Comma-separated values, as strictly as Go reads them: quotes stand only around a whole field.
 //!
-//! The rules are those of `go-csvvalue`, which buildx reads all its attribute strings with: RFC 4180 for a single
-//! record, quotes only around whole fields, one final line break allowed, and an empty line is no record.
+//! [`fields`] reads one record by the rules of `go-csvvalue`, which buildx reads all attribute strings with: one final line break
+//! is allowed, an empty text is an error. [`Table`] reads many records as `encoding/csv` does: empty lines are skipped.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -43,57 +43,170 @@ pub fn fields_by(line: &str, separator: char) -> Result<Vec<Cow<'_, str>>, CsvEr
     let mut rest = line;
     loop {
         let column = |rest: &str| line.len() - rest.len() + 1;
-        if let Some(quoted) = rest.strip_prefix('"') {
-            let (field, after) =
-                quoted_field(quoted).map_err(|at| CsvError::OpenQuote { column: column(at) })?;
-            fields.push(field);
-            if after.is_empty() {
-                return Ok(fields);
+        let (field, after) = if let Some(quoted) = rest.strip_prefix('"') {
+            match until_quote(quoted) {
+                (field, Some("")) => (field, None),
+                (field, Some(after)) => match after.strip_prefix(separator) {
+                    Some(next) => (field, Some(next)),
+                    None => {
+                        return Err(CsvError::OpenQuote {
+                            column: column(after),
+                        });
+                    }
+                },
+                (_, None) => {
+                    return Err(CsvError::OpenQuote {
+                        column: line.len() + 1,
+                    });
+                }
             }
-            let Some(next) = after.strip_prefix(separator) else {
-                return Err(CsvError::OpenQuote {
-                    column: column(after),
-                });
-            };
-            rest = next;
         } else {
-            let (field, next) = match rest.split_once(separator) {
-                Some((field, next)) => (field, Some(next)),
-                None => (rest, None),
-            };
-            if let Some(at) = field.find('"') {
-                return Err(CsvError::BareQuote {
+            let (field, next) =
+                until_separator(rest, separator).map_err(|at| CsvError::BareQuote {
                     column: column(rest) + at,
-                });
-            }
-            fields.push(Cow::Borrowed(field));
-            match next {
-                Some(next) => rest = next,
-                None => return Ok(fields),
-            }
+                })?;
+            (Cow::Borrowed(field), next)
+        };
+        fields.push(field);
+        match after {
+            Some(next) => rest = next,
+            None => return Ok(fields),
         }
     }
 }
 
-// What follows an opening quote: the field and what comes after its closing quote; the error is where the text ended.
-fn quoted_field(text: &str) -> Result<(Cow<'_, str>, &str), &str> {
+/// Splits a field without quotes from the start of `text`: the field, and what follows the separator, if there is one. The error
+/// is the byte offset of a quote in the field.
+fn until_separator(text: &str, separator: char) -> Result<(&str, Option<&str>), usize> {
+    let (field, next) = match text.split_once(separator) {
+        Some((field, next)) => (field, Some(next)),
+        None => (text, None),
+    };
+    match field.find('"') {
+        Some(at) => Err(at),
+        None => Ok((field, next)),
+    }
+}
+
+/// Splits what follows an opening quote: the field, and what follows the closing quote. `None` if the text ends before that.
+fn until_quote(text: &str) -> (Cow<'_, str>, Option<&str>) {
     let mut field: Cow<'_, str> = Cow::Borrowed("");
     let mut rest = text;
     loop {
-        let Some((part, after)) = rest.split_once('"') else {
-            return Err(&rest[rest.len()..]);
+        let (part, after) = match rest.split_once('"') {
+            Some((part, after)) => (part, Some(after)),
+            None => (rest, None),
         };
         if field.is_empty() {
             field = Cow::Borrowed(part);
         } else {
             field.to_mut().push_str(part);
         }
-        match after.strip_prefix('"') {
-            Some(after) => {
+        match after.map(|after| after.strip_prefix('"').ok_or(after)) {
+            Some(Ok(after)) => {
                 field.to_mut().push('"');
                 rest = after;
             }
-            None => return Ok((field, after)),
+            Some(Err(after)) => return (field, Some(after)),
+            None => return (field, None),
+        }
+    }
+}
+
+/// Why a text is not a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TableError {
+    /// A quote stands inside a field that does not begin with one.
+    #[error("CSV line {line}: bare \" in a field that is not quoted")]
+    BareQuote {
+        /// Counted from one.
+        line: usize,
+    },
+    /// A quoted field is not closed, or goes on after its closing quote.
+    #[error("CSV line {line}: extraneous or missing \" in a quoted field")]
+    Quote {
+        /// Counted from one.
+        line: usize,
+    },
+}
+
+/// Records of many lines, read one by one (`csv.Reader`). A quoted field may hold line breaks, which become `\n`.
+#[derive(Debug)]
+pub struct Table<'a> {
+    rest: &'a str,
+    separator: char,
+    line: usize,
+}
+
+impl<'a> Table<'a> {
+    /// A table whose fields are separated by `separator`.
+    pub fn new(text: &'a str, separator: char) -> Self {
+        Self {
+            rest: text,
+            separator,
+            line: 0,
+        }
+    }
+
+    /// The line that the last record ended on, counted from one.
+    pub fn line(&self) -> usize {
+        self.line
+    }
+
+    /// Returns the next line without its end, and whether it ended with a line break.
+    fn next_line(&mut self) -> Option<(&'a str, bool)> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        self.line += 1;
+        let (line, ended) = match self.rest.split_once('\n') {
+            Some((line, rest)) => {
+                self.rest = rest;
+                (line, true)
+            }
+            None => (std::mem::take(&mut self.rest), false),
+        };
+        Some((line.strip_suffix('\r').unwrap_or(line), ended))
+    }
+
+    /// Returns the fields of the next record, or `None` after the last.
+    pub fn next_record(&mut self) -> Result<Option<Vec<String>>, TableError> {
+        let (mut line, mut ended) = loop {
+            match self.next_line() {
+                None => return Ok(None),
+                Some(("", _)) => {}
+                Some(line) => break line,
+            }
+        };
+        let mut record = Vec::new();
+        loop {
+            let Some(quoted) = line.strip_prefix('"') else {
+                let (field, next) = until_separator(line, self.separator)
+                    .map_err(|_at| TableError::BareQuote { line: self.line })?;
+                record.push(field.to_owned());
+                match next {
+                    Some(next) => line = next,
+                    None => return Ok(Some(record)),
+                }
+                continue;
+            };
+            let (mut field, mut after) = until_quote(quoted);
+            while after.is_none() {
+                let next = if ended { self.next_line() } else { None };
+                let (next, next_ended) = next.ok_or(TableError::Quote { line: self.line })?;
+                ended = next_ended;
+                let (part, rest) = until_quote(next);
+                field.to_mut().push('\n');
+                field.to_mut().push_str(&part);
+                after = rest;
+            }
+            record.push(field.into_owned());
+            line = match after {
+                None | Some("") => return Ok(Some(record)),
+                Some(rest) => rest
+                    .strip_prefix(self.separator)
+                    .ok_or(TableError::Quote { line: self.line })?,
+            };
         }
     }
 }
@@ -168,5 +281,40 @@ mod tests {
         assert_eq!(line, r#"type=x,"v=a,b","w=say ""hi""""#);
         let back = fields(&line).unwrap();
         assert_eq!(back, ["type=x", "v=a,b", "w=say \"hi\""]);
+    }
+
+    fn record(text: &str) -> Result<Vec<String>, TableError> {
+        Ok(Table::new(text, ',').next_record()?.unwrap())
+    }
+
+    #[test]
+    fn records_of_tables() {
+        assert_eq!(record("a, b,,c").unwrap(), ["a", " b", "", "c"]);
+        assert_eq!(
+            record("\"a,\"\"b\"\"\",\"c\r\nd\"").unwrap(),
+            ["a,\"b\"", "c\nd"]
+        );
+        assert_eq!(record("\n\r\na,").unwrap(), ["a", ""]);
+        assert_eq!(record("\"\"").unwrap(), [""]);
+        assert_eq!(record("x\n").unwrap(), ["x"]);
+    }
+
+    #[test]
+    fn misplaced_quotes_in_tables() {
+        let bare = TableError::BareQuote { line: 1 };
+        assert_eq!(record("a\"b").unwrap_err(), bare);
+        for text in ["\"a", "\"a\"b", "\"a\" ,b", "\"a\n"] {
+            let error = record(text).unwrap_err();
+            assert!(matches!(error, TableError::Quote { .. }), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn records_follow_each_other() {
+        let mut table = Table::new("a,b\r\n\n1,\"2\n3\"\n", ',');
+        assert_eq!(table.next_record().unwrap().unwrap(), ["a", "b"]);
+        assert_eq!(table.next_record().unwrap().unwrap(), ["1", "2\n3"]);
+        assert_eq!(table.line(), 4);
+        assert_eq!(table.next_record().unwrap(), None);
     }
 }

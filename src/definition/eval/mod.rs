@@ -8,7 +8,6 @@ mod budget;
 mod call;
 mod characters;
 pub mod convert;
-pub mod csv;
 pub(super) mod evaluator;
 pub(super) mod expr;
 pub mod functions;

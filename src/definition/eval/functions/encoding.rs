@@ -9,10 +9,10 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::call::check_text_size;
 use super::{Call, Function, FunctionError, Kind, Parameter};
-use crate::definition::eval::csv::Reader;
 use crate::definition::eval::json;
 use crate::definition::eval::types::Type;
 use crate::definition::eval::value::{Text, Value};
+use crate::golang::csv::{Table, TableError};
 use crate::golang::quote::quote;
 
 /// Go's standard encoding: padding is required, bits that do not matter may be set.
@@ -124,10 +124,8 @@ fn url_encode(text: &str) -> String {
 }
 
 fn csv_decode(call: &Call<'_>) -> Result<Value, FunctionError> {
-    let mut reader = Reader::new(call.text(0)?, ',');
-    let failure = |error: crate::definition::eval::csv::CsvError| {
-        FunctionError::new(format!("CSV parse error: {error}"))
-    };
+    let mut reader = Table::new(call.text(0)?, ',');
+    let failure = |error: TableError| FunctionError::new(format!("CSV parse error: {error}"));
     let header = reader
         .next_record()
         .map_err(failure)?
