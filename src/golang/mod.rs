@@ -11,4 +11,5 @@ pub mod path;
 pub mod quote;
 pub mod regexp;
 pub mod strconv;
+pub mod time;
 pub mod utf8;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use jiff::civil::Date;
+
 /// A date, or a date and a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timestamp {
@@ -35,10 +37,12 @@ impl Timestamp {
             nanosecond: 0,
             offset: 0,
         };
-        let days = days_of(found.year, found.month)?;
-        if !(1..=days).contains(&found.day) {
-            return None;
-        }
+        Date::new(
+            i16::try_from(year).ok()?,
+            i8::try_from(month).ok()?,
+            i8::try_from(day).ok()?,
+        )
+        .ok()?;
         if rest.0.is_empty() {
             return Some(found);
         }
@@ -144,15 +148,5 @@ impl Reader<'_> {
             return None;
         }
         Some(sign * i16::try_from(hours * 60 + minutes).ok()?)
-    }
-}
-
-fn days_of(year: u16, month: u8) -> Option<u8> {
-    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => Some(31),
-        4 | 6 | 9 | 11 => Some(30),
-        2 => Some(if leap { 29 } else { 28 }),
-        _ => None,
     }
 }

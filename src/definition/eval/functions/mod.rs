@@ -26,7 +26,6 @@ mod table;
 #[cfg(test)]
 pub(crate) mod test_support;
 mod time;
-mod timestamp;
 mod uuids;
 
 use std::cell::Cell;

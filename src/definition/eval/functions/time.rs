@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::timestamp::{MONTHS, Timestamp, WEEKDAYS, parse_duration, year_text};
 use super::{Call, Function, FunctionError, Parameter};
 use crate::definition::eval::number::Number;
 use crate::definition::eval::value::{Text, Value};
 use crate::golang::quote::quote;
+use crate::golang::time::{MONTHS, Timestamp, WEEKDAYS, parse_duration, year_text};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(

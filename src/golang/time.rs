@@ -1,10 +1,21 @@
-//! Points in time, as RFC 3339 writes them, and durations as Go does.
+//! Points in time and durations, as Go's `time` reads and writes them.
+//!
+//! Years go beyond 9999, which `jiff`'s calendar does not: a date is looked up in the 400 years from 2000 on, because the
+//! calendar repeats after so many, weekdays included.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-const SECONDS_PER_DAY: i64 = 86_400;
+use jiff::civil::{Date, DateTime, date};
 
-pub(super) const MONTHS: [&str; 12] = [
+const SECONDS_PER_DAY: i64 = 86_400;
+const YEARS_PER_CYCLE: i64 = 400;
+const DAYS_PER_CYCLE: i64 = 146_097;
+const CYCLE: Date = date(2000, 1, 1);
+/// The days from 1970-01-01 to [`CYCLE`].
+const DAYS_BEFORE_CYCLE: i64 = 10_957;
+
+/// The months by their English names, January first.
+pub const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",
@@ -19,7 +30,8 @@ pub(super) const MONTHS: [&str; 12] = [
     "December",
 ];
 
-pub(super) const WEEKDAYS: [&str; 7] = [
+/// The days of the week by their English names, Sunday first.
+pub const WEEKDAYS: [&str; 7] = [
     "Sunday",
     "Monday",
     "Tuesday",
@@ -31,32 +43,38 @@ pub(super) const WEEKDAYS: [&str; 7] = [
 
 /// A point in time with the offset of the clock that shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Timestamp {
+pub struct Timestamp {
     /// Since 1970 in UTC.
-    pub(super) seconds: i64,
+    pub seconds: i64,
     nanoseconds: u32,
     /// East of UTC.
-    pub(super) offset: i32,
+    pub offset: i32,
 }
 
 /// What a clock and a calendar show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Civil {
-    pub(super) year: i64,
+pub struct Civil {
+    /// Zero and negative years count on before the year 1.
+    pub year: i64,
     /// 1 to 12.
-    pub(super) month: u8,
-    pub(super) day: u8,
+    pub month: u8,
+    /// 1 to 31.
+    pub day: u8,
     /// From 1.
-    pub(super) year_day: u16,
+    pub year_day: u16,
     /// 0 is Sunday.
-    pub(super) weekday: u8,
-    pub(super) hour: u8,
-    pub(super) minute: u8,
-    pub(super) second: u8,
+    pub weekday: u8,
+    /// 0 to 23.
+    pub hour: u8,
+    /// 0 to 59.
+    pub minute: u8,
+    /// 0 to 59; there are no leap seconds.
+    pub second: u8,
 }
 
 impl Timestamp {
-    pub(super) fn from_unix(seconds: i64) -> Self {
+    /// The time so many seconds after the start of 1970, in UTC.
+    pub fn from_unix(seconds: i64) -> Self {
         Self {
             seconds,
             nanoseconds: 0,
@@ -65,7 +83,7 @@ impl Timestamp {
     }
 
     /// The time in UTC, to the second.
-    pub(super) fn from_system(time: SystemTime) -> Self {
+    pub fn from_system(time: SystemTime) -> Self {
         let seconds = match time.duration_since(UNIX_EPOCH) {
             Ok(after) => i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
             Err(before) => {
@@ -78,14 +96,15 @@ impl Timestamp {
     }
 
     /// Reads exactly what RFC 3339 allows, with a capital `T` and `Z`; the error says what is wrong.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let invalid = |reason: String| format!("not a valid RFC3339 timestamp: {reason}");
         let mut fields = Fields { rest: text };
         let year = fields.number(4, "year", 0..=9999).map_err(invalid)?;
         fields.expect('-').map_err(invalid)?;
         let month = fields.number(2, "month", 1..=12).map_err(invalid)?;
         fields.expect('-').map_err(invalid)?;
-        let last = days_in_month(year, month);
+        let first = date(small(year), small(month), 1);
+        let last = i64::from(first.days_in_month());
         let day = fields
             .number(2, "day of month", 1..=last)
             .map_err(invalid)?;
@@ -99,10 +118,11 @@ impl Timestamp {
         let second = fields.number(2, "second", 0..=59).map_err(invalid)?;
         let nanoseconds = fields.fraction();
         let offset = fields.offset().map_err(invalid)?;
-        let local = days_from_civil(year, month, day) * SECONDS_PER_DAY
-            + hour * 3600
-            + minute * 60
-            + second;
+        let local = first
+            .at(small(hour), small(minute), small(second), 0)
+            .duration_since(DateTime::from(date(1970, 1, 1)))
+            .as_secs()
+            + (day - 1) * SECONDS_PER_DAY;
         Ok(Self {
             seconds: local - i64::from(offset),
             nanoseconds,
@@ -111,18 +131,17 @@ impl Timestamp {
     }
 
     /// What the clock at this offset shows.
-    pub(super) fn civil(self) -> Civil {
+    pub fn civil(self) -> Civil {
         let local = i128::from(self.seconds) + i128::from(self.offset);
         let days = i64::try_from(local.div_euclid(i128::from(SECONDS_PER_DAY))).unwrap_or(i64::MAX);
         let of_day = i64::try_from(local.rem_euclid(i128::from(SECONDS_PER_DAY))).unwrap_or(0);
-        let (year, month, day) = civil_from_days(days);
-        let year_day = days - days_from_civil(year, 1, 1) + 1;
+        let (date, years) = date_of(days);
         Civil {
-            year,
-            month: small(month),
-            day: small(day),
-            year_day: u16::try_from(year_day).unwrap_or_default(),
-            weekday: small((days + 4).rem_euclid(7)),
+            year: i64::from(date.year()) + years,
+            month: small(i64::from(date.month())),
+            day: small(i64::from(date.day())),
+            year_day: small(i64::from(date.day_of_year())),
+            weekday: small(i64::from(date.weekday().to_sunday_zero_offset())),
             hour: small(of_day / 3600),
             minute: small(of_day / 60 % 60),
             second: small(of_day % 60),
@@ -130,18 +149,16 @@ impl Timestamp {
     }
 
     /// The year and week that ISO 8601 counts the day to.
-    pub(super) fn iso_week(self) -> (i64, i64) {
-        let civil = self.civil();
-        let days = days_from_civil(civil.year, 1, 1) + i64::from(civil.year_day) - 1;
-        // The week belongs to the year of its Thursday.
-        let monday_based = (i64::from(civil.weekday) + 6) % 7;
-        let thursday = days - monday_based + 3;
-        let (year, _, _) = civil_from_days(thursday);
-        (year, (thursday - days_from_civil(year, 1, 1)) / 7 + 1)
+    pub fn iso_week(self) -> (i64, i64) {
+        let local = i128::from(self.seconds) + i128::from(self.offset);
+        let days = local.div_euclid(i128::from(SECONDS_PER_DAY));
+        let (date, years) = date_of(i64::try_from(days).unwrap_or(i64::MAX));
+        let week = date.iso_week_date();
+        (i64::from(week.year()) + years, i64::from(week.week()))
     }
 
     /// The time as RFC 3339 writes it, without a fraction.
-    pub(super) fn rfc3339(self) -> String {
+    pub fn rfc3339(self) -> String {
         let civil = self.civil();
         format!(
             "{}-{:02}-{:02}T{:02}:{:02}:{:02}{}",
@@ -156,7 +173,7 @@ impl Timestamp {
     }
 
     /// The offset as `+02:00`, with another separator or with `Z` for none at all.
-    pub(super) fn zone(self, separator: &str, zulu: bool) -> String {
+    pub fn zone(self, separator: &str, zulu: bool) -> String {
         if self.offset == 0 && zulu {
             return "Z".into();
         }
@@ -166,7 +183,7 @@ impl Timestamp {
     }
 
     /// The time so many nanoseconds later, none where it cannot be counted.
-    pub(super) fn after(self, nanoseconds: i64) -> Option<Self> {
+    pub fn after(self, nanoseconds: i64) -> Option<Self> {
         let total = i64::from(self.nanoseconds).checked_add(nanoseconds % 1_000_000_000)?;
         let seconds = self
             .seconds
@@ -181,7 +198,7 @@ impl Timestamp {
 }
 
 /// Four digits at least, after a sign where there is one.
-pub(super) fn year_text(year: i64) -> String {
+pub fn year_text(year: i64) -> String {
     if year < 0 {
         format!("-{:04}", year.unsigned_abs())
     } else {
@@ -189,8 +206,17 @@ pub(super) fn year_text(year: i64) -> String {
     }
 }
 
-fn small(value: i64) -> u8 {
-    u8::try_from(value).unwrap_or_default()
+/// A part of a date or a time of day, which is in range because of how it was read or computed.
+fn small<T: TryFrom<i64> + Default>(value: i64) -> T {
+    T::try_from(value).unwrap_or_default()
+}
+
+/// The day that is `days` after 1970-01-01, as a day of the cycle and the years to add to it.
+fn date_of(days: i64) -> (Date, i64) {
+    let days = days.saturating_sub(DAYS_BEFORE_CYCLE);
+    let within = jiff::Span::new().days(days.rem_euclid(DAYS_PER_CYCLE));
+    let years = days.div_euclid(DAYS_PER_CYCLE) * YEARS_PER_CYCLE;
+    (CYCLE.saturating_add(within), years)
 }
 
 struct Fields<'a> {
@@ -273,43 +299,8 @@ impl Fields<'_> {
     }
 }
 
-/// Days since 1970 of a date in the Gregorian calendar, which is taken to have been in use always.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    // Years begin in March here, so that the leap day is the last.
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let month_from_march = (month + 9) % 12;
-    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
-}
-
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = (month_from_march + 2) % 12 + 1;
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
-}
-
-fn days_in_month(year: i64, month: i64) -> i64 {
-    let (next_year, next) = if month == 12 {
-        (year + 1, 1)
-    } else {
-        (year, month + 1)
-    };
-    days_from_civil(next_year, next, 1) - days_from_civil(year, month, 1)
-}
-
 /// A duration such as `-1h30m`, `1.5s` or `100ms`, in nanoseconds; the error is Go's sentence.
-pub(super) fn parse_duration(text: &str) -> Result<i64, String> {
+pub fn parse_duration(text: &str) -> Result<i64, String> {
     let invalid = || format!("time: invalid duration \"{text}\"");
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     if unsigned == "0" {
@@ -435,12 +426,21 @@ mod tests {
     }
 
     #[test]
-    fn the_calendar_agrees_with_itself() {
+    fn the_calendar_goes_on_beyond_jiffs() {
+        let day = |days: i64| Timestamp::from_unix(days * SECONDS_PER_DAY).rfc3339();
+        // As printed by Go 1.26.
+        assert_eq!(day(0), "1970-01-01T00:00:00Z");
+        assert_eq!(day(-719_529), "-0001-12-31T00:00:00Z");
+        assert_eq!(day(-1_000_000), "-0768-02-04T00:00:00Z");
+        assert_eq!(day(10_000_000), "29349-01-26T00:00:00Z");
+        let weekday = |days: i64| Timestamp::from_unix(days * SECONDS_PER_DAY).civil().weekday;
         for days in (-800_000..800_000).step_by(101) {
-            let (year, month, day) = civil_from_days(days);
-            assert_eq!(days_from_civil(year, month, day), days);
-            assert!((1..=12).contains(&month) && (1..=31).contains(&day));
+            assert_eq!(i64::from(weekday(days)), (days + 4).rem_euclid(7), "{days}");
         }
+    }
+
+    #[test]
+    fn weeks_are_iso_8601s() {
         assert_eq!(
             Timestamp::parse("2021-01-03T00:00:00Z").unwrap().iso_week(),
             (2020, 53)
