@@ -6,6 +6,7 @@
 
 pub mod csv;
 pub mod filepath;
+pub mod fmt;
 pub mod json;
 pub mod path;
 pub mod quote;

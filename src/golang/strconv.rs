@@ -19,23 +19,27 @@ pub fn parse_float(text: &str) -> Option<f64> {
         _ => (1.0, text),
     };
     if let Some(hex) = digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
-        return hex_float(hex).map(|magnitude| sign * magnitude);
+        // An underscore may stand right after the prefix, too.
+        let hex = without_underscores(hex.strip_prefix('_').unwrap_or(hex), u8::is_ascii_hexdigit)?;
+        return hex_float(&hex).map(|magnitude| sign * magnitude);
     }
-    let number: f64 = without_underscores(text)?.parse().ok()?;
+    let number: f64 = without_underscores(text, u8::is_ascii_digit)?
+        .parse()
+        .ok()?;
     let words = digits.starts_with(|c: char| c.is_ascii_alphabetic());
     (number.is_finite() || words).then_some(number)
 }
 
 // Underscores may stand between digits.
-fn without_underscores(text: &str) -> Option<std::borrow::Cow<'_, str>> {
+fn without_underscores(
+    text: &str,
+    is_digit: impl Fn(&u8) -> bool,
+) -> Option<std::borrow::Cow<'_, str>> {
     if !text.contains('_') {
         return Some(text.into());
     }
     let bytes = text.as_bytes();
-    let digit = |at: Option<usize>| {
-        at.and_then(|at| bytes.get(at))
-            .is_some_and(u8::is_ascii_digit)
-    };
+    let digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(&is_digit);
     let between = bytes
         .iter()
         .enumerate()
@@ -91,6 +95,12 @@ mod tests {
     #[test_case("1_000", Some(1000.0); "underscores")]
     #[test_case("1__0", None; "two underscores")]
     #[test_case("_1", None; "underscore in front")]
+    #[test_case("1_", None; "underscore behind")]
+    #[test_case("1_e1", None; "underscore before the exponent")]
+    #[test_case("1e1_0", Some(1e10); "underscore in the exponent")]
+    #[test_case("0x1_0p4", Some(256.0); "underscore in a hexadecimal number")]
+    #[test_case("0x1_p4", None; "underscore before the binary exponent")]
+    #[test_case("0x_1p4", Some(16.0); "underscore after the prefix")]
     #[test_case(" 1", None; "space")]
     #[test_case("1z", None)]
     #[test_case("1e400", None; "too large")]

@@ -1,6 +1,8 @@
 //! Sizes of memory, such as `128m` and `1.5 GiB`.
 
-/// The text is no size.
+use crate::golang::strconv::parse_float;
+
+/// Why a text is not a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSize {
     /// It is written otherwise than sizes are.
@@ -22,8 +24,8 @@ pub fn parse_size(text: &str) -> Result<u64, InvalidSize> {
     } else {
         &text[..=last]
     };
-    let number = go_float(number)
-        .filter(|number| *number >= 0.0)
+    let number = parse_float(number)
+        .filter(|number| number.is_finite() && *number >= 0.0)
         .ok_or_else(invalid)?;
     let unit = text[last + 1..].to_ascii_lowercase();
     let power = match unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')) {
@@ -53,13 +55,6 @@ pub fn parse_size(text: &str) -> Result<u64, InvalidSize> {
     }
 }
 
-// Go's ParseFloat takes what Rust's does, except that it allows `_` and hexadecimal forms, which no one writes for a
-// size, and that neither infinity nor NaN is a size.
-fn go_float(text: &str) -> Option<f64> {
-    let number: f64 = text.parse().ok()?;
-    number.is_finite().then_some(number)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +69,8 @@ mod tests {
     #[test_case("1.5 g", 3 << 29)]
     #[test_case("0.5t", 1 << 39)]
     #[test_case(".5k", 512)]
+    #[test_case("1_0k", 10 << 10; "underscore")]
+    #[test_case("0x1p4k", 16 << 10; "hexadecimal")]
     #[test_case("32 ", 32; "trailing space")]
     fn sizes(text: &str, expected: u64) {
         assert_eq!(parse_size(text), Ok(expected));
