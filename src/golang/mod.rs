@@ -13,4 +13,5 @@ pub mod quote;
 pub mod regexp;
 pub mod strconv;
 pub mod time;
+pub mod unicode;
 pub mod utf8;

@@ -2,12 +2,11 @@
 
 use super::call::check_text_size;
 use super::{Call, Function, FunctionError, Parameter};
-use crate::definition::eval::characters::{
-    grapheme_count, graphemes, lower, separates_words, title, upper,
-};
+use crate::definition::eval::characters::{grapheme_count, graphemes};
 use crate::definition::eval::types::Type;
 use crate::definition::eval::value::Value;
 use crate::golang::path;
+use crate::golang::unicode::{lower, separates_words, title, upper};
 
 const STR: &[Parameter] = &[Parameter::string("str")];
 
