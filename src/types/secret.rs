@@ -57,7 +57,8 @@ pub fn redact_urls(text: &str) -> Cow<'_, str> {
     while let Some(at) = rest.find(BEGIN) {
         let (before, after) = rest.split_at(at + BEGIN.len());
         out.push_str(before);
-        let ends = |c: char| c.is_whitespace() || "/?#\"'`,".contains(c);
+        // Quotes and commas may be part of a password (Go's `validUserinfo`).
+        let ends = |c: char| c.is_whitespace() || "/?#\"`<>".contains(c);
         let end = after.find(ends).unwrap_or(after.len());
         rest = match after[..end].rsplit_once('@') {
             Some((user, _)) if user.contains(':') || !before.ends_with("ssh://") => {
@@ -131,6 +132,7 @@ mod tests {
                 "git ssh://git@h/r.git ssh://xxxxx:xxxxx@h",
             ),
             ("https://u:p@q@h", "https://xxxxx:xxxxx@h"),
+            ("https://u:p,'w@h'", "https://xxxxx:xxxxx@h'"),
             (
                 "docker-image://h/x@sha256:00",
                 "docker-image://h/x@sha256:00",
