@@ -141,7 +141,12 @@ impl Diagnostic {
         candidates: impl IntoIterator<Item = &'a str>,
     ) -> Self {
         let candidates: Vec<&str> = candidates.into_iter().collect();
-        let all = names_there_are(candidates.iter().copied());
+        // "There is only `a`" beside "`_common` has a similar name" would contradict itself.
+        let is_private = |name: &str| name.starts_with('_');
+        let private = is_private(wanted)
+            || closest(wanted, candidates.iter().copied()).is_some_and(is_private);
+        let listed = |name: &&str| private || !is_private(name);
+        let all = names(candidates.iter().copied().filter(listed));
         let problem = self.similar(what, wanted, candidates);
         match all {
             Some(all) => problem.note(all),
@@ -167,16 +172,17 @@ impl Diagnostic {
 /// "there are `a`, `b` and 3 more": the names of `all` that are not private, shortened where there are many; `None` if there are
 /// none.
 pub fn names_there_are<'a>(all: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    // As in lists of targets, a name that begins with `_` is private.
+    names(all.into_iter().filter(|name| !name.starts_with('_')))
+}
+
+fn names<'a>(all: impl IntoIterator<Item = &'a str>) -> Option<String> {
     // As many as targets have attributes: a list of these is of use as a whole only.
     const WHOLE: usize = 32;
     const SHORTENED: usize = 20;
     let mut names: Vec<&str> = Vec::with_capacity(WHOLE);
     let mut more = 0_usize;
-    // As in lists of targets, a name that begins with `_` is nobody else's business.
-    for name in all
-        .into_iter()
-        .filter(|name| !name.is_empty() && !name.starts_with('_'))
-    {
+    for name in all.into_iter().filter(|name| !name.is_empty()) {
         if names.len() > WHOLE {
             more += 1;
         } else if !names.contains(&name) {
@@ -309,6 +315,19 @@ mod tests {
         assert_eq!(closest("biuld", ["image", "build"]), Some("build"));
         assert_eq!(closest("dbs", ["bds", "sbd"]), Some("bds"));
         assert_eq!(closest("dbs", ["sbd", "bsd"]), None);
+    }
+
+    #[test]
+    fn private_names_are_listed_to_those_who_mean_them() {
+        let notes = |wanted: &str| {
+            let problem = Diagnostic::error(Class::Definition, "x::y", "no such target");
+            problem
+                .did_you_mean("a target", wanted, ["a", "_common"])
+                .notes
+        };
+        assert_eq!(notes("_comon"), ["there are `a` and `_common`"]);
+        assert_eq!(notes("common"), ["there are `a` and `_common`"]);
+        assert_eq!(notes("other"), ["there is only `a`"]);
     }
 
     #[test]
