@@ -21,9 +21,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{report, seeds};
 use crate::support::buildkitd::Buildkitd;
 use crate::support::peers;
-use case::{Case, Ignore, Kind};
+use case::{Case, Ignore, Kind, Output};
 use oracle::Wanted;
-use rules::{RULES, Seen};
+use rules::{RULES, SET_ID_BITS, Seen, without_set_id_bits};
 use run::{Answer, Image, ImageEntry, Programs};
 
 /// Cases in the full campaign, and every how many of them are built as root.
@@ -146,8 +146,18 @@ fn examine(seed: u64, programs: &Programs, tally: &Mutex<Tally>) {
         tally.count("not asked of buildx, which never ends");
         return;
     };
+    let mut ours = ours;
+    let is_directory_of_a_user = case.output == Output::Local && !as_root;
+    let mut is_aside = false;
+    if is_directory_of_a_user && let Some(rest) = without_set_id_bits(&ours, &theirs) {
+        tally.count(&format!("explained by \"{SET_ID_BITS}\""));
+        ours = rest;
+        is_aside = true;
+    }
     let Some(difference) = difference(&ours, &theirs) else {
-        if ours.image.is_some() {
+        if is_aside {
+            // Nothing else differs.
+        } else if ours.image.is_some() {
             tally.count("built alike");
         } else {
             let reason = reason(&ours.messages);
