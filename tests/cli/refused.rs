@@ -355,7 +355,7 @@ struct Mistake {
     words: &'static [&'static str],
 }
 
-const MISTAKES: [Mistake; 21] = [
+const MISTAKES: [Mistake; 23] = [
     Mistake {
         definition: "target \"default\" {\n  args = [\"a=1\"]\n}\n",
         arguments: &[],
@@ -437,6 +437,18 @@ const MISTAKES: [Mistake; 21] = [
             "docker-bake.hcl:1:8",
             "must be a directory",
         ],
+    },
+    Mistake {
+        definition: "target \"default\" {\n  output = [\"type=local,dst=out\"]\n}\n",
+        arguments: &[],
+        code: 3,
+        words: &["docker-bake.hcl:2:13", "write `type=local,dest=out`"],
+    },
+    Mistake {
+        definition: "target \"default\" {\n  output = [\"type=local\"]\n}\n",
+        arguments: &[],
+        code: 3,
+        words: &["docker-bake.hcl:2:13", "`type=local,dest=DIR`"],
     },
     Mistake {
         definition: "target \"default\" {\n  dockerfile = \"utf16\"\n}\n",

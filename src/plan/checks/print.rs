@@ -207,7 +207,19 @@ impl Check<'_> {
                 (Sink::None | Sink::Docker, _) | (Sink::File, None) => {}
                 (Sink::Directory, None) => {
                     let message = format!("output `type={kind}` needs a directory, `dest`");
-                    self.push(CODE, export, message);
+                    let problem = problem(CODE, self.target, export.span, message);
+                    // `dst` and `src` are what mounts and caches call it.
+                    let other = ["dst", "dir", "destination", "path", "src", "out"]
+                        .into_iter()
+                        .find_map(|key| Some((key, export.attrs.get(key)?)));
+                    self.problems.push(match other {
+                        Some((key, dir)) => problem.help(format!(
+                            "the directory is `dest`, not `{key}`: write `type={kind},dest={dir}`"
+                        )),
+                        None => problem.help(format!(
+                            "write it as `type={kind},dest=DIR`; without an output the result stays in the build cache"
+                        )),
+                    });
                 }
                 (Sink::Directory, Some("-")) => {
                     let message = format!("output `type={kind}` cannot go to standard output");
