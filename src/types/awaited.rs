@@ -1,7 +1,7 @@
 //! The file that is being read just now, so that it can be named where that takes long.
 //!
 //! A pipe to which nobody writes, a terminal at which nobody types, and a disk that does not answer look the same from inside:
-//! a call that does not come back. Whoever makes such a call says so before ([`file`]); whoever watches asks [`current`].
+//! a call that does not come back. The caller says before such a call what it waits for ([`file()`]); the watcher asks [`current`].
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
