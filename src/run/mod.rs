@@ -139,6 +139,7 @@ pub fn check(plan: &Plan, environment: &Environment) -> Diagnostics {
     problems
         .0
         .append(&mut annotations::check(plan, environment).0);
+    problems.0.append(&mut secrets::check(plan, environment).0);
     problems
 }
 

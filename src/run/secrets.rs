@@ -10,6 +10,7 @@ use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
 use crate::engine::session::SecretFiles;
 use crate::engine::session::secrets::{SECRET_LIMIT, SecretSource};
 use crate::files::Resolver;
+use crate::plan::Plan;
 use crate::types::{Environment, Secret};
 
 /// A target's secrets, by id.
@@ -82,6 +83,41 @@ fn source(entry: &Spanned<SecretEntry>, places: SecretPlaces<'_>) -> Result<Secr
         }
         None => variable(id).map_or_else(|| file(places, id), Ok),
     }
+}
+
+/// Warns of secrets that name a variable which is not set: as in buildx they are empty, and even a step that requires the secret
+/// goes on with it.
+pub(super) fn check(plan: &Plan, environment: &Environment) -> Diagnostics {
+    let mut problems = Diagnostics::default();
+    // What several targets inherit is said once.
+    let mut said = BTreeSet::new();
+    for planned in plan.targets.values() {
+        let target = &planned.attributes;
+        for entry in &target.secret {
+            let SecretEntry { id, env, .. } = &entry.value;
+            let Some(name) = env
+                .as_ref()
+                .filter(|name| environment.get_os(name).is_none())
+            else {
+                continue;
+            };
+            if !said.insert((id, name)) {
+                continue;
+            }
+            let message = format!(
+                "target `{}`: the secret `{id}` is empty, because the variable `{name}` is not set",
+                target.name.value
+            );
+            let problem = Diagnostic::warning("run::unset-secret", message).help(format!(
+                "set `{name}`, or take the entry out: a step that can do without a secret then finds no file for it"
+            ));
+            problems.push(match entry.span.or(target.name.span) {
+                Some(span) => problem.at(span, ""),
+                None => problem,
+            });
+        }
+    }
+    problems
 }
 
 /// Variables that every program needs, whatever else they are used for.
@@ -186,6 +222,25 @@ mod tests {
         assert_eq!(find_one("id=named", &environment), Ok(value("n")));
         assert_eq!(find_one("id=token", &environment), Ok(file));
         assert_eq!(find_one("id=a,env=UNSET", &environment), Ok(value("")));
+    }
+
+    #[test]
+    fn a_variable_that_is_not_set_is_said_once() {
+        let body = r#"secret = ["id=a,env=UNSET", "id=b,env=SET", "id=c,env=EMPTY", "id=SET"]"#;
+        let plan = crate::run::testing::plan(body);
+        let environment = Environment::of([("SET", "v"), ("EMPTY", "")], "/");
+        let messages: Vec<String> = check(&plan, &environment)
+            .0
+            .into_iter()
+            .map(|problem| problem.message)
+            .collect();
+        let name = plan.targets.keys().next().unwrap();
+        assert_eq!(
+            messages,
+            [format!(
+                "target `{name}`: the secret `a` is empty, because the variable `UNSET` is not set"
+            )]
+        );
     }
 
     #[test]
