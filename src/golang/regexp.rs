@@ -519,6 +519,8 @@ mod tests {
             (r"^[^\x{D800}]$", "a", true),
             (r"^[\x{D7FF}-\x{D900}]$", "\u{d7ff}", true),
             (r"^[\x{DFFF}-\x{E000}]$", "\u{e000}", true),
+            (r"^[\x{D7FF}-\x{D900}]$", "\u{e000}", false),
+            (r"^[\x{DFFF}-\x{E000}]$", "\u{d7ff}", false),
             (r"^[a\x{D800}-\x{DFFF}b]$", "b", true),
             (r"^[\x{D000}-\x{F000}]$", "\u{e123}", true),
         ] {
@@ -532,6 +534,8 @@ mod tests {
         for pattern in [
             r"^a{2}{3}$",
             r"^a|{2}$",
+            r"^a{1001}$",
+            r"^\1$",
             r"^[b-a]$",
             r"^[[:nope:]]$",
             r"^[[:^^alpha:]]$",

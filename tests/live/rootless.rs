@@ -37,7 +37,7 @@ impl Ordinary {
         let dir = tempfile::Builder::new().prefix("rb-").tempdir().unwrap();
         mode(dir.path(), 0o755);
         let user = Self { dir };
-        for folder in ["bin", "home/.config/rbake", "home/work"] {
+        for folder in ["bin", "home/.config/rbake", "home/project"] {
             std::fs::create_dir_all(user.path(folder)).unwrap();
         }
         for program in programs.iter().chain([&rbake()]) {
@@ -52,7 +52,7 @@ impl Ordinary {
             &format!("[registry.\"{registry}\"]\nhttp = true\n"),
         );
         user.write(
-            "home/work/docker-bake.hcl",
+            "home/project/docker-bake.hcl",
             &format!(
                 r#"target "default" {{
   dockerfile-inline = "FROM {registry}/library/busybox\nRUN mkdir /o && cat /proc/self/uid_map >/o/map && echo x >/o/a && chown 5:7 /o/a && ls -ln /o/a >/o/list\nFROM scratch\nCOPY --from=0 /o /\nCOPY own /"
@@ -61,15 +61,15 @@ impl Ordinary {
 "#
             ),
         );
-        user.write("home/work/own", "own");
+        user.write("home/project/own", "own");
         let text = format!("stranger:{SUBORDINATE}:65536\n");
         user.write("sub", &text);
         user.write("passwd", &format!("stranger:x:{USER}:{USER}::/:/bin/sh\n"));
-        for path in ["home", "home/.config", "home/.config/rbake", "home/work"] {
+        for path in ["home", "home/.config", "home/.config/rbake", "home/project"] {
             chown(user.path(path), Some(USER), Some(USER)).unwrap();
         }
-        let own = ["home/.config/rbake/buildkitd.toml", "home/work/own"];
-        for path in own.into_iter().chain(["home/work/docker-bake.hcl"]) {
+        let own = ["home/.config/rbake/buildkitd.toml", "home/project/own"];
+        for path in own.into_iter().chain(["home/project/docker-bake.hcl"]) {
             chown(user.path(path), Some(USER), Some(USER)).unwrap();
         }
         Some(user)
@@ -120,7 +120,7 @@ cp "$dir/sub" "$dir/etc/subuid"; cp "$dir/sub" "$dir/etc/subgid"
 mount --bind "$dir/etc" /etc
 mount -t tmpfs none /run
 [ -L /var/run ] || mount -t tmpfs none /var/run
-cd "$dir/home/work"
+cd "$dir/home/project"
 exec "$@""#;
         std::fs::create_dir_all(self.path("etc")).unwrap();
         let number = USER.to_string();
@@ -190,7 +190,7 @@ async fn an_ordinary_user_builds_without_root() {
     ];
     let built = user.run(&variables, &["--progress=plain"]);
     assert!(built.status.success(), "{}", said(&built));
-    let out = user.path("home/work/out");
+    let out = user.path("home/project/out");
     let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
     // Root of the step is the user, and the step has other users, too.
     let map: Vec<String> = read("map").split_whitespace().map(str::to_owned).collect();
