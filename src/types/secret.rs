@@ -49,7 +49,8 @@ pub fn redact_url(url: &str) -> String {
 
 /// `text` with the user names and passwords in all addresses in it replaced, fit for messages.
 ///
-/// A user name alone may be a token, except for SSH, where it is the account.
+/// A user name alone may be a token, except for SSH, where it is the account. References to images and layouts
+/// (`docker-image://NAME@DIGEST`) have no user and stay as they are.
 pub fn redact_urls(text: &str) -> Cow<'_, str> {
     const BEGIN: &str = "://";
     let mut out = String::new();
@@ -61,6 +62,8 @@ pub fn redact_urls(text: &str) -> Cow<'_, str> {
         let ends = |c: char| c.is_whitespace() || "/?#\"`<>".contains(c);
         let end = after.find(ends).unwrap_or(after.len());
         rest = match after[..end].rsplit_once('@') {
+            // What stands before `@` names an image or a layout there, and a digest follows.
+            _ if before.ends_with("docker-image://") || before.ends_with("oci-layout://") => after,
             Some((user, _)) if user.contains(':') || !before.ends_with("ssh://") => {
                 out.push_str("xxxxx:xxxxx");
                 &after[user.len()..]
@@ -136,6 +139,10 @@ mod tests {
             (
                 "docker-image://h/x@sha256:00",
                 "docker-image://h/x@sha256:00",
+            ),
+            (
+                "docker-image://busybox@sha256:00 oci-layout://x@sha256:00",
+                "docker-image://busybox@sha256:00 oci-layout://x@sha256:00",
             ),
             ("a://", "a://"),
             ("x@y", "x@y"),
