@@ -49,8 +49,8 @@ pub fn redact_url(url: &str) -> String {
 
 /// `text` with the user names and passwords in all addresses in it replaced, fit for messages.
 ///
-/// A user name alone may be a token, except for SSH, where it is the account. References to images and layouts
-/// (`docker-image://NAME@DIGEST`) have no user and stay as they are.
+/// A user name alone may be a token, except for SSH, where it is the account. In `docker-image://NAME@DIGEST` and
+/// `oci-layout://NAME@DIGEST` the name before a digest is no user, and stays.
 pub fn redact_urls(text: &str) -> Cow<'_, str> {
     const BEGIN: &str = "://";
     let mut out = String::new();
@@ -62,8 +62,7 @@ pub fn redact_urls(text: &str) -> Cow<'_, str> {
         let ends = |c: char| c.is_whitespace() || "/?#\"`<>".contains(c);
         let end = after.find(ends).unwrap_or(after.len());
         rest = match after[..end].rsplit_once('@') {
-            // What stands before `@` names an image or a layout there, and a digest follows.
-            _ if before.ends_with("docker-image://") || before.ends_with("oci-layout://") => after,
+            Some((_, host)) if names_content(before) && is_digest(host) => after,
             Some((user, _)) if user.contains(':') || !before.ends_with("ssh://") => {
                 out.push_str("xxxxx:xxxxx");
                 &after[user.len()..]
@@ -76,6 +75,18 @@ pub fn redact_urls(text: &str) -> Cow<'_, str> {
     }
     out.push_str(rest);
     Cow::Owned(out)
+}
+
+/// Whether an address that begins with the end of `before` names an image or a layout, which may be pinned by digest.
+fn names_content(before: &str) -> bool {
+    before.ends_with("docker-image://") || before.ends_with("oci-layout://")
+}
+
+/// Whether `text` begins like a digest. Its length is not checked, because a mistyped digest has to be shown.
+fn is_digest(text: &str) -> bool {
+    ["sha256:", "sha384:", "sha512:"]
+        .iter()
+        .any(|algorithm| text.starts_with(algorithm))
 }
 
 // Parts of the names of attributes whose values are secrets: of the caches `s3`, `azblob` and `gha`, and what looks like them.
@@ -143,6 +154,10 @@ mod tests {
             (
                 "docker-image://busybox@sha256:00 oci-layout://x@sha256:00",
                 "docker-image://busybox@sha256:00 oci-layout://x@sha256:00",
+            ),
+            (
+                "docker-image://u:p@h/x@sha256:00 oci-layout://t@h/x",
+                "docker-image://xxxxx:xxxxx@h/x@sha256:00 oci-layout://xxxxx:xxxxx@h/x",
             ),
             ("a://", "a://"),
             ("x@y", "x@y"),
