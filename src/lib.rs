@@ -15,6 +15,7 @@ pub mod engine;
 pub mod event;
 pub mod files;
 pub mod golang;
+pub mod hcl;
 pub mod outcome;
 pub mod plan;
 pub mod report;

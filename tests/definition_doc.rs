@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use rbake::definition::eval::functions;
 use rbake::definition::schema::{ATTRIBUTES, Kind, Merge, SetForm};
+use rbake::hcl::functions;
 
 #[test]
 #[expect(

@@ -29,8 +29,8 @@ use screen::Screen;
 use streams::Streams;
 use verb::{FirstWord, Verb};
 
-use crate::definition::on_deep_stack;
 use crate::diag::{Class, Diagnostic};
+use crate::hcl::on_deep_stack;
 use crate::types::Environment;
 
 /// Runs one command line and says how the process ends.

@@ -7,13 +7,14 @@
 use std::sync::Arc;
 
 use super::declarations::{BlockDecl, Kind};
-use super::eval::evaluator::{Evaluator, Failed, Outcome, SlotId, Source};
-use super::eval::expr::problem;
-use super::eval::scope::Scope;
-use super::eval::traverse::constant_name;
-use super::eval::value::{Text, Value};
-use super::syntax::{Attribute, Step, Traversal};
+use super::namespace::{Deferred, Evaluator};
 use crate::diag::{Diagnostic, Span, Spanned};
+use crate::hcl::cty::value::{Text, Value};
+use crate::hcl::eval::expr::problem;
+use crate::hcl::eval::scope::Scope;
+use crate::hcl::eval::traverse::constant_name;
+use crate::hcl::eval::{Failed, Outcome, SlotId};
+use crate::hcl::syntax::{Attribute, Step, Traversal};
 use crate::types::hash::HashMap;
 
 /// Names that a matrix binds, with their values.
@@ -138,21 +139,21 @@ impl<'a> Evaluator<'a> {
         name_span: Span,
         matrix: Option<MatrixNames>,
     ) {
-        let index = self.blocks.instances.len();
+        let index = self.names.blocks.instances.len();
         let attributes = decl.block.body.attributes.iter();
-        let first_slot = self.add_slots(attributes.map(|attribute| Source::BlockAttribute {
+        let first_slot = self.add_slots(attributes.map(|attribute| Deferred::BlockAttribute {
             instance: index,
             attribute,
         }));
         let names = match decl.kind {
-            Kind::Target => &mut self.blocks.targets,
-            Kind::Group => &mut self.blocks.groups,
+            Kind::Target => &mut self.names.blocks.targets,
+            Kind::Group => &mut self.names.blocks.groups,
         };
         names
             .entry(Arc::clone(&name))
             .and_modify(|indices| indices.push(index))
             .or_insert(Indices::One(index));
-        self.blocks.instances.push(Instance {
+        self.names.blocks.instances.push(Instance {
             decl,
             name,
             name_span,
@@ -180,7 +181,7 @@ impl<'a> Evaluator<'a> {
             ));
         };
         self.expand_matrices_for(kind, &name.text);
-        if self.blocks.called(kind, &name.text).is_empty() {
+        if self.names.blocks.called(kind, &name.text).is_empty() {
             return Err(self.unknown_block(kind, &name.text, name.span));
         }
         let attribute = match rest.first() {
@@ -203,7 +204,7 @@ impl<'a> Evaluator<'a> {
 
     fn unknown_block(&mut self, kind: Kind, name: &str, at: Span) -> Failed {
         let word = kind.word();
-        let of_compose = self.blocks.of_compose.iter();
+        let of_compose = self.names.blocks.of_compose.iter();
         let of_compose = of_compose
             .clone()
             .find(|(made, known)| *made == kind && *known.value == *name);
@@ -217,6 +218,7 @@ impl<'a> Evaluator<'a> {
         )
         .at(at, "not defined");
         let made: Vec<&str> = self
+            .names
             .blocks
             .instances
             .iter()
@@ -228,7 +230,8 @@ impl<'a> Evaluator<'a> {
             unknown.did_you_mean(
                 &format!("a {word}"),
                 name,
-                self.blocks
+                self.names
+                    .blocks
                     .instances
                     .iter()
                     .filter(|instance| instance.decl.kind == kind)
@@ -262,14 +265,19 @@ impl<'a> Evaluator<'a> {
                 ),
             ));
         };
-        let instances = self.blocks.called(kind, name).to_vec();
+        let instances = self.names.blocks.called(kind, name).to_vec();
         let mut values = Vec::new();
         for instance in instances {
-            let slot = self.blocks.instances.get(instance).and_then(|instance| {
-                instance
-                    .attributes()
-                    .find(|(written, _)| *written.name.text == *attribute)
-            });
+            let slot = self
+                .names
+                .blocks
+                .instances
+                .get(instance)
+                .and_then(|instance| {
+                    instance
+                        .attributes()
+                        .find(|(written, _)| *written.name.text == *attribute)
+                });
             if let Some((written, slot)) = slot {
                 let value = self.slot(slot, Some(at))?;
                 values.push((value, &written.expr));

@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
-use super::syntax::{Attribute, Block, Expr, File, Ident};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};
+use crate::hcl::eval::user_functions::FunctionDecl;
+use crate::hcl::syntax::{Attribute, Block, Expr, File, Ident};
 use crate::types::hash::IndexMap;
 
 /// The kinds of top-level block.
@@ -51,19 +52,6 @@ pub(super) struct ValidationDecl<'a> {
     pub(super) error_message: Option<&'a Expr>,
     /// The place of the block's header.
     pub(super) span: Span,
-}
-
-/// A `function` block.
-#[derive(Debug)]
-pub(super) struct FunctionDecl<'a> {
-    /// Its label.
-    pub(super) name: &'a Ident,
-    /// The list of its parameters.
-    pub(super) params: Option<&'a Expr>,
-    /// The name of the parameter that takes all further arguments.
-    pub(super) variadic: Option<&'a Expr>,
-    /// What it gives.
-    pub(super) result: Option<&'a Expr>,
 }
 
 /// Whether a block is a target or a group.

@@ -12,18 +12,18 @@ use std::time::SystemTime;
 use super::compose::ComposeFiles;
 use super::declarations::{Declarations, Kind};
 use super::decode::{Options, decode};
-use super::eval::evaluator::Evaluator;
-use super::eval::functions::FunctionContext;
-use super::eval::value::Value;
 use super::evaluated::{Attribute, Block, BlockOrigin, Evaluated};
-use super::functions::UserFunctions;
 use super::model::Definition;
+use super::namespace::Evaluator;
 use super::overrides::Overrides;
 use super::source::Sources;
-use super::stack::on_deep_stack;
-use super::syntax::File;
-use super::{matrix, parse, typing};
+use super::{matrix, namespace, parse, typing};
 use crate::diag::{Class, Diagnostic, Diagnostics, Severity, SourceId, Spanned};
+use crate::hcl::cty::value::Value;
+use crate::hcl::eval::user_functions::UserFunctions;
+use crate::hcl::functions::FunctionContext;
+use crate::hcl::on_deep_stack;
+use crate::hcl::syntax::File;
 use crate::types::hash::{HashMap, HashSet};
 use crate::types::{Environment, Platform};
 
@@ -126,12 +126,15 @@ fn evaluate_here(
             .unwrap_or_default(),
         work: Cell::default(),
     };
-    let mut evaluator = Evaluator::new(&declarations, overrides, context, builtins.clone());
-    warnings.extend(UserFunctions::declare(&mut evaluator));
+    let mut evaluator = namespace::evaluator(&declarations, overrides, context, builtins.clone());
+    warnings.extend(UserFunctions::declare(
+        &mut evaluator,
+        &declarations.functions,
+    ));
     let variables = evaluator.variable_infos();
     evaluator.validate();
-    evaluator.blocks.of_compose = made.names();
-    evaluator.blocks_visible = true;
+    evaluator.names.blocks.of_compose = made.names();
+    evaluator.names.blocks_visible = true;
     evaluator.name_blocks();
     let places = Places::of(sources, &files);
     let (written_groups, written_targets) = evaluator.evaluated_blocks(&places);
@@ -202,13 +205,13 @@ impl Places {
     }
 }
 
-impl Evaluator<'_> {
+impl<'a> Evaluator<'a> {
     // All attributes of all blocks, selected or not.
     fn evaluated_blocks(&mut self, places: &Places) -> (Vec<Block>, Vec<Block>) {
         let mut groups = Vec::new();
-        let mut targets = Vec::with_capacity(self.blocks.instances.len());
-        for index in self.blocks.in_order() {
-            let kind = self.blocks.instances[index].decl.kind;
+        let mut targets = Vec::with_capacity(self.names.blocks.instances.len());
+        for index in self.names.blocks.in_order() {
+            let kind = self.names.blocks.instances[index].decl.kind;
             let (block, complete) = self.evaluated_block(index, places);
             match kind {
                 // Without its members it would be wrong once more.
@@ -223,7 +226,7 @@ impl Evaluator<'_> {
 
     // And whether nothing of it failed.
     fn evaluated_block(&mut self, index: usize, places: &Places) -> (Block, bool) {
-        let instance = &self.blocks.instances[index];
+        let instance = &self.names.blocks.instances[index];
         let decl = instance.decl;
         let name = Spanned::new(Arc::clone(&instance.name), instance.name_span);
         let origin = match instance.matrix {
@@ -266,6 +269,7 @@ impl Evaluator<'_> {
 
     fn matrix_groups(&self, written: &[Block], places: &Places) -> Vec<Block> {
         if self
+            .names
             .blocks
             .instances
             .iter()
@@ -274,10 +278,10 @@ impl Evaluator<'_> {
             return Vec::new();
         }
         let written: HashSet<&str> = written.iter().map(|group| &*group.name.value).collect();
-        let order = self.blocks.in_order();
+        let order = self.names.blocks.in_order();
         let targets = order
             .iter()
-            .map(|index| &self.blocks.instances[*index])
+            .map(|index| &self.names.blocks.instances[*index])
             .filter(|instance| instance.decl.kind == Kind::Target);
         let sources: HashMap<&str, SourceId> = targets
             .clone()
@@ -303,7 +307,7 @@ impl Evaluator<'_> {
 
     // Globals that nothing has needed yet.
     fn evaluate_globals(&mut self) {
-        let declarations = self.declarations;
+        let declarations = self.names.declarations;
         for name in declarations.globals.keys() {
             if let Some(slot) = self.named(name) {
                 // What fails has been reported.

@@ -6,10 +6,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::eval::types::Type;
-use super::eval::value::Value;
-use super::syntax::{Expr, PathStep};
 use crate::diag::{Diagnostic, SourceId, Span, Spanned};
+use crate::hcl::cty::types::Type;
+use crate::hcl::cty::value::Value;
+use crate::hcl::syntax::{Expr, PathStep};
 
 /// All that the files of a definition say, evaluated.
 #[derive(Debug, Clone, Default)]

@@ -7,14 +7,15 @@ use std::sync::Arc;
 
 use super::blocks::MatrixNames;
 use super::declarations::{BlockDecl, Kind};
-use super::eval::convert::convert;
-use super::eval::evaluator::{Evaluator, Failed, Frame};
-use super::eval::expr::{describe, problem};
-use super::eval::scope::Scope;
-use super::eval::types::Type;
-use super::eval::value::{Text, Value};
-use super::syntax::{Expr, Ident};
+use super::namespace::Evaluator;
 use crate::diag::{Diagnostic, Span};
+use crate::hcl::cty::convert::convert;
+use crate::hcl::cty::types::Type;
+use crate::hcl::cty::value::{Text, Value};
+use crate::hcl::eval::expr::{describe, problem};
+use crate::hcl::eval::scope::Scope;
+use crate::hcl::eval::{Failed, Frame};
+use crate::hcl::syntax::{Expr, Ident};
 use crate::types::TargetName;
 use crate::types::hash::{HashSet, IndexMap, IndexSet};
 
@@ -34,8 +35,8 @@ type Made = Vec<(Arc<str>, Span, MatrixNames)>;
 impl<'a> Evaluator<'a> {
     /// Gives every block its instances.
     pub(super) fn name_blocks(&mut self) {
-        let declarations = self.declarations;
-        self.blocks.reserve(declarations.blocks.len());
+        let declarations = self.names.declarations;
+        self.names.blocks.reserve(declarations.blocks.len());
         let mut decls = Vec::new();
         // Names that need no evaluation first, so that a matrix can refer to such blocks wherever they are.
         for decl in &declarations.blocks {
@@ -45,18 +46,18 @@ impl<'a> Evaluator<'a> {
                 self.name_plain(decl);
             }
         }
-        self.unnamed.waiting = decls;
-        for index in 0..self.unnamed.waiting.len() {
+        self.names.unnamed.waiting = decls;
+        for index in 0..self.names.unnamed.waiting.len() {
             self.expand(index);
         }
     }
 
     /// Expands the matrices that may make a block called `name`, unless one is called so already.
     pub(super) fn expand_matrices_for(&mut self, kind: Kind, name: &str) {
-        if kind == Kind::Group || !self.blocks.called(kind, name).is_empty() {
+        if kind == Kind::Group || !self.names.blocks.called(kind, name).is_empty() {
             return;
         }
-        for index in 0..self.unnamed.waiting.len() {
+        for index in 0..self.names.unnamed.waiting.len() {
             self.expand(index);
         }
     }
@@ -102,7 +103,13 @@ impl<'a> Evaluator<'a> {
     }
 
     fn expand(&mut self, index: usize) {
-        let Some(decl) = self.unnamed.waiting.get_mut(index).and_then(Option::take) else {
+        let Some(decl) = self
+            .names
+            .unnamed
+            .waiting
+            .get_mut(index)
+            .and_then(Option::take)
+        else {
             return;
         };
         if !self.check_name(&decl.label.text, decl.label.span) {
@@ -222,7 +229,7 @@ fn combinations(value: &Value, expr: &Expr) -> Result<Vec<MatrixNames>, Diagnost
     let mut all: Vec<Vec<(Arc<str>, Value)>> = vec![Vec::new()];
     for (name, values) in axes {
         let values = elements(values).ok_or_else(|| {
-            let at = expr.element_span(&[super::syntax::PathStep::Key(name)]);
+            let at = expr.element_span(&[crate::hcl::syntax::PathStep::Key(name)]);
             wrong(format!("`{name}` of a matrix must be a list"), at, values)
         })?;
         if all.len().saturating_mul(values.len()) > COMBINATIONS_LIMIT {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::declarations::VariableDecl;
-use super::eval::expr::problem;
-use super::eval::number::Number;
-use super::eval::types::Type;
-use super::eval::value::{Text, Value};
-use super::json::typed::{self, TypedError};
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::golang::{csv, strconv};
+use crate::hcl::cty::number::Number;
+use crate::hcl::cty::types::Type;
+use crate::hcl::cty::value::{Text, Value};
+use crate::hcl::eval::expr::problem;
+use crate::hcl::json::typed::{self, TypedError};
 use crate::types::Environment;
 use crate::types::secret::is_secret_name;
 

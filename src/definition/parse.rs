@@ -5,11 +5,12 @@
 use std::sync::Arc;
 
 use super::compose::ComposeFiles;
-use super::names::Names;
+use super::shapes::TOP_LEVEL;
 use super::source::{Format, Source, Sources};
-use super::syntax::File;
-use super::{json, native};
 use crate::diag::{Class, Diagnostic, Diagnostics, Severity, SourceMap, Span};
+use crate::hcl::names::Names;
+use crate::hcl::syntax::File;
+use crate::hcl::{json, parser};
 use crate::types::encoding::{IS_UTF16, SAVE_AS_UTF8};
 
 /// Parses all files but the Compose files, which are handed to `compose`; problems of all of them are reported.
@@ -41,8 +42,8 @@ impl Parser<'_, '_> {
         let file = self.map.get(source.id)?;
         let (name, text) = (file.name.clone(), Arc::clone(&file.text));
         match source.format {
-            Format::Hcl => Some(native::parse(&text, source.id, &mut self.names, problems)),
-            Format::Json => json::parse(&text, source.id, &mut self.names, problems),
+            Format::Hcl => Some(parser::parse(&text, source.id, &mut self.names, problems)),
+            Format::Json => json::parse(&text, source.id, TOP_LEVEL, &mut self.names, problems),
             // buildx passes over empty files.
             Format::Compose if text.is_empty() => None,
             Format::Compose => {
@@ -75,13 +76,13 @@ impl Parser<'_, '_> {
             return None;
         }
         let mut hcl = Diagnostics::default();
-        let file = native::parse(text, source.id, &mut self.names, &mut hcl);
+        let file = parser::parse(text, source.id, &mut self.names, &mut hcl);
         if !hcl.has_errors() {
             problems.0.append(&mut hcl.0);
             return Some(file);
         }
         let mut json = Diagnostics::default();
-        let file = json::parse(text, source.id, &mut self.names, &mut json);
+        let file = json::parse(text, source.id, TOP_LEVEL, &mut self.names, &mut json);
         if !json.has_errors() {
             problems.0.append(&mut json.0);
             return file;

@@ -3,13 +3,14 @@
 use std::time::{Duration, SystemTime};
 
 use super::decode::Options;
-use super::eval::functions::{FunctionContext, lookup};
-use super::eval::value::Value;
 use super::evaluated::{Block, Evaluated};
 use super::model::Definition;
 use super::source::Sources;
 use super::{Inputs, evaluate, load};
-use crate::diag::{Diagnostics, Severity};
+use crate::diag::Diagnostics;
+use crate::hcl::cty::value::Value;
+use crate::hcl::functions::{FunctionContext, lookup};
+pub(super) use crate::hcl::testing::messages;
 use crate::types::{Environment, Platform};
 
 /// What decides about a test's values.
@@ -70,20 +71,6 @@ pub(super) fn errors(text: &str) -> Vec<String> {
         Ok(evaluated) => panic!("no error: {evaluated:?}"),
         Err(problems) => messages(&problems, text),
     }
-}
-
-/// Messages with the text each is about.
-pub(super) fn messages(problems: &Diagnostics, text: &str) -> Vec<String> {
-    problems
-        .0
-        .iter()
-        .filter(|problem| problem.severity == Severity::Error)
-        .map(|problem| {
-            let place = problem.labels.iter().find(|label| label.primary);
-            let at = place.map_or("", |label| &text[label.span.range()]);
-            format!("{} @ {at}", problem.message)
-        })
-        .collect()
 }
 
 /// The value of an expression as JSON, or its first error.

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use super::declarations::Kind as BlockKind;
 use super::decode::single_attribute;
-use super::eval::convert::convert;
-use super::eval::types::Type;
-use super::eval::value::{Text, Value};
 use super::evaluated::Attribute as RawAttribute;
 use super::model::{Attrs, LogLevel, Resources, Target};
 use super::schema::{self, Attribute, AttributeSpec, Kind, Merge};
-use super::syntax::Expr;
 use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::hcl::cty::convert::convert;
+use crate::hcl::cty::types::Type;
+use crate::hcl::cty::value::{Text, Value};
+use crate::hcl::syntax::Expr;
 
 /// An attribute that can be referred to.
 #[derive(Debug, Clone, Copy)]

@@ -4,23 +4,24 @@
 //! [`Evaluator::validate`].
 
 use super::declarations::{ValidationDecl, VariableDecl};
-use super::eval::convert::convert;
-use super::eval::evaluator::{Evaluator, Failed, Frame, Outcome};
-use super::eval::expr::{describe, problem};
-use super::eval::scope::Scope;
-use super::eval::type_expr::type_of;
-use super::eval::types::Type;
-use super::eval::value::Value;
 use super::evaluated::VariableInfo;
-use super::references::references;
-use super::syntax::{Expr, ExprKind};
+use super::namespace::Evaluator;
+use crate::hcl::cty::convert::convert;
+use crate::hcl::cty::types::Type;
+use crate::hcl::cty::value::Value;
+use crate::hcl::eval::expr::{describe, problem};
+use crate::hcl::eval::scope::Scope;
+use crate::hcl::eval::type_expr::type_of;
+use crate::hcl::eval::{Failed, Frame, Outcome};
+use crate::hcl::references::references;
+use crate::hcl::syntax::{Expr, ExprKind};
 
 impl<'a> Evaluator<'a> {
     /// The value of a variable: its default, unless it is overridden.
     pub(super) fn variable(&mut self, variable: &'a VariableDecl<'a>) -> Outcome {
         let name = &variable.name.text;
         // A global of the same name takes the place of the default and of the type.
-        let global = self.declarations.globals.get(name).copied();
+        let global = self.names.declarations.globals.get(name).copied();
         let ty = match global {
             Some(_) => None,
             None => self.declared_type(variable)?,
@@ -30,9 +31,9 @@ impl<'a> Evaluator<'a> {
             Some(expr) => Some(self.default(expr, ty.as_ref())?),
             None => None,
         };
-        let declarations = self.declarations;
-        let builtins = &self.builtins;
-        let overriding = self.overrides.of(name, ty.is_some(), |other| {
+        let declarations = self.names.declarations;
+        let builtins = &self.names.builtins;
+        let overriding = self.names.overrides.of(name, ty.is_some(), |other| {
             declarations.variables.contains_key(other) || builtins.contains(other)
         });
         let Some(overriding) = overriding else {
@@ -82,7 +83,7 @@ impl<'a> Evaluator<'a> {
 
     /// All variables with their values, in the order of their declaration; those without a value are left out.
     pub(super) fn variable_infos(&mut self) -> Vec<VariableInfo> {
-        let declarations = self.declarations;
+        let declarations = self.names.declarations;
         let mut infos = Vec::with_capacity(declarations.variables.len());
         for (name, variable) in &declarations.variables {
             let description = self.description(variable);
@@ -149,7 +150,7 @@ impl<'a> Evaluator<'a> {
 
     /// Checks the conditions of all variables; every one that is not met is reported.
     pub(super) fn validate(&mut self) {
-        let declarations = self.declarations;
+        let declarations = self.names.declarations;
         for variable in declarations.variables.values() {
             for validation in &variable.validations {
                 let frame = Frame::Part(

@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use super::json::Json;
 use super::table;
 use super::value_json::value_json;
-use crate::definition::eval::convert::convert;
-use crate::definition::eval::types::Type;
-use crate::definition::eval::value::Value;
 use crate::definition::evaluated::VariableInfo;
 use crate::definition::model::Definition;
 use crate::diag::{Class, Diagnostic};
 use crate::golang::csv;
+use crate::hcl::cty::convert::convert;
+use crate::hcl::cty::types::Type;
+use crate::hcl::cty::value::Value;
 
 /// What `--list` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::super::eval::types::Type;
-use super::super::eval::value::{Text, Value};
 use super::super::evaluated::Attribute;
-use super::super::syntax::{Expr, ExprKind, Ident, ObjectItem, ObjectKey};
 use crate::diag::{Span, Spanned};
+use crate::hcl::cty::types::Type;
+use crate::hcl::cty::value::{Text, Value};
+use crate::hcl::syntax::{Expr, ExprKind, Ident, ObjectItem, ObjectKey};
 
 /// A value and its expression.
 #[derive(Debug, Clone)]

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::super::evaluated::Block;
 use super::super::model::{Target, Text};
-use super::super::syntax::{Expr, ExprKind, Step};
 use crate::diag::Spanned;
 use crate::golang::path;
+use crate::hcl::syntax::{Expr, ExprKind, Step};
 use crate::types::hash::{HashMap, IndexMap};
 use crate::types::{TargetName, remote};
 

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::eval::convert::convert;
-use super::super::eval::types::Type;
-use super::super::eval::value::{Text as Key, Value};
 use super::super::model::{
     Attest, Attrs, CacheEntry, EntryError, Export, List, PolicyEntry, RESOURCE_FIELDS, Resources,
     SecretEntry, SshEntry, Text,
 };
-use super::super::syntax::PathStep;
 use super::reader::{Path, Reader};
 use crate::diag::{Diagnostic, Spanned};
+use crate::hcl::cty::convert::convert;
+use crate::hcl::cty::types::Type;
+use crate::hcl::cty::value::{Text as Key, Value};
+use crate::hcl::syntax::PathStep;
 
 const INVALID_ENTRY: &str = "definition::invalid-entry";
 

@@ -266,11 +266,11 @@ fn set(target: &mut Target, attribute: Attribute, reader: &mut Reader<'_>) {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::eval::types::Type;
-    use super::super::eval::value::Value;
     use super::super::schema::{ATTRIBUTES, Kind, Merge};
     use super::*;
     use crate::diag::SourceMap;
+    use crate::hcl::cty::types::Type;
+    use crate::hcl::cty::value::Value;
     use test_case::test_case;
 
     fn block(name: &str, attributes: &[(&str, Value)]) -> Block {

@@ -5,14 +5,14 @@
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use super::super::eval::convert::convert;
-use super::super::eval::types::Type;
-use super::super::eval::value::Value;
 use super::super::evaluated::Attribute;
 use super::super::model::{List, Map, Text};
-use super::super::syntax::PathStep;
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
 use crate::golang::quote::quote;
+use crate::hcl::cty::convert::convert;
+use crate::hcl::cty::types::Type;
+use crate::hcl::cty::value::Value;
+use crate::hcl::syntax::PathStep;
 
 /// Whose an attribute is, as messages name it.
 #[derive(Debug, Clone, Copy)]

@@ -1,0 +1,159 @@
+//! The names that a bake file gives to its expressions.
+
+use std::sync::Arc;
+
+use super::blocks::Blocks;
+use super::declarations::{Declarations, Kind, VariableDecl};
+use super::matrix::Unnamed;
+use super::overrides::Overrides;
+use crate::diag::{Diagnostic, Span};
+use crate::hcl::cty::Value;
+use crate::hcl::eval::expr::problem;
+use crate::hcl::eval::namespace::{Namespace, Place};
+use crate::hcl::eval::{self, Outcome, Scope};
+use crate::hcl::functions::FunctionContext;
+use crate::hcl::syntax::{Attribute, Traversal};
+use crate::types::hash::HashSet;
+
+/// The evaluator of the language, with the names of a bake file.
+pub(super) type Evaluator<'a> = eval::Evaluator<'a, BakeNames<'a>>;
+
+/// What a bake file declares, and what is known of its blocks so far.
+pub(super) struct BakeNames<'a> {
+    /// What the files declare.
+    pub(super) declarations: &'a Declarations<'a>,
+    /// Blocks by name, with their matrix.
+    pub(super) blocks: Blocks<'a>,
+    /// Blocks whose names are not known yet.
+    pub(super) unnamed: Unnamed<'a>,
+    /// Whether expressions may refer to `target` and `group` yet. Variables and functions are evaluated before blocks.
+    pub(super) blocks_visible: bool,
+    /// Values for variables from outside.
+    pub(super) overrides: Overrides<'a>,
+    /// The names of the builtin variables.
+    pub(super) builtins: HashSet<Arc<str>>,
+}
+
+/// What is evaluated at its first use.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Deferred<'a> {
+    /// A `variable` block.
+    Variable(&'a VariableDecl<'a>),
+    /// A top-level attribute.
+    Global(&'a Attribute),
+    /// An attribute of a block.
+    BlockAttribute {
+        /// The block's index in [`Blocks::instances`].
+        instance: usize,
+        /// The attribute.
+        attribute: &'a Attribute,
+    },
+}
+
+/// An evaluator that knows the variables, globals and builtin variables of a definition.
+pub(super) fn evaluator<'a>(
+    declarations: &'a Declarations<'a>,
+    overrides: Overrides<'a>,
+    function_context: FunctionContext,
+    builtins: impl IntoIterator<Item = (Arc<str>, Value)>,
+) -> Evaluator<'a> {
+    let names = BakeNames {
+        declarations,
+        blocks: Blocks::default(),
+        unnamed: Unnamed::default(),
+        blocks_visible: false,
+        overrides,
+        builtins: HashSet::default(),
+    };
+    let mut evaluator = Evaluator::new(names, function_context, declarations.slots());
+    for (name, variable) in &declarations.variables {
+        evaluator.declare(Arc::clone(name), Deferred::Variable(variable));
+    }
+    // A global with the name of a variable is the value of that variable, which fills its slot from there.
+    for (name, attribute) in &declarations.globals {
+        if evaluator.named(name).is_none() {
+            evaluator.declare(Arc::clone(name), Deferred::Global(attribute));
+        }
+    }
+    for (name, value) in builtins {
+        evaluator.define(Arc::clone(&name), value);
+        evaluator.names.builtins.insert(name);
+    }
+    evaluator
+}
+
+impl<'a> Namespace<'a> for BakeNames<'a> {
+    type Source = Deferred<'a>;
+
+    fn fill(evaluator: &mut Evaluator<'a>, source: Deferred<'a>) -> Outcome {
+        match source {
+            Deferred::Variable(variable) => evaluator.variable(variable),
+            Deferred::Global(attribute) => evaluator.expr(&attribute.expr, &Scope::ROOT),
+            Deferred::BlockAttribute {
+                instance,
+                attribute,
+            } => {
+                let names = evaluator.names.blocks.matrix_names(instance);
+                evaluator.expr(&attribute.expr, &Scope::of(&names))
+            }
+        }
+    }
+
+    fn describe(&self, source: Deferred<'a>) -> (String, Span) {
+        match source {
+            Deferred::Variable(variable) => (
+                format!("variable `{}`", variable.name.text),
+                variable.name.span,
+            ),
+            Deferred::Global(attribute) => {
+                (format!("`{}`", attribute.name.text), attribute.name.span)
+            }
+            Deferred::BlockAttribute {
+                instance,
+                attribute,
+            } => (
+                format!(
+                    "`{}` of {}",
+                    attribute.name.text,
+                    self.blocks.describe(instance)
+                ),
+                attribute.name.span,
+            ),
+        }
+    }
+
+    fn reference(
+        evaluator: &mut Evaluator<'a>,
+        root: &'a Arc<str>,
+        traversal: &'a Traversal,
+        scope: &Scope<'_>,
+    ) -> Option<Outcome> {
+        let kind = Kind::of_word(root).filter(|_| evaluator.names.blocks_visible)?;
+        Some(evaluator.block_reference(kind, traversal, scope))
+    }
+
+    fn bare(&self, name: &str, at: Span) -> Option<Diagnostic> {
+        let kind = Kind::of_word(name).filter(|_| self.blocks_visible)?;
+        let word = kind.word();
+        let bare = problem(
+            "definition::bare-reference",
+            format!("`{word}` alone is not a value"),
+        );
+        Some(
+            bare.at(at, "")
+                .help(format!("write `{word}.NAME.ATTRIBUTE`")),
+        )
+    }
+
+    fn advice(&self, name: &str, place: Place) -> Option<&'static str> {
+        Kind::of_word(name)?;
+        Some(match place {
+            Place::Expression => {
+                "variables and functions are evaluated first and cannot refer to targets and groups"
+            }
+            Place::FunctionBody => {
+                "functions cannot refer to targets and groups; pass what they need as an argument"
+            }
+        })
+    }
+}

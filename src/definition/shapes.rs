@@ -1,0 +1,48 @@
+//! The blocks of a bake file, for files in JSON.
+
+use super::declarations::Kind;
+use super::schema::EVALUATED;
+use super::typing;
+use crate::hcl::json::BlockShape;
+
+/// The blocks that a definition may have at its top level.
+pub(super) const TOP_LEVEL: &[BlockShape] = &[
+    BlockShape {
+        kind: "variable",
+        labels: 1,
+        blocks: &[BlockShape {
+            kind: "validation",
+            labels: 0,
+            blocks: &[],
+            expressions: &[],
+            has_attribute: |name| matches!(name, "condition" | "error_message"),
+        }],
+        expressions: &["type"],
+        has_attribute: |name| matches!(name, "type" | "default" | "description"),
+    },
+    BlockShape {
+        kind: "function",
+        labels: 1,
+        blocks: &[],
+        expressions: &["params", "variadic_params"],
+        has_attribute: |name| matches!(name, "params" | "variadic_params" | "result"),
+    },
+    BlockShape {
+        kind: "group",
+        labels: 1,
+        blocks: &[],
+        expressions: &[],
+        has_attribute: |name| has_attribute(Kind::Group, name),
+    },
+    BlockShape {
+        kind: "target",
+        labels: 1,
+        blocks: &[],
+        expressions: &[],
+        has_attribute: |name| has_attribute(Kind::Target, name),
+    },
+];
+
+fn has_attribute(kind: Kind, name: &str) -> bool {
+    typing::of(kind, name).is_some() || EVALUATED.contains(&name)
+}

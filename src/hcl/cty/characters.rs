@@ -1,0 +1,59 @@
+//! What counts as one character, as in go-cty (its package `textseg`).
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+use unicode_segmentation::UnicodeSegmentation as _;
+
+/// The characters of a text as a reader counts them (grapheme clusters).
+///
+/// The clusters are those of Unicode 15.0, as in buildx: later versions join the consonants of Indic scripts.
+pub fn graphemes(text: &str) -> impl Iterator<Item = &str> {
+    text.graphemes(true).flat_map(split_conjunct)
+}
+
+/// A cluster, cut before each consonant that it was joined with.
+fn split_conjunct(cluster: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(cluster);
+    std::iter::from_fn(move || {
+        let part = rest?;
+        let cut = conjunct_in(part);
+        rest = cut.map(|cut| &part[cut..]);
+        Some(&part[..cut.unwrap_or(part.len())])
+    })
+}
+
+/// Where in a cluster a letter follows a mark or joiner; Hangul letters and what is put before a letter do otherwise.
+fn conjunct_in(cluster: &str) -> Option<usize> {
+    static CONJUNCT: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"[\p{M}\x{200D}]([\p{Lo}--\p{Hangul}])").ok());
+    // Most clusters are a single letter, perhaps with marks of two bytes.
+    if cluster.len() <= 4 {
+        return None;
+    }
+    let found = CONJUNCT.as_ref()?.captures(cluster)?;
+    found.get(1).map(|letter| letter.start())
+}
+
+/// How many characters a reader counts.
+pub fn grapheme_count(text: &str) -> usize {
+    if text.is_ascii() && !text.contains('\r') {
+        return text.len();
+    }
+    graphemes(text).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clusters_count_once() {
+        assert_eq!(grapheme_count("👨\u{200d}👩\u{200d}👧é"), 2);
+        assert_eq!(grapheme_count("a\r\nb"), 3);
+        assert_eq!(grapheme_count("abc"), 3);
+        assert_eq!(graphemes("क्षि").collect::<Vec<_>>(), ["क्", "षि"]);
+        assert_eq!(grapheme_count("नमस्ते"), 4);
+        assert_eq!(grapheme_count("\u{1100}\u{1161}\u{11a8}"), 1);
+    }
+}

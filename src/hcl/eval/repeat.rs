@@ -1,0 +1,203 @@
+//! `for` expressions, and iteration as `for` directives and splats do it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::evaluator::{Evaluator, Failed, Outcome};
+use super::expr::{ELEMENT_SIZE, describe, problem};
+use super::namespace::Namespace;
+use super::scope::Scope;
+use crate::diag::Span;
+use crate::hcl::cty::value::{Text, Value};
+use crate::hcl::references::{Reference, references};
+use crate::hcl::syntax::{Expr, For, Ident};
+
+impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
+    /// The value of a `for` expression.
+    pub(super) fn repetition(
+        &mut self,
+        repetition: &'a For,
+        span: Span,
+        scope: &Scope<'_>,
+    ) -> Outcome {
+        let collection = self.expr(&repetition.collection, scope)?;
+        match &repetition.key {
+            None => self.tuple_of(&collection, repetition, span, scope),
+            Some(_) if repetition.group => self.groups_of(&collection, repetition, span, scope),
+            Some(_) => self.object_of(&collection, repetition, span, scope),
+        }
+    }
+
+    fn tuple_of(
+        &mut self,
+        collection: &Value,
+        repetition: &'a For,
+        span: Span,
+        scope: &Scope<'_>,
+    ) -> Outcome {
+        let mut values = Vec::new();
+        self.each_taken(collection, repetition, scope, |evaluator, scope| {
+            evaluator.produce(ELEMENT_SIZE, span)?;
+            values.push(evaluator.expr(&repetition.value, scope)?);
+            Ok(())
+        })?;
+        self.made(Value::tuple(values), span)
+    }
+
+    fn object_of(
+        &mut self,
+        collection: &Value,
+        repetition: &'a For,
+        span: Span,
+        scope: &Scope<'_>,
+    ) -> Outcome {
+        let mut entries: BTreeMap<Text, Value> = BTreeMap::new();
+        self.each_taken(collection, repetition, scope, |evaluator, scope| {
+            evaluator.produce(2 * ELEMENT_SIZE, span)?;
+            let (key, at) = evaluator.key_of(repetition, scope)?;
+            let value = evaluator.expr(&repetition.value, scope)?;
+            if entries.contains_key(&*key) {
+                return Err(evaluator.fail(
+                    problem(
+                        "definition::duplicate-key",
+                        format!("two elements have the key `{key}`"),
+                    )
+                    .at(at, "")
+                    .help("write `...` after the value to gather the values of equal keys"),
+                ));
+            }
+            entries.insert(key, value);
+            Ok(())
+        })?;
+        self.made(Value::object(entries), span)
+    }
+
+    fn groups_of(
+        &mut self,
+        collection: &Value,
+        repetition: &'a For,
+        span: Span,
+        scope: &Scope<'_>,
+    ) -> Outcome {
+        let mut groups: BTreeMap<Text, Vec<Value>> = BTreeMap::new();
+        self.each_taken(collection, repetition, scope, |evaluator, scope| {
+            evaluator.produce(2 * ELEMENT_SIZE, span)?;
+            let (key, _) = evaluator.key_of(repetition, scope)?;
+            let value = evaluator.expr(&repetition.value, scope)?;
+            groups.entry(key).or_default().push(value);
+            Ok(())
+        })?;
+        let groups = groups
+            .into_iter()
+            .map(|(key, values)| (key, Value::tuple(values)))
+            .collect();
+        self.made(Value::object(groups), span)
+    }
+
+    fn key_of(&mut self, repetition: &'a For, scope: &Scope<'_>) -> Result<(Text, Span), Failed> {
+        let Some(expr) = &repetition.key else {
+            return Err(Failed::UNTYPED);
+        };
+        let value = self.expr(expr, scope)?;
+        Ok((self.text_key(&value, expr.span)?, expr.span))
+    }
+
+    // Like `each_element`, but only the elements that the condition takes.
+    fn each_taken(
+        &mut self,
+        collection: &Value,
+        repetition: &'a For,
+        scope: &Scope<'_>,
+        mut visit: impl FnMut(&mut Self, &Scope<'_>) -> Result<(), Failed>,
+    ) -> Result<(), Failed> {
+        // As in HCL, a condition that is wrong whatever the elements are is wrong even if there are none.
+        if collection.len() == Some(0)
+            && let Some(condition) = &repetition.condition
+            && !mentions(condition, repetition)
+        {
+            self.condition(condition, scope)?;
+        }
+        self.each_element(
+            collection,
+            repetition.collection.span,
+            repetition.key_name.as_ref(),
+            &repetition.value_name,
+            scope,
+            |evaluator, scope| match &repetition.condition {
+                Some(condition) if !evaluator.condition(condition, scope)? => Ok(()),
+                _ => visit(evaluator, scope),
+            },
+        )
+    }
+
+    /// Visits the elements of `collection`, each in a scope that has its key and value; ends at the first that fails,
+    /// because the others mostly fail for the same reason.
+    pub(super) fn each_element(
+        &mut self,
+        collection: &Value,
+        at: Span,
+        key_name: Option<&Ident>,
+        value_name: &Ident,
+        scope: &Scope<'_>,
+        mut visit: impl FnMut(&mut Self, &Scope<'_>) -> Result<(), Failed>,
+    ) -> Result<(), Failed> {
+        let mut visit_one = |evaluator: &mut Self, key: Value, value: Value| {
+            if !evaluator.enter(Some(at)) {
+                return Err(Failed::UNTYPED);
+            }
+            let value = (Arc::clone(&value_name.text), value);
+            let visited = match key_name {
+                Some(name) => {
+                    let names = [(Arc::clone(&name.text), key), value];
+                    visit(evaluator, &scope.with(&names))
+                }
+                None => visit(evaluator, &scope.with(&[value])),
+            };
+            evaluator.leave();
+            visited
+        };
+        // The key of a set's element is the element.
+        if let Value::Set(set) = collection {
+            for item in set.items() {
+                visit_one(self, item.clone(), item.clone())?;
+            }
+        } else if let Some(items) = collection.items() {
+            for (index, item) in items.iter().enumerate() {
+                let key = Value::number(u64::try_from(index).unwrap_or(u64::MAX));
+                visit_one(self, key, item.clone())?;
+            }
+        } else if let Some(entries) = collection.entries() {
+            for (name, value) in entries {
+                visit_one(self, Value::String(name.clone()), value.clone())?;
+            }
+        } else if collection.is_null() {
+            return Err(self.fail(
+                problem("definition::null-value", "`for` cannot go through null")
+                    .at(at, "this is null"),
+            ));
+        } else {
+            return Err(self.fail(
+                problem(
+                    "definition::type-mismatch",
+                    format!("`for` cannot go through a {}", collection.ty().name()),
+                )
+                .at(at, describe(collection))
+                .help("write a list, a map or an object"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+// Whether `expr` depends on the names that `repetition` binds.
+fn mentions(expr: &Expr, repetition: &For) -> bool {
+    let mut found = false;
+    references(expr, &mut |reference| {
+        if let Reference::Variable(name, _) = reference {
+            let key = repetition.key_name.as_ref();
+            found |=
+                *name == repetition.value_name.text || key.is_some_and(|key| *name == key.text);
+        }
+    });
+    found
+}

@@ -1,0 +1,341 @@
+//! Names, and the way into values: attributes, indices, splats.
+
+use std::sync::Arc;
+
+use super::evaluator::{Evaluator, Failed, Outcome};
+use super::expr::{ELEMENT_SIZE, describe, problem, with_article};
+use super::namespace::{Namespace, Place};
+use super::scope::Scope;
+use crate::diag::Span;
+use crate::hcl::cty::convert::convert;
+use crate::hcl::cty::types::Type;
+use crate::hcl::cty::value::Value;
+use crate::hcl::syntax::{Expr, ExprKind, Step, Traversal};
+
+impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
+    /// The value of the name `name`.
+    pub(super) fn name(&mut self, name: &'a Arc<str>, at: Span, scope: &Scope<'_>) -> Outcome {
+        if let Some(value) = scope.get(name) {
+            return Ok(value.clone());
+        }
+        if let Some(slot) = self.named(name) {
+            return self.slot(slot, Some(at));
+        }
+        if let Some(bare) = self.names.bare(name, at) {
+            return Err(self.fail(bare));
+        }
+        Err(self.unknown_name(name, at, scope))
+    }
+
+    fn unknown_name(&mut self, name: &str, at: Span, scope: &Scope<'_>) -> Failed {
+        let local = scope.names();
+        let unknown = problem(
+            "definition::unknown-variable",
+            format!("there is no variable `{name}`"),
+        )
+        .at(at, "not defined")
+        .did_you_mean(
+            "a variable",
+            name,
+            self.all_names().chain(local.iter().map(|name| &**name)),
+        );
+        let unknown = match self.names.advice(name, Place::Expression) {
+            Some(advice) => unknown.help(advice),
+            None => unknown,
+        };
+        self.fail(unknown)
+    }
+
+    /// The value that `traversal` leads to.
+    pub(super) fn traversal(&mut self, traversal: &'a Traversal, scope: &Scope<'_>) -> Outcome {
+        if let ExprKind::Variable(name) = &traversal.root.kind
+            && scope.get(name).is_none()
+            && let Some(outcome) = N::reference(self, name, traversal, scope)
+        {
+            return outcome;
+        }
+        let value = self.expr(&traversal.root, scope)?;
+        self.steps(value, &traversal.steps, traversal.root.span, scope)
+    }
+
+    /// The value that `steps` lead to from `value`, which is written at `from`.
+    pub fn steps(
+        &mut self,
+        value: Value,
+        steps: &'a [Step],
+        from: Span,
+        scope: &Scope<'_>,
+    ) -> Outcome {
+        let mut value = value;
+        let mut from = from;
+        for step in steps {
+            value = match step {
+                Step::Attribute(name) => self.attribute(&value, &name.text, name.span, from)?,
+                Step::Index(key) => {
+                    let index = self.expr(key, scope)?;
+                    self.index(&value, &index, key.span, from)?
+                }
+                Step::Splat { each, span } => self.splat(&value, each, *span, from, scope)?,
+            };
+            from.end = step.span().end;
+        }
+        Ok(value)
+    }
+
+    fn attribute(&mut self, value: &Value, name: &str, at: Span, from: Span) -> Outcome {
+        if let Some(found) = value.entries().and_then(|entries| entries.get(name)) {
+            return Ok(found.clone());
+        }
+        let failure = if value.is_null() {
+            problem("definition::null-value", "null has no attributes")
+                .at(at, format!("`{name}` is looked for here"))
+                .context(from, "this is null")
+        } else if let Some(entries) = value.entries() {
+            let what = if matches!(value, Value::Map(_)) {
+                "map has no element"
+            } else {
+                "object has no attribute"
+            };
+            problem(
+                "definition::unknown-attribute",
+                format!("this {what} `{name}`"),
+            )
+            .at(at, "")
+            .did_you_mean("an attribute", name, entries.keys().map(|key| &**key))
+        } else {
+            let ty = value.ty();
+            let failure = problem(
+                "definition::type-mismatch",
+                format!("{} has no attributes", with_article(&ty)),
+            )
+            .at(at, format!("`{name}` is looked for here"))
+            .context(from, describe(value));
+            match ty {
+                Type::List(_) | Type::Tuple(_) => failure
+                    .help("write `[0]` for one element, or `[*]` for all, before the attribute"),
+                Type::Set(_) => failure.help("write `[*]` before the attribute"),
+                _ => failure,
+            }
+        };
+        Err(self.fail(failure))
+    }
+
+    fn index(&mut self, value: &Value, key: &Value, at: Span, from: Span) -> Outcome {
+        if value.is_null() {
+            return Err(self.fail(
+                problem("definition::null-value", "null has no elements")
+                    .at(at, "an element is looked for here")
+                    .context(from, "this is null"),
+            ));
+        }
+        if key.is_null() {
+            return Err(self.fail(
+                problem(
+                    "definition::null-value",
+                    "an element cannot be chosen by null",
+                )
+                .at(at, "this is null"),
+            ));
+        }
+        match value {
+            Value::List(_) | Value::Tuple(_) => {
+                let items = value.items().unwrap_or_default();
+                self.element(items, key, at)
+            }
+            Value::Map(_) | Value::Object(_) => self.entry(value, key, at),
+            Value::Set(_) => Err(self.fail(
+                problem(
+                    "definition::type-mismatch",
+                    "elements of a set have no position",
+                )
+                .at(at, "")
+                .context(from, describe(value))
+                .help("go through the set with `for`"),
+            )),
+            other => Err(self.fail(
+                problem(
+                    "definition::type-mismatch",
+                    format!("{} has no elements", with_article(&other.ty())),
+                )
+                .at(at, "an element is looked for here")
+                .context(from, describe(other)),
+            )),
+        }
+    }
+
+    fn element(&mut self, items: &[Value], key: &Value, at: Span) -> Outcome {
+        let index = match convert(key, &Type::Number) {
+            Ok(Value::Number(index)) => index,
+            Ok(_) => return Err(Failed::UNTYPED),
+            Err(error) => {
+                return Err(self.fail(
+                    problem(
+                        "definition::type-mismatch",
+                        format!("elements of a list are chosen by number: {error}"),
+                    )
+                    .at(at, describe(key)),
+                ));
+            }
+        };
+        if let Some(item) = index.to_usize().and_then(|index| items.get(index)) {
+            return Ok(item.clone());
+        }
+        let why = if !index.is_integer() {
+            format!("{index} is not a whole number")
+        } else if index.signum() < 0 {
+            "positions are counted from 0; there are no negative ones".to_owned()
+        } else if items.is_empty() {
+            "the list is empty".to_owned()
+        } else {
+            format!("the last position is {}", items.len() - 1)
+        };
+        Err(self.fail(
+            problem(
+                "definition::invalid-index",
+                format!("there is no element {index} in this list"),
+            )
+            .at(at, why),
+        ))
+    }
+
+    fn entry(&mut self, value: &Value, key: &Value, at: Span) -> Outcome {
+        let Some(entries) = value.entries() else {
+            return Err(Failed::UNTYPED);
+        };
+        let name = match convert(key, &Type::String) {
+            Ok(Value::String(name)) => name,
+            Ok(_) => return Err(Failed::UNTYPED),
+            Err(error) => {
+                return Err(self.fail(
+                    problem(
+                        "definition::type-mismatch",
+                        format!("elements of a map are chosen by name: {error}"),
+                    )
+                    .at(at, describe(key)),
+                ));
+            }
+        };
+        if let Some(found) = entries.get(&name) {
+            return Ok(found.clone());
+        }
+        let what = if matches!(value, Value::Map(_)) {
+            "map has no element"
+        } else {
+            "object has no attribute"
+        };
+        Err(self.fail(
+            problem("definition::invalid-index", format!("this {what} `{name}`"))
+                .at(at, "")
+                .did_you_mean("an element", &name, entries.keys().map(|key| &**key)),
+        ))
+    }
+
+    fn no_such_step(&mut self, step: &Step, ty: &Type) -> Failed {
+        let what = match step {
+            Step::Attribute(name) => format!("attribute `{}`", name.text),
+            _ => "elements".to_owned(),
+        };
+        self.fail(
+            problem(
+                "definition::type-mismatch",
+                format!("{} has no {what}", with_article(ty)),
+            )
+            .at(step.span(), ""),
+        )
+    }
+
+    // A value that is no sequence stands for a sequence of itself, null for an empty one.
+    fn splat(
+        &mut self,
+        value: &Value,
+        each: &'a [Step],
+        star: Span,
+        from: Span,
+        scope: &Scope<'_>,
+    ) -> Outcome {
+        let ty = value.ty();
+        let is_sequence = matches!(ty, Type::List(_) | Type::Set(_) | Type::Tuple(_));
+        if value.is_null() {
+            if !is_sequence {
+                return Ok(Value::tuple(Vec::new()));
+            }
+            return Err(self.fail(
+                problem(
+                    "definition::null-value",
+                    "`*` cannot be applied to a list that is null",
+                )
+                .at(star, "")
+                .context(from, "this is null"),
+            ));
+        }
+        let own = [value.clone()];
+        let items = value.items().unwrap_or(&own);
+        self.produce(items.len() * ELEMENT_SIZE, star)?;
+        let mut values = Vec::with_capacity(items.len());
+        for item in items {
+            values.push(self.steps(item.clone(), each, from, scope)?);
+        }
+        match ty {
+            Type::List(element) | Type::Set(element) => {
+                let element = match values.first() {
+                    Some(first) => first.ty(),
+                    None => type_after(&element, each)
+                        .map_err(|(step, ty)| self.no_such_step(step, &ty))?,
+                };
+                if values.iter().any(|value| value.ty() != element) {
+                    return Err(self.fail(
+                        problem(
+                            "definition::type-mismatch",
+                            "the elements that this `*` gives are of different types",
+                        )
+                        .at(star, "")
+                        .help("use a `for` expression, which may give any types"),
+                    ));
+                }
+                self.made(Value::list(element, values), star)
+            }
+            _ => self.made(Value::tuple(values), star),
+        }
+    }
+}
+
+// The type of what `steps` lead to from a value of type `ty`, as far as the types alone tell; or the step that there
+// can be from no value of its type.
+fn type_after<'s>(ty: &Type, steps: &'s [Step]) -> Result<Type, (&'s Step, Type)> {
+    let mut ty = ty.clone();
+    for step in steps {
+        ty = match (step, &ty) {
+            (_, Type::Dynamic)
+            | (Step::Index(_), Type::Tuple(_) | Type::Object(_))
+            | (
+                Step::Splat { .. },
+                Type::String
+                | Type::Number
+                | Type::Bool
+                | Type::Bytes
+                | Type::Map(_)
+                | Type::Tuple(_)
+                | Type::Object(_),
+            ) => return Ok(Type::Dynamic),
+            (Step::Attribute(name), Type::Object(object)) => match object.attribute(&name.text) {
+                Some(attribute) => attribute.clone(),
+                None => return Err((step, ty)),
+            },
+            (Step::Attribute(_) | Step::Index(_), Type::Map(element))
+            | (Step::Index(_), Type::List(element)) => (**element).clone(),
+            (Step::Splat { each, .. }, Type::List(element) | Type::Set(element)) => {
+                Type::list(type_after(element, each)?)
+            }
+            _ => return Err((step, ty)),
+        };
+    }
+    Ok(ty)
+}
+
+/// The name that `key` is when it is written as a constant, as in `target.web["tags"]`.
+pub fn constant_name(key: &Expr) -> Option<&str> {
+    match &key.kind {
+        ExprKind::Literal(Value::String(text)) => Some(text),
+        _ => None,
+    }
+}

@@ -1,0 +1,127 @@
+//! Every stored expression has the value that it has in buildx.
+//!
+//! `tests/parity/functions.json` holds what `buildx bake --print` made of each, or that it failed; `cargo xtask parity
+//! expressions` makes the file anew. Only meaning is compared, never the text of messages.
+
+use std::fmt::Write as _;
+
+use serde::Deserialize;
+
+use crate::hcl::testing::{attributes, value_of};
+
+/// How many expressions share one definition; a thread and its stack for each would take most of the time.
+const BATCH: usize = 100;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    expression: String,
+    /// The value as JSON.
+    value: Option<String>,
+    #[serde(default)]
+    fails: bool,
+}
+
+fn cases() -> Vec<Case> {
+    serde_json::from_str(include_str!("../../../tests/parity/functions.json")).unwrap()
+}
+
+#[test]
+fn values_are_those_of_buildx() {
+    let cases: Vec<Case> = cases().into_iter().filter(|case| !case.fails).collect();
+    assert!(cases.len() > 2500);
+    let mut different = Vec::new();
+    for batch in cases.chunks(BATCH) {
+        let mut text = String::new();
+        for (place, case) in batch.iter().enumerate() {
+            writeln!(text, "v{place} = jsonencode({})", case.expression).unwrap();
+        }
+        let values = attributes(&text).unwrap_or_default();
+        for (place, case) in batch.iter().enumerate() {
+            let name = format!("v{place}");
+            let ours = match values.get(&name) {
+                Some(value) => value.as_str().unwrap_or_default().to_owned(),
+                // One of the batch failed: find out which.
+                None => value_of(&case.expression),
+            };
+            let theirs = case.value.as_deref().unwrap_or_default();
+            if ours != theirs {
+                different.push(format!("{}: {theirs} became {ours}", case.expression));
+            }
+        }
+    }
+    assert!(different.is_empty(), "{}", different.join("\n"));
+}
+
+#[test]
+fn what_fails_in_buildx_fails_here() {
+    let cases: Vec<Case> = cases().into_iter().filter(|case| case.fails).collect();
+    assert!(cases.len() > 500);
+    let succeeding: Vec<String> = cases
+        .iter()
+        .map(|case| (case, value_of(&case.expression)))
+        .filter(|(_, ours)| !ours.starts_with("ERROR "))
+        .map(|(case, ours)| format!("{} became {ours}", case.expression))
+        .collect();
+    assert!(succeeding.is_empty(), "{}", succeeding.join("\n"));
+}
+
+/// Where buildx crashes or contradicts itself, rbake evaluates the expression as written.
+#[test]
+fn differences_are_meant() {
+    let cases = [
+        // It panics.
+        ("modulo(1/0, 2)", "ERROR "),
+        ("log(-1, 10)", "ERROR "),
+        ("pow(-8, 0.3)", "ERROR "),
+        ("indent(-1, \"a\")", "ERROR "),
+        ("merge(null, \"a\")", "ERROR "),
+        // It takes a type's name for a variable, and the second use of one for a cycle.
+        (
+            "convert(convert([\"b\",\"a\"], set(string)), list(string))",
+            "[\"a\",\"b\"]",
+        ),
+        // It loses names that are not in normalization form C.
+        ("jsondecode(\"{\\\"e\\\\u0301\\\":1}\")", "{\"é\":1}"),
+        // It does not look beyond the first value where a bracket follows.
+        ("jsondecode(\"1]\")", "ERROR "),
+    ];
+    for (expression, expected) in cases {
+        let ours = value_of(expression);
+        assert!(ours.starts_with(expected), "{expression}: {ours}");
+    }
+}
+
+/// What would take too much time or memory ends in an error that says so.
+#[test]
+fn hostile_calls_are_refused() {
+    let cases = [
+        ("format(\"%1000000000s\", \"a\")", "16 MiB"),
+        ("format(\"%.1000000000f\", 1)", "16 MiB"),
+        ("indent(100000000, \"\\n\")", "16 MiB"),
+        ("setproduct(range(1000), range(1000))", "262144 elements"),
+        (
+            "concat([for x in range(1000): range(1000)]...)",
+            "262144 elements",
+        ),
+        (
+            "flatten([for x in range(300): range(1000)])",
+            "262144 elements",
+        ),
+        ("range(0, 1e30, 1e-30)", "more than 1024 values"),
+        ("regex(\"((a{1000}){1000}){1000}\", \"a\")", "too large"),
+        ("bcrypt(\"a\", 31)", "above the highest"),
+        (
+            "jsondecode(join(\"\", [for x in range(1000): \"[\"]))",
+            "512 levels",
+        ),
+        ("1e999999999 + 1", "number"),
+    ];
+    for (expression, expected) in cases {
+        let ours = value_of(expression);
+        assert!(
+            ours.starts_with("ERROR ") && ours.contains(expected),
+            "{expression}: {ours}"
+        );
+    }
+}

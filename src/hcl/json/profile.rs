@@ -1,0 +1,339 @@
+//! HCL's JSON profile: an object becomes a body, strings become templates.
+//!
+//! Which properties are blocks is known for each kind of body ([`BlockShape`]); everything else is an attribute. Bodies
+//! may be written as arrays of objects, and `//` is a comment in them. The rules are those of HCL's `json` package.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::golang::json::syntax::{Member, Node, NodeKind, offsets, read};
+use crate::hcl::cty::number::Number;
+use crate::hcl::cty::value::Value;
+use crate::types::hash::HashMap;
+
+use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};
+use crate::hcl::names::Names;
+use crate::hcl::parser::{parse_expression, parse_template};
+use crate::hcl::syntax::{
+    Attribute, Block, Body, Expr, ExprKind, File, Ident, ObjectItem, ObjectKey,
+};
+
+/// A kind of block: where it may be, and what is special about its body.
+///
+/// In JSON nothing but the format tells blocks from attributes, so each format has a table of these.
+#[derive(Debug)]
+pub struct BlockShape {
+    /// The word that begins the block.
+    pub kind: &'static str,
+    /// How many labels follow it.
+    pub labels: usize,
+    /// The blocks that its body may have.
+    pub blocks: &'static [BlockShape],
+    /// Attributes that are written as strings but mean the expression in them.
+    pub expressions: &'static [&'static str],
+    /// Whether an attribute has a meaning. Strings of the others are not read as templates.
+    pub has_attribute: fn(&str) -> bool,
+}
+
+/// Parses a file whose top level may have `blocks`; problems are added to `problems`.
+pub fn parse(
+    text: &str,
+    source: SourceId,
+    blocks: &'static [BlockShape],
+    names: &mut Names,
+    problems: &mut Diagnostics,
+) -> Option<File> {
+    let shift = text.len() - text.trim_start_matches('\u{feff}').len();
+    let json = &text[shift..];
+    let mut lower = Lower {
+        text: json,
+        shift,
+        source,
+        names,
+        problems,
+    };
+    let root = match read(json) {
+        Ok(root) => root,
+        Err(error) => {
+            let span = lower.span(&error.range);
+            lower.problems.push(
+                Diagnostic::error(
+                    Class::Definition,
+                    "definition::syntax",
+                    format!("this is not JSON: {}", error.message),
+                )
+                .at(span, ""),
+            );
+            return None;
+        }
+    };
+    let body = lower.body(&[&root], blocks, &[], |_| true, root.range.clone());
+    Some(File { source, body })
+}
+
+struct Lower<'a> {
+    text: &'a str,
+    shift: usize,
+    source: SourceId,
+    names: &'a mut Names,
+    problems: &'a mut Diagnostics,
+}
+
+impl<'a> Lower<'a> {
+    fn span(&self, range: &Range<usize>) -> Span {
+        Span::new(
+            self.source,
+            range.start + self.shift..range.end + self.shift,
+        )
+    }
+
+    fn problem(&mut self, range: &Range<usize>, message: String) {
+        let span = self.span(range);
+        self.problems
+            .push(Diagnostic::error(Class::Definition, "definition::syntax", message).at(span, ""));
+    }
+
+    fn ident(&mut self, member: &Member<'_>) -> Ident {
+        Ident {
+            text: self.names.intern(&member.key),
+            span: self.span(&member.key_range),
+        }
+    }
+
+    // The members of `nodes`, which must be objects or arrays of objects.
+    fn members<'n>(&mut self, nodes: &[&'n Node<'a>], what: &str) -> Vec<&'n Member<'a>> {
+        let mut members = Vec::new();
+        for node in nodes {
+            match &node.kind {
+                NodeKind::Null => {}
+                NodeKind::Object(own) => members.extend(own),
+                NodeKind::Array(items) => {
+                    for item in items {
+                        match &item.kind {
+                            NodeKind::Object(own) => members.extend(own),
+                            other => self.problem(
+                                &item.range,
+                                format!("{what} must be an object, not {}", other.words()),
+                            ),
+                        }
+                    }
+                }
+                other => self.problem(
+                    &node.range,
+                    format!("{what} must be an object, not {}", other.words()),
+                ),
+            }
+        }
+        members
+    }
+
+    fn body(
+        &mut self,
+        nodes: &[&Node<'a>],
+        shapes: &'static [BlockShape],
+        expressions: &[&str],
+        means: fn(&str) -> bool,
+        range: Range<usize>,
+    ) -> Body {
+        let mut body = Body {
+            attributes: Vec::new(),
+            blocks: Vec::new(),
+            span: self.span(&range),
+        };
+        let mut seen: HashMap<Arc<str>, Span> = HashMap::default();
+        for member in self.members(nodes, "a body") {
+            if member.key == "//" {
+                continue;
+            }
+            if let Some(shape) = shapes.iter().find(|shape| shape.kind == member.key) {
+                self.blocks(member, shape, &mut body.blocks);
+                continue;
+            }
+            let name = self.ident(member);
+            if let Some(first) = seen.insert(Arc::clone(&name.text), name.span) {
+                self.problems.push(
+                    Diagnostic::error(
+                        Class::Definition,
+                        "definition::duplicate-attribute",
+                        format!("`{}` is set twice", name.text),
+                    )
+                    .at(name.span, "")
+                    .context(first, "set here first")
+                    .help("remove one of the two"),
+                );
+                continue;
+            }
+            let expr = if !means(&member.key) {
+                Expr {
+                    span: self.span(&member.value.range),
+                    kind: ExprKind::Literal(Value::null()),
+                }
+            } else if expressions.contains(&&*member.key) {
+                self.expression(&member.value)
+            } else {
+                self.expr(&member.value)
+            };
+            body.attributes.push(Attribute {
+                name,
+                expr: Arc::new(expr),
+            });
+        }
+        body
+    }
+
+    fn blocks(&mut self, member: &Member<'a>, shape: &'static BlockShape, blocks: &mut Vec<Block>) {
+        let kind = self.ident(member);
+        if shape.labels == 0 {
+            self.bodies(&kind, &[], &member.value, shape, blocks);
+            return;
+        }
+        let what = format!("`{}`", shape.kind);
+        for labelled in self.members(&[&member.value], &what) {
+            let label = self.ident(labelled);
+            self.bodies(&kind, &[label], &labelled.value, shape, blocks);
+        }
+    }
+
+    // One block for an object, one for each object of an array.
+    fn bodies(
+        &mut self,
+        kind: &Ident,
+        labels: &[Ident],
+        value: &Node<'a>,
+        shape: &'static BlockShape,
+        blocks: &mut Vec<Block>,
+    ) {
+        let nodes: Vec<&Node<'a>> = match &value.kind {
+            NodeKind::Null => return,
+            NodeKind::Array(items) => items.iter().collect(),
+            _ => vec![value],
+        };
+        for node in nodes {
+            let body = self.body(
+                &[node],
+                shape.blocks,
+                shape.expressions,
+                shape.has_attribute,
+                node.range.clone(),
+            );
+            let header = labels.last().map_or(kind.span, |label| label.span);
+            blocks.push(Block {
+                kind: kind.clone(),
+                labels: labels.to_vec(),
+                body,
+                header,
+            });
+        }
+    }
+
+    fn expr(&mut self, node: &Node<'a>) -> Expr {
+        let span = self.span(&node.range);
+        let kind = match &node.kind {
+            NodeKind::Null => ExprKind::Literal(Value::null()),
+            NodeKind::Bool(value) => ExprKind::Literal(Value::Bool(*value)),
+            NodeKind::Number(text) => ExprKind::Literal(match Number::parse(text) {
+                Ok(number) => Value::Number(number),
+                Err(error) => {
+                    self.problem(&node.range, error.to_string());
+                    Value::null()
+                }
+            }),
+            NodeKind::String(text) => return self.string(text, &node.range),
+            NodeKind::Array(items) => {
+                ExprKind::Tuple(items.iter().map(|item| self.expr(item)).collect())
+            }
+            NodeKind::Object(members) => ExprKind::Object(self.items(members).into()),
+        };
+        Expr { span, kind }
+    }
+
+    fn items(&mut self, members: &[Member<'a>]) -> Vec<ObjectItem> {
+        let mut seen: HashMap<Arc<str>, Span> = HashMap::default();
+        let mut items = Vec::with_capacity(members.len());
+        for member in members {
+            let key = self.key(member);
+            if let ObjectKey::Name(name) = &key
+                && let Some(first) = seen.insert(Arc::clone(&name.text), name.span)
+            {
+                self.problems.push(
+                    Diagnostic::error(
+                        Class::Definition,
+                        "definition::duplicate-key",
+                        format!("the key `{}` is there twice", name.text),
+                    )
+                    .at(name.span, "")
+                    .context(first, "it is here first"),
+                );
+            }
+            let value = self.expr(&member.value);
+            items.push(ObjectItem { key, value });
+        }
+        items
+    }
+
+    fn key(&mut self, member: &Member<'a>) -> ObjectKey {
+        if !is_template(&member.key) && !member.key.starts_with('\u{feff}') {
+            return ObjectKey::Name(self.ident(member));
+        }
+        let expr = self.string(&member.key, &member.key_range);
+        match &expr.kind {
+            ExprKind::Literal(Value::String(text)) => ObjectKey::Name(Ident {
+                text: self.names.intern(text),
+                span: expr.span,
+            }),
+            _ => ObjectKey::Expr(expr),
+        }
+    }
+
+    fn string(&mut self, text: &str, range: &Range<usize>) -> Expr {
+        let span = self.span(range);
+        // Like a file, a template may start with a mark that is no part of it.
+        let whole = text;
+        let text = whole.strip_prefix('\u{feff}').unwrap_or(whole);
+        let plain = |text: &str| Expr {
+            span,
+            kind: ExprKind::Literal(Value::from(text)),
+        };
+        if !is_template(text) {
+            return plain(text);
+        }
+        let offsets = self.offsets(range);
+        let offsets = &offsets[whole.len() - text.len()..];
+        parse_template(text, self.source, offsets, span, self.names, self.problems)
+            .unwrap_or_else(|| plain(""))
+    }
+
+    fn offsets(&self, range: &Range<usize>) -> Vec<u32> {
+        let shift = u32::try_from(self.shift).unwrap_or_default();
+        let mut offsets = offsets(self.text, range);
+        for offset in &mut offsets {
+            *offset += shift;
+        }
+        offsets
+    }
+
+    // Strings, alone or in an array, that hold an expression as the native syntax writes it.
+    fn expression(&mut self, node: &Node<'a>) -> Expr {
+        let span = self.span(&node.range);
+        match &node.kind {
+            NodeKind::String(text) => {
+                let offsets = self.offsets(&node.range);
+                parse_expression(text, self.source, &offsets, self.names, self.problems).unwrap_or(
+                    Expr {
+                        span,
+                        kind: ExprKind::Literal(Value::null()),
+                    },
+                )
+            }
+            NodeKind::Array(items) => Expr {
+                span,
+                kind: ExprKind::Tuple(items.iter().map(|item| self.expression(item)).collect()),
+            },
+            _ => self.expr(node),
+        }
+    }
+}
+
+fn is_template(text: &str) -> bool {
+    text.contains("${") || text.contains("%{")
+}

@@ -1,0 +1,24 @@
+//! Names that occur in definitions, each kept once.
+//!
+//! The same few names (`tags`, `target`, a variable) occur thousands of times in a large definition; sharing them saves
+//! their memory and lets comparisons end at the pointer.
+
+use std::sync::Arc;
+
+use crate::types::hash::HashSet;
+
+/// A pool of names.
+#[derive(Debug, Default)]
+pub struct Names(HashSet<Arc<str>>);
+
+impl Names {
+    /// The pooled name equal to `text`.
+    pub fn intern(&mut self, text: &str) -> Arc<str> {
+        if let Some(name) = self.0.get(text) {
+            return Arc::clone(name);
+        }
+        let name: Arc<str> = text.into();
+        self.0.insert(Arc::clone(&name));
+        name
+    }
+}

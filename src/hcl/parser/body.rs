@@ -1,0 +1,431 @@
+//! Files and blocks: attributes, nested blocks, and how parsing goes on after a mistake.
+
+use std::sync::Arc;
+
+use super::lexer::{Kind, Token, ident_length};
+use super::{Broken, Parsed, Parser, mistake};
+use crate::diag::Span;
+use crate::hcl::syntax::{Attribute, Block, Body, Ident};
+use crate::hcl::template::unquote;
+use crate::types::hash::HashMap;
+
+// An attribute or a block.
+enum Item {
+    Attribute(Attribute),
+    Block(Block),
+}
+
+impl Parser<'_> {
+    /// A whole file.
+    pub(super) fn file(&mut self) -> Body {
+        let start = self.at;
+        let mut body = self.empty_body(start..self.text.len());
+        loop {
+            self.items(&mut body);
+            let next = self.next();
+            if next.kind == Kind::Eof {
+                return body;
+            }
+            self.fail_with(next, "there is no block that this could close", |problem| {
+                problem.help("remove it, or look for one too many before it")
+            });
+        }
+    }
+
+    // Items up to a closing brace or the end of the file.
+    fn items(&mut self, body: &mut Body) {
+        let mut index = HashMap::default();
+        loop {
+            let next = self.peek();
+            match next.kind {
+                Kind::Newline => {
+                    self.next();
+                }
+                Kind::Eof | Kind::CloseBrace => return,
+                _ => match self.item() {
+                    Ok(Item::Block(block)) => body.blocks.push(block),
+                    Ok(Item::Attribute(attribute)) => {
+                        let name = &attribute.name;
+                        match set_before(&body.attributes, &mut index, name) {
+                            None => body.attributes.push(attribute),
+                            Some(first) => {
+                                let twice = mistake(format!("`{}` is set twice", name.text))
+                                    .at(name.span, "")
+                                    .context(first, "set here first");
+                                self.report(twice);
+                            }
+                        }
+                    }
+                    Err(Broken) => self.recover(next.start),
+                },
+            }
+        }
+    }
+
+    fn item(&mut self) -> Parsed<Item> {
+        let first = self.next();
+        if first.kind != Kind::Ident {
+            let quoted = first.kind == Kind::Quote;
+            return Err(self.fail_with(
+                first,
+                "an attribute or a block must start here",
+                |problem| {
+                    if quoted {
+                        problem.help("names of attributes are written without quotes")
+                    } else {
+                        problem
+                    }
+                },
+            ));
+        }
+        let name = self.ident(first);
+        let next = self.peek();
+        match next.kind {
+            Kind::Equal => {
+                let attribute = self.attribute(name)?;
+                self.end_of_line(&attribute.name, "an attribute ends with its line")?;
+                Ok(Item::Attribute(attribute))
+            }
+            Kind::OpenBrace | Kind::Quote | Kind::Ident => {
+                let block = self.block(name, first)?;
+                self.end_of_line(&block.kind, "a block ends with its line")?;
+                Ok(Item::Block(block))
+            }
+            Kind::Colon => Err(
+                self.fail_with(next, "an attribute is set with `=`", |problem| {
+                    problem.help(format!("write `{} = …`", name.text))
+                }),
+            ),
+            _ => Err(self.fail_with(next, "expected `=` or a block", |problem| {
+                problem.context(name.span, "after this name").help(format!(
+                    "write `{0} = …` to set an attribute, `{0} \"name\" {{ … }}` for a block",
+                    name.text
+                ))
+            })),
+        }
+    }
+
+    fn attribute(&mut self, name: Ident) -> Parsed<Attribute> {
+        self.next();
+        let next = self.peek();
+        if matches!(next.kind, Kind::Newline | Kind::Eof | Kind::CloseBrace) {
+            return Err(
+                self.fail_with(next, "the attribute has no value", |problem| {
+                    problem
+                        .context(name.span, "of this attribute")
+                        .help("the value starts in the same line")
+                }),
+            );
+        }
+        self.operators = 0;
+        let expr = self.expression()?;
+        Ok(Attribute {
+            name,
+            expr: Arc::new(expr),
+        })
+    }
+
+    fn end_of_line(&mut self, name: &Ident, message: &str) -> Parsed<()> {
+        let next = self.peek();
+        match next.kind {
+            Kind::Newline => {
+                self.next();
+                Ok(())
+            }
+            Kind::Eof => Ok(()),
+            kind => {
+                let text = self.source(next);
+                Err(self.fail_with(next, message, |problem| {
+                    let problem = problem.context(name.span, "this one should be complete here");
+                    match kind {
+                        Kind::Comma => problem.help("attributes are not separated by commas"),
+                        Kind::CloseBrace => problem.help("put the `}` on a line of its own"),
+                        Kind::Quote => problem.help("write a list as in `[\"a\", \"b\"]`"),
+                        Kind::Ident | Kind::Number => problem.help(format!(
+                            "put `{text}` on a line of its own, or an operator before it"
+                        )),
+                        _ => problem,
+                    }
+                }))
+            }
+        }
+    }
+
+    fn block(&mut self, kind: Ident, first: Token) -> Parsed<Block> {
+        let mut labels = Vec::with_capacity(1);
+        let open = loop {
+            let next = self.next();
+            match next.kind {
+                Kind::OpenBrace => break next,
+                Kind::Ident => labels.push(self.ident(next)),
+                Kind::Quote => labels.push(self.label(next)?),
+                Kind::Equal => {
+                    return Err(
+                        self.fail_with(next, "a block is not set with `=`", |problem| {
+                            problem
+                                .context(kind.span, "this has a label, so it is a block")
+                                .help("remove the `=`, or the label")
+                        }),
+                    );
+                }
+                _ => {
+                    return Err(
+                        self.fail_with(next, "expected `{` of the block", |problem| {
+                            problem
+                                .context(kind.span, "this block")
+                                .help("the brace must be in the same line")
+                        }),
+                    );
+                }
+            }
+        };
+        let header = Span {
+            end: labels.last().map_or(kind.span.end, |label| label.span.end),
+            ..kind.span
+        };
+        let body = self.nested(first, |parser| parser.block_body(open, first))?;
+        Ok(Block {
+            kind,
+            labels,
+            body,
+            header,
+        })
+    }
+
+    fn label(&mut self, open: Token) -> Parsed<Ident> {
+        let inside = open.end;
+        let rest = &self.text[inside..];
+        let mut escaped = false;
+        let close = rest.find(|c| match c {
+            '\n' => true,
+            '"' if !escaped => true,
+            '\\' => {
+                escaped = !escaped;
+                false
+            }
+            _ => {
+                escaped = false;
+                false
+            }
+        });
+        let Some(length) = close.filter(|length| rest[*length..].starts_with('"')) else {
+            let line = rest.find('\n').unwrap_or(rest.len());
+            let header = rest[..line].trim_end();
+            let broken = self.unclosed_string(open.start, inside + header.len());
+            // A brace at the end of the line is the block's, whatever the quote was meant for.
+            if let Some(label) = header.strip_suffix('{') {
+                self.jump(inside + label.len());
+                return Ok(Ident {
+                    text: self.names.intern(label.trim_end()),
+                    span: self.span(open.start..inside + label.len()),
+                });
+            }
+            self.jump(inside + line);
+            return Err(broken);
+        };
+        let source = &rest[..length];
+        let span = self.span(inside..inside + length);
+        self.jump(inside + length + 1);
+        if source.contains("${") || source.contains("%{") {
+            let problem = mistake("labels are plain text; nothing is filled in")
+                .at(span, "")
+                .help("for names that are worked out, see the attributes `name` and `matrix` of targets");
+            return Err(self.report(problem));
+        }
+        let text = unquote(source, span, self.problems);
+        Ok(Ident {
+            text: self.names.intern(&text),
+            span: self.span(open.start..inside + length + 1),
+        })
+    }
+
+    fn block_body(&mut self, open: Token, first: Token) -> Parsed<Body> {
+        let mut body = self.empty_body(open.end..open.end);
+        let one_line = !matches!(
+            self.peek().kind,
+            Kind::Newline | Kind::Eof | Kind::CloseBrace
+        );
+        if one_line {
+            self.single_attribute(&mut body)?;
+        } else {
+            self.items(&mut body);
+        }
+        let close = self.peek();
+        body.span = self.span(open.end..close.start);
+        if close.kind == Kind::CloseBrace {
+            self.next();
+            return Ok(body);
+        }
+        if close.kind == Kind::Eof {
+            let problem =
+                mistake("this block is not closed").at(self.span(open.range()), "opened here");
+            // A block that starts further left than its parent shows where the brace is missing.
+            let column = self.column(first.start);
+            let inner = body
+                .blocks
+                .iter()
+                .find(|inner| self.column(inner.kind.span.start as usize) <= column);
+            let problem = match inner {
+                Some(inner) => {
+                    problem.context(inner.header, "a `}` seems to be missing before this")
+                }
+                None => problem.help("end it with `}`"),
+            };
+            let broken = self.report(problem);
+            // All around it are open, too.
+            self.give_up();
+            return Err(broken);
+        }
+        let comma = close.kind == Kind::Comma;
+        Err(self.fail_with(
+            close,
+            "a block in one line holds one attribute and is closed in it",
+            |problem| {
+                let problem = problem.context(self_span(&body), "this attribute");
+                if comma {
+                    problem.help("write each attribute on a line of its own")
+                } else {
+                    problem.help("put a line break after `{`")
+                }
+            },
+        ))
+    }
+
+    fn single_attribute(&mut self, body: &mut Body) -> Parsed<()> {
+        let first = self.next();
+        if first.kind != Kind::Ident {
+            return Err(self.fail(first, "an attribute or `}` must be here"));
+        }
+        let name = self.ident(first);
+        let next = self.peek();
+        if next.kind != Kind::Equal {
+            return Err(self.fail_with(next, "expected `=`", |problem| {
+                problem
+                    .context(name.span, "after this name")
+                    .help("blocks within a block start on a line of their own")
+            }));
+        }
+        let attribute = self.attribute(name)?;
+        body.attributes.push(attribute);
+        Ok(())
+    }
+
+    fn column(&self, at: usize) -> usize {
+        let line = self.text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        at - line
+    }
+
+    // Goes on after the item that starts at `start` and has a mistake before the current position: at the end of a line
+    // where all brackets are closed again, or, since the mistake may be a bracket, at a line that is indented as
+    // something new is.
+    fn recover(&mut self, start: usize) {
+        if self.peek().kind == Kind::Eof {
+            return;
+        }
+        let mistake = self.at;
+        let mistake_line = mistake - self.column(mistake);
+        let indentation = self.column(start);
+        let mut depth = 0_usize;
+        self.jump(start);
+        loop {
+            let token = self.next();
+            match token.kind {
+                Kind::Eof => return,
+                Kind::OpenBrace | Kind::OpenBracket | Kind::OpenParen => depth += 1,
+                Kind::CloseBrace if depth == 0 && token.start >= mistake => {
+                    self.jump(token.start);
+                    return;
+                }
+                Kind::CloseBrace | Kind::CloseBracket | Kind::CloseParen => {
+                    depth = depth.saturating_sub(1);
+                }
+                Kind::Quote => self.skip_string(),
+                Kind::Heredoc => self.skip_heredoc(token),
+                Kind::Newline
+                    if token.end > mistake && (depth == 0 || self.new_item(indentation)) =>
+                {
+                    return;
+                }
+                // The mistake may be that something was not closed before the line it was found in.
+                Kind::Newline if token.end >= mistake_line && self.is_item(indentation) => return,
+                _ => {}
+            }
+        }
+    }
+
+    // Whether the line that starts here begins something new, judged by its indentation.
+    fn new_item(&self, indentation: usize) -> bool {
+        let line = &self.text[self.at..];
+        let content = line.trim_start_matches([' ', '\t']);
+        let indent = line.len() - content.len();
+        if content.starts_with(['\n', '\r', '#']) || content.is_empty() {
+            return false;
+        }
+        match content.as_bytes().first() {
+            Some(b'}') => indent < indentation,
+            Some(b']' | b')') => false,
+            _ => indent <= indentation,
+        }
+    }
+
+    // Whether the line that starts here can be nothing but something new.
+    fn is_item(&self, indentation: usize) -> bool {
+        let content = self.text[self.at..].trim_start_matches([' ', '\t']);
+        let after = content[ident_length(content)..].trim_start_matches([' ', '\t']);
+        let named = after.len() < content.len();
+        let assigned = after.starts_with('=') && !after.starts_with("==");
+        named && (assigned || after.starts_with(['{', '"'])) && self.new_item(indentation)
+    }
+
+    // After a quote: to the next one in the line.
+    fn skip_string(&mut self) {
+        let rest = &self.text[self.at..];
+        let mut escaped = false;
+        let end = rest.find(|c| {
+            let ends = (c == '"' && !escaped) || c == '\n';
+            escaped = c == '\\' && !escaped;
+            ends
+        });
+        let end = end.unwrap_or(rest.len());
+        let quote = usize::from(rest[end..].starts_with('"'));
+        self.jump(self.at + end + quote);
+    }
+
+    fn skip_heredoc(&mut self, open: Token) {
+        let marker = self.heredoc_marker(open);
+        let mut at = self.at;
+        for line in self.text[at..].split_inclusive('\n') {
+            if line.trim() == marker {
+                at += line.trim_end_matches(['\r', '\n']).len();
+                break;
+            }
+            at += line.len();
+        }
+        self.jump(at);
+    }
+}
+
+// Where an attribute called `name` is set among `attributes`; `index` is filled where those are many. Names are pooled.
+fn set_before(
+    attributes: &[Attribute],
+    index: &mut HashMap<Arc<str>, Span>,
+    name: &Ident,
+) -> Option<Span> {
+    // Looking through a few is cheaper than remembering where they are.
+    const FEW: usize = 32;
+    if attributes.len() < FEW {
+        let mut before = attributes.iter().map(|attribute| &attribute.name);
+        return before
+            .find(|before| Arc::ptr_eq(&before.text, &name.text))
+            .map(|before| before.span);
+    }
+    // Those that were added since the last time.
+    for attribute in &attributes[index.len()..] {
+        index.insert(Arc::clone(&attribute.name.text), attribute.name.span);
+    }
+    index.get(&name.text).copied()
+}
+
+fn self_span(body: &Body) -> Span {
+    body.attributes.first().map_or(body.span, Attribute::span)
+}

@@ -1,0 +1,285 @@
+//! Strings and heredocs: text with interpolations and directives.
+
+use super::lexer::{Kind, Token};
+use super::{Broken, Parsed, Parser, mistake};
+use crate::diag::Span;
+use crate::hcl::cty::value::Value;
+use crate::hcl::syntax::{Expr, ExprKind};
+use crate::hcl::template::{Directive, TextStyle, Token as Part, Trim, assemble, text_tokens};
+
+// Where a template ends.
+#[derive(Clone, Copy)]
+enum End<'m> {
+    // At a quote, before the end of the line.
+    Quote,
+    // At a line that has only this word.
+    Marker(&'m str),
+    // At the end of the text.
+    Text,
+}
+
+impl<'a> Parser<'a> {
+    /// A quoted string, whose quote `open` has been consumed.
+    pub(super) fn quoted(&mut self, open: Token) -> Parsed<Expr> {
+        if let Some(text) = self.plain_string() {
+            self.jump(self.at + text.len() + 1);
+            return Ok(Expr {
+                span: self.span(open.start..self.at),
+                kind: ExprKind::Literal(Value::from(text)),
+            });
+        }
+        let parts = self.parts(End::Quote, open)?;
+        let span = self.span(open.start..self.at);
+        Ok(assemble(parts, span, false, self.problems))
+    }
+
+    // The string that starts here up to its quote, if all of it stands for itself, as in most strings.
+    fn plain_string(&self) -> Option<&'a str> {
+        let rest = &self.text[self.at..];
+        let special = |byte: u8| matches!(byte, b'"' | b'$' | b'%' | b'\\' | b'\n' | b'\r');
+        let end = rest.bytes().position(special)?;
+        rest[end..].starts_with('"').then(|| &rest[..end])
+    }
+
+    /// A heredoc, whose introducer `open` has been consumed.
+    pub(super) fn heredoc(&mut self, open: Token) -> Parsed<Expr> {
+        let marker = self.heredoc_marker(open);
+        let flush = self.source(open).starts_with("<<-");
+        let parts = self.parts(End::Marker(marker), open)?;
+        let span = self.span(open.start..self.at);
+        Ok(assemble(parts, span, flush, self.problems))
+    }
+
+    /// The word that ends the heredoc introduced by `open`.
+    pub(super) fn heredoc_marker(&self, open: Token) -> &'a str {
+        self.source(open)
+            .trim_start_matches("<<")
+            .trim_start_matches('-')
+            .trim_end()
+    }
+
+    /// The whole text as a template, at `span`.
+    pub(super) fn bare_template(&mut self, span: Span) -> Parsed<Expr> {
+        let start = Token {
+            kind: Kind::Quote,
+            start: 0,
+            end: 0,
+        };
+        let parts = self.parts(End::Text, start)?;
+        Ok(assemble(parts, span, false, self.problems))
+    }
+
+    fn parts(&mut self, end: End<'_>, open: Token) -> Parsed<Vec<Part>> {
+        let style = match end {
+            End::Quote => TextStyle::Quoted,
+            End::Marker(_) | End::Text => TextStyle::Plain,
+        };
+        let mut parts = Vec::new();
+        loop {
+            if let End::Marker(marker) = end
+                && self.at_line_start()
+                && let Some(length) = self.marker_line(marker)
+            {
+                self.jump(self.at + length);
+                return Ok(parts);
+            }
+            let from = self.at;
+            let stop = self.text_end(end);
+            if stop > from {
+                let source = &self.text[from..stop];
+                let span = self.span(from..stop);
+                text_tokens(source, style, span, self.problems, &mut parts);
+                self.jump(stop);
+            }
+            let rest = &self.text[self.at..];
+            if rest.starts_with("${") {
+                parts.push(self.interpolation(end, open)?);
+            } else if rest.starts_with("%{") {
+                parts.push(self.directive(end, open)?);
+            } else {
+                match end {
+                    End::Quote if rest.starts_with('"') => {
+                        self.jump(self.at + 1);
+                        return Ok(parts);
+                    }
+                    End::Quote => return Err(self.unclosed_string(open.start, self.at)),
+                    End::Text if rest.is_empty() => return Ok(parts),
+                    End::Marker(marker) if rest.is_empty() => {
+                        let problem = mistake("this heredoc is not closed")
+                            .at(self.span(open.start..open.end), "")
+                            .help(format!(
+                                "end it with `{marker}` on a line of its own, and end that line"
+                            ));
+                        return Err(self.report(problem));
+                    }
+                    // A line of a heredoc is done; the next one may be the last.
+                    End::Marker(_) | End::Text => {}
+                }
+            }
+        }
+    }
+
+    fn at_line_start(&self) -> bool {
+        self.text[..self.at].ends_with('\n')
+    }
+
+    // The length of the current line without its break, if all it has is the marker; it must have a break.
+    fn marker_line(&self, marker: &str) -> Option<usize> {
+        let rest = &self.text[self.at..];
+        let (line, _) = rest.split_once('\n')?;
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        (line.trim() == marker).then_some(line.len())
+    }
+
+    // Where the text from here on ends: at a sequence, a quote, the end of the line.
+    fn text_end(&self, end: End<'_>) -> usize {
+        let bytes = self.text.as_bytes();
+        let mut at = self.at;
+        while let Some(byte) = bytes.get(at) {
+            match byte {
+                b'$' | b'%' => {
+                    let after = bytes.get(at + 1..).unwrap_or_default();
+                    if after.starts_with(b"{") {
+                        return at;
+                    }
+                    // `$${` stands for `${`.
+                    at += if after.first() == Some(byte) && after.get(1) == Some(&b'{') {
+                        3
+                    } else {
+                        1
+                    };
+                }
+                b'"' if matches!(end, End::Quote) => return at,
+                b'\\' if matches!(end, End::Quote) => {
+                    // A line break cannot be escaped.
+                    at += match bytes.get(at + 1) {
+                        Some(b'\n' | b'\r') | None => 1,
+                        Some(_) => 2,
+                    };
+                }
+                b'\n' => {
+                    return match end {
+                        End::Quote => at,
+                        End::Marker(_) | End::Text => at + 1,
+                    };
+                }
+                _ => at += 1,
+            }
+        }
+        // An escape may have led into a character, or beyond the end.
+        let mut at = at.min(bytes.len());
+        while !self.text.is_char_boundary(at) {
+            at += 1;
+        }
+        at
+    }
+
+    /// Reports that the string that starts at `start` has no quote until `end`.
+    pub(super) fn unclosed_string(&mut self, start: usize, end: usize) -> Broken {
+        let line = self.text[start..end].trim_end_matches('\r').len();
+        let problem = mistake("this string is not closed")
+            .at(self.span(start..start + line), "")
+            .help(
+                "end it with `\"` in the same line; longer texts are written as heredocs (`<<EOT`)",
+            );
+        self.report(problem)
+    }
+
+    // `${` or `%{`, perhaps with `~`.
+    fn open_sequence(&mut self) -> (Token, bool) {
+        let start = self.at;
+        let trim = self.text[start + 2..].starts_with('~');
+        let end = start + 2 + usize::from(trim);
+        self.jump(end);
+        let token = Token {
+            kind: Kind::OpenBrace,
+            start,
+            end: start + 2,
+        };
+        (token, trim)
+    }
+
+    // The end of a sequence; true where it has a `~`.
+    fn close_sequence(&mut self, open: Token, end: End<'_>, string: Token) -> Parsed<bool> {
+        let token = self.peek();
+        match token.kind {
+            Kind::CloseBrace => {
+                self.next();
+                Ok(false)
+            }
+            Kind::TrimClose => {
+                self.next();
+                Ok(true)
+            }
+            Kind::Quote | Kind::Eof | Kind::Newline if matches!(end, End::Quote) => {
+                let problem = mistake("this sequence is not closed before its string ends")
+                    .at(self.span(open.range()), "opened here")
+                    .context(self.span(string.range()), "in this string")
+                    .help(CLOSE_OR_ESCAPE);
+                Err(self.report(problem))
+            }
+            _ => {
+                let open = self.span(open.range());
+                Err(self.fail_with(token, "expected `}` here", |problem| {
+                    problem.context(open, "opened here").help(CLOSE_OR_ESCAPE)
+                }))
+            }
+        }
+    }
+
+    fn interpolation(&mut self, end: End<'_>, string: Token) -> Parsed<Part> {
+        let (open, before) = self.open_sequence();
+        self.within(open, false, |parser| {
+            let expr = parser.expression()?;
+            let after = parser.close_sequence(open, end, string)?;
+            Ok(Part::Interpolation {
+                expr,
+                trim: Trim { before, after },
+            })
+        })
+    }
+
+    fn directive(&mut self, end: End<'_>, string: Token) -> Parsed<Part> {
+        const WORDS: [&str; 5] = ["if", "else", "endif", "for", "endfor"];
+        let (open, before) = self.open_sequence();
+        self.within(open, false, |parser| {
+            let word = parser.next();
+            if word.kind != Kind::Ident {
+                return Err(parser.fail_with(
+                    word,
+                    "expected `if`, `for` or one of their ends",
+                    |p| p.help("write `%%{` if you mean the text `%{`"),
+                ));
+            }
+            let directive = match parser.source(word) {
+                "if" => Directive::If(parser.expression()?),
+                "else" => Directive::Else,
+                "endif" => Directive::EndIf,
+                "for" => {
+                    let (key, value, collection) = parser.for_head()?;
+                    Directive::For {
+                        key,
+                        value,
+                        collection,
+                    }
+                }
+                "endfor" => Directive::EndFor,
+                other => {
+                    let problem = mistake(format!("there is no directive `{other}`"))
+                        .at(parser.span(word.range()), "")
+                        .did_you_mean("a directive", other, WORDS)
+                        .help("write `%%{` if you mean the text `%{`");
+                    return Err(parser.report(problem));
+                }
+            };
+            let after = parser.close_sequence(open, end, string)?;
+            Ok(Part::Directive {
+                directive,
+                span: parser.span(open.start..parser.at),
+                trim: Trim { before, after },
+            })
+        })
+    }
+}
+
+const CLOSE_OR_ESCAPE: &str = "end it with `}`; write `$${` or `%%{` if the text is meant for something else, such as a shell";
