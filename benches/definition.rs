@@ -8,9 +8,9 @@ use std::hint::black_box;
 use std::time::SystemTime;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use rbake::definition::decode::{Options, decode};
-use rbake::definition::source::Sources;
-use rbake::definition::{Inputs, evaluate};
+use rbake::definition::decode::{DecodeOptions, decode};
+use rbake::definition::source::DefinitionSources;
+use rbake::definition::{EvaluationInputs, evaluate};
 use rbake::types::{Environment, Platform};
 
 const SIZES: [usize; 2] = [1_000, 10_000];
@@ -54,7 +54,7 @@ target "t{n}" {{
 fn benches(c: &mut Criterion) {
     let environment = Environment::of([], ".");
     let platform = Platform::local();
-    let inputs = Inputs {
+    let inputs = EvaluationInputs {
         environment: &environment,
         vars: &[],
         command_context: None,
@@ -65,7 +65,7 @@ fn benches(c: &mut Criterion) {
     group.sample_size(10);
     for size in SIZES {
         let text = definition(size);
-        let sources = Sources::of([("docker-bake.hcl", text.as_str())]);
+        let sources = DefinitionSources::of([("docker-bake.hcl", text.as_str())]);
         group.throughput(Throughput::Elements(size as u64));
         group.bench_with_input(
             BenchmarkId::new("evaluate", size),
@@ -77,14 +77,16 @@ fn benches(c: &mut Criterion) {
         group.bench_with_input(BenchmarkId::new("decode", size), &sources, |b, sources| {
             b.iter_batched(
                 || evaluate(&mut sources.clone(), &inputs),
-                |evaluated| evaluated.and_then(|evaluated| decode(evaluated, Options::default())),
+                |evaluated| {
+                    evaluated.and_then(|evaluated| decode(evaluated, DecodeOptions::default()))
+                },
                 criterion::BatchSize::LargeInput,
             );
         });
     }
     // Mistakes in every target: the cost of saying so stays bounded.
     let broken = definition(SIZES[0]).replace("\n  tags =", "\n  tags = [1 2]\n  labels =");
-    let sources = Sources::of([("docker-bake.hcl", broken.as_str())]);
+    let sources = DefinitionSources::of([("docker-bake.hcl", broken.as_str())]);
     group.throughput(Throughput::Elements(SIZES[0] as u64));
     group.bench_function("broken", |b| {
         b.iter(|| black_box(evaluate(&mut sources.clone(), &inputs)));

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use rbake::definition::model::Definition;
-use rbake::definition::source::Sources;
+use rbake::definition::source::DefinitionSources;
 use rbake::definition::{self, decode};
 use rbake::plan::{self, Override, Request};
 use rbake::types::{Environment, Platform};
@@ -44,10 +44,10 @@ target "service-{n}" {{
 }
 
 fn evaluate(
-    sources: &Sources,
+    sources: &DefinitionSources,
     environment: &Environment,
 ) -> Option<definition::evaluated::Evaluated> {
-    let inputs = definition::Inputs {
+    let inputs = definition::EvaluationInputs {
         environment,
         vars: &[],
         command_context: None,
@@ -73,7 +73,7 @@ fn passes(c: &mut Criterion) {
     group.sample_size(10);
     for targets in [1_000_usize, 10_000] {
         group.throughput(Throughput::Elements(targets as u64));
-        let sources = Sources::of([("docker-bake.hcl", text(targets).as_str())]);
+        let sources = DefinitionSources::of([("docker-bake.hcl", text(targets).as_str())]);
         group.bench_function(BenchmarkId::new("evaluate", targets), |b| {
             b.iter(|| black_box(evaluate(&sources, &environment)));
         });
@@ -83,11 +83,11 @@ fn passes(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("decode", targets), |b| {
             b.iter_batched(
                 || evaluated.clone(),
-                |evaluated| black_box(decode::decode(evaluated, decode::Options::default())),
+                |evaluated| black_box(decode::decode(evaluated, decode::DecodeOptions::default())),
                 BatchSize::LargeInput,
             );
         });
-        let Ok(definition) = decode::decode(evaluated, decode::Options::default()) else {
+        let Ok(definition) = decode::decode(evaluated, decode::DecodeOptions::default()) else {
             return;
         };
         group.bench_function(BenchmarkId::new("build", targets), |b| {

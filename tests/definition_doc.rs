@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use rbake::definition::schema::{ATTRIBUTES, Kind, Merge, SetForm};
+use rbake::definition::schema::{ATTRIBUTES, AttributeKind, Merge, SetForm};
 use rbake::hcl::functions;
 
 #[test]
@@ -57,14 +57,14 @@ fn attributes() -> String {
     table
 }
 
-fn kind(kind: Kind) -> &'static str {
+fn kind(kind: AttributeKind) -> &'static str {
     match kind {
-        Kind::RequiredText | Kind::Text => "text",
-        Kind::Bool => "bool",
-        Kind::Texts => "list of texts",
-        Kind::NullableMap | Kind::Map => "map of texts",
-        Kind::Entries => "list of texts with fields, or of objects",
-        Kind::Object => "object",
+        AttributeKind::RequiredText | AttributeKind::Text => "text",
+        AttributeKind::Bool => "bool",
+        AttributeKind::Texts => "list of texts",
+        AttributeKind::NullableMap | AttributeKind::Map => "map of texts",
+        AttributeKind::Entries => "list of texts with fields, or of objects",
+        AttributeKind::Object => "object",
     }
 }
 

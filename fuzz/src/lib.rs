@@ -4,7 +4,7 @@
 
 use std::time::SystemTime;
 
-use rbake::definition::source::Sources;
+use rbake::definition::source::DefinitionSources;
 use rbake::definition::{self, decode};
 use rbake::diag::{self, Diagnostics, SourceMap, Style};
 use rbake::plan::list::{ListSpec, list};
@@ -14,7 +14,7 @@ use rbake::types::{Environment, Platform};
 /// Prints the plan of all targets of `sources`, and whatever is wrong with it.
 ///
 /// Checks that printed plans are JSON, and that problems can be drawn: every span lies in its file.
-pub fn print(mut sources: Sources, targets: &[&str], sets: &[&str]) -> Option<String> {
+pub fn print(mut sources: DefinitionSources, targets: &[&str], sets: &[&str]) -> Option<String> {
     // A directory that does not exist, so that nothing of this machine is read.
     let environment = Environment::of([("HOME", "/nonexistent"), ("A", "env")], "/nonexistent");
     match plan(&mut sources, targets, sets, &environment) {
@@ -46,12 +46,12 @@ fn draw(problems: &Diagnostics, map: &SourceMap) {
 }
 
 fn plan(
-    sources: &mut Sources,
+    sources: &mut DefinitionSources,
     targets: &[&str],
     sets: &[&str],
     environment: &Environment,
 ) -> Result<String, Diagnostics> {
-    let inputs = definition::Inputs {
+    let inputs = definition::EvaluationInputs {
         environment,
         vars: &[],
         command_context: None,
@@ -59,7 +59,7 @@ fn plan(
         now: SystemTime::UNIX_EPOCH,
     };
     let evaluated = definition::evaluate(sources, &inputs)?;
-    let options = decode::Options::from_environment(environment)?;
+    let options = decode::DecodeOptions::from_environment(environment)?;
     let definition = decode::decode(evaluated, options)?;
     for spec in ["targets,format=json", "type=variables,format=json", "variables"] {
         if let Ok(spec) = ListSpec::parse(spec) {

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rbake::definition::source::Sources;
+use rbake::definition::source::DefinitionSources;
 use serde_json::{Map, Value, json};
 
 const LISTS: [&str; 14] = [
@@ -39,6 +39,6 @@ fuzz_target!(|text: &str| {
     }
     let definition = json!({ "target": { "a": target, "b": { "inherits": ["a"] } } }).to_string();
     // Braces that follow `$` and `%` are templates in JSON definitions as well, which is meant.
-    let sources = Sources::of([("docker-bake.json", definition.as_str())]);
+    let sources = DefinitionSources::of([("docker-bake.json", definition.as_str())]);
     rbake_fuzz::print(sources, &["a", "b"], &[]);
 });

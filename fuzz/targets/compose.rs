@@ -2,13 +2,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rbake::definition::source::Sources;
+use rbake::definition::source::DefinitionSources;
 
 const NAMES: [&str; 3] = ["compose.yaml", "override.yaml", "further.yaml"];
 
 fuzz_target!(|text: &str| {
     // Text after such a line would be a second document, which is not read.
     let files = text.split("\n---\n");
-    let sources = Sources::of(NAMES.into_iter().zip(files));
+    let sources = DefinitionSources::of(NAMES.into_iter().zip(files));
     rbake_fuzz::print(sources, &["*"], &[]);
 });

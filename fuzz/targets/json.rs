@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rbake::definition::source::Sources;
+use rbake::definition::source::DefinitionSources;
 
 fuzz_target!(|text: &str| {
-    let sources = Sources::of([("docker-bake.json", text)]);
+    let sources = DefinitionSources::of([("docker-bake.json", text)]);
     rbake_fuzz::print(sources, &["*"], &[]);
 });

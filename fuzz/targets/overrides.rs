@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rbake::definition::source::Sources;
+use rbake::definition::source::DefinitionSources;
 
 const DEFINITION: &str = r#"
 group "default" { targets = ["app", "db"] }
@@ -30,6 +30,6 @@ target "db" {
 
 fuzz_target!(|text: &str| {
     let sets: Vec<&str> = text.lines().collect();
-    let sources = Sources::of([("docker-bake.hcl", DEFINITION)]);
+    let sources = DefinitionSources::of([("docker-bake.hcl", DEFINITION)]);
     rbake_fuzz::print(sources, &["default"], &sets);
 });

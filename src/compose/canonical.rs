@@ -2,10 +2,10 @@
 //!
 //! Only what builds need is made long in full: ports and volumes are looked at, not taken apart.
 
-use super::path::Path;
+use super::path::ModelPath;
 use super::{short, text};
 use crate::diag::{Class, Diagnostic, Diagnostics};
-use crate::yaml::{Entry, Mapping, Node, Value};
+use crate::yaml::{YamlEntry, YamlMapping, YamlNode, YamlValue};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
@@ -78,7 +78,7 @@ const FORMS: &[(&[&str], Form)] = &[
 ];
 
 /// Makes `node`, which stands at `path`, canonical.
-pub(super) fn canonical(node: &mut Node, path: &Path<'_>, problems: &mut Diagnostics) {
+pub(super) fn canonical(node: &mut YamlNode, path: &ModelPath<'_>, problems: &mut Diagnostics) {
     let form = FORMS.iter().find(|(pattern, _)| path.matches(pattern));
     let Some((_, form)) = form else {
         return below(node, path, problems);
@@ -93,14 +93,14 @@ pub(super) fn canonical(node: &mut Node, path: &Path<'_>, problems: &mut Diagnos
     }
 }
 
-fn below(node: &mut Node, path: &Path<'_>, problems: &mut Diagnostics) {
+fn below(node: &mut YamlNode, path: &ModelPath<'_>, problems: &mut Diagnostics) {
     match &mut node.value {
-        Value::Mapping(entries) => {
+        YamlValue::Mapping(entries) => {
             for (key, entry) in entries {
                 canonical(&mut entry.value, &path.key(key), problems);
             }
         }
-        Value::Sequence(items) => {
+        YamlValue::Sequence(items) => {
             for item in items {
                 canonical(item, &path.item(), problems);
             }
@@ -111,32 +111,32 @@ fn below(node: &mut Node, path: &Path<'_>, problems: &mut Diagnostics) {
 
 // The error says what is wanted instead.
 fn make(
-    node: &mut Node,
+    node: &mut YamlNode,
     form: Form,
-    path: &Path<'_>,
+    path: &ModelPath<'_>,
     problems: &mut Diagnostics,
 ) -> Result<(), &'static str> {
     match form {
         Form::Service => {
-            if matches!(node.value, Value::Mapping(_)) {
+            if matches!(node.value, YamlValue::Mapping(_)) {
                 below(node, path, problems);
             }
         }
         Form::Build | Form::Extends => match node.value {
-            Value::Mapping(_) => below(node, path, problems),
-            Value::String(_) if form == Form::Build => wrap(node, "context"),
-            Value::String(_) => wrap(node, "service"),
+            YamlValue::Mapping(_) => below(node, path, problems),
+            YamlValue::String(_) if form == Form::Build => wrap(node, "context"),
+            YamlValue::String(_) => wrap(node, "service"),
             _ if form == Form::Build => return Err("a directory or a mapping"),
             _ => return Err("the name of a service or a mapping"),
         },
         Form::Mount => match node.value {
-            Value::Mapping(_) => {}
-            Value::String(_) => wrap(node, "source"),
+            YamlValue::Mapping(_) => {}
+            YamlValue::String(_) => wrap(node, "source"),
             _ => return Err("a name or a mapping"),
         },
         Form::Text => {
             if let Some(text) = text::scalar(node) {
-                node.value = Value::String(text);
+                node.value = YamlValue::String(text);
             }
         }
         Form::Pairs => pairs(node, path, problems)?,
@@ -144,34 +144,34 @@ fn make(
         Form::EnvFiles => env_files(node)?,
         Form::DependsOn => depends_on(node)?,
         Form::Names => {
-            if let Value::Sequence(items) = &node.value
+            if let YamlValue::Sequence(items) = &node.value
                 && items.iter().any(|item| item.as_str().is_none())
             {
                 return Err("a mapping or a list of names");
             }
         }
         Form::List => {
-            if matches!(node.value, Value::String(_)) {
+            if matches!(node.value, YamlValue::String(_)) {
                 let item = node.clone();
-                node.value = Value::Sequence(vec![item]);
+                node.value = YamlValue::Sequence(vec![item]);
             }
         }
         Form::Gpus => match &node.value {
-            Value::String(_) => node.value = Value::Sequence(Vec::new()),
-            Value::Sequence(items) if items.iter().all(|item| item.as_mapping().is_some()) => {}
+            YamlValue::String(_) => node.value = YamlValue::Sequence(Vec::new()),
+            YamlValue::Sequence(items) if items.iter().all(|item| item.as_mapping().is_some()) => {}
             _ => return Err("`all` or a list of mappings"),
         },
         Form::Device => match &node.value {
-            Value::String(text) if text.split(':').count() > 3 => {
+            YamlValue::String(text) if text.split(':').count() > 3 => {
                 return Err("a mapping or have the form `SOURCE[:TARGET[:PERMISSIONS]]`");
             }
-            Value::String(_) | Value::Mapping(_) => {}
+            YamlValue::String(_) | YamlValue::Mapping(_) => {}
             _ => return Err("a string or a mapping"),
         },
         Form::Volume => match &node.value {
-            Value::String(text) => short_form(short::volume(text), text, node, path, problems),
-            Value::Mapping(entries) => {
-                let is_bind = node.get("type").and_then(Node::as_str) == Some("bind");
+            YamlValue::String(text) => short_form(short::volume(text), text, node, path, problems),
+            YamlValue::Mapping(entries) => {
+                let is_bind = node.get("type").and_then(YamlNode::as_str) == Some("bind");
                 if is_bind && !entries.contains_key("source") {
                     return Err("a mapping with a `source`");
                 }
@@ -179,14 +179,14 @@ fn make(
             _ => return Err("a path or a mapping"),
         },
         Form::Ports => {
-            let is_port = |item: &Node| {
+            let is_port = |item: &YamlNode| {
                 matches!(
                     item.value,
-                    Value::Int(_) | Value::String(_) | Value::Mapping(_)
+                    YamlValue::Int(_) | YamlValue::String(_) | YamlValue::Mapping(_)
                 )
             };
             match &node.value {
-                Value::Sequence(items) if items.iter().all(is_port) => {
+                YamlValue::Sequence(items) if items.iter().all(is_port) => {
                     for item in items {
                         if let Some(text) = port_text(item) {
                             short_form(short::port(&text), &text, item, &path.item(), problems);
@@ -197,7 +197,7 @@ fn make(
             }
         }
         Form::Ulimit => match &node.value {
-            Value::Int(_) | Value::Mapping(_) => {}
+            YamlValue::Int(_) | YamlValue::Mapping(_) => {}
             _ => return Err("a whole number or a mapping"),
         },
         Form::Resource => resource(node)?,
@@ -205,9 +205,9 @@ fn make(
     Ok(())
 }
 
-fn port_text(item: &Node) -> Option<String> {
+fn port_text(item: &YamlNode) -> Option<String> {
     match &item.value {
-        Value::Mapping(_) => None,
+        YamlValue::Mapping(_) => None,
         _ => text::scalar(item),
     }
 }
@@ -215,8 +215,8 @@ fn port_text(item: &Node) -> Option<String> {
 fn short_form(
     read: Result<(), &'static str>,
     text: &str,
-    node: &Node,
-    path: &Path<'_>,
+    node: &YamlNode,
+    path: &ModelPath<'_>,
     problems: &mut Diagnostics,
 ) {
     if let Err(why) = read {
@@ -233,22 +233,29 @@ fn short_form(
 }
 
 // `VALUE` as `{KEY: VALUE}`.
-fn wrap(node: &mut Node, key: &str) {
-    let entry = Entry {
+fn wrap(node: &mut YamlNode, key: &str) {
+    let entry = YamlEntry {
         key: node.span,
         value: node.clone(),
     };
-    *node = Node::new(Value::Mapping([(key.to_owned(), entry)].into()), node.span);
+    *node = YamlNode::new(
+        YamlValue::Mapping([(key.to_owned(), entry)].into()),
+        node.span,
+    );
 }
 
-fn pairs(node: &mut Node, path: &Path<'_>, problems: &mut Diagnostics) -> Result<(), &'static str> {
+fn pairs(
+    node: &mut YamlNode,
+    path: &ModelPath<'_>,
+    problems: &mut Diagnostics,
+) -> Result<(), &'static str> {
     const WANTED: &str = "a mapping or a list of `KEY=VALUE`";
     let items = match &node.value {
-        Value::Mapping(_) => return Ok(()),
-        Value::Sequence(items) => items,
+        YamlValue::Mapping(_) => return Ok(()),
+        YamlValue::Sequence(items) => items,
         _ => return Err(WANTED),
     };
-    let mut entries = Mapping::with_capacity(items.len());
+    let mut entries = YamlMapping::with_capacity(items.len());
     for item in items {
         let text = item.as_str().ok_or(WANTED)?;
         match text.split_once('=') {
@@ -263,37 +270,41 @@ fn pairs(node: &mut Node, path: &Path<'_>, problems: &mut Diagnostics) -> Result
             ),
         }
     }
-    node.value = Value::Mapping(entries);
+    node.value = YamlValue::Mapping(entries);
     Ok(())
 }
 
 /// `KEY=VALUE` as an entry.
-fn part_of(item: &Node, key: &str, value: &str) -> Entry {
+fn part_of(item: &YamlNode, key: &str, value: &str) -> YamlEntry {
     let end = key.len() + 1 + value.len();
-    Entry {
+    YamlEntry {
         key: item.part(0..key.len()),
-        value: Node::new(
-            Value::String(value.to_owned()),
+        value: YamlNode::new(
+            YamlValue::String(value.to_owned()),
             item.part(key.len() + 1..end),
         ),
     }
 }
 
-fn ssh(node: &mut Node, path: &Path<'_>, problems: &mut Diagnostics) -> Result<(), &'static str> {
+fn ssh(
+    node: &mut YamlNode,
+    path: &ModelPath<'_>,
+    problems: &mut Diagnostics,
+) -> Result<(), &'static str> {
     const WANTED: &str = "a mapping or a list of `ID=PATH`";
     let items = match &node.value {
-        Value::Mapping(_) => return Ok(()),
-        Value::Sequence(items) => items,
+        YamlValue::Mapping(_) => return Ok(()),
+        YamlValue::Sequence(items) => items,
         _ => return Err(WANTED),
     };
-    let mut entries = Mapping::with_capacity(items.len());
+    let mut entries = YamlMapping::with_capacity(items.len());
     for item in items {
         let text = item.as_str().ok_or(WANTED)?;
         match text.split_once('=') {
             Some((id, file)) => drop(entries.insert(id.to_owned(), part_of(item, id, file))),
             None if text == "default" => {
-                let (key, value) = (item.span, Node::new(Value::Null, item.span));
-                entries.insert(text.to_owned(), Entry { key, value });
+                let (key, value) = (item.span, YamlNode::new(YamlValue::Null, item.span));
+                entries.insert(text.to_owned(), YamlEntry { key, value });
             }
             None => problems.push(
                 Diagnostic::error(
@@ -305,58 +316,58 @@ fn ssh(node: &mut Node, path: &Path<'_>, problems: &mut Diagnostics) -> Result<(
             ),
         }
     }
-    node.value = Value::Mapping(entries);
+    node.value = YamlValue::Mapping(entries);
     Ok(())
 }
 
-fn env_files(node: &mut Node) -> Result<(), &'static str> {
+fn env_files(node: &mut YamlNode) -> Result<(), &'static str> {
     const WANTED: &str = "a file or a list of files";
-    if matches!(node.value, Value::String(_)) {
+    if matches!(node.value, YamlValue::String(_)) {
         wrap(node, "path");
         let item = node.clone();
-        node.value = Value::Sequence(vec![item]);
+        node.value = YamlValue::Sequence(vec![item]);
         return Ok(());
     }
-    let Value::Sequence(items) = &mut node.value else {
+    let YamlValue::Sequence(items) = &mut node.value else {
         return Err(WANTED);
     };
     for item in items {
         match item.value {
-            Value::String(_) => wrap(item, "path"),
-            Value::Mapping(_) => {}
+            YamlValue::String(_) => wrap(item, "path"),
+            YamlValue::Mapping(_) => {}
             _ => return Err(WANTED),
         }
     }
     Ok(())
 }
 
-fn depends_on(node: &Node) -> Result<(), &'static str> {
+fn depends_on(node: &YamlNode) -> Result<(), &'static str> {
     match &node.value {
-        Value::Mapping(entries)
+        YamlValue::Mapping(entries)
             if entries
                 .values()
                 .all(|entry| entry.value.as_mapping().is_some()) =>
         {
             Ok(())
         }
-        Value::Sequence(items) if items.iter().all(|item| item.as_str().is_some()) => Ok(()),
+        YamlValue::Sequence(items) if items.iter().all(|item| item.as_str().is_some()) => Ok(()),
         _ => Err("a mapping of mappings or a list of names"),
     }
 }
 
-fn resource(node: &mut Node) -> Result<(), &'static str> {
+fn resource(node: &mut YamlNode) -> Result<(), &'static str> {
     match &mut node.value {
-        Value::Null => Ok(()),
-        Value::Mapping(entries) => {
+        YamlValue::Null => Ok(()),
+        YamlValue::Mapping(entries) => {
             let Some(external) = entries.get_mut("external") else {
                 return Ok(());
             };
             let span = external.value.span;
-            let Value::Mapping(inner) = &mut external.value.value else {
+            let YamlValue::Mapping(inner) = &mut external.value.value else {
                 return Ok(());
             };
             let name = inner.swap_remove("name");
-            external.value = Node::new(Value::Bool(true), span);
+            external.value = YamlNode::new(YamlValue::Bool(true), span);
             match (name, entries.get("name")) {
                 (Some(name), None) => drop(entries.insert("name".to_owned(), name)),
                 (Some(inner), Some(outer)) if inner.value != outer.value => {

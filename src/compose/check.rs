@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::Model;
 use super::decode::is_external;
 use crate::diag::{Class, Diagnostic, Diagnostics, closest};
-use crate::yaml::Node;
+use crate::yaml::YamlNode;
 
 const SERVICE_PREFIX: &str = "service:";
 
@@ -23,7 +23,7 @@ pub(super) fn consistent(
         }
         let get = |key: &str| entry.value.get(key);
         let image = get("image")
-            .and_then(Node::as_str)
+            .and_then(YamlNode::as_str)
             .filter(|image| !image.is_empty());
         let Some(build) = get("build") else {
             if image.is_none() {
@@ -41,7 +41,7 @@ pub(super) fn consistent(
         let has = |key: &str| {
             secret
                 .get(key)
-                .and_then(Node::as_str)
+                .and_then(YamlNode::as_str)
                 .is_some_and(|text| !text.is_empty())
         };
         if !is_external(secret) && !has("file") && !has("environment") {
@@ -54,7 +54,7 @@ pub(super) fn consistent(
 }
 
 // Keys that are not known are nobody's errors, as in Compose, so a slip in one is found here at the earliest.
-fn meant(service: &Node, problem: Diagnostic) -> Diagnostic {
+fn meant(service: &YamlNode, problem: Diagnostic) -> Diagnostic {
     let keys = service.as_mapping();
     let keys = || keys.into_iter().flatten();
     let slip = ["build", "image"].into_iter().find_map(|key| {
@@ -69,7 +69,7 @@ fn meant(service: &Node, problem: Diagnostic) -> Diagnostic {
     }
 }
 
-fn two_dockerfiles(service: &str, build: &Node, problems: &mut Diagnostics) {
+fn two_dockerfiles(service: &str, build: &YamlNode, problems: &mut Diagnostics) {
     let filled = |key: &str| {
         let node = build.get(key)?;
         node.as_str().filter(|text| !text.is_empty())?;
@@ -85,13 +85,15 @@ fn two_dockerfiles(service: &str, build: &Node, problems: &mut Diagnostics) {
 
 fn services_as_contexts(
     service: &str,
-    build: &Node,
+    build: &YamlNode,
     model: &Model,
     incomplete: &HashMap<String, Vec<Diagnostic>>,
     problems: &mut Diagnostics,
 ) {
     let services = &model.services;
-    let contexts = build.get("additional_contexts").and_then(Node::as_mapping);
+    let contexts = build
+        .get("additional_contexts")
+        .and_then(YamlNode::as_mapping);
     for (context, entry) in contexts.into_iter().flatten() {
         let of = entry
             .value

@@ -9,25 +9,25 @@ use indexmap::IndexMap;
 use super::environment;
 use super::hosts;
 use super::project::{Build, BuildSecret, Entries, Project, Service};
-use super::reader::Reader;
+use super::reader::ProjectReader;
 use super::text;
 use super::uncarried;
-use super::variables::Variables;
+use super::variables::ComposeVariables;
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
 use crate::types::size::parse_size;
 use crate::types::ulimit::{Ulimit, UlimitError};
-use crate::yaml::{Entry, Mapping, Node, Value};
+use crate::yaml::{YamlEntry, YamlMapping, YamlNode, YamlValue};
 
 /// The project that `services` and the top-level `secrets` make.
 pub(super) fn project(
-    services: &Mapping,
-    secrets: &Mapping,
-    variables: &Variables,
-    reader: &mut Reader<'_>,
+    services: &YamlMapping,
+    secrets: &YamlMapping,
+    variables: &ComposeVariables,
+    reader: &mut ProjectReader<'_>,
 ) -> Project {
     let mut read = Vec::with_capacity(services.len());
     for (name, entry) in services {
-        let empty = Mapping::new();
+        let empty = YamlMapping::new();
         let service = entry.value.as_mapping().unwrap_or(&empty);
         let (environment, mut problems) = match service.get("build") {
             Some(_) => own_environment(service, variables, reader),
@@ -37,7 +37,7 @@ pub(super) fn project(
         uncarried::warn(name, service, &mut problems);
         let incomplete = reader.incomplete.remove(name);
         // What it extends may have given it a build.
-        let unknown_build = incomplete.is_some().then(Mapping::new);
+        let unknown_build = incomplete.is_some().then(YamlMapping::new);
         problems.0.extend(incomplete.into_iter().flatten());
         let mut decoder = Decoder {
             service: name,
@@ -67,9 +67,9 @@ pub(super) fn project(
 
 // What is wrong with the files of one service is for those to know who build it.
 fn own_environment(
-    service: &Mapping,
-    variables: &Variables,
-    reader: &mut Reader<'_>,
+    service: &YamlMapping,
+    variables: &ComposeVariables,
+    reader: &mut ProjectReader<'_>,
 ) -> (HashMap<String, String>, Diagnostics) {
     let before = std::mem::take(&mut reader.problems);
     let environment = environment::of_service(service, variables, reader);
@@ -77,16 +77,16 @@ fn own_environment(
 }
 
 /// The text of a node, unless it is empty.
-fn filled(node: &Node) -> Option<Spanned<String>> {
+fn filled(node: &YamlNode) -> Option<Spanned<String>> {
     let text = text::scalar(node)?;
     (!text.is_empty()).then(|| Spanned::new(text, node.span))
 }
 
 /// A boolean, or one of the words that Compose takes for one.
-pub(super) fn boolean(node: &Node) -> Option<bool> {
+pub(super) fn boolean(node: &YamlNode) -> Option<bool> {
     match &node.value {
-        Value::Bool(value) => Some(*value),
-        Value::String(text) => match text.to_ascii_lowercase().as_str() {
+        YamlValue::Bool(value) => Some(*value),
+        YamlValue::String(text) => match text.to_ascii_lowercase().as_str() {
             "true" | "y" | "yes" | "on" => Some(true),
             "false" | "n" | "no" | "off" => Some(false),
             _ => None,
@@ -108,9 +108,9 @@ impl Decoder<'_> {
 
     fn build(
         &mut self,
-        build: &Mapping,
+        build: &YamlMapping,
         span: Span,
-        secrets: &Mapping,
+        secrets: &YamlMapping,
         lookup: &dyn Fn(&str) -> Option<String>,
     ) -> Build {
         let text = |key: &str| build.get(key).and_then(|entry| filled(&entry.value));
@@ -147,7 +147,7 @@ impl Decoder<'_> {
         }
     }
 
-    fn flag(&mut self, build: &Mapping, key: &str) -> Option<Spanned<bool>> {
+    fn flag(&mut self, build: &YamlMapping, key: &str) -> Option<Spanned<bool>> {
         let node = &build.get(key)?.value;
         let Some(flag) = boolean(node) else {
             let message = format!(
@@ -162,7 +162,7 @@ impl Decoder<'_> {
     }
 
     // Names in lists must not end in a space.
-    fn names(&mut self, entry: Option<&Entry>, key: &str) {
+    fn names(&mut self, entry: Option<&YamlEntry>, key: &str) {
         let items = entry.and_then(|entry| entry.value.as_sequence());
         for item in items.unwrap_or_default() {
             let text = item.as_str().unwrap_or_default();
@@ -177,12 +177,16 @@ impl Decoder<'_> {
     }
 
     // Arguments without a value take that of the variable of their name, if there is one.
-    fn args(&mut self, entry: Option<&Entry>, lookup: &dyn Fn(&str) -> Option<String>) -> Entries {
+    fn args(
+        &mut self,
+        entry: Option<&YamlEntry>,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Entries {
         self.names(entry, "args");
         filled_pairs(entry, lookup)
     }
 
-    fn secrets(&mut self, entry: Option<&Entry>, declared: &Mapping) -> Vec<BuildSecret> {
+    fn secrets(&mut self, entry: Option<&YamlEntry>, declared: &YamlMapping) -> Vec<BuildSecret> {
         let items = entry
             .and_then(|entry| entry.value.as_sequence())
             .unwrap_or_default();
@@ -227,7 +231,7 @@ impl Decoder<'_> {
         secrets
     }
 
-    fn ulimits(&mut self, entry: Option<&Entry>) -> Vec<Spanned<String>> {
+    fn ulimits(&mut self, entry: Option<&YamlEntry>) -> Vec<Spanned<String>> {
         let Some(entries) = entry.and_then(|entry| entry.value.as_mapping()) else {
             return Vec::new();
         };
@@ -235,11 +239,11 @@ impl Decoder<'_> {
         for (name, entry) in entries {
             let node = &entry.value;
             let (soft, hard) = match &node.value {
-                Value::Mapping(limits) => (limits.get("soft"), limits.get("hard")),
+                YamlValue::Mapping(limits) => (limits.get("soft"), limits.get("hard")),
                 _ => (Some(entry), Some(entry)),
             };
-            let number = |entry: Option<&Entry>| match entry.map(|entry| &entry.value.value) {
-                Some(Value::Int(number)) => i64::try_from(*number).ok(),
+            let number = |entry: Option<&YamlEntry>| match entry.map(|entry| &entry.value.value) {
+                Some(YamlValue::Int(number)) => i64::try_from(*number).ok(),
                 None => Some(0),
                 Some(_) => None,
             };
@@ -272,10 +276,10 @@ impl Decoder<'_> {
         ulimits
     }
 
-    fn size(&mut self, node: &Node) -> Option<Spanned<u64>> {
+    fn size(&mut self, node: &YamlNode) -> Option<Spanned<u64>> {
         let size = match &node.value {
-            Value::Int(number) => i64::try_from(*number).map_err(|_| node.kind().to_owned()),
-            Value::String(text) => match text.parse::<i64>() {
+            YamlValue::Int(number) => i64::try_from(*number).map_err(|_| node.kind().to_owned()),
+            YamlValue::String(text) => match text.parse::<i64>() {
                 Ok(number) => Ok(number),
                 Err(_) => match parse_size(text) {
                     Ok(size) => Ok(i64::try_from(size).unwrap_or(i64::MAX)),
@@ -301,7 +305,7 @@ impl Decoder<'_> {
 }
 
 // A mapping or a list of `KEY=VALUE`; what stands without a value gets what `default` gives for it.
-fn filled_pairs(entry: Option<&Entry>, default: impl Fn(&str) -> Option<String>) -> Entries {
+fn filled_pairs(entry: Option<&YamlEntry>, default: impl Fn(&str) -> Option<String>) -> Entries {
     pairs(entry.map(|entry| &entry.value))
         .into_iter()
         .filter_map(|(key, Spanned { value, span })| {
@@ -312,14 +316,14 @@ fn filled_pairs(entry: Option<&Entry>, default: impl Fn(&str) -> Option<String>)
 }
 
 /// Whether a declared secret comes from elsewhere.
-pub(super) fn is_external(secret: &Node) -> bool {
+pub(super) fn is_external(secret: &YamlNode) -> bool {
     secret.get("external").and_then(boolean).unwrap_or_default()
 }
 
 /// The entries of a mapping or of a list of `KEY=VALUE`, with no value where there is none; the last of a key counts.
-pub(super) fn pairs(node: Option<&Node>) -> IndexMap<String, Spanned<Option<String>>> {
+pub(super) fn pairs(node: Option<&YamlNode>) -> IndexMap<String, Spanned<Option<String>>> {
     match node.map(|node| &node.value) {
-        Some(Value::Mapping(entries)) => entries
+        Some(YamlValue::Mapping(entries)) => entries
             .iter()
             .map(|(key, entry)| {
                 let span = if entry.value.is_null() {
@@ -330,7 +334,7 @@ pub(super) fn pairs(node: Option<&Node>) -> IndexMap<String, Spanned<Option<Stri
                 (key.clone(), Spanned::new(text::scalar(&entry.value), span))
             })
             .collect(),
-        Some(Value::Sequence(items)) => items
+        Some(YamlValue::Sequence(items)) => items
             .iter()
             .filter_map(|item| {
                 let text = text::scalar(item)?;
@@ -347,7 +351,7 @@ pub(super) fn pairs(node: Option<&Node>) -> IndexMap<String, Spanned<Option<Stri
     }
 }
 
-fn texts(entry: Option<&Entry>) -> Vec<Spanned<String>> {
+fn texts(entry: Option<&YamlEntry>) -> Vec<Spanned<String>> {
     let items = entry
         .and_then(|entry| entry.value.as_sequence())
         .unwrap_or_default();
@@ -357,7 +361,7 @@ fn texts(entry: Option<&Entry>) -> Vec<Spanned<String>> {
         .collect()
 }
 
-fn ssh(entry: Option<&Entry>) -> Vec<(Spanned<String>, Option<Spanned<String>>)> {
+fn ssh(entry: Option<&YamlEntry>) -> Vec<(Spanned<String>, Option<Spanned<String>>)> {
     let Some(entries) = entry.and_then(|entry| entry.value.as_mapping()) else {
         return Vec::new();
     };
@@ -368,7 +372,7 @@ fn ssh(entry: Option<&Entry>) -> Vec<(Spanned<String>, Option<Spanned<String>>)>
     keys.collect()
 }
 
-fn extensions(build: &Mapping) -> IndexMap<String, Node> {
+fn extensions(build: &YamlMapping) -> IndexMap<String, YamlNode> {
     let entries = build.iter().filter(|(key, _)| key.starts_with("x-"));
     entries
         .map(|(key, entry)| (key.clone(), entry.value.clone()))

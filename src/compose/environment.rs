@@ -4,17 +4,17 @@ use std::collections::HashMap;
 
 use super::decode::{boolean, pairs};
 use super::dotenv;
-use super::reader::Reader;
-use super::variables::Variables;
+use super::reader::ProjectReader;
+use super::variables::ComposeVariables;
 use crate::diag::{Class, Diagnostic};
 use crate::types::encoding::{IS_UTF16, SAVE_AS_UTF8};
-use crate::yaml::Mapping;
+use crate::yaml::YamlMapping;
 
 /// The environment of `service`, without what has no value.
 pub(super) fn of_service(
-    service: &Mapping,
-    variables: &Variables,
-    reader: &mut Reader<'_>,
+    service: &YamlMapping,
+    variables: &ComposeVariables,
+    reader: &mut ProjectReader<'_>,
 ) -> HashMap<String, String> {
     let mut own: HashMap<String, Option<String>> = HashMap::new();
     for (name, value) in pairs(service.get("environment").map(|entry| &entry.value)) {

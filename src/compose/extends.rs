@@ -5,24 +5,24 @@
 use std::collections::HashMap;
 
 use super::include::{below, parent};
-use super::load::{Loader, ModelFile, Place, reset};
+use super::load::{Loader, ModelFile, ModelPlace, reset};
 use super::merge;
-use super::path::Path;
+use super::path::ModelPath;
 use super::reader::{Reported, UNREADABLE};
 use crate::diag::{Diagnostic, Span};
-use crate::yaml::{Mapping, Mark, Node, Value};
+use crate::yaml::{MergeMark, YamlMapping, YamlNode, YamlValue};
 
 /// Services that extend services that extend services.
 const MOST_NESTED: usize = 1_000;
 
 /// The services of other files by file and place, with the marks of those files.
-pub(super) type Bases = HashMap<(String, usize), Services>;
+pub(super) type ExtendedBases = HashMap<(String, usize), Services>;
 
 /// The services of a file.
 #[derive(Debug, Default)]
 pub(super) struct Services {
-    services: Mapping,
-    marks: Vec<Mark>,
+    services: YamlMapping,
+    marks: Vec<MergeMark>,
 }
 
 /// What a service extends.
@@ -39,18 +39,18 @@ impl Loader<'_, '_> {
     /// Completes all services in `over`.
     pub(super) fn extend(
         &mut self,
-        over: &mut Mapping,
-        marks: &[Mark],
+        over: &mut YamlMapping,
+        marks: &[MergeMark],
         file: &ModelFile,
-        place: &Place,
+        place: &ModelPlace,
     ) -> Result<(), Reported> {
         let Some(entry) = over.get_mut("services") else {
             return Ok(());
         };
-        let services = match std::mem::replace(&mut entry.value.value, Value::Null) {
-            Value::Mapping(services) => services,
+        let services = match std::mem::replace(&mut entry.value.value, YamlValue::Null) {
+            YamlValue::Mapping(services) => services,
             value => {
-                let node = Node::new(value, entry.value.span);
+                let node = YamlNode::new(value, entry.value.span);
                 let message = format!("`services` must be a mapping, but is {}", node.kind());
                 return Err(self
                     .reader
@@ -74,7 +74,7 @@ impl Loader<'_, '_> {
                 complete = complete.and(completed);
             }
         }
-        entry.value.value = Value::Mapping(services.services);
+        entry.value.value = YamlValue::Mapping(services.services);
         complete
     }
 
@@ -84,15 +84,15 @@ impl Loader<'_, '_> {
         name: &str,
         within: &mut Services,
         file: &str,
-        place: &Place,
+        place: &ModelPlace,
         way: &mut Way,
     ) -> Result<(), Reported> {
         let Some(entry) = within.services.get(name) else {
             return Ok(());
         };
         let service = match &entry.value.value {
-            Value::Null => return Ok(()),
-            Value::Mapping(service) => service,
+            YamlValue::Null => return Ok(()),
+            YamlValue::Mapping(service) => service,
             _ => {
                 let message = format!(
                     "service `{name}` must be a mapping, but is {}",
@@ -110,7 +110,7 @@ impl Loader<'_, '_> {
         let Some(mut base) = base else {
             return Ok(());
         };
-        let its: Vec<Mark> = within
+        let its: Vec<MergeMark> = within
             .marks
             .iter()
             .filter(
@@ -118,22 +118,22 @@ impl Loader<'_, '_> {
             )
             .cloned()
             .collect();
-        if let Value::Mapping(base) = &mut base.value {
+        if let YamlValue::Mapping(base) = &mut base.value {
             reset(base, &its, 2);
         }
         let Some(entry) = within.services.get_mut(name) else {
             return Ok(());
         };
         let span = entry.value.span;
-        let own = std::mem::replace(&mut entry.value, Node::new(Value::Null, span));
-        let services = Path::ROOT.key("services");
+        let own = std::mem::replace(&mut entry.value, YamlNode::new(YamlValue::Null, span));
+        let services = ModelPath::ROOT.key("services");
         merge::merge(
             &mut base,
             own,
             &services.key(name),
             &mut self.reader.problems,
         );
-        if let Value::Mapping(base) = &mut base.value {
+        if let YamlValue::Mapping(base) = &mut base.value {
             base.shift_remove("extends");
         }
         base.span = span;
@@ -141,8 +141,8 @@ impl Loader<'_, '_> {
         Ok(())
     }
 
-    fn reference(&mut self, name: &str, extends: &Node) -> Result<Reference, Reported> {
-        let wrong = |loader: &mut Self, what: &str, node: &Node, wanted: &str| {
+    fn reference(&mut self, name: &str, extends: &YamlNode) -> Result<Reference, Reported> {
+        let wrong = |loader: &mut Self, what: &str, node: &YamlNode, wanted: &str| {
             let message = format!(
                 "`{what}` of service `{name}` must be {wanted}, but is {}",
                 node.kind()
@@ -152,26 +152,26 @@ impl Loader<'_, '_> {
                 .error("compose::wrong-type", message, node.span, "")
         };
         match &extends.value {
-            Value::String(service) => Ok(Reference {
+            YamlValue::String(service) => Ok(Reference {
                 service: service.clone(),
                 span: extends.span,
                 file: None,
             }),
-            Value::Mapping(entries) => {
+            YamlValue::Mapping(entries) => {
                 let Some(service) = entries.get("service") else {
                     let message =
                         format!("`extends` of service `{name}` does not name a `service`");
                     let span = extends.span;
                     return Err(self.reader.error("compose::missing-key", message, span, ""));
                 };
-                let Value::String(of) = &service.value.value else {
+                let YamlValue::String(of) = &service.value.value else {
                     return Err(wrong(self, "extends.service", &service.value, "a string"));
                 };
                 let file = match entries.get("file").map(|entry| &entry.value) {
                     None => None,
                     Some(node) => match &node.value {
-                        Value::Null => None,
-                        Value::String(file) => Some((file.clone(), node.span)),
+                        YamlValue::Null => None,
+                        YamlValue::String(file) => Some((file.clone(), node.span)),
                         _ => return Err(wrong(self, "extends.file", node, "a string")),
                     },
                 };
@@ -197,9 +197,9 @@ impl Loader<'_, '_> {
         reference: &Reference,
         within: &mut Services,
         file: &str,
-        place: &Place,
+        place: &ModelPlace,
         way: &mut Way,
-    ) -> Result<Option<Node>, Reported> {
+    ) -> Result<Option<YamlNode>, Reported> {
         let Some((other, span)) = &reference.file else {
             self.enter(way, file, name, reference.span)?;
             return self.base_in(within, reference, file, file, place, way);
@@ -224,9 +224,9 @@ impl Loader<'_, '_> {
         reference: &Reference,
         shown: &str,
         file: &str,
-        place: &Place,
+        place: &ModelPlace,
         way: &mut Way,
-    ) -> Result<Option<Node>, Reported> {
+    ) -> Result<Option<YamlNode>, Reported> {
         let name = &reference.service;
         if !services.services.contains_key(name) {
             let message = format!("there is no service `{name}` in `{shown}` to be extended");
@@ -276,10 +276,10 @@ impl Loader<'_, '_> {
         path: &str,
         named: &str,
         span: Span,
-        place: &Place,
+        place: &ModelPlace,
     ) -> Result<Services, Reported> {
         let source = self.reader.read(path, "the extended file", Some(span))?;
-        let mut model = Mapping::new();
+        let mut model = YamlMapping::new();
         let mut marks = Vec::new();
         for document in self.reader.documents(source)?.iter() {
             let over = self.interpolated(document, &place.variables)?;
@@ -291,7 +291,7 @@ impl Loader<'_, '_> {
         let services = model
             .shift_remove("services")
             .map(|entry| entry.value.value);
-        if let Some(Value::Mapping(services)) = services {
+        if let Some(YamlValue::Mapping(services)) = services {
             return Ok(Services { services, marks });
         }
         let message = format!("there are no services in `{path}` to be extended");

@@ -3,16 +3,16 @@
 use super::project::Entries;
 use super::text;
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
-use crate::yaml::{Node, Value};
+use crate::yaml::{YamlNode, YamlValue};
 
 /// Reads a mapping, or a list of `HOST=ADDRESS` and `HOST:ADDRESS`; several addresses of one host are joined by commas.
-pub(super) fn read(node: &Node, problems: &mut Diagnostics) -> Entries {
+pub(super) fn read(node: &YamlNode, problems: &mut Diagnostics) -> Entries {
     let mut hosts: indexmap::IndexMap<String, (Vec<String>, Span)> = indexmap::IndexMap::new();
     match &node.value {
-        Value::Mapping(entries) => {
+        YamlValue::Mapping(entries) => {
             for (host, entry) in entries {
                 let addresses = match &entry.value.value {
-                    Value::Sequence(items) => {
+                    YamlValue::Sequence(items) => {
                         items.iter().map(|item| text::text(&item.value)).collect()
                     }
                     value => vec![text::text(value)],
@@ -21,7 +21,7 @@ pub(super) fn read(node: &Node, problems: &mut Diagnostics) -> Entries {
                 hosts.insert(host.clone(), (addresses, entry.value.span));
             }
         }
-        Value::Sequence(items) => {
+        YamlValue::Sequence(items) => {
             for item in items {
                 let text = text::text(&item.value);
                 let Some((host, addresses)) = text.split_once('=').or_else(|| text.split_once(':'))

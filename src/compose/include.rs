@@ -5,15 +5,15 @@
 use std::rc::Rc;
 
 use super::dotenv;
-use super::load::{Loader, ModelFile, Place, reset};
+use super::load::{Loader, ModelFile, ModelPlace, reset};
 use super::merge;
-use super::path::Path;
+use super::path::ModelPath;
 use super::reader::Reported;
 use super::text;
-use super::variables::Variables;
+use super::variables::ComposeVariables;
 use crate::diag::Span;
 use crate::golang::path;
-use crate::yaml::{Entry, Mapping, Mark, Node, Value};
+use crate::yaml::{MergeMark, YamlEntry, YamlMapping, YamlNode, YamlValue};
 
 /// The sections that are taken over.
 const SECTIONS: [&str; 6] = [
@@ -36,16 +36,16 @@ impl Loader<'_, '_> {
     /// Replaces `include` in `over` by what it stands for.
     pub(super) fn include(
         &mut self,
-        over: &mut Mapping,
-        marks: &[Mark],
-        place: &Place,
+        over: &mut YamlMapping,
+        marks: &[MergeMark],
+        place: &ModelPlace,
     ) -> Result<(), Reported> {
         let Some(include) = over.shift_remove("include") else {
             return Ok(());
         };
         let items = match &include.value.value {
-            Value::Null => return Ok(()),
-            Value::Sequence(items) => items,
+            YamlValue::Null => return Ok(()),
+            YamlValue::Sequence(items) => items,
             _ => {
                 let node = &include.value;
                 let message = format!("`include` must be a list, but is {}", node.kind());
@@ -62,7 +62,7 @@ impl Loader<'_, '_> {
         Ok(())
     }
 
-    fn read_item(&mut self, item: &Node) -> Result<Included, Reported> {
+    fn read_item(&mut self, item: &YamlNode) -> Result<Included, Reported> {
         let mut included = Included {
             span: item.span,
             paths: Vec::new(),
@@ -70,8 +70,8 @@ impl Loader<'_, '_> {
             env_files: Vec::new(),
         };
         match &item.value {
-            Value::String(path) => included.paths.push((path.clone(), item.span)),
-            Value::Mapping(entries) => {
+            YamlValue::String(path) => included.paths.push((path.clone(), item.span)),
+            YamlValue::Mapping(entries) => {
                 if let Some(entry) = entries.get("path") {
                     included.paths = self.texts(&entry.value, "path")?;
                 }
@@ -82,7 +82,7 @@ impl Loader<'_, '_> {
                     .get("project_directory")
                     .filter(|entry| !entry.value.is_null())
                 {
-                    let (Value::String(_) | Value::Int(_)) = entry.value.value else {
+                    let (YamlValue::String(_) | YamlValue::Int(_)) = entry.value.value else {
                         return Err(self.wrong(&entry.value, "project_directory", "a directory"));
                     };
                     let dir = text::text(&entry.value.value);
@@ -94,18 +94,18 @@ impl Loader<'_, '_> {
         Ok(included)
     }
 
-    fn wrong(&mut self, node: &Node, name: &str, wanted: &str) -> Reported {
+    fn wrong(&mut self, node: &YamlNode, name: &str, wanted: &str) -> Reported {
         let message = format!("`{name}` must be {wanted}, but is {}", node.kind());
         self.reader
             .error("compose::wrong-type", message, node.span, "")
     }
 
-    fn texts(&mut self, node: &Node, name: &str) -> Result<Vec<(String, Span)>, Reported> {
+    fn texts(&mut self, node: &YamlNode, name: &str) -> Result<Vec<(String, Span)>, Reported> {
         const WANTED: &str = "a file or a list of files";
         match &node.value {
-            Value::Null => Ok(Vec::new()),
-            Value::String(text) => Ok(vec![(text.clone(), node.span)]),
-            Value::Sequence(items) => items
+            YamlValue::Null => Ok(Vec::new()),
+            YamlValue::String(text) => Ok(vec![(text.clone(), node.span)]),
+            YamlValue::Sequence(items) => items
                 .iter()
                 .map(|item| match item.as_str() {
                     Some(text) => Ok((text.to_owned(), item.span)),
@@ -116,9 +116,13 @@ impl Loader<'_, '_> {
         }
     }
 
-    fn included(&mut self, included: Included, place: &Place) -> Result<Mapping, Reported> {
+    fn included(
+        &mut self,
+        included: Included,
+        place: &ModelPlace,
+    ) -> Result<YamlMapping, Reported> {
         let Some((first, span)) = included.paths.first() else {
-            return Ok(Mapping::new());
+            return Ok(YamlMapping::new());
         };
         let main = below(&place.dir, first);
         if place.included_by.contains(&main) || place.included_by.len() > MOST_NESTED {
@@ -151,13 +155,13 @@ impl Loader<'_, '_> {
             files.push(ModelFile { source, path });
         }
         let env_files = self.env_files(included.env_files, &dir, included.span, place);
-        let mut variables = Variables::clone(&place.variables);
+        let mut variables = ComposeVariables::clone(&place.variables);
         let mut own: Vec<(String, String)> = Vec::new();
         for (path, span) in env_files {
             let source = self
                 .reader
                 .read(&path, "the environment file", Some(span))?;
-            let known: Variables = own.iter().cloned().collect();
+            let known: ComposeVariables = own.iter().cloned().collect();
             let lookup = |name: &str| {
                 place
                     .variables
@@ -173,14 +177,14 @@ impl Loader<'_, '_> {
                 &mut self.reader.problems,
             ));
         }
-        let own: Variables = own.into_iter().collect();
+        let own: ComposeVariables = own.into_iter().collect();
         variables.set_defaults(&own);
         self.places += 1;
         if self.places > MOST_INCLUDED {
             let message = format!("more than {MOST_INCLUDED} projects are included");
             return Err(self.reader.error("compose::limit", message, *span, ""));
         }
-        let within = Place {
+        let within = ModelPlace {
             dir,
             seen_as,
             variables: Rc::new(variables),
@@ -196,7 +200,7 @@ impl Loader<'_, '_> {
         named: Vec<(String, Span)>,
         dir: &str,
         span: Span,
-        place: &Place,
+        place: &ModelPlace,
     ) -> Vec<(String, Span)> {
         if named.is_empty() {
             let default = path::join(dir, ".env");
@@ -211,9 +215,9 @@ impl Loader<'_, '_> {
 
     fn take_over(
         &mut self,
-        mut model: Mapping,
-        over: &mut Mapping,
-        marks: &[Mark],
+        mut model: YamlMapping,
+        over: &mut YamlMapping,
+        marks: &[MergeMark],
     ) -> Result<(), Reported> {
         for section in SECTIONS {
             let Some(from) = model
@@ -222,14 +226,14 @@ impl Loader<'_, '_> {
             else {
                 continue;
             };
-            let Value::Mapping(entries) = from.value.value else {
+            let YamlValue::Mapping(entries) = from.value.value else {
                 return Err(self.wrong(&from.value, section, "a mapping"));
             };
-            let to = over.entry(section.to_owned()).or_insert_with(|| Entry {
+            let to = over.entry(section.to_owned()).or_insert_with(|| YamlEntry {
                 key: from.key,
-                value: Node::new(Value::Mapping(Mapping::new()), from.value.span),
+                value: YamlNode::new(YamlValue::Mapping(YamlMapping::new()), from.value.span),
             });
-            let Value::Mapping(to) = &mut to.value.value else {
+            let YamlValue::Mapping(to) = &mut to.value.value else {
                 let node = to.value.clone();
                 return Err(self.wrong(&node, section, "a mapping"));
             };
@@ -238,16 +242,16 @@ impl Loader<'_, '_> {
                     to.insert(name, entry);
                     continue;
                 };
-                let its: Vec<Mark> = marks
+                let its: Vec<MergeMark> = marks
                     .iter()
                     .filter(|mark| matches!(mark.path.as_slice(), [a, b, ..] if *a == section && *b == name))
                     .cloned()
                     .collect();
-                if let Value::Mapping(value) = &mut entry.value.value {
+                if let YamlValue::Mapping(value) = &mut entry.value.value {
                     reset(value, &its, 2);
                 }
                 let own = std::mem::replace(own, entry.clone());
-                let path = Path::ROOT.key(section);
+                let path = ModelPath::ROOT.key(section);
                 let path = path.key(&name);
                 merge::merge(
                     &mut entry.value,

@@ -3,11 +3,11 @@
 use super::template::{Lookup, TemplateError, TemplateErrorKind, substitute};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::golang::strconv;
-use crate::yaml::{Node, Value};
+use crate::yaml::{YamlNode, YamlValue};
 
 /// Replaces the variables in all strings of `root`, keys excepted, and makes numbers and booleans of those that stand where
 /// Compose wants them.
-pub fn interpolate(root: &mut Node, lookup: Lookup<'_>, problems: &mut Diagnostics) {
+pub fn interpolate(root: &mut YamlNode, lookup: Lookup<'_>, problems: &mut Diagnostics) {
     let mut pass = Interpolation {
         lookup,
         problems,
@@ -26,23 +26,23 @@ struct Interpolation<'a> {
 }
 
 impl Interpolation<'_> {
-    fn node(&mut self, node: &mut Node) {
+    fn node(&mut self, node: &mut YamlNode) {
         match &mut node.value {
-            Value::Mapping(entries) => {
+            YamlValue::Mapping(entries) => {
                 for (key, entry) in entries {
                     self.path.push(key.clone());
                     self.node(&mut entry.value);
                     self.path.pop();
                 }
             }
-            Value::Sequence(items) => {
+            YamlValue::Sequence(items) => {
                 self.path.push("[]".to_owned());
                 for item in items {
                     self.node(item);
                 }
                 self.path.pop();
             }
-            Value::String(text) => {
+            YamlValue::String(text) => {
                 let cast = Cast::of(&self.path);
                 if cast.is_some() || text.contains('$') {
                     self.string(node, cast);
@@ -52,8 +52,8 @@ impl Interpolation<'_> {
         }
     }
 
-    fn string(&mut self, node: &mut Node, cast: Option<Cast>) {
-        let Value::String(template) = &node.value else {
+    fn string(&mut self, node: &mut YamlNode, cast: Option<Cast>) {
+        let YamlValue::String(template) = &node.value else {
             return;
         };
         match substitute(template, self.lookup) {
@@ -71,7 +71,7 @@ impl Interpolation<'_> {
                 }
                 match cast.map(|cast| cast.apply(&found.text)) {
                     None if found.text == *template => {}
-                    None => *node = node.with(Value::String(found.text)),
+                    None => *node = node.with(YamlValue::String(found.text)),
                     Some(Some(value)) => *node = node.with(value),
                     Some(None) => {
                         let wanted = cast.map_or("", Cast::name);
@@ -127,7 +127,7 @@ pub(super) fn unset(name: &str, span: Span) -> Diagnostic {
         .help(format!("write `${{{name}:-}}` where that is meant"))
 }
 
-fn wrong_type(path: &[String], text: &str, wanted: &str, node: &Node) -> Diagnostic {
+fn wrong_type(path: &[String], text: &str, wanted: &str, node: &YamlNode) -> Diagnostic {
     let path = path.join(".").replace(".[]", "[]");
     let message = format!("`{path}` must be {wanted}, not `{text}`");
     problem("compose::wrong-type", message, node.span, "here").help(format!(
@@ -211,18 +211,18 @@ impl Cast {
         }
     }
 
-    fn apply(self, text: &str) -> Option<Value> {
+    fn apply(self, text: &str) -> Option<YamlValue> {
         match self {
             Self::Int => {
                 let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
                 let decimal = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
                 let number: Option<i64> = text.parse().ok().filter(|_| decimal);
-                number.map(|number| Value::Int(number.into()))
+                number.map(|number| YamlValue::Int(number.into()))
             }
-            Self::Float => strconv::parse_float(text).map(Value::Float),
+            Self::Float => strconv::parse_float(text).map(YamlValue::Float),
             Self::Bool => match &*text.to_lowercase() {
-                "true" | "y" | "yes" | "on" => Some(Value::Bool(true)),
-                "false" | "n" | "no" | "off" => Some(Value::Bool(false)),
+                "true" | "y" | "yes" | "on" => Some(YamlValue::Bool(true)),
+                "false" | "n" | "no" | "off" => Some(YamlValue::Bool(false)),
                 _ => None,
             },
         }
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
     use crate::diag::SourceMap;
 
-    fn interpolated(text: &str, problems: &mut Diagnostics) -> Node {
+    fn interpolated(text: &str, problems: &mut Diagnostics) -> YamlNode {
         let mut map = SourceMap::default();
         let id = map.add("compose.yaml", text);
         let mut documents = crate::yaml::parse(text, id).expect("YAML");
@@ -275,21 +275,21 @@ mod tests {
             let node = path.split('.').try_fold(&root, |node, key| node.get(key));
             node.map(|node| node.value.clone())
         };
-        let string = |text: &str| Some(Value::String(text.to_owned()));
-        assert_eq!(value("services.a.scale"), Some(Value::Int(12)));
-        assert_eq!(value("services.a.tty"), Some(Value::Bool(true)));
-        assert_eq!(value("services.a.ulimits.x"), Some(Value::Int(12)));
+        let string = |text: &str| Some(YamlValue::String(text.to_owned()));
+        assert_eq!(value("services.a.scale"), Some(YamlValue::Int(12)));
+        assert_eq!(value("services.a.tty"), Some(YamlValue::Bool(true)));
+        assert_eq!(value("services.a.ulimits.x"), Some(YamlValue::Int(12)));
         assert_eq!(value("services.a.build.no_cache"), string("Yes"));
         assert_eq!(value("services.a.build.shm_size"), string("12"));
-        assert_eq!(value("secrets.s.external"), Some(Value::Bool(false)));
+        assert_eq!(value("secrets.s.external"), Some(YamlValue::Bool(false)));
         let args = root
             .get("services")
             .and_then(|s| s.get("a")?.get("build")?.get("args"));
         let args: Vec<_> = args
-            .and_then(Node::as_sequence)
+            .and_then(YamlNode::as_sequence)
             .expect("a list")
             .iter()
-            .map(Node::as_str)
+            .map(YamlNode::as_str)
             .collect();
         assert_eq!(args, [Some("A=12"), Some("12")]);
     }

@@ -5,10 +5,10 @@
 
 use std::collections::HashSet;
 
-use super::path::Path;
+use super::path::ModelPath;
 use super::text;
 use crate::diag::{Class, Diagnostic, Diagnostics};
-use crate::yaml::{Entry, Mapping, Node, Value};
+use crate::yaml::{YamlEntry, YamlMapping, YamlNode, YamlValue};
 
 /// What is done at a place instead of the usual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,13 +60,18 @@ const RULES: &[(&[&str], Rule)] = &[
     (&["services", "*", "ulimits", "*"], Rule::Replace),
 ];
 
-fn rule(path: &Path<'_>) -> Option<Rule> {
+fn rule(path: &ModelPath<'_>) -> Option<Rule> {
     let found = RULES.iter().find(|(pattern, _)| path.matches(pattern));
     found.map(|(_, rule)| *rule)
 }
 
 /// Lays `over` over `base`, both of which stand at `path`. Null says nothing.
-pub(super) fn merge(base: &mut Node, over: Node, path: &Path<'_>, problems: &mut Diagnostics) {
+pub(super) fn merge(
+    base: &mut YamlNode,
+    over: YamlNode,
+    path: &ModelPath<'_>,
+    problems: &mut Diagnostics,
+) {
     let rule = rule(path);
     match rule {
         Some(Rule::Replace) => *base = over,
@@ -74,43 +79,52 @@ pub(super) fn merge(base: &mut Node, over: Node, path: &Path<'_>, problems: &mut
         Some(Rule::Driver) | None => plain(base, over, path, problems),
         Some(rule) => {
             let span = base.span;
-            let earlier = std::mem::replace(base, Node::new(Value::Null, span));
+            let earlier = std::mem::replace(base, YamlNode::new(YamlValue::Null, span));
             base.value = match rule {
                 Rule::Build => entries(build(earlier), build(over), path, problems),
                 Rule::Keys => entries(keys(earlier.value), keys(over.value), path, problems),
-                Rule::NewItems => Value::Sequence(with_new(list(earlier.value), list(over.value))),
+                Rule::NewItems => {
+                    YamlValue::Sequence(with_new(list(earlier.value), list(over.value)))
+                }
                 _ => {
                     let mut items = list(earlier.value);
                     items.extend(list(over.value));
-                    Value::Sequence(items)
+                    YamlValue::Sequence(items)
                 }
             };
         }
     }
 }
 
-fn entries(mut base: Mapping, over: Mapping, path: &Path<'_>, problems: &mut Diagnostics) -> Value {
+fn entries(
+    mut base: YamlMapping,
+    over: YamlMapping,
+    path: &ModelPath<'_>,
+    problems: &mut Diagnostics,
+) -> YamlValue {
     merge_entries(&mut base, over, path, problems);
-    Value::Mapping(base)
+    YamlValue::Mapping(base)
 }
 
-fn with_new(mut items: Vec<Node>, more: Vec<Node>) -> Vec<Node> {
+fn with_new(mut items: Vec<YamlNode>, more: Vec<YamlNode>) -> Vec<YamlNode> {
     let known: HashSet<String> = items
         .iter()
         .filter_map(|item| item.as_str().map(str::to_owned))
         .collect();
-    let is_new = |item: &Node| item.as_str().is_none_or(|text| !known.contains(text));
+    let is_new = |item: &YamlNode| item.as_str().is_none_or(|text| !known.contains(text));
     items.extend(more.into_iter().filter(is_new));
     items
 }
 
-fn plain(base: &mut Node, over: Node, path: &Path<'_>, problems: &mut Diagnostics) {
+fn plain(base: &mut YamlNode, over: YamlNode, path: &ModelPath<'_>, problems: &mut Diagnostics) {
     match (&mut base.value, over.value) {
-        (_, Value::Null) => {}
-        (Value::Mapping(base), Value::Mapping(over)) => merge_entries(base, over, path, problems),
-        (Value::Sequence(base), Value::Sequence(over)) => base.extend(over),
-        (Value::Mapping(_) | Value::Sequence(_), value) => {
-            let over = Node::new(value, over.span);
+        (_, YamlValue::Null) => {}
+        (YamlValue::Mapping(base), YamlValue::Mapping(over)) => {
+            merge_entries(base, over, path, problems)
+        }
+        (YamlValue::Sequence(base), YamlValue::Sequence(over)) => base.extend(over),
+        (YamlValue::Mapping(_) | YamlValue::Sequence(_), value) => {
+            let over = YamlNode::new(value, over.span);
             let conflict = Diagnostic::error(
                 Class::Definition,
                 "compose::conflict",
@@ -124,12 +138,17 @@ fn plain(base: &mut Node, over: Node, path: &Path<'_>, problems: &mut Diagnostic
             problems.push(conflict.context(base.span, format!("{} here", base.kind())));
         }
         (_, value) => {
-            *base = Node::new(value, over.span);
+            *base = YamlNode::new(value, over.span);
         }
     }
 }
 
-fn merge_entries(base: &mut Mapping, over: Mapping, path: &Path<'_>, problems: &mut Diagnostics) {
+fn merge_entries(
+    base: &mut YamlMapping,
+    over: YamlMapping,
+    path: &ModelPath<'_>,
+    problems: &mut Diagnostics,
+) {
     for (key, entry) in over {
         match base.get_mut(&key) {
             Some(found) => merge(&mut found.value, entry.value, &path.key(&key), problems),
@@ -141,61 +160,61 @@ fn merge_entries(base: &mut Mapping, over: Mapping, path: &Path<'_>, problems: &
 }
 
 // Anything but a directory or a mapping is found fault with elsewhere.
-fn build(node: Node) -> Mapping {
+fn build(node: YamlNode) -> YamlMapping {
     match node.value {
-        Value::Mapping(entries) => entries,
-        Value::String(_) => {
+        YamlValue::Mapping(entries) => entries,
+        YamlValue::String(_) => {
             let key = node.span;
-            [("context".to_owned(), Entry { key, value: node })].into()
+            [("context".to_owned(), YamlEntry { key, value: node })].into()
         }
-        _ => Mapping::new(),
+        _ => YamlMapping::new(),
     }
 }
 
 // Items of a list by their names; anything else is found fault with elsewhere.
-fn keys(value: Value) -> Mapping {
+fn keys(value: YamlValue) -> YamlMapping {
     match value {
-        Value::Mapping(entries) => entries,
-        Value::Sequence(items) => items
+        YamlValue::Mapping(entries) => entries,
+        YamlValue::Sequence(items) => items
             .into_iter()
             .filter_map(|item| {
                 let key = item.as_str()?.to_owned();
                 let (key_span, value) = (
                     item.span,
-                    Node::new(Value::Mapping(Mapping::new()), item.span),
+                    YamlNode::new(YamlValue::Mapping(YamlMapping::new()), item.span),
                 );
                 Some((
                     key,
-                    Entry {
+                    YamlEntry {
                         key: key_span,
                         value,
                     },
                 ))
             })
             .collect(),
-        _ => Mapping::new(),
+        _ => YamlMapping::new(),
     }
 }
 
 // `KEY: VALUE` as `KEY=VALUE`, sorted; the place is that of the value.
-fn list(value: Value) -> Vec<Node> {
+fn list(value: YamlValue) -> Vec<YamlNode> {
     match value {
-        Value::Sequence(items) => items,
-        Value::Mapping(entries) => {
-            let mut items: Vec<Node> = Vec::with_capacity(entries.len());
+        YamlValue::Sequence(items) => items,
+        YamlValue::Mapping(entries) => {
+            let mut items: Vec<YamlNode> = Vec::with_capacity(entries.len());
             for (key, entry) in entries {
-                let pair = |value: &Node| format!("{key}={}", text::text(&value.value));
+                let pair = |value: &YamlNode| format!("{key}={}", text::text(&value.value));
                 match entry.value.value {
-                    Value::Null => items.push(Node::new(Value::String(key), entry.key)),
-                    Value::Sequence(values) => {
+                    YamlValue::Null => items.push(YamlNode::new(YamlValue::String(key), entry.key)),
+                    YamlValue::Sequence(values) => {
                         items.extend(
                             values
                                 .iter()
-                                .map(|v| Node::new(Value::String(pair(v)), v.span)),
+                                .map(|v| YamlNode::new(YamlValue::String(pair(v)), v.span)),
                         );
                     }
-                    _ => items.push(Node::new(
-                        Value::String(pair(&entry.value)),
+                    _ => items.push(YamlNode::new(
+                        YamlValue::String(pair(&entry.value)),
                         entry.value.span,
                     )),
                 }
@@ -207,7 +226,7 @@ fn list(value: Value) -> Vec<Node> {
     }
 }
 
-fn drivers_differ(base: &Node, over: &Node) -> bool {
+fn drivers_differ(base: &YamlNode, over: &YamlNode) -> bool {
     match (base.get("driver"), over.get("driver")) {
         (Some(base), Some(over)) => base != over,
         _ => false,

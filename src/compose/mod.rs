@@ -31,19 +31,19 @@ use std::path::Path;
 use std::rc::Rc;
 
 pub use project::{Build, BuildSecret, Entries, Project, Service};
-pub use variables::Variables;
+pub use variables::ComposeVariables;
 
-use self::load::{Loader, ModelFile, Place};
-use self::reader::{Cache, Reader, Reported};
+use self::load::{Loader, ModelFile, ModelPlace};
+use self::reader::{Cache, ProjectReader, Reported};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, SourceMap, Span};
-use crate::yaml::{Entry, Mapping, Node, Value};
+use crate::yaml::{YamlEntry, YamlMapping, YamlNode, YamlValue};
 
 /// The variable with the project's name.
 const PROJECT_NAME: &str = "COMPOSE_PROJECT_NAME";
 
 /// A Compose file that was read.
 #[derive(Debug, Clone)]
-pub struct File {
+pub struct ComposeFile {
     /// The file in the source map.
     pub source: SourceId,
     /// Its path as it was given; `-` for standard input.
@@ -52,13 +52,13 @@ pub struct File {
 
 /// What decides about a project beside its files.
 #[derive(Debug, Clone)]
-pub struct Settings<'a> {
+pub struct ProjectSettings<'a> {
     /// The working directory, which relative paths are relative to.
     pub dir: &'a Path,
     /// The user's home directory, for `~`.
     pub home: Option<String>,
     /// What files may refer to.
-    pub variables: &'a Variables,
+    pub variables: &'a ComposeVariables,
 }
 
 /// Loads projects; what was read for one is known for the next.
@@ -73,8 +73,8 @@ impl Projects {
     /// The files that it refers to are added to `map`.
     pub fn check(
         &mut self,
-        file: &File,
-        settings: &Settings<'_>,
+        file: &ComposeFile,
+        settings: &ProjectSettings<'_>,
         map: &mut SourceMap,
     ) -> Result<(), Diagnostics> {
         let files = std::slice::from_ref(file);
@@ -92,8 +92,8 @@ impl Projects {
     /// comes with the project.
     pub fn load(
         &mut self,
-        files: &[File],
-        settings: &Settings<'_>,
+        files: &[ComposeFile],
+        settings: &ProjectSettings<'_>,
         map: &mut SourceMap,
     ) -> Result<(Project, Diagnostics), Diagnostics> {
         self.with_reader(settings, map, |reader| {
@@ -110,11 +110,11 @@ impl Projects {
 
     fn with_reader<T>(
         &mut self,
-        settings: &Settings<'_>,
+        settings: &ProjectSettings<'_>,
         map: &mut SourceMap,
-        run: impl FnOnce(&mut Reader<'_>) -> Result<T, Reported>,
+        run: impl FnOnce(&mut ProjectReader<'_>) -> Result<T, Reported>,
     ) -> Result<(T, Diagnostics), Diagnostics> {
-        let mut reader = Reader::new(map, settings.dir, &mut self.cache);
+        let mut reader = ProjectReader::new(map, settings.dir, &mut self.cache);
         let result = run(&mut reader);
         let mut problems = reader.problems;
         // What several services share is found wrong several times.
@@ -132,20 +132,20 @@ impl Projects {
 
 /// What builds need of a model.
 struct Model {
-    services: Mapping,
-    secrets: Mapping,
+    services: YamlMapping,
+    secrets: YamlMapping,
 }
 
 fn model(
-    files: &[File],
-    settings: &Settings<'_>,
-    reader: &mut Reader<'_>,
-) -> Result<(Model, Variables), Reported> {
+    files: &[ComposeFile],
+    settings: &ProjectSettings<'_>,
+    reader: &mut ProjectReader<'_>,
+) -> Result<(Model, ComposeVariables), Reported> {
     let mut variables = settings.variables.clone();
     let name = project_name(files, &variables, reader)?;
     variables.set(PROJECT_NAME, name);
     let shared = Rc::new(variables.clone());
-    let place = Place {
+    let place = ModelPlace {
         dir: String::new(),
         seen_as: String::new(),
         variables: shared,
@@ -168,7 +168,7 @@ fn model(
         .map(|entry| entry.value.value);
     let secrets = model.shift_remove("secrets").map(|entry| entry.value);
     let services = match services {
-        Some(Value::Mapping(services)) => Some(services),
+        Some(YamlValue::Mapping(services)) => Some(services),
         _ => None,
     };
     if services.is_none() && secrets.is_none() {
@@ -183,13 +183,13 @@ fn model(
         return Err(Reported);
     }
     let secrets = match secrets.map(|secrets| secrets.value) {
-        Some(Value::Mapping(secrets)) => secrets,
-        _ => Mapping::new(),
+        Some(YamlValue::Mapping(secrets)) => secrets,
+        _ => YamlMapping::new(),
     };
     Ok((Model { services, secrets }, variables))
 }
 
-fn nothing(files: &[File], reader: &mut Reader<'_>) -> Reported {
+fn nothing(files: &[ComposeFile], reader: &mut ProjectReader<'_>) -> Reported {
     let problem = Diagnostic::error(
         Class::Definition,
         "compose::empty",
@@ -204,9 +204,9 @@ fn nothing(files: &[File], reader: &mut Reader<'_>) -> Reported {
 
 // `name` in the files, the last one's; else the variable's; else `bake`.
 fn project_name(
-    files: &[File],
-    variables: &Variables,
-    reader: &mut Reader<'_>,
+    files: &[ComposeFile],
+    variables: &ComposeVariables,
+    reader: &mut ProjectReader<'_>,
 ) -> Result<String, Reported> {
     let mut named = None;
     for file in files {
@@ -222,8 +222,11 @@ fn project_name(
     }
     if let Some(name) = named {
         let (key, span) = (name.span, name.span);
-        let entry = Entry { key, value: name };
-        let mut root = Node::new(Value::Mapping([("name".to_owned(), entry)].into()), span);
+        let entry = YamlEntry { key, value: name };
+        let mut root = YamlNode::new(
+            YamlValue::Mapping([("name".to_owned(), entry)].into()),
+            span,
+        );
         let lookup = |name: &str| variables.get(name).map(str::to_owned);
         interpolate::interpolate(&mut root, &lookup, &mut reader.problems);
         let name = root.get("name").and_then(text::scalar).unwrap_or_default();

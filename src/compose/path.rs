@@ -4,15 +4,15 @@ use std::fmt;
 
 /// The keys from the model's root to a value; items of lists count as `[]`.
 #[derive(Clone, Copy)]
-pub(super) struct Path<'a> {
-    parent: Option<&'a Path<'a>>,
+pub(super) struct ModelPath<'a> {
+    parent: Option<&'a ModelPath<'a>>,
     key: &'a str,
     len: usize,
 }
 
-impl<'a> Path<'a> {
+impl<'a> ModelPath<'a> {
     /// The model itself.
-    pub(super) const ROOT: Path<'static> = Path {
+    pub(super) const ROOT: ModelPath<'static> = ModelPath {
         parent: None,
         key: "",
         len: 0,
@@ -51,7 +51,7 @@ impl<'a> Path<'a> {
     }
 }
 
-impl fmt::Display for Path<'_> {
+impl fmt::Display for ModelPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(parent) = self.parent
             && parent.len > 0
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn patterns_match_as_many_keys_as_they_have() {
-        let services = Path::ROOT.key("services");
+        let services = ModelPath::ROOT.key("services");
         let web = services.key("web.app");
         let build = web.key("build");
         assert!(build.matches(&["services", "*", "build"]));

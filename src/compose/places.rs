@@ -1,9 +1,9 @@
 //! Paths in a model, made relative to the directory that the model of the whole project is in.
 
-use super::path::Path;
+use super::path::ModelPath;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::golang::path;
-use crate::yaml::{Node, Value};
+use crate::yaml::{YamlNode, YamlValue};
 
 /// What a path is.
 #[derive(Debug, Clone, Copy)]
@@ -38,15 +38,15 @@ const REMOTE: [&str; 6] = [
 
 /// Makes the relative paths in `node`, which stands at `path`, paths below `dir`; `~` is the directory `home`.
 pub(super) fn resolve(
-    node: &mut Node,
-    path: &Path<'_>,
+    node: &mut YamlNode,
+    path: &ModelPath<'_>,
     dir: &str,
     home: Option<&str>,
     problems: &mut Diagnostics,
 ) {
     if let Some((_, kind)) = PATHS.iter().find(|(pattern, _)| path.matches(pattern)) {
         match (&mut node.value, kind) {
-            (Value::String(text), kind) => *text = resolved(text, *kind, dir, home),
+            (YamlValue::String(text), kind) => *text = resolved(text, *kind, dir, home),
             (_, Kind::OptionalFile) => {}
             (_, Kind::Context | Kind::File) => {
                 let problem = Diagnostic::error(
@@ -60,12 +60,12 @@ pub(super) fn resolve(
         return;
     }
     match &mut node.value {
-        Value::Mapping(entries) => {
+        YamlValue::Mapping(entries) => {
             for (key, entry) in entries {
                 resolve(&mut entry.value, &path.key(key), dir, home, problems);
             }
         }
-        Value::Sequence(items) => {
+        YamlValue::Sequence(items) => {
             for item in items {
                 resolve(item, &path.item(), dir, home, problems);
             }

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use crate::diag::{Diagnostics, Span, Spanned};
-use crate::yaml::Node;
+use crate::yaml::YamlNode;
 
 /// All services of a project, in the order of the files.
 #[derive(Debug, Clone, Default)]
@@ -76,7 +76,7 @@ pub struct Build {
     /// Whether and how the build is described.
     pub provenance: Option<Spanned<String>>,
     /// Keys that begin with `x-`.
-    pub extensions: IndexMap<String, Node>,
+    pub extensions: IndexMap<String, YamlNode>,
 }
 
 /// A secret as a build uses it.

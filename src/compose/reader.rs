@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, SourceMap, Span};
 use crate::types::{awaited, encoding};
-use crate::yaml::{self, Document, Node, Value};
+use crate::yaml::{self, Document, YamlNode, YamlValue};
 
 /// The largest file that is read, in bytes.
 pub(super) const SIZE_LIMIT: u64 = 16 << 20;
@@ -33,7 +33,7 @@ pub(super) struct Cache {
 }
 
 /// The files of a project and what is wrong with it.
-pub(super) struct Reader<'a> {
+pub(super) struct ProjectReader<'a> {
     map: &'a mut SourceMap,
     dir: &'a Path,
     cache: &'a mut Cache,
@@ -44,7 +44,7 @@ pub(super) struct Reader<'a> {
     pub(super) incomplete: HashMap<String, Vec<Diagnostic>>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> ProjectReader<'a> {
     /// Reads files below `dir` into `map`.
     pub(super) fn new(map: &'a mut SourceMap, dir: &'a Path, cache: &'a mut Cache) -> Self {
         Self {
@@ -181,7 +181,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A copy of `node`, which costs what it holds.
-    pub(super) fn copy(&mut self, node: &Node) -> Result<Node, Reported> {
+    pub(super) fn copy(&mut self, node: &YamlNode) -> Result<YamlNode, Reported> {
         self.values += count(node);
         if self.values > VALUE_LIMIT {
             let message = format!("the project is made of more than {VALUE_LIMIT} values");
@@ -191,10 +191,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn count(node: &Node) -> usize {
+fn count(node: &YamlNode) -> usize {
     1 + match &node.value {
-        Value::Sequence(items) => items.iter().map(count).sum(),
-        Value::Mapping(entries) => entries.values().map(|entry| count(&entry.value)).sum(),
+        YamlValue::Sequence(items) => items.iter().map(count).sum(),
+        YamlValue::Mapping(entries) => entries.values().map(|entry| count(&entry.value)).sum(),
         _ => 0,
     }
 }

@@ -4,9 +4,9 @@
 
 use std::collections::HashSet;
 
-use super::path::Path;
+use super::path::ModelPath;
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
-use crate::yaml::{Entry, Mapping, Node, Value};
+use crate::yaml::{YamlEntry, YamlMapping, YamlNode, YamlValue};
 
 /// What a value must be.
 #[derive(Debug, Clone, Copy)]
@@ -107,13 +107,13 @@ const SERVICE: &[Key] = &[
 ];
 
 /// Checks services.
-pub(super) fn services(services: &Mapping, problems: &mut Diagnostics) {
+pub(super) fn services(services: &YamlMapping, problems: &mut Diagnostics) {
     let mut checker = Checker { problems };
-    let root = Path::ROOT.key("services");
+    let root = ModelPath::ROOT.key("services");
     for (name, entry) in services {
         checker.name("service", name, entry.key);
         let path = root.key(name);
-        if let Value::Mapping(service) = &entry.value.value {
+        if let YamlValue::Mapping(service) = &entry.value.value {
             for (key, shape) in SERVICE {
                 if let Some(entry) = service.get(*key) {
                     checker.check(&entry.value, *shape, &path.key(key));
@@ -124,10 +124,10 @@ pub(super) fn services(services: &Mapping, problems: &mut Diagnostics) {
 }
 
 /// Checks the top-level secrets.
-pub(super) fn secrets(secrets: &Node, problems: &mut Diagnostics) {
+pub(super) fn secrets(secrets: &YamlNode, problems: &mut Diagnostics) {
     let mut checker = Checker { problems };
-    let root = Path::ROOT.key("secrets");
-    let Value::Mapping(entries) = &secrets.value else {
+    let root = ModelPath::ROOT.key("secrets");
+    let YamlValue::Mapping(entries) = &secrets.value else {
         return checker.misfit(secrets, &root, "a mapping");
     };
     for (name, entry) in entries {
@@ -148,7 +148,7 @@ impl Checker<'_> {
         &mut self.problems.0[last]
     }
 
-    fn misfit(&mut self, node: &Node, path: &Path<'_>, wanted: &str) {
+    fn misfit(&mut self, node: &YamlNode, path: &ModelPath<'_>, wanted: &str) {
         let message = format!("`{path}` must be {wanted}, but is {}", node.kind());
         self.error("compose::wrong-type", message, node.span);
     }
@@ -164,28 +164,29 @@ impl Checker<'_> {
         }
     }
 
-    fn check(&mut self, node: &Node, shape: Shape, path: &Path<'_>) {
+    fn check(&mut self, node: &YamlNode, shape: Shape, path: &ModelPath<'_>) {
         let value = &node.value;
-        let is_text = matches!(value, Value::String(_) | Value::Timestamp(_));
+        let is_text = matches!(value, YamlValue::String(_) | YamlValue::Timestamp(_));
         match shape {
             Shape::Text | Shape::TextOrTexts if is_text => {}
             Shape::Text => self.misfit(node, path, "a string"),
-            Shape::TextOrBool if is_text || matches!(value, Value::Bool(_)) => {}
+            Shape::TextOrBool if is_text || matches!(value, YamlValue::Bool(_)) => {}
             Shape::TextOrBool => self.misfit(node, path, "a boolean or a string"),
             Shape::TextOrWhole if is_text || is_whole(value) => {}
             Shape::TextOrWhole => self.misfit(node, path, "a whole number or a string"),
-            Shape::TextOrNumber if is_text || matches!(value, Value::Int(_) | Value::Float(_)) => {}
+            Shape::TextOrNumber
+                if is_text || matches!(value, YamlValue::Int(_) | YamlValue::Float(_)) => {}
             Shape::TextOrNumber => self.misfit(node, path, "a number or a string"),
             Shape::Texts => self.texts(node, path, false),
             Shape::TextOrTexts => self.texts(node, path, true),
             Shape::Pairs => match value {
-                Value::Mapping(entries) => self.scalars(entries, path),
-                Value::Sequence(_) => self.texts(node, path, true),
+                YamlValue::Mapping(entries) => self.scalars(entries, path),
+                YamlValue::Sequence(_) => self.texts(node, path, true),
                 _ => self.misfit(node, path, "a mapping or a list"),
             },
             Shape::Hosts => self.hosts(node, path),
             Shape::Items(keys) => match value {
-                Value::Sequence(items) => {
+                YamlValue::Sequence(items) => {
                     for item in items.iter().filter(|item| item.as_str().is_none()) {
                         self.check(item, Shape::Keys(keys), &path.item());
                     }
@@ -193,14 +194,15 @@ impl Checker<'_> {
                 _ => self.misfit(node, path, "a list"),
             },
             Shape::Keys(keys) => match value {
-                Value::Mapping(entries) => self.keys(entries, keys, path),
+                YamlValue::Mapping(entries) => self.keys(entries, keys, path),
                 _ => self.misfit(node, path, "a mapping"),
             },
             Shape::Ulimits => self.ulimits(node, path),
-            Shape::External if is_text || matches!(value, Value::Bool(_) | Value::Mapping(_)) => {}
+            Shape::External
+                if is_text || matches!(value, YamlValue::Bool(_) | YamlValue::Mapping(_)) => {}
             Shape::External => self.misfit(node, path, "a boolean, a string or a mapping"),
             Shape::Options => match value {
-                Value::Mapping(entries) => {
+                YamlValue::Mapping(entries) => {
                     for (key, entry) in entries {
                         self.check(&entry.value, Shape::TextOrNumber, &path.key(key));
                     }
@@ -208,8 +210,8 @@ impl Checker<'_> {
                 _ => self.misfit(node, path, "a mapping"),
             },
             Shape::EnvFiles => match value {
-                Value::String(_) => {}
-                Value::Sequence(items) => {
+                YamlValue::String(_) => {}
+                YamlValue::Sequence(items) => {
                     for item in items {
                         self.check(item, Shape::Keys(ENV_FILE), &path.item());
                         if item
@@ -226,7 +228,7 @@ impl Checker<'_> {
         }
     }
 
-    fn keys(&mut self, entries: &Mapping, keys: &'static [Key], path: &Path<'_>) {
+    fn keys(&mut self, entries: &YamlMapping, keys: &'static [Key], path: &ModelPath<'_>) {
         for (name, entry) in entries {
             match keys.iter().find(|(key, _)| key == name) {
                 Some((key, shape)) => self.check(&entry.value, *shape, &path.key(key)),
@@ -236,15 +238,21 @@ impl Checker<'_> {
         }
     }
 
-    fn unknown(&mut self, name: &str, entry: &Entry, keys: &'static [Key], path: &Path<'_>) {
+    fn unknown(
+        &mut self,
+        name: &str,
+        entry: &YamlEntry,
+        keys: &'static [Key],
+        path: &ModelPath<'_>,
+    ) {
         let message = format!("`{path}` has no key `{name}`");
         let problem = self.error("compose::unknown-key", message, entry.key);
         let known = keys.iter().map(|(key, _)| *key);
         *problem = problem.clone().did_you_mean("a key", name, known);
     }
 
-    fn texts(&mut self, node: &Node, path: &Path<'_>, unique: bool) {
-        let Value::Sequence(items) = &node.value else {
+    fn texts(&mut self, node: &YamlNode, path: &ModelPath<'_>, unique: bool) {
+        let YamlValue::Sequence(items) = &node.value else {
             return self.misfit(node, path, "a list of strings");
         };
         let mut seen = HashSet::new();
@@ -260,13 +268,13 @@ impl Checker<'_> {
         }
     }
 
-    fn scalars(&mut self, entries: &Mapping, path: &Path<'_>) {
+    fn scalars(&mut self, entries: &YamlMapping, path: &ModelPath<'_>) {
         for (key, entry) in entries {
             self.key(key, entry, path);
             // Infinity and not-a-number are no numbers to the schema.
             let fits = match &entry.value.value {
-                Value::Sequence(_) | Value::Mapping(_) => false,
-                Value::Float(number) => number.is_finite(),
+                YamlValue::Sequence(_) | YamlValue::Mapping(_) => false,
+                YamlValue::Float(number) => number.is_finite(),
                 _ => true,
             };
             if !fits {
@@ -279,37 +287,37 @@ impl Checker<'_> {
         }
     }
 
-    fn key(&mut self, key: &str, entry: &Entry, path: &Path<'_>) {
+    fn key(&mut self, key: &str, entry: &YamlEntry, path: &ModelPath<'_>) {
         if key.is_empty() {
             let message = format!("a key of `{path}` is empty");
             self.error("compose::unknown-key", message, entry.key);
         }
     }
 
-    fn hosts(&mut self, node: &Node, path: &Path<'_>) {
+    fn hosts(&mut self, node: &YamlNode, path: &ModelPath<'_>) {
         match &node.value {
-            Value::Mapping(entries) => {
+            YamlValue::Mapping(entries) => {
                 for (key, entry) in entries {
                     self.key(key, entry, path);
                     match entry.value.value {
-                        Value::Sequence(_) => self.texts(&entry.value, &path.key(key), false),
+                        YamlValue::Sequence(_) => self.texts(&entry.value, &path.key(key), false),
                         _ => self.check(&entry.value, Shape::Text, &path.key(key)),
                     }
                 }
             }
-            Value::Sequence(_) => self.texts(node, path, true),
+            YamlValue::Sequence(_) => self.texts(node, path, true),
             _ => self.misfit(node, path, "a mapping or a list"),
         }
     }
 
-    fn ulimits(&mut self, node: &Node, path: &Path<'_>) {
-        let Value::Mapping(entries) = &node.value else {
+    fn ulimits(&mut self, node: &YamlNode, path: &ModelPath<'_>) {
+        let YamlValue::Mapping(entries) = &node.value else {
             return self.misfit(node, path, "a mapping");
         };
         // Names with anything but small letters are no limits, which is said when they are read.
         for (name, entry) in entries {
             let path = path.key(name);
-            let Value::Mapping(limits) = &entry.value.value else {
+            let YamlValue::Mapping(limits) = &entry.value.value else {
                 self.check(&entry.value, Shape::TextOrWhole, &path);
                 continue;
             };
@@ -325,10 +333,10 @@ impl Checker<'_> {
 }
 
 // A number without fraction is whole, however it is written.
-fn is_whole(value: &Value) -> bool {
+fn is_whole(value: &YamlValue) -> bool {
     match value {
-        Value::Int(_) => true,
-        Value::Float(number) => number.fract() == 0.0,
+        YamlValue::Int(_) => true,
+        YamlValue::Float(number) => number.fract() == 0.0,
         _ => false,
     }
 }

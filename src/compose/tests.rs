@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::{File, Project, Projects, Settings, Variables};
+use super::{ComposeFile, ComposeVariables, Project, ProjectSettings, Projects};
 use crate::diag::{Diagnostics, SourceMap};
 
 // On a stack like the one that definitions are evaluated on.
@@ -18,13 +18,13 @@ fn load_in(dir: &Path, text: &str) -> Result<(Project, Diagnostics), Diagnostics
 fn load_here(dir: &Path, text: &str) -> Result<(Project, Diagnostics), Diagnostics> {
     let mut map = SourceMap::default();
     let source = map.add("compose.yaml", text);
-    let variables = Variables::default();
-    let settings = Settings {
+    let variables = ComposeVariables::default();
+    let settings = ProjectSettings {
         dir,
         home: None,
         variables: &variables,
     };
-    let files = [File {
+    let files = [ComposeFile {
         source,
         path: "compose.yaml".to_owned(),
     }];

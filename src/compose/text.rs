@@ -1,22 +1,22 @@
 //! Values as the text Go makes of them, which is what users of Compose get to see.
 
 use crate::golang::fmt;
-use crate::yaml::{Node, Value};
+use crate::yaml::{YamlNode, YamlValue};
 
 /// `value` as `fmt.Sprint` writes it: `<nil>` for null, `1e+06` for a million with a point.
-pub fn text(value: &Value) -> String {
+pub fn text(value: &YamlValue) -> String {
     match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::Bool(value) => value.to_string(),
-        Value::Int(number) => number.to_string(),
-        Value::Float(number) => fmt::float(*number),
-        Value::Timestamp(time) => time.to_string(),
-        Value::String(text) => text.clone(),
-        Value::Sequence(items) => {
+        YamlValue::Null => "<nil>".to_owned(),
+        YamlValue::Bool(value) => value.to_string(),
+        YamlValue::Int(number) => number.to_string(),
+        YamlValue::Float(number) => fmt::float(*number),
+        YamlValue::Timestamp(time) => time.to_string(),
+        YamlValue::String(text) => text.clone(),
+        YamlValue::Sequence(items) => {
             let items: Vec<String> = items.iter().map(|item| text(&item.value)).collect();
             format!("[{}]", items.join(" "))
         }
-        Value::Mapping(entries) => {
+        YamlValue::Mapping(entries) => {
             let mut entries: Vec<String> = entries
                 .iter()
                 .map(|(key, entry)| format!("{key}:{}", text(&entry.value.value)))
@@ -28,9 +28,9 @@ pub fn text(value: &Value) -> String {
 }
 
 /// The text of a node that is none of: null, a list, a mapping.
-pub fn scalar(node: &Node) -> Option<String> {
+pub fn scalar(node: &YamlNode) -> Option<String> {
     match &node.value {
-        Value::Null | Value::Sequence(_) | Value::Mapping(_) => None,
+        YamlValue::Null | YamlValue::Sequence(_) | YamlValue::Mapping(_) => None,
         value => Some(text(value)),
     }
 }

@@ -4,7 +4,7 @@
 
 use super::decode::boolean;
 use crate::diag::{Diagnostic, Diagnostics};
-use crate::yaml::{Entry, Mapping, Value};
+use crate::yaml::{YamlEntry, YamlMapping, YamlValue};
 
 /// Keys of `build`, and what can be written instead.
 const BUILD: [(&str, &str); 4] = [
@@ -31,7 +31,7 @@ const BUILD: [(&str, &str); 4] = [
 const SECRET: [&str; 4] = ["target", "uid", "gid", "mode"];
 
 /// Warns of what the build of the service `name` says in vain.
-pub(super) fn warn(name: &str, service: &Mapping, problems: &mut Diagnostics) {
+pub(super) fn warn(name: &str, service: &YamlMapping, problems: &mut Diagnostics) {
     let Some(build) = service
         .get("build")
         .and_then(|entry| entry.value.as_mapping())
@@ -68,7 +68,7 @@ pub(super) fn warn(name: &str, service: &Mapping, problems: &mut Diagnostics) {
     }
 }
 
-fn ignored(path: &str, entry: &Entry, way_out: &str) -> Diagnostic {
+fn ignored(path: &str, entry: &YamlEntry, way_out: &str) -> Diagnostic {
     let message = format!("`services.{path}` is no part of a bake target, and is ignored");
     Diagnostic::warning("compose::ignored-key", message)
         .at(entry.key, "")
@@ -76,8 +76,8 @@ fn ignored(path: &str, entry: &Entry, way_out: &str) -> Diagnostic {
 }
 
 // Where the build has platforms of its own, the one the service runs on is among them.
-fn has_platforms(build: &Mapping) -> bool {
-    let filled = |entry: &Entry| says_something(entry);
+fn has_platforms(build: &YamlMapping) -> bool {
+    let filled = |entry: &YamlEntry| says_something(entry);
     let own = build.get("platforms").is_some_and(filled);
     let bake = build
         .get("x-bake")
@@ -86,12 +86,12 @@ fn has_platforms(build: &Mapping) -> bool {
 }
 
 // Nothing is lost of what says what would be anyway.
-fn says_something(entry: &Entry) -> bool {
+fn says_something(entry: &YamlEntry) -> bool {
     match &entry.value.value {
-        Value::Null => false,
-        Value::Sequence(items) => !items.is_empty(),
-        Value::String(text) => !text.is_empty() && boolean(&entry.value) != Some(false),
-        Value::Bool(on) => *on,
+        YamlValue::Null => false,
+        YamlValue::Sequence(items) => !items.is_empty(),
+        YamlValue::String(text) => !text.is_empty() && boolean(&entry.value) != Some(false),
+        YamlValue::Bool(on) => *on,
         _ => true,
     }
 }

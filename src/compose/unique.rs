@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::path::Path;
+use super::path::ModelPath;
 use crate::diag::{Class, Diagnostic, Diagnostics};
-use crate::yaml::{Node, Value};
+use crate::yaml::{YamlNode, YamlValue};
 
 /// What the key of an item is.
 ///
@@ -56,14 +56,14 @@ const LISTS: &[(&[&str], Key)] = &[
 ];
 
 /// Makes all such lists in `node`, which stands at `path`, free of repetition.
-pub(super) fn unique(node: &mut Node, path: &Path<'_>, problems: &mut Diagnostics) {
+pub(super) fn unique(node: &mut YamlNode, path: &ModelPath<'_>, problems: &mut Diagnostics) {
     match &mut node.value {
-        Value::Mapping(entries) => {
+        YamlValue::Mapping(entries) => {
             for (key, entry) in entries {
                 unique(&mut entry.value, &path.key(key), problems);
             }
         }
-        Value::Sequence(items) => {
+        YamlValue::Sequence(items) => {
             if let Some((_, key)) = LISTS.iter().find(|(pattern, _)| path.matches(pattern)) {
                 let found = std::mem::take(items);
                 *items = without_repetition(found, *key, path, problems);
@@ -74,12 +74,12 @@ pub(super) fn unique(node: &mut Node, path: &Path<'_>, problems: &mut Diagnostic
 }
 
 fn without_repetition(
-    items: Vec<Node>,
+    items: Vec<YamlNode>,
     key: Key,
-    path: &Path<'_>,
+    path: &ModelPath<'_>,
     problems: &mut Diagnostics,
-) -> Vec<Node> {
-    let mut kept: Vec<Node> = Vec::with_capacity(items.len());
+) -> Vec<YamlNode> {
+    let mut kept: Vec<YamlNode> = Vec::with_capacity(items.len());
     let mut places: HashMap<String, usize> = HashMap::with_capacity(items.len());
     for item in items {
         match key_of(&item, key) {
@@ -120,27 +120,26 @@ enum Wrong {
 }
 
 // The key; none for items that are told apart by nothing.
-fn key_of(item: &Node, key: Key) -> Result<Option<String>, Wrong> {
+fn key_of(item: &YamlNode, key: Key) -> Result<Option<String>, Wrong> {
     match (key, &item.value) {
-        (Key::Name, Value::String(text)) => Ok(Some(
+        (Key::Name, YamlValue::String(text)) => Ok(Some(
             text.split_once('=')
                 .map_or(&**text, |(name, _)| name)
                 .to_owned(),
         )),
         (Key::Name, _) => Err(Wrong::Type("a string")),
-        (Key::File | Key::Port, Value::String(text)) => Ok(Some(text.clone())),
-        (Key::File, Value::Mapping(entries)) => match entries.get("path") {
+        (Key::File | Key::Port, YamlValue::String(text)) => Ok(Some(text.clone())),
+        (Key::File, YamlValue::Mapping(entries)) => match entries.get("path") {
             Some(entry) => Ok(entry.value.as_str().map(str::to_owned)),
             None => Err(Wrong::Without("path")),
         },
-        (Key::Port, Value::Int(number)) => Ok(Some(number.to_string())),
+        (Key::Port, YamlValue::Int(number)) => Ok(Some(number.to_string())),
         (Key::Port, _) => Err(Wrong::Type("a string or a whole number")),
-        (Key::Target, Value::Mapping(entries)) if !entries.contains_key("target") => {
+        (Key::Target, YamlValue::Mapping(entries)) if !entries.contains_key("target") => {
             Err(Wrong::Without("target"))
         }
-        (Key::Mount, Value::String(_) | Value::Mapping(_)) | (Key::File | Key::Target, _) => {
-            Ok(None)
-        }
+        (Key::Mount, YamlValue::String(_) | YamlValue::Mapping(_))
+        | (Key::File | Key::Target, _) => Ok(None),
         (Key::Mount, _) => Err(Wrong::Type("a string or a mapping")),
     }
 }

@@ -7,9 +7,9 @@ use crate::types::Environment;
 
 /// Variables by name.
 #[derive(Clone, Default)]
-pub struct Variables(HashMap<String, String>, Option<Environment>);
+pub struct ComposeVariables(HashMap<String, String>, Option<Environment>);
 
-impl Variables {
+impl ComposeVariables {
     /// The value of `name`.
     pub fn get(&self, name: &str) -> Option<&str> {
         let own = self.0.get(name).map(String::as_str);
@@ -42,7 +42,7 @@ impl Variables {
     }
 }
 
-impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Variables {
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for ComposeVariables {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
         let pairs = variables.into_iter();
         Self(
@@ -54,7 +54,7 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Variables {
     }
 }
 
-impl fmt::Debug for Variables {
+impl fmt::Debug for ComposeVariables {
     // Values of variables are often credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Variables").field(&self.0.len()).finish()

@@ -1,19 +1,19 @@
 //! Target and group blocks by their final names, and references to them.
 //!
-//! A block with a matrix stands for several targets; each is an [`Instance`] with names of its own. References such as
+//! A block with a matrix stands for several targets; each is a [`BlockInstance`] with names of its own. References such as
 //! `target.web.tags` need one attribute of the block only, so two targets may refer to each other. Start at
-//! [`Evaluator::block_reference`].
+//! [`BakeEvaluator::block_reference`].
 
 use std::sync::Arc;
 
-use super::declarations::{BlockDecl, Kind};
-use super::namespace::{Deferred, Evaluator};
+use super::declarations::{BlockDecl, BlockKind};
+use super::namespace::{BakeEvaluator, Deferred};
 use crate::diag::{Diagnostic, Span, Spanned};
 use crate::hcl::cty::value::{Text, Value};
 use crate::hcl::eval::expr::problem;
 use crate::hcl::eval::scope::Scope;
 use crate::hcl::eval::traverse::constant_name;
-use crate::hcl::eval::{Failed, Outcome, SlotId};
+use crate::hcl::eval::{Failed, SlotId, ValueResult};
 use crate::hcl::syntax::{Attribute, Step, Traversal};
 use crate::types::hash::HashMap;
 
@@ -22,7 +22,7 @@ pub(super) type MatrixNames = Arc<[(Arc<str>, Value)]>;
 
 /// A block with its final name.
 #[derive(Debug)]
-pub(super) struct Instance<'a> {
+pub(super) struct BlockInstance<'a> {
     /// The block.
     pub(super) decl: BlockDecl<'a>,
     /// The label, or what `name` made of it.
@@ -35,7 +35,7 @@ pub(super) struct Instance<'a> {
     first_slot: SlotId,
 }
 
-impl<'a> Instance<'a> {
+impl<'a> BlockInstance<'a> {
     /// The attributes with their slots, in order.
     pub(super) fn attributes(
         &self,
@@ -75,9 +75,9 @@ impl Indices {
 #[derive(Debug, Default)]
 pub(super) struct Blocks<'a> {
     /// In the order of the definition.
-    pub(super) instances: Vec<Instance<'a>>,
+    pub(super) instances: Vec<BlockInstance<'a>>,
     /// The names of targets and groups that Compose files make, which no expression can refer to, with their places.
-    pub(super) of_compose: Vec<(Kind, Spanned<Arc<str>>)>,
+    pub(super) of_compose: Vec<(BlockKind, Spanned<Arc<str>>)>,
     targets: HashMap<Arc<str>, Indices>,
     groups: HashMap<Arc<str>, Indices>,
     no_names: Option<MatrixNames>,
@@ -117,20 +117,20 @@ impl Blocks<'_> {
         }
     }
 
-    fn by_name(&self, kind: Kind) -> &HashMap<Arc<str>, Indices> {
+    fn by_name(&self, kind: BlockKind) -> &HashMap<Arc<str>, Indices> {
         match kind {
-            Kind::Target => &self.targets,
-            Kind::Group => &self.groups,
+            BlockKind::Target => &self.targets,
+            BlockKind::Group => &self.groups,
         }
     }
 
     /// The instances of a kind that are called `name`, in order.
-    pub(super) fn called(&self, kind: Kind, name: &str) -> &[usize] {
+    pub(super) fn called(&self, kind: BlockKind, name: &str) -> &[usize] {
         self.by_name(kind).get(name).map_or(&[], Indices::as_slice)
     }
 }
 
-impl<'a> Evaluator<'a> {
+impl<'a> BakeEvaluator<'a> {
     /// Adds a block under its final name.
     pub(super) fn add_instance(
         &mut self,
@@ -146,14 +146,14 @@ impl<'a> Evaluator<'a> {
             attribute,
         }));
         let names = match decl.kind {
-            Kind::Target => &mut self.names.blocks.targets,
-            Kind::Group => &mut self.names.blocks.groups,
+            BlockKind::Target => &mut self.names.blocks.targets,
+            BlockKind::Group => &mut self.names.blocks.groups,
         };
         names
             .entry(Arc::clone(&name))
             .and_modify(|indices| indices.push(index))
             .or_insert(Indices::One(index));
-        self.names.blocks.instances.push(Instance {
+        self.names.blocks.instances.push(BlockInstance {
             decl,
             name,
             name_span,
@@ -165,10 +165,10 @@ impl<'a> Evaluator<'a> {
     /// The value of `target.NAME.ATTRIBUTE…` or `group.NAME.ATTRIBUTE…`.
     pub(super) fn block_reference(
         &mut self,
-        kind: Kind,
+        kind: BlockKind,
         traversal: &'a Traversal,
         scope: &Scope<'_>,
-    ) -> Outcome {
+    ) -> ValueResult {
         let word = kind.word();
         let [Step::Attribute(name), rest @ ..] = traversal.steps.as_slice() else {
             return Err(self.fail(
@@ -202,7 +202,7 @@ impl<'a> Evaluator<'a> {
         )
     }
 
-    fn unknown_block(&mut self, kind: Kind, name: &str, at: Span) -> Failed {
+    fn unknown_block(&mut self, kind: BlockKind, name: &str, at: Span) -> Failed {
         let word = kind.word();
         let of_compose = self.names.blocks.of_compose.iter();
         let of_compose = of_compose
@@ -247,7 +247,13 @@ impl<'a> Evaluator<'a> {
     }
 
     // A reference sees the block as it is written: typed, but without what it inherits or what is set by flags.
-    fn block_attribute(&mut self, kind: Kind, name: &str, attribute: &str, at: Span) -> Outcome {
+    fn block_attribute(
+        &mut self,
+        kind: BlockKind,
+        name: &str,
+        attribute: &str,
+        at: Span,
+    ) -> ValueResult {
         if attribute == "name" {
             return Ok(Value::string(name));
         }
@@ -291,7 +297,7 @@ impl<'a> Evaluator<'a> {
         })
     }
 
-    fn whole_block(&mut self, kind: Kind, name: &str, at: Span) -> Outcome {
+    fn whole_block(&mut self, kind: BlockKind, name: &str, at: Span) -> ValueResult {
         let mut entries = std::collections::BTreeMap::new();
         entries.insert(Text::from("name"), Value::string(name));
         for attribute in super::typing::names(kind) {
@@ -303,7 +309,7 @@ impl<'a> Evaluator<'a> {
 }
 
 // As in buildx: the targets of Compose files come into being beside the blocks, not among them.
-fn unreachable_block(kind: Kind, name: &str, at: Span, defined: Option<Span>) -> Diagnostic {
+fn unreachable_block(kind: BlockKind, name: &str, at: Span, defined: Option<Span>) -> Diagnostic {
     let word = kind.word();
     let told = problem(
         "definition::unknown-block",
@@ -315,12 +321,12 @@ fn unreachable_block(kind: Kind, name: &str, at: Span, defined: Option<Span>) ->
         None => told,
     };
     match kind {
-        Kind::Target => told
+        BlockKind::Target => told
             .help(format!(
                 "a target takes over its attributes with `inherits = [\"{name}\"]`, and its result with `contexts = {{ NAME = \
                  \"target:{name}\" }}`"
             ))
             .help("a value that both need can be a variable, which Compose files read from the environment and from `.env`"),
-        Kind::Group => told.help(format!("name it as a member: `targets = [\"{name}\"]`")),
+        BlockKind::Group => told.help(format!("name it as a member: `targets = [\"{name}\"]`")),
     }
 }

@@ -56,14 +56,14 @@ pub(super) struct ValidationDecl<'a> {
 
 /// Whether a block is a target or a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum BlockKind {
     /// A target.
     Target,
     /// A group.
     Group,
 }
 
-impl Kind {
+impl BlockKind {
     /// The word for it.
     pub(super) const fn word(self) -> &'static str {
         match self {
@@ -88,7 +88,7 @@ pub(super) struct BlockDecl<'a> {
     /// Its place among the blocks of the definition.
     pub(super) index: usize,
     /// Which of the two.
-    pub(super) kind: Kind,
+    pub(super) kind: BlockKind,
     /// Its label.
     pub(super) label: &'a Ident,
     /// The block.
@@ -165,7 +165,7 @@ impl<'a> Declarations<'a> {
                 }
             }
             word => {
-                if let Some(kind) = Kind::of_word(word) {
+                if let Some(kind) = BlockKind::of_word(word) {
                     self.blocks.push(BlockDecl {
                         index: self.blocks.len(),
                         kind,
@@ -180,7 +180,7 @@ impl<'a> Declarations<'a> {
 
     // Like buildx, declarations with a name that is taken are passed over; unlike it, not in silence.
     fn may_be_called(&mut self, name: &Ident, reserved: &dyn Fn(&str) -> bool) -> bool {
-        let what = if Kind::of_word(&name.text).is_some() {
+        let what = if BlockKind::of_word(&name.text).is_some() {
             "the word for blocks"
         } else if reserved(&name.text) {
             "a builtin variable"

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::compose::ComposeFiles;
-use super::declarations::{Declarations, Kind};
-use super::decode::{Options, decode};
-use super::evaluated::{Attribute, Block, BlockOrigin, Evaluated};
+use super::declarations::{BlockKind, Declarations};
+use super::decode::{DecodeOptions, decode};
+use super::evaluated::{BlockOrigin, Evaluated, EvaluatedAttribute, EvaluatedBlock};
 use super::model::Definition;
-use super::namespace::Evaluator;
+use super::namespace::BakeEvaluator;
 use super::overrides::Overrides;
-use super::source::Sources;
+use super::source::DefinitionSources;
 use super::{matrix, namespace, parse, typing};
 use crate::diag::{Class, Diagnostic, Diagnostics, Severity, SourceId, Spanned};
 use crate::hcl::cty::value::Value;
@@ -29,7 +29,7 @@ use crate::types::{Environment, Platform};
 
 /// What decides about values beside the files.
 #[derive(Debug, Clone, Copy)]
-pub struct Inputs<'a> {
+pub struct EvaluationInputs<'a> {
     /// The process environment, which overrides variables.
     pub environment: &'a Environment,
     /// The values of `--var`, which override the environment; of several for one name the last counts.
@@ -45,7 +45,10 @@ pub struct Inputs<'a> {
 /// Parses and evaluates all files.
 ///
 /// Every problem is reported, not only the first. What is ignored is in the result's warnings.
-pub fn evaluate(sources: &mut Sources, inputs: &Inputs<'_>) -> Result<Evaluated, Diagnostics> {
+pub fn evaluate(
+    sources: &mut DefinitionSources,
+    inputs: &EvaluationInputs<'_>,
+) -> Result<Evaluated, Diagnostics> {
     let (evaluated, problems) = evaluate_partly(sources, inputs)?;
     if problems.has_errors() {
         return Err(problems);
@@ -57,9 +60,9 @@ pub fn evaluate(sources: &mut Sources, inputs: &Inputs<'_>) -> Result<Evaluated,
 ///
 /// Every problem is reported: a wrong attribute is told beside an expression that fails elsewhere.
 pub fn load(
-    sources: &mut Sources,
-    inputs: &Inputs<'_>,
-    options: Options,
+    sources: &mut DefinitionSources,
+    inputs: &EvaluationInputs<'_>,
+    options: DecodeOptions,
 ) -> Result<Definition, Diagnostics> {
     let (evaluated, mut problems) = evaluate_partly(sources, inputs)?;
     let decoded = decode(evaluated, options);
@@ -78,8 +81,8 @@ pub fn load(
 
 // Where there are errors, what failed is not in the result.
 fn evaluate_partly(
-    sources: &mut Sources,
-    inputs: &Inputs<'_>,
+    sources: &mut DefinitionSources,
+    inputs: &EvaluationInputs<'_>,
 ) -> Result<(Evaluated, Diagnostics), Diagnostics> {
     let evaluated = on_deep_stack(|| {
         // Nothing that is shared with the evaluation outlives a panic in it.
@@ -101,8 +104,8 @@ fn internal(message: String) -> Diagnostics {
 }
 
 fn evaluate_here(
-    sources: &mut Sources,
-    inputs: &Inputs<'_>,
+    sources: &mut DefinitionSources,
+    inputs: &EvaluationInputs<'_>,
 ) -> Result<(Evaluated, Diagnostics), Diagnostics> {
     let mut problems = Diagnostics::default();
     let overrides = Overrides::new(inputs.vars, inputs.environment)?;
@@ -157,7 +160,7 @@ fn evaluate_here(
     Ok((evaluated, problems))
 }
 
-fn builtins(inputs: &Inputs<'_>) -> Vec<(Arc<str>, Value)> {
+fn builtins(inputs: &EvaluationInputs<'_>) -> Vec<(Arc<str>, Value)> {
     let context = inputs.command_context.unwrap_or("cwd://");
     vec![
         (Arc::from("BAKE_CMD_CONTEXT"), Value::from(context)),
@@ -170,7 +173,7 @@ fn builtins(inputs: &Inputs<'_>) -> Vec<(Arc<str>, Value)> {
 
 // Attributes and blocks in targets and groups that mean nothing are not even evaluated.
 fn ignored_in_blocks(declarations: &mut Declarations<'_>, warnings: &mut Vec<Diagnostic>) {
-    let known = [Kind::Target, Kind::Group].map(|kind| {
+    let known = [BlockKind::Target, BlockKind::Group].map(|kind| {
         let mut known = typing::names(kind);
         known.extend(super::schema::EVALUATED);
         (kind, format!("{}s", kind.word()), known)
@@ -191,7 +194,7 @@ fn ignored_in_blocks(declarations: &mut Declarations<'_>, warnings: &mut Vec<Dia
 struct Places(HashMap<SourceId, Option<Arc<PathBuf>>>);
 
 impl Places {
-    fn of(sources: &Sources, files: &[File]) -> Self {
+    fn of(sources: &DefinitionSources, files: &[File]) -> Self {
         let dirs = sources
             .files
             .iter()
@@ -205,9 +208,9 @@ impl Places {
     }
 }
 
-impl<'a> Evaluator<'a> {
+impl<'a> BakeEvaluator<'a> {
     // All attributes of all blocks, selected or not.
-    fn evaluated_blocks(&mut self, places: &Places) -> (Vec<Block>, Vec<Block>) {
+    fn evaluated_blocks(&mut self, places: &Places) -> (Vec<EvaluatedBlock>, Vec<EvaluatedBlock>) {
         let mut groups = Vec::new();
         let mut targets = Vec::with_capacity(self.names.blocks.instances.len());
         for index in self.names.blocks.in_order() {
@@ -215,9 +218,9 @@ impl<'a> Evaluator<'a> {
             let (block, complete) = self.evaluated_block(index, places);
             match kind {
                 // Without its members it would be wrong once more.
-                Kind::Group if !complete => {}
-                Kind::Group => groups.push(block),
-                Kind::Target => targets.push(block),
+                BlockKind::Group if !complete => {}
+                BlockKind::Group => groups.push(block),
+                BlockKind::Target => targets.push(block),
             }
         }
         groups.extend(self.matrix_groups(&groups, places));
@@ -225,7 +228,7 @@ impl<'a> Evaluator<'a> {
     }
 
     // And whether nothing of it failed.
-    fn evaluated_block(&mut self, index: usize, places: &Places) -> (Block, bool) {
+    fn evaluated_block(&mut self, index: usize, places: &Places) -> (EvaluatedBlock, bool) {
         let instance = &self.names.blocks.instances[index];
         let decl = instance.decl;
         let name = Spanned::new(Arc::clone(&instance.name), instance.name_span);
@@ -249,14 +252,14 @@ impl<'a> Evaluator<'a> {
             };
             evaluated.push((
                 Arc::clone(&attribute.name.text),
-                Attribute {
+                EvaluatedAttribute {
                     name_span: Some(attribute.name.span),
                     value,
                     expr: Some(Arc::clone(&attribute.expr)),
                 },
             ));
         }
-        let block = Block {
+        let block = EvaluatedBlock {
             name,
             attributes: evaluated,
             source: decl.source,
@@ -267,7 +270,7 @@ impl<'a> Evaluator<'a> {
         (block, complete)
     }
 
-    fn matrix_groups(&self, written: &[Block], places: &Places) -> Vec<Block> {
+    fn matrix_groups(&self, written: &[EvaluatedBlock], places: &Places) -> Vec<EvaluatedBlock> {
         if self
             .names
             .blocks
@@ -282,7 +285,7 @@ impl<'a> Evaluator<'a> {
         let targets = order
             .iter()
             .map(|index| &self.names.blocks.instances[*index])
-            .filter(|instance| instance.decl.kind == Kind::Target);
+            .filter(|instance| instance.decl.kind == BlockKind::Target);
         let sources: HashMap<&str, SourceId> = targets
             .clone()
             .map(|instance| (&*instance.decl.label.text, instance.decl.source))
@@ -293,9 +296,9 @@ impl<'a> Evaluator<'a> {
             .filter_map(|(label, names)| {
                 let source = *sources.get(&*label.text)?;
                 let targets = Value::tuple(names.into_iter().map(Value::from).collect());
-                Some(Block {
+                Some(EvaluatedBlock {
                     name: Spanned::new(Arc::clone(&label.text), label.span),
-                    attributes: vec![(Arc::from("targets"), Attribute::made(targets))],
+                    attributes: vec![(Arc::from("targets"), EvaluatedAttribute::made(targets))],
                     source,
                     base_dir: places.dir(source),
                     origin: BlockOrigin::MatrixGroup,

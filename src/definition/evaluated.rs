@@ -18,10 +18,10 @@ pub struct Evaluated {
     pub variables: Vec<VariableInfo>,
     /// The group blocks in order; a later one replaces an earlier one of the same name. The groups that stand for all
     /// targets of a matrix come last.
-    pub groups: Vec<Block>,
+    pub groups: Vec<EvaluatedBlock>,
     /// The target blocks in order, one for each combination of a matrix; later ones of the same name are merged onto
     /// earlier ones.
-    pub targets: Vec<Block>,
+    pub targets: Vec<EvaluatedBlock>,
     /// Services of Compose files that build nothing, and so are no targets.
     pub unbuilt: Vec<Spanned<Arc<str>>>,
     /// What was ignored or is doubtful.
@@ -45,14 +45,14 @@ pub struct VariableInfo {
 
 /// An evaluated target or group block.
 #[derive(Debug, Clone)]
-pub struct Block {
+pub struct EvaluatedBlock {
     /// Its name: the label, or what `name` made of it.
     pub name: Spanned<Arc<str>>,
     /// Its attributes in order, each name once; `name` and `matrix` are consumed.
-    pub attributes: Vec<(Arc<str>, Attribute)>,
+    pub attributes: Vec<(Arc<str>, EvaluatedAttribute)>,
     /// The file it is written in.
     pub source: SourceId,
-    /// The directory of that file, as in [`super::source::Source::base_dir`].
+    /// The directory of that file, as in [`super::source::DefinitionSource::base_dir`].
     pub base_dir: Option<Arc<PathBuf>>,
     /// How the block came to be.
     pub origin: BlockOrigin,
@@ -76,7 +76,7 @@ pub enum BlockOrigin {
 
 /// An evaluated attribute.
 #[derive(Debug, Clone)]
-pub struct Attribute {
+pub struct EvaluatedAttribute {
     /// The place of the attribute's name.
     pub name_span: Option<Span>,
     /// Its value, as the expression gave it: no conversion to the attribute's type is made.
@@ -85,7 +85,7 @@ pub struct Attribute {
     pub expr: Option<Arc<Expr>>,
 }
 
-impl Attribute {
+impl EvaluatedAttribute {
     /// An attribute that is written nowhere.
     pub const fn made(value: Value) -> Self {
         Self {
@@ -113,9 +113,9 @@ impl Attribute {
     }
 }
 
-impl Block {
+impl EvaluatedBlock {
     /// The attribute called `name`.
-    pub fn attribute(&self, name: &str) -> Option<&Attribute> {
+    pub fn attribute(&self, name: &str) -> Option<&EvaluatedAttribute> {
         let mut attributes = self.attributes.iter();
         attributes
             .find(|(known, _)| **known == *name)

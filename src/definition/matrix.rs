@@ -1,13 +1,13 @@
 //! From blocks to instances: the names of targets, and what a matrix makes of a block.
 //!
 //! A matrix names lists; each combination of their elements is a target. Combinations are made with the names in
-//! alphabetical order, the last one varying slowest. Start at [`Evaluator::name_blocks`].
+//! alphabetical order, the last one varying slowest. Start at [`BakeEvaluator::name_blocks`].
 
 use std::sync::Arc;
 
 use super::blocks::MatrixNames;
-use super::declarations::{BlockDecl, Kind};
-use super::namespace::Evaluator;
+use super::declarations::{BlockDecl, BlockKind};
+use super::namespace::BakeEvaluator;
 use crate::diag::{Diagnostic, Span};
 use crate::hcl::cty::convert::convert;
 use crate::hcl::cty::types::Type;
@@ -24,7 +24,7 @@ const COMBINATIONS_LIMIT: usize = 100_000;
 
 /// Blocks whose names are not known yet.
 #[derive(Debug, Default)]
-pub(super) struct Unnamed<'a> {
+pub(super) struct UnnamedBlocks<'a> {
     // In order; taken out when its turn or its first reference comes.
     waiting: Vec<Option<BlockDecl<'a>>>,
 }
@@ -32,7 +32,7 @@ pub(super) struct Unnamed<'a> {
 /// What a block's `matrix` and `name` make.
 type Made = Vec<(Arc<str>, Span, MatrixNames)>;
 
-impl<'a> Evaluator<'a> {
+impl<'a> BakeEvaluator<'a> {
     /// Gives every block its instances.
     pub(super) fn name_blocks(&mut self) {
         let declarations = self.names.declarations;
@@ -53,8 +53,8 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Expands the matrices that may make a block called `name`, unless one is called so already.
-    pub(super) fn expand_matrices_for(&mut self, kind: Kind, name: &str) {
-        if kind == Kind::Group || !self.names.blocks.called(kind, name).is_empty() {
+    pub(super) fn expand_matrices_for(&mut self, kind: BlockKind, name: &str) {
+        if kind == BlockKind::Group || !self.names.blocks.called(kind, name).is_empty() {
             return;
         }
         for index in 0..self.names.unnamed.waiting.len() {
@@ -65,8 +65,8 @@ impl<'a> Evaluator<'a> {
     fn name_plain(&mut self, decl: &BlockDecl<'a>) {
         if let Some(name) = decl.block.body.attribute("name") {
             let wrong = match decl.kind {
-                Kind::Group => "groups have no `name`",
-                Kind::Target => "`name` needs a `matrix`",
+                BlockKind::Group => "groups have no `name`",
+                BlockKind::Target => "`name` needs a `matrix`",
             };
             self.report(
                 problem("definition::invalid-matrix", wrong)
@@ -74,7 +74,7 @@ impl<'a> Evaluator<'a> {
                     .help("without a matrix, the label is the name"),
             );
         }
-        if decl.kind == Kind::Group
+        if decl.kind == BlockKind::Group
             && let Some(matrix) = decl.block.body.attribute("matrix")
         {
             self.report(
@@ -195,7 +195,7 @@ impl<'a> Evaluator<'a> {
 
 // The labels of groups with a matrix are refused elsewhere; they make no targets.
 fn has_matrix(decl: &BlockDecl<'_>) -> bool {
-    decl.kind == Kind::Target && decl.block.body.attribute("matrix").is_some()
+    decl.kind == BlockKind::Target && decl.block.body.attribute("matrix").is_some()
 }
 
 fn suggestion(name: &str) -> Option<String> {

@@ -24,4 +24,4 @@ mod testing;
 mod typing;
 mod variables;
 
-pub use evaluate::{Inputs, evaluate, load};
+pub use evaluate::{EvaluationInputs, evaluate, load};

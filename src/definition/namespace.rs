@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use super::blocks::Blocks;
-use super::declarations::{Declarations, Kind, VariableDecl};
-use super::matrix::Unnamed;
+use super::declarations::{BlockKind, Declarations, VariableDecl};
+use super::matrix::UnnamedBlocks;
 use super::overrides::Overrides;
 use crate::diag::{Diagnostic, Span};
 use crate::hcl::cty::Value;
 use crate::hcl::eval::expr::problem;
-use crate::hcl::eval::namespace::{Namespace, Place};
-use crate::hcl::eval::{self, Outcome, Scope};
+use crate::hcl::eval::namespace::{Namespace, UsedIn};
+use crate::hcl::eval::{self, Scope, ValueResult};
 use crate::hcl::functions::FunctionContext;
 use crate::hcl::syntax::{Attribute, Traversal};
 use crate::types::hash::HashSet;
 
 /// The evaluator of the language, with the names of a bake file.
-pub(super) type Evaluator<'a> = eval::Evaluator<'a, BakeNames<'a>>;
+pub(super) type BakeEvaluator<'a> = eval::Evaluator<'a, BakeNames<'a>>;
 
 /// What a bake file declares, and what is known of its blocks so far.
 pub(super) struct BakeNames<'a> {
@@ -25,7 +25,7 @@ pub(super) struct BakeNames<'a> {
     /// Blocks by name, with their matrix.
     pub(super) blocks: Blocks<'a>,
     /// Blocks whose names are not known yet.
-    pub(super) unnamed: Unnamed<'a>,
+    pub(super) unnamed: UnnamedBlocks<'a>,
     /// Whether expressions may refer to `target` and `group` yet. Variables and functions are evaluated before blocks.
     pub(super) blocks_visible: bool,
     /// Values for variables from outside.
@@ -56,16 +56,16 @@ pub(super) fn evaluator<'a>(
     overrides: Overrides<'a>,
     function_context: FunctionContext,
     builtins: impl IntoIterator<Item = (Arc<str>, Value)>,
-) -> Evaluator<'a> {
+) -> BakeEvaluator<'a> {
     let names = BakeNames {
         declarations,
         blocks: Blocks::default(),
-        unnamed: Unnamed::default(),
+        unnamed: UnnamedBlocks::default(),
         blocks_visible: false,
         overrides,
         builtins: HashSet::default(),
     };
-    let mut evaluator = Evaluator::new(names, function_context, declarations.slots());
+    let mut evaluator = BakeEvaluator::new(names, function_context, declarations.slots());
     for (name, variable) in &declarations.variables {
         evaluator.declare(Arc::clone(name), Deferred::Variable(variable));
     }
@@ -85,7 +85,7 @@ pub(super) fn evaluator<'a>(
 impl<'a> Namespace<'a> for BakeNames<'a> {
     type Source = Deferred<'a>;
 
-    fn fill(evaluator: &mut Evaluator<'a>, source: Deferred<'a>) -> Outcome {
+    fn fill(evaluator: &mut BakeEvaluator<'a>, source: Deferred<'a>) -> ValueResult {
         match source {
             Deferred::Variable(variable) => evaluator.variable(variable),
             Deferred::Global(attribute) => evaluator.expr(&attribute.expr, &Scope::ROOT),
@@ -123,17 +123,17 @@ impl<'a> Namespace<'a> for BakeNames<'a> {
     }
 
     fn reference(
-        evaluator: &mut Evaluator<'a>,
+        evaluator: &mut BakeEvaluator<'a>,
         root: &'a Arc<str>,
         traversal: &'a Traversal,
         scope: &Scope<'_>,
-    ) -> Option<Outcome> {
-        let kind = Kind::of_word(root).filter(|_| evaluator.names.blocks_visible)?;
+    ) -> Option<ValueResult> {
+        let kind = BlockKind::of_word(root).filter(|_| evaluator.names.blocks_visible)?;
         Some(evaluator.block_reference(kind, traversal, scope))
     }
 
     fn bare(&self, name: &str, at: Span) -> Option<Diagnostic> {
-        let kind = Kind::of_word(name).filter(|_| self.blocks_visible)?;
+        let kind = BlockKind::of_word(name).filter(|_| self.blocks_visible)?;
         let word = kind.word();
         let bare = problem(
             "definition::bare-reference",
@@ -145,13 +145,13 @@ impl<'a> Namespace<'a> for BakeNames<'a> {
         )
     }
 
-    fn advice(&self, name: &str, place: Place) -> Option<&'static str> {
-        Kind::of_word(name)?;
+    fn advice(&self, name: &str, place: UsedIn) -> Option<&'static str> {
+        BlockKind::of_word(name)?;
         Some(match place {
-            Place::Expression => {
+            UsedIn::Expression => {
                 "variables and functions are evaluated first and cannot refer to targets and groups"
             }
-            Place::FunctionBody => {
+            UsedIn::FunctionBody => {
                 "functions cannot refer to targets and groups; pass what they need as an argument"
             }
         })

@@ -38,7 +38,7 @@ pub(super) struct Overrides<'a> {
 
 /// An override of a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Override<'a> {
+pub(super) struct VariableOverride<'a> {
     /// Its text.
     pub(super) text: &'a str,
     /// Whether it was given as `NAME_JSON`.
@@ -74,21 +74,21 @@ impl<'a> Overrides<'a> {
         name: &str,
         prefer_json: bool,
         taken: impl Fn(&str) -> bool,
-    ) -> Option<Override<'a>> {
+    ) -> Option<VariableOverride<'a>> {
         let plain = self.lookup(name);
         if plain.is_none() || prefer_json {
             let json_name = format!("{name}_JSON");
             if !taken(&json_name)
                 && let Some((text, flag)) = self.lookup(&json_name)
             {
-                return Some(Override {
+                return Some(VariableOverride {
                     text,
                     json: true,
                     flag,
                 });
             }
         }
-        plain.map(|(text, flag)| Override {
+        plain.map(|(text, flag)| VariableOverride {
             text,
             json: false,
             flag,
@@ -96,7 +96,7 @@ impl<'a> Overrides<'a> {
     }
 }
 
-impl Override<'_> {
+impl VariableOverride<'_> {
     /// The value that this is for a variable of a declared type.
     pub(super) fn typed(
         &self,

@@ -6,22 +6,22 @@ use std::sync::Arc;
 
 use super::compose::ComposeFiles;
 use super::shapes::TOP_LEVEL;
-use super::source::{Format, Source, Sources};
+use super::source::{DefinitionSource, DefinitionSources, Format};
 use crate::diag::{Class, Diagnostic, Diagnostics, Severity, SourceMap, Span};
-use crate::hcl::names::Names;
+use crate::hcl::name_pool::NamePool;
 use crate::hcl::syntax::File;
 use crate::hcl::{json, parser};
 use crate::types::encoding::{IS_UTF16, SAVE_AS_UTF8};
 
 /// Parses all files but the Compose files, which are handed to `compose`; problems of all of them are reported.
 pub(super) fn parse(
-    sources: &mut Sources,
+    sources: &mut DefinitionSources,
     compose: &mut ComposeFiles<'_>,
     problems: &mut Diagnostics,
 ) -> Vec<File> {
     let mut parser = Parser {
         map: &mut sources.map,
-        names: Names::default(),
+        names: NamePool::default(),
         compose,
     };
     let mut files = Vec::with_capacity(sources.files.len());
@@ -33,12 +33,12 @@ pub(super) fn parse(
 
 struct Parser<'a, 'i> {
     map: &'a mut SourceMap,
-    names: Names,
+    names: NamePool,
     compose: &'a mut ComposeFiles<'i>,
 }
 
 impl Parser<'_, '_> {
-    fn parse(&mut self, source: &Source, problems: &mut Diagnostics) -> Option<File> {
+    fn parse(&mut self, source: &DefinitionSource, problems: &mut Diagnostics) -> Option<File> {
         let file = self.map.get(source.id)?;
         let (name, text) = (file.name.clone(), Arc::clone(&file.text));
         match source.format {
@@ -59,7 +59,7 @@ impl Parser<'_, '_> {
     // What is neither Compose nor HCL nor JSON is reported as what it is most like, with a word of each of the others.
     fn parse_unknown(
         &mut self,
-        source: &Source,
+        source: &DefinitionSource,
         name: &str,
         text: &str,
         problems: &mut Diagnostics,
@@ -98,7 +98,7 @@ impl Parser<'_, '_> {
     }
 }
 
-fn no_utf16(source: &Source, name: &str, compose: &Diagnostics) -> Diagnostic {
+fn no_utf16(source: &DefinitionSource, name: &str, compose: &Diagnostics) -> Diagnostic {
     let shown = if name == "-" { "standard input" } else { name };
     let problem = Diagnostic::error(
         Class::Definition,
@@ -140,7 +140,7 @@ fn looks_like_compose(text: &str) -> bool {
 }
 
 fn unreadable(
-    source: &Source,
+    source: &DefinitionSource,
     name: &str,
     compose: &Diagnostics,
     hcl: &Diagnostics,

@@ -7,11 +7,11 @@
 #[derive(Debug, Clone, Copy)]
 pub struct AttributeSpec {
     /// Which attribute.
-    pub id: Attribute,
+    pub id: TargetAttribute,
     /// Its name in definitions and in printed plans.
     pub name: &'static str,
     /// What values it takes.
-    pub kind: Kind,
+    pub kind: AttributeKind,
     /// How a later definition is laid over an earlier one.
     pub merge: Merge,
     /// How `--set` changes it.
@@ -23,7 +23,7 @@ pub struct AttributeSpec {
 /// The attributes, in the order they are printed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the table's doc column describes each")]
-pub enum Attribute {
+pub enum TargetAttribute {
     Description,
     Inherits,
     Annotations,
@@ -57,7 +57,7 @@ pub enum Attribute {
 
 /// What values an attribute takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum AttributeKind {
     /// A text that must not be null.
     RequiredText,
     /// A text.
@@ -122,9 +122,9 @@ const fn set(key: &'static str, form: SetForm) -> SetSpec {
 }
 
 const fn row(
-    id: Attribute,
+    id: TargetAttribute,
     name: &'static str,
-    kind: Kind,
+    kind: AttributeKind,
     merge: Merge,
     set: Option<SetSpec>,
     doc: &'static str,
@@ -142,63 +142,63 @@ const fn row(
 /// All attributes of targets, in the order they are printed in.
 #[rustfmt::skip]
 pub const ATTRIBUTES: &[AttributeSpec] = &[
-    row(Attribute::Description, "description", Kind::RequiredText, Merge::ReplaceUnlessEmpty, None,
+    row(TargetAttribute::Description, "description", AttributeKind::RequiredText, Merge::ReplaceUnlessEmpty, None,
         "What the target is for."),
-    row(Attribute::Inherits, "inherits", Kind::Texts, Merge::Append, None,
+    row(TargetAttribute::Inherits, "inherits", AttributeKind::Texts, Merge::Append, None,
         "Targets whose attributes are taken over, later ones winning."),
-    row(Attribute::Annotations, "annotations", Kind::Texts, Merge::AppendUnique, Some(set("annotations", SetForm::AppendOnly)),
+    row(TargetAttribute::Annotations, "annotations", AttributeKind::Texts, Merge::AppendUnique, Some(set("annotations", SetForm::AppendOnly)),
         "Annotations of the image, `[type[platform]:]key=value`."),
-    row(Attribute::Attest, "attest", Kind::Entries, Merge::ByKey("type"), Some(set("attest", SetForm::AppendOnly)),
+    row(TargetAttribute::Attest, "attest", AttributeKind::Entries, Merge::ByKey("type"), Some(set("attest", SetForm::AppendOnly)),
         "Statements about the build that are attached to the image: provenance, sbom."),
-    row(Attribute::Context, "context", Kind::Text, Merge::Replace, Some(set("context", SetForm::Scalar)),
+    row(TargetAttribute::Context, "context", AttributeKind::Text, Merge::Replace, Some(set("context", SetForm::Scalar)),
         "The source tree: a directory, git repository or URL."),
-    row(Attribute::Contexts, "contexts", Kind::Map, Merge::PerKey, Some(set("contexts", SetForm::Entry)),
+    row(TargetAttribute::Contexts, "contexts", AttributeKind::Map, Merge::PerKey, Some(set("contexts", SetForm::Entry)),
         "Further source trees by name; an empty one removes an inherited one."),
-    row(Attribute::Dockerfile, "dockerfile", Kind::Text, Merge::Replace, Some(set("dockerfile", SetForm::Scalar)),
+    row(TargetAttribute::Dockerfile, "dockerfile", AttributeKind::Text, Merge::Replace, Some(set("dockerfile", SetForm::Scalar)),
         "The Dockerfile, below the context."),
-    row(Attribute::DockerfileInline, "dockerfile-inline", Kind::Text, Merge::Replace, None,
+    row(TargetAttribute::DockerfileInline, "dockerfile-inline", AttributeKind::Text, Merge::Replace, None,
         "The Dockerfile's text; wins over `dockerfile`."),
-    row(Attribute::Args, "args", Kind::NullableMap, Merge::PerKey, Some(set("args", SetForm::Entry)),
+    row(TargetAttribute::Args, "args", AttributeKind::NullableMap, Merge::PerKey, Some(set("args", SetForm::Entry)),
         "Build arguments."),
-    row(Attribute::Labels, "labels", Kind::NullableMap, Merge::PerKey, Some(set("labels", SetForm::Entry)),
+    row(TargetAttribute::Labels, "labels", AttributeKind::NullableMap, Merge::PerKey, Some(set("labels", SetForm::Entry)),
         "Labels of the image."),
-    row(Attribute::Tags, "tags", Kind::Texts, Merge::Replace, Some(set("tags", SetForm::List)),
+    row(TargetAttribute::Tags, "tags", AttributeKind::Texts, Merge::Replace, Some(set("tags", SetForm::List)),
         "Names of the image."),
-    row(Attribute::CacheFrom, "cache-from", Kind::Entries, Merge::AppendUnique, Some(set("cache-from", SetForm::List)),
+    row(TargetAttribute::CacheFrom, "cache-from", AttributeKind::Entries, Merge::AppendUnique, Some(set("cache-from", SetForm::List)),
         "Where cache is imported from."),
-    row(Attribute::CacheTo, "cache-to", Kind::Entries, Merge::Replace, Some(set("cache-to", SetForm::List)),
+    row(TargetAttribute::CacheTo, "cache-to", AttributeKind::Entries, Merge::Replace, Some(set("cache-to", SetForm::List)),
         "Where cache is exported to."),
-    row(Attribute::Stage, "target", Kind::Text, Merge::Replace, Some(set("target", SetForm::Scalar)),
+    row(TargetAttribute::Stage, "target", AttributeKind::Text, Merge::Replace, Some(set("target", SetForm::Scalar)),
         "The stage of the Dockerfile to build."),
-    row(Attribute::Secret, "secret", Kind::Entries, Merge::ByKey("id"), Some(set("secrets", SetForm::List)),
+    row(TargetAttribute::Secret, "secret", AttributeKind::Entries, Merge::ByKey("id"), Some(set("secrets", SetForm::List)),
         "Secrets for steps, from files or the environment."),
-    row(Attribute::Ssh, "ssh", Kind::Entries, Merge::ByKey("id"), Some(set("ssh", SetForm::List)),
+    row(TargetAttribute::Ssh, "ssh", AttributeKind::Entries, Merge::ByKey("id"), Some(set("ssh", SetForm::List)),
         "SSH agents and keys for steps."),
-    row(Attribute::Platforms, "platforms", Kind::Texts, Merge::Replace, Some(set("platform", SetForm::List)),
+    row(TargetAttribute::Platforms, "platforms", AttributeKind::Texts, Merge::Replace, Some(set("platform", SetForm::List)),
         "Platforms to build for."),
-    row(Attribute::Output, "output", Kind::Entries, Merge::Replace, Some(set("output", SetForm::List)),
+    row(TargetAttribute::Output, "output", AttributeKind::Entries, Merge::Replace, Some(set("output", SetForm::List)),
         "What is made of the result: image, registry, docker, oci, local, tar, cacheonly."),
-    row(Attribute::Pull, "pull", Kind::Bool, Merge::Replace, Some(set("pull", SetForm::Bool)),
+    row(TargetAttribute::Pull, "pull", AttributeKind::Bool, Merge::Replace, Some(set("pull", SetForm::Bool)),
         "Whether newer versions of images are looked for."),
-    row(Attribute::NoCache, "no-cache", Kind::Bool, Merge::Replace, Some(set("no-cache", SetForm::Bool)),
+    row(TargetAttribute::NoCache, "no-cache", AttributeKind::Bool, Merge::Replace, Some(set("no-cache", SetForm::Bool)),
         "Whether the cache is left aside."),
-    row(Attribute::Network, "network", Kind::Text, Merge::Replace, Some(set("network", SetForm::Scalar)),
+    row(TargetAttribute::Network, "network", AttributeKind::Text, Merge::Replace, Some(set("network", SetForm::Scalar)),
         "The network of steps: default, host, none."),
-    row(Attribute::NoCacheFilter, "no-cache-filter", Kind::Texts, Merge::AppendUnique, Some(set("no-cache-filter", SetForm::List)),
+    row(TargetAttribute::NoCacheFilter, "no-cache-filter", AttributeKind::Texts, Merge::AppendUnique, Some(set("no-cache-filter", SetForm::List)),
         "Stages for which the cache is left aside."),
-    row(Attribute::ShmSize, "shm-size", Kind::Text, Merge::Replace, Some(set("shm-size", SetForm::Scalar)),
+    row(TargetAttribute::ShmSize, "shm-size", AttributeKind::Text, Merge::Replace, Some(set("shm-size", SetForm::Scalar)),
         "Size of `/dev/shm`, such as `128m`."),
-    row(Attribute::Ulimits, "ulimits", Kind::Texts, Merge::AppendUnique, Some(set("ulimits", SetForm::List)),
+    row(TargetAttribute::Ulimits, "ulimits", AttributeKind::Texts, Merge::AppendUnique, Some(set("ulimits", SetForm::List)),
         "Limits of processes, `name=soft[:hard]`."),
-    row(Attribute::Resources, "resources", Kind::Object, Merge::PerKey, Some(set("resources", SetForm::Entry)),
+    row(TargetAttribute::Resources, "resources", AttributeKind::Object, Merge::PerKey, Some(set("resources", SetForm::Entry)),
         "Limits of memory and CPU for steps."),
-    row(Attribute::Call, "call", Kind::Text, Merge::Replace, Some(set("call", SetForm::Scalar)),
+    row(TargetAttribute::Call, "call", AttributeKind::Text, Merge::Replace, Some(set("call", SetForm::Scalar)),
         "A question to the frontend instead of a build: check, outline, targets."),
-    row(Attribute::Entitlements, "entitlements", Kind::Texts, Merge::AppendUnique, Some(set("entitlements", SetForm::AppendOnly)),
+    row(TargetAttribute::Entitlements, "entitlements", AttributeKind::Texts, Merge::AppendUnique, Some(set("entitlements", SetForm::AppendOnly)),
         "Privileges the build asks for: network.host, security.insecure, device."),
-    row(Attribute::ExtraHosts, "extra-hosts", Kind::NullableMap, Merge::PerKey, Some(set("extra-hosts", SetForm::Entry)),
+    row(TargetAttribute::ExtraHosts, "extra-hosts", AttributeKind::NullableMap, Merge::PerKey, Some(set("extra-hosts", SetForm::Entry)),
         "Names for addresses in steps."),
-    row(Attribute::Policy, "policy", Kind::Entries, Merge::Append, Some(set("policy", SetForm::List)),
+    row(TargetAttribute::Policy, "policy", AttributeKind::Entries, Merge::Append, Some(set("policy", SetForm::List)),
         "Rules for the sources a build may use."),
 ];
 

@@ -1,6 +1,6 @@
 //! The blocks of a bake file, for files in JSON.
 
-use super::declarations::Kind;
+use super::declarations::BlockKind;
 use super::schema::EVALUATED;
 use super::typing;
 use crate::hcl::json::BlockShape;
@@ -32,17 +32,17 @@ pub(super) const TOP_LEVEL: &[BlockShape] = &[
         labels: 1,
         blocks: &[],
         expressions: &[],
-        has_attribute: |name| has_attribute(Kind::Group, name),
+        has_attribute: |name| has_attribute(BlockKind::Group, name),
     },
     BlockShape {
         kind: "target",
         labels: 1,
         blocks: &[],
         expressions: &[],
-        has_attribute: |name| has_attribute(Kind::Target, name),
+        has_attribute: |name| has_attribute(BlockKind::Target, name),
     },
 ];
 
-fn has_attribute(kind: Kind, name: &str) -> bool {
+fn has_attribute(kind: BlockKind, name: &str) -> bool {
     typing::of(kind, name).is_some() || EVALUATED.contains(&name)
 }

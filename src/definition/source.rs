@@ -1,7 +1,7 @@
 //! Which files make a definition, and their text.
 //!
 //! Knows the default names, `-f`, `BUILDX_BAKE_FILE` and standard input, and tells formats apart by name. Knows nothing
-//! of what the files say. Start at [`read`]; tests and callers with text in hand use [`Sources::of`].
+//! of what the files say. Start at [`read`]; tests and callers with text in hand use [`DefinitionSources::of`].
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -34,7 +34,7 @@ const FALLBACK_DIR: &str = "bake";
 
 /// What decides which files are read.
 #[derive(Debug)]
-pub struct Request<'a> {
+pub struct SourceRequest<'a> {
     /// The values of `-f`, in order.
     pub files: &'a [String],
     /// The remote definition named by the first positional argument, if any.
@@ -45,18 +45,18 @@ pub struct Request<'a> {
 
 /// The text of all files of a definition, in the order in which they apply.
 #[derive(Debug, Clone, Default)]
-pub struct Sources {
+pub struct DefinitionSources {
     /// Names and texts, for showing spans.
     pub map: SourceMap,
     /// The files to parse.
-    pub files: Vec<Source>,
+    pub files: Vec<DefinitionSource>,
     /// How the files were chosen.
-    pub origin: Origin,
+    pub origin: DefinitionOrigin,
 }
 
 /// How the files of a definition were chosen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Origin {
+pub enum DefinitionOrigin {
     /// By their default names.
     #[default]
     DefaultNames,
@@ -68,7 +68,7 @@ pub enum Origin {
 
 /// One file of a definition.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub struct DefinitionSource {
     /// The file in the source map.
     pub id: SourceId,
     /// Its syntax, as far as the name tells.
@@ -108,7 +108,7 @@ impl Format {
     }
 }
 
-impl Sources {
+impl DefinitionSources {
     /// Sources made of `name` and text pairs.
     pub fn of<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut sources = Self::default();
@@ -121,7 +121,7 @@ impl Sources {
     /// Adds a file that was read from `name`; `-` is standard input.
     pub fn add(&mut self, name: &str, text: String) {
         let id = self.map.add(name, text);
-        self.files.push(Source {
+        self.files.push(DefinitionSource {
             id,
             format: Format::of_name(name),
             utf16: false,
@@ -136,7 +136,10 @@ impl Sources {
 /// Reads the definition's files; standard input is read from `stdin` where a file is called `-`.
 ///
 /// All files that cannot be read are reported.
-pub fn read(request: &Request<'_>, stdin: &mut dyn Read) -> Result<Sources, Diagnostics> {
+pub fn read(
+    request: &SourceRequest<'_>,
+    stdin: &mut dyn Read,
+) -> Result<DefinitionSources, Diagnostics> {
     if let Some(remote) = request.remote {
         let mut problem = remote_unsupported(remote);
         let names = split(request.files);
@@ -150,9 +153,9 @@ pub fn read(request: &Request<'_>, stdin: &mut dyn Read) -> Result<Sources, Diag
     }
     let mut problems = Diagnostics::default();
     let (origin, names) = choose(request, &mut problems);
-    let mut sources = Sources {
+    let mut sources = DefinitionSources {
         origin,
-        ..Sources::default()
+        ..DefinitionSources::default()
     };
     let mut empty = Vec::new();
     for name in names {
@@ -188,9 +191,12 @@ pub fn read(request: &Request<'_>, stdin: &mut dyn Read) -> Result<Sources, Diag
     }
 }
 
-fn choose(request: &Request<'_>, problems: &mut Diagnostics) -> (Origin, Vec<String>) {
+fn choose(
+    request: &SourceRequest<'_>,
+    problems: &mut Diagnostics,
+) -> (DefinitionOrigin, Vec<String>) {
     if !request.files.is_empty() {
-        return (Origin::Flag, request.files.to_vec());
+        return (DefinitionOrigin::Flag, request.files.to_vec());
     }
     let environment = request.environment;
     if let Some(list) = environment.non_empty("BUILDX_BAKE_FILE") {
@@ -206,11 +212,11 @@ fn choose(request: &Request<'_>, problems: &mut Diagnostics) -> (Origin, Vec<Str
             .map(str::to_owned)
             .collect();
         if !names.is_empty() {
-            return (Origin::Environment, names);
+            return (DefinitionOrigin::Environment, names);
         }
     }
     (
-        Origin::DefaultNames,
+        DefinitionOrigin::DefaultNames,
         default_files(environment.current_dir(), problems),
     )
 }
@@ -329,7 +335,7 @@ fn read_limited(from: &mut dyn Read, expected: u64) -> io::Result<Vec<u8>> {
 
 /// The files of a remote definition, by where they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Names<'a> {
+pub struct RemoteNames<'a> {
     /// In the tree at the address; none means the default names.
     pub fetched: Vec<&'a str>,
     /// On this machine; they are read after those.
@@ -337,8 +343,8 @@ pub struct Names<'a> {
 }
 
 /// What the values of `-f` mean beside the address of a remote definition.
-pub fn split(files: &[String]) -> Names<'_> {
-    let mut names = Names::default();
+pub fn split(files: &[String]) -> RemoteNames<'_> {
+    let mut names = RemoteNames::default();
     for file in files {
         match file.strip_prefix("cwd://") {
             Some(local) => names.local.push(local),
@@ -380,7 +386,7 @@ mod tests {
         dir
     }
 
-    fn names(sources: &Sources) -> Vec<String> {
+    fn names(sources: &DefinitionSources) -> Vec<String> {
         sources
             .map
             .iter()
@@ -393,13 +399,13 @@ mod tests {
         variables: &[(&str, &str)],
         files: &[&str],
         mut stdin: &[u8],
-    ) -> Result<Sources, Diagnostics> {
+    ) -> Result<DefinitionSources, Diagnostics> {
         let environment = Environment::new(
             variables.iter().map(|(k, v)| ((*k).into(), (*v).into())),
             dir.to_owned(),
         );
         let files: Vec<String> = files.iter().map(|f| (*f).to_owned()).collect();
-        let request = Request {
+        let request = SourceRequest {
             files: &files,
             remote: None,
             environment: &environment,
@@ -425,7 +431,7 @@ mod tests {
                 "docker-bake.override.hcl"
             ]
         );
-        assert_eq!(sources.origin, Origin::DefaultNames);
+        assert_eq!(sources.origin, DefinitionOrigin::DefaultNames);
     }
 
     #[test]
@@ -466,7 +472,7 @@ mod tests {
         let list = [("BUILDX_BAKE_FILE", " a.hcl : :b.hcl")];
         let sources = read_in(dir.path(), &list, &[], b"").unwrap();
         assert_eq!(names(&sources), ["a.hcl", "b.hcl"]);
-        assert_eq!(sources.origin, Origin::Environment);
+        assert_eq!(sources.origin, DefinitionOrigin::Environment);
         let sources = read_in(dir.path(), &list, &["cwd://c.hcl"], b"").unwrap();
         assert_eq!(names(&sources), ["c.hcl"]);
         let separated = [
@@ -515,7 +521,7 @@ mod tests {
         assert_eq!(names.fetched, ["a.hcl", "c.json"]);
         assert_eq!(names.local, ["b.hcl"]);
         let environment = Environment::default();
-        let request = Request {
+        let request = SourceRequest {
             files: &files,
             remote: Some("https://me:secret@example.com/x.git"),
             environment: &environment,
@@ -530,7 +536,7 @@ mod tests {
     fn endless_input_is_refused() {
         let mut endless = io::repeat(b'#');
         let environment = Environment::default();
-        let request = Request {
+        let request = SourceRequest {
             files: &["-".to_owned()],
             remote: None,
             environment: &environment,

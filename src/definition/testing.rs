@@ -2,11 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::decode::Options;
-use super::evaluated::{Block, Evaluated};
+use super::decode::DecodeOptions;
+use super::evaluated::{Evaluated, EvaluatedBlock};
 use super::model::Definition;
-use super::source::Sources;
-use super::{Inputs, evaluate, load};
+use super::source::DefinitionSources;
+use super::{EvaluationInputs, evaluate, load};
 use crate::diag::Diagnostics;
 use crate::hcl::cty::value::Value;
 use crate::hcl::functions::{FunctionContext, lookup};
@@ -23,16 +23,16 @@ pub(super) struct World {
 impl World {
     /// Evaluates files given as name and text.
     pub(super) fn evaluate(&self, files: &[(&str, &str)]) -> Result<Evaluated, Diagnostics> {
-        self.with(|inputs| evaluate(&mut Sources::of(files.iter().copied()), inputs))
+        self.with(|inputs| evaluate(&mut DefinitionSources::of(files.iter().copied()), inputs))
     }
 
     /// Evaluates and decodes one HCL text.
     pub(super) fn load(&self, text: &str) -> Result<Definition, Diagnostics> {
-        let mut sources = Sources::of([("docker-bake.hcl", text)]);
-        self.with(|inputs| load(&mut sources, inputs, Options::default()))
+        let mut sources = DefinitionSources::of([("docker-bake.hcl", text)]);
+        self.with(|inputs| load(&mut sources, inputs, DecodeOptions::default()))
     }
 
-    fn with<T>(&self, act: impl FnOnce(&Inputs<'_>) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&EvaluationInputs<'_>) -> T) -> T {
         let environment = Environment::new(
             self.environment
                 .iter()
@@ -44,7 +44,7 @@ impl World {
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect();
-        let inputs = Inputs {
+        let inputs = EvaluationInputs {
             environment: &environment,
             vars: &vars,
             command_context: None,
@@ -89,7 +89,7 @@ pub(super) fn value_of(expr: &str) -> String {
 }
 
 /// An attribute of a block as JSON.
-pub(super) fn attribute(block: &Block, name: &str) -> String {
+pub(super) fn attribute(block: &EvaluatedBlock, name: &str) -> String {
     json(&block.attribute(name).unwrap().value)
 }
 

@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::declarations::Kind as BlockKind;
+use super::declarations::BlockKind;
 use super::decode::single_attribute;
-use super::evaluated::Attribute as RawAttribute;
+use super::evaluated::EvaluatedAttribute;
 use super::model::{Attrs, LogLevel, Resources, Target};
-use super::schema::{self, Attribute, AttributeSpec, Kind, Merge};
+use super::schema::{self, AttributeKind, AttributeSpec, Merge, TargetAttribute};
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::hcl::cty::convert::convert;
 use crate::hcl::cty::types::Type;
@@ -21,7 +21,7 @@ use crate::hcl::syntax::Expr;
 /// An attribute that can be referred to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Typing {
-    kind: Kind,
+    kind: AttributeKind,
     merge: Merge,
     name: &'static str,
     spec: Option<&'static AttributeSpec>,
@@ -29,13 +29,13 @@ pub(super) struct Typing {
 
 const GROUP_ATTRIBUTES: [Typing; 2] = [
     Typing {
-        kind: Kind::RequiredText,
+        kind: AttributeKind::RequiredText,
         merge: Merge::Replace,
         name: "description",
         spec: None,
     },
     Typing {
-        kind: Kind::Texts,
+        kind: AttributeKind::Texts,
         merge: Merge::Replace,
         name: "targets",
         spec: None,
@@ -69,7 +69,7 @@ impl Typing {
     /// What a reference gives, where the blocks of the name have these values in order.
     pub(super) fn reference(&self, values: &[(Value, &Arc<Expr>)]) -> Result<Value, Diagnostics> {
         match self.kind {
-            Kind::RequiredText => {
+            AttributeKind::RequiredText => {
                 let text = self.last(values, &Type::String)?;
                 Ok(if text.is_null() {
                     Value::from("")
@@ -77,11 +77,11 @@ impl Typing {
                     text
                 })
             }
-            Kind::Text => self.last(values, &Type::String),
-            Kind::Bool => self.last(values, &Type::Bool),
-            Kind::Texts => self.texts(values),
-            Kind::Map | Kind::NullableMap => self.texts_by_name(values),
-            Kind::Entries | Kind::Object => self.entries(values),
+            AttributeKind::Text => self.last(values, &Type::String),
+            AttributeKind::Bool => self.last(values, &Type::Bool),
+            AttributeKind::Texts => self.texts(values),
+            AttributeKind::Map | AttributeKind::NullableMap => self.texts_by_name(values),
+            AttributeKind::Entries | AttributeKind::Object => self.entries(values),
         }
     }
 
@@ -139,9 +139,9 @@ impl Typing {
         let Some(spec) = self.spec else {
             return Ok(Value::null());
         };
-        let raw: Vec<RawAttribute> = values
+        let raw: Vec<EvaluatedAttribute> = values
             .iter()
-            .map(|(value, expr)| RawAttribute {
+            .map(|(value, expr)| EvaluatedAttribute {
                 name_span: None,
                 value: value.clone(),
                 expr: Some(Arc::clone(expr)),
@@ -152,7 +152,7 @@ impl Typing {
     }
 }
 
-fn structured(target: &Target, attribute: Attribute) -> Value {
+fn structured(target: &Target, attribute: TargetAttribute) -> Value {
     let maps = |maps: Vec<BTreeMap<Text, Value>>| {
         let ty = Type::map(Type::String);
         let maps = maps
@@ -162,7 +162,7 @@ fn structured(target: &Target, attribute: Attribute) -> Value {
         Value::list(ty, maps)
     };
     match attribute {
-        Attribute::Output => maps(
+        TargetAttribute::Output => maps(
             target
                 .output
                 .iter()
@@ -176,9 +176,9 @@ fn structured(target: &Target, attribute: Attribute) -> Value {
                 })
                 .collect(),
         ),
-        Attribute::CacheFrom | Attribute::CacheTo => {
+        TargetAttribute::CacheFrom | TargetAttribute::CacheTo => {
             let caches = match attribute {
-                Attribute::CacheFrom => &target.cache_from,
+                TargetAttribute::CacheFrom => &target.cache_from,
                 _ => &target.cache_to,
             };
             maps(
@@ -188,7 +188,7 @@ fn structured(target: &Target, attribute: Attribute) -> Value {
                     .collect(),
             )
         }
-        Attribute::Attest => maps(
+        TargetAttribute::Attest => maps(
             target
                 .attest
                 .iter()
@@ -201,14 +201,14 @@ fn structured(target: &Target, attribute: Attribute) -> Value {
                 })
                 .collect(),
         ),
-        Attribute::Policy => maps(
+        TargetAttribute::Policy => maps(
             target
                 .policy
                 .iter()
                 .map(|policy| policy_map(policy))
                 .collect(),
         ),
-        Attribute::Secret => {
+        TargetAttribute::Secret => {
             let ty = Type::object(["id", "src", "env"].map(|name| (name, Type::String)));
             let secrets = target.secret.iter().map(|secret| {
                 object([
@@ -219,7 +219,7 @@ fn structured(target: &Target, attribute: Attribute) -> Value {
             });
             Value::list(ty, secrets.collect())
         }
-        Attribute::Ssh => {
+        TargetAttribute::Ssh => {
             let ty = Type::object([("id", Type::String), ("paths", Type::list(Type::String))]);
             let keys = target.ssh.iter().map(|ssh| {
                 let paths = ssh.paths.iter().map(|path| text(path)).collect();
@@ -230,7 +230,7 @@ fn structured(target: &Target, attribute: Attribute) -> Value {
             });
             Value::list(ty, keys.collect())
         }
-        Attribute::Resources => resources(target.resources.as_deref()),
+        TargetAttribute::Resources => resources(target.resources.as_deref()),
         _ => Value::null(),
     }
 }
@@ -268,7 +268,7 @@ fn resources(resources: Option<&Resources>) -> Value {
     let Some(resources) = resources else {
         return Value::Null(Type::object(types));
     };
-    let text = |value: &Option<crate::diag::Spanned<super::model::Text>>| match value {
+    let text = |value: &Option<crate::diag::Spanned<super::model::SharedText>>| match value {
         Some(value) => text(value),
         None => Value::Null(Type::String),
     };

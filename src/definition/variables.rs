@@ -1,24 +1,24 @@
 //! Variables: their types, defaults and overrides, and the conditions they must meet.
 //!
-//! Every variable is worked out, used or not. Start at [`Evaluator::variable`], which fills a variable's slot, and
-//! [`Evaluator::validate`].
+//! Every variable is worked out, used or not. Start at [`BakeEvaluator::variable`], which fills a variable's slot, and
+//! [`BakeEvaluator::validate`].
 
 use super::declarations::{ValidationDecl, VariableDecl};
 use super::evaluated::VariableInfo;
-use super::namespace::Evaluator;
+use super::namespace::BakeEvaluator;
 use crate::hcl::cty::convert::convert;
 use crate::hcl::cty::types::Type;
 use crate::hcl::cty::value::Value;
 use crate::hcl::eval::expr::{describe, problem};
 use crate::hcl::eval::scope::Scope;
 use crate::hcl::eval::type_expr::type_of;
-use crate::hcl::eval::{Failed, Frame, Outcome};
-use crate::hcl::references::references;
+use crate::hcl::eval::{Failed, Frame, ValueResult};
+use crate::hcl::name_uses::references;
 use crate::hcl::syntax::{Expr, ExprKind};
 
-impl<'a> Evaluator<'a> {
+impl<'a> BakeEvaluator<'a> {
     /// The value of a variable: its default, unless it is overridden.
-    pub(super) fn variable(&mut self, variable: &'a VariableDecl<'a>) -> Outcome {
+    pub(super) fn variable(&mut self, variable: &'a VariableDecl<'a>) -> ValueResult {
         let name = &variable.name.text;
         // A global of the same name takes the place of the default and of the type.
         let global = self.names.declarations.globals.get(name).copied();
@@ -65,7 +65,7 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn default(&mut self, expr: &'a Expr, ty: Option<&Type>) -> Outcome {
+    fn default(&mut self, expr: &'a Expr, ty: Option<&Type>) -> ValueResult {
         let value = self.expr(expr, &Scope::ROOT)?;
         let Some(ty) = ty else {
             return Ok(value);

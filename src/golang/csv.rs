@@ -1,7 +1,7 @@
 //! Comma-separated values, as strictly as Go reads them: quotes stand only around a whole field.
 //!
 //! [`fields`] reads one record by the rules of `go-csvvalue`, which buildx reads all attribute strings with: one final line break
-//! is allowed, an empty text is an error. [`Table`] reads many records as `encoding/csv` does: empty lines are skipped.
+//! is allowed, an empty text is an error. [`CsvReader`] reads many records as `encoding/csv` does: empty lines are skipped.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -132,13 +132,13 @@ pub enum TableError {
 
 /// Records of many lines, read one by one (`csv.Reader`). A quoted field may hold line breaks, which become `\n`.
 #[derive(Debug)]
-pub struct Table<'a> {
+pub struct CsvReader<'a> {
     rest: &'a str,
     separator: char,
     line: usize,
 }
 
-impl<'a> Table<'a> {
+impl<'a> CsvReader<'a> {
     /// A table whose fields are separated by `separator`.
     pub fn new(text: &'a str, separator: char) -> Self {
         Self {
@@ -284,7 +284,7 @@ mod tests {
     }
 
     fn record(text: &str) -> Result<Vec<String>, TableError> {
-        Ok(Table::new(text, ',').next_record()?.unwrap())
+        Ok(CsvReader::new(text, ',').next_record()?.unwrap())
     }
 
     #[test]
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn records_follow_each_other() {
-        let mut table = Table::new("a,b\r\n\n1,\"2\n3\"\n", ',');
+        let mut table = CsvReader::new("a,b\r\n\n1,\"2\n3\"\n", ',');
         assert_eq!(table.next_record().unwrap().unwrap(), ["a", "b"]);
         assert_eq!(table.next_record().unwrap().unwrap(), ["1", "2\n3"]);
         assert_eq!(table.line(), 4);

@@ -13,19 +13,19 @@ use hcl_rs::edit::template as ht;
 
 use super::cty::number::Number;
 use super::cty::value::Value;
-use super::names::Names;
+use super::name_pool::NamePool;
 use super::syntax::{
     Attribute, Binary, BinaryOperator, Block, Body, Call, Conditional, Expr, ExprKind, File, For,
     Ident, ObjectItem, ObjectKey, Step, Traversal, Unary, UnaryOperator,
 };
-use super::template::{Directive, TextStyle, Token, Trim, assemble, text_tokens, unquote};
+use super::template::{Directive, TemplateToken, TextStyle, Trim, assemble, text_tokens, unquote};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};
 
 /// Parses a file; problems are added to `problems`.
 pub(super) fn parse(
     text: &str,
     source: SourceId,
-    names: &mut Names,
+    names: &mut NamePool,
     problems: &mut Diagnostics,
 ) -> Option<File> {
     // HashiCorp's scanner skips a byte order mark, the parser used here does not know it.
@@ -83,7 +83,7 @@ fn syntax_error(error: &hcl_rs::edit::parser::Error, text: &str, places: &Places
 struct Lower<'a> {
     text: &'a str,
     places: Places,
-    names: &'a mut Names,
+    names: &'a mut NamePool,
     problems: &'a mut Diagnostics,
 }
 
@@ -383,7 +383,7 @@ impl Lower<'_> {
         &mut self,
         elements: impl IntoIterator<Item = &'t ht::Element>,
         style: TextStyle,
-        tokens: &mut Vec<Token>,
+        tokens: &mut Vec<TemplateToken>,
     ) {
         for element in elements {
             let range = element.span().unwrap_or(0..0);
@@ -393,10 +393,12 @@ impl Lower<'_> {
                     let source = self.text.get(range).unwrap_or_default();
                     text_tokens(source, style, span, self.problems, tokens);
                 }
-                ht::Element::Interpolation(interpolation) => tokens.push(Token::Interpolation {
-                    expr: self.expr(&interpolation.expr),
-                    trim: trim(interpolation.strip),
-                }),
+                ht::Element::Interpolation(interpolation) => {
+                    tokens.push(TemplateToken::Interpolation {
+                        expr: self.expr(&interpolation.expr),
+                        trim: trim(interpolation.strip),
+                    })
+                }
                 ht::Element::Directive(directive) => match directive.as_ref() {
                     ht::Directive::If(directive) => {
                         self.if_directive(directive, style, span, tokens);
@@ -414,24 +416,24 @@ impl Lower<'_> {
         directive: &ht::IfDirective,
         style: TextStyle,
         span: Span,
-        tokens: &mut Vec<Token>,
+        tokens: &mut Vec<TemplateToken>,
     ) {
         let condition = self.expr(&directive.if_expr.cond_expr);
-        tokens.push(Token::Directive {
+        tokens.push(TemplateToken::Directive {
             directive: Directive::If(condition),
             span,
             trim: trim(directive.if_expr.strip),
         });
         self.template(&directive.if_expr.template, style, tokens);
         if let Some(otherwise) = &directive.else_expr {
-            tokens.push(Token::Directive {
+            tokens.push(TemplateToken::Directive {
                 directive: Directive::Else,
                 span,
                 trim: trim(otherwise.strip),
             });
             self.template(&otherwise.template, style, tokens);
         }
-        tokens.push(Token::Directive {
+        tokens.push(TemplateToken::Directive {
             directive: Directive::EndIf,
             span,
             trim: trim(directive.endif_expr.strip),
@@ -443,7 +445,7 @@ impl Lower<'_> {
         directive: &ht::ForDirective,
         style: TextStyle,
         span: Span,
-        tokens: &mut Vec<Token>,
+        tokens: &mut Vec<TemplateToken>,
     ) {
         let head = &directive.for_expr;
         let repetition = Directive::For {
@@ -454,13 +456,13 @@ impl Lower<'_> {
             value: self.ident(head.value_var.as_str(), head.value_var.span()),
             collection: self.expr(&head.collection_expr),
         };
-        tokens.push(Token::Directive {
+        tokens.push(TemplateToken::Directive {
             directive: repetition,
             span,
             trim: trim(head.strip),
         });
         self.template(&head.template, style, tokens);
-        tokens.push(Token::Directive {
+        tokens.push(TemplateToken::Directive {
             directive: Directive::EndFor,
             span,
             trim: trim(directive.endfor_expr.strip),
@@ -496,7 +498,7 @@ fn binary_operator(operator: hx::BinaryOperator) -> BinaryOperator {
 mod tests {
     use super::parse;
     use crate::diag::{Diagnostics, SourceMap};
-    use crate::hcl::names::Names;
+    use crate::hcl::name_pool::NamePool;
     use crate::hcl::parser;
 
     // The tree without its places, which the parsers draw differently around brackets.
@@ -513,8 +515,8 @@ mod tests {
     fn agree(text: &str) {
         let source = SourceMap::default().add("x.hcl", text);
         let mut problems = Diagnostics::default();
-        let theirs = parse(text, source, &mut Names::default(), &mut problems);
-        let ours = parser::parse(text, source, &mut Names::default(), &mut problems);
+        let theirs = parse(text, source, &mut NamePool::default(), &mut problems);
+        let ours = parser::parse(text, source, &mut NamePool::default(), &mut problems);
         assert_eq!(problems.0, [], "{text}");
         let theirs = theirs.map(|file| (shape(&file.body.attributes), shape(&file.body.blocks)));
         let ours = (shape(&ours.body.attributes), shape(&ours.body.blocks));

@@ -10,7 +10,7 @@ use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 
 /// A piece of a template before directives are nested.
 #[derive(Debug)]
-pub(super) enum Token {
+pub(super) enum TemplateToken {
     /// Text, escapes resolved; in heredocs and bare templates at most one line of it.
     Text(String),
     /// `${expression}`.
@@ -73,7 +73,7 @@ pub(super) enum TextStyle {
 
 /// The expression that a template's tokens make, at `span`; `flush` for `<<-`.
 pub(super) fn assemble(
-    mut tokens: Vec<Token>,
+    mut tokens: Vec<TemplateToken>,
     span: Span,
     flush: bool,
     problems: &mut Diagnostics,
@@ -82,10 +82,13 @@ pub(super) fn assemble(
     if flush {
         remove_indentation(&mut tokens);
     }
-    if tokens.iter().all(|token| matches!(token, Token::Text(_))) {
+    if tokens
+        .iter()
+        .all(|token| matches!(token, TemplateToken::Text(_)))
+    {
         let mut text = String::new();
         for token in &tokens {
-            if let Token::Text(piece) = token {
+            if let TemplateToken::Text(piece) = token {
                 text.push_str(piece);
             }
         }
@@ -95,8 +98,8 @@ pub(super) fn assemble(
         };
     }
     if tokens.len() == 1
-        && let Some(Token::Interpolation { expr, .. }) =
-            tokens.pop_if(|token| matches!(token, Token::Interpolation { .. }))
+        && let Some(TemplateToken::Interpolation { expr, .. }) =
+            tokens.pop_if(|token| matches!(token, TemplateToken::Interpolation { .. }))
     {
         return Expr {
             span,
@@ -115,20 +118,21 @@ pub(super) fn assemble(
     }
 }
 
-fn trim(tokens: &mut [Token]) {
+fn trim(tokens: &mut [TemplateToken]) {
     for index in 0..tokens.len() {
-        let (Token::Interpolation { trim, .. } | Token::Directive { trim, .. }) = &tokens[index]
+        let (TemplateToken::Interpolation { trim, .. } | TemplateToken::Directive { trim, .. }) =
+            &tokens[index]
         else {
             continue;
         };
         let trim = *trim;
         if trim.before
-            && let Some(Token::Text(text)) = index.checked_sub(1).map(|i| &mut tokens[i])
+            && let Some(TemplateToken::Text(text)) = index.checked_sub(1).map(|i| &mut tokens[i])
         {
             text.truncate(text.trim_end().len());
         }
         if trim.after
-            && let Some(Token::Text(text)) = tokens.get_mut(index + 1)
+            && let Some(TemplateToken::Text(text)) = tokens.get_mut(index + 1)
         {
             text.drain(..text.len() - text.trim_start().len());
         }
@@ -137,15 +141,16 @@ fn trim(tokens: &mut [Token]) {
 
 // The rule is about the first token of each line as it stands after trimming, so a line that starts with a directive
 // or interpolation keeps all lines where they are.
-fn remove_indentation(tokens: &mut [Token]) {
+fn remove_indentation(tokens: &mut [TemplateToken]) {
     let mut starts = Vec::new();
     let mut least = usize::MAX;
     let mut line_start = true;
     for (index, token) in tokens.iter().enumerate() {
         if std::mem::take(&mut line_start) {
             match token {
-                Token::Text(text) if text.trim_start().is_empty() && text.ends_with('\n') => {}
-                Token::Text(text) => {
+                TemplateToken::Text(text)
+                    if text.trim_start().is_empty() && text.ends_with('\n') => {}
+                TemplateToken::Text(text) => {
                     let indentation = text.chars().take_while(|c| c.is_whitespace()).count();
                     least = least.min(indentation);
                     starts.push(index);
@@ -153,10 +158,10 @@ fn remove_indentation(tokens: &mut [Token]) {
                 _ => least = 0,
             }
         }
-        line_start = matches!(token, Token::Text(text) if text.ends_with('\n'));
+        line_start = matches!(token, TemplateToken::Text(text) if text.ends_with('\n'));
     }
     for index in starts {
-        if let Token::Text(text) = &mut tokens[index] {
+        if let TemplateToken::Text(text) = &mut tokens[index] {
             let cut = text
                 .char_indices()
                 .nth(least)
@@ -172,7 +177,7 @@ const DEPTH_LIMIT: usize = 500;
 struct Nest<'p> {
     depth: usize,
     broken: bool,
-    tokens: std::vec::IntoIter<Token>,
+    tokens: std::vec::IntoIter<TemplateToken>,
     problems: &'p mut Diagnostics,
 }
 
@@ -215,12 +220,12 @@ impl Nest<'_> {
         };
         while let Some(token) = self.tokens.next() {
             match token {
-                Token::Text(piece) => text.push_str(&piece),
-                Token::Interpolation { expr, .. } => {
+                TemplateToken::Text(piece) => text.push_str(&piece),
+                TemplateToken::Interpolation { expr, .. } => {
                     flush(&mut text, parts);
                     parts.push(TemplatePart::Interpolation(expr));
                 }
-                Token::Directive {
+                TemplateToken::Directive {
                     directive, span, ..
                 } => {
                     flush(&mut text, parts);
@@ -349,13 +354,13 @@ pub(super) fn text_tokens(
     style: TextStyle,
     span: Span,
     problems: &mut Diagnostics,
-    tokens: &mut Vec<Token>,
+    tokens: &mut Vec<TemplateToken>,
 ) {
     match style {
-        TextStyle::Quoted => tokens.push(Token::Text(unquote(source, span, problems))),
+        TextStyle::Quoted => tokens.push(TemplateToken::Text(unquote(source, span, problems))),
         TextStyle::Plain => {
             for line in source.split_inclusive('\n') {
-                tokens.push(Token::Text(unescape_markers(line)));
+                tokens.push(TemplateToken::Text(unescape_markers(line)));
             }
         }
     }

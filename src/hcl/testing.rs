@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::cty::Value;
-use super::eval::namespace::{Namespace, Place};
-use super::eval::{Evaluator, Outcome, Scope};
+use super::eval::namespace::{Namespace, UsedIn};
+use super::eval::{Evaluator, Scope, ValueResult};
 use super::functions::FunctionContext;
-use super::names::Names;
+use super::name_pool::NamePool;
 use super::syntax::{Attribute, Traversal};
 use super::{on_deep_stack, parser};
 use crate::diag::{Diagnostic, Diagnostics, Severity, SourceMap, Span};
@@ -22,7 +22,7 @@ struct Attributes;
 impl<'a> Namespace<'a> for Attributes {
     type Source = &'a Attribute;
 
-    fn fill(evaluator: &mut Evaluator<'a, Self>, source: &'a Attribute) -> Outcome {
+    fn fill(evaluator: &mut Evaluator<'a, Self>, source: &'a Attribute) -> ValueResult {
         evaluator.expr(&source.expr, &Scope::ROOT)
     }
 
@@ -35,7 +35,7 @@ impl<'a> Namespace<'a> for Attributes {
         _: &'a Arc<str>,
         _: &'a Traversal,
         _: &Scope<'_>,
-    ) -> Option<Outcome> {
+    ) -> Option<ValueResult> {
         None
     }
 
@@ -43,7 +43,7 @@ impl<'a> Namespace<'a> for Attributes {
         None
     }
 
-    fn advice(&self, _: &str, _: Place) -> Option<&'static str> {
+    fn advice(&self, _: &str, _: UsedIn) -> Option<&'static str> {
         None
     }
 }
@@ -56,7 +56,7 @@ pub(crate) fn attributes(text: &str) -> Result<BTreeMap<String, Value>, Diagnost
 fn evaluate(text: &str) -> Result<BTreeMap<String, Value>, Diagnostics> {
     let mut problems = Diagnostics::default();
     let source = SourceMap::default().add("test.hcl", text);
-    let file = parser::parse(text, source, &mut Names::default(), &mut problems);
+    let file = parser::parse(text, source, &mut NamePool::default(), &mut problems);
     if problems.has_errors() {
         return Err(problems);
     }

@@ -6,7 +6,7 @@ use std::fmt::Display;
 
 use super::model::ResourceLimits;
 use super::syntax::{Annotation, AnnotationLevel};
-use crate::definition::model::{Resources, Target, Text};
+use crate::definition::model::{Resources, SharedText, Target};
 use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
 use crate::types::Platform;
 use crate::types::size::parse_size;
@@ -44,7 +44,12 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn problem(&self, attribute: &str, at: &Spanned<Text>, reason: impl Display) -> Diagnostic {
+    fn problem(
+        &self,
+        attribute: &str,
+        at: &Spanned<SharedText>,
+        reason: impl Display,
+    ) -> Diagnostic {
         let name = &self.target.name.value;
         let problem = Diagnostic::error(
             Class::Definition,
@@ -57,7 +62,7 @@ impl Reader<'_> {
         }
     }
 
-    fn report(&mut self, attribute: &str, at: &Spanned<Text>, reason: impl Display) {
+    fn report(&mut self, attribute: &str, at: &Spanned<SharedText>, reason: impl Display) {
         let problem = self.problem(attribute, at, reason);
         self.problems.push(problem);
     }
@@ -82,7 +87,7 @@ impl Reader<'_> {
         }
     }
 
-    fn size(&mut self, attribute: &str, text: &Spanned<Text>) -> u64 {
+    fn size(&mut self, attribute: &str, text: &Spanned<SharedText>) -> u64 {
         match parse_size(text) {
             Ok(bytes) => bytes,
             Err(error) => {
@@ -111,19 +116,19 @@ impl Reader<'_> {
     }
 
     fn resources(&mut self, resources: &Resources) -> ResourceLimits {
-        let trimmed = |text: &Option<Spanned<Text>>| {
+        let trimmed = |text: &Option<Spanned<SharedText>>| {
             let trimmed = text.as_ref().map(|text| text.value.trim().into());
             trimmed.unwrap_or_default()
         };
         let number = |number: Option<&Spanned<i64>>| number.map_or(0, |number| number.value);
-        let mut sized = |attribute: &str, text: &Option<Spanned<Text>>| match text {
+        let mut sized = |attribute: &str, text: &Option<Spanned<SharedText>>| match text {
             Some(text) => {
-                let text = text.clone().map(|text| Text::from(text.trim()));
+                let text = text.clone().map(|text| SharedText::from(text.trim()));
                 self.size(attribute, &text)
             }
             None => 0,
         };
-        let unlimited = |text: &Option<Spanned<Text>>| {
+        let unlimited = |text: &Option<Spanned<SharedText>>| {
             text.as_ref().is_some_and(|text| text.value.trim() == "-1")
         };
         let memory_swap = if unlimited(&resources.memory_swap) {

@@ -1,6 +1,6 @@
 //! Which targets take contexts from which, and the order that follows.
 
-use crate::definition::model::Text;
+use crate::definition::model::SharedText;
 use crate::types::TargetName;
 use crate::types::hash::{IndexMap, RandomState};
 
@@ -14,7 +14,7 @@ pub struct TargetGraph {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// The context's name.
-    pub context: Text,
+    pub context: SharedText,
     /// The target whose result it is.
     pub to: TargetName,
 }

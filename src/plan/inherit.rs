@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::overrides::{Grants, Override, OverrideSet};
-use crate::definition::model::{Definition, Target, Text};
+use crate::definition::model::{Definition, SharedText, Target};
 use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
 use crate::types::TargetName;
 use crate::types::hash::{HashMap, HashSet, RandomState};
@@ -31,7 +31,7 @@ pub(super) struct Resolver<'a> {
     definition: &'a Definition,
     overrides: OverridesByTarget<'a>,
     resolved: HashMap<TargetName, Arc<Target>>,
-    reported: HashSet<(TargetName, Text)>,
+    reported: HashSet<(TargetName, SharedText)>,
     // What inheritance may still make and go through.
     elements: usize,
     merged: usize,
@@ -170,7 +170,7 @@ impl<'a> Resolver<'a> {
     fn step(
         &mut self,
         top: &mut Open<'a>,
-        parent: &Spanned<Text>,
+        parent: &Spanned<SharedText>,
         visits: &Visits,
     ) -> Option<&'a Arc<Target>> {
         let name: &str = &parent.value;
@@ -274,7 +274,7 @@ fn open<'a>(target: &'a Arc<Target>, visits: &mut Visits) -> Open<'a> {
 fn unknown_parent(
     definition: &Definition,
     heir: &Spanned<TargetName>,
-    parent: &Spanned<Text>,
+    parent: &Spanned<SharedText>,
 ) -> Diagnostic {
     let wanted = &*parent.value;
     let mut problem = Diagnostic::error(
@@ -305,7 +305,7 @@ mod tests {
     use super::*;
     use crate::definition::model::{List, PolicyEntry};
 
-    fn text(text: &str) -> Spanned<Text> {
+    fn text(text: &str) -> Spanned<SharedText> {
         Spanned::without_span(text.into())
     }
 

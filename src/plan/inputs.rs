@@ -5,7 +5,7 @@
 use std::sync::{Arc, LazyLock};
 
 use super::model::{ContextSource, DockerfileSource, Inputs, NamedContext, OciLayout};
-use crate::definition::model::{Target, Text};
+use crate::definition::model::{SharedText, Target};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::golang::path;
 use crate::types::Digest;
@@ -15,11 +15,11 @@ use crate::types::remote::{self, RemoteKind};
 const LOCAL_PREFIX: &str = "cwd://";
 
 // What most targets have, shared by all.
-static HERE: LazyLock<Text> = LazyLock::new(|| ".".into());
-static DOCKERFILE: LazyLock<Text> = LazyLock::new(|| "Dockerfile".into());
+static HERE: LazyLock<SharedText> = LazyLock::new(|| ".".into());
+static DOCKERFILE: LazyLock<SharedText> = LazyLock::new(|| "Dockerfile".into());
 
 // The path `text` stands for; the same text where it is clean.
-fn cleaned(text: &Text) -> Text {
+fn cleaned(text: &SharedText) -> SharedText {
     match text.strip_prefix(LOCAL_PREFIX) {
         Some(path) => path::clean(path).into(),
         None if path::is_clean(text) => Arc::clone(text),
@@ -94,7 +94,7 @@ fn dockerfile(
     }
 }
 
-fn dockerfile_source(text: &Text, context: &ContextSource) -> DockerfileSource {
+fn dockerfile_source(text: &SharedText, context: &ContextSource) -> DockerfileSource {
     if remote::is_http(text) {
         return DockerfileSource::Url(Arc::clone(text));
     }
@@ -109,7 +109,7 @@ fn dockerfile_source(text: &Text, context: &ContextSource) -> DockerfileSource {
     }
 }
 
-fn named(text: &Text) -> NamedContext {
+fn named(text: &SharedText) -> NamedContext {
     if let Some(path) = text.strip_prefix(LOCAL_PREFIX) {
         NamedContext::Local(path::clean(path).into())
     } else if remote::is_remote(text) {
@@ -144,7 +144,7 @@ fn layout_of(text: &str) -> OciLayout {
     };
     OciLayout {
         path: path.into(),
-        tag: tag.map(Text::from),
+        tag: tag.map(SharedText::from),
         digest,
     }
 }
@@ -173,7 +173,7 @@ mod tests {
 
     fn inputs(context: Option<&str>, dockerfile: Option<&str>) -> (Inputs, Target) {
         let mut target = Target::empty(Spanned::without_span("t".parse().unwrap()));
-        let text = |text: &str| Spanned::without_span(Text::from(text));
+        let text = |text: &str| Spanned::without_span(SharedText::from(text));
         target.context = context.map(text);
         target.dockerfile = dockerfile.map(text);
         let mut problems = Diagnostics::default();

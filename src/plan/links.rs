@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::graph::{Link, TargetGraph};
 use super::inherit::Resolver;
 use super::model::Role;
-use crate::definition::model::{Definition, Export, ExportKind, List, Target, Text};
+use crate::definition::model::{Definition, Export, ExportKind, List, SharedText, Target};
 use crate::diag::{Class, Diagnostic, Spanned};
 use crate::types::TargetName;
 use crate::types::hash::{HashMap, IndexMap, RandomState};
@@ -54,7 +54,7 @@ struct Walk<'a, 'd> {
 // A target whose links are being followed.
 struct Open {
     name: TargetName,
-    links: Vec<(Text, Spanned<Text>)>,
+    links: Vec<(SharedText, Spanned<SharedText>)>,
     next: usize,
     followed: Vec<Link>,
 }
@@ -107,7 +107,7 @@ impl Walk<'_, '_> {
             .contexts
             .iter()
             .filter_map(|(context, value)| {
-                let wanted: Text = value.strip_prefix("target:")?.into();
+                let wanted: SharedText = value.strip_prefix("target:")?.into();
                 let span = value.span;
                 Some((
                     Arc::clone(context),
@@ -128,7 +128,7 @@ impl Walk<'_, '_> {
     }
 
     // The target a link leads to, made part of the plan.
-    fn target_of(&mut self, user: &TargetName, wanted: &Spanned<Text>) -> Option<TargetName> {
+    fn target_of(&mut self, user: &TargetName, wanted: &Spanned<SharedText>) -> Option<TargetName> {
         if let Some((name, _)) = self.targets.get_key_value(&*wanted.value) {
             return Some(name.clone());
         }
@@ -147,7 +147,7 @@ impl Walk<'_, '_> {
     }
 
     // What follows for a target from the target it uses.
-    fn join(&mut self, user: &TargetName, used: &TargetName, link: &Spanned<Text>) {
+    fn join(&mut self, user: &TargetName, used: &TargetName, link: &Spanned<SharedText>) {
         let (Some((target, _)), Some((source, _))) =
             (self.targets.get(user), self.targets.get(used))
         else {
@@ -156,7 +156,7 @@ impl Walk<'_, '_> {
         if let Some(problem) = platform_mismatch(target, source, link) {
             self.resolver.problems.push(problem);
         }
-        let missing: Vec<Spanned<Text>> = source
+        let missing: Vec<Spanned<SharedText>> = source
             .entitlements
             .iter()
             .filter(|wanted| !target.entitlements.iter().any(|own| own == *wanted))
@@ -172,7 +172,7 @@ impl Walk<'_, '_> {
     }
 }
 
-fn labelled(problem: Diagnostic, link: &Spanned<Text>) -> Diagnostic {
+fn labelled(problem: Diagnostic, link: &Spanned<SharedText>) -> Diagnostic {
     match link.span {
         Some(span) => problem.at(span, ""),
         None => problem,
@@ -180,7 +180,11 @@ fn labelled(problem: Diagnostic, link: &Spanned<Text>) -> Diagnostic {
 }
 
 // A target with several platforms needs each of them from the targets it uses, unless those have but one.
-fn platform_mismatch(user: &Target, used: &Target, link: &Spanned<Text>) -> Option<Diagnostic> {
+fn platform_mismatch(
+    user: &Target,
+    used: &Target,
+    link: &Spanned<SharedText>,
+) -> Option<Diagnostic> {
     if user.platforms.len() < 2 || used.platforms.len() < 2 {
         return None;
     }
@@ -206,7 +210,7 @@ fn platform_mismatch(user: &Target, used: &Target, link: &Spanned<Text>) -> Opti
     Some(labelled(problem, link))
 }
 
-fn unknown(definition: &Definition, user: &TargetName, wanted: &Spanned<Text>) -> Diagnostic {
+fn unknown(definition: &Definition, user: &TargetName, wanted: &Spanned<SharedText>) -> Diagnostic {
     let name = &*wanted.value;
     let mut problem = labelled(
         Diagnostic::error(
@@ -231,7 +235,7 @@ fn unknown(definition: &Definition, user: &TargetName, wanted: &Spanned<Text>) -
 fn cycle<'a>(
     path: impl Iterator<Item = &'a TargetName>,
     to: &'a TargetName,
-    link: &Spanned<Text>,
+    link: &Spanned<SharedText>,
 ) -> Diagnostic {
     let around: Vec<String> = path
         .skip_while(|name| *name != to)

@@ -46,7 +46,7 @@ use self::inherit::{OverridesByTarget, Resolver};
 use self::links::Targets;
 use self::pattern::Pattern;
 use crate::definition::model::{
-    Definition, Export, List, PolicyEntry, Sink, Target, Text, concerns,
+    Definition, Export, List, PolicyEntry, SharedText, Sink, Target, concerns,
 };
 use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
 use crate::types::hash::{HashSet, IndexMap, RandomState};
@@ -182,7 +182,7 @@ fn unmatched(definition: &Definition, change: &Override) -> Diagnostic {
     )
 }
 
-fn unknown_target(definition: &Definition, name: &Spanned<Text>) -> Diagnostic {
+fn unknown_target(definition: &Definition, name: &Spanned<SharedText>) -> Diagnostic {
     let wanted = &*name.value;
     let problem = Diagnostic::error(
         Class::Definition,
@@ -234,7 +234,7 @@ fn finish(
         && !epoch.is_empty()
         && target.args.get(SOURCE_DATE_EPOCH).is_none()
     {
-        let epoch = Spanned::without_span(Text::from(epoch));
+        let epoch = Spanned::without_span(SharedText::from(epoch));
         target.args.insert(SOURCE_DATE_EPOCH.into(), epoch);
     }
     // Archives without a destination go to standard output, and are printed so.

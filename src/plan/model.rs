@@ -10,7 +10,7 @@ use super::graph::TargetGraph;
 use super::overrides::Grants;
 use super::select::PlannedGroup;
 use super::syntax::Annotation;
-use crate::definition::model::{Target, Text};
+use crate::definition::model::{SharedText, Target};
 use crate::diag::{Diagnostics, Span};
 use crate::types::hash::IndexMap;
 use crate::types::ulimit::Ulimit;
@@ -26,7 +26,7 @@ pub struct Plan {
     /// Which target takes its contexts from which.
     pub graph: TargetGraph,
     /// The names that were asked for, patterns resolved.
-    pub requested: Vec<Text>,
+    pub requested: Vec<SharedText>,
     /// What the overrides on the command line allow by themselves.
     pub grants: Grants,
     /// What the user should know.
@@ -77,60 +77,60 @@ pub struct Inputs {
     /// The Dockerfile.
     pub dockerfile: DockerfileSource,
     /// Further source trees, by the name the Dockerfile uses.
-    pub named: BTreeMap<Text, NamedContext>,
+    pub named: BTreeMap<SharedText, NamedContext>,
 }
 
 /// The main source tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContextSource {
     /// A directory; relative ones start at the working directory.
-    Local(Text),
+    Local(SharedText),
     /// A git repository, which the builder fetches.
     Git {
         /// Its address, with reference and subdirectory as buildx takes them.
-        url: Text,
+        url: SharedText,
         /// Whether it is reached over SSH.
         ssh: bool,
     },
     /// A file or archive, which the builder fetches.
-    Http(Text),
+    Http(SharedText),
 }
 
 /// The Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DockerfileSource {
     /// Its text is part of the definition.
-    Inline(Text),
+    Inline(SharedText),
     /// A file of this machine; relative paths start at the working directory.
-    Local(Text),
+    Local(SharedText),
     /// A file inside a context that the builder fetches.
-    InContext(Text),
+    InContext(SharedText),
     /// A file behind HTTP(S).
-    Url(Text),
+    Url(SharedText),
 }
 
 /// A further source tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NamedContext {
     /// A directory; relative ones start at the working directory.
-    Local(Text),
+    Local(SharedText),
     /// A git repository or a file behind HTTP(S), which the builder fetches.
-    Remote(Text),
+    Remote(SharedText),
     /// An image, with the text after `docker-image://`.
-    Image(Text),
+    Image(SharedText),
     /// An image in a directory with OCI's layout.
     OciLayout(OciLayout),
     /// The result of another target.
-    Target(Text),
+    Target(SharedText),
 }
 
 /// An image in a directory with OCI's layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OciLayout {
     /// The directory.
-    pub path: Text,
+    pub path: SharedText,
     /// The image's tag.
-    pub tag: Option<Text>,
+    pub tag: Option<SharedText>,
     /// The image's digest.
     pub digest: Option<crate::types::Digest>,
 }
@@ -149,9 +149,9 @@ pub struct ResourceLimits {
     /// CPU time per period in microseconds.
     pub cpu_quota: i64,
     /// CPUs.
-    pub cpuset_cpus: Text,
+    pub cpuset_cpus: SharedText,
     /// Memory nodes.
-    pub cpuset_mems: Text,
+    pub cpuset_mems: SharedText,
 }
 
 impl PlannedTarget {

@@ -11,8 +11,8 @@ use super::json::Json;
 use super::model::Plan;
 use super::select::PlannedGroup;
 use crate::definition::model::{
-    Attest, CacheEntry, Export, List, Map, PolicyEntry, Resources, SecretEntry, SshEntry, Target,
-    Text,
+    Attest, CacheEntry, Export, List, Map, PolicyEntry, Resources, SecretEntry, SharedText,
+    SshEntry, Target,
 };
 use crate::diag::Spanned;
 
@@ -134,7 +134,7 @@ fn escaped(text: &str) -> Cow<'_, str> {
     }
 }
 
-fn text(json: &mut Json, name: &'static str, value: Option<&Spanned<Text>>) {
+fn text(json: &mut Json, name: &'static str, value: Option<&Spanned<SharedText>>) {
     if let Some(value) = value {
         json.plain_field(name, |json| json.string(value));
     }
@@ -146,7 +146,12 @@ fn flag(json: &mut Json, name: &'static str, value: Option<&Spanned<bool>>) {
     }
 }
 
-fn texts(json: &mut Json, name: &'static str, list: &List<Text>, write: fn(&str) -> Cow<'_, str>) {
+fn texts(
+    json: &mut Json,
+    name: &'static str,
+    list: &List<SharedText>,
+    write: fn(&str) -> Cow<'_, str>,
+) {
     entries(json, name, list, |json, text| json.string(&write(text)));
 }
 
@@ -172,7 +177,7 @@ fn entries<T>(json: &mut Json, name: &'static str, list: &List<T>, each: impl Fn
 }
 
 // The fields of an entry, sorted, whose own fields stand among the others and win over them.
-fn fields(json: &mut Json, own: &[(&str, &str)], attrs: &BTreeMap<Text, Text>) {
+fn fields(json: &mut Json, own: &[(&str, &str)], attrs: &BTreeMap<SharedText, SharedText>) {
     let others = attrs.iter().map(|(key, value)| (&**key, &**value));
     let sorted: BTreeMap<&str, &str> = others.chain(own.iter().copied()).collect();
     json.object(|json| {

@@ -2,7 +2,7 @@
 //!
 //! Pure text, held to what buildx prints. Fetching is for whoever has a builder; what it takes is in [`Access`].
 
-use crate::definition::model::Text;
+use crate::definition::model::SharedText;
 use crate::golang::path;
 use crate::types::Environment;
 use crate::types::remote::{self, RemoteKind, host, is_remote};
@@ -10,7 +10,7 @@ use crate::types::remote::{self, RemoteKind, host, is_remote};
 /// The tree that a definition was fetched from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree {
-    url: Text,
+    url: SharedText,
 }
 
 /// Where a context of a fetched definition lies.
@@ -26,7 +26,7 @@ pub enum Place {
 
 impl Tree {
     /// The tree at `url`.
-    pub fn at(url: impl Into<Text>) -> Self {
+    pub fn at(url: impl Into<SharedText>) -> Self {
         Self { url: url.into() }
     }
 

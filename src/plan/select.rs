@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::pattern::Pattern;
-use crate::definition::model::{Definition, Text};
+use crate::definition::model::{Definition, SharedText};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned, names_there_are};
 use crate::types::hash::{HashMap, HashSet};
 use crate::types::{GroupName, TargetName};
@@ -16,10 +16,10 @@ use crate::types::{GroupName, TargetName};
 #[derive(Debug, Default)]
 pub(super) struct Selection {
     /// The names that were asked for, patterns resolved, without repetition.
-    pub(super) requested: Vec<Text>,
+    pub(super) requested: Vec<SharedText>,
     /// The names of the targets to build, each with the place that mentions it first; whether they exist is not known
     /// yet.
-    pub(super) targets: Vec<Spanned<Text>>,
+    pub(super) targets: Vec<Spanned<SharedText>>,
     /// The groups of the printed plan.
     pub(super) groups: BTreeMap<GroupName, PlannedGroup>,
 }
@@ -28,9 +28,9 @@ pub(super) struct Selection {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PlannedGroup {
     /// What the group is for.
-    pub description: Option<Text>,
+    pub description: Option<SharedText>,
     /// Its members; `None` where the definition gives none at all.
-    pub members: Option<Vec<Text>>,
+    pub members: Option<Vec<SharedText>>,
 }
 
 /// Finds what `words` stand for; no words stand for `default`.
@@ -58,11 +58,15 @@ pub(super) fn select(
     selection
 }
 
-fn requested(definition: &Definition, words: &[String], problems: &mut Diagnostics) -> Vec<Text> {
+fn requested(
+    definition: &Definition,
+    words: &[String],
+    problems: &mut Diagnostics,
+) -> Vec<SharedText> {
     if words.is_empty() {
         return vec!["default".into()];
     }
-    let mut names: Vec<Text> = Vec::with_capacity(words.len());
+    let mut names: Vec<SharedText> = Vec::with_capacity(words.len());
     for word in words {
         // Compose services may have dots in their names, targets may not; both spellings are accepted.
         let name = word.replace('.', "_");
@@ -80,7 +84,7 @@ fn requested(definition: &Definition, words: &[String], problems: &mut Diagnosti
             let groups = definition.groups.keys().map(GroupName::as_str);
             let targets = definition.targets.keys().map(TargetName::as_str);
             let matches = groups.chain(targets).filter(|name| pattern.matches(name));
-            names.extend(matches.map(Text::from));
+            names.extend(matches.map(SharedText::from));
         }
         if names.len() == before {
             problems.push(
@@ -115,15 +119,15 @@ enum Passed {
 
 struct Walk<'a> {
     definition: &'a Definition,
-    passed: HashMap<Text, Passed>,
-    seen: HashSet<Text>,
+    passed: HashMap<SharedText, Passed>,
+    seen: HashSet<SharedText>,
     selection: &'a mut Selection,
     problems: &'a mut Diagnostics,
 }
 
 impl Walk<'_> {
     // Depth first, members in order, without recursion: groups nest as deeply as the user likes.
-    fn follow(&mut self, name: &Text) {
+    fn follow(&mut self, name: &SharedText) {
         let start = Spanned::without_span(Arc::clone(name));
         let Some(first) = self.enter(&start, None) else {
             return;
@@ -145,7 +149,7 @@ impl Walk<'_> {
     }
 
     // The group `member` is, if it is one that is to be followed now; a target is noted.
-    fn enter(&mut self, member: &Spanned<Text>, from: Option<&str>) -> Option<Text> {
+    fn enter(&mut self, member: &Spanned<SharedText>, from: Option<&str>) -> Option<SharedText> {
         let name = &member.value;
         let Some((group_name, group)) = self.definition.groups.get_key_value(&**name) else {
             self.target(member);
@@ -184,7 +188,7 @@ impl Walk<'_> {
         Some(Arc::clone(name))
     }
 
-    fn target(&mut self, member: &Spanned<Text>) {
+    fn target(&mut self, member: &Spanned<SharedText>) {
         if self.seen.insert(Arc::clone(&member.value)) {
             self.selection.targets.push(member.clone());
         }
@@ -234,7 +238,7 @@ mod tests {
     use crate::definition::model::{Group, List, Target};
 
     fn definition(groups: &[(&str, &[&str])], targets: &[&str]) -> Definition {
-        let text = |text: &&str| Spanned::without_span(Text::from(*text));
+        let text = |text: &&str| Spanned::without_span(SharedText::from(*text));
         let mut definition = Definition::default();
         for (name, members) in groups {
             let name: GroupName = name.parse().unwrap();

@@ -50,7 +50,7 @@ impl Project {
     /// The definition in the directory's files.
     pub(crate) fn definition(&self) -> Result<Definition, Diagnostics> {
         let environment = self.environment();
-        let request = source::Request {
+        let request = source::SourceRequest {
             files: &[],
             remote: None,
             environment: &environment,
@@ -58,7 +58,7 @@ impl Project {
         let mut sources = source::read(&request, &mut std::io::empty())?;
         let evaluated = definition::evaluate(
             &mut sources,
-            &definition::Inputs {
+            &definition::EvaluationInputs {
                 environment: &environment,
                 vars: &[],
                 command_context: None,
@@ -66,7 +66,7 @@ impl Project {
                 now: SystemTime::UNIX_EPOCH,
             },
         )?;
-        let options = decode::Options::from_environment(&environment)?;
+        let options = decode::DecodeOptions::from_environment(&environment)?;
         decode::decode(evaluated, options)
     }
 

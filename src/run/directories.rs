@@ -18,7 +18,7 @@ use super::inline::FILENAME;
 use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
 use super::lower::{Locals, local_name};
 use super::sources::{self, Sources};
-use crate::definition::model::Text;
+use crate::definition::model::SharedText;
 use crate::engine::session::filesync::{FileSync, LocalDir, LocalSource, TransferFailure};
 use crate::engine::session::shared::ShareKey;
 use crate::engine::session::{Session, SharedSessions};
@@ -335,7 +335,7 @@ fn read_alone(dir: &Path, filename: &str) -> std::io::Result<BTreeMap<String, By
     Ok(files)
 }
 
-fn inline(text: &Text) -> (ShareKey, LocalDir) {
+fn inline(text: &SharedText) -> (ShareKey, LocalDir) {
     let group = hex::encode(&Sha256::digest(text.as_bytes())[..16]);
     let key = ShareKey {
         local: DOCKERFILE.to_owned(),

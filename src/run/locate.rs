@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::definition::model::Text;
+use crate::definition::model::SharedText;
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, closest};
 use crate::files::{PathError, Resolver};
 use crate::plan::{ContextSource, DockerfileSource, NamedContext, PlannedTarget};
@@ -38,7 +38,7 @@ pub(super) enum DockerfilePlace {
         filename: String,
     },
     /// Its text, from the definition.
-    Inline(Text),
+    Inline(SharedText),
     /// In the remote context, by its path there.
     InContext(String),
 }
@@ -139,7 +139,7 @@ pub(super) fn lacks_a_context(target: &PlannedTarget, paths: &Resolver) -> bool 
         ContextSource::Local(path) => Some(path),
         ContextSource::Git { .. } | ContextSource::Http(_) => None,
     };
-    let is_missing = |path: &Text| match paths.resolve(path) {
+    let is_missing = |path: &SharedText| match paths.resolve(path) {
         Ok(place) => !place.path().is_dir(),
         // Asking for privileges tells of it.
         Err(_) => false,

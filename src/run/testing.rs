@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::definition::{Inputs, decode, evaluate, source::Sources};
+use crate::definition::{EvaluationInputs, decode, evaluate, source::DefinitionSources};
 use crate::plan::{self, Plan, PlannedTarget};
 use crate::types::{Environment, Platform};
 
@@ -33,8 +33,8 @@ pub(super) fn planned_in(body: &str, environment: &Environment) -> PlannedTarget
 
 fn plan_of(body: &str, name: &str, environment: &Environment) -> Plan {
     let text = format!("target \"t\" {{\n{body}\n}}\n");
-    let mut sources = Sources::of([("docker-bake.hcl", text.as_str())]);
-    let inputs = Inputs {
+    let mut sources = DefinitionSources::of([("docker-bake.hcl", text.as_str())]);
+    let inputs = EvaluationInputs {
         environment,
         vars: &[],
         command_context: None,
@@ -42,7 +42,7 @@ fn plan_of(body: &str, name: &str, environment: &Environment) -> Plan {
         now: SystemTime::UNIX_EPOCH,
     };
     let evaluated = evaluate(&mut sources, &inputs).unwrap();
-    let definition = decode::decode(evaluated, decode::Options::default()).unwrap();
+    let definition = decode::decode(evaluated, decode::DecodeOptions::default()).unwrap();
     let request = plan::Request {
         targets: &[name.to_owned()],
         overrides: &[],

@@ -17,11 +17,11 @@ const MAX_KEY: usize = 16 * 1024;
 /// Nodes of a stream that are read.
 const MAX_NODES: usize = 500_000;
 
-/// The index of a node in its [`Tree`].
+/// The index of a node in its [`YamlTree`].
 pub(super) type Id = usize;
 
 /// A document as it was written.
-pub(super) struct Tree<'a> {
+pub(super) struct YamlTree<'a> {
     pub(super) nodes: Vec<Raw<'a>>,
     pub(super) root: Id,
 }
@@ -31,12 +31,12 @@ pub(super) struct Raw<'a> {
     pub(super) span: Span,
     /// In its short form: `!!str`, `!reset`.
     pub(super) tag: Option<Box<str>>,
-    pub(super) kind: Kind<'a>,
+    pub(super) kind: TreeNodeKind<'a>,
     /// For collections: whether entries marked `!reset` are left out of it. See [`super::marks`].
     pub(super) resets: bool,
 }
 
-pub(super) enum Kind<'a> {
+pub(super) enum TreeNodeKind<'a> {
     Scalar(Scalar<'a>),
     Sequence(Vec<Id>),
     /// Keys and values.
@@ -51,11 +51,11 @@ pub(super) struct Scalar<'a> {
     pub(super) verbatim: Option<u32>,
 }
 
-impl<'a> Tree<'a> {
+impl<'a> YamlTree<'a> {
     /// The node `id`, or the one it is an alias of.
     pub(super) fn target(&self, id: Id) -> Id {
         match self.nodes[id].kind {
-            Kind::Alias(target, _) => target,
+            TreeNodeKind::Alias(target, _) => target,
             _ => id,
         }
     }
@@ -73,9 +73,9 @@ impl<'a> Tree<'a> {
     /// What go-yaml compares keys by: a scalar's text, an alias' name, nothing for collections.
     pub(super) fn key_text(&self, id: Id) -> &str {
         match &self.nodes[id].kind {
-            Kind::Scalar(scalar) => &scalar.text,
-            Kind::Alias(_, name) => name,
-            Kind::Sequence(_) | Kind::Mapping(_) => "",
+            TreeNodeKind::Scalar(scalar) => &scalar.text,
+            TreeNodeKind::Alias(_, name) => name,
+            TreeNodeKind::Sequence(_) | TreeNodeKind::Mapping(_) => "",
         }
     }
 }
@@ -85,7 +85,7 @@ pub(super) fn trees<'a>(
     text: &'a str,
     source: SourceId,
     problems: &mut Diagnostics,
-) -> Vec<Tree<'a>> {
+) -> Vec<YamlTree<'a>> {
     let mut options = options! {
         flow_nesting_limit: MAX_NESTING,
         block_nesting_limit: MAX_NESTING,
@@ -137,7 +137,7 @@ struct Composer<'a, 'p> {
     text: &'a str,
     source: SourceId,
     problems: &'p mut Diagnostics,
-    trees: Vec<Tree<'a>>,
+    trees: Vec<YamlTree<'a>>,
     nodes: Vec<Raw<'a>>,
     // Collections that have begun, each with the key that waits for its value.
     open: Vec<(Id, Option<Id>)>,
@@ -157,15 +157,21 @@ impl<'a> Composer<'a, '_> {
                     plain,
                     verbatim,
                 };
-                self.add(Kind::Scalar(scalar), span, anchor, tag.as_deref(), tag_at);
+                self.add(
+                    TreeNodeKind::Scalar(scalar),
+                    span,
+                    anchor,
+                    tag.as_deref(),
+                    tag_at,
+                );
             }
             Event::SequenceStart(_, anchor, tag) => {
-                let kind = Kind::Sequence(Vec::new());
+                let kind = TreeNodeKind::Sequence(Vec::new());
                 let id = self.add(kind, span, anchor, tag.as_deref(), tag_at);
                 self.open.push((id, None));
             }
             Event::MappingStart(_, anchor, tag) => {
-                let kind = Kind::Mapping(Vec::new());
+                let kind = TreeNodeKind::Mapping(Vec::new());
                 let id = self.add(kind, span, anchor, tag.as_deref(), tag_at);
                 self.open.push((id, None));
             }
@@ -178,7 +184,7 @@ impl<'a> Composer<'a, '_> {
             }
             Event::Alias(anchor) => match self.anchors.get(&anchor) {
                 Some(target) => {
-                    let kind = Kind::Alias(*target, self.name(span));
+                    let kind = TreeNodeKind::Alias(*target, self.name(span));
                     self.add(kind, span, 0, None, None);
                 }
                 None => self.unknown_anchor(span),
@@ -187,7 +193,7 @@ impl<'a> Composer<'a, '_> {
             Event::DocumentEnd => {
                 if let Some(root) = self.root.take() {
                     let nodes = std::mem::take(&mut self.nodes);
-                    self.trees.push(Tree { nodes, root });
+                    self.trees.push(YamlTree { nodes, root });
                 }
                 self.anchors.clear();
                 self.open.clear();
@@ -198,7 +204,7 @@ impl<'a> Composer<'a, '_> {
 
     fn add(
         &mut self,
-        kind: Kind<'a>,
+        kind: TreeNodeKind<'a>,
         span: Span,
         anchor: usize,
         tag: Option<&Tag>,
@@ -225,10 +231,10 @@ impl<'a> Composer<'a, '_> {
             return id;
         };
         match (&mut self.nodes[*parent].kind, key.take()) {
-            (Kind::Sequence(items), _) => items.push(id),
-            (Kind::Mapping(entries), Some(key)) => entries.push((key, id)),
+            (TreeNodeKind::Sequence(items), _) => items.push(id),
+            (TreeNodeKind::Mapping(entries), Some(key)) => entries.push((key, id)),
             (_, None) => *key = Some(id),
-            (Kind::Scalar(_) | Kind::Alias(..), Some(_)) => {}
+            (TreeNodeKind::Scalar(_) | TreeNodeKind::Alias(..), Some(_)) => {}
         }
         id
     }
@@ -245,7 +251,7 @@ impl<'a> Composer<'a, '_> {
             plain: true,
             verbatim: None,
         };
-        self.add(Kind::Scalar(scalar), span, 0, None, None);
+        self.add(TreeNodeKind::Scalar(scalar), span, 0, None, None);
     }
 
     fn name(&self, alias: Span) -> &'a str {

@@ -1,8 +1,8 @@
 //! From nodes as they were written to values: aliases followed, merges merged, scalars resolved.
 
-use super::compose::{Id, Kind, Raw, Tree};
+use super::compose::{Id, Raw, TreeNodeKind, YamlTree};
 use super::marks::duplicates;
-use super::{Entry, Mapping, Node, Value, error, report, scalar};
+use super::{YamlEntry, YamlMapping, YamlNode, YamlValue, error, report, scalar};
 use crate::diag::{Diagnostics, Span};
 
 /// Values that aliases may add to a document; go-yaml allows as many.
@@ -11,7 +11,7 @@ const MAX_ALIASED: usize = 400_000;
 const MAX_DEPTH: usize = 500;
 
 /// The value of the whole document.
-pub(super) fn root(tree: &Tree<'_>, problems: &mut Diagnostics) -> Node {
+pub(super) fn root(tree: &YamlTree<'_>, problems: &mut Diagnostics) -> YamlNode {
     let span = tree.nodes[tree.root].span;
     let mut constructor = Constructor {
         tree,
@@ -27,13 +27,13 @@ pub(super) fn root(tree: &Tree<'_>, problems: &mut Diagnostics) -> Node {
         let problem = error("yaml::reset-root", message, span, "here")
             .help("write `!reset` in front of the values that are to go");
         report(constructor.problems, problem);
-        return Node::new(Value::Null, span);
+        return YamlNode::new(YamlValue::Null, span);
     }
     constructor.node(tree.root)
 }
 
 struct Constructor<'t, 'a, 'p> {
-    tree: &'t Tree<'a>,
+    tree: &'t YamlTree<'a>,
     problems: &'p mut Diagnostics,
     // Values made within aliases, and how many aliases are being followed.
     aliased: usize,
@@ -45,13 +45,13 @@ struct Constructor<'t, 'a, 'p> {
 }
 
 impl<'t> Constructor<'t, '_, '_> {
-    fn node(&mut self, id: Id) -> Node {
+    fn node(&mut self, id: Id) -> YamlNode {
         let tree = self.tree;
         let raw = &tree.nodes[id];
-        if let Kind::Alias(target, _) = raw.kind {
+        if let TreeNodeKind::Alias(target, _) = raw.kind {
             return self.alias(raw.span, target);
         }
-        let nothing = Node::new(Value::Null, raw.span);
+        let nothing = YamlNode::new(YamlValue::Null, raw.span);
         if self.aliases > 0 {
             self.aliased += 1;
         }
@@ -62,33 +62,35 @@ impl<'t> Constructor<'t, '_, '_> {
         self.depth += 1;
         self.open[id] = true;
         let (value, verbatim) = match &raw.kind {
-            Kind::Scalar(text) => (self.scalar(raw), text.verbatim),
-            Kind::Sequence(items) => {
+            TreeNodeKind::Scalar(text) => (self.scalar(raw), text.verbatim),
+            TreeNodeKind::Sequence(items) => {
                 let items = items.iter().filter(|item| !self.is_reset(raw, **item));
                 let items: Vec<Id> = items.copied().collect();
                 let items = items.into_iter().map(|item| self.node(item));
-                (Value::Sequence(items.collect()), None)
+                (YamlValue::Sequence(items.collect()), None)
             }
-            Kind::Mapping(entries) => (Value::Mapping(self.mapping(raw, entries)), None),
-            Kind::Alias(..) => (Value::Null, None),
+            TreeNodeKind::Mapping(entries) => {
+                (YamlValue::Mapping(self.mapping(raw, entries)), None)
+            }
+            TreeNodeKind::Alias(..) => (YamlValue::Null, None),
         };
         self.open[id] = false;
         self.depth -= 1;
-        Node {
+        YamlNode {
             span: raw.span,
             tag: raw.tag.clone(),
-            verbatim: verbatim.filter(|_| matches!(value, Value::String(_))),
+            verbatim: verbatim.filter(|_| matches!(value, YamlValue::String(_))),
             value,
         }
     }
 
-    fn alias(&mut self, span: Span, target: Id) -> Node {
+    fn alias(&mut self, span: Span, target: Id) -> YamlNode {
         if self.open[target] {
             let message = "an alias of the value it stands in";
             let problem = error("yaml::cycle", message, span, "refers to what is around it")
                 .help("give the anchor to a smaller value, or write the value out");
             report(self.problems, problem);
-            return Node::new(Value::Null, span);
+            return YamlNode::new(YamlValue::Null, span);
         }
         self.aliases += 1;
         let node = self.node(target);
@@ -110,23 +112,23 @@ impl<'t> Constructor<'t, '_, '_> {
         parent.resets && self.tree.has_tag(child, "!reset")
     }
 
-    fn scalar(&mut self, raw: &Raw<'_>) -> Value {
+    fn scalar(&mut self, raw: &Raw<'_>) -> YamlValue {
         match scalar::value(raw) {
             Ok(value) => value,
             Err(message) => {
                 let problem = error("yaml::wrong-tag", message, raw.span, "here")
                     .help("remove the tag, or write a value of its kind");
                 report(self.problems, problem);
-                Value::Null
+                YamlValue::Null
             }
         }
     }
 
-    fn mapping(&mut self, raw: &Raw<'_>, entries: &'t [(Id, Id)]) -> Mapping {
+    fn mapping(&mut self, raw: &Raw<'_>, entries: &'t [(Id, Id)]) -> YamlMapping {
         if !raw.resets {
             duplicates(self.tree, entries, self.problems);
         }
-        let mut mapping = Mapping::with_capacity(entries.len());
+        let mut mapping = YamlMapping::with_capacity(entries.len());
         self.own(raw, entries, &mut mapping);
         // Where all keys are strings, merged keys become strings too, whatever they are.
         let strings = entries.iter().all(|(key, _)| {
@@ -137,7 +139,7 @@ impl<'t> Constructor<'t, '_, '_> {
         mapping
     }
 
-    fn own(&mut self, raw: &Raw<'_>, entries: &[(Id, Id)], mapping: &mut Mapping) {
+    fn own(&mut self, raw: &Raw<'_>, entries: &[(Id, Id)], mapping: &mut YamlMapping) {
         for (key, value) in entries {
             if self.is_reset(raw, *value) || scalar::is_merge(&self.tree.nodes[*key]) {
                 continue;
@@ -146,20 +148,20 @@ impl<'t> Constructor<'t, '_, '_> {
             if self.exhausted {
                 return;
             }
-            let Value::String(name) = node.value else {
+            let YamlValue::String(name) = node.value else {
                 self.wrong_key(&node);
                 continue;
             };
             let key = self.tree.nodes[*key].span;
             let value = self.node(*value);
-            mapping.insert(name, Entry { key, value });
+            mapping.insert(name, YamlEntry { key, value });
         }
     }
 
-    fn wrong_key(&mut self, key: &Node) {
+    fn wrong_key(&mut self, key: &YamlNode) {
         let message = format!("a key must be a string, not {}", key.kind());
         let mut problem = error("yaml::key-not-string", message, key.span, "here");
-        if !matches!(key.value, Value::Sequence(_) | Value::Mapping(_)) {
+        if !matches!(key.value, YamlValue::Sequence(_) | YamlValue::Mapping(_)) {
             problem = problem.help("put it in quotes");
         }
         report(self.problems, problem);
@@ -171,7 +173,7 @@ impl<'t> Constructor<'t, '_, '_> {
         raw: &Raw<'_>,
         entries: &'t [(Id, Id)],
         strings: bool,
-        into: &mut Mapping,
+        into: &mut YamlMapping,
     ) {
         for (key, value) in entries {
             if !scalar::is_merge(&self.tree.nodes[*key]) || self.is_reset(raw, *value) {
@@ -179,20 +181,20 @@ impl<'t> Constructor<'t, '_, '_> {
             }
             let target = self.tree.resolved(*value);
             match &target.kind {
-                Kind::Mapping(_) => self.merge(*value, strings, into),
-                Kind::Sequence(items) => {
+                TreeNodeKind::Mapping(_) => self.merge(*value, strings, into),
+                TreeNodeKind::Sequence(items) => {
                     for item in items {
                         if self.is_reset(target, *item) {
                             continue;
                         }
-                        let Kind::Mapping(_) = self.tree.resolved(*item).kind else {
+                        let TreeNodeKind::Mapping(_) = self.tree.resolved(*item).kind else {
                             self.wrong_merge(*item);
                             continue;
                         };
                         self.merge(*item, strings, into);
                     }
                 }
-                Kind::Scalar(_) | Kind::Alias(..) => self.wrong_merge(*value),
+                TreeNodeKind::Scalar(_) | TreeNodeKind::Alias(..) => self.wrong_merge(*value),
             }
         }
     }
@@ -205,11 +207,11 @@ impl<'t> Constructor<'t, '_, '_> {
         report(self.problems, problem);
     }
 
-    fn merge(&mut self, id: Id, strings: bool, into: &mut Mapping) {
+    fn merge(&mut self, id: Id, strings: bool, into: &mut YamlMapping) {
         let tree = self.tree;
         let target = tree.target(id);
         let raw = &tree.nodes[target];
-        let Kind::Mapping(entries) = &raw.kind else {
+        let TreeNodeKind::Mapping(entries) = &raw.kind else {
             return;
         };
         let is_alias = target != id;
@@ -235,7 +237,7 @@ impl<'t> Constructor<'t, '_, '_> {
             }
             let key = tree.nodes[*key].span;
             let value = self.node(*value);
-            into.insert(name, Entry { key, value });
+            into.insert(name, YamlEntry { key, value });
         }
         self.merges(raw, entries, strings, into);
         self.aliases -= usize::from(is_alias);
@@ -250,11 +252,11 @@ impl<'t> Constructor<'t, '_, '_> {
             return None;
         }
         match (node.value, &raw.kind) {
-            (Value::String(name), _) => Some(name),
-            (Value::Null, Kind::Scalar(_)) if strings => None,
-            (_, Kind::Scalar(scalar)) if strings => Some(scalar.text.clone().into_owned()),
+            (YamlValue::String(name), _) => Some(name),
+            (YamlValue::Null, TreeNodeKind::Scalar(_)) if strings => None,
+            (_, TreeNodeKind::Scalar(scalar)) if strings => Some(scalar.text.clone().into_owned()),
             (value, _) => {
-                self.wrong_key(&Node::new(value, raw.span));
+                self.wrong_key(&YamlNode::new(value, raw.span));
                 None
             }
         }

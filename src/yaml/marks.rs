@@ -3,7 +3,7 @@
 //! Compose looks for them before aliases are resolved and does not look into what `!override` marks; values an alias brings
 //! in from there keep theirs.
 
-use super::compose::{Id, Kind, Tree};
+use super::compose::{Id, TreeNodeKind, YamlTree};
 use super::{error, report};
 use crate::diag::{Diagnostics, Span};
 
@@ -14,7 +14,7 @@ const MAX_VISITS: usize = 1_000_000;
 
 /// A place that says something about the files before this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark {
+pub struct MergeMark {
     /// Keys from the root; items of sequences by their index, from 0. Merge keys below the root are left out.
     pub path: Vec<String>,
     /// Which of the two.
@@ -23,7 +23,7 @@ pub struct Mark {
     pub span: Span,
 }
 
-/// What a [`Mark`] asks for.
+/// What a [`MergeMark`] asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MarkKind {
     /// The value goes; it is not in the tree.
@@ -33,7 +33,7 @@ pub enum MarkKind {
 }
 
 /// Finds all marks of `tree`, and with them duplicate keys and aliases of what they stand in.
-pub(super) fn take(tree: &mut Tree<'_>, problems: &mut Diagnostics) -> Vec<Mark> {
+pub(super) fn take(tree: &mut YamlTree<'_>, problems: &mut Diagnostics) -> Vec<MergeMark> {
     let mut walk = Walk {
         seen: vec![Seen::Never; tree.nodes.len()],
         marks: Vec::new(),
@@ -69,14 +69,14 @@ enum Seen {
 
 struct Walk<'p> {
     seen: Vec<Seen>,
-    marks: Vec<Mark>,
+    marks: Vec<MergeMark>,
     path: Vec<String>,
     visits: usize,
     problems: &'p mut Diagnostics,
 }
 
 impl Walk<'_> {
-    fn visit(&mut self, tree: &Tree<'_>, id: Id) {
+    fn visit(&mut self, tree: &YamlTree<'_>, id: Id) {
         let target = tree.target(id);
         let node = &tree.nodes[target];
         let kind = match node.tag.as_deref() {
@@ -90,14 +90,18 @@ impl Walk<'_> {
         }
         if let Some(kind) = kind {
             let (path, span) = (self.path.clone(), node.span);
-            self.marks.push(Mark { path, kind, span });
+            self.marks.push(MergeMark { path, kind, span });
             return;
         }
         let before = self.marks.len();
         match (&node.kind, self.seen[target]) {
-            (Kind::Scalar(_) | Kind::Alias(..), _) | (_, Seen::Done(false)) => return,
+            (TreeNodeKind::Scalar(_) | TreeNodeKind::Alias(..), _) | (_, Seen::Done(false)) => {
+                return;
+            }
             (_, Seen::Open) => return self.cycle(tree, id),
-            (Kind::Mapping(entries), Seen::Never) => duplicates(tree, entries, self.problems),
+            (TreeNodeKind::Mapping(entries), Seen::Never) => {
+                duplicates(tree, entries, self.problems)
+            }
             (_, Seen::Never | Seen::Done(true)) => {}
         }
         self.seen[target] = Seen::Open;
@@ -109,14 +113,14 @@ impl Walk<'_> {
         self.marks.len() > MAX_MARKS || self.visits > MAX_VISITS
     }
 
-    fn entries(&mut self, tree: &Tree<'_>, id: Id) {
+    fn entries(&mut self, tree: &YamlTree<'_>, id: Id) {
         match &tree.nodes[id].kind {
-            Kind::Sequence(items) => {
+            TreeNodeKind::Sequence(items) => {
                 for (index, item) in items.iter().enumerate() {
                     self.below(index.to_string(), tree, *item);
                 }
             }
-            Kind::Mapping(entries) => {
+            TreeNodeKind::Mapping(entries) => {
                 for (key, value) in entries {
                     let key = tree.key_text(*key);
                     if key == "<<" && !self.path.is_empty() {
@@ -126,17 +130,17 @@ impl Walk<'_> {
                     }
                 }
             }
-            Kind::Scalar(_) | Kind::Alias(..) => {}
+            TreeNodeKind::Scalar(_) | TreeNodeKind::Alias(..) => {}
         }
     }
 
-    fn below(&mut self, key: String, tree: &Tree<'_>, id: Id) {
+    fn below(&mut self, key: String, tree: &YamlTree<'_>, id: Id) {
         self.path.push(key);
         self.visit(tree, id);
         self.path.pop();
     }
 
-    fn cycle(&mut self, tree: &Tree<'_>, alias: Id) {
+    fn cycle(&mut self, tree: &YamlTree<'_>, alias: Id) {
         let span = tree.nodes[alias].span;
         let message = "an alias of the value it stands in";
         let problem = error("yaml::cycle", message, span, "refers to what is around it")
@@ -147,7 +151,7 @@ impl Walk<'_> {
 }
 
 /// Reports keys of one mapping that are written twice.
-pub(super) fn duplicates(tree: &Tree<'_>, entries: &[(Id, Id)], problems: &mut Diagnostics) {
+pub(super) fn duplicates(tree: &YamlTree<'_>, entries: &[(Id, Id)], problems: &mut Diagnostics) {
     let mut seen = std::collections::HashMap::new();
     for (key, _) in entries {
         let text = tree.key_text(*key);

@@ -1,7 +1,7 @@
 //! YAML text as a tree of values that remember their places, read as Compose's own YAML library (go-yaml v4) reads it.
 //!
 //! Anchors, aliases and merge keys are gone from the tree, which costs a budget so that no small file becomes a large one;
-//! so are nodes tagged `!reset`, whose places, like those of `!override`, are listed as [`Mark`]s. Knows nothing else of
+//! so are nodes tagged `!reset`, whose places, like those of `!override`, are listed as [`MergeMark`]s. Knows nothing else of
 //! Compose. [`parse`] goes through events ([`compose`]), marks ([`marks`]) and values ([`construct`], [`scalar`]).
 
 mod compose;
@@ -11,9 +11,9 @@ mod node;
 mod scalar;
 mod timestamp;
 
-pub use marks::{Mark, MarkKind};
-pub use node::{Entry, Mapping, Node, Value};
-pub use timestamp::Timestamp;
+pub use marks::{MarkKind, MergeMark};
+pub use node::{YamlEntry, YamlMapping, YamlNode, YamlValue};
+pub use timestamp::YamlTimestamp;
 
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};
 
@@ -21,9 +21,9 @@ use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};
 #[derive(Debug, Clone)]
 pub struct Document {
     /// Its content; `null` where there is none.
-    pub root: Node,
+    pub root: YamlNode,
     /// Where `!reset` and `!override` stood.
-    pub marks: Vec<Mark>,
+    pub marks: Vec<MergeMark>,
 }
 
 /// All documents of `text`, which is the file `source`; none where there is nothing but comments.

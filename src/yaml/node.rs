@@ -2,25 +2,25 @@
 
 use indexmap::IndexMap;
 
-use super::Timestamp;
+use super::YamlTimestamp;
 use crate::diag::Span;
 
 /// A value and where it was written; what an alias brings in was written at its anchor.
 #[derive(Debug, Clone)]
-pub struct Node {
+pub struct YamlNode {
     /// Where. A block collection begins at its first entry, an absent value is an empty place.
     pub span: Span,
     /// The tag, if one was written: `!override`, `!!str`.
     pub tag: Option<Box<str>>,
     /// What.
-    pub value: Value,
+    pub value: YamlValue,
     /// Offset in the file of a string's text, where it stands there as it is: no escapes, no folded lines.
     pub(super) verbatim: Option<u32>,
 }
 
 /// What a node holds.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub enum YamlValue {
     /// `null`, `~` or nothing.
     Null,
     /// `true` or `false`, not `yes` and `no`.
@@ -30,30 +30,30 @@ pub enum Value {
     /// Any other number.
     Float(f64),
     /// A date, with or without a time.
-    Timestamp(Timestamp),
+    Timestamp(YamlTimestamp),
     /// Text.
     String(String),
     /// `[…]`.
-    Sequence(Vec<Node>),
+    Sequence(Vec<YamlNode>),
     /// `{…}`, with the keys of merges.
-    Mapping(Mapping),
+    Mapping(YamlMapping),
 }
 
 /// The entries of a mapping by key, in the order of the file, merged ones last.
-pub type Mapping = IndexMap<String, Entry>;
+pub type YamlMapping = IndexMap<String, YamlEntry>;
 
 /// A value in a mapping.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct YamlEntry {
     /// Where the key was written.
     pub key: Span,
     /// What stands behind it.
-    pub value: Node,
+    pub value: YamlNode,
 }
 
-impl Node {
+impl YamlNode {
     /// `value`, written at `span`.
-    pub const fn new(value: Value, span: Span) -> Self {
+    pub const fn new(value: YamlValue, span: Span) -> Self {
         Self {
             span,
             tag: None,
@@ -64,7 +64,7 @@ impl Node {
 
     /// The same place and tag with another value.
     #[must_use]
-    pub fn with(&self, value: Value) -> Self {
+    pub fn with(&self, value: YamlValue) -> Self {
         Self {
             tag: self.tag.clone(),
             ..Self::new(value, self.span)
@@ -72,9 +72,9 @@ impl Node {
     }
 
     /// The entries, if it is a mapping.
-    pub const fn as_mapping(&self) -> Option<&Mapping> {
+    pub const fn as_mapping(&self) -> Option<&YamlMapping> {
         match &self.value {
-            Value::Mapping(mapping) => Some(mapping),
+            YamlValue::Mapping(mapping) => Some(mapping),
             _ => None,
         }
     }
@@ -82,7 +82,7 @@ impl Node {
     /// The items, if it is a sequence.
     pub fn as_sequence(&self) -> Option<&[Self]> {
         match &self.value {
-            Value::Sequence(items) => Some(items),
+            YamlValue::Sequence(items) => Some(items),
             _ => None,
         }
     }
@@ -90,14 +90,14 @@ impl Node {
     /// The text, if it is a string.
     pub fn as_str(&self) -> Option<&str> {
         match &self.value {
-            Value::String(text) => Some(text),
+            YamlValue::String(text) => Some(text),
             _ => None,
         }
     }
 
     /// Whether it is `null`.
     pub const fn is_null(&self) -> bool {
-        matches!(self.value, Value::Null)
+        matches!(self.value, YamlValue::Null)
     }
 
     /// The value behind `key`, if it is a mapping that has it.
@@ -119,19 +119,19 @@ impl Node {
     /// What it is, for messages: `a string`.
     pub const fn kind(&self) -> &'static str {
         match self.value {
-            Value::Null => "null",
-            Value::Bool(_) => "a boolean",
-            Value::Int(_) | Value::Float(_) => "a number",
-            Value::Timestamp(_) => "a date",
-            Value::String(_) => "a string",
-            Value::Sequence(_) => "a list",
-            Value::Mapping(_) => "a mapping",
+            YamlValue::Null => "null",
+            YamlValue::Bool(_) => "a boolean",
+            YamlValue::Int(_) | YamlValue::Float(_) => "a number",
+            YamlValue::Timestamp(_) => "a date",
+            YamlValue::String(_) => "a string",
+            YamlValue::Sequence(_) => "a list",
+            YamlValue::Mapping(_) => "a mapping",
         }
     }
 }
 
 // Equal by content, wherever it was written.
-impl PartialEq for Node {
+impl PartialEq for YamlNode {
     fn eq(&self, other: &Self) -> bool {
         self.value == other.value
     }

@@ -4,14 +4,14 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::compose::{Kind, Raw, Scalar};
-use super::{Timestamp, Value};
+use super::compose::{Raw, Scalar, TreeNodeKind};
+use super::{YamlTimestamp, YamlValue};
 use crate::golang::strconv;
 
 /// The value of a scalar; the error is a message.
-pub(super) fn value(raw: &Raw<'_>) -> Result<Value, String> {
-    let Kind::Scalar(scalar) = &raw.kind else {
-        return Ok(Value::Null);
+pub(super) fn value(raw: &Raw<'_>) -> Result<YamlValue, String> {
+    let TreeNodeKind::Scalar(scalar) = &raw.kind else {
+        return Ok(YamlValue::Null);
     };
     let text = &*scalar.text;
     match raw.tag.as_deref() {
@@ -20,15 +20,15 @@ pub(super) fn value(raw: &Raw<'_>) -> Result<Value, String> {
             tagged(tag, text)
         }
         Some("!!binary") => binary(text),
-        _ => Ok(Value::String(text.to_owned())),
+        _ => Ok(YamlValue::String(text.to_owned())),
     }
 }
 
 /// Whether the scalar is the key of a merge.
 pub(super) fn is_merge(raw: &Raw<'_>) -> bool {
     match (&raw.kind, raw.tag.as_deref()) {
-        (Kind::Scalar(_), Some(tag)) => tag == "!!merge",
-        (Kind::Scalar(Scalar { text, plain, .. }), None) => *plain && text == "<<",
+        (TreeNodeKind::Scalar(_), Some(tag)) => tag == "!!merge",
+        (TreeNodeKind::Scalar(Scalar { text, plain, .. }), None) => *plain && text == "<<",
         _ => false,
     }
 }
@@ -36,19 +36,19 @@ pub(super) fn is_merge(raw: &Raw<'_>) -> bool {
 /// Whether go-yaml counts the key among the strings: not all values that are strings in the end are.
 pub(super) fn is_string(raw: &Raw<'_>) -> bool {
     match (&raw.kind, raw.tag.as_deref()) {
-        (Kind::Scalar(_), Some(tag)) => tag == "!!str",
-        (Kind::Scalar(_), None) => matches!(value(raw), Ok(Value::String(_))),
+        (TreeNodeKind::Scalar(_), Some(tag)) => tag == "!!str",
+        (TreeNodeKind::Scalar(_), None) => matches!(value(raw), Ok(YamlValue::String(_))),
         _ => false,
     }
 }
 
-fn tagged(tag: &str, text: &str) -> Result<Value, String> {
+fn tagged(tag: &str, text: &str) -> Result<YamlValue, String> {
     let found = implicit(text, tag == "!!timestamp");
     let (fits, found) = match (tag, found) {
-        ("!!float", Value::Int(number)) if i64::try_from(number).is_ok() => {
+        ("!!float", YamlValue::Int(number)) if i64::try_from(number).is_ok() => {
             #[expect(clippy::cast_precision_loss, reason = "as Go converts it")]
             let number = number as f64;
-            (true, Value::Float(number))
+            (true, YamlValue::Float(number))
         }
         (_, found) => (tag == short_tag(&found), found),
     };
@@ -58,18 +58,18 @@ fn tagged(tag: &str, text: &str) -> Result<Value, String> {
     Err(format!("`{text}` is not what its tag `{tag}` says"))
 }
 
-const fn short_tag(value: &Value) -> &'static str {
+const fn short_tag(value: &YamlValue) -> &'static str {
     match value {
-        Value::Null => "!!null",
-        Value::Bool(_) => "!!bool",
-        Value::Int(_) => "!!int",
-        Value::Float(_) => "!!float",
-        Value::Timestamp(_) => "!!timestamp",
+        YamlValue::Null => "!!null",
+        YamlValue::Bool(_) => "!!bool",
+        YamlValue::Int(_) => "!!int",
+        YamlValue::Float(_) => "!!float",
+        YamlValue::Timestamp(_) => "!!timestamp",
         _ => "!!str",
     }
 }
 
-fn binary(text: &str) -> Result<Value, String> {
+fn binary(text: &str) -> Result<YamlValue, String> {
     // Go's decoder skips line ends and wants padding, but takes any bits behind the last byte.
     let config = GeneralPurposeConfig::new()
         .with_decode_allow_trailing_bits(true)
@@ -78,39 +78,39 @@ fn binary(text: &str) -> Result<Value, String> {
     let bytes = GeneralPurpose::new(&STANDARD, config).decode(text);
     let bytes = bytes.map_err(|_| "this is not base64, which `!!binary` asks for".to_owned())?;
     let text = String::from_utf8(bytes);
-    text.map(Value::String)
+    text.map(YamlValue::String)
         .map_err(|_| "`!!binary` data that is not UTF-8 cannot be used".to_owned())
 }
 
 // What unquoted text means.
-fn implicit(text: &str, dates: bool) -> Value {
-    let string = || Value::String(text.to_owned());
+fn implicit(text: &str, dates: bool) -> YamlValue {
+    let string = || YamlValue::String(text.to_owned());
     match text {
-        "true" | "True" | "TRUE" => return Value::Bool(true),
-        "false" | "False" | "FALSE" => return Value::Bool(false),
-        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
-        ".nan" | ".NaN" | ".NAN" => return Value::Float(f64::NAN),
+        "true" | "True" | "TRUE" => return YamlValue::Bool(true),
+        "false" | "False" | "FALSE" => return YamlValue::Bool(false),
+        "" | "~" | "null" | "Null" | "NULL" => return YamlValue::Null,
+        ".nan" | ".NaN" | ".NAN" => return YamlValue::Float(f64::NAN),
         ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => {
-            return Value::Float(f64::INFINITY);
+            return YamlValue::Float(f64::INFINITY);
         }
-        "-.inf" | "-.Inf" | "-.INF" => return Value::Float(f64::NEG_INFINITY),
-        "-0" | "-0.0" => return Value::Float(-0.0),
+        "-.inf" | "-.Inf" | "-.INF" => return YamlValue::Float(f64::NEG_INFINITY),
+        "-0" | "-0.0" => return YamlValue::Float(-0.0),
         _ => {}
     }
     match text.as_bytes().first() {
-        Some(b'.') => strconv::parse_float(text).map_or_else(string, Value::Float),
+        Some(b'.') => strconv::parse_float(text).map_or_else(string, YamlValue::Float),
         Some(b'0'..=b'9' | b'+' | b'-') => {
-            if let Some(date) = Timestamp::parse(text).filter(|_| dates) {
-                return Value::Timestamp(date);
+            if let Some(date) = YamlTimestamp::parse(text).filter(|_| dates) {
+                return YamlValue::Timestamp(date);
             }
             let digits = text.replace('_', "");
             if let Some(number) = integer(&digits) {
-                return Value::Int(number);
+                return YamlValue::Int(number);
             }
             let float = Some(&digits).filter(|digits| is_float(digits));
             float
                 .and_then(|digits| strconv::parse_float(digits))
-                .map_or_else(string, Value::Float)
+                .map_or_else(string, YamlValue::Float)
         }
         _ => string(),
     }

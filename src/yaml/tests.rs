@@ -47,7 +47,7 @@ fn marks_say_where_and_what() {
         ("x.c".to_owned(), MarkKind::Reset),
     ];
     assert_eq!(marks, expected);
-    let x = document.root.get("x").and_then(Node::as_mapping);
+    let x = document.root.get("x").and_then(YamlNode::as_mapping);
     let keys: Vec<_> = x.expect("x").keys().cloned().collect();
     assert_eq!(keys, ["b", "d"]);
 }
@@ -81,20 +81,20 @@ fn all_errors_are_reported() {
 }
 
 // The form in which the fixture tells values: Go's maps have no order, its numbers have kinds.
-fn told(node: &Node) -> serde_json::Value {
+fn told(node: &YamlNode) -> serde_json::Value {
     use serde_json::json;
     match &node.value {
-        Value::Null => json!(null),
-        Value::Bool(value) => json!(value),
-        Value::Int(value) => json!({ "int": value.to_string() }),
-        Value::Float(value) if value.is_nan() => json!({ "float": "NaN" }),
-        Value::Float(value) => json!({ "float": format!("{:016x}", value.to_bits()) }),
-        Value::Timestamp(value) => json!({ "time": value.to_string() }),
-        Value::String(value) => json!(value),
-        Value::Sequence(items) => {
+        YamlValue::Null => json!(null),
+        YamlValue::Bool(value) => json!(value),
+        YamlValue::Int(value) => json!({ "int": value.to_string() }),
+        YamlValue::Float(value) if value.is_nan() => json!({ "float": "NaN" }),
+        YamlValue::Float(value) => json!({ "float": format!("{:016x}", value.to_bits()) }),
+        YamlValue::Timestamp(value) => json!({ "time": value.to_string() }),
+        YamlValue::String(value) => json!(value),
+        YamlValue::Sequence(items) => {
             json!({ "list": items.iter().map(told).collect::<Vec<_>>() })
         }
-        Value::Mapping(entries) => {
+        YamlValue::Mapping(entries) => {
             let entries = entries
                 .iter()
                 .map(|(key, entry)| (key.clone(), told(&entry.value)));

@@ -6,7 +6,7 @@ use jiff::civil::Date;
 
 /// A date, or a date and a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timestamp {
+pub struct YamlTimestamp {
     year: u16,
     month: u8,
     day: u8,
@@ -18,7 +18,7 @@ pub struct Timestamp {
     offset: i16,
 }
 
-impl Timestamp {
+impl YamlTimestamp {
     /// The forms `2001-12-14`, `2001-12-14 21:59:43.10` and `2001-12-14T21:59:43.10-05:00`.
     pub fn parse(text: &str) -> Option<Self> {
         let mut rest = Reader(text);
@@ -66,7 +66,7 @@ impl Timestamp {
 }
 
 /// As `time.Time` prints itself.
-impl fmt::Display for Timestamp {
+impl fmt::Display for YamlTimestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             year,

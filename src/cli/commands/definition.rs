@@ -5,10 +5,10 @@ use std::sync::Arc;
 use clap::Parser;
 
 use crate::cli::args::BakeArgs;
-use crate::definition::decode::Options;
+use crate::definition::decode::DecodeOptions;
 use crate::definition::model::Definition;
-use crate::definition::source::{self, Request};
-use crate::definition::{self, Inputs};
+use crate::definition::source::{self, SourceRequest};
+use crate::definition::{self, EvaluationInputs};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap};
 use crate::types::remote::is_remote;
 use crate::types::{Clock, Environment, Platform};
@@ -58,14 +58,15 @@ pub(in crate::cli) fn load(
         sources: Arc::default(),
     };
     let vars = variables(&args.var).map_err(bare)?;
-    let options = Options::from_environment(environment).map_err(|problem| bare(problem.into()))?;
-    let request = Request {
+    let options =
+        DecodeOptions::from_environment(environment).map_err(|problem| bare(problem.into()))?;
+    let request = SourceRequest {
         files: &args.files,
         remote: remote.as_deref(),
         environment,
     };
     let mut sources = source::read(&request, &mut std::io::stdin().lock()).map_err(bare)?;
-    let inputs = Inputs {
+    let inputs = EvaluationInputs {
         environment,
         vars: &vars,
         command_context: command_context.as_deref(),

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 
 use crate::compose::{Entries, text};
 use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
-use crate::yaml::{Mapping, Node, Value};
+use crate::yaml::{YamlMapping, YamlNode, YamlValue};
 
 /// The keys of `x-bake`. Others are ignored, as buildx does.
 #[derive(Debug, Default)]
@@ -37,12 +37,15 @@ const KEYS: [&str; 11] = [
 ];
 
 /// Reads the `x-bake` among the extensions of a build.
-pub(super) fn read(extensions: &IndexMap<String, Node>, problems: &mut Diagnostics) -> Extension {
+pub(super) fn read(
+    extensions: &IndexMap<String, YamlNode>,
+    problems: &mut Diagnostics,
+) -> Extension {
     let entries = match extensions.get("x-bake") {
         None => return Extension::default(),
         Some(node) => match &node.value {
-            Value::Null => return Extension::default(),
-            Value::Mapping(entries) => entries,
+            YamlValue::Null => return Extension::default(),
+            YamlValue::Mapping(entries) => entries,
             _ => {
                 problems.push(misfit("x-bake", "a mapping", node));
                 return Extension::default();
@@ -76,7 +79,7 @@ pub(super) fn read(extensions: &IndexMap<String, Node>, problems: &mut Diagnosti
     }
 }
 
-fn misfit(key: &str, wanted: &str, node: &Node) -> Diagnostic {
+fn misfit(key: &str, wanted: &str, node: &YamlNode) -> Diagnostic {
     Diagnostic::error(
         Class::Definition,
         "compose::wrong-type",
@@ -86,16 +89,16 @@ fn misfit(key: &str, wanted: &str, node: &Node) -> Diagnostic {
 }
 
 struct Reader<'a> {
-    entries: &'a Mapping,
+    entries: &'a YamlMapping,
     problems: &'a mut Diagnostics,
 }
 
 impl Reader<'_> {
-    fn node(&self, key: &str) -> Option<&Node> {
+    fn node(&self, key: &str) -> Option<&YamlNode> {
         self.entries.get(key).map(|entry| &entry.value)
     }
 
-    fn misfit(&mut self, key: &str, wanted: &str, node: &Node) {
+    fn misfit(&mut self, key: &str, wanted: &str, node: &YamlNode) {
         self.problems
             .push(misfit(&format!("x-bake.{key}"), wanted, node));
     }
@@ -107,12 +110,12 @@ impl Reader<'_> {
             return Vec::new();
         };
         match &node.value {
-            Value::Null => Vec::new(),
-            Value::Mapping(_) => {
+            YamlValue::Null => Vec::new(),
+            YamlValue::Mapping(_) => {
                 self.misfit(key, WANTED, &node);
                 Vec::new()
             }
-            Value::Sequence(items) => {
+            YamlValue::Sequence(items) => {
                 let mut texts = Vec::with_capacity(items.len());
                 for item in items {
                     match element(item) {
@@ -139,10 +142,10 @@ impl Reader<'_> {
     fn boolean(&mut self, key: &str) -> Option<Spanned<bool>> {
         let node = self.node(key)?.clone();
         let value = match &node.value {
-            Value::Null => return None,
-            Value::Bool(value) => Some(*value),
+            YamlValue::Null => return None,
+            YamlValue::Bool(value) => Some(*value),
             // YAML's old words count, those that YAML takes for booleans itself do not when they are quoted.
-            Value::String(text) => match text.as_str() {
+            YamlValue::String(text) => match text.as_str() {
                 "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
                 "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
                 _ => None,
@@ -160,8 +163,8 @@ impl Reader<'_> {
             return Entries::new();
         };
         let entries = match &node.value {
-            Value::Null => return Entries::new(),
-            Value::Mapping(entries) => entries,
+            YamlValue::Null => return Entries::new(),
+            YamlValue::Mapping(entries) => entries,
             _ => {
                 self.misfit(key, "a mapping", &node);
                 return Entries::new();
@@ -181,9 +184,9 @@ impl Reader<'_> {
 }
 
 // A text, or what is written as one; null is an empty one.
-fn element(node: &Node) -> Option<String> {
+fn element(node: &YamlNode) -> Option<String> {
     match &node.value {
-        Value::Null => Some(String::new()),
+        YamlValue::Null => Some(String::new()),
         _ => text::scalar(node),
     }
 }

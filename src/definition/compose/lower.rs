@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::super::declarations::Kind;
-use super::super::evaluated::{Attribute, Block, BlockOrigin};
+use super::super::declarations::BlockKind;
+use super::super::evaluated::{BlockOrigin, EvaluatedAttribute, EvaluatedBlock};
 use super::super::model::{Attest, SshEntry};
 use super::extension;
 use super::made::Made;
@@ -16,18 +16,24 @@ use crate::diag::{Diagnostics, SourceId, Span, Spanned};
 
 /// The blocks that `project` stands for: a group `default` where there are services, and a target for each that is built.
 #[derive(Debug, Default)]
-pub(in crate::definition) struct Lowered {
-    pub(in crate::definition) groups: Vec<Block>,
-    pub(in crate::definition) targets: Vec<Block>,
+pub(in crate::definition) struct ComposeBlocks {
+    pub(in crate::definition) groups: Vec<EvaluatedBlock>,
+    pub(in crate::definition) targets: Vec<EvaluatedBlock>,
     /// Services that build nothing, by the names that their targets would have.
     pub(in crate::definition) unbuilt: Vec<Spanned<Arc<str>>>,
 }
 
-impl Lowered {
+impl ComposeBlocks {
     /// The names of all blocks.
-    pub(in crate::definition) fn names(&self) -> Vec<(Kind, Spanned<Arc<str>>)> {
-        let groups = self.groups.iter().map(|block| (Kind::Group, &block.name));
-        let targets = self.targets.iter().map(|block| (Kind::Target, &block.name));
+    pub(in crate::definition) fn names(&self) -> Vec<(BlockKind, Spanned<Arc<str>>)> {
+        let groups = self
+            .groups
+            .iter()
+            .map(|block| (BlockKind::Group, &block.name));
+        let targets = self
+            .targets
+            .iter()
+            .map(|block| (BlockKind::Target, &block.name));
         let names = groups.chain(targets);
         names.map(|(kind, name)| (kind, name.clone())).collect()
     }
@@ -35,14 +41,18 @@ impl Lowered {
 
 /// Where a project is.
 #[derive(Debug, Clone)]
-pub(super) struct Origin {
+pub(super) struct ProjectPlace {
     /// Its first file.
     pub(super) source: SourceId,
     /// The directory of that file.
     pub(super) dir: Option<Arc<PathBuf>>,
 }
 
-pub(super) fn lower(project: &Project, origin: &Origin, problems: &mut Diagnostics) -> Lowered {
+pub(super) fn lower(
+    project: &Project,
+    origin: &ProjectPlace,
+    problems: &mut Diagnostics,
+) -> ComposeBlocks {
     let mut targets = Vec::new();
     let mut unbuilt = Vec::new();
     for service in &project.services {
@@ -54,7 +64,7 @@ pub(super) fn lower(project: &Project, origin: &Origin, problems: &mut Diagnosti
         }
     }
     if project.services.is_empty() {
-        return Lowered::default();
+        return ComposeBlocks::default();
     }
     let span = Span::new(origin.source, 0..0);
     let names: Vec<Spanned<String>> = targets
@@ -76,7 +86,7 @@ pub(super) fn lower(project: &Project, origin: &Origin, problems: &mut Diagnosti
         [(Arc::from("targets"), members)].into(),
         origin,
     );
-    Lowered {
+    ComposeBlocks {
         groups: vec![group],
         targets,
         unbuilt,
@@ -85,10 +95,10 @@ pub(super) fn lower(project: &Project, origin: &Origin, problems: &mut Diagnosti
 
 fn block(
     name: Spanned<Arc<str>>,
-    attributes: IndexMap<Arc<str>, Attribute>,
-    origin: &Origin,
-) -> Block {
-    Block {
+    attributes: IndexMap<Arc<str>, EvaluatedAttribute>,
+    origin: &ProjectPlace,
+) -> EvaluatedBlock {
+    EvaluatedBlock {
         name,
         attributes: attributes.into_iter().collect(),
         source: origin.source,
@@ -116,7 +126,7 @@ fn context(value: &str) -> String {
 
 struct Attributes {
     span: Span,
-    all: IndexMap<Arc<str>, Attribute>,
+    all: IndexMap<Arc<str>, EvaluatedAttribute>,
 }
 
 impl Attributes {
@@ -159,7 +169,12 @@ impl Attributes {
     }
 }
 
-fn target(service: &Service, build: &Build, origin: &Origin, problems: &mut Diagnostics) -> Block {
+fn target(
+    service: &Service,
+    build: &Build,
+    origin: &ProjectPlace,
+    problems: &mut Diagnostics,
+) -> EvaluatedBlock {
     let extension = extension::read(&build.extensions, problems);
     let span = build.span;
     let mut attributes = Attributes {
@@ -210,7 +225,7 @@ fn target(service: &Service, build: &Build, origin: &Origin, problems: &mut Diag
     attributes.boolean("pull", pull.as_ref());
 
     let name = service.name.clone();
-    Block {
+    EvaluatedBlock {
         deferred: service.problems.0.clone(),
         ..block(
             name.map(|name| Arc::from(target_name(&name))),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::evaluated::Attribute;
+use super::super::evaluated::EvaluatedAttribute;
 use crate::diag::{Span, Spanned};
 use crate::hcl::cty::types::Type;
 use crate::hcl::cty::value::{Text, Value};
@@ -90,8 +90,8 @@ impl Made {
     }
 
     /// An attribute with this value.
-    pub(super) fn attribute(self) -> Attribute {
-        Attribute {
+    pub(super) fn attribute(self) -> EvaluatedAttribute {
+        EvaluatedAttribute {
             name_span: Some(self.expr.span),
             value: self.value,
             expr: Some(Arc::new(self.expr)),

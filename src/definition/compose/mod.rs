@@ -9,29 +9,29 @@ mod made;
 
 use std::sync::Arc;
 
-use super::Inputs;
+use super::EvaluationInputs;
 use super::overrides;
-use super::source::Source;
-use crate::compose::{File, Projects, Settings, Variables, dotenv};
+use super::source::DefinitionSource;
+use crate::compose::{ComposeFile, ComposeVariables, ProjectSettings, Projects, dotenv};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap, Span};
 use crate::types::encoding::SAVE_AS_UTF8;
 
-pub(super) use lower::Lowered;
+pub(super) use lower::ComposeBlocks;
 
 /// The Compose files of a definition.
 #[derive(Debug)]
 pub(super) struct ComposeFiles<'i> {
-    inputs: &'i Inputs<'i>,
+    inputs: &'i EvaluationInputs<'i>,
     projects: Projects,
-    variables: Option<Result<Variables, Diagnostics>>,
+    variables: Option<Result<ComposeVariables, Diagnostics>>,
     // What is doubtful in `.env`, until it is told.
     warnings: Diagnostics,
-    files: Vec<File>,
-    origin: Option<lower::Origin>,
+    files: Vec<ComposeFile>,
+    origin: Option<lower::ProjectPlace>,
 }
 
 impl<'i> ComposeFiles<'i> {
-    pub(super) fn new(inputs: &'i Inputs<'i>) -> Self {
+    pub(super) fn new(inputs: &'i EvaluationInputs<'i>) -> Self {
         Self {
             inputs,
             projects: Projects::default(),
@@ -45,11 +45,11 @@ impl<'i> ComposeFiles<'i> {
     /// Takes `source`, a file called `name`, as one of the Compose files; the errors say why it is none.
     pub(super) fn add(
         &mut self,
-        source: &Source,
+        source: &DefinitionSource,
         name: &str,
         map: &mut SourceMap,
     ) -> Result<(), Diagnostics> {
-        let file = File {
+        let file = ComposeFile {
             source: source.id,
             path: name.to_owned(),
         };
@@ -61,7 +61,7 @@ impl<'i> ComposeFiles<'i> {
         let variables = variables.as_ref().map_err(Clone::clone)?;
         self.projects
             .check(&file, &settings(inputs, variables), map)?;
-        self.origin.get_or_insert_with(|| lower::Origin {
+        self.origin.get_or_insert_with(|| lower::ProjectPlace {
             source: source.id,
             dir: source.base_dir.clone().map(Arc::new),
         });
@@ -70,9 +70,13 @@ impl<'i> ComposeFiles<'i> {
     }
 
     /// The blocks that all files together stand for.
-    pub(super) fn lower(mut self, map: &mut SourceMap, problems: &mut Diagnostics) -> Lowered {
+    pub(super) fn lower(
+        mut self,
+        map: &mut SourceMap,
+        problems: &mut Diagnostics,
+    ) -> ComposeBlocks {
         let (Some(origin), Some(Ok(variables))) = (&self.origin, &self.variables) else {
-            return Lowered::default();
+            return ComposeBlocks::default();
         };
         problems.0.append(&mut self.warnings.0);
         match self
@@ -85,15 +89,18 @@ impl<'i> ComposeFiles<'i> {
             }
             Err(mut errors) => {
                 problems.0.append(&mut errors.0);
-                Lowered::default()
+                ComposeBlocks::default()
             }
         }
     }
 }
 
-fn settings<'a>(inputs: &'a Inputs<'_>, variables: &'a Variables) -> Settings<'a> {
+fn settings<'a>(
+    inputs: &'a EvaluationInputs<'_>,
+    variables: &'a ComposeVariables,
+) -> ProjectSettings<'a> {
     let home = inputs.environment.home();
-    Settings {
+    ProjectSettings {
         dir: inputs.environment.current_dir(),
         home: home.map(|home| home.to_string_lossy().into_owned()),
         variables,
@@ -102,16 +109,16 @@ fn settings<'a>(inputs: &'a Inputs<'_>, variables: &'a Variables) -> Settings<'a
 
 // `--var` before the environment before `.env`.
 fn variables(
-    inputs: &Inputs<'_>,
+    inputs: &EvaluationInputs<'_>,
     map: &mut SourceMap,
     warnings: &mut Diagnostics,
-) -> Result<Variables, Diagnostics> {
+) -> Result<ComposeVariables, Diagnostics> {
     const NAME: &str = ".env";
     let environment = inputs.environment;
     let mut variables = if overrides::reads_environment(environment)? {
-        Variables::of_environment(environment)
+        ComposeVariables::of_environment(environment)
     } else {
-        Variables::default()
+        ComposeVariables::default()
     };
     let dotenv = dotenv::read(environment.current_dir()).map_err(|error| {
         let message = format!("cannot read `{NAME}`: {error}");

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::evaluated::Block;
-use super::super::model::{Target, Text};
+use super::super::evaluated::EvaluatedBlock;
+use super::super::model::{SharedText, Target};
 use crate::diag::Spanned;
 use crate::golang::path;
 use crate::hcl::syntax::{Expr, ExprKind, Step};
@@ -16,29 +16,29 @@ use crate::types::{TargetName, remote};
 
 /// The directories that contexts are relative to, by target.
 #[derive(Debug, Default)]
-pub(super) struct Bases(HashMap<TargetName, TargetBases>);
+pub(super) struct ContextBases(HashMap<TargetName, TargetBases>);
 
 #[derive(Debug, Default)]
 struct TargetBases {
     /// Of the last block.
-    implicit: Text,
+    implicit: SharedText,
     /// Of the last block that sets `context`.
     context: Option<ContextBase>,
     /// Of the last block that sets each entry of `contexts`.
-    contexts: BTreeMap<Text, Text>,
+    contexts: BTreeMap<SharedText, SharedText>,
 }
 
 #[derive(Debug)]
 struct ContextBase {
-    dir: Text,
+    dir: SharedText,
     /// The target whose context this is, where the attribute says no more than that.
     of: Option<Arc<str>>,
 }
 
-impl Bases {
+impl ContextBases {
     /// Takes note of the directory of `block`, which was read as `target`.
-    pub(super) fn note(&mut self, block: &Block, target: &Target) {
-        let dir: Text = block
+    pub(super) fn note(&mut self, block: &EvaluatedBlock, target: &Target) {
+        let dir: SharedText = block
             .base_dir
             .as_ref()
             .map(|dir| dir.to_string_lossy())
@@ -72,7 +72,7 @@ impl Bases {
                 }
                 None => target.implicit_context = Some(rebased(&bases.implicit, ".")),
             }
-            let moved: Vec<(Text, Spanned<Text>)> = target
+            let moved: Vec<(SharedText, Spanned<SharedText>)> = target
                 .contexts
                 .iter()
                 .filter_map(|(key, value)| {
@@ -119,7 +119,7 @@ fn context_of(expr: &Expr) -> Option<Arc<str>> {
     }
 }
 
-fn rebased(dir: &str, path: &str) -> Text {
+fn rebased(dir: &str, path: &str) -> SharedText {
     let special = ["cwd://", "target:", "docker-image:", "oci-layout://"];
     if dir.is_empty()
         || path.is_empty()

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::super::model::{
     Attest, Attrs, CacheEntry, EntryError, Export, List, PolicyEntry, RESOURCE_FIELDS, Resources,
-    SecretEntry, SshEntry, Text,
+    SecretEntry, SharedText, SshEntry,
 };
-use super::reader::{Path, Reader};
+use super::reader::{AttributeReader, ValuePath};
 use crate::diag::{Diagnostic, Spanned};
 use crate::hcl::cty::convert::convert;
 use crate::hcl::cty::types::Type;
@@ -16,7 +16,7 @@ use crate::hcl::syntax::PathStep;
 
 const INVALID_ENTRY: &str = "definition::invalid-entry";
 
-impl Reader<'_> {
+impl AttributeReader<'_> {
     pub(super) fn attests(&mut self) -> List<Attest> {
         self.entries(
             |text| Attest::from_text(text).map(|entry| vec![entry]),
@@ -86,7 +86,7 @@ impl Reader<'_> {
             |text| PolicyEntry::from_text(text).map(|entry| vec![entry]),
             |reader, path, value| {
                 let fields = reader.object(path, value)?;
-                let mut pairs: Vec<(&str, Text)> = Vec::with_capacity(fields.len());
+                let mut pairs: Vec<(&str, SharedText)> = Vec::with_capacity(fields.len());
                 for (key, value) in fields {
                     if value.is_null() {
                         continue;
@@ -150,7 +150,7 @@ impl Reader<'_> {
     fn entries<T>(
         &mut self,
         from_text: impl Fn(&str) -> Result<Vec<T>, EntryError>,
-        from_object: impl Fn(&mut Self, &Path<'_>, &Value) -> Option<T>,
+        from_object: impl Fn(&mut Self, &ValuePath<'_>, &Value) -> Option<T>,
     ) -> List<T> {
         let value = self.value();
         if value.is_null() {
@@ -189,7 +189,7 @@ impl Reader<'_> {
 
     fn object<'v>(
         &mut self,
-        path: &Path<'_>,
+        path: &ValuePath<'_>,
         value: &'v Value,
     ) -> Option<&'v BTreeMap<Key, Value>> {
         let entries = value.entries();
@@ -200,7 +200,7 @@ impl Reader<'_> {
     }
 
     // All fields of an object as texts. Null fields crash buildx; here they are errors.
-    fn attrs(&mut self, path: &Path<'_>, value: &Value) -> Option<Attrs> {
+    fn attrs(&mut self, path: &ValuePath<'_>, value: &Value) -> Option<Attrs> {
         let fields = self.object(path, value)?;
         let mut attrs = Attrs::new();
         let mut complete = true;
@@ -222,10 +222,10 @@ impl Reader<'_> {
     )]
     fn field(
         &mut self,
-        path: &Path<'_>,
+        path: &ValuePath<'_>,
         fields: &BTreeMap<Key, Value>,
         key: &str,
-    ) -> Option<Option<Text>> {
+    ) -> Option<Option<SharedText>> {
         match fields.get(key) {
             Some(value) if !value.is_null() => self
                 .element_text(&below(path, PathStep::Key(key)), value)
@@ -234,11 +234,11 @@ impl Reader<'_> {
         }
     }
 
-    fn checked<T>(&mut self, path: &Path<'_>, entry: Result<T, EntryError>) -> Option<T> {
+    fn checked<T>(&mut self, path: &ValuePath<'_>, entry: Result<T, EntryError>) -> Option<T> {
         entry.map_err(|error| self.invalid(path, &error)).ok()
     }
 
-    fn invalid(&mut self, path: &Path<'_>, error: &EntryError) {
+    fn invalid(&mut self, path: &ValuePath<'_>, error: &EntryError) {
         let mut problem = self.problem(path, INVALID_ENTRY, &error.to_string());
         if let Some((word, known)) = error.misspelling() {
             problem = problem.did_you_mean("a word", word, known.iter().copied());
@@ -262,7 +262,7 @@ impl Reader<'_> {
     // buildx passes over keys of these objects that it does not know. They may be a slip, so the user is told.
     fn ignored_keys<'k>(
         &mut self,
-        path: &Path<'_>,
+        path: &ValuePath<'_>,
         keys: impl Iterator<Item = &'k Key>,
         known: &[&str],
     ) {
@@ -280,7 +280,7 @@ impl Reader<'_> {
     }
 }
 
-fn below<'p>(path: &Path<'p>, step: PathStep<'p>) -> Vec<PathStep<'p>> {
+fn below<'p>(path: &ValuePath<'p>, step: PathStep<'p>) -> Vec<PathStep<'p>> {
     let mut path = path.to_vec();
     path.push(step);
     path

@@ -10,23 +10,23 @@ mod reader;
 use std::str::FromStr as _;
 use std::sync::Arc;
 
-use self::bases::Bases;
-use self::reader::{Owner, Reader};
-use super::evaluated::{Attribute as RawAttribute, Block, BlockOrigin, Evaluated};
-use super::model::{Definition, Group, List, Target, Text};
-use super::schema::{self, Attribute};
+use self::bases::ContextBases;
+use self::reader::{AttributeReader, Owner};
+use super::evaluated::{BlockOrigin, Evaluated, EvaluatedAttribute, EvaluatedBlock};
+use super::model::{Definition, Group, List, SharedText, Target};
+use super::schema::{self, TargetAttribute};
 use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
 use crate::types::hash::HashSet;
 use crate::types::{Environment, GroupName, TargetName};
 
 /// What decides about meaning beside the blocks themselves.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Options {
+pub struct DecodeOptions {
     /// Whether relative contexts are relative to the file they are written in, rather than to the working directory.
     pub file_relative_paths: bool,
 }
 
-impl Options {
+impl DecodeOptions {
     /// The options that `BUILDX_BAKE_FILE_RELATIVE_PATHS` gives.
     pub fn from_environment(environment: &Environment) -> Result<Self, Diagnostic> {
         const VARIABLE: &str = "BUILDX_BAKE_FILE_RELATIVE_PATHS";
@@ -48,7 +48,7 @@ impl Options {
 }
 
 /// Gives the blocks of `evaluated` their types and merges those of one name.
-pub fn decode(evaluated: Evaluated, options: Options) -> Result<Definition, Diagnostics> {
+pub fn decode(evaluated: Evaluated, options: DecodeOptions) -> Result<Definition, Diagnostics> {
     let mut problems = Diagnostics(evaluated.warnings);
     let mut definition = Definition {
         variables: evaluated.variables,
@@ -58,7 +58,7 @@ pub fn decode(evaluated: Evaluated, options: Options) -> Result<Definition, Diag
     for block in &evaluated.groups {
         group(block, &mut definition, &mut problems);
     }
-    let mut bases = Bases::default();
+    let mut bases = ContextBases::default();
     definition.targets.reserve(evaluated.targets.len());
     // A block goes, with the expressions that only it has, when its target is made, which takes the memory over.
     for block in evaluated.targets {
@@ -100,7 +100,7 @@ fn invalid_name(kind: &str, name: &Spanned<Arc<str>>) -> Diagnostic {
     }
 }
 
-fn group(block: &Block, definition: &mut Definition, problems: &mut Diagnostics) {
+fn group(block: &EvaluatedBlock, definition: &mut Definition, problems: &mut Diagnostics) {
     let Ok(name) = GroupName::try_from(Arc::clone(&block.name.value)) else {
         problems.push(invalid_name("group", &block.name));
         return;
@@ -117,7 +117,7 @@ fn group(block: &Block, definition: &mut Definition, problems: &mut Diagnostics)
     };
     let mut has_members = false;
     for (attribute, raw) in &block.attributes {
-        let mut reader = Reader::new(attribute, raw, owner, problems);
+        let mut reader = AttributeReader::new(attribute, raw, owner, problems);
         match &**attribute {
             "description" => group.description = reader.required_text(),
             "targets" => {
@@ -144,7 +144,7 @@ fn group(block: &Block, definition: &mut Definition, problems: &mut Diagnostics)
 }
 
 // Drops repeated members; unlike in other lists, empty ones stay and are reported when the group is used.
-fn keep_first(members: &mut List<Text>) {
+fn keep_first(members: &mut List<SharedText>) {
     let mut seen = HashSet::default();
     if members.iter().all(|member| seen.insert(&member.value)) {
         return;
@@ -161,7 +161,7 @@ fn keep_first(members: &mut List<Text>) {
 // buildx passes over attributes it does not know. They may be a slip, so the user is told.
 fn ignored<'a>(
     name: &str,
-    raw: &RawAttribute,
+    raw: &EvaluatedAttribute,
     owner: Owner<'_>,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Diagnostic {
@@ -176,7 +176,7 @@ fn ignored<'a>(
     warning.did_you_mean("an attribute", name, known)
 }
 
-fn target(block: &Block, problems: &mut Diagnostics) -> Option<Target> {
+fn target(block: &EvaluatedBlock, problems: &mut Diagnostics) -> Option<Target> {
     let Ok(name) = TargetName::try_from(Arc::clone(&block.name.value)) else {
         problems.push(invalid_name("target", &block.name));
         return None;
@@ -187,7 +187,7 @@ fn target(block: &Block, problems: &mut Diagnostics) -> Option<Target> {
     for (name, raw) in &block.attributes {
         match schema::attribute(name) {
             Some(spec) => {
-                let mut reader = Reader::new(name, raw, owner, problems);
+                let mut reader = AttributeReader::new(name, raw, owner, problems);
                 set(&mut target, spec.id, &mut reader);
                 target.deferred.append(&mut reader.into_doubts());
             }
@@ -203,7 +203,7 @@ fn target(block: &Block, problems: &mut Diagnostics) -> Option<Target> {
 /// This is what a reference to the attribute sees.
 pub(super) fn single_attribute(
     spec: &schema::AttributeSpec,
-    values: &[RawAttribute],
+    values: &[EvaluatedAttribute],
     owner: &str,
 ) -> Result<Target, Diagnostics> {
     let mut problems = Diagnostics::default();
@@ -215,7 +215,7 @@ pub(super) fn single_attribute(
         set(
             &mut target,
             spec.id,
-            &mut Reader::new(spec.name, raw, Owner::Words(owner), &mut problems),
+            &mut AttributeReader::new(spec.name, raw, Owner::Words(owner), &mut problems),
         );
         match &mut whole {
             Some(whole) => whole.merge(&target),
@@ -228,37 +228,37 @@ pub(super) fn single_attribute(
     Ok(whole.unwrap_or_else(|| Target::empty(Spanned::without_span(name))))
 }
 
-fn set(target: &mut Target, attribute: Attribute, reader: &mut Reader<'_>) {
+fn set(target: &mut Target, attribute: TargetAttribute, reader: &mut AttributeReader<'_>) {
     match attribute {
-        Attribute::Description => target.description = reader.required_text(),
-        Attribute::Inherits => target.inherits = reader.texts(),
-        Attribute::Annotations => target.annotations = reader.texts(),
-        Attribute::Attest => target.attest = reader.attests(),
-        Attribute::Context => target.context = reader.text(),
-        Attribute::Contexts => target.contexts = reader.map(),
-        Attribute::Dockerfile => target.dockerfile = reader.text(),
-        Attribute::DockerfileInline => target.dockerfile_inline = reader.text(),
-        Attribute::Args => target.args = reader.nullable_map(),
-        Attribute::Labels => target.labels = reader.nullable_map(),
-        Attribute::Tags => target.tags = reader.texts(),
-        Attribute::CacheFrom => target.cache_from = reader.caches(),
-        Attribute::CacheTo => target.cache_to = reader.caches(),
-        Attribute::Stage => target.stage = reader.text(),
-        Attribute::Secret => target.secret = reader.secrets(),
-        Attribute::Ssh => target.ssh = reader.ssh(),
-        Attribute::Platforms => target.platforms = reader.texts(),
-        Attribute::Output => target.output = reader.exports(),
-        Attribute::Pull => target.pull = reader.boolean(),
-        Attribute::NoCache => target.no_cache = reader.boolean(),
-        Attribute::Network => target.network = reader.text(),
-        Attribute::NoCacheFilter => target.no_cache_filter = reader.texts(),
-        Attribute::ShmSize => target.shm_size = reader.text(),
-        Attribute::Ulimits => target.ulimits = reader.texts(),
-        Attribute::Resources => target.resources = reader.resources(),
-        Attribute::Call => target.call = reader.text(),
-        Attribute::Entitlements => target.entitlements = reader.texts(),
-        Attribute::ExtraHosts => target.extra_hosts = reader.nullable_map(),
-        Attribute::Policy => target.policy = reader.policies(),
+        TargetAttribute::Description => target.description = reader.required_text(),
+        TargetAttribute::Inherits => target.inherits = reader.texts(),
+        TargetAttribute::Annotations => target.annotations = reader.texts(),
+        TargetAttribute::Attest => target.attest = reader.attests(),
+        TargetAttribute::Context => target.context = reader.text(),
+        TargetAttribute::Contexts => target.contexts = reader.map(),
+        TargetAttribute::Dockerfile => target.dockerfile = reader.text(),
+        TargetAttribute::DockerfileInline => target.dockerfile_inline = reader.text(),
+        TargetAttribute::Args => target.args = reader.nullable_map(),
+        TargetAttribute::Labels => target.labels = reader.nullable_map(),
+        TargetAttribute::Tags => target.tags = reader.texts(),
+        TargetAttribute::CacheFrom => target.cache_from = reader.caches(),
+        TargetAttribute::CacheTo => target.cache_to = reader.caches(),
+        TargetAttribute::Stage => target.stage = reader.text(),
+        TargetAttribute::Secret => target.secret = reader.secrets(),
+        TargetAttribute::Ssh => target.ssh = reader.ssh(),
+        TargetAttribute::Platforms => target.platforms = reader.texts(),
+        TargetAttribute::Output => target.output = reader.exports(),
+        TargetAttribute::Pull => target.pull = reader.boolean(),
+        TargetAttribute::NoCache => target.no_cache = reader.boolean(),
+        TargetAttribute::Network => target.network = reader.text(),
+        TargetAttribute::NoCacheFilter => target.no_cache_filter = reader.texts(),
+        TargetAttribute::ShmSize => target.shm_size = reader.text(),
+        TargetAttribute::Ulimits => target.ulimits = reader.texts(),
+        TargetAttribute::Resources => target.resources = reader.resources(),
+        TargetAttribute::Call => target.call = reader.text(),
+        TargetAttribute::Entitlements => target.entitlements = reader.texts(),
+        TargetAttribute::ExtraHosts => target.extra_hosts = reader.nullable_map(),
+        TargetAttribute::Policy => target.policy = reader.policies(),
     }
 }
 
@@ -266,19 +266,19 @@ fn set(target: &mut Target, attribute: Attribute, reader: &mut Reader<'_>) {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::schema::{ATTRIBUTES, Kind, Merge};
+    use super::super::schema::{ATTRIBUTES, AttributeKind, Merge};
     use super::*;
     use crate::diag::SourceMap;
     use crate::hcl::cty::types::Type;
     use crate::hcl::cty::value::Value;
     use test_case::test_case;
 
-    fn block(name: &str, attributes: &[(&str, Value)]) -> Block {
-        Block {
+    fn block(name: &str, attributes: &[(&str, Value)]) -> EvaluatedBlock {
+        EvaluatedBlock {
             name: Spanned::without_span(name.into()),
             attributes: attributes
                 .iter()
-                .map(|(name, value)| (Arc::from(*name), RawAttribute::made(value.clone())))
+                .map(|(name, value)| (Arc::from(*name), EvaluatedAttribute::made(value.clone())))
                 .collect(),
             source: SourceMap::default().add("docker-bake.hcl", ""),
             base_dir: None,
@@ -287,12 +287,12 @@ mod tests {
         }
     }
 
-    fn targets(blocks: Vec<Block>) -> Result<Definition, Diagnostics> {
+    fn targets(blocks: Vec<EvaluatedBlock>) -> Result<Definition, Diagnostics> {
         let evaluated = Evaluated {
             targets: blocks,
             ..Evaluated::default()
         };
-        decode(evaluated, Options::default())
+        decode(evaluated, DecodeOptions::default())
     }
 
     fn one(attribute: &str, value: Value) -> Result<Target, Diagnostics> {
@@ -320,7 +320,10 @@ mod tests {
     #[test]
     fn null_is_not_set_or_an_error_by_kind() {
         for spec in ATTRIBUTES {
-            let allowed = !matches!(spec.kind, Kind::RequiredText | Kind::Entries | Kind::Object);
+            let allowed = !matches!(
+                spec.kind,
+                AttributeKind::RequiredText | AttributeKind::Entries | AttributeKind::Object
+            );
             assert_eq!(one(spec.name, null()).is_ok(), allowed, "{}", spec.name);
         }
     }
@@ -332,9 +335,13 @@ mod tests {
             let list = Value::tuple(vec![]);
             let map = object(&[]);
             let (fits, misfits) = match spec.kind {
-                Kind::RequiredText | Kind::Text | Kind::Bool => (text, [list, map]),
-                Kind::Texts | Kind::Entries => (list, [text, map]),
-                Kind::Map | Kind::NullableMap | Kind::Object => (map, [text, list]),
+                AttributeKind::RequiredText | AttributeKind::Text | AttributeKind::Bool => {
+                    (text, [list, map])
+                }
+                AttributeKind::Texts | AttributeKind::Entries => (list, [text, map]),
+                AttributeKind::Map | AttributeKind::NullableMap | AttributeKind::Object => {
+                    (map, [text, list])
+                }
             };
             let name = spec.name;
             assert!(one(name, fits).is_ok(), "{name}");
@@ -360,16 +367,16 @@ mod tests {
         let text = |text: &str| Value::string(text);
         for spec in ATTRIBUTES {
             let value = |which: &str| match spec.kind {
-                Kind::RequiredText | Kind::Text => text(which),
-                Kind::Bool => Value::from(which == "a"),
-                Kind::Texts => Value::tuple(vec![text(which)]),
-                Kind::Map | Kind::NullableMap => object(&[(which, text("v"))]),
-                Kind::Object if which == "a" => object(&[("memory", text("1g"))]),
-                Kind::Object => object(&[("cpuset-cpus", text("0"))]),
-                Kind::Entries => Value::tuple(vec![match spec.id {
-                    Attribute::Attest => text(&format!("type={which}")),
-                    Attribute::Secret => text(&format!("id={which}")),
-                    Attribute::Policy => text(&format!("filename={which}")),
+                AttributeKind::RequiredText | AttributeKind::Text => text(which),
+                AttributeKind::Bool => Value::from(which == "a"),
+                AttributeKind::Texts => Value::tuple(vec![text(which)]),
+                AttributeKind::Map | AttributeKind::NullableMap => object(&[(which, text("v"))]),
+                AttributeKind::Object if which == "a" => object(&[("memory", text("1g"))]),
+                AttributeKind::Object => object(&[("cpuset-cpus", text("0"))]),
+                AttributeKind::Entries => Value::tuple(vec![match spec.id {
+                    TargetAttribute::Attest => text(&format!("type={which}")),
+                    TargetAttribute::Secret => text(&format!("id={which}")),
+                    TargetAttribute::Policy => text(&format!("filename={which}")),
                     _ => text(which),
                 }]),
             };
@@ -422,7 +429,7 @@ mod tests {
             .iter()
             .map(|t| t.value.clone())
             .collect();
-        assert_eq!(tags, ["1".into(), Text::from("true")]);
+        assert_eq!(tags, ["1".into(), SharedText::from("true")]);
         for name in [
             "tags",
             "output",
@@ -514,7 +521,7 @@ mod tests {
             ],
             ..Evaluated::default()
         };
-        let definition = decode(evaluated, Options::default()).unwrap();
+        let definition = decode(evaluated, DecodeOptions::default()).unwrap();
         let members = &definition.groups["g"].members;
         assert_eq!((members.len(), &*members.as_slice()[0].value), (1, "b"));
     }
@@ -525,7 +532,7 @@ mod tests {
             groups: vec![block("g", &[]), block("a.b", &[])],
             ..Evaluated::default()
         };
-        let problems = decode(evaluated, Options::default()).unwrap_err();
+        let problems = decode(evaluated, DecodeOptions::default()).unwrap_err();
         let codes: Vec<_> = problems.0.iter().map(|problem| problem.code).collect();
         assert_eq!(
             codes,

@@ -5,8 +5,8 @@
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use super::super::evaluated::Attribute;
-use super::super::model::{List, Map, Text};
+use super::super::evaluated::EvaluatedAttribute;
+use super::super::model::{List, Map, SharedText};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
 use crate::golang::quote::quote;
 use crate::hcl::cty::convert::convert;
@@ -34,22 +34,22 @@ impl fmt::Display for Owner<'_> {
 
 /// An attribute being read.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub(super) struct AttributeReader<'a> {
     name: &'a str,
-    raw: &'a Attribute,
+    raw: &'a EvaluatedAttribute,
     owner: Owner<'a>,
     problems: &'a mut Diagnostics,
     doubts: Vec<Diagnostic>,
 }
 
 /// The way from an attribute's value to a part of it.
-pub(super) type Path<'a> = [PathStep<'a>];
+pub(super) type ValuePath<'a> = [PathStep<'a>];
 
-impl<'a> Reader<'a> {
+impl<'a> AttributeReader<'a> {
     /// For the attribute `name` of `owner`, which messages name as it is given here.
     pub(super) fn new(
         name: &'a str,
-        raw: &'a Attribute,
+        raw: &'a EvaluatedAttribute,
         owner: Owner<'a>,
         problems: &'a mut Diagnostics,
     ) -> Self {
@@ -76,11 +76,11 @@ impl<'a> Reader<'a> {
         &self.raw.value
     }
 
-    pub(super) fn span(&self, path: &Path<'_>) -> Option<Span> {
+    pub(super) fn span(&self, path: &ValuePath<'_>) -> Option<Span> {
         self.raw.element_span(path).or(self.raw.name_span)
     }
 
-    pub(super) fn spanned<T>(&self, path: &Path<'_>, value: T) -> Spanned<T> {
+    pub(super) fn spanned<T>(&self, path: &ValuePath<'_>, value: T) -> Spanned<T> {
         Spanned {
             value,
             span: self.span(path),
@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The part at `path` as messages name it: the attribute with the way to the part, and whose it is.
-    fn place(&self, path: &Path<'_>) -> String {
+    fn place(&self, path: &ValuePath<'_>) -> String {
         let mut place = format!("`{}", self.name);
         for step in path {
             match step {
@@ -108,12 +108,17 @@ impl<'a> Reader<'a> {
     }
 
     /// Reports that the part at `path` is wrong.
-    pub(super) fn report(&mut self, path: &Path<'_>, code: &'static str, reason: &str) {
+    pub(super) fn report(&mut self, path: &ValuePath<'_>, code: &'static str, reason: &str) {
         let problem = self.problem(path, code, reason);
         self.problems.push(problem);
     }
 
-    pub(super) fn problem(&self, path: &Path<'_>, code: &'static str, reason: &str) -> Diagnostic {
+    pub(super) fn problem(
+        &self,
+        path: &ValuePath<'_>,
+        code: &'static str,
+        reason: &str,
+    ) -> Diagnostic {
         let message = format!("unsuitable value for {}: {reason}", self.place(path));
         let problem = Diagnostic::error(Class::Definition, code, message);
         match self.span(path) {
@@ -123,7 +128,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Records a word at `path` that stands for something else than it seems to.
-    pub(super) fn doubts(&mut self, path: &Path<'_>, text: &str) {
+    pub(super) fn doubts(&mut self, path: &ValuePath<'_>, text: &str) {
         for doubt in super::super::model::doubts(self.name, text) {
             let doubt = doubt.note(format!("in {}", self.place(path)));
             let doubt = match self.span(path) {
@@ -138,16 +143,16 @@ impl<'a> Reader<'a> {
         self.problems.push(problem);
     }
 
-    pub(super) fn wrong_type(&mut self, path: &Path<'_>, reason: &str) {
+    pub(super) fn wrong_type(&mut self, path: &ValuePath<'_>, reason: &str) {
         self.report(path, "definition::wrong-type", reason);
     }
 
-    pub(super) fn null(&mut self, path: &Path<'_>) {
+    pub(super) fn null(&mut self, path: &ValuePath<'_>) {
         self.report(path, "definition::null-value", "null is not allowed here");
     }
 
     // What a value lacks to be of a type, in the language's words.
-    pub(super) fn mismatch(&mut self, path: &Path<'_>, value: &Value, wanted: &Type) {
+    pub(super) fn mismatch(&mut self, path: &ValuePath<'_>, value: &Value, wanted: &Type) {
         let reason = match convert(value, wanted) {
             Err(error) => format!("{}{error}", at(&error.path().to_string())),
             // Not reached for types that are told apart by their kind, which is all this is called for.
@@ -175,7 +180,11 @@ impl<'a> Reader<'a> {
     }
 
     /// The value as text; an error and `None` where it cannot be one or is null.
-    pub(super) fn element_text(&mut self, path: &Path<'_>, value: &Value) -> Option<Text> {
+    pub(super) fn element_text(
+        &mut self,
+        path: &ValuePath<'_>,
+        value: &Value,
+    ) -> Option<SharedText> {
         match value {
             Value::String(text) => Some(text.into()),
             Value::Null(_) => {
@@ -193,13 +202,13 @@ impl<'a> Reader<'a> {
     }
 
     /// The attribute as text that must not be null.
-    pub(super) fn required_text(&mut self) -> Option<Spanned<Text>> {
+    pub(super) fn required_text(&mut self) -> Option<Spanned<SharedText>> {
         let text = self.element_text(&[], self.value())?;
         Some(self.spanned(&[], text))
     }
 
     /// The attribute as text; null is not set.
-    pub(super) fn text(&mut self) -> Option<Spanned<Text>> {
+    pub(super) fn text(&mut self) -> Option<Spanned<SharedText>> {
         if self.value().is_null() {
             return None;
         }
@@ -226,7 +235,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The attribute as a list of texts; null is not set.
-    pub(super) fn texts(&mut self) -> List<Text> {
+    pub(super) fn texts(&mut self) -> List<SharedText> {
         let value = self.value();
         if value.is_null() {
             return List::default();
@@ -240,9 +249,9 @@ impl<'a> Reader<'a> {
     /// The part at `path` as a list of texts; null elements are errors.
     pub(super) fn element_texts(
         &mut self,
-        path: &Path<'_>,
+        path: &ValuePath<'_>,
         value: &Value,
-    ) -> Option<Vec<Spanned<Text>>> {
+    ) -> Option<Vec<Spanned<SharedText>>> {
         let Some(items) = value.items() else {
             self.mismatch(path, value, &Type::list(Type::String));
             return None;

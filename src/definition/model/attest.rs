@@ -1,14 +1,14 @@
 //! Entries of `attest`.
 
 use super::entry::{self, Attrs, EntryError};
-use super::{List, Text};
+use super::{List, SharedText};
 use crate::golang::csv;
 
 /// A statement about the build that is to be attached to the image, or not to be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Attest {
     /// `provenance`, `sbom` or another kind that the frontend knows.
-    pub kind: Text,
+    pub kind: SharedText,
     /// Whether the statement is not to be made.
     pub disabled: bool,
     /// Everything else.
@@ -18,7 +18,7 @@ pub struct Attest {
 impl Attest {
     /// Reads `type=provenance,mode=max`.
     pub fn from_text(text: &str) -> Result<Self, EntryError> {
-        let mut kind = Text::default();
+        let mut kind = SharedText::default();
         let mut disabled = false;
         let mut attrs = Attrs::new();
         if let Some(meant) = without_type(text) {
@@ -51,7 +51,7 @@ impl Attest {
     }
 
     // Objects without a type pass in buildx and fail at the daemon; here they fail where they are written.
-    fn checked(kind: Text, disabled: bool, attrs: Attrs) -> Result<Self, EntryError> {
+    fn checked(kind: SharedText, disabled: bool, attrs: Attrs) -> Result<Self, EntryError> {
         if kind.is_empty() {
             return Err(EntryError::NoType);
         }

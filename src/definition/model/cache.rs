@@ -1,7 +1,7 @@
 //! Entries of `cache-from` and `cache-to`.
 
 use super::entry::{self, Attrs, EntryError};
-use super::{List, Text};
+use super::{List, SharedText};
 
 /// Where cache is imported from or exported to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -28,7 +28,7 @@ pub enum CacheKind {
     /// Azure's blob storage.
     AzBlob,
     /// Another kind that the daemon may know.
-    Other(Text),
+    Other(SharedText),
 }
 
 impl CacheKind {

@@ -8,7 +8,7 @@ use crate::diag::Spanned;
 use crate::types::hash::{HashMap, HashSet, RandomState};
 
 /// Text that many targets may share.
-pub type Text = Arc<str>;
+pub type SharedText = Arc<str>;
 
 /// A list attribute. Copies share their elements until one of them is changed.
 ///
@@ -211,14 +211,14 @@ fn all_differ<T: Eq + Hash>(values: impl ExactSizeIterator<Item = T> + Clone) ->
 pub struct Map(Option<Arc<Entries>>);
 
 // Sorted, each key once. Most maps have a few entries, for which a tree takes several times the memory.
-type Entries = Vec<(Text, Spanned<Text>)>;
+type Entries = Vec<(SharedText, Spanned<SharedText>)>;
 
 // Where `key` is, or where it would be.
 fn place(entries: &Entries, key: &str) -> Result<usize, usize> {
     entries.binary_search_by(|(known, _)| (**known).cmp(key))
 }
 
-fn set(entries: &mut Entries, key: Text, value: Spanned<Text>) {
+fn set(entries: &mut Entries, key: SharedText, value: Spanned<SharedText>) {
     match place(entries, &key) {
         Ok(at) => entries[at].1 = value,
         Err(at) => entries.insert(at, (key, value)),
@@ -250,7 +250,9 @@ fn merged(own: &Entries, later: &Entries) -> Entries {
 
 impl Map {
     /// A map of `entries`, which are sorted by key and have each key once.
-    pub(in crate::definition) fn of_sorted(entries: Vec<(Text, Spanned<Text>)>) -> Self {
+    pub(in crate::definition) fn of_sorted(
+        entries: Vec<(SharedText, Spanned<SharedText>)>,
+    ) -> Self {
         debug_assert!(entries.is_sorted_by(|(one, _), (next, _)| one < next));
         Self((!entries.is_empty()).then(|| Arc::new(entries)))
     }
@@ -275,14 +277,14 @@ impl Map {
     }
 
     /// The value of `key`.
-    pub fn get(&self, key: &str) -> Option<&Spanned<Text>> {
+    pub fn get(&self, key: &str) -> Option<&Spanned<SharedText>> {
         let entries = self.0.as_ref()?;
         let at = place(entries, key).ok()?;
         entries.get(at).map(|(_, value)| value)
     }
 
     /// The entries, sorted by key.
-    pub fn iter(&self) -> impl Iterator<Item = (&Text, &Spanned<Text>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&SharedText, &Spanned<SharedText>)> {
         let entries = self.0.as_deref().map_or(&[][..], Vec::as_slice);
         entries.iter().map(|(key, value)| (key, value))
     }
@@ -300,7 +302,7 @@ impl Map {
     }
 
     /// Sets the value of `key`.
-    pub fn insert(&mut self, key: Text, value: Spanned<Text>) {
+    pub fn insert(&mut self, key: SharedText, value: Spanned<SharedText>) {
         let entries = Arc::make_mut(self.0.get_or_insert_with(Arc::default));
         set(entries, key, value);
     }
@@ -320,16 +322,16 @@ mod tests {
     use super::*;
     use test_case::test_case;
 
-    fn list(texts: &[&str]) -> List<Text> {
+    fn list(texts: &[&str]) -> List<SharedText> {
         List::of(
             texts
                 .iter()
-                .map(|text| Spanned::without_span(Text::from(*text)))
+                .map(|text| Spanned::without_span(SharedText::from(*text)))
                 .collect(),
         )
     }
 
-    fn texts(list: &List<Text>) -> Vec<&str> {
+    fn texts(list: &List<SharedText>) -> Vec<&str> {
         list.iter().map(|text| &*text.value).collect()
     }
 

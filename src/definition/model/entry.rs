@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::Text;
+use super::SharedText;
 use crate::golang::csv::{self, CsvError};
 use crate::types::secret::redact_fields;
 
 /// Attributes that rbake does not interpret and hands on as they are.
-pub type Attrs = BTreeMap<Text, Text>;
+pub type Attrs = BTreeMap<SharedText, SharedText>;
 
 /// Why a text or object is no entry of the attribute it was written for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! Entries of `output`.
 
 use super::entry::{self, Attrs, EntryError};
-use super::{List, Text};
+use super::{List, SharedText};
 
 /// What is to be made of a target's result.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -9,7 +9,7 @@ pub struct Export {
     /// The exporter.
     pub kind: ExportKind,
     /// Where it writes: a path of this machine, or `-` for standard output.
-    pub dest: Option<Text>,
+    pub dest: Option<SharedText>,
     /// Everything else.
     pub attrs: Attrs,
 }
@@ -32,7 +32,7 @@ pub enum ExportKind {
     /// Nothing: the result only fills the cache.
     CacheOnly,
     /// Another exporter that the daemon may know.
-    Other(Text),
+    Other(SharedText),
 }
 
 impl ExportKind {
@@ -116,7 +116,11 @@ impl Export {
         Self::checked(kind.as_deref(), dest, attrs)
     }
 
-    fn checked(kind: Option<&str>, dest: Option<Text>, attrs: Attrs) -> Result<Self, EntryError> {
+    fn checked(
+        kind: Option<&str>,
+        dest: Option<SharedText>,
+        attrs: Attrs,
+    ) -> Result<Self, EntryError> {
         match kind {
             None | Some("") => Err(EntryError::NoType),
             Some(kind) => Ok(Self {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 pub use attest::Attest;
 pub use cache::{CacheEntry, CacheKind};
-pub use collections::{List, Map, Text};
+pub use collections::{List, Map, SharedText};
 pub use entry::{Attrs, EntryError};
 pub use export::{Export, ExportKind, Sink};
 pub use policy::{LogLevel, PolicyEntry};
@@ -38,9 +38,9 @@ pub struct Group {
     /// Its name and where that is written.
     pub name: Spanned<GroupName>,
     /// What it is for.
-    pub description: Option<Spanned<Text>>,
+    pub description: Option<Spanned<SharedText>>,
     /// The names of its members, without repetition.
-    pub members: List<Text>,
+    pub members: List<SharedText>,
 }
 
 /// All groups and targets of a definition; what is defined more than once is merged.
@@ -53,7 +53,7 @@ pub struct Definition {
     /// Targets, in the order they first appear.
     pub targets: IndexMap<TargetName, Arc<Target>>,
     /// Services of Compose files that build nothing, and so are no targets; each by the name that its target would have.
-    pub unbuilt: Vec<Spanned<Text>>,
+    pub unbuilt: Vec<Spanned<SharedText>>,
     /// What the user should know.
     pub warnings: Diagnostics,
 }

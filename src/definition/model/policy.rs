@@ -1,13 +1,13 @@
 //! Entries of `policy`.
 
-use super::Text;
+use super::SharedText;
 use super::entry::{self, EntryError};
 
 /// A source policy of a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PolicyEntry {
     /// Files with rules.
-    pub files: Vec<Text>,
+    pub files: Vec<SharedText>,
     /// Whether earlier policies are dropped.
     pub reset: bool,
     /// Whether no policy applies.

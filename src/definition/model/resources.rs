@@ -1,6 +1,6 @@
 //! `resources`: limits for the steps of a build.
 
-use super::Text;
+use super::SharedText;
 use super::entry::EntryError;
 use crate::diag::Spanned;
 
@@ -8,9 +8,9 @@ use crate::diag::Spanned;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resources {
     /// Memory, such as `1g`.
-    pub memory: Option<Spanned<Text>>,
+    pub memory: Option<Spanned<SharedText>>,
     /// Memory and swap together; `-1` is without limit.
-    pub memory_swap: Option<Spanned<Text>>,
+    pub memory_swap: Option<Spanned<SharedText>>,
     /// Relative weight of CPU time.
     pub cpu_shares: Option<Spanned<i64>>,
     /// Period of the CPU quota in microseconds.
@@ -18,9 +18,9 @@ pub struct Resources {
     /// CPU time per period in microseconds.
     pub cpu_quota: Option<Spanned<i64>>,
     /// CPUs, such as `0-2`.
-    pub cpuset_cpus: Option<Spanned<Text>>,
+    pub cpuset_cpus: Option<Spanned<SharedText>>,
     /// Memory nodes, such as `0`.
-    pub cpuset_mems: Option<Spanned<Text>>,
+    pub cpuset_mems: Option<Spanned<SharedText>>,
 }
 
 /// The names of the limits, in the order they are printed in.
@@ -52,8 +52,8 @@ impl Resources {
     }
 
     /// Sets the limit called `name` from text.
-    pub fn set(&mut self, name: &str, value: Spanned<Text>) -> Result<(), EntryError> {
-        let integer = |value: &Spanned<Text>| {
+    pub fn set(&mut self, name: &str, value: Spanned<SharedText>) -> Result<(), EntryError> {
+        let integer = |value: &Spanned<SharedText>| {
             let number = value.parse().map_err(|_| EntryError::NoInteger {
                 key: name.to_owned(),
                 value: value.value.to_string(),
@@ -83,7 +83,7 @@ impl Resources {
 mod tests {
     use super::*;
 
-    fn text(text: &str) -> Spanned<Text> {
+    fn text(text: &str) -> Spanned<SharedText> {
         Spanned::without_span(text.into())
     }
 

@@ -1,17 +1,17 @@
 //! Entries of `secret` and `ssh`.
 
 use super::entry::{self, EntryError};
-use super::{List, Text};
+use super::{List, SharedText};
 
 /// A secret that steps of the build may mount, by where its value is found. The value itself is never held here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct SecretEntry {
     /// The name steps mount it by.
-    pub id: Text,
+    pub id: SharedText,
     /// The file that holds the value.
-    pub src: Option<Text>,
+    pub src: Option<SharedText>,
     /// The environment variable that holds the value.
-    pub env: Option<Text>,
+    pub env: Option<SharedText>,
 }
 
 impl SecretEntry {
@@ -58,7 +58,7 @@ impl SecretEntry {
     }
 
     /// Takes the fields of an object; empty ones count as absent.
-    pub fn new(id: Text, src: Option<Text>, env: Option<Text>) -> Self {
+    pub fn new(id: SharedText, src: Option<SharedText>, env: Option<SharedText>) -> Self {
         Self {
             id,
             src: src.filter(|src| !src.is_empty()),
@@ -67,7 +67,7 @@ impl SecretEntry {
     }
 }
 
-fn set(value: &str) -> Option<Text> {
+fn set(value: &str) -> Option<SharedText> {
     (!value.is_empty()).then(|| value.into())
 }
 
@@ -75,9 +75,9 @@ fn set(value: &str) -> Option<Text> {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct SshEntry {
     /// The name steps mount it by; empty stands for `default`.
-    pub id: Text,
+    pub id: SharedText,
     /// An agent's socket, or files with private keys; none stands for the user's agent.
-    pub paths: Vec<Text>,
+    pub paths: Vec<SharedText>,
 }
 
 impl SshEntry {
@@ -90,7 +90,7 @@ impl SshEntry {
             },
             Some((id, paths)) => Self {
                 id: id.into(),
-                paths: paths.split(',').map(Text::from).collect(),
+                paths: paths.split(',').map(SharedText::from).collect(),
             },
         }
     }
@@ -121,8 +121,8 @@ mod tests {
         let secret = |id: &str, src: Option<&str>, env: Option<&str>| {
             Ok(SecretEntry::new(
                 id.into(),
-                src.map(Text::from),
-                env.map(Text::from),
+                src.map(SharedText::from),
+                env.map(SharedText::from),
             ))
         };
         let read = SecretEntry::from_text;
@@ -149,7 +149,10 @@ mod tests {
 
     #[test]
     fn ssh_forms() {
-        assert_eq!(SshEntry::from_text("default").paths, Vec::<Text>::new());
+        assert_eq!(
+            SshEntry::from_text("default").paths,
+            Vec::<SharedText>::new()
+        );
         let keys = SshEntry::from_text("k=a,b");
         assert_eq!((&*keys.id, keys.paths.len()), ("k", 2));
     }

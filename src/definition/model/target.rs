@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Attest, CacheEntry, Export, List, Map, PolicyEntry, Resources, SecretEntry, SshEntry, Text,
+    Attest, CacheEntry, Export, List, Map, PolicyEntry, Resources, SecretEntry, SharedText,
+    SshEntry,
 };
 use crate::diag::{Diagnostic, Spanned};
 use crate::types::TargetName;
@@ -14,41 +15,41 @@ pub struct Target {
     /// Its name and where that is written.
     pub name: Spanned<TargetName>,
     /// What it is for.
-    pub description: Option<Spanned<Text>>,
+    pub description: Option<Spanned<SharedText>>,
     /// Targets whose attributes it takes over.
-    pub inherits: List<Text>,
+    pub inherits: List<SharedText>,
     /// `[type[platform]:]key=value` for the image's manifests.
-    pub annotations: List<Text>,
+    pub annotations: List<SharedText>,
     /// Statements about the build to attach.
     pub attest: List<Attest>,
     /// The main source tree.
-    pub context: Option<Spanned<Text>>,
+    pub context: Option<Spanned<SharedText>>,
     /// The main source tree where none is set, if that is not the working directory.
-    pub implicit_context: Option<Text>,
+    pub implicit_context: Option<SharedText>,
     /// Further source trees, by the name the Dockerfile uses.
     pub contexts: Map,
     /// The Dockerfile's path, below the context unless it is absolute or `cwd://`.
-    pub dockerfile: Option<Spanned<Text>>,
+    pub dockerfile: Option<Spanned<SharedText>>,
     /// The Dockerfile's text.
-    pub dockerfile_inline: Option<Spanned<Text>>,
+    pub dockerfile_inline: Option<Spanned<SharedText>>,
     /// Build arguments.
     pub args: Map,
     /// Labels of the image.
     pub labels: Map,
     /// Names of the image.
-    pub tags: List<Text>,
+    pub tags: List<SharedText>,
     /// Where cache is imported from.
     pub cache_from: List<CacheEntry>,
     /// Where cache is exported to.
     pub cache_to: List<CacheEntry>,
     /// The stage of the Dockerfile to build; the attribute is called `target`.
-    pub stage: Option<Spanned<Text>>,
+    pub stage: Option<Spanned<SharedText>>,
     /// Secrets for steps.
     pub secret: List<SecretEntry>,
     /// SSH agents and keys for steps.
     pub ssh: List<SshEntry>,
     /// Platforms to build for.
-    pub platforms: List<Text>,
+    pub platforms: List<SharedText>,
     /// What to make of the result.
     pub output: List<Export>,
     /// Whether newer images are looked for.
@@ -56,19 +57,19 @@ pub struct Target {
     /// Whether the cache is left aside.
     pub no_cache: Option<Spanned<bool>>,
     /// The network of steps.
-    pub network: Option<Spanned<Text>>,
+    pub network: Option<Spanned<SharedText>>,
     /// Stages for which the cache is left aside.
-    pub no_cache_filter: List<Text>,
+    pub no_cache_filter: List<SharedText>,
     /// Size of `/dev/shm`.
-    pub shm_size: Option<Spanned<Text>>,
+    pub shm_size: Option<Spanned<SharedText>>,
     /// Limits of processes, `name=soft[:hard]`.
-    pub ulimits: List<Text>,
+    pub ulimits: List<SharedText>,
     /// Limits of memory and CPU.
     pub resources: Option<Arc<Resources>>,
     /// A question to the frontend instead of a build.
-    pub call: Option<Spanned<Text>>,
+    pub call: Option<Spanned<SharedText>>,
     /// Privileges the build asks for.
-    pub entitlements: List<Text>,
+    pub entitlements: List<SharedText>,
     /// Names for addresses in steps.
     pub extra_hosts: Map,
     /// Rules for sources.
@@ -278,7 +279,7 @@ mod tests {
         Target::empty(Spanned::without_span("t".parse().unwrap()))
     }
 
-    fn text(text: &str) -> Spanned<Text> {
+    fn text(text: &str) -> Spanned<SharedText> {
         Spanned::without_span(text.into())
     }
 

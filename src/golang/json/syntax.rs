@@ -10,7 +10,7 @@ const DEPTH_LIMIT: usize = 512;
 
 /// A JSON value.
 #[derive(Debug)]
-pub struct Node<'t> {
+pub struct JsonNode<'t> {
     /// Where it is written, in bytes.
     pub range: Range<usize>,
     /// What it is.
@@ -29,7 +29,7 @@ pub enum NodeKind<'t> {
     /// A string, escapes resolved.
     String(Cow<'t, str>),
     /// An array.
-    Array(Vec<Node<'t>>),
+    Array(Vec<JsonNode<'t>>),
     /// An object; keys may repeat.
     Object(Vec<Member<'t>>),
 }
@@ -56,7 +56,7 @@ pub struct Member<'t> {
     /// Where the key is written, with its quotes.
     pub key_range: Range<usize>,
     /// The value.
-    pub value: Node<'t>,
+    pub value: JsonNode<'t>,
 }
 
 /// Why a text is not JSON.
@@ -70,7 +70,7 @@ pub struct SyntaxError {
 }
 
 /// Reads a whole text.
-pub fn read(text: &str) -> Result<Node<'_>, SyntaxError> {
+pub fn read(text: &str) -> Result<JsonNode<'_>, SyntaxError> {
     let mut reader = Reader {
         text,
         at: 0,
@@ -109,7 +109,7 @@ impl<'t> Reader<'t> {
         error_at(message, self.at..self.at + length)
     }
 
-    fn value(&mut self) -> Result<Node<'t>, SyntaxError> {
+    fn value(&mut self) -> Result<JsonNode<'t>, SyntaxError> {
         self.space();
         let start = self.at;
         let kind = match self.peek() {
@@ -123,7 +123,7 @@ impl<'t> Reader<'t> {
             Some(b'/' | b'#') => return Err(self.error("there are no comments in JSON")),
             Some(_) => return Err(self.error("this starts no value")),
         };
-        Ok(Node {
+        Ok(JsonNode {
             range: start..self.at,
             kind,
         })

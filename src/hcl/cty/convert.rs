@@ -24,7 +24,7 @@ pub enum Safety {
 
 /// A step from a value to a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum ConversionStep {
     /// An element by place.
     Index(usize),
     /// An element or attribute by name.
@@ -37,7 +37,7 @@ pub enum Step {
 pub struct ConvertError {
     message: String,
     /// From the innermost step outward.
-    steps: Vec<Step>,
+    steps: Vec<ConversionStep>,
 }
 
 impl ConvertError {
@@ -48,7 +48,7 @@ impl ConvertError {
         }
     }
 
-    fn below(mut self, step: Step) -> Self {
+    fn below(mut self, step: ConversionStep) -> Self {
         self.steps.push(step);
         self
     }
@@ -60,8 +60,8 @@ impl ConvertError {
         for step in self.steps.iter().rev() {
             // Writing to a string cannot fail.
             let _ = match step {
-                Step::Index(place) => write!(path, "[{place}]"),
-                Step::Name(name) => write!(path, ".{name}"),
+                ConversionStep::Index(place) => write!(path, "[{place}]"),
+                ConversionStep::Name(name) => write!(path, ".{name}"),
             };
         }
         path
@@ -148,7 +148,7 @@ fn part(from: &Type, to: &Type, safety: Safety) -> Option<Part> {
 fn apply_part(
     part: &Part,
     value: &Value,
-    step: impl FnOnce() -> Step,
+    step: impl FnOnce() -> ConversionStep,
 ) -> Result<Value, ConvertError> {
     match part {
         None => Ok(value.clone()),
@@ -292,7 +292,7 @@ impl Conversion {
             (Action::SequenceToSequence(part), Value::List(from) | Value::Set(from)) => {
                 let mut items = Vec::with_capacity(from.items().len());
                 for (place, item) in from.items().iter().enumerate() {
-                    items.push(apply_part(part, item, || Step::Index(place))?);
+                    items.push(apply_part(part, item, || ConversionStep::Index(place))?);
                 }
                 self.make_sequence(items, from.element_type())
             }
@@ -306,7 +306,7 @@ impl Conversion {
             (Action::MapToMap(part), Value::Map(from)) => {
                 let mut entries = BTreeMap::new();
                 for (name, item) in from.entries() {
-                    let item = apply_part(part, item, || Step::Name(name.clone()))?;
+                    let item = apply_part(part, item, || ConversionStep::Name(name.clone()))?;
                     entries.insert(name.clone(), item);
                 }
                 let unify = matches!(self.to.element(), Some(ty) if ty.is_collection() || matches!(ty, Type::Object(_)));
@@ -323,7 +323,7 @@ impl Conversion {
                 let mut entries = BTreeMap::new();
                 for (name, item) in object.entries() {
                     let part = parts.get(name).unwrap_or(&None);
-                    let item = apply_part(part, item, || Step::Name(name.clone()))?;
+                    let item = apply_part(part, item, || ConversionStep::Name(name.clone()))?;
                     entries.insert(name.clone(), item);
                 }
                 self.make_map(entries, &Type::Dynamic, unify.then_some(*safety))
@@ -346,7 +346,7 @@ impl Conversion {
             for (name, ty) in to.attributes() {
                 let value = match (parts.get(name), entries.get(name)) {
                     (Some(part), Some(value)) => {
-                        apply_part(part, value, || Step::Name(name.clone()))?
+                        apply_part(part, value, || ConversionStep::Name(name.clone()))?
                     }
                     _ => Value::Null(ty.without_optional()),
                 };
@@ -369,7 +369,7 @@ impl Conversion {
             let ty = to.attribute(name).unwrap_or(&Type::Dynamic);
             let value = match (part, entries.get(name)) {
                 (MapPart::Convert(part), Some(value)) => {
-                    apply_part(part, value, || Step::Name(name.clone()))?
+                    apply_part(part, value, || ConversionStep::Name(name.clone()))?
                 }
                 (MapPart::Impossible, Some(value)) => {
                     return Err(ConvertError::new(format!(
@@ -423,7 +423,7 @@ impl Conversion {
             let element = unify(&types, safety).ok_or_else(no_common_type)?;
             for (name, value) in &mut entries {
                 *value = convert(value, &element)
-                    .map_err(|error| error.below(Step::Name(name.clone())))?;
+                    .map_err(|error| error.below(ConversionStep::Name(name.clone())))?;
             }
         }
         let element = common_type(entries.values(), wanted, original).ok_or_else(|| {
@@ -442,7 +442,7 @@ fn convert_items(parts: &[Part], items: &[Value]) -> Result<Vec<Value>, ConvertE
         .iter()
         .zip(items)
         .enumerate()
-        .map(|(place, (part, item))| apply_part(part, item, || Step::Index(place)))
+        .map(|(place, (part, item))| apply_part(part, item, || ConversionStep::Index(place)))
         .collect()
 }
 
@@ -461,7 +461,7 @@ fn unify_items(items: Vec<Value>) -> Result<Vec<Value>, ConvertError> {
         .iter()
         .enumerate()
         .map(|(place, item)| {
-            convert(item, &element).map_err(|error| error.below(Step::Index(place)))
+            convert(item, &element).map_err(|error| error.below(ConversionStep::Index(place)))
         })
         .collect()
 }

@@ -119,7 +119,7 @@ pub enum Value {
     /// Distinct values of one type, in set order.
     Set(Sequence),
     /// Values of one type by name.
-    Map(Mapping),
+    Map(MapElements),
     /// A sequence of any types.
     Tuple(Tuple),
     /// Values of any types by name.
@@ -190,7 +190,7 @@ impl Sequence {
 
 /// The elements of a map: all of one type, nulls included.
 #[derive(Clone)]
-pub struct Mapping(Arc<MappingData>);
+pub struct MapElements(Arc<MappingData>);
 
 struct MappingData {
     extent: Extent,
@@ -198,7 +198,7 @@ struct MappingData {
     entries: BTreeMap<Text, Value>,
 }
 
-impl Mapping {
+impl MapElements {
     /// The type of the elements.
     pub fn element_type(&self) -> &Type {
         &self.0.element
@@ -294,7 +294,7 @@ impl Value {
             .into_iter()
             .map(|(name, value)| (name, value.settled(&element)))
             .collect();
-        Self::Map(Mapping(Arc::new(MappingData {
+        Self::Map(MapElements(Arc::new(MappingData {
             extent: Extent::of(entries.values()),
             element,
             entries,

@@ -33,14 +33,14 @@ const VALUE_TOO_LARGE: &str =
 
 /// What is left.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(super) struct EvaluationBudget {
     depth: u32,
     steps: u64,
     bytes: u64,
     exhausted: bool,
 }
 
-impl Default for Budget {
+impl Default for EvaluationBudget {
     fn default() -> Self {
         Self {
             depth: MAX_DEPTH,
@@ -54,7 +54,7 @@ impl Default for Budget {
 // The message is there the first time only; what follows is the same problem.
 type Exhausted = Option<&'static str>;
 
-impl Budget {
+impl EvaluationBudget {
     /// One step, one level deeper.
     pub(super) fn enter(&mut self) -> Result<(), Exhausted> {
         if self.exhausted {

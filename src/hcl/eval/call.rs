@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::evaluator::{Evaluator, Failed, Outcome};
+use super::evaluator::{Evaluator, Failed, ValueResult};
 use super::expr::{ELEMENT_SIZE, describe, problem};
 use super::namespace::Namespace;
 use super::scope::Scope;
@@ -11,17 +11,17 @@ use crate::diag::{Diagnostic, Span};
 use crate::hcl::cty::convert::convert;
 use crate::hcl::cty::value::Value;
 use crate::hcl::eval::user_functions::UserFunction;
-use crate::hcl::functions::{self, Body, Function, FunctionError, Lazy};
+use crate::hcl::functions::{self, Function, FunctionError, Implementation, Lazy};
 use crate::hcl::syntax::{Call, Expr};
 
 impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     /// The value of a function call.
-    pub(super) fn call(&mut self, call: &'a Call, span: Span, scope: &Scope<'_>) -> Outcome {
+    pub(super) fn call(&mut self, call: &'a Call, span: Span, scope: &Scope<'_>) -> ValueResult {
         let name = &*call.name.text;
         if let Some(function) = functions::lookup(name) {
             return match function.body {
-                Body::Lazy(lazy) => self.call_lazy(lazy, function, call, span, scope),
-                Body::Eager(_) => self.call_library(function, call, span, scope),
+                Implementation::Lazy(lazy) => self.call_lazy(lazy, function, call, span, scope),
+                Implementation::Eager(_) => self.call_library(function, call, span, scope),
             };
         }
         if let Some(function) = self.functions.get(name).map(Arc::clone) {
@@ -54,7 +54,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         call: &'a Call,
         span: Span,
         scope: &Scope<'_>,
-    ) -> Outcome {
+    ) -> ValueResult {
         let arguments = self.arguments(call, scope)?;
         if let Err(error) = function.check_count(arguments.values.len()) {
             let at = arguments.surplus(function.parameters.len(), function.variadic.is_some());
@@ -171,7 +171,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         call: &'a Call,
         span: Span,
         scope: &Scope<'_>,
-    ) -> Outcome {
+    ) -> ValueResult {
         // Its declaration is wrong, which has been reported.
         let Some(result) = function.result else {
             return Err(Failed::UNTYPED);
@@ -248,7 +248,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         call: &'a Call,
         span: Span,
         scope: &Scope<'_>,
-    ) -> Outcome {
+    ) -> ValueResult {
         // What is expanded is made of values, so nothing is left to be lazy about.
         let (arguments, expanded) = match call.arguments.split_last() {
             Some((last, plain)) if call.expand_last => (plain, self.expanded(last, scope)?),
@@ -298,7 +298,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         expanded: Vec<Value>,
         span: Span,
         scope: &Scope<'_>,
-    ) -> Outcome {
+    ) -> ValueResult {
         let mut failure = problem(
             "definition::function-failed",
             "no argument of `try` has a value",
@@ -323,12 +323,12 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
 }
 
 struct Arguments {
-    values: Vec<(Outcome, Span)>,
+    values: Vec<(ValueResult, Span)>,
     failed: bool,
 }
 
 impl Arguments {
-    fn push(&mut self, value: Outcome, at: Span) {
+    fn push(&mut self, value: ValueResult, at: Span) {
         self.failed |= value.is_err();
         self.values.push((value, at));
     }

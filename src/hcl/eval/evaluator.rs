@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::budget::Budget;
+use super::budget::EvaluationBudget;
 use super::namespace::Namespace;
 use super::scope::Scope;
 use super::user_functions::UserFunctions;
@@ -39,7 +39,7 @@ impl Failed {
 }
 
 /// The value of an expression.
-pub type Outcome = Result<Value, Failed>;
+pub type ValueResult = Result<Value, Failed>;
 
 #[derive(Debug)]
 struct Slot<S> {
@@ -90,7 +90,7 @@ pub struct Evaluator<'a, N: Namespace<'a>> {
     /// What functions may know of the world.
     pub(super) function_context: FunctionContext,
     /// Work and memory left.
-    pub(super) budget: Budget,
+    pub(super) budget: EvaluationBudget,
     /// For text being put together.
     pub(super) scratch: String,
     named: HashMap<Arc<str>, SlotId>,
@@ -109,7 +109,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
             names,
             functions: UserFunctions::default(),
             function_context,
-            budget: Budget::default(),
+            budget: EvaluationBudget::default(),
             scratch: String::new(),
             named: HashMap::default(),
             slots: Vec::with_capacity(slots),
@@ -165,7 +165,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     }
 
     /// The value of a slot, which is filled now if it is not yet; `at` is where it is needed.
-    pub fn slot(&mut self, id: SlotId, at: Option<Span>) -> Outcome {
+    pub fn slot(&mut self, id: SlotId, at: Option<Span>) -> ValueResult {
         let slot = &mut self.slots[id.0 as usize];
         match &slot.state {
             State::Filled(value) => return Ok(value.clone()),
@@ -208,7 +208,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         expr: &'a Expr,
         scope: &Scope<'_>,
         frame: Frame<'a>,
-    ) -> Outcome {
+    ) -> ValueResult {
         self.in_frame(frame, |evaluator| evaluator.expr(expr, scope))
     }
 
@@ -261,7 +261,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     }
 
     /// `value`, made at `at`, unless it is too large.
-    pub(super) fn made(&mut self, value: Value, at: Span) -> Outcome {
+    pub(super) fn made(&mut self, value: Value, at: Span) -> ValueResult {
         match self.budget.check(value.extent()) {
             Ok(()) => Ok(value),
             Err(problem) => {

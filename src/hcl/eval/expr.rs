@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::evaluator::{Evaluator, Failed, Outcome};
+use super::evaluator::{Evaluator, Failed, ValueResult};
 use super::namespace::Namespace;
 use super::scope::Scope;
 use crate::diag::{Class, Diagnostic, Span};
@@ -27,7 +27,7 @@ pub fn problem(code: &'static str, message: impl Into<String>) -> Diagnostic {
 }
 
 // The type of a value, or the one it would have had.
-fn type_of(outcome: &Outcome) -> Type {
+fn type_of(outcome: &ValueResult) -> Type {
     match outcome {
         Ok(value) => value.ty(),
         Err(failed) => failed.ty(),
@@ -36,7 +36,7 @@ fn type_of(outcome: &Outcome) -> Type {
 
 impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     /// The value of `expr` in `scope`.
-    pub fn expr(&mut self, expr: &'a Expr, scope: &Scope<'_>) -> Outcome {
+    pub fn expr(&mut self, expr: &'a Expr, scope: &Scope<'_>) -> ValueResult {
         // Constants are most of what there is.
         if let ExprKind::Literal(value) = &expr.kind {
             return Ok(value.clone());
@@ -62,16 +62,16 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         outcome
     }
 
-    fn tuple(&mut self, items: &'a [Expr], span: Span, scope: &Scope<'_>) -> Outcome {
+    fn tuple(&mut self, items: &'a [Expr], span: Span, scope: &Scope<'_>) -> ValueResult {
         self.produce(items.len() * ELEMENT_SIZE, span)?;
-        let outcomes: Vec<Outcome> = items.iter().map(|item| self.expr(item, scope)).collect();
+        let outcomes: Vec<ValueResult> = items.iter().map(|item| self.expr(item, scope)).collect();
         if outcomes.iter().any(Result::is_err) {
             return Err(Failed::of(Type::tuple(outcomes.iter().map(type_of))));
         }
         self.made(Value::tuple(outcomes.into_iter().flatten().collect()), span)
     }
 
-    fn object(&mut self, items: &'a [ObjectItem], span: Span, scope: &Scope<'_>) -> Outcome {
+    fn object(&mut self, items: &'a [ObjectItem], span: Span, scope: &Scope<'_>) -> ValueResult {
         self.produce(items.len() * 2 * ELEMENT_SIZE, span)?;
         let mut entries = BTreeMap::new();
         let mut keys_known = true;
@@ -126,7 +126,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         }
     }
 
-    fn conditional(&mut self, conditional: &'a Conditional, scope: &Scope<'_>) -> Outcome {
+    fn conditional(&mut self, conditional: &'a Conditional, scope: &Scope<'_>) -> ValueResult {
         let (yes, yes_problems) = self.attempt(|e| e.expr(&conditional.yes, scope));
         let (no, no_problems) = self.attempt(|e| e.expr(&conditional.no, scope));
         let ty = self.common_type(conditional, &yes, &no)?;
@@ -155,8 +155,8 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     fn common_type(
         &mut self,
         conditional: &Conditional,
-        yes: &Outcome,
-        no: &Outcome,
+        yes: &ValueResult,
+        no: &ValueResult,
     ) -> Result<Type, Failed> {
         let (yes_ty, no_ty) = (type_of(yes), type_of(no));
         // A plain null takes the type of the other branch; what failed says nothing about types.
@@ -210,7 +210,12 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         }
     }
 
-    fn template(&mut self, parts: &'a [TemplatePart], span: Span, scope: &Scope<'_>) -> Outcome {
+    fn template(
+        &mut self,
+        parts: &'a [TemplatePart],
+        span: Span,
+        scope: &Scope<'_>,
+    ) -> ValueResult {
         // What is in `text` goes into a value of just its size, so the text itself can serve again.
         let mut text = std::mem::take(&mut self.scratch);
         text.clear();

@@ -15,6 +15,6 @@ pub mod traverse;
 pub mod type_expr;
 pub mod user_functions;
 
-pub use evaluator::{Evaluator, Failed, Frame, Outcome, SlotId};
+pub use evaluator::{Evaluator, Failed, Frame, SlotId, ValueResult};
 pub use namespace::Namespace;
 pub use scope::Scope;

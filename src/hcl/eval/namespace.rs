@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Evaluator, Outcome, Scope};
+use super::{Evaluator, Scope, ValueResult};
 use crate::diag::{Diagnostic, Span};
 use crate::hcl::syntax::Traversal;
 
@@ -17,7 +17,7 @@ pub trait Namespace<'a>: Sized {
 
     /// Evaluates `source`. The evaluator calls this once for each slot, and reports a cycle if it is asked for the same
     /// slot before the call returns.
-    fn fill(evaluator: &mut Evaluator<'a, Self>, source: Self::Source) -> Outcome;
+    fn fill(evaluator: &mut Evaluator<'a, Self>, source: Self::Source) -> ValueResult;
 
     /// `source` in words, such as ``variable `tag` ``, and the place of its name. Problems name it as what they are part of.
     fn describe(&self, source: Self::Source) -> (String, Span);
@@ -29,18 +29,18 @@ pub trait Namespace<'a>: Sized {
         root: &'a Arc<str>,
         traversal: &'a Traversal,
         scope: &Scope<'_>,
-    ) -> Option<Outcome>;
+    ) -> Option<ValueResult>;
 
     /// The error for the bare name `name` at `at`, if the format gives it a meaning that is not a value.
     fn bare(&self, name: &str, at: Span) -> Option<Diagnostic>;
 
     /// Advice for a name that is not declared, used in `place`. Without it, similar names are suggested.
-    fn advice(&self, name: &str, place: Place) -> Option<&'static str>;
+    fn advice(&self, name: &str, place: UsedIn) -> Option<&'static str>;
 }
 
 /// Where an undeclared name is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum UsedIn {
     /// In an expression that is being evaluated.
     Expression,
     /// In the body of a user-defined function, which is checked when the function is declared.

@@ -1,6 +1,6 @@
 //! Operators.
 
-use super::evaluator::{Evaluator, Failed, Outcome};
+use super::evaluator::{Evaluator, Failed, ValueResult};
 use super::expr::{describe, problem};
 use super::namespace::Namespace;
 use super::scope::Scope;
@@ -13,7 +13,7 @@ use crate::hcl::syntax::{Binary, BinaryOperator, Expr, Unary, UnaryOperator};
 
 impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     /// The value of an operation on one operand.
-    pub(super) fn unary(&mut self, unary: &'a Unary, span: Span, scope: &Scope<'_>) -> Outcome {
+    pub(super) fn unary(&mut self, unary: &'a Unary, span: Span, scope: &Scope<'_>) -> ValueResult {
         let ty = match unary.operator {
             UnaryOperator::Negate => Type::Number,
             UnaryOperator::Not => Type::Bool,
@@ -30,7 +30,12 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     }
 
     /// The value of an operation on two operands.
-    pub(super) fn binary(&mut self, binary: &'a Binary, span: Span, scope: &Scope<'_>) -> Outcome {
+    pub(super) fn binary(
+        &mut self,
+        binary: &'a Binary,
+        span: Span,
+        scope: &Scope<'_>,
+    ) -> ValueResult {
         use BinaryOperator as Op;
         let result = match binary.operator {
             Op::And | Op::Or => self.logic(binary, span, scope).map(Value::Bool),
@@ -49,7 +54,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     }
 
     // `value`, the value of `expr`, as an operand of type `ty`; nulls pass.
-    fn operand(&mut self, value: &Value, ty: &Type, expr: &Expr) -> Outcome {
+    fn operand(&mut self, value: &Value, ty: &Type, expr: &Expr) -> ValueResult {
         convert(value, ty).map_err(|error| {
             self.fail(
                 problem(
@@ -74,7 +79,8 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         let (left, left_problems) = self.attempt(|e| e.expr(&binary.left, scope));
         let (right, right_problems) = self.attempt(|e| e.expr(&binary.right, scope));
         let mut fits = true;
-        let mut as_bool = |evaluator: &mut Self, outcome: Outcome, expr: &'a Expr| match outcome {
+        let mut as_bool = |evaluator: &mut Self, outcome: ValueResult, expr: &'a Expr| match outcome
+        {
             Ok(value) => {
                 let operand = evaluator.operand(&value, &Type::Bool, expr).ok();
                 fits &= operand.is_some();

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::evaluator::{Evaluator, Failed, Outcome};
+use super::evaluator::{Evaluator, Failed, ValueResult};
 use super::expr::{ELEMENT_SIZE, describe, problem};
 use super::namespace::Namespace;
 use super::scope::Scope;
 use crate::diag::Span;
 use crate::hcl::cty::value::{Text, Value};
-use crate::hcl::references::{Reference, references};
+use crate::hcl::name_uses::{NameUse, references};
 use crate::hcl::syntax::{Expr, For, Ident};
 
 impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
@@ -19,7 +19,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         repetition: &'a For,
         span: Span,
         scope: &Scope<'_>,
-    ) -> Outcome {
+    ) -> ValueResult {
         let collection = self.expr(&repetition.collection, scope)?;
         match &repetition.key {
             None => self.tuple_of(&collection, repetition, span, scope),
@@ -34,7 +34,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         repetition: &'a For,
         span: Span,
         scope: &Scope<'_>,
-    ) -> Outcome {
+    ) -> ValueResult {
         let mut values = Vec::new();
         self.each_taken(collection, repetition, scope, |evaluator, scope| {
             evaluator.produce(ELEMENT_SIZE, span)?;
@@ -50,7 +50,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         repetition: &'a For,
         span: Span,
         scope: &Scope<'_>,
-    ) -> Outcome {
+    ) -> ValueResult {
         let mut entries: BTreeMap<Text, Value> = BTreeMap::new();
         self.each_taken(collection, repetition, scope, |evaluator, scope| {
             evaluator.produce(2 * ELEMENT_SIZE, span)?;
@@ -78,7 +78,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         repetition: &'a For,
         span: Span,
         scope: &Scope<'_>,
-    ) -> Outcome {
+    ) -> ValueResult {
         let mut groups: BTreeMap<Text, Vec<Value>> = BTreeMap::new();
         self.each_taken(collection, repetition, scope, |evaluator, scope| {
             evaluator.produce(2 * ELEMENT_SIZE, span)?;
@@ -193,7 +193,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
 fn mentions(expr: &Expr, repetition: &For) -> bool {
     let mut found = false;
     references(expr, &mut |reference| {
-        if let Reference::Variable(name, _) = reference {
+        if let NameUse::Variable(name, _) = reference {
             let key = repetition.key_name.as_ref();
             found |=
                 *name == repetition.value_name.text || key.is_some_and(|key| *name == key.text);

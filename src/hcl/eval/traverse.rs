@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::evaluator::{Evaluator, Failed, Outcome};
+use super::evaluator::{Evaluator, Failed, ValueResult};
 use super::expr::{ELEMENT_SIZE, describe, problem, with_article};
-use super::namespace::{Namespace, Place};
+use super::namespace::{Namespace, UsedIn};
 use super::scope::Scope;
 use crate::diag::Span;
 use crate::hcl::cty::convert::convert;
@@ -14,7 +14,7 @@ use crate::hcl::syntax::{Expr, ExprKind, Step, Traversal};
 
 impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     /// The value of the name `name`.
-    pub(super) fn name(&mut self, name: &'a Arc<str>, at: Span, scope: &Scope<'_>) -> Outcome {
+    pub(super) fn name(&mut self, name: &'a Arc<str>, at: Span, scope: &Scope<'_>) -> ValueResult {
         if let Some(value) = scope.get(name) {
             return Ok(value.clone());
         }
@@ -39,7 +39,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
             name,
             self.all_names().chain(local.iter().map(|name| &**name)),
         );
-        let unknown = match self.names.advice(name, Place::Expression) {
+        let unknown = match self.names.advice(name, UsedIn::Expression) {
             Some(advice) => unknown.help(advice),
             None => unknown,
         };
@@ -47,7 +47,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     }
 
     /// The value that `traversal` leads to.
-    pub(super) fn traversal(&mut self, traversal: &'a Traversal, scope: &Scope<'_>) -> Outcome {
+    pub(super) fn traversal(&mut self, traversal: &'a Traversal, scope: &Scope<'_>) -> ValueResult {
         if let ExprKind::Variable(name) = &traversal.root.kind
             && scope.get(name).is_none()
             && let Some(outcome) = N::reference(self, name, traversal, scope)
@@ -65,7 +65,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         steps: &'a [Step],
         from: Span,
         scope: &Scope<'_>,
-    ) -> Outcome {
+    ) -> ValueResult {
         let mut value = value;
         let mut from = from;
         for step in steps {
@@ -82,7 +82,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         Ok(value)
     }
 
-    fn attribute(&mut self, value: &Value, name: &str, at: Span, from: Span) -> Outcome {
+    fn attribute(&mut self, value: &Value, name: &str, at: Span, from: Span) -> ValueResult {
         if let Some(found) = value.entries().and_then(|entries| entries.get(name)) {
             return Ok(found.clone());
         }
@@ -120,7 +120,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         Err(self.fail(failure))
     }
 
-    fn index(&mut self, value: &Value, key: &Value, at: Span, from: Span) -> Outcome {
+    fn index(&mut self, value: &Value, key: &Value, at: Span, from: Span) -> ValueResult {
         if value.is_null() {
             return Err(self.fail(
                 problem("definition::null-value", "null has no elements")
@@ -163,7 +163,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         }
     }
 
-    fn element(&mut self, items: &[Value], key: &Value, at: Span) -> Outcome {
+    fn element(&mut self, items: &[Value], key: &Value, at: Span) -> ValueResult {
         let index = match convert(key, &Type::Number) {
             Ok(Value::Number(index)) => index,
             Ok(_) => return Err(Failed::UNTYPED),
@@ -198,7 +198,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         ))
     }
 
-    fn entry(&mut self, value: &Value, key: &Value, at: Span) -> Outcome {
+    fn entry(&mut self, value: &Value, key: &Value, at: Span) -> ValueResult {
         let Some(entries) = value.entries() else {
             return Err(Failed::UNTYPED);
         };
@@ -252,7 +252,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         star: Span,
         from: Span,
         scope: &Scope<'_>,
-    ) -> Outcome {
+    ) -> ValueResult {
         let ty = value.ty();
         let is_sequence = matches!(ty, Type::List(_) | Type::Set(_) | Type::Tuple(_));
         if value.is_null() {

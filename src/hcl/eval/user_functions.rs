@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use super::evaluator::Evaluator;
-use super::namespace::{Namespace, Place};
+use super::namespace::{Namespace, UsedIn};
 use crate::diag::{Class, Diagnostic, Span};
 use crate::hcl::functions as library;
-use crate::hcl::references::{Reference, references};
+use crate::hcl::name_uses::{NameUse, references};
 use crate::hcl::syntax::{Expr, ExprKind, Ident};
 use crate::types::hash::{HashSet, IndexMap};
 
@@ -175,7 +175,7 @@ fn check_body<'a, N: Namespace<'a>>(evaluator: &mut Evaluator<'a, N>, function: 
         return;
     };
     references(result, &mut |reference| match reference {
-        Reference::Variable(name, at) => {
+        NameUse::Variable(name, at) => {
             let is_param =
                 function.params.contains(name) || function.variadic.as_ref() == Some(name);
             if is_param || evaluator.named(name).is_some() {
@@ -188,7 +188,7 @@ fn check_body<'a, N: Namespace<'a>>(evaluator: &mut Evaluator<'a, N>, function: 
             )
             .at(at, "not defined")
             .context(function.span, "in this function");
-            let problem = if let Some(advice) = evaluator.names.advice(name, Place::FunctionBody) {
+            let problem = if let Some(advice) = evaluator.names.advice(name, UsedIn::FunctionBody) {
                 problem.help(advice)
             } else {
                 let candidates = function
@@ -201,7 +201,7 @@ fn check_body<'a, N: Namespace<'a>>(evaluator: &mut Evaluator<'a, N>, function: 
             };
             evaluator.report(problem);
         }
-        Reference::Function(name, at) => {
+        NameUse::Function(name, at) => {
             if library::lookup(name).is_none() && evaluator.functions.get(name).is_none() {
                 let problem = evaluator
                     .unknown_function(name, at)
@@ -223,7 +223,7 @@ fn cyclic<'a, N: Namespace<'a>>(
             let mut called = Vec::new();
             if let Some(result) = function.result {
                 references(result, &mut |reference| {
-                    if let Reference::Function(callee, at) = reference
+                    if let NameUse::Function(callee, at) = reference
                         && library::lookup(callee).is_none()
                         && functions.contains_key(callee)
                     {

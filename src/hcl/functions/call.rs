@@ -34,12 +34,12 @@ impl FunctionError {
 
 /// The arguments of one call, converted to what the function declares, and its surroundings.
 #[derive(Debug)]
-pub struct Call<'a> {
+pub struct FunctionCall<'a> {
     context: &'a FunctionContext,
     arguments: &'a [Value],
 }
 
-impl<'a> Call<'a> {
+impl<'a> FunctionCall<'a> {
     pub(super) fn new(context: &'a FunctionContext, arguments: &'a [Value]) -> Self {
         Self { context, arguments }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::call::not_an_integer;
-use super::{Call, ELEMENTS_LIMIT, Function, FunctionError, Kind, Parameter};
+use super::{ELEMENTS_LIMIT, Function, FunctionCall, FunctionError, Parameter, ParameterType};
 use crate::golang::quote::quote;
 use crate::hcl::cty::convert::{Safety, convert};
 use crate::hcl::cty::set_order::Members;
@@ -76,7 +76,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(
         "compact",
         "The strings that are neither null nor empty.",
-        &[Parameter::new("list", Kind::ListOfString)],
+        &[Parameter::new("list", ParameterType::ListOfString)],
         |call| {
             let full = |item: &&Value| item.as_str().is_some_and(|text| !text.is_empty());
             Ok(Value::list(
@@ -95,14 +95,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(
         "distinct",
         "The elements of a list, each of equal ones only the first time.",
-        &[Parameter::new("list", Kind::List)],
+        &[Parameter::new("list", ParameterType::List)],
         distinct,
     ),
     Function::new(
         "chunklist",
         "The elements of a list in lists of a size; zero makes one list of all.",
         &[
-            Parameter::new("list", Kind::List),
+            Parameter::new("list", ParameterType::List),
             Parameter::number("size"),
         ],
         chunk_list,
@@ -180,7 +180,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "zipmap",
         "A map or object of names and the values at the same places.",
         &[
-            Parameter::new("keys", Kind::ListOfString),
+            Parameter::new("keys", ParameterType::ListOfString),
             Parameter::any("values"),
         ],
         zip_map,
@@ -202,7 +202,7 @@ fn element_at<'a>(collection: &'a Value, key: &Value) -> Option<&'a Value> {
     }
 }
 
-fn index(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn index(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let (collection, key) = (call.value(0), call.value(1));
     match (collection, key) {
         (Value::Tuple(tuple), Value::Number(place)) => {
@@ -232,7 +232,7 @@ fn index(call: &Call<'_>) -> Result<Value, FunctionError> {
     }
 }
 
-fn element(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn element(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let (Value::List(_) | Value::Tuple(_)) = call.value(0) else {
         return Err(FunctionError::new(format!(
             "cannot read elements from {}",
@@ -251,7 +251,7 @@ fn element(call: &Call<'_>) -> Result<Value, FunctionError> {
         .ok_or_else(|| FunctionError::new("cannot use element function with an empty list"))
 }
 
-fn index_of(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn index_of(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let (Value::List(_) | Value::Tuple(_)) = call.value(0) else {
         return Err(FunctionError::new("argument must be a list or tuple"));
     };
@@ -267,7 +267,7 @@ fn index_of(call: &Call<'_>) -> Result<Value, FunctionError> {
     Err(FunctionError::new("item not found"))
 }
 
-fn coalesce_list(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn coalesce_list(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     if call.arguments().is_empty() {
         return Err(FunctionError::new("at least one argument is required"));
     }
@@ -287,7 +287,7 @@ fn coalesce_list(call: &Call<'_>) -> Result<Value, FunctionError> {
         .ok_or_else(|| FunctionError::new("no non-null arguments"))
 }
 
-fn concat(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn concat(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     if call.arguments().is_empty() {
         return Err(FunctionError::new("at least one argument is required"));
     }
@@ -338,7 +338,7 @@ pub(super) fn check_elements(count: usize) -> Result<(), FunctionError> {
     Ok(())
 }
 
-fn distinct(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn distinct(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let items = call.items(0)?;
     let element = call
         .value(0)
@@ -355,7 +355,7 @@ fn distinct(call: &Call<'_>) -> Result<Value, FunctionError> {
     Ok(Value::list(element, kept))
 }
 
-fn chunk_list(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn chunk_list(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let size = call
         .number(1)?
         .to_i64()
@@ -376,7 +376,7 @@ fn chunk_list(call: &Call<'_>) -> Result<Value, FunctionError> {
     Ok(Value::list(list, chunks))
 }
 
-fn flatten(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn flatten(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let items = call
         .value(0)
         .items()
@@ -396,7 +396,7 @@ fn flatten_into(items: &[Value], flat: &mut Vec<Value>) -> Result<(), FunctionEr
     check_elements(flat.len())
 }
 
-fn reverse_list(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn reverse_list(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let value = call.value(0);
     let items = || {
         value
@@ -422,7 +422,7 @@ fn reverse_list(call: &Call<'_>) -> Result<Value, FunctionError> {
     }
 }
 
-fn slice(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn slice(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let value = call.value(0);
     let items = match value {
         Value::List(_) | Value::Tuple(_) => call.items(0)?,
@@ -466,7 +466,7 @@ fn slice(call: &Call<'_>) -> Result<Value, FunctionError> {
     })
 }
 
-fn lookup(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn lookup(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let key = call.text(1)?;
     match call.value(0) {
         Value::Object(object) => Ok(object.get(key).unwrap_or(call.value(2)).clone()),
@@ -486,7 +486,7 @@ fn lookup(call: &Call<'_>) -> Result<Value, FunctionError> {
     }
 }
 
-fn merge(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn merge(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let types: Vec<Type> = call.arguments().iter().map(Value::ty).collect();
     // A plain null makes the reference stop checking, and the result an object.
     let untyped = types.iter().position(|ty| *ty == Type::Dynamic);
@@ -523,7 +523,7 @@ fn merge(call: &Call<'_>) -> Result<Value, FunctionError> {
     }
 }
 
-fn zip_map(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn zip_map(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let keys = call.items(0)?;
     let (Value::List(_) | Value::Tuple(_)) = call.value(1) else {
         return Err(FunctionError::new(

@@ -1,6 +1,6 @@
 //! Equality, order and truth: what the operators do, by name.
 
-use super::{Call, Function, FunctionError, Kind, Parameter};
+use super::{Function, FunctionCall, FunctionError, Parameter, ParameterType};
 use crate::hcl::cty::convert::{Safety, convert};
 use crate::hcl::cty::number::Number;
 use crate::hcl::cty::types::Type;
@@ -60,7 +60,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(
         "not",
         "The other truth value.",
-        &[Parameter::new("val", Kind::Bool)],
+        &[Parameter::new("val", ParameterType::Bool)],
         |call| Ok((!call.bool(0)?).into()),
     ),
     Function::new(
@@ -72,11 +72,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .and_more(Parameter::any("vals").or_null()),
 ];
 
-fn compare(call: &Call<'_>, holds: fn(&Number, &Number) -> bool) -> Result<Value, FunctionError> {
+fn compare(
+    call: &FunctionCall<'_>,
+    holds: fn(&Number, &Number) -> bool,
+) -> Result<Value, FunctionError> {
     Ok(holds(call.number(0)?, call.number(1)?).into())
 }
 
-fn coalesce(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn coalesce(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let types: Vec<Type> = call.arguments().iter().map(Value::ty).collect();
     let ty = unify(&types, Safety::Unsafe)
         .ok_or_else(|| FunctionError::new("all arguments must have the same type"))?;

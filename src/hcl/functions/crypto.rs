@@ -7,7 +7,7 @@ use rsa::{Pkcs1v15Encrypt, PrivateKey};
 use sha2::digest::Digest;
 
 use super::encoding::decode_base64;
-use super::{Call, Function, FunctionError, Parameter};
+use super::{Function, FunctionCall, FunctionError, Parameter};
 use crate::hcl::cty::value::Value;
 
 /// The cost where none is given, or one that is too low.
@@ -71,11 +71,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
 ];
 
-fn digest<D: Digest>(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn digest<D: Digest>(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     Ok(hex::encode(D::digest(call.text(0)?)).into())
 }
 
-fn bcrypt(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn bcrypt(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let cost = match call.rest(1) {
         [] => BCRYPT_DEFAULT_COST,
         [_] => match call.integer(1)? {
@@ -107,7 +107,7 @@ fn bcrypt(call: &Call<'_>) -> Result<Value, FunctionError> {
         .map_err(|error: BcryptError| FunctionError::new(format!("cannot hash: {error}")))
 }
 
-fn rsa_decrypt(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn rsa_decrypt(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let ciphertext = decode_base64(call.text(0)?)
         .ok_or_else(|| FunctionError::argument(0, "the ciphertext must be base64-encoded"))?;
     let pem = call.text(1)?;

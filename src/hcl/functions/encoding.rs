@@ -8,8 +8,8 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::call::check_text_size;
-use super::{Call, Function, FunctionError, Kind, Parameter};
-use crate::golang::csv::{Table, TableError};
+use super::{Function, FunctionCall, FunctionError, Parameter, ParameterType};
+use crate::golang::csv::{CsvReader, TableError};
 use crate::golang::quote::quote;
 use crate::hcl::cty::types::Type;
 use crate::hcl::cty::value::{Text, Value};
@@ -81,14 +81,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(
         "byteslen",
         "How many bytes a buffer has.",
-        &[Parameter::new("buf", Kind::Bytes)],
+        &[Parameter::new("buf", ParameterType::Bytes)],
         |call| Ok(Value::number(buffer(call)?.len())),
     ),
     Function::new(
         "bytesslice",
         "Some of the bytes of a buffer.",
         &[
-            Parameter::new("buf", Kind::Bytes),
+            Parameter::new("buf", ParameterType::Bytes),
             Parameter::number("offset"),
             Parameter::number("length"),
         ],
@@ -123,8 +123,8 @@ fn url_encode(text: &str) -> String {
     out
 }
 
-fn csv_decode(call: &Call<'_>) -> Result<Value, FunctionError> {
-    let mut reader = Table::new(call.text(0)?, ',');
+fn csv_decode(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
+    let mut reader = CsvReader::new(call.text(0)?, ',');
     let failure = |error: TableError| FunctionError::new(format!("CSV parse error: {error}"));
     let header = reader
         .next_record()
@@ -154,14 +154,14 @@ fn csv_decode(call: &Call<'_>) -> Result<Value, FunctionError> {
     Ok(Value::list(Type::object(attributes), rows))
 }
 
-fn buffer<'a>(call: &Call<'a>) -> Result<&'a Arc<[u8]>, FunctionError> {
+fn buffer<'a>(call: &FunctionCall<'a>) -> Result<&'a Arc<[u8]>, FunctionError> {
     match call.value(0) {
         Value::Bytes(bytes) => Ok(bytes),
         _ => Err(FunctionError::argument(0, "bytes required")),
     }
 }
 
-fn bytes_slice(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn bytes_slice(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let bytes = buffer(call)?;
     let (offset, length) = (call.integer(1)?, call.integer(2)?);
     let (Ok(offset), Ok(length)) = (usize::try_from(offset), usize::try_from(length)) else {

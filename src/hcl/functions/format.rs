@@ -6,7 +6,7 @@ use num_bigint::{BigInt, Sign};
 
 use super::call::check_text_size;
 use super::collections::check_elements;
-use super::{Call, Function, FunctionError, Parameter};
+use super::{Function, FunctionCall, FunctionError, Parameter};
 use crate::golang::quote::quote;
 use crate::hcl::cty::characters::{grapheme_count, graphemes};
 use crate::hcl::cty::convert::convert;
@@ -38,7 +38,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .and_more(ARGS),
 ];
 
-fn format_list(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn format_list(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let (text, arguments) = (call.text(0)?, call.rest(1));
     let mut chosen: Option<(usize, usize)> = None;
     for (place, value) in arguments.iter().enumerate() {

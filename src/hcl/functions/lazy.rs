@@ -1,6 +1,6 @@
 //! The functions that take expressions instead of values; the evaluator does their work.
 
-use super::{Body, Function, Lazy, Parameter};
+use super::{Function, Implementation, Lazy, Parameter};
 
 /// A function that the evaluator treats itself.
 const fn lazy(
@@ -14,7 +14,7 @@ const fn lazy(
         description,
         parameters,
         variadic: None,
-        body: Body::Lazy(body),
+        body: Implementation::Lazy(body),
     }
 }
 

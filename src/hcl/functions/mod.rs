@@ -2,7 +2,7 @@
 //!
 //! One table entry per function says what it takes; [`Function::call`] counts, converts and checks the arguments and then
 //! runs it, so that an implementation sees values of the declared types only. `try`, `can` and `convert` need their
-//! arguments unevaluated and are left to the evaluator ([`Body::Lazy`]). Knows nothing of expressions. Start at
+//! arguments unevaluated and are left to the evaluator ([`Implementation::Lazy`]). Knows nothing of expressions. Start at
 //! [`lookup`]; to add a function, add an entry to the `FUNCTIONS` of the file of its theme.
 
 mod call;
@@ -31,7 +31,7 @@ mod uuids;
 use std::cell::Cell;
 use std::time::SystemTime;
 
-pub use call::{Call, FunctionError};
+pub use call::{FunctionCall, FunctionError};
 pub use table::{all, lookup};
 
 use super::cty::convert::convert;
@@ -69,14 +69,14 @@ pub struct Function {
     /// What any further arguments are; none where there may be none.
     pub variadic: Option<Parameter>,
     /// What it does.
-    pub body: Body,
+    pub body: Implementation,
 }
 
 /// What a function does when it is called.
 #[derive(Debug, Clone, Copy)]
-pub enum Body {
+pub enum Implementation {
     /// It takes values.
-    Eager(fn(&Call<'_>) -> Result<Value, FunctionError>),
+    Eager(fn(&FunctionCall<'_>) -> Result<Value, FunctionError>),
     /// It takes expressions, so the evaluator does its work.
     Lazy(Lazy),
 }
@@ -98,14 +98,14 @@ pub struct Parameter {
     /// The name used in messages.
     pub name: &'static str,
     /// The type that the argument is converted to.
-    pub kind: Kind,
+    pub kind: ParameterType,
     /// Whether a null is taken.
     pub allow_null: bool,
 }
 
 /// The types that parameters have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ParameterType {
     /// Any value as it is.
     Any,
     /// A string.
@@ -124,7 +124,7 @@ pub enum Kind {
     Set,
 }
 
-impl Kind {
+impl ParameterType {
     /// The type that arguments are converted to.
     pub fn ty(self) -> Type {
         match self {
@@ -141,7 +141,7 @@ impl Kind {
 }
 
 impl Parameter {
-    const fn new(name: &'static str, kind: Kind) -> Self {
+    const fn new(name: &'static str, kind: ParameterType) -> Self {
         Self {
             name,
             kind,
@@ -150,19 +150,19 @@ impl Parameter {
     }
 
     const fn any(name: &'static str) -> Self {
-        Self::new(name, Kind::Any)
+        Self::new(name, ParameterType::Any)
     }
 
     const fn string(name: &'static str) -> Self {
-        Self::new(name, Kind::String)
+        Self::new(name, ParameterType::String)
     }
 
     const fn number(name: &'static str) -> Self {
-        Self::new(name, Kind::Number)
+        Self::new(name, ParameterType::Number)
     }
 
     const fn bool(name: &'static str) -> Self {
-        Self::new(name, Kind::Bool)
+        Self::new(name, ParameterType::Bool)
     }
 
     /// The same parameter, taking nulls too.
@@ -179,14 +179,14 @@ impl Function {
         name: &'static str,
         description: &'static str,
         parameters: &'static [Parameter],
-        body: fn(&Call<'_>) -> Result<Value, FunctionError>,
+        body: fn(&FunctionCall<'_>) -> Result<Value, FunctionError>,
     ) -> Self {
         Self {
             name,
             description,
             parameters,
             variadic: None,
-            body: Body::Eager(body),
+            body: Implementation::Eager(body),
         }
     }
 
@@ -244,7 +244,7 @@ impl Function {
 
     /// Calls the function with any values.
     ///
-    /// A [`Body::Lazy`] function cannot be called with values and says so.
+    /// An [`Implementation::Lazy`] function cannot be called with values and says so.
     pub fn call(
         &self,
         context: &FunctionContext,
@@ -266,8 +266,8 @@ impl Function {
         arguments: &[Value],
     ) -> Result<Value, FunctionError> {
         match self.body {
-            Body::Eager(body) => body(&Call::new(context, arguments)),
-            Body::Lazy(_) => Err(FunctionError::new(format!(
+            Implementation::Eager(body) => body(&FunctionCall::new(context, arguments)),
+            Implementation::Lazy(_) => Err(FunctionError::new(format!(
                 "`{}` takes expressions, not values",
                 self.name
             ))),

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Call, Function, FunctionError, Parameter};
+use super::{Function, FunctionCall, FunctionError, Parameter};
 use crate::hcl::cty::types::Type;
 use crate::hcl::cty::value::Value;
 
@@ -130,7 +130,7 @@ impl fmt::Display for Network {
     }
 }
 
-fn network(call: &Call<'_>) -> Result<Network, FunctionError> {
+fn network(call: &FunctionCall<'_>) -> Result<Network, FunctionError> {
     let text = call.text(0)?;
     Network::parse(text).ok_or_else(|| {
         FunctionError::argument(
@@ -140,7 +140,7 @@ fn network(call: &Call<'_>) -> Result<Network, FunctionError> {
     })
 }
 
-fn host(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn host(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let number = call.integer(1)?;
     let network = network(call)?;
     let too_large = || {
@@ -174,7 +174,7 @@ fn host(call: &Call<'_>) -> Result<Value, FunctionError> {
     Ok(address.address_text().into())
 }
 
-fn subnet(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn subnet(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let (new_bits, number) = (call.integer(1)?, call.integer(2)?);
     let network = network(call)?;
     if new_bits > LONGEST_EXTENSION {
@@ -214,7 +214,7 @@ fn subnet(call: &Call<'_>) -> Result<Value, FunctionError> {
     Ok(subnet.to_string().into())
 }
 
-fn subnets(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn subnets(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let network = network(call)?;
     let mut result = Vec::with_capacity(call.rest(1).len());
     let mut current: Option<Network> = None;

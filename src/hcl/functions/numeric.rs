@@ -5,7 +5,7 @@ use num_traits::{One as _, Zero as _};
 
 use super::call::not_an_integer;
 use super::logarithm::{logarithm, power};
-use super::{Call, Function, FunctionError, Parameter};
+use super::{Function, FunctionCall, FunctionError, Parameter};
 use crate::golang::quote::quote;
 use crate::hcl::cty::number::{NotANumber, Number};
 use crate::hcl::cty::types::Type;
@@ -128,7 +128,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
 ];
 
 fn binary(
-    call: &Call<'_>,
+    call: &FunctionCall<'_>,
     operation: fn(&Number, &Number) -> Result<Number, NotANumber>,
     undefined: &str,
 ) -> Result<Value, FunctionError> {
@@ -152,7 +152,7 @@ fn toward(number: &Number, down: bool) -> Number {
     Number::from_bigint(&whole).with_precision(number.precision())
 }
 
-fn int(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn int(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let number = call.number(0)?;
     if number.is_integer() {
         return Ok(number.clone().into());
@@ -164,7 +164,7 @@ fn int(call: &Call<'_>) -> Result<Value, FunctionError> {
 }
 
 /// A number argument as a machine float; infinite only where the number is.
-fn float(call: &Call<'_>, place: usize) -> Result<f64, FunctionError> {
+fn float(call: &FunctionCall<'_>, place: usize) -> Result<f64, FunctionError> {
     let number = call.number(place)?;
     let float = number.to_f64();
     if float.is_infinite() && !number.is_infinite() {
@@ -182,7 +182,10 @@ fn from_float(float: f64) -> Result<Value, FunctionError> {
         .ok_or_else(|| FunctionError::new("the result is not a number"))
 }
 
-fn extreme(call: &Call<'_>, better: fn(&Number, &Number) -> bool) -> Result<Value, FunctionError> {
+fn extreme(
+    call: &FunctionCall<'_>,
+    better: fn(&Number, &Number) -> bool,
+) -> Result<Value, FunctionError> {
     let mut best = None;
     for place in 0..call.arguments().len() {
         let number = call.number(place)?;
@@ -194,7 +197,7 @@ fn extreme(call: &Call<'_>, better: fn(&Number, &Number) -> bool) -> Result<Valu
         .ok_or_else(|| FunctionError::new("must pass at least one number"))
 }
 
-fn parse_int(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn parse_int(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let Some(text) = call.value(0).as_str() else {
         return Err(FunctionError::argument(
             0,
@@ -259,7 +262,7 @@ fn read_integer(text: &str, base: u32) -> Option<BigInt> {
     })
 }
 
-fn range(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn range(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let step_toward =
         |start: &Number, end: &Number| Number::from(if end < start { -1i64 } else { 1 });
     let (start, end, step) = match call.arguments() {

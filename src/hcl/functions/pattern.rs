@@ -1,8 +1,8 @@
-//! The patterns of the language's functions: Go's regular expressions within limits. Start at [`Pattern::compile`].
+//! The patterns of the language's functions: Go's regular expressions within limits. Start at [`RegexPattern::compile`].
 
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
-use super::call::{Call, FunctionError};
+use super::call::{FunctionCall, FunctionError};
 use crate::golang::regexp;
 
 /// The longest pattern that is read.
@@ -21,13 +21,13 @@ const COMPILING_STEPS_LIMIT: u64 = 300_000;
 
 /// A compiled pattern.
 #[derive(Debug)]
-pub(super) struct Pattern {
+pub(super) struct RegexPattern {
     regex: Regex,
     /// The names of the groups, from the first; none of those that have no name.
     names: Vec<Option<String>>,
 }
 
-impl Pattern {
+impl RegexPattern {
     /// Compiles a pattern; the error is a fragment. `work` is told about how many steps of evaluation that takes.
     pub(super) fn compile(pattern: &str, work: impl FnOnce(u64)) -> Result<Self, String> {
         if pattern.len() > LENGTH_LIMIT {
@@ -73,7 +73,7 @@ impl Pattern {
     pub(super) fn matches_for<'t>(
         &self,
         text: &'t str,
-        call: &Call<'_>,
+        call: &FunctionCall<'_>,
     ) -> impl Iterator<Item = Result<Match<'t>, FunctionError>> {
         let mut left = SEARCH_LIMIT;
         self.matches(text).map(move |found| {
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     fn first<'t>(pattern: &str, text: &'t str) -> Option<&'t str> {
-        let pattern = Pattern::compile(pattern, |_| ()).unwrap();
+        let pattern = RegexPattern::compile(pattern, |_| ()).unwrap();
         pattern
             .matches(text)
             .next()
@@ -202,19 +202,21 @@ mod tests {
             "[[:nope:]]",
             r"\_é\é",
         ] {
-            assert!(Pattern::compile(pattern, |_| ()).is_err(), "{pattern}");
+            assert!(RegexPattern::compile(pattern, |_| ()).is_err(), "{pattern}");
         }
     }
 
     #[test]
     fn hostile_patterns_are_refused() {
-        assert!(Pattern::compile("(((((a{1000}){1000}){1000}){1000}){1000})", |_| ()).is_err());
-        assert!(Pattern::compile(&"(".repeat(100_000), |_| ()).is_err());
+        assert!(
+            RegexPattern::compile("(((((a{1000}){1000}){1000}){1000}){1000})", |_| ()).is_err()
+        );
+        assert!(RegexPattern::compile(&"(".repeat(100_000), |_| ()).is_err());
     }
 
     #[test]
     fn empty_matches_are_at_characters() {
-        let pattern = Pattern::compile("", |_| ()).unwrap();
+        let pattern = RegexPattern::compile("", |_| ()).unwrap();
         let starts: Vec<usize> = pattern.matches("éa").map(|found| found.start()).collect();
         assert_eq!(starts, [0, 2, 3]);
     }

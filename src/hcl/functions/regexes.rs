@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::call::check_text_size;
 use super::collections::check_elements;
-use super::pattern::{Match, Pattern};
-use super::{Call, Function, FunctionError, Parameter};
+use super::pattern::{Match, RegexPattern};
+use super::{Function, FunctionCall, FunctionError, Parameter};
 use crate::hcl::cty::types::Type;
 use crate::hcl::cty::value::{Text, Value};
 
@@ -62,7 +62,7 @@ enum Shape {
 }
 
 impl Shape {
-    fn of(pattern: &Pattern) -> Result<Self, String> {
+    fn of(pattern: &RegexPattern) -> Result<Self, String> {
         let names: Vec<Text> = pattern.names().iter().flatten().map(Text::from).collect();
         let groups = pattern.names().len();
         match (groups, names.len()) {
@@ -104,18 +104,20 @@ impl Shape {
     }
 }
 
-fn compile(call: &Call<'_>) -> Result<(Pattern, Shape), FunctionError> {
+fn compile(call: &FunctionCall<'_>) -> Result<(RegexPattern, Shape), FunctionError> {
     let failure = |reason| FunctionError::argument(0, format!("invalid regexp pattern: {reason}"));
-    let pattern = Pattern::compile(call.text(0)?, |steps| call.work(steps)).map_err(failure)?;
+    let pattern =
+        RegexPattern::compile(call.text(0)?, |steps| call.work(steps)).map_err(failure)?;
     let shape = Shape::of(&pattern).map_err(failure)?;
     Ok((pattern, shape))
 }
 
-fn replace(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn replace(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let text = call.text(0)?;
-    let pattern = Pattern::compile(call.text(1)?, |steps| call.work(steps)).map_err(|reason| {
-        FunctionError::argument(1, format!("invalid regexp pattern: {reason}"))
-    })?;
+    let pattern =
+        RegexPattern::compile(call.text(1)?, |steps| call.work(steps)).map_err(|reason| {
+            FunctionError::argument(1, format!("invalid regexp pattern: {reason}"))
+        })?;
     let template = call.text(2)?;
     let mut out = String::with_capacity(text.len());
     let mut copied = 0;
@@ -132,7 +134,7 @@ fn replace(call: &Call<'_>) -> Result<Value, FunctionError> {
 }
 
 /// Writes a replacement: `$name`, `${name}` and `$1` stand for groups, `$$` for a dollar.
-fn expand(template: &str, pattern: &Pattern, found: &Match<'_>, out: &mut String) {
+fn expand(template: &str, pattern: &RegexPattern, found: &Match<'_>, out: &mut String) {
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('$') {
         out.push_str(before);

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-use super::{Call, Function, FunctionError, Parameter};
+use super::{Function, FunctionCall, FunctionError, Parameter};
 use crate::hcl::cty::value::Value;
 
 /// The longest version and constraint that are read.
@@ -22,7 +22,7 @@ pub(super) const FUNCTIONS: &[Function] = &[Function::new(
     compare,
 )];
 
-fn compare(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn compare(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let (version, constraint) = (call.text(0)?, call.text(1)?);
     for (place, text) in [version, constraint].into_iter().enumerate() {
         if text.len() > LENGTH_LIMIT {

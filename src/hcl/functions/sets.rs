@@ -1,21 +1,21 @@
 //! Set algebra.
 
 use super::collections::check_elements;
-use super::{Call, Function, FunctionError, Kind, Parameter};
+use super::{Function, FunctionCall, FunctionError, Parameter, ParameterType};
 use crate::hcl::cty::convert::{Safety, convert};
 use crate::hcl::cty::set_order::Members;
 use crate::hcl::cty::types::Type;
 use crate::hcl::cty::unify::unify;
 use crate::hcl::cty::value::Value;
 
-const FIRST: &[Parameter] = &[Parameter::new("first_set", Kind::Set)];
-const OTHERS: Parameter = Parameter::new("other_sets", Kind::Set);
+const FIRST: &[Parameter] = &[Parameter::new("first_set", ParameterType::Set)];
+const OTHERS: Parameter = Parameter::new("other_sets", ParameterType::Set);
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(
         "sethaselement",
         "Whether a set has a value; nothing is converted.",
-        &[Parameter::new("set", Kind::Set), Parameter::any("elem")],
+        &[Parameter::new("set", ParameterType::Set), Parameter::any("elem")],
         |call| {
             let wanted = call.value(1);
             let items = call.items(0)?;
@@ -46,7 +46,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(
         "setsubtract",
         "The elements of the first set that the second does not have.",
-        &[Parameter::new("a", Kind::Set), Parameter::new("b", Kind::Set)],
+        &[Parameter::new("a", ParameterType::Set), Parameter::new("b", ParameterType::Set)],
         |call| {
             combine(call, |mut left, right| {
                 let right = Members::of_set(right);
@@ -81,7 +81,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
 
 /// Converts all arguments to sets of one type and folds them.
 fn combine(
-    call: &Call<'_>,
+    call: &FunctionCall<'_>,
     operation: fn(Vec<Value>, &[Value]) -> Vec<Value>,
 ) -> Result<Value, FunctionError> {
     let mut elements = Vec::new();
@@ -123,7 +123,7 @@ fn combine(
     Ok(result.unwrap_or_else(|| Value::set(element, Vec::new())))
 }
 
-fn set_product(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn set_product(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let arguments = call.arguments();
     if arguments.len() < 2 {
         return Err(FunctionError::new("at least two arguments are required"));

@@ -1,7 +1,7 @@
 //! Text: case, trimming, searching, cutting and joining.
 
 use super::call::check_text_size;
-use super::{Call, Function, FunctionError, Parameter};
+use super::{Function, FunctionCall, FunctionError, Parameter};
 use crate::golang::path;
 use crate::golang::unicode::{lower, separates_words, title, upper};
 use crate::hcl::cty::characters::{grapheme_count, graphemes};
@@ -110,7 +110,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         &[Parameter::string("separator")],
         join,
     )
-    .and_more(Parameter::new("lists", super::Kind::ListOfString)),
+    .and_more(Parameter::new("lists", super::ParameterType::ListOfString)),
     Function::new(
         "split",
         "The parts of a text between separators; its single characters where the separator is empty.",
@@ -120,7 +120,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(
         "sort",
         "The strings in the order of their characters' codes.",
-        &[Parameter::new("list", super::Kind::ListOfString)],
+        &[Parameter::new("list", super::ParameterType::ListOfString)],
         sort,
     ),
     Function::new(
@@ -150,7 +150,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
 ];
 
-fn title_case(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn title_case(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let mut previous = ' ';
     let titled: String = call
         .text(0)?
@@ -164,7 +164,7 @@ fn title_case(call: &Call<'_>) -> Result<Value, FunctionError> {
     Ok(titled.into())
 }
 
-fn substr(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn substr(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let text = call.text(0)?;
     let (mut offset, length) = (call.integer(1)?, call.integer(2)?);
     if offset < 0 {
@@ -186,7 +186,7 @@ fn substr(call: &Call<'_>) -> Result<Value, FunctionError> {
     Ok(characters.take(length).collect::<String>().into())
 }
 
-fn replace(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn replace(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let (text, from, to) = (call.text(0)?, call.text(1)?, call.text(2)?);
     let grows = to.len().saturating_sub(from.len());
     check_text_size(
@@ -196,7 +196,7 @@ fn replace(call: &Call<'_>) -> Result<Value, FunctionError> {
     Ok(text.replace(from, to).into())
 }
 
-fn indent(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn indent(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let spaces = usize::try_from(call.integer(0)?)
         .map_err(|_| FunctionError::argument(0, "the number of spaces must not be negative"))?;
     let text = call.text(1)?;
@@ -210,7 +210,7 @@ fn indent(call: &Call<'_>) -> Result<Value, FunctionError> {
         .into())
 }
 
-fn join(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn join(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let separator = call.text(0)?;
     let lists = call.rest(1);
     if lists.is_empty() {
@@ -241,7 +241,7 @@ fn join(call: &Call<'_>) -> Result<Value, FunctionError> {
     Ok(strings.join(separator).into())
 }
 
-fn split(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn split(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let (separator, text) = (call.text(0)?, call.text(1)?);
     let parts: Vec<Value> = if separator.is_empty() {
         let mut buffer = [0; 4];
@@ -254,7 +254,7 @@ fn split(call: &Call<'_>) -> Result<Value, FunctionError> {
     Ok(Value::list(Type::String, parts))
 }
 
-fn sort(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn sort(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let mut items = call.items(0)?.to_vec();
     if let Some(place) = items.iter().position(Value::is_null) {
         return Err(FunctionError::new(format!(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Call, Function, FunctionError, Parameter};
+use super::{Function, FunctionCall, FunctionError, Parameter};
 use crate::golang::quote::quote;
 use crate::golang::time::{MONTHS, Timestamp, WEEKDAYS, parse_duration, year_text};
 use crate::hcl::cty::number::Number;
@@ -90,7 +90,7 @@ fn parts(timestamp: Timestamp) -> Value {
     Value::object(entries)
 }
 
-fn format_timestamp(call: &Call<'_>) -> Result<Value, FunctionError> {
+fn format_timestamp(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let form = call.text(0)?;
     let timestamp = match call.value(1) {
         Value::String(text) if form == "X" => Timestamp::parse(text)

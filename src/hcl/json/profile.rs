@@ -6,13 +6,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::golang::json::syntax::{Member, Node, NodeKind, offsets, read};
+use crate::golang::json::syntax::{JsonNode, Member, NodeKind, offsets, read};
 use crate::hcl::cty::number::Number;
 use crate::hcl::cty::value::Value;
 use crate::types::hash::HashMap;
 
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};
-use crate::hcl::names::Names;
+use crate::hcl::name_pool::NamePool;
 use crate::hcl::parser::{parse_expression, parse_template};
 use crate::hcl::syntax::{
     Attribute, Block, Body, Expr, ExprKind, File, Ident, ObjectItem, ObjectKey,
@@ -40,7 +40,7 @@ pub fn parse(
     text: &str,
     source: SourceId,
     blocks: &'static [BlockShape],
-    names: &mut Names,
+    names: &mut NamePool,
     problems: &mut Diagnostics,
 ) -> Option<File> {
     let shift = text.len() - text.trim_start_matches('\u{feff}').len();
@@ -75,7 +75,7 @@ struct Lower<'a> {
     text: &'a str,
     shift: usize,
     source: SourceId,
-    names: &'a mut Names,
+    names: &'a mut NamePool,
     problems: &'a mut Diagnostics,
 }
 
@@ -101,7 +101,7 @@ impl<'a> Lower<'a> {
     }
 
     // The members of `nodes`, which must be objects or arrays of objects.
-    fn members<'n>(&mut self, nodes: &[&'n Node<'a>], what: &str) -> Vec<&'n Member<'a>> {
+    fn members<'n>(&mut self, nodes: &[&'n JsonNode<'a>], what: &str) -> Vec<&'n Member<'a>> {
         let mut members = Vec::new();
         for node in nodes {
             match &node.kind {
@@ -129,7 +129,7 @@ impl<'a> Lower<'a> {
 
     fn body(
         &mut self,
-        nodes: &[&Node<'a>],
+        nodes: &[&JsonNode<'a>],
         shapes: &'static [BlockShape],
         expressions: &[&str],
         means: fn(&str) -> bool,
@@ -199,11 +199,11 @@ impl<'a> Lower<'a> {
         &mut self,
         kind: &Ident,
         labels: &[Ident],
-        value: &Node<'a>,
+        value: &JsonNode<'a>,
         shape: &'static BlockShape,
         blocks: &mut Vec<Block>,
     ) {
-        let nodes: Vec<&Node<'a>> = match &value.kind {
+        let nodes: Vec<&JsonNode<'a>> = match &value.kind {
             NodeKind::Null => return,
             NodeKind::Array(items) => items.iter().collect(),
             _ => vec![value],
@@ -226,7 +226,7 @@ impl<'a> Lower<'a> {
         }
     }
 
-    fn expr(&mut self, node: &Node<'a>) -> Expr {
+    fn expr(&mut self, node: &JsonNode<'a>) -> Expr {
         let span = self.span(&node.range);
         let kind = match &node.kind {
             NodeKind::Null => ExprKind::Literal(Value::null()),
@@ -313,7 +313,7 @@ impl<'a> Lower<'a> {
     }
 
     // Strings, alone or in an array, that hold an expression as the native syntax writes it.
-    fn expression(&mut self, node: &Node<'a>) -> Expr {
+    fn expression(&mut self, node: &JsonNode<'a>) -> Expr {
         let span = self.span(&node.range);
         match &node.kind {
             NodeKind::String(text) => {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::golang::json::syntax::{Node, NodeKind, SyntaxError, read};
+use crate::golang::json::syntax::{JsonNode, NodeKind, SyntaxError, read};
 use crate::hcl::cty::convert::convert;
 use crate::hcl::cty::number::Number;
 use crate::hcl::cty::types::Type;
@@ -77,7 +77,7 @@ pub fn value(text: &str, ty: &Type) -> Result<Value, TypedError> {
     decode(&read(text)?, ty, "")
 }
 
-fn decode(node: &Node<'_>, ty: &Type, path: &str) -> Result<Value, TypedError> {
+fn decode(node: &JsonNode<'_>, ty: &Type, path: &str) -> Result<Value, TypedError> {
     let mismatch = |found: String| TypedError::Type {
         path: path.to_owned(),
         wanted: format!("a {}", ty.name()),
@@ -165,7 +165,7 @@ fn decode(node: &Node<'_>, ty: &Type, path: &str) -> Result<Value, TypedError> {
 }
 
 fn elements<'y>(
-    items: &[Node<'_>],
+    items: &[JsonNode<'_>],
     path: &str,
     ty: impl Fn(usize) -> &'y Type,
 ) -> Result<Vec<Value>, TypedError> {
@@ -177,7 +177,11 @@ fn elements<'y>(
 }
 
 // The elements of a list, set or map whose element type is not known, in a tuple or object.
-fn open_collection(node: &Node<'_>, ty: &Type, path: &str) -> Result<Option<Value>, TypedError> {
+fn open_collection(
+    node: &JsonNode<'_>,
+    ty: &Type,
+    path: &str,
+) -> Result<Option<Value>, TypedError> {
     Ok(match (&node.kind, ty) {
         (NodeKind::Array(items), Type::List(element) | Type::Set(element)) => {
             Some(Value::tuple(elements(items, path, |_| element)?))
@@ -194,7 +198,7 @@ fn open_collection(node: &Node<'_>, ty: &Type, path: &str) -> Result<Option<Valu
     })
 }
 
-fn dynamic(node: &Node<'_>) -> Value {
+fn dynamic(node: &JsonNode<'_>) -> Value {
     match &node.kind {
         NodeKind::Null => Value::null(),
         NodeKind::Bool(value) => Value::Bool(*value),
@@ -211,7 +215,7 @@ fn dynamic(node: &Node<'_>) -> Value {
 }
 
 // A value of any type may say of which: `{"value": …, "type": …}`, the only form that buildx takes.
-fn typed_value<'n, 't>(node: &'n Node<'t>) -> Option<(Type, &'n Node<'t>)> {
+fn typed_value<'n, 't>(node: &'n JsonNode<'t>) -> Option<(Type, &'n JsonNode<'t>)> {
     let NodeKind::Object(members) = &node.kind else {
         return None;
     };
@@ -228,7 +232,7 @@ fn typed_value<'n, 't>(node: &'n Node<'t>) -> Option<(Type, &'n Node<'t>)> {
 }
 
 // `"string"`, `["list", "string"]`, `["object", {"a": "number"}]`, `["tuple", ["string"]]`.
-fn type_of(node: &Node<'_>) -> Option<Type> {
+fn type_of(node: &JsonNode<'_>) -> Option<Type> {
     let items = match &node.kind {
         NodeKind::String(name) => {
             return match &**name {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::lexer::{Kind, Token, ident_length};
+use super::lexer::{Token, TokenKind, ident_length};
 use super::{Broken, Parsed, Parser, mistake};
 use crate::diag::Span;
 use crate::hcl::syntax::{Attribute, Block, Body, Ident};
@@ -23,7 +23,7 @@ impl Parser<'_> {
         loop {
             self.items(&mut body);
             let next = self.next();
-            if next.kind == Kind::Eof {
+            if next.kind == TokenKind::Eof {
                 return body;
             }
             self.fail_with(next, "there is no block that this could close", |problem| {
@@ -38,10 +38,10 @@ impl Parser<'_> {
         loop {
             let next = self.peek();
             match next.kind {
-                Kind::Newline => {
+                TokenKind::Newline => {
                     self.next();
                 }
-                Kind::Eof | Kind::CloseBrace => return,
+                TokenKind::Eof | TokenKind::CloseBrace => return,
                 _ => match self.item() {
                     Ok(Item::Block(block)) => body.blocks.push(block),
                     Ok(Item::Attribute(attribute)) => {
@@ -64,8 +64,8 @@ impl Parser<'_> {
 
     fn item(&mut self) -> Parsed<Item> {
         let first = self.next();
-        if first.kind != Kind::Ident {
-            let quoted = first.kind == Kind::Quote;
+        if first.kind != TokenKind::Ident {
+            let quoted = first.kind == TokenKind::Quote;
             return Err(self.fail_with(
                 first,
                 "an attribute or a block must start here",
@@ -81,21 +81,21 @@ impl Parser<'_> {
         let name = self.ident(first);
         let next = self.peek();
         match next.kind {
-            Kind::Equal => {
+            TokenKind::Equal => {
                 let attribute = self.attribute(name)?;
                 self.end_of_line(&attribute.name, "an attribute ends with its line")?;
                 Ok(Item::Attribute(attribute))
             }
-            Kind::OpenBrace | Kind::Quote | Kind::Ident => {
+            TokenKind::OpenBrace | TokenKind::Quote | TokenKind::Ident => {
                 let block = self.block(name, first)?;
                 self.end_of_line(&block.kind, "a block ends with its line")?;
                 Ok(Item::Block(block))
             }
-            Kind::Colon => Err(
-                self.fail_with(next, "an attribute is set with `=`", |problem| {
-                    problem.help(format!("write `{} = …`", name.text))
-                }),
-            ),
+            TokenKind::Colon => Err(self.fail_with(
+                next,
+                "an attribute is set with `=`",
+                |problem| problem.help(format!("write `{} = …`", name.text)),
+            )),
             _ => Err(self.fail_with(next, "expected `=` or a block", |problem| {
                 problem.context(name.span, "after this name").help(format!(
                     "write `{0} = …` to set an attribute, `{0} \"name\" {{ … }}` for a block",
@@ -108,7 +108,10 @@ impl Parser<'_> {
     fn attribute(&mut self, name: Ident) -> Parsed<Attribute> {
         self.next();
         let next = self.peek();
-        if matches!(next.kind, Kind::Newline | Kind::Eof | Kind::CloseBrace) {
+        if matches!(
+            next.kind,
+            TokenKind::Newline | TokenKind::Eof | TokenKind::CloseBrace
+        ) {
             return Err(
                 self.fail_with(next, "the attribute has no value", |problem| {
                     problem
@@ -128,20 +131,20 @@ impl Parser<'_> {
     fn end_of_line(&mut self, name: &Ident, message: &str) -> Parsed<()> {
         let next = self.peek();
         match next.kind {
-            Kind::Newline => {
+            TokenKind::Newline => {
                 self.next();
                 Ok(())
             }
-            Kind::Eof => Ok(()),
+            TokenKind::Eof => Ok(()),
             kind => {
                 let text = self.source(next);
                 Err(self.fail_with(next, message, |problem| {
                     let problem = problem.context(name.span, "this one should be complete here");
                     match kind {
-                        Kind::Comma => problem.help("attributes are not separated by commas"),
-                        Kind::CloseBrace => problem.help("put the `}` on a line of its own"),
-                        Kind::Quote => problem.help("write a list as in `[\"a\", \"b\"]`"),
-                        Kind::Ident | Kind::Number => problem.help(format!(
+                        TokenKind::Comma => problem.help("attributes are not separated by commas"),
+                        TokenKind::CloseBrace => problem.help("put the `}` on a line of its own"),
+                        TokenKind::Quote => problem.help("write a list as in `[\"a\", \"b\"]`"),
+                        TokenKind::Ident | TokenKind::Number => problem.help(format!(
                             "put `{text}` on a line of its own, or an operator before it"
                         )),
                         _ => problem,
@@ -156,10 +159,10 @@ impl Parser<'_> {
         let open = loop {
             let next = self.next();
             match next.kind {
-                Kind::OpenBrace => break next,
-                Kind::Ident => labels.push(self.ident(next)),
-                Kind::Quote => labels.push(self.label(next)?),
-                Kind::Equal => {
+                TokenKind::OpenBrace => break next,
+                TokenKind::Ident => labels.push(self.ident(next)),
+                TokenKind::Quote => labels.push(self.label(next)?),
+                TokenKind::Equal => {
                     return Err(
                         self.fail_with(next, "a block is not set with `=`", |problem| {
                             problem
@@ -243,7 +246,7 @@ impl Parser<'_> {
         let mut body = self.empty_body(open.end..open.end);
         let one_line = !matches!(
             self.peek().kind,
-            Kind::Newline | Kind::Eof | Kind::CloseBrace
+            TokenKind::Newline | TokenKind::Eof | TokenKind::CloseBrace
         );
         if one_line {
             self.single_attribute(&mut body)?;
@@ -252,11 +255,11 @@ impl Parser<'_> {
         }
         let close = self.peek();
         body.span = self.span(open.end..close.start);
-        if close.kind == Kind::CloseBrace {
+        if close.kind == TokenKind::CloseBrace {
             self.next();
             return Ok(body);
         }
-        if close.kind == Kind::Eof {
+        if close.kind == TokenKind::Eof {
             let problem =
                 mistake("this block is not closed").at(self.span(open.range()), "opened here");
             // A block that starts further left than its parent shows where the brace is missing.
@@ -276,7 +279,7 @@ impl Parser<'_> {
             self.give_up();
             return Err(broken);
         }
-        let comma = close.kind == Kind::Comma;
+        let comma = close.kind == TokenKind::Comma;
         Err(self.fail_with(
             close,
             "a block in one line holds one attribute and is closed in it",
@@ -293,12 +296,12 @@ impl Parser<'_> {
 
     fn single_attribute(&mut self, body: &mut Body) -> Parsed<()> {
         let first = self.next();
-        if first.kind != Kind::Ident {
+        if first.kind != TokenKind::Ident {
             return Err(self.fail(first, "an attribute or `}` must be here"));
         }
         let name = self.ident(first);
         let next = self.peek();
-        if next.kind != Kind::Equal {
+        if next.kind != TokenKind::Equal {
             return Err(self.fail_with(next, "expected `=`", |problem| {
                 problem
                     .context(name.span, "after this name")
@@ -319,7 +322,7 @@ impl Parser<'_> {
     // where all brackets are closed again, or, since the mistake may be a bracket, at a line that is indented as
     // something new is.
     fn recover(&mut self, start: usize) {
-        if self.peek().kind == Kind::Eof {
+        if self.peek().kind == TokenKind::Eof {
             return;
         }
         let mistake = self.at;
@@ -330,24 +333,26 @@ impl Parser<'_> {
         loop {
             let token = self.next();
             match token.kind {
-                Kind::Eof => return,
-                Kind::OpenBrace | Kind::OpenBracket | Kind::OpenParen => depth += 1,
-                Kind::CloseBrace if depth == 0 && token.start >= mistake => {
+                TokenKind::Eof => return,
+                TokenKind::OpenBrace | TokenKind::OpenBracket | TokenKind::OpenParen => depth += 1,
+                TokenKind::CloseBrace if depth == 0 && token.start >= mistake => {
                     self.jump(token.start);
                     return;
                 }
-                Kind::CloseBrace | Kind::CloseBracket | Kind::CloseParen => {
+                TokenKind::CloseBrace | TokenKind::CloseBracket | TokenKind::CloseParen => {
                     depth = depth.saturating_sub(1);
                 }
-                Kind::Quote => self.skip_string(),
-                Kind::Heredoc => self.skip_heredoc(token),
-                Kind::Newline
+                TokenKind::Quote => self.skip_string(),
+                TokenKind::Heredoc => self.skip_heredoc(token),
+                TokenKind::Newline
                     if token.end > mistake && (depth == 0 || self.new_item(indentation)) =>
                 {
                     return;
                 }
                 // The mistake may be that something was not closed before the line it was found in.
-                Kind::Newline if token.end >= mistake_line && self.is_item(indentation) => return,
+                TokenKind::Newline if token.end >= mistake_line && self.is_item(indentation) => {
+                    return;
+                }
                 _ => {}
             }
         }

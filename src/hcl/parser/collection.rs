@@ -1,6 +1,6 @@
 //! What is written in brackets and braces: tuples, objects, `for` expressions.
 
-use super::lexer::{Kind, Token};
+use super::lexer::{Token, TokenKind};
 use super::{Parsed, Parser, mistake};
 use crate::hcl::cty::value::Value;
 use crate::hcl::syntax::{Expr, ExprKind, For, Ident, ObjectItem, ObjectKey};
@@ -9,14 +9,14 @@ impl Parser<'_> {
     /// The names, `in`, and the collection of a `for`, whose word has been consumed.
     pub(super) fn for_head(&mut self) -> Parsed<(Option<Ident>, Ident, Expr)> {
         let first = self.for_name("expected a name after `for`")?;
-        let (key, value) = if self.accept(Kind::Comma).is_some() {
+        let (key, value) = if self.accept(TokenKind::Comma).is_some() {
             let value = self.for_name("expected a second name after the comma")?;
             (Some(first), value)
         } else {
             (None, first)
         };
         let word = self.peek();
-        if word.kind != Kind::Ident || self.source(word) != "in" {
+        if word.kind != TokenKind::Ident || self.source(word) != "in" {
             return Err(self.fail(word, "expected `in` after the names of `for`"));
         }
         self.next();
@@ -26,7 +26,7 @@ impl Parser<'_> {
 
     fn for_name(&mut self, message: &str) -> Parsed<Ident> {
         let token = self.peek();
-        if token.kind == Kind::Ident {
+        if token.kind == TokenKind::Ident {
             self.next();
             Ok(self.ident(token))
         } else {
@@ -36,23 +36,23 @@ impl Parser<'_> {
 
     fn at_for(&mut self) -> bool {
         let token = self.peek();
-        token.kind == Kind::Ident && self.source(token) == "for"
+        token.kind == TokenKind::Ident && self.source(token) == "for"
     }
 
     /// `[…]`, whose bracket has been consumed.
     pub(super) fn tuple(&mut self, open: Token) -> Parsed<Expr> {
         if self.at_for() {
-            return self.for_expr(open, Kind::CloseBracket);
+            return self.for_expr(open, TokenKind::CloseBracket);
         }
         // Room for one, as in `inherits = ["base"]`; a list that grows takes room for four.
         let mut items = Vec::with_capacity(1);
         loop {
-            if let Some(close) = self.accept(Kind::CloseBracket) {
+            if let Some(close) = self.accept(TokenKind::CloseBracket) {
                 return Ok(self.tuple_expr(open, close, items));
             }
             items.push(self.expression()?);
-            if self.accept(Kind::Comma).is_none() {
-                let close = self.close(Kind::CloseBracket, open, "expected `,` or `]`")?;
+            if self.accept(TokenKind::Comma).is_none() {
+                let close = self.close(TokenKind::CloseBracket, open, "expected `,` or `]`")?;
                 return Ok(self.tuple_expr(open, close, items));
             }
         }
@@ -70,7 +70,7 @@ impl Parser<'_> {
         let is_for = self.with_newlines(false, Self::at_for);
         if is_for {
             return self.within(open, false, |parser| {
-                parser.for_expr(open, Kind::CloseBrace)
+                parser.for_expr(open, TokenKind::CloseBrace)
             });
         }
         self.within(open, true, |parser| parser.object(open))
@@ -80,15 +80,20 @@ impl Parser<'_> {
     fn object(&mut self, open: Token) -> Parsed<Expr> {
         let mut items = Vec::with_capacity(1);
         let close = loop {
-            if self.accept(Kind::Newline).is_some() {
+            if self.accept(TokenKind::Newline).is_some() {
                 continue;
             }
-            if let Some(close) = self.accept(Kind::CloseBrace) {
+            if let Some(close) = self.accept(TokenKind::CloseBrace) {
                 break close;
             }
             items.push(self.object_item(open)?);
-            if self.accept(Kind::Comma).is_none() && self.accept(Kind::Newline).is_none() {
-                break self.close(Kind::CloseBrace, open, "expected `,`, a line break or `}`")?;
+            if self.accept(TokenKind::Comma).is_none() && self.accept(TokenKind::Newline).is_none()
+            {
+                break self.close(
+                    TokenKind::CloseBrace,
+                    open,
+                    "expected `,`, a line break or `}`",
+                )?;
             }
         };
         Ok(Expr {
@@ -101,10 +106,10 @@ impl Parser<'_> {
         let first = self.peek();
         let key = self.expression()?;
         let separator = self.peek();
-        if !matches!(separator.kind, Kind::Equal | Kind::Colon) {
+        if !matches!(separator.kind, TokenKind::Equal | TokenKind::Colon) {
             let key_span = key.span;
             return Err(match separator.kind {
-                Kind::Eof => self.not_closed(open, "expected `=` and a value"),
+                TokenKind::Eof => self.not_closed(open, "expected `=` and a value"),
                 _ => self.fail_with(separator, "expected `=` and a value", |problem| {
                     problem.context(key_span, "after this key")
                 }),
@@ -120,7 +125,7 @@ impl Parser<'_> {
 
     // A bare word is a name, even one that means something elsewhere; parentheses make it an expression.
     fn object_key(&mut self, key: Expr, first: Token) -> Parsed<ObjectKey> {
-        if first.kind == Kind::OpenParen {
+        if first.kind == TokenKind::OpenParen {
             return Ok(ObjectKey::Expr(key));
         }
         let name = match &key.kind {
@@ -144,46 +149,46 @@ impl Parser<'_> {
         Ok(ObjectKey::Expr(key))
     }
 
-    fn for_expr(&mut self, open: Token, closing: Kind) -> Parsed<Expr> {
+    fn for_expr(&mut self, open: Token, closing: TokenKind) -> Parsed<Expr> {
         self.next();
         let (key_name, value_name, collection) = self.for_head()?;
         let colon = self.peek();
-        if colon.kind != Kind::Colon {
+        if colon.kind != TokenKind::Colon {
             return Err(self.not_closed(open, "expected `:` after the collection of `for`"));
         }
         self.next();
         let first = self.expression()?;
-        let (key, value) = if self.accept(Kind::FatArrow).is_some() {
+        let (key, value) = if self.accept(TokenKind::FatArrow).is_some() {
             (Some(first), self.expression()?)
         } else {
             (None, first)
         };
-        let ellipsis = self.accept(Kind::Ellipsis);
+        let ellipsis = self.accept(TokenKind::Ellipsis);
         let word = self.peek();
-        let condition = if word.kind == Kind::Ident && self.source(word) == "if" {
+        let condition = if word.kind == TokenKind::Ident && self.source(word) == "if" {
             self.next();
             Some(self.expression()?)
         } else {
             None
         };
-        let message = if closing == Kind::CloseBrace {
+        let message = if closing == TokenKind::CloseBrace {
             "expected `}` of the `for` expression"
         } else {
             "expected `]` of the `for` expression"
         };
         let close = self.close(closing, open, message)?;
         let complaint = match (closing, &key, ellipsis) {
-            (Kind::CloseBracket, Some(key), _) => Some((
+            (TokenKind::CloseBracket, Some(key), _) => Some((
                 key.span,
                 "a list has no keys",
                 "write `{…}` around it to make an object",
             )),
-            (Kind::CloseBracket, None, Some(ellipsis)) => Some((
+            (TokenKind::CloseBracket, None, Some(ellipsis)) => Some((
                 self.span(ellipsis.range()),
                 "there is nothing to group by in a list",
                 "remove the `...`",
             )),
-            (Kind::CloseBrace, None, _) => Some((
+            (TokenKind::CloseBrace, None, _) => Some((
                 value.span,
                 "an object needs keys",
                 "write `key => value`, or `[…]` around it to make a list",

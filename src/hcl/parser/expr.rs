@@ -1,6 +1,6 @@
 //! Expressions: operators by precedence, terms, calls, and the way into values.
 
-use super::lexer::{Kind, Token};
+use super::lexer::{Token, TokenKind};
 use super::{Broken, OPERATOR_LIMIT, Parsed, Parser, mistake};
 use crate::diag::Span;
 use crate::hcl::cty::number::Number;
@@ -19,12 +19,12 @@ impl Parser<'_> {
 
     fn conditional(&mut self) -> Parsed<Expr> {
         let condition = self.binary(0)?;
-        let Some(question) = self.accept(Kind::Question) else {
+        let Some(question) = self.accept(TokenKind::Question) else {
             return Ok(condition);
         };
         let yes = self.expression()?;
         let colon = self.peek();
-        if colon.kind != Kind::Colon {
+        if colon.kind != TokenKind::Colon {
             let question = self.span(question.range());
             return Err(self.fail_with(
                 colon,
@@ -95,36 +95,36 @@ impl Parser<'_> {
     fn term(&mut self) -> Parsed<Expr> {
         let token = self.peek();
         match token.kind {
-            Kind::Number => {
+            TokenKind::Number => {
                 self.next();
                 self.number(token)
             }
-            Kind::Ident => {
+            TokenKind::Ident => {
                 self.next();
                 self.word(token)
             }
-            Kind::Quote => {
+            TokenKind::Quote => {
                 self.next();
                 self.nested(token, |parser| parser.quoted(token))
             }
-            Kind::Heredoc => {
+            TokenKind::Heredoc => {
                 self.next();
                 self.nested(token, |parser| parser.heredoc(token))
             }
-            Kind::OpenParen => {
+            TokenKind::OpenParen => {
                 self.next();
                 self.within(token, false, |parser| parser.parentheses(token))
             }
-            Kind::OpenBracket => {
+            TokenKind::OpenBracket => {
                 self.next();
                 self.within(token, false, |parser| parser.tuple(token))
             }
-            Kind::OpenBrace => {
+            TokenKind::OpenBrace => {
                 self.next();
                 self.braces(token)
             }
-            Kind::Minus => self.unary(UnaryOperator::Negate),
-            Kind::Bang => self.unary(UnaryOperator::Not),
+            TokenKind::Minus => self.unary(UnaryOperator::Negate),
+            TokenKind::Bang => self.unary(UnaryOperator::Not),
             _ => Err(self.no_value(token)),
         }
     }
@@ -133,8 +133,8 @@ impl Parser<'_> {
         let open = self.brackets.last().map(|open| self.span(open.range()));
         self.fail_with(token, "expected a value", |problem| {
             match (token.kind, open) {
-                (Kind::Equal, _) => problem.help("write `==` to compare"),
-                (Kind::Newline, None) => {
+                (TokenKind::Equal, _) => problem.help("write `==` to compare"),
+                (TokenKind::Newline, None) => {
                     problem.help("the expression must go on in the same line, or be in parentheses")
                 }
                 (_, Some(open)) => problem.context(open, "not closed yet"),
@@ -159,7 +159,10 @@ impl Parser<'_> {
     }
 
     fn word(&mut self, token: Token) -> Parsed<Expr> {
-        if matches!(self.peek().kind, Kind::OpenParen | Kind::DoubleColon) {
+        if matches!(
+            self.peek().kind,
+            TokenKind::OpenParen | TokenKind::DoubleColon
+        ) {
             return self.call(token);
         }
         let kind = match self.source(token) {
@@ -185,7 +188,7 @@ impl Parser<'_> {
 
     fn parentheses(&mut self, open: Token) -> Parsed<Expr> {
         let inner = self.expression()?;
-        let close = self.close(Kind::CloseParen, open, "expected `)`")?;
+        let close = self.close(TokenKind::CloseParen, open, "expected `)`")?;
         Ok(Expr {
             span: self.span(open.start..close.end),
             kind: ExprKind::Parentheses(Box::new(inner)),
@@ -193,7 +196,7 @@ impl Parser<'_> {
     }
 
     /// The closing bracket of `open`.
-    pub(super) fn close(&mut self, kind: Kind, open: Token, message: &str) -> Parsed<Token> {
+    pub(super) fn close(&mut self, kind: TokenKind, open: Token, message: &str) -> Parsed<Token> {
         match self.accept(kind) {
             Some(close) => Ok(close),
             None => Err(self.not_closed(open, message)),
@@ -212,9 +215,9 @@ impl Parser<'_> {
     fn call(&mut self, first: Token) -> Parsed<Expr> {
         let mut name = self.source(first).to_owned();
         let mut end = first.end;
-        while self.accept(Kind::DoubleColon).is_some() {
+        while self.accept(TokenKind::DoubleColon).is_some() {
             let part = self.next();
-            if part.kind != Kind::Ident {
+            if part.kind != TokenKind::Ident {
                 return Err(self.fail(part, "expected the name of a function after `::`"));
             }
             name.push_str("::");
@@ -226,7 +229,7 @@ impl Parser<'_> {
             span: self.span(first.start..end),
         };
         let open = self.peek();
-        if open.kind != Kind::OpenParen {
+        if open.kind != TokenKind::OpenParen {
             return Err(self.fail(open, "expected `(` of the call"));
         }
         self.next();
@@ -246,16 +249,16 @@ impl Parser<'_> {
         // Room for one: most calls have one argument, and a list that grows takes room for four.
         let mut arguments = Vec::with_capacity(1);
         loop {
-            if let Some(close) = self.accept(Kind::CloseParen) {
+            if let Some(close) = self.accept(TokenKind::CloseParen) {
                 return Ok((arguments, false, close));
             }
             arguments.push(self.expression()?);
-            if self.accept(Kind::Ellipsis).is_some() {
-                let close = self.close(Kind::CloseParen, open, "only `)` may follow `...`")?;
+            if self.accept(TokenKind::Ellipsis).is_some() {
+                let close = self.close(TokenKind::CloseParen, open, "only `)` may follow `...`")?;
                 return Ok((arguments, true, close));
             }
-            if self.accept(Kind::Comma).is_none() {
-                let close = self.close(Kind::CloseParen, open, "expected `,` or `)`")?;
+            if self.accept(TokenKind::Comma).is_none() {
+                let close = self.close(TokenKind::CloseParen, open, "expected `,` or `)`")?;
                 return Ok((arguments, false, close));
             }
         }
@@ -267,11 +270,11 @@ impl Parser<'_> {
         loop {
             let token = self.peek();
             match token.kind {
-                Kind::Dot => {
+                TokenKind::Dot => {
                     self.next();
                     steps.push(self.dot_step()?);
                 }
-                Kind::OpenBracket => {
+                TokenKind::OpenBracket => {
                     self.next();
                     let step = self.bracket_step(token)?;
                     let splat = matches!(step, Step::Splat { .. });
@@ -289,17 +292,17 @@ impl Parser<'_> {
     fn dot_step(&mut self) -> Parsed<Step> {
         let token = self.next();
         match token.kind {
-            Kind::Ident => Ok(Step::Attribute(self.ident(token))),
-            Kind::Number => self.old_index(token),
-            Kind::Star => {
+            TokenKind::Ident => Ok(Step::Attribute(self.ident(token))),
+            TokenKind::Number => self.old_index(token),
+            TokenKind::Star => {
                 let mut each = Vec::new();
-                while self.peek().kind == Kind::Dot {
+                while self.peek().kind == TokenKind::Dot {
                     self.next();
                     let token = self.next();
                     each.push(match token.kind {
-                        Kind::Ident => Step::Attribute(self.ident(token)),
-                        Kind::Number => self.old_index(token)?,
-                        Kind::Star => {
+                        TokenKind::Ident => Step::Attribute(self.ident(token)),
+                        TokenKind::Number => self.old_index(token)?,
+                        TokenKind::Star => {
                             return Err(self.fail_with(
                                 token,
                                 "`.*` cannot be used twice",
@@ -333,9 +336,9 @@ impl Parser<'_> {
     }
 
     fn bracket_step(&mut self, open: Token) -> Parsed<Step> {
-        if let Some(star) = self.accept(Kind::Star) {
+        if let Some(star) = self.accept(TokenKind::Star) {
             let close = self.peek();
-            if close.kind != Kind::CloseBracket {
+            if close.kind != TokenKind::CloseBracket {
                 return Err(self.not_closed(open, "expected `]` right after `*`"));
             }
             self.next();
@@ -347,7 +350,7 @@ impl Parser<'_> {
         }
         let key = self.within(open, false, |parser| {
             let key = parser.expression()?;
-            parser.close(Kind::CloseBracket, open, "expected `]`")?;
+            parser.close(TokenKind::CloseBracket, open, "expected `]`")?;
             Ok(key)
         })?;
         Ok(Step::Index(key))
@@ -362,22 +365,22 @@ fn join(first: Span, last: Span) -> Span {
 }
 
 // The operator that a token is, and how strongly it binds.
-const fn operator(kind: Kind) -> Option<(BinaryOperator, u8)> {
+const fn operator(kind: TokenKind) -> Option<(BinaryOperator, u8)> {
     use BinaryOperator as Op;
     Some(match kind {
-        Kind::Or => (Op::Or, 0),
-        Kind::And => (Op::And, 1),
-        Kind::EqualEqual => (Op::Equal, 2),
-        Kind::NotEqual => (Op::NotEqual, 2),
-        Kind::Greater => (Op::Greater, 3),
-        Kind::GreaterEqual => (Op::GreaterOrEqual, 3),
-        Kind::Less => (Op::Less, 3),
-        Kind::LessEqual => (Op::LessOrEqual, 3),
-        Kind::Plus => (Op::Add, 4),
-        Kind::Minus => (Op::Subtract, 4),
-        Kind::Star => (Op::Multiply, 5),
-        Kind::Slash => (Op::Divide, 5),
-        Kind::Percent => (Op::Modulo, 5),
+        TokenKind::Or => (Op::Or, 0),
+        TokenKind::And => (Op::And, 1),
+        TokenKind::EqualEqual => (Op::Equal, 2),
+        TokenKind::NotEqual => (Op::NotEqual, 2),
+        TokenKind::Greater => (Op::Greater, 3),
+        TokenKind::GreaterEqual => (Op::GreaterOrEqual, 3),
+        TokenKind::Less => (Op::Less, 3),
+        TokenKind::LessEqual => (Op::LessOrEqual, 3),
+        TokenKind::Plus => (Op::Add, 4),
+        TokenKind::Minus => (Op::Subtract, 4),
+        TokenKind::Star => (Op::Multiply, 5),
+        TokenKind::Slash => (Op::Divide, 5),
+        TokenKind::Percent => (Op::Modulo, 5),
         _ => return None,
     })
 }

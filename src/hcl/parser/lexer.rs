@@ -11,7 +11,7 @@ use unicode_normalization::char::is_combining_mark;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Token {
     /// What it is.
-    pub(super) kind: Kind,
+    pub(super) kind: TokenKind,
     /// Its first byte.
     pub(super) start: usize,
     /// One past its last byte.
@@ -27,7 +27,7 @@ impl Token {
 
 /// The kinds of token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TokenKind {
     /// The end of the text.
     Eof,
     /// The end of a line, where that counts.
@@ -104,7 +104,7 @@ pub(super) enum Kind {
     OpenComment,
 }
 
-impl Kind {
+impl TokenKind {
     /// What it is, as a label for a place where something else was expected.
     pub(super) const fn words(self) -> &'static str {
         match self {
@@ -158,50 +158,50 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
         .position(|window| window == needle)
 }
 
-fn classify(text: &str, start: usize, rest: &[u8]) -> (Kind, usize) {
+fn classify(text: &str, start: usize, rest: &[u8]) -> (TokenKind, usize) {
     match rest {
-        [] => (Kind::Eof, 0),
-        [b'\n', ..] => (Kind::Newline, 1),
-        [b'\r', b'\n', ..] => (Kind::Newline, 2),
-        [b'"', ..] => (Kind::Quote, 1),
-        [b'0'..=b'9', ..] => (Kind::Number, number_length(rest)),
+        [] => (TokenKind::Eof, 0),
+        [b'\n', ..] => (TokenKind::Newline, 1),
+        [b'\r', b'\n', ..] => (TokenKind::Newline, 2),
+        [b'"', ..] => (TokenKind::Quote, 1),
+        [b'0'..=b'9', ..] => (TokenKind::Number, number_length(rest)),
         [b'<', b'<', ..] => match heredoc_length(text, start) {
-            Some(length) => (Kind::Heredoc, length),
-            None => (Kind::Less, 1),
+            Some(length) => (TokenKind::Heredoc, length),
+            None => (TokenKind::Less, 1),
         },
-        [b'.', b'.', b'.', ..] => (Kind::Ellipsis, 3),
-        [b'=', b'=', ..] => (Kind::EqualEqual, 2),
-        [b'=', b'>', ..] => (Kind::FatArrow, 2),
-        [b'!', b'=', ..] => (Kind::NotEqual, 2),
-        [b'<', b'=', ..] => (Kind::LessEqual, 2),
-        [b'>', b'=', ..] => (Kind::GreaterEqual, 2),
-        [b'&', b'&', ..] => (Kind::And, 2),
-        [b'|', b'|', ..] => (Kind::Or, 2),
-        [b':', b':', ..] => (Kind::DoubleColon, 2),
-        [b'~', b'}', ..] => (Kind::TrimClose, 2),
+        [b'.', b'.', b'.', ..] => (TokenKind::Ellipsis, 3),
+        [b'=', b'=', ..] => (TokenKind::EqualEqual, 2),
+        [b'=', b'>', ..] => (TokenKind::FatArrow, 2),
+        [b'!', b'=', ..] => (TokenKind::NotEqual, 2),
+        [b'<', b'=', ..] => (TokenKind::LessEqual, 2),
+        [b'>', b'=', ..] => (TokenKind::GreaterEqual, 2),
+        [b'&', b'&', ..] => (TokenKind::And, 2),
+        [b'|', b'|', ..] => (TokenKind::Or, 2),
+        [b':', b':', ..] => (TokenKind::DoubleColon, 2),
+        [b'~', b'}', ..] => (TokenKind::TrimClose, 2),
         // All that follows is in it, so it is looked through once only.
-        [b'/', b'*', ..] => (Kind::OpenComment, rest.len()),
+        [b'/', b'*', ..] => (TokenKind::OpenComment, rest.len()),
         [byte, ..] => {
             let kind = match byte {
-                b'{' => Kind::OpenBrace,
-                b'}' => Kind::CloseBrace,
-                b'[' => Kind::OpenBracket,
-                b']' => Kind::CloseBracket,
-                b'(' => Kind::OpenParen,
-                b')' => Kind::CloseParen,
-                b',' => Kind::Comma,
-                b'.' => Kind::Dot,
-                b'*' => Kind::Star,
-                b'/' => Kind::Slash,
-                b'%' => Kind::Percent,
-                b'+' => Kind::Plus,
-                b'-' => Kind::Minus,
-                b'=' => Kind::Equal,
-                b'<' => Kind::Less,
-                b'>' => Kind::Greater,
-                b'!' => Kind::Bang,
-                b'?' => Kind::Question,
-                b':' => Kind::Colon,
+                b'{' => TokenKind::OpenBrace,
+                b'}' => TokenKind::CloseBrace,
+                b'[' => TokenKind::OpenBracket,
+                b']' => TokenKind::CloseBracket,
+                b'(' => TokenKind::OpenParen,
+                b')' => TokenKind::CloseParen,
+                b',' => TokenKind::Comma,
+                b'.' => TokenKind::Dot,
+                b'*' => TokenKind::Star,
+                b'/' => TokenKind::Slash,
+                b'%' => TokenKind::Percent,
+                b'+' => TokenKind::Plus,
+                b'-' => TokenKind::Minus,
+                b'=' => TokenKind::Equal,
+                b'<' => TokenKind::Less,
+                b'>' => TokenKind::Greater,
+                b'!' => TokenKind::Bang,
+                b'?' => TokenKind::Question,
+                b':' => TokenKind::Colon,
                 _ => return word(text, start),
             };
             (kind, 1)
@@ -209,13 +209,13 @@ fn classify(text: &str, start: usize, rest: &[u8]) -> (Kind, usize) {
     }
 }
 
-fn word(text: &str, start: usize) -> (Kind, usize) {
+fn word(text: &str, start: usize) -> (TokenKind, usize) {
     match ident_length(&text[start..]) {
         0 => {
             let length = text[start..].chars().next().map_or(1, char::len_utf8);
-            (Kind::Invalid, length)
+            (TokenKind::Invalid, length)
         }
-        length => (Kind::Ident, length),
+        length => (TokenKind::Ident, length),
     }
 }
 
@@ -288,8 +288,8 @@ fn heredoc_length(text: &str, start: usize) -> Option<usize> {
 pub(super) fn complaint(text: &str, token: Token) -> Option<(&'static str, Option<&'static str>)> {
     let found = text.get(token.start..token.end).unwrap_or_default();
     match token.kind {
-        Kind::OpenComment => Some(("this comment is not closed", Some("end it with `*/`"))),
-        Kind::Invalid => Some(match found {
+        TokenKind::OpenComment => Some(("this comment is not closed", Some("end it with `*/`"))),
+        TokenKind::Invalid => Some(match found {
             "'" => (
                 "single quotes do not make strings",
                 Some("write strings in double quotes"),
@@ -316,7 +316,7 @@ pub(super) fn complaint(text: &str, token: Token) -> Option<(&'static str, Optio
             ),
             _ => ("this character is not used in HCL", None),
         }),
-        Kind::Less if text[token.start..].starts_with("<<") => Some((
+        TokenKind::Less if text[token.start..].starts_with("<<") => Some((
             "a heredoc starts with `<<` and a word, and nothing else in the line",
             Some("write it as in `<<EOT`, the text in the next lines"),
         )),
@@ -329,12 +329,12 @@ mod tests {
     use super::*;
     use test_case::test_case;
 
-    fn kinds(text: &str, newlines: bool) -> Vec<(Kind, &str)> {
+    fn kinds(text: &str, newlines: bool) -> Vec<(TokenKind, &str)> {
         let mut found = Vec::new();
         let mut at = 0;
         loop {
             let token = token(text, at, newlines);
-            if token.kind == Kind::Eof {
+            if token.kind == TokenKind::Eof {
                 return found;
             }
             found.push((token.kind, &text[token.range()]));
@@ -367,13 +367,13 @@ mod tests {
 
     #[test]
     fn heredocs_need_a_line_of_their_own() {
-        assert_eq!(kinds("<<-EOT\n", true)[0].0, Kind::Heredoc);
-        assert_eq!(kinds("<<EOT x\n", true)[0].0, Kind::Less);
+        assert_eq!(kinds("<<-EOT\n", true)[0].0, TokenKind::Heredoc);
+        assert_eq!(kinds("<<EOT x\n", true)[0].0, TokenKind::Less);
     }
 
     #[test]
     fn words_of_any_script() {
         assert_eq!(kinds("größe-2 e\u{301}", true).len(), 2);
-        assert_eq!(kinds("-a", true)[0].0, Kind::Minus);
+        assert_eq!(kinds("-a", true)[0].0, TokenKind::Minus);
     }
 }

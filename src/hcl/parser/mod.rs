@@ -15,8 +15,8 @@ mod tests;
 
 use std::ops::Range;
 
-use self::lexer::{Kind, Token};
-use super::names::Names;
+use self::lexer::{Token, TokenKind};
+use super::name_pool::NamePool;
 use super::syntax::{Body, Expr, File, Ident};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};
 
@@ -36,7 +36,12 @@ struct Broken;
 type Parsed<T> = Result<T, Broken>;
 
 /// Parses a file; problems are added to `problems`.
-pub fn parse(text: &str, source: SourceId, names: &mut Names, problems: &mut Diagnostics) -> File {
+pub fn parse(
+    text: &str,
+    source: SourceId,
+    names: &mut NamePool,
+    problems: &mut Diagnostics,
+) -> File {
     let places = Places {
         source,
         map: Map::Direct,
@@ -56,7 +61,7 @@ pub fn parse_template(
     source: SourceId,
     offsets: &[u32],
     span: Span,
-    names: &mut Names,
+    names: &mut NamePool,
     problems: &mut Diagnostics,
 ) -> Option<Expr> {
     let places = Places {
@@ -73,7 +78,7 @@ pub fn parse_expression(
     text: &str,
     source: SourceId,
     offsets: &[u32],
-    names: &mut Names,
+    names: &mut NamePool,
     problems: &mut Diagnostics,
 ) -> Option<Expr> {
     let places = Places {
@@ -84,7 +89,7 @@ pub fn parse_expression(
     parser.newlines = false;
     let expr = parser.expression().ok()?;
     let next = parser.peek();
-    if next.kind == Kind::Eof {
+    if next.kind == TokenKind::Eof {
         Some(expr)
     } else {
         parser.fail(next, "nothing may follow the expression");
@@ -142,7 +147,7 @@ struct Parser<'a> {
     // The brackets that are open here.
     brackets: Vec<Token>,
     places: Places<'a>,
-    names: &'a mut Names,
+    names: &'a mut NamePool,
     problems: &'a mut Diagnostics,
 }
 
@@ -150,7 +155,7 @@ impl<'a> Parser<'a> {
     fn new(
         text: &'a str,
         places: Places<'a>,
-        names: &'a mut Names,
+        names: &'a mut NamePool,
         problems: &'a mut Diagnostics,
     ) -> Self {
         Self {
@@ -192,7 +197,7 @@ impl<'a> Parser<'a> {
     }
 
     // Consumes the next token if it is of this kind.
-    fn accept(&mut self, kind: Kind) -> Option<Token> {
+    fn accept(&mut self, kind: TokenKind) -> Option<Token> {
         let token = self.peek();
         (token.kind == kind).then(|| self.next())
     }
@@ -273,7 +278,7 @@ impl<'a> Parser<'a> {
     ) -> Broken {
         let token = match token.kind {
             // Its beginning says all there is to say.
-            Kind::OpenComment => Token {
+            TokenKind::OpenComment => Token {
                 end: token.start + 2,
                 ..token
             },

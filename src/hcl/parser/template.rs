@@ -1,11 +1,13 @@
 //! Strings and heredocs: text with interpolations and directives.
 
-use super::lexer::{Kind, Token};
+use super::lexer::{Token, TokenKind};
 use super::{Broken, Parsed, Parser, mistake};
 use crate::diag::Span;
 use crate::hcl::cty::value::Value;
 use crate::hcl::syntax::{Expr, ExprKind};
-use crate::hcl::template::{Directive, TextStyle, Token as Part, Trim, assemble, text_tokens};
+use crate::hcl::template::{
+    Directive, TemplateToken as Part, TextStyle, Trim, assemble, text_tokens,
+};
 
 // Where a template ends.
 #[derive(Clone, Copy)]
@@ -61,7 +63,7 @@ impl<'a> Parser<'a> {
     /// The whole text as a template, at `span`.
     pub(super) fn bare_template(&mut self, span: Span) -> Parsed<Expr> {
         let start = Token {
-            kind: Kind::Quote,
+            kind: TokenKind::Quote,
             start: 0,
             end: 0,
         };
@@ -192,7 +194,7 @@ impl<'a> Parser<'a> {
         let end = start + 2 + usize::from(trim);
         self.jump(end);
         let token = Token {
-            kind: Kind::OpenBrace,
+            kind: TokenKind::OpenBrace,
             start,
             end: start + 2,
         };
@@ -203,15 +205,15 @@ impl<'a> Parser<'a> {
     fn close_sequence(&mut self, open: Token, end: End<'_>, string: Token) -> Parsed<bool> {
         let token = self.peek();
         match token.kind {
-            Kind::CloseBrace => {
+            TokenKind::CloseBrace => {
                 self.next();
                 Ok(false)
             }
-            Kind::TrimClose => {
+            TokenKind::TrimClose => {
                 self.next();
                 Ok(true)
             }
-            Kind::Quote | Kind::Eof | Kind::Newline if matches!(end, End::Quote) => {
+            TokenKind::Quote | TokenKind::Eof | TokenKind::Newline if matches!(end, End::Quote) => {
                 let problem = mistake("this sequence is not closed before its string ends")
                     .at(self.span(open.range()), "opened here")
                     .context(self.span(string.range()), "in this string")
@@ -244,7 +246,7 @@ impl<'a> Parser<'a> {
         let (open, before) = self.open_sequence();
         self.within(open, false, |parser| {
             let word = parser.next();
-            if word.kind != Kind::Ident {
+            if word.kind != TokenKind::Ident {
                 return Err(parser.fail_with(
                     word,
                     "expected `if`, `for` or one of their ends",

@@ -5,14 +5,14 @@ use test_case::test_case;
 
 use super::parse;
 use crate::diag::{Diagnostics, SourceMap};
-use crate::hcl::names::Names;
+use crate::hcl::name_pool::NamePool;
 use crate::hcl::syntax::File;
 use crate::hcl::testing::messages;
 
 fn read(text: &str) -> (File, Diagnostics) {
     let source = SourceMap::default().add("x.hcl", text);
     let mut problems = Diagnostics::default();
-    let file = parse(text, source, &mut Names::default(), &mut problems);
+    let file = parse(text, source, &mut NamePool::default(), &mut problems);
     (file, problems)
 }
 

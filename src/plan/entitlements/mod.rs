@@ -15,7 +15,7 @@ pub use message::Enforcement;
 pub use required::missing;
 
 use super::overrides::Grants;
-use crate::definition::model::Text;
+use crate::definition::model::SharedText;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::files::{PathError, Resolved, Resolver};
 use crate::golang::csv;
@@ -32,8 +32,8 @@ pub struct Allowed {
     ssh: bool,
     local_delete: bool,
     devices: Devices,
-    read: BTreeSet<Text>,
-    write: BTreeSet<Text>,
+    read: BTreeSet<SharedText>,
+    write: BTreeSet<SharedText>,
 }
 
 /// What is needed and not allowed; nothing of it is empty exactly where the build may go on.
@@ -65,7 +65,7 @@ pub enum Devices {
     /// All of them.
     All,
     /// Those of these names.
-    Named(BTreeSet<Text>),
+    Named(BTreeSet<SharedText>),
 }
 
 impl Default for Devices {
@@ -97,12 +97,12 @@ impl Devices {
 }
 
 // The name in `device=NAME,…`: the first field; none where the value is empty.
-fn device_name(value: &str) -> Result<Option<Text>, csv::CsvError> {
+fn device_name(value: &str) -> Result<Option<SharedText>, csv::CsvError> {
     if value.is_empty() {
         return Ok(None);
     }
     let fields = csv::fields(value)?;
-    Ok(fields.first().map(|name| Text::from(&**name)))
+    Ok(fields.first().map(|name| SharedText::from(&**name)))
 }
 
 impl Missing {
@@ -157,7 +157,7 @@ impl Allowed {
             Some((key, value)) => (key, Some(value)),
             None => (text, None),
         };
-        let path = || Text::from(value.unwrap_or_default());
+        let path = || SharedText::from(value.unwrap_or_default());
         match (key, value) {
             ("network.host", None) => self.network_host = true,
             ("security.insecure", None) => self.security_insecure = true,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::definition::model::Text;
+use crate::definition::model::SharedText;
 use crate::files::{PathError, Resolved, Resolver};
 use crate::types::hash::HashSet;
 
@@ -13,7 +13,7 @@ pub(super) struct Covered(HashSet<PathBuf>);
 impl Covered {
     /// Follows the paths of `allowed`, which need not exist; `None` where everything is allowed.
     pub(super) fn by(
-        allowed: &BTreeSet<Text>,
+        allowed: &BTreeSet<SharedText>,
         paths: &Resolver,
     ) -> Result<Option<Self>, PathError> {
         if allowed.contains("*") {
@@ -38,7 +38,7 @@ impl Covered {
 /// Neither what is allowed nor what is wanted has to exist.
 pub(super) fn uncovered(
     paths: &Resolver,
-    allowed: &BTreeSet<Text>,
+    allowed: &BTreeSet<SharedText>,
     wanted: &[Resolved],
 ) -> Result<Vec<PathBuf>, PathError> {
     let Some(covered) = Covered::by(allowed, paths)? else {
@@ -94,7 +94,7 @@ mod tests {
     fn missing(root: &Path, allowed: &[&str], wanted: &[&str]) -> Vec<String> {
         let work = root.join("work");
         let paths = Resolver::new(&work);
-        let allowed = allowed.iter().map(|path| Text::from(*path)).collect();
+        let allowed = allowed.iter().map(|path| SharedText::from(*path)).collect();
         let wanted: Vec<Resolved> = wanted
             .iter()
             .map(|path| paths.resolve(path).unwrap())

@@ -14,7 +14,7 @@ pub use set::{Grants, OverrideSet};
 use std::sync::Arc;
 
 use crate::definition::model::{
-    Attest, CacheEntry, Export, PolicyEntry, SecretEntry, SshEntry, Text, doubts,
+    Attest, CacheEntry, Export, PolicyEntry, SecretEntry, SharedText, SshEntry, doubts,
 };
 use crate::diag::{Diagnostic, SourceMap, Span};
 
@@ -22,11 +22,11 @@ use crate::diag::{Diagnostic, SourceMap, Span};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Override {
     /// A target's name, or a pattern of names.
-    pub pattern: Text,
+    pub pattern: SharedText,
     /// What is changed, and to what.
     pub change: Change,
     /// The flag as the user wrote it, for messages.
-    pub flag: Text,
+    pub flag: SharedText,
     /// The place of the value in the flag's text, once that is among the sources.
     pub span: Option<Span>,
 }
@@ -49,43 +49,43 @@ pub enum Op {
 pub enum Change {
     /// An argument whose variable is not set: the target must be there all the same.
     Nothing,
-    Context(Text),
-    Dockerfile(Text),
-    Stage(Text),
-    Call(Text),
-    ShmSize(Text),
-    Network(Text),
+    Context(SharedText),
+    Dockerfile(SharedText),
+    Stage(SharedText),
+    Call(SharedText),
+    ShmSize(SharedText),
+    Network(SharedText),
     NoCache(bool),
     Pull(bool),
     Push(bool),
     Load(bool),
     Arg {
-        name: Text,
-        value: Text,
+        name: SharedText,
+        value: SharedText,
     },
     Label {
-        name: Text,
-        value: Text,
+        name: SharedText,
+        value: SharedText,
     },
     NamedContext {
-        name: Text,
-        value: Text,
+        name: SharedText,
+        value: SharedText,
     },
     ExtraHost {
-        name: Text,
-        value: Text,
+        name: SharedText,
+        value: SharedText,
     },
     Resource {
-        name: Text,
-        value: Text,
+        name: SharedText,
+        value: SharedText,
     },
     SecretSource(SecretEntry),
-    Tags(Op, Text),
-    Platforms(Op, Text),
-    Ulimits(Op, Text),
-    NoCacheFilter(Op, Text),
-    Annotation(Text),
-    Entitlement(Text),
+    Tags(Op, SharedText),
+    Platforms(Op, SharedText),
+    Ulimits(Op, SharedText),
+    NoCacheFilter(Op, SharedText),
+    Annotation(SharedText),
+    Entitlement(SharedText),
     Attest(Option<Attest>),
     Output(Op, Option<Export>),
     CacheFrom(Op, Vec<CacheEntry>),
@@ -96,7 +96,7 @@ pub enum Change {
 }
 
 impl Override {
-    fn everywhere(flag: impl Into<Text>, change: Change) -> Self {
+    fn everywhere(flag: impl Into<SharedText>, change: Change) -> Self {
         Self {
             pattern: "*".into(),
             change,
@@ -157,7 +157,7 @@ impl Override {
     }
 
     /// What `--call=NAME` stands for.
-    pub fn call(name: impl Into<Text>) -> Self {
+    pub fn call(name: impl Into<SharedText>) -> Self {
         let name = name.into();
         Self::everywhere(format!("--call={name}"), Change::Call(name))
     }

@@ -2,7 +2,8 @@
 
 use super::{Change, Op, Override};
 use crate::definition::model::{
-    Attest, CacheEntry, EntryError, Export, PolicyEntry, Resources, SecretEntry, SshEntry, Text,
+    Attest, CacheEntry, EntryError, Export, PolicyEntry, Resources, SecretEntry, SharedText,
+    SshEntry,
 };
 use crate::definition::schema::{self, SetForm};
 use crate::diag::{Class, Diagnostic, Spanned};
@@ -138,14 +139,14 @@ fn environment_value<'e>(name: &str, environment: &'e Environment) -> Option<&'e
 }
 
 fn change(key: &str, name: &str, op: Op, value: &str) -> Result<Change, EntryError> {
-    let text = || Text::from(value);
+    let text = || SharedText::from(value);
     let flag = || {
         strconv::parse_bool(value).ok_or_else(|| EntryError::NoBool {
             key: key.to_owned(),
             value: value.to_owned(),
         })
     };
-    let named = || (Text::from(name), Text::from(value));
+    let named = || (SharedText::from(name), SharedText::from(value));
     Ok(match key {
         "context" => Change::Context(text()),
         "dockerfile" => Change::Dockerfile(text()),
@@ -176,7 +177,7 @@ fn change(key: &str, name: &str, op: Op, value: &str) -> Result<Change, EntryErr
         "resources" => {
             let (name, value) = named();
             // Only to see whether it can be set.
-            Resources::default().set(&name, Spanned::without_span(Text::clone(&value)))?;
+            Resources::default().set(&name, Spanned::without_span(SharedText::clone(&value)))?;
             Change::Resource { name, value }
         }
         "secret" => Change::SecretSource(secret_source(name, value)?),

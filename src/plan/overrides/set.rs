@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::{Change, Op, Override, outputs};
 use crate::definition::model::{
-    Attest, CacheEntry, CacheKind, Export, List, Map, PolicyEntry, SecretEntry, SshEntry, Target,
-    Text,
+    Attest, CacheEntry, CacheKind, Export, List, Map, PolicyEntry, SecretEntry, SharedText,
+    SshEntry, Target,
 };
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
 
@@ -14,28 +14,28 @@ use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
 /// repeated keys the last value counts.
 #[derive(Debug, Clone, Default)]
 pub struct OverrideSet {
-    context: Option<Spanned<Text>>,
-    dockerfile: Option<Spanned<Text>>,
-    stage: Option<Spanned<Text>>,
-    call: Option<Spanned<Text>>,
-    shm_size: Option<Spanned<Text>>,
-    network: Option<Spanned<Text>>,
+    context: Option<Spanned<SharedText>>,
+    dockerfile: Option<Spanned<SharedText>>,
+    stage: Option<Spanned<SharedText>>,
+    call: Option<Spanned<SharedText>>,
+    shm_size: Option<Spanned<SharedText>>,
+    network: Option<Spanned<SharedText>>,
     no_cache: Option<Spanned<bool>>,
     pull: Option<Spanned<bool>>,
     push: Option<Spanned<bool>>,
     load: Option<Spanned<bool>>,
-    args: BTreeMap<Text, Spanned<Text>>,
-    labels: BTreeMap<Text, Spanned<Text>>,
-    contexts: BTreeMap<Text, Spanned<Text>>,
-    extra_hosts: BTreeMap<Text, Spanned<Text>>,
-    resources: BTreeMap<Text, Spanned<Text>>,
-    secret_sources: BTreeMap<Text, (Spanned<SecretEntry>, Text)>,
-    tags: Elements<Text>,
-    platforms: Elements<Text>,
-    ulimits: Elements<Text>,
-    no_cache_filter: Elements<Text>,
-    annotations: Elements<Text>,
-    entitlements: Elements<Text>,
+    args: BTreeMap<SharedText, Spanned<SharedText>>,
+    labels: BTreeMap<SharedText, Spanned<SharedText>>,
+    contexts: BTreeMap<SharedText, Spanned<SharedText>>,
+    extra_hosts: BTreeMap<SharedText, Spanned<SharedText>>,
+    resources: BTreeMap<SharedText, Spanned<SharedText>>,
+    secret_sources: BTreeMap<SharedText, (Spanned<SecretEntry>, SharedText)>,
+    tags: Elements<SharedText>,
+    platforms: Elements<SharedText>,
+    ulimits: Elements<SharedText>,
+    no_cache_filter: Elements<SharedText>,
+    annotations: Elements<SharedText>,
+    entitlements: Elements<SharedText>,
     attest: Elements<Attest>,
     output: Elements<Export>,
     cache_from: Elements<CacheEntry>,
@@ -74,9 +74,9 @@ impl<T: Clone> Elements<T> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Grants {
     /// Paths that may be read.
-    pub read: BTreeSet<Text>,
+    pub read: BTreeSet<SharedText>,
     /// Paths that may be written.
-    pub write: BTreeSet<Text>,
+    pub write: BTreeSet<SharedText>,
     /// Whether the host's network may be used.
     pub network_host: bool,
     /// Whether privileged steps may run.
@@ -86,7 +86,7 @@ pub struct Grants {
 impl OverrideSet {
     /// Takes up one more override.
     pub fn add(&mut self, new: &Override) {
-        let one = std::iter::once::<Text>;
+        let one = std::iter::once::<SharedText>;
         let span = new.span;
         match new.change.clone() {
             Change::Nothing => {}
@@ -208,7 +208,7 @@ fn set<T>(attribute: &mut Option<T>, value: Option<T>) {
     }
 }
 
-fn insert_all(map: &mut Map, entries: BTreeMap<Text, Spanned<Text>>) {
+fn insert_all(map: &mut Map, entries: BTreeMap<SharedText, Spanned<SharedText>>) {
     for (name, value) in entries {
         map.insert(name, value);
     }
@@ -225,7 +225,7 @@ fn change<T: Clone>(list: &mut List<T>, elements: Elements<T>) {
 fn change_caches(
     list: &mut List<CacheEntry>,
     elements: Elements<CacheEntry>,
-    (attr, granted): (&str, &mut BTreeSet<Text>),
+    (attr, granted): (&str, &mut BTreeSet<SharedText>),
 ) {
     match elements.take() {
         Some((Op::Append, elements)) => list.merge_cache(&elements),
@@ -259,11 +259,11 @@ fn change_outputs(list: &mut List<Export>, elements: Elements<Export>, grants: &
 fn change_secrets(
     target: &mut Target,
     elements: Elements<SecretEntry>,
-    sources: BTreeMap<Text, (Spanned<SecretEntry>, Text)>,
+    sources: BTreeMap<SharedText, (Spanned<SecretEntry>, SharedText)>,
     grants: &mut Grants,
     problems: &mut Diagnostics,
 ) {
-    let mut named: BTreeSet<Text> = sources.keys().cloned().collect();
+    let mut named: BTreeSet<SharedText> = sources.keys().cloned().collect();
     match elements.take() {
         Some((op, elements)) => {
             named.extend(elements.iter().map(|secret| Arc::clone(&secret.id)));
@@ -328,7 +328,7 @@ mod tests {
         Target::empty(Spanned::without_span("t".parse().unwrap()))
     }
 
-    fn texts(list: &List<Text>) -> Vec<&str> {
+    fn texts(list: &List<SharedText>) -> Vec<&str> {
         list.iter().map(|text| &*text.value).collect()
     }
 

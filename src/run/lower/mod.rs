@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::inline;
 use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
-use crate::definition::model::{Map, Target, Text};
+use crate::definition::model::{Map, SharedText, Target};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::engine::docker::EngineFacts;
 use crate::engine::spec::{
@@ -338,7 +338,7 @@ impl Lowering<'_> {
     }
 }
 
-fn text(text: Option<&Text>) -> Option<String> {
+fn text(text: Option<&SharedText>) -> Option<String> {
     text.map(ToString::to_string)
         .filter(|text| !text.is_empty())
 }

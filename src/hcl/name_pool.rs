@@ -9,9 +9,9 @@ use crate::types::hash::HashSet;
 
 /// A pool of names.
 #[derive(Debug, Default)]
-pub struct Names(HashSet<Arc<str>>);
+pub struct NamePool(HashSet<Arc<str>>);
 
-impl Names {
+impl NamePool {
     /// The pooled name equal to `text`.
     pub fn intern(&mut self, text: &str) -> Arc<str> {
         if let Some(name) = self.0.get(text) {

@@ -7,7 +7,7 @@ use crate::diag::Span;
 
 /// A name that an expression needs.
 #[derive(Debug, Clone, Copy)]
-pub enum Reference<'a> {
+pub enum NameUse<'a> {
     /// A variable, or the first word of a reference to a block.
     Variable(&'a Arc<str>, Span),
     /// A function.
@@ -15,7 +15,7 @@ pub enum Reference<'a> {
 }
 
 /// Shows `visit` each name that `expr` needs, in the order they are written; what a `for` binds is left out.
-pub fn references<'a>(expr: &'a Expr, visit: &mut dyn FnMut(Reference<'a>)) {
+pub fn references<'a>(expr: &'a Expr, visit: &mut dyn FnMut(NameUse<'a>)) {
     Walk {
         visit,
         bound: Vec::new(),
@@ -24,7 +24,7 @@ pub fn references<'a>(expr: &'a Expr, visit: &mut dyn FnMut(Reference<'a>)) {
 }
 
 struct Walk<'a, 'v> {
-    visit: &'v mut dyn FnMut(Reference<'a>),
+    visit: &'v mut dyn FnMut(NameUse<'a>),
     bound: Vec<&'a Arc<str>>,
 }
 
@@ -36,7 +36,7 @@ impl<'a> Walk<'a, '_> {
             ExprKind::Wrapped(inner) | ExprKind::Parentheses(inner) => self.expr(inner),
             ExprKind::Variable(name) => {
                 if !self.bound.contains(&name) {
-                    (self.visit)(Reference::Variable(name, expr.span));
+                    (self.visit)(NameUse::Variable(name, expr.span));
                 }
             }
             ExprKind::Traversal(traversal) => {
@@ -44,7 +44,7 @@ impl<'a> Walk<'a, '_> {
                 self.steps(&traversal.steps);
             }
             ExprKind::Call(call) => {
-                (self.visit)(Reference::Function(&call.name.text, call.name.span));
+                (self.visit)(NameUse::Function(&call.name.text, call.name.span));
                 // What `convert` takes second is a type, whose words are no names.
                 let values = match &*call.name.text {
                     "convert" => call.arguments.get(..1).unwrap_or_default(),
