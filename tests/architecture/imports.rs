@@ -1,15 +1,13 @@
 //! The import rules of `ARCHITECTURE.md`, kept.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use super::{code, root, sources};
 
 struct Rule {
     may_use: BTreeSet<String>,
     confined: BTreeSet<String>,
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn words(cell: &str) -> BTreeSet<String> {
@@ -40,17 +38,6 @@ fn rules() -> BTreeMap<String, Rule> {
         .collect()
 }
 
-fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
-
 // The top-level module a file of `src/` belongs to; the crate's roots belong to none.
 fn module_of(file: &Path) -> Option<String> {
     let relative = file.strip_prefix(root().join("src")).ok()?;
@@ -59,14 +46,6 @@ fn module_of(file: &Path) -> Option<String> {
         "main.rs" | "lib.rs" => None,
         name => Some(name.trim_end_matches(".rs").to_owned()),
     }
-}
-
-// Code without comments, so that documentation may link anywhere.
-fn code(text: &str) -> String {
-    text.lines()
-        .map(|line| line.split("//").next().unwrap_or_default())
-        .collect::<Vec<_>>()
-        .join("\n")
 }
 
 // Modules named after `crate::`, in `use crate::{a, b::c}` lists too.
@@ -118,8 +97,7 @@ fn names_crate(code: &str, name: &str) -> bool {
 #[test]
 fn modules_import_only_what_the_table_allows() {
     let rules = rules();
-    let mut files = Vec::new();
-    sources(&root().join("src"), &mut files);
+    let files = sources();
     let mut broken = Vec::new();
     for file in &files {
         let Some(module) = module_of(file) else {
@@ -157,19 +135,13 @@ fn modules_import_only_what_the_table_allows() {
 
 #[test]
 fn the_parser_crate_is_named_in_one_file() {
-    let mut files = Vec::new();
-    sources(&root().join("src"), &mut files);
+    let files = sources();
     let naming: Vec<_> = files
         .iter()
-        .filter(|file| names_crate(&code(&std::fs::read_to_string(file).unwrap()), "hcl"))
+        .filter(|file| names_crate(&code(&std::fs::read_to_string(file).unwrap()), "hcl_rs"))
         .map(|file| file.strip_prefix(root()).unwrap().to_owned())
         .collect();
-    assert!(
-        naming
-            .iter()
-            .all(|file| file == Path::new("src/definition/hcl.rs")),
-        "{naming:?}"
-    );
+    assert_eq!(naming, [Path::new("src/hcl/crosscheck.rs")]);
 }
 
 #[test]

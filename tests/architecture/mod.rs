@@ -1,0 +1,61 @@
+//! The rules of `ARCHITECTURE.md` and `CONTRIBUTING.md` that a program can check.
+
+mod document;
+mod imports;
+
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All Rust files of `src/`.
+fn sources() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    collect(&root().join("src"), &mut found);
+    found.sort();
+    found
+}
+
+fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// `text` without comments, so that documentation may link anywhere.
+fn code(text: &str) -> String {
+    text.lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// `text` without its inline test modules, which end the files that have them.
+fn without_tests(text: &str) -> &str {
+    match text.find("#[cfg(test)]\nmod ") {
+        Some(at)
+            if text[at..]
+                .lines()
+                .nth(1)
+                .is_some_and(|line| line.ends_with('{')) =>
+        {
+            &text[..at]
+        }
+        _ => text,
+    }
+}
+
+/// Whether a whole file is there for tests only.
+fn is_test_file(path: &Path) -> bool {
+    let name = path.file_stem().and_then(|name| name.to_str());
+    matches!(
+        name,
+        Some("tests" | "testing" | "test_support" | "crosscheck" | "parity")
+    )
+}
