@@ -13,7 +13,7 @@ use tonic::{Response, Status};
 use super::connection::Connection;
 use super::gateway::{Gateway, Hold, Refusal};
 use super::session::Session;
-use super::spec::SolveSpec;
+use super::spec::{LocalName, SolveSpec};
 use super::{failure, status, wire};
 use crate::event::EventSink;
 use crate::outcome::{SolveFailure, Solved, SpecialFiles};
@@ -27,22 +27,32 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 /// The sessions that serve one solve.
 #[derive(Debug, Clone)]
 pub struct Sessions {
-    /// The target's own.
+    /// The target's own, which serves all directories that `directories` does not have.
     pub target: Arc<Session>,
-    /// Those that serve its directories.
-    pub directories: Vec<Arc<Session>>,
+    /// Other sessions, by the directory that they serve.
+    pub directories: BTreeMap<LocalName, Arc<Session>>,
 }
 
 impl Sessions {
     /// Completes when one of them is lost.
     async fn lost(&self, connection: &Connection) -> SolveFailure {
-        let all = std::iter::once(&self.target).chain(&self.directories);
+        let all = std::iter::once(&self.target).chain(self.directories.values());
         let any = futures_util::future::select_all(all.map(|session| Box::pin(session.lost())));
         let error = any.await.0;
         // A session that is lost with its connection says little.
         match connection.end_reason().await {
             Some(reason) => failure::from_connection(&connection.lost_because(reason)),
             None => failure::from_session(&error),
+        }
+    }
+
+    fn ids(&self) -> wire::SessionIds {
+        let directories = self.directories.iter();
+        wire::SessionIds {
+            target: self.target.id().clone(),
+            directories: directories
+                .map(|(local, session)| (local.clone(), session.id().clone()))
+                .collect(),
         }
     }
 }
@@ -96,7 +106,8 @@ async fn request(
     hold: Option<Hold>,
 ) -> Result<BTreeMap<String, String>, SolveFailure> {
     let mut control = connection.control();
-    let outer = control.solve(wire::solve_request(spec, sessions.target.id()));
+    let ids = sessions.ids();
+    let outer = control.solve(wire::solve_request(spec, &ids));
     if !spec.through_gateway {
         return ended(connection, outer.await).await;
     }
@@ -105,7 +116,7 @@ async fn request(
     // The job ends before it has its result only where it failed; why, it knows best.
     let asked = tokio::select! {
         outer = &mut outer => return ended(connection, outer).await,
-        asked = gateway.ask(wire::gateway_request(spec), hold) => asked,
+        asked = gateway.ask(wire::gateway_request(spec, &ids), hold) => asked,
     };
     match asked {
         Ok(result) => {

@@ -3,12 +3,14 @@
 //! Knows neither bake's attributes nor the wire's keys: `run` makes a [`SolveSpec`], `wire` writes it out. A value that the
 //! daemon alone gives a meaning to, such as an unknown attribute of an exporter, passes through in an `extra` map.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 
 use bytes::Bytes;
 
-use super::id::{BuildRef, SessionId};
+use super::id::BuildRef;
 use crate::types::{Platform, Secret, TargetName};
 
 /// Input of one solve.
@@ -107,6 +109,26 @@ impl SolveSpec {
             through_gateway: false,
         }
     }
+
+    /// The directories of this machine that the solve reads. Each must be served by a session of the solve.
+    pub fn locals(&self) -> Vec<LocalName> {
+        let mut locals = Vec::new();
+        match self.dockerfile {
+            Dockerfile::Local { .. } | Dockerfile::Apart { .. } => {
+                locals.push(LocalName::DOCKERFILE);
+            }
+            Dockerfile::InContext { .. } => {}
+        }
+        if self.context == MainContext::Local {
+            locals.push(LocalName::CONTEXT);
+        }
+        let named = self.named_contexts.values();
+        locals.extend(named.filter_map(|context| match context {
+            NamedContext::Local { local, .. } => Some(local.clone()),
+            _ => None,
+        }));
+        locals
+    }
 }
 
 /// What reads the Dockerfile.
@@ -138,27 +160,49 @@ impl Frontend {
     }
 }
 
-/// A directory of this machine, as the daemon asks for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalDir {
-    /// The session that serves the directory; `None` if it is the target's own.
-    pub session: Option<SessionId>,
+/// The name by which the daemon asks for a directory of this machine.
+///
+/// Which session serves the directory is not part of a [`SolveSpec`]: see [`Sessions`](super::Sessions).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LocalName(Cow<'static, str>);
+
+impl LocalName {
+    /// The main context's directory.
+    pub const CONTEXT: Self = Self(Cow::Borrowed("context"));
+    /// The directory of the Dockerfile.
+    pub const DOCKERFILE: Self = Self(Cow::Borrowed("dockerfile"));
+
+    /// The directory of the named context `context`: its own name, unless the main context or the Dockerfile has that.
+    pub fn of_named(context: &str) -> Self {
+        let name = match context {
+            "context" | "dockerfile" => format!("_{context}"),
+            other => other.to_owned(),
+        };
+        Self(Cow::Owned(name))
+    }
+
+    /// The text that goes over the wire.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for LocalName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// Where the Dockerfile is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dockerfile {
-    /// In a directory of this machine, which is served under the name `dockerfile`.
+    /// In a directory of this machine, [`LocalName::DOCKERFILE`].
     Local {
-        /// The directory.
-        dir: LocalDir,
         /// The file's name in it.
         filename: String,
     },
     /// As [`Dockerfile::Local`], but apart from the context: given inline, or beside a remote context.
     Apart {
-        /// The directory.
-        dir: LocalDir,
         /// The file's name in it.
         filename: String,
     },
@@ -172,8 +216,8 @@ pub enum Dockerfile {
 /// The main context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MainContext {
-    /// A directory of this machine, which is served under the name `context`.
-    Local(LocalDir),
+    /// A directory of this machine, [`LocalName::CONTEXT`].
+    Local,
     /// A repository or an archive that the daemon fetches.
     Remote(RemoteContext),
 }
@@ -192,10 +236,8 @@ pub struct RemoteContext {
 pub enum NamedContext {
     /// A directory of this machine.
     Local {
-        /// The name under which it is served: the context's, unless that is `context` or `dockerfile`.
-        local: String,
         /// The directory.
-        dir: LocalDir,
+        local: LocalName,
         /// Distinguishes what the daemon keeps of it: the directory's base name and the machine.
         shared_key_hint: String,
     },
@@ -323,8 +365,8 @@ pub struct VcsFacts {
     pub source: Option<String>,
     /// The commit.
     pub revision: Option<String>,
-    /// For each local directory by its name, its path in the repository.
-    pub local_dirs: BTreeMap<String, String>,
+    /// For each local directory, its path in the repository.
+    pub local_dirs: BTreeMap<LocalName, String>,
 }
 
 /// A kind of cache.
@@ -442,5 +484,14 @@ mod tests {
     fn a_blank_syntax_names_no_frontend() {
         assert_eq!(Frontend::from_syntax("  "), Err(EmptySyntax));
         assert!(Frontend::from_syntax("docker/dockerfile:1 x").is_ok());
+    }
+
+    #[test]
+    fn named_contexts_keep_clear_of_the_names_of_others() {
+        assert_eq!(LocalName::of_named("src").as_str(), "src");
+        let taken = [LocalName::CONTEXT, LocalName::DOCKERFILE];
+        for name in &taken {
+            assert!(!taken.contains(&LocalName::of_named(name.as_str())));
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! From a [`SolveSpec`] to the messages of BuildKit: the only place that knows the keys of frontends and exporters.
+//! From a [`SolveSpec`] and the sessions that serve it to the messages of BuildKit: the only place that knows the keys of
+//! frontends and exporters.
 //!
 //! The keys are those of BuildKit v0.32 (`frontend/dockerfile`, `exporter/containerimage`), the values those that buildx sends.
 
@@ -10,14 +11,11 @@ use rbake_proto::{control, gateway};
 
 use super::id::SessionId;
 use super::spec::{
-    Attestation, CacheEntry, Dockerfile, Export, Frontend, LinkedResult, LocalDir, MainContext,
+    Attestation, CacheEntry, Dockerfile, Export, Frontend, LinkedResult, LocalName, MainContext,
     NamedContext, Network, NoCache, RemoteContext, ResolveMode, SolveSpec,
 };
 
 type Attrs = BTreeMap<String, String>;
-
-const LOCAL_CONTEXT: &str = "context";
-const LOCAL_DOCKERFILE: &str = "dockerfile";
 
 const CAP_CONTEXTS: &str = "moby.buildkit.frontend.contexts+forward";
 const CAP_GIT_QUERY: &str = "moby.buildkit.frontend.gitquerystring";
@@ -27,8 +25,17 @@ const CAP_SUBREQUESTS: &str = "moby.buildkit.frontend.subrequests+forward";
 const NETWORK_HOST: &str = "network.host";
 const IMAGE_CONFIG: &str = "containerimage.config";
 
+/// The ids of the sessions that serve a solve.
+#[derive(Debug, Clone)]
+pub(super) struct SessionIds {
+    /// The target's own session, which serves the directories that `directories` does not have.
+    pub(super) target: SessionId,
+    /// Other sessions, by the directory that they serve.
+    pub(super) directories: BTreeMap<LocalName, SessionId>,
+}
+
 /// The request of a solve that the daemon runs by itself, or, through the gateway, of its outer half.
-pub(super) fn solve_request(spec: &SolveSpec, session: &SessionId) -> control::SolveRequest {
+pub(super) fn solve_request(spec: &SolveSpec, sessions: &SessionIds) -> control::SolveRequest {
     let exporters: Vec<control::Exporter> = spec
         .exports
         .iter()
@@ -48,7 +55,7 @@ pub(super) fn solve_request(spec: &SolveSpec, session: &SessionId) -> control::S
     if spec.network == Network::Host {
         entitlements.insert(NETWORK_HOST.to_owned());
     }
-    let mut frontend_attrs = frontend_attrs(spec);
+    let mut frontend_attrs = frontend_attrs(spec, sessions);
     if !spec.through_gateway {
         add_subrequest(spec, &mut frontend_attrs);
     }
@@ -56,7 +63,7 @@ pub(super) fn solve_request(spec: &SolveSpec, session: &SessionId) -> control::S
         r#ref: spec.build_ref.to_string(),
         exporter_deprecated: first.r#type,
         exporter_attrs_deprecated: first.attrs,
-        session: session.to_string(),
+        session: sessions.target.to_string(),
         frontend,
         frontend_attrs,
         frontend_inputs,
@@ -73,8 +80,8 @@ pub(super) fn solve_request(spec: &SolveSpec, session: &SessionId) -> control::S
 }
 
 /// The inner half of a solve through the gateway.
-pub(super) fn gateway_request(spec: &SolveSpec) -> gateway::SolveRequest {
-    let mut frontend_opt = frontend_attrs(spec);
+pub(super) fn gateway_request(spec: &SolveSpec, sessions: &SessionIds) -> gateway::SolveRequest {
+    let mut frontend_opt = frontend_attrs(spec, sessions);
     add_subrequest(spec, &mut frontend_opt);
     gateway::SolveRequest {
         frontend: frontend_name(&spec.frontend).to_owned(),
@@ -108,7 +115,7 @@ fn add_subrequest(spec: &SolveSpec, attrs: &mut Attrs) {
 }
 
 /// What the frontend is told.
-pub(super) fn frontend_attrs(spec: &SolveSpec) -> Attrs {
+fn frontend_attrs(spec: &SolveSpec, sessions: &SessionIds) -> Attrs {
     let mut attrs = Attrs::new();
     let mut caps = Vec::new();
     if let Frontend::Image { command } = &spec.frontend {
@@ -116,6 +123,7 @@ pub(super) fn frontend_attrs(spec: &SolveSpec) -> Attrs {
         set(&mut attrs, "source", source);
         set(&mut attrs, "cmdline", command);
     }
+    session_attrs(spec, sessions, &mut attrs);
     dockerfile_attrs(&spec.dockerfile, &mut attrs);
     main_context_attrs(&spec.context, &mut attrs, &mut caps);
     for (name, context) in &spec.named_contexts {
@@ -164,31 +172,28 @@ fn need(caps: &mut Vec<&'static str>, cap: &'static str) {
 
 // The target's own session needs no name. Whatever the frontend is told becomes part of the provenance, where the ids of
 // sessions are of no use to anybody.
-fn serve_local(attrs: &mut Attrs, local: &str, dir: &LocalDir) {
-    if let Some(session) = &dir.session {
-        attrs.insert(format!("local-sessionid:{local}"), session.to_string());
+fn session_attrs(spec: &SolveSpec, sessions: &SessionIds, attrs: &mut Attrs) {
+    for local in spec.locals() {
+        if let Some(session) = sessions.directories.get(&local) {
+            attrs.insert(format!("local-sessionid:{local}"), session.to_string());
+        }
     }
 }
 
 fn dockerfile_attrs(dockerfile: &Dockerfile, attrs: &mut Attrs) {
     let filename = match dockerfile {
-        Dockerfile::Local { dir, filename } => {
-            serve_local(attrs, LOCAL_DOCKERFILE, dir);
+        Dockerfile::Local { filename } | Dockerfile::InContext { filename } => filename,
+        Dockerfile::Apart { filename } => {
+            set(attrs, "dockerfilekey", LocalName::DOCKERFILE.as_str());
             filename
         }
-        Dockerfile::Apart { dir, filename } => {
-            serve_local(attrs, LOCAL_DOCKERFILE, dir);
-            set(attrs, "dockerfilekey", LOCAL_DOCKERFILE);
-            filename
-        }
-        Dockerfile::InContext { filename } => filename,
     };
     set(attrs, "filename", filename);
 }
 
 fn main_context_attrs(context: &MainContext, attrs: &mut Attrs, caps: &mut Vec<&'static str>) {
     match context {
-        MainContext::Local(dir) => serve_local(attrs, LOCAL_CONTEXT, dir),
+        MainContext::Local => {}
         MainContext::Remote(RemoteContext { url, git_query }) => {
             set(attrs, "context", url);
             if *git_query {
@@ -208,10 +213,8 @@ fn named_context_attrs(
     let value = match context {
         NamedContext::Local {
             local,
-            dir,
             shared_key_hint,
         } => {
-            serve_local(attrs, local, dir);
             attrs.insert(
                 format!("sharedkey:localdir:{local}"),
                 shared_key_hint.clone(),

@@ -1,6 +1,6 @@
 //! One bake: everything that all its targets share is made once, then the scheduler runs them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -234,14 +234,7 @@ fn work(
     let mut problems = Diagnostics::default();
     for ready in targets {
         let vcs = commits.of(&ready.places);
-        let none = BTreeMap::new();
-        match lower::lower(
-            &ready.planned,
-            &ready.places,
-            &none,
-            vcs.clone(),
-            &ground.setting,
-        ) {
+        match lower::lower(&ready.planned, &ready.places, vcs.clone(), &ground.setting) {
             Ok(_) => {
                 let name = ready.planned.name.clone();
                 let run = TargetRun {

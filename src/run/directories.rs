@@ -16,20 +16,17 @@ use sha2::{Digest as _, Sha256};
 use super::Ready;
 use super::inline::FILENAME;
 use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
-use super::lower::{Locals, local_name};
 use super::sources::{self, Sources};
 use crate::definition::model::SharedText;
+use crate::engine::SessionError;
 use crate::engine::session::filesync::{FileSync, LocalDir, LocalSource, TransferFailure};
 use crate::engine::session::shared::ShareKey;
 use crate::engine::session::{Session, SharedSessions};
-use crate::engine::{SessionError, spec};
+use crate::engine::spec::LocalName;
 use crate::event::EventSink;
 use crate::files;
 use crate::plan::PlannedTarget;
 use crate::types::blocking::unblock;
-
-/// The local source with the Dockerfile.
-const DOCKERFILE: &str = "dockerfile";
 
 /// A larger Dockerfile is not looked into.
 const DOCKERFILE_LIMIT: u64 = 4 << 20;
@@ -75,16 +72,13 @@ pub(super) struct Directories {
 pub(super) struct Wanted {
     /// What the target's own session serves, and the key by which the daemon finds it again.
     pub(super) own: Option<(FileSync, String)>,
-    own_locals: Vec<String>,
     apart: Vec<(ShareKey, LocalDir)>,
 }
 
 /// What serves one target's directories.
 pub(super) struct Served {
-    /// The session for each local source.
-    pub(super) locals: Locals,
     /// The sessions apart from the target's own, which must outlive the solve.
-    pub(super) sessions: Vec<Arc<Session>>,
+    pub(super) sessions: BTreeMap<LocalName, Arc<Session>>,
     services: Vec<FileSync>,
 }
 
@@ -141,7 +135,7 @@ impl Directories {
         // A Dockerfile is small, or not read at all.
         let several = readers
             .into_iter()
-            .filter(|(key, readers)| *readers > 1 && key.local != DOCKERFILE);
+            .filter(|(key, readers)| *readers > 1 && key.local != LocalName::DOCKERFILE);
         let several: Vec<(ShareKey, usize)> = several.collect();
         let large = tokio::task::spawn_blocking(move || {
             let is_large = |(key, readers): &(ShareKey, usize)| {
@@ -168,11 +162,11 @@ impl Directories {
         let mut wanted: Vec<(ShareKey, LocalDir)> = Vec::new();
         if let Tree::Dir(dir) = &places.context {
             let group = group.of_context(ignore_file(&places.dockerfile).await);
-            wanted.push(shared("context", dir, group));
+            wanted.push(shared(LocalName::CONTEXT, dir, group));
         }
         match &places.dockerfile {
             DockerfilePlace::File { dir, filename } if self.is_open(dir, places) => {
-                wanted.push(shared(DOCKERFILE, dir, filename.clone()));
+                wanted.push(shared(LocalName::DOCKERFILE, dir, filename.clone()));
             }
             DockerfilePlace::File { dir, filename } => {
                 wanted.push(alone(dir, filename).await);
@@ -182,7 +176,8 @@ impl Directories {
         }
         for (name, tree) in &places.named {
             if let NamedTree::Tree(Tree::Dir(dir)) = tree {
-                wanted.push(shared(&local_name(name), dir, group.of_named(name)));
+                let local = LocalName::of_named(name);
+                wanted.push(shared(local, dir, group.of_named(name)));
             }
         }
         wanted
@@ -194,14 +189,12 @@ impl Directories {
         let (apart, own): (Vec<_>, Vec<_>) = wanted.partition(|(key, _)| self.apart.contains(key));
         // The main context comes first. What else the session serves is told from it by its name.
         let key = own.first().map(|(key, _)| self.sessions.shared_key(key));
-        let own_locals = own.iter().map(|(key, _)| key.local.clone()).collect();
         let dirs = own.into_iter().map(|(_, dir)| dir).collect();
         Wanted {
             own: key.map(|key| {
                 let service = FileSync::with_compression(dirs, self.events.clone(), self.compress);
                 (service, key)
             }),
-            own_locals,
             apart,
         }
     }
@@ -213,20 +206,12 @@ impl Directories {
             .into_iter()
             .map(|(key, dir)| self.open(key, dir));
         let opened = futures_util::future::try_join_all(opening).await?;
-        let own = wanted.own_locals.into_iter();
         let mut served = Served {
-            locals: own
-                .map(|local| (local, spec::LocalDir { session: None }))
-                .collect(),
-            sessions: Vec::new(),
+            sessions: BTreeMap::new(),
             services: wanted.own.into_iter().map(|(service, _)| service).collect(),
         };
         for (local, session, service) in opened {
-            let dir = spec::LocalDir {
-                session: Some(session.id().clone()),
-            };
-            served.locals.insert(local, dir);
-            served.sessions.push(session);
+            served.sessions.insert(local, session);
             served.services.push(service);
         }
         Ok(served)
@@ -245,7 +230,7 @@ impl Directories {
         &self,
         key: ShareKey,
         dir: LocalDir,
-    ) -> Result<(String, Arc<Session>, FileSync), SessionError> {
+    ) -> Result<(LocalName, Arc<Session>, FileSync), SessionError> {
         let service = self.service(&key, dir);
         let attachable = service.clone();
         let session = self
@@ -289,13 +274,14 @@ fn exceeds(dir: &Path, limit: Size) -> bool {
     false
 }
 
-fn shared(local: &str, dir: &Path, group: String) -> (ShareKey, LocalDir) {
+fn shared(local: LocalName, dir: &Path, group: String) -> (ShareKey, LocalDir) {
+    let served = LocalDir::directory(local.as_str(), dir);
     let key = ShareKey {
-        local: local.to_owned(),
+        local,
         directory: dir.to_owned(),
         group,
     };
-    (key, LocalDir::directory(local, dir))
+    (key, served)
 }
 
 // The Dockerfile with its own ignore file, and nothing else of its directory, whatever the daemon asks for.
@@ -305,18 +291,18 @@ async fn alone(dir: &Path, filename: &str) -> (ShareKey, LocalDir) {
     match reading.await.map_err(std::io::Error::from).flatten() {
         Ok(files) => {
             let key = ShareKey {
-                local: "dockerfile".to_owned(),
+                local: LocalName::DOCKERFILE,
                 directory: dir.to_owned(),
                 group: filename.to_owned(),
             };
             let dir = LocalDir {
-                name: "dockerfile".to_owned(),
+                name: LocalName::DOCKERFILE.to_string(),
                 source: LocalSource::Files(files),
             };
             (key, dir)
         }
         // Sending it tells what is wrong.
-        Err(_) => shared("dockerfile", dir, filename.to_owned()),
+        Err(_) => shared(LocalName::DOCKERFILE, dir, filename.to_owned()),
     }
 }
 
@@ -338,14 +324,12 @@ fn read_alone(dir: &Path, filename: &str) -> std::io::Result<BTreeMap<String, By
 fn inline(text: &SharedText) -> (ShareKey, LocalDir) {
     let group = hex::encode(&Sha256::digest(text.as_bytes())[..16]);
     let key = ShareKey {
-        local: DOCKERFILE.to_owned(),
+        local: LocalName::DOCKERFILE,
         directory: PathBuf::new(),
         group,
     };
-    (
-        key,
-        LocalDir::file(DOCKERFILE, FILENAME, super::bytes_of(text)),
-    )
+    let name = LocalName::DOCKERFILE.to_string();
+    (key, LocalDir::file(name, FILENAME, super::bytes_of(text)))
 }
 
 async fn dockerfile_text(place: &DockerfilePlace) -> Option<String> {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::definition::model::SharedText;
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, closest};
+use crate::engine::spec::LocalName;
 use crate::files::{PathError, Resolver};
 use crate::plan::{ContextSource, DockerfileSource, NamedContext, PlannedTarget};
 use crate::types::Reference;
@@ -74,17 +75,15 @@ impl Places {
         }
     }
 
-    /// Every directory that is served, by the name of its local source.
-    pub(super) fn local_dirs(&self) -> Vec<(String, &Path)> {
+    /// Every directory that is served.
+    pub(super) fn local_dirs(&self) -> Vec<(LocalName, &Path)> {
         let mut dirs = Vec::new();
-        dirs.extend(self.context_dir().map(|dir| ("context".to_owned(), dir)));
+        dirs.extend(self.context_dir().map(|dir| (LocalName::CONTEXT, dir)));
         if let DockerfilePlace::File { dir, .. } = &self.dockerfile {
-            dirs.push(("dockerfile".to_owned(), dir.as_path()));
+            dirs.push((LocalName::DOCKERFILE, dir.as_path()));
         }
         dirs.extend(self.named.iter().filter_map(|(name, tree)| match tree {
-            NamedTree::Tree(Tree::Dir(dir)) => {
-                Some((super::lower::local_name(name), dir.as_path()))
-            }
+            NamedTree::Tree(Tree::Dir(dir)) => Some((LocalName::of_named(name), dir.as_path())),
             NamedTree::Tree(Tree::Remote { .. }) | NamedTree::Image(_) => None,
         }));
         dirs

@@ -9,7 +9,7 @@ use super::directories::Directories;
 use super::docker::DockerEngines;
 use super::explain::{self, Scene};
 use super::inline::InlineName;
-use super::lower::{self, Locals, Lowered, Setting};
+use super::lower::{self, Lowered, Setting};
 use super::{Ready, caches, images, outputs, push, refusal, registries};
 use crate::builder::Driver;
 use crate::credential::Provider;
@@ -87,7 +87,7 @@ impl TargetRun {
             let Ready {
                 planned, places, ..
             } = &ready;
-            lower::lower(planned, places, &Locals::new(), vcs, &ground.setting)
+            lower::lower(planned, places, vcs, &ground.setting)
         });
         let Lowered {
             mut spec,
@@ -108,7 +108,7 @@ impl TargetRun {
             Ok::<_, String>((spec, caches, exports))
         };
         let opened = unblock(opened).await;
-        let (mut spec, caches, exports) =
+        let (spec, caches, exports) =
             opened.map_err(|message| SolveFailure::new(FailureKind::Build, message))?;
         let secrets = Secrets::new(self.ready.secrets.clone());
         let auth = Auth::new(Arc::clone(&self.ground.credentials))
@@ -137,12 +137,6 @@ impl TargetRun {
         let (served, own) = (
             served.map_err(|error| lost(&error))?,
             own.map_err(|error| lost(&error))?,
-        );
-        lower::serve(
-            &mut spec,
-            &self.ready.places,
-            &served.locals,
-            &self.ground.setting,
         );
         let sessions = Sessions {
             target: Arc::new(own),

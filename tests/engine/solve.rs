@@ -1,11 +1,12 @@
 //! Solves whose daemon fails in ways of its own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use prost::Message as _;
-use rbake::engine::spec::{Dockerfile, LocalDir, MainContext, SolveSpec};
+use rbake::engine::spec::{Dockerfile, MainContext, SolveSpec};
 use rbake::engine::{Engine, SessionBuilder, SessionId, Sessions};
 use rbake::outcome::{FailureKind, SolveFailure, Solved};
 use rbake_proto::control::{StatusResponse, Vertex};
@@ -42,16 +43,12 @@ impl Client {
         let (session, seen) = tokio::join!(builder.open(engine.connection()), fake.session());
         let sessions = Sessions {
             target: Arc::new(session.unwrap()),
-            directories: Vec::new(),
-        };
-        let dir = LocalDir {
-            session: Some(SessionId::from_text("d")),
+            directories: BTreeMap::new(),
         };
         let dockerfile = Dockerfile::Local {
-            dir: dir.clone(),
             filename: "Dockerfile".to_owned(),
         };
-        let mut spec = SolveSpec::new("t".parse().unwrap(), dockerfile, MainContext::Local(dir));
+        let mut spec = SolveSpec::new("t".parse().unwrap(), dockerfile, MainContext::Local);
         spec.through_gateway = through_gateway;
         let (events, cancel) = (Events::default(), CancellationToken::new());
         let (sink, token) = (events.sink(), cancel.clone());

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use prost::Message as _;
+use rbake::engine::spec::LocalName;
 use rbake::engine::{BuildRef, Engine};
 use rbake_proto::control::{CacheOptions, SolveRequest, StatusRequest};
 use rbake_proto::gateway::{PingRequest, ReturnRequest};
@@ -62,7 +63,9 @@ async fn unknown_builds() {
 
 async fn refused(engine: &Engine, dockerfile: &str) -> Status {
     let build = build(engine, dockerfile, &[]).await;
-    let session = build.sessions.directories[0].id().to_string();
+    let session = build.sessions.directories[&LocalName::CONTEXT]
+        .id()
+        .to_string();
     let attrs = [
         ("local-sessionid:context", session.as_str()),
         ("local-sessionid:dockerfile", session.as_str()),

@@ -1,10 +1,11 @@
 //! Small builds, for tests of the engine.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rbake::engine::session::{Attachable, SecretSource, Secrets};
-use rbake::engine::spec::{Dockerfile, LocalDir, MainContext, SolveSpec};
-use rbake::engine::{Engine, SessionBuilder, SessionId, Sessions};
+use rbake::engine::spec::{Dockerfile, LocalName, MainContext, SolveSpec};
+use rbake::engine::{Engine, Session, SessionBuilder, SessionId, Sessions};
 
 use super::files::MemoryFiles;
 
@@ -41,27 +42,30 @@ pub(crate) async fn build_with_secrets(
         .open(engine.connection())
         .await
         .unwrap();
-    let dir = LocalDir {
-        session: Some(directory.id().clone()),
-    };
     let dockerfile = Dockerfile::Local {
-        dir: dir.clone(),
         filename: "Dockerfile".to_owned(),
     };
     Build {
-        spec: SolveSpec::new("t".parse().unwrap(), dockerfile, MainContext::Local(dir)),
+        spec: SolveSpec::new("t".parse().unwrap(), dockerfile, MainContext::Local),
         sessions: Sessions {
             target: Arc::new(target),
-            directories: vec![Arc::new(directory)],
+            directories: directories(directory),
         },
     }
+}
+
+/// `session`, where it serves the context and the Dockerfile.
+pub(crate) fn directories(session: Session) -> BTreeMap<LocalName, Arc<Session>> {
+    let session = Arc::new(session);
+    let locals = [LocalName::CONTEXT, LocalName::DOCKERFILE];
+    locals.map(|local| (local, Arc::clone(&session))).into()
 }
 
 impl Build {
     /// Closes its sessions.
     pub(crate) async fn close(&self) {
         self.sessions.target.close().await;
-        for session in &self.sessions.directories {
+        for session in self.sessions.directories.values() {
             session.close().await;
         }
     }

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use rbake::engine::session::export::{ExportSink, WriterSink};
 use rbake::engine::session::filesync::{FileSync, LocalDir as Served};
 use rbake::engine::session::{Attachable, Exports};
-use rbake::engine::spec::{Dockerfile, LocalDir, MainContext, SolveSpec};
+use rbake::engine::spec::{Dockerfile, LocalName, MainContext, SolveSpec};
 use rbake::engine::{Engine, SessionBuilder, SessionId, Sessions};
 use rbake::event::EventSink;
 use sha2::{Digest as _, Sha256};
+
+use super::builds::directories;
 
 /// A build of a directory, with its sessions open.
 pub(crate) struct DiskBuild {
@@ -32,25 +34,22 @@ pub(crate) async fn build(
         SessionBuilder::new(SessionId::new()),
         SessionBuilder::attach,
     );
-    let locals = ["context", "dockerfile"].map(|name| Served::directory(name, dir));
+    let locals = [LocalName::CONTEXT, LocalName::DOCKERFILE];
+    let locals = locals.map(|local| Served::directory(local.as_str(), dir));
     let files = FileSync::new(locals.into(), EventSink::none());
     let directory = SessionBuilder::new(SessionId::new())
         .shared_key(key)
         .attach(Arc::new(files.clone()));
     let target = target.open(engine.connection()).await.unwrap();
     let directory = directory.open(engine.connection()).await.unwrap();
-    let dir = LocalDir {
-        session: Some(directory.id().clone()),
-    };
     let dockerfile = Dockerfile::Local {
-        dir: dir.clone(),
         filename: "Dockerfile".to_owned(),
     };
     DiskBuild {
-        spec: SolveSpec::new("t".parse().unwrap(), dockerfile, MainContext::Local(dir)),
+        spec: SolveSpec::new("t".parse().unwrap(), dockerfile, MainContext::Local),
         sessions: Sessions {
             target: Arc::new(target),
-            directories: vec![Arc::new(directory)],
+            directories: directories(directory),
         },
         files,
     }

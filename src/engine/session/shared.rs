@@ -14,12 +14,13 @@ use tokio::sync::{Mutex, OnceCell};
 use super::{Attachable, Session, SessionBuilder, SessionError};
 use crate::engine::connection::Connection;
 use crate::engine::id::SessionId;
+use crate::engine::spec::LocalName;
 
 /// What makes two transfers the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ShareKey {
-    /// The name that the daemon asks by: `context`, `dockerfile`, or a named context's.
-    pub local: String,
+    /// The name that the daemon asks by.
+    pub local: LocalName,
     /// The directory, absolute.
     pub directory: PathBuf,
     /// Equal where the same files will be asked for, such as the Dockerfile and stage that read the directory.
@@ -108,7 +109,7 @@ mod tests {
 
     fn key(directory: &str, group: &str) -> ShareKey {
         ShareKey {
-            local: "context".to_owned(),
+            local: LocalName::CONTEXT,
             directory: directory.into(),
             group: group.to_owned(),
         }

@@ -2,24 +2,34 @@
 
 use super::*;
 use crate::engine::id::BuildRef;
-use crate::engine::spec::{
-    CacheBackend, Exporter, ExtraHost, LocalDir, Resources, Ulimit, VcsFacts,
-};
+use crate::engine::spec::{CacheBackend, Exporter, ExtraHost, Resources, Ulimit, VcsFacts};
 use crate::types::Secret;
 
-fn dir(session: &str) -> LocalDir {
-    LocalDir {
-        session: Some(SessionId::from_text(session)),
+// The target's session `target`, and one for each directory that has another.
+fn sessions(target: &str, directories: &[(LocalName, &str)]) -> SessionIds {
+    let id = |(local, id): &(LocalName, &str)| (local.clone(), SessionId::from_text(id));
+    SessionIds {
+        target: SessionId::from_text(target),
+        directories: directories.iter().map(id).collect(),
     }
+}
+
+// All directories that the tests read are served apart.
+fn apart(target: &str) -> SessionIds {
+    let locals = [
+        (LocalName::CONTEXT, "c"),
+        (LocalName::DOCKERFILE, "d"),
+        (LocalName::of_named("src"), "s"),
+    ];
+    sessions(target, &locals)
 }
 
 fn plain() -> SolveSpec {
     let dockerfile = Dockerfile::Local {
-        dir: dir("d"),
         filename: "Dockerfile".to_owned(),
     };
     let target = "t".parse().unwrap();
-    let mut spec = SolveSpec::new(target, dockerfile, MainContext::Local(dir("c")));
+    let mut spec = SolveSpec::new(target, dockerfile, MainContext::Local);
     spec.build_ref = BuildRef::from_text("r");
     spec
 }
@@ -62,7 +72,6 @@ fn full() -> SolveSpec {
     };
     SolveSpec {
         dockerfile: Dockerfile::Apart {
-            dir: dir("d"),
             filename: "Dockerfile".to_owned(),
         },
         named_contexts: BTreeMap::from([
@@ -82,8 +91,7 @@ fn full() -> SolveSpec {
             (
                 "src".to_owned(),
                 NamedContext::Local {
-                    local: "src".to_owned(),
-                    dir: dir("s"),
+                    local: LocalName::of_named("src"),
                     shared_key_hint: "sub:0123456789abcdef".to_owned(),
                 },
             ),
@@ -118,7 +126,10 @@ fn full() -> SolveSpec {
         vcs: VcsFacts {
             source: Some("https://xxxxx:xxxxx@example.com/r.git".to_owned()),
             revision: Some("f".repeat(40)),
-            local_dirs: map([("context", "."), ("src", "sub")]),
+            local_dirs: BTreeMap::from([
+                (LocalName::CONTEXT, ".".to_owned()),
+                (LocalName::of_named("src"), "sub".to_owned()),
+            ]),
         },
         cache_imports: vec![
             cache(
@@ -182,9 +193,9 @@ fn a_full_target_is_written_as_buildx_writes_it() {
         ("vcs:revision", &revision),
         ("vcs:source", "https://xxxxx:xxxxx@example.com/r.git"),
     ]);
-    assert_eq!(frontend_attrs(&full()), expected);
+    assert_eq!(frontend_attrs(&full(), &apart("s")), expected);
 
-    let request = solve_request(&full(), &SessionId::from_text("session"));
+    let request = solve_request(&full(), &apart("session"));
     assert_eq!(request.frontend, "dockerfile.v0");
     assert_eq!(
         (request.r#ref.as_str(), request.session.as_str()),
@@ -226,8 +237,8 @@ fn a_plain_target_says_no_more_than_it_must() {
         ("local-sessionid:context", "c"),
         ("local-sessionid:dockerfile", "d"),
     ]);
-    assert_eq!(frontend_attrs(&spec), expected);
-    let request = solve_request(&spec, &SessionId::from_text("session"));
+    assert_eq!(frontend_attrs(&spec, &apart("s")), expected);
+    let request = solve_request(&spec, &apart("session"));
     assert!(request.exporters.is_empty() && request.exporter_deprecated.is_empty());
 }
 
@@ -237,8 +248,8 @@ fn through_the_gateway_both_halves_are_told_the_same() {
         through_gateway: true,
         ..full()
     };
-    let outer = solve_request(&spec, &SessionId::from_text("session"));
-    let inner = gateway_request(&spec);
+    let outer = solve_request(&spec, &apart("session"));
+    let inner = gateway_request(&spec, &apart("s"));
     assert_eq!(outer.frontend, "");
     assert!(outer.frontend_inputs.is_empty());
     assert_eq!(outer.frontend_attrs, inner.frontend_opt);
@@ -254,9 +265,9 @@ fn a_question_to_the_frontend_goes_to_the_inner_half_alone() {
         subrequest: Some("lint".to_owned()),
         ..plain()
     };
-    let outer = solve_request(&spec, &SessionId::from_text("session"));
+    let outer = solve_request(&spec, &apart("session"));
     assert!(!outer.frontend_attrs.contains_key("requestid"));
-    let inner = gateway_request(&spec).frontend_opt;
+    let inner = gateway_request(&spec, &apart("s")).frontend_opt;
     assert_eq!(inner["requestid"], "frontend.lint");
     assert_eq!(
         inner["frontend.caps"],
@@ -271,17 +282,14 @@ fn a_frontend_image_is_named_with_its_arguments() {
         build_args: map([("BUILDKIT_SYNTAX", "docker/dockerfile:1 --x")]),
         ..plain()
     };
-    let attrs = frontend_attrs(&spec);
+    let attrs = frontend_attrs(&spec, &apart("s"));
     assert_eq!(attrs["source"], "docker/dockerfile:1");
     assert_eq!(attrs["cmdline"], "docker/dockerfile:1 --x");
     assert_eq!(
         attrs["build-arg:BUILDKIT_SYNTAX"],
         "docker/dockerfile:1 --x"
     );
-    assert_eq!(
-        solve_request(&spec, &SessionId::from_text("s")).frontend,
-        "gateway.v0"
-    );
+    assert_eq!(solve_request(&spec, &apart("s")).frontend, "gateway.v0");
 }
 
 #[test]
@@ -301,7 +309,7 @@ fn a_remote_context_has_no_local_and_may_need_a_capability() {
         ("filename", "a/Dockerfile"),
         ("frontend.caps", "moby.buildkit.frontend.gitquerystring"),
     ]);
-    assert_eq!(frontend_attrs(&spec), expected);
+    assert_eq!(frontend_attrs(&spec, &apart("s")), expected);
 }
 
 #[test]
@@ -324,7 +332,7 @@ fn results_of_several_platforms_are_inputs_each_and_empty_ones_none() {
         )]),
         ..plain()
     };
-    let attrs = frontend_attrs(&spec);
+    let attrs = frontend_attrs(&spec, &apart("s"));
     assert_eq!(attrs["context:base::linux/amd64"], "input:0-b::linux/amd64");
     assert_eq!(attrs["context:base::linux/arm64"], "docker-image://scratch");
     assert!(!attrs.contains_key("context:base"));
@@ -339,7 +347,7 @@ fn no_cache_at_all_is_an_empty_value_and_host_network_a_privilege() {
         network: Network::Host,
         ..plain()
     };
-    let request = solve_request(&spec, &SessionId::from_text("s"));
+    let request = solve_request(&spec, &apart("s"));
     assert_eq!(request.frontend_attrs["no-cache"], "");
     assert_eq!(request.frontend_attrs["force-network-mode"], "host");
     assert_eq!(request.entitlements, ["network.host"]);
@@ -357,7 +365,7 @@ fn several_exports_keep_their_order_and_their_typed_fields_win() {
         exports: vec![image, export(Exporter::Other("future".to_owned()), &[])],
         ..plain()
     };
-    let request = solve_request(&spec, &SessionId::from_text("s"));
+    let request = solve_request(&spec, &apart("s"));
     let expected = map([
         ("compression", "zstd"),
         ("name", "a:1,a:latest"),
@@ -379,7 +387,7 @@ fn credentials_of_a_cache_reach_the_daemon_and_nobody_else() {
         ..plain()
     };
     assert!(!format!("{spec:?}").contains("hush"));
-    let request = solve_request(&spec, &SessionId::from_text("s"));
+    let request = solve_request(&spec, &apart("s"));
     assert_eq!(
         request.cache.unwrap().exports[0].attrs,
         map([("scope", "s"), ("token", "hush")])
@@ -394,19 +402,16 @@ fn attestation_parameters_with_commas_are_quoted() {
 
 #[test]
 fn the_targets_own_session_is_not_named() {
-    let own = || LocalDir { session: None };
     let dockerfile = Dockerfile::Local {
-        dir: own(),
         filename: "Dockerfile".to_owned(),
     };
-    let mut spec = SolveSpec::new("t".parse().unwrap(), dockerfile, MainContext::Local(own()));
+    let mut spec = SolveSpec::new("t".parse().unwrap(), dockerfile, MainContext::Local);
     let context = NamedContext::Local {
-        dir: own(),
-        local: "src".to_owned(),
+        local: LocalName::of_named("src"),
         shared_key_hint: "src:n".to_owned(),
     };
     spec.named_contexts.insert("src".to_owned(), context);
-    let attrs = frontend_attrs(&spec);
+    let attrs = frontend_attrs(&spec, &sessions("s", &[]));
     assert!(
         attrs.keys().all(|key| !key.starts_with("local-sessionid:")),
         "{attrs:?}"

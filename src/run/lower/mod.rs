@@ -14,7 +14,7 @@ use crate::definition::model::{Map, SharedText, Target};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::engine::docker::EngineFacts;
 use crate::engine::spec::{
-    Attestation, Dockerfile, ExtraHost, Frontend, LocalDir, MainContext, NamedContext, Network,
+    Attestation, Dockerfile, ExtraHost, Frontend, LocalName, MainContext, NamedContext, Network,
     NoCache, RemoteContext, ResolveMode, Resources, SolveSpec, Ulimit, VcsFacts,
 };
 use crate::files::{Resolved, Resolver};
@@ -85,9 +85,6 @@ pub(super) struct CacheSupport {
     pub(super) gha: bool,
 }
 
-/// Sessions that serve a target's directories, by the name of the local source.
-pub(super) type Locals = BTreeMap<String, LocalDir>;
-
 /// A target, ready to be solved.
 #[derive(Debug)]
 pub(super) struct Lowered {
@@ -103,19 +100,10 @@ pub(super) struct Lowered {
     pub(super) notices: Diagnostics,
 }
 
-/// Names in `spec` the sessions that serve its directories.
-pub(super) fn serve(spec: &mut SolveSpec, places: &Places, locals: &Locals, setting: &Setting) {
-    spec.dockerfile = dockerfile(places, locals);
-    spec.context = context(&places.context, locals);
-    spec.named_contexts = named_contexts(places, locals, &setting.node);
-}
-
-/// Lowers `planned`, whose sources lie at `places` and whose directories are served by `locals`; where they are served only
-/// later, [`serve`] names the sessions.
+/// Lowers `planned`, whose sources lie at `places`.
 pub(super) fn lower(
     planned: &PlannedTarget,
     places: &Places,
-    locals: &Locals,
     vcs: VcsFacts,
     setting: &Setting,
 ) -> Result<Lowered, Diagnostics> {
@@ -128,10 +116,10 @@ pub(super) fn lower(
     };
     let mut spec = SolveSpec::new(
         planned.name.clone(),
-        dockerfile(places, locals),
-        context(&places.context, locals),
+        dockerfile(places),
+        context(&places.context),
     );
-    spec.named_contexts = named_contexts(places, locals, &setting.node);
+    spec.named_contexts = named_contexts(places, &setting.node);
     spec.vcs = vcs;
     spec.stage = text(target.stage.as_ref().map(|stage| &stage.value));
     spec.build_args = lowering.build_args();
@@ -388,49 +376,27 @@ fn no_cache(target: &Target) -> NoCache {
     }
 }
 
-/// The name under which a named context's directory is served.
-pub(super) fn local_name(context: &str) -> String {
-    match context {
-        "context" | "dockerfile" => format!("_{context}"),
-        other => other.to_owned(),
-    }
-}
-
-fn local(locals: &Locals, name: &str) -> LocalDir {
-    match locals.get(name) {
-        Some(dir) => dir.clone(),
-        // Every directory that `locate` finds is given a session; this name leads the daemon nowhere.
-        None => LocalDir {
-            session: Some(crate::engine::SessionId::new()),
-        },
-    }
-}
-
-fn dockerfile(places: &Places, locals: &Locals) -> Dockerfile {
+fn dockerfile(places: &Places) -> Dockerfile {
     let remote = matches!(places.context, Tree::Remote { .. });
-    let dir = local(locals, "dockerfile");
     match &places.dockerfile {
         DockerfilePlace::InContext(filename) => Dockerfile::InContext {
             filename: filename.clone(),
         },
         DockerfilePlace::Inline(_) => Dockerfile::Apart {
-            dir,
             filename: inline::FILENAME.to_owned(),
         },
         DockerfilePlace::File { filename, .. } if remote => Dockerfile::Apart {
-            dir,
             filename: filename.clone(),
         },
         DockerfilePlace::File { filename, .. } => Dockerfile::Local {
-            dir,
             filename: filename.clone(),
         },
     }
 }
 
-fn context(tree: &Tree, locals: &Locals) -> MainContext {
+fn context(tree: &Tree) -> MainContext {
     match tree {
-        Tree::Dir(_) => MainContext::Local(local(locals, "context")),
+        Tree::Dir(_) => MainContext::Local,
         Tree::Remote { url, git_query } => MainContext::Remote(RemoteContext {
             url: url.clone(),
             git_query: *git_query,
@@ -438,7 +404,7 @@ fn context(tree: &Tree, locals: &Locals) -> MainContext {
     }
 }
 
-fn named_contexts(places: &Places, locals: &Locals, node: &str) -> BTreeMap<String, NamedContext> {
+fn named_contexts(places: &Places, node: &str) -> BTreeMap<String, NamedContext> {
     let lowered = |(name, tree): (&String, &NamedTree)| {
         let context = match tree {
             NamedTree::Image(reference) => NamedContext::Image {
@@ -455,10 +421,8 @@ fn named_contexts(places: &Places, locals: &Locals, node: &str) -> BTreeMap<Stri
                     .file_name()
                     .map(|base| base.to_string_lossy().into_owned())
                     .unwrap_or_default();
-                let served_as = local_name(name);
                 NamedContext::Local {
-                    dir: local(locals, &served_as),
-                    local: served_as,
+                    local: LocalName::of_named(name),
                     shared_key_hint: format!("{base}:{node}"),
                 }
             }
