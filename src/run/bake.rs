@@ -224,7 +224,7 @@ async fn lowered(
     work
 }
 
-// Each target is lowered once without sessions, so that what is wrong with any is told before the first begins.
+// All targets are lowered before the first begins, so that what is wrong with any of them is reported before any work.
 fn work(
     targets: Vec<Ready>,
     ground: &Arc<Ground>,
@@ -234,15 +234,14 @@ fn work(
     let mut problems = Diagnostics::default();
     for ready in targets {
         let vcs = commits.of(&ready.places);
-        match lower::lower(&ready.planned, &ready.places, vcs.clone(), &ground.setting) {
-            Ok(_) => {
+        match lower::lower(&ready.planned, &ready.places, vcs, &ground.setting) {
+            Ok(lowered) => {
                 let name = ready.planned.name.clone();
                 let run = TargetRun {
                     ready,
-                    vcs,
                     ground: Arc::clone(ground),
                 };
-                work.push((name, Box::pin(run.run())));
+                work.push((name, Box::pin(run.run(lowered))));
             }
             Err(found) => problems.0.extend(found.0),
         }

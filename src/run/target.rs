@@ -13,12 +13,12 @@ use super::lower::{self, Lowered, Setting};
 use super::{Ready, caches, images, outputs, push, refusal, registries};
 use crate::builder::Driver;
 use crate::credential::Provider;
-use crate::diag::{Diagnostic, Diagnostics};
+use crate::diag::Diagnostic;
 use crate::engine::session::content::LayoutError;
 use crate::engine::session::export::{Exports, SpecialPolicy};
 use crate::engine::session::filesync::TransferFailure;
 use crate::engine::session::{Auth, Secrets, SessionBuilder};
-use crate::engine::spec::{Export, SolveSpec, VcsFacts};
+use crate::engine::spec::{Export, SolveSpec};
 use crate::engine::{Engine, SessionError, SessionId, Sessions};
 use crate::event::{EventKind, EventSink};
 use crate::outcome::{FailureKind, SolveFailure, Solved, SpecialFiles};
@@ -60,16 +60,15 @@ impl Ground {
 /// One target, ready to be built.
 pub(super) struct TargetRun {
     pub(super) ready: Ready,
-    pub(super) vcs: VcsFacts,
     pub(super) ground: Arc<Ground>,
 }
 
 impl TargetRun {
-    /// Builds it. Ends soon after `halt` is cancelled.
-    pub(super) async fn run(self) -> Result<Solved, SolveFailure> {
+    /// Builds the target, which was lowered to `lowered`. Ends soon after `halt` is cancelled.
+    pub(super) async fn run(self, lowered: Lowered) -> Result<Solved, SolveFailure> {
         let halt = self.ground.halt.clone();
         let ground = Arc::clone(&self.ground);
-        let mut build = std::pin::pin!(self.build());
+        let mut build = std::pin::pin!(self.build(lowered));
         tokio::select! {
             result = &mut build => result.map_err(|failure| ground.with_help(failure)),
             // The solve ends by itself; what comes before and after it ends here.
@@ -79,23 +78,14 @@ impl TargetRun {
         }
     }
 
-    async fn build(self) -> Result<Solved, SolveFailure> {
-        let (ready, vcs) = (self.ready.clone(), self.vcs.clone());
-        let ground = Arc::clone(&self.ground);
-        // It follows paths, which may wait for a disk.
-        let lowered = unblock(move || {
-            let Ready {
-                planned, places, ..
-            } = &ready;
-            lower::lower(planned, places, vcs, &ground.setting)
-        });
+    async fn build(self, lowered: Lowered) -> Result<Solved, SolveFailure> {
         let Lowered {
             mut spec,
             sinks,
             pushes,
             local_caches,
             mut notices,
-        } = lowered.await.map_err(|problems| wrong(&problems))?;
+        } = lowered;
         let (docker, events) = (self.ground.docker.clone(), self.ground.events.clone());
         let special = self.ground.export_special;
         let opened = move || {
@@ -237,17 +227,6 @@ fn not_kept(target: &TargetName, special: &SpecialFiles) -> Option<Diagnostic> {
 
 fn lost(error: &SessionError) -> SolveFailure {
     SolveFailure::new(FailureKind::Engine, with_causes(error))
-}
-
-// Lowering was tried before the run began; what it finds only now is what changed in between.
-fn wrong(problems: &Diagnostics) -> SolveFailure {
-    let message = problems
-        .0
-        .first()
-        .map_or("the target cannot be built", |problem| {
-            problem.message.as_str()
-        });
-    SolveFailure::new(FailureKind::Build, message)
 }
 
 fn layout(error: &LayoutError) -> SolveFailure {
