@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 
 use super::id::BuildRef;
-use crate::types::{Platform, Secret, TargetName};
+use crate::types::{NetworkMode, Platform, Secret, TargetName};
 
 /// Input of one solve.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,8 +42,8 @@ pub struct SolveSpec {
     pub no_cache: NoCache,
     /// How tags of base images are resolved; the daemon's default if not given.
     pub resolve_mode: Option<ResolveMode>,
-    /// The network of steps.
-    pub network: Network,
+    /// The network of steps. The daemon's own needs the entitlement `network.host`, which is asked for by itself.
+    pub network: NetworkMode,
     /// Additional lines of `/etc/hosts`.
     pub add_hosts: Vec<ExtraHost>,
     /// Limits of the processes of steps.
@@ -92,7 +92,7 @@ impl SolveSpec {
             multi_platform: false,
             no_cache: NoCache::Nothing,
             resolve_mode: None,
-            network: Network::Default,
+            network: NetworkMode::Default,
             add_hosts: Vec::new(),
             ulimits: Vec::new(),
             shm_size: None,
@@ -296,18 +296,6 @@ pub enum ResolveMode {
     Pull,
     /// Prefer what the daemon has.
     Local,
-}
-
-/// The network of steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Network {
-    /// As the daemon is set up.
-    #[default]
-    Default,
-    /// The daemon's; needs the entitlement `network.host`, which is asked for by itself.
-    Host,
-    /// None.
-    None,
 }
 
 /// A line of `/etc/hosts`.

@@ -12,8 +12,9 @@ use rbake_proto::{control, gateway};
 use super::id::SessionId;
 use super::spec::{
     Attestation, CacheEntry, Dockerfile, Export, Frontend, LinkedResult, LocalName, MainContext,
-    NamedContext, Network, NoCache, RemoteContext, ResolveMode, SolveSpec,
+    NamedContext, NoCache, RemoteContext, ResolveMode, SolveSpec,
 };
+use crate::types::NetworkMode;
 
 type Attrs = BTreeMap<String, String>;
 
@@ -52,7 +53,7 @@ pub(super) fn solve_request(spec: &SolveSpec, sessions: &SessionIds) -> control:
         (frontend_name(&spec.frontend).to_owned(), inputs(spec))
     };
     let mut entitlements = spec.entitlements.clone();
-    if spec.network == Network::Host {
+    if spec.network == NetworkMode::Host {
         entitlements.insert(NETWORK_HOST.to_owned());
     }
     let mut frontend_attrs = frontend_attrs(spec, sessions);
@@ -320,9 +321,9 @@ fn image_attrs(spec: &SolveSpec, attrs: &mut Attrs) {
 
 fn step_attrs(spec: &SolveSpec, attrs: &mut Attrs) {
     match spec.network {
-        Network::Default => {}
-        Network::Host => set(attrs, "force-network-mode", "host"),
-        Network::None => set(attrs, "force-network-mode", "none"),
+        NetworkMode::Default => {}
+        NetworkMode::Host => set(attrs, "force-network-mode", "host"),
+        NetworkMode::None => set(attrs, "force-network-mode", "none"),
     }
     if !spec.add_hosts.is_empty() {
         let mut hosts: Vec<_> = spec.add_hosts.iter().collect();

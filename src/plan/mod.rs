@@ -3,6 +3,7 @@
 //! Knows nothing of `BuildKit`; a plan becomes solves in `run`. Start at [`build()`]; the passes run in the order they
 //! are listed there.
 
+mod build_values;
 mod checks;
 mod details;
 pub mod entitlements;
@@ -30,6 +31,7 @@ mod value_json;
 
 use std::sync::Arc;
 
+pub use build_values::{BuildValues, NamedHost};
 pub use checks::{Surroundings, check_build, check_print};
 pub use graph::{Link, TargetGraph};
 pub use model::{
@@ -248,6 +250,7 @@ fn finish(
     }
     let inputs = inputs::resolve(target, problems);
     let details = details::read(target, problems);
+    let build = build_values::read(target);
     PlannedTarget {
         name: target.name.value.clone(),
         role,
@@ -258,5 +261,6 @@ fn finish(
         ulimits: details.ulimits,
         resources: details.resources,
         annotations: details.annotations,
+        build,
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::build_values::BuildValues;
 use super::graph::TargetGraph;
 use super::overrides::Grants;
 use super::select::PlannedGroup;
@@ -55,6 +56,8 @@ pub struct PlannedTarget {
     pub resources: ResourceLimits,
     /// Annotations of the image; of equal keys the last one counts.
     pub annotations: Vec<Annotation>,
+    /// What only matters when the target is built.
+    pub build: BuildValues,
 }
 
 /// Why a target is part of a plan.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::id::BuildRef;
 use crate::engine::spec::{CacheBackend, Exporter, ExtraHost, Resources, Ulimit, VcsFacts};
-use crate::types::Secret;
+use crate::types::{NetworkMode, Secret};
 
 // The target's session `target`, and one for each directory that has another.
 fn sessions(target: &str, directories: &[(LocalName, &str)]) -> SessionIds {
@@ -102,7 +102,7 @@ fn full() -> SolveSpec {
         platforms: vec!["linux/amd64".parse().unwrap()],
         no_cache: NoCache::Stages(vec!["s1".to_owned(), "s2".to_owned()]),
         resolve_mode: Some(ResolveMode::Pull),
-        network: Network::None,
+        network: NetworkMode::None,
         add_hosts: [("h2", "1.2.3.4"), ("h2", "::1"), ("h1", "::1")]
             .map(|(host, ip)| ExtraHost {
                 host: host.to_owned(),
@@ -344,7 +344,7 @@ fn results_of_several_platforms_are_inputs_each_and_empty_ones_none() {
 fn no_cache_at_all_is_an_empty_value_and_host_network_a_privilege() {
     let spec = SolveSpec {
         no_cache: NoCache::All,
-        network: Network::Host,
+        network: NetworkMode::Host,
         ..plain()
     };
     let request = solve_request(&spec, &apart("s"));

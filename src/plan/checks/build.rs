@@ -7,7 +7,6 @@ use crate::definition::model::ExportKind;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::golang::strconv;
 use crate::plan::model::{DockerfileSource, Plan, PlannedTarget};
-use crate::plan::syntax::{NetworkMode, parse_host};
 use crate::types::{Environment, TargetName};
 
 /// Finds what of `plan` cannot be built, and warns about what is likely a mistake.
@@ -16,8 +15,7 @@ pub fn check_build(plan: &Plan, environment: &Environment) -> Diagnostics {
     policies(plan, environment, &mut problems);
     for target in plan.targets.values() {
         names(target, &mut problems);
-        network(target, &mut problems);
-        hosts(target, &mut problems);
+        problems.0.extend(target.build.problems.0.iter().cloned());
         modes(target, &mut problems);
     }
     caches::check(plan, &mut problems);
@@ -51,32 +49,6 @@ fn names(target: &PlannedTarget, problems: &mut Diagnostics) {
             problem("plan::no-image-name", target, export.span, message)
                 .help("name the image with `tags`"),
         );
-    }
-}
-
-fn network(target: &PlannedTarget, problems: &mut Diagnostics) {
-    if let Some(network) = &target.attributes.network
-        && let Err(error) = NetworkMode::parse(network)
-    {
-        problems.push(
-            problem("plan::network", target, network.span, error).similar(
-                "a network",
-                network,
-                NetworkMode::NAMES,
-            ),
-        );
-    }
-}
-
-fn hosts(target: &PlannedTarget, problems: &mut Diagnostics) {
-    for (host, value) in target.attributes.extra_hosts.iter() {
-        if let Err(error) = parse_host(value) {
-            let message = format!("extra host `{host}`: {error}");
-            problems.push(
-                problem("plan::extra-host", target, value.span, message)
-                    .help("write it as in `10.0.0.1`, `[2001:db8::1]` or `host-gateway`"),
-            );
-        }
     }
 }
 

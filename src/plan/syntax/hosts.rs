@@ -5,13 +5,8 @@ use std::net::IpAddr;
 /// Where a name points to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostAddress {
-    /// An address, written as the user wrote it.
-    Ip {
-        /// The address.
-        ip: IpAddr,
-        /// Its text, without brackets.
-        text: String,
-    },
+    /// An address.
+    Ip(IpAddr),
     /// The address of the builder's host, which only the builder knows.
     Gateway,
 }
@@ -35,10 +30,7 @@ pub fn parse_host(value: &str) -> Result<Vec<HostAddress>, HostsError> {
                 .filter(|inner| !inner.is_empty())
                 .unwrap_or(address);
             let ip = text.parse().map_err(|_| HostsError(address.to_owned()))?;
-            Ok(HostAddress::Ip {
-                ip,
-                text: text.to_owned(),
-            })
+            Ok(HostAddress::Ip(ip))
         })
         .collect()
 }
@@ -52,7 +44,7 @@ mod tests {
         Ok(addresses
             .into_iter()
             .map(|address| match address {
-                HostAddress::Ip { text, .. } => text,
+                HostAddress::Ip(ip) => ip.to_string(),
                 HostAddress::Gateway => "gateway".to_owned(),
             })
             .collect())

@@ -14,13 +14,13 @@ use crate::definition::model::{Map, SharedText, Target};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::engine::docker::EngineFacts;
 use crate::engine::spec::{
-    Attestation, Dockerfile, ExtraHost, Frontend, LocalName, MainContext, NamedContext, Network,
-    NoCache, RemoteContext, ResolveMode, Resources, SolveSpec, Ulimit, VcsFacts,
+    Attestation, Dockerfile, ExtraHost, Frontend, LocalName, MainContext, NamedContext, NoCache,
+    RemoteContext, ResolveMode, Resources, SolveSpec, Ulimit, VcsFacts,
 };
 use crate::files::{Resolved, Resolver};
 use crate::golang::strconv;
 use crate::plan::PlannedTarget;
-use crate::plan::syntax::{HostAddress, NetworkMode, parse_host};
+use crate::plan::syntax::HostAddress;
 use crate::types::{Environment, Reference};
 
 pub(super) use cache::LocalCache;
@@ -112,7 +112,8 @@ pub(super) fn lower(
         planned,
         target,
         setting,
-        problems: Diagnostics::default(),
+        // Values that cannot be read are missing from the plan: nothing may be built without them.
+        problems: planned.build.problems.clone(),
     };
     let mut spec = SolveSpec::new(
         planned.name.clone(),
@@ -133,7 +134,7 @@ pub(super) fn lower(
         (_, true) => Some(ResolveMode::Local),
         (_, false) => None,
     };
-    spec.network = lowering.network();
+    spec.network = planned.build.network;
     spec.add_hosts = lowering.hosts();
     spec.ulimits = ulimits(planned);
     spec.shm_size = Some(planned.shm_size).filter(|bytes| *bytes > 0);
@@ -241,41 +242,20 @@ impl Lowering<'_> {
         }
     }
 
-    fn network(&mut self) -> Network {
-        let Some(network) = &self.target.network else {
-            return Network::Default;
-        };
-        match NetworkMode::parse(&network.value) {
-            Ok(NetworkMode::Default) => Network::Default,
-            Ok(NetworkMode::Host) => Network::Host,
-            Ok(NetworkMode::None) => Network::None,
-            Err(error) => {
-                self.error("run::network", network.span, error);
-                Network::Default
-            }
-        }
-    }
-
     fn hosts(&mut self) -> Vec<ExtraHost> {
         let mut hosts = Vec::new();
-        for (host, value) in self.target.extra_hosts.iter() {
-            let addresses = match parse_host(&value.value) {
-                Ok(addresses) => addresses,
-                Err(error) => {
-                    self.error("run::extra-hosts", value.span, error);
-                    continue;
-                }
-            };
-            for address in addresses {
+        for named in &self.planned.build.extra_hosts {
+            let host = &named.host;
+            for address in &named.addresses {
                 let ip = match address {
-                    HostAddress::Ip { ip, .. } => Some(ip),
+                    HostAddress::Ip(ip) => Some(*ip),
                     HostAddress::Gateway => self.setting.host_gateway,
                 };
                 match ip {
                     Some(ip) => hosts.push(ExtraHost { host: host.to_string(), ip }),
                     None => self.error(
                         "run::host-gateway",
-                        value.span,
+                        named.span,
                         format!("`host-gateway` for `{host}`: this builder does not tell its host's address"),
                     ),
                 }
@@ -431,3 +411,6 @@ fn named_contexts(places: &Places, node: &str) -> BTreeMap<String, NamedContext>
     };
     places.named.iter().map(lowered).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
-use super::super::{CacheSupport, DockerTraits, Setting};
+use super::super::tests::setting;
+use super::super::{DockerTraits, Setting};
 use super::*;
 use crate::diag::Diagnostics;
-use crate::files::Resolver;
 use crate::run::testing::planned;
 use test_case::test_case;
 
@@ -13,13 +13,8 @@ fn lowered(
     let planned = planned(body);
     let setting = Setting {
         environment: Environment::of(variables, "/"),
-        paths: Resolver::new(std::path::Path::new("/")),
-        proxies: Vec::new(),
-        attestations: true,
         docker,
-        caches: CacheSupport::default(),
-        host_gateway: None,
-        node: "n".to_owned(),
+        ..setting()
     };
     let mut lowering = Lowering {
         planned: &planned,
