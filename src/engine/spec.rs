@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 
 use super::id::BuildRef;
+use crate::types::remote::RemoteAddress;
 use crate::types::{NetworkMode, Platform, Secret, TargetName};
 
 /// Input of one solve.
@@ -219,16 +220,7 @@ pub enum MainContext {
     /// A directory of this machine, [`LocalName::CONTEXT`].
     Local,
     /// A repository or an archive that the daemon fetches.
-    Remote(RemoteContext),
-}
-
-/// A context that the daemon fetches by its address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RemoteContext {
-    /// The address.
-    pub url: String,
-    /// Whether it is a repository's address with a query, which not every frontend understands.
-    pub git_query: bool,
+    Remote(RemoteAddress),
 }
 
 /// A named context.
@@ -256,7 +248,7 @@ pub enum NamedContext {
         digest: crate::types::Digest,
     },
     /// A repository or an archive that the daemon fetches.
-    Remote(RemoteContext),
+    Remote(RemoteAddress),
     /// The result of another target's solve.
     Linked {
         /// The name of the input, unique in the run and free of `::`.

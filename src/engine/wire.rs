@@ -12,7 +12,7 @@ use rbake_proto::{control, gateway};
 use super::id::SessionId;
 use super::spec::{
     Attestation, CacheEntry, Dockerfile, Export, Frontend, LinkedResult, LocalName, MainContext,
-    NamedContext, NoCache, RemoteContext, ResolveMode, SolveSpec,
+    NamedContext, NoCache, ResolveMode, SolveSpec,
 };
 use crate::types::NetworkMode;
 
@@ -195,9 +195,9 @@ fn dockerfile_attrs(dockerfile: &Dockerfile, attrs: &mut Attrs) {
 fn main_context_attrs(context: &MainContext, attrs: &mut Attrs, caps: &mut Vec<&'static str>) {
     match context {
         MainContext::Local => {}
-        MainContext::Remote(RemoteContext { url, git_query }) => {
-            set(attrs, "context", url);
-            if *git_query {
+        MainContext::Remote(address) => {
+            set(attrs, "context", address.as_str());
+            if address.has_git_query() {
                 need(caps, CAP_GIT_QUERY);
             }
         }
@@ -230,11 +230,11 @@ fn named_context_attrs(
                 .unwrap_or_default();
             format!("oci-layout://{store}{tag}@{digest}")
         }
-        NamedContext::Remote(RemoteContext { url, git_query }) => {
-            if *git_query {
+        NamedContext::Remote(address) => {
+            if address.has_git_query() {
                 need(caps, CAP_GIT_QUERY_FORWARD);
             }
-            url.clone()
+            address.to_string()
         }
         NamedContext::Linked { input, results } => {
             for result in results {

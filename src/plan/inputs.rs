@@ -10,7 +10,7 @@ use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::golang::path;
 use crate::types::Digest;
 use crate::types::reference::is_legal_tag;
-use crate::types::remote::{self, RemoteKind};
+use crate::types::remote::{self, RemoteAddress};
 
 const LOCAL_PREFIX: &str = "cwd://";
 
@@ -56,17 +56,13 @@ fn context(target: &mut Target, problems: &mut Diagnostics) -> ContextSource {
     if &*text == "-" {
         problems.push(from_stdin(target, "context", span));
     }
-    let source = match remote::remote_kind(&text) {
-        Some(RemoteKind::Git { ssh }) => ContextSource::Git {
-            url: Arc::clone(&text),
-            ssh,
-        },
-        Some(RemoteKind::Http) => ContextSource::Http(Arc::clone(&text)),
+    let source = match RemoteAddress::parse(&text) {
+        Some(address) => ContextSource::Remote(address),
         None => ContextSource::Local(cleaned(&text)),
     };
     let value = match &source {
         ContextSource::Local(path) => Arc::clone(path),
-        ContextSource::Git { .. } | ContextSource::Http(_) => text,
+        ContextSource::Remote(_) => text,
     };
     target.context = Some(crate::diag::Spanned { value, span });
     source
@@ -105,15 +101,15 @@ fn dockerfile_source(text: &SharedText, context: &ContextSource) -> DockerfileSo
         }
         ContextSource::Local(context) if **context == *"." => DockerfileSource::Local(path),
         ContextSource::Local(context) => DockerfileSource::Local(path::join(context, &path).into()),
-        ContextSource::Git { .. } | ContextSource::Http(_) => DockerfileSource::InContext(path),
+        ContextSource::Remote(_) => DockerfileSource::InContext(path),
     }
 }
 
 fn named(text: &SharedText) -> NamedContext {
     if let Some(path) = text.strip_prefix(LOCAL_PREFIX) {
         NamedContext::Local(path::clean(path).into())
-    } else if remote::is_remote(text) {
-        NamedContext::Remote(Arc::clone(text))
+    } else if let Some(address) = RemoteAddress::parse(text) {
+        NamedContext::Remote(address)
     } else if let Some(image) = text.strip_prefix("docker-image://") {
         NamedContext::Image(image.into())
     } else if let Some(target) = text.strip_prefix("target:") {
@@ -182,6 +178,10 @@ mod tests {
         (inputs, target)
     }
 
+    fn address(text: &str) -> RemoteAddress {
+        RemoteAddress::parse(&text.into()).unwrap()
+    }
+
     #[test_case(None, None, ".", "Dockerfile"; "defaults")]
     #[test_case(Some(""), Some(""), ".", "Dockerfile"; "empty")]
     #[test_case(Some("./dir/"), Some("a/../D"), "dir", "dir/D"; "cleaned")]
@@ -203,13 +203,7 @@ mod tests {
     fn remote_contexts_hold_their_dockerfile() {
         let url = "https://example.com/x.git#main:sub";
         let (inputs, target) = inputs(Some(url), Some("./D"));
-        assert_eq!(
-            inputs.context,
-            ContextSource::Git {
-                url: url.into(),
-                ssh: false
-            }
-        );
+        assert_eq!(inputs.context, ContextSource::Remote(address(url)));
         assert_eq!(inputs.dockerfile, DockerfileSource::InContext("D".into()));
         assert_eq!(
             target.dockerfile.map(|dockerfile| dockerfile.value),
@@ -221,7 +215,7 @@ mod tests {
     #[test_case("target:base", &NamedContext::Target("base".into()))]
     #[test_case("cwd://./a/", &NamedContext::Local("a".into()))]
     #[test_case("../a/", &NamedContext::Local("../a/".into()))]
-    #[test_case("git@h:x", &NamedContext::Remote("git@h:x".into()))]
+    #[test_case("git@h:x", &NamedContext::Remote(address("git@h:x")))]
     fn named_contexts(text: &str, expected: &NamedContext) {
         assert_eq!(&named(&text.into()), expected);
     }

@@ -14,6 +14,7 @@ use super::syntax::Annotation;
 use crate::definition::model::{SharedText, Target};
 use crate::diag::{Diagnostics, Span};
 use crate::types::hash::IndexMap;
+use crate::types::remote::RemoteAddress;
 use crate::types::ulimit::Ulimit;
 use crate::types::{GroupName, Platform, TargetName};
 
@@ -88,15 +89,8 @@ pub struct Inputs {
 pub enum ContextSource {
     /// A directory; relative ones start at the working directory.
     Local(SharedText),
-    /// A git repository, which the builder fetches.
-    Git {
-        /// Its address, with reference and subdirectory as buildx takes them.
-        url: SharedText,
-        /// Whether it is reached over SSH.
-        ssh: bool,
-    },
-    /// A file or archive, which the builder fetches.
-    Http(SharedText),
+    /// A git repository, a file or an archive, which the builder fetches.
+    Remote(RemoteAddress),
 }
 
 /// The Dockerfile.
@@ -118,7 +112,7 @@ pub enum NamedContext {
     /// A directory; relative ones start at the working directory.
     Local(SharedText),
     /// A git repository or a file behind HTTP(S), which the builder fetches.
-    Remote(SharedText),
+    Remote(RemoteAddress),
     /// An image, with the text after `docker-image://`.
     Image(SharedText),
     /// An image in a directory with OCI's layout.
@@ -170,11 +164,16 @@ impl PlannedTarget {
 }
 
 impl ContextSource {
+    /// Whether the context is a git repository that is reached over SSH.
+    pub fn is_ssh(&self) -> bool {
+        matches!(self, Self::Remote(address) if address.is_ssh())
+    }
+
     /// The directory, where the context is one.
     pub fn local(&self) -> Option<&Path> {
         match self {
             Self::Local(path) => Some(Path::new(&**path)),
-            _ => None,
+            Self::Remote(_) => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Nothing that a user sets is passed over: each of these ends a build before any work, in an error that names the
 //! target and the attribute. Printing works for all of them. When one becomes possible, its row is removed.
 
-use super::model::{ContextSource, DockerfileSource, NamedContext, Plan, PlannedTarget};
+use super::model::{DockerfileSource, NamedContext, Plan, PlannedTarget};
 use crate::definition::model::{CacheEntry, CacheKind, ExportKind, List, Sink};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 
@@ -153,7 +153,7 @@ fn ssh(target: &PlannedTarget) -> Vec<Found> {
             what: "an SSH agent".to_owned(),
         })
         .collect();
-    if matches!(target.inputs.context, ContextSource::Git { ssh: true, .. }) {
+    if target.inputs.context.is_ssh() {
         found.push(Found {
             attribute: "context".to_owned(),
             span: attributes.context.as_ref().and_then(|c| c.span),

@@ -12,7 +12,7 @@ use crate::engine::spec::LocalName;
 use crate::files::{PathError, Resolver};
 use crate::plan::{ContextSource, DockerfileSource, NamedContext, PlannedTarget};
 use crate::types::Reference;
-use crate::types::remote::{RemoteKind, remote_kind};
+use crate::types::remote::RemoteAddress;
 
 /// A source tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,12 +20,7 @@ pub(super) enum Tree {
     /// A directory of this machine, absolute and without links.
     Dir(PathBuf),
     /// A repository or archive that the daemon fetches.
-    Remote {
-        /// Its address.
-        url: String,
-        /// Whether it is a repository's address with a query.
-        git_query: bool,
-    },
+    Remote(RemoteAddress),
 }
 
 /// A Dockerfile.
@@ -71,7 +66,7 @@ impl Places {
     pub(super) fn context_dir(&self) -> Option<&Path> {
         match &self.context {
             Tree::Dir(dir) => Some(dir),
-            Tree::Remote { .. } => None,
+            Tree::Remote(_) => None,
         }
     }
 
@@ -84,7 +79,7 @@ impl Places {
         }
         dirs.extend(self.named.iter().filter_map(|(name, tree)| match tree {
             NamedTree::Tree(Tree::Dir(dir)) => Some((LocalName::of_named(name), dir.as_path())),
-            NamedTree::Tree(Tree::Remote { .. }) | NamedTree::Image(_) => None,
+            NamedTree::Tree(Tree::Remote(_)) | NamedTree::Image(_) => None,
         }));
         dirs
     }
@@ -136,7 +131,7 @@ pub(super) fn lacks_a_context(target: &PlannedTarget, paths: &Resolver) -> bool 
         });
     let main = match &target.inputs.context {
         ContextSource::Local(path) => Some(path),
-        ContextSource::Git { .. } | ContextSource::Http(_) => None,
+        ContextSource::Remote(_) => None,
     };
     let is_missing = |path: &SharedText| match paths.resolve(path) {
         Ok(place) => !place.path().is_dir(),
@@ -170,7 +165,7 @@ impl Finder<'_> {
             .and_then(|context| context.span);
         match &self.target.inputs.context {
             ContextSource::Local(path) => self.directory(path, span, "the context"),
-            ContextSource::Git { url, .. } | ContextSource::Http(url) => Ok(remote(url)),
+            ContextSource::Remote(address) => Ok(Tree::Remote(address.clone())),
         }
     }
 
@@ -309,7 +304,7 @@ impl Finder<'_> {
             NamedContext::Local(path) => self
                 .directory(path, span, &format!("the context `{name}`"))
                 .map(NamedTree::Tree),
-            NamedContext::Remote(url) => Ok(NamedTree::Tree(remote(url))),
+            NamedContext::Remote(address) => Ok(NamedTree::Tree(Tree::Remote(address.clone()))),
             NamedContext::Image(reference) => Ok(NamedTree::Image(reference.to_string())),
             NamedContext::OciLayout(_) | NamedContext::Target(_) => {
                 let message = format!(
@@ -319,15 +314,6 @@ impl Finder<'_> {
                 Err(self.problem("run::context-kind", message, span))
             }
         }
-    }
-}
-
-fn remote(url: &str) -> Tree {
-    let git = matches!(remote_kind(url), Some(RemoteKind::Git { .. }));
-    let before_fragment = url.split('#').next().unwrap_or(url);
-    Tree::Remote {
-        url: url.to_owned(),
-        git_query: git && before_fragment.contains('?'),
     }
 }
 
@@ -409,14 +395,8 @@ mod tests {
             dockerfile = "sub/Dockerfile""#,
         );
         let places = locate(&target, &Resolver::new(Path::new("/"))).unwrap();
-        let url = "https://example.com/r.git?ref=main#x".to_owned();
-        assert_eq!(
-            places.context,
-            Tree::Remote {
-                url,
-                git_query: true
-            }
-        );
+        let address = RemoteAddress::parse(&"https://example.com/r.git?ref=main#x".into());
+        assert_eq!(places.context, Tree::Remote(address.unwrap()));
         assert_eq!(
             places.dockerfile,
             DockerfilePlace::InContext("sub/Dockerfile".into())

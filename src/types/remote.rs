@@ -4,6 +4,8 @@
 //! buildx's `urlutil`: any `http(s)://` text is remote; of other texts, those that name a git repository.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
 
 /// What kind of remote source tree an address names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,6 +17,51 @@ pub enum RemoteKind {
     },
     /// A file or archive behind HTTP(S).
     Http,
+}
+
+/// The address of a remote source tree, as the user wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteAddress {
+    text: Arc<str>,
+    kind: RemoteKind,
+}
+
+impl RemoteAddress {
+    /// The address that `text` is; `None` for anything else, such as a path.
+    pub fn parse(text: &Arc<str>) -> Option<Self> {
+        let kind = remote_kind(text)?;
+        Some(Self {
+            text: Arc::clone(text),
+            kind,
+        })
+    }
+
+    /// The address as it is written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What it is the address of.
+    pub fn kind(&self) -> RemoteKind {
+        self.kind
+    }
+
+    /// Whether it is a git repository that is reached over SSH.
+    pub fn is_ssh(&self) -> bool {
+        self.kind == RemoteKind::Git { ssh: true }
+    }
+
+    /// Whether it is a git repository whose address has a query, which not every frontend understands.
+    pub fn has_git_query(&self) -> bool {
+        let before_fragment = self.text.split('#').next().unwrap_or_default();
+        matches!(self.kind, RemoteKind::Git { .. }) && before_fragment.contains('?')
+    }
+}
+
+impl fmt::Display for RemoteAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 /// The kind of remote source tree that `address` names; `None` for anything else, such as a path.
@@ -127,6 +174,14 @@ mod tests {
     #[test_case("git@github.com:a/b.git", RemoteKind::Git { ssh: true }; "scp style")]
     fn remote(address: &str, expected: RemoteKind) {
         assert_eq!(remote_kind(address), Some(expected));
+    }
+
+    #[test_case("https://example.com/x.git?ref=a#b:c", true; "query")]
+    #[test_case("https://example.com/x.git#b?c", false; "fragment")]
+    #[test_case("https://example.com/x?ref=a", false; "archive")]
+    fn queries_of_repositories(address: &str, expected: bool) {
+        let address = RemoteAddress::parse(&address.into()).unwrap();
+        assert_eq!(address.has_git_query(), expected);
     }
 
     #[test_case("https://user:x@h:1/r.git", Some("h:1"); "url")]

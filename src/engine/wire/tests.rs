@@ -3,6 +3,7 @@
 use super::*;
 use crate::engine::id::BuildRef;
 use crate::engine::spec::{CacheBackend, Exporter, ExtraHost, Resources, Ulimit, VcsFacts};
+use crate::types::remote::RemoteAddress;
 use crate::types::{NetworkMode, Secret};
 
 // The target's session `target`, and one for each directory that has another.
@@ -294,14 +295,12 @@ fn a_frontend_image_is_named_with_its_arguments() {
 
 #[test]
 fn a_remote_context_has_no_local_and_may_need_a_capability() {
+    let address = RemoteAddress::parse(&"https://example.com/r.git?ref=x".into());
     let spec = SolveSpec {
         dockerfile: Dockerfile::InContext {
             filename: "a/Dockerfile".to_owned(),
         },
-        context: MainContext::Remote(RemoteContext {
-            url: "https://example.com/r.git?ref=x".to_owned(),
-            git_query: true,
-        }),
+        context: MainContext::Remote(address.unwrap()),
         ..plain()
     };
     let expected = map([

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::problem;
 use crate::definition::model::{SecretEntry, Sink, SshEntry};
 use crate::diag::{Diagnostics, Spanned};
-use crate::plan::model::{ContextSource, Plan, PlannedTarget};
+use crate::plan::model::{Plan, PlannedTarget};
 use crate::types::Environment;
 
 /// The largest secret the daemon takes, in bytes.
@@ -94,10 +94,7 @@ impl Check<'_> {
     }
 
     fn ssh(&mut self) {
-        let implicit = matches!(
-            self.target.inputs.context,
-            ContextSource::Git { ssh: true, .. }
-        );
+        let implicit = self.target.inputs.context.is_ssh();
         let entries = &self.target.attributes.ssh;
         if entries.is_empty() && implicit {
             let span = self

@@ -207,7 +207,7 @@ fn written_by(target: &PlannedTarget, wanted: &mut Wanted<'_>) {
 
 fn uses_agent(target: &PlannedTarget) -> bool {
     let ssh = &target.attributes.ssh;
-    let implicit = matches!(target.inputs.context, ContextSource::Git { ssh: true, .. });
+    let implicit = target.inputs.context.is_ssh();
     (ssh.is_empty() && implicit) || ssh.iter().any(|entry| entry.paths.is_empty())
 }
 

@@ -15,7 +15,7 @@ use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::engine::docker::EngineFacts;
 use crate::engine::spec::{
     Attestation, Dockerfile, ExtraHost, Frontend, LocalName, MainContext, NamedContext, NoCache,
-    RemoteContext, ResolveMode, Resources, SolveSpec, Ulimit, VcsFacts,
+    ResolveMode, Resources, SolveSpec, Ulimit, VcsFacts,
 };
 use crate::files::{Resolved, Resolver};
 use crate::golang::strconv;
@@ -357,7 +357,7 @@ fn no_cache(target: &Target) -> NoCache {
 }
 
 fn dockerfile(places: &Places) -> Dockerfile {
-    let remote = matches!(places.context, Tree::Remote { .. });
+    let remote = matches!(places.context, Tree::Remote(_));
     match &places.dockerfile {
         DockerfilePlace::InContext(filename) => Dockerfile::InContext {
             filename: filename.clone(),
@@ -377,10 +377,7 @@ fn dockerfile(places: &Places) -> Dockerfile {
 fn context(tree: &Tree) -> MainContext {
     match tree {
         Tree::Dir(_) => MainContext::Local,
-        Tree::Remote { url, git_query } => MainContext::Remote(RemoteContext {
-            url: url.clone(),
-            git_query: *git_query,
-        }),
+        Tree::Remote(address) => MainContext::Remote(address.clone()),
     }
 }
 
@@ -390,12 +387,7 @@ fn named_contexts(places: &Places, node: &str) -> BTreeMap<String, NamedContext>
             NamedTree::Image(reference) => NamedContext::Image {
                 reference: reference.clone(),
             },
-            NamedTree::Tree(Tree::Remote { url, git_query }) => {
-                NamedContext::Remote(RemoteContext {
-                    url: url.clone(),
-                    git_query: *git_query,
-                })
-            }
+            NamedTree::Tree(Tree::Remote(address)) => NamedContext::Remote(address.clone()),
             NamedTree::Tree(Tree::Dir(dir)) => {
                 let base = dir
                     .file_name()
