@@ -42,7 +42,7 @@ pub use overrides::{Change, Grants, Op, Override, Policies};
 pub use print::{print, print_in_pieces};
 pub use requirements::requirements;
 pub use select::PlannedGroup;
-pub use unsupported::unsupported;
+pub use unsupported::{unsupported, unsupported_of};
 
 use self::inherit::{OverridesByTarget, Resolver};
 use self::links::Targets;

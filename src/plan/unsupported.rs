@@ -73,10 +73,17 @@ const GAPS: &[Gap] = &[
 pub fn unsupported(plan: &Plan) -> Diagnostics {
     let mut problems = Diagnostics::default();
     for target in plan.targets.values() {
-        for gap in GAPS {
-            for found in (gap.find)(target) {
-                problems.push(problem(target, gap, &found));
-            }
+        problems.0.append(&mut unsupported_of(target).0);
+    }
+    problems
+}
+
+/// All that `target` asks for and rbake cannot build yet.
+pub fn unsupported_of(target: &PlannedTarget) -> Diagnostics {
+    let mut problems = Diagnostics::default();
+    for gap in GAPS {
+        for found in (gap.find)(target) {
+            problems.push(problem(target, gap, &found));
         }
     }
     problems

@@ -10,7 +10,7 @@ use crate::definition::model::SharedText;
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, closest};
 use crate::engine::spec::LocalName;
 use crate::files::{PathError, Resolver};
-use crate::plan::{ContextSource, DockerfileSource, NamedContext, PlannedTarget};
+use crate::plan::{ContextSource, DockerfileSource, NamedContext, PlannedTarget, unsupported_of};
 use crate::types::Reference;
 use crate::types::remote::RemoteAddress;
 
@@ -98,14 +98,14 @@ pub(super) fn locate(target: &PlannedTarget, paths: &Resolver) -> Result<Places,
     // Where the context is missing, so is a Dockerfile in it: one word about it is enough.
     let dockerfile = context.as_ref().map(|_| finder.dockerfile());
     let dockerfile =
-        dockerfile.and_then(|place| place.map_err(|problem| problems.push(problem)).ok());
+        dockerfile.and_then(|place| place.map_err(|found| problems.0.extend(found.0)).ok());
     let mut named = BTreeMap::new();
     for (name, source) in &target.inputs.named {
         match finder.named(name, source) {
             Ok(tree) => {
                 named.insert(name.to_string(), tree);
             }
-            Err(problem) => problems.push(problem),
+            Err(found) => problems.0.extend(found.0),
         }
     }
     match (context, dockerfile) {
@@ -215,7 +215,7 @@ impl Finder<'_> {
         }
     }
 
-    fn dockerfile(&self) -> Result<DockerfilePlace, Diagnostic> {
+    fn dockerfile(&self) -> Result<DockerfilePlace, Diagnostics> {
         let span = self
             .target
             .attributes
@@ -225,16 +225,9 @@ impl Finder<'_> {
         match &self.target.inputs.dockerfile {
             DockerfileSource::Inline(text) => Ok(DockerfilePlace::Inline(text.clone())),
             DockerfileSource::InContext(path) => Ok(DockerfilePlace::InContext(path.to_string())),
-            DockerfileSource::Local(path) => self.dockerfile_at(path, span),
-            DockerfileSource::Url(url) => {
-                let message = format!(
-                    "target `{}` names an address as its Dockerfile: `{url}`",
-                    self.target.name
-                );
-                Err(self.problem("run::dockerfile-address", message, span).help(
-                    "use the address as the context, or put the text into `dockerfile-inline`",
-                ))
-            }
+            DockerfileSource::Local(path) => Ok(self.dockerfile_at(path, span)?),
+            // An address has no place on this machine. `plan::unsupported` has refused it already, with the same words.
+            DockerfileSource::Url(_) => Err(unsupported_of(self.target)),
         }
     }
 
@@ -293,7 +286,7 @@ impl Finder<'_> {
         }
     }
 
-    fn named(&self, name: &str, source: &NamedContext) -> Result<NamedTree, Diagnostic> {
+    fn named(&self, name: &str, source: &NamedContext) -> Result<NamedTree, Diagnostics> {
         let span = self
             .target
             .attributes
@@ -301,17 +294,15 @@ impl Finder<'_> {
             .get(name)
             .and_then(|value| value.span);
         match source {
-            NamedContext::Local(path) => self
-                .directory(path, span, &format!("the context `{name}`"))
-                .map(NamedTree::Tree),
+            NamedContext::Local(path) => {
+                let tree = self.directory(path, span, &format!("the context `{name}`"))?;
+                Ok(NamedTree::Tree(tree))
+            }
             NamedContext::Remote(address) => Ok(NamedTree::Tree(Tree::Remote(address.clone()))),
             NamedContext::Image(reference) => Ok(NamedTree::Image(reference.to_string())),
+            // Refused already, as well.
             NamedContext::OciLayout(_) | NamedContext::Target(_) => {
-                let message = format!(
-                    "target `{}`: the context `{name}` is of a kind that cannot be built yet",
-                    self.target.name
-                );
-                Err(self.problem("run::context-kind", message, span))
+                Err(unsupported_of(self.target))
             }
         }
     }
@@ -346,6 +337,7 @@ pub(super) fn similar(path: &Path) -> Option<String> {
 mod tests {
     use super::*;
     use crate::run::testing::planned;
+    use test_case::test_case;
 
     fn project() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
@@ -448,16 +440,19 @@ mod tests {
         assert_eq!(places.context, Tree::Dir(work));
     }
 
-    #[test]
-    fn addresses_are_no_dockerfiles() {
+    #[test_case(
+        r#"dockerfile = "https://example.com/Dockerfile""#,
+        "plan::unsupported-dockerfile-url"
+    )]
+    #[test_case(
+        r#"contexts = { x = "oci-layout://x" }"#,
+        "plan::unsupported-oci-layout"
+    )]
+    fn what_has_no_place_is_refused(body: &str, code: &str) {
         let project = project();
-        let target = planned(r#"dockerfile = "https://example.com/Dockerfile""#);
-        assert_eq!(
-            locate(&target, &Resolver::new(project.path()))
-                .unwrap_err()
-                .0[0]
-                .code,
-            "run::dockerfile-address"
-        );
+        let target = planned(body);
+        let problems = locate(&target, &Resolver::new(project.path())).unwrap_err();
+        let codes: Vec<_> = problems.0.iter().map(|problem| problem.code).collect();
+        assert_eq!(codes, [code]);
     }
 }
