@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::id::BuildRef;
 use crate::types::remote::RemoteAddress;
-use crate::types::{NetworkMode, Platform, Secret, TargetName};
+use crate::types::{ContextImage, ImageName, NetworkMode, Platform, Secret, TargetName};
 
 /// Input of one solve.
 #[derive(Debug, Clone, PartialEq)]
@@ -234,10 +234,7 @@ pub enum NamedContext {
         shared_key_hint: String,
     },
     /// An image of a registry.
-    Image {
-        /// The reference as written.
-        reference: String,
-    },
+    Image(ContextImage),
     /// An image in an OCI layout on this machine, served as a content store.
     OciLayout {
         /// The store's name: the content service answers for `oci:<store>`.
@@ -388,7 +385,9 @@ impl CacheBackend {
 pub struct CacheEntry {
     /// Its kind.
     pub backend: CacheBackend,
-    /// What the daemon is told about it.
+    /// The image that holds it, in a registry.
+    pub image: Option<ImageName>,
+    /// What else the daemon is told about it.
     pub extra: BTreeMap<String, String>,
     /// What it is told and nobody else may see, such as tokens.
     pub credentials: BTreeMap<String, Secret<String>>,
@@ -433,8 +432,8 @@ impl Exporter {
 pub struct Export {
     /// What writes it.
     pub exporter: Exporter,
-    /// Names of the image, as the user wrote them; checked by the caller.
-    pub names: Vec<String>,
+    /// Names of the image.
+    pub names: Vec<ImageName>,
     /// Whether the image is pushed.
     pub push: Option<bool>,
     /// Whether the image is unpacked in the daemon's store.

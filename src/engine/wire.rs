@@ -14,7 +14,7 @@ use super::spec::{
     Attestation, CacheEntry, Dockerfile, Export, Frontend, LinkedResult, LocalName, MainContext,
     NamedContext, NoCache, ResolveMode, SolveSpec,
 };
-use crate::types::NetworkMode;
+use crate::types::{ImageName, NetworkMode};
 
 type Attrs = BTreeMap<String, String>;
 
@@ -222,7 +222,7 @@ fn named_context_attrs(
             );
             format!("local:{local}")
         }
-        NamedContext::Image { reference } => format!("docker-image://{reference}"),
+        NamedContext::Image(image) => format!("docker-image://{}", image.as_str()),
         NamedContext::OciLayout { store, tag, digest } => {
             let tag = tag
                 .as_ref()
@@ -379,6 +379,7 @@ fn attestation_csv(attestation: &Attestation) -> String {
 
 fn cache_attrs(entry: &CacheEntry) -> Attrs {
     let mut attrs = entry.extra.clone();
+    set_some(&mut attrs, "ref", entry.image.as_ref());
     for (key, value) in &entry.credentials {
         attrs.insert(key.clone(), value.expose().clone());
     }
@@ -404,7 +405,8 @@ fn cache_imports_json(imports: &[CacheEntry]) -> String {
 fn export_attrs(export: &Export) -> Attrs {
     let mut attrs = export.extra.clone();
     if !export.names.is_empty() {
-        set(&mut attrs, "name", &export.names.join(","));
+        let names: Vec<&str> = export.names.iter().map(ImageName::as_str).collect();
+        set(&mut attrs, "name", &names.join(","));
     }
     set_some(&mut attrs, "push", export.push);
     set_some(&mut attrs, "unpack", export.unpack);

@@ -6,9 +6,11 @@
 use std::fmt::Display;
 
 use super::syntax::{HostAddress, parse_host};
-use crate::definition::model::{SharedText, Target};
-use crate::diag::{Class, Diagnostic, Diagnostics, Span};
-use crate::types::NetworkMode;
+use crate::definition::model::{
+    CacheEntry, CacheKind, Export, ExportKind, List, SharedText, Target,
+};
+use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
+use crate::types::{ImageName, NetworkMode};
 
 /// The values of a target that only matter when it is built.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +19,12 @@ pub struct BuildValues {
     pub network: NetworkMode,
     /// Names for addresses in build steps.
     pub extra_hosts: Vec<NamedHost>,
+    /// The names that the image is given.
+    pub images: ImageNames,
+    /// The image of each entry of `cache-from`, in their order; `None` for caches that are not in a registry.
+    pub cache_from: Vec<Option<ImageName>>,
+    /// The same of `cache-to`.
+    pub cache_to: Vec<Option<ImageName>>,
     /// What of the attributes cannot be read. The values lack it, so a target with such problems must not be built.
     pub problems: Diagnostics,
 }
@@ -32,6 +40,40 @@ pub struct NamedHost {
     pub span: Option<Span>,
 }
 
+/// The names that a target's image is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageNames {
+    /// The target's `tags`, which name every output.
+    Tags(Vec<Spanned<ImageName>>),
+    /// Without tags, the `name` of each output, in their order.
+    Outputs(Vec<Vec<Spanned<ImageName>>>),
+}
+
+impl ImageNames {
+    /// All names, those of all outputs together.
+    pub fn all(&self) -> impl Iterator<Item = &Spanned<ImageName>> {
+        let lists = match self {
+            Self::Tags(names) => std::slice::from_ref(names),
+            Self::Outputs(outputs) => outputs,
+        };
+        lists.iter().flatten()
+    }
+
+    /// The names of the image that the output at `place` makes.
+    pub fn of_output(&self, place: usize) -> &[Spanned<ImageName>] {
+        match self {
+            Self::Tags(names) => names,
+            Self::Outputs(outputs) => outputs.get(place).map_or(&[], Vec::as_slice),
+        }
+    }
+}
+
+impl Default for ImageNames {
+    fn default() -> Self {
+        Self::Outputs(Vec::new())
+    }
+}
+
 /// Reads the attributes of `target`, gathering all that are wrong.
 pub(super) fn read(target: &Target) -> BuildValues {
     let mut reader = Reader {
@@ -39,8 +81,11 @@ pub(super) fn read(target: &Target) -> BuildValues {
         problems: Diagnostics::default(),
     };
     BuildValues {
+        images: reader.images(),
         network: reader.network(),
         extra_hosts: reader.extra_hosts(),
+        cache_from: reader.caches("cache-from", &target.cache_from),
+        cache_to: reader.caches("cache-to", &target.cache_to),
         problems: reader.problems,
     }
 }
@@ -58,6 +103,92 @@ impl Reader<'_> {
         match span.or(name.span) {
             Some(span) => problem.at(span, ""),
             None => problem,
+        }
+    }
+
+    fn images(&mut self) -> ImageNames {
+        let (tags, outputs) = (&self.target.tags, &self.target.output);
+        if !tags.is_empty() {
+            let tags = tags.iter();
+            return ImageNames::Tags(
+                tags.filter_map(|tag| self.image(&tag.value, tag.span))
+                    .collect(),
+            );
+        }
+        ImageNames::Outputs(
+            outputs
+                .iter()
+                .map(|output| self.own_names(output))
+                .collect(),
+        )
+    }
+
+    // The names in the `name` of an output, which needs one if it is pushed.
+    fn own_names(&mut self, output: &Spanned<Export>) -> Vec<Spanned<ImageName>> {
+        let makes_image = matches!(
+            output.kind,
+            ExportKind::Image | ExportKind::Registry | ExportKind::Oci | ExportKind::Docker
+        );
+        let name = output.attr("name").filter(|_| makes_image);
+        let mut names = name
+            .unwrap_or_default()
+            .split(',')
+            .filter(|name| !name.is_empty())
+            .peekable();
+        if names.peek().is_none() && output.pushes() {
+            let message = "an image without a name cannot be pushed";
+            let problem = self.problem("plan::no-image-name", output.span, message);
+            self.problems
+                .push(problem.help("name the image with `tags`"));
+        }
+        names
+            .filter_map(|name| self.image(name, output.span))
+            .collect()
+    }
+
+    fn image(&mut self, name: &str, span: Option<Span>) -> Option<Spanned<ImageName>> {
+        match name.parse() {
+            Ok(value) => Some(Spanned { value, span }),
+            Err(error) => {
+                let message = format!("`{name}` cannot be the name of an image: {error}");
+                let problem = self.problem("plan::image-name", span, message);
+                self.problems.push(problem.help(
+                    "write it as in `registry.example/team/app:1.0`, in lower case but for the tag",
+                ));
+                None
+            }
+        }
+    }
+
+    fn caches(&mut self, attribute: &str, list: &List<CacheEntry>) -> Vec<Option<ImageName>> {
+        list.iter()
+            .map(|cache| self.cache(attribute, cache))
+            .collect()
+    }
+
+    fn cache(&mut self, attribute: &str, cache: &Spanned<CacheEntry>) -> Option<ImageName> {
+        const CODE: &str = "plan::cache-reference";
+        if cache.kind != CacheKind::Registry {
+            return None;
+        }
+        let Some(name) = cache.attr("ref").filter(|name| !name.is_empty()) else {
+            let message = format!("`{attribute}` of `type=registry` needs a `ref`");
+            let problem = self.problem(CODE, cache.span, message);
+            self.problems.push(problem);
+            return None;
+        };
+        match name.parse() {
+            Ok(name) => Some(name),
+            Err(error) => {
+                let message = format!("`{name}` in `{attribute}` cannot be used: {error}");
+                let problem = self.problem(CODE, cache.span, message);
+                self.problems.push(
+                    problem.help(
+                        "names of branches often need other characters to become a legal tag",
+                    ),
+                );
+                None
+            }
         }
     }
 

@@ -8,9 +8,9 @@ use super::model::{ContextSource, DockerfileSource, Inputs, NamedContext, OciLay
 use crate::definition::model::{SharedText, Target};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::golang::path;
-use crate::types::Digest;
 use crate::types::reference::is_legal_tag;
 use crate::types::remote::{self, RemoteAddress};
+use crate::types::{ContextImage, Digest};
 
 const LOCAL_PREFIX: &str = "cwd://";
 
@@ -111,7 +111,7 @@ fn named(text: &SharedText) -> NamedContext {
     } else if let Some(address) = RemoteAddress::parse(text) {
         NamedContext::Remote(address)
     } else if let Some(image) = text.strip_prefix("docker-image://") {
-        NamedContext::Image(image.into())
+        NamedContext::Image(ContextImage::new(image))
     } else if let Some(target) = text.strip_prefix("target:") {
         NamedContext::Target(target.into())
     } else if let Some(layout) = text.strip_prefix("oci-layout://") {
@@ -211,7 +211,7 @@ mod tests {
         );
     }
 
-    #[test_case("docker-image://alpine", &NamedContext::Image("alpine".into()))]
+    #[test_case("docker-image://alpine", &NamedContext::Image(ContextImage::new("alpine")))]
     #[test_case("target:base", &NamedContext::Target("base".into()))]
     #[test_case("cwd://./a/", &NamedContext::Local("a".into()))]
     #[test_case("../a/", &NamedContext::Local("../a/".into()))]

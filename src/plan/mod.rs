@@ -31,7 +31,7 @@ mod value_json;
 
 use std::sync::Arc;
 
-pub use build_values::{BuildValues, NamedHost};
+pub use build_values::{BuildValues, ImageNames, NamedHost};
 pub use checks::{Surroundings, check_build, check_print};
 pub use graph::{Link, TargetGraph};
 pub use model::{

@@ -16,7 +16,7 @@ use crate::diag::{Diagnostics, Span};
 use crate::types::hash::IndexMap;
 use crate::types::remote::RemoteAddress;
 use crate::types::ulimit::Ulimit;
-use crate::types::{GroupName, Platform, TargetName};
+use crate::types::{ContextImage, GroupName, Platform, TargetName};
 
 /// What is to be built.
 #[derive(Debug, Clone)]
@@ -113,8 +113,8 @@ pub enum NamedContext {
     Local(SharedText),
     /// A git repository or a file behind HTTP(S), which the builder fetches.
     Remote(RemoteAddress),
-    /// An image, with the text after `docker-image://`.
-    Image(SharedText),
+    /// An image.
+    Image(ContextImage),
     /// An image in a directory with OCI's layout.
     OciLayout(OciLayout),
     /// The result of another target.

@@ -1,7 +1,7 @@
 //! The images that a target names itself, which tell what it does at a registry.
 
-use crate::engine::spec::{CacheBackend, NamedContext, SolveSpec};
-use crate::types::Reference;
+use crate::engine::spec::{NamedContext, SolveSpec};
+use crate::types::{ImageName, Reference};
 
 /// The images that `spec` writes, takes caches from and gives caches to, and takes contexts from.
 ///
@@ -9,16 +9,12 @@ use crate::types::Reference;
 pub(super) fn of(spec: &SolveSpec) -> Vec<Reference> {
     let exported = spec.exports.iter().flat_map(|export| export.names.iter());
     let caches = spec.cache_imports.iter().chain(&spec.cache_exports);
-    let cached = caches
-        .filter(|cache| cache.backend == CacheBackend::Registry)
-        .filter_map(|cache| cache.extra.get("ref"));
-    let contexts = spec
-        .named_contexts
-        .values()
-        .filter_map(|context| match context {
-            NamedContext::Image { reference } => Some(reference),
-            _ => None,
-        });
-    let texts = exported.chain(cached).chain(contexts);
-    texts.filter_map(|text| text.parse().ok()).collect()
+    let cached = caches.filter_map(|cache| cache.image.as_ref());
+    let named = exported.chain(cached).map(ImageName::reference);
+    let contexts = spec.named_contexts.values();
+    let contexts = contexts.filter_map(|context| match context {
+        NamedContext::Image(image) => image.reference(),
+        _ => None,
+    });
+    named.chain(contexts).cloned().collect()
 }

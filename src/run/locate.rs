@@ -11,8 +11,8 @@ use crate::diag::{Class, Diagnostic, Diagnostics, Span, closest};
 use crate::engine::spec::LocalName;
 use crate::files::{PathError, Resolver};
 use crate::plan::{ContextSource, DockerfileSource, NamedContext, PlannedTarget, unsupported_of};
-use crate::types::Reference;
 use crate::types::remote::RemoteAddress;
+use crate::types::{ContextImage, Reference};
 
 /// A source tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub(super) enum NamedTree {
     /// A directory, repository or archive.
     Tree(Tree),
     /// An image.
-    Image(String),
+    Image(ContextImage),
 }
 
 /// All places one target reads from.
@@ -299,7 +299,7 @@ impl Finder<'_> {
                 Ok(NamedTree::Tree(tree))
             }
             NamedContext::Remote(address) => Ok(NamedTree::Tree(Tree::Remote(address.clone()))),
-            NamedContext::Image(reference) => Ok(NamedTree::Image(reference.to_string())),
+            NamedContext::Image(image) => Ok(NamedTree::Image(image.clone())),
             // Refused already, as well.
             NamedContext::OciLayout(_) | NamedContext::Target(_) => {
                 Err(unsupported_of(self.target))

@@ -306,6 +306,7 @@ async fn a_directory_comes_back_for_each_platform() {
 fn local_cache(key: &str, dir: &str) -> CacheEntry {
     CacheEntry {
         backend: CacheBackend::Local,
+        image: None,
         extra: BTreeMap::from([(key.to_owned(), dir.to_owned())]),
         credentials: BTreeMap::new(),
     }

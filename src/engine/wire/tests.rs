@@ -4,7 +4,7 @@ use super::*;
 use crate::engine::id::BuildRef;
 use crate::engine::spec::{CacheBackend, Exporter, ExtraHost, Resources, Ulimit, VcsFacts};
 use crate::types::remote::RemoteAddress;
-use crate::types::{NetworkMode, Secret};
+use crate::types::{ContextImage, NetworkMode, Secret};
 
 // The target's session `target`, and one for each directory that has another.
 fn sessions(target: &str, directories: &[(LocalName, &str)]) -> SessionIds {
@@ -42,6 +42,7 @@ fn map<const N: usize>(entries: [(&str, &str); N]) -> BTreeMap<String, String> {
 fn cache(backend: CacheBackend, extra: BTreeMap<String, String>) -> CacheEntry {
     CacheEntry {
         backend,
+        image: None,
         extra,
         credentials: BTreeMap::new(),
     }
@@ -59,7 +60,7 @@ fn attestation(parameters: &[(&str, &str)]) -> Attestation {
 
 fn export(exporter: Exporter, names: &[&str]) -> Export {
     Export {
-        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        names: names.iter().map(|name| name.parse().unwrap()).collect(),
         ..Export::new(exporter)
     }
 }
@@ -78,9 +79,7 @@ fn full() -> SolveSpec {
         named_contexts: BTreeMap::from([
             (
                 "img".to_owned(),
-                NamedContext::Image {
-                    reference: "alpine".to_owned(),
-                },
+                NamedContext::Image(ContextImage::new("alpine")),
             ),
             (
                 "lnk".to_owned(),
@@ -137,7 +136,10 @@ fn full() -> SolveSpec {
                 CacheBackend::Local,
                 map([("src", "cc"), ("digest", "sha256:1")]),
             ),
-            cache(CacheBackend::Registry, map([("ref", "ex.com/cache:1")])),
+            CacheEntry {
+                image: Some("ex.com/cache:1".parse().unwrap()),
+                ..cache(CacheBackend::Registry, map([]))
+            },
         ],
         exports: vec![Export {
             extra: map([

@@ -14,42 +14,12 @@ pub fn check_build(plan: &Plan, environment: &Environment) -> Diagnostics {
     let mut problems = Diagnostics::default();
     policies(plan, environment, &mut problems);
     for target in plan.targets.values() {
-        names(target, &mut problems);
         problems.0.extend(target.build.problems.0.iter().cloned());
         modes(target, &mut problems);
     }
     caches::check(plan, &mut problems);
     shared_names(plan, &mut problems);
     problems
-}
-
-fn names(target: &PlannedTarget, problems: &mut Diagnostics) {
-    let names = references::image_names(target);
-    for name in &names {
-        if let Err(error) = &name.reference {
-            let message = format!("`{}` cannot be the name of an image: {error}", name.text);
-            problems.push(
-                problem("plan::image-name", target, name.span, message).help(
-                    "write it as in `registry.example/team/app:1.0`, in lower case but for the tag",
-                ),
-            );
-        }
-    }
-    if !names.is_empty() {
-        return;
-    }
-    for export in target
-        .attributes
-        .output
-        .iter()
-        .filter(|export| export.pushes())
-    {
-        let message = "an image without a name cannot be pushed";
-        problems.push(
-            problem("plan::no-image-name", target, export.span, message)
-                .help("name the image with `tags`"),
-        );
-    }
 }
 
 fn modes(target: &PlannedTarget, problems: &mut Diagnostics) {
@@ -75,8 +45,8 @@ fn shared_names(plan: &Plan, problems: &mut Diagnostics) {
         .values()
         .filter(|target| references::pushes(target))
     {
-        for name in references::image_names(target) {
-            if let Some(tagged) = name.tagged() {
+        for name in target.build.images.all() {
+            if let Some(tagged) = references::tagged(name) {
                 let users = users.entry(tagged).or_default();
                 if users.iter().all(|(user, _)| **user != target.name) {
                     users.push((&target.name, name.span));

@@ -3,56 +3,30 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::problem;
-use super::references::{self, cache_name};
+use super::references;
 use crate::definition::model::{CacheEntry, CacheKind};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::golang::path;
 use crate::plan::model::{Plan, PlannedTarget};
-use crate::types::TargetName;
+use crate::types::{ImageName, TargetName};
 
 /// Finds caches of `plan` that cannot last.
 pub(super) fn check(plan: &Plan, problems: &mut Diagnostics) {
     let pushed = pushed_names(plan);
     for target in plan.targets.values() {
-        let attributes = &target.attributes;
-        for (attribute, list) in [
-            ("cache-from", &attributes.cache_from),
-            ("cache-to", &attributes.cache_to),
-        ] {
-            for cache in list {
-                reference(target, attribute, cache, problems);
-            }
-        }
-        for cache in &attributes.cache_to {
-            image_of_that_name(target, cache, &pushed, problems);
+        for (cache, image) in exported(target) {
+            image_of_that_name(target, (cache, image), &pushed, problems);
         }
     }
     shared(plan, problems);
 }
 
-fn reference(
+// The caches that `target` exports, with the images that hold them.
+fn exported(
     target: &PlannedTarget,
-    attribute: &str,
-    cache: &Spanned<CacheEntry>,
-    problems: &mut Diagnostics,
-) {
-    const CODE: &str = "plan::cache-reference";
-    if cache.kind != CacheKind::Registry {
-        return;
-    }
-    let name = cache_name(&cache.value, cache.span).filter(|name| !name.text.is_empty());
-    let Some(name) = name else {
-        let message = format!("`{attribute}` of `type=registry` needs a `ref`");
-        problems.push(problem(CODE, target, cache.span, message));
-        return;
-    };
-    if let Err(error) = name.reference {
-        let message = format!("`{}` in `{attribute}` cannot be used: {error}", name.text);
-        problems.push(
-            problem(CODE, target, name.span, message)
-                .help("names of branches often need other characters to become a legal tag"),
-        );
-    }
+) -> impl Iterator<Item = (&Spanned<CacheEntry>, Option<&ImageName>)> {
+    let images = target.build.cache_to.iter().map(Option::as_ref);
+    target.attributes.cache_to.iter().zip(images)
 }
 
 // The names that images are pushed to, with the targets that push them.
@@ -63,8 +37,8 @@ fn pushed_names(plan: &Plan) -> BTreeMap<String, BTreeSet<&TargetName>> {
         .values()
         .filter(|target| references::pushes(target))
     {
-        for name in references::image_names(target) {
-            if let Some(name) = name.tagged() {
+        for name in target.build.images.all() {
+            if let Some(name) = references::tagged(name) {
                 names.entry(name).or_default().insert(&target.name);
             }
         }
@@ -75,11 +49,11 @@ fn pushed_names(plan: &Plan) -> BTreeMap<String, BTreeSet<&TargetName>> {
 // A cache and an image of one name overwrite each other.
 fn image_of_that_name(
     target: &PlannedTarget,
-    cache: &Spanned<CacheEntry>,
+    (cache, image): (&Spanned<CacheEntry>, Option<&ImageName>),
     pushed: &BTreeMap<String, BTreeSet<&TargetName>>,
     problems: &mut Diagnostics,
 ) {
-    let Some(name) = cache_name(&cache.value, cache.span).and_then(|name| name.tagged()) else {
+    let Some(name) = image.and_then(references::tagged) else {
         return;
     };
     let owner = match pushed.get(&name) {
@@ -100,9 +74,9 @@ fn image_of_that_name(
 }
 
 // The place a cache is exported to, where two exports would be one.
-fn place(cache: &CacheEntry) -> Option<String> {
+fn place(cache: &CacheEntry, image: Option<&ImageName>) -> Option<String> {
     match cache.kind {
-        CacheKind::Registry => cache_name(cache, None)?.tagged(),
+        CacheKind::Registry => references::tagged(image?),
         CacheKind::Gha => {
             let scope = cache.attr("scope").unwrap_or("buildkit");
             Some(format!("scope `{scope}` of GitHub's cache"))
@@ -120,8 +94,8 @@ fn place(cache: &CacheEntry) -> Option<String> {
 fn shared(plan: &Plan, problems: &mut Diagnostics) {
     let mut users: BTreeMap<String, Vec<(&PlannedTarget, &Spanned<CacheEntry>)>> = BTreeMap::new();
     for target in plan.targets.values() {
-        for cache in &target.attributes.cache_to {
-            if let Some(place) = place(&cache.value) {
+        for (cache, image) in exported(target) {
+            if let Some(place) = place(&cache.value, image) {
                 let users = users.entry(place).or_default();
                 if users.iter().all(|(user, _)| user.name != target.name) {
                     users.push((target, cache));

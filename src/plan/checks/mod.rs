@@ -101,6 +101,8 @@ mod tests {
     #[test_case(r#"tags = ["Bad Tag", "ok", "x:feature/a"]"#, &["plan::image-name", "plan::image-name"]; "names")]
     #[test_case(r#"output = ["type=image,name=a:.b"]"#, &["plan::image-name"]; "name of an output")]
     #[test_case(r#"output = ["type=registry"]"#, &["plan::no-image-name"]; "nothing to push to")]
+    #[test_case(r#"output = ["type=registry,name=a", "type=image,push=true"]"#, &["plan::no-image-name"]; "one of two with nothing to push to")]
+    #[test_case(r#"output = ["type=registry,name=a:.b"]"#, &["plan::image-name"]; "pushed to an illegal name")]
     #[test_case(r#"network = "hots""#, &["plan::network"]; "network")]
     #[test_case(r#"extra-hosts = { a = "b" }"#, &["plan::extra-host"]; "host")]
     #[test_case(r#"output = ["type=local,dest=d,mode=zz"]"#, &["plan::local-mode"]; "mode")]

@@ -9,7 +9,7 @@ use crate::definition::model::{CacheEntry, CacheKind};
 use crate::diag::{Diagnostic, Spanned};
 use crate::engine::spec::{self, CacheBackend};
 use crate::golang::strconv;
-use crate::types::{Digest, Environment, Secret};
+use crate::types::{Digest, Environment, ImageName, Secret};
 
 /// A directory that a cache is read from or written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,12 +48,13 @@ pub(super) struct Caches {
 pub(super) fn lower(lowering: &mut Lowering<'_>) -> Caches {
     let mut caches = Caches::default();
     let target = lowering.target;
-    for entry in &target.cache_from {
-        let import = lower_entry(lowering, entry, "src", &mut caches.local);
+    let values = &lowering.planned.build;
+    for (entry, image) in target.cache_from.iter().zip(&values.cache_from) {
+        let import = lower_entry(lowering, (entry, image), "src", &mut caches.local);
         caches.imports.extend(import);
     }
-    for entry in &target.cache_to {
-        let export = lower_entry(lowering, entry, "dest", &mut caches.local);
+    for (entry, image) in target.cache_to.iter().zip(&values.cache_to) {
+        let export = lower_entry(lowering, (entry, image), "dest", &mut caches.local);
         caches.exports.extend(export);
     }
     let inline = |entry: &spec::CacheEntry| entry.backend == CacheBackend::Inline;
@@ -66,6 +67,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>) -> Caches {
 fn plain(backend: CacheBackend) -> spec::CacheEntry {
     spec::CacheEntry {
         backend,
+        image: None,
         extra: BTreeMap::new(),
         credentials: BTreeMap::new(),
     }
@@ -85,17 +87,21 @@ fn backend(kind: &CacheKind) -> CacheBackend {
 
 fn lower_entry(
     lowering: &mut Lowering<'_>,
-    entry: &Spanned<CacheEntry>,
+    (entry, image): (&Spanned<CacheEntry>, &Option<ImageName>),
     directory_key: &str,
     local: &mut Vec<LocalCache>,
 ) -> Option<spec::CacheEntry> {
     let mut lowered = plain(backend(&entry.value.kind));
+    lowered.image.clone_from(image);
     lowered.extra = entry
         .value
         .attrs
         .iter()
         .map(|(key, value)| (key.to_string(), value.to_string()))
         .collect();
+    if image.is_some() {
+        lowered.extra.remove("ref");
+    }
     match lowered.backend {
         CacheBackend::Gha => with_gha(lowering, lowered),
         CacheBackend::Local => Some(with_directory(

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{ImageStore, Lowering};
+use super::{DockerTraits, ImageStore, Lowering};
 use crate::definition::model::{Export, ExportKind, Sink};
 use crate::diag::{Diagnostic, Spanned};
 use crate::engine::spec::{self, Exporter};
 use crate::files::Resolved;
 use crate::golang::strconv;
 use crate::plan::syntax::Annotation;
-use crate::types::{Environment, Reference};
+use crate::types::{Environment, ImageName, Reference};
 
 /// Where an export that comes back to this machine goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,6 @@ pub(super) fn lower(lowering: &mut Lowering<'_>) -> Lowered {
     } else {
         target.output.iter().cloned().collect()
     };
-    let tags = tags(lowering);
     let annotations = annotations(lowering);
     let mut lowered = Lowered {
         exports: Vec::new(),
@@ -59,13 +58,14 @@ pub(super) fn lower(lowering: &mut Lowering<'_>) -> Lowered {
         pushes: Vec::new(),
     };
     let mut to_stdout = 0;
-    for output in wanted
-        .iter()
-        .filter(|output| output.value.kind != ExportKind::CacheOnly)
-    {
+    for (place, output) in wanted.iter().enumerate() {
+        if output.value.kind == ExportKind::CacheOnly {
+            continue;
+        }
         let sink = sink(lowering, output);
         to_stdout += usize::from(sink == Some(ExportSink::Stdout));
-        let mut export = export(lowering, output, &tags, sink.as_ref());
+        let names = lowering.planned.build.images.of_output(place);
+        let mut export = export(lowering, output, names, sink.as_ref());
         export.extra.extend(
             annotations
                 .iter()
@@ -76,7 +76,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>) -> Lowered {
         }
         lowered
             .pushes
-            .extend(pushed_by_docker(lowering, &mut export));
+            .extend(pushed_by_docker(&lowering.setting.docker, &mut export));
         lowered.exports.push(export);
     }
     if to_stdout > 1 {
@@ -127,21 +127,10 @@ fn default_output(lowering: &Lowering<'_>) -> Option<Export> {
         .then(|| Export::plain(ExportKind::Docker))
 }
 
-fn tags(lowering: &mut Lowering<'_>) -> Vec<String> {
-    let mut tags = Vec::new();
-    for tag in &lowering.target.tags {
-        match tag.value.parse::<Reference>() {
-            Ok(_) => tags.push(tag.value.to_string()),
-            Err(error) => lowering.error("run::tag", tag.span, format!("invalid tag: {error}")),
-        }
-    }
-    tags
-}
-
 fn export(
     lowering: &mut Lowering<'_>,
     output: &Spanned<Export>,
-    tags: &[String],
+    names: &[Spanned<ImageName>],
     sink: Option<&ExportSink>,
 ) -> spec::Export {
     let written = &output.value;
@@ -191,7 +180,7 @@ fn export(
         export.exporter,
         Exporter::Image | Exporter::Moby | Exporter::Oci | Exporter::Docker
     ) {
-        export.names = names(written, tags);
+        export.names = names.iter().map(|name| name.value.clone()).collect();
         export.extra.remove("name");
     }
     if matches!(export.exporter, Exporter::Image | Exporter::Moby) {
@@ -221,13 +210,6 @@ fn export(
             .entry("store".into())
             .or_insert_with(|| "false".into());
     }
-    if export.push == Some(true) && export.names.is_empty() {
-        lowering.error(
-            "run::push-without-name",
-            output.span,
-            "an image that is pushed needs a tag",
-        );
-    }
     if export.push == Some(true) && by_digest && export.exporter == Exporter::Moby {
         lowering.error(
             "run::push-by-docker",
@@ -249,31 +231,13 @@ fn export(
 }
 
 // The BuildKit of an engine with the classic store does not push; the engine itself does, as buildx has it do.
-fn pushed_by_docker(lowering: &mut Lowering<'_>, export: &mut spec::Export) -> Vec<Reference> {
-    let classic = lowering.setting.docker.builder == Some(ImageStore::Classic);
+fn pushed_by_docker(docker: &DockerTraits, export: &mut spec::Export) -> Vec<Reference> {
+    let classic = docker.builder == Some(ImageStore::Classic);
     if !classic || export.exporter != Exporter::Moby || export.push.take() != Some(true) {
         return Vec::new();
     }
-    let mut names = Vec::new();
-    for name in &export.names {
-        match name.parse() {
-            Ok(name) => names.push(name),
-            Err(error) => lowering.error("run::tag", None, format!("invalid name: {error}")),
-        }
-    }
-    names
-}
-
-fn names(written: &Export, tags: &[String]) -> Vec<String> {
-    if !tags.is_empty() {
-        return tags.to_vec();
-    }
-    let own = written.attr("name").unwrap_or_default();
-    own.split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect()
+    let names = export.names.iter().map(ImageName::reference);
+    names.cloned().collect()
 }
 
 fn defaults(lowering: &Lowering<'_>, export: &mut spec::Export) {
@@ -309,13 +273,7 @@ fn single_manifest(
     if export.exporter != Exporter::Docker {
         return;
     }
-    let several = lowering
-        .target
-        .platforms
-        .iter()
-        .flat_map(|entry| entry.value.split(','))
-        .count()
-        > 1;
+    let several = lowering.planned.platforms.len() > 1;
     let attested = lowering
         .target
         .attest

@@ -384,9 +384,7 @@ fn context(tree: &Tree) -> MainContext {
 fn named_contexts(places: &Places, node: &str) -> BTreeMap<String, NamedContext> {
     let lowered = |(name, tree): (&String, &NamedTree)| {
         let context = match tree {
-            NamedTree::Image(reference) => NamedContext::Image {
-                reference: reference.clone(),
-            },
+            NamedTree::Image(image) => NamedContext::Image(image.clone()),
             NamedTree::Tree(Tree::Remote(address)) => NamedContext::Remote(address.clone()),
             NamedTree::Tree(Tree::Dir(dir)) => {
                 let base = dir

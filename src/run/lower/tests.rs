@@ -31,6 +31,11 @@ fn lowered(body: &str) -> Result<Lowered, Diagnostics> {
 // The plan lacks such values, so a build would silently do without them.
 #[test_case(r#"network = "bridge""#, "plan::network")]
 #[test_case(r#"extra-hosts = { a = "b" }"#, "plan::extra-host")]
+#[test_case(r#"tags = ["A/B"]"#, "plan::image-name")]
+#[test_case(
+    r#"cache-from = [{ type = "registry", ref = "A/B" }]"#,
+    "plan::cache-reference"
+)]
 fn unreadable_values_are_not_built_without(body: &str, code: &str) {
     let problems = lowered(body).unwrap_err();
     let codes: Vec<_> = problems.0.iter().map(|problem| problem.code).collect();
@@ -49,4 +54,46 @@ fn networks_and_hosts_are_those_of_the_plan() {
         .map(|named| format!("{} {}", named.host, named.ip))
         .collect();
     assert_eq!(hosts, ["a 10.0.0.1", "a ::1", "b 10.0.0.2"]);
+}
+
+// The daemon is given what the user wrote; what it means is known besides.
+#[test]
+fn images_are_named_as_they_are_written() {
+    let body = r#"
+        output = ["type=cacheonly", "type=oci,dest=x,\"name=a,b:1\"", "type=image,name=c"]
+        cache-to = ["type=inline", "type=registry,ref=d,mode=max"]"#;
+    let spec = lowered(body).unwrap().spec;
+    let names = |export: &crate::engine::spec::Export| -> Vec<String> {
+        export.names.iter().map(ToString::to_string).collect()
+    };
+    let named: Vec<_> = spec.exports.iter().map(names).collect();
+    assert_eq!(named, [vec!["a", "b:1"], vec!["c"]]);
+    let images = crate::run::images::of(&spec);
+    let images: Vec<String> = images.iter().map(ToString::to_string).collect();
+    let official = ["a", "b:1", "c", "d"].map(|name| format!("docker.io/library/{name}"));
+    assert_eq!(images, official);
+    let registry = &spec.cache_exports[1];
+    assert_eq!(
+        registry.image.as_ref().map(ToString::to_string).as_deref(),
+        Some("d")
+    );
+    assert_eq!(
+        registry.extra,
+        BTreeMap::from([("mode".to_owned(), "max".to_owned())])
+    );
+}
+
+#[test]
+fn tags_name_every_output() {
+    let body = r#"
+        tags = ["a", "b"]
+        output = ["type=oci,dest=x,name=c", "type=registry"]"#;
+    for export in lowered(body).unwrap().spec.exports {
+        let names: Vec<&str> = export
+            .names
+            .iter()
+            .map(crate::types::ImageName::as_str)
+            .collect();
+        assert_eq!(names, ["a", "b"]);
+    }
 }
