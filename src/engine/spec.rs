@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::id::BuildRef;
 use crate::types::remote::RemoteAddress;
+use crate::types::ulimit::Ulimit;
 use crate::types::{ContextImage, ImageName, NetworkMode, Platform, Secret, TargetName};
 
 /// Input of one solve.
@@ -294,17 +295,6 @@ pub struct ExtraHost {
     pub host: String,
     /// The number.
     pub ip: IpAddr,
-}
-
-/// A limit on the processes of steps.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ulimit {
-    /// Its name, such as `nofile`.
-    pub name: String,
-    /// The soft limit.
-    pub soft: i64,
-    /// The hard limit.
-    pub hard: i64,
 }
 
 /// Limits of steps; what is not given is the daemon's choice.

@@ -336,7 +336,7 @@ fn step_attrs(spec: &SolveSpec, attrs: &mut Attrs) {
     }
     if !spec.ulimits.is_empty() {
         let mut limits: Vec<_> = spec.ulimits.iter().collect();
-        limits.sort_by(|a, b| a.name.cmp(&b.name));
+        limits.sort_by_key(|limit| limit.name);
         let limits: Vec<String> = limits
             .iter()
             .map(|limit| format!("{}={}:{}", limit.name, limit.soft, limit.hard))

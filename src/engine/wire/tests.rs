@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::engine::id::BuildRef;
-use crate::engine::spec::{CacheBackend, Exporter, ExtraHost, Resources, Ulimit, VcsFacts};
+use crate::engine::spec::{CacheBackend, Exporter, ExtraHost, Resources, VcsFacts};
 use crate::types::remote::RemoteAddress;
+use crate::types::ulimit::Ulimit;
 use crate::types::{ContextImage, NetworkMode, Secret};
 
 // The target's session `target`, and one for each directory that has another.
@@ -109,11 +110,7 @@ fn full() -> SolveSpec {
                 ip: ip.parse().unwrap(),
             })
             .into(),
-        ulimits: vec![Ulimit {
-            name: "nofile".to_owned(),
-            soft: 1024,
-            hard: 2048,
-        }],
+        ulimits: vec![Ulimit::parse("nofile=1024:2048").unwrap()],
         shm_size: Some(64 << 20),
         resources: Resources {
             memory: Some(1 << 30),

@@ -15,7 +15,7 @@ use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::engine::docker::EngineFacts;
 use crate::engine::spec::{
     Attestation, Dockerfile, ExtraHost, Frontend, LocalName, MainContext, NamedContext, NoCache,
-    ResolveMode, Resources, SolveSpec, Ulimit, VcsFacts,
+    ResolveMode, Resources, SolveSpec, VcsFacts,
 };
 use crate::files::{Resolved, Resolver};
 use crate::golang::strconv;
@@ -136,7 +136,7 @@ pub(super) fn lower(
     };
     spec.network = planned.build.network;
     spec.add_hosts = lowering.hosts();
-    spec.ulimits = ulimits(planned);
+    spec.ulimits.clone_from(&planned.ulimits);
     spec.shm_size = Some(planned.shm_size).filter(|bytes| *bytes > 0);
     spec.resources = resources(planned);
     spec.attestations = lowering.attestations();
@@ -315,15 +315,6 @@ fn strings(map: &Map) -> BTreeMap<String, String> {
     map.iter()
         .map(|(key, value)| (key.to_string(), value.value.to_string()))
         .collect()
-}
-
-fn ulimits(planned: &PlannedTarget) -> Vec<Ulimit> {
-    let lowered = |limit: &crate::types::ulimit::Ulimit| Ulimit {
-        name: limit.name.to_owned(),
-        soft: limit.soft,
-        hard: limit.hard,
-    };
-    planned.ulimits.iter().map(lowered).collect()
 }
 
 fn resources(planned: &PlannedTarget) -> Resources {
