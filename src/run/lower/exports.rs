@@ -28,6 +28,10 @@ pub(crate) enum ExportSink {
     },
 }
 
+/// What `check_print` says of outputs that cannot be written: it refuses the plan before, so that this is the second line of
+/// defence.
+const BAD_OUTPUT: &str = "plan::output";
+
 /// Attributes that only this side reads.
 const CLIENT_ONLY: [&str; 4] = ["push", "unpack", "name", "context"];
 
@@ -80,11 +84,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>) -> Lowered {
         lowered.exports.push(export);
     }
     if to_stdout > 1 {
-        lowering.error(
-            "run::two-outputs-to-stdout",
-            None,
-            "more than one output is to be written to standard output",
-        );
+        lowering.error(BAD_OUTPUT, None, "several outputs go to standard output");
     }
     lowered
 }
@@ -315,11 +315,9 @@ fn sink(lowering: &mut Lowering<'_>, output: &Spanned<Export>) -> Option<ExportS
             Some(ExportSink::Directory(place.path().to_owned()))
         }
         (Sink::Directory, _) => {
-            let message = format!(
-                "the output `type={}` needs a directory as its `dest`",
-                written.kind.name()
-            );
-            lowering.error("run::output-without-directory", output.span, message);
+            let kind = written.kind.name();
+            let message = format!("output `type={kind}` needs a directory, `dest`");
+            lowering.error(BAD_OUTPUT, output.span, message);
             None
         }
     }
