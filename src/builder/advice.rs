@@ -3,7 +3,7 @@
 //! Knows settings and what was found at the address, and nothing of how it was found. Start at [`for_connection`].
 
 use super::candidate::Settings;
-use super::error::{Refusal, in_one_line};
+use super::error::Refusal;
 use super::tls::TlsError;
 use crate::diag::{Diagnostic, closest};
 use crate::engine::ConnectionError;
@@ -11,6 +11,7 @@ use crate::engine::answer::Answer;
 use crate::engine::docker::DockerError;
 use crate::engine::endpoint::{Address, DockerHost, Endpoint, InvalidEndpoint};
 use crate::engine::transport::DialError;
+use crate::types::causes::in_one_line;
 
 /// Where a builder was looked for.
 #[derive(Debug)]

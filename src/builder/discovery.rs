@@ -11,7 +11,7 @@ use super::advice::Place;
 use super::candidate::{Candidate, Driver, Offers, Reach, Settings};
 use super::docker_context::DockerContexts;
 use super::embedded::{Launcher, Lease};
-use super::error::{ChooseError, PassedOver, Refusal, in_one_line};
+use super::error::{ChooseError, PassedOver, Refusal};
 use super::named::{Unnamed, named};
 use super::reach::{Reached, Reacher};
 use super::trust;
@@ -23,6 +23,7 @@ use crate::engine::{Connection, ConnectionError};
 use crate::event::EventSink;
 use crate::types::Environment;
 use crate::types::blocking::unblock;
+use crate::types::causes::in_one_line;
 use crate::types::requirements::Requirements;
 
 /// How long a builder that nobody named may take to answer.

@@ -1,6 +1,5 @@
 //! Why there is no builder, and what to do about it.
 
-use std::error::Error;
 use std::time::Duration;
 
 use super::advice::{self, Place};
@@ -12,6 +11,7 @@ use crate::diag::{Class, Diagnostic};
 use crate::engine::ConnectionError;
 use crate::engine::docker::DockerError;
 use crate::engine::endpoint::InvalidEndpoint;
+use crate::types::causes::in_one_line;
 use crate::types::requirements::Need;
 use crate::types::terminal::shell_word;
 
@@ -152,20 +152,6 @@ fn list(needs: &[Need]) -> String {
     all.join("; ")
 }
 
-/// An error and its causes in one line.
-pub fn in_one_line(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let more = cause.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
 impl ChooseError {
     /// As it is told to the user.
     pub fn diagnostic(&self) -> Diagnostic {
@@ -187,13 +173,13 @@ impl ChooseError {
             Self::Address { source, .. } => {
                 advice::for_address(told.note(source.to_string()), source)
             }
-            Self::Tls(error) => advice::for_tls(with_causes(told, error), error),
+            Self::Tls(error) => advice::for_tls(told.caused_by(error), error),
             Self::TlsWithoutTcp { .. } => {
                 told.help("give the builder a TCP address, or make it anew without certificates")
             }
-            Self::Store(error) => with_causes(told, error),
+            Self::Store(error) => told.caused_by(error),
             Self::Context(error) => {
-                let told = with_causes(told, error);
+                let told = told.caused_by(error);
                 match error {
                     ContextError::Unknown { name, known, .. } => told
                         .note(format!("known Docker contexts: {}", known.join(", ")))
@@ -280,17 +266,8 @@ impl EmbeddedError {
     /// As it is told to the user.
     pub fn diagnostic(&self) -> Diagnostic {
         let told = Diagnostic::error(Class::Engine, "builder::embedded", self.to_string());
-        ways_out(self, with_causes(told, self))
+        ways_out(self, told.caused_by(self))
     }
-}
-
-fn with_causes(mut told: Diagnostic, error: &dyn Error) -> Diagnostic {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        told = told.note(format!("caused by: {cause}"));
-        source = cause.source();
-    }
-    told
 }
 
 fn ways_out(error: &EmbeddedError, told: Diagnostic) -> Diagnostic {

@@ -5,7 +5,6 @@
 
 mod accounts;
 mod advice;
-mod blocking;
 mod candidate;
 mod discovery;
 mod docker_address;
@@ -26,7 +25,7 @@ pub use advice::Place;
 pub use candidate::{Candidate, Driver, Offers, Reach, Settings};
 pub use discovery::{Chosen, choose};
 pub use docker_context::{ContextError, DEFAULT_CONTEXT, DockerContext, DockerContexts};
-pub use error::{ChooseError, PassedOver, Refusal, in_one_line};
+pub use error::{ChooseError, PassedOver, Refusal};
 pub use named::EMBEDDED;
 pub(crate) use notice::Notice;
 pub use survey::{Survey, Surveyed, survey};

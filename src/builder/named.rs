@@ -4,12 +4,13 @@
 
 use super::candidate::{Candidate, Reach, Settings};
 use super::docker_context::{ContextError, DEFAULT_CONTEXT, DockerContexts};
-use super::error::{ChooseError, in_one_line};
+use super::error::ChooseError;
 use super::store::{Current, Instance, Node, Store};
 use super::tls;
 use crate::diag::Diagnostic;
 use crate::engine::endpoint::{DockerHost, Endpoint, TlsMaterial};
 use crate::types::Environment;
+use crate::types::causes::in_one_line;
 
 /// The name of the embedded builder for `--builder`, unless buildx has one of that name.
 pub const EMBEDDED: &str = "embedded";

@@ -7,13 +7,14 @@ use std::time::Duration;
 use super::candidate::{Candidate, Driver, Reach};
 use super::discovery::{UNNAMED_LIMIT, driver, find_named, find_unnamed, refused, why};
 use super::embedded;
-use super::error::{ChooseError, PassedOver, Refusal, in_one_line};
+use super::error::{ChooseError, PassedOver, Refusal};
 use super::reach::Reacher;
 use crate::diag::Diagnostic;
 use crate::engine::docker::{ContainerState, Docker};
 use crate::engine::endpoint::Endpoint;
 use crate::event::EventSink;
 use crate::types::Environment;
+use crate::types::causes::in_one_line;
 use crate::types::requirements::Requirements;
 
 /// How all builders stand, without starting any.

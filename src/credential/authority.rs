@@ -5,9 +5,7 @@
 //! disk that does not answer is no failure: the seed then lasts as long as the run, which costs a token exchange.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,7 +13,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signer, SigningKey};
 use hmac::{Hmac, KeyInit, Mac};
-use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use tokio::sync::Mutex;
@@ -25,6 +22,7 @@ use super::Error;
 use super::host::RegistryHost;
 use crate::types::Secret;
 use crate::types::blocking::unblock;
+use crate::types::lock::FileLock;
 use crate::types::regular::read_regular;
 use crate::types::temporary::{Temporary, sweep_at};
 
@@ -131,8 +129,10 @@ enum Attempt {
 
 fn attempt(dir: &Path, host: &RegistryHost, may_wait: bool) -> Attempt {
     let _ = std::fs::create_dir_all(dir);
-    let locked = Lock::take(&dir.join(".token_seed.lock"));
-    if matches!(locked, Lock::Busy) && may_wait {
+    let locked = FileLock::try_take(&FileLock::options(), &dir.join(".token_seed.lock"));
+    // Nothing can be locked on a disk that is read-only, and that is no reason to wait.
+    let is_busy = matches!(locked, Ok(None));
+    if is_busy && may_wait {
         return Attempt::Busy;
     }
     let path = dir.join(".token_seed");
@@ -147,39 +147,12 @@ fn attempt(dir: &Path, host: &RegistryHost, may_wait: bool) -> Attempt {
         return Attempt::Seed(None);
     };
     // Without the lock another process may write at the same time, and one of the seeds would be lost.
-    if !matches!(locked, Lock::Busy) && seeds.len() < SEEDS {
+    if !is_busy && seeds.len() < SEEDS {
         let seed = STANDARD.encode(fresh.expose());
         seeds.insert(host.to_string(), Entry { seed });
         let _ = write(&path, &seeds);
     }
     Attempt::Seed(Some(fresh))
-}
-
-enum Lock {
-    Held(#[allow(dead_code, reason = "held until it is dropped")] File),
-    Busy,
-    // Nothing can be locked there, as on a disk that is read-only.
-    None,
-}
-
-impl Lock {
-    fn take(path: &Path) -> Self {
-        // `O_NONBLOCK`: opening a pipe of that name would block.
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-            .open(path);
-        match file {
-            Ok(file) => match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => Self::Held(file),
-                Err(rustix::io::Errno::WOULDBLOCK) => Self::Busy,
-                Err(_) => Self::None,
-            },
-            Err(_) => Self::None,
-        }
-    }
 }
 
 fn random() -> Result<Secret<Vec<u8>>, Error> {
@@ -261,9 +234,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".token_seed.lock");
         let first = key(dir.path(), "a", true).await;
-        let Lock::Held(held) = Lock::take(&path) else {
-            panic!("the lock is taken")
-        };
+        let held = FileLock::try_take(&FileLock::options(), &path).unwrap();
+        assert!(held.is_some(), "the lock is taken");
         let started = std::time::Instant::now();
         assert_eq!(key(dir.path(), "a", true).await, first, "it can be read");
         key(dir.path(), "b", true).await;

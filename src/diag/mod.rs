@@ -10,6 +10,8 @@ mod span;
 
 use std::cell::Cell;
 
+use crate::types::causes::causes;
+
 pub use json::to_json;
 pub use render::{Style, readable, render, render_all};
 pub use source::{SourceFile, SourceId, SourceMap};
@@ -95,26 +97,33 @@ impl Diagnostic {
         }
     }
 
-    /// Adds the place the problem is at.
+    /// Adds the place the problem is at, if it is known: what flags and the environment say has no place.
     #[must_use]
-    pub fn at(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.labels.push(Label {
+    pub fn at(self, span: impl Into<Option<Span>>, text: impl Into<String>) -> Self {
+        self.label(span.into(), text, true)
+    }
+
+    /// Adds a place that explains the problem, if it is known.
+    #[must_use]
+    pub fn context(self, span: impl Into<Option<Span>>, text: impl Into<String>) -> Self {
+        self.label(span.into(), text, false)
+    }
+
+    fn label(mut self, span: Option<Span>, text: impl Into<String>, primary: bool) -> Self {
+        self.labels.extend(span.map(|span| Label {
             span,
             text: text.into(),
-            primary: true,
-        });
+            primary,
+        }));
         self
     }
 
-    /// Adds a place that explains the problem.
+    /// Adds each cause of `error` as a further fact.
     #[must_use]
-    pub fn context(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.labels.push(Label {
-            span,
-            text: text.into(),
-            primary: false,
-        });
-        self
+    pub fn caused_by(self, error: &dyn std::error::Error) -> Self {
+        causes(error).fold(self, |problem, cause| {
+            problem.note(format!("caused by: {cause}"))
+        })
     }
 
     /// Adds a further fact.
@@ -129,6 +138,11 @@ impl Diagnostic {
     pub fn help(mut self, text: impl Into<String>) -> Self {
         self.help.push(text.into());
         self
+    }
+
+    /// Whether the command cannot do what was asked because of it.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
     }
 
     /// Tells what there is instead of `wanted`: all of `candidates`, shortened, and that "a … with a similar name exists" where
@@ -212,9 +226,23 @@ impl Diagnostics {
         self.0.push(diagnostic);
     }
 
+    /// Those that are errors.
+    pub fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.0.iter().filter(|problem| problem.is_error())
+    }
+
     /// Whether one of them is an error.
     pub fn has_errors(&self) -> bool {
-        self.0.iter().any(|d| d.severity == Severity::Error)
+        self.errors().next().is_some()
+    }
+
+    /// `value`, or all of these if one of them is an error.
+    pub fn into_result<T>(self, value: T) -> Result<T, Self> {
+        if self.has_errors() {
+            Err(self)
+        } else {
+            Ok(value)
+        }
     }
 }
 

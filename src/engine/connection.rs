@@ -26,6 +26,7 @@ use super::endpoint::Endpoint;
 use super::pulse::{self, Patience};
 use super::traffic::{Counted, Counters, Traffic};
 use super::transport::{self, DialError, Remarks};
+use crate::types::causes::in_one_line;
 use crate::types::ending::FLUSH;
 
 /// What one gRPC message may hold at most, either way: BuildKit's own limit.
@@ -232,7 +233,7 @@ impl Connection {
             .max_header_list_size(HEADER_LIMIT)
             .handshake::<_, Body>(stream)
             .await
-            .map_err(|error| no_grpc(&endpoint, counters.read(), describe(&error)))?;
+            .map_err(|error| no_grpc(&endpoint, counters.read(), in_one_line(&error)))?;
         let closing = CancellationToken::new();
         let channel = Channel { send, authority };
         let (tell_silence, silence) = watch::channel(Duration::ZERO);
@@ -488,7 +489,7 @@ where
             }
         };
         let mut reason = match &result {
-            Some(Err(error)) => describe(error),
+            Some(Err(error)) => in_one_line(error),
             Some(Ok(())) => "it was closed by the other side".to_owned(),
             None => "it was closed".to_owned(),
         };
@@ -513,20 +514,6 @@ where
 /// Whether `status` was sent by the daemon, rather than made here of a broken stream.
 pub(super) fn is_from_peer(status: &Status) -> bool {
     std::error::Error::source(status).is_none()
-}
-
-// hyper's errors say what failed; the reason is further down.
-fn describe(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 /// Sends gRPC requests over the connection.
@@ -579,7 +566,7 @@ impl tower::Service<http::Request<Body>> for Channel {
 
 // tonic takes a hyper error apart by itself and would call a closed connection `cancelled`, which is a user's doing.
 fn broken(error: hyper::Error) -> tonic::codegen::StdError {
-    let mut status = Status::unavailable(describe(&error));
+    let mut status = Status::unavailable(in_one_line(&error));
     status.set_source(Arc::new(BrokenChannel(error)));
     Box::new(status)
 }

@@ -14,6 +14,7 @@ use super::connection::{ConnectionError, is_from_peer};
 use super::session::SessionError;
 use crate::event::SourceExcerpt;
 use crate::outcome::{FailureKind, SolveFailure};
+use crate::types::causes::causes;
 use crate::types::secret::redact_urls;
 
 /// The failure that the daemon reports with `status`.
@@ -58,7 +59,7 @@ fn unsendable(message: &str) -> Option<String> {
 pub(super) fn from_connection(error: &ConnectionError) -> SolveFailure {
     let mut failure = SolveFailure::new(FailureKind::Engine, error.to_string());
     failure.help.extend(error.help().map(str::to_owned));
-    failure.debug.extend(causes(error));
+    failure.debug.extend(causes(error).map(ToString::to_string));
     failure
 }
 
@@ -69,7 +70,7 @@ pub(super) fn from_session(error: &SessionError) -> SolveFailure {
         error => {
             let mut failure =
                 SolveFailure::new(FailureKind::Engine, format!("session lost: {error}"));
-            failure.debug.extend(causes(error));
+            failure.debug.extend(causes(error).map(ToString::to_string));
             failure
         }
     }
@@ -83,16 +84,6 @@ pub(super) fn cancelled() -> SolveFailure {
 /// Whether the solve may succeed on a new connection without any change by the user.
 pub fn is_transient(failure: &SolveFailure) -> bool {
     failure.kind == FailureKind::Engine
-}
-
-fn causes(error: &dyn std::error::Error) -> Vec<String> {
-    let mut causes = Vec::new();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        causes.push(error.to_string());
-        cause = error.source();
-    }
-    causes
 }
 
 fn kind(status: &Status) -> FailureKind {

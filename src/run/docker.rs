@@ -14,6 +14,7 @@ use crate::engine::endpoint::DockerHost;
 use crate::event::EventSink;
 use crate::types::Environment;
 use crate::types::blocking::unblock;
+use crate::types::causes::in_one_line;
 
 /// The Docker Engine whose own BuildKit builds.
 #[derive(Debug, Clone)]
@@ -143,11 +144,11 @@ async fn find(context: Option<&str>, environment: &Environment) -> Result<Docker
     unblock(find)
         .await
         .map(|found| found.host)
-        .map_err(|error| crate::builder::in_one_line(&error))
+        .map_err(|error| in_one_line(&error))
 }
 
 async fn connect(host: &DockerHost) -> Result<(Docker, EngineFacts), String> {
-    let told = |error: DockerError| crate::builder::in_one_line(&error);
+    let told = |error: DockerError| in_one_line(&error);
     let docker = Docker::connect(host).await.map_err(told)?;
     let facts = docker.facts().await.map_err(told)?;
     Ok((docker, facts))

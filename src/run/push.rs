@@ -4,6 +4,7 @@ use super::target::Ground;
 use crate::engine::docker::DockerError;
 use crate::event::{EventKind, LocalWork};
 use crate::outcome::{FailureKind, SolveFailure, Solved};
+use crate::types::causes::in_one_line;
 use crate::types::{Digest, Reference, TargetName};
 
 const DIGEST: &str = "containerimage.digest";
@@ -63,12 +64,11 @@ async fn push_one(name: &Reference, ground: &Ground) -> Result<Option<Digest>, S
         .credential(name.domain(), &scopes, &[])
         .await;
     let credential = credential.map_err(|error| {
-        let message = crate::builder::in_one_line(&error);
+        let message = in_one_line(&error);
         SolveFailure::new(FailureKind::Build, message)
     })?;
-    let unreachable = |error: &DockerError| {
-        SolveFailure::new(FailureKind::Engine, crate::builder::in_one_line(error))
-    };
+    let unreachable =
+        |error: &DockerError| SolveFailure::new(FailureKind::Engine, in_one_line(error));
     let docker = match ground.docker.builder().await {
         Some(Ok(docker)) => docker,
         Some(Err(error)) => return Err(unreachable(&error)),

@@ -23,6 +23,7 @@ use crate::engine::{Engine, SessionError, SessionId, Sessions};
 use crate::event::{EventKind, EventSink};
 use crate::outcome::{FailureKind, SolveFailure, Solved, SpecialFiles};
 use crate::types::blocking::unblock;
+use crate::types::causes::in_one_line;
 use crate::types::ending::PARTING;
 use crate::types::{Reference, TargetName};
 
@@ -90,7 +91,7 @@ impl TargetRun {
         let special = self.ground.export_special;
         let opened = move || {
             let caches = caches::open(&local_caches, &mut spec, &mut notices.0)
-                .map_err(|error| with_causes(&error))?;
+                .map_err(|error| in_one_line(&error))?;
             for notice in notices.0 {
                 events.send(EventKind::Notice(notice));
             }
@@ -226,21 +227,11 @@ fn not_kept(target: &TargetName, special: &SpecialFiles) -> Option<Diagnostic> {
 }
 
 fn lost(error: &SessionError) -> SolveFailure {
-    SolveFailure::new(FailureKind::Engine, with_causes(error))
+    SolveFailure::new(FailureKind::Engine, in_one_line(error))
 }
 
 fn layout(error: &LayoutError) -> SolveFailure {
-    SolveFailure::new(FailureKind::Build, with_causes(error))
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        message = format!("{message}: {source}");
-        cause = source.source();
-    }
-    message
+    SolveFailure::new(FailureKind::Build, in_one_line(error))
 }
 
 fn transfer(failure: &TransferFailure) -> SolveFailure {

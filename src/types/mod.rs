@@ -5,6 +5,7 @@
 
 pub mod awaited;
 pub mod blocking;
+pub mod causes;
 pub mod clock;
 pub mod descriptors;
 pub mod digest;
@@ -13,6 +14,7 @@ pub mod ending;
 pub mod environment;
 pub mod hash;
 pub mod image;
+pub mod lock;
 pub mod names;
 pub mod network;
 pub mod platform;

@@ -14,10 +14,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, RawMode, RenameFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawMode, RenameFlags};
 use rustix::io::Errno;
 
 use super::descriptors;
+use super::lock::try_lock;
 
 /// How the names of temporary files begin; 32 hexadecimal digits follow.
 const PREFIX: &str = ".rbake-tmp-";
@@ -168,17 +169,15 @@ impl Temporary {
         for _ in 0..TRIES {
             let name = TemporaryName::new(dir)?;
             let file = rustix::fs::openat(dir, name.as_str(), flags, Mode::from_raw_mode(mode))?;
-            let is_ours = match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            let file = File::from(file);
+            let is_ours = match try_lock(&file) {
                 // Another run may have taken it for a left-over before the lock was ours.
-                Ok(()) => rustix::fs::fstat(&file)?.st_nlink > 0,
-                Err(Errno::WOULDBLOCK) => false,
+                Ok(true) => rustix::fs::fstat(&file)?.st_nlink > 0,
+                Ok(false) => false,
                 Err(_) => true,
             };
             if is_ours {
-                made = Ok(Self {
-                    name,
-                    file: file.into(),
-                });
+                made = Ok(Self { name, file });
                 break;
             }
         }
@@ -285,13 +284,8 @@ fn sweep_one(dir: &OwnedFd, name: &[u8]) {
             let Ok(file) = rustix::fs::openat(dir, name, flags, Mode::empty()) else {
                 return;
             };
-            let lock = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
-            locked = Some(file);
-            match lock {
-                Ok(()) => true,
-                Err(Errno::WOULDBLOCK) => false,
-                Err(_) => is_older_than(LEFT_OVER_WITHOUT_LOCKS),
-            }
+            let file = locked.insert(File::from(file));
+            try_lock(file).unwrap_or_else(|_| is_older_than(LEFT_OVER_WITHOUT_LOCKS))
         }
         _ => is_older_than(LEFT_OVER),
     };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rbake::builder::embedded::{self, EmbeddedError, FileLock, Places, Running, Stopped};
+use rbake::builder::embedded::{self, EmbeddedError, Places, Running, Stopped};
 use rbake::event::EventSink;
 use rbake::types::Environment;
 use rustix::process::{Pid, Signal, kill_process};
@@ -492,9 +492,8 @@ async fn a_supervisor_that_waits_for_another_ends_when_it_is_told_to() {
     };
     let places = Places::of(&home.environment()).unwrap();
     places.create().unwrap();
-    let held = FileLock::try_take(&places.supervisor_lock())
-        .unwrap()
-        .unwrap();
+    let lock = places.supervisor_lock();
+    let held = embedded::lock(&lock, Duration::from_secs(5)).await.unwrap();
     let mut serve = home.command(rbake());
     serve.args(["+builder", "serve"]).stderr(Stdio::null());
     let mut child = serve.spawn().unwrap();

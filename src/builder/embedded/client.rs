@@ -11,11 +11,10 @@ use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 use super::super::accounts::Accounts;
-use super::super::blocking::blocking;
 use super::super::notice::Notice;
 use super::super::trust;
 use super::control::{Channel, Facts, Reply, Request};
-use super::lock::{FileLock, LockError};
+use super::lock::{LockError, lock};
 use super::log::Log;
 use super::places::{Places, PlacesError};
 use super::programs::ProgramError;
@@ -24,6 +23,7 @@ use super::settings::{Idle, InvalidIdle};
 use super::variables;
 use crate::engine::Endpoint;
 use crate::event::EventSink;
+use crate::types::blocking::unblock;
 use crate::types::{Clock, Environment};
 
 /// How long a supervisor may take until it can be talked to; it may have to wait for one that is just stopping.
@@ -181,7 +181,7 @@ async fn reach(
         places,
         fingerprint,
         mut missing,
-    } = blocking(move || Prospect::of(&asked)).await?;
+    } = unblock(move || Prospect::of(&asked)).await?;
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(mut channel) = connect(&places).await? {
@@ -214,7 +214,7 @@ async fn reach(
             let log = Log::at(places.log(), Clock::system());
             return Err(EmbeddedError::Failed {
                 reason: format!("it came and went for {} seconds", PATIENCE.as_secs()),
-                tail: blocking(move || log.tail(0)).await,
+                tail: unblock(move || log.tail(0)).await,
                 log: places.log(),
             });
         }
@@ -233,9 +233,9 @@ async fn launch(
     notice: &Notice,
 ) -> Result<(), EmbeddedError> {
     let wanted = places.clone();
-    blocking(move || wanted.create()).await?;
+    unblock(move || wanted.create()).await?;
     notice.waits_for("another run to start the embedded builder");
-    let _lock = FileLock::take(&places.start_lock(), START_LIMIT * 2).await?;
+    let _lock = lock(&places.start_lock(), START_LIMIT * 2).await?;
     if connect(places).await?.is_some() {
         return Ok(());
     }
@@ -247,7 +247,7 @@ async fn launch(
     };
     let (asked, wanted, program) = (environment.clone(), places.clone(), launcher.clone());
     let written = log.clone();
-    let (position, command) = blocking(move || {
+    let (position, command) = unblock(move || {
         let position = written.position();
         (position, command(&asked, &wanted, &program, &written))
     })
@@ -274,7 +274,7 @@ async fn launch(
         };
         return Err(EmbeddedError::Failed {
             reason,
-            tail: blocking(move || log.tail(position)).await,
+            tail: unblock(move || log.tail(position)).await,
             log: places.log(),
         });
     }
@@ -304,7 +304,7 @@ fn command(
 // The places, if nobody else can have had a hand in them.
 async fn safe_places(environment: &Environment) -> Result<Places, EmbeddedError> {
     let environment = environment.clone();
-    blocking(move || {
+    unblock(move || {
         let places = Places::of(&environment)?;
         places.check()?;
         Ok(places)
@@ -355,7 +355,7 @@ pub async fn stop(
     }
     ended(&places, &mut channel).await?;
     // The supervisor holds its lock to the very end.
-    FileLock::take(&places.supervisor_lock(), START_LIMIT).await?;
+    lock(&places.supervisor_lock(), START_LIMIT).await?;
     notice.end(None);
     Ok(Stopped::Stopped)
 }

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 
-use super::super::blocking::blocking;
 use super::super::files;
 use crate::types::Clock;
+use crate::types::blocking::unblock;
 
 /// A log of this size is set aside when the builder starts; the one set aside before is deleted.
 const ROTATE_AT: u64 = 4 << 20;
@@ -55,7 +55,7 @@ impl Log {
         let time = jiff::Timestamp::try_from(self.clock.now()).unwrap_or_default();
         let line = format!("{time:.0} rbake: {text}\n");
         let log = self.clone();
-        blocking(move || {
+        unblock(move || {
             if let Ok(mut file) = log.open() {
                 let _ = file.write_all(line.as_bytes());
             }

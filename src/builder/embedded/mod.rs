@@ -28,7 +28,7 @@ mod variables;
 pub use client::{EmbeddedError, Launcher, Lease, Running, Stopped, ensure_running, status, stop};
 pub use config::{ConfigError, MAX_USED_SPACE, VARIABLE as CONFIG_VARIABLE};
 pub use control::{Facts, Reply};
-pub use lock::{FileLock, LockError};
+pub use lock::{LockError, lock};
 pub use places::{Places, PlacesError};
 pub use process::become_child;
 pub use programs::{ProgramError, Programs, find, version_of};

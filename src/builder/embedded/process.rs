@@ -19,8 +19,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::super::blocking::blocking;
 use super::super::files;
+use crate::types::blocking::unblock;
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -234,7 +234,7 @@ pub(super) fn write_down(path: &Path, id: &ProcessId) -> io::Result<()> {
 /// Returns whether there was one. What cannot be read is taken for none.
 pub(super) async fn kill_leftover(path: &Path, patience: Duration) -> io::Result<bool> {
     let path = path.to_owned();
-    let Ok(Some(text)) = blocking(move || files::read_text(&path, files::LIMIT)).await else {
+    let Ok(Some(text)) = unblock(move || files::read_text(&path, files::LIMIT)).await else {
         return Ok(false);
     };
     let Ok(id) = serde_json::from_str::<ProcessId>(&text) else {

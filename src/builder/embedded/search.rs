@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::trust::{self, TrustError};
+use crate::types::causes::in_one_line;
 
 /// Folders with programs.
 #[derive(Debug, Clone, Default)]
@@ -40,9 +41,7 @@ impl SearchPath {
         match trust::check_folder(&folder) {
             Ok(true) => self.folders.push(folder),
             Ok(false) => {}
-            Err(error) => self
-                .left_out
-                .push((folder, super::super::in_one_line(&error))),
+            Err(error) => self.left_out.push((folder, in_one_line(&error))),
         }
     }
 

@@ -11,13 +11,12 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::super::blocking::blocking;
 use super::super::install::Folder;
-use super::super::{files, in_one_line, trust};
+use super::super::{files, trust};
 use super::attendant::{Admission, Ask, Attendant, Client, Phase};
 use super::client::EmbeddedError;
 use super::control::{Channel, Facts};
-use super::lock::{FileLock, LockError};
+use super::lock::{LockError, lock};
 use super::log::Log;
 use super::places::{Places, PlacesError};
 use super::process::{self, Process, Spec};
@@ -26,6 +25,8 @@ use super::recipe::{Recipe, RecipeError};
 use super::settings::{Idle, InvalidIdle};
 use crate::diag::{Class, Diagnostic};
 use crate::engine::{Connection, Endpoint};
+use crate::types::blocking::unblock;
+use crate::types::causes::in_one_line;
 use crate::types::ending::is_ignored;
 use crate::types::{Clock, Environment};
 
@@ -119,7 +120,7 @@ pub async fn serve(environment: &Environment, options: &ServeOptions) -> Result<
         None => Idle::of(environment)?,
     };
     let asked = environment.clone();
-    let (places, recipe) = blocking(move || {
+    let (places, recipe) = unblock(move || {
         let places = Places::of(&asked)?;
         places.create()?;
         let recipe = Recipe::of(&asked, &places)?;
@@ -128,7 +129,7 @@ pub async fn serve(environment: &Environment, options: &ServeOptions) -> Result<
     .await?;
     let path = places.supervisor_lock();
     let lock = tokio::select! {
-        lock = FileLock::take(&path, HANDOVER_LIMIT) => lock?,
+        lock = lock(&path, HANDOVER_LIMIT) => lock?,
         _ = signals.next() => return Ok(()),
     };
     let log = Log::at(places.log(), Clock::system());
@@ -142,7 +143,7 @@ pub async fn serve(environment: &Environment, options: &ServeOptions) -> Result<
     };
     let (listener, isolation) = prepared?;
     let written = log.clone();
-    let position = blocking(move || written.position()).await;
+    let position = unblock(move || written.position()).await;
     let command = recipe
         .programs
         .command(&isolation, &places.config(), &places.rootlesskit());
@@ -199,7 +200,7 @@ async fn prepare(
 ) -> Result<(UnixListener, Isolation), ServeError> {
     check_installed(places, recipe).await?;
     let old = log.clone();
-    blocking(move || old.rotate())
+    unblock(move || old.rotate())
         .await
         .map_err(system("set the old log aside"))?;
     let ended = process::kill_leftover(&places.process(), END_LIMIT).await;
@@ -207,7 +208,7 @@ async fn prepare(
         log.say("ended a buildkitd that was left behind").await;
     }
     let (mine, configuration) = (places.clone(), recipe.configuration.clone());
-    blocking(move || {
+    unblock(move || {
         forget_now(&mine);
         std::fs::create_dir_all(mine.root())
             .map_err(system("make the folder of buildkitd's data"))?;
@@ -216,7 +217,7 @@ async fn prepare(
     })
     .await?;
     // buildkitd locks its data; one that was killed holds the lock until the kernel is done with it.
-    drop(FileLock::take(&places.root().join("buildkitd.lock"), END_LIMIT).await?);
+    drop(lock(&places.root().join("buildkitd.lock"), END_LIMIT).await?);
     let isolation = recipe.programs.isolation().await;
     let path = places.control_socket();
     let listener =
@@ -227,7 +228,7 @@ async fn prepare(
 // Removes what exists only while the supervisor runs. What is not there need not be removed.
 async fn forget(places: &Places) {
     let places = places.clone();
-    blocking(move || forget_now(&places)).await;
+    unblock(move || forget_now(&places)).await;
 }
 
 fn forget_now(places: &Places) {
@@ -263,14 +264,14 @@ async fn start(
         dir: places.dir().to_owned(),
     };
     let mine = log.clone();
-    let output = blocking(move || mine.open())
+    let output = unblock(move || mine.open())
         .await
         .map_err(system("open the log"))?;
     let process = Process::start(spec, output)
         .await
         .map_err(system("start buildkitd"))?;
     let (path, id) = (places.process(), process.id().clone());
-    blocking(move || process::write_down(&path, &id))
+    unblock(move || process::write_down(&path, &id))
         .await
         .map_err(system("write down which process buildkitd is"))?;
     Ok(process)
@@ -304,7 +305,7 @@ impl Supervisor {
                 self.process.kill();
                 let _ = self.process.ended().await;
                 let (log, position) = (self.log.clone(), self.position);
-                let log = blocking(move || log.tail(position)).await;
+                let log = unblock(move || log.tail(position)).await;
                 let reason_told = reason.clone();
                 self.phase.send_replace(Phase::Failed {
                     reason: reason_told,

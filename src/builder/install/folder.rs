@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::super::blocking::blocking;
 use super::super::files::{LIMIT, read_text};
 use super::Road;
 use super::download::digest_of;
+use crate::types::blocking::unblock;
 
 /// How often it is tried to remove a folder that others may have been writing to.
 const REMOVALS: usize = 20;
@@ -88,7 +88,7 @@ impl Folder {
     pub async fn record(&self) -> Option<Record> {
         let target = tokio::fs::read_link(self.bin()).await.ok()?;
         let path = self.dir.join(target).parent()?.join(RECORD);
-        let text = blocking(move || read_text(&path, LIMIT)).await.ok()??;
+        let text = unblock(move || read_text(&path, LIMIT)).await.ok()??;
         serde_json::from_str(&text).ok()
     }
 
@@ -112,7 +112,7 @@ impl Folder {
     /// What is in it is removed when the value is dropped, if it was not committed.
     pub async fn begin(&self) -> io::Result<NewFolder> {
         let folder = self.clone();
-        blocking(move || folder.begin_now()).await
+        unblock(move || folder.begin_now()).await
     }
 
     fn begin_now(&self) -> io::Result<NewFolder> {
@@ -133,7 +133,7 @@ impl Folder {
     /// Broken off anywhere, either the old or the new ones are in use, whole.
     pub async fn commit(&self, new: &Path, version: &str, road: Road) -> io::Result<Record> {
         let bin = new.join("bin");
-        let names = blocking(move || {
+        let names = unblock(move || {
             let entries = std::fs::read_dir(bin)?;
             let paths = entries.map(|entry| Ok(entry?.path()));
             let paths = paths.collect::<io::Result<Vec<PathBuf>>>()?;
@@ -153,7 +153,7 @@ impl Folder {
             files,
         };
         let (folder, new) = (self.clone(), new.to_owned());
-        blocking(move || folder.commit_now(&new, record)).await
+        unblock(move || folder.commit_now(&new, record)).await
     }
 
     fn commit_now(&self, new: &Path, record: Record) -> io::Result<Record> {

@@ -18,14 +18,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::blocking::blocking;
-use super::embedded::{
-    self, FileLock, LockError, Places, PlacesError, ProgramError, SearchPath, version_of,
-};
-use super::error::{PassedOver, in_one_line};
+use super::embedded::{self, LockError, Places, PlacesError, ProgramError, SearchPath, version_of};
+use super::error::PassedOver;
 use super::notice::Notice;
 use crate::diag::{Class, Diagnostic};
 use crate::event::EventSink;
+use crate::types::blocking::unblock;
+use crate::types::causes::in_one_line;
 use crate::types::{Environment, Platform};
 use progress::Progress;
 
@@ -201,7 +200,7 @@ pub async fn install(
     events: &EventSink,
 ) -> Result<Installed, InstallError> {
     let asked = environment.clone();
-    let (places, search) = blocking(move || {
+    let (places, search) = unblock(move || {
         let places = Places::of(&asked)?;
         places.create()?;
         let search = SearchPath::new(None, asked.non_empty("PATH"));
@@ -210,7 +209,7 @@ pub async fn install(
     .await?;
     let notice = Notice::begin(events, "install-lock", "wait for another installation");
     notice.waits_for("another `rbake builder install` to end");
-    let lock = FileLock::take(&places.install_lock(), LOCK_PATIENCE).await;
+    let lock = embedded::lock(&places.install_lock(), LOCK_PATIENCE).await;
     notice.end(None);
     let _lock = lock?;
     let folder = Folder::at(places.programs());
@@ -280,7 +279,7 @@ impl Installer<'_> {
     // What others can change is an error, and not run to ask it its version.
     async fn find(&self, name: &'static str) -> Result<Option<PathBuf>, ProgramError> {
         let search = self.search.clone();
-        blocking(move || embedded::find(&search, name)).await
+        unblock(move || embedded::find(&search, name)).await
     }
 
     async fn in_path(&self) -> Result<Installed, RoadError> {
@@ -331,7 +330,7 @@ impl Installer<'_> {
 
         let progress = Progress::begin(self.events, "unpack", &format!("unpack {name}"));
         let bin = new.join("bin");
-        let unpacked = blocking(move || archive::unpack(&file, &bin)).await;
+        let unpacked = unblock(move || archive::unpack(&file, &bin)).await;
         progress.end(unpacked.as_ref().err().map(ToString::to_string));
         unpacked?;
         self.accept(new, Road::Release).await

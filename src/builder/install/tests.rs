@@ -344,7 +344,8 @@ async fn a_wait_for_another_installation_is_told() {
     let environment = machine.environment("http://127.0.0.1:1");
     let places = Places::of(&environment).unwrap();
     places.create().unwrap();
-    let held = FileLock::try_take(&places.install_lock()).unwrap().unwrap();
+    let path = places.install_lock();
+    let held = embedded::lock(&path, Duration::from_secs(5)).await.unwrap();
     let told = Arc::new(Mutex::new(Vec::new()));
     let into = Arc::clone(&told);
     let events = EventSink::new(Clock::system(), move |event| {

@@ -17,6 +17,7 @@ use crate::credential::DockerConfig;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::event::EventSink;
 use crate::report::{Mode, Reporter};
+use crate::types::causes::in_one_line;
 use crate::types::requirements::Requirements;
 use crate::types::{Clock, Environment, terminal};
 
@@ -236,7 +237,7 @@ fn as_json(survey: &Survey) -> serde_json::Value {
     serde_json::json!({
         "builder": chosen,
         "notTaken": others,
-        "error": survey.error.as_ref().map(|error| builder::in_one_line(error)),
+        "error": survey.error.as_ref().map(|error| in_one_line(error)),
     })
 }
 
@@ -249,7 +250,7 @@ fn install(
     let pins = match Pins::of_this_release() {
         Ok(pins) => pins,
         Err(error) => {
-            let message = builder::in_one_line(&error);
+            let message = in_one_line(&error);
             let told = Diagnostic::error(Class::Internal, "builder::pins", message);
             return screen.diagnostics(&told.into());
         }

@@ -16,10 +16,10 @@ use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status};
 
 use super::Attachable;
-use super::causes::with_causes;
 use crate::credential::{Error, Provider, TokenRequest};
 use crate::engine::connection::QUESTION_LIMIT;
 use crate::types::Reference;
+use crate::types::causes::in_one_line;
 
 /// The daemon waits for 60 s and then says no more than `context deadline exceeded`. What takes long has limits of its own below
 /// this, which name what was waited for.
@@ -77,7 +77,7 @@ impl Attachable for Auth {
 
 // `Unavailable` makes the daemon ask for the credential instead; any other code fails its pull or push with our text.
 fn status(error: &Error) -> Status {
-    let text = with_causes(error);
+    let text = in_one_line(error);
     match error {
         Error::TokensDisabled => Status::unavailable(text),
         Error::Refused {

@@ -6,8 +6,8 @@
 //! sessions apart ([`shared`]), whose ids the frontend is told.
 
 pub mod auth;
-mod causes;
 pub mod content;
+mod daemon_text;
 pub mod export;
 pub mod filesync;
 mod frames;

@@ -16,7 +16,7 @@ use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status};
 
 use super::Attachable;
-use super::causes::shortened;
+use super::daemon_text::shortened;
 use super::secret_file::SecretFile;
 use crate::engine::connection::QUESTION_LIMIT;
 use crate::types::Secret;

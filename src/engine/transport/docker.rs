@@ -7,6 +7,7 @@ use hyper_util::rt::TokioIo;
 use super::{DialError, Dialled};
 use crate::engine::docker::{DockerError, http};
 use crate::engine::endpoint::DockerHost;
+use crate::types::causes::with_causes;
 
 pub(super) async fn dial(host: &DockerHost) -> Result<Dialled, DialError> {
     let upgraded = http::upgrade(host, "/grpc", "h2c", bytes::Bytes::new())
@@ -31,15 +32,10 @@ pub(super) fn dial_error(host: &DockerHost, error: DockerError) -> DialError {
 }
 
 fn explain(error: &DockerError) -> String {
-    let mut text = match error {
+    let text = match error {
         // The host is told already.
         DockerError::Refused { message, .. } => message.clone(),
         other => other.to_string(),
     };
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
+    with_causes(text, error)
 }

@@ -4,19 +4,17 @@
 //! clients use, and unknown fields are kept.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, OFlags};
 use serde_json::{Map, Value, json};
 
 use super::layout::{LayoutError, OciLayout, write_whole};
 use crate::diag::names_there_are;
 use crate::types::Digest;
-use crate::types::blocking::unblock;
+use crate::types::causes::in_one_line;
+use crate::types::lock::FileLock;
 use crate::types::regular::read_regular;
 
 const TAG: &str = "org.opencontainers.image.ref.name";
@@ -24,7 +22,6 @@ const NAME: &str = "io.containerd.image.name";
 
 /// How long another program may hold the lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
-const LOCK_RETRY: Duration = Duration::from_millis(50);
 
 /// An index larger than this is none, in bytes.
 const INDEX_LIMIT: u64 = 64 << 20;
@@ -90,7 +87,7 @@ pub fn find_cache(root: &Path, tag: &str, digest: Option<&Digest>) -> CacheSourc
         }
         Ok(CacheSource::Found { layout, digest })
     };
-    found().unwrap_or_else(|error| CacheSource::Missing(super::with_causes(&error)))
+    found().unwrap_or_else(|error| CacheSource::Missing(in_one_line(&error)))
 }
 
 // Why what is at `root` is no directory.
@@ -313,52 +310,22 @@ fn is_manifest(media_type: &str) -> bool {
 
 // The lock file is removed with the lock, as other clients do, so what was locked may be another file by then.
 struct Lock {
-    file: File,
     path: std::path::PathBuf,
+    _lock: FileLock,
 }
 
 impl Lock {
     async fn take(path: &Path) -> Result<Self, LayoutError> {
-        let attempt = async {
-            loop {
-                let path = path.to_owned();
-                if let Some(lock) = unblock(move || Self::try_take(&path)).await? {
-                    return Ok(lock);
-                }
-                tokio::time::sleep(LOCK_RETRY).await;
-            }
-        };
-        tokio::time::timeout(LOCK_TIMEOUT, attempt)
-            .await
-            .unwrap_or_else(|_| {
-                Err(LayoutError::Locked {
-                    path: path.to_owned(),
-                })
-            })
-    }
-
-    fn try_take(path: &Path) -> Result<Option<Self>, LayoutError> {
-        let failed = |error: io::Error| LayoutError::io("lock", path)(error);
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            // Opening a pipe of that name would block.
-            .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-            .open(path)
-            .map_err(failed)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-            Err(errno) => return Err(failed(errno.into())),
+        match FileLock::take(FileLock::options(), path, LOCK_TIMEOUT).await {
+            Ok(Some(lock)) => Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
+            Ok(None) => Err(LayoutError::Locked {
+                path: path.to_owned(),
+            }),
+            Err(error) => Err(LayoutError::io("lock", path)(error)),
         }
-        let ours = file.metadata().map_err(failed)?;
-        let current = std::fs::metadata(path).ok();
-        let same = current.is_some_and(|now| (now.dev(), now.ino()) == (ours.dev(), ours.ino()));
-        Ok(same.then(|| Self {
-            file,
-            path: path.to_owned(),
-        }))
     }
 }
 
@@ -366,7 +333,6 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // Still locked: nobody else can have made it anew.
         let _ = std::fs::remove_file(&self.path);
-        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
     }
 }
 

@@ -30,9 +30,9 @@ pub use index::{CacheSource, IndexName, find_cache};
 pub use layout::{BlobInfo, LayoutError, OciLayout};
 
 use super::Attachable;
-use super::causes::with_causes;
 use crate::engine::connection::MESSAGE_LIMIT;
 use crate::types::Digest;
+use crate::types::causes::in_one_line;
 use write::{Write, Writes};
 
 const STORE_KEY: &str = "buildkit-attachable-store-id";
@@ -126,7 +126,7 @@ fn digest(text: &str) -> Result<Digest, Status> {
 }
 
 fn layout_status(error: &LayoutError) -> Status {
-    Status::unknown(with_causes(error))
+    Status::unknown(in_one_line(error))
 }
 
 // Runs what blocks on a thread for such things.

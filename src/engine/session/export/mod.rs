@@ -34,9 +34,9 @@ pub use special::SpecialPolicy;
 pub use stream::{FileError, FileSink, SinkError, StreamSink, StreamWriter, WriterSink};
 
 use super::Attachable;
-use super::causes::with_causes;
 use crate::engine::connection::MESSAGE_LIMIT;
 use crate::outcome::SpecialFiles;
+use crate::types::causes::in_one_line;
 use crate::types::descriptors;
 
 const EXPORTER_KEY: &str = "buildkit-attachable-exporter-id";
@@ -254,7 +254,7 @@ async fn take_stream(
     mut messages: Streaming<Bytes>,
     summary: &mut ExportSummary,
 ) -> Result<(), Status> {
-    let failed = |error: SinkError| Status::unknown(with_causes(&*error));
+    let failed = |error: SinkError| Status::unknown(in_one_line(&*error));
     let Some(mut writer) = sink.open(&summary.metadata).await.map_err(failed)? else {
         summary.skipped = true;
         return Err(Status::already_exists("the output is there already"));
@@ -343,7 +343,7 @@ impl DirectoryTransfer {
                 inner.arrived().push(summary);
             }
             Err(error) => {
-                let text = with_causes(&error);
+                let text = in_one_line(&error);
                 let packet = Packet {
                     r#type: PacketType::PacketErr.into(),
                     data: text.clone().into(),

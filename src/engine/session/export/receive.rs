@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use bytes::Bytes;
 use rbake_proto::packet::{Packet, PacketType, Stat, Xattr};
 
-use super::super::causes::shortened;
+use super::super::daemon_text::shortened;
 use super::DirectorySink;
 use super::disk::{Destination, Dropped, Pending, WriteError};
 use super::limits::{LimitError, Listing};

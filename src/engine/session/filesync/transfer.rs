@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tonic::{Status, Streaming};
 
-use super::super::causes::{shortened, with_causes};
+use super::super::daemon_text::shortened;
 use super::body::{Answer, Part};
 use super::progress::{FailureSlot, Record, Teller, TransferState};
 use super::queue::Queue;
@@ -26,6 +26,7 @@ use super::table::{Content, Table, TooMany};
 use super::wire;
 use crate::context::{ContextError, Entry, FilterSpec, Link};
 use crate::event::EventSink;
+use crate::types::causes::in_one_line;
 use crate::types::descriptors::{self, Share};
 
 /// Buffers under way in one transfer.
@@ -234,7 +235,7 @@ impl Control {
                 Status::cancelled("the transfer was cancelled")
             }
             Err(error) => {
-                let text = with_causes(&error);
+                let text = in_one_line(&error);
                 record.end(TransferState::Failed(shortened(text.as_bytes()).into()));
                 if !matches!(error, SendError::Daemon(_)) {
                     self.failures

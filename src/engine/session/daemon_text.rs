@@ -1,18 +1,4 @@
-//! Errors as text: ours for the daemon, which hands them on, and the daemon's for us.
-
-use std::error::Error;
-
-/// The message of `error` followed by those of its causes.
-pub(super) fn with_causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
+//! Errors of the daemon as text.
 
 /// Bytes of an error of the daemon that are kept.
 const MOST: usize = 4 << 10;
