@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::exit::Exit;
 use super::streams::Streams;
-use crate::diag::{Class, Diagnostic, Diagnostics, Severity, SourceMap};
+use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap};
 use crate::diag::{Style, render};
 use crate::golang::strconv;
 use crate::types::{Environment, terminal};
@@ -115,16 +115,12 @@ impl Screen {
 
     /// Draws all diagnostics, warnings first so that errors are the last thing seen, and says how the process ends.
     pub(super) fn diagnostics(&mut self, diagnostics: &Diagnostics) -> Exit {
-        let by_severity = |wanted: bool| {
-            diagnostics
-                .0
-                .iter()
-                .filter(move |d| (d.severity == Severity::Error) == wanted)
-        };
-        for diagnostic in by_severity(false).chain(by_severity(true)) {
+        let others = diagnostics.0.iter().filter(|problem| !problem.is_error());
+        for diagnostic in others.chain(diagnostics.errors()) {
             self.diagnostic(diagnostic);
         }
-        by_severity(true)
+        diagnostics
+            .errors()
             .next()
             .map_or(Exit::Success, |first| Exit::for_class(first.class))
     }

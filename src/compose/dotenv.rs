@@ -367,10 +367,7 @@ mod tests {
         let id = map.add(".env", text);
         let mut problems = Diagnostics::default();
         let variables = parse(text, id, lookup, &mut problems);
-        if problems.has_errors() {
-            return Err(problems);
-        }
-        Ok(variables)
+        problems.into_result(variables)
     }
 
     #[test]

@@ -109,10 +109,7 @@ impl<'a> ProjectReader<'a> {
                 UNREADABLE,
                 format!("cannot read {what} `{path}`: {why}"),
             );
-            self.report(match span {
-                Some(span) => problem.at(span, ""),
-                None => problem,
-            })
+            self.report(problem.at(span, ""))
         })
     }
 

@@ -316,10 +316,7 @@ fn unreachable_block(kind: BlockKind, name: &str, at: Span, defined: Option<Span
         format!("the {word} `{name}` comes from a Compose file, and expressions cannot refer to such a {word}"),
     )
     .at(at, "only blocks of HCL and JSON files can be referred to");
-    let told = match defined {
-        Some(span) => told.context(span, "defined here"),
-        None => told,
-    };
+    let told = told.context(defined, "defined here");
     match kind {
         BlockKind::Target => told
             .help(format!(

@@ -13,12 +13,19 @@ use super::compose::ComposeFiles;
 use super::declarations::{BlockKind, Declarations};
 use super::decode::{DecodeOptions, decode};
 use super::evaluated::{BlockOrigin, Evaluated, EvaluatedAttribute, EvaluatedBlock};
+use super::matrix;
 use super::model::Definition;
+use super::namespace;
 use super::namespace::BakeEvaluator;
 use super::overrides::Overrides;
+use super::parse;
 use super::source::DefinitionSources;
-use super::{matrix, namespace, parse, typing};
-use crate::diag::{Class, Diagnostic, Diagnostics, Severity, SourceId, Spanned};
+use super::typing;
+use crate::diag::Class;
+use crate::diag::Diagnostic;
+use crate::diag::Diagnostics;
+use crate::diag::SourceId;
+use crate::diag::Spanned;
 use crate::hcl::cty::value::Value;
 use crate::hcl::eval::user_functions::UserFunctions;
 use crate::hcl::functions::FunctionContext;
@@ -50,10 +57,7 @@ pub fn evaluate(
     inputs: &EvaluationInputs<'_>,
 ) -> Result<Evaluated, Diagnostics> {
     let (evaluated, problems) = evaluate_partly(sources, inputs)?;
-    if problems.has_errors() {
-        return Err(problems);
-    }
-    Ok(evaluated)
+    problems.into_result(evaluated)
 }
 
 /// Parses and evaluates all files, and decodes what they say.
@@ -70,11 +74,9 @@ pub fn load(
         return decoded;
     }
     if let Err(further) = decoded {
-        let errors = further
+        problems
             .0
-            .into_iter()
-            .filter(|problem| problem.severity == Severity::Error);
-        problems.0.extend(errors);
+            .extend(further.0.into_iter().filter(Diagnostic::is_error));
     }
     Err(problems)
 }

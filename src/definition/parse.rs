@@ -6,11 +6,18 @@ use std::sync::Arc;
 
 use super::compose::ComposeFiles;
 use super::shapes::TOP_LEVEL;
-use super::source::{DefinitionSource, DefinitionSources, Format};
-use crate::diag::{Class, Diagnostic, Diagnostics, Severity, SourceMap, Span};
+use super::source::DefinitionSource;
+use super::source::DefinitionSources;
+use super::source::Format;
+use crate::diag::Class;
+use crate::diag::Diagnostic;
+use crate::diag::Diagnostics;
+use crate::diag::SourceMap;
+use crate::diag::Span;
+use crate::hcl::json;
 use crate::hcl::name_pool::NamePool;
+use crate::hcl::parser;
 use crate::hcl::syntax::File;
-use crate::hcl::{json, parser};
 use crate::types::encoding::{IS_UTF16, SAVE_AS_UTF8};
 
 /// Parses all files but the Compose files, which are handed to `compose`; problems of all of them are reported.
@@ -106,7 +113,7 @@ fn no_utf16(source: &DefinitionSource, name: &str, compose: &Diagnostics) -> Dia
         format!("cannot read the definition `{shown}`: {IS_UTF16}"),
     )
     .at(Span::new(source.id, 0..0), "");
-    let first = compose.0.iter().find(|p| p.severity == Severity::Error);
+    let first = compose.errors().next();
     match first {
         Some(first) => problem.note(format!("as Compose file: {}", first.message)),
         None => problem,
@@ -154,8 +161,7 @@ fn unreadable(
     )
     .at(Span::new(source.id, 0..0), "");
     for (syntax, problems) in [("Compose file", compose), ("HCL", hcl), ("JSON", json)] {
-        let first = problems.0.iter().find(|p| p.severity == Severity::Error);
-        if let Some(first) = first {
+        if let Some(first) = problems.errors().next() {
             problem = problem.note(format!("as {syntax}: {}", first.message));
         }
     }

@@ -184,11 +184,7 @@ pub fn read(
             .help("say what is to be built, as in `target \"default\" {}`"),
         );
     }
-    if problems.has_errors() {
-        Err(problems)
-    } else {
-        Ok(sources)
-    }
+    problems.into_result(sources)
 }
 
 fn choose(

@@ -101,11 +101,7 @@ pub fn render_all(diagnostics: &Diagnostics, sources: &SourceMap, style: Style) 
         }
         text.push_str(&render(diagnostic, sources, style));
     }
-    let errors = diagnostics
-        .0
-        .iter()
-        .filter(|d| d.severity == Severity::Error)
-        .count();
+    let errors = diagnostics.errors().count();
     if errors > 1 {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "\n{errors} errors");

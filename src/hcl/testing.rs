@@ -14,7 +14,7 @@ use super::functions::FunctionContext;
 use super::name_pool::NamePool;
 use super::syntax::{Attribute, Traversal};
 use super::{on_deep_stack, parser};
-use crate::diag::{Diagnostic, Diagnostics, Severity, SourceMap, Span};
+use crate::diag::{Diagnostic, Diagnostics, SourceMap, Span};
 
 /// Attributes at the top level, and nothing else.
 struct Attributes;
@@ -97,9 +97,7 @@ pub(crate) fn value_of(expr: &str) -> String {
 /// The messages of the errors in `problems`, with the text that each is about.
 pub(crate) fn messages(problems: &Diagnostics, text: &str) -> Vec<String> {
     problems
-        .0
-        .iter()
-        .filter(|problem| problem.severity == Severity::Error)
+        .errors()
         .map(|problem| {
             let place = problem.labels.iter().find(|label| label.primary);
             let at = place.map_or("", |label| &text[label.span.range()]);

@@ -56,10 +56,7 @@ impl Reader<'_> {
             "plan::invalid-value",
             format!("unsuitable value for `{attribute}` of target `{name}`: {reason}"),
         );
-        match at.span {
-            Some(span) => problem.at(span, ""),
-            None => problem,
-        }
+        problem.at(at.span, "")
     }
 
     fn report(&mut self, attribute: &str, at: &Spanned<SharedText>, reason: impl Display) {

@@ -284,10 +284,8 @@ fn unknown_parent(
             "target `{wanted}`, which `{}` inherits from, is not defined",
             heir.value
         ),
-    );
-    if let Some(span) = parent.span {
-        problem = problem.at(span, "no such target");
-    }
+    )
+    .at(parent.span, "no such target");
     if definition.groups.contains_key(wanted) {
         problem = problem.note(format!(
             "`{wanted}` is a group, and only targets can be inherited from"

@@ -155,10 +155,7 @@ fn from_stdin(target: &Target, attribute: &str, span: Option<Span>) -> Diagnosti
         ),
     )
     .help("write it to a file, and name that");
-    match span {
-        Some(span) => problem.at(span, ""),
-        None => problem,
-    }
+    problem.at(span, "")
 }
 
 #[cfg(test)]

@@ -173,10 +173,7 @@ impl Walk<'_, '_> {
 }
 
 fn labelled(problem: Diagnostic, link: &Spanned<SharedText>) -> Diagnostic {
-    match link.span {
-        Some(span) => problem.at(span, ""),
-        None => problem,
-    }
+    problem.at(link.span, "")
 }
 
 // A target with several platforms needs each of them from the targets it uses, unless those have but one.

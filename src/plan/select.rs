@@ -203,10 +203,7 @@ fn cycle(name: &str, span: Option<Span>, from: Option<&str>) -> Diagnostic {
     let problem = Diagnostic::error(Class::Definition, "plan::group-cycle", message)
         .note(format!("there is no target `{name}` that could be meant"))
         .help("take one of the groups out of the other's `targets`");
-    match span {
-        Some(span) => problem.at(span, ""),
-        None => problem,
-    }
+    problem.at(span, "")
 }
 
 // The printed group `default` lists, sorted, what was asked for. buildx leaves the name `default` itself out where the

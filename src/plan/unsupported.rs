@@ -99,10 +99,7 @@ fn problem(target: &PlannedTarget, gap: &Gap, found: &Found) -> Diagnostic {
         ),
     )
     .help(gap.way_out);
-    match found.span.or_else(|| target.span()) {
-        Some(span) => problem.at(span, ""),
-        None => problem,
-    }
+    problem.at(found.span.or_else(|| target.span()), "")
 }
 
 fn named(target: &PlannedTarget, what: impl Fn(&NamedContext) -> Option<String>) -> Vec<Found> {

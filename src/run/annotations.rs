@@ -108,10 +108,7 @@ impl Check<'_> {
             ),
         };
         let problem = problem.help(way_out);
-        match span.or_else(|| self.target.span()) {
-            Some(span) => problem.at(span, ""),
-            None => problem,
-        }
+        problem.at(span.or_else(|| self.target.span()), "")
     }
 
     fn no_carrier(&self) -> Diagnostic {
@@ -130,10 +127,7 @@ impl Check<'_> {
         let problem = Diagnostic::warning("run::annotation", message)
             .help("annotations are part of images: add an output of `type=image`, `registry`, `oci` or `docker`");
         let first = attributes.annotations.iter().find_map(|text| text.span);
-        match first.or_else(|| self.target.span()) {
-            Some(span) => problem.at(span, ""),
-            None => problem,
-        }
+        problem.at(first.or_else(|| self.target.span()), "")
     }
 
     fn obstacle(&self, annotation: &Annotation, output: &Export) -> Option<Obstacle> {

@@ -246,11 +246,7 @@ fn work(
             Err(found) => problems.0.extend(found.0),
         }
     }
-    if problems.has_errors() {
-        Err(problems)
-    } else {
-        Ok(work)
-    }
+    problems.into_result(work)
 }
 
 // Takes leave of the daemon. A stopped run only sees to it that what tells the daemon to stop has left.

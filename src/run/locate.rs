@@ -150,10 +150,7 @@ struct Finder<'a> {
 impl Finder<'_> {
     fn problem(&self, code: &'static str, message: String, place: Option<Span>) -> Diagnostic {
         let problem = Diagnostic::error(Class::Definition, code, message);
-        match place.or(self.target.span()) {
-            Some(span) => problem.at(span, ""),
-            None => problem,
-        }
+        problem.at(place.or(self.target.span()), "")
     }
 
     fn context(&self) -> Result<Tree, Diagnostic> {

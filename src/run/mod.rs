@@ -117,14 +117,10 @@ pub fn prepare(
             }
         }
     }
-    if problems.has_errors() {
-        Err(problems)
-    } else {
-        Ok(Prepared {
-            targets,
-            paths: paths.clone(),
-        })
-    }
+    problems.into_result(Prepared {
+        targets,
+        paths: paths.clone(),
+    })
 }
 
 /// The variables of the environment that hold secrets of `plan`: programs that rbake starts are not given them.

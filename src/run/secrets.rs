@@ -43,18 +43,11 @@ pub(super) fn find(
                 let name = &target.name.value;
                 let message = format!("target `{name}`: secret `{}` {message}", entry.value.id);
                 let problem = Diagnostic::error(Class::Definition, "run::secret", message);
-                problems.push(match entry.span.or(target.name.span) {
-                    Some(span) => problem.at(span, ""),
-                    None => problem,
-                });
+                problems.push(problem.at(entry.span.or(target.name.span), ""));
             }
         }
     }
-    if problems.has_errors() {
-        Err(problems)
-    } else {
-        Ok(found)
-    }
+    problems.into_result(found)
 }
 
 // buildx: a variable goes before a file; with neither, the variable of the secret's name, then the file of its name.
@@ -111,10 +104,7 @@ pub(super) fn check(plan: &Plan, environment: &Environment) -> Diagnostics {
             let problem = Diagnostic::warning("run::unset-secret", message).help(format!(
                 "set `{name}`, or take the entry out: a step that can do without a secret then finds no file for it"
             ));
-            problems.push(match entry.span.or(target.name.span) {
-                Some(span) => problem.at(span, ""),
-                None => problem,
-            });
+            problems.push(problem.at(entry.span.or(target.name.span), ""));
         }
     }
     problems

@@ -51,11 +51,7 @@ pub(super) fn check(
     problems
         .0
         .extend(ignorefiles::check(&places, reads_context, cwd).0);
-    if problems.has_errors() {
-        Err(problems)
-    } else {
-        Ok(places)
-    }
+    problems.into_result(places)
 }
 
 // Where the Dockerfile is, and its text; `None` where it is not on this machine.
@@ -96,10 +92,7 @@ fn in_utf16(target: &PlannedTarget, shown: &str) -> Diagnostic {
     );
     let problem = Diagnostic::error(Class::Definition, "run::dockerfile-unusable", message)
         .help("save it as UTF-8");
-    match target.span() {
-        Some(span) => problem.at(span, ""),
-        None => problem,
-    }
+    problem.at(target.span(), "")
 }
 
 fn unusable(places: &Places, why: &Unusable, target: &PlannedTarget, cwd: &Path) -> Diagnostic {
@@ -115,15 +108,14 @@ fn unusable(places: &Places, why: &Unusable, target: &PlannedTarget, cwd: &Path)
     };
     let message = format!("the Dockerfile `{shown}` of target `{}` {why}", target.name);
     let problem = Diagnostic::error(Class::Definition, "run::dockerfile-unusable", message);
-    let problem = match target
-        .attributes
-        .dockerfile
-        .as_ref()
-        .and_then(|text| text.span)
-    {
-        Some(span) => problem.at(span, ""),
-        None => problem,
-    };
+    let problem = problem.at(
+        target
+            .attributes
+            .dockerfile
+            .as_ref()
+            .and_then(|text| text.span),
+        "",
+    );
     match why {
         Unusable::Outside(_) => problem.help(format!(
             "name the file that the link leads to, `$(readlink -f {})`, as `dockerfile`",

@@ -40,10 +40,7 @@ pub fn parse(text: &str, source: SourceId) -> Result<Vec<Document>, Diagnostics>
         let root = construct::root(&tree, &mut problems);
         documents.push(Document { root, marks });
     }
-    if problems.has_errors() {
-        return Err(problems);
-    }
-    Ok(documents)
+    problems.into_result(documents)
 }
 
 /// Problems of a file that are told.

@@ -305,12 +305,8 @@ fn overrides(
             false
         }
     };
-    if problems.has_errors() {
-        Err(problems)
-    } else {
-        Ok(Overrides {
-            sets,
-            policies_disabled,
-        })
-    }
+    problems.into_result(Overrides {
+        sets,
+        policies_disabled,
+    })
 }

@@ -110,11 +110,7 @@ fn variables(flags: &[String]) -> Result<Vec<(String, String)>, Diagnostics> {
             Some((name, value)) => variables.push((name.to_owned(), value.to_owned())),
         }
     }
-    if problems.has_errors() {
-        Err(problems)
-    } else {
-        Ok(variables)
-    }
+    problems.into_result(variables)
 }
 
 #[cfg(test)]

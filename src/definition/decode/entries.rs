@@ -268,13 +268,11 @@ impl AttributeReader<'_> {
     ) {
         for key in keys.filter(|key| !known.contains(&key.as_str())) {
             let Spanned { span, .. } = self.spanned(&below(path, PathStep::Key(key)), ());
-            let mut warning = Diagnostic::warning(
+            let warning = Diagnostic::warning(
                 "definition::ignored-key",
                 format!("`{key}` is not known here and is ignored"),
-            );
-            if let Some(span) = span {
-                warning = warning.at(span, "");
-            }
+            )
+            .at(span, "");
             self.push(warning.did_you_mean("a key", key, known.iter().copied()));
         }
     }

@@ -94,10 +94,7 @@ fn invalid_name(kind: &str, name: &Spanned<Arc<str>>) -> Diagnostic {
         format!("`{}` is no name for a {kind}", name.value),
     )
     .note("names are made of letters, digits, `_` and `-`");
-    match name.span {
-        Some(span) => problem.at(span, ""),
-        None => problem,
-    }
+    problem.at(name.span, "")
 }
 
 fn group(block: &EvaluatedBlock, definition: &mut Definition, problems: &mut Diagnostics) {
@@ -134,10 +131,7 @@ fn group(block: &EvaluatedBlock, definition: &mut Definition, problems: &mut Dia
             format!("{owner} has no `targets`"),
         )
         .help("write `targets = [\"name\"]`");
-        problems.push(match block.name.span {
-            Some(span) => problem.at(span, "`targets` is required"),
-            None => problem,
-        });
+        problems.push(problem.at(block.name.span, "`targets` is required"));
     }
     keep_first(&mut group.members);
     definition.groups.insert(name, Arc::new(group));
@@ -169,10 +163,7 @@ fn ignored<'a>(
         "definition::ignored-attribute",
         format!("`{name}` of {owner} is not known and is ignored"),
     );
-    let warning = match raw.name_span {
-        Some(span) => warning.at(span, ""),
-        None => warning,
-    };
+    let warning = warning.at(raw.name_span, "");
     warning.did_you_mean("an attribute", name, known)
 }
 

@@ -121,20 +121,14 @@ impl<'a> AttributeReader<'a> {
     ) -> Diagnostic {
         let message = format!("unsuitable value for {}: {reason}", self.place(path));
         let problem = Diagnostic::error(Class::Definition, code, message);
-        match self.span(path) {
-            Some(span) => problem.at(span, ""),
-            None => problem,
-        }
+        problem.at(self.span(path), "")
     }
 
     /// Records a word at `path` that stands for something else than it seems to.
     pub(super) fn doubts(&mut self, path: &ValuePath<'_>, text: &str) {
         for doubt in super::super::model::doubts(self.name, text) {
             let doubt = doubt.note(format!("in {}", self.place(path)));
-            let doubt = match self.span(path) {
-                Some(span) => doubt.at(span, ""),
-                None => doubt,
-            };
+            let doubt = doubt.at(self.span(path), "");
             self.doubts.push(doubt);
         }
     }

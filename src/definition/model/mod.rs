@@ -65,10 +65,7 @@ impl Definition {
         let Some(service) = service else {
             return problem;
         };
-        let problem = match service.span {
-            Some(span) => problem.context(span, "a service without `build`"),
-            None => problem,
-        };
+        let problem = problem.context(service.span, "a service without `build`");
         problem.note(format!(
             "the Compose service `{name}` runs an image that is there; only services with a `build` are targets"
         ))

@@ -23,10 +23,7 @@ fn problem(
 ) -> Diagnostic {
     let message = format!("target `{}`: {message}", target.name);
     let problem = Diagnostic::error(Class::Definition, code, message);
-    match span.or_else(|| target.span()) {
-        Some(span) => problem.at(span, ""),
-        None => problem,
-    }
+    problem.at(span.or_else(|| target.span()), "")
 }
 
 #[cfg(test)]

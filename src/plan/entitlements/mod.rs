@@ -132,11 +132,7 @@ impl Allowed {
                 problems.push(problem);
             }
         }
-        if problems.has_errors() {
-            Err(problems)
-        } else {
-            Ok(allowed)
-        }
+        problems.into_result(allowed)
     }
 
     fn add(&mut self, text: &str) -> Result<(), Diagnostic> {

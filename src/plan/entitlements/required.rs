@@ -45,11 +45,7 @@ pub fn missing(
             Err(error) => problems.push(unresolved(&error, None)),
         }
     }
-    if problems.has_errors() {
-        Err(problems)
-    } else {
-        Ok(missing)
-    }
+    problems.into_result(missing)
 }
 
 // A part of a path that is no directory, or may not be searched, keeps the rest from being found.
@@ -61,10 +57,7 @@ fn unresolved(error: &PathError, target: Option<&PlannedTarget>) -> Diagnostic {
     };
     let problem = Diagnostic::error(Class::Definition, "plan::unresolved-path", message)
         .help("every part of the path but the last must be a directory that the user who runs rbake may search");
-    match target.and_then(PlannedTarget::span) {
-        Some(span) => problem.at(span, ""),
-        None => problem,
-    }
+    problem.at(target.and_then(PlannedTarget::span), "")
 }
 
 /// Paths that are read, or written.
@@ -142,10 +135,7 @@ fn unreadable(target: &PlannedTarget, span: Option<Span>, value: &str, reason: &
             target.name
         ),
     );
-    match span {
-        Some(span) => problem.at(span, ""),
-        None => problem,
-    }
+    problem.at(span, "")
 }
 
 fn read_by(target: &PlannedTarget, environment: &Environment, wanted: &mut Wanted<'_>) {

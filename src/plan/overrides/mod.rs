@@ -118,10 +118,7 @@ impl Override {
         doubts
             .map(|doubt| {
                 let doubt = doubt.note(format!("in `{}`", self.flag));
-                match self.span {
-                    Some(span) => doubt.at(span, ""),
-                    None => doubt,
-                }
+                doubt.at(self.span, "")
             })
             .collect()
     }

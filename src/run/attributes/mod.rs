@@ -43,10 +43,7 @@ struct Entry<'a> {
 
 impl Entry<'_> {
     fn place(&self, problem: Diagnostic) -> Diagnostic {
-        match self.span.or_else(|| self.target.span()) {
-            Some(span) => problem.at(span, ""),
-            None => problem,
-        }
+        problem.at(self.span.or_else(|| self.target.span()), "")
     }
 
     // What the attribute `key` belongs to, for messages.

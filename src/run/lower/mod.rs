@@ -179,10 +179,8 @@ impl Lowering<'_> {
     fn error(&mut self, code: &'static str, span: Option<Span>, message: impl std::fmt::Display) {
         let message = format!("target `{}`: {message}", self.target.name.value);
         let problem = Diagnostic::error(Class::Definition, code, message);
-        self.problems.push(match span.or(self.target.name.span) {
-            Some(span) => problem.at(span, ""),
-            None => problem,
-        });
+        self.problems
+            .push(problem.at(span.or(self.target.name.span), ""));
     }
 
     // Where a path leads, which was found when privileges were asked for.
