@@ -1,4 +1,5 @@
-//! Shows a recorded run again, at the pace it happened: `cargo run --example replay -- FILE [MODE] [SPEED] [UNTIL]`.
+//! Shows a recorded run again, at the pace it happened:
+//! `cargo run --features recording --example replay -- FILE [MODE] [SPEED] [UNTIL]`.
 //!
 //! MODE is `tty` (the default), `plain`, `quiet` or `rawjson`; SPEED 2 is twice as fast; the replay stops UNTIL seconds into
 //! the recording, if given, without telling an end, as a picture of a running build needs it. Recordings are those of

@@ -1,4 +1,4 @@
-//! A picture of a recorded run: `cargo run --example screenshot -- FILE COLS ROWS [UNTIL] > picture.svg`.
+//! A picture of a recorded run: `cargo run --features recording --example screenshot -- FILE COLS ROWS [UNTIL] > picture.svg`.
 //!
 //! The recording is shown in a terminal emulator of COLS by ROWS at the pace it happened; the picture is what the terminal
 //! shows UNTIL seconds into it, or at the end. Recordings are those of `tests/fixtures/status/`.

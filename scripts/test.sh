@@ -133,6 +133,8 @@ prepare() {
 checks() {
   check "format" cargo fmt --all --check
   check "lints" cargo clippy --workspace --all-targets --quiet -- -D warnings
+  # They need a feature that the program does not have.
+  check "lints of examples" cargo clippy --all-features --examples --quiet -- -D warnings
   # Private items are documented too, so links to them are good.
   check "documentation" env RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --quiet
   # They are no part of the workspace, and would rot.

@@ -169,6 +169,7 @@ pub const INLINE_DOCKERFILE: &str = "dockerfile-inline of ";
 
 /// Source text that the daemon refers to, with the line ranges in question.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(any(test, feature = "recording"), derive(serde::Deserialize))]
 pub struct SourceExcerpt {
     /// File name as the frontend knows it.
     pub filename: String,
@@ -180,6 +181,7 @@ pub struct SourceExcerpt {
 
 /// Work of this machine that takes noticeable time.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(any(test, feature = "recording"), derive(serde::Deserialize))]
 pub struct LocalWork {
     /// Identity within the run.
     pub id: String,
@@ -199,6 +201,7 @@ pub struct LocalWork {
 
 /// Progress of one directory transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(any(test, feature = "recording"), derive(serde::Deserialize))]
 pub struct Transfer {
     /// Identity within the run.
     pub id: u64,

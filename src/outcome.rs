@@ -8,6 +8,11 @@ use crate::types::{Digest, TargetName};
 
 /// How one target ended.
 #[derive(Debug, Clone)]
+#[cfg_attr(
+    any(test, feature = "recording"),
+    derive(serde::Deserialize),
+    serde(tag = "end", rename_all = "lowercase")
+)]
 pub enum TargetOutcome {
     /// The solve finished and its exports were written.
     Succeeded(Solved),
@@ -24,8 +29,14 @@ pub enum TargetOutcome {
 
 /// Why work was stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(
+    any(test, feature = "recording"),
+    derive(serde::Deserialize),
+    serde(rename_all = "lowercase")
+)]
 pub enum CancelReason {
     /// Another target failed first.
+    #[cfg_attr(any(test, feature = "recording"), serde(rename = "because"))]
     FirstFailure(TargetName),
     /// A signal arrived.
     Signal(i32),
@@ -35,6 +46,11 @@ pub enum CancelReason {
 
 /// What a finished solve gave.
 #[derive(Debug, Clone, Default)]
+#[cfg_attr(
+    any(test, feature = "recording"),
+    derive(serde::Deserialize),
+    serde(default)
+)]
 pub struct Solved {
     /// The exporter response as the daemon sent it, keys such as `containerimage.digest`.
     pub response: BTreeMap<String, String>,
@@ -50,6 +66,11 @@ pub struct Solved {
 
 /// Files with powers beyond their content, among those that a solve wrote into directories of this machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(
+    any(test, feature = "recording"),
+    derive(serde::Deserialize),
+    serde(default)
+)]
 pub struct SpecialFiles {
     /// Files with a set-user-id or set-group-id bit.
     pub set_id: u64,
@@ -100,6 +121,11 @@ pub struct TargetFacts {
 
 /// What kind of failure a solve met; decides exit code and wording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(
+    any(test, feature = "recording"),
+    derive(serde::Deserialize),
+    serde(rename_all = "lowercase")
+)]
 pub enum FailureKind {
     /// A step, the frontend or an exporter failed.
     Build,
@@ -117,6 +143,7 @@ pub enum FailureKind {
 
 /// Why a solve failed, with what the daemon told about it.
 #[derive(Debug, Clone)]
+#[cfg_attr(any(test, feature = "recording"), derive(serde::Deserialize))]
 pub struct SolveFailure {
     /// The kind.
     pub kind: FailureKind,
@@ -125,12 +152,15 @@ pub struct SolveFailure {
     /// The vertex that failed.
     pub vertex: Option<Digest>,
     /// Source places, innermost first.
+    #[cfg_attr(any(test, feature = "recording"), serde(default))]
     pub sources: Vec<SourceExcerpt>,
     /// Exit code of the process that failed.
     pub exit_code: Option<i32>,
     /// Ways out, one line each.
+    #[cfg_attr(any(test, feature = "recording"), serde(default))]
     pub help: Vec<String>,
     /// Stack traces and such, for `--debug`.
+    #[cfg_attr(any(test, feature = "recording"), serde(default))]
     pub debug: Vec<String>,
 }
 

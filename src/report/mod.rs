@@ -15,6 +15,7 @@ mod plain;
 mod queue;
 mod quiet;
 mod rawjson;
+#[cfg(any(test, feature = "recording"))]
 pub mod recording;
 pub mod region;
 mod reporter;

@@ -77,6 +77,14 @@ macro_rules! name {
                 serializer.serialize_str(&self.0)
             }
         }
+
+        #[cfg(any(test, feature = "recording"))]
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
     };
 }
 
