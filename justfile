@@ -5,6 +5,7 @@ check:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
     cargo clippy --all-features --examples -- -D warnings
+    cargo shear --locked
     cargo deny --offline check bans licenses sources
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 

@@ -125,6 +125,7 @@ prepare() {
   if [ -n "$CHECKS" ]; then
     rust_musl_ready
     have shellcheck || apt_install shellcheck
+    cargo_shear_ready
     # libFuzzer is C++.
     have g++ || apt_install g++
   fi
@@ -135,6 +136,7 @@ checks() {
   check "lints" cargo clippy --workspace --all-targets --quiet -- -D warnings
   # They need a feature that the program does not have.
   check "lints of examples" cargo clippy --all-features --examples --quiet -- -D warnings
+  check "dependencies" "$CARGO_SHEAR" --locked
   # Private items are documented too, so links to them are good.
   check "documentation" env RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --quiet
   # They are no part of the workspace, and would rot.

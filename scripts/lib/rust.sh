@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# The Rust side: toolchain, components, the target of the static binary. Sourced after apt.sh.
+# The Rust side: toolchain, components, the target of the static binary. Sourced after apt.sh,
+# stamp.sh and versions.sh.
 
 MUSL_TARGET=$(uname -m)-unknown-linux-musl
 
@@ -24,6 +25,20 @@ rust_musl_ready() {
     step "rust: adding the target $MUSL_TARGET"
     (cd "$REPO_DIR" && rustup target add "$MUSL_TARGET")
   fi
+}
+
+# cargo_shear_ready: what finds dependencies that nothing names is in CARGO_SHEAR. It is built once, in the cache.
+# shellcheck disable=SC2034  # read by test.sh
+CARGO_SHEAR=$PEERS_DIR/programs/cargo-shear/bin/cargo-shear
+cargo_shear_ready() {
+  with_lock program-cargo-shear stamped "$PEERS_DIR/programs/cargo-shear" "cargo $CARGO_SHEAR_VERSION" cargo_shear_build
+}
+cargo_shear_build() {
+  step "cargo-shear $CARGO_SHEAR_VERSION, about 150 s"
+  mkdir -p "$PEERS_DIR/logs"
+  # In the checkout, whose toolchain builds it.
+  (cd "$REPO_DIR" && quietly "$PEERS_DIR/logs/cargo-shear.log" \
+    cargo install --locked --version "$CARGO_SHEAR_VERSION" --root "$1" cargo-shear)
 }
 
 # Where cargo puts what it builds.
