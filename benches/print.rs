@@ -9,7 +9,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use rbake::definition::model::Definition;
 use rbake::definition::source::DefinitionSources;
 use rbake::definition::{self, decode};
-use rbake::plan::{self, Override, Request};
+use rbake::plan::{self, PlanRequest, TargetOverride};
 use rbake::types::{Environment, Platform};
 
 fn text(targets: usize) -> String {
@@ -58,9 +58,9 @@ fn evaluate(
 }
 
 fn planned(definition: &Definition, environment: &Environment) -> Option<plan::Plan> {
-    let request = Request {
+    let request = PlanRequest {
         targets: &["*".to_owned()],
-        overrides: &[Override::push(true)],
+        overrides: &[TargetOverride::push(true)],
         policies_disabled: false,
         environment,
     };

@@ -8,7 +8,7 @@ use rbake::definition::source::DefinitionSources;
 use rbake::definition::{self, decode};
 use rbake::diag::{self, Diagnostics, SourceMap, Style};
 use rbake::plan::list::{ListSpec, list};
-use rbake::plan::{self, Override, Request, Surroundings};
+use rbake::plan::{self, TargetOverride, PlanRequest, Surroundings};
 use rbake::types::{Environment, Platform};
 
 /// Prints the plan of all targets of `sources`, and whatever is wrong with it.
@@ -68,12 +68,12 @@ fn plan(
     }
     let mut overrides = Vec::new();
     for set in sets {
-        overrides.push(Override::parse(set, environment)?);
+        overrides.push(TargetOverride::parse(set, environment)?);
     }
     let targets: Vec<String> = targets.iter().map(|name| (*name).to_owned()).collect();
     let plan = plan::build(
         &definition,
-        &Request {
+        &PlanRequest {
             targets: &targets,
             overrides: &overrides,
             policies_disabled: false,

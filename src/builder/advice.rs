@@ -3,11 +3,11 @@
 //! Knows settings and what was found at the address, and nothing of how it was found. Start at [`for_connection`].
 
 use super::candidate::Settings;
-use super::error::Refusal;
+use super::error::BuilderRefusal;
 use super::tls::TlsError;
 use crate::diag::{Diagnostic, closest};
 use crate::engine::ConnectionError;
-use crate::engine::answer::Answer;
+use crate::engine::answer::PeerKind;
 use crate::engine::docker::DockerError;
 use crate::engine::endpoint::{Address, DockerHost, Endpoint, InvalidEndpoint};
 use crate::engine::transport::DialError;
@@ -15,16 +15,16 @@ use crate::types::causes::in_one_line;
 
 /// Where a builder was looked for.
 #[derive(Debug)]
-pub struct Place {
+pub struct SearchedPlace {
     /// Which settings say so.
     pub(super) settings: Settings,
     /// Its address, if it has one.
     pub(super) endpoint: Option<Endpoint>,
     /// What answers there, if that was found out.
-    pub(super) answer: Option<Answer>,
+    pub(super) answer: Option<PeerKind>,
 }
 
-impl Place {
+impl SearchedPlace {
     fn address(&self) -> String {
         self.endpoint
             .as_ref()
@@ -75,7 +75,11 @@ impl Place {
 }
 
 /// Says why there is no connection, what answers instead if that is known, and what to change.
-pub(super) fn for_connection(told: Diagnostic, refusal: &Refusal, place: &Place) -> Diagnostic {
+pub(super) fn for_connection(
+    told: Diagnostic,
+    refusal: &BuilderRefusal,
+    place: &SearchedPlace,
+) -> Diagnostic {
     let address = place.address();
     let expected = if place.is_docker() {
         "a Docker Engine"
@@ -87,25 +91,25 @@ pub(super) fn for_connection(told: Diagnostic, refusal: &Refusal, place: &Place)
     };
     let stranger = format!("{answer} answers at `{address}`, and not {expected}");
     match (answer, place.expects_tls(), place.is_docker()) {
-        (Answer::Tls, false, _) => told
+        (PeerKind::Tls, false, _) => told
             .note(format!(
                 "what answers at `{address}` speaks TLS, and was spoken to without"
             ))
             .help(SettingsWords::of(place).with_tls),
-        (Answer::Http2, true, false) | (Answer::Docker, true, true) => told
+        (PeerKind::Http2, true, false) | (PeerKind::Docker, true, true) => told
             .note(format!("what answers at `{address}` does not speak TLS"))
             .help(SettingsWords::of(place).without_tls),
-        (Answer::Docker, _, false) => told.note(stranger).help(format!(
+        (PeerKind::Docker, _, false) => told.note(stranger).help(format!(
             "name it as a Docker Engine: `DOCKER_HOST={address}`"
         )),
-        (Answer::Http2, _, true) => told
+        (PeerKind::Http2, _, true) => told
             .note(stranger)
             .help(format!("name it as a BuildKit: `BUILDKIT_HOST={address}`")),
-        (Answer::Ssh, ..) => forward(told.note(stranger), place.host(), place.is_docker()),
-        (Answer::Registry, ..) => told
+        (PeerKind::Ssh, ..) => forward(told.note(stranger), place.host(), place.is_docker()),
+        (PeerKind::Registry, ..) => told
             .note(stranger)
             .help("a registry is named in the `tags` of targets; it does not build"),
-        (Answer::Http(_), ..) => told.note(stranger).help(format!(
+        (PeerKind::Http(_), ..) => told.note(stranger).help(format!(
             "the address must be {expected}'s own, without a proxy before it"
         )),
         _ => for_silence(told.note(in_one_line(refusal)), refusal, place),
@@ -113,9 +117,9 @@ pub(super) fn for_connection(told: Diagnostic, refusal: &Refusal, place: &Place)
 }
 
 // Nothing is known of what answers, or it is what was expected: the error itself must say more.
-fn for_silence(told: Diagnostic, refusal: &Refusal, place: &Place) -> Diagnostic {
-    let (Refusal::Connection(ConnectionError::Dial(dial))
-    | Refusal::Docker(DockerError::Dial(dial))) = refusal
+fn for_silence(told: Diagnostic, refusal: &BuilderRefusal, place: &SearchedPlace) -> Diagnostic {
+    let (BuilderRefusal::Connection(ConnectionError::Dial(dial))
+    | BuilderRefusal::Docker(DockerError::Dial(dial))) = refusal
     else {
         return told;
     };
@@ -170,7 +174,7 @@ struct SettingsWords {
 }
 
 impl SettingsWords {
-    fn of(place: &Place) -> Self {
+    fn of(place: &SearchedPlace) -> Self {
         let address = place.address();
         match &place.settings {
             Settings::BuildkitVariables => Self {
@@ -344,9 +348,9 @@ mod tests {
         }
     }
 
-    fn told(settings: Settings, endpoint: Endpoint, answer: Answer) -> String {
-        let refusal = Refusal::Docker(DockerError::NotDocker("tcp://h:1".into()));
-        let place = Place {
+    fn told(settings: Settings, endpoint: Endpoint, answer: PeerKind) -> String {
+        let refusal = BuilderRefusal::Docker(DockerError::NotDocker("tcp://h:1".into()));
+        let place = SearchedPlace {
             settings,
             endpoint: Some(endpoint),
             answer: Some(answer),
@@ -362,16 +366,16 @@ mod tests {
     #[test_case(Settings::DockerContext("far".into()), "docker context update far")]
     fn help_speaks_of_the_settings_that_count(settings: Settings, expected: &str) {
         let docker = !matches!(settings, Settings::BuildkitVariables | Settings::Store(_));
-        let text = told(settings.clone(), endpoint(docker, false), Answer::Tls);
+        let text = told(settings.clone(), endpoint(docker, false), PeerKind::Tls);
         assert!(
             text.contains("speaks TLS, and was spoken to without"),
             "{text}"
         );
         assert!(text.contains(expected), "{text}");
         let plain = if docker {
-            Answer::Docker
+            PeerKind::Docker
         } else {
-            Answer::Http2
+            PeerKind::Http2
         };
         let text = told(settings, endpoint(docker, true), plain);
         assert!(text.contains("does not speak TLS"), "{text}");
@@ -416,21 +420,21 @@ mod tests {
         let text = told(
             Settings::BuildkitVariables,
             endpoint(false, false),
-            Answer::Docker,
+            PeerKind::Docker,
         );
         assert!(text.contains("`DOCKER_HOST=tcp://h:1`"), "{text}");
         let text = told(
             Settings::DockerVariables,
             endpoint(true, false),
-            Answer::Http2,
+            PeerKind::Http2,
         );
         assert!(text.contains("`BUILDKIT_HOST=tcp://h:1`"), "{text}");
     }
 
-    #[test_case(Answer::Ssh, "ssh -nNT -L")]
-    #[test_case(Answer::Registry, "`tags`")]
-    #[test_case(Answer::Http(Some("squid".into())), "a web server (`squid`) answers at `tcp://h:1`, and not BuildKit")]
-    fn strangers_are_named(answer: Answer, expected: &str) {
+    #[test_case(PeerKind::Ssh, "ssh -nNT -L")]
+    #[test_case(PeerKind::Registry, "`tags`")]
+    #[test_case(PeerKind::Http(Some("squid".into())), "a web server (`squid`) answers at `tcp://h:1`, and not BuildKit")]
+    fn strangers_are_named(answer: PeerKind, expected: &str) {
         let text = told(Settings::BuildkitVariables, endpoint(false, true), answer);
         assert!(text.contains(expected), "{text}");
     }

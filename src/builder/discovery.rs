@@ -7,11 +7,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::advice::Place;
+use super::advice::SearchedPlace;
 use super::candidate::{Candidate, Driver, Offers, Reach, Settings};
 use super::docker_context::DockerContexts;
 use super::embedded::{Launcher, Lease};
-use super::error::{ChooseError, PassedOver, Refusal};
+use super::error::{BuilderRefusal, ChooseError, PassedOver};
 use super::named::{Unnamed, named};
 use super::reach::{Reached, Reacher};
 use super::trust;
@@ -171,12 +171,12 @@ fn chosen(
 }
 
 /// Why the run ends where `candidate`, which was named, does not do.
-pub(super) async fn refused(candidate: Candidate, refusal: Refusal) -> ChooseError {
+pub(super) async fn refused(candidate: Candidate, refusal: BuilderRefusal) -> ChooseError {
     let limit = match &refusal {
-        Refusal::Connection(ConnectionError::Timeout { .. })
-        | Refusal::Docker(DockerError::Timeout { .. }) => Some(LIMIT_AFTER_SILENCE),
-        Refusal::Connection(error) if error.is_about_protocol() => Some(LIMIT),
-        Refusal::Docker(error) if error.is_about_protocol() => Some(LIMIT),
+        BuilderRefusal::Connection(ConnectionError::Timeout { .. })
+        | BuilderRefusal::Docker(DockerError::Timeout { .. }) => Some(LIMIT_AFTER_SILENCE),
+        BuilderRefusal::Connection(error) if error.is_about_protocol() => Some(LIMIT),
+        BuilderRefusal::Docker(error) if error.is_about_protocol() => Some(LIMIT),
         _ => None,
     };
     let answer = match (candidate.endpoint(), limit) {
@@ -185,7 +185,7 @@ pub(super) async fn refused(candidate: Candidate, refusal: Refusal) -> ChooseErr
     };
     ChooseError::Named {
         builder: candidate.to_string(),
-        place: Box::new(Place {
+        place: Box::new(SearchedPlace {
             endpoint: candidate.endpoint(),
             settings: candidate.settings,
             answer,

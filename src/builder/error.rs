@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::advice::{self, Place};
-use super::docker_context::ContextError;
+use super::advice::{self, SearchedPlace};
+use super::docker_context::DockerContextError;
 use super::embedded::{ConfigError, EmbeddedError, ProgramError, RecipeError};
 use super::store::StoreError;
 use super::tls::TlsError;
@@ -78,7 +78,7 @@ pub enum ChooseError {
     Store(#[from] StoreError),
     /// Docker's settings cannot be used.
     #[error(transparent)]
-    Context(#[from] ContextError),
+    Context(#[from] DockerContextError),
     /// What was named does not do.
     #[error("{builder}, named by {from}, cannot be used")]
     Named {
@@ -87,10 +87,10 @@ pub enum ChooseError {
         /// What names it.
         from: String,
         /// Where it was looked for.
-        place: Box<Place>,
+        place: Box<SearchedPlace>,
         /// Why it does not do.
         #[source]
-        refusal: Box<Refusal>,
+        refusal: Box<BuilderRefusal>,
     },
     /// Nothing was named, and nothing else does.
     #[error("there is no builder that can do this")]
@@ -99,7 +99,7 @@ pub enum ChooseError {
         passed_over: Vec<PassedOver>,
         /// Why the last resort, the embedded builder, does not do either.
         #[source]
-        last: Box<Refusal>,
+        last: Box<BuilderRefusal>,
     },
 }
 
@@ -114,7 +114,7 @@ pub struct PassedOver {
 
 /// Why a builder does not do.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum BuilderRefusal {
     /// There is nothing at that address, which is normal for a default one.
     #[error("not there")]
     Absent,
@@ -181,12 +181,12 @@ impl ChooseError {
             Self::Context(error) => {
                 let told = told.caused_by(error);
                 match error {
-                    ContextError::Unknown { name, known, .. } => told
+                    DockerContextError::Unknown { name, known, .. } => told
                         .note(format!("known Docker contexts: {}", known.join(", ")))
                         .similar("a Docker context", name, known.iter().map(String::as_str))
                         .help("`docker context use` chooses another, `--builder embedded` takes rbake's own builder"),
-                    ContextError::Host { source, .. } => advice::for_address(told, source),
-                    ContextError::Tls(error) => advice::for_tls(told, error),
+                    DockerContextError::Host { source, .. } => advice::for_address(told, source),
+                    DockerContextError::Tls(error) => advice::for_tls(told, error),
                     _ => told,
                 }
             }
@@ -201,7 +201,7 @@ impl ChooseError {
                 }
                 let told = told.note(why);
                 match last.as_ref() {
-                    Refusal::Embedded(error) => ways_out(error, told),
+                    BuilderRefusal::Embedded(error) => ways_out(error, told),
                     _ => told,
                 }
             }
@@ -214,14 +214,14 @@ impl ChooseError {
             Self::Driver { .. } => "builder::unsupported-driver",
             Self::Nodes { .. } => "builder::several-nodes",
             Self::Address { .. } => "builder::invalid-address",
-            Self::Tls(_) | Self::TlsWithoutTcp { .. } | Self::Context(ContextError::Tls(_)) => {
-                "builder::tls"
-            }
+            Self::Tls(_)
+            | Self::TlsWithoutTcp { .. }
+            | Self::Context(DockerContextError::Tls(_)) => "builder::tls",
             Self::Store(_) => "builder::unreadable-store",
             Self::Context(_) => "builder::docker-context",
             Self::Named { refusal, .. } => match refusal.as_ref() {
-                Refusal::Lacks(_) => "builder::lacks",
-                Refusal::Embedded(_) => "builder::embedded",
+                BuilderRefusal::Lacks(_) => "builder::lacks",
+                BuilderRefusal::Embedded(_) => "builder::embedded",
                 _ => "builder::unreachable",
             },
             Self::Nothing { .. } => "builder::none",
@@ -229,8 +229,8 @@ impl ChooseError {
     }
 }
 
-impl Refusal {
-    fn explain(&self, told: Diagnostic, place: &Place) -> Diagnostic {
+impl BuilderRefusal {
+    fn explain(&self, told: Diagnostic, place: &SearchedPlace) -> Diagnostic {
         const OTHERS: &str = "`rbake builder status` shows what else there is";
         match self {
             Self::Lacks(needs) => needs
@@ -340,7 +340,7 @@ mod tests {
                 what: "the Docker Engine at unix:///var/run/docker.sock".into(),
                 reason: "not there".into(),
             }],
-            last: Box::new(Refusal::Embedded(EmbeddedError::Recipe(
+            last: Box::new(BuilderRefusal::Embedded(EmbeddedError::Recipe(
                 RecipeError::Program(ProgramError::Missing("buildkitd")),
             ))),
         };
@@ -360,12 +360,12 @@ mod tests {
         let error = ChooseError::Named {
             builder: "the Docker Engine at unix:///var/run/docker.sock".into(),
             from: "`BUILDX_BUILDER`".into(),
-            place: Box::new(Place {
+            place: Box::new(SearchedPlace {
                 settings: super::super::candidate::Settings::Default,
                 endpoint: None,
                 answer: None,
             }),
-            refusal: Box::new(Refusal::Lacks(vec![Need {
+            refusal: Box::new(BuilderRefusal::Lacks(vec![Need {
                 ability: Ability::Push,
                 target: web,
                 attribute: "output",

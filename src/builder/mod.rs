@@ -21,11 +21,11 @@ mod survey;
 mod tls;
 mod trust;
 
-pub use advice::Place;
+pub use advice::SearchedPlace;
 pub use candidate::{Candidate, Driver, Offers, Reach, Settings};
 pub use discovery::{Chosen, choose};
-pub use docker_context::{ContextError, DEFAULT_CONTEXT, DockerContext, DockerContexts};
-pub use error::{ChooseError, PassedOver, Refusal};
+pub use docker_context::{DEFAULT_CONTEXT, DockerContext, DockerContextError, DockerContexts};
+pub use error::{BuilderRefusal, ChooseError, PassedOver};
 pub use named::EMBEDDED;
 pub(crate) use notice::Notice;
 pub use survey::{Survey, Surveyed, survey};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::candidate::{Candidate, Offers, Reach};
 use super::embedded::{self, Launcher, Lease};
-use super::error::Refusal;
+use super::error::BuilderRefusal;
 use super::notice::Notice;
 use crate::diag::Diagnostic;
 use crate::engine::docker::{ContainerState, Docker, EngineFacts};
@@ -45,7 +45,7 @@ impl Reacher<'_> {
         &self,
         candidate: &Candidate,
         limit: Option<Duration>,
-    ) -> Result<Reached, Refusal> {
+    ) -> Result<Reached, BuilderRefusal> {
         // Starting an embedded builder or a container takes its time, and tells of itself.
         let tells_itself = matches!(candidate.reach, Reach::Embedded | Reach::Container { .. });
         let notice = (!tells_itself).then(|| {
@@ -57,7 +57,7 @@ impl Reacher<'_> {
             // Several questions are asked of it, not all of which have this limit.
             Some(limit) => tokio::time::timeout(limit * 2, reaching)
                 .await
-                .unwrap_or(Err(Refusal::Silent(limit * 2))),
+                .unwrap_or(Err(BuilderRefusal::Silent(limit * 2))),
             None => reaching.await,
         };
         if let Some(notice) = notice {
@@ -70,14 +70,14 @@ impl Reacher<'_> {
         &self,
         candidate: &Candidate,
         limit: Option<Duration>,
-    ) -> Result<Reached, Refusal> {
+    ) -> Result<Reached, BuilderRefusal> {
         match &candidate.reach {
             Reach::Remote(endpoint) => {
                 if limit.is_some()
                     && let Endpoint::Unix(path) = endpoint
                     && is_absent(path).await
                 {
-                    return Err(Refusal::Absent);
+                    return Err(BuilderRefusal::Absent);
                 }
                 let connection = self.open(endpoint.clone(), limit).await?;
                 match endpoint.as_docker() {
@@ -92,7 +92,7 @@ impl Reacher<'_> {
                     && let DockerHost::Unix(path) = host
                     && is_absent(path).await
                 {
-                    return Err(Refusal::Absent);
+                    return Err(BuilderRefusal::Absent);
                 }
                 self.docker(host, limit).await
             }
@@ -101,10 +101,14 @@ impl Reacher<'_> {
         }
     }
 
-    async fn docker(&self, host: &DockerHost, limit: Option<Duration>) -> Result<Reached, Refusal> {
+    async fn docker(
+        &self,
+        host: &DockerHost,
+        limit: Option<Duration>,
+    ) -> Result<Reached, BuilderRefusal> {
         let facts = Docker::connect(host).await?.facts().await?;
         if !facts.os.is_empty() && facts.os != "linux" {
-            return Err(Refusal::NotLinux(facts.os));
+            return Err(BuilderRefusal::NotLinux(facts.os));
         }
         let offers = if facts.containerd_store {
             Offers::Everything
@@ -113,7 +117,7 @@ impl Reacher<'_> {
         };
         let lacks = offers.lacks(self.requirements);
         if !lacks.is_empty() {
-            return Err(Refusal::Lacks(lacks));
+            return Err(BuilderRefusal::Lacks(lacks));
         }
         let connection = self.open(Endpoint::Docker(host.clone()), limit).await?;
         Ok(Reached {
@@ -130,7 +134,7 @@ impl Reacher<'_> {
         host: &DockerHost,
         candidate: &Candidate,
         limit: Option<Duration>,
-    ) -> Result<Reached, Refusal> {
+    ) -> Result<Reached, BuilderRefusal> {
         let mut reached = self.docker(host, limit).await?;
         let message = format!(
             "{} leads to a Docker Engine, which is used as one",
@@ -143,15 +147,21 @@ impl Reacher<'_> {
         Ok(reached)
     }
 
-    async fn container(&self, container: &str, host: &DockerHost) -> Result<Reached, Refusal> {
+    async fn container(
+        &self,
+        container: &str,
+        host: &DockerHost,
+    ) -> Result<Reached, BuilderRefusal> {
         let docker = Docker::connect(host).await?;
         let endpoint = Endpoint::DockerContainer {
             container: container.to_owned(),
             host: host.clone(),
         };
         match docker.container(container).await? {
-            ContainerState::Absent => return Err(Refusal::NoContainer(container.to_owned())),
-            ContainerState::Paused => return Err(Refusal::Paused(container.to_owned())),
+            ContainerState::Absent => {
+                return Err(BuilderRefusal::NoContainer(container.to_owned()));
+            }
+            ContainerState::Paused => return Err(BuilderRefusal::Paused(container.to_owned())),
             ContainerState::Running => {}
             ContainerState::Stopped if self.launcher.is_none() => {}
             ContainerState::Stopped => {
@@ -167,9 +177,9 @@ impl Reacher<'_> {
         Ok(buildkitd(self.open(endpoint, None).await?, None))
     }
 
-    async fn embedded(&self) -> Result<Reached, Refusal> {
+    async fn embedded(&self) -> Result<Reached, BuilderRefusal> {
         let Some(launcher) = self.launcher else {
-            return Err(Refusal::Absent);
+            return Err(BuilderRefusal::Absent);
         };
         let running = embedded::ensure_running(self.environment, launcher, self.events).await?;
         let connection = self.open(running.endpoint, None).await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::candidate::{Candidate, Driver, Reach};
 use super::discovery::{UNNAMED_LIMIT, driver, find_named, find_unnamed, refused, why};
 use super::embedded;
-use super::error::{ChooseError, PassedOver, Refusal};
+use super::error::{BuilderRefusal, ChooseError, PassedOver};
 use super::reach::Reacher;
 use crate::diag::Diagnostic;
 use crate::engine::docker::{ContainerState, Docker};
@@ -165,7 +165,7 @@ async fn look(
     reacher: &Reacher<'_>,
     candidate: &Candidate,
     limit: Option<Duration>,
-) -> Result<Looked, Refusal> {
+) -> Result<Looked, BuilderRefusal> {
     if matches!(candidate.reach, Reach::Embedded) {
         return look_at_embedded(reacher.environment).await;
     }
@@ -201,7 +201,7 @@ async fn look(
     })
 }
 
-async fn look_at_embedded(environment: &Environment) -> Result<Looked, Refusal> {
+async fn look_at_embedded(environment: &Environment) -> Result<Looked, BuilderRefusal> {
     match embedded::status(environment).await? {
         Some(embedded::Reply::Ready(facts)) => Ok(Looked {
             endpoint: Some(Endpoint::Unix(facts.socket.into())),
@@ -222,7 +222,7 @@ async fn look_at_embedded(environment: &Environment) -> Result<Looked, Refusal> 
         }),
         None => {
             let places =
-                embedded::Places::of(environment).map_err(embedded::EmbeddedError::from)?;
+                embedded::EmbeddedPlaces::of(environment).map_err(embedded::EmbeddedError::from)?;
             let recipe = embedded::Recipe::of(environment, &places)
                 .map_err(embedded::EmbeddedError::from)?;
             Ok(Looked {

@@ -22,9 +22,9 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 
 use commands::bake::Invocation;
-use commands::definition::Loaded;
+use commands::definition::LoadedDefinition;
 use exit::Exit;
-use plugin::Role;
+use plugin::ProcessRole;
 use screen::Screen;
 use streams::Streams;
 use verb::{FirstWord, Verb};
@@ -62,8 +62,8 @@ pub fn run(
 
 fn answer(arguments: &[String], environment: &Environment, screen: &mut Screen) -> Exit {
     match plugin::role(arguments, environment) {
-        Role::Metadata => screen.data(&plugin::metadata()),
-        Role::Command => {
+        ProcessRole::Metadata => screen.data(&plugin::metadata()),
+        ProcessRole::Command => {
             let mut words = arguments.iter().cloned();
             let front = Front {
                 program: vec![words.next().unwrap_or_else(|| "rbake".to_owned())],
@@ -73,7 +73,7 @@ fn answer(arguments: &[String], environment: &Environment, screen: &mut Screen) 
             let words: Vec<String> = words.collect();
             dispatch(&front, &words, environment, screen)
         }
-        Role::Plugin(name) => match plugin::call(&name, arguments, environment) {
+        ProcessRole::Plugin(name) => match plugin::call(&name, arguments, environment) {
             Err(error) => usage(&error, screen),
             Ok(Err(problem)) => screen.diagnostics(&problem.into()),
             Ok(Ok(call)) => {
@@ -200,7 +200,7 @@ fn bake(
     words: &[String],
     environment: &Environment,
     screen: &mut Screen,
-    loaded: Option<Loaded>,
+    loaded: Option<LoadedDefinition>,
 ) -> Exit {
     match args::parse(&front.name, words) {
         Ok(mut args) => {

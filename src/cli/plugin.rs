@@ -16,7 +16,7 @@ const METADATA: &str = "docker-cli-plugin-metadata";
 const ORIGINAL_COMMAND: &str = "DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND";
 
 /// What this process was started as.
-pub(super) enum Role {
+pub(super) enum ProcessRole {
     /// As `rbake`.
     Command,
     /// To answer docker's question what the plugin is.
@@ -26,7 +26,7 @@ pub(super) enum Role {
 }
 
 /// What docker's command line asks of a plugin.
-pub(super) struct Call {
+pub(super) struct PluginCall {
     /// The words before the plugin's own, as they were typed.
     pub(super) program: Vec<String>,
     /// The plugin's own words.
@@ -86,19 +86,19 @@ enum Rest {
 }
 
 /// Reads from its name, its first word and the environment what the program is to be.
-pub(super) fn role(arguments: &[String], environment: &Environment) -> Role {
+pub(super) fn role(arguments: &[String], environment: &Environment) -> ProcessRole {
     let program = arguments.first().map_or("", String::as_str);
     let file = program.rsplit(['/', '\\']).next().unwrap_or_default();
     let file = file.strip_suffix(".exe").unwrap_or(file);
     let Some(name) = file.strip_prefix("docker-").filter(|name| !name.is_empty()) else {
-        return Role::Command;
+        return ProcessRole::Command;
     };
     if arguments.get(1).is_some_and(|word| word == METADATA) {
-        Role::Metadata
+        ProcessRole::Metadata
     } else if environment.non_empty(ORIGINAL_COMMAND).is_some() {
-        Role::Plugin(name.to_owned())
+        ProcessRole::Plugin(name.to_owned())
     } else {
-        Role::Command
+        ProcessRole::Command
     }
 }
 
@@ -122,7 +122,7 @@ pub(super) fn call(
     name: &str,
     arguments: &[String],
     environment: &Environment,
-) -> Result<Result<Call, Diagnostic>, clap::Error> {
+) -> Result<Result<PluginCall, Diagnostic>, clap::Error> {
     let docker = environment.get(ORIGINAL_COMMAND).unwrap_or("docker");
     let words = arguments.get(1..).unwrap_or_default();
     let globals =
@@ -160,7 +160,7 @@ pub(super) fn call(
         None => {}
     }
     Ok(
-        with_flags(&globals.client, environment).map(|environment| Call {
+        with_flags(&globals.client, environment).map(|environment| PluginCall {
             program,
             words: own,
             environment,
@@ -245,7 +245,7 @@ mod tests {
         )
     }
 
-    fn called(text: &str) -> Call {
+    fn called(text: &str) -> PluginCall {
         call("rbake", &words(text), &environment())
             .unwrap()
             .unwrap_or_else(|problem| panic!("{}", problem.message))
@@ -254,9 +254,9 @@ mod tests {
     #[test]
     fn the_name_and_docker_together_make_a_plugin() {
         let role = |text: &str, environment: &Environment| match role(&words(text), environment) {
-            Role::Command => "command".to_owned(),
-            Role::Metadata => "metadata".to_owned(),
-            Role::Plugin(name) => name,
+            ProcessRole::Command => "command".to_owned(),
+            ProcessRole::Metadata => "metadata".to_owned(),
+            ProcessRole::Plugin(name) => name,
         };
         let bare = Environment::default();
         assert_eq!(role("rbake rbake", &environment()), "command");

@@ -1,33 +1,33 @@
 //! What a pattern can do below a directory, told without looking into it.
 //!
 //! A directory that cannot be listed is an error only where something in it may be wanted, and one that nothing is wanted of
-//! need not be listed at all. Both answers err on the side of looking: [`Pattern::may_match_below`] may say yes too often,
-//! [`Pattern::covers`] may say no too often.
+//! need not be listed at all. Both answers err on the side of looking: [`IgnorePattern::may_match_below`] may say yes too often,
+//! [`IgnorePattern::covers`] may say no too often.
 
-use super::glob::{Glob, Token};
-use super::pattern::{Kind, Pattern};
+use super::glob::{Glob, GlobToken};
+use super::pattern::{IgnorePattern, PatternKind};
 use crate::golang::utf8;
 
-impl Pattern {
+impl IgnorePattern {
     /// Whether some path below the directory `dir` may match.
     pub(super) fn may_match_below(&self, dir: &[u8]) -> bool {
         let inside = [dir, b"/"].concat();
         let text = self.text();
         match self.kind() {
-            Kind::Exact => text.starts_with(&inside) && text.len() > inside.len(),
-            Kind::Prefix => {
+            PatternKind::Exact => text.starts_with(&inside) && text.len() > inside.len(),
+            PatternKind::Prefix => {
                 let stem = &text[..text.len() - 2];
                 stem.starts_with(&inside) || inside.starts_with(stem)
             }
-            Kind::Glob(glob) => {
+            PatternKind::Glob(glob) => {
                 let mut tries = glob_tries();
                 reaches(glob.tokens(), &inside, &mut tries)
             }
-            Kind::Regex(_) => {
+            PatternKind::Regex(_) => {
                 let stem = literal_start(text);
                 stem.starts_with(&inside) || inside.starts_with(stem)
             }
-            Kind::Suffix | Kind::Invalid => true,
+            PatternKind::Suffix | PatternKind::Invalid => true,
         }
     }
 
@@ -35,21 +35,27 @@ impl Pattern {
     pub(super) fn covers(&self, dir: &[u8]) -> bool {
         let inside = [dir, b"/"].concat();
         match self.kind() {
-            Kind::Prefix => inside.starts_with(&self.text()[..self.text().len() - 2]),
-            Kind::Glob(glob) => match glob.tokens().split_last() {
-                Some((Token::Star, before)) => Glob::matches_tokens(before, &inside),
+            PatternKind::Prefix => inside.starts_with(&self.text()[..self.text().len() - 2]),
+            PatternKind::Glob(glob) => match glob.tokens().split_last() {
+                Some((GlobToken::Star, before)) => Glob::matches_tokens(before, &inside),
                 _ => false,
             },
-            Kind::Exact | Kind::Suffix | Kind::Regex(_) | Kind::Invalid => false,
+            PatternKind::Exact
+            | PatternKind::Suffix
+            | PatternKind::Regex(_)
+            | PatternKind::Invalid => false,
         }
     }
 
-    /// Whether [`Pattern::covers`] can be true of any directory.
+    /// Whether [`IgnorePattern::covers`] can be true of any directory.
     pub(super) fn may_cover(&self) -> bool {
         match self.kind() {
-            Kind::Prefix => true,
-            Kind::Glob(glob) => matches!(glob.tokens().last(), Some(Token::Star)),
-            Kind::Exact | Kind::Suffix | Kind::Regex(_) | Kind::Invalid => false,
+            PatternKind::Prefix => true,
+            PatternKind::Glob(glob) => matches!(glob.tokens().last(), Some(GlobToken::Star)),
+            PatternKind::Exact
+            | PatternKind::Suffix
+            | PatternKind::Regex(_)
+            | PatternKind::Invalid => false,
         }
     }
 }
@@ -75,7 +81,7 @@ fn literal_start(text: &[u8]) -> &[u8] {
 }
 
 // Whether `tokens` can match a path that begins with `prefix`, which ends with a slash, and goes on after it.
-fn reaches(tokens: &[Token], prefix: &[u8], tries: &mut u32) -> bool {
+fn reaches(tokens: &[GlobToken], prefix: &[u8], tries: &mut u32) -> bool {
     let Some(left) = tries.checked_sub(1) else {
         return true;
     };
@@ -87,14 +93,14 @@ fn reaches(tokens: &[Token], prefix: &[u8], tries: &mut u32) -> bool {
         return false;
     };
     match token {
-        Token::Literal(literal) if literal.len() > prefix.len() => literal.starts_with(prefix),
-        Token::Literal(literal) => prefix
+        GlobToken::Literal(literal) if literal.len() > prefix.len() => literal.starts_with(prefix),
+        GlobToken::Literal(literal) => prefix
             .strip_prefix(literal.as_slice())
             .is_some_and(|rest| reaches(tokens, rest, tries)),
-        Token::AnyChar => {
+        GlobToken::AnyChar => {
             prefix[0] != b'/' && reaches(tokens, &prefix[utf8::char_len(prefix)..], tries)
         }
-        Token::Star => {
+        GlobToken::Star => {
             let mut rest = prefix;
             loop {
                 if reaches(tokens, rest, tries) {
@@ -107,12 +113,12 @@ fn reaches(tokens: &[Token], prefix: &[u8], tries: &mut u32) -> bool {
             }
         }
         // It may take the whole prefix and more, unless a line break is in the way.
-        Token::Deep => {
+        GlobToken::Deep => {
             !prefix.contains(&b'\n')
                 || reaches(tokens, prefix, tries)
                 || after_slashes(prefix).any(|rest| reaches(tokens, rest, tries))
         }
-        Token::Rest => !prefix.contains(&b'\n'),
+        GlobToken::Rest => !prefix.contains(&b'\n'),
     }
 }
 
@@ -132,8 +138,8 @@ mod tests {
     use proptest::prelude::*;
     use test_case::test_case;
 
-    fn pattern(text: &str) -> Pattern {
-        Pattern::parse(text.as_bytes(), &mut Budget::default())
+    fn pattern(text: &str) -> IgnorePattern {
+        IgnorePattern::parse(text.as_bytes(), &mut Budget::default())
             .unwrap()
             .unwrap()
     }
@@ -184,7 +190,7 @@ mod tests {
             dir in "[ab\\n]{1,2}(/[ab]){0,2}",
             below in "[ab\\n]{1,2}(/[ab]{1,2}){0,2}",
         ) {
-            let Ok(Some(pattern)) = Pattern::parse(text.as_bytes(), &mut Budget::default()) else {
+            let Ok(Some(pattern)) = IgnorePattern::parse(text.as_bytes(), &mut Budget::default()) else {
                 return Ok(());
             };
             let path = format!("{dir}/{below}");

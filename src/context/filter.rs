@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use super::followpaths::Followed;
 use super::matcher::{Marks, Patterns};
-use super::pattern::{Pattern, PatternError};
+use super::pattern::{IgnorePattern, PatternError};
 
 /// What the daemon asks for, as it asks for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -182,9 +182,10 @@ fn leads_to_exception(patterns: &Patterns, dir: &[u8]) -> bool {
 
 // Whether all that is in `dir`, which is not excluded, certainly is: `dir/*`. `own` has what matched `dir`.
 fn covers(patterns: &Patterns, dir: &[u8], own: &Marks) -> bool {
-    let covered =
-        |pattern: &Pattern| !pattern.is_exclusion() && pattern.may_cover() && pattern.covers(dir);
-    let taken_back = |(index, pattern): (usize, &Pattern)| {
+    let covered = |pattern: &IgnorePattern| {
+        !pattern.is_exclusion() && pattern.may_cover() && pattern.covers(dir)
+    };
+    let taken_back = |(index, pattern): (usize, &IgnorePattern)| {
         pattern.is_exclusion() && (own.get(index) || pattern.may_match_below(dir))
     };
     patterns.iter().any(covered) && !patterns.iter().enumerate().any(taken_back)
@@ -249,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_directory_may_be_wanted_alone() {
-        let wanted = Pattern::literal(b"b/x".to_vec());
+        let wanted = IgnorePattern::literal(b"b/x".to_vec());
         let alone = BTreeSet::from([b"a".to_vec(), b"b".to_vec()]);
         let spec = FilterSpec::default();
         let filter = Filter::new(&spec, Followed::Paths(vec![Ok(wanted)], alone)).unwrap();

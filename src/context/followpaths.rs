@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::io;
 
 use super::budget::Budget;
-use super::pattern::{Pattern, PatternError};
+use super::pattern::{IgnorePattern, PatternError};
 use crate::golang::filepath::{self, NamePattern};
 
 /// Links on the way of one path; the daemon gives up after as many.
@@ -31,7 +31,7 @@ pub enum Followed {
     /// No filter: there are none, or one of them is the root.
     Root,
     /// These patterns, and directories that are wanted without what is in them.
-    Paths(Vec<Result<Pattern, PatternError>>, BTreeSet<Vec<u8>>),
+    Paths(Vec<Result<IgnorePattern, PatternError>>, BTreeSet<Vec<u8>>),
 }
 
 /// Something on the way of a path that could not be looked at.
@@ -73,8 +73,8 @@ pub fn resolve(tree: &impl Links, paths: &[Vec<u8>]) -> (Followed, Vec<Unseen>) 
         return (Followed::Root, unseen);
     }
     let patterns = found.into_iter().map(|found| match found {
-        Found::Path(path) => Ok(Pattern::literal(path)),
-        Found::Glob(text) => Pattern::of_path(text, &mut budget),
+        Found::Path(path) => Ok(IgnorePattern::literal(path)),
+        Found::Glob(text) => IgnorePattern::of_path(text, &mut budget),
     });
     (Followed::Paths(patterns.collect(), alone), unseen)
 }
@@ -108,7 +108,7 @@ struct Resolver<'a, L> {
     // Where wildcards are looked for.
     bases: BTreeSet<Vec<u8>>,
     // Wildcards that are not at the end and come upon a link: the reference takes all that they match.
-    strays: Vec<Pattern>,
+    strays: Vec<IgnorePattern>,
     // What the patterns may take.
     budget: Budget,
 }
@@ -177,7 +177,7 @@ impl<L: Links> Resolver<'_, L> {
                 if strays {
                     let text = join(&escaped(&step.at), first);
                     self.strays
-                        .extend(Pattern::of_path(text, &mut self.budget).ok());
+                        .extend(IgnorePattern::of_path(text, &mut self.budget).ok());
                 }
             }
         }
@@ -235,7 +235,7 @@ impl<L: Links> Resolver<'_, L> {
             let ends = (1..=base.len()).filter(|end| base.get(*end).is_none_or(|b| *b == b'/'));
             let parts: Vec<&[u8]> = ends.map(|end| &base[..end]).collect();
             let is_stray =
-                |stray: &Pattern| parts.iter().any(|part| stray.matches(part) == Ok(true));
+                |stray: &IgnorePattern| parts.iter().any(|part| stray.matches(part) == Ok(true));
             if !self.strays.iter().any(is_stray) {
                 continue;
             }

@@ -12,7 +12,7 @@ use crate::golang::utf8;
 
 /// A part of a [`Glob`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Token {
+pub(super) enum GlobToken {
     Literal(Vec<u8>),
     // `?`: one character, no slash.
     AnyChar,
@@ -27,7 +27,7 @@ pub(super) enum Token {
 /// A pattern with wildcards whose meaning does not depend on regular expressions.
 #[derive(Debug)]
 pub(super) struct Glob {
-    tokens: Vec<Token>,
+    tokens: Vec<GlobToken>,
     regex_text: String,
     regex: OnceLock<Option<Regex>>,
 }
@@ -36,7 +36,7 @@ pub(super) struct Glob {
 const TRIES: u32 = 2_000;
 
 impl Glob {
-    pub(super) fn new(tokens: Vec<Token>, regex_text: String) -> Self {
+    pub(super) fn new(tokens: Vec<GlobToken>, regex_text: String) -> Self {
         Self {
             tokens,
             regex_text,
@@ -44,17 +44,17 @@ impl Glob {
         }
     }
 
-    pub(super) fn tokens(&self) -> &[Token] {
+    pub(super) fn tokens(&self) -> &[GlobToken] {
         &self.tokens
     }
 
     /// Whether `tokens` match all of `path`; also `false` where that takes too long to tell.
-    pub(super) fn matches_tokens(tokens: &[Token], path: &[u8]) -> bool {
+    pub(super) fn matches_tokens(tokens: &[GlobToken], path: &[u8]) -> bool {
         glob(tokens, path, &mut TRIES.clone()) == Some(true)
     }
 
     pub(super) fn matches(&self, path: &[u8]) -> Result<bool, TooLarge> {
-        if let Some(Token::Literal(end)) = self.tokens.last()
+        if let Some(GlobToken::Literal(end)) = self.tokens.last()
             && !path.ends_with(end)
         {
             return Ok(false);
@@ -73,34 +73,34 @@ impl Glob {
 }
 
 // Whether `tokens` match all of `path`; `None` once `tries` are used up.
-fn glob(tokens: &[Token], path: &[u8], tries: &mut u32) -> Option<bool> {
+fn glob(tokens: &[GlobToken], path: &[u8], tries: &mut u32) -> Option<bool> {
     *tries = tries.checked_sub(1)?;
     let Some((token, tokens)) = tokens.split_first() else {
         return Some(path.is_empty());
     };
     match token {
-        Token::Literal(literal) => match path.strip_prefix(literal.as_slice()) {
+        GlobToken::Literal(literal) => match path.strip_prefix(literal.as_slice()) {
             Some(rest) => glob(tokens, rest, tries),
             None => Some(false),
         },
-        Token::AnyChar => match path.first() {
+        GlobToken::AnyChar => match path.first() {
             None | Some(b'/') => Some(false),
             Some(_) => glob(tokens, &path[utf8::char_len(path)..], tries),
         },
-        Token::Star => star(tokens, path, tries),
-        Token::Deep => deep(tokens, path, tries),
-        Token::Rest => Some(!path.contains(&b'\n')),
+        GlobToken::Star => star(tokens, path, tries),
+        GlobToken::Deep => deep(tokens, path, tries),
+        GlobToken::Rest => Some(!path.contains(&b'\n')),
     }
 }
 
-fn star(tokens: &[Token], path: &[u8], tries: &mut u32) -> Option<bool> {
+fn star(tokens: &[GlobToken], path: &[u8], tries: &mut u32) -> Option<bool> {
     if tokens.is_empty() {
         return Some(!path.contains(&b'/'));
     }
     let mut rest = path;
     loop {
         let possible = match tokens.first() {
-            Some(Token::Literal(literal)) => rest.first() == literal.first(),
+            Some(GlobToken::Literal(literal)) => rest.first() == literal.first(),
             _ => true,
         };
         if possible && glob(tokens, rest, tries)? {
@@ -113,7 +113,7 @@ fn star(tokens: &[Token], path: &[u8], tries: &mut u32) -> Option<bool> {
     }
 }
 
-fn deep(tokens: &[Token], path: &[u8], tries: &mut u32) -> Option<bool> {
+fn deep(tokens: &[GlobToken], path: &[u8], tries: &mut u32) -> Option<bool> {
     if glob(tokens, path, tries)? {
         return Some(true);
     }

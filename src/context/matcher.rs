@@ -7,12 +7,12 @@
 use std::collections::HashMap;
 
 use super::budget::Budget;
-use super::pattern::{Kind, Pattern, PatternError};
+use super::pattern::{IgnorePattern, PatternError, PatternKind};
 
 /// A list of patterns.
 #[derive(Debug, Default)]
 pub struct Patterns {
-    list: Vec<Pattern>,
+    list: Vec<IgnorePattern>,
     exclusions: bool,
     // Patterns that are a whole path.
     whole: HashMap<Box<[u8]>, Vec<usize>>,
@@ -65,7 +65,7 @@ impl Patterns {
         let mut patterns = Self::default();
         let mut budget = Budget::default();
         for line in lines {
-            if let Some(pattern) = Pattern::parse(line.as_ref(), &mut budget)? {
+            if let Some(pattern) = IgnorePattern::parse(line.as_ref(), &mut budget)? {
                 patterns.add(pattern);
             }
         }
@@ -73,21 +73,21 @@ impl Patterns {
     }
 
     /// Adds `pattern` at the end.
-    pub fn add(&mut self, pattern: Pattern) {
+    pub fn add(&mut self, pattern: IgnorePattern) {
         let index = self.list.len();
         match pattern.kind() {
-            Kind::Exact => self
+            PatternKind::Exact => self
                 .whole
                 .entry(pattern.text().into())
                 .or_default()
                 .push(index),
-            Kind::Suffix => match pattern.text().strip_prefix(b"**/") {
+            PatternKind::Suffix => match pattern.text().strip_prefix(b"**/") {
                 Some(name) if !name.contains(&b'/') => {
                     self.named.entry(name.into()).or_default().push(index);
                 }
                 _ => self.others.push(index),
             },
-            Kind::Invalid => self.fallible = true,
+            PatternKind::Invalid => self.fallible = true,
             _ => self.others.push(index),
         }
         self.exclusions |= pattern.is_exclusion();
@@ -105,7 +105,7 @@ impl Patterns {
     }
 
     /// The patterns, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Pattern> {
+    pub fn iter(&self) -> impl Iterator<Item = &IgnorePattern> {
         self.list.iter()
     }
 

@@ -21,5 +21,5 @@ mod walk;
 pub use budget::Budget as PatternBudget;
 pub use filter::{Filter, FilterError, FilterSpec};
 pub use matcher::{Marks, Patterns};
-pub use pattern::{Pattern, PatternError};
-pub use tree::{Context, ContextError, Entry, Link};
+pub use pattern::{IgnorePattern, PatternError};
+pub use tree::{Context, ContextError, Entry, LinkTarget};

@@ -19,12 +19,12 @@ struct Name {
     start: usize,
     // Without the NUL; names are at most 255 bytes on most systems, and never more than this.
     len: u16,
-    kind: Kind,
+    kind: DirEntryKind,
 }
 
 /// What the directory itself says of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum DirEntryKind {
     Dir,
     Other,
     // The file system does not say.
@@ -37,7 +37,7 @@ impl Names {
     }
 
     /// The name at `at` with its NUL, and what it is.
-    pub(super) fn get(&self, at: usize) -> Option<(&CStr, Kind)> {
+    pub(super) fn get(&self, at: usize) -> Option<(&CStr, DirEntryKind)> {
         let name = self.index.get(at)?;
         let with_nul = &self.bytes[name.start..=name.start + usize::from(name.len)];
         Some((CStr::from_bytes_with_nul(with_nul).ok()?, name.kind))
@@ -88,9 +88,9 @@ impl Names {
             start,
             len,
             kind: match kind {
-                FileType::Directory => Kind::Dir,
-                FileType::Unknown => Kind::Unknown,
-                _ => Kind::Other,
+                FileType::Directory => DirEntryKind::Dir,
+                FileType::Unknown => DirEntryKind::Unknown,
+                _ => DirEntryKind::Other,
             },
         });
     }

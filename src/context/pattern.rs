@@ -2,12 +2,12 @@
 //!
 //! The reference compiles most patterns to a regular expression by joining text. Here the common shapes are matched
 //! directly, and what lets regular expressions shine through goes to [`super::budget`], so that odd patterns
-//! mean what they mean to the daemon. Start at [`Pattern::parse`] and [`Pattern::matches`].
+//! mean what they mean to the daemon. Start at [`IgnorePattern::parse`] and [`IgnorePattern::matches`].
 
 use regex::bytes::Regex;
 
 use super::budget::{Budget, CompileError};
-use super::glob::{Glob, Token};
+use super::glob::{Glob, GlobToken};
 use crate::golang::filepath::{self, BadPattern, NamePattern};
 use crate::golang::utf8;
 
@@ -40,15 +40,15 @@ impl PatternError {
 
 /// A compiled pattern.
 #[derive(Debug)]
-pub struct Pattern {
+pub struct IgnorePattern {
     text: Box<[u8]>,
     exclusion: bool,
-    kind: Kind,
+    kind: PatternKind,
 }
 
 /// What a pattern amounts to.
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(super) enum PatternKind {
     // The path is the text.
     Exact,
     // The path starts with the text without its final `**`.
@@ -61,7 +61,7 @@ pub(super) enum Kind {
     Invalid,
 }
 
-impl Pattern {
+impl IgnorePattern {
     /// Parses one line; blank lines are no pattern. What it takes is counted in the `budget` of its list.
     pub fn parse(line: &[u8], budget: &mut Budget) -> Result<Option<Self>, PatternError> {
         let trimmed = trim(line);
@@ -100,13 +100,13 @@ impl Pattern {
         Self {
             text: path.into(),
             exclusion: false,
-            kind: Kind::Exact,
+            kind: PatternKind::Exact,
         }
     }
 
     /// Whether it cannot be used, though that shows only when it is tried.
     pub fn is_invalid(&self) -> bool {
-        matches!(self.kind, Kind::Invalid)
+        matches!(self.kind, PatternKind::Invalid)
     }
 
     /// The cleaned text, without `!`.
@@ -119,25 +119,25 @@ impl Pattern {
         self.exclusion
     }
 
-    pub(super) fn kind(&self) -> &Kind {
+    pub(super) fn kind(&self) -> &PatternKind {
         &self.kind
     }
 
     /// Whether it matches `path` itself; parents are the caller's affair.
     pub fn matches(&self, path: &[u8]) -> Result<bool, PatternError> {
         Ok(match &self.kind {
-            Kind::Exact => *path == *self.text,
-            Kind::Prefix => path.starts_with(&self.text[..self.text.len() - 2]),
-            Kind::Suffix => {
+            PatternKind::Exact => *path == *self.text,
+            PatternKind::Prefix => path.starts_with(&self.text[..self.text.len() - 2]),
+            PatternKind::Suffix => {
                 let suffix = &self.text[2..];
                 // `**/foo` matches `foo`.
                 path.ends_with(suffix) || suffix.strip_prefix(b"/") == Some(path)
             }
-            Kind::Glob(glob) => glob
+            PatternKind::Glob(glob) => glob
                 .matches(path)
                 .map_err(|TooLarge| PatternError::too_large(&self.text))?,
-            Kind::Regex(regex) => regex.is_match(&as_characters(path)),
-            Kind::Invalid => return Err(PatternError::syntax(&self.text)),
+            PatternKind::Regex(regex) => regex.is_match(&as_characters(path)),
+            PatternKind::Invalid => return Err(PatternError::syntax(&self.text)),
         })
     }
 }
@@ -195,18 +195,18 @@ enum Shape {
 // tokens can say the same.
 struct Compiler {
     regex: String,
-    tokens: Option<Vec<Token>>,
+    tokens: Option<Vec<GlobToken>>,
     shape: Shape,
 }
 
 /// A pattern needs more memory than it may take.
 pub(super) struct TooLarge;
 
-fn compile(text: &[u8], budget: &mut Budget) -> Result<Kind, TooLarge> {
+fn compile(text: &[u8], budget: &mut Budget) -> Result<PatternKind, TooLarge> {
     let characters = as_characters(text);
     // Valid by construction: stray bytes have become replacement characters.
     let Ok(characters) = std::str::from_utf8(&characters) else {
-        return Ok(Kind::Invalid);
+        return Ok(PatternKind::Invalid);
     };
     let mut compiler = Compiler {
         regex: String::from("^"),
@@ -216,16 +216,16 @@ fn compile(text: &[u8], budget: &mut Budget) -> Result<Kind, TooLarge> {
     // The reference's scanner drops a byte order mark.
     compiler.read(characters.strip_prefix('\u{feff}').unwrap_or(characters));
     Ok(match compiler.shape {
-        Shape::Exact => Kind::Exact,
-        Shape::Prefix => Kind::Prefix,
-        Shape::Suffix => Kind::Suffix,
+        Shape::Exact => PatternKind::Exact,
+        Shape::Prefix => PatternKind::Prefix,
+        Shape::Suffix => PatternKind::Suffix,
         Shape::Regex => {
             compiler.regex.push('$');
             match compiler.tokens {
-                Some(tokens) => Kind::Glob(Glob::new(tokens, compiler.regex)),
+                Some(tokens) => PatternKind::Glob(Glob::new(tokens, compiler.regex)),
                 None => match budget.compile(&compiler.regex) {
-                    Ok(regex) => Kind::Regex(Box::new(regex)),
-                    Err(CompileError::Bad) => Kind::Invalid,
+                    Ok(regex) => PatternKind::Regex(Box::new(regex)),
+                    Err(CompileError::Bad) => PatternKind::Invalid,
                     Err(CompileError::TooLarge) => return Err(TooLarge),
                 },
             }
@@ -243,8 +243,8 @@ impl Compiler {
                     chars.next_if_eq(&'/');
                     self.double_star(chars.peek().is_none(), first);
                 }
-                '*' => self.meta("[^/]*", Token::Star),
-                '?' => self.meta("[^/]", Token::AnyChar),
+                '*' => self.meta("[^/]*", GlobToken::Star),
+                '?' => self.meta("[^/]", GlobToken::AnyChar),
                 '.' | '+' | '(' | ')' | '$' => {
                     self.regex.push('\\');
                     self.literal(c);
@@ -268,11 +268,11 @@ impl Compiler {
 
     fn double_star(&mut self, at_end: bool, first: bool) {
         if !at_end {
-            self.meta("(.*/)?", Token::Deep);
+            self.meta("(.*/)?", GlobToken::Deep);
         } else if self.shape == Shape::Exact {
             self.shape = Shape::Prefix;
         } else {
-            self.meta(".*", Token::Rest);
+            self.meta(".*", GlobToken::Rest);
         }
         if first {
             self.shape = Shape::Suffix;
@@ -295,7 +295,7 @@ impl Compiler {
         }
     }
 
-    fn meta(&mut self, regex: &str, token: Token) {
+    fn meta(&mut self, regex: &str, token: GlobToken) {
         self.regex.push_str(regex);
         self.shape = Shape::Regex;
         if let Some(tokens) = &mut self.tokens {
@@ -311,8 +311,8 @@ impl Compiler {
         let mut utf8 = [0; 4];
         let bytes = c.encode_utf8(&mut utf8).as_bytes();
         match tokens.last_mut() {
-            Some(Token::Literal(literal)) => literal.extend_from_slice(bytes),
-            _ => tokens.push(Token::Literal(bytes.to_vec())),
+            Some(GlobToken::Literal(literal)) => literal.extend_from_slice(bytes),
+            _ => tokens.push(GlobToken::Literal(bytes.to_vec())),
         }
     }
 }
@@ -321,8 +321,8 @@ impl Compiler {
 mod tests {
     use super::*;
 
-    fn parse(line: &[u8]) -> Result<Option<Pattern>, PatternError> {
-        Pattern::parse(line, &mut Budget::default())
+    fn parse(line: &[u8]) -> Result<Option<IgnorePattern>, PatternError> {
+        IgnorePattern::parse(line, &mut Budget::default())
     }
 
     fn matches(pattern: &str, path: &str) -> bool {

@@ -104,14 +104,14 @@ impl Answer {
 
 /// One question to a helper.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Call {
+pub(super) struct HelperCall {
     /// The program's name, without a folder.
     pub(super) program: String,
     /// The registry's key in the configuration.
     pub(super) key: String,
 }
 
-impl Call {
+impl HelperCall {
     /// Runs the helper; one that knows nothing gives [`Credential::Anonymous`].
     ///
     /// It does not get the variables `withheld`, and is ended after `limit`. Dropping the future ends it, too.
@@ -212,11 +212,11 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn program(dir: &Path, script: &str) -> Call {
+    fn program(dir: &Path, script: &str) -> HelperCall {
         let program = dir.join("docker-credential-x");
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        Call {
+        HelperCall {
             program: program.to_str().unwrap().to_owned(),
             key: "r.example".to_owned(),
         }
@@ -265,7 +265,7 @@ mod tests {
         let text = error.to_string();
         assert!(text.ends_with("failed for `r.example`: locked"), "{text}");
         assert!(ask("echo nonsense").await.is_err());
-        let missing = Call {
+        let missing = HelperCall {
             program: "docker-credential-missing-program".to_owned(),
             key: "x".to_owned(),
         };

@@ -11,7 +11,7 @@ use tokio::sync::{Mutex as AsyncMutex, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Credential;
-use super::helper::{Call, HelperError};
+use super::helper::{HelperCall, HelperError};
 use super::patience::{HELPER, Notices};
 use crate::diag::Diagnostic;
 use crate::types::Clock;
@@ -32,7 +32,7 @@ type Answer = Result<Credential, HelperError>;
 #[derive(Debug)]
 pub(super) struct Helpers {
     asking: Arc<Asking>,
-    calls: Mutex<HashMap<Call, Slot>>,
+    calls: Mutex<HashMap<HelperCall, Slot>>,
 }
 
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl Helpers {
     }
 
     /// What the helper of `call` answers, or has answered a short while ago.
-    pub(super) async fn ask(&self, call: Call) -> Answer {
+    pub(super) async fn ask(&self, call: HelperCall) -> Answer {
         let mut state = self.join(&call);
         let limit = self.asking.limit;
         let answered = async {
@@ -140,7 +140,7 @@ impl Helpers {
     }
 
     // The call's state; begins it where nobody has, or too long ago.
-    fn join(&self, call: &Call) -> watch::Receiver<CallState> {
+    fn join(&self, call: &HelperCall) -> watch::Receiver<CallState> {
         let now = self.asking.clock.elapsed();
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = calls.get(call).filter(|slot| slot.is_fresh(now)) {
@@ -167,7 +167,7 @@ impl Helpers {
 }
 
 impl Asking {
-    async fn call(self: Arc<Self>, call: Call, tell: watch::Sender<CallState>) {
+    async fn call(self: Arc<Self>, call: HelperCall, tell: watch::Sender<CallState>) {
         let turn = {
             let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(turns.entry(call.program.clone()).or_default())
@@ -181,7 +181,7 @@ impl Asking {
         let work = call.run(self.limit, &self.withheld, &self.groups);
         let answer = self.notices.watch(&what, work).await;
         if let Err(hung @ HelperError::Hung { .. }) = &answer {
-            let Call { program, key } = &call;
+            let HelperCall { program, key } = &call;
             let notice = Diagnostic::warning("credential::ended", format!("{hung}, and was ended"));
             let help = format!("`echo {key} | {program} get` shows what it waits for");
             self.notices.tell(notice.help(help));
@@ -201,7 +201,7 @@ mod tests {
     use std::time::SystemTime;
 
     // A helper that notes each call in the file `calls`.
-    fn call(dir: &Path, key: &str, script: &str) -> Call {
+    fn call(dir: &Path, key: &str, script: &str) -> HelperCall {
         let program = dir.join("docker-credential-x");
         let calls = dir.join("calls");
         let script = format!(
@@ -212,7 +212,7 @@ mod tests {
             std::fs::write(&program, script).unwrap();
             std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         }
-        Call {
+        HelperCall {
             program: program.to_str().unwrap().to_owned(),
             key: key.to_owned(),
         }

@@ -21,7 +21,7 @@ pub use config::{DockerConfig, Proxies};
 pub use helper::HelperError;
 pub use origin::{Origin, Origins};
 pub use provider::{Provider, ProviderOptions};
-pub use token::{Token, TokenRequest};
+pub use token::{BearerToken, TokenRequest};
 
 use crate::types::Secret;
 

@@ -10,13 +10,15 @@ use tokio::time::Instant;
 
 use super::authority::{self, Seeds};
 use super::clients::Clients;
-use super::config::{HUB_KEY, Place, VARIABLE};
-use super::helper::Call;
+use super::config::{CredentialPlace, HUB_KEY, VARIABLE};
+use super::helper::HelperCall;
 use super::helpers::Helpers;
 use super::host::{RegistryHost, shown};
 use super::patience::{ANSWER, Notices};
 use super::scoped::{self, Scoped, Scopes};
-use super::{Credential, DockerConfig, Error, Origin, Origins, Token, TokenRequest, tls, token};
+use super::{
+    BearerToken, Credential, DockerConfig, Error, Origin, Origins, TokenRequest, tls, token,
+};
 use crate::diag::Diagnostic;
 use crate::golang::strconv;
 use crate::types::blocking::unblock;
@@ -227,14 +229,14 @@ impl Provider {
     ) -> Result<(Credential, Origin), Error> {
         let (place, mut origin) = config.find(key, repositories);
         let credential = match place {
-            Place::Here(credential) => credential,
-            Place::Nowhere => Credential::Anonymous,
-            Place::Helper {
+            CredentialPlace::Here(credential) => credential,
+            CredentialPlace::Nowhere => Credential::Anonymous,
+            CredentialPlace::Helper {
                 program,
                 key,
                 registry_token,
             } => {
-                let call = Call {
+                let call = HelperCall {
                     program: program.clone(),
                     key,
                 };
@@ -260,7 +262,7 @@ impl Provider {
     }
 
     /// A token for `request`, exchanged for the host's credential.
-    pub async fn token(&self, request: &TokenRequest) -> Result<Token, Error> {
+    pub async fn token(&self, request: &TokenRequest) -> Result<BearerToken, Error> {
         let end = Instant::now() + ANSWER;
         let host = parse(&request.host)?;
         let (scopes, repositories) = (&request.scopes, &request.repositories);

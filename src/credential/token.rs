@@ -36,7 +36,7 @@ pub struct TokenRequest {
 
 /// A token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
+pub struct BearerToken {
     /// The token itself.
     pub value: Secret<String>,
     /// Lifetime in seconds.
@@ -79,7 +79,7 @@ pub(super) async fn fetch(
     client: &Client,
     request: &TokenRequest,
     credential: &Credential,
-) -> Result<Token, Error> {
+) -> Result<BearerToken, Error> {
     let exchange = Exchange {
         client,
         request,
@@ -87,7 +87,7 @@ pub(super) async fn fetch(
     };
     match credential {
         Credential::Registry { token, .. } => {
-            return Ok(Token {
+            return Ok(BearerToken {
                 value: token.clone(),
                 expires_in: DEFAULT_LIFETIME,
                 issued_at: 0,
@@ -162,7 +162,7 @@ impl Exchange<'_> {
             .await
     }
 
-    async fn get(&self, basic: Option<(&str, &str)>) -> Result<Token, Error> {
+    async fn get(&self, basic: Option<(&str, &str)>) -> Result<BearerToken, Error> {
         let mut url = self.realm.clone();
         {
             let mut query = url.query_pairs_mut();
@@ -193,7 +193,7 @@ impl Exchange<'_> {
         }
     }
 
-    async fn read(&self, mut response: Response) -> Result<Token, Error> {
+    async fn read(&self, mut response: Response) -> Result<BearerToken, Error> {
         let status = response.status();
         if status.is_redirection() {
             return Err(Error::Redirect {
@@ -219,7 +219,7 @@ impl Exchange<'_> {
         let value = [answer.access_token, answer.token]
             .into_iter()
             .find(|token| !token.is_empty());
-        Ok(Token {
+        Ok(BearerToken {
             value: Secret::new(value.ok_or_else(no_token)?),
             expires_in: if answer.expires_in > 0 {
                 answer.expires_in

@@ -21,7 +21,7 @@ const SIZE: usize = 4096;
 
 /// What answers, as far as it can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum PeerKind {
     /// An SSH server.
     Ssh,
     /// A Docker Engine.
@@ -36,7 +36,7 @@ pub enum Answer {
     Tls,
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for PeerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ssh => f.write_str("an SSH server"),
@@ -51,13 +51,13 @@ impl fmt::Display for Answer {
 }
 
 /// Finds out within `limit` what answers at `endpoint`; `None` if nothing does, or nothing that is known.
-pub async fn identify(endpoint: &Endpoint, limit: Duration) -> Option<Answer> {
+pub async fn identify(endpoint: &Endpoint, limit: Duration) -> Option<PeerKind> {
     tokio::time::timeout(limit, ask(endpoint, limit))
         .await
         .ok()?
 }
 
-async fn ask(endpoint: &Endpoint, limit: Duration) -> Option<Answer> {
+async fn ask(endpoint: &Endpoint, limit: Duration) -> Option<PeerKind> {
     let mut stream = dial(endpoint).await?;
     let mut answer = Vec::new();
     let first = tokio::time::timeout(GREETING, read(&mut stream, &mut answer));
@@ -73,7 +73,7 @@ async fn ask(endpoint: &Endpoint, limit: Duration) -> Option<Answer> {
     match classify(&answer) {
         None if answer.is_empty() => {
             let speaks = transport::speaks_tls(dial(endpoint).await?).await;
-            speaks.then_some(Answer::Tls)
+            speaks.then_some(PeerKind::Tls)
         }
         known => known,
     }
@@ -100,17 +100,17 @@ async fn read(stream: &mut BoxedStream, into: &mut Vec<u8>) -> usize {
     stream.read_buf(into).await.unwrap_or(0)
 }
 
-fn classify(bytes: &[u8]) -> Option<Answer> {
+fn classify(bytes: &[u8]) -> Option<PeerKind> {
     if bytes.starts_with(b"SSH-") {
-        return Some(Answer::Ssh);
+        return Some(PeerKind::Ssh);
     }
     // A record of TLS: an alert, or a handshake.
     if matches!(bytes, [0x15 | 0x16, 0x03, ..]) {
-        return Some(Answer::Tls);
+        return Some(PeerKind::Tls);
     }
     // HTTP/2 begins with settings, of the connection as a whole.
     if matches!(bytes, [0, _, _, 4, 0, 0, 0, 0, 0, ..]) {
-        return Some(Answer::Http2);
+        return Some(PeerKind::Http2);
     }
     if !bytes.starts_with(b"HTTP/1.") {
         return None;
@@ -126,14 +126,14 @@ fn classify(bytes: &[u8]) -> Option<Answer> {
     // The words of Go's servers, and of nginx.
     let wants_tls = ["HTTP request to an HTTPS server", "sent to HTTPS port"];
     Some(if wants_tls.iter().any(|words| body.contains(words)) {
-        Answer::Tls
+        PeerKind::Tls
     } else if header("api-version").is_some() {
-        Answer::Docker
+        PeerKind::Docker
     } else if header("docker-distribution-api-version").is_some() {
-        Answer::Registry
+        PeerKind::Registry
     } else {
         let name = header("server").map(|name| printable(&name));
-        Answer::Http(name.filter(|name| !name.is_empty()))
+        PeerKind::Http(name.filter(|name| !name.is_empty()))
     })
 }
 
@@ -148,18 +148,18 @@ mod tests {
     use super::*;
     use test_case::test_case;
 
-    #[test_case(b"SSH-2.0-OpenSSH_9.2\r\n", Some(&Answer::Ssh); "ssh")]
-    #[test_case(&[0x15, 3, 1, 0, 2, 2, 70], Some(&Answer::Tls); "an alert")]
-    #[test_case(&[0, 0, 18, 4, 0, 0, 0, 0, 0, 0, 3], Some(&Answer::Http2); "settings")]
-    #[test_case(b"HTTP/1.1 200 OK\r\nApi-Version: 1.53\r\n\r\nOK", Some(&Answer::Docker); "docker")]
-    #[test_case(b"HTTP/1.1 404 Not Found\r\nDocker-Distribution-Api-Version: registry/2.0\r\n\r\n", Some(&Answer::Registry); "a registry")]
-    #[test_case(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n", Some(&Answer::Tls); "https of go")]
-    #[test_case(b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n<h1>The plain HTTP request was sent to HTTPS port</h1>", Some(&Answer::Tls); "https of nginx")]
-    #[test_case(b"HTTP/1.1 400 Bad Request\r\nServer: squid/5\x1b[2J`\r\n\r\n", Some(&Answer::Http(Some("squid/5[2J".into()))); "a proxy")]
-    #[test_case(b"HTTP/1.1 400 Bad Request\r\n\r\n", Some(&Answer::Http(None)); "a web server")]
+    #[test_case(b"SSH-2.0-OpenSSH_9.2\r\n", Some(&PeerKind::Ssh); "ssh")]
+    #[test_case(&[0x15, 3, 1, 0, 2, 2, 70], Some(&PeerKind::Tls); "an alert")]
+    #[test_case(&[0, 0, 18, 4, 0, 0, 0, 0, 0, 0, 3], Some(&PeerKind::Http2); "settings")]
+    #[test_case(b"HTTP/1.1 200 OK\r\nApi-Version: 1.53\r\n\r\nOK", Some(&PeerKind::Docker); "docker")]
+    #[test_case(b"HTTP/1.1 404 Not Found\r\nDocker-Distribution-Api-Version: registry/2.0\r\n\r\n", Some(&PeerKind::Registry); "a registry")]
+    #[test_case(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n", Some(&PeerKind::Tls); "https of go")]
+    #[test_case(b"HTTP/1.1 400 Bad Request\r\nServer: nginx\r\n\r\n<h1>The plain HTTP request was sent to HTTPS port</h1>", Some(&PeerKind::Tls); "https of nginx")]
+    #[test_case(b"HTTP/1.1 400 Bad Request\r\nServer: squid/5\x1b[2J`\r\n\r\n", Some(&PeerKind::Http(Some("squid/5[2J".into()))); "a proxy")]
+    #[test_case(b"HTTP/1.1 400 Bad Request\r\n\r\n", Some(&PeerKind::Http(None)); "a web server")]
     #[test_case(b"220 mail.example ESMTP\r\n", None; "something else")]
     #[test_case(b"", None; "nothing")]
-    fn answers_are_told_apart(bytes: &[u8], expected: Option<&Answer>) {
+    fn answers_are_told_apart(bytes: &[u8], expected: Option<&PeerKind>) {
         assert_eq!(classify(bytes).as_ref(), expected);
     }
 }

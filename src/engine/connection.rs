@@ -24,7 +24,7 @@ use tonic::{Code, Status};
 
 use super::endpoint::Endpoint;
 use super::pulse::{self, Patience};
-use super::traffic::{Counted, Counters, Traffic};
+use super::traffic::{CountedStream, Counters, Traffic};
 use super::transport::{self, DialError, Remarks};
 use crate::types::causes::in_one_line;
 use crate::types::ending::FLUSH;
@@ -163,7 +163,7 @@ impl ConnectionError {
 /// An open connection to a daemon. All calls share it; it is never made anew.
 pub struct Connection {
     endpoint: Endpoint,
-    channel: Channel,
+    channel: GrpcChannel,
     counters: Arc<Counters>,
     version: Option<String>,
     is_docker: bool,
@@ -216,7 +216,7 @@ impl Connection {
         let counters = Arc::new(Counters::default());
         let line = Line::default();
         let (cut, gone) = (line.cut.clone(), line.gone.clone());
-        let stream = Counted::new(dialled.stream, Arc::clone(&counters), cut, gone);
+        let stream = CountedStream::new(dialled.stream, Arc::clone(&counters), cut, gone);
         let stream = TokioIo::new(stream);
         let not_grpc = |detail: String| ConnectionError::NotGrpc {
             endpoint: endpoint.clone(),
@@ -235,7 +235,7 @@ impl Connection {
             .await
             .map_err(|error| no_grpc(&endpoint, counters.read(), in_one_line(&error)))?;
         let closing = CancellationToken::new();
-        let channel = Channel { send, authority };
+        let channel = GrpcChannel { send, authority };
         let (tell_silence, silence) = watch::channel(Duration::ZERO);
         let given_up = {
             let (counters, channel) = (Arc::clone(&counters), channel.clone());
@@ -339,26 +339,26 @@ impl Connection {
     }
 
     /// What gRPC clients are made of.
-    pub fn channel(&self) -> Channel {
+    pub fn channel(&self) -> GrpcChannel {
         self.channel.clone()
     }
 
     /// A client of the control interface, with BuildKit's limits.
-    pub fn control(&self) -> ControlClient<Channel> {
+    pub fn control(&self) -> ControlClient<GrpcChannel> {
         ControlClient::new(self.channel())
             .max_decoding_message_size(MESSAGE_LIMIT)
             .max_encoding_message_size(MESSAGE_LIMIT)
     }
 
     /// A client of the gateway, with BuildKit's limits.
-    pub fn gateway(&self) -> LlbBridgeClient<Channel> {
+    pub fn gateway(&self) -> LlbBridgeClient<GrpcChannel> {
         LlbBridgeClient::new(self.channel())
             .max_decoding_message_size(MESSAGE_LIMIT)
             .max_encoding_message_size(MESSAGE_LIMIT)
     }
 
     /// A client of the daemon's content store, with BuildKit's limits.
-    pub(super) fn content(&self) -> ContentClient<Channel> {
+    pub(super) fn content(&self) -> ContentClient<GrpcChannel> {
         ContentClient::new(self.channel()).max_decoding_message_size(MESSAGE_LIMIT)
     }
 
@@ -518,12 +518,12 @@ pub(super) fn is_from_peer(status: &Status) -> bool {
 
 /// Sends gRPC requests over the connection.
 #[derive(Clone)]
-pub struct Channel {
+pub struct GrpcChannel {
     send: SendRequest<Body>,
     authority: Authority,
 }
 
-impl fmt::Debug for Channel {
+impl fmt::Debug for GrpcChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Channel({})", self.authority)
     }
@@ -534,7 +534,7 @@ impl fmt::Debug for Channel {
 #[error("the connection failed")]
 struct BrokenChannel(#[source] hyper::Error);
 
-impl tower::Service<http::Request<Body>> for Channel {
+impl tower::Service<http::Request<Body>> for GrpcChannel {
     type Response = http::Response<Incoming>;
     type Error = tonic::codegen::StdError;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;

@@ -18,7 +18,7 @@ use rbake_proto::rpc;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Code, Request, Status};
 
-use super::connection::{Channel, Connection, is_from_peer};
+use super::connection::{Connection, GrpcChannel, is_from_peer};
 use super::id::BuildRef;
 use super::spec::LinkedResult;
 use crate::outcome::SolveFailure;
@@ -130,14 +130,14 @@ impl FrontendResult {
 
 /// Why a job got no result.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum JobFailure {
     /// A call failed.
     Call(Status),
     /// Whoever held the result gave it up.
     Held(SolveFailure),
 }
 
-impl Refusal {
+impl JobFailure {
     // With its details, so that the job's own end tells as much.
     fn to_rpc(&self) -> rpc::Status {
         match self {
@@ -157,7 +157,7 @@ impl Refusal {
     }
 }
 
-impl From<Status> for Refusal {
+impl From<Status> for JobFailure {
     fn from(status: Status) -> Self {
         Self::Call(status)
     }
@@ -165,7 +165,7 @@ impl From<Status> for Refusal {
 
 /// The calls of one job.
 pub(super) struct Gateway {
-    client: LlbBridgeClient<Channel>,
+    client: LlbBridgeClient<GrpcChannel>,
     build_id: MetadataValue<Ascii>,
 }
 
@@ -212,12 +212,12 @@ impl Gateway {
         &mut self,
         request: SolveRequest,
         hold: Option<Hold>,
-    ) -> Result<FrontendResult, Refusal> {
+    ) -> Result<FrontendResult, JobFailure> {
         self.ping().await?;
         let response = self.client.solve(self.request(request)).await?;
         let result = FrontendResult(response.into_inner().result.unwrap_or_default());
         if let Some(hold) = hold {
-            hold(result.clone()).await.map_err(Refusal::Held)?;
+            hold(result.clone()).await.map_err(JobFailure::Held)?;
         }
         Ok(result)
     }
@@ -225,7 +225,7 @@ impl Gateway {
     /// Returns a result to the job, or the reason why there is none.
     pub(super) async fn give_back(
         &mut self,
-        result: Result<FrontendResult, &Refusal>,
+        result: Result<FrontendResult, &JobFailure>,
     ) -> Result<(), Status> {
         let (result, error) = match result {
             Ok(result) => (Some(result.into_return()), None),

@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::{Response, Status};
 
 use super::connection::Connection;
-use super::gateway::{Gateway, Hold, Refusal};
+use super::gateway::{Gateway, Hold, JobFailure};
 use super::session::Session;
 use super::spec::{LocalName, SolveSpec};
 use super::{failure, status, wire};
@@ -142,8 +142,8 @@ async fn request(
             };
             let _ = tokio::time::timeout(REFUSAL_TIMEOUT, refuse).await;
             Err(match refusal {
-                Refusal::Held(failure) => failure,
-                Refusal::Call(status) => failure_of(connection, &status).await,
+                JobFailure::Held(failure) => failure,
+                JobFailure::Call(status) => failure_of(connection, &status).await,
             })
         }
     }

@@ -29,7 +29,7 @@ pub struct SolveSpec {
     /// The main context.
     pub context: MainContext,
     /// Named contexts, by name.
-    pub named_contexts: BTreeMap<String, NamedContext>,
+    pub named_contexts: BTreeMap<String, SolveContext>,
     /// The stage to build; the last one if not given.
     pub stage: Option<String>,
     /// Build arguments that have a value.
@@ -55,17 +55,17 @@ pub struct SolveSpec {
     /// Parent of the control groups of steps.
     pub cgroup_parent: Option<String>,
     /// Limits of steps.
-    pub resources: Resources,
+    pub resources: StepLimits,
     /// Attestations to make.
     pub attestations: Vec<Attestation>,
     /// What version control knows of the sources.
     pub vcs: VcsFacts,
     /// Caches to read.
-    pub cache_imports: Vec<CacheEntry>,
+    pub cache_imports: Vec<SolveCache>,
     /// Caches to write.
-    pub cache_exports: Vec<CacheEntry>,
+    pub cache_exports: Vec<SolveCache>,
     /// Results to write; the place in this list is the exporter's id in calls of the daemon.
-    pub exports: Vec<Export>,
+    pub exports: Vec<SolveExport>,
     /// Privileges to ask for, such as `security.insecure`.
     pub entitlements: BTreeSet<String>,
     /// A question to the frontend instead of a build, such as `lint`.
@@ -99,7 +99,7 @@ impl SolveSpec {
             ulimits: Vec::new(),
             shm_size: None,
             cgroup_parent: None,
-            resources: Resources::default(),
+            resources: StepLimits::default(),
             attestations: Vec::new(),
             vcs: VcsFacts::default(),
             cache_imports: Vec::new(),
@@ -126,7 +126,7 @@ impl SolveSpec {
         }
         let named = self.named_contexts.values();
         locals.extend(named.filter_map(|context| match context {
-            NamedContext::Local { local, .. } => Some(local.clone()),
+            SolveContext::Local { local, .. } => Some(local.clone()),
             _ => None,
         }));
         locals
@@ -226,7 +226,7 @@ pub enum MainContext {
 
 /// A named context.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NamedContext {
+pub enum SolveContext {
     /// A directory of this machine.
     Local {
         /// The directory.
@@ -299,7 +299,7 @@ pub struct ExtraHost {
 
 /// Limits of steps; what is not given is the daemon's choice.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Resources {
+pub struct StepLimits {
     /// Memory, in bytes.
     pub memory: Option<i64>,
     /// Memory and swap together, in bytes; -1 for no limit.
@@ -372,7 +372,7 @@ impl CacheBackend {
 
 /// A cache to read or to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CacheEntry {
+pub struct SolveCache {
     /// Its kind.
     pub backend: CacheBackend,
     /// The image that holds it, in a registry.
@@ -419,7 +419,7 @@ impl Exporter {
 
 /// A result to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Export {
+pub struct SolveExport {
     /// What writes it.
     pub exporter: Exporter,
     /// Names of the image.
@@ -432,7 +432,7 @@ pub struct Export {
     pub extra: BTreeMap<String, String>,
 }
 
-impl Export {
+impl SolveExport {
     /// An export by `exporter` of which nothing else is said.
     pub fn new(exporter: Exporter) -> Self {
         Self {

@@ -45,14 +45,14 @@ impl Counters {
 ///
 /// hyper drives a connection in a task of its own that outlives everything a caller holds, so the stream is the one place from
 /// which it can be ended.
-pub(super) struct Counted<S> {
+pub(super) struct CountedStream<S> {
     stream: S,
     counters: Arc<Counters>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     _gone: DropGuard,
 }
 
-impl<S> Counted<S> {
+impl<S> CountedStream<S> {
     /// `stream`, which breaks as soon as `cut` is cancelled, and cancels `gone` when it is dropped.
     pub(super) fn new(
         stream: S,
@@ -75,7 +75,7 @@ impl<S> Counted<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for CountedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -92,7 +92,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for CountedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -136,7 +136,7 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(64);
         let counters = Arc::new(Counters::default());
         let (cut, gone) = (CancellationToken::new(), CancellationToken::new());
-        let mut near = Counted::new(near, Arc::clone(&counters), cut.clone(), gone.clone());
+        let mut near = CountedStream::new(near, Arc::clone(&counters), cut.clone(), gone.clone());
         near.write_all(b"12345").await.unwrap();
         far.write_all(b"123").await.unwrap();
         near.read_exact(&mut [0; 3]).await.unwrap();

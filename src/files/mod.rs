@@ -8,5 +8,5 @@ pub mod open;
 mod output;
 mod resolve;
 
-pub use output::{Access, OutputFile, write_file};
+pub use output::{FileAccess, OutputFile, write_file};
 pub use resolve::{PathError, Resolved, Resolver, resolve};

@@ -159,7 +159,7 @@ pub fn resolve(base: &Path, path: &Path) -> io::Result<Resolved> {
         let target = next.read_link()?;
         match special::kind(&reached, &next, &target) {
             // `/dev/fd/N`: what is written goes to the descriptor itself, wherever it leads.
-            special::Kind::Descriptor { number, by_path } if waiting.is_empty() => {
+            special::LinkMeaning::Descriptor { number, by_path } if waiting.is_empty() => {
                 let path = if by_path {
                     resolve(&reached, &target)?.path
                 } else {
@@ -171,12 +171,13 @@ pub fn resolve(base: &Path, path: &Path) -> io::Result<Resolved> {
                     descriptor: Some(number),
                 });
             }
-            special::Kind::Opaque if waiting.is_empty() => {
+            special::LinkMeaning::Opaque if waiting.is_empty() => {
                 reached = next;
                 continue;
             }
-            special::Kind::Plain | special::Kind::Descriptor { by_path: true, .. } => {}
-            special::Kind::Descriptor { .. } | special::Kind::Opaque => {
+            special::LinkMeaning::Plain
+            | special::LinkMeaning::Descriptor { by_path: true, .. } => {}
+            special::LinkMeaning::Descriptor { .. } | special::LinkMeaning::Opaque => {
                 return Err(io::Error::other("it leads through a file without a path"));
             }
         }
@@ -219,7 +220,7 @@ pub(super) mod special {
     use super::Path;
 
     /// What following a link means.
-    pub(in super::super) enum Kind {
+    pub(in super::super) enum LinkMeaning {
         /// Following its text.
         Plain,
         /// This descriptor of our process; `by_path` if its text is a path to the same file.
@@ -229,13 +230,13 @@ pub(super) mod special {
     }
 
     /// What the link `link` in the directory `dir` means, whose text is `target`.
-    pub(in super::super) fn kind(dir: &Path, link: &Path, target: &Path) -> Kind {
+    pub(in super::super) fn kind(dir: &Path, link: &Path, target: &Path) -> LinkMeaning {
         if !is_proc(dir) {
-            return Kind::Plain;
+            return LinkMeaning::Plain;
         }
         let Ok(leads_to) = link.metadata() else {
             // What it led to is gone, or is none of ours; following its text finds out.
-            return Kind::Plain;
+            return LinkMeaning::Plain;
         };
         let by_path = dir
             .join(target)
@@ -246,10 +247,10 @@ pub(super) mod special {
             .and_then(|name| name.to_str()?.parse().ok());
         match number {
             Some(number) if is_own_descriptors(dir) && !leads_to.is_dir() => {
-                Kind::Descriptor { number, by_path }
+                LinkMeaning::Descriptor { number, by_path }
             }
-            _ if by_path => Kind::Plain,
-            _ => Kind::Opaque,
+            _ if by_path => LinkMeaning::Plain,
+            _ => LinkMeaning::Opaque,
         }
     }
 
@@ -278,7 +279,7 @@ pub(super) mod special {
 pub(super) mod special {
     use super::Path;
 
-    pub(in super::super) enum Kind {
+    pub(in super::super) enum LinkMeaning {
         Plain,
         #[expect(dead_code, reason = "only Linux has such links")]
         Descriptor {
@@ -289,8 +290,8 @@ pub(super) mod special {
         Opaque,
     }
 
-    pub(in super::super) fn kind(_: &Path, _: &Path, _: &Path) -> Kind {
-        Kind::Plain
+    pub(in super::super) fn kind(_: &Path, _: &Path, _: &Path) -> LinkMeaning {
+        LinkMeaning::Plain
     }
 
     pub(in super::super) fn is_proc(_: &Path) -> bool {

@@ -7,12 +7,12 @@ use crate::types::hash::{IndexMap, RandomState};
 /// The links between the targets of a plan; there are no cycles.
 #[derive(Debug, Clone, Default)]
 pub struct TargetGraph {
-    links: IndexMap<TargetName, Vec<Link>>,
+    links: IndexMap<TargetName, Vec<TargetLink>>,
 }
 
 /// A context of one target that is the result of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
+pub struct TargetLink {
     /// The context's name.
     pub context: SharedText,
     /// The target whose result it is.
@@ -28,12 +28,12 @@ impl TargetGraph {
     }
 
     /// Adds a target with its links. Those it links to must be added before, which keeps cycles out.
-    pub(super) fn add(&mut self, target: TargetName, links: Vec<Link>) {
+    pub(super) fn add(&mut self, target: TargetName, links: Vec<TargetLink>) {
         self.links.insert(target, links);
     }
 
     /// The links of a target.
-    pub fn links_of(&self, target: &TargetName) -> &[Link] {
+    pub fn links_of(&self, target: &TargetName) -> &[TargetLink] {
         self.links.get(target).map_or(&[], Vec::as_slice)
     }
 

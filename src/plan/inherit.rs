@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::overrides::{Grants, Override, OverrideSet};
+use super::overrides::{Grants, OverrideSet, TargetOverride};
 use crate::definition::model::{Definition, SharedText, Target};
 use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
 use crate::types::TargetName;
@@ -24,10 +24,10 @@ const MOST_ELEMENTS: usize = 4_000_000;
 const MOST_MERGED: usize = 50_000_000;
 
 /// The overrides of each target, in the order they were given.
-pub(super) type OverridesByTarget<'a> = HashMap<&'a TargetName, Vec<&'a Override>>;
+pub(super) type OverridesByTarget<'a> = HashMap<&'a TargetName, Vec<&'a TargetOverride>>;
 
 /// Resolves targets, each once.
-pub(super) struct Resolver<'a> {
+pub(super) struct InheritanceResolver<'a> {
     definition: &'a Definition,
     overrides: OverridesByTarget<'a>,
     resolved: HashMap<TargetName, Arc<Target>>,
@@ -44,7 +44,7 @@ pub(super) struct Resolver<'a> {
     pub(super) problems: Diagnostics,
 }
 
-impl std::fmt::Debug for Resolver<'_> {
+impl std::fmt::Debug for InheritanceResolver<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Resolver")
             .field("resolved", &self.resolved.len())
@@ -69,7 +69,7 @@ enum Visit {
     Done(Arc<Target>),
 }
 
-impl<'a> Resolver<'a> {
+impl<'a> InheritanceResolver<'a> {
     pub(super) fn new(definition: &'a Definition, overrides: OverridesByTarget<'a>) -> Self {
         Self {
             definition,
@@ -324,7 +324,7 @@ mod tests {
         definition
     }
 
-    fn args(resolver: &mut Resolver<'_>, name: &str) -> String {
+    fn args(resolver: &mut InheritanceResolver<'_>, name: &str) -> String {
         let target = resolver.resolve(name).unwrap();
         let args = target.args.iter();
         args.map(|(key, value)| format!("{key}={}", value.value))
@@ -340,7 +340,7 @@ mod tests {
             ("c", &["a"], &[("c", "x")]),
             ("d", &["b", "c"], &[]),
         ]);
-        let mut resolver = Resolver::new(&definition, HashMap::default());
+        let mut resolver = InheritanceResolver::new(&definition, HashMap::default());
         assert_eq!(args(&mut resolver, "d"), "b=x,bar=1,c=x");
     }
 
@@ -351,7 +351,7 @@ mod tests {
             ("b", &["a"], &[("v", "b"), ("b", "1")]),
             ("self", &["self"], &[("v", "s")]),
         ]);
-        let mut resolver = Resolver::new(&definition, HashMap::default());
+        let mut resolver = InheritanceResolver::new(&definition, HashMap::default());
         assert_eq!(args(&mut resolver, "a"), "a=1,b=1,v=a");
         assert_eq!(args(&mut resolver, "b"), "a=1,b=1,v=b");
         assert_eq!(args(&mut resolver, "self"), "v=s");
@@ -364,7 +364,7 @@ mod tests {
             ("one", &["base"], &[]),
             ("two", &["base", "nope"], &[]),
         ]);
-        let mut resolver = Resolver::new(&definition, HashMap::default());
+        let mut resolver = InheritanceResolver::new(&definition, HashMap::default());
         assert!(resolver.resolve("one").is_some() && resolver.resolve("two").is_some());
         assert!(resolver.resolve("three").is_none());
         let messages: Vec<_> = resolver.problems.0.iter().map(|p| &*p.message).collect();
@@ -388,7 +388,7 @@ mod tests {
             target.annotations = List::of(vec![text("k=v")]);
             definition.targets.insert(name, Arc::new(target));
         }
-        let mut resolver = Resolver::new(&definition, HashMap::default());
+        let mut resolver = InheritanceResolver::new(&definition, HashMap::default());
         assert_eq!(args(&mut resolver, "t19999"), "level=19999");
         assert_eq!(resolver.resolve("t19999").unwrap().annotations.len(), 1);
     }
@@ -407,7 +407,7 @@ mod tests {
             target.policy = List::of(vec![Spanned::without_span(policy)]);
             definition.targets.insert(name, Arc::new(target));
         }
-        let mut resolver = Resolver::new(&definition, HashMap::default());
+        let mut resolver = InheritanceResolver::new(&definition, HashMap::default());
         assert!(resolver.resolve("t63").is_some());
         assert_eq!(resolver.problems.0[0].code, "plan::too-many-policies");
     }
@@ -430,12 +430,12 @@ mod tests {
     #[test]
     fn what_a_chain_makes_is_bounded() {
         let definition = chain(100);
-        let mut resolver = Resolver::new(&definition, HashMap::default());
+        let mut resolver = InheritanceResolver::new(&definition, HashMap::default());
         resolver.elements = 5_050;
         assert_eq!(resolver.resolve("t99").unwrap().args.len(), 100);
         assert!(!resolver.problems.has_errors());
 
-        let mut resolver = Resolver::new(&definition, HashMap::default());
+        let mut resolver = InheritanceResolver::new(&definition, HashMap::default());
         resolver.elements = 1_000;
         resolver.resolve("t99");
         resolver.resolve("t98");
@@ -446,12 +446,12 @@ mod tests {
     #[test]
     fn what_inheritance_goes_through_is_bounded() {
         let definition = chain(100);
-        let mut resolver = Resolver::new(&definition, HashMap::default());
+        let mut resolver = InheritanceResolver::new(&definition, HashMap::default());
         resolver.merged = 5_100;
         resolver.resolve("t99");
         assert!(!resolver.problems.has_errors());
 
-        let mut resolver = Resolver::new(&definition, HashMap::default());
+        let mut resolver = InheritanceResolver::new(&definition, HashMap::default());
         resolver.merged = 1_000;
         resolver.resolve("t99");
         assert_eq!(resolver.problems.0[0].code, "plan::limit");

@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::model::{ContextSource, DockerfileSource, Inputs, NamedContext, OciLayout};
+use super::model::{ContextSource, DockerfileSource, NamedContext, OciLayout, TargetInputs};
 use crate::definition::model::{SharedText, Target};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::golang::path;
@@ -28,7 +28,7 @@ fn cleaned(text: &SharedText) -> SharedText {
 }
 
 /// Reads the sources of `target`, and gives it the defaults and cleaned paths that are printed.
-pub(super) fn resolve(target: &mut Target, problems: &mut Diagnostics) -> Inputs {
+pub(super) fn resolve(target: &mut Target, problems: &mut Diagnostics) -> TargetInputs {
     let context = context(target, problems);
     let dockerfile = dockerfile(target, &context, problems);
     let named = target
@@ -36,7 +36,7 @@ pub(super) fn resolve(target: &mut Target, problems: &mut Diagnostics) -> Inputs
         .iter()
         .map(|(name, value)| (Arc::clone(name), named(value)))
         .collect();
-    Inputs {
+    TargetInputs {
         context,
         dockerfile,
         named,
@@ -164,7 +164,7 @@ mod tests {
     use crate::diag::Spanned;
     use test_case::test_case;
 
-    fn inputs(context: Option<&str>, dockerfile: Option<&str>) -> (Inputs, Target) {
+    fn inputs(context: Option<&str>, dockerfile: Option<&str>) -> (TargetInputs, Target) {
         let mut target = Target::empty(Spanned::without_span("t".parse().unwrap()));
         let text = |text: &str| Spanned::without_span(SharedText::from(text));
         target.context = context.map(text);

@@ -5,21 +5,21 @@
 
 use std::sync::Arc;
 
-use super::graph::{Link, TargetGraph};
-use super::inherit::Resolver;
-use super::model::Role;
+use super::graph::{TargetGraph, TargetLink};
+use super::inherit::InheritanceResolver;
+use super::model::TargetRole;
 use crate::definition::model::{Definition, Export, ExportKind, List, SharedText, Target};
 use crate::diag::{Class, Diagnostic, Spanned};
 use crate::types::TargetName;
 use crate::types::hash::{HashMap, IndexMap, RandomState};
 
 /// The targets of a plan while links are followed.
-pub(super) type Targets = IndexMap<TargetName, (Arc<Target>, Role)>;
+pub(super) type Targets = IndexMap<TargetName, (Arc<Target>, TargetRole)>;
 
 /// Adds all targets that those in `targets` link to, and gives the links.
 pub(super) fn follow<'d>(
     definition: &'d Definition,
-    resolver: &mut Resolver<'d>,
+    resolver: &mut InheritanceResolver<'d>,
     targets: &mut Targets,
 ) -> TargetGraph {
     let count = targets.len();
@@ -45,7 +45,7 @@ enum State {
 
 struct Walk<'a, 'd> {
     definition: &'d Definition,
-    resolver: &'a mut Resolver<'d>,
+    resolver: &'a mut InheritanceResolver<'d>,
     targets: &'a mut Targets,
     states: HashMap<TargetName, State>,
     graph: TargetGraph,
@@ -56,7 +56,7 @@ struct Open {
     name: TargetName,
     links: Vec<(SharedText, Spanned<SharedText>)>,
     next: usize,
-    followed: Vec<Link>,
+    followed: Vec<TargetLink>,
 }
 
 impl Walk<'_, '_> {
@@ -86,7 +86,7 @@ impl Walk<'_, '_> {
                 }
                 Some(State::Done) => {
                     top.next += 1;
-                    top.followed.push(Link {
+                    top.followed.push(TargetLink {
                         context,
                         to: to.clone(),
                     });
@@ -141,7 +141,7 @@ impl Walk<'_, '_> {
         let cache_only = Export::plain(ExportKind::CacheOnly);
         target.output = List::of(vec![Spanned::without_span(cache_only)]);
         let name = target.name.value.clone();
-        let role = Role::Linked { by: user.clone() };
+        let role = TargetRole::Linked { by: user.clone() };
         self.targets.insert(name.clone(), (Arc::new(target), role));
         Some(name)
     }

@@ -33,20 +33,20 @@ use std::sync::Arc;
 
 pub use build_values::{BuildValues, ImageNames, NamedHost};
 pub use checks::{Surroundings, check_build, check_print};
-pub use graph::{Link, TargetGraph};
+pub use graph::{TargetGraph, TargetLink};
 pub use model::{
-    ContextSource, DockerfileSource, Inputs, NamedContext, OciLayout, Plan, PlannedTarget,
-    ResourceLimits, Role,
+    ContextSource, DockerfileSource, NamedContext, OciLayout, Plan, PlannedTarget, ResourceLimits,
+    TargetInputs, TargetRole,
 };
-pub use overrides::{Change, Grants, Op, Override, Policies};
+pub use overrides::{AttributeChange, Grants, Op, Policies, TargetOverride};
 pub use print::{print, print_in_pieces};
 pub use requirements::requirements;
 pub use select::PlannedGroup;
 pub use unsupported::{unsupported, unsupported_of};
 
-use self::inherit::{OverridesByTarget, Resolver};
+use self::inherit::{InheritanceResolver, OverridesByTarget};
 use self::links::Targets;
-use self::pattern::Pattern;
+use self::pattern::TargetPattern;
 use crate::definition::model::{
     Definition, Export, List, PolicyEntry, SharedText, Sink, Target, concerns,
 };
@@ -56,11 +56,11 @@ use crate::types::{Environment, GroupName, TargetName};
 
 /// What the user asks for.
 #[derive(Debug, Clone)]
-pub struct Request<'a> {
+pub struct PlanRequest<'a> {
     /// Names and patterns of targets and groups; none stands for `default`.
     pub targets: &'a [String],
     /// Changes from the command line, in the order they were given.
-    pub overrides: &'a [Override],
+    pub overrides: &'a [TargetOverride],
     /// Whether all policies are switched off (`--policy disabled=true`).
     pub policies_disabled: bool,
     /// The environment, for `SOURCE_DATE_EPOCH`.
@@ -68,18 +68,18 @@ pub struct Request<'a> {
 }
 
 /// Makes the plan for `request`. All that is wrong is reported, not only the first problem.
-pub fn build(definition: &Definition, request: &Request<'_>) -> Result<Plan, Diagnostics> {
+pub fn build(definition: &Definition, request: &PlanRequest<'_>) -> Result<Plan, Diagnostics> {
     let mut problems = Diagnostics::default();
     let (overrides, doubts) = overrides_by_target(definition, request.overrides, &mut problems);
     let selection = select::select(definition, request.targets, &mut problems);
 
-    let mut resolver = Resolver::new(definition, overrides);
+    let mut resolver = InheritanceResolver::new(definition, overrides);
     let mut targets =
         Targets::with_capacity_and_hasher(selection.targets.len(), RandomState::default());
     for name in &selection.targets {
         match resolver.resolve(&name.value) {
             Some(target) => {
-                targets.insert(target.name.value.clone(), (target, Role::Requested));
+                targets.insert(target.name.value.clone(), (target, TargetRole::Requested));
             }
             None => problems.push(unknown_target(definition, name)),
         }
@@ -126,7 +126,7 @@ fn without_repetition(problems: &mut Diagnostics) {
 // The overrides of each target, and doubts about the words in them.
 fn overrides_by_target<'a>(
     definition: &'a Definition,
-    overrides: &'a [Override],
+    overrides: &'a [TargetOverride],
     problems: &mut Diagnostics,
 ) -> (OverridesByTarget<'a>, Vec<Diagnostic>) {
     let mut doubts = Vec::new();
@@ -158,14 +158,14 @@ fn matching<'d>(
     if let Some((name, _)) = definition.targets.get_key_value(pattern) {
         return Ok(vec![name]);
     }
-    let pattern = Pattern::parse(pattern)?;
+    let pattern = TargetPattern::parse(pattern)?;
     let names = definition.targets.keys();
     Ok(names
         .filter(|name| pattern.matches(name.as_str()))
         .collect())
 }
 
-fn unmatched(definition: &Definition, change: &Override) -> Diagnostic {
+fn unmatched(definition: &Definition, change: &TargetOverride) -> Diagnostic {
     let wanted = &*change.pattern;
     let mut problem = Diagnostic::error(
         Class::Definition,
@@ -214,8 +214,8 @@ fn unknown_target(definition: &Definition, name: &Spanned<SharedText>) -> Diagno
 // The last changes to a target, and its attributes read as what they stand for.
 fn finish(
     target: Arc<Target>,
-    role: Role,
-    request: &Request<'_>,
+    role: TargetRole,
+    request: &PlanRequest<'_>,
     problems: &mut Diagnostics,
 ) -> PlannedTarget {
     const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";

@@ -41,12 +41,12 @@ pub struct PlannedTarget {
     /// Its name.
     pub name: TargetName,
     /// Whether it was asked for.
-    pub role: Role,
+    pub role: TargetRole,
     /// Its attributes after inheritance, overrides and defaults, with the places they were written at. This is what is
     /// printed.
     pub attributes: Arc<Target>,
     /// Where its sources come from.
-    pub inputs: Inputs,
+    pub inputs: TargetInputs,
     /// The platforms to build for, in normal form; none leaves that to the builder.
     pub platforms: Vec<Platform>,
     /// Size of `/dev/shm` in bytes; 0 leaves that to the builder.
@@ -63,7 +63,7 @@ pub struct PlannedTarget {
 
 /// Why a target is part of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Role {
+pub enum TargetRole {
     /// It was asked for, by its name or through a group.
     Requested,
     /// Another target takes a context from it; it exports nothing.
@@ -75,7 +75,7 @@ pub enum Role {
 
 /// Where the sources of a target come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inputs {
+pub struct TargetInputs {
     /// The main source tree.
     pub context: ContextSource,
     /// The Dockerfile.
@@ -154,7 +154,7 @@ pub struct ResourceLimits {
 impl PlannedTarget {
     /// Whether the target only serves others.
     pub fn is_linked(&self) -> bool {
-        matches!(self.role, Role::Linked { .. })
+        matches!(self.role, TargetRole::Linked { .. })
     }
 
     /// Where the target's name is written.

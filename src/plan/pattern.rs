@@ -5,7 +5,7 @@
 
 /// A parsed pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern {
+pub struct TargetPattern {
     tokens: Vec<Token>,
 }
 
@@ -25,7 +25,7 @@ enum Token {
     },
 }
 
-impl Pattern {
+impl TargetPattern {
     /// Parses `text`.
     pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
         let invalid = || InvalidPattern(text.to_owned());
@@ -154,7 +154,10 @@ mod tests {
     #[test_case("", "", true; "nothing")]
     #[test_case("a]", "a]", true; "closing bracket alone")]
     fn matching(pattern: &str, name: &str, expected: bool) {
-        assert_eq!(Pattern::parse(pattern).unwrap().matches(name), expected);
+        assert_eq!(
+            TargetPattern::parse(pattern).unwrap().matches(name),
+            expected
+        );
     }
 
     #[test_case("[]a]"; "bracket first")]
@@ -168,14 +171,14 @@ mod tests {
     #[test_case("[^bc"; "open with members")]
     #[test_case("a["; "open at the end")]
     fn refused(pattern: &str) {
-        assert!(Pattern::parse(pattern).is_err());
+        assert!(TargetPattern::parse(pattern).is_err());
     }
 
     #[test]
     fn many_stars_do_not_explode() {
-        let pattern = Pattern::parse(&"a*".repeat(200)).unwrap();
+        let pattern = TargetPattern::parse(&"a*".repeat(200)).unwrap();
         assert!(!pattern.matches(&format!("{}b", "x".repeat(2000))));
-        let pattern = Pattern::parse(&format!("{}b", "a*".repeat(200))).unwrap();
+        let pattern = TargetPattern::parse(&format!("{}b", "a*".repeat(200))).unwrap();
         assert!(!pattern.matches(&"a".repeat(5000)));
     }
 }

@@ -1,6 +1,6 @@
 //! What a definition that was fetched means by its paths: places in the tree it came from, unless they say otherwise.
 //!
-//! Pure text, held to what buildx prints. Fetching is for whoever has a builder; what it takes is in [`Access`].
+//! Pure text, held to what buildx prints. Fetching is for whoever has a builder; what it takes is in [`RemoteAccess`].
 
 use crate::definition::model::SharedText;
 use crate::golang::path;
@@ -9,13 +9,13 @@ use crate::types::remote::{self, RemoteKind, host, is_remote};
 
 /// The tree that a definition was fetched from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tree {
+pub struct RemoteTree {
     url: SharedText,
 }
 
 /// Where a context of a fetched definition lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum RemotePlace {
     /// It is the tree itself.
     Root,
     /// It is this directory of the tree.
@@ -24,41 +24,43 @@ pub enum Place {
     Elsewhere,
 }
 
-impl Tree {
+impl RemoteTree {
     /// The tree at `url`.
     pub fn at(url: impl Into<SharedText>) -> Self {
         Self { url: url.into() }
     }
 
     /// Where the main context `text` lies. Targets and images are no main contexts: their names are paths.
-    pub fn context(text: &str) -> Place {
+    pub fn context(text: &str) -> RemotePlace {
         if text.starts_with("cwd://") || is_remote(text) {
-            return Place::Elsewhere;
+            return RemotePlace::Elsewhere;
         }
         match path::clean(text) {
-            root if root == "." => Place::Root,
-            path => Place::Below(path),
+            root if root == "." => RemotePlace::Root,
+            path => RemotePlace::Below(path),
         }
     }
 
     /// Where the named context `text` lies.
-    pub fn named_context(text: &str) -> Place {
+    pub fn named_context(text: &str) -> RemotePlace {
         let elsewhere = ["cwd://", "target:", "docker-image:"];
         match text {
-            "." => Place::Root,
-            text if elsewhere.iter().any(|prefix| text.starts_with(prefix)) => Place::Elsewhere,
-            text if is_remote(text) => Place::Elsewhere,
-            text => Place::Below(text.to_owned()),
+            "." => RemotePlace::Root,
+            text if elsewhere.iter().any(|prefix| text.starts_with(prefix)) => {
+                RemotePlace::Elsewhere
+            }
+            text if is_remote(text) => RemotePlace::Elsewhere,
+            text => RemotePlace::Below(text.to_owned()),
         }
     }
 
     /// How `place` is printed: as an address that leads there by itself, where the tree is a repository. None for
     /// what is elsewhere.
-    pub fn address(&self, place: &Place) -> Option<String> {
+    pub fn address(&self, place: &RemotePlace) -> Option<String> {
         match place {
-            Place::Root => Some(self.url.to_string()),
-            Place::Below(path) => Some(with_directory(&self.url, path)),
-            Place::Elsewhere => None,
+            RemotePlace::Root => Some(self.url.to_string()),
+            RemotePlace::Below(path) => Some(with_directory(&self.url, path)),
+            RemotePlace::Elsewhere => None,
         }
     }
 
@@ -71,14 +73,14 @@ impl Tree {
 
 /// What is needed to fetch from a repository, by the names of what holds it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Access {
+pub struct RemoteAccess {
     /// Secrets: their ids for the daemon, and the environment variables that hold them.
     pub secrets: Vec<(String, String)>,
     /// Keys or sockets for SSH; none means the agent of the environment.
     pub ssh: Vec<String>,
 }
 
-impl Access {
+impl RemoteAccess {
     /// What the environment has for the repository at `url`.
     pub fn to(url: &str, environment: &Environment) -> Self {
         let ssh = environment.get("BUILDX_BAKE_GIT_SSH").unwrap_or_default();
@@ -201,7 +203,7 @@ mod tests {
     use test_case::test_case;
 
     fn shown(url: &str, context: &str) -> Option<String> {
-        Tree::at(url).address(&Tree::context(context))
+        RemoteTree::at(url).address(&RemoteTree::context(context))
     }
 
     // What buildx v0.36.1 printed for definitions of a repository, with `R` for `git://host:1/r.git`.
@@ -251,8 +253,11 @@ mod tests {
 
     #[test]
     fn named_contexts() {
-        assert_eq!(Tree::named_context("."), Place::Root);
-        assert_eq!(Tree::named_context("sub"), Place::Below("sub".into()));
+        assert_eq!(RemoteTree::named_context("."), RemotePlace::Root);
+        assert_eq!(
+            RemoteTree::named_context("sub"),
+            RemotePlace::Below("sub".into())
+        );
         for text in [
             "cwd://x",
             "target:a",
@@ -260,16 +265,23 @@ mod tests {
             "https://h/x",
             "git@h:a",
         ] {
-            assert_eq!(Tree::named_context(text), Place::Elsewhere, "{text}");
+            assert_eq!(
+                RemoteTree::named_context(text),
+                RemotePlace::Elsewhere,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn dockerfiles_of_contexts_here_are_here() {
-        assert!(Tree::hides_dockerfile("cwd://", "Dockerfile"));
-        assert!(!Tree::hides_dockerfile("cwd://", "cwd://Dockerfile"));
-        assert!(!Tree::hides_dockerfile("cwd://", "https://h/Dockerfile"));
-        assert!(!Tree::hides_dockerfile(".", "Dockerfile"));
+        assert!(RemoteTree::hides_dockerfile("cwd://", "Dockerfile"));
+        assert!(!RemoteTree::hides_dockerfile("cwd://", "cwd://Dockerfile"));
+        assert!(!RemoteTree::hides_dockerfile(
+            "cwd://",
+            "https://h/Dockerfile"
+        ));
+        assert!(!RemoteTree::hides_dockerfile(".", "Dockerfile"));
     }
 
     #[test]
@@ -292,15 +304,15 @@ mod tests {
             ("GIT_AUTH_TOKEN.h:1", "buildx_bake_git_auth_token"),
             ("GIT_AUTH_HEADER.h:1", "BUILDX_BAKE_GIT_AUTH_HEADER"),
         ]);
-        let access = Access::to("https://user@h:1/r.git#x", &environment);
+        let access = RemoteAccess::to("https://user@h:1/r.git#x", &environment);
         assert_eq!(access.secrets, both);
         assert_eq!(access.ssh, ["/a", "/b"]);
         let of_context =
-            |context: &str| Access::of_context("https://h:1/r.git", context, &environment);
+            |context: &str| RemoteAccess::of_context("https://h:1/r.git", context, &environment);
         assert_eq!(of_context("https://H:1/other.git"), both);
         assert_eq!(of_context("https://h:2/other.git"), []);
         assert_eq!(of_context("sub"), []);
-        let scp = Access::of_context("git@h:a/b.git", "ssh://git@h/c.git", &environment);
+        let scp = RemoteAccess::of_context("git@h:a/b.git", "ssh://git@h/c.git", &environment);
         assert_eq!(scp[0].0, "GIT_AUTH_TOKEN.h");
     }
 }

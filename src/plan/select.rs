@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::pattern::Pattern;
+use super::pattern::TargetPattern;
 use crate::definition::model::{Definition, SharedText};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned, names_there_are};
 use crate::types::hash::{HashMap, HashSet};
@@ -70,7 +70,7 @@ fn requested(
     for word in words {
         // Compose services may have dots in their names, targets may not; both spellings are accepted.
         let name = word.replace('.', "_");
-        if !Pattern::is_pattern(&name) {
+        if !TargetPattern::is_pattern(&name) {
             // No target has a `/` in its name; a path is told as it was written.
             names.push(if word.contains('/') {
                 word.as_str().into()
@@ -80,7 +80,7 @@ fn requested(
             continue;
         }
         let before = names.len();
-        if let Ok(pattern) = Pattern::parse(&name) {
+        if let Ok(pattern) = TargetPattern::parse(&name) {
             let groups = definition.groups.keys().map(GroupName::as_str);
             let targets = definition.targets.keys().map(TargetName::as_str);
             let matches = groups.chain(targets).filter(|name| pattern.matches(name));

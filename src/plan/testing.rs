@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use tempfile::TempDir;
 
-use super::{Override, Plan, Request, build};
+use super::{Plan, PlanRequest, TargetOverride, build};
 use crate::definition::model::Definition;
 use crate::definition::{self, decode, source};
 use crate::diag::{Diagnostics, SourceMap};
@@ -78,9 +78,11 @@ impl Project {
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match *arg {
-                "--set" => overrides.push(Override::parse(args.next().unwrap(), &environment)?),
-                "--push" => overrides.push(Override::push(true)),
-                "--load" => overrides.push(Override::load(true)),
+                "--set" => {
+                    overrides.push(TargetOverride::parse(args.next().unwrap(), &environment)?)
+                }
+                "--push" => overrides.push(TargetOverride::push(true)),
+                "--load" => overrides.push(TargetOverride::load(true)),
                 word => targets.push(word.to_owned()),
             }
         }
@@ -94,7 +96,7 @@ impl Project {
         }
         build(
             &self.definition()?,
-            &Request {
+            &PlanRequest {
                 targets: &targets,
                 overrides: &overrides,
                 policies_disabled: false,

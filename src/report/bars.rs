@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::model::{Change, Local, Model};
+use super::model::{Local, Model, ModelChange};
 use super::style::Look;
 use super::view::{Out, View};
 use super::{format, text};
@@ -72,7 +72,7 @@ impl View for Bars {
     fn event(
         &mut self,
         event: &Event,
-        changes: &[Change],
+        changes: &[ModelChange],
         model: &Model,
         out: Out<'_>,
     ) -> io::Result<()> {
@@ -82,14 +82,14 @@ impl View for Bars {
             self.update(local);
         }
         for change in changes {
-            if let Change::Notice(at) = change
+            if let ModelChange::Notice(at) = change
                 && let Some(notice) = model.notices().get(*at)
             {
                 let line = text::clean_name(&notice.message, 1000);
                 self.all
                     .suspend(|| writeln!(out, "{line}").and_then(|()| out.flush()))?;
             }
-            let Change::LocalEnded(at) = change else {
+            let ModelChange::LocalEnded(at) = change else {
                 continue;
             };
             let Some(local) = model.local_at(*at) else {

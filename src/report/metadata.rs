@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::model::{Model, Warning};
 use super::status_json::SolveStatus;
 use crate::event::{StatusUpdate, VertexWarning};
-use crate::files::{self, Access, Resolved};
+use crate::files::{self, FileAccess, Resolved};
 use crate::outcome::{Outcome, TargetOutcome};
 use crate::types::{TargetName, terminal};
 
@@ -67,7 +67,7 @@ pub fn write(place: &Resolved, document: &Value) -> io::Result<()> {
     let text = serde_json::to_string_pretty(document)?;
     // It may be a terminal.
     let text = terminal::visible_lines(&text);
-    files::write_file(place, Access::Fresh(0o644), text.as_bytes())
+    files::write_file(place, FileAccess::Fresh(0o644), text.as_bytes())
 }
 
 // A value is JSON in base64 where it decodes to an object, or to a list of objects, that is not empty.

@@ -29,6 +29,6 @@ mod view;
 
 pub use model::Model;
 pub use region::Size;
-pub use reporter::{Ending, Finished, Mode, Options, Reporter, terminal_size};
+pub use reporter::{Finished, Mode, Options, ReportEnding, Reporter, terminal_size};
 pub use style::{Look, Palette};
 pub use tty::AskSize;

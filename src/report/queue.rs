@@ -28,7 +28,7 @@ const LEFT_OUT: &[u8] = b"\n[output left out: it came faster than it could be sh
 
 /// Where events wait.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(super) struct EventQueue {
     state: Mutex<Waiting>,
     changed: Condvar,
 }
@@ -45,7 +45,7 @@ struct Waiting {
     closed: bool,
 }
 
-impl Queue {
+impl EventQueue {
     /// Adds an event.
     pub(super) fn push(&self, event: Event) {
         let mut waiting = self.lock();
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_stands_still_costs_bounded_memory() {
-        let queue = Queue::default();
+        let queue = EventQueue::default();
         for n in 0..10_000i64 {
             let part = VertexProgress {
                 id: "sha256:layer".into(),
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn progress_does_not_pass_the_end_of_its_target() {
-        let queue = Queue::default();
+        let queue = EventQueue::default();
         for _ in 0..JOIN_FROM + 10 {
             queue.push(progress("web", output(1)));
         }
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn waiting_ends_with_an_event_or_the_end() {
-        let queue = Queue::default();
+        let queue = EventQueue::default();
         assert!(!queue.wait(Duration::ZERO));
         queue.push(progress("web", output(1)));
         assert!(!queue.wait(Duration::from_secs(600)));
@@ -365,7 +365,7 @@ mod tests {
                 }
             }
             let mut direct = Model::new();
-            let queue = Queue::default();
+            let queue = EventQueue::default();
             // So many that all that can be joined is.
             for _ in 0..=JOIN_FROM {
                 queue.push(Event { at: Duration::ZERO, kind: EventKind::RunStarted { builder: String::new(), driver: String::new(), targets: Vec::new() } });

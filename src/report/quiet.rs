@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::model::{Change, Model};
+use super::model::{Model, ModelChange};
 use super::view::{Out, View};
 use crate::event::Event;
 
@@ -11,7 +11,7 @@ use crate::event::Event;
 pub(super) struct Quiet;
 
 impl View for Quiet {
-    fn event(&mut self, _: &Event, _: &[Change], _: &Model, _: Out<'_>) -> io::Result<()> {
+    fn event(&mut self, _: &Event, _: &[ModelChange], _: &Model, _: Out<'_>) -> io::Result<()> {
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::model::{Change, Model};
+use super::model::{Model, ModelChange};
 use super::status_json::SolveStatus;
 use super::view::{Out, View};
 use crate::event::{Event, EventKind, LocalWork, StatusUpdate, Vertex, VertexProgress};
@@ -70,7 +70,7 @@ impl View for RawJson {
     fn event(
         &mut self,
         event: &Event,
-        _: &[Change],
+        _: &[ModelChange],
         model: &Model,
         out: Out<'_>,
     ) -> io::Result<()> {

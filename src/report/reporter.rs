@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::bars::Bars;
 use super::model::Model;
 use super::plain::Plain;
-use super::queue::Queue;
+use super::queue::EventQueue;
 use super::quiet::Quiet;
 use super::rawjson::RawJson;
 use super::region::Size;
@@ -63,7 +63,7 @@ pub struct Options {
 
 /// What is told at the end.
 #[derive(Debug, Default)]
-pub struct Ending {
+pub struct ReportEnding {
     /// How the run ended.
     pub outcome: Outcome,
     /// What is known of the targets that were built.
@@ -82,8 +82,8 @@ pub struct Finished {
 
 /// Shows a run until it is told to finish.
 pub struct Reporter {
-    queue: Arc<Queue>,
-    ending: Arc<std::sync::Mutex<Option<Ending>>>,
+    queue: Arc<EventQueue>,
+    ending: Arc<std::sync::Mutex<Option<ReportEnding>>>,
     thread: Option<JoinHandle<Finished>>,
 }
 
@@ -97,7 +97,7 @@ impl Reporter {
         out: Box<dyn io::Write + Send>,
         broken: Box<dyn FnOnce() + Send>,
     ) -> io::Result<(EventSink, Self)> {
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(EventQueue::default());
         let ending = Arc::new(std::sync::Mutex::new(None));
         let clock = options.clock.clone();
         let show = Show {
@@ -126,7 +126,7 @@ impl Reporter {
     /// Shows what still waits, tells how the run ended, and gives back what is known.
     ///
     /// Waits for the output to take all that; events that are told later are dropped.
-    pub fn finish(mut self, ending: Ending) -> Finished {
+    pub fn finish(mut self, ending: ReportEnding) -> Finished {
         self.say(ending);
         self.join()
     }
@@ -136,7 +136,7 @@ impl Reporter {
         self.join()
     }
 
-    fn say(&self, ending: Ending) {
+    fn say(&self, ending: ReportEnding) {
         let mut slot = self
             .ending
             .lock()
@@ -193,7 +193,11 @@ struct Show {
 }
 
 impl Show {
-    fn run(mut self, queue: &Queue, ending: &std::sync::Mutex<Option<Ending>>) -> Finished {
+    fn run(
+        mut self,
+        queue: &EventQueue,
+        ending: &std::sync::Mutex<Option<ReportEnding>>,
+    ) -> Finished {
         let clock = self.options.clock.clone();
         let interval = self.view.interval();
         let mut ticked = clock.elapsed();
@@ -249,7 +253,7 @@ impl Show {
         }
     }
 
-    fn tell_end(&mut self, ending: &Ending) {
+    fn tell_end(&mut self, ending: &ReportEnding) {
         let size = self.options.size.as_ref().and_then(|size| size());
         let size = size.filter(|size| size.cols > 0).unwrap_or(NO_TERMINAL);
         let look = &self.options.look;
@@ -339,9 +343,9 @@ mod tests {
             sink.send(event.kind.clone());
         }
         let outcome = recording::outcome_of(&events);
-        let finished = reporter.finish(Ending {
+        let finished = reporter.finish(ReportEnding {
             outcome,
-            ..Ending::default()
+            ..ReportEnding::default()
         });
         sink.send(crate::event::EventKind::RunFinished);
         (finished, calls.load(Ordering::SeqCst))

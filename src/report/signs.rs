@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::model::{State, TargetState};
-use super::style::{Look, Role};
+use super::style::{Look, TextRole};
 
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 const ASCII_SPINNER: [&str; 4] = ["|", "/", "-", "\\"];
@@ -26,25 +26,27 @@ pub(super) fn spinner(now: Duration, look: &Look) -> &'static str {
 }
 
 /// The sign of a target's state, and its role.
-pub(super) fn target(state: TargetState, now: Duration, look: &Look) -> (&'static str, Role) {
+pub(super) fn target(state: TargetState, now: Duration, look: &Look) -> (&'static str, TextRole) {
     match state {
-        TargetState::Waiting => (pick(look, "·", "."), Role::Quiet),
-        TargetState::Running => (spinner(now, look), Role::Running),
-        TargetState::Succeeded => (pick(look, "✔", "+"), Role::Done),
-        TargetState::Failed => (pick(look, "✘", "x"), Role::Error),
-        TargetState::Skipped | TargetState::Cancelled => (pick(look, "⊘", "-"), Role::Cancelled),
+        TargetState::Waiting => (pick(look, "·", "."), TextRole::Quiet),
+        TargetState::Running => (spinner(now, look), TextRole::Running),
+        TargetState::Succeeded => (pick(look, "✔", "+"), TextRole::Done),
+        TargetState::Failed => (pick(look, "✘", "x"), TextRole::Error),
+        TargetState::Skipped | TargetState::Cancelled => {
+            (pick(look, "⊘", "-"), TextRole::Cancelled)
+        }
     }
 }
 
 /// The sign of a row's state, and its role.
-pub(super) fn row(state: State, now: Duration, look: &Look) -> (&'static str, Role) {
+pub(super) fn row(state: State, now: Duration, look: &Look) -> (&'static str, TextRole) {
     match state {
-        State::Pending => (pick(look, "·", "."), Role::Quiet),
-        State::Running => (spinner(now, look), Role::Running),
-        State::Done => (pick(look, "✔", "+"), Role::Done),
-        State::Cached => (pick(look, "=", "="), Role::Quiet),
-        State::Failed => (pick(look, "✘", "x"), Role::Error),
-        State::Cancelled => (pick(look, "⊘", "-"), Role::Cancelled),
+        State::Pending => (pick(look, "·", "."), TextRole::Quiet),
+        State::Running => (spinner(now, look), TextRole::Running),
+        State::Done => (pick(look, "✔", "+"), TextRole::Done),
+        State::Cached => (pick(look, "=", "="), TextRole::Quiet),
+        State::Failed => (pick(look, "✘", "x"), TextRole::Error),
+        State::Cancelled => (pick(look, "⊘", "-"), TextRole::Cancelled),
     }
 }
 

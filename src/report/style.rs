@@ -9,7 +9,7 @@ use crate::types::terminal;
 
 /// What a piece of text is, from which its style follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
+pub enum TextRole {
     /// Ordinary text.
     Plain,
     /// Less important: cached steps, log lines, times.
@@ -76,16 +76,16 @@ impl Palette {
         palette
     }
 
-    fn style(&self, role: Role) -> Style {
+    fn style(&self, role: TextRole) -> Style {
         match role {
-            Role::Plain => Style::new(),
-            Role::Quiet => Style::new().effects(Effects::DIMMED),
-            Role::Strong => Style::new().effects(Effects::BOLD),
-            Role::Running => self.running,
-            Role::Done => self.done,
-            Role::Error => self.error.effects(Effects::BOLD),
-            Role::Cancelled => self.cancelled,
-            Role::Warning => self.warning,
+            TextRole::Plain => Style::new(),
+            TextRole::Quiet => Style::new().effects(Effects::DIMMED),
+            TextRole::Strong => Style::new().effects(Effects::BOLD),
+            TextRole::Running => self.running,
+            TextRole::Done => self.done,
+            TextRole::Error => self.error.effects(Effects::BOLD),
+            TextRole::Cancelled => self.cancelled,
+            TextRole::Warning => self.warning,
         }
     }
 }
@@ -145,7 +145,7 @@ impl Default for Look {
 /// A line made of pieces, each with a role.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StyledLine {
-    pieces: Vec<(Role, String)>,
+    pieces: Vec<(TextRole, String)>,
 }
 
 impl StyledLine {
@@ -156,13 +156,13 @@ impl StyledLine {
 
     /// Adds a piece; `text` must be clean.
     #[must_use]
-    pub fn with(mut self, role: Role, text: impl Into<String>) -> Self {
+    pub fn with(mut self, role: TextRole, text: impl Into<String>) -> Self {
         self.push(role, text);
         self
     }
 
     /// Adds a piece; `text` must be clean.
-    pub fn push(&mut self, role: Role, text: impl Into<String>) {
+    pub fn push(&mut self, role: TextRole, text: impl Into<String>) {
         let text = text.into();
         if text.is_empty() {
             return;
@@ -215,7 +215,7 @@ impl StyledLine {
         let room = columns.saturating_sub(right.width() + 1);
         let mut line = self.fit(room);
         let gap = columns.saturating_sub(line.width() + right.width());
-        line.push(Role::Plain, " ".repeat(gap));
+        line.push(TextRole::Plain, " ".repeat(gap));
         line.append(right);
         line.fit(columns)
     }
@@ -274,9 +274,9 @@ mod tests {
     #[test]
     fn right_parts_stay_when_there_is_no_room() {
         let left = StyledLine::new()
-            .with(Role::Strong, "web")
-            .with(Role::Plain, " RUN pip install");
-        let right = StyledLine::new().with(Role::Quiet, "12.3s");
+            .with(TextRole::Strong, "web")
+            .with(TextRole::Plain, " RUN pip install");
+        let right = StyledLine::new().with(TextRole::Quiet, "12.3s");
         assert_eq!(
             left.clone().with_right(right.clone(), 30).plain(),
             "web RUN pip install      12.3s"
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn colour_is_a_choice() {
-        let line = StyledLine::new().with(Role::Error, "failed");
+        let line = StyledLine::new().with(TextRole::Error, "failed");
         assert_eq!(line.paint(&Look::default()), "failed");
         let painted = line.paint(&Look {
             color: true,
@@ -303,13 +303,13 @@ mod tests {
         fn a_fitted_line_fits(pieces in prop::collection::vec("\\PC{0,12}", 0..5), columns in 0usize..40) {
             let mut line = StyledLine::new();
             for (n, piece) in pieces.iter().enumerate() {
-                line.push(if n % 2 == 0 { Role::Plain } else { Role::Quiet }, piece.as_str());
+                line.push(if n % 2 == 0 { TextRole::Plain } else { TextRole::Quiet }, piece.as_str());
             }
             let whole = line.plain();
             let cut = line.clone().fit(columns);
             prop_assert!(cut.width() <= columns);
             prop_assert!(cut.plain() == whole || columns == 0 || cut.plain().ends_with('…'), "{:?}", cut);
-            let right = StyledLine::new().with(Role::Done, "right");
+            let right = StyledLine::new().with(TextRole::Done, "right");
             prop_assert!(line.with_right(right, columns).width() <= columns);
         }
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::frame::target_names;
-use super::model::{Model, Row, State, Target, TargetState, Warning};
-use super::style::{Look, Role, StyledLine};
+use super::model::{Model, Row, State, TargetModel, TargetState, Warning};
+use super::style::{Look, StyledLine, TextRole};
 use super::{format, signs, text};
 use crate::outcome::{Outcome, TargetFacts, TargetOutcome};
 
@@ -64,7 +64,7 @@ pub fn lines(
         lines.extend(warnings(model, columns));
     } else if !model.warnings().is_empty() {
         lines.push(StyledLine::new().with(
-            Role::Warning,
+            TextRole::Warning,
             format!("  {}", format::count(model.warnings().len(), "warning")),
         ));
     }
@@ -79,7 +79,7 @@ struct Form {
 
 fn target_lines(
     name: &str,
-    target: Option<&Target>,
+    target: Option<&TargetModel>,
     end: &TargetOutcome,
     facts: Option<&TargetFacts>,
     form: &Form,
@@ -88,22 +88,22 @@ fn target_lines(
     let (sign, role) = signs::target(TargetState::Succeeded, Duration::ZERO, look);
     let mut line = StyledLine::new()
         .with(role, format!(" {sign} "))
-        .with(Role::Strong, text::pad(name, form.width));
+        .with(TextRole::Strong, text::pad(name, form.width));
     let TargetOutcome::Succeeded(solved) = end else {
         return Vec::new();
     };
     line.push(
-        Role::Plain,
+        TextRole::Plain,
         format!("  {:>6}", format::duration(solved.elapsed)),
     );
     if let Some(target) = target {
         let steps = target.steps();
         let cached = format!("{}/{}", steps.cached, steps.ended);
-        line.push(Role::Plain, format!("  {cached:>7} cached"));
+        line.push(TextRole::Plain, format!("  {cached:>7} cached"));
     }
     let size = facts.and_then(|facts| facts.size);
     line.push(
-        Role::Plain,
+        TextRole::Plain,
         size.map_or(String::new(), |size| {
             format!("  {:>7}", format::bytes(size))
         }),
@@ -117,34 +117,35 @@ fn target_lines(
     if form.compact {
         if let Some(digest) = digest {
             line.push(
-                Role::Quiet,
+                TextRole::Quiet,
                 format!("  {}:{}", digest.algorithm(), digest.short()),
             );
         }
         if let Some(tag) = tags.first() {
-            line.push(Role::Plain, format!("  {}", text::clean_name(tag, 300)));
+            line.push(TextRole::Plain, format!("  {}", text::clean_name(tag, 300)));
         }
         if tags.len() > 1 {
-            line.push(Role::Quiet, format!(" +{}", tags.len() - 1));
+            line.push(TextRole::Quiet, format!(" +{}", tags.len() - 1));
         }
         return vec![line.fit(form.columns)];
     }
     if !destinations.is_empty() {
-        line.push(Role::Quiet, format!("  {destinations}"));
+        line.push(TextRole::Quiet, format!("  {destinations}"));
     }
     let mut lines = vec![line.fit(form.columns)];
     // Tags and digests are there to be copied: a terminal may wrap them, but they are not cut.
     if let Some(digest) = digest {
-        lines.push(StyledLine::new().with(Role::Quiet, format!("     {digest}")));
+        lines.push(StyledLine::new().with(TextRole::Quiet, format!("     {digest}")));
     }
     for tag in tags.iter().take(MAX_TAGS) {
-        lines.push(
-            StyledLine::new().with(Role::Plain, format!("     {}", text::clean_name(tag, 300))),
-        );
+        lines.push(StyledLine::new().with(
+            TextRole::Plain,
+            format!("     {}", text::clean_name(tag, 300)),
+        ));
     }
     if tags.len() > MAX_TAGS {
         lines.push(StyledLine::new().with(
-            Role::Quiet,
+            TextRole::Quiet,
             format!("     … {} more", tags.len() - MAX_TAGS),
         ));
     }
@@ -157,12 +158,12 @@ fn whole(model: &Model, outcome: &Outcome, built: usize) -> StyledLine {
     let mut line = StyledLine::new();
     if built == outcome.targets.len() {
         line.push(
-            Role::Strong,
+            TextRole::Strong,
             format!("{} built in {elapsed}", format::count(built, "target")),
         );
     } else {
         line.push(
-            Role::Strong,
+            TextRole::Strong,
             format!(
                 "{built} of {} built in {elapsed}",
                 format::count(outcome.targets.len(), "target")
@@ -172,7 +173,7 @@ fn whole(model: &Model, outcome: &Outcome, built: usize) -> StyledLine {
     let steps = totals.steps;
     if let Some(percent) = format::percent(steps.cached as u64, steps.ended as u64) {
         line.push(
-            Role::Plain,
+            TextRole::Plain,
             format!(
                 " · {}/{} cached ({percent}%)",
                 steps.cached,
@@ -191,7 +192,7 @@ fn whole(model: &Model, outcome: &Outcome, built: usize) -> StyledLine {
         )
     };
     if model.transfers().len() > 0 {
-        line.push(Role::Plain, format!(" · {sent}"));
+        line.push(TextRole::Plain, format!(" · {sent}"));
     }
     line
 }
@@ -202,16 +203,16 @@ fn slowest(model: &Model, columns: usize) -> Vec<StyledLine> {
     let line = |(at, row): (usize, &Row)| {
         let head = if at == 0 { "slowest" } else { "" };
         let left = StyledLine::new()
-            .with(Role::Quiet, format!("{head:<7}"))
+            .with(TextRole::Quiet, format!("{head:<7}"))
             .with(
-                Role::Plain,
+                TextRole::Plain,
                 format!(
                     " {:>6}  {}",
                     format::duration(row.elapsed(Duration::ZERO)),
                     row.name
                 ),
             );
-        let right = StyledLine::new().with(Role::Quiet, target_names(model, &row.targets));
+        let right = StyledLine::new().with(TextRole::Quiet, target_names(model, &row.targets));
         left.with_right(right, columns)
     };
     rows.enumerate().map(line).collect()
@@ -225,7 +226,7 @@ fn warnings(model: &Model, columns: usize) -> Vec<StyledLine> {
     let mut lines = vec![
         StyledLine::new(),
         StyledLine::new().with(
-            Role::Warning,
+            TextRole::Warning,
             format!("{}:", format::count(warnings.len(), "warning")),
         ),
     ];
@@ -233,17 +234,17 @@ fn warnings(model: &Model, columns: usize) -> Vec<StyledLine> {
         let place = place(warning).map_or(String::new(), |place| format!("{place}: "));
         lines.push(
             StyledLine::new()
-                .with(Role::Quiet, format!("  {place}"))
-                .with(Role::Plain, without_line(&warning.short))
+                .with(TextRole::Quiet, format!("  {place}"))
+                .with(TextRole::Plain, without_line(&warning.short))
                 .fit(columns),
         );
         if !warning.url.is_empty() {
-            lines.push(StyledLine::new().with(Role::Quiet, format!("    {}", warning.url)));
+            lines.push(StyledLine::new().with(TextRole::Quiet, format!("    {}", warning.url)));
         }
     }
     if warnings.len() > MAX_WARNINGS {
         lines.push(StyledLine::new().with(
-            Role::Quiet,
+            TextRole::Quiet,
             format!("  … {} more", warnings.len() - MAX_WARNINGS),
         ));
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::frame::{frame, history};
-use super::model::{Change, Model, RowId};
+use super::model::{Model, ModelChange, RowId};
 use super::region::{Painted, Region, Size};
-use super::style::{Look, Role, StyledLine};
+use super::style::{Look, StyledLine, TextRole};
 use super::view::{Out, Settling, View, is_final};
 use super::{format, text};
 use crate::diag::{self, SourceMap};
@@ -73,13 +73,13 @@ impl Tty {
         }
     }
 
-    fn take(&mut self, change: &Change, model: &Model) {
+    fn take(&mut self, change: &ModelChange, model: &Model) {
         let now = model.now();
         match change {
-            Change::RowStarted(row) => self.settling.started(*row),
-            Change::RowEnded(row) if is_final(model, *row) => self.tell_row(model, *row, now),
-            Change::RowEnded(row) => self.settling.ended(*row, now),
-            Change::TargetEnded(id) => {
+            ModelChange::RowStarted(row) => self.settling.started(*row),
+            ModelChange::RowEnded(row) if is_final(model, *row) => self.tell_row(model, *row, now),
+            ModelChange::RowEnded(row) => self.settling.ended(*row, now),
+            ModelChange::TargetEnded(id) => {
                 for row in self.settling.of_ended_targets(model) {
                     self.tell_row(model, row, now);
                 }
@@ -87,7 +87,7 @@ impl Tty {
                     self.tell(history::target(target, now, &self.look));
                 }
             }
-            Change::Notice(at) => {
+            ModelChange::Notice(at) => {
                 if let Some(notice) = model.notices().get(*at) {
                     let style = diag::Style {
                         color: self.look.color,
@@ -98,18 +98,18 @@ impl Tty {
                     self.history.extend(drawn.lines().map(Painted::plain));
                 }
             }
-            Change::LocalEnded(at) => self.tell_local(model, *at),
-            Change::RunStarted
-            | Change::TargetStarted(_)
-            | Change::RowJoined(..)
-            | Change::PartEnded(..)
-            | Change::Line(..)
-            | Change::Warning(_)
-            | Change::LocalStarted(_)
-            | Change::TransferEnded(_)
-            | Change::RunEnded => {}
+            ModelChange::LocalEnded(at) => self.tell_local(model, *at),
+            ModelChange::RunStarted
+            | ModelChange::TargetStarted(_)
+            | ModelChange::RowJoined(..)
+            | ModelChange::PartEnded(..)
+            | ModelChange::Line(..)
+            | ModelChange::Warning(_)
+            | ModelChange::LocalStarted(_)
+            | ModelChange::TransferEnded(_)
+            | ModelChange::RunEnded => {}
             // The terminal has just shown that a key was pressed.
-            Change::Stopping => self.region.spoil(),
+            ModelChange::Stopping => self.region.spoil(),
         }
     }
 
@@ -121,13 +121,13 @@ impl Tty {
         let name = text::clean_name(&local.work.name, 200);
         let line = match &local.work.error {
             Some(error) => StyledLine::new().with(
-                Role::Error,
+                TextRole::Error,
                 format!(" {name} failed: {}", text::clean_name(error, 500)),
             ),
             None if elapsed < NOTEWORTHY => return,
             None => StyledLine::new()
-                .with(Role::Plain, format!(" {name} "))
-                .with(Role::Quiet, format::duration(elapsed)),
+                .with(TextRole::Plain, format!(" {name} "))
+                .with(TextRole::Quiet, format::duration(elapsed)),
         };
         self.tell(line);
     }
@@ -137,7 +137,7 @@ impl View for Tty {
     fn event(
         &mut self,
         _: &Event,
-        changes: &[Change],
+        changes: &[ModelChange],
         model: &Model,
         _: Out<'_>,
     ) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::model::{Change, Model, RowId, State};
+use super::model::{Model, ModelChange, RowId, State};
 use crate::event::Event;
 
 /// Where a view writes.
@@ -15,7 +15,7 @@ pub(super) trait View: Send {
     fn event(
         &mut self,
         event: &Event,
-        changes: &[Change],
+        changes: &[ModelChange],
         model: &Model,
         out: Out<'_>,
     ) -> io::Result<()>;
@@ -91,7 +91,7 @@ impl Settling {
 /// Whether a row that is over now can only stay so: steps are worked on once, and what failed is not tried again.
 pub(super) fn is_final(model: &Model, row: RowId) -> bool {
     model.row(row).is_some_and(|row| {
-        row.kind == super::model::name::Kind::Step
+        row.kind == super::model::name::WorkKind::Step
             || matches!(row.state, State::Failed | State::Cancelled)
     })
 }

@@ -11,7 +11,7 @@ use super::commits::{Commits, commits};
 use super::directories::Directories;
 use super::docker::{BuildingEngine, DockerEngines};
 use super::lower::{self, CacheSupport, Setting};
-use super::target::{Ground, TargetRun};
+use super::target::{SharedContext, TargetRun};
 use super::{Baked, Prepared, Ready, Stop, Tools, facts, node, scheduler};
 use crate::builder::embedded::Lease;
 use crate::builder::{Chosen, Notice};
@@ -44,7 +44,7 @@ pub async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics
     announce(&prepared.targets, &chosen, &environment, &events);
     let builder = chosen.name.clone();
     let _silence = tell_of_silence(&chosen.connection, &events);
-    let ground = Box::pin(ground(
+    let shared = Box::pin(shared(
         &prepared,
         chosen,
         credentials,
@@ -58,8 +58,8 @@ pub async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics
         .map(|ready| ready.planned.name.clone())
         .collect();
     let stopped = |reason: &_| Ok(Baked::stopped(&names, reason, started.elapsed(), &events));
-    let (ground, commits, lease) = match unless_stopped(&stop, ground).await {
-        Ok(ground) => ground?,
+    let (shared, commits, lease) = match unless_stopped(&stop, shared).await {
+        Ok(shared) => shared?,
         Err(reason) => return stopped(&reason),
     };
     for notice in commits.notices() {
@@ -70,16 +70,16 @@ pub async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics
         .iter()
         .map(|ready| (ready.planned.name.clone(), ready.clone()))
         .collect();
-    let lowered = lowered(prepared.targets, &ground, commits);
+    let lowered = lowered(prepared.targets, &shared, commits);
     let work = match unless_stopped(&stop, lowered).await {
         Ok(work) => work?,
         Err(reason) => {
-            part(&ground, &stop).await;
+            shut_down(&shared, &stop).await;
             return stopped(&reason);
         }
     };
-    let targets = scheduler::run(work, ground.halt.clone(), &stop, &events).await;
-    part(&ground, &stop).await;
+    let targets = scheduler::run(work, shared.halt.clone(), &stop, &events).await;
+    shut_down(&shared, &stop).await;
     // The embedded builder stays up until the last solve has ended.
     drop(lease);
     let facts = targets
@@ -95,7 +95,7 @@ pub async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics
             elapsed: started.elapsed(),
         },
         builder,
-        traffic: ground.engine.traffic(),
+        traffic: shared.engine.traffic(),
     })
 }
 
@@ -159,14 +159,14 @@ fn tell_of_silence(connection: &Connection, events: &EventSink) -> AbortOnDropHa
 }
 
 // What all targets share. The builder, git and Docker are asked at the same time.
-async fn ground(
+async fn shared(
     prepared: &Prepared,
     chosen: Chosen,
     credentials: Arc<Provider>,
     export_special: SpecialPolicy,
     environment: &Environment,
     events: &EventSink,
-) -> Result<(Arc<Ground>, Commits, Option<Lease>), Diagnostics> {
+) -> Result<(Arc<SharedContext>, Commits, Option<Lease>), Diagnostics> {
     let targets = &prepared.targets;
     let compress = !chosen.endpoint.is_local();
     let (driver, builder) = (chosen.driver, BuildingEngine::of(&chosen));
@@ -175,7 +175,7 @@ async fn ground(
         let environment = environment.clone();
         unblock(move || node::id(&environment)).await
     };
-    let shared = SharedSessions::new(Arc::clone(engine.connection()), node.clone());
+    let sessions = SharedSessions::new(Arc::clone(engine.connection()), node.clone());
     let docker = DockerEngines::connect(targets, builder, chosen.default_load, environment, events);
     let capabilities = async {
         let notice = Notice::begin(events, "capabilities", "ask the builder what it can do");
@@ -188,9 +188,9 @@ async fn ground(
     let capabilities = capabilities.map_err(|failure| unreachable(&failure))?;
     let docker = docker?;
     let mut directories =
-        Directories::new(shared, events.clone(), compress, prepared.paths.base()).await;
+        Directories::new(sessions, events.clone(), compress, prepared.paths.base()).await;
     directories.expect(targets).await;
-    let ground = Ground {
+    let shared = SharedContext {
         setting: setting(
             environment,
             prepared.paths.clone(),
@@ -208,18 +208,18 @@ async fn ground(
         events: events.clone(),
         halt: CancellationToken::new(),
     };
-    Ok((Arc::new(ground), commits, chosen.lease))
+    Ok((Arc::new(shared), commits, chosen.lease))
 }
 
 // Lowering follows the paths of outputs and caches, which takes as long as a file system pleases.
 async fn lowered(
     targets: Vec<Ready>,
-    ground: &Arc<Ground>,
+    shared: &Arc<SharedContext>,
     commits: Commits,
 ) -> Result<Vec<(TargetName, scheduler::Work)>, Diagnostics> {
-    let notice = Notice::begin(&ground.events, "lower", "look at outputs and caches");
-    let ground = Arc::clone(ground);
-    let work = unblock(move || work(targets, &ground, &commits)).await;
+    let notice = Notice::begin(&shared.events, "lower", "look at outputs and caches");
+    let shared = Arc::clone(shared);
+    let work = unblock(move || work(targets, &shared, &commits)).await;
     notice.end(None);
     work
 }
@@ -227,19 +227,19 @@ async fn lowered(
 // All targets are lowered before the first begins, so that what is wrong with any of them is reported before any work.
 fn work(
     targets: Vec<Ready>,
-    ground: &Arc<Ground>,
+    shared: &Arc<SharedContext>,
     commits: &Commits,
 ) -> Result<Vec<(TargetName, scheduler::Work)>, Diagnostics> {
     let mut work: Vec<(TargetName, scheduler::Work)> = Vec::with_capacity(targets.len());
     let mut problems = Diagnostics::default();
     for ready in targets {
         let vcs = commits.of(&ready.places);
-        match lower::lower(&ready.planned, &ready.places, vcs, &ground.setting) {
+        match lower::lower(&ready.planned, &ready.places, vcs, &shared.setting) {
             Ok(lowered) => {
                 let name = ready.planned.name.clone();
                 let run = TargetRun {
                     ready,
-                    ground: Arc::clone(ground),
+                    shared: Arc::clone(shared),
                 };
                 work.push((name, Box::pin(run.run(lowered))));
             }
@@ -249,15 +249,16 @@ fn work(
     problems.into_result(work)
 }
 
-// Takes leave of the daemon. A stopped run only sees to it that what tells the daemon to stop has left.
-async fn part(ground: &Ground, stop: &Stop) {
+/// Closes the sessions and the connection. If the user has stopped the run, this only waits until the requests that tell the
+/// daemon to stop have been sent, for a short time.
+async fn shut_down(shared: &SharedContext, stop: &Stop) {
     tokio::select! {
         biased;
         _ = stop.requested() => {}
-        () = ground.directories.close() => return,
+        () = shared.directories.close() => return,
     }
     let farewell = async {
-        let _ = tokio::time::timeout(FAREWELL, ground.engine.close()).await;
+        let _ = tokio::time::timeout(FAREWELL, shared.engine.close()).await;
     };
     let haste = async {
         stop.insisted().await;

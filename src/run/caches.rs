@@ -6,21 +6,21 @@ use std::path::Path;
 use super::lower::LocalCache;
 use crate::diag::Diagnostic;
 use crate::engine::session::content::{
-    CacheSource, ContentStores, IndexName, LayoutError, OciLayout, StoreAccess, find_cache,
+    CacheSource, ContentStores, IndexName, LayoutDirectory, LayoutError, StoreAccess, find_cache,
 };
 use crate::engine::spec::{CacheBackend, SolveSpec};
 use crate::outcome::Solved;
 use crate::types::Digest;
 
 /// What serves the local caches of one target.
-pub(super) struct Caches {
+pub(super) struct ServedCaches {
     /// The service; none where the target has no such cache.
     pub(super) stores: Option<ContentStores>,
     exports: Vec<Export>,
 }
 
 struct Export {
-    layout: OciLayout,
+    layout: LayoutDirectory,
     tag: String,
     reset: bool,
 }
@@ -32,7 +32,7 @@ pub(super) fn open(
     wanted: &[LocalCache],
     spec: &mut SolveSpec,
     notices: &mut Vec<Diagnostic>,
-) -> Result<Caches, LayoutError> {
+) -> Result<ServedCaches, LayoutError> {
     let mut stores = BTreeMap::new();
     let mut exports = Vec::new();
     for cache in wanted {
@@ -60,7 +60,7 @@ pub(super) fn open(
                 tag,
                 reset,
             } => {
-                let layout = OciLayout::create(dir)?;
+                let layout = LayoutDirectory::create(dir)?;
                 stores.insert(store_id(name), StoreAccess::Write(layout.clone()));
                 exports.push(Export {
                     layout,
@@ -71,7 +71,7 @@ pub(super) fn open(
         }
     }
     let stores = (!stores.is_empty()).then(|| ContentStores::new(stores));
-    Ok(Caches { stores, exports })
+    Ok(ServedCaches { stores, exports })
 }
 
 // The daemon asks for the store by the very text that the solve gives it.
@@ -79,12 +79,12 @@ fn store_id(name: &str) -> String {
     format!("local:{name}")
 }
 
-fn is_at(entry: &crate::engine::spec::CacheEntry, src: &str) -> bool {
+fn is_at(entry: &crate::engine::spec::SolveCache, src: &str) -> bool {
     entry.backend == CacheBackend::Local && entry.extra.get("src").is_some_and(|path| path == src)
 }
 
 fn name_digest(spec: &mut SolveSpec, src: &str, tag: &str, digest: &Digest) {
-    let unnamed = |entry: &&mut crate::engine::spec::CacheEntry| {
+    let unnamed = |entry: &&mut crate::engine::spec::SolveCache| {
         is_at(entry, src) && entry.extra.get("tag").is_none_or(|own| own == tag)
     };
     if let Some(entry) = spec.cache_imports.iter_mut().find(unnamed) {
@@ -112,7 +112,7 @@ fn missing(spec: &SolveSpec, dir: &Path, reason: &str) -> Diagnostic {
     Diagnostic::warning("run::no-local-cache", message)
 }
 
-impl Caches {
+impl ServedCaches {
     /// Enters what the solve has written under the tags that were asked for.
     pub(super) async fn enter(&self, solved: &Solved) -> Result<(), LayoutError> {
         let Some(descriptor) = solved.response.get("cache.manifest") else {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 
-use super::locate::Places;
+use super::locate::TargetPlaces;
 use super::{Ready, secrets, vcs};
 use crate::builder::Notice;
 use crate::diag::Diagnostic;
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) struct Commits {
     dirs: Dirs,
     // By the top of the work tree.
-    answers: BTreeMap<PathBuf, vcs::Answer>,
+    answers: BTreeMap<PathBuf, vcs::GitAnswer>,
     // The directories whose file system did not answer in time.
     silent: BTreeSet<PathBuf>,
 }
@@ -103,7 +103,7 @@ async fn ask_all(
         let answer = tokio::time::timeout_at(deadline, vcs::ask(&top, environment, withheld)).await;
         let answer = answer.unwrap_or_else(|_| {
             let reason = format!("git did not answer within {} s", PATIENCE.as_secs());
-            vcs::Answer::Failed(reason)
+            vcs::GitAnswer::Failed(reason)
         });
         (top, answer)
     });
@@ -117,9 +117,10 @@ async fn ask_all(
 
 impl Commits {
     /// What is told of a target that reads `places`.
-    pub(super) fn of(&self, places: &Places) -> VcsFacts {
+    pub(super) fn of(&self, places: &TargetPlaces) -> VcsFacts {
         let top = places.context_dir().and_then(|dir| self.dirs.tops.get(dir));
-        let Some(vcs::Answer::Known(repository)) = top.and_then(|top| self.answers.get(top)) else {
+        let Some(vcs::GitAnswer::Known(repository)) = top.and_then(|top| self.answers.get(top))
+        else {
             return VcsFacts::default();
         };
         let local_dirs = places
@@ -143,10 +144,10 @@ impl Commits {
             .answers
             .iter()
             .filter_map(|(top, answer)| match answer {
-                vcs::Answer::Failed(reason) => {
+                vcs::GitAnswer::Failed(reason) => {
                     Some(format!("git in `{}`: {reason}", top.display()))
                 }
-                vcs::Answer::Known(_) => None,
+                vcs::GitAnswer::Known(_) => None,
             });
         let silent = self.silent.iter().next().map(|dir| {
             format!(

@@ -15,11 +15,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::Ready;
 use super::inline::FILENAME;
-use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
+use super::locate::{DockerfilePlace, NamedTree, SourceTree, TargetPlaces};
 use super::sources::{self, Sources};
 use crate::definition::model::SharedText;
 use crate::engine::SessionError;
-use crate::engine::session::filesync::{FileSync, LocalDir, LocalSource, TransferFailure};
+use crate::engine::session::filesync::{FileSync, LocalSource, ServedDirectory, TransferFailure};
 use crate::engine::session::shared::ShareKey;
 use crate::engine::session::{Session, SharedSessions};
 use crate::engine::spec::LocalName;
@@ -69,10 +69,10 @@ pub(super) struct Directories {
 }
 
 /// What a target reads, by who serves it.
-pub(super) struct Wanted {
+pub(super) struct WantedDirectories {
     /// What the target's own session serves, and the key by which the daemon finds it again.
     pub(super) own: Option<(FileSync, String)>,
-    apart: Vec<(ShareKey, LocalDir)>,
+    apart: Vec<(ShareKey, ServedDirectory)>,
 }
 
 /// What serves one target's directories.
@@ -152,15 +152,15 @@ impl Directories {
     async fn local_sources(
         &self,
         target: &PlannedTarget,
-        places: &Places,
-    ) -> Vec<(ShareKey, LocalDir)> {
+        places: &TargetPlaces,
+    ) -> Vec<(ShareKey, ServedDirectory)> {
         let text = dockerfile_text(&places.dockerfile).await;
         let group = Group {
             target,
             text: text.as_deref(),
         };
-        let mut wanted: Vec<(ShareKey, LocalDir)> = Vec::new();
-        if let Tree::Dir(dir) = &places.context {
+        let mut wanted: Vec<(ShareKey, ServedDirectory)> = Vec::new();
+        if let SourceTree::Dir(dir) = &places.context {
             let group = group.of_context(ignore_file(&places.dockerfile).await);
             wanted.push(shared(LocalName::CONTEXT, dir, group));
         }
@@ -175,7 +175,7 @@ impl Directories {
             DockerfilePlace::InContext(_) => {}
         }
         for (name, tree) in &places.named {
-            if let NamedTree::Tree(Tree::Dir(dir)) = tree {
+            if let NamedTree::Tree(SourceTree::Dir(dir)) = tree {
                 let local = LocalName::of_named(name);
                 wanted.push(shared(local, dir, group.of_named(name)));
             }
@@ -184,13 +184,17 @@ impl Directories {
     }
 
     /// What `target` reads at `places`.
-    pub(super) async fn wanted(&self, target: &PlannedTarget, places: &Places) -> Wanted {
+    pub(super) async fn wanted(
+        &self,
+        target: &PlannedTarget,
+        places: &TargetPlaces,
+    ) -> WantedDirectories {
         let wanted = self.local_sources(target, places).await.into_iter();
         let (apart, own): (Vec<_>, Vec<_>) = wanted.partition(|(key, _)| self.apart.contains(key));
         // The main context comes first. What else the session serves is told from it by its name.
         let key = own.first().map(|(key, _)| self.sessions.shared_key(key));
         let dirs = own.into_iter().map(|(_, dir)| dir).collect();
-        Wanted {
+        WantedDirectories {
             own: key.map(|key| {
                 let service = FileSync::with_compression(dirs, self.events.clone(), self.compress);
                 (service, key)
@@ -200,7 +204,7 @@ impl Directories {
     }
 
     /// Opens, or finds, the sessions for what of `wanted` is served apart.
-    pub(super) async fn serve(&self, wanted: Wanted) -> Result<Served, SessionError> {
+    pub(super) async fn serve(&self, wanted: WantedDirectories) -> Result<Served, SessionError> {
         let opening = wanted
             .apart
             .into_iter()
@@ -219,7 +223,7 @@ impl Directories {
 
     // Whether the user lets all of `dir` be read: it is in the working directory, or in a context. Else the privilege that was
     // asked for is one for the Dockerfile alone.
-    fn is_open(&self, dir: &Path, places: &Places) -> bool {
+    fn is_open(&self, dir: &Path, places: &TargetPlaces) -> bool {
         dir.starts_with(&self.base)
             || places
                 .context_dir()
@@ -229,7 +233,7 @@ impl Directories {
     async fn open(
         &self,
         key: ShareKey,
-        dir: LocalDir,
+        dir: ServedDirectory,
     ) -> Result<(LocalName, Arc<Session>, FileSync), SessionError> {
         let service = self.service(&key, dir);
         let attachable = service.clone();
@@ -240,7 +244,7 @@ impl Directories {
         Ok((key.local, session, service))
     }
 
-    fn service(&self, key: &ShareKey, dir: LocalDir) -> FileSync {
+    fn service(&self, key: &ShareKey, dir: ServedDirectory) -> FileSync {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || FileSync::with_compression(vec![dir], self.events.clone(), self.compress);
         services.entry(key.clone()).or_insert_with(make).clone()
@@ -274,8 +278,8 @@ fn exceeds(dir: &Path, limit: Size) -> bool {
     false
 }
 
-fn shared(local: LocalName, dir: &Path, group: String) -> (ShareKey, LocalDir) {
-    let served = LocalDir::directory(local.as_str(), dir);
+fn shared(local: LocalName, dir: &Path, group: String) -> (ShareKey, ServedDirectory) {
+    let served = ServedDirectory::directory(local.as_str(), dir);
     let key = ShareKey {
         local,
         directory: dir.to_owned(),
@@ -285,7 +289,7 @@ fn shared(local: LocalName, dir: &Path, group: String) -> (ShareKey, LocalDir) {
 }
 
 // The Dockerfile with its own ignore file, and nothing else of its directory, whatever the daemon asks for.
-async fn alone(dir: &Path, filename: &str) -> (ShareKey, LocalDir) {
+async fn alone(dir: &Path, filename: &str) -> (ShareKey, ServedDirectory) {
     let (place, name) = (dir.to_owned(), filename.to_owned());
     let reading = tokio::task::spawn_blocking(move || read_alone(&place, &name));
     match reading.await.map_err(std::io::Error::from).flatten() {
@@ -295,7 +299,7 @@ async fn alone(dir: &Path, filename: &str) -> (ShareKey, LocalDir) {
                 directory: dir.to_owned(),
                 group: filename.to_owned(),
             };
-            let dir = LocalDir {
+            let dir = ServedDirectory {
                 name: LocalName::DOCKERFILE.to_string(),
                 source: LocalSource::Files(files),
             };
@@ -321,7 +325,7 @@ fn read_alone(dir: &Path, filename: &str) -> std::io::Result<BTreeMap<String, By
     Ok(files)
 }
 
-fn inline(text: &SharedText) -> (ShareKey, LocalDir) {
+fn inline(text: &SharedText) -> (ShareKey, ServedDirectory) {
     let group = hex::encode(&Sha256::digest(text.as_bytes())[..16]);
     let key = ShareKey {
         local: LocalName::DOCKERFILE,
@@ -329,7 +333,10 @@ fn inline(text: &SharedText) -> (ShareKey, LocalDir) {
         group,
     };
     let name = LocalName::DOCKERFILE.to_string();
-    (key, LocalDir::file(name, FILENAME, super::bytes_of(text)))
+    (
+        key,
+        ServedDirectory::file(name, FILENAME, super::bytes_of(text)),
+    )
 }
 
 async fn dockerfile_text(place: &DockerfilePlace) -> Option<String> {

@@ -80,8 +80,8 @@ mod tests {
 
     fn destinations(output: &str) -> Vec<String> {
         let planned = planned(&format!("tags = [\"a:1\"]\noutput = [{output}]"));
-        let places = crate::run::locate::Places {
-            context: crate::run::locate::Tree::Dir("/".into()),
+        let places = crate::run::locate::TargetPlaces {
+            context: crate::run::locate::SourceTree::Dir("/".into()),
             dockerfile: crate::run::locate::DockerfilePlace::InContext("Dockerfile".into()),
             images: Vec::new(),
             named: std::collections::BTreeMap::new(),

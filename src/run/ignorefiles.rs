@@ -7,8 +7,8 @@
 use std::path::Path;
 
 use super::inside::{self, Unusable, quoted};
-use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
-use crate::context::{Pattern, PatternBudget, PatternError, ignorefile};
+use super::locate::{DockerfilePlace, NamedTree, SourceTree, TargetPlaces};
+use crate::context::{IgnorePattern, PatternBudget, PatternError, ignorefile};
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::types::encoding::{SAVE_AS_UTF8, is_utf16};
 
@@ -26,10 +26,10 @@ const HEADER_COST: usize = "exclude-patterns".len() + 32;
 
 /// Looks at the ignore files that apply to what is served from `places`, a target's; `reads_context` tells whether its
 /// Dockerfile reads anything of the context. Paths are shown from `cwd`.
-pub(super) fn check(places: &Places, reads_context: bool, cwd: &Path) -> Diagnostics {
+pub(super) fn check(places: &TargetPlaces, reads_context: bool, cwd: &Path) -> Diagnostics {
     let mut problems = Diagnostics::default();
     let checker = Checker { cwd };
-    if let Tree::Dir(context) = &places.context
+    if let SourceTree::Dir(context) = &places.context
         && reads_context
     {
         let own = match &places.dockerfile {
@@ -43,7 +43,7 @@ pub(super) fn check(places: &Places, reads_context: bool, cwd: &Path) -> Diagnos
         problems.0.extend(found.err().map(|problem| *problem));
     }
     for tree in places.named.values() {
-        if let NamedTree::Tree(Tree::Dir(dir)) = tree {
+        if let NamedTree::Tree(SourceTree::Dir(dir)) = tree {
             let found = checker.file(dir, NAME);
             problems.0.extend(found.err().map(|problem| *problem));
         }
@@ -151,7 +151,7 @@ fn wrong(
     let shown = String::from_utf8_lossy(pattern);
     let syntax =
         "a `[` needs its `]`, and a `\\` something after it; `\\[` stands for the character itself";
-    match Pattern::parse(pattern, budget) {
+    match IgnorePattern::parse(pattern, budget) {
         Err(error @ PatternError::TooLarge(_)) => {
             return Some((
                 error.to_string(),

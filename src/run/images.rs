@@ -1,6 +1,6 @@
 //! The images that a target names itself, which tell what it does at a registry.
 
-use crate::engine::spec::{NamedContext, SolveSpec};
+use crate::engine::spec::{SolveContext, SolveSpec};
 use crate::types::{ImageName, Reference};
 
 /// The images that `spec` writes, takes caches from and gives caches to, and takes contexts from.
@@ -13,7 +13,7 @@ pub(super) fn of(spec: &SolveSpec) -> Vec<Reference> {
     let named = exported.chain(cached).map(ImageName::reference);
     let contexts = spec.named_contexts.values();
     let contexts = contexts.filter_map(|context| match context {
-        NamedContext::Image(image) => image.reference(),
+        SolveContext::Image(image) => image.reference(),
         _ => None,
     });
     named.chain(contexts).cloned().collect()

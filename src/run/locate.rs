@@ -16,7 +16,7 @@ use crate::types::{ContextImage, Reference};
 
 /// A source tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Tree {
+pub(super) enum SourceTree {
     /// A directory of this machine, absolute and without links.
     Dir(PathBuf),
     /// A repository or archive that the daemon fetches.
@@ -43,16 +43,16 @@ pub(super) enum DockerfilePlace {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NamedTree {
     /// A directory, repository or archive.
-    Tree(Tree),
+    Tree(SourceTree),
     /// An image.
     Image(ContextImage),
 }
 
 /// All places one target reads from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Places {
+pub(super) struct TargetPlaces {
     /// The main context.
-    pub(super) context: Tree,
+    pub(super) context: SourceTree,
     /// The Dockerfile.
     pub(super) dockerfile: DockerfilePlace,
     /// Named contexts.
@@ -61,12 +61,12 @@ pub(super) struct Places {
     pub(super) images: Vec<Reference>,
 }
 
-impl Places {
+impl TargetPlaces {
     /// The main context, where it is a directory.
     pub(super) fn context_dir(&self) -> Option<&Path> {
         match &self.context {
-            Tree::Dir(dir) => Some(dir),
-            Tree::Remote(_) => None,
+            SourceTree::Dir(dir) => Some(dir),
+            SourceTree::Remote(_) => None,
         }
     }
 
@@ -78,15 +78,20 @@ impl Places {
             dirs.push((LocalName::DOCKERFILE, dir.as_path()));
         }
         dirs.extend(self.named.iter().filter_map(|(name, tree)| match tree {
-            NamedTree::Tree(Tree::Dir(dir)) => Some((LocalName::of_named(name), dir.as_path())),
-            NamedTree::Tree(Tree::Remote(_)) | NamedTree::Image(_) => None,
+            NamedTree::Tree(SourceTree::Dir(dir)) => {
+                Some((LocalName::of_named(name), dir.as_path()))
+            }
+            NamedTree::Tree(SourceTree::Remote(_)) | NamedTree::Image(_) => None,
         }));
         dirs
     }
 }
 
 /// Finds what `target` reads, following its paths by `paths`.
-pub(super) fn locate(target: &PlannedTarget, paths: &Resolver) -> Result<Places, Diagnostics> {
+pub(super) fn locate(
+    target: &PlannedTarget,
+    paths: &Resolver,
+) -> Result<TargetPlaces, Diagnostics> {
     let finder = Finder {
         target,
         paths,
@@ -109,7 +114,7 @@ pub(super) fn locate(target: &PlannedTarget, paths: &Resolver) -> Result<Places,
         }
     }
     match (context, dockerfile) {
-        (Some(context), Some(dockerfile)) if !problems.has_errors() => Ok(Places {
+        (Some(context), Some(dockerfile)) if !problems.has_errors() => Ok(TargetPlaces {
             context,
             dockerfile,
             named,
@@ -153,7 +158,7 @@ impl Finder<'_> {
         problem.at(place.or(self.target.span()), "")
     }
 
-    fn context(&self) -> Result<Tree, Diagnostic> {
+    fn context(&self) -> Result<SourceTree, Diagnostic> {
         let span = self
             .target
             .attributes
@@ -162,11 +167,16 @@ impl Finder<'_> {
             .and_then(|context| context.span);
         match &self.target.inputs.context {
             ContextSource::Local(path) => self.directory(path, span, "the context"),
-            ContextSource::Remote(address) => Ok(Tree::Remote(address.clone())),
+            ContextSource::Remote(address) => Ok(SourceTree::Remote(address.clone())),
         }
     }
 
-    fn directory(&self, text: &str, span: Option<Span>, what: &str) -> Result<Tree, Diagnostic> {
+    fn directory(
+        &self,
+        text: &str,
+        span: Option<Span>,
+        what: &str,
+    ) -> Result<SourceTree, Diagnostic> {
         let name = &self.target.name;
         let place = match self.paths.resolve(text) {
             Ok(place) => place,
@@ -178,7 +188,7 @@ impl Finder<'_> {
             Err(std::io::ErrorKind::NotFound.into())
         };
         match found {
-            Ok(metadata) if metadata.is_dir() => Ok(Tree::Dir(place.path().to_owned())),
+            Ok(metadata) if metadata.is_dir() => Ok(SourceTree::Dir(place.path().to_owned())),
             Ok(_) => Err(self
                 .problem(
                     "run::context-no-directory",
@@ -295,7 +305,9 @@ impl Finder<'_> {
                 let tree = self.directory(path, span, &format!("the context `{name}`"))?;
                 Ok(NamedTree::Tree(tree))
             }
-            NamedContext::Remote(address) => Ok(NamedTree::Tree(Tree::Remote(address.clone()))),
+            NamedContext::Remote(address) => {
+                Ok(NamedTree::Tree(SourceTree::Remote(address.clone())))
+            }
             NamedContext::Image(image) => Ok(NamedTree::Image(image.clone())),
             // Refused already, as well.
             NamedContext::OciLayout(_) | NamedContext::Target(_) => {
@@ -352,7 +364,7 @@ mod tests {
             dockerfile = "docker/../docker/Dockerfile.web""#,
         );
         let places = locate(&target, &Resolver::new(project.path())).unwrap();
-        assert_eq!(places.context, Tree::Dir(project.path().join("app")));
+        assert_eq!(places.context, SourceTree::Dir(project.path().join("app")));
         let dir = project.path().join("app/docker");
         assert_eq!(
             places.dockerfile,
@@ -385,7 +397,7 @@ mod tests {
         );
         let places = locate(&target, &Resolver::new(Path::new("/"))).unwrap();
         let address = RemoteAddress::parse(&"https://example.com/r.git?ref=main#x".into());
-        assert_eq!(places.context, Tree::Remote(address.unwrap()));
+        assert_eq!(places.context, SourceTree::Remote(address.unwrap()));
         assert_eq!(
             places.dockerfile,
             DockerfilePlace::InContext("sub/Dockerfile".into())
@@ -428,13 +440,13 @@ mod tests {
         std::os::unix::fs::symlink("../elsewhere/deep", work.join("up")).unwrap();
         let target = planned(r#"contexts = { x = "up/../other", l = "up" }"#);
         let places = locate(&target, &Resolver::new(&work)).unwrap();
-        let dir = |path: &str| NamedTree::Tree(Tree::Dir(root.join(path)));
+        let dir = |path: &str| NamedTree::Tree(SourceTree::Dir(root.join(path)));
         assert_eq!(places.named["x"], dir("elsewhere/other"));
         assert_eq!(places.named["l"], dir("elsewhere/deep"));
         // The main context is cleaned by its text, as it is printed.
         let target = planned(r#"context = "up/../.""#);
         let places = locate(&target, &Resolver::new(&work)).unwrap();
-        assert_eq!(places.context, Tree::Dir(work));
+        assert_eq!(places.context, SourceTree::Dir(work));
     }
 
     #[test_case(

@@ -50,7 +50,7 @@ use crate::outcome::{CancelReason, Outcome, TargetFacts, TargetOutcome};
 use crate::plan::{Plan, PlannedTarget};
 use crate::types::{Environment, TargetName};
 
-use locate::Places;
+use locate::TargetPlaces;
 use secrets::{SecretPlaces, SecretSources};
 
 pub use bake::bake;
@@ -67,7 +67,7 @@ pub struct Prepared {
 #[derive(Debug, Clone)]
 struct Ready {
     planned: PlannedTarget,
-    places: Places,
+    places: TargetPlaces,
     secrets: SecretSources,
 }
 

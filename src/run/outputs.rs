@@ -26,7 +26,7 @@ const PIECES: usize = 16;
 /// Makes the places for the outputs of `target`; none where nothing comes back.
 pub(super) fn open(
     target: &TargetName,
-    wanted: &BTreeMap<usize, lower::ExportSink>,
+    wanted: &BTreeMap<usize, lower::ExportDestination>,
     docker: &DockerEngines,
     special: SpecialPolicy,
     events: &EventSink,
@@ -44,21 +44,21 @@ pub(super) fn open(
 fn sink(
     target: &TargetName,
     at: usize,
-    place: &lower::ExportSink,
+    place: &lower::ExportDestination,
     docker: &DockerEngines,
     special: SpecialPolicy,
     events: &EventSink,
 ) -> Result<ExportSink, String> {
     Ok(match place {
-        lower::ExportSink::Directory(path) => ExportSink::Directory(DirectorySink {
+        lower::ExportDestination::Directory(path) => ExportSink::Directory(DirectorySink {
             path: path.clone(),
             special,
         }),
-        lower::ExportSink::Stdout => ExportSink::Stream(Arc::new(WriterSink::new(
+        lower::ExportDestination::Stdout => ExportSink::Stream(Arc::new(WriterSink::new(
             "standard output",
             tokio::io::stdout(),
         ))),
-        lower::ExportSink::File(place) => {
+        lower::ExportDestination::File(place) => {
             if let (None, Some(parent)) = (place.descriptor(), place.path().parent()) {
                 let unmade =
                     |error| format!("cannot make the directory `{}`: {error}", parent.display());
@@ -67,7 +67,7 @@ fn sink(
             let sink = FileSink::new(place.clone()).telling(events.clone(), target.clone());
             ExportSink::Stream(Arc::new(sink))
         }
-        lower::ExportSink::Docker { context } => {
+        lower::ExportDestination::Docker { context } => {
             let engine = docker
                 .get(context.as_deref())
                 .ok_or("no Docker Engine is connected")?;

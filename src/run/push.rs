@@ -1,6 +1,6 @@
 //! Images that a Docker Engine pushes itself, because its BuildKit cannot: those of the classic store.
 
-use super::target::Ground;
+use super::target::SharedContext;
 use crate::engine::docker::DockerError;
 use crate::event::{EventKind, LocalWork};
 use crate::outcome::{FailureKind, SolveFailure, Solved};
@@ -15,13 +15,13 @@ const CONFIG_DIGEST: &str = "containerimage.config.digest";
 pub(super) async fn push(
     target: &TargetName,
     names: &[Reference],
-    ground: &Ground,
+    shared: &SharedContext,
     solved: &mut Solved,
 ) -> Result<(), SolveFailure> {
     let mut remote = None;
     for (at, name) in names.iter().enumerate() {
         let tell = |done: bool, error: Option<String>| {
-            ground.events.send(EventKind::Local(LocalWork {
+            shared.events.send(EventKind::Local(LocalWork {
                 id: format!("push-{target}-{at}"),
                 target: Some(target.clone()),
                 name: format!("push {} with Docker", name.familiar()),
@@ -32,7 +32,7 @@ pub(super) async fn push(
             }));
         };
         tell(false, None);
-        match push_one(name, ground).await {
+        match push_one(name, shared).await {
             Ok(digest) => {
                 tell(true, None);
                 remote = remote.or(digest);
@@ -57,9 +57,12 @@ pub(super) async fn push(
     Ok(())
 }
 
-async fn push_one(name: &Reference, ground: &Ground) -> Result<Option<Digest>, SolveFailure> {
+async fn push_one(
+    name: &Reference,
+    shared: &SharedContext,
+) -> Result<Option<Digest>, SolveFailure> {
     let scopes = [format!("repository:{}:pull,push", name.path())];
-    let credential = ground
+    let credential = shared
         .credentials
         .credential(name.domain(), &scopes, &[])
         .await;
@@ -69,7 +72,7 @@ async fn push_one(name: &Reference, ground: &Ground) -> Result<Option<Digest>, S
     })?;
     let unreachable =
         |error: &DockerError| SolveFailure::new(FailureKind::Engine, in_one_line(error));
-    let docker = match ground.docker.builder().await {
+    let docker = match shared.docker.builder().await {
         Some(Ok(docker)) => docker,
         Some(Err(error)) => return Err(unreachable(&error)),
         None => {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::ignorefiles;
 use super::inside::{self, Unusable, quoted};
-use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
+use super::locate::{DockerfilePlace, NamedTree, SourceTree, TargetPlaces};
 use super::sources::{self, Sources};
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::plan::PlannedTarget;
@@ -18,10 +18,10 @@ const DOCKERFILE_LIMIT: u64 = 64 << 20;
 
 /// Hands back `places` with the images that the Dockerfile names, or tells what is wrong with the files in them.
 pub(super) fn check(
-    mut places: Places,
+    mut places: TargetPlaces,
     target: &PlannedTarget,
     cwd: &Path,
-) -> Result<Places, Diagnostics> {
+) -> Result<TargetPlaces, Diagnostics> {
     let mut problems = Diagnostics::default();
     let stage = target.attributes.stage.as_ref();
     let stage = stage.map(|stage| stage.value.as_ref());
@@ -56,7 +56,7 @@ pub(super) fn check(
 
 // Where the Dockerfile is, and its text; `None` where it is not on this machine.
 pub(super) fn dockerfile(
-    places: &Places,
+    places: &TargetPlaces,
 ) -> Result<Option<(std::path::PathBuf, Vec<u8>)>, Unusable> {
     match &places.dockerfile {
         DockerfilePlace::File { dir, filename } => {
@@ -75,7 +75,7 @@ fn images(
     text: &str,
     stage: Option<&str>,
     target: &PlannedTarget,
-    places: &Places,
+    places: &TargetPlaces,
 ) -> Vec<Reference> {
     let arguments = &target.attributes.args;
     let value = |name: &str| arguments.get(name).map(|value| value.value.to_string());
@@ -95,7 +95,12 @@ fn in_utf16(target: &PlannedTarget, shown: &str) -> Diagnostic {
     problem.at(target.span(), "")
 }
 
-fn unusable(places: &Places, why: &Unusable, target: &PlannedTarget, cwd: &Path) -> Diagnostic {
+fn unusable(
+    places: &TargetPlaces,
+    why: &Unusable,
+    target: &PlannedTarget,
+    cwd: &Path,
+) -> Diagnostic {
     let shown = match &places.dockerfile {
         DockerfilePlace::File { dir, filename } => {
             let path = dir.join(filename);
@@ -128,11 +133,16 @@ fn unusable(places: &Places, why: &Unusable, target: &PlannedTarget, cwd: &Path)
     }
 }
 
-fn unsendable(text: &[u8], stage: Option<&str>, shown: &str, places: &Places) -> Vec<Diagnostic> {
+fn unsendable(
+    text: &[u8],
+    stage: Option<&str>,
+    shown: &str,
+    places: &TargetPlaces,
+) -> Vec<Diagnostic> {
     let is_served = |from: Option<&str>| match from {
-        None => matches!(places.context, Tree::Dir(_)),
+        None => matches!(places.context, SourceTree::Dir(_)),
         Some(from) => places.named.iter().any(|(name, tree)| {
-            name.eq_ignore_ascii_case(from) && matches!(tree, NamedTree::Tree(Tree::Dir(_)))
+            name.eq_ignore_ascii_case(from) && matches!(tree, NamedTree::Tree(SourceTree::Dir(_)))
         }),
     };
     let told = |(path, line): (String, usize)| {

@@ -9,7 +9,7 @@ use super::directories::Directories;
 use super::docker::DockerEngines;
 use super::explain::{self, Scene};
 use super::inline::InlineName;
-use super::lower::{self, Lowered, Setting};
+use super::lower::{self, LoweredTarget, Setting};
 use super::{Ready, caches, images, outputs, push, refusal, registries};
 use crate::builder::Driver;
 use crate::credential::Provider;
@@ -18,7 +18,7 @@ use crate::engine::session::content::LayoutError;
 use crate::engine::session::export::{Exports, SpecialPolicy};
 use crate::engine::session::filesync::TransferFailure;
 use crate::engine::session::{Auth, Secrets, SessionBuilder};
-use crate::engine::spec::{Export, SolveSpec};
+use crate::engine::spec::{SolveExport, SolveSpec};
 use crate::engine::{Engine, SessionError, SessionId, Sessions};
 use crate::event::{EventKind, EventSink};
 use crate::outcome::{FailureKind, SolveFailure, Solved, SpecialFiles};
@@ -34,7 +34,7 @@ const PREFER_IMAGE: &str = "prefer-image-digest";
 const SIZE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What all targets of a bake share.
-pub(super) struct Ground {
+pub(super) struct SharedContext {
     pub(super) setting: Setting,
     pub(super) engine: Arc<Engine>,
     /// How the engine is reached.
@@ -48,7 +48,7 @@ pub(super) struct Ground {
     pub(super) halt: CancellationToken,
 }
 
-impl Ground {
+impl SharedContext {
     // Where a registry could not be spoken with, what to change is a matter of the builder's kind.
     fn with_help(&self, mut failure: SolveFailure) -> SolveFailure {
         let docker_pushes = self.setting.docker.builder == Some(lower::ImageStore::Classic);
@@ -61,17 +61,17 @@ impl Ground {
 /// One target, ready to be built.
 pub(super) struct TargetRun {
     pub(super) ready: Ready,
-    pub(super) ground: Arc<Ground>,
+    pub(super) shared: Arc<SharedContext>,
 }
 
 impl TargetRun {
     /// Builds the target, which was lowered to `lowered`. Ends soon after `halt` is cancelled.
-    pub(super) async fn run(self, lowered: Lowered) -> Result<Solved, SolveFailure> {
-        let halt = self.ground.halt.clone();
-        let ground = Arc::clone(&self.ground);
+    pub(super) async fn run(self, lowered: LoweredTarget) -> Result<Solved, SolveFailure> {
+        let halt = self.shared.halt.clone();
+        let shared = Arc::clone(&self.shared);
         let mut build = std::pin::pin!(self.build(lowered));
         tokio::select! {
-            result = &mut build => result.map_err(|failure| ground.with_help(failure)),
+            result = &mut build => result.map_err(|failure| shared.with_help(failure)),
             // The solve ends by itself; what comes before and after it ends here.
             () = async { halt.cancelled().await; tokio::time::sleep(PARTING).await } => {
                 Err(SolveFailure::new(FailureKind::Cancelled, "cancelled"))
@@ -79,16 +79,16 @@ impl TargetRun {
         }
     }
 
-    async fn build(self, lowered: Lowered) -> Result<Solved, SolveFailure> {
-        let Lowered {
+    async fn build(self, lowered: LoweredTarget) -> Result<Solved, SolveFailure> {
+        let LoweredTarget {
             mut spec,
             sinks,
             pushes,
             local_caches,
             mut notices,
         } = lowered;
-        let (docker, events) = (self.ground.docker.clone(), self.ground.events.clone());
-        let special = self.ground.export_special;
+        let (docker, events) = (self.shared.docker.clone(), self.shared.events.clone());
+        let special = self.shared.export_special;
         let opened = move || {
             let caches = caches::open(&local_caches, &mut spec, &mut notices.0)
                 .map_err(|error| in_one_line(&error))?;
@@ -102,7 +102,7 @@ impl TargetRun {
         let (spec, caches, exports) =
             opened.map_err(|message| SolveFailure::new(FailureKind::Build, message))?;
         let secrets = Secrets::new(self.ready.secrets.clone());
-        let auth = Auth::new(Arc::clone(&self.ground.credentials))
+        let auth = Auth::new(Arc::clone(&self.shared.credentials))
             .for_images(images::of(&spec), self.ready.places.images.clone());
         let mut own = SessionBuilder::new(SessionId::new())
             .attach(Arc::new(auth))
@@ -113,7 +113,7 @@ impl TargetRun {
         if let Some(stores) = caches.stores.clone() {
             own = own.attach(Arc::new(stores));
         }
-        let directories = &self.ground.directories;
+        let directories = &self.shared.directories;
         let wanted = directories
             .wanted(&self.ready.planned, &self.ready.places)
             .await;
@@ -123,7 +123,7 @@ impl TargetRun {
         // Opening a session is a round trip; all of them are made at once.
         let (served, own) = futures_util::join!(
             directories.serve(wanted),
-            own.open(self.ground.engine.connection()),
+            own.open(self.shared.engine.connection()),
         );
         let (served, own) = (
             served.map_err(|error| lost(&error))?,
@@ -135,11 +135,11 @@ impl TargetRun {
         };
         let inline = InlineName::of(&self.ready);
         let events = match &inline {
-            Some(inline) => inline.events(&self.ground.events),
-            None => self.ground.events.clone(),
+            Some(inline) => inline.events(&self.shared.events),
+            None => self.shared.events.clone(),
         };
         let result = tokio::select! {
-            result = self.ground.engine.solve(&spec, &sessions, &events, &self.ground.halt) => result,
+            result = self.shared.engine.solve(&spec, &sessions, &events, &self.shared.halt) => result,
             failure = served.failed() => Err(transfer(&failure)),
             reason = secrets.failed() => Err(SolveFailure::new(FailureKind::Build, reason)),
         };
@@ -147,7 +147,7 @@ impl TargetRun {
             Some(inline) => inline.failure(failure),
             None => failure,
         });
-        if !self.ground.halt.is_cancelled() {
+        if !self.shared.halt.is_cancelled() {
             sessions.target.close().await;
         }
         let mut solved = match result {
@@ -165,8 +165,8 @@ impl TargetRun {
 
     // `failure`, with what only this side knows.
     async fn explained(&self, mut failure: SolveFailure) -> SolveFailure {
-        refusal::explain(&mut failure, &self.ground.credentials.origins());
-        let (ready, driver) = (self.ready.clone(), self.ground.driver);
+        refusal::explain(&mut failure, &self.shared.credentials.origins());
+        let (ready, driver) = (self.ready.clone(), self.shared.driver);
         let explained = move || {
             let scene = Scene {
                 target: &ready.planned,
@@ -187,9 +187,9 @@ impl TargetRun {
         exports: Option<&Exports>,
         solved: &mut Solved,
     ) -> Result<(), SolveFailure> {
-        push::push(&spec.target, pushes, &self.ground, solved).await?;
+        push::push(&spec.target, pushes, &self.shared, solved).await?;
         // The digest of the configuration would be taken for the image's; buildx leaves it out, too.
-        let by_image = |export: &Export| {
+        let by_image = |export: &SolveExport| {
             export
                 .extra
                 .get(PREFER_IMAGE)
@@ -202,10 +202,10 @@ impl TargetRun {
             solved.special.add(&arrived.special);
         }
         if let Some(notice) = not_kept(&spec.target, &solved.special) {
-            self.ground.events.send(EventKind::Notice(notice));
+            self.shared.events.send(EventKind::Notice(notice));
         }
         if let Some(digest) = solved.digest() {
-            let asked = tokio::time::timeout(SIZE_PATIENCE, self.ground.engine.image_size(&digest));
+            let asked = tokio::time::timeout(SIZE_PATIENCE, self.shared.engine.image_size(&digest));
             solved.size = asked.await.ok().flatten();
         }
         Ok(())

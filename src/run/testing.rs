@@ -43,7 +43,7 @@ fn plan_of(body: &str, name: &str, environment: &Environment) -> Plan {
     };
     let evaluated = evaluate(&mut sources, &inputs).unwrap();
     let definition = decode::decode(evaluated, decode::DecodeOptions::default()).unwrap();
-    let request = plan::Request {
+    let request = plan::PlanRequest {
         targets: &[name.to_owned()],
         overrides: &[],
         policies_disabled: false,

@@ -27,7 +27,7 @@ pub(crate) struct Repository {
 
 /// What git said, or why it could not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum GitAnswer {
     /// The directory belongs to this repository.
     Known(Repository),
     /// There is a repository, but git could not read it: the reason.
@@ -67,17 +67,17 @@ pub(crate) async fn ask(
     top: &Path,
     environment: &Environment,
     withheld: &BTreeSet<String>,
-) -> Answer {
+) -> GitAnswer {
     let git = Git { dir: top, withheld };
     let (root, commit, branch) = match git.head().await {
         Ok(head) => head,
-        Err(reason) => return Answer::Failed(reason),
+        Err(reason) => return GitAnswer::Failed(reason),
     };
     let check_dirty = flag(environment, "BUILDX_GIT_CHECK_DIRTY") == Some(true);
     let source = git.source(&branch).await;
     let dirty = commit.is_some() && check_dirty && git.is_dirty().await;
     let revision = commit.map(|commit| format!("{commit}{}", if dirty { "-dirty" } else { "" }));
-    Answer::Known(Repository {
+    GitAnswer::Known(Repository {
         root,
         revision,
         source,
@@ -243,7 +243,8 @@ mod tests {
         let below = below.canonicalize().unwrap();
         let root = dir.path().canonicalize().unwrap();
         assert_eq!(top(&below), Some(root.as_path()));
-        let Answer::Known(repository) = ask(&root, &environment([]), &BTreeSet::new()).await else {
+        let GitAnswer::Known(repository) = ask(&root, &environment([]), &BTreeSet::new()).await
+        else {
             panic!("no repository")
         };
         assert_eq!(
@@ -264,8 +265,8 @@ mod tests {
         std::fs::write(dir.path().join("new"), "").unwrap();
         let revision =
             async |environment| match ask(dir.path(), &environment, &BTreeSet::new()).await {
-                Answer::Known(repository) => repository.revision.unwrap(),
-                Answer::Failed(reason) => panic!("{reason}"),
+                GitAnswer::Known(repository) => repository.revision.unwrap(),
+                GitAnswer::Failed(reason) => panic!("{reason}"),
             };
         assert!(!revision(environment([])).await.ends_with("-dirty"));
         assert!(
@@ -292,14 +293,14 @@ mod tests {
             revision: None,
             source: Some("https://example.com/r".to_owned()),
         };
-        assert_eq!(answer, Answer::Known(expected));
+        assert_eq!(answer, GitAnswer::Known(expected));
     }
 
     #[tokio::test]
     async fn what_only_looks_like_a_repository_gives_gits_reason() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(".git"), "gitdir: /nonexistent\n").unwrap();
-        let Answer::Failed(reason) = ask(dir.path(), &environment([]), &BTreeSet::new()).await
+        let GitAnswer::Failed(reason) = ask(dir.path(), &environment([]), &BTreeSet::new()).await
         else {
             panic!("there is no repository")
         };

@@ -48,7 +48,7 @@ pub struct Shares(LazyLock<Arc<Semaphore>, fn() -> Arc<Semaphore>>);
 
 /// A piece of work has its descriptors for as long as it holds this.
 #[derive(Debug)]
-pub struct Share {
+pub struct DescriptorShare {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -59,10 +59,10 @@ impl Shares {
     }
 
     /// Waits for a share.
-    pub async fn take(&self) -> Share {
+    pub async fn take(&self) -> DescriptorShare {
         // Nobody ever closes it.
         let permit = Arc::clone(&self.0).acquire_owned().await.ok();
-        Share { _permit: permit }
+        DescriptorShare { _permit: permit }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod document;
 mod imports;
+mod names;
 
 use std::path::{Path, PathBuf};
 

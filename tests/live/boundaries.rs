@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rbake::builder::embedded::{self, EmbeddedError, Places, Running, Stopped};
+use rbake::builder::embedded::{self, EmbeddedError, EmbeddedPlaces, Running, Stopped};
 use rbake::event::EventSink;
 use rbake::types::Environment;
 use rustix::process::{Pid, Signal, kill_process};
@@ -278,7 +278,10 @@ fn a_run_folder_that_somebody_made_before_us_is_not_used() {
     let data = another.home().join("d".repeat(100));
     let data = data.to_str().unwrap();
     let environment = Environment::of([("RBAKE_DATA_DIR", data)], "/");
-    let id = Places::of(&environment).unwrap().run_dir().to_owned();
+    let id = EmbeddedPlaces::of(&environment)
+        .unwrap()
+        .run_dir()
+        .to_owned();
     let id = id.to_str().unwrap().rsplit('-').next().unwrap().to_owned();
     let trap = PathBuf::from(format!("/tmp/rbake-{STRANGER}-{id}"));
     std::fs::create_dir(&trap).unwrap();
@@ -490,7 +493,7 @@ async fn a_supervisor_that_waits_for_another_ends_when_it_is_told_to() {
     let Some(home) = Home::with_programs() else {
         return;
     };
-    let places = Places::of(&home.environment()).unwrap();
+    let places = EmbeddedPlaces::of(&home.environment()).unwrap();
     places.create().unwrap();
     let lock = places.supervisor_lock();
     let held = embedded::lock(&lock, Duration::from_secs(5)).await.unwrap();

@@ -6,11 +6,13 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 use std::sync::Arc;
 
-use rbake::engine::session::content::{CacheSource, IndexName, OciLayout, StoreAccess, find_cache};
+use rbake::engine::session::content::{
+    CacheSource, IndexName, LayoutDirectory, StoreAccess, find_cache,
+};
 use rbake::engine::session::export::{DirectorySink, ExportSink};
 use rbake::engine::session::filesync::{TransferState, TransferSummary};
 use rbake::engine::session::{ContentStores, Exports};
-use rbake::engine::spec::{CacheBackend, CacheEntry, Export, Exporter, NoCache};
+use rbake::engine::spec::{CacheBackend, Exporter, NoCache, SolveCache, SolveExport};
 use rbake::engine::{Endpoint, Engine};
 use rbake::event::EventSink;
 use tokio_util::sync::CancellationToken;
@@ -190,7 +192,7 @@ async fn a_large_and_odd_context_arrives_as_buildx_sends_it() {
     let (exports, ours) = disk::archive();
     let mut build = disk::build(&engine, dir.path(), "odd", vec![exports]).await;
     build.spec.no_cache = NoCache::All;
-    build.spec.exports = vec![Export::new(Exporter::Tar)];
+    build.spec.exports = vec![SolveExport::new(Exporter::Tar)];
     solve(&engine, &build).await;
     let mut ours = ours.await.unwrap();
     let first = of_context(&build);
@@ -268,7 +270,7 @@ async fn a_directory_comes_back_for_each_platform() {
         vec![Arc::new(exports.clone())],
     )
     .await;
-    build.spec.exports = vec![Export::new(Exporter::Local)];
+    build.spec.exports = vec![SolveExport::new(Exporter::Local)];
     build.spec.platforms = vec![
         "linux/amd64".parse().unwrap(),
         "linux/arm64".parse().unwrap(),
@@ -303,8 +305,8 @@ async fn a_directory_comes_back_for_each_platform() {
     assert!(exports.arrived().len() >= 2);
 }
 
-fn local_cache(key: &str, dir: &str) -> CacheEntry {
-    CacheEntry {
+fn local_cache(key: &str, dir: &str) -> SolveCache {
+    SolveCache {
         backend: CacheBackend::Local,
         image: None,
         extra: BTreeMap::from([(key.to_owned(), dir.to_owned())]),
@@ -339,7 +341,7 @@ async fn a_local_cache_serves_a_daemon_that_has_none() {
         let found = find_cache(&cache, "mine", None);
         let mut build = match (&found, round) {
             (CacheSource::Missing(_), 0) => {
-                let layout = OciLayout::create(&cache).unwrap();
+                let layout = LayoutDirectory::create(&cache).unwrap();
                 let stores = stores(name, StoreAccess::Write(layout));
                 let mut build =
                     disk::build(&engine, &dir.path().join("ctx"), "cache", vec![stores]).await;
@@ -359,7 +361,7 @@ async fn a_local_cache_serves_a_daemon_that_has_none() {
             }
             other => panic!("{other:?}"),
         };
-        build.spec.exports = vec![Export::new(Exporter::Image)];
+        build.spec.exports = vec![SolveExport::new(Exporter::Image)];
         let solved = engine
             .solve(
                 &build.spec,
@@ -377,7 +379,7 @@ async fn a_local_cache_serves_a_daemon_that_has_none() {
         assert_eq!(cached, round == 1);
         if round == 0 {
             let descriptor = &solved.response["cache.manifest"];
-            let layout = OciLayout::open(&cache).unwrap().unwrap();
+            let layout = LayoutDirectory::open(&cache).unwrap().unwrap();
             layout
                 .enter(descriptor, &[IndexName::Tag("mine".to_owned())])
                 .await

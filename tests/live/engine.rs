@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rbake::engine::session::SecretSource;
-use rbake::engine::spec::{Export, Exporter, NoCache};
+use rbake::engine::spec::{Exporter, NoCache, SolveExport};
 use rbake::event::EventSink;
 use rbake::outcome::FailureKind;
 use rbake::types::Secret;
@@ -57,7 +57,7 @@ async fn a_solve_gives_progress_and_a_digest() {
     };
     let events = Events::default();
     let mut build = build(&engine, "FROM scratch\nCOPY a /a\n", &[("a", b"content")]).await;
-    build.spec.exports = vec![Export::new(Exporter::Image)];
+    build.spec.exports = vec![SolveExport::new(Exporter::Image)];
     let solved = engine
         .solve(&build.spec, &build.sessions, &events.sink(), &uncancelled())
         .await
@@ -163,7 +163,7 @@ async fn mistakes_in_a_dockerfile_are_told() {
     }
     // A request that the daemon refuses before it makes a job has no progress to wait for.
     let mut build = build(&engine, "FROM scratch\n", &[]).await;
-    build.spec.exports = vec![Export::new(Exporter::Other("bogus".to_owned()))];
+    build.spec.exports = vec![SolveExport::new(Exporter::Other("bogus".to_owned()))];
     let failure = engine
         .solve(&build.spec, &build.sessions, &none, &uncancelled())
         .await
@@ -359,7 +359,7 @@ async fn an_old_daemon_is_understood() {
     for through_gateway in [false, true] {
         let mut build = build(&engine, "FROM scratch\nCOPY a /a\n", &[("a", b"1")]).await;
         build.spec.through_gateway = through_gateway;
-        build.spec.exports = vec![Export::new(Exporter::Image)];
+        build.spec.exports = vec![SolveExport::new(Exporter::Image)];
         let none = EventSink::none();
         let solved = engine
             .solve(&build.spec, &build.sessions, &none, &uncancelled())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rbake::engine::spec::{Attestation, Export, Exporter, NamedContext};
+use rbake::engine::spec::{Attestation, Exporter, SolveContext, SolveExport};
 use rbake::engine::{Engine, FrontendResult};
 use rbake::event::EventSink;
 use rbake::outcome::{FailureKind, SolveFailure};
@@ -31,9 +31,9 @@ async fn both_roads_give_the_same_image() {
         .await;
         build.spec.through_gateway = through_gateway;
         build.spec.build_args = BTreeMap::from([("SOURCE_DATE_EPOCH".to_owned(), "0".to_owned())]);
-        build.spec.exports = vec![Export {
+        build.spec.exports = vec![SolveExport {
             extra: BTreeMap::from([("rewrite-timestamp".to_owned(), "true".to_owned())]),
-            ..Export::new(Exporter::Image)
+            ..SolveExport::new(Exporter::Image)
         }];
         let none = EventSink::none();
         let solved = engine
@@ -96,7 +96,7 @@ async fn both_roads_give_the_same_provenance() {
         let mut build = build(&engine, "FROM busybox\nCOPY a /a\n", &[("a", b"same")]).await;
         build.spec.through_gateway = through_gateway;
         build.spec.build_args = BTreeMap::from([("A".to_owned(), "1".to_owned())]);
-        build.spec.exports = vec![Export::new(Exporter::Image)];
+        build.spec.exports = vec![SolveExport::new(Exporter::Image)];
         build.spec.attestations = vec![Attestation {
             kind: "provenance".to_owned(),
             parameters: vec![("mode".to_owned(), "min".to_owned())],
@@ -160,7 +160,7 @@ async fn errors_of_the_frontend_and_of_steps_are_told_as_without_it() {
     }
     let mut build = build(&engine, "FROM scratch\n", &[]).await;
     build.spec.through_gateway = true;
-    build.spec.exports = vec![Export::new(Exporter::Other("bogus".to_owned()))];
+    build.spec.exports = vec![SolveExport::new(Exporter::Other("bogus".to_owned()))];
     let none = EventSink::none();
     let failure = engine
         .solve(
@@ -243,7 +243,7 @@ async fn linked(engine: &Engine, producer: &Build, mut consumer: Build) -> (Even
     );
     let consuming = async {
         let results = published.await.unwrap().linked().unwrap();
-        let context = NamedContext::Linked {
+        let context = SolveContext::Linked {
             input: "0-base".to_owned(),
             results,
         };
@@ -311,7 +311,7 @@ async fn empty_results_and_several_platforms_do_not_crash_the_daemon() {
     for platforms in [Vec::new(), platforms.to_vec()] {
         let mut producer = build(&engine, "FROM scratch\nENV X=1\n", &[]).await;
         producer.spec.platforms.clone_from(&platforms);
-        producer.spec.exports = vec![Export::new(Exporter::Image)];
+        producer.spec.exports = vec![SolveExport::new(Exporter::Image)];
         let mut consumer = build(&engine, "FROM base\nCOPY a /\n", &[("a", b"1")]).await;
         consumer.spec.platforms = platforms;
         linked(&engine, &producer, consumer).await;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use rbake::engine::session::export::{ExportSink, WriterSink};
-use rbake::engine::session::filesync::{FileSync, LocalDir as Served};
+use rbake::engine::session::filesync::{FileSync, ServedDirectory as Served};
 use rbake::engine::session::{Attachable, Exports};
 use rbake::engine::spec::{Dockerfile, LocalName, MainContext, SolveSpec};
 use rbake::engine::{Engine, SessionBuilder, SessionId, Sessions};

@@ -183,12 +183,12 @@ fn a_context_whose_certificates_are_gone_is_no_plain_connection() {
     std::fs::remove_file(tls.join("ca.pem")).unwrap();
     assert!(matches!(
         current(),
-        Err(ContextError::Tls(TlsError::Nothing { .. }))
+        Err(DockerContextError::Tls(TlsError::Nothing { .. }))
     ));
     std::fs::create_dir(tls.join("ca.pem")).unwrap();
     assert!(matches!(
         current(),
-        Err(ContextError::Tls(TlsError::File { .. }))
+        Err(DockerContextError::Tls(TlsError::File { .. }))
     ));
     std::fs::remove_dir_all(&tls).unwrap();
     assert!(matches!(
@@ -220,7 +220,9 @@ fn an_unknown_context_is_an_error_that_lists_the_known() {
     let dir = config_dir();
     let environment = environment(dir.path(), &[("DOCKER_CONTEXT", "fra")]);
     let error = DockerContexts::new(&environment).current().unwrap_err();
-    assert!(matches!(error, ContextError::Unknown { known, .. } if known == ["default", "far"]));
+    assert!(
+        matches!(error, DockerContextError::Unknown { known, .. } if known == ["default", "far"])
+    );
 }
 
 #[test]
@@ -261,5 +263,5 @@ fn unchecked_tls_is_refused() {
         &[("DOCKER_HOST", "tcp://h:1"), ("DOCKER_TLS", "1")],
     );
     let error = DockerContexts::new(&environment).current().unwrap_err();
-    assert!(matches!(error, ContextError::UncheckedVariable));
+    assert!(matches!(error, DockerContextError::UncheckedVariable));
 }

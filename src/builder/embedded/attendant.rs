@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::control::{Channel, Facts, Reply, Request};
+use super::control::{ControlChannel, ControlRequest, Facts, Reply};
 
 /// How long a client may take to say what it wants.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
@@ -64,15 +64,15 @@ pub(super) struct Attendant {
 
 impl Attendant {
     /// Until the client goes.
-    pub(super) async fn serve(mut self, mut channel: Channel) -> std::io::Result<()> {
+    pub(super) async fn serve(mut self, mut channel: ControlChannel) -> std::io::Result<()> {
         let request = tokio::time::timeout(REQUEST_LIMIT, channel.receive()).await??;
         match request {
             None => Ok(()),
-            Some(Request::Status) => {
+            Some(ControlRequest::Status) => {
                 let reply = self.tell();
                 channel.send(&reply).await
             }
-            Some(Request::Stop { force }) => {
+            Some(ControlRequest::Stop { force }) => {
                 let (answer, answered) = oneshot::channel();
                 let ask = Ask::Stop { force, answer };
                 let reply = match self.ask(ask, answered).await {
@@ -84,7 +84,7 @@ impl Attendant {
                 channel.closed().await;
                 Ok(())
             }
-            Some(Request::Lease { configuration }) => {
+            Some(ControlRequest::Lease { configuration }) => {
                 let (answer, answered) = oneshot::channel();
                 let ask = Ask::Lease {
                     configuration,
@@ -113,7 +113,7 @@ impl Attendant {
         answered.await.ok()
     }
 
-    async fn wait_until_started(&mut self, channel: &mut Channel) -> std::io::Result<()> {
+    async fn wait_until_started(&mut self, channel: &mut ControlChannel) -> std::io::Result<()> {
         if !matches!(*self.phase.borrow(), Phase::Starting) {
             return Ok(());
         }

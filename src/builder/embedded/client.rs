@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use super::super::accounts::Accounts;
 use super::super::notice::Notice;
 use super::super::trust;
-use super::control::{Channel, Facts, Reply, Request};
+use super::control::{ControlChannel, ControlRequest, Facts, Reply};
 use super::lock::{LockError, lock};
 use super::log::Log;
-use super::places::{Places, PlacesError};
+use super::places::{EmbeddedPlaces, PlacesError};
 use super::programs::ProgramError;
 use super::recipe::{Recipe, RecipeError};
 use super::settings::{Idle, InvalidIdle};
@@ -103,7 +103,7 @@ pub enum EmbeddedError {
 /// Keeps the embedded builder running until it is dropped.
 #[derive(Debug)]
 pub struct Lease {
-    _channel: Channel,
+    _channel: ControlChannel,
 }
 
 /// The embedded builder, running.
@@ -140,7 +140,7 @@ pub async fn ensure_running(
 
 // What a run finds out before it speaks with anybody.
 struct Prospect {
-    places: Places,
+    places: EmbeddedPlaces,
     // Empty where a program is missing, with the error.
     fingerprint: String,
     missing: Option<RecipeError>,
@@ -148,7 +148,7 @@ struct Prospect {
 
 impl Prospect {
     fn of(environment: &Environment) -> Result<Self, EmbeddedError> {
-        let places = Places::of(environment)?;
+        let places = EmbeddedPlaces::of(environment)?;
         places.check()?;
         // A wrong setting is told even where nothing has to be started.
         Idle::of(environment)?;
@@ -228,7 +228,7 @@ async fn reach(
 // Starts a supervisor unless somebody else has done so meanwhile.
 async fn launch(
     environment: &Environment,
-    places: &Places,
+    places: &EmbeddedPlaces,
     launcher: &Launcher,
     notice: &Notice,
 ) -> Result<(), EmbeddedError> {
@@ -282,7 +282,7 @@ async fn launch(
 
 fn command(
     environment: &Environment,
-    places: &Places,
+    places: &EmbeddedPlaces,
     launcher: &Launcher,
     log: &Log,
 ) -> io::Result<std::process::Command> {
@@ -302,10 +302,10 @@ fn command(
 }
 
 // The places, if nobody else can have had a hand in them.
-async fn safe_places(environment: &Environment) -> Result<Places, EmbeddedError> {
+async fn safe_places(environment: &Environment) -> Result<EmbeddedPlaces, EmbeddedError> {
     let environment = environment.clone();
     unblock(move || {
-        let places = Places::of(&environment)?;
+        let places = EmbeddedPlaces::of(&environment)?;
         places.check()?;
         Ok(places)
     })
@@ -318,7 +318,7 @@ pub async fn status(environment: &Environment) -> Result<Option<Reply>, Embedded
     let Some(mut channel) = connect(&places).await? else {
         return Ok(None);
     };
-    ask(&places, &mut channel, &Request::Status).await
+    ask(&places, &mut channel, &ControlRequest::Status).await
 }
 
 /// What became of a wish to stop.
@@ -349,7 +349,7 @@ pub async fn stop(
     let Some(mut channel) = connect(&places).await? else {
         return Ok(Stopped::NotRunning);
     };
-    let reply = ask(&places, &mut channel, &Request::Stop { force }).await?;
+    let reply = ask(&places, &mut channel, &ControlRequest::Stop { force }).await?;
     if let Some(Reply::Busy { clients }) = reply {
         return Ok(Stopped::Busy { clients });
     }
@@ -361,10 +361,10 @@ pub async fn stop(
 }
 
 // A connection with our own supervisor; `None` where nobody listens.
-async fn connect(places: &Places) -> Result<Option<Channel>, EmbeddedError> {
+async fn connect(places: &EmbeddedPlaces) -> Result<Option<ControlChannel>, EmbeddedError> {
     let socket = places.control_socket();
     match within(ANSWER_LIMIT, UnixStream::connect(&socket)).await {
-        Ok(stream) if trust::is_peer_ours(&stream) => Ok(Some(Channel::new(stream))),
+        Ok(stream) if trust::is_peer_ours(&stream) => Ok(Some(ControlChannel::new(stream))),
         Ok(stream) => Err(stranger(socket, &stream)),
         // Others wait there already and are not attended to.
         Err(source)
@@ -404,14 +404,14 @@ fn stranger(socket: PathBuf, stream: &UnixStream) -> EmbeddedError {
 }
 
 // Waits until the supervisor is gone.
-async fn ended(places: &Places, channel: &mut Channel) -> Result<(), EmbeddedError> {
+async fn ended(places: &EmbeddedPlaces, channel: &mut ControlChannel) -> Result<(), EmbeddedError> {
     match tokio::time::timeout(END_LIMIT, channel.closed()).await {
         Ok(()) => Ok(()),
         Err(_) => Err(silent(places, channel, io::ErrorKind::TimedOut.into())),
     }
 }
 
-fn silent(places: &Places, channel: &Channel, source: io::Error) -> EmbeddedError {
+fn silent(places: &EmbeddedPlaces, channel: &ControlChannel, source: io::Error) -> EmbeddedError {
     EmbeddedError::Control {
         socket: places.control_socket(),
         supervisor: channel.peer(),
@@ -420,9 +420,9 @@ fn silent(places: &Places, channel: &Channel, source: io::Error) -> EmbeddedErro
 }
 
 async fn ask(
-    places: &Places,
-    channel: &mut Channel,
-    request: &Request,
+    places: &EmbeddedPlaces,
+    channel: &mut ControlChannel,
+    request: &ControlRequest,
 ) -> Result<Option<Reply>, EmbeddedError> {
     let exchange = async {
         channel.send(request).await?;
@@ -435,8 +435,12 @@ async fn ask(
     }
 }
 
-async fn lease(channel: &mut Channel, fingerprint: &str, notice: &Notice) -> io::Result<Reply> {
-    let request = Request::Lease {
+async fn lease(
+    channel: &mut ControlChannel,
+    fingerprint: &str,
+    notice: &Notice,
+) -> io::Result<Reply> {
+    let request = ControlRequest::Lease {
         configuration: fingerprint.to_owned(),
     };
     notice.waits_for("the embedded builder to answer");

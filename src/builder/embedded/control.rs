@@ -16,7 +16,7 @@ const LINE_LIMIT: usize = 64 << 10;
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
-pub(super) enum Request {
+pub(super) enum ControlRequest {
     /// The builder, until the connection ends.
     Lease {
         /// Fingerprint of the configuration the client would start it with.
@@ -76,13 +76,13 @@ pub struct Facts {
 
 /// One end of a connection.
 #[derive(Debug)]
-pub(super) struct Channel {
+pub(super) struct ControlChannel {
     read: BufReader<OwnedReadHalf>,
     write: OwnedWriteHalf,
     peer: Option<i32>,
 }
 
-impl Channel {
+impl ControlChannel {
     /// The end that `stream` is.
     pub(super) fn new(stream: UnixStream) -> Self {
         let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
@@ -150,33 +150,36 @@ mod tests {
     #[tokio::test]
     async fn messages_arrive_and_the_end_is_seen() {
         let (a, b) = UnixStream::pair().unwrap();
-        let (mut client, mut server) = (Channel::new(a), Channel::new(b));
-        let ask = Request::Lease {
+        let (mut client, mut server) = (ControlChannel::new(a), ControlChannel::new(b));
+        let ask = ControlRequest::Lease {
             configuration: "c".into(),
         };
         client.send(&ask).await.unwrap();
-        client.send(&Request::Status).await.unwrap();
+        client.send(&ControlRequest::Status).await.unwrap();
         assert_eq!(server.receive().await.unwrap(), Some(ask));
-        assert_eq!(server.receive().await.unwrap(), Some(Request::Status));
+        assert_eq!(
+            server.receive().await.unwrap(),
+            Some(ControlRequest::Status)
+        );
         drop(client);
-        assert_eq!(server.receive::<Request>().await.unwrap(), None);
+        assert_eq!(server.receive::<ControlRequest>().await.unwrap(), None);
         server.closed().await;
     }
 
     #[tokio::test]
     async fn endless_lines_and_nonsense_are_errors() {
         let (a, b) = UnixStream::pair().unwrap();
-        let mut server = Channel::new(b);
+        let mut server = ControlChannel::new(b);
         let (_read, mut write) = a.into_split();
         let flood = tokio::spawn(async move { write.write_all(&vec![b'x'; 1 << 20]).await });
-        assert!(server.receive::<Request>().await.is_err());
+        assert!(server.receive::<ControlRequest>().await.is_err());
         drop(server);
         let _ = flood.await;
 
         let (a, b) = UnixStream::pair().unwrap();
-        let mut server = Channel::new(b);
+        let mut server = ControlChannel::new(b);
         let (_read, mut write) = a.into_split();
         write.write_all(b"{\"ask\":\"dance\"}\n").await.unwrap();
-        assert!(server.receive::<Request>().await.is_err());
+        assert!(server.receive::<ControlRequest>().await.is_err());
     }
 }

@@ -29,7 +29,7 @@ pub use client::{EmbeddedError, Launcher, Lease, Running, Stopped, ensure_runnin
 pub use config::{ConfigError, MAX_USED_SPACE, VARIABLE as CONFIG_VARIABLE};
 pub use control::{Facts, Reply};
 pub use lock::{LockError, lock};
-pub use places::{Places, PlacesError};
+pub use places::{EmbeddedPlaces, PlacesError};
 pub use process::become_child;
 pub use programs::{ProgramError, Programs, find, version_of};
 pub use recipe::{Recipe, RecipeError};

@@ -1,8 +1,8 @@
 //! Where the embedded builder keeps its files.
 //!
 //! All is below `builder` in rbake's data folder, except the sockets where that path is too long for a socket.
-//! Start at [`Places::of`]. Nothing there may be connected to, executed or believed before [`Places::check`] or
-//! [`Places::create`] has said that the folders are this user's alone.
+//! Start at [`EmbeddedPlaces::of`]. Nothing there may be connected to, executed or believed before [`EmbeddedPlaces::check`] or
+//! [`EmbeddedPlaces::create`] has said that the folders are this user's alone.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -53,12 +53,12 @@ impl PlacesError {
 
 /// The embedded builder's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Places {
+pub struct EmbeddedPlaces {
     dir: PathBuf,
     run: PathBuf,
 }
 
-impl Places {
+impl EmbeddedPlaces {
     /// The places that `environment` leads to; nothing is made yet.
     pub fn of(environment: &Environment) -> Result<Self, PlacesError> {
         let data = data_dir(environment).ok_or(PlacesError::NoDataDir)?;
@@ -244,9 +244,9 @@ fn short_folders(environment: &Environment) -> impl Iterator<Item = PathBuf> {
 mod tests {
     use super::*;
 
-    fn places(data: &Path) -> Places {
+    fn places(data: &Path) -> EmbeddedPlaces {
         let data = data.to_str().unwrap();
-        Places::of(&Environment::of([("RBAKE_DATA_DIR", data)], "/")).unwrap()
+        EmbeddedPlaces::of(&Environment::of([("RBAKE_DATA_DIR", data)], "/")).unwrap()
     }
 
     #[test]
@@ -296,7 +296,9 @@ mod tests {
                 ("RBAKE_DATA_DIR", long.as_str()),
                 ("XDG_RUNTIME_DIR", runtime.to_str().unwrap()),
             ];
-            Places::of(&Environment::of(variables, "/")).unwrap().run
+            EmbeddedPlaces::of(&Environment::of(variables, "/"))
+                .unwrap()
+                .run
         };
         assert!(of(theirs.path()).starts_with(theirs.path()));
         open(theirs.path(), 0o777);
@@ -350,7 +352,7 @@ mod tests {
 
     #[test]
     fn without_a_home_there_is_no_place() {
-        let error = Places::of(&Environment::of([], "/")).unwrap_err();
+        let error = EmbeddedPlaces::of(&Environment::of([], "/")).unwrap_err();
         assert!(matches!(error, PlacesError::NoDataDir));
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::trust;
 use super::config::{self, ConfigError, Decided, UserConfig};
-use super::places::Places;
+use super::places::EmbeddedPlaces;
 use super::programs::{ProgramError, Programs, find};
 use super::search::SearchPath;
 use super::variables::Variables;
@@ -40,7 +40,7 @@ pub enum RecipeError {
 
 impl Recipe {
     /// Works it out of the environment and the files it leads to.
-    pub fn of(environment: &Environment, places: &Places) -> Result<Self, RecipeError> {
+    pub fn of(environment: &Environment, places: &EmbeddedPlaces) -> Result<Self, RecipeError> {
         let user = UserConfig::find(environment)?;
         let installed = places.programs().join("bin");
         let search = SearchPath::new(Some(installed), environment.non_empty("PATH"));
@@ -81,7 +81,7 @@ impl Recipe {
 // The user's configuration may name another program than the one that was found.
 fn check_binary(
     configuration: &str,
-    places: &Places,
+    places: &EmbeddedPlaces,
     search: &SearchPath,
 ) -> Result<(), ProgramError> {
     let Some(binary) = config::oci_binary(configuration) else {
@@ -133,7 +133,7 @@ mod tests {
             ],
             "/",
         );
-        let places = Places::of(&environment).unwrap();
+        let places = EmbeddedPlaces::of(&environment).unwrap();
         let recipe = || Recipe::of(&environment, &places).unwrap();
         let first = recipe();
         assert_eq!(first, recipe());

@@ -15,10 +15,10 @@ use super::super::install::Folder;
 use super::super::{files, trust};
 use super::attendant::{Admission, Ask, Attendant, Client, Phase};
 use super::client::EmbeddedError;
-use super::control::{Channel, Facts};
+use super::control::{ControlChannel, Facts};
 use super::lock::{LockError, lock};
 use super::log::Log;
-use super::places::{Places, PlacesError};
+use super::places::{EmbeddedPlaces, PlacesError};
 use super::process::{self, Process, Spec};
 use super::programs::Isolation;
 use super::recipe::{Recipe, RecipeError};
@@ -121,7 +121,7 @@ pub async fn serve(environment: &Environment, options: &ServeOptions) -> Result<
     };
     let asked = environment.clone();
     let (places, recipe) = unblock(move || {
-        let places = Places::of(&asked)?;
+        let places = EmbeddedPlaces::of(&asked)?;
         places.create()?;
         let recipe = Recipe::of(&asked, &places)?;
         Ok::<_, ServeError>((places, recipe))
@@ -178,7 +178,7 @@ pub async fn serve(environment: &Environment, options: &ServeOptions) -> Result<
 }
 
 // What was installed is looked at before each start; what is in PATH is the machine's affair.
-async fn check_installed(places: &Places, recipe: &Recipe) -> Result<(), ServeError> {
+async fn check_installed(places: &EmbeddedPlaces, recipe: &Recipe) -> Result<(), ServeError> {
     if !recipe.programs.buildkitd.starts_with(places.programs()) {
         return Ok(());
     }
@@ -194,7 +194,7 @@ async fn check_installed(places: &Places, recipe: &Recipe) -> Result<(), ServeEr
 
 // Clears what a killed predecessor left, writes what buildkitd is to read, and listens.
 async fn prepare(
-    places: &Places,
+    places: &EmbeddedPlaces,
     recipe: &Recipe,
     log: &Log,
 ) -> Result<(UnixListener, Isolation), ServeError> {
@@ -226,12 +226,12 @@ async fn prepare(
 }
 
 // Removes what exists only while the supervisor runs. What is not there need not be removed.
-async fn forget(places: &Places) {
+async fn forget(places: &EmbeddedPlaces) {
     let places = places.clone();
     unblock(move || forget_now(&places)).await;
 }
 
-fn forget_now(places: &Places) {
+fn forget_now(places: &EmbeddedPlaces) {
     for path in [
         places.control_socket(),
         places.socket(),
@@ -245,7 +245,7 @@ fn forget_now(places: &Places) {
 }
 
 async fn start(
-    places: &Places,
+    places: &EmbeddedPlaces,
     recipe: &Recipe,
     options: &ServeOptions,
     command: Vec<std::ffi::OsString>,
@@ -284,7 +284,7 @@ struct Supervisor {
     idle: Idle,
     position: u64,
     log: Log,
-    places: Places,
+    places: EmbeddedPlaces,
     process: Process,
     signals: Signals,
 }
@@ -440,7 +440,7 @@ impl Supervisor {
         };
         tokio::spawn(async move {
             // A client that breaks off is served.
-            let _ = attendant.serve(Channel::new(stream)).await;
+            let _ = attendant.serve(ControlChannel::new(stream)).await;
         });
     }
 

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use super::places::Places;
+use super::places::EmbeddedPlaces;
 use super::recipe::stamp;
 use super::search::SearchPath;
 use crate::types::Environment;
@@ -95,7 +95,7 @@ impl Variables {
     /// What of `environment` is passed on, and what is set.
     pub(super) fn of(
         environment: &Environment,
-        places: &Places,
+        places: &EmbeddedPlaces,
         search: &SearchPath,
         rootless: bool,
     ) -> Self {
@@ -215,7 +215,7 @@ mod tests {
 
     fn variables(more: &[(&str, &str)]) -> Variables {
         let environment = environment(more);
-        let places = Places::of(&environment).unwrap();
+        let places = EmbeddedPlaces::of(&environment).unwrap();
         let search = SearchPath::new(None, environment.non_empty("PATH"));
         Variables::of(&environment, &places, &search, false)
     }
@@ -263,7 +263,7 @@ mod tests {
             r#"[("HOME", "/home/me"), ("PATH", "/bin"), ("TMPDIR", "/d/builder/tmp")]"#
         );
         let environment = environment(&[]);
-        let places = Places::of(&environment).unwrap();
+        let places = EmbeddedPlaces::of(&environment).unwrap();
         let rootless = Variables::of(&environment, &places, &SearchPath::default(), true);
         let expected = ("XDG_RUNTIME_DIR".to_owned(), "/d/builder/run".to_owned());
         assert!(rootless.all().contains(&expected));
@@ -300,7 +300,8 @@ mod tests {
         let file = dir.path().join("ca.pem");
         let of = || {
             let environment = Environment::of([("SSL_CERT_FILE", "ca.pem")], dir.path());
-            let places = Places::of(&Environment::of([("RBAKE_DATA_DIR", "/d")], "/")).unwrap();
+            let places =
+                EmbeddedPlaces::of(&Environment::of([("RBAKE_DATA_DIR", "/d")], "/")).unwrap();
             Variables::of(&environment, &places, &SearchPath::default(), false)
         };
         let absent = of();
@@ -328,7 +329,7 @@ mod tests {
             passed.into_iter().map(|(k, v)| (k.into(), v.into())),
             "/d/builder".into(),
         );
-        let places = Places::of(&elsewhere).unwrap();
+        let places = EmbeddedPlaces::of(&elsewhere).unwrap();
         let search = SearchPath::new(None, elsewhere.non_empty("PATH"));
         let there = Variables::of(&elsewhere, &places, &search, false);
         assert_eq!(there, variables(&of_the_run));

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::super::files::{LIMIT, read_text};
-use super::Road;
+use super::InstallMethod;
 use super::download::digest_of;
 use crate::types::blocking::unblock;
 
@@ -28,11 +28,12 @@ const RECORD: &str = "installed.json";
 
 /// What is installed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct InstallRecord {
     /// BuildKit's version.
     pub version: String,
     /// Where it came from.
-    pub road: Road,
+    #[serde(rename = "road")]
+    pub method: InstallMethod,
     /// The SHA-256 of each program by its name.
     pub files: BTreeMap<String, String>,
 }
@@ -85,7 +86,7 @@ impl Folder {
     }
 
     /// What is in use, whether or not its files are sound.
-    pub async fn record(&self) -> Option<Record> {
+    pub async fn record(&self) -> Option<InstallRecord> {
         let target = tokio::fs::read_link(self.bin()).await.ok()?;
         let path = self.dir.join(target).parent()?.join(RECORD);
         let text = unblock(move || read_text(&path, LIMIT)).await.ok()??;
@@ -131,7 +132,12 @@ impl Folder {
     /// Makes the programs in `new`, which [`Self::begin`] made, the ones in use.
     ///
     /// Broken off anywhere, either the old or the new ones are in use, whole.
-    pub async fn commit(&self, new: &Path, version: &str, road: Road) -> io::Result<Record> {
+    pub async fn commit(
+        &self,
+        new: &Path,
+        version: &str,
+        method: InstallMethod,
+    ) -> io::Result<InstallRecord> {
         let bin = new.join("bin");
         let names = unblock(move || {
             let entries = std::fs::read_dir(bin)?;
@@ -147,16 +153,16 @@ impl Folder {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             files.insert(name.into_owned(), digest_of(&path).await?);
         }
-        let record = Record {
+        let record = InstallRecord {
             version: version.to_owned(),
-            road,
+            method,
             files,
         };
         let (folder, new) = (self.clone(), new.to_owned());
         unblock(move || folder.commit_now(&new, record)).await
     }
 
-    fn commit_now(&self, new: &Path, record: Record) -> io::Result<Record> {
+    fn commit_now(&self, new: &Path, record: InstallRecord) -> io::Result<InstallRecord> {
         let path = new.join(RECORD);
         std::fs::write(&path, serde_json::to_vec_pretty(&record)?)?;
         std::fs::File::open(&path)?.sync_all()?;
@@ -206,10 +212,13 @@ fn make_executable_and_durable(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    async fn install(folder: &Folder, version: &str, content: &str) -> Record {
+    async fn install(folder: &Folder, version: &str, content: &str) -> InstallRecord {
         let new = folder.begin().await.unwrap();
         std::fs::write(new.join("bin/buildkitd"), content).unwrap();
-        folder.commit(&new, version, Road::Release).await.unwrap()
+        folder
+            .commit(&new, version, InstallMethod::Release)
+            .await
+            .unwrap()
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! `rbake builder install`: the programs of the embedded builder, for a machine that has none.
 //!
-//! Three roads, tried in this order: programs in PATH of a version that will do, which need no installation; the
+//! Three methods, tried in this order: programs in PATH of a version that will do, which need no installation; the
 //! official release archive, if its digest is pinned; a build with the Go toolchain. Whatever comes is complete and
 //! checked before it is used, and a broken-off installation is taken up again. Start at [`install`].
 
@@ -18,7 +18,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::embedded::{self, LockError, Places, PlacesError, ProgramError, SearchPath, version_of};
+use super::embedded::{
+    self, EmbeddedPlaces, LockError, PlacesError, ProgramError, SearchPath, version_of,
+};
 use super::error::PassedOver;
 use super::notice::Notice;
 use crate::diag::{Class, Diagnostic};
@@ -30,7 +32,7 @@ use progress::Progress;
 
 pub use archive::ArchiveError;
 pub use download::DownloadError;
-pub use folder::{Folder, NewFolder, Record};
+pub use folder::{Folder, InstallRecord, NewFolder};
 pub use golang::GoError;
 pub use pins::{Archive, Buildkit, InvalidPins, Pins, Runc};
 
@@ -47,7 +49,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(1800);
 /// Where programs come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Road {
+pub enum InstallMethod {
     /// They are in PATH.
     Path,
     /// From BuildKit's release archive.
@@ -56,7 +58,7 @@ pub enum Road {
     Go,
 }
 
-impl Road {
+impl InstallMethod {
     /// All, in the order they are tried.
     pub const ALL: [Self; 3] = [Self::Path, Self::Release, Self::Go];
 
@@ -70,7 +72,7 @@ impl Road {
     }
 }
 
-impl fmt::Display for Road {
+impl fmt::Display for InstallMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }
@@ -81,8 +83,8 @@ impl fmt::Display for Road {
 pub struct InstallOptions {
     /// Versions and digests.
     pub pins: Pins,
-    /// The only road to take, if not all.
-    pub road: Option<Road>,
+    /// The only method to take, if not all.
+    pub method: Option<InstallMethod>,
     /// Whether to install what is installed already.
     pub force: bool,
 }
@@ -91,7 +93,7 @@ pub struct InstallOptions {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Installed {
     /// The pinned version was installed before and is sound.
-    Already(Record),
+    Already(InstallRecord),
     /// PATH has what is needed.
     InPath {
         /// buildkitd.
@@ -104,10 +106,10 @@ pub enum Installed {
     /// Installed now.
     Now {
         /// What was.
-        record: Record,
+        record: InstallRecord,
         /// Where the programs are.
         bin: PathBuf,
-        /// Why the roads before were not taken.
+        /// Why the methods before were not taken.
         passed_over: Vec<PassedOver>,
     },
 }
@@ -130,14 +132,14 @@ pub enum InstallError {
         #[source]
         source: io::Error,
     },
-    /// No road led to the programs.
+    /// No method led to the programs.
     #[error("cannot install the programs of the embedded builder")]
-    NoRoad(Vec<PassedOver>),
+    NoMethod(Vec<PassedOver>),
 }
 
-/// One road did not lead to the programs.
+/// One method did not lead to the programs.
 #[derive(Debug, thiserror::Error)]
-enum RoadError {
+enum InstallMethodError {
     #[error("there is no `{0}` in PATH")]
     NotInPath(&'static str),
     #[error("`{}` is {version}, needed is {}.{} or newer", program.display(), needed.0, needed.1)]
@@ -173,10 +175,10 @@ impl InstallError {
     pub fn diagnostic(&self) -> Diagnostic {
         let told = Diagnostic::error(Class::Engine, "builder::install", self.to_string());
         match self {
-            Self::NoRoad(roads) => roads
+            Self::NoMethod(methods) => methods
                 .iter()
-                .fold(told, |told, road| {
-                    told.note(format!("{}: {}", road.what, road.reason))
+                .fold(told, |told, method| {
+                    told.note(format!("{}: {}", method.what, method.reason))
                 })
                 .help("put `buildkitd` and `runc` into PATH (Debian: `runc`), or install Go, and run this again")
                 .help("or use another builder: `rbake builder status` shows what there is"),
@@ -201,7 +203,7 @@ pub async fn install(
 ) -> Result<Installed, InstallError> {
     let asked = environment.clone();
     let (places, search) = unblock(move || {
-        let places = Places::of(&asked)?;
+        let places = EmbeddedPlaces::of(&asked)?;
         places.create()?;
         let search = SearchPath::new(None, asked.non_empty("PATH"));
         Ok::<_, PlacesError>((places, search))
@@ -216,7 +218,7 @@ pub async fn install(
     if !options.force
         && let Some(record) = folder.record().await
         && record.version == options.pins.buildkit.version
-        && options.road.is_none_or(|road| road == record.road)
+        && options.method.is_none_or(|method| method == record.method)
         && folder.damaged().await.is_empty()
     {
         return Ok(Installed::Already(record));
@@ -229,22 +231,22 @@ pub async fn install(
         events,
     };
     let mut passed_over = Vec::new();
-    for road in Road::ALL {
+    for method in InstallMethod::ALL {
         // By force means to install, whatever there is in PATH.
-        let is_wanted = match options.road {
-            Some(only) => only == road,
-            None => !(options.force && road == Road::Path),
+        let is_wanted = match options.method {
+            Some(only) => only == method,
+            None => !(options.force && method == InstallMethod::Path),
         };
         if !is_wanted {
             continue;
         }
-        let outcome = match road {
-            Road::Path => match installer.in_path().await {
+        let outcome = match method {
+            InstallMethod::Path => match installer.in_path().await {
                 Ok(found) => return Ok(found),
                 Err(error) => Err(error),
             },
-            Road::Release => installer.release().await,
-            Road::Go => installer.go().await,
+            InstallMethod::Release => installer.release().await,
+            InstallMethod::Go => installer.go().await,
         };
         match outcome {
             Ok(record) => {
@@ -255,16 +257,16 @@ pub async fn install(
                 });
             }
             Err(error) => passed_over.push(PassedOver {
-                what: match road {
-                    Road::Path => "programs in PATH".to_owned(),
-                    Road::Release => "the release archive".to_owned(),
-                    Road::Go => "a build with Go".to_owned(),
+                what: match method {
+                    InstallMethod::Path => "programs in PATH".to_owned(),
+                    InstallMethod::Release => "the release archive".to_owned(),
+                    InstallMethod::Go => "a build with Go".to_owned(),
                 },
                 reason: in_one_line(&error),
             }),
         }
     }
-    Err(InstallError::NoRoad(passed_over))
+    Err(InstallError::NoMethod(passed_over))
 }
 
 struct Installer<'a> {
@@ -282,9 +284,9 @@ impl Installer<'_> {
         unblock(move || embedded::find(&search, name)).await
     }
 
-    async fn in_path(&self) -> Result<Installed, RoadError> {
+    async fn in_path(&self) -> Result<Installed, InstallMethodError> {
         let buildkitd = self.find("buildkitd").await?;
-        let buildkitd = buildkitd.ok_or(RoadError::NotInPath("buildkitd"))?;
+        let buildkitd = buildkitd.ok_or(InstallMethodError::NotInPath("buildkitd"))?;
         let version = at_least(&buildkitd, OLDEST_BUILDKIT).await?;
         let runc = self.runc_in_path().await?;
         Ok(Installed::InPath {
@@ -294,23 +296,23 @@ impl Installer<'_> {
         })
     }
 
-    async fn runc_in_path(&self) -> Result<PathBuf, RoadError> {
+    async fn runc_in_path(&self) -> Result<PathBuf, InstallMethodError> {
         let runc = match self.find("buildkit-runc").await? {
             Some(runc) => Some(runc),
             None => self.find("runc").await?,
         };
-        let runc = runc.ok_or(RoadError::NotInPath("runc"))?;
+        let runc = runc.ok_or(InstallMethodError::NotInPath("runc"))?;
         at_least(&runc, OLDEST_RUNC).await?;
         Ok(runc)
     }
 
-    async fn release(&self) -> Result<Record, RoadError> {
+    async fn release(&self) -> Result<InstallRecord, InstallMethodError> {
         let platform = Platform::local();
         let version = &self.pins.buildkit.version;
         let pinned = self
             .pins
             .archive(&platform)
-            .ok_or_else(|| RoadError::NoPin {
+            .ok_or_else(|| InstallMethodError::NoPin {
                 version: version.clone(),
                 platform: platform.clone(),
             })?;
@@ -333,10 +335,10 @@ impl Installer<'_> {
         let unpacked = unblock(move || archive::unpack(&file, &bin)).await;
         progress.end(unpacked.as_ref().err().map(ToString::to_string));
         unpacked?;
-        self.accept(new, Road::Release).await
+        self.accept(new, InstallMethod::Release).await
     }
 
-    async fn go(&self) -> Result<Record, RoadError> {
+    async fn go(&self) -> Result<InstallRecord, InstallMethodError> {
         let go = self.find("go").await?.ok_or(GoError::NoGo)?;
         let new = self.folder.begin().await?;
         let build = golang::GoBuild {
@@ -351,11 +353,15 @@ impl Installer<'_> {
         };
         build.run().await?;
         tokio::fs::remove_dir_all(&build.work).await?;
-        self.accept(new, Road::Go).await
+        self.accept(new, InstallMethod::Go).await
     }
 
     // Makes sure that the programs run here and are what they should be, then puts them to use.
-    async fn accept(&self, new: NewFolder, road: Road) -> Result<Record, RoadError> {
+    async fn accept(
+        &self,
+        new: NewFolder,
+        method: InstallMethod,
+    ) -> Result<InstallRecord, InstallMethodError> {
         use std::os::unix::fs::PermissionsExt as _;
         let bin = new.join("bin");
         for name in ["buildkitd", "runc"] {
@@ -366,19 +372,22 @@ impl Installer<'_> {
         let program = bin.join("buildkitd");
         let found = version_of(&program).await?;
         if found != *version {
-            return Err(RoadError::Wrong {
+            return Err(InstallMethodError::Wrong {
                 program,
                 found,
                 expected: version.clone(),
             });
         }
         at_least(&bin.join("runc"), OLDEST_RUNC).await?;
-        Ok(self.folder.commit(&new, version, road).await?)
+        Ok(self.folder.commit(&new, version, method).await?)
     }
 }
 
 // The version of `program`, if it is `needed` or newer. A build without a version says 0.0 and is not.
-async fn at_least(program: &std::path::Path, needed: (u64, u64)) -> Result<String, RoadError> {
+async fn at_least(
+    program: &std::path::Path,
+    needed: (u64, u64),
+) -> Result<String, InstallMethodError> {
     let version = version_of(program).await?;
     let mut numbers = version
         .trim_start_matches('v')
@@ -388,7 +397,7 @@ async fn at_least(program: &std::path::Path, needed: (u64, u64)) -> Result<Strin
     if found >= needed {
         Ok(version)
     } else {
-        Err(RoadError::Version {
+        Err(InstallMethodError::Version {
             program: program.to_owned(),
             version,
             needed,

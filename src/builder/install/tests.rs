@@ -83,7 +83,7 @@ fn options(pinned: Option<&[u8]>) -> InstallOptions {
                 version: "v1.3.4".to_owned(),
             },
         },
-        road: Some(Road::Release),
+        method: Some(InstallMethod::Release),
         force: false,
     }
 }
@@ -103,7 +103,7 @@ async fn run(
 
 fn reason(result: Result<Installed, InstallError>) -> String {
     match result {
-        Err(InstallError::NoRoad(roads)) => roads[0].reason.clone(),
+        Err(InstallError::NoMethod(methods)) => methods[0].reason.clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -119,8 +119,8 @@ async fn a_pinned_archive_is_installed_once() {
         panic!("not installed")
     };
     assert_eq!(
-        (record.version.as_str(), record.road),
-        (VERSION, Road::Release)
+        (record.version.as_str(), record.method),
+        (VERSION, InstallMethod::Release)
     );
     assert!(bin.join("buildkitd").exists() && bin.join("runc").exists());
     assert!(!machine.downloads().exists());
@@ -151,7 +151,7 @@ async fn another_file_than_the_pinned_one_is_refused_and_forgotten() {
     let reason = reason(run(&machine, &host, &options(Some(&file))).await);
     assert!(reason.contains("is not the file it should be"), "{reason}");
     assert_eq!(std::fs::read_dir(machine.downloads()).unwrap().count(), 0);
-    let places = Places::of(&machine.environment(&host.base)).unwrap();
+    let places = EmbeddedPlaces::of(&machine.environment(&host.base)).unwrap();
     assert_eq!(Folder::at(places.programs()).record().await, None);
 }
 
@@ -224,7 +224,7 @@ async fn programs_in_path_do_if_they_are_new_enough() {
     );
     machine.program("runc", "echo runc version 1.1.5+ds1");
     let mut options = options(None);
-    options.road = Some(Road::Path);
+    options.method = Some(InstallMethod::Path);
     let environment = machine.environment("http://127.0.0.1:1");
     let found = install(&environment, &options, &EventSink::none())
         .await
@@ -257,7 +257,7 @@ build) for last in "$@"; do case $last in */bin/) dir=$last;; esac; done
 esac"#,
     );
     let mut options = options(None);
-    options.road = None;
+    options.method = None;
     let told = Arc::new(Mutex::new(Vec::new()));
     let into = Arc::clone(&told);
     let events = EventSink::new(Clock::system(), move |event| {
@@ -275,7 +275,7 @@ esac"#,
     else {
         panic!("not installed")
     };
-    assert_eq!(record.road, Road::Go);
+    assert_eq!(record.method, InstallMethod::Go);
     assert_eq!(passed_over.len(), 2);
     let told = told.lock().unwrap();
     assert!(
@@ -302,7 +302,7 @@ async fn programs_that_others_can_change_are_not_even_asked_their_version() {
     let open = std::fs::Permissions::from_mode(0o777);
     std::fs::set_permissions(&machine.path, open).unwrap();
     let mut options = options(None);
-    options.road = Some(Road::Path);
+    options.method = Some(InstallMethod::Path);
     let environment = machine.environment("http://127.0.0.1:1");
     let reason = reason(install(&environment, &options, &EventSink::none()).await);
     assert!(
@@ -321,7 +321,7 @@ async fn no_program_is_told_what_is_secret_in_the_environment() {
     let script = format!("env >> {}; exit 1", seen.display());
     machine.program("go", &script);
     let mut options = options(None);
-    options.road = Some(Road::Go);
+    options.method = Some(InstallMethod::Go);
     let mut environment = machine.environment("http://127.0.0.1:1");
     for (name, value) in [
         ("GITHUB_TOKEN", "canary"),
@@ -342,7 +342,7 @@ async fn no_program_is_told_what_is_secret_in_the_environment() {
 async fn a_wait_for_another_installation_is_told() {
     let machine = Machine::new();
     let environment = machine.environment("http://127.0.0.1:1");
-    let places = Places::of(&environment).unwrap();
+    let places = EmbeddedPlaces::of(&environment).unwrap();
     places.create().unwrap();
     let path = places.install_lock();
     let held = embedded::lock(&path, Duration::from_secs(5)).await.unwrap();
@@ -354,7 +354,7 @@ async fn a_wait_for_another_installation_is_told() {
         }
     });
     let mut options = options(None);
-    options.road = Some(Road::Path);
+    options.method = Some(InstallMethod::Path);
     let work = tokio::spawn(async move { install(&environment, &options, &events).await });
     while told.lock().unwrap().is_empty() {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -369,7 +369,7 @@ async fn a_go_build_that_fails_is_quoted() {
     let machine = Machine::new();
     machine.program("go", "echo 'proxy.example: no route to host' >&2; exit 1");
     let mut options = options(None);
-    options.road = Some(Road::Go);
+    options.method = Some(InstallMethod::Go);
     let environment = machine.environment("http://127.0.0.1:1");
     let reason = reason(install(&environment, &options, &EventSink::none()).await);
     assert_eq!(reason, "`go get` failed: proxy.example: no route to host");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::definition::{self, Loaded};
+use super::definition::{self, LoadedDefinition};
 use super::{build, privileges};
 use crate::cli::args::BakeArgs;
 use crate::cli::call;
@@ -15,7 +15,7 @@ use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap};
 use crate::files::{Resolved, Resolver};
 use crate::plan::entitlements::Allowed;
 use crate::plan::list::ListSpec;
-use crate::plan::{self, Override, Plan, Policies};
+use crate::plan::{self, Plan, Policies, TargetOverride};
 use crate::report::Mode;
 use crate::run;
 use crate::types::Environment;
@@ -29,7 +29,7 @@ pub(in crate::cli) struct Invocation<'a> {
     pub(in crate::cli) words: &'a [String],
     pub(in crate::cli) environment: &'a Environment,
     /// The definition, where it was read already.
-    pub(in crate::cli) loaded: Option<Loaded>,
+    pub(in crate::cli) loaded: Option<LoadedDefinition>,
 }
 
 /// Does what the command line says.
@@ -79,7 +79,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     screen.diagnostics(&loaded.definition.warnings);
     let plan = plan::build(
         &loaded.definition,
-        &plan::Request {
+        &plan::PlanRequest {
             targets: &loaded.targets,
             overrides: &overrides.sets,
             policies_disabled: overrides.policies_disabled,
@@ -131,7 +131,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
         screen,
     )?;
     Ok(build::run(
-        &build::Order {
+        &build::BuildOrder {
             args: &args,
             plan: &plan,
             paths: &paths,
@@ -246,7 +246,7 @@ fn list_spec(args: &BakeArgs, screen: &mut Screen) -> Result<Option<ListSpec>, D
 
 /// What the flags change.
 struct Overrides {
-    sets: Vec<Override>,
+    sets: Vec<TargetOverride>,
     policies_disabled: bool,
 }
 
@@ -272,26 +272,26 @@ fn overrides(
 ) -> Result<Overrides, Diagnostics> {
     let mut problems = Diagnostics::default();
     let mut sets = Vec::new();
-    let mut take = |parsed: Result<Option<Override>, Diagnostic>| match parsed {
+    let mut take = |parsed: Result<Option<TargetOverride>, Diagnostic>| match parsed {
         Ok(parsed) => sets.extend(parsed),
         Err(problem) => problems.push(problem),
     };
     // A list is of what the definition says, so that nobody cares for what would change it.
     for text in args.set.iter().filter(|_| !listing) {
-        take(Override::parse(text, environment).map(Some));
+        take(TargetOverride::parse(text, environment).map(Some));
     }
-    take(Ok(args.push.filter(|on| *on).map(Override::push)));
-    take(Ok(args.load.filter(|on| *on).map(Override::load)));
+    take(Ok(args.push.filter(|on| *on).map(TargetOverride::push)));
+    take(Ok(args.load.filter(|on| *on).map(TargetOverride::load)));
     take(match args.method.as_deref().map(call::method) {
         None | Some(Ok(None)) => Ok(None),
-        Some(Ok(Some(method))) => Ok(Some(Override::call(method))),
+        Some(Ok(Some(method))) => Ok(Some(TargetOverride::call(method))),
         Some(Err(problem)) => Err(problem),
     });
-    take(Ok(args.no_cache.map(Override::no_cache)));
-    take(Ok(args.pull.map(Override::pull)));
+    take(Ok(args.no_cache.map(TargetOverride::no_cache)));
+    take(Ok(args.pull.map(TargetOverride::pull)));
     for (kind, value) in [("sbom", &args.sbom), ("provenance", &args.provenance)] {
         if let Some(value) = value.as_ref().filter(|_| !listing) {
-            take(Override::attest(kind, value));
+            take(TargetOverride::attest(kind, value));
         }
     }
     let policies_disabled = match Policies::parse(&args.policy) {

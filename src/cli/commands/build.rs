@@ -20,7 +20,7 @@ use crate::event::{EventKind, EventSink};
 use crate::files::{Resolved, Resolver};
 use crate::outcome::{CancelReason, Outcome, TargetOutcome};
 use crate::plan::{self, Plan};
-use crate::report::{Ending, Mode, Reporter, metadata};
+use crate::report::{Mode, ReportEnding, Reporter, metadata};
 use crate::run::{self, Baked, Prepared, Stop, Tools};
 use crate::types::blocking::unblock;
 use crate::types::{Clock, Environment, TargetName, terminal};
@@ -29,7 +29,7 @@ use crate::types::{Clock, Environment, TargetName, terminal};
 const WORKERS: usize = 2;
 
 /// What is to be built, and how it is shown.
-pub(super) struct Order<'a> {
+pub(super) struct BuildOrder<'a> {
     pub(super) args: &'a BakeArgs,
     pub(super) plan: &'a Plan,
     pub(super) paths: &'a Resolver,
@@ -87,7 +87,7 @@ impl EndsSoFar {
 }
 
 /// Builds.
-pub(super) fn run(order: &Order<'_>, screen: &mut Screen) -> Exit {
+pub(super) fn run(order: &BuildOrder<'_>, screen: &mut Screen) -> Exit {
     order.signals.doing("looking at contexts and Dockerfiles");
     let prepared = match run::prepare(order.plan, order.environment, order.paths) {
         Ok(prepared) => prepared,
@@ -132,9 +132,9 @@ pub(super) fn run(order: &Order<'_>, screen: &mut Screen) -> Exit {
                 reason: "interrupted".to_owned(),
             });
             if let Some(reporter) = take(&last_reporter) {
-                reporter.finish(Ending {
+                reporter.finish(ReportEnding {
                     outcome,
-                    ..Ending::default()
+                    ..ReportEnding::default()
                 });
             }
         }),
@@ -175,7 +175,7 @@ fn internal(screen: &mut Screen, message: &str) -> Exit {
 }
 
 async fn bake(
-    order: &Order<'_>,
+    order: &BuildOrder<'_>,
     prepared: Prepared,
     events: EventSink,
     stop: Stop,
@@ -230,7 +230,7 @@ async fn bake(
     Box::pin(run::bake(prepared, tools)).await
 }
 
-async fn credentials(order: &Order<'_>, events: &EventSink, clock: Clock) -> Provider {
+async fn credentials(order: &BuildOrder<'_>, events: &EventSink, clock: Clock) -> Provider {
     let (environment, events) = (order.environment.clone(), events.clone());
     let withheld = run::secret_variables(order.plan, order.environment);
     let read = move || {
@@ -244,7 +244,7 @@ async fn credentials(order: &Order<'_>, events: &EventSink, clock: Clock) -> Pro
     unblock(read).await
 }
 
-async fn choose(order: &Order<'_>, events: &EventSink) -> Result<Chosen, Diagnostics> {
+async fn choose(order: &BuildOrder<'_>, events: &EventSink) -> Result<Chosen, Diagnostics> {
     let program = std::env::current_exe().unwrap_or_else(|_| "rbake".into());
     let requirements = plan::requirements(order.plan);
     let flag = order.args.builder.as_deref();
@@ -260,7 +260,7 @@ async fn choose(order: &Order<'_>, events: &EventSink) -> Result<Chosen, Diagnos
 }
 
 fn tell(
-    order: &Order<'_>,
+    order: &BuildOrder<'_>,
     ended: Result<Baked, Diagnostics>,
     reporter: Reporter,
     screen: &mut Screen,
@@ -275,7 +275,7 @@ fn tell(
     let exit = Exit::for_outcome(&baked.outcome);
     let targets = baked.outcome.targets.clone();
     let builder = baked.builder;
-    let finished = reporter.finish(Ending {
+    let finished = reporter.finish(ReportEnding {
         facts: baked.facts,
         outcome: baked.outcome,
         debug: order.args.debug == Some(true),

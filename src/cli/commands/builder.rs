@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::builder::embedded::{self, Idle, ServeOptions, Stopped};
-use crate::builder::install::{self, InstallOptions, Installed, Pins, Road};
+use crate::builder::install::{self, InstallMethod, InstallOptions, Installed, Pins};
 use crate::builder::{self, Survey};
 use crate::cli::args::go_bool;
 use crate::cli::exit::Exit;
@@ -257,10 +257,10 @@ fn install(
     };
     let options = InstallOptions {
         pins,
-        road: from.map(|from| match from {
-            From::Path => Road::Path,
-            From::Release => Road::Release,
-            From::Go => Road::Go,
+        method: from.map(|from| match from {
+            From::Path => InstallMethod::Path,
+            From::Release => InstallMethod::Release,
+            From::Go => InstallMethod::Go,
         }),
         force,
     };
@@ -299,7 +299,7 @@ fn told(installed: &Installed) -> String {
     match installed {
         Installed::Already(record) => format!(
             "BuildKit {} is installed already (from {})\n",
-            record.version, record.road
+            record.version, record.method
         ),
         Installed::InPath {
             buildkitd,
@@ -316,13 +316,13 @@ fn told(installed: &Installed) -> String {
             passed_over,
         } => {
             let mut text = String::new();
-            for road in passed_over {
-                text.push_str(&format_line(&road.what, &road.reason));
+            for method in passed_over {
+                text.push_str(&format_line(&method.what, &method.reason));
             }
             text + &format!(
                 "BuildKit {} (from {}) is installed in `{}`\n",
                 record.version,
-                record.road,
+                record.method,
                 bin.display()
             )
         }

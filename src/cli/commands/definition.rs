@@ -14,7 +14,7 @@ use crate::types::remote::is_remote;
 use crate::types::{Clock, Environment, Platform};
 
 /// A definition that was read, and what the command line says beside it.
-pub(in crate::cli) struct Loaded {
+pub(in crate::cli) struct LoadedDefinition {
     pub(in crate::cli) definition: Definition,
     pub(in crate::cli) sources: Arc<SourceMap>,
     /// Targets that were asked for; the addresses of a remote definition are no targets.
@@ -29,7 +29,7 @@ pub(in crate::cli) struct Unreadable {
     pub(in crate::cli) sources: Arc<SourceMap>,
 }
 
-impl Loaded {
+impl LoadedDefinition {
     /// Whether a target or group is called `name`.
     pub(in crate::cli) fn has(&self, name: &str) -> bool {
         self.definition.targets.contains_key(name) || self.definition.groups.contains_key(name)
@@ -37,7 +37,10 @@ impl Loaded {
 }
 
 /// Reads the definition that a command line means, if there is one that can be read; standard input is left alone.
-pub(in crate::cli) fn peek(words: &[String], environment: &Environment) -> Option<Loaded> {
+pub(in crate::cli) fn peek(
+    words: &[String],
+    environment: &Environment,
+) -> Option<LoadedDefinition> {
     let args =
         BakeArgs::try_parse_from(std::iter::once("rbake").chain(words.iter().map(String::as_str)));
     let args = args.unwrap_or_else(|_| BakeArgs::parse_from(["rbake"]));
@@ -51,7 +54,7 @@ pub(in crate::cli) fn peek(words: &[String], environment: &Environment) -> Optio
 pub(in crate::cli) fn load(
     args: &BakeArgs,
     environment: &Environment,
-) -> Result<Loaded, Unreadable> {
+) -> Result<LoadedDefinition, Unreadable> {
     let (remote, command_context, targets) = split_positionals(&args.targets);
     let bare = |problems: Diagnostics| Unreadable {
         problems,
@@ -76,7 +79,7 @@ pub(in crate::cli) fn load(
     let definition = definition::load(&mut sources, &inputs, options);
     let sources = Arc::new(sources.map);
     match definition {
-        Ok(definition) => Ok(Loaded {
+        Ok(definition) => Ok(LoadedDefinition {
             definition,
             sources,
             targets,

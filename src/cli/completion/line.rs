@@ -4,7 +4,7 @@ use clap::{Arg, Command};
 
 /// What the word under the cursor is.
 #[derive(Debug)]
-pub(super) enum Wanted<'c> {
+pub(super) enum WantedWord<'c> {
     /// The name of a flag.
     Flag,
     /// The value of this flag.
@@ -21,7 +21,7 @@ pub(super) struct Line<'c, 'w> {
     /// The other words before the cursor.
     pub(super) words: Vec<&'w str>,
     /// What is to be completed.
-    pub(super) wanted: Wanted<'c>,
+    pub(super) wanted: WantedWord<'c>,
     /// The word under the cursor; of `--flag=value`, the value.
     pub(super) current: &'w str,
 }
@@ -38,7 +38,7 @@ impl<'c, 'w> Line<'c, 'w> {
         let mut line = Line {
             flags: Vec::new(),
             words: Vec::new(),
-            wanted: Wanted::Word,
+            wanted: WantedWord::Word,
             current,
         };
         let mut open: Option<&'c Arg> = None;
@@ -65,14 +65,14 @@ impl<'c, 'w> Line<'c, 'w> {
             }
         }
         line.wanted = match open {
-            Some(arg) => Wanted::Value(arg),
-            None if only_words || !current.starts_with('-') => Wanted::Word,
+            Some(arg) => WantedWord::Value(arg),
+            None if only_words || !current.starts_with('-') => WantedWord::Word,
             None => match (current.split_once('='), find(command, current)) {
                 (Some((_, value)), Some(arg)) => {
                     line.current = value;
-                    Wanted::Value(arg)
+                    WantedWord::Value(arg)
                 }
-                _ => Wanted::Flag,
+                _ => WantedWord::Flag,
             },
         };
         line

@@ -18,8 +18,8 @@ use super::args::BakeArgs;
 use super::commands;
 use super::verb::{self, FirstWord, Verb};
 use crate::types::{Environment, terminal};
-use line::{Line, Wanted};
-use values::Known;
+use line::{Line, WantedWord};
+use values::KnownNames;
 
 /// A shell that completions can be had for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -98,7 +98,7 @@ fn candidates<'w>(
     current: &'w str,
     environment: &Environment,
 ) -> (Candidates, &'w str) {
-    let mut known = Known::new(environment);
+    let mut known = KnownNames::new(environment);
     let at = first_operand(typed);
     let after = at.map_or(typed, |at| &typed[at + 1..]);
     match verb::first_word(at.map(|at| typed[at].as_str())) {
@@ -119,7 +119,7 @@ fn of_verb<'w>(
     verb: Verb,
     typed: &'w [String],
     current: &'w str,
-    known: &mut Known<'_>,
+    known: &mut KnownNames<'_>,
 ) -> (Candidates, &'w str) {
     match verb {
         Verb::Bake => of_bake(typed, current, known),
@@ -143,14 +143,14 @@ fn bake_command() -> Command {
 fn of_bake<'w>(
     typed: &'w [String],
     current: &'w str,
-    known: &mut Known<'_>,
+    known: &mut KnownNames<'_>,
 ) -> (Candidates, &'w str) {
     let command = bake_command();
     let line = Line::read(&command, typed, current);
     let candidates = match line.wanted {
-        Wanted::Flag => flags(&command),
-        Wanted::Value(arg) => known.value(arg, &line),
-        Wanted::Word => {
+        WantedWord::Flag => flags(&command),
+        WantedWord::Value(arg) => known.value(arg, &line),
+        WantedWord::Word => {
             let mut list = known.targets(&line);
             // Other flags are of building only.
             let of_verbs = |(flag, _): &(&str, &str)| ["builder", "debug"].contains(flag);
@@ -170,7 +170,7 @@ fn of_command<'w>(
     mut command: Command,
     typed: &'w [String],
     current: &'w str,
-    known: &mut Known<'_>,
+    known: &mut KnownNames<'_>,
 ) -> (Candidates, &'w str) {
     command.build();
     let mut command = &command;
@@ -180,10 +180,10 @@ fn of_command<'w>(
     }
     let line = Line::read(command, typed, current);
     let candidates = match line.wanted {
-        Wanted::Flag => flags(command),
-        Wanted::Value(arg) if arg.get_id() == "builder" => known.value(arg, &line),
-        Wanted::Value(arg) => possible(arg),
-        Wanted::Word if command.has_subcommands() => {
+        WantedWord::Flag => flags(command),
+        WantedWord::Value(arg) if arg.get_id() == "builder" => known.value(arg, &line),
+        WantedWord::Value(arg) => possible(arg),
+        WantedWord::Word if command.has_subcommands() => {
             let below = command
                 .get_subcommands()
                 .filter(|below| !below.is_hide_set());
@@ -194,7 +194,7 @@ fn of_command<'w>(
                     .collect(),
             )
         }
-        Wanted::Word => {
+        WantedWord::Word => {
             let mut positionals = command.get_positionals();
             positionals
                 .next()

@@ -9,7 +9,7 @@ use super::{Candidate, Candidates, set};
 use crate::builder::store::Store;
 use crate::builder::{DockerContexts, EMBEDDED};
 use crate::cli::args::BakeArgs;
-use crate::cli::commands::definition::{self, Loaded};
+use crate::cli::commands::definition::{self, LoadedDefinition};
 use crate::types::Environment;
 use crate::types::remote::is_remote;
 
@@ -75,13 +75,13 @@ const POLICY: Words = &[
 const BOOL: Words = &[("true", ""), ("false", "")];
 
 /// What the line may refer to.
-pub(super) struct Known<'e> {
+pub(super) struct KnownNames<'e> {
     environment: &'e Environment,
     tried: bool,
-    loaded: Option<Loaded>,
+    loaded: Option<LoadedDefinition>,
 }
 
-impl<'e> Known<'e> {
+impl<'e> KnownNames<'e> {
     pub(super) fn new(environment: &'e Environment) -> Self {
         Self {
             environment,
@@ -91,7 +91,7 @@ impl<'e> Known<'e> {
     }
 
     /// Reads the definition that `line` means, unless that was done; there is none where it cannot be read.
-    pub(super) fn read(&mut self, line: &Line<'_, '_>) -> Option<&Loaded> {
+    pub(super) fn read(&mut self, line: &Line<'_, '_>) -> Option<&LoadedDefinition> {
         if !self.tried {
             self.tried = true;
             self.loaded = load(line, self.environment);
@@ -237,7 +237,7 @@ pub(super) fn paths(prefix: &str, path: &str, environment: &Environment) -> Vec<
     list
 }
 
-fn load(line: &Line<'_, '_>, environment: &Environment) -> Option<Loaded> {
+fn load(line: &Line<'_, '_>, environment: &Environment) -> Option<LoadedDefinition> {
     let mut args = BakeArgs::try_parse_from(["rbake"]).ok()?;
     args.files = line.values("files").map(str::to_owned).collect();
     args.var = line

@@ -5,14 +5,14 @@ fn config(text: &str) -> DockerConfig {
     DockerConfig::parse(text.as_bytes(), "`config.json`".into())
 }
 
-fn basic(username: &str, password: &str) -> Place {
-    Place::Here(Credential::Basic {
+fn basic(username: &str, password: &str) -> CredentialPlace {
+    CredentialPlace::Here(Credential::Basic {
         username: username.into(),
         password: Secret::new(password.into()),
     })
 }
 
-fn place(config: &DockerConfig, key: &str) -> Place {
+fn place(config: &DockerConfig, key: &str) -> CredentialPlace {
     config.find(key, &[]).0
 }
 
@@ -22,8 +22,8 @@ fn entries_are_found_by_host_whatever_their_form() {
         r#"{"auths":{"https://r.example/v1/":{"auth":"dTpwOnE="},"x.example":{}},"other":[1]}"#,
     );
     assert_eq!(place(&config, "r.example"), basic("u", "p:q"));
-    assert_eq!(place(&config, "x.example"), Place::Nowhere);
-    assert_eq!(place(&config, "y.example"), Place::Nowhere);
+    assert_eq!(place(&config, "x.example"), CredentialPlace::Nowhere);
+    assert_eq!(place(&config, "y.example"), CredentialPlace::Nowhere);
     assert_eq!(config.problems(), <[String; 0]>::default());
 }
 
@@ -33,11 +33,11 @@ fn keys_count_in_any_case_and_nulls_are_nothing() {
         r#"{"Auths":{"a":{"AUTH":"dTpw","identitytoken":null},"b":null},"credSstore":null,"credsSTORE":"","proxies":null}"#,
     );
     assert_eq!(place(&config, "a"), basic("u", "p"));
-    assert_eq!(place(&config, "b"), Place::Nowhere);
+    assert_eq!(place(&config, "b"), CredentialPlace::Nowhere);
     assert_eq!(config.problems(), <[String; 0]>::default());
     let helper = self::config(r#"{"CREDSSTORE":"x"}"#);
     assert!(
-        matches!(place(&helper, "a"), Place::Helper { program, .. } if program == "docker-credential-x")
+        matches!(place(&helper, "a"), CredentialPlace::Helper { program, .. } if program == "docker-credential-x")
     );
 }
 
@@ -47,10 +47,10 @@ fn tokens_go_before_passwords() {
         r#"{"auths":{"a":{"auth":"dTpw","identitytoken":"i"},"b":{"identitytoken":"i","registrytoken":"r"}}}"#,
     );
     let identity = Credential::Identity(Secret::new("i".into()));
-    assert_eq!(place(&config, "a"), Place::Here(identity.clone()));
+    assert_eq!(place(&config, "a"), CredentialPlace::Here(identity.clone()));
     assert_eq!(
         place(&config, "b"),
-        Place::Here(identity.with_registry_token("r"))
+        CredentialPlace::Here(identity.with_registry_token("r"))
     );
 }
 
@@ -59,7 +59,7 @@ fn a_hosts_helper_goes_before_the_general_one() {
     let config = config(
         r#"{"credsStore":"pass","credHelpers":{"a":"ecr-login","c":""},"auths":{"b":{"registrytoken":"r"},"c":{"auth":"dTpw"}}}"#,
     );
-    let helper = |program: &str, key: &str, token: &str| Place::Helper {
+    let helper = |program: &str, key: &str, token: &str| CredentialPlace::Helper {
         program: program.into(),
         key: key.into(),
         registry_token: token.into(),
@@ -81,7 +81,7 @@ fn the_longest_path_that_leads_to_the_repository_wins() {
         r#"{"auths":{"h/a":{"auth":"YTpw"},"h/a/b":{"auth":"YjpW"},"https://h/c":{"auth":"Yzpw"},"h/v1/":{"auth":"djpw"}}}"#,
     );
     let user = |repository: &str| match config.find("h", &[vec![repository.to_owned()]]).0 {
-        Place::Here(credential) => credential.as_pair().0.to_owned(),
+        CredentialPlace::Here(credential) => credential.as_pair().0.to_owned(),
         other => panic!("{other:?}"),
     };
     let users = ["a", "a/x", "a/b", "a/b/x", "a/bx", "c/x", "z"].map(user);
@@ -111,7 +111,7 @@ fn an_empty_or_malformed_entry_hides_no_other() {
     for key in ["g", "k"] {
         let (source, key) = (source.clone(), key.to_owned());
         let expected = (
-            Place::Nowhere,
+            CredentialPlace::Nowhere,
             Origin::Malformed {
                 source,
                 key: key.clone(),
@@ -169,7 +169,7 @@ fn the_variable_has_entries_with_auth_and_nothing_else() {
     );
     assert_eq!(config.find("h", &[]).0, basic("u", "p"));
     assert_eq!(config.find("h", &[vec!["a/b".into()]]).0, basic("a", "p"));
-    assert_eq!(place(&config, "g"), Place::Nowhere);
+    assert_eq!(place(&config, "g"), CredentialPlace::Nowhere);
     assert_eq!(place(&config, "l"), basic("u", "p"));
     assert_eq!(
         config.problems(),

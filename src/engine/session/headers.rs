@@ -64,7 +64,7 @@ where
     B: HttpBody<Data = bytes::Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    type Response = Response<Counted>;
+    type Response = Response<CountedBody>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
@@ -79,7 +79,7 @@ where
             Ok(share) => {
                 let answer = self.routes.call(request);
                 Box::pin(async move {
-                    let counted = |body| Counted {
+                    let counted = |body| CountedBody {
                         body,
                         _share: Some(share),
                     };
@@ -89,7 +89,7 @@ where
             Err(status) => {
                 drop(request);
                 let refusal = status.into_http::<Body>();
-                let counted = |body| Counted { body, _share: None };
+                let counted = |body| CountedBody { body, _share: None };
                 Box::pin(std::future::ready(Ok(refusal.map(counted))))
             }
         }
@@ -97,12 +97,12 @@ where
 }
 
 /// An answer, which gives back the memory of its call at its end.
-pub(super) struct Counted {
+pub(super) struct CountedBody {
     body: Body,
     _share: Option<OwnedSemaphorePermit>,
 }
 
-impl HttpBody for Counted {
+impl HttpBody for CountedBody {
     type Data = bytes::Bytes;
     type Error = Status;
 
@@ -137,7 +137,7 @@ mod tests {
         Bounded::new(routes.routes().prepare())
     }
 
-    async fn call(bounded: &mut Bounded, size: usize) -> Response<Counted> {
+    async fn call(bounded: &mut Bounded, size: usize) -> Response<CountedBody> {
         let request = Request::builder()
             .uri("/nobody/Answers")
             .header("x", vec![b'a'; size])
@@ -145,7 +145,7 @@ mod tests {
         bounded.call(request.unwrap()).await.unwrap()
     }
 
-    fn is_refused(response: &Response<Counted>) -> bool {
+    fn is_refused(response: &Response<CountedBody>) -> bool {
         let status = response.headers().get("grpc-status");
         status.is_some_and(|status| status == RESOURCE_EXHAUSTED)
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::id::BuildRef;
-use crate::engine::spec::{CacheBackend, Exporter, ExtraHost, Resources, VcsFacts};
+use crate::engine::spec::{CacheBackend, Exporter, ExtraHost, StepLimits, VcsFacts};
 use crate::types::remote::RemoteAddress;
 use crate::types::ulimit::Ulimit;
 use crate::types::{ContextImage, NetworkMode, Secret};
@@ -40,8 +40,8 @@ fn map<const N: usize>(entries: [(&str, &str); N]) -> BTreeMap<String, String> {
     entries.map(|(k, v)| (k.to_owned(), v.to_owned())).into()
 }
 
-fn cache(backend: CacheBackend, extra: BTreeMap<String, String>) -> CacheEntry {
-    CacheEntry {
+fn cache(backend: CacheBackend, extra: BTreeMap<String, String>) -> SolveCache {
+    SolveCache {
         backend,
         image: None,
         extra,
@@ -59,10 +59,10 @@ fn attestation(parameters: &[(&str, &str)]) -> Attestation {
     }
 }
 
-fn export(exporter: Exporter, names: &[&str]) -> Export {
-    Export {
+fn export(exporter: Exporter, names: &[&str]) -> SolveExport {
+    SolveExport {
         names: names.iter().map(|name| name.parse().unwrap()).collect(),
-        ..Export::new(exporter)
+        ..SolveExport::new(exporter)
     }
 }
 
@@ -80,18 +80,18 @@ fn full() -> SolveSpec {
         named_contexts: BTreeMap::from([
             (
                 "img".to_owned(),
-                NamedContext::Image(ContextImage::new("alpine")),
+                SolveContext::Image(ContextImage::new("alpine")),
             ),
             (
                 "lnk".to_owned(),
-                NamedContext::Linked {
+                SolveContext::Linked {
                     input: "0-base".to_owned(),
                     results: vec![linked],
                 },
             ),
             (
                 "src".to_owned(),
-                NamedContext::Local {
+                SolveContext::Local {
                     local: LocalName::of_named("src"),
                     shared_key_hint: "sub:0123456789abcdef".to_owned(),
                 },
@@ -112,12 +112,12 @@ fn full() -> SolveSpec {
             .into(),
         ulimits: vec![Ulimit::parse("nofile=1024:2048").unwrap()],
         shm_size: Some(64 << 20),
-        resources: Resources {
+        resources: StepLimits {
             memory: Some(1 << 30),
             memory_swap: Some(-1),
             cpu_shares: Some(512),
             cpuset_cpus: Some("0".to_owned()),
-            ..Resources::default()
+            ..StepLimits::default()
         },
         attestations: vec![attestation(&[("type", "provenance"), ("mode", "max")])],
         vcs: VcsFacts {
@@ -133,12 +133,12 @@ fn full() -> SolveSpec {
                 CacheBackend::Local,
                 map([("src", "cc"), ("digest", "sha256:1")]),
             ),
-            CacheEntry {
+            SolveCache {
                 image: Some("ex.com/cache:1".parse().unwrap()),
                 ..cache(CacheBackend::Registry, map([]))
             },
         ],
-        exports: vec![Export {
+        exports: vec![SolveExport {
             extra: map([
                 ("annotation-index.ik", "iv"),
                 ("annotation-manifest.k", "v"),
@@ -320,7 +320,7 @@ fn results_of_several_platforms_are_inputs_each_and_empty_ones_none() {
     let spec = SolveSpec {
         named_contexts: BTreeMap::from([(
             "base".to_owned(),
-            NamedContext::Linked {
+            SolveContext::Linked {
                 input: "0-b".to_owned(),
                 results: vec![
                     result("linux/amd64", Some(b"x")),
@@ -353,7 +353,7 @@ fn no_cache_at_all_is_an_empty_value_and_host_network_a_privilege() {
 
 #[test]
 fn several_exports_keep_their_order_and_their_typed_fields_win() {
-    let image = Export {
+    let image = SolveExport {
         push: Some(true),
         unpack: Some(false),
         extra: map([("push", "false"), ("name", "x"), ("compression", "zstd")]),
@@ -376,7 +376,7 @@ fn several_exports_keep_their_order_and_their_typed_fields_win() {
 
 #[test]
 fn credentials_of_a_cache_reach_the_daemon_and_nobody_else() {
-    let entry = CacheEntry {
+    let entry = SolveCache {
         credentials: BTreeMap::from([("token".to_owned(), Secret::new("hush".to_owned()))]),
         ..cache(CacheBackend::Gha, map([("scope", "s")]))
     };
@@ -404,7 +404,7 @@ fn the_targets_own_session_is_not_named() {
         filename: "Dockerfile".to_owned(),
     };
     let mut spec = SolveSpec::new("t".parse().unwrap(), dockerfile, MainContext::Local);
-    let context = NamedContext::Local {
+    let context = SolveContext::Local {
         local: LocalName::of_named("src"),
         shared_key_hint: "src:n".to_owned(),
     };

@@ -1,6 +1,6 @@
 //! Changes to targets from the command line: `--set`, and the flags that stand for one.
 //!
-//! Flags are parsed once, by [`Override::parse`] and its sisters; a plan collects them per target in an [`OverrideSet`],
+//! Flags are parsed once, by [`TargetOverride::parse`] and its sisters; a plan collects them per target in an [`OverrideSet`],
 //! in which repeated keys come together, and applies that after the target's own attributes.
 
 mod outputs;
@@ -20,11 +20,11 @@ use crate::diag::{Diagnostic, SourceMap, Span};
 
 /// One change to all targets whose name a pattern matches.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Override {
+pub struct TargetOverride {
     /// A target's name, or a pattern of names.
     pub pattern: SharedText,
     /// What is changed, and to what.
-    pub change: Change,
+    pub change: AttributeChange,
     /// The flag as the user wrote it, for messages.
     pub flag: SharedText,
     /// The place of the value in the flag's text, once that is among the sources.
@@ -46,7 +46,7 @@ pub enum Op {
     missing_docs,
     reason = "each names the attribute it changes; the schema describes those"
 )]
-pub enum Change {
+pub enum AttributeChange {
     /// An argument whose variable is not set: the target must be there all the same.
     Nothing,
     Context(SharedText),
@@ -95,8 +95,8 @@ pub enum Change {
     Policy(Op, PolicyEntry),
 }
 
-impl Override {
-    fn everywhere(flag: impl Into<SharedText>, change: Change) -> Self {
+impl TargetOverride {
+    fn everywhere(flag: impl Into<SharedText>, change: AttributeChange) -> Self {
         Self {
             pattern: "*".into(),
             change,
@@ -108,9 +108,9 @@ impl Override {
     /// What the value stands for against all appearances.
     pub(super) fn doubts(&self) -> Vec<Diagnostic> {
         let attribute = match &self.change {
-            Change::CacheFrom(..) => "cache-from",
-            Change::CacheTo(..) => "cache-to",
-            Change::Output(..) => "output",
+            AttributeChange::CacheFrom(..) => "cache-from",
+            AttributeChange::CacheTo(..) => "cache-to",
+            AttributeChange::Output(..) => "output",
             _ => return Vec::new(),
         };
         let value = self.flag.split_once('=').map_or("", |(_, value)| value);
@@ -135,27 +135,27 @@ impl Override {
 
     /// What `--push=ON` stands for.
     pub fn push(on: bool) -> Self {
-        Self::everywhere("--push", Change::Push(on))
+        Self::everywhere("--push", AttributeChange::Push(on))
     }
 
     /// What `--load=ON` stands for.
     pub fn load(on: bool) -> Self {
-        Self::everywhere("--load", Change::Load(on))
+        Self::everywhere("--load", AttributeChange::Load(on))
     }
 
     /// What `--no-cache=ON` stands for.
     pub fn no_cache(on: bool) -> Self {
-        Self::everywhere("--no-cache", Change::NoCache(on))
+        Self::everywhere("--no-cache", AttributeChange::NoCache(on))
     }
 
     /// What `--pull=ON` stands for.
     pub fn pull(on: bool) -> Self {
-        Self::everywhere("--pull", Change::Pull(on))
+        Self::everywhere("--pull", AttributeChange::Pull(on))
     }
 
     /// What `--call=NAME` stands for.
     pub fn call(name: impl Into<SharedText>) -> Self {
         let name = name.into();
-        Self::everywhere(format!("--call={name}"), Change::Call(name))
+        Self::everywhere(format!("--call={name}"), AttributeChange::Call(name))
     }
 }

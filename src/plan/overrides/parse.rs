@@ -1,6 +1,6 @@
 //! `PATTERN.KEY[.NAME][+]=VALUE`, and what `--sbom` and `--provenance` take.
 
-use super::{Change, Op, Override};
+use super::{AttributeChange, Op, TargetOverride};
 use crate::definition::model::{
     Attest, CacheEntry, EntryError, Export, PolicyEntry, Resources, SecretEntry, SharedText,
     SshEntry,
@@ -13,11 +13,11 @@ use crate::types::secret::{is_secret_name, redact_fields};
 
 pub(super) const INVALID: &str = "plan::invalid-override";
 
-impl Override {
+impl TargetOverride {
     /// Reads the value of `--set`.
     ///
     /// `args.NAME` without a value takes the environment variable of that name; where there is none, nothing is
-    /// overridden ([`Change::Nothing`]), but the target must exist.
+    /// overridden ([`AttributeChange::Nothing`]), but the target must exist.
     pub fn parse(text: &str, environment: &Environment) -> Result<Self, Diagnostic> {
         let flag = match text {
             "" => "--set \"\"".to_owned(),
@@ -78,7 +78,7 @@ impl Override {
                 None => {
                     return Ok(Self {
                         pattern: pattern.into(),
-                        change: Change::Nothing,
+                        change: AttributeChange::Nothing,
                         flag: flag.into(),
                         span: None,
                     });
@@ -110,7 +110,10 @@ impl Override {
         let flag = format!("--{kind}={value}");
         let attest = Attest::from_text(&Attest::flag_text(kind, value))
             .map_err(|source| entry_error(&flag, value, &source))?;
-        Ok(Some(Self::everywhere(flag, Change::Attest(Some(attest)))))
+        Ok(Some(Self::everywhere(
+            flag,
+            AttributeChange::Attest(Some(attest)),
+        )))
     }
 }
 
@@ -138,7 +141,7 @@ fn environment_value<'e>(name: &str, environment: &'e Environment) -> Option<&'e
     }
 }
 
-fn change(key: &str, name: &str, op: Op, value: &str) -> Result<Change, EntryError> {
+fn change(key: &str, name: &str, op: Op, value: &str) -> Result<AttributeChange, EntryError> {
     let text = || SharedText::from(value);
     let flag = || {
         strconv::parse_bool(value).ok_or_else(|| EntryError::NoBool {
@@ -148,52 +151,52 @@ fn change(key: &str, name: &str, op: Op, value: &str) -> Result<Change, EntryErr
     };
     let named = || (SharedText::from(name), SharedText::from(value));
     Ok(match key {
-        "context" => Change::Context(text()),
-        "dockerfile" => Change::Dockerfile(text()),
-        "target" => Change::Stage(text()),
-        "call" => Change::Call(text()),
-        "shm-size" => Change::ShmSize(text()),
-        "network" => Change::Network(text()),
-        "no-cache" => Change::NoCache(flag()?),
-        "pull" => Change::Pull(flag()?),
-        "push" => Change::Push(flag()?),
-        "load" => Change::Load(flag()?),
+        "context" => AttributeChange::Context(text()),
+        "dockerfile" => AttributeChange::Dockerfile(text()),
+        "target" => AttributeChange::Stage(text()),
+        "call" => AttributeChange::Call(text()),
+        "shm-size" => AttributeChange::ShmSize(text()),
+        "network" => AttributeChange::Network(text()),
+        "no-cache" => AttributeChange::NoCache(flag()?),
+        "pull" => AttributeChange::Pull(flag()?),
+        "push" => AttributeChange::Push(flag()?),
+        "load" => AttributeChange::Load(flag()?),
         "args" => {
             let (name, value) = named();
-            Change::Arg { name, value }
+            AttributeChange::Arg { name, value }
         }
         "labels" => {
             let (name, value) = named();
-            Change::Label { name, value }
+            AttributeChange::Label { name, value }
         }
         "contexts" => {
             let (name, value) = named();
-            Change::NamedContext { name, value }
+            AttributeChange::NamedContext { name, value }
         }
         "extra-hosts" => {
             let (name, value) = named();
-            Change::ExtraHost { name, value }
+            AttributeChange::ExtraHost { name, value }
         }
         "resources" => {
             let (name, value) = named();
             // Only to see whether it can be set.
             Resources::default().set(&name, Spanned::without_span(SharedText::clone(&value)))?;
-            Change::Resource { name, value }
+            AttributeChange::Resource { name, value }
         }
-        "secret" => Change::SecretSource(secret_source(name, value)?),
-        "tags" => Change::Tags(op, text()),
-        "platform" => Change::Platforms(op, text()),
-        "ulimits" => Change::Ulimits(op, text()),
-        "no-cache-filter" => Change::NoCacheFilter(op, text()),
-        "annotations" => Change::Annotation(text()),
-        "entitlements" => Change::Entitlement(text()),
-        "attest" => Change::Attest(optional(value, Attest::from_text)?),
-        "output" => Change::Output(op, optional(value, Export::from_text)?),
-        "cache-from" => Change::CacheFrom(op, caches(value)?),
-        "cache-to" => Change::CacheTo(op, caches(value)?),
-        "secrets" => Change::Secrets(op, optional(value, SecretEntry::from_text)?),
-        "ssh" => Change::Ssh(op, (!value.is_empty()).then(|| SshEntry::from_text(value))),
-        "policy" => Change::Policy(op, PolicyEntry::from_text(value)?),
+        "secret" => AttributeChange::SecretSource(secret_source(name, value)?),
+        "tags" => AttributeChange::Tags(op, text()),
+        "platform" => AttributeChange::Platforms(op, text()),
+        "ulimits" => AttributeChange::Ulimits(op, text()),
+        "no-cache-filter" => AttributeChange::NoCacheFilter(op, text()),
+        "annotations" => AttributeChange::Annotation(text()),
+        "entitlements" => AttributeChange::Entitlement(text()),
+        "attest" => AttributeChange::Attest(optional(value, Attest::from_text)?),
+        "output" => AttributeChange::Output(op, optional(value, Export::from_text)?),
+        "cache-from" => AttributeChange::CacheFrom(op, caches(value)?),
+        "cache-to" => AttributeChange::CacheTo(op, caches(value)?),
+        "secrets" => AttributeChange::Secrets(op, optional(value, SecretEntry::from_text)?),
+        "ssh" => AttributeChange::Ssh(op, (!value.is_empty()).then(|| SshEntry::from_text(value))),
+        "policy" => AttributeChange::Policy(op, PolicyEntry::from_text(value)?),
         other => {
             return Err(EntryError::UnknownKey {
                 key: other.to_owned(),
@@ -313,11 +316,11 @@ mod tests {
     use super::*;
     use test_case::test_case;
 
-    fn parse(text: &str) -> Result<Override, Diagnostic> {
-        Override::parse(text, &Environment::of([("SET", "from env")], "/"))
+    fn parse(text: &str) -> Result<TargetOverride, Diagnostic> {
+        TargetOverride::parse(text, &Environment::of([("SET", "from env")], "/"))
     }
 
-    fn change_of(text: &str) -> Change {
+    fn change_of(text: &str) -> AttributeChange {
         parse(text).unwrap().change
     }
 
@@ -325,7 +328,7 @@ mod tests {
     fn names_may_have_dots() {
         assert_eq!(
             change_of("t.labels.a.b=c=d"),
-            Change::Label {
+            AttributeChange::Label {
                 name: "a.b".into(),
                 value: "c=d".into()
             }
@@ -336,33 +339,39 @@ mod tests {
     fn operators() {
         assert_eq!(
             change_of("*.platform+=linux/arm64"),
-            Change::Platforms(Op::Append, "linux/arm64".into())
+            AttributeChange::Platforms(Op::Append, "linux/arm64".into())
         );
         assert_eq!(
             change_of("t.tags=a,b"),
-            Change::Tags(Op::Replace, "a,b".into())
+            AttributeChange::Tags(Op::Replace, "a,b".into())
         );
-        assert_eq!(change_of("t.network=host"), Change::Network("host".into()));
-        assert_eq!(change_of("t.output="), Change::Output(Op::Replace, None));
+        assert_eq!(
+            change_of("t.network=host"),
+            AttributeChange::Network("host".into())
+        );
+        assert_eq!(
+            change_of("t.output="),
+            AttributeChange::Output(Op::Replace, None)
+        );
     }
 
     #[test]
     fn arguments_can_come_from_the_environment() {
         assert_eq!(
             change_of("t.args.SET"),
-            Change::Arg {
+            AttributeChange::Arg {
                 name: "SET".into(),
                 value: "from env".into()
             }
         );
-        assert_eq!(change_of("t.args.UNSET"), Change::Nothing);
+        assert_eq!(change_of("t.args.UNSET"), AttributeChange::Nothing);
         let off = Environment::of(
             [("SET", "x"), ("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP", "1")],
             "/",
         );
         assert_eq!(
-            Override::parse("t.args.SET", &off).unwrap().change,
-            Change::Arg {
+            TargetOverride::parse("t.args.SET", &off).unwrap().change,
+            AttributeChange::Arg {
                 name: "SET".into(),
                 value: "".into()
             }
@@ -412,7 +421,7 @@ mod tests {
             };
             let text = format!("t.{}{name}={value}", spec.key);
             assert!(
-                parse(&text).is_ok_and(|set| set.change != Change::Nothing),
+                parse(&text).is_ok_and(|set| set.change != AttributeChange::Nothing),
                 "{text}"
             );
         }
@@ -459,12 +468,14 @@ mod tests {
 
     #[test]
     fn flags_for_attestations() {
-        let set = Override::attest("provenance", "false").unwrap().unwrap();
-        let Change::Attest(Some(attest)) = set.change else {
+        let set = TargetOverride::attest("provenance", "false")
+            .unwrap()
+            .unwrap();
+        let AttributeChange::Attest(Some(attest)) = set.change else {
             panic!("no attestation");
         };
         assert!(attest.disabled);
-        assert!(Override::attest("sbom", "foo").is_err());
-        assert_eq!(Override::attest("sbom", ""), Ok(None));
+        assert!(TargetOverride::attest("sbom", "foo").is_err());
+        assert_eq!(TargetOverride::attest("sbom", ""), Ok(None));
     }
 }

@@ -1,6 +1,6 @@
 //! `--policy`, which adds to the policies of all targets or switches them off.
 
-use super::{Change, Op, Override};
+use super::{AttributeChange, Op, TargetOverride};
 use crate::definition::model::PolicyEntry;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 
@@ -8,7 +8,7 @@ use crate::diag::{Class, Diagnostic, Diagnostics};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Policies {
     /// Changes of every target.
-    Added(Vec<Override>),
+    Added(Vec<TargetOverride>),
     /// No policy applies to any target.
     Disabled,
 }
@@ -50,7 +50,10 @@ impl Policies {
         Ok(Self::Added(
             entries
                 .map(|(value, policy)| {
-                    Override::everywhere(flag(value), Change::Policy(Op::Append, policy))
+                    TargetOverride::everywhere(
+                        flag(value),
+                        AttributeChange::Policy(Op::Append, policy),
+                    )
                 })
                 .collect(),
         ))

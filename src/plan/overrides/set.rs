@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Change, Op, Override, outputs};
+use super::{AttributeChange, Op, TargetOverride, outputs};
 use crate::definition::model::{
     Attest, CacheEntry, CacheKind, Export, List, Map, PolicyEntry, SecretEntry, SharedText,
     SshEntry, Target,
@@ -85,37 +85,37 @@ pub struct Grants {
 
 impl OverrideSet {
     /// Takes up one more override.
-    pub fn add(&mut self, new: &Override) {
+    pub fn add(&mut self, new: &TargetOverride) {
         let one = std::iter::once::<SharedText>;
         let span = new.span;
         match new.change.clone() {
-            Change::Nothing => {}
-            Change::Context(value) => self.context = Some(Spanned { value, span }),
-            Change::Dockerfile(value) => self.dockerfile = Some(Spanned { value, span }),
-            Change::Stage(value) => self.stage = Some(Spanned { value, span }),
-            Change::Call(value) => self.call = Some(Spanned { value, span }),
-            Change::ShmSize(value) => self.shm_size = Some(Spanned { value, span }),
-            Change::Network(value) => self.network = Some(Spanned { value, span }),
-            Change::NoCache(value) => self.no_cache = Some(Spanned { value, span }),
-            Change::Pull(value) => self.pull = Some(Spanned { value, span }),
-            Change::Push(value) => self.push = Some(Spanned { value, span }),
-            Change::Load(value) => self.load = Some(Spanned { value, span }),
-            Change::Arg { name, value } => {
+            AttributeChange::Nothing => {}
+            AttributeChange::Context(value) => self.context = Some(Spanned { value, span }),
+            AttributeChange::Dockerfile(value) => self.dockerfile = Some(Spanned { value, span }),
+            AttributeChange::Stage(value) => self.stage = Some(Spanned { value, span }),
+            AttributeChange::Call(value) => self.call = Some(Spanned { value, span }),
+            AttributeChange::ShmSize(value) => self.shm_size = Some(Spanned { value, span }),
+            AttributeChange::Network(value) => self.network = Some(Spanned { value, span }),
+            AttributeChange::NoCache(value) => self.no_cache = Some(Spanned { value, span }),
+            AttributeChange::Pull(value) => self.pull = Some(Spanned { value, span }),
+            AttributeChange::Push(value) => self.push = Some(Spanned { value, span }),
+            AttributeChange::Load(value) => self.load = Some(Spanned { value, span }),
+            AttributeChange::Arg { name, value } => {
                 self.args.insert(name, Spanned { value, span });
             }
-            Change::Label { name, value } => {
+            AttributeChange::Label { name, value } => {
                 self.labels.insert(name, Spanned { value, span });
             }
-            Change::NamedContext { name, value } => {
+            AttributeChange::NamedContext { name, value } => {
                 self.contexts.insert(name, Spanned { value, span });
             }
-            Change::ExtraHost { name, value } => {
+            AttributeChange::ExtraHost { name, value } => {
                 self.extra_hosts.insert(name, Spanned { value, span });
             }
-            Change::Resource { name, value } => {
+            AttributeChange::Resource { name, value } => {
                 self.resources.insert(name, Spanned { value, span });
             }
-            Change::SecretSource(secret) => {
+            AttributeChange::SecretSource(secret) => {
                 let flag = Arc::clone(&new.flag);
                 let id = Arc::clone(&secret.id);
                 let secret = Spanned {
@@ -124,19 +124,25 @@ impl OverrideSet {
                 };
                 self.secret_sources.insert(id, (secret, flag));
             }
-            Change::Tags(op, value) => self.tags.collect(op, one(value), span),
-            Change::Platforms(op, value) => self.platforms.collect(op, one(value), span),
-            Change::Ulimits(op, value) => self.ulimits.collect(op, one(value), span),
-            Change::NoCacheFilter(op, value) => self.no_cache_filter.collect(op, one(value), span),
-            Change::Annotation(value) => self.annotations.collect(Op::Append, one(value), span),
-            Change::Entitlement(value) => self.entitlements.collect(Op::Append, one(value), span),
-            Change::Attest(entry) => self.attest.collect(Op::Append, entry, span),
-            Change::Output(op, entry) => self.output.collect(op, entry, span),
-            Change::CacheFrom(op, entries) => self.cache_from.collect(op, entries, span),
-            Change::CacheTo(op, entries) => self.cache_to.collect(op, entries, span),
-            Change::Secrets(op, entry) => self.secrets.collect(op, entry, span),
-            Change::Ssh(op, entry) => self.ssh.collect(op, entry, span),
-            Change::Policy(op, entry) => self.policy.collect(op, Some(entry), span),
+            AttributeChange::Tags(op, value) => self.tags.collect(op, one(value), span),
+            AttributeChange::Platforms(op, value) => self.platforms.collect(op, one(value), span),
+            AttributeChange::Ulimits(op, value) => self.ulimits.collect(op, one(value), span),
+            AttributeChange::NoCacheFilter(op, value) => {
+                self.no_cache_filter.collect(op, one(value), span)
+            }
+            AttributeChange::Annotation(value) => {
+                self.annotations.collect(Op::Append, one(value), span)
+            }
+            AttributeChange::Entitlement(value) => {
+                self.entitlements.collect(Op::Append, one(value), span)
+            }
+            AttributeChange::Attest(entry) => self.attest.collect(Op::Append, entry, span),
+            AttributeChange::Output(op, entry) => self.output.collect(op, entry, span),
+            AttributeChange::CacheFrom(op, entries) => self.cache_from.collect(op, entries, span),
+            AttributeChange::CacheTo(op, entries) => self.cache_to.collect(op, entries, span),
+            AttributeChange::Secrets(op, entry) => self.secrets.collect(op, entry, span),
+            AttributeChange::Ssh(op, entry) => self.ssh.collect(op, entry, span),
+            AttributeChange::Policy(op, entry) => self.policy.collect(op, Some(entry), span),
         }
     }
 
@@ -316,7 +322,7 @@ mod tests {
         let environment = Environment::of([], "/");
         let mut set = OverrideSet::default();
         for text in texts {
-            set.add(&Override::parse(text, &environment).unwrap());
+            set.add(&TargetOverride::parse(text, &environment).unwrap());
         }
         let (mut grants, mut problems) = (Grants::default(), Diagnostics::default());
         set.apply(target, &mut grants, &mut problems);

@@ -7,7 +7,7 @@
 mod diagnostic;
 
 use super::model::{Model, Row, State};
-use super::style::{Look, Role, StyledLine};
+use super::style::{Look, StyledLine, TextRole};
 use super::{signs, text};
 use crate::diag::{self, Diagnostic, SourceMap};
 use crate::outcome::{CancelReason, FailureKind, Outcome, SolveFailure, TargetOutcome};
@@ -35,8 +35,10 @@ pub fn text(model: &Model, outcome: &Outcome, columns: u16, look: &Look, debug: 
     let failures = failures(model, outcome);
     let hidden = failures.len().saturating_sub(MAX_FAILURES);
     if hidden > 0 {
-        let line =
-            StyledLine::new().with(Role::Error, format!("{hidden} more failures are not shown"));
+        let line = StyledLine::new().with(
+            TextRole::Error,
+            format!("{hidden} more failures are not shown"),
+        );
         told.push_str(&line.paint(look));
         told.push('\n');
     }
@@ -141,9 +143,9 @@ fn bystanders(model: &Model, outcome: &Outcome) -> Vec<StyledLine> {
         (!names.is_empty()).then(|| {
             let names = text::fit(&names.join(", "), 400).into_owned();
             StyledLine::new()
-                .with(Role::Cancelled, word)
-                .with(Role::Plain, format!(": {names}"))
-                .with(Role::Quiet, because)
+                .with(TextRole::Cancelled, word)
+                .with(TextRole::Plain, format!(": {names}"))
+                .with(TextRole::Quiet, because)
         })
     };
     let because = match (first_failure(outcome), model.stopping()) {
@@ -193,16 +195,16 @@ fn output(model: &Model, failure: &Failure<'_>, columns: usize, look: &Look) -> 
     };
     let mut lines = vec![
         StyledLine::new()
-            .with(Role::Strong, format!("{which} of "))
-            .with(Role::Plain, &*row.name)
+            .with(TextRole::Strong, format!("{which} of "))
+            .with(TextRole::Plain, &*row.name)
             .fit(columns),
     ];
     let sign = signs::output(look);
     // Not cut to the width: this is what one searches for.
     lines.extend(row.tail().last(OUTPUT).map(|line| {
         StyledLine::new()
-            .with(Role::Quiet, format!(" {sign} "))
-            .with(Role::Plain, &*line.text)
+            .with(TextRole::Quiet, format!(" {sign} "))
+            .with(TextRole::Plain, &*line.text)
     }));
     lines.push(StyledLine::new());
     lines

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::report::format;
 use crate::report::model::{Model, TargetState};
-use crate::report::style::{Look, Role, StyledLine};
+use crate::report::style::{Look, StyledLine, TextRole};
 use crate::report::text;
 
 /// The header at `now`, `columns` wide.
@@ -22,18 +22,18 @@ pub(super) fn line(model: &Model, now: Duration, columns: usize, _look: &Look) -
     let mut left = StyledLine::new();
     match model.stopping() {
         Some(reason) => left.push(
-            Role::Cancelled,
+            TextRole::Cancelled,
             format!("Stopping: {}", text::clean_name(reason, 100)),
         ),
-        None if model.is_over() => left.push(Role::Strong, "Done"),
-        None => left.push(Role::Strong, "Building"),
+        None if model.is_over() => left.push(TextRole::Strong, "Done"),
+        None => left.push(TextRole::Strong, "Building"),
     }
     left.push(
-        Role::Plain,
+        TextRole::Plain,
         format!(" {over}/{}", format::count(targets.len(), "target")),
     );
     if failed > 0 {
-        left.push(Role::Error, format!(", {failed} failed"));
+        left.push(TextRole::Error, format!(", {failed} failed"));
     }
 
     let (mut known, mut ended) = (0, 0);
@@ -64,8 +64,8 @@ pub(super) fn line(model: &Model, now: Duration, columns: usize, _look: &Look) -
     let first = (0..=extras.len()).find(|from| needed(&extras[*from..]) <= columns);
     let mut right = StyledLine::new();
     for extra in &extras[first.unwrap_or(extras.len())..] {
-        right.push(Role::Quiet, format!("{extra} · "));
+        right.push(TextRole::Quiet, format!("{extra} · "));
     }
-    right.push(Role::Strong, elapsed);
+    right.push(TextRole::Strong, elapsed);
     left.with_right(right, columns)
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::running::target_names;
-use crate::report::model::name::Kind;
-use crate::report::model::{Model, Row, State, Target, TargetState};
-use crate::report::style::{Look, Role, StyledLine};
+use crate::report::model::name::WorkKind;
+use crate::report::model::{Model, Row, State, TargetModel, TargetState};
+use crate::report::style::{Look, StyledLine, TextRole};
 use crate::report::{format, signs};
 
 /// Housekeeping, sources and exports leave a line when they took longer than this.
@@ -22,30 +22,33 @@ pub fn row(
     let elapsed = row.elapsed(now);
     match row.state {
         State::Pending | State::Running | State::Cached => return None,
-        State::Done if row.kind != Kind::Step && elapsed < NOTEWORTHY => return None,
+        State::Done if row.kind != WorkKind::Step && elapsed < NOTEWORTHY => return None,
         State::Done | State::Failed | State::Cancelled => {}
     }
     let (sign, role) = signs::row(row.state, now, look);
     let left = StyledLine::new()
         .with(role, format!(" {sign} "))
-        .with(Role::Plain, &*row.name);
+        .with(TextRole::Plain, &*row.name);
     let mut right = StyledLine::new();
     if columns >= 60 {
-        right.push(Role::Quiet, target_names(model, &row.targets));
+        right.push(TextRole::Quiet, target_names(model, &row.targets));
     }
     if let Some(amount) = row.amount().filter(|amount| amount.total > 0) {
-        right.push(Role::Quiet, format!("  {}", format::bytes(amount.total)));
+        right.push(
+            TextRole::Quiet,
+            format!("  {}", format::bytes(amount.total)),
+        );
     }
-    right.push(Role::Quiet, format!("{:>8}", format::duration(elapsed)));
+    right.push(TextRole::Quiet, format!("{:>8}", format::duration(elapsed)));
     Some(left.with_right(right, columns))
 }
 
 /// The line a target leaves behind.
-pub fn target(target: &Target, now: Duration, look: &Look) -> StyledLine {
+pub fn target(target: &TargetModel, now: Duration, look: &Look) -> StyledLine {
     let (sign, role) = signs::target(target.state, now, look);
     let mut line = StyledLine::new()
         .with(role, format!(" {sign} "))
-        .with(Role::Strong, target.name.as_str());
+        .with(TextRole::Strong, target.name.as_str());
     let steps = target.steps();
     let (words, after) = match target.state {
         TargetState::Waiting | TargetState::Running => ("", "for"),
@@ -57,11 +60,11 @@ pub fn target(target: &Target, now: Duration, look: &Look) -> StyledLine {
     line.push(role, words);
     if target.started.is_some() {
         let elapsed = format::duration(target.elapsed(now));
-        line.push(Role::Quiet, format!(" {after} {elapsed}"));
+        line.push(TextRole::Quiet, format!(" {after} {elapsed}"));
     }
     if target.state == TargetState::Succeeded && steps.ended > 0 {
         line.push(
-            Role::Quiet,
+            TextRole::Quiet,
             format!(", {}/{} steps cached", steps.cached, steps.ended),
         );
     }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::report::format;
-use crate::report::model::{Local, TransferState};
+use crate::report::model::{Local, TimedTransfer};
 use crate::report::model::{Model, Row, TargetSet};
-use crate::report::style::{Look, Role, StyledLine};
+use crate::report::style::{Look, StyledLine, TextRole};
 use crate::report::{signs, text};
 
 /// Housekeeping is shown when it takes longer than this, so that the view does not flicker.
@@ -19,7 +19,7 @@ const BAR: usize = 12;
 pub(super) enum Item<'a> {
     Row(&'a Row),
     Local(&'a Local),
-    Transfer(&'a TransferState),
+    Transfer(&'a TimedTransfer),
 }
 
 /// What runs and is worth a line at `now`, the longest-running first.
@@ -87,7 +87,7 @@ pub(super) fn lines(
     }
     if shown < items.len() && room > 0 {
         let more = items.len() - shown;
-        lines.push(StyledLine::new().with(Role::Quiet, format!("  … {more} more running")));
+        lines.push(StyledLine::new().with(TextRole::Quiet, format!("  … {more} more running")));
     }
     lines
 }
@@ -120,19 +120,25 @@ fn output_lines<'a>(
     let finished = row.tail().last(count - usize::from(partial.is_some()));
     let texts = finished.map(|line| &*line.text).chain(partial);
     texts.map(move |text| {
-        StyledLine::new().with(Role::Quiet, format!("   {} {text}", signs::output(look)))
+        StyledLine::new().with(
+            TextRole::Quiet,
+            format!("   {} {text}", signs::output(look)),
+        )
     })
 }
 
 fn line(model: &Model, item: &Item<'_>, now: Duration, columns: usize, look: &Look) -> StyledLine {
     let mut left = StyledLine::new();
-    left.push(Role::Running, format!(" {} ", signs::spinner(now, look)));
+    left.push(
+        TextRole::Running,
+        format!(" {} ", signs::spinner(now, look)),
+    );
     let mut right = StyledLine::new();
     let elapsed = match item {
         Item::Row(row) => {
-            left.push(Role::Plain, &*row.name);
+            left.push(TextRole::Plain, &*row.name);
             if columns >= 60 {
-                right.push(Role::Quiet, target_names(model, &row.targets));
+                right.push(TextRole::Quiet, target_names(model, &row.targets));
             }
             if let Some(amount) = row.amount() {
                 push_amount(&mut right, amount.current, amount.total, columns, look);
@@ -140,7 +146,7 @@ fn line(model: &Model, item: &Item<'_>, now: Duration, columns: usize, look: &Lo
             row.elapsed(now)
         }
         Item::Local(local) => {
-            left.push(Role::Plain, text::clean_name(&local.work.name, 200));
+            left.push(TextRole::Plain, text::clean_name(&local.work.name, 200));
             push_amount(
                 &mut right,
                 local.work.current,
@@ -153,19 +159,19 @@ fn line(model: &Model, item: &Item<'_>, now: Duration, columns: usize, look: &Lo
         Item::Transfer(state) => {
             let transfer = &state.transfer;
             let (what, name) = format::transferred(transfer);
-            left.push(Role::Plain, format!("sending {what}"));
+            left.push(TextRole::Plain, format!("sending {what}"));
             if let Some(name) = name.filter(|name| name != "context") {
-                left.push(Role::Quiet, format!(" ({name})"));
+                left.push(TextRole::Quiet, format!(" ({name})"));
             }
             let files = usize::try_from(transfer.files).unwrap_or(usize::MAX);
             if columns >= 60 {
-                right.push(Role::Quiet, format::count(files, "file"));
+                right.push(TextRole::Quiet, format::count(files, "file"));
             }
             push_amount(&mut right, transfer.bytes, 0, columns, look);
             state.elapsed(now)
         }
     };
-    right.push(Role::Plain, format!("{:>8}", format::duration(elapsed)));
+    right.push(TextRole::Plain, format!("{:>8}", format::duration(elapsed)));
     left.with_right(right, columns)
 }
 
@@ -174,22 +180,22 @@ fn push_amount(line: &mut StyledLine, current: u64, total: u64, columns: usize, 
         return;
     }
     let Some(percent) = format::percent(current, total) else {
-        line.push(Role::Plain, format!("  {}", format::bytes(current)));
+        line.push(TextRole::Plain, format!("  {}", format::bytes(current)));
         return;
     };
     if columns < 60 {
-        line.push(Role::Plain, format!("  {percent}%"));
+        line.push(TextRole::Plain, format!("  {percent}%"));
         return;
     }
     line.push(
-        Role::Plain,
+        TextRole::Plain,
         format!("  {} / {}", format::bytes(current), format::bytes(total)),
     );
     if columns >= 80 {
         let (full, empty) = signs::bar(percent, BAR, look);
-        line.push(Role::Plain, "  ");
-        line.push(Role::Running, full);
-        line.push(Role::Quiet, empty);
+        line.push(TextRole::Plain, "  ");
+        line.push(TextRole::Running, full);
+        line.push(TextRole::Quiet, empty);
     }
 }
 

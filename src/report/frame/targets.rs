@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::report::format;
-use crate::report::model::{Model, Row, RowId, State, Target, TargetId, TargetState};
-use crate::report::style::{Look, Role, StyledLine};
+use crate::report::model::{Model, Row, RowId, State, TargetId, TargetModel, TargetState};
+use crate::report::style::{Look, StyledLine, TextRole};
 use crate::report::{signs, text};
 
 /// Columns that names may take.
@@ -46,7 +46,7 @@ pub(super) fn lines(
 }
 
 // The positions of `count` targets, in the order of the plan: what failed first, then what runs, then what ended last.
-fn most_interesting(targets: &[Target], count: usize) -> Vec<usize> {
+fn most_interesting(targets: &[TargetModel], count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..targets.len()).collect();
     order.sort_by_key(|at| {
         let target = &targets[*at];
@@ -81,7 +81,7 @@ fn fold(states: impl Iterator<Item = TargetState>) -> StyledLine {
     let parts: Vec<String> = parts
         .map(|(count, word)| format!("{count} {word}"))
         .collect();
-    StyledLine::new().with(Role::Quiet, format!("  … {}", parts.join(", ")))
+    StyledLine::new().with(TextRole::Quiet, format!("  … {}", parts.join(", ")))
 }
 
 fn line(
@@ -96,19 +96,22 @@ fn line(
     let (sign, role) = signs::target(target.state, now, look);
     let mut line = StyledLine::new();
     line.push(role, format!(" {sign} "));
-    line.push(Role::Strong, text::pad(target.name.as_str(), name_width));
+    line.push(
+        TextRole::Strong,
+        text::pad(target.name.as_str(), name_width),
+    );
     if target.started.is_none() && !target.state.is_over() {
-        line.push(Role::Quiet, "  waiting");
+        line.push(TextRole::Quiet, "  waiting");
         return line;
     }
     line.push(
-        Role::Quiet,
+        TextRole::Quiet,
         format!(" {:>6}", format::duration(target.elapsed(now))),
     );
     let steps = target.steps();
     if columns >= 36 {
         line.push(
-            Role::Quiet,
+            TextRole::Quiet,
             format!(
                 " {:>7}",
                 if steps.known == 0 {
@@ -119,29 +122,29 @@ fn line(
             ),
         );
     }
-    line.push(Role::Plain, "  ");
+    line.push(TextRole::Plain, "  ");
     match target.state {
         TargetState::Waiting => {}
         TargetState::Running => push_current(&mut line, model, target),
         TargetState::Succeeded => push_result(&mut line, target),
         TargetState::Failed => push_failed(&mut line, model, target),
-        TargetState::Skipped => line.push(Role::Cancelled, "skipped"),
-        TargetState::Cancelled => line.push(Role::Cancelled, "cancelled"),
+        TargetState::Skipped => line.push(TextRole::Cancelled, "skipped"),
+        TargetState::Cancelled => line.push(TextRole::Cancelled, "cancelled"),
     }
     line
 }
 
 // What failed in a target.
-fn push_failed(line: &mut StyledLine, model: &Model, target: &Target) {
-    line.push(Role::Error, "failed");
+fn push_failed(line: &mut StyledLine, model: &Model, target: &TargetModel) {
+    line.push(TextRole::Error, "failed");
     let mut rows = target.rows.iter().filter_map(|id| model.row(*id));
     if let Some(row) = rows.find(|row| row.state == State::Failed) {
-        line.push(Role::Plain, format!(": {}", row.name));
+        line.push(TextRole::Plain, format!(": {}", row.name));
     }
 }
 
 // What a running target is at: of the rows that run, the one that started last.
-fn push_current(line: &mut StyledLine, model: &Model, target: &Target) {
+fn push_current(line: &mut StyledLine, model: &Model, target: &TargetModel) {
     let Some(id) = model
         .targets()
         .iter()
@@ -154,13 +157,13 @@ fn push_current(line: &mut StyledLine, model: &Model, target: &Target) {
     let Some(row) = main.or_else(|| rows().last()) else {
         return;
     };
-    line.push(Role::Plain, &*row.name);
+    line.push(TextRole::Plain, &*row.name);
     let more = rows()
         .filter(|other| !other.kind.is_housekeeping())
         .count()
         .saturating_sub(1);
     if more > 0 && main.is_some() {
-        line.push(Role::Quiet, format!(" +{more}"));
+        line.push(TextRole::Quiet, format!(" +{more}"));
     }
 }
 
@@ -170,19 +173,19 @@ fn running_of(model: &Model, at: usize) -> impl Iterator<Item = &Row> {
     model.running().iter().filter_map(row).filter(of_target)
 }
 
-fn push_result(line: &mut StyledLine, target: &Target) {
+fn push_result(line: &mut StyledLine, target: &TargetModel) {
     let steps = target.steps();
     if steps.ended > 0 && steps.cached == steps.ended {
-        line.push(Role::Quiet, "all cached");
+        line.push(TextRole::Quiet, "all cached");
     } else if steps.cached > 0 {
-        line.push(Role::Quiet, format!("{} cached", steps.cached));
+        line.push(TextRole::Quiet, format!("{} cached", steps.cached));
     }
     if let Some(crate::outcome::TargetOutcome::Succeeded(solved)) = target.outcome.as_deref()
         && let Some(digest) = solved.digest()
     {
         let gap = if steps.cached > 0 { "  " } else { "" };
         line.push(
-            Role::Quiet,
+            TextRole::Quiet,
             format!("{gap}{}:{}", digest.algorithm(), digest.short()),
         );
     }

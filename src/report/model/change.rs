@@ -5,7 +5,7 @@ use super::log::LogLine;
 
 /// A change of the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum ModelChange {
     /// The builder and the targets are known.
     RunStarted,
     /// A target's solve was sent.

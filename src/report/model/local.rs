@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Change, Model};
+use super::{Model, ModelChange};
 use crate::event::{LocalWork, Transfer};
 
 /// Pieces of local work that are kept.
@@ -23,7 +23,7 @@ pub struct Local {
 
 /// A directory transfer with its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TransferState {
+pub struct TimedTransfer {
     /// What is transferred.
     pub transfer: Transfer,
     /// When it was first heard of, as time since the run began.
@@ -39,7 +39,7 @@ impl Local {
     }
 }
 
-impl TransferState {
+impl TimedTransfer {
     /// How long it took, or has taken up to `now`.
     pub fn elapsed(&self, now: Duration) -> Duration {
         self.ended.unwrap_or(now).saturating_sub(self.since)
@@ -47,7 +47,7 @@ impl TransferState {
 }
 
 impl Model {
-    pub(super) fn take_local(&mut self, work: &LocalWork, changes: &mut Vec<Change>) {
+    pub(super) fn take_local(&mut self, work: &LocalWork, changes: &mut Vec<ModelChange>) {
         if self.local.len() >= MAX_LOCAL && !self.local.contains_key(&work.id) {
             self.lost += 1;
             return;
@@ -56,7 +56,7 @@ impl Model {
         let entry = self.local.entry(work.id.clone());
         let index = entry.index();
         if let indexmap::map::Entry::Vacant(_) = &entry {
-            changes.push(Change::LocalStarted(index));
+            changes.push(ModelChange::LocalStarted(index));
         }
         let local = entry.or_insert_with(|| Local {
             work: work.clone(),
@@ -69,11 +69,11 @@ impl Model {
         local.work = work.clone();
         if work.done {
             local.ended = Some(now);
-            changes.push(Change::LocalEnded(index));
+            changes.push(ModelChange::LocalEnded(index));
         }
     }
 
-    pub(super) fn take_transfer(&mut self, transfer: &Transfer, changes: &mut Vec<Change>) {
+    pub(super) fn take_transfer(&mut self, transfer: &Transfer, changes: &mut Vec<ModelChange>) {
         if self.transfers.len() >= MAX_TRANSFERS && !self.transfers.contains_key(&transfer.id) {
             self.lost += 1;
             return;
@@ -81,7 +81,7 @@ impl Model {
         let now = self.now;
         let entry = self.transfers.entry(transfer.id);
         let index = entry.index();
-        let state = entry.or_insert_with(|| TransferState {
+        let state = entry.or_insert_with(|| TimedTransfer {
             transfer: transfer.clone(),
             since: now,
             ended: None,
@@ -92,7 +92,7 @@ impl Model {
         state.transfer.join(transfer);
         if transfer.done {
             state.ended = Some(now);
-            changes.push(Change::TransferEnded(index));
+            changes.push(ModelChange::TransferEnded(index));
         }
     }
 }

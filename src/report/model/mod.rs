@@ -31,12 +31,12 @@ use crate::event::{Event, EventKind, SourceExcerpt};
 use crate::outcome::TargetOutcome;
 use crate::types::{Digest, TargetName};
 
-pub use change::Change;
+pub use change::ModelChange;
 pub use ids::{RowId, TargetId, TargetSet};
-pub use local::{Local, TransferState};
+pub use local::{Local, TimedTransfer};
 pub use log::{LogLine, Tail};
-pub use row::{Amount, Progress, Row, State};
-pub use target::{StepCount, Target, TargetState};
+pub use row::{Amount, Row, RowProgress, State};
+pub use target::{StepCount, TargetModel, TargetState};
 pub use totals::Totals;
 use vertex::VertexState;
 
@@ -75,7 +75,7 @@ pub struct Warning {
 pub struct Model {
     builder: String,
     driver: String,
-    targets: Vec<Target>,
+    targets: Vec<TargetModel>,
     by_name: HashMap<TargetName, TargetId>,
     rows: Vec<Row>,
     vertices: Vec<VertexState>,
@@ -84,7 +84,7 @@ pub struct Model {
     names: HashSet<Arc<str>>,
     running: Vec<RowId>,
     local: IndexMap<String, Local>,
-    transfers: IndexMap<u64, TransferState>,
+    transfers: IndexMap<u64, TimedTransfer>,
     warnings: Vec<Warning>,
     notices: Vec<Diagnostic>,
     stopping: Option<String>,
@@ -104,7 +104,7 @@ impl Model {
     }
 
     /// Takes an event in; what it changed.
-    pub fn apply(&mut self, event: &Event) -> Vec<Change> {
+    pub fn apply(&mut self, event: &Event) -> Vec<ModelChange> {
         self.now = self.now.max(event.at);
         let mut changes = Vec::new();
         match &event.kind {
@@ -118,7 +118,7 @@ impl Model {
                 for name in targets {
                     self.target_id(name);
                 }
-                changes.push(Change::RunStarted);
+                changes.push(ModelChange::RunStarted);
             }
             EventKind::TargetStarted { target } => self.start_target(target, &mut changes),
             EventKind::Progress { target, update } => {
@@ -132,18 +132,18 @@ impl Model {
             EventKind::Notice(notice) => {
                 if self.notices.len() < MAX_MESSAGES {
                     self.notices.push(notice.clone());
-                    changes.push(Change::Notice(self.notices.len() - 1));
+                    changes.push(ModelChange::Notice(self.notices.len() - 1));
                 }
             }
             EventKind::Stopping { reason } => {
                 if self.stopping.is_none() {
-                    changes.push(Change::Stopping);
+                    changes.push(ModelChange::Stopping);
                 }
                 self.stopping = Some(reason.clone());
             }
             EventKind::RunFinished => {
                 self.over = true;
-                changes.push(Change::RunEnded);
+                changes.push(ModelChange::RunEnded);
             }
         }
         changes
@@ -160,17 +160,17 @@ impl Model {
     }
 
     /// The targets, in the order of the plan.
-    pub fn targets(&self) -> &[Target] {
+    pub fn targets(&self) -> &[TargetModel] {
         &self.targets
     }
 
     /// A target; ids come from this model.
-    pub fn target(&self, id: TargetId) -> Option<&Target> {
+    pub fn target(&self, id: TargetId) -> Option<&TargetModel> {
         self.targets.get(id.index())
     }
 
     /// The target called `name`.
-    pub fn target_named(&self, name: &TargetName) -> Option<&Target> {
+    pub fn target_named(&self, name: &TargetName) -> Option<&TargetModel> {
         self.target(*self.by_name.get(name)?)
     }
 
@@ -201,17 +201,17 @@ impl Model {
     }
 
     /// Directory transfers, in the order in which they were heard of.
-    pub fn transfers(&self) -> impl ExactSizeIterator<Item = &TransferState> {
+    pub fn transfers(&self) -> impl ExactSizeIterator<Item = &TimedTransfer> {
         self.transfers.values()
     }
 
-    /// Work of this machine at a position that a [`Change`] told.
+    /// Work of this machine at a position that a [`ModelChange`] told.
     pub fn local_at(&self, index: usize) -> Option<&Local> {
         self.local.get_index(index).map(|(_, local)| local)
     }
 
-    /// The transfer at a position that a [`Change`] told.
-    pub fn transfer_at(&self, index: usize) -> Option<&TransferState> {
+    /// The transfer at a position that a [`ModelChange`] told.
+    pub fn transfer_at(&self, index: usize) -> Option<&TimedTransfer> {
         self.transfers
             .get_index(index)
             .map(|(_, transfer)| transfer)
@@ -255,12 +255,12 @@ impl Model {
         if self.targets.len() >= MAX_TARGETS {
             return None;
         }
-        self.targets.push(Target::new(name.clone()));
+        self.targets.push(TargetModel::new(name.clone()));
         self.by_name.insert(name.clone(), id);
         Some(id)
     }
 
-    fn start_target(&mut self, name: &TargetName, changes: &mut Vec<Change>) {
+    fn start_target(&mut self, name: &TargetName, changes: &mut Vec<ModelChange>) {
         let Some(id) = self.target_id(name) else {
             return;
         };
@@ -269,7 +269,7 @@ impl Model {
         if target.state == TargetState::Waiting {
             target.state = TargetState::Running;
             target.started = Some(now);
-            changes.push(Change::TargetStarted(id));
+            changes.push(ModelChange::TargetStarted(id));
         }
     }
 
@@ -277,7 +277,7 @@ impl Model {
         &mut self,
         name: &TargetName,
         outcome: &Arc<TargetOutcome>,
-        changes: &mut Vec<Change>,
+        changes: &mut Vec<ModelChange>,
     ) {
         let Some(id) = self.target_id(name) else {
             return;
@@ -297,6 +297,6 @@ impl Model {
         target.outcome = Some(outcome.clone());
         let broken = target.state != TargetState::Succeeded;
         self.close_rows(id, broken, changes);
-        changes.push(Change::TargetEnded(id));
+        changes.push(ModelChange::TargetEnded(id));
     }
 }

@@ -4,7 +4,7 @@
 
 /// What kind of work a vertex is, as far as its name tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum WorkKind {
     /// Work of the build's own: `RUN`, `COPY`, `WORKDIR` and what other frontends have. Only these are counted as steps.
     Step,
     /// An image or other source that the build starts from: its state says nothing about the cache.
@@ -19,7 +19,7 @@ pub enum Kind {
     Import,
 }
 
-impl Kind {
+impl WorkKind {
     /// The kind of the vertex called `name`.
     pub fn of(name: &str) -> Self {
         let (label, rest) = split(name);
@@ -108,36 +108,39 @@ mod tests {
     use super::*;
     use test_case::test_case;
 
-    #[test_case("[internal] load build definition from Dockerfile", Kind::Internal)]
+    #[test_case("[internal] load build definition from Dockerfile", WorkKind::Internal)]
     #[test_case(
         "[linux/arm64 internal] load metadata for docker.io/library/alpine:3",
-        Kind::Internal
+        WorkKind::Internal
     )]
     #[test_case(
         "[auth] library/alpine:pull token for registry-1.docker.io",
-        Kind::Auth
+        WorkKind::Auth
     )]
     #[test_case(
         "[base 1/3] FROM docker.io/library/busybox:latest@sha256:0b7e",
-        Kind::Source
+        WorkKind::Source
     )]
-    #[test_case("docker-image://docker.io/docker/dockerfile:1", Kind::Source)]
+    #[test_case("docker-image://docker.io/docker/dockerfile:1", WorkKind::Source)]
     #[test_case(
         "resolve image config for docker-image://docker.io/docker/dockerfile:1",
-        Kind::Internal
+        WorkKind::Internal
     )]
-    #[test_case("[linux/amd64 web 2/5] RUN make", Kind::Step)]
-    #[test_case("[stage-0 2/2] COPY . .", Kind::Step)]
-    #[test_case("[2/2] WORKDIR /app", Kind::Step)]
-    #[test_case("[context deps] load .dockerignore", Kind::Internal)]
-    #[test_case("[context deps] load from client", Kind::Source)]
-    #[test_case("[context base] docker.io/library/busybox:latest", Kind::Source)]
-    #[test_case("exporting to image", Kind::Export)]
-    #[test_case("exporting cache to registry", Kind::Export)]
-    #[test_case("importing cache manifest from localhost:5000/cache/web", Kind::Import)]
-    #[test_case("mkdir /x", Kind::Step)]
-    fn kinds(name: &str, kind: Kind) {
-        assert_eq!(Kind::of(name), kind);
+    #[test_case("[linux/amd64 web 2/5] RUN make", WorkKind::Step)]
+    #[test_case("[stage-0 2/2] COPY . .", WorkKind::Step)]
+    #[test_case("[2/2] WORKDIR /app", WorkKind::Step)]
+    #[test_case("[context deps] load .dockerignore", WorkKind::Internal)]
+    #[test_case("[context deps] load from client", WorkKind::Source)]
+    #[test_case("[context base] docker.io/library/busybox:latest", WorkKind::Source)]
+    #[test_case("exporting to image", WorkKind::Export)]
+    #[test_case("exporting cache to registry", WorkKind::Export)]
+    #[test_case(
+        "importing cache manifest from localhost:5000/cache/web",
+        WorkKind::Import
+    )]
+    #[test_case("mkdir /x", WorkKind::Step)]
+    fn kinds(name: &str, kind: WorkKind) {
+        assert_eq!(WorkKind::of(name), kind);
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::name::{Kind, shorten_digests};
+use super::name::{WorkKind, shorten_digests};
 use super::row::{Row, State};
 use super::target::StepEnd;
 use super::vertex::VertexState;
 use super::{
-    Change, LogLine, MAX_MESSAGES, MAX_SHARES, MAX_TAILS, MAX_VERTICES, Model, RowId, TargetId,
-    Warning,
+    LogLine, MAX_MESSAGES, MAX_SHARES, MAX_TAILS, MAX_VERTICES, Model, ModelChange, RowId,
+    TargetId, Warning,
 };
 use crate::event;
 use crate::report::text;
@@ -24,7 +24,7 @@ impl Model {
         &mut self,
         name: &TargetName,
         update: &event::StatusUpdate,
-        changes: &mut Vec<Change>,
+        changes: &mut Vec<ModelChange>,
     ) {
         let Some(target) = self.target_id(name) else {
             return;
@@ -43,7 +43,12 @@ impl Model {
         }
     }
 
-    fn take_vertex(&mut self, target: TargetId, update: &event::Vertex, changes: &mut Vec<Change>) {
+    fn take_vertex(
+        &mut self,
+        target: TargetId,
+        update: &event::Vertex,
+        changes: &mut Vec<ModelChange>,
+    ) {
         let Some(vertex) = self.vertex_index(update) else {
             self.lost += 1;
             return;
@@ -112,7 +117,7 @@ impl Model {
         &mut self,
         vertex: usize,
         target: TargetId,
-        changes: &mut Vec<Change>,
+        changes: &mut Vec<ModelChange>,
     ) -> Option<usize> {
         if let Some(share) = self.vertices[vertex].share(target) {
             return Some(share);
@@ -127,23 +132,23 @@ impl Model {
         if row.targets.insert(target) {
             let target_state = &mut self.targets[target.index()];
             target_state.rows.push(id);
-            if row.kind == Kind::Step {
+            if row.kind == WorkKind::Step {
                 target_state.know_step(&row.name);
             }
-            changes.push(Change::RowJoined(id, target));
+            changes.push(ModelChange::RowJoined(id, target));
         }
         Some(share)
     }
 
     fn count_step(&mut self, row: RowId, target: TargetId, before: StepEnd, after: StepEnd) {
         let row = &self.rows[row.index()];
-        if row.kind == Kind::Step && before != after {
+        if row.kind == WorkKind::Step && before != after {
             self.targets[target.index()].move_step(&row.name, before, after);
         }
     }
 
     // Brings a row's state in line with its vertices'.
-    fn settle(&mut self, id: RowId, changes: &mut Vec<Change>) {
+    fn settle(&mut self, id: RowId, changes: &mut Vec<ModelChange>) {
         let state = self.row_state(id);
         let row = &self.rows[id.index()];
         if state == row.state {
@@ -161,14 +166,14 @@ impl Model {
         row.error = error;
         if state == State::Running {
             self.running.push(id);
-            changes.push(Change::RowStarted(id));
+            changes.push(ModelChange::RowStarted(id));
             return;
         }
         if ran {
             self.running.retain(|running| *running != id);
         }
         if state.is_over() {
-            changes.push(Change::RowEnded(id));
+            changes.push(ModelChange::RowEnded(id));
         }
     }
 
@@ -203,7 +208,7 @@ impl Model {
     }
 
     // What a row wrote last without a line end is a line now.
-    fn flush_output(&mut self, id: RowId, changes: &mut Vec<Change>) {
+    fn flush_output(&mut self, id: RowId, changes: &mut Vec<ModelChange>) {
         let members = self.rows[id.index()].members.clone();
         for at in members {
             let Some(vertex) = self.vertices.get_mut(at as usize) else {
@@ -218,7 +223,7 @@ impl Model {
         self.rows[id.index()].partial = None;
     }
 
-    fn add_line(&mut self, id: RowId, text: String, stderr: bool, changes: &mut Vec<Change>) {
+    fn add_line(&mut self, id: RowId, text: String, stderr: bool, changes: &mut Vec<ModelChange>) {
         let line = LogLine {
             stderr,
             text: text.into(),
@@ -230,7 +235,7 @@ impl Model {
         let grown = row.tail.push(line.clone());
         row.last_output = Some(self.now);
         self.tail_bytes = self.tail_bytes.saturating_add_signed(grown);
-        changes.push(Change::Line(id, line));
+        changes.push(ModelChange::Line(id, line));
         self.bound_tails();
     }
 
@@ -253,16 +258,21 @@ impl Model {
         }
     }
 
-    fn take_progress(&mut self, update: &event::VertexProgress, changes: &mut Vec<Change>) {
+    fn take_progress(&mut self, update: &event::VertexProgress, changes: &mut Vec<ModelChange>) {
         let Some(id) = self.row_of(&update.vertex) else {
             return;
         };
         if let Some(part) = self.rows[id.index()].update_progress(update, self.now) {
-            changes.push(Change::PartEnded(id, part));
+            changes.push(ModelChange::PartEnded(id, part));
         }
     }
 
-    fn take_log(&mut self, target: TargetId, log: &event::VertexLog, changes: &mut Vec<Change>) {
+    fn take_log(
+        &mut self,
+        target: TargetId,
+        log: &event::VertexLog,
+        changes: &mut Vec<ModelChange>,
+    ) {
         let Some(at) = self.by_digest.get(&log.vertex).copied() else {
             return;
         };
@@ -293,7 +303,7 @@ impl Model {
         &mut self,
         target: TargetId,
         warning: &event::VertexWarning,
-        changes: &mut Vec<Change>,
+        changes: &mut Vec<ModelChange>,
     ) {
         let short = text::clean_name(&warning.short, MAX_WARNING);
         let url = text::clean_name(&warning.url, MAX_WARNING);
@@ -329,11 +339,16 @@ impl Model {
             short,
             url,
         });
-        changes.push(Change::Warning(self.warnings.len() - 1));
+        changes.push(ModelChange::Warning(self.warnings.len() - 1));
     }
 
     /// Settles what the solve of `target` left open.
-    pub(super) fn close_rows(&mut self, target: TargetId, broken: bool, changes: &mut Vec<Change>) {
+    pub(super) fn close_rows(
+        &mut self,
+        target: TargetId,
+        broken: bool,
+        changes: &mut Vec<ModelChange>,
+    ) {
         let rows = self.targets[target.index()].rows.clone();
         for id in rows {
             let members = self.rows[id.index()].members.clone();

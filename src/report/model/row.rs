@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use super::busy::Busy;
 use super::ids::TargetSet;
 use super::log::Tail;
-use super::name::{Kind, shorten_digests};
+use super::name::{WorkKind, shorten_digests};
 use crate::event;
 use crate::report::text;
 use crate::types::Digest;
@@ -44,7 +44,7 @@ impl State {
 
 /// Progress of a part of a row, such as a layer that is pulled.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
+pub struct RowProgress {
     /// What is being done, clean.
     pub name: Arc<str>,
     /// Amount done, usually bytes.
@@ -76,7 +76,7 @@ pub struct Row {
     /// The name, clean and on one line.
     pub name: Arc<str>,
     /// What kind of work it is.
-    pub kind: Kind,
+    pub kind: WorkKind,
     /// The targets whose solves report it, in the order of the plan.
     pub targets: TargetSet,
     /// The vertex; of a group, the one that was heard of first.
@@ -93,13 +93,13 @@ pub struct Row {
     pub(super) tail: Tail,
     pub(super) partial: Option<Arc<str>>,
     pub(super) members: Vec<u32>,
-    progress: IndexMap<(Digest, String), Progress>,
+    progress: IndexMap<(Digest, String), RowProgress>,
 }
 
 impl Row {
     pub(super) fn new(name: Arc<str>, digest: Digest) -> Self {
         Self {
-            kind: Kind::of(&name),
+            kind: WorkKind::of(&name),
             name,
             targets: TargetSet::default(),
             digest,
@@ -136,12 +136,12 @@ impl Row {
     }
 
     /// Progress of its parts, in the order in which they were heard of.
-    pub fn progress(&self) -> impl Iterator<Item = &Progress> {
+    pub fn progress(&self) -> impl Iterator<Item = &RowProgress> {
         self.progress.values()
     }
 
     /// The part at `index` of [`Row::progress`].
-    pub fn progress_at(&self, index: usize) -> Option<&Progress> {
+    pub fn progress_at(&self, index: usize) -> Option<&RowProgress> {
         self.progress.get_index(index).map(|(_, progress)| progress)
     }
 
@@ -180,7 +180,7 @@ impl Row {
         }
         let entry = self.progress.entry(key);
         let index = entry.index();
-        let part = entry.or_insert_with(|| Progress {
+        let part = entry.or_insert_with(|| RowProgress {
             name: shorten_digests(&text::clean_name(&update.id, MAX_NAME)).into(),
             current: 0,
             total: 0,

@@ -74,7 +74,7 @@ impl Tally {
 
 /// A target.
 #[derive(Debug)]
-pub struct Target {
+pub struct TargetModel {
     /// Its name.
     pub name: TargetName,
     /// Where it is.
@@ -91,7 +91,7 @@ pub struct Target {
     steps: StepCount,
 }
 
-impl Target {
+impl TargetModel {
     pub(super) fn new(name: TargetName) -> Self {
         Self {
             name,
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_step_under_two_digests_counts_once() {
-        let mut target = Target::new("web".parse().unwrap());
+        let mut target = TargetModel::new("web".parse().unwrap());
         let name: Arc<str> = "[2/2] RUN make".into();
         target.know_step(&name);
         assert_eq!(

@@ -18,7 +18,7 @@ fn replay(text: &str) -> Model {
 }
 
 fn steps(model: &Model) -> Vec<(&str, usize, usize, usize)> {
-    let count = |target: &Target| {
+    let count = |target: &TargetModel| {
         (
             target.steps().cached,
             target.steps().ended,

@@ -1,6 +1,6 @@
 //! Numbers of the whole run.
 
-use super::name::Kind;
+use super::name::WorkKind;
 use super::target::StepEnd;
 use super::{Model, Row, State, StepCount};
 
@@ -21,7 +21,7 @@ impl Model {
     /// Numbers of the whole run; looks at every row.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
-        for row in self.rows.iter().filter(|row| row.kind == Kind::Step) {
+        for row in self.rows.iter().filter(|row| row.kind == WorkKind::Step) {
             self.count_row(row, &mut totals.steps);
         }
         for state in self.transfers.values() {
@@ -68,7 +68,7 @@ impl Model {
     /// Whether a row only says that the result of another one, which was worked on under the same name for the same
     /// targets, is there.
     pub fn is_echo(&self, row: &Row) -> bool {
-        row.kind == Kind::Step
+        row.kind == WorkKind::Step
             && row.state == State::Cached
             && row
                 .targets

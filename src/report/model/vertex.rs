@@ -14,7 +14,7 @@ const MAX_ERROR: usize = 8 * 1024;
 
 /// What the solve of one target says of a vertex.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(super) struct TargetVertex {
     pub(super) target: TargetId,
     // Start of the latest interval of work; none before the first.
     latest: Option<SystemTime>,
@@ -31,7 +31,7 @@ enum Solve {
     Broken,
 }
 
-impl Share {
+impl TargetVertex {
     /// What became of the vertex in this solve.
     pub(super) fn end(&self) -> StepEnd {
         match (self.latest, self.open, self.cached) {
@@ -46,7 +46,7 @@ impl Share {
 #[derive(Debug)]
 pub(super) struct VertexState {
     pub(super) row: RowId,
-    pub(super) shares: Vec<Share>,
+    pub(super) shares: Vec<TargetVertex>,
     // With the start of the interval that ended so.
     error: Option<(SystemTime, Arc<str>)>,
     // Start of the latest interval that ended without an error.
@@ -94,7 +94,7 @@ impl VertexState {
 
     /// Adds a share for `target`; its position.
     pub(super) fn add_share(&mut self, target: TargetId) -> usize {
-        self.shares.push(Share {
+        self.shares.push(TargetVertex {
             target,
             latest: None,
             open: false,

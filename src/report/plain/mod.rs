@@ -14,8 +14,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::model::{Change, Model, Target, TargetId, TargetState};
-use super::style::{Look, Role, StyledLine};
+use super::model::{Model, ModelChange, TargetId, TargetModel, TargetState};
+use super::style::{Look, StyledLine, TextRole};
 use super::view::{Out, Settling, View, is_final};
 use super::{format, text};
 use crate::diag::{self, SourceMap};
@@ -53,13 +53,18 @@ impl Lines {
         self.width = widest.max(self.width);
     }
 
-    fn write(&self, target: Option<&Target>, line: StyledLine, out: Out<'_>) -> io::Result<()> {
+    fn write(
+        &self,
+        target: Option<&TargetModel>,
+        line: StyledLine,
+        out: Out<'_>,
+    ) -> io::Result<()> {
         let name = target.map_or(NO_TARGET, |target| target.name.as_str());
         // A name is never cut: it is what one searches for.
         let missing = self.width.saturating_sub(text::width(name));
         let mut whole = StyledLine::new();
-        whole.push(Role::Strong, format!("{name}{:missing$}", ""));
-        whole.push(Role::Quiet, " | ");
+        whole.push(TextRole::Strong, format!("{name}{:missing$}", ""));
+        whole.push(TextRole::Quiet, " | ");
         whole.append(line);
         writeln!(out, "{}", whole.paint(&self.look))
     }
@@ -103,7 +108,7 @@ impl Plain {
         };
         let line = format!("building {targets} with `{builder}`{how}");
         self.lines
-            .write(None, StyledLine::new().with(Role::Plain, line), out)
+            .write(None, StyledLine::new().with(TextRole::Plain, line), out)
     }
 
     fn target_ended(&mut self, model: &Model, id: TargetId, out: Out<'_>) -> io::Result<()> {
@@ -125,33 +130,36 @@ impl Plain {
         match (target.state, target.outcome.as_deref()) {
             (TargetState::Succeeded, outcome) => {
                 let steps = target.steps();
-                line.push(Role::Done, "BUILT");
-                line.push(Role::Plain, after("in"));
+                line.push(TextRole::Done, "BUILT");
+                line.push(TextRole::Plain, after("in"));
                 if steps.ended > 0 {
                     line.push(
-                        Role::Plain,
+                        TextRole::Plain,
                         format!(", {}/{} steps cached", steps.cached, steps.ended),
                     );
                 }
                 if let Some(TargetOutcome::Succeeded(solved)) = outcome
                     && let Some(digest) = solved.digest()
                 {
-                    line.push(Role::Plain, format!(", {digest}"));
+                    line.push(TextRole::Plain, format!(", {digest}"));
                 }
             }
             (_, Some(TargetOutcome::Failed(_))) => {
-                line.push(Role::Error, "FAILED");
-                line.push(Role::Plain, after("after"));
+                line.push(TextRole::Error, "FAILED");
+                line.push(TextRole::Plain, after("after"));
             }
             (_, Some(TargetOutcome::Skipped { because })) => {
-                line.push(Role::Cancelled, "SKIPPED");
-                line.push(Role::Plain, format!(", because `{because}` was not built"));
+                line.push(TextRole::Cancelled, "SKIPPED");
+                line.push(
+                    TextRole::Plain,
+                    format!(", because `{because}` was not built"),
+                );
             }
             (_, Some(TargetOutcome::Cancelled(reason))) => {
-                line.push(Role::Cancelled, "CANCELLED");
-                line.push(Role::Plain, after("after"));
+                line.push(TextRole::Cancelled, "CANCELLED");
+                line.push(TextRole::Plain, after("after"));
                 if let CancelReason::FirstFailure(because) = reason {
-                    line.push(Role::Plain, format!(", because `{because}` failed"));
+                    line.push(TextRole::Plain, format!(", because `{because}` failed"));
                 }
             }
             _ => return Ok(()),
@@ -183,7 +191,7 @@ impl Plain {
             format::duration(elapsed),
         );
         self.lines
-            .write(None, StyledLine::new().with(Role::Plain, line), out)
+            .write(None, StyledLine::new().with(TextRole::Plain, line), out)
     }
 
     fn local(&self, model: &Model, at: usize, now: Duration, out: Out<'_>) -> io::Result<()> {
@@ -198,13 +206,13 @@ impl Plain {
         let name = text::clean_name(&local.work.name, 200);
         let elapsed = local.elapsed(now);
         let line = match &local.work.error {
-            Some(error) => StyledLine::new().with(Role::Error, "ERROR ").with(
-                Role::Plain,
+            Some(error) => StyledLine::new().with(TextRole::Error, "ERROR ").with(
+                TextRole::Plain,
                 format!("{name}: {}", text::clean_name(error, 1000)),
             ),
             None if local.ended.is_none() => {
                 let so_far = format!("{name}: for {} so far", format::duration(elapsed));
-                StyledLine::new().with(Role::Plain, so_far)
+                StyledLine::new().with(TextRole::Plain, so_far)
             }
             None if elapsed < NOTEWORTHY && local.work.current == 0 => return Ok(()),
             None => {
@@ -213,7 +221,7 @@ impl Plain {
                     bytes => format!(", {}", format::bytes(bytes)),
                 };
                 let done = format!("{name}: done in {}{amount}", format::duration(elapsed));
-                StyledLine::new().with(Role::Plain, done)
+                StyledLine::new().with(TextRole::Plain, done)
             }
         };
         self.lines.write(target, line, out)
@@ -230,41 +238,44 @@ impl Plain {
         out.write_all(diag::render(notice, &self.sources, style).as_bytes())
     }
 
-    fn take(&mut self, change: &Change, model: &Model, out: Out<'_>) -> io::Result<()> {
+    fn take(&mut self, change: &ModelChange, model: &Model, out: Out<'_>) -> io::Result<()> {
         match change {
-            Change::RunStarted => self.run_started(model, out),
-            Change::TargetStarted(_) => {
+            ModelChange::RunStarted => self.run_started(model, out),
+            ModelChange::TargetStarted(_) => {
                 self.lines.measure(model);
                 Ok(())
             }
-            Change::TargetEnded(id) => self.target_ended(model, *id, out),
-            Change::RowJoined(row, target) => {
+            ModelChange::TargetEnded(id) => self.target_ended(model, *id, out),
+            ModelChange::RowJoined(row, target) => {
                 self.steps.joined(&self.lines, *row, *target, model, out)
             }
-            Change::RowStarted(row) => {
+            ModelChange::RowStarted(row) => {
                 self.settling.started(*row);
                 Ok(())
             }
-            Change::RowEnded(row) if is_final(model, *row) => {
+            ModelChange::RowEnded(row) if is_final(model, *row) => {
                 self.steps.ended(&self.lines, *row, model, out)
             }
-            Change::RowEnded(row) => {
+            ModelChange::RowEnded(row) => {
                 self.settling.ended(*row, model.now());
                 Ok(())
             }
-            Change::PartEnded(row, part) => {
+            ModelChange::PartEnded(row, part) => {
                 self.steps.part_ended(&self.lines, *row, *part, model, out)
             }
-            Change::Line(row, line) => self.steps.output(&self.lines, *row, line, model, out),
-            Change::Notice(at) => self.notice(model, *at, out),
-            Change::LocalEnded(at) => self.local(model, *at, model.now(), out),
-            Change::TransferEnded(at) => self.transfer(model, *at, model.now(), out),
-            Change::Stopping => {
+            ModelChange::Line(row, line) => self.steps.output(&self.lines, *row, line, model, out),
+            ModelChange::Notice(at) => self.notice(model, *at, out),
+            ModelChange::LocalEnded(at) => self.local(model, *at, model.now(), out),
+            ModelChange::TransferEnded(at) => self.transfer(model, *at, model.now(), out),
+            ModelChange::Stopping => {
                 let reason = text::clean_name(model.stopping().unwrap_or_default(), 200);
-                let line = StyledLine::new().with(Role::Cancelled, format!("stopping: {reason}"));
+                let line =
+                    StyledLine::new().with(TextRole::Cancelled, format!("stopping: {reason}"));
                 self.lines.write(None, line, out)
             }
-            Change::LocalStarted(_) | Change::Warning(_) | Change::RunEnded => Ok(()),
+            ModelChange::LocalStarted(_) | ModelChange::Warning(_) | ModelChange::RunEnded => {
+                Ok(())
+            }
         }
     }
 }
@@ -273,7 +284,7 @@ impl View for Plain {
     fn event(
         &mut self,
         _: &Event,
-        changes: &[Change],
+        changes: &[ModelChange],
         model: &Model,
         out: Out<'_>,
     ) -> io::Result<()> {

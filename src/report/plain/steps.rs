@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::Lines;
 use crate::report::format;
-use crate::report::model::name::Kind;
+use crate::report::model::name::WorkKind;
 use crate::report::model::{LogLine, Model, Row, RowId, State, TargetId};
-use crate::report::style::{Role, StyledLine};
+use crate::report::style::{StyledLine, TextRole};
 use crate::report::text;
 use crate::report::view::Out;
 
@@ -85,8 +85,8 @@ impl Steps {
         }
         let owner = told.owner;
         let line = StyledLine::new()
-            .with(Role::Running, format!("#{} ", told.number))
-            .with(Role::Plain, &*row.name);
+            .with(TextRole::Running, format!("#{} ", told.number))
+            .with(TextRole::Plain, &*row.name);
         lines.write(model.target(owner), line, out)?;
         for target in row.targets.iter().filter(|target| *target != owner) {
             self.joined(lines, id, target, model, out)?;
@@ -115,9 +115,9 @@ impl Steps {
             .target(told.owner)
             .map_or("", |target| target.name.as_str());
         let line = StyledLine::new()
-            .with(Role::Running, format!("#{} ", told.number))
-            .with(Role::Plain, format!("shared with {owner}: "))
-            .with(Role::Quiet, text::fit(&row.name, REMINDER));
+            .with(TextRole::Running, format!("#{} ", told.number))
+            .with(TextRole::Plain, format!("shared with {owner}: "))
+            .with(TextRole::Quiet, text::fit(&row.name, REMINDER));
         lines.write(model.target(target), line, out)
     }
 
@@ -144,9 +144,9 @@ impl Steps {
             _ => row.elapsed(model.now()),
         };
         let said = StyledLine::new()
-            .with(Role::Running, format!("#{} ", told.number))
-            .with(Role::Quiet, format!("{} ", format::duration(at)))
-            .with(Role::Plain, &*line.text);
+            .with(TextRole::Running, format!("#{} ", told.number))
+            .with(TextRole::Quiet, format!("{} ", format::duration(at)))
+            .with(TextRole::Plain, &*line.text);
         lines.write(model.target(told.owner), said, out)
     }
 
@@ -166,7 +166,7 @@ impl Steps {
             return Ok(());
         };
         let took = part.took.unwrap_or_default();
-        if row.kind != Kind::Export
+        if row.kind != WorkKind::Export
             || (took < PART_NOTEWORTHY && !part.name.starts_with("pushing manifest"))
         {
             return Ok(());
@@ -177,9 +177,9 @@ impl Steps {
         };
         told.spoke = model.now();
         let line = StyledLine::new()
-            .with(Role::Running, format!("#{} ", told.number))
+            .with(TextRole::Running, format!("#{} ", told.number))
             .with(
-                Role::Plain,
+                TextRole::Plain,
                 format!("{}: {}", part.name, format::duration(took)),
             );
         lines.write(model.target(told.owner), line, out)
@@ -221,32 +221,32 @@ impl Steps {
             return Ok(());
         }
         told.ended = Some(took);
-        let mut line = StyledLine::new().with(Role::Running, format!("#{} ", told.number));
+        let mut line = StyledLine::new().with(TextRole::Running, format!("#{} ", told.number));
         match row.state {
-            State::Cached => line.push(Role::Quiet, "CACHED "),
-            State::Failed => line.push(Role::Error, "ERROR "),
-            State::Cancelled => line.push(Role::Cancelled, "CANCELLED "),
-            State::Done | State::Pending | State::Running => line.push(Role::Done, "DONE "),
+            State::Cached => line.push(TextRole::Quiet, "CACHED "),
+            State::Failed => line.push(TextRole::Error, "ERROR "),
+            State::Cancelled => line.push(TextRole::Cancelled, "CANCELLED "),
+            State::Done | State::Pending | State::Running => line.push(TextRole::Done, "DONE "),
         }
         if row.state != State::Cached {
-            line.push(Role::Plain, format!("{} ", format::duration(took)));
+            line.push(TextRole::Plain, format!("{} ", format::duration(took)));
         }
         if let Some(amount) = row
             .amount()
             .filter(|amount| amount.total > 0 && row.state == State::Done)
         {
-            line.push(Role::Plain, format!("{} ", format::bytes(amount.total)));
+            line.push(TextRole::Plain, format!("{} ", format::bytes(amount.total)));
         }
         let role = if row.state == State::Cached {
-            Role::Quiet
+            TextRole::Quiet
         } else {
-            Role::Plain
+            TextRole::Plain
         };
         // Who was told the whole name when it began needs to be reminded only.
         let columns = if told.began { REMINDER } else { ONLY_NAME };
         line.push(role, text::fit(&row.name, columns));
         if let Some(error) = row.error.as_deref().filter(|_| row.state == State::Failed) {
-            line.push(Role::Plain, format!(": {}", reason(error)));
+            line.push(TextRole::Plain, format!(": {}", reason(error)));
         }
         lines.write(model.target(told.owner), line, out)
     }
@@ -291,7 +291,7 @@ impl Steps {
         let silence = now.saturating_sub(told.spoke);
         let amount = row.amount();
         let moved = amount.map_or(0, |amount| amount.current);
-        let mut line = StyledLine::new().with(Role::Running, format!("#{} ", told.number));
+        let mut line = StyledLine::new().with(TextRole::Running, format!("#{} ", told.number));
         if let Some(amount) = amount.filter(|_| moved != told.moved && silence >= PROGRESS_INTERVAL)
         {
             let done = match format::percent(amount.current, amount.total) {
@@ -302,21 +302,21 @@ impl Steps {
                 ),
                 None => format::bytes(amount.current),
             };
-            line.push(Role::Plain, done);
+            line.push(TextRole::Plain, done);
             if amount.parts > 1 {
                 line.push(
-                    Role::Plain,
+                    TextRole::Plain,
                     format!(", {} of {} parts", amount.parts_done, amount.parts),
                 );
             }
         } else if silence >= told.patience {
             told.patience = (told.patience * 2).min(MAX_SILENCE);
             line.push(
-                Role::Quiet,
+                TextRole::Quiet,
                 format!("still running after {}", format::duration(row.elapsed(now))),
             );
             if let Some(partial) = row.partial_line() {
-                line.push(Role::Quiet, format!(": {}", text::fit(partial, 160)));
+                line.push(TextRole::Quiet, format!(": {}", text::fit(partial, 160)));
             }
         } else {
             return Ok(());

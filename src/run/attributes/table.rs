@@ -24,17 +24,17 @@ pub(super) enum Takes {
 }
 
 /// An attribute and what it takes.
-pub(super) type Known = (&'static str, Takes);
+pub(super) type KnownAttribute = (&'static str, Takes);
 
 /// Attributes that are known, in one or more groups; `any` where all others are handed on to someone who knows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct KnownAttributes {
-    pub(super) groups: &'static [&'static [Known]],
+    pub(super) groups: &'static [&'static [KnownAttribute]],
     pub(super) any: bool,
 }
 
 impl KnownAttributes {
-    const fn of(groups: &'static [&'static [Known]]) -> Self {
+    const fn of(groups: &'static [&'static [KnownAttribute]]) -> Self {
         Self { groups, any: false }
     }
 
@@ -49,12 +49,12 @@ impl KnownAttributes {
         self.names_and_values().map(|(name, _)| *name)
     }
 
-    fn names_and_values(&self) -> impl Iterator<Item = &'static Known> {
+    fn names_and_values(&self) -> impl Iterator<Item = &'static KnownAttribute> {
         self.groups.iter().copied().flatten()
     }
 }
 
-const COMPRESSION: &[Known] = &[
+const COMPRESSION: &[KnownAttribute] = &[
     (
         "compression",
         Takes::OneOf(&["uncompressed", "gzip", "estargz", "zstd"]),
@@ -63,7 +63,7 @@ const COMPRESSION: &[Known] = &[
     ("force-compression", Takes::Flag),
 ];
 
-const IMAGE: &[Known] = &[
+const IMAGE: &[KnownAttribute] = &[
     ("name", Takes::Text),
     ("push", Takes::Flag),
     ("push-by-digest", Takes::Flag),
@@ -77,7 +77,7 @@ const IMAGE: &[Known] = &[
     ("unsafe-internal-store-allow-incomplete", Takes::Flag),
 ];
 
-const COMMITTED: &[Known] = &[
+const COMMITTED: &[KnownAttribute] = &[
     ("oci-mediatypes", Takes::Bool),
     ("oci-artifact", Takes::Bool),
     ("attestation-inline", Takes::Bool),
@@ -89,15 +89,15 @@ const COMMITTED: &[Known] = &[
     ("buildinfo-attrs", Takes::Bool),
 ];
 
-const ARCHIVE: &[Known] = &[
+const ARCHIVE: &[KnownAttribute] = &[
     ("name", Takes::Text),
     ("tar", Takes::Flag),
     ("prefer-image-digest", Takes::Bool),
 ];
 
-const LOADED: &[Known] = &[("context", Takes::Text)];
+const LOADED: &[KnownAttribute] = &[("context", Takes::Text)];
 
-const FILES: &[Known] = &[
+const FILES: &[KnownAttribute] = &[
     ("attestation-prefix", Takes::Text),
     ("platform-split", Takes::Bool),
     ("source-date-epoch", Takes::WholeOrNothing),
@@ -132,31 +132,31 @@ pub(super) fn exporter(kind: &ExportKind) -> Option<KnownAttributes> {
     })
 }
 
-const EXPORTED: &[Known] = &[
+const EXPORTED: &[KnownAttribute] = &[
     ("mode", Takes::OneOf(&["min", "max"])),
     ("ignore-error", Takes::Bool),
 ];
 
-const MANIFEST: &[Known] = &[
+const MANIFEST: &[KnownAttribute] = &[
     ("image-manifest", Takes::Bool),
     ("oci-mediatypes", Takes::Bool),
 ];
 
-const REGISTRY: &[Known] = &[("ref", Takes::Text), ("registry.insecure", Takes::Bool)];
+const REGISTRY: &[KnownAttribute] = &[("ref", Takes::Text), ("registry.insecure", Takes::Bool)];
 
-const LOCAL_EXPORT: &[Known] = &[
+const LOCAL_EXPORT: &[KnownAttribute] = &[
     ("dest", Takes::Text),
     ("tag", Takes::Text),
     ("reset", Takes::Bool),
 ];
 
-const LOCAL_IMPORT: &[Known] = &[
+const LOCAL_IMPORT: &[KnownAttribute] = &[
     ("src", Takes::Text),
     ("tag", Takes::Text),
     ("digest", Takes::Text),
 ];
 
-const GHA: &[Known] = &[
+const GHA: &[KnownAttribute] = &[
     ("scope", Takes::Text),
     ("token", Takes::Text),
     ("ghtoken", Takes::Text),
@@ -167,7 +167,7 @@ const GHA: &[Known] = &[
     ("timeout", Takes::Text),
 ];
 
-const S3: &[Known] = &[
+const S3: &[KnownAttribute] = &[
     ("bucket", Takes::Text),
     ("region", Takes::Text),
     ("prefix", Takes::Text),
@@ -186,7 +186,7 @@ const S3: &[Known] = &[
     ("retry_max_attempts", Takes::Whole),
 ];
 
-const AZBLOB: &[Known] = &[
+const AZBLOB: &[KnownAttribute] = &[
     ("account_name", Takes::Text),
     ("account_url", Takes::Text),
     ("container", Takes::Text),
@@ -226,7 +226,7 @@ pub(super) fn cache_import(kind: &CacheKind) -> Option<KnownAttributes> {
     })
 }
 
-const PROVENANCE: &[Known] = &[
+const PROVENANCE: &[KnownAttribute] = &[
     ("mode", Takes::OneOf(&["min", "max"])),
     ("version", Takes::OneOf(&["v1", "v0.2"])),
     ("inline-only", Takes::Bool),

@@ -18,8 +18,8 @@ fn checksum(path: &str) -> String {
 fn explained_in(dir: PathBuf, body: &str, message: &str, line: &str) -> SolveFailure {
     let target = planned(body);
     let text = format!("FROM x AS base\nFROM base AS builder\n{line}\n");
-    let places = Places {
-        context: Tree::Dir(dir),
+    let places = TargetPlaces {
+        context: SourceTree::Dir(dir),
         dockerfile: DockerfilePlace::Inline(text.as_str().into()),
         named: BTreeMap::new(),
         images: Vec::new(),
@@ -120,8 +120,8 @@ fn a_source_that_the_ignore_file_leaves_out_is_told_by_that_file() {
 #[test]
 fn words_of_a_step_are_not_taken_for_the_daemons() {
     let target = planned("");
-    let places = Places {
-        context: Tree::Dir(PathBuf::from("/nowhere")),
+    let places = TargetPlaces {
+        context: SourceTree::Dir(PathBuf::from("/nowhere")),
         dockerfile: DockerfilePlace::InContext("Dockerfile".to_owned()),
         named: BTreeMap::new(),
         images: Vec::new(),

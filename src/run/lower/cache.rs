@@ -39,14 +39,14 @@ pub(crate) enum LocalCache {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Caches {
-    pub(super) imports: Vec<spec::CacheEntry>,
-    pub(super) exports: Vec<spec::CacheEntry>,
+pub(super) struct LoweredCaches {
+    pub(super) imports: Vec<spec::SolveCache>,
+    pub(super) exports: Vec<spec::SolveCache>,
     pub(super) local: Vec<LocalCache>,
 }
 
-pub(super) fn lower(lowering: &mut Lowering<'_>) -> Caches {
-    let mut caches = Caches::default();
+pub(super) fn lower(lowering: &mut Lowering<'_>) -> LoweredCaches {
+    let mut caches = LoweredCaches::default();
     let target = lowering.target;
     let values = &lowering.planned.build;
     for (entry, image) in target.cache_from.iter().zip(&values.cache_from) {
@@ -57,15 +57,15 @@ pub(super) fn lower(lowering: &mut Lowering<'_>) -> Caches {
         let export = lower_entry(lowering, (entry, image), "dest", &mut caches.local);
         caches.exports.extend(export);
     }
-    let inline = |entry: &spec::CacheEntry| entry.backend == CacheBackend::Inline;
+    let inline = |entry: &spec::SolveCache| entry.backend == CacheBackend::Inline;
     if lowering.flag_arg("BUILDKIT_INLINE_CACHE") && !caches.exports.iter().any(inline) {
         caches.exports.push(plain(CacheBackend::Inline));
     }
     caches
 }
 
-fn plain(backend: CacheBackend) -> spec::CacheEntry {
-    spec::CacheEntry {
+fn plain(backend: CacheBackend) -> spec::SolveCache {
+    spec::SolveCache {
         backend,
         image: None,
         extra: BTreeMap::new(),
@@ -90,7 +90,7 @@ fn lower_entry(
     (entry, image): (&Spanned<CacheEntry>, &Option<ImageName>),
     directory_key: &str,
     local: &mut Vec<LocalCache>,
-) -> Option<spec::CacheEntry> {
+) -> Option<spec::SolveCache> {
     let mut lowered = plain(backend(&entry.value.kind));
     lowered.image.clone_from(image);
     lowered.extra = entry
@@ -129,10 +129,10 @@ fn name_of(dir: &[u8]) -> String {
 fn with_directory(
     lowering: &mut Lowering<'_>,
     entry: &Spanned<CacheEntry>,
-    mut lowered: spec::CacheEntry,
+    mut lowered: spec::SolveCache,
     key: &str,
     local: &mut Vec<LocalCache>,
-) -> spec::CacheEntry {
+) -> spec::SolveCache {
     // `run::attributes` has refused what names no directory, and a digest that is none.
     let Some(path) = lowered.extra.get(key).cloned() else {
         return lowered;
@@ -175,7 +175,7 @@ fn with_directory(
 
 // Where GitHub's cache service is, and the token for it, come from the job's environment; outside of a job, the entry is
 // left out, as buildx leaves it out. That the token is missing inside of one is worth a word: only actions get it, not steps.
-fn with_gha(lowering: &mut Lowering<'_>, mut entry: spec::CacheEntry) -> Option<spec::CacheEntry> {
+fn with_gha(lowering: &mut Lowering<'_>, mut entry: spec::SolveCache) -> Option<spec::SolveCache> {
     if !lowering.setting.caches.gha {
         return None;
     }

@@ -9,13 +9,13 @@ mod exports;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::inline;
-use super::locate::{DockerfilePlace, NamedTree, Places, Tree};
+use super::locate::{DockerfilePlace, NamedTree, SourceTree, TargetPlaces};
 use crate::definition::model::{Map, SharedText, Target};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::engine::docker::EngineFacts;
 use crate::engine::spec::{
-    Attestation, Dockerfile, ExtraHost, Frontend, LocalName, MainContext, NamedContext, NoCache,
-    ResolveMode, Resources, SolveSpec, VcsFacts,
+    Attestation, Dockerfile, ExtraHost, Frontend, LocalName, MainContext, NoCache, ResolveMode,
+    SolveContext, SolveSpec, StepLimits, VcsFacts,
 };
 use crate::files::{Resolved, Resolver};
 use crate::golang::strconv;
@@ -24,7 +24,7 @@ use crate::plan::syntax::HostAddress;
 use crate::types::{Environment, Reference};
 
 pub(super) use cache::LocalCache;
-pub(super) use exports::{ExportSink, loads_by_default, strange_default_load};
+pub(super) use exports::{ExportDestination, loads_by_default, strange_default_load};
 
 /// What a run is set in: facts that are the same for all its targets.
 #[derive(Debug, Clone)]
@@ -87,11 +87,11 @@ pub(super) struct CacheSupport {
 
 /// A target, ready to be solved.
 #[derive(Debug)]
-pub(super) struct Lowered {
+pub(super) struct LoweredTarget {
     /// What is solved.
     pub(super) spec: SolveSpec,
     /// Where each export that comes back to this machine goes, by its place in the list of exports.
-    pub(super) sinks: BTreeMap<usize, ExportSink>,
+    pub(super) sinks: BTreeMap<usize, ExportDestination>,
     /// Names under which the Docker Engine that built the image is to push it, because its BuildKit cannot.
     pub(super) pushes: Vec<Reference>,
     /// Directories that caches are read from and written to.
@@ -103,10 +103,10 @@ pub(super) struct Lowered {
 /// Lowers `planned`, whose sources lie at `places`.
 pub(super) fn lower(
     planned: &PlannedTarget,
-    places: &Places,
+    places: &TargetPlaces,
     vcs: VcsFacts,
     setting: &Setting,
-) -> Result<Lowered, Diagnostics> {
+) -> Result<LoweredTarget, Diagnostics> {
     let target = planned.attributes.as_ref();
     let mut lowering = Lowering {
         planned,
@@ -148,7 +148,7 @@ pub(super) fn lower(
     let caches = cache::lower(&mut lowering);
     spec.cache_imports = caches.imports;
     spec.cache_exports = caches.exports;
-    let exports::Lowered {
+    let exports::LoweredExports {
         exports,
         sinks,
         pushes,
@@ -158,7 +158,7 @@ pub(super) fn lower(
     if notices.has_errors() {
         return Err(notices);
     }
-    Ok(Lowered {
+    Ok(LoweredTarget {
         spec,
         sinks,
         pushes,
@@ -315,10 +315,10 @@ fn strings(map: &Map) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn resources(planned: &PlannedTarget) -> Resources {
+fn resources(planned: &PlannedTarget) -> StepLimits {
     let limits = &planned.resources;
     let number = |number: i64| Some(number).filter(|number| *number != 0);
-    Resources {
+    StepLimits {
         memory: number(i64::try_from(limits.memory).unwrap_or(i64::MAX)),
         memory_swap: number(limits.memory_swap),
         cpu_shares: number(limits.cpu_shares),
@@ -345,8 +345,8 @@ fn no_cache(target: &Target) -> NoCache {
     }
 }
 
-fn dockerfile(places: &Places) -> Dockerfile {
-    let remote = matches!(places.context, Tree::Remote(_));
+fn dockerfile(places: &TargetPlaces) -> Dockerfile {
+    let remote = matches!(places.context, SourceTree::Remote(_));
     match &places.dockerfile {
         DockerfilePlace::InContext(filename) => Dockerfile::InContext {
             filename: filename.clone(),
@@ -363,24 +363,24 @@ fn dockerfile(places: &Places) -> Dockerfile {
     }
 }
 
-fn context(tree: &Tree) -> MainContext {
+fn context(tree: &SourceTree) -> MainContext {
     match tree {
-        Tree::Dir(_) => MainContext::Local,
-        Tree::Remote(address) => MainContext::Remote(address.clone()),
+        SourceTree::Dir(_) => MainContext::Local,
+        SourceTree::Remote(address) => MainContext::Remote(address.clone()),
     }
 }
 
-fn named_contexts(places: &Places, node: &str) -> BTreeMap<String, NamedContext> {
+fn named_contexts(places: &TargetPlaces, node: &str) -> BTreeMap<String, SolveContext> {
     let lowered = |(name, tree): (&String, &NamedTree)| {
         let context = match tree {
-            NamedTree::Image(image) => NamedContext::Image(image.clone()),
-            NamedTree::Tree(Tree::Remote(address)) => NamedContext::Remote(address.clone()),
-            NamedTree::Tree(Tree::Dir(dir)) => {
+            NamedTree::Image(image) => SolveContext::Image(image.clone()),
+            NamedTree::Tree(SourceTree::Remote(address)) => SolveContext::Remote(address.clone()),
+            NamedTree::Tree(SourceTree::Dir(dir)) => {
                 let base = dir
                     .file_name()
                     .map(|base| base.to_string_lossy().into_owned())
                     .unwrap_or_default();
-                NamedContext::Local {
+                SolveContext::Local {
                     local: LocalName::of_named(name),
                     shared_key_hint: format!("{base}:{node}"),
                 }

@@ -18,9 +18,9 @@ pub(super) fn setting() -> Setting {
     }
 }
 
-fn lowered(body: &str) -> Result<Lowered, Diagnostics> {
-    let places = Places {
-        context: Tree::Dir("/c".into()),
+fn lowered(body: &str) -> Result<LoweredTarget, Diagnostics> {
+    let places = TargetPlaces {
+        context: SourceTree::Dir("/c".into()),
         dockerfile: DockerfilePlace::InContext("Dockerfile".into()),
         named: BTreeMap::new(),
         images: Vec::new(),
@@ -63,7 +63,7 @@ fn images_are_named_as_they_are_written() {
         output = ["type=cacheonly", "type=oci,dest=x,\"name=a,b:1\"", "type=image,name=c"]
         cache-to = ["type=inline", "type=registry,ref=d,mode=max"]"#;
     let spec = lowered(body).unwrap().spec;
-    let names = |export: &crate::engine::spec::Export| -> Vec<String> {
+    let names = |export: &crate::engine::spec::SolveExport| -> Vec<String> {
         export.names.iter().map(ToString::to_string).collect()
     };
     let named: Vec<_> = spec.exports.iter().map(names).collect();

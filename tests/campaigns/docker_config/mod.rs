@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use rbake::builder::store::Store;
-use rbake::builder::{ContextError, DockerContexts};
+use rbake::builder::{DockerContextError, DockerContexts};
 use rbake::types::{Digest, Environment};
 
 use self::judge::{Answer, Go};
@@ -258,9 +258,9 @@ fn settings(case: &Case, docker: &Path, go: &Answer) -> Vec<String> {
         Ok(ours) if !theirs.error && ours.host.to_string() == theirs.host => {}
         Ok(_) if theirs.error && *unread => {}
         // A byte that is no character, read by both and refused by rbake.
-        Err(ContextError::Host { .. }) if !theirs.error && text.contains(&0xff) => {}
-        Err(ContextError::NoHost(_)) if theirs.error || theirs.host.is_empty() => {}
-        Err(error @ ContextError::Form { .. }) if theirs.error => {
+        Err(DockerContextError::Host { .. }) if !theirs.error && text.contains(&0xff) => {}
+        Err(DockerContextError::NoHost(_)) if theirs.error || theirs.host.is_empty() => {}
+        Err(error @ DockerContextError::Form { .. }) if theirs.error => {
             wrong.extend(leaks(case, &format!("{error:?} {error}")));
         }
         ours => wrong.push(format!(

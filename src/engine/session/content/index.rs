@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::layout::{LayoutError, OciLayout, write_whole};
+use super::layout::{LayoutDirectory, LayoutError, write_whole};
 use crate::diag::names_there_are;
 use crate::types::Digest;
 use crate::types::causes::in_one_line;
@@ -59,7 +59,7 @@ pub enum CacheSource {
     /// It is there.
     Found {
         /// The layout that holds it.
-        layout: OciLayout,
+        layout: LayoutDirectory,
         /// Its manifest.
         digest: Digest,
     },
@@ -72,7 +72,7 @@ pub enum CacheSource {
 /// What is missing is told, not an error: the first build of a project has no cache. Blocking.
 pub fn find_cache(root: &Path, tag: &str, digest: Option<&Digest>) -> CacheSource {
     let found = || -> Result<CacheSource, LayoutError> {
-        let Some(layout) = OciLayout::open(root)? else {
+        let Some(layout) = LayoutDirectory::open(root)? else {
             return Ok(CacheSource::Missing(no_directory(root)));
         };
         let tagged = match digest {
@@ -98,7 +98,7 @@ fn no_directory(root: &Path) -> String {
     }
 }
 
-impl OciLayout {
+impl LayoutDirectory {
     // Why there is no `tag`, with the tags there are.
     fn without(&self, tag: &str) -> Result<String, LayoutError> {
         let path = self.root().join("index.json");
@@ -340,7 +340,7 @@ impl Drop for Lock {
 mod tests {
     use super::*;
 
-    fn put(layout: &OciLayout, data: &[u8]) -> Digest {
+    fn put(layout: &LayoutDirectory, data: &[u8]) -> Digest {
         let mut ingest = layout.ingest_blob().unwrap();
         ingest.write(data).unwrap();
         ingest.commit(None, None).unwrap().0
@@ -355,7 +355,7 @@ mod tests {
     #[tokio::test]
     async fn names_lead_to_what_was_entered_last() {
         let dir = tempfile::tempdir().unwrap();
-        let layout = OciLayout::create(dir.path()).unwrap();
+        let layout = LayoutDirectory::create(dir.path()).unwrap();
         let digests: Vec<Digest> = [b"1", b"2", b"3"]
             .iter()
             .map(|data| put(&layout, *data))
@@ -397,7 +397,7 @@ mod tests {
     #[tokio::test]
     async fn what_others_wrote_is_kept_and_what_is_broken_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let layout = OciLayout::create(dir.path()).unwrap();
+        let layout = LayoutDirectory::create(dir.path()).unwrap();
         let digest = put(&layout, b"1");
         let index = dir.path().join("index.json");
         std::fs::write(
@@ -450,7 +450,7 @@ mod tests {
         assert!(missing(dir.path(), "latest").contains("no `index.json`"));
         std::fs::remove_file(&file).unwrap();
         assert_eq!(missing(dir.path(), "latest"), "the directory is empty");
-        let layout = OciLayout::create(dir.path()).unwrap();
+        let layout = LayoutDirectory::create(dir.path()).unwrap();
         let digest = put(&layout, b"1");
         layout
             .enter(
@@ -478,7 +478,7 @@ mod tests {
     #[tokio::test]
     async fn blobs_that_nothing_leads_to_are_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let layout = OciLayout::create(dir.path()).unwrap();
+        let layout = LayoutDirectory::create(dir.path()).unwrap();
         let (config, layer, stray) = (put(&layout, b"c"), put(&layout, b"l"), put(&layout, b"s"));
         let child = |digest: &Digest| json!({"mediaType": "x", "digest": digest.as_str()});
         let manifest = json!({"config": child(&config), "layers": [child(&layer)]});

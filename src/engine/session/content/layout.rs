@@ -76,7 +76,7 @@ impl LayoutError {
 
 /// A directory in the OCI image layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OciLayout {
+pub struct LayoutDirectory {
     root: PathBuf,
 }
 
@@ -89,7 +89,7 @@ pub struct BlobInfo {
     pub modified: SystemTime,
 }
 
-impl OciLayout {
+impl LayoutDirectory {
     /// The layout at `root`, made where it is missing.
     pub fn create(root: &Path) -> Result<Self, LayoutError> {
         let layout = Self {
@@ -245,7 +245,7 @@ pub(super) fn write_whole(path: &Path, data: &[u8]) -> Result<(), LayoutError> {
 /// A blob that is being written; dropped before it is complete, it is removed.
 #[derive(Debug)]
 pub(super) struct Ingest {
-    layout: OciLayout,
+    layout: LayoutDirectory,
     temporary: Temporary,
     hash: Sha256,
     offset: u64,
@@ -318,7 +318,7 @@ mod tests {
     #[test]
     fn a_blob_is_there_when_it_is_complete_and_right() {
         let dir = tempfile::tempdir().unwrap();
-        let layout = OciLayout::create(dir.path()).unwrap();
+        let layout = LayoutDirectory::create(dir.path()).unwrap();
         let digest = Digest::sha256(b"content");
         let ingest = |data: &[u8]| {
             let mut ingest = layout.ingest_blob().unwrap();
@@ -378,7 +378,10 @@ mod tests {
             let link = root.join(name);
             std::fs::create_dir_all(link.parent().unwrap()).unwrap();
             symlink(&outside, &link).unwrap();
-            for error in [OciLayout::create(&root).err(), OciLayout::open(&root).err()] {
+            for error in [
+                LayoutDirectory::create(&root).err(),
+                LayoutDirectory::open(&root).err(),
+            ] {
                 let error =
                     error.and_then(|error| Some(std::error::Error::source(&error)?.to_string()));
                 assert!(
@@ -388,7 +391,7 @@ mod tests {
             }
             std::fs::remove_dir_all(&root).unwrap();
         }
-        let layout = OciLayout::create(&root).unwrap();
+        let layout = LayoutDirectory::create(&root).unwrap();
         symlink("../../../outside/secret", layout.blob_path(&digest)).unwrap();
         assert!(layout.blob(&digest).is_err() && layout.open_blob(&digest).is_err());
         assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1);
@@ -405,11 +408,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
-        assert_eq!(OciLayout::open(&file).unwrap(), None);
-        assert_eq!(OciLayout::open(&dir.path().join("none")).unwrap(), None);
-        assert!(OciLayout::open(dir.path()).unwrap().is_some());
+        assert_eq!(LayoutDirectory::open(&file).unwrap(), None);
+        assert_eq!(
+            LayoutDirectory::open(&dir.path().join("none")).unwrap(),
+            None
+        );
+        assert!(LayoutDirectory::open(dir.path()).unwrap().is_some());
         assert!(matches!(
-            OciLayout::create(&file),
+            LayoutDirectory::create(&file),
             Err(LayoutError::NoDirectory { .. })
         ));
     }

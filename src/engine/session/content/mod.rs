@@ -1,7 +1,7 @@
 //! Stores of blobs for the daemon: local caches, and image layouts that it reads from or exports to.
 //!
 //! The daemon names the store in each call and uses containerd's content service on it. Blobs are checked before they take
-//! their place. `index.json` is none of the daemon's business: see [`find_cache`] before a solve and [`OciLayout::enter`]
+//! their place. `index.json` is none of the daemon's business: see [`find_cache`] before a solve and [`LayoutDirectory::enter`]
 //! after it. Start at [`ContentStores`].
 
 mod index;
@@ -27,7 +27,7 @@ use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status, Streaming};
 
 pub use index::{CacheSource, IndexName, find_cache};
-pub use layout::{BlobInfo, LayoutError, OciLayout};
+pub use layout::{BlobInfo, LayoutDirectory, LayoutError};
 
 use super::Attachable;
 use crate::engine::connection::MESSAGE_LIMIT;
@@ -44,13 +44,13 @@ const CHUNK: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreAccess {
     /// Read what is there.
-    Read(OciLayout),
+    Read(LayoutDirectory),
     /// Read, and add blobs.
-    Write(OciLayout),
+    Write(LayoutDirectory),
 }
 
 impl StoreAccess {
-    fn layout(&self) -> &OciLayout {
+    fn layout(&self) -> &LayoutDirectory {
         match self {
             Self::Read(layout) | Self::Write(layout) => layout,
         }
@@ -87,7 +87,7 @@ impl ContentStores {
             .ok_or_else(|| Status::failed_precondition(format!("no store is offered as `{id}`")))
     }
 
-    fn layout(&self, metadata: &MetadataMap) -> Result<OciLayout, Status> {
+    fn layout(&self, metadata: &MetadataMap) -> Result<LayoutDirectory, Status> {
         Ok(self.store(metadata)?.1.layout().clone())
     }
 }
@@ -150,7 +150,7 @@ fn info(digest: &Digest, blob: BlobInfo) -> Info {
     }
 }
 
-async fn existing(layout: OciLayout, digest: Digest) -> Result<Info, Status> {
+async fn existing(layout: LayoutDirectory, digest: Digest) -> Result<Info, Status> {
     let blob = {
         let digest = digest.clone();
         run(move || layout.blob(&digest)).await?

@@ -10,13 +10,13 @@ use crate::engine::session::peer;
 
 struct Fixture {
     _dir: tempfile::TempDir,
-    layout: OciLayout,
+    layout: LayoutDirectory,
     client: ContentClient<Channel>,
 }
 
 async fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
-    let layout = OciLayout::create(dir.path()).unwrap();
+    let layout = LayoutDirectory::create(dir.path()).unwrap();
     let stores = BTreeMap::from([
         ("local:/a b".to_owned(), StoreAccess::Write(layout.clone())),
         ("oci:read".to_owned(), StoreAccess::Read(layout.clone())),

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use rbake_proto::content::{self, WriteAction, WriteContentRequest, WriteContentResponse};
 use tonic::{Status, Streaming};
 
-use super::layout::{Ingest, LayoutError, OciLayout};
+use super::layout::{Ingest, LayoutDirectory, LayoutError};
 use super::{digest, layout_status, run};
 use crate::types::Digest;
 
@@ -16,11 +16,11 @@ const REF: usize = 4 << 10;
 
 /// The writes that are under way, by store and ref.
 #[derive(Debug, Default)]
-pub(super) struct Writes(Mutex<HashMap<(String, String), Progress>>);
+pub(super) struct Writes(Mutex<HashMap<(String, String), WriteProgress>>);
 
 /// How far a write is.
 #[derive(Debug, Clone)]
-pub(super) struct Progress {
+pub(super) struct WriteProgress {
     started: SystemTime,
     updated: SystemTime,
     offset: u64,
@@ -29,7 +29,7 @@ pub(super) struct Progress {
 }
 
 impl Writes {
-    fn map(&self) -> MutexGuard<'_, HashMap<(String, String), Progress>> {
+    fn map(&self) -> MutexGuard<'_, HashMap<(String, String), WriteProgress>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -63,7 +63,7 @@ impl Writes {
                 "`{name}` is locked: it is being written"
             )));
         }
-        let progress = Progress {
+        let progress = WriteProgress {
             started: now,
             updated: now,
             offset: 0,
@@ -79,7 +79,7 @@ impl Writes {
     }
 }
 
-impl Progress {
+impl WriteProgress {
     fn status(&self, name: &str) -> content::Status {
         content::Status {
             started_at: Some(self.started.into()),
@@ -105,7 +105,7 @@ struct Claim {
 
 impl Claim {
     // Notes how far the write is; fails where it was aborted.
-    fn update(&self, change: impl FnOnce(&mut Progress)) -> Result<(), Status> {
+    fn update(&self, change: impl FnOnce(&mut WriteProgress)) -> Result<(), Status> {
         let mut map = self.writes.map();
         let progress = map
             .get_mut(&self.key)
@@ -132,7 +132,7 @@ impl Drop for Claim {
 
 /// A `Write` call.
 pub(super) struct Write {
-    layout: OciLayout,
+    layout: LayoutDirectory,
     requests: Streaming<WriteContentRequest>,
     // What has been read of the requests and not been answered.
     first: Option<WriteContentRequest>,
@@ -146,7 +146,7 @@ pub(super) struct Write {
 impl Write {
     /// Reads the first request, which names the blob.
     pub(super) async fn begin(
-        layout: OciLayout,
+        layout: LayoutDirectory,
         store: &str,
         writes: &Arc<Writes>,
         mut requests: Streaming<WriteContentRequest>,

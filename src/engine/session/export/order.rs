@@ -11,7 +11,7 @@ pub(super) enum BadPath {
 
 /// The directories on the way to the last entry, and the last name in each.
 #[derive(Debug)]
-pub(super) struct Order {
+pub(super) struct EntryOrder {
     // The first is the root, which has no name.
     levels: Vec<Level>,
 }
@@ -22,7 +22,7 @@ struct Level {
     last: Vec<u8>,
 }
 
-impl Order {
+impl EntryOrder {
     pub(super) fn new() -> Self {
         Self {
             levels: vec![Level::default()],
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_walk_is_in_order() {
-        let mut order = Order::new();
+        let mut order = EntryOrder::new();
         for (path, is_dir) in [
             ("a", true),
             ("a/b", true),
@@ -90,7 +90,7 @@ mod tests {
         for path in [
             "", "/a", "a/", "..", "../a", "a/../b", ".", "a//b", "m/./b", "m\0",
         ] {
-            let mut order = Order::new();
+            let mut order = EntryOrder::new();
             order.next(b"m", true).unwrap();
             assert!(
                 matches!(order.next(path.as_bytes(), false), Err(BadPath::Escapes(_))),
@@ -98,7 +98,7 @@ mod tests {
             );
         }
         for path in ["a", "m", "x/y", "m/b/c", "n/a", "m/a"] {
-            let mut order = Order::new();
+            let mut order = EntryOrder::new();
             order.next(b"m", true).unwrap();
             order.next(b"m/a", false).unwrap();
             assert!(

@@ -12,7 +12,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Mutex;
 
 use crate::event::{EventKind, EventSink, LocalWork};
-use crate::files::{Access, OutputFile, Resolved};
+use crate::files::{FileAccess, OutputFile, Resolved};
 use crate::types::TargetName;
 
 /// What a sink could not do, whoever wrote it.
@@ -74,7 +74,7 @@ impl FileSink {
         let place = self.place.clone();
         // A pipe that nobody reads keeps the thread waiting.
         let mut output =
-            tokio::task::spawn_blocking(move || OutputFile::create(&place, Access::Kept));
+            tokio::task::spawn_blocking(move || OutputFile::create(&place, FileAccess::Kept));
         let output = if let Ok(opened) = tokio::time::timeout(QUIET, &mut output).await {
             opened??
         } else {

@@ -8,7 +8,7 @@ use hyper::body::{Body, Frame};
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use super::transfer::Ending;
+use super::transfer::TransferEnd;
 
 /// A part of the answer.
 #[derive(Debug)]
@@ -20,14 +20,14 @@ pub(super) enum Part {
 }
 
 /// The body of the answer. When the daemon does not want it any more it is dropped, and the transfer with it.
-pub(super) struct Answer {
+pub(super) struct TransferBody {
     parts: mpsc::Receiver<Part>,
     ended: bool,
-    _transfer: Ending,
+    _transfer: TransferEnd,
 }
 
-impl Answer {
-    pub(super) fn new(parts: mpsc::Receiver<Part>, transfer: Ending) -> Self {
+impl TransferBody {
+    pub(super) fn new(parts: mpsc::Receiver<Part>, transfer: TransferEnd) -> Self {
         Self {
             parts,
             ended: false,
@@ -36,7 +36,7 @@ impl Answer {
     }
 }
 
-impl Body for Answer {
+impl Body for TransferBody {
     type Data = Bytes;
     type Error = Status;
 

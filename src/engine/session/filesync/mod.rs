@@ -27,12 +27,12 @@ use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
 
 pub use progress::{TransferFailure, TransferState, TransferSummary};
-pub use source::{LocalDir, LocalSource};
+pub use source::{LocalSource, ServedDirectory};
 
 use super::Attachable;
 use crate::engine::connection::QUESTION_LIMIT;
 use crate::event::EventSink;
-use progress::{FailureSlot, Record};
+use progress::{FailureSlot, TransferRecord};
 use request::TransferRequest;
 
 /// Transfers of one session. What each of them moved is kept to its end.
@@ -47,22 +47,22 @@ const DIFF_COPY: &str = "/moby.filesync.v1.FileSync/DiffCopy";
 pub struct FileSync(Arc<Inner>);
 
 struct Inner {
-    locals: Vec<LocalDir>,
+    locals: Vec<ServedDirectory>,
     sink: EventSink,
     compress: bool,
-    records: Mutex<Vec<Arc<Record>>>,
+    records: Mutex<Vec<Arc<TransferRecord>>>,
     failures: Arc<FailureSlot>,
 }
 
 impl FileSync {
     /// A service for `locals` that tells `sink` how transfers go.
-    pub fn new(locals: Vec<LocalDir>, sink: EventSink) -> Self {
+    pub fn new(locals: Vec<ServedDirectory>, sink: EventSink) -> Self {
         Self::with_compression(locals, sink, false)
     }
 
     /// The same, compressing content where the daemon understands it and `compress` is set: for daemons at the far end of a
     /// network. On the same machine it costs more than it saves.
-    pub fn with_compression(locals: Vec<LocalDir>, sink: EventSink, compress: bool) -> Self {
+    pub fn with_compression(locals: Vec<ServedDirectory>, sink: EventSink, compress: bool) -> Self {
         Self(Arc::new(Inner {
             locals,
             sink,
@@ -112,7 +112,7 @@ impl FileSync {
             )));
         }
         let compress = inner.compress && accepts_gzip(request.headers());
-        let record = Arc::new(Record::new(
+        let record = Arc::new(TransferRecord::new(
             &local.name,
             local.path().to_owned(),
             &wanted.filter.follow,
@@ -121,7 +121,7 @@ impl FileSync {
         drop(records);
         let decoder =
             tonic_prost::ProstCodec::<rbake_proto::packet::Packet, _>::default().decoder();
-        let answer = transfer::start(transfer::Plan {
+        let answer = transfer::start(transfer::TransferPlan {
             source: local.source.clone(),
             filter: wanted.filter,
             record,

@@ -71,7 +71,7 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// The counters of one transfer.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct TransferRecord {
     id: u64,
     local: String,
     dir: PathBuf,
@@ -82,7 +82,7 @@ pub(super) struct Record {
     rest: Mutex<(Vec<String>, TransferState)>,
 }
 
-impl Record {
+impl TransferRecord {
     pub(super) fn new(local: &str, dir: PathBuf, paths: &[Vec<u8>]) -> Self {
         let mut room = PATH_BYTES;
         let fits = |path: &&Vec<u8>| {
@@ -178,13 +178,13 @@ impl Record {
 
 /// Tells of one transfer, and that it is over when dropped.
 pub(super) struct Teller {
-    record: Arc<Record>,
+    record: Arc<TransferRecord>,
     sink: EventSink,
     told: Transfer,
 }
 
 impl Teller {
-    pub(super) fn new(record: Arc<Record>, sink: EventSink) -> Self {
+    pub(super) fn new(record: Arc<TransferRecord>, sink: EventSink) -> Self {
         let told = record.event();
         Self { record, sink, told }
     }
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_record_keeps_little_whatever_was_asked_for() {
-        let kept = |paths: &[Vec<u8>]| Record::new("l", PathBuf::new(), paths).paths;
+        let kept = |paths: &[Vec<u8>]| TransferRecord::new("l", PathBuf::new(), paths).paths;
         assert_eq!(kept(&[b"a".to_vec(), b"b/c".to_vec()]), ["a", "b/c"]);
         assert_eq!(kept(&vec![b"x".to_vec(); 100]).len(), FIRST_PATHS);
         let long = vec![b'x'; PATH_BYTES / 2 + 1];

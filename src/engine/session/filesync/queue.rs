@@ -6,28 +6,28 @@
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::table::Content;
+use super::table::EntryContent;
 
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(super) struct SendQueue {
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    wishes: VecDeque<(u32, Content)>,
+    wishes: VecDeque<(u32, EntryContent)>,
     closed: bool,
     waiting: usize,
 }
 
-impl Queue {
+impl SendQueue {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a wish; tells whether more of them wait than readers wait for them.
-    pub(super) fn put(&self, id: u32, content: Content) -> bool {
+    pub(super) fn put(&self, id: u32, content: EntryContent) -> bool {
         let mut state = self.state();
         state.wishes.push_back((id, content));
         self.changed.notify_one();
@@ -35,12 +35,12 @@ impl Queue {
     }
 
     /// The next wish, if there is one now.
-    pub(super) fn try_take(&self) -> Option<(u32, Content)> {
+    pub(super) fn try_take(&self) -> Option<(u32, EntryContent)> {
         self.state().wishes.pop_front()
     }
 
     /// The next wish, as soon as there is one; `None` when there will be no more.
-    pub(super) fn take(&self) -> Option<(u32, Content)> {
+    pub(super) fn take(&self) -> Option<(u32, EntryContent)> {
         let mut state = self.state();
         loop {
             if state.closed {

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use bytes::Bytes;
 
 use super::body::Part;
-use super::source::Content;
+use super::source::FileContent;
 use super::table;
 use super::transfer::{SendError, Shared};
 use super::wire;
@@ -52,13 +52,13 @@ impl Reader<'_> {
     }
 
     // The content of one file and its end.
-    fn send(&mut self, id: u32, content: table::Content) -> Result<(), SendError> {
-        if let table::Content::File(size) = content {
+    fn send(&mut self, id: u32, content: table::EntryContent) -> Result<(), SendError> {
+        if let table::EntryContent::File(size) = content {
             self.shared.table().path(id, &mut self.path);
             self.shared.record.file(&self.path);
             match self.shared.source()?.content(&self.path) {
-                Ok(Content::File(file)) => self.file(id, size, &file)?,
-                Ok(Content::Memory(content)) => {
+                Ok(FileContent::File(file)) => self.file(id, size, &file)?,
+                Ok(FileContent::Memory(content)) => {
                     for chunk in content.chunks(CHUNK) {
                         self.chunk(id, chunk.len(), |buffer| {
                             buffer.extend_from_slice(chunk);

@@ -10,11 +10,11 @@ use bytes::Bytes;
 
 use crate::context::followpaths::{self, Links};
 use crate::context::stat::Xattrs;
-use crate::context::{Context, ContextError, Entry, Filter, FilterError, FilterSpec, Link};
+use crate::context::{Context, ContextError, Entry, Filter, FilterError, FilterSpec, LinkTarget};
 
 /// A directory that the daemon may ask for by name.
 #[derive(Debug, Clone)]
-pub struct LocalDir {
+pub struct ServedDirectory {
     /// The name it is asked for by: `context`, `dockerfile`, or a named context's.
     pub name: String,
     /// What is in it.
@@ -30,7 +30,7 @@ pub enum LocalSource {
     Files(BTreeMap<String, Bytes>),
 }
 
-impl LocalDir {
+impl ServedDirectory {
     /// The directory `path` of the disk under `name`.
     pub fn directory(name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         Self {
@@ -65,7 +65,7 @@ pub(super) enum Source {
 
 /// The content of one file.
 #[derive(Debug)]
-pub(super) enum Content {
+pub(super) enum FileContent {
     File(File),
     Memory(Bytes),
 }
@@ -99,13 +99,13 @@ impl Source {
         }
     }
 
-    pub(super) fn content(&self, path: &[u8]) -> io::Result<Content> {
+    pub(super) fn content(&self, path: &[u8]) -> io::Result<FileContent> {
         match self {
-            Self::Disk(context) => context.open_file(path).map(Content::File),
+            Self::Disk(context) => context.open_file(path).map(FileContent::File),
             Self::Memory(files) => std::str::from_utf8(path)
                 .ok()
                 .and_then(|name| files.get(name))
-                .map(|content| Content::Memory(content.clone()))
+                .map(|content| FileContent::Memory(content.clone()))
                 .ok_or_else(|| io::ErrorKind::NotFound.into()),
         }
     }
@@ -132,7 +132,7 @@ fn walk_files(
             mode: 0o644,
             size: i64::try_from(content.len()).unwrap_or(i64::MAX),
             mtime: 0,
-            link: Link::None,
+            link: LinkTarget::None,
             device: (0, 0),
             xattrs: &xattrs,
             has_content: true,

@@ -14,12 +14,12 @@ struct Row {
     // Row of the directory it is in.
     parent: u32,
     name_end: u32,
-    content: Content,
+    content: EntryContent,
 }
 
 /// What there is to send of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Content {
+pub(super) enum EntryContent {
     /// It has none: a directory, a link and so on.
     Never,
     /// It passes for a regular file and is empty: a socket.
@@ -43,7 +43,7 @@ impl Table {
         &mut self,
         parent: Option<u32>,
         name: &[u8],
-        content: Content,
+        content: EntryContent,
     ) -> Result<(), TooMany> {
         self.names.extend_from_slice(name);
         let name_end = u32::try_from(self.names.len()).map_err(|_| TooMany)?;
@@ -59,11 +59,13 @@ impl Table {
     }
 
     /// Takes note that `id` is asked for; `None` where it may not be.
-    pub(super) fn ask(&mut self, id: u32) -> Option<Content> {
+    pub(super) fn ask(&mut self, id: u32) -> Option<EntryContent> {
         let content = &mut self.rows.get_mut(id as usize)?.content;
         match content {
-            Content::Never | Content::Asked => None,
-            Content::Empty | Content::File(_) => Some(std::mem::replace(content, Content::Asked)),
+            EntryContent::Never | EntryContent::Asked => None,
+            EntryContent::Empty | EntryContent::File(_) => {
+                Some(std::mem::replace(content, EntryContent::Asked))
+            }
         }
     }
 
@@ -112,7 +114,7 @@ mod tests {
             (None, "e"),
         ] {
             table
-                .push(parent, name.as_bytes(), Content::File(1))
+                .push(parent, name.as_bytes(), EntryContent::File(1))
                 .unwrap();
         }
         let mut path = Vec::new();
@@ -125,10 +127,10 @@ mod tests {
     #[test]
     fn content_is_asked_for_once_and_only_where_there_is_some() {
         let mut table = Table::default();
-        table.push(None, b"dir", Content::Never).unwrap();
-        table.push(Some(0), b"file", Content::File(3)).unwrap();
+        table.push(None, b"dir", EntryContent::Never).unwrap();
+        table.push(Some(0), b"file", EntryContent::File(3)).unwrap();
         assert_eq!(table.ask(0), None);
-        assert_eq!(table.ask(1), Some(Content::File(3)));
+        assert_eq!(table.ask(1), Some(EntryContent::File(3)));
         assert_eq!(table.ask(1), None);
         assert_eq!(table.ask(2), None);
     }

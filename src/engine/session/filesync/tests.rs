@@ -120,14 +120,14 @@ impl Daemon {
     }
 }
 
-fn context(dir: &Path) -> Vec<LocalDir> {
-    vec![LocalDir::directory("context", dir)]
+fn context(dir: &Path) -> Vec<ServedDirectory> {
+    vec![ServedDirectory::directory("context", dir)]
 }
 
-fn many(count: usize) -> Vec<LocalDir> {
+fn many(count: usize) -> Vec<ServedDirectory> {
     let content = Bytes::from(vec![b'x'; 3000]);
     let files = (0..count).map(|n| (format!("file-{n:07}"), content.clone()));
-    vec![LocalDir {
+    vec![ServedDirectory {
         name: "context".to_owned(),
         source: LocalSource::Files(files.collect()),
     }]
@@ -424,7 +424,7 @@ async fn content_is_compressed_where_that_is_wanted_and_understood() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_in_memory_is_found_among_the_names_that_are_asked_for() {
-    let local = LocalDir::file(
+    let local = ServedDirectory::file(
         "dockerfile",
         "Dockerfile",
         Bytes::from_static(b"FROM scratch\n"),

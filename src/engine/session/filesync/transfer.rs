@@ -17,17 +17,17 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tonic::{Status, Streaming};
 
 use super::super::daemon_text::shortened;
-use super::body::{Answer, Part};
-use super::progress::{FailureSlot, Record, Teller, TransferState};
-use super::queue::Queue;
+use super::body::{Part, TransferBody};
+use super::progress::{FailureSlot, Teller, TransferRecord, TransferState};
+use super::queue::SendQueue;
 use super::reader;
 use super::source::{LocalSource, Source};
-use super::table::{Content, Table, TooMany};
+use super::table::{EntryContent, Table, TooMany};
 use super::wire;
-use crate::context::{ContextError, Entry, FilterSpec, Link};
+use crate::context::{ContextError, Entry, FilterSpec, LinkTarget};
 use crate::event::EventSink;
 use crate::types::causes::in_one_line;
-use crate::types::descriptors::{self, Share};
+use crate::types::descriptors::{self, DescriptorShare};
 
 /// Buffers under way in one transfer.
 const PARTS: usize = 8;
@@ -107,8 +107,8 @@ impl SendError {
 /// What walk, readers and control have in common.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) record: Arc<Record>,
-    pub(super) queue: Queue,
+    pub(super) record: Arc<TransferRecord>,
+    pub(super) queue: SendQueue,
     /// Whether content is compressed.
     pub(super) compress: bool,
     source: OnceLock<Source>,
@@ -116,7 +116,7 @@ pub(super) struct Shared {
     parts: mpsc::Sender<Part>,
     stopped: AtomicBool,
     // The transfer's descriptors, for as long as it goes on.
-    share: OnceLock<Share>,
+    share: OnceLock<DescriptorShare>,
 }
 
 impl Shared {
@@ -150,12 +150,12 @@ impl Shared {
 }
 
 /// Ends a transfer when the answer is dropped.
-pub(super) struct Ending {
+pub(super) struct TransferEnd {
     shared: Arc<Shared>,
     control: AbortHandle,
 }
 
-impl Drop for Ending {
+impl Drop for TransferEnd {
     fn drop(&mut self) {
         self.shared.stop();
         self.control.abort();
@@ -163,10 +163,10 @@ impl Drop for Ending {
 }
 
 /// What a transfer is made of.
-pub(super) struct Plan {
+pub(super) struct TransferPlan {
     pub(super) source: LocalSource,
     pub(super) filter: FilterSpec,
-    pub(super) record: Arc<Record>,
+    pub(super) record: Arc<TransferRecord>,
     pub(super) compress: bool,
     pub(super) requests: Streaming<Packet>,
     pub(super) sink: EventSink,
@@ -174,11 +174,11 @@ pub(super) struct Plan {
 }
 
 /// Starts the transfer; what comes of it is in the answer.
-pub(super) fn start(plan: Plan) -> Answer {
+pub(super) fn start(plan: TransferPlan) -> TransferBody {
     let (parts, answer) = mpsc::channel(PARTS);
     let shared = Arc::new(Shared {
         record: Arc::clone(&plan.record),
-        queue: Queue::default(),
+        queue: SendQueue::default(),
         compress: plan.compress,
         source: OnceLock::new(),
         table: Mutex::default(),
@@ -195,7 +195,7 @@ pub(super) fn start(plan: Plan) -> Answer {
         failures: plan.failures,
     };
     let control = tokio::spawn(control.run(plan.source, plan.filter)).abort_handle();
-    Answer::new(answer, Ending { shared, control })
+    TransferBody::new(answer, TransferEnd { shared, control })
 }
 
 struct Control {
@@ -343,9 +343,9 @@ impl List<'_> {
             let mut table = self.shared.table();
             table.push(entry.parent, &entry.path[name_start..], content(entry))?;
             match entry.link {
-                Link::None => self.link.clear(),
-                Link::Symlink(target) => target.clone_into(&mut self.link),
-                Link::Hard(first) => table.path(first, &mut self.link),
+                LinkTarget::None => self.link.clear(),
+                LinkTarget::Symlink(target) => target.clone_into(&mut self.link),
+                LinkTarget::Hard(first) => table.path(first, &mut self.link),
             }
         }
         wire::stat(&mut self.buffer, entry, &self.link);
@@ -364,14 +364,14 @@ impl List<'_> {
     }
 }
 
-fn content(entry: &Entry<'_>) -> Content {
+fn content(entry: &Entry<'_>) -> EntryContent {
     use crate::context::stat::mode;
     if entry.has_content {
-        Content::File(entry.size.try_into().unwrap_or_default())
-    } else if entry.mode & mode::KIND == 0 && entry.link == Link::None {
-        Content::Empty
+        EntryContent::File(entry.size.try_into().unwrap_or_default())
+    } else if entry.mode & mode::KIND == 0 && entry.link == LinkTarget::None {
+        EntryContent::Empty
     } else {
-        Content::Never
+        EntryContent::Never
     }
 }
 

@@ -169,7 +169,7 @@ pub(super) fn error(text: &str) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::context::stat::Xattrs;
-    use crate::context::{Context, Filter, Link};
+    use crate::context::{Context, Filter, LinkTarget};
     use prost::Message as _;
     use rbake_proto::packet::{Packet, PacketType, Stat};
 
@@ -229,7 +229,7 @@ mod tests {
             mode: 0x8420_01ff,
             size: i64::MAX,
             mtime: -1,
-            link: Link::None,
+            link: LinkTarget::None,
             device: (1, 3),
             xattrs: &xattrs,
             has_content: false,

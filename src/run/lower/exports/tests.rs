@@ -9,7 +9,7 @@ fn lowered(
     body: &str,
     docker: DockerTraits,
     variables: [(&str, &str); 1],
-) -> (Lowered, Diagnostics) {
+) -> (LoweredExports, Diagnostics) {
     let planned = planned(body);
     let setting = Setting {
         environment: Environment::of(variables, "/"),
@@ -37,7 +37,7 @@ fn docker(store: ImageStore) -> DockerTraits {
 fn exporters(body: &str, docker: DockerTraits, variables: [(&str, &str); 1]) -> Vec<String> {
     let (lowered, problems) = lowered(body, docker, variables);
     assert!(!problems.has_errors(), "{problems:?}");
-    let name = |export: &spec::Export| export.exporter.name().to_owned();
+    let name = |export: &spec::SolveExport| export.exporter.name().to_owned();
     lowered.exports.iter().map(name).collect()
 }
 

@@ -14,9 +14,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::filter::{DirMarks, Filter, Verdict};
-use super::names::{Kind, Names};
+use super::names::{DirEntryKind, Names};
 use super::stat::{self, Xattrs, wide};
-use super::tree::{Context, ContextError, Entry, Link, OPEN_DIR};
+use super::tree::{Context, ContextError, Entry, LinkTarget, OPEN_DIR};
 use crate::types::descriptors;
 
 // A directory that is being walked.
@@ -132,12 +132,12 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
     }
 
     // Looks at the entry whose path is set and whose name is `at` in the directory on top.
-    fn entry(&mut self, at: usize, kind: Kind) -> Result<Step, ContextError> {
+    fn entry(&mut self, at: usize, kind: DirEntryKind) -> Result<Step, ContextError> {
         let mut stat = None;
         let is_dir = match kind {
-            Kind::Dir => true,
-            Kind::Other => false,
-            Kind::Unknown => {
+            DirEntryKind::Dir => true,
+            DirEntryKind::Other => false,
+            DirEntryKind::Unknown => {
                 let Some(found) = self.stat_name(at)? else {
                     return Ok(Step::Gone);
                 };
@@ -253,9 +253,9 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
             }
         }
         let link = match (file_type, hard) {
-            (FileType::Symlink, _) => Link::Symlink(&self.link),
-            (_, Some(first)) => Link::Hard(first),
-            (_, None) => Link::None,
+            (FileType::Symlink, _) => LinkTarget::Symlink(&self.link),
+            (_, Some(first)) => LinkTarget::Hard(first),
+            (_, None) => LinkTarget::None,
         };
         let entry = Entry {
             id: self.next_id,
@@ -385,5 +385,4 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
 }
 
 #[cfg(test)]
-#[path = "denied_tests.rs"]
-mod denied;
+mod tests;

@@ -3,7 +3,7 @@
 //! What is named is used or is an error; nothing here looks whether it answers. Start at [`named`].
 
 use super::candidate::{Candidate, Reach, Settings};
-use super::docker_context::{ContextError, DEFAULT_CONTEXT, DockerContexts};
+use super::docker_context::{DEFAULT_CONTEXT, DockerContextError, DockerContexts};
 use super::error::ChooseError;
 use super::store::{Current, Instance, Node, Store};
 use super::tls;
@@ -111,7 +111,7 @@ fn by_that_name(
             let warnings = contexts.warnings(&context);
             return Ok(Candidate::docker(context, from.to_owned(), warnings));
         }
-        Err(ContextError::Unknown { known, .. }) => known,
+        Err(DockerContextError::Unknown { known, .. }) => known,
         Err(error) => return Err(error.into()),
     };
     if name == EMBEDDED {
@@ -219,7 +219,7 @@ fn in_container(
     let contexts = DockerContexts::new(environment);
     let context = match named {
         Some((_, name)) => contexts.context(&name).map_err(|error| match error {
-            ContextError::Unknown { name, known, .. } => ContextError::Unknown {
+            DockerContextError::Unknown { name, known, .. } => DockerContextError::Unknown {
                 name,
                 from: Some(from.to_owned()),
                 known,

@@ -21,7 +21,7 @@ impl Folder {
         resolve(&self.path, Path::new(name)).unwrap()
     }
 
-    fn write(&self, name: &str, access: Access) -> io::Result<()> {
+    fn write(&self, name: &str, access: FileAccess) -> io::Result<()> {
         write_file(&self.at(name), access, b"new")
     }
 
@@ -49,7 +49,7 @@ impl Folder {
     }
 }
 
-const ALL: [Access; 2] = [Access::Kept, Access::Fresh(0o644)];
+const ALL: [FileAccess; 2] = [FileAccess::Kept, FileAccess::Fresh(0o644)];
 
 #[test]
 fn a_file_appears_when_it_is_complete() {
@@ -75,7 +75,7 @@ fn a_file_that_is_given_up_leaves_the_old_one() {
     let folder = folder();
     std::fs::write(folder.path.join("out"), "old").unwrap();
     for name in ["out", "other"] {
-        let mut file = OutputFile::create(&folder.at(name), Access::Kept).unwrap();
+        let mut file = OutputFile::create(&folder.at(name), FileAccess::Kept).unwrap();
         file.write_all(b"half").unwrap();
         drop(file);
     }
@@ -99,7 +99,7 @@ fn modes_are_kept_or_made_anew() {
             "{name}"
         );
     }
-    folder.write("c", Access::Fresh(0o644)).unwrap();
+    folder.write("c", FileAccess::Fresh(0o644)).unwrap();
     assert_eq!(folder.mode("c"), 0o644);
 }
 
@@ -203,11 +203,14 @@ fn sockets_and_directories_are_refused() {
         ("socket", "socket"),
         ("/", "directory"),
     ] {
-        let error = folder.write(name, Access::Kept).unwrap_err();
+        let error = folder.write(name, FileAccess::Kept).unwrap_err();
         assert!(error.to_string().contains(why), "{name}: {error}");
     }
     assert_eq!(
-        folder.write("no/such", Access::Kept).unwrap_err().kind(),
+        folder
+            .write("no/such", FileAccess::Kept)
+            .unwrap_err()
+            .kind(),
         io::ErrorKind::NotFound
     );
     assert_eq!(folder.names(), ["dir", "socket"]);
@@ -248,13 +251,13 @@ fn other_names_of_a_file_are_kept() {
     let folder = folder();
     std::fs::write(folder.path.join("one"), "a longer old text").unwrap();
     std::fs::hard_link(folder.path.join("one"), folder.path.join("two")).unwrap();
-    folder.write("one", Access::Kept).unwrap();
+    folder.write("one", FileAccess::Kept).unwrap();
     assert_eq!(
         (folder.text("two"), folder.names()),
         ("new".into(), vec!["one".into(), "two".into()])
     );
     // A new file is a new one.
-    write_file(&folder.at("one"), Access::Fresh(0o644), b"newer").unwrap();
+    write_file(&folder.at("one"), FileAccess::Fresh(0o644), b"newer").unwrap();
     assert_eq!(
         (folder.text("one"), folder.text("two")),
         ("newer".into(), "new".into())
@@ -353,7 +356,7 @@ fn root_leaves_a_file_to_its_owner() {
     }
     std::fs::write(folder.path.join("theirs"), "old").unwrap();
     std::os::unix::fs::chown(folder.path.join("theirs"), Some(65534), Some(65534)).unwrap();
-    folder.write("theirs", Access::Kept).unwrap();
+    folder.write("theirs", FileAccess::Kept).unwrap();
     let after = std::fs::metadata(folder.path.join("theirs")).unwrap();
     assert_eq!(
         (after.uid(), after.gid(), folder.text("theirs")),

@@ -21,7 +21,7 @@ pub const DEFAULT_CONTEXT: &str = "default";
 
 /// The user's settings do not lead to a Docker Engine.
 #[derive(Debug, thiserror::Error)]
-pub enum ContextError {
+pub enum DockerContextError {
     /// A file of settings cannot be read.
     #[error("cannot read `{}`", path.display())]
     Read {
@@ -143,7 +143,7 @@ impl<'a> DockerContexts<'a> {
     }
 
     /// The name of the current context.
-    pub fn current_name(&self) -> Result<String, ContextError> {
+    pub fn current_name(&self) -> Result<String, DockerContextError> {
         // DOCKER_HOST wins over every context, blank or not; what is set to nothing is not set (docker/cli
         // `resolveContextName`).
         let set = |name| self.environment.get(name).filter(|value| !value.is_empty());
@@ -163,10 +163,10 @@ impl<'a> DockerContexts<'a> {
     }
 
     /// The Engine of the current context.
-    pub fn current(&self) -> Result<DockerContext, ContextError> {
+    pub fn current(&self) -> Result<DockerContext, DockerContextError> {
         self.context(&self.current_name()?)
             .map_err(|error| match error {
-                ContextError::Unknown { name, known, .. } => ContextError::Unknown {
+                DockerContextError::Unknown { name, known, .. } => DockerContextError::Unknown {
                     name,
                     from: Some(self.current_from()),
                     known,
@@ -189,7 +189,7 @@ impl<'a> DockerContexts<'a> {
     }
 
     /// The Engine of the context `name`.
-    pub fn context(&self, name: &str) -> Result<DockerContext, ContextError> {
+    pub fn context(&self, name: &str) -> Result<DockerContext, DockerContextError> {
         if name == DEFAULT_CONTEXT {
             return self.default_context();
         }
@@ -201,7 +201,7 @@ impl<'a> DockerContexts<'a> {
         let id = Digest::sha256(name.as_bytes());
         let metadata = metadata(&dir.join("meta").join(id.hex()).join("meta.json"))?;
         let Some(metadata) = metadata else {
-            return Err(ContextError::Unknown {
+            return Err(DockerContextError::Unknown {
                 name: name.to_owned(),
                 from: None,
                 known: self.names(),
@@ -211,9 +211,9 @@ impl<'a> DockerContexts<'a> {
             .endpoints
             .get("docker")
             .filter(|endpoint| !endpoint.host.is_empty())
-            .ok_or_else(|| ContextError::NoHost(name.to_owned()))?;
+            .ok_or_else(|| DockerContextError::NoHost(name.to_owned()))?;
         if endpoint.skip_tls_verify && endpoint.host.starts_with("tcp://") {
-            return Err(ContextError::Unchecked(name.to_owned()));
+            return Err(DockerContextError::Unchecked(name.to_owned()));
         }
         let from = format!("the Docker context `{name}`");
         let mut host = parse(&endpoint.host, &from)?;
@@ -230,7 +230,7 @@ impl<'a> DockerContexts<'a> {
     }
 
     /// What a node of buildx's store names: a context, or else an address.
-    pub fn context_or_host(&self, text: &str) -> Result<DockerContext, ContextError> {
+    pub fn context_or_host(&self, text: &str) -> Result<DockerContext, DockerContextError> {
         if text.is_empty() {
             return self.default_context();
         }
@@ -250,7 +250,7 @@ impl<'a> DockerContexts<'a> {
     }
 
     /// The key under which buildx's store keeps the choice for the current endpoint.
-    pub fn store_key(&self) -> Result<String, ContextError> {
+    pub fn store_key(&self) -> Result<String, DockerContextError> {
         let name = self.current_name()?;
         if name != DEFAULT_CONTEXT {
             return Ok(name);
@@ -282,7 +282,7 @@ impl<'a> DockerContexts<'a> {
         names
     }
 
-    fn default_context(&self) -> Result<DockerContext, ContextError> {
+    fn default_context(&self) -> Result<DockerContext, DockerContextError> {
         if let Some((host, from)) = self.address_of_variables()? {
             let host = self.with_variables_tls(host)?;
             return Ok(DockerContext {
@@ -321,7 +321,9 @@ impl<'a> DockerContexts<'a> {
 
     // The address that the variables name, and which of them does. One that is blank stands for the default address, and
     // asking for TLS without an address for a port of this machine, as for the `docker` command.
-    fn address_of_variables(&self) -> Result<Option<(DockerHost, &'static str)>, ContextError> {
+    fn address_of_variables(
+        &self,
+    ) -> Result<Option<(DockerHost, &'static str)>, DockerContextError> {
         const FROM: &str = "`DOCKER_HOST`";
         let text = self.environment.get("DOCKER_HOST").unwrap_or_default();
         if !text.trim().is_empty() {
@@ -338,13 +340,13 @@ impl<'a> DockerContexts<'a> {
     }
 
     // A socket needs no TLS. DOCKER_TLS_VERIFY counts when it is set at all, whatever it says (docker/cli flags.go).
-    fn with_variables_tls(&self, host: DockerHost) -> Result<DockerHost, ContextError> {
+    fn with_variables_tls(&self, host: DockerHost) -> Result<DockerHost, DockerContextError> {
         let DockerHost::Tcp { address, .. } = host else {
             return Ok(host);
         };
         let set = |name| self.environment.get(name).is_some_and(|v| !v.is_empty());
         let tls = match (set("DOCKER_TLS_VERIFY"), set("DOCKER_TLS")) {
-            (false, true) => return Err(ContextError::UncheckedVariable),
+            (false, true) => return Err(DockerContextError::UncheckedVariable),
             (false, false) => None,
             (true, _) => {
                 let (dir, from) = match self.environment.non_empty("DOCKER_CERT_PATH") {
@@ -390,10 +392,10 @@ fn context_tls(dir: &Path, from: &str) -> Result<Option<TlsMaterial>, TlsError> 
     tls::whole(tls::in_folder(dir, from)?, dir, from).map(Some)
 }
 
-fn parse(text: &str, from: &str) -> Result<DockerHost, ContextError> {
+fn parse(text: &str, from: &str) -> Result<DockerHost, DockerContextError> {
     docker_address::complete(text)
         .parse()
-        .map_err(|source| ContextError::Host {
+        .map_err(|source| DockerContextError::Host {
             from: from.to_owned(),
             source,
         })
@@ -414,15 +416,15 @@ fn current_context(path: &Path) -> String {
     name
 }
 
-fn metadata(path: &Path) -> Result<Option<Metadata>, ContextError> {
-    let bytes = files::read(path, LIMIT).map_err(|source| ContextError::Read {
+fn metadata(path: &Path) -> Result<Option<Metadata>, DockerContextError> {
+    let bytes = files::read(path, LIMIT).map_err(|source| DockerContextError::Read {
         path: path.to_owned(),
         source,
     })?;
     let Some(bytes) = bytes else {
         return Ok(None);
     };
-    let form = |problem: String| ContextError::Form {
+    let form = |problem: String| DockerContextError::Form {
         path: path.to_owned(),
         problem,
     };

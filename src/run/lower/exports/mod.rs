@@ -14,7 +14,7 @@ use crate::types::{Environment, ImageName, Reference};
 
 /// Where an export that comes back to this machine goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ExportSink {
+pub(crate) enum ExportDestination {
     /// A directory.
     Directory(PathBuf),
     /// An archive.
@@ -36,16 +36,16 @@ const BAD_OUTPUT: &str = "plan::output";
 const CLIENT_ONLY: [&str; 4] = ["push", "unpack", "name", "context"];
 
 /// What becomes of a target's outputs.
-pub(super) struct Lowered {
+pub(super) struct LoweredExports {
     /// What the daemon is asked for.
-    pub(super) exports: Vec<spec::Export>,
+    pub(super) exports: Vec<spec::SolveExport>,
     /// Where what comes back goes, by the place of its export.
-    pub(super) sinks: BTreeMap<usize, ExportSink>,
+    pub(super) sinks: BTreeMap<usize, ExportDestination>,
     /// Names under which the Docker Engine that built the image is to push it.
     pub(super) pushes: Vec<Reference>,
 }
 
-pub(super) fn lower(lowering: &mut Lowering<'_>) -> Lowered {
+pub(super) fn lower(lowering: &mut Lowering<'_>) -> LoweredExports {
     let target = lowering.target;
     let wanted: Vec<Spanned<Export>> = if target.output.is_empty() {
         default_output(lowering)
@@ -56,7 +56,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>) -> Lowered {
         target.output.iter().cloned().collect()
     };
     let annotations = annotations(lowering);
-    let mut lowered = Lowered {
+    let mut lowered = LoweredExports {
         exports: Vec::new(),
         sinks: BTreeMap::new(),
         pushes: Vec::new(),
@@ -67,7 +67,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>) -> Lowered {
             continue;
         }
         let sink = sink(lowering, output);
-        to_stdout += usize::from(sink == Some(ExportSink::Stdout));
+        to_stdout += usize::from(sink == Some(ExportDestination::Stdout));
         let names = lowering.planned.build.images.of_output(place);
         let mut export = export(lowering, output, names, sink.as_ref());
         export.extra.extend(
@@ -131,12 +131,12 @@ fn export(
     lowering: &mut Lowering<'_>,
     output: &Spanned<Export>,
     names: &[Spanned<ImageName>],
-    sink: Option<&ExportSink>,
-) -> spec::Export {
+    sink: Option<&ExportDestination>,
+) -> spec::SolveExport {
     let written = &output.value;
     let docker = &lowering.setting.docker;
     let loads = match sink {
-        Some(ExportSink::Docker { context }) => Some(docker.loads.get(context).copied()),
+        Some(ExportDestination::Docker { context }) => Some(docker.loads.get(context).copied()),
         _ => None,
     };
     let by_digest = written.attr("push-by-digest").and_then(strconv::parse_bool) == Some(true);
@@ -162,7 +162,7 @@ fn export(
     };
     let store = docker.builder;
     let loads = loads.is_some();
-    let mut export = spec::Export::new(exporter);
+    let mut export = spec::SolveExport::new(exporter);
     let unread = |key: &str| {
         let read_here = CLIENT_ONLY.contains(&key)
             && matches!(export.exporter, Exporter::Image | Exporter::Moby)
@@ -231,7 +231,7 @@ fn export(
 }
 
 // The BuildKit of an engine with the classic store does not push; the engine itself does, as buildx has it do.
-fn pushed_by_docker(docker: &DockerTraits, export: &mut spec::Export) -> Vec<Reference> {
+fn pushed_by_docker(docker: &DockerTraits, export: &mut spec::SolveExport) -> Vec<Reference> {
     let classic = docker.builder == Some(ImageStore::Classic);
     if !classic || export.exporter != Exporter::Moby || export.push.take() != Some(true) {
         return Vec::new();
@@ -240,7 +240,7 @@ fn pushed_by_docker(docker: &DockerTraits, export: &mut spec::Export) -> Vec<Ref
     names.cloned().collect()
 }
 
-fn defaults(lowering: &Lowering<'_>, export: &mut spec::Export) {
+fn defaults(lowering: &Lowering<'_>, export: &mut spec::SolveExport) {
     let environment = &lowering.setting.environment;
     let no_artifact = environment
         .get("BUILDX_NO_DEFAULT_OCI_ARTIFACT")
@@ -267,7 +267,7 @@ fn defaults(lowering: &Lowering<'_>, export: &mut spec::Export) {
 fn single_manifest(
     lowering: &mut Lowering<'_>,
     output: &Spanned<Export>,
-    export: &spec::Export,
+    export: &spec::SolveExport,
     loads: bool,
 ) {
     if export.exporter != Exporter::Docker {
@@ -298,21 +298,23 @@ fn single_manifest(
     }
 }
 
-fn sink(lowering: &mut Lowering<'_>, output: &Spanned<Export>) -> Option<ExportSink> {
+fn sink(lowering: &mut Lowering<'_>, output: &Spanned<Export>) -> Option<ExportDestination> {
     let written = &output.value;
     match (written.sink(), written.dest.as_deref()) {
         (Sink::None, _) => None,
-        (Sink::Docker, _) => Some(ExportSink::Docker {
+        (Sink::Docker, _) => Some(ExportDestination::Docker {
             context: written
                 .attr("context")
                 .filter(|name| !name.is_empty())
                 .map(str::to_owned),
         }),
-        (Sink::File, None | Some("-")) => Some(ExportSink::Stdout),
-        (Sink::File, Some(path)) => lowering.place(path, output.span).map(ExportSink::File),
+        (Sink::File, None | Some("-")) => Some(ExportDestination::Stdout),
+        (Sink::File, Some(path)) => lowering
+            .place(path, output.span)
+            .map(ExportDestination::File),
         (Sink::Directory, Some(path)) if path != "-" => {
             let place = lowering.place(path, output.span)?;
-            Some(ExportSink::Directory(place.path().to_owned()))
+            Some(ExportDestination::Directory(place.path().to_owned()))
         }
         (Sink::Directory, _) => {
             let kind = written.kind.name();

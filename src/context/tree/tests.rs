@@ -6,7 +6,7 @@ use crate::context::followpaths::Followed;
 use crate::context::stat;
 use crate::context::walk::OPEN_DIRS;
 
-const TREE: &str = include_str!("../../tests/fixtures/context/tree.txt");
+const TREE: &str = include_str!("../../../tests/fixtures/context/tree.txt");
 
 struct Told {
     path: Vec<u8>,
@@ -30,11 +30,11 @@ fn walk(context: &Context, filter: &Filter) -> Result<Vec<Told>, ContextError> {
             size: entry.size,
             mtime: entry.mtime,
             symlink: match entry.link {
-                Link::Symlink(target) => target.to_vec(),
+                LinkTarget::Symlink(target) => target.to_vec(),
                 _ => Vec::new(),
             },
             hard: match entry.link {
-                Link::Hard(first) => Some(first as usize),
+                LinkTarget::Hard(first) => Some(first as usize),
                 _ => None,
             },
             parent: entry.parent.map(|id| id as usize),
@@ -75,7 +75,7 @@ fn fixture() -> (tempfile::TempDir, Context) {
 fn everything_is_told_as_the_reference_tells_it() {
     let (_dir, context) = fixture();
     let told = walk(&context, &Filter::default()).unwrap();
-    let recorded = include_str!("../../tests/fixtures/context/full.txt");
+    let recorded = include_str!("../../../tests/fixtures/context/full.txt");
     let lines: Vec<&str> = recorded.lines().collect();
     assert_eq!(told.len(), lines.len());
     for (told_one, line) in told.iter().zip(lines) {
@@ -122,7 +122,7 @@ fn numbers(text: &str) -> Vec<usize> {
 #[test]
 fn filters_let_through_what_the_reference_lets_through() {
     let (_dir, context) = fixture();
-    let recorded = include_str!("../../tests/fixtures/context/full.txt");
+    let recorded = include_str!("../../../tests/fixtures/context/full.txt");
     let paths: Vec<Vec<u8>> = recorded
         .lines()
         .map(|line| unescape(line.split(' ').next().unwrap()))
@@ -136,7 +136,7 @@ fn filters_let_through_what_the_reference_lets_through() {
             })
             .collect()
     };
-    for case in include_str!("../../tests/fixtures/context/walks.tsv").lines() {
+    for case in include_str!("../../../tests/fixtures/context/walks.tsv").lines() {
         let columns: Vec<&str> = case.split('\t').collect();
         let spec = spec(columns[0], columns[1], columns[2]);
         // A wildcard that is not at the end: the reference takes all that it matches where a link is among that, and does

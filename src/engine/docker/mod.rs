@@ -183,7 +183,7 @@ pub enum ContainerState {
 
 /// What came of loading images.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Loaded {
+pub struct LoadedImages {
     /// The images, as the Engine names them: by reference, or by id where they have none.
     pub images: Vec<String>,
 }
@@ -329,7 +329,7 @@ impl Docker {
         &self,
         tar: S,
         mut says: impl FnMut(&str) + Send,
-    ) -> Result<Loaded, DockerError>
+    ) -> Result<LoadedImages, DockerError>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + 'static,
         E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
@@ -340,7 +340,7 @@ impl Docker {
             ..ImportImageOptions::default()
         };
         let mut lines = std::pin::pin!(api.import_image_stream(options, tar, None));
-        let mut loaded = Loaded::default();
+        let mut loaded = LoadedImages::default();
         while let Some(line) = lines.next().await {
             let line = line.map_err(|source| match source {
                 BollardError::DockerStreamError { error } => DockerError::Load {

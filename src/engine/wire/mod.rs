@@ -11,8 +11,8 @@ use rbake_proto::{control, gateway};
 
 use super::id::SessionId;
 use super::spec::{
-    Attestation, CacheEntry, Dockerfile, Export, Frontend, LinkedResult, LocalName, MainContext,
-    NamedContext, NoCache, ResolveMode, SolveSpec,
+    Attestation, Dockerfile, Frontend, LinkedResult, LocalName, MainContext, NoCache, ResolveMode,
+    SolveCache, SolveContext, SolveExport, SolveSpec,
 };
 use crate::types::{ImageName, NetworkMode};
 
@@ -206,13 +206,13 @@ fn main_context_attrs(context: &MainContext, attrs: &mut Attrs, caps: &mut Vec<&
 
 fn named_context_attrs(
     name: &str,
-    context: &NamedContext,
+    context: &SolveContext,
     attrs: &mut Attrs,
     caps: &mut Vec<&'static str>,
 ) {
     need(caps, CAP_CONTEXTS);
     let value = match context {
-        NamedContext::Local {
+        SolveContext::Local {
             local,
             shared_key_hint,
         } => {
@@ -222,21 +222,21 @@ fn named_context_attrs(
             );
             format!("local:{local}")
         }
-        NamedContext::Image(image) => format!("docker-image://{}", image.as_str()),
-        NamedContext::OciLayout { store, tag, digest } => {
+        SolveContext::Image(image) => format!("docker-image://{}", image.as_str()),
+        SolveContext::OciLayout { store, tag, digest } => {
             let tag = tag
                 .as_ref()
                 .map(|tag| format!(":{tag}"))
                 .unwrap_or_default();
             format!("oci-layout://{store}{tag}@{digest}")
         }
-        NamedContext::Remote(address) => {
+        SolveContext::Remote(address) => {
             if address.has_git_query() {
                 need(caps, CAP_GIT_QUERY_FORWARD);
             }
             address.to_string()
         }
-        NamedContext::Linked { input, results } => {
+        SolveContext::Linked { input, results } => {
             for result in results {
                 linked_attrs(name, input, result, attrs);
             }
@@ -278,7 +278,7 @@ fn with_platform(name: &str, input: &str, result: &LinkedResult) -> (String, Str
 fn inputs(spec: &SolveSpec) -> BTreeMap<String, Bytes> {
     let mut inputs = BTreeMap::new();
     for context in spec.named_contexts.values() {
-        let NamedContext::Linked { input, results } = context else {
+        let SolveContext::Linked { input, results } = context else {
             continue;
         };
         for result in results {
@@ -377,7 +377,7 @@ fn attestation_csv(attestation: &Attestation) -> String {
     fields.join(",")
 }
 
-fn cache_attrs(entry: &CacheEntry) -> Attrs {
+fn cache_attrs(entry: &SolveCache) -> Attrs {
     let mut attrs = entry.extra.clone();
     set_some(&mut attrs, "ref", entry.image.as_ref());
     for (key, value) in &entry.credentials {
@@ -386,7 +386,7 @@ fn cache_attrs(entry: &CacheEntry) -> Attrs {
     attrs
 }
 
-fn cache_entry(entry: &CacheEntry) -> control::CacheOptionsEntry {
+fn cache_entry(entry: &SolveCache) -> control::CacheOptionsEntry {
     control::CacheOptionsEntry {
         r#type: entry.backend.name().to_owned(),
         attrs: cache_attrs(entry),
@@ -394,7 +394,7 @@ fn cache_entry(entry: &CacheEntry) -> control::CacheOptionsEntry {
 }
 
 // With a frontend, imports count only where the frontend is told of them.
-fn cache_imports_json(imports: &[CacheEntry]) -> String {
+fn cache_imports_json(imports: &[SolveCache]) -> String {
     let entries: Vec<serde_json::Value> = imports
         .iter()
         .map(|entry| serde_json::json!({ "Type": entry.backend.name(), "Attrs": cache_attrs(entry) }))
@@ -402,7 +402,7 @@ fn cache_imports_json(imports: &[CacheEntry]) -> String {
     serde_json::Value::Array(entries).to_string()
 }
 
-fn export_attrs(export: &Export) -> Attrs {
+fn export_attrs(export: &SolveExport) -> Attrs {
     let mut attrs = export.extra.clone();
     if !export.names.is_empty() {
         let names: Vec<&str> = export.names.iter().map(ImageName::as_str).collect();

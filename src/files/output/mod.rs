@@ -22,7 +22,7 @@ use crate::types::temporary::{Temporary, TemporaryName, sweep_at};
 
 /// Who may do what with the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub enum FileAccess {
     /// An existing file keeps its owner, mode and attributes, and must be writable; a new one has what the process's mask leaves
     /// of `rw-rw-rw-`.
     Kept,
@@ -47,7 +47,7 @@ const WRITE: OFlags = OFlags::WRONLY.union(OFlags::CLOEXEC).union(OFlags::NOCTTY
 
 impl OutputFile {
     /// Begins to write the file at `place`, whose directory must exist.
-    pub fn create(place: &Resolved, access: Access) -> io::Result<Self> {
+    pub fn create(place: &Resolved, access: FileAccess) -> io::Result<Self> {
         let path = place.path();
         if let Some(number) = place.descriptor().or_else(|| own_descriptor(path)) {
             return descriptor(number).map(Self::in_place);
@@ -70,7 +70,7 @@ impl OutputFile {
         };
         // What is kept must be writable, as if it was written in place. A program that runs is written beside only.
         let target = match (existing, access) {
-            (true, Access::Kept) => match open_existing(&dir, name) {
+            (true, FileAccess::Kept) => match open_existing(&dir, name) {
                 Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => None,
                 opened => Some(opened?),
             },
@@ -124,7 +124,7 @@ impl Write for OutputFile {
 }
 
 /// Writes `data` to the file at `place`.
-pub fn write_file(place: &Resolved, access: Access, data: &[u8]) -> io::Result<()> {
+pub fn write_file(place: &Resolved, access: FileAccess, data: &[u8]) -> io::Result<()> {
     let mut file = OutputFile::create(place, access)?;
     file.write_all(data)?;
     file.finish()
@@ -172,21 +172,21 @@ impl Beside {
     fn create(
         dir: Arc<OwnedFd>,
         name: OsString,
-        access: Access,
+        access: FileAccess,
         target: Option<File>,
     ) -> Result<(File, Self), Errno> {
         let at_first = match (&target, access) {
-            (None, Access::Kept) => 0o666,
+            (None, FileAccess::Kept) => 0o666,
             _ => 0o600,
         };
         let (temporary, file) = Temporary::make(&dir, open::raw(at_first))?.into_parts();
         let equal = match (&target, access) {
             (Some(target), _) => imitate(&file, target),
-            (None, Access::Fresh(mode)) => {
+            (None, FileAccess::Fresh(mode)) => {
                 let mode = std::fs::Permissions::from_mode(mode);
                 file.set_permissions(mode).is_ok()
             }
-            (None, Access::Kept) => true,
+            (None, FileAccess::Kept) => true,
         };
         let beside = Self {
             dir,
@@ -194,7 +194,7 @@ impl Beside {
             temporary: Some(temporary),
             target,
             equal,
-            durable: matches!(access, Access::Fresh(_)),
+            durable: matches!(access, FileAccess::Fresh(_)),
         };
         Ok((file, beside))
     }
@@ -275,5 +275,4 @@ fn has_attributes(file: &File) -> bool {
 }
 
 #[cfg(test)]
-#[path = "output_tests.rs"]
 mod tests;

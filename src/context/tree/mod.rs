@@ -75,7 +75,7 @@ pub struct Entry<'a> {
     /// Time of the last change, nanoseconds since the epoch.
     pub mtime: i64,
     /// What it is another name of, or points to.
-    pub link: Link<'a>,
+    pub link: LinkTarget<'a>,
     /// Device numbers; 0 for what is no device.
     pub device: (i64, i64),
     /// Extended attributes.
@@ -86,7 +86,7 @@ pub struct Entry<'a> {
 
 /// What an entry refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Link<'a> {
+pub enum LinkTarget<'a> {
     /// Nothing.
     None,
     /// A symbolic link with this target.
@@ -227,5 +227,4 @@ impl Links for Context {
 }
 
 #[cfg(test)]
-#[path = "tree_tests.rs"]
 mod tests;

@@ -9,7 +9,7 @@ use super::super::daemon_text::shortened;
 use super::DirectorySink;
 use super::disk::{Destination, Dropped, Pending, WriteError};
 use super::limits::{LimitError, Listing};
-use super::order::{BadPath, Order};
+use super::order::{BadPath, EntryOrder};
 use super::special::{self, SpecialPolicy};
 use crate::context::stat::mode;
 use crate::outcome::SpecialFiles;
@@ -72,7 +72,7 @@ pub(super) fn receive(sink: &DirectorySink, wire: &mut dyn Wire) -> Result<Recei
         listing: Listing::default(),
         special: SpecialFiles::default(),
         dropped: Dropped::default(),
-        order: Order::new(),
+        order: EntryOrder::new(),
         next_id: 0,
         waiting: VecDeque::new(),
         open: HashMap::new(),
@@ -116,7 +116,7 @@ struct Receiver {
     listing: Listing,
     special: SpecialFiles,
     dropped: Dropped,
-    order: Order,
+    order: EntryOrder,
     next_id: u32,
     // Files that have been listed and not been asked for.
     waiting: VecDeque<(u32, Stat)>,
@@ -264,5 +264,4 @@ impl Receiver {
 }
 
 #[cfg(test)]
-#[path = "receive_tests.rs"]
 mod tests;

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::locate::{DockerfilePlace, Places, Tree, similar};
+use super::locate::{DockerfilePlace, SourceTree, TargetPlaces, similar};
 use super::{served, sources};
 use crate::builder::Driver;
 use crate::diag::{closest, names_there_are};
@@ -17,7 +17,7 @@ pub(super) struct Scene<'a> {
     /// The target that was built.
     pub(super) target: &'a PlannedTarget,
     /// What it reads.
-    pub(super) places: &'a Places,
+    pub(super) places: &'a TargetPlaces,
     /// The kind of builder that built it.
     pub(super) driver: Driver,
 }
@@ -185,7 +185,7 @@ fn missing_source(message: &str, instruction: &str, scene: &Scene<'_>) -> Option
         );
     }
     let name = path.trim_start_matches('/');
-    let Tree::Dir(dir) = &scene.places.context else {
+    let SourceTree::Dir(dir) = &scene.places.context else {
         return Some(
             Explained::message(format!("there is no `{name}` in the context"))
                 .help("sources are relative to the root of the context"),

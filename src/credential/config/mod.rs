@@ -71,7 +71,7 @@ pub struct Proxies {
 
 /// Where the configuration says that a host's credential is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum CredentialPlace {
     /// In the file.
     Here(Credential),
     /// With this helper program, which may know nothing. The file's registry token counts beside its answer.
@@ -287,13 +287,17 @@ impl DockerConfig {
     /// Where the credential for `key` is: with a helper for that host, with the general helper, in an entry.
     ///
     /// `repositories` are those that the credential is for, as far as they are known, in lists of which the first goes before the others.
-    pub(super) fn find(&self, key: &str, repositories: &[Vec<String>]) -> (Place, Origin) {
+    pub(super) fn find(
+        &self,
+        key: &str,
+        repositories: &[Vec<String>],
+    ) -> (CredentialPlace, Origin) {
         let helper = self.helpers.get(key).unwrap_or(&self.store);
         let (credential, origin) = self.entry(key, repositories);
         if helper.is_empty() {
             return match credential {
-                Credential::Anonymous => (Place::Nowhere, origin),
-                credential => (Place::Here(credential), origin),
+                Credential::Anonymous => (CredentialPlace::Nowhere, origin),
+                credential => (CredentialPlace::Here(credential), origin),
             };
         }
         let program = format!("docker-credential-{helper}");
@@ -301,7 +305,7 @@ impl DockerConfig {
             source: self.source.clone(),
             program: program.clone(),
         };
-        let place = Place::Helper {
+        let place = CredentialPlace::Helper {
             program,
             key: key.to_owned(),
             registry_token: credential.registry_token().to_owned(),
