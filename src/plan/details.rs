@@ -4,7 +4,7 @@
 
 use std::fmt::Display;
 
-use super::model::ResourceLimits;
+use super::model::{AnnotationEntry, ResourceLimits};
 use super::syntax::{Annotation, AnnotationLevel};
 use crate::definition::model::{Resources, SharedText, Target};
 use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
@@ -19,7 +19,7 @@ pub(super) struct Details {
     pub(super) shm_size: u64,
     pub(super) ulimits: Vec<Ulimit>,
     pub(super) resources: ResourceLimits,
-    pub(super) annotations: Vec<Annotation>,
+    pub(super) annotations: Vec<AnnotationEntry>,
 }
 
 /// Reads the attributes of `target`, reporting all that are wrong.
@@ -145,11 +145,14 @@ impl Reader<'_> {
         }
     }
 
-    fn annotations(&mut self) -> Vec<Annotation> {
+    fn annotations(&mut self) -> Vec<AnnotationEntry> {
         let mut annotations = Vec::new();
         for text in &self.target.annotations {
             match Annotation::parse(text) {
-                Ok(parsed) => annotations.extend(parsed),
+                Ok(parsed) => annotations.push(AnnotationEntry {
+                    text: text.clone(),
+                    annotations: parsed,
+                }),
                 Err(error) => {
                     use super::syntax::AnnotationError::{Platform, UnknownType};
                     let mut problem = match &error {

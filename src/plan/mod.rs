@@ -35,8 +35,8 @@ pub use build_values::{BuildValues, ImageNames, NamedHost};
 pub use checks::{Surroundings, check_build, check_print};
 pub use graph::{TargetGraph, TargetLink};
 pub use model::{
-    ContextSource, DockerfileSource, NamedContext, OciLayout, Plan, PlannedTarget, ResourceLimits,
-    TargetInputs, TargetRole,
+    AnnotationEntry, ContextSource, DockerfileSource, NamedContext, OciLayout, Plan, PlannedTarget,
+    ResourceLimits, TargetInputs, TargetRole,
 };
 pub use overrides::{AttributeChange, Grants, Op, Policies, TargetOverride};
 pub use print::{print, print_in_pieces};

@@ -11,8 +11,11 @@ use super::graph::TargetGraph;
 use super::overrides::Grants;
 use super::select::PlannedGroup;
 use super::syntax::Annotation;
-use crate::definition::model::{SharedText, Target};
-use crate::diag::{Diagnostics, Span};
+use crate::definition::model::SharedText;
+use crate::definition::model::Target;
+use crate::diag::Diagnostics;
+use crate::diag::Span;
+use crate::diag::Spanned;
 use crate::types::hash::IndexMap;
 use crate::types::remote::RemoteAddress;
 use crate::types::ulimit::Ulimit;
@@ -56,9 +59,18 @@ pub struct PlannedTarget {
     /// Limits of memory and CPU.
     pub resources: ResourceLimits,
     /// Annotations of the image; of equal keys the last one counts.
-    pub annotations: Vec<Annotation>,
+    pub annotations: Vec<AnnotationEntry>,
     /// What only matters when the target is built.
     pub build: BuildValues,
+}
+
+/// An entry of `annotations`, which may be for several levels and platforms.
+#[derive(Debug, Clone)]
+pub struct AnnotationEntry {
+    /// What is written.
+    pub text: Spanned<SharedText>,
+    /// What it stands for, one for each level and platform.
+    pub annotations: Vec<Annotation>,
 }
 
 /// Why a target is part of a plan.

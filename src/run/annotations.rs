@@ -7,7 +7,7 @@ use crate::definition::model::{Export, ExportKind};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::golang::strconv;
 use crate::plan::syntax::{Annotation, AnnotationLevel};
-use crate::plan::{Plan, PlannedTarget};
+use crate::plan::{AnnotationEntry, Plan, PlannedTarget};
 use crate::types::{Environment, Platform};
 
 /// Finds annotations of `plan` that cannot apply.
@@ -50,13 +50,10 @@ impl Check<'_> {
             problems.push(self.no_carrier());
             return;
         }
-        for text in &self.target.attributes.annotations {
-            let Ok(annotations) = Annotation::parse(text) else {
-                continue;
-            };
+        for AnnotationEntry { text, annotations } in &self.target.annotations {
             // Of several outputs and levels, one word about the text is enough: the worst.
             let mut found: Vec<Obstacle> = Vec::new();
-            for annotation in &annotations {
+            for annotation in annotations {
                 if outputs.is_empty() {
                     found.extend(self.obstacle(annotation, &Export::plain(ExportKind::Image)));
                 }

@@ -342,7 +342,10 @@ fn annotations(lowering: &Lowering<'_>) -> BTreeMap<String, String> {
             annotation.value.clone(),
         )
     };
-    lowering.planned.annotations.iter().map(attr).collect()
+    let entries = lowering.planned.annotations.iter();
+    entries
+        .flat_map(|entry| entry.annotations.iter().map(attr))
+        .collect()
 }
 
 #[cfg(test)]
