@@ -1,4 +1,4 @@
-//! What is to be solved, typed: the whole input of one solve, but for the session that serves it.
+//! What is to be solved, typed: the whole input of one solve, but for the sessions that serve it.
 //!
 //! Knows neither bake's attributes nor the wire's keys: `run` makes a [`SolveSpec`], `wire` writes it out. A value that the
 //! daemon alone gives a meaning to, such as an unknown attribute of an exporter, passes through in an `extra` map.

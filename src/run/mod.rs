@@ -1,7 +1,7 @@
 //! From a plan to images: the one module that knows both the plan and the engine.
 //!
-//! [`prepare`] looks at everything a plan names on this machine, before any builder is asked; [`bake()`] opens the sessions, lowers
-//! each target to a solve, and lets the scheduler run them.
+//! [`prepare`] looks at everything a plan names on this machine, before any builder is asked; [`bake()`] lowers each target to a
+//! solve, and lets the scheduler run them, each with a session of its own.
 
 mod annotations;
 mod attributes;
