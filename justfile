@@ -11,7 +11,7 @@ check:
 
 # Everything that needs no daemon
 test:
-    RBAKE_TEST_WITHOUT_PEERS=1 cargo test --workspace
+    cargo test --workspace
 
 # Everything, on real daemons
 live:

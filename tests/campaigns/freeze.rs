@@ -144,10 +144,9 @@ async fn traffic(daemon: &Path) -> (u64, u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn a_daemon_that_freezes_anywhere_is_named_and_one_interrupt_ends_the_run() {
-    let Some(address) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
-        return;
-    };
+    let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let daemon = PathBuf::from(address.trim_start_matches("unix://"));
     let traffic = traffic(&daemon).await;
     let runs = seeds(RUNS).map(|seed| freeze(seed, &daemon, traffic));

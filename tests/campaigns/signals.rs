@@ -273,10 +273,9 @@ async fn usual(daemon: &Buildkitd) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn two_signals_at_any_time_end_a_run_in_order() {
-    let Some(daemon) = Buildkitd::start_with_images().await else {
-        return;
-    };
+    let daemon = Buildkitd::start_with_images().await;
     let usual = usual(&daemon).await;
     let seeds: Vec<u64> = seeds(RUNS).collect();
     let mut courses = Vec::new();

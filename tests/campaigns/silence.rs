@@ -44,32 +44,27 @@ fn seconds() -> u64 {
 }
 
 async fn silent_build_with(program: &Path) {
-    let Some(daemon) = Buildkitd::start_program_with_images(program).await else {
-        return;
-    };
+    let daemon = Buildkitd::start_program_with_images(program).await;
     silent_build(silent(seconds()).env("BUILDKIT_HOST", daemon.endpoint())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn a_silent_build_is_never_taken_for_a_silent_daemon() {
-    let Some(program) = peers::program("RBAKE_TEST_BUILDKITD") else {
-        return;
-    };
+    let program = peers::program("RBAKE_TEST_BUILDKITD");
     silent_build_with(&program).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn a_silent_build_is_never_taken_for_a_silent_daemon_by_an_old_one() {
-    let Some(program) = peers::program("RBAKE_TEST_BUILDKITD_OLD") else {
-        return;
-    };
+    let program = peers::program("RBAKE_TEST_BUILDKITD_OLD");
     silent_build_with(&program).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn a_silent_build_is_never_taken_for_a_silent_docker_engine() {
-    let Some(host) = peers::peer("RBAKE_TEST_DOCKER_HOST") else {
-        return;
-    };
+    let host = peers::peer("RBAKE_TEST_DOCKER_HOST");
     silent_build(silent(seconds()).env("DOCKER_HOST", host)).await;
 }

@@ -95,10 +95,9 @@ fn sleeper(daemon: &Buildkitd) -> TestProject {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn a_builder_that_dies_in_the_middle_ends_the_bake() {
-    let Some(daemon) = Buildkitd::start_with_images().await else {
-        return;
-    };
+    let daemon = Buildkitd::start_with_images().await;
     let project = sleeper(&daemon);
     let child = running(&project);
     daemon.signal("KILL");
@@ -114,10 +113,9 @@ async fn a_builder_that_dies_in_the_middle_ends_the_bake() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn an_interrupt_ends_the_bake_and_the_daemons_work() {
-    let Some(daemon) = Buildkitd::start_with_images().await else {
-        return;
-    };
+    let daemon = Buildkitd::start_with_images().await;
     let project = sleeper(&daemon);
     let child = running(&project);
     let pid = rustix::process::Pid::from_child(&child);

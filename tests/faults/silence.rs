@@ -20,10 +20,9 @@ fn sleeper(builder: impl std::fmt::Display, seconds: u64) -> TestProject {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn a_daemon_that_is_stopped_in_the_middle_is_named_after_the_time_it_may_be_silent() {
-    let Some(daemon) = Buildkitd::start_with_images().await else {
-        return;
-    };
+    let daemon = Buildkitd::start_with_images().await;
     let project = sleeper(daemon.endpoint(), 60).env("RBAKE_BUILDER_TIMEOUT", "12s");
     let mut run = Run::start(&project.command(&["--progress", "plain"]));
     run.writes("begun-42").await;
@@ -50,10 +49,9 @@ async fn a_daemon_that_is_stopped_in_the_middle_is_named_after_the_time_it_may_b
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn one_interrupt_ends_a_run_whose_daemon_is_stopped() {
-    let Some(daemon) = Buildkitd::start_with_images().await else {
-        return;
-    };
+    let daemon = Buildkitd::start_with_images().await;
     let project = sleeper(daemon.endpoint(), 60);
     let mut run = Run::start(&project.command(&["--progress", "plain"]));
     run.writes("begun-42").await;
@@ -65,10 +63,9 @@ async fn one_interrupt_ends_a_run_whose_daemon_is_stopped() {
 
 // A daemon that does not answer from the start: the question what it can do is under way when the signal comes.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn one_interrupt_ends_a_run_that_waits_for_its_first_answer() {
-    let Some(daemon) = Buildkitd::start(&[]).await else {
-        return;
-    };
+    let daemon = Buildkitd::start(&[]).await;
     daemon.signal("STOP");
     let project = sleeper(daemon.endpoint(), 60);
     let mut run = Run::start(&project.command(&["--progress", "plain"]));

@@ -66,13 +66,10 @@ fn definition(level: &str, attributes: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn what_is_said_before_is_what_the_daemon_does() {
-    let Some(buildx) = peers::program("RBAKE_TEST_BUILDX") else {
-        return;
-    };
-    let Some(daemon) = Buildkitd::start(&[]).await else {
-        return;
-    };
+    let buildx = peers::program("RBAKE_TEST_BUILDX");
+    let daemon = Buildkitd::start(&[]).await;
     let address = daemon.endpoint().to_string();
     for (level, attributes, fate) in CASES {
         let text = definition(level, attributes);

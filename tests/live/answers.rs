@@ -46,6 +46,7 @@ fn free_port() -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn plain_text_and_tls_that_meet_are_told_by_the_settings_that_count() {
     let dir = tempfile::tempdir().unwrap();
     certificates(dir.path());
@@ -55,10 +56,7 @@ async fn plain_text_and_tls_that_meet_are_told_by_the_settings_that_count() {
         format!("tcp://127.0.0.1:{plain}"),
         format!("tcp://127.0.0.1:{tls}"),
     );
-    let started = Buildkitd::start(&["--addr", &plain]).await;
-    let Some(_plain) = started else {
-        return;
-    };
+    let _plain = Buildkitd::start(&["--addr", &plain]).await;
     let certificate = arg("builder.test.pem");
     let key = arg("builder.test.key");
     let ca = arg("ca.pem");
@@ -72,9 +70,7 @@ async fn plain_text_and_tls_that_meet_are_told_by_the_settings_that_count() {
         "--tlskey",
         &key,
     ];
-    let Some(_tls) = Buildkitd::start(&options).await else {
-        return;
-    };
+    let _tls = Buildkitd::start(&options).await;
 
     let output = fails(&[("BUILDKIT_HOST", &tls)]);
     says(
@@ -127,13 +123,10 @@ async fn plain_text_and_tls_that_meet_are_told_by_the_settings_that_count() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn docker_and_buildkit_in_each_others_place_are_told() {
-    let (Some(docker), Some(buildkit)) = (
-        peers::peer("RBAKE_TEST_DOCKER_HOST"),
-        peers::peer("RBAKE_TEST_BUILDKIT_ADDR"),
-    ) else {
-        return;
-    };
+    let docker = peers::peer("RBAKE_TEST_DOCKER_HOST");
+    let buildkit = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let output = fails(&[("DOCKER_HOST", &buildkit)]);
     says(
         &output,
@@ -146,12 +139,8 @@ fn docker_and_buildkit_in_each_others_place_are_told() {
     let name = format!("rbake-answers{}", std::process::id());
     let definition =
         format!("target \"default\" {{\ntags = [\"{name}\"]\noutput = [\"type=image\"]\n}}\n");
-    let Some(program) = peers::program("RBAKE_TEST_DOCKER_CLI") else {
-        return;
-    };
-    let Some(classic) = peers::peer("RBAKE_TEST_DOCKER_CLASSIC_HOST") else {
-        return;
-    };
+    let program = peers::program("RBAKE_TEST_DOCKER_CLI");
+    let classic = peers::peer("RBAKE_TEST_DOCKER_CLASSIC_HOST");
     for engine in [docker, classic] {
         let output = project()
             .file("docker-bake.hcl", &definition)
@@ -174,13 +163,10 @@ fn docker_and_buildkit_in_each_others_place_are_told() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn certificates_that_are_set_and_not_used_are_told() {
-    let (Some(docker), Some(buildkit)) = (
-        peers::peer("RBAKE_TEST_DOCKER_HOST"),
-        peers::peer("RBAKE_TEST_BUILDKIT_ADDR"),
-    ) else {
-        return;
-    };
+    let docker = peers::peer("RBAKE_TEST_DOCKER_HOST");
+    let buildkit = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let project = project()
         .env("BUILDKIT_HOST", buildkit)
         .env("BUILDKIT_TLS_DIR", "/nonexistent");
@@ -200,10 +186,9 @@ fn certificates_that_are_set_and_not_used_are_told() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn a_registry_is_no_builder() {
-    let Some(registry) = peers::peer("RBAKE_TEST_REGISTRY_ADDR") else {
-        return;
-    };
+    let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR");
     let address = format!("tcp://{registry}");
     for variables in [
         &[("BUILDKIT_HOST", address.as_str())][..],

@@ -58,10 +58,9 @@ fn environments(home: &Home) -> Vec<(String, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn nothing_secret_of_the_first_run_stays_in_the_builders_processes() {
-    let Some(home) = Home::with_programs() else {
-        return;
-    };
+    let home = Home::with_programs();
     let home = home
         .variable("GITHUB_TOKEN", "canary-1")
         .variable("AWS_SECRET_ACCESS_KEY", "canary-2")
@@ -109,10 +108,9 @@ async fn serve_file(content: &'static str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn the_proxy_of_the_first_run_is_not_that_of_the_next() {
-    let Some(home) = Home::with_programs() else {
-        return;
-    };
+    let home = Home::with_programs();
     let plain = home.environment();
     let proxied = plain.clone().with("HTTP_PROXY", Some("http://127.0.0.1:1"));
     let first = running_in(&proxied).await.unwrap();
@@ -139,10 +137,9 @@ async fn the_proxy_of_the_first_run_is_not_that_of_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn an_add_from_the_net_works_after_a_run_with_a_dead_proxy() {
-    let Some(home) = Home::with_programs() else {
-        return;
-    };
+    let home = Home::with_programs();
     let url = serve_file("served").await;
     // Go takes no proxy for `localhost` and loopback addresses.
     let address = name_of_this_machine();
@@ -209,10 +206,8 @@ struct Another {
 }
 
 impl Another {
-    fn new() -> Option<Self> {
-        if !is_root() {
-            return None;
-        }
+    fn new() -> Self {
+        assert!(is_root(), "only root can be another user");
         let dir = tempfile::Builder::new().prefix("rb-").tempdir().unwrap();
         mode(dir.path(), 0o755);
         let program = dir.path().join("rbake");
@@ -221,7 +216,7 @@ impl Another {
         let home = dir.path().join("home");
         std::fs::create_dir(&home).unwrap();
         chown(&home, Some(STRANGER), Some(STRANGER)).unwrap();
-        Some(Self { dir, program })
+        Self { dir, program }
     }
 
     fn home(&self) -> PathBuf {
@@ -270,10 +265,9 @@ fn listen(socket: &Path) -> Arc<AtomicBool> {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn a_run_folder_that_somebody_made_before_us_is_not_used() {
-    let Some(another) = Another::new() else {
-        return;
-    };
+    let another = Another::new();
     // So long that the sockets are in /tmp, where anybody may have been first.
     let data = another.home().join("d".repeat(100));
     let data = data.to_str().unwrap();
@@ -310,10 +304,9 @@ fn a_run_folder_that_somebody_made_before_us_is_not_used() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn a_socket_of_another_user_is_not_spoken_with() {
-    let Some(another) = Another::new() else {
-        return;
-    };
+    let another = Another::new();
     let builder = another.home().join(".local/share/rbake/builder");
     std::fs::create_dir_all(builder.join("run")).unwrap();
     for path in [
@@ -337,10 +330,9 @@ fn a_socket_of_another_user_is_not_spoken_with() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn data_in_the_home_of_another_user_is_not_roots() {
-    if !is_root() {
-        return;
-    }
+    assert!(is_root(), "only root can give files away");
     let home = Home::without_programs();
     chown(home.path("home"), Some(STRANGER), None).unwrap();
     home.write("work/docker-bake.hcl", BAKE);
@@ -389,10 +381,9 @@ fn data_in_a_folder_that_everybody_can_write_to_is_refused() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn programs_and_settings_that_others_can_change_are_not_used() {
-    let Some(home) = Home::with_programs() else {
-        return;
-    };
+    let home = Home::with_programs();
     home.write("work/docker-bake.hcl", BAKE);
     home.write("work/a", "a");
     let open = home.path("open");
@@ -466,10 +457,9 @@ fn programs_and_settings_that_others_can_change_are_not_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn the_builders_folders_are_closed_to_others() {
-    let Some(home) = Home::with_programs() else {
-        return;
-    };
+    let home = Home::with_programs();
     std::fs::create_dir_all(home.path("data/builder/run")).unwrap();
     mode(&home.path("data/builder"), 0o755);
     let _running = running_in(&home.environment()).await.unwrap();
@@ -489,10 +479,9 @@ async fn the_builders_folders_are_closed_to_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn a_supervisor_that_waits_for_another_ends_when_it_is_told_to() {
-    let Some(home) = Home::with_programs() else {
-        return;
-    };
+    let home = Home::with_programs();
     let places = EmbeddedPlaces::of(&home.environment()).unwrap();
     places.create().unwrap();
     let lock = places.supervisor_lock();
@@ -523,10 +512,9 @@ async fn a_supervisor_that_waits_for_another_ends_when_it_is_told_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn a_frozen_supervisor_is_named_and_a_run_that_waits_for_it_can_be_stopped() {
-    let Some(home) = Home::with_programs() else {
-        return;
-    };
+    let home = Home::with_programs();
     home.write("work/docker-bake.hcl", BAKE);
     home.write("work/a", "a");
     let home = home.variable("BUILDX_BUILDER", "embedded");

@@ -24,16 +24,12 @@ fn succeeds(output: CommandOutput) -> CommandOutput {
 
 // Builds once on one builder, then on an empty one, with nothing but the cache in common.
 async fn survives_a_wipe(project: TestProject, arguments: &[&str]) {
-    let Some(first) = Buildkitd::start_with_images().await else {
-        return;
-    };
+    let first = Buildkitd::start_with_images().await;
     let project = project.env("BUILDKIT_HOST", first.endpoint());
     let output = succeeds(project.rbake(arguments));
     assert!(output.stderr.contains("(0%)"), "{output}");
     drop(first);
-    let Some(empty) = Buildkitd::start_with_images().await else {
-        return;
-    };
+    let empty = Buildkitd::start_with_images().await;
     let output = succeeds(
         project
             .env("BUILDKIT_HOST", empty.endpoint())
@@ -48,6 +44,7 @@ async fn survives_a_wipe(project: TestProject, arguments: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn a_directory_keeps_a_cache() {
     let project = project().file(
         "docker-bake.hcl",
@@ -58,6 +55,7 @@ async fn a_directory_keeps_a_cache() {
 
 // Headers hold printable ASCII only, and the store's name goes into one.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn a_directory_of_any_name_keeps_a_cache() {
     let project = project().file(
         "docker-bake.hcl",
@@ -67,10 +65,9 @@ async fn a_directory_of_any_name_keeps_a_cache() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn an_image_keeps_its_own_cache() {
-    let Some(registry) = peers::peer("RBAKE_TEST_REGISTRY_ADDR") else {
-        return;
-    };
+    let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR");
     let name = format!("{registry}/inline-{}:1", std::process::id());
     let project = project().file(
         "docker-bake.hcl",
@@ -80,10 +77,9 @@ async fn an_image_keeps_its_own_cache() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn the_service_of_github_keeps_a_cache() {
-    let Some(url) = peers::peer("RBAKE_TEST_GHA_CACHE_URL") else {
-        return;
-    };
+    let url = peers::peer("RBAKE_TEST_GHA_CACHE_URL");
     let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
     let claims =
         r#"{"nbf":0,"exp":4102444800,"ac":"[{\"Scope\":\"refs/heads/main\",\"Permission\":3}]"}"#;
@@ -104,10 +100,9 @@ async fn the_service_of_github_keeps_a_cache() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn a_cache_that_is_not_there_is_no_failure() {
-    let Some(address) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
-        return;
-    };
+    let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let project = project()
         .file(
             "docker-bake.hcl",
@@ -126,10 +121,9 @@ fn a_cache_that_is_not_there_is_no_failure() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn githubs_cache_is_left_out_with_a_word_where_its_credentials_are_missing() {
-    let Some(address) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
-        return;
-    };
+    let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let project = project()
         .file(
             "docker-bake.hcl",

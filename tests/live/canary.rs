@@ -356,10 +356,9 @@ fn dockerfile(hosts: &Hosts) -> String {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn no_secret_of_a_run_is_written_printed_or_sent_to_those_it_is_not_for() {
-    let Some(address) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
-        return;
-    };
+    let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let stage = Stage::set(&address);
     let project = &stage.project;
     for mode in ["plain", "rawjson", "quiet", "auto"] {
@@ -453,10 +452,9 @@ const ADDRESSES: [(&str, &str); 5] = [
 ];
 
 #[test]
+#[ignore = "needs live peers"]
 fn a_password_in_an_address_is_shown_nowhere() {
-    let Some(daemon) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
-        return;
-    };
+    let daemon = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let canary = Canary::new("address");
     let project = |target: &str, dockerfile: &str| {
         let definition = format!("variable \"WORD\" {{}}\ntarget \"default\" {{\n  {target}\n}}\n");

@@ -177,13 +177,10 @@ fn compare(ours: &BTreeMap<String, TarEntry>, theirs: &BTreeMap<String, TarEntry
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn a_large_and_odd_context_arrives_as_buildx_sends_it() {
-    let Some(buildx) = peers::program("RBAKE_TEST_BUILDX") else {
-        return;
-    };
-    let Some(daemon) = Buildkitd::start(&[]).await else {
-        return;
-    };
+    let buildx = peers::program("RBAKE_TEST_BUILDX");
+    let daemon = Buildkitd::start(&[]).await;
     let dir = tempfile::tempdir().unwrap();
     odd_tree(dir.path());
     let engine = Engine::connect(daemon.endpoint()).await.unwrap();
@@ -237,10 +234,9 @@ async fn a_large_and_odd_context_arrives_as_buildx_sends_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn a_directory_comes_back_for_each_platform() {
-    let Some(daemon) = Buildkitd::start(&[]).await else {
-        return;
-    };
+    let daemon = Buildkitd::start(&[]).await;
     let dir = tempfile::tempdir().unwrap();
     write(
         &dir.path().join("Dockerfile"),
@@ -322,6 +318,7 @@ fn stores(dir: &str, access: StoreAccess) -> Arc<ContentStores> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn a_local_cache_serves_a_daemon_that_has_none() {
     let dir = tempfile::tempdir().unwrap();
     write(
@@ -333,9 +330,7 @@ async fn a_local_cache_serves_a_daemon_that_has_none() {
     let cache = dir.path().join("cache");
     let name = cache.to_str().unwrap();
     for round in 0..2 {
-        let Some(daemon) = Buildkitd::start(&[]).await else {
-            return;
-        };
+        let daemon = Buildkitd::start(&[]).await;
         let engine = Engine::connect(daemon.endpoint()).await.unwrap();
         let events = Events::default();
         let found = find_cache(&cache, "mine", None);

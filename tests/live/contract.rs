@@ -36,10 +36,9 @@ fn same(status: &Status, build_ref: &BuildRef) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn unknown_builds() {
-    let Some(engine) = buildkitd::shared().await else {
-        return;
-    };
+    let engine = buildkitd::shared().await;
     let build_ref = BuildRef::new();
     let status = engine
         .connection()
@@ -87,10 +86,9 @@ async fn refused(engine: &Engine, dockerfile: &str) -> Status {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn details_of_a_failed_step() {
-    let Some(engine) = buildkitd::shared().await else {
-        return;
-    };
+    let engine = buildkitd::shared().await;
     let status = refused(&engine, "FROM busybox\nRUN exit 3\n").await;
     assert_eq!(status.code(), Code::Unknown);
     let details = rpc::Status::decode(status.details()).unwrap().details;
@@ -109,10 +107,9 @@ async fn details_of_a_failed_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn an_error_that_is_returned_ends_the_job_with_it() {
-    let Some(engine) = buildkitd::shared().await else {
-        return;
-    };
+    let engine = buildkitd::shared().await;
     let build_ref = BuildRef::new();
     let request = SolveRequest {
         r#ref: build_ref.to_string(),
@@ -149,10 +146,9 @@ async fn an_error_that_is_returned_ends_the_job_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn a_daemon_ends_its_side_of_a_closed_session() {
-    let Some(engine) = buildkitd::shared().await else {
-        return;
-    };
+    let engine = buildkitd::shared().await;
     let build = build(&engine, "FROM scratch\n", &[]).await;
     let started = Instant::now();
     build.close().await;

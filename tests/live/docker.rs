@@ -19,31 +19,31 @@ struct Engine {
 }
 
 impl Engine {
-    fn with(variable: &str) -> Option<Self> {
-        let host = peers::peer(variable)?;
-        let docker = peers::program("RBAKE_TEST_DOCKER_CLI")?;
+    fn with(variable: &str) -> Self {
+        let host = peers::peer(variable);
+        let docker = peers::program("RBAKE_TEST_DOCKER_CLI");
         let facts = Command::new(&docker)
             .args(["-H", &host, "info", "--format", "{{json .DriverStatus}}"])
             .output()
             .unwrap();
         let facts = String::from_utf8_lossy(&facts.stdout).into_owned();
-        Some(Self {
+        Self {
             host,
             docker,
-            buildx: peers::program("RBAKE_TEST_BUILDX")?,
-            registry: peers::peer("RBAKE_TEST_REGISTRY_ADDR")?,
+            buildx: peers::program("RBAKE_TEST_BUILDX"),
+            registry: peers::peer("RBAKE_TEST_REGISTRY_ADDR"),
             is_classic: !facts.contains("io.containerd.snapshotter"),
-        })
+        }
     }
 
     // Both stores, each once.
-    fn each() -> Option<[Self; 2]> {
+    fn each() -> [Self; 2] {
         let all = [
-            Self::with("RBAKE_TEST_DOCKER_HOST")?,
-            Self::with("RBAKE_TEST_DOCKER_CLASSIC_HOST")?,
+            Self::with("RBAKE_TEST_DOCKER_HOST"),
+            Self::with("RBAKE_TEST_DOCKER_CLASSIC_HOST"),
         ];
         assert!(all[1].is_classic);
-        Some(all)
+        all
     }
 
     fn docker(&self, arguments: &[&str]) -> Output {
@@ -187,24 +187,21 @@ fn leaves_what_buildx_leaves(engine: &Engine) {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn an_engine_has_the_images_that_buildx_would_leave_in_it() {
-    if let Some(engine) = Engine::with("RBAKE_TEST_DOCKER_HOST") {
-        leaves_what_buildx_leaves(&engine);
-    }
+    leaves_what_buildx_leaves(&Engine::with("RBAKE_TEST_DOCKER_HOST"));
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn an_engine_with_the_classic_store_has_the_images_that_buildx_would_leave_in_it() {
-    if let Some(engine) = Engine::with("RBAKE_TEST_DOCKER_CLASSIC_HOST") {
-        leaves_what_buildx_leaves(&engine);
-    }
+    leaves_what_buildx_leaves(&Engine::with("RBAKE_TEST_DOCKER_CLASSIC_HOST"));
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn an_image_without_a_name_is_kept_by_its_digest() {
-    let Some(engines) = Engine::each() else {
-        return;
-    };
+    let engines = Engine::each();
     for engine in engines {
         let project = engine.project("target \"default\" { output = [\"type=image\"] }\n");
         let word = unique("word");
@@ -222,13 +219,10 @@ fn an_image_without_a_name_is_kept_by_its_digest() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn pushed_images_are_in_the_registry_with_the_digest_that_is_told() {
-    let Some(engines) = Engine::each() else {
-        return;
-    };
-    let Some(crane) = peers::program("RBAKE_TEST_CRANE") else {
-        return;
-    };
+    let engines = Engine::each();
+    let crane = peers::program("RBAKE_TEST_CRANE");
     for engine in engines {
         let name = format!("{}/{}:1", engine.registry, unique("pushed"));
         let definition = format!("target \"default\" {{ tags = [\"{name}\"] }}\n");
@@ -254,10 +248,9 @@ fn pushed_images_are_in_the_registry_with_the_digest_that_is_told() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn a_private_registry_is_pushed_to_with_the_users_credentials() {
-    let (Some(engines), Some(registry)) = (Engine::each(), PrivateRegistry::start()) else {
-        return;
-    };
+    let (engines, registry) = (Engine::each(), PrivateRegistry::start());
     for engine in engines {
         let name = format!("{}/{}:1", registry.address, unique("private"));
         let definition = format!("target \"default\" {{ tags = [\"{name}\"] }}\n");
@@ -275,12 +268,10 @@ fn a_private_registry_is_pushed_to_with_the_users_credentials() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn images_are_loaded_into_either_store_from_elsewhere() {
-    let (Some([containerd, classic]), Some(address)) =
-        (Engine::each(), peers::peer("RBAKE_TEST_BUILDKIT_ADDR"))
-    else {
-        return;
-    };
+    let [containerd, classic] = Engine::each();
+    let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     for engine in [&containerd, &classic] {
         let mark = unique("loaded");
         let definition = format!("target \"default\" {{ tags = [\"{mark}\"] }}\n");
@@ -323,10 +314,9 @@ fn images_are_loaded_into_either_store_from_elsewhere() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn a_push_that_is_refused_fails_the_target() {
-    let Some(engines) = Engine::each() else {
-        return;
-    };
+    let engines = Engine::each();
     for engine in engines {
         // Nothing listens there.
         let definition = "target \"default\" { tags = [\"127.0.0.1:9/x:1\"] }\n";
@@ -339,10 +329,9 @@ fn a_push_that_is_refused_fails_the_target() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn a_push_by_digest_leaves_the_list_of_images_as_it_was() {
-    let Some(engines) = Engine::each() else {
-        return;
-    };
+    let engines = Engine::each();
     for engine in engines {
         let name = format!("{}/{}", engine.registry, unique("bydigest"));
         let definition = format!(
@@ -372,10 +361,9 @@ fn a_push_by_digest_leaves_the_list_of_images_as_it_was() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn several_outputs_and_what_a_store_cannot_do_are_as_for_buildx() {
-    let Some(engines) = Engine::each() else {
-        return;
-    };
+    let engines = Engine::each();
     for engine in engines {
         for (output, works) in [
             ("[\"type=image\", \"type=local,dest=out\"]", true),
@@ -397,10 +385,9 @@ fn several_outputs_and_what_a_store_cannot_do_are_as_for_buildx() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn the_default_load_may_be_switched_off_where_there_is_no_docker() {
-    let Some(address) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
-        return;
-    };
+    let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let builder = format!(
         r#"{{"Name":"r","Driver":"remote","Nodes":[{{"Name":"r0","Endpoint":"{address}","DriverOpts":{{"default-load":"true"}}}}]}}"#
     );
@@ -431,13 +418,10 @@ fn the_default_load_may_be_switched_off_where_there_is_no_docker() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn a_registry_without_tls_is_told_with_the_setting_that_counts() {
-    let Some(engines) = Engine::each() else {
-        return;
-    };
-    let Some(buildkit) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
-        return;
-    };
+    let engines = Engine::each();
+    let buildkit = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     // The same registry by a name for which nobody assumes that it may do without TLS.
     let port = engines[0].registry.rsplit(':').next().unwrap();
     let name = format!("0.0.0.0:{port}/{}:1", unique("insecure"));

@@ -51,13 +51,10 @@ fn modes(dir: &Path) -> Vec<(String, u32, u64)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn special_files_arrive_as_with_buildx_and_are_counted_or_refused() {
-    let Some(buildx) = peers::program("RBAKE_TEST_BUILDX") else {
-        return;
-    };
-    let Some(builder) = Buildkitd::start(&[]).await else {
-        return;
-    };
+    let buildx = peers::program("RBAKE_TEST_BUILDX");
+    let builder = Buildkitd::start(&[]).await;
     let project = TestProject::new()
         .file(
             "docker-bake.hcl",

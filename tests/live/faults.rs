@@ -15,8 +15,8 @@ use crate::support::events::Events;
 const WAITS: &str = "FROM busybox\nRUN echo serving && sleep 5\n";
 
 // Solves, and sends `signal` to the daemon while the step runs.
-async fn solve_and(signal: &str) -> Option<(Result<Solved, SolveFailure>, Duration)> {
-    let daemon = Buildkitd::start_with_images().await?;
+async fn solve_and(signal: &str) -> (Result<Solved, SolveFailure>, Duration) {
+    let daemon = Buildkitd::start_with_images().await;
     let engine = Engine::connect(daemon.endpoint()).await.unwrap();
     let events = Events::default();
     let build = build(&engine, WAITS, &[]).await;
@@ -31,14 +31,13 @@ async fn solve_and(signal: &str) -> Option<(Result<Solved, SolveFailure>, Durati
     let cancel = CancellationToken::new();
     let solve = engine.solve(&build.spec, &build.sessions, &sink, &cancel);
     let (result, signal_at) = tokio::join!(solve, signal_at);
-    Some((result, signal_at.elapsed()))
+    (result, signal_at.elapsed())
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn a_daemon_that_dies_in_the_middle_is_told_at_once() {
-    let Some((result, after)) = solve_and("KILL").await else {
-        return;
-    };
+    let (result, after) = solve_and("KILL").await;
     let failure = result.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Engine, "{failure:?}");
     assert!(is_transient(&failure));
@@ -47,18 +46,16 @@ async fn a_daemon_that_dies_in_the_middle_is_told_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn a_daemon_that_is_asked_to_stop_finishes_what_it_does() {
-    let Some((result, _)) = solve_and("TERM").await else {
-        return;
-    };
+    let (result, _) = solve_and("TERM").await;
     result.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn after_a_daemon_has_died_nothing_waits() {
-    let Some(daemon) = Buildkitd::start(&[]).await else {
-        return;
-    };
+    let daemon = Buildkitd::start(&[]).await;
     let engine = Engine::connect(daemon.endpoint()).await.unwrap();
     let build = build(&engine, "FROM scratch\n", &[]).await;
     daemon.signal("KILL");

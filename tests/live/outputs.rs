@@ -12,8 +12,8 @@ use crate::support::peers;
 use crate::support::project::{CommandOutput, TestProject};
 use crate::support::pty::Terminal;
 
-fn project(outputs: &str) -> Option<TestProject> {
-    let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR")?;
+fn project(outputs: &str) -> TestProject {
+    let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let project = TestProject::new()
         .file(
             "docker-bake.hcl",
@@ -24,7 +24,7 @@ fn project(outputs: &str) -> Option<TestProject> {
         .file("../elsewhere/deep/x", "")
         .env("BUILDKIT_HOST", address);
     symlink("../elsewhere/deep", project.path().join("up")).unwrap();
-    Some(project)
+    project
 }
 
 #[track_caller]
@@ -62,13 +62,12 @@ fn temporary_files(project: &TestProject) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn what_is_granted_after_a_link_is_where_it_is_written() {
-    let Some(project) = project(
+    let project = project(
         r#"output = ["type=local,dest=up/../dir", "type=tar,dest=up/../a.tar"]
         cache-to = ["type=local,dest=up/../cache"]"#,
-    ) else {
-        return;
-    };
+    );
     let elsewhere = project.path().join("../elsewhere");
     let granted = [
         "a",
@@ -91,13 +90,9 @@ fn what_is_granted_after_a_link_is_where_it_is_written() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn secrets_come_from_where_the_link_leads() {
-    if peers::peer("RBAKE_TEST_REGISTRY_ADDR").is_none() {
-        return;
-    }
-    let Some(project) = project(r#"secret = ["id=k,src=up/../key"]"#) else {
-        return;
-    };
+    let project = project(r#"secret = ["id=k,src=up/../key"]"#);
     let project = project
         .file("key", "ours")
         .file("../elsewhere/key", "theirs")
@@ -118,13 +113,12 @@ fn secrets_come_from_where_the_link_leads() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn a_dockerfile_of_another_directory_is_granted_alone() {
-    let Some(project) = project(
+    let project = project(
         r#"dockerfile = "../elsewhere/Dockerfile"
         output = ["type=local,dest=out"]"#,
-    ) else {
-        return;
-    };
+    );
     let project = project
         .file("../elsewhere/Dockerfile", "FROM scratch\nCOPY . /\n")
         .file("../elsewhere/Dockerfile.dockerignore", "*\n!hello\n!key\n")
@@ -139,10 +133,9 @@ fn a_dockerfile_of_another_directory_is_granted_alone() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn metadata_goes_to_what_the_shell_has_opened() {
-    let Some(project) = project(r#"output = ["type=cacheonly"]"#) else {
-        return;
-    };
+    let project = project(r#"output = ["type=cacheonly"]"#);
     let text = scripted(&project, "$R a --metadata-file /dev/stdout | cat");
     assert!(text.contains("\"a\": {"), "{text}");
     scripted(
@@ -168,10 +161,9 @@ fn metadata_goes_to_what_the_shell_has_opened() {
 }
 
 #[tokio::test]
+#[ignore = "needs live peers"]
 async fn a_metadata_pipe_without_a_reader_is_told_of_and_can_be_left() {
-    let Some(project) = project(r#"output = ["type=cacheonly"]"#) else {
-        return;
-    };
+    let project = project(r#"output = ["type=cacheonly"]"#);
     let pipe = project.path().join("pipe");
     assert!(bash(&project, "mkfifo pipe").status.success());
     let command = project.command(&["a", "--metadata-file", "pipe"]);
@@ -197,10 +189,9 @@ async fn a_metadata_pipe_without_a_reader_is_told_of_and_can_be_left() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn metadata_replaces_files_and_nothing_else() {
-    let Some(project) = project(r#"output = ["type=cacheonly"]"#) else {
-        return;
-    };
+    let project = project(r#"output = ["type=cacheonly"]"#);
     let at = |name: &str| project.path().join(name);
     std::fs::write(at("real"), "old").unwrap();
     std::fs::set_permissions(at("real"), std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -246,10 +237,9 @@ fn metadata_replaces_files_and_nothing_else() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn archives_go_to_pipes_descriptors_and_files_behind_links() {
-    let Some(project) = project(r#"output = ["type=tar,dest=/dev/stdout"]"#) else {
-        return;
-    };
+    let project = project(r#"output = ["type=tar,dest=/dev/stdout"]"#);
     assert_eq!(scripted(&project, "$R a | tar t"), "hello\n");
     assert_eq!(scripted(&project, "$R a >f.tar; tar tf f.tar"), "hello\n");
     let to = |dest: &str| format!("$R a --set a.output=type=tar,dest={dest}");
@@ -282,10 +272,9 @@ fn archives_go_to_pipes_descriptors_and_files_behind_links() {
 
 // Beyond what a pipe holds, and less than what is written at once: the last piece is the only one.
 #[test]
+#[ignore = "needs live peers"]
 fn standard_output_has_all_of_an_archive_or_the_target_fails() {
-    let Some(project) = project(r#"output = ["type=tar,dest=-"]"#) else {
-        return;
-    };
+    let project = project(r#"output = ["type=tar,dest=-"]"#);
     let project = project.file("hello", "0123456789".repeat(20_000));
     let slowly = scripted(&project, "$R a | { sleep 1; tar xO; } | wc -c");
     assert_eq!(slowly.trim(), "200000");
@@ -300,10 +289,9 @@ fn standard_output_has_all_of_an_archive_or_the_target_fails() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn a_link_that_comes_while_the_user_is_asked_is_not_followed() {
-    let Some(project) = project(r#"output = ["type=local,dest=up/../dir"]"#) else {
-        return;
-    };
+    let project = project(r#"output = ["type=local,dest=up/../dir"]"#);
     let program = Path::new(env!("CARGO_BIN_EXE_rbake"));
     let command = project.command(&["a", "--progress=plain"]);
     let mut terminal = Terminal::start(program, &command);
@@ -324,13 +312,9 @@ fn a_link_that_comes_while_the_user_is_asked_is_not_followed() {
 
 // A build's result may hold links: one that lies where the metadata goes must not lead it away.
 #[test]
+#[ignore = "needs live peers"]
 fn metadata_does_not_follow_a_link_that_the_build_has_made() {
-    if peers::peer("RBAKE_TEST_REGISTRY_ADDR").is_none() {
-        return;
-    }
-    let Some(project) = project(r#"output = ["type=local,dest=out"]"#) else {
-        return;
-    };
+    let project = project(r#"output = ["type=local,dest=out"]"#);
     let project = project.file("victim", "old").file(
         "Dockerfile",
         "FROM busybox AS b\nRUN mkdir /d && ln -s ../victim /d/meta.json\nFROM scratch\nCOPY --from=b /d /\n",

@@ -97,17 +97,14 @@ fn comparable(record: &BuildHistoryRecord) -> BTreeMap<String, String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn both_ask_the_daemon_for_the_same() {
-    let Some(buildx) = peers::program("RBAKE_TEST_BUILDX") else {
-        return;
-    };
+    let buildx = peers::program("RBAKE_TEST_BUILDX");
     let project = project();
     for target in ["plain", "full"] {
         let mut seen = Vec::new();
         for who in ["rbake", "buildx"] {
-            let Some(daemon) = Buildkitd::start(&[]).await else {
-                return;
-            };
+            let daemon = Buildkitd::start(&[]).await;
             let address = daemon.endpoint().to_string();
             let mut command = project.command(&[target]);
             if who == "buildx" {

@@ -45,10 +45,9 @@ fn has(haystack: &[u8], needle: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn no_session_is_named_in_provenance() {
-    let Some(daemon) = Buildkitd::start(&[]).await else {
-        return;
-    };
+    let daemon = Buildkitd::start(&[]).await;
     for mode in ["min", "max"] {
         let project = project()
             .env("BUILDKIT_HOST", daemon.endpoint())
@@ -66,10 +65,9 @@ async fn no_session_is_named_in_provenance() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn a_large_directory_that_targets_read_alike_is_sent_once() {
-    let Some(daemon) = Buildkitd::start(&[]).await else {
-        return;
-    };
+    let daemon = Buildkitd::start(&[]).await;
     let project = project()
         .file("a", vec![b'x'; 17 << 20])
         .env("BUILDKIT_HOST", daemon.endpoint());

@@ -19,8 +19,8 @@ struct Registry {
 }
 
 impl Registry {
-    fn start() -> Option<Self> {
-        let program = peers::program("RBAKE_TEST_REGISTRY3")?;
+    fn start() -> Self {
+        let program = peers::program("RBAKE_TEST_REGISTRY3");
         let dir = tempfile::tempdir().unwrap();
         let hash = bcrypt::hash("hunter2", 4).unwrap();
         std::fs::write(dir.path().join("users"), format!("a:{hash}\nb:{hash}\n")).unwrap();
@@ -56,7 +56,7 @@ impl Registry {
             );
             std::thread::yield_now();
         }
-        Some(registry)
+        registry
     }
 
     fn answers(&self) -> bool {
@@ -77,8 +77,8 @@ impl Drop for Registry {
 }
 
 // A push to `repository`, with `config` as Docker's configuration and `$H` in it for the registry.
-fn push(registry: &Registry, repository: &str, config: &str) -> Option<CommandOutput> {
-    let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR")?;
+fn push(registry: &Registry, repository: &str, config: &str) -> CommandOutput {
+    let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let host = &registry.address;
     let definition = format!(
         "target \"default\" {{\n  dockerfile-inline = \"FROM scratch\\nCOPY docker-bake.hcl /\"\n  output = [\"type=image,name={host}/{repository},push=true\"]\n}}\n"
@@ -94,7 +94,7 @@ fn push(registry: &Registry, repository: &str, config: &str) -> Option<CommandOu
             assert!(!output.to_string().contains(text), "`{text}`: {output}");
         }
     }
-    Some(output)
+    output
 }
 
 fn auth(user: &str, password: &str) -> String {
@@ -111,18 +111,15 @@ fn contains(output: &CommandOutput, expected: &[String]) {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn a_refused_password_is_told_with_its_entry_and_the_way_to_another() {
-    let Some(registry) = Registry::start() else {
-        return;
-    };
+    let registry = Registry::start();
     let host = &registry.address;
     let config = format!(
         r#"{{"auths":{{"http://$H/v1/":{{"auth":"{}"}}}}}}"#,
         auth("a", "hunter3")
     );
-    let Some(output) = push(&registry, "x", &config) else {
-        return;
-    };
+    let output = push(&registry, "x", &config);
     assert_eq!(output.code, Some(1), "{output}");
     contains(
         &output,
@@ -135,10 +132,9 @@ fn a_refused_password_is_told_with_its_entry_and_the_way_to_another() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn a_broken_configuration_is_a_warning_and_named_where_a_registry_needs_it() {
-    let Some(registry) = Registry::start() else {
-        return;
-    };
+    let registry = Registry::start();
     let host = &registry.address;
     let password = auth("a", "hunter2");
     for (config, warning, reason) in [
@@ -161,9 +157,7 @@ fn a_broken_configuration_is_a_warning_and_named_where_a_registry_needs_it() {
             "no credential was shown: the entry `",
         ),
     ] {
-        let Some(output) = push(&registry, "x", &config) else {
-            return;
-        };
+        let output = push(&registry, "x", &config);
         assert_eq!(output.code, Some(1), "{output}");
         contains(
             &output,
@@ -178,18 +172,15 @@ fn a_broken_configuration_is_a_warning_and_named_where_a_registry_needs_it() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn the_entry_that_leads_to_the_targets_own_image_is_shown() {
-    let Some(registry) = Registry::start() else {
-        return;
-    };
+    let registry = Registry::start();
     let (right, wrong) = (auth("b", "hunter2"), auth("a", "hunter3"));
     for (first, second, code) in [(&wrong, &right, 0), (&right, &wrong, 1)] {
         let config = format!(
             r#"{{"auths":{{"$H":{{}},"$H/proj-a":{{"auth":"{first}"}},"$H/proj-b":{{"auth":"{second}"}}}}}}"#
         );
-        let Some(output) = push(&registry, "proj-b/x", &config) else {
-            return;
-        };
+        let output = push(&registry, "proj-b/x", &config);
         assert_eq!(output.code, Some(code), "{output}");
         if code != 0 {
             let entry = format!("the entry `{}/proj-b` of", registry.address);
@@ -199,25 +190,22 @@ fn the_entry_that_leads_to_the_targets_own_image_is_shown() {
 }
 
 #[test]
+#[ignore = "needs live peers"]
 fn the_entry_that_leads_to_the_base_image_is_shown_where_none_leads_to_the_targets_own() {
-    let Some(registry) = Registry::start() else {
-        return;
-    };
+    let registry = Registry::start();
     let good = auth("a", "hunter2");
-    let Some(made) = push(
+    let made = push(
         &registry,
         "team/base:1",
         &format!(r#"{{"auths":{{"$H":{{"auth":"{good}"}}}}}}"#),
-    ) else {
-        return;
-    };
+    );
     assert_eq!(made.code, Some(0), "{made}");
     let (host, bad) = (&registry.address, auth("a", "hunter3"));
     // The wrong one is the first by name.
     let config = format!(
         r#"{{"auths":{{"{host}/another":{{"auth":"{bad}"}},"{host}/team":{{"auth":"{good}"}}}}}}"#
     );
-    let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR").unwrap();
+    let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let bake = |base: &str, project: &str| {
         TestProject::new()
             .file(

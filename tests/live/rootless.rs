@@ -23,17 +23,17 @@ struct Ordinary {
 
 impl Ordinary {
     /// A home of an ordinary user, with all programs of a rootless builder in `bin`.
-    fn new() -> Option<Self> {
-        // Only root can be another user.
-        if !rustix::process::geteuid().is_root() {
-            return None;
-        }
+    fn new() -> Self {
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "only root can be another user"
+        );
         let programs = [
-            peers::program("RBAKE_TEST_BUILDKITD")?,
-            peers::program("RBAKE_TEST_RUNC")?,
-            peers::program("RBAKE_TEST_ROOTLESSKIT")?,
+            peers::program("RBAKE_TEST_BUILDKITD"),
+            peers::program("RBAKE_TEST_RUNC"),
+            peers::program("RBAKE_TEST_ROOTLESSKIT"),
         ];
-        let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR")?;
+        let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR");
         let dir = tempfile::Builder::new().prefix("rb-").tempdir().unwrap();
         mode(dir.path(), 0o755);
         let user = Self { dir };
@@ -72,7 +72,7 @@ impl Ordinary {
         for path in own.into_iter().chain(["home/project/docker-bake.hcl"]) {
             chown(user.path(path), Some(USER), Some(USER)).unwrap();
         }
-        Some(user)
+        user
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -180,10 +180,9 @@ fn users_processes() -> Vec<PathBuf> {
 }
 
 #[tokio::test]
+#[ignore = "needs live peers"]
 async fn an_ordinary_user_builds_without_root() {
-    let Some(user) = Ordinary::new() else {
-        return;
-    };
+    let user = Ordinary::new();
     let variables = [
         ("BUILDX_BUILDER", "embedded"),
         ("GITHUB_TOKEN", "canary-in-the-environment"),

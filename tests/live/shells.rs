@@ -49,8 +49,8 @@ const FISH: Setup = Setup {
     lines: &["rbake completion fish | source"],
 };
 
-fn start(setup: &Setup) -> Option<(TestProject, Terminal)> {
-    let shells = peers::program("RBAKE_TEST_SHELLS")?;
+fn start(setup: &Setup) -> (TestProject, Terminal) {
+    let shells = peers::program("RBAKE_TEST_SHELLS");
     let project = TestProject::new()
         .file("docker-bake.hcl", DEFINITION)
         .file("other.hcl", "target \"elsewhere\" {}\n")
@@ -73,19 +73,18 @@ fn start(setup: &Setup) -> Option<(TestProject, Terminal)> {
         let after = screen.split_once("setup");
         after.is_some_and(|(_, after)| after.contains("ready>"))
     });
-    Some((project, terminal))
+    (project, terminal)
 }
 
 #[test_case(&BASH; "bash")]
 #[test_case(&ZSH; "zsh")]
 #[test_case(&FISH; "fish")]
+#[ignore = "needs live peers"]
 fn tab_completes(setup: &Setup) {
     // A shell for each: what one lists may hide the next one's line. Keys wait for what the ones before them do: zsh takes a
     // Tab among waiting keys for a pasted one.
     let complete = |steps: &[(&str, &[&str])]| {
-        let Some((_project, mut terminal)) = start(setup) else {
-            return;
-        };
+        let (_project, mut terminal) = start(setup);
         for (typed, wanted) in steps {
             terminal.type_in(typed);
             terminal.wait(&format!("{wanted:?} after `{typed}`"), |screen| {

@@ -26,13 +26,14 @@ fn endpoint(port: u16, tls: Option<TlsMaterial>) -> Endpoint {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn mutual_tls_lets_in_whom_it_should() {
     let dir = tempfile::tempdir().unwrap();
     certificates(dir.path());
     let file = |name: &str| dir.path().join(name);
     let arg = |name: &str| file(name).display().to_string();
     let port = free_port();
-    let Some(_daemon) = Buildkitd::start(&[
+    let _daemon = Buildkitd::start(&[
         "--addr",
         &format!("tcp://127.0.0.1:{port}"),
         "--tlscacert",
@@ -42,10 +43,7 @@ async fn mutual_tls_lets_in_whom_it_should() {
         "--tlskey",
         &arg("builder.test.key"),
     ])
-    .await
-    else {
-        return;
-    };
+    .await;
     let good = TlsMaterial {
         ca: Some(file("ca.pem")),
         cert: Some(file("client.test.pem")),
@@ -98,12 +96,11 @@ async fn mutual_tls_lets_in_whom_it_should() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn tcp_in_the_clear() {
     let port = free_port();
     let address = format!("tcp://127.0.0.1:{port}");
-    let Some(_daemon) = Buildkitd::start(&["--addr", &address]).await else {
-        return;
-    };
+    let _daemon = Buildkitd::start(&["--addr", &address]).await;
     let engine = Engine::connect(address.parse().unwrap()).await.unwrap();
     assert!(!engine.capabilities().await.unwrap().workers.is_empty());
     // TLS where none is spoken.

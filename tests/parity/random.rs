@@ -11,10 +11,9 @@ use crate::support::peers;
 const SEEDS: std::ops::Range<u64> = 0..200;
 
 #[test]
+#[ignore = "needs live peers"]
 fn random_definitions_mean_what_they_mean_to_buildx() {
-    let Some(buildx) = peers::program("RBAKE_TEST_BUILDX") else {
-        return;
-    };
+    let buildx = peers::program("RBAKE_TEST_BUILDX");
     let programs = Programs {
         buildx,
         rbake: PathBuf::from(env!("CARGO_BIN_EXE_rbake")),

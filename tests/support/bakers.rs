@@ -26,21 +26,21 @@ pub(crate) struct Bakers {
 
 impl Bakers {
     /// Both on the daemon that the tests of a run share.
-    pub(crate) fn on_the_shared_daemon() -> Option<Self> {
-        Self::on(&peers::peer("RBAKE_TEST_BUILDKIT_ADDR")?)
+    pub(crate) fn on_the_shared_daemon() -> Self {
+        Self::on(&peers::peer("RBAKE_TEST_BUILDKIT_ADDR"))
     }
 
     /// Both on the daemon at `address`.
-    pub(crate) fn on(address: &str) -> Option<Self> {
+    pub(crate) fn on(address: &str) -> Self {
         let bakers = Self {
             address: address.to_owned(),
-            buildx: peers::program("RBAKE_TEST_BUILDX")?,
+            buildx: peers::program("RBAKE_TEST_BUILDX"),
             configuration: tempfile::tempdir().unwrap(),
         };
         let create = ["create", "--driver", "remote", "--name", "test", address];
         let created = bakers.buildx(&TestProject::new(), &create);
         assert_eq!(created.code, Some(0), "{created}");
-        Some(bakers)
+        bakers
     }
 
     /// buildx's own folder; rbake looks there where `BUILDX_CONFIG` names it.

@@ -31,18 +31,18 @@ wait "$pid"
 
 impl Buildkitd {
     /// Starts the daemon that `RBAKE_TEST_BUILDKITD` names, with `arguments` beside the usual ones.
-    pub(crate) async fn start(arguments: &[&str]) -> Option<Self> {
-        Self::start_program(&peers::program("RBAKE_TEST_BUILDKITD")?, arguments).await
+    pub(crate) async fn start(arguments: &[&str]) -> Self {
+        Self::start_program(&peers::program("RBAKE_TEST_BUILDKITD"), arguments).await
     }
 
     /// As [`Buildkitd::start`], with Docker Hub mirrored by the registry that the tests of a run share.
-    pub(crate) async fn start_with_images() -> Option<Self> {
-        Self::start_program_with_images(&peers::program("RBAKE_TEST_BUILDKITD")?).await
+    pub(crate) async fn start_with_images() -> Self {
+        Self::start_program_with_images(&peers::program("RBAKE_TEST_BUILDKITD")).await
     }
 
     /// Starts `program` as [`Buildkitd::start_with_images`] does.
-    pub(crate) async fn start_program_with_images(program: &Path) -> Option<Self> {
-        let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR")?;
+    pub(crate) async fn start_program_with_images(program: &Path) -> Self {
+        let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR");
         let mut config = tempfile::NamedTempFile::new().unwrap();
         let text = format!(
             "[registry.\"docker.io\"]\nmirrors = [\"{registry}\"]\n[registry.\"{registry}\"]\nhttp = true\n"
@@ -53,8 +53,8 @@ impl Buildkitd {
     }
 
     /// Starts `program` as [`Buildkitd::start`] does.
-    pub(crate) async fn start_program(program: &Path, arguments: &[&str]) -> Option<Self> {
-        let runc = peers::program("RBAKE_TEST_RUNC")?;
+    pub(crate) async fn start_program(program: &Path, arguments: &[&str]) -> Self {
+        let runc = peers::program("RBAKE_TEST_RUNC");
         let dir = tempfile::Builder::new().prefix("rbake-").tempdir().unwrap();
         let socket = format!("unix://{}", dir.path().join("s").display());
         let mut shell = Command::new("sh")
@@ -85,7 +85,7 @@ impl Buildkitd {
             shell,
         };
         daemon.await_socket().await;
-        Some(daemon)
+        daemon
     }
 
     async fn await_socket(&self) {
@@ -176,7 +176,7 @@ impl Drop for Buildkitd {
 }
 
 /// The daemon that the tests of a run share, with Docker Hub mirrored by a registry that has `busybox`.
-pub(crate) async fn shared() -> Option<Engine> {
-    let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR")?;
-    Some(Engine::connect(address.parse().unwrap()).await.unwrap())
+pub(crate) async fn shared() -> Engine {
+    let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
+    Engine::connect(address.parse().unwrap()).await.unwrap()
 }

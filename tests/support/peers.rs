@@ -1,56 +1,45 @@
 //! Finds the real programs and services that live tests speak to.
 //!
-//! Each is named by a variable (`scripts/peers.sh env`, `scripts/services.sh env`). A test whose peer is absent fails; where
-//! `RBAKE_TEST_WITHOUT_PEERS=1` says that none is meant to be there, it ends early and is counted as skipped.
+//! Each is named by a variable (`scripts/peers.sh env`, `scripts/services.sh env`). A test that asks for one is marked
+//! `#[ignore = "needs live peers"]`, so that it runs with `--include-ignored` alone, and is otherwise reported as ignored. Where
+//! ignored tests are run and a peer is absent, the test fails.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
-/// The value of `variable`, which names a peer; none where the test is to end early.
+/// The value of `variable`, which names a peer.
+///
+/// # Panics
+/// If the variable is not set, or if the test is not marked as one that needs peers.
+#[track_caller]
 #[expect(
     clippy::disallowed_methods,
-    reason = "tests are told of their peers by the environment"
+    reason = "the environment of the tests names their peers"
 )]
-pub(crate) fn peer(variable: &str) -> Option<String> {
-    if let Some(value) = std::env::var(variable)
-        .ok()
-        .filter(|value| !value.is_empty())
-    {
-        return Some(value);
-    }
-    let without = std::env::var("RBAKE_TEST_WITHOUT_PEERS").is_ok_and(|value| value == "1");
+pub(crate) fn peer(variable: &str) -> String {
+    // Else the mark could be forgotten wherever peers are there, and the test would fail elsewhere.
     assert!(
-        without,
-        "`{variable}` is not set: run scripts/services.sh up and eval \"$(scripts/services.sh env)\", or set RBAKE_TEST_WITHOUT_PEERS=1"
+        std::env::args().any(|argument| argument == "--ignored" || argument == "--include-ignored"),
+        "this test speaks to the peer that `{variable}` names: mark it `#[ignore = \"needs live peers\"]`"
     );
-    let thread = std::thread::current();
-    skipped(thread.name().unwrap_or("a test"));
-    None
+    let value = std::env::var(variable).unwrap_or_default();
+    assert!(
+        !value.is_empty(),
+        "`{variable}` is not set: run `scripts/services.sh up` and `eval \"$(scripts/services.sh env)\"`"
+    );
+    value
 }
 
 /// The program that `variable` names.
-pub(crate) fn program(variable: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(peer(variable)?);
+///
+/// # Panics
+/// As [`peer`], and if the program does not exist.
+#[track_caller]
+pub(crate) fn program(variable: &str) -> PathBuf {
+    let path = PathBuf::from(peer(variable));
     assert!(
         path.exists(),
         "`{variable}` names `{}`, which does not exist",
         path.display()
     );
-    Some(path)
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    clippy::print_stderr,
-    reason = "a skipped test must be seen, and scripts/test.sh counts them in a file"
-)]
-fn skipped(name: &str) {
-    eprintln!("skipped: {name}");
-    if let Ok(path) = std::env::var("RBAKE_TEST_SKIPS") {
-        let file = std::fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path);
-        writeln!(file.unwrap(), "{name}").unwrap();
-    }
+    path
 }

@@ -54,13 +54,10 @@ impl Tally {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
 async fn contexts_give_what_the_dockerfile_asks_for() {
-    let Some(buildx) = peers::program("RBAKE_TEST_BUILDX") else {
-        return;
-    };
-    let Some(daemon) = Buildkitd::start(&[]).await else {
-        return;
-    };
+    let buildx = peers::program("RBAKE_TEST_BUILDX");
+    let daemon = Buildkitd::start(&[]).await;
     let address = daemon.open_to_all();
     let range = seeds(FULL);
     let tally = tokio::task::spawn_blocking(move || {
