@@ -6,11 +6,12 @@
 //! `cargo xtask parity update`; `differences.json` holds the answers that rbake gives on purpose instead, each with the
 //! reason.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// A directory with definition files.
 #[derive(Debug, Clone)]
@@ -21,6 +22,10 @@ pub(crate) struct Case {
     pub(crate) dir: PathBuf,
     /// The ways to run it.
     pub(crate) runs: Vec<Run>,
+    /// buildx's answers, by the name of the run; empty if it was not asked yet.
+    expected: Map<String, Value>,
+    /// The answers that rbake gives instead.
+    differences: Map<String, Value>,
 }
 
 /// One way to run a case.
@@ -39,47 +44,42 @@ pub(crate) struct Run {
 }
 
 impl Case {
-    /// What rbake is to answer to each run of this case, by the run's name.
-    pub(crate) fn wanted(&self) -> Result<Vec<(&Run, Value)>, String> {
-        let expected = stored(&self.dir.join("expected.json"))?;
-        let differences = match self.dir.join("differences.json") {
-            path if path.exists() => stored(&path)?,
-            _ => Value::Null,
+    /// What rbake is to answer to `run`, which is one of this case.
+    ///
+    /// # Errors
+    /// If no answer is stored, or if the one in `differences.json` has no reason or is buildx's.
+    pub(crate) fn wanted(&self, run: &Run) -> Result<Value, String> {
+        let place = format!("{}/{}", self.name, run.name);
+        let stored = self.expected.get(&run.name);
+        let stored =
+            stored.ok_or_else(|| format!("{place}: `cargo xtask parity update` was forgotten"))?;
+        let Some(difference) = self.differences.get(&run.name) else {
+            return Ok(stored.clone());
         };
-        self.runs
-            .iter()
-            .map(|run| {
-                let stored = &expected["runs"][&run.name];
-                let place = format!("{}/{}", self.name, run.name);
-                if stored.is_null() {
-                    return Err(format!(
-                        "{place}: `cargo xtask parity update` was forgotten"
-                    ));
-                }
-                let difference = &differences["runs"][&run.name];
-                if difference.is_null() {
-                    return Ok((run, stored.clone()));
-                }
-                if !difference["why"].is_string() {
-                    return Err(format!("{place}: no reason"));
-                }
-                // Where buildx's answer changes from run to run, it may have been the right one.
-                let random = difference.get("random").is_some();
-                if !random && comparable(difference) == comparable(stored) {
-                    return Err(format!("{place}: no difference"));
-                }
-                Ok((run, difference.clone()))
-            })
-            .collect()
+        if !difference["why"].is_string() {
+            return Err(format!("{place}: no reason"));
+        }
+        // Where buildx's answer changes from run to run, it may have been the right one.
+        let random = difference.get("random").is_some();
+        if !random && comparable(difference) == comparable(stored) {
+            return Err(format!("{place}: no difference"));
+        }
+        Ok(difference.clone())
     }
 }
 
-fn stored(path: &Path) -> Result<Value, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let path = path.display();
-        format!("{path}: {error}; `cargo xtask parity update` makes it")
-    })?;
-    serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
+/// The answers in the file at `path`, by the name of the run; empty if there is no file.
+fn stored(path: &Path) -> Result<Map<String, Value>, String> {
+    if !path.exists() {
+        return Ok(Map::new());
+    }
+    let bad = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| bad(&error))?;
+    let mut document: Value = serde_json::from_str(&text).map_err(|error| bad(&error))?;
+    match document["runs"].take() {
+        Value::Object(runs) => Ok(runs),
+        _ => Err(bad(&"no `runs`")),
+    }
 }
 
 /// What counts of an answer, as text, so that the order of fields counts as well: of failures only that they are such.
@@ -143,10 +143,16 @@ pub(crate) fn all(root: &Path) -> Result<Vec<Case>, String> {
                 run(line).ok_or_else(|| format!("{}: cannot read `{line}`", file.display()))
             })
             .collect::<Result<Vec<_>, _>>()?;
+        let mut names = HashSet::new();
+        if let Some(run) = runs.iter().find(|run| !names.insert(run.name.as_str())) {
+            return Err(format!("{}: `{}` is there twice", file.display(), run.name));
+        }
         let name = dir.file_name().unwrap_or_default().to_string_lossy();
         cases.push(Case {
             name: name.into_owned(),
-            dir: dir.clone(),
+            expected: stored(&dir.join("expected.json"))?,
+            differences: stored(&dir.join("differences.json"))?,
+            dir,
             runs,
         });
     }

@@ -2,14 +2,39 @@
 
 use std::path::Path;
 
+use libtest_mimic::Trial;
+
 use super::cases::{self, Case};
 use super::checklist::{self, Mark, Row, Shown};
+
+/// The tests of the checklist.
+pub(crate) fn trials() -> Vec<Trial> {
+    let tests: [(&str, fn()); 5] = [
+        (
+            "every_row_is_there_once_and_in_order",
+            every_row_is_there_once_and_in_order,
+        ),
+        ("every_row_says_what_it_is", every_row_says_what_it_is),
+        (
+            "every_row_is_shown_or_says_why_not",
+            every_row_is_shown_or_says_why_not,
+        ),
+        ("what_rows_name_is_there", what_rows_name_is_there),
+        ("vectors_are_counted", vectors_are_counted),
+    ];
+    let trial = |(name, test): (&str, fn())| {
+        Trial::test(format!("parity::rows::{name}"), move || {
+            test();
+            Ok(())
+        })
+    };
+    tests.into_iter().map(trial).collect()
+}
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-#[test]
 fn every_row_is_there_once_and_in_order() {
     let rows = checklist::read(root()).unwrap();
     let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
@@ -19,7 +44,6 @@ fn every_row_is_there_once_and_in_order() {
     assert_eq!(ids, wanted);
 }
 
-#[test]
 fn every_row_says_what_it_is() {
     let rows = checklist::read(root()).unwrap();
     let marked = |mark| {
@@ -46,7 +70,6 @@ fn every_row_says_what_it_is() {
     assert!(numbered, "sections have numbers");
 }
 
-#[test]
 fn every_row_is_shown_or_says_why_not() {
     let rows = checklist::read(root()).unwrap();
     let silent: Vec<_> = rows
@@ -57,7 +80,6 @@ fn every_row_is_shown_or_says_why_not() {
     assert!(silent.is_empty(), "neither shown nor explained: {silent:?}");
 }
 
-#[test]
 fn what_rows_name_is_there() {
     let cases = cases::all(&root().join("tests/parity/cases")).unwrap();
     let rows = checklist::read(root()).unwrap();
@@ -70,7 +92,6 @@ fn what_rows_name_is_there() {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
-#[test]
 fn vectors_are_counted() {
     let rows = checklist::read(root()).unwrap();
     let stored = std::fs::read_to_string(root().join("tests/parity/functions.json")).unwrap();

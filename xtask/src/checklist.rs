@@ -135,7 +135,8 @@ fn runs(
         .iter()
         .filter(|case| named.contains(case.name.as_str()))
     {
-        for (run, wanted) in case.wanted().map_err(Error::Cases)? {
+        for run in &case.runs {
+            let wanted = case.wanted(run).map_err(Error::Cases)?;
             let same = comparable(&wanted) == comparable(&ours(rbake, case, run)?);
             results.insert((case.name.clone(), run.name.clone()), same);
         }
