@@ -1,12 +1,14 @@
-//! `docs/diagnostics.md` has every code of the source, and its examples give the messages they stand for.
+//! `docs/diagnostics.md` has every code of the source, and its examples give the messages they stand for, which are held as
+//! snapshots.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::support::project::TestProject;
+use crate::support::project::{CommandOutput, TestProject};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -135,46 +137,112 @@ fn every_code_has_one_section_and_every_section_a_code() {
     );
 }
 
-#[test]
-fn the_examples_give_their_messages() {
-    let document = document();
-    let mut wrong = Vec::new();
-    let mut tried = 0;
-    for section in sections(&document) {
+/// A section's file and the command that is run with it.
+struct Example<'a> {
+    code: &'a str,
+    file: Option<(&'a str, &'a str)>,
+    command: &'a str,
+}
+
+impl<'a> Example<'a> {
+    /// `None` if the section has no example.
+    fn of(section: &Section<'a>) -> Option<Self> {
         let file = section.block(&["hcl", "json", "yaml", "dotenv"]);
-        let command = section.block(&["sh"]).map(|(_, command)| command.trim());
-        let (Some(command), false) = (
-            command.or(Some("rbake --print app")),
-            file.is_none() && command.is_none(),
-        ) else {
-            continue;
-        };
+        let command = section.block(&["sh"]);
+        (file.is_some() || command.is_some()).then(|| Self {
+            code: section.code,
+            file,
+            command: command.map_or("rbake --print app", |(_, command)| command.trim()),
+        })
+    }
+
+    fn run(&self) -> CommandOutput {
         let mut project = TestProject::new();
         let mut arguments: Vec<&str> = Vec::new();
-        for word in command.split_whitespace() {
+        for word in self.command.split_whitespace() {
             match word.split_once('=') {
                 Some((name, value)) if arguments.is_empty() => project = project.env(name, value),
                 _ => arguments.push(word.trim_matches('\'')),
             }
         }
-        let name = match file {
+        let name = match self.file {
             Some(("hcl", _)) => "docker-bake.hcl",
             Some(("json", _)) => "docker-bake.json",
             Some(("dotenv", _)) => ".env",
             _ => "compose.yaml",
         };
-        if let Some((_, content)) = file {
+        if let Some((_, content)) = self.file {
             project = project.file(name, content);
         }
         if name == ".env" {
             project = project.file("compose.yaml", "services:\n  app:\n    build: .\n");
         }
-        let output = project.rbake(&arguments[1..]);
-        tried += 1;
-        if !output.stderr.contains(&format!("[{}]", section.code)) {
-            wrong.push(format!("{}: `{command}` gives\n{output}", section.code));
-        }
+        project.rbake(&arguments[1..])
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(tried > 80, "only {tried} examples are there");
+}
+
+// `cargo test diagnostics::plan` runs the examples of the codes that begin with `plan::`. An area is the page of one snapshot, so
+// that wording that belongs together is read together.
+macro_rules! areas {
+    ($($area:ident)*) => {
+        const AREAS: &[&str] = &[$(stringify!($area)),*];
+        $(
+            #[test]
+            fn $area() {
+                the_examples_give_their_messages(stringify!($area));
+            }
+        )*
+    };
+}
+
+areas! { cli compose definition dotenv plan run yaml }
+
+fn the_examples_give_their_messages(area: &str) {
+    let document = document();
+    let mut page = String::new();
+    let mut wrong = Vec::new();
+    for example in sections(&document).iter().filter_map(Example::of) {
+        if example.code.split_once("::").map(|(area, _)| area) != Some(area) {
+            continue;
+        }
+        let output = example.run();
+        if !output.stderr.contains(&format!("[{}]", example.code)) {
+            wrong.push(example.code);
+        }
+        let _ = writeln!(
+            page,
+            "### {}\n\n$ {}\n{}",
+            example.code,
+            example.command,
+            output.session()
+        );
+    }
+    insta::with_settings!({
+        snapshot_path => "snapshots/diagnostics",
+        prepend_module_to_snapshot => false,
+        omit_expression => true,
+    }, {
+        insta::assert_snapshot!(area, page);
+    });
+    assert!(
+        wrong.is_empty(),
+        "these examples do not give their code: {wrong:?}"
+    );
+    assert!(!page.is_empty(), "`{area}` has no examples");
+}
+
+#[test]
+fn every_example_is_run() {
+    let document = document();
+    let examples = sections(&document);
+    let examples: Vec<_> = examples.iter().filter_map(Example::of).collect();
+    for example in &examples {
+        let (area, _) = example.code.split_once("::").unwrap();
+        assert!(
+            AREAS.contains(&area),
+            "no test runs the examples of `{area}`"
+        );
+    }
+    let count = examples.len();
+    assert!(count > 80, "only {count} examples are there");
 }

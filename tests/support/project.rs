@@ -1,6 +1,6 @@
 //! A project directory and the `rbake` command run in it, apart from everything of the machine's.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -15,7 +15,7 @@ pub(crate) struct TestProject {
 pub(crate) struct CommandOutput {
     /// The exit code; none where a signal ended it.
     pub code: Option<i32>,
-    /// Standard output, with the project's path as `[project]`.
+    /// Standard output, with the project's path as `[project]`, the home's as `[home]` and the version as `[version]`.
     pub stdout: String,
     /// Standard error, likewise.
     pub stderr: String,
@@ -110,16 +110,78 @@ impl TestProject {
         self.read(&self.command(arguments).output().unwrap())
     }
 
-    /// What `output` says, with the project's path redacted.
+    /// Runs each of `lines`, the arguments of an `rbake` with words in quotes as in a shell, and returns what a terminal would show.
+    pub(crate) fn session(&self, lines: &[&str]) -> String {
+        let mut text = String::new();
+        for line in lines {
+            let words = words(line);
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let output = self.rbake(&words).session();
+            let _ = write!(text, "$ {}\n{output}\n", format!("rbake {line}").trim_end());
+        }
+        text
+    }
+
+    /// What `output` says, with paths and the version redacted.
     pub(crate) fn read(&self, output: &Output) -> CommandOutput {
         let project = self.path().display().to_string();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&project, "[project]");
+        let home = self.home().display().to_string();
+        let text = |bytes: &[u8]| {
+            String::from_utf8_lossy(bytes)
+                .replace(&project, "[project]")
+                .replace(&home, "[home]")
+                .replace(env!("CARGO_BIN_EXE_rbake"), "rbake")
+                .replace(env!("CARGO_PKG_VERSION"), "[version]")
+        };
         CommandOutput {
             code: output.status.code(),
             stdout: text(&output.stdout),
             stderr: text(&output.stderr),
         }
     }
+}
+
+impl CommandOutput {
+    /// Both streams under the names of those that are not empty, and the exit code unless it is 0.
+    pub(crate) fn session(&self) -> String {
+        let mut text = self.stdout.clone();
+        if !self.stderr.is_empty() {
+            if !self.stdout.is_empty() {
+                text.insert_str(0, "(standard output)\n");
+            }
+            let _ = write!(text, "(standard error)\n{}", self.stderr);
+        }
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push_str("(no end of line)\n");
+        }
+        match self.code {
+            Some(0) => {}
+            Some(code) => {
+                let _ = writeln!(text, "(exit code {code})");
+            }
+            None => text.push_str("(ended by a signal)\n"),
+        }
+        text
+    }
+}
+
+/// The words of `line`; what is within `'…'` is taken as it is.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quoted = false;
+    for c in line.chars() {
+        match c {
+            '\'' => {
+                quoted = !quoted;
+                word.get_or_insert_default();
+            }
+            ' ' if !quoted => words.extend(word.take()),
+            c => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
 }
 
 impl fmt::Display for CommandOutput {
