@@ -1,7 +1,7 @@
-//! Verbs and targets of one name.
+//! Verbs and targets of one name, and addresses and targets.
 
 use super::project;
-use crate::support::project::TestProject;
+use crate::support::project::{TestProject, assert_session};
 
 fn with_a_target_called_version() -> TestProject {
     TestProject::new()
@@ -13,125 +13,49 @@ fn with_a_target_called_version() -> TestProject {
 }
 
 #[test]
-fn a_verb_is_a_verb_where_no_target_has_its_name() {
-    let output = project().rbake(&["version"]);
-    assert_eq!(output.code, Some(0), "{output}");
-    assert!(output.stdout.starts_with("rbake "), "{output}");
+fn a_target_goes_before_a_verb_with_a_note_how_to_reach_it() {
+    assert_session!(with_a_target_called_version().session(&[
+        "version --print",
+        "--print version",
+        "+version",
+    ]));
 }
 
 #[test]
-fn a_target_goes_before_a_verb_and_a_note_tells_the_way() {
-    let output = with_a_target_called_version().rbake(&["version", "--print"]);
-    assert!(output.stdout.contains("\"x:1\""), "{output}");
-    assert!(
-        output.stderr.contains("`rbake +version` reaches the verb"),
-        "{output}"
-    );
+fn what_follows_two_dashes_or_a_flag_is_not_a_verb() {
+    assert_session!(project().session(&["-- version", "--builder version --print db"]));
 }
 
 #[test]
-fn one_spelling_always_reaches_the_verb() {
-    let output = with_a_target_called_version().rbake(&["+version"]);
-    assert!(output.stdout.starts_with("rbake "), "{output}");
-}
-
-#[test]
-fn verbs_need_no_definition() {
-    let output = TestProject::new().rbake(&["version"]);
-    assert_eq!(output.code, Some(0), "{output}");
-    let broken = TestProject::new()
-        .file("docker-bake.hcl", "target {{{")
-        .rbake(&["version"]);
-    assert_eq!(broken.code, Some(0), "{broken}");
-}
-
-#[test]
-fn flags_may_stand_before_a_verb() {
-    for line in [
-        &["--builder", "nowhere", "builder", "status"][..],
-        &["--builder=nowhere", "+builder", "status"],
-        &["-D", "--builder", "nowhere", "builder", "status", "--json"],
-        &["builder", "--builder", "nowhere", "status"],
-        &["builder", "status", "--builder", "nowhere"],
-    ] {
-        let output = project().rbake(line);
-        assert_eq!(output.code, Some(4), "{line:?}: {output}");
-        assert!(
-            output
-                .stderr
-                .contains("`--builder` names the builder `nowhere`"),
-            "{line:?}: {output}"
-        );
-    }
-    let printed = project().rbake(&["--print", "bake"]);
+fn the_verb_bake_changes_nothing() {
+    let project = project();
     assert_eq!(
-        printed.stdout,
-        project().rbake(&["--print"]).stdout,
-        "{printed}"
+        project.rbake(&["--print", "bake"]).stdout,
+        project.rbake(&["--print"]).stdout
     );
-    let output = project().rbake(&["--builder", "x", "builder", "stop"]);
-    assert_eq!(output.code, Some(2), "{output}");
-    assert!(output.stderr.contains("`--builder` goes with"), "{output}");
-    for line in [
-        &["--print", "builder", "status"][..],
-        &["--print", "version"],
-    ] {
-        let output = project().rbake(line);
-        assert_eq!(output.code, Some(2), "{output}");
-        assert!(output.stderr.contains("--print"), "{output}");
-    }
-    // What follows `--`, and what a flag takes, is no verb.
-    let output = project().rbake(&["--", "version"]);
-    assert_eq!(output.code, Some(3), "{output}");
-    let output = project().rbake(&["--builder", "version", "--print"]);
-    assert_eq!(output.code, Some(0), "{output}");
-}
-
-#[test]
-fn a_target_goes_before_a_verb_also_behind_flags() {
-    let output = with_a_target_called_version().rbake(&["--print", "version"]);
-    assert!(output.stdout.contains("\"x:1\""), "{output}");
-}
-
-#[test]
-fn help_tells_flags_verbs_and_codes() {
-    let output = project().rbake(&["--help"]);
-    assert_eq!(output.code, Some(0), "{output}");
-    for expected in ["--set", "--metadata-file", "builder", "Exit codes"] {
-        assert!(output.stdout.contains(expected), "{expected}: {output}");
-    }
 }
 
 // What counts as an address and what as a target is buildx's; an address is refused with what is missing.
 #[test]
-fn addresses_are_told_from_targets() {
-    let project = project();
-    for address in [
-        "https://example.com/x.git",
-        "http://example.com/bake.hcl",
-        "github.com/a/b",
-        "git@example.com:a/b.git",
-        "ssh://git@example.com/a.git",
-        "git://example.com/a",
-    ] {
-        let output = project.rbake(&["--print", address, "webapp"]);
-        assert_eq!(output.code, Some(3), "{output}");
-        assert!(
-            output.stderr.contains("definition::remote-unsupported"),
-            "{output}"
-        );
-    }
-    for target in [
-        "./github.com/a",
-        "../x@y:z",
-        "ftp://example.com/a.git",
-        "a.git",
-    ] {
-        let output = project.rbake(&["--print", target]);
-        assert_eq!(output.code, Some(3), "{output}");
-        assert!(output.stderr.contains("plan::unknown-target"), "{output}");
-    }
-    // Only the first word is a definition's address.
-    let output = project.rbake(&["--print", "webapp", "https://example.com/x.git"]);
-    assert!(output.stderr.contains("plan::unknown-target"), "{output}");
+fn addresses_are_not_targets() {
+    assert_session!(project().session(&[
+        "--print https://example.com/x.git webapp",
+        "--print http://example.com/bake.hcl webapp",
+        "--print github.com/a/b webapp",
+        "--print git@example.com:a/b.git webapp",
+        "--print ssh://git@example.com/a.git webapp",
+        "--print git://example.com/a webapp",
+    ]));
+}
+
+#[test]
+fn targets_may_look_like_addresses() {
+    assert_session!(project().session(&[
+        "--print ./github.com/a",
+        "--print ../x@y:z",
+        "--print ftp://example.com/a.git",
+        "--print a.git",
+        // Only the first word is a definition's address.
+        "--print webapp https://example.com/x.git",
+    ]));
 }

@@ -197,3 +197,18 @@ impl fmt::Display for CommandOutput {
         )
     }
 }
+
+/// Holds a session to the snapshot that is named for the test, in a folder named for its file.
+macro_rules! assert_session {
+    ($session:expr $(,)?) => {{
+        let file = module_path!().rsplit("::").next().unwrap_or_default();
+        insta::with_settings!({
+            snapshot_path => format!("snapshots/{file}"),
+            prepend_module_to_snapshot => false,
+            omit_expression => true,
+        }, {
+            insta::assert_snapshot!($session);
+        });
+    }};
+}
+pub(crate) use assert_session;

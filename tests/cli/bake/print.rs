@@ -1,0 +1,81 @@
+//! `--print` and `--list`: data goes to standard output, and nothing else does.
+
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+
+use crate::cli::project;
+use crate::support::project::{TestProject, assert_session};
+
+#[test]
+fn print_is_data_and_nothing_else() {
+    assert_session!(project().env("TAG", "7").session(&[
+        "--print webapp",
+        "--print",
+        "bake --print db"
+    ]));
+}
+
+#[test]
+fn lists_name_targets_and_variables() {
+    assert_session!(project().session(&[
+        "--list=targets",
+        "--list=variables",
+        "--list type=variables,format=json",
+    ]));
+}
+
+#[test]
+fn the_definition_may_lie_in_bake() {
+    let project = TestProject::new()
+        .file(
+            "bake/docker-bake.hcl",
+            "target \"default\" { context = \"src\" }\n",
+        )
+        .file("src/Dockerfile", "FROM scratch\n");
+    assert_session!(project.session(&["--print"]));
+}
+
+#[test]
+fn standard_input_is_a_definition_too() {
+    let project = TestProject::new();
+    let mut child = project
+        .command(&["-f", "-", "--print", "a"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"target \"a\" { tags = [\"x:1\"] }")
+        .unwrap();
+    let output = project.read(&child.wait_with_output().unwrap());
+    assert_session!(output.session());
+}
+
+#[test]
+fn a_reader_that_goes_away_is_an_error_without_a_panic() {
+    let project = project();
+    let (read, write) = std::io::pipe().unwrap();
+    drop(read);
+    let output = project
+        .command(&["--print"])
+        .stdout(OwnedFd::from(write))
+        .output()
+        .unwrap();
+    assert_session!(project.read(&output).session());
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let project = project();
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = project.command(&["--print"]).stdout(full).output().unwrap();
+    assert_session!(project.read(&output).session());
+}

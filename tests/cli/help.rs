@@ -1,0 +1,35 @@
+//! What `--help` prints, of everything.
+
+use super::project;
+use crate::support::project::assert_session;
+
+#[test]
+fn of_a_bake() {
+    assert_session!(project().session(&["--help"]));
+}
+
+#[test]
+fn of_the_verbs() {
+    assert_session!(project().session(&[
+        "builder --help",
+        "builder status --help",
+        "builder install --help",
+        "builder serve --help",
+        "builder stop --help",
+        "completion --help",
+    ]));
+}
+
+#[test]
+fn of_the_verb_bake_is_that_of_a_bake() {
+    let project = project();
+    let usage = |output: String| output.replace("rbake bake [", "rbake [");
+    let (with, without) = (
+        project.rbake(&["bake", "--help"]),
+        project.rbake(&["--help"]),
+    );
+    assert_eq!(with.code, Some(0), "{with}");
+    let (with, without) = (usage(with.stdout), usage(without.stdout));
+    let options = |text: &str| text[text.find("Options:").unwrap()..].to_owned();
+    assert_eq!(options(&with), options(&without));
+}
