@@ -197,7 +197,7 @@ impl Asking {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
     use std::time::SystemTime;
 
     // A helper that notes each call in the file `calls`.
@@ -225,21 +225,64 @@ mod tests {
 
     const ANSWER: &str = r#"echo '{"Username":"u","Secret":"s"}'"#;
 
+    /// Where a helper waits until the test lets it go on.
+    struct Gate {
+        reached: PathBuf,
+        passed: PathBuf,
+    }
+
+    impl Gate {
+        fn new(dir: &Path) -> Self {
+            let pipe = |name| {
+                let path = dir.join(name);
+                let made = std::process::Command::new("mkfifo").arg(&path).status();
+                assert!(made.unwrap().success());
+                path
+            };
+            Self {
+                reached: pipe("reached"),
+                passed: pipe("passed"),
+            }
+        }
+
+        fn script(&self) -> String {
+            let (reached, passed) = (self.reached.display(), self.passed.display());
+            format!("echo >'{reached}'; read -r _ <'{passed}'")
+        }
+
+        async fn reached(&self) {
+            tokio::fs::read(&self.reached).await.unwrap();
+        }
+
+        async fn pass(&self) {
+            tokio::fs::write(&self.passed, "\n").await.unwrap();
+        }
+
+        async fn open(&self) {
+            self.reached().await;
+            self.pass().await;
+        }
+    }
+
     #[tokio::test]
     async fn many_questions_for_one_registry_are_one_call() {
         let dir = tempfile::tempdir().unwrap();
         let clock = Clock::fixed(SystemTime::UNIX_EPOCH);
         let helpers = Helpers::new(clock.clone(), BTreeSet::new(), Notices::default());
-        let slow = call(dir.path(), "a", &format!("sleep 1; {ANSWER}"));
+        let gate = Gate::new(dir.path());
+        let slow = call(dir.path(), "a", &format!("{}; {ANSWER}", gate.script()));
         let asked = (0..40).map(|_| helpers.ask(slow.clone()));
-        let answers = futures_util::future::join_all(asked).await;
+        let asked = futures_util::future::join_all(asked);
+        let (answers, ()) = tokio::join!(asked, gate.open());
         assert!(answers.iter().all(Result::is_ok));
         assert_eq!(calls(dir.path()), 1);
         let other = call(dir.path(), "b", "");
-        assert!(helpers.ask(other).await.is_ok());
+        let (answer, ()) = tokio::join!(helpers.ask(other), gate.open());
+        assert!(answer.is_ok());
         assert_eq!(calls(dir.path()), 2);
         clock.advance(KEPT);
-        assert!(helpers.ask(slow).await.is_ok());
+        let (answer, ()) = tokio::join!(helpers.ask(slow), gate.open());
+        assert!(answer.is_ok());
         assert_eq!(calls(dir.path()), 3);
     }
 
@@ -247,11 +290,14 @@ mod tests {
     async fn a_call_goes_on_without_those_who_wanted_it_first() {
         let dir = tempfile::tempdir().unwrap();
         let helpers = Helpers::new(Clock::system(), BTreeSet::new(), Notices::default());
-        let slow = call(dir.path(), "a", &format!("sleep 1; {ANSWER}"));
-        let short = Duration::from_millis(300);
-        let first = tokio::time::timeout(short, helpers.ask(slow.clone())).await;
-        assert!(first.is_err());
-        assert!(helpers.ask(slow).await.is_ok());
+        let gate = Gate::new(dir.path());
+        let slow = call(dir.path(), "a", &format!("{}; {ANSWER}", gate.script()));
+        tokio::select! {
+            answer = helpers.ask(slow.clone()) => panic!("{answer:?}"),
+            () = gate.reached() => {}
+        }
+        let (answer, ()) = tokio::join!(helpers.ask(slow), gate.pass());
+        assert!(answer.is_ok());
         assert_eq!(calls(dir.path()), 1);
     }
 

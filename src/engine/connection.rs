@@ -24,8 +24,13 @@ use tonic::{Code, Status};
 
 use super::endpoint::Endpoint;
 use super::pulse::{self, Patience};
-use super::traffic::{CountedStream, Counters, Traffic};
-use super::transport::{self, DialError, Remarks};
+use super::traffic::CountedStream;
+use super::traffic::Counters;
+use super::traffic::Traffic;
+use super::transport;
+use super::transport::DialError;
+use super::transport::Dialled;
+use super::transport::Remarks;
 use crate::types::causes::in_one_line;
 use crate::types::ending::FLUSH;
 
@@ -213,6 +218,18 @@ impl Connection {
         patience: Patience,
     ) -> Result<Self, ConnectionError> {
         let dialled = transport::dial(&endpoint).await?;
+        Self::over(endpoint, dialled, patience).await
+    }
+
+    /// Makes sure that a BuildKit answers at the far end of `dialled`, a stream to `endpoint` that is open already.
+    ///
+    /// # Errors
+    /// If what answers is not a BuildKit, or refuses.
+    pub async fn over(
+        endpoint: Endpoint,
+        dialled: Dialled,
+        patience: Patience,
+    ) -> Result<Self, ConnectionError> {
         let counters = Arc::new(Counters::default());
         let line = Line::default();
         let (cut, gone) = (line.cut.clone(), line.gone.clone());

@@ -18,7 +18,7 @@ use crate::support::fake_buildkit::{ClientSession, FakeBuildkit};
 
 async fn open(builder: SessionBuilder) -> (FakeBuildkit, Engine, Session, ClientSession) {
     let mut fake = FakeBuildkit::start();
-    let engine = Engine::connect(fake.endpoint()).await.unwrap();
+    let engine = fake.connect().await;
     let (session, seen) = tokio::join!(builder.open(engine.connection()), fake.session());
     (fake, engine, session.unwrap(), seen)
 }
@@ -28,7 +28,7 @@ fn secrets(value: &'static [u8]) -> Secrets {
     Secrets::new([("s".to_owned(), source)].into())
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn a_session_offers_exactly_what_it_has() {
     let builder = SessionBuilder::new(SessionId::from_text("id"))
         .shared_key("key")
@@ -74,7 +74,7 @@ async fn a_session_offers_exactly_what_it_has() {
     assert_eq!(absent.map(drop).unwrap_err().code(), Code::Unimplemented);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn large_answers_and_many_calls_go_through() {
     static LARGE: [u8; 400_000] = [7; 400_000];
     let builder = SessionBuilder::new(SessionId::new()).secrets(secrets(&LARGE));
@@ -94,7 +94,7 @@ async fn large_answers_and_many_calls_go_through() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn closing_ends_the_stream_and_is_no_loss() {
     let (_fake, _engine, session, seen) = open(SessionBuilder::new(SessionId::new())).await;
     // The daemon ends its side when ours ends, as real ones do.
@@ -111,7 +111,7 @@ async fn closing_ends_the_stream_and_is_no_loss() {
     assert!(lost.is_err(), "{lost:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn an_end_from_the_daemons_side_is_a_loss() {
     let (_fake, _engine, session, seen) = open(SessionBuilder::new(SessionId::new())).await;
     drop(seen.hold);
@@ -120,7 +120,7 @@ async fn an_end_from_the_daemons_side_is_a_loss() {
     assert!(error.is_transient());
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn junk_in_the_stream_is_a_loss() {
     let (_fake, _engine, session, seen) = open(SessionBuilder::new(SessionId::new())).await;
     let junk = rbake_proto::control::BytesMessage {

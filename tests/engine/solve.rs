@@ -2,16 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use prost::Message as _;
-use rbake::engine::spec::{Dockerfile, MainContext, SolveSpec};
-use rbake::engine::{Engine, SessionBuilder, SessionId, Sessions};
+use rbake::engine::SessionBuilder;
+use rbake::engine::SessionId;
+use rbake::engine::Sessions;
+use rbake::engine::spec::Dockerfile;
+use rbake::engine::spec::MainContext;
+use rbake::engine::spec::SolveSpec;
 use rbake::outcome::{FailureKind, SolveFailure, Solved};
 use rbake_proto::control::{StatusResponse, Vertex};
 use rbake_proto::{gateway, rpc};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
@@ -38,7 +43,7 @@ impl Client {
 
     async fn start_with(through_gateway: bool) -> Self {
         let mut fake = FakeBuildkit::start();
-        let engine = Engine::connect(fake.endpoint()).await.unwrap();
+        let engine = fake.connect().await;
         let builder = SessionBuilder::new(SessionId::new());
         let (session, seen) = tokio::join!(builder.open(engine.connection()), fake.session());
         let sessions = Sessions {
@@ -80,7 +85,7 @@ fn vertex(name: &str) -> StatusResponse {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn progress_is_told_until_the_stream_ends() {
     let mut client = Client::start().await;
     let solve = client.fake.solve().await;
@@ -96,7 +101,7 @@ async fn progress_is_told_until_the_stream_ends() {
     assert_eq!(events.vertices(), ["one", "late"]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn a_status_stream_that_never_ends_is_left() {
     let mut client = Client::start().await;
     let solve = client.fake.solve().await;
@@ -111,7 +116,7 @@ async fn a_status_stream_that_never_ends_is_left() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn a_status_stream_that_comes_late_is_asked_for_again() {
     let mut client = Client::start().await;
     let solve = client.fake.solve().await;
@@ -132,7 +137,7 @@ async fn a_status_stream_that_comes_late_is_asked_for_again() {
     assert_eq!(events.vertices(), ["one"]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn a_status_stream_that_breaks_is_a_warning() {
     let mut client = Client::start().await;
     let solve = client.fake.solve().await;
@@ -142,15 +147,16 @@ async fn a_status_stream_that_breaks_is_a_warning() {
         .send(Err(Status::internal("gone")))
         .await
         .unwrap();
-    while client.events.notices().is_empty() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    client
+        .events
+        .until(|events| !events.notices().is_empty())
+        .await;
     assert_eq!(client.events.notices(), ["engine::progress-lost"]);
     solve.succeed(&[]);
     client.result().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn a_broken_connection_ends_the_solve_at_once() {
     let mut client = Client::start().await;
     let _solve = client.fake.solve().await;
@@ -166,7 +172,7 @@ async fn a_broken_connection_ends_the_solve_at_once() {
     assert!(started.elapsed() < Duration::from_secs(2));
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn a_daemon_that_takes_no_more_calls_may_finish_what_it_has() {
     let mut client = Client::start().await;
     let solve = client.fake.solve().await;
@@ -179,7 +185,7 @@ async fn a_daemon_that_takes_no_more_calls_may_finish_what_it_has() {
     assert_eq!(events.vertices(), ["after"]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn a_lost_session_ends_the_solve() {
     let mut client = Client::start().await;
     let mut solve = client.fake.solve().await;
@@ -192,7 +198,7 @@ async fn a_lost_session_ends_the_solve() {
     solve.answer.closed().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn cancelling_resets_the_call() {
     let mut client = Client::start().await;
     let mut solve = client.fake.solve().await;
@@ -204,7 +210,7 @@ async fn cancelling_resets_the_call() {
     solve.answer.closed().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn dropping_the_solve_resets_the_call() {
     let mut client = Client::start().await;
     let mut solve = client.fake.solve().await;
@@ -212,15 +218,16 @@ async fn dropping_the_solve_resets_the_call() {
     solve.answer.closed().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn a_message_beyond_all_limits_costs_the_progress_only() {
     let mut client = Client::start().await;
     let solve = client.fake.solve().await;
     solve.progress(vertex("one")).await;
     solve.progress(vertex(&"x".repeat(17 << 20))).await;
-    while client.events.notices().is_empty() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    client
+        .events
+        .until(|events| !events.notices().is_empty())
+        .await;
     solve.succeed(&[]);
     client.result().await.unwrap();
 }
@@ -248,7 +255,7 @@ fn failed_step() -> Status {
     Status::with_details(Code::Unknown, "it failed", status.encode_to_vec().into())
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn details_are_read_and_garbage_among_them_is_not() {
     let mut client = Client::start().await;
     client.fake.solve().await.fail(failed_step());
@@ -294,7 +301,7 @@ async fn gateway() -> (Client, FakeSolve) {
     (client, solve)
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn through_the_gateway_a_result_goes_back_by_its_id() {
     let (mut client, solve) = gateway().await;
     assert_eq!(solve.request.frontend, "");
@@ -329,7 +336,7 @@ async fn through_the_gateway_a_result_goes_back_by_its_id() {
     assert_eq!(client.result().await.unwrap().response["k"], "v");
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn an_error_of_the_frontend_is_returned_with_its_details() {
     let (mut client, solve) = gateway().await;
     let Call::GatewaySolve(_, answer) = client.fake.call().await else {
@@ -353,7 +360,7 @@ async fn an_error_of_the_frontend_is_returned_with_its_details() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn a_job_that_never_comes_to_be_fails_with_its_own_reason() {
     let mut client = Client::start_with(true).await;
     loop {
@@ -373,10 +380,10 @@ async fn a_job_that_never_comes_to_be_fails_with_its_own_reason() {
 }
 
 // It answers others meanwhile, so that it is not taken for one that does not answer at all.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn a_first_question_that_is_left_open_is_given_up() {
     let mut fake = FakeBuildkit::start();
-    let engine = Engine::connect(fake.endpoint()).await.unwrap();
+    let engine = fake.connect().await;
     let asked = tokio::spawn(async move { engine.capabilities().await.map(drop) });
     let _open = (fake.call().await, fake.call().await);
     let asked = tokio::time::timeout(Duration::from_secs(30), asked).await;

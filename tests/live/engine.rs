@@ -288,9 +288,7 @@ async fn cancelling_ends_the_daemons_work_at_once() {
         build.spec.through_gateway = through_gateway;
         let cancel = uncancelled();
         let cancelled_at = async {
-            while !events.logs().contains("begun") {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+            events.until(|events| events.logs().contains("begun")).await;
             cancel.cancel();
             Instant::now()
         };

@@ -21,9 +21,9 @@ async fn solve_and(signal: &str) -> (Result<Solved, SolveFailure>, Duration) {
     let events = Events::default();
     let build = build(&engine, WAITS, &[]).await;
     let signal_at = async {
-        while !events.logs().contains("serving") {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        events
+            .until(|events| events.logs().contains("serving"))
+            .await;
         daemon.signal(signal);
         Instant::now()
     };

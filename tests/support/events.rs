@@ -3,18 +3,33 @@
 use std::sync::{Arc, Mutex};
 
 use rbake::event::{Event, EventKind, EventSink, StatusUpdate};
+use tokio::sync::Notify;
 
 /// All events so far.
 #[derive(Clone, Default)]
-pub(crate) struct Events(Arc<Mutex<Vec<Event>>>);
+pub(crate) struct Events(Arc<Mutex<Vec<Event>>>, Arc<Notify>);
 
 impl Events {
     /// A sink that keeps here what it takes.
     pub(crate) fn sink(&self) -> EventSink {
-        let events = Arc::clone(&self.0);
+        let (events, more) = (Arc::clone(&self.0), Arc::clone(&self.1));
         EventSink::new(rbake::types::Clock::system(), move |event| {
             events.lock().unwrap().push(event);
+            more.notify_waiters();
         })
+    }
+
+    /// Returns as soon as `condition` holds; it is looked at whenever there is another event.
+    pub(crate) async fn until(&self, condition: impl Fn(&Self) -> bool) {
+        loop {
+            let mut more = std::pin::pin!(self.1.notified());
+            // Before looking, so that nothing is missed in between.
+            more.as_mut().enable();
+            if condition(self) {
+                return;
+            }
+            more.await;
+        }
     }
 
     /// All progress so far.

@@ -1,6 +1,7 @@
 //! A daemon that does as it is told, for what real ones cannot be made to do.
 //!
-//! It listens on a unix socket and hands each call to the test, which answers it or not. What it is made to say in
+//! It hands each call to the test, which answers it or not. The library reaches it over a stream in memory, so that a test may pause
+//! the clock; programs reach it at a unix socket. What it is made to say in
 //! `tests/engine` is said by a real daemon too, in `tests/live/contract.rs`.
 
 use std::pin::Pin;
@@ -11,7 +12,8 @@ use bytes::Bytes;
 use futures_util::Stream;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
-use rbake::engine::Endpoint;
+use rbake::engine::transport::Dialled;
+use rbake::engine::{Connection, Endpoint, Engine, Patience};
 use rbake_proto::control::control_server::{Control, ControlServer};
 use rbake_proto::control::{
     BuildHistoryEvent, BuildHistoryRequest, BytesMessage, DiskUsageRequest, DiskUsageResponse,
@@ -21,7 +23,7 @@ use rbake_proto::control::{
 };
 use rbake_proto::gateway::llb_bridge_server::{LlbBridge, LlbBridgeServer};
 use rbake_proto::{gateway, worker};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -79,8 +81,7 @@ pub(crate) struct ClientSession {
 pub(crate) struct FakeBuildkit {
     dir: tempfile::TempDir,
     calls: mpsc::UnboundedReceiver<Call>,
-    cut: CancellationToken,
-    goaway: CancellationToken,
+    server: Server,
 }
 
 impl FakeBuildkit {
@@ -98,18 +99,29 @@ impl FakeBuildkit {
         let dir = tempfile::tempdir().unwrap();
         let listener = tokio::net::UnixListener::bind(dir.path().join("s")).unwrap();
         let (send, calls) = mpsc::unbounded_channel();
-        let (cut, goaway) = (CancellationToken::new(), CancellationToken::new());
-        let service = Service {
-            calls: send,
-            sessions,
+        let server = Server {
+            service: Service {
+                calls: send,
+                sessions,
+            },
+            cut: CancellationToken::new(),
+            goaway: CancellationToken::new(),
         };
-        tokio::spawn(accept(listener, service, cut.clone(), goaway.clone()));
-        Self {
-            dir,
-            calls,
-            cut,
-            goaway,
-        }
+        tokio::spawn(server.clone().accept(listener));
+        Self { dir, calls, server }
+    }
+
+    /// Connects to it over a stream in memory.
+    pub(crate) async fn connect(&self) -> Engine {
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        tokio::spawn(self.server.clone().serve(theirs));
+        let dialled = Dialled {
+            stream: Box::new(ours),
+            authority: "localhost".to_owned(),
+            remarks: None,
+        };
+        let connection = Connection::over(self.endpoint(), dialled, Patience::default()).await;
+        Engine::over(connection.unwrap())
     }
 
     /// Where it listens.
@@ -152,12 +164,12 @@ impl FakeBuildkit {
 
     /// Breaks every connection without a word.
     pub(crate) fn cut(&self) {
-        self.cut.cancel();
+        self.server.cut.cancel();
     }
 
     /// Says on every connection that no more calls will be taken.
     pub(crate) fn goaway(&self) {
-        self.goaway.cancel();
+        self.server.goaway.cancel();
     }
 }
 
@@ -206,33 +218,38 @@ fn name(call: &Call) -> &'static str {
     }
 }
 
-async fn accept(
-    listener: tokio::net::UnixListener,
+#[derive(Clone)]
+struct Server {
     service: Service,
     cut: CancellationToken,
     goaway: CancellationToken,
-) {
-    while let Ok((stream, _)) = listener.accept().await {
-        let routes = Routes::new(ControlServer::new(service.clone()))
-            .add_service(LlbBridgeServer::new(service.clone()));
-        let (cut, goaway) = (cut.clone(), goaway.clone());
-        tokio::spawn(async move {
-            let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-                .serve_connection(
-                    TokioIo::new(stream),
-                    TowerToHyperService::new(routes.prepare()),
-                );
-            let mut connection = std::pin::pin!(connection);
-            tokio::select! {
-                _ = &mut connection => return,
-                () = cut.cancelled() => return,
-                () = goaway.cancelled() => connection.as_mut().graceful_shutdown(),
-            }
-            tokio::select! {
-                _ = connection => {}
-                () = cut.cancelled() => {}
-            }
-        });
+}
+
+impl Server {
+    async fn accept(self, listener: tokio::net::UnixListener) {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(self.clone().serve(stream));
+        }
+    }
+
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let routes = Routes::new(ControlServer::new(self.service.clone()))
+            .add_service(LlbBridgeServer::new(self.service));
+        let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .serve_connection(
+                TokioIo::new(stream),
+                TowerToHyperService::new(routes.prepare()),
+            );
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            _ = &mut connection => return,
+            () = self.cut.cancelled() => return,
+            () = self.goaway.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        tokio::select! {
+            _ = connection => {}
+            () = self.cut.cancelled() => {}
+        }
     }
 }
 

@@ -338,7 +338,7 @@ async fn no_program_is_told_what_is_secret_in_the_environment() {
     assert!(seen.contains("HTTPS_PROXY=http://other.example"), "{seen}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_wait_for_another_installation_is_told() {
     let machine = Machine::new();
     let environment = machine.environment("http://127.0.0.1:1");
@@ -346,20 +346,17 @@ async fn a_wait_for_another_installation_is_told() {
     places.create().unwrap();
     let path = places.install_lock();
     let held = embedded::lock(&path, Duration::from_secs(5)).await.unwrap();
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let into = Arc::clone(&told);
+    let (send, mut told) = tokio::sync::mpsc::unbounded_channel();
     let events = EventSink::new(Clock::system(), move |event| {
         if let EventKind::Local(work) = event.kind {
-            into.lock().unwrap().push(work.name);
+            let _ = send.send(work.name);
         }
     });
     let mut options = options(None);
     options.method = Some(InstallMethod::Path);
     let work = tokio::spawn(async move { install(&environment, &options, &events).await });
-    while told.lock().unwrap().is_empty() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    assert_eq!(told.lock().unwrap()[0], "wait for another installation");
+    let first = told.recv().await.unwrap();
+    assert_eq!(first, "wait for another installation");
     drop(held);
     assert!(work.await.unwrap().is_err());
 }
