@@ -331,7 +331,7 @@ fn bounded(work: impl FnOnce() + Send + 'static) {
     });
     if started.is_ok() {
         // The end of the work is told by the end of the channel.
-        let _: Result<(), RecvTimeoutError> = wait.recv_timeout(ending::LAST_WORDS / 2);
+        let _: Result<(), RecvTimeoutError> = wait.recv_timeout(ending::TELLING);
     }
 }
 

@@ -14,12 +14,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 
 use super::descriptors;
+use super::ending::PROGRAM_PARTING;
 
 /// How long the output of a program that has ended may stay open: a process that it left behind may hold it for ever.
 const LEFT_OPEN: Duration = Duration::from_secs(1);
-
-/// How long a program that is told to end may take.
-const PARTING: Duration = Duration::from_millis(300);
 
 static OF_PROCESS: LazyLock<ProcessGroups> = LazyLock::new(ProcessGroups::default);
 
@@ -171,10 +169,10 @@ impl ProcessGroup {
     pub async fn end(&self, child: &mut Child) {
         self.signal(Signal::TERM);
         // The program stays unwaited-for meanwhile: its number must remain the group's.
-        tokio::time::sleep(PARTING).await;
+        tokio::time::sleep(PROGRAM_PARTING).await;
         self.signal(Signal::KILL);
         self.leave();
-        let _ = tokio::time::timeout(PARTING, child.wait()).await;
+        let _ = tokio::time::timeout(PROGRAM_PARTING, child.wait()).await;
     }
 }
 
