@@ -159,6 +159,10 @@ fn ours(rbake: &Path, case: &Case, run: &Run) -> Result<Value, Error> {
 }
 
 // What `cargo test` says of each test that a row names.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment of the tests names their peers"
+)]
 fn tests(root: &Path, rows: &[Row]) -> Result<BTreeMap<String, String>, Error> {
     let names: BTreeSet<&str> = rows
         .iter()
