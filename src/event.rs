@@ -78,7 +78,7 @@ pub struct StatusUpdate {
     /// Output of vertices.
     pub logs: Vec<VertexLog>,
     /// Warnings of the frontend.
-    pub warnings: Vec<VertexWarning>,
+    pub(crate) warnings: Vec<VertexWarning>,
 }
 
 /// The state of one vertex of the build graph.
@@ -106,11 +106,11 @@ pub struct Vertex {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProgressGroup {
     /// Identity.
-    pub id: String,
+    pub(crate) id: String,
     /// Name to show.
-    pub name: String,
+    pub(crate) name: String,
     /// A weak group is not shown by itself.
-    pub weak: bool,
+    pub(crate) weak: bool,
 }
 
 /// Progress within a vertex, such as a layer being pulled.
@@ -149,23 +149,23 @@ pub struct VertexLog {
 
 /// A warning of the frontend, such as a failed Dockerfile rule.
 #[derive(Debug, Clone, PartialEq)]
-pub struct VertexWarning {
+pub(crate) struct VertexWarning {
     /// The vertex.
-    pub vertex: Digest,
+    pub(crate) vertex: Digest,
     /// 1 for a rule's warning.
-    pub level: i64,
+    pub(crate) level: i64,
     /// One line.
-    pub short: String,
+    pub(crate) short: String,
     /// More lines.
-    pub detail: Vec<String>,
+    pub(crate) detail: Vec<String>,
     /// Where the rule is described.
-    pub url: String,
+    pub(crate) url: String,
     /// The source it is about.
-    pub source: Option<SourceExcerpt>,
+    pub(crate) source: Option<SourceExcerpt>,
 }
 
 /// What the name of an excerpt begins with that is of no file: the text of a Dockerfile in the definition.
-pub const INLINE_DOCKERFILE: &str = "dockerfile-inline of ";
+pub(crate) const INLINE_DOCKERFILE: &str = "dockerfile-inline of ";
 
 /// Source text that the daemon refers to, with the line ranges in question.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,19 +184,19 @@ pub struct SourceExcerpt {
 #[cfg_attr(any(test, feature = "recording"), derive(serde::Deserialize))]
 pub struct LocalWork {
     /// Identity within the run.
-    pub id: String,
+    pub(crate) id: String,
     /// The target it is done for, if for one.
-    pub target: Option<TargetName>,
+    pub(crate) target: Option<TargetName>,
     /// What is done, such as `load image into Docker`.
-    pub name: String,
+    pub(crate) name: String,
     /// Amount done, in bytes.
-    pub current: u64,
+    pub(crate) current: u64,
     /// Amount to do, where known.
-    pub total: Option<u64>,
+    pub(crate) total: Option<u64>,
     /// Whether it is over.
-    pub done: bool,
+    pub(crate) done: bool,
     /// Why it failed, if it did.
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
 }
 
 /// Progress of one directory transfer.
@@ -204,24 +204,24 @@ pub struct LocalWork {
 #[cfg_attr(any(test, feature = "recording"), derive(serde::Deserialize))]
 pub struct Transfer {
     /// Identity within the run.
-    pub id: u64,
+    pub(crate) id: u64,
     /// Name the daemon asks by: `context`, `dockerfile` or a named context.
-    pub local: String,
+    pub(crate) local: String,
     /// The directory.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// Entries listed so far.
-    pub entries: u64,
+    pub(crate) entries: u64,
     /// Files whose content was sent, or is being sent.
-    pub files: u64,
+    pub(crate) files: u64,
     /// Bytes of content sent so far.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Whether it is over.
-    pub done: bool,
+    pub(crate) done: bool,
 }
 
 impl Transfer {
     /// Takes in what another event says of the same transfer: numbers only grow, whoever of several tasks tells them first.
-    pub fn join(&mut self, other: &Self) {
+    pub(crate) fn join(&mut self, other: &Self) {
         self.entries = self.entries.max(other.entries);
         self.files = self.files.max(other.files);
         self.bytes = self.bytes.max(other.bytes);

@@ -6,19 +6,19 @@
 
 pub mod builder;
 pub mod cli;
-pub mod compose;
+pub(crate) mod compose;
 pub mod context;
-pub mod credential;
+pub(crate) mod credential;
 pub mod definition;
 pub mod diag;
 pub mod engine;
 pub mod event;
-pub mod files;
-pub mod golang;
+pub(crate) mod files;
+pub(crate) mod golang;
 pub mod hcl;
 pub mod outcome;
 pub mod plan;
 pub mod report;
-pub mod run;
+pub(crate) mod run;
 pub mod types;
-pub mod yaml;
+pub(crate) mod yaml;

@@ -61,7 +61,7 @@ pub struct Solved {
     /// The compressed size of the exported image in bytes, where the daemon tells.
     pub size: Option<u64>,
     /// What was written into directories of this machine and has powers beyond its content.
-    pub special: SpecialFiles,
+    pub(crate) special: SpecialFiles,
 }
 
 /// Files with powers beyond their content, among those that a solve wrote into directories of this machine.
@@ -71,22 +71,22 @@ pub struct Solved {
     derive(serde::Deserialize),
     serde(default)
 )]
-pub struct SpecialFiles {
+pub(crate) struct SpecialFiles {
     /// Files with a set-user-id or set-group-id bit.
-    pub set_id: u64,
+    pub(crate) set_id: u64,
     /// Devices.
-    pub devices: u64,
+    pub(crate) devices: u64,
     /// Files and directories with attributes such as `security.capability`.
-    pub attributes: u64,
+    pub(crate) attributes: u64,
     /// Set-id bits and extended attributes that could not be kept.
-    pub dropped: u64,
+    pub(crate) dropped: u64,
     /// The first of them: what it is, where, and why.
-    pub first_dropped: Option<String>,
+    pub(crate) first_dropped: Option<String>,
 }
 
 impl SpecialFiles {
     /// Adds what another transfer wrote.
-    pub fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.set_id += other.set_id;
         self.devices += other.devices;
         self.attributes += other.attributes;
@@ -106,17 +106,17 @@ impl Solved {
 
 /// What is told of a built target at the end of a run, beside how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TargetFacts {
+pub(crate) struct TargetFacts {
     /// The target.
-    pub target: TargetName,
+    pub(crate) target: TargetName,
     /// The digest of what was exported: the index or manifest, or the image in the Docker Engine.
-    pub digest: Option<Digest>,
+    pub(crate) digest: Option<Digest>,
     /// The names the image has now, in full.
-    pub tags: Vec<String>,
+    pub(crate) tags: Vec<String>,
     /// Its size in bytes, compressed, where it is known.
-    pub size: Option<u64>,
+    pub(crate) size: Option<u64>,
     /// Where it went, such as `pushed`, `loaded into Docker`, `written to ./out`.
-    pub destinations: Vec<String>,
+    pub(crate) destinations: Vec<String>,
 }
 
 /// What kind of failure a solve met; decides exit code and wording.
@@ -191,7 +191,7 @@ impl std::error::Error for SolveFailure {}
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
     /// Each target's end, in the order of the plan.
-    pub targets: Vec<(TargetName, std::sync::Arc<TargetOutcome>)>,
+    pub(crate) targets: Vec<(TargetName, std::sync::Arc<TargetOutcome>)>,
     /// Wall-clock time of the run.
-    pub elapsed: Duration,
+    pub(crate) elapsed: Duration,
 }

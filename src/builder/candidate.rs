@@ -42,7 +42,7 @@ impl fmt::Display for Driver {
 
 /// Which settings say how a builder is reached, and so where it is to be corrected.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settings {
+pub(crate) enum Settings {
     /// `BUILDKIT_HOST` and the variables `BUILDKIT_TLS_…`.
     BuildkitVariables,
     /// A builder in buildx's store, by its name.
@@ -57,24 +57,24 @@ pub enum Settings {
 
 /// A builder before anybody has tried to reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
+pub(crate) struct Candidate {
     /// Its name, as messages call it.
-    pub name: String,
+    pub(crate) name: String,
     /// What leads to it, such as `` `BUILDKIT_HOST` ``.
-    pub from: String,
+    pub(crate) from: String,
     /// Where it is.
-    pub reach: Reach,
+    pub(crate) reach: Reach,
     /// Whether targets without an output are loaded into Docker.
-    pub default_load: bool,
+    pub(crate) default_load: bool,
     /// Which settings say how it is reached.
-    pub settings: Settings,
+    pub(crate) settings: Settings,
     /// What the user should know of those settings.
-    pub warnings: Vec<Diagnostic>,
+    pub(crate) warnings: Vec<Diagnostic>,
 }
 
 /// Where a builder is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reach {
+pub(crate) enum Reach {
     /// A buildkitd at an address.
     Remote(Endpoint),
     /// A Docker Engine.
@@ -116,7 +116,7 @@ impl Candidate {
     }
 
     /// How it is reached.
-    pub fn driver(&self) -> Driver {
+    pub(crate) fn driver(&self) -> Driver {
         match self.reach {
             Reach::Remote(_) => Driver::Remote,
             Reach::Docker(_) => Driver::Docker,
@@ -137,7 +137,7 @@ impl Candidate {
     }
 
     /// Its address, where it has one before it runs.
-    pub fn endpoint(&self) -> Option<Endpoint> {
+    pub(crate) fn endpoint(&self) -> Option<Endpoint> {
         match &self.reach {
             Reach::Remote(endpoint) => Some(endpoint.clone()),
             Reach::Docker(host) => Some(Endpoint::Docker(host.clone())),
@@ -180,7 +180,7 @@ pub enum Offers {
 
 impl Offers {
     /// Whether it can do this.
-    pub fn has(self, ability: &Ability) -> bool {
+    pub(crate) fn has(self, ability: &Ability) -> bool {
         match self {
             Self::Everything => true,
             // dockerd's worker for the classic store knows the exporters moby, local and tar, exports the cache inline
@@ -198,7 +198,7 @@ impl Offers {
     }
 
     /// What of `requirements` it cannot do.
-    pub fn lacks(self, requirements: &Requirements) -> Vec<Need> {
+    pub(crate) fn lacks(self, requirements: &Requirements) -> Vec<Need> {
         let needs = requirements.needs.iter();
         needs
             .filter(|need| !self.has(&need.ability))

@@ -43,7 +43,7 @@ pub struct Chosen {
     /// Why it was taken, as a fragment.
     pub why: String,
     /// What comes before it in order and was not taken.
-    pub passed_over: Vec<PassedOver>,
+    pub(crate) passed_over: Vec<PassedOver>,
     /// The Docker Engine that it is part of, for the driver `docker`.
     pub docker: Option<EngineFacts>,
     /// What it can do.
@@ -51,9 +51,9 @@ pub struct Chosen {
     /// Whether targets without an output are loaded into Docker.
     pub default_load: bool,
     /// What the user should know about it.
-    pub warnings: Vec<Diagnostic>,
+    pub(crate) warnings: Vec<Diagnostic>,
     /// Keeps the embedded builder running; to be kept for as long as the builder is used.
-    pub lease: Option<Lease>,
+    pub(crate) lease: Option<Lease>,
 }
 
 /// Chooses the builder for a run and connects with it; starts a stopped container, or the embedded builder.

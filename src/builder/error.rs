@@ -107,9 +107,9 @@ pub enum ChooseError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PassedOver {
     /// What it is.
-    pub what: String,
+    pub(crate) what: String,
     /// Why it was not taken.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 /// Why a builder does not do.

@@ -37,7 +37,7 @@ pub enum StoreError {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Instance {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its driver, as buildx spells it.
     pub driver: String,
     /// Its nodes.
@@ -89,7 +89,7 @@ impl Node {
     }
 
     /// The option `name` of the driver where it is set and not empty.
-    pub fn option(&self, name: &str) -> Option<&str> {
+    pub(crate) fn option(&self, name: &str) -> Option<&str> {
         self.driver_opts
             .get(name)
             .map(String::as_str)
@@ -99,7 +99,7 @@ impl Node {
 
 /// Which builder is the current one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Current {
+pub(crate) enum Current {
     /// No builder was chosen: the Docker context's own counts.
     None,
     /// This one.
@@ -168,7 +168,7 @@ impl Store {
     }
 
     /// The names of all builders, sorted. Unreadable folders count as empty: this serves suggestions only.
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = std::fs::read_dir(self.dir.join("instances"))
             .into_iter()
             .flatten()
@@ -180,7 +180,7 @@ impl Store {
     }
 
     /// The current builder for the Docker endpoint `key`: a context's name, or the host of the default one.
-    pub fn current(&self, key: &str) -> Result<Current, StoreError> {
+    pub(crate) fn current(&self, key: &str) -> Result<Current, StoreError> {
         let path = self.dir.join("current");
         let mut current = CurrentFile::default();
         let is_there = read_json(&path, |reading, key, value| {

@@ -23,26 +23,26 @@ pub struct Survey {
     /// The builder that a run would take now.
     pub chosen: Option<Surveyed>,
     /// Why none would be taken; the embedded builder, if it can be started, is one that would be.
-    pub error: Option<ChooseError>,
+    pub(crate) error: Option<ChooseError>,
     /// All others, in order.
-    pub others: Vec<PassedOver>,
+    pub(crate) others: Vec<PassedOver>,
     /// What the user should know of the builder that would be taken.
-    pub warnings: Vec<Diagnostic>,
+    pub(crate) warnings: Vec<Diagnostic>,
 }
 
 /// A builder as a survey sees it.
 #[derive(Debug)]
 pub struct Surveyed {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// How it is reached.
-    pub driver: Driver,
+    pub(crate) driver: Driver,
     /// Its address, where it has one now.
-    pub endpoint: Option<Endpoint>,
+    pub(crate) endpoint: Option<Endpoint>,
     /// BuildKit's version, where it answers and says it.
-    pub version: Option<String>,
+    pub(crate) version: Option<String>,
     /// Why it would be taken.
-    pub why: String,
+    pub(crate) why: String,
     /// How it stands, as a fragment such as `running, 2 clients`.
     pub state: String,
 }

@@ -27,7 +27,7 @@ pub struct BakeArgs {
 
     /// Grant builds access to more resources, such as `network.host` or `fs.read=/data`
     #[arg(long, value_name = "ENTITLEMENT", allow_hyphen_values = true)]
-    pub allow: Vec<String>,
+    pub(crate) allow: Vec<String>,
 
     /// Use this builder instead of looking for one
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
@@ -51,7 +51,7 @@ pub struct BakeArgs {
 
     /// What to do with set-id files, devices and security attributes in outputs of `type=local`: keep, deny
     #[arg(long, value_name = "POLICY", value_parser = special_policy())]
-    pub export_special: Option<SpecialPolicy>,
+    pub(crate) export_special: Option<SpecialPolicy>,
 
     /// Read this definition file; may be repeated, `-` is standard input
     #[arg(
@@ -68,11 +68,11 @@ pub struct BakeArgs {
 
     /// Short for `--list=targets`
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
-    pub list_targets: Option<bool>,
+    pub(crate) list_targets: Option<bool>,
 
     /// Short for `--list=variables`
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
-    pub list_variables: Option<bool>,
+    pub(crate) list_variables: Option<bool>,
 
     /// Load the images into Docker: `--set=*.output=type=docker`
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
@@ -80,7 +80,7 @@ pub struct BakeArgs {
 
     /// Write digests, names and references of what was built to this file; provenance and warnings are not in it yet
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
-    pub metadata_file: Option<String>,
+    pub(crate) metadata_file: Option<String>,
 
     /// Do not use the cache
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
@@ -88,7 +88,7 @@ pub struct BakeArgs {
 
     /// Source policy options
     #[arg(long, value_name = "POLICY", allow_hyphen_values = true)]
-    pub policy: Vec<String>,
+    pub(crate) policy: Vec<String>,
 
     /// Print what would be built as JSON, without building
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
@@ -100,11 +100,11 @@ pub struct BakeArgs {
 
     /// Short for `--set=*.attest=type=provenance,…`
     #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
-    pub provenance: Option<String>,
+    pub(crate) provenance: Option<String>,
 
     /// Always look for newer versions of the images that are referred to
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
-    pub pull: Option<bool>,
+    pub(crate) pull: Option<bool>,
 
     /// Push the images: `--set=*.output=type=registry`
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
@@ -112,7 +112,7 @@ pub struct BakeArgs {
 
     /// Short for `--set=*.attest=type=sbom,…`
     #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
-    pub sbom: Option<String>,
+    pub(crate) sbom: Option<String>,
 
     /// Change an attribute of targets, such as `web.args.VERSION=1` or `*.platform+=linux/arm64`
     #[arg(long, value_name = "TARGET.KEY=VALUE", allow_hyphen_values = true)]
@@ -127,7 +127,7 @@ pub struct BakeArgs {
 ///
 /// # Errors
 /// What clap has to say, help and version included.
-pub fn parse(name: &str, words: &[String]) -> Result<BakeArgs, clap::Error> {
+pub(crate) fn parse(name: &str, words: &[String]) -> Result<BakeArgs, clap::Error> {
     let command = BakeArgs::command()
         .bin_name(name.to_owned())
         .override_usage(format!("{name} [OPTIONS] [TARGET...]"));

@@ -34,7 +34,7 @@ pub enum Exit {
 
 impl Exit {
     /// The number the process ends with.
-    pub const fn code(self) -> u8 {
+    pub(crate) const fn code(self) -> u8 {
         match self {
             Self::Success => 0,
             Self::Failed => 1,
@@ -50,7 +50,7 @@ impl Exit {
     }
 
     /// The code for a problem of `class`.
-    pub const fn for_class(class: Class) -> Self {
+    pub(crate) const fn for_class(class: Class) -> Self {
         match class {
             Class::Usage => Self::Usage,
             Class::Definition => Self::Definition,
@@ -61,7 +61,7 @@ impl Exit {
     }
 
     /// The code for a run that the signal `number` stopped: 130 for SIGTERM, too, as in buildx.
-    pub const fn for_signal(number: i32) -> Self {
+    pub(crate) const fn for_signal(number: i32) -> Self {
         match number {
             SIGHUP => Self::HungUp,
             _ => Self::Interrupted,
@@ -69,7 +69,7 @@ impl Exit {
     }
 
     /// The code for a finished run: an interruption first, then what the first failure says.
-    pub fn for_outcome(outcome: &Outcome) -> Self {
+    pub(crate) fn for_outcome(outcome: &Outcome) -> Self {
         let ends = || outcome.targets.iter().map(|(_, end)| end.as_ref());
         let signal = ends().find_map(|end| match end {
             TargetOutcome::Cancelled(CancelReason::Signal(number)) => Some(*number),

@@ -7,7 +7,7 @@ mod call;
 mod commands;
 mod completion;
 mod docker_config;
-pub mod exit;
+pub(crate) mod exit;
 mod not_text;
 mod plugin;
 mod progress;

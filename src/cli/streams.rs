@@ -9,9 +9,9 @@ pub struct Streams {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
     /// Whether standard output is a terminal.
-    pub out_is_terminal: bool,
+    pub(crate) out_is_terminal: bool,
     /// Whether standard error is a terminal.
-    pub err_is_terminal: bool,
+    pub(crate) err_is_terminal: bool,
 }
 
 impl Streams {
@@ -36,7 +36,7 @@ impl Streams {
     }
 
     /// Columns of the terminal that standard error is, if it is one.
-    pub fn width(&self) -> Option<u16> {
+    pub(crate) fn width(&self) -> Option<u16> {
         if !self.err_is_terminal {
             return None;
         }

@@ -47,7 +47,7 @@ impl Verb {
 
 /// What the first word of a command line may mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FirstWord {
+pub(crate) enum FirstWord {
     /// Not a verb in any case.
     Other,
     /// A verb unless the definition has a target or group of this name.
@@ -57,7 +57,7 @@ pub enum FirstWord {
 }
 
 /// Reads the first word after the program's name, apart from flags.
-pub fn first_word(word: Option<&str>) -> FirstWord {
+pub(crate) fn first_word(word: Option<&str>) -> FirstWord {
     let Some(word) = word else {
         return FirstWord::Other;
     };

@@ -19,18 +19,18 @@ use crate::types::encoding::{self, NotText};
 
 /// The `.env` of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DotEnv {
+pub(crate) struct DotEnv {
     /// Its text. Bytes that are not UTF-8 have become U+FFFD, as in what buildx prints of them.
-    pub text: String,
+    pub(crate) text: String,
     /// Where the first of these is.
-    pub not_utf8: Option<std::ops::Range<usize>>,
+    pub(crate) not_utf8: Option<std::ops::Range<usize>>,
 }
 
 /// The `.env` in `directory`, if there is one; a directory of that name is none.
 ///
 /// # Errors
 /// Fails where it cannot be read, is larger than a file of a project may be, or is UTF-16, which buildx cannot read either.
-pub fn read(directory: &Path) -> io::Result<Option<DotEnv>> {
+pub(crate) fn read(directory: &Path) -> io::Result<Option<DotEnv>> {
     let path = directory.join(".env");
     match std::fs::metadata(&path) {
         Ok(found) if found.is_dir() => return Ok(None),
@@ -67,7 +67,7 @@ pub fn read(directory: &Path) -> io::Result<Option<DotEnv>> {
 ///
 /// Values may refer to what `lookup` has and, where it has nothing, to variables further up. A name alone takes the value
 /// that `lookup` has. All errors are reported; the variables are of use without them only.
-pub fn parse(
+pub(crate) fn parse(
     text: &str,
     source: SourceId,
     lookup: Lookup<'_>,

@@ -7,7 +7,7 @@ use crate::yaml::{YamlNode, YamlValue};
 
 /// Replaces the variables in all strings of `root`, keys excepted, and makes numbers and booleans of those that stand where
 /// Compose wants them.
-pub fn interpolate(root: &mut YamlNode, lookup: Lookup<'_>, problems: &mut Diagnostics) {
+pub(crate) fn interpolate(root: &mut YamlNode, lookup: Lookup<'_>, problems: &mut Diagnostics) {
     let mut pass = Interpolation {
         lookup,
         problems,

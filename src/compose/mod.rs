@@ -6,12 +6,12 @@
 mod canonical;
 mod check;
 mod decode;
-pub mod dotenv;
+pub(crate) mod dotenv;
 mod environment;
 mod extends;
 mod hosts;
 mod include;
-pub mod interpolate;
+pub(crate) mod interpolate;
 mod load;
 mod merge;
 mod path;
@@ -20,8 +20,8 @@ mod project;
 mod reader;
 mod schema;
 mod short;
-pub mod template;
-pub mod text;
+pub(crate) mod template;
+pub(crate) mod text;
 mod uncarried;
 mod unique;
 mod variables;
@@ -30,8 +30,8 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::rc::Rc;
 
-pub use project::{Build, BuildSecret, Entries, Project, Service};
-pub use variables::ComposeVariables;
+pub(crate) use project::{Build, BuildSecret, Entries, Project, Service};
+pub(crate) use variables::ComposeVariables;
 
 use self::load::{Loader, ModelFile, ModelPlace};
 use self::reader::{Cache, ProjectReader, Reported};
@@ -43,27 +43,27 @@ const PROJECT_NAME: &str = "COMPOSE_PROJECT_NAME";
 
 /// A Compose file that was read.
 #[derive(Debug, Clone)]
-pub struct ComposeFile {
+pub(crate) struct ComposeFile {
     /// The file in the source map.
-    pub source: SourceId,
+    pub(crate) source: SourceId,
     /// Its path as it was given; `-` for standard input.
-    pub path: String,
+    pub(crate) path: String,
 }
 
 /// What decides about a project beside its files.
 #[derive(Debug, Clone)]
-pub struct ProjectSettings<'a> {
+pub(crate) struct ProjectSettings<'a> {
     /// The working directory, which relative paths are relative to.
-    pub dir: &'a Path,
+    pub(crate) dir: &'a Path,
     /// The user's home directory, for `~`.
-    pub home: Option<String>,
+    pub(crate) home: Option<String>,
     /// What files may refer to.
-    pub variables: &'a ComposeVariables,
+    pub(crate) variables: &'a ComposeVariables,
 }
 
 /// Loads projects; what was read for one is known for the next.
 #[derive(Debug, Default)]
-pub struct Projects {
+pub(crate) struct Projects {
     cache: Cache,
 }
 
@@ -71,7 +71,7 @@ impl Projects {
     /// Whether `file` is a Compose file, possibly one that needs others beside it. The errors say why it is none.
     ///
     /// The files that it refers to are added to `map`.
-    pub fn check(
+    pub(crate) fn check(
         &mut self,
         file: &ComposeFile,
         settings: &ProjectSettings<'_>,
@@ -90,7 +90,7 @@ impl Projects {
     ///
     /// The files that they refer to are added to `map`. Every problem is reported, not only the first; what is doubtful
     /// comes with the project.
-    pub fn load(
+    pub(crate) fn load(
         &mut self,
         files: &[ComposeFile],
         settings: &ProjectSettings<'_>,

@@ -11,29 +11,29 @@ const MAX_NESTING: usize = 64;
 const MAX_OUTPUT: usize = 16 * 1024 * 1024;
 
 /// Looks a variable up.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Text with its variables replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Substituted {
+pub(crate) struct Substituted {
     /// The text.
-    pub text: String,
+    pub(crate) text: String,
     /// Variables that are not set and have no default: nothing stands for them.
-    pub unset: Vec<(String, Range<usize>)>,
+    pub(crate) unset: Vec<(String, Range<usize>)>,
 }
 
 /// What is wrong with a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TemplateError {
+pub(crate) struct TemplateError {
     /// The place in the template.
-    pub range: Range<usize>,
+    pub(crate) range: Range<usize>,
     /// What is wrong there.
-    pub kind: TemplateErrorKind,
+    pub(crate) kind: TemplateErrorKind,
 }
 
 /// See [`TemplateError`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TemplateErrorKind {
+pub(crate) enum TemplateErrorKind {
     /// `${` without a name and a `}`.
     Invalid,
     /// `${NAME:?reason}` without a value.
@@ -48,7 +48,10 @@ pub enum TemplateErrorKind {
 }
 
 /// Replaces the variables in `template`; all errors are found, but for those in what is not used.
-pub fn substitute(template: &str, lookup: Lookup<'_>) -> Result<Substituted, Vec<TemplateError>> {
+pub(crate) fn substitute(
+    template: &str,
+    lookup: Lookup<'_>,
+) -> Result<Substituted, Vec<TemplateError>> {
     let mut found = Substitution {
         template,
         lookup,

@@ -4,7 +4,7 @@ use crate::golang::fmt;
 use crate::yaml::{YamlNode, YamlValue};
 
 /// `value` as `fmt.Sprint` writes it: `<nil>` for null, `1e+06` for a million with a point.
-pub fn text(value: &YamlValue) -> String {
+pub(crate) fn text(value: &YamlValue) -> String {
     match value {
         YamlValue::Null => "<nil>".to_owned(),
         YamlValue::Bool(value) => value.to_string(),
@@ -28,7 +28,7 @@ pub fn text(value: &YamlValue) -> String {
 }
 
 /// The text of a node that is none of: null, a list, a mapping.
-pub fn scalar(node: &YamlNode) -> Option<String> {
+pub(crate) fn scalar(node: &YamlNode) -> Option<String> {
     match &node.value {
         YamlValue::Null | YamlValue::Sequence(_) | YamlValue::Mapping(_) => None,
         value => Some(text(value)),

@@ -7,30 +7,30 @@ use crate::types::Environment;
 
 /// Variables by name.
 #[derive(Clone, Default)]
-pub struct ComposeVariables(HashMap<String, String>, Option<Environment>);
+pub(crate) struct ComposeVariables(HashMap<String, String>, Option<Environment>);
 
 impl ComposeVariables {
     /// The value of `name`.
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let own = self.0.get(name).map(String::as_str);
         // The environment takes note of what is asked for and is no text.
         own.or_else(|| self.1.as_ref()?.get(name))
     }
 
     /// Those of `environment`.
-    pub fn of_environment(environment: &Environment) -> Self {
+    pub(crate) fn of_environment(environment: &Environment) -> Self {
         let mut variables: Self = environment.iter().collect();
         variables.1 = Some(environment.clone());
         variables
     }
 
     /// Sets `name`, whatever it was.
-    pub fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
+    pub(crate) fn set(&mut self, name: impl Into<String>, value: impl Into<String>) {
         self.0.insert(name.into(), value.into());
     }
 
     /// Takes over those of `others` that are not set.
-    pub fn set_defaults(&mut self, others: &Self) {
+    pub(crate) fn set_defaults(&mut self, others: &Self) {
         for (name, value) in &others.0 {
             // What the environment sets is set, be it text or not.
             let environment = self.1.as_ref();

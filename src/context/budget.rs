@@ -27,7 +27,7 @@ const STATES: usize = 512 << 10;
 ///
 /// The lists come from the daemon, and a line such as `[a]{1000}` becomes a program of many times its size.
 #[derive(Debug)]
-pub struct Budget {
+pub(crate) struct Budget {
     left: usize,
 }
 

@@ -17,7 +17,7 @@ use crate::golang::filepath::{self, NamePattern};
 const LINKS: u32 = 255;
 
 /// A tree whose links can be looked at. Paths are relative, clean and never lead above the root.
-pub trait Links {
+pub(crate) trait Links {
     /// The target of the link at `path`; `None` where there is something else or nothing.
     fn read_link(&self, path: &[u8]) -> io::Result<Option<Vec<u8>>>;
 
@@ -36,17 +36,17 @@ pub enum Followed {
 
 /// Something on the way of a path that could not be looked at.
 #[derive(Debug)]
-pub struct Unseen {
+pub(crate) struct Unseen {
     /// What was tried: `list` or `look at`.
-    pub act: &'static str,
+    pub(crate) act: &'static str,
     /// Path from the root.
-    pub path: Vec<u8>,
+    pub(crate) path: Vec<u8>,
     /// The system's answer.
-    pub source: io::Error,
+    pub(crate) source: io::Error,
 }
 
 /// The include patterns that `paths` amount to, and what could not be looked at on the way.
-pub fn resolve(tree: &impl Links, paths: &[Vec<u8>]) -> (Followed, Vec<Unseen>) {
+pub(crate) fn resolve(tree: &impl Links, paths: &[Vec<u8>]) -> (Followed, Vec<Unseen>) {
     if paths.is_empty() {
         return (Followed::Root, Vec::new());
     }

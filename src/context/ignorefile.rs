@@ -6,7 +6,7 @@
 use crate::golang::filepath;
 
 /// The patterns in `text`: comments and blank lines are left out, paths are cleaned, a leading slash is dropped.
-pub fn patterns(text: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn patterns(text: &[u8]) -> Vec<Vec<u8>> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     text.split(|b| *b == b'\n').filter_map(pattern).collect()
 }

@@ -11,7 +11,7 @@ use super::pattern::{IgnorePattern, PatternError, PatternKind};
 
 /// A list of patterns.
 #[derive(Debug, Default)]
-pub struct Patterns {
+pub(crate) struct Patterns {
     list: Vec<IgnorePattern>,
     exclusions: bool,
     // Patterns that are a whole path.
@@ -26,7 +26,7 @@ pub struct Patterns {
 
 /// Which patterns of a list matched a directory or one of its parents.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Marks(Vec<u64>);
+pub(crate) struct Marks(Vec<u64>);
 
 impl Marks {
     pub(super) fn get(&self, index: usize) -> bool {
@@ -61,7 +61,9 @@ impl Marks {
 
 impl Patterns {
     /// Compiles `lines`; blank ones are left out.
-    pub fn new(lines: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<Self, PatternError> {
+    pub(crate) fn new(
+        lines: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> Result<Self, PatternError> {
         let mut patterns = Self::default();
         let mut budget = Budget::default();
         for line in lines {
@@ -73,7 +75,7 @@ impl Patterns {
     }
 
     /// Adds `pattern` at the end.
-    pub fn add(&mut self, pattern: IgnorePattern) {
+    pub(crate) fn add(&mut self, pattern: IgnorePattern) {
         let index = self.list.len();
         match pattern.kind() {
             PatternKind::Exact => self
@@ -95,24 +97,24 @@ impl Patterns {
     }
 
     /// Whether any pattern begins with `!`.
-    pub fn has_exclusions(&self) -> bool {
+    pub(crate) fn has_exclusions(&self) -> bool {
         self.exclusions
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
     /// The patterns, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &IgnorePattern> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &IgnorePattern> {
         self.list.iter()
     }
 
     /// Whether `path` is matched, where `parent` has what matched the directory it is in (the root has none).
     ///
     /// What matched `path` is written to `own`, for use as the `parent` of what is inside it.
-    pub fn matches(
+    pub(crate) fn matches(
         &self,
         path: &[u8],
         parent: &Marks,

@@ -5,21 +5,23 @@
 
 mod below;
 mod budget;
-pub mod filter;
+pub(crate) mod filter;
 #[cfg(test)]
 pub(crate) mod fixture;
-pub mod followpaths;
+pub(crate) mod followpaths;
 mod glob;
-pub mod ignorefile;
+pub(crate) mod ignorefile;
 mod matcher;
 mod names;
 mod pattern;
-pub mod stat;
+pub(crate) mod stat;
 mod tree;
 mod walk;
 
-pub use budget::Budget as PatternBudget;
-pub use filter::{Filter, FilterError, FilterSpec};
-pub use matcher::{Marks, Patterns};
-pub use pattern::{IgnorePattern, PatternError};
-pub use tree::{Context, ContextError, Entry, LinkTarget};
+pub(crate) use budget::Budget as PatternBudget;
+pub(crate) use filter::FilterError;
+pub use filter::{Filter, FilterSpec};
+pub(crate) use matcher::{Marks, Patterns};
+pub(crate) use pattern::{IgnorePattern, PatternError};
+pub use tree::Context;
+pub(crate) use tree::{ContextError, Entry, LinkTarget};

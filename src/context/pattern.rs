@@ -63,7 +63,7 @@ pub(super) enum PatternKind {
 
 impl IgnorePattern {
     /// Parses one line; blank lines are no pattern. What it takes is counted in the `budget` of its list.
-    pub fn parse(line: &[u8], budget: &mut Budget) -> Result<Option<Self>, PatternError> {
+    pub(crate) fn parse(line: &[u8], budget: &mut Budget) -> Result<Option<Self>, PatternError> {
         let trimmed = trim(line);
         if trimmed.is_empty() {
             return Ok(None);
@@ -96,7 +96,7 @@ impl IgnorePattern {
     }
 
     /// The pattern that matches `path` and nothing else, whatever characters are in it.
-    pub fn literal(path: Vec<u8>) -> Self {
+    pub(crate) fn literal(path: Vec<u8>) -> Self {
         Self {
             text: path.into(),
             exclusion: false,
@@ -105,17 +105,17 @@ impl IgnorePattern {
     }
 
     /// Whether it cannot be used, though that shows only when it is tried.
-    pub fn is_invalid(&self) -> bool {
+    pub(crate) fn is_invalid(&self) -> bool {
         matches!(self.kind, PatternKind::Invalid)
     }
 
     /// The cleaned text, without `!`.
-    pub fn text(&self) -> &[u8] {
+    pub(crate) fn text(&self) -> &[u8] {
         &self.text
     }
 
     /// Whether it takes back what earlier patterns matched: it began with `!`.
-    pub fn is_exclusion(&self) -> bool {
+    pub(crate) fn is_exclusion(&self) -> bool {
         self.exclusion
     }
 
@@ -124,7 +124,7 @@ impl IgnorePattern {
     }
 
     /// Whether it matches `path` itself; parents are the caller's affair.
-    pub fn matches(&self, path: &[u8]) -> Result<bool, PatternError> {
+    pub(crate) fn matches(&self, path: &[u8]) -> Result<bool, PatternError> {
         Ok(match &self.kind {
             PatternKind::Exact => *path == *self.text,
             PatternKind::Prefix => path.starts_with(&self.text[..self.text.len() - 2]),

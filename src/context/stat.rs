@@ -6,35 +6,36 @@ use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 /// Go's `os.FileMode`, which is what travels: permissions as usual, the kind in bits of its own.
-pub mod mode {
+pub(crate) mod mode {
     /// A directory.
-    pub const DIR: u32 = 1 << 31;
+    pub(crate) const DIR: u32 = 1 << 31;
     /// A symbolic link.
-    pub const SYMLINK: u32 = 1 << 27;
+    pub(crate) const SYMLINK: u32 = 1 << 27;
     /// A device; a block device unless [`CHAR_DEVICE`] is set too.
-    pub const DEVICE: u32 = 1 << 26;
+    pub(crate) const DEVICE: u32 = 1 << 26;
     /// A named pipe.
-    pub const NAMED_PIPE: u32 = 1 << 25;
+    pub(crate) const NAMED_PIPE: u32 = 1 << 25;
     /// A socket.
-    pub const SOCKET: u32 = 1 << 24;
+    pub(crate) const SOCKET: u32 = 1 << 24;
     /// Set-user-id.
-    pub const SETUID: u32 = 1 << 23;
+    pub(crate) const SETUID: u32 = 1 << 23;
     /// Set-group-id.
-    pub const SETGID: u32 = 1 << 22;
+    pub(crate) const SETGID: u32 = 1 << 22;
     /// A character device, together with [`DEVICE`].
-    pub const CHAR_DEVICE: u32 = 1 << 21;
+    pub(crate) const CHAR_DEVICE: u32 = 1 << 21;
     /// Sticky.
-    pub const STICKY: u32 = 1 << 20;
+    pub(crate) const STICKY: u32 = 1 << 20;
     /// None of the kinds above and no regular file.
-    pub const IRREGULAR: u32 = 1 << 19;
+    pub(crate) const IRREGULAR: u32 = 1 << 19;
     /// Read, write and execute for owner, group and others.
-    pub const PERMISSIONS: u32 = 0o777;
+    pub(crate) const PERMISSIONS: u32 = 0o777;
     /// All bits that tell the kind; a regular file has none.
-    pub const KIND: u32 = DIR | SYMLINK | NAMED_PIPE | SOCKET | DEVICE | CHAR_DEVICE | IRREGULAR;
+    pub(crate) const KIND: u32 =
+        DIR | SYMLINK | NAMED_PIPE | SOCKET | DEVICE | CHAR_DEVICE | IRREGULAR;
 }
 
 /// `st_mode` in Go's form.
-pub fn go_mode(st_mode: u32) -> u32 {
+pub(crate) fn go_mode(st_mode: u32) -> u32 {
     let kind = match FileType::from_raw_mode(wide(st_mode)) {
         FileType::Directory => mode::DIR,
         FileType::Symlink => mode::SYMLINK,
@@ -52,7 +53,7 @@ pub fn go_mode(st_mode: u32) -> u32 {
 }
 
 /// The permission bits of a mode in Go's form, as Unix has them.
-pub fn unix_mode(go: u32) -> u32 {
+pub(crate) fn unix_mode(go: u32) -> u32 {
     SPECIAL_BITS
         .iter()
         .filter(|(_, bit)| go & bit != 0)
@@ -90,7 +91,7 @@ pub(super) fn device(stat: &Stat) -> (i64, i64) {
 
 /// Extended attributes of one file, in buffers that are used again for the next.
 #[derive(Debug)]
-pub struct Xattrs {
+pub(crate) struct Xattrs {
     list: Vec<u8>,
     value: Vec<u8>,
     // The ends of names and values in `found`.
@@ -124,12 +125,12 @@ impl Default for Xattrs {
 
 impl Xattrs {
     /// None yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Names and values.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut start = 0;
         self.ends.iter().map(move |(name_end, value_end)| {
             let pair = (
@@ -142,7 +143,7 @@ impl Xattrs {
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 

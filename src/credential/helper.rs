@@ -25,7 +25,7 @@ const ANSWER_LIMIT: u64 = 1 << 20;
 
 /// Why a credential helper gave no credential.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum HelperError {
+pub(crate) enum HelperError {
     /// It could not be run.
     #[error("cannot run the credential helper `{helper}` for `{host}`")]
     Run {

@@ -14,14 +14,14 @@ mod origin;
 mod patience;
 mod provider;
 mod scoped;
-pub mod tls;
+pub(crate) mod tls;
 mod token;
 
-pub use config::{DockerConfig, Proxies};
-pub use helper::HelperError;
-pub use origin::{Origin, Origins};
-pub use provider::{Provider, ProviderOptions};
-pub use token::{BearerToken, TokenRequest};
+pub(crate) use config::{DockerConfig, Proxies};
+pub(crate) use helper::HelperError;
+pub(crate) use origin::{Origin, Origins};
+pub(crate) use provider::{Provider, ProviderOptions};
+pub(crate) use token::{BearerToken, TokenRequest};
 
 use crate::types::Secret;
 
@@ -51,7 +51,7 @@ pub enum Credential {
 
 impl Credential {
     /// User and secret in the form BuildKit's `Credentials` call answers: no user for an identity token, both empty for nothing.
-    pub fn as_pair(&self) -> (&str, &str) {
+    pub(crate) fn as_pair(&self) -> (&str, &str) {
         match self {
             Self::Anonymous => ("", ""),
             Self::Registry { otherwise, .. } => otherwise.as_pair(),
@@ -85,7 +85,7 @@ impl Credential {
 
 /// Why no credential or token could be had.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// What the daemon asks for is no registry.
     #[error("the builder asks for credentials of `{host}`, which is not a host")]
     Host {

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// For each registry that was asked for, where its credentials came from.
-pub type Origins = BTreeMap<String, BTreeSet<Origin>>;
+pub(crate) type Origins = BTreeMap<String, BTreeSet<Origin>>;
 
 /// Where a credential comes from, or why there is none. Holds names only, nothing secret.
 ///
 /// Of several reasons why there is none, the least is the one to tell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// An entry of a configuration.
     Entry {
         /// The file, or the variable.
@@ -52,7 +52,7 @@ pub enum Origin {
 
 impl Origin {
     /// Whether a credential was shown.
-    pub fn is_credential(&self) -> bool {
+    pub(crate) fn is_credential(&self) -> bool {
         matches!(self, Self::Entry { .. } | Self::Helper { .. })
     }
 }

@@ -50,20 +50,20 @@ const READ_BY_HELPERS: [&str; 14] = [
 ];
 
 /// What a [`Provider`] is made of.
-pub struct ProviderOptions<'a> {
+pub(crate) struct ProviderOptions<'a> {
     /// The environment, which says where the configuration is.
-    pub environment: &'a Environment,
+    pub(crate) environment: &'a Environment,
     /// The time, by which credentials become old.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
     /// Variables that hold secrets of the run and are not handed on to credential helpers.
-    pub withheld: BTreeSet<String>,
+    pub(crate) withheld: BTreeSet<String>,
     /// Hears what the user should see at once, such as that something is waited for.
-    pub notices: Box<dyn Fn(Diagnostic) + Send + Sync>,
+    pub(crate) notices: Box<dyn Fn(Diagnostic) + Send + Sync>,
 }
 
 impl<'a> ProviderOptions<'a> {
     /// Options for `environment` alone.
-    pub fn new(environment: &'a Environment) -> Self {
+    pub(crate) fn new(environment: &'a Environment) -> Self {
         Self {
             environment,
             clock: Clock::system(),
@@ -77,7 +77,7 @@ impl<'a> ProviderOptions<'a> {
 ///
 /// Cheap to clone; clones share what they have learnt.
 #[derive(Debug, Clone)]
-pub struct Provider(Arc<Shared>);
+pub(crate) struct Provider(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -96,7 +96,7 @@ struct Shared {
 
 impl Provider {
     /// A provider over the user's configuration. Blocking: reads it. What is wrong with it, [`Provider::configurations`] tell.
-    pub fn new(options: ProviderOptions<'_>) -> Self {
+    pub(crate) fn new(options: ProviderOptions<'_>) -> Self {
         let ProviderOptions {
             environment,
             clock,
@@ -131,17 +131,17 @@ impl Provider {
     }
 
     /// Docker's configuration, which this provider reads.
-    pub fn docker_config(&self) -> &DockerConfig {
+    pub(crate) fn docker_config(&self) -> &DockerConfig {
         &self.0.docker
     }
 
     /// The configurations that credentials are looked for in: the file, and `DOCKER_AUTH_CONFIG` if it is set.
-    pub fn configurations(&self) -> impl Iterator<Item = &DockerConfig> {
+    pub(crate) fn configurations(&self) -> impl Iterator<Item = &DockerConfig> {
         self.0.overlay.iter().chain([&*self.0.docker])
     }
 
     /// Where the credentials that were asked for so far came from.
-    pub fn origins(&self) -> Origins {
+    pub(crate) fn origins(&self) -> Origins {
         let origins = self.0.origins.lock();
         origins.unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -150,7 +150,7 @@ impl Provider {
     ///
     /// `repositories` are those of the host that the asker works with, which count where `scopes` name none. Where no entry leads to
     /// those of the first list, those of the next one count.
-    pub async fn credential(
+    pub(crate) async fn credential(
         &self,
         host: &str,
         scopes: &[String],
@@ -262,7 +262,7 @@ impl Provider {
     }
 
     /// A token for `request`, exchanged for the host's credential.
-    pub async fn token(&self, request: &TokenRequest) -> Result<BearerToken, Error> {
+    pub(crate) async fn token(&self, request: &TokenRequest) -> Result<BearerToken, Error> {
         let end = Instant::now() + ANSWER;
         let host = parse(&request.host)?;
         let (scopes, repositories) = (&request.scopes, &request.repositories);
@@ -283,7 +283,7 @@ impl Provider {
     }
 
     /// The public key by which the daemon tells this user's sessions apart for `host`.
-    pub async fn token_authority(&self, host: &str, salt: &[u8]) -> Result<[u8; 32], Error> {
+    pub(crate) async fn token_authority(&self, host: &str, salt: &[u8]) -> Result<[u8; 32], Error> {
         Ok(self
             .authority_key(host, salt)
             .await?
@@ -292,7 +292,7 @@ impl Provider {
     }
 
     /// `payload`, signed with that key.
-    pub async fn verify_token_authority(
+    pub(crate) async fn verify_token_authority(
         &self,
         host: &str,
         salt: &[u8],
@@ -314,7 +314,7 @@ impl Provider {
     }
 
     /// Ends every credential helper that still runs, with all that it has started. Call before the process ends.
-    pub fn end_helpers(&self) {
+    pub(crate) fn end_helpers(&self) {
         self.0.helpers.end_all();
     }
 }

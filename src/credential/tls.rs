@@ -20,7 +20,7 @@ const FILE_LIMIT: u64 = 4 << 20;
 const ENTRIES: usize = 10_000;
 
 /// The cryptography every TLS connection of rbake uses.
-pub fn crypto() -> Arc<CryptoProvider> {
+pub(crate) fn crypto() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
@@ -28,7 +28,7 @@ pub fn crypto() -> Arc<CryptoProvider> {
 ///
 /// Certificates that cannot be read or parsed are passed over, as OpenSSL does: one odd file in the system's
 /// folder must not end all connections.
-pub fn system_roots() -> RootCertStore {
+pub(crate) fn system_roots() -> RootCertStore {
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     store

@@ -19,30 +19,30 @@ const MAX_ANSWER: usize = 1 << 20;
 
 /// What a token is wanted for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TokenRequest {
+pub(crate) struct TokenRequest {
     /// The registry's host, as the daemon names it.
-    pub host: String,
+    pub(crate) host: String,
     /// Address of the token server.
-    pub realm: String,
+    pub(crate) realm: String,
     /// The service, by the registry's challenge.
-    pub service: String,
+    pub(crate) service: String,
     /// Scopes such as `repository:a/b:pull,push`.
-    pub scopes: Vec<String>,
+    pub(crate) scopes: Vec<String>,
     /// Repositories of the host that the asker works with; they count where the scopes name none.
-    pub repositories: Vec<Vec<String>>,
+    pub(crate) repositories: Vec<Vec<String>>,
     /// Who asks; BuildKit's own name where it is empty.
-    pub client_id: String,
+    pub(crate) client_id: String,
 }
 
 /// A token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BearerToken {
+pub(crate) struct BearerToken {
     /// The token itself.
-    pub value: Secret<String>,
+    pub(crate) value: Secret<String>,
     /// Lifetime in seconds.
-    pub expires_in: i64,
+    pub(crate) expires_in: i64,
     /// When it was issued, in seconds since the epoch; 0 where the server does not say.
-    pub issued_at: i64,
+    pub(crate) issued_at: i64,
 }
 
 #[derive(Default)]

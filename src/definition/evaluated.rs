@@ -18,51 +18,51 @@ pub struct Evaluated {
     pub variables: Vec<VariableInfo>,
     /// The group blocks in order; a later one replaces an earlier one of the same name. The groups that stand for all
     /// targets of a matrix come last.
-    pub groups: Vec<EvaluatedBlock>,
+    pub(crate) groups: Vec<EvaluatedBlock>,
     /// The target blocks in order, one for each combination of a matrix; later ones of the same name are merged onto
     /// earlier ones.
     pub targets: Vec<EvaluatedBlock>,
     /// Services of Compose files that build nothing, and so are no targets.
-    pub unbuilt: Vec<Spanned<Arc<str>>>,
+    pub(crate) unbuilt: Vec<Spanned<Arc<str>>>,
     /// What was ignored or is doubtful.
-    pub warnings: Vec<Diagnostic>,
+    pub(crate) warnings: Vec<Diagnostic>,
 }
 
 /// A declared variable and its value.
 #[derive(Debug, Clone)]
 pub struct VariableInfo {
     /// Its name.
-    pub name: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// What the definition says it is for; empty where it says nothing.
-    pub description: String,
+    pub(crate) description: String,
     /// Its declared type, if any.
-    pub ty: Option<Type>,
+    pub(crate) ty: Option<Type>,
     /// Its value after overrides.
-    pub value: Value,
+    pub(crate) value: Value,
     /// The place of its name.
-    pub span: Span,
+    pub(crate) span: Span,
 }
 
 /// An evaluated target or group block.
 #[derive(Debug, Clone)]
 pub struct EvaluatedBlock {
     /// Its name: the label, or what `name` made of it.
-    pub name: Spanned<Arc<str>>,
+    pub(crate) name: Spanned<Arc<str>>,
     /// Its attributes in order, each name once; `name` and `matrix` are consumed.
-    pub attributes: Vec<(Arc<str>, EvaluatedAttribute)>,
+    pub(crate) attributes: Vec<(Arc<str>, EvaluatedAttribute)>,
     /// The file it is written in.
-    pub source: SourceId,
+    pub(crate) source: SourceId,
     /// The directory of that file, as in [`super::source::DefinitionSource::base_dir`].
-    pub base_dir: Option<Arc<PathBuf>>,
+    pub(crate) base_dir: Option<Arc<PathBuf>>,
     /// How the block came to be.
-    pub origin: BlockOrigin,
+    pub(crate) origin: BlockOrigin,
     /// What is wrong or doubtful with files that only this block needs: told where the block is part of a plan.
-    pub deferred: Vec<Diagnostic>,
+    pub(crate) deferred: Vec<Diagnostic>,
 }
 
 /// How a block came to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BlockOrigin {
+pub(crate) enum BlockOrigin {
     /// As it is written.
     Written,
     /// One combination of the matrix of the block with this label.
@@ -76,18 +76,18 @@ pub enum BlockOrigin {
 
 /// An evaluated attribute.
 #[derive(Debug, Clone)]
-pub struct EvaluatedAttribute {
+pub(crate) struct EvaluatedAttribute {
     /// The place of the attribute's name.
-    pub name_span: Option<Span>,
+    pub(crate) name_span: Option<Span>,
     /// Its value, as the expression gave it: no conversion to the attribute's type is made.
-    pub value: Value,
+    pub(crate) value: Value,
     /// The expression it was given by.
-    pub expr: Option<Arc<Expr>>,
+    pub(crate) expr: Option<Arc<Expr>>,
 }
 
 impl EvaluatedAttribute {
     /// An attribute that is written nowhere.
-    pub const fn made(value: Value) -> Self {
+    pub(crate) const fn made(value: Value) -> Self {
         Self {
             name_span: None,
             value,
@@ -96,17 +96,17 @@ impl EvaluatedAttribute {
     }
 
     /// The place of the whole expression.
-    pub fn span(&self) -> Option<Span> {
+    pub(crate) fn span(&self) -> Option<Span> {
         self.expr.as_ref().map(|expr| expr.span)
     }
 
     /// The smallest place known to contain the element at `path`.
-    pub fn element_span(&self, path: &[PathStep<'_>]) -> Option<Span> {
+    pub(crate) fn element_span(&self, path: &[PathStep<'_>]) -> Option<Span> {
         self.expr.as_ref().map(|expr| expr.element_span(path))
     }
 
     /// The place of the key `key` of the object at `path`, or the smallest place known to contain it.
-    pub fn key_span(&self, path: &[PathStep<'_>], key: &str) -> Option<Span> {
+    pub(crate) fn key_span(&self, path: &[PathStep<'_>], key: &str) -> Option<Span> {
         self.expr
             .as_ref()
             .map(|expr| expr.element(path).key_span(key))
@@ -115,7 +115,7 @@ impl EvaluatedAttribute {
 
 impl EvaluatedBlock {
     /// The attribute called `name`.
-    pub fn attribute(&self, name: &str) -> Option<&EvaluatedAttribute> {
+    pub(crate) fn attribute(&self, name: &str) -> Option<&EvaluatedAttribute> {
         let mut attributes = self.attributes.iter();
         attributes
             .find(|(known, _)| **known == *name)

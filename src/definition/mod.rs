@@ -24,4 +24,6 @@ mod testing;
 mod typing;
 mod variables;
 
-pub use evaluate::{EvaluationInputs, evaluate, load};
+pub use evaluate::{EvaluationInputs, evaluate};
+
+pub(crate) use evaluate::load;

@@ -7,7 +7,7 @@
 #[derive(Debug, Clone, Copy)]
 pub struct AttributeSpec {
     /// Which attribute.
-    pub id: TargetAttribute,
+    pub(crate) id: TargetAttribute,
     /// Its name in definitions and in printed plans.
     pub name: &'static str,
     /// What values it takes.
@@ -23,7 +23,7 @@ pub struct AttributeSpec {
 /// The attributes, in the order they are printed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the table's doc column describes each")]
-pub enum TargetAttribute {
+pub(crate) enum TargetAttribute {
     Description,
     Inherits,
     Annotations,
@@ -203,7 +203,7 @@ pub const ATTRIBUTES: &[AttributeSpec] = &[
 ];
 
 /// Keys of `--set` that change an attribute by another rule than its own.
-pub const EXTRA_SET_KEYS: &[SetSpec] = &[
+pub(crate) const EXTRA_SET_KEYS: &[SetSpec] = &[
     SetSpec {
         key: "push",
         form: SetForm::Bool,
@@ -219,15 +219,15 @@ pub const EXTRA_SET_KEYS: &[SetSpec] = &[
 ];
 
 /// Attributes of target blocks that are used up by evaluation.
-pub const EVALUATED: &[&str] = &["matrix", "name"];
+pub(crate) const EVALUATED: &[&str] = &["matrix", "name"];
 
 /// The row of the attribute called `name`.
-pub fn attribute(name: &str) -> Option<&'static AttributeSpec> {
+pub(crate) fn attribute(name: &str) -> Option<&'static AttributeSpec> {
     ATTRIBUTES.iter().find(|spec| spec.name == name)
 }
 
 /// The names of all attributes of targets, those that evaluation uses up included.
-pub fn attribute_names() -> impl Iterator<Item = &'static str> {
+pub(crate) fn attribute_names() -> impl Iterator<Item = &'static str> {
     ATTRIBUTES
         .iter()
         .map(|spec| spec.name)
@@ -235,7 +235,7 @@ pub fn attribute_names() -> impl Iterator<Item = &'static str> {
 }
 
 /// All keys of `--set`.
-pub fn set_keys() -> impl Iterator<Item = SetSpec> {
+pub(crate) fn set_keys() -> impl Iterator<Item = SetSpec> {
     ATTRIBUTES
         .iter()
         .filter_map(|spec| spec.set)

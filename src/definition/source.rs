@@ -15,10 +15,10 @@ use crate::types::remote::is_remote;
 use crate::types::secret::redact_url;
 
 /// The largest definition file that is read, in bytes.
-pub const SIZE_LIMIT: u64 = 64 << 20;
+pub(crate) const SIZE_LIMIT: u64 = 64 << 20;
 
 /// The names buildx looks for, in its order; all that exist are used.
-pub const DEFAULT_NAMES: [&str; 8] = [
+pub(crate) const DEFAULT_NAMES: [&str; 8] = [
     "compose.yaml",
     "compose.yml",
     "docker-compose.yml",
@@ -34,13 +34,13 @@ const FALLBACK_DIR: &str = "bake";
 
 /// What decides which files are read.
 #[derive(Debug)]
-pub struct SourceRequest<'a> {
+pub(crate) struct SourceRequest<'a> {
     /// The values of `-f`, in order.
-    pub files: &'a [String],
+    pub(crate) files: &'a [String],
     /// The remote definition named by the first positional argument, if any.
-    pub remote: Option<&'a str>,
+    pub(crate) remote: Option<&'a str>,
     /// The process environment and directory.
-    pub environment: &'a Environment,
+    pub(crate) environment: &'a Environment,
 }
 
 /// The text of all files of a definition, in the order in which they apply.
@@ -51,12 +51,12 @@ pub struct DefinitionSources {
     /// The files to parse.
     pub files: Vec<DefinitionSource>,
     /// How the files were chosen.
-    pub origin: DefinitionOrigin,
+    pub(crate) origin: DefinitionOrigin,
 }
 
 /// How the files of a definition were chosen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum DefinitionOrigin {
+pub(crate) enum DefinitionOrigin {
     /// By their default names.
     #[default]
     DefaultNames,
@@ -70,19 +70,19 @@ pub enum DefinitionOrigin {
 #[derive(Debug, Clone)]
 pub struct DefinitionSource {
     /// The file in the source map.
-    pub id: SourceId,
+    pub(crate) id: SourceId,
     /// Its syntax, as far as the name tells.
-    pub format: Format,
+    pub(crate) format: Format,
     /// Whether it is UTF-16, which only Compose files may be.
-    pub utf16: bool,
+    pub(crate) utf16: bool,
     /// The directory the file is in, as it was given: relative to the working directory, or absolute. None for
     /// standard input.
-    pub base_dir: Option<PathBuf>,
+    pub(crate) base_dir: Option<PathBuf>,
 }
 
 /// The syntax of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// HCL's native syntax.
     Hcl,
     /// HCL's JSON syntax.
@@ -95,7 +95,7 @@ pub enum Format {
 
 impl Format {
     /// The syntax that a file called `name` has. As in buildx, `.YML` is Compose, but `.HCL` says nothing.
-    pub fn of_name(name: &str) -> Self {
+    pub(crate) fn of_name(name: &str) -> Self {
         let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
         match extension {
             "json" => Self::Json,
@@ -136,7 +136,7 @@ impl DefinitionSources {
 /// Reads the definition's files; standard input is read from `stdin` where a file is called `-`.
 ///
 /// All files that cannot be read are reported.
-pub fn read(
+pub(crate) fn read(
     request: &SourceRequest<'_>,
     stdin: &mut dyn Read,
 ) -> Result<DefinitionSources, Diagnostics> {
@@ -331,15 +331,15 @@ fn read_limited(from: &mut dyn Read, expected: u64) -> io::Result<Vec<u8>> {
 
 /// The files of a remote definition, by where they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RemoteNames<'a> {
+pub(crate) struct RemoteNames<'a> {
     /// In the tree at the address; none means the default names.
-    pub fetched: Vec<&'a str>,
+    pub(crate) fetched: Vec<&'a str>,
     /// On this machine; they are read after those.
-    pub local: Vec<&'a str>,
+    pub(crate) local: Vec<&'a str>,
 }
 
 /// What the values of `-f` mean beside the address of a remote definition.
-pub fn split(files: &[String]) -> RemoteNames<'_> {
+pub(crate) fn split(files: &[String]) -> RemoteNames<'_> {
     let mut names = RemoteNames::default();
     for file in files {
         match file.strip_prefix("cwd://") {

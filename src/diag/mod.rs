@@ -13,13 +13,15 @@ use std::cell::Cell;
 use crate::types::causes::causes;
 
 pub use json::to_json;
-pub use render::{Style, readable, render, render_all};
-pub use source::{SourceFile, SourceId, SourceMap};
-pub use span::{Span, Spanned};
+pub use render::{Style, render_all};
+pub(crate) use render::{readable, render};
+pub use source::SourceMap;
+pub(crate) use source::{SourceFile, SourceId};
+pub(crate) use span::{Span, Spanned};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Severity {
+pub(crate) enum Severity {
     /// The command cannot do what was asked.
     Error,
     /// The command goes on; the user should know.
@@ -30,7 +32,7 @@ pub enum Severity {
 
 /// The kind of failure, which decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Class {
+pub(crate) enum Class {
     /// The command line is wrong.
     Usage,
     /// A definition or the plan made of it is wrong.
@@ -47,37 +49,37 @@ pub enum Class {
 
 /// A piece of source text with words about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Label {
+pub(crate) struct Label {
     /// Where.
-    pub span: Span,
+    pub(crate) span: Span,
     /// What to say there; may be empty.
-    pub text: String,
+    pub(crate) text: String,
     /// Whether this is the place the problem is at, rather than a place that explains it.
-    pub primary: bool,
+    pub(crate) primary: bool,
 }
 
 /// A problem, as it is told to the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     /// How bad it is.
-    pub severity: Severity,
+    pub(crate) severity: Severity,
     /// Stable code such as `plan::unknown-target`, indexed in the documentation.
     pub code: &'static str,
     /// One sentence, lower case, without a final stop, names in backticks.
-    pub message: String,
+    pub(crate) message: String,
     /// The source places it is about; the first primary one is shown as its position.
-    pub labels: Vec<Label>,
+    pub(crate) labels: Vec<Label>,
     /// Further facts, one line each.
     pub notes: Vec<String>,
     /// The likely ways out, one line each.
     pub help: Vec<String>,
     /// The kind of failure.
-    pub class: Class,
+    pub(crate) class: Class,
 }
 
 impl Diagnostic {
     /// An error with `code` and `message`.
-    pub fn error(class: Class, code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn error(class: Class, code: &'static str, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
             code,
@@ -90,7 +92,7 @@ impl Diagnostic {
     }
 
     /// A warning with `code` and `message`.
-    pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn warning(code: &'static str, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Warning,
             ..Self::error(Class::Definition, code, message)
@@ -99,13 +101,13 @@ impl Diagnostic {
 
     /// Adds the place the problem is at, if it is known: what flags and the environment say has no place.
     #[must_use]
-    pub fn at(self, span: impl Into<Option<Span>>, text: impl Into<String>) -> Self {
+    pub(crate) fn at(self, span: impl Into<Option<Span>>, text: impl Into<String>) -> Self {
         self.label(span.into(), text, true)
     }
 
     /// Adds a place that explains the problem, if it is known.
     #[must_use]
-    pub fn context(self, span: impl Into<Option<Span>>, text: impl Into<String>) -> Self {
+    pub(crate) fn context(self, span: impl Into<Option<Span>>, text: impl Into<String>) -> Self {
         self.label(span.into(), text, false)
     }
 
@@ -120,7 +122,7 @@ impl Diagnostic {
 
     /// Adds each cause of `error` as a further fact.
     #[must_use]
-    pub fn caused_by(self, error: &dyn std::error::Error) -> Self {
+    pub(crate) fn caused_by(self, error: &dyn std::error::Error) -> Self {
         causes(error).fold(self, |problem, cause| {
             problem.note(format!("caused by: {cause}"))
         })
@@ -128,27 +130,27 @@ impl Diagnostic {
 
     /// Adds a further fact.
     #[must_use]
-    pub fn note(mut self, text: impl Into<String>) -> Self {
+    pub(crate) fn note(mut self, text: impl Into<String>) -> Self {
         self.notes.push(text.into());
         self
     }
 
     /// Adds a way out.
     #[must_use]
-    pub fn help(mut self, text: impl Into<String>) -> Self {
+    pub(crate) fn help(mut self, text: impl Into<String>) -> Self {
         self.help.push(text.into());
         self
     }
 
     /// Whether the command cannot do what was asked because of it.
-    pub fn is_error(&self) -> bool {
+    pub(crate) fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
 
     /// Tells what there is instead of `wanted`: all of `candidates`, shortened, and that "a … with a similar name exists" where
     /// one of them is close to it.
     #[must_use]
-    pub fn did_you_mean<'a>(
+    pub(crate) fn did_you_mean<'a>(
         self,
         what: &str,
         wanted: &str,
@@ -170,7 +172,7 @@ impl Diagnostic {
 
     /// Adds "a … with a similar name exists" where one of `candidates`, which are too many to be listed, is close to `wanted`.
     #[must_use]
-    pub fn similar<'a>(
+    pub(crate) fn similar<'a>(
         self,
         what: &str,
         wanted: &str,
@@ -185,7 +187,7 @@ impl Diagnostic {
 
 /// "there are `a`, `b` and 3 more": the names of `all` that are not private, shortened where there are many; `None` if there are
 /// none.
-pub fn names_there_are<'a>(all: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn names_there_are<'a>(all: impl IntoIterator<Item = &'a str>) -> Option<String> {
     // As in lists of targets, a name that begins with `_` is private.
     names(all.into_iter().filter(|name| !name.starts_with('_')))
 }
@@ -218,7 +220,7 @@ fn names<'a>(all: impl IntoIterator<Item = &'a str>) -> Option<String> {
 
 /// All problems that were found; never empty when used as an error.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Diagnostics(pub Vec<Diagnostic>);
+pub struct Diagnostics(pub(crate) Vec<Diagnostic>);
 
 impl Diagnostics {
     /// Adds one more.
@@ -227,7 +229,7 @@ impl Diagnostics {
     }
 
     /// Those that are errors.
-    pub fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
+    pub(crate) fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
         self.0.iter().filter(|problem| problem.is_error())
     }
 
@@ -237,7 +239,7 @@ impl Diagnostics {
     }
 
     /// `value`, or all of these if one of them is an error.
-    pub fn into_result<T>(self, value: T) -> Result<T, Self> {
+    pub(crate) fn into_result<T>(self, value: T) -> Result<T, Self> {
         if self.has_errors() {
             Err(self)
         } else {
@@ -259,7 +261,10 @@ thread_local! {
 }
 
 /// The candidate that is most like `wanted`, if one is like it enough to be a slip of the hand.
-pub fn closest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn closest<'a>(
+    wanted: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let left = COMPARISONS.get();
     if left == 0 {
         return None;

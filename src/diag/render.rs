@@ -44,7 +44,7 @@ impl Default for Style {
 }
 
 /// Draws one diagnostic; ends with a line end.
-pub fn render(diagnostic: &Diagnostic, sources: &SourceMap, style: Style) -> String {
+pub(crate) fn render(diagnostic: &Diagnostic, sources: &SourceMap, style: Style) -> String {
     let renderer = if style.color {
         Renderer::styled()
     } else {
@@ -179,7 +179,7 @@ fn correct_column(text: &mut String, name: &str, window: &Window<'_>) {
 // Text without control characters and of bounded length. The crate knows the older ones among them.
 /// `text` of a diagnostic as every form of it shows it: without passwords in addresses, without numbers of the system's errors, and with
 /// empty names made visible.
-pub fn readable(text: &str) -> Cow<'_, str> {
+pub(crate) fn readable(text: &str) -> Cow<'_, str> {
     let numberless = without_error_numbers(text);
     let redacted = redact_urls(&numberless);
     let shown = empty_names_shown(&redacted);

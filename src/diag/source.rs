@@ -10,9 +10,9 @@ pub struct SourceId(u32);
 #[derive(Debug, Clone)]
 pub struct SourceFile {
     /// The name to show: a path as given, `-` for standard input, a Dockerfile's name.
-    pub name: String,
+    pub(crate) name: String,
     /// The whole text.
-    pub text: Arc<str>,
+    pub(crate) text: Arc<str>,
     // What excerpts show in its place: as long, byte for byte.
     masked: Option<Arc<str>>,
 }
@@ -44,7 +44,7 @@ impl SourceMap {
 
     /// Hides the values of a file of `NAME=value` lines from all excerpts: they are passwords as often as not, and an excerpt
     /// shows the lines around a problem, too.
-    pub fn hide_values(&mut self, id: SourceId) {
+    pub(crate) fn hide_values(&mut self, id: SourceId) {
         if let Some(file) = self.files.get_mut(id.0 as usize) {
             file.masked = Some(without_values(&file.text).into());
         }

@@ -4,18 +4,18 @@ use super::SourceId;
 
 /// A byte range in one source file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Span {
+pub(crate) struct Span {
     /// The file.
-    pub source: SourceId,
+    pub(crate) source: SourceId,
     /// First byte.
-    pub start: u32,
+    pub(crate) start: u32,
     /// One past the last byte.
-    pub end: u32,
+    pub(crate) end: u32,
 }
 
 impl Span {
     /// The range `start..end` of `source`; offsets past 4 GiB are clamped.
-    pub fn new(source: SourceId, range: std::ops::Range<usize>) -> Self {
+    pub(crate) fn new(source: SourceId, range: std::ops::Range<usize>) -> Self {
         let clamp = |offset: usize| u32::try_from(offset).unwrap_or(u32::MAX);
         Self {
             source,
@@ -25,7 +25,7 @@ impl Span {
     }
 
     /// The range as `usize`, for slicing.
-    pub fn range(&self) -> std::ops::Range<usize> {
+    pub(crate) fn range(&self) -> std::ops::Range<usize> {
         self.start as usize..self.end as usize
     }
 }
@@ -34,16 +34,16 @@ impl Span {
 ///
 /// Values made by flags, environment or defaults have no place.
 #[derive(Debug, Clone)]
-pub struct Spanned<T> {
+pub(crate) struct Spanned<T> {
     /// The value.
-    pub value: T,
+    pub(crate) value: T,
     /// Where it was written.
-    pub span: Option<Span>,
+    pub(crate) span: Option<Span>,
 }
 
 impl<T> Spanned<T> {
     /// `value`, written at `span`.
-    pub const fn new(value: T, span: Span) -> Self {
+    pub(crate) const fn new(value: T, span: Span) -> Self {
         Self {
             value,
             span: Some(span),
@@ -51,12 +51,12 @@ impl<T> Spanned<T> {
     }
 
     /// `value`, written nowhere.
-    pub const fn without_span(value: T) -> Self {
+    pub(crate) const fn without_span(value: T) -> Self {
         Self { value, span: None }
     }
 
     /// The same place with another value.
-    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Spanned<U> {
+    pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Spanned<U> {
         Spanned {
             value: f(self.value),
             span: self.span,
@@ -64,7 +64,7 @@ impl<T> Spanned<T> {
     }
 
     /// A reference to the value with its place.
-    pub const fn as_ref(&self) -> Spanned<&T> {
+    pub(crate) const fn as_ref(&self) -> Spanned<&T> {
         Spanned {
             value: &self.value,
             span: self.span,

@@ -13,15 +13,15 @@ use super::transport::{self, BoxedStream};
 /// How long one that may speak first is waited for, as servers of SSH and of BuildKit do.
 const GREETING: Duration = Duration::from_millis(300);
 /// How long the whole question may take, where something has answered before.
-pub const LIMIT: Duration = Duration::from_secs(3);
+pub(crate) const LIMIT: Duration = Duration::from_secs(3);
 /// The same where nothing has: the user has waited for an answer already.
-pub const LIMIT_AFTER_SILENCE: Duration = Duration::from_secs(1);
+pub(crate) const LIMIT_AFTER_SILENCE: Duration = Duration::from_secs(1);
 /// How much of an answer is read, in bytes.
 const SIZE: usize = 4096;
 
 /// What answers, as far as it can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PeerKind {
+pub(crate) enum PeerKind {
     /// An SSH server.
     Ssh,
     /// A Docker Engine.
@@ -51,7 +51,7 @@ impl fmt::Display for PeerKind {
 }
 
 /// Finds out within `limit` what answers at `endpoint`; `None` if nothing does, or nothing that is known.
-pub async fn identify(endpoint: &Endpoint, limit: Duration) -> Option<PeerKind> {
+pub(crate) async fn identify(endpoint: &Endpoint, limit: Duration) -> Option<PeerKind> {
     tokio::time::timeout(limit, ask(endpoint, limit))
         .await
         .ok()?

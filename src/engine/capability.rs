@@ -22,7 +22,7 @@ const END_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Capabilities {
     /// The version it names, such as `v0.32.2`.
-    pub version: Option<String>,
+    pub(crate) version: Option<String>,
     /// Its workers; the first is the default.
     pub workers: Vec<Worker>,
     /// Capabilities of the solver and of exporters, such as `exporter.multiple`.
@@ -35,16 +35,16 @@ pub struct Capabilities {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Worker {
     /// Its id.
-    pub id: String,
+    pub(crate) id: String,
     /// Labels such as `org.mobyproject.buildkit.worker.snapshotter`.
-    pub labels: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
     /// Platforms it builds for, the native one first.
-    pub platforms: Vec<Platform>,
+    pub(crate) platforms: Vec<Platform>,
 }
 
 impl Capabilities {
     /// Whether the solver has `capability`.
-    pub fn has(&self, capability: &str) -> bool {
+    pub(crate) fn has(&self, capability: &str) -> bool {
         self.solver.contains(capability)
     }
 
@@ -64,7 +64,7 @@ impl Capabilities {
     }
 
     /// Whether the cache backend `s3` is there.
-    pub fn cache_s3(&self) -> bool {
+    pub(crate) fn cache_s3(&self) -> bool {
         self.has("cache.s3")
     }
 
@@ -79,7 +79,7 @@ impl Capabilities {
     }
 
     /// The number that `host-gateway` stands for, where the daemon tells.
-    pub fn host_gateway(&self) -> Option<&str> {
+    pub(crate) fn host_gateway(&self) -> Option<&str> {
         self.label("org.mobyproject.buildkit.worker.moby.host-gateway-ip")
     }
 

@@ -35,7 +35,7 @@ use crate::types::causes::in_one_line;
 use crate::types::ending::FLUSH;
 
 /// What one gRPC message may hold at most, either way: BuildKit's own limit.
-pub const MESSAGE_LIMIT: usize = 16 << 20;
+pub(crate) const MESSAGE_LIMIT: usize = 16 << 20;
 /// The same for questions of a daemon that hold a few names: a thousand of them may be under way in a session.
 pub(super) const QUESTION_LIMIT: usize = 1 << 20;
 /// HTTP/2 flow control: how much may be under way on one stream, in bytes.
@@ -142,7 +142,7 @@ impl ConnectionError {
     }
 
     /// Whether a connection was made, and what answers does not do what a BuildKit does.
-    pub fn is_about_protocol(&self) -> bool {
+    pub(crate) fn is_about_protocol(&self) -> bool {
         match self {
             Self::Dial(error) => matches!(error, DialError::Handshake { .. }),
             Self::Timeout { .. }
@@ -184,12 +184,15 @@ impl Connection {
     }
 
     /// As [`Connection::open`], giving up after `limit`.
-    pub async fn open_within(endpoint: Endpoint, limit: Duration) -> Result<Self, ConnectionError> {
+    pub(crate) async fn open_within(
+        endpoint: Endpoint,
+        limit: Duration,
+    ) -> Result<Self, ConnectionError> {
         Self::open_patiently(endpoint, limit, Patience::default()).await
     }
 
     /// As [`Connection::open`], for a daemon that may be silent as long as `patience` says.
-    pub async fn open_with(
+    pub(crate) async fn open_with(
         endpoint: Endpoint,
         patience: Patience,
     ) -> Result<Self, ConnectionError> {
@@ -197,7 +200,7 @@ impl Connection {
     }
 
     /// As [`Connection::open_with`], giving up after `limit` if nothing answers at first.
-    pub async fn open_patiently(
+    pub(crate) async fn open_patiently(
         endpoint: Endpoint,
         limit: Duration,
         patience: Patience,
@@ -346,7 +349,7 @@ impl Connection {
     }
 
     /// Whether the BuildKit is that of a Docker Engine, which names and stores images in a way of its own.
-    pub fn is_docker(&self) -> bool {
+    pub(crate) fn is_docker(&self) -> bool {
         self.is_docker
     }
 
@@ -405,7 +408,7 @@ impl Connection {
     /// The loss of the connection, where `status` came of it.
     ///
     /// Waits a moment where `status` did not come from the daemon, since the end may be seen a little later than its effect.
-    pub async fn loss_behind(&self, status: &Status) -> Option<ConnectionError> {
+    pub(crate) async fn loss_behind(&self, status: &Status) -> Option<ConnectionError> {
         if is_from_peer(status) {
             return None;
         }

@@ -111,7 +111,7 @@ const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
 impl Endpoint {
     /// Whether the daemon runs on this machine, so that compressing what is sent to it would waste time.
-    pub fn is_local(&self) -> bool {
+    pub(crate) fn is_local(&self) -> bool {
         let loopback = |address: &Address| {
             address.host == "localhost"
                 || address
@@ -131,7 +131,7 @@ impl Endpoint {
 
     /// The same endpoint with TLS by `material`, where it is a TCP port and `material` is not empty.
     #[must_use]
-    pub fn with_tls(self, material: TlsMaterial) -> Self {
+    pub(crate) fn with_tls(self, material: TlsMaterial) -> Self {
         match self {
             Self::Tcp { address, .. } if !material.is_empty() => Self::Tcp {
                 address,
@@ -144,7 +144,7 @@ impl Endpoint {
 
 impl Endpoint {
     /// The address of the Docker Engine that answers here, where one does.
-    pub fn as_docker(&self) -> Option<DockerHost> {
+    pub(crate) fn as_docker(&self) -> Option<DockerHost> {
         match self {
             Self::Unix(path) => Some(DockerHost::Unix(path.clone())),
             Self::Tcp { address, tls } => Some(DockerHost::Tcp {

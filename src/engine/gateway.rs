@@ -33,7 +33,7 @@ const JOB_PAUSE: Duration = Duration::from_millis(50);
 const EMPTY_REF: Bytes = Bytes::from_static(b"\x0a\x00");
 
 /// What is done with a frontend's result before it is returned, such as waiting for the targets that use it.
-pub type Hold =
+pub(crate) type Hold =
     Box<dyn FnOnce(FrontendResult) -> BoxFuture<'static, Result<(), SolveFailure>> + Send>;
 
 /// Why a result cannot be the input of another solve.
@@ -85,7 +85,7 @@ impl FrontendResult {
     }
 
     /// Metadata that is text, such as the answer to a subrequest.
-    pub fn text_metadata(&self) -> BTreeMap<String, String> {
+    pub(crate) fn text_metadata(&self) -> BTreeMap<String, String> {
         let text = |(key, value): (&String, &Bytes)| {
             Some((key.clone(), String::from_utf8(value.to_vec()).ok()?))
         };

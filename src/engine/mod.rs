@@ -3,21 +3,21 @@
 //! Knows nothing of bake files; what is to be built arrives as a [`spec::SolveSpec`]. Start at [`Engine`]: connect, ask what
 //! the daemon can do, open sessions, solve.
 
-pub mod answer;
-pub mod capability;
-pub mod connection;
+pub(crate) mod answer;
+pub(crate) mod capability;
+pub(crate) mod connection;
 pub mod docker;
 pub mod endpoint;
 pub mod failure;
-pub mod gateway;
-pub mod id;
+pub(crate) mod gateway;
+pub(crate) mod id;
 mod image;
-pub mod pulse;
+pub(crate) mod pulse;
 pub mod session;
 mod solve;
 pub mod spec;
 mod status;
-pub mod traffic;
+pub(crate) mod traffic;
 pub mod transport;
 mod wire;
 
@@ -27,16 +27,18 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
-pub use capability::Capabilities;
+pub(crate) use capability::Capabilities;
 pub use connection::{Connection, ConnectionError};
 pub use endpoint::Endpoint;
-pub use gateway::{FrontendResult, Hold};
+pub use gateway::FrontendResult;
+pub(crate) use gateway::Hold;
 pub use id::{BuildRef, SessionId};
 pub use pulse::Patience;
-pub use session::{Session, SessionBuilder, SessionError};
+pub(crate) use session::SessionError;
+pub use session::{Session, SessionBuilder};
 pub use solve::Sessions;
-pub use spec::SolveSpec;
-pub use traffic::Traffic;
+pub(crate) use spec::SolveSpec;
+pub(crate) use traffic::Traffic;
 
 use crate::event::EventSink;
 use crate::outcome::{SolveFailure, Solved};
@@ -130,7 +132,7 @@ impl Engine {
     }
 
     /// The compressed size of the image `digest`, in bytes, where the daemon has its manifests; all platforms together.
-    pub async fn image_size(&self, digest: &crate::types::Digest) -> Option<u64> {
+    pub(crate) async fn image_size(&self, digest: &crate::types::Digest) -> Option<u64> {
         image::size(&self.connection, digest).await
     }
 

@@ -14,7 +14,7 @@ use super::traffic::{Counters, Traffic};
 use crate::types::Environment;
 
 /// The variable that says how long a builder may be silent.
-pub const VARIABLE: &str = "RBAKE_BUILDER_TIMEOUT";
+pub(crate) const VARIABLE: &str = "RBAKE_BUILDER_TIMEOUT";
 
 /// How often is looked, in a builder's patience. Time is counted in looks, so that a process that was stopped for an hour
 /// (Ctrl-Z) does not take its own absence for the builder's.
@@ -56,7 +56,7 @@ impl Patience {
     }
 
     /// `limit`, or the patience where that is shorter.
-    pub fn at_most(self, limit: Duration) -> Duration {
+    pub(crate) fn at_most(self, limit: Duration) -> Duration {
         match self {
             Self::For(time) => time.min(limit),
             Self::Endless => limit,

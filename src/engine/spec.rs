@@ -35,7 +35,7 @@ pub struct SolveSpec {
     /// Build arguments that have a value.
     pub build_args: BTreeMap<String, String>,
     /// Labels of the image.
-    pub labels: BTreeMap<String, String>,
+    pub(crate) labels: BTreeMap<String, String>,
     /// Platforms to build for; the daemon's own if none is given.
     pub platforms: Vec<Platform>,
     /// Whether the result is an index even for one platform.
@@ -43,23 +43,23 @@ pub struct SolveSpec {
     /// What must not come from the cache.
     pub no_cache: NoCache,
     /// How tags of base images are resolved; the daemon's default if not given.
-    pub resolve_mode: Option<ResolveMode>,
+    pub(crate) resolve_mode: Option<ResolveMode>,
     /// The network of steps. The daemon's own needs the entitlement `network.host`, which is asked for by itself.
     pub network: NetworkMode,
     /// Additional lines of `/etc/hosts`.
-    pub add_hosts: Vec<ExtraHost>,
+    pub(crate) add_hosts: Vec<ExtraHost>,
     /// Limits of the processes of steps.
     pub ulimits: Vec<Ulimit>,
     /// Size of `/dev/shm`, in bytes.
-    pub shm_size: Option<u64>,
+    pub(crate) shm_size: Option<u64>,
     /// Parent of the control groups of steps.
-    pub cgroup_parent: Option<String>,
+    pub(crate) cgroup_parent: Option<String>,
     /// Limits of steps.
     pub resources: StepLimits,
     /// Attestations to make.
     pub attestations: Vec<Attestation>,
     /// What version control knows of the sources.
-    pub vcs: VcsFacts,
+    pub(crate) vcs: VcsFacts,
     /// Caches to read.
     pub cache_imports: Vec<SolveCache>,
     /// Caches to write.
@@ -67,7 +67,7 @@ pub struct SolveSpec {
     /// Results to write; the place in this list is the exporter's id in calls of the daemon.
     pub exports: Vec<SolveExport>,
     /// Privileges to ask for, such as `security.insecure`.
-    pub entitlements: BTreeSet<String>,
+    pub(crate) entitlements: BTreeSet<String>,
     /// A question to the frontend instead of a build, such as `lint`.
     pub subrequest: Option<String>,
     /// Whether the solve is kept out of the daemon's history.
@@ -113,7 +113,7 @@ impl SolveSpec {
     }
 
     /// The directories of this machine that the solve reads. Each must be served by a session of the solve.
-    pub fn locals(&self) -> Vec<LocalName> {
+    pub(crate) fn locals(&self) -> Vec<LocalName> {
         let mut locals = Vec::new();
         match self.dockerfile {
             Dockerfile::Local { .. } | Dockerfile::Apart { .. } => {
@@ -148,11 +148,11 @@ pub enum Frontend {
 /// `BUILDKIT_SYNTAX` is set, but names nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the build argument `BUILDKIT_SYNTAX` is empty: it must name an image")]
-pub struct EmptySyntax;
+pub(crate) struct EmptySyntax;
 
 impl Frontend {
     /// The frontend that the value of `BUILDKIT_SYNTAX` names.
-    pub fn from_syntax(value: &str) -> Result<Self, EmptySyntax> {
+    pub(crate) fn from_syntax(value: &str) -> Result<Self, EmptySyntax> {
         if value.trim().is_empty() {
             return Err(EmptySyntax);
         }
@@ -175,7 +175,7 @@ impl LocalName {
     pub const DOCKERFILE: Self = Self(Cow::Borrowed("dockerfile"));
 
     /// The directory of the named context `context`: its own name, unless the main context or the Dockerfile has that.
-    pub fn of_named(context: &str) -> Self {
+    pub(crate) fn of_named(context: &str) -> Self {
         let name = match context {
             "context" | "dockerfile" => format!("_{context}"),
             other => other.to_owned(),
@@ -260,11 +260,11 @@ pub enum SolveContext {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkedResult {
     /// The platform by the daemon's id for it, where the result has several.
-    pub platform: Option<String>,
+    pub(crate) platform: Option<String>,
     /// The encoded definition; none where the file system is empty.
-    pub definition: Option<Bytes>,
+    pub(crate) definition: Option<Bytes>,
     /// The image's configuration, JSON.
-    pub image_config: Option<Bytes>,
+    pub(crate) image_config: Option<Bytes>,
 }
 
 /// What must not come from the cache.
@@ -281,7 +281,7 @@ pub enum NoCache {
 
 /// How tags of base images are resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ResolveMode {
+pub(crate) enum ResolveMode {
     /// Ask the registry always.
     Pull,
     /// Prefer what the daemon has.
@@ -290,30 +290,30 @@ pub enum ResolveMode {
 
 /// A line of `/etc/hosts`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ExtraHost {
+pub(crate) struct ExtraHost {
     /// The name.
-    pub host: String,
+    pub(crate) host: String,
     /// The number.
-    pub ip: IpAddr,
+    pub(crate) ip: IpAddr,
 }
 
 /// Limits of steps; what is not given is the daemon's choice.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StepLimits {
     /// Memory, in bytes.
-    pub memory: Option<i64>,
+    pub(crate) memory: Option<i64>,
     /// Memory and swap together, in bytes; -1 for no limit.
-    pub memory_swap: Option<i64>,
+    pub(crate) memory_swap: Option<i64>,
     /// Relative weight.
-    pub cpu_shares: Option<i64>,
+    pub(crate) cpu_shares: Option<i64>,
     /// Length of a period, in microseconds.
-    pub cpu_period: Option<i64>,
+    pub(crate) cpu_period: Option<i64>,
     /// Time in each period, in microseconds.
-    pub cpu_quota: Option<i64>,
+    pub(crate) cpu_quota: Option<i64>,
     /// Processors, such as `0-2,4`.
-    pub cpuset_cpus: Option<String>,
+    pub(crate) cpuset_cpus: Option<String>,
     /// Memory nodes, such as `0`.
-    pub cpuset_mems: Option<String>,
+    pub(crate) cpuset_mems: Option<String>,
 }
 
 /// An attestation to make.
@@ -327,13 +327,13 @@ pub struct Attestation {
 
 /// What version control knows of the sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct VcsFacts {
+pub(crate) struct VcsFacts {
     /// The repository's address, without credentials.
-    pub source: Option<String>,
+    pub(crate) source: Option<String>,
     /// The commit.
-    pub revision: Option<String>,
+    pub(crate) revision: Option<String>,
     /// For each local directory, its path in the repository.
-    pub local_dirs: BTreeMap<LocalName, String>,
+    pub(crate) local_dirs: BTreeMap<LocalName, String>,
 }
 
 /// A kind of cache.

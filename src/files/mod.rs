@@ -4,9 +4,9 @@
 //! following any further link ([`open`]). Every file that the user names as an output is written by [`OutputFile`]. Knows
 //! nothing of privileges; those are in [`crate::plan::entitlements`].
 
-pub mod open;
+pub(crate) mod open;
 mod output;
 mod resolve;
 
-pub use output::{FileAccess, OutputFile, write_file};
-pub use resolve::{PathError, Resolved, Resolver, resolve};
+pub(crate) use output::{FileAccess, OutputFile, write_file};
+pub(crate) use resolve::{PathError, Resolved, Resolver, resolve};

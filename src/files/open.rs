@@ -20,7 +20,7 @@ const HANDLE: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC);
 
 /// Opens the file at `path` for reading, pipes and devices as well.
-pub fn file(path: &Path) -> io::Result<File> {
+pub(crate) fn file(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
     if let Some(number) = own_descriptor(path) {
         return descriptor_to_read(number, flags);
@@ -32,18 +32,18 @@ pub fn file(path: &Path) -> io::Result<File> {
 }
 
 /// Opens the directory at `path` for listing.
-pub fn dir(path: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn dir(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     unlinked(path, flags).map_err(told)
 }
 
 /// Opens the directory at `path` for what is looked up in it.
-pub fn dir_handle(path: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn dir_handle(path: &Path) -> io::Result<OwnedFd> {
     unlinked(path, HANDLE).map_err(told)
 }
 
 /// Opens the directory at `path` like [`dir_handle`]; it and those above it are made with `mode` where they are missing.
-pub fn dir_handle_or_make(path: &Path, mode: u32) -> io::Result<OwnedFd> {
+pub(crate) fn dir_handle_or_make(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     match unlinked(path, HANDLE) {
         Err(Errno::NOENT) => {}
         opened => return opened.map_err(told),

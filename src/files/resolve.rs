@@ -12,7 +12,7 @@ use rustix::io::Errno;
 /// A path cannot be followed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("cannot tell where `{path}` leads")]
-pub struct PathError {
+pub(crate) struct PathError {
     path: String,
     #[source]
     source: Arc<io::Error>,
@@ -20,7 +20,7 @@ pub struct PathError {
 
 impl PathError {
     /// The whole message in one line.
-    pub fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         format!("{self}: {}", self.source)
     }
 }
@@ -30,7 +30,7 @@ const MOST_LINKS: usize = 40;
 
 /// Where a path leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resolved {
+pub(crate) struct Resolved {
     path: PathBuf,
     exists: bool,
     descriptor: Option<i32>,
@@ -38,7 +38,7 @@ pub struct Resolved {
 
 impl Resolved {
     /// The absolute `path`, which is known to have no links and no `..`.
-    pub fn of_path(path: &Path) -> Self {
+    pub(crate) fn of_path(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
             exists: path.exists(),
@@ -49,22 +49,22 @@ impl Resolved {
     /// The absolute path, without links and `..`.
     ///
     /// A pipe or socket that this process has open has no path; it is called `/dev/fd/N`.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Whether something is there.
-    pub fn exists(&self) -> bool {
+    pub(crate) fn exists(&self) -> bool {
         self.exists
     }
 
     /// The file descriptor of this process that the path names, as `/dev/stdout` and `/dev/fd/N` do.
-    pub fn descriptor(&self) -> Option<i32> {
+    pub(crate) fn descriptor(&self) -> Option<i32> {
         self.descriptor
     }
 
     /// Whether the path names this process's standard output or standard error.
-    pub fn is_standard_output(&self) -> bool {
+    pub(crate) fn is_standard_output(&self) -> bool {
         matches!(self.descriptor, Some(1 | 2))
     }
 }
@@ -74,14 +74,14 @@ impl Resolved {
 /// The second question for a path has the answer of the first, whatever has become of the links since: so what is opened is
 /// what was checked. Clones share their answers.
 #[derive(Debug, Clone)]
-pub struct Resolver {
+pub(crate) struct Resolver {
     base: Arc<Path>,
     known: Arc<Mutex<HashMap<String, Result<Resolved, PathError>>>>,
 }
 
 impl Resolver {
     /// For paths relative to `base`, an absolute path.
-    pub fn new(base: &Path) -> Self {
+    pub(crate) fn new(base: &Path) -> Self {
         Self {
             base: base.into(),
             known: Arc::default(),
@@ -89,7 +89,7 @@ impl Resolver {
     }
 
     /// The directory that relative paths start at.
-    pub fn base(&self) -> &Path {
+    pub(crate) fn base(&self) -> &Path {
         &self.base
     }
 
@@ -97,7 +97,7 @@ impl Resolver {
     ///
     /// # Errors
     /// If links form a circle, a file is used as a directory, or a directory may not be searched.
-    pub fn resolve(&self, path: &str) -> Result<Resolved, PathError> {
+    pub(crate) fn resolve(&self, path: &str) -> Result<Resolved, PathError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(answer) = known.get(path) {
             return answer.clone();
@@ -112,7 +112,7 @@ impl Resolver {
 }
 
 /// Follows `path`, relative to `base`, through all symbolic links. What does not exist is taken for plain names.
-pub fn resolve(base: &Path, path: &Path) -> io::Result<Resolved> {
+pub(crate) fn resolve(base: &Path, path: &Path) -> io::Result<Resolved> {
     let mut waiting = parts(&base.join(path));
     waiting.reverse();
     let mut reached = PathBuf::from("/");

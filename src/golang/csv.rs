@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 /// Why a text is no record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CsvError {
+pub(crate) enum CsvError {
     /// Nothing there.
     #[error("an empty text holds no fields")]
     Empty,
@@ -27,12 +27,12 @@ pub enum CsvError {
 }
 
 /// The fields of `line`, separated by commas.
-pub fn fields(line: &str) -> Result<Vec<Cow<'_, str>>, CsvError> {
+pub(crate) fn fields(line: &str) -> Result<Vec<Cow<'_, str>>, CsvError> {
     fields_by(line, ',')
 }
 
 /// The fields of `line`, separated by `separator`.
-pub fn fields_by(line: &str, separator: char) -> Result<Vec<Cow<'_, str>>, CsvError> {
+pub(crate) fn fields_by(line: &str, separator: char) -> Result<Vec<Cow<'_, str>>, CsvError> {
     let line = line
         .strip_suffix('\n')
         .map_or(line, |line| line.strip_suffix('\r').unwrap_or(line));
@@ -115,7 +115,7 @@ fn until_quote(text: &str) -> (Cow<'_, str>, Option<&str>) {
 
 /// Why a text is not a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TableError {
+pub(crate) enum TableError {
     /// A quote stands inside a field that does not begin with one.
     #[error("CSV line {line}: bare \" in a field that is not quoted")]
     BareQuote {
@@ -132,7 +132,7 @@ pub enum TableError {
 
 /// Records of many lines, read one by one (`csv.Reader`). A quoted field may hold line breaks, which become `\n`.
 #[derive(Debug)]
-pub struct CsvReader<'a> {
+pub(crate) struct CsvReader<'a> {
     rest: &'a str,
     separator: char,
     line: usize,
@@ -140,7 +140,7 @@ pub struct CsvReader<'a> {
 
 impl<'a> CsvReader<'a> {
     /// A table whose fields are separated by `separator`.
-    pub fn new(text: &'a str, separator: char) -> Self {
+    pub(crate) fn new(text: &'a str, separator: char) -> Self {
         Self {
             rest: text,
             separator,
@@ -149,7 +149,7 @@ impl<'a> CsvReader<'a> {
     }
 
     /// The line that the last record ended on, counted from one.
-    pub fn line(&self) -> usize {
+    pub(crate) fn line(&self) -> usize {
         self.line
     }
 
@@ -170,7 +170,7 @@ impl<'a> CsvReader<'a> {
     }
 
     /// Returns the fields of the next record, or `None` after the last.
-    pub fn next_record(&mut self) -> Result<Option<Vec<String>>, TableError> {
+    pub(crate) fn next_record(&mut self) -> Result<Option<Vec<String>>, TableError> {
         let (mut line, mut ended) = loop {
             match self.next_line() {
                 None => return Ok(None),
@@ -212,7 +212,7 @@ impl<'a> CsvReader<'a> {
 }
 
 /// `value` as the one field of a record.
-pub fn field(value: &str) -> Cow<'_, str> {
+pub(crate) fn field(value: &str) -> Cow<'_, str> {
     if value.is_empty() || value.contains([',', '"', '\r', '\n']) {
         format!("\"{}\"", value.replace('"', "\"\"")).into()
     } else {
@@ -221,7 +221,7 @@ pub fn field(value: &str) -> Cow<'_, str> {
 }
 
 /// `key=value` pairs as one record; pairs that hold commas or quotes are quoted.
-pub fn join<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+pub(crate) fn join<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut line = String::new();
     for (key, value) in pairs {
         if !line.is_empty() {

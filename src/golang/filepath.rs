@@ -6,7 +6,7 @@
 use super::utf8::{char_len, decode_char};
 
 /// The shortest path that names the same thing by text alone; the empty path becomes `.`.
-pub fn clean(path: &[u8]) -> Vec<u8> {
+pub(crate) fn clean(path: &[u8]) -> Vec<u8> {
     let rooted = path.first() == Some(&b'/');
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in path.split(|b| *b == b'/') {
@@ -35,7 +35,7 @@ pub fn clean(path: &[u8]) -> Vec<u8> {
 }
 
 /// Joins the parts that are not empty and cleans the result; nothing at all stays empty.
-pub fn join(parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn join(parts: &[&[u8]]) -> Vec<u8> {
     let some: Vec<&[u8]> = parts.iter().copied().filter(|p| !p.is_empty()).collect();
     if some.is_empty() {
         return Vec::new();
@@ -44,13 +44,13 @@ pub fn join(parts: &[&[u8]]) -> Vec<u8> {
 }
 
 /// All but the last element, cleaned; `.` if there is none.
-pub fn dir(path: &[u8]) -> Vec<u8> {
+pub(crate) fn dir(path: &[u8]) -> Vec<u8> {
     let end = path.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
     clean(&path[..end])
 }
 
 /// The last element.
-pub fn base(path: &[u8]) -> &[u8] {
+pub(crate) fn base(path: &[u8]) -> &[u8] {
     let trimmed = match path.iter().rposition(|b| *b != b'/') {
         Some(last) => &path[..=last],
         None if path.is_empty() => return b".",
@@ -65,7 +65,7 @@ pub fn base(path: &[u8]) -> &[u8] {
 /// A shell pattern is malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("syntax error in pattern")]
-pub struct BadPattern;
+pub(crate) struct BadPattern;
 
 // One character of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,12 +88,12 @@ struct Chunk {
 
 /// A pattern in the syntax of Go's `filepath.Match`: `*`, `?`, `[a-z]`, `[^a]` and `\x`, none of which match a slash.
 #[derive(Debug, Clone)]
-pub struct NamePattern(Vec<Chunk>);
+pub(crate) struct NamePattern(Vec<Chunk>);
 
 impl NamePattern {
     /// Takes `pattern` apart. Errors in it show while matching, as they do in Go: a name that fails before the malformed
     /// part is no match and no error.
-    pub fn new(pattern: &[u8]) -> Self {
+    pub(crate) fn new(pattern: &[u8]) -> Self {
         let mut chunks = Vec::new();
         let mut rest = pattern;
         while !rest.is_empty() {
@@ -109,7 +109,7 @@ impl NamePattern {
     }
 
     /// Whether the whole of `name` matches.
-    pub fn matches(&self, name: &[u8]) -> Result<bool, BadPattern> {
+    pub(crate) fn matches(&self, name: &[u8]) -> Result<bool, BadPattern> {
         let mut name = name;
         for (index, chunk) in self.0.iter().enumerate() {
             let globs = chunk.globs.as_ref().map_err(|bad| *bad)?;

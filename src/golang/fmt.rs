@@ -1,7 +1,7 @@
 //! Values as Go's `fmt` prints them.
 
 /// `number` as `%v` writes it: the fewest digits that give the number back, with an exponent below 0.0001 and from 1e+06 on.
-pub fn float(number: f64) -> String {
+pub(crate) fn float(number: f64) -> String {
     if number.is_nan() {
         return "NaN".to_owned();
     }

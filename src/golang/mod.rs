@@ -4,14 +4,14 @@
 //! are booleans, how a path is cleaned, which JSON is accepted, how text is quoted. Each module here is named for the Go package
 //! that it follows, and it is the only place that does.
 
-pub mod csv;
-pub mod filepath;
-pub mod fmt;
-pub mod json;
-pub mod path;
-pub mod quote;
-pub mod regexp;
-pub mod strconv;
-pub mod time;
-pub mod unicode;
-pub mod utf8;
+pub(crate) mod csv;
+pub(crate) mod filepath;
+pub(crate) mod fmt;
+pub(crate) mod json;
+pub(crate) mod path;
+pub(crate) mod quote;
+pub(crate) mod regexp;
+pub(crate) mod strconv;
+pub(crate) mod time;
+pub(crate) mod unicode;
+pub(crate) mod utf8;

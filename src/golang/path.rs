@@ -3,7 +3,7 @@
 use super::filepath;
 
 /// Returns `path` without `.`, `..` and doubled slashes (`path.Clean`). Looks at no file, so links are not followed.
-pub fn clean(path: &str) -> String {
+pub(crate) fn clean(path: &str) -> String {
     if is_clean(path) {
         return path.to_owned();
     }
@@ -11,7 +11,7 @@ pub fn clean(path: &str) -> String {
 }
 
 /// Whether [`clean`] certainly returns `path` unchanged. A `..` at the start makes this `false` though it stays.
-pub fn is_clean(path: &str) -> bool {
+pub(crate) fn is_clean(path: &str) -> bool {
     let relative = path.strip_prefix('/').unwrap_or(path);
     matches!(path, "." | "/")
         || !relative
@@ -20,17 +20,17 @@ pub fn is_clean(path: &str) -> bool {
 }
 
 /// Joins `base` and `path` and cleans the result (`path.Join`). An absolute `path` is appended, too.
-pub fn join(base: &str, path: &str) -> String {
+pub(crate) fn join(base: &str, path: &str) -> String {
     text(filepath::join(&[base.as_bytes(), path.as_bytes()]))
 }
 
 /// Returns all but the last element, cleaned (`path.Dir`).
-pub fn dir(path: &str) -> String {
+pub(crate) fn dir(path: &str) -> String {
     text(filepath::dir(path.as_bytes()))
 }
 
 /// Returns the last element (`path.Base`): `.` for the empty path, `/` for slashes alone.
-pub fn base(path: &str) -> &str {
+pub(crate) fn base(path: &str) -> &str {
     // Elements end at slashes, so each of them is text.
     std::str::from_utf8(filepath::base(path.as_bytes())).unwrap_or(path)
 }

@@ -23,18 +23,18 @@ const NEVER: &str = r"[^\x{0}-\x{10FFFF}]";
 
 /// A pattern in the syntax of the `regex` crate.
 #[derive(Debug)]
-pub struct Translation {
+pub(crate) struct Translation {
     /// The pattern. The crate may still refuse it: unbalanced parentheses, or nothing to repeat.
-    pub pattern: String,
+    pub(crate) pattern: String,
     /// The names of the groups, from the first; `None` for a group without a name. The pattern's own groups have none, because
     /// Go lets several have the same.
-    pub groups: Vec<Option<String>>,
+    pub(crate) groups: Vec<Option<String>>,
     /// An upper bound of how many copies of what they repeat all `{n,m}` make, nested or not. At least 1.
-    pub copies: u64,
+    pub(crate) copies: u64,
 }
 
 /// Translates `pattern`; the error is a message without an article, such as "invalid escape sequence `\y`".
-pub fn translate(pattern: &str) -> Result<Translation, String> {
+pub(crate) fn translate(pattern: &str) -> Result<Translation, String> {
     let mut translator = Translator {
         rest: pattern,
         out: String::with_capacity(pattern.len() + 16),

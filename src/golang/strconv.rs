@@ -1,7 +1,7 @@
 //! Booleans and numbers as Go's `strconv` reads them.
 
 /// A boolean by the words of `strconv.ParseBool`.
-pub fn parse_bool(text: &str) -> Option<bool> {
+pub(crate) fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
@@ -12,7 +12,7 @@ pub fn parse_bool(text: &str) -> Option<bool> {
 /// A number by the rules of `strconv.ParseFloat` with 64 bits: decimal, or hexadecimal with a binary exponent.
 ///
 /// `None` for anything else, and for numbers that are out of range. The words for infinity and NaN are numbers.
-pub fn parse_float(text: &str) -> Option<f64> {
+pub(crate) fn parse_float(text: &str) -> Option<f64> {
     let (sign, digits) = match text.as_bytes().first() {
         Some(b'-') => (-1.0, &text[1..]),
         Some(b'+') => (1.0, &text[1..]),

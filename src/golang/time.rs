@@ -15,7 +15,7 @@ const CYCLE: Date = date(2000, 1, 1);
 const DAYS_BEFORE_CYCLE: i64 = 10_957;
 
 /// The months by their English names, January first.
-pub const MONTHS: [&str; 12] = [
+pub(crate) const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",
@@ -31,7 +31,7 @@ pub const MONTHS: [&str; 12] = [
 ];
 
 /// The days of the week by their English names, Sunday first.
-pub const WEEKDAYS: [&str; 7] = [
+pub(crate) const WEEKDAYS: [&str; 7] = [
     "Sunday",
     "Monday",
     "Tuesday",
@@ -43,38 +43,38 @@ pub const WEEKDAYS: [&str; 7] = [
 
 /// A point in time with the offset of the clock that shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Timestamp {
+pub(crate) struct Timestamp {
     /// Since 1970 in UTC.
-    pub seconds: i64,
+    pub(crate) seconds: i64,
     nanoseconds: u32,
     /// East of UTC.
-    pub offset: i32,
+    pub(crate) offset: i32,
 }
 
 /// What a clock and a calendar show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Civil {
+pub(crate) struct Civil {
     /// Zero and negative years count on before the year 1.
-    pub year: i64,
+    pub(crate) year: i64,
     /// 1 to 12.
-    pub month: u8,
+    pub(crate) month: u8,
     /// 1 to 31.
-    pub day: u8,
+    pub(crate) day: u8,
     /// From 1.
-    pub year_day: u16,
+    pub(crate) year_day: u16,
     /// 0 is Sunday.
-    pub weekday: u8,
+    pub(crate) weekday: u8,
     /// 0 to 23.
-    pub hour: u8,
+    pub(crate) hour: u8,
     /// 0 to 59.
-    pub minute: u8,
+    pub(crate) minute: u8,
     /// 0 to 59; there are no leap seconds.
-    pub second: u8,
+    pub(crate) second: u8,
 }
 
 impl Timestamp {
     /// The time so many seconds after the start of 1970, in UTC.
-    pub fn from_unix(seconds: i64) -> Self {
+    pub(crate) fn from_unix(seconds: i64) -> Self {
         Self {
             seconds,
             nanoseconds: 0,
@@ -83,7 +83,7 @@ impl Timestamp {
     }
 
     /// The time in UTC, to the second.
-    pub fn from_system(time: SystemTime) -> Self {
+    pub(crate) fn from_system(time: SystemTime) -> Self {
         let seconds = match time.duration_since(UNIX_EPOCH) {
             Ok(after) => i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
             Err(before) => {
@@ -96,7 +96,7 @@ impl Timestamp {
     }
 
     /// Reads exactly what RFC 3339 allows, with a capital `T` and `Z`; the error says what is wrong.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let invalid = |reason: String| format!("not a valid RFC3339 timestamp: {reason}");
         let mut fields = Fields { rest: text };
         let year = fields.number(4, "year", 0..=9999).map_err(invalid)?;
@@ -131,7 +131,7 @@ impl Timestamp {
     }
 
     /// What the clock at this offset shows.
-    pub fn civil(self) -> Civil {
+    pub(crate) fn civil(self) -> Civil {
         let local = i128::from(self.seconds) + i128::from(self.offset);
         let days = i64::try_from(local.div_euclid(i128::from(SECONDS_PER_DAY))).unwrap_or(i64::MAX);
         let of_day = i64::try_from(local.rem_euclid(i128::from(SECONDS_PER_DAY))).unwrap_or(0);
@@ -149,7 +149,7 @@ impl Timestamp {
     }
 
     /// The year and week that ISO 8601 counts the day to.
-    pub fn iso_week(self) -> (i64, i64) {
+    pub(crate) fn iso_week(self) -> (i64, i64) {
         let local = i128::from(self.seconds) + i128::from(self.offset);
         let days = local.div_euclid(i128::from(SECONDS_PER_DAY));
         let (date, years) = date_of(i64::try_from(days).unwrap_or(i64::MAX));
@@ -158,7 +158,7 @@ impl Timestamp {
     }
 
     /// The time as RFC 3339 writes it, without a fraction.
-    pub fn rfc3339(self) -> String {
+    pub(crate) fn rfc3339(self) -> String {
         let civil = self.civil();
         format!(
             "{}-{:02}-{:02}T{:02}:{:02}:{:02}{}",
@@ -173,7 +173,7 @@ impl Timestamp {
     }
 
     /// The offset as `+02:00`, with another separator or with `Z` for none at all.
-    pub fn zone(self, separator: &str, zulu: bool) -> String {
+    pub(crate) fn zone(self, separator: &str, zulu: bool) -> String {
         if self.offset == 0 && zulu {
             return "Z".into();
         }
@@ -183,7 +183,7 @@ impl Timestamp {
     }
 
     /// The time so many nanoseconds later, none where it cannot be counted.
-    pub fn after(self, nanoseconds: i64) -> Option<Self> {
+    pub(crate) fn after(self, nanoseconds: i64) -> Option<Self> {
         let total = i64::from(self.nanoseconds).checked_add(nanoseconds % 1_000_000_000)?;
         let seconds = self
             .seconds
@@ -198,7 +198,7 @@ impl Timestamp {
 }
 
 /// Four digits at least, after a sign where there is one.
-pub fn year_text(year: i64) -> String {
+pub(crate) fn year_text(year: i64) -> String {
     if year < 0 {
         format!("-{:04}", year.unsigned_abs())
     } else {
@@ -300,7 +300,7 @@ impl Fields<'_> {
 }
 
 /// A duration such as `-1h30m`, `1.5s` or `100ms`, in nanoseconds; the error is Go's sentence.
-pub fn parse_duration(text: &str) -> Result<i64, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
     let invalid = || format!("time: invalid duration \"{text}\"");
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     if unsigned == "0" {

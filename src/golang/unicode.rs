@@ -1,7 +1,7 @@
 //! Letters in other cases, as Go's `unicode` and `strings` map them: character by character.
 
 /// The capital letter, if it is one character: Go maps character by character, so `ß` stays.
-pub fn upper(char: char) -> char {
+pub(crate) fn upper(char: char) -> char {
     let mut mapped = char.to_uppercase();
     match (mapped.next(), mapped.next()) {
         (Some(single), None) => single,
@@ -17,12 +17,12 @@ pub fn upper(char: char) -> char {
 }
 
 /// The small letter, if it is one character.
-pub fn lower(char: char) -> char {
+pub(crate) fn lower(char: char) -> char {
     char.to_lowercase().next().unwrap_or(char)
 }
 
 /// The letter as it begins a title: a capital, but for digraphs only the first half of one, and no capital for Georgian.
-pub fn title(char: char) -> char {
+pub(crate) fn title(char: char) -> char {
     match char {
         'Ǆ'..='ǆ' => 'ǅ',
         'Ǉ'..='ǉ' => 'ǈ',
@@ -38,7 +38,7 @@ fn shifted(char: char, by: u32) -> char {
 }
 
 /// Whether a word ends at the character: not at letters, digits and `_`, and beyond ASCII only at spaces.
-pub fn separates_words(char: char) -> bool {
+pub(crate) fn separates_words(char: char) -> bool {
     if char.is_ascii() {
         return !(char.is_ascii_alphanumeric() || char == '_');
     }

@@ -7,17 +7,17 @@
 
 #[cfg(test)]
 mod crosscheck;
-pub mod cty;
-pub mod eval;
+pub(crate) mod cty;
+pub(crate) mod eval;
 pub mod functions;
-pub mod json;
-pub mod name_pool;
-pub mod name_uses;
-pub mod parser;
+pub(crate) mod json;
+pub(crate) mod name_pool;
+pub(crate) mod name_uses;
+pub(crate) mod parser;
 mod stack;
-pub mod syntax;
+pub(crate) mod syntax;
 mod template;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use stack::on_deep_stack;
+pub(crate) use stack::on_deep_stack;

@@ -9,11 +9,11 @@ use crate::types::hash::HashSet;
 
 /// A pool of names.
 #[derive(Debug, Default)]
-pub struct NamePool(HashSet<Arc<str>>);
+pub(crate) struct NamePool(HashSet<Arc<str>>);
 
 impl NamePool {
     /// The pooled name equal to `text`.
-    pub fn intern(&mut self, text: &str) -> Arc<str> {
+    pub(crate) fn intern(&mut self, text: &str) -> Arc<str> {
         if let Some(name) = self.0.get(text) {
             return Arc::clone(name);
         }

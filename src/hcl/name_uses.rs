@@ -7,7 +7,7 @@ use crate::diag::Span;
 
 /// A name that an expression needs.
 #[derive(Debug, Clone, Copy)]
-pub enum NameUse<'a> {
+pub(crate) enum NameUse<'a> {
     /// A variable, or the first word of a reference to a block.
     Variable(&'a Arc<str>, Span),
     /// A function.
@@ -15,7 +15,7 @@ pub enum NameUse<'a> {
 }
 
 /// Shows `visit` each name that `expr` needs, in the order they are written; what a `for` binds is left out.
-pub fn references<'a>(expr: &'a Expr, visit: &mut dyn FnMut(NameUse<'a>)) {
+pub(crate) fn references<'a>(expr: &'a Expr, visit: &mut dyn FnMut(NameUse<'a>)) {
     Walk {
         visit,
         bound: Vec::new(),

@@ -19,7 +19,7 @@ thread_local! {
 ///
 /// Whoever does more with a definition than to evaluate it does so on one such thread: what one thread allocates and
 /// another frees costs both of them. Panics go through; an error means that no thread could be started.
-pub fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+pub(crate) fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     if DEEP.get() {
         return Ok(work());
     }

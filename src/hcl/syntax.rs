@@ -14,57 +14,57 @@ use crate::types::hash::HashMap;
 
 /// One parsed file.
 #[derive(Debug, Clone)]
-pub struct File {
+pub(crate) struct File {
     /// The file in the source map.
-    pub source: SourceId,
+    pub(crate) source: SourceId,
     /// What it contains.
-    pub body: Body,
+    pub(crate) body: Body,
 }
 
 /// The content of a file or block.
 #[derive(Debug, Clone)]
-pub struct Body {
+pub(crate) struct Body {
     /// `name = expression`, in order; names are unique.
-    pub attributes: Vec<Attribute>,
+    pub(crate) attributes: Vec<Attribute>,
     /// Nested blocks, in order.
-    pub blocks: Vec<Block>,
+    pub(crate) blocks: Vec<Block>,
     /// From the first to the last byte, without braces.
-    pub span: Span,
+    pub(crate) span: Span,
 }
 
 impl Body {
     /// The attribute called `name`.
-    pub fn attribute(&self, name: &str) -> Option<&Attribute> {
+    pub(crate) fn attribute(&self, name: &str) -> Option<&Attribute> {
         self.attributes.iter().find(|a| &*a.name.text == name)
     }
 
     /// The nested blocks of one kind, in order.
-    pub fn blocks_of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Block> {
+    pub(crate) fn blocks_of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Block> {
         self.blocks.iter().filter(move |b| &*b.kind.text == kind)
     }
 }
 
 /// A name and where it was written.
 #[derive(Debug, Clone)]
-pub struct Ident {
+pub(crate) struct Ident {
     /// The name.
-    pub text: Arc<str>,
+    pub(crate) text: Arc<str>,
     /// Where it was written, with its quotes if it has them.
-    pub span: Span,
+    pub(crate) span: Span,
 }
 
 /// `name = expression`.
 #[derive(Debug, Clone)]
-pub struct Attribute {
+pub(crate) struct Attribute {
     /// What is set.
-    pub name: Ident,
+    pub(crate) name: Ident,
     /// What it is set to.
-    pub expr: Arc<Expr>,
+    pub(crate) expr: Arc<Expr>,
 }
 
 impl Attribute {
     /// From the name to the end of the expression.
-    pub fn span(&self) -> Span {
+    pub(crate) fn span(&self) -> Span {
         Span {
             end: self.expr.span.end,
             ..self.name.span
@@ -74,29 +74,29 @@ impl Attribute {
 
 /// `kind "label" { … }`.
 #[derive(Debug, Clone)]
-pub struct Block {
+pub(crate) struct Block {
     /// The word it starts with.
-    pub kind: Ident,
+    pub(crate) kind: Ident,
     /// The labels, quoted or bare.
-    pub labels: Vec<Ident>,
+    pub(crate) labels: Vec<Ident>,
     /// What is between the braces.
-    pub body: Body,
+    pub(crate) body: Body,
     /// The kind and the labels.
-    pub header: Span,
+    pub(crate) header: Span,
 }
 
 /// An expression.
 #[derive(Debug, Clone)]
-pub struct Expr {
+pub(crate) struct Expr {
     /// From its first to its last byte.
-    pub span: Span,
+    pub(crate) span: Span,
     /// What it is.
-    pub kind: ExprKind,
+    pub(crate) kind: ExprKind,
 }
 
 /// The kinds of expression.
 #[derive(Debug, Clone)]
-pub enum ExprKind {
+pub(crate) enum ExprKind {
     /// A constant: `null`, a bool, a number with all its digits, a string with its escapes resolved.
     Literal(Value),
     /// Text with something to fill in; always a string.
@@ -127,7 +127,7 @@ pub enum ExprKind {
 
 /// A piece of a template.
 #[derive(Debug, Clone)]
-pub enum TemplatePart {
+pub(crate) enum TemplatePart {
     /// Text as it stands.
     Literal(Text),
     /// `${expression}`.
@@ -140,44 +140,44 @@ pub enum TemplatePart {
 
 /// An `if` directive.
 #[derive(Debug, Clone)]
-pub struct TemplateIf {
+pub(crate) struct TemplateIf {
     /// The whole directive, up to its `endif`.
-    pub span: Span,
+    pub(crate) span: Span,
     /// What is asked.
-    pub condition: Expr,
+    pub(crate) condition: Expr,
     /// What is written when it is true.
-    pub then: Vec<TemplatePart>,
+    pub(crate) then: Vec<TemplatePart>,
     /// What is written when it is false.
-    pub otherwise: Vec<TemplatePart>,
+    pub(crate) otherwise: Vec<TemplatePart>,
 }
 
 /// A `for` directive.
 #[derive(Debug, Clone)]
-pub struct TemplateFor {
+pub(crate) struct TemplateFor {
     /// The whole directive, up to its `endfor`.
-    pub span: Span,
+    pub(crate) span: Span,
     /// The name of the index or key.
-    pub key: Option<Ident>,
+    pub(crate) key: Option<Ident>,
     /// The name of the element.
-    pub value: Ident,
+    pub(crate) value: Ident,
     /// What is iterated over.
-    pub collection: Expr,
+    pub(crate) collection: Expr,
     /// What is written for each element.
-    pub body: Vec<TemplatePart>,
+    pub(crate) body: Vec<TemplatePart>,
 }
 
 /// A value and the way into it.
 #[derive(Debug, Clone)]
-pub struct Traversal {
+pub(crate) struct Traversal {
     /// Where it starts.
-    pub root: Expr,
+    pub(crate) root: Expr,
     /// The way; never empty.
-    pub steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
 }
 
 impl Traversal {
     /// The place from the root up to and including step `index`.
-    pub fn span_to(&self, index: usize) -> Span {
+    pub(crate) fn span_to(&self, index: usize) -> Span {
         match self.steps.get(index) {
             Some(step) => Span {
                 end: step.span().end,
@@ -190,7 +190,7 @@ impl Traversal {
 
 /// One step into a value.
 #[derive(Debug, Clone)]
-pub enum Step {
+pub(crate) enum Step {
     /// `.name`.
     Attribute(Ident),
     /// `[key]`, or the old form `.0`.
@@ -206,7 +206,7 @@ pub enum Step {
 
 impl Step {
     /// The step's place; of a splat, the star and all that is gone for each element.
-    pub fn span(&self) -> Span {
+    pub(crate) fn span(&self) -> Span {
         match self {
             Self::Attribute(name) => name.span,
             Self::Index(key) => key.span,
@@ -220,38 +220,38 @@ impl Step {
 
 /// A function call.
 #[derive(Debug, Clone)]
-pub struct Call {
+pub(crate) struct Call {
     /// The function's name; parts of a namespace are joined by `::`.
-    pub name: Ident,
+    pub(crate) name: Ident,
     /// The arguments.
-    pub arguments: Vec<Expr>,
+    pub(crate) arguments: Vec<Expr>,
     /// Whether the last argument is followed by `...` and stands for its elements.
-    pub expand_last: bool,
+    pub(crate) expand_last: bool,
 }
 
 /// A conditional.
 #[derive(Debug, Clone)]
-pub struct Conditional {
+pub(crate) struct Conditional {
     /// What is asked.
-    pub condition: Expr,
+    pub(crate) condition: Expr,
     /// The value when it is true.
-    pub yes: Expr,
+    pub(crate) yes: Expr,
     /// The value when it is false.
-    pub no: Expr,
+    pub(crate) no: Expr,
 }
 
 /// An operation on one operand.
 #[derive(Debug, Clone)]
-pub struct Unary {
+pub(crate) struct Unary {
     /// What is done.
-    pub operator: UnaryOperator,
+    pub(crate) operator: UnaryOperator,
     /// What it is done to.
-    pub operand: Expr,
+    pub(crate) operand: Expr,
 }
 
 /// The operators with one operand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UnaryOperator {
+pub(crate) enum UnaryOperator {
     /// `-`
     Negate,
     /// `!`
@@ -260,18 +260,18 @@ pub enum UnaryOperator {
 
 /// An operation on two operands.
 #[derive(Debug, Clone)]
-pub struct Binary {
+pub(crate) struct Binary {
     /// What is done.
-    pub operator: BinaryOperator,
+    pub(crate) operator: BinaryOperator,
     /// The operand before the operator.
-    pub left: Expr,
+    pub(crate) left: Expr,
     /// The operand after it.
-    pub right: Expr,
+    pub(crate) right: Expr,
 }
 
 /// The operators with two operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BinaryOperator {
+pub(crate) enum BinaryOperator {
     /// `||`
     Or,
     /// `&&`
@@ -302,26 +302,26 @@ pub enum BinaryOperator {
 
 /// A `for` expression.
 #[derive(Debug, Clone)]
-pub struct For {
+pub(crate) struct For {
     /// The name of the index or key.
-    pub key_name: Option<Ident>,
+    pub(crate) key_name: Option<Ident>,
     /// The name of the element.
-    pub value_name: Ident,
+    pub(crate) value_name: Ident,
     /// What is iterated over.
-    pub collection: Expr,
+    pub(crate) collection: Expr,
     /// The key of each result; present where an object is made.
-    pub key: Option<Expr>,
+    pub(crate) key: Option<Expr>,
     /// Each result.
-    pub value: Expr,
+    pub(crate) value: Expr,
     /// Which elements are taken.
-    pub condition: Option<Expr>,
+    pub(crate) condition: Option<Expr>,
     /// Whether results of the same key are gathered (`...`).
-    pub group: bool,
+    pub(crate) group: bool,
 }
 
 /// The items of an object, in order.
 #[derive(Debug, Clone, Default)]
-pub struct ObjectItems {
+pub(crate) struct ObjectItems {
     items: Vec<ObjectItem>,
     // Made at the first search; objects with thousands of keys are searched thousands of times. Boxed, because few have it
     // and the size of all expressions is that of the largest kind.
@@ -330,7 +330,7 @@ pub struct ObjectItems {
 
 impl ObjectItems {
     /// The item that counts for the key `name`, among those whose keys are plain.
-    pub fn get(&self, name: &str) -> Option<&ObjectItem> {
+    pub(crate) fn get(&self, name: &str) -> Option<&ObjectItem> {
         // Looking through a few is cheaper than remembering where they are.
         const FEW: usize = 32;
         if self.items.len() <= FEW {
@@ -379,16 +379,16 @@ impl<'a> IntoIterator for &'a ObjectItems {
 
 /// An item of an object.
 #[derive(Debug, Clone)]
-pub struct ObjectItem {
+pub(crate) struct ObjectItem {
     /// Its key.
-    pub key: ObjectKey,
+    pub(crate) key: ObjectKey,
     /// Its value.
-    pub value: Expr,
+    pub(crate) value: Expr,
 }
 
 /// The key of an object's item.
 #[derive(Debug, Clone)]
-pub enum ObjectKey {
+pub(crate) enum ObjectKey {
     /// A bare word or a string without interpolation.
     Name(Ident),
     /// Something to evaluate: `(expression)`, a template, a number.
@@ -397,7 +397,7 @@ pub enum ObjectKey {
 
 impl ObjectKey {
     /// The key, where it is plain.
-    pub const fn name(&self) -> Option<&Arc<str>> {
+    pub(crate) const fn name(&self) -> Option<&Arc<str>> {
         match self {
             Self::Name(name) => Some(&name.text),
             Self::Expr(_) => None,
@@ -405,7 +405,7 @@ impl ObjectKey {
     }
 
     /// Where the key is written.
-    pub fn span(&self) -> Span {
+    pub(crate) fn span(&self) -> Span {
         match self {
             Self::Name(ident) => ident.span,
             Self::Expr(expr) => expr.span,
@@ -415,7 +415,7 @@ impl ObjectKey {
 
 /// A step to an element of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PathStep<'a> {
+pub(crate) enum PathStep<'a> {
     /// The element with this key of a map or object.
     Key(&'a str),
     /// The element at this position of a list.
@@ -424,7 +424,7 @@ pub enum PathStep<'a> {
 
 impl Expr {
     /// The expression without the parentheses and quotes around it.
-    pub fn inner(&self) -> &Self {
+    pub(crate) fn inner(&self) -> &Self {
         let mut expr = self;
         while let ExprKind::Parentheses(inner) | ExprKind::Wrapped(inner) = &expr.kind {
             expr = inner;
@@ -433,12 +433,12 @@ impl Expr {
     }
 
     /// Where the element at `path` is written, as far as the text shows it: the smallest place known to contain it.
-    pub fn element_span(&self, path: &[PathStep<'_>]) -> Span {
+    pub(crate) fn element_span(&self, path: &[PathStep<'_>]) -> Span {
         self.element(path).span
     }
 
     /// The smallest expression known to contain the element at `path`.
-    pub fn element(&self, path: &[PathStep<'_>]) -> &Self {
+    pub(crate) fn element(&self, path: &[PathStep<'_>]) -> &Self {
         let mut expr = self.inner();
         for step in path {
             let next = match (&expr.kind, step) {
@@ -457,7 +457,7 @@ impl Expr {
     }
 
     /// Where the key `key` of this object is written, as far as the text shows it.
-    pub fn key_span(&self, key: &str) -> Span {
+    pub(crate) fn key_span(&self, key: &str) -> Span {
         let expr = self.inner();
         match &expr.kind {
             ExprKind::Object(items) => items.get(key).map_or(expr.span, |item| item.key.span()),
@@ -466,7 +466,7 @@ impl Expr {
     }
 
     /// The word, where the expression is a bare word (`null`, `true` and `false` among them).
-    pub fn keyword(&self) -> Option<&str> {
+    pub(crate) fn keyword(&self) -> Option<&str> {
         match &self.kind {
             ExprKind::Variable(name) => Some(name),
             ExprKind::Literal(Value::Null(_)) => Some("null"),

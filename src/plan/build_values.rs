@@ -14,35 +14,35 @@ use crate::types::{ImageName, NetworkMode};
 
 /// The values of a target that only matter when it is built.
 #[derive(Debug, Clone, Default)]
-pub struct BuildValues {
+pub(crate) struct BuildValues {
     /// The network of build steps.
-    pub network: NetworkMode,
+    pub(crate) network: NetworkMode,
     /// Names for addresses in build steps.
-    pub extra_hosts: Vec<NamedHost>,
+    pub(crate) extra_hosts: Vec<NamedHost>,
     /// The names that the image is given.
-    pub images: ImageNames,
+    pub(crate) images: ImageNames,
     /// The image of each entry of `cache-from`, in their order; `None` for caches that are not in a registry.
-    pub cache_from: Vec<Option<ImageName>>,
+    pub(crate) cache_from: Vec<Option<ImageName>>,
     /// The same of `cache-to`.
-    pub cache_to: Vec<Option<ImageName>>,
+    pub(crate) cache_to: Vec<Option<ImageName>>,
     /// What of the attributes cannot be read. The values lack it, so a target with such problems must not be built.
-    pub problems: Diagnostics,
+    pub(crate) problems: Diagnostics,
 }
 
 /// A name for addresses in build steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamedHost {
+pub(crate) struct NamedHost {
     /// The name.
-    pub host: SharedText,
+    pub(crate) host: SharedText,
     /// What it stands for.
-    pub addresses: Vec<HostAddress>,
+    pub(crate) addresses: Vec<HostAddress>,
     /// Where it is written.
-    pub span: Option<Span>,
+    pub(crate) span: Option<Span>,
 }
 
 /// The names that a target's image is given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ImageNames {
+pub(crate) enum ImageNames {
     /// The target's `tags`, which name every output.
     Tags(Vec<Spanned<ImageName>>),
     /// Without tags, the `name` of each output, in their order.
@@ -51,7 +51,7 @@ pub enum ImageNames {
 
 impl ImageNames {
     /// All names, those of all outputs together.
-    pub fn all(&self) -> impl Iterator<Item = &Spanned<ImageName>> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Spanned<ImageName>> {
         let lists = match self {
             Self::Tags(names) => std::slice::from_ref(names),
             Self::Outputs(outputs) => outputs,
@@ -60,7 +60,7 @@ impl ImageNames {
     }
 
     /// The names of the image that the output at `place` makes.
-    pub fn of_output(&self, place: usize) -> &[Spanned<ImageName>] {
+    pub(crate) fn of_output(&self, place: usize) -> &[Spanned<ImageName>] {
         match self {
             Self::Tags(names) => names,
             Self::Outputs(outputs) => outputs.get(place).map_or(&[], Vec::as_slice),

@@ -6,17 +6,17 @@ use crate::types::hash::{IndexMap, RandomState};
 
 /// The links between the targets of a plan; there are no cycles.
 #[derive(Debug, Clone, Default)]
-pub struct TargetGraph {
+pub(crate) struct TargetGraph {
     links: IndexMap<TargetName, Vec<TargetLink>>,
 }
 
 /// A context of one target that is the result of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TargetLink {
+pub(crate) struct TargetLink {
     /// The context's name.
-    pub context: SharedText,
+    pub(crate) context: SharedText,
     /// The target whose result it is.
-    pub to: TargetName,
+    pub(crate) to: TargetName,
 }
 
 impl TargetGraph {
@@ -33,12 +33,12 @@ impl TargetGraph {
     }
 
     /// The links of a target.
-    pub fn links_of(&self, target: &TargetName) -> &[TargetLink] {
+    pub(crate) fn links_of(&self, target: &TargetName) -> &[TargetLink] {
         self.links.get(target).map_or(&[], Vec::as_slice)
     }
 
     /// The targets that link to `target`, each once.
-    pub fn dependents_of<'a>(
+    pub(crate) fn dependents_of<'a>(
         &'a self,
         target: &'a TargetName,
     ) -> impl Iterator<Item = &'a TargetName> {
@@ -49,12 +49,12 @@ impl TargetGraph {
     }
 
     /// All targets, those that others link to before those others.
-    pub fn order(&self) -> impl Iterator<Item = &TargetName> {
+    pub(crate) fn order(&self) -> impl Iterator<Item = &TargetName> {
         self.links.keys()
     }
 
     /// Whether any target links to another.
-    pub fn has_links(&self) -> bool {
+    pub(crate) fn has_links(&self) -> bool {
         self.links.values().any(|links| !links.is_empty())
     }
 }

@@ -19,7 +19,7 @@ pub struct ListSpec {
     /// What is listed.
     pub kind: ListKind,
     /// In which form.
-    pub format: ListFormat,
+    pub(crate) format: ListFormat,
 }
 
 /// What is listed.
@@ -33,7 +33,7 @@ pub enum ListKind {
 
 /// The form of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ListFormat {
+pub(crate) enum ListFormat {
     /// Columns for people.
     Table,
     /// JSON.

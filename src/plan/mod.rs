@@ -6,7 +6,7 @@
 mod build_values;
 mod checks;
 mod details;
-pub mod entitlements;
+pub(crate) mod entitlements;
 mod graph;
 mod inherit;
 mod inputs;
@@ -14,13 +14,13 @@ mod json;
 mod links;
 pub mod list;
 mod model;
-pub mod overrides;
-pub mod pattern;
+pub(crate) mod overrides;
+pub(crate) mod pattern;
 mod print;
-pub mod remote;
+pub(crate) mod remote;
 mod requirements;
 mod select;
-pub mod syntax;
+pub(crate) mod syntax;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -31,18 +31,22 @@ mod value_json;
 
 use std::sync::Arc;
 
-pub use build_values::{BuildValues, ImageNames, NamedHost};
-pub use checks::{Surroundings, check_build, check_print};
-pub use graph::{TargetGraph, TargetLink};
-pub use model::{
-    AnnotationEntry, ContextSource, DockerfileSource, NamedContext, OciLayout, Plan, PlannedTarget,
+pub(crate) use build_values::{BuildValues, ImageNames, NamedHost};
+pub(crate) use checks::check_build;
+pub use checks::{Surroundings, check_print};
+pub(crate) use graph::{TargetGraph, TargetLink};
+pub use model::Plan;
+pub(crate) use model::{
+    AnnotationEntry, ContextSource, DockerfileSource, NamedContext, OciLayout, PlannedTarget,
     ResourceLimits, TargetInputs, TargetRole,
 };
-pub use overrides::{AttributeChange, Grants, Op, Policies, TargetOverride};
-pub use print::{print, print_in_pieces};
-pub use requirements::requirements;
-pub use select::PlannedGroup;
-pub use unsupported::{unsupported, unsupported_of};
+pub use overrides::TargetOverride;
+pub(crate) use overrides::{AttributeChange, Grants, Op, Policies};
+pub use print::print;
+pub(crate) use print::print_in_pieces;
+pub(crate) use requirements::requirements;
+pub(crate) use select::PlannedGroup;
+pub(crate) use unsupported::{unsupported, unsupported_of};
 
 use self::inherit::{InheritanceResolver, OverridesByTarget};
 use self::links::Targets;

@@ -25,57 +25,57 @@ use crate::types::{ContextImage, GroupName, Platform, TargetName};
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The groups that lead to the targets, and `default`, which lists what was asked for.
-    pub groups: BTreeMap<GroupName, PlannedGroup>,
+    pub(crate) groups: BTreeMap<GroupName, PlannedGroup>,
     /// The targets: those asked for in the order they were asked for, then those they link to.
     pub targets: IndexMap<TargetName, PlannedTarget>,
     /// Which target takes its contexts from which.
-    pub graph: TargetGraph,
+    pub(crate) graph: TargetGraph,
     /// The names that were asked for, patterns resolved.
-    pub requested: Vec<SharedText>,
+    pub(crate) requested: Vec<SharedText>,
     /// What the overrides on the command line allow by themselves.
-    pub grants: Grants,
+    pub(crate) grants: Grants,
     /// What the user should know.
-    pub warnings: Diagnostics,
+    pub(crate) warnings: Diagnostics,
 }
 
 /// A target of a plan.
 #[derive(Debug, Clone)]
 pub struct PlannedTarget {
     /// Its name.
-    pub name: TargetName,
+    pub(crate) name: TargetName,
     /// Whether it was asked for.
-    pub role: TargetRole,
+    pub(crate) role: TargetRole,
     /// Its attributes after inheritance, overrides and defaults, with the places they were written at. This is what is
     /// printed.
-    pub attributes: Arc<Target>,
+    pub(crate) attributes: Arc<Target>,
     /// Where its sources come from.
-    pub inputs: TargetInputs,
+    pub(crate) inputs: TargetInputs,
     /// The platforms to build for, in normal form; none leaves that to the builder.
-    pub platforms: Vec<Platform>,
+    pub(crate) platforms: Vec<Platform>,
     /// Size of `/dev/shm` in bytes; 0 leaves that to the builder.
-    pub shm_size: u64,
+    pub(crate) shm_size: u64,
     /// Limits of processes, sorted by name.
-    pub ulimits: Vec<Ulimit>,
+    pub(crate) ulimits: Vec<Ulimit>,
     /// Limits of memory and CPU.
-    pub resources: ResourceLimits,
+    pub(crate) resources: ResourceLimits,
     /// Annotations of the image; of equal keys the last one counts.
-    pub annotations: Vec<AnnotationEntry>,
+    pub(crate) annotations: Vec<AnnotationEntry>,
     /// What only matters when the target is built.
-    pub build: BuildValues,
+    pub(crate) build: BuildValues,
 }
 
 /// An entry of `annotations`, which may be for several levels and platforms.
 #[derive(Debug, Clone)]
-pub struct AnnotationEntry {
+pub(crate) struct AnnotationEntry {
     /// What is written.
-    pub text: Spanned<SharedText>,
+    pub(crate) text: Spanned<SharedText>,
     /// What it stands for, one for each level and platform.
-    pub annotations: Vec<Annotation>,
+    pub(crate) annotations: Vec<Annotation>,
 }
 
 /// Why a target is part of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TargetRole {
+pub(crate) enum TargetRole {
     /// It was asked for, by its name or through a group.
     Requested,
     /// Another target takes a context from it; it exports nothing.
@@ -87,18 +87,18 @@ pub enum TargetRole {
 
 /// Where the sources of a target come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TargetInputs {
+pub(crate) struct TargetInputs {
     /// The main source tree.
-    pub context: ContextSource,
+    pub(crate) context: ContextSource,
     /// The Dockerfile.
-    pub dockerfile: DockerfileSource,
+    pub(crate) dockerfile: DockerfileSource,
     /// Further source trees, by the name the Dockerfile uses.
-    pub named: BTreeMap<SharedText, NamedContext>,
+    pub(crate) named: BTreeMap<SharedText, NamedContext>,
 }
 
 /// The main source tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ContextSource {
+pub(crate) enum ContextSource {
     /// A directory; relative ones start at the working directory.
     Local(SharedText),
     /// A git repository, a file or an archive, which the builder fetches.
@@ -107,7 +107,7 @@ pub enum ContextSource {
 
 /// The Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DockerfileSource {
+pub(crate) enum DockerfileSource {
     /// Its text is part of the definition.
     Inline(SharedText),
     /// A file of this machine; relative paths start at the working directory.
@@ -120,7 +120,7 @@ pub enum DockerfileSource {
 
 /// A further source tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NamedContext {
+pub(crate) enum NamedContext {
     /// A directory; relative ones start at the working directory.
     Local(SharedText),
     /// A git repository or a file behind HTTP(S), which the builder fetches.
@@ -135,54 +135,54 @@ pub enum NamedContext {
 
 /// An image in a directory with OCI's layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OciLayout {
+pub(crate) struct OciLayout {
     /// The directory.
-    pub path: SharedText,
+    pub(crate) path: SharedText,
     /// The image's tag.
-    pub tag: Option<SharedText>,
+    pub(crate) tag: Option<SharedText>,
     /// The image's digest.
-    pub digest: Option<crate::types::Digest>,
+    pub(crate) digest: Option<crate::types::Digest>,
 }
 
 /// Limits of memory and CPU; zero and empty leave a limit to the builder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ResourceLimits {
+pub(crate) struct ResourceLimits {
     /// Memory in bytes.
-    pub memory: u64,
+    pub(crate) memory: u64,
     /// Memory and swap in bytes; -1 is without limit.
-    pub memory_swap: i64,
+    pub(crate) memory_swap: i64,
     /// Relative weight of CPU time.
-    pub cpu_shares: i64,
+    pub(crate) cpu_shares: i64,
     /// Period of the CPU quota in microseconds.
-    pub cpu_period: i64,
+    pub(crate) cpu_period: i64,
     /// CPU time per period in microseconds.
-    pub cpu_quota: i64,
+    pub(crate) cpu_quota: i64,
     /// CPUs.
-    pub cpuset_cpus: SharedText,
+    pub(crate) cpuset_cpus: SharedText,
     /// Memory nodes.
-    pub cpuset_mems: SharedText,
+    pub(crate) cpuset_mems: SharedText,
 }
 
 impl PlannedTarget {
     /// Whether the target only serves others.
-    pub fn is_linked(&self) -> bool {
+    pub(crate) fn is_linked(&self) -> bool {
         matches!(self.role, TargetRole::Linked { .. })
     }
 
     /// Where the target's name is written.
-    pub fn span(&self) -> Option<Span> {
+    pub(crate) fn span(&self) -> Option<Span> {
         self.attributes.name.span
     }
 }
 
 impl ContextSource {
     /// Whether the context is a git repository that is reached over SSH.
-    pub fn is_ssh(&self) -> bool {
+    pub(crate) fn is_ssh(&self) -> bool {
         matches!(self, Self::Remote(address) if address.is_ssh())
     }
 
     /// The directory, where the context is one.
-    pub fn local(&self) -> Option<&Path> {
+    pub(crate) fn local(&self) -> Option<&Path> {
         match self {
             Self::Local(path) => Some(Path::new(&**path)),
             Self::Remote(_) => None,

@@ -5,14 +5,14 @@
 
 /// A parsed pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TargetPattern {
+pub(crate) struct TargetPattern {
     tokens: Vec<Token>,
 }
 
 /// The text is no pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a legal pattern")]
-pub struct InvalidPattern(String);
+pub(crate) struct InvalidPattern(String);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
@@ -27,7 +27,7 @@ enum Token {
 
 impl TargetPattern {
     /// Parses `text`.
-    pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidPattern> {
         let invalid = || InvalidPattern(text.to_owned());
         let mut tokens = Vec::new();
         let mut chars = text.chars().peekable();
@@ -47,12 +47,12 @@ impl TargetPattern {
     }
 
     /// Whether `text` has characters that make it a pattern rather than a name.
-    pub fn is_pattern(text: &str) -> bool {
+    pub(crate) fn is_pattern(text: &str) -> bool {
         text.contains(['*', '?', '[', ']'])
     }
 
     /// Whether the whole of `name` matches.
-    pub fn matches(&self, name: &str) -> bool {
+    pub(crate) fn matches(&self, name: &str) -> bool {
         if self.tokens == [Token::AnyText] {
             return !name.contains('/');
         }

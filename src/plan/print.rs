@@ -29,7 +29,7 @@ pub fn print(plan: &Plan) -> String {
 /// Gives the JSON of `plan` to `sink` piece by piece, with a final line break, until that returns false.
 ///
 /// A large plan takes more memory in writing than in any other form, and memory that is new takes longer to get than to fill.
-pub fn print_in_pieces(plan: &Plan, sink: &mut dyn FnMut(&str) -> bool) {
+pub(crate) fn print_in_pieces(plan: &Plan, sink: &mut dyn FnMut(&str) -> bool) {
     const PIECE: usize = 64 << 10;
     let mut targets: Vec<_> = plan.targets.iter().collect();
     targets.sort_unstable_by_key(|(name, _)| *name);

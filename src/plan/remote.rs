@@ -9,13 +9,13 @@ use crate::types::remote::{self, RemoteKind, host, is_remote};
 
 /// The tree that a definition was fetched from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RemoteTree {
+pub(crate) struct RemoteTree {
     url: SharedText,
 }
 
 /// Where a context of a fetched definition lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RemotePlace {
+pub(crate) enum RemotePlace {
     /// It is the tree itself.
     Root,
     /// It is this directory of the tree.
@@ -26,12 +26,12 @@ pub enum RemotePlace {
 
 impl RemoteTree {
     /// The tree at `url`.
-    pub fn at(url: impl Into<SharedText>) -> Self {
+    pub(crate) fn at(url: impl Into<SharedText>) -> Self {
         Self { url: url.into() }
     }
 
     /// Where the main context `text` lies. Targets and images are no main contexts: their names are paths.
-    pub fn context(text: &str) -> RemotePlace {
+    pub(crate) fn context(text: &str) -> RemotePlace {
         if text.starts_with("cwd://") || is_remote(text) {
             return RemotePlace::Elsewhere;
         }
@@ -42,7 +42,7 @@ impl RemoteTree {
     }
 
     /// Where the named context `text` lies.
-    pub fn named_context(text: &str) -> RemotePlace {
+    pub(crate) fn named_context(text: &str) -> RemotePlace {
         let elsewhere = ["cwd://", "target:", "docker-image:"];
         match text {
             "." => RemotePlace::Root,
@@ -56,7 +56,7 @@ impl RemoteTree {
 
     /// How `place` is printed: as an address that leads there by itself, where the tree is a repository. None for
     /// what is elsewhere.
-    pub fn address(&self, place: &RemotePlace) -> Option<String> {
+    pub(crate) fn address(&self, place: &RemotePlace) -> Option<String> {
         match place {
             RemotePlace::Root => Some(self.url.to_string()),
             RemotePlace::Below(path) => Some(with_directory(&self.url, path)),
@@ -66,23 +66,23 @@ impl RemoteTree {
 
     /// Whether a Dockerfile called `dockerfile` cannot be found: that of a context on this machine would have to be read
     /// from the tree.
-    pub fn hides_dockerfile(context: &str, dockerfile: &str) -> bool {
+    pub(crate) fn hides_dockerfile(context: &str, dockerfile: &str) -> bool {
         context.starts_with("cwd://") && !dockerfile.starts_with("cwd://") && !is_remote(dockerfile)
     }
 }
 
 /// What is needed to fetch from a repository, by the names of what holds it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RemoteAccess {
+pub(crate) struct RemoteAccess {
     /// Secrets: their ids for the daemon, and the environment variables that hold them.
-    pub secrets: Vec<(String, String)>,
+    pub(crate) secrets: Vec<(String, String)>,
     /// Keys or sockets for SSH; none means the agent of the environment.
-    pub ssh: Vec<String>,
+    pub(crate) ssh: Vec<String>,
 }
 
 impl RemoteAccess {
     /// What the environment has for the repository at `url`.
-    pub fn to(url: &str, environment: &Environment) -> Self {
+    pub(crate) fn to(url: &str, environment: &Environment) -> Self {
         let ssh = environment.get("BUILDX_BAKE_GIT_SSH").unwrap_or_default();
         let ssh = ssh.split(',').filter(|path| !path.is_empty());
         Self {
@@ -93,7 +93,7 @@ impl RemoteAccess {
 
     /// The secrets that a target may use whose context is `context`: those of the definition, where both are of one
     /// host.
-    pub fn of_context(
+    pub(crate) fn of_context(
         definition: &str,
         context: &str,
         environment: &Environment,

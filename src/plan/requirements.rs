@@ -6,7 +6,7 @@ use crate::types::Requirements;
 use crate::types::requirements::Ability;
 
 /// The abilities that the targets of `plan` need.
-pub fn requirements(plan: &Plan) -> Requirements {
+pub(crate) fn requirements(plan: &Plan) -> Requirements {
     let mut requirements = Requirements::none();
     for target in plan.targets.values() {
         add(target, &mut requirements);

@@ -26,11 +26,11 @@ pub(super) struct Selection {
 
 /// A group of a plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PlannedGroup {
+pub(crate) struct PlannedGroup {
     /// What the group is for.
-    pub description: Option<SharedText>,
+    pub(crate) description: Option<SharedText>,
     /// Its members; `None` where the definition gives none at all.
-    pub members: Option<Vec<SharedText>>,
+    pub(crate) members: Option<Vec<SharedText>>,
 }
 
 /// Finds what `words` stand for; no words stand for `default`.

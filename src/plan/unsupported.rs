@@ -70,7 +70,7 @@ const GAPS: &[Gap] = &[
 ];
 
 /// All that `plan` asks for and rbake cannot build yet.
-pub fn unsupported(plan: &Plan) -> Diagnostics {
+pub(crate) fn unsupported(plan: &Plan) -> Diagnostics {
     let mut problems = Diagnostics::default();
     for target in plan.targets.values() {
         problems.0.append(&mut unsupported_of(target).0);
@@ -79,7 +79,7 @@ pub fn unsupported(plan: &Plan) -> Diagnostics {
 }
 
 /// All that `target` asks for and rbake cannot build yet.
-pub fn unsupported_of(target: &PlannedTarget) -> Diagnostics {
+pub(crate) fn unsupported_of(target: &PlannedTarget) -> Diagnostics {
     let mut problems = Diagnostics::default();
     for gap in GAPS {
         for found in (gap.find)(target) {

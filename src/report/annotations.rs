@@ -17,7 +17,7 @@ const MAX_ANNOTATIONS: usize = 10;
 const COLUMNS: u16 = 140;
 
 /// The lines to write; empty where there is nothing to annotate.
-pub fn text(model: &Model, outcome: &Outcome) -> String {
+pub(crate) fn text(model: &Model, outcome: &Outcome) -> String {
     let mut text = String::new();
     for (diagnostic, sources) in failure::diagnostics(model, outcome, COLUMNS, false)
         .iter()

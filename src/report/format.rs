@@ -6,7 +6,7 @@ use super::text;
 use crate::event::Transfer;
 
 /// `0.3s`, `42.1s`, `3m07s`, `2h05m`.
-pub fn duration(duration: Duration) -> String {
+pub(crate) fn duration(duration: Duration) -> String {
     let tenths = (duration.as_millis() + 50) / 100;
     let seconds = duration.as_secs();
     match seconds {
@@ -17,7 +17,7 @@ pub fn duration(duration: Duration) -> String {
 }
 
 /// Whole seconds while they are few: `7s`, `3m07s`, `2h05m`.
-pub fn seconds(duration: Duration) -> String {
+pub(crate) fn seconds(duration: Duration) -> String {
     match duration.as_secs() {
         seconds @ ..60 => format!("{seconds}s"),
         _ => self::duration(duration),
@@ -25,7 +25,7 @@ pub fn seconds(duration: Duration) -> String {
 }
 
 /// `512 B`, `12.3 kB`, `4.56 MB`: powers of 1000, three digits.
-pub fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
     if bytes < 1000 {
         return format!("{bytes} B");
@@ -50,13 +50,13 @@ pub fn bytes(bytes: u64) -> String {
 }
 
 /// `1 target`, `3 targets`; `noun` takes a plain `s`.
-pub fn count(number: usize, noun: &str) -> String {
+pub(crate) fn count(number: usize, noun: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
     format!("{} {noun}{ending}", thousands(number as u64))
 }
 
 /// `1,234,567`.
-pub fn thousands(number: u64) -> String {
+pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -69,13 +69,13 @@ pub fn thousands(number: u64) -> String {
 }
 
 /// `part` of `whole` in percent, rounded down, so that 100 means all of it.
-pub fn percent(part: u64, whole: u64) -> Option<u64> {
+pub(crate) fn percent(part: u64, whole: u64) -> Option<u64> {
     let hundredfold = u128::from(part.min(whole)) * 100;
     u64::try_from(hundredfold.checked_div(u128::from(whole))?).ok()
 }
 
 /// What a transfer sends, and the name that the daemon asks for it by where that says more.
-pub fn transferred(transfer: &Transfer) -> (String, Option<String>) {
+pub(crate) fn transferred(transfer: &Transfer) -> (String, Option<String>) {
     if transfer.dir.as_os_str().is_empty() {
         // Nothing of the disk: only a Dockerfile's text comes from the definition itself.
         return ("the inline Dockerfile".to_owned(), None);

@@ -16,17 +16,17 @@ use crate::types::{TargetName, terminal};
 
 /// What the metadata of one target has besides the exporter's response.
 #[derive(Debug, Clone, Default)]
-pub struct Additions {
+pub(crate) struct Additions {
     /// Keys to add, such as `buildx.build.ref` and `buildx.build.provenance`; they replace the response's own.
-    pub values: BTreeMap<String, Value>,
+    pub(crate) values: BTreeMap<String, Value>,
     /// Whether the image's identity is its manifest's digest, so that the configuration's must not be offered.
-    pub without_config_digest: bool,
+    pub(crate) without_config_digest: bool,
 }
 
 /// The metadata of a run; the warnings are the model's where they are asked for.
 ///
 /// All keys are sorted, those of targets, too: so does buildx.
-pub fn document(
+pub(crate) fn document(
     outcome: &Outcome,
     additions: &BTreeMap<TargetName, Additions>,
     warnings: Option<&Model>,
@@ -63,7 +63,7 @@ pub fn document(
 }
 
 /// Writes `document` to the file at `place`, readable by all.
-pub fn write(place: &Resolved, document: &Value) -> io::Result<()> {
+pub(crate) fn write(place: &Resolved, document: &Value) -> io::Result<()> {
     let text = serde_json::to_string_pretty(document)?;
     // It may be a terminal.
     let text = terminal::visible_lines(&text);

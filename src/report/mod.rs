@@ -4,31 +4,33 @@
 //! [`EventSink`](crate::event::EventSink) that everyone tells events to. On its own thread the reporter lets the pure
 //! [`model::Model`] take each event in and one view show it; at the end it tells the summary and why what failed failed.
 
-pub mod annotations;
+pub(crate) mod annotations;
 mod bars;
-pub mod failure;
-pub mod format;
+pub(crate) mod failure;
+pub(crate) mod format;
 pub mod frame;
-pub mod metadata;
-pub mod model;
+pub(crate) mod metadata;
+pub(crate) mod model;
 mod plain;
 mod queue;
 mod quiet;
 mod rawjson;
 #[cfg(any(test, feature = "recording"))]
 pub mod recording;
-pub mod region;
+pub(crate) mod region;
 mod reporter;
 mod signs;
 pub mod status_json;
-pub mod style;
-pub mod summary;
-pub mod text;
+pub(crate) mod style;
+pub(crate) mod summary;
+pub(crate) mod text;
 mod tty;
 mod view;
 
 pub use model::Model;
 pub use region::Size;
-pub use reporter::{Finished, Mode, Options, ReportEnding, Reporter, terminal_size};
-pub use style::{Look, Palette};
+pub(crate) use reporter::{Finished, ReportEnding};
+pub use reporter::{Mode, Options, Reporter, terminal_size};
+pub use style::Look;
+pub(crate) use style::Palette;
 pub use tty::AskSize;

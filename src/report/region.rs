@@ -25,16 +25,16 @@ pub struct Size {
 
 /// A line as it is written, and the columns it takes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Painted {
+pub(crate) struct Painted {
     /// Text with styles.
-    pub text: String,
+    pub(crate) text: String,
     /// Columns.
-    pub width: usize,
+    pub(crate) width: usize,
 }
 
 impl Painted {
     /// A line without styles.
-    pub fn plain(text: impl Into<String>) -> Self {
+    pub(crate) fn plain(text: impl Into<String>) -> Self {
         let text = text.into();
         Self {
             width: text::width(&text),
@@ -47,7 +47,7 @@ impl Painted {
 ///
 /// Between updates the cursor rests at the start of the region's last line.
 #[derive(Debug, Default)]
-pub struct Region {
+pub(crate) struct Region {
     shown: Vec<Painted>,
     size: Option<Size>,
     spoiled: bool,
@@ -55,14 +55,14 @@ pub struct Region {
 
 impl Region {
     /// An empty region.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Writes `history` above the region and makes the region show `lines`, which must fit the terminal.
     ///
     /// Nothing is written where nothing changed.
-    pub fn update(
+    pub(crate) fn update(
         &mut self,
         out: &mut dyn io::Write,
         size: Size,
@@ -99,12 +99,12 @@ impl Region {
     }
 
     /// Says that something else has written into the region, such as the terminal's `^C`: the next update draws all of it.
-    pub fn spoil(&mut self) {
+    pub(crate) fn spoil(&mut self) {
         self.spoiled = true;
     }
 
     /// Removes the region and writes `history` in its place.
-    pub fn close(
+    pub(crate) fn close(
         &mut self,
         out: &mut dyn io::Write,
         size: Size,

@@ -65,19 +65,19 @@ pub struct Options {
 #[derive(Debug, Default)]
 pub struct ReportEnding {
     /// How the run ended.
-    pub outcome: Outcome,
+    pub(crate) outcome: Outcome,
     /// What is known of the targets that were built.
-    pub facts: Vec<TargetFacts>,
+    pub(crate) facts: Vec<TargetFacts>,
     /// Whether stack traces are told.
-    pub debug: bool,
+    pub(crate) debug: bool,
 }
 
 /// What is left of a reporter.
 pub struct Finished {
     /// All that was told.
-    pub model: Model,
+    pub(crate) model: Model,
     /// Why the output could not be written, if it could not.
-    pub broken: Option<io::Error>,
+    pub(crate) broken: Option<io::Error>,
 }
 
 /// Shows a run until it is told to finish.

@@ -9,7 +9,7 @@ use crate::types::terminal;
 
 /// What a piece of text is, from which its style follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TextRole {
+pub(crate) enum TextRole {
     /// Ordinary text.
     Plain,
     /// Less important: cached steps, log lines, times.
@@ -30,7 +30,7 @@ pub enum TextRole {
 
 /// The style of each role.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Palette {
+pub(crate) struct Palette {
     running: Style,
     done: Style,
     error: Style,
@@ -55,7 +55,7 @@ impl Palette {
     /// The default with the changes of `BUILDKIT_COLORS`: `run=green:warning=yellow:error=red:cancel=255,165,0`.
     ///
     /// Entries that make no sense are skipped, as buildx skips them.
-    pub fn from_buildkit_colors(value: &str) -> Self {
+    pub(crate) fn from_buildkit_colors(value: &str) -> Self {
         let mut palette = Self::default();
         for entry in value.split(':') {
             let Some((key, value)) = entry.split_once('=') else {
@@ -124,11 +124,11 @@ pub struct Look {
     /// Whether ANSI colours and emphasis are used.
     pub color: bool,
     /// Whether signs beyond ASCII are used.
-    pub unicode: bool,
+    pub(crate) unicode: bool,
     /// The colours.
-    pub palette: Palette,
+    pub(crate) palette: Palette,
     /// Log lines shown below a running step (`BUILDKIT_TTY_LOG_LINES`).
-    pub log_lines: usize,
+    pub(crate) log_lines: usize,
 }
 
 impl Default for Look {
@@ -150,19 +150,19 @@ pub struct StyledLine {
 
 impl StyledLine {
     /// An empty line.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { pieces: Vec::new() }
     }
 
     /// Adds a piece; `text` must be clean.
     #[must_use]
-    pub fn with(mut self, role: TextRole, text: impl Into<String>) -> Self {
+    pub(crate) fn with(mut self, role: TextRole, text: impl Into<String>) -> Self {
         self.push(role, text);
         self
     }
 
     /// Adds a piece; `text` must be clean.
-    pub fn push(&mut self, role: TextRole, text: impl Into<String>) {
+    pub(crate) fn push(&mut self, role: TextRole, text: impl Into<String>) {
         let text = text.into();
         if text.is_empty() {
             return;
@@ -174,20 +174,20 @@ impl StyledLine {
     }
 
     /// Adds the pieces of another line.
-    pub fn append(&mut self, line: Self) {
+    pub(crate) fn append(&mut self, line: Self) {
         for (role, text) in line.pieces {
             self.push(role, text);
         }
     }
 
     /// Columns the line takes.
-    pub fn width(&self) -> usize {
+    pub(crate) fn width(&self) -> usize {
         self.pieces.iter().map(|(_, text)| text::width(text)).sum()
     }
 
     /// The line cut to `columns`, with an ellipsis where something is missing.
     #[must_use]
-    pub fn fit(self, columns: usize) -> Self {
+    pub(crate) fn fit(self, columns: usize) -> Self {
         if self.width() <= columns {
             return self;
         }
@@ -211,7 +211,7 @@ impl StyledLine {
 
     /// The line with `right` at its right end, `columns` wide in all; the left part is cut to leave room.
     #[must_use]
-    pub fn with_right(self, right: Self, columns: usize) -> Self {
+    pub(crate) fn with_right(self, right: Self, columns: usize) -> Self {
         let room = columns.saturating_sub(right.width() + 1);
         let mut line = self.fit(room);
         let gap = columns.saturating_sub(line.width() + right.width());
@@ -221,12 +221,12 @@ impl StyledLine {
     }
 
     /// The text without styles.
-    pub fn plain(&self) -> String {
+    pub(crate) fn plain(&self) -> String {
         self.pieces.iter().map(|(_, text)| text.as_str()).collect()
     }
 
     /// The text as it is written to a terminal: with ANSI styles where `look` has colour.
-    pub fn paint(&self, look: &Look) -> String {
+    pub(crate) fn paint(&self, look: &Look) -> String {
         let mut painted = String::new();
         for (role, text) in &self.pieces {
             // Pieces are clean; one that is not must not reach a terminal all the same.

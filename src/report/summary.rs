@@ -20,7 +20,7 @@ const SLOW: Duration = Duration::from_secs(1);
 const MAX_WARNINGS: usize = 10;
 
 /// The summary of a run, `columns` wide.
-pub fn lines(
+pub(crate) fn lines(
     model: &Model,
     outcome: &Outcome,
     facts: &[TargetFacts],

@@ -15,7 +15,7 @@ const TAB: usize = 8;
 /// A line of output as it would look on a terminal: what was overwritten is gone, so are colours and control characters.
 ///
 /// Bytes that are not UTF-8 become replacement characters.
-pub fn clean_line(bytes: &[u8]) -> String {
+pub(crate) fn clean_line(bytes: &[u8]) -> String {
     // Plain text is by far the most common.
     if bytes.is_ascii() && bytes.iter().all(|b| (b' '..=b'~').contains(b)) {
         return String::from_utf8_lossy(bytes).into_owned();
@@ -60,7 +60,7 @@ pub fn clean_line(bytes: &[u8]) -> String {
 }
 
 /// A name on one line: runs of white space become one space, control characters go, and at most `limit` bytes are kept.
-pub fn clean_name(text: &str, limit: usize) -> String {
+pub(crate) fn clean_name(text: &str, limit: usize) -> String {
     let mut name = String::with_capacity(text.len().min(limit));
     let mut space = false;
     let mut chars = text.chars();
@@ -84,7 +84,7 @@ pub fn clean_name(text: &str, limit: usize) -> String {
 }
 
 /// Text of several lines, each of them clean, joined by line ends; at most `limit` bytes are kept.
-pub fn clean_text(text: &str, limit: usize) -> String {
+pub(crate) fn clean_text(text: &str, limit: usize) -> String {
     let mut end = text.len().min(limit);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -169,12 +169,12 @@ fn control_sequence(chars: &mut std::str::Chars<'_>) -> Effect {
 /// Columns that `c` takes.
 ///
 /// Characters are counted one by one: terminals differ on joined emoji, and a line that is thought too wide does no harm.
-pub fn char_width(c: char) -> usize {
+pub(crate) fn char_width(c: char) -> usize {
     c.width().unwrap_or(0)
 }
 
 /// Columns that `text` takes.
-pub fn width(text: &str) -> usize {
+pub(crate) fn width(text: &str) -> usize {
     if text.is_ascii() {
         return text.len();
     }
@@ -182,7 +182,7 @@ pub fn width(text: &str) -> usize {
 }
 
 /// `text`, cut to `columns` with an ellipsis where it is wider.
-pub fn fit(text: &str, columns: usize) -> Cow<'_, str> {
+pub(crate) fn fit(text: &str, columns: usize) -> Cow<'_, str> {
     if width(text) <= columns {
         return Cow::Borrowed(text);
     }
@@ -193,7 +193,7 @@ pub fn fit(text: &str, columns: usize) -> Cow<'_, str> {
 }
 
 /// As much of the start of `text` as takes at most `columns`.
-pub fn prefix(text: &str, columns: usize) -> &str {
+pub(crate) fn prefix(text: &str, columns: usize) -> &str {
     let mut used = 0;
     for (at, c) in text.char_indices() {
         used += char_width(c);
@@ -205,7 +205,7 @@ pub fn prefix(text: &str, columns: usize) -> &str {
 }
 
 /// `text`, followed by spaces up to `columns`; cut where it is wider.
-pub fn pad(text: &str, columns: usize) -> String {
+pub(crate) fn pad(text: &str, columns: usize) -> String {
     let text = fit(text, columns);
     let missing = columns.saturating_sub(width(&text));
     format!("{text}{:missing$}", "")

@@ -31,7 +31,7 @@ use crate::types::{Environment, TargetName};
 ///
 /// # Errors
 /// Where the builder cannot do what is asked, before any work; what happens to targets is in the outcome.
-pub async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics> {
+pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics> {
     let started = Instant::now();
     let Tools {
         chosen,

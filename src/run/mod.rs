@@ -53,12 +53,12 @@ use crate::types::{Environment, TargetName};
 use locate::TargetPlaces;
 use secrets::{SecretPlaces, SecretSources};
 
-pub use bake::bake;
-pub use scheduler::Stop;
+pub(crate) use bake::bake;
+pub(crate) use scheduler::Stop;
 
 /// A plan whose directories, Dockerfiles and secrets are where it says.
 #[derive(Debug)]
-pub struct Prepared {
+pub(crate) struct Prepared {
     targets: Vec<Ready>,
     paths: Resolver,
 }
@@ -72,7 +72,7 @@ struct Ready {
 }
 
 /// Whether a directory is missing that `plan` needs as a context: [`prepare`] fails then, whatever is granted.
-pub fn lacks_a_context(plan: &Plan, paths: &Resolver) -> bool {
+pub(crate) fn lacks_a_context(plan: &Plan, paths: &Resolver) -> bool {
     let mut targets = plan.targets.values();
     targets.any(|target| locate::lacks_a_context(target, paths))
 }
@@ -80,7 +80,7 @@ pub fn lacks_a_context(plan: &Plan, paths: &Resolver) -> bool {
 /// Looks at everything that `plan` names on this machine. All that is missing is reported at once.
 ///
 /// The plan's paths are followed by `paths`, for which privileges must have been asked: what it says is what is opened.
-pub fn prepare(
+pub(crate) fn prepare(
     plan: &Plan,
     environment: &Environment,
     paths: &Resolver,
@@ -124,13 +124,13 @@ pub fn prepare(
 }
 
 /// The variables of the environment that hold secrets of `plan`: programs that rbake starts are not given them.
-pub fn secret_variables(plan: &Plan, environment: &Environment) -> BTreeSet<String> {
+pub(crate) fn secret_variables(plan: &Plan, environment: &Environment) -> BTreeSet<String> {
     let targets = plan.targets.values().map(|planned| &*planned.attributes);
     secrets::variables(targets, environment)
 }
 
 /// Finds what of `plan` BuildKit would refuse when much is built, or pass over without a word; asks no builder.
-pub fn check(plan: &Plan, environment: &Environment) -> Diagnostics {
+pub(crate) fn check(plan: &Plan, environment: &Environment) -> Diagnostics {
     let mut problems = attributes::check(plan);
     problems
         .0
@@ -140,37 +140,37 @@ pub fn check(plan: &Plan, environment: &Environment) -> Diagnostics {
 }
 
 /// What a bake works with.
-pub struct Tools {
+pub(crate) struct Tools {
     /// The builder.
-    pub chosen: Chosen,
+    pub(crate) chosen: Chosen,
     /// Credentials for registries.
-    pub credentials: Arc<Provider>,
+    pub(crate) credentials: Arc<Provider>,
     /// The environment.
-    pub environment: Environment,
+    pub(crate) environment: Environment,
     /// What becomes of set-id files, devices and security attributes among what is written here.
-    pub export_special: SpecialPolicy,
+    pub(crate) export_special: SpecialPolicy,
     /// Where is told what happens.
-    pub events: EventSink,
+    pub(crate) events: EventSink,
     /// By which the run is asked to stop.
-    pub stop: Stop,
+    pub(crate) stop: Stop,
 }
 
 /// A bake that ran, whatever came of it.
 #[derive(Debug)]
-pub struct Baked {
+pub(crate) struct Baked {
     /// How each target ended.
-    pub outcome: Outcome,
+    pub(crate) outcome: Outcome,
     /// What is known of the targets that were built.
-    pub facts: Vec<TargetFacts>,
+    pub(crate) facts: Vec<TargetFacts>,
     /// The builder's name.
-    pub builder: String,
+    pub(crate) builder: String,
     /// Bytes that went over the connection to the builder.
-    pub traffic: Traffic,
+    pub(crate) traffic: Traffic,
 }
 
 impl Baked {
     /// A run that was stopped, after `elapsed`, before any of `targets` began; `events` are told.
-    pub fn stopped<'a>(
+    pub(crate) fn stopped<'a>(
         targets: impl IntoIterator<Item = &'a TargetName>,
         reason: &CancelReason,
         elapsed: Duration,

@@ -21,7 +21,7 @@ pub(super) type Ends = Vec<(TargetName, Arc<TargetOutcome>)>;
 
 /// Asks a run to stop, from outside of it.
 #[derive(Debug, Clone, Default)]
-pub struct Stop {
+pub(crate) struct Stop {
     token: CancellationToken,
     haste: CancellationToken,
     reason: Arc<std::sync::OnceLock<CancelReason>>,
@@ -29,33 +29,33 @@ pub struct Stop {
 
 impl Stop {
     /// Asks to stop because of `reason`; the first reason counts.
-    pub fn request(&self, reason: CancelReason) {
+    pub(crate) fn request(&self, reason: CancelReason) {
         let _ = self.reason.set(reason);
         self.token.cancel();
     }
 
     /// Asks not to wait for anything any more. Comes after [`Stop::request`].
-    pub fn insist(&self) {
+    pub(crate) fn insist(&self) {
         self.haste.cancel();
     }
 
     /// Completes once nothing is to be waited for any more.
-    pub async fn insisted(&self) {
+    pub(crate) async fn insisted(&self) {
         self.haste.cancelled().await;
     }
 
     /// Whether nothing is to be waited for any more.
-    pub fn is_insisted(&self) -> bool {
+    pub(crate) fn is_insisted(&self) -> bool {
         self.haste.is_cancelled()
     }
 
     /// Whether it was asked for.
-    pub fn is_requested(&self) -> bool {
+    pub(crate) fn is_requested(&self) -> bool {
         self.token.is_cancelled()
     }
 
     /// Completes once it is asked for, with the reason.
-    pub async fn requested(&self) -> CancelReason {
+    pub(crate) async fn requested(&self) -> CancelReason {
         self.token.cancelled().await;
         self.reason
             .get()

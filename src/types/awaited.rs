@@ -16,15 +16,15 @@ fn list() -> MutexGuard<'static, Vec<String>> {
 /// The file is awaited for as long as this lives.
 #[derive(Debug)]
 #[must_use]
-pub struct Awaited(String);
+pub(crate) struct Awaited(String);
 
 /// Says that the file called `name` is read from now on.
-pub fn file(name: &str) -> Awaited {
+pub(crate) fn file(name: &str) -> Awaited {
     what(format!("`{}`", terminal::visible(name)))
 }
 
 /// Says that standard input is read from now on.
-pub fn standard_input() -> Awaited {
+pub(crate) fn standard_input() -> Awaited {
     what("standard input".to_owned())
 }
 
@@ -34,7 +34,7 @@ fn what(name: String) -> Awaited {
 }
 
 /// What has been awaited longest, as it is shown; `None` if nothing is.
-pub fn current() -> Option<String> {
+pub(crate) fn current() -> Option<String> {
     list().first().cloned()
 }
 

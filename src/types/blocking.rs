@@ -4,7 +4,7 @@
 ///
 /// The runtime has few threads: they serve the daemon and notice signals, and stop doing so while one of them waits for a disk. A
 /// disk that never answers keeps the thread, which does not hold up the end of the process.
-pub async fn unblock<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn unblock<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {

@@ -4,19 +4,21 @@ use std::error::Error;
 use std::iter::successors;
 
 /// The causes of `error`, each followed by its own; `error` is not among them.
-pub fn causes<'a>(error: &'a (dyn Error + 'a)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(crate) fn causes<'a>(
+    error: &'a (dyn Error + 'a),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     successors(error.source(), |&cause| cause.source())
 }
 
 /// The messages of `error` and of its causes in one line, with `: ` between them.
-pub fn in_one_line(error: &dyn Error) -> String {
+pub(crate) fn in_one_line(error: &dyn Error) -> String {
     with_causes(error.to_string(), error)
 }
 
 /// `text`, followed by the causes of `error`, of which it tells.
 ///
 /// Some errors repeat the message of their cause in their own; it is not written twice then.
-pub fn with_causes(mut text: String, error: &dyn Error) -> String {
+pub(crate) fn with_causes(mut text: String, error: &dyn Error) -> String {
     for cause in causes(error) {
         let more = cause.to_string();
         if !text.ends_with(&more) {

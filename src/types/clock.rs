@@ -22,7 +22,7 @@ impl Clock {
     }
 
     /// A clock that stands at `start` until [`Clock::advance`] moves it.
-    pub fn fixed(start: SystemTime) -> Self {
+    pub(crate) fn fixed(start: SystemTime) -> Self {
         Self(Kind::Fixed(Arc::new(Mutex::new(start))))
     }
 
@@ -46,7 +46,7 @@ impl Clock {
     }
 
     /// Moves a fixed clock on; the system's clock is left alone.
-    pub fn advance(&self, by: Duration) {
+    pub(crate) fn advance(&self, by: Duration) {
         if let Kind::Fixed(at) = &self.0 {
             let mut at = at.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             *at += by;

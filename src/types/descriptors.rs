@@ -17,13 +17,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Whether `error` says that the process, or the machine, has no descriptor left.
-pub fn is_exhaustion(error: &io::Error) -> bool {
+pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
     let number = error.raw_os_error();
     number == Some(Errno::MFILE.raw_os_error()) || number == Some(Errno::NFILE.raw_os_error())
 }
 
 /// Does `open`, again and again for a while if there is no descriptor left. Blocks.
-pub fn patiently<T>(open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+pub(crate) fn patiently<T>(open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     // Nobody ever wakes this: it is a pause.
     let (never, lock) = (Condvar::new(), Mutex::new(()));
     patiently_with(open, || {
@@ -44,11 +44,11 @@ fn patiently_with<T>(mut open: impl FnMut() -> io::Result<T>, pause: impl Fn()) 
 
 /// Descriptors that each piece of work of one kind needs at the least, and a quarter of all that there are for it.
 #[derive(Debug)]
-pub struct Shares(LazyLock<Arc<Semaphore>, fn() -> Arc<Semaphore>>);
+pub(crate) struct Shares(LazyLock<Arc<Semaphore>, fn() -> Arc<Semaphore>>);
 
 /// A piece of work has its descriptors for as long as it holds this.
 #[derive(Debug)]
-pub struct DescriptorShare {
+pub(crate) struct DescriptorShare {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -59,7 +59,7 @@ impl Shares {
     }
 
     /// Waits for a share.
-    pub async fn take(&self) -> DescriptorShare {
+    pub(crate) async fn take(&self) -> DescriptorShare {
         // Nobody ever closes it.
         let permit = Arc::clone(&self.0).acquire_owned().await.ok();
         DescriptorShare { _permit: permit }
@@ -67,9 +67,9 @@ impl Shares {
 }
 
 /// Directories that are sent to the daemon at the same time: each needs its root, the walk's place, and its readers' files.
-pub static TRANSFERS: Shares = Shares::new(|| Arc::new(Semaphore::new(shares_of(8))));
+pub(crate) static TRANSFERS: Shares = Shares::new(|| Arc::new(Semaphore::new(shares_of(8))));
 /// Directories that are received at the same time: each needs its root, the place it writes to, and a file.
-pub static RECEPTIONS: Shares = Shares::new(|| Arc::new(Semaphore::new(shares_of(6))));
+pub(crate) static RECEPTIONS: Shares = Shares::new(|| Arc::new(Semaphore::new(shares_of(6))));
 
 fn shares_of(descriptors: u64) -> usize {
     shares(getrlimit(Resource::Nofile).current, descriptors)
@@ -85,7 +85,7 @@ fn shares(limit: Option<u64>, descriptors: u64) -> usize {
 }
 
 /// As [`patiently`], without blocking the thread in between.
-pub async fn patiently_async<T, F>(mut open: impl FnMut() -> F) -> io::Result<T>
+pub(crate) async fn patiently_async<T, F>(mut open: impl FnMut() -> F) -> io::Result<T>
 where
     F: Future<Output = io::Result<T>>,
 {

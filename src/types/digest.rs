@@ -22,7 +22,7 @@ impl Digest {
     }
 
     /// The digest whose bytes are `hash`, made by hashing piece by piece.
-    pub fn from_sha256(hash: [u8; 32]) -> Self {
+    pub(crate) fn from_sha256(hash: [u8; 32]) -> Self {
         Self(format!("sha256:{}", hex::encode(hash)).into())
     }
 
@@ -32,7 +32,7 @@ impl Digest {
     }
 
     /// The part before the colon.
-    pub fn algorithm(&self) -> &str {
+    pub(crate) fn algorithm(&self) -> &str {
         self.0
             .split_once(':')
             .map_or("", |(algorithm, _)| algorithm)
@@ -44,7 +44,7 @@ impl Digest {
     }
 
     /// The first twelve digits, as people read them.
-    pub fn short(&self) -> &str {
+    pub(crate) fn short(&self) -> &str {
         let hex = self.hex();
         &hex[..hex.len().min(12)]
     }

@@ -4,16 +4,16 @@
 
 /// The text of a file, and whether it was UTF-16.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DecodedText {
+pub(crate) struct DecodedText {
     /// The text.
-    pub text: String,
+    pub(crate) text: String,
     /// Whether the bytes were UTF-16 with a mark of their order.
-    pub utf16: bool,
+    pub(crate) utf16: bool,
 }
 
 /// Why bytes are no text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotText {
+pub(crate) enum NotText {
     /// The bytes are not UTF-8.
     #[error("it is not UTF-8 (line {line}, byte {byte})")]
     Utf8 {
@@ -34,16 +34,16 @@ pub enum NotText {
 }
 
 /// What is said of a file in UTF-16 where only UTF-8 can be read.
-pub const IS_UTF16: &str = "it is UTF-16, which only Compose files may be";
+pub(crate) const IS_UTF16: &str = "it is UTF-16, which only Compose files may be";
 /// The way out of a wrong encoding.
-pub const SAVE_AS_UTF8: &str = "save it as UTF-8; `iconv -f UTF-16 -t UTF-8 OLD > NEW` converts it, and so does PowerShell's \
+pub(crate) const SAVE_AS_UTF8: &str = "save it as UTF-8; `iconv -f UTF-16 -t UTF-8 OLD > NEW` converts it, and so does PowerShell's \
      `Set-Content -Encoding utf8`";
 
 /// The text that `bytes` are.
 ///
 /// # Errors
 /// Fails where they are neither UTF-8 nor UTF-16 with a byte order mark.
-pub fn decode(bytes: Vec<u8>) -> Result<DecodedText, NotText> {
+pub(crate) fn decode(bytes: Vec<u8>) -> Result<DecodedText, NotText> {
     if let Some(units) = utf16_units(&bytes) {
         let units: Vec<u16> = units.collect();
         let text: Result<String, usize> = char::decode_utf16(units.iter().copied())
@@ -70,7 +70,7 @@ pub fn decode(bytes: Vec<u8>) -> Result<DecodedText, NotText> {
 }
 
 /// Whether `bytes` are UTF-16: with a mark of their order, or with a NUL in their first character.
-pub fn is_utf16(bytes: &[u8]) -> bool {
+pub(crate) fn is_utf16(bytes: &[u8]) -> bool {
     utf16_units(bytes).is_some() || begins_with_nul(bytes)
 }
 

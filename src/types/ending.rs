@@ -12,31 +12,31 @@ const PROMISED: Duration = Duration::from_secs(2);
 const PROMISED_AFTER_SECOND: Duration = Duration::from_secs(1);
 
 /// From a signal to the end of the process, whatever the daemon does; what is left of the promise is for the exit itself.
-pub const WHOLE: Duration = Duration::from_millis(1900);
+pub(crate) const WHOLE: Duration = Duration::from_millis(1900);
 /// From a second signal to the end of the process.
 ///
 /// What is left of the promise is for a machine that is busy.
-pub const WHOLE_AFTER_SECOND: Duration = Duration::from_millis(600);
+pub(crate) const WHOLE_AFTER_SECOND: Duration = Duration::from_millis(600);
 
 /// Signals within this time are one request: `timeout` sends two, and a terminal and a script may both send one.
-pub const SAME_REQUEST: Duration = Duration::from_millis(500);
+pub(crate) const SAME_REQUEST: Duration = Duration::from_millis(500);
 
 /// How long a cancelled target may take to part from the daemon.
-pub const PARTING: Duration = Duration::from_millis(800);
+pub(crate) const PARTING: Duration = Duration::from_millis(800);
 /// How long all targets together may take; then they are left behind.
-pub const GRACE: Duration = Duration::from_millis(1200);
+pub(crate) const GRACE: Duration = Duration::from_millis(1200);
 /// How long cancellations and goodbyes may take to leave when the connection is closed.
-pub const FLUSH: Duration = Duration::from_millis(250);
+pub(crate) const FLUSH: Duration = Duration::from_millis(250);
 /// How long the run may take to close the connection.
-pub const FAREWELL: Duration = Duration::from_millis(300);
+pub(crate) const FAREWELL: Duration = Duration::from_millis(300);
 /// How long the same may take after a second signal.
-pub const HASTY_FAREWELL: Duration = Duration::from_millis(100);
+pub(crate) const HASTY_FAREWELL: Duration = Duration::from_millis(100);
 /// How long a program that is asked to end may take, and once more after it was killed.
-pub const PROGRAM_PARTING: Duration = Duration::from_millis(300);
+pub(crate) const PROGRAM_PARTING: Duration = Duration::from_millis(300);
 /// What is left for the summary, and for removing temporary files.
-pub const LAST_WORDS: Duration = Duration::from_millis(350);
+pub(crate) const LAST_WORDS: Duration = Duration::from_millis(350);
 /// How much of that the summary may take, which may be written to a pipe that nobody reads.
-pub const TELLING: Duration = Duration::from_millis(175);
+pub(crate) const TELLING: Duration = Duration::from_millis(175);
 
 /// Ends the programs that this process has started, and removes its temporary files. For the end of the process.
 pub fn clear_up() {
@@ -48,7 +48,7 @@ pub fn clear_up() {
 /// Whether whoever started the process has it ignore the signal `number`, as `nohup` does with SIGHUP.
 ///
 /// The kernel tells in `SigIgn`, a number in base 16 whose lowest bit is the signal 1. What cannot be read is not ignored.
-pub fn is_ignored(number: i32) -> bool {
+pub(crate) fn is_ignored(number: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());

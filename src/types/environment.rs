@@ -85,13 +85,13 @@ impl Environment {
     }
 
     /// The value of `name`, whatever bytes it has.
-    pub fn get_os(&self, name: &str) -> Option<&OsStr> {
+    pub(crate) fn get_os(&self, name: &str) -> Option<&OsStr> {
         let text = self.variables.get(name).map(OsStr::new);
         text.or_else(|| self.not_text.get(name).map(OsString::as_os_str))
     }
 
     /// Variables that were asked for as text so far, and are not UTF-8.
-    pub fn unusable(&self) -> Vec<String> {
+    pub(crate) fn unusable(&self) -> Vec<String> {
         let asked_for = self
             .asked_for
             .lock()
@@ -100,7 +100,7 @@ impl Environment {
     }
 
     /// All variables whose values are not UTF-8, sorted.
-    pub fn not_text(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn not_text(&self) -> impl Iterator<Item = &str> {
         self.not_text.keys().map(String::as_str)
     }
 
@@ -112,7 +112,7 @@ impl Environment {
     }
 
     /// The value of `name` where it is set and not blank.
-    pub fn non_empty(&self, name: &str) -> Option<&str> {
+    pub(crate) fn non_empty(&self, name: &str) -> Option<&str> {
         self.get(name).filter(|value| !value.trim().is_empty())
     }
 
@@ -134,29 +134,29 @@ impl Environment {
     }
 
     /// Docker's configuration directory: `DOCKER_CONFIG`, else `~/.docker`.
-    pub fn docker_config_dir(&self) -> Option<PathBuf> {
+    pub(crate) fn docker_config_dir(&self) -> Option<PathBuf> {
         self.path("DOCKER_CONFIG")
             .or_else(|| Some(self.home()?.join(".docker")))
     }
 
     /// buildx's configuration directory: `BUILDX_CONFIG`, else `buildx` below Docker's.
-    pub fn buildx_config_dir(&self) -> Option<PathBuf> {
+    pub(crate) fn buildx_config_dir(&self) -> Option<PathBuf> {
         self.path("BUILDX_CONFIG")
             .or_else(|| Some(self.docker_config_dir()?.join("buildx")))
     }
 
     /// Where rbake keeps data that must survive: `RBAKE_DATA_DIR`, else `$XDG_DATA_HOME/rbake`, else `~/.local/share/rbake`.
-    pub fn data_dir(&self) -> Option<PathBuf> {
+    pub(crate) fn data_dir(&self) -> Option<PathBuf> {
         self.own_dir("RBAKE_DATA_DIR", "XDG_DATA_HOME", ".local/share")
     }
 
     /// Where rbake keeps what it can make again: `RBAKE_CACHE_DIR`, else `$XDG_CACHE_HOME/rbake`, else `~/.cache/rbake`.
-    pub fn cache_dir(&self) -> Option<PathBuf> {
+    pub(crate) fn cache_dir(&self) -> Option<PathBuf> {
         self.own_dir("RBAKE_CACHE_DIR", "XDG_CACHE_HOME", ".cache")
     }
 
     /// Where rbake looks for the user's settings: `RBAKE_CONFIG_DIR`, else `$XDG_CONFIG_HOME/rbake`, else `~/.config/rbake`.
-    pub fn config_dir(&self) -> Option<PathBuf> {
+    pub(crate) fn config_dir(&self) -> Option<PathBuf> {
         self.own_dir("RBAKE_CONFIG_DIR", "XDG_CONFIG_HOME", ".config")
     }
 

@@ -18,12 +18,12 @@ pub struct ImageName {
 
 impl ImageName {
     /// The name as it is written.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
     /// What it means.
-    pub fn reference(&self) -> &Reference {
+    pub(crate) fn reference(&self) -> &Reference {
         &self.reference
     }
 }
@@ -57,7 +57,7 @@ pub struct ContextImage {
 
 impl ContextImage {
     /// The image that `text` names.
-    pub fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         Self {
             text: text.into(),
             reference: text.parse().ok(),
@@ -65,12 +65,12 @@ impl ContextImage {
     }
 
     /// The name as it is written.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
     /// What it means; `None` if it is not a reference.
-    pub fn reference(&self) -> Option<&Reference> {
+    pub(crate) fn reference(&self) -> Option<&Reference> {
         self.reference.as_ref()
     }
 }

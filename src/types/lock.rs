@@ -14,7 +14,7 @@ use super::blocking::unblock;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Locks `file`, which must be open; `false` if another process holds the lock. Does not wait.
-pub fn try_lock(file: &File) -> io::Result<bool> {
+pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
@@ -30,7 +30,7 @@ pub struct FileLock {
 
 impl FileLock {
     /// How a file is opened that exists to be locked: made if it is missing, its content left alone.
-    pub fn options() -> OpenOptions {
+    pub(crate) fn options() -> OpenOptions {
         let mut options = File::options();
         options
             .create(true)
@@ -42,7 +42,7 @@ impl FileLock {
     }
 
     /// Locks `path`, opened with `options`; `None` if another process holds the lock. Does not wait.
-    pub fn try_take(options: &OpenOptions, path: &Path) -> io::Result<Option<Self>> {
+    pub(crate) fn try_take(options: &OpenOptions, path: &Path) -> io::Result<Option<Self>> {
         let file = options.open(path)?;
         if !try_lock(&file)? {
             return Ok(None);
@@ -55,7 +55,7 @@ impl FileLock {
     }
 
     /// Locks `path`, opened with `options`; `None` if another process holds the lock for as long as `patience`.
-    pub async fn take(
+    pub(crate) async fn take(
         options: OpenOptions,
         path: &Path,
         patience: Duration,

@@ -15,14 +15,14 @@ pub enum NetworkMode {
 /// The text names no network a build can use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a network for builds: `default`, `host` and `none` are")]
-pub struct UnknownNetwork(String);
+pub(crate) struct UnknownNetwork(String);
 
 impl NetworkMode {
     /// The names there are.
-    pub const NAMES: [&str; 3] = ["default", "host", "none"];
+    pub(crate) const NAMES: [&str; 3] = ["default", "host", "none"];
 
     /// Reads the attribute's value; empty stands for the default.
-    pub fn parse(text: &str) -> Result<Self, UnknownNetwork> {
+    pub(crate) fn parse(text: &str) -> Result<Self, UnknownNetwork> {
         match text {
             "" | "default" => Ok(Self::Default),
             "host" => Ok(Self::Host),

@@ -10,11 +10,11 @@ pub struct Platform {
     pub os: String,
     /// What is asked of the operating system beside its name: its version and features, as written between the
     /// parentheses; mostly empty.
-    pub os_options: String,
+    pub(crate) os_options: String,
     /// CPU architecture by Go's name.
-    pub architecture: String,
+    pub(crate) architecture: String,
     /// Variant of the architecture; empty where the normal form has none.
-    pub variant: String,
+    pub(crate) variant: String,
 }
 
 /// The text is no platform.

@@ -22,7 +22,7 @@ const LEFT_OPEN: Duration = Duration::from_secs(1);
 static OF_PROCESS: LazyLock<ProcessGroups> = LazyLock::new(ProcessGroups::default);
 
 /// Ends every program of [`output`] that still runs. For the end of the process.
-pub fn end_all() {
+pub(crate) fn end_all() {
     OF_PROCESS.end_all();
 }
 
@@ -32,7 +32,7 @@ pub fn end_all() {
 ///
 /// # Errors
 /// If it cannot be started or waited for.
-pub async fn output(command: &mut Command) -> io::Result<Output> {
+pub(crate) async fn output(command: &mut Command) -> io::Result<Output> {
     let (mut child, group) = start(command, &OF_PROCESS).await?;
     finish(&mut child, &group, u64::MAX).await
 }
@@ -41,7 +41,7 @@ pub async fn output(command: &mut Command) -> io::Result<Output> {
 ///
 /// # Errors
 /// If it cannot be started.
-pub async fn start(
+pub(crate) async fn start(
     command: &mut Command,
     groups: &ProcessGroups,
 ) -> io::Result<(Child, ProcessGroup)> {
@@ -55,7 +55,11 @@ pub async fn start(
 ///
 /// # Errors
 /// If it cannot be waited for.
-pub async fn finish(child: &mut Child, group: &ProcessGroup, limit: u64) -> io::Result<Output> {
+pub(crate) async fn finish(
+    child: &mut Child,
+    group: &ProcessGroup,
+    limit: u64,
+) -> io::Result<Output> {
     let (from_stdout, from_stderr) = (child.stdout.take(), child.stderr.take());
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let status: ExitStatus = {
@@ -93,7 +97,7 @@ async fn read_some(from: Option<impl AsyncRead + Unpin>, limit: u64, into: &mut 
 
 /// The process groups of programs that run, to be ended with the run.
 #[derive(Debug, Clone, Default)]
-pub struct ProcessGroups(Arc<Mutex<Known>>);
+pub(crate) struct ProcessGroups(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -120,7 +124,7 @@ impl ProcessGroups {
     }
 
     /// Ends all of them at once, and every one that is started after this.
-    pub fn end_all(&self) {
+    pub(crate) fn end_all(&self) {
         let mut known = self.lock();
         known.closed = true;
         for id in std::mem::take(&mut known.groups) {
@@ -131,7 +135,7 @@ impl ProcessGroups {
     }
 
     /// Whether none runs.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.lock().groups.is_empty()
     }
 
@@ -142,7 +146,7 @@ impl ProcessGroups {
 
 /// The group of one program. Dropping it ends the group, unless it was left.
 #[derive(Debug)]
-pub struct ProcessGroup {
+pub(crate) struct ProcessGroup {
     id: Option<Pid>,
     groups: ProcessGroups,
 }
@@ -166,7 +170,7 @@ impl ProcessGroup {
     }
 
     /// Ends the group of `child`, in order if it will.
-    pub async fn end(&self, child: &mut Child) {
+    pub(crate) async fn end(&self, child: &mut Child) {
         self.signal(Signal::TERM);
         // The program stays unwaited-for meanwhile: its number must remain the group's.
         tokio::time::sleep(PROGRAM_PARTING).await;

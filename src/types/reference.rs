@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::Digest;
 
 /// Docker Hub's domain in its normal form.
-pub const DOCKER_HUB: &str = "docker.io";
+pub(crate) const DOCKER_HUB: &str = "docker.io";
 
 /// An image reference in normal form: the domain is always present, and so is `library/` for the Hub's official images.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,32 +44,32 @@ pub enum InvalidReference {
 
 impl Reference {
     /// The registry's domain with its port, `docker.io` for the Hub.
-    pub fn domain(&self) -> &str {
+    pub(crate) fn domain(&self) -> &str {
         &self.domain
     }
 
     /// The repository's path below the domain.
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
     /// `domain/path`.
-    pub fn repository(&self) -> String {
+    pub(crate) fn repository(&self) -> String {
         format!("{}/{}", self.domain, self.path)
     }
 
     /// The tag as written, if any.
-    pub fn tag(&self) -> Option<&str> {
+    pub(crate) fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
     /// The digest as written, if any.
-    pub fn digest(&self) -> Option<&Digest> {
+    pub(crate) fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
 
     /// The tag, or `latest` where neither tag nor digest is written.
-    pub fn tag_or_latest(&self) -> Option<&str> {
+    pub(crate) fn tag_or_latest(&self) -> Option<&str> {
         match (&self.tag, &self.digest) {
             (Some(tag), _) => Some(tag),
             (None, None) => Some("latest"),
@@ -78,7 +78,7 @@ impl Reference {
     }
 
     /// The short form people write: without `docker.io/` and `library/`.
-    pub fn familiar_name(&self) -> String {
+    pub(crate) fn familiar_name(&self) -> String {
         if self.domain == DOCKER_HUB {
             self.path
                 .strip_prefix("library/")
@@ -90,7 +90,7 @@ impl Reference {
     }
 
     /// The short form with tag and digest as written.
-    pub fn familiar(&self) -> String {
+    pub(crate) fn familiar(&self) -> String {
         let mut text = self.familiar_name();
         self.push_suffix(&mut text);
         text
@@ -109,7 +109,7 @@ impl Reference {
 }
 
 /// Whether `tag` is legal as a tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`.
-pub fn is_legal_tag(tag: &str) -> bool {
+pub(crate) fn is_legal_tag(tag: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     tag.len() <= 128
         && tag.bytes().next().is_some_and(word)

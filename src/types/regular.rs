@@ -13,7 +13,7 @@ use super::descriptors;
 ///
 /// A pipe, a device or a directory is an error, and so is a file of more than `limit` bytes. Opening does not wait: without
 /// `O_NONBLOCK` the open of a pipe blocks until somebody writes into it. Where no descriptor is left, one is waited for.
-pub fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>> {
+pub(crate) fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(flags.bits().cast_signed());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// What kind of remote source tree an address names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RemoteKind {
+pub(crate) enum RemoteKind {
     /// A git repository; `ssh` says that it is reached over SSH.
     Git {
         /// Whether the transport is SSH.
@@ -28,7 +28,7 @@ pub struct RemoteAddress {
 
 impl RemoteAddress {
     /// The address that `text` is; `None` for anything else, such as a path.
-    pub fn parse(text: &Arc<str>) -> Option<Self> {
+    pub(crate) fn parse(text: &Arc<str>) -> Option<Self> {
         let kind = remote_kind(text)?;
         Some(Self {
             text: Arc::clone(text),
@@ -37,22 +37,22 @@ impl RemoteAddress {
     }
 
     /// The address as it is written.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
     /// What it is the address of.
-    pub fn kind(&self) -> RemoteKind {
+    pub(crate) fn kind(&self) -> RemoteKind {
         self.kind
     }
 
     /// Whether it is a git repository that is reached over SSH.
-    pub fn is_ssh(&self) -> bool {
+    pub(crate) fn is_ssh(&self) -> bool {
         self.kind == RemoteKind::Git { ssh: true }
     }
 
     /// Whether it is a git repository whose address has a query, which not every frontend understands.
-    pub fn has_git_query(&self) -> bool {
+    pub(crate) fn has_git_query(&self) -> bool {
         let before_fragment = self.text.split('#').next().unwrap_or_default();
         matches!(self.kind, RemoteKind::Git { .. }) && before_fragment.contains('?')
     }
@@ -65,7 +65,7 @@ impl fmt::Display for RemoteAddress {
 }
 
 /// The kind of remote source tree that `address` names; `None` for anything else, such as a path.
-pub fn remote_kind(address: &str) -> Option<RemoteKind> {
+pub(crate) fn remote_kind(address: &str) -> Option<RemoteKind> {
     if let Some(git) = git_kind(address) {
         return Some(git);
     }
@@ -73,17 +73,17 @@ pub fn remote_kind(address: &str) -> Option<RemoteKind> {
 }
 
 /// Whether `address` is a URL or git repository rather than a path.
-pub fn is_remote(address: &str) -> bool {
+pub(crate) fn is_remote(address: &str) -> bool {
     remote_kind(address).is_some()
 }
 
 /// Whether `address` starts with `http://` or `https://`.
-pub fn is_http(address: &str) -> bool {
+pub(crate) fn is_http(address: &str) -> bool {
     address.starts_with("https://") || address.starts_with("http://")
 }
 
 /// The host that `address` leads to, with its port where one is written.
-pub fn host(address: &str) -> Option<&str> {
+pub(crate) fn host(address: &str) -> Option<&str> {
     let authority = if scheme(address).is_some() {
         let (_, rest) = address.split_once("://")?;
         rest.split(['/', '?', '#']).next()?

@@ -11,18 +11,18 @@ use super::TargetName;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requirements {
     /// One entry per target and ability, in the plan's order.
-    pub needs: Vec<Need>,
+    pub(crate) needs: Vec<Need>,
 }
 
 /// One ability that one target needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {
     /// The ability.
-    pub ability: Ability,
+    pub(crate) ability: Ability,
     /// The target that needs it.
-    pub target: TargetName,
+    pub(crate) target: TargetName,
     /// The attribute that asks for it, such as `output` or `cache-to`.
-    pub attribute: &'static str,
+    pub(crate) attribute: &'static str,
 }
 
 /// Something that some engines cannot do.

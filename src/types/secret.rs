@@ -14,7 +14,7 @@ impl<T> Secret<T> {
     }
 
     /// The value itself; each caller is a place where it may leave the program.
-    pub const fn expose(&self) -> &T {
+    pub(crate) const fn expose(&self) -> &T {
         &self.0
     }
 }
@@ -35,7 +35,7 @@ impl<T> From<T> for Secret<T> {
 ///
 /// Text that is no URL with an authority comes back unchanged. So does the user of `ssh://user@host`, which is no secret and
 /// without which the address would be another's; elsewhere a user alone is often a token.
-pub fn redact_url(url: &str) -> String {
+pub(crate) fn redact_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };
@@ -51,7 +51,7 @@ pub fn redact_url(url: &str) -> String {
 ///
 /// A user name alone may be a token, except for SSH, where it is the account. In `docker-image://NAME@DIGEST` and
 /// `oci-layout://NAME@DIGEST` the name before a digest is no user, and stays.
-pub fn redact_urls(text: &str) -> Cow<'_, str> {
+pub(crate) fn redact_urls(text: &str) -> Cow<'_, str> {
     const BEGIN: &str = "://";
     let mut out = String::new();
     let mut rest = text;
@@ -100,7 +100,7 @@ const SECRET_NAMES: [&str; 6] = [
 ];
 
 /// Whether an attribute called `name` holds a secret.
-pub fn is_secret_name(name: &str) -> bool {
+pub(crate) fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRET_NAMES.iter().any(|part| name.contains(part))
 }
@@ -108,7 +108,7 @@ pub fn is_secret_name(name: &str) -> bool {
 /// `text`, which should be fields such as `type=s3,secret_access_key=…`, with the values of secrets replaced, fit for messages.
 ///
 /// All that follows the first secret is replaced: a comma may be part of it.
-pub fn redact_fields(text: &str) -> String {
+pub(crate) fn redact_fields(text: &str) -> String {
     let mut at = 0;
     for field in text.split_inclusive(',') {
         if let Some((name, _)) = field.split_once('=')

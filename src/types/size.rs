@@ -4,7 +4,7 @@ use crate::golang::strconv::parse_float;
 
 /// Why a text is not a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidSize {
+pub(crate) enum InvalidSize {
     /// It is written otherwise than sizes are.
     #[error("`{0}` is not a size (a number, optionally followed by b, k, m, g, t or p)")]
     Form(String),
@@ -14,7 +14,7 @@ pub enum InvalidSize {
 }
 
 /// Reads a size in bytes; units are powers of 1024, their case does not count (`go-units`, `RAMInBytes`).
-pub fn parse_size(text: &str) -> Result<u64, InvalidSize> {
+pub(crate) fn parse_size(text: &str) -> Result<u64, InvalidSize> {
     let invalid = || InvalidSize::Form(text.to_owned());
     let last = text
         .rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ')

@@ -49,7 +49,7 @@ fn list() -> MutexGuard<'static, List> {
 }
 
 /// Removes every temporary file of this process, and lets no new one be made. For the end of the process.
-pub fn remove_all() {
+pub(crate) fn remove_all() {
     let mut list = list();
     list.closed = true;
     for (dir, name) in std::mem::take(&mut list.entries).into_values() {
@@ -59,7 +59,7 @@ pub fn remove_all() {
 
 /// A name in a directory that is removed when this is dropped, unless the name was given up before.
 #[derive(Debug)]
-pub struct TemporaryName {
+pub(crate) struct TemporaryName {
     dir: Arc<OwnedFd>,
     name: String,
     // Absent once nothing is to be removed any more.
@@ -71,7 +71,7 @@ impl TemporaryName {
     ///
     /// # Errors
     /// If the process is ending.
-    pub fn new(dir: &Arc<OwnedFd>) -> Result<Self, Errno> {
+    pub(crate) fn new(dir: &Arc<OwnedFd>) -> Result<Self, Errno> {
         let name = format!("{PREFIX}{}", uuid::Uuid::new_v4().simple());
         let mut list = list();
         if list.closed {
@@ -88,25 +88,25 @@ impl TemporaryName {
     }
 
     /// The name.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.name
     }
 
     /// Moves what is there to `to` in the same directory, in place of what is there.
-    pub fn rename(mut self, to: &[u8]) -> Result<(), Errno> {
+    pub(crate) fn rename(mut self, to: &[u8]) -> Result<(), Errno> {
         rustix::fs::renameat(&self.dir, self.name.as_str(), &self.dir, to)?;
         self.forget();
         Ok(())
     }
 
     /// As [`TemporaryName::rename`], for what may be another name of the very file that is at `to`.
-    pub fn rename_link(self, to: &[u8]) -> Result<(), Errno> {
+    pub(crate) fn rename_link(self, to: &[u8]) -> Result<(), Errno> {
         // Moving one name of a file over another of the same file does nothing and leaves both. The drop removes this one.
         rustix::fs::renameat(&self.dir, self.name.as_str(), &self.dir, to)
     }
 
     /// Moves what is there to `to` in the same directory; fails if something is there.
-    pub fn rename_to_free_name(mut self, to: &[u8]) -> Result<(), Errno> {
+    pub(crate) fn rename_to_free_name(mut self, to: &[u8]) -> Result<(), Errno> {
         let moved = rustix::fs::renameat_with(
             &self.dir,
             self.name.as_str(),
@@ -155,14 +155,14 @@ impl Drop for TemporaryName {
 
 /// A regular file under a temporary name; dropped before it gets its name, it is removed.
 #[derive(Debug)]
-pub struct Temporary {
+pub(crate) struct Temporary {
     name: TemporaryName,
     file: File,
 }
 
 impl Temporary {
     /// Makes an empty file in `dir`, whose permissions are `mode` less the process's mask.
-    pub fn make(dir: &Arc<OwnedFd>, mode: RawMode) -> Result<Self, Errno> {
+    pub(crate) fn make(dir: &Arc<OwnedFd>, mode: RawMode) -> Result<Self, Errno> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let mut made = Err(Errno::AGAIN);
@@ -188,7 +188,7 @@ impl Temporary {
     ///
     /// # Errors
     /// If the directory cannot be opened, the file cannot be made, or the process is ending.
-    pub fn make_in(dir: &Path, mode: RawMode) -> io::Result<Self> {
+    pub(crate) fn make_in(dir: &Path, mode: RawMode) -> io::Result<Self> {
         let dir = if dir.as_os_str().is_empty() {
             Path::new(".")
         } else {
@@ -198,34 +198,34 @@ impl Temporary {
     }
 
     /// The name and the file apart; the file is removed when the name is dropped.
-    pub fn into_parts(self) -> (TemporaryName, File) {
+    pub(crate) fn into_parts(self) -> (TemporaryName, File) {
         (self.name, self.file)
     }
 
     /// The file.
-    pub fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
     /// Gives the file the name `to` in its directory, in place of what is there.
-    pub fn persist(self, to: &[u8]) -> Result<File, Errno> {
+    pub(crate) fn persist(self, to: &[u8]) -> Result<File, Errno> {
         self.name.rename(to)?;
         Ok(self.file)
     }
 
     /// Gives the file the name of `path`, which must be in its directory, in place of what is there.
-    pub fn persist_as(self, path: &Path) -> io::Result<File> {
+    pub(crate) fn persist_as(self, path: &Path) -> io::Result<File> {
         Ok(self.persist(name_of(path)?)?)
     }
 
     /// Moves the file to `path`, which may be in another directory of the same file system, in place of what is there.
-    pub fn persist_at(mut self, path: &Path) -> io::Result<File> {
+    pub(crate) fn persist_at(mut self, path: &Path) -> io::Result<File> {
         self.name.move_to(path)?;
         Ok(self.file)
     }
 
     /// As [`Temporary::persist_as`], but fails if something has that name.
-    pub fn persist_new(self, path: &Path) -> io::Result<File> {
+    pub(crate) fn persist_new(self, path: &Path) -> io::Result<File> {
         self.name.rename_to_free_name(name_of(path)?)?;
         Ok(self.file)
     }
@@ -244,7 +244,7 @@ fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {
 /// Removes the temporary files that runs which were killed have left in `dir`; those that other runs are writing stay.
 ///
 /// What cannot be looked at or removed is left.
-pub fn sweep(dir: &OwnedFd) {
+pub(crate) fn sweep(dir: &OwnedFd) {
     let Ok(entries) = rustix::fs::Dir::read_from(dir) else {
         return;
     };
@@ -257,7 +257,7 @@ pub fn sweep(dir: &OwnedFd) {
 }
 
 /// As [`sweep`], for the directory at `path`; one that is not there has nothing to remove.
-pub fn sweep_at(path: &Path) {
+pub(crate) fn sweep_at(path: &Path) {
     if let Ok(dir) = open_dir(path) {
         sweep(&dir);
     }

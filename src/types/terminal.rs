@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 /// Whether `c` may change what a terminal shows of other characters: control characters, line and paragraph separators,
 /// directions of writing, marks and tags that were never meant to be printed.
-pub const fn is_unsafe(c: char) -> bool {
+pub(crate) const fn is_unsafe(c: char) -> bool {
     matches!(c,
         '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}'
         | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
@@ -16,7 +16,7 @@ pub const fn is_unsafe(c: char) -> bool {
 }
 
 /// Whether nothing is seen of `c`, so that two different texts look alike.
-pub const fn is_invisible(c: char) -> bool {
+pub(crate) const fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
         | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
@@ -34,20 +34,20 @@ const fn is_acted_on(c: char) -> bool {
 }
 
 /// `text` on one line: what a terminal would not show is written by its number, `\u001b`.
-pub fn visible(text: &str) -> Cow<'_, str> {
+pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     by_number(text, |c| is_unsafe(c) || is_invisible(c))
 }
 
 /// `text`, which may have several lines and columns, with what a terminal would act on by its number.
 ///
 /// JSON has the same meaning afterwards: there, such characters stand in strings only.
-pub fn visible_lines(text: &str) -> Cow<'_, str> {
+pub(crate) fn visible_lines(text: &str) -> Cow<'_, str> {
     by_number(text, |c| is_unsafe(c) && !matches!(c, '\n' | '\t'))
 }
 
 /// `text`, which is for a program or a file, with what a terminal would act on by its number, as [`visible_lines`] has it: it may
 /// be looked at all the same.
-pub fn visible_data(text: &str) -> Cow<'_, str> {
+pub(crate) fn visible_data(text: &str) -> Cow<'_, str> {
     by_number(text, is_acted_on)
 }
 
@@ -75,7 +75,7 @@ fn by_number(text: &str, is_hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
 }
 
 /// `text` with as many bytes as before, what a terminal would act on beyond ASCII replaced by characters that only stand for it.
-pub fn masked_beyond_ascii(text: &str) -> Cow<'_, str> {
+pub(crate) fn masked_beyond_ascii(text: &str) -> Cow<'_, str> {
     let is_hidden = |c: char| is_unsafe(c) && !c.is_ascii();
     if !text.contains(is_hidden) {
         return Cow::Borrowed(text);
@@ -95,7 +95,7 @@ pub fn masked_beyond_ascii(text: &str) -> Cow<'_, str> {
 ///
 /// Nothing in it is expanded or hidden; what a terminal would not show is written by its bytes, which takes a form (`$'…'`) that
 /// bash, zsh and ksh know.
-pub fn shell_word(word: &str) -> String {
+pub(crate) fn shell_word(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-./:,+@=".contains(&b);
     let starts_plain = !word.starts_with('=');
     if !word.is_empty() && starts_plain && word.bytes().all(plain) {

@@ -6,16 +6,16 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ulimit {
     /// The limit's name.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The limit a process starts with.
-    pub soft: i64,
+    pub(crate) soft: i64,
     /// The limit it can raise that to.
-    pub hard: i64,
+    pub(crate) hard: i64,
 }
 
 /// Why a text is no limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UlimitError {
+pub(crate) enum UlimitError {
     /// No `=`.
     #[error("`{0}` must have the form `name=soft[:hard]`")]
     Form(String),
@@ -37,7 +37,7 @@ pub enum UlimitError {
 
 impl Ulimit {
     /// The names of all limits.
-    pub const NAMES: [&str; 15] = [
+    pub(crate) const NAMES: [&str; 15] = [
         "core",
         "cpu",
         "data",
@@ -56,7 +56,7 @@ impl Ulimit {
     ];
 
     /// Reads `name=soft[:hard]` (`go-units`, `ParseUlimit`).
-    pub fn parse(text: &str) -> Result<Self, UlimitError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, UlimitError> {
         let form = || UlimitError::Form(text.to_owned());
         let (name, values) = text.split_once('=').ok_or_else(form)?;
         let name = Self::NAMES

@@ -14,18 +14,18 @@ const MAX_VISITS: usize = 1_000_000;
 
 /// A place that says something about the files before this one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MergeMark {
+pub(crate) struct MergeMark {
     /// Keys from the root; items of sequences by their index, from 0. Merge keys below the root are left out.
-    pub path: Vec<String>,
+    pub(crate) path: Vec<String>,
     /// Which of the two.
-    pub kind: MarkKind,
+    pub(crate) kind: MarkKind,
     /// The marked node.
-    pub span: Span,
+    pub(crate) span: Span,
 }
 
 /// What a [`MergeMark`] asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MarkKind {
+pub(crate) enum MarkKind {
     /// The value goes; it is not in the tree.
     Reset,
     /// The value replaces what earlier files said; it is in the tree.

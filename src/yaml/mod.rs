@@ -11,25 +11,25 @@ mod node;
 mod scalar;
 mod timestamp;
 
-pub use marks::{MarkKind, MergeMark};
-pub use node::{YamlEntry, YamlMapping, YamlNode, YamlValue};
-pub use timestamp::YamlTimestamp;
+pub(crate) use marks::{MarkKind, MergeMark};
+pub(crate) use node::{YamlEntry, YamlMapping, YamlNode, YamlValue};
+pub(crate) use timestamp::YamlTimestamp;
 
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};
 
 /// A document of a YAML stream.
 #[derive(Debug, Clone)]
-pub struct Document {
+pub(crate) struct Document {
     /// Its content; `null` where there is none.
-    pub root: YamlNode,
+    pub(crate) root: YamlNode,
     /// Where `!reset` and `!override` stood.
-    pub marks: Vec<MergeMark>,
+    pub(crate) marks: Vec<MergeMark>,
 }
 
 /// All documents of `text`, which is the file `source`; none where there is nothing but comments.
 ///
 /// Every error is reported, but for those after the first that makes the rest unreadable.
-pub fn parse(text: &str, source: SourceId) -> Result<Vec<Document>, Diagnostics> {
+pub(crate) fn parse(text: &str, source: SourceId) -> Result<Vec<Document>, Diagnostics> {
     let mut problems = Diagnostics::default();
     let mut documents = Vec::new();
     for mut tree in compose::trees(text, source, &mut problems) {

@@ -7,20 +7,20 @@ use crate::diag::Span;
 
 /// A value and where it was written; what an alias brings in was written at its anchor.
 #[derive(Debug, Clone)]
-pub struct YamlNode {
+pub(crate) struct YamlNode {
     /// Where. A block collection begins at its first entry, an absent value is an empty place.
-    pub span: Span,
+    pub(crate) span: Span,
     /// The tag, if one was written: `!override`, `!!str`.
-    pub tag: Option<Box<str>>,
+    pub(crate) tag: Option<Box<str>>,
     /// What.
-    pub value: YamlValue,
+    pub(crate) value: YamlValue,
     /// Offset in the file of a string's text, where it stands there as it is: no escapes, no folded lines.
     pub(super) verbatim: Option<u32>,
 }
 
 /// What a node holds.
 #[derive(Debug, Clone, PartialEq)]
-pub enum YamlValue {
+pub(crate) enum YamlValue {
     /// `null`, `~` or nothing.
     Null,
     /// `true` or `false`, not `yes` and `no`.
@@ -40,20 +40,20 @@ pub enum YamlValue {
 }
 
 /// The entries of a mapping by key, in the order of the file, merged ones last.
-pub type YamlMapping = IndexMap<String, YamlEntry>;
+pub(crate) type YamlMapping = IndexMap<String, YamlEntry>;
 
 /// A value in a mapping.
 #[derive(Debug, Clone, PartialEq)]
-pub struct YamlEntry {
+pub(crate) struct YamlEntry {
     /// Where the key was written.
-    pub key: Span,
+    pub(crate) key: Span,
     /// What stands behind it.
-    pub value: YamlNode,
+    pub(crate) value: YamlNode,
 }
 
 impl YamlNode {
     /// `value`, written at `span`.
-    pub const fn new(value: YamlValue, span: Span) -> Self {
+    pub(crate) const fn new(value: YamlValue, span: Span) -> Self {
         Self {
             span,
             tag: None,
@@ -64,7 +64,7 @@ impl YamlNode {
 
     /// The same place and tag with another value.
     #[must_use]
-    pub fn with(&self, value: YamlValue) -> Self {
+    pub(crate) fn with(&self, value: YamlValue) -> Self {
         Self {
             tag: self.tag.clone(),
             ..Self::new(value, self.span)
@@ -72,7 +72,7 @@ impl YamlNode {
     }
 
     /// The entries, if it is a mapping.
-    pub const fn as_mapping(&self) -> Option<&YamlMapping> {
+    pub(crate) const fn as_mapping(&self) -> Option<&YamlMapping> {
         match &self.value {
             YamlValue::Mapping(mapping) => Some(mapping),
             _ => None,
@@ -80,7 +80,7 @@ impl YamlNode {
     }
 
     /// The items, if it is a sequence.
-    pub fn as_sequence(&self) -> Option<&[Self]> {
+    pub(crate) fn as_sequence(&self) -> Option<&[Self]> {
         match &self.value {
             YamlValue::Sequence(items) => Some(items),
             _ => None,
@@ -88,7 +88,7 @@ impl YamlNode {
     }
 
     /// The text, if it is a string.
-    pub fn as_str(&self) -> Option<&str> {
+    pub(crate) fn as_str(&self) -> Option<&str> {
         match &self.value {
             YamlValue::String(text) => Some(text),
             _ => None,
@@ -96,17 +96,17 @@ impl YamlNode {
     }
 
     /// Whether it is `null`.
-    pub const fn is_null(&self) -> bool {
+    pub(crate) const fn is_null(&self) -> bool {
         matches!(self.value, YamlValue::Null)
     }
 
     /// The value behind `key`, if it is a mapping that has it.
-    pub fn get(&self, key: &str) -> Option<&Self> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         self.as_mapping()?.get(key).map(|entry| &entry.value)
     }
 
     /// The place of `range` of the string it holds: exact where the file has that very text, else the whole node.
-    pub fn part(&self, range: std::ops::Range<usize>) -> Span {
+    pub(crate) fn part(&self, range: std::ops::Range<usize>) -> Span {
         match self.verbatim {
             Some(offset) => Span::new(
                 self.span.source,
@@ -117,7 +117,7 @@ impl YamlNode {
     }
 
     /// What it is, for messages: `a string`.
-    pub const fn kind(&self) -> &'static str {
+    pub(crate) const fn kind(&self) -> &'static str {
         match self.value {
             YamlValue::Null => "null",
             YamlValue::Bool(_) => "a boolean",

@@ -6,7 +6,7 @@ use jiff::civil::Date;
 
 /// A date, or a date and a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct YamlTimestamp {
+pub(crate) struct YamlTimestamp {
     year: u16,
     month: u8,
     day: u8,
@@ -20,7 +20,7 @@ pub struct YamlTimestamp {
 
 impl YamlTimestamp {
     /// The forms `2001-12-14`, `2001-12-14 21:59:43.10` and `2001-12-14T21:59:43.10-05:00`.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut rest = Reader(text);
         let year = rest.digits(4, 4)?;
         rest.literal("-")?;

@@ -17,7 +17,7 @@ use crate::golang::json::{GoText, GoValue, Reading, Trailing, is_field};
 use crate::types::{Digest, Environment};
 
 /// The name of the context that stands for `DOCKER_HOST` or the default socket.
-pub const DEFAULT_CONTEXT: &str = "default";
+pub(crate) const DEFAULT_CONTEXT: &str = "default";
 
 /// The user's settings do not lead to a Docker Engine.
 #[derive(Debug, thiserror::Error)]
@@ -80,15 +80,15 @@ pub enum DockerContextError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DockerContext {
     /// The context's name; [`DEFAULT_CONTEXT`] for what has none.
-    pub name: String,
+    pub(crate) name: String,
     /// The Engine's address.
     pub host: DockerHost,
     /// What leads there, such as `` `DOCKER_HOST` `` or `the default socket`.
-    pub from: String,
+    pub(crate) from: String,
     /// Whether the user said so, by a variable or a context, so that it is an error if nothing answers.
-    pub named: bool,
+    pub(crate) named: bool,
     /// Which settings say how it is reached.
-    pub settings: Settings,
+    pub(crate) settings: Settings,
 }
 
 /// Docker's contexts, as the environment leads to them.
@@ -163,7 +163,7 @@ impl<'a> DockerContexts<'a> {
     }
 
     /// The Engine of the current context.
-    pub fn current(&self) -> Result<DockerContext, DockerContextError> {
+    pub(crate) fn current(&self) -> Result<DockerContext, DockerContextError> {
         self.context(&self.current_name()?)
             .map_err(|error| match error {
                 DockerContextError::Unknown { name, known, .. } => DockerContextError::Unknown {
@@ -230,7 +230,7 @@ impl<'a> DockerContexts<'a> {
     }
 
     /// What a node of buildx's store names: a context, or else an address.
-    pub fn context_or_host(&self, text: &str) -> Result<DockerContext, DockerContextError> {
+    pub(crate) fn context_or_host(&self, text: &str) -> Result<DockerContext, DockerContextError> {
         if text.is_empty() {
             return self.default_context();
         }
@@ -250,7 +250,7 @@ impl<'a> DockerContexts<'a> {
     }
 
     /// The key under which buildx's store keeps the choice for the current endpoint.
-    pub fn store_key(&self) -> Result<String, DockerContextError> {
+    pub(crate) fn store_key(&self) -> Result<String, DockerContextError> {
         let name = self.current_name()?;
         if name != DEFAULT_CONTEXT {
             return Ok(name);
@@ -267,7 +267,7 @@ impl<'a> DockerContexts<'a> {
     }
 
     /// The names of all contexts, sorted, with the default one. Unreadable ones are left out.
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         let mut names = vec![DEFAULT_CONTEXT.to_owned()];
         if let Some(dir) = self.environment.docker_config_dir() {
             let folders = std::fs::read_dir(dir.join("contexts/meta"));
@@ -308,7 +308,7 @@ impl<'a> DockerContexts<'a> {
     }
 
     /// The sockets where an Engine listens by default: the system's, Docker Desktop's, the rootless one's.
-    pub fn default_sockets(&self) -> Vec<PathBuf> {
+    pub(crate) fn default_sockets(&self) -> Vec<PathBuf> {
         let mut sockets = vec![PathBuf::from(SYSTEM_SOCKET)];
         if let Some(home) = self.environment.home() {
             sockets.push(home.join(".docker/run/docker.sock"));
@@ -366,7 +366,7 @@ impl<'a> DockerContexts<'a> {
     }
 
     /// What the user should know of the settings by which `context` was found.
-    pub fn warnings(&self, context: &DockerContext) -> Vec<Diagnostic> {
+    pub(crate) fn warnings(&self, context: &DockerContext) -> Vec<Diagnostic> {
         let is_plain = matches!(context.host, DockerHost::Tcp { tls: None, .. });
         let by_variables = context.settings == Settings::DockerVariables;
         let has_certificates = self.environment.non_empty("DOCKER_CERT_PATH").is_some();

@@ -102,7 +102,7 @@ pub enum EmbeddedError {
 
 /// Keeps the embedded builder running until it is dropped.
 #[derive(Debug)]
-pub struct Lease {
+pub(crate) struct Lease {
     _channel: ControlChannel,
 }
 
@@ -114,7 +114,7 @@ pub struct Running {
     /// What it says about itself.
     pub facts: Facts,
     /// To be kept for as long as it is used.
-    pub lease: Lease,
+    pub(crate) lease: Lease,
     /// Whether it runs with an earlier configuration than it would be started with now, because others use it.
     pub is_outdated: bool,
 }

@@ -16,14 +16,14 @@ use super::named_files::{NamedFile, named_files};
 use crate::types::{Digest, Environment};
 
 /// Most storage the builder uses unless the user's file says otherwise.
-pub const MAX_USED_SPACE: &str = "40GB";
+pub(crate) const MAX_USED_SPACE: &str = "40GB";
 /// Storage that is never reclaimed unless the user's file says otherwise.
 pub(super) const RESERVED_SPACE: &str = "10GB";
 /// Free space the builder leaves on the disk unless the user's file says otherwise.
 pub(super) const MIN_FREE_SPACE: &str = "10%";
 
 /// The variable that names the user's file.
-pub const VARIABLE: &str = "RBAKE_BUILDKITD_CONFIG";
+pub(crate) const VARIABLE: &str = "RBAKE_BUILDKITD_CONFIG";
 
 // Each bounds the storage by itself, so that any of them means the user has decided.
 const STORAGE_KEYS: [&str; 6] = [
@@ -92,9 +92,9 @@ pub enum ConfigError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct UserConfig {
     /// Where it was found.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// What it says.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 impl UserConfig {
@@ -155,15 +155,15 @@ impl UserConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Decided {
     /// Folder of the daemon's data.
-    pub root: PathBuf,
+    pub(crate) root: PathBuf,
     /// Unix socket it listens on.
-    pub socket: PathBuf,
+    pub(crate) socket: PathBuf,
     /// Unix socket for its traces, which would otherwise be the system daemon's.
-    pub trace_socket: PathBuf,
+    pub(crate) trace_socket: PathBuf,
     /// The runc it runs containers with.
-    pub runc: PathBuf,
+    pub(crate) runc: PathBuf,
     /// Whether it runs without root.
-    pub rootless: bool,
+    pub(crate) rootless: bool,
 }
 
 /// The text of the configuration the daemon is started with.

@@ -71,7 +71,7 @@ pub struct Facts {
     /// Fingerprint of the configuration it runs with.
     pub configuration: String,
     /// After how many seconds without clients it stops; absent if it stays.
-    pub idle_seconds: Option<u64>,
+    pub(crate) idle_seconds: Option<u64>,
 }
 
 /// One end of a connection.

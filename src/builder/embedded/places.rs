@@ -31,7 +31,7 @@ pub enum PlacesError {
 
 impl PlacesError {
     /// The ways out.
-    pub fn help(&self) -> Vec<String> {
+    pub(crate) fn help(&self) -> Vec<String> {
         let way_out = "set `RBAKE_DATA_DIR` to a folder of your own that nobody else can write to";
         match self {
             Self::NoDataDir => vec![way_out.to_owned()],
@@ -110,18 +110,18 @@ impl EmbeddedPlaces {
     }
 
     /// Folder of the programs that `rbake builder install` brought.
-    pub fn programs(&self) -> PathBuf {
+    pub(crate) fn programs(&self) -> PathBuf {
         self.dir.join("programs")
     }
 
     /// Folder of what rootlesskit keeps while it runs.
-    pub fn rootlesskit(&self) -> PathBuf {
+    pub(crate) fn rootlesskit(&self) -> PathBuf {
         self.dir.join("rootlesskit")
     }
 
     /// Folder of buildkitd's temporary files; `None` where its path is too long for the sockets that buildkitd makes
     /// there.
-    pub fn temporary(&self) -> Option<PathBuf> {
+    pub(crate) fn temporary(&self) -> Option<PathBuf> {
         let path = self.dir.join("tmp");
         let longest = path.as_os_str().len() + DEEPEST_TEMPORARY_SOCKET.len();
         (longest <= SOCKET_PATH_LIMIT).then_some(path)
@@ -138,7 +138,7 @@ impl EmbeddedPlaces {
     }
 
     /// Held by whoever is starting a supervisor.
-    pub fn start_lock(&self) -> PathBuf {
+    pub(crate) fn start_lock(&self) -> PathBuf {
         self.dir.join("start.lock")
     }
 
@@ -148,7 +148,7 @@ impl EmbeddedPlaces {
     }
 
     /// Held while programs are being installed.
-    pub fn install_lock(&self) -> PathBuf {
+    pub(crate) fn install_lock(&self) -> PathBuf {
         self.dir.join("install.lock")
     }
 
@@ -158,7 +158,7 @@ impl EmbeddedPlaces {
     }
 
     /// The supervisor's socket.
-    pub fn control_socket(&self) -> PathBuf {
+    pub(crate) fn control_socket(&self) -> PathBuf {
         self.run.join("control.sock")
     }
 
@@ -168,7 +168,7 @@ impl EmbeddedPlaces {
     }
 
     /// buildkitd's socket for traces.
-    pub fn trace_socket(&self) -> PathBuf {
+    pub(crate) fn trace_socket(&self) -> PathBuf {
         self.run.join("traces.sock")
     }
 }

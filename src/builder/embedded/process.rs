@@ -26,11 +26,11 @@ use crate::types::blocking::unblock;
 #[derive(Debug, Clone)]
 pub(super) struct Spec {
     /// The program and its arguments.
-    pub argv: Vec<OsString>,
+    pub(crate) argv: Vec<OsString>,
     /// Variables, all of them.
-    pub variables: Vec<(String, String)>,
+    pub(crate) variables: Vec<(String, String)>,
     /// The directory it runs in.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
 }
 
 /// A process that runs, with a thread that owns it.
@@ -51,11 +51,11 @@ enum End {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ProcessId {
     /// Its number.
-    pub pid: i32,
+    pub(crate) pid: i32,
     /// When it started, in the kernel's ticks since the machine started.
-    pub started: u64,
+    pub(crate) started: u64,
     /// Which start of the machine that was.
-    pub boot: String,
+    pub(crate) boot: String,
 }
 
 impl Process {
@@ -151,7 +151,7 @@ fn identify(pid: i32) -> io::Result<(ProcessId, OwnedFd)> {
 /// In the child: asks the kernel to be killed when the parent ends, then becomes `argv`. Returns only to fail.
 ///
 /// `parent` is the process that meant to be the parent; if it is gone already, nothing is started.
-pub fn become_child(parent: i32, argv: &[OsString]) -> io::Error {
+pub(crate) fn become_child(parent: i32, argv: &[OsString]) -> io::Error {
     let Some((program, arguments)) = argv.split_first() else {
         return io::Error::other("no program to become");
     };

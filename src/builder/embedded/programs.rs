@@ -12,20 +12,20 @@ use crate::types::processes;
 
 /// The programs as they were found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Programs {
+pub(crate) struct Programs {
     /// buildkitd.
-    pub buildkitd: PathBuf,
+    pub(crate) buildkitd: PathBuf,
     /// runc.
-    pub runc: PathBuf,
+    pub(crate) runc: PathBuf,
     /// rootlesskit, where we are not root and need it.
-    pub rootlesskit: Option<PathBuf>,
+    pub(crate) rootlesskit: Option<PathBuf>,
     /// unshare, where we are root and it is there.
-    pub unshare: Option<PathBuf>,
+    pub(crate) unshare: Option<PathBuf>,
 }
 
 /// How buildkitd is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Isolation {
+pub(crate) enum Isolation {
     /// As root, in process and mount namespaces of its own, made by this `unshare`.
     Namespaces(PathBuf),
     /// As root, in the machine's namespaces, because `unshare` is absent or not permitted.
@@ -68,7 +68,7 @@ pub enum ProgramError {
 
 impl Programs {
     /// Finds the programs. Those that others than root and this user can change are not used.
-    pub fn find(search: &SearchPath) -> Result<Self, ProgramError> {
+    pub(crate) fn find(search: &SearchPath) -> Result<Self, ProgramError> {
         if !cfg!(target_os = "linux") {
             return Err(ProgramError::NotLinux);
         }
@@ -90,12 +90,12 @@ impl Programs {
     }
 
     /// Whether buildkitd runs without root.
-    pub fn rootless(&self) -> bool {
+    pub(crate) fn rootless(&self) -> bool {
         self.rootlesskit.is_some()
     }
 
     /// How buildkitd can be kept apart here. Tries it, which takes a process.
-    pub async fn isolation(&self) -> Isolation {
+    pub(crate) async fn isolation(&self) -> Isolation {
         if let Some(rootlesskit) = &self.rootlesskit {
             return Isolation::Rootless(rootlesskit.clone());
         }
@@ -108,7 +108,12 @@ impl Programs {
     /// The command that runs buildkitd with the configuration `config`.
     ///
     /// `state` is a folder for what rootlesskit keeps.
-    pub fn command(&self, isolation: &Isolation, config: &Path, state: &Path) -> Vec<OsString> {
+    pub(crate) fn command(
+        &self,
+        isolation: &Isolation,
+        config: &Path,
+        state: &Path,
+    ) -> Vec<OsString> {
         let mut argv: Vec<OsString> = Vec::new();
         match isolation {
             Isolation::None => {}
@@ -162,7 +167,7 @@ async fn can_unshare(unshare: &Path) -> bool {
 }
 
 /// The program `name`, if it is there and safe to run.
-pub fn find(search: &SearchPath, name: &str) -> Result<Option<PathBuf>, ProgramError> {
+pub(crate) fn find(search: &SearchPath, name: &str) -> Result<Option<PathBuf>, ProgramError> {
     search.find(name).map_err(|source| ProgramError::Untrusted {
         name: name.to_owned(),
         source,
@@ -174,7 +179,7 @@ pub fn find(search: &SearchPath, name: &str) -> Result<Option<PathBuf>, ProgramE
 const PATH_OF_THE_SYSTEM: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The version that `program --version` tells: the first word of the form `v1.2.3` or `1.2.3…`.
-pub async fn version_of(program: &Path) -> Result<String, ProgramError> {
+pub(crate) async fn version_of(program: &Path) -> Result<String, ProgramError> {
     let fail = |source| ProgramError::Version {
         program: program.to_owned(),
         source,

@@ -14,17 +14,17 @@ use crate::types::Environment;
 
 /// What the builder is started with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recipe {
+pub(crate) struct Recipe {
     /// The programs.
-    pub programs: Programs,
+    pub(crate) programs: Programs,
     /// The text of buildkitd's configuration.
-    pub configuration: String,
+    pub(crate) configuration: String,
     /// buildkitd's environment.
-    pub variables: Variables,
+    pub(crate) variables: Variables,
     /// Folders of `PATH` that are not used, and why.
-    pub left_out: Vec<(PathBuf, String)>,
+    pub(crate) left_out: Vec<(PathBuf, String)>,
     /// Changes whenever the builder must be started afresh for the recipe to count.
-    pub fingerprint: String,
+    pub(crate) fingerprint: String,
 }
 
 /// The builder cannot be started as things are.
@@ -40,7 +40,10 @@ pub enum RecipeError {
 
 impl Recipe {
     /// Works it out of the environment and the files it leads to.
-    pub fn of(environment: &Environment, places: &EmbeddedPlaces) -> Result<Self, RecipeError> {
+    pub(crate) fn of(
+        environment: &Environment,
+        places: &EmbeddedPlaces,
+    ) -> Result<Self, RecipeError> {
         let user = UserConfig::find(environment)?;
         let installed = places.programs().join("bin");
         let search = SearchPath::new(Some(installed), environment.non_empty("PATH"));

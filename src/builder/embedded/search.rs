@@ -11,14 +11,14 @@ use crate::types::causes::in_one_line;
 
 /// Folders with programs.
 #[derive(Debug, Clone, Default)]
-pub struct SearchPath {
+pub(crate) struct SearchPath {
     folders: Vec<PathBuf>,
     left_out: Vec<(PathBuf, String)>,
 }
 
 impl SearchPath {
     /// The folder `first`, then those of the variable `PATH`.
-    pub fn new(first: Option<PathBuf>, variable: Option<&str>) -> Self {
+    pub(crate) fn new(first: Option<PathBuf>, variable: Option<&str>) -> Self {
         let mut path = Self::default();
         let named = variable.unwrap_or_default().split(':').map(PathBuf::from);
         for folder in first.into_iter().chain(named) {
@@ -49,7 +49,7 @@ impl SearchPath {
     ///
     /// # Errors
     /// If there are programs of that name, but others can change all of them.
-    pub fn find(&self, name: &str) -> Result<Option<PathBuf>, TrustError> {
+    pub(crate) fn find(&self, name: &str) -> Result<Option<PathBuf>, TrustError> {
         let mut refused = None;
         for folder in &self.folders {
             let path = folder.join(name);
@@ -75,13 +75,13 @@ impl SearchPath {
     }
 
     /// As the value of a variable `PATH`.
-    pub fn variable(&self) -> String {
+    pub(crate) fn variable(&self) -> String {
         let folders = self.folders.iter().map(|folder| folder.to_string_lossy());
         folders.collect::<Vec<_>>().join(":")
     }
 
     /// The folders that are not looked at, and why.
-    pub fn left_out(&self) -> &[(PathBuf, String)] {
+    pub(crate) fn left_out(&self) -> &[(PathBuf, String)] {
         &self.left_out
     }
 }

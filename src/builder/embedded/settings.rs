@@ -8,7 +8,7 @@ use crate::types::Environment;
 pub const IDLE_VARIABLE: &str = "RBAKE_BUILDER_IDLE";
 
 /// Idle time after which the builder stops unless [`IDLE_VARIABLE`] says otherwise.
-pub const DEFAULT_IDLE: Duration = Duration::from_secs(10 * 60);
+pub(crate) const DEFAULT_IDLE: Duration = Duration::from_secs(10 * 60);
 
 /// The text is no idle time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +21,7 @@ pub struct InvalidIdle {
 
 /// How long the builder stays without clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Idle {
+pub(crate) enum Idle {
     /// It stops after this time.
     After(Duration),
     /// It stays until it is told to stop.
@@ -30,7 +30,7 @@ pub enum Idle {
 
 impl Idle {
     /// What the environment says, else the default.
-    pub fn of(environment: &Environment) -> Result<Self, InvalidIdle> {
+    pub(crate) fn of(environment: &Environment) -> Result<Self, InvalidIdle> {
         match environment.non_empty(IDLE_VARIABLE) {
             Some(text) => text.parse(),
             None => Ok(Self::After(DEFAULT_IDLE)),

@@ -40,7 +40,7 @@ const END_LIMIT_IN_USE: Duration = Duration::from_secs(3);
 
 /// The supervisor could not do its work.
 #[derive(Debug, thiserror::Error)]
-pub enum ServeError {
+pub(crate) enum ServeError {
     /// There is no place for its files.
     #[error(transparent)]
     Places(#[from] PlacesError),
@@ -82,7 +82,7 @@ pub enum ServeError {
 
 impl ServeError {
     /// As it is told to the user.
-    pub fn diagnostic(self) -> Diagnostic {
+    pub(crate) fn diagnostic(self) -> Diagnostic {
         let message = in_one_line(&self);
         let told = Diagnostic::error(Class::Engine, "builder::embedded", message);
         let help = match self {
@@ -102,17 +102,20 @@ fn system(act: impl Into<String>) -> impl FnOnce(std::io::Error) -> ServeError {
 
 /// What the supervisor is to do beside the environment's settings.
 #[derive(Debug, Clone)]
-pub struct ServeOptions {
+pub(crate) struct ServeOptions {
     /// The program that, as `PROGRAM +builder run-buildkitd PID COMMAND…`, calls [`process::become_child`].
-    pub program: PathBuf,
+    pub(crate) program: PathBuf,
     /// Idle time that overrides the environment's.
-    pub idle: Option<Idle>,
+    pub(crate) idle: Option<Idle>,
 }
 
 /// Runs the embedded builder until it is idle, told to stop, or ended by a signal.
 ///
 /// Any client that connects while it starts is answered when it has started.
-pub async fn serve(environment: &Environment, options: &ServeOptions) -> Result<(), ServeError> {
+pub(crate) async fn serve(
+    environment: &Environment,
+    options: &ServeOptions,
+) -> Result<(), ServeError> {
     // Whoever asks this process to end, while it waits for others, is obeyed at once.
     let mut signals = Signals::new().map_err(system("listen for signals"))?;
     let idle = match options.idle {

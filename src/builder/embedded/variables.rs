@@ -77,7 +77,7 @@ const CERTIFICATE_FOLDERS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 
 /// What is in the environment of buildkitd.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Variables {
+pub(crate) struct Variables {
     all: Vec<(String, String)>,
     that_count: String,
 }

@@ -16,7 +16,7 @@ const WANTED: [(&str, &str); 3] = [
 
 /// The archive could not be unpacked.
 #[derive(Debug, thiserror::Error)]
-pub enum ArchiveError {
+pub(crate) enum ArchiveError {
     /// It cannot be read.
     #[error("cannot unpack `{}`", archive.display())]
     Read {

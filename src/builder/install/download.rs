@@ -21,7 +21,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 
 /// The file could not be had.
 #[derive(Debug, thiserror::Error)]
-pub enum DownloadError {
+pub(crate) enum DownloadError {
     /// The client cannot be made.
     #[error("cannot prepare a download")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),

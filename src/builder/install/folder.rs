@@ -28,19 +28,19 @@ const RECORD: &str = "installed.json";
 
 /// What is installed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InstallRecord {
+pub(crate) struct InstallRecord {
     /// BuildKit's version.
-    pub version: String,
+    pub(crate) version: String,
     /// Where it came from.
     #[serde(rename = "road")]
-    pub method: InstallMethod,
+    pub(crate) method: InstallMethod,
     /// The SHA-256 of each program by its name.
-    pub files: BTreeMap<String, String>,
+    pub(crate) files: BTreeMap<String, String>,
 }
 
 /// A folder that is being filled.
 #[derive(Debug)]
-pub struct NewFolder(PathBuf);
+pub(crate) struct NewFolder(PathBuf);
 
 impl std::ops::Deref for NewFolder {
     type Target = Path;
@@ -65,28 +65,28 @@ impl Drop for NewFolder {
 
 /// The folder.
 #[derive(Debug, Clone)]
-pub struct Folder {
+pub(crate) struct Folder {
     dir: PathBuf,
 }
 
 impl Folder {
     /// The folder at `dir`, which need not exist.
-    pub fn at(dir: PathBuf) -> Self {
+    pub(crate) fn at(dir: PathBuf) -> Self {
         Self { dir }
     }
 
     /// Where the programs in use are.
-    pub fn bin(&self) -> PathBuf {
+    pub(crate) fn bin(&self) -> PathBuf {
         self.dir.join("bin")
     }
 
     /// Where archives are kept while they are being fetched.
-    pub fn downloads(&self) -> PathBuf {
+    pub(crate) fn downloads(&self) -> PathBuf {
         self.dir.join("downloads")
     }
 
     /// What is in use, whether or not its files are sound.
-    pub async fn record(&self) -> Option<InstallRecord> {
+    pub(crate) async fn record(&self) -> Option<InstallRecord> {
         let target = tokio::fs::read_link(self.bin()).await.ok()?;
         let path = self.dir.join(target).parent()?.join(RECORD);
         let text = unblock(move || read_text(&path, LIMIT)).await.ok()??;
@@ -94,7 +94,7 @@ impl Folder {
     }
 
     /// The names of programs in use that are missing or not what was installed; empty if nothing is installed.
-    pub async fn damaged(&self) -> Vec<String> {
+    pub(crate) async fn damaged(&self) -> Vec<String> {
         let Some(record) = self.record().await else {
             return Vec::new();
         };
@@ -111,7 +111,7 @@ impl Folder {
     /// Removes what earlier installations were broken off with, and makes a new folder to fill.
     ///
     /// What is in it is removed when the value is dropped, if it was not committed.
-    pub async fn begin(&self) -> io::Result<NewFolder> {
+    pub(crate) async fn begin(&self) -> io::Result<NewFolder> {
         let folder = self.clone();
         unblock(move || folder.begin_now()).await
     }
@@ -132,7 +132,7 @@ impl Folder {
     /// Makes the programs in `new`, which [`Self::begin`] made, the ones in use.
     ///
     /// Broken off anywhere, either the old or the new ones are in use, whole.
-    pub async fn commit(
+    pub(crate) async fn commit(
         &self,
         new: &Path,
         version: &str,

@@ -17,7 +17,7 @@ use crate::types::{Environment, processes};
 
 /// The build failed.
 #[derive(Debug, thiserror::Error)]
-pub enum GoError {
+pub(crate) enum GoError {
     /// There is no toolchain.
     #[error("there is no `go` in PATH")]
     NoGo,
@@ -102,21 +102,21 @@ const STEP_LIMIT: Duration = Duration::from_secs(45 * 60);
 #[derive(Debug)]
 pub(super) struct GoBuild<'a> {
     /// The `go` command.
-    pub go: PathBuf,
+    pub(crate) go: PathBuf,
     /// The versions.
-    pub pins: &'a Pins,
+    pub(crate) pins: &'a Pins,
     /// A folder for the build, which is this build's alone.
-    pub work: PathBuf,
+    pub(crate) work: PathBuf,
     /// Where the programs go.
-    pub bin: PathBuf,
+    pub(crate) bin: PathBuf,
     /// runc of the machine, to be copied, where there is one that will do.
-    pub runc: Option<PathBuf>,
+    pub(crate) runc: Option<PathBuf>,
     /// The folders in which Go looks for git and a C compiler.
-    pub path: String,
+    pub(crate) path: String,
     /// The variables that Go heeds are taken from here.
-    pub environment: &'a Environment,
+    pub(crate) environment: &'a Environment,
     /// Told how far the build is.
-    pub events: &'a EventSink,
+    pub(crate) events: &'a EventSink,
 }
 
 impl GoBuild<'_> {

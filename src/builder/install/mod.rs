@@ -30,14 +30,14 @@ use crate::types::causes::in_one_line;
 use crate::types::{Environment, Platform};
 use progress::Progress;
 
-pub use archive::ArchiveError;
-pub use download::DownloadError;
-pub use folder::{Folder, InstallRecord, NewFolder};
-pub use golang::GoError;
-pub use pins::{Archive, Buildkit, InvalidPins, Pins, Runc};
+pub(crate) use archive::ArchiveError;
+pub(crate) use download::DownloadError;
+pub(crate) use folder::{Folder, InstallRecord, NewFolder};
+pub(crate) use golang::GoError;
+pub(crate) use pins::{Archive, Buildkit, InvalidPins, Pins, Runc};
 
 /// The variable that names another place with BuildKit's releases, such as a mirror. Digests are the same.
-pub const BASE_VARIABLE: &str = "RBAKE_BUILDKIT_RELEASES";
+pub(crate) const BASE_VARIABLE: &str = "RBAKE_BUILDKIT_RELEASES";
 
 /// The oldest BuildKit in PATH that will do: the first that can export several ways at once.
 const OLDEST_BUILDKIT: (u64, u64) = (0, 13);
@@ -49,7 +49,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(1800);
 /// Where programs come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum InstallMethod {
+pub(crate) enum InstallMethod {
     /// They are in PATH.
     Path,
     /// From BuildKit's release archive.
@@ -60,10 +60,10 @@ pub enum InstallMethod {
 
 impl InstallMethod {
     /// All, in the order they are tried.
-    pub const ALL: [Self; 3] = [Self::Path, Self::Release, Self::Go];
+    pub(crate) const ALL: [Self; 3] = [Self::Path, Self::Release, Self::Go];
 
     /// Its name.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Path => "path",
             Self::Release => "release",
@@ -80,18 +80,18 @@ impl fmt::Display for InstallMethod {
 
 /// How to install.
 #[derive(Debug, Clone)]
-pub struct InstallOptions {
+pub(crate) struct InstallOptions {
     /// Versions and digests.
-    pub pins: Pins,
+    pub(crate) pins: Pins,
     /// The only method to take, if not all.
-    pub method: Option<InstallMethod>,
+    pub(crate) method: Option<InstallMethod>,
     /// Whether to install what is installed already.
-    pub force: bool,
+    pub(crate) force: bool,
 }
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Installed {
+pub(crate) enum Installed {
     /// The pinned version was installed before and is sound.
     Already(InstallRecord),
     /// PATH has what is needed.
@@ -116,7 +116,7 @@ pub enum Installed {
 
 /// Nothing was installed.
 #[derive(Debug, thiserror::Error)]
-pub enum InstallError {
+pub(crate) enum InstallError {
     /// There is no place for the programs.
     #[error(transparent)]
     Places(#[from] PlacesError),
@@ -172,7 +172,7 @@ enum InstallMethodError {
 
 impl InstallError {
     /// As it is told to the user.
-    pub fn diagnostic(&self) -> Diagnostic {
+    pub(crate) fn diagnostic(&self) -> Diagnostic {
         let told = Diagnostic::error(Class::Engine, "builder::install", self.to_string());
         match self {
             Self::NoMethod(methods) => methods
@@ -196,7 +196,7 @@ impl InstallError {
 }
 
 /// Has the programs of the embedded builder on this machine.
-pub async fn install(
+pub(crate) async fn install(
     environment: &Environment,
     options: &InstallOptions,
     events: &EventSink,

@@ -9,7 +9,7 @@ const TABLE: &str = include_str!("pins.toml");
 
 /// The table cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum InvalidPins {
+pub(crate) enum InvalidPins {
     /// It is no TOML.
     #[error("the table of pins is damaged")]
     Form(#[from] Box<toml_edit::TomlError>),
@@ -20,48 +20,48 @@ pub enum InvalidPins {
 
 /// Versions, and archives with their digests.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pins {
+pub(crate) struct Pins {
     /// BuildKit.
-    pub buildkit: Buildkit,
+    pub(crate) buildkit: Buildkit,
     /// runc, where it has to be built: BuildKit's archive has one.
-    pub runc: Runc,
+    pub(crate) runc: Runc,
 }
 
 /// BuildKit's version and archives.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Buildkit {
+pub(crate) struct Buildkit {
     /// The version, such as `v0.32.2`.
-    pub version: String,
+    pub(crate) version: String,
     /// Where the folder `<version>` with the archives is.
-    pub base: String,
+    pub(crate) base: String,
     /// The archives.
-    pub archives: Vec<Archive>,
+    pub(crate) archives: Vec<Archive>,
 }
 
 /// runc's version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Runc {
+pub(crate) struct Runc {
     /// The version, such as `v1.3.4`.
-    pub version: String,
+    pub(crate) version: String,
 }
 
 /// An archive that may be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Archive {
+pub(crate) struct Archive {
     /// For which platform, such as `linux/amd64`.
-    pub platform: String,
+    pub(crate) platform: String,
     /// The SHA-256 of the file, in lower-case hexadecimal digits.
-    pub sha256: String,
+    pub(crate) sha256: String,
 }
 
 impl Pins {
     /// The table that comes with this program.
-    pub fn of_this_release() -> Result<Self, InvalidPins> {
+    pub(crate) fn of_this_release() -> Result<Self, InvalidPins> {
         Self::parse(TABLE)
     }
 
     /// Reads a table.
-    pub fn parse(text: &str) -> Result<Self, InvalidPins> {
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidPins> {
         let document: DocumentMut = text.parse().map_err(Box::new)?;
         let text = |table: &str, key: &'static str| {
             let value = document.get(table).and_then(|table| table.get(key));
@@ -95,7 +95,7 @@ impl Pins {
     }
 
     /// The digest of BuildKit's archive for `platform`.
-    pub fn archive(&self, platform: &Platform) -> Option<&str> {
+    pub(crate) fn archive(&self, platform: &Platform) -> Option<&str> {
         let platform = platform.to_string();
         let archives = self.buildkit.archives.iter();
         archives
@@ -105,7 +105,7 @@ impl Pins {
     }
 
     /// The name of BuildKit's archive for `platform`, as its releases call it.
-    pub fn file_name(&self, platform: &Platform) -> String {
+    pub(crate) fn file_name(&self, platform: &Platform) -> String {
         let mut name = format!(
             "buildkit-{}.{}-{}",
             self.buildkit.version, platform.os, platform.architecture

@@ -13,15 +13,15 @@ use crate::types::Environment;
 use crate::types::causes::in_one_line;
 
 /// The name of the embedded builder for `--builder`, unless buildx has one of that name.
-pub const EMBEDDED: &str = "embedded";
+pub(crate) const EMBEDDED: &str = "embedded";
 
 /// What was looked at, and why it names nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unnamed {
     /// What was looked at.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
     /// Why it names nothing.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 /// The first builder that is named, with the places before it that name none.

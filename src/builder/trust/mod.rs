@@ -47,7 +47,7 @@ enum Fault {
 
 impl UnsafePath {
     /// What would make it safe, if that can be said without knowing what it is for.
-    pub fn help(&self) -> Option<String> {
+    pub(crate) fn help(&self) -> Option<String> {
         let path = self.culprit.display();
         match self.fault {
             Fault::Everybody | Fault::Group(_) => Some(format!(
@@ -123,7 +123,7 @@ impl From<UnsafePath> for TrustError {
 
 impl TrustError {
     /// What would make the path safe, if that can be said without knowing what it is for.
-    pub fn help(&self) -> Option<String> {
+    pub(crate) fn help(&self) -> Option<String> {
         match self {
             Self::Unsafe(error) => error.help(),
             Self::Look { .. } | Self::Make { .. } => None,

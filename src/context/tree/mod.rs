@@ -63,30 +63,30 @@ impl ContextError {
 #[derive(Debug)]
 pub struct Entry<'a> {
     /// Its place among the entries of this walk, from 0.
-    pub id: u32,
+    pub(crate) id: u32,
     /// The id of the directory it is in; `None` in the root.
-    pub parent: Option<u32>,
+    pub(crate) parent: Option<u32>,
     /// Path from the root.
-    pub path: &'a [u8],
+    pub(crate) path: &'a [u8],
     /// Mode in Go's form, see [`mode`](super::stat::mode). A socket looks like a regular file, as the reference has it.
-    pub mode: u32,
+    pub(crate) mode: u32,
     /// Bytes; 0 for directories.
-    pub size: i64,
+    pub(crate) size: i64,
     /// Time of the last change, nanoseconds since the epoch.
-    pub mtime: i64,
+    pub(crate) mtime: i64,
     /// What it is another name of, or points to.
-    pub link: LinkTarget<'a>,
+    pub(crate) link: LinkTarget<'a>,
     /// Device numbers; 0 for what is no device.
-    pub device: (i64, i64),
+    pub(crate) device: (i64, i64),
     /// Extended attributes.
-    pub xattrs: &'a Xattrs,
+    pub(crate) xattrs: &'a Xattrs,
     /// Whether its content can be read: a regular file, not a socket that looks like one.
-    pub has_content: bool,
+    pub(crate) has_content: bool,
 }
 
 /// What an entry refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LinkTarget<'a> {
+pub(crate) enum LinkTarget<'a> {
     /// Nothing.
     None,
     /// A symbolic link with this target.
@@ -126,7 +126,7 @@ impl Context {
     }
 
     /// Opens the directory at the absolute `path`; a link anywhere in it is an error.
-    pub fn open_unlinked(path: &Path) -> Result<Self, ContextError> {
+    pub(crate) fn open_unlinked(path: &Path) -> Result<Self, ContextError> {
         let root = files::open::dir(path).map_err(|source| ContextError::Open {
             path: path.to_owned(),
             source,
@@ -161,7 +161,7 @@ impl Context {
     /// Opens the regular file at `path`, which must not lead through symbolic links.
     ///
     /// Never blocks: a pipe that took the file's place is an error.
-    pub fn open_file(&self, path: &[u8]) -> io::Result<std::fs::File> {
+    pub(crate) fn open_file(&self, path: &[u8]) -> io::Result<std::fs::File> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
         let fd = descriptors::patiently(|| Ok(self.open_inside(path, flags)?))?;
         if FileType::from_raw_mode(wide(rustix::fs::fstat(&fd)?.st_mode)) != FileType::RegularFile {

@@ -46,7 +46,7 @@ const TEXT_LISTS: [&str; 2] = ["pruneFilters", "cliPluginsExtraDirs"];
 
 /// One configuration: the parts of it that rbake reads.
 #[derive(Debug, Clone, Default)]
-pub struct DockerConfig {
+pub(crate) struct DockerConfig {
     // The file or variable, as it is told to the user.
     source: String,
     // Docker looks the variable's entries up by their exact keys.
@@ -61,7 +61,7 @@ pub struct DockerConfig {
 
 /// Proxy settings that become build arguments.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Proxies {
+pub(crate) struct Proxies {
     http: String,
     https: String,
     none: String,
@@ -88,7 +88,7 @@ impl DockerConfig {
     /// Reads `config.json` of Docker's configuration directory; a missing file is an empty configuration.
     ///
     /// Where it has nothing to do with credentials, the system's usual helper counts if it is in PATH, as for Docker.
-    pub fn load(environment: &Environment) -> Self {
+    pub(crate) fn load(environment: &Environment) -> Self {
         let mut config = match environment.docker_config_dir() {
             Some(dir) => Self::read(&dir.join("config.json")),
             None => Self::default(),
@@ -242,24 +242,24 @@ impl DockerConfig {
     }
 
     /// The file or variable, in the words of messages.
-    pub fn source(&self) -> &str {
+    pub(crate) fn source(&self) -> &str {
         &self.source
     }
 
     /// Whether nothing of it could be read.
-    pub fn is_unread(&self) -> bool {
+    pub(crate) fn is_unread(&self) -> bool {
         self.is_unread
     }
 
     /// What is wrong with it, one line each, without any of its values.
-    pub fn problems(&self) -> &[String] {
+    pub(crate) fn problems(&self) -> &[String] {
         &self.problems
     }
 
     /// Build arguments for the proxies configured for the Docker host `host`, else for `default`.
     ///
     /// Both spellings of each, as the Docker CLI sends them (`cli/config/configfile`, `ParseProxyConfig`).
-    pub fn proxy_arguments(&self, host: Option<&str>) -> Vec<(String, String)> {
+    pub(crate) fn proxy_arguments(&self, host: Option<&str>) -> Vec<(String, String)> {
         let configured = host
             .and_then(|host| self.proxies.get(host))
             .or_else(|| self.proxies.get("default"));

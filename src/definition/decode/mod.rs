@@ -23,7 +23,7 @@ use crate::types::{Environment, GroupName, TargetName};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DecodeOptions {
     /// Whether relative contexts are relative to the file they are written in, rather than to the working directory.
-    pub file_relative_paths: bool,
+    pub(crate) file_relative_paths: bool,
 }
 
 impl DecodeOptions {

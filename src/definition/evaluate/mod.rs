@@ -63,7 +63,7 @@ pub fn evaluate(
 /// Parses and evaluates all files, and decodes what they say.
 ///
 /// Every problem is reported: a wrong attribute is told beside an expression that fails elsewhere.
-pub fn load(
+pub(crate) fn load(
     sources: &mut DefinitionSources,
     inputs: &EvaluationInputs<'_>,
     options: DecodeOptions,

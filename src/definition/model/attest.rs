@@ -6,18 +6,18 @@ use crate::golang::csv;
 
 /// A statement about the build that is to be attached to the image, or not to be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Attest {
+pub(crate) struct Attest {
     /// `provenance`, `sbom` or another kind that the frontend knows.
-    pub kind: SharedText,
+    pub(crate) kind: SharedText,
     /// Whether the statement is not to be made.
-    pub disabled: bool,
+    pub(crate) disabled: bool,
     /// Everything else.
-    pub attrs: Attrs,
+    pub(crate) attrs: Attrs,
 }
 
 impl Attest {
     /// Reads `type=provenance,mode=max`.
-    pub fn from_text(text: &str) -> Result<Self, EntryError> {
+    pub(crate) fn from_text(text: &str) -> Result<Self, EntryError> {
         let mut kind = SharedText::default();
         let mut disabled = false;
         let mut attrs = Attrs::new();
@@ -41,7 +41,7 @@ impl Attest {
     }
 
     /// Takes the fields of an object.
-    pub fn from_attrs(mut attrs: Attrs) -> Result<Self, EntryError> {
+    pub(crate) fn from_attrs(mut attrs: Attrs) -> Result<Self, EntryError> {
         let kind = attrs.remove("type").unwrap_or_default();
         let disabled = match attrs.remove("disabled") {
             Some(value) => entry::boolean("disabled", &value)?,
@@ -63,7 +63,7 @@ impl Attest {
     }
 
     /// The text form that `--sbom=VALUE` and `--provenance=VALUE` stand for.
-    pub fn flag_text(kind: &str, value: &str) -> String {
+    pub(crate) fn flag_text(kind: &str, value: &str) -> String {
         match crate::golang::strconv::parse_bool(value) {
             Some(enabled) => format!("type={kind},disabled={}", !enabled),
             None => format!("type={kind},{value}"),
@@ -71,7 +71,7 @@ impl Attest {
     }
 
     /// The comma-separated form with its fields in order, as frontends take it.
-    pub fn to_csv(&self) -> String {
+    pub(crate) fn to_csv(&self) -> String {
         let disabled = self.disabled.then_some(("disabled", "true"));
         csv::join(
             std::iter::once(("type", &*self.kind))
@@ -98,7 +98,7 @@ fn without_type(text: &str) -> Option<String> {
 
 impl List<Attest> {
     /// Appends the entries of `later`; of entries of one kind the last wins, in the first one's place.
-    pub fn merge_attests(&mut self, later: &Self) {
+    pub(crate) fn merge_attests(&mut self, later: &Self) {
         self.append(later);
         self.dedupe_by_key(|attest| attest.kind.clone());
     }

@@ -5,16 +5,16 @@ use super::{List, SharedText};
 
 /// Where cache is imported from or exported to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct CacheEntry {
+pub(crate) struct CacheEntry {
     /// The kind of place.
-    pub kind: CacheKind,
+    pub(crate) kind: CacheKind,
     /// Everything else.
-    pub attrs: Attrs,
+    pub(crate) attrs: Attrs,
 }
 
 /// The kinds of places for cache.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum CacheKind {
+pub(crate) enum CacheKind {
     /// A repository of a registry, `ref`.
     Registry,
     /// Inside the image that is exported.
@@ -33,7 +33,7 @@ pub enum CacheKind {
 
 impl CacheKind {
     /// The kind called `name`.
-    pub fn from_name(name: &str) -> Self {
+    pub(crate) fn from_name(name: &str) -> Self {
         match name {
             "registry" => Self::Registry,
             "inline" => Self::Inline,
@@ -46,7 +46,7 @@ impl CacheKind {
     }
 
     /// The kind's name.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             Self::Registry => "registry",
             Self::Inline => "inline",
@@ -61,7 +61,7 @@ impl CacheKind {
 
 impl CacheEntry {
     /// Reads `type=registry,ref=…`, or one or more references separated by commas.
-    pub fn from_text(text: &str) -> Result<Vec<Self>, EntryError> {
+    pub(crate) fn from_text(text: &str) -> Result<Vec<Self>, EntryError> {
         let fields = entry::fields(text)?;
         if text.contains('=') {
             let mut kind = None;
@@ -92,7 +92,7 @@ impl CacheEntry {
     }
 
     /// Takes the fields of an object.
-    pub fn from_attrs(mut attrs: Attrs) -> Result<Self, EntryError> {
+    pub(crate) fn from_attrs(mut attrs: Attrs) -> Result<Self, EntryError> {
         let kind = attrs.remove("type");
         Self::checked(kind.as_deref(), attrs)
     }
@@ -115,14 +115,14 @@ impl CacheEntry {
     }
 
     /// The value of an attribute.
-    pub fn attr(&self, key: &str) -> Option<&str> {
+    pub(crate) fn attr(&self, key: &str) -> Option<&str> {
         self.attrs.get(key).map(|value| &**value)
     }
 }
 
 impl List<CacheEntry> {
     /// Appends the entries of `later` and drops duplicates.
-    pub fn merge_cache(&mut self, later: &Self) {
+    pub(crate) fn merge_cache(&mut self, later: &Self) {
         self.append(later);
         self.dedupe_swapping();
     }

@@ -8,13 +8,13 @@ use crate::diag::Spanned;
 use crate::types::hash::{HashMap, HashSet, RandomState};
 
 /// Text that many targets may share.
-pub type SharedText = Arc<str>;
+pub(crate) type SharedText = Arc<str>;
 
 /// A list attribute. Copies share their elements until one of them is changed.
 ///
 /// A list that is set to nothing differs from one that is not set: the former replaces what was inherited.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct List<T>(Option<Arc<Vec<Spanned<T>>>>);
+pub(crate) struct List<T>(Option<Arc<Vec<Spanned<T>>>>);
 
 impl<T> Default for List<T> {
     fn default() -> Self {
@@ -24,22 +24,22 @@ impl<T> Default for List<T> {
 
 impl<T> List<T> {
     /// A list that is set to `elements`, possibly to none.
-    pub fn of(elements: Vec<Spanned<T>>) -> Self {
+    pub(crate) fn of(elements: Vec<Spanned<T>>) -> Self {
         Self(Some(Arc::new(elements)))
     }
 
     /// Whether the list is set at all.
-    pub fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.0.is_some()
     }
 
     /// Whether nothing is in it.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.as_slice().is_empty()
     }
 
     /// The number of elements.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.as_slice().len()
     }
 
@@ -53,31 +53,31 @@ impl<T> List<T> {
     }
 
     /// The elements.
-    pub fn as_slice(&self) -> &[Spanned<T>] {
+    pub(crate) fn as_slice(&self) -> &[Spanned<T>] {
         self.0.as_deref().map_or(&[], Vec::as_slice)
     }
 
     /// The elements, one by one.
-    pub fn iter(&self) -> std::slice::Iter<'_, Spanned<T>> {
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Spanned<T>> {
         self.as_slice().iter()
     }
 
     /// Takes `later` where that is set.
-    pub fn replace(&mut self, later: &Self) {
+    pub(crate) fn replace(&mut self, later: &Self) {
         if later.is_set() {
             self.0.clone_from(&later.0);
         }
     }
 
     /// Makes the list unset.
-    pub fn unset(&mut self) {
+    pub(crate) fn unset(&mut self) {
         self.0 = None;
     }
 }
 
 impl<T: Clone> List<T> {
     /// Appends the elements of `later` where that is set.
-    pub fn append(&mut self, later: &Self) {
+    pub(crate) fn append(&mut self, later: &Self) {
         match &mut self.0 {
             None => self.0.clone_from(&later.0),
             Some(own) if !later.is_empty() => {
@@ -88,19 +88,19 @@ impl<T: Clone> List<T> {
     }
 
     /// Appends one element.
-    pub fn push(&mut self, element: Spanned<T>) {
+    pub(crate) fn push(&mut self, element: Spanned<T>) {
         self.make_mut().push(element);
     }
 
     /// The elements, for changing; copies that shared them do not see the change.
-    pub fn make_mut(&mut self) -> &mut Vec<Spanned<T>> {
+    pub(crate) fn make_mut(&mut self) -> &mut Vec<Spanned<T>> {
         Arc::make_mut(self.0.get_or_insert_with(Arc::default))
     }
 }
 
 impl<T: AsRef<str> + Clone + Eq + Hash> List<T> {
     /// Drops empty texts and all but the first of equal ones.
-    pub fn dedupe_texts(&mut self) {
+    pub(crate) fn dedupe_texts(&mut self) {
         if self.is_empty() {
             return;
         }
@@ -125,7 +125,7 @@ impl<T: Clone + Eq + Hash> List<T> {
     ///
     /// The scan runs from the end; an element that occurs again further on has that later copy exchanged with the
     /// list's last element, which is then cut off. The element itself keeps its place.
-    pub fn dedupe_swapping(&mut self) {
+    pub(crate) fn dedupe_swapping(&mut self) {
         if self.is_empty() {
             self.0 = None;
             return;
@@ -155,7 +155,7 @@ impl<T: Clone + Eq + Hash> List<T> {
 impl<T: Clone> List<T> {
     /// Drops all but the last of elements with equal keys; the last one takes the place of the first. A list left with
     /// nothing becomes unset.
-    pub fn dedupe_by_key<K: Eq + Hash>(&mut self, key: impl Fn(&T) -> K) {
+    pub(crate) fn dedupe_by_key<K: Eq + Hash>(&mut self, key: impl Fn(&T) -> K) {
         if self.is_empty() {
             self.0 = None;
             return;
@@ -208,7 +208,7 @@ fn all_differ<T: Eq + Hash>(values: impl ExactSizeIterator<Item = T> + Clone) ->
 
 /// A map attribute, sorted by key. Copies share their entries until one of them is changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Map(Option<Arc<Entries>>);
+pub(crate) struct Map(Option<Arc<Entries>>);
 
 // Sorted, each key once. Most maps have a few entries, for which a tree takes several times the memory.
 type Entries = Vec<(SharedText, Spanned<SharedText>)>;
@@ -258,12 +258,12 @@ impl Map {
     }
 
     /// Whether nothing is in it.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.as_ref().is_none_or(|entries| entries.is_empty())
     }
 
     /// The number of entries.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |entries| entries.len())
     }
 
@@ -277,20 +277,20 @@ impl Map {
     }
 
     /// The value of `key`.
-    pub fn get(&self, key: &str) -> Option<&Spanned<SharedText>> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Spanned<SharedText>> {
         let entries = self.0.as_ref()?;
         let at = place(entries, key).ok()?;
         entries.get(at).map(|(_, value)| value)
     }
 
     /// The entries, sorted by key.
-    pub fn iter(&self) -> impl Iterator<Item = (&SharedText, &Spanned<SharedText>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&SharedText, &Spanned<SharedText>)> {
         let entries = self.0.as_deref().map_or(&[][..], Vec::as_slice);
         entries.iter().map(|(key, value)| (key, value))
     }
 
     /// Takes the entries of `later`, which win over entries of the same key.
-    pub fn merge(&mut self, later: &Self) {
+    pub(crate) fn merge(&mut self, later: &Self) {
         let Some(entries) = &later.0 else { return };
         match &mut self.0 {
             None => self.0 = Some(Arc::clone(entries)),
@@ -302,13 +302,13 @@ impl Map {
     }
 
     /// Sets the value of `key`.
-    pub fn insert(&mut self, key: SharedText, value: Spanned<SharedText>) {
+    pub(crate) fn insert(&mut self, key: SharedText, value: Spanned<SharedText>) {
         let entries = Arc::make_mut(self.0.get_or_insert_with(Arc::default));
         set(entries, key, value);
     }
 
     /// Drops entries whose value is empty.
-    pub fn drop_empty_values(&mut self) {
+    pub(crate) fn drop_empty_values(&mut self) {
         if self.iter().any(|(_, value)| value.is_empty())
             && let Some(entries) = &mut self.0
         {

@@ -7,11 +7,11 @@ use crate::golang::csv::{self, CsvError};
 use crate::types::secret::redact_fields;
 
 /// Attributes that rbake does not interpret and hands on as they are.
-pub type Attrs = BTreeMap<SharedText, SharedText>;
+pub(crate) type Attrs = BTreeMap<SharedText, SharedText>;
 
 /// Why a text or object is no entry of the attribute it was written for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EntryError {
+pub(crate) enum EntryError {
     /// The text is no comma-separated record.
     #[error("`{text}` cannot be read as comma-separated fields: {source}")]
     Csv {
@@ -89,7 +89,7 @@ pub enum EntryError {
 
 impl EntryError {
     /// The word that may be a slip of the hand, and what it may have meant.
-    pub fn misspelling(&self) -> Option<(&str, &'static [&'static str])> {
+    pub(crate) fn misspelling(&self) -> Option<(&str, &'static [&'static str])> {
         match self {
             Self::UnknownKey { key, known } => Some((key, known)),
             Self::UnknownValue { value, known, .. } => Some((value, known)),
@@ -100,7 +100,7 @@ impl EntryError {
 
 impl EntryError {
     /// The entry that may have been meant, where that can be told.
-    pub fn meant(&self) -> Option<&str> {
+    pub(crate) fn meant(&self) -> Option<&str> {
         match self {
             Self::Bare { meant, .. } => Some(meant),
             _ => None,

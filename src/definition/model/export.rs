@@ -5,18 +5,18 @@ use super::{List, SharedText};
 
 /// What is to be made of a target's result.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Export {
+pub(crate) struct Export {
     /// The exporter.
-    pub kind: ExportKind,
+    pub(crate) kind: ExportKind,
     /// Where it writes: a path of this machine, or `-` for standard output.
-    pub dest: Option<SharedText>,
+    pub(crate) dest: Option<SharedText>,
     /// Everything else.
-    pub attrs: Attrs,
+    pub(crate) attrs: Attrs,
 }
 
 /// The exporters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum ExportKind {
+pub(crate) enum ExportKind {
     /// An image in the builder's store, pushed if `push` says so.
     Image,
     /// An image that is pushed.
@@ -37,7 +37,7 @@ pub enum ExportKind {
 
 impl ExportKind {
     /// The exporter called `name`.
-    pub fn from_name(name: &str) -> Self {
+    pub(crate) fn from_name(name: &str) -> Self {
         match name {
             "image" => Self::Image,
             "registry" => Self::Registry,
@@ -51,7 +51,7 @@ impl ExportKind {
     }
 
     /// The exporter's name.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             Self::Image => "image",
             Self::Registry => "registry",
@@ -67,7 +67,7 @@ impl ExportKind {
 
 impl Export {
     /// An export without attributes.
-    pub fn plain(kind: ExportKind) -> Self {
+    pub(crate) fn plain(kind: ExportKind) -> Self {
         Self {
             kind,
             dest: None,
@@ -76,7 +76,7 @@ impl Export {
     }
 
     /// Reads `type=image,push=true`, or `-`, or a directory.
-    pub fn from_text(text: &str) -> Result<Self, EntryError> {
+    pub(crate) fn from_text(text: &str) -> Result<Self, EntryError> {
         let fields = entry::fields(text)?;
         if let [only] = fields.as_slice()
             && only == text
@@ -110,7 +110,7 @@ impl Export {
     }
 
     /// Takes the fields of an object.
-    pub fn from_attrs(mut attrs: Attrs) -> Result<Self, EntryError> {
+    pub(crate) fn from_attrs(mut attrs: Attrs) -> Result<Self, EntryError> {
         let kind = attrs.remove("type");
         let dest = attrs.remove("dest");
         Self::checked(kind.as_deref(), dest, attrs)
@@ -132,17 +132,17 @@ impl Export {
     }
 
     /// The value of an attribute.
-    pub fn attr(&self, key: &str) -> Option<&str> {
+    pub(crate) fn attr(&self, key: &str) -> Option<&str> {
         self.attrs.get(key).map(|value| &**value)
     }
 
     /// The value of an attribute as a boolean; values that are none count as not set, as in buildx.
-    pub fn flag(&self, key: &str) -> Option<bool> {
+    pub(crate) fn flag(&self, key: &str) -> Option<bool> {
         crate::golang::strconv::parse_bool(self.attr(key)?)
     }
 
     /// Whether the image is pushed to a registry.
-    pub fn pushes(&self) -> bool {
+    pub(crate) fn pushes(&self) -> bool {
         match self.kind {
             ExportKind::Registry => true,
             ExportKind::Image => self.flag("push") == Some(true),
@@ -151,7 +151,7 @@ impl Export {
     }
 
     /// What of this machine the export writes to.
-    pub fn sink(&self) -> Sink {
+    pub(crate) fn sink(&self) -> Sink {
         let archive = match self.kind {
             ExportKind::Local => false,
             ExportKind::Tar => true,
@@ -168,7 +168,7 @@ impl Export {
 
 /// What of this machine an export writes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sink {
+pub(crate) enum Sink {
     /// Nothing.
     None,
     /// A directory.
@@ -181,7 +181,7 @@ pub enum Sink {
 
 impl List<Export> {
     /// Appends the entries of `later` and drops duplicates.
-    pub fn merge_exports(&mut self, later: &Self) {
+    pub(crate) fn merge_exports(&mut self, later: &Self) {
         self.append(later);
         self.dedupe_swapping();
     }

@@ -16,16 +16,16 @@ mod target;
 
 use std::sync::Arc;
 
-pub use attest::Attest;
-pub use cache::{CacheEntry, CacheKind};
-pub use collections::{List, Map, SharedText};
-pub use entry::{Attrs, EntryError};
-pub use export::{Export, ExportKind, Sink};
-pub use policy::{LogLevel, PolicyEntry};
-pub use resources::{FIELDS as RESOURCE_FIELDS, Resources};
-pub use secret::{SecretEntry, SshEntry};
-pub use shorthand::{concerns, doubts};
-pub use target::Target;
+pub(crate) use attest::Attest;
+pub(crate) use cache::{CacheEntry, CacheKind};
+pub(crate) use collections::{List, Map, SharedText};
+pub(crate) use entry::{Attrs, EntryError};
+pub(crate) use export::{Export, ExportKind, Sink};
+pub(crate) use policy::{LogLevel, PolicyEntry};
+pub(crate) use resources::{FIELDS as RESOURCE_FIELDS, Resources};
+pub(crate) use secret::{SecretEntry, SshEntry};
+pub(crate) use shorthand::{concerns, doubts};
+pub(crate) use target::Target;
 
 use super::evaluated::VariableInfo;
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
@@ -34,13 +34,13 @@ use crate::types::{GroupName, TargetName};
 
 /// A named list of targets and groups.
 #[derive(Debug, Clone)]
-pub struct Group {
+pub(crate) struct Group {
     /// Its name and where that is written.
-    pub name: Spanned<GroupName>,
+    pub(crate) name: Spanned<GroupName>,
     /// What it is for.
-    pub description: Option<Spanned<SharedText>>,
+    pub(crate) description: Option<Spanned<SharedText>>,
     /// The names of its members, without repetition.
-    pub members: List<SharedText>,
+    pub(crate) members: List<SharedText>,
 }
 
 /// All groups and targets of a definition; what is defined more than once is merged.
@@ -49,18 +49,18 @@ pub struct Definition {
     /// Declared variables, in the order of their declaration.
     pub variables: Vec<VariableInfo>,
     /// Groups, in the order they first appear.
-    pub groups: IndexMap<GroupName, Arc<Group>>,
+    pub(crate) groups: IndexMap<GroupName, Arc<Group>>,
     /// Targets, in the order they first appear.
     pub targets: IndexMap<TargetName, Arc<Target>>,
     /// Services of Compose files that build nothing, and so are no targets; each by the name that its target would have.
-    pub unbuilt: Vec<Spanned<SharedText>>,
+    pub(crate) unbuilt: Vec<Spanned<SharedText>>,
     /// What the user should know.
-    pub warnings: Diagnostics,
+    pub(crate) warnings: Diagnostics,
 }
 
 impl Definition {
     /// Adds why there is no target `name`, where a service of that name builds nothing.
-    pub fn explain_missing(&self, name: &str, problem: Diagnostic) -> Diagnostic {
+    pub(crate) fn explain_missing(&self, name: &str, problem: Diagnostic) -> Diagnostic {
         let service = self.unbuilt.iter().find(|service| &*service.value == name);
         let Some(service) = service else {
             return problem;

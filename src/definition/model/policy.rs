@@ -5,23 +5,23 @@ use super::entry::{self, EntryError};
 
 /// A source policy of a target.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PolicyEntry {
+pub(crate) struct PolicyEntry {
     /// Files with rules.
-    pub files: Vec<SharedText>,
+    pub(crate) files: Vec<SharedText>,
     /// Whether earlier policies are dropped.
-    pub reset: bool,
+    pub(crate) reset: bool,
     /// Whether no policy applies.
-    pub disabled: bool,
+    pub(crate) disabled: bool,
     /// Whether what the policy does not decide is refused.
-    pub strict: Option<bool>,
+    pub(crate) strict: Option<bool>,
     /// How much is logged.
-    pub log_level: Option<LogLevel>,
+    pub(crate) log_level: Option<LogLevel>,
 }
 
 /// How much a policy logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names of logrus's levels say it")]
-pub enum LogLevel {
+pub(crate) enum LogLevel {
     Panic,
     Fatal,
     Error,
@@ -37,7 +37,7 @@ impl LogLevel {
     ];
 
     /// The level called `name`, in any case.
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         Some(match name.to_lowercase().as_str() {
             "panic" => Self::Panic,
             "fatal" => Self::Fatal,
@@ -51,7 +51,7 @@ impl LogLevel {
     }
 
     /// The level's name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Panic => "panic",
             Self::Fatal => "fatal",
@@ -66,7 +66,7 @@ impl LogLevel {
 
 impl PolicyEntry {
     /// Reads `filename=…,strict=true`.
-    pub fn from_text(text: &str) -> Result<Self, EntryError> {
+    pub(crate) fn from_text(text: &str) -> Result<Self, EntryError> {
         let fields = entry::fields(text)?;
         let mut pairs = Vec::with_capacity(fields.len());
         for field in &fields {
@@ -76,7 +76,7 @@ impl PolicyEntry {
     }
 
     /// Takes the fields of an object, in any order.
-    pub fn from_pairs<'a>(
+    pub(crate) fn from_pairs<'a>(
         pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, EntryError> {
         const KEYS: &[&str] = &["filename", "reset", "disabled", "strict", "log-level"];

@@ -6,25 +6,25 @@ use crate::diag::Spanned;
 
 /// Limits for the steps of a build, as written; sizes are parsed when a plan is made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Resources {
+pub(crate) struct Resources {
     /// Memory, such as `1g`.
-    pub memory: Option<Spanned<SharedText>>,
+    pub(crate) memory: Option<Spanned<SharedText>>,
     /// Memory and swap together; `-1` is without limit.
-    pub memory_swap: Option<Spanned<SharedText>>,
+    pub(crate) memory_swap: Option<Spanned<SharedText>>,
     /// Relative weight of CPU time.
-    pub cpu_shares: Option<Spanned<i64>>,
+    pub(crate) cpu_shares: Option<Spanned<i64>>,
     /// Period of the CPU quota in microseconds.
-    pub cpu_period: Option<Spanned<i64>>,
+    pub(crate) cpu_period: Option<Spanned<i64>>,
     /// CPU time per period in microseconds.
-    pub cpu_quota: Option<Spanned<i64>>,
+    pub(crate) cpu_quota: Option<Spanned<i64>>,
     /// CPUs, such as `0-2`.
-    pub cpuset_cpus: Option<Spanned<SharedText>>,
+    pub(crate) cpuset_cpus: Option<Spanned<SharedText>>,
     /// Memory nodes, such as `0`.
-    pub cpuset_mems: Option<Spanned<SharedText>>,
+    pub(crate) cpuset_mems: Option<Spanned<SharedText>>,
 }
 
 /// The names of the limits, in the order they are printed in.
-pub const FIELDS: &[&str] = &[
+pub(crate) const FIELDS: &[&str] = &[
     "memory",
     "memory-swap",
     "cpu-shares",
@@ -36,7 +36,7 @@ pub const FIELDS: &[&str] = &[
 
 impl Resources {
     /// Takes each limit that `later` sets.
-    pub fn merge(&mut self, later: &Self) {
+    pub(crate) fn merge(&mut self, later: &Self) {
         fn take<T: Clone>(own: &mut Option<T>, later: Option<&T>) {
             if let Some(later) = later {
                 *own = Some(later.clone());
@@ -52,7 +52,7 @@ impl Resources {
     }
 
     /// Sets the limit called `name` from text.
-    pub fn set(&mut self, name: &str, value: Spanned<SharedText>) -> Result<(), EntryError> {
+    pub(crate) fn set(&mut self, name: &str, value: Spanned<SharedText>) -> Result<(), EntryError> {
         let integer = |value: &Spanned<SharedText>| {
             let number = value.parse().map_err(|_| EntryError::NoInteger {
                 key: name.to_owned(),

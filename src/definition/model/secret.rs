@@ -5,18 +5,18 @@ use super::{List, SharedText};
 
 /// A secret that steps of the build may mount, by where its value is found. The value itself is never held here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct SecretEntry {
+pub(crate) struct SecretEntry {
     /// The name steps mount it by.
-    pub id: SharedText,
+    pub(crate) id: SharedText,
     /// The file that holds the value.
-    pub src: Option<SharedText>,
+    pub(crate) src: Option<SharedText>,
     /// The environment variable that holds the value.
-    pub env: Option<SharedText>,
+    pub(crate) env: Option<SharedText>,
 }
 
 impl SecretEntry {
     /// Reads `id=…,src=…`, `id=…,env=…`.
-    pub fn from_text(text: &str) -> Result<Self, EntryError> {
+    pub(crate) fn from_text(text: &str) -> Result<Self, EntryError> {
         const KEYS: &[&str] = &["id", "src", "env", "type"];
         let mut secret = Self::default();
         let mut env_type = false;
@@ -58,7 +58,7 @@ impl SecretEntry {
     }
 
     /// Takes the fields of an object; empty ones count as absent.
-    pub fn new(id: SharedText, src: Option<SharedText>, env: Option<SharedText>) -> Self {
+    pub(crate) fn new(id: SharedText, src: Option<SharedText>, env: Option<SharedText>) -> Self {
         Self {
             id,
             src: src.filter(|src| !src.is_empty()),
@@ -73,16 +73,16 @@ fn set(value: &str) -> Option<SharedText> {
 
 /// An SSH agent, or keys, that steps of the build may use.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct SshEntry {
+pub(crate) struct SshEntry {
     /// The name steps mount it by; empty stands for `default`.
-    pub id: SharedText,
+    pub(crate) id: SharedText,
     /// An agent's socket, or files with private keys; none stands for the user's agent.
-    pub paths: Vec<SharedText>,
+    pub(crate) paths: Vec<SharedText>,
 }
 
 impl SshEntry {
     /// Reads `default`, `id=path,path`. This form is no comma-separated record: it has no quotes.
-    pub fn from_text(text: &str) -> Self {
+    pub(crate) fn from_text(text: &str) -> Self {
         match text.split_once('=') {
             None => Self {
                 id: text.into(),
@@ -98,7 +98,7 @@ impl SshEntry {
 
 impl List<SecretEntry> {
     /// Appends the entries of `later`; of entries with one id the last wins, in the first one's place.
-    pub fn merge_secrets(&mut self, later: &Self) {
+    pub(crate) fn merge_secrets(&mut self, later: &Self) {
         self.append(later);
         self.dedupe_by_key(|secret| secret.id.clone());
     }
@@ -106,7 +106,7 @@ impl List<SecretEntry> {
 
 impl List<SshEntry> {
     /// Appends the entries of `later`; of entries with one id the last wins, in the first one's place.
-    pub fn merge_ssh(&mut self, later: &Self) {
+    pub(crate) fn merge_ssh(&mut self, later: &Self) {
         self.append(later);
         self.dedupe_by_key(|ssh| ssh.id.clone());
     }

@@ -13,7 +13,7 @@ const CODE: &str = "definition::word-for-type";
 ///
 /// What a target inherits, or is written in its block, may have been replaced by an heir or an override; a doubt about a word
 /// that is no longer used would only confuse. All other problems concern the target.
-pub fn concerns(problem: &Diagnostic, target: &Target) -> bool {
+pub(crate) fn concerns(problem: &Diagnostic, target: &Target) -> bool {
     let Some(place) = problem.labels.first().filter(|_| problem.code == CODE) else {
         return true;
     };
@@ -29,7 +29,7 @@ fn uses<T>(entries: &List<T>, span: Span) -> bool {
 /// What `text`, an entry of `attribute`, stands for against all appearances.
 ///
 /// `attribute` is `cache-from`, `cache-to` or `output`; of others nothing is known.
-pub fn doubts(attribute: &str, text: &str) -> Vec<Diagnostic> {
+pub(crate) fn doubts(attribute: &str, text: &str) -> Vec<Diagnostic> {
     match attribute {
         "output" if text.contains('=') => field_alone(text).into_iter().collect(),
         _ if text.contains('=') => Vec::new(),

@@ -13,69 +13,69 @@ use crate::types::TargetName;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
     /// Its name and where that is written.
-    pub name: Spanned<TargetName>,
+    pub(crate) name: Spanned<TargetName>,
     /// What it is for.
-    pub description: Option<Spanned<SharedText>>,
+    pub(crate) description: Option<Spanned<SharedText>>,
     /// Targets whose attributes it takes over.
-    pub inherits: List<SharedText>,
+    pub(crate) inherits: List<SharedText>,
     /// `[type[platform]:]key=value` for the image's manifests.
-    pub annotations: List<SharedText>,
+    pub(crate) annotations: List<SharedText>,
     /// Statements about the build to attach.
-    pub attest: List<Attest>,
+    pub(crate) attest: List<Attest>,
     /// The main source tree.
-    pub context: Option<Spanned<SharedText>>,
+    pub(crate) context: Option<Spanned<SharedText>>,
     /// The main source tree where none is set, if that is not the working directory.
-    pub implicit_context: Option<SharedText>,
+    pub(crate) implicit_context: Option<SharedText>,
     /// Further source trees, by the name the Dockerfile uses.
-    pub contexts: Map,
+    pub(crate) contexts: Map,
     /// The Dockerfile's path, below the context unless it is absolute or `cwd://`.
-    pub dockerfile: Option<Spanned<SharedText>>,
+    pub(crate) dockerfile: Option<Spanned<SharedText>>,
     /// The Dockerfile's text.
-    pub dockerfile_inline: Option<Spanned<SharedText>>,
+    pub(crate) dockerfile_inline: Option<Spanned<SharedText>>,
     /// Build arguments.
-    pub args: Map,
+    pub(crate) args: Map,
     /// Labels of the image.
-    pub labels: Map,
+    pub(crate) labels: Map,
     /// Names of the image.
-    pub tags: List<SharedText>,
+    pub(crate) tags: List<SharedText>,
     /// Where cache is imported from.
-    pub cache_from: List<CacheEntry>,
+    pub(crate) cache_from: List<CacheEntry>,
     /// Where cache is exported to.
-    pub cache_to: List<CacheEntry>,
+    pub(crate) cache_to: List<CacheEntry>,
     /// The stage of the Dockerfile to build; the attribute is called `target`.
-    pub stage: Option<Spanned<SharedText>>,
+    pub(crate) stage: Option<Spanned<SharedText>>,
     /// Secrets for steps.
-    pub secret: List<SecretEntry>,
+    pub(crate) secret: List<SecretEntry>,
     /// SSH agents and keys for steps.
-    pub ssh: List<SshEntry>,
+    pub(crate) ssh: List<SshEntry>,
     /// Platforms to build for.
-    pub platforms: List<SharedText>,
+    pub(crate) platforms: List<SharedText>,
     /// What to make of the result.
-    pub output: List<Export>,
+    pub(crate) output: List<Export>,
     /// Whether newer images are looked for.
-    pub pull: Option<Spanned<bool>>,
+    pub(crate) pull: Option<Spanned<bool>>,
     /// Whether the cache is left aside.
-    pub no_cache: Option<Spanned<bool>>,
+    pub(crate) no_cache: Option<Spanned<bool>>,
     /// The network of steps.
-    pub network: Option<Spanned<SharedText>>,
+    pub(crate) network: Option<Spanned<SharedText>>,
     /// Stages for which the cache is left aside.
-    pub no_cache_filter: List<SharedText>,
+    pub(crate) no_cache_filter: List<SharedText>,
     /// Size of `/dev/shm`.
-    pub shm_size: Option<Spanned<SharedText>>,
+    pub(crate) shm_size: Option<Spanned<SharedText>>,
     /// Limits of processes, `name=soft[:hard]`.
-    pub ulimits: List<SharedText>,
+    pub(crate) ulimits: List<SharedText>,
     /// Limits of memory and CPU.
-    pub resources: Option<Arc<Resources>>,
+    pub(crate) resources: Option<Arc<Resources>>,
     /// A question to the frontend instead of a build.
-    pub call: Option<Spanned<SharedText>>,
+    pub(crate) call: Option<Spanned<SharedText>>,
     /// Privileges the build asks for.
-    pub entitlements: List<SharedText>,
+    pub(crate) entitlements: List<SharedText>,
     /// Names for addresses in steps.
-    pub extra_hosts: Map,
+    pub(crate) extra_hosts: Map,
     /// Rules for sources.
-    pub policy: List<PolicyEntry>,
+    pub(crate) policy: List<PolicyEntry>,
     /// What is wrong or doubtful with files that only this target and its heirs need: told where they are part of a plan.
-    pub deferred: Vec<Diagnostic>,
+    pub(crate) deferred: Vec<Diagnostic>,
 }
 
 fn take<T: Clone>(own: &mut Option<T>, later: Option<&T>) {
@@ -86,7 +86,7 @@ fn take<T: Clone>(own: &mut Option<T>, later: Option<&T>) {
 
 impl Target {
     /// A target that sets nothing.
-    pub fn empty(name: Spanned<TargetName>) -> Self {
+    pub(crate) fn empty(name: Spanned<TargetName>) -> Self {
         Self {
             name,
             description: None,
@@ -126,7 +126,7 @@ impl Target {
     /// Lays `later` over this target, attribute by attribute, by the rules of [`super::super::schema`].
     ///
     /// Another block of the same target and the targets named in `inherits` are merged alike. The name stays.
-    pub fn merge(&mut self, later: &Self) {
+    pub(crate) fn merge(&mut self, later: &Self) {
         // Every field is named, so that a new one cannot be forgotten here.
         let Self {
             name: _,
@@ -216,7 +216,7 @@ impl Target {
     }
 
     /// How many elements and entries its lists and maps have: those that no other target shares, and all of them.
-    pub fn elements(&self) -> (usize, usize) {
+    pub(crate) fn elements(&self) -> (usize, usize) {
         let (mut own, mut whole) = (0, 0);
         let mut add = |elements: (usize, usize)| {
             own += elements.0;
@@ -245,7 +245,7 @@ impl Target {
     ///
     /// buildx does this to each target after its overrides, before others inherit from it, and so does rbake: the order
     /// of lists depends on it, and a privilege stays with targets that inherit it though they change the network.
-    pub fn normalise(&mut self) {
+    pub(crate) fn normalise(&mut self) {
         self.annotations.dedupe_texts();
         self.attest.dedupe_by_key(|attest| attest.kind.clone());
         self.tags.dedupe_texts();

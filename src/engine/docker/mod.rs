@@ -126,12 +126,12 @@ pub enum DockerError {
 
 impl DockerError {
     /// Whether what was asked for does not exist.
-    pub fn is_not_found(&self) -> bool {
+    pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
     }
 
     /// Whether a connection was made, and what answers does not do what a Docker Engine does.
-    pub fn is_about_protocol(&self) -> bool {
+    pub(crate) fn is_about_protocol(&self) -> bool {
         match self {
             Self::Dial(error) => matches!(error, DialError::Handshake { .. }),
             Self::Timeout { .. }
@@ -161,16 +161,16 @@ pub struct Docker {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineFacts {
     /// Its version, such as `28.5.2`.
-    pub version: String,
+    pub(crate) version: String,
     /// Whether images are in containerd's store, so that its BuildKit can do all that a BuildKit can.
     pub containerd_store: bool,
     /// The operating system of its containers, as Go names it.
-    pub os: String,
+    pub(crate) os: String,
 }
 
 /// Whether a container runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ContainerState {
+pub(crate) enum ContainerState {
     /// There is no such container.
     Absent,
     /// It exists and does not run.
@@ -185,7 +185,7 @@ pub enum ContainerState {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadedImages {
     /// The images, as the Engine names them: by reference, or by id where they have none.
-    pub images: Vec<String>,
+    pub(crate) images: Vec<String>,
 }
 
 impl Docker {
@@ -259,7 +259,7 @@ impl Docker {
     }
 
     /// Whether the container `name` runs.
-    pub async fn container(&self, name: &str) -> Result<ContainerState, DockerError> {
+    pub(crate) async fn container(&self, name: &str) -> Result<ContainerState, DockerError> {
         check_name(name)?;
         let options = None::<InspectContainerOptions>;
         let found = match self.api.inspect_container(name, options).await {
@@ -288,7 +288,7 @@ impl Docker {
     }
 
     /// Starts the container `name`; one that runs is left alone.
-    pub async fn start_container(&self, name: &str) -> Result<(), DockerError> {
+    pub(crate) async fn start_container(&self, name: &str) -> Result<(), DockerError> {
         check_name(name)?;
         let options = None::<StartContainerOptions>;
         let api = self.api.clone().with_timeout(CALL_LIMIT);
@@ -363,7 +363,7 @@ impl Docker {
     /// Completes when the Engine has not answered several questions in a row.
     ///
     /// Loading a large image may take it minutes in which it says nothing; meanwhile it answers others.
-    pub async fn falls_silent(&self) -> DockerError {
+    pub(crate) async fn falls_silent(&self) -> DockerError {
         let mut tries = 0;
         while tries < ALIVE_TRIES {
             tokio::time::sleep(ALIVE_PAUSE).await;
@@ -379,7 +379,12 @@ impl Docker {
     }
 
     /// Gives the image `image` the further name `repository:tag`.
-    pub async fn tag(&self, image: &str, repository: &str, tag: &str) -> Result<(), DockerError> {
+    pub(crate) async fn tag(
+        &self,
+        image: &str,
+        repository: &str,
+        tag: &str,
+    ) -> Result<(), DockerError> {
         let options = bollard::query_parameters::TagImageOptionsBuilder::default()
             .repo(repository)
             .tag(tag)

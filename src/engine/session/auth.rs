@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(58);
 
 /// Answers from one [`Provider`], which all sessions of a bake share.
 #[derive(Debug, Clone)]
-pub struct Auth {
+pub(crate) struct Auth {
     provider: Arc<Provider>,
     // What the target writes and names itself, and what it reads besides.
     images: [Arc<[Reference]>; 2],
@@ -35,7 +35,7 @@ pub struct Auth {
 
 impl Auth {
     /// Answers from `provider`.
-    pub fn new(provider: Arc<Provider>) -> Self {
+    pub(crate) fn new(provider: Arc<Provider>) -> Self {
         Self {
             provider,
             images: Default::default(),
@@ -45,7 +45,7 @@ impl Auth {
     /// The same for a target that works with images: they tell which of a registry's credentials is meant where the daemon
     /// does not say. Those that are its `own` go before those that it only `reads`, such as base images.
     #[must_use]
-    pub fn for_images(mut self, own: Vec<Reference>, reads: Vec<Reference>) -> Self {
+    pub(crate) fn for_images(mut self, own: Vec<Reference>, reads: Vec<Reference>) -> Self {
         self.images = [own.into(), reads.into()];
         self
     }

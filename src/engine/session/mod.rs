@@ -5,7 +5,7 @@
 //! session. A target has one session for everything but large directories that several targets read alike; those are served by
 //! sessions apart ([`shared`]), whose ids the frontend is told.
 
-pub mod auth;
+pub(crate) mod auth;
 pub mod content;
 mod daemon_text;
 pub mod export;
@@ -17,22 +17,23 @@ mod lifecycle;
 #[cfg(test)]
 pub(crate) mod peer;
 mod secret_file;
-pub mod secrets;
-pub mod shared;
+pub(crate) mod secrets;
+pub(crate) mod shared;
 mod tunnel;
 
 use std::sync::Arc;
 
 use tonic::service::RoutesBuilder;
 
-pub use auth::Auth;
+pub(crate) use auth::Auth;
 pub use content::ContentStores;
 pub use export::Exports;
-pub use filesync::FileSync;
-pub use lifecycle::{Session, SessionError};
-pub use secret_file::{SecretFile, SecretFiles};
+pub(crate) use filesync::FileSync;
+pub use lifecycle::Session;
+pub(crate) use lifecycle::SessionError;
+pub(crate) use secret_file::{SecretFile, SecretFiles};
 pub use secrets::{SecretSource, Secrets};
-pub use shared::SharedSessions;
+pub(crate) use shared::SharedSessions;
 
 use super::connection::Connection;
 use super::id::SessionId;

@@ -42,11 +42,11 @@ impl From<PathBuf> for SecretFile {
 
 /// The files of one run, each of them once.
 #[derive(Debug, Default)]
-pub struct SecretFiles(Mutex<HashMap<PathBuf, SecretFile>>);
+pub(crate) struct SecretFiles(Mutex<HashMap<PathBuf, SecretFile>>);
 
 impl SecretFiles {
     /// The file at `path`, which is absolute and without links.
-    pub fn at(&self, path: &Path) -> SecretFile {
+    pub(crate) fn at(&self, path: &Path) -> SecretFile {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let file = known
             .entry(path.to_owned())
@@ -62,7 +62,7 @@ enum Content {
 
 impl SecretFile {
     /// The path.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 

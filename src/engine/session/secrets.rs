@@ -22,7 +22,7 @@ use crate::engine::connection::QUESTION_LIMIT;
 use crate::types::Secret;
 
 /// The largest secret that BuildKit takes, in bytes.
-pub const SECRET_LIMIT: u64 = 500 * 1024;
+pub(crate) const SECRET_LIMIT: u64 = 500 * 1024;
 
 /// How long reading a secret's file may take: nobody may ever write into a pipe, and a disk may be gone.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);

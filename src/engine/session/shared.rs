@@ -18,18 +18,18 @@ use crate::engine::spec::LocalName;
 
 /// What makes two transfers the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ShareKey {
+pub(crate) struct ShareKey {
     /// The name that the daemon asks by.
-    pub local: LocalName,
+    pub(crate) local: LocalName,
     /// The directory, absolute.
-    pub directory: PathBuf,
+    pub(crate) directory: PathBuf,
     /// Equal where the same files will be asked for, such as the Dockerfile and stage that read the directory.
-    pub group: String,
+    pub(crate) group: String,
 }
 
 impl ShareKey {
     /// The key under which the daemon finds again, in later runs, what this machine (`node`) has transferred.
-    pub fn shared_key(&self, node: &str) -> String {
+    pub(crate) fn shared_key(&self, node: &str) -> String {
         let mut hash = Sha256::new();
         for part in [
             node.as_bytes(),
@@ -46,7 +46,7 @@ impl ShareKey {
 type Slot = Arc<OnceCell<Arc<Session>>>;
 
 /// The sessions for directories of one run.
-pub struct SharedSessions {
+pub(crate) struct SharedSessions {
     connection: Arc<Connection>,
     node: String,
     slots: Mutex<HashMap<ShareKey, Slot>>,
@@ -54,7 +54,7 @@ pub struct SharedSessions {
 
 impl SharedSessions {
     /// None yet, on `connection`; `node` names this machine from run to run.
-    pub fn new(connection: Arc<Connection>, node: impl Into<String>) -> Self {
+    pub(crate) fn new(connection: Arc<Connection>, node: impl Into<String>) -> Self {
         Self {
             connection,
             node: node.into(),
@@ -63,12 +63,12 @@ impl SharedSessions {
     }
 
     /// The key under which the daemon finds again what this machine has transferred for `key`.
-    pub fn shared_key(&self, key: &ShareKey) -> String {
+    pub(crate) fn shared_key(&self, key: &ShareKey) -> String {
         key.shared_key(&self.node)
     }
 
     /// The session for `key`, opened with `attachable` where there is none yet.
-    pub async fn get(
+    pub(crate) async fn get(
         &self,
         key: &ShareKey,
         attachable: impl FnOnce() -> Arc<dyn Attachable>,
@@ -89,7 +89,7 @@ impl SharedSessions {
     }
 
     /// Ends them all; call when every solve that names one has ended.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         let slots = std::mem::take(&mut *self.slots.lock().await);
         let open = slots.into_values().filter_map(|slot| slot.get().cloned());
         futures_util::future::join_all(open.map(|session| async move { session.close().await }))

@@ -19,7 +19,7 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 /// A byte stream whose kind does not matter any more.
-pub type BoxedStream = Box<dyn ByteStream>;
+pub(crate) type BoxedStream = Box<dyn ByteStream>;
 
 /// A stream on which the daemon speaks HTTP/2, and the name to address it by.
 pub struct Dialled {
@@ -40,7 +40,7 @@ impl Remarks {
     const LIMIT: usize = 4096;
 
     /// Adds what was written, dropping what is oldest.
-    pub fn push(&self, text: &str) {
+    pub(crate) fn push(&self, text: &str) {
         let mut all = self
             .0
             .lock()
@@ -56,7 +56,7 @@ impl Remarks {
     }
 
     /// All that is kept, without blanks around it.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let all = self
             .0
             .lock()
@@ -142,7 +142,7 @@ impl DialError {
 }
 
 /// Opens a stream to the daemon at `endpoint`.
-pub async fn dial(endpoint: &Endpoint) -> Result<Dialled, DialError> {
+pub(crate) async fn dial(endpoint: &Endpoint) -> Result<Dialled, DialError> {
     match endpoint {
         Endpoint::Unix(path) => unix::dial(path, endpoint).await,
         Endpoint::Tcp { address, tls } => {
@@ -163,7 +163,7 @@ pub async fn dial(endpoint: &Endpoint) -> Result<Dialled, DialError> {
 }
 
 /// Opens a stream to the Docker Engine at `host`, on which it speaks HTTP/1.1.
-pub async fn dial_docker(host: &DockerHost) -> Result<BoxedStream, DialError> {
+pub(crate) async fn dial_docker(host: &DockerHost) -> Result<BoxedStream, DialError> {
     let name = host.to_string();
     match host {
         DockerHost::Unix(path) => unix::connect(path, &name).await,

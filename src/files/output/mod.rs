@@ -22,7 +22,7 @@ use crate::types::temporary::{Temporary, TemporaryName, sweep_at};
 
 /// Who may do what with the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileAccess {
+pub(crate) enum FileAccess {
     /// An existing file keeps its owner, mode and attributes, and must be writable; a new one has what the process's mask leaves
     /// of `rw-rw-rw-`.
     Kept,
@@ -32,7 +32,7 @@ pub enum FileAccess {
 
 /// A file that is being written. Dropped before [`OutputFile::finish`], it leaves nothing behind, unless it is written in place.
 #[derive(Debug)]
-pub struct OutputFile {
+pub(crate) struct OutputFile {
     file: File,
     end: End,
 }
@@ -47,7 +47,7 @@ const WRITE: OFlags = OFlags::WRONLY.union(OFlags::CLOEXEC).union(OFlags::NOCTTY
 
 impl OutputFile {
     /// Begins to write the file at `place`, whose directory must exist.
-    pub fn create(place: &Resolved, access: FileAccess) -> io::Result<Self> {
+    pub(crate) fn create(place: &Resolved, access: FileAccess) -> io::Result<Self> {
         let path = place.path();
         if let Some(number) = place.descriptor().or_else(|| own_descriptor(path)) {
             return descriptor(number).map(Self::in_place);
@@ -100,12 +100,12 @@ impl OutputFile {
     }
 
     /// What is written to.
-    pub fn file(&self) -> &File {
+    pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
     /// Gives the file its name. Whether it is good is known only now.
-    pub fn finish(self) -> io::Result<()> {
+    pub(crate) fn finish(self) -> io::Result<()> {
         match self.end {
             End::InPlace => Ok(()),
             End::Moved(beside) => beside.finish(self.file),
@@ -124,7 +124,7 @@ impl Write for OutputFile {
 }
 
 /// Writes `data` to the file at `place`.
-pub fn write_file(place: &Resolved, access: FileAccess, data: &[u8]) -> io::Result<()> {
+pub(crate) fn write_file(place: &Resolved, access: FileAccess, data: &[u8]) -> io::Result<()> {
     let mut file = OutputFile::create(place, access)?;
     file.write_all(data)?;
     file.finish()

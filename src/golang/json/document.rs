@@ -18,11 +18,11 @@ const MAX_DEPTH: usize = 10_000;
 
 /// The text of a document, with what is no character replaced as Go replaces it.
 #[derive(Clone)]
-pub struct GoText(String);
+pub(crate) struct GoText(String);
 
 /// Why a text is no JSON document. Says where, and nothing of what is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NotJson {
+pub(crate) enum NotJson {
     /// The text begins with a byte order mark.
     #[error("it begins with a byte order mark")]
     Mark,
@@ -47,7 +47,7 @@ pub enum NotJson {
 
 /// What may stand after the first value of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trailing {
+pub(crate) enum Trailing {
     /// Anything, which is ignored, as by a `Decoder`; nothing at all is a document too.
     Ignored,
     /// Nothing, as for `Unmarshal`.
@@ -56,7 +56,7 @@ pub enum Trailing {
 
 /// The kinds of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JsonKind {
+pub(crate) enum JsonKind {
     /// `null`
     Null,
     /// `true` or `false`
@@ -86,13 +86,13 @@ impl fmt::Display for JsonKind {
 
 /// A value of a type that does not belong there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WrongType {
+pub(crate) struct WrongType {
     /// The keys that lead there, joined by dots; empty for the document itself.
-    pub at: String,
+    pub(crate) at: String,
     /// What is there.
-    pub found: JsonKind,
+    pub(crate) found: JsonKind,
     /// What belongs there.
-    pub wanted: JsonKind,
+    pub(crate) wanted: JsonKind,
 }
 
 impl fmt::Display for WrongType {
@@ -108,12 +108,12 @@ impl fmt::Display for WrongType {
 
 /// A value of a document.
 #[derive(Clone, Copy)]
-pub struct GoValue<'a>(&'a RawValue);
+pub(crate) struct GoValue<'a>(&'a RawValue);
 
 impl GoText {
     /// `bytes` as Go takes them: each byte that belongs to no character, and each half of a surrogate pair that stands alone,
     /// becomes U+FFFD.
-    pub fn new(bytes: &[u8]) -> Self {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
         let mut text = String::with_capacity(bytes.len());
         for chunk in bytes.utf8_chunks() {
             text.push_str(chunk.valid());
@@ -126,7 +126,7 @@ impl GoText {
     ///
     /// # Errors
     /// If the text is no JSON.
-    pub fn value(&self, trailing: Trailing) -> Result<Option<GoValue<'_>>, NotJson> {
+    pub(crate) fn value(&self, trailing: Trailing) -> Result<Option<GoValue<'_>>, NotJson> {
         if trailing == Trailing::Ignored && self.0.bytes().all(is_blank) {
             return Ok(None);
         }
@@ -145,7 +145,7 @@ impl GoText {
     }
 
     /// Whether another value, or something that is none, follows the first (`Decoder.More`).
-    pub fn has_more(&self) -> bool {
+    pub(crate) fn has_more(&self) -> bool {
         let mut document = serde_json::Deserializer::from_str(&self.0);
         if <&RawValue>::deserialize(&mut document).is_err() {
             return false;
@@ -171,7 +171,7 @@ impl fmt::Debug for GoValue<'_> {
 
 impl<'a> GoValue<'a> {
     /// What kind of value it is.
-    pub fn kind(self) -> JsonKind {
+    pub(crate) fn kind(self) -> JsonKind {
         match self.0.get().as_bytes().first() {
             Some(b'{') => JsonKind::Object,
             Some(b'[') => JsonKind::Array,
@@ -183,7 +183,7 @@ impl<'a> GoValue<'a> {
     }
 
     /// The members of an object in the order of the text, equal keys included; `None` if it is none.
-    pub fn members(self) -> Option<Vec<(String, GoValue<'a>)>> {
+    pub(crate) fn members(self) -> Option<Vec<(String, GoValue<'a>)>> {
         struct Members;
         impl<'de> Visitor<'de> for Members {
             type Value = Vec<(String, GoValue<'de>)>;
@@ -203,7 +203,7 @@ impl<'a> GoValue<'a> {
     }
 
     /// The elements of an array; `None` if it is none.
-    pub fn elements(self) -> Option<Vec<GoValue<'a>>> {
+    pub(crate) fn elements(self) -> Option<Vec<GoValue<'a>>> {
         struct Elements;
         impl<'de> Visitor<'de> for Elements {
             type Value = Vec<GoValue<'de>>;
@@ -223,7 +223,7 @@ impl<'a> GoValue<'a> {
     }
 
     /// The text of a string; `None` if it is none.
-    pub fn string(self) -> Option<String> {
+    pub(crate) fn string(self) -> Option<String> {
         serde_json::from_str(self.0.get()).ok()
     }
 
@@ -233,7 +233,7 @@ impl<'a> GoValue<'a> {
 }
 
 /// Whether `key` of a document names the field `field`: in any case, with the two letters beyond ASCII that fold to ASCII ones.
-pub fn is_field(key: &str, field: &str) -> bool {
+pub(crate) fn is_field(key: &str, field: &str) -> bool {
     let folded = |c: char| match c {
         'ſ' => 'S',
         '\u{212a}' => 'K',
@@ -247,14 +247,14 @@ pub fn is_field(key: &str, field: &str) -> bool {
 /// As in Go, `null` leaves a text, a boolean or a structure as it is and empties a map or a list, and an element of a map that has
 /// a wrong type is there with an empty value.
 #[derive(Debug, Default)]
-pub struct Reading {
+pub(crate) struct Reading {
     /// All values of wrong types, in the order of the document.
-    pub wrong: Vec<WrongType>,
+    pub(crate) wrong: Vec<WrongType>,
 }
 
 impl Reading {
     /// Reads a structure: `field` is called with each member.
-    pub fn object(
+    pub(crate) fn object(
         &mut self,
         value: GoValue<'_>,
         at: &str,
@@ -271,7 +271,7 @@ impl Reading {
     }
 
     /// Reads a text.
-    pub fn text(&mut self, value: GoValue<'_>, at: &str, into: &mut String) {
+    pub(crate) fn text(&mut self, value: GoValue<'_>, at: &str, into: &mut String) {
         match value.string() {
             Some(text) => *into = text,
             None => self.refuse(value, at, JsonKind::String),
@@ -279,7 +279,7 @@ impl Reading {
     }
 
     /// Reads a boolean.
-    pub fn boolean(&mut self, value: GoValue<'_>, at: &str, into: &mut bool) {
+    pub(crate) fn boolean(&mut self, value: GoValue<'_>, at: &str, into: &mut bool) {
         match value.boolean() {
             Some(boolean) => *into = boolean,
             None => self.refuse(value, at, JsonKind::Boolean),
@@ -287,7 +287,7 @@ impl Reading {
     }
 
     /// Reads a whole number.
-    pub fn whole(&mut self, value: GoValue<'_>, at: &str, into: &mut i64) {
+    pub(crate) fn whole(&mut self, value: GoValue<'_>, at: &str, into: &mut i64) {
         match value.0.get().parse() {
             Ok(number) => *into = number,
             Err(_) => self.refuse(value, at, JsonKind::Number),
@@ -295,7 +295,7 @@ impl Reading {
     }
 
     /// Reads a map; `element` fills one value of it.
-    pub fn map<T: Default>(
+    pub(crate) fn map<T: Default>(
         &mut self,
         value: GoValue<'_>,
         at: &str,
@@ -321,7 +321,7 @@ impl Reading {
     }
 
     /// Reads a list; `element` fills one value of it. A second list for the same field is laid over the first, as in Go.
-    pub fn list<T: Default>(
+    pub(crate) fn list<T: Default>(
         &mut self,
         value: GoValue<'_>,
         at: &str,
@@ -353,7 +353,7 @@ impl Reading {
 }
 
 /// A key of a document as it may be shown: bounded, in one line, without what stands before an `@`, which may be a password.
-pub fn shown_key(key: &str) -> String {
+pub(crate) fn shown_key(key: &str) -> String {
     const LONGEST: usize = 120;
     let (scheme, rest) = key
         .split_once("://")

@@ -3,11 +3,11 @@
 //! [`document`] reads files that Docker and buildx write, with Go's tolerance: keys in any case, `null` for every type.
 //! [`syntax`] reads the bare grammar and keeps places. [`quote()`] writes strings.
 
-pub mod document;
+pub(crate) mod document;
 mod quote;
-pub mod syntax;
+pub(crate) mod syntax;
 
-pub use document::{
+pub(crate) use document::{
     GoText, GoValue, JsonKind, NotJson, Reading, Trailing, WrongType, is_field, shown_key,
 };
-pub use quote::quote;
+pub(crate) use quote::quote;

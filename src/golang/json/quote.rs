@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 /// Appends `text` as a JSON string that is safe inside HTML and JavaScript, too: `<`, `>`, `&`, U+2028 and U+2029 are escaped.
 ///
 /// Most text needs no escape, so it is checked sixteen bytes at a time and copied as a whole.
-pub fn quote(out: &mut String, text: &str) {
+pub(crate) fn quote(out: &mut String, text: &str) {
     out.reserve(text.len() + 2);
     out.push('"');
     let mut rest = text;

@@ -10,16 +10,16 @@ const DEPTH_LIMIT: usize = 512;
 
 /// A JSON value.
 #[derive(Debug)]
-pub struct JsonNode<'t> {
+pub(crate) struct JsonNode<'t> {
     /// Where it is written, in bytes.
-    pub range: Range<usize>,
+    pub(crate) range: Range<usize>,
     /// What it is.
-    pub kind: NodeKind<'t>,
+    pub(crate) kind: NodeKind<'t>,
 }
 
 /// What a JSON value is.
 #[derive(Debug)]
-pub enum NodeKind<'t> {
+pub(crate) enum NodeKind<'t> {
     /// `null`.
     Null,
     /// `true` or `false`.
@@ -36,7 +36,7 @@ pub enum NodeKind<'t> {
 
 impl NodeKind<'_> {
     /// The kind in words, with its article.
-    pub const fn words(&self) -> &'static str {
+    pub(crate) const fn words(&self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Bool(_) => "a boolean",
@@ -50,27 +50,27 @@ impl NodeKind<'_> {
 
 /// A member of an object.
 #[derive(Debug)]
-pub struct Member<'t> {
+pub(crate) struct Member<'t> {
     /// The key, escapes resolved.
-    pub key: Cow<'t, str>,
+    pub(crate) key: Cow<'t, str>,
     /// Where the key is written, with its quotes.
-    pub key_range: Range<usize>,
+    pub(crate) key_range: Range<usize>,
     /// The value.
-    pub value: JsonNode<'t>,
+    pub(crate) value: JsonNode<'t>,
 }
 
 /// Why a text is not JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct SyntaxError {
+pub(crate) struct SyntaxError {
     /// What is wrong.
-    pub message: &'static str,
+    pub(crate) message: &'static str,
     /// Where.
-    pub range: Range<usize>,
+    pub(crate) range: Range<usize>,
 }
 
 /// Reads a whole text.
-pub fn read(text: &str) -> Result<JsonNode<'_>, SyntaxError> {
+pub(crate) fn read(text: &str) -> Result<JsonNode<'_>, SyntaxError> {
     let mut reader = Reader {
         text,
         at: 0,
@@ -348,7 +348,7 @@ fn hex(text: &str, at: usize) -> Result<u32, (&'static str, usize)> {
 
 /// For each byte of what the string at `range` of `text` stands for, the offset in `text` of what stands for it; and one
 /// more for the end.
-pub fn offsets(text: &str, range: &Range<usize>) -> Vec<u32> {
+pub(crate) fn offsets(text: &str, range: &Range<usize>) -> Vec<u32> {
     let clamp = |offset: usize| u32::try_from(offset).unwrap_or(u32::MAX);
     let end = range.end.saturating_sub(1);
     let mut offsets = Vec::new();

@@ -8,7 +8,7 @@ use unicode_segmentation::UnicodeSegmentation as _;
 /// The characters of a text as a reader counts them (grapheme clusters).
 ///
 /// The clusters are those of Unicode 15.0, as in buildx: later versions join the consonants of Indic scripts.
-pub fn graphemes(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn graphemes(text: &str) -> impl Iterator<Item = &str> {
     text.graphemes(true).flat_map(split_conjunct)
 }
 
@@ -36,7 +36,7 @@ fn conjunct_in(cluster: &str) -> Option<usize> {
 }
 
 /// How many characters a reader counts.
-pub fn grapheme_count(text: &str) -> usize {
+pub(crate) fn grapheme_count(text: &str) -> usize {
     if text.is_ascii() && !text.contains('\r') {
         return text.len();
     }

@@ -15,7 +15,7 @@ use super::value::{Text, Value};
 
 /// Which conversions are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Safety {
+pub(crate) enum Safety {
     /// Only those that succeed for every value.
     Safe,
     /// Also those that depend on the value, as string to number does.
@@ -24,7 +24,7 @@ pub enum Safety {
 
 /// A step from a value to a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ConversionStep {
+pub(crate) enum ConversionStep {
     /// An element by place.
     Index(usize),
     /// An element or attribute by name.
@@ -34,7 +34,7 @@ pub enum ConversionStep {
 /// A value could not be converted; the text is a fragment such as `a number is required`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct ConvertError {
+pub(crate) struct ConvertError {
     message: String,
     /// From the innermost step outward.
     steps: Vec<ConversionStep>,
@@ -55,7 +55,7 @@ impl ConvertError {
 
     /// The way from the converted value to the part that does not fit, in the language's syntax: `[0].name`; empty
     /// where it is the value itself.
-    pub fn path(&self) -> impl fmt::Display {
+    pub(crate) fn path(&self) -> impl fmt::Display {
         let mut path = String::new();
         for step in self.steps.iter().rev() {
             // Writing to a string cannot fail.
@@ -72,7 +72,7 @@ impl ConvertError {
 ///
 /// Nulls convert to nulls; [`Type::Dynamic`] takes any value as it is. Attributes that `to` does not have are dropped,
 /// optional ones that the value does not have become null.
-pub fn convert(value: &Value, to: &Type) -> Result<Value, ConvertError> {
+pub(crate) fn convert(value: &Value, to: &Type) -> Result<Value, ConvertError> {
     // Primitives are most of what is converted; they need no plan.
     match (value, to) {
         (_, Type::Dynamic)
@@ -92,7 +92,7 @@ pub fn convert(value: &Value, to: &Type) -> Result<Value, ConvertError> {
 }
 
 /// Whether there is a conversion between two types.
-pub fn converts(from: &Type, to: &Type, safety: Safety) -> bool {
+pub(crate) fn converts(from: &Type, to: &Type, safety: Safety) -> bool {
     Conversion::plan(from, to, safety).is_some()
 }
 

@@ -3,16 +3,16 @@
 //! Typed nulls, numbers of 512 bits, strings in NFC, conversions that never guess. Knows nothing of expressions. Start
 //! at [`Value`].
 
-pub mod characters;
-pub mod convert;
+pub(crate) mod characters;
+pub(crate) mod convert;
 mod mismatch;
-pub mod number;
-pub mod set_order;
-pub mod types;
-pub mod unify;
-pub mod value;
+pub(crate) mod number;
+pub(crate) mod set_order;
+pub(crate) mod types;
+pub(crate) mod unify;
+pub(crate) mod value;
 
-pub use convert::{ConvertError, convert};
-pub use number::Number;
-pub use types::Type;
-pub use value::{Text, Value};
+pub(crate) use convert::{ConvertError, convert};
+pub(crate) use number::Number;
+pub(crate) use types::Type;
+pub(crate) use value::{Text, Value};

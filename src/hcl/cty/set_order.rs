@@ -12,7 +12,7 @@ use crate::golang::quote::quote;
 use crate::types::hash::HashMap;
 
 /// The distinct ones of `items`, in set order.
-pub fn arrange(element: &Type, items: Vec<Value>) -> Vec<Value> {
+pub(crate) fn arrange(element: &Type, items: Vec<Value>) -> Vec<Value> {
     if element.is_primitive() {
         let mut items = items;
         items.sort_by(primitive_order);
@@ -68,14 +68,14 @@ fn primitive_order(left: &Value, right: &Value) -> Ordering {
 }
 
 /// Values to look others up among, whatever their type.
-pub struct Members<'a> {
+pub(crate) struct Members<'a> {
     by_key: HashMap<String, Vec<&'a Value>>,
     zeros: Zeros,
 }
 
 impl<'a> Members<'a> {
     /// No values yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             by_key: HashMap::default(),
             zeros: Zeros::Equal,
@@ -83,7 +83,7 @@ impl<'a> Members<'a> {
     }
 
     /// The elements of a set, which tells zero from negative zero.
-    pub fn of_set(elements: &'a [Value]) -> Self {
+    pub(crate) fn of_set(elements: &'a [Value]) -> Self {
         let mut members = Self {
             by_key: HashMap::default(),
             zeros: Zeros::Apart,
@@ -95,7 +95,7 @@ impl<'a> Members<'a> {
     }
 
     /// Puts a value in, if it is not there; whether it was not.
-    pub fn insert(&mut self, value: &'a Value) -> bool {
+    pub(crate) fn insert(&mut self, value: &'a Value) -> bool {
         let mut key = String::new();
         write_key(value, self.zeros, &mut key);
         let same_key = self.by_key.entry(key).or_default();
@@ -107,7 +107,7 @@ impl<'a> Members<'a> {
     }
 
     /// Whether a value is there.
-    pub fn contains(&self, value: &Value) -> bool {
+    pub(crate) fn contains(&self, value: &Value) -> bool {
         let mut key = String::new();
         write_key(value, self.zeros, &mut key);
         let same_key = self.by_key.get(&key);

@@ -11,7 +11,7 @@ use super::value::Text;
 
 /// The type of a value, or a constraint on it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Type {
+pub(crate) enum Type {
     /// Of a value, a null of no particular type; of a constraint, any type.
     Dynamic,
     /// Text.
@@ -36,14 +36,14 @@ pub enum Type {
 
 /// The attributes of an object type.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct ObjectType {
+pub(crate) struct ObjectType {
     attributes: BTreeMap<Text, Type>,
     optional: BTreeSet<Text>,
 }
 
 impl ObjectType {
     /// An object type whose attributes are all required.
-    pub fn new(attributes: BTreeMap<Text, Type>) -> Self {
+    pub(crate) fn new(attributes: BTreeMap<Text, Type>) -> Self {
         Self {
             attributes,
             optional: BTreeSet::new(),
@@ -52,7 +52,7 @@ impl ObjectType {
 
     /// An object type some of whose attributes may be missing from what is converted to it; names that are no
     /// attributes are left out.
-    pub fn with_optional(
+    pub(crate) fn with_optional(
         attributes: BTreeMap<Text, Type>,
         optional: impl IntoIterator<Item = Text>,
     ) -> Self {
@@ -67,44 +67,44 @@ impl ObjectType {
     }
 
     /// The attributes, sorted by name.
-    pub fn attributes(&self) -> &BTreeMap<Text, Type> {
+    pub(crate) fn attributes(&self) -> &BTreeMap<Text, Type> {
         &self.attributes
     }
 
     /// The type of one attribute.
-    pub fn attribute(&self, name: &str) -> Option<&Type> {
+    pub(crate) fn attribute(&self, name: &str) -> Option<&Type> {
         self.attributes.get(name)
     }
 
     /// Whether an attribute may be missing.
-    pub fn is_optional(&self, name: &str) -> bool {
+    pub(crate) fn is_optional(&self, name: &str) -> bool {
         self.optional.contains(name)
     }
 }
 
 impl Type {
     /// A list of `element`.
-    pub fn list(element: Self) -> Self {
+    pub(crate) fn list(element: Self) -> Self {
         Self::List(Arc::new(element))
     }
 
     /// A set of `element`.
-    pub fn set(element: Self) -> Self {
+    pub(crate) fn set(element: Self) -> Self {
         Self::Set(Arc::new(element))
     }
 
     /// A map of `element`.
-    pub fn map(element: Self) -> Self {
+    pub(crate) fn map(element: Self) -> Self {
         Self::Map(Arc::new(element))
     }
 
     /// A tuple of `elements`.
-    pub fn tuple(elements: impl IntoIterator<Item = Self>) -> Self {
+    pub(crate) fn tuple(elements: impl IntoIterator<Item = Self>) -> Self {
         Self::Tuple(elements.into_iter().collect())
     }
 
     /// An object of `attributes`, all of them required.
-    pub fn object<N: Into<Text>>(attributes: impl IntoIterator<Item = (N, Self)>) -> Self {
+    pub(crate) fn object<N: Into<Text>>(attributes: impl IntoIterator<Item = (N, Self)>) -> Self {
         let attributes = attributes
             .into_iter()
             .map(|(name, ty)| (name.into(), ty))
@@ -113,17 +113,17 @@ impl Type {
     }
 
     /// Whether the type is string, number or bool.
-    pub fn is_primitive(&self) -> bool {
+    pub(crate) fn is_primitive(&self) -> bool {
         matches!(self, Self::String | Self::Number | Self::Bool)
     }
 
     /// Whether the type is a list, set or map.
-    pub fn is_collection(&self) -> bool {
+    pub(crate) fn is_collection(&self) -> bool {
         matches!(self, Self::List(_) | Self::Set(_) | Self::Map(_))
     }
 
     /// The type of a collection's elements.
-    pub fn element(&self) -> Option<&Self> {
+    pub(crate) fn element(&self) -> Option<&Self> {
         match self {
             Self::List(element) | Self::Set(element) | Self::Map(element) => Some(element),
             _ => None,
@@ -131,7 +131,7 @@ impl Type {
     }
 
     /// Whether [`Type::Dynamic`] occurs anywhere in the type.
-    pub fn has_dynamic(&self) -> bool {
+    pub(crate) fn has_dynamic(&self) -> bool {
         match self {
             Self::Dynamic => true,
             Self::String | Self::Number | Self::Bool | Self::Bytes => false,
@@ -154,7 +154,7 @@ impl Type {
 
     /// The type a value has that was converted to this constraint: no attribute is optional any more.
     #[must_use]
-    pub fn without_optional(&self) -> Self {
+    pub(crate) fn without_optional(&self) -> Self {
         if !self.has_optional() {
             return self.clone();
         }
@@ -174,7 +174,7 @@ impl Type {
     }
 
     /// The English name of a type, as messages about values use it: `list of string`, `tuple`, `dynamic`.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match self {
             Self::Dynamic => "dynamic".into(),
             Self::List(element) => format!("list of {}", element.name()),
@@ -185,7 +185,7 @@ impl Type {
     }
 
     /// The English name of a constraint: as [`Type::name`], but `any type` and `list of any single type`.
-    pub fn constraint_name(&self) -> String {
+    pub(crate) fn constraint_name(&self) -> String {
         let of = |element: &Self| match element {
             Self::Dynamic => "any single type".to_owned(),
             other => other.constraint_name(),
@@ -200,7 +200,7 @@ impl Type {
     }
 
     /// The type's own word without its parameters: `list`, `object`, `string`.
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Dynamic => "dynamic",
             Self::String => "string",

@@ -13,7 +13,7 @@ use super::value::Text;
 /// The type that all of `types` convert to, none where there is none or no type at all.
 ///
 /// With [`Safety::Safe`] only conversions count that cannot fail.
-pub fn unify<'a>(types: impl IntoIterator<Item = &'a Type>, safety: Safety) -> Option<Type> {
+pub(crate) fn unify<'a>(types: impl IntoIterator<Item = &'a Type>, safety: Safety) -> Option<Type> {
     let mut distinct: Vec<&Type> = Vec::new();
     for ty in types {
         // Long lists mostly repeat one type: looking at the latest first keeps this linear for them.

@@ -18,11 +18,11 @@ use super::types::Type;
 
 /// Text in normalization form C.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Text(Arc<str>);
+pub(crate) struct Text(Arc<str>);
 
 impl Text {
     /// The text as a string slice.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -105,7 +105,7 @@ impl fmt::Debug for Text {
 
 /// A value of the language.
 #[derive(Clone)]
-pub enum Value {
+pub(crate) enum Value {
     /// No value, of some type; [`Type::Dynamic`] for a plain `null`.
     Null(Type),
     /// A truth value.
@@ -132,11 +132,11 @@ pub enum Value {
 ///
 /// Values are cheap to make of shared parts, but not to go through, so whoever makes them must be able to tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
+pub(crate) struct Extent {
     /// How many collections are within each other at the deepest place.
-    pub depth: u32,
+    pub(crate) depth: u32,
     /// Roughly how many bytes a copy without sharing would take.
-    pub weight: u64,
+    pub(crate) weight: u64,
 }
 
 impl Extent {
@@ -160,7 +160,7 @@ impl Extent {
 
 /// The elements of a list or set: all of one type, nulls included.
 #[derive(Clone)]
-pub struct Sequence(Arc<SequenceData>);
+pub(crate) struct Sequence(Arc<SequenceData>);
 
 struct SequenceData {
     extent: Extent,
@@ -178,19 +178,19 @@ impl Sequence {
     }
 
     /// The type of the elements.
-    pub fn element_type(&self) -> &Type {
+    pub(crate) fn element_type(&self) -> &Type {
         &self.0.element
     }
 
     /// The elements in order.
-    pub fn items(&self) -> &[Value] {
+    pub(crate) fn items(&self) -> &[Value] {
         &self.0.items
     }
 }
 
 /// The elements of a map: all of one type, nulls included.
 #[derive(Clone)]
-pub struct MapElements(Arc<MappingData>);
+pub(crate) struct MapElements(Arc<MappingData>);
 
 struct MappingData {
     extent: Extent,
@@ -200,19 +200,19 @@ struct MappingData {
 
 impl MapElements {
     /// The type of the elements.
-    pub fn element_type(&self) -> &Type {
+    pub(crate) fn element_type(&self) -> &Type {
         &self.0.element
     }
 
     /// The elements, sorted by name.
-    pub fn entries(&self) -> &BTreeMap<Text, Value> {
+    pub(crate) fn entries(&self) -> &BTreeMap<Text, Value> {
         &self.0.entries
     }
 }
 
 /// The elements of a tuple.
 #[derive(Clone)]
-pub struct Tuple(Arc<TupleData>);
+pub(crate) struct Tuple(Arc<TupleData>);
 
 struct TupleData {
     extent: Extent,
@@ -222,14 +222,14 @@ struct TupleData {
 
 impl Tuple {
     /// The elements in order.
-    pub fn items(&self) -> &[Value] {
+    pub(crate) fn items(&self) -> &[Value] {
         &self.0.items
     }
 }
 
 /// The attributes of an object.
 #[derive(Clone)]
-pub struct Object(Arc<ObjectData>);
+pub(crate) struct Object(Arc<ObjectData>);
 
 struct ObjectData {
     extent: Extent,
@@ -239,39 +239,39 @@ struct ObjectData {
 
 impl Object {
     /// The attributes, sorted by name.
-    pub fn entries(&self) -> &BTreeMap<Text, Value> {
+    pub(crate) fn entries(&self) -> &BTreeMap<Text, Value> {
         &self.0.entries
     }
 
     /// One attribute.
-    pub fn get(&self, name: &str) -> Option<&Value> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.0.entries.get(name)
     }
 }
 
 impl Value {
     /// A null of no particular type.
-    pub const fn null() -> Self {
+    pub(crate) const fn null() -> Self {
         Self::Null(Type::Dynamic)
     }
 
     /// A string; it is normalized.
-    pub fn string(text: impl Into<Text>) -> Self {
+    pub(crate) fn string(text: impl Into<Text>) -> Self {
         Self::String(text.into())
     }
 
     /// A number from one of Rust's integers.
-    pub fn number(value: impl Into<Number>) -> Self {
+    pub(crate) fn number(value: impl Into<Number>) -> Self {
         Self::Number(value.into())
     }
 
     /// A list; the items must be of the type `element`, or null.
-    pub fn list(element: Type, items: Vec<Self>) -> Self {
+    pub(crate) fn list(element: Type, items: Vec<Self>) -> Self {
         Self::List(Self::sequence(element, items))
     }
 
     /// A set; the items must be of the type `element`, or null. Duplicates go, and the order is the set's.
-    pub fn set(element: Type, items: Vec<Self>) -> Self {
+    pub(crate) fn set(element: Type, items: Vec<Self>) -> Self {
         let items = items
             .into_iter()
             .map(|item| item.settled(&element))
@@ -289,7 +289,7 @@ impl Value {
     }
 
     /// A map; the values must be of the type `element`, or null.
-    pub fn map(element: Type, entries: BTreeMap<Text, Self>) -> Self {
+    pub(crate) fn map(element: Type, entries: BTreeMap<Text, Self>) -> Self {
         let entries: BTreeMap<Text, Self> = entries
             .into_iter()
             .map(|(name, value)| (name, value.settled(&element)))
@@ -302,7 +302,7 @@ impl Value {
     }
 
     /// A tuple of any values.
-    pub fn tuple(items: Vec<Self>) -> Self {
+    pub(crate) fn tuple(items: Vec<Self>) -> Self {
         Self::Tuple(Tuple(Arc::new(TupleData {
             extent: Extent::of(&items),
             items: items.into(),
@@ -311,7 +311,7 @@ impl Value {
     }
 
     /// An object of any values.
-    pub fn object(entries: BTreeMap<Text, Self>) -> Self {
+    pub(crate) fn object(entries: BTreeMap<Text, Self>) -> Self {
         Self::Object(Object(Arc::new(ObjectData {
             extent: Extent::of(entries.values()),
             entries,
@@ -328,7 +328,7 @@ impl Value {
     }
 
     /// How large the value is.
-    pub fn extent(&self) -> Extent {
+    pub(crate) fn extent(&self) -> Extent {
         match self {
             Self::Null(_) | Self::Bool(_) | Self::Number(_) => Extent {
                 depth: 0,
@@ -350,7 +350,7 @@ impl Value {
     }
 
     /// The value's type.
-    pub fn ty(&self) -> Type {
+    pub(crate) fn ty(&self) -> Type {
         match self {
             Self::Null(ty) => ty.clone(),
             Self::Bool(_) => Type::Bool,
@@ -378,12 +378,12 @@ impl Value {
     }
 
     /// Whether the value is null.
-    pub fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         matches!(self, Self::Null(_))
     }
 
     /// The text of a string.
-    pub fn as_str(&self) -> Option<&str> {
+    pub(crate) fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
             _ => None,
@@ -391,7 +391,7 @@ impl Value {
     }
 
     /// The number of a number.
-    pub fn as_number(&self) -> Option<&Number> {
+    pub(crate) fn as_number(&self) -> Option<&Number> {
         match self {
             Self::Number(number) => Some(number),
             _ => None,
@@ -399,7 +399,7 @@ impl Value {
     }
 
     /// The truth value of a bool.
-    pub fn as_bool(&self) -> Option<bool> {
+    pub(crate) fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),
             _ => None,
@@ -407,7 +407,7 @@ impl Value {
     }
 
     /// The elements of a list, set or tuple, in order.
-    pub fn items(&self) -> Option<&[Self]> {
+    pub(crate) fn items(&self) -> Option<&[Self]> {
         match self {
             Self::List(sequence) | Self::Set(sequence) => Some(&sequence.0.items),
             Self::Tuple(tuple) => Some(tuple.items()),
@@ -416,7 +416,7 @@ impl Value {
     }
 
     /// The elements of a map or object, sorted by name.
-    pub fn entries(&self) -> Option<&BTreeMap<Text, Self>> {
+    pub(crate) fn entries(&self) -> Option<&BTreeMap<Text, Self>> {
         match self {
             Self::Map(map) => Some(&map.0.entries),
             Self::Object(object) => Some(object.entries()),
@@ -425,25 +425,25 @@ impl Value {
     }
 
     /// How many elements a list, set, tuple, map or object has.
-    pub fn len(&self) -> Option<usize> {
+    pub(crate) fn len(&self) -> Option<usize> {
         self.items()
             .map(<[Self]>::len)
             .or_else(|| self.entries().map(BTreeMap::len))
     }
 
     /// Whether a list, set, tuple, map or object has no elements.
-    pub fn is_empty(&self) -> Option<bool> {
+    pub(crate) fn is_empty(&self) -> Option<bool> {
         self.len().map(|length| length == 0)
     }
 
     /// Whether two values are equal as `==` has it: nothing is converted, values of different types are unequal, but
     /// any two nulls are equal.
-    pub fn equals(&self, other: &Self) -> bool {
+    pub(crate) fn equals(&self, other: &Self) -> bool {
         (self.is_null() && other.is_null()) || self.same(other)
     }
 
     /// Whether two values are equal, types of nulls included.
-    pub fn same(&self, other: &Self) -> bool {
+    pub(crate) fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Null(left), Self::Null(right)) => left == right,
             (Self::Bool(left), Self::Bool(right)) => left == right,

@@ -33,7 +33,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     }
 
     /// The problem of a call of a function that there is not.
-    pub fn unknown_function(&self, name: &str, at: Span) -> Diagnostic {
+    pub(crate) fn unknown_function(&self, name: &str, at: Span) -> Diagnostic {
         problem(
             "definition::unknown-function",
             format!("there is no function `{name}`"),

@@ -21,14 +21,14 @@ use crate::types::hash::{HashMap, HashSet};
 /// An expression has no value; the reason has been reported. The type is known at times, and then still counts where
 /// the types of several expressions are compared.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Failed(Option<Box<Type>>);
+pub(crate) struct Failed(Option<Box<Type>>);
 
 impl Failed {
     /// Nothing is known of the value that could not be made.
-    pub const UNTYPED: Self = Self(None);
+    pub(crate) const UNTYPED: Self = Self(None);
 
     /// The value would have been of the type `ty`.
-    pub fn of(ty: Type) -> Self {
+    pub(crate) fn of(ty: Type) -> Self {
         Self(Some(Box::new(ty)))
     }
 
@@ -39,7 +39,7 @@ impl Failed {
 }
 
 /// The value of an expression.
-pub type ValueResult = Result<Value, Failed>;
+pub(crate) type ValueResult = Result<Value, Failed>;
 
 #[derive(Debug)]
 struct Slot<S> {
@@ -58,11 +58,11 @@ enum State {
 
 /// Identifies a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SlotId(u32);
+pub(crate) struct SlotId(u32);
 
 impl SlotId {
     /// The slot that is so many places further on.
-    pub fn after(self, places: usize) -> Self {
+    pub(crate) fn after(self, places: usize) -> Self {
         Self(
             self.0
                 .saturating_add(u32::try_from(places).unwrap_or(u32::MAX)),
@@ -72,7 +72,7 @@ impl SlotId {
 
 /// What is being evaluated, for the path shown with problems.
 #[derive(Debug, Clone, Copy)]
-pub enum Frame<'a> {
+pub(crate) enum Frame<'a> {
     /// A slot is being filled.
     Slot(SlotId),
     /// A user function's result is being worked out for the call at this place.
@@ -82,11 +82,11 @@ pub enum Frame<'a> {
 }
 
 /// One evaluation.
-pub struct Evaluator<'a, N: Namespace<'a>> {
+pub(crate) struct Evaluator<'a, N: Namespace<'a>> {
     /// What the file format knows beside the slots.
-    pub names: N,
+    pub(crate) names: N,
     /// The functions that the files define.
-    pub functions: UserFunctions<'a>,
+    pub(crate) functions: UserFunctions<'a>,
     /// What functions may know of the world.
     pub(super) function_context: FunctionContext,
     /// Work and memory left.
@@ -104,7 +104,7 @@ pub struct Evaluator<'a, N: Namespace<'a>> {
 
 impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     /// An evaluation that knows no names yet, with room for `slots` values.
-    pub fn new(names: N, function_context: FunctionContext, slots: usize) -> Self {
+    pub(crate) fn new(names: N, function_context: FunctionContext, slots: usize) -> Self {
         Self {
             names,
             functions: UserFunctions::default(),
@@ -120,19 +120,19 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     }
 
     /// Makes `name` a name for `source`, which is evaluated when the name is used for the first time.
-    pub fn declare(&mut self, name: Arc<str>, source: N::Source) {
+    pub(crate) fn declare(&mut self, name: Arc<str>, source: N::Source) {
         let slot = self.add_slot(source);
         self.named.insert(name, slot);
     }
 
     /// Makes `name` a name for `value`.
-    pub fn define(&mut self, name: Arc<str>, value: Value) {
+    pub(crate) fn define(&mut self, name: Arc<str>, value: Value) {
         let slot = self.push(None, State::Filled(value));
         self.named.insert(name, slot);
     }
 
     /// Adds a slot for `source` that no name leads to.
-    pub fn add_slot(&mut self, source: N::Source) -> SlotId {
+    pub(crate) fn add_slot(&mut self, source: N::Source) -> SlotId {
         self.push(Some(source), State::Untouched)
     }
 
@@ -143,7 +143,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     }
 
     /// New slots, one after the other; the first of them.
-    pub fn add_slots(&mut self, sources: impl Iterator<Item = N::Source>) -> SlotId {
+    pub(crate) fn add_slots(&mut self, sources: impl Iterator<Item = N::Source>) -> SlotId {
         let first = SlotId(u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
         for source in sources {
             self.add_slot(source);
@@ -152,12 +152,12 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     }
 
     /// The slot of the name `name`.
-    pub fn named(&self, name: &str) -> Option<SlotId> {
+    pub(crate) fn named(&self, name: &str) -> Option<SlotId> {
         self.named.get(name).copied()
     }
 
     /// All declared and defined names, sorted.
-    pub fn all_names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn all_names(&self) -> impl Iterator<Item = &str> {
         let mut names: Vec<&str> = self.named.keys().map(|name| &**name).collect();
         // They are shown, and the map's order is chance.
         names.sort_unstable();
@@ -165,7 +165,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     }
 
     /// The value of a slot, which is filled now if it is not yet; `at` is where it is needed.
-    pub fn slot(&mut self, id: SlotId, at: Option<Span>) -> ValueResult {
+    pub(crate) fn slot(&mut self, id: SlotId, at: Option<Span>) -> ValueResult {
         let slot = &mut self.slots[id.0 as usize];
         match &slot.state {
             State::Filled(value) => return Ok(value.clone()),
@@ -203,7 +203,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     }
 
     /// Evaluates `expr` on its own, with `frame` as the path; problems are for good.
-    pub fn evaluate_part(
+    pub(crate) fn evaluate_part(
         &mut self,
         expr: &'a Expr,
         scope: &Scope<'_>,
@@ -213,7 +213,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     }
 
     /// Does `work` with `frame` as part of the path; problems are for good.
-    pub fn in_frame<T>(&mut self, frame: Frame<'a>, work: impl FnOnce(&mut Self) -> T) -> T {
+    pub(crate) fn in_frame<T>(&mut self, frame: Frame<'a>, work: impl FnOnce(&mut Self) -> T) -> T {
         let around = std::mem::take(&mut self.pending);
         self.frames.push(frame);
         let result = work(self);
@@ -285,14 +285,14 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     }
 
     /// Reports a problem of the expression being evaluated.
-    pub fn fail(&mut self, problem: Diagnostic) -> Failed {
+    pub(crate) fn fail(&mut self, problem: Diagnostic) -> Failed {
         let problem = self.with_path(problem);
         self.pending.push(problem);
         Failed::UNTYPED
     }
 
     /// Reports a problem for good, without the path.
-    pub fn report(&mut self, problem: Diagnostic) {
+    pub(crate) fn report(&mut self, problem: Diagnostic) {
         self.settled.push(problem);
     }
 
@@ -310,7 +310,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     }
 
     /// All problems found, each once, as far as anyone reads.
-    pub fn into_problems(mut self) -> Diagnostics {
+    pub(crate) fn into_problems(mut self) -> Diagnostics {
         const SHOWN: usize = 200;
         self.settled.append(&mut self.pending);
         let mut problems: Vec<Diagnostic> = Vec::new();

@@ -22,7 +22,7 @@ use crate::hcl::syntax::{
 pub(super) const ELEMENT_SIZE: usize = size_of::<Value>();
 
 /// A problem with a value, to be placed.
-pub fn problem(code: &'static str, message: impl Into<String>) -> Diagnostic {
+pub(crate) fn problem(code: &'static str, message: impl Into<String>) -> Diagnostic {
     Diagnostic::error(Class::Definition, code, message)
 }
 
@@ -36,7 +36,7 @@ fn type_of(outcome: &ValueResult) -> Type {
 
 impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     /// The value of `expr` in `scope`.
-    pub fn expr(&mut self, expr: &'a Expr, scope: &Scope<'_>) -> ValueResult {
+    pub(crate) fn expr(&mut self, expr: &'a Expr, scope: &Scope<'_>) -> ValueResult {
         // Constants are most of what there is.
         if let ExprKind::Literal(value) = &expr.kind {
             return Ok(value.clone());
@@ -189,7 +189,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     }
 
     /// The truth value of a condition.
-    pub fn condition(&mut self, expr: &'a Expr, scope: &Scope<'_>) -> Result<bool, Failed> {
+    pub(crate) fn condition(&mut self, expr: &'a Expr, scope: &Scope<'_>) -> Result<bool, Failed> {
         let value = self.expr(expr, scope)?;
         match convert(&value, &Type::Bool) {
             Ok(Value::Bool(condition)) => Ok(condition),
@@ -338,7 +338,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
 }
 
 /// What a value is, in words for a label: `this is a list of string`.
-pub fn describe(value: &Value) -> String {
+pub(crate) fn describe(value: &Value) -> String {
     match value {
         Value::Null(_) => "this is null".to_owned(),
         other => format!("this is {}", with_article(&other.ty())),

@@ -5,16 +5,16 @@
 
 mod budget;
 mod call;
-pub mod evaluator;
-pub mod expr;
-pub mod namespace;
+pub(crate) mod evaluator;
+pub(crate) mod expr;
+pub(crate) mod namespace;
 mod operators;
 mod repeat;
-pub mod scope;
-pub mod traverse;
-pub mod type_expr;
-pub mod user_functions;
+pub(crate) mod scope;
+pub(crate) mod traverse;
+pub(crate) mod type_expr;
+pub(crate) mod user_functions;
 
-pub use evaluator::{Evaluator, Failed, Frame, SlotId, ValueResult};
-pub use namespace::Namespace;
-pub use scope::Scope;
+pub(crate) use evaluator::{Evaluator, Failed, Frame, SlotId, ValueResult};
+pub(crate) use namespace::Namespace;
+pub(crate) use scope::Scope;

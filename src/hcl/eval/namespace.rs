@@ -11,7 +11,7 @@ use crate::hcl::syntax::Traversal;
 /// Names with a value are declared with [`Evaluator::declare`] and [`Evaluator::define`]; the language then calls
 /// [`Namespace::fill`] when such a name is used for the first time. Everything else that a format puts behind a name
 /// (blocks that are referred to as `target.NAME.ATTRIBUTE`, say) it looks up itself in [`Namespace::reference`].
-pub trait Namespace<'a>: Sized {
+pub(crate) trait Namespace<'a>: Sized {
     /// Identifies what is evaluated at its first use: a variable, an attribute of a block.
     type Source: Copy;
 
@@ -40,7 +40,7 @@ pub trait Namespace<'a>: Sized {
 
 /// Where an undeclared name is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UsedIn {
+pub(crate) enum UsedIn {
     /// In an expression that is being evaluated.
     Expression,
     /// In the body of a user-defined function, which is checked when the function is declared.

@@ -9,25 +9,25 @@ use crate::hcl::cty::value::Value;
 
 /// Names bound by a matrix, a function's parameters or a `for`.
 #[derive(Debug, Clone, Copy)]
-pub struct Scope<'s> {
+pub(crate) struct Scope<'s> {
     names: &'s [(Arc<str>, Value)],
     outer: Option<&'s Self>,
 }
 
 impl<'s> Scope<'s> {
     /// Nothing but the definition's own names.
-    pub const ROOT: Scope<'static> = Scope {
+    pub(crate) const ROOT: Scope<'static> = Scope {
         names: &[],
         outer: None,
     };
 
     /// `names`, and else the definition's own.
-    pub const fn of(names: &'s [(Arc<str>, Value)]) -> Self {
+    pub(crate) const fn of(names: &'s [(Arc<str>, Value)]) -> Self {
         Self { names, outer: None }
     }
 
     /// `names` in front of this scope.
-    pub const fn with(&'s self, names: &'s [(Arc<str>, Value)]) -> Self {
+    pub(crate) const fn with(&'s self, names: &'s [(Arc<str>, Value)]) -> Self {
         Scope {
             names,
             outer: Some(self),
@@ -35,7 +35,7 @@ impl<'s> Scope<'s> {
     }
 
     /// The value of `name` in this scope.
-    pub fn get(&self, name: &str) -> Option<&'s Value> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'s Value> {
         let mut scope = self;
         loop {
             if let Some((_, value)) = scope.names.iter().rev().find(|(known, _)| **known == *name) {
@@ -46,7 +46,7 @@ impl<'s> Scope<'s> {
     }
 
     /// All names of this scope, for suggestions.
-    pub fn names(&self) -> Vec<Arc<str>> {
+    pub(crate) fn names(&self) -> Vec<Arc<str>> {
         let mut names = Vec::new();
         let mut scope = Some(self);
         while let Some(Scope { names: own, outer }) = scope {

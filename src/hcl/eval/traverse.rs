@@ -59,7 +59,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     }
 
     /// The value that `steps` lead to from `value`, which is written at `from`.
-    pub fn steps(
+    pub(crate) fn steps(
         &mut self,
         value: Value,
         steps: &'a [Step],
@@ -333,7 +333,7 @@ fn type_after<'s>(ty: &Type, steps: &'s [Step]) -> Result<Type, (&'s Step, Type)
 }
 
 /// The name that `key` is when it is written as a constant, as in `target.web["tags"]`.
-pub fn constant_name(key: &Expr) -> Option<&str> {
+pub(crate) fn constant_name(key: &Expr) -> Option<&str> {
     match &key.kind {
         ExprKind::Literal(Value::String(text)) => Some(text),
         _ => None,

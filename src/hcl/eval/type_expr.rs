@@ -13,7 +13,7 @@ const PRIMITIVES: [&str; 4] = ["string", "number", "bool", "any"];
 const CONSTRUCTORS: [&str; 5] = ["list", "set", "map", "tuple", "object"];
 
 /// The type that `expr` denotes.
-pub fn type_of(expr: &Expr) -> Result<Type, Diagnostic> {
+pub(crate) fn type_of(expr: &Expr) -> Result<Type, Diagnostic> {
     match &expr.kind {
         ExprKind::Variable(name) => {
             match &**name {

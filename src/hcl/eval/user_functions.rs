@@ -15,48 +15,48 @@ use crate::types::hash::{HashSet, IndexMap};
 
 /// A function as a file declares it.
 #[derive(Debug)]
-pub struct FunctionDecl<'a> {
+pub(crate) struct FunctionDecl<'a> {
     /// Its name.
-    pub name: &'a Ident,
+    pub(crate) name: &'a Ident,
     /// The list of its parameters.
-    pub params: Option<&'a Expr>,
+    pub(crate) params: Option<&'a Expr>,
     /// The name of the parameter that takes all further arguments.
-    pub variadic: Option<&'a Expr>,
+    pub(crate) variadic: Option<&'a Expr>,
     /// The expression of its result.
-    pub result: Option<&'a Expr>,
+    pub(crate) result: Option<&'a Expr>,
 }
 
 /// The functions of a definition, by name.
 #[derive(Debug, Default)]
-pub struct UserFunctions<'a>(IndexMap<Arc<str>, Arc<UserFunction<'a>>>);
+pub(crate) struct UserFunctions<'a>(IndexMap<Arc<str>, Arc<UserFunction<'a>>>);
 
 /// A function of a definition.
 #[derive(Debug)]
-pub struct UserFunction<'a> {
+pub(crate) struct UserFunction<'a> {
     /// Its parameters.
-    pub params: Vec<Arc<str>>,
+    pub(crate) params: Vec<Arc<str>>,
     /// The parameter that takes all further arguments, as a tuple.
-    pub variadic: Option<Arc<str>>,
+    pub(crate) variadic: Option<Arc<str>>,
     /// What it gives; none where the declaration is wrong.
-    pub result: Option<&'a Expr>,
+    pub(crate) result: Option<&'a Expr>,
     /// The place of its name.
-    pub span: Span,
+    pub(crate) span: Span,
 }
 
 impl<'a> UserFunctions<'a> {
     /// The function called `name`.
-    pub fn get(&self, name: &str) -> Option<&Arc<UserFunction<'a>>> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<UserFunction<'a>>> {
         self.0.get(name)
     }
 
     /// The names of all functions.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(|name| &**name)
     }
 
     /// Declares the functions of a definition and checks their bodies. Returns warnings for those that are never called,
     /// because the library has one of the same name.
-    pub fn declare<N: Namespace<'a>>(
+    pub(crate) fn declare<N: Namespace<'a>>(
         evaluator: &mut Evaluator<'a, N>,
         declared: &IndexMap<Arc<str>, FunctionDecl<'a>>,
     ) -> Vec<Diagnostic> {

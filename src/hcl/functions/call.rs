@@ -7,16 +7,16 @@ use crate::hcl::cty::value::Value;
 /// A function refused its arguments; the text is a fragment in the third person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct FunctionError {
+pub(crate) struct FunctionError {
     /// The place of the argument that is at fault, where one is.
-    pub argument: Option<usize>,
+    pub(crate) argument: Option<usize>,
     /// What is wrong.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl FunctionError {
     /// An error of the call as a whole.
-    pub fn new(message: impl Into<String>) -> Self {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
         Self {
             argument: None,
             message: message.into(),
@@ -24,7 +24,7 @@ impl FunctionError {
     }
 
     /// An error of one argument.
-    pub fn argument(place: usize, message: impl Into<String>) -> Self {
+    pub(crate) fn argument(place: usize, message: impl Into<String>) -> Self {
         Self {
             argument: Some(place),
             message: message.into(),
@@ -34,7 +34,7 @@ impl FunctionError {
 
 /// The arguments of one call, converted to what the function declares, and its surroundings.
 #[derive(Debug)]
-pub struct FunctionCall<'a> {
+pub(crate) struct FunctionCall<'a> {
     context: &'a FunctionContext,
     arguments: &'a [Value],
 }

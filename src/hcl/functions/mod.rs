@@ -24,15 +24,16 @@ mod sets;
 mod strings;
 mod table;
 #[cfg(test)]
-pub mod test_support;
+pub(crate) mod test_support;
 mod time;
 mod uuids;
 
 use std::cell::Cell;
 use std::time::SystemTime;
 
-pub use call::{FunctionCall, FunctionError};
-pub use table::{all, lookup};
+pub(crate) use call::{FunctionCall, FunctionError};
+pub use table::all;
+pub(crate) use table::lookup;
 
 use super::cty::convert::convert;
 use super::cty::types::Type;
@@ -41,20 +42,20 @@ use super::cty::value::Value;
 /// The largest text or buffer a function makes, in bytes.
 ///
 /// Far beyond what a build argument can be; a bake file that asks for more is mistaken or hostile.
-pub const TEXT_LIMIT: usize = 16 << 20;
+pub(crate) const TEXT_LIMIT: usize = 16 << 20;
 
 /// The most elements a function puts into one collection.
-pub const ELEMENTS_LIMIT: usize = 1 << 18;
+pub(crate) const ELEMENTS_LIMIT: usize = 1 << 18;
 
 /// What functions may know of the world around the bake file.
 #[derive(Debug, Clone)]
-pub struct FunctionContext {
+pub(crate) struct FunctionContext {
     /// The time that `timestamp` returns.
-    pub now: SystemTime,
+    pub(crate) now: SystemTime,
     /// The user's home directory, for `homedir`.
-    pub home: String,
+    pub(crate) home: String,
     /// What calls did beyond going through their arguments, in steps of evaluation; whoever counts takes it out.
-    pub work: Cell<u64>,
+    pub(crate) work: Cell<u64>,
 }
 
 /// A function of the library.
@@ -69,12 +70,12 @@ pub struct Function {
     /// What any further arguments are; none where there may be none.
     pub variadic: Option<Parameter>,
     /// What it does.
-    pub body: Implementation,
+    pub(crate) body: Implementation,
 }
 
 /// What a function does when it is called.
 #[derive(Debug, Clone, Copy)]
-pub enum Implementation {
+pub(crate) enum Implementation {
     /// It takes values.
     Eager(fn(&FunctionCall<'_>) -> Result<Value, FunctionError>),
     /// It takes expressions, so the evaluator does its work.
@@ -83,7 +84,7 @@ pub enum Implementation {
 
 /// The functions that take expressions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lazy {
+pub(crate) enum Lazy {
     /// The first of its arguments that evaluates without an error.
     Try,
     /// Whether its argument evaluates without an error.
@@ -98,14 +99,14 @@ pub struct Parameter {
     /// The name used in messages.
     pub name: &'static str,
     /// The type that the argument is converted to.
-    pub kind: ParameterType,
+    pub(crate) kind: ParameterType,
     /// Whether a null is taken.
-    pub allow_null: bool,
+    pub(crate) allow_null: bool,
 }
 
 /// The types that parameters have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ParameterType {
+pub(crate) enum ParameterType {
     /// Any value as it is.
     Any,
     /// A string.
@@ -126,7 +127,7 @@ pub enum ParameterType {
 
 impl ParameterType {
     /// The type that arguments are converted to.
-    pub fn ty(self) -> Type {
+    pub(crate) fn ty(self) -> Type {
         match self {
             Self::Any => Type::Dynamic,
             Self::String => Type::String,
@@ -199,12 +200,12 @@ impl Function {
     }
 
     /// What the argument at a place is, none where the function takes fewer.
-    pub fn parameter(&self, place: usize) -> Option<&Parameter> {
+    pub(crate) fn parameter(&self, place: usize) -> Option<&Parameter> {
         self.parameters.get(place).or(self.variadic.as_ref())
     }
 
     /// Whether the function can be called with so many arguments; to be asked before any is evaluated.
-    pub fn check_count(&self, given: usize) -> Result<(), FunctionError> {
+    pub(crate) fn check_count(&self, given: usize) -> Result<(), FunctionError> {
         let wanted = self.parameters.len();
         if let Some(missing) = self.parameters.get(given) {
             let at_least = if self.variadic.is_some() {
@@ -230,7 +231,11 @@ impl Function {
     }
 
     /// The argument at a place as its parameter wants it.
-    pub fn convert_argument(&self, place: usize, value: &Value) -> Result<Value, FunctionError> {
+    pub(crate) fn convert_argument(
+        &self,
+        place: usize,
+        value: &Value,
+    ) -> Result<Value, FunctionError> {
         let Some(parameter) = self.parameter(place) else {
             return Ok(value.clone());
         };
@@ -245,7 +250,7 @@ impl Function {
     /// Calls the function with any values.
     ///
     /// An [`Implementation::Lazy`] function cannot be called with values and says so.
-    pub fn call(
+    pub(crate) fn call(
         &self,
         context: &FunctionContext,
         arguments: &[Value],
@@ -260,7 +265,7 @@ impl Function {
     }
 
     /// Calls the function with values that [`Function::convert_argument`] made of the arguments.
-    pub fn call_converted(
+    pub(crate) fn call_converted(
         &self,
         context: &FunctionContext,
         arguments: &[Value],
@@ -275,7 +280,7 @@ impl Function {
     }
 }
 /// "1 argument", "2 arguments".
-pub fn arguments(number: usize) -> String {
+pub(crate) fn arguments(number: usize) -> String {
     match number {
         1 => "1 argument".to_owned(),
         number => format!("{number} arguments"),

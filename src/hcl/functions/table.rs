@@ -32,7 +32,7 @@ static BY_NAME: LazyLock<Vec<&'static Function>> = LazyLock::new(|| {
 });
 
 /// The function of a name.
-pub fn lookup(name: &str) -> Option<&'static Function> {
+pub(crate) fn lookup(name: &str) -> Option<&'static Function> {
     let place = BY_NAME
         .binary_search_by_key(&name, |function| function.name)
         .ok()?;

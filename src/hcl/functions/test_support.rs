@@ -7,7 +7,7 @@ use crate::hcl::cty::value::Value;
 use crate::hcl::json::value as json;
 
 /// Calls a function at a fixed time and place.
-pub fn call(name: &str, arguments: &[Value]) -> Result<Value, FunctionError> {
+pub(crate) fn call(name: &str, arguments: &[Value]) -> Result<Value, FunctionError> {
     let context = FunctionContext {
         now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         home: "/home/user".into(),
@@ -19,7 +19,7 @@ pub fn call(name: &str, arguments: &[Value]) -> Result<Value, FunctionError> {
 }
 
 /// The result as JSON, or the error with the place of the argument.
-pub fn shown(result: Result<Value, FunctionError>) -> String {
+pub(crate) fn shown(result: Result<Value, FunctionError>) -> String {
     match result {
         Ok(value) => json::encode(&value).unwrap_or_else(|error| format!("error: {error}")),
         Err(FunctionError {

@@ -3,8 +3,8 @@
 //! [`profile`] parses a file of HCL's JSON profile, [`typed`] reads a value of a known type, [`value`] is what
 //! `jsonencode` and `jsondecode` do.
 
-pub mod profile;
-pub mod typed;
-pub mod value;
+pub(crate) mod profile;
+pub(crate) mod typed;
+pub(crate) mod value;
 
-pub use profile::{BlockShape, parse};
+pub(crate) use profile::{BlockShape, parse};

@@ -22,21 +22,21 @@ use crate::hcl::syntax::{
 ///
 /// In JSON nothing but the format tells blocks from attributes, so each format has a table of these.
 #[derive(Debug)]
-pub struct BlockShape {
+pub(crate) struct BlockShape {
     /// The word that begins the block.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// How many labels follow it.
-    pub labels: usize,
+    pub(crate) labels: usize,
     /// The blocks that its body may have.
-    pub blocks: &'static [BlockShape],
+    pub(crate) blocks: &'static [BlockShape],
     /// Attributes that are written as strings but mean the expression in them.
-    pub expressions: &'static [&'static str],
+    pub(crate) expressions: &'static [&'static str],
     /// Whether an attribute has a meaning. Strings of the others are not read as templates.
-    pub has_attribute: fn(&str) -> bool,
+    pub(crate) has_attribute: fn(&str) -> bool,
 }
 
 /// Parses a file whose top level may have `blocks`; problems are added to `problems`.
-pub fn parse(
+pub(crate) fn parse(
     text: &str,
     source: SourceId,
     blocks: &'static [BlockShape],

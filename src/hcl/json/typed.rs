@@ -14,7 +14,7 @@ use crate::hcl::cty::value::{Text, Value};
 
 /// Why a text is no value of a type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TypedError {
+pub(crate) enum TypedError {
     /// It is no JSON.
     #[error("byte {at}: {message}")]
     Syntax {
@@ -73,7 +73,7 @@ impl From<SyntaxError> for TypedError {
 }
 
 /// The value of type `ty` that `text` is.
-pub fn value(text: &str, ty: &Type) -> Result<Value, TypedError> {
+pub(crate) fn value(text: &str, ty: &Type) -> Result<Value, TypedError> {
     decode(&read(text)?, ty, "")
 }
 

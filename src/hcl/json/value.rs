@@ -12,7 +12,7 @@ use crate::hcl::cty::value::{Text, Value};
 
 /// A value that JSON cannot hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum EncodeError {
+pub(crate) enum EncodeError {
     /// JSON has no infinity.
     #[error("cannot serialize infinity as JSON")]
     Infinity,
@@ -22,7 +22,7 @@ pub enum EncodeError {
 }
 
 /// The value as JSON.
-pub fn encode(value: &Value) -> Result<String, EncodeError> {
+pub(crate) fn encode(value: &Value) -> Result<String, EncodeError> {
     let mut out = String::new();
     write_value(value, &mut out)?;
     Ok(out)
@@ -68,7 +68,7 @@ fn write_entries(entries: &BTreeMap<Text, Value>, out: &mut String) -> Result<()
 
 /// Why JSON text has no value in the language.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
+pub(crate) enum DecodeError {
     /// The text breaks JSON's grammar.
     #[error("invalid JSON at byte {at}: {reason}")]
     Syntax {
@@ -89,7 +89,7 @@ pub enum DecodeError {
 }
 
 /// The value that JSON text denotes: objects and tuples of strings, numbers, bools and nulls.
-pub fn decode(text: &str) -> Result<Value, DecodeError> {
+pub(crate) fn decode(text: &str) -> Result<Value, DecodeError> {
     let node = syntax::read(text).map_err(|error| DecodeError::Syntax {
         at: error.range.start,
         reason: error.message,

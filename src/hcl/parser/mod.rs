@@ -36,7 +36,7 @@ struct Broken;
 type Parsed<T> = Result<T, Broken>;
 
 /// Parses a file; problems are added to `problems`.
-pub fn parse(
+pub(crate) fn parse(
     text: &str,
     source: SourceId,
     names: &mut NamePool,
@@ -56,7 +56,7 @@ pub fn parse(
 
 /// Parses a template without quotes around it; byte `n` of `text` is written at `offsets[n]` of the file, and
 /// `offsets` has one more entry for the end. The template as a whole is at `span`.
-pub fn parse_template(
+pub(crate) fn parse_template(
     text: &str,
     source: SourceId,
     offsets: &[u32],
@@ -74,7 +74,7 @@ pub fn parse_template(
 }
 
 /// Parses an expression that stands alone; places are given as in [`parse_template`].
-pub fn parse_expression(
+pub(crate) fn parse_expression(
     text: &str,
     source: SourceId,
     offsets: &[u32],

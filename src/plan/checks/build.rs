@@ -10,7 +10,7 @@ use crate::plan::model::{DockerfileSource, Plan, PlannedTarget};
 use crate::types::{Environment, TargetName};
 
 /// Finds what of `plan` cannot be built, and warns about what is likely a mistake.
-pub fn check_build(plan: &Plan, environment: &Environment) -> Diagnostics {
+pub(crate) fn check_build(plan: &Plan, environment: &Environment) -> Diagnostics {
     let mut problems = Diagnostics::default();
     policies(plan, environment, &mut problems);
     for target in plan.targets.values() {

@@ -8,7 +8,7 @@ mod caches;
 mod print;
 mod references;
 
-pub use build::check_build;
+pub(crate) use build::check_build;
 pub use print::{Surroundings, check_print};
 
 use super::model::PlannedTarget;

@@ -10,17 +10,20 @@ use crate::types::{Environment, terminal};
 
 /// How far missing privileges are enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Enforcement {
+pub(crate) struct Enforcement {
     /// Whether paths and the SSH agent count.
-    pub files: bool,
+    pub(crate) files: bool,
     /// Whether the user has decided that, rather than the default.
-    pub chosen: bool,
+    pub(crate) chosen: bool,
 }
 
 impl Enforcement {
     /// What the environment says: `BUILDX_BAKE_ENTITLEMENTS_FS`, and for remote definitions
     /// `BAKE_ALLOW_REMOTE_FS_ACCESS`.
-    pub fn from_environment(environment: &Environment, remote: bool) -> Result<Self, Diagnostic> {
+    pub(crate) fn from_environment(
+        environment: &Environment,
+        remote: bool,
+    ) -> Result<Self, Diagnostic> {
         let read = |name: &str| match environment.get(name) {
             None => Ok(None),
             Some(value) => strconv::parse_bool(value).map(Some).ok_or_else(|| {
@@ -43,14 +46,14 @@ impl Enforcement {
     }
 
     /// Whether the build may not go on without what is missing.
-    pub fn refuses(self, missing: &Missing) -> bool {
+    pub(crate) fn refuses(self, missing: &Missing) -> bool {
         missing.needs_more_than_files() || (self.files && !missing.is_empty())
     }
 }
 
 impl Missing {
     /// What is needed, a line each, as buildx says it. Names from the definition are made visible, and stay on their line.
-    pub fn reasons(&self, dir: &Path) -> Vec<String> {
+    pub(crate) fn reasons(&self, dir: &Path) -> Vec<String> {
         self.lines(dir)
             .into_iter()
             .map(|(reason, _)| terminal::visible(&reason).into_owned())
@@ -58,18 +61,23 @@ impl Missing {
     }
 
     /// The flags that would allow it, in the order of the reasons.
-    pub fn flags(&self, dir: &Path) -> Vec<String> {
+    pub(crate) fn flags(&self, dir: &Path) -> Vec<String> {
         let lines = self.lines(dir).into_iter();
         lines.map(|(_, flag)| format!("--allow={flag}")).collect()
     }
 
     /// The same, as they can be pasted into a shell.
-    pub fn typed_flags(&self, dir: &Path) -> String {
+    pub(crate) fn typed_flags(&self, dir: &Path) -> String {
         typed(&self.flags(dir))
     }
 
     /// The command line with the flags that would allow what is missing, between `program` and its `words`.
-    pub fn command_with_flags(&self, program: &[String], words: &[String], dir: &Path) -> String {
+    pub(crate) fn command_with_flags(
+        &self,
+        program: &[String],
+        words: &[String],
+        dir: &Path,
+    ) -> String {
         let flags = self.flags(dir);
         typed(program.iter().chain(&flags).chain(words))
     }

@@ -11,8 +11,8 @@ mod required;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-pub use message::Enforcement;
-pub use required::missing;
+pub(crate) use message::Enforcement;
+pub(crate) use required::missing;
 
 use super::overrides::Grants;
 use crate::definition::model::SharedText;
@@ -26,7 +26,7 @@ use crate::golang::csv;
     clippy::struct_excessive_bools,
     reason = "each is a privilege that is given or not"
 )]
-pub struct Allowed {
+pub(crate) struct Allowed {
     network_host: bool,
     security_insecure: bool,
     ssh: bool,
@@ -42,26 +42,26 @@ pub struct Allowed {
     clippy::struct_excessive_bools,
     reason = "each is a privilege that is needed or not"
 )]
-pub struct Missing {
+pub(crate) struct Missing {
     /// The host's network in steps.
-    pub network_host: bool,
+    pub(crate) network_host: bool,
     /// Privileged steps.
-    pub security_insecure: bool,
+    pub(crate) security_insecure: bool,
     /// Devices of the host.
-    pub devices: Devices,
+    pub(crate) devices: Devices,
     /// Deleting files in output directories.
-    pub local_delete: bool,
+    pub(crate) local_delete: bool,
     /// The user's SSH agent.
-    pub ssh: bool,
+    pub(crate) ssh: bool,
     /// Paths to read, absolute and with symbolic links resolved, sorted.
-    pub read: Vec<PathBuf>,
+    pub(crate) read: Vec<PathBuf>,
     /// Paths to write, likewise.
-    pub write: Vec<PathBuf>,
+    pub(crate) write: Vec<PathBuf>,
 }
 
 /// Devices of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Devices {
+pub(crate) enum Devices {
     /// All of them.
     All,
     /// Those of these names.
@@ -107,24 +107,24 @@ fn device_name(value: &str) -> Result<Option<SharedText>, csv::CsvError> {
 
 impl Missing {
     /// Whether nothing is missing.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         !self.needs_more_than_files() && !self.ssh && self.read.is_empty() && self.write.is_empty()
     }
 
     /// Whether something is missing that an environment variable can waive.
-    pub fn needs_files(&self) -> bool {
+    pub(crate) fn needs_files(&self) -> bool {
         self.ssh || !self.read.is_empty() || !self.write.is_empty()
     }
 
     /// Whether something is missing that no environment variable can waive.
-    pub fn needs_more_than_files(&self) -> bool {
+    pub(crate) fn needs_more_than_files(&self) -> bool {
         self.network_host || self.security_insecure || self.local_delete || !self.devices.is_empty()
     }
 }
 
 impl Allowed {
     /// Reads the values of `--allow`, reporting all that are wrong.
-    pub fn parse(values: &[String]) -> Result<Self, Diagnostics> {
+    pub(crate) fn parse(values: &[String]) -> Result<Self, Diagnostics> {
         let mut allowed = Self::default();
         let mut problems = Diagnostics::default();
         for value in values {
@@ -189,14 +189,14 @@ impl Allowed {
     }
 
     /// Whether a file may be written at `place`: in the working directory, or where the user allows it.
-    pub fn may_write(&self, place: &Resolved, paths: &Resolver) -> Result<bool, PathError> {
+    pub(crate) fn may_write(&self, place: &Resolved, paths: &Resolver) -> Result<bool, PathError> {
         let covered = paths::Covered::by(&self.write, paths)?;
         Ok(covered.is_none_or(|covered| covered.covers(place)))
     }
 
     /// Also allows what overrides on the command line allow by themselves.
     #[must_use]
-    pub fn with_grants(mut self, grants: &Grants) -> Self {
+    pub(crate) fn with_grants(mut self, grants: &Grants) -> Self {
         self.network_host |= grants.network_host;
         self.security_insecure |= grants.security_insecure;
         self.read.extend(grants.read.iter().cloned());

@@ -11,7 +11,7 @@ use crate::types::Environment;
 /// What the targets of `plan`, linked ones included, need beyond what is `allowed`.
 ///
 /// The paths are followed by `paths`; whoever opens them must ask the same one.
-pub fn missing(
+pub(crate) fn missing(
     plan: &Plan,
     allowed: &Allowed,
     environment: &Environment,

@@ -8,8 +8,8 @@ mod parse;
 mod policies;
 mod set;
 
-pub use policies::Policies;
-pub use set::{Grants, OverrideSet};
+pub(crate) use policies::Policies;
+pub(crate) use set::{Grants, OverrideSet};
 
 use std::sync::Arc;
 
@@ -24,16 +24,16 @@ pub struct TargetOverride {
     /// A target's name, or a pattern of names.
     pub pattern: SharedText,
     /// What is changed, and to what.
-    pub change: AttributeChange,
+    pub(crate) change: AttributeChange,
     /// The flag as the user wrote it, for messages.
     pub flag: SharedText,
     /// The place of the value in the flag's text, once that is among the sources.
-    pub span: Option<Span>,
+    pub(crate) span: Option<Span>,
 }
 
 /// Whether list elements take the place of what is there or join it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Op {
+pub(crate) enum Op {
     /// `=`.
     Replace,
     /// `+=`.
@@ -46,7 +46,7 @@ pub enum Op {
     missing_docs,
     reason = "each names the attribute it changes; the schema describes those"
 )]
-pub enum AttributeChange {
+pub(crate) enum AttributeChange {
     /// An argument whose variable is not set: the target must be there all the same.
     Nothing,
     Context(SharedText),
@@ -149,7 +149,7 @@ impl TargetOverride {
     }
 
     /// What `--pull=ON` stands for.
-    pub fn pull(on: bool) -> Self {
+    pub(crate) fn pull(on: bool) -> Self {
         Self::everywhere("--pull", AttributeChange::Pull(on))
     }
 

@@ -103,7 +103,7 @@ impl TargetOverride {
     }
 
     /// What `--sbom=VALUE` and `--provenance=VALUE` stand for; `kind` is `sbom` or `provenance`. An empty value is none.
-    pub fn attest(kind: &str, value: &str) -> Result<Option<Self>, Diagnostic> {
+    pub(crate) fn attest(kind: &str, value: &str) -> Result<Option<Self>, Diagnostic> {
         if value.is_empty() {
             return Ok(None);
         }

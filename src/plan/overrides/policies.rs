@@ -6,7 +6,7 @@ use crate::diag::{Class, Diagnostic, Diagnostics};
 
 /// What all values of `--policy` stand for.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Policies {
+pub(crate) enum Policies {
     /// Changes of every target.
     Added(Vec<TargetOverride>),
     /// No policy applies to any target.
@@ -15,7 +15,7 @@ pub enum Policies {
 
 impl Policies {
     /// Reads the values of `--policy`, reporting all that are wrong.
-    pub fn parse(values: &[String]) -> Result<Self, Diagnostics> {
+    pub(crate) fn parse(values: &[String]) -> Result<Self, Diagnostics> {
         let mut problems = Diagnostics::default();
         let mut entries = Vec::new();
         for value in values {

@@ -13,7 +13,7 @@ use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
 /// The overrides of one target. Repeated lists collect their elements, and the last operator counts; of other
 /// repeated keys the last value counts.
 #[derive(Debug, Clone, Default)]
-pub struct OverrideSet {
+pub(crate) struct OverrideSet {
     context: Option<Spanned<SharedText>>,
     dockerfile: Option<Spanned<SharedText>>,
     stage: Option<Spanned<SharedText>>,
@@ -72,20 +72,20 @@ impl<T: Clone> Elements<T> {
 
 /// What overrides allow by themselves: whoever names a path on the command line means it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Grants {
+pub(crate) struct Grants {
     /// Paths that may be read.
-    pub read: BTreeSet<SharedText>,
+    pub(crate) read: BTreeSet<SharedText>,
     /// Paths that may be written.
-    pub write: BTreeSet<SharedText>,
+    pub(crate) write: BTreeSet<SharedText>,
     /// Whether the host's network may be used.
-    pub network_host: bool,
+    pub(crate) network_host: bool,
     /// Whether privileged steps may run.
-    pub security_insecure: bool,
+    pub(crate) security_insecure: bool,
 }
 
 impl OverrideSet {
     /// Takes up one more override.
-    pub fn add(&mut self, new: &TargetOverride) {
+    pub(crate) fn add(&mut self, new: &TargetOverride) {
         let one = std::iter::once::<SharedText>;
         let span = new.span;
         match new.change.clone() {
@@ -149,7 +149,12 @@ impl OverrideSet {
     /// Changes `target`, noting in `grants` what the changes allow.
     ///
     /// The order is fixed: outputs, then push, then load; secrets, then their sources. Other changes are independent.
-    pub fn apply(self, target: &mut Target, grants: &mut Grants, problems: &mut Diagnostics) {
+    pub(crate) fn apply(
+        self,
+        target: &mut Target,
+        grants: &mut Grants,
+        problems: &mut Diagnostics,
+    ) {
         if let Some(network) = &self.network {
             grants.network_host |= &*network.value == "host";
         }

@@ -5,20 +5,20 @@ use crate::types::platform::InvalidPlatform;
 
 /// An annotation for one kind of object of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Annotation {
+pub(crate) struct Annotation {
     /// What it is for; `None` leaves that to the exporter.
-    pub level: Option<AnnotationLevel>,
+    pub(crate) level: Option<AnnotationLevel>,
     /// The platform it is for; all, if none.
-    pub platform: Option<Platform>,
+    pub(crate) platform: Option<Platform>,
     /// Its key.
-    pub key: String,
+    pub(crate) key: String,
     /// Its value.
-    pub value: String,
+    pub(crate) value: String,
 }
 
 /// The kinds of objects that take annotations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AnnotationLevel {
+pub(crate) enum AnnotationLevel {
     /// An image's manifest.
     Manifest,
     /// The index of several manifests.
@@ -31,7 +31,7 @@ pub enum AnnotationLevel {
 
 /// Why a text is no annotation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AnnotationError {
+pub(crate) enum AnnotationError {
     /// No `=`.
     #[error("`{0}` must have the form `[type:]key=value`")]
     Form(String),
@@ -48,7 +48,7 @@ pub enum AnnotationError {
 
 impl AnnotationLevel {
     /// The names of all levels.
-    pub const NAMES: [&str; 4] = [
+    pub(crate) const NAMES: [&str; 4] = [
         "manifest",
         "index",
         "manifest-descriptor",
@@ -56,7 +56,7 @@ impl AnnotationLevel {
     ];
 
     /// The level's name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Manifest => "manifest",
             Self::Index => "index",
@@ -78,7 +78,7 @@ impl AnnotationLevel {
 
 impl Annotation {
     /// Reads one entry of `annotations`, which may stand for several annotations.
-    pub fn parse(text: &str) -> Result<Vec<Self>, AnnotationError> {
+    pub(crate) fn parse(text: &str) -> Result<Vec<Self>, AnnotationError> {
         let (left, value) = text
             .split_once('=')
             .ok_or_else(|| AnnotationError::Form(text.to_owned()))?;
@@ -102,7 +102,7 @@ impl Annotation {
 
     /// Reads an attribute of an output that is an annotation by another road: `annotation.KEY`,
     /// `annotation-TYPE[PLATFORM].KEY`. `None` if it is not written as one.
-    pub fn of_attribute(name: &str, value: &str) -> Option<Self> {
+    pub(crate) fn of_attribute(name: &str, value: &str) -> Option<Self> {
         let (types, key) = name.strip_prefix("annotation")?.split_once('.')?;
         let (level, platform) = match types.strip_prefix('-') {
             Some(types) => {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 /// Where a name points to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostAddress {
+pub(crate) enum HostAddress {
     /// An address.
     Ip(IpAddr),
     /// The address of the builder's host, which only the builder knows.
@@ -14,10 +14,10 @@ pub enum HostAddress {
 /// The text is no list of addresses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an IP address, a comma-separated list of them, or `host-gateway`")]
-pub struct HostsError(String);
+pub(crate) struct HostsError(String);
 
 /// Reads the value of an entry of `extra-hosts`.
-pub fn parse_host(value: &str) -> Result<Vec<HostAddress>, HostsError> {
+pub(crate) fn parse_host(value: &str) -> Result<Vec<HostAddress>, HostsError> {
     if value == "host-gateway" {
         return Ok(vec![HostAddress::Gateway]);
     }

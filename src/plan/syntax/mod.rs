@@ -5,5 +5,5 @@
 mod annotation;
 mod hosts;
 
-pub use annotation::{Annotation, AnnotationError, AnnotationLevel};
-pub use hosts::{HostAddress, HostsError, parse_host};
+pub(crate) use annotation::{Annotation, AnnotationError, AnnotationLevel};
+pub(crate) use hosts::{HostAddress, HostsError, parse_host};

@@ -26,7 +26,13 @@ struct Failure<'a> {
 }
 
 /// The text that tells why the run failed; empty if it did not. `debug` adds stack traces.
-pub fn text(model: &Model, outcome: &Outcome, columns: u16, look: &Look, debug: bool) -> String {
+pub(crate) fn text(
+    model: &Model,
+    outcome: &Outcome,
+    columns: u16,
+    look: &Look,
+    debug: bool,
+) -> String {
     let mut told = String::new();
     for line in bystanders(model, outcome) {
         told.push_str(&line.paint(look));
@@ -62,7 +68,7 @@ pub fn text(model: &Model, outcome: &Outcome, columns: u16, look: &Look, debug: 
 
 /// The diagnostics of all failures, the first failure first, each with the sources its places are in;
 /// sentences are cut to about `columns`.
-pub fn diagnostics(
+pub(crate) fn diagnostics(
     model: &Model,
     outcome: &Outcome,
     columns: u16,

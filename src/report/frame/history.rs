@@ -12,7 +12,7 @@ use crate::report::{format, signs};
 const NOTEWORTHY: Duration = Duration::from_secs(1);
 
 /// The line a row leaves behind; none where nobody would miss it, as of a cached step.
-pub fn row(
+pub(crate) fn row(
     model: &Model,
     row: &Row,
     now: Duration,
@@ -44,7 +44,7 @@ pub fn row(
 }
 
 /// The line a target leaves behind.
-pub fn target(target: &TargetModel, now: Duration, look: &Look) -> StyledLine {
+pub(crate) fn target(target: &TargetModel, now: Duration, look: &Look) -> StyledLine {
     let (sign, role) = signs::target(target.state, now, look);
     let mut line = StyledLine::new()
         .with(role, format!(" {sign} "))

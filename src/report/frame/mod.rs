@@ -5,7 +5,7 @@
 //! [`history`] makes the lines that stay behind in the terminal's scrollback.
 
 mod header;
-pub mod history;
+pub(crate) mod history;
 mod running;
 mod targets;
 

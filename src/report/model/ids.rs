@@ -10,21 +10,21 @@ pub struct RowId(pub(super) u32);
 
 impl TargetId {
     /// The position as an index.
-    pub const fn index(self) -> usize {
+    pub(crate) const fn index(self) -> usize {
         self.0 as usize
     }
 }
 
 impl RowId {
     /// The position as an index.
-    pub const fn index(self) -> usize {
+    pub(crate) const fn index(self) -> usize {
         self.0 as usize
     }
 }
 
 /// A set of targets; small, and quick to ask.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TargetSet {
+pub(crate) struct TargetSet {
     words: Vec<u64>,
 }
 
@@ -41,13 +41,13 @@ impl TargetSet {
     }
 
     /// Whether `target` is in the set.
-    pub fn contains(&self, target: TargetId) -> bool {
+    pub(crate) fn contains(&self, target: TargetId) -> bool {
         let word = self.words.get(target.index() / 64);
         word.is_some_and(|word| word & (1 << (target.index() % 64)) != 0)
     }
 
     /// The targets, in the order of the plan.
-    pub fn iter(&self) -> impl Iterator<Item = TargetId> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = TargetId> + '_ {
         (0u32..).zip(&self.words).flat_map(|(at, word)| {
             (0..64)
                 .filter(move |bit| word & (1 << bit) != 0)
@@ -56,7 +56,7 @@ impl TargetSet {
     }
 
     /// How many targets are in the set.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.words
             .iter()
             .map(|word| word.count_ones() as usize)
@@ -64,7 +64,7 @@ impl TargetSet {
     }
 
     /// Whether no target is in the set.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.words.iter().all(|word| *word == 0)
     }
 }

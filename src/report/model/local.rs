@@ -14,34 +14,34 @@ const MAX_TRANSFERS: usize = 16 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Local {
     /// What is done.
-    pub work: LocalWork,
+    pub(crate) work: LocalWork,
     /// When it was first heard of, as time since the run began.
-    pub since: Duration,
+    pub(crate) since: Duration,
     /// When it ended.
-    pub ended: Option<Duration>,
+    pub(crate) ended: Option<Duration>,
 }
 
 /// A directory transfer with its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimedTransfer {
     /// What is transferred.
-    pub transfer: Transfer,
+    pub(crate) transfer: Transfer,
     /// When it was first heard of, as time since the run began.
-    pub since: Duration,
+    pub(crate) since: Duration,
     /// When it ended.
-    pub ended: Option<Duration>,
+    pub(crate) ended: Option<Duration>,
 }
 
 impl Local {
     /// How long it took, or has taken up to `now`.
-    pub fn elapsed(&self, now: Duration) -> Duration {
+    pub(crate) fn elapsed(&self, now: Duration) -> Duration {
         self.ended.unwrap_or(now).saturating_sub(self.since)
     }
 }
 
 impl TimedTransfer {
     /// How long it took, or has taken up to `now`.
-    pub fn elapsed(&self, now: Duration) -> Duration {
+    pub(crate) fn elapsed(&self, now: Duration) -> Duration {
         self.ended.unwrap_or(now).saturating_sub(self.since)
     }
 }

@@ -16,9 +16,9 @@ const MAX_BYTES: usize = 32 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
     /// Whether it came from standard error.
-    pub stderr: bool,
+    pub(crate) stderr: bool,
     /// The line, fit for a terminal, without its end.
-    pub text: Arc<str>,
+    pub(crate) text: Arc<str>,
 }
 
 /// Joins the bytes of one stream to lines.
@@ -84,7 +84,7 @@ impl LineBuffer {
 
 /// The last lines of a row.
 #[derive(Debug, Clone, Default)]
-pub struct Tail {
+pub(crate) struct Tail {
     lines: VecDeque<LogLine>,
     bytes: usize,
     dropped: u64,
@@ -113,24 +113,24 @@ impl Tail {
     }
 
     /// The last `count` lines, the oldest first.
-    pub fn last(&self, count: usize) -> impl Iterator<Item = &LogLine> {
+    pub(crate) fn last(&self, count: usize) -> impl Iterator<Item = &LogLine> {
         self.lines
             .iter()
             .skip(self.lines.len().saturating_sub(count))
     }
 
     /// Lines that are kept.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.lines.len()
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
     /// Lines there were, kept or not.
-    pub fn seen(&self) -> u64 {
+    pub(crate) fn seen(&self) -> u64 {
         self.dropped + self.lines.len() as u64
     }
 }

@@ -10,7 +10,7 @@ mod change;
 mod ids;
 mod local;
 mod log;
-pub mod name;
+pub(crate) mod name;
 mod progress;
 mod row;
 mod target;
@@ -31,13 +31,13 @@ use crate::event::{Event, EventKind, SourceExcerpt};
 use crate::outcome::TargetOutcome;
 use crate::types::{Digest, TargetName};
 
-pub use change::ModelChange;
-pub use ids::{RowId, TargetId, TargetSet};
-pub use local::{Local, TimedTransfer};
-pub use log::{LogLine, Tail};
-pub use row::{Amount, Row, RowProgress, State};
-pub use target::{StepCount, TargetModel, TargetState};
-pub use totals::Totals;
+pub(crate) use change::ModelChange;
+pub(crate) use ids::{RowId, TargetId, TargetSet};
+pub(crate) use local::{Local, TimedTransfer};
+pub(crate) use log::{LogLine, Tail};
+pub(crate) use row::{Amount, Row, RowProgress, State};
+pub(crate) use target::{StepCount, TargetModel, TargetState};
+pub(crate) use totals::Totals;
 use vertex::VertexState;
 
 /// Targets that are kept; what a definition can name, and far more.
@@ -53,21 +53,21 @@ const MAX_TAILS: usize = 16 * 1024 * 1024;
 
 /// A warning of the frontend, once for all targets that share it.
 #[derive(Debug, Clone)]
-pub struct Warning {
+pub(crate) struct Warning {
     /// The targets whose solves told it.
-    pub targets: TargetSet,
+    pub(crate) targets: TargetSet,
     /// The vertex it is about.
-    pub vertex: Digest,
+    pub(crate) vertex: Digest,
     /// One line, clean.
-    pub short: String,
+    pub(crate) short: String,
     /// More lines, clean.
-    pub detail: Vec<String>,
+    pub(crate) detail: Vec<String>,
     /// Where the rule is described.
-    pub url: String,
+    pub(crate) url: String,
     /// 1 for a rule's warning.
-    pub level: i64,
+    pub(crate) level: i64,
     /// The source it is about.
-    pub source: Option<SourceExcerpt>,
+    pub(crate) source: Option<SourceExcerpt>,
 }
 
 /// The state of a run.
@@ -170,7 +170,7 @@ impl Model {
     }
 
     /// The target called `name`.
-    pub fn target_named(&self, name: &TargetName) -> Option<&TargetModel> {
+    pub(crate) fn target_named(&self, name: &TargetName) -> Option<&TargetModel> {
         self.target(*self.by_name.get(name)?)
     }
 
@@ -180,18 +180,18 @@ impl Model {
     }
 
     /// A row; ids come from this model.
-    pub fn row(&self, id: RowId) -> Option<&Row> {
+    pub(crate) fn row(&self, id: RowId) -> Option<&Row> {
         self.rows.get(id.index())
     }
 
     /// The row that shows the vertex `digest`.
-    pub fn row_of(&self, digest: &Digest) -> Option<RowId> {
+    pub(crate) fn row_of(&self, digest: &Digest) -> Option<RowId> {
         let vertex = *self.by_digest.get(digest)?;
         Some(self.vertices.get(vertex as usize)?.row)
     }
 
     /// The rows that run, in the order in which they started.
-    pub fn running(&self) -> &[RowId] {
+    pub(crate) fn running(&self) -> &[RowId] {
         &self.running
     }
 
@@ -206,19 +206,19 @@ impl Model {
     }
 
     /// Work of this machine at a position that a [`ModelChange`] told.
-    pub fn local_at(&self, index: usize) -> Option<&Local> {
+    pub(crate) fn local_at(&self, index: usize) -> Option<&Local> {
         self.local.get_index(index).map(|(_, local)| local)
     }
 
     /// The transfer at a position that a [`ModelChange`] told.
-    pub fn transfer_at(&self, index: usize) -> Option<&TimedTransfer> {
+    pub(crate) fn transfer_at(&self, index: usize) -> Option<&TimedTransfer> {
         self.transfers
             .get_index(index)
             .map(|(_, transfer)| transfer)
     }
 
     /// Warnings of the frontend, each once.
-    pub fn warnings(&self) -> &[Warning] {
+    pub(crate) fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
@@ -228,12 +228,12 @@ impl Model {
     }
 
     /// Why the run is being stopped, if it is.
-    pub fn stopping(&self) -> Option<&str> {
+    pub(crate) fn stopping(&self) -> Option<&str> {
         self.stopping.as_deref()
     }
 
     /// Whether all is over.
-    pub fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.over
     }
 

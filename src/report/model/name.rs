@@ -4,7 +4,7 @@
 
 /// What kind of work a vertex is, as far as its name tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum WorkKind {
+pub(crate) enum WorkKind {
     /// Work of the build's own: `RUN`, `COPY`, `WORKDIR` and what other frontends have. Only these are counted as steps.
     Step,
     /// An image or other source that the build starts from: its state says nothing about the cache.
@@ -21,7 +21,7 @@ pub enum WorkKind {
 
 impl WorkKind {
     /// The kind of the vertex called `name`.
-    pub fn of(name: &str) -> Self {
+    pub(crate) fn of(name: &str) -> Self {
         let (label, rest) = split(name);
         let mut words = label.split_ascii_whitespace();
         if words.clone().any(|word| word == "internal") {
@@ -72,13 +72,13 @@ impl WorkKind {
     }
 
     /// Whether it is shown only where it takes noticeable time or fails.
-    pub const fn is_housekeeping(self) -> bool {
+    pub(crate) const fn is_housekeeping(self) -> bool {
         matches!(self, Self::Internal | Self::Auth | Self::Import)
     }
 }
 
 /// The label in brackets without them, and what follows: `[web 2/5] RUN make` is `web 2/5` and `RUN make`.
-pub fn split(name: &str) -> (&str, &str) {
+pub(crate) fn split(name: &str) -> (&str, &str) {
     let labelled = name
         .strip_prefix('[')
         .and_then(|rest| rest.split_once("] "));
@@ -86,7 +86,7 @@ pub fn split(name: &str) -> (&str, &str) {
 }
 
 /// `text` with each full SHA-256 digest cut to its first twelve digits, as people read them.
-pub fn shorten_digests(text: &str) -> String {
+pub(crate) fn shorten_digests(text: &str) -> String {
     const MARK: &str = "sha256:";
     let mut short = String::with_capacity(text.len());
     let mut rest = text;

@@ -20,7 +20,7 @@ const MAX_NAME: usize = 256;
 
 /// Where a row is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
+pub(crate) enum State {
     /// Known, not started.
     Pending,
     /// Being worked on.
@@ -37,58 +37,58 @@ pub enum State {
 
 impl State {
     /// Whether it is neither to come nor going on.
-    pub const fn is_over(self) -> bool {
+    pub(crate) const fn is_over(self) -> bool {
         !matches!(self, Self::Pending | Self::Running)
     }
 }
 
 /// Progress of a part of a row, such as a layer that is pulled.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RowProgress {
+pub(crate) struct RowProgress {
     /// What is being done, clean.
-    pub name: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// Amount done, usually bytes.
-    pub current: u64,
+    pub(crate) current: u64,
     /// Amount to do; 0 if unknown.
-    pub total: u64,
+    pub(crate) total: u64,
     /// When it was first heard of, as time since the run began.
-    pub since: Duration,
+    pub(crate) since: Duration,
     /// How long it took, once it is done.
-    pub took: Option<Duration>,
+    pub(crate) took: Option<Duration>,
 }
 
 /// Amounts of all parts of a row that have a known size.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Amount {
+pub(crate) struct Amount {
     /// Done.
-    pub current: u64,
+    pub(crate) current: u64,
     /// To do; 0 where unknown.
-    pub total: u64,
+    pub(crate) total: u64,
     /// Parts that are done.
-    pub parts_done: usize,
+    pub(crate) parts_done: usize,
     /// Parts.
-    pub parts: usize,
+    pub(crate) parts: usize,
 }
 
 /// A vertex or a group of vertices.
 #[derive(Debug)]
 pub struct Row {
     /// The name, clean and on one line.
-    pub name: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// What kind of work it is.
-    pub kind: WorkKind,
+    pub(crate) kind: WorkKind,
     /// The targets whose solves report it, in the order of the plan.
-    pub targets: TargetSet,
+    pub(crate) targets: TargetSet,
     /// The vertex; of a group, the one that was heard of first.
-    pub digest: Digest,
+    pub(crate) digest: Digest,
     /// Where it is.
-    pub state: State,
+    pub(crate) state: State,
     /// When it came there, as time since the run began.
-    pub since: Duration,
+    pub(crate) since: Duration,
     /// Why it failed or was cancelled.
-    pub error: Option<Arc<str>>,
+    pub(crate) error: Option<Arc<str>>,
     /// When it last wrote something.
-    pub last_output: Option<Duration>,
+    pub(crate) last_output: Option<Duration>,
     pub(super) busy: Busy,
     pub(super) tail: Tail,
     pub(super) partial: Option<Arc<str>>,
@@ -116,7 +116,7 @@ impl Row {
     }
 
     /// Time worked on it, by the daemon's clock; for a row that runs, at least the time since it was heard that it does.
-    pub fn elapsed(&self, now: Duration) -> Duration {
+    pub(crate) fn elapsed(&self, now: Duration) -> Duration {
         let worked = self.busy.total();
         if self.state == State::Running {
             worked.max(now.saturating_sub(self.since))
@@ -126,27 +126,27 @@ impl Row {
     }
 
     /// The last lines of its output.
-    pub fn tail(&self) -> &Tail {
+    pub(crate) fn tail(&self) -> &Tail {
         &self.tail
     }
 
     /// The line of output that has no end yet.
-    pub fn partial_line(&self) -> Option<&str> {
+    pub(crate) fn partial_line(&self) -> Option<&str> {
         self.partial.as_deref()
     }
 
     /// Progress of its parts, in the order in which they were heard of.
-    pub fn progress(&self) -> impl Iterator<Item = &RowProgress> {
+    pub(crate) fn progress(&self) -> impl Iterator<Item = &RowProgress> {
         self.progress.values()
     }
 
     /// The part at `index` of [`Row::progress`].
-    pub fn progress_at(&self, index: usize) -> Option<&RowProgress> {
+    pub(crate) fn progress_at(&self, index: usize) -> Option<&RowProgress> {
         self.progress.get_index(index).map(|(_, progress)| progress)
     }
 
     /// What its parts come to.
-    pub fn amount(&self) -> Option<Amount> {
+    pub(crate) fn amount(&self) -> Option<Amount> {
         let mut amount = Amount::default();
         let sized = || self.progress.values().filter(|p| p.total > 0);
         if sized().next().is_some() {

@@ -10,7 +10,7 @@ use crate::types::TargetName;
 
 /// Where a target is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TargetState {
+pub(crate) enum TargetState {
     /// Its solve was not sent yet.
     Waiting,
     /// It is being built.
@@ -27,7 +27,7 @@ pub enum TargetState {
 
 impl TargetState {
     /// Whether nothing more will happen to it.
-    pub const fn is_over(self) -> bool {
+    pub(crate) const fn is_over(self) -> bool {
         !matches!(self, Self::Waiting | Self::Running)
     }
 }
@@ -38,13 +38,13 @@ impl TargetState {
 /// exports. A step that a target's solve reports under several digests counts once: solves that share work report the
 /// shared vertex, and their own as cached.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct StepCount {
+pub(crate) struct StepCount {
     /// Steps known so far.
-    pub known: usize,
+    pub(crate) known: usize,
     /// Steps that ended.
-    pub ended: usize,
+    pub(crate) ended: usize,
     /// Steps whose result came from the cache.
-    pub cached: usize,
+    pub(crate) cached: usize,
 }
 
 /// What became of a step in one target.
@@ -76,17 +76,17 @@ impl Tally {
 #[derive(Debug)]
 pub struct TargetModel {
     /// Its name.
-    pub name: TargetName,
+    pub(crate) name: TargetName,
     /// Where it is.
-    pub state: TargetState,
+    pub(crate) state: TargetState,
     /// When its solve was sent, as time since the run began.
-    pub started: Option<Duration>,
+    pub(crate) started: Option<Duration>,
     /// When it ended.
-    pub ended: Option<Duration>,
+    pub(crate) ended: Option<Duration>,
     /// How it ended.
-    pub outcome: Option<Arc<TargetOutcome>>,
+    pub(crate) outcome: Option<Arc<TargetOutcome>>,
     /// Its rows in the order in which they were first heard of.
-    pub rows: Vec<RowId>,
+    pub(crate) rows: Vec<RowId>,
     tallies: HashMap<Arc<str>, Tally>,
     steps: StepCount,
 }
@@ -106,7 +106,7 @@ impl TargetModel {
     }
 
     /// Its steps. Of a target that is built, those that never started were not needed.
-    pub fn steps(&self) -> StepCount {
+    pub(crate) fn steps(&self) -> StepCount {
         let mut steps = self.steps;
         if self.state == TargetState::Succeeded {
             steps.known = steps.ended;
@@ -115,7 +115,7 @@ impl TargetModel {
     }
 
     /// Time since its solve was sent, up to its end or to `now`.
-    pub fn elapsed(&self, now: Duration) -> Duration {
+    pub(crate) fn elapsed(&self, now: Duration) -> Duration {
         self.started.map_or(Duration::ZERO, |started| {
             self.ended.unwrap_or(now).saturating_sub(started)
         })

@@ -8,13 +8,13 @@ use super::{Model, Row, State, StepCount};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Steps, those that targets share counted once.
-    pub steps: StepCount,
+    pub(crate) steps: StepCount,
     /// Bytes of file content that were sent.
-    pub bytes_sent: u64,
+    pub(crate) bytes_sent: u64,
     /// Files whose content was sent.
-    pub files_sent: u64,
+    pub(crate) files_sent: u64,
     /// Entries of directories that were listed to the engine.
-    pub entries: u64,
+    pub(crate) entries: u64,
 }
 
 impl Model {
@@ -67,7 +67,7 @@ impl Model {
 
     /// Whether a row only says that the result of another one, which was worked on under the same name for the same
     /// targets, is there.
-    pub fn is_echo(&self, row: &Row) -> bool {
+    pub(crate) fn is_echo(&self, row: &Row) -> bool {
         row.kind == WorkKind::Step
             && row.state == State::Cached
             && row
@@ -77,7 +77,7 @@ impl Model {
     }
 
     /// The rows that took longest, the longest first: work and exports, nothing from the cache.
-    pub fn slowest(&self, count: usize) -> Vec<&Row> {
+    pub(crate) fn slowest(&self, count: usize) -> Vec<&Row> {
         let over = |row: &&Row| matches!(row.state, State::Done | State::Failed);
         let mut rows: Vec<&Row> = self.rows.iter().filter(over).collect();
         rows.sort_by_key(|row| std::cmp::Reverse(row.busy.total()));

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 
 #[cfg(any(test, feature = "recording"))]
-pub use read::StatusJsonError;
+pub(crate) use read::StatusJsonError;
 
 use crate::event::{StatusUpdate, Vertex, VertexLog, VertexProgress, VertexWarning};
 

@@ -26,7 +26,7 @@ pub enum StatusJsonError {
 
 impl SolveStatus {
     /// The progress that this is the JSON form of.
-    pub fn into_update(self) -> Result<StatusUpdate, StatusJsonError> {
+    pub(crate) fn into_update(self) -> Result<StatusUpdate, StatusJsonError> {
         let collect_vertices = self.vertexes.into_iter().map(vertex_from_json);
         let collect_progress = self.statuses.into_iter().map(progress_from_json);
         let collect_logs = self.logs.iter().map(log_from_json);

@@ -142,7 +142,7 @@ impl LayoutDirectory {
     }
 
     /// The digest that goes by `tag`, which may be a full name; `None` where nothing does. Blocking.
-    pub fn tagged(&self, tag: &str) -> Result<Option<Digest>, LayoutError> {
+    pub(crate) fn tagged(&self, tag: &str) -> Result<Option<Digest>, LayoutError> {
         let index = self.read_index()?;
         let manifests = manifests(&index);
         let by = |key: &str| {

@@ -82,11 +82,11 @@ pub struct LayoutDirectory {
 
 /// A blob that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BlobInfo {
+pub(crate) struct BlobInfo {
     /// Its size in bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// When it was written.
-    pub modified: SystemTime,
+    pub(crate) modified: SystemTime,
 }
 
 impl LayoutDirectory {
@@ -173,7 +173,7 @@ impl LayoutDirectory {
     }
 
     /// What is known of the blob `digest`; `None` where it is not there.
-    pub fn blob(&self, digest: &Digest) -> Result<Option<BlobInfo>, LayoutError> {
+    pub(crate) fn blob(&self, digest: &Digest) -> Result<Option<BlobInfo>, LayoutError> {
         let path = self.blob_path(digest);
         match self.inside(&path).and_then(std::fs::metadata) {
             Ok(metadata) if metadata.is_file() => Ok(Some(BlobInfo {
@@ -187,7 +187,7 @@ impl LayoutDirectory {
     }
 
     /// The digests of all blobs, sorted.
-    pub fn blob_digests(&self) -> Result<Vec<Digest>, LayoutError> {
+    pub(crate) fn blob_digests(&self) -> Result<Vec<Digest>, LayoutError> {
         let dir = self.blobs();
         let entries = match descriptors::patiently(|| std::fs::read_dir(&dir)) {
             Ok(entries) => entries,

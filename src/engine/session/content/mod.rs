@@ -27,7 +27,8 @@ use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status, Streaming};
 
 pub use index::{CacheSource, IndexName, find_cache};
-pub use layout::{BlobInfo, LayoutDirectory, LayoutError};
+pub use layout::LayoutDirectory;
+pub(crate) use layout::{BlobInfo, LayoutError};
 
 use super::Attachable;
 use crate::engine::connection::MESSAGE_LIMIT;

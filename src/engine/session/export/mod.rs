@@ -30,8 +30,9 @@ use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status, Streaming};
 
-pub use special::SpecialPolicy;
-pub use stream::{FileError, FileSink, SinkError, StreamSink, StreamWriter, WriterSink};
+pub(crate) use special::SpecialPolicy;
+pub use stream::WriterSink;
+pub(crate) use stream::{FileError, FileSink, SinkError, StreamSink, StreamWriter};
 
 use super::Attachable;
 use crate::engine::connection::MESSAGE_LIMIT;
@@ -60,7 +61,7 @@ pub struct DirectorySink {
     /// The directory; it is made where it is missing.
     pub path: PathBuf,
     /// What becomes of set-id files, devices and security attributes.
-    pub special: SpecialPolicy,
+    pub(crate) special: SpecialPolicy,
 }
 
 impl DirectorySink {
@@ -86,15 +87,15 @@ impl std::fmt::Debug for ExportSink {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportSummary {
     /// The exporter, by its place in the solve's list.
-    pub exporter: usize,
+    pub(crate) exporter: usize,
     /// What the exporter told beforehand, such as `containerimage.digest`.
-    pub metadata: BTreeMap<String, String>,
+    pub(crate) metadata: BTreeMap<String, String>,
     /// Bytes of content that came.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// Whether it was there already, so that nothing came.
-    pub skipped: bool,
+    pub(crate) skipped: bool,
     /// Entries of a directory that have powers beyond their content.
-    pub special: SpecialFiles,
+    pub(crate) special: SpecialFiles,
 }
 
 /// Takes what the exporters of one solve send.

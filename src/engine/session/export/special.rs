@@ -11,7 +11,7 @@ use crate::outcome::SpecialFiles;
 
 /// What becomes of such entries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum SpecialPolicy {
+pub(crate) enum SpecialPolicy {
     /// They are written and counted.
     #[default]
     Keep,
@@ -21,7 +21,7 @@ pub enum SpecialPolicy {
 
 impl SpecialPolicy {
     /// Reads the value of `--export-special`.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         match text {
             "keep" => Some(Self::Keep),
             "deny" => Some(Self::Deny),

@@ -16,7 +16,7 @@ use crate::files::{FileAccess, OutputFile, Resolved};
 use crate::types::TargetName;
 
 /// What a sink could not do, whoever wrote it.
-pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type SinkError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where the stream of one exporter goes. Opened only when the daemon begins to send.
 pub trait StreamSink: Send + Sync {
@@ -42,14 +42,14 @@ pub trait StreamWriter: Send {
 /// A file could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write `{}`", path.display())]
-pub struct FileError {
+pub(crate) struct FileError {
     path: PathBuf,
     source: io::Error,
 }
 
 /// A file, written as [`OutputFile`] writes files.
 #[derive(Debug, Clone)]
-pub struct FileSink {
+pub(crate) struct FileSink {
     place: Resolved,
     told: Option<(EventSink, TargetName)>,
 }
@@ -59,13 +59,13 @@ const QUIET: Duration = Duration::from_secs(1);
 
 impl FileSink {
     /// The file at `place`; its directory must exist.
-    pub fn new(place: Resolved) -> Self {
+    pub(crate) fn new(place: Resolved) -> Self {
         Self { place, told: None }
     }
 
     /// Tells `events` of waiting for the file, which is one of `target`.
     #[must_use]
-    pub fn telling(mut self, events: EventSink, target: TargetName) -> Self {
+    pub(crate) fn telling(mut self, events: EventSink, target: TargetName) -> Self {
         self.told = Some((events, target));
         self
     }

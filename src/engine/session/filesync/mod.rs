@@ -26,8 +26,11 @@ use tonic::codec::{Codec as _, Streaming};
 use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
 
-pub use progress::{TransferFailure, TransferState, TransferSummary};
-pub use source::{LocalSource, ServedDirectory};
+pub use progress::{TransferState, TransferSummary};
+
+pub(crate) use progress::TransferFailure;
+pub(crate) use source::LocalSource;
+pub use source::ServedDirectory;
 
 use super::Attachable;
 use crate::engine::connection::QUESTION_LIMIT;
@@ -62,7 +65,11 @@ impl FileSync {
 
     /// The same, compressing content where the daemon understands it and `compress` is set: for daemons at the far end of a
     /// network. On the same machine it costs more than it saves.
-    pub fn with_compression(locals: Vec<ServedDirectory>, sink: EventSink, compress: bool) -> Self {
+    pub(crate) fn with_compression(
+        locals: Vec<ServedDirectory>,
+        sink: EventSink,
+        compress: bool,
+    ) -> Self {
         Self(Arc::new(Inner {
             locals,
             sink,

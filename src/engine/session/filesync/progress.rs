@@ -16,13 +16,13 @@ use crate::event::{EventKind, EventSink, Transfer};
 #[error("cannot send the files of `{local}` to the builder: {reason}")]
 pub struct TransferFailure {
     /// The name that the daemon asked by.
-    pub local: String,
+    pub(crate) local: String,
     /// The directory.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// What went wrong, with its causes.
-    pub reason: Arc<str>,
+    pub(crate) reason: Arc<str>,
     /// A way out, where one is known.
-    pub help: Option<Arc<str>>,
+    pub(crate) help: Option<Arc<str>>,
 }
 
 /// How far a transfer is, or how it ended.

@@ -17,7 +17,7 @@ impl Number {
     }
 
     /// The sum; opposite infinities have none.
-    pub fn add(&self, other: &Self) -> Result<Self, NotANumber> {
+    pub(crate) fn add(&self, other: &Self) -> Result<Self, NotANumber> {
         use Magnitude::{Finite, Infinite, Zero};
         let precision = self.wider(other);
         Ok(match (&self.0.magnitude, &other.0.magnitude) {
@@ -44,19 +44,19 @@ impl Number {
     }
 
     /// The difference; equal infinities have none.
-    pub fn subtract(&self, other: &Self) -> Result<Self, NotANumber> {
+    pub(crate) fn subtract(&self, other: &Self) -> Result<Self, NotANumber> {
         self.add(&other.negate())
     }
 
     /// The number with its sign turned; zero keeps one too.
     #[must_use]
-    pub fn negate(&self) -> Self {
+    pub(crate) fn negate(&self) -> Self {
         Self::special(self.0.magnitude.clone(), !self.0.negative, self.0.precision)
     }
 
     /// The number without its sign.
     #[must_use]
-    pub fn absolute(&self) -> Self {
+    pub(crate) fn absolute(&self) -> Self {
         Self::special(self.0.magnitude.clone(), false, self.0.precision)
     }
 
@@ -88,7 +88,7 @@ impl Number {
     ///
     /// It is computed with 512 bits and keeps as many as it needs beyond the wider operand's (go-cty does so, that
     /// products of integers stay exact).
-    pub fn multiply(&self, other: &Self) -> Result<Self, NotANumber> {
+    pub(crate) fn multiply(&self, other: &Self) -> Result<Self, NotANumber> {
         let product = self.multiply_to(other, LITERAL_PRECISION)?;
         let needed = match &product.0.magnitude {
             Magnitude::Finite { mantissa, .. } => {
@@ -130,13 +130,13 @@ impl Number {
     }
 
     /// The quotient; a division by zero is infinite, and zero by zero or infinity by infinity has none.
-    pub fn divide(&self, other: &Self) -> Result<Self, NotANumber> {
+    pub(crate) fn divide(&self, other: &Self) -> Result<Self, NotANumber> {
         self.divide_to(other, self.wider(other))
     }
 
     /// What remains of a division cut toward zero, with the sign of the receiver; the receiver itself where `other` is
     /// zero. Infinity has no remainder and leaves none.
-    pub fn modulo(&self, other: &Self) -> Result<Self, NotANumber> {
+    pub(crate) fn modulo(&self, other: &Self) -> Result<Self, NotANumber> {
         if self.is_infinite() || other.is_infinite() {
             return Err(NotANumber);
         }

@@ -10,7 +10,7 @@ const LOWEST_NORMAL: i64 = -1021;
 
 impl Number {
     /// The number a machine float holds, with that float's precision; none of NaN.
-    pub fn from_f64(value: f64) -> Option<Self> {
+    pub(crate) fn from_f64(value: f64) -> Option<Self> {
         if value.is_nan() {
             return None;
         }
@@ -40,7 +40,7 @@ impl Number {
     }
 
     /// The nearest machine float, half to even; infinite where the number is too large.
-    pub fn to_f64(&self) -> f64 {
+    pub(crate) fn to_f64(&self) -> f64 {
         let sign = if self.is_negative() { -1.0 } else { 1.0 };
         let magnitude = match &self.0.magnitude {
             Magnitude::Zero => 0.0,

@@ -17,15 +17,15 @@ use std::sync::Arc;
 use num_bigint::{BigInt, BigUint, Sign};
 use num_traits::Zero as _;
 
-pub use parse::ParseNumberError;
-pub use text::Notation;
+pub(crate) use parse::ParseNumberError;
+pub(crate) use text::Notation;
 
 /// The precision of literals and of numbers read from strings, in bits.
-pub const LITERAL_PRECISION: u32 = 512;
+pub(crate) const LITERAL_PRECISION: u32 = 512;
 /// The precision of integers made by functions, in bits.
-pub const INTEGER_PRECISION: u32 = 64;
+pub(crate) const INTEGER_PRECISION: u32 = 64;
 /// The precision of what went through a machine float, in bits.
-pub const FLOAT64_PRECISION: u32 = 53;
+pub(crate) const FLOAT64_PRECISION: u32 = 53;
 
 /// Numbers of 2 to this power and above are infinite, below its reciprocal zero.
 ///
@@ -36,11 +36,11 @@ const EXPONENT_LIMIT: i64 = 1 << 16;
 /// An operation has no numeric result, such as infinity minus infinity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the result is not a number")]
-pub struct NotANumber;
+pub(crate) struct NotANumber;
 
 /// A number; cheap to clone, compared by value whatever its precision.
 #[derive(Clone)]
-pub struct Number(Arc<Float>);
+pub(crate) struct Number(Arc<Float>);
 
 #[derive(Debug, Clone)]
 struct Float {
@@ -62,17 +62,17 @@ enum Magnitude {
 
 impl Number {
     /// Zero, with the precision of an integer.
-    pub fn zero() -> Self {
+    pub(crate) fn zero() -> Self {
         Self::special(Magnitude::Zero, false, INTEGER_PRECISION)
     }
 
     /// Positive infinity.
-    pub fn infinity() -> Self {
+    pub(crate) fn infinity() -> Self {
         Self::special(Magnitude::Infinite, false, INTEGER_PRECISION)
     }
 
     /// Negative infinity.
-    pub fn negative_infinity() -> Self {
+    pub(crate) fn negative_infinity() -> Self {
         Self::special(Magnitude::Infinite, true, INTEGER_PRECISION)
     }
 
@@ -85,7 +85,7 @@ impl Number {
     }
 
     /// An integer of any size; it is as precise as it is long, at least 64 bits.
-    pub fn from_bigint(value: &BigInt) -> Self {
+    pub(crate) fn from_bigint(value: &BigInt) -> Self {
         let bits = u32::try_from(value.bits()).unwrap_or(u32::MAX);
         Self::rounded(
             value.magnitude().clone(),
@@ -139,13 +139,13 @@ impl Number {
     }
 
     /// How many bits of mantissa this number's results keep.
-    pub fn precision(&self) -> u32 {
+    pub(crate) fn precision(&self) -> u32 {
         self.0.precision
     }
 
     /// The same number cut to `precision` bits.
     #[must_use]
-    pub fn with_precision(&self, precision: u32) -> Self {
+    pub(crate) fn with_precision(&self, precision: u32) -> Self {
         match &self.0.magnitude {
             Magnitude::Finite { mantissa, exponent } => Self::rounded(
                 mantissa.clone(),
@@ -159,22 +159,22 @@ impl Number {
     }
 
     /// Whether the number is below zero, or the zero that a negation left.
-    pub fn is_negative(&self) -> bool {
+    pub(crate) fn is_negative(&self) -> bool {
         self.0.negative
     }
 
     /// Whether the number is zero.
-    pub fn is_zero(&self) -> bool {
+    pub(crate) fn is_zero(&self) -> bool {
         matches!(self.0.magnitude, Magnitude::Zero)
     }
 
     /// Whether the number is positive or negative infinity.
-    pub fn is_infinite(&self) -> bool {
+    pub(crate) fn is_infinite(&self) -> bool {
         matches!(self.0.magnitude, Magnitude::Infinite)
     }
 
     /// Whether the number is finite and has no fraction.
-    pub fn is_integer(&self) -> bool {
+    pub(crate) fn is_integer(&self) -> bool {
         match &self.0.magnitude {
             Magnitude::Zero => true,
             Magnitude::Finite { exponent, .. } => *exponent >= 0,
@@ -183,7 +183,7 @@ impl Number {
     }
 
     /// The integer part, cut toward zero; none of an infinite number.
-    pub fn truncate(&self) -> Option<BigInt> {
+    pub(crate) fn truncate(&self) -> Option<BigInt> {
         match &self.0.magnitude {
             Magnitude::Zero => Some(BigInt::zero()),
             Magnitude::Infinite => None,
@@ -205,7 +205,7 @@ impl Number {
     }
 
     /// The number as an integer of any size, if it is one.
-    pub fn to_bigint(&self) -> Option<BigInt> {
+    pub(crate) fn to_bigint(&self) -> Option<BigInt> {
         if self.is_integer() {
             self.truncate()
         } else {
@@ -214,7 +214,7 @@ impl Number {
     }
 
     /// The number as a machine integer, if it is an integer and fits.
-    pub fn to_i64(&self) -> Option<i64> {
+    pub(crate) fn to_i64(&self) -> Option<i64> {
         if self.top_bit().is_some_and(|top| top > 64) {
             return None;
         }
@@ -222,7 +222,7 @@ impl Number {
     }
 
     /// The number as an index, if it is a natural number and fits.
-    pub fn to_usize(&self) -> Option<usize> {
+    pub(crate) fn to_usize(&self) -> Option<usize> {
         self.to_i64().and_then(|value| usize::try_from(value).ok())
     }
 
@@ -257,7 +257,7 @@ impl Number {
     }
 
     /// -1, 0 or 1.
-    pub fn signum(&self) -> i64 {
+    pub(crate) fn signum(&self) -> i64 {
         match (self.is_zero(), self.0.negative) {
             (true, _) => 0,
             (false, true) => -1,

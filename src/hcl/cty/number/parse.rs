@@ -10,7 +10,7 @@ const DIGITS_LIMIT: usize = 100_000;
 
 /// Text that is no number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ParseNumberError {
+pub(crate) enum ParseNumberError {
     /// The text does not have a number's form.
     #[error("a number is required")]
     Syntax,
@@ -21,7 +21,7 @@ pub enum ParseNumberError {
 
 impl Number {
     /// Reads a number with the precision of a literal: `-1.5`, `.5`, `1e3`, `1p3` (times a power of two), `inf`.
-    pub fn parse(text: &str) -> Result<Self, ParseNumberError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, ParseNumberError> {
         let (negative, body) = match text.as_bytes().first() {
             Some(b'-') => (true, &text[1..]),
             Some(b'+') => (false, &text[1..]),

@@ -172,7 +172,7 @@ impl Decimal {
 
 /// How [`Number::to_text`] writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notation {
+pub(crate) enum Notation {
     /// `123.45`
     Fixed,
     /// `1.2345e+02`
@@ -189,7 +189,7 @@ impl Number {
     /// The number as text; without `digits` as few as read back to the same number.
     ///
     /// `digits` counts those after the point, in the general notations all of them. Infinity is `+Inf` or `-Inf`.
-    pub fn to_text(&self, notation: Notation, digits: Option<usize>) -> String {
+    pub(crate) fn to_text(&self, notation: Notation, digits: Option<usize>) -> String {
         let mut out = String::new();
         if self.is_negative() {
             out.push('-');
