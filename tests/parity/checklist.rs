@@ -3,7 +3,7 @@
 //! `checklist.toml` has a table a section and a line a row:
 //!
 //! ```toml
-//! T001 = { mark = "print", subject = "…", shown = ["case/run", "suite::cli::refused::no_definition"] }
+//! T001 = { mark = "print", subject = "…", shown = ["case/run", "suite::cli::bake::refused::no_definition"] }
 //! ```
 //!
 //! `shown` names runs of the parity cases (`case/run`, or `case/*` for all of a case) and tests, those of the suite with
