@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rbake::report::{Ending, Look, Mode, Options, Reporter, recording, terminal_size};
+use rbake::report::{Look, Mode, Options, ReportEnding, Reporter, recording, terminal_size};
 use rbake::types::Clock;
 
 #[tokio::main(flavor = "current_thread")]
@@ -68,9 +68,9 @@ async fn replay(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> 
         // Whoever takes the picture ends this.
         tokio::time::sleep(Duration::from_secs(3600)).await;
     }
-    reporter.finish(Ending {
+    reporter.finish(ReportEnding {
         outcome: recording::outcome_of(&events),
-        ..Ending::default()
+        ..ReportEnding::default()
     });
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rbake::report::{Ending, Look, Mode, Options, Reporter, Size, recording};
+use rbake::report::{Look, Mode, Options, ReportEnding, Reporter, Size, recording};
 use rbake::types::Clock;
 
 /// Width and height of a character, in pixels.
@@ -102,9 +102,9 @@ async fn picture(arguments: &[String]) -> Result<String, Box<dyn std::error::Err
         tokio::time::sleep(Duration::from_millis(200)).await;
         return svg(&screen, size);
     }
-    reporter.finish(Ending {
+    reporter.finish(ReportEnding {
         outcome: recording::outcome_of(&events),
-        ..Ending::default()
+        ..ReportEnding::default()
     });
     svg(&screen, size)
 }

@@ -106,7 +106,7 @@ impl Solved {
 
 /// What is told of a built target at the end of a run, beside how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TargetFacts {
+pub struct TargetFacts {
     /// The target.
     pub(crate) target: TargetName,
     /// The digest of what was exported: the index or manifest, or the image in the Docker Engine.

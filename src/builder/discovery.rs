@@ -42,8 +42,6 @@ pub struct Chosen {
     pub connection: Connection,
     /// Why it was taken, as a fragment.
     pub why: String,
-    /// What comes before it in order and was not taken.
-    pub(crate) passed_over: Vec<PassedOver>,
     /// The Docker Engine that it is part of, for the driver `docker`.
     pub docker: Option<EngineFacts>,
     /// What it can do.
@@ -83,7 +81,7 @@ pub async fn choose(
     if let Some(candidate) = candidate {
         let why = format!("named by {}", candidate.from);
         return match reacher.reach(&candidate, None).await {
-            Ok(reached) => Ok(chosen(&candidate, reached, why, passed_over)),
+            Ok(reached) => Ok(chosen(&candidate, reached, why)),
             Err(refusal) => Err(refused(candidate, refusal).await),
         };
     }
@@ -98,7 +96,7 @@ pub async fn choose(
         match reacher.reach(&candidate, Some(UNNAMED_LIMIT)).await {
             Ok(reached) => {
                 let why = why(&candidate);
-                return Ok(chosen(&candidate, reached, why, passed_over));
+                return Ok(chosen(&candidate, reached, why));
             }
             Err(refusal) => passed_over.push(PassedOver {
                 what: candidate.to_string(),
@@ -110,7 +108,7 @@ pub async fn choose(
     match reacher.reach(&candidate, None).await {
         Ok(reached) => {
             let why = why(&candidate);
-            Ok(chosen(&candidate, reached, why, passed_over))
+            Ok(chosen(&candidate, reached, why))
         }
         Err(last) => Err(ChooseError::Nothing {
             passed_over,
@@ -149,19 +147,13 @@ pub(super) fn driver(candidate: &Candidate, endpoint: &Endpoint) -> Driver {
     }
 }
 
-fn chosen(
-    candidate: &Candidate,
-    reached: Reached,
-    why: String,
-    passed_over: Vec<PassedOver>,
-) -> Chosen {
+fn chosen(candidate: &Candidate, reached: Reached, why: String) -> Chosen {
     Chosen {
         name: candidate.name.clone(),
         driver: driver(candidate, &reached.endpoint),
         endpoint: reached.endpoint,
         connection: reached.connection,
         why,
-        passed_over,
         docker: reached.docker,
         offers: reached.offers,
         default_load: candidate.default_load,

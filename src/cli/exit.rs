@@ -34,7 +34,7 @@ pub enum Exit {
 
 impl Exit {
     /// The number the process ends with.
-    pub(crate) const fn code(self) -> u8 {
+    pub const fn code(self) -> u8 {
         match self {
             Self::Success => 0,
             Self::Failed => 1,

@@ -120,7 +120,7 @@ fn plain(base: &mut YamlNode, over: YamlNode, path: &ModelPath<'_>, problems: &m
     match (&mut base.value, over.value) {
         (_, YamlValue::Null) => {}
         (YamlValue::Mapping(base), YamlValue::Mapping(over)) => {
-            merge_entries(base, over, path, problems)
+            merge_entries(base, over, path, problems);
         }
         (YamlValue::Sequence(base), YamlValue::Sequence(over)) => base.extend(over),
         (YamlValue::Mapping(_) | YamlValue::Sequence(_), value) => {

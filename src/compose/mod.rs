@@ -30,7 +30,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::rc::Rc;
 
-pub(crate) use project::{Build, BuildSecret, Entries, Project, Service};
+pub(crate) use project::{Build, Entries, Project, Service};
 pub(crate) use variables::ComposeVariables;
 
 use self::load::{Loader, ModelFile, ModelPlace};

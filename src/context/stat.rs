@@ -142,11 +142,6 @@ impl Xattrs {
         })
     }
 
-    /// Whether there are none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
     /// Reads those of the file at `path` itself, not of what a link points to.
     ///
     /// A file system without attributes has none; a value that this user may not read is left out, as the reference does. It

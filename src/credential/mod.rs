@@ -17,7 +17,7 @@ mod scoped;
 pub(crate) mod tls;
 mod token;
 
-pub(crate) use config::{DockerConfig, Proxies};
+pub(crate) use config::DockerConfig;
 pub(crate) use helper::HelperError;
 pub(crate) use origin::{Origin, Origins};
 pub(crate) use provider::{Provider, ProviderOptions};

@@ -50,12 +50,7 @@ pub(crate) enum Origin {
     Nowhere,
 }
 
-impl Origin {
-    /// Whether a credential was shown.
-    pub(crate) fn is_credential(&self) -> bool {
-        matches!(self, Self::Entry { .. } | Self::Helper { .. })
-    }
-}
+impl Origin {}
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

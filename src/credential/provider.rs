@@ -61,6 +61,7 @@ pub(crate) struct ProviderOptions<'a> {
     pub(crate) notices: Box<dyn Fn(Diagnostic) + Send + Sync>,
 }
 
+#[cfg(test)]
 impl<'a> ProviderOptions<'a> {
     /// Options for `environment` alone.
     pub(crate) fn new(environment: &'a Environment) -> Self {

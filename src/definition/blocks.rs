@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::declarations::{BlockDecl, BlockKind};
 use super::namespace::{BakeEvaluator, Deferred};
 use crate::diag::{Diagnostic, Span, Spanned};
-use crate::hcl::cty::value::{Text, Value};
+use crate::hcl::cty::{Text, Value};
 use crate::hcl::eval::expr::problem;
 use crate::hcl::eval::scope::Scope;
 use crate::hcl::eval::traverse::constant_name;

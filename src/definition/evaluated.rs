@@ -6,10 +6,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::diag::{Diagnostic, SourceId, Span, Spanned};
-use crate::hcl::cty::types::Type;
-use crate::hcl::cty::value::Value;
-use crate::hcl::syntax::{Expr, PathStep};
+use crate::diag::Diagnostic;
+use crate::diag::Span;
+use crate::diag::Spanned;
+use crate::hcl::cty::Type;
+use crate::hcl::cty::Value;
+use crate::hcl::syntax::Expr;
+use crate::hcl::syntax::PathStep;
 
 /// All that the files of a definition say, evaluated.
 #[derive(Debug, Clone, Default)]
@@ -39,8 +42,6 @@ pub struct VariableInfo {
     pub(crate) ty: Option<Type>,
     /// Its value after overrides.
     pub(crate) value: Value,
-    /// The place of its name.
-    pub(crate) span: Span,
 }
 
 /// An evaluated target or group block.
@@ -50,9 +51,7 @@ pub struct EvaluatedBlock {
     pub(crate) name: Spanned<Arc<str>>,
     /// Its attributes in order, each name once; `name` and `matrix` are consumed.
     pub(crate) attributes: Vec<(Arc<str>, EvaluatedAttribute)>,
-    /// The file it is written in.
-    pub(crate) source: SourceId,
-    /// The directory of that file, as in [`super::source::DefinitionSource::base_dir`].
+    /// The directory of the file it is written in, as in [`super::source::DefinitionSource::base_dir`].
     pub(crate) base_dir: Option<Arc<PathBuf>>,
     /// How the block came to be.
     pub(crate) origin: BlockOrigin,
@@ -95,21 +94,9 @@ impl EvaluatedAttribute {
         }
     }
 
-    /// The place of the whole expression.
-    pub(crate) fn span(&self) -> Option<Span> {
-        self.expr.as_ref().map(|expr| expr.span)
-    }
-
     /// The smallest place known to contain the element at `path`.
     pub(crate) fn element_span(&self, path: &[PathStep<'_>]) -> Option<Span> {
         self.expr.as_ref().map(|expr| expr.element_span(path))
-    }
-
-    /// The place of the key `key` of the object at `path`, or the smallest place known to contain it.
-    pub(crate) fn key_span(&self, path: &[PathStep<'_>], key: &str) -> Option<Span> {
-        self.expr
-            .as_ref()
-            .map(|expr| expr.element(path).key_span(key))
     }
 }
 

@@ -22,7 +22,6 @@ pub struct AttributeSpec {
 
 /// The attributes, in the order they are printed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the table's doc column describes each")]
 pub(crate) enum TargetAttribute {
     Description,
     Inherits,

@@ -51,6 +51,7 @@ pub struct DefinitionSources {
     /// The files to parse.
     pub files: Vec<DefinitionSource>,
     /// How the files were chosen.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests ask for it"))]
     pub(crate) origin: DefinitionOrigin,
 }
 

@@ -10,7 +10,7 @@ use super::load;
 use super::model::Definition;
 use super::source::DefinitionSources;
 use crate::diag::Diagnostics;
-use crate::hcl::cty::value::Value;
+use crate::hcl::cty::Value;
 use crate::hcl::functions::FunctionContext;
 use crate::hcl::functions::lookup;
 pub(super) use crate::hcl::testing::messages;

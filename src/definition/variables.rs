@@ -6,9 +6,9 @@
 use super::declarations::{ValidationDecl, VariableDecl};
 use super::evaluated::VariableInfo;
 use super::namespace::BakeEvaluator;
+use crate::hcl::cty::Type;
+use crate::hcl::cty::Value;
 use crate::hcl::cty::convert::convert;
-use crate::hcl::cty::types::Type;
-use crate::hcl::cty::value::Value;
 use crate::hcl::eval::expr::{describe, problem};
 use crate::hcl::eval::scope::Scope;
 use crate::hcl::eval::type_expr::type_of;
@@ -102,7 +102,6 @@ impl<'a> BakeEvaluator<'a> {
                 description,
                 ty,
                 value,
-                span: variable.name.span,
             });
         }
         infos

@@ -62,14 +62,6 @@ impl<T> Spanned<T> {
             span: self.span,
         }
     }
-
-    /// A reference to the value with its place.
-    pub(crate) const fn as_ref(&self) -> Spanned<&T> {
-        Spanned {
-            value: &self.value,
-            span: self.span,
-        }
-    }
 }
 
 // Two values are the same value wherever they were written.

@@ -64,6 +64,7 @@ impl Capabilities {
     }
 
     /// Whether the cache backend `s3` is there.
+    #[cfg(test)]
     pub(crate) fn cache_s3(&self) -> bool {
         self.has("cache.s3")
     }

@@ -4,7 +4,6 @@
 //! is allowed, an empty text is an error. [`CsvReader`] reads many records as `encoding/csv` does: empty lines are skipped.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 /// Why a text is no record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -221,7 +220,9 @@ pub(crate) fn field(value: &str) -> Cow<'_, str> {
 }
 
 /// `key=value` pairs as one record; pairs that hold commas or quotes are quoted.
+#[cfg(test)]
 pub(crate) fn join<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    use std::fmt::Write as _;
     let mut line = String::new();
     for (key, value) in pairs {
         if !line.is_empty() {

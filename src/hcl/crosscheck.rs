@@ -397,7 +397,7 @@ impl Lower<'_> {
                     tokens.push(TemplateToken::Interpolation {
                         expr: self.expr(&interpolation.expr),
                         trim: trim(interpolation.strip),
-                    })
+                    });
                 }
                 ht::Element::Directive(directive) => match directive.as_ref() {
                     ht::Directive::If(directive) => {

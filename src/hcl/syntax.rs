@@ -456,15 +456,6 @@ impl Expr {
         expr
     }
 
-    /// Where the key `key` of this object is written, as far as the text shows it.
-    pub(crate) fn key_span(&self, key: &str) -> Span {
-        let expr = self.inner();
-        match &expr.kind {
-            ExprKind::Object(items) => items.get(key).map_or(expr.span, |item| item.key.span()),
-            _ => expr.span,
-        }
-    }
-
     /// The word, where the expression is a bare word (`null`, `true` and `false` among them).
     pub(crate) fn keyword(&self) -> Option<&str> {
         match &self.kind {

@@ -19,6 +19,7 @@ pub(crate) struct TargetLink {
     pub(crate) to: TargetName,
 }
 
+#[allow(dead_code, reason = "building linked targets will use it")]
 impl TargetGraph {
     /// A graph with room for so many targets.
     pub(super) fn with_capacity(targets: usize) -> Self {

@@ -17,6 +17,10 @@ mod model;
 pub(crate) mod overrides;
 pub(crate) mod pattern;
 mod print;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "fetching definitions will use it")
+)]
 pub(crate) mod remote;
 mod requirements;
 mod select;
@@ -31,21 +35,17 @@ mod value_json;
 
 use std::sync::Arc;
 
-pub(crate) use build_values::{BuildValues, ImageNames, NamedHost};
 pub(crate) use checks::check_build;
 pub use checks::{Surroundings, check_print};
-pub(crate) use graph::{TargetGraph, TargetLink};
 pub use model::Plan;
 pub(crate) use model::{
-    AnnotationEntry, ContextSource, DockerfileSource, NamedContext, OciLayout, PlannedTarget,
-    ResourceLimits, TargetInputs, TargetRole,
+    AnnotationEntry, ContextSource, DockerfileSource, NamedContext, PlannedTarget, TargetRole,
 };
+pub(crate) use overrides::Policies;
 pub use overrides::TargetOverride;
-pub(crate) use overrides::{AttributeChange, Grants, Op, Policies};
 pub use print::print;
 pub(crate) use print::print_in_pieces;
 pub(crate) use requirements::requirements;
-pub(crate) use select::PlannedGroup;
 pub(crate) use unsupported::{unsupported, unsupported_of};
 
 use self::inherit::{InheritanceResolver, OverridesByTarget};
@@ -112,7 +112,6 @@ pub fn build(definition: &Definition, request: &PlanRequest<'_>) -> Result<Plan,
         groups: selection.groups,
         targets: planned,
         graph,
-        requested: selection.requested,
         grants,
         warnings: problems,
     })

@@ -3,7 +3,6 @@
 //! Nothing changes a plan once it is made. Start at [`Plan`].
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::build_values::BuildValues;
@@ -29,9 +28,11 @@ pub struct Plan {
     /// The targets: those asked for in the order they were asked for, then those they link to.
     pub targets: IndexMap<TargetName, PlannedTarget>,
     /// Which target takes its contexts from which.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "building linked targets will use it")
+    )]
     pub(crate) graph: TargetGraph,
-    /// The names that were asked for, patterns resolved.
-    pub(crate) requested: Vec<SharedText>,
     /// What the overrides on the command line allow by themselves.
     pub(crate) grants: Grants,
     /// What the user should know.
@@ -179,13 +180,5 @@ impl ContextSource {
     /// Whether the context is a git repository that is reached over SSH.
     pub(crate) fn is_ssh(&self) -> bool {
         matches!(self, Self::Remote(address) if address.is_ssh())
-    }
-
-    /// The directory, where the context is one.
-    pub(crate) fn local(&self) -> Option<&Path> {
-        match self {
-            Self::Local(path) => Some(Path::new(&**path)),
-            Self::Remote(_) => None,
-        }
     }
 }

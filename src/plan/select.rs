@@ -240,7 +240,6 @@ mod tests {
         for (name, members) in groups {
             let name: GroupName = name.parse().unwrap();
             let group = Group {
-                name: Spanned::without_span(name.clone()),
                 description: None,
                 members: List::of(members.iter().map(text).collect()),
             };

@@ -79,7 +79,7 @@ impl Project {
         while let Some(arg) = args.next() {
             match *arg {
                 "--set" => {
-                    overrides.push(TargetOverride::parse(args.next().unwrap(), &environment)?)
+                    overrides.push(TargetOverride::parse(args.next().unwrap(), &environment)?);
                 }
                 "--push" => overrides.push(TargetOverride::push(true)),
                 "--load" => overrides.push(TargetOverride::load(true)),

@@ -29,8 +29,8 @@ mod view;
 
 pub use model::Model;
 pub use region::Size;
-pub(crate) use reporter::{Finished, ReportEnding};
-pub use reporter::{Mode, Options, Reporter, terminal_size};
+
+pub use reporter::{Mode, Options, ReportEnding, Reporter, terminal_size};
 pub use style::Look;
 pub(crate) use style::Palette;
 pub use tty::AskSize;

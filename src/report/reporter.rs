@@ -65,16 +65,17 @@ pub struct Options {
 #[derive(Debug, Default)]
 pub struct ReportEnding {
     /// How the run ended.
-    pub(crate) outcome: Outcome,
+    pub outcome: Outcome,
     /// What is known of the targets that were built.
-    pub(crate) facts: Vec<TargetFacts>,
+    pub facts: Vec<TargetFacts>,
     /// Whether stack traces are told.
-    pub(crate) debug: bool,
+    pub debug: bool,
 }
 
 /// What is left of a reporter.
 pub struct Finished {
     /// All that was told.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests ask for it"))]
     pub(crate) model: Model,
     /// Why the output could not be written, if it could not.
     pub(crate) broken: Option<io::Error>,

@@ -221,6 +221,7 @@ impl StyledLine {
     }
 
     /// The text without styles.
+    #[cfg(test)]
     pub(crate) fn plain(&self) -> String {
         self.pieces.iter().map(|(_, text)| text.as_str()).collect()
     }

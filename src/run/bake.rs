@@ -95,7 +95,6 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
             elapsed: started.elapsed(),
         },
         builder,
-        traffic: shared.engine.traffic(),
     })
 }
 

@@ -41,7 +41,6 @@ use bytes::Bytes;
 use crate::builder::Chosen;
 use crate::credential::Provider;
 use crate::diag::{Diagnostic, Diagnostics};
-use crate::engine::Traffic;
 use crate::engine::session::SecretFiles;
 use crate::engine::session::export::SpecialPolicy;
 use crate::event::EventSink;
@@ -164,8 +163,6 @@ pub(crate) struct Baked {
     pub(crate) facts: Vec<TargetFacts>,
     /// The builder's name.
     pub(crate) builder: String,
-    /// Bytes that went over the connection to the builder.
-    pub(crate) traffic: Traffic,
 }
 
 impl Baked {
@@ -188,7 +185,6 @@ impl Baked {
             },
             facts: Vec::new(),
             builder: String::new(),
-            traffic: Traffic::default(),
         }
     }
 }

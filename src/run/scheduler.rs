@@ -44,16 +44,6 @@ impl Stop {
         self.haste.cancelled().await;
     }
 
-    /// Whether nothing is to be waited for any more.
-    pub(crate) fn is_insisted(&self) -> bool {
-        self.haste.is_cancelled()
-    }
-
-    /// Whether it was asked for.
-    pub(crate) fn is_requested(&self) -> bool {
-        self.token.is_cancelled()
-    }
-
     /// Completes once it is asked for, with the reason.
     pub(crate) async fn requested(&self) -> CancelReason {
         self.token.cancelled().await;

@@ -1,5 +1,6 @@
 //! The one place that asks what time it is.
 
+#[cfg(test)]
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,7 +10,10 @@ pub struct Clock(Kind);
 
 #[derive(Debug, Clone)]
 enum Kind {
-    System { origin: Instant },
+    System {
+        origin: Instant,
+    },
+    #[cfg(test)]
     Fixed(Arc<Mutex<SystemTime>>),
 }
 
@@ -22,6 +26,7 @@ impl Clock {
     }
 
     /// A clock that stands at `start` until [`Clock::advance`] moves it.
+    #[cfg(test)]
     pub(crate) fn fixed(start: SystemTime) -> Self {
         Self(Kind::Fixed(Arc::new(Mutex::new(start))))
     }
@@ -30,6 +35,7 @@ impl Clock {
     pub fn now(&self) -> SystemTime {
         match &self.0 {
             Kind::System { .. } => SystemTime::now(),
+            #[cfg(test)]
             Kind::Fixed(at) => *at.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
         }
     }
@@ -38,6 +44,7 @@ impl Clock {
     pub fn elapsed(&self) -> Duration {
         match &self.0 {
             Kind::System { origin } => origin.elapsed(),
+            #[cfg(test)]
             Kind::Fixed(_) => self
                 .now()
                 .duration_since(SystemTime::UNIX_EPOCH)
@@ -46,6 +53,7 @@ impl Clock {
     }
 
     /// Moves a fixed clock on; the system's clock is left alone.
+    #[cfg(test)]
     pub(crate) fn advance(&self, by: Duration) {
         if let Kind::Fixed(at) = &self.0 {
             let mut at = at.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

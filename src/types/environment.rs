@@ -151,6 +151,7 @@ impl Environment {
     }
 
     /// Where rbake keeps what it can make again: `RBAKE_CACHE_DIR`, else `$XDG_CACHE_HOME/rbake`, else `~/.cache/rbake`.
+    #[expect(dead_code, reason = "what is fetched will be kept there")]
     pub(crate) fn cache_dir(&self) -> Option<PathBuf> {
         self.own_dir("RBAKE_CACHE_DIR", "XDG_CACHE_HOME", ".cache")
     }

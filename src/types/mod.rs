@@ -39,5 +39,4 @@ pub(crate) use network::NetworkMode;
 pub use platform::Platform;
 pub(crate) use reference::Reference;
 pub use requirements::Requirements;
-pub(crate) use requirements::{Ability, Need};
 pub use secret::Secret;

@@ -16,14 +16,14 @@ fn is_name(text: &str) -> bool {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $type:ident) => {
+    ($(#[$doc:meta])* $vis:vis $type:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $type(Arc<str>);
+        $vis struct $type(Arc<str>);
 
         impl $type {
             /// The name's text.
-            pub fn as_str(&self) -> &str {
+            $vis fn as_str(&self) -> &str {
                 &self.0
             }
         }
@@ -90,11 +90,11 @@ macro_rules! name {
 
 name! {
     /// The name of a target: one or more of `[a-zA-Z0-9_-]`.
-    TargetName
+    pub TargetName
 }
 name! {
     /// The name of a group: one or more of `[a-zA-Z0-9_-]`.
-    GroupName
+    pub(crate) GroupName
 }
 
 #[cfg(test)]

@@ -135,6 +135,7 @@ impl ProcessGroups {
     }
 
     /// Whether none runs.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().groups.is_empty()
     }

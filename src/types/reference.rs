@@ -58,16 +58,6 @@ impl Reference {
         format!("{}/{}", self.domain, self.path)
     }
 
-    /// The tag as written, if any.
-    pub(crate) fn tag(&self) -> Option<&str> {
-        self.tag.as_deref()
-    }
-
-    /// The digest as written, if any.
-    pub(crate) fn digest(&self) -> Option<&Digest> {
-        self.digest.as_ref()
-    }
-
     /// The tag, or `latest` where neither tag nor digest is written.
     pub(crate) fn tag_or_latest(&self) -> Option<&str> {
         match (&self.tag, &self.digest) {

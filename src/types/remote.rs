@@ -41,11 +41,6 @@ impl RemoteAddress {
         &self.text
     }
 
-    /// What it is the address of.
-    pub(crate) fn kind(&self) -> RemoteKind {
-        self.kind
-    }
-
     /// Whether it is a git repository that is reached over SSH.
     pub(crate) fn is_ssh(&self) -> bool {
         self.kind == RemoteKind::Git { ssh: true }

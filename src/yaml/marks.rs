@@ -100,7 +100,7 @@ impl Walk<'_> {
             }
             (_, Seen::Open) => return self.cycle(tree, id),
             (TreeNodeKind::Mapping(entries), Seen::Never) => {
-                duplicates(tree, entries, self.problems)
+                duplicates(tree, entries, self.problems);
             }
             (_, Seen::Never | Seen::Done(true)) => {}
         }

@@ -11,7 +11,7 @@ mod node;
 mod scalar;
 mod timestamp;
 
-pub(crate) use marks::{MarkKind, MergeMark};
+pub(crate) use marks::MergeMark;
 pub(crate) use node::{YamlEntry, YamlMapping, YamlNode, YamlValue};
 pub(crate) use timestamp::YamlTimestamp;
 

@@ -1,5 +1,6 @@
 //! Trees of small documents.
 
+use super::marks::MarkKind;
 use super::*;
 use crate::diag::SourceMap;
 

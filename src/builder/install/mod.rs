@@ -34,7 +34,7 @@ pub(crate) use archive::ArchiveError;
 pub(crate) use download::DownloadError;
 pub(crate) use folder::{Folder, InstallRecord, NewFolder};
 pub(crate) use golang::GoError;
-pub(crate) use pins::{Archive, Buildkit, InvalidPins, Pins, Runc};
+pub(crate) use pins::Pins;
 
 /// The variable that names another place with BuildKit's releases, such as a mirror. Digests are the same.
 pub(crate) const BASE_VARIABLE: &str = "RBAKE_BUILDKIT_RELEASES";
@@ -123,15 +123,6 @@ pub(crate) enum InstallError {
     /// Another installation was at it all the time.
     #[error("another installation is at it")]
     Lock(#[from] LockError),
-    /// The folder cannot be written.
-    #[error("cannot write to `{}`", path.display())]
-    Write {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
     /// No method led to the programs.
     #[error("cannot install the programs of the embedded builder")]
     NoMethod(Vec<PassedOver>),
@@ -187,7 +178,7 @@ impl InstallError {
                 let told = cause.into_iter().fold(told, |told, cause| told.note(in_one_line(cause)));
                 error.help().into_iter().fold(told, Diagnostic::help)
             }
-            other => match std::error::Error::source(other) {
+            Self::Lock(_) => match std::error::Error::source(self) {
                 Some(source) => told.note(in_one_line(source)),
                 None => told,
             },

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use sha2::{Digest as _, Sha256};
 
+use super::pins::{Archive, Buildkit, Runc};
 use super::testing::{Answer, Host, archive};
 use super::*;
 use crate::event::EventKind;

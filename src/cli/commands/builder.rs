@@ -395,7 +395,9 @@ fn stop(force: bool, environment: &Environment, screen: &mut Screen) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::builder::{Driver, PassedOver, Surveyed};
+    use crate::builder::Driver;
+    use crate::builder::error::PassedOver;
+    use crate::builder::survey::Surveyed;
 
     fn survey() -> Survey {
         Survey {

@@ -63,6 +63,7 @@ impl ContextError {
 #[derive(Debug)]
 pub struct Entry<'a> {
     /// Its place among the entries of this walk, from 0.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests follow `parent` by it"))]
     pub(crate) id: u32,
     /// The id of the directory it is in; `None` in the root.
     pub(crate) parent: Option<u32>,

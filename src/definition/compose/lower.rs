@@ -101,7 +101,6 @@ fn block(
     EvaluatedBlock {
         name,
         attributes: attributes.into_iter().collect(),
-        source: origin.source,
         base_dir: origin.dir.clone(),
         origin: BlockOrigin::Written,
         deferred: Vec::new(),

@@ -108,7 +108,6 @@ fn group(block: &EvaluatedBlock, definition: &mut Definition, problems: &mut Dia
     }
     let owner = Owner::Block("group", name.as_str());
     let mut group = Group {
-        name: block.name.clone().map(|_| name.clone()),
         description: None,
         members: List::default(),
     };
@@ -259,9 +258,8 @@ mod tests {
 
     use super::super::schema::{ATTRIBUTES, AttributeKind, Merge};
     use super::*;
-    use crate::diag::SourceMap;
-    use crate::hcl::cty::types::Type;
-    use crate::hcl::cty::value::Value;
+    use crate::hcl::cty::Type;
+    use crate::hcl::cty::Value;
     use test_case::test_case;
 
     fn block(name: &str, attributes: &[(&str, Value)]) -> EvaluatedBlock {
@@ -271,7 +269,6 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (Arc::from(*name), EvaluatedAttribute::made(value.clone())))
                 .collect(),
-            source: SourceMap::default().add("docker-bake.hcl", ""),
             base_dir: None,
             origin: BlockOrigin::Written,
             deferred: Vec::new(),

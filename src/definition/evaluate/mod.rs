@@ -26,7 +26,7 @@ use crate::diag::Diagnostic;
 use crate::diag::Diagnostics;
 use crate::diag::SourceId;
 use crate::diag::Spanned;
-use crate::hcl::cty::value::Value;
+use crate::hcl::cty::Value;
 use crate::hcl::eval::user_functions::UserFunctions;
 use crate::hcl::functions::FunctionContext;
 use crate::hcl::on_deep_stack;
@@ -210,7 +210,7 @@ impl Places {
     }
 }
 
-impl<'a> BakeEvaluator<'a> {
+impl BakeEvaluator<'_> {
     // All attributes of all blocks, selected or not.
     fn evaluated_blocks(&mut self, places: &Places) -> (Vec<EvaluatedBlock>, Vec<EvaluatedBlock>) {
         let mut groups = Vec::new();
@@ -264,7 +264,6 @@ impl<'a> BakeEvaluator<'a> {
         let block = EvaluatedBlock {
             name,
             attributes: evaluated,
-            source: decl.source,
             base_dir: places.dir(decl.source),
             origin,
             deferred: Vec::new(),
@@ -301,7 +300,6 @@ impl<'a> BakeEvaluator<'a> {
                 Some(EvaluatedBlock {
                     name: Spanned::new(Arc::clone(&label.text), label.span),
                     attributes: vec![(Arc::from("targets"), EvaluatedAttribute::made(targets))],
-                    source,
                     base_dir: places.dir(source),
                     origin: BlockOrigin::MatrixGroup,
                     deferred: Vec::new(),

@@ -2,7 +2,6 @@
 
 use super::entry::{self, Attrs, EntryError};
 use super::{List, SharedText};
-use crate::golang::csv;
 
 /// A statement about the build that is to be attached to the image, or not to be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -71,9 +70,10 @@ impl Attest {
     }
 
     /// The comma-separated form with its fields in order, as frontends take it.
+    #[cfg(test)]
     pub(crate) fn to_csv(&self) -> String {
         let disabled = self.disabled.then_some(("disabled", "true"));
-        csv::join(
+        crate::golang::csv::join(
             std::iter::once(("type", &*self.kind))
                 .chain(disabled)
                 .chain(self.attrs.iter().map(|(key, value)| (&**key, &**value))),

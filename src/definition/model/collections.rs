@@ -263,6 +263,7 @@ impl Map {
     }
 
     /// The number of entries.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |entries| entries.len())
     }

@@ -35,8 +35,6 @@ use crate::types::{GroupName, TargetName};
 /// A named list of targets and groups.
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
-    /// Its name and where that is written.
-    pub(crate) name: Spanned<GroupName>,
     /// What it is for.
     pub(crate) description: Option<Spanned<SharedText>>,
     /// The names of its members, without repetition.

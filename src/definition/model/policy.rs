@@ -20,7 +20,6 @@ pub(crate) struct PolicyEntry {
 
 /// How much a policy logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names of logrus's levels say it")]
 pub(crate) enum LogLevel {
     Panic,
     Fatal,

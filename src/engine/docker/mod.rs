@@ -377,28 +377,6 @@ impl Docker {
             after: (ALIVE_PAUSE + GREETING_LIMIT) * ALIVE_TRIES,
         }
     }
-
-    /// Gives the image `image` the further name `repository:tag`.
-    pub(crate) async fn tag(
-        &self,
-        image: &str,
-        repository: &str,
-        tag: &str,
-    ) -> Result<(), DockerError> {
-        let options = bollard::query_parameters::TagImageOptionsBuilder::default()
-            .repo(repository)
-            .tag(tag)
-            .build();
-        let api = self.api.clone().with_timeout(CALL_LIMIT);
-        let tagged = api.tag_image(image, Some(options)).await;
-        tagged.map_err(|source| {
-            call(
-                format!("tag `{image}` as `{repository}:{tag}`"),
-                &self.host,
-                source,
-            )
-        })
-    }
 }
 
 // The Engine's part of what `docker load` prints, unchanged since Docker 1.10.

@@ -125,7 +125,8 @@ impl HttpBody for CountedBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::session::{Attachable, FileSync};
+    use crate::engine::session::Attachable;
+    use crate::engine::session::filesync::FileSync;
     use tonic::service::RoutesBuilder;
 
     const RESOURCE_EXHAUSTED: &str = "8";

@@ -28,10 +28,9 @@ use tonic::service::RoutesBuilder;
 pub(crate) use auth::Auth;
 pub use content::ContentStores;
 pub use export::Exports;
-pub(crate) use filesync::FileSync;
 pub use lifecycle::Session;
 pub(crate) use lifecycle::SessionError;
-pub(crate) use secret_file::{SecretFile, SecretFiles};
+pub(crate) use secret_file::SecretFiles;
 pub use secrets::{SecretSource, Secrets};
 pub(crate) use shared::SharedSessions;
 

@@ -7,7 +7,5 @@ pub(crate) mod document;
 mod quote;
 pub(crate) mod syntax;
 
-pub(crate) use document::{
-    GoText, GoValue, JsonKind, NotJson, Reading, Trailing, WrongType, is_field, shown_key,
-};
+pub(crate) use document::{GoText, GoValue, Reading, Trailing, is_field, shown_key};
 pub(crate) use quote::quote;

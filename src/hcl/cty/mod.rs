@@ -12,7 +12,6 @@ pub(crate) mod types;
 pub(crate) mod unify;
 pub(crate) mod value;
 
-pub(crate) use convert::{ConvertError, convert};
 pub(crate) use number::Number;
 pub(crate) use types::Type;
 pub(crate) use value::{Text, Value};

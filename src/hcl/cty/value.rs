@@ -431,11 +431,6 @@ impl Value {
             .or_else(|| self.entries().map(BTreeMap::len))
     }
 
-    /// Whether a list, set, tuple, map or object has no elements.
-    pub(crate) fn is_empty(&self) -> Option<bool> {
-        self.len().map(|length| length == 0)
-    }
-
     /// Whether two values are equal as `==` has it: nothing is converted, values of different types are unequal, but
     /// any two nulls are equal.
     pub(crate) fn equals(&self, other: &Self) -> bool {

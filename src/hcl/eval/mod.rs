@@ -16,5 +16,4 @@ pub(crate) mod type_expr;
 pub(crate) mod user_functions;
 
 pub(crate) use evaluator::{Evaluator, Failed, Frame, SlotId, ValueResult};
-pub(crate) use namespace::Namespace;
 pub(crate) use scope::Scope;

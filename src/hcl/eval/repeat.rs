@@ -8,7 +8,7 @@ use super::expr::{ELEMENT_SIZE, describe, problem};
 use super::namespace::Namespace;
 use super::scope::Scope;
 use crate::diag::Span;
-use crate::hcl::cty::value::{Text, Value};
+use crate::hcl::cty::{Text, Value};
 use crate::hcl::name_uses::{NameUse, references};
 use crate::hcl::syntax::{Expr, For, Ident};
 

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::hcl::cty::value::Value;
+use crate::hcl::cty::Value;
 
 /// Names bound by a matrix, a function's parameters or a `for`.
 #[derive(Debug, Clone, Copy)]

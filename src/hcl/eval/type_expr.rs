@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::expr::problem;
 use crate::diag::{Diagnostic, Span};
+use crate::hcl::cty::Text;
 use crate::hcl::cty::types::{ObjectType, Type};
-use crate::hcl::cty::value::Text;
 use crate::hcl::syntax::{Call, Expr, ExprKind, ObjectKey};
 
 const PRIMITIVES: [&str; 4] = ["string", "number", "bool", "any"];

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use super::call::not_an_integer;
 use super::{ELEMENTS_LIMIT, Function, FunctionCall, FunctionError, Parameter, ParameterType};
 use crate::golang::quote::quote;
+use crate::hcl::cty::Type;
 use crate::hcl::cty::convert::{Safety, convert};
 use crate::hcl::cty::set_order::Members;
-use crate::hcl::cty::types::Type;
 use crate::hcl::cty::unify::unify;
-use crate::hcl::cty::value::{Text, Value};
+use crate::hcl::cty::{Text, Value};
 
 const COLLECTION_AND_KEY: &[Parameter] = &[Parameter::any("collection"), Parameter::any("key")];
 

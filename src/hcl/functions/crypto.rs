@@ -8,7 +8,7 @@ use sha2::digest::Digest;
 
 use super::encoding::decode_base64;
 use super::{Function, FunctionCall, FunctionError, Parameter};
-use crate::hcl::cty::value::Value;
+use crate::hcl::cty::Value;
 
 /// The cost where none is given, or one that is too low.
 const BCRYPT_DEFAULT_COST: u32 = 10;

@@ -250,6 +250,7 @@ impl Function {
     /// Calls the function with any values.
     ///
     /// An [`Implementation::Lazy`] function cannot be called with values and says so.
+    #[cfg(test)]
     pub(crate) fn call(
         &self,
         context: &FunctionContext,

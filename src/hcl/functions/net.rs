@@ -7,8 +7,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Function, FunctionCall, FunctionError, Parameter};
-use crate::hcl::cty::types::Type;
-use crate::hcl::cty::value::Value;
+use crate::hcl::cty::Type;
+use crate::hcl::cty::Value;
 
 /// By how much one call may extend a prefix.
 const LONGEST_EXTENSION: i64 = 32;

@@ -6,8 +6,8 @@ use super::call::check_text_size;
 use super::collections::check_elements;
 use super::pattern::{Match, RegexPattern};
 use super::{Function, FunctionCall, FunctionError, Parameter};
-use crate::hcl::cty::types::Type;
-use crate::hcl::cty::value::{Text, Value};
+use crate::hcl::cty::Type;
+use crate::hcl::cty::{Text, Value};
 
 const PATTERN_AND_STRING: &[Parameter] =
     &[Parameter::string("pattern"), Parameter::string("string")];

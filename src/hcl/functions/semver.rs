@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use regex::{Captures, Regex};
 
 use super::{Function, FunctionCall, FunctionError, Parameter};
-use crate::hcl::cty::value::Value;
+use crate::hcl::cty::Value;
 
 /// The longest version and constraint that are read.
 const LENGTH_LIMIT: usize = 4096;

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{FunctionContext, FunctionError, lookup};
-use crate::hcl::cty::value::Value;
+use crate::hcl::cty::Value;
 use crate::hcl::json::value as json;
 
 /// Calls a function at a fixed time and place.

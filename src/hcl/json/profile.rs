@@ -7,8 +7,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::golang::json::syntax::{JsonNode, Member, NodeKind, offsets, read};
-use crate::hcl::cty::number::Number;
-use crate::hcl::cty::value::Value;
+use crate::hcl::cty::Number;
+use crate::hcl::cty::Value;
 use crate::types::hash::HashMap;
 
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::golang::json::quote;
 use crate::golang::json::syntax::{self, NodeKind};
 use crate::hcl::cty::number::{Number, ParseNumberError};
-use crate::hcl::cty::value::{Text, Value};
+use crate::hcl::cty::{Text, Value};
 
 /// A value that JSON cannot hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

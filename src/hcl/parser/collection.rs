@@ -2,7 +2,7 @@
 
 use super::lexer::{Token, TokenKind};
 use super::{Parsed, Parser, mistake};
-use crate::hcl::cty::value::Value;
+use crate::hcl::cty::Value;
 use crate::hcl::syntax::{Expr, ExprKind, For, Ident, ObjectItem, ObjectKey};
 
 impl Parser<'_> {

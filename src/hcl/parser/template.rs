@@ -3,7 +3,7 @@
 use super::lexer::{Token, TokenKind};
 use super::{Broken, Parsed, Parser, mistake};
 use crate::diag::Span;
-use crate::hcl::cty::value::Value;
+use crate::hcl::cty::Value;
 use crate::hcl::syntax::{Expr, ExprKind};
 use crate::hcl::template::{
     Directive, TemplateToken as Part, TextStyle, Trim, assemble, text_tokens,

@@ -42,10 +42,6 @@ pub(crate) enum Op {
 
 /// What an override changes, and to what. Entries that an empty text stands for are absent: they only clear.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(
-    missing_docs,
-    reason = "each names the attribute it changes; the schema describes those"
-)]
 pub(crate) enum AttributeChange {
     /// An argument whose variable is not set: the target must be there all the same.
     Nothing,

@@ -128,13 +128,13 @@ impl OverrideSet {
             AttributeChange::Platforms(op, value) => self.platforms.collect(op, one(value), span),
             AttributeChange::Ulimits(op, value) => self.ulimits.collect(op, one(value), span),
             AttributeChange::NoCacheFilter(op, value) => {
-                self.no_cache_filter.collect(op, one(value), span)
+                self.no_cache_filter.collect(op, one(value), span);
             }
             AttributeChange::Annotation(value) => {
-                self.annotations.collect(Op::Append, one(value), span)
+                self.annotations.collect(Op::Append, one(value), span);
             }
             AttributeChange::Entitlement(value) => {
-                self.entitlements.collect(Op::Append, one(value), span)
+                self.entitlements.collect(Op::Append, one(value), span);
             }
             AttributeChange::Attest(entry) => self.attest.collect(Op::Append, entry, span),
             AttributeChange::Output(op, entry) => self.output.collect(op, entry, span),

@@ -6,4 +6,4 @@ mod annotation;
 mod hosts;
 
 pub(crate) use annotation::{Annotation, AnnotationError, AnnotationLevel};
-pub(crate) use hosts::{HostAddress, HostsError, parse_host};
+pub(crate) use hosts::{HostAddress, parse_host};

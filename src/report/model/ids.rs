@@ -41,6 +41,7 @@ impl TargetSet {
     }
 
     /// Whether `target` is in the set.
+    #[cfg(test)]
     pub(crate) fn contains(&self, target: TargetId) -> bool {
         let word = self.words.get(target.index() / 64);
         word.is_some_and(|word| word & (1 << (target.index() % 64)) != 0)
@@ -64,6 +65,7 @@ impl TargetSet {
     }
 
     /// Whether no target is in the set.
+    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.words.iter().all(|word| *word == 0)
     }

@@ -34,10 +34,9 @@ use crate::types::{Digest, TargetName};
 pub(crate) use change::ModelChange;
 pub(crate) use ids::{RowId, TargetId, TargetSet};
 pub(crate) use local::{Local, TimedTransfer};
-pub(crate) use log::{LogLine, Tail};
-pub(crate) use row::{Amount, Row, RowProgress, State};
+pub(crate) use log::LogLine;
+pub(crate) use row::{Row, State};
 pub(crate) use target::{StepCount, TargetModel, TargetState};
-pub(crate) use totals::Totals;
 use vertex::VertexState;
 
 /// Targets that are kept; what a definition can name, and far more.

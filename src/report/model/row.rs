@@ -80,6 +80,7 @@ pub struct Row {
     /// The targets whose solves report it, in the order of the plan.
     pub(crate) targets: TargetSet,
     /// The vertex; of a group, the one that was heard of first.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests ask for it"))]
     pub(crate) digest: Digest,
     /// Where it is.
     pub(crate) state: State,
@@ -135,12 +136,7 @@ impl Row {
         self.partial.as_deref()
     }
 
-    /// Progress of its parts, in the order in which they were heard of.
-    pub(crate) fn progress(&self) -> impl Iterator<Item = &RowProgress> {
-        self.progress.values()
-    }
-
-    /// The part at `index` of [`Row::progress`].
+    /// The part at `index`, in the order in which they were heard of.
     pub(crate) fn progress_at(&self, index: usize) -> Option<&RowProgress> {
         self.progress.get_index(index).map(|(_, progress)| progress)
     }

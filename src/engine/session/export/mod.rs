@@ -32,7 +32,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) use special::SpecialPolicy;
 pub use stream::WriterSink;
-pub(crate) use stream::{FileError, FileSink, SinkError, StreamSink, StreamWriter};
+pub(crate) use stream::{FileSink, SinkError, StreamSink, StreamWriter};
 
 use super::Attachable;
 use crate::engine::connection::MESSAGE_LIMIT;
