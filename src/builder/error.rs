@@ -270,6 +270,12 @@ impl EmbeddedError {
     }
 }
 
+/// What builds for a system on which the embedded builder cannot run.
+pub(super) fn without_linux(told: Diagnostic) -> Diagnostic {
+    told.help("start Docker Desktop or colima: rbake takes the engine of Docker's current context")
+        .help("or name a BuildKit on a Linux machine: `BUILDKIT_HOST=tcp://HOST:PORT`, or `--builder NAME`")
+}
+
 fn ways_out(error: &EmbeddedError, told: Diagnostic) -> Diagnostic {
     const OTHERS: &str =
         "or name a BuildKit with `BUILDKIT_HOST` or `--builder`, or start a Docker Engine";
@@ -281,9 +287,7 @@ fn ways_out(error: &EmbeddedError, told: Diagnostic) -> Diagnostic {
             ProgramError::NeedsRootlesskit => told
                 .help("run as root, or install `rootlesskit` and `newuidmap` (Debian: rootlesskit, uidmap)")
                 .help(OTHERS),
-            ProgramError::NotLinux => {
-                told.help("name a BuildKit with `BUILDKIT_HOST` or `--builder`, or start a Docker Engine")
-            }
+            ProgramError::NotLinux(_) => without_linux(told),
             ProgramError::Untrusted { source, .. } => source
                 .help()
                 .into_iter()
@@ -351,6 +355,23 @@ mod tests {
          = note: the embedded builder: there is no `buildkitd` on this machine
          = help: `rbake builder install` brings what the embedded builder needs
          = help: or name a BuildKit with `BUILDKIT_HOST` or `--builder`, or start a Docker Engine
+        ");
+    }
+
+    #[test]
+    fn on_macos_the_ways_to_a_builder_on_linux_are_told() {
+        let error = ChooseError::Nothing {
+            passed_over: Vec::new(),
+            last: Box::new(Refusal::Embedded(EmbeddedError::Recipe(
+                RecipeError::Program(ProgramError::NotLinux("macos")),
+            ))),
+        };
+        insta::assert_snapshot!(shown(&error), @r"
+        error[builder::none]: there is no builder that can do this
+         |
+         = note: the embedded builder runs on Linux only, and this is macOS
+         = help: start Docker Desktop or colima: rbake takes the engine of Docker's current context
+         = help: or name a BuildKit on a Linux machine: `BUILDKIT_HOST=tcp://HOST:PORT`, or `--builder NAME`
         ");
     }
 

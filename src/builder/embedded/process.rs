@@ -9,18 +9,18 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::super::files;
 use crate::types::blocking::unblock;
+use super::handle::ProcessHandle;
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ pub(super) struct Spec {
 #[derive(Debug)]
 pub(super) struct Process {
     id: ProcessId,
-    handle: OwnedFd,
+    handle: ProcessHandle,
     end: End,
 }
 
@@ -101,14 +101,14 @@ impl Process {
     /// Ends it at once.
     pub(super) fn kill(&self) {
         // It may be gone already, which is what was wanted.
-        let _ = pidfd_send_signal(&self.handle, Signal::KILL);
+        let _ = self.handle.signal(Signal::KILL);
     }
 }
 
 fn own(
     spec: &Spec,
     log: File,
-    tell_start: oneshot::Sender<io::Result<(ProcessId, OwnedFd)>>,
+    tell_start: oneshot::Sender<io::Result<(ProcessId, ProcessHandle)>>,
     tell_end: oneshot::Sender<io::Result<ExitStatus>>,
 ) {
     let mut child = match spawn(spec, log) {
@@ -141,9 +141,8 @@ fn spawn(spec: &Spec, log: File) -> io::Result<Child> {
         .spawn()
 }
 
-fn identify(pid: i32) -> io::Result<(ProcessId, OwnedFd)> {
-    let number = Pid::from_raw(pid).ok_or_else(|| io::Error::other("no process id"))?;
-    let handle = pidfd_open(number, PidfdFlags::empty())?;
+fn identify(pid: i32) -> io::Result<(ProcessId, ProcessHandle)> {
+    let handle = ProcessHandle::open(pid)?;
     let (_, id) = ProcessId::read(pid)?.ok_or_else(|| io::Error::other("no process"))?;
     Ok((id, handle))
 }
@@ -175,9 +174,7 @@ pub(crate) fn become_child(parent: i32, argv: &[OsString]) -> io::Error {
 
 /// Asks the process `pid` to end in order.
 pub(super) fn ask_to_end(pid: i32) -> io::Result<()> {
-    let number = Pid::from_raw(pid).ok_or_else(|| io::Error::other("no process id"))?;
-    let handle = pidfd_open(number, PidfdFlags::empty())?;
-    Ok(pidfd_send_signal(&handle, Signal::TERM)?)
+    ProcessHandle::open(pid)?.signal(Signal::TERM)
 }
 
 impl ProcessId {
@@ -240,17 +237,14 @@ pub(super) async fn kill_leftover(path: &Path, patience: Duration) -> io::Result
     let Ok(id) = serde_json::from_str::<ProcessId>(&text) else {
         return Ok(false);
     };
-    let Some(number) = Pid::from_raw(id.pid) else {
-        return Ok(false);
-    };
     // The handle is taken first and the identity checked then: the number cannot be reused in between.
-    let Ok(handle) = pidfd_open(number, PidfdFlags::empty()) else {
+    let Ok(handle) = ProcessHandle::open(id.pid) else {
         return Ok(false);
     };
     if !id.runs()? {
         return Ok(false);
     }
-    pidfd_send_signal(&handle, Signal::KILL)?;
+    handle.signal(Signal::KILL)?;
     let end = tokio::time::Instant::now() + patience;
     while id.runs()? {
         if tokio::time::Instant::now() >= end {

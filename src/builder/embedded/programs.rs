@@ -37,9 +37,9 @@ pub(crate) enum Isolation {
 /// A program is missing or cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
-    /// The embedded builder exists for Linux only.
-    #[error("the embedded builder needs Linux")]
-    NotLinux,
+    /// BuildKit's daemon builds on Linux only. Holds the system's name, in Rust's spelling.
+    #[error("the embedded builder runs on Linux only, and this is {}", system_name(.0))]
+    NotLinux(&'static str),
     /// Neither installed nor in PATH.
     #[error("there is no `{0}` on this machine")]
     Missing(&'static str),
@@ -66,12 +66,28 @@ pub enum ProgramError {
     },
 }
 
+/// Fails unless the embedded builder can run on `system`, a value of [`std::env::consts::OS`].
+///
+/// Asked before anything else: on another system, what is missing or wrong there is not worth telling.
+pub fn check_system(system: &'static str) -> Result<(), ProgramError> {
+    if system == "linux" {
+        Ok(())
+    } else {
+        Err(ProgramError::NotLinux(system))
+    }
+}
+
+fn system_name(system: &str) -> &str {
+    match system {
+        "macos" => "macOS",
+        "windows" => "Windows",
+        other => other,
+    }
+}
+
 impl Programs {
     /// Finds the programs. Those that others than root and this user can change are not used.
     pub(crate) fn find(search: &SearchPath) -> Result<Self, ProgramError> {
-        if !cfg!(target_os = "linux") {
-            return Err(ProgramError::NotLinux);
-        }
         let find = |name: &str| find(search, name);
         let is_root = rustix::process::geteuid().is_root();
         let programs = Self {
@@ -269,6 +285,16 @@ mod tests {
         assert_eq!(
             shown(Isolation::Rootless("/r".into())),
             "/r --state-dir /s --net=host --pidns /b/buildkitd --config /c.toml"
+        );
+    }
+
+    #[test]
+    fn on_another_system_nothing_is_looked_for() {
+        assert!(check_system("linux").is_ok());
+        let error = check_system("macos").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the embedded builder runs on Linux only, and this is macOS"
         );
     }
 

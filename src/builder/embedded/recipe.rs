@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::super::trust;
 use super::config::{self, ConfigError, Decided, UserConfig};
 use super::places::EmbeddedPlaces;
-use super::programs::{ProgramError, Programs, find};
+use super::programs::{ProgramError, Programs, check_system, find};
 use super::search::SearchPath;
 use super::variables::Variables;
 use crate::types::Environment;
@@ -40,10 +40,8 @@ pub enum RecipeError {
 
 impl Recipe {
     /// Works it out of the environment and the files it leads to.
-    pub(crate) fn of(
-        environment: &Environment,
-        places: &EmbeddedPlaces,
-    ) -> Result<Self, RecipeError> {
+    pub(crate) fn of(environment: &Environment, places: &EmbeddedPlaces) -> Result<Self, RecipeError> {
+        check_system(std::env::consts::OS)?;
         let user = UserConfig::find(environment)?;
         let installed = places.programs().join("bin");
         let search = SearchPath::new(Some(installed), environment.non_empty("PATH"));

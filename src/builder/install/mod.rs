@@ -22,6 +22,7 @@ use super::embedded::{
     self, EmbeddedPlaces, LockError, PlacesError, ProgramError, SearchPath, version_of,
 };
 use super::error::PassedOver;
+use super::error::without_linux;
 use super::notice::Notice;
 use crate::diag::{Class, Diagnostic};
 use crate::event::EventSink;
@@ -117,6 +118,9 @@ pub(crate) enum Installed {
 /// Nothing was installed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InstallError {
+    /// The programs do not run on this system.
+    #[error(transparent)]
+    System(ProgramError),
     /// There is no place for the programs.
     #[error(transparent)]
     Places(#[from] PlacesError),
@@ -173,6 +177,7 @@ impl InstallError {
                 })
                 .help("put `buildkitd` and `runc` into PATH (Debian: `runc`), or install Go, and run this again")
                 .help("or use another builder: `rbake builder status` shows what there is"),
+            Self::System(_) => without_linux(told),
             Self::Places(error) => {
                 let cause = std::error::Error::source(error);
                 let told = cause.into_iter().fold(told, |told, cause| told.note(in_one_line(cause)));
@@ -192,6 +197,7 @@ pub(crate) async fn install(
     options: &InstallOptions,
     events: &EventSink,
 ) -> Result<Installed, InstallError> {
+    embedded::check_system(std::env::consts::OS).map_err(InstallError::System)?;
     let asked = environment.clone();
     let (places, search) = unblock(move || {
         let places = EmbeddedPlaces::of(&asked)?;

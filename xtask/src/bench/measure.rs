@@ -55,9 +55,10 @@ impl Measure {
         let usage = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(std::io::Error::from);
         let usage = io(|| "read the resource usage".into(), usage)?;
         let seconds = |time: nix::sys::time::TimeVal| {
-            let part = |number: i64| u64::try_from(number).unwrap_or_default();
-            (Duration::from_secs(part(time.tv_sec())) + Duration::from_micros(part(time.tv_usec())))
-                .as_secs_f64()
+            // The fields differ in width from system to system.
+            let whole = Duration::from_secs(u64::try_from(time.tv_sec()).unwrap_or_default());
+            let rest = Duration::from_micros(u64::try_from(time.tv_usec()).unwrap_or_default());
+            (whole + rest).as_secs_f64()
         };
         let kib = u32::try_from(usage.max_rss()).unwrap_or(u32::MAX);
         let sample = Sample {

@@ -392,7 +392,7 @@ fn set_state(fd: impl std::os::fd::AsFd, stat: &Stat, dropped: &mut Dropped) -> 
     if wanted & SET_ID != 0 {
         // The kernel drops the bit without an error where the file's group is none of the user's.
         let kept = rustix::fs::fstat(fd)?.st_mode;
-        if wanted & SET_ID & !kept != 0 {
+        if wide::<rustix::fs::RawMode>(wanted & SET_ID) & !kept != 0 {
             dropped.note(|| format!("a set-id bit of `{}`", String::from_utf8_lossy(&stat.path)));
         }
     }

@@ -1,0 +1,47 @@
+//! A process that can be signalled without hitting a later one that got its number.
+//!
+//! Linux has handles of processes (pidfd). Other systems have none that std, rustix or nix offer without unsafe code, and
+//! the embedded builder does not run there: it opens no handle, and whatever needs one fails before it signals anybody.
+
+use std::io;
+
+use rustix::process::Signal;
+
+/// An open handle of a process; it never means another one, even if the process has ended.
+#[derive(Debug)]
+pub(super) struct ProcessHandle {
+    #[cfg(target_os = "linux")]
+    descriptor: std::os::fd::OwnedFd,
+}
+
+#[cfg(target_os = "linux")]
+impl ProcessHandle {
+    /// Opens the process that has the number `pid` now. Fails if there is none.
+    pub(super) fn open(pid: i32) -> io::Result<Self> {
+        use rustix::process::{Pid, PidfdFlags, pidfd_open};
+        let number = Pid::from_raw(pid).ok_or_else(|| io::Error::other("no process id"))?;
+        let descriptor = pidfd_open(number, PidfdFlags::empty())?;
+        Ok(Self { descriptor })
+    }
+
+    /// Sends `signal`. Fails with `ESRCH` if the process has ended.
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
+        Ok(rustix::process::pidfd_send_signal(
+            &self.descriptor,
+            signal,
+        )?)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl ProcessHandle {
+    /// Fails: see the module.
+    pub(super) fn open(_: i32) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Fails: see the module.
+    pub(super) fn signal(&self, _: Signal) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
