@@ -56,7 +56,9 @@ SERVICES_DIR=$RUN_DIR/s
 SERVICES_DIE_WITH_US=1
 FAILED=()
 CHILD=
-declare -A BESIDE=()
+# Read by beside.sh.
+# shellcheck disable=SC2034
+BESIDE_DIR=$RUN_DIR
 
 # watched COMMAND…: in a process group of its own, so that a signal to this script reaches all of it.
 watched() {
@@ -81,33 +83,15 @@ check() {
   fi
 }
 
-# beside NAME NICENESS COMMAND…: begins COMMAND in a process group of its own, and goes on. Its output goes to a file.
-beside() {
-  local name=$1 niceness=$2
-  shift 2
-  setsid -- nice -n "$niceness" "$@" </dev/null >"$RUN_DIR/$name.log" 2>&1 &
-  BESIDE[$name]=$!
-}
-
-# joined NAME: waits for the end of what `beside` began; prints its output if it failed.
-joined() {
-  local status=0
-  [ -n "${BESIDE[$1]:-}" ] || return 1
-  wait "${BESIDE[$1]}" || status=$?
-  unset "BESIDE[$1]"
-  if [ "$status" != 0 ]; then sed 's/^/    /' "$RUN_DIR/$1.log"; fi
-  return "$status"
-}
-
 finish() {
   local status=$?
   trap - EXIT INT TERM HUP
-  local child
-  for child in $CHILD "${BESIDE[@]}"; do
-    kill -TERM -- "-$child" 2>/dev/null || true
+  if [ -n "$CHILD" ]; then
+    kill -TERM -- "-$CHILD" 2>/dev/null || true
     sleep 0.5
-    kill -KILL -- "-$child" 2>/dev/null || true
-  done
+    kill -KILL -- "-$CHILD" 2>/dev/null || true
+  fi
+  beside_stop
   stack_down || true
   kill_below "$RUN_DIR"
   remove_service_tree "$RUN_DIR" || true

@@ -17,6 +17,8 @@ _lib=$(dirname -- "${BASH_SOURCE[0]}")
 . "$_lib/env.sh"
 # shellcheck source=scripts/lib/process.sh
 . "$_lib/process.sh"
+# shellcheck source=scripts/lib/beside.sh
+. "$_lib/beside.sh"
 # shellcheck source=scripts/lib/port.sh
 . "$_lib/port.sh"
 # shellcheck source=scripts/lib/services.sh
