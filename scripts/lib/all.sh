@@ -33,4 +33,6 @@ _lib=$(dirname -- "${BASH_SOURCE[0]}")
 . "$_lib/stack.sh"
 # shellcheck source=scripts/lib/rust.sh
 . "$_lib/rust.sh"
+# shellcheck source=scripts/lib/zig.sh
+. "$_lib/zig.sh"
 unset _lib

@@ -17,14 +17,23 @@ rust_ready() {
   done
 }
 
+# rust_target_ready TARGET…: the standard library for each.
+rust_target_ready() {
+  local target installed
+  # Without rustup the target comes with the toolchain or not at all; cargo says so.
+  have rustup || return 0
+  installed=$(cd "$REPO_DIR" && rustup target list --installed)
+  for target in "$@"; do
+    if grep -qx -- "$target" <<<"$installed"; then continue; fi
+    step "rust: adding the target $target"
+    (cd "$REPO_DIR" && rustup target add "$target")
+  done
+}
+
 # rust_musl_ready: what the static release binary needs beside.
 rust_musl_ready() {
   have musl-gcc || apt_install musl-tools
-  # Without rustup the target comes with the toolchain or not at all; cargo says so.
-  if have rustup && [[ $(cd "$REPO_DIR" && rustup target list --installed) != *"$MUSL_TARGET"* ]]; then
-    step "rust: adding the target $MUSL_TARGET"
-    (cd "$REPO_DIR" && rustup target add "$MUSL_TARGET")
-  fi
+  rust_target_ready "$MUSL_TARGET"
 }
 
 # cargo_shear_ready: what finds dependencies that nothing names is in CARGO_SHEAR. It is built once, in the cache.

@@ -21,3 +21,6 @@ ROOTLESSKIT_VERSION=v3.3.0
 ACT_VERSION=v0.2.89
 # Not a peer: finds dependencies that nothing names. The newest that builds with the toolchain of the checkout.
 CARGO_SHEAR_VERSION=1.13.0
+# Their hashes are in zig.sh.
+ZIGLANG_VERSION=0.17.1
+CARGO_ZIGBUILD_VERSION=0.24.1

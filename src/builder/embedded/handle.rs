@@ -8,11 +8,14 @@ use std::io;
 use rustix::process::Signal;
 
 /// An open handle of a process; it never means another one, even if the process has ended.
+#[cfg(target_os = "linux")]
 #[derive(Debug)]
-pub(super) struct ProcessHandle {
-    #[cfg(target_os = "linux")]
-    descriptor: std::os::fd::OwnedFd,
-}
+pub(super) struct ProcessHandle(std::os::fd::OwnedFd);
+
+/// There is none on this system.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+pub(super) enum ProcessHandle {}
 
 #[cfg(target_os = "linux")]
 impl ProcessHandle {
@@ -20,16 +23,12 @@ impl ProcessHandle {
     pub(super) fn open(pid: i32) -> io::Result<Self> {
         use rustix::process::{Pid, PidfdFlags, pidfd_open};
         let number = Pid::from_raw(pid).ok_or_else(|| io::Error::other("no process id"))?;
-        let descriptor = pidfd_open(number, PidfdFlags::empty())?;
-        Ok(Self { descriptor })
+        Ok(Self(pidfd_open(number, PidfdFlags::empty())?))
     }
 
     /// Sends `signal`. Fails with `ESRCH` if the process has ended.
     pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
-        Ok(rustix::process::pidfd_send_signal(
-            &self.descriptor,
-            signal,
-        )?)
+        Ok(rustix::process::pidfd_send_signal(&self.0, signal)?)
     }
 }
 
@@ -40,8 +39,8 @@ impl ProcessHandle {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Fails: see the module.
+    /// Cannot be called, as there is no handle to call it on.
     pub(super) fn signal(&self, _: Signal) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
+        match *self {}
     }
 }
