@@ -3,12 +3,13 @@
 #
 #   scripts/quickstart.sh          install what is missing, build rbake, start a registry on 127.0.0.1:5000, run
 #                                  `rbake essential --push`, show the tags; again: quick, and all cached
+#                                  (12 minutes on two cores where nothing is there yet)
 #   scripts/quickstart.sh --stop   stop the registry and the builder; what they hold is kept for the next time
 #
 # Registry and builder are left running. Their data lies outside the checkout: the registry's under
 # ${RBAKE_DATA_DIR:-~/.local/share/rbake}/quickstart, the programs under ${RBAKE_PEERS_DIR:-~/.cache/rbake/peers}.
-# RBAKE_BIN names an rbake to use instead of building one. REGISTRY, TAG, GITHUB_SHA and BRANCH are the bake file's
-# variables; without them the last three come from git.
+# rbake is built in a profile of its own, quick to build and less quick to run; RBAKE_BIN names one to use instead.
+# REGISTRY, TAG, GITHUB_SHA and BRANCH are the bake file's variables; without them the last three come from git.
 set -euo pipefail
 # shellcheck source=scripts/lib/all.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.sh"
@@ -19,24 +20,129 @@ DATA_DIR=${RBAKE_DATA_DIR:-${XDG_DATA_HOME:-${HOME:?HOME is not set; set RBAKE_D
 SERVICES_DIR=$DATA_DIR/services
 RBAKE=${RBAKE_BIN:-}
 
-install_programs() {
-  local name
+# What has to be made first, and the processor time that it takes from nothing, in seconds. Downloads go on beside it.
+declare -A WORK=([crane]=25 [buildkit]=250 [frontend]=20 [python]=30 [rbake]=190)
+# The compilers take up to 3 GB each at their peak.
+MEMORY_FOR_BOTH=$((6 * 1024 * 1024))
+# Debian's registry is there in seconds, where the newer one is a minute of compiling.
+PROGRAMS=(runc registry2 crane buildkit)
+IMAGES=()
+
+# What the scripts below run need themselves.
+install_tools() {
   have curl || apt_install curl ca-certificates
   have jq || apt_install jq
   have git || apt_install git
-  for name in registry3 crane buildkit runc; do peer_install "$name"; done
-  # rbake finds BuildKit and runc for its embedded builder in PATH.
-  eval "$(peers_env)"
+  if [ -z "$RBAKE" ]; then
+    # shellcheck disable=SC2119
+    rust_ready
+  fi
 }
 
-build_rbake() {
-  [ -z "$RBAKE" ] || return 0
-  # shellcheck disable=SC2119
-  rust_ready
-  step "building rbake"
-  # Where it is built already, cargo says so at once.
-  (cd "$REPO_DIR" && cargo build --release --locked)
-  RBAKE=$(target_dir)/release/rbake
+# Where Docker Hub cannot be reached, what the site's images start from is made here.
+choose_images() {
+  if docker_hub_reachable; then return; fi
+  say "    Docker Hub cannot be reached. \`python:3.13-slim\` and \`docker/dockerfile:1\` are STAND-INS, made on this"
+  say "    machine from Debian packages and BuildKit's source. They are not the official images: do not publish"
+  say "    what is built on them."
+  IMAGES=(frontend python)
+}
+
+# expected: the seconds until all is made that is not there yet.
+expected() {
+  local name sum=0
+  for name in "${PROGRAMS[@]}"; do
+    if ! peer_ready "$name"; then sum=$((sum + ${WORK[$name]:-5})); fi
+  done
+  for name in "${IMAGES[@]}"; do
+    if ! stand_in_ready "$name"; then sum=$((sum + WORK[$name])); fi
+  done
+  if [ -z "$RBAKE" ] && [ ! -x "$(target_dir)/quickstart/rbake" ]; then sum=$((sum + WORK[rbake])); fi
+  printf '%s' $((sum / $(nproc)))
+}
+
+minutes() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
+
+# doing NAME: what the last lines of its log say that it is at.
+doing() {
+  local line
+  line=$(grep -E '^(==>|   Compiling|    Finished)' "$(beside_log "$1")" 2>/dev/null | tail -n 1) || true
+  line=${line#==> }
+  line=${line#   Compiling }
+  # Paths and what a program is are too long for a line.
+  line=${line%% (*}
+  printf '%s: %s' "$1" "${line:-beginning}"
+}
+
+# show_until_done SECONDS NAME…: what goes on, each second in place on a terminal, else as a line each 20 s.
+show_until_done() {
+  local expected=$1 started=$SECONDS shown=$SECONDS name text time
+  shift
+  while :; do
+    text=
+    for name in "$@"; do
+      if beside_running "$name"; then text+="${text:+; }$(doing "$name")"; fi
+    done
+    [ -n "$text" ] || break
+    time=$(minutes $((SECONDS - started)))
+    if [ $((SECONDS - started)) -le "$expected" ]; then
+      time+=" of about $(minutes "$expected")"
+    else
+      time+=", longer than expected"
+    fi
+    text="    $time  $text"
+    if [ -t 2 ]; then
+      printf '\r\033[K%s' "${text:0:$(($(tput cols 2>/dev/null || echo 80) - 1))}" >&2
+    elif [ $((SECONDS - shown)) -ge 20 ]; then
+      shown=$SECONDS
+      say "$text"
+    fi
+    sleep 1
+  done
+  if [ -t 2 ]; then printf '\r\033[K' >&2; fi
+}
+
+begin_programs() {
+  # shellcheck disable=SC2016  # the inner shell expands these
+  beside programs 0 bash -c '"$0" install $1 && { [ -z "$2" ] || "$0" images $2; }' \
+    "$SCRIPTS_DIR/peers.sh" "${PROGRAMS[*]}" "${IMAGES[*]}"
+}
+
+begin_rbake() { beside rbake 0 cargo build --profile quickstart --locked --manifest-path "$REPO_DIR/Cargo.toml" --bin rbake; }
+
+# The programs and rbake, at once where memory allows. All that is there already costs a look.
+make_all() {
+  local seconds available what=programs
+  seconds=$(expected)
+  if [ ${#IMAGES[@]} -gt 0 ]; then what+=", stand-ins"; fi
+  if [ -z "$RBAKE" ]; then what+=", rbake"; fi
+  available=$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo)
+  step "$what: about $(minutes "$seconds") minutes on $(nproc) cores"
+  BESIDE_DIR=$DATA_DIR/logs
+  mkdir -p "$BESIDE_DIR"
+  trap beside_stop EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+  begin_programs
+  if [ -n "$RBAKE" ]; then
+    show_until_done "$seconds" programs
+  elif [ "$available" -ge "$MEMORY_FOR_BOTH" ]; then
+    begin_rbake
+    show_until_done "$seconds" programs rbake
+  else
+    say "    one after the other: both at once want $((MEMORY_FOR_BOTH / 1024 / 1024)) GiB of memory, and $((available / 1024 / 1024)) are free"
+    show_until_done "$seconds" programs
+    begin_rbake
+    show_until_done "$seconds" rbake
+  fi
+  joined programs || die "could not make the programs" "the whole output is in $(beside_log programs)"
+  if [ -z "$RBAKE" ]; then
+    joined rbake || die "could not build rbake" "the whole output is in $(beside_log rbake)"
+    RBAKE=$(target_dir)/quickstart/rbake
+  fi
+  trap - EXIT INT TERM HUP
+  # rbake finds BuildKit and runc for its embedded builder in PATH.
+  eval "$(peers_env)"
 }
 
 # The registry that an earlier run started, or that one again on its data, or a first one.
@@ -59,20 +165,16 @@ registry_up() {
   fi
   step "starting a registry on $ADDRESS"
   mkdir -p "$DATA_DIR"
-  registry_start registry registry3 "$DATA_DIR/registry" "$ADDRESS"
+  registry_start registry registry2 "$DATA_DIR/registry" "$ADDRESS"
 }
 
 # What the builder has to know: that the registry speaks plain HTTP, and, without Docker Hub, that it has its images.
 configure_builder() {
   local config=$DATA_DIR/buildkitd.toml
-  if docker_hub_reachable; then
-    printf '[registry."localhost:%s"]\n  http = true\n' "$PORT" >"$config.new"
-  else
-    say "    Docker Hub cannot be reached. \`python:3.13-slim\` and \`docker/dockerfile:1\` are STAND-INS, made on this"
-    say "    machine from Debian packages and BuildKit's source. They are not the official images: do not publish"
-    say "    what is built on them."
-    stand_ins_push "$ADDRESS" frontend python
-    { mirror_config "$ADDRESS" && printf '[registry."localhost:%s"]\n  http = true\n' "$PORT"; } >"$config.new"
+  printf '[registry."localhost:%s"]\n  http = true\n' "$PORT" >"$config.new"
+  if [ ${#IMAGES[@]} -gt 0 ]; then
+    stand_ins_push "$ADDRESS" "${IMAGES[@]}"
+    mirror_config "$ADDRESS" >>"$config.new"
   fi
   mv -- "$config.new" "$config"
   export RBAKE_BUILDKITD_CONFIG=$config
@@ -93,7 +195,7 @@ name_build() {
 }
 
 bake() {
-  step "rbake essential --push"
+  step "rbake essential --push: some minutes the first time, most of them downloads; seconds afterwards"
   # The builder lives on; it must not keep our lock.
   (cd "$REPO_DIR" && without_our_files "$RBAKE" essential --push)
 }
@@ -112,9 +214,9 @@ show_tags() {
 }
 
 run() {
-  step "programs"
-  install_programs
-  build_rbake
+  install_tools
+  choose_images
+  make_all
   registry_up
   configure_builder
   name_build
@@ -125,7 +227,7 @@ run() {
 }
 
 stop() {
-  if [ -z "$RBAKE" ]; then RBAKE=$(target_dir 2>/dev/null)/release/rbake || true; fi
+  if [ -z "$RBAKE" ]; then RBAKE=$(target_dir 2>/dev/null)/quickstart/rbake || true; fi
   if [ -x "$RBAKE" ]; then
     (without_our_files "$RBAKE" builder stop) || warn "\`rbake builder stop\` failed"
   else

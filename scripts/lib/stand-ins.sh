@@ -23,6 +23,9 @@ STAND_IN_SOURCES=$SCRIPTS_DIR/stand-ins
 
 stand_in_dir() { printf '%s/images/%s' "$PEERS_DIR" "$1"; }
 
+# stand_in_ready NAME: is it there, complete and of this recipe?
+stand_in_ready() { stamp_ok "$(stand_in_dir "$1")" "$("stand_in_$1_recipe")"; }
+
 # stand_in_make NAME: makes it where it is not there yet.
 stand_in_make() {
   local recipe
