@@ -30,9 +30,11 @@ debian_rootfs() {
   apt_install mmdebstrap debian-archive-keyring
   mapfile -t options < <(debian_apt_options)
   mkdir -p "$PEERS_DIR/logs"
-  # Documentation and foreign translations are most of what a small image does not need.
+  # Documentation and foreign translations are most of what a small image does not need. As in Debian's official images, dpkg does not
+  # wait for the disk after each file.
   quietly "$PEERS_DIR/logs/mmdebstrap-$(basename -- "$(dirname -- "$tar")").log" \
     mmdebstrap --variant="$variant" --include="$packages" "${options[@]}" \
+    --dpkgopt=force-unsafe-io --aptopt='Acquire::Languages "none"' \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' "$@" "$suite" "$tar" "$mirror"
 }
