@@ -7,6 +7,7 @@ mod bake;
 mod builder;
 mod completion;
 mod help;
+mod install_script;
 mod man;
 mod version;
 mod words;

@@ -17,6 +17,7 @@ mod faults;
 mod gateway;
 mod mistakes;
 mod outputs;
+mod own_image;
 mod parity;
 mod plugin;
 mod provenance;
