@@ -117,7 +117,11 @@ make_all() {
   if [ ${#IMAGES[@]} -gt 0 ]; then what+=", stand-ins"; fi
   if [ -z "$RBAKE" ]; then what+=", rbake"; fi
   available=$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo)
-  step "$what: about $(minutes "$seconds") minutes on $(nproc) cores"
+  if [ "$seconds" = 0 ]; then
+    step "$what: there already"
+  else
+    step "$what: about $(minutes "$seconds") minutes on $(nproc) cores"
+  fi
   BESIDE_DIR=$DATA_DIR/logs
   mkdir -p "$BESIDE_DIR"
   trap beside_stop EXIT
@@ -126,7 +130,7 @@ make_all() {
   begin_programs
   if [ -n "$RBAKE" ]; then
     show_until_done "$seconds" programs
-  elif [ "$available" -ge "$MEMORY_FOR_BOTH" ]; then
+  elif [ "$seconds" = 0 ] || [ "$available" -ge "$MEMORY_FOR_BOTH" ]; then
     begin_rbake
     show_until_done "$seconds" programs rbake
   else
