@@ -362,7 +362,7 @@ mod tests {
     fn on_macos_the_ways_to_a_builder_on_linux_are_told() {
         let error = ChooseError::Nothing {
             passed_over: Vec::new(),
-            last: Box::new(Refusal::Embedded(EmbeddedError::Recipe(
+            last: Box::new(BuilderRefusal::Embedded(EmbeddedError::Recipe(
                 RecipeError::Program(ProgramError::NotLinux("macos")),
             ))),
         };

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::exit::Exit;
 use super::streams::Streams;
-use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap};
-use crate::diag::{Style, render};
+use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap, Style, render};
 use crate::golang::strconv;
 use crate::types::{Environment, terminal};
 

@@ -6,12 +6,11 @@
 //!
 //! Docker, which may get the signals in our place, hands them on by closing a socket ([`watch_docker`]).
 
-use std::io;
 use std::os::unix::net::UnixStream;
-use std::process;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use std::{io, process};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals as Incoming;

@@ -6,13 +6,10 @@ use std::collections::HashMap;
 
 use indexmap::IndexMap;
 
-use super::environment;
-use super::hosts;
 use super::project::{Build, BuildSecret, Entries, Project, Service};
 use super::reader::ProjectReader;
-use super::text;
-use super::uncarried;
 use super::variables::ComposeVariables;
+use super::{environment, hosts, text, uncarried};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
 use crate::types::size::parse_size;
 use crate::types::ulimit::{Ulimit, UlimitError};

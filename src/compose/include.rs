@@ -4,13 +4,11 @@
 
 use std::rc::Rc;
 
-use super::dotenv;
 use super::load::{Loader, ModelFile, ModelPlace, reset};
-use super::merge;
 use super::path::ModelPath;
 use super::reader::Reported;
-use super::text;
 use super::variables::ComposeVariables;
+use super::{dotenv, merge, text};
 use crate::diag::Span;
 use crate::golang::path;
 use crate::yaml::{MergeMark, YamlEntry, YamlMapping, YamlNode, YamlValue};

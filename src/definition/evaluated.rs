@@ -6,13 +6,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::diag::Diagnostic;
-use crate::diag::Span;
-use crate::diag::Spanned;
-use crate::hcl::cty::Type;
-use crate::hcl::cty::Value;
-use crate::hcl::syntax::Expr;
-use crate::hcl::syntax::PathStep;
+use crate::diag::{Diagnostic, Span, Spanned};
+use crate::hcl::cty::{Type, Value};
+use crate::hcl::syntax::{Expr, PathStep};
 
 /// All that the files of a definition say, evaluated.
 #[derive(Debug, Clone, Default)]

@@ -6,18 +6,11 @@ use std::sync::Arc;
 
 use super::compose::ComposeFiles;
 use super::shapes::TOP_LEVEL;
-use super::source::DefinitionSource;
-use super::source::DefinitionSources;
-use super::source::Format;
-use crate::diag::Class;
-use crate::diag::Diagnostic;
-use crate::diag::Diagnostics;
-use crate::diag::SourceMap;
-use crate::diag::Span;
-use crate::hcl::json;
+use super::source::{DefinitionSource, DefinitionSources, Format};
+use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap, Span};
 use crate::hcl::name_pool::NamePool;
-use crate::hcl::parser;
 use crate::hcl::syntax::File;
+use crate::hcl::{json, parser};
 use crate::types::encoding::{IS_UTF16, SAVE_AS_UTF8};
 
 /// Parses all files but the Compose files, which are handed to `compose`; problems of all of them are reported.

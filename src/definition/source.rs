@@ -8,11 +8,10 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, SourceMap};
-use crate::types::Environment;
-use crate::types::awaited;
 use crate::types::encoding::{self, DecodedText, IS_UTF16, NotText, SAVE_AS_UTF8};
 use crate::types::remote::is_remote;
 use crate::types::secret::redact_url;
+use crate::types::{Environment, awaited};
 
 /// The largest definition file that is read, in bytes.
 pub(crate) const SIZE_LIMIT: u64 = 64 << 20;

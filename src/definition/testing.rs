@@ -2,17 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::EvaluationInputs;
 use super::decode::DecodeOptions;
-use super::evaluate;
 use super::evaluated::{Evaluated, EvaluatedBlock};
-use super::load;
 use super::model::Definition;
 use super::source::DefinitionSources;
+use super::{EvaluationInputs, evaluate, load};
 use crate::diag::Diagnostics;
 use crate::hcl::cty::Value;
-use crate::hcl::functions::FunctionContext;
-use crate::hcl::functions::lookup;
+use crate::hcl::functions::{FunctionContext, lookup};
 pub(super) use crate::hcl::testing::messages;
 use crate::types::{Environment, Platform};
 

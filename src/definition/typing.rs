@@ -13,9 +13,8 @@ use super::evaluated::EvaluatedAttribute;
 use super::model::{Attrs, LogLevel, Resources, Target};
 use super::schema::{self, AttributeKind, AttributeSpec, Merge, TargetAttribute};
 use crate::diag::{Class, Diagnostic, Diagnostics};
-use crate::hcl::cty::Type;
 use crate::hcl::cty::convert::convert;
-use crate::hcl::cty::{Text, Value};
+use crate::hcl::cty::{Text, Type, Value};
 use crate::hcl::syntax::Expr;
 
 /// An attribute that can be referred to.

@@ -6,9 +6,8 @@
 use super::declarations::{ValidationDecl, VariableDecl};
 use super::evaluated::VariableInfo;
 use super::namespace::BakeEvaluator;
-use crate::hcl::cty::Type;
-use crate::hcl::cty::Value;
 use crate::hcl::cty::convert::convert;
+use crate::hcl::cty::{Type, Value};
 use crate::hcl::eval::expr::{describe, problem};
 use crate::hcl::eval::scope::Scope;
 use crate::hcl::eval::type_expr::type_of;

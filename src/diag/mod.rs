@@ -221,7 +221,7 @@ fn names<'a>(all: impl IntoIterator<Item = &'a str>) -> Option<String> {
 
 /// All problems that were found; never empty when used as an error.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Diagnostics(pub(crate) Vec<Diagnostic>);
+pub struct Diagnostics(pub Vec<Diagnostic>);
 
 impl Diagnostics {
     /// Adds one more.

@@ -24,13 +24,9 @@ use tonic::{Code, Status};
 
 use super::endpoint::Endpoint;
 use super::pulse::{self, Patience};
-use super::traffic::CountedStream;
-use super::traffic::Counters;
-use super::traffic::Traffic;
+use super::traffic::{CountedStream, Counters, Traffic};
 use super::transport;
-use super::transport::DialError;
-use super::transport::Dialled;
-use super::transport::Remarks;
+use super::transport::{DialError, Dialled, Remarks};
 use crate::types::causes::in_one_line;
 use crate::types::ending::FLUSH;
 

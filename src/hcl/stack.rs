@@ -4,8 +4,7 @@
 //! [`on_deep_stack`].
 
 use std::cell::Cell;
-use std::io;
-use std::thread;
+use std::{io, thread};
 
 // Only what is used of it is ever memory.
 const SIZE: usize = 256 << 20;

@@ -9,9 +9,8 @@ use crate::definition::evaluated::VariableInfo;
 use crate::definition::model::Definition;
 use crate::diag::{Class, Diagnostic};
 use crate::golang::csv;
-use crate::hcl::cty::Type;
-use crate::hcl::cty::Value;
 use crate::hcl::cty::convert::convert;
+use crate::hcl::cty::{Type, Value};
 
 /// What `--list` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

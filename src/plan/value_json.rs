@@ -1,8 +1,7 @@
 //! Values of variables as go-cty writes them in JSON, which is how buildx lists them.
 
 use crate::golang::json::quote;
-use crate::hcl::cty::Type;
-use crate::hcl::cty::Value;
+use crate::hcl::cty::{Type, Value};
 
 /// `value` as JSON of the type `ty`: where that leaves the type open, the value's own type is written beside it.
 pub(super) fn value_json(value: &Value, ty: &Type) -> String {

@@ -30,7 +30,7 @@ pub(crate) enum TextRole {
 
 /// The style of each role.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Palette {
+pub struct Palette {
     running: Style,
     done: Style,
     error: Style,
@@ -124,11 +124,11 @@ pub struct Look {
     /// Whether ANSI colours and emphasis are used.
     pub color: bool,
     /// Whether signs beyond ASCII are used.
-    pub(crate) unicode: bool,
+    pub unicode: bool,
     /// The colours.
-    pub(crate) palette: Palette,
+    pub palette: Palette,
     /// Log lines shown below a running step (`BUILDKIT_TTY_LOG_LINES`).
-    pub(crate) log_lines: usize,
+    pub log_lines: usize,
 }
 
 impl Default for Look {

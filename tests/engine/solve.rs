@@ -6,12 +6,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use prost::Message as _;
-use rbake::engine::SessionBuilder;
-use rbake::engine::SessionId;
-use rbake::engine::Sessions;
-use rbake::engine::spec::Dockerfile;
-use rbake::engine::spec::MainContext;
-use rbake::engine::spec::SolveSpec;
+use rbake::engine::spec::{Dockerfile, MainContext, SolveSpec};
+use rbake::engine::{SessionBuilder, SessionId, Sessions};
 use rbake::outcome::{FailureKind, SolveFailure, Solved};
 use rbake_proto::control::{StatusResponse, Vertex};
 use rbake_proto::{gateway, rpc};

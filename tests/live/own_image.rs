@@ -7,10 +7,9 @@ use crate::support::peers;
 use crate::support::project::TestProject;
 
 #[test]
+#[ignore = "needs live peers"]
 fn rbake_builds_its_own_image_for_both_processors() {
-    let Some(address) = peers::peer("RBAKE_TEST_BUILDKIT_ADDR") else {
-        return;
-    };
+    let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let copy = |name: &str| std::fs::read(root.join(name)).unwrap();
     let project = TestProject::new()

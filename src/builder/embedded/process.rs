@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::super::files;
-use crate::types::blocking::unblock;
 use super::handle::ProcessHandle;
+use crate::types::blocking::unblock;
 
 /// What to start.
 #[derive(Debug, Clone)]

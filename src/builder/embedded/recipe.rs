@@ -40,7 +40,10 @@ pub enum RecipeError {
 
 impl Recipe {
     /// Works it out of the environment and the files it leads to.
-    pub(crate) fn of(environment: &Environment, places: &EmbeddedPlaces) -> Result<Self, RecipeError> {
+    pub(crate) fn of(
+        environment: &Environment,
+        places: &EmbeddedPlaces,
+    ) -> Result<Self, RecipeError> {
         check_system(std::env::consts::OS)?;
         let user = UserConfig::find(environment)?;
         let installed = places.programs().join("bin");

@@ -11,18 +11,16 @@ mod golang;
 mod pins;
 mod progress;
 
-use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
 use super::embedded::{
     self, EmbeddedPlaces, LockError, PlacesError, ProgramError, SearchPath, version_of,
 };
-use super::error::PassedOver;
-use super::error::without_linux;
+use super::error::{PassedOver, without_linux};
 use super::notice::Notice;
 use crate::diag::{Class, Diagnostic};
 use crate::event::EventSink;

@@ -3,8 +3,7 @@
 //! Entries come in the order the daemon insists on: depth first, a directory before what is in it, siblings by the bytes of
 //! their names. Memory is what the directories on the way down hold, not the tree. Start at [`Walk::run`].
 
-use std::collections::HashMap;
-use std::collections::hash_map;
+use std::collections::{HashMap, hash_map};
 use std::ffi::CStr;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd as _, OwnedFd};

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::super::evaluated::EvaluatedAttribute;
 use crate::diag::{Span, Spanned};
-use crate::hcl::cty::Type;
-use crate::hcl::cty::{Text, Value};
+use crate::hcl::cty::{Text, Type, Value};
 use crate::hcl::syntax::{Expr, ExprKind, Ident, ObjectItem, ObjectKey};
 
 /// A value and its expression.

@@ -9,9 +9,8 @@ use super::super::model::{
 };
 use super::reader::{AttributeReader, ValuePath};
 use crate::diag::{Diagnostic, Spanned};
-use crate::hcl::cty::Type;
 use crate::hcl::cty::convert::convert;
-use crate::hcl::cty::{Text as Key, Value};
+use crate::hcl::cty::{Text as Key, Type, Value};
 use crate::hcl::syntax::PathStep;
 
 const INVALID_ENTRY: &str = "definition::invalid-entry";

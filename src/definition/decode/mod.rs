@@ -258,8 +258,7 @@ mod tests {
 
     use super::super::schema::{ATTRIBUTES, AttributeKind, Merge};
     use super::*;
-    use crate::hcl::cty::Type;
-    use crate::hcl::cty::Value;
+    use crate::hcl::cty::{Type, Value};
     use test_case::test_case;
 
     fn block(name: &str, attributes: &[(&str, Value)]) -> EvaluatedBlock {

@@ -9,9 +9,8 @@ use super::super::evaluated::EvaluatedAttribute;
 use super::super::model::{List, Map, SharedText};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
 use crate::golang::quote::quote;
-use crate::hcl::cty::Type;
-use crate::hcl::cty::Value;
 use crate::hcl::cty::convert::convert;
+use crate::hcl::cty::{Type, Value};
 use crate::hcl::syntax::PathStep;
 
 /// Whose an attribute is, as messages name it.

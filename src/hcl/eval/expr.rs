@@ -10,10 +10,9 @@ use super::evaluator::{Evaluator, Failed, ValueResult};
 use super::namespace::Namespace;
 use super::scope::Scope;
 use crate::diag::{Class, Diagnostic, Span};
-use crate::hcl::cty::Type;
 use crate::hcl::cty::convert::{Safety, convert};
 use crate::hcl::cty::unify::unify;
-use crate::hcl::cty::{Text, Value};
+use crate::hcl::cty::{Text, Type, Value};
 use crate::hcl::syntax::{
     Conditional, Expr, ExprKind, ObjectItem, ObjectKey, TemplateFor, TemplateIf, TemplatePart,
 };

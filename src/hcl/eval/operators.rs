@@ -5,10 +5,9 @@ use super::expr::{describe, problem};
 use super::namespace::Namespace;
 use super::scope::Scope;
 use crate::diag::Span;
-use crate::hcl::cty::Type;
-use crate::hcl::cty::Value;
 use crate::hcl::cty::convert::{Safety, convert, converts};
 use crate::hcl::cty::number::{NotANumber, Number};
+use crate::hcl::cty::{Type, Value};
 use crate::hcl::syntax::{Binary, BinaryOperator, Expr, Unary, UnaryOperator};
 
 impl<'a, N: Namespace<'a>> Evaluator<'a, N> {

@@ -7,9 +7,8 @@ use super::expr::{ELEMENT_SIZE, describe, problem, with_article};
 use super::namespace::{Namespace, UsedIn};
 use super::scope::Scope;
 use crate::diag::Span;
-use crate::hcl::cty::Type;
-use crate::hcl::cty::Value;
 use crate::hcl::cty::convert::convert;
+use crate::hcl::cty::{Type, Value};
 use crate::hcl::syntax::{Expr, ExprKind, Step, Traversal};
 
 impl<'a, N: Namespace<'a>> Evaluator<'a, N> {

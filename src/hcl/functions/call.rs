@@ -1,8 +1,7 @@
 //! What an implementation sees of a call, and how it fails.
 
 use super::{FunctionContext, TEXT_LIMIT};
-use crate::hcl::cty::Number;
-use crate::hcl::cty::Value;
+use crate::hcl::cty::{Number, Value};
 
 /// A function refused its arguments; the text is a fragment in the third person.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use super::call::not_an_integer;
 use super::{ELEMENTS_LIMIT, Function, FunctionCall, FunctionError, Parameter, ParameterType};
 use crate::golang::quote::quote;
-use crate::hcl::cty::Type;
 use crate::hcl::cty::convert::{Safety, convert};
 use crate::hcl::cty::set_order::Members;
 use crate::hcl::cty::unify::unify;
-use crate::hcl::cty::{Text, Value};
+use crate::hcl::cty::{Text, Type, Value};
 
 const COLLECTION_AND_KEY: &[Parameter] = &[Parameter::any("collection"), Parameter::any("key")];
 

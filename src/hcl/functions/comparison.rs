@@ -1,11 +1,9 @@
 //! Equality, order and truth: what the operators do, by name.
 
 use super::{Function, FunctionCall, FunctionError, Parameter, ParameterType};
-use crate::hcl::cty::Number;
-use crate::hcl::cty::Type;
-use crate::hcl::cty::Value;
 use crate::hcl::cty::convert::{Safety, convert};
 use crate::hcl::cty::unify::unify;
+use crate::hcl::cty::{Number, Type, Value};
 
 const TWO_VALUES: &[Parameter] = &[Parameter::any("a").or_null(), Parameter::any("b").or_null()];
 const TWO_NUMBERS: &[Parameter] = &[Parameter::number("a"), Parameter::number("b")];

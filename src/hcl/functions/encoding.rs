@@ -11,8 +11,7 @@ use super::call::check_text_size;
 use super::{Function, FunctionCall, FunctionError, Parameter, ParameterType};
 use crate::golang::csv::{CsvReader, TableError};
 use crate::golang::quote::quote;
-use crate::hcl::cty::Type;
-use crate::hcl::cty::{Text, Value};
+use crate::hcl::cty::{Text, Type, Value};
 use crate::hcl::json::value as json;
 
 /// Go's standard encoding: padding is required, bits that do not matter may be set.

@@ -8,11 +8,10 @@ use super::call::check_text_size;
 use super::collections::check_elements;
 use super::{Function, FunctionCall, FunctionError, Parameter};
 use crate::golang::quote::quote;
-use crate::hcl::cty::Type;
-use crate::hcl::cty::Value;
 use crate::hcl::cty::characters::{grapheme_count, graphemes};
 use crate::hcl::cty::convert::convert;
 use crate::hcl::cty::number::{Notation, Number};
+use crate::hcl::cty::{Type, Value};
 use crate::hcl::json::value as json;
 
 const FORMAT: &[Parameter] = &[Parameter::string("format")];

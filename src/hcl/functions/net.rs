@@ -7,8 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Function, FunctionCall, FunctionError, Parameter};
-use crate::hcl::cty::Type;
-use crate::hcl::cty::Value;
+use crate::hcl::cty::{Type, Value};
 
 /// By how much one call may extend a prefix.
 const LONGEST_EXTENSION: i64 = 32;

@@ -7,9 +7,8 @@ use super::call::not_an_integer;
 use super::logarithm::{logarithm, power};
 use super::{Function, FunctionCall, FunctionError, Parameter};
 use crate::golang::quote::quote;
-use crate::hcl::cty::Type;
-use crate::hcl::cty::Value;
 use crate::hcl::cty::number::{NotANumber, Number};
+use crate::hcl::cty::{Type, Value};
 
 /// The longest text that `parseint` reads.
 const DIGITS_LIMIT: usize = 100_000;

@@ -6,8 +6,7 @@ use super::call::check_text_size;
 use super::collections::check_elements;
 use super::pattern::{Match, RegexPattern};
 use super::{Function, FunctionCall, FunctionError, Parameter};
-use crate::hcl::cty::Type;
-use crate::hcl::cty::{Text, Value};
+use crate::hcl::cty::{Text, Type, Value};
 
 const PATTERN_AND_STRING: &[Parameter] =
     &[Parameter::string("pattern"), Parameter::string("string")];

@@ -2,11 +2,10 @@
 
 use super::collections::check_elements;
 use super::{Function, FunctionCall, FunctionError, Parameter, ParameterType};
-use crate::hcl::cty::Type;
-use crate::hcl::cty::Value;
 use crate::hcl::cty::convert::{Safety, convert};
 use crate::hcl::cty::set_order::Members;
 use crate::hcl::cty::unify::unify;
+use crate::hcl::cty::{Type, Value};
 
 const FIRST: &[Parameter] = &[Parameter::new("first_set", ParameterType::Set)];
 const OTHERS: Parameter = Parameter::new("other_sets", ParameterType::Set);

@@ -4,9 +4,8 @@ use super::call::check_text_size;
 use super::{Function, FunctionCall, FunctionError, Parameter};
 use crate::golang::path;
 use crate::golang::unicode::{lower, separates_words, title, upper};
-use crate::hcl::cty::Type;
-use crate::hcl::cty::Value;
 use crate::hcl::cty::characters::{grapheme_count, graphemes};
+use crate::hcl::cty::{Type, Value};
 
 const STR: &[Parameter] = &[Parameter::string("str")];
 

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use super::{Function, FunctionCall, FunctionError, Parameter};
 use crate::golang::quote::quote;
 use crate::golang::time::{MONTHS, Timestamp, WEEKDAYS, parse_duration, year_text};
-use crate::hcl::cty::Number;
-use crate::hcl::cty::{Text, Value};
+use crate::hcl::cty::{Number, Text, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(

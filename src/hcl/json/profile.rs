@@ -7,8 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::golang::json::syntax::{JsonNode, Member, NodeKind, offsets, read};
-use crate::hcl::cty::Number;
-use crate::hcl::cty::Value;
+use crate::hcl::cty::{Number, Value};
 use crate::types::hash::HashMap;
 
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};

@@ -7,10 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::golang::json::syntax::{JsonNode, NodeKind, SyntaxError, read};
-use crate::hcl::cty::Number;
-use crate::hcl::cty::Type;
 use crate::hcl::cty::convert::convert;
-use crate::hcl::cty::{Text, Value};
+use crate::hcl::cty::{Number, Text, Type, Value};
 
 /// Why a text is no value of a type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,8 +3,7 @@
 use super::lexer::{Token, TokenKind};
 use super::{Broken, OPERATOR_LIMIT, Parsed, Parser, mistake};
 use crate::diag::Span;
-use crate::hcl::cty::Number;
-use crate::hcl::cty::Value;
+use crate::hcl::cty::{Number, Value};
 use crate::hcl::syntax::{
     Binary, BinaryOperator, Call, Conditional, Expr, ExprKind, Ident, Step, Traversal, Unary,
     UnaryOperator,

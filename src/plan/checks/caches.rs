@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::problem;
-use super::references;
+use super::{problem, references};
 use crate::definition::model::{CacheEntry, CacheKind};
 use crate::diag::{Diagnostic, Diagnostics, Spanned};
 use crate::golang::path;

@@ -1,7 +1,6 @@
 //! What the targets of a plan need.
 
-use super::paths;
-use super::{Allowed, Missing, device_name};
+use super::{Allowed, Missing, device_name, paths};
 use crate::definition::model::{CacheKind, ExportKind, SecretEntry, Sink};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::files::{PathError, Resolved, Resolver};

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use crate::report::format;
 use crate::report::model::{Model, TargetState};
 use crate::report::style::{Look, StyledLine, TextRole};
-use crate::report::text;
+use crate::report::{format, text};
 
 /// The header at `now`, `columns` wide.
 pub(super) fn line(model: &Model, now: Duration, columns: usize, _look: &Look) -> StyledLine {

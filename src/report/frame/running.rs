@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use crate::report::format;
-use crate::report::model::{Local, TimedTransfer};
-use crate::report::model::{Model, Row, TargetSet};
+use crate::report::model::{Local, Model, Row, TargetSet, TimedTransfer};
 use crate::report::style::{Look, StyledLine, TextRole};
-use crate::report::{signs, text};
+use crate::report::{format, signs, text};
 
 /// Housekeeping is shown when it takes longer than this, so that the view does not flicker.
 const PATIENCE: Duration = Duration::from_secs(1);

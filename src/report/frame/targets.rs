@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use crate::report::format;
 use crate::report::model::{Model, Row, RowId, State, TargetId, TargetModel, TargetState};
 use crate::report::style::{Look, StyledLine, TextRole};
-use crate::report::{signs, text};
+use crate::report::{format, signs, text};
 
 /// Columns that names may take.
 const MAX_NAME: usize = 28;

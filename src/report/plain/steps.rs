@@ -5,12 +5,11 @@ use std::io;
 use std::time::Duration;
 
 use super::Lines;
-use crate::report::format;
 use crate::report::model::name::WorkKind;
 use crate::report::model::{LogLine, Model, Row, RowId, State, TargetId};
 use crate::report::style::{StyledLine, TextRole};
-use crate::report::text;
 use crate::report::view::Out;
+use crate::report::{format, text};
 
 /// A step that ends sooner takes one line, not two.
 const LINGERS: Duration = Duration::from_millis(250);

@@ -11,9 +11,8 @@ use std::time::SystemTime;
 use sha2::{Digest as _, Sha256};
 
 use crate::files;
-use crate::types::Digest;
-use crate::types::descriptors;
 use crate::types::temporary::{Temporary, sweep_at};
+use crate::types::{Digest, descriptors};
 
 /// A layout that cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -6,9 +6,8 @@ use bytes::Bytes;
 
 use super::body::Part;
 use super::source::FileContent;
-use super::table;
 use super::transfer::{SendError, Shared};
-use super::wire;
+use super::{table, wire};
 
 /// Content per message. The daemon's cost is by message, ours by buffer; beyond this neither gains.
 const CHUNK: usize = 128 << 10;
