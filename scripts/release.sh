@@ -113,7 +113,8 @@ licences() {
 # pack FOLDER NAME: DIST/NAME.tar.gz of FOLDER/NAME; equal contents give equal bytes.
 pack() {
   local folder=$1 name=$2 time archive=$DIST/$2.tar.gz
-  time=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+  # Sources without their history have no time.
+  time=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
   (
     cd -- "$folder"
     if tar --version | grep -q GNU; then
