@@ -67,7 +67,7 @@ pub struct Diagnostic {
     /// Stable code such as `plan::unknown-target`, indexed in the documentation.
     pub code: &'static str,
     /// One sentence, lower case, without a final stop, names in backticks.
-    pub(crate) message: String,
+    pub message: String,
     /// The source places it is about; the first primary one is shown as its position.
     pub(crate) labels: Vec<Label>,
     /// Further facts, one line each.
