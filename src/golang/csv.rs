@@ -1,36 +1,37 @@
-//! Comma-separated values, as strictly as Go reads them: quotes stand only around a whole field.
+//! Comma-separated values, as strict as in Go: only a whole field may be in quotes.
 //!
-//! [`fields`] reads one record by the rules of `go-csvvalue`, which buildx reads all attribute strings with: one final line break
-//! is allowed, an empty text is an error. [`CsvReader`] reads many records as `encoding/csv` does: empty lines are skipped.
+//! [`fields`] reads one record by the rules of `go-csvvalue`, with which buildx reads all attribute strings: one
+//! final line break is allowed, and an empty text is an error. [`CsvReader`] reads many records by the rules of
+//! `encoding/csv`, which skips empty lines.
 
 use std::borrow::Cow;
 
-/// Why a text is no record.
+/// Why [`fields`] cannot read a text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CsvError {
-    /// Nothing there.
+    /// The text is empty, or only a line break.
     #[error("an empty text holds no fields")]
     Empty,
-    /// A quote in a field that does not start with one.
+    /// A field contains a quote but does not start with one.
     #[error("a `\"` stands inside a field that is not quoted as a whole (column {column})")]
     BareQuote {
         /// Byte column of the quote, from 1.
         column: usize,
     },
-    /// A quoted field that does not end, or goes on after its end.
+    /// A quoted field has no closing quote, or text follows its closing quote.
     #[error("a quoted field does not end with `\"` (column {column})")]
     OpenQuote {
-        /// Byte column where the end was expected, from 1.
+        /// Byte column at which a closing quote or a separator was expected, from 1.
         column: usize,
     },
 }
 
-/// The fields of `line`, separated by commas.
+/// Returns the fields of `line`, which are separated by commas, without their quotes.
 pub(crate) fn fields(line: &str) -> Result<Vec<Cow<'_, str>>, CsvError> {
     fields_by(line, ',')
 }
 
-/// The fields of `line`, separated by `separator`.
+/// Returns the fields of `line`, which are separated by `separator`, without their quotes.
 pub(crate) fn fields_by(line: &str, separator: char) -> Result<Vec<Cow<'_, str>>, CsvError> {
     let line = line
         .strip_suffix('\n')
@@ -74,8 +75,8 @@ pub(crate) fn fields_by(line: &str, separator: char) -> Result<Vec<Cow<'_, str>>
     }
 }
 
-/// Splits a field without quotes from the start of `text`: the field, and what follows the separator, if there is one. The error
-/// is the byte offset of a quote in the field.
+/// Splits an unquoted field off the start of `text`. Returns the field and the text after the separator, which is
+/// `None` if no separator follows. The error is the byte offset of a quote in the field.
 fn until_separator(text: &str, separator: char) -> Result<(&str, Option<&str>), usize> {
     let (field, next) = match text.split_once(separator) {
         Some((field, next)) => (field, Some(next)),
@@ -87,7 +88,8 @@ fn until_separator(text: &str, separator: char) -> Result<(&str, Option<&str>), 
     }
 }
 
-/// Splits what follows an opening quote: the field, and what follows the closing quote. `None` if the text ends before that.
+/// Splits the text after an opening quote. Returns the field, with each doubled quote as one quote, and the text
+/// after the closing quote, which is `None` if the closing quote is missing.
 fn until_quote(text: &str) -> (Cow<'_, str>, Option<&str>) {
     let mut field: Cow<'_, str> = Cow::Borrowed("");
     let mut rest = text;
@@ -112,16 +114,16 @@ fn until_quote(text: &str) -> (Cow<'_, str>, Option<&str>) {
     }
 }
 
-/// Why a text is not a table.
+/// Why [`CsvReader`] cannot read a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TableError {
-    /// A quote stands inside a field that does not begin with one.
+    /// A field contains a quote but does not start with one.
     #[error("CSV line {line}: bare \" in a field that is not quoted")]
     BareQuote {
         /// Counted from one.
         line: usize,
     },
-    /// A quoted field is not closed, or goes on after its closing quote.
+    /// A quoted field has no closing quote, or text follows its closing quote.
     #[error("CSV line {line}: extraneous or missing \" in a quoted field")]
     Quote {
         /// Counted from one.
@@ -129,7 +131,8 @@ pub(crate) enum TableError {
     },
 }
 
-/// Records of many lines, read one by one (`csv.Reader`). A quoted field may hold line breaks, which become `\n`.
+/// Reads the records of a text one by one, as Go's `csv.Reader` does. A quoted field may contain line breaks; a
+/// `\r\n` in it becomes `\n`.
 #[derive(Debug)]
 pub(crate) struct CsvReader<'a> {
     rest: &'a str,
@@ -138,7 +141,7 @@ pub(crate) struct CsvReader<'a> {
 }
 
 impl<'a> CsvReader<'a> {
-    /// A table whose fields are separated by `separator`.
+    /// Reads `text`, whose fields are separated by `separator`.
     pub(crate) fn new(text: &'a str, separator: char) -> Self {
         Self {
             rest: text,
@@ -147,12 +150,12 @@ impl<'a> CsvReader<'a> {
         }
     }
 
-    /// The line that the last record ended on, counted from one.
+    /// The last line of the last record, counted from 1; 0 before the first record.
     pub(crate) fn line(&self) -> usize {
         self.line
     }
 
-    /// Returns the next line without its end, and whether it ended with a line break.
+    /// Returns the next line without its line break, and whether it had one. `None` at the end of the text.
     fn next_line(&mut self) -> Option<(&'a str, bool)> {
         if self.rest.is_empty() {
             return None;
@@ -168,7 +171,8 @@ impl<'a> CsvReader<'a> {
         Some((line.strip_suffix('\r').unwrap_or(line), ended))
     }
 
-    /// Returns the fields of the next record, or `None` after the last.
+    /// Returns the fields of the next record, or `None` after the last one. Empty lines are skipped. Unlike
+    /// `encoding/csv`, this does not require all records to have the same number of fields.
     pub(crate) fn next_record(&mut self) -> Result<Option<Vec<String>>, TableError> {
         let (mut line, mut ended) = loop {
             match self.next_line() {
@@ -210,7 +214,7 @@ impl<'a> CsvReader<'a> {
     }
 }
 
-/// `value` as the one field of a record.
+/// Returns `value` as a field of a record, in quotes if it is empty or contains a comma, a quote or a line break.
 pub(crate) fn field(value: &str) -> Cow<'_, str> {
     if value.is_empty() || value.contains([',', '"', '\r', '\n']) {
         format!("\"{}\"", value.replace('"', "\"\"")).into()
@@ -219,7 +223,7 @@ pub(crate) fn field(value: &str) -> Cow<'_, str> {
     }
 }
 
-/// `key=value` pairs as one record; pairs that hold commas or quotes are quoted.
+/// Joins `key=value` pairs into one record. Pairs that contain commas or quotes are quoted.
 #[cfg(test)]
 pub(crate) fn join<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     use std::fmt::Write as _;

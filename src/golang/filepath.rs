@@ -1,11 +1,12 @@
-//! Slash-separated paths as Go's `path/filepath` treats them on Unix: `Clean`, `Join`, `Match`.
+//! Slash-separated paths as Go's `path/filepath` treats them on Unix: `Clean`, `Join`, `Dir`, `Base` and `Match`.
 //!
-//! Ignore files and filters are defined by what these functions do, so every byte counts. Paths are bytes, because names on
-//! disk need not be UTF-8. Nothing here looks at the disk.
+//! Go's tools define ignore files and filters by these functions, so the results must be the same byte for byte.
+//! Paths are bytes, because file names need not be UTF-8. Nothing here accesses the file system.
 
 use super::utf8::{char_len, decode_char};
 
-/// The shortest path that names the same thing by text alone; the empty path becomes `.`.
+/// Returns the shortest path that names the same file by its text alone, without following links. The empty path
+/// becomes `.`.
 pub(crate) fn clean(path: &[u8]) -> Vec<u8> {
     let rooted = path.first() == Some(&b'/');
     let mut parts: Vec<&[u8]> = Vec::new();
@@ -16,7 +17,7 @@ pub(crate) fn clean(path: &[u8]) -> Vec<u8> {
                 Some(last) if *last != b".." => {
                     parts.pop();
                 }
-                // Above the root is the root.
+                // The parent of the root is the root.
                 _ if rooted => {}
                 _ => parts.push(part),
             },
@@ -34,7 +35,7 @@ pub(crate) fn clean(path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Joins the parts that are not empty and cleans the result; nothing at all stays empty.
+/// Joins the parts that are not empty and cleans the result. Returns the empty path if all parts are empty.
 pub(crate) fn join(parts: &[&[u8]]) -> Vec<u8> {
     let some: Vec<&[u8]> = parts.iter().copied().filter(|p| !p.is_empty()).collect();
     if some.is_empty() {
@@ -43,13 +44,13 @@ pub(crate) fn join(parts: &[&[u8]]) -> Vec<u8> {
     clean(&some.join(&b'/'))
 }
 
-/// All but the last element, cleaned; `.` if there is none.
+/// Returns `path` without its last element, cleaned; `.` if the path has only one element.
 pub(crate) fn dir(path: &[u8]) -> Vec<u8> {
     let end = path.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
     clean(&path[..end])
 }
 
-/// The last element.
+/// Returns the last element; trailing slashes do not count. `.` for the empty path, `/` for slashes alone.
 pub(crate) fn base(path: &[u8]) -> &[u8] {
     let trimmed = match path.iter().rposition(|b| *b != b'/') {
         Some(last) => &path[..=last],
@@ -62,16 +63,17 @@ pub(crate) fn base(path: &[u8]) -> &[u8] {
     }
 }
 
-/// A shell pattern is malformed.
+/// A pattern is malformed: a class is empty or not closed, or a `\` ends the pattern. The message is Go's
+/// `ErrBadPattern`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("syntax error in pattern")]
 pub(crate) struct BadPattern;
 
-// One character of a pattern.
+/// One element of a pattern that matches one character, or one byte of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Glob {
     Byte(u8),
-    // `?`
+    /// `?`: any character but a slash.
     AnyChar,
     Class {
         negated: bool,
@@ -79,20 +81,21 @@ enum Glob {
     },
 }
 
-// Characters that follow each other, after a `*` or not.
+/// A part of a pattern that begins with a `*` or at the start of the pattern, and goes up to the next `*`.
 #[derive(Debug, Clone)]
 struct Chunk {
     star: bool,
     globs: Result<Vec<Glob>, BadPattern>,
 }
 
-/// A pattern in the syntax of Go's `filepath.Match`: `*`, `?`, `[a-z]`, `[^a]` and `\x`, none of which match a slash.
+/// A pattern in the syntax of Go's `filepath.Match`: `*`, `?`, `[a-z]`, `[^a]` and `\x`. `*` and `?` do not match a
+/// slash.
 #[derive(Debug, Clone)]
 pub(crate) struct NamePattern(Vec<Chunk>);
 
 impl NamePattern {
-    /// Takes `pattern` apart. Errors in it show while matching, as they do in Go: a name that fails before the malformed
-    /// part is no match and no error.
+    /// Parses `pattern`. A syntax error in it is reported by [`matches`](Self::matches), and only if matching gets
+    /// to the malformed part, as in Go: a name that differs before that part simply does not match.
     pub(crate) fn new(pattern: &[u8]) -> Self {
         let mut chunks = Vec::new();
         let mut rest = pattern;
@@ -108,14 +111,14 @@ impl NamePattern {
         Self(chunks)
     }
 
-    /// Whether the whole of `name` matches.
+    /// Whether the pattern matches the whole `name`. The error means that the pattern is malformed.
     pub(crate) fn matches(&self, name: &[u8]) -> Result<bool, BadPattern> {
         let mut name = name;
         for (index, chunk) in self.0.iter().enumerate() {
             let globs = chunk.globs.as_ref().map_err(|bad| *bad)?;
             let is_last = index + 1 == self.0.len();
             if globs.is_empty() {
-                // Only a final `*` has nothing after it.
+                // Only a `*` at the end has nothing after it. It matches the rest of the name, up to a slash.
                 return Ok(!name.contains(&b'/'));
             }
             let skippable = if chunk.star {
@@ -135,7 +138,7 @@ impl NamePattern {
     }
 }
 
-// Where the first chunk of `pattern` ends: at a `*` outside of brackets.
+/// The length of the first chunk of `pattern`: up to a `*` outside of brackets, or to the end.
 fn chunk_end(pattern: &[u8]) -> usize {
     let mut inside = false;
     let mut at = 0;
@@ -171,14 +174,14 @@ fn globs(chunk: &[u8]) -> Result<Vec<Glob>, BadPattern> {
     Ok(globs)
 }
 
-// What is left of `name` after `globs`.
+/// Returns the rest of `name` after `globs` matched its start, or `None` if they do not match.
 fn matches_start<'a>(globs: &[Glob], name: &'a [u8]) -> Option<&'a [u8]> {
     globs
         .iter()
         .try_fold(name, |rest, glob| Some(&rest[matches_one(glob, rest)?..]))
 }
 
-// The length of what `glob` takes from the start of `name`.
+/// The number of bytes at the start of `name` that `glob` matches, or `None` if it does not match.
 fn matches_one(glob: &Glob, name: &[u8]) -> Option<usize> {
     if name.is_empty() {
         return None;
@@ -194,7 +197,7 @@ fn matches_one(glob: &Glob, name: &[u8]) -> Option<usize> {
     }
 }
 
-// Parses a class whose `[` has been taken.
+/// Parses the rest of a class, after its `[`.
 fn class(rest: &mut &[u8]) -> Result<Glob, BadPattern> {
     let negated = rest.first() == Some(&b'^');
     if negated {
@@ -231,7 +234,7 @@ fn class_char(rest: &mut &[u8]) -> Result<char, BadPattern> {
         return Err(BadPattern);
     }
     *rest = &rest[len..];
-    // The class cannot end here: its `]` is missing.
+    // Every class ends with `]`, so the pattern cannot end after a character of a class.
     if rest.is_empty() {
         return Err(BadPattern);
     }

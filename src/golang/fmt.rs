@@ -1,6 +1,7 @@
-//! Values as Go's `fmt` prints them.
+//! Numbers in the format of Go's `fmt`.
 
-/// `number` as `%v` writes it: the fewest digits that give the number back, with an exponent below 0.0001 and from 1e+06 on.
+/// Formats `number` as Go's `%v` does: with the fewest digits that identify the number, and with an exponent if the
+/// number is less than 0.0001 or at least 1e+06.
 pub(crate) fn float(number: f64) -> String {
     if number.is_nan() {
         return "NaN".to_owned();
@@ -12,7 +13,7 @@ pub(crate) fn float(number: f64) -> String {
     if number == 0.0 {
         return if number.is_sign_negative() { "-0" } else { "0" }.to_owned();
     }
-    // Rust writes `1.5e-7` with the fewest digits; Go's exponent has a sign and two digits.
+    // Rust also uses the fewest digits, but writes `1.5e-7`. Go's exponent has a sign and at least two digits.
     let scientific = format!("{number:e}");
     let Some((digits, exponent)) = scientific.split_once('e') else {
         return scientific;

@@ -1,8 +1,8 @@
-//! What Go's standard library does to text, where users of buildx rely on it.
+//! The parts of Go's standard library that users of buildx rely on, reimplemented to give the same results.
 //!
-//! buildx, BuildKit and Docker are written in Go, and their file formats are what Go's packages read and write: which words
-//! are booleans, how a path is cleaned, which JSON is accepted, how text is quoted. Each module here is named for the Go package
-//! that it follows, and it is the only place that does.
+//! buildx, BuildKit and Docker are written in Go, so Go's packages define their file formats: which words are
+//! booleans, how a path is cleaned, which JSON is accepted, how text is quoted. Each module here has the name of
+//! the Go package that it follows. No other module reimplements that package.
 
 pub(crate) mod csv;
 pub(crate) mod filepath;

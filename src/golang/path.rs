@@ -1,4 +1,5 @@
-//! Slash-separated paths that are text, as Go's `path` treats them. [`super::filepath`] has the same for bytes.
+//! Slash-separated paths that are UTF-8 text, as Go's `path` treats them. [`super::filepath`] does the same for
+//! bytes.
 
 use super::filepath;
 
@@ -10,7 +11,8 @@ pub(crate) fn clean(path: &str) -> String {
     text(filepath::clean(path.as_bytes()))
 }
 
-/// Whether [`clean`] certainly returns `path` unchanged. A `..` at the start makes this `false` though it stays.
+/// Returns `true` only if [`clean`] returns `path` unchanged. It is `false` for some clean paths, too: those that
+/// begin with `..`.
 pub(crate) fn is_clean(path: &str) -> bool {
     let relative = path.strip_prefix('/').unwrap_or(path);
     matches!(path, "." | "/")
@@ -19,7 +21,8 @@ pub(crate) fn is_clean(path: &str) -> bool {
             .any(|part| matches!(part, "" | "." | ".."))
 }
 
-/// Joins `base` and `path` and cleans the result (`path.Join`). An absolute `path` is appended, too.
+/// Joins `base` and `path` and cleans the result (`path.Join`). An absolute `path` is appended like any other and
+/// does not replace `base`.
 pub(crate) fn join(base: &str, path: &str) -> String {
     text(filepath::join(&[base.as_bytes(), path.as_bytes()]))
 }
@@ -31,11 +34,12 @@ pub(crate) fn dir(path: &str) -> String {
 
 /// Returns the last element (`path.Base`): `.` for the empty path, `/` for slashes alone.
 pub(crate) fn base(path: &str) -> &str {
-    // Elements end at slashes, so each of them is text.
+    // An element begins and ends at slashes, which are ASCII, so it is valid UTF-8, too.
     std::str::from_utf8(filepath::base(path.as_bytes())).unwrap_or(path)
 }
 
-// Whole elements are removed, so what is left of text is text.
+// `filepath` only removes and joins whole elements of valid UTF-8, so the result is valid, and nothing is lost
+// here.
 fn text(path: Vec<u8>) -> String {
     String::from_utf8(path)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())

@@ -1,11 +1,11 @@
-//! Text in quotes as Go's `%q` writes it.
+//! Quoted text in the format of Go's `%q`.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// `text` in double quotes, with everything escaped that does not print.
+/// Returns `text` in double quotes. Quotes, backslashes and all characters that do not print are escaped.
 pub(crate) fn quote(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
@@ -24,7 +24,7 @@ pub(crate) fn quote(text: &str) -> String {
             _ if is_printable(char) => out.push(char),
             _ => {
                 let code = u32::from(char);
-                // Writing to a string cannot fail.
+                // Writing to a `String` cannot fail.
                 let _ = match code {
                     0..0x80 => write!(out, "\\x{code:02x}"),
                     0x80..0x1_0000 => write!(out, "\\u{code:04x}"),
@@ -37,8 +37,8 @@ pub(crate) fn quote(text: &str) -> String {
     out
 }
 
-/// Whether Go prints `char` unescaped in a quoted string (`strconv.IsPrint`): letters, marks, numbers, punctuation, symbols
-/// and the ASCII space.
+/// Whether Go prints `char` unescaped in a quoted string (`strconv.IsPrint`): letters, marks, numbers, punctuation,
+/// symbols and the ASCII space.
 fn is_printable(char: char) -> bool {
     static PRINTABLE: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r"^[\p{L}\p{M}\p{N}\p{P}\p{S} ]$").ok());

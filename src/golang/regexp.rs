@@ -1,39 +1,43 @@
-//! Go's regular expressions (`regexp/syntax`), written anew for the `regex` crate.
+//! Translates Go's regular expressions (`regexp/syntax`) to the syntax of the `regex` crate.
 //!
-//! Both engines are RE2's kind: linear time, the leftmost match, the first alternative. They differ in spelling: Go's `\d`, `\w`,
-//! `\s` and `\b` are ASCII, `\Q…\E` quotes, octal escapes and a literal `{` exist, and classes know no set operations. So
-//! [`translate`] reads a pattern by Go's grammar and writes what means the same to the crate.
+//! Both engines work like RE2: in linear time, with the leftmost match and the first alternative that matches. The
+//! syntax differs: in Go, `\d`, `\w`, `\s` and `\b` are ASCII, there are `\Q…\E` quotes, octal escapes and a
+//! literal `{`, and classes have no set operations. So [`translate`] parses a pattern by Go's grammar and writes a
+//! pattern with the same meaning for the crate.
 
 use std::fmt::Write as _;
 
-/// The most repetitions that `{n,m}` may ask for, as in Go.
+/// The largest count that `{n,m}` may have, as in Go.
 const REPEAT_LIMIT: u32 = 1000;
 
 const WORD: &str = "0-9A-Za-z_";
 const SPACE: &str = r"\t\n\f\r ";
 
-/// The classes that `[[:name:]]` may name.
+/// The names that Go knows in `[[:name:]]`.
 const POSIX_CLASSES: &[&str] = &[
     "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct",
     "space", "upper", "word", "xdigit",
 ];
 
-/// A class without a character. Go accepts code points that UTF-8 cannot hold (surrogates); no text matches them.
+/// A class that matches no character. Go accepts surrogates as code points, but UTF-8 cannot encode them, so no
+/// text matches them.
 const NEVER: &str = r"[^\x{0}-\x{10FFFF}]";
 
 /// A pattern in the syntax of the `regex` crate.
 #[derive(Debug)]
 pub(crate) struct Translation {
-    /// The pattern. The crate may still refuse it: unbalanced parentheses, or nothing to repeat.
+    /// The pattern. The crate may still refuse it, for example for unbalanced parentheses or a repetition of
+    /// nothing.
     pub(crate) pattern: String,
-    /// The names of the groups, from the first; `None` for a group without a name. The pattern's own groups have none, because
-    /// Go lets several have the same.
+    /// The names of the groups in order; `None` for a group without a name. In `pattern`, the groups have no names,
+    /// because Go allows several groups of one name and the crate does not.
     pub(crate) groups: Vec<Option<String>>,
-    /// An upper bound of how many copies of what they repeat all `{n,m}` make, nested or not. At least 1.
+    /// An upper bound for the number of copies of their operands that all `{n,m}` make, nested or not: the product
+    /// of the counts. At least 1. The caller estimates from it how much work the pattern is to compile.
     pub(crate) copies: u64,
 }
 
-/// Translates `pattern`; the error is a message without an article, such as "invalid escape sequence `\y`".
+/// Translates `pattern`. The error is a message without an article, such as "invalid escape sequence `\y`".
 pub(crate) fn translate(pattern: &str) -> Result<Translation, String> {
     let mut translator = Translator {
         rest: pattern,
@@ -56,14 +60,15 @@ struct Translator<'p> {
     rest: &'p str,
     out: String,
     names: Vec<Option<String>>,
-    /// Where in the output the flags begin that were read last, if nothing followed them yet.
+    /// Offset in `out` of the flags that were just written (`(?i)`), or `None` if something followed them.
     flags_at: Option<usize>,
-    /// How many copies of what they repeat all `{n,m}` make at most, if they are all within each other.
+    /// See [`Translation::copies`].
     copies: u64,
-    /// Whether repetitions take as little as they can, and those with `?` as much: the flag `U`. The engine is not told
-    /// of it, for flags right before a repetition count for that, too, and there is no place for them.
+    /// Whether the flag `U` is set: repetitions are lazy, and those with a `?` greedy. The translation swaps the
+    /// `?` itself instead of passing the flag on, because `U` also applies to a repetition that directly follows
+    /// the flags, and the crate cannot express that.
     swapped: bool,
-    /// The same for the groups around the current one.
+    /// The value of `swapped` outside of each open group, to be restored at its end.
     swapped_around: Vec<bool>,
 }
 
@@ -71,9 +76,9 @@ struct Translator<'p> {
 enum Escape {
     /// One code point, which may be a surrogate.
     Char(u32),
-    /// The items of a class, and whether they are excluded.
+    /// A class such as `\d`: its items, and whether it is negated.
     Class { items: &'static str, negated: bool },
-    /// A Unicode class, in the engine's spelling.
+    /// A Unicode class, in the syntax of the crate.
     Unicode(String),
 }
 
@@ -122,7 +127,8 @@ impl Translator<'_> {
         self.rest = self.rest.get(bytes..).unwrap_or_default();
     }
 
-    /// Writes a repetition of what was read last; flags in between are not what is repeated, but what is before them.
+    /// Writes a repetition. If flags come directly before it, it applies to the expression before the flags, so it
+    /// is inserted before them.
     fn repeat(&mut self, flags_at: Option<usize>, repetition: &str) {
         let mut repetition = repetition.to_owned();
         let marked = self.rest.starts_with('?');
@@ -147,7 +153,8 @@ impl Translator<'_> {
         push_char(&mut self.out, char);
     }
 
-    /// `{n}`, `{n,}` or `{n,m}`; anything else that begins so is literal.
+    /// Parses `{n}`, `{n,}` or `{n,m}`. Returns `None`, and consumes nothing, if the text is none of these: then
+    /// the `{` is literal.
     fn repetition(&mut self) -> Result<Option<String>, String> {
         let Some(end) = self.rest.find('}') else {
             return Ok(None);
@@ -182,7 +189,8 @@ impl Translator<'_> {
         Ok(Some(whole))
     }
 
-    /// A group, or flags for what follows; `flags_at` is where flags begin that come right before.
+    /// Parses the start of a group, or flags such as `(?i)`. `flags_at` is the offset in `out` of the flags
+    /// directly before, if there are any.
     fn group(&mut self, flags_at: Option<usize>) -> Result<(), String> {
         let Some(extended) = self.rest.strip_prefix("(?") else {
             self.take(1);
@@ -232,7 +240,8 @@ impl Translator<'_> {
         if flags.contains('-') && cleared.contains('U') {
             self.swapped = false;
         }
-        // Flags may be repeated in Go, and what is set and cleared is cleared.
+        // Go allows repeated flags, and a flag that is both set and cleared is cleared. The crate refuses both, so
+        // each flag is written once.
         let distinct = |flags: &str| {
             let known = ['i', 'm', 's'].into_iter();
             known
@@ -257,7 +266,7 @@ impl Translator<'_> {
         Ok(())
     }
 
-    /// What begins with a backslash, outside of a class.
+    /// Translates an escape outside of a class.
     fn escaped(&mut self) -> Result<(), String> {
         let after = &self.rest[1..];
         let assertion = match after.chars().next() {
@@ -323,7 +332,7 @@ impl Translator<'_> {
         Ok(escape)
     }
 
-    /// `\x7F` or `\x{10FFFF}`.
+    /// Parses `\x7F` or `\x{10FFFF}`.
     fn hexadecimal(&mut self) -> Result<Escape, String> {
         let after = &self.rest[2..];
         let (digits, length) = match after.strip_prefix('{') {
@@ -342,7 +351,8 @@ impl Translator<'_> {
         Ok(Escape::Char(code))
     }
 
-    /// `\0`, `\07`, `\123`; a single other digit would be a backreference, which there are none of.
+    /// Parses an octal escape: `\0`, `\07`, `\123`. A single digit other than 0 is an error: it would be a
+    /// backreference, which RE2 does not have.
     fn octal(&mut self) -> Result<Escape, String> {
         let after = &self.rest[1..];
         let length = after
@@ -361,7 +371,7 @@ impl Translator<'_> {
         Ok(Escape::Char(code))
     }
 
-    /// `\pL`, `\p{Greek}`, `\p{^Greek}` and their opposites.
+    /// Parses `\pL`, `\p{Greek}`, `\p{^Greek}`, and the same with `\P`.
     fn unicode_class(&mut self, negated: bool) -> Result<Escape, String> {
         let after = &self.rest[2..];
         let (name, length) = if let Some(braced) = after.strip_prefix('{') {
@@ -377,14 +387,14 @@ impl Translator<'_> {
             Some(name) => (name, true),
             None => (name, false),
         };
-        // Blanks and dashes in names do not count.
+        // The engine ignores spaces, dashes and underscores in class names.
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_- ".contains(&byte);
         if name.is_empty() || !name.bytes().all(is_name) {
             return Err(format!("invalid character class range: `\\p{{{name}}}`"));
         }
         let letter = if negated == inverted { 'p' } else { 'P' };
         let class = if name == "Any" && letter == 'P' {
-            // The crate has no name for an empty class.
+            // The crate refuses an empty class, so `\P{Any}` is written as a class that matches nothing.
             NEVER.to_owned()
         } else {
             format!("\\{letter}{{{name}}}")
@@ -393,7 +403,7 @@ impl Translator<'_> {
         Ok(Escape::Unicode(class))
     }
 
-    /// A class in brackets.
+    /// Translates a class in brackets.
     fn class(&mut self) -> Result<(), String> {
         let whole = self.rest;
         let unclosed = || format!("missing closing ]: `{}`", start_of(whole));
@@ -443,7 +453,7 @@ impl Translator<'_> {
                 }
             };
             let mut high = low;
-            // A dash before the bracket that closes is literal.
+            // A dash directly before the closing bracket is literal.
             if self.rest.starts_with('-') && !self.rest[1..].starts_with(']') && self.rest.len() > 1
             {
                 self.take(1);
@@ -461,7 +471,8 @@ impl Translator<'_> {
         }
     }
 
-    /// Writes the code points from `low` to `high`. Surrogates at the ends are left out; the crate leaves out those in between.
+    /// Writes the range from `low` to `high`. Surrogates at its ends are cut off, because the crate refuses them;
+    /// surrogates in between do not matter to the crate.
     fn range(&mut self, low: u32, high: u32) {
         let low = char::from_u32(low).unwrap_or('\u{e000}');
         let high = char::from_u32(high).unwrap_or('\u{d7ff}');
@@ -486,17 +497,17 @@ impl Translator<'_> {
     }
 }
 
-/// Writes a character so that it stands for itself, inside and outside of classes.
+/// Writes a literal character, escaped so that it has no special meaning inside or outside of classes.
 fn push_char(out: &mut String, char: char) {
     if char.is_ascii() && !char.is_ascii_alphanumeric() {
-        // Writing to a string cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(out, "\\x{{{:X}}}", u32::from(char));
     } else {
         out.push(char);
     }
 }
 
-/// The first few characters of a text, for messages.
+/// The first 20 characters of `text`, for messages.
 fn start_of(text: &str) -> String {
     text.chars().take(20).collect()
 }

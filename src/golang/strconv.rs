@@ -1,6 +1,6 @@
-//! Booleans and numbers as Go's `strconv` reads them.
+//! Parses booleans and numbers as Go's `strconv` does.
 
-/// A boolean by the words of `strconv.ParseBool`.
+/// Parses a boolean as `strconv.ParseBool` does. `None` for every other text, for example `yes` or `tRUE`.
 pub(crate) fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
@@ -9,9 +9,9 @@ pub(crate) fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-/// A number by the rules of `strconv.ParseFloat` with 64 bits: decimal, or hexadecimal with a binary exponent.
+/// Parses a number as `strconv.ParseFloat` does with 64 bits: decimal, or hexadecimal with a binary exponent.
 ///
-/// `None` for anything else, and for numbers that are out of range. The words for infinity and NaN are numbers.
+/// `None` if the text is not a number or the number is out of range. The words for infinity and NaN are numbers.
 pub(crate) fn parse_float(text: &str) -> Option<f64> {
     let (sign, digits) = match text.as_bytes().first() {
         Some(b'-') => (-1.0, &text[1..]),
@@ -19,7 +19,7 @@ pub(crate) fn parse_float(text: &str) -> Option<f64> {
         _ => (1.0, text),
     };
     if let Some(hex) = digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
-        // An underscore may stand right after the prefix, too.
+        // Go also allows an underscore directly after the prefix.
         let hex = without_underscores(hex.strip_prefix('_').unwrap_or(hex), u8::is_ascii_hexdigit)?;
         return hex_float(&hex).map(|magnitude| sign * magnitude);
     }
@@ -30,7 +30,7 @@ pub(crate) fn parse_float(text: &str) -> Option<f64> {
     (number.is_finite() || words).then_some(number)
 }
 
-// Underscores may stand between digits.
+/// Removes the underscores from `text`. `None` if one of them is not between two digits.
 fn without_underscores(
     text: &str,
     is_digit: impl Fn(&u8) -> bool,
@@ -47,7 +47,8 @@ fn without_underscores(
     between.then(|| text.replace('_', "").into())
 }
 
-// `1.8p3`: the point and the exponent are binary, the digits hexadecimal.
+/// Parses a hexadecimal number without its prefix, such as `1.8p3`. The digits are hexadecimal. The exponent, which
+/// is mandatory, is a power of two, written in decimal.
 fn hex_float(text: &str) -> Option<f64> {
     let (digits, exponent) = text.split_once(['p', 'P'])?;
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
@@ -63,17 +64,18 @@ fn hex_float(text: &str) -> Option<f64> {
             mantissa = mantissa << 4 | digit;
             exponent -= if in_fraction { 4 } else { 0 };
         } else {
-            // No room; what is cut off matters for rounding only.
+            // The mantissa is full. Further digits only affect rounding, so one bit remembers whether any of them
+            // is not zero.
             mantissa |= u64::from(digit != 0);
             exponent += if in_fraction { 0 } else { 4 };
         }
     }
     #[expect(
         clippy::cast_precision_loss,
-        reason = "rounding to the nearest is what is asked for"
+        reason = "`ParseFloat` rounds to the nearest `f64`, too"
     )]
     let mut number = mantissa as f64;
-    // In steps, so that the scale itself stays in range.
+    // Scale in steps: 2 to the power of the whole exponent may be out of range although the result is not.
     while exponent != 0 && number != 0.0 && number.is_finite() {
         let step = exponent.clamp(-1000, 1000);
         number *= 2f64.powi(step);

@@ -1,7 +1,7 @@
-//! Points in time and durations, as Go's `time` reads and writes them.
+//! Points in time and durations, as Go's `time` parses and formats them.
 //!
-//! Years go beyond 9999, which `jiff`'s calendar does not: a date is looked up in the 400 years from 2000 on, because the
-//! calendar repeats after so many, weekdays included.
+//! Timestamps here go beyond the year 9999, but `jiff`'s calendar does not. The calendar repeats every 400 years,
+//! weekdays included, so a date is computed in the 400 years that begin with 2000 and then shifted by whole cycles.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -14,7 +14,7 @@ const CYCLE: Date = date(2000, 1, 1);
 /// The days from 1970-01-01 to [`CYCLE`].
 const DAYS_BEFORE_CYCLE: i64 = 10_957;
 
-/// The months by their English names, January first.
+/// English names of the months, January first.
 pub(crate) const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -30,7 +30,7 @@ pub(crate) const MONTHS: [&str; 12] = [
     "December",
 ];
 
-/// The days of the week by their English names, Sunday first.
+/// English names of the days of the week, Sunday first.
 pub(crate) const WEEKDAYS: [&str; 7] = [
     "Sunday",
     "Monday",
@@ -41,26 +41,26 @@ pub(crate) const WEEKDAYS: [&str; 7] = [
     "Saturday",
 ];
 
-/// A point in time with the offset of the clock that shows it.
+/// A point in time, and the UTC offset in which to show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Timestamp {
-    /// Since 1970 in UTC.
+    /// Unix time: seconds since 1970-01-01T00:00:00Z.
     pub(crate) seconds: i64,
     nanoseconds: u32,
-    /// East of UTC.
+    /// Seconds east of UTC.
     pub(crate) offset: i32,
 }
 
-/// What a clock and a calendar show.
+/// Date and time of day at some UTC offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Civil {
-    /// Zero and negative years count on before the year 1.
+    /// The year 0 is the year before the year 1.
     pub(crate) year: i64,
     /// 1 to 12.
     pub(crate) month: u8,
     /// 1 to 31.
     pub(crate) day: u8,
-    /// From 1.
+    /// 1 to 366.
     pub(crate) year_day: u16,
     /// 0 is Sunday.
     pub(crate) weekday: u8,
@@ -73,7 +73,7 @@ pub(crate) struct Civil {
 }
 
 impl Timestamp {
-    /// The time so many seconds after the start of 1970, in UTC.
+    /// The time at the Unix time `seconds`, shown in UTC.
     pub(crate) fn from_unix(seconds: i64) -> Self {
         Self {
             seconds,
@@ -82,7 +82,7 @@ impl Timestamp {
         }
     }
 
-    /// The time in UTC, to the second.
+    /// The time in UTC, rounded down to whole seconds.
     pub(crate) fn from_system(time: SystemTime) -> Self {
         let seconds = match time.duration_since(UNIX_EPOCH) {
             Ok(after) => i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
@@ -95,7 +95,8 @@ impl Timestamp {
         Self::from_unix(seconds)
     }
 
-    /// Reads exactly what RFC 3339 allows, with a capital `T` and `Z`; the error says what is wrong.
+    /// Parses an RFC 3339 timestamp as strictly as go-cty: with a capital `T` and a capital `Z`. The error says
+    /// which part is wrong.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let invalid = |reason: String| format!("not a valid RFC3339 timestamp: {reason}");
         let mut fields = Fields { rest: text };
@@ -130,7 +131,7 @@ impl Timestamp {
         })
     }
 
-    /// What the clock at this offset shows.
+    /// Date and time of day at this offset.
     pub(crate) fn civil(self) -> Civil {
         let local = i128::from(self.seconds) + i128::from(self.offset);
         let days = i64::try_from(local.div_euclid(i128::from(SECONDS_PER_DAY))).unwrap_or(i64::MAX);
@@ -148,7 +149,7 @@ impl Timestamp {
         }
     }
 
-    /// The year and week that ISO 8601 counts the day to.
+    /// The ISO 8601 year and week of the day.
     pub(crate) fn iso_week(self) -> (i64, i64) {
         let local = i128::from(self.seconds) + i128::from(self.offset);
         let days = local.div_euclid(i128::from(SECONDS_PER_DAY));
@@ -157,7 +158,7 @@ impl Timestamp {
         (i64::from(week.year()) + years, i64::from(week.week()))
     }
 
-    /// The time as RFC 3339 writes it, without a fraction.
+    /// Formats the time by RFC 3339, without a fraction of a second.
     pub(crate) fn rfc3339(self) -> String {
         let civil = self.civil();
         format!(
@@ -172,7 +173,7 @@ impl Timestamp {
         )
     }
 
-    /// The offset as `+02:00`, with another separator or with `Z` for none at all.
+    /// Formats the offset as `+02:00`, with `separator` in place of the colon. If `zulu` is set, UTC is `Z`.
     pub(crate) fn zone(self, separator: &str, zulu: bool) -> String {
         if self.offset == 0 && zulu {
             return "Z".into();
@@ -182,7 +183,7 @@ impl Timestamp {
         format!("{sign}{:02}{separator}{:02}", minutes / 60, minutes % 60)
     }
 
-    /// The time so many nanoseconds later, none where it cannot be counted.
+    /// The time `nanoseconds` later. `None` if it is out of range.
     pub(crate) fn after(self, nanoseconds: i64) -> Option<Self> {
         let total = i64::from(self.nanoseconds).checked_add(nanoseconds % 1_000_000_000)?;
         let seconds = self
@@ -197,7 +198,7 @@ impl Timestamp {
     }
 }
 
-/// Four digits at least, after a sign where there is one.
+/// Formats a year with at least four digits, after a `-` if it is negative.
 pub(crate) fn year_text(year: i64) -> String {
     if year < 0 {
         format!("-{:04}", year.unsigned_abs())
@@ -206,12 +207,13 @@ pub(crate) fn year_text(year: i64) -> String {
     }
 }
 
-/// A part of a date or a time of day, which is in range because of how it was read or computed.
+/// Converts a part of a date or time that is in range already, so the default is never used.
 fn small<T: TryFrom<i64> + Default>(value: i64) -> T {
     T::try_from(value).unwrap_or_default()
 }
 
-/// The day that is `days` after 1970-01-01, as a day of the cycle and the years to add to it.
+/// The day `days` after 1970-01-01, as a date in the cycle that begins with 2000, and the number of years to add to
+/// it.
 fn date_of(days: i64) -> (Date, i64) {
     let days = days.saturating_sub(DAYS_BEFORE_CYCLE);
     let within = jiff::Span::new().days(days.rem_euclid(DAYS_PER_CYCLE));
@@ -263,7 +265,7 @@ impl Fields<'_> {
         }
     }
 
-    /// Nanoseconds after a point; further digits are cut.
+    /// Parses an optional fraction of a second and returns it in nanoseconds. Digits after the ninth are ignored.
     fn fraction(&mut self) -> u32 {
         let Some(fraction) = self.rest.strip_prefix('.') else {
             return 0;
@@ -299,7 +301,7 @@ impl Fields<'_> {
     }
 }
 
-/// A duration such as `-1h30m`, `1.5s` or `100ms`, in nanoseconds; the error is Go's sentence.
+/// Parses a duration such as `-1h30m`, `1.5s` or `100ms` and returns nanoseconds. The error is Go's message.
 pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
     let invalid = || format!("time: invalid duration \"{text}\"");
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
@@ -362,9 +364,9 @@ fn digits_at(text: &str) -> usize {
     text.bytes().take_while(u8::is_ascii_digit).count()
 }
 
-/// `0.fraction * scale`, cut to whole nanoseconds.
+/// Computes `0.fraction * scale`, rounded down to whole nanoseconds.
 fn part_of(fraction: &str, scale: u64) -> u64 {
-    // More digits than this change nothing that a nanosecond could show.
+    // Further digits are less than a nanosecond, even of an hour. The limit keeps the product within 128 bits.
     let kept = &fraction[..fraction.len().min(18)];
     let digits: u128 = kept.parse().unwrap_or(0);
     let divisor = 10u128.pow(u32::try_from(kept.len()).unwrap_or_default());

@@ -1,11 +1,13 @@
-//! Letters in other cases, as Go's `unicode` and `strings` map them: character by character.
+//! Upper, lower and title case as Go's `unicode` and `strings` map them: each character to exactly one character.
 
-/// The capital letter, if it is one character: Go maps character by character, so `ß` stays.
+/// Returns the upper-case letter of `char`. If Unicode's upper case is several characters, `char` stays as it is,
+/// as `ß` does in Go.
 pub(crate) fn upper(char: char) -> char {
     let mut mapped = char.to_uppercase();
     match (mapped.next(), mapped.next()) {
         (Some(single), None) => single,
-        // Greek letters with an iota below have a capital of one character beside the one of two that Rust knows.
+        // For Greek letters with an iota subscript, Rust returns an upper case of two characters, but Unicode (and
+        // Go) also has one of a single character.
         _ => match char {
             '\u{1f80}'..='\u{1f87}' | '\u{1f90}'..='\u{1f97}' | '\u{1fa0}'..='\u{1fa7}' => {
                 shifted(char, 8)
@@ -16,12 +18,13 @@ pub(crate) fn upper(char: char) -> char {
     }
 }
 
-/// The small letter, if it is one character.
+/// Returns the lower-case letter of `char`: the first character of Unicode's lower case.
 pub(crate) fn lower(char: char) -> char {
     char.to_lowercase().next().unwrap_or(char)
 }
 
-/// The letter as it begins a title: a capital, but for digraphs only the first half of one, and no capital for Georgian.
+/// Returns the letter that begins a title: the upper-case letter, except that digraphs such as `ǆ` get their title
+/// form (`ǅ`) and Georgian letters stay.
 pub(crate) fn title(char: char) -> char {
     match char {
         'Ǆ'..='ǆ' => 'ǅ',
@@ -37,7 +40,8 @@ fn shifted(char: char, by: u32) -> char {
     char::from_u32(u32::from(char) + by).unwrap_or(char)
 }
 
-/// Whether a word ends at the character: not at letters, digits and `_`, and beyond ASCII only at spaces.
+/// Whether `char` separates words, by the rule of Go's `strings.Title`: in ASCII, all characters but letters,
+/// digits and `_`; beyond ASCII, only white space.
 pub(crate) fn separates_words(char: char) -> bool {
     if char.is_ascii() {
         return !(char.is_ascii_alphanumeric() || char == '_');

@@ -1,12 +1,13 @@
-//! Characters of text that need not be UTF-8, as Go's `unicode/utf8` decodes them.
+//! Decodes the characters of text that may not be valid UTF-8, as Go's `unicode/utf8` does.
 
-/// The length of the character at the start of `text`, which is not empty: 1 where the bytes are not UTF-8, as in Go.
+/// Returns the length in bytes of the character at the start of `text`, which must not be empty. 1 if the bytes are
+/// not valid UTF-8, as in Go.
 pub(crate) fn char_len(text: &[u8]) -> usize {
     decode_char(text).1
 }
 
-/// The character at the start of `text`, which is not empty, and its length. Each byte that is not UTF-8 is a
-/// replacement character by itself.
+/// Returns the character at the start of `text`, which must not be empty, and its length in bytes. Each byte that
+/// is not part of valid UTF-8 counts as one replacement character.
 pub(crate) fn decode_char(text: &[u8]) -> (char, usize) {
     let len = match text[0] {
         0..=0x7f => return (char::from(text[0]), 1),

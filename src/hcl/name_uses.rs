@@ -1,4 +1,4 @@
-//! The names that an expression needs from outside of it.
+//! Finds the free names of an expression: the variables and functions that it uses but does not bind itself.
 
 use std::sync::Arc;
 
@@ -8,13 +8,14 @@ use crate::diag::Span;
 /// A name that an expression needs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum NameUse<'a> {
-    /// A variable, or the first word of a reference to a block.
+    /// A variable, or the first word of a reference to a block (`target` in `target.web.tags`), and its position.
     Variable(&'a Arc<str>, Span),
-    /// A function.
+    /// A function that is called, and the position of its name.
     Function(&'a Arc<str>, Span),
 }
 
-/// Shows `visit` each name that `expr` needs, in the order they are written; what a `for` binds is left out.
+/// Calls `visit` with each free name of `expr`, roughly in the order of the text. Names that a `for` binds are left
+/// out within that `for`.
 pub(crate) fn references<'a>(expr: &'a Expr, visit: &mut dyn FnMut(NameUse<'a>)) {
     Walk {
         visit,
@@ -45,7 +46,7 @@ impl<'a> Walk<'a, '_> {
             }
             ExprKind::Call(call) => {
                 (self.visit)(NameUse::Function(&call.name.text, call.name.span));
-                // What `convert` takes second is a type, whose words are no names.
+                // The second argument of `convert` is a type expression: `string` in it is not a variable.
                 let values = match &*call.name.text {
                     "convert" => call.arguments.get(..1).unwrap_or_default(),
                     _ => &call.arguments,

@@ -1,23 +1,24 @@
-//! A stack deep enough for definitions that are nested deeply.
+//! Runs work on a thread whose stack is large enough for deeply nested definitions.
 //!
-//! Evaluation recurses as deep as a definition is nested, which may be deeper than a thread's usual stack. Start at
-//! [`on_deep_stack`].
+//! The parser and the evaluator recurse as deep as a definition is nested, which may overflow the usual stack of a
+//! thread. Start at [`on_deep_stack`].
 
 use std::cell::Cell;
 use std::{io, thread};
 
-// Only what is used of it is ever memory.
+/// Stack size in bytes. The system maps it lazily, so only the used part costs memory.
 const SIZE: usize = 256 << 20;
 
 thread_local! {
-    // Whether this thread was started here.
+    // Whether [`on_deep_stack`] started this thread.
     static DEEP: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does `work` on a thread with a deep stack: this one if it is such a thread, else one that is started for it.
+/// Runs `work` on a thread with a deep stack: on the current thread if it is one, otherwise on a new thread, for
+/// whose end this function waits.
 ///
-/// Whoever does more with a definition than to evaluate it does so on one such thread: what one thread allocates and
-/// another frees costs both of them. Panics go through; an error means that no thread could be started.
+/// Do all work on a definition on one such thread: memory that one thread allocates and another frees is slow for
+/// both. A panic of `work` is passed on to the caller. The error means that no thread could be started.
 pub(crate) fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     if DEEP.get() {
         return Ok(work());

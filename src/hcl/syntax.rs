@@ -1,9 +1,9 @@
-//! The syntax tree of a definition: attributes, blocks and expressions, each with the place it was written at.
+//! The syntax tree of a definition: attributes, blocks and expressions, each with its position in the source.
 //!
-//! Knows nothing of what an attribute means. `native` and `json` lower their syntaxes into
-//! it, so that a parser can be exchanged without touching the evaluator.
-//! What only concerns writing (comments, trailing commas, white space markers of templates) is gone: literals hold the
-//! text they stand for. Start at [`File`]; [`Expr`] is what [`super::eval`] walks.
+//! Both the native syntax ([`super::parser`]) and the JSON syntax ([`super::json`]) are parsed to this tree, so the
+//! evaluator does not know which one a file uses. The tree says nothing about what an attribute means. Details of
+//! the text that do not affect the meaning (comments, trailing commas, the `~` markers of templates) are gone, and
+//! literals contain the decoded text. Start at [`File`]; [`super::eval`] evaluates [`Expr`].
 
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
@@ -15,30 +15,30 @@ use crate::types::hash::HashMap;
 /// One parsed file.
 #[derive(Debug, Clone)]
 pub(crate) struct File {
-    /// The file in the source map.
+    /// The file's identifier in the source map.
     pub(crate) source: SourceId,
-    /// What it contains.
+    /// The file's content.
     pub(crate) body: Body,
 }
 
 /// The content of a file or block.
 #[derive(Debug, Clone)]
 pub(crate) struct Body {
-    /// `name = expression`, in order; names are unique.
+    /// `name = expression`, in the order of the text. Names are unique.
     pub(crate) attributes: Vec<Attribute>,
-    /// Nested blocks, in order.
+    /// Nested blocks, in the order of the text.
     pub(crate) blocks: Vec<Block>,
-    /// From the first to the last byte, without braces.
+    /// The content, without the braces.
     pub(crate) span: Span,
 }
 
 impl Body {
-    /// The attribute called `name`.
+    /// The attribute with the name `name`.
     pub(crate) fn attribute(&self, name: &str) -> Option<&Attribute> {
         self.attributes.iter().find(|a| &*a.name.text == name)
     }
 
-    /// The nested blocks of one kind, in order.
+    /// The nested blocks of the kind `kind` (such as `target`), in the order of the text.
     pub(crate) fn blocks_of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Block> {
         self.blocks.iter().filter(move |b| &*b.kind.text == kind)
     }
@@ -47,23 +47,23 @@ impl Body {
 /// A name and where it was written.
 #[derive(Debug, Clone)]
 pub(crate) struct Ident {
-    /// The name.
+    /// The name, without quotes and with escapes resolved.
     pub(crate) text: Arc<str>,
-    /// Where it was written, with its quotes if it has them.
+    /// Its position, quotes included if there are any.
     pub(crate) span: Span,
 }
 
 /// `name = expression`.
 #[derive(Debug, Clone)]
 pub(crate) struct Attribute {
-    /// What is set.
+    /// The left side.
     pub(crate) name: Ident,
-    /// What it is set to.
+    /// The right side.
     pub(crate) expr: Arc<Expr>,
 }
 
 impl Attribute {
-    /// From the name to the end of the expression.
+    /// The whole attribute, from the name to the end of the expression.
     pub(crate) fn span(&self) -> Span {
         Span {
             end: self.expr.span.end,
@@ -75,37 +75,38 @@ impl Attribute {
 /// `kind "label" { … }`.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
-    /// The word it starts with.
+    /// The word that begins the block, such as `target`.
     pub(crate) kind: Ident,
-    /// The labels, quoted or bare.
+    /// The labels after it, which may be quoted or bare words.
     pub(crate) labels: Vec<Ident>,
-    /// What is between the braces.
+    /// The content of the braces.
     pub(crate) body: Body,
-    /// The kind and the labels.
+    /// The position of the kind and the labels, without the body.
     pub(crate) header: Span,
 }
 
 /// An expression.
 #[derive(Debug, Clone)]
 pub(crate) struct Expr {
-    /// From its first to its last byte.
+    /// The position of the whole expression.
     pub(crate) span: Span,
-    /// What it is.
+    /// The expression itself.
     pub(crate) kind: ExprKind,
 }
 
 /// The kinds of expression.
 #[derive(Debug, Clone)]
 pub(crate) enum ExprKind {
-    /// A constant: `null`, a bool, a number with all its digits, a string with its escapes resolved.
+    /// A constant: `null`, a bool, a number with all its digits, or a string with its escapes resolved.
     Literal(Value),
-    /// Text with something to fill in; always a string.
+    /// A template with at least one interpolation or directive beside other parts. Its value is always a string.
     Template(Vec<TemplatePart>),
-    /// `"${expression}"` and nothing else: the expression's value, whatever its type.
+    /// `"${expression}"` with nothing around it. Its value is that of the expression, of any type, and need not be
+    /// a string.
     Wrapped(Box<Expr>),
-    /// A name in scope.
+    /// A name, to be looked up in the scope.
     Variable(Arc<str>),
-    /// `expression.name`, `expression[key]`, `expression[*]`, one after the other.
+    /// An expression followed by one or more of `.name`, `[key]`, `[*]`.
     Traversal(Box<Traversal>),
     /// `name(argument, …)`.
     Call(Box<Call>),
@@ -113,22 +114,22 @@ pub(crate) enum ExprKind {
     Conditional(Box<Conditional>),
     /// `-x`, `!x`.
     Unary(Box<Unary>),
-    /// `a + b` and its like.
+    /// `a + b` and the other operators with two operands.
     Binary(Box<Binary>),
     /// `[for …]` or `{for …}`.
     For(Box<For>),
     /// `[a, b]`.
     Tuple(Vec<Expr>),
-    /// `{a = b}`; later items win over earlier ones of the same key.
+    /// `{a = b}`. If a key repeats, the last item counts.
     Object(ObjectItems),
     /// `(expression)`.
     Parentheses(Box<Expr>),
 }
 
-/// A piece of a template.
+/// A part of a template.
 #[derive(Debug, Clone)]
 pub(crate) enum TemplatePart {
-    /// Text as it stands.
+    /// Literal text, with escapes resolved.
     Literal(Text),
     /// `${expression}`.
     Interpolation(Expr),
@@ -141,20 +142,20 @@ pub(crate) enum TemplatePart {
 /// An `if` directive.
 #[derive(Debug, Clone)]
 pub(crate) struct TemplateIf {
-    /// The whole directive, up to its `endif`.
+    /// Position of the whole directive, from `if` to its `endif`.
     pub(crate) span: Span,
     /// What is asked.
     pub(crate) condition: Expr,
-    /// What is written when it is true.
+    /// The parts between `if` and `else` or `endif`.
     pub(crate) then: Vec<TemplatePart>,
-    /// What is written when it is false.
+    /// The parts between `else` and `endif`; empty without an `else`.
     pub(crate) otherwise: Vec<TemplatePart>,
 }
 
 /// A `for` directive.
 #[derive(Debug, Clone)]
 pub(crate) struct TemplateFor {
-    /// The whole directive, up to its `endfor`.
+    /// Position of the whole directive, from `for` to its `endfor`.
     pub(crate) span: Span,
     /// The name of the index or key.
     pub(crate) key: Option<Ident>,
@@ -162,21 +163,22 @@ pub(crate) struct TemplateFor {
     pub(crate) value: Ident,
     /// What is iterated over.
     pub(crate) collection: Expr,
-    /// What is written for each element.
+    /// The parts that are written for each element.
     pub(crate) body: Vec<TemplatePart>,
 }
 
-/// A value and the way into it.
+/// An expression and the steps that lead from its value into it.
 #[derive(Debug, Clone)]
 pub(crate) struct Traversal {
-    /// Where it starts.
+    /// The expression whose value the first step applies to.
     pub(crate) root: Expr,
-    /// The way; never empty.
+    /// The steps, in order. Never empty.
     pub(crate) steps: Vec<Step>,
 }
 
 impl Traversal {
-    /// The place from the root up to and including step `index`.
+    /// The position from the start of the root to the end of step `index`; of the root alone if there is no such
+    /// step.
     pub(crate) fn span_to(&self, index: usize) -> Span {
         match self.steps.get(index) {
             Some(step) => Span {
@@ -193,19 +195,19 @@ impl Traversal {
 pub(crate) enum Step {
     /// `.name`.
     Attribute(Ident),
-    /// `[key]`, or the old form `.0`.
+    /// `[key]`, or the legacy form `.0`.
     Index(Expr),
-    /// `[*]` or `.*`: the way `each` is gone for each element.
+    /// `[*]` or `.*`: applies `each` to every element of the value.
     Splat {
-        /// The star.
+        /// Position of the star.
         span: Span,
-        /// The way that is gone for each element.
+        /// The steps to apply to each element; empty for the elements themselves.
         each: Vec<Step>,
     },
 }
 
 impl Step {
-    /// The step's place; of a splat, the star and all that is gone for each element.
+    /// The position of the step. For a splat, it includes the steps of `each`.
     pub(crate) fn span(&self) -> Span {
         match self {
             Self::Attribute(name) => name.span,
@@ -221,11 +223,11 @@ impl Step {
 /// A function call.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
-    /// The function's name; parts of a namespace are joined by `::`.
+    /// The function's name. The parts of a namespaced name are joined by `::`.
     pub(crate) name: Ident,
-    /// The arguments.
+    /// The arguments, in order.
     pub(crate) arguments: Vec<Expr>,
-    /// Whether the last argument is followed by `...` and stands for its elements.
+    /// Whether `...` follows the last argument, so that its elements are passed as separate arguments.
     pub(crate) expand_last: bool,
 }
 
@@ -234,9 +236,9 @@ pub(crate) struct Call {
 pub(crate) struct Conditional {
     /// What is asked.
     pub(crate) condition: Expr,
-    /// The value when it is true.
+    /// The expression after `?`.
     pub(crate) yes: Expr,
-    /// The value when it is false.
+    /// The expression after `:`.
     pub(crate) no: Expr,
 }
 
@@ -245,7 +247,7 @@ pub(crate) struct Conditional {
 pub(crate) struct Unary {
     /// What is done.
     pub(crate) operator: UnaryOperator,
-    /// What it is done to.
+    /// The operand.
     pub(crate) operand: Expr,
 }
 
@@ -263,9 +265,9 @@ pub(crate) enum UnaryOperator {
 pub(crate) struct Binary {
     /// What is done.
     pub(crate) operator: BinaryOperator,
-    /// The operand before the operator.
+    /// The operand on the left.
     pub(crate) left: Expr,
-    /// The operand after it.
+    /// The operand on the right.
     pub(crate) right: Expr,
 }
 
@@ -309,29 +311,31 @@ pub(crate) struct For {
     pub(crate) value_name: Ident,
     /// What is iterated over.
     pub(crate) collection: Expr,
-    /// The key of each result; present where an object is made.
+    /// The expression of each key, before `=>`. `None` if the result is a tuple, not an object.
     pub(crate) key: Option<Expr>,
-    /// Each result.
+    /// The expression of each element or value.
     pub(crate) value: Expr,
-    /// Which elements are taken.
+    /// The condition after `if`: only elements for which it is true are used.
     pub(crate) condition: Option<Expr>,
-    /// Whether results of the same key are gathered (`...`).
+    /// Whether values of the same key are collected into a tuple (`...`). Otherwise, a repeated key is an error.
     pub(crate) group: bool,
 }
 
-/// The items of an object, in order.
+/// The items of an object, in the order of the text. Keys may repeat.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ObjectItems {
     items: Vec<ObjectItem>,
-    // Made at the first search; objects with thousands of keys are searched thousands of times. Boxed, because few have it
-    // and the size of all expressions is that of the largest kind.
+    /// The index of the last item with each plain key. It is built at the first search, because objects with
+    /// thousands of keys are searched thousands of times. It is boxed, because few objects need it and every
+    /// [`ExprKind`] is as large as the largest one.
     by_name: OnceLock<Box<HashMap<Arc<str>, usize>>>,
 }
 
 impl ObjectItems {
-    /// The item that counts for the key `name`, among those whose keys are plain.
+    /// The item that sets the key `name`: the last one, if the key repeats. Only items with plain keys
+    /// ([`ObjectKey::Name`]) are searched.
     pub(crate) fn get(&self, name: &str) -> Option<&ObjectItem> {
-        // Looking through a few is cheaper than remembering where they are.
+        // A linear search of a few items is cheaper than to build an index.
         const FEW: usize = 32;
         if self.items.len() <= FEW {
             return self
@@ -380,9 +384,9 @@ impl<'a> IntoIterator for &'a ObjectItems {
 /// An item of an object.
 #[derive(Debug, Clone)]
 pub(crate) struct ObjectItem {
-    /// Its key.
+    /// The key.
     pub(crate) key: ObjectKey,
-    /// Its value.
+    /// The value.
     pub(crate) value: Expr,
 }
 
@@ -391,12 +395,12 @@ pub(crate) struct ObjectItem {
 pub(crate) enum ObjectKey {
     /// A bare word or a string without interpolation.
     Name(Ident),
-    /// Something to evaluate: `(expression)`, a template, a number.
+    /// An expression to evaluate: `(expression)`, a template, a number.
     Expr(Expr),
 }
 
 impl ObjectKey {
-    /// The key, where it is plain.
+    /// The key's name, or `None` if it must be evaluated.
     pub(crate) const fn name(&self) -> Option<&Arc<str>> {
         match self {
             Self::Name(name) => Some(&name.text),
@@ -404,7 +408,7 @@ impl ObjectKey {
         }
     }
 
-    /// Where the key is written.
+    /// The position of the key.
     pub(crate) fn span(&self) -> Span {
         match self {
             Self::Name(ident) => ident.span,
@@ -413,17 +417,17 @@ impl ObjectKey {
     }
 }
 
-/// A step to an element of a value.
+/// One step from a value to one of its elements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PathStep<'a> {
-    /// The element with this key of a map or object.
+    /// The element of a map or object with this key.
     Key(&'a str),
-    /// The element at this position of a list.
+    /// The element of a list or tuple at this position, from 0.
     Index(usize),
 }
 
 impl Expr {
-    /// The expression without the parentheses and quotes around it.
+    /// Strips the parentheses and `"${…}"` around an expression.
     pub(crate) fn inner(&self) -> &Self {
         let mut expr = self;
         while let ExprKind::Parentheses(inner) | ExprKind::Wrapped(inner) = &expr.kind {
@@ -432,12 +436,14 @@ impl Expr {
         expr
     }
 
-    /// Where the element at `path` is written, as far as the text shows it: the smallest place known to contain it.
+    /// The position of the element at `path` of this expression's value: of the smallest expression that is known
+    /// to contain it.
     pub(crate) fn element_span(&self, path: &[PathStep<'_>]) -> Span {
         self.element(path).span
     }
 
-    /// The smallest expression known to contain the element at `path`.
+    /// The smallest expression that contains the element at `path` of this expression's value. Tuples and objects
+    /// are followed; an element of a variable or call is not, so the result is then that variable or call.
     pub(crate) fn element(&self, path: &[PathStep<'_>]) -> &Self {
         let mut expr = self.inner();
         for step in path {
@@ -456,7 +462,7 @@ impl Expr {
         expr
     }
 
-    /// The word, where the expression is a bare word (`null`, `true` and `false` among them).
+    /// The word, if the expression is a bare word. `null`, `true` and `false` are bare words, too.
     pub(crate) fn keyword(&self) -> Option<&str> {
         match &self.kind {
             ExprKind::Variable(name) => Some(name),

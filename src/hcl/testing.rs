@@ -1,6 +1,6 @@
-//! Help for the tests of the language: evaluate attributes, look at what comes out.
+//! Helpers for tests of the language: evaluate attributes and inspect their values.
 //!
-//! The smallest format that there can be on top of HCL: attributes, which may refer to each other.
+//! They use the simplest format that HCL allows: a file of attributes, which may refer to each other.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use super::syntax::{Attribute, Traversal};
 use super::{on_deep_stack, parser};
 use crate::diag::{Diagnostic, Diagnostics, SourceMap, Span};
 
-/// Attributes at the top level, and nothing else.
+/// A format with attributes at the top level and nothing else.
 struct Attributes;
 
 impl<'a> Namespace<'a> for Attributes {
@@ -48,7 +48,7 @@ impl<'a> Namespace<'a> for Attributes {
     }
 }
 
-/// The attributes of `text` with their values.
+/// Evaluates all attributes of `text`. The error contains all problems.
 pub(crate) fn attributes(text: &str) -> Result<BTreeMap<String, Value>, Diagnostics> {
     on_deep_stack(|| evaluate(text)).unwrap()
 }
@@ -83,7 +83,7 @@ fn evaluate(text: &str) -> Result<BTreeMap<String, Value>, Diagnostics> {
     Ok(values)
 }
 
-/// The value of an expression as JSON, or its first error.
+/// Evaluates an expression and returns its value as JSON, or `ERROR` and the message of the first error.
 pub(crate) fn value_of(expr: &str) -> String {
     match attributes(&format!("v = jsonencode({expr})\n")) {
         Ok(values) => match values.get("v") {
@@ -94,7 +94,7 @@ pub(crate) fn value_of(expr: &str) -> String {
     }
 }
 
-/// The messages of the errors in `problems`, with the text that each is about.
+/// The message of each error in `problems`, followed by ` @ ` and the text that its primary label marks.
 pub(crate) fn messages(problems: &Diagnostics, text: &str) -> Vec<String> {
     problems
         .errors()

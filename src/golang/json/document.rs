@@ -1,10 +1,10 @@
-//! JSON by the rules of Go's `encoding/json`, for files that Docker and buildx write and read.
+//! Reads the JSON files of Docker and buildx by the rules of Go's `encoding/json`.
 //!
-//! Keys count in any case, a key that is there twice counts twice, `null` is a value of every type, and a value of a wrong type
-//! leaves the rest of the document standing. What is wrong is told by its place, never by its content: the content may be a
-//! credential. Start at [`GoText`]; [`Reading`] fills Rust values.
+//! Keys match in any case, a repeated key is read again, every type accepts `null`, and after a value of a wrong
+//! type the rest of the document is still read. Errors give the position and never the content, because the content
+//! may be a credential. Start at [`GoText`]; [`Reading`] fills Rust values.
 //!
-//! Held to Go itself by `tests/campaigns/docker_config.rs`.
+//! `tests/campaigns/docker_config.rs` compares the results with Go's.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,48 +13,48 @@ use serde::Deserialize;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// How deep arrays and objects may nest (`maxNestingDepth` of Go's scanner).
+/// The deepest nesting of arrays and objects that Go accepts (`maxNestingDepth` of its scanner).
 const MAX_DEPTH: usize = 10_000;
 
-/// The text of a document, with what is no character replaced as Go replaces it.
+/// The text of a document. Invalid characters have been replaced as in Go.
 #[derive(Clone)]
 pub(crate) struct GoText(String);
 
-/// Why a text is no JSON document. Says where, and nothing of what is there.
+/// Why a text is not a JSON document. Gives the position only, because the content may be a credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotJson {
     /// The text begins with a byte order mark.
     #[error("it begins with a byte order mark")]
     Mark,
-    /// The text ends inside of a value.
+    /// The text ends within a value, or is empty where a value is required.
     #[error("it ends in the middle of a value")]
     End,
-    /// Something stands where it cannot.
+    /// The text breaks JSON's grammar.
     #[error("it is no JSON at line {line}, column {column}")]
     Syntax {
-        /// The line, from 1.
+        /// Line, from 1.
         line: usize,
-        /// The column in bytes, from 1.
+        /// Column in bytes, from 1.
         column: usize,
     },
-    /// Too many brackets.
+    /// Arrays and objects are nested deeper than [`MAX_DEPTH`].
     #[error("its values are nested more than {MAX_DEPTH} deep")]
     Depth,
-    /// More than one value.
+    /// Text follows the first value, although [`Trailing::Refused`] forbids it.
     #[error("something follows its first value")]
     Trailing,
 }
 
-/// What may stand after the first value of a document.
+/// What may follow the first value of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trailing {
-    /// Anything, which is ignored, as by a `Decoder`; nothing at all is a document too.
+    /// Anything: it is ignored, as by one call of Go's `Decoder.Decode`. An empty document is allowed, too.
     Ignored,
-    /// Nothing, as for `Unmarshal`.
+    /// Only white space, as for Go's `Unmarshal`. An empty document is an error.
     Refused,
 }
 
-/// The kinds of values.
+/// The kind of a JSON value. It displays with its article ("a number").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum JsonKind {
     /// `null`
@@ -84,14 +84,14 @@ impl fmt::Display for JsonKind {
     }
 }
 
-/// A value of a type that does not belong there.
+/// A value has another type than its field. The value itself is not kept, because it may be a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WrongType {
-    /// The keys that lead there, joined by dots; empty for the document itself.
+    /// The keys that lead to the value, joined by dots; empty for the document itself.
     pub(crate) at: String,
-    /// What is there.
+    /// The value's kind.
     pub(crate) found: JsonKind,
-    /// What belongs there.
+    /// The kind that the field requires.
     pub(crate) wanted: JsonKind,
 }
 
@@ -106,13 +106,13 @@ impl fmt::Display for WrongType {
     }
 }
 
-/// A value of a document.
+/// A value of a document: a slice of its text, which is known to be valid.
 #[derive(Clone, Copy)]
 pub(crate) struct GoValue<'a>(&'a RawValue);
 
 impl GoText {
-    /// `bytes` as Go takes them: each byte that belongs to no character, and each half of a surrogate pair that stands alone,
-    /// becomes U+FFFD.
+    /// Decodes `bytes` as Go does: each byte that is not part of valid UTF-8, and each escape of half a surrogate
+    /// pair without the other half, becomes U+FFFD.
     pub(crate) fn new(bytes: &[u8]) -> Self {
         let mut text = String::with_capacity(bytes.len());
         for chunk in bytes.utf8_chunks() {
@@ -122,10 +122,10 @@ impl GoText {
         Self(without_lone_surrogates(text))
     }
 
-    /// The document's value; `None` if the text is empty and `trailing` is [`Trailing::Ignored`].
+    /// Returns the document's value. `None` if the text is empty and `trailing` is [`Trailing::Ignored`].
     ///
     /// # Errors
-    /// If the text is no JSON.
+    /// If the text is not JSON.
     pub(crate) fn value(&self, trailing: Trailing) -> Result<Option<GoValue<'_>>, NotJson> {
         if trailing == Trailing::Ignored && self.0.bytes().all(is_blank) {
             return Ok(None);
@@ -144,7 +144,8 @@ impl GoText {
         Ok(Some(GoValue(value)))
     }
 
-    /// Whether another value, or something that is none, follows the first (`Decoder.More`).
+    /// Whether anything but white space and a closing bracket follows the first value (`Decoder.More`). `false` if
+    /// the first value is not valid.
     pub(crate) fn has_more(&self) -> bool {
         let mut document = serde_json::Deserializer::from_str(&self.0);
         if <&RawValue>::deserialize(&mut document).is_err() {
@@ -156,7 +157,7 @@ impl GoText {
     }
 }
 
-// The text may be a credential.
+// Does not show the text, which may be a credential.
 impl fmt::Debug for GoText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("GoText(..)")
@@ -170,7 +171,7 @@ impl fmt::Debug for GoValue<'_> {
 }
 
 impl<'a> GoValue<'a> {
-    /// What kind of value it is.
+    /// The kind of the value, which its first byte tells.
     pub(crate) fn kind(self) -> JsonKind {
         match self.0.get().as_bytes().first() {
             Some(b'{') => JsonKind::Object,
@@ -182,7 +183,7 @@ impl<'a> GoValue<'a> {
         }
     }
 
-    /// The members of an object in the order of the text, equal keys included; `None` if it is none.
+    /// The members in the order of the text, duplicate keys included. `None` if this is not an object.
     pub(crate) fn members(self) -> Option<Vec<(String, GoValue<'a>)>> {
         struct Members;
         impl<'de> Visitor<'de> for Members {
@@ -202,7 +203,7 @@ impl<'a> GoValue<'a> {
         serde::Deserializer::deserialize_map(&mut value, Members).ok()
     }
 
-    /// The elements of an array; `None` if it is none.
+    /// The elements in order. `None` if this is not an array.
     pub(crate) fn elements(self) -> Option<Vec<GoValue<'a>>> {
         struct Elements;
         impl<'de> Visitor<'de> for Elements {
@@ -222,7 +223,7 @@ impl<'a> GoValue<'a> {
         serde::Deserializer::deserialize_seq(&mut value, Elements).ok()
     }
 
-    /// The text of a string; `None` if it is none.
+    /// The text, with escapes resolved. `None` if this is not a string.
     pub(crate) fn string(self) -> Option<String> {
         serde_json::from_str(self.0.get()).ok()
     }
@@ -232,7 +233,8 @@ impl<'a> GoValue<'a> {
     }
 }
 
-/// Whether `key` of a document names the field `field`: in any case, with the two letters beyond ASCII that fold to ASCII ones.
+/// Whether Go matches the key `key` of a document to the field `field`: ignoring case, and with the two letters
+/// beyond ASCII (`ſ` and the Kelvin sign) whose case folding is an ASCII letter.
 pub(crate) fn is_field(key: &str, field: &str) -> bool {
     let folded = |c: char| match c {
         'ſ' => 'S',
@@ -242,18 +244,18 @@ pub(crate) fn is_field(key: &str, field: &str) -> bool {
     key.chars().map(folded).eq(field.chars().map(folded))
 }
 
-/// Fills Rust values from a document, and keeps what is wrong with it.
+/// Fills Rust values from a document and collects the values of wrong types.
 ///
-/// As in Go, `null` leaves a text, a boolean or a structure as it is and empties a map or a list, and an element of a map that has
-/// a wrong type is there with an empty value.
+/// As in Go, `null` leaves a text, a boolean or a structure unchanged and empties a map or a list. If an element of
+/// a map has a wrong type, the map still gets its key, with an empty value.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
-    /// All values of wrong types, in the order of the document.
+    /// The values of wrong types, in the order of the document.
     pub(crate) wrong: Vec<WrongType>,
 }
 
 impl Reading {
-    /// Reads a structure: `field` is called with each member.
+    /// Reads a structure: calls `field` with each member. `at` is the path of `value` for messages, here and below.
     pub(crate) fn object(
         &mut self,
         value: GoValue<'_>,
@@ -270,7 +272,7 @@ impl Reading {
         }
     }
 
-    /// Reads a text.
+    /// Reads a string into `into`.
     pub(crate) fn text(&mut self, value: GoValue<'_>, at: &str, into: &mut String) {
         match value.string() {
             Some(text) => *into = text,
@@ -278,7 +280,7 @@ impl Reading {
         }
     }
 
-    /// Reads a boolean.
+    /// Reads a boolean into `into`.
     pub(crate) fn boolean(&mut self, value: GoValue<'_>, at: &str, into: &mut bool) {
         match value.boolean() {
             Some(boolean) => *into = boolean,
@@ -286,7 +288,7 @@ impl Reading {
         }
     }
 
-    /// Reads a whole number.
+    /// Reads an integer into `into`. Other numbers, such as `1.5` or `1e3`, are of a wrong type.
     pub(crate) fn whole(&mut self, value: GoValue<'_>, at: &str, into: &mut i64) {
         match value.0.get().parse() {
             Ok(number) => *into = number,
@@ -294,7 +296,7 @@ impl Reading {
         }
     }
 
-    /// Reads a map; `element` fills one value of it.
+    /// Reads a map into `into`, whose other keys stay. `element` fills one value, which begins as its default.
     pub(crate) fn map<T: Default>(
         &mut self,
         value: GoValue<'_>,
@@ -320,7 +322,8 @@ impl Reading {
         }
     }
 
-    /// Reads a list; `element` fills one value of it. A second list for the same field is laid over the first, as in Go.
+    /// Reads a list into `into`; `element` fills one value. If a field occurs twice, the elements of the second
+    /// list are read over those of the first, as in Go.
     pub(crate) fn list<T: Default>(
         &mut self,
         value: GoValue<'_>,
@@ -352,7 +355,8 @@ impl Reading {
     }
 }
 
-/// A key of a document as it may be shown: bounded, in one line, without what stands before an `@`, which may be a password.
+/// Returns a key of a document in a form that can be printed: shortened, without control characters, and without
+/// the text before an `@`, which may be a password.
 pub(crate) fn shown_key(key: &str) -> String {
     const LONGEST: usize = 120;
     let (scheme, rest) = key
@@ -384,7 +388,8 @@ fn is_blank(byte: u8) -> bool {
     b" \t\r\n".contains(&byte)
 }
 
-// serde_json's own message quotes nothing for these kinds of errors, but that is not promised.
+/// Converts a syntax error. The message of `serde_json` is dropped: today it does not quote the document, but it
+/// does not promise that, and the document may contain credentials.
 fn not_json(error: &serde_json::Error) -> NotJson {
     if error.is_eof() {
         NotJson::End
@@ -396,7 +401,7 @@ fn not_json(error: &serde_json::Error) -> NotJson {
     }
 }
 
-// The deepest nesting of a valid document.
+/// The deepest nesting of `json`, which must be valid.
 fn depth(json: &str) -> usize {
     let (mut depth, mut deepest, mut in_string) = (0_usize, 0, false);
     let mut bytes = json.bytes();
@@ -415,7 +420,8 @@ fn depth(json: &str) -> usize {
     deepest
 }
 
-// Escapes such as `\ud800` without their other half are replaced; serde_json refuses them.
+/// Replaces escapes of half a surrogate pair (such as `\ud800`) without the other half by U+FFFD, as Go does.
+/// `serde_json` would refuse them.
 fn without_lone_surrogates(text: String) -> String {
     if !text.contains("\\u") {
         return text;
@@ -442,7 +448,7 @@ fn without_lone_surrogates(text: String) -> String {
     out
 }
 
-// The code unit of the escape that `text` begins with.
+/// The code unit of the `\u` escape that `text` begins with, or `None` if it does not begin with one.
 fn escape(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     let hexadecimal = digits.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -1,7 +1,8 @@
 //! JSON as Go's `encoding/json` reads and writes it.
 //!
-//! [`document`] reads files that Docker and buildx write, with Go's tolerance: keys in any case, `null` for every type.
-//! [`syntax`] reads the bare grammar and keeps places. [`quote()`] writes strings.
+//! [`document`] reads the files of Docker and buildx as tolerantly as Go does: keys match in any case, and every
+//! type accepts `null`. [`syntax`] parses strictly by the grammar and keeps the position of each value. [`quote()`]
+//! writes strings.
 
 pub(crate) mod document;
 mod quote;

@@ -1,10 +1,12 @@
-//! Strings as `json.Marshal` writes them.
+//! JSON strings in the format of Go's `json.Marshal`.
 
 use std::fmt::Write as _;
 
-/// Appends `text` as a JSON string that is safe inside HTML and JavaScript, too: `<`, `>`, `&`, U+2028 and U+2029 are escaped.
+/// Appends `text` as a JSON string. Like Go, escapes `<`, `>`, `&`, U+2028 and U+2029 too, so that the string is
+/// safe inside HTML and JavaScript.
 ///
-/// Most text needs no escape, so it is checked sixteen bytes at a time and copied as a whole.
+/// Most text needs no escape. So the text is first checked sixteen bytes at a time, and copied as a whole if
+/// nothing is found.
 pub(crate) fn quote(out: &mut String, text: &str) {
     out.reserve(text.len() + 2);
     out.push('"');
@@ -37,16 +39,18 @@ fn escape(out: &mut String, c: char) {
         '\u{8}' => out.push_str("\\b"),
         '\u{c}' => out.push_str("\\f"),
         c => {
-            // Writing to a String cannot fail.
+            // Writing to a `String` cannot fail.
             let _ = write!(out, "\\u{:04x}", u32::from(c));
         }
     }
 }
 
-// Whether nothing in `bytes` is to be escaped; some texts are taken for others. Sixteen bytes at a time are compared at once.
+/// Whether `bytes` certainly needs no escape. It is `false` for some texts that need none, too: those with bytes
+/// beyond ASCII in a full chunk. Checks sixteen bytes at a time.
 fn is_plain(bytes: &[u8]) -> bool {
     let (chunks, rest) = bytes.as_chunks::<16>();
-    // Numbers rather than booleans, so that all comparisons are made and none is a branch.
+    // Numbers instead of booleans, so that the compiler makes all comparisons without a branch and can vectorize
+    // them.
     let suspect = |byte: u8| {
         let words = [
             byte < 0x20,
@@ -65,7 +69,8 @@ fn is_plain(bytes: &[u8]) -> bool {
     chunks.iter().all(clean) && !rest.iter().any(|byte| SUSPECT[usize::from(*byte)])
 }
 
-// The bytes that characters to be escaped start with; beyond ASCII, other characters share theirs.
+/// The first bytes of the characters that [`needs_escape`]. Beyond ASCII, other characters begin with the same
+/// byte.
 const SUSPECT: [bool; 256] = {
     let mut suspect = [false; 256];
     let mut byte = 0;
@@ -75,7 +80,7 @@ const SUSPECT: [bool; 256] = {
     }
     let mut others = "\"\\<>&\u{2028}".as_bytes();
     while let [first, rest @ ..] = others {
-        // Of U+2028 and U+2029, the first of three bytes; the others never start a character.
+        // U+2028 and U+2029 have three bytes. Only the first one (0xe2) begins a character.
         if *first < 0x80 || *first == 0xe2 {
             suspect[*first as usize] = true;
         }

@@ -1,36 +1,39 @@
-//! JSON by the grammar of RFC 8259, with what other readers drop: places, the text of numbers, repeated keys.
+//! A strict JSON parser (RFC 8259) that keeps what other parsers drop: positions, the text of numbers, repeated
+//! keys.
 //!
-//! As in Go's `encoding/json`, half of a surrogate pair in an escape stands for U+FFFD. Start at [`read`].
+//! As in Go's `encoding/json`, an escape of half a surrogate pair without the other half means U+FFFD. Start at
+//! [`read`].
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// The deepest nesting that is read. Go reads 10,000 levels; nobody writes that many.
+/// The deepest nesting that is accepted. Go accepts 10,000 levels, but this parser recurses, and real files nest
+/// far less.
 const DEPTH_LIMIT: usize = 512;
 
-/// A JSON value.
+/// A JSON value and its position.
 #[derive(Debug)]
 pub(crate) struct JsonNode<'t> {
-    /// Where it is written, in bytes.
+    /// Byte range in the text.
     pub(crate) range: Range<usize>,
-    /// What it is.
+    /// The value.
     pub(crate) kind: NodeKind<'t>,
 }
 
-/// What a JSON value is.
+/// The content of a JSON value.
 #[derive(Debug)]
 pub(crate) enum NodeKind<'t> {
     /// `null`.
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A number, as it is written.
+    /// The text of a number; its digits are all kept.
     Number(&'t str),
     /// A string, escapes resolved.
     String(Cow<'t, str>),
     /// An array.
     Array(Vec<JsonNode<'t>>),
-    /// An object; keys may repeat.
+    /// An object: its members in the order of the text. Keys may repeat.
     Object(Vec<Member<'t>>),
 }
 
@@ -53,7 +56,7 @@ impl NodeKind<'_> {
 pub(crate) struct Member<'t> {
     /// The key, escapes resolved.
     pub(crate) key: Cow<'t, str>,
-    /// Where the key is written, with its quotes.
+    /// Byte range of the key, quotes included.
     pub(crate) key_range: Range<usize>,
     /// The value.
     pub(crate) value: JsonNode<'t>,
@@ -63,13 +66,13 @@ pub(crate) struct Member<'t> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct SyntaxError {
-    /// What is wrong.
+    /// The problem, as a fragment.
     pub(crate) message: &'static str,
-    /// Where.
+    /// Byte range that the message is about.
     pub(crate) range: Range<usize>,
 }
 
-/// Reads a whole text.
+/// Parses a text that must contain exactly one value.
 pub(crate) fn read(text: &str) -> Result<JsonNode<'_>, SyntaxError> {
     let mut reader = Reader {
         text,
@@ -304,7 +307,8 @@ fn is_number(text: &str) -> bool {
         && exponent.is_none_or(digits)
 }
 
-// The character that the escape at the start of `text` stands for, and the escape's length.
+/// Decodes the escape at the start of `text`. Returns its character and the escape's length in bytes; the error is
+/// a message and the length of the wrong text.
 fn escape(text: &str) -> Result<(char, usize), (&'static str, usize)> {
     let selector = text[1..].chars().next();
     let character = match selector {
@@ -346,8 +350,9 @@ fn hex(text: &str, at: usize) -> Result<u32, (&'static str, usize)> {
         .ok_or(("`\\u` needs four hexadecimal digits", 2))
 }
 
-/// For each byte of what the string at `range` of `text` stands for, the offset in `text` of what stands for it; and one
-/// more for the end.
+/// Maps the content of a string to the text it was written as: for each byte of the decoded string at `range` of
+/// `text`, returns the offset in `text` of the character or escape that it comes from. One more entry gives the
+/// offset of the closing quote.
 pub(crate) fn offsets(text: &str, range: &Range<usize>) -> Vec<u32> {
     let clamp = |offset: usize| u32::try_from(offset).unwrap_or(u32::MAX);
     let end = range.end.saturating_sub(1);

@@ -1,23 +1,25 @@
-//! How much work an evaluation may be.
+//! Limits the work and memory of an evaluation.
 //!
-//! Definitions may come from strangers: a few lines of templates in templates, or of loops in loops, can ask for more
-//! than any machine has. The limits are far above what real definitions need.
+//! Definitions may come from strangers, and a few lines of nested templates or loops can ask for more than any
+//! machine has. The limits are far above what real definitions need.
 
 use crate::hcl::cty::value::Extent;
 
-// The numbers are in the messages and in docs/limits.md as well.
+// The messages below and docs/limits.md repeat these numbers.
 
-/// Levels of evaluation within evaluation, references included. Fits the stack that evaluation runs on.
+/// The deepest nesting of evaluations, references to other names included. It fits the stack of
+/// [`on_deep_stack`](crate::hcl::on_deep_stack).
 const MAX_DEPTH: u32 = 40_000;
-/// Expressions that are evaluated, and what functions do that takes as long.
+/// The most steps. A step is the evaluation of one expression, or work of a function that takes about as long.
 const MAX_STEPS: u64 = 20_000_000;
-/// Bytes of all values.
+/// The most bytes of all values together.
 const MAX_BYTES: u64 = 512 << 20;
-/// Collections within collections. Values are gone through recursively, also on threads with a small stack.
+/// The deepest nesting of collections in a value. Values are walked recursively, also on threads with a small
+/// stack.
 const MAX_VALUE_DEPTH: u32 = 500;
-/// Bytes of one value, shared parts counted each time.
+/// The most bytes of one value. Shared parts count each time they occur.
 const MAX_VALUE_WEIGHT: u64 = 64 << 20;
-/// Bytes that a function goes through in the time of a step.
+/// How many bytes of arguments a function can process in the time of one step.
 const BYTES_PER_STEP: u64 = 64;
 
 const TOO_DEEP: &str =
@@ -31,7 +33,7 @@ const VALUE_TOO_DEEP: &str =
 const VALUE_TOO_LARGE: &str =
     "the definition makes values too large to be held: more than 64 MiB in one";
 
-/// What is left.
+/// What the evaluation may still use.
 #[derive(Debug)]
 pub(super) struct EvaluationBudget {
     depth: u32,
@@ -51,11 +53,11 @@ impl Default for EvaluationBudget {
     }
 }
 
-// The message is there the first time only; what follows is the same problem.
+/// The message for the user the first time, and `None` afterwards, because the same problem is reported only once.
 type Exhausted = Option<&'static str>;
 
 impl EvaluationBudget {
-    /// One step, one level deeper.
+    /// Counts one step and goes one level deeper.
     pub(super) fn enter(&mut self) -> Result<(), Exhausted> {
         if self.exhausted {
             return Err(None);
@@ -71,12 +73,12 @@ impl EvaluationBudget {
         Ok(())
     }
 
-    /// One level back.
+    /// Goes one level back.
     pub(super) fn leave(&mut self) {
         self.depth += 1;
     }
 
-    /// A function went through `bytes` of arguments, and did work that takes as long as `steps`.
+    /// Counts a function call: `bytes` of arguments, and extra work that takes as long as `steps` steps.
     pub(super) fn work(&mut self, bytes: u64, steps: u64) -> Result<(), Exhausted> {
         if self.exhausted {
             return Err(None);
@@ -91,7 +93,7 @@ impl EvaluationBudget {
         }
     }
 
-    /// `bytes` more are held by values.
+    /// Counts `bytes` more of memory for values. They are never given back.
     pub(super) fn produce(&mut self, bytes: usize) -> Result<(), Exhausted> {
         if self.exhausted {
             return Err(None);
@@ -105,7 +107,7 @@ impl EvaluationBudget {
         }
     }
 
-    /// A value of this extent was made.
+    /// Checks that a new value of this extent is not too large. This may be called after the budget is exhausted.
     pub(super) fn check(&mut self, extent: Extent) -> Result<(), Exhausted> {
         if extent.depth > MAX_VALUE_DEPTH {
             return self.end(VALUE_TOO_DEEP);

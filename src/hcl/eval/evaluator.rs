@@ -1,9 +1,12 @@
-//! The state of one evaluation: what is known already, what is being worked out, and what went wrong.
+//! The state of one evaluation: the values known so far, the ones being computed, and the problems found.
 //!
-//! Everything that a [`Namespace`] declares (variables, attributes of blocks) has a *slot*, which is filled at its first use and
-//! never again; a slot that is needed while it is being filled is a cycle. Problems found while a slot is filled stay,
-//! whoever asked for it; those of an expression may be taken back by `try`, `can` and the branches not taken.
-//! Start at [`Evaluator::slot`]; expressions are walked in [`super::expr`].
+//! Everything that a [`Namespace`] declares (variables, attributes of blocks) has a *slot*, which is filled when it
+//! is first used, and only once. If a slot is needed while it is being filled, that is a cycle.
+//!
+//! Problems are kept in two lists. Those found while a slot is filled are *settled*: they are reported even if the
+//! expression that used the slot does not need its value. Those of the current expression are *pending*: `try`,
+//! `can` and the branches not taken may discard them. Start at [`Evaluator::slot`]; [`super::expr`] walks
+//! expressions.
 
 use std::sync::Arc;
 
@@ -17,32 +20,32 @@ use crate::hcl::functions::FunctionContext;
 use crate::hcl::syntax::Expr;
 use crate::types::hash::{HashMap, HashSet};
 
-/// An expression has no value; the reason has been reported. The type is known at times, and then still counts where
-/// the types of several expressions are compared.
+/// An expression has no value, and the reason has been reported already. If the type of the missing value is known,
+/// it is kept, so that a comparison of types (as between the branches of a conditional) still finds mismatches.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Failed(Option<Box<Type>>);
 
 impl Failed {
-    /// Nothing is known of the value that could not be made.
+    /// A failure whose type is not known.
     pub(crate) const UNTYPED: Self = Self(None);
 
-    /// The value would have been of the type `ty`.
+    /// A failure of an expression that would have had the type `ty`.
     pub(crate) fn of(ty: Type) -> Self {
         Self(Some(Box::new(ty)))
     }
 
-    /// The type the value would have had, as far as it is known.
+    /// The type that the value would have had; [`Type::Dynamic`] if it is not known.
     pub(super) fn ty(&self) -> Type {
         self.0.as_ref().map_or(Type::Dynamic, |ty| (**ty).clone())
     }
 }
 
-/// The value of an expression.
+/// A value, or a failure that has been reported.
 pub(crate) type ValueResult = Result<Value, Failed>;
 
 #[derive(Debug)]
 struct Slot<S> {
-    // `None` for what is defined with a value, and therefore never filled.
+    /// What fills the slot. `None` for a slot that was defined with its value.
     source: Option<S>,
     state: State,
 }
@@ -55,12 +58,12 @@ enum State {
     Failed,
 }
 
-/// Identifies a slot.
+/// Identifies a slot of one evaluator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SlotId(u32);
 
 impl SlotId {
-    /// The slot that is so many places further on.
+    /// The slot `places` after this one, in the order in which they were added.
     pub(crate) fn after(self, places: usize) -> Self {
         Self(
             self.0
@@ -69,40 +72,41 @@ impl SlotId {
     }
 }
 
-/// What is being evaluated, for the path shown with problems.
+/// A part of the path shown with problems: something that is being evaluated.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Frame<'a> {
     /// A slot is being filled.
     Slot(SlotId),
-    /// A user function's result is being worked out for the call at this place.
+    /// The result of a user-defined function is being computed: its name, and the position of the call.
     Call(&'a str, Span),
-    /// Something else with words for it, the name that follows them, and a place: ``the matrix of target `app` ``.
+    /// Anything else: a description, the name that follows it, and a position, as in ``the matrix of target `app`
+    /// ``.
     Part(&'static str, &'a str, Span),
 }
 
 /// One evaluation.
 pub(crate) struct Evaluator<'a, N: Namespace<'a>> {
-    /// What the file format knows beside the slots.
+    /// The file format's own names, beside the slots.
     pub(crate) names: N,
-    /// The functions that the files define.
+    /// The user-defined functions.
     pub(crate) functions: UserFunctions<'a>,
-    /// What functions may know of the world.
+    /// What library functions may know of the outside: the time, the home directory.
     pub(super) function_context: FunctionContext,
-    /// Work and memory left.
+    /// The work and memory that the evaluation may still use.
     pub(super) budget: EvaluationBudget,
-    /// For text being put together.
+    /// A buffer for templates, kept between them to save allocations.
     pub(super) scratch: String,
     named: HashMap<Arc<str>, SlotId>,
     slots: Vec<Slot<N::Source>>,
     frames: Vec<Frame<'a>>,
-    // Of the expression being evaluated; may be taken back.
+    /// Problems of the expression that is being evaluated. They may still be discarded.
     pending: Vec<Diagnostic>,
-    // For good.
+    /// Problems that will be reported in any case.
     settled: Vec<Diagnostic>,
 }
 
 impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
-    /// An evaluation that knows no names yet, with room for `slots` values.
+    /// An evaluator without names, with memory reserved for `slots` slots.
     pub(crate) fn new(names: N, function_context: FunctionContext, slots: usize) -> Self {
         Self {
             names,
@@ -118,19 +122,20 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         }
     }
 
-    /// Makes `name` a name for `source`, which is evaluated when the name is used for the first time.
+    /// Declares `name`: `source` is evaluated when the name is first used. A later declaration of the same name
+    /// replaces this one.
     pub(crate) fn declare(&mut self, name: Arc<str>, source: N::Source) {
         let slot = self.add_slot(source);
         self.named.insert(name, slot);
     }
 
-    /// Makes `name` a name for `value`.
+    /// Defines `name` as `value`.
     pub(crate) fn define(&mut self, name: Arc<str>, value: Value) {
         let slot = self.push(None, State::Filled(value));
         self.named.insert(name, slot);
     }
 
-    /// Adds a slot for `source` that no name leads to.
+    /// Adds a slot for `source` without a name. It is reached by the returned identifier only.
     pub(crate) fn add_slot(&mut self, source: N::Source) -> SlotId {
         self.push(Some(source), State::Untouched)
     }
@@ -141,7 +146,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         id
     }
 
-    /// New slots, one after the other; the first of them.
+    /// Adds a slot for each of `sources`, in order, and returns the first. [`SlotId::after`] leads to the others.
     pub(crate) fn add_slots(&mut self, sources: impl Iterator<Item = N::Source>) -> SlotId {
         let first = SlotId(u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
         for source in sources {
@@ -150,7 +155,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         first
     }
 
-    /// The slot of the name `name`.
+    /// The slot of a declared or defined name. `None` if there is no such name.
     pub(crate) fn named(&self, name: &str) -> Option<SlotId> {
         self.named.get(name).copied()
     }
@@ -158,12 +163,13 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     /// All declared and defined names, sorted.
     pub(crate) fn all_names(&self) -> impl Iterator<Item = &str> {
         let mut names: Vec<&str> = self.named.keys().map(|name| &**name).collect();
-        // They are shown, and the map's order is chance.
+        // They are shown to users, and the order of a hash map is random.
         names.sort_unstable();
         names.into_iter()
     }
 
-    /// The value of a slot, which is filled now if it is not yet; `at` is where it is needed.
+    /// Returns the value of a slot, and fills it first if needed. `at` is where the value is used. Reports a cycle
+    /// if the slot is being filled already.
     pub(crate) fn slot(&mut self, id: SlotId, at: Option<Span>) -> ValueResult {
         let slot = &mut self.slots[id.0 as usize];
         match &slot.state {
@@ -191,7 +197,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
             Err(Failed::UNTYPED)
         };
         self.frames.pop();
-        // What went wrong in here is wrong whatever becomes of the expression that asked.
+        // Problems of a slot are reported even if the expression that used it discards its own.
         self.settled.append(&mut self.pending);
         self.pending = around;
         self.slots[id.0 as usize].state = match &outcome {
@@ -201,7 +207,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         outcome.map_err(|_| Failed::UNTYPED)
     }
 
-    /// Evaluates `expr` on its own, with `frame` as the path; problems are for good.
+    /// Evaluates `expr` as a part of its own, with `frame` in the path of its problems, which cannot be discarded.
     pub(crate) fn evaluate_part(
         &mut self,
         expr: &'a Expr,
@@ -211,7 +217,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         self.in_frame(frame, |evaluator| evaluator.expr(expr, scope))
     }
 
-    /// Does `work` with `frame` as part of the path; problems are for good.
+    /// Runs `work` with `frame` in the path of its problems, which cannot be discarded.
     pub(crate) fn in_frame<T>(&mut self, frame: Frame<'a>, work: impl FnOnce(&mut Self) -> T) -> T {
         let around = std::mem::take(&mut self.pending);
         self.frames.push(frame);
@@ -222,7 +228,8 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         result
     }
 
-    /// Does `work` for the call of a user function; problems are those of the expression that calls.
+    /// Runs `work` for the call of a user-defined function. Its problems belong to the expression that calls, so
+    /// they may be discarded.
     pub(super) fn in_call<T>(
         &mut self,
         name: &'a str,
@@ -235,7 +242,8 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         result
     }
 
-    /// Goes one level deeper; false, and reported, where that is too deep.
+    /// Goes one level deeper. Returns `false`, and reports the problem, if a limit of the budget is exceeded.
+    /// Otherwise the caller must call [`leave`](Self::leave).
     pub(super) fn enter(&mut self, at: Option<Span>) -> bool {
         match self.budget.enter() {
             Ok(()) => true,
@@ -246,12 +254,13 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         }
     }
 
-    /// Comes back from one level.
+    /// Goes one level back, after a successful [`enter`](Self::enter).
     pub(super) fn leave(&mut self) {
         self.budget.leave();
     }
 
-    /// Takes `bytes` of memory into account that a value takes; fails where that is too much.
+    /// Counts `bytes` of memory for a new value. Fails, and reports the problem, if the values of the evaluation
+    /// are too large together.
     pub(super) fn produce(&mut self, bytes: usize, at: Span) -> Result<(), Failed> {
         self.budget.produce(bytes).map_err(|problem| {
             self.exhausted(problem, Some(at));
@@ -259,7 +268,8 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         })
     }
 
-    /// `value`, made at `at`, unless it is too large.
+    /// Returns `value`, which the expression at `at` made. Fails, and reports the problem, if the value is too
+    /// large or nested too deeply.
     pub(super) fn made(&mut self, value: Value, at: Span) -> ValueResult {
         match self.budget.check(value.extent()) {
             Ok(()) => Ok(value),
@@ -283,19 +293,19 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         }
     }
 
-    /// Reports a problem of the expression being evaluated.
+    /// Reports a problem of the current expression, with the path to it. It is pending: it may still be discarded.
     pub(crate) fn fail(&mut self, problem: Diagnostic) -> Failed {
         let problem = self.with_path(problem);
         self.pending.push(problem);
         Failed::UNTYPED
     }
 
-    /// Reports a problem for good, without the path.
+    /// Reports a problem that cannot be discarded, without a path.
     pub(crate) fn report(&mut self, problem: Diagnostic) {
         self.settled.push(problem);
     }
 
-    /// Does `work` and takes the problems found by it out again.
+    /// Runs `work` and returns its problems instead of reporting them. The settled ones are reported all the same.
     pub(super) fn attempt<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> (T, Vec<Diagnostic>) {
         let mark = self.pending.len();
         let result = work(self);
@@ -303,12 +313,12 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         (result, problems)
     }
 
-    /// Puts problems back that [`Self::attempt`] took out.
+    /// Reports the problems that [`Self::attempt`] returned.
     pub(super) fn restore(&mut self, mut problems: Vec<Diagnostic>) {
         self.pending.append(&mut problems);
     }
 
-    /// All problems found, each once, as far as anyone reads.
+    /// All problems, without duplicates. After the first 200, the others are only counted.
     pub(crate) fn into_problems(mut self) -> Diagnostics {
         const SHOWN: usize = 200;
         self.settled.append(&mut self.pending);
@@ -316,7 +326,8 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         let mut more = 0;
         let mut seen = HashSet::default();
         for problem in self.settled {
-            // The combinations of a matrix, and the calls of a function, repeat what is wrong with one expression.
+            // Each combination of a matrix, and each call of a function, finds the same problem in the same
+            // expression again.
             let place = problem
                 .labels
                 .iter()
@@ -341,7 +352,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         Diagnostics(problems)
     }
 
-    // The innermost named thing, and what needed it.
+    /// Adds the path to a problem: what was being evaluated, and what needed it, for the innermost four frames.
     fn with_path(&self, mut problem: Diagnostic) -> Diagnostic {
         const SHOWN: usize = 4;
         let mut needed = false;
@@ -368,7 +379,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         problem
     }
 
-    /// What a slot holds, in words, and the place of its name; `None` for what is defined with a value.
+    /// The description of a slot and the position of its name; `None` for a slot that was defined with its value.
     fn describe(&self, id: SlotId) -> Option<(String, Span)> {
         let source = self.slots[id.0 as usize].source?;
         Some(self.names.describe(source))

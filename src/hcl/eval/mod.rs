@@ -1,7 +1,7 @@
-//! The evaluation of expressions.
+//! Evaluates expressions.
 //!
-//! An [`Evaluator`] holds the state; what it does not know itself, it asks of a [`Namespace`]. Knows nothing of files or
-//! of what attributes mean.
+//! An [`Evaluator`] holds the state of one evaluation. For names that it does not know itself, it asks a
+//! [`Namespace`]. This module knows nothing of files or of the meaning of attributes.
 
 mod budget;
 mod call;

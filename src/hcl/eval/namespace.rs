@@ -1,4 +1,4 @@
-//! What the language asks of the file format that is built on it.
+//! The interface between the language and a file format that is built on it.
 
 use std::sync::Arc;
 
@@ -6,24 +6,26 @@ use super::{Evaluator, Scope, ValueResult};
 use crate::diag::{Diagnostic, Span};
 use crate::hcl::syntax::Traversal;
 
-/// The names that expressions may use beside those that they bind themselves.
+/// The names that a file format offers to expressions, beside those that expressions bind themselves.
 ///
-/// Names with a value are declared with [`Evaluator::declare`] and [`Evaluator::define`]; the language then calls
-/// [`Namespace::fill`] when such a name is used for the first time. Everything else that a format puts behind a name
-/// (blocks that are referred to as `target.NAME.ATTRIBUTE`, say) it looks up itself in [`Namespace::reference`].
+/// Names with a value are declared with [`Evaluator::declare`] and [`Evaluator::define`]. The evaluator calls
+/// [`Namespace::fill`] when such a name is first used. All other names (such as blocks that are referred to as
+/// `target.NAME.ATTRIBUTE`) are looked up by the format itself in [`Namespace::reference`].
 pub(crate) trait Namespace<'a>: Sized {
-    /// Identifies what is evaluated at its first use: a variable, an attribute of a block.
+    /// Identifies what a slot is filled from: a variable, an attribute of a block.
     type Source: Copy;
 
-    /// Evaluates `source`. The evaluator calls this once for each slot, and reports a cycle if it is asked for the same
-    /// slot before the call returns.
+    /// Evaluates `source`. The evaluator calls this at most once for each slot. It reports a cycle if the same slot
+    /// is needed before the call returns.
     fn fill(evaluator: &mut Evaluator<'a, Self>, source: Self::Source) -> ValueResult;
 
-    /// `source` in words, such as ``variable `tag` ``, and the place of its name. Problems name it as what they are part of.
+    /// Describes `source`, as in ``variable `tag` ``, and returns the position of its name. Problems show it as the
+    /// place that they are part of.
     fn describe(&self, source: Self::Source) -> (String, Span);
 
-    /// Evaluates `traversal`, which begins with the name `root`, or returns `None` if `root` is not a name that the
-    /// format looks up itself. Names of `scope` and declared names come first and never get here.
+    /// Evaluates `traversal`, which begins with the name `root`. Returns `None` if the format does not look up
+    /// `root` itself. Names of `scope` hide the format's names and never get here. Declared names do get here, so
+    /// the format's names hide them.
     fn reference(
         evaluator: &mut Evaluator<'a, Self>,
         root: &'a Arc<str>,
@@ -31,10 +33,11 @@ pub(crate) trait Namespace<'a>: Sized {
         scope: &Scope<'_>,
     ) -> Option<ValueResult>;
 
-    /// The error for the bare name `name` at `at`, if the format gives it a meaning that is not a value.
+    /// The error for the name `name` used alone at `at`, if it is a name of the format that is not a value. `None`
+    /// if the name is simply unknown.
     fn bare(&self, name: &str, at: Span) -> Option<Diagnostic>;
 
-    /// Advice for a name that is not declared, used in `place`. Without it, similar names are suggested.
+    /// Advice for an undeclared name used in `place`. `None` to suggest similar names instead.
     fn advice(&self, name: &str, place: UsedIn) -> Option<&'static str>;
 }
 

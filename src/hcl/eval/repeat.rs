@@ -1,4 +1,4 @@
-//! `for` expressions, and iteration as `for` directives and splats do it.
+//! `for` expressions, and the iteration that `for` directives share with them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::hcl::name_uses::{NameUse, references};
 use crate::hcl::syntax::{Expr, For, Ident};
 
 impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
-    /// The value of a `for` expression.
+    /// Evaluates a `for` expression to a tuple or an object.
     pub(super) fn repetition(
         &mut self,
         repetition: &'a For,
@@ -102,7 +102,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         Ok((self.text_key(&value, expr.span)?, expr.span))
     }
 
-    // Like `each_element`, but only the elements that the condition takes.
+    /// Like [`Self::each_element`], but skips the elements for which the condition is false.
     fn each_taken(
         &mut self,
         collection: &Value,
@@ -110,7 +110,8 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         scope: &Scope<'_>,
         mut visit: impl FnMut(&mut Self, &Scope<'_>) -> Result<(), Failed>,
     ) -> Result<(), Failed> {
-        // As in HCL, a condition that is wrong whatever the elements are is wrong even if there are none.
+        // As in HCL, the condition is checked even if there are no elements, unless it uses the names of an
+        // element.
         if collection.len() == Some(0)
             && let Some(condition) = &repetition.condition
             && !mentions(condition, repetition)
@@ -130,8 +131,8 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         )
     }
 
-    /// Visits the elements of `collection`, each in a scope that has its key and value; ends at the first that fails,
-    /// because the others mostly fail for the same reason.
+    /// Calls `visit` for each element of `collection`, in a scope with its key and value. Stops at the first
+    /// failure, because the other elements mostly fail for the same reason.
     pub(super) fn each_element(
         &mut self,
         collection: &Value,
@@ -156,7 +157,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
             evaluator.leave();
             visited
         };
-        // The key of a set's element is the element.
+        // In a set, an element is its own key.
         if let Value::Set(set) = collection {
             for item in set.items() {
                 visit_one(self, item.clone(), item.clone())?;
@@ -189,7 +190,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     }
 }
 
-// Whether `expr` depends on the names that `repetition` binds.
+/// Whether `expr` uses a name that `repetition` binds.
 fn mentions(expr: &Expr, repetition: &For) -> bool {
     let mut found = false;
     references(expr, &mut |reference| {

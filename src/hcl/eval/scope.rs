@@ -1,13 +1,13 @@
 //! Names that are visible in a part of an expression only.
 //!
-//! A scope is a few names in front of another scope; making one copies nothing. Names that are in none of them are the
-//! definition's own, which the evaluator looks up.
+//! A scope holds a few names and refers to the scope around it, so a new scope copies nothing. A name that is in no
+//! scope belongs to the definition, and the evaluator looks it up.
 
 use std::sync::Arc;
 
 use crate::hcl::cty::Value;
 
-/// Names bound by a matrix, a function's parameters or a `for`.
+/// Names bound by a matrix, by the parameters of a function, or by a `for`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scope<'s> {
     names: &'s [(Arc<str>, Value)],
@@ -15,18 +15,18 @@ pub(crate) struct Scope<'s> {
 }
 
 impl<'s> Scope<'s> {
-    /// Nothing but the definition's own names.
+    /// The empty scope: only the definition's own names are visible.
     pub(crate) const ROOT: Scope<'static> = Scope {
         names: &[],
         outer: None,
     };
 
-    /// `names`, and else the definition's own.
+    /// A scope with `names` and nothing around it.
     pub(crate) const fn of(names: &'s [(Arc<str>, Value)]) -> Self {
         Self { names, outer: None }
     }
 
-    /// `names` in front of this scope.
+    /// A scope with `names`, which hide equal names of this one.
     pub(crate) const fn with(&'s self, names: &'s [(Arc<str>, Value)]) -> Self {
         Scope {
             names,
@@ -34,7 +34,7 @@ impl<'s> Scope<'s> {
         }
     }
 
-    /// The value of `name` in this scope.
+    /// The value of `name`: the innermost one, and in one scope the last one. `None` if no scope has it.
     pub(crate) fn get(&self, name: &str) -> Option<&'s Value> {
         let mut scope = self;
         loop {
@@ -45,7 +45,7 @@ impl<'s> Scope<'s> {
         }
     }
 
-    /// All names of this scope, for suggestions.
+    /// All visible names, innermost first, for suggestions. Hidden ones are not removed.
     pub(crate) fn names(&self) -> Vec<Arc<str>> {
         let mut names = Vec::new();
         let mut scope = Some(self);
