@@ -1,42 +1,42 @@
-//! From a flat sequence of template tokens to the parts of a template.
+//! Builds a template from a flat sequence of its tokens.
 //!
-//! Shared by the syntaxes: both know where literals, interpolations and directives are; this module resolves escapes,
-//! trims white space as `~` asks, removes the indentation of `<<-` heredocs and nests directives, in the order in which
-//! HCL does it (hclsyntax `parser_template.go`). Knows nothing of parsers. Start at [`assemble`].
+//! Both syntaxes use this. They find the literals, interpolations and directives. This module resolves escapes,
+//! trims white space for `~`, removes the indentation of `<<-` heredocs and nests directives, in the same order as
+//! HCL (hclsyntax `parser_template.go`). Start at [`assemble`].
 
 use super::cty::value::{Text, Value};
 use super::syntax::{Expr, ExprKind, Ident, TemplateFor, TemplateIf, TemplatePart};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 
-/// A piece of a template before directives are nested.
+/// A token of a template, before directives are nested.
 #[derive(Debug)]
 pub(super) enum TemplateToken {
-    /// Text, escapes resolved; in heredocs and bare templates at most one line of it.
+    /// Literal text, with escapes resolved. In heredocs and templates without quotes, at most one line of it.
     Text(String),
     /// `${expression}`.
     Interpolation {
-        /// What is between the braces.
+        /// The expression.
         expr: Expr,
-        /// Which sides have a `~`.
+        /// Its `~` markers.
         trim: Trim,
     },
     /// `%{…}`.
     Directive {
-        /// Which one.
+        /// The directive.
         directive: Directive,
-        /// The whole sequence.
+        /// Its position, braces included.
         span: Span,
-        /// Which sides have a `~`.
+        /// Its `~` markers.
         trim: Trim,
     },
 }
 
-/// The `~` markers of a sequence.
+/// The `~` markers of an interpolation or directive.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Trim {
-    /// After the opening brace: white space before the sequence goes.
+    /// There is a `~` after the opening brace: trim the white space before the sequence.
     pub(super) before: bool,
-    /// Before the closing brace: white space after the sequence goes.
+    /// There is a `~` before the closing brace: trim the white space after the sequence.
     pub(super) after: bool,
 }
 
@@ -62,16 +62,19 @@ pub(super) enum Directive {
     EndFor,
 }
 
-/// How template text is written, which decides its escapes.
+/// How literal text in a template is written, which decides which escapes it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TextStyle {
-    /// Between quotes: backslash escapes.
+    /// In quotes: backslash escapes, `$${` and `%%{`.
     Quoted,
-    /// In a heredoc or a JSON string: only `$${` and `%%{`.
+    /// In a heredoc or a JSON string: only `$${` and `%%{`. JSON's own escapes are resolved already.
     Plain,
 }
 
-/// The expression that a template's tokens make, at `span`; `flush` for `<<-`.
+/// Builds the expression of a template at `span`. `flush` is set for `<<-` heredocs.
+///
+/// The result is a literal if the template has only text, and a wrapped expression if it has only one
+/// interpolation. Such an interpolation keeps the type of its value.
 pub(super) fn assemble(
     mut tokens: Vec<TemplateToken>,
     span: Span,
@@ -139,8 +142,10 @@ fn trim(tokens: &mut [TemplateToken]) {
     }
 }
 
-// The rule is about the first token of each line as it stands after trimming, so a line that starts with a directive
-// or interpolation keeps all lines where they are.
+/// Removes the smallest indentation of all lines from each line, for `<<-`.
+///
+/// As in HCL, the first token of each line decides, after trimming. So if one line begins with a directive or an
+/// interpolation, its indentation is zero and all lines stay as they are.
 fn remove_indentation(tokens: &mut [TemplateToken]) {
     let mut starts = Vec::new();
     let mut least = usize::MAX;
@@ -171,7 +176,7 @@ fn remove_indentation(tokens: &mut [TemplateToken]) {
     }
 }
 
-/// Directives within directives beyond this are refused.
+/// The deepest nesting of directives. They are nested recursively.
 const DEPTH_LIMIT: usize = 500;
 
 struct Nest<'p> {
@@ -181,7 +186,7 @@ struct Nest<'p> {
     problems: &'p mut Diagnostics,
 }
 
-// Where a sequence of parts ended.
+/// What ended a sequence of parts.
 enum End {
     Broken,
     Template,
@@ -348,7 +353,8 @@ impl Directive {
     }
 }
 
-/// `source` with its escapes resolved, cut into lines where `style` is plain; `span` is where it is written.
+/// Adds the literal text `source`, which is at `span`, to `tokens`, with escapes resolved. Plain text is split into
+/// lines.
 pub(super) fn text_tokens(
     source: &str,
     style: TextStyle,
@@ -374,7 +380,7 @@ fn unescape_markers(text: &str) -> String {
     }
 }
 
-/// The text that `source`, found between quotes at `span`, stands for.
+/// Resolves the escapes of `source`, the content of a quoted string at `span`.
 pub(super) fn unquote(source: &str, span: Span, problems: &mut Diagnostics) -> String {
     if !source.contains(['\\', '$', '%', '\n', '\r']) {
         return source.to_owned();
@@ -458,7 +464,7 @@ pub(super) fn unquote(source: &str, span: Span, problems: &mut Diagnostics) -> S
                     "a quoted string cannot go on in the next line",
                     "write `\\n` for a line break, or use a heredoc (`<<EOT`)",
                 );
-                // One message for one string is enough.
+                // One message per string is enough.
                 break;
             }
             other => text.push(other),

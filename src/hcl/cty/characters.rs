@@ -1,18 +1,19 @@
-//! What counts as one character, as in go-cty (its package `textseg`).
+//! Splits text into characters as go-cty does (with its package `textseg`).
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 use unicode_segmentation::UnicodeSegmentation as _;
 
-/// The characters of a text as a reader counts them (grapheme clusters).
+/// The grapheme clusters of a text: the characters as a reader counts them.
 ///
-/// The clusters are those of Unicode 15.0, as in buildx: later versions join the consonants of Indic scripts.
+/// The clusters are those of Unicode 15.0, as in buildx. Later versions of Unicode, which the library implements,
+/// join the consonants of Indic scripts, so clusters are split again here.
 pub(crate) fn graphemes(text: &str) -> impl Iterator<Item = &str> {
     text.graphemes(true).flat_map(split_conjunct)
 }
 
-/// A cluster, cut before each consonant that it was joined with.
+/// Splits a cluster before each consonant that only later versions of Unicode join to it.
 fn split_conjunct(cluster: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(cluster);
     std::iter::from_fn(move || {
@@ -23,11 +24,12 @@ fn split_conjunct(cluster: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Where in a cluster a letter follows a mark or joiner; Hangul letters and what is put before a letter do otherwise.
+/// The offset of the first letter in a cluster that follows a mark or a zero-width joiner: there, Unicode 15.0
+/// begins a new cluster. Hangul letters are excluded, because they always joined.
 fn conjunct_in(cluster: &str) -> Option<usize> {
     static CONJUNCT: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r"[\p{M}\x{200D}]([\p{Lo}--\p{Hangul}])").ok());
-    // Most clusters are a single letter, perhaps with marks of two bytes.
+    // Most clusters are one letter, perhaps with a mark of two bytes. They need no search.
     if cluster.len() <= 4 {
         return None;
     }
@@ -35,7 +37,7 @@ fn conjunct_in(cluster: &str) -> Option<usize> {
     found.get(1).map(|letter| letter.start())
 }
 
-/// How many characters a reader counts.
+/// The number of grapheme clusters.
 pub(crate) fn grapheme_count(text: &str) -> usize {
     if text.is_ascii() && !text.contains('\r') {
         return text.len();

@@ -1,7 +1,8 @@
-//! Conversion of values to types, by go-cty's rules.
+//! Converts values to types, by go-cty's rules.
 //!
-//! What can be converted is decided by the two types first and by the value second, so that an impossible conversion is
-//! told from a value that does not fit. Start at [`convert()`]; a [`Conversion`] is the plan made from the types.
+//! The two types decide first whether a conversion is possible at all, then the value. So an impossible conversion
+//! is reported differently from a value that does not fit. Start at [`convert()`]; a [`Conversion`] is the plan
+//! that is made from the types.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -18,25 +19,25 @@ use super::value::{Text, Value};
 pub(crate) enum Safety {
     /// Only those that succeed for every value.
     Safe,
-    /// Also those that depend on the value, as string to number does.
+    /// Also those that depend on the value, such as string to number.
     Unsafe,
 }
 
-/// A step from a value to a part of it.
+/// A step from a value to one of its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ConversionStep {
-    /// An element by place.
+    /// The element at this position, from 0.
     Index(usize),
-    /// An element or attribute by name.
+    /// The element or attribute with this name.
     Name(Text),
 }
 
-/// A value could not be converted; the text is a fragment such as `a number is required`.
+/// A value cannot be converted. The message is a fragment such as `a number is required`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct ConvertError {
     message: String,
-    /// From the innermost step outward.
+    /// The steps to the part that does not fit, innermost first.
     steps: Vec<ConversionStep>,
 }
 
@@ -53,12 +54,12 @@ impl ConvertError {
         self
     }
 
-    /// The way from the converted value to the part that does not fit, in the language's syntax: `[0].name`; empty
-    /// where it is the value itself.
+    /// The path from the converted value to the part that does not fit, in the language's syntax: `[0].name`. Empty
+    /// if the value itself does not fit.
     pub(crate) fn path(&self) -> impl fmt::Display {
         let mut path = String::new();
         for step in self.steps.iter().rev() {
-            // Writing to a string cannot fail.
+            // Writing to a `String` cannot fail.
             let _ = match step {
                 ConversionStep::Index(place) => write!(path, "[{place}]"),
                 ConversionStep::Name(name) => write!(path, ".{name}"),
@@ -68,12 +69,12 @@ impl ConvertError {
     }
 }
 
-/// The value as one of type `to`, where that is possible.
+/// Converts `value` to the type `to`.
 ///
-/// Nulls convert to nulls; [`Type::Dynamic`] takes any value as it is. Attributes that `to` does not have are dropped,
-/// optional ones that the value does not have become null.
+/// Nulls become nulls of the new type, and [`Type::Dynamic`] accepts any value unchanged. Attributes that `to` does
+/// not have are dropped; optional attributes that the value does not have become null.
 pub(crate) fn convert(value: &Value, to: &Type) -> Result<Value, ConvertError> {
-    // Primitives are most of what is converted; they need no plan.
+    // Most values are primitives of the right type already. They need no plan.
     match (value, to) {
         (_, Type::Dynamic)
         | (Value::String(_), Type::String)
@@ -91,25 +92,26 @@ pub(crate) fn convert(value: &Value, to: &Type) -> Result<Value, ConvertError> {
     }
 }
 
-/// Whether there is a conversion between two types.
+/// Whether values of type `from` can be converted to type `to`. With [`Safety::Unsafe`], the conversion of a
+/// particular value may still fail.
 pub(crate) fn converts(from: &Type, to: &Type, safety: Safety) -> bool {
     Conversion::plan(from, to, safety).is_some()
 }
 
-/// How to convert values of one type to another.
+/// A plan: how to convert values of one type to another.
 #[derive(Debug)]
 struct Conversion {
     to: Type,
     action: Action,
 }
 
-/// The conversion of an element; none where it is of the right type already.
+/// The conversion of an element; `None` if the element has the right type already.
 type Part = Option<Conversion>;
 
 #[derive(Debug)]
 enum Action {
     Keep,
-    /// The value's own type decides: the source type was dynamic.
+    /// The source type is dynamic, so the type of each value decides.
     Late,
     NumberToString,
     BoolToString,
@@ -122,7 +124,7 @@ enum Action {
     TupleToSequence(Vec<Part>),
     ObjectToMap {
         parts: BTreeMap<Text, Part>,
-        /// Whether the elements may come out with types of their own.
+        /// Whether the converted elements may have different types, so that they must be unified.
         unify: bool,
         safety: Safety,
     },
@@ -132,11 +134,13 @@ enum Action {
 #[derive(Debug)]
 enum MapPart {
     Convert(Part),
-    /// The elements cannot be this attribute; it is optional, so that matters only where the map has it.
+    /// The map's elements cannot be converted to this attribute's type. The attribute is optional, so this is an
+    /// error only if the map contains it.
     Impossible,
 }
 
-/// The conversion of one element: `None` where there is none.
+/// Plans the conversion of one element. The outer `None` means that it is impossible, the inner one that nothing
+/// has to be done.
 fn part(from: &Type, to: &Type, safety: Safety) -> Option<Part> {
     if from == to {
         Some(None)
@@ -331,7 +335,8 @@ impl Conversion {
             (Action::MapToObject(parts), Value::Map(map)) => {
                 self.convert_map_to_object(parts, map.entries())
             }
-            // A plan is applied to values of the type it was made for, which leaves only those to be kept.
+            // A plan is only applied to values of the type that it was made for, so only [`Action::Keep`] gets
+            // here.
             (_, value) => Ok(value.clone()),
         }
     }
@@ -389,7 +394,8 @@ impl Conversion {
         Ok(Value::object(converted))
     }
 
-    /// A list or set of converted items; `original` is their element type before, for where nothing else says it.
+    /// Makes the list or set from converted items. `original` is their element type before the conversion: it is
+    /// the element type of an empty collection if the target leaves it open.
     fn make_sequence(&self, items: Vec<Value>, original: &Type) -> Result<Value, ConvertError> {
         let (wanted, kind) = match &self.to {
             Type::Set(element) => (element, "set"),
@@ -446,7 +452,8 @@ fn convert_items(parts: &[Part], items: &[Value]) -> Result<Vec<Value>, ConvertE
         .collect()
 }
 
-/// Brings items that were converted to a partly dynamic type to one type.
+/// Converts items to one common type, after a conversion to a partly dynamic type may have given them different
+/// ones.
 fn unify_items(items: Vec<Value>) -> Result<Vec<Value>, ConvertError> {
     let mut types = items.iter().map(Value::ty);
     let Some(first) = types.next() else {
@@ -466,7 +473,7 @@ fn unify_items(items: Vec<Value>) -> Result<Vec<Value>, ConvertError> {
         .collect()
 }
 
-/// The type that converted elements have in common; nulls of no particular type go along with any.
+/// The common type of converted elements. Nulls of no particular type fit any type. `None` if the types differ.
 fn common_type<'a>(
     items: impl IntoIterator<Item = &'a Value>,
     wanted: &Type,
@@ -513,7 +520,8 @@ fn string_to_bool(text: &str) -> Result<Value, ConvertError> {
     }
 }
 
-/// The constraint `to` with its dynamic parts replaced by what stands there in `from`: the type of a converted null.
+/// Replaces the dynamic parts of the constraint `to` by the corresponding parts of `from`. The result is the type
+/// of a converted null.
 fn replace_dynamic(from: &Type, to: &Type) -> Type {
     let element = |collection: fn(Type) -> Type, to: &Type| match from {
         Type::List(from) | Type::Set(from) | Type::Map(from) => {

@@ -1,9 +1,10 @@
-//! Why a value of one type cannot be one of another, in words.
+//! Explains why a type cannot be converted to another, in go-cty's words.
 
 use super::convert::{Safety, converts};
 use super::types::{ObjectType, Type};
 
-/// The reason, as a fragment: `string required, but have tuple`.
+/// The reason, as a fragment: `string required, but have tuple`. The caller knows that the conversion is
+/// impossible.
 pub(super) fn message(have: &Type, want: &Type) -> String {
     match (have, want) {
         (Type::Object(have), Type::Object(want)) => objects(have, want),
@@ -51,8 +52,8 @@ pub(super) fn message(have: &Type, want: &Type) -> String {
     }
 }
 
-/// Whether naming both types helps. Of a string where a number or bool is wanted it does not: some strings are fine, and
-/// readers would look for the mistake in the type.
+/// Whether the message should name both types. It should not for a string in place of a number or bool: some
+/// strings can be converted, so the type is not the mistake.
 fn is_clear(have: &Type, want: &Type) -> bool {
     have.is_primitive() != want.is_primitive()
         || *want == Type::String

@@ -1,7 +1,8 @@
 //! Values, types and conversions, by the rules of go-cty.
 //!
-//! Typed nulls, numbers of 512 bits, strings in NFC, conversions that never guess. Knows nothing of expressions. Start
-//! at [`Value`].
+//! As in go-cty, nulls have types, number literals have 512 bits, strings are in Unicode's normalization form C,
+//! and conversions do not guess: `"yes"` is not a bool. This module knows nothing of expressions. Start at
+//! [`Value`].
 
 pub(crate) mod characters;
 pub(crate) mod convert;

@@ -1,7 +1,8 @@
-//! The order and identity of a set's elements.
+//! The order of a set's elements, and when two of them are the same.
 //!
-//! go-cty sorts strings, numbers and bools by value and everything else by the bytes of a text it hashes values with;
-//! nulls come last. The order reaches the user through every list that is made of a set, so it is kept.
+//! go-cty sorts strings, numbers and bools by value, and all other values by the bytes of a text that it uses as
+//! their hash. Nulls come last. Users see this order in every list that is made of a set, so it must be the same
+//! here.
 
 use std::cmp::Ordering;
 
@@ -11,7 +12,7 @@ use super::value::Value;
 use crate::golang::quote::quote;
 use crate::types::hash::HashMap;
 
-/// The distinct ones of `items`, in set order.
+/// Sorts `items` in set order and removes duplicates.
 pub(crate) fn arrange(element: &Type, items: Vec<Value>) -> Vec<Value> {
     if element.is_primitive() {
         let mut items = items;
@@ -34,7 +35,8 @@ pub(crate) fn arrange(element: &Type, items: Vec<Value>) -> Vec<Value> {
     });
     let mut arranged: Vec<(String, Value)> = Vec::with_capacity(keyed.len());
     for (key, item) in keyed {
-        // Keys cut numbers to ten digits, so different values may share one: compare with all of the same key.
+        // A key contains only ten digits of a number, so different values may have the same key. Compare with all
+        // values of that key.
         let known = arranged
             .iter()
             .rev()
@@ -47,7 +49,7 @@ pub(crate) fn arrange(element: &Type, items: Vec<Value>) -> Vec<Value> {
     arranged.into_iter().map(|(_, item)| item).collect()
 }
 
-/// Whether two equal numbers are the same zero: a set may hold both.
+/// Whether two equal numbers have the same sign. Zero and negative zero are equal, but a set may contain both.
 fn same_sign(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => left.is_negative() == right.is_negative(),
@@ -58,7 +60,7 @@ fn same_sign(left: &Value, right: &Value) -> bool {
 fn primitive_order(left: &Value, right: &Value) -> Ordering {
     match (left, right) {
         (Value::Bool(left), Value::Bool(right)) => left.cmp(right),
-        // Zeros are equal, and a set may hold both.
+        // A set may contain both zeros; the positive one comes first.
         (Value::Number(left), Value::Number(right)) => left
             .cmp(right)
             .then_with(|| right.is_negative().cmp(&left.is_negative())),
@@ -67,14 +69,14 @@ fn primitive_order(left: &Value, right: &Value) -> Ordering {
     }
 }
 
-/// Values to look others up among, whatever their type.
+/// A hash set of values of any types.
 pub(crate) struct Members<'a> {
     by_key: HashMap<String, Vec<&'a Value>>,
     zeros: Zeros,
 }
 
 impl<'a> Members<'a> {
-    /// No values yet.
+    /// An empty set of values, in which zero and negative zero are equal.
     pub(crate) fn new() -> Self {
         Self {
             by_key: HashMap::default(),
@@ -82,7 +84,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// The elements of a set, which tells zero from negative zero.
+    /// The elements of a set of the language, in which zero and negative zero differ.
     pub(crate) fn of_set(elements: &'a [Value]) -> Self {
         let mut members = Self {
             by_key: HashMap::default(),
@@ -94,7 +96,7 @@ impl<'a> Members<'a> {
         members
     }
 
-    /// Puts a value in, if it is not there; whether it was not.
+    /// Adds `value`, and returns whether it was new.
     pub(crate) fn insert(&mut self, value: &'a Value) -> bool {
         let mut key = String::new();
         write_key(value, self.zeros, &mut key);
@@ -106,7 +108,7 @@ impl<'a> Members<'a> {
         new
     }
 
-    /// Whether a value is there.
+    /// Whether `value` is among the values.
     pub(crate) fn contains(&self, value: &Value) -> bool {
         let mut key = String::new();
         write_key(value, self.zeros, &mut key);
@@ -125,7 +127,7 @@ impl<'a> FromIterator<&'a Value> for Members<'a> {
     }
 }
 
-/// Whether zero and negative zero have one key: they are equal, but a set may hold both.
+/// Whether zero and negative zero have the same key. They are equal, but a set of the language may contain both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Zeros {
     Equal,

@@ -1,7 +1,7 @@
-//! The types of values and of type constraints.
+//! Types of values, and type constraints.
 //!
-//! A constraint differs from a type in two ways: [`Type::Dynamic`] stands for any type, and an object's attributes may
-//! be optional.
+//! Both are a [`Type`]. A constraint differs from a type in two ways: [`Type::Dynamic`] means any type, and
+//! attributes of an object may be optional.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,25 +12,25 @@ use super::value::Text;
 /// The type of a value, or a constraint on it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Type {
-    /// Of a value, a null of no particular type; of a constraint, any type.
+    /// In a constraint, any type. As the type of a value, only that of a null of no particular type.
     Dynamic,
     /// Text.
     String,
-    /// A number of any size.
+    /// A number.
     Number,
-    /// A truth value.
+    /// A bool.
     Bool,
-    /// A sequence of values of one type.
+    /// Values of one type, in order.
     List(Arc<Type>),
     /// Distinct values of one type.
     Set(Arc<Type>),
     /// Values of one type by name.
     Map(Arc<Type>),
-    /// A sequence in which each place has its own type.
+    /// A fixed number of values, in order, each of its own type.
     Tuple(Arc<[Type]>),
-    /// Values by name, each with its own type.
+    /// Values by fixed names, each of its own type.
     Object(Arc<ObjectType>),
-    /// Raw bytes; nothing in the language makes or converts them.
+    /// Raw bytes. The language cannot write them, and nothing converts to or from them.
     Bytes,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct ObjectType {
 }
 
 impl ObjectType {
-    /// An object type whose attributes are all required.
+    /// An object type with required attributes only.
     pub(crate) fn new(attributes: BTreeMap<Text, Type>) -> Self {
         Self {
             attributes,
@@ -50,8 +50,8 @@ impl ObjectType {
         }
     }
 
-    /// An object type some of whose attributes may be missing from what is converted to it; names that are no
-    /// attributes are left out.
+    /// An object type in which the attributes `optional` may be missing from a converted value. Names in `optional`
+    /// that are not in `attributes` are ignored.
     pub(crate) fn with_optional(
         attributes: BTreeMap<Text, Type>,
         optional: impl IntoIterator<Item = Text>,
@@ -71,12 +71,12 @@ impl ObjectType {
         &self.attributes
     }
 
-    /// The type of one attribute.
+    /// The type of the attribute `name`, or `None` if the object type does not have it.
     pub(crate) fn attribute(&self, name: &str) -> Option<&Type> {
         self.attributes.get(name)
     }
 
-    /// Whether an attribute may be missing.
+    /// Whether the attribute `name` may be missing.
     pub(crate) fn is_optional(&self, name: &str) -> bool {
         self.optional.contains(name)
     }
@@ -122,7 +122,7 @@ impl Type {
         matches!(self, Self::List(_) | Self::Set(_) | Self::Map(_))
     }
 
-    /// The type of a collection's elements.
+    /// The element type of a list, set or map. `None` for any other type.
     pub(crate) fn element(&self) -> Option<&Self> {
         match self {
             Self::List(element) | Self::Set(element) | Self::Map(element) => Some(element),
@@ -152,7 +152,7 @@ impl Type {
         }
     }
 
-    /// The type a value has that was converted to this constraint: no attribute is optional any more.
+    /// The type of a value after its conversion to this constraint: the same type, with no attribute optional.
     #[must_use]
     pub(crate) fn without_optional(&self) -> Self {
         if !self.has_optional() {
@@ -173,7 +173,8 @@ impl Type {
         }
     }
 
-    /// The English name of a type, as messages about values use it: `list of string`, `tuple`, `dynamic`.
+    /// The English name of a type, for messages about values: `list of string`, `tuple`, `dynamic`. As in go-cty,
+    /// tuples and objects are not spelled out.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Dynamic => "dynamic".into(),
@@ -184,7 +185,8 @@ impl Type {
         }
     }
 
-    /// The English name of a constraint: as [`Type::name`], but `any type` and `list of any single type`.
+    /// The English name of a constraint: as [`Type::name`], but with `any type` and `list of any single type` for
+    /// [`Type::Dynamic`].
     pub(crate) fn constraint_name(&self) -> String {
         let of = |element: &Self| match element {
             Self::Dynamic => "any single type".to_owned(),
@@ -199,7 +201,7 @@ impl Type {
         }
     }
 
-    /// The type's own word without its parameters: `list`, `object`, `string`.
+    /// The type's keyword, without its parameters: `list`, `object`, `string`.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Dynamic => "dynamic",
@@ -216,7 +218,7 @@ impl Type {
     }
 }
 
-/// The type as a type expression of the language: `list(string)`, `object({a=number,b=any})`.
+/// Writes the type as a type expression of the language: `list(string)`, `object({a=number,b=any})`.
 impl fmt::Display for Type {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,7 +1,9 @@
-//! The most general of several types: what a conditional, `coalesce` or a list of mixed elements becomes.
+//! Finds a common type for several types: for the branches of a conditional, the arguments of `coalesce`, or the
+//! elements of a mixed list.
 //!
-//! The rules are go-cty's: tuples and objects are unified place by place, or else become lists and maps; among other
-//! types the first wins that all the others convert to, and string is the most general primitive.
+//! The rules are go-cty's. Tuples and objects are unified element by element; if that is impossible, they become
+//! lists and maps. Among other types, the first type counts to which all others convert, with string as the most
+//! general primitive.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -10,13 +12,13 @@ use super::convert::{Safety, converts};
 use super::types::Type;
 use super::value::Text;
 
-/// The type that all of `types` convert to, none where there is none or no type at all.
+/// Returns a type to which all of `types` convert. `None` if there is none, or if `types` is empty.
 ///
-/// With [`Safety::Safe`] only conversions count that cannot fail.
+/// With [`Safety::Safe`], only conversions that cannot fail are considered.
 pub(crate) fn unify<'a>(types: impl IntoIterator<Item = &'a Type>, safety: Safety) -> Option<Type> {
     let mut distinct: Vec<&Type> = Vec::new();
     for ty in types {
-        // Long lists mostly repeat one type: looking at the latest first keeps this linear for them.
+        // Long lists mostly repeat one type. Comparing with the latest type first makes this linear for them.
         if !distinct.iter().rev().any(|known| *known == ty) {
             distinct.push(ty);
         }
@@ -24,7 +26,7 @@ pub(crate) fn unify<'a>(types: impl IntoIterator<Item = &'a Type>, safety: Safet
     unify_distinct(&distinct, safety)
 }
 
-/// How many of a list of types are of each kind.
+/// The number of types of each kind.
 #[derive(Default)]
 struct Census {
     maps: usize,
@@ -103,7 +105,8 @@ fn unify_distinct(types: &[&Type], safety: Safety) -> Option<Type> {
         .cloned()
 }
 
-/// Lists with tuples, or maps with objects: the structures as one collection, and then all together.
+/// Unifies lists with tuples, or maps with objects: first turns all structures into one collection type, then
+/// unifies that with the collections.
 fn unify_structures_as_collections(types: &[&Type], safety: Safety) -> Option<Type> {
     let structures: Vec<&Type> = types
         .iter()
@@ -191,7 +194,7 @@ fn unify_tuples(types: &[&Type], safety: Safety) -> Option<Type> {
     }
 }
 
-/// The list that all of some tuples, or the map that all of some objects convert to.
+/// The list type to which all tuples of `types` convert, or the map type to which all objects do.
 fn as_collection(types: &[&Type], safety: Safety) -> Option<Type> {
     let mut elements: Vec<&Type> = Vec::new();
     let mut objects = false;
@@ -214,7 +217,7 @@ fn as_collection(types: &[&Type], safety: Safety) -> Option<Type> {
     all_convert(types, &ty, safety).then_some(ty)
 }
 
-/// The types in the order in which they are tried: a topological sort by "more general than".
+/// Sorts the types into the order in which to try them as the result: a topological sort by [`preference`].
 fn by_preference<'a>(types: &[&'a Type]) -> Vec<&'a Type> {
     let mut less_general: Vec<Vec<usize>> = vec![Vec::new(); types.len()];
     let mut blockers = vec![0usize; types.len()];
@@ -245,7 +248,7 @@ fn by_preference<'a>(types: &[&'a Type]) -> Vec<&'a Type> {
     order.into_iter().map(|place| types[place]).collect()
 }
 
-/// [`Ordering::Less`] where `left` is the better result of a unification.
+/// Returns [`Ordering::Less`] if `left` is the better result of a unification, because it is more general.
 fn preference(left: &Type, right: &Type) -> Ordering {
     use Ordering::{Equal, Greater, Less};
     match (left, right) {
@@ -287,7 +290,8 @@ fn preference(left: &Type, right: &Type) -> Ordering {
     }
 }
 
-/// Equal where the parts disagree, or where one of them has no counterpart.
+/// Combines the preferences of the parts: [`Ordering::Equal`] if they contradict each other, or if a part is
+/// missing on one side.
 fn by_parts(parts: impl Iterator<Item = Option<Ordering>>) -> Ordering {
     let mut whole = Ordering::Equal;
     for part in parts {

@@ -1,8 +1,8 @@
-//! Values: what expressions evaluate to.
+//! Values: the results of expressions.
 //!
-//! A value knows its type at all times, nulls included. It is cheap to clone; whole collections are shared. Strings and
-//! names are in Unicode's normalization form C, maps and objects iterate sorted by name, sets in the order that go-cty
-//! gives them. Knows nothing of expressions. Start at [`Value`].
+//! Every value knows its type, nulls included. Values are cheap to clone, because clones share their collections.
+//! Strings and names are in Unicode's normalization form C. Maps and objects iterate in the order of their names,
+//! sets in the order that go-cty gives them. This module knows nothing of expressions. Start at [`Value`].
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -16,7 +16,8 @@ use super::number::Number;
 use super::set_order;
 use super::types::Type;
 
-/// Text in normalization form C.
+/// Text in Unicode's normalization form C, as go-cty normalizes all strings. Conversions from other strings
+/// normalize.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Text(Arc<str>);
 
@@ -106,41 +107,42 @@ impl fmt::Debug for Text {
 /// A value of the language.
 #[derive(Clone)]
 pub(crate) enum Value {
-    /// No value, of some type; [`Type::Dynamic`] for a plain `null`.
+    /// A null and its type, which is [`Type::Dynamic`] for a plain `null`.
     Null(Type),
-    /// A truth value.
+    /// A bool.
     Bool(bool),
     /// A number.
     Number(Number),
     /// Text.
     String(Text),
-    /// A sequence of one type.
+    /// Elements of one type, in order.
     List(Sequence),
-    /// Distinct values of one type, in set order.
+    /// Distinct elements of one type, in the order of [`set_order`].
     Set(Sequence),
-    /// Values of one type by name.
+    /// Elements of one type by name.
     Map(MapElements),
-    /// A sequence of any types.
+    /// Elements of any types, in order.
     Tuple(Tuple),
-    /// Values of any types by name.
+    /// Attributes of any types by name.
     Object(Object),
-    /// Raw bytes.
+    /// Raw bytes: a capsule type of go-cty. Only the functions on bytes take them.
     Bytes(Arc<[u8]>),
 }
 
-/// How large a value is when everything in it is written out; what is shared within it counts each time.
+/// The size of a value, as if nothing in it were shared: a part that occurs twice counts twice.
 ///
-/// Values are cheap to make of shared parts, but not to go through, so whoever makes them must be able to tell.
+/// A value can be built cheaply from shared parts and still take very long to walk or print. So every value knows
+/// its extent, and [`crate::hcl::eval`] limits it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// How many collections are within each other at the deepest place.
+    /// The nesting depth: 0 for a value that is not a collection.
     pub(crate) depth: u32,
-    /// Roughly how many bytes a copy without sharing would take.
+    /// The approximate number of bytes of a copy without sharing.
     pub(crate) weight: u64,
 }
 
 impl Extent {
-    /// What every value takes, whatever is in it.
+    /// The weight of any value in addition to its content.
     const OWN: u64 = 16;
 
     fn of<'a>(parts: impl IntoIterator<Item = &'a Value>) -> Self {
@@ -158,7 +160,7 @@ impl Extent {
     }
 }
 
-/// The elements of a list or set: all of one type, nulls included.
+/// The elements of a list or set, all of one type. Nulls have that type, too.
 #[derive(Clone)]
 pub(crate) struct Sequence(Arc<SequenceData>);
 
@@ -188,7 +190,7 @@ impl Sequence {
     }
 }
 
-/// The elements of a map: all of one type, nulls included.
+/// The elements of a map, all of one type. Nulls have that type, too.
 #[derive(Clone)]
 pub(crate) struct MapElements(Arc<MappingData>);
 
@@ -243,34 +245,35 @@ impl Object {
         &self.0.entries
     }
 
-    /// One attribute.
+    /// The attribute `name`, or `None` if the object does not have it.
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.0.entries.get(name)
     }
 }
 
 impl Value {
-    /// A null of no particular type.
+    /// A null of no particular type: the value of the keyword `null`.
     pub(crate) const fn null() -> Self {
         Self::Null(Type::Dynamic)
     }
 
-    /// A string; it is normalized.
+    /// A string. The text is normalized.
     pub(crate) fn string(text: impl Into<Text>) -> Self {
         Self::String(text.into())
     }
 
-    /// A number from one of Rust's integers.
+    /// A number from an integer of Rust.
     pub(crate) fn number(value: impl Into<Number>) -> Self {
         Self::Number(value.into())
     }
 
-    /// A list; the items must be of the type `element`, or null.
+    /// A list. The caller guarantees that each item is of the type `element` or null; nulls get that type.
     pub(crate) fn list(element: Type, items: Vec<Self>) -> Self {
         Self::List(Self::sequence(element, items))
     }
 
-    /// A set; the items must be of the type `element`, or null. Duplicates go, and the order is the set's.
+    /// A set. The caller guarantees that each item is of the type `element` or null; nulls get that type.
+    /// Duplicates are removed, and the items are sorted in set order.
     pub(crate) fn set(element: Type, items: Vec<Self>) -> Self {
         let items = items
             .into_iter()
@@ -288,7 +291,7 @@ impl Value {
         Sequence::new(element, items)
     }
 
-    /// A map; the values must be of the type `element`, or null.
+    /// A map. The caller guarantees that each value is of the type `element` or null; nulls get that type.
     pub(crate) fn map(element: Type, entries: BTreeMap<Text, Self>) -> Self {
         let entries: BTreeMap<Text, Self> = entries
             .into_iter()
@@ -327,7 +330,7 @@ impl Value {
         }
     }
 
-    /// How large the value is.
+    /// The value's size. It was computed when the value was made, so this is cheap.
     pub(crate) fn extent(&self) -> Extent {
         match self {
             Self::Null(_) | Self::Bool(_) | Self::Number(_) => Extent {
@@ -377,12 +380,12 @@ impl Value {
         }
     }
 
-    /// Whether the value is null.
+    /// Whether the value is a null of any type.
     pub(crate) fn is_null(&self) -> bool {
         matches!(self, Self::Null(_))
     }
 
-    /// The text of a string.
+    /// The text, or `None` if this is not a string.
     pub(crate) fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
@@ -390,7 +393,7 @@ impl Value {
         }
     }
 
-    /// The number of a number.
+    /// The number, or `None` if this is not a number.
     pub(crate) fn as_number(&self) -> Option<&Number> {
         match self {
             Self::Number(number) => Some(number),
@@ -398,7 +401,7 @@ impl Value {
         }
     }
 
-    /// The truth value of a bool.
+    /// The bool, or `None` if this is not a bool.
     pub(crate) fn as_bool(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),
@@ -406,7 +409,7 @@ impl Value {
         }
     }
 
-    /// The elements of a list, set or tuple, in order.
+    /// The elements of a list, set or tuple, in order. `None` for any other value.
     pub(crate) fn items(&self) -> Option<&[Self]> {
         match self {
             Self::List(sequence) | Self::Set(sequence) => Some(&sequence.0.items),
@@ -415,7 +418,7 @@ impl Value {
         }
     }
 
-    /// The elements of a map or object, sorted by name.
+    /// The elements of a map or object, sorted by name. `None` for any other value.
     pub(crate) fn entries(&self) -> Option<&BTreeMap<Text, Self>> {
         match self {
             Self::Map(map) => Some(&map.0.entries),
@@ -424,20 +427,20 @@ impl Value {
         }
     }
 
-    /// How many elements a list, set, tuple, map or object has.
+    /// The number of elements of a list, set, tuple, map or object. `None` for any other value.
     pub(crate) fn len(&self) -> Option<usize> {
         self.items()
             .map(<[Self]>::len)
             .or_else(|| self.entries().map(BTreeMap::len))
     }
 
-    /// Whether two values are equal as `==` has it: nothing is converted, values of different types are unequal, but
-    /// any two nulls are equal.
+    /// Whether the operator `==` finds two values equal. Nothing is converted, so values of different types are
+    /// unequal, except that any two nulls are equal.
     pub(crate) fn equals(&self, other: &Self) -> bool {
         (self.is_null() && other.is_null()) || self.same(other)
     }
 
-    /// Whether two values are equal, types of nulls included.
+    /// Whether two values are equal, the types of nulls included.
     pub(crate) fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Null(left), Self::Null(right)) => left == right,
@@ -504,7 +507,7 @@ impl From<Number> for Value {
     }
 }
 
-/// The value in something like the language's own syntax, for messages to developers.
+/// For developers: the value in a form close to the language's syntax.
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! Files and blocks: attributes, nested blocks, and how parsing goes on after a mistake.
+//! Parses files and blocks (attributes and nested blocks), and resumes after mistakes.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use crate::hcl::syntax::{Attribute, Block, Body, Ident};
 use crate::hcl::template::unquote;
 use crate::types::hash::HashMap;
 
-// An attribute or a block.
+/// An attribute or a block of a body.
 enum Item {
     Attribute(Attribute),
     Block(Block),
 }
 
 impl Parser<'_> {
-    /// A whole file.
+    /// Parses the whole text as the body of a file.
     pub(super) fn file(&mut self) -> Body {
         let start = self.at;
         let mut body = self.empty_body(start..self.text.len());
@@ -32,7 +32,7 @@ impl Parser<'_> {
         }
     }
 
-    // Items up to a closing brace or the end of the file.
+    /// Parses items up to a closing brace, which is not consumed, or the end of the text.
     fn items(&mut self, body: &mut Body) {
         let mut index = HashMap::default();
         loop {
@@ -215,7 +215,7 @@ impl Parser<'_> {
             let line = rest.find('\n').unwrap_or(rest.len());
             let header = rest[..line].trim_end();
             let broken = self.unclosed_string(open.start, inside + header.len());
-            // A brace at the end of the line is the block's, whatever the quote was meant for.
+            // A brace at the end of the line begins the block's body, wherever the closing quote belongs.
             if let Some(label) = header.strip_suffix('{') {
                 self.jump(inside + label.len());
                 return Ok(Ident {
@@ -262,7 +262,7 @@ impl Parser<'_> {
         if close.kind == TokenKind::Eof {
             let problem =
                 mistake("this block is not closed").at(self.span(open.range()), "opened here");
-            // A block that starts further left than its parent shows where the brace is missing.
+            // A nested block that is not indented deeper than this one shows where the brace is missing.
             let column = self.column(first.start);
             let inner = body
                 .blocks
@@ -275,7 +275,7 @@ impl Parser<'_> {
                 None => problem.help("end it with `}`"),
             };
             let broken = self.report(problem);
-            // All around it are open, too.
+            // The blocks around it are not closed either.
             self.give_up();
             return Err(broken);
         }
@@ -318,9 +318,10 @@ impl Parser<'_> {
         at - line
     }
 
-    // Goes on after the item that starts at `start` and has a mistake before the current position: at the end of a line
-    // where all brackets are closed again, or, since the mistake may be a bracket, at a line that is indented as
-    // something new is.
+    /// Skips the rest of the item that starts at `start` and has a mistake before the current position.
+    ///
+    /// It ends at the end of a line at which all brackets are closed. Since the mistake may be a missing bracket,
+    /// it also ends before a line whose indentation shows that a new item begins.
     fn recover(&mut self, start: usize) {
         if self.peek().kind == TokenKind::Eof {
             return;
@@ -349,7 +350,7 @@ impl Parser<'_> {
                 {
                     return;
                 }
-                // The mistake may be that something was not closed before the line it was found in.
+                // Something may have been left open before the line in which the mistake was found.
                 TokenKind::Newline if token.end >= mistake_line && self.is_item(indentation) => {
                     return;
                 }
@@ -358,7 +359,8 @@ impl Parser<'_> {
         }
     }
 
-    // Whether the line that starts here begins something new, judged by its indentation.
+    /// Whether the indentation of the line that starts here shows that a new item begins in it, or that the block
+    /// ends. `indentation` is that of the broken item.
     fn new_item(&self, indentation: usize) -> bool {
         let line = &self.text[self.at..];
         let content = line.trim_start_matches([' ', '\t']);
@@ -373,7 +375,8 @@ impl Parser<'_> {
         }
     }
 
-    // Whether the line that starts here can be nothing but something new.
+    /// Whether the line that starts here certainly begins a new item: a name and `=`, `{` or a label, with fitting
+    /// indentation.
     fn is_item(&self, indentation: usize) -> bool {
         let content = self.text[self.at..].trim_start_matches([' ', '\t']);
         let after = content[ident_length(content)..].trim_start_matches([' ', '\t']);
@@ -382,7 +385,7 @@ impl Parser<'_> {
         named && (assigned || after.starts_with(['{', '"'])) && self.new_item(indentation)
     }
 
-    // After a quote: to the next one in the line.
+    /// Skips a string after its opening quote, up to its closing quote or the end of the line.
     fn skip_string(&mut self) {
         let rest = &self.text[self.at..];
         let mut escaped = false;
@@ -410,13 +413,14 @@ impl Parser<'_> {
     }
 }
 
-// Where an attribute called `name` is set among `attributes`; `index` is filled where those are many. Names are pooled.
+/// The position of an earlier attribute called `name`, or `None`. `index` is only filled if there are many
+/// attributes. Names come from one pool, so they are compared by pointer.
 fn set_before(
     attributes: &[Attribute],
     index: &mut HashMap<Arc<str>, Span>,
     name: &Ident,
 ) -> Option<Span> {
-    // Looking through a few is cheaper than remembering where they are.
+    // A linear search of a few attributes is cheaper than to build an index.
     const FEW: usize = 32;
     if attributes.len() < FEW {
         let mut before = attributes.iter().map(|attribute| &attribute.name);
@@ -424,7 +428,7 @@ fn set_before(
             .find(|before| Arc::ptr_eq(&before.text, &name.text))
             .map(|before| before.span);
     }
-    // Those that were added since the last time.
+    // Add the attributes that were parsed since the last call.
     for attribute in &attributes[index.len()..] {
         index.insert(Arc::clone(&attribute.name.text), attribute.name.span);
     }

@@ -1,4 +1,4 @@
-//! What is written in brackets and braces: tuples, objects, `for` expressions.
+//! Parses tuples, objects and `for` expressions.
 
 use super::lexer::{Token, TokenKind};
 use super::{Parsed, Parser, mistake};
@@ -6,7 +6,8 @@ use crate::hcl::cty::Value;
 use crate::hcl::syntax::{Expr, ExprKind, For, Ident, ObjectItem, ObjectKey};
 
 impl Parser<'_> {
-    /// The names, `in`, and the collection of a `for`, whose word has been consumed.
+    /// Parses the head of a `for` after the word `for`: the names, `in` and the collection. Returns the name of the
+    /// key, which is optional, the name of the value, and the collection.
     pub(super) fn for_head(&mut self) -> Parsed<(Option<Ident>, Ident, Expr)> {
         let first = self.for_name("expected a name after `for`")?;
         let (key, value) = if self.accept(TokenKind::Comma).is_some() {
@@ -39,12 +40,13 @@ impl Parser<'_> {
         token.kind == TokenKind::Ident && self.source(token) == "for"
     }
 
-    /// `[…]`, whose bracket has been consumed.
+    /// Parses a tuple or a `for` after its bracket `open`.
     pub(super) fn tuple(&mut self, open: Token) -> Parsed<Expr> {
         if self.at_for() {
             return self.for_expr(open, TokenKind::CloseBracket);
         }
-        // Room for one, as in `inherits = ["base"]`; a list that grows takes room for four.
+        // Most lists have one element, as in `inherits = ["base"]`. Without this, the first element would allocate
+        // room for four.
         let mut items = Vec::with_capacity(1);
         loop {
             if let Some(close) = self.accept(TokenKind::CloseBracket) {
@@ -65,7 +67,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `{…}`, whose brace has been consumed.
+    /// Parses an object or a `for` after its brace `open`.
     pub(super) fn braces(&mut self, open: Token) -> Parsed<Expr> {
         let is_for = self.with_newlines(false, Self::at_for);
         if is_for {
@@ -76,7 +78,7 @@ impl Parser<'_> {
         self.within(open, true, |parser| parser.object(open))
     }
 
-    // Items end with a comma or with their line.
+    /// Parses an object after its brace. Each item ends with a comma or with its line.
     fn object(&mut self, open: Token) -> Parsed<Expr> {
         let mut items = Vec::with_capacity(1);
         let close = loop {
@@ -123,7 +125,8 @@ impl Parser<'_> {
         })
     }
 
-    // A bare word is a name, even one that means something elsewhere; parentheses make it an expression.
+    /// Turns the expression of a key into a key. A bare word is a name, even if it is a keyword or a variable
+    /// elsewhere. In parentheses, it is an expression.
     fn object_key(&mut self, key: Expr, first: Token) -> Parsed<ObjectKey> {
         if first.kind == TokenKind::OpenParen {
             return Ok(ObjectKey::Expr(key));

@@ -1,4 +1,4 @@
-//! Expressions: operators by precedence, terms, calls, and the way into values.
+//! Parses expressions: operators by precedence, terms, calls, and steps into values.
 
 use super::lexer::{Token, TokenKind};
 use super::{Broken, OPERATOR_LIMIT, Parsed, Parser, mistake};
@@ -10,7 +10,7 @@ use crate::hcl::syntax::{
 };
 
 impl Parser<'_> {
-    /// An expression of any kind.
+    /// Parses an expression of any kind.
     pub(super) fn expression(&mut self) -> Parsed<Expr> {
         let first = self.peek();
         self.nested(first, Self::conditional)
@@ -39,7 +39,8 @@ impl Parser<'_> {
         })
     }
 
-    // Operators that bind at least as strongly as `strength`; those of one strength associate to the left.
+    /// Parses operators that bind at least as strongly as `strength`. Operators of equal strength associate to the
+    /// left.
     fn binary(&mut self, strength: u8) -> Parsed<Expr> {
         let mut left = self.term_with_steps()?;
         loop {
@@ -80,7 +81,7 @@ impl Parser<'_> {
         })
     }
 
-    // The end of a step with its bracket, which has just been consumed if there is one.
+    /// The position of a step, up to the bracket that was just consumed if it has one.
     fn step_end(&self, step: &Step) -> Span {
         match step {
             Step::Index(_) | Step::Splat { .. } => {
@@ -194,7 +195,7 @@ impl Parser<'_> {
         })
     }
 
-    /// The closing bracket of `open`.
+    /// Consumes the closing bracket of `open`. If something else follows, reports `message`.
     pub(super) fn close(&mut self, kind: TokenKind, open: Token, message: &str) -> Parsed<Token> {
         match self.accept(kind) {
             Some(close) => Ok(close),
@@ -202,7 +203,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Reports that something else follows where the bracket `open` could be closed.
+    /// Reports `message` at the next token, in place of which the bracket `open` could be closed.
     pub(super) fn not_closed(&mut self, open: Token, message: &str) -> Broken {
         let next = self.peek();
         let open = self.span(open.range());
@@ -245,7 +246,7 @@ impl Parser<'_> {
     }
 
     fn arguments(&mut self, open: Token) -> Parsed<(Vec<Expr>, bool, Token)> {
-        // Room for one: most calls have one argument, and a list that grows takes room for four.
+        // Most calls have one argument. Without this, the first one would allocate room for four.
         let mut arguments = Vec::with_capacity(1);
         loop {
             if let Some(close) = self.accept(TokenKind::CloseParen) {
@@ -263,7 +264,7 @@ impl Parser<'_> {
         }
     }
 
-    /// The way into a value, as far as there is one here.
+    /// Parses the steps that follow a term. Returns an empty list if none follows.
     fn steps(&mut self) -> Parsed<Vec<Step>> {
         let mut steps = Vec::new();
         loop {
@@ -279,7 +280,7 @@ impl Parser<'_> {
                     let splat = matches!(step, Step::Splat { .. });
                     steps.push(step);
                     if splat {
-                        // The rest of the way has been taken by the splat.
+                        // The splat contains all steps after it.
                         return Ok(steps);
                     }
                 }
@@ -320,7 +321,7 @@ impl Parser<'_> {
         }
     }
 
-    // `list.0`, which HCL took over from an older language.
+    /// Parses the number of `list.0`, which HCL kept from an older language.
     fn old_index(&mut self, token: Token) -> Parsed<Step> {
         let text = self.source(token);
         if text.contains('.') {
@@ -363,7 +364,7 @@ fn join(first: Span, last: Span) -> Span {
     }
 }
 
-// The operator that a token is, and how strongly it binds.
+/// The operator of a token, and how strongly it binds. `None` if the token is not an operator.
 const fn operator(kind: TokenKind) -> Option<(BinaryOperator, u8)> {
     use BinaryOperator as Op;
     Some(match kind {

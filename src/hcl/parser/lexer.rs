@@ -1,6 +1,6 @@
-//! Tokens of the native syntax, outside of strings and heredocs.
+//! Splits the native syntax into tokens, outside of strings and heredocs.
 //!
-//! A token is a pure function of the text, a position, and whether newlines count there. The rules are those of
+//! A token depends only on the text, the position, and whether newlines are tokens there. The rules are those of
 //! `HashiCorp`'s scanner (hclsyntax `scan_tokens.rl`).
 
 use std::ops::Range;
@@ -10,16 +10,16 @@ use unicode_normalization::char::is_combining_mark;
 /// A token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Token {
-    /// What it is.
+    /// The kind of token.
     pub(super) kind: TokenKind,
-    /// Its first byte.
+    /// The offset of its first byte.
     pub(super) start: usize,
-    /// One past its last byte.
+    /// The offset after its last byte.
     pub(super) end: usize,
 }
 
 impl Token {
-    /// Where it is.
+    /// The token's bytes.
     pub(super) const fn range(&self) -> Range<usize> {
         self.start..self.end
     }
@@ -30,21 +30,21 @@ impl Token {
 pub(super) enum TokenKind {
     /// The end of the text.
     Eof,
-    /// The end of a line, where that counts.
+    /// The end of a line, if newlines are tokens.
     Newline,
-    /// A word.
+    /// An identifier or keyword.
     Ident,
-    /// Digits and what belongs to them.
+    /// A number literal. It may still be malformed, such as `1..2`.
     Number,
-    /// `"`, which starts a string.
+    /// `"`, which begins a string. The rest of the string is read by the parser of templates.
     Quote,
-    /// `<<WORD` or `<<-WORD` with its line break.
+    /// `<<WORD` or `<<-WORD` and the line break after it, which begin a heredoc.
     Heredoc,
     /// `{`
     OpenBrace,
     /// `}`
     CloseBrace,
-    /// `~}`
+    /// `~}`, which ends an interpolation or directive and trims the white space after it.
     TrimClose,
     /// `[`
     OpenBracket,
@@ -98,14 +98,14 @@ pub(super) enum TokenKind {
     DoubleColon,
     /// `=>`
     FatArrow,
-    /// Something that is no token.
+    /// A character that begins no token.
     Invalid,
-    /// `/*` without its end.
+    /// `/*` without `*/`: everything to the end of the text.
     OpenComment,
 }
 
 impl TokenKind {
-    /// What it is, as a label for a place where something else was expected.
+    /// A label for this token in place of another: what is here. Empty if the marked text shows that.
     pub(super) const fn words(self) -> &'static str {
         match self {
             Self::Eof => "the file ends here",
@@ -115,7 +115,8 @@ impl TokenKind {
     }
 }
 
-/// The token at or after byte `at` of `text`; `newlines` says whether the end of a line is one.
+/// Returns the first token at or after byte `at` of `text`, after white space and comments. `newlines` says whether
+/// line ends are tokens.
 pub(super) fn token(text: &str, at: usize, newlines: bool) -> Token {
     let bytes = text.as_bytes();
     let mut start = at;
@@ -143,7 +144,7 @@ pub(super) fn token(text: &str, at: usize, newlines: bool) -> Token {
     }
 }
 
-// Up to the line break, which stays; so the end of a comment is the end of its line.
+/// The length of a line without its line break, so that a comment still ends its line.
 fn line_length(rest: &[u8]) -> usize {
     match rest.iter().position(|byte| *byte == b'\n') {
         Some(end) if end > 0 && rest[end - 1] == b'\r' => end - 1,
@@ -179,7 +180,7 @@ fn classify(text: &str, start: usize, rest: &[u8]) -> (TokenKind, usize) {
         [b'|', b'|', ..] => (TokenKind::Or, 2),
         [b':', b':', ..] => (TokenKind::DoubleColon, 2),
         [b'~', b'}', ..] => (TokenKind::TrimClose, 2),
-        // All that follows is in it, so it is looked through once only.
+        // It extends to the end, so that the rest of the text is not scanned again.
         [b'/', b'*', ..] => (TokenKind::OpenComment, rest.len()),
         [byte, ..] => {
             let kind = match byte {
@@ -219,7 +220,7 @@ fn word(text: &str, start: usize) -> (TokenKind, usize) {
     }
 }
 
-/// The length of the word at the start of `text`; 0 where there is none.
+/// The length of the identifier at the start of `text`, in bytes; 0 if it does not begin with one.
 pub(super) fn ident_length(text: &str) -> usize {
     let bytes = text.as_bytes();
     if matches!(bytes, [b'a'..=b'z' | b'A'..=b'Z' | b'_', ..]) {
@@ -228,7 +229,7 @@ pub(super) fn ident_length(text: &str) -> usize {
             .iter()
             .position(|byte| !word(byte))
             .unwrap_or(bytes.len());
-        // Beyond ASCII, the character decides.
+        // A character beyond ASCII may continue the word: decide by its Unicode class below.
         if bytes.get(end).is_none_or(u8::is_ascii) {
             return end;
         }
@@ -243,7 +244,8 @@ pub(super) fn ident_length(text: &str) -> usize {
     text.find(|c| !continues(c)).unwrap_or(text.len())
 }
 
-// Digits, dots and exponents, but no dot at the end.
+/// The length of a number: digits, dots and an exponent. As in `HashiCorp`'s scanner, several dots are accepted
+/// here, but none at the end.
 fn number_length(rest: &[u8]) -> usize {
     let mut length = 1;
     let mut end = 1;
@@ -284,7 +286,7 @@ fn heredoc_length(text: &str, start: usize) -> Option<usize> {
     (length > 0).then_some(2 + usize::from(flush) + length + newline)
 }
 
-/// What is wrong with a token that can be right nowhere, and the way out.
+/// Explains a token that is invalid everywhere: returns the message and the help. `None` for a valid token.
 pub(super) fn complaint(text: &str, token: Token) -> Option<(&'static str, Option<&'static str>)> {
     let found = text.get(token.start..token.end).unwrap_or_default();
     match token.kind {

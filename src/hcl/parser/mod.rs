@@ -1,9 +1,10 @@
-//! HCL's native syntax: text to the syntax tree.
+//! Parses HCL's native syntax to the syntax tree.
 //!
-//! A parser of our own, because nothing else finds more than the first mistake, says where it is, and reads what
-//! `HashiCorp`'s parser reads (repeated keys, numbers of any size, heredocs by the line). [`lexer`] makes tokens on demand,
-//! since newlines count in some places and not in others; [`body`], [`expr`], [`collection`] and [`template`] are the
-//! grammar. After a mistake, parsing goes on with the next attribute or block. Start at [`parse`].
+//! This is a parser of our own, because no other Rust parser reports more than the first mistake with its position
+//! and reads all that `HashiCorp`'s parser reads (repeated keys, numbers of any size, line-based heredocs).
+//! [`lexer`] makes tokens on demand, because newlines are tokens in some places and white space in others.
+//! [`body`], [`expr`], [`collection`] and [`template`] implement the grammar. After a mistake, parsing resumes at
+//! the next attribute or block. Start at [`parse`].
 
 mod body;
 mod collection;
@@ -20,22 +21,23 @@ use super::name_pool::NamePool;
 use super::syntax::{Body, Expr, File, Ident};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};
 
-/// Nesting beyond this is refused: of blocks, brackets, templates, and of operators in a chain.
+/// The deepest nesting of blocks, brackets, templates and chained operators. The parser recurses.
 const DEPTH_LIMIT: usize = 1_000;
 
-/// Operators in the expression of one attribute. Each makes the tree one level deeper, which is walked recursively.
+/// The most operators in the expression of one attribute. Each makes the tree one level deeper, and the tree is
+/// walked recursively.
 const OPERATOR_LIMIT: usize = 30_000;
 
-/// More mistakes than this are not looked for.
+/// Parsing stops after this many problems.
 const PROBLEM_LIMIT: usize = 100;
 
-/// A mistake was found and has been reported.
+/// There is a mistake in the text, and it has been reported.
 #[derive(Debug)]
 struct Broken;
 
 type Parsed<T> = Result<T, Broken>;
 
-/// Parses a file; problems are added to `problems`.
+/// Parses a file. Adds problems to `problems`; the parts of the file without mistakes are returned all the same.
 pub(crate) fn parse(
     text: &str,
     source: SourceId,
@@ -54,8 +56,10 @@ pub(crate) fn parse(
     File { source, body }
 }
 
-/// Parses a template without quotes around it; byte `n` of `text` is written at `offsets[n]` of the file, and
-/// `offsets` has one more entry for the end. The template as a whole is at `span`.
+/// Parses a template without quotes, as in a JSON string. Returns `None` if it has a mistake.
+///
+/// Byte `n` of `text` is at `offsets[n]` of the file, and one more entry of `offsets` is for the end. `span` is the
+/// position of the whole template.
 pub(crate) fn parse_template(
     text: &str,
     source: SourceId,
@@ -73,7 +77,8 @@ pub(crate) fn parse_template(
         .ok()
 }
 
-/// Parses an expression that stands alone; places are given as in [`parse_template`].
+/// Parses a text that is an expression and nothing else. Returns `None` if it has a mistake. `offsets` is as for
+/// [`parse_template`].
 pub(crate) fn parse_expression(
     text: &str,
     source: SourceId,
@@ -101,7 +106,7 @@ fn mistake(message: impl Into<String>) -> Diagnostic {
     Diagnostic::error(Class::Definition, "definition::syntax", message)
 }
 
-/// Where the text is in its file.
+/// Maps positions in the text to positions in the file.
 #[derive(Debug, Clone, Copy)]
 struct Places<'a> {
     source: SourceId,
@@ -110,9 +115,9 @@ struct Places<'a> {
 
 #[derive(Debug, Clone, Copy)]
 enum Map<'a> {
-    /// The text is the file.
+    /// The text is the whole file.
     Direct,
-    /// The file's offset of each byte of the text.
+    /// For each byte of the text, its offset in the file.
     Table(&'a [u32]),
 }
 
@@ -133,18 +138,19 @@ impl Places<'_> {
 
 struct Parser<'a> {
     text: &'a str,
-    // The end of what has been consumed.
+    /// The offset after the last consumed token.
     at: usize,
-    // The token at `at`, if it has been looked at.
+    /// The next token, if it has been read but not consumed. It depends on `newlines`.
     ahead: Option<Token>,
-    // Whether newlines are tokens here.
+    /// Whether newlines are tokens here, or white space.
     newlines: bool,
     depth: usize,
-    // Of the attribute that is read.
+    /// The number of operators in the attribute that is being parsed.
     operators: usize,
-    // Whether what follows is not worth reporting.
+    /// Set after a mistake from which parsing cannot recover. Problems found later would only be its consequences,
+    /// so they are not reported.
     given_up: bool,
-    // The brackets that are open here.
+    /// The open brackets, outermost first.
     brackets: Vec<Token>,
     places: Places<'a>,
     names: &'a mut NamePool,
@@ -177,14 +183,14 @@ impl<'a> Parser<'a> {
         self.places.span(range)
     }
 
-    // The next token, which stays the next.
+    /// Returns the next token without consuming it.
     fn peek(&mut self) -> Token {
         *self
             .ahead
             .get_or_insert_with(|| lexer::token(self.text, self.at, self.newlines))
     }
 
-    // The next token, which is consumed.
+    /// Consumes the next token and returns it.
     fn next(&mut self) -> Token {
         let token = self.peek();
         self.jump(token.end);
@@ -196,13 +202,14 @@ impl<'a> Parser<'a> {
         self.ahead = None;
     }
 
-    // Consumes the next token if it is of this kind.
+    /// Consumes the next token if it is of the kind `kind`.
     fn accept(&mut self, kind: TokenKind) -> Option<Token> {
         let token = self.peek();
         (token.kind == kind).then(|| self.next())
     }
 
-    // Does `parse` with newlines as tokens or not.
+    /// Runs `parse` with newlines as tokens or as white space. The token ahead is dropped, because it depends on
+    /// that.
     fn with_newlines<T>(&mut self, newlines: bool, parse: impl FnOnce(&mut Self) -> T) -> T {
         let outer = std::mem::replace(&mut self.newlines, newlines);
         self.ahead = None;
@@ -212,7 +219,7 @@ impl<'a> Parser<'a> {
         result
     }
 
-    // Does `parse` within the bracket `open`, where newlines are tokens or not.
+    /// Runs `parse` inside the bracket `open`, with newlines as tokens or as white space.
     fn within<T>(
         &mut self,
         open: Token,
@@ -225,7 +232,7 @@ impl<'a> Parser<'a> {
         result
     }
 
-    // Does `parse` one level deeper; `at` is blamed if that is too deep.
+    /// Runs `parse` one level deeper. If that exceeds the limit, reports it at `at`.
     fn nested<T>(&mut self, at: Token, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
         if self.depth >= DEPTH_LIMIT {
             let broken = self.fail(at, "this is nested too deeply: in more than 1,000 levels");
@@ -259,13 +266,14 @@ impl<'a> Parser<'a> {
         Broken
     }
 
-    // Looks for nothing more; whatever is open stays so, which is no news.
+    /// Stops parsing by jumping to the end of the text. The unclosed brackets that the callers then see are not
+    /// reported.
     fn give_up(&mut self) {
         self.given_up = true;
         self.jump(self.text.len());
     }
 
-    // Reports that `token` is not what it should be.
+    /// Reports that `token` is not what the grammar expects.
     fn fail(&mut self, token: Token, message: &str) -> Broken {
         self.fail_with(token, message, |problem| problem)
     }
@@ -277,14 +285,14 @@ impl<'a> Parser<'a> {
         more: impl FnOnce(Diagnostic) -> Diagnostic,
     ) -> Broken {
         let token = match token.kind {
-            // Its beginning says all there is to say.
+            // The comment goes on to the end of the file, so only its start is marked.
             TokenKind::OpenComment => Token {
                 end: token.start + 2,
                 ..token
             },
             _ => token,
         };
-        // What cannot be a token at all is a better explanation than what was expected in its place.
+        // If the token is invalid everywhere, say that instead of what was expected here.
         let at = self.span(token.range());
         let problem = if let Some((message, help)) = lexer::complaint(self.text, token) {
             let problem = mistake(message).at(at, "");

@@ -1,4 +1,4 @@
-//! Strings and heredocs: text with interpolations and directives.
+//! Parses strings and heredocs: text with interpolations and directives.
 
 use super::lexer::{Token, TokenKind};
 use super::{Broken, Parsed, Parser, mistake};
@@ -9,19 +9,19 @@ use crate::hcl::template::{
     Directive, TemplateToken as Part, TextStyle, Trim, assemble, text_tokens,
 };
 
-// Where a template ends.
+/// What ends a template.
 #[derive(Clone, Copy)]
 enum End<'m> {
-    // At a quote, before the end of the line.
+    /// A quote, before the end of the line.
     Quote,
-    // At a line that has only this word.
+    /// A line with only this word.
     Marker(&'m str),
-    // At the end of the text.
+    /// The end of the text.
     Text,
 }
 
 impl<'a> Parser<'a> {
-    /// A quoted string, whose quote `open` has been consumed.
+    /// Parses a quoted string after its quote `open`.
     pub(super) fn quoted(&mut self, open: Token) -> Parsed<Expr> {
         if let Some(text) = self.plain_string() {
             self.jump(self.at + text.len() + 1);
@@ -35,7 +35,8 @@ impl<'a> Parser<'a> {
         Ok(assemble(parts, span, false, self.problems))
     }
 
-    // The string that starts here up to its quote, if all of it stands for itself, as in most strings.
+    /// The string that starts here, up to its closing quote, if it has no escapes, interpolations or directives.
+    /// This is the fast path of most strings.
     fn plain_string(&self) -> Option<&'a str> {
         let rest = &self.text[self.at..];
         let special = |byte: u8| matches!(byte, b'"' | b'$' | b'%' | b'\\' | b'\n' | b'\r');
@@ -43,7 +44,7 @@ impl<'a> Parser<'a> {
         rest[end..].starts_with('"').then(|| &rest[..end])
     }
 
-    /// A heredoc, whose introducer `open` has been consumed.
+    /// Parses a heredoc after `open`, its `<<WORD` and line break.
     pub(super) fn heredoc(&mut self, open: Token) -> Parsed<Expr> {
         let marker = self.heredoc_marker(open);
         let flush = self.source(open).starts_with("<<-");
@@ -52,7 +53,7 @@ impl<'a> Parser<'a> {
         Ok(assemble(parts, span, flush, self.problems))
     }
 
-    /// The word that ends the heredoc introduced by `open`.
+    /// The word that ends the heredoc that `open` begins.
     pub(super) fn heredoc_marker(&self, open: Token) -> &'a str {
         self.source(open)
             .trim_start_matches("<<")
@@ -60,7 +61,7 @@ impl<'a> Parser<'a> {
             .trim_end()
     }
 
-    /// The whole text as a template, at `span`.
+    /// Parses the whole text as a template without quotes, at `span`.
     pub(super) fn bare_template(&mut self, span: Span) -> Parsed<Expr> {
         let start = Token {
             kind: TokenKind::Quote,
@@ -114,7 +115,7 @@ impl<'a> Parser<'a> {
                             ));
                         return Err(self.report(problem));
                     }
-                    // A line of a heredoc is done; the next one may be the last.
+                    // The line is done. The next one may be the marker.
                     End::Marker(_) | End::Text => {}
                 }
             }
@@ -125,7 +126,8 @@ impl<'a> Parser<'a> {
         self.text[..self.at].ends_with('\n')
     }
 
-    // The length of the current line without its break, if all it has is the marker; it must have a break.
+    /// The length of the current line without its line break, if it contains only the marker. As in HCL, the line
+    /// must have a line break, even at the end of the file.
     fn marker_line(&self, marker: &str) -> Option<usize> {
         let rest = &self.text[self.at..];
         let (line, _) = rest.split_once('\n')?;
@@ -133,7 +135,8 @@ impl<'a> Parser<'a> {
         (line.trim() == marker).then_some(line.len())
     }
 
-    // Where the text from here on ends: at a sequence, a quote, the end of the line.
+    /// The offset at which the literal text from here on ends: at an interpolation or directive, a quote, or the
+    /// end of the line.
     fn text_end(&self, end: End<'_>) -> usize {
         let bytes = self.text.as_bytes();
         let mut at = self.at;
@@ -144,7 +147,7 @@ impl<'a> Parser<'a> {
                     if after.starts_with(b"{") {
                         return at;
                     }
-                    // `$${` stands for `${`.
+                    // `$${` is an escape for `${`.
                     at += if after.first() == Some(byte) && after.get(1) == Some(&b'{') {
                         3
                     } else {
@@ -168,7 +171,7 @@ impl<'a> Parser<'a> {
                 _ => at += 1,
             }
         }
-        // An escape may have led into a character, or beyond the end.
+        // An escape may have skipped into a character, or past the end.
         let mut at = at.min(bytes.len());
         while !self.text.is_char_boundary(at) {
             at += 1;
@@ -176,7 +179,7 @@ impl<'a> Parser<'a> {
         at
     }
 
-    /// Reports that the string that starts at `start` has no quote until `end`.
+    /// Reports that the string that starts at `start` has no closing quote before `end`.
     pub(super) fn unclosed_string(&mut self, start: usize, end: usize) -> Broken {
         let line = self.text[start..end].trim_end_matches('\r').len();
         let problem = mistake("this string is not closed")
@@ -187,7 +190,7 @@ impl<'a> Parser<'a> {
         self.report(problem)
     }
 
-    // `${` or `%{`, perhaps with `~`.
+    /// Consumes `${` or `%{` and an optional `~`. Returns the opening token and whether there is a `~`.
     fn open_sequence(&mut self) -> (Token, bool) {
         let start = self.at;
         let trim = self.text[start + 2..].starts_with('~');
@@ -201,7 +204,7 @@ impl<'a> Parser<'a> {
         (token, trim)
     }
 
-    // The end of a sequence; true where it has a `~`.
+    /// Consumes the end of an interpolation or directive. Returns whether it has a `~`.
     fn close_sequence(&mut self, open: Token, end: End<'_>, string: Token) -> Parsed<bool> {
         let token = self.peek();
         match token.kind {

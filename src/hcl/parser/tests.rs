@@ -1,5 +1,5 @@
-//! What is said about mistakes, and where. What is read from correct texts is tested in [`crate::hcl::crosscheck`] and by the
-//! parity cases.
+//! Tests the messages about mistakes and their positions. How correct texts are parsed is tested in
+//! [`crate::hcl::crosscheck`] and by the parity cases.
 
 use test_case::test_case;
 
@@ -123,7 +123,7 @@ fn places_are_the_smallest() {
 #[test_case("1 + ", ""; "operators between")]
 fn depth_is_bounded(open: &str, close: &str) {
     let text = format!("a = {}1{}\n", open.repeat(50_000), close.repeat(50_000));
-    // As deep as is allowed is more than a test's own thread can take.
+    // The deepest nesting that is allowed needs more stack than a thread of the test runner has.
     let found = std::thread::Builder::new()
         .stack_size(64 << 20)
         .spawn(move || mistakes(&text))

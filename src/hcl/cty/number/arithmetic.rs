@@ -1,4 +1,4 @@
-//! Sum, product, quotient and remainder, correctly rounded.
+//! Addition, multiplication, division and remainder, correctly rounded.
 
 use num_bigint::{BigInt, BigUint, Sign};
 use num_integer::Integer as _;
@@ -16,7 +16,7 @@ impl Number {
         self.0.precision.max(other.0.precision)
     }
 
-    /// The sum; opposite infinities have none.
+    /// The sum. Infinities of opposite signs have no sum.
     pub(crate) fn add(&self, other: &Self) -> Result<Self, NotANumber> {
         use Magnitude::{Finite, Infinite, Zero};
         let precision = self.wider(other);
@@ -43,24 +43,24 @@ impl Number {
         })
     }
 
-    /// The difference; equal infinities have none.
+    /// The difference. Infinities of the same sign have no difference.
     pub(crate) fn subtract(&self, other: &Self) -> Result<Self, NotANumber> {
         self.add(&other.negate())
     }
 
-    /// The number with its sign turned; zero keeps one too.
+    /// The number with the opposite sign. Zero has a sign, too.
     #[must_use]
     pub(crate) fn negate(&self) -> Self {
         Self::special(self.0.magnitude.clone(), !self.0.negative, self.0.precision)
     }
 
-    /// The number without its sign.
+    /// The absolute value.
     #[must_use]
     pub(crate) fn absolute(&self) -> Self {
         Self::special(self.0.magnitude.clone(), false, self.0.precision)
     }
 
-    /// The product, cut to `precision` bits; zero times infinity has none.
+    /// The product, rounded to `precision` bits. Zero times infinity has no product.
     pub(super) fn multiply_to(&self, other: &Self, precision: u32) -> Result<Self, NotANumber> {
         use Magnitude::{Finite, Infinite, Zero};
         let negative = self.0.negative != other.0.negative;
@@ -84,10 +84,10 @@ impl Number {
         })
     }
 
-    /// The product; zero times infinity has none.
+    /// The product. Zero times infinity has no product.
     ///
-    /// It is computed with 512 bits and keeps as many as it needs beyond the wider operand's (go-cty does so, that
-    /// products of integers stay exact).
+    /// It is computed with 512 bits. Its precision is that of the wider operand, or as many bits more as the
+    /// product needs: go-cty does this so that products of integers stay exact.
     pub(crate) fn multiply(&self, other: &Self) -> Result<Self, NotANumber> {
         let product = self.multiply_to(other, LITERAL_PRECISION)?;
         let needed = match &product.0.magnitude {
@@ -99,7 +99,7 @@ impl Number {
         Ok(product.with_precision(needed.max(self.wider(other))))
     }
 
-    /// The quotient, cut to `precision` bits.
+    /// The quotient, rounded to `precision` bits. The errors are those of [`divide`](Self::divide).
     pub(super) fn divide_to(&self, other: &Self, precision: u32) -> Result<Self, NotANumber> {
         use Magnitude::{Finite, Infinite, Zero};
         let negative = self.0.negative != other.0.negative;
@@ -114,7 +114,7 @@ impl Number {
                     exponent: other_exponent,
                 },
             ) => {
-                // Two bits beyond the precision decide the rounding, together with whether anything remained.
+                // Two bits beyond the precision and whether there is a remainder are enough to round correctly.
                 let wanted = u64::from(precision) + 2 + other_mantissa.bits();
                 let shift = wanted.saturating_sub(mantissa.bits());
                 let (quotient, remainder) = (mantissa << shift).div_rem(other_mantissa);
@@ -129,13 +129,13 @@ impl Number {
         })
     }
 
-    /// The quotient; a division by zero is infinite, and zero by zero or infinity by infinity has none.
+    /// The quotient. Division by zero is infinite. Zero by zero and infinity by infinity have no quotient.
     pub(crate) fn divide(&self, other: &Self) -> Result<Self, NotANumber> {
         self.divide_to(other, self.wider(other))
     }
 
-    /// What remains of a division cut toward zero, with the sign of the receiver; the receiver itself where `other` is
-    /// zero. Infinity has no remainder and leaves none.
+    /// The remainder of the division rounded toward zero, with the sign of `self`. If `other` is zero, it is
+    /// `self`. If one of the two is infinite, there is no remainder.
     pub(crate) fn modulo(&self, other: &Self) -> Result<Self, NotANumber> {
         if self.is_infinite() || other.is_infinite() {
             return Err(NotANumber);
@@ -146,7 +146,7 @@ impl Number {
         let Some(whole) = self.divide(other)?.truncate() else {
             return Err(NotANumber);
         };
-        // Go keeps the receiver's precision in the scratch value, so product and difference are cut to it.
+        // Go's scratch value keeps the precision of `self`, so the product and the difference are rounded to it.
         let precision = self.0.precision;
         let whole = Self::from_bigint(&whole).with_precision(precision);
         let product = other.multiply_to(&whole, precision)?;

@@ -1,15 +1,16 @@
-//! Between numbers and machine floats.
+//! Converts between numbers and machine floats.
 
 use num_bigint::BigUint;
 use num_traits::ToPrimitive as _;
 
 use super::{FLOAT64_PRECISION, Magnitude, Number};
 
-/// Bits of a machine float's exponent below which there are only subnormal numbers.
+/// The smallest `n` for which the machine floats just below `2^n` are normal. Smaller ones are subnormal and have
+/// fewer bits.
 const LOWEST_NORMAL: i64 = -1021;
 
 impl Number {
-    /// The number a machine float holds, with that float's precision; none of NaN.
+    /// Converts a machine float exactly, with a precision of 53 bits. `None` for NaN.
     pub(crate) fn from_f64(value: f64) -> Option<Self> {
         if value.is_nan() {
             return None;
@@ -39,7 +40,7 @@ impl Number {
         ))
     }
 
-    /// The nearest machine float, half to even; infinite where the number is too large.
+    /// The nearest machine float, half to even. Infinite if the number is too large.
     pub(crate) fn to_f64(&self) -> f64 {
         let sign = if self.is_negative() { -1.0 } else { 1.0 };
         let magnitude = match &self.0.magnitude {
@@ -47,13 +48,14 @@ impl Number {
             Magnitude::Infinite => f64::INFINITY,
             Magnitude::Finite { .. } => {
                 let top = self.top_bit().unwrap_or_default();
-                // Subnormal numbers have fewer bits; below half the smallest there is only zero.
+                // Subnormal numbers have fewer bits. A number below half the smallest one rounds to zero.
                 let missing = (LOWEST_NORMAL - top).max(0);
                 let precision = i64::from(FLOAT64_PRECISION) - missing;
                 if precision < 0 || top > 1024 {
                     if top > 0 { f64::INFINITY } else { 0.0 }
                 } else if precision == 0 {
-                    // Between zero and the smallest subnormal number: more than half of it rounds up.
+                    // The number is between half the smallest subnormal number and that number. Exactly half (a
+                    // single bit) rounds to even, which is zero; anything more rounds up.
                     let half = matches!(&self.0.magnitude,
                         Magnitude::Finite { mantissa, .. } if mantissa.bits() == 1);
                     if half { 0.0 } else { f64::from_bits(1) }
@@ -74,12 +76,14 @@ impl Number {
     }
 }
 
-/// `mantissa * 2^exponent`, which the caller has made representable or too large.
+/// Computes `mantissa * 2^exponent`. The caller has rounded the number so that a machine float can hold it, unless
+/// it is too large.
 fn scale(mantissa: u64, exponent: i64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "at most 53 bits are set")]
     let mut value = mantissa as f64;
     let mut left = exponent;
-    // In steps that neither overflow nor become subnormal before the last one.
+    // Scale in steps of at most 1000, so that no factor overflows and the value becomes subnormal in the last step
+    // only.
     while left > 0 {
         let step = left.min(1000);
         value *= power_of_two(step);
@@ -101,7 +105,7 @@ fn power_of_two(exponent: i64) -> f64 {
 }
 
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "the last bit is what is tested")]
+#[expect(clippy::float_cmp, reason = "the tests are about the last bit")]
 mod tests {
     use super::*;
 

@@ -1,9 +1,9 @@
-//! Numbers as HCL has them: binary floating point of chosen precision, rounded half to even.
+//! HCL's numbers: binary floating point numbers with a precision of their own, rounded half to even.
 //!
-//! The arithmetic is that of Go's `math/big.Float`, because go-cty's numbers are those: a literal carries 512 bits, an
-//! integer made by a function 64, what went through a machine float 53, and a result the wider of its operands. The
-//! precision shows in two places, in where a quotient is cut and in how many digits a number prints, so it travels with
-//! the value. Start at [`Number::parse`]; [`arithmetic`](self) results that would not be a number are [`NotANumber`].
+//! The arithmetic is that of Go's `math/big.Float`, which go-cty uses. A literal has 512 bits, an integer made by a
+//! function 64, a number that was a machine float 53, and a result as many as the wider operand. Users see the
+//! precision in two ways: a quotient is rounded to it, and it decides how many digits are printed. So it is part of
+//! the value. Start at [`Number::parse`]. Operations without a numeric result return [`NotANumber`].
 
 mod arithmetic;
 mod float64;
@@ -20,25 +20,25 @@ use num_traits::Zero as _;
 pub(crate) use parse::ParseNumberError;
 pub(crate) use text::Notation;
 
-/// The precision of literals and of numbers read from strings, in bits.
+/// The precision in bits of literals and of numbers parsed from strings.
 pub(crate) const LITERAL_PRECISION: u32 = 512;
-/// The precision of integers made by functions, in bits.
+/// The precision in bits of integers made by functions.
 pub(crate) const INTEGER_PRECISION: u32 = 64;
-/// The precision of what went through a machine float, in bits.
+/// The precision in bits of numbers that were machine floats.
 pub(crate) const FLOAT64_PRECISION: u32 = 53;
 
-/// Numbers of 2 to this power and above are infinite, below its reciprocal zero.
+/// Numbers of at least 2 to this power become infinite, and numbers below its reciprocal become zero.
 ///
-/// Go's limit is 2^31, at which printing one number takes gigabytes; this one (19,000 digits) keeps every operation in
-/// milliseconds.
+/// Go's limit is 2^31, but to print one such number takes gigabytes. With this limit (about 19,700 decimal digits),
+/// every operation takes milliseconds.
 const EXPONENT_LIMIT: i64 = 1 << 16;
 
-/// An operation has no numeric result, such as infinity minus infinity.
+/// An operation has no numeric result, such as infinity minus infinity. Go panics then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the result is not a number")]
 pub(crate) struct NotANumber;
 
-/// A number; cheap to clone, compared by value whatever its precision.
+/// A number. Cheap to clone. Comparisons, hashes and equality ignore the precision.
 #[derive(Clone)]
 pub(crate) struct Number(Arc<Float>);
 
@@ -52,7 +52,8 @@ struct Float {
 #[derive(Debug, Clone)]
 enum Magnitude {
     Zero,
-    /// `mantissa * 2^exponent`, the mantissa odd and no wider than the precision.
+    /// `mantissa * 2^exponent`. The mantissa is odd and has no more bits than the precision, so equal numbers have
+    /// equal parts.
     Finite {
         mantissa: BigUint,
         exponent: i64,
@@ -61,7 +62,7 @@ enum Magnitude {
 }
 
 impl Number {
-    /// Zero, with the precision of an integer.
+    /// Zero, with the precision of integers.
     pub(crate) fn zero() -> Self {
         Self::special(Magnitude::Zero, false, INTEGER_PRECISION)
     }
@@ -84,7 +85,7 @@ impl Number {
         }))
     }
 
-    /// An integer of any size; it is as precise as it is long, at least 64 bits.
+    /// An integer of any size. Its precision is its length in bits, but at least 64.
     pub(crate) fn from_bigint(value: &BigInt) -> Self {
         let bits = u32::try_from(value.bits()).unwrap_or(u32::MAX);
         Self::rounded(
@@ -96,8 +97,8 @@ impl Number {
         )
     }
 
-    /// Rounds `mantissa * 2^exponent` to `precision` bits, half to even; `sticky` says that something below the
-    /// mantissa's last bit was cut off.
+    /// Rounds `mantissa * 2^exponent` to `precision` bits, half to even. `sticky` says that the exact value is
+    /// slightly larger, because bits below the mantissa's last one were cut off.
     fn rounded(
         mut mantissa: BigUint,
         mut exponent: i64,
@@ -138,12 +139,12 @@ impl Number {
         Self::special(magnitude, negative, precision)
     }
 
-    /// How many bits of mantissa this number's results keep.
+    /// The precision of this number, in bits.
     pub(crate) fn precision(&self) -> u32 {
         self.0.precision
     }
 
-    /// The same number cut to `precision` bits.
+    /// The number, rounded to `precision` bits.
     #[must_use]
     pub(crate) fn with_precision(&self, precision: u32) -> Self {
         match &self.0.magnitude {
@@ -158,7 +159,7 @@ impl Number {
         }
     }
 
-    /// Whether the number is below zero, or the zero that a negation left.
+    /// Whether the sign is negative. Zero may be negative, too, after a negation.
     pub(crate) fn is_negative(&self) -> bool {
         self.0.negative
     }
@@ -182,7 +183,7 @@ impl Number {
         }
     }
 
-    /// The integer part, cut toward zero; none of an infinite number.
+    /// The integer part, rounded toward zero. `None` for infinity.
     pub(crate) fn truncate(&self) -> Option<BigInt> {
         match &self.0.magnitude {
             Magnitude::Zero => Some(BigInt::zero()),
@@ -204,7 +205,7 @@ impl Number {
         }
     }
 
-    /// The number as an integer of any size, if it is one.
+    /// The number as an integer of any size. `None` if it has a fraction or is infinite.
     pub(crate) fn to_bigint(&self) -> Option<BigInt> {
         if self.is_integer() {
             self.truncate()
@@ -213,7 +214,7 @@ impl Number {
         }
     }
 
-    /// The number as a machine integer, if it is an integer and fits.
+    /// The number as a machine integer. `None` if it has a fraction or does not fit.
     pub(crate) fn to_i64(&self) -> Option<i64> {
         if self.top_bit().is_some_and(|top| top > 64) {
             return None;
@@ -221,12 +222,12 @@ impl Number {
         self.to_bigint().and_then(|value| i64::try_from(value).ok())
     }
 
-    /// The number as an index, if it is a natural number and fits.
+    /// The number as an index. `None` if it is negative, has a fraction, or does not fit.
     pub(crate) fn to_usize(&self) -> Option<usize> {
         self.to_i64().and_then(|value| usize::try_from(value).ok())
     }
 
-    /// The power of two just above the magnitude; none of zero and infinity.
+    /// The smallest exponent `n` for which the magnitude is below `2^n`. `None` for zero and infinity.
     fn top_bit(&self) -> Option<i64> {
         match &self.0.magnitude {
             Magnitude::Finite { mantissa, exponent } => {
@@ -256,7 +257,7 @@ impl Number {
         }
     }
 
-    /// -1, 0 or 1.
+    /// -1, 0 or 1. 0 for both zeros.
     pub(crate) fn signum(&self) -> i64 {
         match (self.is_zero(), self.0.negative) {
             (true, _) => 0,

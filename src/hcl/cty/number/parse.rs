@@ -1,26 +1,26 @@
-//! Decimal text to a number.
+//! Parses decimal text to a number.
 
 use num_bigint::BigUint;
 use num_traits::Zero as _;
 
 use super::{EXPONENT_LIMIT, LITERAL_PRECISION, Number};
 
-/// The longest number text that is read, in digits; more would only cost time.
+/// The most digits of a number. More would only cost time.
 const DIGITS_LIMIT: usize = 100_000;
 
-/// Text that is no number.
+/// A text cannot be parsed as a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ParseNumberError {
-    /// The text does not have a number's form.
+    /// The text does not have the form of a number.
     #[error("a number is required")]
     Syntax,
-    /// The number is beyond what rbake computes with.
+    /// The number exceeds the limits of rbake: too many digits, or too large an exponent.
     #[error("the number is too large or too long")]
     Range,
 }
 
 impl Number {
-    /// Reads a number with the precision of a literal: `-1.5`, `.5`, `1e3`, `1p3` (times a power of two), `inf`.
+    /// Parses a number with the precision of a literal: `-1.5`, `.5`, `1e3`, `1p3` (times a power of two), `inf`.
     pub(crate) fn parse(text: &str) -> Result<Self, ParseNumberError> {
         let (negative, body) = match text.as_bytes().first() {
             Some(b'-') => (true, &text[1..]),
@@ -48,8 +48,8 @@ impl Number {
         if scanned.two.abs() > EXPONENT_LIMIT || scanned.five.abs() > EXPONENT_LIMIT {
             return Err(ParseNumberError::Range);
         }
-        // The digits are rounded before the power of five is applied, as Go does: the second rounding shows in the
-        // last of more than 154 digits.
+        // As in Go, the digits are rounded before they are multiplied by the power of five. With more than 154
+        // digits, the second rounding can change the last bit.
         let digits = Self::rounded(mantissa, scanned.two, negative, LITERAL_PRECISION, false);
         let scale = power_of_five(scanned.five.unsigned_abs(), LITERAL_PRECISION + 64);
         let number = if scanned.five < 0 {
@@ -64,7 +64,8 @@ impl Number {
     }
 }
 
-/// `5^exponent` by squaring, with Go's choice of intermediate precision.
+/// Computes `5^exponent` by squaring, with Go's choice of intermediate precision, so that the result is rounded as
+/// in Go.
 fn power_of_five(exponent: u64, precision: u32) -> Number {
     const TABLE_END: u64 = 27;
     let exact = exponent.min(TABLE_END);
@@ -84,7 +85,7 @@ fn power_of_five(exponent: u64, precision: u32) -> Number {
     power
 }
 
-/// A number's text, taken apart: `digits * 2^two * 5^five`.
+/// The parts of a number's text: `digits * 2^two * 5^five`.
 struct Scanned {
     digits: Vec<u8>,
     two: i64,

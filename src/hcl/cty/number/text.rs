@@ -1,4 +1,5 @@
-//! Numbers to decimal text: the shortest that reads back, or a chosen number of digits.
+//! Formats numbers as decimal text: with the fewest digits that identify the number, or with a chosen number of
+//! digits.
 
 use std::fmt::{self, Write as _};
 
@@ -6,7 +7,7 @@ use num_bigint::BigUint;
 
 use super::{Magnitude, Number};
 
-/// A non-negative decimal number `0.d1d2d3… * 10^point`, without trailing zeros.
+/// A non-negative decimal number `0.d1d2d3… * 10^point`, without trailing zeros. Zero has no digits.
 #[derive(Debug, Clone, Default)]
 struct Decimal {
     digits: Vec<u8>,
@@ -20,7 +21,7 @@ impl Decimal {
         let (digits, scale) = if exponent >= 0 {
             (mantissa << size, 0)
         } else {
-            // m / 2^n is m * 5^n / 10^n, and a common power of two shortens the work.
+            // `m / 2^n` is `m * 5^n / 10^n`. Cancelling common powers of two first makes the numbers smaller.
             let common = mantissa.trailing_zeros().unwrap_or(0).min(size);
             let power = u32::try_from(size - common).unwrap_or(u32::MAX);
             (
@@ -44,12 +45,12 @@ impl Decimal {
         }
     }
 
-    /// How many digits there are.
+    /// The number of digits.
     fn len(&self) -> i64 {
         i64::try_from(self.digits.len()).unwrap_or(i64::MAX)
     }
 
-    /// The digit at a place, zero beyond the last.
+    /// The digit at a position, from 0; `0` beyond the last one.
     fn at(&self, place: i64) -> u8 {
         usize::try_from(place)
             .ok()
@@ -58,7 +59,7 @@ impl Decimal {
             .unwrap_or(b'0')
     }
 
-    /// Keeps `count` digits, half to even.
+    /// Rounds to `count` digits, half to even.
     fn round(&mut self, count: i64) {
         let Some(keep) = usize::try_from(count)
             .ok()
@@ -93,7 +94,7 @@ impl Decimal {
             keep -= 1;
         }
         if keep == 0 {
-            // All nines become a one, one place further left.
+            // If all digits are nines, the result is a single one, with the point one place further.
             self.digits = vec![b'1'];
             self.point += 1;
             return;
@@ -102,16 +103,19 @@ impl Decimal {
         self.digits.truncate(keep);
     }
 
-    /// The shortest decimal that reads back as the same number at `precision` bits.
+    /// The shortest decimal that parses to the same number at `precision` bits. The algorithm is that of Go's
+    /// `math/big`.
     fn shortest(mantissa: &BigUint, exponent: i64, precision: u32) -> Self {
         let mut decimal = Self::exact(mantissa, exponent);
-        // One bit more than the precision makes the last bit half a unit in the last place.
+        // With one bit more than the precision, the last bit is half a unit in the last place, so `lower` and
+        // `upper` bound the decimals that round to this number.
         let grow = u64::from(precision) + 1 - mantissa.bits();
         let middle = mantissa << grow;
         let at = exponent - i64::try_from(grow).unwrap_or(i64::MAX);
         let lower = Self::exact(&(&middle - 1u32), at);
         let upper = Self::exact(&(&middle + 1u32), at);
-        // Only an even mantissa is what a number exactly in the middle would round to.
+        // A decimal exactly on a bound rounds to an even mantissa, so the bounds are included only if this one is
+        // even.
         let inclusive = !middle.bit(1);
         for place in 0..decimal.digits.len() {
             let here = decimal.digits[place];
@@ -131,7 +135,7 @@ impl Decimal {
         decimal
     }
 
-    /// `123.450` with `places` digits after the point.
+    /// Writes `123.450`, with `places` digits after the point.
     fn write_fixed(&self, out: &mut String, places: usize) {
         if self.point > 0 {
             for place in 0..self.point {
@@ -148,7 +152,7 @@ impl Decimal {
         }
     }
 
-    /// `1.2345e+02` with `places` digits after the point.
+    /// Writes `1.2345e+02`, with `places` digits after the point.
     fn write_exponent(&self, out: &mut String, places: usize, letter: char) {
         out.push(char::from(self.at(0)));
         if places > 0 {
@@ -165,12 +169,12 @@ impl Decimal {
         let sign = if exponent < 0 { '-' } else { '+' };
         out.push(letter);
         out.push(sign);
-        // Writing to a string cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(out, "{:02}", exponent.unsigned_abs());
     }
 }
 
-/// How [`Number::to_text`] writes.
+/// The notation of [`Number::to_text`], as Go's verbs `f`, `e`, `E`, `g` and `G`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Notation {
     /// `123.45`
@@ -179,16 +183,17 @@ pub(crate) enum Notation {
     Exponent,
     /// `1.2345E+02`
     UpperExponent,
-    /// The shorter of the first two.
+    /// [`Exponent`](Self::Exponent) for large and small exponents, otherwise [`Fixed`](Self::Fixed).
     General,
-    /// The shorter of the first and the third.
+    /// The same with a capital `E`.
     UpperGeneral,
 }
 
 impl Number {
-    /// The number as text; without `digits` as few as read back to the same number.
+    /// Formats the number. Without `digits`, writes as few digits as identify the number.
     ///
-    /// `digits` counts those after the point, in the general notations all of them. Infinity is `+Inf` or `-Inf`.
+    /// `digits` is the number of digits after the point, or of all digits in the general notations. Infinity is
+    /// `+Inf` or `-Inf`.
     pub(crate) fn to_text(&self, notation: Notation, digits: Option<usize>) -> String {
         let mut out = String::new();
         if self.is_negative() {
@@ -278,7 +283,8 @@ fn write_general(decimal: &Decimal, out: &mut String, digits: i64, letter: char,
     }
 }
 
-/// The number as a machine integer, where it is a small one.
+/// The number as a machine integer, or `None` if it does not fit. Formatting a machine integer is much faster than
+/// [`Decimal::shortest`].
 fn small_integer(mantissa: &BigUint, exponent: i64) -> Option<u64> {
     let shift = u32::try_from(exponent).ok()?;
     if mantissa.bits() + u64::from(shift) > 64 {
@@ -287,7 +293,7 @@ fn small_integer(mantissa: &BigUint, exponent: i64) -> Option<u64> {
     u64::try_from(mantissa).ok()?.checked_shl(shift)
 }
 
-/// The shortest decimal text that reads back, without an exponent: `0.3`, `-12`, `+Inf`.
+/// The shortest decimal text that identifies the number, without an exponent: `0.3`, `-12`, `+Inf`.
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_text(Notation::Fixed, None))
