@@ -1,7 +1,7 @@
-//! The `hcl` crate's parser, lowered into our syntax tree: a second opinion for tests.
+//! The `hcl` crate's parser, converted to our syntax tree, as a second opinion for tests.
 //!
-//! Alone in naming `hcl_rs::`. What definitions are read with is [`super::parser`]; the tests here hold that parser to the
-//! crate's, on everything that the crate reads as `HashiCorp`'s parser does.
+//! Definitions are parsed by [`super::parser`]. The tests here compare its trees with those of the crate, for all
+//! texts that the crate parses like `HashiCorp`'s parser. This is the only module that uses `hcl_rs`.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use super::syntax::{
 use super::template::{Directive, TemplateToken, TextStyle, Trim, assemble, text_tokens, unquote};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};
 
-/// Parses a file; problems are added to `problems`.
+/// Parses a file with the `hcl` crate. Adds problems to `problems`.
 pub(super) fn parse(
     text: &str,
     source: SourceId,
     names: &mut NamePool,
     problems: &mut Diagnostics,
 ) -> Option<File> {
-    // HashiCorp's scanner skips a byte order mark, the parser used here does not know it.
+    // HashiCorp's scanner skips a byte order mark, but the crate does not know it.
     let stripped = text.strip_prefix('\u{feff}').unwrap_or(text);
     let places = Places {
         source,
@@ -53,7 +53,7 @@ pub(super) fn parse(
 
 struct Places {
     source: SourceId,
-    // The file has so many bytes before the text.
+    /// The number of bytes of the file before the text.
     shift: usize,
 }
 
@@ -145,7 +145,7 @@ impl Lower<'_> {
         }
     }
 
-    // What the quoted string at `range` stands for.
+    /// Resolves the escapes of the quoted string at `range`.
     fn quoted(&mut self, range: Option<Range<usize>>) -> String {
         let range = range.unwrap_or(0..0);
         let inside = range.start + 1..range.end.saturating_sub(1);
@@ -219,7 +219,7 @@ impl Lower<'_> {
         Expr { span, kind }
     }
 
-    // The parser makes a negative number of `-5`; HCL negates the number 5.
+    /// The crate parses `-5` as a negative number; HCL negates the number 5.
     fn number(&mut self, range: Option<Range<usize>>) -> ExprKind {
         let range = range.unwrap_or(0..0);
         let text = self.text.get(range.clone()).unwrap_or_default();
@@ -331,7 +331,7 @@ impl Lower<'_> {
                     span,
                     each: self.steps(operators),
                 },
-                // What follows belongs to the elements as long as it is an attribute or an old-style index.
+                // The attributes and old-style indices that follow apply to each element.
                 TraversalOperator::AttrSplat(_) => {
                     let mut own = Vec::new();
                     while let Some(operator) = operators.next_if(|operator| {
@@ -501,7 +501,7 @@ mod tests {
     use crate::hcl::name_pool::NamePool;
     use crate::hcl::parser;
 
-    // The tree without its places, which the parsers draw differently around brackets.
+    /// The tree without positions, because the two parsers set them differently around brackets.
     fn shape(tree: &impl std::fmt::Debug) -> String {
         let text = format!("{tree:?}");
         let spans = regex::Regex::new(r"Span \{[^}]*\}").unwrap();

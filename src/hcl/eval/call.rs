@@ -1,4 +1,5 @@
-//! Function calls: the library's functions, those the definition defines, and the three that take expressions.
+//! Evaluates function calls: of library functions, of user-defined functions, and of the three functions that take
+//! expressions.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::hcl::functions::{self, Function, FunctionError, Implementation, Lazy}
 use crate::hcl::syntax::{Call, Expr};
 
 impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
-    /// The value of a function call.
+    /// Evaluates a function call. Library functions take precedence over user-defined ones, as in buildx.
     pub(super) fn call(&mut self, call: &'a Call, span: Span, scope: &Scope<'_>) -> ValueResult {
         let name = &*call.name.text;
         if let Some(function) = functions::lookup(name) {
@@ -32,7 +33,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         }
     }
 
-    /// The problem of a call of a function that there is not.
+    /// The problem of a call of a function that does not exist.
     pub(crate) fn unknown_function(&self, name: &str, at: Span) -> Diagnostic {
         problem(
             "definition::unknown-function",
@@ -124,7 +125,8 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         )
     }
 
-    // The arguments' values with their places; those of an expanded one share its place.
+    /// Evaluates the arguments. Returns each value with its position; the elements of an argument with `...` all
+    /// have that argument's position.
     fn arguments(&mut self, call: &'a Call, scope: &Scope<'_>) -> Result<Arguments, Failed> {
         let mut arguments = Arguments {
             values: Vec::with_capacity(call.arguments.len()),
@@ -147,7 +149,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         Ok(arguments)
     }
 
-    // The values that an argument followed by `...` stands for.
+    /// Evaluates an argument that is followed by `...`, and returns its elements.
     fn expanded(&mut self, argument: &'a Expr, scope: &Scope<'_>) -> Result<Vec<Value>, Failed> {
         let value = self.expr(argument, scope)?;
         let Some(items) = value.items() else {
@@ -172,7 +174,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         span: Span,
         scope: &Scope<'_>,
     ) -> ValueResult {
-        // Its declaration is wrong, which has been reported.
+        // Its declaration is invalid, which has been reported.
         let Some(result) = function.result else {
             return Err(Failed::UNTYPED);
         };
@@ -249,7 +251,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         span: Span,
         scope: &Scope<'_>,
     ) -> ValueResult {
-        // What is expanded is made of values, so nothing is left to be lazy about.
+        // An argument with `...` has to be evaluated to know its elements, so its elements are never lazy.
         let (arguments, expanded) = match call.arguments.split_last() {
             Some((last, plain)) if call.expand_last => (plain, self.expanded(last, scope)?),
             _ => (&*call.arguments, Vec::new()),
@@ -271,7 +273,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
                     Err(wrong) => return Err(self.fail(wrong)),
                 };
                 let value = value?;
-                // The reference takes `optional` here, and then wants the attribute all the same.
+                // buildx accepts `optional` in this type, but still requires the attribute.
                 convert(&value, &ty.without_optional()).map_err(|error| {
                     self.fail(
                         problem(
@@ -333,7 +335,8 @@ impl Arguments {
         self.values.push((value, at));
     }
 
-    // The first argument that is one too many.
+    /// The position of the first argument that exceeds `wanted`. `None` if there is none or the function is
+    /// variadic.
     fn surplus(&self, wanted: usize, variadic: bool) -> Option<Span> {
         if variadic {
             return None;

@@ -1,8 +1,8 @@
-//! Expressions to values, by the rules of `HashiCorp`'s HCL.
+//! Evaluates expressions, by the rules of `HashiCorp`'s HCL.
 //!
-//! Problems are gathered, not thrown: an operator whose operands both fail reports both. Like HCL, both branches of a
-//! conditional and both sides of `&&` and `||` are evaluated, for their types count, and only the problems of what was
-//! not needed are forgotten. Start at [`Evaluator::expr`].
+//! Problems are collected: an operator whose operands both fail reports both. Like HCL, this evaluates both
+//! branches of a conditional and both sides of `&&` and `||`, because their types matter, and then discards the
+//! problems of the one that was not needed. Start at [`Evaluator::expr`].
 
 use std::collections::BTreeMap;
 
@@ -17,15 +17,15 @@ use crate::hcl::syntax::{
     Conditional, Expr, ExprKind, ObjectItem, ObjectKey, TemplateFor, TemplateIf, TemplatePart,
 };
 
-// What an element costs beside what it holds.
+/// Bytes that an element of a collection needs, without its content.
 pub(super) const ELEMENT_SIZE: usize = size_of::<Value>();
 
-/// A problem with a value, to be placed.
+/// A problem with a value, without a position yet.
 pub(crate) fn problem(code: &'static str, message: impl Into<String>) -> Diagnostic {
     Diagnostic::error(Class::Definition, code, message)
 }
 
-// The type of a value, or the one it would have had.
+/// The type of a value, or of the value that a failed expression would have had.
 fn type_of(outcome: &ValueResult) -> Type {
     match outcome {
         Ok(value) => value.ty(),
@@ -34,9 +34,9 @@ fn type_of(outcome: &ValueResult) -> Type {
 }
 
 impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
-    /// The value of `expr` in `scope`.
+    /// Evaluates `expr` in `scope`.
     pub(crate) fn expr(&mut self, expr: &'a Expr, scope: &Scope<'_>) -> ValueResult {
-        // Constants are most of what there is.
+        // Most expressions are constants. They need no budget.
         if let ExprKind::Literal(value) = &expr.kind {
             return Ok(value.clone());
         }
@@ -78,7 +78,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         for item in items {
             let key = self.object_key(&item.key, scope);
             let value = self.expr(&item.value, scope);
-            // A later value of the same key counts, but does not make an earlier failure good.
+            // A later item with the same key replaces the value, but an earlier failure still counts.
             failed |= value.is_err();
             match key {
                 Ok(key) => _ = entries.insert(key, value),
@@ -107,7 +107,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         self.text_key(&value, expr.span)
     }
 
-    /// `value` as the key of an object.
+    /// Converts `value`, which is written at `span`, to the key of an object.
     pub(super) fn text_key(&mut self, value: &Value, span: Span) -> Result<Text, Failed> {
         match convert(value, &Type::String) {
             Ok(Value::String(text)) => Ok(text),
@@ -150,7 +150,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         })
     }
 
-    // The type both branches are converted to; dynamic where they are left as they are.
+    /// The type to which both branches are converted; [`Type::Dynamic`] if they stay as they are.
     fn common_type(
         &mut self,
         conditional: &Conditional,
@@ -158,7 +158,8 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         no: &ValueResult,
     ) -> Result<Type, Failed> {
         let (yes_ty, no_ty) = (type_of(yes), type_of(no));
-        // A plain null takes the type of the other branch; what failed says nothing about types.
+        // A plain null takes the type of the other branch. A failed branch is not a null, even if its type is not
+        // known.
         if yes_ty == no_ty || matches!(no, Ok(Value::Null(Type::Dynamic))) {
             return Ok(yes_ty);
         }
@@ -187,7 +188,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         ))
     }
 
-    /// The truth value of a condition.
+    /// Evaluates a condition. A string such as `"true"` is converted; null is an error.
     pub(crate) fn condition(&mut self, expr: &'a Expr, scope: &Scope<'_>) -> Result<bool, Failed> {
         let value = self.expr(expr, scope)?;
         match convert(&value, &Type::Bool) {
@@ -215,7 +216,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         span: Span,
         scope: &Scope<'_>,
     ) -> ValueResult {
-        // What is in `text` goes into a value of just its size, so the text itself can serve again.
+        // The finished text is copied to a value of exactly its size, so the buffer can be reused.
         let mut text = std::mem::take(&mut self.scratch);
         text.clear();
         let complete =
@@ -229,7 +230,8 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         value.ok_or_else(|| Failed::of(Type::String))
     }
 
-    // Whether everything could be written.
+    /// Appends the values of `parts` to `text`. Returns `false` if one of them failed; the others are still
+    /// evaluated, so that all problems are reported.
     fn write_parts(
         &mut self,
         parts: &'a [TemplatePart],
@@ -293,7 +295,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         if !self.enter(Some(directive.span)) {
             return false;
         }
-        // Both branches are strings, so the one that is not taken does not matter.
+        // Unlike in a conditional, both branches are strings, so the other one need not be evaluated for its type.
         let written = match self.condition(&directive.condition, scope) {
             Ok(true) => self.write_parts(&directive.then, scope, text),
             Ok(false) => self.write_parts(&directive.otherwise, scope, text),
@@ -336,7 +338,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     }
 }
 
-/// What a value is, in words for a label: `this is a list of string`.
+/// Describes a value's type for a label: `this is a list of string`.
 pub(crate) fn describe(value: &Value) -> String {
     match value {
         Value::Null(_) => "this is null".to_owned(),
@@ -344,7 +346,7 @@ pub(crate) fn describe(value: &Value) -> String {
     }
 }
 
-/// A type's name with its article.
+/// The name of a type with its article: `a list of string`, `an object`.
 pub(super) fn with_article(ty: &Type) -> String {
     let name = ty.name();
     let article = if name.starts_with(['a', 'e', 'i', 'o', 'u']) {

@@ -1,4 +1,4 @@
-//! Operators.
+//! Evaluates operators.
 
 use super::evaluator::{Evaluator, Failed, ValueResult};
 use super::expr::{describe, problem};
@@ -11,7 +11,7 @@ use crate::hcl::cty::{Type, Value};
 use crate::hcl::syntax::{Binary, BinaryOperator, Expr, Unary, UnaryOperator};
 
 impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
-    /// The value of an operation on one operand.
+    /// Evaluates an operation on one operand.
     pub(super) fn unary(&mut self, unary: &'a Unary, span: Span, scope: &Scope<'_>) -> ValueResult {
         let ty = match unary.operator {
             UnaryOperator::Negate => Type::Number,
@@ -28,7 +28,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         outcome.map_err(|_| Failed::of(ty))
     }
 
-    /// The value of an operation on two operands.
+    /// Evaluates an operation on two operands.
     pub(super) fn binary(
         &mut self,
         binary: &'a Binary,
@@ -52,7 +52,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         result.map_err(|_| Failed::of(Type::Bool))
     }
 
-    // `value`, the value of `expr`, as an operand of type `ty`; nulls pass.
+    /// Converts `value`, the value of `expr`, to an operand of type `ty`. A null stays a null.
     fn operand(&mut self, value: &Value, ty: &Type, expr: &Expr) -> ValueResult {
         convert(value, ty).map_err(|error| {
             self.fail(
@@ -72,8 +72,8 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         )
     }
 
-    // Both operands are evaluated and must be of the right type; the problems of the one that does not matter are
-    // forgotten.
+    /// Evaluates `&&` and `||`. Both operands are evaluated and must be of the right type. If one of them decides
+    /// the result, the problems of the other are discarded.
     fn logic(&mut self, binary: &'a Binary, span: Span, scope: &Scope<'_>) -> Result<bool, Failed> {
         let (left, left_problems) = self.attempt(|e| e.expr(&binary.left, scope));
         let (right, right_problems) = self.attempt(|e| e.expr(&binary.right, scope));
@@ -85,7 +85,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
                 fits &= operand.is_some();
                 operand
             }
-            // What failed may still be known to be no bool.
+            // The type of a failed operand may be known, and may not be convertible to bool.
             Err(failed) => {
                 let ty = failed.ty();
                 fits &= matches!(ty, Type::Dynamic | Type::Bool)
@@ -100,7 +100,8 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
             self.restore(right_problems);
             return Err(Failed::UNTYPED);
         }
-        // As in HCL, null is as good as false where false decides.
+        // As in HCL, a null operand of `&&` counts as false, and false decides: `null && true` is `false`. A null
+        // operand of `||` decides nothing.
         let decisive = binary.operator == BinaryOperator::Or;
         let decides = |operand: &Option<Value>| match operand {
             Some(value) => (value.as_bool() == Some(true)) == decisive,

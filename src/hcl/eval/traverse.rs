@@ -1,4 +1,4 @@
-//! Names, and the way into values: attributes, indices, splats.
+//! Evaluates names and the steps into values: attributes, indices, splats.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::hcl::cty::{Type, Value};
 use crate::hcl::syntax::{Expr, ExprKind, Step, Traversal};
 
 impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
-    /// The value of the name `name`.
+    /// Evaluates the name `name`: first as a name of `scope`, then as a declared name.
     pub(super) fn name(&mut self, name: &'a Arc<str>, at: Span, scope: &Scope<'_>) -> ValueResult {
         if let Some(value) = scope.get(name) {
             return Ok(value.clone());
@@ -45,7 +45,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         self.fail(unknown)
     }
 
-    /// The value that `traversal` leads to.
+    /// Evaluates a traversal. If the file format looks up its first name itself, the format evaluates all of it.
     pub(super) fn traversal(&mut self, traversal: &'a Traversal, scope: &Scope<'_>) -> ValueResult {
         if let ExprKind::Variable(name) = &traversal.root.kind
             && scope.get(name).is_none()
@@ -57,7 +57,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         self.steps(value, &traversal.steps, traversal.root.span, scope)
     }
 
-    /// The value that `steps` lead to from `value`, which is written at `from`.
+    /// Applies `steps` to `value`, which is written at `from`.
     pub(crate) fn steps(
         &mut self,
         value: Value,
@@ -243,7 +243,8 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         )
     }
 
-    // A value that is no sequence stands for a sequence of itself, null for an empty one.
+    /// Evaluates a splat. As in HCL, a value that is not a sequence is treated as a tuple with that one element,
+    /// and a null as an empty tuple.
     fn splat(
         &mut self,
         value: &Value,
@@ -298,8 +299,8 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     }
 }
 
-// The type of what `steps` lead to from a value of type `ty`, as far as the types alone tell; or the step that there
-// can be from no value of its type.
+/// The type after `steps` from a value of type `ty`, or [`Type::Dynamic`] if the types alone do not tell. The error
+/// is the first step that is impossible, and the type at which it is. It gives an empty list its element type.
 fn type_after<'s>(ty: &Type, steps: &'s [Step]) -> Result<Type, (&'s Step, Type)> {
     let mut ty = ty.clone();
     for step in steps {
@@ -331,7 +332,7 @@ fn type_after<'s>(ty: &Type, steps: &'s [Step]) -> Result<Type, (&'s Step, Type)
     Ok(ty)
 }
 
-/// The name that `key` is when it is written as a constant, as in `target.web["tags"]`.
+/// The string that `key` is if it is a constant, as in `target.web["tags"]`. `None` for other expressions.
 pub(crate) fn constant_name(key: &Expr) -> Option<&str> {
     match &key.kind {
         ExprKind::Literal(Value::String(text)) => Some(text),

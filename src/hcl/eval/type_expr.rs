@@ -1,4 +1,4 @@
-//! Type expressions: `string`, `list(number)`, `object({a = bool, b = optional(any)})`.
+//! Evaluates type expressions: `string`, `list(number)`, `object({a = bool, b = optional(any)})`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::hcl::syntax::{Call, Expr, ExprKind, ObjectKey};
 const PRIMITIVES: [&str; 4] = ["string", "number", "bool", "any"];
 const CONSTRUCTORS: [&str; 5] = ["list", "set", "map", "tuple", "object"];
 
-/// The type that `expr` denotes.
+/// Returns the type that `expr` means. The error says why it is not a type expression.
 pub(crate) fn type_of(expr: &Expr) -> Result<Type, Diagnostic> {
     match &expr.kind {
         ExprKind::Variable(name) => {

@@ -1,7 +1,8 @@
-//! The functions that a definition defines.
+//! User-defined functions.
 //!
-//! Their bodies are checked when they are declared, used or not: every name in them must exist, and none may call itself,
-//! directly or through others. Start at [`UserFunctions::declare`]; calls are in [`crate::hcl::eval`].
+//! Their bodies are checked when they are declared, even if they are never called: every name in them must exist,
+//! and no function may call itself, directly or through others. Start at [`UserFunctions::declare`].
+//! [`crate::hcl::eval`] evaluates calls.
 
 use std::sync::Arc;
 
@@ -13,16 +14,16 @@ use crate::hcl::name_uses::{NameUse, references};
 use crate::hcl::syntax::{Expr, ExprKind, Ident};
 use crate::types::hash::{HashSet, IndexMap};
 
-/// A function as a file declares it.
+/// A function as a file declares it. The expressions are not checked yet.
 #[derive(Debug)]
 pub(crate) struct FunctionDecl<'a> {
-    /// Its name.
+    /// The function's name.
     pub(crate) name: &'a Ident,
-    /// The list of its parameters.
+    /// The expression of `params`, which must be a list of names. `None` if it is missing.
     pub(crate) params: Option<&'a Expr>,
-    /// The name of the parameter that takes all further arguments.
+    /// The expression of `variadic_params`: the name of the parameter for all further arguments.
     pub(crate) variadic: Option<&'a Expr>,
-    /// The expression of its result.
+    /// The expression of `result`. `None` if it is missing.
     pub(crate) result: Option<&'a Expr>,
 }
 
@@ -30,21 +31,21 @@ pub(crate) struct FunctionDecl<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct UserFunctions<'a>(IndexMap<Arc<str>, Arc<UserFunction<'a>>>);
 
-/// A function of a definition.
+/// A user-defined function, checked.
 #[derive(Debug)]
 pub(crate) struct UserFunction<'a> {
-    /// Its parameters.
+    /// The names of its parameters.
     pub(crate) params: Vec<Arc<str>>,
-    /// The parameter that takes all further arguments, as a tuple.
+    /// The name of the parameter that gets all further arguments as a tuple.
     pub(crate) variadic: Option<Arc<str>>,
-    /// What it gives; none where the declaration is wrong.
+    /// The expression of its result. `None` if the declaration is invalid, which has been reported.
     pub(crate) result: Option<&'a Expr>,
-    /// The place of its name.
+    /// The position of its name.
     pub(crate) span: Span,
 }
 
 impl<'a> UserFunctions<'a> {
-    /// The function called `name`.
+    /// The function with the name `name`.
     pub(crate) fn get(&self, name: &str) -> Option<&Arc<UserFunction<'a>>> {
         self.0.get(name)
     }
@@ -54,8 +55,8 @@ impl<'a> UserFunctions<'a> {
         self.0.keys().map(|name| &**name)
     }
 
-    /// Declares the functions of a definition and checks their bodies. Returns warnings for those that are never called,
-    /// because the library has one of the same name.
+    /// Declares the functions of a definition and checks their bodies. Returns a warning for each function that is
+    /// never called because the library has one of the same name.
     pub(crate) fn declare<N: Namespace<'a>>(
         evaluator: &mut Evaluator<'a, N>,
         declared: &IndexMap<Arc<str>, FunctionDecl<'a>>,
@@ -85,7 +86,7 @@ impl<'a> UserFunctions<'a> {
                 function.result = None;
             }
         }
-        // All must be known by name before a body can be checked.
+        // A body may call any of the functions, so all must be declared before the first body is checked.
         evaluator.functions = Self(
             functions
                 .into_iter()
@@ -169,7 +170,7 @@ fn not_a_parameter(at: Span) -> Diagnostic {
         .help("write it without quotes, dots or brackets")
 }
 
-// Unlike elsewhere, a name that does not exist is a mistake even in an argument of `try`.
+/// Reports unknown names in a function's body. Unlike elsewhere, this is a mistake even in an argument of `try`.
 fn check_body<'a, N: Namespace<'a>>(evaluator: &mut Evaluator<'a, N>, function: &UserFunction<'a>) {
     let Some(result) = function.result else {
         return;
@@ -212,7 +213,7 @@ fn check_body<'a, N: Namespace<'a>>(evaluator: &mut Evaluator<'a, N>, function: 
     });
 }
 
-// The functions that call themselves; each circle is reported once.
+/// Finds the functions that call themselves, directly or through others, and reports each cycle once.
 fn cyclic<'a, N: Namespace<'a>>(
     evaluator: &mut Evaluator<'a, N>,
     functions: &IndexMap<Arc<str>, UserFunction<'a>>,
@@ -237,7 +238,7 @@ fn cyclic<'a, N: Namespace<'a>>(
     let mut found = HashSet::default();
     let mut done: HashSet<&Arc<str>> = HashSet::default();
     for start in calls.keys() {
-        // Depth first without recursion: a chain may be as long as the file.
+        // A depth-first search without recursion, because a chain of calls may be as long as the file.
         let mut path: Vec<(&Arc<str>, usize)> = vec![(start, 0)];
         while let Some((name, next)) = path.last_mut() {
             let name = *name;

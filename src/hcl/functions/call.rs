@@ -1,15 +1,15 @@
-//! What an implementation sees of a call, and how it fails.
+//! The arguments of a call as an implementation sees them, and its errors.
 
 use super::{FunctionContext, TEXT_LIMIT};
 use crate::hcl::cty::{Number, Value};
 
-/// A function refused its arguments; the text is a fragment in the third person.
+/// A function refuses its arguments. The message is a fragment without the function's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct FunctionError {
-    /// The place of the argument that is at fault, where one is.
+    /// The position of the argument that is wrong, from 0. `None` if the call as a whole is wrong.
     pub(crate) argument: Option<usize>,
-    /// What is wrong.
+    /// The problem.
     pub(crate) message: String,
 }
 
@@ -22,7 +22,7 @@ impl FunctionError {
         }
     }
 
-    /// An error of one argument.
+    /// An error of the argument at `place`, from 0.
     pub(crate) fn argument(place: usize, message: impl Into<String>) -> Self {
         Self {
             argument: Some(place),
@@ -31,7 +31,7 @@ impl FunctionError {
     }
 }
 
-/// The arguments of one call, converted to what the function declares, and its surroundings.
+/// The converted arguments of one call, and what the function may know of the outside.
 #[derive(Debug)]
 pub(crate) struct FunctionCall<'a> {
     context: &'a FunctionContext,
@@ -43,12 +43,12 @@ impl<'a> FunctionCall<'a> {
         Self { context, arguments }
     }
 
-    /// What the function may know of the world.
+    /// What the function may know of the outside.
     pub(super) fn context(&self) -> &'a FunctionContext {
         self.context
     }
 
-    /// Counts work beyond going through the arguments, in steps of evaluation.
+    /// Counts work that the function does in addition to reading its arguments, in steps of evaluation.
     pub(super) fn work(&self, steps: u64) {
         let work = &self.context.work;
         work.set(work.get().saturating_add(steps));
@@ -59,46 +59,46 @@ impl<'a> FunctionCall<'a> {
         self.arguments
     }
 
-    /// The arguments from a place on.
+    /// The arguments from the position `from` on.
     pub(super) fn rest(&self, from: usize) -> &'a [Value] {
         self.arguments.get(from..).unwrap_or_default()
     }
 
-    /// The argument at a place.
+    /// The argument at `place`. Null if there is none.
     pub(super) fn value(&self, place: usize) -> &'a Value {
         const NULL: &Value = &Value::null();
         self.arguments.get(place).unwrap_or(NULL)
     }
 
-    /// The text of a string argument.
+    /// The text of the string argument at `place`.
     pub(super) fn text(&self, place: usize) -> Result<&'a str, FunctionError> {
         self.value(place)
             .as_str()
             .ok_or_else(|| FunctionError::argument(place, "a string is required"))
     }
 
-    /// A number argument.
+    /// The number argument at `place`.
     pub(super) fn number(&self, place: usize) -> Result<&'a Number, FunctionError> {
         self.value(place)
             .as_number()
             .ok_or_else(|| FunctionError::argument(place, "a number is required"))
     }
 
-    /// A bool argument.
+    /// The bool argument at `place`.
     pub(super) fn bool(&self, place: usize) -> Result<bool, FunctionError> {
         self.value(place)
             .as_bool()
             .ok_or_else(|| FunctionError::argument(place, "a bool is required"))
     }
 
-    /// A number argument that must be a machine integer.
+    /// The number argument at `place`, which must be an integer of 64 bits.
     pub(super) fn integer(&self, place: usize) -> Result<i64, FunctionError> {
         self.number(place)?
             .to_i64()
             .ok_or_else(|| FunctionError::argument(place, not_an_integer()))
     }
 
-    /// The elements of a list, set or tuple argument.
+    /// The elements of the list, set or tuple argument at `place`.
     pub(super) fn items(&self, place: usize) -> Result<&'a [Value], FunctionError> {
         self.value(place)
             .items()
@@ -106,7 +106,7 @@ impl<'a> FunctionCall<'a> {
     }
 }
 
-/// What is wrong with a number that is not a machine integer.
+/// The message for a number that is not an integer of 64 bits.
 pub(super) fn not_an_integer() -> String {
     format!(
         "value must be a whole number, between {} and {}",
@@ -115,7 +115,7 @@ pub(super) fn not_an_integer() -> String {
     )
 }
 
-/// Refuses a result of so many bytes if it is too large to make.
+/// Refuses a result of `bytes` bytes if that exceeds [`TEXT_LIMIT`]. Call this before making the result.
 pub(super) fn check_text_size(bytes: usize) -> Result<(), FunctionError> {
     if bytes > TEXT_LIMIT {
         return Err(FunctionError::new(format!(

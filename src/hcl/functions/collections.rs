@@ -1,4 +1,4 @@
-//! Lists, tuples, maps and objects.
+//! Functions on lists, tuples, maps and objects.
 
 use std::collections::BTreeMap;
 
@@ -190,7 +190,7 @@ fn not_a_collection() -> FunctionError {
     FunctionError::new("collection must be a list, a map or a tuple")
 }
 
-/// The element of a key: a number of a list or tuple, a string of a map.
+/// The element for a key: a number for a list or tuple, a string for a map. `None` if there is no such element.
 fn element_at<'a>(collection: &'a Value, key: &Value) -> Option<&'a Value> {
     match (collection, key) {
         (Value::List(_) | Value::Tuple(_), Value::Number(place)) => {
@@ -327,7 +327,7 @@ fn concat(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     Ok(Value::tuple(items))
 }
 
-/// Refuses a result of so many elements if it is too large to make.
+/// Refuses a result of `count` elements if that exceeds [`ELEMENTS_LIMIT`]. Call this before making the result.
 pub(super) fn check_elements(count: usize) -> Result<(), FunctionError> {
     if count > ELEMENTS_LIMIT {
         return Err(FunctionError::new(format!(
@@ -487,7 +487,7 @@ fn lookup(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
 
 fn merge(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let types: Vec<Type> = call.arguments().iter().map(Value::ty).collect();
-    // A plain null makes the reference stop checking, and the result an object.
+    // At a plain null, go-cty stops checking the types, and the result is an object.
     let untyped = types.iter().position(|ty| *ty == Type::Dynamic);
     for ty in &types[..untyped.unwrap_or(types.len())] {
         if !matches!(ty, Type::Map(_) | Type::Object(_)) {

@@ -1,4 +1,4 @@
-//! Equality, order and truth: what the operators do, by name.
+//! Functions for equality, order and logic: the operators by name.
 
 use super::{Function, FunctionCall, FunctionError, Parameter, ParameterType};
 use crate::hcl::cty::convert::{Safety, convert};

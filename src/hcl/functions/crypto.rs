@@ -1,4 +1,4 @@
-//! Digests, password hashes and RSA.
+//! Functions for digests, password hashes and RSA decryption.
 
 use bcrypt::{BcryptError, Version, hash_with_result};
 use rsa::pkcs1::DecodeRsaPrivateKey as _;
@@ -10,20 +10,20 @@ use super::encoding::decode_base64;
 use super::{Function, FunctionCall, FunctionError, Parameter};
 use crate::hcl::cty::Value;
 
-/// The cost where none is given, or one that is too low.
+/// The cost if none is given, or one that is too low.
 const BCRYPT_DEFAULT_COST: u32 = 10;
-/// The lowest cost.
+/// The lowest cost. A lower one is replaced by the default.
 const BCRYPT_LOWEST_COST: i64 = 4;
-/// The highest cost that is computed; each one more doubles the time, and this takes seconds.
+/// The highest cost that is accepted. Each step doubles the time, and this one takes seconds.
 const BCRYPT_HIGHEST_COST: i64 = 16;
-/// How many steps of evaluation take as long as a hash at cost 0 would; each cost more doubles them.
+/// How many steps of evaluation take as long as a hash at cost 0. Each step of the cost doubles them.
 const BCRYPT_STEPS: u64 = 200;
-/// The longest password that bcrypt looks at the whole of.
+/// The longest password that is accepted, in bytes. bcrypt ignores all further bytes.
 const BCRYPT_LONGEST: usize = 72;
 
-/// The shortest key that is used, in bytes.
+/// The shortest RSA key that is accepted, in bytes.
 const SHORTEST_KEY: usize = 128;
-/// The longest key that is read, as text; 16,384 bits have less.
+/// The longest key that is read, in bytes of PEM text. A key of 16,384 bits is shorter.
 const KEY_LIMIT: usize = 16 << 10;
 
 const STR: &[Parameter] = &[Parameter::string("str")];
@@ -115,7 +115,7 @@ fn rsa_decrypt(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
         return Err(FunctionError::argument(1, "the key is too long"));
     }
     let der = pem_body(pem)?;
-    // Neither the key nor the error's own words, which may quote it, reach the message.
+    // The message contains neither the key nor the library's error, which may quote it.
     let key = PrivateKey::from_pkcs1_der(&der).map_err(|_| {
         FunctionError::argument(1, "failed to parse key: no PKCS #1 RSA private key")
     })?;
@@ -131,7 +131,7 @@ fn rsa_decrypt(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     Ok(String::from_utf8_lossy(&plain).into_owned().into())
 }
 
-/// The bytes of the first PEM block.
+/// Returns the decoded bytes of the first PEM block.
 fn pem_body(pem: &str) -> Result<Vec<u8>, FunctionError> {
     let not_found = || FunctionError::argument(1, "failed to parse key: no key found");
     let begin = "-----BEGIN ";

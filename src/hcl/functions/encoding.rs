@@ -1,4 +1,4 @@
-//! JSON, CSV, base64, URL encoding and raw bytes.
+//! Functions for JSON, CSV, base64, URL encoding and raw bytes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::golang::quote::quote;
 use crate::hcl::cty::{Text, Type, Value};
 use crate::hcl::json::value as json;
 
-/// Go's standard encoding: padding is required, bits that do not matter may be set.
+/// Go's `base64.StdEncoding`: padding is required, and the unused bits of the last character may be set.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -95,7 +95,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
 ];
 
-/// The bytes that base64 stands for; line breaks in it do not count.
+/// Decodes base64. Like Go, ignores line breaks. `None` if the text is not valid.
 pub(super) fn decode_base64(encoded: &str) -> Option<Vec<u8>> {
     if encoded.contains(['\r', '\n']) {
         return BASE64.decode(encoded.replace(['\r', '\n'], "")).ok();

@@ -1,4 +1,4 @@
-//! `format` and `formatlist`: text by verbs such as `%s`, `%05d` and `%[2]q`.
+//! `format` and `formatlist`: formatting with verbs such as `%s`, `%05d` and `%[2]q`.
 
 use std::fmt::Write as _;
 
@@ -86,12 +86,12 @@ fn format_list(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
 #[derive(Debug, Default)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "one for each flag that may be written, in any combination"
+    reason = "one for each flag of the syntax, in any combination"
 )]
 struct Verb<'a> {
     raw: &'a str,
     offset: usize,
-    /// Counted from one.
+    /// The number of the argument that the verb formats, from 1.
     argument: usize,
     mode: char,
     zero: bool,
@@ -139,7 +139,7 @@ fn format(text: &str, arguments: &[&Value]) -> Result<String, FunctionError> {
     Ok(out)
 }
 
-/// Reads the verb at `start`; the argument it takes is `next` where it names none.
+/// Parses the verb at `start`. It takes the argument `next` unless it names one.
 fn scan(text: &str, start: usize, next: usize) -> Result<Verb<'_>, FunctionError> {
     let bytes = text.as_bytes();
     let mut at = start + 1;
@@ -171,7 +171,7 @@ fn scan(text: &str, start: usize, next: usize) -> Result<Verb<'_>, FunctionError
         while bytes.get(*at).is_some_and(u8::is_ascii_digit) {
             *at += 1;
         }
-        // What is too long to count is too large to make, and is refused when it is used.
+        // A number that overflows is too large for any text. Its use is refused later.
         text.get(from..*at)
             .filter(|digits| !digits.is_empty())
             .map(|digits| digits.parse().unwrap_or(usize::MAX))
@@ -290,7 +290,7 @@ fn push_repeated(out: &mut String, char: char, count: usize) {
     out.extend(std::iter::repeat_n(char, count));
 }
 
-/// Pads text to the width, which counts characters as a reader does.
+/// Pads text to the width, which counts characters as a reader does, not bytes.
 fn push_padded(verb: &Verb<'_>, text: &str, out: &mut String) {
     let padding = verb
         .width
@@ -317,7 +317,7 @@ fn push_float(verb: &Verb<'_>, number: &Number, out: &mut String) {
     let (sign, digits) = if let Some(digits) = text.strip_prefix('-') {
         ("-", digits)
     } else if let Some(digits) = text.strip_prefix('+') {
-        // Only infinity comes with one.
+        // Only infinity has a `+` in its text.
         (if verb.space { " " } else { "+" }, digits)
     } else if verb.plus {
         ("+", text.as_str())
@@ -379,7 +379,7 @@ fn push_integer(verb: &Verb<'_>, integer: &BigInt, out: &mut String) {
         left = padding;
     }
     push_repeated(out, ' ', left);
-    // Writing to a string cannot fail.
+    // Writing to a `String` cannot fail.
     let _ = write!(out, "{sign}{prefix}");
     push_repeated(out, '0', zeros);
     out.push_str(&digits);

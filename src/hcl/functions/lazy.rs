@@ -1,8 +1,8 @@
-//! The functions that take expressions instead of values; the evaluator does their work.
+//! The table entries of the functions that take expressions instead of values. The evaluator implements them.
 
 use super::{Function, Implementation, Lazy, Parameter};
 
-/// A function that the evaluator treats itself.
+/// An entry of a function that the evaluator implements.
 const fn lazy(
     name: &'static str,
     description: &'static str,

@@ -1,16 +1,16 @@
-//! Logarithm, exponential and power as Go computes them.
+//! Logarithm, exponential function and power, computed as Go does.
 //!
-//! The platform's own differ in the last bit now and then, and the last bit is printed: `log(8, 2)` must be 3 on every
-//! machine. The methods are FreeBSD's for the logarithm, Shibata's for the exponential (ISC 2010) and repeated squaring
-//! for the power.
+//! The functions of the platform sometimes differ in the last bit, which users see: `log(8, 2)` must be 3 on every
+//! machine. The methods are FreeBSD's for the logarithm, Shibata's for the exponential function (ISC 2010), and
+//! repeated squaring for the power.
 
 use std::f64::consts::{FRAC_1_SQRT_2, LOG2_E};
 
-/// The upper and lower part of the logarithm of two, for products with small integers that must stay exact.
+/// The logarithm of two in two parts, so that its product with a small integer is exact.
 const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
 const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
 
-/// The coefficients of the logarithm's series in `(s^2)^n`.
+/// The coefficients of the logarithm's series in powers of `s^2`.
 const LOG_SERIES: [f64; 7] = [
     6.666_666_666_666_735e-1,
     3.999_999_999_940_942e-1,
@@ -21,7 +21,7 @@ const LOG_SERIES: [f64; 7] = [
     1.479_819_860_511_658_6e-1,
 ];
 
-/// The natural logarithm; NaN of negative numbers, negative infinity of zero.
+/// The natural logarithm. NaN for negative numbers, negative infinity for zero.
 pub(super) fn logarithm(value: f64) -> f64 {
     if value.is_nan() || value == f64::INFINITY {
         return value;
@@ -49,12 +49,12 @@ pub(super) fn logarithm(value: f64) -> f64 {
     k * LN2_HIGH - ((half_square - (s * (half_square + (odd + even)) + k * LN2_LOW)) - f)
 }
 
-/// The exponential of a moderate number, by a Taylor series at a sixteenth of what is left after powers of two.
+/// The exponential function. Removes powers of two, and computes a Taylor series at a sixteenth of the rest.
 fn exponential(value: f64) -> f64 {
     const LN2_UPPER: f64 = 0.693_147_180_559_663;
     const LN2_LOWER: f64 = 2.823_529_056_303_157_7e-13;
     const OVERFLOW: f64 = 709.782_712_893_384;
-    /// The reciprocals of the factorials of eight down to one.
+    /// The reciprocals of the factorials, from 8 down to 1.
     const SERIES: [f64; 8] = [
         1.0 / 40_320.0,
         1.0 / 5040.0,
@@ -84,7 +84,7 @@ fn exponential(value: f64) -> f64 {
             sum.mul_add(rest, coefficient)
         };
     }
-    // exp(16x) - 1 from exp(x) - 1, squaring four times.
+    // Computes exp(16x) from exp(x) - 1 by squaring four times.
     let mut power = rest * sum;
     for _ in 0..3 {
         power *= power + 2.0;
@@ -92,15 +92,15 @@ fn exponential(value: f64) -> f64 {
     power = power.mul_add(power + 2.0, 1.0);
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "the range was checked above"
+        reason = "the checks above limit the range"
     )]
     scale(power, whole as i32)
 }
 
-/// `base` raised to `exponent`.
+/// Computes `base` to the power of `exponent`.
 #[expect(
     clippy::float_cmp,
-    reason = "these exact numbers have powers of their own"
+    reason = "exactly these values are special cases of their own"
 )]
 pub(super) fn power(base: f64, exponent: f64) -> f64 {
     if exponent == 0.0 || base == 1.0 {
@@ -109,7 +109,7 @@ pub(super) fn power(base: f64, exponent: f64) -> f64 {
     if exponent == 1.0 {
         return base;
     }
-    // The platform is exact where an operand is zero, infinite or not a number.
+    // The platform's function is exact if an operand is zero, infinite or not a number.
     if base == 0.0 || !base.is_finite() || !exponent.is_finite() {
         return base.powf(exponent);
     }
@@ -146,7 +146,7 @@ pub(super) fn power(base: f64, exponent: f64) -> f64 {
     let mut left = whole as u64;
     while left != 0 {
         if factor_exponent.abs() > 1 << 12 {
-            // The result is infinite or zero already; further squaring would overflow the exponent.
+            // The result overflows or underflows anyway. Further squaring would overflow the exponent.
             result_exponent += factor_exponent;
             break;
         }
@@ -169,7 +169,7 @@ pub(super) fn power(base: f64, exponent: f64) -> f64 {
     scale(result, result_exponent)
 }
 
-/// A finite number as a fraction from a half up to one, and a power of two.
+/// Splits a finite number into a fraction of at least a half and less than one, and a power of two (Go's `Frexp`).
 fn split(value: f64) -> (f64, i32) {
     if value == 0.0 {
         return (value, 0);
@@ -185,7 +185,7 @@ fn split(value: f64) -> (f64, i32) {
     (fraction, biased - 1022 + offset)
 }
 
-/// `value * 2^exponent`, rounded once.
+/// Computes `value * 2^exponent`, rounded once (Go's `Ldexp`).
 fn scale(value: f64, exponent: i32) -> f64 {
     let (fraction, own) = split(value);
     let exponent = own.saturating_add(exponent);
@@ -208,7 +208,7 @@ fn scale(value: f64, exponent: i32) -> f64 {
 }
 
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "the last bit is what is tested")]
+#[expect(clippy::float_cmp, reason = "the tests are about the last bit")]
 mod tests {
     use super::*;
 

@@ -1,9 +1,10 @@
 //! The function library: the 106 functions that bake files may call.
 //!
-//! One table entry per function says what it takes; [`Function::call`] counts, converts and checks the arguments and then
-//! runs it, so that an implementation sees values of the declared types only. `try`, `can` and `convert` need their
-//! arguments unevaluated and are left to the evaluator ([`Implementation::Lazy`]). Knows nothing of expressions. Start at
-//! [`lookup`]; to add a function, add an entry to the `FUNCTIONS` of the file of its theme.
+//! A table contains one entry for each function, with its parameters. [`Function::check_count`] and
+//! [`Function::convert_argument`] check and convert the arguments before the function runs, so an implementation
+//! only gets values of the declared types. `try`, `can` and `convert` take unevaluated arguments, so the evaluator
+//! implements them ([`Implementation::Lazy`]). This module knows nothing of expressions. Start at [`lookup`]. To
+//! add a function, add an entry to the `FUNCTIONS` of the file of its subject.
 
 mod call;
 mod collections;
@@ -39,75 +40,76 @@ use super::cty::convert::convert;
 use super::cty::types::Type;
 use super::cty::value::Value;
 
-/// The largest text or buffer a function makes, in bytes.
+/// The largest text or buffer that a function makes, in bytes.
 ///
-/// Far beyond what a build argument can be; a bake file that asks for more is mistaken or hostile.
+/// This is far more than a build argument can hold. A bake file that asks for more is mistaken or hostile.
 pub(crate) const TEXT_LIMIT: usize = 16 << 20;
 
-/// The most elements a function puts into one collection.
+/// The most elements that a function puts into one collection.
 pub(crate) const ELEMENTS_LIMIT: usize = 1 << 18;
 
-/// What functions may know of the world around the bake file.
+/// What functions may know of the outside.
 #[derive(Debug, Clone)]
 pub(crate) struct FunctionContext {
     /// The time that `timestamp` returns.
     pub(crate) now: SystemTime,
     /// The user's home directory, for `homedir`.
     pub(crate) home: String,
-    /// What calls did beyond going through their arguments, in steps of evaluation; whoever counts takes it out.
+    /// The work that calls did in addition to reading their arguments, in steps of evaluation. The evaluator takes
+    /// it out after each call.
     pub(crate) work: Cell<u64>,
 }
 
-/// A function of the library.
+/// A library function.
 #[derive(Debug)]
 pub struct Function {
-    /// The name it is called by.
+    /// The name by which bake files call it.
     pub name: &'static str,
-    /// One sentence on what it returns.
+    /// One sentence that says what the function returns. It appears in the documentation.
     pub description: &'static str,
-    /// The arguments that must be given.
+    /// The parameters for the mandatory arguments.
     pub parameters: &'static [Parameter],
-    /// What any further arguments are; none where there may be none.
+    /// The parameter for all further arguments; `None` if there may be none.
     pub variadic: Option<Parameter>,
-    /// What it does.
+    /// The implementation.
     pub(crate) body: Implementation,
 }
 
-/// What a function does when it is called.
+/// The implementation of a function.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Implementation {
-    /// It takes values.
+    /// It takes values. A failure is reported at the call or at one of its arguments.
     Eager(fn(&FunctionCall<'_>) -> Result<Value, FunctionError>),
-    /// It takes expressions, so the evaluator does its work.
+    /// It takes expressions, so the evaluator implements it.
     Lazy(Lazy),
 }
 
-/// The functions that take expressions.
+/// The functions that take expressions instead of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lazy {
-    /// The first of its arguments that evaluates without an error.
+    /// `try`: the value of the first argument that evaluates without an error.
     Try,
-    /// Whether its argument evaluates without an error.
+    /// `can`: whether the argument evaluates without an error.
     Can,
-    /// Its first argument converted to the type that its second, a type expression, denotes.
+    /// `convert`: the first argument, converted to the type that the second one, a type expression, means.
     Convert,
 }
 
-/// What one argument of a function must be.
+/// A parameter of a function.
 #[derive(Debug, Clone, Copy)]
 pub struct Parameter {
-    /// The name used in messages.
+    /// Its name in messages.
     pub name: &'static str,
-    /// The type that the argument is converted to.
+    /// The type to which the argument is converted.
     pub(crate) kind: ParameterType,
-    /// Whether a null is taken.
+    /// Whether the argument may be null.
     pub(crate) allow_null: bool,
 }
 
-/// The types that parameters have.
+/// The types of parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ParameterType {
-    /// Any value as it is.
+    /// Any value, without conversion.
     Any,
     /// A string.
     String,
@@ -117,16 +119,16 @@ pub(crate) enum ParameterType {
     Bool,
     /// Raw bytes.
     Bytes,
-    /// A list of any one type.
+    /// A list with elements of any one type.
     List,
     /// A list of strings.
     ListOfString,
-    /// A set of any one type.
+    /// A set with elements of any one type.
     Set,
 }
 
 impl ParameterType {
-    /// The type that arguments are converted to.
+    /// The type to which arguments are converted.
     pub(crate) fn ty(self) -> Type {
         match self {
             Self::Any => Type::Dynamic,
@@ -166,7 +168,7 @@ impl Parameter {
         Self::new(name, ParameterType::Bool)
     }
 
-    /// The same parameter, taking nulls too.
+    /// The same parameter, which also accepts null.
     const fn or_null(self) -> Self {
         Self {
             allow_null: true,
@@ -191,7 +193,7 @@ impl Function {
         }
     }
 
-    /// The same function, taking any number of further arguments.
+    /// The same function with any number of further arguments.
     const fn and_more(self, variadic: Parameter) -> Self {
         Self {
             variadic: Some(variadic),
@@ -199,12 +201,12 @@ impl Function {
         }
     }
 
-    /// What the argument at a place is, none where the function takes fewer.
+    /// The parameter of the argument at `place`, from 0. `None` if the function takes fewer arguments.
     pub(crate) fn parameter(&self, place: usize) -> Option<&Parameter> {
         self.parameters.get(place).or(self.variadic.as_ref())
     }
 
-    /// Whether the function can be called with so many arguments; to be asked before any is evaluated.
+    /// Checks the number of arguments. The evaluator calls this before it uses the arguments.
     pub(crate) fn check_count(&self, given: usize) -> Result<(), FunctionError> {
         let wanted = self.parameters.len();
         if let Some(missing) = self.parameters.get(given) {
@@ -230,7 +232,8 @@ impl Function {
         Ok(())
     }
 
-    /// The argument at a place as its parameter wants it.
+    /// Converts the argument at `place` to the type of its parameter, and refuses a null that the parameter does
+    /// not accept. An argument without a parameter stays as it is.
     pub(crate) fn convert_argument(
         &self,
         place: usize,
@@ -247,9 +250,8 @@ impl Function {
         Ok(value)
     }
 
-    /// Calls the function with any values.
-    ///
-    /// An [`Implementation::Lazy`] function cannot be called with values and says so.
+    /// Checks and converts the arguments, and calls the function. An [`Implementation::Lazy`] function cannot be
+    /// called with values, which is an error.
     #[cfg(test)]
     pub(crate) fn call(
         &self,
@@ -265,7 +267,7 @@ impl Function {
         self.call_converted(context, &converted)
     }
 
-    /// Calls the function with values that [`Function::convert_argument`] made of the arguments.
+    /// Calls the function. `arguments` must be the results of [`Function::convert_argument`].
     pub(crate) fn call_converted(
         &self,
         context: &FunctionContext,
@@ -280,7 +282,7 @@ impl Function {
         }
     }
 }
-/// "1 argument", "2 arguments".
+/// Returns "1 argument", "2 arguments" and so on.
 pub(crate) fn arguments(number: usize) -> String {
     match number {
         1 => "1 argument".to_owned(),

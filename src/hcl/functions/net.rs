@@ -1,7 +1,7 @@
-//! IP networks.
+//! Functions on IP networks.
 //!
-//! Addresses are computed with as Go's `net` does, which keeps IPv4 addresses in IPv6 notation at 128 bits while it
-//! computes and writes them as IPv4.
+//! As in Go's `net`, an IPv4 address in IPv6 notation is computed as an IPv6 address of 128 bits, and written as
+//! IPv4.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{Function, FunctionCall, FunctionError, Parameter};
 use crate::hcl::cty::{Type, Value};
 
-/// By how much one call may extend a prefix.
+/// The most bits by which one call may extend a prefix.
 const LONGEST_EXTENSION: i64 = 32;
 
 const PREFIX: &[Parameter] = &[Parameter::string("prefix")];
@@ -48,12 +48,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .and_more(Parameter::number("newbits")),
 ];
 
-/// A network: the address with all bits beyond the prefix zero.
+/// A network: an address in which all bits after the prefix are zero.
 #[derive(Debug, Clone, Copy)]
 struct Network {
     address: u128,
     prefix: u32,
-    /// 32 or 128.
+    /// The number of bits of an address: 32 or 128.
     width: u32,
 }
 
@@ -79,7 +79,7 @@ impl Network {
         })
     }
 
-    /// How many bits number the hosts.
+    /// The number of bits that number the hosts.
     fn host_bits(self) -> u32 {
         self.width - self.prefix
     }
@@ -151,14 +151,14 @@ fn host(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let highest = network.host_mask();
     let from_end = u128::from(number.unsigned_abs());
     let number = if number < 0 {
-        // -1 is the last address.
+        // -1 means the last address.
         highest.checked_sub(from_end - 1).ok_or_else(too_large)?
     } else if from_end > highest {
         return Err(too_large());
     } else {
         from_end
     };
-    // For IPv4 in IPv6 notation the reference shifts the number as if the address had 32 bits.
+    // For an IPv4 address in IPv6 notation, buildx shifts the number as if the address had 32 bits.
     let number = if network.is_mapped() {
         number
             .checked_shl(96)
@@ -192,7 +192,7 @@ fn subnet(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
             network.prefix
         )));
     };
-    // The reference's highest number wraps around where the prefix becomes shorter, and then nothing is above it.
+    // If the prefix becomes shorter, buildx's highest number wraps around, so that it accepts any number.
     let highest = if new_bits < 0 {
         i64::MAX
     } else {
@@ -256,7 +256,7 @@ fn subnets(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     Ok(Value::list(Type::String, result))
 }
 
-/// The first network of a prefix after `current`, within `network`.
+/// The first network with `prefix` bits after `current` and within `network`. `None` if there is none.
 fn next_subnet(network: Network, current: Option<Network>, prefix: u32) -> Option<Network> {
     let candidate = Network {
         address: 0,
@@ -264,13 +264,14 @@ fn next_subnet(network: Network, current: Option<Network>, prefix: u32) -> Optio
         width: network.width,
     };
     let address = match current {
-        // The reference looks for the subnet after the one before the network, and before address zero there is none;
-        // with IPv4 in IPv6 notation it finds none either.
+        // buildx searches for the subnet after the one before `network`. Before address zero there is none, and
+        // with IPv4 in IPv6 notation it does not find one either.
         None if network.address == 0 || network.is_mapped() => return None,
         None => network.address,
         Some(current) => {
             let last = current.address | current.host_mask();
-            // The end of the (possibly larger) block that the last address is in, and then the next.
+            // The address after the block of `prefix` bits (which may be larger than `current`) that contains the
+            // last address.
             (last | candidate.host_mask()).checked_add(1)?
         }
     };

@@ -1,4 +1,4 @@
-//! Arithmetic.
+//! Functions for arithmetic.
 
 use num_bigint::BigInt;
 use num_traits::{One as _, Zero as _};
@@ -10,10 +10,10 @@ use crate::golang::quote::quote;
 use crate::hcl::cty::number::{NotANumber, Number};
 use crate::hcl::cty::{Type, Value};
 
-/// The longest text that `parseint` reads.
+/// The most digits that `parseint` accepts.
 const DIGITS_LIMIT: usize = 100_000;
 
-/// The most numbers that `range` makes; the reference's own limit.
+/// The most numbers that `range` makes, as in go-cty.
 const RANGE_LIMIT: usize = 1024;
 
 const NUMBER: &[Parameter] = &[Parameter::number("num")];
@@ -136,7 +136,7 @@ fn binary(
         .map_err(|NotANumber| FunctionError::new(undefined))
 }
 
-/// The next whole number, down or up; infinity stays.
+/// Rounds down or up to an integer. Infinity stays.
 fn toward(number: &Number, down: bool) -> Number {
     let Some(mut whole) = number.truncate() else {
         return number.clone();
@@ -162,7 +162,8 @@ fn int(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     Ok(Number::from_bigint(&whole).into())
 }
 
-/// A number argument as a machine float; infinite only where the number is.
+/// The number argument at `place` as a machine float. A finite number that is too large is an error, so the result
+/// is infinite only if the argument is.
 fn float(call: &FunctionCall<'_>, place: usize) -> Result<f64, FunctionError> {
     let number = call.number(place)?;
     let float = number.to_f64();
@@ -232,7 +233,8 @@ fn parse_int(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
         })
 }
 
-/// The integer that text holds in a base of up to 62; above 36 capital letters follow the small ones.
+/// Parses an integer in a base of up to 62. Above 36, capital letters are digits after the small ones. `None` if
+/// the text is not valid.
 fn read_integer(text: &str, base: u32) -> Option<BigInt> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() {

@@ -1,7 +1,8 @@
-//! Every stored expression has the value that it has in buildx.
+//! Tests that every stored expression has the same value as in buildx.
 //!
-//! `tests/parity/functions.json` holds what `buildx bake --print` made of each, or that it failed; `cargo xtask parity
-//! expressions` makes the file anew. Only meaning is compared, never the text of messages.
+//! `tests/parity/functions.json` contains expressions and the value that `buildx bake --print` printed for each, or
+//! that it failed. `cargo xtask parity expressions` generates the file again. Only values are compared, never the
+//! text of messages.
 
 use std::fmt::Write as _;
 
@@ -9,14 +10,15 @@ use serde::Deserialize;
 
 use crate::hcl::testing::{attributes, value_of};
 
-/// How many expressions share one definition; a thread and its stack for each would take most of the time.
+/// The number of expressions in one definition. To start a thread with a deep stack for each expression would take
+/// most of the test's time.
 const BATCH: usize = 100;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
     expression: String,
-    /// The value as JSON.
+    /// The value as JSON; missing if buildx failed.
     value: Option<String>,
     #[serde(default)]
     fails: bool,
@@ -41,7 +43,7 @@ fn values_are_those_of_buildx() {
             let name = format!("v{place}");
             let ours = match values.get(&name) {
                 Some(value) => value.as_str().unwrap_or_default().to_owned(),
-                // One of the batch failed: find out which.
+                // An expression of the batch failed, so there are no values. Evaluate this one alone.
                 None => value_of(&case.expression),
             };
             let theirs = case.value.as_deref().unwrap_or_default();
@@ -66,24 +68,24 @@ fn what_fails_in_buildx_fails_here() {
     assert!(succeeding.is_empty(), "{}", succeeding.join("\n"));
 }
 
-/// Where buildx crashes or contradicts itself, rbake evaluates the expression as written.
+/// If buildx crashes or contradicts itself, rbake evaluates the expression as written.
 #[test]
 fn differences_are_meant() {
     let cases = [
-        // It panics.
+        // buildx panics.
         ("modulo(1/0, 2)", "ERROR "),
         ("log(-1, 10)", "ERROR "),
         ("pow(-8, 0.3)", "ERROR "),
         ("indent(-1, \"a\")", "ERROR "),
         ("merge(null, \"a\")", "ERROR "),
-        // It takes a type's name for a variable, and the second use of one for a cycle.
+        // buildx takes the name of a type for a variable, and its second use for a cycle.
         (
             "convert(convert([\"b\",\"a\"], set(string)), list(string))",
             "[\"a\",\"b\"]",
         ),
-        // It loses names that are not in normalization form C.
+        // buildx loses names that are not in normalization form C.
         ("jsondecode(\"{\\\"e\\\\u0301\\\":1}\")", "{\"é\":1}"),
-        // It does not look beyond the first value where a bracket follows.
+        // buildx ignores the text after the first value if it begins with a bracket.
         ("jsondecode(\"1]\")", "ERROR "),
     ];
     for (expression, expected) in cases {
@@ -92,7 +94,7 @@ fn differences_are_meant() {
     }
 }
 
-/// What would take too much time or memory ends in an error that says so.
+/// Calls that would take too much time or memory fail with an error that says so.
 #[test]
 fn hostile_calls_are_refused() {
     let cases = [

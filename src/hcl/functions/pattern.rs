@@ -1,34 +1,36 @@
-//! The patterns of the language's functions: Go's regular expressions within limits. Start at [`RegexPattern::compile`].
+//! Go's regular expressions for the functions of the language, with limits. Start at [`RegexPattern::compile`].
 
 use regex::bytes::{Captures, Regex, RegexBuilder};
 
 use super::call::{FunctionCall, FunctionError};
 use crate::golang::regexp;
 
-/// The longest pattern that is read.
+/// The longest pattern, in bytes.
 const LENGTH_LIMIT: usize = 64 << 10;
-/// The memory that a compiled pattern may take.
+/// The most memory of a compiled pattern, in bytes.
 const COMPILED_LIMIT: usize = 4 << 20;
-/// The text that looking for all matches may go through, in bytes. One search is linear, but it may go to the end of the
-/// text for each match.
+/// The most text that the search for all matches may read, in bytes. One search is linear, but it may read to the
+/// end of the text again for each match.
 const SEARCH_LIMIT: u64 = 512 << 20;
-/// How much of that takes as long as a step of evaluation at the worst.
+/// How many bytes of it take as long as one step of evaluation, in the worst case.
 const SEARCHED_PER_STEP: u64 = 256;
-/// How many steps compiling a byte of a pattern is worth: a large class has hundreds of parts, a word a few.
+/// How many steps the compilation of one byte of a pattern counts as. A large class has hundreds of parts, a word
+/// only a few.
 const STEPS_PER_BYTE: u64 = 8;
-/// The most steps that compiling is worth.
+/// The most steps that a compilation counts as.
 const COMPILING_STEPS_LIMIT: u64 = 300_000;
 
 /// A compiled pattern.
 #[derive(Debug)]
 pub(super) struct RegexPattern {
     regex: Regex,
-    /// The names of the groups, from the first; none of those that have no name.
+    /// The names of the groups in order; `None` for a group without a name.
     names: Vec<Option<String>>,
 }
 
 impl RegexPattern {
-    /// Compiles a pattern; the error is a fragment. `work` is told about how many steps of evaluation that takes.
+    /// Compiles a pattern. The error is a fragment. `work` gets the approximate number of steps of evaluation that
+    /// the compilation takes.
     pub(super) fn compile(pattern: &str, work: impl FnOnce(u64)) -> Result<Self, String> {
         if pattern.len() > LENGTH_LIMIT {
             return Err("the pattern is too long".into());
@@ -42,7 +44,8 @@ impl RegexPattern {
             .build()
             .map_err(|error| match error {
                 regex::Error::CompiledTooBig(_) => "expression too large".to_owned(),
-                // The engine shows the translated pattern and where it fails; its last line says why.
+                // The engine's message shows the translated pattern and the position in it, which the user did not
+                // write. Only its last line, the reason, is used.
                 other => {
                     let text = other.to_string();
                     let reason = text.lines().last().unwrap_or_default();
@@ -55,21 +58,21 @@ impl RegexPattern {
         })
     }
 
-    /// The names of the groups, from the first.
+    /// The names of the groups in order; `None` for a group without a name.
     pub(super) fn names(&self) -> &[Option<String>] {
         &self.names
     }
 
-    /// The matches in a text, from left to right.
+    /// The matches in a text, from left to right, without overlaps.
     fn matches<'t>(&self, text: &'t str) -> impl Iterator<Item = Match<'t>> {
-        // Only an empty match can begin inside of a character, and the reference's are at characters.
+        // The engine searches bytes, so it may find an empty match within a character. Go does not.
         self.regex
             .captures_iter(text.as_bytes())
             .map(move |captures| Match { text, captures })
             .filter(move |found| text.is_char_boundary(found.start()))
     }
 
-    /// The matches in a text, whose search counts as the work of `call`; an error where that is too much.
+    /// The matches in a text. The search counts as work of `call`, and ends with an error if it takes too much.
     pub(super) fn matches_for<'t>(
         &self,
         text: &'t str,
@@ -92,8 +95,8 @@ impl RegexPattern {
         })
     }
 
-    /// The text of the group that a reference in a replacement means, by number or name; of several groups of one name
-    /// the first that took part.
+    /// The text of the group that a replacement refers to, by number or name. If several groups have the name, it
+    /// is the first of them that matched. `None` if there is no such group, or it did not match.
     pub(super) fn referenced<'t>(&self, reference: &str, found: &Match<'t>) -> Option<&'t str> {
         let leading_zero = reference.len() > 1 && reference.starts_with('0');
         if !leading_zero && reference.bytes().all(|digit| digit.is_ascii_digit()) {
@@ -108,7 +111,7 @@ impl RegexPattern {
     }
 }
 
-/// One match.
+/// One match in a text.
 #[derive(Debug)]
 pub(super) struct Match<'t> {
     text: &'t str,
@@ -116,17 +119,17 @@ pub(super) struct Match<'t> {
 }
 
 impl<'t> Match<'t> {
-    /// Where the match begins, in bytes.
+    /// Byte offset of the start of the match.
     pub(super) fn start(&self) -> usize {
         self.captures.get(0).map_or(0, |whole| whole.start())
     }
 
-    /// Where the match ends, in bytes.
+    /// Byte offset of the end of the match.
     pub(super) fn end(&self) -> usize {
         self.captures.get(0).map_or(0, |whole| whole.end())
     }
 
-    /// The text of a group, 0 for the whole match; none where the group took no part.
+    /// The text of a group; group 0 is the whole match. `None` if the group did not take part in the match.
     pub(super) fn group(&self, group: usize) -> Option<&'t str> {
         let found = self.captures.get(group)?;
         self.text.get(found.start()..found.end())

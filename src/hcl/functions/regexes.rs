@@ -1,4 +1,4 @@
-//! Regular expressions.
+//! Functions for regular expressions.
 
 use std::collections::BTreeMap;
 
@@ -52,10 +52,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
 ];
 
-/// What a match becomes.
+/// The form of a match as a value.
 enum Shape {
     Text,
-    /// So many groups without names.
+    /// The number of groups, which have no names: a tuple.
     Groups(usize),
     Names(Vec<Text>),
 }
@@ -132,7 +132,7 @@ fn replace(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     Ok(out.into())
 }
 
-/// Writes a replacement: `$name`, `${name}` and `$1` stand for groups, `$$` for a dollar.
+/// Writes a replacement. `$name`, `${name}` and `$1` are replaced by the text of the group, `$$` by a dollar.
 fn expand(template: &str, pattern: &RegexPattern, found: &Match<'_>, out: &mut String) {
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('$') {
@@ -158,7 +158,7 @@ fn expand(template: &str, pattern: &RegexPattern, found: &Match<'_>, out: &mut S
                 out.push_str(pattern.referenced(reference, found).unwrap_or_default());
                 rest = tail;
             }
-            // Not a reference: the dollar is literal.
+            // This does not name a group, so the dollar is literal.
             _ => {
                 out.push('$');
                 rest = after;

@@ -1,8 +1,8 @@
-//! Versions and constraints on them.
+//! `semvercmp`: compares versions with constraints.
 //!
-//! The grammar and the meaning of constraints are those of Masterminds' Go library, which differ from Cargo's: parts may
-//! be missing or `x`, `=` and nothing mean `~` for such, and a pre-release satisfies a constraint only in a group that
-//! names one.
+//! The grammar and the meaning of constraints are those of Masterminds' Go library, which differ from Cargo's.
+//! Parts of a version may be missing or `x`; with such a version, `=` and no operator mean `~`. A pre-release
+//! satisfies a constraint only if another constraint of its group names a pre-release.
 
 use std::cmp::Ordering;
 use std::sync::LazyLock;
@@ -12,7 +12,7 @@ use regex::{Captures, Regex};
 use super::{Function, FunctionCall, FunctionError, Parameter};
 use crate::hcl::cty::Value;
 
-/// The longest version and constraint that are read.
+/// The longest version or constraint, in bytes.
 const LENGTH_LIMIT: usize = 4096;
 
 pub(super) const FUNCTIONS: &[Function] = &[Function::new(
@@ -34,31 +34,32 @@ fn compare(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     Ok(constraint.accepts(&version).into())
 }
 
-/// A version; missing parts are zero.
+/// A version. Missing parts are zero.
 #[derive(Debug, Clone)]
 struct Version {
     numbers: [u64; 3],
     pre: String,
 }
 
-/// A version or what stands for one in a constraint; `1` to `3` are the numbers, `4` the pre-release with its dash.
+/// A version. Groups 1 to 3 are the numbers, group 4 is the pre-release with its dash. [`WILD_VERSION`] is the form
+/// in constraints, in which parts may be `x`.
 const VERSION: &str = r"v?([0-9]+)(\.[0-9]+)?(\.[0-9]+)?(-[0-9A-Za-z\-]+(?:\.[0-9A-Za-z\-]+)*)?(?:\+[0-9A-Za-z\-]+(?:\.[0-9A-Za-z\-]+)*)?";
 const WILD_VERSION: &str = r"v?([0-9|xX*]+)(\.[0-9|xX*]+)?(\.[0-9|xX*]+)?(-[0-9A-Za-z\-]+(?:\.[0-9A-Za-z\-]+)*)?(?:\+[0-9A-Za-z\-]+(?:\.[0-9A-Za-z\-]+)*)?";
-/// The operators, nothing among them, in the order in which they are tried.
+/// The operators, which include none at all, in the order in which they are tried.
 const OPERATORS: &str = r"=||!=|>|<|>=|=>|<=|=<|~|~>|\^";
-/// White space as Go's expressions have it.
+/// White space as in Go's regular expressions.
 const SPACE: &str = r"[\t\n\f\r ]";
 
-/// The expressions that take constraints apart.
+/// The regular expressions that parse constraints.
 struct Grammar {
     version: Regex,
-    /// One operator and version, alone.
+    /// A text that is one operator and version.
     single: Regex,
-    /// One operator and version, somewhere.
+    /// One operator and version, anywhere in a text.
     some: Regex,
-    /// Any number of them, between spaces and commas.
+    /// Any number of them, separated by spaces or commas.
     all: Regex,
-    /// `1.2 - 3.4`
+    /// A range such as `1.2 - 3.4`, anywhere in a text.
     range: Regex,
 }
 
@@ -88,7 +89,7 @@ fn grammar() -> Result<&'static Grammar, String> {
         .ok_or_else(|| "the version grammar does not compile".to_owned())
 }
 
-/// The text of a group without what introduces it.
+/// The text of a group without the character `lead` at its start; empty if the group did not match.
 fn part<'a>(captures: &Captures<'a>, group: usize, lead: char) -> &'a str {
     let text = captures.get(group).map_or("", |group| group.as_str());
     text.strip_prefix(lead).unwrap_or(text)
@@ -137,7 +138,8 @@ impl Version {
     }
 }
 
-/// Pre-releases by their identifiers: numbers by value and before words, the shorter list first.
+/// Compares pre-releases by their identifiers: numbers by value, numbers before words, and if one list begins with
+/// the other, the shorter one first.
 fn compare_pre(left: &str, right: &str) -> Ordering {
     let (mut left, mut right) = (left.split('.'), right.split('.'));
     loop {
@@ -171,18 +173,18 @@ enum Operator {
     Caret,
 }
 
-/// One operator and version.
+/// One operator and version of a constraint.
 #[derive(Debug)]
 struct Constraint {
     operator: Operator,
     version: Version,
-    /// Any part is missing or `x`.
+    /// Some part of the version is missing or `x`.
     open: bool,
     open_minor: bool,
     open_patch: bool,
 }
 
-/// Groups of which one must hold, of constraints that must all hold.
+/// The groups of a constraint, separated by `||`, one of which must hold. All constraints of a group must hold.
 #[derive(Debug)]
 struct Constraints(Vec<Vec<Constraint>>);
 
@@ -267,7 +269,8 @@ impl Constraint {
         })
     }
 
-    /// Whether the constraint holds; that a pre-release may count at all is the group's matter.
+    /// Whether the version satisfies this constraint. [`Constraints::accepts`] decides first whether a pre-release
+    /// may satisfy the group at all.
     fn accepts(&self, version: &Version) -> bool {
         let order = version.compare(&self.version);
         match self.operator {
@@ -299,7 +302,7 @@ impl Constraint {
                 return (version.is_pre() || self.version.is_pre())
                     && compare_pre(&version.pre, &self.version.pre).is_ne();
             }
-            // Only `x` alone is left, for which all three parts must be told apart.
+            // Only a single `x` is left. As in the Go library, all three parts are compared.
         }
         version.compare(&self.version).is_ne()
     }

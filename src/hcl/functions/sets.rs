@@ -1,4 +1,4 @@
-//! Set algebra.
+//! Functions for set algebra.
 
 use super::collections::check_elements;
 use super::{Function, FunctionCall, FunctionError, Parameter, ParameterType};
@@ -78,7 +78,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .and_more(Parameter::any("sets")),
 ];
 
-/// Converts all arguments to sets of one type and folds them.
+/// Converts all arguments to sets of one type, and applies `operation` from left to right.
 fn combine(
     call: &FunctionCall<'_>,
     operation: fn(Vec<Value>, &[Value]) -> Vec<Value>,
@@ -86,7 +86,7 @@ fn combine(
     let mut elements = Vec::new();
     for value in call.arguments() {
         let element = value.ty().element().cloned().unwrap_or(Type::Dynamic);
-        // An empty set of no particular type goes along with any other.
+        // An empty set without an element type fits any other set.
         if value.len() != Some(0) || element != Type::Dynamic {
             elements.push(element);
         }
@@ -98,7 +98,7 @@ fn combine(
             FunctionError::new("given sets must all have compatible element types")
         })?
     };
-    // Nulls of no type go along with texts, say, but not with objects; the reference crashes over it.
+    // Untyped nulls unify with strings, for example, but not with objects. buildx crashes then.
     if element == Type::Dynamic && elements.iter().any(|found| *found != Type::Dynamic) {
         return Err(FunctionError::new(
             "given sets must all have compatible element types",

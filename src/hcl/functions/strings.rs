@@ -1,4 +1,4 @@
-//! Text: case, trimming, searching, cutting and joining.
+//! Functions on strings: case, trimming, searching, cutting and joining.
 
 use super::call::check_text_size;
 use super::{Function, FunctionCall, FunctionError, Parameter};
@@ -177,7 +177,7 @@ fn substr(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
             return Ok("".into());
         }
     }
-    // A length of zero after a negative offset takes everything: so the reference has it.
+    // As in go-cty, a length of zero after a negative offset takes the whole rest.
     if length <= 0 {
         return Ok(characters.collect::<String>().into());
     }

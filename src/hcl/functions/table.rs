@@ -1,4 +1,4 @@
-//! All functions by name.
+//! The table of all functions.
 
 use std::sync::LazyLock;
 
@@ -7,7 +7,7 @@ use super::{
     semver, sets, strings, time, uuids,
 };
 
-/// Every theme's functions.
+/// The functions of each file.
 const THEMES: &[&[Function]] = &[
     collections::FUNCTIONS,
     comparison::FUNCTIONS,
@@ -31,7 +31,7 @@ static BY_NAME: LazyLock<Vec<&'static Function>> = LazyLock::new(|| {
     functions
 });
 
-/// The function of a name.
+/// The function with the name `name`, or `None` if there is none.
 pub(crate) fn lookup(name: &str) -> Option<&'static Function> {
     let place = BY_NAME
         .binary_search_by_key(&name, |function| function.name)
@@ -39,7 +39,7 @@ pub(crate) fn lookup(name: &str) -> Option<&'static Function> {
     BY_NAME.get(place).copied()
 }
 
-/// All functions, sorted by name.
+/// All functions of the library, sorted by name.
 pub fn all() -> impl Iterator<Item = &'static Function> {
     BY_NAME.iter().copied()
 }

@@ -1,4 +1,4 @@
-//! Calling functions from tests.
+//! Calls functions in tests.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,7 +6,7 @@ use super::{FunctionContext, FunctionError, lookup};
 use crate::hcl::cty::Value;
 use crate::hcl::json::value as json;
 
-/// Calls a function at a fixed time and place.
+/// Calls the function `name`, with a fixed time and home directory.
 pub(crate) fn call(name: &str, arguments: &[Value]) -> Result<Value, FunctionError> {
     let context = FunctionContext {
         now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
@@ -18,7 +18,7 @@ pub(crate) fn call(name: &str, arguments: &[Value]) -> Result<Value, FunctionErr
         .call(&context, arguments)
 }
 
-/// The result as JSON, or the error with the place of the argument.
+/// Returns the result as JSON, or the error's message with the position of the wrong argument.
 pub(crate) fn shown(result: Result<Value, FunctionError>) -> String {
     match result {
         Ok(value) => json::encode(&value).unwrap_or_else(|error| format!("error: {error}")),

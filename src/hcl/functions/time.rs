@@ -1,4 +1,4 @@
-//! Dates and times, and what functions say of where they run.
+//! Functions for dates and times, and for the environment that rbake runs in.
 
 use std::collections::BTreeMap;
 
@@ -120,7 +120,8 @@ fn format_text(form: &str, text: &str) -> Result<Value, FunctionError> {
     format(form, timestamp)
 }
 
-/// Writes a time by a form: runs of one letter are verbs, `'…'` is literal, and so is all else.
+/// Formats a time by a pattern, as go-cty's `formatdate`. Runs of one letter are verbs, `'…'` is literal, and all
+/// other characters are literal, too.
 fn format(form: &str, timestamp: Timestamp) -> Result<Value, FunctionError> {
     let mut out = String::new();
     let mut rest = form;
@@ -140,7 +141,8 @@ fn format(form: &str, timestamp: Timestamp) -> Result<Value, FunctionError> {
     Ok(out.into())
 }
 
-/// Writes a quoted part, in which two quotes are one, and returns what follows it. Two quotes alone are one, too.
+/// Writes a quoted part of the pattern, in which two quotes mean one, and returns the rest. An empty quoted part
+/// (`''`) means one quote, too.
 fn write_literal<'a>(quoted: &'a str, out: &mut String) -> Result<&'a str, FunctionError> {
     let mut rest = &quoted[1..];
     if let Some(tail) = rest.strip_prefix('\'') {

@@ -1,4 +1,4 @@
-//! UUIDs.
+//! Functions for UUIDs.
 
 use uuid::Uuid;
 

@@ -1,7 +1,7 @@
-//! JSON in the three ways that definitions meet it.
+//! The three ways in which definitions use JSON.
 //!
-//! [`profile`] parses a file of HCL's JSON profile, [`typed`] reads a value of a known type, [`value`] is what
-//! `jsonencode` and `jsondecode` do.
+//! [`profile`] parses files in HCL's JSON syntax. [`typed`] reads a value of a known type. [`value`] implements
+//! `jsonencode` and `jsondecode`.
 
 pub(crate) mod profile;
 pub(crate) mod typed;

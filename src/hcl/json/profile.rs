@@ -1,7 +1,8 @@
-//! HCL's JSON profile: an object becomes a body, strings become templates.
+//! Parses HCL's JSON syntax: objects become bodies, and strings become templates.
 //!
-//! Which properties are blocks is known for each kind of body ([`BlockShape`]); everything else is an attribute. Bodies
-//! may be written as arrays of objects, and `//` is a comment in them. The rules are those of HCL's `json` package.
+//! A table for each kind of body ([`BlockShape`]) says which properties are blocks; all others are attributes.
+//! Bodies may also be written as arrays of objects, and the property `//` is a comment in them. The rules are those
+//! of HCL's `json` package.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,24 +18,26 @@ use crate::hcl::syntax::{
     Attribute, Block, Body, Expr, ExprKind, File, Ident, ObjectItem, ObjectKey,
 };
 
-/// A kind of block: where it may be, and what is special about its body.
+/// A kind of block, and how to read its body.
 ///
-/// In JSON nothing but the format tells blocks from attributes, so each format has a table of these.
+/// JSON does not distinguish blocks from attributes, so each file format supplies a table of these.
 #[derive(Debug)]
 pub(crate) struct BlockShape {
-    /// The word that begins the block.
+    /// The property that contains blocks of this kind.
     pub(crate) kind: &'static str,
-    /// How many labels follow it.
+    /// The number of labels: 0 or 1.
     pub(crate) labels: usize,
-    /// The blocks that its body may have.
+    /// The kinds of blocks that its body may contain.
     pub(crate) blocks: &'static [BlockShape],
-    /// Attributes that are written as strings but mean the expression in them.
+    /// Attributes whose strings contain an expression in native syntax instead of a template.
     pub(crate) expressions: &'static [&'static str],
-    /// Whether an attribute has a meaning. Strings of the others are not read as templates.
+    /// Whether the format knows the attribute. The values of unknown attributes are not parsed and become null, so
+    /// templates in them cannot fail.
     pub(crate) has_attribute: fn(&str) -> bool,
 }
 
-/// Parses a file whose top level may have `blocks`; problems are added to `problems`.
+/// Parses a file whose top level may contain `blocks`. Adds problems to `problems`. Returns `None` if the text is
+/// not JSON.
 pub(crate) fn parse(
     text: &str,
     source: SourceId,
@@ -99,7 +102,8 @@ impl<'a> Lower<'a> {
         }
     }
 
-    // The members of `nodes`, which must be objects or arrays of objects.
+    /// The members of `nodes`, which must be objects or arrays of objects; reports others. `what` names them in
+    /// messages.
     fn members<'n>(&mut self, nodes: &[&'n JsonNode<'a>], what: &str) -> Vec<&'n Member<'a>> {
         let mut members = Vec::new();
         for node in nodes {
@@ -193,7 +197,7 @@ impl<'a> Lower<'a> {
         }
     }
 
-    // One block for an object, one for each object of an array.
+    /// Adds one block for an object, or one for each object of an array.
     fn bodies(
         &mut self,
         kind: &Ident,
@@ -286,7 +290,7 @@ impl<'a> Lower<'a> {
 
     fn string(&mut self, text: &str, range: &Range<usize>) -> Expr {
         let span = self.span(range);
-        // Like a file, a template may start with a mark that is no part of it.
+        // Like a file, a template may begin with a byte order mark, which is not part of its text.
         let whole = text;
         let text = whole.strip_prefix('\u{feff}').unwrap_or(whole);
         let plain = |text: &str| Expr {
@@ -311,7 +315,7 @@ impl<'a> Lower<'a> {
         offsets
     }
 
-    // Strings, alone or in an array, that hold an expression as the native syntax writes it.
+    /// Parses a string, or the strings of an array, as expressions in native syntax.
     fn expression(&mut self, node: &JsonNode<'a>) -> Expr {
         let span = self.span(&node.range);
         match &node.kind {

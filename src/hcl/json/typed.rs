@@ -1,7 +1,7 @@
-//! JSON as a value of a known type, as overrides of typed variables are given.
+//! Reads JSON as a value of a known type, for overrides of typed variables.
 //!
-//! The rules are those of cty's JSON package: primitives may be given as strings, missing attributes of objects are null,
-//! attributes that the type does not have are errors.
+//! The rules are those of cty's `json` package: numbers and bools may be written as strings, missing attributes of
+//! an object are null, and attributes that the type does not have are errors.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,25 +10,25 @@ use crate::golang::json::syntax::{JsonNode, NodeKind, SyntaxError, read};
 use crate::hcl::cty::convert::convert;
 use crate::hcl::cty::{Number, Text, Type, Value};
 
-/// Why a text is no value of a type.
+/// Why a text cannot be read as a value of a type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TypedError {
-    /// It is no JSON.
+    /// The text is not JSON.
     #[error("byte {at}: {message}")]
     Syntax {
-        /// What is wrong.
+        /// The problem, as a fragment.
         message: &'static str,
-        /// Where.
+        /// Byte offset in the text, from 0.
         at: usize,
     },
-    /// A part of it has the wrong type.
+    /// A part of the value has a wrong type.
     #[error("{}{wanted} is required, but {found} is given", Place(.path))]
     Type {
-        /// The way to the part.
+        /// The path to the part, such as `.a[0]`; empty for the whole value.
         path: String,
-        /// What it should be.
+        /// The type that is required, with its article.
         wanted: String,
-        /// What it is.
+        /// What is there instead.
         found: String,
     },
     /// An object has an attribute that its type does not have.
@@ -39,7 +39,7 @@ pub(crate) enum TypedError {
         /// The attribute's name.
         name: String,
     },
-    /// An object has an attribute twice.
+    /// An object contains an attribute twice.
     #[error("{}`{name}` is given twice", Place(.path))]
     Duplicate {
         /// The way to the object.
@@ -70,7 +70,7 @@ impl From<SyntaxError> for TypedError {
     }
 }
 
-/// The value of type `ty` that `text` is.
+/// Reads `text` as a value of the type `ty`.
 pub(crate) fn value(text: &str, ty: &Type) -> Result<Value, TypedError> {
     decode(&read(text)?, ty, "")
 }
@@ -81,7 +81,7 @@ fn decode(node: &JsonNode<'_>, ty: &Type, path: &str) -> Result<Value, TypedErro
         wanted: format!("a {}", ty.name()),
         found,
     };
-    // Where the type leaves something open, the elements decide, and what they decide must fit together.
+    // If the type has dynamic parts, each element is read by its own type, and then all must convert to one type.
     if ty.has_dynamic()
         && let Some(open) = open_collection(node, ty, path)?
     {
@@ -174,7 +174,8 @@ fn elements<'y>(
         .collect()
 }
 
-// The elements of a list, set or map whose element type is not known, in a tuple or object.
+/// Reads the elements of a collection whose element type is not known, into a tuple or an object. `None` if `node`
+/// and `ty` are not a collection of the same kind.
 fn open_collection(
     node: &JsonNode<'_>,
     ty: &Type,
@@ -212,7 +213,8 @@ fn dynamic(node: &JsonNode<'_>) -> Value {
     }
 }
 
-// A value of any type may say of which: `{"value": …, "type": …}`, the only form that buildx takes.
+/// A value of any type may include its type: `{"value": …, "type": …}`. buildx accepts no other form for such a
+/// value; plain JSON is accepted here, too. `None` if `node` does not have this form.
 fn typed_value<'n, 't>(node: &'n JsonNode<'t>) -> Option<(Type, &'n JsonNode<'t>)> {
     let NodeKind::Object(members) = &node.kind else {
         return None;
@@ -229,7 +231,8 @@ fn typed_value<'n, 't>(node: &'n JsonNode<'t>) -> Option<(Type, &'n JsonNode<'t>
     ty.zip(value)
 }
 
-// `"string"`, `["list", "string"]`, `["object", {"a": "number"}]`, `["tuple", ["string"]]`.
+/// Reads a type in cty's JSON form: `"string"`, `["list", "string"]`, `["object", {"a": "number"}]`,
+/// `["tuple", ["string"]]`. `None` if it is not a type.
 fn type_of(node: &JsonNode<'_>) -> Option<Type> {
     let items = match &node.kind {
         NodeKind::String(name) => {

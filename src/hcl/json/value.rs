@@ -1,7 +1,7 @@
-//! Values to JSON and back.
+//! Converts values to JSON and back.
 //!
-//! The output is what Go writes: no spaces, names sorted, `<`, `>` and `&` escaped, numbers in full. Reading keeps
-//! numbers exact and takes nothing that RFC 8259 does not. Start at [`encode`] and [`decode`].
+//! The output is the same as Go's: no spaces, names sorted, `<`, `>` and `&` escaped, numbers without an exponent.
+//! Parsing keeps numbers exact and is as strict as RFC 8259. Start at [`encode`] and [`decode`].
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,18 @@ use crate::golang::json::syntax::{self, NodeKind};
 use crate::hcl::cty::number::{Number, ParseNumberError};
 use crate::hcl::cty::{Text, Value};
 
-/// A value that JSON cannot hold.
+/// JSON cannot express a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EncodeError {
     /// JSON has no infinity.
     #[error("cannot serialize infinity as JSON")]
     Infinity,
-    /// Bytes have no JSON form in the language.
+    /// The language has no JSON form of bytes.
     #[error("cannot serialize bytes as JSON")]
     Bytes,
 }
 
-/// The value as JSON.
+/// Returns the value as JSON.
 pub(crate) fn encode(value: &Value) -> Result<String, EncodeError> {
     let mut out = String::new();
     write_value(value, &mut out)?;
@@ -66,21 +66,22 @@ fn write_entries(entries: &BTreeMap<Text, Value>, out: &mut String) -> Result<()
     Ok(())
 }
 
-/// Why JSON text has no value in the language.
+/// Why a text cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DecodeError {
-    /// The text breaks JSON's grammar.
+    /// The text is not JSON.
     #[error("invalid JSON at byte {at}: {reason}")]
     Syntax {
-        /// Where, counted from zero.
+        /// Byte offset in the text, from 0.
         at: usize,
-        /// What is wrong there.
+        /// The problem, as a fragment.
         reason: &'static str,
     },
-    /// One object has a property twice, with values of different types.
+    /// An object has a property twice, with values of different types. With values of one type, the last one
+    /// counts.
     #[error("duplicate \"{name}\" property in JSON object")]
     Duplicate {
-        /// The property.
+        /// The property's name.
         name: String,
     },
     /// A number is out of range.
@@ -88,7 +89,7 @@ pub(crate) enum DecodeError {
     Number(#[from] ParseNumberError),
 }
 
-/// The value that JSON text denotes: objects and tuples of strings, numbers, bools and nulls.
+/// Decodes JSON to objects and tuples of strings, numbers, bools and nulls.
 pub(crate) fn decode(text: &str) -> Result<Value, DecodeError> {
     let node = syntax::read(text).map_err(|error| DecodeError::Syntax {
         at: error.range.start,
