@@ -155,6 +155,7 @@ fn chunk_end(pattern: &[u8]) -> usize {
     pattern.len()
 }
 
+/// Parses a chunk, which has no `*` outside of brackets.
 fn globs(chunk: &[u8]) -> Result<Vec<Glob>, BadPattern> {
     let mut globs = Vec::with_capacity(chunk.len());
     let mut rest = chunk;
@@ -219,6 +220,7 @@ fn class(rest: &mut &[u8]) -> Result<Glob, BadPattern> {
     }
 }
 
+/// Takes one character of a class, which may be escaped. Invalid UTF-8 is an error, as in Go.
 fn class_char(rest: &mut &[u8]) -> Result<char, BadPattern> {
     if matches!(rest.first(), None | Some(b'-' | b']')) {
         return Err(BadPattern);

@@ -56,6 +56,7 @@ pub(crate) fn translate(pattern: &str) -> Result<Translation, String> {
     })
 }
 
+/// Reads a pattern from `rest` and writes its translation to `out`.
 struct Translator<'p> {
     rest: &'p str,
     out: String,
@@ -123,6 +124,7 @@ impl Translator<'_> {
         Ok(())
     }
 
+    /// Skips `bytes` bytes of the pattern, which must end between characters.
     fn take(&mut self, bytes: usize) {
         self.rest = self.rest.get(bytes..).unwrap_or_default();
     }
@@ -302,6 +304,7 @@ impl Translator<'_> {
         Ok(())
     }
 
+    /// Parses an escape that is allowed both inside and outside of a class.
     fn escape(&mut self) -> Result<Escape, String> {
         let mut after = self.rest[1..].chars();
         let Some(char) = after.next() else {
@@ -485,6 +488,7 @@ impl Translator<'_> {
         }
     }
 
+    /// Parses one item of a class: a character or an escape.
     fn class_item(&mut self) -> Result<Escape, String> {
         match self.rest.chars().next() {
             Some('\\') => self.escape(),

@@ -221,11 +221,13 @@ fn date_of(days: i64) -> (Date, i64) {
     (CYCLE.saturating_add(within), years)
 }
 
+/// The rest of a timestamp. Each method takes one part off its start.
 struct Fields<'a> {
     rest: &'a str,
 }
 
 impl Fields<'_> {
+    /// Takes exactly `digits` digits, whose number must be in `allowed`. `what` names the part in messages.
     fn number(
         &mut self,
         digits: usize,
@@ -280,6 +282,7 @@ impl Fields<'_> {
         kept.parse::<u32>().unwrap_or_default() * scale
     }
 
+    /// Takes the UTC offset, in seconds, which must end the timestamp.
     fn offset(&mut self) -> Result<i32, String> {
         if self.rest == "Z" {
             return Ok(0);
@@ -355,11 +358,13 @@ pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
         rest = tail;
     }
     if text.starts_with('-') {
+        // The magnitude may be 2^63, one more than for positive durations, as in Go.
         return Ok(0i64.wrapping_sub_unsigned(total));
     }
     i64::try_from(total).map_err(|_| invalid())
 }
 
+/// The number of ASCII digits at the start of `text`.
 fn digits_at(text: &str) -> usize {
     text.bytes().take_while(u8::is_ascii_digit).count()
 }

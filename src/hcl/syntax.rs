@@ -144,7 +144,7 @@ pub(crate) enum TemplatePart {
 pub(crate) struct TemplateIf {
     /// Position of the whole directive, from `if` to its `endif`.
     pub(crate) span: Span,
-    /// What is asked.
+    /// The condition, which must be a bool.
     pub(crate) condition: Expr,
     /// The parts between `if` and `else` or `endif`.
     pub(crate) then: Vec<TemplatePart>,
@@ -161,7 +161,7 @@ pub(crate) struct TemplateFor {
     pub(crate) key: Option<Ident>,
     /// The name of the element.
     pub(crate) value: Ident,
-    /// What is iterated over.
+    /// The collection to iterate over.
     pub(crate) collection: Expr,
     /// The parts that are written for each element.
     pub(crate) body: Vec<TemplatePart>,
@@ -234,7 +234,7 @@ pub(crate) struct Call {
 /// A conditional.
 #[derive(Debug, Clone)]
 pub(crate) struct Conditional {
-    /// What is asked.
+    /// The condition, which must be a bool.
     pub(crate) condition: Expr,
     /// The expression after `?`.
     pub(crate) yes: Expr,
@@ -245,7 +245,7 @@ pub(crate) struct Conditional {
 /// An operation on one operand.
 #[derive(Debug, Clone)]
 pub(crate) struct Unary {
-    /// What is done.
+    /// The operator.
     pub(crate) operator: UnaryOperator,
     /// The operand.
     pub(crate) operand: Expr,
@@ -263,7 +263,7 @@ pub(crate) enum UnaryOperator {
 /// An operation on two operands.
 #[derive(Debug, Clone)]
 pub(crate) struct Binary {
-    /// What is done.
+    /// The operator.
     pub(crate) operator: BinaryOperator,
     /// The operand on the left.
     pub(crate) left: Expr,
@@ -309,7 +309,7 @@ pub(crate) struct For {
     pub(crate) key_name: Option<Ident>,
     /// The name of the element.
     pub(crate) value_name: Ident,
-    /// What is iterated over.
+    /// The collection to iterate over.
     pub(crate) collection: Expr,
     /// The expression of each key, before `=>`. `None` if the result is a tuple, not an object.
     pub(crate) key: Option<Expr>,

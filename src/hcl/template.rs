@@ -55,7 +55,7 @@ pub(super) enum Directive {
         key: Option<Ident>,
         /// The name of the element.
         value: Ident,
-        /// What is iterated over.
+        /// The collection to iterate over.
         collection: Expr,
     },
     /// `endfor`
@@ -121,6 +121,7 @@ pub(super) fn assemble(
     }
 }
 
+/// Trims the white space next to each `~`. Only the literal directly beside it is trimmed.
 fn trim(tokens: &mut [TemplateToken]) {
     for index in 0..tokens.len() {
         let (TemplateToken::Interpolation { trim, .. } | TemplateToken::Directive { trim, .. }) =
@@ -179,6 +180,7 @@ fn remove_indentation(tokens: &mut [TemplateToken]) {
 /// The deepest nesting of directives. They are nested recursively.
 const DEPTH_LIMIT: usize = 500;
 
+/// Nests the flat list of directives.
 struct Nest<'p> {
     depth: usize,
     broken: bool,
@@ -372,6 +374,7 @@ pub(super) fn text_tokens(
     }
 }
 
+/// Resolves `$${` and `%%{`.
 fn unescape_markers(text: &str) -> String {
     if text.contains("$${") || text.contains("%%{") {
         text.replace("$${", "${").replace("%%{", "%{")

@@ -343,6 +343,7 @@ impl Reading {
         }
     }
 
+    /// Records that `value` has the wrong type. Does nothing for null, which every type accepts.
     fn refuse(&mut self, value: GoValue<'_>, at: &str, wanted: JsonKind) {
         let found = value.kind();
         if found != JsonKind::Null {

@@ -69,8 +69,8 @@ fn is_plain(bytes: &[u8]) -> bool {
     chunks.iter().all(clean) && !rest.iter().any(|byte| SUSPECT[usize::from(*byte)])
 }
 
-/// The first bytes of the characters that [`needs_escape`]. Beyond ASCII, other characters begin with the same
-/// byte.
+/// The first bytes of the characters for which [`needs_escape`] is true. Beyond ASCII, other characters begin with
+/// the same byte.
 const SUSPECT: [bool; 256] = {
     let mut suspect = [false; 256];
     let mut byte = 0;

@@ -87,6 +87,7 @@ pub(crate) fn read(text: &str) -> Result<JsonNode<'_>, SyntaxError> {
     Ok(node)
 }
 
+/// A recursive descent parser. `at` is the byte offset of the next character.
 struct Reader<'t> {
     text: &'t str,
     at: usize,
@@ -104,6 +105,7 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// An error about the next character, or about the end of the text.
     fn error(&self, message: &'static str) -> SyntaxError {
         let length = self.text[self.at..]
             .chars()
@@ -132,6 +134,7 @@ impl<'t> Reader<'t> {
         })
     }
 
+    /// Runs `read` one level deeper, unless that exceeds [`DEPTH_LIMIT`].
     fn nested(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<NodeKind<'t>, SyntaxError>,
@@ -145,6 +148,7 @@ impl<'t> Reader<'t> {
         kind
     }
 
+    /// Takes a whole bare word, so that the error about an unknown one covers all of it.
     fn word(&mut self) -> Result<NodeKind<'t>, SyntaxError> {
         let start = self.at;
         while matches!(
@@ -164,6 +168,7 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// Takes everything that looks like part of a number, so that the error about a malformed one covers all of it.
     fn number(&mut self) -> Result<&'t str, SyntaxError> {
         let start = self.at;
         while matches!(
@@ -343,6 +348,7 @@ fn escape(text: &str) -> Result<(char, usize), (&'static str, usize)> {
     Ok((character, 2))
 }
 
+/// Parses the four hexadecimal digits at byte `at` of `text`. The error is as for [`escape`].
 fn hex(text: &str, at: usize) -> Result<u32, (&'static str, usize)> {
     text.get(at..at + 4)
         .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))

@@ -161,6 +161,7 @@ fn apply_part(
 }
 
 impl Conversion {
+    /// Decides by the types alone. `None` if no value of type `from` can be converted to type `to`.
     fn plan(from: &Type, to: &Type, safety: Safety) -> Option<Self> {
         let action = match (from, to) {
             (_, Type::Dynamic) => Action::Keep,
@@ -201,6 +202,7 @@ impl Conversion {
         })
     }
 
+    /// Attributes that are missing in `from` must be optional. Attributes that are not in `to` are dropped.
     fn plan_object(from: &ObjectType, to: &ObjectType, safety: Safety) -> Option<Action> {
         let mut parts = BTreeMap::new();
         for (name, wanted) in to.attributes() {
@@ -215,6 +217,7 @@ impl Conversion {
         Some(Action::Object(parts))
     }
 
+    /// If the element type is dynamic, all elements are converted to one common type.
     fn plan_tuple_to_sequence(from: &[Type], element: &Type, safety: Safety) -> Option<Action> {
         let unified;
         let element = if *element == Type::Dynamic && !from.is_empty() {
@@ -233,6 +236,7 @@ impl Conversion {
         Some(Action::TupleToSequence(parts))
     }
 
+    /// If the element type is dynamic, all values are converted to one common type.
     fn plan_object_to_map(from: &ObjectType, element: &Type, safety: Safety) -> Option<Action> {
         let unified;
         let element = if *element == Type::Dynamic && !from.attributes().is_empty() {
@@ -252,6 +256,7 @@ impl Conversion {
         })
     }
 
+    /// Which keys a map has is known only from its value, so a missing attribute is found later.
     fn plan_map_to_object(element: &Type, to: &ObjectType) -> Option<Action> {
         let mut parts = BTreeMap::new();
         for (name, wanted) in to.attributes() {
@@ -265,6 +270,7 @@ impl Conversion {
         Some(Action::MapToObject(parts))
     }
 
+    /// Converts a value of the type that the plan was made for.
     fn apply(&self, value: &Value) -> Result<Value, ConvertError> {
         if self.to == Type::Dynamic {
             return Ok(value.clone());
@@ -504,6 +510,7 @@ fn common_type<'a>(
     Some(common.unwrap_or(Type::Dynamic))
 }
 
+/// Only `true`, `false`, `1` and `0` are bools. Another case of the words is an error with a hint.
 fn string_to_bool(text: &str) -> Result<Value, ConvertError> {
     match text {
         "true" | "1" => Ok(Value::Bool(true)),

@@ -134,6 +134,7 @@ enum Zeros {
     Apart,
 }
 
+/// Appends the text by which go-cty hashes and sorts a value (`makeSetHashBytes`).
 fn write_key(value: &Value, zeros: Zeros, out: &mut String) {
     match value {
         Value::Null(_) => out.push('~'),

@@ -55,6 +55,8 @@ impl Census {
     }
 }
 
+/// Unifies types without duplicates. Follows the order of cases of go-cty's `unify`, because the first case that
+/// applies decides.
 fn unify_distinct(types: &[&Type], safety: Safety) -> Option<Type> {
     let [first, rest @ ..] = types else {
         return None;
@@ -121,6 +123,7 @@ fn unify_structures_as_collections(types: &[&Type], safety: Safety) -> Option<Ty
     unify(replaced, safety)
 }
 
+/// Unifies collections of one kind by their element types. With a dynamic type among them, the result is dynamic.
 fn unify_collections(
     types: &[&Type],
     has_dynamic: bool,
@@ -141,6 +144,7 @@ fn all_convert(types: &[&Type], wanted: &Type, safety: Safety) -> bool {
         .all(|ty| *ty == wanted || converts(ty, wanted, safety))
 }
 
+/// Unifies objects attribute by attribute if they have the same attributes, otherwise as a map.
 fn unify_objects(types: &[&Type], safety: Safety) -> Option<Type> {
     let objects: Vec<_> = types
         .iter()
@@ -169,6 +173,7 @@ fn unify_objects(types: &[&Type], safety: Safety) -> Option<Type> {
     }
 }
 
+/// Unifies tuples element by element if they have the same length, otherwise as a list.
 fn unify_tuples(types: &[&Type], safety: Safety) -> Option<Type> {
     let tuples: Vec<&[Type]> = types
         .iter()

@@ -107,7 +107,8 @@ impl EvaluationBudget {
         }
     }
 
-    /// Checks that a new value of this extent is not too large. This may be called after the budget is exhausted.
+    /// Checks that a new value of this extent is not too large or too deep. Unlike the other methods, this reports
+    /// a problem even if the budget was exhausted before.
     pub(super) fn check(&mut self, extent: Extent) -> Result<(), Exhausted> {
         if extent.depth > MAX_VALUE_DEPTH {
             return self.end(VALUE_TOO_DEEP);

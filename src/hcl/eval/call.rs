@@ -49,6 +49,8 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         )
     }
 
+    /// Calls a library function with values. All arguments are evaluated and converted first, so that all their
+    /// problems are reported together. The cost of the call is counted afterwards, when it is known.
     fn call_library(
         &mut self,
         function: &Function,
@@ -167,6 +169,8 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         Ok(items.to_vec())
     }
 
+    /// Calls a user-defined function. As in buildx, an argument must not be null. The body sees the parameters and
+    /// the definition's own names, but not the names around the call.
     fn call_user(
         &mut self,
         function: &UserFunction<'a>,
@@ -294,6 +298,8 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         }
     }
 
+    /// Evaluates `try`: the first argument without an error. If all fail, the message shows the first problem of
+    /// each.
     fn first_that_works(
         &mut self,
         arguments: &'a [Expr],

@@ -280,6 +280,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         }
     }
 
+    /// Reports that a limit of the budget is exceeded. `problem` is `None` if that has been reported before.
     pub(super) fn exhausted(&mut self, problem: Option<&'static str>, at: Option<Span>) {
         if let Some(message) = problem {
             let mut diagnostic =
@@ -385,6 +386,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         Some(self.names.describe(source))
     }
 
+    /// The problem of a cycle: the slot `id` is needed at `at` while it is being filled.
     fn cycle(&self, id: SlotId, at: Option<Span>) -> Diagnostic {
         let start = self
             .frames

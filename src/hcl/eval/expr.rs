@@ -253,6 +253,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         complete
     }
 
+    /// Appends the value of an interpolation as a string. Returns `false` if that fails.
     fn write_value(&mut self, expr: &'a Expr, scope: &Scope<'_>, text: &mut String) -> bool {
         let Ok(value) = self.expr(expr, scope) else {
             return false;

@@ -44,6 +44,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         self.made(Value::tuple(values), span)
     }
 
+    /// Evaluates `{for … : key => value}`. A repeated key is an error.
     fn object_of(
         &mut self,
         collection: &Value,
@@ -72,6 +73,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         self.made(Value::object(entries), span)
     }
 
+    /// Evaluates `{for … : key => value...}`: collects the values of equal keys in tuples.
     fn groups_of(
         &mut self,
         collection: &Value,

@@ -229,6 +229,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         ))
     }
 
+    /// The failure of a step that no value of the type `ty` has.
     fn no_such_step(&mut self, step: &Step, ty: &Type) -> Failed {
         let what = match step {
             Step::Attribute(name) => format!("attribute `{}`", name.text),

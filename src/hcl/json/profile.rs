@@ -130,6 +130,7 @@ impl<'a> Lower<'a> {
         members
     }
 
+    /// Reads the members of `nodes` as one body. `means` is the [`BlockShape::has_attribute`] of its block.
     fn body(
         &mut self,
         nodes: &[&JsonNode<'a>],
@@ -274,6 +275,7 @@ impl<'a> Lower<'a> {
         items
     }
 
+    /// A key may be a template, too. It is a plain name unless something has to be evaluated.
     fn key(&mut self, member: &Member<'a>) -> ObjectKey {
         if !is_template(&member.key) && !member.key.starts_with('\u{feff}') {
             return ObjectKey::Name(self.ident(member));
@@ -306,6 +308,7 @@ impl<'a> Lower<'a> {
             .unwrap_or_else(|| plain(""))
     }
 
+    /// The offsets in the file for the content of the string at `range`, as [`parse_template`] takes them.
     fn offsets(&self, range: &Range<usize>) -> Vec<u32> {
         let shift = u32::try_from(self.shift).unwrap_or_default();
         let mut offsets = offsets(self.text, range);

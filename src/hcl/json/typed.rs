@@ -34,7 +34,7 @@ pub(crate) enum TypedError {
     /// An object has an attribute that its type does not have.
     #[error("{}there is no attribute `{name}`", Place(.path))]
     UnknownAttribute {
-        /// The way to the object.
+        /// The path to the object, such as `.a[0]`; empty for the whole value.
         path: String,
         /// The attribute's name.
         name: String,
@@ -42,7 +42,7 @@ pub(crate) enum TypedError {
     /// An object contains an attribute twice.
     #[error("{}`{name}` is given twice", Place(.path))]
     Duplicate {
-        /// The way to the object.
+        /// The path to the object, such as `.a[0]`; empty for the whole value.
         path: String,
         /// The attribute's name.
         name: String,
@@ -318,7 +318,7 @@ mod tests {
             ),
             "list(number)[null(number), 1]"
         );
-        // What says otherwise is the value itself.
+        // Any other object is the value itself.
         assert_eq!(any("1"), "1");
         assert_eq!(any(r#"{"value": 1}"#), r#"{"value": 1}"#);
         assert_eq!(

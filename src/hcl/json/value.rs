@@ -52,6 +52,7 @@ fn write_value(value: &Value, out: &mut String) -> Result<(), EncodeError> {
     Ok(())
 }
 
+/// Appends an object. The names are sorted, because the map is.
 fn write_entries(entries: &BTreeMap<Text, Value>, out: &mut String) -> Result<(), EncodeError> {
     out.push('{');
     for (place, (name, value)) in entries.iter().enumerate() {

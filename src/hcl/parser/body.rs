@@ -128,6 +128,7 @@ impl Parser<'_> {
         })
     }
 
+    /// Requires that the line ends after the item `name`. If not, the help depends on what follows.
     fn end_of_line(&mut self, name: &Ident, message: &str) -> Parsed<()> {
         let next = self.peek();
         match next.kind {
@@ -195,6 +196,7 @@ impl Parser<'_> {
         })
     }
 
+    /// Parses a quoted label after its quote `open`. Labels have escapes but no interpolations.
     fn label(&mut self, open: Token) -> Parsed<Ident> {
         let inside = open.end;
         let rest = &self.text[inside..];
@@ -242,6 +244,8 @@ impl Parser<'_> {
         })
     }
 
+    /// Parses the body of a block after its brace `open`, up to its closing brace. A body in one line has exactly
+    /// one attribute. `first` is the first token of the block.
     fn block_body(&mut self, open: Token, first: Token) -> Parsed<Body> {
         let mut body = self.empty_body(open.end..open.end);
         let one_line = !matches!(

@@ -152,6 +152,7 @@ impl Parser<'_> {
         Ok(ObjectKey::Expr(key))
     }
 
+    /// Parses a `for` expression after its bracket or brace. `closing` says which one closes it.
     fn for_expr(&mut self, open: Token, closing: TokenKind) -> Parsed<Expr> {
         self.next();
         let (key_name, value_name, collection) = self.for_head()?;

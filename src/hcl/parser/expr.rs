@@ -129,6 +129,7 @@ impl Parser<'_> {
         }
     }
 
+    /// Reports that `token` is in place of a value, with help for common mistakes.
     fn no_value(&mut self, token: Token) -> Broken {
         let open = self.brackets.last().map(|open| self.span(open.range()));
         self.fail_with(token, "expected a value", |problem| {
@@ -289,6 +290,7 @@ impl Parser<'_> {
         }
     }
 
+    /// Parses the step after a dot. `.*` takes the attributes and numbers that follow, but not `[key]`, as in HCL.
     fn dot_step(&mut self) -> Parsed<Step> {
         let token = self.next();
         match token.kind {
@@ -335,6 +337,7 @@ impl Parser<'_> {
         Ok(Step::Index(self.number(token)?))
     }
 
+    /// Parses `[key]` or `[*]` after its bracket. A splat takes all steps that follow.
     fn bracket_step(&mut self, open: Token) -> Parsed<Step> {
         if let Some(star) = self.accept(TokenKind::Star) {
             let close = self.peek();

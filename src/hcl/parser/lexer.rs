@@ -270,6 +270,7 @@ fn number_length(rest: &[u8]) -> usize {
     end
 }
 
+/// The length of `<<WORD` or `<<-WORD` with its line break. `None` if anything else follows `<<` in the line.
 fn heredoc_length(text: &str, start: usize) -> Option<usize> {
     let rest = text.get(start + 2..)?;
     let flush = rest.starts_with('-');

@@ -245,6 +245,7 @@ impl<'a> Parser<'a> {
         result
     }
 
+    /// The text of a token.
     fn source(&self, token: Token) -> &'a str {
         self.text.get(token.start..token.end).unwrap_or_default()
     }
@@ -256,6 +257,7 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// Reports a problem, unless parsing has been given up. Gives up at [`PROBLEM_LIMIT`].
     fn report(&mut self, problem: Diagnostic) -> Broken {
         if !self.given_up {
             self.problems.push(problem);
@@ -278,6 +280,7 @@ impl<'a> Parser<'a> {
         self.fail_with(token, message, |problem| problem)
     }
 
+    /// As [`fail`](Self::fail); `more` adds to the problem.
     fn fail_with(
         &mut self,
         token: Token,

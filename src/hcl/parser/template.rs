@@ -72,6 +72,8 @@ impl<'a> Parser<'a> {
         Ok(assemble(parts, span, false, self.problems))
     }
 
+    /// Parses the parts of a template up to `end`, which is consumed. `open` is the token to report if the end is
+    /// missing.
     fn parts(&mut self, end: End<'_>, open: Token) -> Parsed<Vec<Part>> {
         let style = match end {
             End::Quote => TextStyle::Quoted,

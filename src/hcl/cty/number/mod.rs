@@ -237,6 +237,7 @@ impl Number {
         }
     }
 
+    /// Compares absolute values. Looks at the top bits first, so that numbers of very different size need no shift.
     fn compare_magnitude(&self, other: &Self) -> Ordering {
         use Magnitude::{Finite, Infinite, Zero};
         match (&self.0.magnitude, &other.0.magnitude) {

@@ -120,6 +120,7 @@ impl Scanned {
     }
 }
 
+/// Parses an exponent with an optional sign. An exponent that overflows is a [`ParseNumberError::Range`].
 fn read_exponent(text: &str) -> Result<i64, ParseNumberError> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {

@@ -183,7 +183,7 @@ pub(crate) enum Notation {
     Exponent,
     /// `1.2345E+02`
     UpperExponent,
-    /// [`Exponent`](Self::Exponent) for large and small exponents, otherwise [`Fixed`](Self::Fixed).
+    /// `Exponent` for large and small exponents, otherwise `Fixed`.
     General,
     /// The same with a capital `E`.
     UpperGeneral,
@@ -262,6 +262,7 @@ fn natural(value: i64) -> usize {
     usize::try_from(value).unwrap_or(0)
 }
 
+/// Chooses between fixed and exponent notation by the rules of Go's verb `g`.
 fn write_general(decimal: &Decimal, out: &mut String, digits: i64, letter: char, shortest: bool) {
     let exponent = decimal.point - 1;
     let threshold = if shortest {
