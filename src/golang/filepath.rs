@@ -63,8 +63,8 @@ pub(crate) fn base(path: &[u8]) -> &[u8] {
     }
 }
 
-/// A pattern is malformed: a class is empty or not closed, or a `\` ends the pattern. The message is Go's
-/// `ErrBadPattern`.
+/// A pattern is malformed, for example because a class is empty or not closed, or because a `\` ends the pattern.
+/// The message is Go's `ErrBadPattern`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("syntax error in pattern")]
 pub(crate) struct BadPattern;

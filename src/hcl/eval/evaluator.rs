@@ -79,8 +79,8 @@ pub(crate) enum Frame<'a> {
     Slot(SlotId),
     /// The result of a user-defined function is being computed: its name, and the position of the call.
     Call(&'a str, Span),
-    /// Anything else: a description, the name that follows it, and a position, as in ``the matrix of target `app`
-    /// ``.
+    /// Anything else: a description, a name that follows it in the message, and a position. An example of a
+    /// description is `the matrix of target`.
     Part(&'static str, &'a str, Span),
 }
 
