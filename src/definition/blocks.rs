@@ -1,8 +1,8 @@
-//! Target and group blocks by their final names, and references to them.
+//! Target and group blocks under their final names, and references to them.
 //!
-//! A block with a matrix stands for several targets; each is a [`BlockInstance`] with names of its own. References such as
-//! `target.web.tags` need one attribute of the block only, so two targets may refer to each other. Start at
-//! [`BakeEvaluator::block_reference`].
+//! A block with a matrix makes several targets. Each is a [`BlockInstance`] with its own name and matrix values. A
+//! reference such as `target.web.tags` evaluates only that one attribute, so two targets may refer to each other.
+//! Start at [`BakeEvaluator::block_reference`].
 
 use std::sync::Arc;
 
@@ -17,26 +17,26 @@ use crate::hcl::eval::{Failed, SlotId, ValueResult};
 use crate::hcl::syntax::{Attribute, Step, Traversal};
 use crate::types::hash::HashMap;
 
-/// Names that a matrix binds, with their values.
+/// The names that a matrix defines for one combination, with their values.
 pub(super) type MatrixNames = Arc<[(Arc<str>, Value)]>;
 
-/// A block with its final name.
+/// A target or group under its final name: a block, or one combination of a block with a matrix.
 #[derive(Debug)]
 pub(super) struct BlockInstance<'a> {
     /// The block.
     pub(super) decl: BlockDecl<'a>,
-    /// The label, or what `name` made of it.
+    /// The block's label, or the value of its `name` attribute.
     pub(super) name: Arc<str>,
-    /// Where the name is decided.
+    /// Where the label or `name` is written.
     pub(super) name_span: Span,
-    /// What the matrix binds; none without a matrix.
+    /// The matrix values of this combination, or `None` if the block has no matrix.
     pub(super) matrix: Option<MatrixNames>,
-    // The slot of the first attribute; those of the others follow.
+    /// The slot of the first attribute. The slots of the others follow in order.
     first_slot: SlotId,
 }
 
 impl<'a> BlockInstance<'a> {
-    /// The attributes with their slots, in order.
+    /// The attributes in order, each with the slot that holds its value.
     pub(super) fn attributes(
         &self,
     ) -> impl ExactSizeIterator<Item = (&'a Attribute, SlotId)> + use<'a> {
@@ -47,10 +47,10 @@ impl<'a> BlockInstance<'a> {
     }
 }
 
-/// The indices of the instances of one name, in order.
+/// The indices of all instances with one name, in order.
 #[derive(Debug)]
 enum Indices {
-    /// As with most names.
+    /// The usual case, which needs no allocation.
     One(usize),
     Several(Vec<usize>),
 }
@@ -71,12 +71,13 @@ impl Indices {
     }
 }
 
-/// All blocks.
+/// All target and group instances of a definition.
 #[derive(Debug, Default)]
 pub(super) struct Blocks<'a> {
-    /// In the order of the definition.
+    /// In the order in which they got their names. Use [`Blocks::in_order`] for the order of the files.
     pub(super) instances: Vec<BlockInstance<'a>>,
-    /// The names of targets and groups that Compose files make, which no expression can refer to, with their places.
+    /// Targets and groups from Compose files, with their places. Expressions cannot refer to them; the names are
+    /// kept for the error message.
     pub(super) of_compose: Vec<(BlockKind, Spanned<Arc<str>>)>,
     targets: HashMap<Arc<str>, Indices>,
     groups: HashMap<Arc<str>, Indices>,
@@ -84,13 +85,13 @@ pub(super) struct Blocks<'a> {
 }
 
 impl Blocks<'_> {
-    /// Makes room for so many blocks, most of them targets.
+    /// Reserves memory for `blocks` instances, most of them targets.
     pub(super) fn reserve(&mut self, blocks: usize) {
         self.instances.reserve(blocks);
         self.targets.reserve(blocks);
     }
 
-    /// What the matrix of an instance binds.
+    /// The matrix values of an instance. Empty if it has no matrix.
     pub(super) fn matrix_names(&mut self, instance: usize) -> MatrixNames {
         match self.instances.get(instance).and_then(|i| i.matrix.as_ref()) {
             Some(names) => Arc::clone(names),
@@ -98,7 +99,8 @@ impl Blocks<'_> {
         }
     }
 
-    /// The indices of all instances, in the order of the definition; a matrix may have been expanded before its turn.
+    /// The indices of all instances in the order of the definition. `instances` may have another order: a matrix
+    /// is expanded early if something refers to one of its targets.
     pub(super) fn in_order(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.instances.len()).collect();
         order.sort_by_key(|index| {
@@ -109,7 +111,7 @@ impl Blocks<'_> {
         order
     }
 
-    /// The instance in words, such as ``target `web` ``.
+    /// The instance in words for messages, such as ``target `web` ``.
     pub(super) fn describe(&self, instance: usize) -> String {
         match self.instances.get(instance) {
             Some(instance) => format!("{} `{}`", instance.decl.kind.word(), instance.name),
@@ -124,14 +126,14 @@ impl Blocks<'_> {
         }
     }
 
-    /// The instances of a kind that are called `name`, in order.
+    /// The indices of the instances of this kind with the name `name`, in order.
     pub(super) fn called(&self, kind: BlockKind, name: &str) -> &[usize] {
         self.by_name(kind).get(name).map_or(&[], Indices::as_slice)
     }
 }
 
 impl<'a> BakeEvaluator<'a> {
-    /// Adds a block under its final name.
+    /// Registers a block under its final name and creates a slot for each of its attributes.
     pub(super) fn add_instance(
         &mut self,
         decl: BlockDecl<'a>,
@@ -162,7 +164,7 @@ impl<'a> BakeEvaluator<'a> {
         });
     }
 
-    /// The value of `target.NAME.ATTRIBUTE…` or `group.NAME.ATTRIBUTE…`.
+    /// Evaluates `target.NAME.ATTRIBUTE…` or `group.NAME.ATTRIBUTE…`.
     pub(super) fn block_reference(
         &mut self,
         kind: BlockKind,
@@ -246,7 +248,8 @@ impl<'a> BakeEvaluator<'a> {
         self.fail(unknown)
     }
 
-    // A reference sees the block as it is written: typed, but without what it inherits or what is set by flags.
+    /// Evaluates one attribute of the block `name`. As in buildx, a reference sees the typed value from the files,
+    /// without inherited values and without values set by flags.
     fn block_attribute(
         &mut self,
         kind: BlockKind,
@@ -308,7 +311,8 @@ impl<'a> BakeEvaluator<'a> {
     }
 }
 
-// As in buildx: the targets of Compose files come into being beside the blocks, not among them.
+/// The error for a reference to a Compose target. As in buildx, expressions cannot refer to targets of Compose
+/// files, because they are not HCL blocks.
 fn unreachable_block(kind: BlockKind, name: &str, at: Span, defined: Option<Span>) -> Diagnostic {
     let word = kind.word();
     let told = problem(

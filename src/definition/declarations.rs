@@ -1,7 +1,7 @@
-//! What the files declare, by kind and name, before anything is evaluated.
+//! The declarations of all files by kind and name, collected before anything is evaluated.
 //!
-//! Decides which declaration counts where several have one name, and notes what is ignored. Knows nothing of values.
-//! Start at [`Declarations::collect`].
+//! If several declarations have the same name, this module decides which one counts. It warns about declarations
+//! that are ignored. It does not look at values. Start at [`Declarations::collect`].
 
 use std::sync::Arc;
 
@@ -10,45 +10,45 @@ use crate::hcl::eval::user_functions::FunctionDecl;
 use crate::hcl::syntax::{Attribute, Block, Expr, File, Ident};
 use crate::types::hash::IndexMap;
 
-/// The kinds of top-level block.
+/// All kinds of block that are allowed at the top level.
 pub(super) const BLOCK_KINDS: [&str; 4] = ["variable", "function", "group", "target"];
 
 /// All declarations of a definition.
 #[derive(Debug, Default)]
 pub(super) struct Declarations<'a> {
-    /// `variable` blocks; the last of a name.
+    /// The `variable` blocks. If a name occurs more than once, the last one counts.
     pub(super) variables: IndexMap<Arc<str>, VariableDecl<'a>>,
-    /// Top-level attributes; the last of a name.
+    /// The top-level attributes. If a name occurs more than once, the last one counts.
     pub(super) globals: IndexMap<Arc<str>, &'a Attribute>,
-    /// `function` blocks; the last of a name.
+    /// The `function` blocks. If a name occurs more than once, the last one counts.
     pub(super) functions: IndexMap<Arc<str>, FunctionDecl<'a>>,
-    /// `group` and `target` blocks, all, in order.
+    /// All `group` and `target` blocks in the order of the files.
     pub(super) blocks: Vec<BlockDecl<'a>>,
-    /// What is ignored.
+    /// Warnings about declarations that are ignored.
     pub(super) warnings: Vec<Diagnostic>,
 }
 
 /// A `variable` block.
 #[derive(Debug)]
 pub(super) struct VariableDecl<'a> {
-    /// Its label.
+    /// The block's label.
     pub(super) name: &'a Ident,
-    /// The type expression.
+    /// The value of `type`.
     pub(super) ty: Option<&'a Expr>,
-    /// The default.
+    /// The value of `default`.
     pub(super) default: Option<&'a Expr>,
-    /// What it is for.
+    /// The value of `description`.
     pub(super) description: Option<&'a Expr>,
-    /// The conditions its value must meet.
+    /// The `validation` blocks, in order.
     pub(super) validations: Vec<ValidationDecl<'a>>,
 }
 
 /// A `validation` block.
 #[derive(Debug)]
 pub(super) struct ValidationDecl<'a> {
-    /// What must be true.
+    /// The value of `condition`. The variable's value is valid if this is true.
     pub(super) condition: Option<&'a Expr>,
-    /// What is said otherwise.
+    /// The value of `error_message`, which is reported if the condition is false.
     pub(super) error_message: Option<&'a Expr>,
     /// The place of the block's header.
     pub(super) span: Span,
@@ -57,14 +57,14 @@ pub(super) struct ValidationDecl<'a> {
 /// Whether a block is a target or a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BlockKind {
-    /// A target.
+    /// A `target` block.
     Target,
-    /// A group.
+    /// A `group` block.
     Group,
 }
 
 impl BlockKind {
-    /// The word for it.
+    /// The keyword of the block.
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Target => "target",
@@ -72,7 +72,7 @@ impl BlockKind {
         }
     }
 
-    /// The kind that is called `word`.
+    /// The kind with the keyword `word`, if there is one.
     pub(super) fn of_word(word: &str) -> Option<Self> {
         match word {
             "target" => Some(Self::Target),
@@ -85,20 +85,21 @@ impl BlockKind {
 /// A `group` or `target` block.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BlockDecl<'a> {
-    /// Its place among the blocks of the definition.
+    /// Its index among the `group` and `target` blocks of the definition.
     pub(super) index: usize,
-    /// Which of the two.
+    /// Whether this is a group or a target.
     pub(super) kind: BlockKind,
-    /// Its label.
+    /// The block's label.
     pub(super) label: &'a Ident,
-    /// The block.
+    /// The syntax of the whole block.
     pub(super) block: &'a Block,
-    /// The file.
+    /// The file that contains the block.
     pub(super) source: SourceId,
 }
 
 impl<'a> Declarations<'a> {
-    /// The declarations of `files`; `reserved` names are the builtins', which nothing can take.
+    /// Collects the declarations of `files`. `reserved` returns true for the names of builtin variables, which
+    /// cannot be declared.
     pub(super) fn collect(
         files: &'a [File],
         reserved: &dyn Fn(&str) -> bool,
@@ -109,7 +110,7 @@ impl<'a> Declarations<'a> {
             for attribute in &file.body.attributes {
                 let name = &attribute.name;
                 if all.may_be_called(name, reserved) {
-                    // An earlier one is overridden, but keeps its place in the order.
+                    // A repeated name overrides the earlier value but keeps the earlier position.
                     all.globals.insert(Arc::clone(&name.text), attribute);
                 }
             }
@@ -120,11 +121,12 @@ impl<'a> Declarations<'a> {
         all
     }
 
-    /// How many values there are to be found, unless a matrix multiplies them.
+    /// An estimate of the number of values to evaluate. A matrix multiplies the attributes of its block, which is
+    /// not counted.
     pub(super) fn slots(&self) -> usize {
         let blocks = self.blocks.iter();
         let attributes: usize = blocks.map(|decl| decl.block.body.attributes.len()).sum();
-        // A few more are builtin.
+        // 8 more for the builtin variables.
         self.variables.len() + self.globals.len() + attributes + 8
     }
 
@@ -178,7 +180,8 @@ impl<'a> Declarations<'a> {
         }
     }
 
-    // Like buildx, declarations with a name that is taken are passed over; unlike it, not in silence.
+    /// Whether a declaration may have this name. buildx silently ignores declarations with a reserved name; rbake
+    /// warns.
     fn may_be_called(&mut self, name: &Ident, reserved: &dyn Fn(&str) -> bool) -> bool {
         let what = if BlockKind::of_word(&name.text).is_some() {
             "the word for blocks"
@@ -232,7 +235,7 @@ impl<'a> Declarations<'a> {
         }
     }
 
-    /// Notes the attributes of `block` that are none of `known`.
+    /// Warns about the attributes of `block` that are not in `known`. `of` names the kind of block in the message.
     pub(super) fn unknown_attributes(&mut self, block: &Block, of: &str, known: &[&str]) {
         for attribute in &block.body.attributes {
             let name = &attribute.name;
@@ -253,7 +256,7 @@ impl<'a> Declarations<'a> {
         }
     }
 
-    /// Notes the blocks in `block` that are none of `known`.
+    /// Warns about the blocks in `block` that are not in `known`. `of` names the kind of block in the message.
     pub(super) fn unknown_blocks(&mut self, block: &Block, of: &str, known: &[&str]) {
         for inner in &block.body.blocks {
             let kind = &inner.kind;
@@ -282,7 +285,8 @@ fn function<'a>(name: &'a Ident, block: &'a Block, problems: &mut Diagnostics) -
     }
 }
 
-// Functions and validations are the blocks in which buildx does not pass over what it does not know.
+/// Reports unknown attributes and blocks as errors. Only in functions and validations does buildx refuse them;
+/// elsewhere it ignores them.
 fn refuse_unknown(block: &Block, of: &str, known: &[&str], problems: &mut Diagnostics) {
     for attribute in &block.body.attributes {
         let name = &attribute.name;

@@ -1,7 +1,7 @@
-//! From blocks to instances: the names of targets, and what a matrix makes of a block.
+//! The names of targets and groups, and the expansion of matrices.
 //!
-//! A matrix names lists; each combination of their elements is a target. Combinations are made with the names in
-//! alphabetical order, the last one varying slowest. Start at [`BakeEvaluator::name_blocks`].
+//! A matrix has named lists. Each combination of their elements makes one target. Combinations are made as in
+//! buildx: the names are sorted, and the last name varies slowest. Start at [`BakeEvaluator::name_blocks`].
 
 use std::sync::Arc;
 
@@ -18,26 +18,28 @@ use crate::hcl::syntax::{Expr, Ident};
 use crate::types::TargetName;
 use crate::types::hash::{HashSet, IndexMap, IndexSet};
 
-/// More targets than this from one block are a mistake.
+/// The most targets that one matrix may make. A larger matrix is probably a mistake, and would use much memory.
 const COMBINATIONS_LIMIT: usize = 100_000;
 
-/// Blocks whose names are not known yet.
+/// Blocks with a matrix that is not expanded yet.
 #[derive(Debug, Default)]
 pub(super) struct UnnamedBlocks<'a> {
-    // In order; taken out when its turn or its first reference comes.
+    /// In order. An element becomes `None` when it is expanded: in its turn, or earlier if something refers to a
+    /// target that may come from it.
     waiting: Vec<Option<BlockDecl<'a>>>,
 }
 
-/// What a block's `matrix` and `name` make.
+/// For each target of a block: its name, the place of the name, and its matrix values.
 type Made = Vec<(Arc<str>, Span, MatrixNames)>;
 
 impl<'a> BakeEvaluator<'a> {
-    /// Gives every block its instances.
+    /// Creates the instances of all blocks.
     pub(super) fn name_blocks(&mut self) {
         let declarations = self.names.declarations;
         self.names.blocks.reserve(declarations.blocks.len());
         let mut decls = Vec::new();
-        // Names that need no evaluation first, so that a matrix can refer to such blocks wherever they are.
+        // Blocks without a matrix come first, because their names need no evaluation. So a matrix can refer to
+        // such a block wherever it is.
         for decl in &declarations.blocks {
             if has_matrix(decl) {
                 decls.push(Some(*decl));
@@ -51,7 +53,8 @@ impl<'a> BakeEvaluator<'a> {
         }
     }
 
-    /// Expands the matrices that may make a block called `name`, unless one is called so already.
+    /// Expands all matrices that are left, because one of them may make the block `name`. Does nothing if a block
+    /// of this name exists, or for a group.
     pub(super) fn expand_matrices_for(&mut self, kind: BlockKind, name: &str) {
         if kind == BlockKind::Group || !self.names.blocks.called(kind, name).is_empty() {
             return;
@@ -192,7 +195,7 @@ impl<'a> BakeEvaluator<'a> {
     }
 }
 
-// The labels of groups with a matrix are refused elsewhere; they make no targets.
+/// Whether the block is a target with a matrix. A matrix in a group makes no targets; it is reported elsewhere.
 fn has_matrix(decl: &BlockDecl<'_>) -> bool {
     decl.kind == BlockKind::Target && decl.block.body.attribute("matrix").is_some()
 }
@@ -260,13 +263,14 @@ fn elements(value: &Value) -> Option<Vec<&Value>> {
     }
 }
 
-/// The labels of matrix blocks with the names of their targets: the groups that stand for them.
+/// For each label of a matrix block, the names of its targets: the members of the implicit group with that label.
+/// A matrix that makes one target with the label as its name needs no group.
 pub(super) fn label_groups<'a>(
     instances: impl IntoIterator<Item = (&'a Ident, &'a Arc<str>)>,
 ) -> Vec<(&'a Ident, Vec<Text>)> {
     let mut groups: IndexMap<&str, (&Ident, IndexSet<&str>)> = IndexMap::default();
     for (label, name) in instances {
-        // Several blocks of one target give its name more than once.
+        // Several blocks can make the same target, so its name can occur more than once.
         let (_, names) = groups
             .entry(&label.text)
             .or_insert((label, IndexSet::default()));

@@ -1,9 +1,9 @@
-//! Bake files to a definition: reading, evaluating and typing what the user wrote.
+//! Reads bake files, evaluates them, and converts the result to typed groups and targets.
 //!
-//! Knows nothing of `BuildKit`. [`source`] finds and reads the files, [`crate::hcl`] parses them and evaluates their
-//! expressions, and [`evaluate()`], which knows variables, targets, groups and matrices, makes an
-//! [`evaluated::Evaluated`] of them. [`schema`] lists the attributes of targets, [`model`] has their types, [`decode`]
-//! gives them.
+//! This module knows nothing about `BuildKit`. [`source`] finds and reads the files. [`crate::hcl`] parses them
+//! and evaluates their expressions. [`evaluate()`], which knows variables, targets, groups and matrices, makes an
+//! [`evaluated::Evaluated`] of them. [`decode`] converts that to the types of [`model`], guided by the list of
+//! attributes in [`schema`].
 
 mod blocks;
 mod compose;

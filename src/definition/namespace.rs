@@ -1,4 +1,4 @@
-//! The names that a bake file gives to its expressions.
+//! The names that expressions in a bake file can use: variables, globals, functions, targets and groups.
 
 use std::sync::Arc;
 
@@ -15,42 +15,44 @@ use crate::hcl::functions::FunctionContext;
 use crate::hcl::syntax::{Attribute, Traversal};
 use crate::types::hash::HashSet;
 
-/// The evaluator of the language, with the names of a bake file.
+/// The HCL evaluator, with the names of a bake file.
 pub(super) type BakeEvaluator<'a> = eval::Evaluator<'a, BakeNames<'a>>;
 
-/// What a bake file declares, and what is known of its blocks so far.
+/// The declarations of a bake file, and the blocks whose names are already known.
 pub(super) struct BakeNames<'a> {
-    /// What the files declare.
+    /// The declarations of all files.
     pub(super) declarations: &'a Declarations<'a>,
-    /// Blocks by name, with their matrix.
+    /// Target and group blocks by their final names.
     pub(super) blocks: Blocks<'a>,
-    /// Blocks whose names are not known yet.
+    /// Blocks with a matrix that is not expanded yet.
     pub(super) unnamed: UnnamedBlocks<'a>,
-    /// Whether expressions may refer to `target` and `group` yet. Variables and functions are evaluated before blocks.
+    /// Whether expressions may already refer to `target` and `group`. False while variables and functions are
+    /// evaluated, because these come before blocks.
     pub(super) blocks_visible: bool,
-    /// Values for variables from outside.
+    /// Values for variables from `--var` and the environment.
     pub(super) overrides: Overrides<'a>,
     /// The names of the builtin variables.
     pub(super) builtins: HashSet<Arc<str>>,
 }
 
-/// What is evaluated at its first use.
+/// Something that is evaluated when it is first used.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Deferred<'a> {
-    /// A `variable` block.
+    /// The value of a `variable` block.
     Variable(&'a VariableDecl<'a>),
     /// A top-level attribute.
     Global(&'a Attribute),
-    /// An attribute of a block.
+    /// An attribute of a target or group.
     BlockAttribute {
         /// The block's index in [`Blocks::instances`].
         instance: usize,
-        /// The attribute.
+        /// The attribute of the block.
         attribute: &'a Attribute,
     },
 }
 
-/// An evaluator that knows the variables, globals and builtin variables of a definition.
+/// Creates an evaluator that knows the variables, globals and builtin variables of a definition. Blocks are added
+/// later.
 pub(super) fn evaluator<'a>(
     declarations: &'a Declarations<'a>,
     overrides: Overrides<'a>,
@@ -69,7 +71,8 @@ pub(super) fn evaluator<'a>(
     for (name, variable) in &declarations.variables {
         evaluator.declare(Arc::clone(name), Deferred::Variable(variable));
     }
-    // A global with the name of a variable is the value of that variable, which fills its slot from there.
+    // A global with the name of a variable is not declared here: the variable's own slot takes the value of the
+    // global.
     for (name, attribute) in &declarations.globals {
         if evaluator.named(name).is_none() {
             evaluator.declare(Arc::clone(name), Deferred::Global(attribute));

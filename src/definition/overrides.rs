@@ -1,4 +1,4 @@
-//! Values for variables from outside of the definition: `--var` and the environment.
+//! Values for variables from outside the definition: `--var` and the environment.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,8 @@ use crate::hcl::json::typed::{self, TypedError};
 use crate::types::Environment;
 use crate::types::secret::is_secret_name;
 
-/// Whether `environment` says anything about variables: `BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP` forbids it.
+/// Whether the environment may set variables. `BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP` forbids it. Fails if its value
+/// is not a boolean.
 pub(super) fn reads_environment(environment: &Environment) -> Result<bool, Diagnostic> {
     const DISABLE: &str = "BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP";
     let Some(text) = environment.non_empty(DISABLE).map(str::trim) else {
@@ -27,26 +28,27 @@ pub(super) fn reads_environment(environment: &Environment) -> Result<bool, Diagn
     }
 }
 
-/// What `--var` and the environment say.
+/// The values that `--var` and the environment give to variables.
 #[derive(Debug, Default)]
 pub(super) struct Overrides<'a> {
     vars: BTreeMap<&'a str, &'a str>,
     environment: Option<&'a Environment>,
 }
 
-/// An override of a variable.
+/// An override of one variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct VariableOverride<'a> {
-    /// Its text.
+    /// The value as text.
     pub(super) text: &'a str,
-    /// Whether it was given as `NAME_JSON`.
+    /// Whether it was given as `NAME_JSON`, so that the text is JSON.
     pub(super) json: bool,
-    /// Whether it was given by `--var`.
+    /// Whether it was given by `--var`, rather than by the environment.
     pub(super) flag: bool,
 }
 
 impl<'a> Overrides<'a> {
-    /// The overrides that `vars` and `environment` give; of several values of one name the last counts.
+    /// Collects the overrides of `vars` and `environment`. If `vars` has a name more than once, the last value
+    /// counts.
     pub(super) fn new(
         vars: &'a [(String, String)],
         environment: &'a Environment,
@@ -65,8 +67,8 @@ impl<'a> Overrides<'a> {
         }
     }
 
-    /// The override of the variable `name`. `NAME_JSON` counts where there is no `NAME`, or where it is preferred;
-    /// unless `taken` says that it is a variable of its own.
+    /// Returns the override of the variable `name`. `NAME_JSON` counts if there is no `NAME`, or if `prefer_json`
+    /// is set. It does not count if `taken` says that `NAME_JSON` is itself the name of a variable.
     pub(super) fn of(
         &self,
         name: &str,
@@ -95,7 +97,7 @@ impl<'a> Overrides<'a> {
 }
 
 impl VariableOverride<'_> {
-    /// The value that this is for a variable of a declared type.
+    /// Converts the text to the declared type `ty` of the variable.
     pub(super) fn typed(
         &self,
         variable: &VariableDecl<'_>,
@@ -126,7 +128,8 @@ impl VariableOverride<'_> {
         }
     }
 
-    /// The value that this is for a variable without a declared type, whose default is `default`.
+    /// Converts the text for a variable without a declared type. The type of `default` decides; without a default,
+    /// the value is a string.
     pub(super) fn untyped(
         &self,
         variable: &VariableDecl<'_>,
@@ -253,7 +256,7 @@ impl VariableOverride<'_> {
     }
 }
 
-// A part of a variable's value as messages show it: not at all where the variable has the name of a secret.
+/// A part of a variable's value for messages. Replaced by `xxxxx` if the variable's name suggests a secret.
 fn shown<'a>(variable: &VariableDecl<'_>, text: &'a str) -> &'a str {
     if is_secret_name(&variable.name.text) {
         "xxxxx"
@@ -262,7 +265,8 @@ fn shown<'a>(variable: &VariableDecl<'_>, text: &'a str) -> &'a str {
     }
 }
 
-// What buildx reads of the text: Go's booleans, and numbers that a machine float can hold.
+/// Converts the text in the same way as buildx: booleans with Go's spellings, and only numbers that fit a 64-bit
+/// float.
 fn primitive(text: &str, ty: &Type) -> Option<Value> {
     match ty {
         Type::String => Some(Value::from(text)),

@@ -1,4 +1,4 @@
-//! Files to syntax trees: picks the syntax of each file.
+//! Parses each file with the parser for its syntax.
 //!
 //! Start at [`parse`].
 
@@ -13,7 +13,8 @@ use crate::hcl::syntax::File;
 use crate::hcl::{json, parser};
 use crate::types::encoding::{IS_UTF16, SAVE_AS_UTF8};
 
-/// Parses all files but the Compose files, which are handed to `compose`; problems of all of them are reported.
+/// Parses all HCL and JSON files, and passes Compose files on to `compose`. Adds the problems of all files to
+/// `problems`.
 pub(super) fn parse(
     sources: &mut DefinitionSources,
     compose: &mut ComposeFiles<'_>,
@@ -44,7 +45,7 @@ impl Parser<'_, '_> {
         match source.format {
             Format::Hcl => Some(parser::parse(&text, source.id, &mut self.names, problems)),
             Format::Json => json::parse(&text, source.id, TOP_LEVEL, &mut self.names, problems),
-            // buildx passes over empty files.
+            // As in buildx, an empty Compose file is ignored.
             Format::Compose if text.is_empty() => None,
             Format::Compose => {
                 if let Err(mut why) = self.compose.add(source, &name, self.map) {
@@ -56,7 +57,8 @@ impl Parser<'_, '_> {
         }
     }
 
-    // What is neither Compose nor HCL nor JSON is reported as what it is most like, with a word of each of the others.
+    /// Tries to read a file with an unknown extension as each of the three syntaxes. If none fits, reports the
+    /// errors of the most likely one, with a hint at the others.
     fn parse_unknown(
         &mut self,
         source: &DefinitionSource,
@@ -124,14 +126,15 @@ fn likely(text: &str) -> Format {
     }
 }
 
-// No HCL text starts with a brace, so one that does is meant as JSON.
+/// An HCL file cannot start with a brace or bracket, so a file that does is probably JSON.
 fn starts_as_json(text: &str) -> bool {
     text.trim_start_matches('\u{feff}')
         .trim_start()
         .starts_with(['{', '['])
 }
 
-// A line such as `services:` is no HCL, and every Compose file has one that is not indented.
+/// Whether a line starts with a top-level key of Compose. Such a line is not valid HCL, and every Compose file has
+/// one.
 fn looks_like_compose(text: &str) -> bool {
     text.lines().any(|line| {
         let key = line.split_once(':').map(|(key, _)| key);

@@ -1,26 +1,26 @@
-//! The attributes of targets: one table for decoding, merging, `--set` and the documentation.
+//! The attributes of targets, in one table. Decoding, merging, `--set` and the documentation use it.
 //!
-//! The merge column states what [`super::model::Target::merge`] does; a test holds the two together. The set column is
-//! what `--set` may do with the attribute. Start at [`ATTRIBUTES`].
+//! The merge column describes what [`super::model::Target::merge`] does; a test compares the two. The set column
+//! says how `--set` can change the attribute. Start at [`ATTRIBUTES`].
 
-/// A row of the table.
+/// One attribute: a row of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct AttributeSpec {
-    /// Which attribute.
+    /// The attribute.
     pub(crate) id: TargetAttribute,
-    /// Its name in definitions and in printed plans.
+    /// The attribute's name in definitions and in printed plans.
     pub name: &'static str,
-    /// What values it takes.
+    /// The type of its values.
     pub kind: AttributeKind,
-    /// How a later definition is laid over an earlier one.
+    /// How a later definition of a target changes an earlier one.
     pub merge: Merge,
-    /// How `--set` changes it.
+    /// How `--set` changes it, or `None` if it cannot.
     pub set: Option<SetSpec>,
-    /// What it is for, in one line.
+    /// A description in one line.
     pub doc: &'static str,
 }
 
-/// The attributes, in the order they are printed in.
+/// All attributes of targets, in the order in which plans print them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum TargetAttribute {
     Description,
@@ -54,41 +54,41 @@ pub(crate) enum TargetAttribute {
     Policy,
 }
 
-/// What values an attribute takes.
+/// The type of an attribute's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttributeKind {
-    /// A text that must not be null.
+    /// A string that must not be null.
     RequiredText,
-    /// A text.
+    /// A string.
     Text,
     /// A boolean.
     Bool,
-    /// A list of texts.
+    /// A list of strings.
     Texts,
-    /// A map of texts, whose null values say nothing.
+    /// A map of strings. Entries with a null value are left out.
     NullableMap,
-    /// A map of texts.
+    /// A map of strings.
     Map,
-    /// A list of texts or objects, which must not be null.
+    /// A list of strings or objects. It must not be null.
     Entries,
-    /// An object, which must not be null.
+    /// An object. It must not be null.
     Object,
 }
 
-/// How a later definition of a target is laid over an earlier one.
+/// How a later definition of a target changes an attribute of an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Merge {
-    /// The later value counts, where there is one; an empty list is one.
+    /// The later value replaces the earlier one if it is set. An empty list is set.
     Replace,
-    /// The later value counts unless it is empty.
+    /// The later value replaces the earlier one unless it is empty.
     ReplaceUnlessEmpty,
-    /// Entries are taken one by one.
+    /// The later entries are added; for equal keys the later value counts.
     PerKey,
-    /// The later elements follow the earlier ones.
+    /// The later elements are appended.
     Append,
-    /// The later elements follow the earlier ones, duplicates are dropped.
+    /// The later elements are appended, and duplicates are removed.
     AppendUnique,
-    /// Elements are taken one by one, told apart by this field.
+    /// The later elements are appended. Of elements with an equal value of this field, the last one counts.
     ByKey(&'static str),
 }
 
@@ -97,20 +97,20 @@ pub enum Merge {
 pub struct SetSpec {
     /// The attribute's name in `--set`.
     pub key: &'static str,
-    /// The form.
+    /// The accepted form and its effect.
     pub form: SetForm,
 }
 
-/// The forms of `--set`.
+/// The forms of `--set`, and what each does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SetForm {
-    /// `KEY=VALUE`: the value replaces.
+    /// `KEY=VALUE` replaces the value.
     Scalar,
-    /// `KEY=BOOL`.
+    /// `KEY=BOOL` sets the boolean.
     Bool,
-    /// `KEY.NAME=VALUE`: one entry.
+    /// `KEY.NAME=VALUE` sets one entry of a map.
     Entry,
-    /// `KEY=VALUE` replaces, `KEY+=VALUE` appends; repeated flags collect.
+    /// `KEY=VALUE` replaces the list, and `KEY+=VALUE` appends. Values of repeated flags are collected.
     List,
     /// `KEY=VALUE` and `KEY+=VALUE` both append.
     AppendOnly,
@@ -138,7 +138,7 @@ const fn row(
     }
 }
 
-/// All attributes of targets, in the order they are printed in.
+/// All attributes of targets, in the order in which plans print them.
 #[rustfmt::skip]
 pub const ATTRIBUTES: &[AttributeSpec] = &[
     row(TargetAttribute::Description, "description", AttributeKind::RequiredText, Merge::ReplaceUnlessEmpty, None,
@@ -201,7 +201,7 @@ pub const ATTRIBUTES: &[AttributeSpec] = &[
         "Rules for the sources a build may use."),
 ];
 
-/// Keys of `--set` that change an attribute by another rule than its own.
+/// Keys of `--set` that are not attributes but change one.
 pub(crate) const EXTRA_SET_KEYS: &[SetSpec] = &[
     SetSpec {
         key: "push",
@@ -217,7 +217,7 @@ pub(crate) const EXTRA_SET_KEYS: &[SetSpec] = &[
     },
 ];
 
-/// Attributes of target blocks that are used up by evaluation.
+/// Attributes of target blocks that evaluation consumes, so that they are not in the evaluated block.
 pub(crate) const EVALUATED: &[&str] = &["matrix", "name"];
 
 /// The row of the attribute called `name`.
@@ -225,7 +225,7 @@ pub(crate) fn attribute(name: &str) -> Option<&'static AttributeSpec> {
     ATTRIBUTES.iter().find(|spec| spec.name == name)
 }
 
-/// The names of all attributes of targets, those that evaluation uses up included.
+/// The names of all attributes that a target block may have, including those that evaluation consumes.
 pub(crate) fn attribute_names() -> impl Iterator<Item = &'static str> {
     ATTRIBUTES
         .iter()

@@ -1,4 +1,5 @@
-//! The blocks of a bake file, for files in JSON.
+//! The shapes of the blocks of a bake file. The JSON reader needs them, because JSON itself does not distinguish
+//! blocks from attributes.
 
 use super::declarations::BlockKind;
 use super::schema::EVALUATED;

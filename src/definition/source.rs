@@ -1,7 +1,8 @@
-//! Which files make a definition, and their text.
+//! Finds and reads the files of a definition.
 //!
-//! Knows the default names, `-f`, `BUILDX_BAKE_FILE` and standard input, and tells formats apart by name. Knows nothing
-//! of what the files say. Start at [`read`]; tests and callers with text in hand use [`DefinitionSources::of`].
+//! This module knows the default names, `-f`, `BUILDX_BAKE_FILE` and standard input, and recognises formats by the
+//! file name. It does not look into the files. Start at [`read`]; tests and callers that already have the text use
+//! [`DefinitionSources::of`].
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,10 +14,10 @@ use crate::types::remote::is_remote;
 use crate::types::secret::redact_url;
 use crate::types::{Environment, awaited};
 
-/// The largest definition file that is read, in bytes.
+/// The largest definition file that rbake reads, in bytes.
 pub(crate) const SIZE_LIMIT: u64 = 64 << 20;
 
-/// The names buildx looks for, in its order; all that exist are used.
+/// The default file names of buildx, in its order. All that exist are used.
 pub(crate) const DEFAULT_NAMES: [&str; 8] = [
     "compose.yaml",
     "compose.yml",
@@ -28,54 +29,54 @@ pub(crate) const DEFAULT_NAMES: [&str; 8] = [
     "docker-bake.override.hcl",
 ];
 
-// Where rbake looks as well, when the directory itself has none of the names.
+/// The directory that is searched if the working directory has none of the default names. buildx does not do this.
 const FALLBACK_DIR: &str = "bake";
 
-/// What decides which files are read.
+/// The inputs that decide which files are read.
 #[derive(Debug)]
 pub(crate) struct SourceRequest<'a> {
     /// The values of `-f`, in order.
     pub(crate) files: &'a [String],
-    /// The remote definition named by the first positional argument, if any.
+    /// The address of a remote definition (the first positional argument), if there is one.
     pub(crate) remote: Option<&'a str>,
-    /// The process environment and directory.
+    /// The process environment, with the working directory.
     pub(crate) environment: &'a Environment,
 }
 
-/// The text of all files of a definition, in the order in which they apply.
+/// The text of all files of a definition. Later files take precedence.
 #[derive(Debug, Clone, Default)]
 pub struct DefinitionSources {
-    /// Names and texts, for showing spans.
+    /// The names and texts, which diagnostics need to show places.
     pub map: SourceMap,
-    /// The files to parse.
+    /// The files to parse, in order.
     pub files: Vec<DefinitionSource>,
     /// How the files were chosen.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tests ask for it"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests read it"))]
     pub(crate) origin: DefinitionOrigin,
 }
 
 /// How the files of a definition were chosen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum DefinitionOrigin {
-    /// By their default names.
+    /// They have default names.
     #[default]
     DefaultNames,
-    /// By `-f`.
+    /// They were given with `-f`.
     Flag,
-    /// By `BUILDX_BAKE_FILE`.
+    /// They were given in `BUILDX_BAKE_FILE`.
     Environment,
 }
 
 /// One file of a definition.
 #[derive(Debug, Clone)]
 pub struct DefinitionSource {
-    /// The file in the source map.
+    /// The file's id in the source map.
     pub(crate) id: SourceId,
-    /// Its syntax, as far as the name tells.
+    /// The syntax that the file name suggests.
     pub(crate) format: Format,
-    /// Whether it is UTF-16, which only Compose files may be.
+    /// Whether the file is UTF-16. Only Compose files may be.
     pub(crate) utf16: bool,
-    /// The directory the file is in, as it was given: relative to the working directory, or absolute. None for
+    /// The directory of the file, relative to the working directory or absolute, as it was given. `None` for
     /// standard input.
     pub(crate) base_dir: Option<PathBuf>,
 }
@@ -89,12 +90,13 @@ pub(crate) enum Format {
     Json,
     /// A Compose file.
     Compose,
-    /// To be found out from the text.
+    /// The name does not tell. The text decides.
     Unknown,
 }
 
 impl Format {
-    /// The syntax that a file called `name` has. As in buildx, `.YML` is Compose, but `.HCL` says nothing.
+    /// The syntax of a file called `name`. As in buildx, the case of `.YML` and `.YAML` does not matter, but
+    /// `.HCL` and `.JSON` in capitals are unknown.
     pub(crate) fn of_name(name: &str) -> Self {
         let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
         match extension {
@@ -109,7 +111,7 @@ impl Format {
 }
 
 impl DefinitionSources {
-    /// Sources made of `name` and text pairs.
+    /// Makes sources from pairs of name and text.
     pub fn of<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut sources = Self::default();
         for (name, text) in files {
@@ -118,7 +120,7 @@ impl DefinitionSources {
         sources
     }
 
-    /// Adds a file that was read from `name`; `-` is standard input.
+    /// Adds a file that was read from `name`. `-` is standard input.
     pub fn add(&mut self, name: &str, text: String) {
         let id = self.map.add(name, text);
         self.files.push(DefinitionSource {
@@ -133,9 +135,9 @@ impl DefinitionSources {
     }
 }
 
-/// Reads the definition's files; standard input is read from `stdin` where a file is called `-`.
+/// Reads the files of the definition. The file name `-` reads `stdin`.
 ///
-/// All files that cannot be read are reported.
+/// Reports all files that cannot be read, not only the first.
 pub(crate) fn read(
     request: &SourceRequest<'_>,
     stdin: &mut dyn Read,
@@ -160,7 +162,7 @@ pub(crate) fn read(
     let mut empty = Vec::new();
     for name in names {
         match read_one(&name, request.environment, stdin) {
-            // As in buildx, for which even JSON may be empty in this way.
+            // As in buildx, an empty file is ignored, even if it is JSON, for which empty text is invalid.
             Ok(decoded) if decoded.text.is_empty() && name != "-" => empty.push(name),
             Ok(DecodedText { text, utf16 }) => {
                 sources.add(name.strip_prefix("cwd://").unwrap_or(&name), text);
@@ -229,7 +231,7 @@ fn default_files(dir: &Path, problems: &mut Diagnostics) -> Vec<String> {
             return found;
         }
     }
-    // The working directory of a process that has removed it has no name.
+    // A process can outlive its working directory, which then has no path.
     if !dir.is_dir() {
         problems.push(
             Diagnostic::error(
@@ -310,16 +312,16 @@ fn read_one(
         };
         unreadable(error.to_string()).help(way_out)
     })?;
-    // YAML may be UTF-16, as the file of an unknown syntax may be YAML. As in buildx, HCL and JSON may not.
+    // As in buildx, only YAML may be UTF-16. A file with an unknown extension may be YAML.
     if decoded.utf16 && matches!(Format::of_name(name), Format::Hcl | Format::Json) {
         return Err(unreadable(IS_UTF16.to_owned()).help(SAVE_AS_UTF8));
     }
     Ok(decoded)
 }
 
-// `expected` is how much there should be.
+/// Reads up to the size limit. `expected` is the size that the file system reports; it only saves reallocations.
 fn read_limited(from: &mut dyn Read, expected: u64) -> io::Result<Vec<u8>> {
-    // One more, so that the end is found without growing.
+    // One byte more, so that `read_to_end` sees the end of the file without growing the buffer.
     let expected = usize::try_from(expected.min(SIZE_LIMIT)).unwrap_or(0);
     let mut bytes = Vec::with_capacity(expected + 1);
     from.take(SIZE_LIMIT + 1).read_to_end(&mut bytes)?;
@@ -329,16 +331,16 @@ fn read_limited(from: &mut dyn Read, expected: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The files of a remote definition, by where they are.
+/// The values of `-f` for a remote definition, by where the files are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct RemoteNames<'a> {
-    /// In the tree at the address; none means the default names.
+    /// Files at the remote address. If empty, the default names are used.
     pub(crate) fetched: Vec<&'a str>,
-    /// On this machine; they are read after those.
+    /// Local files (`cwd://`). They are read after the remote ones.
     pub(crate) local: Vec<&'a str>,
 }
 
-/// What the values of `-f` mean beside the address of a remote definition.
+/// Splits the values of `-f` for a remote definition into remote and local files.
 pub(crate) fn split(files: &[String]) -> RemoteNames<'_> {
     let mut names = RemoteNames::default();
     for file in files {

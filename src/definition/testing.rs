@@ -1,4 +1,4 @@
-//! Help for the tests of this module: evaluate a text, look at what comes out.
+//! Helpers for the tests of this module: evaluate a text and inspect the result.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +13,7 @@ use crate::hcl::functions::{FunctionContext, lookup};
 pub(super) use crate::hcl::testing::messages;
 use crate::types::{Environment, Platform};
 
-/// What decides about a test's values.
+/// The environment and `--var` values of a test.
 #[derive(Debug, Default)]
 pub(super) struct World {
     pub(super) environment: Vec<(&'static str, &'static str)>,
@@ -21,7 +21,7 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Evaluates files given as name and text.
+    /// Evaluates files, which are given as name and text.
     pub(super) fn evaluate(&self, files: &[(&str, &str)]) -> Result<Evaluated, Diagnostics> {
         self.with(|inputs| evaluate(&mut DefinitionSources::of(files.iter().copied()), inputs))
     }
@@ -65,7 +65,7 @@ pub(super) fn hcl(text: &str) -> Result<Evaluated, Diagnostics> {
     World::default().evaluate(&[("docker-bake.hcl", text)])
 }
 
-/// The messages of the errors of a text, with the text each is about.
+/// The error messages for a text, each with the part of the text that it points at. Panics if there is no error.
 pub(super) fn errors(text: &str) -> Vec<String> {
     match hcl(text) {
         Ok(evaluated) => panic!("no error: {evaluated:?}"),
@@ -88,7 +88,7 @@ pub(super) fn value_of(expr: &str) -> String {
     }
 }
 
-/// An attribute of a block as JSON.
+/// The value of a block's attribute as JSON.
 pub(super) fn attribute(block: &EvaluatedBlock, name: &str) -> String {
     json(&block.attribute(name).unwrap().value)
 }

@@ -1,8 +1,8 @@
-//! What a reference to a block's attribute sees: the attribute as its type, not as it is written.
+//! The value that a reference to a block's attribute has: converted to the attribute's type, not as it is written.
 //!
-//! `target.web.tags` is a list of strings even where the text has a number in it, and `target.web.output[0].type` works
-//! on an output that is written as a string. Blocks of one name count as one, merged as the target itself will be.
-//! Start at [`of`].
+//! For example, `target.web.tags` is a list of strings even if the file contains a number, and
+//! `target.web.output[0].type` works for an output that is written as a string. Blocks of the same name are merged
+//! in the same way as the target itself. Start at [`of`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::hcl::cty::convert::convert;
 use crate::hcl::cty::{Text, Type, Value};
 use crate::hcl::syntax::Expr;
 
-/// An attribute that can be referred to.
+/// The type of an attribute that expressions can refer to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Typing {
     kind: AttributeKind,
@@ -41,7 +41,7 @@ const GROUP_ATTRIBUTES: [Typing; 2] = [
     },
 ];
 
-/// The typing of the attribute called `attribute` of blocks of `kind`.
+/// The type of the attribute called `attribute` in blocks of `kind`. `None` if they have no such attribute.
 pub(super) fn of(kind: BlockKind, attribute: &str) -> Option<Typing> {
     match kind {
         BlockKind::Target => schema::attribute(attribute).map(|spec| Typing {
@@ -56,7 +56,7 @@ pub(super) fn of(kind: BlockKind, attribute: &str) -> Option<Typing> {
     }
 }
 
-/// The names of the attributes that blocks of `kind` have.
+/// The names of the attributes of blocks of `kind`.
 pub(super) fn names(kind: BlockKind) -> Vec<&'static str> {
     match kind {
         BlockKind::Target => schema::ATTRIBUTES.iter().map(|spec| spec.name).collect(),
@@ -65,7 +65,7 @@ pub(super) fn names(kind: BlockKind) -> Vec<&'static str> {
 }
 
 impl Typing {
-    /// What a reference gives, where the blocks of the name have these values in order.
+    /// The value of a reference. `values` are the attribute's values in all blocks of the name, in order.
     pub(super) fn reference(&self, values: &[(Value, &Arc<Expr>)]) -> Result<Value, Diagnostics> {
         match self.kind {
             AttributeKind::RequiredText => {
@@ -125,7 +125,7 @@ impl Typing {
         for (value, expr) in values {
             let map = self.typed(value, expr, &ty)?;
             for (name, value) in map.entries().into_iter().flatten() {
-                // A null takes nothing away.
+                // As in buildx, a later null does not remove an earlier value.
                 if !value.is_null() || !entries.contains_key(name) {
                     entries.insert(name.clone(), value.clone());
                 }

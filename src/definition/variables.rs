@@ -1,7 +1,7 @@
-//! Variables: their types, defaults and overrides, and the conditions they must meet.
+//! Variables: their types, defaults, overrides and validations.
 //!
-//! Every variable is worked out, used or not. Start at [`BakeEvaluator::variable`], which fills a variable's slot, and
-//! [`BakeEvaluator::validate`].
+//! Every variable is evaluated, even if nothing uses it. Start at [`BakeEvaluator::variable`], which computes the
+//! value for a variable's slot, and [`BakeEvaluator::validate`].
 
 use super::declarations::{ValidationDecl, VariableDecl};
 use super::evaluated::VariableInfo;
@@ -16,10 +16,10 @@ use crate::hcl::name_uses::references;
 use crate::hcl::syntax::{Expr, ExprKind};
 
 impl<'a> BakeEvaluator<'a> {
-    /// The value of a variable: its default, unless it is overridden.
+    /// The value of a variable: its override if there is one, otherwise its default.
     pub(super) fn variable(&mut self, variable: &'a VariableDecl<'a>) -> ValueResult {
         let name = &variable.name.text;
-        // A global of the same name takes the place of the default and of the type.
+        // A global of the same name replaces both the default and the type.
         let global = self.names.declarations.globals.get(name).copied();
         let ty = match global {
             Some(_) => None,
@@ -47,7 +47,8 @@ impl<'a> BakeEvaluator<'a> {
             None => overriding.untyped(variable, default.as_ref()),
         };
         value.map_err(|problems| {
-            // The place is the variable itself; there is no path to it.
+            // `report` instead of `fail`: the problem is in the variable itself, so a path of evaluation would add
+            // nothing.
             for problem in problems.0 {
                 self.report(problem);
             }
@@ -55,7 +56,7 @@ impl<'a> BakeEvaluator<'a> {
         })
     }
 
-    /// The declared type of a variable, if it has one.
+    /// The declared type of a variable. `None` if there is none, or if it is `null`.
     fn declared_type(&mut self, variable: &VariableDecl<'_>) -> Result<Option<Type>, Failed> {
         match variable.ty {
             None => Ok(None),
@@ -80,7 +81,8 @@ impl<'a> BakeEvaluator<'a> {
         })
     }
 
-    /// All variables with their values, in the order of their declaration; those without a value are left out.
+    /// All variables with their values, in the order of their declaration. Variables whose evaluation failed are
+    /// left out.
     pub(super) fn variable_infos(&mut self) -> Vec<VariableInfo> {
         let declarations = self.names.declarations;
         let mut infos = Vec::with_capacity(declarations.variables.len());
@@ -106,7 +108,8 @@ impl<'a> BakeEvaluator<'a> {
         infos
     }
 
-    // A description is read before anything has a value, so it can refer to nothing.
+    /// The text of `description`. It must not refer to anything, because descriptions are read before anything has
+    /// a value.
     fn description(&mut self, variable: &'a VariableDecl<'a>) -> String {
         let Some(expr) = variable.description else {
             return String::new();
@@ -146,7 +149,7 @@ impl<'a> BakeEvaluator<'a> {
         })
     }
 
-    /// Checks the conditions of all variables; every one that is not met is reported.
+    /// Checks the validations of all variables, and reports each that fails.
     pub(super) fn validate(&mut self) {
         let declarations = self.names.declarations;
         for variable in declarations.variables.values() {
@@ -157,7 +160,7 @@ impl<'a> BakeEvaluator<'a> {
                     variable.name.span,
                 );
                 self.in_frame(frame, |evaluator| {
-                    // What fails has been reported.
+                    // The failure has already been reported.
                     let _ = evaluator.validate_one(variable, validation);
                 });
             }
@@ -190,7 +193,7 @@ impl<'a> BakeEvaluator<'a> {
             None => None,
         };
         let name = &variable.name.text;
-        // The value stays out of the message: it may be a secret.
+        // The message does not show the value, which may be a secret.
         Err(self.fail(
             problem(
                 "definition::validation-failed",

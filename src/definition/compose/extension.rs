@@ -1,4 +1,4 @@
-//! `x-bake`: what a build says about bake beside what Compose has words for.
+//! `x-bake`: settings of bake in a Compose file that Compose itself has no keys for.
 
 use indexmap::IndexMap;
 
@@ -6,7 +6,7 @@ use crate::compose::{Entries, text};
 use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
 use crate::yaml::{YamlMapping, YamlNode, YamlValue};
 
-/// The keys of `x-bake`. Others are ignored, as buildx does.
+/// The values of `x-bake`. Unknown keys are ignored, as in buildx.
 #[derive(Debug, Default)]
 pub(super) struct Extension {
     pub(super) tags: Vec<Spanned<String>>,
@@ -36,7 +36,7 @@ const KEYS: [&str; 11] = [
     "contexts",
 ];
 
-/// Reads the `x-bake` among the extensions of a build.
+/// Reads `x-bake` from the extensions of a build. Adds an error to `problems` for each value of a wrong type.
 pub(super) fn read(
     extensions: &IndexMap<String, YamlNode>,
     problems: &mut Diagnostics,
@@ -103,7 +103,7 @@ impl Reader<'_> {
             .push(misfit(&format!("x-bake.{key}"), wanted, node));
     }
 
-    // A list of texts, or several of them in one text, separated by white space.
+    /// Reads a list of strings, or one string with several values separated by white space.
     fn texts(&mut self, key: &str) -> Vec<Spanned<String>> {
         const WANTED: &str = "a list of strings or a string";
         let Some(node) = self.node(key).cloned() else {
@@ -144,7 +144,7 @@ impl Reader<'_> {
         let value = match &node.value {
             YamlValue::Null => return None,
             YamlValue::Bool(value) => Some(*value),
-            // YAML's old words count, those that YAML takes for booleans itself do not when they are quoted.
+            // buildx accepts YAML 1.1's words (`yes`, `on`, …) as strings, but not a quoted `"true"` or `"false"`.
             YamlValue::String(text) => match text.as_str() {
                 "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),
                 "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => Some(false),
@@ -183,7 +183,7 @@ impl Reader<'_> {
     }
 }
 
-// A text, or what is written as one; null is an empty one.
+/// The text of a scalar; null gives an empty text. `None` if the node is a list or a mapping.
 fn element(node: &YamlNode) -> Option<String> {
     match &node.value {
         YamlValue::Null => Some(String::new()),

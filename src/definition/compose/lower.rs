@@ -1,4 +1,4 @@
-//! From the services of a project to target blocks.
+//! Turns the services of a Compose project into target blocks.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -14,17 +14,18 @@ use super::made::Made;
 use crate::compose::{Build, Entries, Project, Service};
 use crate::diag::{Diagnostics, SourceId, Span, Spanned};
 
-/// The blocks that `project` stands for: a group `default` where there are services, and a target for each that is built.
+/// The blocks of a Compose project: a group `default` if there are services, and a target for each service with a
+/// `build`.
 #[derive(Debug, Default)]
 pub(in crate::definition) struct ComposeBlocks {
     pub(in crate::definition) groups: Vec<EvaluatedBlock>,
     pub(in crate::definition) targets: Vec<EvaluatedBlock>,
-    /// Services that build nothing, by the names that their targets would have.
+    /// Services without a `build`, under the names that their targets would have.
     pub(in crate::definition) unbuilt: Vec<Spanned<Arc<str>>>,
 }
 
 impl ComposeBlocks {
-    /// The names of all blocks.
+    /// The kinds and names of all blocks.
     pub(in crate::definition) fn names(&self) -> Vec<(BlockKind, Spanned<Arc<str>>)> {
         let groups = self
             .groups
@@ -39,10 +40,10 @@ impl ComposeBlocks {
     }
 }
 
-/// Where a project is.
+/// Where a project is: the base of its relative paths.
 #[derive(Debug, Clone)]
 pub(super) struct ProjectPlace {
-    /// Its first file.
+    /// The first Compose file of the project.
     pub(super) source: SourceId,
     /// The directory of that file.
     pub(super) dir: Option<Arc<PathBuf>>,
@@ -74,7 +75,7 @@ pub(super) fn lower(
             span: target.name.span,
         })
         .collect();
-    // Without members, buildx's group has none rather than an empty list of them.
+    // If there are no members, buildx's group has a null list instead of an empty one.
     let members = if names.is_empty() {
         Made::null(span)
     } else {
@@ -107,12 +108,13 @@ fn block(
     }
 }
 
-/// The name of the target that a service becomes: a dot separates targets from attributes in bake.
+/// The target name of a service. Dots become underscores, because in bake a dot separates target and attribute.
 fn target_name(service: &str) -> String {
     service.replace('.', "_")
 }
 
-// `service:X` and `target:X` as the target's name.
+/// Rewrites the context `service:X` or `target:X` to the target name of the service `X`. Other contexts are
+/// unchanged.
 fn context(value: &str) -> String {
     let service = value
         .strip_prefix("service:")
@@ -234,7 +236,7 @@ fn target(
     }
 }
 
-// Without repetition where the extension adds something.
+/// Joins two lists. Duplicates are removed only if `more` is not empty, as in buildx.
 fn joined(own: &[Spanned<String>], more: &[Spanned<String>]) -> Vec<Spanned<String>> {
     if more.is_empty() {
         return own.to_vec();
@@ -265,7 +267,7 @@ fn secrets(build: &Build, more: &[Spanned<String>]) -> Vec<Made> {
     own.chain(more).collect()
 }
 
-// Sorted by id; of several with one id the last counts.
+/// The SSH entries sorted by id. If several have the same id, the last one counts.
 fn ssh(build: &Build, more: &[Spanned<String>]) -> Vec<Made> {
     let mut all: IndexMap<Arc<str>, (Vec<String>, Span)> = IndexMap::new();
     for (id, path) in &build.ssh {
@@ -301,10 +303,13 @@ fn attests(build: &Build) -> Vec<Made> {
     set.collect()
 }
 
-// As `go-units` writes sizes: four digits at most.
+/// Formats a size as Go's `go-units` does, with at most four digits.
 fn size_text(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    #[expect(clippy::cast_precision_loss, reason = "four digits are shown")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "only four digits are shown, so the lost precision cannot be seen"
+    )]
     let mut size = bytes as f64;
     let mut unit = 0;
     while size >= 1024.0 && unit + 1 < UNITS.len() {
@@ -344,7 +349,7 @@ mod tests {
         assert_eq!(size_text(bytes), expected);
     }
 
-    // Printed by buildx for the same file, with keys that are keys.
+    // The expected text is what buildx printed for the same file with real key files.
     #[test]
     fn ssh_is_sorted_and_the_last_of_an_id_counts() {
         let text = "services:\n  a:\n    build:\n      ssh: {z: ./x/../k1, b: k2}\n      x-bake:\n        \

@@ -1,4 +1,5 @@
-//! Values with the expressions that a bake file would have written for them, so that every part has its place.
+//! Values together with the expressions that a bake file would have for them. The expressions give every part a
+//! place in the Compose file, which error messages show.
 
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ impl Made {
         }
     }
 
-    /// A text; `span` is its place where it has none of its own.
+    /// A string. `span` is its place if `text` has none.
     pub(super) fn text(text: &Spanned<String>, span: Span) -> Self {
         Self::literal(
             Value::string(text.value.as_str()),
@@ -31,17 +32,17 @@ impl Made {
         )
     }
 
-    /// Nothing.
+    /// Null: the attribute is not set.
     pub(super) fn null(span: Span) -> Self {
         Self::literal(Value::Null(Type::Dynamic), span)
     }
 
-    /// A boolean.
+    /// A boolean value at `span`.
     pub(super) fn boolean(value: bool, span: Span) -> Self {
         Self::literal(Value::from(value), span)
     }
 
-    /// A list.
+    /// A list of values.
     pub(super) fn list(items: Vec<Self>, span: Span) -> Self {
         let (values, exprs) = items
             .into_iter()
@@ -56,7 +57,7 @@ impl Made {
         }
     }
 
-    /// A list of texts.
+    /// A list of strings. `span` is the place of each string that has none.
     pub(super) fn texts(texts: &[Spanned<String>], span: Span) -> Self {
         Self::list(
             texts.iter().map(|text| Self::text(text, span)).collect(),
@@ -64,7 +65,7 @@ impl Made {
         )
     }
 
-    /// An object.
+    /// An object with the given fields. The place of a key is that of its value.
     pub(super) fn object(entries: Vec<(String, Self)>, span: Span) -> Self {
         let mut values = std::collections::BTreeMap::new();
         let mut items = Vec::with_capacity(entries.len());
@@ -88,7 +89,7 @@ impl Made {
         }
     }
 
-    /// An attribute with this value.
+    /// Converts the value to an attribute of a block.
     pub(super) fn attribute(self) -> EvaluatedAttribute {
         EvaluatedAttribute {
             name_span: Some(self.expr.span),

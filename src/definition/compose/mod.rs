@@ -1,7 +1,9 @@
-//! Compose files as part of a definition: which files they are, what they may refer to, and the targets they stand for.
+//! Compose files as part of a definition: finds them among the definition files, collects the variables that they
+//! may use, and turns their services into target blocks.
 //!
-//! All of them make one project, whose targets come before everything that bake files say. Knows nothing of how a project
-//! is loaded, which is [`crate::compose`]'s. Start at [`ComposeFiles`].
+//! All Compose files of a bake together form one project. Its targets come before the blocks of bake files, so
+//! bake files override them. [`crate::compose`] loads the project; this module does not know how. Start at
+//! [`ComposeFiles`].
 
 mod extension;
 mod lower;
@@ -17,13 +19,13 @@ use crate::types::encoding::SAVE_AS_UTF8;
 
 pub(super) use lower::ComposeBlocks;
 
-/// The Compose files of a definition.
+/// The Compose files of a definition, collected one by one with [`ComposeFiles::add`].
 #[derive(Debug)]
 pub(super) struct ComposeFiles<'i> {
     inputs: &'i EvaluationInputs<'i>,
     projects: Projects,
     variables: Option<Result<ComposeVariables, Diagnostics>>,
-    // What is doubtful in `.env`, until it is told.
+    // Problems in `.env` that are only warnings. They wait here until [`ComposeFiles::lower`] reports them.
     warnings: Diagnostics,
     files: Vec<ComposeFile>,
     origin: Option<lower::ProjectPlace>,
@@ -41,7 +43,8 @@ impl<'i> ComposeFiles<'i> {
         }
     }
 
-    /// Takes `source`, a file called `name`, as one of the Compose files; the errors say why it is none.
+    /// Adds `source`, a file called `name`, to the project. Fails with the reasons if it is not a valid Compose
+    /// file.
     pub(super) fn add(
         &mut self,
         source: &DefinitionSource,
@@ -68,7 +71,7 @@ impl<'i> ComposeFiles<'i> {
         Ok(())
     }
 
-    /// The blocks that all files together stand for.
+    /// Returns the blocks that all files make together. Adds what is wrong with the project to `problems`.
     pub(super) fn lower(
         mut self,
         map: &mut SourceMap,
@@ -106,7 +109,8 @@ fn settings<'a>(
     }
 }
 
-// `--var` before the environment before `.env`.
+/// Collects the variables that Compose files can use. A value of `--var` overrides the environment, which
+/// overrides `.env`.
 fn variables(
     inputs: &EvaluationInputs<'_>,
     map: &mut SourceMap,

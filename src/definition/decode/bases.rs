@@ -1,7 +1,7 @@
 //! Contexts that are relative to the file they are written in (`BUILDX_BAKE_FILE_RELATIVE_PATHS`).
 //!
-//! A context keeps the directory of the block that set it, also through inheritance. `context = target.x.context` takes
-//! the directory of `x`, whose value it is.
+//! A context is relative to the directory of the block that set it, even if another target inherits it. `context =
+//! target.x.context` uses the directory of `x`, because the value comes from there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,29 +14,29 @@ use crate::hcl::syntax::{Expr, ExprKind, Step};
 use crate::types::hash::{HashMap, IndexMap};
 use crate::types::{TargetName, remote};
 
-/// The directories that contexts are relative to, by target.
+/// For each target, the directories that its contexts are relative to.
 #[derive(Debug, Default)]
 pub(super) struct ContextBases(HashMap<TargetName, TargetBases>);
 
 #[derive(Debug, Default)]
 struct TargetBases {
-    /// Of the last block.
+    /// The directory of the target's last block.
     implicit: SharedText,
-    /// Of the last block that sets `context`.
+    /// The directory of the last block that sets `context`.
     context: Option<ContextBase>,
-    /// Of the last block that sets each entry of `contexts`.
+    /// For each entry of `contexts`, the directory of the last block that sets it.
     contexts: BTreeMap<SharedText, SharedText>,
 }
 
 #[derive(Debug)]
 struct ContextBase {
     dir: SharedText,
-    /// The target whose context this is, where the attribute says no more than that.
+    /// If the attribute is exactly `target.NAME.context`, the name of that target.
     of: Option<Arc<str>>,
 }
 
 impl ContextBases {
-    /// Takes note of the directory of `block`, which was read as `target`.
+    /// Records the directory of `block`, from which `target` was decoded.
     pub(super) fn note(&mut self, block: &EvaluatedBlock, target: &Target) {
         let dir: SharedText = block
             .base_dir
@@ -58,7 +58,7 @@ impl ContextBases {
         }
     }
 
-    /// Makes the contexts of all targets relative to the working directory.
+    /// Rewrites the contexts of all targets to be relative to the working directory.
     pub(super) fn rebase(&self, targets: &mut IndexMap<TargetName, Arc<Target>>) {
         for (name, target) in targets {
             let Some(bases) = self.0.get(name) else {
@@ -87,7 +87,8 @@ impl ContextBases {
         }
     }
 
-    // Follows `context = target.x.context` to the block that wrote the value.
+    /// Returns the directory of the block in which the context is written, following `context = target.x.context`
+    /// references.
     fn context_dir<'a>(&'a self, start: &'a TargetBases) -> &'a str {
         let mut bases = start;
         for _ in 0..self.0.len() {
@@ -99,12 +100,12 @@ impl ContextBases {
                 None => return &context.dir,
             }
         }
-        // Evaluation refuses references that go round, so this is only reached by one with as many steps as targets.
+        // Not reached: evaluation refuses references in a cycle, so a chain is shorter than the number of targets.
         &bases.implicit
     }
 }
 
-// The target that `target.NAME.context` names, where the expression is nothing more.
+/// Returns `NAME` if the expression is exactly `target.NAME.context`.
 fn context_of(expr: &Expr) -> Option<Arc<str>> {
     let ExprKind::Traversal(traversal) = &expr.inner().kind else {
         return None;

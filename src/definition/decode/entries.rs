@@ -1,4 +1,5 @@
-//! Attributes whose elements are texts or objects: attest, caches, outputs, secrets, SSH, policies, resources.
+//! Reads attributes whose elements may be strings or objects: attest, caches, outputs, secrets, SSH, policies,
+//! resources.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -145,7 +146,8 @@ impl AttributeReader<'_> {
         Some(Arc::new(resources))
     }
 
-    // Reads a list whose elements are texts or objects. Empty texts say nothing.
+    /// Reads a list whose elements are strings or objects. Empty strings are skipped. One string may give several
+    /// entries.
     fn entries<T>(
         &mut self,
         from_text: impl Fn(&str) -> Result<Vec<T>, EntryError>,
@@ -198,7 +200,7 @@ impl AttributeReader<'_> {
         entries
     }
 
-    // All fields of an object as texts. Null fields crash buildx; here they are errors.
+    /// Reads all fields of an object as strings. A null field is an error; buildx crashes on it.
     fn attrs(&mut self, path: &ValuePath<'_>, value: &Value) -> Option<Attrs> {
         let fields = self.object(path, value)?;
         let mut attrs = Attrs::new();
@@ -214,10 +216,11 @@ impl AttributeReader<'_> {
         complete.then_some(attrs)
     }
 
-    // One field of an object as text; null is the same as absent. The outer `None` means that an error was reported.
+    /// Reads one field of an object as a string. The outer `None` means that an error was reported, the inner
+    /// `None` that the field is absent or null.
     #[expect(
         clippy::option_option,
-        reason = "the outer one is for `?`, the inner one is the value"
+        reason = "the outer `Option` is for `?`, the inner one is the value"
     )]
     fn field(
         &mut self,
@@ -258,7 +261,7 @@ impl AttributeReader<'_> {
         self.push(problem);
     }
 
-    // buildx passes over keys of these objects that it does not know. They may be a slip, so the user is told.
+    /// Warns about unknown keys of an object. buildx silently ignores them, but they may be typing errors.
     fn ignored_keys<'k>(
         &mut self,
         path: &ValuePath<'_>,

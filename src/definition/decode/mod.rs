@@ -1,7 +1,7 @@
-//! From evaluated blocks to typed groups and targets.
+//! Turns evaluated blocks into typed groups and targets.
 //!
-//! Every problem of every block is reported, at the smallest place it can be seen in. Blocks of one target are laid over
-//! each other in the order they are written. Start at [`decode()`].
+//! Reports every problem of every block, each at the smallest part of the text that contains it. Blocks with the
+//! same target name are merged in the order they are written. Start at [`decode()`].
 
 mod bases;
 mod entries;
@@ -19,15 +19,15 @@ use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
 use crate::types::hash::HashSet;
 use crate::types::{Environment, GroupName, TargetName};
 
-/// What decides about meaning beside the blocks themselves.
+/// Settings that change the meaning of a definition.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DecodeOptions {
-    /// Whether relative contexts are relative to the file they are written in, rather than to the working directory.
+    /// Whether relative contexts are relative to the file they are written in, instead of the working directory.
     pub(crate) file_relative_paths: bool,
 }
 
 impl DecodeOptions {
-    /// The options that `BUILDX_BAKE_FILE_RELATIVE_PATHS` gives.
+    /// Reads `BUILDX_BAKE_FILE_RELATIVE_PATHS`. Fails if its value is not a boolean in Go's spelling.
     pub fn from_environment(environment: &Environment) -> Result<Self, Diagnostic> {
         const VARIABLE: &str = "BUILDX_BAKE_FILE_RELATIVE_PATHS";
         let Some(value) = environment.non_empty(VARIABLE).map(str::trim) else {
@@ -47,7 +47,7 @@ impl DecodeOptions {
     }
 }
 
-/// Gives the blocks of `evaluated` their types and merges those of one name.
+/// Converts the blocks of `evaluated` to their types and merges blocks with the same name.
 pub fn decode(evaluated: Evaluated, options: DecodeOptions) -> Result<Definition, Diagnostics> {
     let mut problems = Diagnostics(evaluated.warnings);
     let mut definition = Definition {
@@ -60,7 +60,8 @@ pub fn decode(evaluated: Evaluated, options: DecodeOptions) -> Result<Definition
     }
     let mut bases = ContextBases::default();
     definition.targets.reserve(evaluated.targets.len());
-    // A block goes, with the expressions that only it has, when its target is made, which takes the memory over.
+    // Each block is dropped, with the expressions that only it holds, as soon as its target exists, so that the
+    // target can reuse the memory.
     for block in evaluated.targets {
         let Some(target) = target(&block, &mut problems) else {
             continue;
@@ -102,7 +103,7 @@ fn group(block: &EvaluatedBlock, definition: &mut Definition, problems: &mut Dia
         problems.push(invalid_name("group", &block.name));
         return;
     };
-    // The group that stands for a matrix makes way for one the user wrote.
+    // The group of a matrix gives way to a group of the same name that the user wrote.
     if block.origin == BlockOrigin::MatrixGroup && definition.groups.contains_key(&name) {
         return;
     }
@@ -136,7 +137,7 @@ fn group(block: &EvaluatedBlock, definition: &mut Definition, problems: &mut Dia
     definition.groups.insert(name, Arc::new(group));
 }
 
-// Drops repeated members; unlike in other lists, empty ones stay and are reported when the group is used.
+/// Removes repeated members. Empty members stay, unlike in other lists: they are reported when the group is used.
 fn keep_first(members: &mut List<SharedText>) {
     let mut seen = HashSet::default();
     if members.iter().all(|member| seen.insert(&member.value)) {
@@ -151,7 +152,7 @@ fn keep_first(members: &mut List<SharedText>) {
     *members = List::of(kept);
 }
 
-// buildx passes over attributes it does not know. They may be a slip, so the user is told.
+/// The warning for an unknown attribute. buildx ignores such attributes silently, but they may be typing errors.
 fn ignored<'a>(
     name: &str,
     raw: &EvaluatedAttribute,
@@ -188,9 +189,9 @@ fn target(block: &EvaluatedBlock, problems: &mut Diagnostics) -> Option<Target> 
     Some(target)
 }
 
-/// A target that has nothing but `attribute`, given by `values` laid over each other in order; `owner` is for messages.
+/// Returns a target in which only `attribute` is set: to `values`, merged in order. `owner` is used in messages.
 ///
-/// This is what a reference to the attribute sees.
+/// References to an attribute (`target.web.tags`) use this to see its typed and merged value.
 pub(super) fn single_attribute(
     spec: &schema::AttributeSpec,
     values: &[EvaluatedAttribute],
@@ -348,7 +349,8 @@ mod tests {
         assert_eq!(problems.0[0].help, [r#"write a list: `output = ["/tmp"]`"#]);
     }
 
-    // The table's merge column against what merging does: two blocks of one target, told apart by their values.
+    // Checks the merge column of the attribute table against the code: merges two blocks of one target with
+    // different values.
     #[test]
     fn merging_follows_the_table() {
         let text = |text: &str| Value::string(text);

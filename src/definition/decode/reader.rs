@@ -1,6 +1,6 @@
-//! Reading one attribute's value as the type the attribute has.
+//! Reads the value of one attribute as the attribute's type.
 //!
-//! Conversions are the language's own; what is added here are the places of what does not fit.
+//! The conversions are those of HCL's type system. This module adds the place of the part that does not fit.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use crate::hcl::cty::convert::convert;
 use crate::hcl::cty::{Type, Value};
 use crate::hcl::syntax::PathStep;
 
-/// Whose an attribute is, as messages name it.
+/// What an attribute belongs to, for messages.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Owner<'a> {
-    /// A block, by its kind and name.
+    /// A block: its keyword and name.
     Block(&'static str, &'a str),
-    /// Something else, in words.
+    /// Anything else, described in words.
     Words(&'a str),
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for Owner<'_> {
     }
 }
 
-/// An attribute being read.
+/// Reads one attribute and collects what is wrong with it.
 #[derive(Debug)]
 pub(super) struct AttributeReader<'a> {
     name: &'a str,
@@ -41,11 +41,11 @@ pub(super) struct AttributeReader<'a> {
     doubts: Vec<Diagnostic>,
 }
 
-/// The way from an attribute's value to a part of it.
+/// The path from an attribute's value to a part of it: list indices and object keys.
 pub(super) type ValuePath<'a> = [PathStep<'a>];
 
 impl<'a> AttributeReader<'a> {
-    /// For the attribute `name` of `owner`, which messages name as it is given here.
+    /// Creates a reader for the attribute `name` of `owner`. Errors go to `problems`.
     pub(super) fn new(
         name: &'a str,
         raw: &'a EvaluatedAttribute,
@@ -61,7 +61,8 @@ impl<'a> AttributeReader<'a> {
         }
     }
 
-    /// The doubts about its words, which matter only to those who use the attribute.
+    /// Warnings about suspicious texts in the value. They are kept apart from the errors, because they only matter if
+    /// the target is part of the plan.
     pub(super) fn into_doubts(self) -> Vec<Diagnostic> {
         self.doubts
     }
@@ -86,13 +87,13 @@ impl<'a> AttributeReader<'a> {
         }
     }
 
-    /// The part at `path` as messages name it: the attribute with the way to the part, and whose it is.
+    /// Describes the part at `path` for messages: the attribute, the path and the owner.
     fn place(&self, path: &ValuePath<'_>) -> String {
         let mut place = format!("`{}", self.name);
         for step in path {
             match step {
                 PathStep::Index(index) => {
-                    // Writing to a String cannot fail.
+                    // Writing to a `String` cannot fail.
                     let _ = write!(place, "[{index}]");
                 }
                 PathStep::Key(key) => {
@@ -101,12 +102,12 @@ impl<'a> AttributeReader<'a> {
                 }
             }
         }
-        // Writing to a String cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(place, "` of {}", self.owner);
         place
     }
 
-    /// Reports that the part at `path` is wrong.
+    /// Reports an error at `path`.
     pub(super) fn report(&mut self, path: &ValuePath<'_>, code: &'static str, reason: &str) {
         let problem = self.problem(path, code, reason);
         self.problems.push(problem);
@@ -123,7 +124,7 @@ impl<'a> AttributeReader<'a> {
         problem.at(self.span(path), "")
     }
 
-    /// Records a word at `path` that stands for something else than it seems to.
+    /// Records warnings about a text at `path` that probably does not mean what the user intended.
     pub(super) fn doubts(&mut self, path: &ValuePath<'_>, text: &str) {
         for doubt in super::super::model::doubts(self.name, text) {
             let doubt = doubt.note(format!("in {}", self.place(path)));
@@ -144,11 +145,12 @@ impl<'a> AttributeReader<'a> {
         self.report(path, "definition::null-value", "null is not allowed here");
     }
 
-    // What a value lacks to be of a type, in the language's words.
+    /// Reports that the value at `path` cannot be converted to `wanted`, with the same words as HCL's conversion.
     pub(super) fn mismatch(&mut self, path: &ValuePath<'_>, value: &Value, wanted: &Type) {
         let reason = match convert(value, wanted) {
             Err(error) => format!("{}{error}", at(&error.path().to_string())),
-            // Not reached for types that are told apart by their kind, which is all this is called for.
+            // Not reached: this is only called if the kinds of the two types differ, and then the conversion
+            // fails.
             Ok(_) => format!("{} required, but have {}", wanted.name(), value.ty().name()),
         };
         let mut problem = self.problem(path, "definition::wrong-type", &reason);
@@ -172,7 +174,7 @@ impl<'a> AttributeReader<'a> {
         self.problems.push(problem);
     }
 
-    /// The value as text; an error and `None` where it cannot be one or is null.
+    /// The value as a string. Reports an error and returns `None` if it is null or cannot be converted.
     pub(super) fn element_text(
         &mut self,
         path: &ValuePath<'_>,
@@ -194,13 +196,13 @@ impl<'a> AttributeReader<'a> {
         }
     }
 
-    /// The attribute as text that must not be null.
+    /// The attribute as a string. Null is an error.
     pub(super) fn required_text(&mut self) -> Option<Spanned<SharedText>> {
         let text = self.element_text(&[], self.value())?;
         Some(self.spanned(&[], text))
     }
 
-    /// The attribute as text; null is not set.
+    /// The attribute as a string, or `None` if it is null, which means "not set".
     pub(super) fn text(&mut self) -> Option<Spanned<SharedText>> {
         if self.value().is_null() {
             return None;
@@ -208,7 +210,7 @@ impl<'a> AttributeReader<'a> {
         self.required_text()
     }
 
-    /// The attribute as a boolean; null is not set.
+    /// The attribute as a boolean, or `None` if it is null, which means "not set".
     pub(super) fn boolean(&mut self) -> Option<Spanned<bool>> {
         let value = self.value();
         if value.is_null() {
@@ -227,7 +229,7 @@ impl<'a> AttributeReader<'a> {
         }
     }
 
-    /// The attribute as a list of texts; null is not set.
+    /// The attribute as a list of strings. Null gives an unset list.
     pub(super) fn texts(&mut self) -> List<SharedText> {
         let value = self.value();
         if value.is_null() {
@@ -239,7 +241,7 @@ impl<'a> AttributeReader<'a> {
         }
     }
 
-    /// The part at `path` as a list of texts; null elements are errors.
+    /// The part at `path` as a list of strings. Null elements are errors.
     pub(super) fn element_texts(
         &mut self,
         path: &ValuePath<'_>,
@@ -249,7 +251,7 @@ impl<'a> AttributeReader<'a> {
             self.mismatch(path, value, &Type::list(Type::String));
             return None;
         };
-        // Elements of sets have no place of their own in the text.
+        // A set is sorted by value, so an index does not lead back to the element's place in the text.
         let in_order = !matches!(value, Value::Set(_));
         let mut texts = Vec::with_capacity(items.len());
         let mut element = path.to_vec();
@@ -265,12 +267,12 @@ impl<'a> AttributeReader<'a> {
         Some(texts)
     }
 
-    /// The attribute as a map of texts; null is not set, null values are errors.
+    /// The attribute as a map of strings. A null map is unset; a null value is an error.
     pub(super) fn map(&mut self) -> Map {
         self.read_map(false)
     }
 
-    /// The attribute as a map of texts; null is not set, and neither are entries whose value is.
+    /// The attribute as a map of strings. A null map is unset; entries with a null value are left out.
     pub(super) fn nullable_map(&mut self) -> Map {
         self.read_map(true)
     }
@@ -284,7 +286,7 @@ impl<'a> AttributeReader<'a> {
             self.mismatch(&[], value, &Type::map(Type::String));
             return Map::default();
         };
-        // Sorted as they come.
+        // The entries of a value are already sorted by key, as `Map::of_sorted` requires.
         let mut entries = Vec::with_capacity(items.len());
         for (key, item) in items {
             if nullable && item.is_null() {

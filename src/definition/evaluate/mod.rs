@@ -1,7 +1,8 @@
-//! From files to evaluated blocks, in the order that HCL gives the passes: variables, conditions, functions, names,
-//! attributes, what is left.
+//! Evaluates definition files to blocks. The passes run in this order: variables, conditions, functions, block names,
+//! attributes, remaining globals.
 //!
-//! Every pass runs, whatever an earlier one found, so that all problems are reported at once. Start at [`evaluate`].
+//! Every pass runs even if an earlier one found errors, so that all problems are reported at once. Start at
+//! [`evaluate`].
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,24 +28,25 @@ use crate::hcl::syntax::File;
 use crate::types::hash::{HashMap, HashSet};
 use crate::types::{Environment, Platform};
 
-/// What decides about values beside the files.
+/// All inputs of an evaluation other than the files.
 #[derive(Debug, Clone, Copy)]
 pub struct EvaluationInputs<'a> {
     /// The process environment, which overrides variables.
     pub environment: &'a Environment,
-    /// The values of `--var`, which override the environment; of several for one name the last counts.
+    /// The values of `--var`, which override the environment. If a name occurs more than once, the last value
+    /// counts.
     pub vars: &'a [(String, String)],
-    /// The second positional URL, for `BAKE_CMD_CONTEXT`; none for the working directory.
+    /// The second positional URL, the value of `BAKE_CMD_CONTEXT`. `None` means the working directory.
     pub command_context: Option<&'a str>,
     /// The platform of this machine, for `BAKE_LOCAL_PLATFORM`.
     pub local_platform: &'a Platform,
-    /// The time that `timestamp()` gives.
+    /// The time that `timestamp()` returns.
     pub now: SystemTime,
 }
 
 /// Parses and evaluates all files.
 ///
-/// Every problem is reported, not only the first. What is ignored is in the result's warnings.
+/// On failure, reports all problems, not only the first. Warnings about ignored parts are in the result.
 pub fn evaluate(
     sources: &mut DefinitionSources,
     inputs: &EvaluationInputs<'_>,
@@ -53,9 +55,9 @@ pub fn evaluate(
     problems.into_result(evaluated)
 }
 
-/// Parses and evaluates all files, and decodes what they say.
+/// Parses, evaluates and decodes all files.
 ///
-/// Every problem is reported: a wrong attribute is told beside an expression that fails elsewhere.
+/// Reports all problems together: a wrong attribute is reported even if an expression elsewhere fails.
 pub(crate) fn load(
     sources: &mut DefinitionSources,
     inputs: &EvaluationInputs<'_>,
@@ -74,13 +76,14 @@ pub(crate) fn load(
     Err(problems)
 }
 
-// Where there are errors, what failed is not in the result.
+/// Evaluates as much as possible. If the returned problems contain errors, the parts that failed are missing from
+/// the result.
 fn evaluate_partly(
     sources: &mut DefinitionSources,
     inputs: &EvaluationInputs<'_>,
 ) -> Result<(Evaluated, Diagnostics), Diagnostics> {
     let evaluated = on_deep_stack(|| {
-        // Nothing that is shared with the evaluation outlives a panic in it.
+        // Catching a panic is safe: after one, nothing that the evaluation shares is used again.
         catch_unwind(AssertUnwindSafe(|| evaluate_here(sources, inputs)))
     });
     match evaluated {
@@ -141,7 +144,7 @@ fn evaluate_here(
     if !problems.has_errors() {
         warnings.append(&mut problems.0);
     }
-    // Compose files come first, wherever they stand among the others.
+    // Compose blocks come before all others, whatever the order of the files.
     let (mut groups, mut targets) = (made.groups, made.targets);
     groups.extend(written_groups);
     targets.extend(written_targets);
@@ -166,7 +169,7 @@ fn builtins(inputs: &EvaluationInputs<'_>) -> Vec<(Arc<str>, Value)> {
     ]
 }
 
-// Attributes and blocks in targets and groups that mean nothing are not even evaluated.
+/// Warns about unknown attributes and blocks in targets and groups. They are not even evaluated.
 fn ignored_in_blocks(declarations: &mut Declarations<'_>, warnings: &mut Vec<Diagnostic>) {
     let known = [BlockKind::Target, BlockKind::Group].map(|kind| {
         let mut known = typing::names(kind);
@@ -185,7 +188,7 @@ fn ignored_in_blocks(declarations: &mut Declarations<'_>, warnings: &mut Vec<Dia
     warnings.append(&mut declarations.warnings);
 }
 
-// Where each file is.
+/// The directory of each file.
 struct Places(HashMap<SourceId, Option<Arc<PathBuf>>>);
 
 impl Places {
@@ -204,7 +207,7 @@ impl Places {
 }
 
 impl BakeEvaluator<'_> {
-    // All attributes of all blocks, selected or not.
+    /// Evaluates all attributes of all groups and targets, whether or not the bake selects them.
     fn evaluated_blocks(&mut self, places: &Places) -> (Vec<EvaluatedBlock>, Vec<EvaluatedBlock>) {
         let mut groups = Vec::new();
         let mut targets = Vec::with_capacity(self.names.blocks.instances.len());
@@ -212,7 +215,7 @@ impl BakeEvaluator<'_> {
             let kind = self.names.blocks.instances[index].decl.kind;
             let (block, complete) = self.evaluated_block(index, places);
             match kind {
-                // Without its members it would be wrong once more.
+                // A group that lacks members because they failed would only cause follow-up errors.
                 BlockKind::Group if !complete => {}
                 BlockKind::Group => groups.push(block),
                 BlockKind::Target => targets.push(block),
@@ -222,7 +225,7 @@ impl BakeEvaluator<'_> {
         (groups, targets)
     }
 
-    // And whether nothing of it failed.
+    /// Returns the block and whether all its attributes could be evaluated.
     fn evaluated_block(&mut self, index: usize, places: &Places) -> (EvaluatedBlock, bool) {
         let instance = &self.names.blocks.instances[index];
         let decl = instance.decl;
@@ -240,7 +243,7 @@ impl BakeEvaluator<'_> {
             if typing::of(decl.kind, &attribute.name.text).is_none() {
                 continue;
             }
-            // What fails has been reported.
+            // The failure has already been reported.
             let Ok(value) = self.slot(slot, None) else {
                 complete = false;
                 continue;
@@ -301,12 +304,12 @@ impl BakeEvaluator<'_> {
             .collect()
     }
 
-    // Globals that nothing has needed yet.
+    /// Evaluates the globals that nothing has used yet, so that errors in them are reported, too.
     fn evaluate_globals(&mut self) {
         let declarations = self.names.declarations;
         for name in declarations.globals.keys() {
             if let Some(slot) = self.named(name) {
-                // What fails has been reported.
+                // The failure has already been reported.
                 let _ = self.slot(slot, None);
             }
         }

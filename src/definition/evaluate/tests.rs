@@ -125,7 +125,7 @@ fn references_to_compose_services_say_where_these_are() {
         "{labels:?}"
     );
     assert!(problems.0[1].help[0].contains("targets = [\"default\"]"));
-    // A block of that name can be referred to, as in buildx.
+    // As in buildx, a reference is valid if a bake file also has a block of that name.
     let both = format!(
         "{hcl}target \"web_app\" {{ tags = [\"y\"] }}\ngroup \"default\" {{ targets = [] }}\n"
     );
@@ -290,7 +290,7 @@ function "d" {
     );
 }
 
-// Each grows by repetition; none may take more than a moment or more than a little memory.
+// Each input grows exponentially by repetition. The limits must stop it before it takes much time or memory.
 #[test_case(r#"v0 = "xxxxxxxx""#, r#"v$2 = "${v$1}${v$1}""#; "strings")]
 #[test_case("v0 = [1]", "v$2 = [v$1, v$1]"; "lists of shared parts")]
 #[test_case("v0 = [1]", "v$2 = concat(v$1, v$1)"; "lists")]

@@ -3,19 +3,19 @@
 use super::entry::{self, Attrs, EntryError};
 use super::{List, SharedText};
 
-/// A statement about the build that is to be attached to the image, or not to be.
+/// An attestation (a statement about the build) that is attached to the image, or that is explicitly disabled.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Attest {
     /// `provenance`, `sbom` or another kind that the frontend knows.
     pub(crate) kind: SharedText,
-    /// Whether the statement is not to be made.
+    /// Whether the attestation is switched off.
     pub(crate) disabled: bool,
-    /// Everything else.
+    /// All other fields.
     pub(crate) attrs: Attrs,
 }
 
 impl Attest {
-    /// Reads `type=provenance,mode=max`.
+    /// Reads the text form, such as `type=provenance,mode=max`.
     pub(crate) fn from_text(text: &str) -> Result<Self, EntryError> {
         let mut kind = SharedText::default();
         let mut disabled = false;
@@ -39,7 +39,7 @@ impl Attest {
         Self::checked(kind, disabled, attrs)
     }
 
-    /// Takes the fields of an object.
+    /// Reads the fields of the object form.
     pub(crate) fn from_attrs(mut attrs: Attrs) -> Result<Self, EntryError> {
         let kind = attrs.remove("type").unwrap_or_default();
         let disabled = match attrs.remove("disabled") {
@@ -49,7 +49,8 @@ impl Attest {
         Self::checked(kind, disabled, attrs)
     }
 
-    // Objects without a type pass in buildx and fail at the daemon; here they fail where they are written.
+    /// Requires a type. buildx accepts an object without a type and the daemon then fails; an error here shows the
+    /// place in the file.
     fn checked(kind: SharedText, disabled: bool, attrs: Attrs) -> Result<Self, EntryError> {
         if kind.is_empty() {
             return Err(EntryError::NoType);
@@ -61,7 +62,7 @@ impl Attest {
         })
     }
 
-    /// The text form that `--sbom=VALUE` and `--provenance=VALUE` stand for.
+    /// The text form of `--sbom=VALUE` or `--provenance=VALUE`. The value is a boolean or more fields.
     pub(crate) fn flag_text(kind: &str, value: &str) -> String {
         match crate::golang::strconv::parse_bool(value) {
             Some(enabled) => format!("type={kind},disabled={}", !enabled),
@@ -69,7 +70,7 @@ impl Attest {
         }
     }
 
-    /// The comma-separated form with its fields in order, as frontends take it.
+    /// The comma-separated text form, which frontends accept.
     #[cfg(test)]
     pub(crate) fn to_csv(&self) -> String {
         let disabled = self.disabled.then_some(("disabled", "true"));
@@ -81,7 +82,8 @@ impl Attest {
     }
 }
 
-// `sbom` and `provenance=false` are the flags of those names without their dashes.
+/// If the text is the value of a `--sbom` or `--provenance` flag (such as `provenance=false`), returns the attest
+/// entry with the same meaning, for the error message.
 fn without_type(text: &str) -> Option<String> {
     let (kind, value) = match text.split_once('=') {
         Some((kind, value)) => (kind, Some(value)),
@@ -97,7 +99,8 @@ fn without_type(text: &str) -> Option<String> {
 }
 
 impl List<Attest> {
-    /// Appends the entries of `later`; of entries of one kind the last wins, in the first one's place.
+    /// Appends the entries of `later`. If several entries have the same kind, the last one counts, at the position
+    /// of the first.
     pub(crate) fn merge_attests(&mut self, later: &Self) {
         self.append(later);
         self.dedupe_by_key(|attest| attest.kind.clone());

@@ -6,33 +6,33 @@ use super::{List, SharedText};
 /// Where cache is imported from or exported to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct CacheEntry {
-    /// The kind of place.
+    /// The kind of cache storage: the `type` field.
     pub(crate) kind: CacheKind,
-    /// Everything else.
+    /// All other fields.
     pub(crate) attrs: Attrs,
 }
 
-/// The kinds of places for cache.
+/// The kinds of cache storage.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum CacheKind {
-    /// A repository of a registry, `ref`.
+    /// An image registry. `ref` is the image name.
     Registry,
-    /// Inside the image that is exported.
+    /// Embedded in the image that is exported.
     Inline,
-    /// A directory of this machine, `src` or `dest`.
+    /// A local directory: `src` for an import, `dest` for an export.
     Local,
     /// The cache service of GitHub Actions.
     Gha,
-    /// A bucket of S3.
+    /// An S3 bucket.
     S3,
-    /// Azure's blob storage.
+    /// Azure Blob Storage.
     AzBlob,
-    /// Another kind that the daemon may know.
+    /// A kind that rbake does not know. The daemon may support it.
     Other(SharedText),
 }
 
 impl CacheKind {
-    /// The kind called `name`.
+    /// The kind called `name`; an unknown name gives [`CacheKind::Other`].
     pub(crate) fn from_name(name: &str) -> Self {
         match name {
             "registry" => Self::Registry,
@@ -45,7 +45,7 @@ impl CacheKind {
         }
     }
 
-    /// The kind's name.
+    /// The value of the `type` field for this kind.
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Registry => "registry",
@@ -60,7 +60,7 @@ impl CacheKind {
 }
 
 impl CacheEntry {
-    /// Reads `type=registry,ref=…`, or one or more references separated by commas.
+    /// Reads the text form: `type=registry,ref=…`, or one or more image references separated by commas.
     pub(crate) fn from_text(text: &str) -> Result<Vec<Self>, EntryError> {
         let fields = entry::fields(text)?;
         if text.contains('=') {
@@ -77,7 +77,7 @@ impl CacheEntry {
             }
             return Self::checked(kind.as_deref(), attrs).map(|entry| vec![entry]);
         }
-        // Each field is read once more by itself, as buildx does, so that a quoted field may hold several references.
+        // Like buildx, parse each field as CSV again, so that one quoted field may contain several references.
         let mut entries = Vec::with_capacity(fields.len());
         for field in fields {
             match entry::fields(&field)?.as_slice() {
@@ -91,7 +91,7 @@ impl CacheEntry {
         Ok(entries)
     }
 
-    /// Takes the fields of an object.
+    /// Reads the fields of the object form.
     pub(crate) fn from_attrs(mut attrs: Attrs) -> Result<Self, EntryError> {
         let kind = attrs.remove("type");
         Self::checked(kind.as_deref(), attrs)
@@ -114,14 +114,14 @@ impl CacheEntry {
         }
     }
 
-    /// The value of an attribute.
+    /// The value of the field `key`. The `type` field is not included.
     pub(crate) fn attr(&self, key: &str) -> Option<&str> {
         self.attrs.get(key).map(|value| &**value)
     }
 }
 
 impl List<CacheEntry> {
-    /// Appends the entries of `later` and drops duplicates.
+    /// Appends the entries of `later` and removes duplicates.
     pub(crate) fn merge_cache(&mut self, later: &Self) {
         self.append(later);
         self.dedupe_swapping();

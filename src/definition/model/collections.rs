@@ -1,4 +1,4 @@
-//! Lists and maps of attributes: shared until changed, and able to tell "not set" from "empty".
+//! Lists and maps for attributes. Copies share memory until one is changed, and "not set" differs from "empty".
 
 use std::cmp::Ordering;
 use std::hash::Hash;
@@ -7,12 +7,13 @@ use std::sync::Arc;
 use crate::diag::Spanned;
 use crate::types::hash::{HashMap, HashSet, RandomState};
 
-/// Text that many targets may share.
+/// A string that many targets may share.
 pub(crate) type SharedText = Arc<str>;
 
 /// A list attribute. Copies share their elements until one of them is changed.
 ///
-/// A list that is set to nothing differs from one that is not set: the former replaces what was inherited.
+/// An empty list differs from an unset list: an empty one replaces the inherited elements, an unset one keeps
+/// them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct List<T>(Option<Arc<Vec<Spanned<T>>>>);
 
@@ -23,27 +24,27 @@ impl<T> Default for List<T> {
 }
 
 impl<T> List<T> {
-    /// A list that is set to `elements`, possibly to none.
+    /// A list that is set to `elements`, which may be empty.
     pub(crate) fn of(elements: Vec<Spanned<T>>) -> Self {
         Self(Some(Arc::new(elements)))
     }
 
-    /// Whether the list is set at all.
+    /// Whether the list is set, even if it is empty.
     pub(crate) fn is_set(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Whether nothing is in it.
+    /// Whether the list is empty or unset.
     pub(crate) fn is_empty(&self) -> bool {
         self.as_slice().is_empty()
     }
 
-    /// The number of elements.
+    /// The number of elements. 0 if the list is unset.
     pub(crate) fn len(&self) -> usize {
         self.as_slice().len()
     }
 
-    /// How many elements only this copy has, and how many it has.
+    /// How many elements no other copy shares, and how many there are. Used to measure memory.
     pub(super) fn elements(&self) -> (usize, usize) {
         match &self.0 {
             Some(elements) if Arc::strong_count(elements) == 1 => (elements.len(), elements.len()),
@@ -52,31 +53,31 @@ impl<T> List<T> {
         }
     }
 
-    /// The elements.
+    /// The elements. Empty if the list is unset.
     pub(crate) fn as_slice(&self) -> &[Spanned<T>] {
         self.0.as_deref().map_or(&[], Vec::as_slice)
     }
 
-    /// The elements, one by one.
+    /// Iterates over the elements. Empty if the list is unset.
     pub(crate) fn iter(&self) -> std::slice::Iter<'_, Spanned<T>> {
         self.as_slice().iter()
     }
 
-    /// Takes `later` where that is set.
+    /// Replaces the list with `later` if that is set.
     pub(crate) fn replace(&mut self, later: &Self) {
         if later.is_set() {
             self.0.clone_from(&later.0);
         }
     }
 
-    /// Makes the list unset.
+    /// Makes the list unset, as if the attribute was never given.
     pub(crate) fn unset(&mut self) {
         self.0 = None;
     }
 }
 
 impl<T: Clone> List<T> {
-    /// Appends the elements of `later` where that is set.
+    /// Appends the elements of `later`. If this list is unset, it becomes the same as `later`.
     pub(crate) fn append(&mut self, later: &Self) {
         match &mut self.0 {
             None => self.0.clone_from(&later.0),
@@ -87,19 +88,19 @@ impl<T: Clone> List<T> {
         }
     }
 
-    /// Appends one element.
+    /// Appends one element. The list is set afterwards.
     pub(crate) fn push(&mut self, element: Spanned<T>) {
         self.make_mut().push(element);
     }
 
-    /// The elements, for changing; copies that shared them do not see the change.
+    /// The elements for changing. Copies that share them do not see the change. The list is set afterwards.
     pub(crate) fn make_mut(&mut self) -> &mut Vec<Spanned<T>> {
         Arc::make_mut(self.0.get_or_insert_with(Arc::default))
     }
 }
 
 impl<T: AsRef<str> + Clone + Eq + Hash> List<T> {
-    /// Drops empty texts and all but the first of equal ones.
+    /// Removes empty strings, and all but the first of equal strings.
     pub(crate) fn dedupe_texts(&mut self) {
         if self.is_empty() {
             return;
@@ -120,11 +121,11 @@ impl<T: AsRef<str> + Clone + Eq + Hash> List<T> {
 }
 
 impl<T: Clone + Eq + Hash> List<T> {
-    /// Drops duplicates the way buildx does for outputs and caches, whose order this decides; a list left with nothing
-    /// becomes unset.
+    /// Removes duplicates in the same way as buildx does for outputs and caches. The resulting order depends on
+    /// the algorithm, so this copies it. A list that becomes empty is unset.
     ///
-    /// The scan runs from the end; an element that occurs again further on has that later copy exchanged with the
-    /// list's last element, which is then cut off. The element itself keeps its place.
+    /// The scan goes from the end to the start. If an element also occurs further on, that later copy is swapped
+    /// with the last element of the list, which is then removed. The scanned element keeps its place.
     pub(crate) fn dedupe_swapping(&mut self) {
         if self.is_empty() {
             self.0 = None;
@@ -153,8 +154,8 @@ impl<T: Clone + Eq + Hash> List<T> {
 }
 
 impl<T: Clone> List<T> {
-    /// Drops all but the last of elements with equal keys; the last one takes the place of the first. A list left with
-    /// nothing becomes unset.
+    /// Removes all but the last of the elements with equal keys. The last one moves to the place of the first. A
+    /// list that becomes empty is unset.
     pub(crate) fn dedupe_by_key<K: Eq + Hash>(&mut self, key: impl Fn(&T) -> K) {
         if self.is_empty() {
             self.0 = None;
@@ -193,7 +194,7 @@ impl<'a, T> IntoIterator for &'a List<T> {
 }
 
 fn all_differ<T: Eq + Hash>(values: impl ExactSizeIterator<Item = T> + Clone) -> bool {
-    // Comparing a few with each other is cheaper than remembering them.
+    // For a few values, comparing all pairs is cheaper than building a hash set.
     const FEW: usize = 6;
     if values.len() <= FEW {
         let mut rest = values.clone();
@@ -210,10 +211,11 @@ fn all_differ<T: Eq + Hash>(values: impl ExactSizeIterator<Item = T> + Clone) ->
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Map(Option<Arc<Entries>>);
 
-// Sorted, each key once. Most maps have a few entries, for which a tree takes several times the memory.
+/// Sorted, each key once. Most maps have only a few entries, for which a `BTreeMap` takes several times the
+/// memory.
 type Entries = Vec<(SharedText, Spanned<SharedText>)>;
 
-// Where `key` is, or where it would be.
+/// The index of `key`, or the index to insert it at, as `binary_search` returns them.
 fn place(entries: &Entries, key: &str) -> Result<usize, usize> {
     entries.binary_search_by(|(known, _)| (**known).cmp(key))
 }
@@ -225,7 +227,7 @@ fn set(entries: &mut Entries, key: SharedText, value: Spanned<SharedText>) {
     }
 }
 
-// `own` with the entries of `later`, which win.
+/// All entries of `own` and `later`. If both have a key, the value of `later` counts.
 fn merged(own: &Entries, later: &Entries) -> Entries {
     let mut all = Vec::with_capacity(own.len() + later.len());
     let (mut own, mut later) = (own.iter().peekable(), later.iter().peekable());
@@ -249,7 +251,7 @@ fn merged(own: &Entries, later: &Entries) -> Entries {
 }
 
 impl Map {
-    /// A map of `entries`, which are sorted by key and have each key once.
+    /// Creates a map from `entries`, which must be sorted by key without duplicates. No entries make an unset map.
     pub(in crate::definition) fn of_sorted(
         entries: Vec<(SharedText, Spanned<SharedText>)>,
     ) -> Self {
@@ -257,7 +259,7 @@ impl Map {
         Self((!entries.is_empty()).then(|| Arc::new(entries)))
     }
 
-    /// Whether nothing is in it.
+    /// Whether the map has no entries.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.as_ref().is_none_or(|entries| entries.is_empty())
     }
@@ -268,7 +270,7 @@ impl Map {
         self.0.as_ref().map_or(0, |entries| entries.len())
     }
 
-    /// How many entries only this copy has, and how many it has.
+    /// How many entries no other copy shares, and how many there are. Used to measure memory.
     pub(super) fn elements(&self) -> (usize, usize) {
         match &self.0 {
             Some(entries) if Arc::strong_count(entries) == 1 => (entries.len(), entries.len()),
@@ -277,7 +279,7 @@ impl Map {
         }
     }
 
-    /// The value of `key`.
+    /// The value of `key`, if there is one.
     pub(crate) fn get(&self, key: &str) -> Option<&Spanned<SharedText>> {
         let entries = self.0.as_ref()?;
         let at = place(entries, key).ok()?;
@@ -290,7 +292,7 @@ impl Map {
         entries.iter().map(|(key, value)| (key, value))
     }
 
-    /// Takes the entries of `later`, which win over entries of the same key.
+    /// Adds the entries of `later`. If both have a key, the value of `later` counts.
     pub(crate) fn merge(&mut self, later: &Self) {
         let Some(entries) = &later.0 else { return };
         match &mut self.0 {
@@ -302,13 +304,13 @@ impl Map {
         }
     }
 
-    /// Sets the value of `key`.
+    /// Sets the value of `key`, replacing an earlier one.
     pub(crate) fn insert(&mut self, key: SharedText, value: Spanned<SharedText>) {
         let entries = Arc::make_mut(self.0.get_or_insert_with(Arc::default));
         set(entries, key, value);
     }
 
-    /// Drops entries whose value is empty.
+    /// Removes entries whose value is empty.
     pub(crate) fn drop_empty_values(&mut self) {
         if self.iter().any(|(_, value)| value.is_empty())
             && let Some(entries) = &mut self.0
@@ -336,7 +338,7 @@ mod tests {
         list.iter().map(|text| &*text.value).collect()
     }
 
-    // The expected orders were measured with buildx.
+    // The expected orders are those that buildx printed.
     #[test_case(&["a", "b", "a", "c", "b", "d"], &["a", "b", "d", "c"])]
     #[test_case(&["a", "b", "c", "b", "d", "a"], &["a", "b", "c", "d"])]
     #[test_case(&["a", "a", "a"], &["a"])]
@@ -349,7 +351,7 @@ mod tests {
 
     #[test]
     fn swapping_agrees_with_the_quadratic_original() {
-        // The algorithm as upstream wrote it, on all words of up to seven letters over three.
+        // The algorithm of buildx, tried on all words of up to seven letters from an alphabet of three.
         fn original(list: &mut Vec<u32>) {
             let mut i = list.len();
             while i > 0 {

@@ -1,4 +1,4 @@
-//! What goes wrong in the text and object forms of attributes, and what those forms share.
+//! What the text and object forms of attributes have in common: reading fields, and the errors.
 
 use std::collections::BTreeMap;
 
@@ -6,80 +6,80 @@ use super::SharedText;
 use crate::golang::csv::{self, CsvError};
 use crate::types::secret::redact_fields;
 
-/// Attributes that rbake does not interpret and hands on as they are.
+/// Fields that rbake does not interpret and passes on unchanged, by name.
 pub(crate) type Attrs = BTreeMap<SharedText, SharedText>;
 
-/// Why a text or object is no entry of the attribute it was written for.
+/// Why a text or object is not a valid entry of its attribute.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EntryError {
-    /// The text is no comma-separated record.
+    /// The text is not a valid CSV record.
     #[error("`{text}` cannot be read as comma-separated fields: {source}")]
     Csv {
-        /// The text.
+        /// The text, without values that may be secret.
         text: String,
-        /// What is wrong with it.
+        /// The error of the CSV reader.
         source: CsvError,
     },
     /// A field without `=`.
     #[error("`{field}` must have the form `key=value`")]
     NoPair {
-        /// The field.
+        /// The field, or `xxxxx` if it may be part of a secret.
         field: String,
     },
-    /// A word alone, where fields are wanted.
+    /// A single word instead of `key=value` fields.
     #[error("`{word}` alone is no entry of this list")]
     Bare {
         /// The word.
         word: String,
-        /// The entry that may be meant.
+        /// The entry that the user probably meant.
         meant: String,
     },
-    /// No `type`.
+    /// The required `type` field is missing or empty.
     #[error("a `type` is required")]
     NoType,
-    /// A field that must be a boolean is none.
+    /// A boolean field has another value.
     #[error("`{value}` is not a boolean, as `{key}` must be")]
     NoBool {
         /// The field's key.
         key: String,
-        /// Its value.
+        /// The field's value.
         value: String,
     },
-    /// A field that must be an integer is none.
+    /// An integer field has another value.
     #[error("`{value}` is not a whole number, as `{key}` must be")]
     NoInteger {
         /// The field's key.
         key: String,
-        /// Its value.
+        /// The field's value.
         value: String,
     },
-    /// A key that nothing knows.
+    /// The attribute has no field with this key.
     #[error("`{key}` is not known here")]
     UnknownKey {
-        /// The key.
+        /// The unknown key.
         key: String,
-        /// The keys there are.
+        /// The valid keys.
         known: &'static [&'static str],
     },
-    /// A value that is not one of a few.
+    /// The field accepts only certain words.
     #[error("`{value}` is not one of the values of `{key}`")]
     UnknownValue {
         /// The field's key.
         key: &'static str,
-        /// Its value.
+        /// The field's value.
         value: String,
-        /// The values there are.
+        /// The valid values.
         known: &'static [&'static str],
     },
-    /// A secret's new source names another secret.
+    /// The value that replaces a secret's source contains the id of another secret.
     #[error("the new source of secret `{declared}` names the secret `{given}`")]
     OtherId {
         /// The secret whose source is set.
         declared: String,
-        /// The one that is named.
+        /// The id in the value.
         given: String,
     },
-    /// A value that must not be empty is.
+    /// A field that must not be empty is empty.
     #[error("`{key}` must not be empty")]
     EmptyValue {
         /// The field's key.
@@ -88,7 +88,7 @@ pub(crate) enum EntryError {
 }
 
 impl EntryError {
-    /// The word that may be a slip of the hand, and what it may have meant.
+    /// The word that may be misspelled, and the valid words, for a suggestion.
     pub(crate) fn misspelling(&self) -> Option<(&str, &'static [&'static str])> {
         match self {
             Self::UnknownKey { key, known } => Some((key, known)),
@@ -99,7 +99,7 @@ impl EntryError {
 }
 
 impl EntryError {
-    /// The entry that may have been meant, where that can be told.
+    /// The entry that the user probably meant, if that is known.
     pub(crate) fn meant(&self) -> Option<&str> {
         match self {
             Self::Bare { meant, .. } => Some(meant),
@@ -108,7 +108,7 @@ impl EntryError {
     }
 }
 
-/// The fields of an attribute's text form.
+/// Splits the text form of an entry into its fields.
 pub(super) fn fields(text: &str) -> Result<Vec<std::borrow::Cow<'_, str>>, EntryError> {
     csv::fields(text).map_err(|source| EntryError::Csv {
         text: redact_fields(text),
@@ -116,8 +116,8 @@ pub(super) fn fields(text: &str) -> Result<Vec<std::borrow::Cow<'_, str>>, Entry
     })
 }
 
-/// A field's key and value. `text` is the whole that the field is part of: where it holds a secret, the field may be the rest of
-/// that, after a comma that nobody has quoted.
+/// Splits a field into key and value. `text` is the whole entry. If it contains a secret, the error does not show
+/// the field: it may be the second half of a secret value with an unquoted comma.
 pub(super) fn pair_of<'a>(field: &'a str, text: &str) -> Result<(&'a str, &'a str), EntryError> {
     let shown = if redact_fields(text) == text {
         field
@@ -129,14 +129,14 @@ pub(super) fn pair_of<'a>(field: &'a str, text: &str) -> Result<(&'a str, &'a st
     })
 }
 
-/// A field's key and value.
+/// Splits a field into key and value. The error shows the field, so the entry must not be able to hold secrets.
 pub(super) fn pair(field: &str) -> Result<(&str, &str), EntryError> {
     field.split_once('=').ok_or_else(|| EntryError::NoPair {
         field: field.to_owned(),
     })
 }
 
-/// A field's value as a boolean, by Go's words.
+/// Parses the value of a boolean field with the spellings that Go accepts.
 pub(super) fn boolean(key: &str, value: &str) -> Result<bool, EntryError> {
     crate::golang::strconv::parse_bool(value).ok_or_else(|| EntryError::NoBool {
         key: key.to_owned(),

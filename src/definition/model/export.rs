@@ -3,40 +3,40 @@
 use super::entry::{self, Attrs, EntryError};
 use super::{List, SharedText};
 
-/// What is to be made of a target's result.
+/// How the result of a target is exported.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Export {
-    /// The exporter.
+    /// The exporter: the `type` field.
     pub(crate) kind: ExportKind,
-    /// Where it writes: a path of this machine, or `-` for standard output.
+    /// The local path that the export is written to, or `-` for standard output.
     pub(crate) dest: Option<SharedText>,
-    /// Everything else.
+    /// All other fields.
     pub(crate) attrs: Attrs,
 }
 
-/// The exporters.
+/// The kinds of exporter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum ExportKind {
-    /// An image in the builder's store, pushed if `push` says so.
+    /// An image in the builder's store. It is also pushed if `push` is true.
     Image,
-    /// An image that is pushed.
+    /// An image that is pushed to a registry.
     Registry,
-    /// An image for Docker: loaded, or written as an archive.
+    /// An image for Docker. It is loaded into the Docker Engine, or written as an archive.
     Docker,
-    /// An archive or directory in OCI's layout.
+    /// An archive or directory in the OCI image layout.
     Oci,
-    /// The result's files in a directory.
+    /// The files of the result, in a directory.
     Local,
-    /// The result's files in an archive.
+    /// The files of the result, in a tar archive.
     Tar,
-    /// Nothing: the result only fills the cache.
+    /// No export: the build only fills the cache.
     CacheOnly,
-    /// Another exporter that the daemon may know.
+    /// An exporter that rbake does not know. The daemon may support it.
     Other(SharedText),
 }
 
 impl ExportKind {
-    /// The exporter called `name`.
+    /// The exporter called `name`; an unknown name gives [`ExportKind::Other`].
     pub(crate) fn from_name(name: &str) -> Self {
         match name {
             "image" => Self::Image,
@@ -50,7 +50,7 @@ impl ExportKind {
         }
     }
 
-    /// The exporter's name.
+    /// The value of the `type` field for this exporter.
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Image => "image",
@@ -66,7 +66,7 @@ impl ExportKind {
 }
 
 impl Export {
-    /// An export without attributes.
+    /// An export without `dest` and other fields.
     pub(crate) fn plain(kind: ExportKind) -> Self {
         Self {
             kind,
@@ -75,7 +75,7 @@ impl Export {
         }
     }
 
-    /// Reads `type=image,push=true`, or `-`, or a directory.
+    /// Reads the text form: `type=image,push=true`, `-` for a tar archive on standard output, or a directory.
     pub(crate) fn from_text(text: &str) -> Result<Self, EntryError> {
         let fields = entry::fields(text)?;
         if let [only] = fields.as_slice()
@@ -109,7 +109,7 @@ impl Export {
         Self::checked(kind.as_deref(), dest, attrs)
     }
 
-    /// Takes the fields of an object.
+    /// Reads the fields of the object form.
     pub(crate) fn from_attrs(mut attrs: Attrs) -> Result<Self, EntryError> {
         let kind = attrs.remove("type");
         let dest = attrs.remove("dest");
@@ -131,17 +131,17 @@ impl Export {
         }
     }
 
-    /// The value of an attribute.
+    /// The value of the field `key`. `type` and `dest` are not included.
     pub(crate) fn attr(&self, key: &str) -> Option<&str> {
         self.attrs.get(key).map(|value| &**value)
     }
 
-    /// The value of an attribute as a boolean; values that are none count as not set, as in buildx.
+    /// The value of the field `key` as a boolean. As in buildx, a value that is not a boolean counts as not set.
     pub(crate) fn flag(&self, key: &str) -> Option<bool> {
         crate::golang::strconv::parse_bool(self.attr(key)?)
     }
 
-    /// Whether the image is pushed to a registry.
+    /// Whether the export pushes the image to a registry.
     pub(crate) fn pushes(&self) -> bool {
         match self.kind {
             ExportKind::Registry => true,
@@ -150,7 +150,7 @@ impl Export {
         }
     }
 
-    /// What of this machine the export writes to.
+    /// What the export writes to on this machine.
     pub(crate) fn sink(&self) -> Sink {
         let archive = match self.kind {
             ExportKind::Local => false,
@@ -166,21 +166,21 @@ impl Export {
     }
 }
 
-/// What of this machine an export writes to.
+/// What an export writes to on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sink {
-    /// Nothing.
+    /// Nothing: the result stays in the builder, or is pushed from there.
     None,
     /// A directory.
     Directory,
     /// A file, or standard output.
     File,
-    /// The Docker Engine.
+    /// The Docker Engine, which loads the image.
     Docker,
 }
 
 impl List<Export> {
-    /// Appends the entries of `later` and drops duplicates.
+    /// Appends the entries of `later` and removes duplicates.
     pub(crate) fn merge_exports(&mut self, later: &Self) {
         self.append(later);
         self.dedupe_swapping();

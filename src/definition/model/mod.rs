@@ -1,7 +1,7 @@
-//! Groups and targets with typed attributes, each remembering where it was written.
+//! Groups and targets with typed attributes. Each attribute remembers where it was written.
 //!
-//! What is decided when a plan is made stays as written here: sizes, platforms, references. Knows nothing of how
-//! definitions are evaluated or planned. Start at [`Target`].
+//! Values that are interpreted later, when a plan is made, stay as they were written: sizes, platforms, image
+//! references. This module does not know how definitions are evaluated or planned. Start at [`Target`].
 
 mod attest;
 mod cache;
@@ -35,13 +35,13 @@ use crate::types::{GroupName, TargetName};
 /// A named list of targets and groups.
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
-    /// What it is for.
+    /// What the group is for, if the file says so.
     pub(crate) description: Option<Spanned<SharedText>>,
-    /// The names of its members, without repetition.
+    /// The names of its members (groups and targets), each once.
     pub(crate) members: List<SharedText>,
 }
 
-/// All groups and targets of a definition; what is defined more than once is merged.
+/// All groups and targets of a definition, after merging blocks with the same name.
 #[derive(Debug, Clone, Default)]
 pub struct Definition {
     /// Declared variables, in the order of their declaration.
@@ -50,14 +50,16 @@ pub struct Definition {
     pub(crate) groups: IndexMap<GroupName, Arc<Group>>,
     /// Targets, in the order they first appear.
     pub targets: IndexMap<TargetName, Arc<Target>>,
-    /// Services of Compose files that build nothing, and so are no targets; each by the name that its target would have.
+    /// Services of Compose files without a `build`, which are not targets, under the names that their targets
+    /// would have. Only used to explain why a target does not exist.
     pub(crate) unbuilt: Vec<Spanned<SharedText>>,
-    /// What the user should know.
+    /// Warnings for the user.
     pub(crate) warnings: Diagnostics,
 }
 
 impl Definition {
-    /// Adds why there is no target `name`, where a service of that name builds nothing.
+    /// Adds to `problem`, which says that there is no target `name`, that a Compose service of that name exists
+    /// but has no `build`. Returns `problem` unchanged if there is no such service.
     pub(crate) fn explain_missing(&self, name: &str, problem: Diagnostic) -> Diagnostic {
         let service = self.unbuilt.iter().find(|service| &*service.value == name);
         let Some(service) = service else {

@@ -3,18 +3,18 @@
 use super::SharedText;
 use super::entry::{self, EntryError};
 
-/// A source policy of a target.
+/// A source policy: rules for which sources a build may use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct PolicyEntry {
-    /// Files with rules.
+    /// The files with the rules.
     pub(crate) files: Vec<SharedText>,
-    /// Whether earlier policies are dropped.
+    /// Whether this entry discards the policies before it.
     pub(crate) reset: bool,
-    /// Whether no policy applies.
+    /// Whether all policies are switched off.
     pub(crate) disabled: bool,
-    /// Whether what the policy does not decide is refused.
+    /// Whether a source that no rule decides about is refused. `None` if not given.
     pub(crate) strict: Option<bool>,
-    /// How much is logged.
+    /// How much the policy logs. `None` if not given.
     pub(crate) log_level: Option<LogLevel>,
 }
 
@@ -35,7 +35,7 @@ impl LogLevel {
         "panic", "fatal", "error", "warning", "info", "debug", "trace",
     ];
 
-    /// The level called `name`, in any case.
+    /// The level called `name`, upper or lower case. `None` if the name is unknown.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Some(match name.to_lowercase().as_str() {
             "panic" => Self::Panic,
@@ -49,7 +49,7 @@ impl LogLevel {
         })
     }
 
-    /// The level's name.
+    /// The name of the level in requests and printed plans.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Panic => "panic",
@@ -64,7 +64,7 @@ impl LogLevel {
 }
 
 impl PolicyEntry {
-    /// Reads `filename=…,strict=true`.
+    /// Reads the text form, such as `filename=…,strict=true`.
     pub(crate) fn from_text(text: &str) -> Result<Self, EntryError> {
         let fields = entry::fields(text)?;
         let mut pairs = Vec::with_capacity(fields.len());
@@ -74,7 +74,7 @@ impl PolicyEntry {
         Self::from_pairs(pairs)
     }
 
-    /// Takes the fields of an object, in any order.
+    /// Reads the fields in any order. Keys are not case-sensitive.
     pub(crate) fn from_pairs<'a>(
         pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<Self, EntryError> {

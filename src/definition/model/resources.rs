@@ -1,29 +1,29 @@
-//! `resources`: limits for the steps of a build.
+//! `resources`: memory and CPU limits for the steps of a build.
 
 use super::SharedText;
 use super::entry::EntryError;
 use crate::diag::Spanned;
 
-/// Limits for the steps of a build, as written; sizes are parsed when a plan is made.
+/// Memory and CPU limits for the steps of a build. Sizes are kept as written and are parsed when a plan is made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Resources {
-    /// Memory, such as `1g`.
+    /// The memory limit, such as `1g`.
     pub(crate) memory: Option<Spanned<SharedText>>,
-    /// Memory and swap together; `-1` is without limit.
+    /// The limit of memory and swap together. `-1` means no limit.
     pub(crate) memory_swap: Option<Spanned<SharedText>>,
-    /// Relative weight of CPU time.
+    /// The relative weight of CPU time.
     pub(crate) cpu_shares: Option<Spanned<i64>>,
-    /// Period of the CPU quota in microseconds.
+    /// The period of the CPU quota, in microseconds.
     pub(crate) cpu_period: Option<Spanned<i64>>,
-    /// CPU time per period in microseconds.
+    /// The CPU time per period, in microseconds.
     pub(crate) cpu_quota: Option<Spanned<i64>>,
-    /// CPUs, such as `0-2`.
+    /// The CPUs that steps may use, such as `0-2`.
     pub(crate) cpuset_cpus: Option<Spanned<SharedText>>,
-    /// Memory nodes, such as `0`.
+    /// The memory nodes that steps may use, such as `0`.
     pub(crate) cpuset_mems: Option<Spanned<SharedText>>,
 }
 
-/// The names of the limits, in the order they are printed in.
+/// The names of the limits, in the order in which plans print them.
 pub(crate) const FIELDS: &[&str] = &[
     "memory",
     "memory-swap",
@@ -35,7 +35,7 @@ pub(crate) const FIELDS: &[&str] = &[
 ];
 
 impl Resources {
-    /// Takes each limit that `later` sets.
+    /// Replaces each limit that `later` sets.
     pub(crate) fn merge(&mut self, later: &Self) {
         fn take<T: Clone>(own: &mut Option<T>, later: Option<&T>) {
             if let Some(later) = later {
@@ -51,7 +51,7 @@ impl Resources {
         take(&mut self.cpuset_mems, later.cpuset_mems.as_ref());
     }
 
-    /// Sets the limit called `name` from text.
+    /// Sets the limit called `name`. Fails if the name is unknown or a number is required.
     pub(crate) fn set(&mut self, name: &str, value: Spanned<SharedText>) -> Result<(), EntryError> {
         let integer = |value: &Spanned<SharedText>| {
             let number = value.parse().map_err(|_| EntryError::NoInteger {

@@ -3,19 +3,20 @@
 use super::entry::{self, EntryError};
 use super::{List, SharedText};
 
-/// A secret that steps of the build may mount, by where its value is found. The value itself is never held here.
+/// A secret that steps of the build may mount. It only says where the value is; the value itself is never stored
+/// here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct SecretEntry {
-    /// The name steps mount it by.
+    /// The name by which steps mount it.
     pub(crate) id: SharedText,
-    /// The file that holds the value.
+    /// The file that contains the value.
     pub(crate) src: Option<SharedText>,
-    /// The environment variable that holds the value.
+    /// The environment variable that contains the value.
     pub(crate) env: Option<SharedText>,
 }
 
 impl SecretEntry {
-    /// Reads `id=…,src=…`, `id=…,env=…`.
+    /// Reads the text form: `id=…,src=…` or `id=…,env=…`.
     pub(crate) fn from_text(text: &str) -> Result<Self, EntryError> {
         const KEYS: &[&str] = &["id", "src", "env", "type"];
         let mut secret = Self::default();
@@ -57,7 +58,7 @@ impl SecretEntry {
         Ok(secret)
     }
 
-    /// Takes the fields of an object; empty ones count as absent.
+    /// Reads the fields of the object form. Empty fields count as absent.
     pub(crate) fn new(id: SharedText, src: Option<SharedText>, env: Option<SharedText>) -> Self {
         Self {
             id,
@@ -71,17 +72,17 @@ fn set(value: &str) -> Option<SharedText> {
     (!value.is_empty()).then(|| value.into())
 }
 
-/// An SSH agent, or keys, that steps of the build may use.
+/// An SSH agent or private keys that steps of the build may use.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct SshEntry {
-    /// The name steps mount it by; empty stands for `default`.
+    /// The name by which steps mount it. Empty means `default`.
     pub(crate) id: SharedText,
-    /// An agent's socket, or files with private keys; none stands for the user's agent.
+    /// The socket of an agent, or files with private keys. Empty means the user's agent (`SSH_AUTH_SOCK`).
     pub(crate) paths: Vec<SharedText>,
 }
 
 impl SshEntry {
-    /// Reads `default`, `id=path,path`. This form is no comma-separated record: it has no quotes.
+    /// Reads the text form: `default` or `id=path,path`. This is not a CSV record, so quotes have no meaning.
     pub(crate) fn from_text(text: &str) -> Self {
         match text.split_once('=') {
             None => Self {
@@ -97,7 +98,8 @@ impl SshEntry {
 }
 
 impl List<SecretEntry> {
-    /// Appends the entries of `later`; of entries with one id the last wins, in the first one's place.
+    /// Appends the entries of `later`. If several entries have the same id, the last one counts, at the position
+    /// of the first.
     pub(crate) fn merge_secrets(&mut self, later: &Self) {
         self.append(later);
         self.dedupe_by_key(|secret| secret.id.clone());
@@ -105,7 +107,8 @@ impl List<SecretEntry> {
 }
 
 impl List<SshEntry> {
-    /// Appends the entries of `later`; of entries with one id the last wins, in the first one's place.
+    /// Appends the entries of `later`. If several entries have the same id, the last one counts, at the position
+    /// of the first.
     pub(crate) fn merge_ssh(&mut self, later: &Self) {
         self.append(later);
         self.dedupe_by_key(|ssh| ssh.id.clone());

@@ -1,7 +1,7 @@
-//! Words alone that stand for something else than they seem to: `cache-to = ["inline"]` names an image, `output = ["registry"]` a
-//! directory.
+//! Warnings about single words with a surprising meaning: `cache-to = ["inline"]` means an image called `inline`,
+//! and `output = ["registry"]` a directory called `registry`.
 //!
-//! They are read as buildx reads them; who wrote them is told what may have been meant.
+//! rbake reads such words in the same way as buildx. The warning shows what the user may have meant.
 
 use super::{List, Target};
 use crate::diag::{Diagnostic, Span};
@@ -9,10 +9,10 @@ use crate::golang::csv;
 
 const CODE: &str = "definition::word-for-type";
 
-/// Whether `problem`, which was found while an attribute was read, still concerns `target`.
+/// Whether `problem`, which was found when an attribute was read, still applies to `target`.
 ///
-/// What a target inherits, or is written in its block, may have been replaced by an heir or an override; a doubt about a word
-/// that is no longer used would only confuse. All other problems concern the target.
+/// An entry that the target inherits, or that its block contains, may have been replaced by inheritance or an
+/// override. A warning about a word that is no longer used would only confuse. All other problems apply.
 pub(crate) fn concerns(problem: &Diagnostic, target: &Target) -> bool {
     let Some(place) = problem.labels.first().filter(|_| problem.code == CODE) else {
         return true;
@@ -26,9 +26,9 @@ fn uses<T>(entries: &List<T>, span: Span) -> bool {
     entries.iter().any(|entry| entry.span == Some(span))
 }
 
-/// What `text`, an entry of `attribute`, stands for against all appearances.
+/// Returns warnings if `text`, an entry of `attribute`, probably does not mean what the user intended.
 ///
-/// `attribute` is `cache-from`, `cache-to` or `output`; of others nothing is known.
+/// Only `cache-from`, `cache-to` and `output` are checked; for other attributes the result is empty.
 pub(crate) fn doubts(attribute: &str, text: &str) -> Vec<Diagnostic> {
     match attribute {
         "output" if text.contains('=') => field_alone(text).into_iter().collect(),
@@ -84,7 +84,7 @@ fn output(word: &str) -> Option<Diagnostic> {
     ))
 }
 
-// One field without `type=` before it: `Type=image`, `dest=out`.
+/// Checks an output with one field that does not start with `type=`, such as `Type=image` or `dest=out`.
 fn field_alone(text: &str) -> Option<Diagnostic> {
     let fields = csv::fields(text).ok()?;
     let [field] = fields.as_slice() else {

@@ -1,4 +1,4 @@
-//! One target: its attributes and how two definitions of it become one.
+//! A target: its attributes, and how two definitions of a target are merged.
 
 use std::sync::Arc;
 
@@ -9,72 +9,75 @@ use super::{
 use crate::diag::{Diagnostic, Spanned};
 use crate::types::TargetName;
 
-/// A named build. Attributes that are not set are `None` or unset; copies share what they do not change.
+/// A target. Attributes that were not given are `None` or unset. Copies of a target share lists and maps until one
+/// is changed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
-    /// Its name and where that is written.
+    /// The target's name, and where it is written.
     pub(crate) name: Spanned<TargetName>,
-    /// What it is for.
+    /// The description that `--list` prints.
     pub(crate) description: Option<Spanned<SharedText>>,
-    /// Targets whose attributes it takes over.
+    /// The targets that this one inherits attributes from, later ones taking precedence.
     pub(crate) inherits: List<SharedText>,
-    /// `[type[platform]:]key=value` for the image's manifests.
+    /// Annotations of the image, as `[type[platform]:]key=value`.
     pub(crate) annotations: List<SharedText>,
-    /// Statements about the build to attach.
+    /// Attestations to attach to the image, such as provenance and SBOM.
     pub(crate) attest: List<Attest>,
-    /// The main source tree.
+    /// The build context.
     pub(crate) context: Option<Spanned<SharedText>>,
-    /// The main source tree where none is set, if that is not the working directory.
+    /// The build context to use if none is set, if that is not the working directory (see
+    /// `BUILDX_BAKE_FILE_RELATIVE_PATHS`).
     pub(crate) implicit_context: Option<SharedText>,
-    /// Further source trees, by the name the Dockerfile uses.
+    /// Additional build contexts, by the name that the Dockerfile uses.
     pub(crate) contexts: Map,
-    /// The Dockerfile's path, below the context unless it is absolute or `cwd://`.
+    /// The path of the Dockerfile: relative to the context, unless it is absolute or starts with `cwd://`.
     pub(crate) dockerfile: Option<Spanned<SharedText>>,
-    /// The Dockerfile's text.
+    /// The text of the Dockerfile, if it is not a file.
     pub(crate) dockerfile_inline: Option<Spanned<SharedText>>,
     /// Build arguments.
     pub(crate) args: Map,
     /// Labels of the image.
     pub(crate) labels: Map,
-    /// Names of the image.
+    /// Image names.
     pub(crate) tags: List<SharedText>,
     /// Where cache is imported from.
     pub(crate) cache_from: List<CacheEntry>,
     /// Where cache is exported to.
     pub(crate) cache_to: List<CacheEntry>,
-    /// The stage of the Dockerfile to build; the attribute is called `target`.
+    /// The stage of the Dockerfile to build. The attribute is called `target`.
     pub(crate) stage: Option<Spanned<SharedText>>,
-    /// Secrets for steps.
+    /// Secrets for the build steps.
     pub(crate) secret: List<SecretEntry>,
-    /// SSH agents and keys for steps.
+    /// SSH agents and keys for the build steps.
     pub(crate) ssh: List<SshEntry>,
-    /// Platforms to build for.
+    /// The platforms to build for.
     pub(crate) platforms: List<SharedText>,
-    /// What to make of the result.
+    /// How the result is exported.
     pub(crate) output: List<Export>,
-    /// Whether newer images are looked for.
+    /// Whether to look for newer versions of the base images.
     pub(crate) pull: Option<Spanned<bool>>,
-    /// Whether the cache is left aside.
+    /// Whether to build without using the cache.
     pub(crate) no_cache: Option<Spanned<bool>>,
-    /// The network of steps.
+    /// The network mode of the build steps, such as `none` or `host`.
     pub(crate) network: Option<Spanned<SharedText>>,
-    /// Stages for which the cache is left aside.
+    /// The stages to build without using the cache.
     pub(crate) no_cache_filter: List<SharedText>,
-    /// Size of `/dev/shm`.
+    /// The size of `/dev/shm`.
     pub(crate) shm_size: Option<Spanned<SharedText>>,
-    /// Limits of processes, `name=soft[:hard]`.
+    /// Process limits, as `name=soft[:hard]`.
     pub(crate) ulimits: List<SharedText>,
-    /// Limits of memory and CPU.
+    /// Memory and CPU limits.
     pub(crate) resources: Option<Arc<Resources>>,
-    /// A question to the frontend instead of a build.
+    /// A frontend method to call instead of building, such as `check` or `outline`.
     pub(crate) call: Option<Spanned<SharedText>>,
-    /// Privileges the build asks for.
+    /// The entitlements (privileges) that the build needs.
     pub(crate) entitlements: List<SharedText>,
-    /// Names for addresses in steps.
+    /// Additional host names for the build steps, with their addresses.
     pub(crate) extra_hosts: Map,
-    /// Rules for sources.
+    /// Rules for which sources the build may use.
     pub(crate) policy: List<PolicyEntry>,
-    /// What is wrong or doubtful with files that only this target and its heirs need: told where they are part of a plan.
+    /// Problems in files and texts that only matter if this target or one that inherits from it is built. Reported
+    /// only if such a target is part of the plan.
     pub(crate) deferred: Vec<Diagnostic>,
 }
 
@@ -85,7 +88,7 @@ fn take<T: Clone>(own: &mut Option<T>, later: Option<&T>) {
 }
 
 impl Target {
-    /// A target that sets nothing.
+    /// A target with no attributes set.
     pub(crate) fn empty(name: Spanned<TargetName>) -> Self {
         Self {
             name,
@@ -123,11 +126,11 @@ impl Target {
         }
     }
 
-    /// Lays `later` over this target, attribute by attribute, by the rules of [`super::super::schema`].
+    /// Merges `later` onto this target, attribute by attribute, by the rules of [`super::super::schema`].
     ///
-    /// Another block of the same target and the targets named in `inherits` are merged alike. The name stays.
+    /// Used both for a further block of the same target and for targets named in `inherits`. The name is kept.
     pub(crate) fn merge(&mut self, later: &Self) {
-        // Every field is named, so that a new one cannot be forgotten here.
+        // Destructure without `..`, so that the compiler reports a new field that is forgotten here.
         let Self {
             name: _,
             description,
@@ -215,7 +218,8 @@ impl Target {
         }
     }
 
-    /// How many elements and entries its lists and maps have: those that no other target shares, and all of them.
+    /// How many elements the lists and maps of this target have: those that it shares with no other target, and
+    /// all. Used to measure memory.
     pub(crate) fn elements(&self) -> (usize, usize) {
         let (mut own, mut whole) = (0, 0);
         let mut add = |elements: (usize, usize)| {
@@ -241,10 +245,11 @@ impl Target {
         (own, whole)
     }
 
-    /// Drops duplicates and entries that say nothing, and adds the privilege that the host's network needs.
+    /// Removes duplicates and empty entries, and adds the entitlement `network.host` if the network is `host`.
     ///
-    /// buildx does this to each target after its overrides, before others inherit from it, and so does rbake: the order
-    /// of lists depends on it, and a privilege stays with targets that inherit it though they change the network.
+    /// buildx does this to each target after its overrides and before others inherit from it. rbake must do it at
+    /// the same point, because two results depend on it: the order of lists, and that a target which inherits the
+    /// entitlement keeps it even if it changes the network.
     pub(crate) fn normalise(&mut self) {
         self.annotations.dedupe_texts();
         self.attest.dedupe_by_key(|attest| attest.kind.clone());
