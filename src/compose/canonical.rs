@@ -1,6 +1,7 @@
-//! Short forms made long, so that what follows has one form to deal with, and shapes that no form has refused.
+//! Rewrites short forms to long forms, so that later steps have only one form to handle, and refuses values that
+//! match no form.
 //!
-//! Only what builds need is made long in full: ports and volumes are looked at, not taken apart.
+//! Only forms that builds need are rewritten. Ports and volumes are only checked.
 
 use super::path::ModelPath;
 use super::{short, text};
@@ -9,39 +10,39 @@ use crate::yaml::{YamlEntry, YamlMapping, YamlNode, YamlValue};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// A service: a mapping or nothing.
+    /// A service: a mapping or null.
     Service,
-    /// `build`: a mapping or a directory.
+    /// `build`: a mapping, or the context directory.
     Build,
-    /// A mapping or a service's name.
+    /// A mapping, or the name of a service.
     Extends,
-    /// A file to be mounted: a mapping or its source.
+    /// A mounted file: a mapping, or its source.
     Mount,
-    /// A text, or what is written as one.
+    /// A scalar, which becomes a string.
     Text,
-    /// A mapping or a list of `KEY=VALUE`.
+    /// A mapping, or a list of `KEY=VALUE`.
     Pairs,
-    /// A mapping or a list of `ID=PATH`.
+    /// A mapping, or a list of `ID=PATH`.
     Ssh,
-    /// A list of files or one.
+    /// A list of files, or one file.
     EnvFiles,
-    /// A mapping or a list of names.
+    /// A mapping, or a list of names.
     DependsOn,
-    /// A mapping or a list of names; anything else is passed on.
+    /// A mapping, or a list of names. Anything else is kept unchanged.
     Names,
-    /// A list or a text.
+    /// A list, or a string.
     List,
-    /// A list of mappings or a word.
+    /// A list of mappings, or a word.
     Gpus,
-    /// A mapping or `SOURCE[:TARGET[:PERMISSIONS]]`.
+    /// A mapping, or `SOURCE[:TARGET[:PERMISSIONS]]`.
     Device,
-    /// A mapping, with a source where a directory is to be bound, or a text.
+    /// A mapping (with a source if it is a bind mount), or a string.
     Volume,
-    /// A list of numbers, texts and mappings.
+    /// A list of numbers, strings and mappings.
     Ports,
-    /// A mapping or a whole number.
+    /// A mapping, or an integer.
     Ulimit,
-    /// A mapping or nothing, whose `external` may be a mapping.
+    /// A mapping or null. Its `external` may be a mapping.
     Resource,
 }
 
@@ -77,7 +78,8 @@ const FORMS: &[(&[&str], Form)] = &[
     (&["configs", "*"], Form::Resource),
 ];
 
-/// Makes `node`, which stands at `path`, canonical.
+/// Rewrites `node`, which is at `path` in the model, and everything below it. Adds an error for each value of a
+/// wrong shape.
 pub(super) fn canonical(node: &mut YamlNode, path: &ModelPath<'_>, problems: &mut Diagnostics) {
     let form = FORMS.iter().find(|(pattern, _)| path.matches(pattern));
     let Some((_, form)) = form else {
@@ -109,7 +111,7 @@ fn below(node: &mut YamlNode, path: &ModelPath<'_>, problems: &mut Diagnostics) 
     }
 }
 
-// The error says what is wanted instead.
+/// Rewrites one value. The error is a description of what was expected instead.
 fn make(
     node: &mut YamlNode,
     form: Form,
@@ -232,7 +234,7 @@ fn short_form(
     }
 }
 
-// `VALUE` as `{KEY: VALUE}`.
+/// Replaces a value with the mapping `{key: value}`.
 fn wrap(node: &mut YamlNode, key: &str) {
     let entry = YamlEntry {
         key: node.span,
@@ -274,7 +276,7 @@ fn pairs(
     Ok(())
 }
 
-/// `KEY=VALUE` as an entry.
+/// The entry for a list item `KEY=VALUE`. Key and value get their own places within the item.
 fn part_of(item: &YamlNode, key: &str, value: &str) -> YamlEntry {
     let end = key.len() + 1 + value.len();
     YamlEntry {

@@ -1,4 +1,4 @@
-//! What must hold between the parts of a project.
+//! Checks that need more than one part of a project.
 
 use std::collections::HashMap;
 
@@ -9,9 +9,10 @@ use crate::yaml::YamlNode;
 
 const SERVICE_PREFIX: &str = "service:";
 
-/// Checks that services have something to run, and that what they refer to is there.
+/// Checks that each service has an image or a build, that services used as contexts exist, and that each secret has a
+/// source.
 ///
-/// Nothing is said of services that are `incomplete`.
+/// Skips the services in `incomplete`, because the parts that could not be read might satisfy the checks.
 pub(super) fn consistent(
     model: &Model,
     incomplete: &HashMap<String, Vec<Diagnostic>>,
@@ -53,7 +54,8 @@ pub(super) fn consistent(
     }
 }
 
-// Keys that are not known are nobody's errors, as in Compose, so a slip in one is found here at the earliest.
+/// Adds a suggestion if `service` has a key similar to `build` or `image`. Compose ignores unknown keys, so a
+/// misspelling is only noticed here.
 fn meant(service: &YamlNode, problem: Diagnostic) -> Diagnostic {
     let keys = service.as_mapping();
     let keys = || keys.into_iter().flatten();

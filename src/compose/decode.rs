@@ -1,4 +1,4 @@
-//! From a model, whose shapes have been checked, to a [`Project`].
+//! Turns a merged model, whose shapes have been checked, into a [`Project`].
 //!
 //! Start at [`project`].
 
@@ -15,7 +15,7 @@ use crate::types::size::parse_size;
 use crate::types::ulimit::{Ulimit, UlimitError};
 use crate::yaml::{YamlEntry, YamlMapping, YamlNode, YamlValue};
 
-/// The project that `services` and the top-level `secrets` make.
+/// Makes the project from `services` and the top-level `secrets`.
 pub(super) fn project(
     services: &YamlMapping,
     secrets: &YamlMapping,
@@ -28,12 +28,12 @@ pub(super) fn project(
         let service = entry.value.as_mapping().unwrap_or(&empty);
         let (environment, mut problems) = match service.get("build") {
             Some(_) => own_environment(service, variables, reader),
-            // Nothing of a service that is not built needs it.
+            // Only builds use the environment of a service.
             None => (HashMap::new(), Diagnostics::default()),
         };
         uncarried::warn(name, service, &mut problems);
         let incomplete = reader.incomplete.remove(name);
-        // What it extends may have given it a build.
+        // If a file that the service extends could not be read, it may have contained the `build`.
         let unknown_build = incomplete.is_some().then(YamlMapping::new);
         problems.0.extend(incomplete.into_iter().flatten());
         let mut decoder = Decoder {
@@ -62,7 +62,8 @@ pub(super) fn project(
     Project { services: read }
 }
 
-// What is wrong with the files of one service is for those to know who build it.
+/// The environment of a service, and the problems in its files. These are kept apart, because they only matter if
+/// the service is built.
 fn own_environment(
     service: &YamlMapping,
     variables: &ComposeVariables,
@@ -73,13 +74,13 @@ fn own_environment(
     (environment, std::mem::replace(&mut reader.problems, before))
 }
 
-/// The text of a node, unless it is empty.
+/// The string value of a scalar. `None` if it is empty or not a scalar.
 fn filled(node: &YamlNode) -> Option<Spanned<String>> {
     let text = text::scalar(node)?;
     (!text.is_empty()).then(|| Spanned::new(text, node.span))
 }
 
-/// A boolean, or one of the words that Compose takes for one.
+/// A boolean, or a string that Compose accepts as one. `None` for anything else.
 pub(super) fn boolean(node: &YamlNode) -> Option<bool> {
     match &node.value {
         YamlValue::Bool(value) => Some(*value),
@@ -158,7 +159,7 @@ impl Decoder<'_> {
         Some(Spanned::new(flag, node.span))
     }
 
-    // Names in lists must not end in a space.
+    /// Reports names in a list of `NAME=VALUE` that end in white space.
     fn names(&mut self, entry: Option<&YamlEntry>, key: &str) {
         let items = entry.and_then(|entry| entry.value.as_sequence());
         for item in items.unwrap_or_default() {
@@ -173,7 +174,8 @@ impl Decoder<'_> {
         }
     }
 
-    // Arguments without a value take that of the variable of their name, if there is one.
+    /// The build arguments. An argument without a value takes the value of the variable with its name; without
+    /// such a variable it is left out.
     fn args(
         &mut self,
         entry: Option<&YamlEntry>,
@@ -301,7 +303,8 @@ impl Decoder<'_> {
     }
 }
 
-// A mapping or a list of `KEY=VALUE`; what stands without a value gets what `default` gives for it.
+/// Reads a mapping or a list of `KEY=VALUE`. For a key without a value, `default` gives the value; if it returns
+/// `None`, the entry is left out.
 fn filled_pairs(entry: Option<&YamlEntry>, default: impl Fn(&str) -> Option<String>) -> Entries {
     pairs(entry.map(|entry| &entry.value))
         .into_iter()
@@ -312,12 +315,13 @@ fn filled_pairs(entry: Option<&YamlEntry>, default: impl Fn(&str) -> Option<Stri
         .collect()
 }
 
-/// Whether a declared secret comes from elsewhere.
+/// Whether a declared secret is `external`: created outside the project.
 pub(super) fn is_external(secret: &YamlNode) -> bool {
     secret.get("external").and_then(boolean).unwrap_or_default()
 }
 
-/// The entries of a mapping or of a list of `KEY=VALUE`, with no value where there is none; the last of a key counts.
+/// The entries of a mapping or of a list of `KEY=VALUE`. The value is `None` for a key without one. If a key
+/// occurs more than once, the last entry counts.
 pub(super) fn pairs(node: Option<&YamlNode>) -> IndexMap<String, Spanned<Option<String>>> {
     match node.map(|node| &node.value) {
         Some(YamlValue::Mapping(entries)) => entries

@@ -1,7 +1,8 @@
-//! Environment files: the `.env` of the working directory and the `env_file`s of services.
+//! Environment files: `.env` in the working directory, and the `env_file`s of services.
 //!
-//! They look like shell and are not: these are the rules of Compose's reader, with its corners. What follows a closing quote
-//! is a statement of its own, a name at the end of the file without a line end is nothing at all.
+//! The syntax looks like shell, but is not. This module follows the rules of Compose's reader, including its
+//! oddities: text after a closing quote is a new statement, and a name on the last line without a line end is
+//! ignored.
 
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -17,19 +18,20 @@ use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};
 use crate::types::awaited;
 use crate::types::encoding::{self, NotText};
 
-/// The `.env` of a directory.
+/// The contents of a `.env` file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DotEnv {
-    /// Its text. Bytes that are not UTF-8 have become U+FFFD, as in what buildx prints of them.
+    /// The text. Bytes that are not UTF-8 are replaced by U+FFFD, as in buildx's output.
     pub(crate) text: String,
-    /// Where the first of these is.
+    /// The place of the first replaced bytes, if there are any.
     pub(crate) not_utf8: Option<std::ops::Range<usize>>,
 }
 
-/// The `.env` in `directory`, if there is one; a directory of that name is none.
+/// Reads `.env` in `directory`. Returns `None` if it does not exist or is a directory.
 ///
 /// # Errors
-/// Fails where it cannot be read, is larger than a file of a project may be, or is UTF-16, which buildx cannot read either.
+/// Fails if the file cannot be read, is larger than the limit for project files, or is UTF-16, which buildx cannot
+/// read either.
 pub(crate) fn read(directory: &Path) -> io::Result<Option<DotEnv>> {
     let path = directory.join(".env");
     match std::fs::metadata(&path) {
@@ -37,7 +39,7 @@ pub(crate) fn read(directory: &Path) -> io::Result<Option<DotEnv>> {
         Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(None),
         Ok(_) | Err(_) => {}
     }
-    // It may be a pipe: some programs that keep secrets offer a `.env` so.
+    // `.env` may be a named pipe: some password managers provide secrets in this way. Reading it may then block.
     let awaited = awaited::file(&path.display().to_string());
     let mut bytes = Vec::new();
     let read = std::fs::File::open(path)
@@ -63,10 +65,10 @@ pub(crate) fn read(directory: &Path) -> io::Result<Option<DotEnv>> {
     }
 }
 
-/// The variables that `text`, which is the file `source`, sets.
+/// Parses `text`, the contents of `source`, and returns the variables that it sets.
 ///
-/// Values may refer to what `lookup` has and, where it has nothing, to variables further up. A name alone takes the value
-/// that `lookup` has. All errors are reported; the variables are of use without them only.
+/// Values may refer to variables that `lookup` knows, or else to variables set earlier in the file. A name without
+/// `=` takes its value from `lookup`. Adds all errors to `problems`; the result is only usable if there are none.
 pub(crate) fn parse(
     text: &str,
     source: SourceId,
@@ -102,7 +104,7 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    // Moves to the next name, past comments; false at the end of the file.
+    /// Moves to the next name, skipping blank lines and comments. Returns false at the end of the file.
     fn next_statement(&mut self) -> bool {
         loop {
             let rest = self.rest();
@@ -115,7 +117,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    // None after an error.
+    /// Reads one statement. Returns `None` after an error, which has been reported.
     fn statement(&mut self) -> Option<()> {
         if let Some(rest) = self.rest().strip_prefix("export")
             && rest.starts_with(['\t', '\n', '\u{c}', '\r', ' '])
@@ -130,7 +132,7 @@ impl<'a> Parser<'a> {
         }
         let start = self.at;
         let (end, Some(separator)) = self.separator()? else {
-            // A name that ends with the file is the value of a variable without a name.
+            // As in Compose, a name that ends with the file (without a line end) sets nothing.
             self.at = self.line_end();
             return Some(());
         };
@@ -145,7 +147,8 @@ impl<'a> Parser<'a> {
                 found = found.help("write `NAME=value`");
             }
             self.problems.push(found);
-            // The reader has already moved to the next line, which may be the next name's.
+            // Go back to the end of the name: skipping white space above may have moved to the next line, which is a
+            // new statement.
             self.at = end;
             return None;
         }
@@ -160,7 +163,8 @@ impl<'a> Parser<'a> {
         Some(())
     }
 
-    // Where the name ends, and with what: `=`, `:`, a line end or the end of the file.
+    /// Returns the end of the name and the separator there: `=`, `:`, a line end, or `None` for the end of the
+    /// file.
     fn separator(&mut self) -> Option<(usize, Option<char>)> {
         static LETTER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^\p{L}").ok());
         for (offset, c) in self.rest().char_indices() {
@@ -212,7 +216,7 @@ impl<'a> Parser<'a> {
                 continue;
             }
             if escaped {
-                // The quote without its backslash.
+                // Keeps the quote but drops the backslash before it.
                 value.push_str(&rest[kept..at - 1]);
                 kept = at;
                 escaped = false;
@@ -239,7 +243,8 @@ impl<'a> Parser<'a> {
         None
     }
 
-    // `value` with its variables replaced; whether it stands at `place` as it is decides how exact errors are.
+    /// Replaces the variables in `value`. `verbatim` says that the file contains `value` unchanged at `place`, so
+    /// that errors can point at a part of it.
     fn expand(&mut self, value: &str, place: std::ops::Range<usize>, verbatim: bool) -> String {
         let span = |range: &std::ops::Range<usize>| {
             let range = if verbatim {
@@ -264,7 +269,7 @@ impl<'a> Parser<'a> {
                     let span = span(&error.range);
                     self.problems.push(template_problem(error, span, text));
                 }
-                // The statement itself is complete: what follows is read.
+                // The statement itself is complete, so reading continues with the next one.
                 String::new()
             }
         }
@@ -296,7 +301,8 @@ const fn is_blank(c: char) -> bool {
     )
 }
 
-// `\n` and its kin; `\$` becomes the `$$` of templates; octal digits stand behind `\0`.
+/// Resolves escapes such as `\n`. `\$` becomes `$$`, the escape of templates, and `\0` is followed by octal
+/// digits.
 fn unescape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! The environment that services give: `environment` and `env_file`.
+//! The environment of services: `environment` and `env_file`.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::diag::{Class, Diagnostic};
 use crate::types::encoding::{IS_UTF16, SAVE_AS_UTF8};
 use crate::yaml::YamlMapping;
 
-/// The environment of `service`, without what has no value.
+/// The environment of `service`. Variables without a value are left out.
 pub(super) fn of_service(
     service: &YamlMapping,
     variables: &ComposeVariables,
@@ -64,7 +64,7 @@ pub(super) fn of_service(
         let found = dotenv::parse(&text, source, &lookup, &mut reader.problems);
         all.extend(found);
     }
-    // A variable that is named without a value hides that of a file.
+    // A variable in `environment` without a value removes the value from an `env_file`.
     for (name, value) in own {
         match value {
             Some(value) => drop(all.insert(name, value)),

@@ -1,6 +1,7 @@
-//! `extends`: services laid over other services, of the same file or of another one.
+//! `extends`: services that extend other services, of the same file or another file.
 //!
-//! A base is completed by what it extends itself before it is used, and so it is kept for the next service that extends it.
+//! The base of a service is first completed with what it extends itself. The result is kept for further services
+//! that extend it.
 
 use std::collections::HashMap;
 
@@ -12,27 +13,28 @@ use super::reader::{Reported, UNREADABLE};
 use crate::diag::{Diagnostic, Span};
 use crate::yaml::{MergeMark, YamlMapping, YamlNode, YamlValue};
 
-/// Services that extend services that extend services.
+/// The longest allowed chain of services that extend each other. It bounds the recursion.
 const MOST_NESTED: usize = 1_000;
 
-/// The services of other files by file and place, with the marks of those files.
+/// The services of other files that were extended, with their merge marks (such as `!reset`). The key is the path of
+/// the file and the [`ModelPlace::id`] of the project that extends it.
 pub(super) type ExtendedBases = HashMap<(String, usize), Services>;
 
-/// The services of a file.
+/// The services of one file.
 #[derive(Debug, Default)]
 pub(super) struct Services {
     services: YamlMapping,
     marks: Vec<MergeMark>,
 }
 
-/// What a service extends.
+/// The value of `extends`: a service, and the file that contains it if it is another one.
 struct Reference {
     service: String,
     span: Span,
     file: Option<(String, Span)>,
 }
 
-/// The services that are being completed, each with the file its base is in.
+/// The chain of services that are being completed, as pairs of file and service. Used to find cycles.
 type Way = Vec<(String, String)>;
 
 impl Loader<'_, '_> {
@@ -78,7 +80,7 @@ impl Loader<'_, '_> {
         complete
     }
 
-    // Lays the service called `name` over what it extends.
+    /// Merges the service called `name` onto the service that it extends.
     fn complete(
         &mut self,
         name: &str,
@@ -190,7 +192,7 @@ impl Loader<'_, '_> {
         }
     }
 
-    // A copy of the service that is referred to, itself complete; none where it says nothing.
+    /// Returns a completed copy of the service that `reference` names. `None` if that service is null.
     fn base(
         &mut self,
         name: &str,
@@ -270,7 +272,7 @@ impl Loader<'_, '_> {
         Ok(())
     }
 
-    // The services of another file: interpolated and canonical, but not yet completed.
+    /// Reads the services of another file: interpolated and canonical, but not completed.
     fn other_services(
         &mut self,
         path: &str,

@@ -1,11 +1,12 @@
-//! `extra_hosts`: names for addresses, in their many forms.
+//! Reads `extra_hosts`, which gives host names addresses and has several forms.
 
 use super::project::Entries;
 use super::text;
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
 use crate::yaml::{YamlNode, YamlValue};
 
-/// Reads a mapping, or a list of `HOST=ADDRESS` and `HOST:ADDRESS`; several addresses of one host are joined by commas.
+/// Reads a mapping, or a list of `HOST=ADDRESS` or `HOST:ADDRESS`. Several addresses of one host are joined by
+/// commas.
 pub(super) fn read(node: &YamlNode, problems: &mut Diagnostics) -> Entries {
     let mut hosts: indexmap::IndexMap<String, (Vec<String>, Span)> = indexmap::IndexMap::new();
     match &node.value {
@@ -58,7 +59,7 @@ fn invalid(message: String, span: Span) -> Diagnostic {
     Diagnostic::error(Class::Definition, "compose::invalid-value", message).at(span, "")
 }
 
-// `[::1]` is `::1`.
+/// Removes the brackets of an IPv6 address: `[::1]` becomes `::1`.
 fn bare(address: &str) -> &str {
     let inner = address
         .strip_prefix('[')

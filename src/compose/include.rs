@@ -1,6 +1,7 @@
-//! `include`: the services and resources of other projects, each loaded in its own directory with its own variables.
+//! `include`: adds the services and resources of other projects. Each is loaded in its own directory with its own
+//! variables.
 //!
-//! What the including file says itself is laid over what it includes.
+//! The including file overrides what it includes.
 
 use std::rc::Rc;
 
@@ -13,16 +14,18 @@ use crate::diag::Span;
 use crate::golang::path;
 use crate::yaml::{MergeMark, YamlEntry, YamlMapping, YamlNode, YamlValue};
 
-/// The sections that are taken over.
+/// The top-level sections that are copied from an included project.
 const SECTIONS: [&str; 6] = [
     "services", "volumes", "networks", "secrets", "configs", "models",
 ];
-/// Projects in projects; only a file that includes itself under another name comes so far.
+/// The deepest nesting of `include`. A longer chain is reported as a cycle: it is a file that includes itself
+/// under ever new names.
 const MOST_NESTED: usize = 100;
-/// Projects that are included in all: each of a few files may include the next one twice.
+/// The most projects that may be included in total. Without a limit, a chain of files that each include the next
+/// one twice doubles the work at each step.
 const MOST_INCLUDED: usize = 10_000;
 
-/// An item of `include`.
+/// One item of `include`, parsed.
 struct Included {
     span: Span,
     paths: Vec<(String, Span)>,
@@ -31,7 +34,7 @@ struct Included {
 }
 
 impl Loader<'_, '_> {
-    /// Replaces `include` in `over` by what it stands for.
+    /// Replaces `include` in `over` with the contents of the included projects.
     pub(super) fn include(
         &mut self,
         over: &mut YamlMapping,
@@ -192,7 +195,8 @@ impl Loader<'_, '_> {
         self.model(&files, &within)
     }
 
-    // Without files of its own, a project has the `.env` in its directory.
+    /// The environment files of an included project. If it names none, `.env` in its directory is used, if that
+    /// exists.
     fn env_files(
         &self,
         named: Vec<(String, Span)>,
@@ -266,7 +270,7 @@ impl Loader<'_, '_> {
     }
 }
 
-/// `path` as seen from where `dir` is seen from.
+/// Joins `path` to `dir`, unless `path` is absolute. The result is relative to the same directory as `dir`.
 pub(super) fn below(dir: &str, path: &str) -> String {
     if path.starts_with('/') {
         path.to_owned()
@@ -275,7 +279,7 @@ pub(super) fn below(dir: &str, path: &str) -> String {
     }
 }
 
-/// The directory a file is in, `.` where its path does not say.
+/// The directory of a file. `.` if the path has only one component.
 pub(super) fn parent(path: &str) -> String {
     match path.rsplit_once('/') {
         None => ".".to_owned(),

@@ -1,19 +1,20 @@
-//! Variables in the strings of a Compose file, and the types that some of the results must have.
+//! Replaces variables in the strings of a Compose file, and converts some of the results to numbers or booleans.
 
 use super::template::{Lookup, TemplateError, TemplateErrorKind, substitute};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::golang::strconv;
 use crate::yaml::{YamlNode, YamlValue};
 
-/// Replaces the variables in all strings of `root`, keys excepted, and makes numbers and booleans of those that stand where
-/// Compose wants them.
+/// Replaces the variables in all strings of `root` except keys. Where Compose expects a number or a boolean, the
+/// string is converted to one.
 pub(crate) fn interpolate(root: &mut YamlNode, lookup: Lookup<'_>, problems: &mut Diagnostics) {
     let mut pass = Interpolation {
         lookup,
         problems,
         path: Vec::new(),
     };
-    // A document that is a string is no Compose file; it is told so by whoever wants a mapping.
+    // If the document is only a string, it is not a Compose file, and the caller reports that a mapping is
+    // expected.
     if root.as_mapping().is_some() {
         pass.node(root);
     }
@@ -84,7 +85,7 @@ impl Interpolation<'_> {
     }
 }
 
-/// The problem with a template at `span`; `text` is the faulty part where the span shows more than that.
+/// The diagnostic for a faulty template at `span`. `text` is the faulty part, if `span` contains more than that.
 pub(super) fn template_problem(error: TemplateError, span: Span, text: Option<&str>) -> Diagnostic {
     let in_text = text.map_or(String::new(), |text| format!(": `{text}`"));
     match error.kind {
@@ -119,7 +120,7 @@ pub(super) fn template_problem(error: TemplateError, span: Span, text: Option<&s
     }
 }
 
-/// What is told of a variable without a value.
+/// The warning for a variable that is not set and has no default.
 pub(super) fn unset(name: &str, span: Span) -> Diagnostic {
     let message = format!("the variable `{name}` is not set, and stands for nothing");
     Diagnostic::warning("compose::unset-variable", message)
@@ -139,7 +140,7 @@ fn problem(code: &'static str, message: impl Into<String>, span: Span, label: &s
     Diagnostic::error(Class::Definition, code, message).at(span, label)
 }
 
-/// What Compose makes of a string after interpolation.
+/// The type that Compose converts a string to after interpolation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cast {
     Int,
@@ -147,7 +148,7 @@ enum Cast {
     Bool,
 }
 
-/// The casts of services, by their keys.
+/// The conversions in services, by the path of keys.
 const SERVICE: &[(&[&str], Cast)] = &[
     (&["cpu_count"], Cast::Int),
     (&["cpu_percent"], Cast::Float),
@@ -192,7 +193,8 @@ const SERVICE: &[(&[&str], Cast)] = &[
 ];
 
 impl Cast {
-    // None of `build` is cast: what must be a number there is read from text later.
+    /// The conversion at `path`, if there is one. Compose converts nothing in `build`; numbers there are parsed
+    /// from strings later.
     fn of(path: &[String]) -> Option<Self> {
         let (section, rest) = path.split_first()?;
         let (_, keys) = rest.split_first()?;

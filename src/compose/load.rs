@@ -1,7 +1,8 @@
-//! From files to one model: each file interpolated, completed by what it includes and extends, and laid over the files
-//! before it.
+//! Loads files into one model: interpolates each file, adds what it includes and extends, and merges it onto the
+//! files before it.
 //!
-//! Start at [`Loader::model`]; the steps run in the order they are listed there and in [`Loader::document`].
+//! Start at [`Loader::model`]. The steps run in the order in which that function and [`Loader::document`] list
+//! them.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -14,39 +15,43 @@ use super::{canonical, interpolate, merge, places, unique};
 use crate::diag::SourceId;
 use crate::yaml::{Document, MergeMark, YamlEntry, YamlMapping, YamlNode, YamlValue};
 
-/// A file of a model.
+/// A file of a project.
 #[derive(Debug, Clone)]
 pub(super) struct ModelFile {
-    /// The file.
+    /// The file's id in the source map.
     pub(super) source: SourceId,
-    /// Its path: relative to the working directory, or absolute.
+    /// The file's path, relative to the working directory or absolute.
     pub(super) path: String,
 }
 
-/// Where a model stands: what its relative names mean and which variables it sees.
+/// The context in which a project (the main one or an included one) is loaded: the base of its relative paths, and
+/// its variables.
 #[derive(Debug, Clone)]
 pub(super) struct ModelPlace {
-    /// The directory in which files are looked for.
+    /// The directory that relative file names in the project start from.
     pub(super) dir: String,
-    /// The same directory as the model around this one sees it; paths become relative to it.
+    /// The same directory, relative to the directory of the including project. Paths in the loaded model are
+    /// rewritten to be relative to that.
     pub(super) seen_as: String,
-    /// What the model may refer to.
+    /// The variables that the project can use.
     pub(super) variables: Rc<ComposeVariables>,
-    /// The files that include this model, from the outermost.
+    /// The files that led here through `include`, the outermost first. Used to find cycles.
     pub(super) included_by: Vec<String>,
-    /// Counts places, so that what was read at one is not taken for another's.
+    /// A unique number. The cache of extended services needs it, because the same file gives different results in
+    /// different projects.
     pub(super) id: usize,
 }
 
-/// Loads models.
+/// Loads files into models.
 pub(super) struct Loader<'r, 'm> {
-    /// The files.
+    /// Reads the files and collects the problems.
     pub(super) reader: &'r mut ProjectReader<'m>,
-    /// The user's home directory.
+    /// The user's home directory, for `~`.
     pub(super) home: Option<String>,
-    /// Services of other files that are extended.
+    /// Services of other files that were extended, for reuse.
     pub(super) bases: ExtendedBases,
-    /// How many places there were.
+    /// How many places there have been so far, for [`ModelPlace::id`] and to limit the number of included
+    /// projects.
     pub(super) places: usize,
 }
 
@@ -60,7 +65,7 @@ impl<'r, 'm> Loader<'r, 'm> {
         }
     }
 
-    /// The model that `files` make, one after the other.
+    /// Merges `files` in order into one model.
     pub(super) fn model(
         &mut self,
         files: &[ModelFile],
@@ -95,7 +100,7 @@ impl<'r, 'm> Loader<'r, 'm> {
         Ok(())
     }
 
-    /// The content of a document, which must be a mapping, with variables filled in.
+    /// The content of a document with variables replaced. Reports an error if it is not a mapping.
     pub(super) fn interpolated(
         &mut self,
         document: &Document,
@@ -116,7 +121,7 @@ impl<'r, 'm> Loader<'r, 'm> {
             .error("compose::wrong-type", message, root.span, ""))
     }
 
-    /// Lays a document over a model, and makes that canonical.
+    /// Merges a document onto a model, and rewrites the result to canonical form.
     pub(super) fn lay_over(&mut self, model: &mut YamlMapping, over: YamlMapping) {
         let problems = &mut self.reader.problems;
         for (key, entry) in over {
@@ -134,7 +139,7 @@ impl<'r, 'm> Loader<'r, 'm> {
         }
     }
 
-    /// Makes the paths in a model relative to what `dir` is relative to.
+    /// Rewrites the relative paths in a model, which start at `dir`, to start where `dir` itself starts.
     pub(super) fn resolve(&mut self, model: &mut YamlMapping, dir: &str) {
         let home = self.home.as_deref();
         for (key, entry) in model {
@@ -150,9 +155,10 @@ impl<'r, 'm> Loader<'r, 'm> {
     }
 }
 
-/// Takes out of `model`, which stands at the first `depth` keys of their paths, what `marks` name.
+/// Removes the values that `marks` name from `model`. `model` is the part of the document below the first `depth`
+/// keys of the paths.
 ///
-/// Items of lists cannot be named.
+/// A path cannot select an item of a list.
 pub(super) fn reset(model: &mut YamlMapping, marks: &[MergeMark], depth: usize) {
     for mark in marks {
         if let Some(path) = mark.path.get(depth..) {
@@ -191,7 +197,7 @@ fn services(model: &mut YamlMapping) -> impl Iterator<Item = &mut YamlMapping> {
         })
 }
 
-// A build without a context has the directory of its file for one.
+/// Sets the context of each `build` that has none to the directory of its file.
 fn default_contexts(model: &mut YamlMapping) {
     for service in services(model) {
         let Some(entry) = service.get_mut("build") else {
@@ -209,7 +215,8 @@ fn default_contexts(model: &mut YamlMapping) {
     }
 }
 
-// `- NAME` in a list takes the value that the variable has where the model is loaded.
+/// Gives each `- NAME` in a list of environment variables the value of the variable. This must happen here,
+/// because the variables of an included project are only known while it is loaded.
 fn fill_environment(model: &mut YamlMapping, variables: &ComposeVariables) {
     for service in services(model) {
         let environment = service

@@ -1,7 +1,7 @@
-//! One model laid over another: what later files, and services that extend others, do to what was there before.
+//! Merges one model onto another. Used for later files, and for services that extend others.
 //!
-//! Mappings are merged key by key, lists are appended, anything else is replaced; [`RULES`] lists the places where it is
-//! otherwise. Start at [`merge`].
+//! Mappings are merged key by key, lists are appended, and other values are replaced. [`RULES`] lists the places
+//! with other rules. Start at [`merge`].
 
 use std::collections::HashSet;
 
@@ -10,20 +10,20 @@ use super::text;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::yaml::{YamlEntry, YamlMapping, YamlNode, YamlValue};
 
-/// What is done at a place instead of the usual.
+/// A special rule for merging a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
-    /// `build: DIR` stands for `build: {context: DIR}`.
+    /// A string `DIR` is treated as `{context: DIR}`.
     Build,
-    /// Mappings become lists of `key=value`, then lists are appended.
+    /// Mappings are converted to lists of `key=value`, and the lists are appended.
     List,
-    /// As `List`, without what is there already.
+    /// Like `List`, but items that already exist are not added.
     NewItems,
-    /// The later value counts.
+    /// The later value replaces the earlier one.
     Replace,
-    /// Names in a list are keys of a mapping.
+    /// A list of names is treated as a mapping with these keys.
     Keys,
-    /// Options are merged where both have the same driver.
+    /// If both have the same driver, they are merged; otherwise the later value replaces the earlier one.
     Driver,
 }
 
@@ -65,7 +65,8 @@ fn rule(path: &ModelPath<'_>) -> Option<Rule> {
     found.map(|(_, rule)| *rule)
 }
 
-/// Lays `over` over `base`, both of which stand at `path`. Null says nothing.
+/// Merges `over` onto `base`. Both are at `path` in the model. A null `over` changes nothing, unless the rule says
+/// `Replace`.
 pub(super) fn merge(
     base: &mut YamlNode,
     over: YamlNode,
@@ -159,7 +160,7 @@ fn merge_entries(
     }
 }
 
-// Anything but a directory or a mapping is found fault with elsewhere.
+/// Treats a directory as a mapping with `context`. Values of other types become empty; other code reports them.
 fn build(node: YamlNode) -> YamlMapping {
     match node.value {
         YamlValue::Mapping(entries) => entries,
@@ -171,7 +172,7 @@ fn build(node: YamlNode) -> YamlMapping {
     }
 }
 
-// Items of a list by their names; anything else is found fault with elsewhere.
+/// Treats a list of names as a mapping. Values of other types become empty; other code reports them.
 fn keys(value: YamlValue) -> YamlMapping {
     match value {
         YamlValue::Mapping(entries) => entries,
@@ -196,7 +197,7 @@ fn keys(value: YamlValue) -> YamlMapping {
     }
 }
 
-// `KEY: VALUE` as `KEY=VALUE`, sorted; the place is that of the value.
+/// Converts a mapping to a sorted list of `KEY=VALUE`. Each item gets the place of its value.
 fn list(value: YamlValue) -> Vec<YamlNode> {
     match value {
         YamlValue::Sequence(items) => items,

@@ -1,7 +1,8 @@
-//! Compose projects: files loaded, completed and merged as `compose-go` does it, down to what builds need of them.
+//! Loads Compose projects in the same way as `compose-go`: reads, interpolates, completes and merges the files.
+//! Only the parts that builds need are kept.
 //!
-//! Knows nothing of bake: [`crate::definition`] makes targets of a [`Project`]. Start at [`Projects`]; the steps of loading are
-//! in [`load`], the shapes that are allowed in [`schema`].
+//! This module knows nothing about bake: [`crate::definition`] makes targets from a [`Project`]. Start at
+//! [`Projects`]. The steps of loading are in [`load`], the allowed shapes in [`schema`].
 
 mod canonical;
 mod check;
@@ -38,39 +39,40 @@ use self::reader::{Cache, ProjectReader, Reported};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, SourceMap, Span};
 use crate::yaml::{YamlEntry, YamlMapping, YamlNode, YamlValue};
 
-/// The variable with the project's name.
+/// The variable that contains the project's name.
 const PROJECT_NAME: &str = "COMPOSE_PROJECT_NAME";
 
-/// A Compose file that was read.
+/// A Compose file of a project.
 #[derive(Debug, Clone)]
 pub(crate) struct ComposeFile {
-    /// The file in the source map.
+    /// The file's id in the source map.
     pub(crate) source: SourceId,
-    /// Its path as it was given; `-` for standard input.
+    /// The path as it was given. `-` is standard input.
     pub(crate) path: String,
 }
 
-/// What decides about a project beside its files.
+/// The inputs of a project other than its files.
 #[derive(Debug, Clone)]
 pub(crate) struct ProjectSettings<'a> {
-    /// The working directory, which relative paths are relative to.
+    /// The working directory, which relative paths start from.
     pub(crate) dir: &'a Path,
-    /// The user's home directory, for `~`.
+    /// The user's home directory, for `~`. `None` if unknown.
     pub(crate) home: Option<String>,
-    /// What files may refer to.
+    /// The variables that files can use.
     pub(crate) variables: &'a ComposeVariables,
 }
 
-/// Loads projects; what was read for one is known for the next.
+/// Loads projects. Files that were read once are cached for later loads.
 #[derive(Debug, Default)]
 pub(crate) struct Projects {
     cache: Cache,
 }
 
 impl Projects {
-    /// Whether `file` is a Compose file, possibly one that needs others beside it. The errors say why it is none.
+    /// Checks that `file` is a Compose file. It may be incomplete without the project's other files. Fails with
+    /// the reasons if it is not one.
     ///
-    /// The files that it refers to are added to `map`.
+    /// Adds the files that it refers to (`include`, `extends`) to `map`.
     pub(crate) fn check(
         &mut self,
         file: &ComposeFile,
@@ -79,17 +81,18 @@ impl Projects {
     ) -> Result<(), Diagnostics> {
         let files = std::slice::from_ref(file);
         let checked = self.with_reader(settings, map, |reader| {
-            // Files that only some services need are looked for when these are built.
+            // Files that only some services need (such as `env_file`) are read later, when the whole project is
+            // loaded.
             model(files, settings, reader)?;
             Ok(())
         });
         checked.map(|_| ())
     }
 
-    /// Loads the project that `files` make together, later ones laid over earlier ones.
+    /// Loads the project that `files` form together. Later files override earlier ones.
     ///
-    /// The files that they refer to are added to `map`. Every problem is reported, not only the first; what is doubtful
-    /// comes with the project.
+    /// Adds the files that they refer to to `map`. On failure, reports all problems, not only the first. Warnings
+    /// are returned with the project.
     pub(crate) fn load(
         &mut self,
         files: &[ComposeFile],
@@ -117,7 +120,7 @@ impl Projects {
         let mut reader = ProjectReader::new(map, settings.dir, &mut self.cache);
         let result = run(&mut reader);
         let mut problems = reader.problems;
-        // What several services share is found wrong several times.
+        // An error in a part that several services share is found once per service. Report it once.
         let mut seen = HashSet::with_capacity(problems.0.len());
         problems.0.retain(|problem| {
             let place = problem.labels.first().map(|label| label.span);
@@ -130,7 +133,7 @@ impl Projects {
     }
 }
 
-/// What builds need of a model.
+/// The parts of a merged project that builds need.
 struct Model {
     services: YamlMapping,
     secrets: YamlMapping,
@@ -202,7 +205,8 @@ fn nothing(files: &[ComposeFile], reader: &mut ProjectReader<'_>) -> Reported {
     })
 }
 
-// `name` in the files, the last one's; else the variable's; else `bake`.
+/// The project's name: `name` in the last file that has one, else the variable `COMPOSE_PROJECT_NAME`, else
+/// `bake`.
 fn project_name(
     files: &[ComposeFile],
     variables: &ComposeVariables,

@@ -1,8 +1,8 @@
-//! Where in a model a value stands, and patterns of such places.
+//! Paths to values in a model, and patterns that match them.
 
 use std::fmt;
 
-/// The keys from the model's root to a value; items of lists count as `[]`.
+/// The keys from the root of a model to a value. `[]` is an item of a list.
 #[derive(Clone, Copy)]
 pub(super) struct ModelPath<'a> {
     parent: Option<&'a ModelPath<'a>>,
@@ -11,14 +11,14 @@ pub(super) struct ModelPath<'a> {
 }
 
 impl<'a> ModelPath<'a> {
-    /// The model itself.
+    /// The path of the whole model.
     pub(super) const ROOT: ModelPath<'static> = ModelPath {
         parent: None,
         key: "",
         len: 0,
     };
 
-    /// The value behind `key`.
+    /// The path of the value of `key`.
     pub(super) const fn key(&'a self, key: &'a str) -> Self {
         Self {
             parent: Some(self),
@@ -27,12 +27,12 @@ impl<'a> ModelPath<'a> {
         }
     }
 
-    /// An item of the list.
+    /// The path of any item of this list.
     pub(super) const fn item(&'a self) -> Self {
         self.key("[]")
     }
 
-    /// Whether `pattern` means this place; `*` stands for any key.
+    /// Whether `pattern` matches the whole path. `*` matches any key.
     pub(super) fn matches(&self, pattern: &[&str]) -> bool {
         if pattern.len() != self.len {
             return false;

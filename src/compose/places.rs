@@ -1,18 +1,19 @@
-//! Paths in a model, made relative to the directory that the model of the whole project is in.
+//! Rewrites the paths in a model to be relative to the directory of the whole project. Included and extended files
+//! may be in other directories.
 
 use super::path::ModelPath;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::golang::path;
 use crate::yaml::{YamlNode, YamlValue};
 
-/// What a path is.
+/// The kinds of path, which are resolved differently.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
-    /// A directory, an address, or another service.
+    /// A build context: a directory, a URL, or another service.
     Context,
-    /// A file that need not be set.
+    /// A path to a file, or empty.
     OptionalFile,
-    /// A file.
+    /// A path to a file.
     File,
 }
 
@@ -26,7 +27,7 @@ const PATHS: &[(&[&str], Kind)] = &[
     (&["secrets", "*", "file"], Kind::OptionalFile),
 ];
 
-/// The beginnings of contexts that are addresses.
+/// The prefixes of contexts that are remote addresses and therefore not changed.
 const REMOTE: [&str; 6] = [
     "https://",
     "http://",
@@ -36,7 +37,8 @@ const REMOTE: [&str; 6] = [
     "git@",
 ];
 
-/// Makes the relative paths in `node`, which stands at `path`, paths below `dir`; `~` is the directory `home`.
+/// Rewrites the relative paths in `node`, which is at `path` in the model, to start with `dir`. Replaces `~` with
+/// `home`. Reports paths that are not strings.
 pub(super) fn resolve(
     node: &mut YamlNode,
     path: &ModelPath<'_>,

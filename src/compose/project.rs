@@ -1,91 +1,91 @@
-//! A loaded project: its services and what each of them builds.
+//! A loaded Compose project: its services and how each is built.
 
 use indexmap::IndexMap;
 
 use crate::diag::{Diagnostics, Span, Spanned};
 use crate::yaml::YamlNode;
 
-/// All services of a project, in the order of the files.
+/// A loaded project.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Project {
-    /// The services.
+    /// All services, in the order of the files.
     pub(crate) services: Vec<Service>,
 }
 
-/// A service.
+/// A service of the project.
 #[derive(Debug, Clone)]
 pub(crate) struct Service {
-    /// Its name.
+    /// The service's name, as in the file.
     pub(crate) name: Spanned<String>,
-    /// The image it runs, if that is named.
+    /// The name of the image that the service runs, if given.
     pub(crate) image: Option<Spanned<String>>,
-    /// How its image is built, if it is.
+    /// How the image is built. `None` if the service has no `build`.
     pub(crate) build: Option<Build>,
-    /// What is wrong or doubtful with what only this service needs: of no interest to those who do not build it.
+    /// Problems that only matter if this service is built, such as a missing `env_file`.
     pub(crate) problems: Diagnostics,
 }
 
-/// Entries by name, in order.
+/// Values by name, in the order of the file.
 pub(crate) type Entries = IndexMap<String, Spanned<String>>;
 
-/// How an image is built. What is not set is none or empty.
+/// How an image is built. Fields that are not set are `None` or empty.
 #[derive(Debug, Clone)]
 pub(crate) struct Build {
-    /// Where it is written.
+    /// The place of `build`.
     pub(crate) span: Span,
-    /// The source tree.
+    /// The build context.
     pub(crate) context: Option<Spanned<String>>,
-    /// Further source trees.
+    /// Additional build contexts, by name.
     pub(crate) additional_contexts: Entries,
-    /// The Dockerfile's path.
+    /// The path of the Dockerfile.
     pub(crate) dockerfile: Option<Spanned<String>>,
-    /// The Dockerfile's text.
+    /// The text of the Dockerfile, if it is not a file.
     pub(crate) dockerfile_inline: Option<Spanned<String>>,
     /// The stage to build.
     pub(crate) target: Option<Spanned<String>>,
-    /// Build arguments; those whose value is to come from elsewhere and did not are left out.
+    /// Build arguments. Arguments without a value, for which there is no variable either, are left out.
     pub(crate) args: Entries,
     /// Labels of the image.
     pub(crate) labels: Entries,
-    /// Names of the image.
+    /// Image names.
     pub(crate) tags: Vec<Spanned<String>>,
-    /// Platforms to build for.
+    /// The platforms to build for.
     pub(crate) platforms: Vec<Spanned<String>>,
     /// Where cache is imported from.
     pub(crate) cache_from: Vec<Spanned<String>>,
     /// Where cache is exported to.
     pub(crate) cache_to: Vec<Spanned<String>>,
-    /// Names for addresses; several addresses of one are separated by commas.
+    /// Additional host names, with one or more addresses separated by commas.
     pub(crate) extra_hosts: Entries,
-    /// SSH agents and keys by id, with the path of the key where there is one.
+    /// SSH agents and keys: the id, and the path of the key if there is one.
     pub(crate) ssh: Vec<(Spanned<String>, Option<Spanned<String>>)>,
-    /// Secrets for steps.
+    /// Secrets for the build steps.
     pub(crate) secrets: Vec<BuildSecret>,
-    /// Limits of processes, `name=soft:hard`.
+    /// Process limits, as `name=soft:hard`.
     pub(crate) ulimits: Vec<Spanned<String>>,
-    /// Size of `/dev/shm`, in bytes.
+    /// The size of `/dev/shm` in bytes.
     pub(crate) shm_size: Option<Spanned<u64>>,
-    /// The network of steps.
+    /// The network mode of the build steps.
     pub(crate) network: Option<Spanned<String>>,
-    /// Whether the cache is left aside.
+    /// Whether to build without using the cache.
     pub(crate) no_cache: Option<Spanned<bool>>,
-    /// Whether newer images are looked for.
+    /// Whether to look for newer versions of the base images.
     pub(crate) pull: Option<Spanned<bool>>,
-    /// Whether and how a list of contents is made.
+    /// Whether to attach an SBOM: a boolean, or its options.
     pub(crate) sbom: Option<Spanned<String>>,
-    /// Whether and how the build is described.
+    /// Whether to attach provenance: a boolean, or its options.
     pub(crate) provenance: Option<Spanned<String>>,
-    /// Keys that begin with `x-`.
+    /// The keys that start with `x-`, such as `x-bake`.
     pub(crate) extensions: IndexMap<String, YamlNode>,
 }
 
-/// A secret as a build uses it.
+/// A secret of a build, with its source from the top-level `secrets`.
 #[derive(Debug, Clone)]
 pub(crate) struct BuildSecret {
-    /// Its name, by which steps ask for it.
+    /// The id by which steps mount it.
     pub(crate) id: Spanned<String>,
-    /// The file that has it.
+    /// The file that contains the value.
     pub(crate) file: Option<Spanned<String>>,
-    /// The environment variable that has it.
+    /// The environment variable that contains the value.
     pub(crate) environment: Option<Spanned<String>>,
 }

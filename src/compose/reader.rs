@@ -1,4 +1,4 @@
-//! The files of a project: read once, kept in the source map, bounded in size and number.
+//! Reads the files of a project. Each is read once and kept in the source map. Their size and number are limited.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -12,19 +12,20 @@ use crate::yaml::{self, Document, YamlNode, YamlValue};
 
 /// The largest file that is read, in bytes.
 pub(super) const SIZE_LIMIT: u64 = 16 << 20;
-/// Files that are read beside those named by the user.
+/// The most files that are read in addition to those that the user named.
 const FILE_LIMIT: usize = 5_000;
-/// Values that are made in all: `include` and `extends` can multiply what the files say.
+/// The most values that a project may have in total. `include` and `extends` can multiply the contents of small
+/// files.
 const VALUE_LIMIT: usize = 8_000_000;
 
-/// The code of files that cannot be read.
+/// The diagnostic code for files that cannot be read.
 pub(super) const UNREADABLE: &str = "compose::unreadable";
 
-/// Why something cannot be had; it has been reported.
+/// An error value without content: the problem has already been reported.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reported;
 
-/// What has been read so far.
+/// The files that have been read and parsed so far, including failures.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
     paths: HashMap<String, Result<SourceId, String>>,
@@ -32,20 +33,21 @@ pub(super) struct Cache {
     utf16: HashSet<SourceId>,
 }
 
-/// The files of a project and what is wrong with it.
+/// Reads the files of a project, and collects its problems.
 pub(super) struct ProjectReader<'a> {
     map: &'a mut SourceMap,
     dir: &'a Path,
     cache: &'a mut Cache,
     values: usize,
-    /// What is wrong with the project.
+    /// The problems found so far.
     pub(super) problems: Diagnostics,
-    /// Services that extend what cannot be read, with why: of no interest to those who do not build them.
+    /// Services that extend something unreadable, with the reasons. Kept apart, because they only matter if such a
+    /// service is built.
     pub(super) incomplete: HashMap<String, Vec<Diagnostic>>,
 }
 
 impl<'a> ProjectReader<'a> {
-    /// Reads files below `dir` into `map`.
+    /// Creates a reader that adds files to `map`. Relative paths start at `dir`.
     pub(super) fn new(map: &'a mut SourceMap, dir: &'a Path, cache: &'a mut Cache) -> Self {
         Self {
             map,
@@ -57,7 +59,7 @@ impl<'a> ProjectReader<'a> {
         }
     }
 
-    /// Reports an error.
+    /// Reports an error at `span`.
     pub(super) fn error(
         &mut self,
         code: &'static str,
@@ -68,7 +70,7 @@ impl<'a> ProjectReader<'a> {
         self.report(Diagnostic::error(Class::Definition, code, message).at(span, label))
     }
 
-    /// Reports a problem.
+    /// Reports a problem. The result is for `return Err(…)`.
     pub(super) fn report(&mut self, problem: Diagnostic) -> Reported {
         self.problems.push(problem);
         Reported
@@ -79,17 +81,18 @@ impl<'a> ProjectReader<'a> {
         self.dir.join(path).is_dir()
     }
 
-    /// Whether there is something at `path` that is no directory.
+    /// Whether `path` exists and is not a directory. It may be a pipe or a device.
     pub(super) fn is_file(&self, path: &str) -> bool {
         std::fs::metadata(self.dir.join(path)).is_ok_and(|metadata| !metadata.is_dir())
     }
 
-    /// Whether there is something at `path`.
+    /// Whether `path` exists.
     pub(super) fn exists(&self, path: &str) -> bool {
         self.dir.join(path).exists()
     }
 
-    /// Reads the file at `path`, which `span` names as `what`.
+    /// Reads the file at `path`. If that fails, reports an error that calls it `what`, at `span`, where the path
+    /// is written.
     pub(super) fn read(
         &mut self,
         path: &str,
@@ -143,12 +146,13 @@ impl<'a> ProjectReader<'a> {
         Ok(source)
     }
 
-    /// Whether a file that was read is UTF-16, which only YAML may be.
+    /// Whether a file is UTF-16. Only YAML files may be.
     pub(super) fn is_utf16(&self, source: SourceId) -> bool {
         self.cache.utf16.contains(&source)
     }
 
-    /// The text of an environment file that was read. Its values stay out of messages.
+    /// The text of an environment file. Marks the file so that diagnostics do not show its values, which may be
+    /// secrets.
     pub(super) fn environment_text(&mut self, source: SourceId) -> std::sync::Arc<str> {
         self.map.hide_values(source);
         self.text(source)
@@ -162,7 +166,7 @@ impl<'a> ProjectReader<'a> {
             .unwrap_or_default()
     }
 
-    /// The YAML documents of a file that was read.
+    /// The YAML documents of a file that was read. Reports its errors each time it is asked for.
     pub(super) fn documents(&mut self, source: SourceId) -> Result<Rc<Vec<Document>>, Reported> {
         let parsed = if let Some(known) = self.cache.documents.get(&source) {
             known.clone()
@@ -177,7 +181,7 @@ impl<'a> ProjectReader<'a> {
         })
     }
 
-    /// A copy of `node`, which costs what it holds.
+    /// Copies `node`, and counts its values against the limit for the project.
     pub(super) fn copy(&mut self, node: &YamlNode) -> Result<YamlNode, Reported> {
         self.values += count(node);
         if self.values > VALUE_LIMIT {

@@ -1,6 +1,6 @@
-//! The shapes that Compose's schema allows, of what builds need: everything else in a model is not looked at.
+//! The shapes that Compose's schema allows for the parts that builds need. The rest of a model is not checked.
 //!
-//! Every misfit is reported, at the smallest place it can be seen in.
+//! Reports every value of a wrong shape, at the smallest place that contains it.
 
 use std::collections::HashSet;
 
@@ -8,40 +8,40 @@ use super::path::ModelPath;
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 use crate::yaml::{YamlEntry, YamlMapping, YamlNode, YamlValue};
 
-/// What a value must be.
+/// The shape that a value must have.
 #[derive(Debug, Clone, Copy)]
 enum Shape {
-    /// A text; dates count as such.
+    /// A string. A date is also accepted, because YAML makes dates of some strings.
     Text,
-    /// A text or a boolean.
+    /// A string or a boolean.
     TextOrBool,
-    /// A text or a whole number.
+    /// A string or an integer.
     TextOrWhole,
-    /// A text or a number.
+    /// A string or a number.
     TextOrNumber,
-    /// A list of texts.
+    /// A list of strings.
     Texts,
-    /// A text or a list of distinct texts.
+    /// A string, or a list of strings without duplicates.
     TextOrTexts,
-    /// A mapping to scalars, or a list of distinct texts.
+    /// A mapping with scalar values, or a list of strings without duplicates.
     Pairs,
-    /// A mapping to texts or lists of texts, or a list of distinct texts.
+    /// A mapping with strings or lists of strings as values, or a list of strings without duplicates.
     Hosts,
-    /// A list of texts or mappings with these keys.
+    /// A list of strings or of mappings with these keys.
     Items(&'static [Key]),
     /// A mapping with these keys.
     Keys(&'static [Key]),
-    /// A mapping with names for keys, in small letters, and limits.
+    /// A mapping from names in lower case to limits.
     Ulimits,
-    /// A text, a boolean, or a mapping.
+    /// A string, a boolean, or a mapping.
     External,
-    /// A mapping to texts or numbers.
+    /// A mapping with strings or numbers as values.
     Options,
-    /// A text, or a list of texts and mappings with a `path`.
+    /// A string, or a list of strings and of mappings with a `path`.
     EnvFiles,
 }
 
-/// A key of a mapping and what it takes.
+/// A key of a mapping, and the shape of its value.
 type Key = (&'static str, Shape);
 
 const BUILD: &[Key] = &[
@@ -106,7 +106,7 @@ const SERVICE: &[Key] = &[
     ("env_file", Shape::EnvFiles),
 ];
 
-/// Checks services.
+/// Checks the names and contents of all services.
 pub(super) fn services(services: &YamlMapping, problems: &mut Diagnostics) {
     let mut checker = Checker { problems };
     let root = ModelPath::ROOT.key("services");
@@ -123,7 +123,7 @@ pub(super) fn services(services: &YamlMapping, problems: &mut Diagnostics) {
     }
 }
 
-/// Checks the top-level secrets.
+/// Checks the top-level `secrets`.
 pub(super) fn secrets(secrets: &YamlNode, problems: &mut Diagnostics) {
     let mut checker = Checker { problems };
     let root = ModelPath::ROOT.key("secrets");
@@ -271,7 +271,7 @@ impl Checker<'_> {
     fn scalars(&mut self, entries: &YamlMapping, path: &ModelPath<'_>) {
         for (key, entry) in entries {
             self.key(key, entry, path);
-            // Infinity and not-a-number are no numbers to the schema.
+            // The schema's numbers do not include infinity and NaN.
             let fits = match &entry.value.value {
                 YamlValue::Sequence(_) | YamlValue::Mapping(_) => false,
                 YamlValue::Float(number) => number.is_finite(),
@@ -314,7 +314,7 @@ impl Checker<'_> {
         let YamlValue::Mapping(entries) = &node.value else {
             return self.misfit(node, path, "a mapping");
         };
-        // Names with anything but small letters are no limits, which is said when they are read.
+        // Names that are not all lower case are not limits; they are reported when the limits are read.
         for (name, entry) in entries {
             let path = path.key(name);
             let YamlValue::Mapping(limits) = &entry.value.value else {
@@ -332,7 +332,7 @@ impl Checker<'_> {
     }
 }
 
-// A number without fraction is whole, however it is written.
+/// Whether the value is an integer for the schema. `1.0` is.
 fn is_whole(value: &YamlValue) -> bool {
     match value {
         YamlValue::Int(_) => true,

@@ -1,15 +1,17 @@
-//! Short forms of volumes and ports, which builds do not need, but which make a file wrong where they cannot be read.
+//! Checks the short forms of volumes and ports. Builds do not need them, but Compose refuses a file in which they
+//! are invalid.
 //!
-//! After `format.ParseVolume` of compose-go v2.13.0 and `nat.ParsePortSpec` of go-connections v0.7.0.
+//! The rules are those of `format.ParseVolume` in compose-go v2.13.0 and `nat.ParsePortSpec` in go-connections
+//! v0.7.0.
 
 use std::net::IpAddr;
 
-/// Says what is wrong with the volume `text`: `TARGET` or `SOURCE:TARGET[:OPTIONS]`.
+/// Checks the volume `text`: `TARGET` or `SOURCE:TARGET[:OPTIONS]`. The error is the reason.
 pub(super) fn volume(text: &str) -> Result<(), &'static str> {
     if text.is_empty() {
         return Err("a volume cannot be empty");
     }
-    // Too short for a source and a target.
+    // compose-go accepts any text that is too short to have a source and a target.
     if text.len() <= 2 {
         return Ok(());
     }
@@ -21,7 +23,7 @@ pub(super) fn volume(text: &str) -> Result<(), &'static str> {
     while let Some(letter) = letters.next() {
         let opens = letter == '$' && letters.peek() == Some(&'{');
         let closes = letter == '}' && nested > 0;
-        // `C:` is the drive of a Windows path.
+        // The `:` of a Windows drive (`C:`) does not end a section.
         let drive = section == 1 && first.is_alphabetic();
         if letter == ':' && nested == 0 && !drive {
             sections += 1;
@@ -41,12 +43,13 @@ pub(super) fn volume(text: &str) -> Result<(), &'static str> {
     match (nested, section, sections) {
         (0, 0, _) => Err("there is nothing behind its last colon"),
         (0, ..) | (_, _, 2..) => Ok(()),
-        // An unclosed `${` takes the rest, and nothing is read of it.
+        // compose-go treats everything after an unclosed `${` as one section.
         _ => Err("its `${` is not closed"),
     }
 }
 
-/// Says what is wrong with the port `text`: `[[IP:]HOST:]CONTAINER[/PROTOCOL]`, ports being numbers or ranges.
+/// Checks the port `text`: `[[IP:]HOST:]CONTAINER[/PROTOCOL]`, with numbers or ranges as ports. The error is the
+/// reason.
 pub(super) fn port(text: &str) -> Result<(), &'static str> {
     let mut parts = text.rsplitn(3, ':');
     let container = parts.next().unwrap_or_default();
@@ -71,7 +74,7 @@ pub(super) fn port(text: &str) -> Result<(), &'static str> {
     let container = range(container).ok_or("the container's port is neither a port nor a range")?;
     if !host.is_empty() {
         let host = range(host).ok_or("the host's port is neither a port nor a range")?;
-        // One port may be found a place among several of the host.
+        // One container port may be mapped to a range of host ports, from which Docker picks a free one.
         if container != 0 && host != container {
             return Err("its two ranges differ in length");
         }
@@ -79,7 +82,7 @@ pub(super) fn port(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-// How many ports beside the first.
+/// The length of a range of ports minus one. `None` if it is invalid.
 fn range(text: &str) -> Option<u32> {
     let (start, end) = text.split_once('-').unwrap_or((text, text));
     let (start, end) = (number(start)?, number(end)?);
@@ -87,7 +90,7 @@ fn range(text: &str) -> Option<u32> {
 }
 
 fn number(text: &str) -> Option<u32> {
-    // Rust takes a sign as Go does.
+    // Rust and Go agree on accepting a sign.
     text.parse::<u32>().ok().filter(|port| *port <= 65_535)
 }
 
@@ -97,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    // What buildx v0.36.1 does with these.
+    // The expected results are those of buildx v0.36.1.
     #[test_case("/data", true)]
     #[test_case("a", true)]
     #[test_case(":", true; "too short to be looked at")]

@@ -1,53 +1,55 @@
-//! `$NAME` and `${NAME:-default}` in text, as Compose substitutes them.
+//! Substitutes `$NAME` and `${NAME:-default}` in strings as Compose does.
 //!
-//! The rules are odd in places and kept as they are: the braces of `${NAME-…}` reach to the last `}` of the line and are then
-//! cut where they balance; `$` in front of anything else stands for itself, `${` does not.
+//! Some of Compose's rules are odd, and this module copies them: `${NAME-…}` first extends to the last `}` of the
+//! line and is then cut where the braces balance. A `$` before any other character is kept, but `${` without a
+//! name is an error.
 
 use std::ops::Range;
 
-/// Defaults within defaults.
+/// The deepest nesting of defaults within defaults. It bounds the recursion.
 const MAX_NESTING: usize = 64;
-/// Bytes that one text may become.
+/// The largest result of one substitution, in bytes. Nested defaults could otherwise multiply.
 const MAX_OUTPUT: usize = 16 * 1024 * 1024;
 
-/// Looks a variable up.
+/// Returns the value of a variable, or `None` if it is not set.
 pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Text with its variables replaced.
+/// The result of a substitution.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Substituted {
-    /// The text.
+    /// The text with all variables replaced.
     pub(crate) text: String,
-    /// Variables that are not set and have no default: nothing stands for them.
+    /// The variables without a value and without a default, with their places in the template. They are replaced
+    /// by nothing.
     pub(crate) unset: Vec<(String, Range<usize>)>,
 }
 
-/// What is wrong with a template.
+/// An error in a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TemplateError {
-    /// The place in the template.
+    /// The byte range of the error in the template.
     pub(crate) range: Range<usize>,
-    /// What is wrong there.
+    /// What is wrong.
     pub(crate) kind: TemplateErrorKind,
 }
 
-/// See [`TemplateError`].
+/// The kinds of [`TemplateError`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TemplateErrorKind {
-    /// `${` without a name and a `}`.
+    /// `${` is not followed by a name and a `}`.
     Invalid,
-    /// `${NAME:?reason}` without a value.
+    /// `${NAME:?reason}` for a variable without a value.
     Required {
-        /// The variable.
+        /// The variable's name.
         name: String,
-        /// The reason that the template gives; may be empty.
+        /// The reason in the template. May be empty.
         reason: String,
     },
-    /// The result, or the nesting of defaults, is out of bounds.
+    /// The result is too large, or defaults are nested too deeply.
     TooLarge,
 }
 
-/// Replaces the variables in `template`; all errors are found, but for those in what is not used.
+/// Replaces the variables in `template`. Returns all errors, except those in defaults that are not used.
 pub(crate) fn substitute(
     template: &str,
     lookup: Lookup<'_>,
@@ -79,12 +81,12 @@ struct Substitution<'a> {
     size: usize,
 }
 
-// What follows a `$`, by ranges of the template.
+/// What follows a `$`. The ranges are those of the template.
 enum Found {
-    // `$$`
+    // `$$`, which gives one `$`.
     Escaped,
     Named(Range<usize>),
-    // The name, and what stands behind it up to the `}`.
+    // `${NAME…}`: the name, and the text between the name and the `}`.
     Braced(Range<usize>, Range<usize>),
     Invalid,
 }
@@ -127,7 +129,8 @@ impl Substitution<'_> {
         self.errors.push(TemplateError { range, kind });
     }
 
-    // The match that begins with the `$` at `at`, and its end; without one, the end of the `$`.
+    /// Matches the `$` at `at`. Returns the match and its end. If nothing matches, the `$` is literal, and the end
+    /// is that of the `$`.
     fn match_at(&self, at: usize, end: usize, line: &mut LastBrace) -> (Option<Found>, usize) {
         let text = &self.template[..end];
         let name_at = |start: usize| start..start + name_len(&text[start..]);
@@ -142,7 +145,8 @@ impl Substitution<'_> {
                 if operator_len(&text[name.end..]) > 0
                     && let Some(last) = line.of(text, name.end)
                 {
-                    // The first `}` that balances ends it; without one, the last of the line.
+                    // The match ends at the first `}` that balances the `{`. If none does, it ends at the last `}`
+                    // of the line.
                     let brace = balanced(&text[at..=last]).map_or(last, |n| at + n);
                     if brace > name.end {
                         return (
@@ -226,7 +230,7 @@ impl Substitution<'_> {
     }
 }
 
-// The last `}` of the line that was asked for last, so that asking for each `${` of a line reads it once.
+/// Remembers the last `}` of one line, so that a line with many `${` is only scanned once.
 #[derive(Default)]
 struct LastBrace {
     line: Range<usize>,
@@ -244,7 +248,8 @@ impl LastBrace {
     }
 }
 
-// The pattern ignores case, and by Unicode's rules `ſ` is an `s` and the Kelvin sign a `k`.
+/// The length of the variable name at the start of `text`; 0 if there is none. Compose's pattern ignores case by
+/// Unicode's rules, so `ſ` counts as `s` and the Kelvin sign as `k`.
 fn name_len(text: &str) -> usize {
     let starts = |c: char| c.is_ascii_alphabetic() || matches!(c, '_' | 'ſ' | '\u{212a}');
     let part = |c: char| starts(c) || c.is_ascii_digit();
@@ -254,7 +259,8 @@ fn name_len(text: &str) -> usize {
     text.find(|c| !part(c)).unwrap_or(text.len())
 }
 
-// `-`, `+`, `?`, each with a `:` in front or without.
+/// The length of the operator at the start of `text`: `-`, `+` or `?`, with an optional `:` before it. 0 if there
+/// is none.
 fn operator_len(text: &str) -> usize {
     let colon = usize::from(text.starts_with(':'));
     match text.as_bytes().get(colon) {
@@ -263,7 +269,7 @@ fn operator_len(text: &str) -> usize {
     }
 }
 
-// The `}` that closes the first `{`. What follows a `{` directly is not looked at, as in Compose.
+/// Finds the `}` that closes the first `{`. As in Compose, the byte directly after a `{` is skipped.
 fn balanced(text: &str) -> Option<usize> {
     let mut open = 0_usize;
     let mut bytes = text.bytes().enumerate();

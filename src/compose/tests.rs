@@ -1,4 +1,4 @@
-//! Projects that mean harm, and what is told of those that are wrong.
+//! Tests with hostile projects, and of the messages for faulty ones.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{ComposeFile, ComposeVariables, Project, ProjectSettings, Projects};
 use crate::diag::{Diagnostics, SourceMap};
 
-// On a stack like the one that definitions are evaluated on.
+/// Loads the project on a stack as large as the one on which definitions are evaluated.
 fn load_in(dir: &Path, text: &str) -> Result<(Project, Diagnostics), Diagnostics> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(256 << 20);

@@ -1,9 +1,9 @@
-//! Values as the text Go makes of them, which is what users of Compose get to see.
+//! Converts values to text in the same way as Go, because users of Compose see that text.
 
 use crate::golang::fmt;
 use crate::yaml::{YamlNode, YamlValue};
 
-/// `value` as `fmt.Sprint` writes it: `<nil>` for null, `1e+06` for a million with a point.
+/// Formats `value` as Go's `fmt.Sprint` does: null is `<nil>`, and the float one million is `1e+06`.
 pub(crate) fn text(value: &YamlValue) -> String {
     match value {
         YamlValue::Null => "<nil>".to_owned(),
@@ -27,7 +27,7 @@ pub(crate) fn text(value: &YamlValue) -> String {
     }
 }
 
-/// The text of a node that is none of: null, a list, a mapping.
+/// The text of a scalar. `None` for null, a list or a mapping.
 pub(crate) fn scalar(node: &YamlNode) -> Option<String> {
     match &node.value {
         YamlValue::Null | YamlValue::Sequence(_) | YamlValue::Mapping(_) => None,

@@ -1,12 +1,12 @@
-//! What a service says about its build that has no place in a bake target: passed over, as in buildx, but not in silence.
+//! Warns about settings of a service's build that a bake target cannot express. buildx ignores them silently.
 //!
-//! Keys for running a service, such as `ports`, are nobody's loss.
+//! Keys for running a service, such as `ports`, have no effect on a build, so there is no warning for them.
 
 use super::decode::boolean;
 use crate::diag::{Diagnostic, Diagnostics};
 use crate::yaml::{YamlEntry, YamlMapping, YamlValue};
 
-/// Keys of `build`, and what can be written instead.
+/// The ignored keys of `build`, and what the user can do instead.
 const BUILD: [(&str, &str); 4] = [
     (
         "entitlements",
@@ -27,10 +27,10 @@ const BUILD: [(&str, &str); 4] = [
     ),
 ];
 
-/// Keys of a secret below `build`; the step that mounts it says them.
+/// The ignored keys of a secret below `build`. In a Dockerfile, the mount of the step sets them.
 const SECRET: [&str; 4] = ["target", "uid", "gid", "mode"];
 
-/// Warns of what the build of the service `name` says in vain.
+/// Adds a warning for each setting of the service `name` that is ignored.
 pub(super) fn warn(name: &str, service: &YamlMapping, problems: &mut Diagnostics) {
     let Some(build) = service
         .get("build")
@@ -75,7 +75,8 @@ fn ignored(path: &str, entry: &YamlEntry, way_out: &str) -> Diagnostic {
         .help(way_out)
 }
 
-// Where the build has platforms of its own, the one the service runs on is among them.
+/// Whether the build lists platforms. If so, Compose requires that the platform of the service is among them, so
+/// ignoring the latter loses nothing.
 fn has_platforms(build: &YamlMapping) -> bool {
     let filled = |entry: &YamlEntry| says_something(entry);
     let own = build.get("platforms").is_some_and(filled);
@@ -85,7 +86,7 @@ fn has_platforms(build: &YamlMapping) -> bool {
     own || bake.is_some_and(|bake| bake.get("platforms").is_some_and(filled))
 }
 
-// Nothing is lost of what says what would be anyway.
+/// Whether the entry changes anything. Empty values and `false` are the defaults, so ignoring them loses nothing.
 fn says_something(entry: &YamlEntry) -> bool {
     match &entry.value.value {
         YamlValue::Null => false,

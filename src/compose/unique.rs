@@ -1,4 +1,5 @@
-//! Lists whose items have keys: of items with one key the last counts, in the first one's place.
+//! Lists whose items have keys. If several items have the same key, the last one counts, at the position of the
+//! first.
 
 use std::collections::HashMap;
 
@@ -6,20 +7,20 @@ use super::path::ModelPath;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::yaml::{YamlNode, YamlValue};
 
-/// What the key of an item is.
+/// What identifies an item of a list.
 ///
-/// What services do when they run matters no further than that it may be written so.
+/// Keys of lists that only matter for running a service are read as far as needed to refuse invalid files.
 #[derive(Debug, Clone, Copy)]
 enum Key {
-    /// What is before the first `=`.
+    /// The text before the first `=`.
     Name,
-    /// The `path` of a mapping.
+    /// The string, or the `path` of a mapping.
     File,
-    /// The text or whole number.
+    /// The string or integer.
     Port,
-    /// The `target` of a mapping, which must have one.
+    /// The `target` of a mapping. It is required.
     Target,
-    /// The `target` of a mapping, else its `source`.
+    /// The `target` of a mapping, or else its `source`.
     Mount,
 }
 
@@ -55,7 +56,7 @@ const LISTS: &[(&[&str], Key)] = &[
     (&["services", "*", "volumes"], Key::Target),
 ];
 
-/// Makes all such lists in `node`, which stands at `path`, free of repetition.
+/// Removes repeated items from all such lists in `node`, which is at `path` in the model.
 pub(super) fn unique(node: &mut YamlNode, path: &ModelPath<'_>, problems: &mut Diagnostics) {
     match &mut node.value {
         YamlValue::Mapping(entries) => {
@@ -113,13 +114,13 @@ fn without_repetition(
 
 /// Why an item has no key.
 enum Wrong {
-    /// It should be something else.
+    /// It has a wrong type. The text says what is expected.
     Type(&'static str),
-    /// It lacks a key.
+    /// It has no entry with this key.
     Without(&'static str),
 }
 
-// The key; none for items that are told apart by nothing.
+/// The key of an item. `None` if the item is always kept.
 fn key_of(item: &YamlNode, key: Key) -> Result<Option<String>, Wrong> {
     match (key, &item.value) {
         (Key::Name, YamlValue::String(text)) => Ok(Some(

@@ -1,6 +1,7 @@
-//! From events to nodes: one arena for each document, aliases still in it.
+//! Builds a tree of nodes from parser events. Each document has its own arena of nodes. Aliases are not resolved
+//! yet.
 //!
-//! The only place that names the parser crate.
+//! This is the only file that uses the parser crate.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,38 +11,38 @@ use granit_parser::{Event, Parser, ScalarStyle, ScanError, Tag, options};
 use super::{error, report};
 use crate::diag::{Diagnostic, Diagnostics, SourceId, Span};
 
-/// Nesting of collections that is read. Deeper files are no Compose files.
+/// The deepest nesting of collections. No real Compose file comes near it.
 const MAX_NESTING: usize = 200;
-/// Characters of a key without `?`. YAML says 1024, go-yaml does not count.
+/// The longest key without `?`, in characters. YAML says 1024, but go-yaml has no limit.
 const MAX_KEY: usize = 16 * 1024;
-/// Nodes of a stream that are read.
+/// The most nodes in one stream.
 const MAX_NODES: usize = 500_000;
 
 /// The index of a node in its [`YamlTree`].
 pub(super) type Id = usize;
 
-/// A document as it was written.
+/// A document before aliases, merges and scalars are resolved.
 pub(super) struct YamlTree<'a> {
     pub(super) nodes: Vec<Raw<'a>>,
     pub(super) root: Id,
 }
 
-/// A node as it was written.
+/// A node before aliases, merges and scalars are resolved.
 pub(super) struct Raw<'a> {
     pub(super) span: Span,
-    /// In its short form: `!!str`, `!reset`.
+    /// The tag in its short form, such as `!!str` or `!reset`.
     pub(super) tag: Option<Box<str>>,
     pub(super) kind: TreeNodeKind<'a>,
-    /// For collections: whether entries marked `!reset` are left out of it. See [`super::marks`].
+    /// For collections: whether entries marked `!reset` are left out. See [`super::marks`].
     pub(super) resets: bool,
 }
 
 pub(super) enum TreeNodeKind<'a> {
     Scalar(Scalar<'a>),
     Sequence(Vec<Id>),
-    /// Keys and values.
+    /// Pairs of key and value.
     Mapping(Vec<(Id, Id)>),
-    /// The node behind an anchor, and the anchor's name.
+    /// The node with the anchor, and the anchor's name.
     Alias(Id, &'a str),
 }
 
@@ -52,7 +53,7 @@ pub(super) struct Scalar<'a> {
 }
 
 impl<'a> YamlTree<'a> {
-    /// The node `id`, or the one it is an alias of.
+    /// The node `id`, or if it is an alias, the node that it refers to.
     pub(super) fn target(&self, id: Id) -> Id {
         match self.nodes[id].kind {
             TreeNodeKind::Alias(target, _) => target,
@@ -60,17 +61,18 @@ impl<'a> YamlTree<'a> {
         }
     }
 
-    /// The node `id`, or the one it is an alias of.
+    /// Like [`Self::target`], but returns the node itself.
     pub(super) fn resolved(&self, id: Id) -> &Raw<'a> {
         &self.nodes[self.target(id)]
     }
 
-    /// Whether `id` is, or is an alias of, a node with `tag`.
+    /// Whether `id`, or the node that it refers to, has the tag `tag`.
     pub(super) fn has_tag(&self, id: Id, tag: &str) -> bool {
         self.resolved(id).tag.as_deref() == Some(tag)
     }
 
-    /// What go-yaml compares keys by: a scalar's text, an alias' name, nothing for collections.
+    /// The text by which go-yaml compares keys: the text of a scalar, the name of an alias, and empty for
+    /// collections.
     pub(super) fn key_text(&self, id: Id) -> &str {
         match &self.nodes[id].kind {
             TreeNodeKind::Scalar(scalar) => &scalar.text,
@@ -80,7 +82,7 @@ impl<'a> YamlTree<'a> {
     }
 }
 
-/// The documents of `text`, up to the first place that cannot be read.
+/// Parses the documents of `text`, up to the first syntax error.
 pub(super) fn trees<'a>(
     text: &'a str,
     source: SourceId,
@@ -139,7 +141,7 @@ struct Composer<'a, 'p> {
     problems: &'p mut Diagnostics,
     trees: Vec<YamlTree<'a>>,
     nodes: Vec<Raw<'a>>,
-    // Collections that have begun, each with the key that waits for its value.
+    /// The collections that have begun but not ended. For a mapping, the key whose value comes next, if any.
     open: Vec<(Id, Option<Id>)>,
     root: Option<Id>,
     anchors: HashMap<usize, Id>,
@@ -212,7 +214,7 @@ impl<'a> Composer<'a, '_> {
     ) -> Id {
         let id = self.nodes.len();
         self.count += 1;
-        // A tag alone, as in `key: !reset`, has its value nowhere: the tag is the place to show.
+        // A tag without a value, as in `key: !reset`, has an empty span. Diagnostics then point at the tag.
         let span = match tag_at {
             Some(tag_at) if span.start == span.end => tag_at,
             _ => span,
@@ -265,7 +267,8 @@ impl<'a> Composer<'a, '_> {
         Span::new(self.source, range.start.min(end)..end)
     }
 
-    // The end of a block collection is reported at what follows it.
+    /// Moves `end` back over white space: the parser reports the end of a block collection where the next token
+    /// starts.
     fn trimmed_end(&self, end: u32) -> u32 {
         let text = self.text.get(..end as usize).unwrap_or_default();
         u32::try_from(text.trim_end().len()).unwrap_or(end)

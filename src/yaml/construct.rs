@@ -1,16 +1,16 @@
-//! From nodes as they were written to values: aliases followed, merges merged, scalars resolved.
+//! Builds values from nodes: resolves aliases, merge keys and scalars.
 
 use super::compose::{Id, Raw, TreeNodeKind, YamlTree};
 use super::marks::duplicates;
 use super::{YamlEntry, YamlMapping, YamlNode, YamlValue, error, report, scalar};
 use crate::diag::{Diagnostics, Span};
 
-/// Values that aliases may add to a document; go-yaml allows as many.
+/// The most values that aliases may add to a document. go-yaml has the same limit.
 const MAX_ALIASED: usize = 400_000;
-/// Nesting of values, where aliases add to what is written.
+/// The deepest nesting of values. Aliases can make it deeper than the nesting in the text.
 const MAX_DEPTH: usize = 500;
 
-/// The value of the whole document.
+/// Builds the value of the whole document.
 pub(super) fn root(tree: &YamlTree<'_>, problems: &mut Diagnostics) -> YamlNode {
     let span = tree.nodes[tree.root].span;
     let mut constructor = Constructor {
@@ -35,11 +35,12 @@ pub(super) fn root(tree: &YamlTree<'_>, problems: &mut Diagnostics) -> YamlNode 
 struct Constructor<'t, 'a, 'p> {
     tree: &'t YamlTree<'a>,
     problems: &'p mut Diagnostics,
-    // Values made within aliases, and how many aliases are being followed.
+    /// The number of values built inside aliases.
     aliased: usize,
     aliases: usize,
     depth: usize,
-    // Nodes that are being made. Inside `!override` nobody has looked for cycles yet.
+    /// Which nodes are being built, to find cycles. [`super::marks`] finds most of them earlier, but does not look
+    /// inside `!override`.
     open: Vec<bool>,
     exhausted: bool,
 }
@@ -130,7 +131,7 @@ impl<'t> Constructor<'t, '_, '_> {
         }
         let mut mapping = YamlMapping::with_capacity(entries.len());
         self.own(raw, entries, &mut mapping);
-        // Where all keys are strings, merged keys become strings too, whatever they are.
+        // As in go-yaml: if all keys are strings, merged keys are converted to strings, whatever their type is.
         let strings = entries.iter().all(|(key, _)| {
             let key = self.tree.resolved(*key);
             scalar::is_merge(key) || scalar::is_string(key)
@@ -167,7 +168,8 @@ impl<'t> Constructor<'t, '_, '_> {
         report(self.problems, problem);
     }
 
-    // Own keys win over merged ones, and those of the first merged mapping over later ones.
+    /// Adds merged keys. The mapping's own keys take precedence, and an earlier merged mapping takes precedence
+    /// over a later one.
     fn merges(
         &mut self,
         raw: &Raw<'_>,

@@ -1,38 +1,39 @@
-//! `!reset` and `!override`: where they stand, and which entries they take out of the tree.
+//! Finds `!reset` and `!override`, and the entries that they remove from the tree.
 //!
-//! Compose looks for them before aliases are resolved and does not look into what `!override` marks; values an alias brings
-//! in from there keep theirs.
+//! Compose looks for them before it resolves aliases, and does not look inside a node marked `!override`. Marks inside
+//! such a node only count if an alias elsewhere refers to a value that contains them.
 
 use super::compose::{Id, TreeNodeKind, YamlTree};
 use super::{error, report};
 use crate::diag::{Diagnostics, Span};
 
-/// Marks of a document that are kept: aliases can multiply them.
+/// The most marks in one document. Aliases can multiply them.
 const MAX_MARKS: usize = 4096;
-/// Nodes that are looked at, those behind aliases each time where there are marks in them.
+/// The most nodes to visit. A node with marks is visited again for each alias.
 const MAX_VISITS: usize = 1_000_000;
 
-/// A place that says something about the files before this one.
+/// A `!reset` or `!override`, which changes what earlier files said about a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MergeMark {
-    /// Keys from the root; items of sequences by their index, from 0. Merge keys below the root are left out.
+    /// The keys from the root. For an item of a sequence, its index from 0. Merge keys (`<<`) are left out, except
+    /// at the root.
     pub(crate) path: Vec<String>,
-    /// Which of the two.
+    /// Whether it is `!reset` or `!override`.
     pub(crate) kind: MarkKind,
-    /// The marked node.
+    /// The place of the marked node.
     pub(crate) span: Span,
 }
 
-/// What a [`MergeMark`] asks for.
+/// The effect of a [`MergeMark`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MarkKind {
-    /// The value goes; it is not in the tree.
+    /// Removes the value. It is not in the tree.
     Reset,
-    /// The value replaces what earlier files said; it is in the tree.
+    /// Replaces the value of earlier files. It is in the tree.
     Override,
 }
 
-/// Finds all marks of `tree`, and with them duplicate keys and aliases of what they stand in.
+/// Finds all marks of `tree`. Also reports duplicate keys, and aliases that refer to a value around them.
 pub(super) fn take(tree: &mut YamlTree<'_>, problems: &mut Diagnostics) -> Vec<MergeMark> {
     let mut walk = Walk {
         seen: vec![Seen::Never; tree.nodes.len()],
@@ -63,7 +64,7 @@ enum Seen {
     Never,
     // Its entries are being visited.
     Open,
-    // Whether there are marks in it.
+    // Visited. True if it contains marks, so that it must be visited again for each alias.
     Done(bool),
 }
 
@@ -150,7 +151,7 @@ impl Walk<'_> {
     }
 }
 
-/// Reports keys of one mapping that are written twice.
+/// Reports keys that occur twice in one mapping.
 pub(super) fn duplicates(tree: &YamlTree<'_>, entries: &[(Id, Id)], problems: &mut Diagnostics) {
     let mut seen = std::collections::HashMap::new();
     for (key, _) in entries {

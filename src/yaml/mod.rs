@@ -1,8 +1,10 @@
-//! YAML text as a tree of values that remember their places, read as Compose's own YAML library (go-yaml v4) reads it.
+//! Parses YAML to a tree of values that remember their places. It follows go-yaml v4, the library that Compose
+//! uses.
 //!
-//! Anchors, aliases and merge keys are gone from the tree, which costs a budget so that no small file becomes a large one;
-//! so are nodes tagged `!reset`, whose places, like those of `!override`, are listed as [`MergeMark`]s. Knows nothing else of
-//! Compose. [`parse`] goes through events ([`compose`]), marks ([`marks`]) and values ([`construct`], [`scalar`]).
+//! Anchors, aliases and merge keys are resolved in the tree. This is limited, so that a small file cannot expand
+//! to a huge tree. Nodes tagged `!reset` are removed; their places, and those of `!override`, are listed as
+//! [`MergeMark`]s. This module knows nothing else about Compose. [`parse`] reads events ([`compose`]), finds marks
+//! ([`marks`]) and builds values ([`construct`], [`scalar`]).
 
 mod compose;
 mod construct;
@@ -17,18 +19,18 @@ pub(crate) use timestamp::YamlTimestamp;
 
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceId, Span};
 
-/// A document of a YAML stream.
+/// One document of a YAML stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Document {
-    /// Its content; `null` where there is none.
+    /// The content. Null if the document is empty.
     pub(crate) root: YamlNode,
-    /// Where `!reset` and `!override` stood.
+    /// The places of `!reset` and `!override`.
     pub(crate) marks: Vec<MergeMark>,
 }
 
-/// All documents of `text`, which is the file `source`; none where there is nothing but comments.
+/// Parses all documents of `text`, which is the file `source`. A file with only comments has no documents.
 ///
-/// Every error is reported, but for those after the first that makes the rest unreadable.
+/// Reports all errors, except those after a syntax error, because the rest cannot be read then.
 pub(crate) fn parse(text: &str, source: SourceId) -> Result<Vec<Document>, Diagnostics> {
     let mut problems = Diagnostics::default();
     let mut documents = Vec::new();
@@ -43,7 +45,7 @@ pub(crate) fn parse(text: &str, source: SourceId) -> Result<Vec<Document>, Diagn
     problems.into_result(documents)
 }
 
-/// Problems of a file that are told.
+/// The most problems that are reported for one file.
 const MAX_PROBLEMS: usize = 100;
 
 fn report(problems: &mut Diagnostics, problem: Diagnostic) {

@@ -1,58 +1,59 @@
-//! The tree that users of this module see.
+//! The tree of values that this module returns.
 
 use indexmap::IndexMap;
 
 use super::YamlTimestamp;
 use crate::diag::Span;
 
-/// A value and where it was written; what an alias brings in was written at its anchor.
+/// A value and its place. A value that comes from an alias has the place of the anchor.
 #[derive(Debug, Clone)]
 pub(crate) struct YamlNode {
-    /// Where. A block collection begins at its first entry, an absent value is an empty place.
+    /// The place. A block collection starts at its first entry; a missing value has an empty span.
     pub(crate) span: Span,
-    /// The tag, if one was written: `!override`, `!!str`.
+    /// The tag, if there is one, such as `!override` or `!!str`.
     pub(crate) tag: Option<Box<str>>,
-    /// What.
+    /// The value.
     pub(crate) value: YamlValue,
-    /// Offset in the file of a string's text, where it stands there as it is: no escapes, no folded lines.
+    /// The byte offset of a string's text in the file, if the file contains exactly that text: no escapes, no
+    /// folded lines.
     pub(super) verbatim: Option<u32>,
 }
 
-/// What a node holds.
+/// The kinds of value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum YamlValue {
     /// `null`, `~` or nothing.
     Null,
-    /// `true` or `false`, not `yes` and `no`.
+    /// `true` or `false`. `yes` and `no` are strings.
     Bool(bool),
-    /// A whole number from the smallest signed to the largest unsigned one of 64 bits.
+    /// An integer from the smallest `i64` to the largest `u64`.
     Int(i128),
     /// Any other number.
     Float(f64),
     /// A date, with or without a time.
     Timestamp(YamlTimestamp),
-    /// Text.
+    /// A string.
     String(String),
-    /// `[…]`.
+    /// A sequence.
     Sequence(Vec<YamlNode>),
-    /// `{…}`, with the keys of merges.
+    /// A mapping, including merged keys.
     Mapping(YamlMapping),
 }
 
-/// The entries of a mapping by key, in the order of the file, merged ones last.
+/// The entries of a mapping by key, in the order of the file. Merged entries come last.
 pub(crate) type YamlMapping = IndexMap<String, YamlEntry>;
 
-/// A value in a mapping.
+/// An entry of a mapping.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct YamlEntry {
-    /// Where the key was written.
+    /// The place of the key.
     pub(crate) key: Span,
-    /// What stands behind it.
+    /// The value.
     pub(crate) value: YamlNode,
 }
 
 impl YamlNode {
-    /// `value`, written at `span`.
+    /// A node without a tag, at `span`.
     pub(crate) const fn new(value: YamlValue, span: Span) -> Self {
         Self {
             span,
@@ -62,7 +63,7 @@ impl YamlNode {
         }
     }
 
-    /// The same place and tag with another value.
+    /// A copy with another value, but the same place and tag.
     #[must_use]
     pub(crate) fn with(&self, value: YamlValue) -> Self {
         Self {
@@ -71,7 +72,7 @@ impl YamlNode {
         }
     }
 
-    /// The entries, if it is a mapping.
+    /// The entries, or `None` if this is not a mapping.
     pub(crate) const fn as_mapping(&self) -> Option<&YamlMapping> {
         match &self.value {
             YamlValue::Mapping(mapping) => Some(mapping),
@@ -79,7 +80,7 @@ impl YamlNode {
         }
     }
 
-    /// The items, if it is a sequence.
+    /// The items, or `None` if this is not a sequence.
     pub(crate) fn as_sequence(&self) -> Option<&[Self]> {
         match &self.value {
             YamlValue::Sequence(items) => Some(items),
@@ -87,7 +88,7 @@ impl YamlNode {
         }
     }
 
-    /// The text, if it is a string.
+    /// The text, or `None` if this is not a string.
     pub(crate) fn as_str(&self) -> Option<&str> {
         match &self.value {
             YamlValue::String(text) => Some(text),
@@ -95,17 +96,18 @@ impl YamlNode {
         }
     }
 
-    /// Whether it is `null`.
+    /// Whether this is null.
     pub(crate) const fn is_null(&self) -> bool {
         matches!(self.value, YamlValue::Null)
     }
 
-    /// The value behind `key`, if it is a mapping that has it.
+    /// The value of `key`, or `None` if this is not a mapping or has no such key.
     pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         self.as_mapping()?.get(key).map(|entry| &entry.value)
     }
 
-    /// The place of `range` of the string it holds: exact where the file has that very text, else the whole node.
+    /// The place of the bytes `range` of a string. The place of the whole node if the file contains the string in
+    /// another form (see `verbatim`).
     pub(crate) fn part(&self, range: std::ops::Range<usize>) -> Span {
         match self.verbatim {
             Some(offset) => Span::new(
@@ -116,7 +118,7 @@ impl YamlNode {
         }
     }
 
-    /// What it is, for messages: `a string`.
+    /// The type in words for messages, such as `a string`.
     pub(crate) const fn kind(&self) -> &'static str {
         match self.value {
             YamlValue::Null => "null",
@@ -130,7 +132,7 @@ impl YamlNode {
     }
 }
 
-// Equal by content, wherever it was written.
+// Compares the values only, not the places and tags.
 impl PartialEq for YamlNode {
     fn eq(&self, other: &Self) -> bool {
         self.value == other.value

@@ -1,4 +1,4 @@
-//! What a scalar means: go-yaml's rules, between those of YAML 1.1 and 1.2.
+//! The meaning of scalars by go-yaml's rules, which are between YAML 1.1 and 1.2.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -8,7 +8,7 @@ use super::compose::{Raw, Scalar, TreeNodeKind};
 use super::{YamlTimestamp, YamlValue};
 use crate::golang::strconv;
 
-/// The value of a scalar; the error is a message.
+/// The value of a scalar. The error is a message for the user.
 pub(super) fn value(raw: &Raw<'_>) -> Result<YamlValue, String> {
     let TreeNodeKind::Scalar(scalar) = &raw.kind else {
         return Ok(YamlValue::Null);
@@ -24,7 +24,7 @@ pub(super) fn value(raw: &Raw<'_>) -> Result<YamlValue, String> {
     }
 }
 
-/// Whether the scalar is the key of a merge.
+/// Whether the scalar is a merge key: `<<` or tagged `!!merge`.
 pub(super) fn is_merge(raw: &Raw<'_>) -> bool {
     match (&raw.kind, raw.tag.as_deref()) {
         (TreeNodeKind::Scalar(_), Some(tag)) => tag == "!!merge",
@@ -33,7 +33,8 @@ pub(super) fn is_merge(raw: &Raw<'_>) -> bool {
     }
 }
 
-/// Whether go-yaml counts the key among the strings: not all values that are strings in the end are.
+/// Whether go-yaml treats the key as a string. This differs from the value's type: a scalar with another tag than
+/// `!!str` does not count, even if its value is a string.
 pub(super) fn is_string(raw: &Raw<'_>) -> bool {
     match (&raw.kind, raw.tag.as_deref()) {
         (TreeNodeKind::Scalar(_), Some(tag)) => tag == "!!str",
@@ -46,7 +47,10 @@ fn tagged(tag: &str, text: &str) -> Result<YamlValue, String> {
     let found = implicit(text, tag == "!!timestamp");
     let (fits, found) = match (tag, found) {
         ("!!float", YamlValue::Int(number)) if i64::try_from(number).is_ok() => {
-            #[expect(clippy::cast_precision_loss, reason = "as Go converts it")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "Go's conversion loses precision in the same way"
+            )]
             let number = number as f64;
             (true, YamlValue::Float(number))
         }
@@ -70,7 +74,7 @@ const fn short_tag(value: &YamlValue) -> &'static str {
 }
 
 fn binary(text: &str) -> Result<YamlValue, String> {
-    // Go's decoder skips line ends and wants padding, but takes any bits behind the last byte.
+    // Go's decoder ignores line ends, requires padding, and accepts any bits after the last byte.
     let config = GeneralPurposeConfig::new()
         .with_decode_allow_trailing_bits(true)
         .with_decode_padding_mode(DecodePaddingMode::RequireCanonical);
@@ -82,7 +86,7 @@ fn binary(text: &str) -> Result<YamlValue, String> {
         .map_err(|_| "`!!binary` data that is not UTF-8 cannot be used".to_owned())
 }
 
-// What unquoted text means.
+/// The value of an unquoted scalar without a tag. `dates` says whether it may be a date.
 fn implicit(text: &str, dates: bool) -> YamlValue {
     let string = || YamlValue::String(text.to_owned());
     match text {
@@ -116,7 +120,7 @@ fn implicit(text: &str, dates: bool) -> YamlValue {
     }
 }
 
-// `strconv.ParseInt` or `ParseUint` with base 0 and 64 bits.
+/// Parses an integer as Go's `strconv.ParseInt` or `ParseUint` with base 0 and 64 bits.
 fn integer(text: &str) -> Option<i128> {
     let (negative, signed, digits) = match text.as_bytes().first()? {
         b'-' => (true, true, &text[1..]),
@@ -146,7 +150,7 @@ fn integer(text: &str) -> Option<i128> {
         .then_some(number)
 }
 
-// `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`
+/// Whether the text matches `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`, go-yaml's pattern for floats.
 fn is_float(text: &str) -> bool {
     let text = text.strip_prefix(['-', '+']).unwrap_or(text);
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! Trees of small documents.
+//! Tests with small documents, and with documents that go-yaml has parsed.
 
 use super::marks::MarkKind;
 use super::*;
@@ -81,7 +81,7 @@ fn all_errors_are_reported() {
     assert_eq!(codes(text), expected);
 }
 
-// The form in which the fixture tells values: Go's maps have no order, its numbers have kinds.
+/// Converts a value to the form in the fixture: Go's maps are unordered, and its numbers have types.
 fn told(node: &YamlNode) -> serde_json::Value {
     use serde_json::json;
     match &node.value {
@@ -111,7 +111,7 @@ fn cases(name: &str) -> Vec<serde_json::Value> {
     lines.collect::<Result<_, _>>().expect("JSON in each line")
 }
 
-// Null where there are errors.
+/// The documents of a case, or null if it has errors.
 fn found(case: &serde_json::Value) -> serde_json::Value {
     let text = case["text"].as_str().expect("text");
     let mut map = SourceMap::default();

@@ -1,10 +1,10 @@
-//! Dates, which YAML has and Compose does not expect: read as go-yaml reads them, shown as Go shows them.
+//! Dates, which YAML has but Compose does not expect. They are parsed as go-yaml does, and printed as Go does.
 
 use std::fmt;
 
 use jiff::civil::Date;
 
-/// A date, or a date and a time.
+/// A date, with or without a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct YamlTimestamp {
     year: u16,
@@ -14,12 +14,13 @@ pub(crate) struct YamlTimestamp {
     minute: u8,
     second: u8,
     nanosecond: u32,
-    // Minutes east of Greenwich.
+    /// The offset from UTC in minutes, positive to the east.
     offset: i16,
 }
 
 impl YamlTimestamp {
-    /// The forms `2001-12-14`, `2001-12-14 21:59:43.10` and `2001-12-14T21:59:43.10-05:00`.
+    /// Parses the forms `2001-12-14`, `2001-12-14 21:59:43.10` and `2001-12-14T21:59:43.10-05:00`. `None` for any
+    /// other text.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut rest = Reader(text);
         let year = rest.digits(4, 4)?;
@@ -48,7 +49,7 @@ impl YamlTimestamp {
         }
         let zoned = rest.literal("T").or_else(|| rest.literal("t")).is_some();
         if !zoned {
-            // A blank in a layout stands for any number of them.
+            // A space in a layout of Go's `time.Parse` matches any number of spaces.
             rest.literal(" ")?;
             rest.0 = rest.0.trim_start_matches(' ');
         }
@@ -65,7 +66,7 @@ impl YamlTimestamp {
     }
 }
 
-/// As `time.Time` prints itself.
+/// Formats the time as Go's `time.Time.String` does.
 impl fmt::Display for YamlTimestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -116,7 +117,8 @@ impl Reader<'_> {
         (number < limit).then_some(number)
     }
 
-    // Go takes a fraction after seconds whatever the layout says, with a point or a comma, and drops digits after the ninth.
+    /// Parses the fraction after the seconds. Go accepts one even if the layout has none, after a point or a
+    /// comma, and ignores digits after the ninth.
     fn fraction(&mut self) -> Option<u32> {
         let Some(rest) = self.0.strip_prefix(['.', ',']) else {
             return Some(0);
