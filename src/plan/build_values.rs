@@ -1,7 +1,7 @@
-//! Attributes that only a build needs as something other than text.
+//! Parses attributes that only a build needs in another form than text.
 //!
-//! `--print` prints what they say, whatever that is. So what cannot be read does not fail the plan: it is kept as a problem, for
-//! [`check_build`](super::check_build) to report.
+//! `--print` prints their text even if it is invalid. So an invalid value does not fail the plan: it is kept as a
+//! problem, which [`check_build`](super::check_build) reports.
 
 use std::fmt::Display;
 
@@ -12,45 +12,48 @@ use crate::definition::model::{
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
 use crate::types::{ImageName, NetworkMode};
 
-/// The values of a target that only matter when it is built.
+/// The parsed attributes of a target that only matter when it is built.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct BuildValues {
-    /// The network of build steps.
+    /// The network mode of the build steps.
     pub(crate) network: NetworkMode,
-    /// Names for addresses in build steps.
+    /// Additional host names for the build steps.
     pub(crate) extra_hosts: Vec<NamedHost>,
-    /// The names that the image is given.
+    /// The names that the image gets.
     pub(crate) images: ImageNames,
-    /// The image of each entry of `cache-from`, in their order; `None` for caches that are not in a registry.
+    /// For each entry of `cache-from`, in order, its image. `None` if the cache is not in a registry or the name
+    /// is invalid.
     pub(crate) cache_from: Vec<Option<ImageName>>,
-    /// The same of `cache-to`.
+    /// For each entry of `cache-to`, in order, its image. `None` if the cache is not in a registry or the name is
+    /// invalid.
     pub(crate) cache_to: Vec<Option<ImageName>>,
-    /// What of the attributes cannot be read. The values lack it, so a target with such problems must not be built.
+    /// The attributes that cannot be parsed. They are missing from the other fields, so a target with problems
+    /// must not be built.
     pub(crate) problems: Diagnostics,
 }
 
-/// A name for addresses in build steps.
+/// A host name with its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NamedHost {
-    /// The name.
+    /// The host name.
     pub(crate) host: SharedText,
-    /// What it stands for.
+    /// Its addresses.
     pub(crate) addresses: Vec<HostAddress>,
-    /// Where it is written.
+    /// Where the entry is written.
     pub(crate) span: Option<Span>,
 }
 
-/// The names that a target's image is given.
+/// The names that a target's image gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ImageNames {
-    /// The target's `tags`, which name every output.
+    /// The target's `tags`. They apply to every output.
     Tags(Vec<Spanned<ImageName>>),
-    /// Without tags, the `name` of each output, in their order.
+    /// The target has no tags. For each output, in order, the names in its `name` field.
     Outputs(Vec<Vec<Spanned<ImageName>>>),
 }
 
 impl ImageNames {
-    /// All names, those of all outputs together.
+    /// All names of all outputs.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Spanned<ImageName>> {
         let lists = match self {
             Self::Tags(names) => std::slice::from_ref(names),
@@ -59,7 +62,7 @@ impl ImageNames {
         lists.iter().flatten()
     }
 
-    /// The names of the image that the output at `place` makes.
+    /// The names of the image that the output with the index `place` makes.
     pub(crate) fn of_output(&self, place: usize) -> &[Spanned<ImageName>] {
         match self {
             Self::Tags(names) => names,
@@ -74,7 +77,7 @@ impl Default for ImageNames {
     }
 }
 
-/// Reads the attributes of `target`, gathering all that are wrong.
+/// Parses the attributes of `target`. Collects all errors in the result.
 pub(super) fn read(target: &Target) -> BuildValues {
     let mut reader = Reader {
         target,
@@ -123,7 +126,7 @@ impl Reader<'_> {
         )
     }
 
-    // The names in the `name` of an output, which needs one if it is pushed.
+    /// The names in the `name` field of an output. Reports an error if there are none but the output is pushed.
     fn own_names(&mut self, output: &Spanned<Export>) -> Vec<Spanned<ImageName>> {
         let makes_image = matches!(
             output.kind,

@@ -1,6 +1,6 @@
-//! Attributes whose text must be a number, platform or annotation, read as such.
+//! Parses attributes whose text must be a number, a size, a platform or an annotation.
 //!
-//! All of this is wrong before any builder is asked, so `--print` refuses it as well.
+//! Errors here are found without a builder, so `--print` reports them as well.
 
 use std::fmt::Display;
 
@@ -12,7 +12,7 @@ use crate::types::Platform;
 use crate::types::size::parse_size;
 use crate::types::ulimit::{Ulimit, UlimitError};
 
-/// What was read.
+/// The parsed attributes.
 #[derive(Debug, Default)]
 pub(super) struct Details {
     pub(super) platforms: Vec<Platform>,
@@ -22,7 +22,7 @@ pub(super) struct Details {
     pub(super) annotations: Vec<AnnotationEntry>,
 }
 
-/// Reads the attributes of `target`, reporting all that are wrong.
+/// Parses the attributes of `target`. Adds all errors to `problems`.
 pub(super) fn read(target: &Target, problems: &mut Diagnostics) -> Details {
     let mut reader = Reader { target, problems };
     Details {
@@ -94,7 +94,7 @@ impl Reader<'_> {
         }
     }
 
-    // Of several limits of one name the last one counts.
+    /// The process limits sorted by name. If a name occurs more than once, the last entry counts.
     fn ulimits(&mut self) -> Vec<Ulimit> {
         let mut ulimits = std::collections::BTreeMap::new();
         for text in &self.target.ulimits {
@@ -131,7 +131,7 @@ impl Reader<'_> {
         let memory_swap = if unlimited(&resources.memory_swap) {
             -1
         } else {
-            // Sizes are below 2^63.
+            // `parse_size` returns sizes below 2^63, so the conversion does not fail.
             i64::try_from(sized("resources.memory-swap", &resources.memory_swap)).unwrap_or(0)
         };
         ResourceLimits {

@@ -1,8 +1,9 @@
-//! Inheritance: each target laid over what it inherits, with overrides applied.
+//! Inheritance: merges each target onto the targets that it inherits from, and applies overrides.
 //!
-//! The targets named in `inherits` are merged from left to right, each fully resolved with its own overrides, then comes
-//! the target itself, then its overrides. An ancestor reached twice is merged twice, so that a later branch puts its
-//! values back. Targets that inherit from themselves are passed over where they are still being resolved.
+//! The order is: the targets in `inherits` from left to right, each fully resolved with its own overrides; then
+//! the target itself; then its overrides. An ancestor that is reached twice is merged twice, so a later branch
+//! restores its values. If targets inherit from each other in a cycle, a target that is still being resolved is
+//! skipped, as in buildx.
 
 use std::sync::Arc;
 
@@ -12,35 +13,37 @@ use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
 use crate::types::TargetName;
 use crate::types::hash::{HashMap, HashSet, RandomState};
 
-/// A list that is not freed of duplicates doubles with each diamond; this is far beyond any use.
+/// The most policies of one target. Policies are not deduplicated, so their number doubles with each diamond of
+/// inheritance. No real definition comes near this limit.
 const MOST_POLICIES: usize = 10_000;
 
-// A chain of targets in which each adds something grows with its square, and so does a target that inherits a large
-// one many times. These numbers are in the message and in docs/limits.md as well.
+// Inheritance can produce much more than the definition contains: a chain of targets that each add something grows
+// with the square of its length, and a target can inherit a large one many times. The error message and
+// docs/limits.md also contain these numbers.
 
-/// The elements and entries that all targets together may have by inheritance.
+/// The most list elements and map entries that all targets together may own after inheritance.
 const MOST_ELEMENTS: usize = 4_000_000;
-/// The elements and entries that inheritance may go through, each ancestor counting as one more.
+/// The most list elements and map entries that merging may process. Each merged ancestor counts as one more.
 const MOST_MERGED: usize = 50_000_000;
 
 /// The overrides of each target, in the order they were given.
 pub(super) type OverridesByTarget<'a> = HashMap<&'a TargetName, Vec<&'a TargetOverride>>;
 
-/// Resolves targets, each once.
+/// Resolves inheritance, and keeps each resolved target.
 pub(super) struct InheritanceResolver<'a> {
     definition: &'a Definition,
     overrides: OverridesByTarget<'a>,
     resolved: HashMap<TargetName, Arc<Target>>,
     reported: HashSet<(TargetName, SharedText)>,
-    // What inheritance may still make and go through.
+    /// What is left of `MOST_ELEMENTS`. `merged` is what is left of `MOST_MERGED`.
     elements: usize,
     merged: usize,
     exhausted: bool,
-    // Empty between resolutions; kept for its memory.
+    /// Empty between calls. A field only so that its memory is reused.
     visits: Visits,
-    /// What the overrides that were applied allow.
+    /// What the overrides applied so far allow implicitly.
     pub(super) grants: Grants,
-    /// What went wrong so far.
+    /// The problems found so far.
     pub(super) problems: Diagnostics,
 }
 
@@ -57,13 +60,14 @@ struct Open<'a> {
     target: &'a Arc<Target>,
     next: usize,
     merged: Target,
-    /// Whether an ancestor was passed over: the result then depends on where resolution began.
+    /// Whether an ancestor was skipped because of a cycle. The result then depends on the target at which
+    /// resolution began.
     partial: bool,
 }
 
 type Visits = HashMap<TargetName, Visit>;
 
-/// The state of a target whose result depends on where resolution began.
+/// The state of a target in the current resolution.
 enum Visit {
     Open,
     Done(Arc<Target>),
@@ -88,7 +92,7 @@ impl<'a> InheritanceResolver<'a> {
         }
     }
 
-    /// The target called `name` with all it inherits; `None` where there is no such target.
+    /// Returns the target called `name` with everything it inherits. `None` if there is no such target.
     ///
     /// Ancestors that do not exist are reported and left out.
     pub(super) fn resolve(&mut self, name: &str) -> Option<Arc<Target>> {
@@ -96,7 +100,7 @@ impl<'a> InheritanceResolver<'a> {
             return Some(Arc::clone(done));
         }
         let root = self.definition.targets.get(name)?;
-        // Most targets inherit from a few that are resolved already.
+        // The common case, without a stack: all parents are already resolved.
         let parents = root.inherits.as_slice();
         if parents
             .iter()
@@ -104,7 +108,8 @@ impl<'a> InheritanceResolver<'a> {
         {
             return Some(self.resolve_heir(root));
         }
-        // As in buildx, results that depend on the beginning are kept for one beginning only.
+        // As in buildx, a result that depends on the starting point (because of a cycle) is only reused within one
+        // resolution.
         let mut visits = std::mem::take(&mut self.visits);
         visits.clear();
         let target = self.resolve_from(root, &mut visits);
@@ -112,7 +117,7 @@ impl<'a> InheritanceResolver<'a> {
         target
     }
 
-    // A target all of whose parents are resolved.
+    /// Resolves a target whose parents are all resolved.
     fn resolve_heir(&mut self, target: &'a Arc<Target>) -> Arc<Target> {
         let mut merged = Target::empty(target.name.clone());
         for parent in target.inherits.as_slice() {
@@ -134,7 +139,7 @@ impl<'a> InheritanceResolver<'a> {
     fn resolve_from(&mut self, root: &'a Arc<Target>, visits: &mut Visits) -> Option<Arc<Target>> {
         let mut stack = vec![open(root, visits)];
         loop {
-            // The plan has failed; there may be far too many ancestors to go through.
+            // A limit was exceeded and reported. Stop here: there may be far too many ancestors to process.
             if self.exhausted {
                 return Some(Arc::clone(root));
             }
@@ -166,7 +171,8 @@ impl<'a> InheritanceResolver<'a> {
         }
     }
 
-    // Merges one ancestor into `top`; where that is not resolved yet, it comes back to be resolved first.
+    /// Merges one ancestor into `top`. If the ancestor is not resolved yet, returns it; the caller resolves it and
+    /// then merges it.
     fn step(
         &mut self,
         top: &mut Open<'a>,
@@ -204,7 +210,7 @@ impl<'a> InheritanceResolver<'a> {
         found
     }
 
-    // Lays `target` over what an heir has inherited so far, unless there is too much of it.
+    /// Merges `target` onto what `heir` has inherited so far, unless that exceeds a limit.
     fn inherit(&mut self, heir: &mut Target, target: &Target) {
         let (_, elements) = target.elements();
         let (_, before) = heir.elements();
@@ -254,7 +260,7 @@ impl<'a> InheritanceResolver<'a> {
             set.apply(&mut target, &mut self.grants, &mut self.problems);
         }
         target.normalise();
-        // What only this target has takes memory; the rest is its ancestors'.
+        // Count only elements that the target does not share with its ancestors, because only those take memory.
         let (own, _) = target.elements();
         self.elements = self.elements.saturating_sub(own);
         Arc::new(target)
@@ -307,7 +313,7 @@ mod tests {
         Spanned::without_span(text.into())
     }
 
-    // Name, parents, arguments.
+    /// The name, parents and arguments of a target.
     type Row<'a> = (&'a str, &'a [&'a str], &'a [(&'a str, &'a str)]);
 
     fn definition(targets: &[Row<'_>]) -> Definition {
@@ -380,7 +386,7 @@ mod tests {
             let name: TargetName = name.parse().unwrap();
             let mut target = Target::empty(Spanned::without_span(name.clone()));
             if let Some(parent) = level.checked_sub(1) {
-                // Twice the same parent: a diamond at every level.
+                // The same parent twice makes a diamond at every level.
                 let parent = text(&names[parent]);
                 target.inherits = List::of(vec![parent.clone(), parent]);
             }
@@ -412,7 +418,7 @@ mod tests {
         assert_eq!(resolver.problems.0[0].code, "plan::too-many-policies");
     }
 
-    // Each target of a chain adds an entry and keeps those before it.
+    /// A chain of targets. Each adds one argument and inherits those of all before it.
     fn chain(length: usize) -> Definition {
         let mut definition = Definition::default();
         for n in 0..length {

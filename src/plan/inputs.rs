@@ -1,6 +1,6 @@
-//! Where a target's sources come from: directories, repositories, images, other targets.
+//! Finds out where a target's sources come from: directories, repositories, images or other targets.
 //!
-//! Paths are cleaned by their text alone, as buildx does; nothing here looks at a file.
+//! Paths are cleaned as text, as in buildx. Nothing here accesses the file system.
 
 use std::sync::{Arc, LazyLock};
 
@@ -14,11 +14,11 @@ use crate::types::{ContextImage, Digest};
 
 const LOCAL_PREFIX: &str = "cwd://";
 
-// What most targets have, shared by all.
+// The values that most targets have. They are shared to save memory.
 static HERE: LazyLock<SharedText> = LazyLock::new(|| ".".into());
 static DOCKERFILE: LazyLock<SharedText> = LazyLock::new(|| "Dockerfile".into());
 
-// The path `text` stands for; the same text where it is clean.
+/// The cleaned path without `cwd://`. Returns the same allocation if there is nothing to clean.
 fn cleaned(text: &SharedText) -> SharedText {
     match text.strip_prefix(LOCAL_PREFIX) {
         Some(path) => path::clean(path).into(),
@@ -27,7 +27,7 @@ fn cleaned(text: &SharedText) -> SharedText {
     }
 }
 
-/// Reads the sources of `target`, and gives it the defaults and cleaned paths that are printed.
+/// Parses the sources of `target`. Also sets its defaults and cleaned paths, which `--print` prints.
 pub(super) fn resolve(target: &mut Target, problems: &mut Diagnostics) -> TargetInputs {
     let context = context(target, problems);
     let dockerfile = dockerfile(target, &context, problems);
@@ -121,7 +121,7 @@ fn named(text: &SharedText) -> NamedContext {
     }
 }
 
-// `PATH[:tag][@digest]`; what looks like neither tag nor digest is part of the path.
+/// Parses `PATH[:tag][@digest]`. A suffix that is not a valid tag or digest is part of the path.
 fn layout_of(text: &str) -> OciLayout {
     let (rest, digest) = match text.rsplit_once('@') {
         Some((rest, digest)) => match digest.parse::<Digest>() {

@@ -1,22 +1,22 @@
-//! JSON as Go writes it: two spaces of indentation, `<`, `>`, `&`, U+2028 and U+2029 escaped.
+//! Writes JSON in Go's format: an indentation of two spaces, and escapes for `<`, `>`, `&`, U+2028 and U+2029.
 //!
-//! Writes straight into a string; nesting is the caller's business, commas and line breaks are handled here.
+//! Writes directly into a string. The caller nests objects and arrays; this module adds commas and line breaks.
 
 use std::fmt::Write as _;
 
 use crate::golang::json::quote;
 
-/// A document being written.
+/// A JSON document that is being written.
 #[derive(Debug, Default)]
 pub(super) struct Json {
     out: String,
     depth: usize,
-    /// Whether the innermost object or array has an element already.
+    /// Whether the innermost object or array already has an element.
     filled: bool,
 }
 
 impl Json {
-    /// An empty document with room for so many bytes.
+    /// An empty document with memory for `bytes` bytes.
     pub(super) fn with_capacity(bytes: usize) -> Self {
         Self {
             out: String::with_capacity(bytes),
@@ -24,12 +24,13 @@ impl Json {
         }
     }
 
-    /// The finished document.
+    /// Returns the document, or what is left of it after [`Self::hand_out`].
     pub(super) fn finish(self) -> String {
         self.out
     }
 
-    /// Gives what is written so far to `sink`, if that is at least so many bytes; what `sink` says, else true.
+    /// If at least `bytes` bytes are waiting, passes them to `sink` and returns its result: false means stop.
+    /// Otherwise returns true.
     pub(super) fn hand_out(&mut self, bytes: usize, sink: &mut dyn FnMut(&str) -> bool) -> bool {
         if self.out.len() < bytes {
             return true;
@@ -39,9 +40,10 @@ impl Json {
         goes_on
     }
 
-    // Starts a line, after a comma where `comma` says so.
+    /// Starts a new line, after a comma if `comma` is set.
     fn line(&mut self, comma: bool) {
-        // A line break and more indentation than plans have: what is needed is a part of it, in one piece.
+        // Copy comma, line break and indentation in one piece, which is faster. Plans are rarely nested deeper
+        // than this text.
         const BREAK: &str = ",\n                        ";
         let start = usize::from(!comma);
         let mut indentation = 2 * self.depth;
@@ -71,12 +73,12 @@ impl Json {
         self.filled = true;
     }
 
-    /// An object whose fields `content` writes with [`Json::field`].
+    /// Writes an object. `content` writes its fields with [`Json::field`].
     pub(super) fn object(&mut self, content: impl FnOnce(&mut Self)) {
         self.nested(['{', '}'], content);
     }
 
-    /// An array of what `each` writes of every item.
+    /// Writes an array. `each` writes one item.
     pub(super) fn array<T>(
         &mut self,
         items: impl IntoIterator<Item = T>,
@@ -91,7 +93,7 @@ impl Json {
         });
     }
 
-    /// A field of an object; `value` writes its value.
+    /// Writes a field of an object. `value` writes its value.
     pub(super) fn field(&mut self, name: &str, value: impl FnOnce(&mut Self)) {
         self.element();
         self.string(name);
@@ -100,7 +102,7 @@ impl Json {
         self.filled = true;
     }
 
-    /// A field whose name needs no escapes.
+    /// Writes a field whose name must not need escapes.
     pub(super) fn plain_field(&mut self, name: &'static str, value: impl FnOnce(&mut Self)) {
         self.element();
         self.out.push('"');
@@ -110,18 +112,18 @@ impl Json {
         self.filled = true;
     }
 
-    /// A field that holds text.
+    /// Writes a field with a string value.
     pub(super) fn text_field(&mut self, name: &str, value: &str) {
         self.field(name, |json| json.string(value));
     }
 
-    /// `null`, `true`, `false` or a number.
+    /// Writes `null`, `true`, `false` or a number.
     pub(super) fn word(&mut self, word: impl std::fmt::Display) {
-        // Writing to a String cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(self.out, "{word}");
     }
 
-    /// Text.
+    /// Writes a string.
     pub(super) fn string(&mut self, text: &str) {
         quote(&mut self.out, text);
     }

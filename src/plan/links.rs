@@ -1,7 +1,8 @@
 //! Contexts that are the results of other targets.
 //!
-//! `contexts = { base = "target:base" }` makes `base` part of the plan. If it was not asked for itself, it exports
-//! nothing: its outputs become `cacheonly`. What it needs to be allowed, its users need as well.
+//! `contexts = { base = "target:base" }` adds the target `base` to the plan. If the user did not ask for `base`
+//! itself, it exports nothing: its outputs become `cacheonly`. The entitlements of a target are also required of
+//! the targets that use it.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::types::hash::{HashMap, IndexMap, RandomState};
 /// The targets of a plan while links are followed.
 pub(super) type Targets = IndexMap<TargetName, (Arc<Target>, TargetRole)>;
 
-/// Adds all targets that those in `targets` link to, and gives the links.
+/// Adds all targets that those in `targets` link to, directly or indirectly. Returns the links.
 pub(super) fn follow<'d>(
     definition: &'d Definition,
     resolver: &mut InheritanceResolver<'d>,
@@ -51,7 +52,7 @@ struct Walk<'a, 'd> {
     graph: TargetGraph,
 }
 
-// A target whose links are being followed.
+/// A target whose links are being followed. `next` is the index of the next link.
 struct Open {
     name: TargetName,
     links: Vec<(SharedText, Spanned<SharedText>)>,
@@ -92,7 +93,8 @@ impl Walk<'_, '_> {
                     });
                     self.join(&user, &to, &wanted);
                 }
-                // Comes back to this link when the target is done.
+                // First follow the links of that target. `next` is unchanged, so this link is handled again
+                // afterwards.
                 None => stack.extend(self.open(to)),
             }
         }
@@ -127,7 +129,8 @@ impl Walk<'_, '_> {
         })
     }
 
-    // The target a link leads to, made part of the plan.
+    /// Returns the target that a link refers to, after adding it to the plan. Reports an error and returns `None`
+    /// if it does not exist.
     fn target_of(&mut self, user: &TargetName, wanted: &Spanned<SharedText>) -> Option<TargetName> {
         if let Some((name, _)) = self.targets.get_key_value(&*wanted.value) {
             return Some(name.clone());
@@ -146,7 +149,7 @@ impl Walk<'_, '_> {
         Some(name)
     }
 
-    // What follows for a target from the target it uses.
+    /// Checks the platforms of a link, and adds the entitlements of the used target to its user.
     fn join(&mut self, user: &TargetName, used: &TargetName, link: &Spanned<SharedText>) {
         let (Some((target, _)), Some((source, _))) =
             (self.targets.get(user), self.targets.get(used))
@@ -176,7 +179,8 @@ fn labelled(problem: Diagnostic, link: &Spanned<SharedText>) -> Diagnostic {
     problem.at(link.span, "")
 }
 
-// A target with several platforms needs each of them from the targets it uses, unless those have but one.
+/// Reports platforms that `user` needs but `used` does not build. A target with several platforms needs each of
+/// them from the targets it uses, unless those build for only one, which then serves all.
 fn platform_mismatch(
     user: &Target,
     used: &Target,

@@ -1,4 +1,4 @@
-//! `--list`: the targets, groups and variables of a definition, as a table or as JSON.
+//! `--list`: prints the targets and groups, or the variables of a definition, as a table or as JSON.
 
 use std::borrow::Cow;
 
@@ -12,16 +12,16 @@ use crate::golang::csv;
 use crate::hcl::cty::convert::convert;
 use crate::hcl::cty::{Type, Value};
 
-/// What `--list` asks for.
+/// The parsed value of `--list`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListSpec {
-    /// What is listed.
+    /// What to list.
     pub kind: ListKind,
-    /// In which form.
+    /// The output format.
     pub(crate) format: ListFormat,
 }
 
-/// What is listed.
+/// What to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListKind {
     /// Targets and groups.
@@ -30,17 +30,17 @@ pub enum ListKind {
     Variables,
 }
 
-/// The form of a list.
+/// The output format of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ListFormat {
-    /// Columns for people.
+    /// A table with aligned columns.
     Table,
-    /// JSON.
+    /// JSON, as buildx prints it.
     Json,
 }
 
 impl ListSpec {
-    /// Reads the value of `--list`: `targets`, `variables`, or `type=…,format=table|json`.
+    /// Parses the value of `--list`: `targets`, `variables`, or `type=…,format=table|json`.
     pub fn parse(text: &str) -> Result<Self, Diagnostic> {
         let (kind, format) = fields(text)?;
         let kind = match kind.as_deref() {
@@ -101,7 +101,7 @@ fn unknown(what: &str, found: Option<&str>, known: &'static [&'static str]) -> D
     .similar("a word", found, known.iter().copied())
 }
 
-/// The list that `spec` asks for, with its final line break where buildx has one.
+/// Formats the list. It ends with a line break only if buildx's list does.
 pub fn list(definition: &Definition, spec: ListSpec) -> String {
     match spec.kind {
         ListKind::Targets => targets(definition, spec.format),
@@ -115,7 +115,7 @@ struct TargetRow<'a> {
     group: bool,
 }
 
-// Targets and groups by name; those with a leading `_` are private.
+/// Targets and groups by name. Names that start with `_` are private and left out.
 fn target_rows(definition: &Definition) -> Vec<TargetRow<'_>> {
     let targets = definition.targets.iter().map(|(name, target)| TargetRow {
         name: name.as_str(),
@@ -183,14 +183,15 @@ fn document<T>(rows: &[T], write: impl Fn(&mut Json, &T)) -> String {
     text
 }
 
-// A variable's value as it is listed: as JSON of its declared type, or plainly where none is declared.
+/// The value of a variable in the list: JSON of its declared type, or plain text if no type is declared. `None`
+/// for null.
 fn shown_value(variable: &VariableInfo) -> Option<String> {
     let value = &variable.value;
     if value.is_null() {
         return None;
     }
     Some(match &variable.ty {
-        // The quotes are cut off with those that belong to the text, as in buildx.
+        // As in buildx, this also removes quotes that belong to the text itself, if they are at its start or end.
         Some(Type::String) => value_json(value, &Type::String)
             .trim_matches('"')
             .to_owned(),

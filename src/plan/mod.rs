@@ -1,7 +1,8 @@
-//! From a definition to a plan: selection, inheritance, overrides, links, and the checks that need no builder.
+//! Makes a plan from a definition: selects targets, resolves inheritance and links, applies overrides, and makes
+//! the checks that need no builder.
 //!
-//! Knows nothing of `BuildKit`; a plan becomes solves in `run`. Start at [`build()`]; the passes run in the order they
-//! are listed there.
+//! This module knows nothing about `BuildKit`; `run` turns a plan into solves. Start at [`build()`], which lists
+//! the passes in order.
 
 mod build_values;
 mod checks;
@@ -58,20 +59,20 @@ use crate::diag::{Class, Diagnostic, Diagnostics, Spanned};
 use crate::types::hash::{HashSet, IndexMap, RandomState};
 use crate::types::{Environment, GroupName, TargetName};
 
-/// What the user asks for.
+/// The inputs of a plan other than the definition.
 #[derive(Debug, Clone)]
 pub struct PlanRequest<'a> {
-    /// Names and patterns of targets and groups; none stands for `default`.
+    /// The names or patterns of the targets and groups to build. Empty means `default`.
     pub targets: &'a [String],
-    /// Changes from the command line, in the order they were given.
+    /// The changes from the command line, in the order they were given.
     pub overrides: &'a [TargetOverride],
-    /// Whether all policies are switched off (`--policy disabled=true`).
+    /// Whether `--policy disabled=true` switches off all policies.
     pub policies_disabled: bool,
-    /// The environment, for `SOURCE_DATE_EPOCH`.
+    /// The environment. Only `SOURCE_DATE_EPOCH` is read.
     pub environment: &'a Environment,
 }
 
-/// Makes the plan for `request`. All that is wrong is reported, not only the first problem.
+/// Makes the plan for `request`. On failure, reports all problems, not only the first.
 pub fn build(definition: &Definition, request: &PlanRequest<'_>) -> Result<Plan, Diagnostics> {
     let mut problems = Diagnostics::default();
     let (overrides, doubts) = overrides_by_target(definition, request.overrides, &mut problems);
@@ -91,7 +92,8 @@ pub fn build(definition: &Definition, request: &PlanRequest<'_>) -> Result<Plan,
     let graph = links::follow(definition, &mut resolver, &mut targets);
     problems.0.append(&mut resolver.problems.0);
     let grants = std::mem::take(&mut resolver.grants);
-    // Targets that were only resolved for their heirs are freed here, and the others are shared no more.
+    // Free the targets that were only resolved because others inherit from them. The remaining ones are then no
+    // longer shared, so `finish` can change them without a copy.
     drop(resolver);
 
     let mut planned = IndexMap::with_capacity_and_hasher(targets.len(), RandomState::default());
@@ -117,7 +119,7 @@ pub fn build(definition: &Definition, request: &PlanRequest<'_>) -> Result<Plan,
     })
 }
 
-// A target reached in several ways may be found wrong in several ways.
+/// Removes repeated problems. A target that is reached in several ways can cause the same problem several times.
 fn without_repetition(problems: &mut Diagnostics) {
     let mut seen = HashSet::with_capacity_and_hasher(problems.0.len(), RandomState::default());
     problems.0.retain(|problem| {
@@ -126,7 +128,8 @@ fn without_repetition(problems: &mut Diagnostics) {
     });
 }
 
-// The overrides of each target, and doubts about the words in them.
+/// Returns the overrides of each target, and warnings about suspicious texts in their values. Reports overrides
+/// that match no target.
 fn overrides_by_target<'a>(
     definition: &'a Definition,
     overrides: &'a [TargetOverride],
@@ -153,7 +156,7 @@ fn overrides_by_target<'a>(
     (sets, doubts)
 }
 
-// The targets an override is for: the one of that name, else all that match.
+/// The targets that an override changes: the target with exactly that name, or else all that match the pattern.
 fn matching<'d>(
     definition: &'d Definition,
     pattern: &str,
@@ -214,7 +217,7 @@ fn unknown_target(definition: &Definition, name: &Spanned<SharedText>) -> Diagno
     problem.did_you_mean("a target or group", wanted, groups.chain(targets))
 }
 
-// The last changes to a target, and its attributes read as what they stand for.
+/// Makes the final changes to a target, and parses its attributes.
 fn finish(
     target: Arc<Target>,
     role: TargetRole,
@@ -223,7 +226,7 @@ fn finish(
 ) -> PlannedTarget {
     const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
     let mut whole = target;
-    // Nobody else has it any more.
+    // The target is no longer shared (see `build`), so this does not copy.
     let target = Arc::make_mut(&mut whole);
     let deferred = std::mem::take(&mut target.deferred).into_iter();
     let deferred = deferred.filter(|problem| concerns(problem, target));
@@ -242,7 +245,7 @@ fn finish(
         let epoch = Spanned::without_span(SharedText::from(epoch));
         target.args.insert(SOURCE_DATE_EPOCH.into(), epoch);
     }
-    // Archives without a destination go to standard output, and are printed so.
+    // An archive without a destination goes to standard output. buildx prints that as `dest=-`.
     let unplaced = |export: &Export| export.sink() == Sink::File && export.dest.is_none();
     if target.output.iter().any(|export| unplaced(&export.value)) {
         for export in target.output.make_mut() {

@@ -1,6 +1,6 @@
-//! A plan: the targets to build, fully resolved, and how they depend on each other.
+//! A plan: the targets to build, fully resolved, and their dependencies.
 //!
-//! Nothing changes a plan once it is made. Start at [`Plan`].
+//! A plan is not changed after it is made. Start at [`Plan`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,68 +17,69 @@ use crate::types::remote::RemoteAddress;
 use crate::types::ulimit::Ulimit;
 use crate::types::{ContextImage, GroupName, Platform, TargetName};
 
-/// What is to be built.
+/// The targets to build.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The groups that lead to the targets, and `default`, which lists what was asked for.
+    /// The groups that lead to the targets, and a group `default` that lists what the user asked for. Only used
+    /// for printing.
     pub(crate) groups: BTreeMap<GroupName, PlannedGroup>,
-    /// The targets: those asked for in the order they were asked for, then those they link to.
+    /// The targets: first those that the user asked for, in that order, then those that they link to.
     pub targets: IndexMap<TargetName, PlannedTarget>,
-    /// Which target takes its contexts from which.
+    /// The links between the targets.
     #[cfg_attr(
         not(test),
         expect(dead_code, reason = "building linked targets will use it")
     )]
     pub(crate) graph: TargetGraph,
-    /// What the overrides on the command line allow by themselves.
+    /// What overrides on the command line allow implicitly.
     pub(crate) grants: Grants,
-    /// What the user should know.
+    /// Warnings for the user.
     pub(crate) warnings: Diagnostics,
 }
 
 /// A target of a plan.
 #[derive(Debug, Clone)]
 pub struct PlannedTarget {
-    /// Its name.
+    /// The target's name.
     pub(crate) name: TargetName,
-    /// Whether it was asked for.
+    /// Whether the user asked for the target, or another target needs it.
     pub(crate) role: TargetRole,
-    /// Its attributes after inheritance, overrides and defaults, with the places they were written at. This is what is
-    /// printed.
+    /// The attributes after inheritance, overrides and defaults, with their places in the files. `--print` prints
+    /// them.
     pub(crate) attributes: Arc<Target>,
-    /// Where its sources come from.
+    /// Where the sources come from.
     pub(crate) inputs: TargetInputs,
-    /// The platforms to build for, in normal form; none leaves that to the builder.
+    /// The platforms to build for, normalized. If empty, the builder decides.
     pub(crate) platforms: Vec<Platform>,
-    /// Size of `/dev/shm` in bytes; 0 leaves that to the builder.
+    /// The size of `/dev/shm` in bytes. 0 means the builder's default.
     pub(crate) shm_size: u64,
-    /// Limits of processes, sorted by name.
+    /// Process limits, sorted by name.
     pub(crate) ulimits: Vec<Ulimit>,
-    /// Limits of memory and CPU.
+    /// Memory and CPU limits.
     pub(crate) resources: ResourceLimits,
-    /// Annotations of the image; of equal keys the last one counts.
+    /// Annotations of the image. If keys are equal, the last one counts.
     pub(crate) annotations: Vec<AnnotationEntry>,
-    /// What only matters when the target is built.
+    /// Attributes that only matter when the target is built.
     pub(crate) build: BuildValues,
 }
 
-/// An entry of `annotations`, which may be for several levels and platforms.
+/// An entry of `annotations`. It may apply to several levels and platforms.
 #[derive(Debug, Clone)]
 pub(crate) struct AnnotationEntry {
-    /// What is written.
+    /// The entry as it is written.
     pub(crate) text: Spanned<SharedText>,
-    /// What it stands for, one for each level and platform.
+    /// The parsed annotations, one for each level and platform.
     pub(crate) annotations: Vec<Annotation>,
 }
 
 /// Why a target is part of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TargetRole {
-    /// It was asked for, by its name or through a group.
+    /// The user asked for it, by its name or through a group.
     Requested,
-    /// Another target takes a context from it; it exports nothing.
+    /// Another target uses its result as a context. It exports nothing.
     Linked {
-        /// The first such target.
+        /// The first such target that was found.
         by: TargetName,
     },
 }
@@ -86,83 +87,83 @@ pub(crate) enum TargetRole {
 /// Where the sources of a target come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TargetInputs {
-    /// The main source tree.
+    /// The build context.
     pub(crate) context: ContextSource,
     /// The Dockerfile.
     pub(crate) dockerfile: DockerfileSource,
-    /// Further source trees, by the name the Dockerfile uses.
+    /// Additional build contexts, by the name that the Dockerfile uses.
     pub(crate) named: BTreeMap<SharedText, NamedContext>,
 }
 
-/// The main source tree.
+/// The build context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ContextSource {
-    /// A directory; relative ones start at the working directory.
+    /// A local directory. A relative path starts at the working directory.
     Local(SharedText),
-    /// A git repository, a file or an archive, which the builder fetches.
+    /// A git repository, a file or an archive. The builder fetches it.
     Remote(RemoteAddress),
 }
 
 /// The Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DockerfileSource {
-    /// Its text is part of the definition.
+    /// The text is in the definition.
     Inline(SharedText),
-    /// A file of this machine; relative paths start at the working directory.
+    /// A local file. A relative path starts at the working directory.
     Local(SharedText),
-    /// A file inside a context that the builder fetches.
+    /// A file inside a remote context, which the builder fetches.
     InContext(SharedText),
-    /// A file behind HTTP(S).
+    /// A file that is downloaded over HTTP(S).
     Url(SharedText),
 }
 
-/// A further source tree.
+/// An additional build context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NamedContext {
-    /// A directory; relative ones start at the working directory.
+    /// A local directory. A relative path starts at the working directory.
     Local(SharedText),
-    /// A git repository or a file behind HTTP(S), which the builder fetches.
+    /// A git repository, or a file that is downloaded over HTTP(S). The builder fetches it.
     Remote(RemoteAddress),
-    /// An image.
+    /// An image in a registry.
     Image(ContextImage),
-    /// An image in a directory with OCI's layout.
+    /// An image in a local directory in the OCI image layout.
     OciLayout(OciLayout),
     /// The result of another target.
     Target(SharedText),
 }
 
-/// An image in a directory with OCI's layout.
+/// An image in a local directory in the OCI image layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OciLayout {
     /// The directory.
     pub(crate) path: SharedText,
-    /// The image's tag.
+    /// The image's tag, if given.
     pub(crate) tag: Option<SharedText>,
-    /// The image's digest.
+    /// The image's digest, if given.
     pub(crate) digest: Option<crate::types::Digest>,
 }
 
-/// Limits of memory and CPU; zero and empty leave a limit to the builder.
+/// Memory and CPU limits. Zero or empty means the builder's default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ResourceLimits {
-    /// Memory in bytes.
+    /// The memory limit in bytes.
     pub(crate) memory: u64,
-    /// Memory and swap in bytes; -1 is without limit.
+    /// The limit of memory and swap together, in bytes. -1 means no limit.
     pub(crate) memory_swap: i64,
-    /// Relative weight of CPU time.
+    /// The relative weight of CPU time.
     pub(crate) cpu_shares: i64,
-    /// Period of the CPU quota in microseconds.
+    /// The period of the CPU quota, in microseconds.
     pub(crate) cpu_period: i64,
-    /// CPU time per period in microseconds.
+    /// The CPU time per period, in microseconds.
     pub(crate) cpu_quota: i64,
-    /// CPUs.
+    /// The CPUs that steps may use, such as `0-2`.
     pub(crate) cpuset_cpus: SharedText,
-    /// Memory nodes.
+    /// The memory nodes that steps may use, such as `0`.
     pub(crate) cpuset_mems: SharedText,
 }
 
 impl PlannedTarget {
-    /// Whether the target only serves others.
+    /// Whether the target is only in the plan because others use it.
     pub(crate) fn is_linked(&self) -> bool {
         matches!(self.role, TargetRole::Linked { .. })
     }
@@ -174,7 +175,7 @@ impl PlannedTarget {
 }
 
 impl ContextSource {
-    /// Whether the context is a git repository that is reached over SSH.
+    /// Whether the context is a git repository that is fetched over SSH.
     pub(crate) fn is_ssh(&self) -> bool {
         matches!(self, Self::Remote(address) if address.is_ssh())
     }

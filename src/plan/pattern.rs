@@ -1,7 +1,8 @@
-//! Glob patterns over names, with the rules of Go's `path.Match`.
+//! Glob patterns for names, with the rules of Go's `path.Match`.
 //!
-//! `*` and `?` stand for characters other than `/`, `[a-z]` and `[^a-z]` for one of a set, `\` takes the next character
-//! as it is. A pattern is parsed once; matching takes time proportional to pattern times name.
+//! `*` and `?` match characters other than `/`. `[a-z]` and `[^a-z]` match one character of a set. `\` makes the
+//! next character literal. A pattern is parsed once. Matching takes at most time proportional to the length of the
+//! pattern times that of the name, so a hostile pattern cannot block.
 
 /// A parsed pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,7 +10,7 @@ pub(crate) struct TargetPattern {
     tokens: Vec<Token>,
 }
 
-/// The text is no pattern.
+/// The text is not a valid pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a legal pattern")]
 pub(crate) struct InvalidPattern(String);
@@ -26,7 +27,7 @@ enum Token {
 }
 
 impl TargetPattern {
-    /// Parses `text`.
+    /// Parses `text`. Fails if it is not a valid pattern.
     pub(crate) fn parse(text: &str) -> Result<Self, InvalidPattern> {
         let invalid = || InvalidPattern(text.to_owned());
         let mut tokens = Vec::new();
@@ -46,19 +47,20 @@ impl TargetPattern {
         Ok(Self { tokens })
     }
 
-    /// Whether `text` has characters that make it a pattern rather than a name.
+    /// Whether `text` contains characters that make it a pattern instead of a name.
     pub(crate) fn is_pattern(text: &str) -> bool {
         text.contains(['*', '?', '[', ']'])
     }
 
-    /// Whether the whole of `name` matches.
+    /// Whether the pattern matches the whole of `name`.
     pub(crate) fn matches(&self, name: &str) -> bool {
         if self.tokens == [Token::AnyText] {
             return !name.contains('/');
         }
         let name: Vec<char> = name.chars().collect();
         let (mut token, mut at) = (0, 0);
-        // Where to go on after the last `*`, which may take one character more.
+        // The token after the last `*`, and the position in the name where it was tried. On a mismatch, `*` takes
+        // one more character.
         let mut retry: Option<(usize, usize)> = None;
         while at < name.len() {
             match self.tokens.get(token) {
@@ -100,7 +102,7 @@ impl Token {
     }
 }
 
-// What follows `[`, up to and with `]`.
+/// Parses the rest of a set after `[`, including the `]`. `None` if it is invalid.
 fn set(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Token> {
     let negated = chars.next_if_eq(&'^').is_some();
     let mut ranges = Vec::new();
@@ -118,7 +120,7 @@ fn set(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Token> {
     }
 }
 
-// A character of a set; `-` and `]` need a `\`.
+/// Parses one character of a set. `-` and `]` must be escaped with `\`.
 fn set_char(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<char> {
     match chars.next()? {
         '-' | ']' => None,
@@ -132,7 +134,7 @@ mod tests {
     use super::*;
     use test_case::test_case;
 
-    // Go's own table for path.Match, where it concerns names.
+    // Taken from the tests of Go's `path.Match`.
     #[test_case("abc", "abc", true)]
     #[test_case("*", "abc", true)]
     #[test_case("*c", "abc", true)]

@@ -1,8 +1,8 @@
-//! The plan as JSON, equal to what `docker buildx bake --print` prints.
+//! Prints the plan as JSON, identical to the output of `docker buildx bake --print`.
 //!
-//! Maps are sorted by key, attributes stand in the order of [`crate::definition::schema::ATTRIBUTES`], what is empty is
-//! left out. Text that would be a template in a definition is escaped in some attributes and not in others: so does
-//! buildx, whose output this is compared with.
+//! Maps are sorted by key, attributes are in the order of [`crate::definition::schema::ATTRIBUTES`], and empty
+//! values are left out. `${` and `%{` are escaped in some attributes but not in others, because buildx does so,
+//! and tests compare the outputs.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::definition::model::{
 };
 use crate::diag::Spanned;
 
-/// The JSON of `plan`, with a final line break.
+/// The JSON of `plan`, with a line break at the end.
 pub fn print(plan: &Plan) -> String {
     let mut text = String::new();
     print_in_pieces(plan, &mut |piece| {
@@ -26,14 +26,15 @@ pub fn print(plan: &Plan) -> String {
     text
 }
 
-/// Gives the JSON of `plan` to `sink` piece by piece, with a final line break, until that returns false.
+/// Passes the JSON of `plan` to `sink` in pieces, with a line break at the end. Stops if `sink` returns false.
 ///
-/// A large plan takes more memory in writing than in any other form, and memory that is new takes longer to get than to fill.
+/// The text of a large plan takes more memory than the plan itself, and getting new memory from the system takes
+/// longer than filling it. So the memory of one piece is reused.
 pub(crate) fn print_in_pieces(plan: &Plan, sink: &mut dyn FnMut(&str) -> bool) {
     const PIECE: usize = 64 << 10;
     let mut targets: Vec<_> = plan.targets.iter().collect();
     targets.sort_unstable_by_key(|(name, _)| *name);
-    // Somewhat more, for what is written before a piece is seen to be complete.
+    // A piece is only passed on when it is complete, so it can become somewhat larger.
     let mut json = Json::with_capacity(PIECE + PIECE / 4);
     json.object(|json| {
         if !plan.groups.is_empty() {
@@ -124,7 +125,7 @@ fn plain(text: &str) -> Cow<'_, str> {
     Cow::Borrowed(text)
 }
 
-// As a definition would have to write it.
+/// Escapes template sequences as a definition would need them.
 fn escaped(text: &str) -> Cow<'_, str> {
     let sequence = text.bytes().any(|byte| matches!(byte, b'$' | b'%'));
     if sequence && (text.contains("${") || text.contains("%{")) {
@@ -176,7 +177,7 @@ fn entries<T>(json: &mut Json, name: &'static str, list: &List<T>, each: impl Fn
     }
 }
 
-// The fields of an entry, sorted, whose own fields stand among the others and win over them.
+/// Prints the fields of an entry, sorted by key. The fields in `own` replace those in `attrs` with the same key.
 fn fields(json: &mut Json, own: &[(&str, &str)], attrs: &BTreeMap<SharedText, SharedText>) {
     let others = attrs.iter().map(|(key, value)| (&**key, &**value));
     let sorted: BTreeMap<&str, &str> = others.chain(own.iter().copied()).collect();
@@ -261,7 +262,7 @@ fn print_resources(json: &mut Json, resources: &Resources) {
     });
 }
 
-// buildx prints policies by the names of its own fields, which no definition could take.
+/// Prints a policy. buildx uses the names of its Go fields here, so a definition could not read this output.
 fn print_policy(json: &mut Json, policy: &PolicyEntry) {
     json.object(|json| {
         json.field("Files", |json| {

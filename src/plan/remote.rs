@@ -1,6 +1,8 @@
-//! What a definition that was fetched means by its paths: places in the tree it came from, unless they say otherwise.
+//! The meaning of paths in a definition that was fetched from a remote address: most refer to the tree that it
+//! came from.
 //!
-//! Pure text, held to what buildx prints. Fetching is for whoever has a builder; what it takes is in [`RemoteAccess`].
+//! This module only handles text; tests compare the results with buildx. Fetching needs a builder and is done
+//! elsewhere. [`RemoteAccess`] says which credentials it needs.
 
 use crate::definition::model::SharedText;
 use crate::golang::path;
@@ -13,24 +15,26 @@ pub(crate) struct RemoteTree {
     url: SharedText,
 }
 
-/// Where a context of a fetched definition lies.
+/// Where a context of a fetched definition is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum RemotePlace {
-    /// It is the tree itself.
+    /// At the root of the tree.
     Root,
-    /// It is this directory of the tree.
+    /// In this directory of the tree.
     Below(String),
-    /// It is on this machine, another target, an image or another tree: what it is without a fetched definition, too.
+    /// Not in the tree: on the local machine, in another target, an image or another remote tree. It means the
+    /// same as in a local definition.
     Elsewhere,
 }
 
 impl RemoteTree {
-    /// The tree at `url`.
+    /// The tree at the address `url`.
     pub(crate) fn at(url: impl Into<SharedText>) -> Self {
         Self { url: url.into() }
     }
 
-    /// Where the main context `text` lies. Targets and images are no main contexts: their names are paths.
+    /// Where the main context `text` is. Prefixes such as `target:` and `docker-image:` have no meaning in a main
+    /// context: such a text is a path.
     pub(crate) fn context(text: &str) -> RemotePlace {
         if text.starts_with("cwd://") || is_remote(text) {
             return RemotePlace::Elsewhere;
@@ -41,7 +45,7 @@ impl RemoteTree {
         }
     }
 
-    /// Where the named context `text` lies.
+    /// Where the named context `text` is.
     pub(crate) fn named_context(text: &str) -> RemotePlace {
         let elsewhere = ["cwd://", "target:", "docker-image:"];
         match text {
@@ -54,8 +58,8 @@ impl RemoteTree {
         }
     }
 
-    /// How `place` is printed: as an address that leads there by itself, where the tree is a repository. None for
-    /// what is elsewhere.
+    /// The address of `place`, as buildx prints it. If the tree is a git repository, the address includes the
+    /// directory. `None` for [`RemotePlace::Elsewhere`].
     pub(crate) fn address(&self, place: &RemotePlace) -> Option<String> {
         match place {
             RemotePlace::Root => Some(self.url.to_string()),
@@ -64,24 +68,24 @@ impl RemoteTree {
         }
     }
 
-    /// Whether a Dockerfile called `dockerfile` cannot be found: that of a context on this machine would have to be read
-    /// from the tree.
+    /// Whether the Dockerfile `dockerfile` cannot be found: the context is on the local machine, but the path of
+    /// the Dockerfile refers to the tree.
     pub(crate) fn hides_dockerfile(context: &str, dockerfile: &str) -> bool {
         context.starts_with("cwd://") && !dockerfile.starts_with("cwd://") && !is_remote(dockerfile)
     }
 }
 
-/// What is needed to fetch from a repository, by the names of what holds it.
+/// The credentials for fetching from a repository. They are named, not contained.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct RemoteAccess {
-    /// Secrets: their ids for the daemon, and the environment variables that hold them.
+    /// Secrets: the ids that the daemon asks for, each with the environment variable that contains the value.
     pub(crate) secrets: Vec<(String, String)>,
-    /// Keys or sockets for SSH; none means the agent of the environment.
+    /// SSH keys or sockets of agents. Empty means the agent in the environment.
     pub(crate) ssh: Vec<String>,
 }
 
 impl RemoteAccess {
-    /// What the environment has for the repository at `url`.
+    /// The credentials for the repository at `url` that the environment names.
     pub(crate) fn to(url: &str, environment: &Environment) -> Self {
         let ssh = environment.get("BUILDX_BAKE_GIT_SSH").unwrap_or_default();
         let ssh = ssh.split(',').filter(|path| !path.is_empty());
@@ -91,8 +95,8 @@ impl RemoteAccess {
         }
     }
 
-    /// The secrets that a target may use whose context is `context`: those of the definition, where both are of one
-    /// host.
+    /// The secrets for a target with the context `context`: those of the definition, if both are on the same host.
+    /// Another host must not receive them.
     pub(crate) fn of_context(
         definition: &str,
         context: &str,
@@ -129,7 +133,7 @@ fn secrets(url: &str, environment: &Environment) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Keys that a repository's address may have in its query.
+/// The query keys that BuildKit knows in the address of a repository.
 const QUERY_KEYS: [&str; 10] = [
     "ref",
     "tag",
@@ -143,7 +147,8 @@ const QUERY_KEYS: [&str; 10] = [
     "fetch-by-commit",
 ];
 
-// `url` with `path` below the directory that it names already. Addresses that are no repositories stay as they are.
+/// Adds `path` to the directory in the address `url`. Addresses that are not git repositories are returned
+/// unchanged.
 fn with_directory(url: &str, path: &str) -> String {
     let path = path::clean(path);
     let is_git = matches!(remote::remote_kind(url), Some(RemoteKind::Git { .. }));
@@ -158,7 +163,7 @@ fn with_directory(url: &str, path: &str) -> String {
         .collect();
     let named = pairs.iter().find(|(key, _)| key == "subdir");
     let named = named.map(|(_, directory)| directory.as_str());
-    // What BuildKit would not take for a repository's address.
+    // BuildKit refuses such an address, so leave it unchanged.
     let conflict = !directory.is_empty() && named.is_some_and(|named| named != directory);
     let unknown = pairs
         .iter()
@@ -171,7 +176,7 @@ fn with_directory(url: &str, path: &str) -> String {
         ("", Some(named)) => path::join(named, &path),
         (directory, _) => path::join(directory, &path),
     };
-    // `user@host:path` is no URL to Go, which leaves the query alone then.
+    // Go does not parse `user@host:path` as a URL, so buildx does not change its query.
     let is_url = address.contains("://") || address.starts_with("github.com/");
     if !url.contains('#') && named.is_some() && is_url {
         return format!("{address}?{}", query_with(pairs, &below));
@@ -179,7 +184,8 @@ fn with_directory(url: &str, path: &str) -> String {
     format!("{base}#{reference}:{below}")
 }
 
-// As Go's `url.Values.Encode` writes it: sorted, with all but letters, digits and `-_.~` escaped.
+/// Encodes the query as Go's `url.Values.Encode`: sorted by key, and everything except letters, digits and `-_.~`
+/// escaped.
 fn query_with(mut pairs: Vec<(String, String)>, directory: &str) -> String {
     let escaped = |text: &str| {
         let text: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
@@ -206,7 +212,8 @@ mod tests {
         RemoteTree::at(url).address(&RemoteTree::context(context))
     }
 
-    // What buildx v0.36.1 printed for definitions of a repository, with `R` for `git://host:1/r.git`.
+    // The expected texts are what buildx v0.36.1 printed for definitions in a repository. `R` is
+    // `git://host:1/r.git`.
     #[test_case("R", [".", "#:sub", "#:sub/x y", "#:../up", "#:/abs", "#:docker-image:/alpine"]; "bare")]
     #[test_case("R#main", [".", ":sub", ":sub/x y", ":../up", ":/abs", ":docker-image:/alpine"]; "reference")]
     #[test_case("R#main:dir", [".", "/sub", "/sub/x y", "R#main:up", "/abs", "/docker-image:/alpine"]; "directory")]
@@ -242,10 +249,10 @@ mod tests {
         assert_eq!(shown(url, "cwd://x"), None);
         assert_eq!(shown(url, "https://example.com/a.git#b"), None);
         assert_eq!(shown(url, ""), Some(url.to_owned()));
-        // An archive has no address for what is in it.
+        // A directory inside an archive has no address.
         let archive = "https://h/a.tar.gz";
         assert_eq!(shown(archive, "sub").as_deref(), Some(archive));
-        // Nor an address that no repository has.
+        // Addresses that BuildKit refuses are left unchanged.
         for odd in ["https://h/r.git?zz=1", "https://h/r.git?subdir=a#m:b"] {
             assert_eq!(shown(odd, "sub").as_deref(), Some(odd));
         }

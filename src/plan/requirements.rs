@@ -1,11 +1,11 @@
-//! What a plan asks of a builder beyond what every builder can do.
+//! The features that a plan needs from a builder and that not every builder has.
 
 use super::model::{Plan, PlannedTarget};
 use crate::definition::model::{CacheKind, ExportKind};
 use crate::types::Requirements;
 use crate::types::requirements::Ability;
 
-/// The abilities that the targets of `plan` need.
+/// The features that the targets of `plan` need.
 pub(crate) fn requirements(plan: &Plan) -> Requirements {
     let mut requirements = Requirements::none();
     for target in plan.targets.values() {

@@ -1,7 +1,8 @@
-//! Which targets and groups the words on the command line stand for.
+//! Finds the targets and groups that the arguments of the command line select.
 //!
-//! A word is the name of a group or target, or a pattern of names. Groups are followed to their targets; those that were
-//! passed on the way are part of the printed plan, together with a group `default` that lists what was asked for.
+//! An argument is the name of a group or target, or a pattern of names. Groups are followed to their targets. The
+//! groups on the way are part of the printed plan, together with a group `default` that lists what the user asked
+//! for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,28 +13,28 @@ use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned, names_there_are
 use crate::types::hash::{HashMap, HashSet};
 use crate::types::{GroupName, TargetName};
 
-/// What the words stand for.
+/// The targets and groups that the arguments select.
 #[derive(Debug, Default)]
 pub(super) struct Selection {
-    /// The names that were asked for, patterns resolved, without repetition.
+    /// The names that the user asked for, with patterns replaced by the matching names, each once.
     pub(super) requested: Vec<SharedText>,
-    /// The names of the targets to build, each with the place that mentions it first; whether they exist is not known
-    /// yet.
+    /// The names of the targets to build, each with the place where it is first mentioned. They may not exist;
+    /// that is checked later.
     pub(super) targets: Vec<Spanned<SharedText>>,
-    /// The groups of the printed plan.
+    /// The groups to print.
     pub(super) groups: BTreeMap<GroupName, PlannedGroup>,
 }
 
-/// A group of a plan.
+/// A group of a plan, for printing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct PlannedGroup {
-    /// What the group is for.
+    /// What the group is for, if the definition says so.
     pub(crate) description: Option<SharedText>,
-    /// Its members; `None` where the definition gives none at all.
+    /// The group's members. `None` if the definition does not set them.
     pub(crate) members: Option<Vec<SharedText>>,
 }
 
-/// Finds what `words` stand for; no words stand for `default`.
+/// Finds what `words` select. No words mean `default`.
 pub(super) fn select(
     definition: &Definition,
     words: &[String],
@@ -68,10 +69,11 @@ fn requested(
     }
     let mut names: Vec<SharedText> = Vec::with_capacity(words.len());
     for word in words {
-        // Compose services may have dots in their names, targets may not; both spellings are accepted.
+        // Names of Compose services may contain dots, but target names must not. Accept both spellings.
         let name = word.replace('.', "_");
         if !TargetPattern::is_pattern(&name) {
-            // No target has a `/` in its name; a path is told as it was written.
+            // A target name never contains `/`, so this is probably a path. Keep it as written for the error
+            // message.
             names.push(if word.contains('/') {
                 word.as_str().into()
             } else {
@@ -102,7 +104,7 @@ fn requested(
     names
 }
 
-/// One line with the names there are, for messages.
+/// One line that lists the existing names, for messages.
 pub(super) fn known_names(definition: &Definition) -> String {
     let groups = definition.groups.keys().map(GroupName::as_str);
     let targets = definition.targets.keys().map(TargetName::as_str);
@@ -110,7 +112,7 @@ pub(super) fn known_names(definition: &Definition) -> String {
         .unwrap_or_else(|| "the definition has no targets".to_owned())
 }
 
-// Whether a group that was met before is still being followed, or is done.
+/// Whether a group that was visited is still being followed or is finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Passed {
     Open,
@@ -126,7 +128,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    // Depth first, members in order, without recursion: groups nest as deeply as the user likes.
+    /// Follows a group depth first, with members in order. Uses a stack instead of recursion, because a definition
+    /// can nest groups arbitrarily deep.
     fn follow(&mut self, name: &SharedText) {
         let start = Spanned::without_span(Arc::clone(name));
         let Some(first) = self.enter(&start, None) else {
@@ -148,7 +151,7 @@ impl Walk<'_> {
         }
     }
 
-    // The group `member` is, if it is one that is to be followed now; a target is noted.
+    /// Returns the group that `member` names, if it must be followed now. Records targets, and reports cycles.
     fn enter(&mut self, member: &Spanned<SharedText>, from: Option<&str>) -> Option<SharedText> {
         let name = &member.value;
         let Some((group_name, group)) = self.definition.groups.get_key_value(&**name) else {
@@ -156,7 +159,7 @@ impl Walk<'_> {
             return None;
         };
         match self.passed.get(name) {
-            // A group that contains its own name means the target of that name.
+            // A group that contains its own name means the target with that name.
             Some(Passed::Open) if self.definition.targets.contains_key(&**name) => {
                 self.target(member);
                 return None;
@@ -180,7 +183,7 @@ impl Walk<'_> {
             }),
         };
         self.selection.groups.insert(group_name.clone(), planned);
-        // Within another group, one without members means the target of its name, where there is one.
+        // A group without members inside another group means the target with that name, if it exists.
         let empty = group.members.as_slice().is_empty();
         if empty && from.is_some() && self.definition.targets.contains_key(&**name) {
             self.target(member);
@@ -206,8 +209,8 @@ fn cycle(name: &str, span: Option<Span>, from: Option<&str>) -> Diagnostic {
     problem.at(span, "")
 }
 
-// The printed group `default` lists, sorted, what was asked for. buildx leaves the name `default` itself out where the
-// group exists by then, which depends on the order of the words.
+// Adds what the user asked for to the printed group `default`, sorted. buildx leaves out the name `default` itself
+// if that group already exists at that moment, which depends on the order of the arguments.
 fn add_default(selection: &mut Selection) {
     let Ok(default) = "default".parse::<GroupName>() else {
         return;
@@ -286,7 +289,8 @@ mod tests {
         let definition = definition(&[], &["a", "b", "default"]);
         assert_eq!(run(&definition, &["b", "a", "b"]).1, ["default=a,b"]);
         assert_eq!(run(&definition, &["default", "a"]).1, ["default=a,default"]);
-        // As buildx has it: the group exists when its own name comes up.
+        // As in buildx: when the name `default` is added here, the group already exists, because `a` has been
+        // added to it.
         assert_eq!(run(&definition, &["a", "default"]).1, ["default=a"]);
         assert_eq!(run(&definition, &[]).0, ["default"]);
     }

@@ -1,19 +1,19 @@
-//! Tables as Go's `text/tabwriter` lays them out with tab padding, which buildx's `--list` uses.
+//! Formats tables like Go's `text/tabwriter` with tab padding, which buildx uses for `--list`.
 //!
-//! A cell ends with a tab, a line with a line break, whether they come from the table or from a cell's own text. A
-//! column is as wide as the widest of the cells that stand below each other without a gap, rounded up to whole tabs.
+//! A tab ends a cell and a line break ends a line, even inside the text of a cell. A column is a block of cells
+//! directly below each other, without a gap. Its width is that of the widest cell, rounded up to whole tabs.
 
 const TAB: usize = 8;
 const PADDING: usize = 1;
 
-/// Lays `text` out.
+/// Aligns the columns of `text`, in which tabs separate cells.
 pub(super) fn align(text: &str) -> String {
     let lines: Vec<Vec<&str>> = text
         .split('\n')
         .map(|line| line.split('\t').collect())
         .collect();
     let mut widths: Vec<Vec<usize>> = lines.iter().map(|cells| vec![0; cells.len() - 1]).collect();
-    // The last cell of a line ends with no tab and belongs to no column.
+    // The last cell of a line does not end with a tab, so it belongs to no column.
     let columns = lines.iter().map(|cells| cells.len() - 1).max().unwrap_or(0);
     for column in 0..columns {
         let mut start = 0;
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_gap_ends_a_column() {
-        // Measured: line breaks and tabs inside a cell end lines and cells.
+        // The expected text is what buildx printed: line breaks and tabs inside a cell end lines and cells.
         let text = "N\tT\na\tmulti\nline\nbbbbbbbbbb\t\n";
         assert_eq!(align(text), "N\tT\na\tmulti\nline\nbbbbbbbbbb\t\n");
     }

@@ -1,4 +1,4 @@
-//! Help for the tests of this module: a directory with definition files, and the plans made of them.
+//! Helpers for the tests of this module: a directory with definition files, and plans of them.
 
 use std::time::SystemTime;
 
@@ -10,7 +10,7 @@ use crate::definition::{self, decode, source};
 use crate::diag::{Diagnostics, SourceMap};
 use crate::types::{Environment, Platform};
 
-/// A fresh directory with files, and an environment that has nothing but what a test gives it.
+/// A new directory with files, and an environment that contains only what the test sets.
 #[derive(Debug)]
 pub(crate) struct Project {
     dir: TempDir,
@@ -25,7 +25,7 @@ impl Project {
         }
     }
 
-    /// Adds a file, with the directories it is in.
+    /// Adds a file and creates its parent directories.
     pub(crate) fn file(self, name: &str, text: &str) -> Self {
         let path = self.dir.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -47,7 +47,7 @@ impl Project {
         )
     }
 
-    /// The definition in the directory's files.
+    /// Reads and evaluates the definition files in the directory.
     pub(crate) fn definition(&self) -> Result<Definition, Diagnostics> {
         let environment = self.environment();
         let request = source::SourceRequest {
@@ -70,7 +70,7 @@ impl Project {
         decode::decode(evaluated, options)
     }
 
-    /// The plan for words and the flags `--set X`, `--push` and `--load`.
+    /// Makes a plan. `args` are targets and the flags `--set X`, `--push` and `--load`.
     pub(crate) fn plan(&self, args: &[&str]) -> Result<Plan, Diagnostics> {
         let environment = self.environment();
         let mut targets = Vec::new();
@@ -86,7 +86,8 @@ impl Project {
                 word => targets.push(word.to_owned()),
             }
         }
-        // After more sources than a definition has, so that no place is in both.
+        // Add more sources than a definition has, so that the places of overrides cannot be mistaken for places in
+        // the definition.
         let mut map = SourceMap::default();
         for _ in 0..100 {
             map.add("another", "");

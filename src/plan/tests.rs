@@ -1,4 +1,4 @@
-//! Plans as a whole.
+//! Tests of whole plans.
 
 use super::testing::{Project, codes};
 use super::*;
@@ -265,7 +265,8 @@ services:
         let problems = project.plan(&[name]).unwrap_err();
         assert_eq!(codes(&problems), ["compose::unreadable"], "{name}");
     }
-    // What can be read and is wrong is wrong for everyone, as Compose has it.
+    // As in Compose, an error in a file that can be read is reported even if no selected target needs that
+    // service.
     let project = compose("services: {web: {build: .}, api: {extends: nobody, build: .}}\n");
     let problems = project.plan(&["web"]).unwrap_err();
     assert_eq!(codes(&problems), ["compose::unknown-service"]);
@@ -454,7 +455,7 @@ fn words_for_types_are_told_where_they_are_written() {
             .all(|warning| warning.labels.len() == 1)
     );
     let web = &planned.targets["web"];
-    // As in buildx.
+    // As in buildx, the single words are read as a directory and an image name.
     assert_eq!(
         web.attributes.output.as_slice()[0].dest.as_deref(),
         Some("registry")
@@ -486,7 +487,7 @@ fn a_service_without_a_build_says_why_it_is_no_target() {
             "{words:?}: {problems:?}"
         );
     }
-    // A target of that name is none that is missing.
+    // If a bake file defines a target of that name, it is not missing.
     let project = compose("services: {web: {build: .}, db: {image: x}}\n")
         .file("docker-bake.hcl", "target \"db\" {}\n");
     assert!(project.plan(&["db"]).is_ok());

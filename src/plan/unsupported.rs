@@ -1,20 +1,21 @@
-//! What a plan asks for that rbake cannot build yet.
+//! Features that a plan uses but rbake cannot build yet.
 //!
-//! Nothing that a user sets is passed over: each of these ends a build before any work, in an error that names the
-//! target and the attribute. Printing works for all of them. When one becomes possible, its row is removed.
+//! rbake never ignores a setting silently: each of these features ends a build before any work, with an error that
+//! names the target and the attribute. `--print` works for all of them. When a feature is implemented, its row is
+//! removed.
 
 use super::model::{DockerfileSource, NamedContext, Plan, PlannedTarget};
 use crate::definition::model::{CacheEntry, CacheKind, ExportKind, List, Sink};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
 
-/// Where something is asked for, and how messages name it.
+/// One use of a feature: where it is, and how messages name it.
 struct Found {
     attribute: String,
     span: Option<Span>,
     what: String,
 }
 
-/// One thing that cannot be built yet.
+/// A feature that cannot be built yet.
 struct Gap {
     code: &'static str,
     find: fn(&PlannedTarget) -> Vec<Found>,
@@ -69,7 +70,7 @@ const GAPS: &[Gap] = &[
     },
 ];
 
-/// All that `plan` asks for and rbake cannot build yet.
+/// All uses in `plan` of features that rbake cannot build yet.
 pub(crate) fn unsupported(plan: &Plan) -> Diagnostics {
     let mut problems = Diagnostics::default();
     for target in plan.targets.values() {
@@ -78,7 +79,7 @@ pub(crate) fn unsupported(plan: &Plan) -> Diagnostics {
     problems
 }
 
-/// All that `target` asks for and rbake cannot build yet.
+/// All uses in `target` of features that rbake cannot build yet.
 pub(crate) fn unsupported_of(target: &PlannedTarget) -> Diagnostics {
     let mut problems = Diagnostics::default();
     for gap in GAPS {
@@ -169,7 +170,7 @@ fn ssh(target: &PlannedTarget) -> Vec<Found> {
 
 fn calls(target: &PlannedTarget) -> Vec<Found> {
     let call = target.attributes.call.as_ref();
-    // `build`, alone or with options, is what happens without a call.
+    // `build`, with or without options, is the same as no call.
     let is_build = |call: &str| call.is_empty() || call.split(',').next() == Some("build");
     call.filter(|call| !is_build(call))
         .map(|call| Found {
@@ -185,7 +186,7 @@ fn calls(target: &PlannedTarget) -> Vec<Found> {
 }
 
 fn policies(target: &PlannedTarget) -> Vec<Found> {
-    // A policy that is switched off asks for nothing.
+    // A policy that is only switched off needs nothing from rbake.
     let policies = target.attributes.policy.iter();
     policies
         .filter(|policy| !policy.disabled || !policy.files.is_empty())
@@ -201,7 +202,7 @@ fn caches(target: &PlannedTarget) -> Vec<Found> {
     let find = |attribute: &str, list: &List<CacheEntry>| -> Vec<Found> {
         list.iter()
             .filter(|cache| {
-                // What nobody knows is told apart from what cannot be built yet.
+                // Only the kinds that rbake knows but cannot build yet. Unknown kinds are reported elsewhere.
                 matches!(cache.kind, CacheKind::S3 | CacheKind::AzBlob)
             })
             .map(|cache| Found {

@@ -1,9 +1,10 @@
-//! Values of variables as go-cty writes them in JSON, which is how buildx lists them.
+//! Writes the values of variables in go-cty's JSON format, which buildx's `--list` prints.
 
 use crate::golang::json::quote;
 use crate::hcl::cty::{Type, Value};
 
-/// `value` as JSON of the type `ty`: where that leaves the type open, the value's own type is written beside it.
+/// The JSON of `value` for the type `ty`. If `ty` leaves the type of a part open, the JSON contains that part's
+/// own type as well.
 pub(super) fn value_json(value: &Value, ty: &Type) -> String {
     let mut out = String::new();
     write_value(&mut out, value, ty);

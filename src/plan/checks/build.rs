@@ -1,4 +1,4 @@
-//! What must be true of a plan for it to be built, beyond what is needed to print it.
+//! Checks of a plan that only matter for a build, not for printing.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::golang::strconv;
 use crate::plan::model::{DockerfileSource, Plan, PlannedTarget};
 use crate::types::{Environment, TargetName};
 
-/// Finds what of `plan` cannot be built, and warns about what is likely a mistake.
+/// Reports the parts of `plan` that cannot be built, and warns about probable mistakes.
 pub(crate) fn check_build(plan: &Plan, environment: &Environment) -> Diagnostics {
     let mut problems = Diagnostics::default();
     policies(plan, environment, &mut problems);
@@ -36,7 +36,7 @@ fn modes(target: &PlannedTarget, problems: &mut Diagnostics) {
     }
 }
 
-// Two pushes to one name leave the image of the target that finishes last.
+/// Warns about targets that push to the same name: only the image of the target that finishes last remains.
 fn shared_names(plan: &Plan, problems: &mut Diagnostics) {
     let mut users: BTreeMap<String, Vec<(&TargetName, Option<crate::diag::Span>)>> =
         BTreeMap::new();
@@ -73,7 +73,8 @@ fn shared_names(plan: &Plan, problems: &mut Diagnostics) {
     }
 }
 
-// Policies that apply without being named in the definition. They are rules someone relies on, so none is passed over.
+/// Reports policies that apply although the definition does not mention them. rbake cannot apply them yet. It must
+/// not ignore them, because users rely on these rules.
 fn policies(plan: &Plan, environment: &Environment, problems: &mut Diagnostics) {
     const CODE: &str = "plan::unsupported-policy";
     if let Some(file) = environment.non_empty("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY") {

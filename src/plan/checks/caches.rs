@@ -1,4 +1,4 @@
-//! Caches that would be overwritten: by an image of the same name, or by another target's cache.
+//! Checks for caches that would be overwritten by an image with the same name, or by the cache of another target.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::golang::path;
 use crate::plan::model::{Plan, PlannedTarget};
 use crate::types::{ImageName, TargetName};
 
-/// Finds caches of `plan` that cannot last.
+/// Warns about caches of `plan` that would be overwritten.
 pub(super) fn check(plan: &Plan, problems: &mut Diagnostics) {
     let pushed = pushed_names(plan);
     for target in plan.targets.values() {
@@ -20,7 +20,7 @@ pub(super) fn check(plan: &Plan, problems: &mut Diagnostics) {
     shared(plan, problems);
 }
 
-// The caches that `target` exports, with the images that hold them.
+/// The caches that `target` exports, each with its image if it is in a registry.
 fn exported(
     target: &PlannedTarget,
 ) -> impl Iterator<Item = (&Spanned<CacheEntry>, Option<&ImageName>)> {
@@ -28,7 +28,7 @@ fn exported(
     target.attributes.cache_to.iter().zip(images)
 }
 
-// The names that images are pushed to, with the targets that push them.
+/// The names that images are pushed to, each with the targets that push it.
 fn pushed_names(plan: &Plan) -> BTreeMap<String, BTreeSet<&TargetName>> {
     let mut names: BTreeMap<String, BTreeSet<&TargetName>> = BTreeMap::new();
     for target in plan
@@ -45,7 +45,7 @@ fn pushed_names(plan: &Plan) -> BTreeMap<String, BTreeSet<&TargetName>> {
     names
 }
 
-// A cache and an image of one name overwrite each other.
+/// Reports a cache and an image with the same name, because each overwrites the other.
 fn image_of_that_name(
     target: &PlannedTarget,
     (cache, image): (&Spanned<CacheEntry>, Option<&ImageName>),
@@ -72,7 +72,8 @@ fn image_of_that_name(
     );
 }
 
-// The place a cache is exported to, where two exports would be one.
+/// An identifier of the place that a cache is exported to. Two exports with the same identifier overwrite each
+/// other. `None` if that is unknown.
 fn place(cache: &CacheEntry, image: Option<&ImageName>) -> Option<String> {
     match cache.kind {
         CacheKind::Registry => references::tagged(image?),
@@ -89,7 +90,7 @@ fn place(cache: &CacheEntry, image: Option<&ImageName>) -> Option<String> {
     }
 }
 
-// Targets that export to one place: the last one to finish wins, the others' work is lost.
+/// Reports targets that export a cache to the same place: only the cache of the target that finishes last remains.
 fn shared(plan: &Plan, problems: &mut Diagnostics) {
     let mut users: BTreeMap<String, Vec<(&PlannedTarget, &Spanned<CacheEntry>)>> = BTreeMap::new();
     for target in plan.targets.values() {

@@ -1,7 +1,7 @@
-//! Checks of a finished plan that look at this machine, or at more than one target.
+//! Checks of a finished plan that look at the local machine, or at several targets together.
 //!
-//! [`check_print`] has those that `--print` makes as well, [`check_build`] those that only matter when something is
-//! built. Neither asks a builder anything.
+//! [`check_print`] makes the checks that `--print` makes, too. [`check_build`] makes those that only matter for a
+//! build. Neither contacts a builder.
 
 mod build;
 mod caches;
@@ -14,7 +14,7 @@ pub use print::{Surroundings, check_print};
 use super::model::PlannedTarget;
 use crate::diag::{Class, Diagnostic, Span};
 
-// An error about an attribute of a target.
+/// An error about an attribute of a target. Without `span`, it points at the target's name.
 fn problem(
     code: &'static str,
     target: &PlannedTarget,
@@ -77,7 +77,7 @@ mod tests {
             .file("large", &"x".repeat(501 * 1024))
             .file("key", "-----BEGIN OPENSSH PRIVATE KEY-----\n")
             .variable("SET", "1");
-        // Nobody writes into it, so that reading it would never end.
+        // Nothing writes to this pipe, so a check that reads it would never return.
         let pipe = project.environment().current_dir().join("pipe");
         let made = std::process::Command::new("mkfifo").arg(pipe).status();
         assert!(made.unwrap().success());

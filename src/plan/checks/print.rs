@@ -1,4 +1,5 @@
-//! What must be true of this machine for a plan to be printed: secrets and keys are there, outputs can be written.
+//! Checks of the local machine that buildx makes before it prints a plan: that secrets and keys exist, and that
+//! outputs can be written.
 
 use std::fs::Metadata;
 use std::io;
@@ -10,19 +11,19 @@ use crate::diag::{Diagnostics, Spanned};
 use crate::plan::model::{Plan, PlannedTarget};
 use crate::types::Environment;
 
-/// The largest secret the daemon takes, in bytes.
+/// The largest secret that the daemon accepts, in bytes.
 const SECRET_LIMIT: u64 = 500 * 1024;
 
-/// What a plan is printed or built in.
+/// The environment in which a plan is printed or built.
 #[derive(Debug, Clone, Copy)]
 pub struct Surroundings<'a> {
-    /// The environment and working directory.
+    /// The environment variables and the working directory.
     pub environment: &'a Environment,
-    /// Whether standard output is a terminal, which archives are not written to.
+    /// Whether standard output is a terminal. Archives are not written to a terminal.
     pub stdout_is_terminal: bool,
 }
 
-/// Finds what of `plan` this machine cannot give. buildx makes the same checks before it prints.
+/// Reports what `plan` needs but the local machine does not have. buildx makes the same checks before it prints.
 pub fn check_print(plan: &Plan, surroundings: Surroundings<'_>) -> Diagnostics {
     let mut problems = Diagnostics::default();
     for target in plan.targets.values() {
@@ -151,8 +152,8 @@ impl Check<'_> {
                 Ok(metadata) if is_socket(&metadata) => sockets += 1,
                 Ok(metadata) => {
                     keys += 1;
-                    // What is no file is left to whoever uses the key: a pipe gives its content once, and only if somebody writes
-                    // into it.
+                    // Do not read pipes and devices here: a pipe gives its content only once, and blocks until
+                    // something writes to it. The build reads the key.
                     if (metadata.is_file() || metadata.is_dir())
                         && let Err(reason) = self.key(path)
                     {
@@ -162,7 +163,7 @@ impl Check<'_> {
                 Err(error) => {
                     let message = format!("the SSH key or agent `{path}` is not there: {error}");
                     let problem = problem(CODE, self.target, entry.span, message);
-                    // Unlike other entries, these have no fields.
+                    // The user may have written fields, as in other attributes. Entries of `ssh` have none.
                     self.problems.push(match &*entry.id {
                         "id" | "src" | "env" | "type" => {
                             problem.help("entries of `ssh` have no fields: write `ID` for the agent, or `ID=PATH` for a key")
@@ -178,7 +179,7 @@ impl Check<'_> {
         }
     }
 
-    // Whether the file looks like a key; reading it is for whoever uses it.
+    /// Whether the file looks like a private key. The build reads and checks it fully.
     fn key(&self, path: &str) -> Result<(), String> {
         use std::io::Read as _;
         let dir = self.surroundings.environment.current_dir();
@@ -205,7 +206,7 @@ impl Check<'_> {
                 (Sink::Directory, None) => {
                     let message = format!("output `type={kind}` needs a directory, `dest`");
                     let problem = problem(CODE, self.target, export.span, message);
-                    // `dst` and `src` are what mounts and caches call it.
+                    // Mounts, caches and other tools use these names for a path.
                     let other = ["dst", "dir", "destination", "path", "src", "out"]
                         .into_iter()
                         .find_map(|key| Some((key, export.attrs.get(key)?)));

@@ -1,4 +1,4 @@
-//! What the user is told about missing privileges, in pieces; whoever talks to the user puts them together.
+//! The parts of the message about missing entitlements. The caller puts them together.
 
 use std::path::Path;
 
@@ -8,18 +8,18 @@ use crate::diag::{Class, Diagnostic};
 use crate::golang::{csv, strconv};
 use crate::types::{Environment, terminal};
 
-/// How far missing privileges are enforced.
+/// How strictly missing entitlements are enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Enforcement {
-    /// Whether paths and the SSH agent count.
+    /// Whether missing access to paths and to the SSH agent ends the build.
     pub(crate) files: bool,
-    /// Whether the user has decided that, rather than the default.
+    /// Whether the user has set that in the environment. If false, it is the default.
     pub(crate) chosen: bool,
 }
 
 impl Enforcement {
-    /// What the environment says: `BUILDX_BAKE_ENTITLEMENTS_FS`, and for remote definitions
-    /// `BAKE_ALLOW_REMOTE_FS_ACCESS`.
+    /// Reads `BUILDX_BAKE_ENTITLEMENTS_FS`, and for remote definitions `BAKE_ALLOW_REMOTE_FS_ACCESS`. Fails if a
+    /// value is not a boolean.
     pub(crate) fn from_environment(
         environment: &Environment,
         remote: bool,
@@ -45,14 +45,15 @@ impl Enforcement {
         })
     }
 
-    /// Whether the build may not go on without what is missing.
+    /// Whether the build must not continue.
     pub(crate) fn refuses(self, missing: &Missing) -> bool {
         missing.needs_more_than_files() || (self.files && !missing.is_empty())
     }
 }
 
 impl Missing {
-    /// What is needed, a line each, as buildx says it. Names from the definition are made visible, and stay on their line.
+    /// What is needed, one line each, in buildx's words. Control characters in names from the definition are made
+    /// visible, so that a hostile name cannot break or repaint the question.
     pub(crate) fn reasons(&self, dir: &Path) -> Vec<String> {
         self.lines(dir)
             .into_iter()
@@ -60,18 +61,19 @@ impl Missing {
             .collect()
     }
 
-    /// The flags that would allow it, in the order of the reasons.
+    /// The flags that would allow it, in the same order as the reasons.
     pub(crate) fn flags(&self, dir: &Path) -> Vec<String> {
         let lines = self.lines(dir).into_iter();
         lines.map(|(_, flag)| format!("--allow={flag}")).collect()
     }
 
-    /// The same, as they can be pasted into a shell.
+    /// The same flags as one text, quoted for a shell.
     pub(crate) fn typed_flags(&self, dir: &Path) -> String {
         typed(&self.flags(dir))
     }
 
-    /// The command line with the flags that would allow what is missing, between `program` and its `words`.
+    /// The command line that would allow everything: `program`, the missing flags, then `words`. Quoted for a
+    /// shell.
     pub(crate) fn command_with_flags(
         &self,
         program: &[String],
@@ -112,7 +114,7 @@ impl Missing {
             let reason = "Forwarding default SSH agent socket";
             add(reason.into(), "ssh".into());
         }
-        // The working directory may itself be reached through a link, which the paths are not.
+        // The paths have their symbolic links resolved, so resolve those of the working directory as well.
         let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
         let shown = |path: &Path| from_dir(&dir, path).display().to_string();
         let both = |path: &&std::path::PathBuf| self.read.binary_search(path).is_ok();

@@ -1,8 +1,9 @@
-//! Privileges: what the targets of a plan need, what the user has allowed, and what is missing.
+//! Entitlements (privileges): what the targets of a plan need, what the user has allowed, and what is missing.
 //!
-//! A definition may come from anywhere, so what reaches beyond the working directory or weakens isolation must be
-//! allowed on the command line, by `--allow` or by naming the thing itself in `--set`. This is a gate on this machine
-//! alone: the daemon is told what the targets declare. Start at [`missing`]; asking the user is for others.
+//! A definition may come from an untrusted place. So access outside the working directory, and anything that
+//! weakens isolation, must be allowed on the command line: with `--allow`, or by naming the path or privilege in
+//! `--set`. This only protects the local machine; the daemon still receives the entitlements that the targets
+//! declare. Start at [`missing`]. Asking the user is done elsewhere.
 
 mod message;
 mod paths;
@@ -24,7 +25,7 @@ use crate::golang::csv;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is a privilege that is given or not"
+    reason = "each is a separate privilege that is allowed or not"
 )]
 pub(crate) struct Allowed {
     network_host: bool,
@@ -36,35 +37,35 @@ pub(crate) struct Allowed {
     write: BTreeSet<SharedText>,
 }
 
-/// What is needed and not allowed; nothing of it is empty exactly where the build may go on.
+/// What the plan needs but the user has not allowed. Empty if the build may continue.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is a privilege that is needed or not"
+    reason = "each is a separate privilege that is needed or not"
 )]
 pub(crate) struct Missing {
-    /// The host's network in steps.
+    /// Access to the host's network in build steps.
     pub(crate) network_host: bool,
-    /// Privileged steps.
+    /// Privileged build steps.
     pub(crate) security_insecure: bool,
-    /// Devices of the host.
+    /// Access to devices of the host.
     pub(crate) devices: Devices,
-    /// Deleting files in output directories.
+    /// Deletion of files in output directories.
     pub(crate) local_delete: bool,
-    /// The user's SSH agent.
+    /// Access to the user's SSH agent.
     pub(crate) ssh: bool,
-    /// Paths to read, absolute and with symbolic links resolved, sorted.
+    /// Paths to read: absolute, with symbolic links resolved, sorted.
     pub(crate) read: Vec<PathBuf>,
-    /// Paths to write, likewise.
+    /// Paths to write: absolute, with symbolic links resolved, sorted.
     pub(crate) write: Vec<PathBuf>,
 }
 
-/// Devices of the host.
+/// A set of devices of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Devices {
-    /// All of them.
+    /// All devices.
     All,
-    /// Those of these names.
+    /// The devices with these names.
     Named(BTreeSet<SharedText>),
 }
 
@@ -96,7 +97,8 @@ impl Devices {
     }
 }
 
-// The name in `device=NAME,…`: the first field; none where the value is empty.
+/// The name in the value of `device=NAME,…`, which is the first field. `None` if the value is empty, which means
+/// all devices.
 fn device_name(value: &str) -> Result<Option<SharedText>, csv::CsvError> {
     if value.is_empty() {
         return Ok(None);
@@ -111,7 +113,7 @@ impl Missing {
         !self.needs_more_than_files() && !self.ssh && self.read.is_empty() && self.write.is_empty()
     }
 
-    /// Whether something is missing that an environment variable can waive.
+    /// Whether access to files or to the SSH agent is missing. `BUILDX_BAKE_ENTITLEMENTS_FS=0` waives that.
     pub(crate) fn needs_files(&self) -> bool {
         self.ssh || !self.read.is_empty() || !self.write.is_empty()
     }
@@ -123,7 +125,7 @@ impl Missing {
 }
 
 impl Allowed {
-    /// Reads the values of `--allow`, reporting all that are wrong.
+    /// Parses the values of `--allow`. Reports all invalid values.
     pub(crate) fn parse(values: &[String]) -> Result<Self, Diagnostics> {
         let mut allowed = Self::default();
         let mut problems = Diagnostics::default();
@@ -173,7 +175,7 @@ impl Allowed {
             }
             ("fs.read", _) => drop(self.read.insert(path())),
             ("fs.write", _) => drop(self.write.insert(path())),
-            // Images may be pushed and loaded without asking, as in buildx.
+            // As in buildx, images may be pushed and loaded without permission, so these names have no effect.
             ("image" | "image.push" | "image.load", _) => {}
             _ => {
                 return Err(
@@ -188,13 +190,13 @@ impl Allowed {
         Ok(())
     }
 
-    /// Whether a file may be written at `place`: in the working directory, or where the user allows it.
+    /// Whether a file may be written at `place`: it is in the working directory, or the user allows it.
     pub(crate) fn may_write(&self, place: &Resolved, paths: &Resolver) -> Result<bool, PathError> {
         let covered = paths::Covered::by(&self.write, paths)?;
         Ok(covered.is_none_or(|covered| covered.covers(place)))
     }
 
-    /// Also allows what overrides on the command line allow by themselves.
+    /// Adds what overrides on the command line allow implicitly.
     #[must_use]
     pub(crate) fn with_grants(mut self, grants: &Grants) -> Self {
         self.network_host |= grants.network_host;

@@ -1,4 +1,4 @@
-//! Whether what is allowed covers the paths that are wanted.
+//! Decides whether the paths that the user allows cover the paths that the plan needs.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,11 @@ use crate::definition::model::SharedText;
 use crate::files::{PathError, Resolved, Resolver};
 use crate::types::hash::HashSet;
 
-/// What the user allows to be read, or to be written.
+/// The paths that the user allows for reading or for writing, with symbolic links resolved.
 pub(super) struct Covered(HashSet<PathBuf>);
 
 impl Covered {
-    /// Follows the paths of `allowed`, which need not exist; `None` where everything is allowed.
+    /// Resolves the paths of `allowed`, which need not exist. Returns `None` if everything is allowed.
     pub(super) fn by(
         allowed: &BTreeSet<SharedText>,
         paths: &Resolver,
@@ -33,9 +33,10 @@ impl Covered {
     }
 }
 
-/// Those of `wanted` that `allowed` does not cover, without those below others, sorted.
+/// Returns the paths of `wanted` that `allowed` does not cover, sorted. A path below another one in the result is
+/// left out.
 ///
-/// Neither what is allowed nor what is wanted has to exist.
+/// Neither the allowed nor the wanted paths need to exist.
 pub(super) fn uncovered(
     paths: &Resolver,
     allowed: &BTreeSet<SharedText>,
@@ -45,7 +46,7 @@ pub(super) fn uncovered(
         return Ok(Vec::new());
     };
     let missing = wanted.iter().filter(|place| !covered.covers(place));
-    // Parents sort before what is below them.
+    // A directory sorts before the paths below it.
     let sorted: BTreeSet<&Path> = missing.map(Resolved::path).collect();
     let mut kept: Vec<PathBuf> = Vec::new();
     for path in sorted {
@@ -56,7 +57,7 @@ pub(super) fn uncovered(
     Ok(kept)
 }
 
-/// `path` as seen from `base`, unless that takes more than one step up.
+/// `path` relative to `base`, if it is below `base` or directly beside it. Otherwise `path` unchanged.
 pub(super) fn from_dir(base: &Path, path: &Path) -> PathBuf {
     if let Ok(below) = path.strip_prefix(base) {
         return if below.as_os_str().is_empty() {

@@ -1,4 +1,4 @@
-//! What the targets of a plan need.
+//! The entitlements that the targets of a plan need.
 
 use super::{Allowed, Missing, device_name, paths};
 use crate::definition::model::{CacheKind, ExportKind, SecretEntry, Sink};
@@ -7,9 +7,10 @@ use crate::files::{PathError, Resolved, Resolver};
 use crate::plan::model::{ContextSource, DockerfileSource, NamedContext, Plan, PlannedTarget};
 use crate::types::Environment;
 
-/// What the targets of `plan`, linked ones included, need beyond what is `allowed`.
+/// Returns what the targets of `plan`, including linked ones, need beyond what is `allowed`.
 ///
-/// The paths are followed by `paths`; whoever opens them must ask the same one.
+/// `paths` resolves symbolic links. Code that opens the files later must use the same resolver, so that it opens
+/// what was checked.
 pub(crate) fn missing(
     plan: &Plan,
     allowed: &Allowed,
@@ -33,7 +34,7 @@ pub(crate) fn missing(
             missing.local_delete |= deletes(target);
         }
     }
-    // What is written to standard output needs no more than `dest=-` does.
+    // An output such as `/dev/stdout` needs no more permission than `dest=-`.
     write.places.retain(|place| !place.is_standard_output());
     for (allowed, wanted, missing) in [
         (&allowed.read, read, &mut missing.read),
@@ -47,7 +48,7 @@ pub(crate) fn missing(
     problems.into_result(missing)
 }
 
-// A part of a path that is no directory, or may not be searched, keeps the rest from being found.
+/// The error for a path that cannot be resolved, because a part of it is not a directory or must not be searched.
 fn unresolved(error: &PathError, target: Option<&PlannedTarget>) -> Diagnostic {
     let reason = error.reason();
     let message = match target {
@@ -59,7 +60,7 @@ fn unresolved(error: &PathError, target: Option<&PlannedTarget>) -> Diagnostic {
     problem.at(target.and_then(PlannedTarget::span), "")
 }
 
-/// Paths that are read, or written.
+/// The paths that the plan reads, or those that it writes.
 struct Wanted<'p> {
     paths: &'p Resolver,
     places: Vec<Resolved>,
@@ -82,7 +83,8 @@ impl<'p> Wanted<'p> {
         }
     }
 
-    // The name itself, wherever it leads: its directory is served.
+    /// Adds the path without following a link in its last component. The builder gets the directory of a
+    /// Dockerfile, so that directory must be allowed even if the file itself is a link to an allowed place.
     fn add_name(&mut self, path: &str) {
         let (above, name) = path.rsplit_once('/').unwrap_or((".", path));
         let above = if above.is_empty() { "/" } else { above };
@@ -93,7 +95,7 @@ impl<'p> Wanted<'p> {
     }
 }
 
-// What `entitlements` names. Other names are the daemon's to judge.
+/// Adds what `entitlements` names. Unknown names are left to the daemon.
 fn declared(
     target: &PlannedTarget,
     allowed: &Allowed,
@@ -165,7 +167,8 @@ fn read_by(target: &PlannedTarget, environment: &Environment, wanted: &mut Wante
         let SecretEntry { id, src, env } = &secret.value;
         match (src, env) {
             (Some(path), _) => wanted.add(path),
-            // With neither, the file of the secret's name is read where no variable has it.
+            // A secret with neither `src` nor `env` comes from the variable with its id, or else from the file
+            // with that name.
             (None, None) if environment.get_os(id).is_none() => wanted.add(id),
             (None, _) => {}
         }
@@ -221,7 +224,7 @@ mod tests {
         missing.flags(environment.current_dir())
     }
 
-    // The project's directory is fresh, so that `..` is the directory for temporary files.
+    /// The project's directory is new and directly below the directory for temporary files, which `..` refers to.
     fn project(targets: &str) -> Project {
         Project::new().file("docker-bake.hcl", targets)
     }
@@ -317,12 +320,12 @@ mod tests {
                 "--allow=fs.read=../elsewhere/l",
             ),
             (r#"context = "twice""#, "--allow=fs.read=../elsewhere/deep"),
-            // The file is one of ours, but the directory that is served is not.
+            // The file is in an allowed place, but the directory that is sent to the builder is not.
             (
                 r#"dockerfile = "up/Dockerfile""#,
                 "--allow=fs.read=../elsewhere/deep/Dockerfile",
             ),
-            // Cleaned by its text, as buildx does and prints it.
+            // The path is cleaned as text, as buildx does before it prints it.
             (r#"context = "up/../.""#, ""),
         ] {
             let project = project(&format!("target \"a\" {{\n{body}\n}}"));

@@ -1,7 +1,8 @@
-//! Changes to targets from the command line: `--set`, and the flags that stand for one.
+//! Changes to targets from the command line: `--set`, and flags with the same effect, such as `--push`.
 //!
-//! Flags are parsed once, by [`TargetOverride::parse`] and its sisters; a plan collects them per target in an [`OverrideSet`],
-//! in which repeated keys come together, and applies that after the target's own attributes.
+//! Each flag is parsed once, by [`TargetOverride::parse`] or one of the other constructors. A plan collects the
+//! changes of each target in an [`OverrideSet`], which combines repeated keys, and applies it after the target's
+//! own attributes.
 
 mod outputs;
 mod parse;
@@ -18,32 +19,34 @@ use crate::definition::model::{
 };
 use crate::diag::{Diagnostic, SourceMap, Span};
 
-/// One change to all targets whose name a pattern matches.
+/// One change to all targets that match a pattern.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TargetOverride {
-    /// A target's name, or a pattern of names.
+    /// A target name, or a pattern of names.
     pub pattern: SharedText,
-    /// What is changed, and to what.
+    /// The attribute to change, and its value.
     pub(crate) change: AttributeChange,
-    /// The flag as the user wrote it, for messages.
+    /// The flag as the user wrote it, for messages. Secret values are replaced.
     pub flag: SharedText,
-    /// The place of the value in the flag's text, once that is among the sources.
+    /// The place of the value within the flag. `None` until [`Self::place`] adds the flag to the source map.
     pub(crate) span: Option<Span>,
 }
 
-/// Whether list elements take the place of what is there or join it.
+/// Whether list elements replace the existing ones or are appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Op {
-    /// `=`.
+    /// `KEY=VALUE`.
     Replace,
-    /// `+=`.
+    /// `KEY+=VALUE`.
     Append,
 }
 
-/// What an override changes, and to what. Entries that an empty text stands for are absent: they only clear.
+/// The attribute that an override changes, and its value. For list entries, `None` is the empty text: it clears
+/// the list and adds nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum AttributeChange {
-    /// An argument whose variable is not set: the target must be there all the same.
+    /// `args.NAME` without a value, for which no variable is set. It changes nothing, but its target must still
+    /// exist.
     Nothing,
     Context(SharedText),
     Dockerfile(SharedText),
@@ -101,7 +104,8 @@ impl TargetOverride {
         }
     }
 
-    /// What the value stands for against all appearances.
+    /// Warnings about a value that probably does not mean what the user intended. See `doubts` in the definition's
+    /// model.
     pub(super) fn doubts(&self) -> Vec<Diagnostic> {
         let attribute = match &self.change {
             AttributeChange::CacheFrom(..) => "cache-from",
@@ -119,37 +123,37 @@ impl TargetOverride {
             .collect()
     }
 
-    /// Adds the flag to `sources`, so that what is wrong with its value is shown there.
+    /// Adds the flag to `sources`, so that diagnostics can point at its value.
     pub fn place(&mut self, sources: &mut SourceMap) {
         let source = sources.add("command line", Arc::clone(&self.flag));
         let flag = &self.flag;
-        // `--set` takes the target and the key before the value; the other flags are one word.
+        // Point at the value after the first `=`. Without a value, point at the whole flag.
         let start = flag.find('=').map_or(0, |at| at + 1);
         let start = if start == flag.len() { 0 } else { start };
         self.span = Some(Span::new(source, start..flag.len()));
     }
 
-    /// What `--push=ON` stands for.
+    /// The change for `--push=ON`.
     pub fn push(on: bool) -> Self {
         Self::everywhere("--push", AttributeChange::Push(on))
     }
 
-    /// What `--load=ON` stands for.
+    /// The change for `--load=ON`.
     pub fn load(on: bool) -> Self {
         Self::everywhere("--load", AttributeChange::Load(on))
     }
 
-    /// What `--no-cache=ON` stands for.
+    /// The change for `--no-cache=ON`.
     pub fn no_cache(on: bool) -> Self {
         Self::everywhere("--no-cache", AttributeChange::NoCache(on))
     }
 
-    /// What `--pull=ON` stands for.
+    /// The change for `--pull=ON`.
     pub(crate) fn pull(on: bool) -> Self {
         Self::everywhere("--pull", AttributeChange::Pull(on))
     }
 
-    /// What `--call=NAME` stands for.
+    /// The change for `--call=NAME`.
     pub fn call(name: impl Into<SharedText>) -> Self {
         let name = name.into();
         Self::everywhere(format!("--call={name}"), AttributeChange::Call(name))

@@ -1,12 +1,12 @@
-//! What `--push` and `--load` do to the outputs of a target.
+//! The effect of `--push` and `--load` on the outputs of a target.
 
 use crate::definition::model::{Export, ExportKind, List};
 use crate::diag::Spanned;
 
-/// Makes images be pushed, or keeps them from being pushed.
+/// Makes image outputs be pushed, or not be pushed.
 ///
-/// An output is only added to a target that has none, or none but those for Docker: one that writes files stays as it
-/// is.
+/// Adds an image output only if the target has no outputs, or only Docker outputs. Other outputs, such as those
+/// that write files, are kept unchanged.
 pub(super) fn push(outputs: &mut List<Export>, on: &Spanned<bool>) {
     let (on, span) = (on.value, on.span);
     let set_push = |outputs: &mut List<Export>, value: &str| {
@@ -41,7 +41,7 @@ pub(super) fn push(outputs: &mut List<Export>, on: &Spanned<bool>) {
         let mut at = 0;
         while at < list.len() {
             if list[at].kind == ExportKind::Registry {
-                // The last one takes the place, as in buildx.
+                // As in buildx, the last output moves to the place of the removed one.
                 list.swap_remove(at);
             } else {
                 at += 1;
@@ -51,7 +51,8 @@ pub(super) fn push(outputs: &mut List<Export>, on: &Spanned<bool>) {
     set_push(outputs, "false");
 }
 
-/// Makes the image be loaded into Docker, unless it is already or the target writes files.
+/// Adds an output that loads the image into Docker, unless there already is one or the target has outputs that
+/// write files.
 pub(super) fn load(outputs: &mut List<Export>, on: &Spanned<bool>) {
     if !on.value {
         return;

@@ -1,4 +1,4 @@
-//! `PATTERN.KEY[.NAME][+]=VALUE`, and what `--sbom` and `--provenance` take.
+//! Parses the value of `--set` (`PATTERN.KEY[.NAME][+]=VALUE`), and of `--sbom` and `--provenance`.
 
 use super::{AttributeChange, Op, TargetOverride};
 use crate::definition::model::{
@@ -14,10 +14,10 @@ use crate::types::secret::{is_secret_name, redact_fields};
 pub(super) const INVALID: &str = "plan::invalid-override";
 
 impl TargetOverride {
-    /// Reads the value of `--set`.
+    /// Parses the value of `--set`.
     ///
-    /// `args.NAME` without a value takes the environment variable of that name; where there is none, nothing is
-    /// overridden ([`AttributeChange::Nothing`]), but the target must exist.
+    /// `args.NAME` without a value takes the value of the environment variable with that name. If there is none,
+    /// nothing is changed ([`AttributeChange::Nothing`]), but the target must exist.
     pub fn parse(text: &str, environment: &Environment) -> Result<Self, Diagnostic> {
         let flag = match text {
             "" => "--set \"\"".to_owned(),
@@ -102,7 +102,8 @@ impl TargetOverride {
         })
     }
 
-    /// What `--sbom=VALUE` and `--provenance=VALUE` stand for; `kind` is `sbom` or `provenance`. An empty value is none.
+    /// The change for `--sbom=VALUE` or `--provenance=VALUE`; `kind` is `sbom` or `provenance`. `None` if the
+    /// value is empty.
     pub(crate) fn attest(kind: &str, value: &str) -> Result<Option<Self>, Diagnostic> {
         if value.is_empty() {
             return Ok(None);
@@ -117,7 +118,7 @@ impl TargetOverride {
     }
 }
 
-// The flag's value as messages show it: without what an argument or an attribute with the name of a secret is set to.
+/// The flag's value for messages. Values of arguments and fields whose names suggest a secret are replaced.
 fn shown(text: &str) -> String {
     let Some((left, value)) = text.split_once('=') else {
         return text.to_owned();
@@ -129,7 +130,8 @@ fn shown(text: &str) -> String {
     }
 }
 
-// With look-ups switched off, buildx sets the argument to nothing rather than leaving it alone.
+/// The value for an argument that is given without one. If variable lookup is switched off, this is an empty text,
+/// as in buildx, and not `None`.
 fn environment_value<'e>(name: &str, environment: &'e Environment) -> Option<&'e str> {
     let off = environment
         .get("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP")
@@ -179,7 +181,7 @@ fn change(key: &str, name: &str, op: Op, value: &str) -> Result<AttributeChange,
         }
         "resources" => {
             let (name, value) = named();
-            // Only to see whether it can be set.
+            // Only checks that the limit and its value are valid.
             Resources::default().set(&name, Spanned::without_span(SharedText::clone(&value)))?;
             AttributeChange::Resource { name, value }
         }
@@ -246,7 +248,8 @@ fn malformed(flag: &str) -> Diagnostic {
         .help("`TARGET` may be a pattern such as `*`; `TARGET.KEY+=VALUE` appends to a list")
 }
 
-// `svc.1.args.A`: the target that may be meant, and the path with it.
+/// Splits a path such as `svc.1.args.A`, in which the target's name contains dots. Returns that name, and the path
+/// with underscores in it, which would be valid.
 fn dotted_target(path: &str) -> Option<(String, String)> {
     let parts: Vec<&str> = path.split('.').collect();
     let key = (2..parts.len()).find(|at| schema::set_keys().any(|spec| spec.key == parts[*at]))?;
@@ -276,7 +279,7 @@ fn unknown_key(flag: &str, key: &str) -> Diagnostic {
     );
     let attribute = schema::ATTRIBUTES.iter().find(|spec| spec.name == key);
     match attribute.and_then(|spec| spec.set) {
-        // `platforms` and `secret` have other names here.
+        // Some attributes have another name in `--set`, such as `platforms` and `secret`.
         Some(spec) => problem.help(format!(
             "the key for the attribute `{key}` is `{}`",
             spec.key
@@ -302,7 +305,7 @@ pub(super) fn entry_error(flag: &str, value: &str, source: &EntryError) -> Diagn
         None if matches!(source, EntryError::NoBool { .. }) => {
             problem.help("write `true` or `false`")
         }
-        // `output=/tmp,…` and `cache-to=…` are easily written without their type.
+        // `output=/tmp,…` and `cache-to=…` are often written without the required `type`.
         None if matches!(source, EntryError::NoType) => {
             let value = redact_fields(value);
             problem.help(format!("start with it: `type=…,{value}`"))

@@ -1,20 +1,20 @@
-//! `--policy`, which adds to the policies of all targets or switches them off.
+//! `--policy`: adds policies to all targets, or switches all policies off.
 
 use super::{AttributeChange, Op, TargetOverride};
 use crate::definition::model::PolicyEntry;
 use crate::diag::{Class, Diagnostic, Diagnostics};
 
-/// What all values of `--policy` stand for.
+/// The combined effect of all values of `--policy`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Policies {
-    /// Changes of every target.
+    /// Changes that apply to every target.
     Added(Vec<TargetOverride>),
-    /// No policy applies to any target.
+    /// All policies of all targets are switched off.
     Disabled,
 }
 
 impl Policies {
-    /// Reads the values of `--policy`, reporting all that are wrong.
+    /// Parses the values of `--policy`. Reports all invalid values.
     pub(crate) fn parse(values: &[String]) -> Result<Self, Diagnostics> {
         let mut problems = Diagnostics::default();
         let mut entries = Vec::new();
@@ -60,7 +60,7 @@ impl Policies {
     }
 }
 
-// Files and their order are the definition's to name.
+/// Parses one value. `filename` and `reset` are refused: only a definition can name policy files and their order.
 fn entry(value: &str) -> Result<PolicyEntry, Diagnostic> {
     let policy = PolicyEntry::from_text(value)
         .map_err(|source| super::parse::entry_error(&flag(value), value, &source))?;

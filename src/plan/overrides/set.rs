@@ -1,4 +1,4 @@
-//! All overrides of one target together, and their application.
+//! The overrides of one target, combined and applied.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use crate::definition::model::{
 };
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
 
-/// The overrides of one target. Repeated lists collect their elements, and the last operator counts; of other
-/// repeated keys the last value counts.
+/// The overrides of one target. For lists, elements of repeated flags are collected, and the last operator (`=` or
+/// `+=`) applies to all of them. For other keys, the last value counts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OverrideSet {
     context: Option<Spanned<SharedText>>,
@@ -45,7 +45,7 @@ pub(crate) struct OverrideSet {
     policy: Elements<PolicyEntry>,
 }
 
-/// Collected elements for a list, and what to do with them; `None` is nothing.
+/// The elements collected for a list, with the operator. `None` if the list is not overridden.
 #[derive(Debug, Clone)]
 struct Elements<T>(Option<(Op, Vec<Spanned<T>>)>);
 
@@ -63,28 +63,29 @@ impl<T: Clone> Elements<T> {
         collected.extend(elements.map(|value| Spanned { value, span }));
     }
 
-    /// The elements as a list, and whether they are appended.
+    /// The operator and the elements, or `None` if the list is not overridden.
     fn take(self) -> Option<(Op, List<T>)> {
         let (op, elements) = self.0?;
         Some((op, List::of(elements)))
     }
 }
 
-/// What overrides allow by themselves: whoever names a path on the command line means it.
+/// What overrides allow implicitly. A user who names a path on the command line does not have to allow it again
+/// with `--allow`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Grants {
     /// Paths that may be read.
     pub(crate) read: BTreeSet<SharedText>,
     /// Paths that may be written.
     pub(crate) write: BTreeSet<SharedText>,
-    /// Whether the host's network may be used.
+    /// Whether build steps may use the host's network.
     pub(crate) network_host: bool,
     /// Whether privileged steps may run.
     pub(crate) security_insecure: bool,
 }
 
 impl OverrideSet {
-    /// Takes up one more override.
+    /// Adds one override. The order of calls is the order of the flags.
     pub(crate) fn add(&mut self, new: &TargetOverride) {
         let one = std::iter::once::<SharedText>;
         let span = new.span;
@@ -146,9 +147,10 @@ impl OverrideSet {
         }
     }
 
-    /// Changes `target`, noting in `grants` what the changes allow.
+    /// Changes `target`, and adds to `grants` what the changes allow implicitly.
     ///
-    /// The order is fixed: outputs, then push, then load; secrets, then their sources. Other changes are independent.
+    /// The order of the flags does not matter here: outputs come before push and push before load; secrets come
+    /// before their sources. Other changes do not depend on each other.
     pub(crate) fn apply(
         self,
         target: &mut Target,
@@ -172,7 +174,7 @@ impl OverrideSet {
         insert_all(&mut target.extra_hosts, self.extra_hosts);
         for (name, value) in self.resources {
             let resources = Arc::make_mut(target.resources.get_or_insert_default());
-            // The parser has tried both name and value.
+            // The parser has already checked the name and the value.
             let _ = resources.set(&name, value);
         }
         change(&mut target.tags, self.tags);

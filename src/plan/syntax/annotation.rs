@@ -1,4 +1,4 @@
-//! Annotations of images, `[type[platform][,type…]:]key=value`.
+//! Annotations of images, written as `[type[platform][,type…]:]key=value`.
 
 use crate::types::Platform;
 use crate::types::platform::InvalidPlatform;
@@ -6,48 +6,48 @@ use crate::types::platform::InvalidPlatform;
 /// An annotation for one kind of object of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Annotation {
-    /// What it is for; `None` leaves that to the exporter.
+    /// The kind of object. `None` leaves the choice to the exporter.
     pub(crate) level: Option<AnnotationLevel>,
-    /// The platform it is for; all, if none.
+    /// The platform. `None` means all platforms.
     pub(crate) platform: Option<Platform>,
-    /// Its key.
+    /// The annotation's key.
     pub(crate) key: String,
-    /// Its value.
+    /// The annotation's value.
     pub(crate) value: String,
 }
 
-/// The kinds of objects that take annotations.
+/// The kinds of object that can have annotations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AnnotationLevel {
-    /// An image's manifest.
+    /// The manifest of an image.
     Manifest,
-    /// The index of several manifests.
+    /// The index, which lists several manifests.
     Index,
-    /// The descriptor by which an index refers to a manifest.
+    /// The descriptor with which an index refers to a manifest.
     ManifestDescriptor,
-    /// The descriptor by which a layout refers to an index.
+    /// The descriptor with which an OCI layout refers to an index.
     IndexDescriptor,
 }
 
-/// Why a text is no annotation.
+/// Why a text is not a valid annotation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AnnotationError {
-    /// No `=`.
+    /// There is no `=`.
     #[error("`{0}` must have the form `[type:]key=value`")]
     Form(String),
-    /// The type is not written as one.
+    /// The part before `:` does not have the form of a type.
     #[error("`{0}` is not an annotation type, optionally with a platform in square brackets")]
     Type(String),
-    /// No such type.
+    /// There is no type with this name.
     #[error("`{0}` is not one of the annotation types")]
     UnknownType(String),
-    /// The platform is none.
+    /// The platform is invalid.
     #[error("the annotation's platform is wrong")]
     Platform(#[source] InvalidPlatform),
 }
 
 impl AnnotationLevel {
-    /// The names of all levels.
+    /// The names of all kinds of object.
     pub(crate) const NAMES: [&str; 4] = [
         "manifest",
         "index",
@@ -55,7 +55,7 @@ impl AnnotationLevel {
         "index-descriptor",
     ];
 
-    /// The level's name.
+    /// The name in annotations.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Manifest => "manifest",
@@ -77,7 +77,7 @@ impl AnnotationLevel {
 }
 
 impl Annotation {
-    /// Reads one entry of `annotations`, which may stand for several annotations.
+    /// Parses one entry of `annotations`. Several types give several annotations.
     pub(crate) fn parse(text: &str) -> Result<Vec<Self>, AnnotationError> {
         let (left, value) = text
             .split_once('=')
@@ -100,8 +100,8 @@ impl Annotation {
             .collect()
     }
 
-    /// Reads an attribute of an output that is an annotation by another road: `annotation.KEY`,
-    /// `annotation-TYPE[PLATFORM].KEY`. `None` if it is not written as one.
+    /// Parses an output field that sets an annotation: `annotation.KEY` or `annotation-TYPE[PLATFORM].KEY`. `None`
+    /// if the field's name does not have this form.
     pub(crate) fn of_attribute(name: &str, value: &str) -> Option<Self> {
         let (types, key) = name.strip_prefix("annotation")?.split_once('.')?;
         let (level, platform) = match types.strip_prefix('-') {
@@ -110,7 +110,7 @@ impl Annotation {
                 (Some(level), platform)
             }
             None if types.is_empty() => (None, None),
-            // A platform alone is one of the manifest.
+            // A platform without a type means the manifest.
             None if types.starts_with('[') => {
                 let (level, platform) = level_and_platform(&format!("manifest{types}")).ok()?;
                 (Some(level), platform)
@@ -126,7 +126,7 @@ impl Annotation {
     }
 }
 
-// `type` or `type[platform]`.
+/// Parses `type` or `type[platform]`.
 fn level_and_platform(text: &str) -> Result<(AnnotationLevel, Option<Platform>), AnnotationError> {
     let malformed = || AnnotationError::Type(text.to_owned());
     let (name, platform) = match text.split_once('[') {

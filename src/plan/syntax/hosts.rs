@@ -1,22 +1,22 @@
-//! Names for addresses in build steps.
+//! Values of `extra-hosts`: addresses for host names in build steps.
 
 use std::net::IpAddr;
 
-/// Where a name points to.
+/// An address of a host name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum HostAddress {
-    /// An address.
+    /// An IP address.
     Ip(IpAddr),
-    /// The address of the builder's host, which only the builder knows.
+    /// The address of the builder's host (`host-gateway`). Only the builder knows it.
     Gateway,
 }
 
-/// The text is no list of addresses.
+/// The text is not a list of addresses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an IP address, a comma-separated list of them, or `host-gateway`")]
 pub(crate) struct HostsError(String);
 
-/// Reads the value of an entry of `extra-hosts`.
+/// Parses the value of an entry of `extra-hosts`: `host-gateway`, or IP addresses separated by commas.
 pub(crate) fn parse_host(value: &str) -> Result<Vec<HostAddress>, HostsError> {
     if value == "host-gateway" {
         return Ok(vec![HostAddress::Gateway]);

@@ -1,6 +1,6 @@
-//! Values that targets hold as text and builds need as addresses and keys.
+//! Parsers for attribute values that targets hold as text but builds need in another form.
 //!
-//! Each file reads one of them by the rules of the library buildx reads it with.
+//! Each file follows the rules of the library with which buildx parses that value.
 
 mod annotation;
 mod hosts;
