@@ -95,6 +95,7 @@ pub(super) fn canonical(node: &mut YamlNode, path: &ModelPath<'_>, problems: &mu
     }
 }
 
+/// Applies [`canonical`] to the entries or items of `node`.
 fn below(node: &mut YamlNode, path: &ModelPath<'_>, problems: &mut Diagnostics) {
     match &mut node.value {
         YamlValue::Mapping(entries) => {
@@ -207,6 +208,7 @@ fn make(
     Ok(())
 }
 
+/// The text of a port in its short form; a number is converted. `None` for a mapping, the long form.
 fn port_text(item: &YamlNode) -> Option<String> {
     match &item.value {
         YamlValue::Mapping(_) => None,
@@ -214,6 +216,8 @@ fn port_text(item: &YamlNode) -> Option<String> {
     }
 }
 
+/// Reports an error if the short form `text` could not be parsed. The usual cause is an unset variable, so the
+/// help mentions that.
 fn short_form(
     read: Result<(), &'static str>,
     text: &str,
@@ -246,6 +250,7 @@ fn wrap(node: &mut YamlNode, key: &str) {
     );
 }
 
+/// Converts a list of `KEY=VALUE` to a mapping.
 fn pairs(
     node: &mut YamlNode,
     path: &ModelPath<'_>,
@@ -288,6 +293,7 @@ fn part_of(item: &YamlNode, key: &str, value: &str) -> YamlEntry {
     }
 }
 
+/// Converts a list of `ID=PATH` to a mapping.
 fn ssh(
     node: &mut YamlNode,
     path: &ModelPath<'_>,
@@ -322,6 +328,7 @@ fn ssh(
     Ok(())
 }
 
+/// Converts a single file to a list, and each file to a mapping with `path`.
 fn env_files(node: &mut YamlNode) -> Result<(), &'static str> {
     const WANTED: &str = "a file or a list of files";
     if matches!(node.value, YamlValue::String(_)) {

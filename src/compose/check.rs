@@ -71,6 +71,7 @@ fn meant(service: &YamlNode, problem: Diagnostic) -> Diagnostic {
     }
 }
 
+/// Reports a build with both a `dockerfile` and a `dockerfile_inline`.
 fn two_dockerfiles(service: &str, build: &YamlNode, problems: &mut Diagnostics) {
     let filled = |key: &str| {
         let node = build.get(key)?;
@@ -85,6 +86,7 @@ fn two_dockerfiles(service: &str, build: &YamlNode, problems: &mut Diagnostics) 
     }
 }
 
+/// Reports contexts `service:NAME` for which there is no such service, or one without a build.
 fn services_as_contexts(
     service: &str,
     build: &YamlNode,

@@ -145,6 +145,7 @@ impl Decoder<'_> {
         }
     }
 
+    /// The boolean of `key`. Reports an error and returns `None` if it is not a boolean.
     fn flag(&mut self, build: &YamlMapping, key: &str) -> Option<Spanned<bool>> {
         let node = &build.get(key)?.value;
         let Some(flag) = boolean(node) else {
@@ -185,6 +186,8 @@ impl Decoder<'_> {
         filled_pairs(entry, lookup)
     }
 
+    /// The secrets of a build, with their sources from the top-level `declared`. Secrets that are undeclared or
+    /// external are reported and left out.
     fn secrets(&mut self, entry: Option<&YamlEntry>, declared: &YamlMapping) -> Vec<BuildSecret> {
         let items = entry
             .and_then(|entry| entry.value.as_sequence())
@@ -230,6 +233,7 @@ impl Decoder<'_> {
         secrets
     }
 
+    /// The process limits, sorted by name. Invalid ones are reported and left out.
     fn ulimits(&mut self, entry: Option<&YamlEntry>) -> Vec<Spanned<String>> {
         let Some(entries) = entry.and_then(|entry| entry.value.as_mapping()) else {
             return Vec::new();
@@ -275,6 +279,8 @@ impl Decoder<'_> {
         ulimits
     }
 
+    /// A size in bytes, written as a number or as a text such as `64m`. `None` if it is not positive or invalid;
+    /// the latter is reported.
     fn size(&mut self, node: &YamlNode) -> Option<Spanned<u64>> {
         let size = match &node.value {
             YamlValue::Int(number) => i64::try_from(*number).map_err(|_| node.kind().to_owned()),

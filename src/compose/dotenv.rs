@@ -191,6 +191,8 @@ impl<'a> Parser<'a> {
         Some((self.text.len(), None))
     }
 
+    /// Reads the value after the separator. Without quotes it ends at the line end or at ` #`, which starts a
+    /// comment.
     fn value(&mut self) -> Option<String> {
         let rest = self.rest();
         if let Some(quote @ (b'"' | b'\'')) = rest.as_bytes().first() {
@@ -204,6 +206,7 @@ impl<'a> Parser<'a> {
         Some(self.expand(value, span, true))
     }
 
+    /// Reads a value in quotes, which may span lines. Variables and escapes are only replaced in double quotes.
     fn quoted(&mut self, quote: u8) -> Option<String> {
         let start = self.at;
         let rest = self.rest();
@@ -294,6 +297,7 @@ fn problem(code: &'static str, message: impl Into<String>, span: Span, label: &s
     Diagnostic::error(Class::Definition, code, message).at(span, label)
 }
 
+/// White space of Go's `unicode.IsSpace` below U+0100, except the line end, which ends a statement.
 const fn is_blank(c: char) -> bool {
     matches!(
         c,

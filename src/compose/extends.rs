@@ -220,6 +220,8 @@ impl Loader<'_, '_> {
         found
     }
 
+    /// Completes the service of `reference` in `services`, and returns a copy. `shown` is the name of the file in
+    /// messages. Removes the last step of `way`, which [`Self::enter`] has added.
     fn base_in(
         &mut self,
         services: &mut Services,
@@ -254,6 +256,7 @@ impl Loader<'_, '_> {
         self.reader.copy(&entry.value).map(Some)
     }
 
+    /// Adds a service to the chain. Reports an error if it is in the chain already or if the chain is too long.
     fn enter(&mut self, way: &mut Way, file: &str, name: &str, span: Span) -> Result<(), Reported> {
         let step = (file.to_owned(), name.to_owned());
         if way.len() >= MOST_NESTED {

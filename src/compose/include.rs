@@ -117,6 +117,8 @@ impl Loader<'_, '_> {
         }
     }
 
+    /// Loads an included project. Its variables are those of the including project, then those of its environment
+    /// files: the former take precedence.
     fn included(
         &mut self,
         included: Included,
@@ -215,6 +217,8 @@ impl Loader<'_, '_> {
             .collect()
     }
 
+    /// Adds the contents of the included `model` to `over`. If both define a resource, the one in `over` is merged
+    /// onto the included one.
     fn take_over(
         &mut self,
         mut model: YamlMapping,

@@ -53,6 +53,8 @@ impl Interpolation<'_> {
         }
     }
 
+    /// Replaces the variables in a string, and converts the result if `cast` is set. On an error, the string is
+    /// left unchanged.
     fn string(&mut self, node: &mut YamlNode, cast: Option<Cast>) {
         let YamlValue::String(template) = &node.value else {
             return;

@@ -85,6 +85,7 @@ impl<'r, 'm> Loader<'r, 'm> {
         Ok(model)
     }
 
+    /// Loads one document onto `model`.
     fn document(
         &mut self,
         model: &mut YamlMapping,
@@ -167,6 +168,7 @@ pub(super) fn reset(model: &mut YamlMapping, marks: &[MergeMark], depth: usize) 
     }
 }
 
+/// Removes the value at `path`. Does nothing if there is none.
 fn remove(entries: &mut YamlMapping, path: &[String]) {
     match path {
         [] => {}

@@ -107,6 +107,7 @@ fn entries(
     YamlValue::Mapping(base)
 }
 
+/// Appends the strings of `more` that are not in `items`, and all its other values.
 fn with_new(mut items: Vec<YamlNode>, more: Vec<YamlNode>) -> Vec<YamlNode> {
     let known: HashSet<String> = items
         .iter()
@@ -117,6 +118,8 @@ fn with_new(mut items: Vec<YamlNode>, more: Vec<YamlNode>) -> Vec<YamlNode> {
     items
 }
 
+/// Merges without a special rule. Reports an error if a scalar would replace a list or a mapping, or one of these
+/// the other.
 fn plain(base: &mut YamlNode, over: YamlNode, path: &ModelPath<'_>, problems: &mut Diagnostics) {
     match (&mut base.value, over.value) {
         (_, YamlValue::Null) => {}
@@ -227,6 +230,7 @@ fn list(value: YamlValue) -> Vec<YamlNode> {
     }
 }
 
+/// Whether both set `driver`, to different values.
 fn drivers_differ(base: &YamlNode, over: &YamlNode) -> bool {
     match (base.get("driver"), over.get("driver")) {
         (Some(base), Some(over)) => base != over,

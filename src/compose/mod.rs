@@ -111,6 +111,8 @@ impl Projects {
         })
     }
 
+    /// Calls `run` with a reader that uses the cache. Returns its result with the warnings, or all problems if one
+    /// is an error.
     fn with_reader<T>(
         &mut self,
         settings: &ProjectSettings<'_>,
@@ -139,6 +141,7 @@ struct Model {
     secrets: YamlMapping,
 }
 
+/// Loads and checks the merged model. Also returns the variables, to which the project's name has been added.
 fn model(
     files: &[ComposeFile],
     settings: &ProjectSettings<'_>,

@@ -76,6 +76,8 @@ pub(super) fn resolve(
     }
 }
 
+/// The path `text` relative to the base of `dir`. Absolute paths and remote contexts are not changed. An empty
+/// path stays empty, except for an optional file.
 fn resolved(text: &str, kind: Kind, dir: &str, home: Option<&str>) -> String {
     if matches!(kind, Kind::Context)
         && (text.contains("://")

@@ -116,6 +116,8 @@ impl<'a> ProjectReader<'a> {
         })
     }
 
+    /// Reads a file that is not in the cache. The error is the end of a message. The file may be a pipe, so
+    /// reading may block.
     fn read_anew(&mut self, path: &str) -> Result<SourceId, String> {
         if self.cache.paths.len() >= FILE_LIMIT {
             return Err(format!(
@@ -192,6 +194,7 @@ impl<'a> ProjectReader<'a> {
     }
 }
 
+/// The number of values in `node`, including itself.
 fn count(node: &YamlNode) -> usize {
     1 + match &node.value {
         YamlValue::Sequence(items) => items.iter().map(count).sum(),

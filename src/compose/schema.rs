@@ -164,6 +164,7 @@ impl Checker<'_> {
         }
     }
 
+    /// Reports the parts of `node` that do not have the given shape.
     fn check(&mut self, node: &YamlNode, shape: Shape, path: &ModelPath<'_>) {
         let value = &node.value;
         let is_text = matches!(value, YamlValue::String(_) | YamlValue::Timestamp(_));
@@ -228,6 +229,7 @@ impl Checker<'_> {
         }
     }
 
+    /// Checks a mapping with fixed keys. Unknown keys are errors unless they start with `x-`.
     fn keys(&mut self, entries: &YamlMapping, keys: &'static [Key], path: &ModelPath<'_>) {
         for (name, entry) in entries {
             match keys.iter().find(|(key, _)| key == name) {

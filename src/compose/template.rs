@@ -92,6 +92,7 @@ enum Found {
 }
 
 impl Substitution<'_> {
+    /// Substitutes the variables in a part of the template.
     fn range(&mut self, range: Range<usize>) -> String {
         let mut text = String::new();
         let mut at = range.start;
@@ -170,6 +171,7 @@ impl Substitution<'_> {
         }
     }
 
+    /// The value of a variable without an operator. An unset variable is recorded and gives an empty text.
     fn plain(&mut self, name: Range<usize>, whole: Range<usize>) -> String {
         let name = &self.template[name];
         let value = (self.lookup)(name);
@@ -179,6 +181,7 @@ impl Substitution<'_> {
         self.bounded(value.unwrap_or_default(), whole)
     }
 
+    /// The value of `${NAME…}`. `rest` is the text after the name, `whole` the range from `$` to `}`.
     fn braced(&mut self, name: Range<usize>, rest: Range<usize>, whole: Range<usize>) -> String {
         let operator = rest.start..rest.start + operator_len(&self.template[rest.clone()]);
         if operator.is_empty() {
@@ -206,6 +209,7 @@ impl Substitution<'_> {
         }
     }
 
+    /// Substitutes a default or a reason, which may contain variables itself.
     fn nested(&mut self, word: Range<usize>, whole: &Range<usize>) -> String {
         if self.depth == MAX_NESTING {
             self.fail(whole.clone(), TemplateErrorKind::TooLarge);
@@ -217,6 +221,8 @@ impl Substitution<'_> {
         text
     }
 
+    /// Counts `text` towards the size limit. Returns an empty text if the limit is exceeded; this is reported
+    /// once.
     fn bounded(&mut self, text: String, whole: Range<usize>) -> String {
         let before = self.size;
         self.size = self.size.saturating_add(text.len());

@@ -74,6 +74,8 @@ pub(super) fn unique(node: &mut YamlNode, path: &ModelPath<'_>, problems: &mut D
     }
 }
 
+/// Keeps the last of the items with equal keys, at the position of the first. Items without a key are reported and
+/// removed.
 fn without_repetition(
     items: Vec<YamlNode>,
     key: Key,

@@ -204,6 +204,8 @@ impl<'a> BakeEvaluator<'a> {
         )
     }
 
+    /// The error for a reference to a block that does not exist. For the label of a matrix, it lists some of the
+    /// matrix's targets.
     fn unknown_block(&mut self, kind: BlockKind, name: &str, at: Span) -> Failed {
         let word = kind.word();
         let of_compose = self.names.blocks.of_compose.iter();
@@ -300,6 +302,7 @@ impl<'a> BakeEvaluator<'a> {
         })
     }
 
+    /// The value of `target.NAME` without an attribute: an object with all attributes. Evaluates each of them.
     fn whole_block(&mut self, kind: BlockKind, name: &str, at: Span) -> ValueResult {
         let mut entries = std::collections::BTreeMap::new();
         entries.insert(Text::from("name"), Value::string(name));

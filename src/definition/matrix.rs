@@ -104,6 +104,8 @@ impl<'a> BakeEvaluator<'a> {
         }
     }
 
+    /// Expands one waiting block. Does nothing if it is already expanded; it is taken out first, so a reference to
+    /// itself ends.
     fn expand(&mut self, index: usize) {
         let Some(decl) = self
             .names
@@ -143,6 +145,7 @@ impl<'a> BakeEvaluator<'a> {
         }
     }
 
+    /// Evaluates the matrix of a block, and the name of each combination.
     fn make(&mut self, decl: &BlockDecl<'a>) -> Result<Made, Failed> {
         let body = &decl.block.body;
         let Some(matrix) = body.attribute("matrix") else {
@@ -215,6 +218,7 @@ fn suggestion(name: &str) -> Option<String> {
         .then(|| format!("such as `{fixed}`; see the function `sanitize`"))
 }
 
+/// All combinations of the elements of a matrix, each as names with values, sorted by name.
 fn combinations(value: &Value, expr: &Expr) -> Result<Vec<MatrixNames>, Diagnostic> {
     let wrong = |message: String, at: Span, found: &Value| {
         problem("definition::invalid-matrix", message)

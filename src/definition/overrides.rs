@@ -60,6 +60,7 @@ impl<'a> Overrides<'a> {
         })
     }
 
+    /// The value of `name`, and whether it comes from `--var`, which takes precedence over the environment.
     fn lookup(&self, name: &str) -> Option<(&'a str, bool)> {
         match self.vars.get(name) {
             Some(text) => Some((text, true)),
@@ -159,6 +160,8 @@ impl VariableOverride<'_> {
         })
     }
 
+    /// Converts a comma-separated text to a list, set, tuple or map of primitive values. Entries of a map are
+    /// `key:value`.
     fn csv(&self, variable: &VariableDecl<'_>, ty: &Type) -> Result<Value, Diagnostic> {
         let fields = csv::fields(self.text).map_err(|error| {
             self.problem(

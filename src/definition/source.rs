@@ -189,6 +189,8 @@ pub(crate) fn read(
     problems.into_result(sources)
 }
 
+/// The names of the files to read. `-f` takes precedence over `BUILDX_BAKE_FILE`, which takes precedence over the
+/// default names.
 fn choose(
     request: &SourceRequest<'_>,
     problems: &mut Diagnostics,
@@ -219,6 +221,7 @@ fn choose(
     )
 }
 
+/// The default files that exist, in the working directory or else in `bake/`. Reports an error if there are none.
 fn default_files(dir: &Path, problems: &mut Diagnostics) -> Vec<String> {
     for prefix in ["", FALLBACK_DIR] {
         let found: Vec<String> = DEFAULT_NAMES
@@ -255,6 +258,7 @@ fn default_files(dir: &Path, problems: &mut Diagnostics) -> Vec<String> {
     Vec::new()
 }
 
+/// Reads one file, or standard input for `-`. The prefix `cwd://` means a local file.
 fn read_one(
     name: &str,
     environment: &Environment,

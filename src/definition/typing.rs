@@ -96,6 +96,7 @@ impl Typing {
         })
     }
 
+    /// The last value that is not null, as `ty`. Null if there is none.
     fn last(&self, values: &[(Value, &Arc<Expr>)], ty: &Type) -> Result<Value, Diagnostics> {
         match values.iter().rev().find(|(value, _)| !value.is_null()) {
             Some((value, expr)) => self.typed(value, expr, ty),
@@ -103,6 +104,7 @@ impl Typing {
         }
     }
 
+    /// A list of strings. The lists of all blocks are joined, unless the merge rule is `Replace`.
     fn texts(&self, values: &[(Value, &Arc<Expr>)]) -> Result<Value, Diagnostics> {
         let ty = Type::list(Type::String);
         if self.merge == Merge::Replace || values.len() < 2 {
@@ -116,6 +118,7 @@ impl Typing {
         Ok(Value::list(Type::String, items))
     }
 
+    /// A map of strings. The maps of all blocks are merged.
     fn texts_by_name(&self, values: &[(Value, &Arc<Expr>)]) -> Result<Value, Diagnostics> {
         let ty = Type::map(Type::String);
         if values.len() < 2 {
@@ -134,6 +137,8 @@ impl Typing {
         Ok(Value::map(Type::String, entries))
     }
 
+    /// An attribute whose elements may be strings or objects. It is decoded as for the target itself, so that a
+    /// reference sees its fields.
     fn entries(&self, values: &[(Value, &Arc<Expr>)]) -> Result<Value, Diagnostics> {
         let Some(spec) = self.spec else {
             return Ok(Value::null());
@@ -151,6 +156,8 @@ impl Typing {
     }
 }
 
+/// The decoded attribute as a value: entries become maps or objects, and all elements of a list have the same
+/// type.
 fn structured(target: &Target, attribute: TargetAttribute) -> Value {
     let maps = |maps: Vec<BTreeMap<Text, Value>>| {
         let ty = Type::map(Type::String);

@@ -149,6 +149,7 @@ impl Reader<'_> {
             .collect()
     }
 
+    /// Parses an image name. Records a problem and returns `None` if it is invalid.
     fn image(&mut self, name: &str, span: Option<Span>) -> Option<Spanned<ImageName>> {
         match name.parse() {
             Ok(value) => Some(Spanned { value, span }),
@@ -169,6 +170,8 @@ impl Reader<'_> {
             .collect()
     }
 
+    /// The image of a registry cache. `None` for other kinds. Records a problem if the image is missing or
+    /// invalid.
     fn cache(&mut self, attribute: &str, cache: &Spanned<CacheEntry>) -> Option<ImageName> {
         const CODE: &str = "plan::cache-reference";
         if cache.kind != CacheKind::Registry {

@@ -84,6 +84,7 @@ impl Reader<'_> {
         }
     }
 
+    /// A size in bytes. Reports an error and returns 0 if it is invalid.
     fn size(&mut self, attribute: &str, text: &Spanned<SharedText>) -> u64 {
         match parse_size(text) {
             Ok(bytes) => bytes,

@@ -136,6 +136,8 @@ impl<'a> InheritanceResolver<'a> {
         target
     }
 
+    /// Resolves `root` and all its ancestors, depth first. Uses a stack instead of recursion, because chains can
+    /// be long.
     fn resolve_from(&mut self, root: &'a Arc<Target>, visits: &mut Visits) -> Option<Arc<Target>> {
         let mut stack = vec![open(root, visits)];
         loop {
@@ -223,6 +225,7 @@ impl<'a> InheritanceResolver<'a> {
         }
     }
 
+    /// Reports that a limit is exceeded. Only the first call reports.
     fn exhaust(&mut self, heir: &TargetName) {
         if !std::mem::replace(&mut self.exhausted, true) {
             self.problems.push(
@@ -239,6 +242,7 @@ impl<'a> InheritanceResolver<'a> {
         }
     }
 
+    /// Merges the target's own attributes onto what it has inherited, and applies its overrides.
     fn finish(&mut self, open: Open<'_>) -> Arc<Target> {
         let mut target = open.merged;
         target.merge(open.target);

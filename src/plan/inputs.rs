@@ -43,6 +43,8 @@ pub(super) fn resolve(target: &mut Target, problems: &mut Diagnostics) -> Target
     }
 }
 
+/// Parses the context. A missing one is set to its default, and a local path is cleaned, because `--print` shows
+/// both.
 fn context(target: &mut Target, problems: &mut Diagnostics) -> ContextSource {
     let written = target.context.take();
     let span = written.as_ref().and_then(|context| context.span);
@@ -68,6 +70,7 @@ fn context(target: &mut Target, problems: &mut Diagnostics) -> ContextSource {
     source
 }
 
+/// Parses the Dockerfile. An inline text takes precedence over a path, but the path is set as well, as in buildx.
 fn dockerfile(
     target: &mut Target,
     context: &ContextSource,
@@ -90,6 +93,7 @@ fn dockerfile(
     }
 }
 
+/// The Dockerfile `text`. A relative path starts at the context, unless it has the prefix `cwd://`.
 fn dockerfile_source(text: &SharedText, context: &ContextSource) -> DockerfileSource {
     if remote::is_http(text) {
         return DockerfileSource::Url(Arc::clone(text));
@@ -105,6 +109,8 @@ fn dockerfile_source(text: &SharedText, context: &ContextSource) -> DockerfileSo
     }
 }
 
+/// Parses the value of an entry of `contexts`. Unlike the main context, a local path without a prefix is not
+/// cleaned.
 fn named(text: &SharedText) -> NamedContext {
     if let Some(path) = text.strip_prefix(LOCAL_PREFIX) {
         NamedContext::Local(path::clean(path).into())

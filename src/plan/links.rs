@@ -61,6 +61,8 @@ struct Open {
 }
 
 impl Walk<'_, '_> {
+    /// Follows the links of `root` depth first, and adds it and the targets that it uses to the graph. Uses a
+    /// stack instead of recursion, because chains can be long.
     fn visit(&mut self, root: TargetName) {
         let Some(first) = self.open(root) else { return };
         let mut stack = vec![first];
@@ -100,6 +102,7 @@ impl Walk<'_, '_> {
         }
     }
 
+    /// Starts with a target. `None` if it was visited before.
     fn open(&mut self, name: TargetName) -> Option<Open> {
         if self.states.contains_key(&name) {
             return None;

@@ -59,6 +59,7 @@ impl ListSpec {
 
 type Fields<'a> = (Option<Cow<'a, str>>, Option<Cow<'a, str>>);
 
+/// The type and the format in the value of `--list`. A single word is the type.
 fn fields(text: &str) -> Result<Fields<'_>, Diagnostic> {
     let fields = csv::fields(text).map_err(|error| invalid(&format!("`{text}`: {error}")))?;
     if let [only] = fields.as_slice()

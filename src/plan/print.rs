@@ -188,6 +188,7 @@ fn fields(json: &mut Json, own: &[(&str, &str)], attrs: &BTreeMap<SharedText, Sh
     });
 }
 
+/// Prints an attestation. As in buildx, `disabled` is a boolean, and all other fields are strings.
 fn print_attest(json: &mut Json, attest: &Attest) {
     let attrs = attest.attrs.iter();
     let attrs = attrs.map(|(key, value)| (&**key, Some(&**value)));

@@ -115,6 +115,7 @@ impl RemoteAccess {
     }
 }
 
+/// The git credentials for the host of `url`. The names of the variables may be written in upper or lower case.
 fn secrets(url: &str, environment: &Environment) -> Vec<(String, String)> {
     let Some(host) = host(url) else {
         return Vec::new();

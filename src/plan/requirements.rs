@@ -14,6 +14,8 @@ pub(crate) fn requirements(plan: &Plan) -> Requirements {
     requirements
 }
 
+/// Adds the needs of one target. What every builder supports is not listed, such as registry caches for import and
+/// inline ones for export.
 fn add(target: &PlannedTarget, requirements: &mut Requirements) {
     let name = &target.name;
     let attributes = &target.attributes;

@@ -59,6 +59,8 @@ pub(super) fn select(
     selection
 }
 
+/// The names that `words` select, each once. Names of targets that do not exist are kept; patterns that match
+/// nothing are reported.
 fn requested(
     definition: &Definition,
     words: &[String],
@@ -191,6 +193,7 @@ impl Walk<'_> {
         Some(Arc::clone(name))
     }
 
+    /// Records a target to build, once.
     fn target(&mut self, member: &Spanned<SharedText>) {
         if self.seen.insert(Arc::clone(&member.value)) {
             self.selection.targets.push(member.clone());
@@ -209,8 +212,8 @@ fn cycle(name: &str, span: Option<Span>, from: Option<&str>) -> Diagnostic {
     problem.at(span, "")
 }
 
-// Adds what the user asked for to the printed group `default`, sorted. buildx leaves out the name `default` itself
-// if that group already exists at that moment, which depends on the order of the arguments.
+/// Adds what the user asked for to the printed group `default`, sorted. buildx leaves out the name `default`
+/// itself if that group already exists at that moment, which depends on the order of the arguments.
 fn add_default(selection: &mut Selection) {
     let Ok(default) = "default".parse::<GroupName>() else {
         return;

@@ -3,7 +3,9 @@
 //! A tab ends a cell and a line break ends a line, even inside the text of a cell. A column is a block of cells
 //! directly below each other, without a gap. Its width is that of the widest cell, rounded up to whole tabs.
 
+/// The width of a tab.
 const TAB: usize = 8;
+/// The least space between two columns.
 const PADDING: usize = 1;
 
 /// Aligns the columns of `text`, in which tabs separate cells.

@@ -11,6 +11,7 @@ pub(super) fn value_json(value: &Value, ty: &Type) -> String {
     out
 }
 
+/// Writes `value`. If `ty` is dynamic, writes an object with the value and its type.
 fn write_value(out: &mut String, value: &Value, ty: &Type) {
     if value.is_null() {
         out.push_str("null");
@@ -59,6 +60,7 @@ fn write_value(out: &mut String, value: &Value, ty: &Type) {
     }
 }
 
+/// The type of an item of a list, set or tuple.
 fn element_type(ty: &Type, place: usize, item: &Value) -> Type {
     let own = match ty {
         Type::Tuple(elements) => elements.get(place).cloned(),
@@ -67,6 +69,7 @@ fn element_type(ty: &Type, place: usize, item: &Value) -> Type {
     own.unwrap_or_else(|| item.ty())
 }
 
+/// Writes a type in go-cty's JSON format, such as `["list","string"]`.
 fn write_type(out: &mut String, ty: &Type) {
     let mut collection = |kind: &str, element: &Type| {
         out.push_str("[\"");

@@ -149,6 +149,7 @@ struct Composer<'a, 'p> {
 }
 
 impl<'a> Composer<'a, '_> {
+    /// Handles one event. `tag_at` is the place of the node's tag, if it has one.
     fn event(&mut self, event: Event<'a>, span: Span, tag_at: Option<Span>) {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -204,6 +205,7 @@ impl<'a> Composer<'a, '_> {
         }
     }
 
+    /// Adds a node to the arena, and to the collection that is open. An `anchor` of 0 means none.
     fn add(
         &mut self,
         kind: TreeNodeKind<'a>,
@@ -241,6 +243,7 @@ impl<'a> Composer<'a, '_> {
         id
     }
 
+    /// Reports an alias without an anchor, and adds a null in its place so that parsing can continue.
     fn unknown_anchor(&mut self, span: Span) {
         let name = self.name(span);
         let message = format!("there is no anchor `&{name}` before this alias");
@@ -274,6 +277,8 @@ impl<'a> Composer<'a, '_> {
         u32::try_from(text.trim_end().len()).unwrap_or(end)
     }
 
+    /// The offset of a scalar's text in the file, if the file contains it unchanged. See
+    /// [`super::node::YamlNode`].
     fn verbatim(&self, text: &str, style: ScalarStyle, span: Span) -> Option<u32> {
         let skip = match style {
             ScalarStyle::Plain => 0,
@@ -286,6 +291,7 @@ impl<'a> Composer<'a, '_> {
     }
 }
 
+/// The tag in its short form. `None` for `!`, which has no effect.
 fn short(tag: &Tag) -> Option<Box<str>> {
     let long = format!("{}{}", tag.handle(), tag.suffix());
     match long.strip_prefix("tag:yaml.org,2002:") {
@@ -295,6 +301,7 @@ fn short(tag: &Tag) -> Option<Box<str>> {
     }
 }
 
+/// The error for a text that is not YAML.
 fn syntax(text: &str, source: SourceId, problem: &ScanError) -> Diagnostic {
     let start = problem.marker().byte_offset().unwrap_or(text.len());
     let start = start.min(text.len());

@@ -46,6 +46,7 @@ struct Constructor<'t, 'a, 'p> {
 }
 
 impl<'t> Constructor<'t, '_, '_> {
+    /// Builds the value of a node. Returns null once a limit is exceeded.
     fn node(&mut self, id: Id) -> YamlNode {
         let tree = self.tree;
         let raw = &tree.nodes[id];
@@ -85,6 +86,7 @@ impl<'t> Constructor<'t, '_, '_> {
         }
     }
 
+    /// Builds the value that an alias refers to. Reports an error if the alias is inside that value.
     fn alias(&mut self, span: Span, target: Id) -> YamlNode {
         if self.open[target] {
             let message = "an alias of the value it stands in";
@@ -99,6 +101,7 @@ impl<'t> Constructor<'t, '_, '_> {
         node
     }
 
+    /// Reports that a limit is exceeded. Only the first call reports.
     fn exhaust(&mut self, span: Span) {
         if !self.exhausted {
             let message = "aliases make this document too large";
@@ -125,6 +128,8 @@ impl<'t> Constructor<'t, '_, '_> {
         }
     }
 
+    /// Builds a mapping: first its own keys, then merged ones. A mapping that [`super::marks`] did not visit is
+    /// checked for duplicate keys here.
     fn mapping(&mut self, raw: &Raw<'_>, entries: &'t [(Id, Id)]) -> YamlMapping {
         if !raw.resets {
             duplicates(self.tree, entries, self.problems);
@@ -140,6 +145,7 @@ impl<'t> Constructor<'t, '_, '_> {
         mapping
     }
 
+    /// Adds the mapping's own keys, without merge keys and reset entries.
     fn own(&mut self, raw: &Raw<'_>, entries: &[(Id, Id)], mapping: &mut YamlMapping) {
         for (key, value) in entries {
             if self.is_reset(raw, *value) || scalar::is_merge(&self.tree.nodes[*key]) {
@@ -209,6 +215,8 @@ impl<'t> Constructor<'t, '_, '_> {
         report(self.problems, problem);
     }
 
+    /// Adds the keys of one merged mapping that are not in `into` yet. `strings` says that keys are converted to
+    /// strings.
     fn merge(&mut self, id: Id, strings: bool, into: &mut YamlMapping) {
         let tree = self.tree;
         let target = tree.target(id);
@@ -247,6 +255,7 @@ impl<'t> Constructor<'t, '_, '_> {
         self.open[target] = false;
     }
 
+    /// A key of a merged mapping as a string. `None` if it is skipped, or after an error.
     fn merged_key(&mut self, id: Id, strings: bool) -> Option<String> {
         let raw = self.tree.resolved(id);
         let node = self.node(id);

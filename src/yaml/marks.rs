@@ -77,6 +77,7 @@ struct Walk<'p> {
 }
 
 impl Walk<'_> {
+    /// Visits a node, following an alias. A node without marks is visited only once.
     fn visit(&mut self, tree: &YamlTree<'_>, id: Id) {
         let target = tree.target(id);
         let node = &tree.nodes[target];

@@ -43,6 +43,7 @@ pub(super) fn is_string(raw: &Raw<'_>) -> bool {
     }
 }
 
+/// The value of a scalar with one of the standard tags. The error is a message: the text does not fit the tag.
 fn tagged(tag: &str, text: &str) -> Result<YamlValue, String> {
     let found = implicit(text, tag == "!!timestamp");
     let (fits, found) = match (tag, found) {
@@ -73,6 +74,7 @@ const fn short_tag(value: &YamlValue) -> &'static str {
     }
 }
 
+/// Decodes `!!binary`. Go can put any bytes in a string; rbake requires UTF-8.
 fn binary(text: &str) -> Result<YamlValue, String> {
     // Go's decoder ignores line ends, requires padding, and accepts any bits after the last byte.
     let config = GeneralPurposeConfig::new()

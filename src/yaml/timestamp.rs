@@ -104,6 +104,7 @@ impl Reader<'_> {
         Some(())
     }
 
+    /// Takes between `least` and `most` digits from the start of the text.
     fn digits(&mut self, least: usize, most: usize) -> Option<u32> {
         let digits = self.0.bytes().take(most);
         let count = digits.take_while(u8::is_ascii_digit).count();
@@ -112,6 +113,7 @@ impl Reader<'_> {
         (count >= least).then(|| digits.parse().ok()).flatten()
     }
 
+    /// Takes a number of one or two digits that is less than `limit`.
     fn below(&mut self, limit: u8) -> Option<u8> {
         let number = u8::try_from(self.digits(1, 2)?).ok()?;
         (number < limit).then_some(number)

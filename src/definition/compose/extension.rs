@@ -158,6 +158,7 @@ impl Reader<'_> {
         value.map(|value| Spanned::new(value, node.span))
     }
 
+    /// Reads a mapping of scalars. Null gives an empty map.
     fn map(&mut self, key: &str) -> Entries {
         let Some(node) = self.node(key).cloned() else {
             return Entries::new();

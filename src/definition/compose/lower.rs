@@ -49,6 +49,7 @@ pub(super) struct ProjectPlace {
     pub(super) dir: Option<Arc<PathBuf>>,
 }
 
+/// Makes the blocks of `project`. Problems in `x-bake` are added to `problems`.
 pub(super) fn lower(
     project: &Project,
     origin: &ProjectPlace,

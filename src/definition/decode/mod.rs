@@ -98,6 +98,7 @@ fn invalid_name(kind: &str, name: &Spanned<Arc<str>>) -> Diagnostic {
     problem.at(name.span, "")
 }
 
+/// Adds a group. A later group of the same name replaces an earlier one.
 fn group(block: &EvaluatedBlock, definition: &mut Definition, problems: &mut Diagnostics) {
     let Ok(name) = GroupName::try_from(Arc::clone(&block.name.value)) else {
         problems.push(invalid_name("group", &block.name));
@@ -167,6 +168,7 @@ fn ignored<'a>(
     warning.did_you_mean("an attribute", name, known)
 }
 
+/// Converts one target block. Returns `None` after an error in its name; other errors only leave attributes out.
 fn target(block: &EvaluatedBlock, problems: &mut Diagnostics) -> Option<Target> {
     let Ok(name) = TargetName::try_from(Arc::clone(&block.name.value)) else {
         problems.push(invalid_name("target", &block.name));

@@ -101,6 +101,7 @@ fn internal(message: String) -> Diagnostics {
     Diagnostic::error(Class::Internal, "internal::evaluation", message).into()
 }
 
+/// Runs all passes. Stops early only if an override is unusable or a file cannot be parsed.
 fn evaluate_here(
     sources: &mut DefinitionSources,
     inputs: &EvaluationInputs<'_>,
@@ -267,6 +268,7 @@ impl BakeEvaluator<'_> {
         (block, complete)
     }
 
+    /// The implicit groups of matrices. A label for which the user wrote a group gets none.
     fn matrix_groups(&self, written: &[EvaluatedBlock], places: &Places) -> Vec<EvaluatedBlock> {
         if self
             .names

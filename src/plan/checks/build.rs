@@ -22,6 +22,7 @@ pub(crate) fn check_build(plan: &Plan, environment: &Environment) -> Diagnostics
     problems
 }
 
+/// Reports an unknown `mode` of a local output.
 fn modes(target: &PlannedTarget, problems: &mut Diagnostics) {
     const MODES: [&str; 2] = ["copy", "delete"];
     for export in &target.attributes.output {

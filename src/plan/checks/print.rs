@@ -53,11 +53,14 @@ impl Check<'_> {
         self.problems.push(problem);
     }
 
+    /// The metadata of a path, which may be relative to the working directory.
     fn stat(&self, path: &str) -> io::Result<Metadata> {
         let dir = self.surroundings.environment.current_dir();
         dir.join(Path::new(path)).metadata()
     }
 
+    /// Checks that a secret exists and is not too large. The order is that of the build: `src`, `env`, the
+    /// variable with the secret's id, the file with that name.
     fn secret(&mut self, secret: &Spanned<SecretEntry>) {
         const CODE: &str = "plan::secret";
         let SecretEntry { id, src, env } = &secret.value;
@@ -94,6 +97,7 @@ impl Check<'_> {
         }
     }
 
+    /// Checks the SSH entries. A git context over SSH without entries needs the default agent.
     fn ssh(&mut self) {
         let implicit = self.target.inputs.context.is_ssh();
         let entries = &self.target.attributes.ssh;
@@ -196,6 +200,7 @@ impl Check<'_> {
         }
     }
 
+    /// Checks that outputs can be written, and that at most one of them goes to standard output.
     fn outputs(&mut self) {
         const CODE: &str = "plan::output";
         let mut to_stdout = 0;
@@ -244,6 +249,7 @@ impl Check<'_> {
         }
     }
 
+    /// Why an output cannot be written to `dest`, or `None` if it can. A missing file or directory is created.
     fn unusable(&self, dest: &str, sink: Sink) -> Option<String> {
         match (self.stat(dest), sink) {
             (Ok(metadata), Sink::Directory) if !metadata.is_dir() => {

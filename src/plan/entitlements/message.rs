@@ -84,6 +84,7 @@ impl Missing {
         typed(program.iter().chain(&flags).chain(words))
     }
 
+    /// The reasons, each with the value of `--allow` that permits it.
     fn lines(&self, dir: &Path) -> Vec<(String, String)> {
         let mut lines: Vec<(String, String)> = Vec::new();
         let mut add = |reason: String, flag: String| lines.push((reason, flag));

@@ -80,6 +80,7 @@ impl Devices {
         matches!(self, Self::Named(names) if names.is_empty())
     }
 
+    /// Adds the device `name`. `None` means all devices.
     fn add(&mut self, name: Option<&str>) {
         match (&mut *self, name) {
             (_, None) => *self = Self::All,
@@ -88,6 +89,7 @@ impl Devices {
         }
     }
 
+    /// Whether access to the device `name` is allowed. `None` means all devices.
     fn covers(&self, name: Option<&str>) -> bool {
         match (self, name) {
             (Self::All, _) => true,

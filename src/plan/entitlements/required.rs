@@ -139,6 +139,8 @@ fn unreadable(target: &PlannedTarget, span: Option<Span>, value: &str, reason: &
     problem.at(span, "")
 }
 
+/// Adds the local paths that the builder can read for this target: contexts, the Dockerfile, caches, secrets and
+/// SSH keys.
 fn read_by(target: &PlannedTarget, environment: &Environment, wanted: &mut Wanted<'_>) {
     let inputs = &target.inputs;
     if let ContextSource::Local(path) = &inputs.context {
@@ -180,6 +182,7 @@ fn read_by(target: &PlannedTarget, environment: &Environment, wanted: &mut Wante
     }
 }
 
+/// Adds the local paths that the target writes: outputs and caches.
 fn written_by(target: &PlannedTarget, wanted: &mut Wanted<'_>) {
     let attributes = &target.attributes;
     for export in &attributes.output {
@@ -197,6 +200,8 @@ fn written_by(target: &PlannedTarget, wanted: &mut Wanted<'_>) {
     }
 }
 
+/// Whether the target uses the default SSH agent: an entry names no path, or the context is a git repository over
+/// SSH.
 fn uses_agent(target: &PlannedTarget) -> bool {
     let ssh = &target.attributes.ssh;
     let implicit = target.inputs.context.is_ssh();

@@ -95,6 +95,7 @@ pub(crate) enum AttributeChange {
 }
 
 impl TargetOverride {
+    /// A change to all targets.
     fn everywhere(flag: impl Into<SharedText>, change: AttributeChange) -> Self {
         Self {
             pattern: "*".into(),

@@ -227,6 +227,7 @@ fn caches(value: &str) -> Result<Vec<CacheEntry>, EntryError> {
     }
 }
 
+/// The new source of the declared secret `id`. The value may contain an id only if it is the same.
 fn secret_source(id: &str, value: &str) -> Result<SecretEntry, EntryError> {
     let mut secret = SecretEntry::from_text(value)?;
     if !secret.id.is_empty() && &*secret.id != id {

@@ -56,6 +56,7 @@ impl<T> Default for Elements<T> {
 }
 
 impl<T: Clone> Elements<T> {
+    /// Adds elements. The operator applies to those that were added before, too.
     fn collect(&mut self, op: Op, elements: impl IntoIterator<Item = T>, span: Option<Span>) {
         let (last, collected) = self.0.get_or_insert((op, Vec::new()));
         *last = op;
@@ -235,6 +236,8 @@ fn change<T: Clone>(list: &mut List<T>, elements: Elements<T>) {
     }
 }
 
+/// Changes a list of caches. Then grants the paths of all its local caches, including those that the definition
+/// named.
 fn change_caches(
     list: &mut List<CacheEntry>,
     elements: Elements<CacheEntry>,
@@ -249,6 +252,7 @@ fn change_caches(
     granted.extend(local.filter_map(|entry| entry.attrs.get(attr).cloned()));
 }
 
+/// Changes the SSH entries. Then grants the paths of all of them, including those that the definition named.
 fn change_ssh(list: &mut List<SshEntry>, elements: Elements<SshEntry>, grants: &mut Grants) {
     match elements.take() {
         Some((Op::Append, elements)) => list.merge_ssh(&elements),
@@ -259,6 +263,7 @@ fn change_ssh(list: &mut List<SshEntry>, elements: Elements<SshEntry>, grants: &
     grants.read.extend(paths);
 }
 
+/// Changes the outputs. Then grants the destinations of all of them, including those that the definition named.
 fn change_outputs(list: &mut List<Export>, elements: Elements<Export>, grants: &mut Grants) {
     match elements.take() {
         Some((Op::Append, elements)) => list.merge_exports(&elements),
@@ -269,6 +274,8 @@ fn change_outputs(list: &mut List<Export>, elements: Elements<Export>, grants: &
     grants.write.extend(dests);
 }
 
+/// Changes the secrets, then the sources of declared secrets. Grants the files of the secrets that the command
+/// line names; what counts is the source that they have in the end.
 fn change_secrets(
     target: &mut Target,
     elements: Elements<SecretEntry>,
