@@ -1,8 +1,7 @@
 //! Environment files: `.env` in the working directory, and the `env_file`s of services.
 //!
-//! The syntax looks like shell, but is not. This module follows the rules of Compose's reader, including its
-//! oddities: text after a closing quote is a new statement, and a name on the last line without a line end is
-//! ignored.
+//! The syntax looks like shell, but is not. This module follows the rules of Compose's reader, including its oddities:
+//! text after a closing quote is a new statement, and a name on the last line without a line end is ignored.
 
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -163,8 +162,7 @@ impl<'a> Parser<'a> {
         Some(())
     }
 
-    /// Returns the end of the name and the separator there: `=`, `:`, a line end, or `None` for the end of the
-    /// file.
+    /// Returns the end of the name and the separator there: `=`, `:`, a line end, or `None` for the end of the file.
     fn separator(&mut self) -> Option<(usize, Option<char>)> {
         static LETTER: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^\p{L}").ok());
         for (offset, c) in self.rest().char_indices() {
@@ -191,8 +189,7 @@ impl<'a> Parser<'a> {
         Some((self.text.len(), None))
     }
 
-    /// Reads the value after the separator. Without quotes it ends at the line end or at ` #`, which starts a
-    /// comment.
+    /// Reads the value after the separator. Without quotes it ends at the line end or at ` #`, which starts a comment.
     fn value(&mut self) -> Option<String> {
         let rest = self.rest();
         if let Some(quote @ (b'"' | b'\'')) = rest.as_bytes().first() {
@@ -305,8 +302,7 @@ const fn is_blank(c: char) -> bool {
     )
 }
 
-/// Resolves escapes such as `\n`. `\$` becomes `$$`, the escape of templates, and `\0` is followed by octal
-/// digits.
+/// Resolves escapes such as `\n`. `\$` becomes `$$`, the escape of templates, and `\0` is followed by octal digits.
 fn unescape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -5,8 +5,7 @@ use super::text;
 use crate::diag::{Class, Diagnostic, Diagnostics, Span, Spanned};
 use crate::yaml::{YamlNode, YamlValue};
 
-/// Reads a mapping, or a list of `HOST=ADDRESS` or `HOST:ADDRESS`. Several addresses of one host are joined by
-/// commas.
+/// Reads a mapping, or a list of `HOST=ADDRESS` or `HOST:ADDRESS`. Several addresses of one host are joined by commas.
 pub(super) fn read(node: &YamlNode, problems: &mut Diagnostics) -> Entries {
     let mut hosts: indexmap::IndexMap<String, (Vec<String>, Span)> = indexmap::IndexMap::new();
     match &node.value {

@@ -13,8 +13,7 @@ pub(crate) fn interpolate(root: &mut YamlNode, lookup: Lookup<'_>, problems: &mu
         problems,
         path: Vec::new(),
     };
-    // If the document is only a string, it is not a Compose file, and the caller reports that a mapping is
-    // expected.
+    // If the document is only a string, it is not a Compose file, and the caller reports that a mapping is expected.
     if root.as_mapping().is_some() {
         pass.node(root);
     }

@@ -1,8 +1,7 @@
 //! Loads files into one model: interpolates each file, adds what it includes and extends, and merges it onto the
 //! files before it.
 //!
-//! Start at [`Loader::model`]. The steps run in the order in which that function and [`Loader::document`] list
-//! them.
+//! Start at [`Loader::model`]. The steps run in the order in which that function and [`Loader::document`] list them.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -50,8 +49,7 @@ pub(super) struct Loader<'r, 'm> {
     pub(super) home: Option<String>,
     /// Services of other files that were extended, for reuse.
     pub(super) bases: ExtendedBases,
-    /// How many places there have been so far, for [`ModelPlace::id`] and to limit the number of included
-    /// projects.
+    /// How many places there have been so far, for [`ModelPlace::id`] and to limit the number of included projects.
     pub(super) places: usize,
 }
 

@@ -208,8 +208,7 @@ fn nothing(files: &[ComposeFile], reader: &mut ProjectReader<'_>) -> Reported {
     })
 }
 
-/// The project's name: `name` in the last file that has one, else the variable `COMPOSE_PROJECT_NAME`, else
-/// `bake`.
+/// The project's name: `name` in the last file that has one, else the variable `COMPOSE_PROJECT_NAME`, else `bake`.
 fn project_name(
     files: &[ComposeFile],
     variables: &ComposeVariables,

@@ -14,8 +14,7 @@ use crate::yaml::{self, Document, YamlNode, YamlValue};
 pub(super) const SIZE_LIMIT: u64 = 16 << 20;
 /// The most files that are read in addition to those that the user named.
 const FILE_LIMIT: usize = 5_000;
-/// The most values that a project may have in total. `include` and `extends` can multiply the contents of small
-/// files.
+/// The most values that a project may have in total. `include` and `extends` can multiply the contents of small files.
 const VALUE_LIMIT: usize = 8_000_000;
 
 /// The diagnostic code for files that cannot be read.

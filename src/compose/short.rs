@@ -1,8 +1,7 @@
 //! Checks the short forms of volumes and ports. Builds do not need them, but Compose refuses a file in which they
 //! are invalid.
 //!
-//! The rules are those of `format.ParseVolume` in compose-go v2.13.0 and `nat.ParsePortSpec` in go-connections
-//! v0.7.0.
+//! The rules are those of `format.ParseVolume` in compose-go v2.13.0 and `nat.ParsePortSpec` in go-connections v0.7.0.
 
 use std::net::IpAddr;
 

@@ -221,8 +221,7 @@ impl Substitution<'_> {
         text
     }
 
-    /// Counts `text` towards the size limit. Returns an empty text if the limit is exceeded; this is reported
-    /// once.
+    /// Counts `text` towards the size limit. Returns an empty text if the limit is exceeded; this is reported once.
     fn bounded(&mut self, text: String, whole: Range<usize>) -> String {
         let before = self.size;
         self.size = self.size.saturating_add(text.len());

@@ -1,5 +1,4 @@
-//! Lists whose items have keys. If several items have the same key, the last one counts, at the position of the
-//! first.
+//! Lists whose items have keys. If several items have the same key, the last one counts, at the position of the first.
 
 use std::collections::HashMap;
 

@@ -23,7 +23,7 @@ pub(super) type MatrixNames = Arc<[(Arc<str>, Value)]>;
 /// A target or group under its final name: a block, or one combination of a block with a matrix.
 #[derive(Debug)]
 pub(super) struct BlockInstance<'a> {
-    /// The block.
+    /// The block that makes the instance. A block with a matrix makes several.
     pub(super) decl: BlockDecl<'a>,
     /// The block's label, or the value of its `name` attribute.
     pub(super) name: Arc<str>,

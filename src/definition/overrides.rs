@@ -47,8 +47,7 @@ pub(super) struct VariableOverride<'a> {
 }
 
 impl<'a> Overrides<'a> {
-    /// Collects the overrides of `vars` and `environment`. If `vars` has a name more than once, the last value
-    /// counts.
+    /// Collects the overrides of `vars` and `environment`. If `vars` has a name more than once, the last value counts.
     pub(super) fn new(
         vars: &'a [(String, String)],
         environment: &'a Environment,

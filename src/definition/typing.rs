@@ -156,8 +156,7 @@ impl Typing {
     }
 }
 
-/// The decoded attribute as a value: entries become maps or objects, and all elements of a list have the same
-/// type.
+/// The decoded attribute as a value: entries become maps or objects, and all elements of a list have the same type.
 fn structured(target: &Target, attribute: TargetAttribute) -> Value {
     let maps = |maps: Vec<BTreeMap<Text, Value>>| {
         let ty = Type::map(Type::String);

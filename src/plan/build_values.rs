@@ -170,8 +170,7 @@ impl Reader<'_> {
             .collect()
     }
 
-    /// The image of a registry cache. `None` for other kinds. Records a problem if the image is missing or
-    /// invalid.
+    /// The image of a registry cache. `None` for other kinds. Records a problem if the image is missing or invalid.
     fn cache(&mut self, attribute: &str, cache: &Spanned<CacheEntry>) -> Option<ImageName> {
         const CODE: &str = "plan::cache-reference";
         if cache.kind != CacheKind::Registry {

@@ -28,8 +28,7 @@ impl TargetGraph {
         }
     }
 
-    /// Adds a target with its links. The targets that it links to must already be in the graph; this rules out
-    /// cycles.
+    /// Adds a target with its links. The targets that it links to must already be in the graph; this rules out cycles.
     pub(super) fn add(&mut self, target: TargetName, links: Vec<TargetLink>) {
         self.links.insert(target, links);
     }

@@ -43,8 +43,7 @@ pub(super) fn resolve(target: &mut Target, problems: &mut Diagnostics) -> Target
     }
 }
 
-/// Parses the context. A missing one is set to its default, and a local path is cleaned, because `--print` shows
-/// both.
+/// Parses the context. A missing one is set to its default, and a local path is cleaned, because `--print` shows both.
 fn context(target: &mut Target, problems: &mut Diagnostics) -> ContextSource {
     let written = target.context.take();
     let span = written.as_ref().and_then(|context| context.span);
@@ -109,8 +108,7 @@ fn dockerfile_source(text: &SharedText, context: &ContextSource) -> DockerfileSo
     }
 }
 
-/// Parses the value of an entry of `contexts`. Unlike the main context, a local path without a prefix is not
-/// cleaned.
+/// Parses the value of an entry of `contexts`. Unlike the main context, a local path without a prefix is not cleaned.
 fn named(text: &SharedText) -> NamedContext {
     if let Some(path) = text.strip_prefix(LOCAL_PREFIX) {
         NamedContext::Local(path::clean(path).into())

@@ -148,8 +148,7 @@ const QUERY_KEYS: [&str; 10] = [
     "fetch-by-commit",
 ];
 
-/// Adds `path` to the directory in the address `url`. Addresses that are not git repositories are returned
-/// unchanged.
+/// Adds `path` to the directory in the address `url`. Addresses that are not git repositories are returned unchanged.
 fn with_directory(url: &str, path: &str) -> String {
     let path = path::clean(path);
     let is_git = matches!(remote::remote_kind(url), Some(RemoteKind::Git { .. }));
@@ -213,8 +212,7 @@ mod tests {
         RemoteTree::at(url).address(&RemoteTree::context(context))
     }
 
-    // The expected texts are what buildx v0.36.1 printed for definitions in a repository. `R` is
-    // `git://host:1/r.git`.
+    // The expected texts are what buildx v0.36.1 printed for definitions in a repository. `R` is `git://host:1/r.git`.
     #[test_case("R", [".", "#:sub", "#:sub/x y", "#:../up", "#:/abs", "#:docker-image:/alpine"]; "bare")]
     #[test_case("R#main", [".", ":sub", ":sub/x y", ":../up", ":/abs", ":docker-image:/alpine"]; "reference")]
     #[test_case("R#main:dir", [".", "/sub", "/sub/x y", "R#main:up", "/abs", "/docker-image:/alpine"]; "directory")]

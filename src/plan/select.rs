@@ -1,8 +1,7 @@
 //! Finds the targets and groups that the arguments of the command line select.
 //!
 //! An argument is the name of a group or target, or a pattern of names. Groups are followed to their targets. The
-//! groups on the way are part of the printed plan, together with a group `default` that lists what the user asked
-//! for.
+//! groups on the way are part of the printed plan, together with a group `default` that lists what the user asked for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -74,8 +73,7 @@ fn requested(
         // Names of Compose services may contain dots, but target names must not. Accept both spellings.
         let name = word.replace('.', "_");
         if !TargetPattern::is_pattern(&name) {
-            // A target name never contains `/`, so this is probably a path. Keep it as written for the error
-            // message.
+            // A target name never contains `/`, so this is probably a path. Keep it as written for the error message.
             names.push(if word.contains('/') {
                 word.as_str().into()
             } else {

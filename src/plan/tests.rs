@@ -265,8 +265,7 @@ services:
         let problems = project.plan(&[name]).unwrap_err();
         assert_eq!(codes(&problems), ["compose::unreadable"], "{name}");
     }
-    // As in Compose, an error in a file that can be read is reported even if no selected target needs that
-    // service.
+    // As in Compose, an error in a file that can be read is reported even if no selected target needs that service.
     let project = compose("services: {web: {build: .}, api: {extends: nobody, build: .}}\n");
     let problems = project.plan(&["web"]).unwrap_err();
     assert_eq!(codes(&problems), ["compose::unknown-service"]);

@@ -1,5 +1,4 @@
-//! Builds a tree of nodes from parser events. Each document has its own arena of nodes. Aliases are not resolved
-//! yet.
+//! Builds a tree of nodes from parser events. Each document has its own arena of nodes. Aliases are not resolved yet.
 //!
 //! This is the only file that uses the parser crate.
 
@@ -71,8 +70,7 @@ impl<'a> YamlTree<'a> {
         self.resolved(id).tag.as_deref() == Some(tag)
     }
 
-    /// The text by which go-yaml compares keys: the text of a scalar, the name of an alias, and empty for
-    /// collections.
+    /// The text by which go-yaml compares keys: the text of a scalar, the name of an alias, and empty for collections.
     pub(super) fn key_text(&self, id: Id) -> &str {
         match &self.nodes[id].kind {
             TreeNodeKind::Scalar(scalar) => &scalar.text,
@@ -277,8 +275,7 @@ impl<'a> Composer<'a, '_> {
         u32::try_from(text.trim_end().len()).unwrap_or(end)
     }
 
-    /// The offset of a scalar's text in the file, if the file contains it unchanged. See
-    /// [`super::node::YamlNode`].
+    /// The offset of a scalar's text in the file, if the file contains it unchanged. See [`super::node::YamlNode`].
     fn verbatim(&self, text: &str, style: ScalarStyle, span: Span) -> Option<u32> {
         let skip = match style {
             ScalarStyle::Plain => 0,

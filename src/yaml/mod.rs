@@ -1,5 +1,4 @@
-//! Parses YAML to a tree of values that remember their places. It follows go-yaml v4, the library that Compose
-//! uses.
+//! Parses YAML to a tree of values that remember their places. It follows go-yaml v4, the library that Compose uses.
 //!
 //! Anchors, aliases and merge keys are resolved in the tree. This is limited, so that a small file cannot expand
 //! to a huge tree. Nodes tagged `!reset` are removed; their places, and those of `!override`, are listed as

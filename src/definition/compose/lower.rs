@@ -114,8 +114,7 @@ fn target_name(service: &str) -> String {
     service.replace('.', "_")
 }
 
-/// Rewrites the context `service:X` or `target:X` to the target name of the service `X`. Other contexts are
-/// unchanged.
+/// Rewrites the context `service:X` or `target:X` to the target name of the service `X`. Other contexts are unchanged.
 fn context(value: &str) -> String {
     let service = value
         .strip_prefix("service:")

@@ -43,8 +43,7 @@ impl<'i> ComposeFiles<'i> {
         }
     }
 
-    /// Adds `source`, a file called `name`, to the project. Fails with the reasons if it is not a valid Compose
-    /// file.
+    /// Adds `source`, a file called `name`, to the project. Fails with the reasons if it is not a valid Compose file.
     pub(super) fn add(
         &mut self,
         source: &DefinitionSource,

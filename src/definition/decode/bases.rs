@@ -120,8 +120,7 @@ fn context_of(expr: &Expr) -> Option<Arc<str>> {
     }
 }
 
-/// `path` below `dir`. Unchanged if it is absolute, or not a path (a prefix such as `target:`, or a remote
-/// address).
+/// `path` below `dir`. Unchanged if it is absolute, or not a path (a prefix such as `target:`, or a remote address).
 fn rebased(dir: &str, path: &str) -> SharedText {
     let special = ["cwd://", "target:", "docker-image:", "oci-layout://"];
     if dir.is_empty()

@@ -149,8 +149,7 @@ impl<'a> AttributeReader<'a> {
     pub(super) fn mismatch(&mut self, path: &ValuePath<'_>, value: &Value, wanted: &Type) {
         let reason = match convert(value, wanted) {
             Err(error) => format!("{}{error}", at(&error.path().to_string())),
-            // Not reached: this is only called if the kinds of the two types differ, and then the conversion
-            // fails.
+            // Not reached: this is only called if the kinds of the two types differ, and then the conversion fails.
             Ok(_) => format!("{} required, but have {}", wanted.name(), value.ty().name()),
         };
         let mut problem = self.problem(path, "definition::wrong-type", &reason);

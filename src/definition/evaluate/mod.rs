@@ -33,8 +33,7 @@ use crate::types::{Environment, Platform};
 pub struct EvaluationInputs<'a> {
     /// The process environment, which overrides variables.
     pub environment: &'a Environment,
-    /// The values of `--var`, which override the environment. If a name occurs more than once, the last value
-    /// counts.
+    /// The values of `--var`, which override the environment. If a name occurs more than once, the last value counts.
     pub vars: &'a [(String, String)],
     /// The second positional URL, the value of `BAKE_CMD_CONTEXT`. `None` means the working directory.
     pub command_context: Option<&'a str>,

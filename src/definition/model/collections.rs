@@ -12,8 +12,7 @@ pub(crate) type SharedText = Arc<str>;
 
 /// A list attribute. Copies share their elements until one of them is changed.
 ///
-/// An empty list differs from an unset list: an empty one replaces the inherited elements, an unset one keeps
-/// them.
+/// An empty list differs from an unset list: an empty one replaces the inherited elements, an unset one keeps them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct List<T>(Option<Arc<Vec<Spanned<T>>>>);
 
@@ -211,8 +210,7 @@ fn all_differ<T: Eq + Hash>(values: impl ExactSizeIterator<Item = T> + Clone) ->
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Map(Option<Arc<Entries>>);
 
-/// Sorted, each key once. Most maps have only a few entries, for which a `BTreeMap` takes several times the
-/// memory.
+/// Sorted, each key once. Most maps have only a few entries, for which a `BTreeMap` takes several times the memory.
 type Entries = Vec<(SharedText, Spanned<SharedText>)>;
 
 /// The index of `key`, or the index to insert it at, as `binary_search` returns them.

@@ -3,8 +3,7 @@
 use super::entry::{self, EntryError};
 use super::{List, SharedText};
 
-/// A secret that steps of the build may mount. It only says where the value is; the value itself is never stored
-/// here.
+/// A secret that steps of the build may mount. It only says where the value is; the value itself is never stored here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(crate) struct SecretEntry {
     /// The name by which steps mount it.

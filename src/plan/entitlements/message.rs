@@ -72,8 +72,7 @@ impl Missing {
         typed(&self.flags(dir))
     }
 
-    /// The command line that would allow everything: `program`, the missing flags, then `words`. Quoted for a
-    /// shell.
+    /// The command line that would allow everything: `program`, the missing flags, then `words`. Quoted for a shell.
     pub(crate) fn command_with_flags(
         &self,
         program: &[String],

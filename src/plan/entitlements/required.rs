@@ -200,8 +200,7 @@ fn written_by(target: &PlannedTarget, wanted: &mut Wanted<'_>) {
     }
 }
 
-/// Whether the target uses the default SSH agent: an entry names no path, or the context is a git repository over
-/// SSH.
+/// Whether the target uses the default SSH agent: an entry names no path, or the context is a git repository over SSH.
 fn uses_agent(target: &PlannedTarget) -> bool {
     let ssh = &target.attributes.ssh;
     let implicit = target.inputs.context.is_ssh();

@@ -41,12 +41,11 @@ pub(crate) enum Op {
     Append,
 }
 
-/// The attribute that an override changes, and its value. For list entries, `None` is the empty text: it clears
-/// the list and adds nothing.
+/// The attribute that an override changes, and its value. In lists, `None` or an empty list is the empty text: it adds
+/// nothing, so that `KEY=` only clears the list.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum AttributeChange {
-    /// `args.NAME` without a value, for which no variable is set. It changes nothing, but its target must still
-    /// exist.
+    /// `args.NAME` without a value, for which no variable is set. It changes nothing, but its target must still exist.
     Nothing,
     Context(SharedText),
     Dockerfile(SharedText),

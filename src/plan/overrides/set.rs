@@ -236,8 +236,7 @@ fn change<T: Clone>(list: &mut List<T>, elements: Elements<T>) {
     }
 }
 
-/// Changes a list of caches. Then grants the paths of all its local caches, including those that the definition
-/// named.
+/// Changes a list of caches. Then grants the paths of all its local caches, including those that the definition named.
 fn change_caches(
     list: &mut List<CacheEntry>,
     elements: Elements<CacheEntry>,
