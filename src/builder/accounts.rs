@@ -1,12 +1,15 @@
-//! Who the numbers of owners and groups are: `/etc/passwd` and `/etc/group`, read when somebody has to be named.
+//! Names of users and groups by their numbers, from `/etc/passwd` and `/etc/group`.
 //!
-//! Accounts of a directory service are not in these files. A group that is not in them counts as one with strangers in it.
+//! Messages need the names, and the check of a file's owner and group needs the members.
+//!
+//! Accounts of a directory service (LDAP, for example) are not in these files. A group that is not in them counts
+//! as one with unknown members, which is the safe assumption.
 
 use std::path::Path;
 
 use super::files;
 
-/// The accounts of this machine.
+/// The texts of `/etc/passwd` and `/etc/group`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Accounts {
     passwd: String,
@@ -14,7 +17,7 @@ pub(super) struct Accounts {
 }
 
 impl Accounts {
-    /// Those of the machine's files; a file that cannot be read has none.
+    /// Reads the files of this machine. A file that cannot be read counts as empty.
     pub(super) fn of_this_machine() -> Self {
         let text = |path| {
             files::read_text(Path::new(path), files::LIMIT)
@@ -28,7 +31,7 @@ impl Accounts {
         }
     }
 
-    /// A user as messages name it: `alice (uid 1000)`, or `uid 1000` if there is no such account.
+    /// Returns a user as messages name it: `alice (uid 1000)`, or `uid 1000` if the file has no such account.
     pub(super) fn user(&self, uid: u32) -> String {
         match self.users().find(|user| user.uid == uid) {
             Some(user) => format!("{} (uid {uid})", user.name),
@@ -36,7 +39,7 @@ impl Accounts {
         }
     }
 
-    /// A group as messages name it: `ci (gid 1001)`, or `gid 1001` if there is no such group.
+    /// Returns a group as messages name it: `ci (gid 1001)`, or `gid 1001` if the file has no such group.
     pub(super) fn group(&self, gid: u32) -> String {
         match self.groups().find(|(_, number, _)| *number == gid) {
             Some((name, ..)) => format!("{name} (gid {gid})"),
@@ -44,9 +47,11 @@ impl Accounts {
         }
     }
 
-    /// Whether nobody but root and the user `uid` is in the group `gid`.
+    /// Whether the group `gid` has no members except root and the user `uid`. `false` if the group is not in the
+    /// file.
     ///
-    /// Many systems give each user a group of their own and let it write to all that the user makes.
+    /// Many systems give each user a group with the same name and make all new files of the user writable for that
+    /// group. Such a group does not let anybody else in.
     pub(super) fn is_group_of_only(&self, gid: u32, uid: u32) -> bool {
         let is_trusted = |number: u32| number == 0 || number == uid;
         let mut groups = self
@@ -79,7 +84,7 @@ impl Accounts {
         })
     }
 
-    // Name, number and members.
+    /// Each group's name, number, and members (user names, separated by commas).
     fn groups(&self) -> impl Iterator<Item = (&str, u32, &str)> {
         self.group.lines().filter_map(|line| {
             let mut fields = line.split(':');

@@ -1,6 +1,7 @@
-//! The way out, where a builder that was named cannot be reached: in the words of the settings that name it.
+//! What to do if a builder that the user named cannot be reached. The advice names the settings that led to it.
 //!
-//! Knows settings and what was found at the address, and nothing of how it was found. Start at [`for_connection`].
+//! Knows settings and which kind of server answered at the address, but not how that was found out. Start at
+//! [`for_connection`].
 
 use super::candidate::Settings;
 use super::error::BuilderRefusal;
@@ -13,14 +14,14 @@ use crate::engine::endpoint::{Address, DockerHost, Endpoint, InvalidEndpoint};
 use crate::engine::transport::DialError;
 use crate::types::causes::in_one_line;
 
-/// Where a builder was looked for.
+/// The place at which a builder was looked for.
 #[derive(Debug)]
 pub struct SearchedPlace {
-    /// Which settings say so.
+    /// The settings that led to this place.
     pub(super) settings: Settings,
-    /// Its address, if it has one.
+    /// The builder's address. `None` for the embedded builder, which has none before it runs.
     pub(super) endpoint: Option<Endpoint>,
-    /// What answers there, if that was found out.
+    /// The kind of server that answers at the address, if it was found out.
     pub(super) answer: Option<PeerKind>,
 }
 
@@ -41,7 +42,7 @@ impl SearchedPlace {
         }
     }
 
-    // Something else lies where a socket should be, such as a directory.
+    /// Whether the file at the socket's path exists but is not a socket, for example a directory.
     fn is_no_socket(&self) -> bool {
         use std::os::unix::fs::FileTypeExt as _;
         match &self.endpoint {
@@ -74,7 +75,7 @@ impl SearchedPlace {
     }
 }
 
-/// Says why there is no connection, what answers instead if that is known, and what to change.
+/// Adds to `told` why there is no connection, what answers at the address instead (if known), and what to change.
 pub(super) fn for_connection(
     told: Diagnostic,
     refusal: &BuilderRefusal,
@@ -116,7 +117,7 @@ pub(super) fn for_connection(
     }
 }
 
-// Nothing is known of what answers, or it is what was expected: the error itself must say more.
+/// The advice if it is not known what answers, or if it is the expected server: all there is to go on is the error.
 fn for_silence(told: Diagnostic, refusal: &BuilderRefusal, place: &SearchedPlace) -> Diagnostic {
     let (BuilderRefusal::Connection(ConnectionError::Dial(dial))
     | BuilderRefusal::Docker(DockerError::Dial(dial))) = refusal
@@ -140,7 +141,7 @@ fn for_silence(told: Diagnostic, refusal: &BuilderRefusal, place: &SearchedPlace
                     SettingsWords::of(place).address
                 ))
             }
-            // Resolving a name has no kind of its own.
+            // `io::ErrorKind` has no kind for a failed name resolution, so this looks at the message.
             _ if source.to_string().contains("lookup address") => told.help(format!(
                 "the name `{}` is not found: correct {}",
                 place.host(),
@@ -161,15 +162,15 @@ fn for_silence(told: Diagnostic, refusal: &BuilderRefusal, place: &SearchedPlace
     }
 }
 
-/// The settings that lead to a builder, in the words of advice.
+/// Phrases for advice, in terms of the settings that led to a builder.
 struct SettingsWords {
-    /// What holds its address.
+    /// The setting with the builder's address.
     address: String,
-    /// What holds the certificates.
+    /// The setting with the certificates.
     certificates: String,
-    /// How to speak TLS with it.
+    /// How to change the settings so that the connection uses TLS.
     with_tls: String,
-    /// How to speak without.
+    /// How to change the settings so that the connection does not use TLS.
     without_tls: String,
 }
 
@@ -220,7 +221,7 @@ impl SettingsWords {
     }
 }
 
-/// Says what to do about an address that cannot be used.
+/// Adds to `told` what to do about an address that cannot be used.
 pub(super) fn for_address(told: Diagnostic, error: &InvalidEndpoint) -> Diagnostic {
     match error {
         InvalidEndpoint::Scheme {
@@ -228,7 +229,8 @@ pub(super) fn for_address(told: Diagnostic, error: &InvalidEndpoint) -> Diagnost
             address,
             supported,
         } if scheme == "ssh" => {
-            // Only addresses of BuildKit may be of containers.
+            // Only addresses of BuildKit support `docker-container://`; without it, this is an address of a Docker
+            // Engine.
             forward(
                 told,
                 &ssh_words(address),
@@ -250,13 +252,13 @@ pub(super) fn for_address(told: Diagnostic, error: &InvalidEndpoint) -> Diagnost
     }
 }
 
-// The address that was probably meant.
+/// The address that the user probably meant; `None` if there is no good guess.
 fn meant(error: &InvalidEndpoint) -> Option<String> {
     match error {
         InvalidEndpoint::NoScheme(text)
         | InvalidEndpoint::Path(text)
         | InvalidEndpoint::HostPort(text) => {
-            // docker puts `tcp://` before what has no scheme.
+            // docker puts `tcp://` before a text without a scheme.
             let text = text.strip_prefix("tcp://").unwrap_or(text);
             let text = text.strip_prefix("unix:").map_or_else(
                 || text.to_owned(),
@@ -284,7 +286,8 @@ fn meant(error: &InvalidEndpoint) -> Option<String> {
     }
 }
 
-// What `ssh` is to be called with for an address `ssh://user@host:port/path`, in which a user with a password has been replaced.
+/// Returns the arguments for `ssh` that match an address `ssh://user@host:port/path`. A user with a password has
+/// been replaced by placeholders in `address`, so it is left out.
 fn ssh_words(address: &str) -> String {
     let place = address.trim_start_matches("ssh://");
     let place = place.split('/').next().unwrap_or_default();
@@ -298,7 +301,7 @@ fn ssh_words(address: &str) -> String {
     }
 }
 
-// rbake has no SSH of its own; `ssh` can bring the socket here.
+/// Advises to forward the remote socket with the `ssh` command, because rbake does not speak SSH.
 fn forward(told: Diagnostic, host: &str, is_docker: bool) -> Diagnostic {
     let (socket, variable) = if is_docker {
         ("/var/run/docker.sock", "DOCKER_HOST")
@@ -310,7 +313,7 @@ fn forward(told: Diagnostic, host: &str, is_docker: bool) -> Diagnostic {
     ))
 }
 
-/// Says what to do about certificates that cannot be used.
+/// Adds to `told` what to do about certificates that cannot be used.
 pub(super) fn for_tls(told: Diagnostic, error: &TlsError) -> Diagnostic {
     let (TlsError::Folder { from, .. }
     | TlsError::Nothing { from, .. }

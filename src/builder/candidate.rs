@@ -1,4 +1,4 @@
-//! A builder that may do, and what the different kinds of them can do.
+//! A builder that could be used, and what each kind of builder can do.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use crate::diag::Diagnostic;
 use crate::engine::endpoint::{DockerHost, Endpoint};
 use crate::types::requirements::{Ability, Need, Requirements};
 
-/// How a builder is reached; the words are those of buildx, and `embedded` for rbake's own.
+/// How a builder is reached. The names are buildx's drivers, plus `embedded` for rbake's own builder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Driver {
-    /// A buildkitd by its address.
+    /// A buildkitd at an address.
     Remote,
     /// The BuildKit inside a Docker Engine.
     Docker,
@@ -23,7 +23,7 @@ pub enum Driver {
 }
 
 impl Driver {
-    /// Its name.
+    /// The driver's name, as buildx and `--builder` spell it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Remote => "remote",
@@ -40,10 +40,10 @@ impl fmt::Display for Driver {
     }
 }
 
-/// Which settings say how a builder is reached, and so where it is to be corrected.
+/// The settings that led to a builder. Advice names them, because the user has to correct them there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Settings {
-    /// `BUILDKIT_HOST` and the variables `BUILDKIT_TLS_…`.
+    /// `BUILDKIT_HOST` and the variables that start with `BUILDKIT_TLS_`.
     BuildkitVariables,
     /// A builder in buildx's store, by its name.
     Store(String),
@@ -51,24 +51,24 @@ pub(crate) enum Settings {
     DockerVariables,
     /// A Docker context, by its name.
     DockerContext(String),
-    /// None: it is looked for where it is by default.
+    /// No setting: the builder was looked for at a default address.
     Default,
 }
 
-/// A builder before anybody has tried to reach it.
+/// A builder, before any attempt to reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Candidate {
-    /// Its name, as messages call it.
+    /// The name for messages.
     pub(crate) name: String,
-    /// What leads to it, such as `` `BUILDKIT_HOST` ``.
+    /// The setting that led to it, for messages, such as `` `BUILDKIT_HOST` ``.
     pub(crate) from: String,
     /// Where it is.
     pub(crate) reach: Reach,
-    /// Whether targets without an output are loaded into Docker.
+    /// Whether targets without an output are loaded into Docker's images, as buildx does with the `docker` driver.
     pub(crate) default_load: bool,
-    /// Which settings say how it is reached.
+    /// The settings that led to it.
     pub(crate) settings: Settings,
-    /// What the user should know of those settings.
+    /// Warnings about those settings, to be shown if this builder is used.
     pub(crate) warnings: Vec<Diagnostic>,
 }
 
@@ -79,14 +79,14 @@ pub(crate) enum Reach {
     Remote(Endpoint),
     /// A Docker Engine.
     Docker(DockerHost),
-    /// A container, which may have to be started.
+    /// A buildkitd in a container, which is started if it is stopped.
     Container {
-        /// Its name.
+        /// The container's name.
         container: String,
-        /// Its Docker Engine.
+        /// The Docker Engine that runs the container.
         host: DockerHost,
     },
-    /// rbake's own.
+    /// rbake's own builder.
     Embedded,
 }
 
@@ -103,7 +103,7 @@ impl Candidate {
         }
     }
 
-    /// rbake's own builder, which `from` leads to.
+    /// rbake's own builder. `from` names the setting that led to it.
     pub(super) fn embedded(from: &str) -> Self {
         Self {
             name: EMBEDDED.to_owned(),
@@ -115,7 +115,7 @@ impl Candidate {
         }
     }
 
-    /// How it is reached.
+    /// The driver as far as the settings say. (A `tcp://` address can still turn out to be a Docker Engine.)
     pub(crate) fn driver(&self) -> Driver {
         match self.reach {
             Reach::Remote(_) => Driver::Remote,
@@ -125,7 +125,7 @@ impl Candidate {
         }
     }
 
-    /// Whether `other` is the same builder, by whatever name either is called.
+    /// Whether `other` is the same builder, even if it has another name or another path to the same socket.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         match (&self.reach, &other.reach) {
             (Reach::Remote(Endpoint::Unix(one)), Reach::Remote(Endpoint::Unix(other)))
@@ -136,7 +136,7 @@ impl Candidate {
         }
     }
 
-    /// Its address, where it has one before it runs.
+    /// Its address; `None` for the embedded builder, whose socket is known only once it runs.
     pub(crate) fn endpoint(&self) -> Option<Endpoint> {
         match &self.reach {
             Reach::Remote(endpoint) => Some(endpoint.clone()),
@@ -150,7 +150,8 @@ impl Candidate {
     }
 }
 
-// The same place by another path is found through links: `/var/run` is `/run` nearly everywhere.
+/// Follows symbolic links, because `/var/run` is a link to `/run` on nearly every system. Returns `path` if that
+/// fails.
 fn resolved(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
@@ -172,14 +173,14 @@ impl fmt::Display for Candidate {
 /// What a kind of engine can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offers {
-    /// All that a buildkitd can: also a Docker Engine whose images are in containerd's store.
+    /// Everything that buildkitd supports. This includes a Docker Engine with the containerd image store.
     Everything,
-    /// What a Docker Engine with its classic store can: images for itself, and files.
+    /// What a Docker Engine with its classic image store supports: images for itself, and files.
     DockerClassic,
 }
 
 impl Offers {
-    /// Whether it can do this.
+    /// Whether it has this ability.
     pub(crate) fn has(self, ability: &Ability) -> bool {
         match self {
             Self::Everything => true,
@@ -197,7 +198,7 @@ impl Offers {
         }
     }
 
-    /// What of `requirements` it cannot do.
+    /// The needs in `requirements` that it cannot meet; empty if it can do everything.
     pub(crate) fn lacks(self, requirements: &Requirements) -> Vec<Need> {
         let needs = requirements.needs.iter();
         needs

@@ -1,8 +1,8 @@
-//! The builder for a run: the first that can do what is asked, in a fixed order.
+//! Finds the builder for a run: the first one, in a fixed order, that can do what the plan needs.
 //!
-//! What the user named comes first and alone: it is used or is an error. Then the Docker Engine and a buildkitd at their
-//! default sockets, and the embedded builder; of these, one that does not answer or lacks something is passed over.
-//! Start at [`choose`].
+//! If the user named a builder, only that one is tried, and it is an error if it cannot be used. Otherwise rbake
+//! tries the Docker Engine and a buildkitd at their default sockets, and then the embedded builder. One of these
+//! that does not answer or lacks an ability is passed over. Start at [`choose`].
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,37 +26,38 @@ use crate::types::blocking::unblock;
 use crate::types::causes::in_one_line;
 use crate::types::requirements::Requirements;
 
-/// How long a builder that nobody named may take to answer.
+/// The time a builder that the user did not name has to answer. Short, because other builders can be tried.
 pub(super) const UNNAMED_LIMIT: Duration = Duration::from_secs(5);
 
-/// The builder of a run.
+/// The builder for a run, connected and ready.
 #[derive(Debug)]
 pub struct Chosen {
     /// Its name.
     pub name: String,
-    /// How it is reached.
+    /// The driver through which it is reached.
     pub driver: Driver,
     /// Its address.
     pub endpoint: Endpoint,
-    /// An open connection with it.
+    /// An open connection to it.
     pub connection: Connection,
-    /// Why it was taken, as a fragment.
+    /// Why it was chosen, as a fragment for messages.
     pub why: String,
-    /// The Docker Engine that it is part of, for the driver `docker`.
+    /// Facts about the Docker Engine that it belongs to. Set only for the driver `docker`.
     pub docker: Option<EngineFacts>,
     /// What it can do.
     pub offers: Offers,
-    /// Whether targets without an output are loaded into Docker.
+    /// Whether targets without an output are loaded into Docker's images.
     pub default_load: bool,
-    /// What the user should know about it.
+    /// Warnings about this builder and its settings.
     pub(crate) warnings: Vec<Diagnostic>,
-    /// Keeps the embedded builder running; to be kept for as long as the builder is used.
+    /// Keeps the embedded builder running. Hold it as long as the builder is used; `None` for other builders.
     pub(crate) lease: Option<Lease>,
 }
 
-/// Chooses the builder for a run and connects with it; starts a stopped container, or the embedded builder.
+/// Chooses the builder for a run and connects to it. Starts a stopped container, or the embedded builder, if
+/// needed.
 ///
-/// `flag` is the value of `--builder`. What takes time is told to `events`.
+/// `flag` is the value of `--builder`. Steps that take long are reported to `events`.
 pub async fn choose(
     requirements: &Requirements,
     flag: Option<&str>,
@@ -117,7 +118,7 @@ pub async fn choose(
     }
 }
 
-/// What [`named`] finds, which reads buildx's and Docker's files.
+/// Runs [`named`] on a thread for blocking calls, because it reads files of buildx and Docker.
 pub(super) async fn find_named(
     flag: Option<&str>,
     environment: &Environment,
@@ -126,7 +127,7 @@ pub(super) async fn find_named(
     unblock(move || named(flag.as_deref(), &environment)).await
 }
 
-/// What [`unnamed`] finds.
+/// Runs [`unnamed`] on a thread for blocking calls.
 pub(super) async fn find_unnamed(environment: &Environment) -> Vec<Result<Candidate, PassedOver>> {
     let environment = environment.clone();
     unblock(move || unnamed(&environment)).await
@@ -139,7 +140,7 @@ pub(super) fn why(candidate: &Candidate) -> String {
     }
 }
 
-// What a candidate turned out to be.
+/// The driver, once the builder was reached: a candidate for another driver may have been a Docker Engine.
 pub(super) fn driver(candidate: &Candidate, endpoint: &Endpoint) -> Driver {
     match endpoint {
         Endpoint::Docker(_) => Driver::Docker,
@@ -162,7 +163,8 @@ fn chosen(candidate: &Candidate, reached: Reached, why: String) -> Chosen {
     }
 }
 
-/// Why the run ends where `candidate`, which was named, does not do.
+/// The error that ends the run if `candidate`, which the user named, cannot be used. Tries to find out what else
+/// listens at its address.
 pub(super) async fn refused(candidate: Candidate, refusal: BuilderRefusal) -> ChooseError {
     let limit = match &refusal {
         BuilderRefusal::Connection(ConnectionError::Timeout { .. })
@@ -187,7 +189,8 @@ pub(super) async fn refused(candidate: Candidate, refusal: BuilderRefusal) -> Ch
     }
 }
 
-// The builders that may do when none was named, before rbake's own, in order; a place that leads to none says why.
+/// The builders to try, in order, if the user named none, without rbake's own. An `Err` says why a place has no
+/// builder.
 fn unnamed(environment: &Environment) -> Vec<Result<Candidate, PassedOver>> {
     let mut all = Vec::new();
     all.push(match DockerContexts::new(environment).current() {
@@ -214,10 +217,11 @@ fn unnamed(environment: &Environment) -> Vec<Result<Candidate, PassedOver>> {
     all
 }
 
-// Where buildkitd listens if it is not told otherwise, as root and without (moby/buildkit util/appdefaults).
+/// The default sockets of buildkitd, for root and for other users (moby/buildkit util/appdefaults).
 fn default_sockets(environment: &Environment) -> Vec<PathBuf> {
     let mut sockets = vec![PathBuf::from("/run/buildkit/buildkitd.sock")];
-    // `sudo` may leave another user's in the environment, whose buildkitd is not for our credentials.
+    // `sudo` can leave the variable of another user in the environment. That user's buildkitd must not get our
+    // credentials.
     if let Some(dir) = environment.non_empty("XDG_RUNTIME_DIR")
         && trust::is_own_folder(Path::new(dir))
     {

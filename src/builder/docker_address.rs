@@ -1,15 +1,15 @@
-//! Addresses of Docker Engines as the `docker` command completes them (docker/cli `opts/hosts.go`).
+//! Completes addresses of Docker Engines as the `docker` command does (docker/cli `opts/hosts.go`).
 
 use crate::engine::endpoint::{Address, DockerHost};
 
-/// Where an Engine listens if nothing else is said.
+/// The default socket of a Docker Engine.
 pub(super) const SYSTEM_SOCKET: &str = "/var/run/docker.sock";
 
 const DEFAULT_NAME: &str = "localhost";
 const PLAIN_PORT: u16 = 2375;
 const TLS_PORT: u16 = 2376;
 
-/// The address where TLS is asked for and no address is given.
+/// The default address if TLS is requested and no address is given.
 pub(super) fn default_of_tls() -> DockerHost {
     DockerHost::Tcp {
         address: Address {
@@ -20,7 +20,8 @@ pub(super) fn default_of_tls() -> DockerHost {
     }
 }
 
-/// `text` with what it leaves out: TCP is the scheme, 2375 the port, with TLS and without.
+/// Adds the parts that `text` lacks: the scheme `tcp://`, the host, and the port 2375. As in docker, the port is
+/// 2375 with TLS, too.
 pub(super) fn complete(text: &str) -> String {
     let text = match text.split_once("://") {
         None => format!("tcp://{text}"),

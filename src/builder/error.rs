@@ -1,4 +1,4 @@
-//! Why there is no builder, and what to do about it.
+//! The errors for a run without a usable builder, and advice on what to do.
 
 use std::time::Duration;
 
@@ -15,38 +15,38 @@ use crate::types::causes::in_one_line;
 use crate::types::requirements::Need;
 use crate::types::terminal::shell_word;
 
-/// There is no builder for the run.
+/// No builder could be chosen for the run.
 #[derive(Debug, thiserror::Error)]
 pub enum ChooseError {
-    /// The name is nobody's.
+    /// No builder has the name that was given.
     #[error("{from} names the builder `{name}`, which does not exist")]
     Unknown {
         /// The name.
         name: String,
-        /// What names it.
+        /// The setting that names it, for messages.
         from: String,
-        /// The names that there are.
+        /// The names of the builders that exist.
         known: Vec<String>,
     },
-    /// What names a builder is blank.
+    /// A setting that names a builder contains only blanks.
     #[error("{0} is blank, and names no builder")]
     Blank(String),
-    /// The builder has a driver that rbake does not have.
+    /// The builder has a driver that rbake does not support.
     #[error("{from} is `{name}`, whose driver `{driver}` rbake does not support")]
     Driver {
         /// The builder.
         name: String,
-        /// What names it.
+        /// The setting that names it, for messages.
         from: String,
         /// Its driver.
         driver: String,
     },
-    /// The builder has no node or more than one.
+    /// The builder does not have exactly one node.
     #[error("{from} is `{name}`, which has {count} nodes; rbake uses builders of one node")]
     Nodes {
         /// The builder.
         name: String,
-        /// What names it.
+        /// The setting that names it, for messages.
         from: String,
         /// How many nodes it has.
         count: usize,
@@ -54,21 +54,21 @@ pub enum ChooseError {
     /// The address cannot be used.
     #[error("{from} does not lead to a builder")]
     Address {
-        /// What holds the address.
+        /// The setting that holds the address.
         from: String,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: InvalidEndpoint,
     },
     /// Certificates or keys that were named cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The builder has certificates, and an address that rbake does not speak TLS with.
+    /// The builder has certificates, but its address is not `tcp://…`, and rbake uses TLS only with those.
     #[error(
         "{from} leads to `{address}` with certificates, but rbake speaks TLS with addresses `tcp://…` only"
     )]
     TlsWithoutTcp {
-        /// What leads there.
+        /// The setting that leads there.
         from: String,
         /// The address.
         address: String,
@@ -79,67 +79,67 @@ pub enum ChooseError {
     /// Docker's settings cannot be used.
     #[error(transparent)]
     Context(#[from] DockerContextError),
-    /// What was named does not do.
+    /// The builder that the user named cannot be used.
     #[error("{builder}, named by {from}, cannot be used")]
     Named {
-        /// The builder.
+        /// The builder, as messages call it.
         builder: String,
-        /// What names it.
+        /// The setting that names it, for messages.
         from: String,
-        /// Where it was looked for.
+        /// The place at which it was looked for.
         place: Box<SearchedPlace>,
-        /// Why it does not do.
+        /// Why it cannot be used.
         #[source]
         refusal: Box<BuilderRefusal>,
     },
-    /// Nothing was named, and nothing else does.
+    /// The user named no builder, and none of those that were tried can be used.
     #[error("there is no builder that can do this")]
     Nothing {
-        /// What was looked at and why it does not do, in order.
+        /// The builders that were tried before, in order, and why they were not taken.
         passed_over: Vec<PassedOver>,
-        /// Why the last resort, the embedded builder, does not do either.
+        /// Why the last choice, the embedded builder, cannot be used either.
         #[source]
         last: Box<BuilderRefusal>,
     },
 }
 
-/// A builder, or a place to look for one, that was not taken.
+/// A builder, or a place to look for one, that was tried and not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PassedOver {
-    /// What it is.
+    /// The builder or place, for messages.
     pub(crate) what: String,
-    /// Why it was not taken.
+    /// Why it was not taken, as a fragment.
     pub(crate) reason: String,
 }
 
-/// Why a builder does not do.
+/// Why a builder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BuilderRefusal {
-    /// There is nothing at that address, which is normal for a default one.
+    /// Nothing listens at its address. This is normal for a default address.
     #[error("not there")]
     Absent,
-    /// It did not answer what it was asked in this time.
+    /// It did not answer all questions within this time.
     #[error("it did not answer within {} s", .0.as_secs())]
     Silent(Duration),
-    /// Its container is not there.
+    /// Its container does not exist.
     #[error("its container `{0}` does not exist")]
     NoContainer(String),
     /// Its container is paused.
     #[error("its container `{0}` is paused")]
     Paused(String),
-    /// It cannot do what is asked.
+    /// It lacks abilities that the plan needs.
     #[error("it cannot {}", list(.0))]
     Lacks(Vec<Need>),
     /// It builds for another operating system.
     #[error("its containers are {0}'s, not Linux's")]
     NotLinux(String),
-    /// BuildKit does not answer.
+    /// The connection to BuildKit failed.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
-    /// The Docker Engine does not answer, or says no.
+    /// The Docker Engine does not answer, or refuses.
     #[error(transparent)]
     Docker(#[from] DockerError),
-    /// rbake's own cannot be had.
+    /// rbake's own builder cannot be used.
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
 }
@@ -153,7 +153,7 @@ fn list(needs: &[Need]) -> String {
 }
 
 impl ChooseError {
-    /// As it is told to the user.
+    /// The error as it is reported to the user, with notes and help.
     pub fn diagnostic(&self) -> Diagnostic {
         let told = Diagnostic::error(Class::Engine, self.code(), self.to_string());
         match self {
@@ -263,7 +263,7 @@ impl BuilderRefusal {
 }
 
 impl EmbeddedError {
-    /// As it is told to the user.
+    /// The error as it is reported to the user, with notes and help.
     pub fn diagnostic(&self) -> Diagnostic {
         let told = Diagnostic::error(Class::Engine, "builder::embedded", self.to_string());
         ways_out(self, told.caused_by(self))

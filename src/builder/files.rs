@@ -1,4 +1,4 @@
-//! Small files of other programs, read with a bound.
+//! Reads small files, mostly of other programs, up to a size limit; and writes files of our own.
 
 use std::fs::File;
 use std::io;
@@ -10,12 +10,12 @@ use rustix::fs::OFlags;
 use crate::types::regular::read_regular;
 use crate::types::temporary::{Temporary, sweep_at};
 
-/// The largest file of settings that is read, in bytes; a real one is a few kilobytes.
+/// The largest settings file that is read, in bytes. Real ones have a few kilobytes.
 pub(super) const LIMIT: u64 = 4 << 20;
 
-/// The bytes of `path`; `None` where there is no such file.
+/// Reads the file `path`. `None` if it does not exist.
 ///
-/// More than `limit` bytes, and what is no regular file, are errors.
+/// A file of more than `limit` bytes is an error, and so is anything but a regular file (a FIFO would block).
 pub(super) fn read(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
     match read_regular(path, limit) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -25,14 +25,14 @@ pub(super) fn read(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// The text of `path`, likewise. Bytes that are not UTF-8 are an error.
+/// Reads the text file `path` in the same way. It is an error if the text is not UTF-8.
 pub(super) fn read_text(path: &Path, limit: u64) -> io::Result<Option<String>> {
     let text = read(path, limit)?.map(String::from_utf8).transpose();
     text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the file is not UTF-8"))
 }
 
-/// A file of our own, in a folder that only we can write to: made with mode 0600 if it is not there, and never opened
-/// through a link.
+/// Options to open a file of our own, in a folder that only we can write to. A new file gets the mode 0600.
+/// Symbolic links are not followed.
 pub(super) fn own_file() -> std::fs::OpenOptions {
     let mut options = File::options();
     options
@@ -42,7 +42,7 @@ pub(super) fn own_file() -> std::fs::OpenOptions {
     options
 }
 
-/// Writes a file of our own in one step: others see the whole old text or the whole new one.
+/// Replaces a file of our own atomically: other processes see either the old content or the new one.
 pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     use std::io::Write as _;
     let dir = path.parent().unwrap_or(Path::new("."));

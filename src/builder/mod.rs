@@ -1,6 +1,6 @@
-//! Which BuildKit builds: what the user named, Docker's, one that runs already, or one of rbake's own.
+//! Chooses the BuildKit for a run: the one the user named, Docker's, one that already runs, or rbake's own.
 //!
-//! Knows addresses, settings and processes, and nothing of bake files: what a plan needs arrives as
+//! Knows addresses, settings and processes, and nothing of bake files: the needs of a plan arrive as
 //! [`crate::types::Requirements`]. Start at [`choose`].
 
 mod accounts;

@@ -1,4 +1,4 @@
-//! Tells that something takes its time, once it has taken long enough for a user to wonder.
+//! Reports that something takes long, after a time in which a user starts to wonder.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,12 +10,12 @@ use tokio::time::Instant;
 use crate::diag::{Diagnostic, Severity};
 use crate::event::{EventKind, EventSink, LocalWork};
 
-/// Waiting for less than this is not worth telling.
+/// Work that takes less time than this is not reported.
 const QUIET: Duration = Duration::from_millis(800);
-/// Waiting for the same thing is told after this time, and again after each such time.
+/// A wait for the same thing is reported after this time, and again each time that it has passed.
 const TOLD_AFTER: Duration = Duration::from_secs(10);
 
-/// Work of this machine that is told about only if it is slow.
+/// A piece of local work that is reported only if it is slow.
 pub(crate) struct Notice {
     events: EventSink,
     id: String,
@@ -26,7 +26,7 @@ pub(crate) struct Notice {
 }
 
 impl Notice {
-    /// Begins; `name` is what is done, such as `start the embedded builder`.
+    /// Begins the work. `name` says what is done, such as `start the embedded builder`. Reports nothing yet.
     pub(crate) fn begin(events: &EventSink, id: &str, name: &str) -> Self {
         Self::begin_after(QUIET, events, id, name)
     }
@@ -52,9 +52,9 @@ impl Notice {
         }
     }
 
-    /// What is waited for from now on, such as `another run to start the embedded builder`.
+    /// Says what the work waits for from now on, such as `another run to start the embedded builder`.
     ///
-    /// If that takes long, it is told in a line of its own: not all views show work that has not ended.
+    /// If that takes long, it is reported as a separate line, because not all views show unfinished work.
     pub(super) fn waits_for(&self, what: &'static str) {
         self.awaited.send_if_modified(|awaited| {
             let is_new = awaited.0 != what;
@@ -65,7 +65,7 @@ impl Notice {
         });
     }
 
-    /// It is over, with this error if any.
+    /// Ends the work, with this error if it failed. Reports that only if the work was reported before.
     pub(crate) fn end(self, error: Option<&str>) {
         for timer in &self.timers {
             timer.abort();

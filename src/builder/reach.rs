@@ -1,4 +1,5 @@
-//! Reaching a builder: whether it answers, whether it can do what is asked, and starting what may be started.
+//! Connects to a builder: checks that it answers and can do what the plan needs, and starts it if it may be
+//! started.
 //!
 //! Start at [`Reacher::reach`].
 
@@ -17,11 +18,12 @@ use crate::event::EventSink;
 use crate::types::Environment;
 use crate::types::requirements::Requirements;
 
-/// How often a buildkitd in a container that was just started is tried, and the first pause; each is longer.
+/// How many times to try a buildkitd in a container that was just started. The pause grows with each try, and this
+/// is the first.
 const CONTAINER_TRIES: u32 = 15;
 const CONTAINER_PAUSE: Duration = Duration::from_millis(120);
 
-/// A builder that answers and can do what is asked.
+/// A builder that answers and can do what the plan needs.
 pub(super) struct Reached {
     pub(super) endpoint: Endpoint,
     pub(super) connection: Connection,
@@ -35,18 +37,19 @@ pub(super) struct Reacher<'a> {
     pub(super) requirements: &'a Requirements,
     pub(super) environment: &'a Environment,
     pub(super) events: &'a EventSink,
-    /// Absent where nothing may be started.
+    /// `None` if the embedded builder must not be started.
     pub(super) launcher: Option<&'a Launcher>,
 }
 
 impl Reacher<'_> {
-    /// Reaches `candidate`; without a `limit` it was named, and not being there is no excuse.
+    /// Connects to `candidate`. Without a `limit`, the user named the builder, so it is an error if nothing is at
+    /// its address.
     pub(super) async fn reach(
         &self,
         candidate: &Candidate,
         limit: Option<Duration>,
     ) -> Result<Reached, BuilderRefusal> {
-        // Starting an embedded builder or a container takes its time, and tells of itself.
+        // Starting an embedded builder or a container reports its own progress.
         let tells_itself = matches!(candidate.reach, Reach::Embedded | Reach::Container { .. });
         let notice = (!tells_itself).then(|| {
             let name = format!("wait for {candidate}");
@@ -54,7 +57,7 @@ impl Reacher<'_> {
         });
         let reaching = self.try_reach(candidate, limit);
         let reached = match limit {
-            // Several questions are asked of it, not all of which have this limit.
+            // Several requests are sent to the builder, and not all of them have this limit.
             Some(limit) => tokio::time::timeout(limit * 2, reaching)
                 .await
                 .unwrap_or(Err(BuilderRefusal::Silent(limit * 2))),
@@ -127,8 +130,10 @@ impl Reacher<'_> {
         })
     }
 
-    // An Engine speaks BuildKit's language on its own socket. Taken for a buildkitd, it would store images under names by
-    // which it does not find them.
+    /// Uses the Docker Engine that answers on an address for BuildKit, with a warning.
+    ///
+    /// An Engine also speaks BuildKit's protocol on its socket. If it were used as a buildkitd, it would store
+    /// images under names by which Docker does not find them.
     async fn docker_by_another_name(
         &self,
         host: &DockerHost,
@@ -201,7 +206,7 @@ impl Reacher<'_> {
         endpoint: Endpoint,
         limit: Option<Duration>,
     ) -> Result<Connection, ConnectionError> {
-        // What is wrong with the variable was told before anything was asked.
+        // An invalid value of the variable was reported before this, so the default is fine here.
         let patience = Patience::of(self.environment).unwrap_or_default();
         match limit {
             Some(limit) => Connection::open_patiently(endpoint, limit, patience).await,
@@ -209,13 +214,14 @@ impl Reacher<'_> {
         }
     }
 
-    // A container runs some time before buildkitd in it listens; buildx waits in the same steps.
+    /// Connects to buildkitd in a container that was just started. It takes some time until buildkitd listens. The
+    /// pauses are buildx's.
     async fn open_patiently(&self, endpoint: &Endpoint) -> Result<Connection, ConnectionError> {
         let mut turn = 1;
         loop {
             match self.open(endpoint.clone(), None).await {
                 Ok(connection) => return Ok(connection),
-                // One that listens and does not answer has been waited for long enough.
+                // It listens but does not answer, and we have waited for the full time already.
                 Err(error @ ConnectionError::Timeout { .. }) => return Err(error),
                 Err(error) if turn >= CONTAINER_TRIES => return Err(error),
                 Err(_) => tokio::time::sleep(CONTAINER_PAUSE * turn).await,

@@ -1,7 +1,8 @@
-//! buildx's store of builders, as `docker buildx create` and docker/setup-buildx-action leave it. Read only.
+//! Reads buildx's store of builders, as `docker buildx create` and docker/setup-buildx-action write it. Never
+//! writes to it.
 //!
-//! Knows files and their fields; which of the builders can be reached, and how, is [`super::named`]'s matter.
-//! The layout and the rules for the current builder are buildx's (`store/store.go` at v0.36.1). Start at [`Store::of`].
+//! Knows the files and their fields. How each builder is reached is decided in [`super::named`]. The layout and the
+//! rules for the current builder are buildx's (`store/store.go` at v0.36.1). Start at [`Store::of`].
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,31 +15,31 @@ use crate::types::{Digest, Environment};
 /// The store could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A file of the store is there but cannot be read.
+    /// A file of the store exists but cannot be read.
     #[error("cannot read `{}`", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
-    /// A file of the store is not what buildx writes.
+    /// A file of the store does not have the form that buildx writes.
     #[error("`{}` is not a file of buildx's store: {problem}", path.display())]
     Form {
         /// The file.
         path: PathBuf,
-        /// Where it is wrong, without its content: it holds the keys of certificates.
+        /// What is wrong and where, without quoting the content: it names the keys of certificates.
         problem: String,
     },
 }
 
-/// A builder that buildx knows: one driver, one or more nodes.
+/// A builder in buildx's store: one driver, one or more nodes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Instance {
     /// Its name.
     pub(crate) name: String,
-    /// Its driver, as buildx spells it.
+    /// Its driver, as buildx spells it. Empty if the file names none.
     pub driver: String,
     /// Its nodes.
     pub nodes: Vec<Node>,
@@ -47,11 +48,11 @@ pub struct Instance {
 /// One node of a builder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Node {
-    /// Its name; the container of a `docker-container` node is called after it.
+    /// The node's name. The container of a `docker-container` node is named after it.
     pub name: String,
-    /// An address, a Docker context or a Docker host, by the driver.
+    /// An address, a Docker context or a Docker host, depending on the driver.
     pub endpoint: String,
-    /// Options of the driver.
+    /// The options of the driver.
     pub driver_opts: BTreeMap<String, String>,
 }
 
@@ -88,7 +89,7 @@ impl Node {
         });
     }
 
-    /// The option `name` of the driver where it is set and not empty.
+    /// The driver's option `name`. `None` if it is not set or empty.
     pub(crate) fn option(&self, name: &str) -> Option<&str> {
         self.driver_opts
             .get(name)
@@ -100,15 +101,15 @@ impl Node {
 /// Which builder is the current one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Current {
-    /// No builder was chosen: the Docker context's own counts.
+    /// No builder was chosen, so the builder of the Docker context is used.
     None,
-    /// This one.
+    /// This builder is current.
     Instance(Instance),
-    /// One was chosen and has been removed since. buildx goes on with the Docker context's own.
+    /// This builder was chosen and has been removed since. buildx then uses the builder of the Docker context.
     Gone(String),
 }
 
-/// The store's folder.
+/// The folder of buildx's store.
 #[derive(Debug, Clone)]
 pub struct Store {
     dir: PathBuf,
@@ -134,22 +135,22 @@ impl CurrentFile {
 }
 
 impl Store {
-    /// The store in `dir`, which need not exist.
+    /// The store in the folder `dir`, which need not exist.
     pub fn at(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into() }
     }
 
-    /// The store the environment points to, if it points to one.
+    /// The store in the folder that the environment names. `None` if the environment names no folder.
     pub fn of(environment: &Environment) -> Option<Self> {
         environment.buildx_config_dir().map(Self::at)
     }
 
-    /// The folder.
+    /// The store's folder.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The builder called `name`; `None` where there is none, or where no builder can have this name.
+    /// Reads the builder `name`. `None` if it does not exist, or if buildx does not allow the name.
     pub fn instance(&self, name: &str) -> Result<Option<Instance>, StoreError> {
         let Some(file) = file_name(name) else {
             return Ok(None);
@@ -167,7 +168,8 @@ impl Store {
         Ok(Some(instance))
     }
 
-    /// The names of all builders, sorted. Unreadable folders count as empty: this serves suggestions only.
+    /// The names of all builders, sorted. A folder that cannot be read counts as empty, because this is only for
+    /// suggestions.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = std::fs::read_dir(self.dir.join("instances"))
             .into_iter()
@@ -179,7 +181,8 @@ impl Store {
         names
     }
 
-    /// The current builder for the Docker endpoint `key`: a context's name, or the host of the default one.
+    /// The current builder for the Docker endpoint `key`: the name of a context, or the address of the default
+    /// context.
     pub(crate) fn current(&self, key: &str) -> Result<Current, StoreError> {
         let path = self.dir.join("current");
         let mut current = CurrentFile::default();
@@ -189,7 +192,7 @@ impl Store {
         if is_there && !current.name.is_empty() && (current.global || current.key == key) {
             return match self.instance(&current.name)? {
                 Some(instance) => Ok(Current::Instance(instance)),
-                // A global choice that is gone does not hide the default of this endpoint.
+                // If a global choice was removed, the default of this endpoint still counts.
                 None if current.key != key => self.default_of(key),
                 None => Ok(Current::Gone(current.name)),
             };
@@ -213,7 +216,8 @@ impl Store {
     }
 }
 
-// The file of a builder: its name in lower case. Names that buildx refuses have none, which keeps `../` out of paths.
+/// The file name of a builder: its name in lower case. `None` for names that buildx refuses; this keeps `../` out
+/// of paths.
 fn file_name(name: &str) -> Option<String> {
     let mut bytes = name.bytes();
     let starts = bytes.next().is_some_and(|b| b.is_ascii_alphabetic());
@@ -228,7 +232,7 @@ fn read(path: &Path) -> Result<Option<String>, StoreError> {
     })
 }
 
-// Reads the object in `path` as buildx does, field by field. Returns whether the file is there.
+/// Reads the JSON object in `path` field by field, with buildx's (Go's) rules. Returns whether the file exists.
 fn read_json(
     path: &Path,
     field: impl FnMut(&mut Reading, &str, GoValue<'_>),

@@ -1,6 +1,7 @@
-//! How all builders stand, for `rbake builder status`: which one a run would take, why, and why not the others.
+//! The state of all builders, for `rbake builder status`: which one a run would use and why, and why not the
+//! others.
 //!
-//! Nothing is started. Start at [`survey`].
+//! Starts nothing. Start at [`survey`].
 
 use std::time::Duration;
 
@@ -17,37 +18,38 @@ use crate::types::Environment;
 use crate::types::causes::in_one_line;
 use crate::types::requirements::Requirements;
 
-/// How all builders stand, without starting any.
+/// The state of all builders.
 #[derive(Debug)]
 pub struct Survey {
-    /// The builder that a run would take now.
+    /// The builder that a run would use now. `None` if there is an error.
     pub chosen: Option<Surveyed>,
-    /// Why none would be taken; the embedded builder, if it can be started, is one that would be.
+    /// Why a run would find no builder. An embedded builder that is stopped but can be started is not an error.
     pub(crate) error: Option<ChooseError>,
-    /// All others, in order.
+    /// All other builders, in the order in which they are tried.
     pub(crate) others: Vec<PassedOver>,
-    /// What the user should know of the builder that would be taken.
+    /// Warnings about the builder that would be used.
     pub(crate) warnings: Vec<Diagnostic>,
 }
 
-/// A builder as a survey sees it.
+/// The state of the builder that would be used.
 #[derive(Debug)]
 pub struct Surveyed {
     /// Its name.
     pub(crate) name: String,
     /// How it is reached.
     pub(crate) driver: Driver,
-    /// Its address, where it has one now.
+    /// Its address. `None` if it has none now, because it does not run.
     pub(crate) endpoint: Option<Endpoint>,
-    /// BuildKit's version, where it answers and says it.
+    /// BuildKit's version. `None` if it does not answer or does not report one.
     pub(crate) version: Option<String>,
-    /// Why it would be taken.
+    /// Why a run would use it, as a fragment.
     pub(crate) why: String,
-    /// How it stands, as a fragment such as `running, 2 clients`.
+    /// Its state, as a fragment such as `running, 2 clients`.
     pub state: String,
 }
 
-/// Looks at all builders as [`choose`](super::choose) would, and at those after the one it would take.
+/// Examines all builders, in the order in which [`choose`](super::choose) tries them, and also those after the one
+/// that would be used. Starts none.
 pub async fn survey(
     requirements: &Requirements,
     flag: Option<&str>,
@@ -98,7 +100,7 @@ pub async fn survey(
     let places = find_unnamed(environment).await;
     for place in places.into_iter().chain([Ok(own)]) {
         let candidate = match place {
-            // What was named is told already, by whatever name it is found here again.
+            // The named builder was reported already. It may appear here again under another name.
             Ok(candidate)
                 if decided
                     .as_ref()
@@ -153,7 +155,7 @@ impl Survey {
     }
 }
 
-// How a builder that would do stands.
+/// What was found out about a builder that can be used.
 struct Looked {
     endpoint: Option<Endpoint>,
     version: Option<String>,

@@ -1,81 +1,84 @@
-//! Certificates and keys that settings name by a folder: those that are there, or an error.
+//! Finds certificates and keys in a folder that a setting names.
 //!
-//! What was named for TLS and cannot be used never ends in a plain connection. Knows files, not what is in them: that is
-//! read when the connection is made. Start at [`in_folder`].
+//! If a setting asks for TLS and its files cannot be used, that is an error, and never leads to a connection
+//! without TLS. Knows which files exist, not what is in them: they are read when the connection is made. Start at
+//! [`in_folder`].
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::engine::endpoint::TlsMaterial;
 
-/// Names of a CA, a certificate and a key, in the order they are looked for: Docker's, then those of Kubernetes' secrets.
+/// The file names of the CA, the certificate and the key, in the order of search: Docker's, then those of
+/// Kubernetes' secrets.
 const CA: [&str; 2] = ["ca.pem", "ca.crt"];
 const CERT: [&str; 2] = ["cert.pem", "tls.crt"];
 const KEY: [&str; 2] = ["key.pem", "tls.key"];
 
-/// What was named for TLS cannot be used.
+/// The files for TLS that a setting names cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// There is no such folder, or it cannot be read.
     #[error("{from} names `{}` for TLS, which cannot be used", path.display())]
     Folder {
-        /// What names it.
+        /// The setting that names it, for messages.
         from: String,
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
-    /// The folder has nothing for TLS.
+    /// The folder has no files for TLS.
     #[error("{from} names the folder `{}` for TLS, which has none of `ca.pem`, `cert.pem` and `key.pem`", path.display())]
     Nothing {
-        /// What names it.
+        /// The setting that names it, for messages.
         from: String,
         /// The folder.
         path: PathBuf,
     },
-    /// The folder has no CA, and the connection may not be made without.
+    /// The folder has no CA, but this setting requires one.
     #[error("{from} asks for TLS with the CA `{}`, which does not exist", path.display())]
     NoCa {
-        /// What asks for it.
+        /// The setting that requires it.
         from: String,
-        /// Where the CA should be.
+        /// The path at which the CA was expected.
         path: PathBuf,
     },
-    /// A certificate without its key, or the reverse.
+    /// The folder has a certificate without its key, or a key without its certificate.
     #[error("the folder `{}`, which {from} names for TLS, has {has} without {lacks}", path.display())]
     Half {
-        /// What names it.
+        /// The setting that names it, for messages.
         from: String,
         /// The folder.
         path: PathBuf,
-        /// What is there.
+        /// The file that is there, for messages.
         has: &'static str,
-        /// What goes with it.
+        /// The file that is missing, for messages.
         lacks: &'static str,
     },
-    /// One of the files is there and cannot be used.
+    /// One of the files exists but cannot be used.
     #[error("{from} names `{}` for TLS, which cannot be used", path.display())]
     File {
-        /// What names its folder.
+        /// The setting that names its folder.
         from: String,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
 }
 
-/// What the folder `dir`, named by `from`, has for TLS: at least one file, and a certificate with its key or neither.
+/// The files for TLS in the folder `dir`, which the setting `from` names. It is an error if there are none, or if a
+/// certificate has no key or a key no certificate.
 pub(super) fn in_folder(dir: &Path, from: &str) -> Result<TlsMaterial, TlsError> {
     let unusable = |source| TlsError::Folder {
         from: from.to_owned(),
         path: dir.to_owned(),
         source,
     };
-    // A file in the place of a folder has no files in it, which must not look like a folder without them.
+    // If `dir` is a file, looking for files in it would find none, as in an empty folder. This makes it an error.
     std::fs::read_dir(dir).map_err(unusable)?;
     let file = |names: [&str; 2]| {
         for name in names {
@@ -100,7 +103,7 @@ pub(super) fn in_folder(dir: &Path, from: &str) -> Result<TlsMaterial, TlsError>
     Ok(material)
 }
 
-/// As [`in_folder`], for settings that must come with a CA.
+/// The same as [`in_folder`], for settings that require a CA.
 pub(super) fn in_folder_with_ca(dir: &Path, from: &str) -> Result<TlsMaterial, TlsError> {
     let material = match in_folder(dir, from) {
         Err(TlsError::Nothing { .. }) => TlsMaterial::default(),
@@ -115,7 +118,8 @@ pub(super) fn in_folder_with_ca(dir: &Path, from: &str) -> Result<TlsMaterial, T
     whole(material, dir, from)
 }
 
-/// `material` of the folder `dir`, where its certificate has a key and its key a certificate.
+/// Returns `material` from the folder `dir`, or an error if it has a certificate without a key or a key without a
+/// certificate.
 pub(super) fn whole(
     material: TlsMaterial,
     dir: &Path,
@@ -134,7 +138,8 @@ pub(super) fn whole(
     })
 }
 
-// `None` only where there is nothing of that name: a directory, or a link that leads nowhere, was meant for something.
+/// `Some` if `path` is a usable file, `None` if nothing has that name. A directory or a broken link is an error,
+/// because somebody put it there for a purpose.
 fn usable(path: &Path, from: &str) -> Result<Option<PathBuf>, TlsError> {
     let unusable = |source| TlsError::File {
         from: from.to_owned(),

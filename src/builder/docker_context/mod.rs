@@ -1,7 +1,8 @@
-//! Which Docker Engine the user means: `DOCKER_HOST`, `DOCKER_CONTEXT`, the current context, the default sockets.
+//! Finds the Docker Engine that the user means: `DOCKER_HOST`, `DOCKER_CONTEXT`, the current context, or the
+//! default sockets.
 //!
-//! Knows Docker's files of settings, not the Engine. The order is that of the `docker` command, which has no flags here.
-//! Start at [`DockerContexts::current`].
+//! Knows Docker's settings files, not the Engine. The order is the `docker` command's, without its flags. Start at
+//! [`DockerContexts::current`].
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,27 +17,27 @@ use crate::engine::endpoint::{DockerHost, InvalidEndpoint, TlsMaterial};
 use crate::golang::json::{GoText, GoValue, Reading, Trailing, is_field};
 use crate::types::{Digest, Environment};
 
-/// The name of the context that stands for `DOCKER_HOST` or the default socket.
+/// The context that docker has without a file: `DOCKER_HOST`, or else the default socket.
 pub(crate) const DEFAULT_CONTEXT: &str = "default";
 
-/// The user's settings do not lead to a Docker Engine.
+/// The user's settings do not lead to a usable Docker Engine.
 #[derive(Debug, thiserror::Error)]
 pub enum DockerContextError {
-    /// A file of settings cannot be read.
+    /// A settings file cannot be read.
     #[error("cannot read `{}`", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
-    /// A file of settings is not what Docker writes.
+    /// A settings file does not have the form that Docker writes.
     #[error("`{}` is not a file of Docker's settings: {problem}", path.display())]
     Form {
         /// The file.
         path: PathBuf,
-        /// Where it is wrong, without its content.
+        /// What is wrong and where, without quoting the content, which may be secret.
         problem: String,
     },
     /// No context has this name.
@@ -44,23 +45,23 @@ pub enum DockerContextError {
     Unknown {
         /// The name.
         name: String,
-        /// What names it, where it is not said by who asks.
+        /// The setting that names it. `None` if the caller asked for this name and so can say where it comes from.
         from: Option<String>,
-        /// The names that there are.
+        /// The names of all contexts.
         known: Vec<String>,
     },
-    /// The context says nothing about a Docker Engine.
+    /// The context has no endpoint for a Docker Engine. (It may be for Kubernetes only.)
     #[error("the Docker context `{0}` has no address of a Docker Engine")]
     NoHost(String),
     /// Certificates or keys that were named cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The context asks not to check the Engine's certificate.
+    /// The context says `SkipTLSVerify`, so docker would not check the Engine's certificate.
     #[error(
         "the Docker context `{0}` skips the check of the Engine's certificate, which rbake does not do"
     )]
     Unchecked(String),
-    /// `DOCKER_TLS` without `DOCKER_TLS_VERIFY`.
+    /// `DOCKER_TLS` is set without `DOCKER_TLS_VERIFY`: docker would use TLS without a check of the certificate.
     #[error(
         "`DOCKER_TLS` asks for TLS without a check of the Engine's certificate, which rbake does not do"
     )]
@@ -68,30 +69,30 @@ pub enum DockerContextError {
     /// The address cannot be used.
     #[error("{from} names an address that cannot be used")]
     Host {
-        /// Where the address stands.
+        /// The setting that holds the address.
         from: String,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: InvalidEndpoint,
     },
 }
 
-/// A Docker Engine that the settings lead to.
+/// The Docker Engine that a context or the variables lead to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DockerContext {
-    /// The context's name; [`DEFAULT_CONTEXT`] for what has none.
+    /// The context's name. [`DEFAULT_CONTEXT`] if the Engine comes from the variables or the default socket.
     pub(crate) name: String,
     /// The Engine's address.
     pub host: DockerHost,
-    /// What leads there, such as `` `DOCKER_HOST` `` or `the default socket`.
+    /// What led to it, for messages, such as `` `DOCKER_HOST` `` or `the default socket`.
     pub(crate) from: String,
-    /// Whether the user said so, by a variable or a context, so that it is an error if nothing answers.
+    /// Whether the user named it by a variable or a context. If so, it is an error if nothing answers.
     pub(crate) named: bool,
-    /// Which settings say how it is reached.
+    /// The settings that led to it.
     pub(crate) settings: Settings,
 }
 
-/// Docker's contexts, as the environment leads to them.
+/// Docker's contexts, in the configuration folder that the environment names.
 #[derive(Debug, Clone)]
 pub struct DockerContexts<'a> {
     environment: &'a Environment,
@@ -121,7 +122,7 @@ impl Metadata {
 
 impl Endpoint {
     fn read(reading: &mut Reading, value: GoValue<'_>, at: &str, into: &mut Self) {
-        // Other kinds of endpoints have other fields, which nobody needs here.
+        // Endpoints of other kinds (such as Kubernetes) have other fields, which are not needed here.
         if at != "Endpoints.docker" {
             return;
         }
@@ -137,15 +138,15 @@ impl Endpoint {
 }
 
 impl<'a> DockerContexts<'a> {
-    /// The contexts that `environment` leads to.
+    /// The contexts of the configuration folder that `environment` names. Reads nothing yet.
     pub fn new(environment: &'a Environment) -> Self {
         Self { environment }
     }
 
-    /// The name of the current context.
+    /// The name of the current context. Does not check that the context exists.
     pub fn current_name(&self) -> Result<String, DockerContextError> {
-        // DOCKER_HOST wins over every context, blank or not; what is set to nothing is not set (docker/cli
-        // `resolveContextName`).
+        // DOCKER_HOST takes precedence over every context, even if it is blank. An empty variable counts as unset
+        // (docker/cli `resolveContextName`).
         let set = |name| self.environment.get(name).filter(|value| !value.is_empty());
         if set("DOCKER_HOST").is_some() {
             return Ok(DEFAULT_CONTEXT.to_owned());
@@ -162,7 +163,7 @@ impl<'a> DockerContexts<'a> {
             .unwrap_or_else(|| DEFAULT_CONTEXT.to_owned()))
     }
 
-    /// The Engine of the current context.
+    /// The Engine of the current context. Warnings about its settings are in [`Self::warnings`].
     pub(crate) fn current(&self) -> Result<DockerContext, DockerContextError> {
         self.context(&self.current_name()?)
             .map_err(|error| match error {
@@ -175,7 +176,7 @@ impl<'a> DockerContexts<'a> {
             })
     }
 
-    // What names the current context.
+    /// The setting that names the current context, for messages.
     fn current_from(&self) -> String {
         let set = |name| self.environment.get(name).is_some_and(|v| !v.is_empty());
         if set("DOCKER_CONTEXT") {
@@ -188,7 +189,7 @@ impl<'a> DockerContexts<'a> {
         )
     }
 
-    /// The Engine of the context `name`.
+    /// The Engine of the context `name`, whether or not it is the current one.
     pub fn context(&self, name: &str) -> Result<DockerContext, DockerContextError> {
         if name == DEFAULT_CONTEXT {
             return self.default_context();
@@ -229,7 +230,8 @@ impl<'a> DockerContexts<'a> {
         })
     }
 
-    /// What a node of buildx's store names: a context, or else an address.
+    /// The Engine that a node in buildx's store names. `text` is a context, or an address if it contains `://`.
+    /// Empty means the default context.
     pub(crate) fn context_or_host(&self, text: &str) -> Result<DockerContext, DockerContextError> {
         if text.is_empty() {
             return self.default_context();
@@ -237,7 +239,7 @@ impl<'a> DockerContexts<'a> {
         if !text.contains("://") {
             return self.context(text);
         }
-        // The address of the default context is stored as such; the certificates are those of the variables.
+        // For the default context buildx stores its address. Its certificates come from the variables.
         let from = format!("the address `{}`", crate::types::secret::redact_url(text));
         let host = self.with_variables_tls(parse(text, &from)?)?;
         Ok(DockerContext {
@@ -249,13 +251,14 @@ impl<'a> DockerContexts<'a> {
         })
     }
 
-    /// The key under which buildx's store keeps the choice for the current endpoint.
+    /// The key under which buildx's store keeps the current builder for the current Docker endpoint: the name of
+    /// the context, or the address of the default context.
     pub(crate) fn store_key(&self) -> Result<String, DockerContextError> {
         let name = self.current_name()?;
         if name != DEFAULT_CONTEXT {
             return Ok(name);
         }
-        // buildx takes the address as the `docker` command completes it, also one that rbake cannot use.
+        // buildx uses the address as the `docker` command completes it, even one that rbake cannot use.
         let text = self.environment.get("DOCKER_HOST").unwrap_or_default();
         if !text.trim().is_empty() {
             return Ok(docker_address::complete(text.trim()));
@@ -266,7 +269,7 @@ impl<'a> DockerContexts<'a> {
         })
     }
 
-    /// The names of all contexts, sorted, with the default one. Unreadable ones are left out.
+    /// The names of all contexts, sorted, including the default one. Contexts that cannot be read are left out.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names = vec![DEFAULT_CONTEXT.to_owned()];
         if let Some(dir) = self.environment.docker_config_dir() {
@@ -307,7 +310,8 @@ impl<'a> DockerContexts<'a> {
         })
     }
 
-    /// The sockets where an Engine listens by default: the system's, Docker Desktop's, the rootless one's.
+    /// The sockets at which an Engine listens by default: the system's, Docker Desktop's, and the rootless
+    /// Engine's.
     pub(crate) fn default_sockets(&self) -> Vec<PathBuf> {
         let mut sockets = vec![PathBuf::from(SYSTEM_SOCKET)];
         if let Some(home) = self.environment.home() {
@@ -319,8 +323,10 @@ impl<'a> DockerContexts<'a> {
         sockets
     }
 
-    // The address that the variables name, and which of them does. One that is blank stands for the default address, and
-    // asking for TLS without an address for a port of this machine, as for the `docker` command.
+    /// The address that the variables name, and the variable that names it; `None` if they name none.
+    ///
+    /// As in the `docker` command, a blank `DOCKER_HOST` means the default address, and a request for TLS without
+    /// an address means the TLS port of this machine.
     fn address_of_variables(
         &self,
     ) -> Result<Option<(DockerHost, &'static str)>, DockerContextError> {
@@ -339,7 +345,8 @@ impl<'a> DockerContexts<'a> {
         Ok(Some((docker_address::default_of_tls(), from)))
     }
 
-    // A socket needs no TLS. DOCKER_TLS_VERIFY counts when it is set at all, whatever it says (docker/cli flags.go).
+    /// Adds the certificates of the variables to `host`. A socket needs no TLS. `DOCKER_TLS_VERIFY` counts if it is
+    /// set to anything, even to `0` (docker/cli flags.go).
     fn with_variables_tls(&self, host: DockerHost) -> Result<DockerHost, DockerContextError> {
         let DockerHost::Tcp { address, .. } = host else {
             return Ok(host);
@@ -365,7 +372,8 @@ impl<'a> DockerContexts<'a> {
         Ok(DockerHost::Tcp { address, tls })
     }
 
-    /// What the user should know of the settings by which `context` was found.
+    /// Warnings about the settings that led to `context`: certificates are named, but the connection is not
+    /// encrypted.
     pub(crate) fn warnings(&self, context: &DockerContext) -> Vec<Diagnostic> {
         let is_plain = matches!(context.host, DockerHost::Tcp { tls: None, .. });
         let by_variables = context.settings == Settings::DockerVariables;
@@ -384,7 +392,8 @@ impl<'a> DockerContexts<'a> {
     }
 }
 
-// The certificates of a context: none where it has no folder for them, which is how Docker stores a plain connection.
+/// The certificates of a context. `None` if the context has no folder for them: Docker stores a plain connection
+/// that way.
 fn context_tls(dir: &Path, from: &str) -> Result<Option<TlsMaterial>, TlsError> {
     if std::fs::symlink_metadata(dir).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
         return Ok(None);
@@ -401,8 +410,8 @@ fn parse(text: &str, from: &str) -> Result<DockerHost, DockerContextError> {
         })
 }
 
-// Read as docker/cli reads it: a file that cannot be read has no current context. The run warns of it where it looks for
-// credentials in the same file.
+/// The current context in Docker's configuration file. As in docker/cli, a file that cannot be read has no current
+/// context. The run warns about such a file when it looks for credentials in it.
 fn current_context(path: &Path) -> String {
     let mut name = String::new();
     let bytes = files::read(path, LIMIT).ok().flatten().unwrap_or_default();

@@ -116,7 +116,7 @@ fn docker_host_wins_over_contexts_and_takes_tls_from_variables() {
     assert_eq!(contexts.store_key().unwrap(), "tcp://h.example:2375");
 }
 
-// What `docker version` of these variables says it cannot connect to.
+// The expected values are the addresses that `docker version` with these variables says it cannot connect to.
 #[test_case("127.0.0.1", "", "tcp://127.0.0.1:2375"; "no scheme")]
 #[test_case("127.0.0.1:1", "", "tcp://127.0.0.1:1"; "no scheme but a port")]
 #[test_case("tcp://", "", "tcp://localhost:2375"; "a scheme alone")]
@@ -207,7 +207,7 @@ fn certificates_that_are_not_used_are_told() {
     let warnings = contexts.warnings(&contexts.current().unwrap());
     assert_eq!(warnings.len(), 1);
     assert!(warnings[0].help[0].contains("DOCKER_TLS_VERIFY=1"));
-    // A context says itself whether it has certificates.
+    // No warning for a context: it says itself whether it has certificates.
     assert!(
         contexts
             .warnings(&contexts.context("far").unwrap())

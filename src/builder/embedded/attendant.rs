@@ -1,5 +1,5 @@
-//! One client of the supervisor, served by a task of its own: what it asks goes to the supervisor's loop, what comes of
-//! it goes back.
+//! Serves one client of the supervisor, in a task of its own: passes its request to the supervisor's loop, and
+//! sends back the answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::control::{ControlChannel, ControlRequest, Facts, Reply};
 
-/// How long a client may take to say what it wants.
+/// The time a client has to send its request.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
-/// Where buildkitd stands, as the connections' tasks see it.
+/// The state of buildkitd, as the tasks of the connections see it.
 #[derive(Debug, Clone)]
 pub(super) enum Phase {
     Starting,
@@ -20,7 +20,7 @@ pub(super) enum Phase {
     Failed { reason: String, log: Vec<String> },
 }
 
-/// What a connection's task asks of the loop.
+/// A request from a connection's task to the supervisor's loop.
 pub(super) enum Ask {
     Lease {
         configuration: String,
@@ -32,17 +32,17 @@ pub(super) enum Ask {
     },
 }
 
-/// How a client that wants a lease is received.
+/// The loop's answer to a client that wants a lease.
 pub(super) enum Admission {
     Admitted(Client),
     Outdated,
 }
 
-/// A counted client; its end is noticed by the loop.
+/// A client that is counted. When it is dropped, the count goes down, which the loop notices.
 pub(super) struct Client(Arc<watch::Sender<usize>>);
 
 impl Client {
-    /// One that `count` includes already.
+    /// Wraps a client that the caller has already added to `count`.
     pub(super) fn counted(count: Arc<watch::Sender<usize>>) -> Self {
         Self(count)
     }
@@ -54,7 +54,7 @@ impl Drop for Client {
     }
 }
 
-/// Reads from and writes to one client.
+/// The connection's task: reads from and writes to one client.
 pub(super) struct Attendant {
     pub(super) asks: mpsc::Sender<Ask>,
     pub(super) phase: watch::Receiver<Phase>,
@@ -63,7 +63,7 @@ pub(super) struct Attendant {
 }
 
 impl Attendant {
-    /// Until the client goes.
+    /// Answers the client's request. For a lease, returns only when the client closes the connection.
     pub(super) async fn serve(mut self, mut channel: ControlChannel) -> std::io::Result<()> {
         let request = tokio::time::timeout(REQUEST_LIMIT, channel.receive()).await??;
         match request {
@@ -80,7 +80,8 @@ impl Attendant {
                     Some(Ok(())) | None => Reply::Stopping,
                 };
                 channel.send(&reply).await?;
-                // The end of this process is the sign that all has stopped.
+                // The client waits for the connection to close: that happens when this process, and so everything,
+                // has ended.
                 channel.closed().await;
                 Ok(())
             }

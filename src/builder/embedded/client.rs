@@ -1,4 +1,4 @@
-//! A run's side of the embedded builder: have it running, hold a lease on it, ask it how it stands, stop it.
+//! The client of the embedded builder: starts it if needed, holds a lease on it, asks for its status, stops it.
 //!
 //! Start at [`ensure_running`].
 
@@ -26,102 +26,104 @@ use crate::event::EventSink;
 use crate::types::blocking::unblock;
 use crate::types::{Clock, Environment};
 
-/// How long a supervisor may take until it can be talked to; it may have to wait for one that is just stopping.
+/// The time a new supervisor has to listen. It may have to wait for an earlier one that is still stopping.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// How long a supervisor may take to answer at all.
+/// The time a supervisor has to send its first answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
-/// How long one that says it is starting may take: somewhat longer than it gives buildkitd.
+/// The time a supervisor that answered "starting" has to become ready: somewhat longer than it gives buildkitd.
 const READY_LIMIT: Duration = Duration::from_secs(150);
-/// How long one that says it is stopping may take: it ends buildkitd by force after a while.
+/// The time a supervisor that answered "stopping" has to end. After a while it kills buildkitd.
 const END_LIMIT: Duration = Duration::from_secs(60);
-/// How long all attempts together may take.
+/// The time for all attempts together.
 const PATIENCE: Duration = Duration::from_secs(200);
 const PAUSE: Duration = Duration::from_millis(15);
 
-/// How the supervisor is started.
+/// Which program to start as the supervisor.
 #[derive(Debug, Clone)]
 pub struct Launcher {
-    /// The program that serves when called as `PROGRAM +builder serve --detached`.
+    /// The program; it is called as `PROGRAM +builder serve --detached`.
     pub program: PathBuf,
 }
 
-/// The embedded builder cannot be had.
+/// The embedded builder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum EmbeddedError {
-    /// There is no place for its files.
+    /// No folder for its files can be used.
     #[error(transparent)]
     Places(#[from] PlacesError),
-    /// It cannot be started as things are.
+    /// A program is missing, or the configuration cannot be used.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
-    /// A setting is wrong.
+    /// The setting for the idle time is wrong.
     #[error(transparent)]
     Idle(#[from] InvalidIdle),
-    /// Others were starting it all the time.
+    /// Other runs held the start lock for too long.
     #[error("cannot start the embedded builder, because others are at it")]
     Lock(#[from] LockError),
-    /// The supervisor cannot be started.
+    /// The supervisor's process cannot be started.
     #[error("cannot start the embedded builder's supervisor `{}`", program.display())]
     Launch {
         /// The program.
         program: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
-    /// It was started and did not come up.
+    /// buildkitd was started, but did not become ready.
     #[error("the embedded builder did not start: {reason}")]
     Failed {
-        /// Why.
+        /// What happened, as a fragment.
         reason: String,
         /// The last lines of its log.
         tail: Vec<String>,
         /// The log file.
         log: PathBuf,
     },
-    /// The supervisor does not answer as it should.
+    /// The supervisor does not answer, or its answer makes no sense.
     #[error("the embedded builder's supervisor does not answer on `{}`", socket.display())]
     Control {
         /// Its socket.
         socket: PathBuf,
-        /// Its process, if there is one.
+        /// The supervisor's process id, if known.
         supervisor: Option<i32>,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
-    /// Somebody else listens where only our own processes should.
+    /// Another user's process listens on the socket, at which only our own processes should.
     #[error("what listens on `{}` belongs to {owner}, and is not used", socket.display())]
     Stranger {
         /// The socket.
         socket: PathBuf,
-        /// Whose it is.
+        /// The user who owns that process, for messages.
         owner: String,
     },
 }
 
-/// Keeps the embedded builder running until it is dropped.
+/// Keeps the embedded builder running until it is dropped: the supervisor counts open connections.
 #[derive(Debug)]
 pub(crate) struct Lease {
     _channel: ControlChannel,
 }
 
-/// The embedded builder, running.
+/// The embedded builder, running and leased.
 #[derive(Debug)]
 pub struct Running {
     /// Its address.
     pub endpoint: Endpoint,
-    /// What it says about itself.
+    /// The supervisor's facts about itself and buildkitd.
     pub facts: Facts,
-    /// To be kept for as long as it is used.
+    /// Hold it as long as the builder is used.
     pub(crate) lease: Lease,
-    /// Whether it runs with an earlier configuration than it would be started with now, because others use it.
+    /// Whether it runs with an older configuration than a new start would have. It goes on with it because others
+    /// are using it.
     pub is_outdated: bool,
 }
 
-/// Has the embedded builder running, starting it where needed, and takes a lease on it.
+/// Starts the embedded builder if it does not run, and takes a lease on it.
 ///
-/// Any number of runs may do this at the same moment: one of them starts it. What takes time is told to `events`.
+/// Any number of runs may call this at the same time; one of them starts it. Steps that take long are reported to
+/// `events`.
 pub async fn ensure_running(
     environment: &Environment,
     launcher: &Launcher,
@@ -132,16 +134,16 @@ pub async fn ensure_running(
     match &result {
         Ok(_) => notice.end(None),
         Err(EmbeddedError::Failed { reason, .. }) => notice.end(Some(reason)),
-        // What is wrong before anything is started is told by the error alone.
+        // If nothing was started yet, the error says everything.
         Err(_) => drop(notice),
     }
     result
 }
 
-// What a run finds out before it speaks with anybody.
+/// What a run knows before it connects to the supervisor.
 struct Prospect {
     places: EmbeddedPlaces,
-    // Empty where a program is missing, with the error.
+    // The fingerprint of the recipe. Empty if a program is missing; `missing` is then the error.
     fingerprint: String,
     missing: Option<RecipeError>,
 }
@@ -150,11 +152,11 @@ impl Prospect {
     fn of(environment: &Environment) -> Result<Self, EmbeddedError> {
         let places = EmbeddedPlaces::of(environment)?;
         places.check()?;
-        // A wrong setting is told even where nothing has to be started.
+        // Report a wrong setting even if the builder runs already and the setting has no effect on it.
         Idle::of(environment)?;
         let (fingerprint, missing) = match Recipe::of(environment, &places) {
             Ok(recipe) => (recipe.fingerprint, None),
-            // What runs already is good enough where a program is out of reach by now.
+            // A missing program is not an error yet: a builder that runs already can still be used.
             Err(
                 error @ RecipeError::Program(
                     ProgramError::Missing(_) | ProgramError::NeedsRootlesskit,
@@ -202,7 +204,7 @@ async fn reach(
                         log: places.log(),
                     });
                 }
-                // It is stopping, or was killed while we spoke: the next turn starts another one.
+                // It is stopping, or was killed while we talked to it: the next turn starts a new one.
                 Ok(_) => {}
                 Err(error) if is_end(&error) => {}
                 Err(source) => return Err(silent(&places, &channel, source)),
@@ -225,7 +227,7 @@ async fn reach(
     }
 }
 
-// Starts a supervisor unless somebody else has done so meanwhile.
+/// Starts a supervisor, unless another run has done so in the meantime.
 async fn launch(
     environment: &Environment,
     places: &EmbeddedPlaces,
@@ -290,10 +292,10 @@ fn command(
     let mut command = std::process::Command::new(&launcher.program);
     command
         .args(["+builder", "serve", "--detached"])
-        // It outlives the run by hours: the run's tokens are none of its business.
+        // The supervisor lives for hours after the run. It must not keep the run's tokens in its environment.
         .env_clear()
         .envs(variables::for_the_supervisor(environment))
-        // In a folder of its own it keeps none of the user's busy.
+        // In its own folder it does not keep a directory or a file system of the user busy.
         .current_dir(places.dir())
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
@@ -301,7 +303,7 @@ fn command(
     Ok(command)
 }
 
-// The places, if nobody else can have had a hand in them.
+/// The folders of the embedded builder, after a check that nobody else can change them.
 async fn safe_places(environment: &Environment) -> Result<EmbeddedPlaces, EmbeddedError> {
     let environment = environment.clone();
     unblock(move || {
@@ -312,7 +314,7 @@ async fn safe_places(environment: &Environment) -> Result<EmbeddedPlaces, Embedd
     .await
 }
 
-/// How the embedded builder stands; `None` where it does not run.
+/// The supervisor's report about the embedded builder; `None` if it does not run.
 pub async fn status(environment: &Environment) -> Result<Option<Reply>, EmbeddedError> {
     let places = safe_places(environment).await?;
     let Some(mut channel) = connect(&places).await? else {
@@ -321,23 +323,23 @@ pub async fn status(environment: &Environment) -> Result<Option<Reply>, Embedded
     ask(&places, &mut channel, &ControlRequest::Status).await
 }
 
-/// What became of a wish to stop.
+/// The result of [`stop`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
     /// It was not running.
     NotRunning,
     /// It has stopped.
     Stopped,
-    /// It goes on, because others use it.
+    /// It keeps running, because others use it.
     Busy {
-        /// How many.
+        /// How many others.
         clients: usize,
     },
 }
 
-/// Stops the embedded builder and waits until it has stopped; one that is used only with `force`.
+/// Stops the embedded builder and waits until it has stopped. Does not stop one that is in use, unless `force`.
 ///
-/// If that takes long, `events` are told.
+/// If it takes long, that is reported to `events`.
 pub async fn stop(
     environment: &Environment,
     force: bool,
@@ -354,19 +356,19 @@ pub async fn stop(
         return Ok(Stopped::Busy { clients });
     }
     ended(&places, &mut channel).await?;
-    // The supervisor holds its lock to the very end.
+    // The supervisor holds this lock until its process ends.
     lock(&places.supervisor_lock(), START_LIMIT).await?;
     notice.end(None);
     Ok(Stopped::Stopped)
 }
 
-// A connection with our own supervisor; `None` where nobody listens.
+/// Connects to our own supervisor. `None` if nobody listens.
 async fn connect(places: &EmbeddedPlaces) -> Result<Option<ControlChannel>, EmbeddedError> {
     let socket = places.control_socket();
     match within(ANSWER_LIMIT, UnixStream::connect(&socket)).await {
         Ok(stream) if trust::is_peer_ours(&stream) => Ok(Some(ControlChannel::new(stream))),
         Ok(stream) => Err(stranger(socket, &stream)),
-        // Others wait there already and are not attended to.
+        // The socket's queue is full: other clients are waiting there, and nobody answers them.
         Err(source)
             if matches!(
                 source.kind(),
@@ -379,13 +381,13 @@ async fn connect(places: &EmbeddedPlaces) -> Result<Option<ControlChannel>, Embe
                 source,
             })
         }
-        // Whatever the reason, nobody can be talked to there.
+        // For any other reason (no socket, nobody listens), there is no supervisor to talk to.
         Err(_) => Ok(None),
     }
 }
 
-// Makes sure that it is our own buildkitd that listens. What is wrong with the connection otherwise is told to whoever
-// uses it.
+/// Checks that it is our own buildkitd that listens. Other problems with the connection are not errors here: they
+/// are reported when the connection is used.
 async fn check_peer(socket: &Path) -> Result<(), EmbeddedError> {
     match within(ANSWER_LIMIT, UnixStream::connect(socket)).await {
         Ok(stream) if !trust::is_peer_ours(&stream) => Err(stranger(socket.to_owned(), &stream)),
@@ -403,7 +405,7 @@ fn stranger(socket: PathBuf, stream: &UnixStream) -> EmbeddedError {
     }
 }
 
-// Waits until the supervisor is gone.
+/// Waits until the supervisor has ended, which closes the connection.
 async fn ended(places: &EmbeddedPlaces, channel: &mut ControlChannel) -> Result<(), EmbeddedError> {
     match tokio::time::timeout(END_LIMIT, channel.closed()).await {
         Ok(()) => Ok(()),

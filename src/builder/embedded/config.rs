@@ -1,9 +1,10 @@
-//! The configuration of the embedded buildkitd: the user's file with what rbake must decide written over it.
+//! The configuration of the embedded buildkitd: the user's file, with rbake's own decisions written over it.
 //!
-//! What rbake decides: where the daemon keeps its data, where it listens, that it runs its own worker with the runc
-//! that was found. What it proposes where the user says nothing: a bound on storage, host networking as
-//! `docker buildx create` allows it. All else, above all mirrors, insecure registries and certificates, is the user's.
-//! The keys are those of `buildkitd.toml` (moby/buildkit docs/buildkitd.toml.md). Start at [`merge`].
+//! rbake always decides where the daemon keeps its data, where it listens, and that it uses its own worker with the
+//! runc that was found. If the user's file says nothing about them, rbake adds a limit on storage, and allows host
+//! networking, as `docker buildx create` does. Everything else is the user's, above all mirrors, insecure
+//! registries and certificates. The keys are those of `buildkitd.toml` (moby/buildkit docs/buildkitd.toml.md).
+//! Start at [`merge`].
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,17 +16,17 @@ use super::super::trust::{self, TrustError};
 use super::named_files::{NamedFile, named_files};
 use crate::types::{Digest, Environment};
 
-/// Most storage the builder uses unless the user's file says otherwise.
+/// The most storage that the builder uses, unless the user's file sets a limit.
 pub(crate) const MAX_USED_SPACE: &str = "40GB";
-/// Storage that is never reclaimed unless the user's file says otherwise.
+/// The storage that is never reclaimed, unless the user's file sets a limit.
 pub(super) const RESERVED_SPACE: &str = "10GB";
-/// Free space the builder leaves on the disk unless the user's file says otherwise.
+/// The free space that the builder leaves on the disk, unless the user's file sets a limit.
 pub(super) const MIN_FREE_SPACE: &str = "10%";
 
-/// The variable that names the user's file.
+/// The variable that names the user's configuration file.
 pub(crate) const VARIABLE: &str = "RBAKE_BUILDKITD_CONFIG";
 
-// Each bounds the storage by itself, so that any of them means the user has decided.
+// Each of these keys limits the storage. If the user has set any of them, rbake adds no limit of its own.
 const STORAGE_KEYS: [&str; 6] = [
     "gc",
     "gckeepstorage",
@@ -41,23 +42,24 @@ pub enum ConfigError {
     /// The variable names a file that does not exist.
     #[error("`{VARIABLE}` names `{}`, which does not exist", .0.display())]
     Missing(PathBuf),
-    /// Others than root and this user can change the file: it says what is executed.
+    /// Users other than root and this one can change the file, which says what programs buildkitd runs.
     #[error("the builder's configuration `{}` is not safe to use", path.display())]
     Untrusted {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: TrustError,
     },
-    /// Others than root and this user can change a file that the file names: certificates, keys, programs.
+    /// Users other than root and this one can change a file that the configuration names: a certificate, key or
+    /// program.
     #[error("in the builder's configuration `{}`, `{key}` names what is not safe to use", path.display())]
     NamesUntrusted {
         /// The file.
         path: PathBuf,
-        /// The key, with its parents.
+        /// The key that names it, with its parents.
         key: String,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: TrustError,
     },
@@ -66,19 +68,20 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
-    /// The file is no TOML.
+    /// The file is not valid TOML.
     #[error("the builder's configuration `{}` is not valid TOML", path.display())]
     Form {
         /// The file.
         path: PathBuf,
-        /// Why, without the line that the parser's own message quotes: mirrors and proxies have passwords in their addresses.
+        /// What is wrong, without the line that the parser's message quotes: addresses of mirrors and proxies may
+        /// contain passwords.
         why: String,
     },
-    /// A key holds something else than it must.
+    /// The value of a key is not a table, but must be one.
     #[error("in the builder's configuration `{}`, `{key}` must be a table", path.display())]
     NotATable {
         /// The file.
@@ -93,13 +96,13 @@ pub enum ConfigError {
 pub(super) struct UserConfig {
     /// Where it was found.
     pub(crate) path: PathBuf,
-    /// What it says.
+    /// Its text, not yet parsed.
     pub(crate) text: String,
 }
 
 impl UserConfig {
-    /// The first of: the file that [`VARIABLE`] names, `buildkitd.toml` in rbake's folder of settings,
-    /// `buildkitd.default.toml` in buildx's.
+    /// Finds and reads the first of: the file that [`VARIABLE`] names, `buildkitd.toml` in rbake's settings folder,
+    /// `buildkitd.default.toml` in buildx's. `None` if there is none.
     pub(super) fn find(environment: &Environment) -> Result<Option<Self>, ConfigError> {
         if let Some(named) = environment.non_empty(VARIABLE) {
             let path = environment.current_dir().join(named);
@@ -124,7 +127,7 @@ impl UserConfig {
     }
 
     fn read(path: &Path) -> Result<Option<Self>, ConfigError> {
-        // Where there is no file it does not matter who could make one: this run does not use it.
+        // If the file does not exist, it does not matter who could create one: this run does not use it.
         match std::fs::metadata(path) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -151,22 +154,22 @@ impl UserConfig {
     }
 }
 
-/// What rbake decides for its own buildkitd.
+/// The values that rbake sets, whatever the user's file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Decided {
-    /// Folder of the daemon's data.
+    /// The folder of the daemon's data.
     pub(crate) root: PathBuf,
-    /// Unix socket it listens on.
+    /// The Unix socket on which it listens.
     pub(crate) socket: PathBuf,
-    /// Unix socket for its traces, which would otherwise be the system daemon's.
+    /// The Unix socket for its traces. The default is the system daemon's socket.
     pub(crate) trace_socket: PathBuf,
-    /// The runc it runs containers with.
+    /// The runc that runs its containers.
     pub(crate) runc: PathBuf,
     /// Whether it runs without root.
     pub(crate) rootless: bool,
 }
 
-/// The text of the configuration the daemon is started with.
+/// Returns the text of the configuration with which the daemon is started.
 pub(super) fn merge(user: Option<&UserConfig>, decided: &Decided) -> Result<String, ConfigError> {
     let path = user.map_or_else(PathBuf::new, |user| user.path.clone());
     let mut document: DocumentMut = match user {
@@ -193,7 +196,7 @@ pub(super) fn merge(user: Option<&UserConfig>, decided: &Decided) -> Result<Stri
     }
 
     let grpc = table(root, "grpc", &path, "grpc")?;
-    // The user's address, owner and certificates are for a daemon that others reach.
+    // The address, owner and certificates in the user's file are for a daemon that other users connect to.
     grpc.clear();
     let address = format!("unix://{}", decided.socket.display());
     grpc["address"] = value(Array::from_iter([address]));
@@ -202,7 +205,7 @@ pub(super) fn merge(user: Option<&UserConfig>, decided: &Decided) -> Result<Stri
 
     let worker = table(root, "worker", &path, "worker")?;
     let containerd = table(worker, "containerd", &path, "worker.containerd")?;
-    // Without this, buildkitd takes a containerd that happens to run as a second worker.
+    // Without this, buildkitd adds a containerd that happens to run on the machine as a second worker.
     if !containerd.contains_key("enabled") {
         containerd["enabled"] = value(false);
     }
@@ -225,20 +228,20 @@ pub(super) fn merge(user: Option<&UserConfig>, decided: &Decided) -> Result<Stri
     Ok(document.to_string())
 }
 
-/// The program that runs containers by the configuration `text`, which [`merge`] made.
+/// The program that runs containers, according to the configuration `text`, a result of [`merge`].
 pub(super) fn oci_binary(text: &str) -> Option<String> {
     let document: DocumentMut = text.parse().ok()?;
     let oci = document.get("worker")?.get("oci")?;
     oci.get("binary")?.as_str().map(str::to_owned)
 }
 
-/// The files that the configuration `text` names, which [`merge`] made.
+/// The files that the configuration `text` names, a result of [`merge`].
 pub(super) fn named_by(text: &str) -> Vec<NamedFile> {
     let document = text.parse().ok();
     document.as_ref().map(named_files).unwrap_or_default()
 }
 
-// The line and what the parser expected there, which quotes nothing of the file.
+/// Returns the line and what the parser expected there, without quoting the file.
 fn told(error: &TomlError, text: &str) -> String {
     let at = error.span().map_or(0, |span| span.start.min(text.len()));
     let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
@@ -246,7 +249,7 @@ fn told(error: &TomlError, text: &str) -> String {
     format!("line {line}: {message}")
 }
 
-/// What tells one configuration from another: changes with any byte of it.
+/// Identifies a configuration: a hash that differs if any byte differs.
 pub(super) fn fingerprint(text: &str) -> String {
     Digest::sha256(text.as_bytes()).hex()[..16].to_owned()
 }
@@ -262,7 +265,7 @@ fn table<'a>(
         table.set_implicit(true);
         Item::Table(table)
     });
-    // `worker = { oci = { … } }` is a table too.
+    // TOML also writes a table inline: `worker = { oci = { … } }`.
     if let Item::Value(Value::InlineTable(inline)) = item {
         *item = Item::Table(std::mem::take(inline).into_table());
     }
@@ -276,7 +279,8 @@ fn path_value(path: &Path) -> Item {
     value(path.to_string_lossy().into_owned())
 }
 
-// The daemon runs in another directory than the one the file was written for: names of certificates count from the file.
+/// Makes relative paths of certificates absolute, starting from the folder of the user's file: the daemon runs in
+/// another directory.
 fn make_paths_absolute(root: &mut Table, dir: &Path) {
     let Some(registries) = root.get_mut("registry").and_then(Item::as_table_like_mut) else {
         return;

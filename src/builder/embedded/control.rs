@@ -1,7 +1,7 @@
-//! What is said on the supervisor's socket: one JSON object a line, both ways.
+//! The protocol on the supervisor's socket: one JSON object per line, in both directions.
 //!
-//! A client that wants the builder asks for a lease and keeps the connection open for as long as it builds; the end of
-//! the connection, however the client ends, is the end of the lease. Knows nothing of who starts whom.
+//! A client that wants the builder asks for a lease and keeps the connection open while it builds. The lease ends
+//! when the connection ends, even if the client is killed. This module does not know who starts whom.
 
 use std::io;
 
@@ -10,71 +10,73 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
-/// The longest line that is read, in bytes.
+/// The longest line that is accepted, in bytes.
 const LINE_LIMIT: usize = 64 << 10;
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
 pub(super) enum ControlRequest {
-    /// The builder, until the connection ends.
+    /// Wants to use the builder until the connection ends.
     Lease {
-        /// Fingerprint of the configuration the client would start it with.
+        /// The fingerprint of the configuration with which the client would start it. Empty if the client cannot
+        /// tell.
         configuration: String,
     },
-    /// How it stands.
+    /// Wants a report.
     Status,
-    /// To stop it.
+    /// Wants the builder to stop.
     Stop {
-        /// Also where clients are using it.
+        /// Whether to stop even if clients are using it.
         force: bool,
     },
 }
 
-/// What the supervisor answers. A lease is answered by `Starting`, if it takes time, and then by one of the others.
+/// The supervisor's answer. To a lease it first answers `Starting`, if buildkitd is not ready, and then one of the
+/// others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "tell", rename_all = "kebab-case")]
 pub enum Reply {
-    /// buildkitd is not ready yet; there will be another answer.
+    /// buildkitd is not ready yet; another answer follows.
     Starting,
-    /// buildkitd takes connections.
+    /// buildkitd accepts connections.
     Ready(Facts),
-    /// It runs with another configuration and nobody uses it: it stops now, to be started afresh.
+    /// It runs with another configuration and nobody uses it, so it stops now. The client should start a new one.
     Outdated,
-    /// It is being stopped; the end of the connection means that it has stopped.
+    /// It is stopping. When the connection closes, it has stopped.
     Stopping,
-    /// It is not stopped, because others are using it.
+    /// It does not stop, because others are using it.
     Busy {
-        /// How many.
+        /// How many others.
         clients: usize,
     },
     /// buildkitd could not be started, or has ended.
     Failed {
-        /// Why, as a fragment.
+        /// What happened, as a fragment.
         reason: String,
-        /// The last lines of the log.
+        /// The last lines of the log, oldest first.
         log: Vec<String>,
     },
 }
 
-/// How a running builder stands.
+/// The supervisor's report about a running builder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// buildkitd's socket.
     pub socket: String,
-    /// buildkitd's version, as it says itself.
+    /// buildkitd's version, as it reports it.
     pub version: String,
-    /// Process id of the supervisor.
+    /// The supervisor's process id.
     pub supervisor: u32,
-    /// How many clients hold a lease, the asking one included.
+    /// How many clients hold a lease, including the one that asked if it has one.
     pub clients: usize,
-    /// Fingerprint of the configuration it runs with.
+    /// The fingerprint of the configuration with which it runs.
     pub configuration: String,
-    /// After how many seconds without clients it stops; absent if it stays.
+    /// After how many seconds without clients it stops. `None` if it never stops by itself.
     pub(crate) idle_seconds: Option<u64>,
 }
 
-/// One end of a connection.
+/// One end of a connection on the supervisor's socket.
 #[derive(Debug)]
 pub(super) struct ControlChannel {
     read: BufReader<OwnedReadHalf>,
@@ -83,7 +85,7 @@ pub(super) struct ControlChannel {
 }
 
 impl ControlChannel {
-    /// The end that `stream` is.
+    /// Wraps a connected stream.
     pub(super) fn new(stream: UnixStream) -> Self {
         let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
         let (read, write) = stream.into_split();
@@ -94,19 +96,19 @@ impl ControlChannel {
         }
     }
 
-    /// The process at the other end, as far as the system knows it.
+    /// The process id at the other end, if the system knows it.
     pub(super) fn peer(&self) -> Option<i32> {
         self.peer
     }
 
-    /// Sends one message.
+    /// Sends one message as a line of JSON.
     pub(super) async fn send(&mut self, message: &impl Serialize) -> io::Result<()> {
         let mut line = serde_json::to_vec(message)?;
         line.push(b'\n');
         self.write.write_all(&line).await
     }
 
-    /// The next message; `None` when the other end has closed.
+    /// Receives the next message. `None` if the other end has closed the connection.
     pub(super) async fn receive<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
         let Some(line) = self.line().await? else {
             return Ok(None);
@@ -114,7 +116,7 @@ impl ControlChannel {
         Ok(Some(serde_json::from_slice(&line)?))
     }
 
-    /// Waits until the other end closes; what it still says is not read for its meaning.
+    /// Waits until the other end closes the connection. Lines that still arrive are read and ignored.
     pub(super) async fn closed(&mut self) {
         while matches!(self.line().await, Ok(Some(_))) {}
     }

@@ -1,4 +1,4 @@
-//! The locks of the embedded builder, between the processes that use it.
+//! File locks between the processes that use the embedded builder.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,21 +15,22 @@ pub enum LockError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
-    /// Somebody else held it all the time.
+    /// Another process held the lock for the whole time.
     #[error("`{}` was locked by another process for {} seconds", path.display(), waited.as_secs())]
     Held {
         /// The file.
         path: PathBuf,
-        /// How long it was waited for.
+        /// How long this process waited.
         waited: Duration,
     },
 }
 
-/// Locks the file `path` of our own, which is made if needed, and waits for at most `patience` while another process holds it.
+/// Locks the file `path`, which is created if needed and must lie in a folder that only this user can write to.
+/// While another process holds the lock, waits for up to `patience`.
 pub async fn lock(path: &Path, patience: Duration) -> Result<FileLock, LockError> {
     let mut options = files::own_file();
     options.truncate(false).read(true).write(true);

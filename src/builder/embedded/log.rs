@@ -1,4 +1,4 @@
-//! The builder's log file: bounded, appended to by the supervisor and by buildkitd, and quoted when a start fails.
+//! The builder's log file. The supervisor and buildkitd append to it; its last lines are quoted if a start fails.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -8,16 +8,16 @@ use super::super::files;
 use crate::types::Clock;
 use crate::types::blocking::unblock;
 
-/// A log of this size is set aside when the builder starts; the one set aside before is deleted.
+/// The size from which the log is renamed when the builder starts. The log that was renamed before is deleted.
 const ROTATE_AT: u64 = 4 << 20;
 
-/// How much of the end of the log is looked at for quoting.
+/// How many bytes at the end of the log are searched for lines to quote.
 const TAIL_BYTES: u64 = 64 << 10;
 
-/// How many lines are quoted.
+/// The most lines that are quoted.
 const TAIL_LINES: usize = 15;
 
-/// The log file.
+/// The log file, which need not exist.
 #[derive(Debug, Clone)]
 pub(super) struct Log {
     path: PathBuf,
@@ -33,7 +33,7 @@ impl Log {
         }
     }
 
-    /// Sets a large log aside, so that there are never more than two of limited size.
+    /// Renames a large log, so that there are never more than two logs.
     pub(super) fn rotate(&self) -> io::Result<()> {
         match std::fs::metadata(&self.path) {
             Ok(found) if found.len() >= ROTATE_AT => {
@@ -45,12 +45,12 @@ impl Log {
         }
     }
 
-    /// The file, open for appending, for a process to write to.
+    /// Opens the file for appending, as the output of a process.
     pub(super) fn open(&self) -> io::Result<File> {
         files::own_file().append(true).open(&self.path)
     }
 
-    /// Appends one line of our own. A log that cannot be written is no reason to stop.
+    /// Appends one line from rbake itself. Errors are ignored: the builder can run without a log.
     pub(super) async fn say(&self, text: &str) {
         let time = jiff::Timestamp::try_from(self.clock.now()).unwrap_or_default();
         let line = format!("{time:.0} rbake: {text}\n");
@@ -63,12 +63,12 @@ impl Log {
         .await;
     }
 
-    /// The size of the log now: what comes after it is of this start.
+    /// The current size of the log. Everything after this position is from the start that follows.
     pub(super) fn position(&self) -> u64 {
         std::fs::metadata(&self.path).map_or(0, |found| found.len())
     }
 
-    /// The last lines written after `position`.
+    /// The last lines after `position`, oldest first. Empty if the log cannot be read.
     pub(super) fn tail(&self, position: u64) -> Vec<String> {
         self.read_tail(position).unwrap_or_default()
     }
@@ -90,8 +90,8 @@ impl Log {
     }
 }
 
-// The lines of a log that say something: buildkitd ends with the stack of its error, two lines a frame, the second
-// of which is indented.
+/// The lines of a log without stack traces. buildkitd ends with the stack of its error: two lines for each frame,
+/// the second of which is indented.
 fn without_stacks(text: &str) -> Vec<&str> {
     let mut lines: Vec<&str> = Vec::new();
     for line in text.lines().filter(|line| !line.trim().is_empty()) {

@@ -1,13 +1,15 @@
-//! The embedded builder: a buildkitd of rbake's own, below the user's data folder.
+//! The embedded builder: a buildkitd that rbake starts itself, in the user's data folder.
 //!
-//! A run that finds no other BuildKit has this one running with [`ensure_running`] and keeps a [`Lease`] while it builds.
-//! A detached supervisor ([`serve`]) owns buildkitd, counts the leases and stops it when it has been idle. Whoever is
-//! killed, nothing stays behind: leases are connections, locks are on open files, and buildkitd dies with the supervisor.
+//! A run that finds no other BuildKit starts this one with [`ensure_running`] and holds a [`Lease`] while it
+//! builds. A detached supervisor ([`serve`]) owns buildkitd, counts the leases, and stops buildkitd after some idle
+//! time. If any process is killed, nothing stays behind: a lease is a connection, a lock is on an open file, and
+//! buildkitd ends with the supervisor.
 //!
-//! On a shared machine others may have been there first: nothing is connected to, executed or believed before it is known that
-//! only root and this user can change it (`places`, `search`), and buildkitd gets an environment of its own (`variables`).
+//! On a shared machine, other users may have planted files or sockets. So nothing is connected to, executed or
+//! trusted before a check that only root and this user can change it (`places`, `search`), and buildkitd gets a
+//! separate environment (`variables`).
 //!
-//! Knows nothing of other builders; choosing one is [`super::choose`]'s matter. Start at [`client`].
+//! Knows nothing of other builders; [`super::choose`] chooses one. Start at [`client`].
 
 mod attendant;
 mod client;

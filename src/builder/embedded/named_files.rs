@@ -1,7 +1,8 @@
-//! The files and folders that a configuration of buildkitd names: certificates that it believes, keys that it shows, and programs and
-//! settings of networks and devices that it runs or obeys.
+//! The files and folders that a configuration of buildkitd names: certificates that it trusts, keys that it
+//! presents, programs that it runs, and settings for networks and devices.
 //!
-//! They count as much as the configuration itself, so nobody else may be able to change them.
+//! Who can change one of them can control buildkitd, as with the configuration itself. So nobody else may have that
+//! right.
 
 use std::path::PathBuf;
 
@@ -9,16 +10,17 @@ use toml_edit::{DocumentMut, Item, TableLike};
 
 use super::super::trust::{self, TrustError};
 
-/// What a configuration names.
+/// A file or folder that a configuration names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NamedFile {
     /// The key that names it, with its parents.
     pub(super) key: String,
-    /// Where it is.
+    /// Its path, always absolute.
     pub(super) path: PathBuf,
 }
 
-/// Keys below `worker.oci` and `worker.containerd`; `binary` is looked for in `PATH`, too, and checked where that is done.
+/// Keys below `worker.oci` and `worker.containerd` that name files. Not `binary`: it can also be a name to look up
+/// in `PATH`, and is checked in that lookup.
 const WORKER_KEYS: [&str; 4] = [
     "cniConfigPath",
     "cniBinaryPath",
@@ -26,13 +28,13 @@ const WORKER_KEYS: [&str; 4] = [
     "address",
 ];
 
-/// What the configuration `document` names. Relative paths are left out: the daemon takes them from its own folder, which is closed
-/// to others.
+/// The files that the configuration `document` names. Relative paths are left out: the daemon resolves them in its
+/// own folder, to which others have no access.
 pub(super) fn named_files(document: &DocumentMut) -> Vec<NamedFile> {
     let mut found = Vec::new();
     let mut add = |key: String, item: Option<&Item>| {
         for path in texts(item) {
-            // A socket may be written as an address.
+            // A socket may be written as an address, `unix:///path`.
             let path = PathBuf::from(path.strip_prefix("unix://").unwrap_or(&path));
             if path.is_absolute() {
                 found.push(NamedFile {
@@ -70,7 +72,7 @@ pub(super) fn named_files(document: &DocumentMut) -> Vec<NamedFile> {
     found
 }
 
-// A text, or all texts of a list.
+/// The string in `item`, or all strings of its list.
 fn texts(item: Option<&Item>) -> Vec<String> {
     let Some(value) = item.and_then(Item::as_value) else {
         return Vec::new();
@@ -99,7 +101,7 @@ fn tables(item: Option<&Item>) -> Vec<&dyn TableLike> {
 }
 
 impl NamedFile {
-    /// Makes sure that nobody but root and this user can change it, nor what is in it if it is a folder.
+    /// Checks that nobody but root and this user can change it, nor the files directly in it if it is a folder.
     pub(super) fn check(&self) -> Result<(), TrustError> {
         let Some(found) = trust::check(&self.path)? else {
             return Ok(());
@@ -108,7 +110,7 @@ impl NamedFile {
             return Ok(());
         }
         trust::check_folder(&self.path)?;
-        // What cannot be listed says buildkitd when it needs it.
+        // A folder that cannot be listed is not an error here: buildkitd reports it when it needs the folder.
         for entry in std::fs::read_dir(&found.path)
             .into_iter()
             .flatten()

@@ -1,8 +1,9 @@
-//! Where the embedded builder keeps its files.
+//! The folders and files of the embedded builder.
 //!
-//! All is below `builder` in rbake's data folder, except the sockets where that path is too long for a socket.
-//! Start at [`EmbeddedPlaces::of`]. Nothing there may be connected to, executed or believed before [`EmbeddedPlaces::check`] or
-//! [`EmbeddedPlaces::create`] has said that the folders are this user's alone.
+//! Everything is below `builder` in rbake's data folder, except the sockets if that path is too long for a socket.
+//! Start at [`EmbeddedPlaces::of`]. Before [`EmbeddedPlaces::check`] or [`EmbeddedPlaces::create`] has succeeded,
+//! other users may be able to change these folders: nothing in them may be connected to, executed or trusted until
+//! then.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -11,26 +12,27 @@ use std::path::{Path, PathBuf};
 use super::super::trust::{self, TrustError};
 use crate::types::{Digest, Environment};
 
-/// The longest path a Unix socket can be bound to, in bytes: `sun_path` less its final zero.
+/// The longest path of a Unix socket, in bytes: the size of `sun_path` without the final zero.
 const SOCKET_PATH_LIMIT: usize = 107;
-/// What buildkitd puts below its folder for temporary files and binds a socket to, when a step wants the user's keys.
+/// The longest path of a socket that buildkitd makes below its folder for temporary files. It does so if a step
+/// uses SSH keys.
 const DEEPEST_TEMPORARY_SOCKET: &str = "/.buildkit-ssh-sock4294967295/ssh_auth_sock";
 
-/// The folder cannot be used.
+/// No folder for the embedded builder can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PlacesError {
-    /// The environment leads to no data folder.
+    /// The environment names no data folder.
     #[error(
         "there is no folder for the embedded builder: neither `RBAKE_DATA_DIR`, `XDG_DATA_HOME` nor `HOME` is set"
     )]
     NoDataDir,
-    /// A folder can be changed by others, or cannot be looked at or made.
+    /// Others can change a folder, or it cannot be examined or created.
     #[error("the embedded builder has no safe place for its files")]
     Untrusted(#[from] TrustError),
 }
 
 impl PlacesError {
-    /// The ways out.
+    /// What the user can do, as lines of help.
     pub(crate) fn help(&self) -> Vec<String> {
         let way_out = "set `RBAKE_DATA_DIR` to a folder of your own that nobody else can write to";
         match self {
@@ -59,7 +61,7 @@ pub struct EmbeddedPlaces {
 }
 
 impl EmbeddedPlaces {
-    /// The places that `environment` leads to; nothing is made yet.
+    /// The places for `environment`. Creates and checks nothing yet.
     pub fn of(environment: &Environment) -> Result<Self, PlacesError> {
         let data = data_dir(environment).ok_or(PlacesError::NoDataDir)?;
         let dir = environment.current_dir().join(data).join("builder");
@@ -67,7 +69,7 @@ impl EmbeddedPlaces {
         Ok(Self { dir, run })
     }
 
-    /// Makes the folders, for this user only, and makes sure that others can change none of them.
+    /// Creates the folders, accessible to this user only, and checks that others can change none of them.
     pub fn create(&self) -> Result<(), PlacesError> {
         for path in [&self.dir, &self.run] {
             trust::make_private(path)?;
@@ -78,7 +80,7 @@ impl EmbeddedPlaces {
         self.check_contents()
     }
 
-    /// Makes sure that others can change none of the folders, those that are there; makes nothing.
+    /// Checks that others can change none of the folders that exist. Creates nothing.
     pub fn check(&self) -> Result<(), PlacesError> {
         for path in [&self.dir, &self.run] {
             trust::is_private(path)?;
@@ -86,7 +88,8 @@ impl EmbeddedPlaces {
         self.check_contents()
     }
 
-    // The folder may have been open to others, or theirs, before somebody closed it.
+    // The folder may have been open to others, or owned by them, before it was made private: so its contents are
+    // checked, too.
     fn check_contents(&self) -> Result<(), PlacesError> {
         for path in [self.root(), self.programs(), self.rootlesskit()] {
             trust::check(&path)?;
@@ -94,65 +97,66 @@ impl EmbeddedPlaces {
         Ok(())
     }
 
-    /// The folder of all that survives.
+    /// The folder of everything that outlives the builder's process.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Folder of what exists only while the builder runs.
+    /// The folder of files that exist only while the builder runs, such as sockets.
     pub fn run_dir(&self) -> &Path {
         &self.run
     }
 
-    /// Folder of buildkitd's data.
+    /// The folder of buildkitd's data.
     pub fn root(&self) -> PathBuf {
         self.dir.join("root")
     }
 
-    /// Folder of the programs that `rbake builder install` brought.
+    /// The folder of the programs that `rbake builder install` installed.
     pub(crate) fn programs(&self) -> PathBuf {
         self.dir.join("programs")
     }
 
-    /// Folder of what rootlesskit keeps while it runs.
+    /// The folder in which rootlesskit keeps its state while it runs.
     pub(crate) fn rootlesskit(&self) -> PathBuf {
         self.dir.join("rootlesskit")
     }
 
-    /// Folder of buildkitd's temporary files; `None` where its path is too long for the sockets that buildkitd makes
-    /// there.
+    /// The folder of buildkitd's temporary files. `None` if its path is too long for the sockets that buildkitd
+    /// makes in it.
     pub(crate) fn temporary(&self) -> Option<PathBuf> {
         let path = self.dir.join("tmp");
         let longest = path.as_os_str().len() + DEEPEST_TEMPORARY_SOCKET.len();
         (longest <= SOCKET_PATH_LIMIT).then_some(path)
     }
 
-    /// The configuration buildkitd was started with.
+    /// The configuration with which buildkitd was started.
     pub fn config(&self) -> PathBuf {
         self.dir.join("buildkitd.toml")
     }
 
-    /// What the supervisor and buildkitd have to say.
+    /// The log of the supervisor and buildkitd.
     pub fn log(&self) -> PathBuf {
         self.dir.join("builder.log")
     }
 
-    /// Held by whoever is starting a supervisor.
+    /// The lock file of a run while it starts a supervisor.
     pub(crate) fn start_lock(&self) -> PathBuf {
         self.dir.join("start.lock")
     }
 
-    /// Held by the supervisor for as long as it lives.
+    /// The lock file of the supervisor, held as long as it lives.
     pub fn supervisor_lock(&self) -> PathBuf {
         self.dir.join("supervisor.lock")
     }
 
-    /// Held while programs are being installed.
+    /// The lock file of an installation of programs.
     pub(crate) fn install_lock(&self) -> PathBuf {
         self.dir.join("install.lock")
     }
 
-    /// The process that the supervisor started, to be found again if the supervisor is killed.
+    /// The file that identifies the process that the supervisor started, so that it can be found if the supervisor
+    /// is killed.
     pub fn process(&self) -> PathBuf {
         self.dir.join("buildkitd.process")
     }
@@ -173,13 +177,13 @@ impl EmbeddedPlaces {
     }
 }
 
-/// Where root keeps the embedded builder's data if the home it was given is another user's.
+/// root's data folder for the embedded builder, if `HOME` belongs to another user.
 const SYSTEM_DATA: &str = "/var/lib/rbake";
 
-/// rbake's data folder: the one that is named, or the usual one below the home.
+/// rbake's data folder: the one that the user named, or the usual one below the home. `None` if there is neither.
 ///
-/// Jobs in containers often run as root with the home of another user (GitHub's do), and so does a plain `sudo`. What lies in such
-/// a home can be changed by its owner, so root's builder has a folder of the system's then.
+/// Jobs in containers often run as root with the home of another user (GitHub's do), and so does a plain `sudo`.
+/// The owner of that home can change what lies in it, so root then uses a folder of the system.
 pub(super) fn data_dir(environment: &Environment) -> Option<PathBuf> {
     let is_root = rustix::process::geteuid().is_root();
     let owner = |home: &Path| std::fs::metadata(home).ok().map(|found| found.uid());
@@ -201,8 +205,8 @@ fn data_dir_of(
     }
 }
 
-// The folder of the sockets: `run` beside the data, else one with a short name that is the same each time. `short` are the
-// folders it may be in, the best first.
+/// The folder of the sockets: `run` next to the data, or, if that path is too long, a folder with a short name that
+/// depends only on `dir`. `short` are the folders in which that one may be, best first.
 fn place_of_run(dir: &Path, short: impl IntoIterator<Item = PathBuf>) -> PathBuf {
     let beside = dir.join("run");
     let longest = "/buildkitd.sock".len();
@@ -215,7 +219,7 @@ fn place_of_run(dir: &Path, short: impl IntoIterator<Item = PathBuf>) -> PathBuf
     let named = short
         .into_iter()
         .map(|folder| folder.join(format!("rbake-{id}")));
-    // In /tmp anybody may have taken a name before us, which is then an error.
+    // In /tmp another user may have taken the name before us. That is an error later, when the folder is checked.
     let user = rustix::process::geteuid().as_raw();
     named
         .into_iter()
@@ -223,8 +227,8 @@ fn place_of_run(dir: &Path, short: impl IntoIterator<Item = PathBuf>) -> PathBuf
         .unwrap_or_else(|| PathBuf::from(format!("/tmp/rbake-{user}-{id}")))
 }
 
-// Folders for what lasts as long as this machine runs, which nobody else can write to. `XDG_RUNTIME_DIR` is passed over where
-// it is another user's: `sudo` may leave it in the environment.
+/// Folders that exist while this machine runs and in which nobody else can write. `XDG_RUNTIME_DIR` is ignored if
+/// it belongs to another user: `sudo` can leave it in the environment.
 fn short_folders(environment: &Environment) -> impl Iterator<Item = PathBuf> {
     let user = rustix::process::geteuid();
     let named = environment.non_empty("XDG_RUNTIME_DIR").map(PathBuf::from);

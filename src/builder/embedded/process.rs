@@ -1,10 +1,10 @@
-//! The buildkitd process: started so that it dies with the supervisor, signalled without mixing up reused process ids.
+//! The buildkitd process. It ends when the supervisor ends, and signals never hit a process that has reused its id.
 //!
-//! Three things keep a killed supervisor from leaving an orphan. The process is told by the kernel when its parent
-//! thread dies (`PR_SET_PDEATHSIG`, set by [`become_child`] in the child itself, as there is no safe way to run code
-//! between fork and exec). As root it runs as the first process of a process namespace of its own, so that the kernel
-//! ends the containers with it; a mount namespace of its own makes its mounts go too. And the next supervisor looks
-//! for what the last one wrote down, see [`kill_leftover`].
+//! Three measures keep a killed supervisor from leaving an orphan: The kernel kills the process when its parent
+//! thread ends (`PR_SET_PDEATHSIG`). [`become_child`] sets this in the child itself, as there is no safe way to run
+//! code between fork and exec. As root, the process is the first one of a process namespace, so the kernel ends its
+//! containers with it; in a mount namespace, so that its mounts go, too. And the next supervisor looks for the
+//! process that the last one wrote down, see [`kill_leftover`].
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -22,18 +22,18 @@ use super::super::files;
 use super::handle::ProcessHandle;
 use crate::types::blocking::unblock;
 
-/// What to start.
+/// The command to start, with its environment.
 #[derive(Debug, Clone)]
 pub(super) struct Spec {
     /// The program and its arguments.
     pub(crate) argv: Vec<OsString>,
-    /// Variables, all of them.
+    /// The complete environment: nothing is inherited.
     pub(crate) variables: Vec<(String, String)>,
     /// The directory it runs in.
     pub(crate) dir: PathBuf,
 }
 
-/// A process that runs, with a thread that owns it.
+/// A running process, owned by a thread that waits for it.
 #[derive(Debug)]
 pub(super) struct Process {
     id: ProcessId,
@@ -47,22 +47,22 @@ enum End {
     Known(ExitStatus),
 }
 
-/// A process, told apart from a later one with the same number.
+/// Identifies a process, even after another process got the same number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ProcessId {
-    /// Its number.
+    /// The process id.
     pub(crate) pid: i32,
-    /// When it started, in the kernel's ticks since the machine started.
+    /// The time at which it started, in the kernel's ticks since boot.
     pub(crate) started: u64,
-    /// Which start of the machine that was.
+    /// The kernel's `boot_id`, as the ticks start again at each boot.
     pub(crate) boot: String,
 }
 
 impl Process {
-    /// Starts `spec`, with both output streams to `log`.
+    /// Starts `spec` and sends both of its output streams to `log`.
     ///
-    /// A thread of its own starts and awaits the process, because the kernel takes the end of the *thread* that
-    /// started a process for the end of its parent, and a runtime's threads come and go.
+    /// A separate thread starts the process and waits for it. To the kernel, a process loses its parent when the
+    /// *thread* that started it ends, and the threads of an async runtime come and go.
     pub(super) async fn start(spec: Spec, log: File) -> io::Result<Self> {
         let (tell_start, started) = oneshot::channel();
         let (tell_end, ended) = oneshot::channel();
@@ -79,12 +79,12 @@ impl Process {
         })
     }
 
-    /// Which process it is.
+    /// Identifies the process.
     pub(super) fn id(&self) -> &ProcessId {
         &self.id
     }
 
-    /// Waits for its end; may be called again afterwards.
+    /// Waits for its end. Can be called again after that and returns the same status.
     pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
         let awaited = match &mut self.end {
             End::Known(status) => return Ok(*status),
@@ -98,9 +98,9 @@ impl Process {
         Ok(status)
     }
 
-    /// Ends it at once.
+    /// Kills the process.
     pub(super) fn kill(&self) {
-        // It may be gone already, which is what was wanted.
+        // An error means that it has ended already, which is what we want.
         let _ = self.handle.signal(Signal::KILL);
     }
 }
@@ -118,7 +118,7 @@ fn own(
             return;
         }
     };
-    // Until it is waited for, the number is the child's, even if it has ended.
+    // The child keeps its process id until it is waited for, even if it has ended, so the id cannot be reused yet.
     let _ = tell_start.send(identify(child.id().cast_signed()));
     let _ = tell_end.send(child.wait());
 }
@@ -136,7 +136,8 @@ fn spawn(spec: &Spec, log: File) -> io::Result<Child> {
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
-        // Ctrl-C at a terminal is for the supervisor, which then ends this in order.
+        // In its own process group it does not get the terminal's Ctrl-C. The supervisor gets it and ends this
+        // process in order.
         .process_group(0)
         .spawn()
 }
@@ -147,9 +148,10 @@ fn identify(pid: i32) -> io::Result<(ProcessId, ProcessHandle)> {
     Ok((id, handle))
 }
 
-/// In the child: asks the kernel to be killed when the parent ends, then becomes `argv`. Returns only to fail.
+/// Runs in the child: asks the kernel to kill it when the parent ends, then executes `argv`. Returns only if that
+/// fails.
 ///
-/// `parent` is the process that meant to be the parent; if it is gone already, nothing is started.
+/// `parent` is the process id of the supervisor. If the supervisor has ended already, nothing is executed.
 pub(crate) fn become_child(parent: i32, argv: &[OsString]) -> io::Error {
     let Some((program, arguments)) = argv.split_first() else {
         return io::Error::other("no program to become");
@@ -165,20 +167,21 @@ pub(crate) fn become_child(parent: i32, argv: &[OsString]) -> io::Error {
     if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
         return error.into();
     }
-    // It may have ended before the kernel was asked.
+    // The parent may have ended before the kernel got our request; then no signal would ever come.
     if let Some(error) = orphaned() {
         return error;
     }
     Command::new(program).args(arguments).exec()
 }
 
-/// Asks the process `pid` to end in order.
+/// Sends SIGTERM to the process `pid`, so that it ends in order.
 pub(super) fn ask_to_end(pid: i32) -> io::Result<()> {
     ProcessHandle::open(pid)?.signal(Signal::TERM)
 }
 
 impl ProcessId {
-    /// The process `pid`; `None` where there is none, or it has ended and only waits to be collected.
+    /// The identity of the process `pid`. `None` if it does not exist, or has ended and only waits to be collected
+    /// (a zombie).
     pub(super) fn of(pid: i32) -> io::Result<Option<Self>> {
         Ok(Self::read(pid)?
             .filter(|(state, _)| !matches!(state, 'Z' | 'X'))
@@ -189,7 +192,7 @@ impl ProcessId {
         let text = match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            // ESRCH: it ended between opening and reading.
+            // ESRCH: the process ended between opening and reading the file.
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {
                 return Ok(None);
             }
@@ -206,13 +209,14 @@ impl ProcessId {
         Ok(Some((state, id)))
     }
 
-    /// Whether this very process still runs.
+    /// Whether exactly this process still runs, and not another one with the same number.
     pub(super) fn runs(&self) -> io::Result<bool> {
         Ok(Self::of(self.pid)?.as_ref() == Some(self))
     }
 }
 
-// Fields 3 and 22 of /proc/<pid>/stat. The second is the program's name, which may hold blanks and parentheses.
+/// The state and the start time: fields 3 and 22 of /proc/PID/stat. Field 2 is the program's name, which may
+/// contain blanks and parentheses, so this begins after the last parenthesis.
 fn state_and_start(stat: &str) -> Option<(char, u64)> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
@@ -221,14 +225,15 @@ fn state_and_start(stat: &str) -> Option<(char, u64)> {
     Some((state, started))
 }
 
-/// Writes down which process runs, for the next supervisor.
+/// Writes the identity of the running process to a file, for the next supervisor.
 pub(super) fn write_down(path: &Path, id: &ProcessId) -> io::Result<()> {
     files::replace(path, &serde_json::to_vec(id)?)
 }
 
-/// Ends the process that `path` tells of, if it still runs, and waits until it is gone.
+/// Kills the process that the file `path` identifies, if it still runs, and waits up to `patience` until it is
+/// gone.
 ///
-/// Returns whether there was one. What cannot be read is taken for none.
+/// Returns whether there was such a process. A file that cannot be read counts as no process.
 pub(super) async fn kill_leftover(path: &Path, patience: Duration) -> io::Result<bool> {
     let path = path.to_owned();
     let Ok(Some(text)) = unblock(move || files::read_text(&path, files::LIMIT)).await else {
@@ -237,7 +242,7 @@ pub(super) async fn kill_leftover(path: &Path, patience: Duration) -> io::Result
     let Ok(id) = serde_json::from_str::<ProcessId>(&text) else {
         return Ok(false);
     };
-    // The handle is taken first and the identity checked then: the number cannot be reused in between.
+    // Open the handle first, then check the identity: with the handle open, the signal cannot hit a later process.
     let Ok(handle) = ProcessHandle::open(id.pid) else {
         return Ok(false);
     };
@@ -258,7 +263,7 @@ pub(super) async fn kill_leftover(path: &Path, patience: Duration) -> io::Result
     Ok(true)
 }
 
-/// How a process ended, as a fragment for messages.
+/// Describes how a process ended, as a fragment for messages.
 pub(super) fn how_it_ended(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("ended with exit code {code}"),

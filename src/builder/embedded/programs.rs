@@ -1,4 +1,4 @@
-//! The programs that the embedded builder needs, and how its command line is made of them.
+//! Finds the programs that the embedded builder needs, and makes its command line.
 
 use std::ffi::OsString;
 use std::io;
@@ -10,27 +10,27 @@ use super::super::trust::TrustError;
 use super::search::SearchPath;
 use crate::types::processes;
 
-/// The programs as they were found.
+/// The paths of the programs that were found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Programs {
-    /// buildkitd.
+    /// buildkitd, required.
     pub(crate) buildkitd: PathBuf,
-    /// runc.
+    /// runc, required: it runs the containers.
     pub(crate) runc: PathBuf,
-    /// rootlesskit, where we are not root and need it.
+    /// rootlesskit, required if this user is not root. `None` for root.
     pub(crate) rootlesskit: Option<PathBuf>,
-    /// unshare, where we are root and it is there.
+    /// unshare. `None` if this user is not root, or if the program is not installed.
     pub(crate) unshare: Option<PathBuf>,
 }
 
-/// How buildkitd is started.
+/// How buildkitd is isolated from the rest of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Isolation {
-    /// As root, in process and mount namespaces of its own, made by this `unshare`.
+    /// As root, in new process and mount namespaces, which this `unshare` creates.
     Namespaces(PathBuf),
     /// As root, in the machine's namespaces, because `unshare` is absent or not permitted.
     None,
-    /// Without root, by this `rootlesskit`.
+    /// Without root, in a user namespace that this `rootlesskit` creates.
     Rootless(PathBuf),
 }
 
@@ -40,27 +40,27 @@ pub enum ProgramError {
     /// BuildKit's daemon builds on Linux only. Holds the system's name, in Rust's spelling.
     #[error("the embedded builder runs on Linux only, and this is {}", system_name(.0))]
     NotLinux(&'static str),
-    /// Neither installed nor in PATH.
+    /// Neither installed by rbake nor in `PATH`.
     #[error("there is no `{0}` on this machine")]
     Missing(&'static str),
-    /// Others than root and this user can change it.
+    /// Users other than root and this one can change it.
     #[error("`{name}` is not safe to run")]
     Untrusted {
         /// The program.
         name: String,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: TrustError,
     },
-    /// Not root, and nothing to be rootless with.
+    /// The user is not root, and there is no rootlesskit.
     #[error("the embedded builder needs root, or `rootlesskit` to do without")]
     NeedsRootlesskit,
-    /// A program does not say its version.
+    /// A program does not print its version.
     #[error("`{}` does not say its version", program.display())]
     Version {
         /// The program.
         program: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
@@ -86,7 +86,7 @@ fn system_name(system: &str) -> &str {
 }
 
 impl Programs {
-    /// Finds the programs. Those that others than root and this user can change are not used.
+    /// Finds the programs. A program that others than root and this user can change is an error.
     pub(crate) fn find(search: &SearchPath) -> Result<Self, ProgramError> {
         let find = |name: &str| find(search, name);
         let is_root = rustix::process::geteuid().is_root();
@@ -110,7 +110,7 @@ impl Programs {
         self.rootlesskit.is_some()
     }
 
-    /// How buildkitd can be kept apart here. Tries it, which takes a process.
+    /// Returns the best isolation that works on this machine. Runs a process to try it.
     pub(crate) async fn isolation(&self) -> Isolation {
         if let Some(rootlesskit) = &self.rootlesskit {
             return Isolation::Rootless(rootlesskit.clone());
@@ -121,9 +121,9 @@ impl Programs {
         }
     }
 
-    /// The command that runs buildkitd with the configuration `config`.
+    /// Returns the command that runs buildkitd with the configuration file `config`.
     ///
-    /// `state` is a folder for what rootlesskit keeps.
+    /// rootlesskit keeps its state in the folder `state`.
     pub(crate) fn command(
         &self,
         isolation: &Isolation,
@@ -142,8 +142,8 @@ impl Programs {
                 argv.push(rootlesskit.into());
                 argv.push("--state-dir".into());
                 argv.push(state.into());
-                // Host networking reaches registries on this machine, as the builder of root does. The process
-                // namespace makes the kernel end containers with buildkitd.
+                // With host networking, registries on this machine can be reached, as with a builder that runs as
+                // root. With the process namespace, the kernel ends the containers when buildkitd ends.
                 argv.extend(["--net=host", "--pidns"].map(OsString::from));
             }
         }
@@ -154,7 +154,7 @@ impl Programs {
     }
 }
 
-// Mounts and unmounts of the machine are passed on, so that no disk stays busy because of the builder.
+// `slave`: mounts and unmounts of the machine reach the namespace, so that the builder does not keep a disk busy.
 const UNSHARE: [&str; 6] = [
     "--mount",
     "--propagation=slave",
@@ -164,7 +164,7 @@ const UNSHARE: [&str; 6] = [
     "--mount-proc",
 ];
 
-// Whether namespaces can be made here: some containers forbid it to their root.
+/// Whether namespaces can be created here. Some containers forbid it, even for their root.
 async fn can_unshare(unshare: &Path) -> bool {
     let mut command = tokio::process::Command::new(unshare);
     command
@@ -182,7 +182,7 @@ async fn can_unshare(unshare: &Path) -> bool {
     )
 }
 
-/// The program `name`, if it is there and safe to run.
+/// Finds the program `name` and checks that it is safe to run. `None` if there is none.
 pub(crate) fn find(search: &SearchPath, name: &str) -> Result<Option<PathBuf>, ProgramError> {
     search.find(name).map_err(|source| ProgramError::Untrusted {
         name: name.to_owned(),
@@ -190,11 +190,11 @@ pub(crate) fn find(search: &SearchPath, name: &str) -> Result<Option<PathBuf>, P
     })
 }
 
-// Programs that are asked a question need nothing of the user's environment, least of all what is secret in it. Some are
-// scripts, which need others.
+// Programs that are only asked for their version get nothing of the user's environment, above all no secrets. Some
+// are scripts, so they need a `PATH` to find other programs.
 const PATH_OF_THE_SYSTEM: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The version that `program --version` tells: the first word of the form `v1.2.3` or `1.2.3…`.
+/// The version that `program --version` prints: the first word that looks like `v1.2.3` or `1.2.3…`.
 pub(crate) async fn version_of(program: &Path) -> Result<String, ProgramError> {
     let fail = |source| ProgramError::Version {
         program: program.to_owned(),
@@ -213,8 +213,8 @@ pub(crate) async fn version_of(program: &Path) -> Result<String, ProgramError> {
     })
 }
 
-// A program that was written a moment ago may still be open for writing in a process that is just being started: this
-// one started it, and it has not got round to closing its files. That passes.
+/// Runs `program --version`, and retries if the program is busy (ETXTBSY). This happens to a program that was
+/// written a moment ago: a child forked in the meantime still has the file open for writing until it execs.
 async fn ask_version(program: &Path) -> io::Result<std::process::Output> {
     loop {
         let mut command = tokio::process::Command::new(program);

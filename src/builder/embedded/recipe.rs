@@ -1,6 +1,7 @@
-//! All that a start of the embedded builder depends on, worked out before anything is started.
+//! Everything that a start of the embedded builder depends on, computed before anything is started.
 //!
-//! Client and supervisor work it out alike; its fingerprint tells a client whether what runs is what it would start.
+//! The client and the supervisor compute it in the same way. By its fingerprint, a client sees whether the running
+//! builder is the one that it would start.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use super::search::SearchPath;
 use super::variables::Variables;
 use crate::types::Environment;
 
-/// What the builder is started with.
+/// Programs, configuration and environment with which the builder is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Recipe {
     /// The programs.
@@ -21,16 +22,16 @@ pub(crate) struct Recipe {
     pub(crate) configuration: String,
     /// buildkitd's environment.
     pub(crate) variables: Variables,
-    /// Folders of `PATH` that are not used, and why.
+    /// The folders of `PATH` that are not used, each with the reason.
     pub(crate) left_out: Vec<(PathBuf, String)>,
-    /// Changes whenever the builder must be started afresh for the recipe to count.
+    /// Differs if the builder would have to be restarted for the recipe to take effect.
     pub(crate) fingerprint: String,
 }
 
-/// The builder cannot be started as things are.
+/// The builder cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum RecipeError {
-    /// A program is missing.
+    /// A program is missing or cannot be used.
     #[error(transparent)]
     Program(#[from] ProgramError),
     /// The user's configuration cannot be used.
@@ -39,7 +40,7 @@ pub enum RecipeError {
 }
 
 impl Recipe {
-    /// Works it out of the environment and the files it leads to.
+    /// Computes the recipe from the environment and the files that it names.
     pub(crate) fn of(
         environment: &Environment,
         places: &EmbeddedPlaces,
@@ -59,9 +60,9 @@ impl Recipe {
         let configuration = config::merge(user.as_ref(), &decided)?;
         check_binary(&configuration, places, &search)?;
         let variables = Variables::of(environment, places, &search, programs.rootless());
-        // buildkitd looks for these by itself.
+        // buildkitd looks for these programs in `PATH` itself, so a change of them must change the fingerprint.
         let others = ["git", "ssh"].map(|name| search.find(name).ok().flatten());
-        // buildkitd reads certificates and keys once.
+        // buildkitd reads certificates and keys only once, at its start.
         let named: Vec<String> = config::named_by(&configuration)
             .iter()
             .map(|file| stamp(&file.path))
@@ -82,7 +83,8 @@ impl Recipe {
     }
 }
 
-// The user's configuration may name another program than the one that was found.
+/// Checks the program that runs containers, as the user's configuration may name another one than the one that was
+/// found.
 fn check_binary(
     configuration: &str,
     places: &EmbeddedPlaces,
@@ -92,7 +94,7 @@ fn check_binary(
         return Ok(());
     };
     if !binary.contains('/') {
-        // buildkitd says so if there is none.
+        // A missing program is not an error here: buildkitd reports it.
         return find(search, &binary).map(drop);
     }
     match trust::check(&places.dir().join(&binary)) {
@@ -104,7 +106,7 @@ fn check_binary(
     }
 }
 
-/// Differs for a file that was replaced: it is another file then.
+/// A text that changes if the file is replaced or written to. Empty if there is no such file.
 pub(super) fn stamp(path: &Path) -> String {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata(path).map_or_else(

@@ -1,15 +1,15 @@
-//! Where programs are looked for: the folders of `PATH` that nobody else can write to.
+//! The search path for programs: the folders of `PATH` in which nobody else can write.
 //!
-//! A relative folder would be one of whatever directory a process is in, such as a checkout; in a folder that others may
-//! write to, anybody may have put a `buildkitd`. Neither is looked at, nor passed on to buildkitd, which looks for `git` and
-//! others itself.
+//! A relative folder would depend on the current directory, which may be a checkout of untrusted code. In a folder
+//! that others can write to, anybody may have put a `buildkitd`. Both kinds are skipped, and are not passed on to
+//! buildkitd either, which looks for `git` and other programs itself.
 
 use std::path::{Path, PathBuf};
 
 use super::super::trust::{self, TrustError};
 use crate::types::causes::in_one_line;
 
-/// Folders with programs.
+/// The folders in which programs are looked for, in order.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SearchPath {
     folders: Vec<PathBuf>,
@@ -17,7 +17,7 @@ pub(crate) struct SearchPath {
 }
 
 impl SearchPath {
-    /// The folder `first`, then those of the variable `PATH`.
+    /// The folder `first`, if any, then the folders of `variable`, the value of `PATH`.
     pub(crate) fn new(first: Option<PathBuf>, variable: Option<&str>) -> Self {
         let mut path = Self::default();
         let named = variable.unwrap_or_default().split(':').map(PathBuf::from);
@@ -32,7 +32,7 @@ impl SearchPath {
             return;
         }
         if !folder.is_absolute() {
-            // An empty entry means the current directory.
+            // An empty entry means the current directory. It is skipped without a notice.
             if !folder.as_os_str().is_empty() {
                 self.left_out.push((folder, "it is relative".to_owned()));
             }
@@ -45,10 +45,9 @@ impl SearchPath {
         }
     }
 
-    /// The first program called `name`.
+    /// Finds the first safe program called `name`. `None` if there is no program of that name.
     ///
-    /// # Errors
-    /// If there are programs of that name, but others can change all of them.
+    /// # Errors There are programs of that name, but others can change all of them.
     pub(crate) fn find(&self, name: &str) -> Result<Option<PathBuf>, TrustError> {
         let mut refused = None;
         for folder in &self.folders {
@@ -74,13 +73,13 @@ impl SearchPath {
         }
     }
 
-    /// As the value of a variable `PATH`.
+    /// The folders as a value for `PATH`.
     pub(crate) fn variable(&self) -> String {
         let folders = self.folders.iter().map(|folder| folder.to_string_lossy());
         folders.collect::<Vec<_>>().join(":")
     }
 
-    /// The folders that are not looked at, and why.
+    /// The folders that are skipped, each with the reason.
     pub(crate) fn left_out(&self) -> &[(PathBuf, String)] {
         &self.left_out
     }

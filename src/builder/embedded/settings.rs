@@ -1,16 +1,16 @@
-//! What the user can set about the embedded builder by variables.
+//! Settings of the embedded builder that come from environment variables.
 
 use std::time::Duration;
 
 use crate::types::Environment;
 
-/// The variable that says after how much idle time the builder stops.
+/// The variable for the idle time after which the builder stops.
 pub const IDLE_VARIABLE: &str = "RBAKE_BUILDER_IDLE";
 
-/// Idle time after which the builder stops unless [`IDLE_VARIABLE`] says otherwise.
+/// The idle time if [`IDLE_VARIABLE`] is not set.
 pub(crate) const DEFAULT_IDLE: Duration = Duration::from_secs(10 * 60);
 
-/// The text is no idle time.
+/// The text is not an idle time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{text}` is not an idle time (expected a number with `s`, `m` or `h`, such as `10m`, or `never`)"
@@ -19,17 +19,17 @@ pub struct InvalidIdle {
     text: String,
 }
 
-/// How long the builder stays without clients.
+/// How long the builder keeps running without clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Idle {
     /// It stops after this time.
     After(Duration),
-    /// It stays until it is told to stop.
+    /// It keeps running until it is asked to stop.
     Never,
 }
 
 impl Idle {
-    /// What the environment says, else the default.
+    /// The value of the variable, or the default if it is not set.
     pub(crate) fn of(environment: &Environment) -> Result<Self, InvalidIdle> {
         match environment.non_empty(IDLE_VARIABLE) {
             Some(text) => text.parse(),

@@ -1,7 +1,8 @@
-//! The supervisor: the process that owns the embedded buildkitd, counts its clients and stops it when idle.
+//! The supervisor: the process that owns the embedded buildkitd, counts its clients, and stops it when it has been
+//! idle.
 //!
-//! One loop owns the state: it takes what clients ask, what becomes of buildkitd, time and signals, one at a time.
-//! A task per connection does the reading and writing. Start at [`serve`].
+//! One loop owns the state. It handles one thing at a time: a client's request, a change of buildkitd, a timer, a
+//! signal. For each connection, a task reads and writes. Start at [`serve`].
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,27 +31,27 @@ use crate::types::causes::in_one_line;
 use crate::types::ending::is_ignored;
 use crate::types::{Clock, Environment};
 
-/// How long buildkitd may take until it answers: it opens its databases first, which may be large.
+/// The time buildkitd has until it answers. It first opens its databases, which may be large.
 const READY_LIMIT: Duration = Duration::from_secs(120);
-/// How long a predecessor may take to go away.
+/// The time an earlier supervisor has to end.
 const HANDOVER_LIMIT: Duration = Duration::from_secs(40);
-/// How long buildkitd may take to end in order, when nobody uses it and when somebody does.
+/// The time buildkitd has to end after SIGTERM: the first one if nobody uses it, the second if somebody does.
 const END_LIMIT: Duration = Duration::from_secs(10);
 const END_LIMIT_IN_USE: Duration = Duration::from_secs(3);
 
-/// The supervisor could not do its work.
+/// The supervisor cannot start, or could not go on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServeError {
-    /// There is no place for its files.
+    /// No folder for its files can be used.
     #[error(transparent)]
     Places(#[from] PlacesError),
-    /// The builder cannot be started as things are.
+    /// A program is missing, or the configuration cannot be used.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
-    /// The idle time is wrong.
+    /// The setting for the idle time is wrong.
     #[error(transparent)]
     Idle(#[from] InvalidIdle),
-    /// What was installed has changed since.
+    /// The installed programs have changed since they were installed.
     #[error("`{programs}` in `{}` is not what was installed; `rbake builder install` repairs it", dir.display())]
     Damaged {
         /// The programs.
@@ -58,22 +59,22 @@ pub(crate) enum ServeError {
         /// The folder.
         dir: PathBuf,
     },
-    /// Another supervisor runs.
+    /// Another supervisor is running.
     #[error("the embedded builder runs already")]
     Lock(#[from] LockError),
-    /// Something the supervisor needs of the system failed.
+    /// A system call that the supervisor needs has failed.
     #[error("cannot {act}")]
     System {
-        /// What was tried.
+        /// What was tried, as a verb phrase for "cannot …".
         act: String,
         /// Why it failed.
         #[source]
         source: std::io::Error,
     },
-    /// buildkitd did not start or did not stay.
+    /// buildkitd did not start, or ended.
     #[error("{reason}; its log is `{}`", log.display())]
     Buildkitd {
-        /// What became of it.
+        /// What happened, as a fragment.
         reason: String,
         /// The log file.
         log: PathBuf,
@@ -81,13 +82,13 @@ pub(crate) enum ServeError {
 }
 
 impl ServeError {
-    /// As it is told to the user.
+    /// The error as it is reported to the user.
     pub(crate) fn diagnostic(self) -> Diagnostic {
         let message = in_one_line(&self);
         let told = Diagnostic::error(Class::Engine, "builder::embedded", message);
         let help = match self {
             Self::Places(error) => error.help(),
-            // A run that needs the builder says more about it.
+            // The diagnostic for a run that needs the builder has more to say about it.
             Self::Recipe(error) => return EmbeddedError::from(error).diagnostic(),
             _ => Vec::new(),
         };
@@ -100,23 +101,23 @@ fn system(act: impl Into<String>) -> impl FnOnce(std::io::Error) -> ServeError {
     move |source| ServeError::System { act, source }
 }
 
-/// What the supervisor is to do beside the environment's settings.
+/// Options of the supervisor beside the environment's settings.
 #[derive(Debug, Clone)]
 pub(crate) struct ServeOptions {
-    /// The program that, as `PROGRAM +builder run-buildkitd PID COMMAND…`, calls [`process::become_child`].
+    /// rbake itself: called as `PROGRAM +builder run-buildkitd PID COMMAND…`, it runs [`process::become_child`].
     pub(crate) program: PathBuf,
-    /// Idle time that overrides the environment's.
+    /// An idle time that overrides the environment's.
     pub(crate) idle: Option<Idle>,
 }
 
-/// Runs the embedded builder until it is idle, told to stop, or ended by a signal.
+/// Runs the embedded builder until it has been idle, is asked to stop, or gets a signal.
 ///
-/// Any client that connects while it starts is answered when it has started.
+/// A client that connects during the start waits for its answer until the start is over.
 pub(crate) async fn serve(
     environment: &Environment,
     options: &ServeOptions,
 ) -> Result<(), ServeError> {
-    // Whoever asks this process to end, while it waits for others, is obeyed at once.
+    // Listen from the beginning, so that a signal also ends a supervisor that is waiting for a lock.
     let mut signals = Signals::new().map_err(system("listen for signals"))?;
     let idle = match options.idle {
         Some(idle) => idle,
@@ -180,7 +181,8 @@ pub(crate) async fn serve(
     result
 }
 
-// What was installed is looked at before each start; what is in PATH is the machine's affair.
+/// Checks the programs that rbake installed, before each start. Programs from `PATH` are the machine's, and are not
+/// checked.
 async fn check_installed(places: &EmbeddedPlaces, recipe: &Recipe) -> Result<(), ServeError> {
     if !recipe.programs.buildkitd.starts_with(places.programs()) {
         return Ok(());
@@ -195,7 +197,7 @@ async fn check_installed(places: &EmbeddedPlaces, recipe: &Recipe) -> Result<(),
     })
 }
 
-// Clears what a killed predecessor left, writes what buildkitd is to read, and listens.
+/// Removes what a killed predecessor left, writes buildkitd's configuration, and listens on the control socket.
 async fn prepare(
     places: &EmbeddedPlaces,
     recipe: &Recipe,
@@ -219,7 +221,7 @@ async fn prepare(
             .map_err(system("write buildkitd's configuration"))
     })
     .await?;
-    // buildkitd locks its data; one that was killed holds the lock until the kernel is done with it.
+    // buildkitd locks its data. A killed one holds the lock until the kernel has cleaned up the process.
     drop(lock(&places.root().join("buildkitd.lock"), END_LIMIT).await?);
     let isolation = recipe.programs.isolation().await;
     let path = places.control_socket();
@@ -228,7 +230,7 @@ async fn prepare(
     Ok((listener, isolation))
 }
 
-// Removes what exists only while the supervisor runs. What is not there need not be removed.
+/// Removes the files that exist only while the supervisor runs. Missing files are not an error.
 async fn forget(places: &EmbeddedPlaces) {
     let places = places.clone();
     unblock(move || forget_now(&places)).await;
@@ -243,7 +245,7 @@ fn forget_now(places: &EmbeddedPlaces) {
     ] {
         let _ = std::fs::remove_file(path);
     }
-    // Made by a rootless buildkitd, which leaves it empty.
+    // A rootless buildkitd makes this folder and leaves it empty.
     let _ = std::fs::remove_dir(places.run_dir().join("buildkit"));
 }
 
@@ -295,7 +297,7 @@ struct Supervisor {
 impl Supervisor {
     async fn run(mut self, listener: UnixListener) -> Result<(), ServeError> {
         let failure = self.watch_over(&listener).await;
-        // New clients must find nothing before buildkitd goes, so that they start another one.
+        // Remove the socket before buildkitd ends, so that new clients find nothing and start another builder.
         let _ = tokio::fs::remove_file(self.places.control_socket()).await;
         drop(listener);
         let result = match failure {
@@ -326,14 +328,15 @@ impl Supervisor {
         result
     }
 
-    // Clients that wait for a start go when they have been told; those that use the builder notice by themselves.
+    /// Waits, for up to a second, until the clients that waited for a failed start have got their answer and are
+    /// gone.
     async fn tell_those_who_wait(&self) {
         let mut clients = self.clients.subscribe();
         let gone = clients.wait_for(|count| *count == 0);
         let _ = tokio::time::timeout(Duration::from_secs(1), gone).await;
     }
 
-    // Until it is time to stop; returns why it failed, if it did.
+    /// Runs until it is time to stop. Returns the reason if buildkitd failed, `None` otherwise.
     async fn watch_over(&mut self, listener: &UnixListener) -> Option<String> {
         let (asks, mut asked) = mpsc::channel::<Ask>(16);
         let socket = self.places.socket();
@@ -352,9 +355,9 @@ impl Supervisor {
                         Ok((stream, _)) if trust::is_peer_ours(&stream) => {
                             self.attend(stream, asks.clone());
                         }
-                        // Root alone could get here, and has a builder of its own.
+                        // A connection of another user, who can only be root. root has its own builder.
                         Ok(_) => {}
-                        // Out of files, most likely: trying again at once would not help.
+                        // Most likely there are too many open files. Trying again at once would not help.
                         Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
                     }
                 }
@@ -389,7 +392,7 @@ impl Supervisor {
         }
     }
 
-    // Answers what a client asks; returns whether to stop.
+    /// Answers a client's request. Returns whether the supervisor has to stop.
     async fn answer(&mut self, ask: Ask) -> bool {
         let clients = *self.clients.borrow();
         match ask {
@@ -407,7 +410,7 @@ impl Supervisor {
                 }
                 self.clients.send_modify(|count| *count += 1);
                 let client = Client::counted(Arc::clone(&self.clients));
-                // If nobody waits for the answer any more, dropping it counts the client off again.
+                // If the client is gone, the send fails and drops `client`, which lowers the count again.
                 let _ = answer.send(Admission::Admitted(client));
                 false
             }
@@ -423,7 +426,7 @@ impl Supervisor {
         }
     }
 
-    // Serves one connection in a task of its own.
+    /// Serves one connection in a separate task.
     fn attend(&self, stream: UnixStream, asks: mpsc::Sender<Ask>) {
         let attendant = Attendant {
             asks,
@@ -442,7 +445,7 @@ impl Supervisor {
             },
         };
         tokio::spawn(async move {
-            // A client that breaks off is served.
+            // An error means that the client has broken off, so there is nothing more to do for it.
             let _ = attendant.serve(ControlChannel::new(stream)).await;
         });
     }
@@ -454,7 +457,7 @@ impl Supervisor {
             END_LIMIT_IN_USE
         };
         self.phase.send_replace(Phase::Stopping);
-        // Our child may be `unshare` or `rootlesskit`; who listens on the socket is buildkitd itself.
+        // Our child may be `unshare` or `rootlesskit`. The process that listens on the socket is buildkitd itself.
         let asked = match listener_of(&self.places.socket()).await {
             Some(pid) => process::ask_to_end(pid).is_ok(),
             None => false,
@@ -462,7 +465,7 @@ impl Supervisor {
         let has_ended = asked
             && tokio::select! {
                 ended = tokio::time::timeout(limit, self.process.ended()) => ended.is_ok(),
-                // Whoever asks a second time does not want to wait.
+                // A second signal means: do not wait.
                 _ = self.signals.next() => false,
             };
         if !has_ended {
@@ -473,7 +476,7 @@ impl Supervisor {
     }
 }
 
-// Waits until buildkitd answers; then its version.
+/// Waits until buildkitd answers, and returns its version.
 async fn ready(socket: PathBuf) -> Result<String, String> {
     let end = Instant::now() + READY_LIMIT;
     let mut pause = Duration::from_millis(20);
@@ -498,7 +501,8 @@ async fn ready(socket: PathBuf) -> Result<String, String> {
     }
 }
 
-// The process that listens on `socket`, numbered as we see it, whatever namespace it lives in.
+/// The id of the process that listens on `socket`, as seen from our process namespace. `None` if nobody listens, or
+/// another user.
 async fn listener_of(socket: &std::path::Path) -> Option<i32> {
     let connecting = UnixStream::connect(socket);
     let stream = tokio::time::timeout(Duration::from_secs(5), connecting)
@@ -521,7 +525,7 @@ async fn sleep_until(deadline: Option<Instant>) {
 struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
-    // Absent where whoever started us has it ignored.
+    // `None` if the parent process made us ignore SIGHUP (as `nohup` does).
     hangup: Option<tokio::signal::unix::Signal>,
 }
 

@@ -1,9 +1,11 @@
-//! The environment of the embedded buildkitd: what it needs, by name, and nothing else.
+//! The environment of the embedded buildkitd: a fixed list of variables that it needs, and nothing else.
 //!
-//! buildkitd serves many runs, and was started by the first. That run's tokens must not stay in `/proc/PID/environ` for
-//! hours, nor may they be what a later run is served with: buildkitd would use `AWS_…` and `AZURE_…` for caches, and
-//! `SSH_AUTH_SOCK` for nobody knows whom. Credentials come with each build, by its session. What is passed on and changes how
-//! buildkitd works counts when a run decides whether the builder must be started afresh. Start at [`Variables::of`].
+//! buildkitd serves many runs, but the first run starts it. The tokens of that run must not stay in
+//! `/proc/PID/environ` for hours, and must not be used for later runs: buildkitd would use `AWS_…` and `AZURE_…`
+//! for caches, and `SSH_AUTH_SOCK` for anybody. Credentials come with each build, through its session.
+//!
+//! A variable that is passed on and changes how buildkitd works also goes into the fingerprint by which a run
+//! decides whether to restart the builder. Start at [`Variables::of`].
 
 use std::path::Path;
 
@@ -12,7 +14,8 @@ use super::recipe::stamp;
 use super::search::SearchPath;
 use crate::types::Environment;
 
-/// How buildkitd reaches registries and other hosts (Go's `net/http`); it passes these on to git, which knows `ALL_PROXY`, too.
+/// The proxies through which buildkitd reaches other hosts (Go's `net/http`). buildkitd passes them on to git,
+/// which also reads `ALL_PROXY`.
 const PROXIES: [&str; 8] = [
     "HTTP_PROXY",
     "HTTPS_PROXY",
@@ -24,9 +27,9 @@ const PROXIES: [&str; 8] = [
     "all_proxy",
 ];
 
-/// How much buildkitd logs and of what, and how it works: variables that BuildKit and containerd have instead of keys in
-/// `buildkitd.toml`. Not among them: `BUILDKITD_DEBUGADDR`, which opens a port, and `BUILDKIT_AZURE_…`, which say where
-/// caches are and belong to a run.
+/// Variables of BuildKit and containerd for logging and for settings that have no key in `buildkitd.toml`. Not
+/// included: `BUILDKITD_DEBUGADDR`, which opens a port, and `BUILDKIT_AZURE_…`, which name caches and belong to a
+/// single run.
 const TUNING: [&str; 14] = [
     "BUILDKITD_LOG_LEVEL",
     "BUILDKIT_STEP_LOG_MAX_SIZE",
@@ -38,25 +41,26 @@ const TUNING: [&str; 14] = [
     "BUILDKIT_SCHEDULER_DEBUG_STEPS",
     "BUILDKIT_DEBUG_EXEC_OUTPUT",
     "BUILDKIT_DEBUG_FORCE_OVERLAY_DIFF",
-    // Which programs containerd's library decompresses layers with.
+    // Whether containerd's library uses these programs to decompress layers.
     "CONTAINERD_DISABLE_PIGZ",
     "CONTAINERD_DISABLE_IGZIP",
-    // Set by systemd-nspawn and LXC for all processes in a container: containerd's library leaves AppArmor alone then.
+    // systemd-nspawn and LXC set this for all processes in a container. containerd's library then does not use
+    // AppArmor.
     "container",
-    // Go's defaults, such as which TLS versions and signatures are taken.
+    // Changes defaults of Go, such as the accepted TLS versions and signatures.
     "GODEBUG",
 ];
 
-/// How much memory and how many processors Go's runtime uses.
+/// Limits on the memory and the processors that Go's runtime uses.
 const GO_RUNTIME: [&str; 3] = ["GOMAXPROCS", "GOMEMLIMIT", "GOGC"];
 
-/// Who the user is: Go without cgo, as in most builds of buildkitd and rootlesskit, takes it from here where `/etc/passwd` has
-/// no such user, and rootless buildkitd looks for CNI's configuration in the home. Equal for all runs of a user, so that they
-/// do not count.
+/// Who the user is. Go programs built without cgo (as most builds of buildkitd and rootlesskit) read these if
+/// `/etc/passwd` does not list the user, and rootless buildkitd looks for CNI's configuration in the home. They are
+/// the same in all runs of a user, so they are not part of the fingerprint.
 const IDENTITY: [&str; 3] = ["HOME", "USER", "LOGNAME"];
 
-/// What a supervisor that is started for a run must know beside, to come to the same result as the run: where to look for
-/// its files. The folders of settings are passed as `RBAKE_CONFIG_DIR` and `BUILDX_CONFIG`.
+/// More variables for the supervisor, which must compute the same recipe as the run that starts it: where its files
+/// are. The settings folders are passed as `RBAKE_CONFIG_DIR` and `BUILDX_CONFIG`.
 const FOR_THE_SUPERVISOR: [&str; 4] = [
     "PATH",
     "XDG_RUNTIME_DIR",
@@ -64,7 +68,8 @@ const FOR_THE_SUPERVISOR: [&str; 4] = [
     "RUST_BACKTRACE",
 ];
 
-// Where Go looks for trusted certificates unless `SSL_CERT_FILE` or `SSL_CERT_DIR` is set (crypto/x509, root_linux.go).
+// The places in which Go looks for trusted certificates if `SSL_CERT_FILE` or `SSL_CERT_DIR` is not set
+// (crypto/x509, root_linux.go).
 const CERTIFICATE_FILES: [&str; 6] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -75,7 +80,7 @@ const CERTIFICATE_FILES: [&str; 6] = [
 ];
 const CERTIFICATE_FOLDERS: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 
-/// What is in the environment of buildkitd.
+/// buildkitd's environment.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Variables {
     all: Vec<(String, String)>,
@@ -83,7 +88,7 @@ pub(crate) struct Variables {
 }
 
 impl std::fmt::Debug for Variables {
-    // The address of a proxy may hold a password.
+    // Prints names only: the address of a proxy may contain a password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list()
             .entries(self.all.iter().map(|(name, _)| name))
@@ -92,7 +97,7 @@ impl std::fmt::Debug for Variables {
 }
 
 impl Variables {
-    /// What of `environment` is passed on, and what is set.
+    /// The variables that are taken from `environment`, and those that rbake sets.
     pub(super) fn of(
         environment: &Environment,
         places: &EmbeddedPlaces,
@@ -109,34 +114,38 @@ impl Variables {
         all.extend(named(environment, &IDENTITY));
         all.push(("PATH".to_owned(), search.variable()));
         let folder = |path: &Path| path.to_string_lossy().into_owned();
-        // The folder of a run may go with the run, and /tmp with whoever clears it.
+        // The run's temporary folder may be deleted after the run, and /tmp is cleaned now and then; buildkitd
+        // outlives both.
         if let Some(path) = places.temporary() {
             all.push(("TMPDIR".to_owned(), folder(&path)));
         }
         if rootless {
-            // Without it, runc keeps its state in /run/runc, which is root's. The user's own goes with the last session.
+            // Without this, runc keeps its state in /run/runc, which only root can write to. The user's own runtime
+            // folder is deleted at the end of the last login session.
             all.push(("XDG_RUNTIME_DIR".to_owned(), folder(places.run_dir())));
         }
         Self { all, that_count }
     }
 
-    /// All of them.
+    /// Names and values.
     pub(super) fn all(&self) -> &[(String, String)] {
         &self.all
     }
 
-    /// Changes whenever buildkitd must be started afresh for the variables to count.
+    /// The part of the fingerprint for the variables: differs if buildkitd would have to be restarted for them to
+    /// take effect.
     pub(super) fn that_count(&self) -> &str {
         &self.that_count
     }
 }
 
-/// The environment of a supervisor that works out the same [`Variables`] as the run that starts it.
+/// The environment of a supervisor. With it, the supervisor computes the same [`Variables`] as the run that starts
+/// it.
 pub(super) fn for_the_supervisor(environment: &Environment) -> Vec<(String, String)> {
     let mut all = settings(environment);
     all.extend(named(environment, &IDENTITY));
     all.extend(named(environment, &FOR_THE_SUPERVISOR));
-    // It runs in another directory.
+    // The supervisor runs in another directory, so all paths must be absolute.
     let here = environment.current_dir();
     let named_file = environment.non_empty(super::config::VARIABLE);
     let places = [
@@ -154,7 +163,8 @@ pub(super) fn for_the_supervisor(environment: &Environment) -> Vec<(String, Stri
     all
 }
 
-// Those that are set; an empty one means the same as none to all who read them.
+/// The variables among `names` that are set. All programs that read them treat an empty value as unset, so those
+/// are left out.
 fn named(environment: &Environment, names: &[&str]) -> Vec<(String, String)> {
     names
         .iter()
@@ -167,7 +177,8 @@ fn settings(environment: &Environment) -> Vec<(String, String)> {
     for names in [&PROXIES[..], &TUNING, &GO_RUNTIME] {
         all.extend(named(environment, names));
     }
-    // Whom buildkitd trusts (Go's `crypto/x509`). It runs in another directory than the run.
+    // The certificates that buildkitd trusts (Go's `crypto/x509`). buildkitd runs in another directory, so make the
+    // paths absolute.
     let here = environment.current_dir();
     let absolute = |path: &str| here.join(path).to_string_lossy().into_owned();
     if let Some(file) = environment.non_empty("SSL_CERT_FILE") {
@@ -181,7 +192,8 @@ fn settings(environment: &Environment) -> Vec<(String, String)> {
     all
 }
 
-// buildkitd reads the certificates once: those that were changed since are others.
+/// Stamps of the certificate files. buildkitd reads certificates only once, so it must be restarted if they have
+/// changed.
 fn certificate_stamps(settings: &[(String, String)]) -> String {
     let value = |wanted: &str| {
         let mut all = settings.iter();
@@ -224,7 +236,7 @@ mod tests {
         all.iter().map(|(name, _)| name.as_str()).collect()
     }
 
-    // What a CI job has in its environment.
+    // Variables as a CI job has them.
     const OF_A_JOB: [(&str, &str); 16] = [
         ("GITHUB_TOKEN", "canary"),
         ("ACTIONS_RUNTIME_TOKEN", "canary"),

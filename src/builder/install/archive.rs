@@ -1,13 +1,13 @@
-//! Taking the programs out of BuildKit's release archive.
+//! Extracts the programs from BuildKit's release archive.
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The most that is unpacked of one program, in bytes.
+/// The largest size of an extracted program, in bytes.
 const PROGRAM_LIMIT: u64 = 512 << 20;
 
-/// The programs that are taken: their names in the archive and their names here.
+/// The programs to extract: the name in the archive, and the name of the file that is written.
 const WANTED: [(&str, &str); 3] = [
     ("bin/buildkitd", "buildkitd"),
     ("bin/buildctl", "buildctl"),
@@ -17,16 +17,16 @@ const WANTED: [(&str, &str); 3] = [
 /// The archive could not be unpacked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ArchiveError {
-    /// It cannot be read.
+    /// It cannot be read or decompressed.
     #[error("cannot unpack `{}`", archive.display())]
     Read {
         /// The archive.
         archive: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
-    /// A program is not in it.
+    /// A program is not in the archive.
     #[error("`{}` does not hold `{program}`", archive.display())]
     Missing {
         /// The archive.
@@ -34,7 +34,7 @@ pub(crate) enum ArchiveError {
         /// The program.
         program: &'static str,
     },
-    /// A program is larger than a program can be.
+    /// A program is larger than the limit.
     #[error("`{program}` in `{}` is too large", archive.display())]
     TooLarge {
         /// The archive.
@@ -44,7 +44,8 @@ pub(crate) enum ArchiveError {
     },
 }
 
-/// Writes the programs of `archive` to the folder `bin`. Nothing else of the archive is written anywhere.
+/// Extracts the programs of `archive` to the folder `bin`. Writes nothing else, whatever paths the archive
+/// contains.
 pub(super) fn unpack(archive: &Path, bin: &Path) -> Result<(), ArchiveError> {
     let read = |source| ArchiveError::Read {
         archive: archive.to_owned(),

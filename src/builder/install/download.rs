@@ -1,4 +1,5 @@
-//! Fetching one file whose digest is known: resumed where it was broken off, and never believed before it is checked.
+//! Downloads a file whose digest is known. A partial download is resumed, and the file is used only after its
+//! digest was checked.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,49 +14,49 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::progress::Progress;
 
-/// The largest archive that is fetched, in bytes; BuildKit's are below 100 MB.
+/// The largest file that is downloaded, in bytes. BuildKit's archives have less than 100 MB.
 const SIZE_LIMIT: u64 = 1 << 30;
-/// How long a server may say nothing.
+/// The longest pause between two pieces of data from the server.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 
-/// The file could not be had.
+/// The file could not be downloaded.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DownloadError {
-    /// The client cannot be made.
+    /// The HTTP client cannot be created.
     #[error("cannot prepare a download")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The exchange failed.
+    /// The request or the transfer failed.
     #[error("cannot download `{url}`")]
     Http {
-        /// The address.
+        /// The URL, without credentials.
         url: String,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: reqwest::Error,
     },
-    /// The server said no.
+    /// The server answered with an error status.
     #[error("cannot download `{url}`: the server answers {status}")]
     Status {
-        /// The address.
+        /// The URL.
         url: String,
-        /// Its answer.
+        /// The HTTP status.
         status: u16,
     },
-    /// More came than such a file can have.
+    /// The server sent more than the limit.
     #[error("`{url}` is larger than {} MB", SIZE_LIMIT >> 20)]
     TooLarge {
-        /// The address.
+        /// The URL.
         url: String,
     },
-    /// The file is not what it must be.
+    /// The digest of the file is not the pinned one.
     #[error("`{url}` is not the file it should be: its SHA-256 is {found}, pinned is {pinned}")]
     Digest {
-        /// The address.
+        /// The URL.
         url: String,
-        /// What it is.
+        /// The SHA-256 of the file that came.
         found: String,
-        /// What it must be.
+        /// The pinned SHA-256.
         pinned: String,
     },
     /// The file cannot be written.
@@ -63,15 +64,16 @@ pub(crate) enum DownloadError {
     Write {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
 }
 
-/// Fetches `url` to `path` unless the file is there already; returns when its SHA-256 is `pinned`.
+/// Downloads `url` to `path`, unless the file is there already. On success, the SHA-256 of `path` is `pinned`.
 ///
-/// What was fetched of it before, by a run that was broken off, is in `path` with `.part` behind and is not fetched again.
+/// During the download, the data is in a file with the name of `path` and `.part` at the end. If an earlier run was
+/// interrupted, the download continues from there.
 pub(super) async fn download(
     url: &str,
     path: &Path,
@@ -86,7 +88,7 @@ pub(super) async fn download(
     let resumed = fetch(&client, url, &part, progress, true).await?;
     let mut found = check(&part, path, pinned).await?;
     if found.is_some() && resumed {
-        // The part may have been of another file: once more, from the start.
+        // The old part may belong to another file: download once more from the start.
         fetch(&client, url, &part, progress, false).await?;
         found = check(&part, path, pinned).await?;
     }
@@ -103,7 +105,7 @@ pub(super) async fn download(
     }
 }
 
-// Moves the part to its place if it is the pinned file; else returns what it is.
+/// Moves the part to its final place if its digest is `pinned`. Otherwise returns the digest that it has.
 async fn check(part: &Path, path: &Path, pinned: &str) -> Result<Option<String>, DownloadError> {
     let write = |source| DownloadError::Write {
         path: path.to_owned(),
@@ -117,7 +119,8 @@ async fn check(part: &Path, path: &Path, pinned: &str) -> Result<Option<String>,
     Ok(None)
 }
 
-// Appends to `part`, or begins it anew; returns whether something was there before that counts.
+/// Downloads to `part`; with `resume`, appends to what is there, if the server allows that. Returns whether bytes
+/// of an earlier download are part of the file.
 async fn fetch(
     client: &reqwest::Client,
     url: &str,
@@ -127,7 +130,8 @@ async fn fetch(
 ) -> Result<bool, DownloadError> {
     let http = |source: reqwest::Error| DownloadError::Http {
         url: url.to_owned(),
-        // Addresses may carry credentials; ours is named without.
+        // The error's URL may contain credentials (after a redirect). Our message names the URL we asked for
+        // instead.
         source: source.without_url(),
     };
     let write = |source| DownloadError::Write {
@@ -145,7 +149,7 @@ async fn fetch(
     let mut response = request.send().await.map_err(http)?;
     let resumed = match response.status() {
         StatusCode::PARTIAL_CONTENT if held > 0 => true,
-        // All of it is here already, or what is here is longer than the file: the digest will tell.
+        // The part is complete or longer than the file. The caller's check of the digest will tell.
         StatusCode::RANGE_NOT_SATISFIABLE if held > 0 => return Ok(true),
         StatusCode::OK => false,
         status => {
@@ -180,7 +184,7 @@ async fn fetch(
     Ok(resumed)
 }
 
-/// The SHA-256 of a file, in hexadecimal digits.
+/// The SHA-256 of a file, as lower-case hexadecimal digits.
 pub(super) async fn digest_of(path: &Path) -> io::Result<String> {
     let mut file = File::open(path).await?;
     let mut hash = Sha256::new();
@@ -200,7 +204,8 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-// Trusts what the system trusts (SSL_CERT_FILE and SSL_CERT_DIR count) and uses the proxies of the environment.
+/// An HTTP client that trusts the system's certificates (`SSL_CERT_FILE` and `SSL_CERT_DIR` count) and uses the
+/// proxies of the environment.
 fn client() -> Result<reqwest::Client, DownloadError> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

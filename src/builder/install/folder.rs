@@ -1,4 +1,4 @@
-//! The folder of installed programs: complete versions side by side, and a link to the one that counts.
+//! The folder of installed programs: complete versions side by side, and a symbolic link to the current one.
 //!
 //! ```text
 //! programs/
@@ -21,24 +21,24 @@ use super::InstallMethod;
 use super::download::digest_of;
 use crate::types::blocking::unblock;
 
-/// How often it is tried to remove a folder that others may have been writing to.
+/// How many times to try to remove a folder to which another process may still be writing.
 const REMOVALS: usize = 20;
 
 const RECORD: &str = "installed.json";
 
-/// What is installed.
+/// What is installed, as recorded in `installed.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct InstallRecord {
     /// BuildKit's version.
     pub(crate) version: String,
-    /// Where it came from.
+    /// Where it came from. (`road` is the field's name in existing files.)
     #[serde(rename = "road")]
     pub(crate) method: InstallMethod,
     /// The SHA-256 of each program by its name.
     pub(crate) files: BTreeMap<String, String>,
 }
 
-/// A folder that is being filled.
+/// A new folder for programs. Dropping it removes the folder, unless it was committed.
 #[derive(Debug)]
 pub(crate) struct NewFolder(PathBuf);
 
@@ -52,8 +52,8 @@ impl std::ops::Deref for NewFolder {
 
 impl Drop for NewFolder {
     fn drop(&mut self) {
-        // Once it is committed, nothing has that name any more. A program that was killed a moment ago may still finish making a
-        // file, so that the folder is not empty when it comes to be removed.
+        // After a commit, the folder has another name, so this removes nothing. A program that was killed a moment
+        // ago may still finish creating a file, so that the folder is not empty when it is removed: try again.
         for _ in 0..REMOVALS {
             match std::fs::remove_dir_all(&self.0) {
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
@@ -63,29 +63,29 @@ impl Drop for NewFolder {
     }
 }
 
-/// The folder.
+/// The folder of installed programs.
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
     dir: PathBuf,
 }
 
 impl Folder {
-    /// The folder at `dir`, which need not exist.
+    /// The folder at `dir`, which need not exist yet.
     pub(crate) fn at(dir: PathBuf) -> Self {
         Self { dir }
     }
 
-    /// Where the programs in use are.
+    /// The folder with the current programs.
     pub(crate) fn bin(&self) -> PathBuf {
         self.dir.join("bin")
     }
 
-    /// Where archives are kept while they are being fetched.
+    /// The folder of archives, during and after their download.
     pub(crate) fn downloads(&self) -> PathBuf {
         self.dir.join("downloads")
     }
 
-    /// What is in use, whether or not its files are sound.
+    /// The record of the current programs; `None` if nothing is installed. Does not check the files.
     pub(crate) async fn record(&self) -> Option<InstallRecord> {
         let target = tokio::fs::read_link(self.bin()).await.ok()?;
         let path = self.dir.join(target).parent()?.join(RECORD);
@@ -93,7 +93,8 @@ impl Folder {
         serde_json::from_str(&text).ok()
     }
 
-    /// The names of programs in use that are missing or not what was installed; empty if nothing is installed.
+    /// The names of the current programs that are missing, or whose digest is not the recorded one. Empty if
+    /// nothing is installed.
     pub(crate) async fn damaged(&self) -> Vec<String> {
         let Some(record) = self.record().await else {
             return Vec::new();
@@ -108,9 +109,9 @@ impl Folder {
         damaged
     }
 
-    /// Removes what earlier installations were broken off with, and makes a new folder to fill.
+    /// Removes leftovers of interrupted installations, and creates a new folder to fill.
     ///
-    /// What is in it is removed when the value is dropped, if it was not committed.
+    /// The new folder is removed when the value is dropped, unless it was committed.
     pub(crate) async fn begin(&self) -> io::Result<NewFolder> {
         let folder = self.clone();
         unblock(move || folder.begin_now()).await
@@ -129,9 +130,9 @@ impl Folder {
         Ok(NewFolder(new))
     }
 
-    /// Makes the programs in `new`, which [`Self::begin`] made, the ones in use.
+    /// Makes the programs in `new`, a folder from [`Self::begin`], the current ones.
     ///
-    /// Broken off anywhere, either the old or the new ones are in use, whole.
+    /// If this is interrupted at any point, either the old or the new programs are current, complete.
     pub(crate) async fn commit(
         &self,
         new: &Path,
@@ -189,7 +190,8 @@ impl Folder {
         Ok(record)
     }
 
-    // Removes other versions and the archives. What a running builder has open stays until it ends.
+    /// Removes other versions and the archives. A running builder can keep using its deleted files, which it has
+    /// open.
     fn sweep(&self, keep: &str) {
         let entries = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
         for entry in entries {
@@ -260,7 +262,7 @@ mod tests {
         let path = new.to_owned();
         drop(new);
         assert!(!path.exists());
-        // After SIGKILL it stays, until the next begins.
+        // After SIGKILL the folder stays, until the next installation begins.
         std::fs::create_dir_all(path.join("bin")).unwrap();
         std::fs::write(path.join("bin/buildkitd"), "half").unwrap();
         drop(folder.begin().await.unwrap());

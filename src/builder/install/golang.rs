@@ -1,7 +1,8 @@
-//! Building the programs with the Go toolchain, from the module proxy.
+//! Builds the programs with the Go toolchain, from the module proxy.
 //!
-//! BuildKit's module has directives that `go install` refuses in a dependency, so a module of three lines is made that
-//! has its commands as tools. runc is taken from PATH where there is one, as building it needs a C compiler.
+//! `go install` refuses BuildKit's module as a dependency because of directives in it. So a small module is created
+//! that declares BuildKit's commands as tools. runc is copied from `PATH` if it is there, because building it needs
+//! a C compiler.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,30 +19,30 @@ use crate::types::{Environment, processes};
 /// The build failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum GoError {
-    /// There is no toolchain.
+    /// There is no Go toolchain.
     #[error("there is no `go` in PATH")]
     NoGo,
-    /// A step failed.
+    /// A command has failed.
     #[error("`{step}` failed{}", tail(.output))]
     Step {
         /// The command.
         step: String,
-        /// Its last lines.
+        /// The last lines that it printed.
         output: Vec<String>,
     },
-    /// A command could not be run, or a file not be written.
+    /// A command could not be started, or a file could not be written.
     #[error("cannot {act}")]
     System {
-        /// What was tried.
+        /// What was tried, as a verb phrase for "cannot …".
         act: String,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
-    /// runc needs libseccomp to be built.
+    /// runc could not be built. It needs a C compiler and libseccomp.
     #[error("runc is not in PATH and cannot be built here{}", tail(.output))]
     Runc {
-        /// The build's last lines.
+        /// The last lines that the build printed.
         output: Vec<String>,
     },
 }
@@ -54,9 +55,9 @@ fn tail(lines: &[String]) -> String {
     }
 }
 
-/// What Go and the C compiler heed of the environment, beside all that begins with `CGO_`: where things are, how the module
-/// proxy is reached, whom to trust. `GOFLAGS` and `GOWORK` are not among them: the user's flags and workspace are for the
-/// user's code. Tokens are nobody's here.
+/// The environment of a Go build, beside the variables that start with `CGO_`: paths, the module proxy, trusted
+/// certificates. `GOFLAGS` and `GOWORK` are left out, because the user's flags and workspace are for the user's
+/// code. Tokens are left out, because nothing here needs them.
 const VARIABLES: [&str; 35] = [
     "HOME",
     "USER",
@@ -95,32 +96,33 @@ const VARIABLES: [&str; 35] = [
     "PKG_CONFIG_PATH",
 ];
 
-/// How long one step may take: a build on a small machine takes minutes, a module proxy that hangs takes for ever.
+/// The time limit of one step. A build on a small machine takes minutes; a module proxy that hangs would take
+/// forever.
 const STEP_LIMIT: Duration = Duration::from_secs(45 * 60);
 
-/// What a build works with.
+/// The inputs of a build.
 #[derive(Debug)]
 pub(super) struct GoBuild<'a> {
     /// The `go` command.
     pub(crate) go: PathBuf,
-    /// The versions.
+    /// The versions to build.
     pub(crate) pins: &'a Pins,
-    /// A folder for the build, which is this build's alone.
+    /// An empty folder for this build alone.
     pub(crate) work: PathBuf,
-    /// Where the programs go.
+    /// The folder to which the programs are written.
     pub(crate) bin: PathBuf,
-    /// runc of the machine, to be copied, where there is one that will do.
+    /// The machine's runc, if it has one that is new enough. It is copied instead of built.
     pub(crate) runc: Option<PathBuf>,
-    /// The folders in which Go looks for git and a C compiler.
+    /// The value of `PATH` with which Go finds git and a C compiler.
     pub(crate) path: String,
-    /// The variables that Go heeds are taken from here.
+    /// The environment from which Go's variables are taken.
     pub(crate) environment: &'a Environment,
-    /// Told how far the build is.
+    /// Gets the progress of the build.
     pub(crate) events: &'a EventSink,
 }
 
 impl GoBuild<'_> {
-    /// Builds.
+    /// Builds all programs into the folder `bin`.
     pub(super) async fn run(&self) -> Result<(), GoError> {
         self.buildkit().await?;
         match &self.runc {
@@ -156,7 +158,8 @@ impl GoBuild<'_> {
         self.go("go-get", &fetch, &module, &get, &[]).await?;
 
         let build = format!("build BuildKit {version} with Go (this takes minutes)");
-        // A Go build does not know its module's version unless it is told; clients ask the daemon for it.
+        // A binary built as a dependency does not know its version unless a linker flag sets it, and clients ask
+        // the daemon for it.
         let flags = format!("-s -w -X github.com/moby/buildkit/version.Version={version}");
         let mut arguments: Vec<String> = ["build", "-trimpath", "-ldflags", &flags, "-o"]
             .map(str::to_owned)
@@ -226,14 +229,14 @@ impl GoBuild<'_> {
             .env("PATH", &self.path)
             .env("GOWORK", "off")
             .env("GOFLAGS", "-mod=mod")
-            // What an interrupted build leaves goes with its folder.
+            // In this folder, leftovers of an interrupted build are removed with the folder.
             .env("TMPDIR", &temporary)
             .env("GOTMPDIR", &temporary)
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        // Go starts compilers, linkers and git, which end with it.
+        // Go starts compilers, linkers and git. If the step is cancelled, they are ended as well.
         let run = processes::output(&mut command);
         let step = || format!("go {}", arguments.first().map_or("", String::as_str));
         let Ok(output) = tokio::time::timeout(STEP_LIMIT, run).await else {

@@ -1,8 +1,8 @@
-//! `rbake builder install`: the programs of the embedded builder, for a machine that has none.
+//! `rbake builder install`: installs the programs of the embedded builder on a machine that lacks them.
 //!
-//! Three methods, tried in this order: programs in PATH of a version that will do, which need no installation; the
-//! official release archive, if its digest is pinned; a build with the Go toolchain. Whatever comes is complete and
-//! checked before it is used, and a broken-off installation is taken up again. Start at [`install`].
+//! Three methods are tried in this order: programs in `PATH` that are new enough, which need no installation; the
+//! official release archive, if its digest is pinned; a build with the Go toolchain. Installed programs are
+//! complete and checked before they are used. An interrupted installation can be continued. Start at [`install`].
 
 mod archive;
 mod download;
@@ -35,33 +35,33 @@ pub(crate) use folder::{Folder, InstallRecord, NewFolder};
 pub(crate) use golang::GoError;
 pub(crate) use pins::Pins;
 
-/// The variable that names another place with BuildKit's releases, such as a mirror. Digests are the same.
+/// The variable for another server with BuildKit's releases, such as a mirror. The digests must be the same.
 pub(crate) const BASE_VARIABLE: &str = "RBAKE_BUILDKIT_RELEASES";
 
-/// The oldest BuildKit in PATH that will do: the first that can export several ways at once.
+/// The oldest BuildKit in `PATH` that is accepted: the first one that supports several exports of one build.
 const OLDEST_BUILDKIT: (u64, u64) = (0, 13);
-/// The oldest runc in PATH that will do.
+/// The oldest runc in `PATH` that is accepted.
 const OLDEST_RUNC: (u64, u64) = (1, 1);
-/// How long another installation may take.
+/// The time to wait for another installation to finish.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1800);
 
-/// Where programs come from.
+/// How programs are obtained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum InstallMethod {
-    /// They are in PATH.
+    /// They are in `PATH` already.
     Path,
-    /// From BuildKit's release archive.
+    /// Taken from BuildKit's release archive.
     Release,
-    /// Built with Go.
+    /// Built with the Go toolchain.
     Go,
 }
 
 impl InstallMethod {
-    /// All, in the order they are tried.
+    /// All methods, in the order in which they are tried.
     pub(crate) const ALL: [Self; 3] = [Self::Path, Self::Release, Self::Go];
 
-    /// Its name.
+    /// The method's name on the command line.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Path => "path",
@@ -80,35 +80,35 @@ impl fmt::Display for InstallMethod {
 /// How to install.
 #[derive(Debug, Clone)]
 pub(crate) struct InstallOptions {
-    /// Versions and digests.
+    /// The versions and digests to install.
     pub(crate) pins: Pins,
-    /// The only method to take, if not all.
+    /// The only method to try. `None` means all.
     pub(crate) method: Option<InstallMethod>,
-    /// Whether to install what is installed already.
+    /// Whether to install again what is installed already.
     pub(crate) force: bool,
 }
 
-/// What came of it.
+/// The result of an installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Installed {
-    /// The pinned version was installed before and is sound.
+    /// The pinned version is installed already, and its files are intact.
     Already(InstallRecord),
-    /// PATH has what is needed.
+    /// `PATH` has all programs, so nothing was installed.
     InPath {
-        /// buildkitd.
+        /// The path of buildkitd.
         buildkitd: PathBuf,
-        /// Its version.
+        /// buildkitd's version.
         version: String,
-        /// runc.
+        /// The path of runc.
         runc: PathBuf,
     },
-    /// Installed now.
+    /// The programs were installed now.
     Now {
-        /// What was.
+        /// What was installed.
         record: InstallRecord,
-        /// Where the programs are.
+        /// The folder of the programs.
         bin: PathBuf,
-        /// Why the methods before were not taken.
+        /// The methods that were tried before, and why they failed.
         passed_over: Vec<PassedOver>,
     },
 }
@@ -119,18 +119,18 @@ pub(crate) enum InstallError {
     /// The programs do not run on this system.
     #[error(transparent)]
     System(ProgramError),
-    /// There is no place for the programs.
+    /// No folder for the programs can be used.
     #[error(transparent)]
     Places(#[from] PlacesError),
-    /// Another installation was at it all the time.
+    /// Another installation was running for the whole time.
     #[error("another installation is at it")]
     Lock(#[from] LockError),
-    /// No method led to the programs.
+    /// All methods failed; one entry for each.
     #[error("cannot install the programs of the embedded builder")]
     NoMethod(Vec<PassedOver>),
 }
 
-/// One method did not lead to the programs.
+/// Why one method failed.
 #[derive(Debug, thiserror::Error)]
 enum InstallMethodError {
     #[error("there is no `{0}` in PATH")]
@@ -164,7 +164,7 @@ enum InstallMethodError {
 }
 
 impl InstallError {
-    /// As it is told to the user.
+    /// The error as it is reported to the user, with notes and help.
     pub(crate) fn diagnostic(&self) -> Diagnostic {
         let told = Diagnostic::error(Class::Engine, "builder::install", self.to_string());
         match self {
@@ -189,7 +189,7 @@ impl InstallError {
     }
 }
 
-/// Has the programs of the embedded builder on this machine.
+/// Installs the programs of the embedded builder, unless they are there already.
 pub(crate) async fn install(
     environment: &Environment,
     options: &InstallOptions,
@@ -227,7 +227,7 @@ pub(crate) async fn install(
     };
     let mut passed_over = Vec::new();
     for method in InstallMethod::ALL {
-        // By force means to install, whatever there is in PATH.
+        // With `--force`, the programs in PATH do not count.
         let is_wanted = match options.method {
             Some(only) => only == method,
             None => !(options.force && method == InstallMethod::Path),
@@ -273,7 +273,8 @@ struct Installer<'a> {
 }
 
 impl Installer<'_> {
-    // What others can change is an error, and not run to ask it its version.
+    /// Finds a program in `PATH`. One that others can change is an error; it must not even be run to ask for its
+    /// version.
     async fn find(&self, name: &'static str) -> Result<Option<PathBuf>, ProgramError> {
         let search = self.search.clone();
         unblock(move || embedded::find(&search, name)).await
@@ -351,7 +352,7 @@ impl Installer<'_> {
         self.accept(new, InstallMethod::Go).await
     }
 
-    // Makes sure that the programs run here and are what they should be, then puts them to use.
+    /// Checks that the new programs run here and have the expected versions, then makes them the current ones.
     async fn accept(
         &self,
         new: NewFolder,
@@ -378,7 +379,8 @@ impl Installer<'_> {
     }
 }
 
-// The version of `program`, if it is `needed` or newer. A build without a version says 0.0 and is not.
+/// The version of `program`, if it is `needed` or newer. A build without version information reports 0.0, which is
+/// too old.
 async fn at_least(
     program: &std::path::Path,
     needed: (u64, u64),

@@ -1,29 +1,29 @@
-//! Which versions are installed, and what their archives must be.
+//! The versions that are installed, and the digests of their archives.
 
 use toml_edit::{DocumentMut, Item};
 
 use crate::types::Platform;
 
-/// The table that comes with this program.
+/// The table for this release of rbake.
 const TABLE: &str = include_str!("pins.toml");
 
-/// The table cannot be read.
+/// The table of pins is not valid.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InvalidPins {
-    /// It is no TOML.
+    /// It is not valid TOML.
     #[error("the table of pins is damaged")]
     Form(#[from] Box<toml_edit::TomlError>),
-    /// Something is missing in it.
+    /// A key is missing.
     #[error("the table of pins has no `{0}`")]
     Missing(&'static str),
 }
 
-/// Versions, and archives with their digests.
+/// The pinned versions, and the archives with their digests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pins {
     /// BuildKit.
     pub(crate) buildkit: Buildkit,
-    /// runc, where it has to be built: BuildKit's archive has one.
+    /// The version of runc, for a build with Go. (BuildKit's archive contains its own runc.)
     pub(crate) runc: Runc,
 }
 
@@ -32,9 +32,9 @@ pub(crate) struct Pins {
 pub(crate) struct Buildkit {
     /// The version, such as `v0.32.2`.
     pub(crate) version: String,
-    /// Where the folder `<version>` with the archives is.
+    /// The URL below which each version has a folder with its archives.
     pub(crate) base: String,
-    /// The archives.
+    /// The archives with a known digest.
     pub(crate) archives: Vec<Archive>,
 }
 
@@ -45,22 +45,22 @@ pub(crate) struct Runc {
     pub(crate) version: String,
 }
 
-/// An archive that may be used.
+/// An archive with a known digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Archive {
-    /// For which platform, such as `linux/amd64`.
+    /// Its platform, such as `linux/amd64`.
     pub(crate) platform: String,
     /// The SHA-256 of the file, in lower-case hexadecimal digits.
     pub(crate) sha256: String,
 }
 
 impl Pins {
-    /// The table that comes with this program.
+    /// The table that is compiled into this program.
     pub(crate) fn of_this_release() -> Result<Self, InvalidPins> {
         Self::parse(TABLE)
     }
 
-    /// Reads a table.
+    /// Parses a table in TOML.
     pub(crate) fn parse(text: &str) -> Result<Self, InvalidPins> {
         let document: DocumentMut = text.parse().map_err(Box::new)?;
         let text = |table: &str, key: &'static str| {
@@ -94,7 +94,8 @@ impl Pins {
         })
     }
 
-    /// The digest of BuildKit's archive for `platform`.
+    /// The pinned digest of BuildKit's archive for `platform`. `None` if there is none, and the archive must not be
+    /// used then.
     pub(crate) fn archive(&self, platform: &Platform) -> Option<&str> {
         let platform = platform.to_string();
         let archives = self.buildkit.archives.iter();
@@ -104,7 +105,7 @@ impl Pins {
             .map(|archive| archive.sha256.as_str())
     }
 
-    /// The name of BuildKit's archive for `platform`, as its releases call it.
+    /// The file name of BuildKit's archive for `platform`, as BuildKit's releases name it.
     pub(crate) fn file_name(&self, platform: &Platform) -> String {
         let mut name = format!(
             "buildkit-{}.{}-{}",

@@ -1,4 +1,4 @@
-//! How far an installation is, told as events.
+//! Reports the progress of an installation as events.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use crate::event::{EventKind, EventSink, LocalWork};
 use crate::types::Clock;
 
-/// Bars need no more news than this.
+/// The shortest time between two reports: progress bars need no more.
 const PERIOD: Duration = Duration::from_millis(50);
 
-/// One piece of an installation's work.
+/// One step of an installation, such as a download.
 #[derive(Debug)]
 pub(super) struct Progress {
     events: EventSink,
@@ -20,7 +20,8 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Begins the work `name`, such as `download x`.
+    /// Reports that the step `name`, such as `download x`, begins. `id` must be unique among the steps of an
+    /// installation.
     pub(super) fn begin(events: &EventSink, id: &str, name: &str) -> Self {
         let progress = Self {
             events: events.clone(),
@@ -33,7 +34,7 @@ impl Progress {
         progress
     }
 
-    /// It is at `current` of `total` bytes.
+    /// Reports that `current` of `total` bytes are done. May drop a report that comes too soon after the last one.
     pub(super) fn at(&self, current: u64, total: Option<u64>) {
         let now = self.clock.elapsed();
         {
@@ -50,7 +51,7 @@ impl Progress {
         self.tell(current, total, false, None);
     }
 
-    /// It is over, with this error if any.
+    /// Reports that the step has ended, and why if it failed.
     pub(super) fn end(self, error: Option<String>) {
         let current = self
             .told

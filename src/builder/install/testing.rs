@@ -1,4 +1,4 @@
-//! A release host on this machine, and archives for it.
+//! For tests: a release server on this machine, and archives for it.
 
 use std::io::Write as _;
 use std::sync::{Arc, Mutex};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-/// A release archive with these files.
+/// A release archive with these files: pairs of name and content.
 pub(super) fn archive(files: &[(&str, &str)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, content) in files {
@@ -22,26 +22,26 @@ pub(super) fn archive(files: &[(&str, &str)]) -> Vec<u8> {
     gzip.finish().unwrap()
 }
 
-/// How the host answers the next request; the last of them answers all that follow.
+/// The server's answer to a request. The last answer of the list is repeated.
 #[derive(Debug, Clone)]
 pub(super) enum Answer {
-    /// The file, or the range that was asked for.
+    /// Sends the file, or the requested range of it.
     File(Vec<u8>),
-    /// So much of the file, then the connection breaks.
+    /// Sends only that many bytes of the file, then closes the connection.
     Cut(Vec<u8>, usize),
-    /// An error.
+    /// Sends an HTTP error status.
     Status(u16),
 }
 
-/// A host that serves one file at any path.
+/// A server that answers every path with the same file.
 pub(super) struct Host {
-    /// Its address, to be used as the base of releases.
+    /// Its URL, for use as the base of the releases.
     pub(super) base: String,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Host {
-    /// The requests so far: the path, and the range behind a blank if one was asked for.
+    /// The requests so far: each path, and after a blank the requested range, if any.
     pub(super) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
@@ -72,7 +72,7 @@ impl Host {
                 let answer = &answers[turn.min(answers.len() - 1)];
                 turn += 1;
                 let bytes = respond(answer, from);
-                // A client may go away in the middle.
+                // The client may close the connection in the middle.
                 let _ = stream.write_all(&bytes).await;
                 let _ = stream.shutdown().await;
             }

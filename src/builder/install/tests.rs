@@ -1,4 +1,4 @@
-//! Installations on a machine of its own, from a release host of its own.
+//! Installations in a temporary folder, from a release server on this machine.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -20,7 +20,7 @@ struct Machine {
 }
 
 impl Machine {
-    // PATH has a shell and nothing else.
+    // `PATH` has a shell and nothing else.
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("path");
@@ -245,7 +245,7 @@ async fn programs_in_path_do_if_they_are_new_enough() {
 async fn a_build_with_go_puts_the_pinned_version_in() {
     let machine = Machine::new();
     machine.program("runc", "echo runc version 1.1.5");
-    // What `go build -o DIR/ …` leaves, for the version that `go get` was asked for.
+    // Does what `go build -o DIR/ …` does: writes programs, of the version for which `go get` was called.
     machine.program(
         "go",
         r#"case $1 in

@@ -1,6 +1,6 @@
-//! The builder that the user named: by flag, by variables, as buildx's current one, or as Docker's.
+//! The builder that the user named: by a flag, by variables, as buildx's current builder, or by Docker's settings.
 //!
-//! What is named is used or is an error; nothing here looks whether it answers. Start at [`named`].
+//! A named builder is used, or it is an error. This module does not check whether it answers. Start at [`named`].
 
 use super::candidate::{Candidate, Reach, Settings};
 use super::docker_context::{DEFAULT_CONTEXT, DockerContextError, DockerContexts};
@@ -12,19 +12,20 @@ use crate::engine::endpoint::{DockerHost, Endpoint, TlsMaterial};
 use crate::types::Environment;
 use crate::types::causes::in_one_line;
 
-/// The name of the embedded builder for `--builder`, unless buildx has one of that name.
+/// The name of the embedded builder for `--builder`, unless buildx has a builder of that name.
 pub(crate) const EMBEDDED: &str = "embedded";
 
-/// What was looked at, and why it names nothing.
+/// A setting that could name a builder and does not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unnamed {
-    /// What was looked at.
+    /// The setting.
     pub(crate) what: &'static str,
-    /// Why it names nothing.
+    /// Why it names no builder, as a fragment.
     pub(crate) reason: String,
 }
 
-/// The first builder that is named, with the places before it that name none.
+/// The builder that the first applicable setting names, and the settings before it that name none. `None` if no
+/// setting does.
 pub(super) fn named(
     flag: Option<&str>,
     environment: &Environment,
@@ -70,16 +71,19 @@ pub(super) fn named(
     }
 }
 
-// The Docker Engine that variables or Docker's current context name, or why they name none. As for buildx it is the
-// builder where no other was chosen, so that one that does not answer is an error as any other.
+/// The Docker Engine that variables or Docker's current context name; the inner `Err` says why they name none.
+///
+/// As in buildx, a Docker context is the builder if no other was chosen. So it is an error if that Engine does not
+/// answer.
 fn by_docker(environment: &Environment) -> Result<Result<Candidate, String>, ChooseError> {
     let contexts = DockerContexts::new(environment);
-    // Settings that cannot be read name nothing; a context that they name, and that is not there, is an error.
+    // Settings that cannot be read name nothing. But if they name a context that does not exist, that is an error.
     if let Err(error) = contexts.current_name() {
         return Ok(Err(in_one_line(&error)));
     }
     let context = contexts.current()?;
-    // The default one may be named, too; the file of settings names it where it names none.
+    // The user can also name the default context explicitly. (In the settings file, `default` is the same as
+    // nothing.)
     let is_said = environment.get("DOCKER_CONTEXT") == Some(DEFAULT_CONTEXT);
     let from = match (context.named, is_said) {
         (true, _) => context.from.clone(),
@@ -104,7 +108,7 @@ fn by_that_name(
     {
         return of_instance(&instance, from, environment);
     }
-    // A Docker context is a builder too, as for buildx.
+    // As in buildx, a Docker context can be used as a builder, too.
     let contexts = DockerContexts::new(environment);
     let known = match contexts.context(name) {
         Ok(context) => {
@@ -162,7 +166,8 @@ const TLS_VARIABLES: [&str; 5] = [
     "BUILDKIT_TLS_SERVERNAME",
 ];
 
-// The variables may be set for other builders, so that they are no error for one without TLS.
+/// Warnings about TLS variables that have no effect on this builder. Not errors: they may be set for another
+/// builder.
 fn unused_tls(reach: &Reach, environment: &Environment) -> Vec<Diagnostic> {
     if let Reach::Remote(Endpoint::Tcp { tls, .. }) = reach {
         return match tls {
@@ -185,8 +190,8 @@ fn unused_tls(reach: &Reach, environment: &Environment) -> Vec<Diagnostic> {
     set.map(warning).into_iter().collect()
 }
 
-// A variable that is set and empty counts as unset. It may also be the trace of another variable that was not set, and then
-// the connection was meant to be encrypted.
+/// A warning about a TLS variable that is set but empty. Empty counts as unset. But it may also result from another
+/// variable that was not set, and the connection was meant to be encrypted.
 fn empty_tls(environment: &Environment) -> Option<Diagnostic> {
     let name = TLS_VARIABLES
         .into_iter()
@@ -200,7 +205,7 @@ fn empty_tls(environment: &Environment) -> Option<Diagnostic> {
     )))
 }
 
-// `docker-container://name` or `docker-container://name?context=docker-context`.
+/// Parses `docker-container://name` or `docker-container://name?context=docker-context`.
 fn in_container(
     address: &str,
     from: &str,
@@ -234,8 +239,8 @@ fn in_container(
     })
 }
 
-// buildctl takes these as flags; as variables they are rbake's own. Files that are named one by one are looked at when the
-// connection is made.
+/// Adds the certificates of the variables `BUILDKIT_TLS_…`. buildctl has flags for them; the variables are rbake's
+/// own. Files that are named one by one are read when the connection is made.
 fn with_variables_tls(endpoint: Endpoint, environment: &Environment) -> Result<Reach, ChooseError> {
     if !matches!(endpoint, Endpoint::Tcp { .. }) {
         return Ok(Reach::Remote(endpoint));
@@ -257,7 +262,7 @@ fn with_variables_tls(endpoint: Endpoint, environment: &Environment) -> Result<R
     Ok(Reach::Remote(endpoint.with_tls(material)))
 }
 
-// buildx's current builder, or why there is none.
+/// buildx's current builder; the inner `Err` says why there is none.
 fn current(environment: &Environment) -> Result<Result<Candidate, String>, ChooseError> {
     let store = match Store::of(environment) {
         Some(store) if store.dir().is_dir() => store,
@@ -304,7 +309,7 @@ fn of_instance(
             default_load = true;
             Reach::Docker(engine(&node.endpoint)?)
         }
-        // buildx's own default where the file names none.
+        // buildx uses this driver if the file names none.
         "docker-container" | "" => Reach::Container {
             container: format!("buildx_buildkit_{}", node.name),
             host: engine(&node.endpoint)?,

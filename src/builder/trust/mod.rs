@@ -1,10 +1,10 @@
-//! Whether a path leads to something that nobody but root and this user can change.
+//! Checks that a path leads to something that nobody but root and this user can change.
 //!
-//! On a machine that is shared, others may have been there first: with a folder of the name that we would use in `/tmp`,
-//! with a link, with a program in a folder that all may write to. And where they may write to a folder *above* ours, they
-//! may put another in its place. So a path is followed as the kernel follows it, one step at a time, and each folder, link
-//! and file on the way is looked at. If all are fine, others can change neither the way nor its end, which may then be
-//! opened by its name. Start at [`check`] and [`make_private`].
+//! On a shared machine, other users may have prepared something: a folder in `/tmp` with the name that we would
+//! use, a symbolic link, a program in a folder that everybody can write to. And if they can write to a folder
+//! *above* ours, they can replace ours. So a path is followed as the kernel follows it, one step at a time, and
+//! each folder, link and file on the way is checked. If all are safe, others can change neither the way nor its
+//! end, and the path may be opened by its name. Start at [`check`] and [`make_private`].
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -15,10 +15,10 @@ use std::{fmt, io};
 
 use super::accounts::Accounts;
 
-/// As many links as the kernel follows.
+/// The number of symbolic links that the kernel follows in one path.
 const LINK_LIMIT: u32 = 40;
 
-/// Something on the way to a path, or at its end, can be changed by others.
+/// Others can change something on the way to a path, or at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnsafePath {
     path: PathBuf,
@@ -32,20 +32,21 @@ pub struct UnsafePath {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Fault {
-    // It belongs to somebody else than root or us.
+    // It belongs to a user other than root and this one.
     Owner,
-    // It belongs to somebody else than us, be it root.
+    // It belongs to another user, or to root, but must belong to this user.
     NotOurs,
     Everybody,
     Group(String),
     AccessList,
-    // Its owner and mode are what the user says who mounted it.
+    // An ordinary user may have mounted it, and then its owner and mode are whatever that user's file system
+    // reports.
     Mounted,
     NotAFolder,
 }
 
 impl UnsafePath {
-    /// What would make it safe, if that can be said without knowing what it is for.
+    /// What would make it safe. `None` if that depends on the purpose of the path.
     pub(crate) fn help(&self) -> Option<String> {
         let path = self.culprit.display();
         match self.fault {
@@ -88,27 +89,27 @@ impl fmt::Display for UnsafePath {
 
 impl std::error::Error for UnsafePath {}
 
-/// A path cannot be trusted.
+/// A path cannot be trusted, or could not be checked.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// Others can change it.
     #[error(transparent)]
     Unsafe(#[from] Box<UnsafePath>),
-    /// It cannot be looked at.
+    /// A part of the path cannot be examined.
     #[error("cannot look at `{}`", path.display())]
     Look {
         /// The path, or a part of it.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
-    /// The folder cannot be made.
+    /// The folder cannot be created.
     #[error("cannot make the folder `{}`", path.display())]
     Make {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: io::Error,
     },
@@ -121,7 +122,7 @@ impl From<UnsafePath> for TrustError {
 }
 
 impl TrustError {
-    /// What would make the path safe, if that can be said without knowing what it is for.
+    /// What would make the path safe. `None` if that depends on the purpose of the path.
     pub(crate) fn help(&self) -> Option<String> {
         match self {
             Self::Unsafe(error) => error.help(),
@@ -130,35 +131,36 @@ impl TrustError {
     }
 }
 
-/// What a path leads to.
+/// The end of a path.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// The same place by a path without links.
+    /// The path to it without symbolic links.
     pub(super) path: PathBuf,
-    /// What is there.
+    /// Its metadata.
     pub(super) metadata: Metadata,
 }
 
-/// Follows `path` and makes sure that nobody but root and this user can change what it leads to.
+/// Follows `path` and checks that nobody but root and this user can change what it leads to.
 ///
-/// Returns `None` if there is nothing; then nobody else can put something there, unless it would be in a folder such as
-/// `/tmp`.
+/// Returns `None` if nothing is there. Then nobody else can create something there, unless the path is in a folder
+/// that everybody can write to, such as `/tmp`.
 pub(super) fn check(path: &Path) -> Result<Option<Found>, TrustError> {
     Judge::of_this_process().check(path)
 }
 
-/// Whether there is a folder at `path` that only this user can reach. One that others can read is closed to them.
+/// Whether `path` is a folder that only this user can access. If others can read it, their access is removed; if
+/// they can write to it, that is an error. `false` if nothing is there.
 pub(super) fn is_private(path: &Path) -> Result<bool, TrustError> {
     Judge::of_this_process().is_private(path)
 }
 
-/// Whether there is a folder at `path`, and makes sure that nobody but root and this user can make things in it: `/tmp` is
-/// an error.
+/// Whether `path` is a folder. It is an error if somebody other than root and this user can create files in it, so
+/// `/tmp` is an error. `false` if nothing is there.
 pub(super) fn check_folder(path: &Path) -> Result<bool, TrustError> {
     Judge::of_this_process().check_folder(path)
 }
 
-/// Whether `path` is a folder of this user's that nobody else can change; nothing about it is mended.
+/// Whether `path` is a folder of this user that nobody else can change. Changes nothing.
 pub(super) fn is_own_folder(path: &Path) -> bool {
     let judge = Judge::of_this_process();
     let is_ours = |found: Found| found.metadata.uid() == judge.user;
@@ -168,7 +170,8 @@ pub(super) fn is_own_folder(path: &Path) -> bool {
             .is_ok_and(|found| found.is_some_and(is_ours))
 }
 
-/// Has a folder at `path` that only this user can reach.
+/// Creates the folder `path`, with parents, so that only this user can access it. Accepts a folder that is there
+/// already.
 pub(super) fn make_private(path: &Path) -> Result<(), TrustError> {
     let judge = Judge::of_this_process();
     if judge.is_private(path)? {
@@ -181,7 +184,8 @@ pub(super) fn make_private(path: &Path) -> Result<(), TrustError> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true).mode(0o700);
     builder.create(path).map_err(fail)?;
-    // In a folder such as /tmp somebody may have been faster: making a folder that is there already is no error.
+    // In a folder such as /tmp, another user may have created it first, and creating an existing folder is not an
+    // error.
     if judge.is_private(path)? {
         Ok(())
     } else {
@@ -189,16 +193,16 @@ pub(super) fn make_private(path: &Path) -> Result<(), TrustError> {
     }
 }
 
-/// Whether the process at the other end of `stream` is this user's.
+/// Whether the process at the other end of `stream` belongs to this user.
 pub(super) fn is_peer_ours(stream: &tokio::net::UnixStream) -> bool {
     let ours = rustix::process::geteuid().as_raw();
     stream.peer_cred().is_ok_and(|peer| peer.uid() == ours)
 }
 
-// Looks at paths for one user.
+// Checks paths for one user.
 struct Judge {
     user: u32,
-    // The number that stands for all users who have none here, if this is a user namespace: root of the machine, too.
+    // In a user namespace, the number under which all unmapped users appear. The machine's root is one of them.
     unmapped: Option<u32>,
 }
 
@@ -295,21 +299,21 @@ impl Judge {
         } else if metadata.uid() != self.user {
             Some(Fault::NotOurs)
         } else {
-            // Here /tmp itself will not do.
+            // Unlike on the way, a sticky folder such as /tmp itself is not accepted here.
             self.writers(&real, &metadata)
         };
         if let Some(fault) = fault {
             return Err(self.unsafe_path(path, &real, &metadata, fault).into());
         }
         if metadata.mode() & 0o077 != 0 {
-            // A file system without modes is no reason to stop: nobody else can write there.
+            // An error (a file system without modes) can be ignored: nobody else can write there.
             let _ = std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o700));
         }
         Ok(true)
     }
 
-    // Whether others can change `path`, which is a step on the way to `asked`. In a sticky folder anybody may make
-    // things, but only owners may replace them.
+    /// Checks that others cannot change `path`, a step on the way to `asked`. In a sticky folder (`in_sticky`),
+    /// everybody can create files, but only their owners can replace them.
     fn judge(
         &self,
         asked: &Path,
@@ -323,7 +327,8 @@ impl Judge {
         let fault = if !is_trusted {
             Some(Fault::Owner)
         } else if found.is_symlink() || is_sticky(found) {
-            // A link has no mode that means anything.
+            // The mode of a symbolic link means nothing. In a sticky folder, others cannot replace what is not
+            // theirs.
             None
         } else {
             self.writers(path, found)
@@ -334,7 +339,7 @@ impl Judge {
         }
     }
 
-    // Who else than root and the user may write to it.
+    /// Who can write to `path`, other than root and the user; `None` if nobody else can.
     fn writers(&self, path: &Path, found: &Metadata) -> Option<Fault> {
         let mode = found.mode();
         if mode & 0o002 != 0 {
@@ -343,7 +348,7 @@ impl Judge {
         if mode & 0o020 == 0 {
             return None;
         }
-        // With an access list, these bits say that any of its users or groups may.
+        // If there is an access list, these bits are its mask: some user or group in the list may have access.
         if has_access_list(path) {
             return Some(Fault::AccessList);
         }
@@ -390,16 +395,17 @@ fn is_sticky(found: &Metadata) -> bool {
 
 #[cfg(target_os = "linux")]
 fn has_access_list(path: &Path) -> bool {
-    // An error means that there is none, or none on this file system.
+    // An error means that the file has no list, or that the file system does not support them. ERANGE means a long
+    // list.
     rustix::fs::getxattr(path, "system.posix_acl_access", &mut [0; 4096][..])
         .map_or_else(|error| error == rustix::io::Errno::RANGE, |_| true)
 }
 
-// Whether it may be a file system that an ordinary user has mounted onto a folder of theirs.
+/// Whether `path` may be on a file system that an ordinary user has mounted (FUSE).
 #[cfg(target_os = "linux")]
 fn is_mounted_by_a_user(path: &Path) -> bool {
     const FUSE: i128 = 0x6573_5546;
-    // The type of the field differs with the architecture.
+    // The field's type depends on the architecture.
     rustix::fs::statfs(path).is_ok_and(|found| i128::from(found.f_type) == FUSE)
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use std::os::unix::fs::symlink;
 
-// A judge to whom the files of these tests belong to somebody else.
+// A judge for another user, to whom the files of these tests do not belong.
 fn stranger() -> Judge {
     Judge {
         user: rustix::process::geteuid().as_raw() + 4242,
@@ -13,7 +13,7 @@ fn us() -> Judge {
     Judge::of_this_process()
 }
 
-// Folders and files with modes, whatever the umask.
+// Creates files and folders with exact modes, whatever the umask.
 struct Tree(tempfile::TempDir);
 
 impl Tree {
@@ -81,7 +81,7 @@ fn folders_that_others_can_write_to_are_refused_wherever_they_are_on_the_way() {
         "{told}"
     );
     assert!(error.help().unwrap().contains("chmod go-w"));
-    // What is not there yet could be put there by others just as well.
+    // Others could create what does not exist yet.
     assert_eq!(
         refused(us().check(&tree.path("open/later"))).fault,
         Fault::Everybody
@@ -95,14 +95,14 @@ fn group_bits_count_where_the_group_has_other_members() {
     let tree = Tree::new();
     let dir = tree.dir("shared", 0o775);
     let stranger = Judge {
-        // Root's group has another member for a user who is not root.
+        // For a user who is not root, root's group has another member.
         user: rustix::process::geteuid().as_raw(),
         unmapped: None,
     };
     let gid = dir.metadata().unwrap().gid();
     let expected = Accounts::of_this_machine().is_group_of_only(gid, stranger.user);
     assert_eq!(stranger.check(&dir).is_ok(), expected);
-    // A group that no file knows may have anybody in it.
+    // A group that is not in /etc/group may have any members.
     if rustix::process::geteuid().is_root() {
         std::os::unix::fs::chown(&dir, None, Some(987_654)).unwrap();
         let error = refused(us().check(&dir));
@@ -146,7 +146,7 @@ fn links_are_followed_as_the_kernel_does_and_both_ends_are_looked_at() {
     tree.file("deep/a", 0o644);
     tree.file("a", 0o666);
     symlink("deep/er", tree.path("link")).unwrap();
-    // By text this would be `a`, which everybody can write to.
+    // If `..` only removed the text `link`, this would be `a`, which everybody can write to.
     let found = us().check(&tree.path("link/../a")).unwrap().unwrap();
     let real = tree.path("deep/a").canonicalize().unwrap();
     assert_eq!(found.path, real);
@@ -272,7 +272,7 @@ fn an_access_list_that_lets_others_write_is_seen() {
     }
     let name = "system.posix_acl_access";
     if rustix::fs::setxattr(&dir, name, &list, rustix::fs::XattrFlags::empty()).is_err() {
-        // This file system has none.
+        // This file system has no access lists.
         return;
     }
     assert_eq!(refused(us().check(&dir)).fault, Fault::AccessList);
