@@ -1,8 +1,9 @@
-//! The keys by which the daemon tells whether two sessions hold the same secret.
+//! Token authority: the keys by which the daemon recognises that two sessions have the same secret for a registry.
 //!
-//! The seeds lie in Docker's configuration directory and are shared with buildx
-//! (BuildKit, `session/auth/authprovider/tokenseed.go`). A directory that cannot be written, a lock that another process keeps or a
-//! disk that does not answer is no failure: the seed then lasts as long as the run, which costs a token exchange.
+//! The keys are derived from random seeds in Docker's configuration directory, in a file shared with buildx
+//! (BuildKit, `session/auth/authprovider/tokenseed.go`). It is not an error if the directory cannot be written, if
+//! another process keeps the lock, or if the disk does not answer: then the seed is used for this run only, which
+//! costs one more token exchange.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -28,15 +29,17 @@ use crate::types::temporary::{Temporary, sweep_at};
 
 const SEED_LENGTH: usize = 16;
 
-/// The largest file of seeds, in bytes, and the most seeds in it: the daemon says for which hosts it wants keys.
+/// The largest size of the seeds' file, in bytes, and the most seeds in it. The daemon chooses the hosts for which
+/// it wants keys, so it must not be able to grow the file without limit.
 const FILE_LIMIT: u64 = 1 << 20;
 const SEEDS: usize = 1000;
 
-/// How long the lock of another process, and the disk, are waited for.
+/// The longest waits: for another process's lock, and for the disk.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 const DISK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often a taken lock is tried again: `flock` cannot be waited for without a thread that cannot be called back.
+/// The pause between two attempts to take the lock. A blocking `flock` would need a thread that cannot be
+/// cancelled.
 const PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Serialize, Deserialize, Default, Clone)]
@@ -47,7 +50,7 @@ struct Entry {
 
 type Seed = Secret<Vec<u8>>;
 
-/// The seeds of a run.
+/// The seeds of this run.
 #[derive(Debug)]
 pub(super) struct Seeds {
     dir: Option<PathBuf>,
@@ -55,7 +58,7 @@ pub(super) struct Seeds {
 }
 
 impl Seeds {
-    /// Seeds kept in `dir`, Docker's configuration directory; in memory only where there is none.
+    /// Seeds stored in `dir`, Docker's configuration directory. `None` means that they are kept in memory only.
     pub(super) fn new(dir: Option<PathBuf>) -> Self {
         Self {
             dir,
@@ -63,8 +66,8 @@ impl Seeds {
         }
     }
 
-    /// The key for `host` and `salt`: of a random seed where there is a secret, of nothing where there is none, so that all who
-    /// have no secret agree.
+    /// Returns the key for `host` and `salt`. With a secret, it is derived from the host's random seed. Without
+    /// one, it is derived from the salt alone, so that all sessions without a secret have the same key.
     pub(super) async fn key(
         &self,
         host: &RegistryHost,
@@ -101,14 +104,15 @@ impl Seeds {
     }
 }
 
-/// The signature of `payload` followed by the payload, as the usual `crypto_sign` makes it.
+/// Returns the signature of `payload`, followed by the payload: the layout of NaCl's `crypto_sign`.
 pub(super) fn sign(key: &SigningKey, payload: &[u8]) -> Vec<u8> {
     let mut signed = key.sign(payload).to_bytes().to_vec();
     signed.extend_from_slice(payload);
     signed
 }
 
-// The host's seed from the file, made and stored where it is missing; `None` where it can be neither read nor stored.
+/// Returns the host's seed from the file; creates and stores one if it is missing. `None` if no random bytes are
+/// available.
 async fn stored(dir: &Path, host: &RegistryHost) -> Option<Seed> {
     let end = Instant::now() + LOCK_TIMEOUT;
     loop {
@@ -130,7 +134,8 @@ enum Attempt {
 fn attempt(dir: &Path, host: &RegistryHost, may_wait: bool) -> Attempt {
     let _ = std::fs::create_dir_all(dir);
     let locked = FileLock::try_take(&FileLock::options(), &dir.join(".token_seed.lock"));
-    // Nothing can be locked on a disk that is read-only, and that is no reason to wait.
+    // On a read-only disk the lock file cannot be opened. Waiting would not help, so only a lock that another
+    // process holds counts.
     let is_busy = matches!(locked, Ok(None));
     if is_busy && may_wait {
         return Attempt::Busy;
@@ -146,7 +151,7 @@ fn attempt(dir: &Path, host: &RegistryHost, may_wait: bool) -> Attempt {
     let Ok(fresh) = random() else {
         return Attempt::Seed(None);
     };
-    // Without the lock another process may write at the same time, and one of the seeds would be lost.
+    // Without the lock, another process may write at the same time, and one of the two seeds would be lost.
     if !is_busy && seeds.len() < SEEDS {
         let seed = STANDARD.encode(fresh.expose());
         seeds.insert(host.to_string(), Entry { seed });
@@ -168,7 +173,7 @@ fn read(path: &Path) -> BTreeMap<String, Entry> {
 }
 
 fn write(path: &Path, seeds: &BTreeMap<String, Entry>) -> std::io::Result<()> {
-    // A link, a pipe or a device has been put there for a reason, and is not replaced by a file.
+    // Somebody put a link, pipe or device there for a reason. Do not replace it by a file.
     match path.symlink_metadata() {
         Ok(metadata) if !metadata.is_file() => return Ok(()),
         Ok(_) | Err(_) => {}

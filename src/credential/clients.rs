@@ -1,4 +1,5 @@
-//! HTTP clients for token servers: one for all registries, and one for each that has certificates of its own.
+//! HTTP clients for token servers: one shared by most registries, and one for each registry that has its own
+//! certificates.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -13,16 +14,16 @@ use super::host::RegistryHost;
 use super::{Error, tls};
 use crate::types::blocking::unblock;
 
-/// How long a token server may take for one request.
+/// The time limit of one request to a token server.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long reading certificates may take: the folder may lie on a disk that is gone.
+/// The time limit for reading certificates: the folder may be on a network disk that does not answer.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Redirects in a row that are followed.
+/// The most redirects that are followed in a row.
 const REDIRECTS: usize = 5;
 
-/// Clients, made when they are needed.
+/// HTTP clients, created on first use.
 #[derive(Debug)]
 pub(super) struct Clients {
     folders: Arc<Vec<PathBuf>>,
@@ -31,13 +32,14 @@ pub(super) struct Clients {
 
 #[derive(Debug, Default)]
 struct Made {
-    // For all registries without certificates of their own: the daemon names registries, and must not make a client for each.
+    // Shared by all registries without their own certificates. The daemon chooses the registries, and must not be
+    // able to make us create a client for each name.
     common: Option<Client>,
     own: HashMap<RegistryHost, Client>,
 }
 
 impl Clients {
-    /// Clients that find certificates in `folders`, each with one folder per registry.
+    /// Clients with certificates from `folders`. Each of them has one subfolder per registry.
     pub(super) fn new(folders: Vec<PathBuf>) -> Self {
         Self {
             folders: Arc::new(folders),
@@ -45,7 +47,7 @@ impl Clients {
         }
     }
 
-    /// The client for token servers of `host`.
+    /// Returns the client for the token servers of the registry `host`.
     pub(super) async fn of(&self, host: &RegistryHost) -> Result<Client, Error> {
         let mut made = self.made.lock().await;
         if let Some(client) = made.own.get(host) {
@@ -93,7 +95,8 @@ fn client(config: rustls::ClientConfig, host: &RegistryHost) -> Result<Client, E
     })
 }
 
-/// Follows redirects that stay at the server that was named: its scheme, host and port. The request has the user's password in it.
+/// A policy that follows redirects only within the first server (same scheme, host and port), because the request
+/// contains the user's password.
 pub(super) fn redirects() -> Policy {
     let follow = |attempt: Attempt<'_>| {
         let same = attempt

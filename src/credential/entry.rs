@@ -1,4 +1,4 @@
-//! One entry of Docker's configuration, and the registry its key means.
+//! An entry of `auths` in Docker's configuration, and the registry that its key means.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -8,13 +8,13 @@ use super::Credential;
 use crate::golang::json::{GoValue, Reading, is_field};
 use crate::types::Secret;
 
-// Go's decoder does not look at the bits that the last character has too many.
+// Go's decoder ignores the unused bits of the last character, so accept any.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
-/// What an entry says.
+/// The fields of an entry, as they stand in the configuration. An empty text means absent.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct AuthEntry {
     pub(super) auth: String,
@@ -22,23 +22,23 @@ pub(super) struct AuthEntry {
     password: String,
     identity_token: String,
     registry_token: String,
-    /// Whether a value of it has a wrong type, so that it may mean more than was read.
+    /// Whether a value has a wrong type, so that the entry may have held a credential that was not read.
     pub(super) wrong: bool,
 }
 
-// The fields are credentials.
+// All fields are credentials, so none is printed.
 impl std::fmt::Debug for AuthEntry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("AuthEntry(..)")
     }
 }
 
-/// `auth` is not `user:password` in base64.
+/// `auth` is not `user:password` encoded in base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct MalformedAuth;
 
 impl AuthEntry {
-    /// Reads an entry of `auths`.
+    /// Reads an entry of `auths` in `config.json`.
     pub(super) fn read(reading: &mut Reading, value: GoValue<'_>, at: &str, into: &mut Self) {
         let before = reading.wrong.len();
         reading.object(value, at, |reading, key, value| {
@@ -48,7 +48,7 @@ impl AuthEntry {
                 ("password", &mut into.password),
                 ("identitytoken", &mut into.identity_token),
                 ("registrytoken", &mut into.registry_token),
-                // Read by Docker, used by nobody.
+                // Docker reads this field and does not use it.
                 ("serveraddress", &mut String::new()),
             ];
             for (field, into) in fields {
@@ -60,7 +60,8 @@ impl AuthEntry {
         into.wrong = reading.wrong.len() > before;
     }
 
-    /// Reads an entry of `DOCKER_AUTH_CONFIG`, which has `auth` alone. Returns whether there is more.
+    /// Reads an entry of `DOCKER_AUTH_CONFIG`, in which only `auth` is allowed. Returns whether there are other
+    /// fields.
     pub(super) fn read_auth(
         &mut self,
         reading: &mut Reading,
@@ -79,7 +80,7 @@ impl AuthEntry {
         more
     }
 
-    /// The credential that the entry holds.
+    /// The credential in the entry; [`Credential::Anonymous`] if the entry is empty.
     pub(super) fn credential(&self) -> Result<Credential, MalformedAuth> {
         let secret = |text: &String| Secret::new(text.clone());
         let (username, password) = if self.auth.is_empty() {
@@ -101,7 +102,8 @@ impl AuthEntry {
     }
 }
 
-// As docker/cli's `decodeAuth`: base64 without regard to line ends, NUL bytes around the password are padding.
+/// Decodes `auth` as docker/cli's `decodeAuth` does: ignores line ends in the base64, and NUL bytes around the
+/// password, which are padding.
 fn decode_auth(auth: &str) -> Option<(String, String)> {
     let bytes = BASE64.decode(auth.replace(['\r', '\n'], "")).ok()?;
     let text = String::from_utf8(bytes).ok()?;
@@ -109,9 +111,9 @@ fn decode_auth(auth: &str) -> Option<(String, String)> {
     (!user.is_empty()).then(|| (user.to_owned(), password.trim_matches('\0').to_owned()))
 }
 
-/// The host, with its port, that the key of an entry means: `https://h/v1/`, `h/v1/` and `h` mean the same.
+/// The host and port that the key of an entry means. `https://h/v1/`, `h/v1/` and `h` are equal.
 ///
-/// docker/cli's `ConvertToHostname`, which takes an address apart as Go's `net/url` does.
+/// This is docker/cli's `ConvertToHostname`, which parses URLs with Go's `net/url`.
 pub(super) fn host_of(key: &str) -> String {
     if key.contains("://")
         && let Some(host) = host_of_url(key)
@@ -121,14 +123,15 @@ pub(super) fn host_of(key: &str) -> String {
     before(key, '/').to_owned()
 }
 
-/// The repositories that the key of an entry is for: `h/group` is for `group` and all below; `None` if for all of the host.
+/// The repositories that the key of an entry is for: `h/group` is for `group` and everything below it. `None` if it
+/// is for the whole host.
 pub(super) fn path_of(key: &str) -> Option<&str> {
     let rest = match key.split_once("://") {
         Some((_, rest)) => before(before(rest, '#'), '?'),
         None => key,
     };
     let path = rest.split_once('/')?.1.trim_matches('/');
-    // The versions of the registries' interface, which stand in old entries.
+    // Old entries have the version of the registry's API as their path. That is not a repository.
     (!matches!(path, "" | "v1" | "v2")).then_some(path)
 }
 
@@ -173,7 +176,7 @@ fn host_of_url(url: &str) -> Option<String> {
         return None;
     }
     Some(match (port, name.contains(':')) {
-        // Without brackets an address of IPv6 is none.
+        // An IPv6 address without brackets is not valid.
         (_, true) if !host.starts_with('[') => return None,
         ("", _) => name.to_owned(),
         (port, true) => format!("[{name}]:{port}"),
@@ -181,7 +184,7 @@ fn host_of_url(url: &str) -> Option<String> {
     })
 }
 
-// Whether each `%` stands before two hexadecimal digits.
+/// Whether each `%` is followed by two hexadecimal digits.
 fn is_escaped(text: &str) -> bool {
     let mut parts = text.as_bytes().split(|byte| *byte == b'%');
     parts.next();

@@ -1,6 +1,6 @@
-//! Credential helpers: programs that answer for a registry.
+//! Credential helpers: external programs that return the credential for a registry.
 //!
-//! A helper is ended with everything it has started.
+//! When a helper is ended, everything that it started is ended, too.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,47 +17,47 @@ use crate::golang::json::{GoText, Reading, Trailing, is_field};
 use crate::types::Secret;
 use crate::types::processes::{self, ProcessGroup, ProcessGroups};
 
-/// What helpers print where they know nothing (docker-credential-helpers, `credentials/error.go`).
+/// The text that helpers print if they have no credential (docker-credential-helpers, `credentials/error.go`).
 const NOT_FOUND: &str = "credentials not found in native keychain";
 
-/// More than this is no answer, in bytes.
+/// The longest answer that is accepted, in bytes.
 const ANSWER_LIMIT: u64 = 1 << 20;
 
-/// Why a credential helper gave no credential.
+/// A credential helper returned no credential.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum HelperError {
-    /// It could not be run.
+    /// It could not be started.
     #[error("cannot run the credential helper `{helper}` for `{host}`")]
     Run {
         /// The program.
         helper: String,
         /// The registry.
         host: String,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: Arc<io::Error>,
     },
-    /// It failed.
+    /// It ended with an error, or its answer makes no sense.
     #[error("the credential helper `{helper}` failed for `{host}`: {message}")]
     Failed {
         /// The program.
         helper: String,
         /// The registry.
         host: String,
-        /// What it said, one line.
+        /// What it printed, one line.
         message: String,
     },
-    /// It did not answer, and was ended with all that it had started.
+    /// It did not answer in time, and was ended with everything that it had started.
     #[error("the credential helper `{helper}` gave no answer for `{host}` within {seconds} s")]
     Hung {
         /// The program.
         helper: String,
         /// The registry.
         host: String,
-        /// How long it had.
+        /// How long it had, in seconds.
         seconds: u64,
     },
-    /// Its turn did not come: it is asked one question at a time.
+    /// It was not asked, because it was still answering earlier questions: a helper gets one question at a time.
     #[error(
         "the credential helper `{helper}` was busy with other registries for {seconds} s, so that it was not asked for `{host}`"
     )]
@@ -66,10 +66,10 @@ pub(crate) enum HelperError {
         helper: String,
         /// The registry.
         host: String,
-        /// How long its turn was waited for.
+        /// How long this question waited, in seconds.
         seconds: u64,
     },
-    /// The run ended first.
+    /// The run ended before the helper answered.
     #[error("the credential helper `{helper}` was stopped")]
     Stopped {
         /// The program.
@@ -84,7 +84,7 @@ struct Answer {
 }
 
 impl Answer {
-    // As docker-credential-helpers' client reads it; `None` for what is no answer.
+    /// Parses the answer as docker-credential-helpers' client does. `None` if it is not JSON of the right form.
     fn read(output: &[u8]) -> Option<Self> {
         let text = GoText::new(output);
         let document = text.value(Trailing::Ignored).ok()??;
@@ -102,19 +102,20 @@ impl Answer {
     }
 }
 
-/// One question to a helper.
+/// A question to a helper.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct HelperCall {
-    /// The program's name, without a folder.
+    /// The program's name, to be found in `PATH`.
     pub(super) program: String,
     /// The registry's key in the configuration.
     pub(super) key: String,
 }
 
 impl HelperCall {
-    /// Runs the helper; one that knows nothing gives [`Credential::Anonymous`].
+    /// Runs the helper. Returns [`Credential::Anonymous`] if it has no credential.
     ///
-    /// It does not get the variables `withheld`, and is ended after `limit`. Dropping the future ends it, too.
+    /// The helper does not get the variables in `withheld`. It is ended after `limit`, and also if the future is
+    /// dropped.
     pub(super) async fn run(
         &self,
         limit: Duration,
@@ -148,7 +149,7 @@ impl HelperCall {
 
     async fn talk(&self, child: &mut Child, group: &ProcessGroup) -> io::Result<Output> {
         if let Some(mut stdin) = child.stdin.take() {
-            // A helper that does not read its input has its reasons; its answer counts.
+            // A helper may ignore its input and close it, which makes the write fail. Only its answer matters.
             let _ = stdin.write_all(self.key.as_bytes()).await;
         }
         processes::finish(child, group, ANSWER_LIMIT).await
@@ -192,7 +193,8 @@ impl HelperCall {
     }
 }
 
-// The first line that a failed helper has printed, unless it looks like the answer: that would be the secret.
+/// The first line that a failed helper printed. An output with braces is not shown: it may be the answer, and so
+/// the secret.
 fn said(stdout: &str, stderr: &str) -> String {
     let line = |text: &str| {
         let line = text.lines().find(|line| !line.trim().is_empty())?;
@@ -229,7 +231,7 @@ mod tests {
             .await
     }
 
-    // Whether a process with `mark` as its only argument runs.
+    // Whether a process is running that has `mark` as its only argument.
     fn runs(mark: &str) -> bool {
         let processes = std::fs::read_dir("/proc").unwrap().flatten();
         let mut lines =
@@ -313,7 +315,7 @@ mod tests {
         assert!(groups.is_empty());
     }
 
-    // Processes say nothing when they begin or end to one who is not their parent.
+    // Only the parent of a process is notified when it ends, so look again and again.
     async fn eventually(condition: impl Fn() -> bool) {
         let started = std::time::Instant::now();
         while !condition() {

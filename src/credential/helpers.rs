@@ -1,7 +1,7 @@
-//! Which helper was asked what: one call for each program and registry, however many want to know.
+//! Runs each credential helper once for each registry, however many requests need the answer.
 //!
-//! A token is asked for by repository and action, so that forty repositories of one registry are forty questions of the daemon at
-//! once; all of them need the same credential.
+//! The daemon asks for a token for each repository and action, so forty repositories of one registry are forty
+//! requests at the same time. All of them need the same credential.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,18 +17,21 @@ use crate::diag::Diagnostic;
 use crate::types::Clock;
 use crate::types::processes::ProcessGroups;
 
-/// How long a credential is kept: somewhat less than the shortest life of one from a cloud's helper.
+/// How long a credential is remembered: slightly less than the shortest lifetime of credentials from the helpers of
+/// clouds.
 const KEPT: Duration = Duration::from_secs(4 * 60 + 50);
 
-/// How long a failure is kept: the daemon asks several times for what failed, and each session of a step.
+/// How long a failure is remembered. After a failure, the daemon asks several times, and so does each session of a
+/// step.
 const FAILURE_KEPT: Duration = Duration::from_secs(5);
 
-/// Answers that are remembered. The daemon says which registries are asked for, and must not fill the memory.
+/// The most answers that are remembered. The daemon chooses the registries, and must not be able to fill the
+/// memory.
 const REMEMBERED: usize = 1000;
 
 type Answer = Result<Credential, HelperError>;
 
-/// Asks helpers.
+/// Runs helpers and remembers their answers.
 #[derive(Debug)]
 pub(super) struct Helpers {
     asking: Arc<Asking>,
@@ -42,7 +45,7 @@ struct Asking {
     withheld: BTreeSet<String>,
     notices: Notices,
     groups: ProcessGroups,
-    // Keychains misbehave when they are asked in parallel (docker/cli#1862): each program answers one question at a time.
+    // Keychains fail if they are asked in parallel (docker/cli#1862), so each program gets one question at a time.
     turns: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
 }
 
@@ -65,7 +68,8 @@ impl Slot {
             CallState::Queued | CallState::Running => true,
             CallState::Done { at, answer } => {
                 let kept = match answer {
-                    // A helper that hangs hangs again.
+                    // A helper that did not answer will not answer the next time either, so do not wait for it
+                    // again.
                     Ok(_) | Err(HelperError::Hung { .. }) => KEPT,
                     Err(_) => FAILURE_KEPT,
                 };
@@ -80,7 +84,7 @@ impl Slot {
 }
 
 impl Helpers {
-    /// Helpers that do not get the variables `withheld`; `notices` hears of those that take long.
+    /// Creates the store. Helpers do not get the variables in `withheld`. Slow ones are reported to `notices`.
     pub(super) fn new(clock: Clock, withheld: BTreeSet<String>, notices: Notices) -> Self {
         Self::with_limit(clock, withheld, notices, HELPER)
     }
@@ -104,7 +108,7 @@ impl Helpers {
         }
     }
 
-    /// What the helper of `call` answers, or has answered a short while ago.
+    /// Returns the answer of the helper, which may be a remembered one.
     pub(super) async fn ask(&self, call: HelperCall) -> Answer {
         let mut state = self.join(&call);
         let limit = self.asking.limit;
@@ -117,8 +121,8 @@ impl Helpers {
                 }),
             }
         };
-        // The call has its own limit, which begins with its turn; this one counts the wait for the turn, too. It is a little
-        // longer, so that a helper that was asked at once is reported by its own.
+        // The helper's own limit begins when its turn comes. This limit includes the wait for the turn. It is
+        // slightly longer, so that a helper that was asked at once and hangs is reported by its own limit.
         let answer = tokio::time::timeout(limit + limit / 20, answered).await;
         answer.unwrap_or_else(|_| {
             let queued = matches!(&*state.borrow(), CallState::Queued);
@@ -139,7 +143,7 @@ impl Helpers {
         })
     }
 
-    // The call's state; begins it where nobody has, or too long ago.
+    /// Returns the state of the call, which is started if there is none or if its answer is too old.
     fn join(&self, call: &HelperCall) -> watch::Receiver<CallState> {
         let now = self.asking.clock.elapsed();
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
@@ -150,7 +154,7 @@ impl Helpers {
             calls.retain(|_, slot| !slot.is_done());
         }
         let (tell, state) = watch::channel(CallState::Queued);
-        // The call goes on when those who wanted it first are gone: others may be waiting.
+        // The call goes on even if the request that started it is cancelled: other requests may be waiting for it.
         let task = tokio::spawn(Arc::clone(&self.asking).call(call.clone(), tell));
         let slot = Slot {
             state: state.clone(),
@@ -160,7 +164,7 @@ impl Helpers {
         state
     }
 
-    /// Ends every helper that still runs.
+    /// Ends all helpers that are still running.
     pub(super) fn end_all(&self) {
         self.asking.groups.end_all();
     }
@@ -200,7 +204,7 @@ mod tests {
     use std::path::{Path, PathBuf};
     use std::time::SystemTime;
 
-    // A helper that notes each call in the file `calls`.
+    // A helper that appends each call to the file `calls`.
     fn call(dir: &Path, key: &str, script: &str) -> HelperCall {
         let program = dir.join("docker-credential-x");
         let calls = dir.join("calls");
@@ -225,7 +229,7 @@ mod tests {
 
     const ANSWER: &str = r#"echo '{"Username":"u","Secret":"s"}'"#;
 
-    /// Where a helper waits until the test lets it go on.
+    /// A point at which a helper waits until the test lets it go on.
     struct Gate {
         reached: PathBuf,
         passed: PathBuf,

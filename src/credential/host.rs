@@ -1,16 +1,17 @@
-//! The name of a registry, as the daemon sends it.
+//! The name of a registry, as the daemon sends it. It is untrusted.
 
 use std::fmt;
 
-/// The longest name: 253 characters of a host, a colon and a port.
+/// The longest name, in bytes: 253 for the host, one for the colon, and the port.
 const LONGEST: usize = 260;
 
-/// `host` or `host:port`. Holds nothing that could be taken for a path, an address with a path, or a terminal's control sequence.
+/// `host` or `host:port`. Contains no characters with which it could act as a path, a URL with a path, or a
+/// terminal's control sequence.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct RegistryHost(String);
 
 impl RegistryHost {
-    /// Parses what the daemon sent; `None` if it is no host.
+    /// Parses a text from the daemon. `None` if it is not a host.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let legal = |b: u8| b.is_ascii_alphanumeric() || b"._-:[]%".contains(&b);
         let begins_well = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[');
@@ -29,7 +30,7 @@ impl fmt::Display for RegistryHost {
     }
 }
 
-/// `text` from the daemon, fit for a message: printable, and not too long.
+/// Makes a text from the daemon fit for a message: without control characters, and at most 100 characters.
 pub(super) fn shown(text: &str) -> String {
     let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().take(100).map(clean).collect()

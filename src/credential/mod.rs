@@ -1,7 +1,7 @@
-//! Registry credentials: Docker's configuration, credential helpers, token exchange.
+//! Registry credentials: Docker's configuration, credential helpers, and token exchange.
 //!
-//! Knows nothing of sessions or images: it answers "what may be shown to this host". Start at [`Provider`], of which a bake
-//! has one, shared by every session.
+//! Knows nothing of sessions or images. It answers one question: which credential may be sent to this host? Start
+//! at [`Provider`]; a bake has one, which all sessions share.
 
 mod authority;
 mod clients;
@@ -25,32 +25,34 @@ pub(crate) use token::{BearerToken, TokenRequest};
 
 use crate::types::Secret;
 
-/// What may be shown to a registry.
+/// A credential that may be sent to a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Credential {
-    /// Nothing is configured.
+    /// No credential is configured.
     #[default]
     Anonymous,
     /// A user name and its password.
     Basic {
-        /// The user.
+        /// The user name.
         username: String,
         /// The password.
         password: Secret<String>,
     },
-    /// A long-lived token that is exchanged for others (OAuth's refresh token).
+    /// A long-lived token that is exchanged for short-lived ones (OAuth's refresh token, docker's "identity
+    /// token").
     Identity(Secret<String>),
-    /// A token that is shown to the registry as it is.
+    /// A token that is sent to the registry unchanged, without an exchange.
     Registry {
         /// The token.
         token: Secret<String>,
-        /// What is shown to registries that take no token.
+        /// The credential for registries that do not accept such a token.
         otherwise: Box<Credential>,
     },
 }
 
 impl Credential {
-    /// User and secret in the form BuildKit's `Credentials` call answers: no user for an identity token, both empty for nothing.
+    /// User and secret as BuildKit's `Credentials` call returns them. The user is empty for an identity token; both
+    /// are empty for [`Self::Anonymous`].
     pub(crate) fn as_pair(&self) -> (&str, &str) {
         match self {
             Self::Anonymous => ("", ""),
@@ -60,7 +62,7 @@ impl Credential {
         }
     }
 
-    /// The same with a token that is shown as it is, unless that is empty.
+    /// Adds a registry token, unless it is empty.
     fn with_registry_token(self, token: &str) -> Self {
         if token.is_empty() {
             return self;
@@ -83,58 +85,58 @@ impl Credential {
     }
 }
 
-/// Why no credential or token could be had.
+/// No credential or token could be obtained.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// What the daemon asks for is no registry.
+    /// The daemon asks for credentials of something that is not a registry's host.
     #[error("the builder asks for credentials of `{host}`, which is not a host")]
     Host {
-        /// What it sent, cleaned.
+        /// The text it sent, made fit for a message.
         host: String,
     },
-    /// A credential helper gave no credential.
+    /// A credential helper failed.
     #[error(transparent)]
     Helper(#[from] HelperError),
-    /// The token server's address is not one that can be asked.
+    /// The address of the token server is not an http or https URL.
     #[error(
         "the registry `{host}` names `{realm}` as its token server, which is not an http(s) address"
     )]
     Realm {
         /// The registry.
         host: String,
-        /// The address.
+        /// The address, without credentials.
         realm: String,
     },
-    /// The token server did not answer.
+    /// The request to the token server failed.
     #[error("cannot ask the token server `{realm}`")]
     Exchange {
         /// The address, without credentials.
         realm: String,
-        /// Why.
+        /// The underlying error.
         #[source]
         source: Box<reqwest::Error>,
     },
-    /// The token server took too long.
+    /// The token server did not answer in time.
     #[error("the token server `{realm}` gave no token for `{host}` within {seconds} s")]
     NoAnswer {
         /// The address, without credentials.
         realm: String,
         /// The registry.
         host: String,
-        /// How long the whole exchange had.
+        /// The time limit of the whole exchange, in seconds.
         seconds: u64,
     },
-    /// The token server sends us to another server.
+    /// The token server redirects to another server, which must not get the credential.
     #[error(
         "the token server `{realm}` redirects to `{target}`: credentials are shown to the server that the registry names, and to no other"
     )]
     Redirect {
         /// The address, without credentials.
         realm: String,
-        /// The other server.
+        /// The other server, without the rest of the URL.
         target: String,
     },
-    /// The token server refused.
+    /// The token server answered with an error status.
     #[error("the token server `{realm}` answered {status}")]
     Refused {
         /// The address, without credentials.
@@ -142,7 +144,7 @@ pub(crate) enum Error {
         /// The HTTP status.
         status: u16,
     },
-    /// The answer has no token in it.
+    /// The token server's answer contains no token.
     #[error("the token server `{realm}` sent no token")]
     NoToken {
         /// The address, without credentials.
@@ -153,13 +155,13 @@ pub(crate) enum Error {
     Certificates {
         /// The file or folder.
         path: String,
-        /// Why.
+        /// What is wrong.
         message: String,
     },
-    /// The user switched token exchange on this side off.
+    /// The user disabled token exchange in the client (`BUILDKIT_NO_CLIENT_TOKEN`).
     #[error("client side tokens are disabled")]
     TokensDisabled,
-    /// No randomness could be had.
+    /// The system returned no random bytes.
     #[error("the system gave no random bytes")]
     Random,
 }

@@ -1,14 +1,14 @@
-//! Where a credential was found, to be told when a registry does not take it.
+//! Where a credential came from, to be reported if a registry rejects it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// For each registry that was asked for, where its credentials came from.
+/// The origins of the credentials of each registry that was asked for.
 pub(crate) type Origins = BTreeMap<String, BTreeSet<Origin>>;
 
-/// Where a credential comes from, or why there is none. Holds names only, nothing secret.
+/// Where a credential came from, or why there is none. Holds names only, never secrets.
 ///
-/// Of several reasons why there is none, the least is the one to tell.
+/// The order matters: if there are several reasons why there is none, the smallest is reported.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Origin {
     /// An entry of a configuration.
@@ -17,7 +17,8 @@ pub(crate) enum Origin {
         source: String,
         /// The entry's key.
         key: String,
-        /// Whether its path leads to none of the repositories that the credential is for, as far as they are known.
+        /// Whether its path matches none of the repositories that the credential is for. `false` if these are not
+        /// known.
         astray: bool,
     },
     /// A credential helper.
@@ -27,26 +28,26 @@ pub(crate) enum Origin {
         /// The program.
         program: String,
     },
-    /// There is an entry, but what it holds is no credential.
+    /// There is an entry, but its content is not a credential.
     Malformed {
         /// The file, or the variable.
         source: String,
         /// The entry's key.
         key: String,
     },
-    /// A configuration that could not be read might have one.
+    /// A configuration could not be read, so it is unknown whether it has a credential.
     Unread {
         /// The file, or the variable.
         source: String,
     },
-    /// A credential helper knows none.
+    /// A credential helper has no credential.
     Silent {
         /// The configuration that names it.
         source: String,
         /// The program.
         program: String,
     },
-    /// No configuration has one.
+    /// No configuration mentions a credential.
     Nowhere,
 }
 

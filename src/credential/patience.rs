@@ -1,4 +1,4 @@
-//! How long credentials may take, and what is told while somebody waits for them.
+//! Time limits for credentials, and the messages while a user waits for them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use crate::diag::Diagnostic;
 
-/// The daemon gives up a question for credentials after 60 s and says no more than that (BuildKit, `session/auth/auth.go`). Our own
-/// limits lie below it, so that the user is told what was waited for.
+/// The time limit for an answer to the daemon. The daemon gives up after 60 s without saying what it waited for
+/// (BuildKit, `session/auth/auth.go`). Our limits are shorter, so that we can report it.
 pub(super) const ANSWER: Duration = Duration::from_secs(55);
 
-/// How long a credential helper may take. Some ask a person.
+/// The time limit of a credential helper. It is long, because some helpers ask the user.
 pub(super) const HELPER: Duration = Duration::from_secs(50);
 
-/// When a wait is told for the first time.
+/// After this time, a wait is reported for the first time.
 const FIRST_WORD: Duration = Duration::from_secs(5);
 
-/// How often it is told after that.
+/// After that, the wait is reported at this interval.
 const NEXT_WORD: Duration = Duration::from_secs(20);
 
-/// Takes what the user should see at once.
+/// A sink for messages that the user should see at once.
 #[derive(Clone)]
 pub(super) struct Notices(Arc<dyn Fn(Diagnostic) + Send + Sync>);
 
@@ -32,7 +32,7 @@ impl Notices {
         (self.0)(notice);
     }
 
-    /// Does `work`, and tells that `what` is waited for where that takes long.
+    /// Runs `work`. If it takes long, reports that it is waiting for `what`.
     pub(super) async fn watch<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         let mut waited = Duration::ZERO;

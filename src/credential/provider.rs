@@ -1,4 +1,4 @@
-//! The one source of credentials of a bake.
+//! The source of credentials for a bake.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -24,14 +24,14 @@ use crate::golang::strconv;
 use crate::types::blocking::unblock;
 use crate::types::{Clock, Environment};
 
-/// Hosts that take Docker Hub's credential where they have none of their own.
+/// Hosts that get Docker Hub's credential if they have none themselves.
 const HUB_GUESTS: [&str; 2] = ["dhi.io", "registry.scout.docker.com"];
 
-/// Docker Hub's host, as the daemon names it.
+/// The host of Docker Hub, as the daemon names it.
 const HUB: &str = "registry-1.docker.io";
 
-/// Variables that helpers log in with, by the beginning of their names. Where a build takes one of these as a secret, too, its
-/// helper still needs it.
+/// Prefixes of the variables with which helpers log in. A helper gets them even if a build also uses such a
+/// variable as a secret, because it needs them.
 const READ_BY_HELPERS: [&str; 14] = [
     "ACR_",
     "AWS_",
@@ -49,21 +49,21 @@ const READ_BY_HELPERS: [&str; 14] = [
     "VAULT_",
 ];
 
-/// What a [`Provider`] is made of.
+/// The inputs of a [`Provider`].
 pub(crate) struct ProviderOptions<'a> {
-    /// The environment, which says where the configuration is.
+    /// The environment. It says where the configuration is.
     pub(crate) environment: &'a Environment,
-    /// The time, by which credentials become old.
+    /// The clock that decides when credentials are too old.
     pub(crate) clock: Clock,
-    /// Variables that hold secrets of the run and are not handed on to credential helpers.
+    /// Names of variables that hold secrets of the run. Credential helpers do not get them.
     pub(crate) withheld: BTreeSet<String>,
-    /// Hears what the user should see at once, such as that something is waited for.
+    /// Gets messages that the user should see at once, for example that a helper is slow.
     pub(crate) notices: Box<dyn Fn(Diagnostic) + Send + Sync>,
 }
 
 #[cfg(test)]
 impl<'a> ProviderOptions<'a> {
-    /// Options for `environment` alone.
+    /// Options with this `environment`, and defaults for the rest.
     pub(crate) fn new(environment: &'a Environment) -> Self {
         Self {
             environment,
@@ -74,16 +74,16 @@ impl<'a> ProviderOptions<'a> {
     }
 }
 
-/// Answers for every session of a bake: which credential, which token, which key.
+/// Answers the questions of all sessions of a bake: for a credential, a token, or a key.
 ///
-/// Cheap to clone; clones share what they have learnt.
+/// Cheap to clone. Clones share what they remember.
 #[derive(Debug, Clone)]
 pub(crate) struct Provider(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     docker: Arc<DockerConfig>,
-    // `DOCKER_AUTH_CONFIG`, which goes before the file.
+    // `DOCKER_AUTH_CONFIG`, which takes precedence over the file.
     overlay: Option<DockerConfig>,
     buildx_dir: Option<PathBuf>,
     scoped: OnceCell<Vec<Scoped>>,
@@ -96,7 +96,8 @@ struct Shared {
 }
 
 impl Provider {
-    /// A provider over the user's configuration. Blocking: reads it. What is wrong with it, [`Provider::configurations`] tell.
+    /// Reads the user's configuration, so it blocks. Problems in it are not errors; see
+    /// [`Provider::configurations`].
     pub(crate) fn new(options: ProviderOptions<'_>) -> Self {
         let ProviderOptions {
             environment,
@@ -111,7 +112,8 @@ impl Provider {
             starts.any(|start| name.starts_with(start))
         };
         withheld.retain(|name| !is_read(name));
-        // The credentials of all registries, which docker reads itself.
+        // This variable holds the credentials of all registries. docker reads it itself, and does not need a helper
+        // for it.
         withheld.insert(VARIABLE.to_owned());
         let notices = Notices::new(notices);
         Self(Arc::new(Shared {
@@ -131,26 +133,26 @@ impl Provider {
         }))
     }
 
-    /// Docker's configuration, which this provider reads.
+    /// Docker's `config.json`, as this provider has read it.
     pub(crate) fn docker_config(&self) -> &DockerConfig {
         &self.0.docker
     }
 
-    /// The configurations that credentials are looked for in: the file, and `DOCKER_AUTH_CONFIG` if it is set.
+    /// The configurations in which credentials are looked up: `DOCKER_AUTH_CONFIG`, if it is set, and the file.
     pub(crate) fn configurations(&self) -> impl Iterator<Item = &DockerConfig> {
         self.0.overlay.iter().chain([&*self.0.docker])
     }
 
-    /// Where the credentials that were asked for so far came from.
+    /// The origins of the credentials that were asked for so far.
     pub(crate) fn origins(&self) -> Origins {
         let origins = self.0.origins.lock();
         origins.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The credential for `host`, as BuildKit names it, and for `scopes` where those are known.
+    /// Returns the credential for `host`, named as BuildKit names it, and for `scopes`, if they are known.
     ///
-    /// `repositories` are those of the host that the asker works with, which count where `scopes` name none. Where no entry leads to
-    /// those of the first list, those of the next one count.
+    /// `repositories` are the repositories of the host that the caller works with. They are used if `scopes` names
+    /// none. If no entry matches a repository of the first list, the next list is tried.
     pub(crate) async fn credential(
         &self,
         host: &str,
@@ -160,7 +162,8 @@ impl Provider {
         self.shown(&parse(host)?, scopes, repositories).await
     }
 
-    // The credential, for showing it: where it came from is remembered.
+    /// The same as [`Self::credential`] for a parsed host. Remembers the origin, because the credential will be
+    /// sent.
     async fn shown(
         &self,
         host: &RegistryHost,
@@ -184,7 +187,7 @@ impl Provider {
         if found.0 == Credential::Anonymous
             && HUB_GUESTS.contains(&host.as_str())
             && let Some(hub) = RegistryHost::parse(HUB)
-            // Whatever goes wrong with the Hub's credential, it is not this host's.
+            // An error with Docker Hub's credential is not an error for this host.
             && let Ok(of_hub) = self.find(&hub, scopes, repositories).await
             && of_hub.0 != Credential::Anonymous
         {
@@ -193,7 +196,7 @@ impl Provider {
         Ok(found)
     }
 
-    // Where nothing is found, the origin says what stood in the way.
+    /// Finds the credential. If there is none, the origin says why.
     async fn find(
         &self,
         host: &RegistryHost,
@@ -220,8 +223,8 @@ impl Provider {
         Ok((Credential::Anonymous, obstacle))
     }
 
-    // What `config` says of `key`; a helper is asked once for all who want to know. One that knows nothing leaves the registry
-    // token of the file's entry, as docker/cli's `nativeStore`.
+    /// Looks up `key` in `config`. A helper runs only once for all callers. As in docker/cli's `nativeStore`, if
+    /// the helper has no credential, the registry token of the file's entry is still used.
     async fn ask(
         &self,
         config: &DockerConfig,
@@ -252,7 +255,8 @@ impl Provider {
         Ok((credential, origin))
     }
 
-    // The configuration of buildx that answers instead of Docker's, unless it cannot be read.
+    /// buildx's configuration for this host and these scopes, which replaces Docker's. `None` if there is none or
+    /// it cannot be read.
     async fn scoped(&self, host: &RegistryHost, scopes: &[String]) -> Option<DockerConfig> {
         let dir = self.0.buildx_dir.clone()?;
         let find = || unblock(move || scoped::find(&dir));
@@ -262,7 +266,7 @@ impl Provider {
         (!config.is_unread()).then_some(config)
     }
 
-    /// A token for `request`, exchanged for the host's credential.
+    /// Exchanges the host's credential for a token.
     pub(crate) async fn token(&self, request: &TokenRequest) -> Result<BearerToken, Error> {
         let end = Instant::now() + ANSWER;
         let host = parse(&request.host)?;
@@ -283,7 +287,7 @@ impl Provider {
         }
     }
 
-    /// The public key by which the daemon tells this user's sessions apart for `host`.
+    /// The public key by which the daemon recognises this user's sessions for `host`.
     pub(crate) async fn token_authority(&self, host: &str, salt: &[u8]) -> Result<[u8; 32], Error> {
         Ok(self
             .authority_key(host, salt)
@@ -292,7 +296,7 @@ impl Provider {
             .to_bytes())
     }
 
-    /// `payload`, signed with that key.
+    /// Returns `payload`, signed with that key.
     pub(crate) async fn verify_token_authority(
         &self,
         host: &str,
@@ -314,7 +318,8 @@ impl Provider {
         self.0.seeds.key(&host, salt, has_secret).await
     }
 
-    /// Ends every credential helper that still runs, with all that it has started. Call before the process ends.
+    /// Ends all credential helpers that are still running, with everything they started. Must be called before the
+    /// process ends.
     pub(crate) fn end_helpers(&self) {
         self.0.helpers.end_all();
     }
@@ -324,7 +329,7 @@ fn parse(host: &str) -> Result<RegistryHost, Error> {
     RegistryHost::parse(host).ok_or_else(|| Error::Host { host: shown(host) })
 }
 
-// Docker Hub goes by several names; its credential by one.
+/// The key in Docker's configuration. Docker Hub has several host names, but only one key.
 fn config_key(host: &str) -> &str {
     match host {
         "registry-1.docker.io" | "docker.io" | "index.docker.io" => HUB_KEY,
@@ -432,7 +437,7 @@ mod tests {
         }
         let origins = provider.origins();
         assert_eq!(origins["h"].len(), 2, "{origins:?}");
-        // What only tells sessions apart is shown to nobody.
+        // A token authority's key is not a credential that is sent, so it has no origin.
         provider.token_authority("k", b"s").await.unwrap();
         assert!(!provider.origins().contains_key("k"));
     }

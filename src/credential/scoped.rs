@@ -1,7 +1,8 @@
-//! The configurations that buildx keeps apart from Docker's: one for a registry, a repository or what is done there.
+//! buildx's own configurations, each for one registry, repository or set of actions.
 //!
-//! `<buildx>/config/<host>[/<repository>][@<actions>]/config.json`. The folders are looked through and their names compared with what
-//! the daemon asks for (buildx, `util/dockerutil/dockerconfig/configprovider.go`): what the daemon sends never becomes a path.
+//! They are in `<buildx>/config/<host>[/<repository>][@<actions>]/config.json`. All folders are listed and their
+//! names compared with what the daemon asks for (buildx, `util/dockerutil/dockerconfig/configprovider.go`), so that
+//! a text from the daemon never becomes a path.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,11 +10,11 @@ use std::path::{Path, PathBuf};
 use super::DockerConfig;
 use super::host::RegistryHost;
 
-/// Folders that are looked through, and how far down.
+/// The most folders that are listed, and the greatest depth.
 const FOLDERS: usize = 10_000;
 const DEPTH: usize = 32;
 
-/// One of the configurations.
+/// One of these configurations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Scoped {
     host: String,
@@ -22,12 +23,12 @@ pub(super) struct Scoped {
     file: PathBuf,
 }
 
-/// What a token is wanted for: actions by resource, such as `repository:a/b`.
+/// The scopes of a token: actions by resource, such as `repository:a/b`.
 #[derive(Debug)]
 pub(super) struct Scopes<'a>(BTreeMap<String, BTreeSet<&'a str>>);
 
 impl<'a> Scopes<'a> {
-    /// The repositories among them.
+    /// The names of the repositories in the scopes.
     pub(super) fn repositories(&self) -> Vec<String> {
         let names = self
             .0
@@ -36,7 +37,7 @@ impl<'a> Scopes<'a> {
         names.map(str::to_owned).collect()
     }
 
-    /// Reads scopes such as `repository:a/b:pull,push`; one text may hold several.
+    /// Parses scopes such as `repository:a/b:pull,push`. One text may contain several, separated by blanks.
     pub(super) fn parse(scopes: &'a [String]) -> Self {
         let mut by_resource: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
         if scopes.iter().any(String::is_empty) {
@@ -55,7 +56,7 @@ impl<'a> Scopes<'a> {
     }
 }
 
-/// Finds the configurations below `dir`, buildx's own folder. Blocking.
+/// Finds the configurations in `dir`, buildx's folder. Blocking.
 pub(super) fn find(dir: &Path) -> Vec<Scoped> {
     let root = dir.join("config");
     let mut found = Vec::new();
@@ -78,10 +79,10 @@ pub(super) fn find(dir: &Path) -> Vec<Scoped> {
     found
 }
 
-/// The configuration that answers for `host` and `scopes`; `None` where Docker's own does.
+/// Chooses the configuration for `host` and `scopes`. `None` if Docker's own configuration is to be used.
 ///
-/// As in buildx, one with a repository goes before one without, then one with more actions; and none counts where several
-/// repositories are asked for at once.
+/// As in buildx, a configuration with a repository takes precedence over one without, and then one with more
+/// actions. If several repositories are requested at once, none is used.
 pub(super) fn choose<'a>(
     all: &'a [Scoped],
     host: &RegistryHost,
@@ -126,7 +127,7 @@ impl Scoped {
         scopes.0.get(&resource).is_some_and(has_all)
     }
 
-    /// Reads it. Blocking.
+    /// Reads the file. Blocking.
     pub(super) fn read(&self) -> DockerConfig {
         DockerConfig::read(&self.file)
     }
@@ -141,7 +142,7 @@ mod tests {
         RegistryHost::parse(text).unwrap()
     }
 
-    // The folder's name of the configuration that answers.
+    // The folder name of the chosen configuration.
     fn chosen(folders: &[&str], scopes: &[&str]) -> Option<String> {
         let dir = tempfile::tempdir().unwrap();
         for folder in folders {
@@ -160,7 +161,7 @@ mod tests {
         folder.ok()?.to_str().map(str::to_owned)
     }
 
-    // buildx's own cases are among these (configprovider_test.go).
+    // These include buildx's own cases (configprovider_test.go).
     #[test_case("r.example/foo/bar@a,b", &["repository:foo/bar:pull"] => false; "other actions")]
     #[test_case("r.example/foo/bar@push", &["repository:foo/bar:pull,push"] => true; "one of the actions")]
     #[test_case("r.example/foo/bar@push", &["repository:foo/bar:pull"] => false; "pull is not push")]

@@ -1,4 +1,5 @@
-//! TLS for the hosts this machine talks to itself: the system's roots, and what `certs.d` adds for one registry.
+//! TLS for the connections that rbake makes itself: the system's roots, and the certificates in `certs.d` for one
+//! registry.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,28 +14,29 @@ use super::host::RegistryHost;
 use crate::types::Environment;
 use crate::types::regular::read_regular;
 
-/// The largest file of certificates that is read, in bytes: larger than any system's whole collection.
+/// The largest certificate file that is read, in bytes. A whole system's collection is smaller.
 const FILE_LIMIT: u64 = 4 << 20;
 
-/// Entries of a folder that are looked at.
+/// The most entries of a folder that are looked at.
 const ENTRIES: usize = 10_000;
 
-/// The cryptography every TLS connection of rbake uses.
+/// The cryptography of all TLS connections.
 pub(crate) fn crypto() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// The system's root certificates; `SSL_CERT_FILE` and `SSL_CERT_DIR` replace them.
+/// The system's root certificates. `SSL_CERT_FILE` and `SSL_CERT_DIR` replace them.
 ///
-/// Certificates that cannot be read or parsed are passed over, as OpenSSL does: one odd file in the system's
-/// folder must not end all connections.
+/// Certificates that cannot be read or parsed are skipped, as in OpenSSL: a single odd file in the system's folder
+/// must not break all connections.
 pub(crate) fn system_roots() -> RootCertStore {
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     store
 }
 
-/// The folders of `host` in `folders`, found by their names: what the daemon sends never becomes a path. Blocking.
+/// The subfolders for `host` in `folders`. Found by comparing names, so that a text from the daemon never becomes a
+/// path. Blocking.
 pub(super) fn folders_of(host: &RegistryHost, folders: &[PathBuf]) -> Vec<PathBuf> {
     let is_of_host = |path: &PathBuf| {
         path.file_name()
@@ -50,7 +52,8 @@ pub(super) fn folders_of(host: &RegistryHost, folders: &[PathBuf]) -> Vec<PathBu
         .collect()
 }
 
-/// What is needed to talk to `host`: the system's roots, and what is in its own `folders`. Blocking.
+/// The TLS configuration for `host`: the system's roots, and the certificates and keys in its own `folders`.
+/// Blocking.
 pub(super) fn client_config(
     host: &RegistryHost,
     folders: &[PathBuf],
@@ -78,7 +81,7 @@ pub(super) fn client_config(
     }
 }
 
-/// The folders that hold one folder per registry: the user's, then the system's.
+/// The folders with one subfolder per registry: the user's, then the system's.
 pub(super) fn folders(environment: &Environment) -> Vec<PathBuf> {
     let user = environment
         .docker_config_dir()
@@ -94,7 +97,8 @@ struct Folder {
     identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
 }
 
-// `*.crt` are roots; `x.cert` with `x.key` is what we show (Docker's documentation, "Verify repository client with certificates").
+/// Reads a registry's folder: `*.crt` are roots, and `x.cert` with `x.key` is our own certificate (Docker's
+/// documentation, "Verify repository client with certificates").
 fn read(folder: &Path) -> Result<Folder, Error> {
     let mut found = Folder::default();
     let Ok(entries) = std::fs::read_dir(folder) else {

@@ -1,7 +1,8 @@
-//! Token exchange: from a credential to a short-lived token for some scopes.
+//! Token exchange: gets a short-lived token for some scopes in exchange for a credential.
 //!
-//! The order of tries is BuildKit's own client's (`session/auth/authprovider` and containerd's `remotes/docker/auth`), so that
-//! the same registries work: OAuth by POST first, GET with Basic where the server knows no POST.
+//! The requests are in the order of BuildKit's client (`session/auth/authprovider` and containerd's
+//! `remotes/docker/auth`), so that the same registries work: first OAuth by POST, then GET with Basic
+//! authentication if the server does not support POST.
 
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
@@ -11,37 +12,39 @@ use crate::golang::json::{GoText, Reading, Trailing, is_field};
 use crate::types::Secret;
 use crate::types::secret::redact_url;
 
-/// Lifetime of a token whose server does not say (the distribution specification's minimum), in seconds.
+/// The lifetime of a token, in seconds, if the server does not report one (the minimum in the distribution
+/// specification).
 const DEFAULT_LIFETIME: i64 = 60;
 
-/// Tokens longer than this are not sent by any registry; more is not read.
+/// The largest answer that is read, in bytes. Real tokens are much shorter.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// What a token is wanted for.
+/// A request for a token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TokenRequest {
     /// The registry's host, as the daemon names it.
     pub(crate) host: String,
-    /// Address of the token server.
+    /// The address of the token server, from the registry's challenge.
     pub(crate) realm: String,
-    /// The service, by the registry's challenge.
+    /// The service name, from the registry's challenge.
     pub(crate) service: String,
     /// Scopes such as `repository:a/b:pull,push`.
     pub(crate) scopes: Vec<String>,
-    /// Repositories of the host that the asker works with; they count where the scopes name none.
+    /// The repositories of the host that the caller works with, used if the scopes name none. Earlier lists take
+    /// precedence.
     pub(crate) repositories: Vec<Vec<String>>,
-    /// Who asks; BuildKit's own name where it is empty.
+    /// The client's name for the token server. If empty, BuildKit's name is sent.
     pub(crate) client_id: String,
 }
 
-/// A token.
+/// A token from a token server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BearerToken {
-    /// The token itself.
+    /// The token.
     pub(crate) value: Secret<String>,
-    /// Lifetime in seconds.
+    /// Its lifetime in seconds.
     pub(crate) expires_in: i64,
-    /// When it was issued, in seconds since the epoch; 0 where the server does not say.
+    /// When it was issued, in seconds since the epoch; 0 if the server does not report it.
     pub(crate) issued_at: i64,
 }
 
@@ -54,7 +57,7 @@ struct Answer {
 }
 
 impl Answer {
-    // As containerd reads it; what has a wrong type is left out.
+    /// Parses the answer as containerd does. Fields of a wrong type are ignored.
     fn read(body: &[u8]) -> Self {
         let mut answer = Self::default();
         if let Ok(Some(document)) = GoText::new(body).value(Trailing::Ignored) {
@@ -74,7 +77,7 @@ impl Answer {
     }
 }
 
-/// Exchanges `credential` for a token.
+/// Exchanges `credential` for a token. Asks for an anonymous token if there is no secret.
 pub(super) async fn fetch(
     client: &Client,
     request: &TokenRequest,
@@ -97,20 +100,20 @@ pub(super) async fn fetch(
         Credential::Basic { .. } | Credential::Identity(_) => {}
     }
     let (username, secret) = credential.as_pair();
-    // A user without a password is nobody, as for containerd.
+    // As in containerd, a user without a password counts as anonymous.
     if secret.is_empty() {
         return exchange.get(None).await;
     }
     let response = exchange.post(username, secret).await?;
     match (response.status(), username.is_empty()) {
-        // These servers know no POST; without a user name 405 is an answer.
+        // Answers of servers that do not support POST. As in containerd, 405 counts only if there is a user name.
         (StatusCode::NOT_FOUND | StatusCode::UNAUTHORIZED, _)
         | (StatusCode::METHOD_NOT_ALLOWED, false) => exchange.get(Some((username, secret))).await,
         _ => exchange.read(response).await,
     }
 }
 
-/// The token server's address, without credentials, for messages.
+/// The address of the token server for messages, without credentials.
 pub(super) fn shown_realm(request: &TokenRequest) -> String {
     shown(&redact_url(&request.realm))
 }
@@ -185,7 +188,7 @@ impl Exchange<'_> {
         builder.send().await.map_err(|error| self.failed(error))
     }
 
-    // The address in reqwest's own message may hold credentials.
+    /// Wraps reqwest's error, without its URL, which may contain credentials.
     fn failed(&self, error: reqwest::Error) -> Error {
         Error::Exchange {
             realm: self.name(),
@@ -234,7 +237,7 @@ impl Exchange<'_> {
     }
 }
 
-// Where a redirect leads to: the server only, since the rest of the address may be a secret.
+/// The server to which a redirect leads. Omits the rest of the URL, which may be a secret.
 fn target_of(response: &Response) -> String {
     let location = response.headers().get(reqwest::header::LOCATION);
     let target = location
@@ -253,7 +256,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    // A token server that gives one prepared answer per request and keeps what it was asked.
+    // A token server that gives one prepared answer per request and records the requests.
     async fn server(answers: Vec<&'static str>) -> (String, Arc<Mutex<Vec<String>>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}/token", listener.local_addr().unwrap());

@@ -1,7 +1,7 @@
-//! Docker's `config.json` and `DOCKER_AUTH_CONFIG`: where credentials are found, and the proxies a build is told of.
+//! Docker's `config.json` and `DOCKER_AUTH_CONFIG`: where credentials are, and which proxies a build gets.
 //!
-//! Read as docker/cli reads them (`cli/config/configfile`), except that what is wrong in one place leaves the rest standing.
-//! A configuration is never an error of its own: [`DockerConfig::problems`] says what is wrong with it.
+//! Both are read as docker/cli reads them (`cli/config/configfile`), except that an error in one place does not
+//! discard the rest. Reading never fails: [`DockerConfig::problems`] lists what is wrong.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -14,16 +14,16 @@ use crate::golang::json::{GoText, GoValue, Reading, Trailing, is_field, shown_ke
 use crate::types::Environment;
 use crate::types::regular::read_regular;
 
-/// The key of Docker Hub's entry.
+/// The key of the entry for Docker Hub.
 pub(super) const HUB_KEY: &str = "https://index.docker.io/v1/";
 
-/// The variable that holds a configuration with entries only.
+/// The variable with a configuration that contains only entries for registries.
 pub(super) const VARIABLE: &str = "DOCKER_AUTH_CONFIG";
 
 /// The largest configuration that is read, in bytes.
 const FILE_LIMIT: u64 = 4 << 20;
 
-// What else Docker reads in the file. A wrong type there is told as Docker tells it.
+// Other fields that Docker reads. rbake does not use them, but reports a wrong type, as Docker does.
 const TEXTS: [&str; 15] = [
     "psFormat",
     "imagesFormat",
@@ -44,12 +44,12 @@ const TEXTS: [&str; 15] = [
 const TEXT_MAPS: [&str; 4] = ["HttpHeaders", "credHelpers", "aliases", "features"];
 const TEXT_LISTS: [&str; 2] = ["pruneFilters", "cliPluginsExtraDirs"];
 
-/// One configuration: the parts of it that rbake reads.
+/// One configuration: the fields that rbake uses.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DockerConfig {
-    // The file or variable, as it is told to the user.
+    // The file or variable, as messages name it.
     source: String,
-    // Docker looks the variable's entries up by their exact keys.
+    // In the variable, Docker finds entries only by their exact keys, without other spellings of the registry.
     is_variable: bool,
     auths: BTreeMap<String, AuthEntry>,
     store: String,
@@ -59,7 +59,7 @@ pub(crate) struct DockerConfig {
     is_unread: bool,
 }
 
-/// Proxy settings that become build arguments.
+/// Proxy settings, which become build arguments. An empty text means not set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Proxies {
     http: String,
@@ -69,25 +69,27 @@ pub(crate) struct Proxies {
     all: String,
 }
 
-/// Where the configuration says that a host's credential is.
+/// The place of a host's credential, according to the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum CredentialPlace {
-    /// In the file.
+    /// In the file itself.
     Here(Credential),
-    /// With this helper program, which may know nothing. The file's registry token counts beside its answer.
+    /// In this credential helper, which may turn out not to have it. The file's registry token is used in addition
+    /// to its answer.
     Helper {
         program: String,
         key: String,
         registry_token: String,
     },
-    /// Nowhere.
+    /// The configuration has no credential for the host.
     Nowhere,
 }
 
 impl DockerConfig {
-    /// Reads `config.json` of Docker's configuration directory; a missing file is an empty configuration.
+    /// Reads `config.json` in Docker's configuration directory. A missing file counts as empty.
     ///
-    /// Where it has nothing to do with credentials, the system's usual helper counts if it is in PATH, as for Docker.
+    /// As in Docker, if the file says nothing about credentials, the system's default helper is used if it is in
+    /// `PATH`.
     pub(crate) fn load(environment: &Environment) -> Self {
         let mut config = match environment.docker_config_dir() {
             Some(dir) => Self::read(&dir.join("config.json")),
@@ -101,12 +103,12 @@ impl DockerConfig {
         config
     }
 
-    /// Reads one file; a missing one is an empty configuration.
+    /// Reads one file. A missing file counts as an empty configuration.
     pub(super) fn read(path: &Path) -> Self {
         let source = format!("`{}`", path.display());
         match read_regular(path, FILE_LIMIT) {
             Ok(text) => Self::parse(&text, source),
-            // A link to /dev/null is how some switch the file off.
+            // Some users disable the file by a link to /dev/null.
             Err(error) if error.kind() == ErrorKind::NotFound || is_null(path) => Self {
                 source,
                 ..Self::default()
@@ -120,7 +122,7 @@ impl DockerConfig {
         }
     }
 
-    /// Reads the text of a file that is called `source` in messages.
+    /// Parses the text of a file. Messages call the file `source`.
     pub(super) fn parse(text: &[u8], source: String) -> Self {
         let mut config = Self {
             source,
@@ -143,7 +145,7 @@ impl DockerConfig {
         config
     }
 
-    /// Reads `DOCKER_AUTH_CONFIG`, which may have nothing but the entries' `auth`.
+    /// Parses `DOCKER_AUTH_CONFIG`, in which each entry may only have `auth`.
     pub(super) fn parse_variable(text: &str) -> Self {
         let mut config = Self {
             source: format!("`{VARIABLE}`"),
@@ -190,7 +192,8 @@ impl DockerConfig {
         config
     }
 
-    // Takes note of the members that are of another type than Go wants; the document itself may be one.
+    /// Records the fields whose types are wrong for Go. If the document itself has the wrong type, nothing was
+    /// read.
     fn note_wrong(&mut self, reading: &Reading) {
         self.is_unread |= reading.wrong.iter().any(|wrong| wrong.at.is_empty());
         let wrong = reading.wrong.iter().map(ToString::to_string);
@@ -241,24 +244,24 @@ impl DockerConfig {
         }
     }
 
-    /// The file or variable, in the words of messages.
+    /// The file or variable, as messages name it.
     pub(crate) fn source(&self) -> &str {
         &self.source
     }
 
-    /// Whether nothing of it could be read.
+    /// Whether nothing could be read, so that it is unknown what the configuration says.
     pub(crate) fn is_unread(&self) -> bool {
         self.is_unread
     }
 
-    /// What is wrong with it, one line each, without any of its values.
+    /// What is wrong with it, one problem per line. Contains none of its values, which may be secret.
     pub(crate) fn problems(&self) -> &[String] {
         &self.problems
     }
 
-    /// Build arguments for the proxies configured for the Docker host `host`, else for `default`.
+    /// Build arguments for the proxies that are configured for the Docker host `host`, or else for `default`.
     ///
-    /// Both spellings of each, as the Docker CLI sends them (`cli/config/configfile`, `ParseProxyConfig`).
+    /// Each is given in upper and lower case, as in the Docker CLI (`cli/config/configfile`, `ParseProxyConfig`).
     pub(crate) fn proxy_arguments(&self, host: Option<&str>) -> Vec<(String, String)> {
         let configured = host
             .and_then(|host| self.proxies.get(host))
@@ -284,9 +287,10 @@ impl DockerConfig {
         .collect()
     }
 
-    /// Where the credential for `key` is: with a helper for that host, with the general helper, in an entry.
+    /// Finds the credential for `key`: in the helper for that registry, in the general helper, or in an entry.
     ///
-    /// `repositories` are those that the credential is for, as far as they are known, in lists of which the first goes before the others.
+    /// `repositories` are the repositories that the credential is for, if known. An earlier list takes precedence
+    /// over a later one.
     pub(super) fn find(
         &self,
         key: &str,
@@ -313,7 +317,7 @@ impl DockerConfig {
         (place, origin)
     }
 
-    // The best entry that holds a credential. One that is empty or malformed hides no other.
+    /// The best entry that holds a credential. An entry that is empty or malformed does not hide others.
     fn entry(&self, key: &str, repositories: &[Vec<String>]) -> (Credential, Origin) {
         let mut malformed = None;
         let is_known = repositories.iter().any(|list| !list.is_empty());
@@ -346,8 +350,8 @@ impl DockerConfig {
         (Credential::Anonymous, nothing.unwrap_or(Origin::Nowhere))
     }
 
-    // The entries for the registry `wanted`, best first. Where no path fits, Docker takes any entry of the registry; here it is the
-    // first by name.
+    /// The entries for the registry `wanted`, best first. If no path matches, Docker picks any entry of the
+    /// registry (in Go's random order); here it is the first by name.
     fn candidates(
         &self,
         wanted: &str,
@@ -382,16 +386,16 @@ impl DockerConfig {
     }
 }
 
-/// Why an entry may be the one for a registry, the best reason first.
+/// How an entry matches a registry, the best match first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// Its path leads to a repository of this list; the longest path first.
+    /// Its path contains a repository of the list with this index; the longest path first.
     Path(usize, Reverse<usize>),
-    /// It has the registry's own key.
+    /// Its key is exactly the registry's.
     Registry,
-    /// It is for the registry in another spelling.
+    /// Its key is the registry in another spelling, such as a URL.
     Spelling,
-    /// It is for repositories of the registry, and not for those that are known.
+    /// It is for other repositories of the registry than those that are known.
     Astray,
 }
 
@@ -424,7 +428,7 @@ fn is_below(repository: &str, path: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-// docker/cli's `DetectDefaultStore`.
+/// The default helper of the system, if it is in `PATH` (docker/cli's `DetectDefaultStore`).
 fn usual_helper(environment: &Environment) -> Option<&'static str> {
     let path = environment.get("PATH")?;
     let is_there = |program: &str| {

@@ -257,7 +257,7 @@ fn an_entry_that_leads_elsewhere_is_shown_as_with_docker_and_told_as_that() {
         origin(&elsewhere),
         "the credential was the entry `h/proj-a` of `config.json`, though no entry there leads to the repository"
     );
-    // Nothing is said of repositories that nobody knows.
+    // If the repositories are not known, no entry is reported as astray.
     assert_eq!(
         origin(&[]),
         "the credential was the entry `h/proj-a` of `config.json`"
