@@ -1,7 +1,8 @@
-//! The file that is being read just now, so that it can be named where that takes long.
+//! A list of the files that are being read right now, so that a file can be named if reading it takes long.
 //!
-//! A pipe to which nobody writes, a terminal at which nobody types, and a disk that does not answer look the same from inside:
-//! a call that does not come back. The caller says before such a call what it waits for ([`file()`]); the watcher asks [`current`].
+//! A pipe without a writer, a terminal at which nobody types, and a disk that does not answer all look the same to
+//! a program: a call that does not return. So the reader says before such a call what it waits for ([`file()`]),
+//! and the watcher asks [`current`].
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,17 +14,17 @@ fn list() -> MutexGuard<'static, Vec<String>> {
     AWAITED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The file is awaited for as long as this lives.
+/// While this value lives, the file counts as being read.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Awaited(String);
 
-/// Says that the file called `name` is read from now on.
+/// Records that the file called `name` is being read from now on.
 pub(crate) fn file(name: &str) -> Awaited {
     what(format!("`{}`", terminal::visible(name)))
 }
 
-/// Says that standard input is read from now on.
+/// Records that standard input is being read from now on.
 pub(crate) fn standard_input() -> Awaited {
     what("standard input".to_owned())
 }
@@ -33,7 +34,7 @@ fn what(name: String) -> Awaited {
     Awaited(name)
 }
 
-/// What has been awaited longest, as it is shown; `None` if nothing is.
+/// The file that has been waited for longest, ready to be printed. `None` if no file is being read.
 pub(crate) fn current() -> Option<String> {
     list().first().cloned()
 }
@@ -51,7 +52,7 @@ impl Drop for Awaited {
 mod tests {
     use super::*;
 
-    // Other tests read files meanwhile.
+    // Other tests read files at the same time, so look for this one only.
     fn has(name: &str) -> bool {
         list().iter().any(|awaited| *awaited == format!("`{name}`"))
     }

@@ -1,15 +1,16 @@
-//! Work that may wait for a disk.
+//! Runs work that may have to wait for a disk.
 
-/// Runs `work` on a thread that may block, and gives what it gives.
+/// Runs `work` on a thread that may block, and returns its result.
 ///
-/// The runtime has few threads: they serve the daemon and notice signals, and stop doing so while one of them waits for a disk. A
-/// disk that never answers keeps the thread, which does not hold up the end of the process.
+/// The runtime has few threads. They serve the daemon and handle signals, which would stop if one of them had to
+/// wait for a disk. If a disk never answers, its thread stays blocked, but that does not delay the end of the
+/// process.
 pub(crate) async fn unblock<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime ends, and with it whoever waits for this.
+            // The runtime is shutting down and will drop this future, too.
             Err(_) => std::future::pending().await,
         },
     }
@@ -30,7 +31,7 @@ mod tests {
     async fn others_go_on_meanwhile() {
         let (tell, told) = std::sync::mpsc::channel();
         let waiting = tokio::spawn(unblock(move || told.recv().is_ok()));
-        // On a runtime of one thread this is reached only if that thread is free.
+        // On a runtime with one thread, this line is reached only if `unblock` does not block that thread.
         tokio::task::yield_now().await;
         tell.send(()).unwrap();
         assert!(waiting.await.unwrap());

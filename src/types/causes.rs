@@ -1,9 +1,9 @@
-//! Errors with what caused them, as text.
+//! Formats an error together with its causes.
 
 use std::error::Error;
 use std::iter::successors;
 
-/// The causes of `error`, each followed by its own; `error` is not among them.
+/// The causes of `error`, outermost first, without `error` itself.
 pub(crate) fn causes<'a>(
     error: &'a (dyn Error + 'a),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -15,9 +15,9 @@ pub(crate) fn in_one_line(error: &dyn Error) -> String {
     with_causes(error.to_string(), error)
 }
 
-/// `text`, followed by the causes of `error`, of which it tells.
+/// Appends the causes of `error` to `text`, which already describes `error` itself.
 ///
-/// Some errors repeat the message of their cause in their own; it is not written twice then.
+/// Some errors repeat the message of their cause at the end of their own. It is not written twice then.
 pub(crate) fn with_causes(mut text: String, error: &dyn Error) -> String {
     for cause in causes(error) {
         let more = cause.to_string();

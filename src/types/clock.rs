@@ -1,10 +1,10 @@
-//! The one place that asks what time it is.
+//! The only place that reads the time.
 
 #[cfg(test)]
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-/// A source of wall-clock and monotonic time that a test can hold still.
+/// A source of wall-clock and monotonic time. Tests can use one that stands still.
 #[derive(Debug, Clone)]
 pub struct Clock(Kind);
 
@@ -18,14 +18,14 @@ enum Kind {
 }
 
 impl Clock {
-    /// The machine's clock; monotonic readings count from this call.
+    /// The system's clock. Its [`Self::elapsed`] counts from this call.
     pub fn system() -> Self {
         Self(Kind::System {
             origin: Instant::now(),
         })
     }
 
-    /// A clock that stands at `start` until [`Clock::advance`] moves it.
+    /// A clock that stays at `start` until [`Clock::advance`] moves it.
     #[cfg(test)]
     pub(crate) fn fixed(start: SystemTime) -> Self {
         Self(Kind::Fixed(Arc::new(Mutex::new(start))))
@@ -40,7 +40,7 @@ impl Clock {
         }
     }
 
-    /// Time passed since the clock was made; for a fixed clock, since the epoch.
+    /// The time since the clock was created. For a fixed clock: the time since the epoch.
     pub fn elapsed(&self) -> Duration {
         match &self.0 {
             Kind::System { origin } => origin.elapsed(),
@@ -52,7 +52,7 @@ impl Clock {
         }
     }
 
-    /// Moves a fixed clock on; the system's clock is left alone.
+    /// Moves a fixed clock forward. Has no effect on the system's clock.
     #[cfg(test)]
     pub(crate) fn advance(&self, by: Duration) {
         if let Kind::Fixed(at) = &self.0 {

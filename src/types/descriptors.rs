@@ -1,8 +1,9 @@
-//! Opening files and starting programs when the process has used up its descriptors.
+//! Opens files and starts programs even if the process has no file descriptor left.
 //!
-//! Everything that rbake opens for one target is closed again soon, so with many targets it is enough to wait for a descriptor
-//! ([`patiently`]). What needs several at once could wait for others of its kind that wait in turn, so of those only as many run
-//! at a time as there are descriptors for ([`Shares`]).
+//! Everything that rbake opens for a target is soon closed again, so even with many targets it is enough to wait
+//! for a descriptor ([`patiently`]). But work that needs several descriptors at once could deadlock: each piece of
+//! work would hold some and wait for more. So only as many of these run at the same time as there are descriptors
+//! for ([`Shares`]).
 
 use std::io;
 use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
@@ -12,19 +13,19 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How long a descriptor is waited for.
+/// The longest wait for a descriptor.
 const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Whether `error` says that the process, or the machine, has no descriptor left.
+/// Whether `error` says that the process (EMFILE) or the machine (ENFILE) has no descriptor left.
 pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
     let number = error.raw_os_error();
     number == Some(Errno::MFILE.raw_os_error()) || number == Some(Errno::NFILE.raw_os_error())
 }
 
-/// Does `open`, again and again for a while if there is no descriptor left. Blocks.
+/// Calls `open`, and repeats it for a while if there is no descriptor left. Blocks.
 pub(crate) fn patiently<T>(open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    // Nobody ever wakes this: it is a pause.
+    // Nobody ever wakes this condition variable: it is only used as a pause.
     let (never, lock) = (Condvar::new(), Mutex::new(()));
     patiently_with(open, || {
         let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -42,33 +43,36 @@ fn patiently_with<T>(mut open: impl FnMut() -> io::Result<T>, pause: impl Fn()) 
     }
 }
 
-/// Descriptors that each piece of work of one kind needs at the least, and a quarter of all that there are for it.
+/// Limits how many pieces of work of one kind run at the same time, so that each has the descriptors that it needs.
+/// All of them together use at most a quarter of the process's limit.
 #[derive(Debug)]
 pub(crate) struct Shares(LazyLock<Arc<Semaphore>, fn() -> Arc<Semaphore>>);
 
-/// A piece of work has its descriptors for as long as it holds this.
+/// The right of one piece of work to use its descriptors, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct DescriptorShare {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Shares {
-    /// Shares of a size that `count` of the limit knows.
+    /// `make` computes the number of shares from the process's limit, on first use.
     const fn new(make: fn() -> Arc<Semaphore>) -> Self {
         Self(LazyLock::new(make))
     }
 
-    /// Waits for a share.
+    /// Waits until a share is free.
     pub(crate) async fn take(&self) -> DescriptorShare {
-        // Nobody ever closes it.
+        // The semaphore is never closed, so this cannot fail.
         let permit = Arc::clone(&self.0).acquire_owned().await.ok();
         DescriptorShare { _permit: permit }
     }
 }
 
-/// Directories that are sent to the daemon at the same time: each needs its root, the walk's place, and its readers' files.
+/// Directories that are sent to the daemon at the same time. Each needs descriptors for its root, the current
+/// folder of the walk, and the files being read.
 pub(crate) static TRANSFERS: Shares = Shares::new(|| Arc::new(Semaphore::new(shares_of(8))));
-/// Directories that are received at the same time: each needs its root, the place it writes to, and a file.
+/// Directories that are received at the same time. Each needs descriptors for its root, the current folder, and a
+/// file.
 pub(crate) static RECEPTIONS: Shares = Shares::new(|| Arc::new(Semaphore::new(shares_of(6))));
 
 fn shares_of(descriptors: u64) -> usize {
@@ -76,7 +80,8 @@ fn shares_of(descriptors: u64) -> usize {
 }
 
 fn shares(limit: Option<u64>, descriptors: u64) -> usize {
-    // More at once than this are no faster. Each may hold five threads while the daemon takes its time, and the runtime has 512.
+    // More at once would not be faster. Each may hold five threads while the daemon is slow, and the runtime has
+    // 512.
     const MOST: usize = 64;
     let shares = limit.map_or(MOST, |limit| {
         usize::try_from(limit / 4 / descriptors).unwrap_or(MOST)
@@ -84,7 +89,7 @@ fn shares(limit: Option<u64>, descriptors: u64) -> usize {
     shares.clamp(1, MOST)
 }
 
-/// As [`patiently`], without blocking the thread in between.
+/// The same as [`patiently`], without blocking the thread during the pauses.
 pub(crate) async fn patiently_async<T, F>(mut open: impl FnMut() -> F) -> io::Result<T>
 where
     F: Future<Output = io::Result<T>>,

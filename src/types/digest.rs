@@ -1,4 +1,4 @@
-//! Content digests: `algorithm:hex`.
+//! Content digests in the form `algorithm:hex`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-/// A content digest such as `sha256:9f86d0…`, checked for its form.
+/// A content digest such as `sha256:9f86d0…`. Its form was checked.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(Arc<str>);
 
-/// The text is no digest.
+/// The text is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a digest (expected `sha256:` and 64 hexadecimal digits)")]
 pub struct InvalidDigest(String);
@@ -21,7 +21,7 @@ impl Digest {
         Self(format!("sha256:{}", hex::encode(Sha256::digest(bytes))).into())
     }
 
-    /// The digest whose bytes are `hash`, made by hashing piece by piece.
+    /// The digest with the bytes `hash`, for data that was hashed in pieces.
     pub(crate) fn from_sha256(hash: [u8; 32]) -> Self {
         Self(format!("sha256:{}", hex::encode(hash)).into())
     }
@@ -31,19 +31,19 @@ impl Digest {
         &self.0
     }
 
-    /// The part before the colon.
+    /// The part before the colon, such as `sha256`.
     pub(crate) fn algorithm(&self) -> &str {
         self.0
             .split_once(':')
             .map_or("", |(algorithm, _)| algorithm)
     }
 
-    /// The part after the colon.
+    /// The part after the colon: hexadecimal digits.
     pub fn hex(&self) -> &str {
         self.0.split_once(':').map_or("", |(_, hex)| hex)
     }
 
-    /// The first twelve digits, as people read them.
+    /// The first twelve hexadecimal digits, the short form for people.
     pub(crate) fn short(&self) -> &str {
         let hex = self.hex();
         &hex[..hex.len().min(12)]

@@ -1,48 +1,48 @@
-//! Text files as programs save them: UTF-8, or UTF-16 with a mark of its byte order.
+//! Decodes text files in UTF-8, or in UTF-16 with a byte order mark.
 //!
-//! `PowerShell`'s `>` and some editors write UTF-16. Where that may be read is for the caller to say.
+//! `PowerShell`'s `>` and some editors write UTF-16. Each caller decides whether it accepts that.
 
-/// The text of a file, and whether it was UTF-16.
+/// The decoded text of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DecodedText {
     /// The text.
     pub(crate) text: String,
-    /// Whether the bytes were UTF-16 with a mark of their order.
+    /// Whether the file was in UTF-16 (with a byte order mark).
     pub(crate) utf16: bool,
 }
 
-/// Why bytes are no text.
+/// The bytes are not a text in a known encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotText {
     /// The bytes are not UTF-8.
     #[error("it is not UTF-8 (line {line}, byte {byte})")]
     Utf8 {
-        /// The line of the first wrong byte, from 1.
+        /// The line with the first invalid byte, counted from 1.
         line: usize,
-        /// Its place, from 0.
+        /// The position of that byte in the file, counted from 0.
         byte: usize,
     },
-    /// Half of a character that takes two units stands alone.
+    /// Half of a surrogate pair, without the other half.
     #[error("it is not valid UTF-16 (character {character})")]
     Utf16 {
-        /// How many units come before it.
+        /// The number of 16-bit units before it.
         character: usize,
     },
-    /// UTF-16 that does not say in which order its bytes are.
+    /// UTF-16 without a byte order mark, so that the order of its bytes is unknown.
     #[error("it is UTF-16 without a byte order mark")]
     Unmarked,
 }
 
-/// What is said of a file in UTF-16 where only UTF-8 can be read.
+/// The message for a file in UTF-16 where only UTF-8 is accepted.
 pub(crate) const IS_UTF16: &str = "it is UTF-16, which only Compose files may be";
-/// The way out of a wrong encoding.
+/// The help for a file in a wrong encoding.
 pub(crate) const SAVE_AS_UTF8: &str = "save it as UTF-8; `iconv -f UTF-16 -t UTF-8 OLD > NEW` converts it, and so does PowerShell's \
      `Set-Content -Encoding utf8`";
 
-/// The text that `bytes` are.
+/// Decodes `bytes`.
 ///
 /// # Errors
-/// Fails where they are neither UTF-8 nor UTF-16 with a byte order mark.
+/// They are neither UTF-8 nor UTF-16 with a byte order mark.
 pub(crate) fn decode(bytes: Vec<u8>) -> Result<DecodedText, NotText> {
     if let Some(units) = utf16_units(&bytes) {
         let units: Vec<u16> = units.collect();
@@ -69,17 +69,17 @@ pub(crate) fn decode(bytes: Vec<u8>) -> Result<DecodedText, NotText> {
     }
 }
 
-/// Whether `bytes` are UTF-16: with a mark of their order, or with a NUL in their first character.
+/// Whether `bytes` look like UTF-16: they have a byte order mark, or a NUL among their first two bytes.
 pub(crate) fn is_utf16(bytes: &[u8]) -> bool {
     utf16_units(bytes).is_some() || begins_with_nul(bytes)
 }
 
-// No text file begins with a NUL, nor has one as its second byte.
+/// Whether one of the first two bytes is NUL, which is never so in a text in UTF-8.
 fn begins_with_nul(bytes: &[u8]) -> bool {
     bytes.len() > 1 && bytes.iter().take(2).any(|byte| *byte == 0)
 }
 
-// The units after the mark, where there is one.
+/// The 16-bit units after the byte order mark. `None` if there is no mark.
 fn utf16_units(bytes: &[u8]) -> Option<impl Iterator<Item = u16>> {
     let (is_little, rest) = match bytes {
         [0xff, 0xfe, rest @ ..] => (true, rest),
@@ -93,7 +93,7 @@ fn utf16_units(bytes: &[u8]) -> Option<impl Iterator<Item = u16>> {
             u16::from_be_bytes(*pair)
         }
     };
-    // A last byte alone is half a unit, which no character has.
+    // A single byte at the end is half a unit. A lone surrogate in its place makes the decoder report an error.
     let (pairs, half) = rest.as_chunks::<2>();
     let half = (!half.is_empty()).then_some(0xd800);
     Some(pairs.iter().map(read).chain(half))

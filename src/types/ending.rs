@@ -1,53 +1,57 @@
-//! How an interrupted run spends the two seconds it may take to end.
+//! How an interrupted run uses the two seconds that it has to end.
 //!
-//! The parts are waited for in different modules. They stand here together, so that the compiler can check that they add up.
+//! Different modules wait for the different parts. All times are here, so that the compiler can check their sum.
 
 use std::time::Duration;
 
 use super::{processes, temporary};
 
-/// What is promised: the time from a signal to the end of the process.
+/// The promise to the user: the time from a signal to the end of the process.
 const PROMISED: Duration = Duration::from_secs(2);
-/// What is promised after a second signal.
+/// The promise for a second signal.
 const PROMISED_AFTER_SECOND: Duration = Duration::from_secs(1);
 
-/// From a signal to the end of the process, whatever the daemon does; what is left of the promise is for the exit itself.
+/// The time from a signal to the exit, whatever the daemon does. The rest of the promised time is for the exit
+/// itself.
 pub(crate) const WHOLE: Duration = Duration::from_millis(1900);
-/// From a second signal to the end of the process.
+/// The time from a second signal to the exit.
 ///
-/// What is left of the promise is for a machine that is busy.
+/// The rest of the promised time is a reserve for a busy machine.
 pub(crate) const WHOLE_AFTER_SECOND: Duration = Duration::from_millis(600);
 
-/// Signals within this time are one request: `timeout` sends two, and a terminal and a script may both send one.
+/// Signals that arrive within this time count as one request: `timeout` sends two, and a terminal and a script may
+/// both send one.
 pub(crate) const SAME_REQUEST: Duration = Duration::from_millis(500);
 
-/// How long a cancelled target may take to part from the daemon.
+/// The time a cancelled target has to cancel its work at the daemon.
 pub(crate) const PARTING: Duration = Duration::from_millis(800);
-/// How long all targets together may take; then they are left behind.
+/// The time all targets together have. After that, the run ends without them.
 pub(crate) const GRACE: Duration = Duration::from_millis(1200);
-/// How long cancellations and goodbyes may take to leave when the connection is closed.
+/// The time for sending cancellations and goodbyes when the connection is closed.
 pub(crate) const FLUSH: Duration = Duration::from_millis(250);
-/// How long the run may take to close the connection.
+/// The time the run has to close the connection.
 pub(crate) const FAREWELL: Duration = Duration::from_millis(300);
-/// How long the same may take after a second signal.
+/// The time the run has to close the connection after a second signal.
 pub(crate) const HASTY_FAREWELL: Duration = Duration::from_millis(100);
-/// How long a program that is asked to end may take, and once more after it was killed.
+/// The time a program has to end after SIGTERM, and again after SIGKILL.
 pub(crate) const PROGRAM_PARTING: Duration = Duration::from_millis(300);
-/// What is left for the summary, and for removing temporary files.
+/// The time for the summary and for removing temporary files.
 pub(crate) const LAST_WORDS: Duration = Duration::from_millis(350);
-/// How much of that the summary may take, which may be written to a pipe that nobody reads.
+/// The part of [`LAST_WORDS`] for the summary, which may go to a pipe that nobody reads.
 pub(crate) const TELLING: Duration = Duration::from_millis(175);
 
-/// Ends the programs that this process has started, and removes its temporary files. For the end of the process.
+/// Ends the programs that this process has started, and removes its temporary files. To be called before the
+/// process ends.
 pub fn clear_up() {
-    // In this order: a program may be writing what is removed.
+    // In this order, because a program may still be writing to the files that are removed.
     processes::end_all();
     temporary::remove_all();
 }
 
-/// Whether whoever started the process has it ignore the signal `number`, as `nohup` does with SIGHUP.
+/// Whether the parent process made this one ignore the signal `number`, as `nohup` does with SIGHUP.
 ///
-/// The kernel tells in `SigIgn`, a number in base 16 whose lowest bit is the signal 1. What cannot be read is not ignored.
+/// The kernel reports this in `SigIgn`, a hexadecimal number whose lowest bit is signal 1. Returns `false` if it
+/// cannot be read.
 pub(crate) fn is_ignored(number: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,4 +1,4 @@
-//! A snapshot of the process environment, taken once by `cli` and handed down.
+//! A snapshot of the process's environment. `cli` takes it once and passes it on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -6,10 +6,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Environment variables as they were when the program started, plus the facts derived from them.
+/// The environment variables at the start of the program, and values derived from them.
 ///
-/// Names that are not UTF-8 are left out: nothing can ask for them. Values that are not are kept apart: paths and secrets
-/// may have any bytes, and what is asked for as text is remembered, so that it is an error and not passed over.
+/// Variables with names that are not UTF-8 are left out, as nothing can ask for them. Variables with values that
+/// are not UTF-8 are kept separately, because paths and secrets may contain any bytes. If such a variable is
+/// requested as text, that is recorded, so that it becomes an error instead of being ignored silently.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: Arc<BTreeMap<String, String>>,
@@ -19,7 +20,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The environment made of `variables`, in the directory `current_dir`.
+    /// An environment with these `variables`, in the directory `current_dir`.
     pub fn new(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
         current_dir: PathBuf,
@@ -43,7 +44,7 @@ impl Environment {
         }
     }
 
-    /// An environment for tests: the given variables and directory, nothing else.
+    /// An environment for tests: only the given variables and directory.
     pub fn of<const N: usize>(
         variables: [(&str, &str); N],
         current_dir: impl Into<PathBuf>,
@@ -59,7 +60,7 @@ impl Environment {
         }
     }
 
-    /// The same environment with `name` set to `value`, or not set.
+    /// Returns the same environment, with `name` set to `value`. `None` removes the variable.
     #[must_use]
     pub fn with(mut self, name: &str, value: Option<&str>) -> Self {
         let variables = Arc::make_mut(&mut self.variables);
@@ -71,7 +72,8 @@ impl Environment {
         self
     }
 
-    /// The value of `name`; an empty value is a value. One that is not UTF-8 is none, see [`Environment::unusable`].
+    /// The value of `name`, which may be empty. `None` if it is not set or not UTF-8; in the second case, see
+    /// [`Environment::unusable`].
     pub fn get(&self, name: &str) -> Option<&str> {
         let value = self.variables.get(name);
         if value.is_none() && self.not_text.contains_key(name) {
@@ -84,13 +86,13 @@ impl Environment {
         value.map(String::as_str)
     }
 
-    /// The value of `name`, whatever bytes it has.
+    /// The value of `name`, which may contain any bytes.
     pub(crate) fn get_os(&self, name: &str) -> Option<&OsStr> {
         let text = self.variables.get(name).map(OsStr::new);
         text.or_else(|| self.not_text.get(name).map(OsString::as_os_str))
     }
 
-    /// Variables that were asked for as text so far, and are not UTF-8.
+    /// The variables that were requested as text so far, but are not UTF-8.
     pub(crate) fn unusable(&self) -> Vec<String> {
         let asked_for = self
             .asked_for
@@ -99,64 +101,68 @@ impl Environment {
         asked_for.iter().cloned().collect()
     }
 
-    /// All variables whose values are not UTF-8, sorted.
+    /// The names of all variables whose values are not UTF-8, sorted.
     pub(crate) fn not_text(&self) -> impl Iterator<Item = &str> {
         self.not_text.keys().map(String::as_str)
     }
 
-    // The value of `name` where it is set and not blank, as a path.
+    /// The value of `name` as a path. `None` if it is not set or blank.
     fn path(&self, name: &str) -> Option<PathBuf> {
         let value = self.get_os(name)?;
         let blank = value.to_str().is_some_and(|text| text.trim().is_empty());
         (!blank).then(|| PathBuf::from(value))
     }
 
-    /// The value of `name` where it is set and not blank.
+    /// The value of `name`. `None` if it is not set or blank.
     pub(crate) fn non_empty(&self, name: &str) -> Option<&str> {
         self.get(name).filter(|value| !value.trim().is_empty())
     }
 
-    /// All variables, sorted by name.
+    /// All variables with their values, sorted by name. Leaves out values that are not UTF-8.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.variables
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The directory the program was started in.
+    /// The directory in which the program was started.
     pub fn current_dir(&self) -> &std::path::Path {
         &self.current_dir
     }
 
-    /// The user's home directory.
+    /// The user's home directory: `HOME`, or else `USERPROFILE`.
     pub fn home(&self) -> Option<PathBuf> {
         self.path("HOME").or_else(|| self.path("USERPROFILE"))
     }
 
-    /// Docker's configuration directory: `DOCKER_CONFIG`, else `~/.docker`.
+    /// Docker's configuration directory: `DOCKER_CONFIG`, or else `~/.docker`. `None` if there is no home directory
+    /// either.
     pub(crate) fn docker_config_dir(&self) -> Option<PathBuf> {
         self.path("DOCKER_CONFIG")
             .or_else(|| Some(self.home()?.join(".docker")))
     }
 
-    /// buildx's configuration directory: `BUILDX_CONFIG`, else `buildx` below Docker's.
+    /// buildx's configuration directory: `BUILDX_CONFIG`, or else `buildx` in Docker's.
     pub(crate) fn buildx_config_dir(&self) -> Option<PathBuf> {
         self.path("BUILDX_CONFIG")
             .or_else(|| Some(self.docker_config_dir()?.join("buildx")))
     }
 
-    /// Where rbake keeps data that must survive: `RBAKE_DATA_DIR`, else `$XDG_DATA_HOME/rbake`, else `~/.local/share/rbake`.
+    /// The directory for data that must survive: `RBAKE_DATA_DIR`, or else `$XDG_DATA_HOME/rbake`, or else
+    /// `~/.local/share/rbake`.
     pub(crate) fn data_dir(&self) -> Option<PathBuf> {
         self.own_dir("RBAKE_DATA_DIR", "XDG_DATA_HOME", ".local/share")
     }
 
-    /// Where rbake keeps what it can make again: `RBAKE_CACHE_DIR`, else `$XDG_CACHE_HOME/rbake`, else `~/.cache/rbake`.
+    /// The directory for data that can be created again: `RBAKE_CACHE_DIR`, or else `$XDG_CACHE_HOME/rbake`, or
+    /// else `~/.cache/rbake`.
     #[expect(dead_code, reason = "what is fetched will be kept there")]
     pub(crate) fn cache_dir(&self) -> Option<PathBuf> {
         self.own_dir("RBAKE_CACHE_DIR", "XDG_CACHE_HOME", ".cache")
     }
 
-    /// Where rbake looks for the user's settings: `RBAKE_CONFIG_DIR`, else `$XDG_CONFIG_HOME/rbake`, else `~/.config/rbake`.
+    /// The directory of the user's settings: `RBAKE_CONFIG_DIR`, or else `$XDG_CONFIG_HOME/rbake`, or else
+    /// `~/.config/rbake`.
     pub(crate) fn config_dir(&self) -> Option<PathBuf> {
         self.own_dir("RBAKE_CONFIG_DIR", "XDG_CONFIG_HOME", ".config")
     }
@@ -173,7 +179,7 @@ impl Environment {
 }
 
 impl fmt::Debug for Environment {
-    // Values of variables are often credentials.
+    // Prints only names: values of variables are often credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Environment")
             .field("names", &self.variables.keys().collect::<Vec<_>>())

@@ -1,14 +1,14 @@
-//! Maps and sets with a hash that is quick for short texts.
+//! Maps and sets with a hash function that is fast for short texts.
 //!
-//! Names are hashed many times each while a definition is read. The hash is seeded anew in each process, so that a file
-//! cannot be made to collide.
+//! While a definition is read, names are hashed many times. The hash has a new random seed in each process, so that
+//! nobody can write a file whose names collide.
 
 pub(crate) use foldhash::fast::RandomState;
 
-/// A map without an order.
+/// A map without a defined order.
 pub(crate) type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
 
-/// A set without an order.
+/// A set without a defined order.
 pub(crate) type HashSet<T> = std::collections::HashSet<T, RandomState>;
 
 /// A map that keeps the order of insertion.

@@ -1,6 +1,6 @@
-//! The names of images as users write them, read once.
+//! Names of images, parsed once.
 //!
-//! What a user wrote goes to the daemon as it is; what it means is its [`Reference`].
+//! The daemon gets the text that the user wrote. Its meaning is the parsed [`Reference`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Reference;
 use super::reference::InvalidReference;
 
-/// The name of an image: what a user wrote, and the reference that it is.
+/// The name of an image: the text that the user wrote, and the reference that it means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageName {
     text: Arc<str>,
@@ -17,12 +17,12 @@ pub struct ImageName {
 }
 
 impl ImageName {
-    /// The name as it is written.
+    /// The text that the user wrote.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// What it means.
+    /// The parsed reference.
     pub(crate) fn reference(&self) -> &Reference {
         &self.reference
     }
@@ -46,9 +46,10 @@ impl fmt::Display for ImageName {
     }
 }
 
-/// The image that a named context takes its files from.
+/// The image from which a named context takes its files.
 ///
-/// The daemon reads it only if the Dockerfile uses the context, so that a text that is not a reference is not an error here.
+/// The daemon looks at it only if the Dockerfile uses the context. So here it is not an error if the text is not a
+/// reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContextImage {
     text: Arc<str>,
@@ -64,12 +65,12 @@ impl ContextImage {
         }
     }
 
-    /// The name as it is written.
+    /// The text that the user wrote.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// What it means; `None` if it is not a reference.
+    /// The parsed reference. `None` if the text is not a reference.
     pub(crate) fn reference(&self) -> Option<&Reference> {
         self.reference.as_ref()
     }

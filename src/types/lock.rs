@@ -1,4 +1,4 @@
-//! Locks between processes, on files: a holder that dies lets go.
+//! Locks between processes, by means of files. If a process that holds a lock dies, the lock is free.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -10,10 +10,10 @@ use rustix::fs::OFlags;
 
 use super::blocking::unblock;
 
-/// How often a taken lock is tried again. A lock cannot be waited for without a thread that cannot be called back.
+/// The pause between two attempts to take a lock. A blocking call would need a thread that cannot be cancelled.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Locks `file`, which must be open; `false` if another process holds the lock. Does not wait.
+/// Locks an open `file` without waiting. `false` if another process holds the lock.
 pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
     match file.try_lock() {
         Ok(()) => Ok(true),
@@ -22,39 +22,40 @@ pub(crate) fn try_lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// A file that is locked until this is dropped.
+/// A locked file. Dropping it removes the lock.
 #[derive(Debug)]
 pub struct FileLock {
     file: File,
 }
 
 impl FileLock {
-    /// How a file is opened that exists to be locked: made if it is missing, its content left alone.
+    /// Options to open a lock file: it is created if it is missing, and its content is kept.
     pub(crate) fn options() -> OpenOptions {
         let mut options = File::options();
         options
             .create(true)
             .truncate(false)
             .write(true)
-            // Opening a pipe of that name would block.
+            // If a FIFO has this name, opening it would block otherwise.
             .custom_flags(OFlags::NONBLOCK.bits().cast_signed());
         options
     }
 
-    /// Locks `path`, opened with `options`; `None` if another process holds the lock. Does not wait.
+    /// Opens `path` with `options` and locks it, without waiting. `None` if another process holds the lock.
     pub(crate) fn try_take(options: &OpenOptions, path: &Path) -> io::Result<Option<Self>> {
         let file = options.open(path)?;
         if !try_lock(&file)? {
             return Ok(None);
         }
-        // A holder may have removed the file, and a third process have made and locked another.
+        // The previous holder may have removed the file, and a third process may have created and locked a new one.
+        // Then ours is not the file that others lock.
         let ours = file.metadata()?;
         let current = std::fs::metadata(path).ok();
         let same = current.is_some_and(|now| (now.dev(), now.ino()) == (ours.dev(), ours.ino()));
         Ok(same.then_some(Self { file }))
     }
 
-    /// Locks `path`, opened with `options`; `None` if another process holds the lock for as long as `patience`.
+    /// Opens `path` with `options` and locks it. `None` if another process still holds the lock after `patience`.
     pub(crate) async fn take(
         options: OpenOptions,
         path: &Path,
@@ -76,7 +77,7 @@ impl FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // Closing is not enough: a child that was started meanwhile has the file open until it runs its program.
+        // Closing the file is not enough: a child that was started in the meantime has it open until it execs.
         let _ = self.file.unlock();
     }
 }

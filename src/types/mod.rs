@@ -1,7 +1,7 @@
-//! The vocabulary every other module may use: names, digests, platforms, secrets, time.
+//! Types that all other modules may use: names, digests, platforms, secrets, time.
 //!
-//! Knows nothing of bake files or `BuildKit`. Each type is parsed once, where text enters the program, and is passed as
-//! itself from there on.
+//! Knows nothing of bake files or `BuildKit`. Each text is parsed into its type once, where it enters the program,
+//! and after that only the typed value is passed around.
 
 pub(crate) mod awaited;
 pub(crate) mod blocking;

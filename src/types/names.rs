@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// The text is no name for a target or group.
+/// The text is not a valid name for a target or group.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a valid name: only letters, digits, `_` and `-` are allowed")]
 pub struct InvalidName(String);

@@ -1,27 +1,27 @@
-//! The network of build steps.
+//! The network mode of build steps (the attribute `network`).
 
-/// The network of build steps.
+/// The network that build steps can use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum NetworkMode {
-    /// The builder's choice.
+    /// The builder's default.
     #[default]
     Default,
-    /// The builder's host's.
+    /// The network of the builder's host. Needs an entitlement.
     Host,
-    /// None.
+    /// No network.
     None,
 }
 
-/// The text names no network a build can use.
+/// The text is not a network mode for builds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a network for builds: `default`, `host` and `none` are")]
 pub(crate) struct UnknownNetwork(String);
 
 impl NetworkMode {
-    /// The names there are.
+    /// The valid names.
     pub(crate) const NAMES: [&str; 3] = ["default", "host", "none"];
 
-    /// Reads the attribute's value; empty stands for the default.
+    /// Parses the attribute's value. An empty text means the default.
     pub(crate) fn parse(text: &str) -> Result<Self, UnknownNetwork> {
         match text {
             "" | "default" => Ok(Self::Default),

@@ -1,29 +1,28 @@
-//! Platforms: `os[(version+feature…)]/architecture[/variant]`, normalised as containerd does.
+//! Platforms: `os[(version+feature…)]/architecture[/variant]`, normalised as in containerd.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A platform in normal form, such as `linux/amd64` or `linux/arm/v7`.
+/// A platform in its normal form, such as `linux/amd64` or `linux/arm/v7`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Platform {
-    /// Operating system, lower case.
+    /// The operating system, in lower case.
     pub os: String,
-    /// What is asked of the operating system beside its name: its version and features, as written between the
-    /// parentheses; mostly empty.
+    /// The version and features of the operating system, as written between the parentheses. Mostly empty.
     pub(crate) os_options: String,
-    /// CPU architecture by Go's name.
+    /// The CPU architecture, by Go's name for it, such as `amd64`.
     pub(crate) architecture: String,
-    /// Variant of the architecture; empty where the normal form has none.
+    /// The variant of the architecture. Empty if the normal form has none.
     pub(crate) variant: String,
 }
 
-/// The text is no platform.
+/// The text is not a platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a platform (expected `os/architecture[/variant]`)")]
 pub struct InvalidPlatform(String);
 
 impl Platform {
-    /// The platform this program runs on.
+    /// The platform on which this program runs.
     pub fn local() -> Self {
         let os = match std::env::consts::OS {
             "macos" => "darwin",
@@ -33,7 +32,7 @@ impl Platform {
     }
 }
 
-// The equivalences are containerd's (`platforms` package, database.go).
+/// Brings the parts to their normal form. The rules are containerd's (package `platforms`, database.go).
 fn normalise(os: &str, architecture: &str, variant: &str) -> Platform {
     let os = match os.to_ascii_lowercase().as_str() {
         "macos" => "darwin".to_owned(),
@@ -140,7 +139,8 @@ impl FromStr for Platform {
     }
 }
 
-// `[version][+feature]…`, each of letters, digits and `_.-`, others as percent and two hexadecimal digits.
+/// Whether `options` has the form `[version][+feature]…`. Each part consists of letters, digits and `_.-`; other
+/// characters are written as `%` and two hexadecimal digits.
 fn legal_options(options: &str) -> bool {
     let escaped = |part: &str| {
         let mut rest = part.split('%');

@@ -1,7 +1,9 @@
-//! Programs that rbake starts, each in a process group of its own, so that it can be ended with everything it has started.
+//! Starts programs, each in its own process group, so that a program can be ended together with everything that it
+//! started.
 //!
-//! A terminal's Ctrl-C does not reach such a group. It ends with whoever waits for it, and at the latest with the process:
-//! [`end_all`] is called before every end of it but by SIGKILL.
+//! The terminal's Ctrl-C does not reach such a group. A group ends when the future that waits for it is dropped,
+//! and at the latest before rbake's process ends: [`end_all`] is called before every exit (except for SIGKILL, of
+//! course).
 
 use std::collections::BTreeSet;
 use std::io;
@@ -16,31 +18,34 @@ use tokio::process::{Child, Command};
 use super::descriptors;
 use super::ending::PROGRAM_PARTING;
 
-/// How long the output of a program that has ended may stay open: a process that it left behind may hold it for ever.
+/// How long to read on after a program has ended: a process that it left behind may keep its output open forever.
 const LEFT_OPEN: Duration = Duration::from_secs(1);
 
 static OF_PROCESS: LazyLock<ProcessGroups> = LazyLock::new(ProcessGroups::default);
 
-/// Ends every program of [`output`] that still runs. For the end of the process.
+/// Ends all programs of [`output`] that are still running. To be called before the process ends.
 pub(crate) fn end_all() {
     OF_PROCESS.end_all();
 }
 
-/// Runs `command` to its end in a process group of its own, and gives what it printed to the pipes that it has.
+/// Runs `command` in its own process group until it ends. Returns what it wrote to those of its streams that are
+/// pipes.
 ///
-/// Dropping the future ends the group. What the program has left running when it ends is not waited for, and goes on.
+/// If the future is dropped, the group is ended. If the program leaves processes behind, they are not waited for
+/// and keep running.
 ///
 /// # Errors
-/// If it cannot be started or waited for.
+/// It cannot be started or waited for.
 pub(crate) async fn output(command: &mut Command) -> io::Result<Output> {
     let (mut child, group) = start(command, &OF_PROCESS).await?;
     finish(&mut child, &group, u64::MAX).await
 }
 
-/// Starts `command` in a process group of its own, one of `groups`. Where no descriptor is left, one is waited for.
+/// Starts `command` in its own process group, which is added to `groups`. If no file descriptor is left, waits for
+/// one.
 ///
 /// # Errors
-/// If it cannot be started.
+/// It cannot be started.
 pub(crate) async fn start(
     command: &mut Command,
     groups: &ProcessGroups,
@@ -51,10 +56,11 @@ pub(crate) async fn start(
     Ok((child, group))
 }
 
-/// Reads what `child` prints, at most `limit` bytes of each stream, until it ends; then its group is left.
+/// Reads the output of `child` until it ends, at most `limit` bytes of each stream. After that, its group is no
+/// longer ended with the run.
 ///
 /// # Errors
-/// If it cannot be waited for.
+/// It cannot be waited for.
 pub(crate) async fn finish(
     child: &mut Child,
     group: &ProcessGroup,
@@ -74,7 +80,7 @@ pub(crate) async fn finish(
             _ = &mut reading => (child.wait().await, true),
             status = child.wait() => (status, false),
         };
-        // What it leaves running, such as an agent, is in its group and is not ours to end.
+        // Processes that it leaves running on purpose, such as an agent, are in its group, and must not be ended.
         group.leave();
         if !all_read {
             let _ = tokio::time::timeout(LEFT_OPEN, reading).await;
@@ -88,21 +94,22 @@ pub(crate) async fn finish(
     })
 }
 
-// The program is not held up by what is not read: it gets SIGPIPE.
+/// Reads at most `limit` bytes. Then the pipe is closed: a program that writes more gets SIGPIPE instead of
+/// blocking forever.
 async fn read_some(from: Option<impl AsyncRead + Unpin>, limit: u64, into: &mut Vec<u8>) {
     if let Some(from) = from {
         let _ = from.take(limit).read_to_end(into).await;
     }
 }
 
-/// The process groups of programs that run, to be ended with the run.
+/// The process groups of running programs. They must be ended with the run.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ProcessGroups(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
     groups: BTreeSet<i32>,
-    // Set when the process ends: what is started now is ended at once.
+    // Set when the process ends. Programs that are started after that are ended at once.
     closed: bool,
 }
 
@@ -123,7 +130,7 @@ impl ProcessGroups {
         group
     }
 
-    /// Ends all of them at once, and every one that is started after this.
+    /// Kills all groups, and every group that is added after this.
     pub(crate) fn end_all(&self) {
         let mut known = self.lock();
         known.closed = true;
@@ -134,7 +141,7 @@ impl ProcessGroups {
         }
     }
 
-    /// Whether none runs.
+    /// Whether no group is left.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().groups.is_empty()
@@ -145,7 +152,7 @@ impl ProcessGroups {
     }
 }
 
-/// The group of one program. Dropping it ends the group, unless it was left.
+/// The process group of one program. Dropping it kills the group, unless [`Self::leave`] was called.
 #[derive(Debug)]
 pub(crate) struct ProcessGroup {
     id: Option<Pid>,
@@ -153,7 +160,8 @@ pub(crate) struct ProcessGroup {
 }
 
 impl ProcessGroup {
-    // Once the program was waited for, its number may belong to somebody else.
+    /// Forgets the group. Needed as soon as the program was waited for, because another process may get its number
+    /// then.
     fn leave(&self) {
         if let Some(id) = self.id {
             self.groups.lock().groups.remove(&id.as_raw_pid());
@@ -161,7 +169,7 @@ impl ProcessGroup {
     }
 
     fn signal(&self, signal: Signal) {
-        // The lock is held meanwhile, so that the number stays the group's.
+        // Hold the lock while sending the signal, so that the program is not waited for and its number stays valid.
         let known = self.groups.lock();
         if let Some(id) = self.id
             && known.groups.contains(&id.as_raw_pid())
@@ -170,10 +178,10 @@ impl ProcessGroup {
         }
     }
 
-    /// Ends the group of `child`, in order if it will.
+    /// Ends the group of `child`: sends SIGTERM, and SIGKILL after [`PROGRAM_PARTING`].
     pub(crate) async fn end(&self, child: &mut Child) {
         self.signal(Signal::TERM);
-        // The program stays unwaited-for meanwhile: its number must remain the group's.
+        // Do not wait for the program yet: as long as nobody has, its number cannot be reused.
         tokio::time::sleep(PROGRAM_PARTING).await;
         self.signal(Signal::KILL);
         self.leave();
@@ -204,7 +212,7 @@ mod tests {
         command
     }
 
-    // Whether a process with `mark` as its last argument runs.
+    // Whether a process is running that has `mark` as its last argument.
     fn runs(mark: &str) -> bool {
         let processes = std::fs::read_dir("/proc").unwrap().flatten();
         let mut lines =

@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use super::Digest;
 
-/// Docker Hub's domain in its normal form.
+/// The domain of Docker Hub in the normal form.
 pub(crate) const DOCKER_HUB: &str = "docker.io";
 
-/// An image reference in normal form: the domain is always present, and so is `library/` for the Hub's official images.
+/// An image reference in its normal form: it always has a domain, and `library/` for Docker Hub's official images.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Reference {
     domain: String,
@@ -17,38 +17,38 @@ pub struct Reference {
     digest: Option<Digest>,
 }
 
-/// Why a text is no reference.
+/// The text is not a valid image reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidReference {
-    /// Nothing there.
+    /// The text is empty.
     #[error("an image reference cannot be empty")]
     Empty,
-    /// Repository names are lower case.
+    /// The repository name has upper-case letters.
     #[error("`{0}`: a repository name must be lower case")]
     UpperCase(String),
-    /// The tag breaks the rules for tags.
+    /// The tag is not valid.
     #[error(
         "`{tag}` is not a legal tag (letters, digits, `_`, `.` and `-`, at most 128, not starting with `.` or `-`)"
     )]
     Tag {
-        /// The part after the colon.
+        /// The text after the colon.
         tag: String,
     },
-    /// The digest breaks the rules for digests.
+    /// The digest is not valid.
     #[error("`{0}` is not a legal digest")]
     Digest(String),
-    /// Anything else.
+    /// Any other error.
     #[error("`{0}` is not a legal image reference")]
     Form(String),
 }
 
 impl Reference {
-    /// The registry's domain with its port, `docker.io` for the Hub.
+    /// The registry's domain, with its port if there is one; `docker.io` for Docker Hub.
     pub(crate) fn domain(&self) -> &str {
         &self.domain
     }
 
-    /// The repository's path below the domain.
+    /// The path of the repository, without the domain.
     pub(crate) fn path(&self) -> &str {
         &self.path
     }
@@ -58,7 +58,7 @@ impl Reference {
         format!("{}/{}", self.domain, self.path)
     }
 
-    /// The tag, or `latest` where neither tag nor digest is written.
+    /// The tag; `latest` if there is neither a tag nor a digest. `None` if there is only a digest.
     pub(crate) fn tag_or_latest(&self) -> Option<&str> {
         match (&self.tag, &self.digest) {
             (Some(tag), _) => Some(tag),
@@ -67,7 +67,7 @@ impl Reference {
         }
     }
 
-    /// The short form people write: without `docker.io/` and `library/`.
+    /// The short form of the name: without `docker.io/` and `library/`, and without tag and digest.
     pub(crate) fn familiar_name(&self) -> String {
         if self.domain == DOCKER_HUB {
             self.path
@@ -79,7 +79,7 @@ impl Reference {
         }
     }
 
-    /// The short form with tag and digest as written.
+    /// The short form of the name, with tag and digest as they were written.
     pub(crate) fn familiar(&self) -> String {
         let mut text = self.familiar_name();
         self.push_suffix(&mut text);
@@ -98,7 +98,7 @@ impl Reference {
     }
 }
 
-/// Whether `tag` is legal as a tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`.
+/// Whether `tag` is a valid tag: `[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}`.
 pub(crate) fn is_legal_tag(tag: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     tag.len() <= 128
@@ -106,7 +106,8 @@ pub(crate) fn is_legal_tag(tag: &str) -> bool {
         && tag.bytes().all(|b| word(b) || b == b'.' || b == b'-')
 }
 
-// A path component: runs of [a-z0-9] joined by `.`, `_`, `__` or any number of `-`.
+/// Whether `component` is a valid part of a path: groups of `[a-z0-9]`, joined by `.`, `_`, `__` or any number of
+/// `-`.
 fn is_legal_component(component: &str) -> bool {
     let alnum = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = component.as_bytes();
@@ -248,7 +249,7 @@ mod tests {
     #[test_case("a/-b"; "dash first")]
     #[test_case("x@sha256:00"; "short digest")]
     fn refused(text: &str) {
-        // `UPPER/x` has `UPPER` as its domain, which is legal: the one exception of this list.
+        // The exception in this list is `UPPER/x`: `UPPER` is its domain, which may have upper-case letters.
         assert_eq!(text.parse::<Reference>().is_err(), text != "UPPER/x");
     }
 

@@ -1,4 +1,4 @@
-//! Small files that somebody else has made, read with care.
+//! Reads small files that other programs or users have written, without trusting them.
 
 use std::fs::OpenOptions;
 use std::io::{Error, ErrorKind, Read as _, Result};
@@ -9,10 +9,11 @@ use rustix::fs::OFlags;
 
 use super::descriptors;
 
-/// The content of the regular file at `path`, links followed.
+/// Reads the regular file at `path`. Follows symbolic links. Blocks, also to wait for a file descriptor if none is
+/// left.
 ///
-/// A pipe, a device or a directory is an error, and so is a file of more than `limit` bytes. Opening does not wait: without
-/// `O_NONBLOCK` the open of a pipe blocks until somebody writes into it. Where no descriptor is left, one is waited for.
+/// Anything but a regular file is an error, and so is a file of more than `limit` bytes. The file is opened with
+/// `O_NONBLOCK`, because otherwise opening a FIFO would block until somebody writes to it.
 pub(crate) fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut options = OpenOptions::new();
@@ -30,7 +31,7 @@ pub(crate) fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>> {
         return Err(too_large());
     }
     let mut content = Vec::new();
-    // The file may grow between the two looks at its size.
+    // The file may have grown since its size was checked.
     file.take(limit.saturating_add(1))
         .read_to_end(&mut content)?;
     if content.len() as u64 > limit {

@@ -1,25 +1,26 @@
-//! Addresses of remote source trees: git repositories and files behind HTTP(S).
+//! Addresses of remote sources: git repositories and files behind HTTP(S).
 //!
-//! What counts as one decides whether a text is a URL or a path, so the rules are those of BuildKit's `dfgitutil` and
-//! buildx's `urlutil`: any `http(s)://` text is remote; of other texts, those that name a git repository.
+//! The rules decide whether a text is a URL or a path, so they are exactly those of BuildKit's `dfgitutil` and
+//! buildx's `urlutil`: every text that starts with `http://` or `https://` is remote, and so are other texts that
+//! name a git repository.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-/// What kind of remote source tree an address names.
+/// The kind of a remote source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum RemoteKind {
-    /// A git repository; `ssh` says that it is reached over SSH.
+    /// A git repository.
     Git {
-        /// Whether the transport is SSH.
+        /// Whether it is reached over SSH.
         ssh: bool,
     },
     /// A file or archive behind HTTP(S).
     Http,
 }
 
-/// The address of a remote source tree, as the user wrote it.
+/// The address of a remote source, as the user wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteAddress {
     text: Arc<str>,
@@ -27,7 +28,7 @@ pub struct RemoteAddress {
 }
 
 impl RemoteAddress {
-    /// The address that `text` is; `None` for anything else, such as a path.
+    /// Parses `text`. `None` if it is something else, such as a path.
     pub(crate) fn parse(text: &Arc<str>) -> Option<Self> {
         let kind = remote_kind(text)?;
         Some(Self {
@@ -36,7 +37,7 @@ impl RemoteAddress {
         })
     }
 
-    /// The address as it is written.
+    /// The address as the user wrote it.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
@@ -46,7 +47,7 @@ impl RemoteAddress {
         self.kind == RemoteKind::Git { ssh: true }
     }
 
-    /// Whether it is a git repository whose address has a query, which not every frontend understands.
+    /// Whether it is a git repository with a query (`?…`) in its address. Not all frontends support that.
     pub(crate) fn has_git_query(&self) -> bool {
         let before_fragment = self.text.split('#').next().unwrap_or_default();
         matches!(self.kind, RemoteKind::Git { .. }) && before_fragment.contains('?')
@@ -59,7 +60,7 @@ impl fmt::Display for RemoteAddress {
     }
 }
 
-/// The kind of remote source tree that `address` names; `None` for anything else, such as a path.
+/// The kind of remote source that `address` names. `None` if it is something else, such as a path.
 pub(crate) fn remote_kind(address: &str) -> Option<RemoteKind> {
     if let Some(git) = git_kind(address) {
         return Some(git);
@@ -67,7 +68,7 @@ pub(crate) fn remote_kind(address: &str) -> Option<RemoteKind> {
     is_http(address).then_some(RemoteKind::Http)
 }
 
-/// Whether `address` is a URL or git repository rather than a path.
+/// Whether `address` is remote, and not a path.
 pub(crate) fn is_remote(address: &str) -> bool {
     remote_kind(address).is_some()
 }
@@ -77,7 +78,7 @@ pub(crate) fn is_http(address: &str) -> bool {
     address.starts_with("https://") || address.starts_with("http://")
 }
 
-/// The host that `address` leads to, with its port where one is written.
+/// The host in `address`, with its port if there is one.
 pub(crate) fn host(address: &str) -> Option<&str> {
     let authority = if scheme(address).is_some() {
         let (_, rest) = address.split_once("://")?;
@@ -114,14 +115,14 @@ fn git_kind(address: &str) -> Option<RemoteKind> {
     is_scp_style(address).then_some(SSH)
 }
 
-// `^[a-zA-Z0-9]+://`, with the scheme in lower case.
+/// The scheme in lower case, and the rest of the text: a match of `^[a-zA-Z0-9]+://`.
 fn scheme(address: &str) -> Option<(String, &str)> {
     let (scheme, rest) = address.split_once("://")?;
     let legal = !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric());
     legal.then(|| (scheme.to_ascii_lowercase(), rest))
 }
 
-// The path of a URL, without query and fragment; `None` where Go's `url.Parse` would refuse the text.
+/// The path of a URL, without query and fragment. `None` if Go's `url.Parse` would reject the text.
 fn url_path(text: &str) -> Option<Cow<'_, str>> {
     if text.bytes().any(|b| b.is_ascii_control()) {
         return None;
@@ -136,7 +137,7 @@ fn url_path(text: &str) -> Option<Cow<'_, str>> {
     legal.then(|| percent_encoding::percent_decode_str(path).decode_utf8_lossy())
 }
 
-// `user@host:path`, the form `git clone` takes for SSH.
+/// Whether `address` has the form `user@host:path`, which `git clone` accepts for SSH.
 fn is_scp_style(address: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
     let Some((user, rest)) = address.split_once('@') else {

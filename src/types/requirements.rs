@@ -1,60 +1,60 @@
-//! What a plan asks of a builder, in words that neither knows the other by.
+//! What a plan needs from a builder, in terms that are independent of both.
 //!
-//! `run` makes them of a plan; `builder` compares them with what an engine offers. What every BuildKit can do is no
-//! requirement.
+//! `run` derives the requirements from a plan, and `builder` compares them with the abilities of an engine.
+//! Abilities that every BuildKit has are not listed.
 
 use std::fmt;
 
 use super::TargetName;
 
-/// All that a plan asks for beyond what every engine can do.
+/// Everything that a plan needs beyond what every engine supports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requirements {
-    /// One entry per target and ability, in the plan's order.
+    /// One entry for each target and ability, in the order of the plan.
     pub(crate) needs: Vec<Need>,
 }
 
-/// One ability that one target needs.
+/// An ability that a target needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {
     /// The ability.
     pub(crate) ability: Ability,
     /// The target that needs it.
     pub(crate) target: TargetName,
-    /// The attribute that asks for it, such as `output` or `cache-to`.
+    /// The attribute that causes the need, such as `output` or `cache-to`.
     pub(crate) attribute: &'static str,
 }
 
-/// Something that some engines cannot do.
+/// An ability that some engines lack.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Ability {
-    /// Pushing an image to a registry.
+    /// To push an image to a registry.
     Push,
-    /// An image as an OCI archive or folder.
+    /// To write an image as an OCI archive or folder.
     OciArchive,
-    /// An image as an archive in Docker's form, in a file rather than in Docker.
+    /// To write an image to an archive in Docker's format, instead of loading it into Docker.
     DockerArchive,
-    /// An image in the engine's own store (`type=image` without a push).
+    /// To store an image in the engine's own image store (`type=image` without a push).
     ImageStore,
-    /// More than one output of one target.
+    /// To write more than one output of a target.
     SeveralOutputs,
-    /// One image of several platforms.
+    /// To build one image for several platforms.
     SeveralPlatforms,
-    /// Attestations attached to an image.
+    /// To attach attestations to an image.
     Attestations,
-    /// Exporting the cache in this way, other than inline.
+    /// To export the cache to this type of backend (`type=…`).
     CacheExport(String),
-    /// Importing the cache in this way, other than from a registry.
+    /// To import the cache from this type of backend (`type=…`).
     CacheImport(String),
 }
 
 impl Requirements {
-    /// No requirements: any engine will do.
+    /// No requirements: any engine can be used.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Adds what `target` needs because of `attribute`.
+    /// Adds an ability that `target` needs because of `attribute`. Ignores duplicates.
     pub fn add(&mut self, ability: Ability, target: &TargetName, attribute: &'static str) {
         let need = Need {
             ability,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// Holds a value whose content no formatter, log or serializer ever shows.
+/// A value that is never shown by a formatter, a log or a serializer.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret<T>(T);
 
@@ -13,7 +13,7 @@ impl<T> Secret<T> {
         Self(value)
     }
 
-    /// The value itself; each caller is a place where it may leave the program.
+    /// The value itself. Each call is a place from which the value may leave the program.
     pub(crate) const fn expose(&self) -> &T {
         &self.0
     }
@@ -31,10 +31,10 @@ impl<T> From<T> for Secret<T> {
     }
 }
 
-/// `url` with the user name and password of its authority replaced, fit for messages.
+/// Returns `url` with its user name and password replaced, for messages.
 ///
-/// Text that is no URL with an authority comes back unchanged. So does the user of `ssh://user@host`, which is no secret and
-/// without which the address would be another's; elsewhere a user alone is often a token.
+/// A text without `scheme://user@` is unchanged. So is `ssh://user@host`: this user is not a secret, and the
+/// address would mean another account without it. In other schemes, a user without a password is often a token.
 pub(crate) fn redact_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
@@ -47,10 +47,10 @@ pub(crate) fn redact_url(url: &str) -> String {
     }
 }
 
-/// `text` with the user names and passwords in all addresses in it replaced, fit for messages.
+/// Returns `text` with the user names and passwords in all of its URLs replaced, for messages.
 ///
 /// A user name alone may be a token, except for SSH, where it is the account. In `docker-image://NAME@DIGEST` and
-/// `oci-layout://NAME@DIGEST` the name before a digest is no user, and stays.
+/// `oci-layout://NAME@DIGEST`, the text before the `@` is not a user, and stays.
 pub(crate) fn redact_urls(text: &str) -> Cow<'_, str> {
     const BEGIN: &str = "://";
     let mut out = String::new();
@@ -58,7 +58,7 @@ pub(crate) fn redact_urls(text: &str) -> Cow<'_, str> {
     while let Some(at) = rest.find(BEGIN) {
         let (before, after) = rest.split_at(at + BEGIN.len());
         out.push_str(before);
-        // Quotes and commas may be part of a password (Go's `validUserinfo`).
+        // Not at quotes and commas: they may be part of a password (Go's `validUserinfo`).
         let ends = |c: char| c.is_whitespace() || "/?#\"`<>".contains(c);
         let end = after.find(ends).unwrap_or(after.len());
         rest = match after[..end].rsplit_once('@') {
@@ -77,19 +77,21 @@ pub(crate) fn redact_urls(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Whether an address that begins with the end of `before` names an image or a layout, which may be pinned by digest.
+/// Whether `before` ends with the scheme of an image or a layout, in which `@` is followed by a digest.
 fn names_content(before: &str) -> bool {
     before.ends_with("docker-image://") || before.ends_with("oci-layout://")
 }
 
-/// Whether `text` begins like a digest. Its length is not checked, because a mistyped digest has to be shown.
+/// Whether `text` starts like a digest. The length is not checked, because a mistyped digest must be shown to the
+/// user.
 fn is_digest(text: &str) -> bool {
     ["sha256:", "sha384:", "sha512:"]
         .iter()
         .any(|algorithm| text.starts_with(algorithm))
 }
 
-// Parts of the names of attributes whose values are secrets: of the caches `s3`, `azblob` and `gha`, and what looks like them.
+// Parts of attribute names whose values are secret. They cover the caches `s3`, `azblob` and `gha`, and similar
+// names.
 const SECRET_NAMES: [&str; 6] = [
     "secret",
     "token",
@@ -99,15 +101,16 @@ const SECRET_NAMES: [&str; 6] = [
     "credential",
 ];
 
-/// Whether an attribute called `name` holds a secret.
+/// Whether the value of an attribute called `name` is secret.
 pub(crate) fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRET_NAMES.iter().any(|part| name.contains(part))
 }
 
-/// `text`, which should be fields such as `type=s3,secret_access_key=…`, with the values of secrets replaced, fit for messages.
+/// Returns `text`, a list of fields such as `type=s3,secret_access_key=…`, with secret values replaced, for
+/// messages.
 ///
-/// All that follows the first secret is replaced: a comma may be part of it.
+/// Everything after the first secret is replaced as well, because a comma may be part of the secret.
 pub(crate) fn redact_fields(text: &str) -> String {
     let mut at = 0;
     for field in text.split_inclusive(',') {

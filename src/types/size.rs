@@ -1,19 +1,19 @@
-//! Sizes of memory, such as `128m` and `1.5 GiB`.
+//! Memory sizes such as `128m` and `1.5 GiB`.
 
 use crate::golang::strconv::parse_float;
 
-/// Why a text is not a size.
+/// The text is not a valid size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidSize {
-    /// It is written otherwise than sizes are.
+    /// It does not have the form of a size.
     #[error("`{0}` is not a size (a number, optionally followed by b, k, m, g, t or p)")]
     Form(String),
-    /// The daemon cannot take it.
+    /// It is larger than the daemon's integer type allows.
     #[error("`{0}` is too large for a size")]
     TooLarge(String),
 }
 
-/// Reads a size in bytes; units are powers of 1024, their case does not count (`go-units`, `RAMInBytes`).
+/// Parses a size and returns bytes. Units are powers of 1024, in upper or lower case (`go-units`, `RAMInBytes`).
 pub(crate) fn parse_size(text: &str) -> Result<u64, InvalidSize> {
     let invalid = || InvalidSize::Form(text.to_owned());
     let last = text
@@ -41,7 +41,7 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, InvalidSize> {
         },
     };
     let bytes = number * 1024_f64.powi(power);
-    // The daemon takes signed 64-bit numbers.
+    // The daemon uses signed 64-bit integers.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_sign_loss,

@@ -1,9 +1,11 @@
-//! Files that exist until they are complete, and what becomes of them when the process ends earlier.
+//! Temporary files that get their final name when they are complete, and are removed if the process ends before
+//! that.
 //!
-//! A [`Temporary`] removes its file when it is dropped before it got its name. A process that ends while such a file exists
-//! has no time for that, so all of them are also noted in one list, which [`remove_all`] clears at the very end. After SIGKILL
-//! nothing of this runs: the next run that writes to the same directory removes the file ([`sweep`]). To know a file that is
-//! left over from one that another run is writing, each writer holds a lock (`flock`) on its file, which dies with it.
+//! A [`Temporary`] that is dropped before it got its name removes its file. If the process ends while such a file
+//! exists, there is no time for drops, so all of these files are also in a global list, and [`remove_all`] removes
+//! them at the very end. After SIGKILL, none of this runs. Then the next run that writes to the same directory
+//! removes the file ([`sweep`]). To distinguish leftovers from files that another run is writing, each writer holds
+//! a lock (`flock`) on its file, which ends with its process.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,19 +22,19 @@ use rustix::io::Errno;
 use super::descriptors;
 use super::lock::try_lock;
 
-/// How the names of temporary files begin; 32 hexadecimal digits follow.
+/// The start of the names of temporary files. 32 hexadecimal digits follow.
 const PREFIX: &str = ".rbake-tmp-";
 const DIGITS: usize = 32;
 
-/// Links, pipes and devices cannot be locked. They get their names at once, so older ones are left over.
+/// Links, FIFOs and devices cannot be locked. They get their final names at once, so older ones are leftovers.
 const LEFT_OVER: Duration = Duration::from_secs(60);
-/// The same for files on file systems that have no locks.
+/// The age from which a file is a leftover on a file system without locks.
 const LEFT_OVER_WITHOUT_LOCKS: Duration = Duration::from_secs(24 * 3600);
-/// Tries to make a file that no other run takes for a left-over.
+/// How many times to try to create a file that no other run takes for a leftover.
 const TRIES: usize = 8;
 
 struct List {
-    // Set when the process ends: nothing new is made then.
+    // Set when the process ends. No new files are created then.
     closed: bool,
     next: u64,
     entries: BTreeMap<u64, (Arc<OwnedFd>, String)>,
@@ -48,7 +50,7 @@ fn list() -> MutexGuard<'static, List> {
     LIST.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes every temporary file of this process, and lets no new one be made. For the end of the process.
+/// Removes all temporary files of this process, and prevents new ones. To be called before the process ends.
 pub(crate) fn remove_all() {
     let mut list = list();
     list.closed = true;
@@ -57,20 +59,21 @@ pub(crate) fn remove_all() {
     }
 }
 
-/// A name in a directory that is removed when this is dropped, unless the name was given up before.
+/// A temporary name in a directory. When it is dropped, the file of that name is removed, unless it was renamed
+/// before.
 #[derive(Debug)]
 pub(crate) struct TemporaryName {
     dir: Arc<OwnedFd>,
     name: String,
-    // Absent once nothing is to be removed any more.
+    // The key in the global list. `None` if there is nothing to remove any more.
     noted: Option<u64>,
 }
 
 impl TemporaryName {
-    /// A new name in `dir`, under which nothing is made yet.
+    /// Chooses a new name in `dir`. Creates nothing.
     ///
     /// # Errors
-    /// If the process is ending.
+    /// The process is ending.
     pub(crate) fn new(dir: &Arc<OwnedFd>) -> Result<Self, Errno> {
         let name = format!("{PREFIX}{}", uuid::Uuid::new_v4().simple());
         let mut list = list();
@@ -92,20 +95,21 @@ impl TemporaryName {
         &self.name
     }
 
-    /// Moves what is there to `to` in the same directory, in place of what is there.
+    /// Renames the file to `to` in the same directory. Replaces an existing file.
     pub(crate) fn rename(mut self, to: &[u8]) -> Result<(), Errno> {
         rustix::fs::renameat(&self.dir, self.name.as_str(), &self.dir, to)?;
         self.forget();
         Ok(())
     }
 
-    /// As [`TemporaryName::rename`], for what may be another name of the very file that is at `to`.
+    /// The same as [`TemporaryName::rename`], for a hard link that may be to the same file as `to`.
     pub(crate) fn rename_link(self, to: &[u8]) -> Result<(), Errno> {
-        // Moving one name of a file over another of the same file does nothing and leaves both. The drop removes this one.
+        // If both names belong to the same file, a rename does nothing and keeps both names. The drop then removes
+        // this one.
         rustix::fs::renameat(&self.dir, self.name.as_str(), &self.dir, to)
     }
 
-    /// Moves what is there to `to` in the same directory; fails if something is there.
+    /// Renames the file to `to` in the same directory. Fails if `to` exists.
     pub(crate) fn rename_to_free_name(mut self, to: &[u8]) -> Result<(), Errno> {
         let moved = rustix::fs::renameat_with(
             &self.dir,
@@ -119,7 +123,8 @@ impl TemporaryName {
                 self.forget();
                 Ok(())
             }
-            // Some file systems cannot do that in one step. A second name of the file can be made by all that have links.
+            // Some file systems do not support this flag. A hard link also fails if the name exists, and works on
+            // all file systems with links. The drop removes the temporary name.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => rustix::fs::linkat(
                 &self.dir,
                 self.name.as_str(),
@@ -153,7 +158,7 @@ impl Drop for TemporaryName {
     }
 }
 
-/// A regular file under a temporary name; dropped before it gets its name, it is removed.
+/// A regular file with a temporary name. If it is dropped before it gets its final name, it is removed.
 #[derive(Debug)]
 pub(crate) struct Temporary {
     name: TemporaryName,
@@ -161,7 +166,7 @@ pub(crate) struct Temporary {
 }
 
 impl Temporary {
-    /// Makes an empty file in `dir`, whose permissions are `mode` less the process's mask.
+    /// Creates an empty file in `dir`, with the permissions `mode` less the process's umask.
     pub(crate) fn make(dir: &Arc<OwnedFd>, mode: RawMode) -> Result<Self, Errno> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -171,7 +176,7 @@ impl Temporary {
             let file = rustix::fs::openat(dir, name.as_str(), flags, Mode::from_raw_mode(mode))?;
             let file = File::from(file);
             let is_ours = match try_lock(&file) {
-                // Another run may have taken it for a left-over before the lock was ours.
+                // Another run may have taken the file for a leftover and removed it before we got the lock.
                 Ok(true) => rustix::fs::fstat(&file)?.st_nlink > 0,
                 Ok(false) => false,
                 Err(_) => true,
@@ -184,10 +189,11 @@ impl Temporary {
         made
     }
 
-    /// Makes an empty file in the directory `dir`. Blocks, for a while if there is no descriptor left.
+    /// Creates an empty file in the directory `dir`. Blocks; if there is no file descriptor left, waits for one for
+    /// a while.
     ///
     /// # Errors
-    /// If the directory cannot be opened, the file cannot be made, or the process is ending.
+    /// The directory cannot be opened, the file cannot be created, or the process is ending.
     pub(crate) fn make_in(dir: &Path, mode: RawMode) -> io::Result<Self> {
         let dir = if dir.as_os_str().is_empty() {
             Path::new(".")
@@ -197,34 +203,36 @@ impl Temporary {
         descriptors::patiently(|| Ok(Self::make(&Arc::new(open_dir(dir)?), mode)?))
     }
 
-    /// The name and the file apart; the file is removed when the name is dropped.
+    /// Splits it into name and file. The file is removed when the name is dropped.
     pub(crate) fn into_parts(self) -> (TemporaryName, File) {
         (self.name, self.file)
     }
 
-    /// The file.
+    /// The open file.
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
-    /// Gives the file the name `to` in its directory, in place of what is there.
+    /// Renames the file to `to` in its directory. Replaces an existing file.
     pub(crate) fn persist(self, to: &[u8]) -> Result<File, Errno> {
         self.name.rename(to)?;
         Ok(self.file)
     }
 
-    /// Gives the file the name of `path`, which must be in its directory, in place of what is there.
+    /// Renames the file to the last component of `path`, which must be in the file's directory. Replaces an
+    /// existing file.
     pub(crate) fn persist_as(self, path: &Path) -> io::Result<File> {
         Ok(self.persist(name_of(path)?)?)
     }
 
-    /// Moves the file to `path`, which may be in another directory of the same file system, in place of what is there.
+    /// Moves the file to `path`, which may be in another directory of the same file system. Replaces an existing
+    /// file.
     pub(crate) fn persist_at(mut self, path: &Path) -> io::Result<File> {
         self.name.move_to(path)?;
         Ok(self.file)
     }
 
-    /// As [`Temporary::persist_as`], but fails if something has that name.
+    /// The same as [`Temporary::persist_as`], but fails if the name exists.
     pub(crate) fn persist_new(self, path: &Path) -> io::Result<File> {
         self.name.rename_to_free_name(name_of(path)?)?;
         Ok(self.file)
@@ -241,9 +249,9 @@ fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path, flags, Mode::empty())
 }
 
-/// Removes the temporary files that runs which were killed have left in `dir`; those that other runs are writing stay.
+/// Removes the temporary files in `dir` that killed runs have left. Keeps files that other runs are writing.
 ///
-/// What cannot be looked at or removed is left.
+/// Files that cannot be examined or removed are skipped.
 pub(crate) fn sweep(dir: &OwnedFd) {
     let Ok(entries) = rustix::fs::Dir::read_from(dir) else {
         return;
@@ -256,7 +264,7 @@ pub(crate) fn sweep(dir: &OwnedFd) {
     }
 }
 
-/// As [`sweep`], for the directory at `path`; one that is not there has nothing to remove.
+/// The same as [`sweep`], for the directory at `path`. Does nothing if it does not exist.
 pub(crate) fn sweep_at(path: &Path) {
     if let Ok(dir) = open_dir(path) {
         sweep(&dir);
@@ -275,7 +283,7 @@ fn sweep_one(dir: &OwnedFd, name: &[u8]) {
     let changed = SystemTime::UNIX_EPOCH
         + Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or_default());
     let is_older_than = |age| changed.elapsed().is_ok_and(|elapsed| elapsed > age);
-    // Holds the lock until the file is removed, so that no writer can take it for its own in between.
+    // Keep the lock until the file is removed, so that its writer cannot lock it in between.
     let mut locked = None;
     let is_left_over = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => false,
@@ -343,9 +351,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let fd = opened(&dir);
         let name = |c: char| format!("{PREFIX}{}", c.to_string().repeat(DIGITS));
-        // Nobody holds a lock on this one, as after SIGKILL.
+        // Nobody holds a lock on this file, as after SIGKILL.
         std::fs::write(dir.path().join(name('a')), "half").unwrap();
-        // A link is too young to be left over.
+        // This link is too new to be a leftover.
         std::os::unix::fs::symlink("x", dir.path().join(name('b'))).unwrap();
         std::fs::write(dir.path().join(".rbake-tmp-of-mine"), "").unwrap();
         let writing = Temporary::make(&fd, 0o600).unwrap();

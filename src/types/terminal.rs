@@ -1,13 +1,14 @@
-//! Text from elsewhere, as a terminal may show it and a shell may read it.
+//! Makes text from untrusted sources safe for a terminal and for a shell.
 //!
-//! Names in a definition may be anybody's. Characters that move the cursor, change the order of others or are not seen at all
-//! let such text pretend to be something else: a line of rbake's own, or a command that does less than it does.
+//! A definition may come from anybody. Characters that move the cursor, change the order of other characters, or
+//! are invisible can make a name look like something else: a line that rbake printed, or a command that seems to do
+//! less than it does.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Whether `c` may change what a terminal shows of other characters: control characters, line and paragraph separators,
-/// directions of writing, marks and tags that were never meant to be printed.
+/// Whether `c` may change how a terminal shows other characters: control characters, line and paragraph separators,
+/// writing directions, and marks and tags that are not for printing.
 pub(crate) const fn is_unsafe(c: char) -> bool {
     matches!(c,
         '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}'
@@ -15,7 +16,7 @@ pub(crate) const fn is_unsafe(c: char) -> bool {
         | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Whether nothing is seen of `c`, so that two different texts look alike.
+/// Whether `c` is invisible, so that two different texts can look the same.
 pub(crate) const fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
@@ -23,8 +24,8 @@ pub(crate) const fn is_invisible(c: char) -> bool {
         | '\u{ffa0}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0100}'..='\u{e01ef}')
 }
 
-/// Whether `c` makes a terminal or a viewer of logs do something, rather than look odd: most of what is unsafe, but for ends of
-/// lines, which text has, and for what terminals ignore.
+/// Whether `c` makes a terminal or a log viewer do something. These are the unsafe characters, except line ends and
+/// tabs, which are normal in a text, and those that terminals ignore.
 const fn is_acted_on(c: char) -> bool {
     is_unsafe(c)
         && !matches!(
@@ -33,26 +34,27 @@ const fn is_acted_on(c: char) -> bool {
         )
 }
 
-/// `text` on one line: what a terminal would not show is written by its number, `\u001b`.
+/// Returns `text` for a single line: unsafe and invisible characters are written as their numbers, such as
+/// `\u001b`.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     by_number(text, |c| is_unsafe(c) || is_invisible(c))
 }
 
-/// `text`, which may have several lines and columns, with what a terminal would act on by its number.
+/// Returns `text`, which may have several lines and tabs, with unsafe characters written as their numbers.
 ///
-/// JSON has the same meaning afterwards: there, such characters stand in strings only.
+/// JSON keeps its meaning, because such characters occur only in its strings.
 pub(crate) fn visible_lines(text: &str) -> Cow<'_, str> {
     by_number(text, |c| is_unsafe(c) && !matches!(c, '\n' | '\t'))
 }
 
-/// `text`, which is for a program or a file, with what a terminal would act on by its number, as [`visible_lines`] has it: it may
-/// be looked at all the same.
+/// Returns `text`, which is meant for a program or a file, with the characters on which a terminal acts written as
+/// their numbers: the user may still look at it in a terminal.
 pub(crate) fn visible_data(text: &str) -> Cow<'_, str> {
     by_number(text, is_acted_on)
 }
 
 fn by_number(text: &str, is_hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
-    // Most text is this, and there are megabytes of it.
+    // Fast path: most text is plain ASCII, and there are megabytes of it.
     let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) || byte == b'\n';
     if !is_hidden('\n') && text.bytes().all(is_plain) {
         return Cow::Borrowed(text);
@@ -74,7 +76,8 @@ fn by_number(text: &str, is_hidden: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// `text` with as many bytes as before, what a terminal would act on beyond ASCII replaced by characters that only stand for it.
+/// Returns `text` with the same length in bytes. Unsafe characters beyond ASCII are replaced by harmless ones of
+/// the same length.
 pub(crate) fn masked_beyond_ascii(text: &str) -> Cow<'_, str> {
     let is_hidden = |c: char| is_unsafe(c) && !c.is_ascii();
     if !text.contains(is_hidden) {
@@ -91,10 +94,10 @@ pub(crate) fn masked_beyond_ascii(text: &str) -> Cow<'_, str> {
     text.chars().map(mask).collect()
 }
 
-/// `word` as it is typed into a shell, to be read as that one word again.
+/// Quotes `word` for a shell, so that the shell reads it back as exactly this one word.
 ///
-/// Nothing in it is expanded or hidden; what a terminal would not show is written by its bytes, which takes a form (`$'…'`) that
-/// bash, zsh and ksh know.
+/// Nothing in it is expanded or hidden. Unsafe and invisible characters are written as bytes, which needs the form
+/// `$'…'` of bash, zsh and ksh.
 pub(crate) fn shell_word(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-./:,+@=".contains(&b);
     let starts_plain = !word.starts_with('=');
@@ -111,7 +114,8 @@ pub(crate) fn shell_word(word: &str) -> String {
             '\'' | '\\' => quoted.extend(['\\', c]),
             c if is_hidden(c) => {
                 for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-                    // Writing to a string cannot fail. Three octal digits end by themselves; hexadecimal ones need not.
+                    // Writing to a string cannot fail. Octal escapes have at most three digits; hexadecimal ones
+                    // could take in the next character.
                     let _ = write!(quoted, "\\{byte:03o}");
                 }
             }

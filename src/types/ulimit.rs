@@ -1,28 +1,28 @@
-//! Limits of processes, `name=soft[:hard]`.
+//! Process limits (`ulimit`), written as `name=soft[:hard]`.
 
 use std::fmt;
 
-/// A limit of processes; `-1` is without limit.
+/// A process limit. The value `-1` means unlimited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ulimit {
-    /// The limit's name.
+    /// The name, one of [`Self::NAMES`].
     pub(crate) name: &'static str,
-    /// The limit a process starts with.
+    /// The limit with which a process starts.
     pub(crate) soft: i64,
-    /// The limit it can raise that to.
+    /// The value up to which the process can raise it.
     pub(crate) hard: i64,
 }
 
-/// Why a text is no limit.
+/// The text is not a valid limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UlimitError {
-    /// No `=`.
+    /// It has no `=`.
     #[error("`{0}` must have the form `name=soft[:hard]`")]
     Form(String),
-    /// No limit has that name.
+    /// There is no limit with this name.
     #[error("`{0}` is not the name of a limit")]
     Name(String),
-    /// A value is no whole number.
+    /// A value is not a whole number.
     #[error("`{0}` is not a whole number")]
     Number(String),
     /// The soft limit is above the hard one.
@@ -55,7 +55,7 @@ impl Ulimit {
         "stack",
     ];
 
-    /// Reads `name=soft[:hard]` (`go-units`, `ParseUlimit`).
+    /// Parses `name=soft[:hard]` (`go-units`, `ParseUlimit`).
     pub(crate) fn parse(text: &str) -> Result<Self, UlimitError> {
         let form = || UlimitError::Form(text.to_owned());
         let (name, values) = text.split_once('=').ok_or_else(form)?;

@@ -47,7 +47,8 @@ impl SearchPath {
 
     /// Finds the first safe program called `name`. `None` if there is no program of that name.
     ///
-    /// # Errors There are programs of that name, but others can change all of them.
+    /// # Errors
+    /// There are programs of that name, but others can change all of them.
     pub(crate) fn find(&self, name: &str) -> Result<Option<PathBuf>, TrustError> {
         let mut refused = None;
         for folder in &self.folders {
