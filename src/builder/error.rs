@@ -60,7 +60,7 @@ pub enum ChooseError {
         #[source]
         source: InvalidEndpoint,
     },
-    /// Certificates or keys that were named cannot be used.
+    /// The certificates or keys that a setting names cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The builder has certificates, but its address is not `tcp://…`, and rbake uses TLS only with those.

@@ -1,4 +1,4 @@
-//! The flags of `buildx bake`, as clap sees them.
+//! The flags of `buildx bake`, parsed with clap. The doc comments of the fields are the help texts.
 //!
 //! Booleans take Go's spellings (`--push`, `--push=0`, `--push=False`), as buildx's flag library does.
 
@@ -41,7 +41,7 @@ pub struct BakeArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
     pub check: Vec<bool>,
 
-    /// What `--call` and `--check` come to: the last of them that says something.
+    /// The method that `--call` and `--check` together ask for: the last one on the command line.
     #[arg(skip)]
     pub method: Option<String>,
 
@@ -123,10 +123,10 @@ pub struct BakeArgs {
     pub var: Vec<String>,
 }
 
-/// Reads the words after the program's name, which is called `name` in help and errors.
+/// Parses the words after the program's name. Help and errors call the program `name`.
 ///
 /// # Errors
-/// What clap has to say, help and version included.
+/// An error from clap. This includes help and version, which clap also reports as errors.
 pub(crate) fn parse(name: &str, words: &[String]) -> Result<BakeArgs, clap::Error> {
     let command = BakeArgs::command()
         .bin_name(name.to_owned())
@@ -135,14 +135,14 @@ pub(crate) fn parse(name: &str, words: &[String]) -> Result<BakeArgs, clap::Erro
     let matches = command.try_get_matches_from(words)?;
     let mut args = BakeArgs::from_arg_matches(&matches)?;
     args.method = method(&args, &matches);
-    // An empty value is none.
+    // An empty value means that the flag was not given.
     for value in [&mut args.builder, &mut args.list, &mut args.metadata_file] {
         value.take_if(|value| value.is_empty());
     }
     Ok(args)
 }
 
-// Each `--check` that is true stands for `--call=check` at its place.
+/// The last method on the command line. Each `--check` that is true means `--call=check` at its position.
 fn method(args: &BakeArgs, matches: &ArgMatches) -> Option<String> {
     let places = |id: &str| matches.indices_of(id).into_iter().flatten();
     let calls = places("call").zip(args.call.iter().map(String::as_str));
@@ -152,7 +152,7 @@ fn method(args: &BakeArgs, matches: &ArgMatches) -> Option<String> {
     last.map(|(_, method)| method.to_owned())
 }
 
-// The verbs are no clap subcommands: whether a word is one depends on the definition.
+// The verbs are not clap subcommands, because whether a word is a verb depends on the names in the definition.
 fn after_help() -> StyledStr {
     let mut text = String::from(
         "Verbs (where no target or group has that name; `rbake +VERB` always means the verb):\n",
@@ -169,7 +169,7 @@ fn special_policy() -> ValueParser {
     ValueParser::new(names.map(|name| SpecialPolicy::parse(&name).unwrap_or_default()))
 }
 
-/// Accepts what Go's `strconv.ParseBool` accepts.
+/// A parser for the values that Go's `strconv.ParseBool` accepts.
 pub(super) fn go_bool() -> ValueParser {
     ValueParser::new(
         clap::builder::NonEmptyStringValueParser::new().try_map(|text| {

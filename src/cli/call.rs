@@ -1,9 +1,9 @@
-//! `--call METHOD[,format=…][,ignorestatus=…]`.
+//! Parses the value of `--call`: `METHOD[,format=…][,ignorestatus=…]`.
 
 use crate::diag::{Class, Diagnostic};
 use crate::golang::{csv, strconv};
 
-/// Methods that the Dockerfile frontend answers; others are passed on, too.
+/// Methods that the Dockerfile frontend supports, for help texts. Other methods are passed on, too.
 const METHODS: [&str; 6] = [
     "build",
     "check",
@@ -13,12 +13,12 @@ const METHODS: [&str; 6] = [
     "subrequests.describe",
 ];
 
-/// The method that `text` names for all targets, as their `call` attribute has it; none where targets keep their own.
+/// The method for all targets, in the form of their attribute `call`. `None` if the targets keep their own.
 ///
-/// How the answer is to be told is checked and left: rbake asks no frontend yet, and says so.
+/// The options for the output are checked and then ignored: rbake does not call frontends yet, and says so.
 ///
 /// # Errors
-/// Where `text` is not of that form.
+/// `text` does not have this form.
 pub(super) fn method(text: &str) -> Result<Option<String>, Diagnostic> {
     if text.is_empty() {
         return Ok(None);

@@ -1,12 +1,12 @@
-//! What is wrong with Docker's configuration, as it is told to the user.
+//! Reports problems in Docker's configuration to the user.
 
 use crate::credential::DockerConfig;
 use crate::diag::Diagnostic;
 
-/// How many of a configuration's problems are told.
+/// The most problems of a configuration that are reported.
 const MOST: usize = 8;
 
-/// A warning that names the configuration and the places in it that are wrong; `None` if nothing is wrong.
+/// A warning that names the configuration and lists its problems. `None` if there are none.
 pub(super) fn warning(configuration: &DockerConfig) -> Option<Diagnostic> {
     let problems = configuration.problems();
     if problems.is_empty() {

@@ -1,4 +1,4 @@
-//! Exit codes: buildx's where it has one of its own, finer where it says 1.
+//! Exit codes. They are buildx's where buildx has a special one, and more detailed where buildx returns 1.
 
 use std::process::ExitCode;
 
@@ -7,24 +7,24 @@ use crate::outcome::{CancelReason, FailureKind, Outcome, TargetOutcome};
 
 const SIGHUP: i32 = 1;
 
-/// How the process ends; the numbers are documented in `docs/exit-codes.md`.
+/// How the process ends. `docs/exit-codes.md` documents the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// All that was asked for was done.
+    /// Everything was done.
     Success,
     /// One or more targets failed, or the output could not be written.
     Failed,
     /// The command line is wrong.
     Usage,
-    /// A definition or the plan made of it is wrong.
+    /// A definition, or the plan made from it, is wrong.
     Definition,
-    /// No builder could be reached, or it was lost.
+    /// No builder could be reached, or the connection to it was lost.
     Engine,
     /// Images were built, but publishing them failed.
     Publish,
-    /// The engine answered gRPC `Internal`, as buildx reports it.
+    /// The engine answered with the gRPC status `Internal`. The code is buildx's.
     Internal,
-    /// The engine answered gRPC `ResourceExhausted`, as buildx reports it.
+    /// The engine answered with the gRPC status `ResourceExhausted`. The code is buildx's.
     Exhausted,
     /// The terminal was closed (SIGHUP).
     HungUp,
@@ -33,7 +33,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number the process ends with.
+    /// The exit code.
     pub const fn code(self) -> u8 {
         match self {
             Self::Success => 0,
@@ -49,7 +49,7 @@ impl Exit {
         }
     }
 
-    /// The code for a problem of `class`.
+    /// The exit code for a problem of this class.
     pub(crate) const fn for_class(class: Class) -> Self {
         match class {
             Class::Usage => Self::Usage,
@@ -60,7 +60,7 @@ impl Exit {
         }
     }
 
-    /// The code for a run that the signal `number` stopped: 130 for SIGTERM, too, as in buildx.
+    /// The exit code for a run that the signal `number` stopped. As in buildx, it is 130 for SIGTERM, too.
     pub(crate) const fn for_signal(number: i32) -> Self {
         match number {
             SIGHUP => Self::HungUp,
@@ -68,7 +68,7 @@ impl Exit {
         }
     }
 
-    /// The code for a finished run: an interruption first, then what the first failure says.
+    /// The exit code for a finished run: an interruption takes precedence, then the first failure decides.
     pub(crate) fn for_outcome(outcome: &Outcome) -> Self {
         let ends = || outcome.targets.iter().map(|(_, end)| end.as_ref());
         let signal = ends().find_map(|end| match end {

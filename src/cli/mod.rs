@@ -1,6 +1,8 @@
-//! The command line: the only module that sees argv, environment, working directory, standard streams and signals.
+//! The command line. This is the only module that uses argv, the environment, the working directory, the standard
+//! streams and signals.
 //!
-//! Start at [`run`]; [`verb`] says what a word means, [`args`] has the flags, `commands` has one file for each verb.
+//! Start at [`run`]. [`verb`] decides what a word means, [`args`] has the flags, and `commands` has one file for
+//! each verb.
 
 pub mod args;
 mod call;
@@ -33,7 +35,7 @@ use crate::diag::{Class, Diagnostic};
 use crate::hcl::on_deep_stack;
 use crate::types::Environment;
 
-/// Runs one command line and says how the process ends.
+/// Runs a command line and returns how the process must end.
 pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -50,7 +52,7 @@ pub fn run(
         .into_iter()
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
-    // A definition is read, planned and printed on one thread. Where there can be no other, this one has to do.
+    // All work on a definition runs on one thread with a deep stack. If no thread can be started, use this one.
     let mut exit = None;
     let work = || exit = Some(answer(&arguments, &environment, &mut screen));
     let started = on_deep_stack(work);
@@ -88,13 +90,13 @@ fn answer(arguments: &[String], environment: &Environment, screen: &mut Screen) 
     }
 }
 
-/// How the command line begins, before the words that are rbake's own.
+/// The beginning of the command line, before rbake's own words.
 struct Front {
-    /// The words as they were typed, for advice.
+    /// The words as they were typed (such as `docker`), for advice on what to type.
     program: Vec<String>,
-    /// What the program is called in its help.
+    /// The program's name in help texts.
     name: String,
-    /// Whether debugging was asked for there.
+    /// Docker's `--debug`, if it was given there.
     debug: Option<bool>,
 }
 
@@ -104,7 +106,7 @@ fn dispatch(
     environment: &Environment,
     screen: &mut Screen,
 ) -> Exit {
-    // What completion scripts ask, docker's among them; nobody types it.
+    // Completion scripts, also docker's, send this request. Users do not type it.
     if let Some((question @ ("__complete" | "__completeNoDesc"), rest)) = words
         .split_first()
         .map(|(first, rest)| (first.as_str(), rest))
@@ -112,7 +114,7 @@ fn dispatch(
         let described = question == "__complete";
         return screen.data(&completion::answer(rest, described, environment));
     }
-    // Flags of building may stand before a verb, as `docker buildx --builder NAME bake` has them.
+    // Flags of building may stand before a verb, as in `docker buildx --builder NAME bake`.
     let at = completion::first_operand(words).filter(|at| !asks_for_version(&words[..*at]));
     let spoken = |verb| Spoken {
         verb,
@@ -142,16 +144,16 @@ fn asks_for_version(flags: &[String]) -> bool {
     flags.iter().any(|flag| flag == "--version" || flag == "-V")
 }
 
-/// A command line that reaches a verb.
+/// A command line with a verb.
 struct Spoken<'a> {
     verb: Verb,
     words: &'a [String],
-    /// The verb's place among the words; what stands before it are flags.
+    /// The index of the verb in the words. Only flags come before it.
     at: usize,
 }
 
 impl Spoken<'_> {
-    // What was said to the verb, wherever it stands.
+    /// The verb's arguments: all words but the verb, including the flags before it.
     fn arguments(&self) -> Vec<String> {
         let after = self.words.get(self.at + 1..).unwrap_or_default();
         [&self.words[..self.at], after].concat()
@@ -220,7 +222,7 @@ fn bake(
     }
 }
 
-/// What clap has to say: help and version are answers, all else is a wrong command line.
+/// Prints a message from clap. Help and version succeed; everything else is an error in the command line.
 fn usage(error: &clap::Error, screen: &mut Screen) -> Exit {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion if screen.color() => {

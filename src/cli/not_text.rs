@@ -1,4 +1,4 @@
-//! Arguments and variables that are not UTF-8: an error where rbake would have to use them as text.
+//! Reports arguments and variables that are not UTF-8, if rbake would have to use them as text.
 
 use std::ffi::OsString;
 
@@ -7,13 +7,13 @@ use crate::types::Environment;
 
 const CODE: &str = "cli::not-text";
 
-/// Variables by which a user tells rbake what to do begin so.
+/// Prefixes of the variables that control rbake.
 const OURS: [&str; 4] = ["BUILDKIT_", "BUILDX_", "DOCKER_", "RBAKE_"];
 
-/// What is wrong with the command line and with the variables that are for rbake.
+/// The problem with the arguments or with the variables that control rbake; `None` if all are UTF-8.
 pub(super) fn problem(arguments: &[OsString], environment: &Environment) -> Option<Diagnostic> {
     let mut words = arguments.iter().skip(1);
-    // Shells ask for completions while a word is still being typed.
+    // Shells ask for completions while a word is incomplete, so it may end in the middle of a character.
     if words
         .clone()
         .next()
@@ -42,7 +42,7 @@ pub(super) fn problem(arguments: &[OsString], environment: &Environment) -> Opti
     Some(variable(name))
 }
 
-/// What is wrong with the variables that a definition asked for.
+/// The problems with variables that the definition has used.
 pub(super) fn asked_for(environment: &Environment) -> Vec<Diagnostic> {
     environment
         .unusable()

@@ -1,7 +1,7 @@
-//! Running as a plugin of the `docker` command: `docker rbake …`.
+//! rbake as a plugin of the `docker` command: `docker rbake …`.
 //!
-//! Docker runs `~/.docker/cli-plugins/docker-NAME` with its own command line, global flags before the name included.
-//! What those flags say is put into the environment, where the rest of the program looks for it.
+//! Docker runs `~/.docker/cli-plugins/docker-NAME` with its own command line, including the global flags before the
+//! name. The values of those flags are put into the environment, from which the rest of the program reads them.
 
 use clap::{Args, Parser, Subcommand};
 
@@ -10,30 +10,30 @@ use crate::builder::DEFAULT_CONTEXT;
 use crate::diag::{Class, Diagnostic};
 use crate::types::Environment;
 
-/// The word by which docker asks what a plugin is.
+/// The word with which docker asks a plugin for its metadata.
 const METADATA: &str = "docker-cli-plugin-metadata";
-/// Set by docker for the plugins it runs: its own first word.
+/// docker sets this variable for plugins, to the first word of its own command line.
 const ORIGINAL_COMMAND: &str = "DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND";
 
-/// What this process was started as.
+/// The role in which this process was started.
 pub(super) enum ProcessRole {
-    /// As `rbake`.
+    /// The program `rbake`.
     Command,
-    /// To answer docker's question what the plugin is.
+    /// docker asks for the plugin's metadata.
     Metadata,
-    /// By docker, as the plugin of this name.
+    /// docker runs the plugin of this name.
     Plugin(String),
 }
 
-/// What docker's command line asks of a plugin.
+/// The parts of docker's command line for a plugin.
 pub(super) struct PluginCall {
     /// The words before the plugin's own, as they were typed.
     pub(super) program: Vec<String>,
     /// The plugin's own words.
     pub(super) words: Vec<String>,
-    /// The environment with what docker's flags say.
+    /// The environment, with the values of docker's global flags.
     pub(super) environment: Environment,
-    /// Docker's `--debug`.
+    /// Docker's global flag `--debug`.
     pub(super) debug: Option<bool>,
 }
 
@@ -50,7 +50,7 @@ struct Globals {
     client: Client,
     #[arg(short = 'D', long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
     debug: Option<bool>,
-    // Docker's own log, of which a plugin writes nothing.
+    // The level of docker's own log, to which a plugin does not write.
     #[arg(short, long, allow_hyphen_values = true)]
     log_level: Option<String>,
     #[arg(short, long)]
@@ -85,7 +85,7 @@ enum Rest {
     Words(Vec<String>),
 }
 
-/// Reads from its name, its first word and the environment what the program is to be.
+/// Finds the role from the program's name, its first word and the environment.
 pub(super) fn role(arguments: &[String], environment: &Environment) -> ProcessRole {
     let program = arguments.first().map_or("", String::as_str);
     let file = program.rsplit(['/', '\\']).next().unwrap_or_default();
@@ -102,7 +102,7 @@ pub(super) fn role(arguments: &[String], environment: &Environment) -> ProcessRo
     }
 }
 
-/// The answer to docker's question.
+/// The plugin's metadata as JSON, in the form that docker expects.
 pub(super) fn metadata() -> String {
     let answer = serde_json::json!({
         "SchemaVersion": "0.1.0",
@@ -114,10 +114,10 @@ pub(super) fn metadata() -> String {
     format!("{answer:#}\n")
 }
 
-/// Reads what docker hands to its plugin `name`.
+/// Parses the command line that docker passes to its plugin `name`.
 ///
 /// # Errors
-/// What clap has to say of docker's part of the command line.
+/// clap rejects docker's part of the command line.
 pub(super) fn call(
     name: &str,
     arguments: &[String],
@@ -135,7 +135,7 @@ pub(super) fn call(
     let mut program = vec![docker.to_owned()];
     program.extend_from_slice(&words[..typed]);
     let mut own: Vec<String> = rest;
-    // `docker help rbake`, and the question for completions.
+    // These words come before the plugin's name: `docker help rbake`, and a request for completions.
     let leading = own
         .first()
         .filter(|word| matches!(word.as_str(), "help" | "__complete" | "__completeNoDesc"))
@@ -169,8 +169,9 @@ pub(super) fn call(
     )
 }
 
-// Flags win over variables (docker/cli `resolveContextName`). A context that is empty is none, and an address that is empty
-// is the default one, whatever the variables say.
+/// Returns the environment with the values of docker's global flags, which take precedence over variables
+/// (docker/cli `resolveContextName`). An empty context counts as not given. An empty address means the default one,
+/// whatever the variables say.
 fn with_flags(flags: &Client, environment: &Environment) -> Result<Environment, Diagnostic> {
     let mut environment = environment.clone();
     if let Some(dir) = flags.config.as_deref().filter(|dir| !dir.is_empty()) {
@@ -202,7 +203,8 @@ fn with_flags(flags: &Client, environment: &Environment) -> Result<Environment, 
     }
     match flags.tlsverify {
         Some(true) => environment = environment.with("DOCKER_TLS_VERIFY", Some("1")),
-        // Docker speaks TLS all the same, and does not look at the certificate.
+        // With `--tlsverify=false`, docker still uses TLS, but does not check the certificate. This is what
+        // `DOCKER_TLS` means.
         Some(false) => {
             environment = environment
                 .with("DOCKER_TLS_VERIFY", None)

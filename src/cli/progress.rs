@@ -1,4 +1,4 @@
-//! Which view shows a run.
+//! Chooses the view that shows the progress of a run.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use crate::diag::{Class, Diagnostic};
 use crate::report::{Look, Mode, Options, Palette, terminal_size};
 use crate::types::{Clock, Environment};
 
-/// The words `--progress` takes.
+/// The valid values of `--progress`.
 const WORDS: [&str; 7] = ["auto", "plain", "tty", "quiet", "none", "rawjson", ""];
 
-/// The view that `--progress`, or `BUILDKIT_PROGRESS` in its place, asks for.
+/// The view that `--progress` asks for, or `BUILDKIT_PROGRESS` if the flag is absent or `auto`.
 ///
 /// # Errors
-/// Where the word is none of them, or a terminal is asked for and there is none.
+/// The value is not valid, or it is `tty` and standard error is not a terminal.
 pub(super) fn mode(
     flag: Option<&str>,
     environment: &Environment,
@@ -33,7 +33,7 @@ pub(super) fn mode(
             format!("{from} is `tty`, but standard error is no terminal"),
         )
         .help("`auto` takes the live view where there is a terminal")),
-        // buildx's help names `none`, and buildx refuses it; it means what it says here.
+        // buildx's help lists `none`, but buildx rejects it. Here it means no progress.
         "quiet" | "none" => Ok(Mode::Quiet),
         "rawjson" => Ok(Mode::RawJson),
         word => Err(Diagnostic::error(
@@ -46,7 +46,7 @@ pub(super) fn mode(
     }
 }
 
-/// How a run in `mode` is shown on `screen`.
+/// The options of the view `mode` on this `screen`.
 pub(super) fn options(
     mode: Mode,
     environment: &Environment,
@@ -82,7 +82,7 @@ fn look(screen: &Screen, environment: &Environment) -> Look {
     look
 }
 
-// The first that is set decides, as in the C library.
+/// Whether the locale uses UTF-8. As in the C library, the first variable that is set decides.
 fn utf8(environment: &Environment) -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()

@@ -1,4 +1,4 @@
-//! What is written for the user outside of a run's own view: data, notes, diagnostics.
+//! Writes what the user sees apart from a run's progress: data, notes and diagnostics.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap, Style, render};
 use crate::golang::strconv;
 use crate::types::{Environment, terminal};
 
-/// The width where nothing better is known.
+/// The width, in columns, if the terminal's is not known.
 const DEFAULT_WIDTH: u16 = 100;
 
-/// The standard streams with the user's wishes for them.
+/// The standard streams, with the settings for their output.
 pub(super) struct Screen {
     streams: Streams,
     color: bool,
@@ -40,27 +40,28 @@ impl Screen {
         }
     }
 
-    /// Whether colours are wanted.
+    /// Whether to use colours.
     pub(super) const fn color(&self) -> bool {
         self.color
     }
 
-    /// The streams, for a view that takes them over.
+    /// The streams, for a view that writes to them itself.
     pub(super) const fn streams(&self) -> &Streams {
         &self.streams
     }
 
-    /// Sets the files that diagnostics refer to.
+    /// Sets the files to which diagnostics refer.
     pub(super) fn set_sources(&mut self, sources: Arc<SourceMap>) {
         self.sources = sources;
     }
 
-    /// The files that diagnostics refer to.
+    /// The files to which diagnostics refer.
     pub(super) fn sources(&self) -> &Arc<SourceMap> {
         &self.sources
     }
 
-    /// Writes data to standard output. What a terminal would act on is written by its number: data has text from anywhere.
+    /// Writes data to standard output. Data may contain text from anywhere, so characters on which a terminal acts
+    /// are written as numbers.
     pub(super) fn data(&mut self, text: &str) -> Exit {
         if self.streams.out_is_terminal {
             self.own_text(&terminal::visible_lines(text))
@@ -69,7 +70,7 @@ impl Screen {
         }
     }
 
-    /// Writes text that is rbake's own to standard output, such as help, which has colours.
+    /// Writes rbake's own text to standard output, such as help. It may contain escape sequences for colours.
     pub(super) fn own_text(&mut self, text: &str) -> Exit {
         match self.streams.data(text) {
             Ok(()) => Exit::Success,
@@ -81,12 +82,13 @@ impl Screen {
         }
     }
 
-    /// Writes text to standard error; what a terminal would act on is written by its number.
+    /// Writes text to standard error. Characters on which a terminal acts are written as numbers.
     pub(super) fn message(&mut self, text: &str) {
         self.streams.message(&terminal::visible_lines(text));
     }
 
-    /// Writes what is wrong with the command line to standard error. It quotes words that may come from anywhere.
+    /// Writes an error in the command line to standard error. It quotes words that may come from anywhere, so they
+    /// are cleaned.
     pub(super) fn usage(&mut self, error: &clap::Error) {
         let plain = error.render().to_string();
         let clean = terminal::visible_lines(&plain);
@@ -97,12 +99,12 @@ impl Screen {
         }
     }
 
-    /// Writes one line for information.
+    /// Writes a line of information.
     pub(super) fn note(&mut self, text: &str) {
         self.message(&format!("note: {text}\n"));
     }
 
-    /// Draws one diagnostic.
+    /// Writes one diagnostic.
     pub(super) fn diagnostic(&mut self, diagnostic: &Diagnostic) {
         let style = Style {
             color: self.color,
@@ -112,7 +114,7 @@ impl Screen {
         self.streams.message(&text);
     }
 
-    /// Draws all diagnostics, warnings first so that errors are the last thing seen, and says how the process ends.
+    /// Writes all diagnostics and returns the exit code. Errors come last, so that they are next to the prompt.
     pub(super) fn diagnostics(&mut self, diagnostics: &Diagnostics) -> Exit {
         let others = diagnostics.0.iter().filter(|problem| !problem.is_error());
         for diagnostic in others.chain(diagnostics.errors()) {

@@ -1,10 +1,12 @@
-//! SIGINT, SIGTERM and SIGHUP: the first asks for an orderly stop, a second one for haste. Neither is ever ignored.
+//! SIGINT, SIGTERM and SIGHUP. The first signal asks for an orderly stop, and the second one for a faster stop. No
+//! signal is ignored.
 //!
-//! A thread of its own takes the signals, so that they are heard while the definition is read, while a file system does not
-//! answer, and whatever the runtime is busy with. It also sees to it that the process ends in time ([`ending`]): a run that has
-//! not ended by then is ended from here, with its summary and without its temporary files.
+//! A separate thread receives the signals. So they work while the definition is read, while a file system does not
+//! answer, and whatever the runtime is doing. This module also ensures that the process ends in time ([`ending`]): if
+//! a run has not ended by then, another thread prints the summary, removes the temporary files, and exits.
 //!
-//! Docker, which may get the signals in our place, hands them on by closing a socket ([`watch_docker`]).
+//! If docker runs this process as a plugin, docker may get the signals instead, and passes them on by closing a
+//! socket ([`watch_docker`]).
 
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -22,13 +24,13 @@ use crate::outcome::CancelReason;
 use crate::run::Stop;
 use crate::types::{awaited, ending};
 
-/// A step before the run that takes longer than this is told of.
+/// A step before the run that takes longer than this is reported.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Tells how a run ends that is ended from outside, with the signal that came first.
+/// Prints the summary of a run that is ended before it is over. The argument is the first signal.
 pub(super) type LastWords = Box<dyn FnOnce(i32) + Send>;
 
-/// The signals of the process, and what they mean now.
+/// The signals of the process, and what they currently mean.
 #[derive(Clone)]
 pub(super) struct Signals(Arc<Shared>);
 
@@ -43,39 +45,39 @@ struct Shared {
 struct State {
     phase: Phase,
     heard: Heard,
-    // How many steps have begun; none means that nobody waits for them either.
+    // The number of steps that have begun. While it is 0, the thread that reports slow steps does not exist.
     steps: u64,
 }
 
-/// How far the command is.
+/// The phase of the command.
 #[derive(Default)]
 enum Phase {
-    /// There is nothing yet that would have to be stopped.
+    /// Nothing has begun that would have to be stopped in order.
     #[default]
     Early,
-    /// As before, doing what has this number and name; it is told of if it takes long.
+    /// The same, during the step with this number and name. The step is reported if it takes long.
     Doing(u64, &'static str),
-    /// A run goes on.
+    /// A run is in progress.
     Running(Stop, LastWords),
-    /// Somebody ends the process: the main thread, or the thread that waited for it long enough.
+    /// The process is being ended: by the main thread, or by the thread that enforces the deadline.
     Ending,
 }
 
-/// The signals that came so far.
+/// The signals that have arrived so far.
 #[derive(Default)]
 struct Heard {
     first: Option<(i32, Instant)>,
     insisted: bool,
 }
 
-/// What a signal means.
+/// The meaning of a signal that arrives.
 #[derive(Debug, PartialEq, Eq)]
 enum Meaning {
-    /// Stop.
+    /// The first signal: stop in order.
     Stop,
-    /// What was heard already.
+    /// A repetition of an earlier request.
     Nothing,
-    /// Stop, and do not wait for anything.
+    /// A further signal: stop without waiting for anything.
     Haste,
 }
 
@@ -92,19 +94,19 @@ impl Heard {
         Meaning::Haste
     }
 
-    // The signal that decides the exit code.
+    /// The signal that decides the exit code; SIGTERM if none has arrived.
     fn first(&self) -> i32 {
         self.first.map_or(SIGTERM, |(number, _)| number)
     }
 }
 
 impl Signals {
-    /// Begins to take the signals.
+    /// Starts to receive the signals.
     ///
-    /// SIGHUP is left alone where whoever started the process has it ignored, as `nohup` does.
+    /// SIGHUP keeps its action if the parent process made this one ignore it, as `nohup` does.
     ///
     /// # Errors
-    /// If the handlers cannot be installed, or there can be no further thread.
+    /// The handlers cannot be installed, or no thread can be started.
     pub(super) fn take() -> io::Result<Self> {
         let mut numbers = vec![SIGINT, SIGTERM, SIGQUIT];
         if !ending::is_ignored(SIGHUP) {
@@ -122,7 +124,8 @@ impl Signals {
             .spawn(move || {
                 for number in incoming.forever() {
                     if number == SIGQUIT {
-                        // Whoever wants a core dump gets it, and no half-written files beside it.
+                        // SIGQUIT asks for a core dump. Remove the temporary files first, then let the default
+                        // action write the dump.
                         ending::clear_up();
                         let _ = signal_hook::low_level::emulate_default_handler(number);
                     }
@@ -132,12 +135,12 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Leaves the signals to their default actions.
+    /// Keeps the default actions of all signals.
     pub(super) fn left_alone() -> Self {
         Self(Arc::default())
     }
 
-    /// Says what is being done before the run; `name` stands after "still". A line tells of it if it takes long.
+    /// Says which step begins before the run. If it takes long, a line reports it: "still `name` …".
     pub(super) fn doing(&self, name: &'static str) {
         if !self.0.taken {
             return;
@@ -153,7 +156,7 @@ impl Signals {
         self.0.changed.notify_all();
         if number == 1 {
             let signals = self.clone();
-            // Without this thread nothing is told, which is no harm.
+            // If the thread cannot be started, slow steps are not reported. That does no harm.
             let _ = std::thread::Builder::new()
                 .name("patience".to_owned())
                 .stack_size(64 << 10)
@@ -161,7 +164,8 @@ impl Signals {
         }
     }
 
-    /// Ends what [`Signals::doing`] began: from here on the user may take any time, or there is something to see.
+    /// Ends the step that [`Signals::doing`] began. From here on, either the user is being asked and may take any
+    /// time, or there is progress to see.
     pub(super) fn done(&self) {
         let mut state = self.state();
         if let Phase::Doing(..) = state.phase {
@@ -171,7 +175,8 @@ impl Signals {
         self.0.changed.notify_all();
     }
 
-    /// Does `work` after the run, which may have to wait for another program. `name` tells what stands after "still" if it takes long.
+    /// Runs `work` after the run; it may have to wait for another program. If it takes long, a line reports it:
+    /// "still `name` …".
     pub(super) fn finishing<T>(
         &self,
         name: impl FnOnce() -> String + Send + 'static,
@@ -179,7 +184,7 @@ impl Signals {
     ) -> T {
         let (done, wait) = mpsc::channel::<()>();
         if self.0.taken {
-            // Without this thread nothing is told, which is no harm.
+            // If the thread cannot be started, slow work is not reported. That does no harm.
             let _ = std::thread::Builder::new().spawn(move || {
                 if let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(PATIENCE) {
                     say(&format!("still {} …\n", name()));
@@ -191,7 +196,8 @@ impl Signals {
         result
     }
 
-    /// Has the first signal stop the run by `stop`. `last_words` are called if the run does not end in time.
+    /// From here on, the first signal stops the run through `stop`. `last_words` is called if the run does not end
+    /// in time.
     pub(super) fn run_begins(&self, stop: &Stop, last_words: LastWords) {
         let mut state = self.state();
         if let Phase::Early | Phase::Doing(..) = state.phase {
@@ -201,7 +207,8 @@ impl Signals {
         self.0.changed.notify_all();
     }
 
-    /// Says that the main thread ends the process now. Does not return if that is done elsewhere already.
+    /// Says that the main thread now ends the process. If another thread is already doing that, this does not
+    /// return.
     pub(super) fn end(&self) {
         let mut state = self.state();
         let was = std::mem::replace(&mut state.phase, Phase::Ending);
@@ -214,7 +221,7 @@ impl Signals {
         }
     }
 
-    /// Takes the signal `number`, whoever received it.
+    /// Handles the signal `number`, also one that docker has passed on.
     pub(super) fn hear(&self, number: i32) {
         let mut state = self.state();
         let meaning = state.heard.hear(number, Instant::now());
@@ -236,7 +243,7 @@ impl Signals {
                 drop(state);
                 self.end_in(ending::WHOLE_AFTER_SECOND);
             }
-            // The run is over, but its end may not be told as long as nobody reads the output.
+            // The run is over, but writing the summary may block, because nobody reads the output.
             (Phase::Ending, Meaning::Stop) => {
                 drop(state);
                 self.end_in(ending::WHOLE);
@@ -249,7 +256,7 @@ impl Signals {
         }
     }
 
-    // Ends the process after `time`, unless it has ended by itself.
+    /// Ends the process after `time`, unless it ends by itself before that.
     fn end_in(&self, time: Duration) {
         let signals = self.clone();
         let wait = move || {
@@ -265,12 +272,12 @@ impl Signals {
                 leave(first);
             }
             drop(state);
-            // The main thread is about to end the process, but may be stuck in telling so.
+            // The main thread is ending the process, but it may be blocked while writing the summary.
             signals.wait(Some(until + ending::LAST_WORDS), |_| false);
             leave(first);
         };
         let thread = std::thread::Builder::new().name("deadline".to_owned());
-        // Without a further thread there can be no waiting.
+        // Without a thread nobody can wait, so end the process now.
         if thread.spawn(wait).is_err() {
             leave(self.state().heard.first());
         }
@@ -280,7 +287,7 @@ impl Signals {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    // Waits until `over` says so, or the time has come.
+    /// Waits until `over` returns true, or until the given time.
     fn wait(&self, until: Option<Instant>, over: impl Fn(&Phase) -> bool) {
         let state = self.state();
         let goes_on = |state: &mut State| !over(&state.phase);
@@ -321,7 +328,7 @@ impl Signals {
     }
 }
 
-// Does what may block, such as writing to a pipe that nobody reads, for a bounded time.
+/// Runs `work`, which may block (for example on a pipe that nobody reads), and waits for it for a limited time.
 fn bounded(work: impl FnOnce() + Send + 'static) {
     let (done, wait) = mpsc::channel::<()>();
     let started = std::thread::Builder::new().spawn(move || {
@@ -329,12 +336,12 @@ fn bounded(work: impl FnOnce() + Send + 'static) {
         drop(done);
     });
     if started.is_ok() {
-        // The end of the work is told by the end of the channel.
+        // The channel closes when the work is done, so either result means that the wait is over.
         let _: Result<(), RecvTimeoutError> = wait.recv_timeout(ending::TELLING);
     }
 }
 
-// Past the lock of the stream, which the main thread may hold while it cannot write.
+/// Writes to standard error without the stream's lock: the main thread may hold the lock while its write blocks.
 fn say(text: &str) {
     let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
 }
@@ -348,7 +355,8 @@ fn leave(signal: i32) -> ! {
     process::exit(i32::from(Exit::for_signal(signal).code()))
 }
 
-/// Completes when a signal asks for the end, for work that ends when it is dropped. Called in a runtime.
+/// Returns the number of the first signal that asks for an end. For work that is ended by dropping it. Must be
+/// called in a runtime.
 pub(super) async fn first() -> i32 {
     let of = async |number| {
         if ending::is_ignored(number) {
@@ -356,7 +364,7 @@ pub(super) async fn first() -> i32 {
         }
         match signal(SignalKind::from_raw(number)) {
             Ok(mut signal) => signal.recv().await,
-            // It keeps its default action.
+            // The handler cannot be installed, so the signal keeps its default action.
             Err(_) => std::future::pending().await,
         }
     };
@@ -367,11 +375,12 @@ pub(super) async fn first() -> i32 {
     }
 }
 
-/// Takes it for SIGTERM when docker, which runs this process as its plugin, closes the socket at `address`.
+/// Treats it as SIGTERM when docker, which runs this process as its plugin, closes the socket at `address`.
 ///
-/// Docker does that when it is told to stop and no terminal tells its children, too; and when it dies. Called in a runtime.
+/// Docker does that if it gets a signal that its children do not get from the terminal. It also happens if docker
+/// dies. Must be called in a runtime.
 pub(super) fn watch_docker(signals: &Signals, address: &str) {
-    // Docker's socket may be gone, or of a form that is not known here: signals still come the usual way.
+    // The socket may be gone, or its address may have an unknown form. Signals still arrive in the usual way.
     let Ok(connected) = connect(address) else {
         return;
     };

@@ -1,10 +1,11 @@
-//! The standard streams, passed in rather than reached for, and what a closed one means.
+//! The standard streams. They are passed in, so that tests can read what is written.
 
 use std::io::{self, IsTerminal, Write};
 
-/// Where data and everything else goes.
+/// The destinations of data and of everything else.
 ///
-/// Data (`--print`, `--list`, a verb's answer) is standard output's; progress, notes and errors are standard error's.
+/// Data (`--print`, `--list`, a verb's answer) goes to standard output. Progress, notes and errors go to standard
+/// error.
 pub struct Streams {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
@@ -15,7 +16,7 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// The process's own streams.
+    /// The standard streams of this process.
     pub fn of_process() -> Self {
         Self {
             out: Box::new(io::stdout()),
@@ -25,7 +26,7 @@ impl Streams {
         }
     }
 
-    /// Streams that are no terminals, for callers that read what is written.
+    /// Streams that do not count as terminals, for tests and other callers that read the output.
     pub fn to(out: Box<dyn Write + Send>, err: Box<dyn Write + Send>) -> Self {
         Self {
             out,
@@ -35,7 +36,7 @@ impl Streams {
         }
     }
 
-    /// Columns of the terminal that standard error is, if it is one.
+    /// The width of standard error in columns. `None` if it is not a terminal, or if the width is unknown.
     pub(crate) fn width(&self) -> Option<u16> {
         if !self.err_is_terminal {
             return None;
@@ -50,7 +51,8 @@ impl Streams {
         self.out.flush()
     }
 
-    /// Writes a message to standard error. That nobody reads it is no reason to stop.
+    /// Writes a message to standard error. Errors are ignored: the work goes on even if nobody can read the
+    /// messages.
     pub fn message(&mut self, text: &str) {
         let _ = self.err.write_all(text.as_bytes());
         let _ = self.err.flush();

@@ -1,26 +1,26 @@
-//! Which word is a verb of rbake's own and which is a target.
+//! Decides whether a word is one of rbake's verbs or a target.
 //!
-//! A bake file decides: a verb gives way to a target or group of its name. `+` cannot occur in a target's name, so
-//! `rbake +builder` always reaches the verb.
+//! A target or group of the same name takes precedence over a verb. `+` cannot occur in the name of a target, so
+//! `rbake +builder` always means the verb.
 
-/// A command of rbake beside building.
+/// A command of rbake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
-    /// Build, said explicitly.
+    /// Build targets; the same as without a verb.
     Bake,
-    /// Look after builders.
+    /// Show and manage builders.
     Builder,
-    /// Print the script that makes a shell complete the command line.
+    /// Print the completion script of a shell.
     Completion,
     /// Print the version.
     Version,
 }
 
 impl Verb {
-    /// All verbs, in the order help shows them.
+    /// All verbs, in the order of the help text.
     pub const ALL: [Self; 4] = [Self::Bake, Self::Builder, Self::Completion, Self::Version];
 
-    /// The word that reaches it.
+    /// The word on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bake => "bake",
@@ -30,7 +30,7 @@ impl Verb {
         }
     }
 
-    /// One line for the help text.
+    /// A one-line description for the help text.
     pub const fn about(self) -> &'static str {
         match self {
             Self::Bake => "build targets, as without a verb",
@@ -45,18 +45,18 @@ impl Verb {
     }
 }
 
-/// What the first word of a command line may mean.
+/// What the first word of a command line can mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FirstWord {
-    /// Not a verb in any case.
+    /// Never a verb.
     Other,
-    /// A verb unless the definition has a target or group of this name.
+    /// A verb, unless the definition has a target or group of this name.
     Maybe(Verb),
-    /// A verb whatever the definition says.
+    /// A verb, whatever the definition contains.
     Always(Verb),
 }
 
-/// Reads the first word after the program's name, apart from flags.
+/// Classifies the first positional word after the program's name.
 pub(crate) fn first_word(word: Option<&str>) -> FirstWord {
     let Some(word) = word else {
         return FirstWord::Other;

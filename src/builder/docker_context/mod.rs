@@ -53,7 +53,7 @@ pub enum DockerContextError {
     /// The context has no endpoint for a Docker Engine. (It may be for Kubernetes only.)
     #[error("the Docker context `{0}` has no address of a Docker Engine")]
     NoHost(String),
-    /// Certificates or keys that were named cannot be used.
+    /// The certificates or keys that a setting names cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The context says `SkipTLSVerify`, so docker would not check the Engine's certificate.

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! programs/
-//!   bin -> v0.32.2-0123abcd/bin     what the builder uses; changed in one step
+//!   bin -> v0.32.2-0123abcd/bin     the current version; replaced atomically
 //!   v0.32.2-0123abcd/
 //!     bin/{buildkitd,buildctl,runc}
-//!     installed.json                 digests, written last: without it the folder is not complete
-//!   downloads/                       archives, also broken-off ones
-//!   new-*/                           being filled; swept when the next installation begins
+//!     installed.json                 digests; written last, so a folder without it is incomplete
+//!   downloads/                       archives, complete or partial
+//!   new-*/                           incomplete versions; removed when the next installation begins
 //! ```
 
 use std::collections::BTreeMap;

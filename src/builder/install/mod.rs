@@ -77,7 +77,7 @@ impl fmt::Display for InstallMethod {
     }
 }
 
-/// How to install.
+/// Options of an installation.
 #[derive(Debug, Clone)]
 pub(crate) struct InstallOptions {
     /// The versions and digests to install.

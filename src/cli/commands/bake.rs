@@ -1,4 +1,4 @@
-//! Building targets, and what is printed instead: `--print`, `--list`.
+//! Builds targets, or prints something instead (`--print`, `--list`).
 
 use std::sync::Arc;
 
@@ -18,19 +18,19 @@ use crate::report::Mode;
 use crate::run;
 use crate::types::Environment;
 
-/// One command line of building.
+/// A command line that builds.
 pub(in crate::cli) struct Invocation<'a> {
     pub(in crate::cli) args: BakeArgs,
-    /// The words before rbake's own, for advice.
+    /// The words before rbake's own (such as `docker`), for advice on what to type.
     pub(in crate::cli) program: &'a [String],
-    /// The words that `args` was read from, for advice.
+    /// The words from which `args` was parsed, for advice on what to type.
     pub(in crate::cli) words: &'a [String],
     pub(in crate::cli) environment: &'a Environment,
-    /// The definition, where it was read already.
+    /// The definition, if it was already read to find out whether a word is a verb.
     pub(in crate::cli) loaded: Option<LoadedDefinition>,
 }
 
-/// Does what the command line says.
+/// Runs the command line.
 pub(in crate::cli) fn run(invocation: Invocation<'_>, screen: &mut Screen) -> Exit {
     match try_run(invocation, screen) {
         Ok(exit) => exit,
@@ -47,7 +47,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
         loaded,
     } = invocation;
     let list = list_spec(&args, screen)?;
-    // What only prints has nothing to bring to an end, and ends as every program does.
+    // Commands that only print have nothing to clean up, so signals keep their default actions.
     let signals = if list.is_some() || args.print == Some(true) {
         Signals::left_alone()
     } else {
@@ -73,7 +73,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     if let Some(spec) = list {
         return Ok(screen.data(&plan::list::list(&loaded.definition, spec)));
     }
-    // What is ignored may be why the plan fails.
+    // Show the warnings before planning: what was ignored in the definition may be the reason why the plan fails.
     screen.diagnostics(&loaded.definition.warnings);
     let plan = plan::build(
         &loaded.definition,
@@ -99,7 +99,8 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
             }
             exit == Exit::Success
         });
-        // The process ends here, and gives back at once what would be freed piece by piece.
+        // The process ends soon, and the system then frees all memory at once. Dropping these piece by piece takes
+        // time.
         std::mem::forget((plan, loaded));
         return Ok(exit);
     }
@@ -108,7 +109,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     found.0.append(&mut run::check(&plan, environment).0);
     checked(found, screen)?;
     let paths = Resolver::new(environment.current_dir());
-    // What is not there is told before anybody is asked to grant access to it.
+    // If a context does not exist, report that before asking the user to grant access to it.
     if run::lacks_a_context(&plan, &paths) {
         run::prepare(&plan, environment, &paths)?;
     }
@@ -142,8 +143,9 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     ))
 }
 
-// The place is settled before the build, whose outputs may put links there. A link that is there already is followed to what
-// the user named or allowed, and no further: a project that was fetched may hold one that leads anywhere.
+/// Resolves the path of the metadata file. This is done before the build, because an output of the build may put
+/// symbolic links there. A link that exists already is followed only within the folder that the user named, or to a
+/// place that the user has allowed: a project that was fetched may contain a link to anywhere.
 fn metadata_place(
     args: &BakeArgs,
     plan: &Plan,
@@ -169,7 +171,7 @@ fn metadata_place(
         Some((above, _)) => resolve(above)?,
         None => resolve(".")?,
     };
-    // Nobody but the system makes links in /proc.
+    // Only the system creates links in /proc.
     let inside = place.descriptor().is_some()
         || place.path().starts_with(named.path())
         || named.path().starts_with("/proc");
@@ -183,7 +185,7 @@ fn metadata_place(
         .into())
 }
 
-// Why no file can be written at `place`, as far as that is known before the build.
+/// The reason why a file at `place` cannot be written, if that is clear before the build.
 fn no_file(place: &Resolved, plan: &Plan) -> Option<String> {
     let path = place.path();
     if place.descriptor().is_some() {
@@ -192,7 +194,7 @@ fn no_file(place: &Resolved, plan: &Plan) -> Option<String> {
     if path.is_dir() {
         return Some("it is a directory".to_owned());
     }
-    // The build may make the directory, as the place of one of its outputs.
+    // The missing directory may be the place of an output, and then the build creates it.
     let mut outputs = plan
         .targets
         .values()
@@ -204,7 +206,7 @@ fn no_file(place: &Resolved, plan: &Plan) -> Option<String> {
     Some(format!("there is no directory `{}`", above.display()))
 }
 
-// Errors end the command; warnings are told.
+/// Returns the problems if there are errors among them; otherwise prints the warnings.
 fn checked(found: Diagnostics, screen: &mut Screen) -> Result<(), Diagnostics> {
     if found.has_errors() {
         return Err(found);
@@ -242,14 +244,14 @@ fn list_spec(args: &BakeArgs, screen: &mut Screen) -> Result<Option<ListSpec>, D
     Ok(Some(ListSpec::parse(text)?))
 }
 
-/// What the flags change.
+/// The changes to the plan that flags ask for.
 struct Overrides {
     sets: Vec<TargetOverride>,
     policies_disabled: bool,
 }
 
 impl Overrides {
-    // The sources with the flags, so that what is wrong with a value is shown in its flag.
+    /// Adds the flags to the sources, so that an error in a value can be shown in its flag.
     fn place(&mut self, sources: &Arc<SourceMap>) -> Arc<SourceMap> {
         if self.sets.is_empty() {
             return Arc::clone(sources);
@@ -262,7 +264,7 @@ impl Overrides {
     }
 }
 
-// The order is buildx's: what comes later wins.
+/// Collects the changes in buildx's order: a later change takes precedence.
 fn overrides(
     args: &BakeArgs,
     listing: bool,
@@ -274,7 +276,7 @@ fn overrides(
         Ok(parsed) => sets.extend(parsed),
         Err(problem) => problems.push(problem),
     };
-    // A list is of what the definition says, so that nobody cares for what would change it.
+    // `--list` shows what the definition says, so `--set` has no effect on it, and errors in it are not reported.
     for text in args.set.iter().filter(|_| !listing) {
         take(TargetOverride::parse(text, environment).map(Some));
     }

@@ -1,4 +1,4 @@
-//! From a plan to an ended run: a builder, a view, and what is told at the end.
+//! Builds a plan: chooses a builder, shows progress, and reports the results.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,22 +24,23 @@ use crate::run::{self, Baked, Prepared, Stop, Tools};
 use crate::types::blocking::unblock;
 use crate::types::{Clock, Environment, TargetName, terminal};
 
-/// Threads for connections and transfers; the daemon does the work.
+/// The number of threads for connections and transfers. Few are enough, because the daemon does the work.
 const WORKERS: usize = 2;
 
-/// What is to be built, and how it is shown.
+/// What to build, and how to show it.
 pub(super) struct BuildOrder<'a> {
     pub(super) args: &'a BakeArgs,
     pub(super) plan: &'a Plan,
     pub(super) paths: &'a Resolver,
-    /// Where the metadata goes.
+    /// The place of the metadata file; `None` if none is written.
     pub(super) metadata: Option<Resolved>,
     pub(super) mode: Mode,
     pub(super) environment: &'a Environment,
     pub(super) signals: &'a Signals,
 }
 
-/// How the targets have ended so far, for the case that the run is ended from outside.
+/// The outcomes of the targets that have ended so far. Needed for the summary if a signal ends the process before
+/// the run is over.
 #[derive(Clone)]
 struct EndsSoFar {
     targets: Arc<[TargetName]>,
@@ -56,7 +57,7 @@ impl EndsSoFar {
         }
     }
 
-    // A sink that hands everything on to `events` and takes note of ends.
+    /// A sink that passes all events on to `events`, and records the targets that end.
     fn noting(&self, events: EventSink) -> EventSink {
         let ends = Arc::clone(&self.ends);
         EventSink::new(self.clock.clone(), move |event| {
@@ -68,7 +69,7 @@ impl EndsSoFar {
         })
     }
 
-    // The outcome of a run that `reason` ends now.
+    /// The outcome of the run if it ends now because of `reason`: targets that have not ended are cancelled.
     fn cut_off(&self, reason: &CancelReason) -> Outcome {
         let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         let end = |name: &TargetName| {
@@ -85,7 +86,7 @@ impl EndsSoFar {
     }
 }
 
-/// Builds.
+/// Builds the plan and returns the exit code.
 pub(super) fn run(order: &BuildOrder<'_>, screen: &mut Screen) -> Exit {
     order.signals.doing("looking at contexts and Dockerfiles");
     let prepared = match run::prepare(order.plan, order.environment, order.paths) {
@@ -139,11 +140,12 @@ pub(super) fn run(order: &BuildOrder<'_>, screen: &mut Screen) -> Exit {
         }),
     );
     let ended = runtime.block_on(bake(order, prepared, events, stop, clock, &credentials));
-    // From here on nobody else has the reporter: where the run was ended from outside, this does not return.
+    // From here on, only this thread uses the reporter. If a signal is already ending the process, `end` does not
+    // return.
     order.signals.end();
     end_helpers(&credentials);
     if let Some(credentials) = credentials.get() {
-        // The other views show warnings while they draw.
+        // The other views have shown these warnings while they were drawing.
         if matches!(order.mode, Mode::RawJson | Mode::Quiet) {
             for warning in credentials
                 .configurations()
@@ -157,12 +159,12 @@ pub(super) fn run(order: &BuildOrder<'_>, screen: &mut Screen) -> Exit {
         Some(reporter) => tell(order, ended, reporter, screen),
         None => Exit::Interrupted,
     };
-    // What a builder keeps open must not hold the process up.
+    // Do not wait for connections that the builder keeps open.
     runtime.shutdown_background();
     exit
 }
 
-// A helper may still wait for a person whom the run that has ended does not need any more.
+/// Ends credential helpers. One may still be waiting for an answer from the user, which nobody needs any more.
 fn end_helpers(credentials: &OnceLock<Provider>) {
     if let Some(credentials) = credentials.get() {
         Provider::end_helpers(credentials);
@@ -329,7 +331,8 @@ fn is_pipe(path: &Path) -> bool {
     found.is_ok_and(|found| found.file_type().is_fifo())
 }
 
-// `builder/node/ref`, by which buildx's own tools find a build again; a builder of ours has one node of its name.
+/// The additions to each target's metadata: buildx's `builder/node/ref`, by which buildx's tools find a build
+/// again. rbake's builders have a single node, which is named after the builder.
 fn additions(
     targets: &[(TargetName, Arc<TargetOutcome>)],
     builder: &str,

@@ -1,4 +1,6 @@
-//! `rbake builder`: which builder a run would take, and looking after rbake's own.
+//! `rbake builder`: shows which builder a run would use, and manages rbake's own builder.
+//!
+//! The doc comments of verbs and flags are their help texts.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -28,7 +30,7 @@ use crate::types::{Clock, Environment, terminal};
     max_term_width = 100
 )]
 struct Args {
-    // Flags of building that stand before the verb.
+    // These two flags of building may stand before the verb.
     #[arg(long, hide = true, allow_hyphen_values = true)]
     builder: Option<String>,
     #[arg(long, short = 'D', hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
@@ -91,7 +93,7 @@ enum From {
     Go,
 }
 
-/// The command as clap sees it.
+/// The clap command, for help and completion.
 pub(in crate::cli) fn command() -> clap::Command {
     Args::command()
 }
@@ -136,12 +138,12 @@ pub(in crate::cli) fn run(
     }
 }
 
-/// This program, as it is to be called again.
+/// The path of this program, with which the supervisor is started.
 pub(super) fn program() -> PathBuf {
     std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"))
 }
 
-// One thread does for all of these verbs.
+/// Runs `work` on a runtime with a single thread, which is enough for these verbs.
 fn block_on<T>(work: impl Future<Output = T>, screen: &mut Screen) -> Result<T, Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -149,7 +151,7 @@ fn block_on<T>(work: impl Future<Output = T>, screen: &mut Screen) -> Result<T, 
     match runtime {
         Ok(runtime) => {
             let done = runtime.block_on(work);
-            // What was broken off must not hold the process up.
+            // Do not wait for tasks that were cancelled.
             runtime.shutdown_background();
             Ok(done)
         }
@@ -162,7 +164,8 @@ fn block_on<T>(work: impl Future<Output = T>, screen: &mut Screen) -> Result<T, 
 }
 
 fn status(flag: Option<&str>, json: bool, environment: &Environment, screen: &mut Screen) -> Exit {
-    // Its current context is one of the places to look for a builder.
+    // Docker's current context is one of the places where a builder is looked for, so report errors in Docker's
+    // configuration.
     if let Some(warning) = docker_config::warning(&DockerConfig::load(environment)) {
         screen.diagnostic(&warning);
     }
@@ -212,7 +215,8 @@ fn as_text(survey: &Survey) -> String {
             ));
         }
     }
-    // Names of builders and contexts, addresses and reasons come from files and daemons.
+    // Names of builders and contexts, addresses and reasons come from files and daemons, so they may contain
+    // control characters.
     let lines: Vec<_> = lines.iter().map(|line| terminal::visible(line)).collect();
     lines.join("\n") + "\n"
 }
@@ -266,7 +270,7 @@ fn install(
     let (events, reporter) = bars(environment, screen);
     let work = async {
         tokio::select! {
-            // Nothing is begun before there are handlers.
+            // `biased`: poll the signals first, so that their handlers exist before the installation begins.
             biased;
             signal = signals::first() => Err(Exit::for_signal(signal)),
             outcome = install::install(environment, &options, &events) => Ok(outcome),
@@ -281,7 +285,7 @@ fn install(
     }
 }
 
-// Shows what takes its time. Without a thread for bars the work is done all the same.
+/// Shows the progress of slow steps. If no thread can be started for that, the work is done without it.
 fn bars(environment: &Environment, screen: &Screen) -> (EventSink, Option<Reporter>) {
     let reporter = Reporter::start(
         progress::options(Mode::Bars, environment, screen, Clock::system()),
@@ -352,10 +356,10 @@ fn serve(
     }
 }
 
-// The terminal's signals are for those who work at it, and files that were open in whoever started us, locks above all,
-// must not stay open for as long as the builder lives.
+/// Detaches from the terminal, so that its signals do not arrive here, and closes the files that the parent had
+/// open: above all locks, which would otherwise be held for as long as the builder lives.
 fn detach() {
-    // It fails for the leader of a group only, which nobody makes of us.
+    // This fails only for the leader of a process group, and nobody makes this process one.
     let _ = rustix::process::setsid();
     let inherited: Vec<i32> = std::fs::read_dir("/proc/self/fd")
         .into_iter()
@@ -364,7 +368,7 @@ fn detach() {
         .filter(|number| *number > 2)
         .collect();
     for number in inherited {
-        // The listing's own is closed by now.
+        // The descriptor of the directory listing is in the list, too, but is closed by now, so an error is fine.
         let _ = nix::unistd::close(number);
     }
 }

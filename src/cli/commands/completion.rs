@@ -1,4 +1,4 @@
-//! `rbake completion`: the script that makes a shell complete rbake's command line.
+//! `rbake completion`: prints the script with which a shell completes rbake's command line.
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
@@ -26,7 +26,7 @@ struct Args {
     shell: Shell,
 }
 
-/// The command as clap sees it.
+/// The clap command, for help and completion.
 pub(in crate::cli) fn command() -> clap::Command {
     Args::command()
 }

@@ -1,4 +1,4 @@
-//! From the command line to a definition: which files, which variables.
+//! Reads the definition that a command line names: finds the files and the variables.
 
 use std::sync::Arc;
 
@@ -13,30 +13,31 @@ use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap};
 use crate::types::remote::is_remote;
 use crate::types::{Clock, Environment, Platform};
 
-/// A definition that was read, and what the command line says beside it.
+/// A definition, and the rest of the command line that belongs to it.
 pub(in crate::cli) struct LoadedDefinition {
     pub(in crate::cli) definition: Definition,
     pub(in crate::cli) sources: Arc<SourceMap>,
-    /// Targets that were asked for; the addresses of a remote definition are no targets.
+    /// The targets on the command line, without the addresses of a remote definition.
     pub(in crate::cli) targets: Vec<String>,
-    /// Whether the definition was fetched.
+    /// Whether the definition was fetched from a remote address.
     pub(in crate::cli) fetched: bool,
 }
 
-/// Why there is no definition, with the files that the problems point into.
+/// The definition could not be read. Contains the files to which the problems refer.
 pub(in crate::cli) struct Unreadable {
     pub(in crate::cli) problems: Diagnostics,
     pub(in crate::cli) sources: Arc<SourceMap>,
 }
 
 impl LoadedDefinition {
-    /// Whether a target or group is called `name`.
+    /// Whether there is a target or group called `name`.
     pub(in crate::cli) fn has(&self, name: &str) -> bool {
         self.definition.targets.contains_key(name) || self.definition.groups.contains_key(name)
     }
 }
 
-/// Reads the definition that a command line means, if there is one that can be read; standard input is left alone.
+/// Reads the definition that a command line names. `None` if it cannot be read, or is on standard input, which can
+/// be read only once.
 pub(in crate::cli) fn peek(
     words: &[String],
     environment: &Environment,
@@ -50,7 +51,7 @@ pub(in crate::cli) fn peek(
     load(&args, environment).ok()
 }
 
-/// Reads, evaluates and decodes.
+/// Reads the files, evaluates them, and decodes the targets.
 pub(in crate::cli) fn load(
     args: &BakeArgs,
     environment: &Environment,
@@ -89,7 +90,7 @@ pub(in crate::cli) fn load(
     }
 }
 
-// `[URL [CMD_CONTEXT_URL]] [TARGET…]`
+/// Splits the positional words: `[URL [CMD_CONTEXT_URL]] [TARGET…]`.
 fn split_positionals(words: &[String]) -> (Option<String>, Option<String>, Vec<String>) {
     let mut words = words.iter().cloned().peekable();
     let remote = words.next_if(|word| is_remote(word));

@@ -1,4 +1,4 @@
-//! One file for each verb.
+//! The verbs, one file for each.
 
 pub(super) mod bake;
 mod build;

@@ -1,4 +1,5 @@
-//! Privileges that a plan needs and nobody has granted: told, asked for on a terminal, else an error.
+//! Privileges that a plan needs and the user has not granted: rbake reports them and asks on a terminal; without
+//! one, it is an error.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal;
@@ -11,20 +12,21 @@ use crate::plan::Plan;
 use crate::plan::entitlements::{Allowed, Enforcement, Missing, missing};
 use crate::types::Environment;
 
-/// What the command line says of privileges.
+/// What the command line says about privileges.
 pub(super) struct Asked<'a> {
-    /// What is granted.
+    /// The granted privileges.
     pub(super) allowed: &'a Allowed,
-    /// The words before rbake's own, and those, for the advice how to run it again.
+    /// The words before rbake's own and rbake's own words, for the advice on how to run it again with more
+    /// privileges.
     pub(super) program: &'a [String],
     pub(super) words: &'a [String],
-    /// Whether a question has a place.
+    /// Whether the user can be asked in this mode.
     pub(super) may_ask: bool,
-    /// Whether the definition was fetched, so that its files may be let be.
+    /// Whether the definition was fetched from a remote address.
     pub(super) fetched: bool,
 }
 
-/// Checks that everything `plan` needs is granted, and asks the user about the rest.
+/// Checks that all privileges that `plan` needs are granted. Asks the user about the missing ones.
 pub(super) fn check(
     plan: &Plan,
     asked: &Asked<'_>,
@@ -71,7 +73,7 @@ pub(super) fn check(
     .into())
 }
 
-/// What the user is told.
+/// The facts for the message to the user.
 struct Told<'a> {
     missing: &'a Missing,
     enforcement: Enforcement,

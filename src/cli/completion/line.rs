@@ -1,35 +1,35 @@
-//! A half-typed command line, read by the rules of the flags.
+//! Parses an unfinished command line with the rules of clap's flags.
 
 use clap::{Arg, Command};
 
-/// What the word under the cursor is.
+/// What kind of word is under the cursor.
 #[derive(Debug)]
 pub(super) enum WantedWord<'c> {
     /// The name of a flag.
     Flag,
     /// The value of this flag.
     Value(&'c Arg),
-    /// A word that belongs to no flag.
+    /// A positional word.
     Word,
 }
 
-/// A command line up to the cursor.
+/// A command line up to and including the word under the cursor.
 #[derive(Debug)]
 pub(super) struct Line<'c, 'w> {
-    /// Flags with their values, in order; those without one have an empty value.
+    /// The flags before the cursor with their values, in order. The value is empty for flags without one.
     pub(super) flags: Vec<(&'c str, &'w str)>,
-    /// The other words before the cursor.
+    /// The positional words before the cursor.
     pub(super) words: Vec<&'w str>,
     /// What is to be completed.
     pub(super) wanted: WantedWord<'c>,
-    /// The word under the cursor; of `--flag=value`, the value.
+    /// The word under the cursor. For `--flag=value`, only the value.
     pub(super) current: &'w str,
 }
 
 impl<'c, 'w> Line<'c, 'w> {
-    /// Reads `typed`, the words of `command` before the cursor, and `current`, the one under it.
+    /// Parses `typed`, the words of `command` before the cursor, and `current`, the word under the cursor.
     ///
-    /// `command` has been built, so that it knows its arguments.
+    /// `command` must have been built (`Command::build`): before that, it does not know all of its arguments.
     pub(super) fn read<'t: 'w>(
         command: &'c Command,
         typed: &'t [String],
@@ -78,7 +78,7 @@ impl<'c, 'w> Line<'c, 'w> {
         line
     }
 
-    /// The values of the flag `name`.
+    /// All values of the flag `name`, in order.
     pub(super) fn values(&self, name: &str) -> impl Iterator<Item = &'w str> {
         let flags = self.flags.iter();
         flags
@@ -86,7 +86,8 @@ impl<'c, 'w> Line<'c, 'w> {
             .map(|(_, value)| *value)
     }
 
-    // `-Df FILE`, `-fFILE`, `-f=FILE`: the flag that still wants its value, if one does.
+    /// Parses short flags: `-Df FILE`, `-fFILE`, `-f=FILE`. Returns the flag that needs the next word as its value,
+    /// if any.
     fn shorts(&mut self, command: &'c Command, mut letters: &'w str) -> Option<&'c Arg> {
         while let Some(letter) = letters.chars().next() {
             letters = &letters[letter.len_utf8()..];
@@ -113,9 +114,9 @@ impl<'c, 'w> Line<'c, 'w> {
     }
 }
 
-/// The place of the first of `words` that is no flag of `command` and no value of one; `None` where `--` comes first.
+/// The index of the first positional word in `words`. `None` if there is none, or if `--` comes before it.
 ///
-/// `command` has been built.
+/// `command` must have been built (`Command::build`).
 pub(super) fn first_operand(command: &Command, words: &[String]) -> Option<usize> {
     let is_operand = |at: &usize| !Line::read(command, &words[..=*at], "").words.is_empty();
     let at = (0..words.len()).find(is_operand)?;
@@ -127,7 +128,7 @@ fn name(arg: &Arg) -> &str {
     arg.get_id().as_str()
 }
 
-// The flag that `word`, `--name`, `--name=value` or `-n=value`, names.
+/// The flag that `word` names; it has the form `--name`, `--name=value` or `-n=value`.
 fn find<'c>(command: &'c Command, word: &str) -> Option<&'c Arg> {
     let name = word.split('=').next().unwrap_or_default();
     command.get_arguments().find(|arg| {
@@ -144,7 +145,7 @@ fn find<'c>(command: &'c Command, word: &str) -> Option<&'c Arg> {
     })
 }
 
-// Whether the flag takes the next word as its value.
+/// Whether the flag takes the next word as its value.
 fn takes_word(arg: &Arg) -> bool {
     arg.get_num_args()
         .is_some_and(|values| values.min_values() > 0)

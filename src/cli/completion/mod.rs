@@ -1,9 +1,9 @@
-//! What a half-typed command line may go on with: flags and their values, targets, groups and variables of the
-//! definition at hand.
+//! Completes an unfinished command line: flags and their values, and the targets, groups and variables of the
+//! definition.
 //!
-//! The question and the answer are those of cobra's hidden command `__complete`, which docker asks its plugins, and
-//! which rbake's own scripts for bash, zsh and fish ask, too. Whatever goes wrong, the answer is just empty: nobody
-//! wants an error below a half-typed line. Start at [`answer`].
+//! The protocol is that of cobra's hidden command `__complete`. docker uses it for its plugins, and so do rbake's
+//! own scripts for bash, zsh and fish. On any error the answer is empty, because nobody wants an error message
+//! below an unfinished line. Start at [`answer`].
 
 mod line;
 mod set;
@@ -21,7 +21,7 @@ use crate::types::{Environment, terminal};
 use line::{Line, WantedWord};
 use values::KnownNames;
 
-/// A shell that completions can be had for.
+/// A shell for which there is a completion script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Shell {
     /// GNU bash 4.4 or newer
@@ -33,7 +33,7 @@ pub(super) enum Shell {
 }
 
 impl Shell {
-    /// The script that the shell is to read.
+    /// The completion script for this shell.
     pub(super) const fn script(self) -> &'static str {
         match self {
             Self::Bash => include_str!("rbake.bash"),
@@ -43,12 +43,12 @@ impl Shell {
     }
 }
 
-/// One way to go on.
+/// A possible completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Candidate {
-    /// The whole word, or the whole value where the word is `--flag=value`.
+    /// The whole word; for `--flag=value`, the whole value.
     value: String,
-    /// What it is, in a few words.
+    /// A short description, or empty.
     about: String,
 }
 
@@ -61,11 +61,11 @@ impl Candidate {
     }
 }
 
-/// All ways to go on.
+/// All possible completions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Candidates {
     list: Vec<Candidate>,
-    /// Whether file names are ways to go on as well, which the shell knows best.
+    /// Whether file names are possible, too. The shell completes those itself.
     files: bool,
 }
 
@@ -82,7 +82,8 @@ impl Candidates {
     }
 }
 
-/// Answers the question what the last of `words`, which follow the program's name, may become.
+/// Returns the answer to a completion request: the possible completions of the last of `words`. The words are those
+/// after the program's name. With `described`, the answer has descriptions.
 pub(super) fn answer(words: &[String], described: bool, environment: &Environment) -> String {
     let (current, typed) = match words.split_last() {
         Some((current, typed)) => (current.as_str(), typed),
@@ -92,7 +93,7 @@ pub(super) fn answer(words: &[String], described: bool, environment: &Environmen
     written(candidates, current, described)
 }
 
-// What may be there, and the part of the word that it has to begin with.
+/// The possible completions, and the part of the word that they must begin with.
 fn candidates<'w>(
     typed: &'w [String],
     current: &'w str,
@@ -129,7 +130,7 @@ fn of_verb<'w>(
     }
 }
 
-/// The place of the first of `words`, which follow the program's name, that is neither a flag of building nor its value.
+/// The index of the first positional word in `words`, which are the words after the program's name.
 pub(super) fn first_operand(words: &[String]) -> Option<usize> {
     line::first_operand(&bake_command(), words)
 }
@@ -152,7 +153,7 @@ fn of_bake<'w>(
         WantedWord::Value(arg) => known.value(arg, &line),
         WantedWord::Word => {
             let mut list = known.targets(&line);
-            // Other flags are of building only.
+            // Verbs accept only these two flags before them; the others belong to building.
             let of_verbs = |(flag, _): &(&str, &str)| ["builder", "debug"].contains(flag);
             if line.words.is_empty() && line.flags.iter().all(of_verbs) {
                 let verbs = Verb::ALL.into_iter();
@@ -165,7 +166,7 @@ fn of_bake<'w>(
     (candidates, line.current)
 }
 
-// A command that clap knows all of: its subcommands, flags and listed values.
+/// Completes a command whose words clap knows completely: subcommands, flags and listed values.
 fn of_command<'w>(
     mut command: Command,
     typed: &'w [String],
@@ -234,7 +235,7 @@ fn first_line(text: Option<&StyledStr>) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-// Cobra's directives.
+// Bits of cobra's completion directive.
 const NO_SPACE: u8 = 2;
 const NO_FILES: u8 = 4;
 
@@ -263,12 +264,13 @@ fn written(candidates: Candidates, current: &str, described: bool) -> String {
     text
 }
 
-// A definition may be anybody's: what it names is typed into a shell.
+/// Whether `c` may be in a completion. Names come from a definition, which may be anybody's, and are typed into a
+/// shell.
 fn is_plain(c: char) -> bool {
     (c.is_alphanumeric() && !terminal::is_invisible(c)) || "_-+./=:,@%*".contains(c)
 }
 
-// And what it says is shown by a terminal.
+/// The first line of a description, without characters that could harm a terminal, and at most 80 characters.
 fn told(about: &str) -> String {
     const LONGEST: usize = 80;
     let line = about.trim().lines().next().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! The value of `--set`, piece by piece: `TARGET.` and `KEY.` or `KEY=`, `NAME=`, then what the key takes.
+//! Completes the value of `--set` piece by piece: `TARGET.`, then `KEY.` or `KEY=`, then `NAME=`, then the value of
+//! the key.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +9,7 @@ use crate::definition::model::{Definition, RESOURCE_FIELDS, Target};
 use crate::definition::schema::{self, SetForm};
 use crate::types::Environment;
 
-/// What the value of `--set`, of which `current` is typed, may become; `names` are those of targets and groups.
+/// The possible completions of `current`, an unfinished value of `--set`. `names` are the targets and groups.
 pub(super) fn candidates(
     current: &str,
     names: Vec<Candidate>,
@@ -64,7 +65,7 @@ fn keys(pattern: &str) -> Candidates {
     Candidates::of(schema::set_keys().map(key).collect())
 }
 
-// The names that the targets have already, by themselves or by what they inherit.
+/// The names that the map `key` has in the matching targets, including those that they inherit.
 fn entries(pattern: &str, key: &str, definition: Option<&Definition>) -> Candidates {
     let mut names = BTreeSet::new();
     if let Some(definition) = definition {

@@ -92,7 +92,7 @@ fn flags_may_stand_before_a_verb() {
     assert_eq!(values(&["--builder", "r", "builder", ""]), sub);
     assert_eq!(values(&["-D", "--builder=r", "+builder", ""]), sub);
     assert_eq!(values(&["--builder", "r", "b"]), ["bake", "builder"]);
-    // A word after a flag that takes one is its value.
+    // A word after a flag that takes a value is that value, and not a verb.
     assert_eq!(values(&["--progress", "builder", "es"]), ["essential"]);
 }
 
@@ -161,6 +161,6 @@ fn nobody_waits_for_an_answer() {
     let dir = project(&[("docker-bake.hcl", &text)]);
     let start = std::time::Instant::now();
     assert_eq!(ask_in(dir.path(), &["t29"]).lines().count(), 12);
-    // A fifth of this without optimisation, on an idle machine.
+    // On an idle machine it takes a fifth of this, without optimisation.
     assert!(start.elapsed() < std::time::Duration::from_millis(500));
 }

@@ -1,4 +1,4 @@
-//! The values of flags, and the names that a definition has.
+//! Completions for the values of flags, and for the names in a definition.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::cli::commands::definition::{self, LoadedDefinition};
 use crate::types::Environment;
 use crate::types::remote::is_remote;
 
-/// Words that stand for themselves, with what they mean.
+/// Fixed words with their descriptions.
 type Words = &'static [(&'static str, &'static str)];
 
 const PROGRESS: Words = &[
@@ -74,7 +74,7 @@ const POLICY: Words = &[
 ];
 const BOOL: Words = &[("true", ""), ("false", "")];
 
-/// What the line may refer to.
+/// Names to which the command line may refer. The definition is read only if it is needed.
 pub(super) struct KnownNames<'e> {
     environment: &'e Environment,
     tried: bool,
@@ -90,7 +90,7 @@ impl<'e> KnownNames<'e> {
         }
     }
 
-    /// Reads the definition that `line` means, unless that was done; there is none where it cannot be read.
+    /// Returns the definition that `line` names, and reads it at the first call. `None` if it cannot be read.
     pub(super) fn read(&mut self, line: &Line<'_, '_>) -> Option<&LoadedDefinition> {
         if !self.tried {
             self.tried = true;
@@ -99,12 +99,13 @@ impl<'e> KnownNames<'e> {
         self.loaded.as_ref()
     }
 
-    /// Whether the definition that was read has a target or group of this name.
+    /// Whether the definition has a target or group of this name. `false` if it was not read yet.
     pub(super) fn has(&self, name: &str) -> bool {
         self.loaded.iter().any(|loaded| loaded.has(name))
     }
 
-    /// Targets and groups that are not on the line yet. Private ones only where one is being typed.
+    /// Targets and groups that are not on the line yet. Private ones (with `_` at the beginning) only if the word
+    /// begins with `_`.
     pub(super) fn targets(&mut self, line: &Line<'_, '_>) -> Vec<Candidate> {
         let private = line.current.starts_with('_');
         let mut list = self.names(line);
@@ -135,7 +136,7 @@ impl<'e> KnownNames<'e> {
         targets.chain(groups).collect()
     }
 
-    /// What the value of `arg` may be.
+    /// The possible values of the flag `arg`.
     pub(super) fn value(&mut self, arg: &Arg, line: &Line<'_, '_>) -> Candidates {
         match arg.get_id().as_str() {
             "allow" => self.allow(line.current),
@@ -204,7 +205,7 @@ impl<'e> KnownNames<'e> {
     }
 }
 
-/// Candidates that are always the same.
+/// Completions from a fixed list.
 pub(super) fn words(words: Words) -> Candidates {
     let list = words.iter();
     Candidates::of(
@@ -213,9 +214,9 @@ pub(super) fn words(words: Words) -> Candidates {
     )
 }
 
-/// Paths that begin with `path`, each after `prefix`.
+/// Files whose paths begin with `path`. Each completion is `prefix` followed by the path.
 pub(super) fn paths(prefix: &str, path: &str, environment: &Environment) -> Vec<Candidate> {
-    // More than anyone reads; a directory may hold millions.
+    // More than anybody reads. A directory may have millions of entries.
     const MOST: usize = 1000;
     let (folder, start) = match path.rfind('/') {
         Some(slash) => path.split_at(slash + 1),
@@ -245,7 +246,7 @@ fn load(line: &Line<'_, '_>, environment: &Environment) -> Option<LoadedDefiniti
         .filter(|value| value.contains('='))
         .map(str::to_owned)
         .collect();
-    // Standard input is the terminal's, and nobody waits for a network at a prompt.
+    // Standard input is the terminal, and at a prompt nobody wants to wait for the network.
     let unreachable = |file: &String| file == "-" || is_remote(file);
     if args.files.iter().any(unreachable) || line.words.first().is_some_and(|word| is_remote(word))
     {
