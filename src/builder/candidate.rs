@@ -115,7 +115,7 @@ impl Candidate {
         }
     }
 
-    /// The driver as far as the settings say. (A `tcp://` address can still turn out to be a Docker Engine.)
+    /// The driver according to the settings. The address of a buildkitd can still turn out to be a Docker Engine's.
     pub(crate) fn driver(&self) -> Driver {
         match self.reach {
             Reach::Remote(_) => Driver::Remote,

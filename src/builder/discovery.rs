@@ -133,6 +133,7 @@ pub(super) async fn find_unnamed(environment: &Environment) -> Vec<Result<Candid
     unblock(move || unnamed(&environment)).await
 }
 
+/// Why this candidate was chosen, if the user named no builder.
 pub(super) fn why(candidate: &Candidate) -> String {
     match candidate.reach {
         Reach::Embedded => "no builder was named, and no other can do it".to_owned(),

@@ -69,6 +69,7 @@ impl Reacher<'_> {
         reached
     }
 
+    /// The same as [`Self::reach`], without a time limit for the whole, and without a report of slow steps.
     async fn try_reach(
         &self,
         candidate: &Candidate,
@@ -168,6 +169,7 @@ impl Reacher<'_> {
             }
             ContainerState::Paused => return Err(BuilderRefusal::Paused(container.to_owned())),
             ContainerState::Running => {}
+            // Nothing may be started here. Connecting fails, and its error says that the container does not run.
             ContainerState::Stopped if self.launcher.is_none() => {}
             ContainerState::Stopped => {
                 let name = format!("start the container {container}");

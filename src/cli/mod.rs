@@ -62,6 +62,7 @@ pub fn run(
     }
 }
 
+/// Runs the command line as `rbake` or as a plugin of docker, depending on the name of the program.
 fn answer(arguments: &[String], environment: &Environment, screen: &mut Screen) -> Exit {
     match plugin::role(arguments, environment) {
         ProcessRole::Metadata => screen.data(&plugin::metadata()),
@@ -100,6 +101,7 @@ struct Front {
     debug: Option<bool>,
 }
 
+/// Decides whether the words mean a verb, a completion request or a build, and runs it.
 fn dispatch(
     front: &Front,
     words: &[String],
@@ -124,6 +126,7 @@ fn dispatch(
     match verb::first_word(at.map(|at| words[at].as_str())) {
         FirstWord::Always(verb) => run_verb(&spoken(verb), front, environment, screen),
         FirstWord::Other => bake(front, words, environment, screen, None),
+        // The definition decides: a target or group of this name takes precedence over the verb.
         FirstWord::Maybe(verb) => {
             let loaded = commands::definition::peek(words, environment);
             match loaded.filter(|loaded| loaded.has(verb.name())) {

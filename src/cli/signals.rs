@@ -302,6 +302,8 @@ impl Signals {
         }
     }
 
+    /// Reports each step before the run that takes long, once, with the file that it waits for. Returns when the
+    /// run begins or the process ends.
     fn tell_of_long_waits(&self) {
         let over = |phase: &Phase| matches!(phase, Phase::Running(..) | Phase::Ending);
         loop {

@@ -155,6 +155,8 @@ impl HelperCall {
         processes::finish(child, group, ANSWER_LIMIT).await
     }
 
+    /// Turns a helper's output into a credential. As in docker, the user name `<token>` means that the secret is an
+    /// identity token.
     fn read(&self, output: &Output) -> Result<Credential, HelperError> {
         let text = String::from_utf8_lossy(&output.stdout);
         if !output.status.success() {

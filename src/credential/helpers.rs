@@ -171,6 +171,7 @@ impl Helpers {
 }
 
 impl Asking {
+    /// Waits for the turn of this call, runs the helper, and publishes its answer through `tell`.
     async fn call(self: Arc<Self>, call: HelperCall, tell: watch::Sender<CallState>) {
         let turn = {
             let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);

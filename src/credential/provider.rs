@@ -177,6 +177,7 @@ impl Provider {
         Ok(credential)
     }
 
+    /// Finds the credential for `host`. Some hosts get Docker Hub's credential if they have none themselves.
     async fn look_up(
         &self,
         host: &RegistryHost,
@@ -213,6 +214,7 @@ impl Provider {
         let scoped = self.scoped(host, scopes).await;
         let config = scoped.as_ref().unwrap_or(&self.0.docker);
         let mut obstacle = Origin::Nowhere;
+        // `DOCKER_AUTH_CONFIG` comes first; it supplements buildx's own configurations, too.
         for config in self.0.overlay.iter().chain([config]) {
             let (found, origin) = self.ask(config, key, repositories).await?;
             if found != Credential::Anonymous {

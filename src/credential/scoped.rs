@@ -100,6 +100,7 @@ pub(super) fn choose<'a>(
 }
 
 impl Scoped {
+    /// Parses the name of a folder, `<host>[/<repository>][@<actions>]`. `None` if it has no host.
     fn named(name: &str, file: PathBuf) -> Option<Self> {
         let (main, actions) = name.split_once('@').unwrap_or((name, ""));
         let (host, repository) = main.split_once('/').unwrap_or((main, ""));
@@ -115,6 +116,7 @@ impl Scoped {
         })
     }
 
+    /// Whether this configuration applies to `scopes`: they must include its repository, with all of its actions.
     fn covers(&self, scopes: &Scopes<'_>) -> bool {
         let has_all = |offered: &BTreeSet<&str>| {
             let mut wanted = self.actions.iter();

@@ -69,6 +69,7 @@ const fn add_up(parts: &[Duration]) -> u128 {
     sum
 }
 
+// The build fails here if the parts do not fit into the promised times.
 const _: () = {
     assert!(PARTING.as_millis() < GRACE.as_millis());
     assert!(add_up(&[PROGRAM_PARTING, PROGRAM_PARTING]) <= PARTING.as_millis());

@@ -276,6 +276,8 @@ fn is_temporary(name: &[u8]) -> bool {
         .is_some_and(|rest| rest.len() == DIGITS && rest.iter().all(u8::is_ascii_hexdigit))
 }
 
+/// Removes the file `name` if it is a leftover: a regular file that nobody has locked, or something that cannot be
+/// locked and is old.
 fn sweep_one(dir: &OwnedFd, name: &[u8]) {
     let Ok(stat) = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) else {
         return;

@@ -109,11 +109,14 @@ impl Attendant {
         }
     }
 
+    /// Sends a request to the loop and returns its answer. `None` if the loop has ended.
     async fn ask<T>(&self, ask: Ask, answered: oneshot::Receiver<T>) -> Option<T> {
         self.asks.send(ask).await.ok()?;
         answered.await.ok()
     }
 
+    /// Waits until the start of buildkitd has succeeded or failed; sends `Starting` first if it is not over yet. It
+    /// is an error if the client closes the connection meanwhile.
     async fn wait_until_started(&mut self, channel: &mut ControlChannel) -> std::io::Result<()> {
         if !matches!(*self.phase.borrow(), Phase::Starting) {
             return Ok(());
@@ -125,6 +128,7 @@ impl Attendant {
         }
     }
 
+    /// The reply that describes the current phase.
     fn tell(&self) -> Reply {
         match &*self.phase.borrow() {
             Phase::Starting => Reply::Starting,

@@ -172,6 +172,10 @@ impl Prospect {
     }
 }
 
+/// Connects to the supervisor, or starts one, until it grants a lease.
+///
+/// This takes more than one turn if the supervisor is stopping, or ends so that the next one gets a new
+/// configuration. After [`PATIENCE`] it is an error.
 async fn reach(
     environment: &Environment,
     launcher: &Launcher,
@@ -220,6 +224,7 @@ async fn reach(
                 log: places.log(),
             });
         }
+        // Nothing runs, so a start is needed, and the missing program is an error now.
         if let Some(error) = missing.take() {
             return Err(error.into());
         }
@@ -237,6 +242,7 @@ async fn launch(
     let wanted = places.clone();
     unblock(move || wanted.create()).await?;
     notice.waits_for("another run to start the embedded builder");
+    // Another run may start one while this run waits for the lock; so look again after that.
     let _lock = lock(&places.start_lock(), START_LIMIT * 2).await?;
     if connect(places).await?.is_some() {
         return Ok(());
@@ -249,6 +255,7 @@ async fn launch(
     };
     let (asked, wanted, program) = (environment.clone(), places.clone(), launcher.clone());
     let written = log.clone();
+    // The log from this position on is quoted if the start fails.
     let (position, command) = unblock(move || {
         let position = written.position();
         (position, command(&asked, &wanted, &program, &written))
@@ -282,6 +289,7 @@ async fn launch(
     }
 }
 
+/// The command that starts the supervisor, detached from this run.
 fn command(
     environment: &Environment,
     places: &EmbeddedPlaces,

@@ -177,6 +177,7 @@ pub(crate) async fn serve(
         signals,
     };
     let result = supervisor.run(listener).await;
+    // Held until here, so that the next supervisor starts after everything has ended.
     drop(lock);
     result
 }
@@ -249,6 +250,8 @@ fn forget_now(places: &EmbeddedPlaces) {
     let _ = std::fs::remove_dir(places.run_dir().join("buildkit"));
 }
 
+/// Starts buildkitd through `rbake +builder run-buildkitd`, so that the kernel ends it with its parent. Then writes
+/// down which process it is, for the next supervisor.
 async fn start(
     places: &EmbeddedPlaces,
     recipe: &Recipe,
@@ -285,8 +288,10 @@ async fn start(
 struct Supervisor {
     phase: watch::Sender<Phase>,
     clients: Arc<watch::Sender<usize>>,
+    // The fingerprint of the configuration with which buildkitd was started.
     fingerprint: String,
     idle: Idle,
+    // Where the log of this start begins.
     position: u64,
     log: Log,
     places: EmbeddedPlaces,
@@ -295,6 +300,8 @@ struct Supervisor {
 }
 
 impl Supervisor {
+    /// Serves clients until it is time to stop, then ends buildkitd and removes the files that exist only while it
+    /// runs.
     async fn run(mut self, listener: UnixListener) -> Result<(), ServeError> {
         let failure = self.watch_over(&listener).await;
         // Remove the socket before buildkitd ends, so that new clients find nothing and start another builder.
@@ -345,6 +352,7 @@ impl Supervisor {
         let mut clients = self.clients.subscribe();
         let mut idle_since = Instant::now();
         loop {
+            // The idle time begins when buildkitd is ready. Until then, the time limit of the start applies.
             let deadline = match self.idle {
                 Idle::After(time) if *clients.borrow() == 0 && is_ready => Some(idle_since + time),
                 _ => None,

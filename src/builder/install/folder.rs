@@ -163,6 +163,10 @@ impl Folder {
         unblock(move || folder.commit_now(&new, record)).await
     }
 
+    /// Writes the record, gives the folder its final name, and then switches the link `bin` to it.
+    ///
+    /// The link is replaced by a rename, because a symbolic link cannot be changed in place: there is always either
+    /// the old one or the new one.
     fn commit_now(&self, new: &Path, record: InstallRecord) -> io::Result<InstallRecord> {
         let path = new.join(RECORD);
         std::fs::write(&path, serde_json::to_vec_pretty(&record)?)?;

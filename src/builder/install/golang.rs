@@ -107,7 +107,7 @@ pub(super) struct GoBuild<'a> {
     pub(crate) go: PathBuf,
     /// The versions to build.
     pub(crate) pins: &'a Pins,
-    /// An empty folder for this build alone.
+    /// A folder for this build alone; it is created if needed.
     pub(crate) work: PathBuf,
     /// The folder to which the programs are written.
     pub(crate) bin: PathBuf,

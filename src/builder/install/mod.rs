@@ -280,6 +280,7 @@ impl Installer<'_> {
         unblock(move || embedded::find(&search, name)).await
     }
 
+    /// The programs in `PATH`, if they are new enough. Installs nothing.
     async fn in_path(&self) -> Result<Installed, InstallMethodError> {
         let buildkitd = self.find("buildkitd").await?;
         let buildkitd = buildkitd.ok_or(InstallMethodError::NotInPath("buildkitd"))?;
@@ -302,6 +303,7 @@ impl Installer<'_> {
         Ok(runc)
     }
 
+    /// Downloads and installs the release archive. An error if no digest is pinned for this platform.
     async fn release(&self) -> Result<InstallRecord, InstallMethodError> {
         let platform = Platform::local();
         let version = &self.pins.buildkit.version;
@@ -334,6 +336,7 @@ impl Installer<'_> {
         self.accept(new, InstallMethod::Release).await
     }
 
+    /// Builds and installs the programs with Go.
     async fn go(&self) -> Result<InstallRecord, InstallMethodError> {
         let go = self.find("go").await?.ok_or(GoError::NoGo)?;
         let new = self.folder.begin().await?;

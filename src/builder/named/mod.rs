@@ -12,7 +12,7 @@ use crate::engine::endpoint::{DockerHost, Endpoint, TlsMaterial};
 use crate::types::Environment;
 use crate::types::causes::in_one_line;
 
-/// The name of the embedded builder for `--builder`, unless buildx has a builder of that name.
+/// The name of the embedded builder for `--builder`. A builder or a Docker context of that name takes precedence.
 pub(crate) const EMBEDDED: &str = "embedded";
 
 /// A setting that could name a builder and does not.
@@ -94,6 +94,7 @@ fn by_docker(environment: &Environment) -> Result<Result<Candidate, String>, Cho
     Ok(Ok(Candidate::docker(context, from, warnings)))
 }
 
+/// The builder called `name`: one in buildx's store, or else a Docker context, or else the embedded builder.
 fn by_that_name(
     name: &str,
     from: &str,
@@ -278,6 +279,7 @@ fn current(environment: &Environment) -> Result<Result<Candidate, String>, Choos
     }
 }
 
+/// The candidate for a builder in buildx's store. It must have exactly one node.
 fn of_instance(
     instance: &Instance,
     from: &str,
@@ -332,6 +334,7 @@ fn of_instance(
     })
 }
 
+/// The address and certificates of a node with buildx's driver `remote`.
 fn remote(node: &Node, from: &str, environment: &Environment) -> Result<Reach, ChooseError> {
     if node.endpoint.starts_with("docker-container://") {
         return in_container(&node.endpoint, from, environment);

@@ -123,6 +123,8 @@ pub(super) fn run(order: &BuildOrder<'_>, screen: &mut Screen) -> Exit {
     let (last_reporter, last_events) = (Arc::clone(&reporter), events.clone());
     let credentials = Arc::new(OnceLock::new());
     let last_credentials = Arc::clone(&credentials);
+    // If a signal must end the process before the run is over, this closure writes the summary of what has ended so
+    // far.
     order.signals.run_begins(
         &stop,
         Box::new(move |signal| {
@@ -175,6 +177,9 @@ fn internal(screen: &mut Screen, message: &str) -> Exit {
     screen.diagnostics(&Diagnostic::error(Class::Internal, "cli::internal", message).into())
 }
 
+/// Reads the credentials, chooses a builder, and builds. `stop` can interrupt each of these steps.
+///
+/// `kept` receives the credentials, so that the caller can end their helpers whenever the run ends.
 async fn bake(
     order: &BuildOrder<'_>,
     prepared: Prepared,
@@ -187,6 +192,7 @@ async fn bake(
         signals::watch_docker(order.signals, address);
     }
     let started = Instant::now();
+    // Report an invalid value here: the code that uses it later falls back to the default.
     Patience::of(order.environment).map_err(|error| {
         Diagnostics::from(Diagnostic::error(
             Class::Usage,
@@ -260,6 +266,7 @@ async fn choose(order: &BuildOrder<'_>, events: &EventSink) -> Result<Chosen, Di
     .map_err(|error| error.diagnostic().into())
 }
 
+/// Finishes the progress report, then writes the metadata file if the run succeeded or at least one target did.
 fn tell(
     order: &BuildOrder<'_>,
     ended: Result<Baked, Diagnostics>,
