@@ -1,10 +1,12 @@
 //! The buildkitd process. It ends when the supervisor ends, and signals never hit a process that has reused its id.
 //!
-//! Three measures keep a killed supervisor from leaving an orphan: The kernel kills the process when its parent
-//! thread ends (`PR_SET_PDEATHSIG`). [`become_child`] sets this in the child itself, as there is no safe way to run
-//! code between fork and exec. As root, the process is the first one of a process namespace, so the kernel ends its
-//! containers with it; in a mount namespace, so that its mounts go, too. And the next supervisor looks for the
-//! process that the last one wrote down, see [`kill_leftover`].
+//! Three measures keep a killed supervisor from leaving an orphan:
+//!
+//! - The kernel kills the process when its parent thread ends (`PR_SET_PDEATHSIG`). [`become_child`] sets this in the
+//!   child itself, as there is no safe way to run code between fork and exec.
+//! - As root, the process is the first one of a new process namespace, so the kernel ends its containers with it. In
+//!   a new mount namespace, its mounts go, too.
+//! - The next supervisor looks for the process that the last one wrote down, see [`kill_leftover`].
 
 use std::ffi::OsString;
 use std::fs::File;
