@@ -1,6 +1,7 @@
-//! What answers at an address where something else was expected, for messages.
+//! Finds out what kind of server answers at an address if it is not a BuildKit, for error messages.
 //!
-//! Asks on a connection of its own, after the real one has failed; nothing is decided by the answer. Start at [`identify`].
+//! Opens another connection after the real one has failed. The result only improves messages; nothing else depends on
+//! it. Start at [`identify`].
 
 use std::fmt;
 use std::time::Duration;
@@ -10,16 +11,16 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::endpoint::{DockerHost, Endpoint};
 use super::transport::{self, BoxedStream};
 
-/// How long one that may speak first is waited for, as servers of SSH and of BuildKit do.
+/// How long to wait for a server that speaks first, as SSH and BuildKit do.
 const GREETING: Duration = Duration::from_millis(300);
-/// How long the whole question may take, where something has answered before.
+/// The most time that the identification may take, if the server has answered before.
 pub(crate) const LIMIT: Duration = Duration::from_secs(3);
-/// The same where nothing has: the user has waited for an answer already.
+/// The same, if nothing has answered: the user has already waited for an answer.
 pub(crate) const LIMIT_AFTER_SILENCE: Duration = Duration::from_secs(1);
-/// How much of an answer is read, in bytes.
+/// The most that is read of an answer, in bytes.
 const SIZE: usize = 4096;
 
-/// What answers, as far as it can be told.
+/// The kind of server that answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PeerKind {
     /// An SSH server.
@@ -28,11 +29,11 @@ pub(crate) enum PeerKind {
     Docker,
     /// A registry of images.
     Registry,
-    /// Another web server, with the name it gives itself.
+    /// Another web server, with the value of its `Server` header.
     Http(Option<String>),
-    /// HTTP/2 in plain text, which is how a buildkitd speaks.
+    /// HTTP/2 in plain text, which buildkitd speaks without TLS.
     Http2,
-    /// Something that speaks TLS.
+    /// A server that speaks TLS.
     Tls,
 }
 
@@ -50,7 +51,7 @@ impl fmt::Display for PeerKind {
     }
 }
 
-/// Finds out within `limit` what answers at `endpoint`; `None` if nothing does, or nothing that is known.
+/// Identifies the server at `endpoint` within `limit`. `None` if nothing answers, or if the answer is not recognised.
 pub(crate) async fn identify(endpoint: &Endpoint, limit: Duration) -> Option<PeerKind> {
     tokio::time::timeout(limit, ask(endpoint, limit))
         .await
@@ -64,7 +65,7 @@ async fn ask(endpoint: &Endpoint, limit: Duration) -> Option<PeerKind> {
     if first.await.is_err() {
         let request = b"GET /_ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         stream.write_all(request).await.ok()?;
-        // An answer comes in pieces, and may never end; what came by then will do.
+        // An answer comes in pieces and may never end; classify what has arrived by then.
         let _ = tokio::time::timeout(limit / 3, async {
             while answer.len() < SIZE && read(&mut stream, &mut answer).await > 0 {}
         })
@@ -95,7 +96,7 @@ async fn dial(endpoint: &Endpoint) -> Option<BoxedStream> {
     transport::dial_docker(&plain).await.ok()
 }
 
-// The number of bytes that came; nothing where the stream ended or broke.
+/// Returns the number of bytes read; 0 if the stream has ended or failed.
 async fn read(stream: &mut BoxedStream, into: &mut Vec<u8>) -> usize {
     stream.read_buf(into).await.unwrap_or(0)
 }
@@ -104,11 +105,11 @@ fn classify(bytes: &[u8]) -> Option<PeerKind> {
     if bytes.starts_with(b"SSH-") {
         return Some(PeerKind::Ssh);
     }
-    // A record of TLS: an alert, or a handshake.
+    // A TLS record: an alert or a handshake.
     if matches!(bytes, [0x15 | 0x16, 0x03, ..]) {
         return Some(PeerKind::Tls);
     }
-    // HTTP/2 begins with settings, of the connection as a whole.
+    // A server's first HTTP/2 frame is SETTINGS, on stream 0.
     if matches!(bytes, [0, _, _, 4, 0, 0, 0, 0, 0, ..]) {
         return Some(PeerKind::Http2);
     }
@@ -123,7 +124,7 @@ fn classify(bytes: &[u8]) -> Option<PeerKind> {
             .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
             .map(|(_, value)| value.trim().to_owned())
     };
-    // The words of Go's servers, and of nginx.
+    // The error texts of Go's `net/http` and of nginx.
     let wants_tls = ["HTTP request to an HTTPS server", "sent to HTTPS port"];
     Some(if wants_tls.iter().any(|words| body.contains(words)) {
         PeerKind::Tls
@@ -137,7 +138,7 @@ fn classify(bytes: &[u8]) -> Option<PeerKind> {
     })
 }
 
-// What a stranger says of itself, short and without what could steer a terminal.
+/// The name that an unknown server gives itself, shortened, and without characters that could steer a terminal.
 fn printable(text: &str) -> String {
     let plain = |c: &char| c.is_ascii_graphic() && *c != '`' || *c == ' ';
     text.chars().filter(plain).take(40).collect()

@@ -1,4 +1,4 @@
-//! What a daemon can do: version, workers, capabilities.
+//! What a daemon can do: its version, workers and capabilities.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,30 +15,31 @@ use super::solve::failure_of;
 use crate::outcome::SolveFailure;
 use crate::types::Platform;
 
-/// How long a daemon may take to end the job of the question, and to tell of its workers. Nothing depends on either.
+/// The most time that the daemon may take to end the probe's job, and to list its workers. The probe succeeds without
+/// either.
 const END_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a daemon can do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Capabilities {
-    /// The version it names, such as `v0.32.2`.
+    /// The version that it reports, such as `v0.32.2`.
     pub(crate) version: Option<String>,
-    /// Its workers; the first is the default.
+    /// The workers; the first is the default.
     pub workers: Vec<Worker>,
-    /// Capabilities of the solver and of exporters, such as `exporter.multiple`.
+    /// Enabled capabilities of the solver and of exporters, such as `exporter.multiple`.
     pub solver: BTreeSet<String>,
-    /// Capabilities of the gateway, such as `return`.
+    /// Enabled capabilities of the gateway, such as `return`.
     pub gateway: BTreeSet<String>,
 }
 
 /// An execution backend of a daemon.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Worker {
-    /// Its id.
+    /// The id that the daemon gives it.
     pub(crate) id: String,
     /// Labels such as `org.mobyproject.buildkit.worker.snapshotter`.
     pub(crate) labels: BTreeMap<String, String>,
-    /// Platforms it builds for, the native one first.
+    /// The platforms that it builds for, the native one first.
     pub(crate) platforms: Vec<Platform>,
 }
 
@@ -58,46 +59,46 @@ impl Capabilities {
         self.has("exporter.image.attestations")
     }
 
-    /// Whether the cache backend `gha` is there.
+    /// Whether the daemon supports the cache backend `gha`.
     pub fn cache_gha(&self) -> bool {
         self.has("cache.gha")
     }
 
-    /// Whether the cache backend `s3` is there.
+    /// Whether the daemon supports the cache backend `s3`.
     #[cfg(test)]
     pub(crate) fn cache_s3(&self) -> bool {
         self.has("cache.s3")
     }
 
-    /// Whether steps can be given limits of their own.
+    /// Whether each step can have limits on memory and processors.
     pub fn step_resources(&self) -> bool {
         self.has("exec.meta.linux.resources")
     }
 
-    /// The default worker's label `name`.
+    /// The value of the default worker's label `name`.
     pub fn label(&self, name: &str) -> Option<&str> {
         self.workers.first()?.labels.get(name).map(String::as_str)
     }
 
-    /// The number that `host-gateway` stands for, where the daemon tells.
+    /// The IP address that `host-gateway` means, if the daemon reports it (only dockerd does).
     pub(crate) fn host_gateway(&self) -> Option<&str> {
         self.label("org.mobyproject.buildkit.worker.moby.host-gateway-ip")
     }
 
-    /// The default worker's native platform.
+    /// The native platform of the default worker.
     pub fn native_platform(&self) -> Option<&Platform> {
         self.workers.first()?.platforms.first()
     }
 }
 
-/// Asks the daemon. Its history does not learn of it.
+/// Asks the daemon, through an internal job that does not appear in its history.
 pub(super) async fn probe(connection: &Connection) -> Result<Capabilities, SolveFailure> {
     let mut control = connection.control();
     let build_ref = BuildRef::new();
     let outer = control.solve(SolveRequest {
         r#ref: build_ref.to_string(),
         internal: true,
-        // Daemons of v0.17 read the cache options without asking whether there are any, and crash.
+        // Daemons of v0.17 use the cache options without a check for nil, and crash.
         cache: Some(CacheOptions::default()),
         ..SolveRequest::default()
     });
@@ -114,7 +115,7 @@ pub(super) async fn probe(connection: &Connection) -> Result<Capabilities, Solve
         Ok(pong) => pong,
         Err(status) => return Err(failure_of(connection, &status).await),
     };
-    // The job has done its duty; however it ends, the answer is here.
+    // The answer is here, so it does not matter how the job ends.
     let end = async {
         if gateway.return_nothing().await.is_ok() {
             let _ = outer.await;

@@ -1,7 +1,7 @@
-//! One HTTP/2 connection to a daemon, for all calls of a run.
+//! One HTTP/2 connection to a daemon, shared by all calls of a run.
 //!
-//! Sessions, solves and results live as long as the connection, so a lost one is an error and never made anew in silence.
-//! Start at [`Connection::open`]; [`Connection::channel`] is what gRPC clients are made of.
+//! Sessions, solves and results end with the connection. So a lost connection is an error: it is never silently
+//! replaced by a new one. Start at [`Connection::open`]; gRPC clients are built on [`Connection::channel`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,63 +30,64 @@ use super::transport::{DialError, Dialled, Remarks};
 use crate::types::causes::in_one_line;
 use crate::types::ending::FLUSH;
 
-/// What one gRPC message may hold at most, either way: BuildKit's own limit.
+/// The largest gRPC message in either direction, in bytes: BuildKit's own limit.
 pub(crate) const MESSAGE_LIMIT: usize = 16 << 20;
-/// The same for questions of a daemon that hold a few names: a thousand of them may be under way in a session.
+/// The largest message, in bytes, of the daemon's calls that hold only a few names. It is smaller because a session
+/// may have a thousand such calls in progress.
 pub(super) const QUESTION_LIMIT: usize = 1 << 20;
-/// HTTP/2 flow control: how much may be under way on one stream, in bytes.
+/// HTTP/2 flow control: how many unacknowledged bytes one stream may have.
 pub(super) const STREAM_WINDOW: u32 = 4 << 20;
-/// HTTP/2 flow control: how much may be under way on one connection, in bytes.
+/// HTTP/2 flow control: how many unacknowledged bytes a connection may have.
 pub(super) const CONNECTION_WINDOW: u32 = 8 << 20;
-/// The largest HTTP/2 frame that is taken, in bytes.
+/// The largest HTTP/2 frame that we accept, in bytes.
 pub(super) const FRAME_SIZE: u32 = 256 << 10;
-/// Ignore patterns and error details travel as headers, and both may be long.
+/// The largest header list in bytes. Ignore patterns and error details travel as headers, and both may be long.
 pub(super) const HEADER_LIMIT: u32 = 16 << 20;
 
-/// How long a daemon may take to answer at all.
+/// The most time that a daemon may take to answer the first call.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long the end of a connection may lag behind the error that it causes.
+/// The end of a connection may be noticed this much later than the error that it causes in a call.
 const END_LAG: Duration = Duration::from_millis(500);
 
-/// How the labels of dockerd's workers begin, and of no other's.
+/// The prefix of labels that only dockerd's workers have.
 const DOCKER_LABEL: &str = "org.mobyproject.buildkit.worker.moby.";
 
 const USER_AGENT: &str = concat!("rbake/", env!("CARGO_PKG_VERSION"));
 
-/// Why there is no connection, or none any more.
+/// Why a connection could not be opened, or why it has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    /// There is no stream.
+    /// The stream to the daemon could not be opened.
     #[error(transparent)]
     Dial(#[from] DialError),
-    /// Nothing was answered in time.
+    /// The daemon did not answer in time.
     #[error("`{endpoint}` did not answer within {} s", .after.as_secs())]
     Timeout {
         /// The address.
         endpoint: Endpoint,
-        /// How long was waited.
+        /// How long we waited.
         after: Duration,
     },
-    /// Something answers, but it speaks no gRPC.
+    /// A server answered, but it does not speak gRPC.
     #[error("what listens at `{endpoint}` does not speak gRPC ({detail})")]
     NotGrpc {
         /// The address.
         endpoint: Endpoint,
-        /// What happened instead.
+        /// What it did instead.
         detail: String,
     },
-    /// A gRPC server that is no BuildKit.
+    /// A gRPC server answered, but it is not a BuildKit.
     #[error("the gRPC server at `{endpoint}` is no BuildKit")]
     NotBuildkit {
         /// The address.
         endpoint: Endpoint,
     },
-    /// The daemon, or something before it, turns us away.
+    /// The daemon, or a proxy in front of it, refused the first call.
     #[error("`{endpoint}` refused the first call")]
     Refused {
         /// The address.
         endpoint: Endpoint,
-        /// What it said.
+        /// The refusal.
         #[source]
         status: Box<Status>,
     },
@@ -95,15 +96,15 @@ pub enum ConnectionError {
     Lost {
         /// The address.
         endpoint: Endpoint,
-        /// Why, as far as it is known.
+        /// The reason, if known.
         reason: Arc<str>,
     },
-    /// The connection was given up, because nothing came any more.
+    /// The connection was given up, because the daemon was silent for too long.
     #[error("`{endpoint}` does not answer any more; nothing was heard of it for {} s", .after.as_secs())]
     Silent {
         /// The address.
         endpoint: Endpoint,
-        /// For how long.
+        /// The length of the silence.
         after: Duration,
     },
 }
@@ -111,9 +112,9 @@ pub enum ConnectionError {
 /// How a connection ended.
 #[derive(Debug, Clone)]
 pub(super) enum End {
-    /// It broke, or was closed; why, as far as it is known.
+    /// It broke or was closed, with the reason if known.
     Lost(Arc<str>),
-    /// Nothing came for this time.
+    /// Nothing arrived for this time.
     Silent(Duration),
 }
 
@@ -127,7 +128,7 @@ impl fmt::Display for End {
 }
 
 impl ConnectionError {
-    /// What the user may try if the builder falls silent in the middle of a build.
+    /// What the user may try if the builder became silent during a build.
     pub fn help(&self) -> Option<&'static str> {
         match self {
             Self::Silent { .. } => Some(
@@ -137,7 +138,7 @@ impl ConnectionError {
         }
     }
 
-    /// Whether a connection was made, and what answers does not do what a BuildKit does.
+    /// Whether something answered, but did not behave like a BuildKit.
     pub(crate) fn is_about_protocol(&self) -> bool {
         match self {
             Self::Dial(error) => matches!(error, DialError::Handshake { .. }),
@@ -150,7 +151,7 @@ impl ConnectionError {
         }
     }
 
-    /// Whether trying again may succeed without any change by the user.
+    /// Whether another attempt may succeed without any change by the user.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Dial(error) => error.is_transient(),
@@ -161,7 +162,7 @@ impl ConnectionError {
     }
 }
 
-/// An open connection to a daemon. All calls share it; it is never made anew.
+/// An open connection to a daemon. All calls share it. A lost connection cannot be reopened.
 pub struct Connection {
     endpoint: Endpoint,
     channel: GrpcChannel,
@@ -174,12 +175,12 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to `endpoint` and makes sure that a BuildKit answers there.
+    /// Connects to `endpoint` and checks that a BuildKit answers there.
     pub async fn open(endpoint: Endpoint) -> Result<Self, ConnectionError> {
         Self::open_with(endpoint, Patience::default()).await
     }
 
-    /// As [`Connection::open`], giving up after `limit`.
+    /// Like [`Connection::open`], but gives up after `limit`.
     pub(crate) async fn open_within(
         endpoint: Endpoint,
         limit: Duration,
@@ -187,7 +188,7 @@ impl Connection {
         Self::open_patiently(endpoint, limit, Patience::default()).await
     }
 
-    /// As [`Connection::open`], for a daemon that may be silent as long as `patience` says.
+    /// Like [`Connection::open`], for a daemon that may be silent as long as `patience` allows.
     pub(crate) async fn open_with(
         endpoint: Endpoint,
         patience: Patience,
@@ -195,7 +196,7 @@ impl Connection {
         Self::open_patiently(endpoint, CONNECT_TIMEOUT, patience).await
     }
 
-    /// As [`Connection::open_with`], giving up after `limit` if nothing answers at first.
+    /// Like [`Connection::open_with`], but gives up after `limit` if there is no first answer.
     pub(crate) async fn open_patiently(
         endpoint: Endpoint,
         limit: Duration,
@@ -220,10 +221,10 @@ impl Connection {
         Self::over(endpoint, dialled, patience).await
     }
 
-    /// Makes sure that a BuildKit answers at the far end of `dialled`, a stream to `endpoint` that is open already.
+    /// Checks that a BuildKit answers on `dialled`, an open stream to `endpoint`.
     ///
     /// # Errors
-    /// If what answers is not a BuildKit, or refuses.
+    /// If the server is not a BuildKit, or if it refuses the first call.
     pub async fn over(
         endpoint: Endpoint,
         dialled: Dialled,
@@ -281,7 +282,8 @@ impl Connection {
         Ok(connection)
     }
 
-    // dockerd has a label of its own. Daemons that do not tell, and what stands before them, are none.
+    /// Whether the daemon is dockerd, which its workers' labels show. An error counts as "no": some daemons, and
+    /// proxies in front of them, do not list workers.
     async fn ask_for_docker(&self) -> bool {
         let mut control = self.control();
         let workers = control.list_workers(ListWorkersRequest::default()).await;
@@ -296,7 +298,8 @@ impl Connection {
         })
     }
 
-    // Daemons before v0.12 do not know Info, and name no version.
+    /// Makes the first call and returns the daemon's version. Daemons before v0.12 do not know `Info`, so they have
+    /// no version.
     async fn greet(&self) -> Result<Option<String>, ConnectionError> {
         let mut control = self.control();
         let status = match control.info(InfoRequest {}).await {
@@ -339,46 +342,46 @@ impl Connection {
         &self.endpoint
     }
 
-    /// The daemon's version such as `v0.32.2`, where it tells.
+    /// The daemon's version, such as `v0.32.2`, if it reports one.
     pub fn version(&self) -> Option<&str> {
         self.version.as_deref()
     }
 
-    /// Whether the BuildKit is that of a Docker Engine, which names and stores images in a way of its own.
+    /// Whether this is the BuildKit inside a Docker Engine, which names and stores images differently.
     pub(crate) fn is_docker(&self) -> bool {
         self.is_docker
     }
 
-    /// Bytes that went through the connection so far.
+    /// The number of bytes that have gone through the connection so far.
     pub fn traffic(&self) -> Traffic {
         self.counters.read()
     }
 
-    /// What gRPC clients are made of.
+    /// The channel that gRPC clients are built on.
     pub fn channel(&self) -> GrpcChannel {
         self.channel.clone()
     }
 
-    /// A client of the control interface, with BuildKit's limits.
+    /// A client of the control service, with BuildKit's limits on messages.
     pub fn control(&self) -> ControlClient<GrpcChannel> {
         ControlClient::new(self.channel())
             .max_decoding_message_size(MESSAGE_LIMIT)
             .max_encoding_message_size(MESSAGE_LIMIT)
     }
 
-    /// A client of the gateway, with BuildKit's limits.
+    /// A client of the gateway service, with BuildKit's limits on messages.
     pub fn gateway(&self) -> LlbBridgeClient<GrpcChannel> {
         LlbBridgeClient::new(self.channel())
             .max_decoding_message_size(MESSAGE_LIMIT)
             .max_encoding_message_size(MESSAGE_LIMIT)
     }
 
-    /// A client of the daemon's content store, with BuildKit's limits.
+    /// A client of the daemon's content store, with BuildKit's limits on messages.
     pub(super) fn content(&self) -> ContentClient<GrpcChannel> {
         ContentClient::new(self.channel()).max_decoding_message_size(MESSAGE_LIMIT)
     }
 
-    /// Completes when the connection has ended, with the reason.
+    /// Completes when the connection has ended, and returns the reason.
     pub async fn lost(&self) -> ConnectionError {
         let mut ended = self.ended.clone();
         let end = match ended.wait_for(Option::is_some).await {
@@ -388,7 +391,8 @@ impl Connection {
         self.lost_because(end.unwrap_or_else(|| End::Lost("it was closed".into())))
     }
 
-    /// How long nothing has been heard of the daemon. Changes when that is worth telling, and back to zero.
+    /// How long the daemon has been silent. The value changes once the silence is long enough to report, and goes
+    /// back to zero when bytes arrive again.
     pub fn silence(&self) -> watch::Receiver<Duration> {
         self.silence.clone()
     }
@@ -401,9 +405,10 @@ impl Connection {
         }
     }
 
-    /// The loss of the connection, where `status` came of it.
+    /// The loss of the connection, if that caused `status`.
     ///
-    /// Waits a moment where `status` did not come from the daemon, since the end may be seen a little later than its effect.
+    /// Waits a moment if `status` did not come from the daemon, because the end of a connection may be noticed a
+    /// little later than the errors that it causes.
     pub(crate) async fn loss_behind(&self, status: &Status) -> Option<ConnectionError> {
         if is_from_peer(status) {
             return None;
@@ -417,7 +422,7 @@ impl Connection {
         end.ok()?.ok()?.clone()
     }
 
-    /// Ends the connection, after what is to be sent has left or a moment has passed.
+    /// Ends the connection, after queued frames have been sent or a moment has passed.
     pub async fn close(&self) {
         self.closing.cancel();
         let mut ended = self.ended.clone();
@@ -440,8 +445,9 @@ impl fmt::Debug for Connection {
     }
 }
 
-// With TLS 1.3 a server refuses a client's certificate only after the handshake, and its alert may be lost with the
-// connection; but then it has said nothing at all.
+/// The error for a server that did not speak gRPC. With TLS 1.3, a server refuses a client's certificate only after
+/// the handshake, and its alert may be lost with the connection. So if a TLS server has sent nothing at all, this
+/// reports a failed handshake.
 fn no_grpc(endpoint: &Endpoint, traffic: Traffic, detail: String) -> ConnectionError {
     if traffic.received == 0
         && let Endpoint::Tcp { tls: Some(tls), .. } = endpoint
@@ -461,12 +467,12 @@ fn no_grpc(endpoint: &Endpoint, traffic: Traffic, detail: String) -> ConnectionE
     }
 }
 
-/// The stream that a connection goes over, seen from outside.
+/// Controls the stream of a connection from outside.
 #[derive(Default)]
 struct Line {
-    /// Breaks it.
+    /// Breaks the stream when it is cancelled.
     cut: CancellationToken,
-    /// Cancelled once nobody uses it any more.
+    /// Cancelled when the stream has been dropped.
     gone: CancellationToken,
 }
 
@@ -476,7 +482,8 @@ impl Drop for Line {
     }
 }
 
-// Runs the connection in a task of its own, which also learns why it ended. Ends it when `given_up` completes.
+/// Runs the connection in a separate task, which also records why it ended. Ends the connection when `given_up`
+/// completes.
 fn drive<F, G>(
     connection: F,
     line: Line,
@@ -490,7 +497,7 @@ where
 {
     let (tell, ended) = watch::channel(None);
     tokio::spawn(async move {
-        // Breaks the stream when all is over.
+        // Breaks the stream when this task ends.
         let line = line;
         let (mut connection, mut given_up) = (std::pin::pin!(connection), std::pin::pin!(given_up));
         let result = tokio::select! {
@@ -500,7 +507,7 @@ where
                 return;
             }
             () = closing.cancelled() => {
-                // Frames that are queued, resets above all, still leave.
+                // Queued frames are still sent. Resets matter most: they cancel the daemon's work.
                 tokio::time::timeout(FLUSH, &mut connection).await.ok()
             }
         };
@@ -514,7 +521,7 @@ where
         }
         tell.send_replace(Some(End::Lost(reason.into())));
         if let Some(Ok(())) = result {
-            // The other side takes no more calls (GOAWAY), but those that are under way go on.
+            // GOAWAY: the other side accepts no new calls, but calls that are in progress continue.
             tokio::select! {
                 () = line.gone.cancelled() => {}
                 after = &mut given_up => drop(tell.send_replace(Some(End::Silent(after)))),
@@ -527,7 +534,7 @@ where
     ended
 }
 
-/// Whether `status` was sent by the daemon, rather than made here of a broken stream.
+/// Whether the daemon sent `status`. Otherwise it was made here, because the stream broke.
 pub(super) fn is_from_peer(status: &Status) -> bool {
     std::error::Error::source(status).is_none()
 }
@@ -545,7 +552,7 @@ impl fmt::Debug for GrpcChannel {
     }
 }
 
-/// A request could not be sent, or was not answered, because of the connection.
+/// A request could not be sent, or was not answered, because the connection failed.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection failed")]
 struct BrokenChannel(#[source] hyper::Error);
@@ -555,7 +562,8 @@ impl tower::Service<http::Request<Body>> for GrpcChannel {
     type Error = tonic::codegen::StdError;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
-    // Always ready: HTTP/2 holds calls back by itself, and generated clients lose the cause of an error from here.
+    // Always ready: HTTP/2 delays calls by itself, and generated clients lose the cause of an error that `poll_ready`
+    // returns.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
@@ -580,7 +588,8 @@ impl tower::Service<http::Request<Body>> for GrpcChannel {
     }
 }
 
-// tonic takes a hyper error apart by itself and would call a closed connection `cancelled`, which is a user's doing.
+/// Wraps `error` in a status. If tonic converted a hyper error itself, it would report a closed connection as
+/// `cancelled`, a code that we use for cancellation by the user.
 fn broken(error: hyper::Error) -> tonic::codegen::StdError {
     let mut status = Status::unavailable(in_one_line(&error));
     status.set_source(Arc::new(BrokenChannel(error)));
@@ -593,7 +602,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixListener;
 
-    // A listener that writes `answer`, then closes if `closes`.
+    // Connects to a listener that writes `answer`, and then closes the connection if `closes`.
     async fn connect_to(answer: &'static [u8], closes: bool) -> ConnectionError {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");

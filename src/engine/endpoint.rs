@@ -1,104 +1,105 @@
-//! Addresses of BuildKit daemons: what a user writes, and the material to reach it.
+//! Addresses of BuildKit daemons, as a user writes them, with the files that TLS needs.
 //!
-//! Knows nothing of how to connect (`transport`) nor of where addresses come from (`builder`). Start at [`Endpoint`].
+//! This module does not know how to connect (see `transport`) or where addresses come from (see `builder`). Start at
+//! [`Endpoint`].
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Where a BuildKit daemon is, and by which road.
+/// The address of a BuildKit daemon and the way to reach it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// A daemon's unix socket.
     Unix(PathBuf),
-    /// A daemon's TCP port, in the clear or by TLS.
+    /// A daemon's TCP port, with or without TLS.
     Tcp {
         /// Host and port.
         address: Address,
-        /// Present where TLS is to be spoken.
+        /// Set if the connection uses TLS.
         tls: Option<TlsMaterial>,
     },
-    /// The BuildKit inside a Docker Engine, by the Engine's own address.
+    /// The BuildKit inside a Docker Engine, reached through the Engine's address.
     Docker(DockerHost),
-    /// A daemon in a container of a Docker Engine, reached by running `buildctl dial-stdio` in it.
+    /// A daemon in a container of a Docker Engine, reached by running `buildctl dial-stdio` in the container.
     DockerContainer {
         /// The container's name or id.
         container: String,
-        /// The Engine it runs on.
+        /// The Engine that runs the container.
         host: DockerHost,
     },
 }
 
-/// Where a Docker Engine listens.
+/// The address of a Docker Engine.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum DockerHost {
     /// The Engine's unix socket.
     Unix(PathBuf),
-    /// The Engine's TCP port, in the clear or by TLS.
+    /// The Engine's TCP port, with or without TLS.
     Tcp {
         /// Host and port.
         address: Address,
-        /// Present where TLS is to be spoken.
+        /// Set if the connection uses TLS.
         tls: Option<TlsMaterial>,
     },
 }
 
-/// A host, by name or number, and a port.
+/// A host (a name or an IP address) and a port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Address {
-    /// Name or number; an IPv6 number stands without brackets.
+    /// A name or an IP address; an IPv6 address has no brackets here.
     pub host: String,
     /// The port.
     pub port: u16,
 }
 
-/// Files and names for TLS; read when the connection is made.
+/// Files and names for TLS. The files are read when the connection is opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct TlsMaterial {
-    /// Certificates to trust, PEM; without it, the system's.
+    /// Certificate authorities to trust, PEM. `None` means the system's.
     pub ca: Option<PathBuf>,
-    /// The client's certificate chain, PEM; goes with `key`.
+    /// The client's certificate chain, PEM. Needs `key`.
     pub cert: Option<PathBuf>,
-    /// The client's private key, PEM; goes with `cert`.
+    /// The client's private key, PEM. Needs `cert`.
     pub key: Option<PathBuf>,
-    /// The name the server's certificate must be for; without it, the host's.
+    /// The name that the server's certificate must be valid for. `None` means the host's.
     pub servername: Option<String>,
 }
 
 impl TlsMaterial {
-    /// Whether nothing is given.
+    /// Whether no field is set.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// Why a text is no address of a BuildKit daemon.
+/// Why a text is not the address of a BuildKit daemon.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEndpoint {
-    /// There is no `scheme://`.
+    /// The text has no `scheme://`.
     #[error(
         "`{0}` is no address of a builder (expected `unix:///path/to/socket` or `tcp://host:port`)"
     )]
     NoScheme(String),
-    /// A scheme that names a road rbake cannot take.
+    /// The scheme is one that rbake does not support.
     #[error("cannot reach `{address}`: the scheme `{scheme}` is not supported here (supported: {})", .supported.join(", "))]
     Scheme {
         /// The scheme, without `://`.
         scheme: String,
         /// The whole address, without credentials.
         address: String,
-        /// What would do.
+        /// The schemes that are supported here.
         supported: &'static [&'static str],
     },
-    /// A socket must be named by its absolute path.
+    /// The socket is not named by an absolute path.
     #[error(
         "`{0}` does not name a socket by its absolute path (expected `unix:///path/to/socket`)"
     )]
     Path(String),
-    /// Host and port are both needed.
+    /// The host or the port is missing.
     #[error("`{0}` does not name a host and a port (expected `tcp://host:port`)")]
     HostPort(String),
-    /// No container is named, or more than one.
+    /// No container is named, or the text has more than a container's name.
     #[error("`{0}` does not name a container (expected `docker-container://name`)")]
     Container(String),
 }
@@ -106,11 +107,12 @@ pub enum InvalidEndpoint {
 const SCHEMES: &[&str] = &["unix", "tcp", "docker-container"];
 const DOCKER_SCHEMES: &[&str] = &["unix", "tcp"];
 
-/// Docker's socket where nothing else is said.
+/// The socket of a Docker Engine, unless another address is given.
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
 impl Endpoint {
-    /// Whether the daemon runs on this machine, so that compressing what is sent to it would waste time.
+    /// Whether the daemon runs on this machine, as far as the address shows. If so, compressing the data that we send
+    /// would waste time.
     pub(crate) fn is_local(&self) -> bool {
         let loopback = |address: &Address| {
             address.host == "localhost"
@@ -129,7 +131,8 @@ impl Endpoint {
         }
     }
 
-    /// The same endpoint with TLS by `material`, where it is a TCP port and `material` is not empty.
+    /// The same endpoint with TLS by `material`. Changes nothing unless this is a TCP port and `material` is not
+    /// empty.
     #[must_use]
     pub(crate) fn with_tls(self, material: TlsMaterial) -> Self {
         match self {
@@ -143,7 +146,7 @@ impl Endpoint {
 }
 
 impl Endpoint {
-    /// The address of the Docker Engine that answers here, where one does.
+    /// The address of the Docker Engine that might listen here. `None` for a daemon in a container.
     pub(crate) fn as_docker(&self) -> Option<DockerHost> {
         match self {
             Self::Unix(path) => Some(DockerHost::Unix(path.clone())),
@@ -163,7 +166,7 @@ fn split(text: &str) -> Result<(&str, &str), InvalidEndpoint> {
         .ok_or_else(|| InvalidEndpoint::NoScheme(without_user(text)))
 }
 
-// An address without a scheme, `user:password@host`, without what stands before its host.
+/// Hides the user and password of an address that has no scheme, `user:password@host`.
 fn without_user(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((_, host)) => format!("xxxxx:xxxxx@{host}"),

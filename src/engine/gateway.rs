@@ -1,7 +1,8 @@
-//! Solves through the gateway: the daemon makes the job and waits, while this side asks the frontend and returns its result.
+//! Solves through the gateway: the daemon creates a job and waits, while rbake calls the frontend and returns its
+//! result.
 //!
-//! Linked targets need it, since the result of one is the input of another while both jobs live; so does the question for
-//! capabilities. Whoever has started such a job must return a result or an error, or the job waits forever.
+//! Linked targets need this, because the result of one is the input of another while both jobs are alive; the query
+//! for capabilities needs it, too. Every such job must be given a result or an error, or it waits forever.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,34 +26,34 @@ use crate::outcome::SolveFailure;
 
 const BUILD_ID_KEY: &str = "buildkit-controlapi-buildid";
 
-/// How long the daemon may take to make the job that calls belong to.
+/// The most time that the daemon may take to create the job. Calls fail until the job exists.
 const JOB_TIMEOUT: Duration = Duration::from_secs(15);
 const JOB_PAUSE: Duration = Duration::from_millis(50);
 
-/// An encoded empty `Ref`: an empty value among a map's messages makes the daemon crash, this one does not.
+/// An encoded `Ref` that is empty. An empty value in a map of messages crashes the daemon; this value does not.
 const EMPTY_REF: Bytes = Bytes::from_static(b"\x0a\x00");
 
-/// What is done with a frontend's result before it is returned, such as waiting for the targets that use it.
+/// Runs with a frontend's result before that is returned, for example to wait for the targets that use it.
 pub(crate) type Hold =
     Box<dyn FnOnce(FrontendResult) -> BoxFuture<'static, Result<(), SolveFailure>> + Send>;
 
 /// Why a result cannot be the input of another solve.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// What the daemon sent is no result.
+    /// The result that the daemon sent cannot be decoded.
     #[error("the builder's result cannot be read")]
     Unreadable(#[source] prost::DecodeError),
-    /// The daemon sends no definitions with its results.
+    /// The daemon does not send definitions with its results.
     #[error("the builder is too old to use the result of a target in another")]
     TooOld,
 }
 
-/// What a frontend made of a request; alive in the daemon as long as its job.
+/// The result of a frontend. It is alive in the daemon as long as its job is.
 #[derive(Debug, Clone)]
 pub struct FrontendResult(GatewayResult);
 
 impl FrontendResult {
-    /// The result as input of other solves: one for each platform, or one without platform.
+    /// The result as input of other solves: one entry for each platform, or a single entry without a platform.
     pub fn linked(&self) -> Result<Vec<LinkedResult>, LinkError> {
         match &self.0.result {
             Some(Refs::Ref(one)) => Ok(vec![self.linked_one(None, one)]),
@@ -84,7 +85,7 @@ impl FrontendResult {
         }
     }
 
-    /// Metadata that is text, such as the answer to a subrequest.
+    /// The metadata that is valid UTF-8, such as the answer to a subrequest. Other metadata is left out.
     pub(crate) fn text_metadata(&self) -> BTreeMap<String, String> {
         let text = |(key, value): (&String, &Bytes)| {
             Some((key.clone(), String::from_utf8(value.to_vec()).ok()?))
@@ -92,7 +93,8 @@ impl FrontendResult {
         self.0.metadata.iter().filter_map(text).collect()
     }
 
-    // The daemon knows the results by their ids; definitions need not go back.
+    /// The form that is returned to the daemon. It has ids only: the daemon knows the results by their ids, so the
+    /// definitions need not be sent back.
     fn into_return(self) -> GatewayResult {
         let by_id = |id: String| {
             if id.is_empty() {
@@ -128,17 +130,17 @@ impl FrontendResult {
     }
 }
 
-/// Why a job got no result.
+/// Why a job has no result.
 #[derive(Debug)]
 pub(super) enum JobFailure {
     /// A call failed.
     Call(Status),
-    /// Whoever held the result gave it up.
+    /// The holder of the result failed.
     Held(SolveFailure),
 }
 
 impl JobFailure {
-    // With its details, so that the job's own end tells as much.
+    /// Keeps the details, so that the job's own error says as much as the call's.
     fn to_rpc(&self) -> rpc::Status {
         match self {
             Self::Call(status) => rpc::Status {
@@ -163,14 +165,14 @@ impl From<Status> for JobFailure {
     }
 }
 
-/// The calls of one job.
+/// The gateway's calls of one job.
 pub(super) struct Gateway {
     client: LlbBridgeClient<GrpcChannel>,
     build_id: MetadataValue<Ascii>,
 }
 
 impl Gateway {
-    /// The calls of the job `build_ref`.
+    /// A client for the calls of the job `build_ref`.
     pub(super) fn new(connection: &Connection, build_ref: &BuildRef) -> Self {
         Self {
             client: connection.gateway(),
@@ -187,7 +189,7 @@ impl Gateway {
         request
     }
 
-    /// Waits until the daemon has made the job; tells what the daemon can do.
+    /// Waits until the daemon has created the job, and returns the daemon's capabilities.
     pub(super) async fn ping(&mut self) -> Result<PongResponse, Status> {
         let deadline = tokio::time::Instant::now() + JOB_TIMEOUT;
         loop {
@@ -207,7 +209,8 @@ impl Gateway {
         }
     }
 
-    /// Asks the frontend, and holds its result as `hold` says. What comes of it must be given to [`Gateway::give_back`].
+    /// Calls the frontend, then runs `hold` with its result. The caller must pass the outcome to
+    /// [`Gateway::give_back`].
     pub(super) async fn ask(
         &mut self,
         request: SolveRequest,
@@ -222,7 +225,7 @@ impl Gateway {
         Ok(result)
     }
 
-    /// Returns a result to the job, or the reason why there is none.
+    /// Returns a result to the job, or the reason why there is no result.
     pub(super) async fn give_back(
         &mut self,
         result: Result<FrontendResult, &JobFailure>,
@@ -235,10 +238,10 @@ impl Gateway {
         self.client.r#return(request).await.map(drop)
     }
 
-    /// Returns a result of nothing, which ends the job.
+    /// Returns an empty result, which ends the job.
     pub(super) async fn return_nothing(&mut self) -> Result<(), Status> {
         let request = ReturnRequest {
-            // The daemon reads the result without asking whether there is one.
+            // The daemon uses the result without a check for nil, so it must be set.
             result: Some(GatewayResult::default()),
             error: None,
         };
@@ -246,14 +249,14 @@ impl Gateway {
     }
 }
 
-/// The status of a call that a daemon, which answers others, has not answered for `time`.
+/// The status of a call that the daemon has not answered within `time`, although it answers other calls.
 pub(super) fn overdue(time: Duration) -> Status {
     let message = format!(
         "the builder does not answer: it has left a call open for {} s",
         time.as_secs()
     );
     let mut status = Status::deadline_exceeded(message);
-    // Tells it from what daemons say.
+    // Statuses with a source were made here, not by the daemon: see `is_from_peer`.
     status.set_source(std::sync::Arc::new(std::io::Error::from(
         std::io::ErrorKind::TimedOut,
     )));
@@ -337,7 +340,7 @@ mod tests {
         assert_eq!(all.refs["linux/amd64"], encoded("x", b""));
         assert_eq!(all.refs["linux/arm64"], EMPTY_REF);
         assert_eq!(Ref::decode(EMPTY_REF), Ok(Ref::default()));
-        // The entry for arm64 is written with its value: key, then field 2 with two bytes.
+        // The map's entry for arm64 has its value written out: the key, then field 2 with two bytes.
         let wire = returned.encode_to_vec();
         let entry = b"\x0a\x0blinux/arm64\x12\x02\x0a\x00";
         assert!(wire.windows(entry.len()).any(|window| window == entry));

@@ -1,4 +1,4 @@
-//! Identities that the client makes: sessions and builds.
+//! Ids that the client chooses: those of sessions and of solves.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,18 +10,18 @@ macro_rules! id {
         pub struct $type(Arc<str>);
 
         impl $type {
-            /// A new one, from the system's random numbers.
-            #[expect(clippy::new_without_default, reason = "a default that differs each time would surprise")]
+            /// A new id, from the system's random numbers.
+            #[expect(clippy::new_without_default, reason = "a `default()` that returns a different value each time would surprise the reader")]
             pub fn new() -> Self {
                 Self(base36(uuid::Uuid::new_v4().as_u128()).into())
             }
 
-            /// One with a known text, for tests and for ids that were stored.
+            /// An id with a known text: for tests, and for ids that were stored.
             pub fn from_text(text: &str) -> Self {
                 Self(text.into())
             }
 
-            /// The text that goes over the wire.
+            /// The text that is sent to the daemon.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -42,15 +42,16 @@ macro_rules! id {
 }
 
 id! {
-    /// Names a session: 25 characters of `[0-9a-z]`, never used twice.
+    /// The id of a session: 25 characters of `[0-9a-z]`, never used twice.
     SessionId
 }
 id! {
-    /// Names a solve, in the daemon's history too: 25 characters of `[0-9a-z]`, never used twice.
+    /// The id of a solve, also in the daemon's history: 25 characters of `[0-9a-z]`, never used twice.
     BuildRef
 }
 
-// Daemons cut ids at colons and compare them as text; base 36 is what BuildKit's own clients use.
+/// Writes `number` in base 36 with 25 digits, as BuildKit's own clients do. The text has no colon, because daemons
+/// cut ids at colons, and it has a fixed length, because daemons compare ids as text.
 fn base36(mut number: u128) -> String {
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
     let mut text = [b'0'; 25];

@@ -1,6 +1,7 @@
-//! The size of an image that a daemon holds, from its manifests.
+//! The size of an image that a daemon holds, computed from its manifests.
 //!
-//! The daemon serves its content store beside its control interface. Nothing here fails a build: what cannot be read has no size.
+//! The daemon serves its content store next to its control interface. Nothing here fails a build: an image that
+//! cannot be read has no size.
 
 use rbake_proto::content::ReadContentRequest;
 use serde_json::Value;
@@ -8,14 +9,16 @@ use serde_json::Value;
 use super::connection::Connection;
 use crate::types::Digest;
 
-/// Manifests larger than this are not read.
+/// The largest manifest that is read, in bytes.
 const LIMIT: usize = 4 << 20;
-/// Manifests of one index that are read at most.
+/// The most manifests that are read of one index.
 const MANIFESTS: usize = 16;
-/// Marks manifests that describe others instead of being images (BuildKit's attestation storage).
+/// The annotation of manifests that describe other manifests instead of being images (BuildKit's attestation
+/// storage).
 const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 
-/// The compressed size of all that belongs to the image `digest`, in bytes: configurations and layers, for every platform.
+/// The compressed size of the image `digest` in bytes: the configurations and layers of all platforms. `None` if a
+/// part of it cannot be read.
 pub(super) async fn size(connection: &Connection, digest: &Digest) -> Option<u64> {
     let top = manifest(connection, digest).await?;
     let Some(entries) = top.get("manifests").and_then(Value::as_array) else {

@@ -1,7 +1,7 @@
 //! The client of BuildKit: connections, sessions, solves.
 //!
-//! Knows nothing of bake files; what is to be built arrives as a [`spec::SolveSpec`]. Start at [`Engine`]: connect, ask what
-//! the daemon can do, open sessions, solve.
+//! This module does not know bake files: its input is a [`spec::SolveSpec`]. Start at [`Engine`]: connect, ask for
+//! the daemon's capabilities, open sessions, solve.
 
 pub(crate) mod answer;
 pub(crate) mod capability;
@@ -43,7 +43,7 @@ pub(crate) use traffic::Traffic;
 use crate::event::EventSink;
 use crate::outcome::{SolveFailure, Solved};
 
-/// A BuildKit daemon, connected.
+/// A connected BuildKit daemon.
 pub struct Engine {
     connection: Arc<Connection>,
     capabilities: OnceCell<Capabilities>,
@@ -55,7 +55,7 @@ impl Engine {
         Connection::open(endpoint).await.map(Self::over)
     }
 
-    /// The daemon at the other end of `connection`.
+    /// Wraps a connection that is already open.
     pub fn over(connection: Connection) -> Self {
         Self {
             connection: Arc::new(connection),
@@ -63,7 +63,7 @@ impl Engine {
         }
     }
 
-    /// The connection, for sessions.
+    /// The connection that sessions are opened on.
     pub fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
@@ -73,20 +73,20 @@ impl Engine {
         self.connection.endpoint()
     }
 
-    /// Bytes that went through the connection so far.
+    /// The number of bytes that have gone through the connection so far.
     pub fn traffic(&self) -> Traffic {
         self.connection.traffic()
     }
 
-    /// What the daemon can do; asked once.
+    /// What the daemon can do. The daemon is asked once; later calls return the same answer.
     pub async fn capabilities(&self) -> Result<&Capabilities, SolveFailure> {
         let ask = || capability::probe(&self.connection);
         self.capabilities.get_or_try_init(ask).await
     }
 
-    /// Runs `spec`, served by `sessions`, with progress to `events`.
+    /// Runs `spec`, served by `sessions`, and sends progress to `events`.
     ///
-    /// Ends soon after `cancel`; cancelling, and dropping the future, end the daemon's work too.
+    /// Returns soon after `cancel` is cancelled. Both cancelling and dropping the future also end the daemon's work.
     pub async fn solve(
         &self,
         spec: &SolveSpec,
@@ -105,8 +105,8 @@ impl Engine {
         .await
     }
 
-    /// As [`Engine::solve`], through the gateway whatever `spec` says: the frontend's result is given to `hold`, and the
-    /// solve goes on when that is done with it.
+    /// Like [`Engine::solve`], but always through the gateway, whatever `spec` says. Passes the frontend's result to
+    /// `hold`, and continues the solve when the future of `hold` completes.
     pub async fn solve_held(
         &self,
         spec: &SolveSpec,
@@ -131,12 +131,13 @@ impl Engine {
         .await
     }
 
-    /// The compressed size of the image `digest`, in bytes, where the daemon has its manifests; all platforms together.
+    /// The compressed size of the image `digest` in bytes, all platforms together. `None` if the daemon does not have
+    /// its manifests.
     pub(crate) async fn image_size(&self, digest: &crate::types::Digest) -> Option<u64> {
         image::size(&self.connection, digest).await
     }
 
-    /// Ends the connection, after cancellations have left.
+    /// Ends the connection. Waits a moment first, so that cancellations still reach the daemon.
     pub async fn close(&self) {
         self.connection.close().await;
     }

@@ -1,9 +1,9 @@
-//! Whether the daemon at the other end of a connection still answers.
+//! Detects whether the daemon at the other end of a connection still answers.
 //!
-//! BuildKit's server ends connections on which HTTP/2 pings come more often than each five minutes, so life is told from what
-//! a connection carries anyway: a daemon asks every session for its health each five seconds, whatever a build does meanwhile.
-//! If nothing has come for a while, one call that costs the daemon nothing asks for an answer. If nothing comes for longer
-//! still, the daemon is given up. Start at [`watch()`].
+//! HTTP/2 pings cannot be used, because BuildKit's server closes connections on which pings come more often than
+//! every five minutes. But a daemon asks each session for its health every five seconds, whatever a build is doing,
+//! so bytes normally keep arriving. If none arrive for a while, one cheap call asks the daemon for an answer. If none
+//! arrive for longer still, the connection is given up. Start at [`watch()`].
 
 use std::time::Duration;
 
@@ -13,17 +13,18 @@ use tokio_util::task::AbortOnDropHandle;
 use super::traffic::{Counters, Traffic};
 use crate::types::Environment;
 
-/// The variable that says how long a builder may be silent.
+/// The environment variable that sets how long a builder may be silent.
 pub(crate) const VARIABLE: &str = "RBAKE_BUILDER_TIMEOUT";
 
-/// How often is looked, in a builder's patience. Time is counted in looks, so that a process that was stopped for an hour
-/// (Ctrl-Z) does not take its own absence for the builder's.
+/// How many times a connection is checked during the builder's patience. Time is counted in checks, not by the clock:
+/// if this process was stopped for an hour (Ctrl-Z), the builder must not be blamed for the gap.
 const LOOKS: u32 = 60;
-/// After so many looks in silence the daemon is asked.
+/// The daemon is asked for an answer after this many checks in silence.
 const ASK: u32 = LOOKS / 4;
-/// After so many the user is told.
+/// The user is informed after this many checks in silence.
 const TELL: u32 = LOOKS / 2;
-/// So many bytes that have left between two looks are a sign of life: the other side takes them. The question is shorter.
+/// If this many bytes were sent between two checks, the daemon is alive, because it accepts them. Our own question is
+/// shorter, so it never counts.
 const TAKEN: u64 = 16 << 10;
 
 /// How long a builder may be silent before it is given up.
@@ -31,7 +32,7 @@ const TAKEN: u64 = 16 << 10;
 pub enum Patience {
     /// For this time.
     For(Duration),
-    /// For ever.
+    /// Without a limit.
     Endless,
 }
 
@@ -41,13 +42,13 @@ impl Default for Patience {
     }
 }
 
-/// The text is no time that a builder may be silent.
+/// A value of the variable that is not a valid time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{VARIABLE}` is `{0}`; it must be a time from `1s` on such as `90s` or `5m`, or `never`")]
 pub struct InvalidPatience(String);
 
 impl Patience {
-    /// What the environment says, else a minute.
+    /// The value of the environment variable, or one minute if it is not set.
     pub fn of(environment: &Environment) -> Result<Self, InvalidPatience> {
         match environment.non_empty(VARIABLE) {
             Some(text) => read(text).ok_or_else(|| InvalidPatience(text.to_owned())),
@@ -55,7 +56,7 @@ impl Patience {
         }
     }
 
-    /// `limit`, or the patience where that is shorter.
+    /// The shorter of `limit` and the patience.
     pub(crate) fn at_most(self, limit: Duration) -> Duration {
         match self {
             Self::For(time) => time.min(limit),
@@ -79,10 +80,11 @@ fn read(text: &str) -> Option<Patience> {
     )))
 }
 
-/// Completes when nothing was heard for the whole `patience`, with that time. Tells `silence` how long it has been so far,
-/// once that is worth telling, and zero when something is heard again.
+/// Completes when nothing was received for all of `patience`, and returns that time. Never completes if the patience
+/// is endless.
 ///
-/// `ask` asks the daemon for any answer.
+/// Sends `silence` the length of the silence so far, once the user should know of it, and zero when bytes arrive
+/// again. `ask` makes a call to the daemon whose only purpose is an answer.
 pub(super) async fn watch<A>(
     counters: &Counters,
     patience: Patience,
@@ -145,7 +147,7 @@ mod tests {
         assert_eq!(Patience::of(&environment).ok(), expected);
     }
 
-    // Watches until something came of it or an hour has passed; `answer` is what the daemon does when it is asked.
+    // Watches for at most an hour of paused time; `answer` is what the daemon does when it is asked.
     async fn watched(
         counters: &Arc<Counters>,
         answer: impl Fn(&Counters) + Send + Sync + 'static,
@@ -171,7 +173,7 @@ mod tests {
         let counters = Arc::new(Counters::default());
         let (ended, asked, told) = watched(&counters, |counters| counters.add_received(1)).await;
         assert_eq!((ended, told), (None, Duration::ZERO));
-        // Once in fifteen seconds of silence, not more.
+        // It is asked once in fifteen seconds of silence, not more often.
         assert!((200..=240).contains(&asked), "{asked}");
     }
 

@@ -18,28 +18,28 @@ use super::{failure, status, wire};
 use crate::event::EventSink;
 use crate::outcome::{SolveFailure, Solved, SpecialFiles};
 
-/// How long the daemon may take to end a job whose result it was refused.
+/// The most time that the daemon may take to end a job after we returned an error instead of a result.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a daemon may go on to report progress of a solve that has ended.
+/// The most time that a daemon may continue to report progress of a solve that has ended.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 
 /// The sessions that serve one solve.
 #[derive(Debug, Clone)]
 pub struct Sessions {
-    /// The target's own, which serves all directories that `directories` does not have.
+    /// The target's own session. It serves all directories that are not in `directories`.
     pub target: Arc<Session>,
     /// Other sessions, by the directory that they serve.
     pub directories: BTreeMap<LocalName, Arc<Session>>,
 }
 
 impl Sessions {
-    /// Completes when one of them is lost.
+    /// Completes when any of the sessions is lost.
     async fn lost(&self, connection: &Connection) -> SolveFailure {
         let all = std::iter::once(&self.target).chain(self.directories.values());
         let any = futures_util::future::select_all(all.map(|session| Box::pin(session.lost())));
         let error = any.await.0;
-        // A session that is lost with its connection says little.
+        // If the connection was lost, its reason says more than the session's.
         match connection.end_reason().await {
             Some(reason) => failure::from_connection(&connection.lost_because(reason)),
             None => failure::from_session(&error),
@@ -113,7 +113,7 @@ async fn request(
     }
     let mut gateway = Gateway::new(connection, &spec.build_ref);
     let mut outer = std::pin::pin!(outer);
-    // The job ends before it has its result only where it failed; why, it knows best.
+    // If `Solve` returns before the gateway answers, the job failed, and its status is the most specific error.
     let asked = tokio::select! {
         outer = &mut outer => return ended(connection, outer).await,
         asked = gateway.ask(wire::gateway_request(spec, &ids), hold) => asked,
@@ -136,7 +136,7 @@ async fn request(
         }
         Err(refusal) => {
             let refuse = async {
-                // Where even this fails, the job has ended already or the connection has.
+                // An error here means that the job or the connection has already ended.
                 let _ = gateway.give_back(Err(&refusal)).await;
                 outer.await
             };
@@ -159,7 +159,7 @@ async fn ended(
     }
 }
 
-/// What `status` says, or that the connection is gone, where that is behind it.
+/// The loss of the connection if that caused `status`, otherwise the failure that `status` describes.
 pub(super) async fn failure_of(connection: &Connection, status: &Status) -> SolveFailure {
     match connection.loss_behind(status).await {
         Some(loss) => failure::from_connection(&loss),

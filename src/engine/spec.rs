@@ -1,7 +1,8 @@
-//! What is to be solved, typed: the whole input of one solve, but for the sessions that serve it.
+//! The typed input of one solve, except the sessions that serve it.
 //!
-//! Knows neither bake's attributes nor the wire's keys: `run` makes a [`SolveSpec`], `wire` writes it out. A value that the
-//! daemon alone gives a meaning to, such as an unknown attribute of an exporter, passes through in an `extra` map.
+//! This module knows neither bake's attributes nor the keys of BuildKit's protocol: `run` creates a [`SolveSpec`],
+//! and `wire` encodes it. Values that only the daemon interprets, such as unknown attributes of an exporter, pass
+//! through in an `extra` map.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,70 +16,71 @@ use crate::types::remote::RemoteAddress;
 use crate::types::ulimit::Ulimit;
 use crate::types::{ContextImage, ImageName, NetworkMode, Platform, Secret, TargetName};
 
-/// Input of one solve.
+/// The input of one solve.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SolveSpec {
-    /// The target it is for; events name it.
+    /// The target that is built; events name it.
     pub target: TargetName,
-    /// The solve's id, in the daemon's history too.
+    /// The solve's id, also in the daemon's history.
     pub build_ref: BuildRef,
-    /// What reads the Dockerfile.
+    /// The frontend that reads the Dockerfile.
     pub frontend: Frontend,
-    /// The Dockerfile.
+    /// Where the Dockerfile is.
     pub dockerfile: Dockerfile,
-    /// The main context.
+    /// The main context of the build.
     pub context: MainContext,
     /// Named contexts, by name.
     pub named_contexts: BTreeMap<String, SolveContext>,
-    /// The stage to build; the last one if not given.
+    /// The stage to build. `None` means the last one.
     pub stage: Option<String>,
     /// Build arguments that have a value.
     pub build_args: BTreeMap<String, String>,
     /// Labels of the image.
     pub(crate) labels: BTreeMap<String, String>,
-    /// Platforms to build for; the daemon's own if none is given.
+    /// Platforms to build for. If empty, the daemon uses its own.
     pub platforms: Vec<Platform>,
-    /// Whether the result is an index even for one platform.
+    /// Whether the result is an index even if it has only one platform.
     pub multi_platform: bool,
-    /// What must not come from the cache.
+    /// Which stages must not come from the cache.
     pub no_cache: NoCache,
-    /// How tags of base images are resolved; the daemon's default if not given.
+    /// How tags of base images are resolved. `None` means the daemon's default.
     pub(crate) resolve_mode: Option<ResolveMode>,
-    /// The network of steps. The daemon's own needs the entitlement `network.host`, which is asked for by itself.
+    /// The network of the steps. The host's network needs the entitlement `network.host`, which `wire` requests
+    /// without an entry in `entitlements`.
     pub network: NetworkMode,
-    /// Additional lines of `/etc/hosts`.
+    /// Additional lines for `/etc/hosts` in the steps.
     pub(crate) add_hosts: Vec<ExtraHost>,
-    /// Limits of the processes of steps.
+    /// Limits of the processes in the steps.
     pub ulimits: Vec<Ulimit>,
-    /// Size of `/dev/shm`, in bytes.
+    /// The size of `/dev/shm` in bytes.
     pub(crate) shm_size: Option<u64>,
-    /// Parent of the control groups of steps.
+    /// The parent of the steps' control groups.
     pub(crate) cgroup_parent: Option<String>,
-    /// Limits of steps.
+    /// Limits on memory and processors for each step.
     pub resources: StepLimits,
-    /// Attestations to make.
+    /// Attestations to create.
     pub attestations: Vec<Attestation>,
-    /// What version control knows of the sources.
+    /// What version control knows about the sources; for provenance.
     pub(crate) vcs: VcsFacts,
     /// Caches to read.
     pub cache_imports: Vec<SolveCache>,
     /// Caches to write.
     pub cache_exports: Vec<SolveCache>,
-    /// Results to write; the place in this list is the exporter's id in calls of the daemon.
+    /// Results to write. An export's index in this list is its exporter's id in the daemon's calls.
     pub exports: Vec<SolveExport>,
-    /// Privileges to ask for, such as `security.insecure`.
+    /// Privileges to request, such as `security.insecure`.
     pub(crate) entitlements: BTreeSet<String>,
-    /// A question to the frontend instead of a build, such as `lint`.
+    /// The subrequest that the frontend answers instead of building, such as `lint`.
     pub subrequest: Option<String>,
     /// Whether the solve is kept out of the daemon's history.
     pub internal: bool,
-    /// Whether the solve runs through the gateway, which linked targets and subrequests need. The result is the same; only
-    /// provenance repeats the request under `root` then.
+    /// Whether the solve runs through the gateway, which linked targets and subrequests need. The result is the same;
+    /// only the provenance then repeats the request under `root`.
     pub through_gateway: bool,
 }
 
 impl SolveSpec {
-    /// A solve of `dockerfile` in `context` for `target`, everything else as the daemon does by itself.
+    /// A solve of `dockerfile` in `context` for `target`, with the daemon's defaults for everything else.
     pub fn new(target: TargetName, dockerfile: Dockerfile, context: MainContext) -> Self {
         Self {
             target,
@@ -112,7 +114,7 @@ impl SolveSpec {
         }
     }
 
-    /// The directories of this machine that the solve reads. Each must be served by a session of the solve.
+    /// The local directories that the solve reads. A session of the solve must serve each of them.
     pub(crate) fn locals(&self) -> Vec<LocalName> {
         let mut locals = Vec::new();
         match self.dockerfile {
@@ -136,22 +138,22 @@ impl SolveSpec {
 /// What reads the Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frontend {
-    /// The daemon's own frontend, which follows a `# syntax=` line.
+    /// The daemon's built-in frontend, which follows a `# syntax=` line.
     Dockerfile,
-    /// The frontend of an image, as the build argument `BUILDKIT_SYNTAX` names it: the reference, then its arguments.
+    /// A frontend image, from the build argument `BUILDKIT_SYNTAX`: an image name, which arguments may follow.
     Image {
-        /// The whole value.
+        /// The whole value of the build argument.
         command: String,
     },
 }
 
-/// `BUILDKIT_SYNTAX` is set, but names nothing.
+/// `BUILDKIT_SYNTAX` is set, but blank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the build argument `BUILDKIT_SYNTAX` is empty: it must name an image")]
 pub(crate) struct EmptySyntax;
 
 impl Frontend {
-    /// The frontend that the value of `BUILDKIT_SYNTAX` names.
+    /// The frontend that a value of `BUILDKIT_SYNTAX` names.
     pub(crate) fn from_syntax(value: &str) -> Result<Self, EmptySyntax> {
         if value.trim().is_empty() {
             return Err(EmptySyntax);
@@ -162,19 +164,20 @@ impl Frontend {
     }
 }
 
-/// The name by which the daemon asks for a directory of this machine.
+/// The name by which the daemon asks for a local directory.
 ///
 /// Which session serves the directory is not part of a [`SolveSpec`]: see [`Sessions`](super::Sessions).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LocalName(Cow<'static, str>);
 
 impl LocalName {
-    /// The main context's directory.
+    /// The directory of the main context.
     pub const CONTEXT: Self = Self(Cow::Borrowed("context"));
     /// The directory of the Dockerfile.
     pub const DOCKERFILE: Self = Self(Cow::Borrowed("dockerfile"));
 
-    /// The directory of the named context `context`: its own name, unless the main context or the Dockerfile has that.
+    /// The directory of the named context `context`. Its name is that of the context; a context called `context` or
+    /// `dockerfile` gets a leading underscore, because those names are taken.
     pub(crate) fn of_named(context: &str) -> Self {
         let name = match context {
             "context" | "dockerfile" => format!("_{context}"),
@@ -183,7 +186,7 @@ impl LocalName {
         Self(Cow::Owned(name))
     }
 
-    /// The text that goes over the wire.
+    /// The text that is sent to the daemon.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -198,19 +201,19 @@ impl fmt::Display for LocalName {
 /// Where the Dockerfile is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dockerfile {
-    /// In a directory of this machine, [`LocalName::DOCKERFILE`].
+    /// In a local directory, [`LocalName::DOCKERFILE`].
     Local {
-        /// The file's name in it.
+        /// The file's name in that directory.
         filename: String,
     },
-    /// As [`Dockerfile::Local`], but apart from the context: given inline, or beside a remote context.
+    /// Like [`Dockerfile::Local`], but not part of the context: it is inline, or the context is remote.
     Apart {
-        /// The file's name in it.
+        /// The file's name in that directory.
         filename: String,
     },
-    /// In the remote context, by its path there.
+    /// In the remote context.
     InContext {
-        /// The path.
+        /// The file's path in the context.
         filename: String,
     },
 }
@@ -218,7 +221,7 @@ pub enum Dockerfile {
 /// The main context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MainContext {
-    /// A directory of this machine, [`LocalName::CONTEXT`].
+    /// A local directory, [`LocalName::CONTEXT`].
     Local,
     /// A repository or an archive that the daemon fetches.
     Remote(RemoteAddress),
@@ -227,136 +230,137 @@ pub enum MainContext {
 /// A named context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SolveContext {
-    /// A directory of this machine.
+    /// A local directory.
     Local {
-        /// The directory.
+        /// The name that the daemon asks for.
         local: LocalName,
-        /// Distinguishes what the daemon keeps of it: the directory's base name and the machine.
+        /// Part of the key under which the daemon keeps its copy of the directory: the directory's base name and the
+        /// machine.
         shared_key_hint: String,
     },
-    /// An image of a registry.
+    /// An image in a registry.
     Image(ContextImage),
-    /// An image in an OCI layout on this machine, served as a content store.
+    /// An image in a local OCI layout, which the session serves as a content store.
     OciLayout {
         /// The store's name: the content service answers for `oci:<store>`.
         store: String,
-        /// The tag, for display.
+        /// The image's tag; only displayed.
         tag: Option<String>,
-        /// The manifest's digest.
+        /// The digest of the manifest.
         digest: crate::types::Digest,
     },
     /// A repository or an archive that the daemon fetches.
     Remote(RemoteAddress),
     /// The result of another target's solve.
     Linked {
-        /// The name of the input, unique in the run and free of `::`.
+        /// The name of the input. It is unique in the run and has no `::`.
         input: String,
-        /// The result, for each platform; for one without platform, that alone.
+        /// One result for each platform, or a single one without a platform.
         results: Vec<LinkedResult>,
     },
 }
 
-/// The result of a solve, as input of another.
+/// The result of one solve as input of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkedResult {
-    /// The platform by the daemon's id for it, where the result has several.
+    /// The platform, as the daemon writes it. `None` if the result is not split by platform.
     pub(crate) platform: Option<String>,
-    /// The encoded definition; none where the file system is empty.
+    /// The encoded LLB definition. `None` if the file system is empty.
     pub(crate) definition: Option<Bytes>,
-    /// The image's configuration, JSON.
+    /// The image's configuration as JSON.
     pub(crate) image_config: Option<Bytes>,
 }
 
-/// What must not come from the cache.
+/// Which stages must not come from the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum NoCache {
-    /// All may.
+    /// Everything may come from the cache.
     #[default]
     Nothing,
-    /// Nothing may.
+    /// Nothing may come from the cache.
     All,
-    /// These stages may not.
+    /// These stages must not come from the cache.
     Stages(Vec<String>),
 }
 
 /// How tags of base images are resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ResolveMode {
-    /// Ask the registry always.
+    /// Always ask the registry.
     Pull,
-    /// Prefer what the daemon has.
+    /// Prefer images that the daemon has.
     Local,
 }
 
-/// A line of `/etc/hosts`.
+/// An additional line of `/etc/hosts`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ExtraHost {
-    /// The name.
+    /// The name of the host.
     pub(crate) host: String,
-    /// The number.
+    /// Its IP address.
     pub(crate) ip: IpAddr,
 }
 
-/// Limits of steps; what is not given is the daemon's choice.
+/// Limits of each step. `None` leaves a limit to the daemon.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StepLimits {
-    /// Memory, in bytes.
+    /// Memory in bytes.
     pub(crate) memory: Option<i64>,
-    /// Memory and swap together, in bytes; -1 for no limit.
+    /// Memory and swap together in bytes; -1 means unlimited.
     pub(crate) memory_swap: Option<i64>,
-    /// Relative weight.
+    /// The processor share relative to other groups.
     pub(crate) cpu_shares: Option<i64>,
-    /// Length of a period, in microseconds.
+    /// The length of a scheduling period in microseconds.
     pub(crate) cpu_period: Option<i64>,
-    /// Time in each period, in microseconds.
+    /// The processor time in each period, in microseconds.
     pub(crate) cpu_quota: Option<i64>,
-    /// Processors, such as `0-2,4`.
+    /// The allowed processors, such as `0-2,4`.
     pub(crate) cpuset_cpus: Option<String>,
-    /// Memory nodes, such as `0`.
+    /// The allowed memory nodes, such as `0`.
     pub(crate) cpuset_mems: Option<String>,
 }
 
-/// An attestation to make.
+/// An attestation to create.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attestation {
     /// `provenance` or `sbom`.
     pub kind: String,
-    /// What the daemon is told about it, in order, such as `mode=max`.
+    /// The attestation's parameters in order, such as `mode=max`.
     pub parameters: Vec<(String, String)>,
 }
 
-/// What version control knows of the sources.
+/// What version control knows about the sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct VcsFacts {
-    /// The repository's address, without credentials.
+    /// The address of the repository, without credentials.
     pub(crate) source: Option<String>,
-    /// The commit.
+    /// The commit id.
     pub(crate) revision: Option<String>,
-    /// For each local directory, its path in the repository.
+    /// The path of each local directory inside the repository.
     pub(crate) local_dirs: BTreeMap<LocalName, String>,
 }
 
-/// A kind of cache.
+/// Where a cache is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CacheBackend {
-    /// A repository of a registry.
+    /// A repository in a registry.
     Registry,
-    /// A directory of this machine.
+    /// A local directory.
     Local,
-    /// The image itself.
+    /// The built image itself.
     Inline,
     /// GitHub's cache service.
     Gha,
     /// An S3 bucket.
     S3,
-    /// Azure's blob storage.
+    /// Azure Blob Storage.
     Azblob,
-    /// Another that the daemon may know.
+    /// Another backend; the daemon may know it.
     Other(String),
 }
 
 impl CacheBackend {
-    /// The name the daemon knows it by.
+    /// The daemon's name for it.
     pub fn name(&self) -> &str {
         match self {
             Self::Registry => "registry",
@@ -373,37 +377,37 @@ impl CacheBackend {
 /// A cache to read or to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SolveCache {
-    /// Its kind.
+    /// The backend that stores it.
     pub backend: CacheBackend,
-    /// The image that holds it, in a registry.
+    /// The image that holds the cache; for the backend `registry`.
     pub image: Option<ImageName>,
-    /// What else the daemon is told about it.
+    /// Other attributes for the daemon.
     pub extra: BTreeMap<String, String>,
-    /// What it is told and nobody else may see, such as tokens.
+    /// Attributes that must stay secret, such as tokens.
     pub credentials: BTreeMap<String, Secret<String>>,
 }
 
-/// What writes a result.
+/// The component of BuildKit that writes a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exporter {
     /// The daemon's image store, and registries.
     Image,
-    /// An OCI archive or layout on this machine.
+    /// A local OCI archive or layout.
     Oci,
-    /// A Docker archive or layout on this machine.
+    /// A local Docker archive or layout.
     Docker,
-    /// A tar of the file system on this machine.
+    /// A local tar archive of the file system.
     Tar,
-    /// A directory on this machine.
+    /// A local directory.
     Local,
-    /// The image store of a Docker Engine, by its own BuildKit.
+    /// The image store of a Docker Engine; only dockerd's own BuildKit has it.
     Moby,
-    /// Another that the daemon may know.
+    /// Another exporter; the daemon may know it.
     Other(String),
 }
 
 impl Exporter {
-    /// The name the daemon knows it by.
+    /// The daemon's name for it.
     pub fn name(&self) -> &str {
         match self {
             Self::Image => "image",
@@ -420,20 +424,20 @@ impl Exporter {
 /// A result to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SolveExport {
-    /// What writes it.
+    /// The exporter that writes it.
     pub exporter: Exporter,
-    /// Names of the image.
+    /// The image's names.
     pub names: Vec<ImageName>,
-    /// Whether the image is pushed.
+    /// Whether the image is pushed. `None` leaves it to the exporter.
     pub push: Option<bool>,
-    /// Whether the image is unpacked in the daemon's store.
+    /// Whether the image is unpacked in the daemon's store. `None` leaves it to the exporter.
     pub unpack: Option<bool>,
-    /// What else the daemon is told; the fields above win.
+    /// Other attributes for the daemon. The fields above take precedence.
     pub extra: BTreeMap<String, String>,
 }
 
 impl SolveExport {
-    /// An export by `exporter` of which nothing else is said.
+    /// An export by `exporter` without any attributes.
     pub fn new(exporter: Exporter) -> Self {
         Self {
             exporter,

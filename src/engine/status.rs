@@ -1,4 +1,4 @@
-//! Progress of a solve: the daemon's status stream, as events.
+//! Progress of a solve: converts the daemon's status stream to events.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,15 +19,19 @@ use crate::event::{
 use crate::types::secret::redact_urls;
 use crate::types::{Digest, TargetName};
 
-// BuildKit sends the last updates after Solve has returned; its own clients listen until it has been silent for this long.
+/// BuildKit sends the last updates after `Solve` has returned. Like its own clients, we read on until the stream has
+/// been silent for this long.
 const SILENCE: Duration = Duration::from_secs(5);
-// A solve that failed before the daemon made its job has no status: the daemon would let the call wait for a job to come.
+/// The same if no update has come yet. A solve that failed before the daemon created its job has no status, and the
+/// daemon would keep the call waiting for that job.
 const UNANSWERED: Duration = Duration::from_millis(500);
-// The daemon waits six seconds for a job before it denies its existence; the job may be later still.
+/// How often we ask. The daemon waits six seconds for a job before it reports that there is none, and the job may be
+/// created later still.
 const ATTEMPTS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Sends progress of `build_ref` to `events`, until the stream has ended; after `finished`, until it is silent.
+/// Sends progress of `build_ref` to `events` until the stream ends. Once `finished` is cancelled, a silence also ends
+/// it.
 pub(super) async fn follow(
     connection: Arc<Connection>,
     build_ref: BuildRef,
@@ -41,7 +45,7 @@ pub(super) async fn follow(
             Outcome::NoJob if finished.is_cancelled() => return,
             Outcome::NoJob => tokio::time::sleep(PAUSE).await,
             Outcome::Broken(status) => {
-                // A lost connection is told by the solve.
+                // If the connection was lost, the solve itself reports it.
                 if is_from_peer(&status) && !finished.is_cancelled() {
                     events.send(EventKind::Notice(broken(&target, &status)));
                 }
@@ -106,7 +110,7 @@ async fn follow_once(
     Outcome::Ended
 }
 
-// The next message, or nothing where the solve has finished and none comes any more.
+/// Returns the next message, or `None` if the solve has finished and no more messages come.
 async fn until_silent<T>(
     next: impl Future<Output = T>,
     finished: &CancellationToken,
@@ -129,7 +133,8 @@ fn is_empty(update: &StatusUpdate) -> bool {
         && update.warnings.is_empty()
 }
 
-// Anything that names no vertex by a legal digest is left out: nothing could be done with it.
+/// Converts one message. Parts that do not name a vertex by a valid digest are left out, because nothing could be
+/// done with them.
 fn update(message: StatusResponse) -> StatusUpdate {
     StatusUpdate {
         vertices: message.vertexes.into_iter().filter_map(vertex).collect(),
@@ -143,13 +148,13 @@ fn digest(text: &str) -> Option<Digest> {
     text.parse().ok()
 }
 
-// Go's zero time, and everything else before 1970, is no time.
+/// Returns `None` for Go's zero time and for everything else before 1970: these mean "not set".
 fn time(timestamp: Option<prost_types::Timestamp>) -> Option<SystemTime> {
     let timestamp = timestamp.filter(|timestamp| timestamp.seconds > 0)?;
     SystemTime::try_from(timestamp).ok()
 }
 
-// BuildKit names a step by the address it fetches, with the password in it.
+/// Removes passwords from URLs: BuildKit names a step by the address that it fetches, including the password.
 fn shown(text: String) -> String {
     match redact_urls(&text) {
         Cow::Borrowed(_) => text,

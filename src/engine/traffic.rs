@@ -1,4 +1,4 @@
-//! Counts the bytes of a connection, and can break it.
+//! A stream that counts its bytes and that can be broken from outside.
 
 use std::io;
 use std::pin::Pin;
@@ -9,12 +9,12 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 
-/// Bytes that went through a connection, with all framing, before encryption.
+/// The number of bytes that went through a connection, with all framing, before encryption.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// To the daemon.
+    /// Bytes sent to the daemon.
     pub sent: u64,
-    /// From the daemon.
+    /// Bytes received from the daemon.
     pub received: u64,
 }
 
@@ -41,10 +41,10 @@ impl Counters {
     }
 }
 
-/// A stream whose bytes are counted, and which breaks when it is told to.
+/// A stream that counts its bytes, and that fails as soon as its token is cancelled.
 ///
-/// hyper drives a connection in a task of its own that outlives everything a caller holds, so the stream is the one place from
-/// which it can be ended.
+/// hyper drives a connection in a separate task that outlives everything a caller holds, so the stream is the only
+/// place from which the connection can be ended.
 pub(super) struct CountedStream<S> {
     stream: S,
     counters: Arc<Counters>,
@@ -53,7 +53,7 @@ pub(super) struct CountedStream<S> {
 }
 
 impl<S> CountedStream<S> {
-    /// `stream`, which breaks as soon as `cut` is cancelled, and cancels `gone` when it is dropped.
+    /// Wraps `stream`. Reads fail as soon as `cut` is cancelled; `gone` is cancelled when this stream is dropped.
     pub(super) fn new(
         stream: S,
         counters: Arc<Counters>,

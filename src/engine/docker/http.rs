@@ -1,7 +1,7 @@
-//! HTTP/1.1 requests to a Docker Engine, one connection each, and the upgrade of a request to a byte stream.
+//! HTTP/1.1 requests to a Docker Engine, and the upgrade of a request to a byte stream.
 //!
-//! A connection of one's own per request costs nothing on a Unix socket and keeps a long upload from being in the way of
-//! anything else. Knows no REST resources.
+//! Each request has a new connection: on a Unix socket that costs almost nothing, and a long upload does not delay
+//! other requests. This module knows nothing of the API's resources.
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
@@ -17,10 +17,10 @@ use crate::engine::endpoint::DockerHost;
 use crate::engine::failure::clean;
 use crate::engine::transport::dial_docker;
 
-/// The longest explanation of an error that is read, in bytes.
+/// The most that is read of an error's explanation, in bytes.
 const MESSAGE_LIMIT: usize = 16 << 10;
 
-/// Sends one request over a connection of its own; the connection lives until the answer is read or dropped.
+/// Sends one request over a new connection, which lives until the answer is read or dropped.
 pub(super) async fn send<B>(
     host: &DockerHost,
     mut request: Request<B>,
@@ -39,14 +39,14 @@ where
         .await
         .map_err(failed)?;
     tokio::spawn(async move {
-        // What goes wrong here goes wrong for the request too, which tells.
+        // An error of the connection also fails the request, which reports it.
         let _ = connection.with_upgrades().await;
     });
     let path = request
         .uri()
         .path_and_query()
         .map_or("/", http::uri::PathAndQuery::as_str);
-    // On the wire stands the path alone, and a host that no Engine looks at but HTTP demands.
+    // The request line has the path only. HTTP demands a `Host` header, but the Engine ignores its value.
     if let Ok(uri) = path.parse() {
         *request.uri_mut() = uri;
     }
@@ -61,7 +61,7 @@ where
 
 /// Sends a request that turns into a byte stream, and returns the stream.
 ///
-/// What the Engine sends right behind its answer is part of the stream.
+/// Bytes that the Engine sends right behind its answer are part of the stream.
 pub(crate) async fn upgrade(
     host: &DockerHost,
     path: &str,
@@ -86,7 +86,7 @@ pub(crate) async fn upgrade(
         })
 }
 
-/// The error that an answer stands for.
+/// Reads the explanation of a refusal, and returns it as an error.
 pub(super) async fn refusal(host: &DockerHost, response: Response<Incoming>) -> DockerError {
     let status = response.status();
     let body = http_body_util::Limited::new(response.into_body(), MESSAGE_LIMIT);
@@ -101,7 +101,7 @@ pub(super) async fn refusal(host: &DockerHost, response: Response<Incoming>) -> 
     }
 }
 
-// The Engine explains itself as `{"message": "…"}`; something else that listens there may not.
+/// Extracts the message from an error's body. The Engine sends `{"message": "…"}`; another server may send anything.
 fn message_of(text: &str, status: StatusCode) -> String {
     #[derive(serde::Deserialize)]
     struct Explained {

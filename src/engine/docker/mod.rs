@@ -1,8 +1,8 @@
-//! The Docker Engine's REST calls: what it is, its containers, loading images into it and pushing them from it.
+//! Calls of a Docker Engine's REST API: its facts, its containers, loading images and pushing them.
 //!
-//! The only place that names the client crate. Knows addresses, not where they come from (`builder::docker_context`).
-//! Every request has a connection of its own ([`http`]), which is how sockets, TCP and TLS are all reached by the
-//! transports of the engine. Start at [`Docker::connect`].
+//! Only this module uses the client crate. It knows addresses, but not where they come from (see
+//! `builder::docker_context`). Every request opens a new connection through [`http`], so that the transports of the
+//! engine serve Unix sockets, TCP and TLS alike. Start at [`Docker::connect`].
 
 pub(crate) mod http;
 mod push;
@@ -22,115 +22,117 @@ use super::endpoint::DockerHost;
 use super::failure::clean;
 use super::transport::DialError;
 
-/// The newest version of the API that these calls are written for.
+/// The newest API version that these calls are written for.
 const NEWEST_API: (usize, usize) = (1, 53);
-/// The oldest version that has them all: Docker 20.10.
+/// The oldest API version that has all of these calls: that of Docker 20.10.
 const OLDEST_API: (usize, usize) = (1, 41);
-/// How long the Engine may take to say what it is.
+/// The most time that the Engine may take to answer the ping.
 const GREETING_LIMIT: Duration = Duration::from_secs(10);
-/// How long the Engine may take to say what it knows.
+/// The most time that the Engine may take to answer a query.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
-/// How long it may take to do something, other than a load.
+/// The most time that an action may take, except a load.
 const CALL_LIMIT: Duration = Duration::from_secs(120);
-/// While it loads an image it is asked this often whether it is still there, and given up after so many questions in vain.
+/// How often the Engine is pinged while it loads an image. It is given up after [`ALIVE_TRIES`] pings in a row
+/// without an answer.
 const ALIVE_PAUSE: Duration = Duration::from_secs(10);
 const ALIVE_TRIES: u32 = 3;
-/// How long a load may take: as long as the image takes to build, which nobody knows.
+/// The most time for a load. A load lasts as long as the build of the image, which has no limit, so this is only a
+/// large number.
 const LOAD_LIMIT: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// A Docker Engine did not do what it was asked.
+/// Why a call of a Docker Engine failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DockerError {
-    /// There is no stream to it.
+    /// The stream to the Engine could not be opened.
     #[error(transparent)]
     Dial(#[from] DialError),
-    /// It did not answer in time.
+    /// The Engine did not answer in time.
     #[error("the Docker Engine at `{host}` did not answer within {} s", after.as_secs())]
     Timeout {
-        /// Its address.
+        /// The Engine's address.
         host: String,
-        /// How long was waited.
+        /// How long we waited.
         after: Duration,
     },
-    /// It did not do something in time.
+    /// The Engine did not complete an action in time.
     #[error("the Docker Engine at `{host}` did not {act} in time")]
     Slow {
-        /// What it was to do.
+        /// The action, as a verb phrase.
         act: String,
-        /// Its address.
+        /// The Engine's address.
         host: String,
     },
-    /// The exchange broke off, or was no HTTP.
+    /// The exchange broke off, or the answer was not HTTP.
     #[error("the exchange with the Docker Engine at `{host}` failed")]
     Http {
-        /// Its address.
+        /// The Engine's address.
         host: String,
-        /// What happened.
+        /// The error of the HTTP client.
         #[source]
         source: hyper::Error,
     },
-    /// It said no.
+    /// The Engine refused the request.
     #[error("the Docker Engine at `{host}` refused: {message}")]
     Refused {
-        /// Its address.
+        /// The Engine's address.
         host: String,
         /// The HTTP status.
         status: u16,
-        /// What it said.
+        /// The Engine's explanation.
         message: String,
     },
-    /// Something else answers there.
+    /// Something other than a Docker Engine answers at this address.
     #[error("what answers at `{0}` is no Docker Engine")]
     NotDocker(String),
-    /// It is older than what rbake can use.
+    /// The Engine is too old for rbake.
     #[error("the Docker Engine at `{host}` is too old (its API is {version}, needed is {}.{})", OLDEST_API.0, OLDEST_API.1)]
     TooOld {
-        /// Its address.
+        /// The Engine's address.
         host: String,
-        /// Its version of the API.
+        /// The newest API version that the Engine has.
         version: String,
     },
     /// A call failed in another way.
     #[error("cannot {act} with the Docker Engine at `{host}`")]
     Call {
-        /// What was tried.
+        /// The action, as a verb phrase.
         act: String,
-        /// Its address.
+        /// The Engine's address.
         host: String,
-        /// What happened.
+        /// The error of the client crate.
         #[source]
         source: Box<BollardError>,
     },
-    /// It did not take an image.
+    /// The Engine did not load an image.
     #[error("the Docker Engine at `{host}` did not load the image: {message}")]
     Load {
-        /// Its address.
+        /// The Engine's address.
         host: String,
-        /// What it said.
+        /// The Engine's error.
         message: String,
     },
-    /// It did not push an image.
+    /// The Engine did not push an image.
     #[error("the Docker Engine at `{host}` did not push `{image}`: {message}")]
     Push {
-        /// Its address.
+        /// The Engine's address.
         host: String,
         /// The image's name.
         image: String,
-        /// What it said.
+        /// The Engine's error.
         message: String,
     },
-    /// A name that cannot be part of a request.
+    /// A name that cannot be part of a request's path.
     #[error("`{0}` cannot be asked for")]
     Path(String),
 }
 
 impl DockerError {
-    /// Whether what was asked for does not exist.
+    /// Whether the error says that the requested object does not exist.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { status: 404, .. })
     }
 
-    /// Whether a connection was made, and what answers does not do what a Docker Engine does.
+    /// Whether something answered, but did not behave like a Docker Engine.
     pub(crate) fn is_about_protocol(&self) -> bool {
         match self {
             Self::Dial(error) => matches!(error, DialError::Handshake { .. }),
@@ -148,48 +150,48 @@ impl DockerError {
     }
 }
 
-/// A Docker Engine that answers.
+/// A Docker Engine that has answered the ping.
 #[derive(Debug, Clone)]
 pub struct Docker {
     api: bollard::Docker,
     host: DockerHost,
-    // What paths begin with: the version of the API that was agreed on.
+    /// The first part of all paths: the API version that both sides know.
     prefix: String,
 }
 
-/// What a Docker Engine says about itself.
+/// The facts that a Docker Engine reports about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineFacts {
-    /// Its version, such as `28.5.2`.
+    /// The Engine's version, such as `28.5.2`.
     pub(crate) version: String,
-    /// Whether images are in containerd's store, so that its BuildKit can do all that a BuildKit can.
+    /// Whether images are in containerd's store. Only then can the Engine's BuildKit do everything that BuildKit can.
     pub containerd_store: bool,
-    /// The operating system of its containers, as Go names it.
+    /// The operating system of the containers, as Go names it.
     pub(crate) os: String,
 }
 
-/// Whether a container runs.
+/// The state of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ContainerState {
     /// There is no such container.
     Absent,
-    /// It exists and does not run.
+    /// The container exists, but is not running.
     Stopped,
-    /// It is paused.
+    /// The container is paused.
     Paused,
-    /// It runs.
+    /// The container is running.
     Running,
 }
 
-/// What came of loading images.
+/// The result of loading images.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadedImages {
-    /// The images, as the Engine names them: by reference, or by id where they have none.
+    /// The images as the Engine names them: by reference, or by id if an image has no name.
     pub(crate) images: Vec<String>,
 }
 
 impl Docker {
-    /// Makes sure that a Docker Engine answers at `host`, and agrees with it on a version of the API.
+    /// Checks that a Docker Engine answers at `host`, and chooses the newest API version that both sides know.
     pub async fn connect(host: &DockerHost) -> Result<Self, DockerError> {
         let version = match tokio::time::timeout(GREETING_LIMIT, greet(host)).await {
             Ok(version) => version?,
@@ -208,7 +210,7 @@ impl Docker {
         let (reached, front) = (host.clone(), prefix.clone());
         let transport = move |mut request: BollardRequest| {
             let host = reached.clone();
-            // The crate leaves the version out of its paths, by which an Engine means its newest one.
+            // The crate's paths have no version, which would mean the Engine's newest one.
             let path = request
                 .uri()
                 .path_and_query()
@@ -219,7 +221,8 @@ impl Docker {
                     *request.uri_mut() = uri;
                 }
                 let sent = http::send(&host, request).await;
-                // The crate's error has room for others' errors in its I/O error only.
+                // The crate's error type can carry foreign errors only inside its I/O error; `call` takes them out
+                // again.
                 sent.map_err(|error| BollardError::from(std::io::Error::other(error)))
             }
         };
@@ -237,16 +240,16 @@ impl Docker {
         })
     }
 
-    /// Its address.
+    /// The Engine's address.
     pub fn host(&self) -> &DockerHost {
         &self.host
     }
 
-    /// What it says about itself.
+    /// Queries the Engine's facts.
     pub async fn facts(&self) -> Result<EngineFacts, DockerError> {
         let info = self.api.info().await;
         let info = info.map_err(|source| call("ask for its state", &self.host, source))?;
-        // As Docker's own clients tell: `docker info` lists the kind of driver for containerd's snapshotters only.
+        // Docker's own clients check this too: `docker info` has this driver type only for containerd's snapshotters.
         let containerd_store = info.driver_status.unwrap_or_default().iter().any(|pair| {
             matches!(pair.as_slice(), [name, value]
                 if name == "driver-type" && value == "io.containerd.snapshotter.v1")
@@ -258,7 +261,7 @@ impl Docker {
         })
     }
 
-    /// Whether the container `name` runs.
+    /// Queries the state of the container `name`.
     pub(crate) async fn container(&self, name: &str) -> Result<ContainerState, DockerError> {
         check_name(name)?;
         let options = None::<InspectContainerOptions>;
@@ -287,7 +290,7 @@ impl Docker {
         })
     }
 
-    /// Starts the container `name`; one that runs is left alone.
+    /// Starts the container `name`. Has no effect if it is already running.
     pub(crate) async fn start_container(&self, name: &str) -> Result<(), DockerError> {
         check_name(name)?;
         let options = None::<StartContainerOptions>;
@@ -296,7 +299,8 @@ impl Docker {
         started.map_err(|source| call(format!("start the container `{name}`"), &self.host, source))
     }
 
-    /// Prepares to run `command` in the container `name` with all three streams attached; returns its id.
+    /// Prepares to run `command` in the container `name` with all three streams attached. Returns the id of the exec
+    /// instance.
     pub(crate) async fn prepare_exec(
         &self,
         name: &str,
@@ -322,9 +326,9 @@ impl Docker {
         Ok(made.id)
     }
 
-    /// Loads the images of a tar stream, as `docker load` does. `events` is told what the Engine says meanwhile.
+    /// Loads the images of a tar stream, as `docker load` does. Calls `says` with each progress text of the Engine.
     ///
-    /// The stream is read as the Engine takes it. Dropping the future breaks the load off.
+    /// The stream is read only as fast as the Engine takes it. Dropping the future aborts the load.
     pub async fn load<S, E>(
         &self,
         tar: S,
@@ -360,9 +364,10 @@ impl Docker {
         Ok(loaded)
     }
 
-    /// Completes when the Engine has not answered several questions in a row.
+    /// Completes when the Engine has not answered several pings in a row.
     ///
-    /// Loading a large image may take it minutes in which it says nothing; meanwhile it answers others.
+    /// While it loads a large image, an Engine may send nothing on that request for minutes, so silence there means
+    /// nothing. It still answers other requests.
     pub(crate) async fn falls_silent(&self) -> DockerError {
         let mut tries = 0;
         while tries < ALIVE_TRIES {
@@ -379,13 +384,14 @@ impl Docker {
     }
 }
 
-// The Engine's part of what `docker load` prints, unchanged since Docker 1.10.
+/// Reads the image's name from a progress text, which `docker load` prints, too. The text has not changed since
+/// Docker 1.10.
 fn loaded_name(text: &str) -> Option<&str> {
     text.strip_prefix("Loaded image: ")
         .or_else(|| text.strip_prefix("Loaded image ID: "))
 }
 
-// Names come from files and from the Engine and become part of a path.
+/// Checks a name that becomes part of a path. Names come from files and from the Engine.
 fn check_name(name: &str) -> Result<(), DockerError> {
     let legal = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
     let starts = name
@@ -399,7 +405,8 @@ fn check_name(name: &str) -> Result<(), DockerError> {
     }
 }
 
-// The ping has no version in its path, so that every Engine understands it, and tells the newest one there is.
+/// Pings the Engine and returns the API version to use. The path has no version, so that every Engine understands it;
+/// the answer names the newest version that the Engine has.
 async fn greet(host: &DockerHost) -> Result<(usize, usize), DockerError> {
     let request = Request::get("/_ping")
         .body(http_body_util::Empty::<Bytes>::new())

@@ -1,6 +1,8 @@
-//! Pushing an image that a Docker Engine has, as `docker push` does: the Engine sends it, and is told the credential.
+//! Pushes an image that a Docker Engine has, as `docker push` does: the Engine sends the image and receives the
+//! credential from us.
 //!
-//! The client crate encodes credentials in an alphabet that the Engine does not read, so the request is made here.
+//! The request is made here, because the client crate encodes credentials in a base64 alphabet that the Engine cannot
+//! read.
 
 use base64::Engine as _;
 use http::Request;
@@ -12,13 +14,13 @@ use crate::credential::Credential;
 use crate::engine::failure::clean;
 use crate::types::{Digest, Reference, Secret};
 
-/// The longest line of an answer that is kept, in bytes.
+/// The most that is kept of one line of the answer, in bytes.
 const LINE_LIMIT: usize = 64 << 10;
 
-/// The key under which Docker keeps the credential of the Hub, and by which an Engine knows it.
+/// The key of Docker Hub's credential in Docker's configuration. Engines expect it as the server's address.
 const HUB: &str = "https://index.docker.io/v1/";
 
-// One line of what the Engine tells.
+/// One line of the Engine's answer.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Line {
@@ -34,7 +36,7 @@ struct Aux {
 }
 
 impl Docker {
-    /// Pushes the image `name`, and returns the digest of what the registry has now if the Engine tells it.
+    /// Pushes the image `name`. Returns the digest that the registry now has for it, if the Engine reports it.
     pub async fn push(
         &self,
         name: &Reference,
@@ -78,7 +80,7 @@ impl Docker {
     }
 }
 
-/// What has been read of an answer.
+/// Reads an answer line by line, and keeps the digest.
 #[derive(Default)]
 struct Lines {
     rest: Vec<u8>,
@@ -86,7 +88,7 @@ struct Lines {
 }
 
 impl Lines {
-    // Err is what the Engine says went wrong.
+    /// Reads the next part of the answer. `Err` has the Engine's error message.
     fn take(&mut self, data: &[u8]) -> Result<(), String> {
         let mut pieces = data.split(|byte| *byte == b'\n').peekable();
         while let Some(piece) = pieces.next() {
@@ -101,7 +103,7 @@ impl Lines {
 
     fn end(&mut self) -> Result<(), String> {
         let line = std::mem::take(&mut self.rest);
-        // What is no line of the protocol says nothing, as for Docker's own client.
+        // Like Docker's own client, ignore a line that is not valid JSON.
         let line: Line = serde_json::from_slice(&line).unwrap_or_default();
         if let Some(error) = line.error {
             return Err(error);
@@ -114,7 +116,7 @@ impl Lines {
     }
 }
 
-// `latest: digest: sha256:… size: 527`, from before there was a field for it.
+/// Reads `latest: digest: sha256:… size: 527`, which older Engines send instead of the field `aux`.
 fn in_status(status: &str) -> Option<Digest> {
     let (_, after) = status.split_once(": digest: ")?;
     after.split(' ').next()?.parse().ok()

@@ -1,4 +1,4 @@
-//! Against a scripted Engine: one answer per request, then the connection closes.
+//! Tests against a scripted Engine: it sends one answer per request and then closes the connection.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,8 @@ struct Script {
     asked: tokio::task::JoinHandle<Vec<String>>,
 }
 
-// Answers each request by the first of `answers` whose path it starts with, until `count` were answered.
+// Answers each request with the first entry of `answers` whose path is a prefix of the request's, until `count`
+// requests were answered.
 fn script(answers: &'static [(&'static str, &'static str)], count: usize) -> Script {
     let dir = tempfile::tempdir().unwrap();
     let path: PathBuf = dir.path().join("docker.sock");

@@ -1,7 +1,7 @@
-//! What went wrong with a solve: gRPC statuses with BuildKit's details, as [`SolveFailure`].
+//! Turns the errors of a solve, gRPC statuses with BuildKit's details, into [`SolveFailure`].
 //!
-//! Details are JSON inside `Any`, whatever the type's name suggests; types are recognised by the end of their URL, and what
-//! cannot be read is left out, never an error of its own.
+//! The details are JSON inside `Any`, although the type URL suggests protobuf. A type is recognised by the last part
+//! of its URL. A detail that cannot be read is left out and never causes another error.
 
 use base64::Engine as _;
 use prost::Message as _;
@@ -17,7 +17,7 @@ use crate::outcome::{FailureKind, SolveFailure};
 use crate::types::causes::causes;
 use crate::types::secret::redact_urls;
 
-/// The failure that the daemon reports with `status`.
+/// Converts an error status that the daemon sent.
 pub(super) fn from_status(status: &Status) -> SolveFailure {
     let mut failure = SolveFailure::new(kind(status), message(status));
     if let Ok(details) = rpc::Status::decode(status.details()) {
@@ -38,7 +38,8 @@ pub(super) fn from_status(status: &Status) -> SolveFailure {
     failure
 }
 
-// gRPC's headers hold printable characters only, and the daemon encodes what is in them only where it has others than ASCII.
+/// Help for names that gRPC cannot send. Headers may hold printable ASCII only. The daemon encodes values with
+/// non-ASCII characters, but leaves ASCII control characters as they are, so a name with a line break fails.
 fn unsendable(message: &str) -> Option<String> {
     let (_, after) = message.split_once("header key \"")?;
     let (key, after) = after.split_once('"')?;
@@ -55,7 +56,7 @@ fn unsendable(message: &str) -> Option<String> {
     ))
 }
 
-/// The failure of a solve whose connection is gone.
+/// The failure of a solve whose connection was lost.
 pub(super) fn from_connection(error: &ConnectionError) -> SolveFailure {
     let mut failure = SolveFailure::new(FailureKind::Engine, error.to_string());
     failure.help.extend(error.help().map(str::to_owned));
@@ -63,7 +64,7 @@ pub(super) fn from_connection(error: &ConnectionError) -> SolveFailure {
     failure
 }
 
-/// The failure of a solve whose session is gone.
+/// The failure of a solve whose session was lost.
 pub(super) fn from_session(error: &SessionError) -> SolveFailure {
     match error {
         SessionError::Connection(error) => from_connection(error),
@@ -76,12 +77,12 @@ pub(super) fn from_session(error: &SessionError) -> SolveFailure {
     }
 }
 
-/// The failure of a solve that was stopped on request.
+/// The failure of a solve that was stopped by a signal or because another target failed.
 pub(super) fn cancelled() -> SolveFailure {
     SolveFailure::new(FailureKind::Cancelled, "stopped on request")
 }
 
-/// Whether the solve may succeed on a new connection without any change by the user.
+/// Whether the same solve may succeed on a new connection, without any change by the user.
 pub fn is_transient(failure: &SolveFailure) -> bool {
     failure.kind == FailureKind::Engine
 }
@@ -95,14 +96,17 @@ fn kind(status: &Status) -> FailureKind {
         Code::Cancelled => FailureKind::Cancelled,
         Code::Internal => FailureKind::Internal,
         Code::ResourceExhausted => FailureKind::Exhausted,
-        // BuildKit gives entitlements no code of their own, and registries' refusals have `PermissionDenied`.
+        // BuildKit has no status code for missing entitlements (registries' refusals have `PermissionDenied`), so the
+        // message decides.
         _ if is_about_privileges(status.message()) => FailureKind::Entitlement,
         _ => FailureKind::Build,
     }
 }
 
-// `granting entitlement network.host is not allowed by build daemon configuration`, and what a Dockerfile asked for without the
-// target: `failed to load LLB: network.host is not allowed`. Names of files may have such words in them.
+/// Whether `message` says that a privilege was not granted. There are two forms: `granting entitlement network.host
+/// is not allowed by build daemon configuration`, and, if a Dockerfile uses a privilege that the target did not
+/// request, `failed to load LLB: network.host is not allowed`. The whole form must match, because a file's name may
+/// contain some of these words.
 fn is_about_privileges(message: &str) -> bool {
     let of_llb = message.contains("failed to load LLB: ") && message.ends_with(" is not allowed");
     of_llb || message.contains("granting entitlement ")
@@ -123,7 +127,8 @@ const PREFIXES: [&str; 3] = [
     "failed to solve with frontend gateway.v0: ",
 ];
 
-/// `message` without gRPC's decoration, and without characters that could steer a terminal.
+/// Returns `message` without gRPC's decoration, without control characters (they could steer a terminal) and without
+/// passwords in URLs.
 pub(super) fn clean(message: &str) -> String {
     let mut text = message;
     while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
@@ -145,7 +150,7 @@ pub(super) fn clean(message: &str) -> String {
     redact_urls(clean.trim()).into_owned()
 }
 
-// `… did not complete successfully: exit code: 7`, with more text after it where a log was appended.
+/// Reads the exit code from `… did not complete successfully: exit code: 7`. More text may follow, such as the log.
 fn exit_code(message: &str) -> Option<i32> {
     let (_, after) = message.split_once("did not complete successfully: exit code: ")?;
     let digits = after

@@ -1,4 +1,4 @@
-//! Statuses as BuildKit v0.32 sends them, and worse ones.
+//! Tests with statuses as BuildKit v0.32 sends them, and with malformed ones.
 
 use super::*;
 use proptest::prelude::*;
@@ -104,7 +104,7 @@ fn codes_decide_the_kind() {
         ),
         FailureKind::Entitlement
     );
-    // A file may have any name.
+    // A file's name may contain these words, too.
     assert_eq!(
         kind(Code::NotFound, "\"/entitlements.json\": not found"),
         FailureKind::Build

@@ -1,7 +1,7 @@
-//! Registry credentials and tokens, for the daemon's pulls and pushes.
+//! Registry credentials and tokens for the daemon's pulls and pushes.
 //!
-//! The daemon tries to have tokens fetched here, so that the secret itself never leaves this machine; it asks for the secret
-//! only where a registry takes nothing else (BuildKit, `util/resolver/authorizer.go`).
+//! If possible, the daemon lets rbake fetch a token, so that the secret itself never leaves this machine. It asks for
+//! the secret only if a registry accepts nothing else (BuildKit, `util/resolver/authorizer.go`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,15 +21,15 @@ use crate::engine::connection::QUESTION_LIMIT;
 use crate::types::Reference;
 use crate::types::causes::in_one_line;
 
-/// The daemon waits for 60 s and then says no more than `context deadline exceeded`. What takes long has limits of its own below
-/// this, which name what was waited for.
+/// The most time for one answer. The daemon waits 60 s and then reports only `context deadline exceeded`, so we
+/// answer earlier, with a better message. Slow steps inside have shorter limits, whose errors name the step.
 const PATIENCE: Duration = Duration::from_secs(58);
 
 /// Answers from one [`Provider`], which all sessions of a bake share.
 #[derive(Debug, Clone)]
 pub(crate) struct Auth {
     provider: Arc<Provider>,
-    // What the target writes and names itself, and what it reads besides.
+    /// The images that the target writes or names itself, then those that it only reads.
     images: [Arc<[Reference]>; 2],
 }
 
@@ -42,8 +42,9 @@ impl Auth {
         }
     }
 
-    /// The same for a target that works with images: they tell which of a registry's credentials is meant where the daemon
-    /// does not say. Those that are its `own` go before those that it only `reads`, such as base images.
+    /// Returns the same for a target that uses these images. If a registry has several credentials and the daemon
+    /// does not say for which image it asks, the images decide. The `own` images come before those that the target
+    /// only `reads`, such as base images.
     #[must_use]
     pub(crate) fn for_images(mut self, own: Vec<Reference>, reads: Vec<Reference>) -> Self {
         self.images = [own.into(), reads.into()];
@@ -75,7 +76,8 @@ impl Attachable for Auth {
     }
 }
 
-// `Unavailable` makes the daemon ask for the credential instead; any other code fails its pull or push with our text.
+/// Converts an error. `Unavailable` makes the daemon ask for the credential instead of a token; any other code fails
+/// the daemon's pull or push with our text.
 fn status(error: &Error) -> Status {
     let text = in_one_line(error);
     match error {

@@ -1,9 +1,10 @@
-//! Errors of the daemon as text.
+//! Shortens error texts of the daemon.
 
-/// Bytes of an error of the daemon that are kept.
+/// The most that is kept of an error text, in bytes.
 const MOST: usize = 4 << 10;
 
-/// The beginning of `text`, which the daemon has a say in. It is kept until the session ends, with that of thousands of calls.
+/// The beginning of `text`, which the daemon influences. The limit matters because the text of every failed call is
+/// kept until the session ends, and there may be thousands of calls.
 pub(super) fn shortened(text: &[u8]) -> String {
     match text.split_at_checked(MOST) {
         Some((beginning, rest)) if !rest.is_empty() => {

@@ -1,27 +1,29 @@
-//! Where the header blocks are in what the daemon sends: HTTP/2 (RFC 9113), no further than the nine bytes before each frame.
+//! Finds the ends of header blocks in the HTTP/2 stream from the daemon (RFC 9113). It reads only the nine bytes
+//! before each frame.
 //!
-//! Header blocks are not subject to flow control. The library takes all that has come before it hands on the first call, so
-//! what is read must stop after each block, for [`super::headers`] to count it.
+//! Header blocks are not subject to flow control, and the HTTP/2 library reads everything that has arrived before it
+//! passes on the first call. So reading must pause after each block, for [`super::headers`] to count the block before
+//! more arrives.
 
 use std::io;
 
-/// What an HTTP/2 client says first.
+/// The length of the preface, which an HTTP/2 client sends first.
 const PREFACE: usize = 24;
-/// Bytes before each frame.
+/// The length of a frame's head.
 const HEAD: usize = 9;
 
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
-/// The place in the stream, from its beginning on.
+/// The position in the stream, starting at its beginning.
 #[derive(Debug)]
 pub(super) struct Frames {
-    // Bytes that are none of a frame's head.
+    /// How many bytes to skip until the next frame's head.
     skip: usize,
     head: [u8; HEAD],
     filled: usize,
-    // Whether a header block ends with the bytes to skip.
+    /// Whether a header block ends after the bytes to skip.
     ends_block: bool,
     last_stream: u32,
 }
@@ -37,11 +39,12 @@ impl Frames {
         }
     }
 
-    /// Goes through `data`, which comes next. Returns how much of it may be read now, and whether a header block ends there.
+    /// Processes `data`, the next bytes of the stream. Returns how many of them may be read now, and whether a header
+    /// block ends there.
     ///
     /// # Errors
-    /// If a call has headers after its content: they would be kept uncounted until somebody asks for them, and no gRPC client
-    /// sends such.
+    /// If a call sends headers after its content. gRPC clients never do so, and such headers would be kept without
+    /// being counted.
     pub(super) fn pass(&mut self, data: &[u8]) -> io::Result<(usize, bool)> {
         let mut at = 0;
         while at < data.len() {
@@ -68,7 +71,7 @@ impl Frames {
         let [a, b, c, kind, flags, id @ ..] = self.head;
         self.filled = 0;
         self.skip = u32::from_be_bytes([0, a, b, c]) as usize;
-        // The first bit means nothing.
+        // The first bit is reserved.
         let stream = u32::from_be_bytes(id) & (u32::MAX >> 1);
         if kind == HEADERS {
             if stream <= self.last_stream {
@@ -101,7 +104,7 @@ mod tests {
         vec![0; PREFACE]
     }
 
-    // The places at which a block ends, when `data` comes in pieces of `size`.
+    // Returns the positions at which blocks end, if `data` arrives in pieces of `size` bytes.
     fn ends(data: &[u8], size: usize) -> io::Result<Vec<usize>> {
         let mut frames = Frames::new();
         let mut ends = Vec::new();

@@ -1,7 +1,8 @@
-//! How much memory the headers of one session's calls may take, all together.
+//! Limits the memory that the headers of all calls of one session may take.
 //!
-//! Patterns of ignore files come as headers, so that one call may have many megabytes of them, and a daemon may have a thousand
-//! calls under way. What a call brings is counted from its beginning to the end of its answer, because patterns are kept so long.
+//! Patterns of ignore files travel as headers, so one call may have many megabytes of them, and a daemon may have a
+//! thousand calls in progress. A call counts from its start until its answer ends, because its patterns are kept that
+//! long.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -17,11 +18,11 @@ use tonic::body::Body;
 use tonic::service::Routes;
 use tower::Service;
 
-/// Headers of all calls under way. One call has no more than 16 MiB of text.
+/// The most bytes of headers that all calls in progress may have together. A single call has at most 16 MiB of text.
 const SESSION: usize = 128 << 20;
-/// What is kept for each header beside its text.
+/// The bytes that each header takes in addition to its text.
 const FIELD: usize = 128;
-/// What is counted is counted in units of this many bytes.
+/// The granularity of the count, in bytes.
 const UNIT: usize = 1 << 10;
 
 fn cost(headers: &HeaderMap) -> usize {
@@ -31,7 +32,7 @@ fn cost(headers: &HeaderMap) -> usize {
     sizes.sum()
 }
 
-/// The services of a session, within its memory for headers.
+/// The services of a session, within the limit on headers.
 #[derive(Clone)]
 pub(super) struct Bounded {
     routes: Routes,
@@ -69,12 +70,12 @@ where
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // Routes are always ready.
+        // `Routes` is always ready.
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // Counted here and not when the future is polled: until then nothing would bound what is waiting.
+        // Count now, not when the future is polled: until then, waiting calls would be unlimited.
         match self.share(request.headers()) {
             Ok(share) => {
                 let answer = self.routes.call(request);
@@ -96,7 +97,7 @@ where
     }
 }
 
-/// An answer, which gives back the memory of its call at its end.
+/// The body of an answer. Releases the memory of its call when it is dropped.
 pub(super) struct CountedBody {
     body: Body,
     _share: Option<OwnedSemaphorePermit>,
@@ -161,7 +162,7 @@ mod tests {
             assert!(!is_refused(&answer));
             under_way.push(answer);
         }
-        // What is counted beside the text makes the last one too many.
+        // The overhead of the headers makes the last call exceed the limit.
         assert!(is_refused(&call(&mut bounded, LARGE).await));
         assert!(!is_refused(&call(&mut bounded, 100).await));
         under_way.pop();

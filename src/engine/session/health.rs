@@ -1,4 +1,4 @@
-//! The health check by which the daemon knows that a session lives.
+//! The health check, by which the daemon knows that a session is alive.
 
 use rbake_proto::health::health_server::{self, HealthServer};
 use rbake_proto::health::{HealthCheckRequest, HealthCheckResponse, ServingStatus};
@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use super::Attachable;
 use crate::engine::connection::QUESTION_LIMIT;
 
-/// Always healthy. A session without this is dropped by the daemon after ten seconds.
+/// Always reports healthy. The daemon drops a session without this service after ten seconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Health;
 

@@ -1,4 +1,4 @@
-//! From opening a session to its end: who ends it, and what is told of it.
+//! The life of a session, from opening to its end: who ends it, and how the end is reported.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,17 +29,17 @@ const ID_KEY: &str = "x-docker-expose-session-uuid";
 const SHARED_KEY: &str = "x-docker-expose-session-sharedkey";
 const METHOD_KEY: &str = "x-docker-expose-session-grpc-method";
 
-/// How long the daemon may take to accept a session.
+/// The most time that the daemon may take to accept a session.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long the daemon may take to say goodbye.
+/// The most time that the daemon may take to end its side of a session.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Calls of the daemon that may be under way at once in one session.
+/// The most calls of the daemon that may be in progress at once in one session.
 const CALLS: u32 = 1024;
 
-/// Why there is no session, or none any more.
+/// Why a session could not be opened, or why it has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// The connection is gone.
+    /// The connection was lost.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
     /// The daemon did not accept the session.
@@ -47,28 +47,28 @@ pub enum SessionError {
     Open {
         /// The daemon's address.
         endpoint: Endpoint,
-        /// What the daemon says.
+        /// The daemon's answer.
         #[source]
         status: Box<Status>,
     },
-    /// The daemon did not answer.
+    /// The daemon did not answer in time.
     #[error("`{endpoint}` did not accept a session within {} s", OPEN_TIMEOUT.as_secs())]
     Timeout {
         /// The daemon's address.
         endpoint: Endpoint,
     },
-    /// The session ended before we ended it.
+    /// The session ended although we did not close it.
     #[error("the session with `{endpoint}` was lost ({reason})")]
     Lost {
         /// The daemon's address.
         endpoint: Endpoint,
-        /// Why, as far as it is known.
+        /// The reason, if known.
         reason: Arc<str>,
     },
 }
 
 impl SessionError {
-    /// Whether trying again may succeed without any change by the user.
+    /// Whether another attempt may succeed without any change by the user.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Connection(error) => error.is_transient(),
@@ -84,7 +84,7 @@ enum Ending {
     Lost(Arc<str>),
 }
 
-/// An open session. Dropping it ends it without waiting for the daemon's goodbye.
+/// An open session. Dropping it ends it, without waiting for the daemon.
 pub struct Session {
     id: SessionId,
     endpoint: Endpoint,
@@ -93,12 +93,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// The name by which solves refer to it.
+    /// The id by which solves refer to this session.
     pub fn id(&self) -> &SessionId {
         &self.id
     }
 
-    /// Completes when the session is lost; never, where we have closed it.
+    /// Completes when the session is lost. Never completes if we have closed the session.
     pub async fn lost(&self) -> SessionError {
         let mut ended = self.ended.clone();
         let ending = match ended.wait_for(Option::is_some).await {
@@ -114,7 +114,8 @@ impl Session {
         }
     }
 
-    /// Ends the session: the daemon is told and its goodbye awaited. No solve may need it any more.
+    /// Closes the session and waits a moment until the daemon has ended its side. No solve may need the session any
+    /// more.
     pub async fn close(&self) {
         self.closing.cancel();
         let mut ended = self.ended.clone();
@@ -150,7 +151,7 @@ pub(super) async fn open(
     for attachable in &builder.attachables {
         attachable.mount(&mut routes);
     }
-    // The daemon begins to speak at once, maybe before the answer to our call is here.
+    // The daemon starts its calls at once, possibly before its answer to our call arrives. So serve first.
     let tunnel = Tunnel::new(inbound, outbound);
     tokio::spawn(serve(
         tunnel,
@@ -187,7 +188,7 @@ fn describe_session(builder: &SessionBuilder, metadata: &mut MetadataMap) {
     if let Some(id) = value(builder.id.as_str()) {
         metadata.insert(ID_KEY, id);
     }
-    // A key that no header can carry is as good as none.
+    // A key with characters that a header cannot carry is replaced by an empty one, which means no key.
     metadata.insert(
         SHARED_KEY,
         value(&builder.shared_key).unwrap_or_else(|| MetadataValue::from_static("")),
@@ -197,7 +198,7 @@ fn describe_session(builder: &SessionBuilder, metadata: &mut MetadataMap) {
     }
 }
 
-// Answers the daemon's calls until it hangs up or we close.
+/// Answers the daemon's calls until the daemon closes the stream or we close the session.
 async fn serve(
     tunnel: Tunnel,
     routes: Routes,
@@ -211,11 +212,11 @@ async fn serve(
         .max_frame_size(FRAME_SIZE)
         .max_header_list_size(HEADER_LIMIT)
         .max_concurrent_streams(CALLS)
-        // Daemons cancel many calls at once when a build ends; that is no attack.
+        // Daemons cancel many calls at once when a build ends. The default limit would treat that as an attack.
         .max_pending_accept_reset_streams(CALLS as usize)
         .serve_connection(TokioIo::new(tunnel), service);
-    // A session is closed when no solve needs it any more: a call that is still under way can only be a question for its
-    // health. A graceful end would wait for the daemon to hang up, which it does when it pleases.
+    // A session is closed when no solve needs it any more, so a call that is still in progress can only be a health
+    // check. A graceful shutdown would wait until the daemon closes the stream, which may take any time.
     let result = tokio::select! {
         result = connection => result,
         () = closing.cancelled() => return,
@@ -228,7 +229,8 @@ async fn serve(
     }
 }
 
-// Hands on what the daemon sends. Goes on when we close, until the daemon ends the call or takes too long.
+/// Passes the daemon's messages to the tunnel. After we close the session, continues until the daemon ends the call
+/// or `DRAIN_TIMEOUT` is over.
 async fn receive(
     mut from: Streaming<BytesMessage>,
     to: mpsc::Sender<Bytes>,
@@ -246,7 +248,7 @@ async fn receive(
             () = &mut end_of_patience => break Ok(()),
         };
         match next {
-            // An end of our side is told by `serve`; here, all that is left is to let the daemon finish.
+            // An error of `send` means that `serve` has ended, and has reported why. Only let the daemon finish.
             Ok(Some(message)) => drop(to.send(message.data).await),
             Ok(None) => break Ok(()),
             Err(status) => break Err(status),
@@ -260,7 +262,7 @@ async fn receive(
     end(&tell, ending);
 }
 
-// The first ending counts: what comes after it are consequences.
+/// Records an ending. Only the first one counts: later ones are its consequences.
 fn end(tell: &watch::Sender<Option<Ending>>, ending: Ending) {
     tell.send_if_modified(|ended| {
         let first = ended.is_none();

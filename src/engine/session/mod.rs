@@ -1,9 +1,9 @@
-//! Sessions: what rbake offers to the daemon while it builds.
+//! Sessions: the services that rbake offers to the daemon during a build.
 //!
-//! The daemon calls back over [`tunnel`]: inside `Control.Session` runs a second HTTP/2 connection with the roles reversed. Each
-//! service on it is an [`Attachable`] in a file of its own; [`SessionBuilder`] puts them together, [`Session`] is the open
-//! session. A target has one session for everything but large directories that several targets read alike; those are served by
-//! sessions apart ([`shared`]), whose ids the frontend is told.
+//! The daemon calls back through the [`tunnel`]: a second HTTP/2 connection with reversed roles runs inside the call
+//! `Control.Session`. Each service on it is an [`Attachable`] in its own file. [`SessionBuilder`] combines services;
+//! [`Session`] is the open session. A target has one session for everything, except for large directories that
+//! several targets read alike. Separate sessions ([`shared`]) serve these, and the frontend receives their ids.
 
 pub(crate) mod auth;
 pub mod content;
@@ -37,19 +37,19 @@ pub(crate) use shared::SharedSessions;
 use super::connection::Connection;
 use super::id::SessionId;
 
-/// One service offered to the daemon.
+/// A service that a session offers to the daemon.
 ///
-/// Its handlers run under the daemon's control: they must not panic, and must hold no more memory than they need whatever is
-/// asked of them.
+/// The daemon controls what its handlers do. So they must not panic, and must limit their memory, whatever the daemon
+/// sends.
 pub trait Attachable: Send + Sync {
-    /// The methods it answers, as paths such as `/moby.filesync.v1.Auth/Credentials`.
+    /// The methods that it answers, as paths such as `/moby.filesync.v1.Auth/Credentials`.
     fn methods(&self) -> &[&'static str];
 
-    /// Adds the service to those of a session. Called once for each session it is part of.
+    /// Adds the service to the routes of a session. Called once for each session.
     fn mount(&self, routes: &mut RoutesBuilder);
 }
 
-/// Puts a session together.
+/// Collects the services of a session and opens it.
 pub struct SessionBuilder {
     id: SessionId,
     shared_key: String,
@@ -57,7 +57,7 @@ pub struct SessionBuilder {
 }
 
 impl SessionBuilder {
-    /// A session named `id` that offers its health, which every session must.
+    /// A session with the given id. It offers the health check, which every session needs.
     pub fn new(id: SessionId) -> Self {
         Self {
             id,
@@ -66,27 +66,27 @@ impl SessionBuilder {
         }
     }
 
-    /// Sets the key under which the daemon finds what earlier sessions with equal keys have transferred.
+    /// Sets the key under which the daemon finds what earlier sessions with the same key have transferred.
     #[must_use]
     pub fn shared_key(mut self, key: impl Into<String>) -> Self {
         self.shared_key = key.into();
         self
     }
 
-    /// Offers `attachable`.
+    /// Adds the service `attachable`.
     #[must_use]
     pub fn attach(mut self, attachable: Arc<dyn Attachable>) -> Self {
         self.attachables.push(attachable);
         self
     }
 
-    /// Offers `secrets`.
+    /// Adds the service that answers with `secrets`.
     #[must_use]
     pub fn secrets(self, secrets: Secrets) -> Self {
         self.attach(Arc::new(secrets::SecretsAttachable(secrets)))
     }
 
-    /// Opens the session on `connection`; the daemon may call from here on.
+    /// Opens the session on `connection`. The daemon may make calls as soon as this is polled.
     pub async fn open(self, connection: &Connection) -> Result<Session, SessionError> {
         lifecycle::open(self, connection).await
     }

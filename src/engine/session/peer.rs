@@ -1,4 +1,4 @@
-//! A daemon's view of an attachable, for tests: a client at the other end of a stream in memory.
+//! For tests: calls an attachable as a daemon does, through a stream in memory.
 
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -9,7 +9,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::Attachable;
 use super::headers::Bounded;
 
-/// A channel to `attachable`, served as a session serves it.
+/// A channel to `attachable`, which is served as in a session.
 pub(crate) async fn channel(attachable: &dyn Attachable) -> Channel {
     let (near, far) = tokio::io::duplex(64 << 10);
     let mut routes = RoutesBuilder::default();

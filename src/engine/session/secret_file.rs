@@ -1,6 +1,7 @@
-//! Files that secrets come from, whichever targets have them.
+//! Files that secrets are read from, shared by all targets of a run.
 //!
-//! A pipe gives its content once, so what came out of it is kept for all targets of the run: a second one would get an empty secret.
+//! A pipe gives its content only once. So the content of a pipe is kept for the whole run; otherwise a second target
+//! would get an empty secret.
 
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -14,11 +15,12 @@ use super::secrets::SECRET_LIMIT;
 use crate::files;
 use crate::types::Secret;
 
-/// A file with a secret. Clones share what came out of it.
+/// A file with a secret. Clones share the content of a pipe.
 #[derive(Debug, Clone)]
 pub struct SecretFile {
     path: PathBuf,
-    // What came out of a pipe. Held while somebody reads, so that two readers do not get one half each.
+    /// The content, if the file is a pipe and was read. The lock is held during a read, so that two readers do not
+    /// get one half each.
     piped: Arc<tokio::sync::Mutex<Option<Secret<Bytes>>>>,
 }
 
@@ -31,7 +33,7 @@ impl PartialEq for SecretFile {
 impl Eq for SecretFile {}
 
 impl From<PathBuf> for SecretFile {
-    /// The file at `path`, which is absolute and without links.
+    /// The file at `path`, which must be absolute and without symbolic links.
     fn from(path: PathBuf) -> Self {
         Self {
             path,
@@ -40,12 +42,13 @@ impl From<PathBuf> for SecretFile {
     }
 }
 
-/// The files of one run, each of them once.
+/// The secret files of one run, one entry for each path.
 #[derive(Debug, Default)]
 pub(crate) struct SecretFiles(Mutex<HashMap<PathBuf, SecretFile>>);
 
 impl SecretFiles {
-    /// The file at `path`, which is absolute and without links.
+    /// The file at `path`, which must be absolute and without symbolic links. Returns the same file for the same
+    /// path.
     pub(crate) fn at(&self, path: &Path) -> SecretFile {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let file = known
@@ -61,15 +64,16 @@ enum Content {
 }
 
 impl SecretFile {
-    /// The path.
+    /// The file's path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The content, or as much of it as is more than a secret may have. Waits for at most `patience`.
+    /// The content of the file. Reads at most one byte more than the largest secret, so that the caller can detect an
+    /// excess. Waits at most `patience`.
     pub(super) async fn read(&self, patience: Duration) -> Result<Secret<Bytes>, String> {
         let file = self.clone();
-        // A task of its own: what comes out of a pipe is kept even if the daemon has withdrawn its question by then.
+        // A separate task, so that the content of a pipe is kept even if the daemon cancels its call meanwhile.
         let reading = tokio::spawn(file.read_on());
         match tokio::time::timeout(patience, reading).await {
             Ok(Ok(content)) => content.map_err(|error| error.to_string()),

@@ -1,8 +1,8 @@
-//! Secrets, handed to the daemon when a step asks for them.
+//! Secrets, which the daemon requests when a step needs them.
 //!
-//! A session hands out its own target's secrets and no other's. Where several targets share a step, the daemon asks their sessions
-//! one after the other (BuildKit, `session/group.go`, `Any`), so that such a step still finds its secret; a session that answered
-//! for other targets would give their secrets to steps that they do not have.
+//! A session answers for the secrets of its own target only. If several targets share a step, the daemon asks their
+//! sessions one after another (BuildKit, `session/group.go`, `Any`), so the step still finds its secret. A session
+//! that answered for other targets would give their secrets to steps that must not have them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,22 +21,22 @@ use super::secret_file::SecretFile;
 use crate::engine::connection::QUESTION_LIMIT;
 use crate::types::Secret;
 
-/// The largest secret that BuildKit takes, in bytes.
+/// The largest secret that BuildKit accepts, in bytes.
 pub(crate) const SECRET_LIMIT: u64 = 500 * 1024;
 
-/// How long reading a secret's file may take: nobody may ever write into a pipe, and a disk may be gone.
+/// The most time for reading a secret's file: a pipe may never get a writer, and a disk may not respond.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Where a secret's value is.
+/// The source of a secret's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
-    /// In a file, read each time it is asked for; a pipe is read once.
+    /// A file, which is read for each request; a pipe is read only once.
     File(SecretFile),
-    /// Here, as from an environment variable.
+    /// The value itself, for example from an environment variable.
     Value(Secret<Bytes>),
 }
 
-/// The secrets of one target, by id. Clones are the same secrets.
+/// The secrets of one target, by id. Clones share their state.
 #[derive(Debug, Clone)]
 pub struct Secrets(Arc<Inner>);
 
@@ -48,7 +48,7 @@ struct Inner {
 }
 
 impl Secrets {
-    /// The secrets of the session's target.
+    /// The secrets of one target, by id.
     pub fn new(sources: BTreeMap<String, SecretSource>) -> Self {
         Self::with_patience(sources, READ_TIMEOUT)
     }
@@ -61,10 +61,11 @@ impl Secrets {
         }))
     }
 
-    /// Completes when a secret that the target has cannot be read, with the reason; never, if all can.
+    /// Completes with the reason when a secret of the target could not be read. Never completes if all could be read.
     ///
-    /// The daemon asks the next session after one that fails, and goes on without a secret that a step can do without if the last
-    /// session knows none: so a secret that the user has set and that cannot be read must end the target.
+    /// A secret that the user has set and that cannot be read must end the target, but the daemon does not do so:
+    /// after an error, it asks the next session, and if that does not know the secret, a step for which the secret is
+    /// optional runs without it.
     pub async fn failed(&self) -> String {
         let mut failure = self.0.failure.subscribe();
         let reason = failure.wait_for(Option::is_some).await;
@@ -84,7 +85,8 @@ impl Secrets {
             Ok(data) => Ok(data),
             Err(reason) => {
                 self.0.failure.send_replace(Some(reason.clone()));
-                // Not `NotFound`: steps that can do without a secret would go on without one that the user has set.
+                // Not `NotFound`, because then a step for which the secret is optional would run without it, although
+                // the user has set it.
                 Err(Status::failed_precondition(reason))
             }
         }
@@ -188,7 +190,7 @@ mod tests {
         let sources = BTreeMap::from([("p".to_owned(), file(&path))]);
         let second = Duration::from_secs(1);
         let secrets = Secrets::with_patience(sources, second);
-        // The clock stands still by itself while a thread reads.
+        // Tokio does not advance a paused clock by itself while a blocking thread works.
         let (read, ()) = tokio::join!(secrets.read("p"), tokio::time::advance(second));
         let error = read.unwrap_err();
         assert!(error.message().contains("within 1 s"), "{error}");

@@ -1,8 +1,9 @@
-//! Sessions that serve directories only, shared by the targets that read the same files.
+//! Sessions that serve only directories, shared by the targets that read the same files.
 //!
-//! A session's id is part of the identity of what the daemon transfers through it: targets that read one directory by one
-//! session, with the same filter, cause one transfer. Targets with other filters have sessions, and keys, of their own,
-//! since the daemon keeps one state of the directory by key and would send again what another filter has dropped.
+//! A session's id is part of the identity of what the daemon transfers through it. So targets that read one directory
+//! through one session, with the same filter, cause one transfer. Targets with different filters need different
+//! sessions and keys: the daemon keeps one copy of a directory for each key, and would transfer again the files that
+//! another filter has removed from it.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -16,19 +17,20 @@ use crate::engine::connection::Connection;
 use crate::engine::id::SessionId;
 use crate::engine::spec::LocalName;
 
-/// What makes two transfers the same.
+/// The properties that make two transfers the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct ShareKey {
-    /// The name that the daemon asks by.
+    /// The name by which the daemon asks for the directory.
     pub(crate) local: LocalName,
-    /// The directory, absolute.
+    /// The directory's absolute path.
     pub(crate) directory: PathBuf,
-    /// Equal where the same files will be asked for, such as the Dockerfile and stage that read the directory.
+    /// Equal if the daemon will ask for the same files, for example if the same stage of the same Dockerfile reads
+    /// the directory.
     pub(crate) group: String,
 }
 
 impl ShareKey {
-    /// The key under which the daemon finds again, in later runs, what this machine (`node`) has transferred.
+    /// The key under which the daemon finds, in later runs, what this machine (`node`) has transferred.
     pub(crate) fn shared_key(&self, node: &str) -> String {
         let mut hash = Sha256::new();
         for part in [
@@ -45,7 +47,7 @@ impl ShareKey {
 
 type Slot = Arc<OnceCell<Arc<Session>>>;
 
-/// The sessions for directories of one run.
+/// The sessions of one run that serve directories.
 pub(crate) struct SharedSessions {
     connection: Arc<Connection>,
     node: String,
@@ -53,7 +55,8 @@ pub(crate) struct SharedSessions {
 }
 
 impl SharedSessions {
-    /// None yet, on `connection`; `node` names this machine from run to run.
+    /// Starts without sessions. They will be opened on `connection`. `node` is a name of this machine that is the
+    /// same in every run.
     pub(crate) fn new(connection: Arc<Connection>, node: impl Into<String>) -> Self {
         Self {
             connection,
@@ -62,18 +65,18 @@ impl SharedSessions {
         }
     }
 
-    /// The key under which the daemon finds again what this machine has transferred for `key`.
+    /// The key under which the daemon finds what this machine has transferred for `key`.
     pub(crate) fn shared_key(&self, key: &ShareKey) -> String {
         key.shared_key(&self.node)
     }
 
-    /// The session for `key`, opened with `attachable` where there is none yet.
+    /// The session for `key`. Opens it with `attachable` if this is the first request for it.
     pub(crate) async fn get(
         &self,
         key: &ShareKey,
         attachable: impl FnOnce() -> Arc<dyn Attachable>,
     ) -> Result<Arc<Session>, SessionError> {
-        // The lock is not held while a session opens: others may open theirs.
+        // The lock is not held while a session opens, so that other sessions can open at the same time.
         let slot = Arc::clone(self.slots.lock().await.entry(key.clone()).or_default());
         let session = slot
             .get_or_try_init(|| async {
@@ -88,7 +91,7 @@ impl SharedSessions {
         Ok(Arc::clone(session))
     }
 
-    /// Ends them all; call when every solve that names one has ended.
+    /// Closes all sessions. Call this after every solve that uses them has ended.
     pub(crate) async fn close(&self) {
         let slots = std::mem::take(&mut *self.slots.lock().await);
         let open = slots.into_values().filter_map(|slot| slot.get().cloned());

@@ -1,4 +1,5 @@
-//! The byte stream inside `Control.Session`: messages in both directions, whose boundaries mean nothing.
+//! The byte stream inside `Control.Session`. It consists of messages in both directions, whose boundaries have no
+//! meaning.
 
 use std::io;
 use std::pin::Pin;
@@ -12,17 +13,17 @@ use tokio_util::sync::PollSender;
 
 use super::frames::Frames;
 
-/// Bytes in one message at most: large enough for a frame of a transfer, small beside every limit on messages.
+/// The most bytes in one message: enough for a frame of a transfer, and far below every limit on messages.
 const CHUNK: usize = 256 << 10;
-/// Messages that wait, either way; with [`CHUNK`] this bounds what a session holds in memory.
+/// The most messages that wait in each direction. With [`CHUNK`], this limits the memory of a session.
 pub(super) const DEPTH: usize = 8;
 
-/// Our end of the byte stream. Dropping it, or shutting it down, ends the stream to the daemon.
+/// Our end of the byte stream. Dropping it or shutting it down ends the stream to the daemon.
 pub(super) struct Tunnel {
     inbound: mpsc::Receiver<Bytes>,
     current: Bytes,
     frames: Frames,
-    // Whether the reader is to look at what it has before it gets more.
+    /// Whether the next read must return `Pending`, so that the reader first processes what it has.
     yields: bool,
     outbound: PollSender<BytesMessage>,
 }
@@ -98,7 +99,7 @@ impl AsyncWrite for Tunnel {
         Poll::Ready(self.send(data))
     }
 
-    // A frame's head and body come as two slices; together they make one message.
+    // The head and the body of a frame come as two slices; send them in one message.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -162,7 +163,7 @@ mod tests {
         }
     }
 
-    // The library hands on calls only when there is nothing more to read.
+    // The HTTP/2 library passes calls on only when a read returns `Pending`.
     #[tokio::test]
     async fn reading_stops_after_each_block_of_headers() {
         let (to_us, mut tunnel, _from_us) = tunnel();

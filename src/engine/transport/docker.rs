@@ -1,6 +1,7 @@
-//! The BuildKit inside a Docker Engine: a request that the Engine turns into a stream on which it speaks HTTP/2.
+//! Connects to the BuildKit inside a Docker Engine: the Engine upgrades a request to a stream on which it speaks
+//! HTTP/2.
 //!
-//! The upgrade is dockerd's own (`POST /grpc`, moby `api/server/router/grpc`); sessions go through the same stream.
+//! dockerd has a special route for this (`POST /grpc`, moby `api/server/router/grpc`). Sessions use the same stream.
 
 use hyper_util::rt::TokioIo;
 
@@ -20,7 +21,7 @@ pub(super) async fn dial(host: &DockerHost) -> Result<Dialled, DialError> {
     })
 }
 
-/// The error as dialling tells it.
+/// Converts an error of the Docker client to one of dialling.
 pub(super) fn dial_error(host: &DockerHost, error: DockerError) -> DialError {
     match error {
         DockerError::Dial(error) => error,
@@ -33,7 +34,7 @@ pub(super) fn dial_error(host: &DockerHost, error: DockerError) -> DialError {
 
 fn explain(error: &DockerError) -> String {
     let text = match error {
-        // The host is told already.
+        // The message of the outer error has the host already.
         DockerError::Refused { message, .. } => message.clone(),
         other => other.to_string(),
     };

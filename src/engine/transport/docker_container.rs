@@ -1,7 +1,9 @@
-//! A buildkitd in a container: the standard streams of `buildctl dial-stdio`, run in the container by the Engine.
+//! Connects to a buildkitd in a container, through the standard streams of `buildctl dial-stdio`, which the Engine
+//! runs in the container.
 //!
-//! The Engine sends both output streams of the command through one, in frames; what is written goes to its input raw.
-//! Standard output is the daemon's stream, standard error is kept for messages. Start at [`dial`].
+//! The Engine sends both output streams of the command on one connection, in frames; bytes that we write go to the
+//! command's input as they are. Standard output is the daemon's stream. Standard error is kept for messages. Start at
+//! [`dial`].
 
 use std::io;
 use std::pin::Pin;
@@ -16,9 +18,9 @@ use super::{DialError, Dialled, Remarks};
 use crate::engine::docker::{Docker, http};
 use crate::engine::endpoint::DockerHost;
 
-/// How much is read from the Engine at once, in bytes.
+/// The most that is read from the Engine at once, in bytes.
 const READ_SIZE: usize = 64 << 10;
-/// The length of a frame's head: the stream's number, three zeros, the payload's length.
+/// The length of a frame's head: the stream's number, three zero bytes, and the length of the payload.
 const HEAD: usize = 8;
 
 pub(super) async fn dial(container: &str, host: &DockerHost) -> Result<Dialled, DialError> {
@@ -40,9 +42,9 @@ pub(super) async fn dial(container: &str, host: &DockerHost) -> Result<Dialled, 
     })
 }
 
-/// A stream of frames, read as the standard output in them; written to as it is.
+/// Reads the standard output out of a stream of frames; writes are passed on unchanged.
 ///
-/// Holds one read's worth of bytes at most, whatever lengths the frames claim.
+/// Holds at most one read's worth of bytes, whatever lengths the frames claim.
 struct Unframed<S> {
     inner: S,
     buffer: BytesMut,
@@ -52,11 +54,11 @@ struct Unframed<S> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Frame {
-    /// The head comes next.
+    /// The head of a frame is next.
     Head,
-    /// So many bytes of output come next.
+    /// This many bytes of standard output are next.
     Output(usize),
-    /// So many bytes of standard error come next.
+    /// This many bytes of standard error are next.
     Remark(usize),
 }
 
@@ -70,7 +72,7 @@ impl<S> Unframed<S> {
         }
     }
 
-    // Moves on to output that can be handed over; `false` where more must be read first.
+    /// Reads buffered frames up to the next output. Returns `false` if more bytes must be read first.
     fn advance(&mut self) -> io::Result<bool> {
         loop {
             match self.frame {
@@ -173,11 +175,11 @@ mod tests {
         bytes
     }
 
-    // Reads all of `bytes`, which arrive in pieces of `piece`.
+    // Reads all of `bytes`, which arrive in pieces of `piece` bytes.
     async fn read(bytes: Vec<u8>, piece: usize) -> (io::Result<Vec<u8>>, String) {
         let (near, mut far) = tokio::io::duplex(piece);
         let write = tokio::spawn(async move {
-            // A reader that has seen enough closes.
+            // The reader may close before everything is written.
             let _ = far.write_all(&bytes).await;
         });
         let remarks = Remarks::default();

@@ -1,6 +1,6 @@
-//! Byte streams to daemons: one file per kind of endpoint, all behind [`ByteStream`].
+//! Byte streams to daemons. Each kind of endpoint has its own file; all give a [`ByteStream`].
 //!
-//! Knows nothing of HTTP/2 or gRPC (`connection`). Start at [`dial`].
+//! This module knows nothing of HTTP/2 or gRPC (see `connection`). Start at [`dial`].
 
 mod docker;
 mod docker_container;
@@ -18,28 +18,29 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
-/// A byte stream whose kind does not matter any more.
+/// A byte stream of any kind.
 pub(crate) type BoxedStream = Box<dyn ByteStream>;
 
-/// A stream on which the daemon speaks HTTP/2, and the name to address it by.
+/// A stream on which the daemon speaks HTTP/2, with the name that requests need.
 pub struct Dialled {
     /// The stream.
     pub stream: BoxedStream,
-    /// The `:authority` of requests.
+    /// The value of `:authority` in requests.
     pub authority: String,
-    /// What the process at the other end of a pipe told on its standard error, for messages.
+    /// The standard error of the process at the other end, for messages. `None` if the stream is not that of a
+    /// process.
     pub remarks: Option<Remarks>,
 }
 
-/// The last lines that the process at the far end of a pipe wrote to its standard error.
+/// The end of the standard error of the process at the other end of a stream.
 #[derive(Debug, Clone, Default)]
 pub struct Remarks(std::sync::Arc<std::sync::Mutex<String>>);
 
 impl Remarks {
-    /// At most this many bytes are kept.
+    /// The most that is kept, in bytes.
     const LIMIT: usize = 4096;
 
-    /// Adds what was written, dropping what is oldest.
+    /// Adds `text` and drops the oldest text beyond the limit.
     pub(crate) fn push(&self, text: &str) {
         let mut all = self
             .0
@@ -55,7 +56,7 @@ impl Remarks {
         }
     }
 
-    /// All that is kept, without blanks around it.
+    /// The kept text, without white space around it.
     pub(crate) fn text(&self) -> String {
         let all = self
             .0
@@ -65,43 +66,43 @@ impl Remarks {
     }
 }
 
-/// Why no stream could be had.
+/// Why a stream could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
-    /// The socket or port does not take connections.
+    /// The socket or port does not accept connections.
     #[error("cannot connect to `{endpoint}`")]
     Connect {
         /// The address.
         endpoint: String,
-        /// What the system says.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// A certificate or key cannot be used.
+    /// A file with a certificate or key cannot be used.
     #[error("cannot use `{}` for TLS: {reason}", path.display())]
     Material {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         reason: String,
     },
-    /// Certificate and key must be given together.
+    /// The client's certificate is given without its key, or the key without its certificate.
     #[error("TLS to `{endpoint}` has {has} without {lacks}")]
     HalfIdentity {
         /// The address.
         endpoint: String,
-        /// What was given.
+        /// The part that was given.
         has: &'static str,
-        /// What goes with it.
+        /// The part that is missing.
         lacks: &'static str,
     },
-    /// The server's name is no name.
+    /// The server's name is neither a DNS name nor an IP address.
     #[error("`{name}` cannot be the name of a TLS server")]
     ServerName {
         /// The name.
         name: String,
     },
-    /// The machine has no certificates to trust.
+    /// The machine has no trusted certificates.
     #[error("no trusted certificates were found on this machine (set SSL_CERT_FILE, or give a CA)")]
     NoRoots,
     /// The TLS handshake failed.
@@ -109,22 +110,22 @@ pub enum DialError {
     Handshake {
         /// The address.
         endpoint: String,
-        /// What rustls says.
+        /// The error of rustls, in plain words if possible.
         #[source]
         source: std::io::Error,
     },
-    /// A Docker Engine, or a container of it, gave no stream.
+    /// A Docker Engine did not give a stream to its BuildKit or to a container.
     #[error("cannot reach the builder through Docker at `{host}`: {reason}")]
     Docker {
-        /// The Engine.
+        /// The address of the Engine.
         host: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
 impl DialError {
-    /// Whether trying again may succeed without any change by the user.
+    /// Whether another attempt may succeed without any change by the user.
     pub fn is_transient(&self) -> bool {
         use std::io::ErrorKind as Kind;
         match self {
@@ -162,7 +163,7 @@ pub(crate) async fn dial(endpoint: &Endpoint) -> Result<Dialled, DialError> {
     }
 }
 
-/// Opens a stream to the Docker Engine at `host`, on which it speaks HTTP/1.1.
+/// Opens a stream to the Docker Engine at `host`. The Engine speaks HTTP/1.1 on it.
 pub(crate) async fn dial_docker(host: &DockerHost) -> Result<BoxedStream, DialError> {
     let name = host.to_string();
     match host {
@@ -173,7 +174,7 @@ pub(crate) async fn dial_docker(host: &DockerHost) -> Result<BoxedStream, DialEr
     }
 }
 
-/// Whether what answers on `stream` speaks TLS, whoever it is.
+/// Whether the server on `stream` speaks TLS. Its certificate is not checked.
 pub(super) async fn speaks_tls(stream: BoxedStream) -> bool {
     tcp::speaks_tls(stream).await
 }

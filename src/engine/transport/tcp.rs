@@ -1,4 +1,4 @@
-//! TCP ports, in the clear or by TLS with rustls.
+//! TCP ports, with or without TLS (by rustls).
 
 use std::io;
 use std::path::Path;
@@ -19,11 +19,11 @@ use crate::types::regular::read_regular;
 /// The largest file of certificates or keys that is read, in bytes.
 const FILE_LIMIT: u64 = 4 << 20;
 
-// HTTP/2 pings are punished by BuildKit's server, so a dead link is found by the kernel.
+/// BuildKit's server closes connections on which HTTP/2 pings come often, so the kernel must detect a dead link.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_PROBES: u32 = 4;
 
-/// Connects to `address`; `name` is how messages call it, `protocols` what ALPN offers.
+/// Connects to `address`. `name` is the address for error messages, `protocols` the list that ALPN offers.
 pub(super) async fn dial(
     address: &Address,
     tls: Option<&TlsMaterial>,
@@ -47,7 +47,7 @@ pub(super) async fn dial(
     let host = tls.servername.as_ref().unwrap_or(&address.host);
     let server = ServerName::try_from(host.clone())
         .map_err(|_| DialError::ServerName { name: host.clone() })?;
-    // A server that picks no protocol may still speak HTTP/2; the first call will tell.
+    // A server that chooses no protocol may still speak HTTP/2; the first call will show it.
     match tokio_rustls::TlsConnector::from(config)
         .connect(server, stream)
         .await
@@ -60,7 +60,7 @@ pub(super) async fn dial(
     }
 }
 
-/// Whether what answers on `stream` speaks TLS: it sends a certificate, which nobody trusts here, or an alert.
+/// Whether the server on `stream` speaks TLS: it sends a certificate, which is never trusted here, or an alert.
 pub(super) async fn speaks_tls(stream: BoxedStream) -> bool {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider);
@@ -89,7 +89,7 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
-// rustls names its own types; what is said here is what the user can change.
+/// Describes a TLS error by what the user can change. The messages of rustls name its own types.
 fn in_plain_words(error: io::Error) -> io::Error {
     use rustls::{AlertDescription as Alert, CertificateError as Certificate};
     let text = match tls_error(&error) {
@@ -131,7 +131,8 @@ fn in_plain_words(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), text)
 }
 
-// As the certificate has them, such as `DnsName("a.example")`, without what could steer a terminal.
+/// Lists the names of a certificate, which rustls gives as `DnsName("a.example")`, without characters that could
+/// steer a terminal. Lists four names at most.
 fn names(presented: &[String]) -> String {
     let plain = |name: &String| {
         let name = name
@@ -166,7 +167,7 @@ fn keep_alive(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-// Certificates lie on a disk, and the system has many.
+/// Reads the files on a thread for blocking work: they are on a disk, and the system has many trusted certificates.
 async fn read_config(
     tls: &TlsMaterial,
     name: &str,
@@ -215,7 +216,8 @@ fn client_config(
     Ok(Arc::new(config))
 }
 
-// The system's roots are what SSL_CERT_FILE and SSL_CERT_DIR say, else where the system keeps them.
+/// The trusted certificates: those in `ca`, or the system's. The system's come from `SSL_CERT_FILE` and
+/// `SSL_CERT_DIR` if these are set, otherwise from the place where the system keeps them.
 fn roots(ca: Option<&Path>) -> Result<RootCertStore, DialError> {
     let mut store = RootCertStore::empty();
     if let Some(path) = ca {
@@ -249,7 +251,8 @@ fn unusable(path: &Path) -> impl Fn(rustls_pki_types::pem::Error) -> DialError {
     }
 }
 
-// A pipe is refused: each dial reads the files anew, and a pipe that nobody writes to would be taken for a silent builder.
+/// Reads a file, but not a pipe. Each dial reads the files again, so a pipe would be empty the second time, and
+/// waiting for it would look like a silent builder.
 fn content(path: &Path) -> Result<Vec<u8>, DialError> {
     read_regular(path, FILE_LIMIT).map_err(|error| DialError::Material {
         path: path.to_owned(),

@@ -1,7 +1,8 @@
-//! From a [`SolveSpec`] and the sessions that serve it to the messages of BuildKit: the only place that knows the keys of
+//! Converts a [`SolveSpec`], with the ids of its sessions, to BuildKit's messages. Only this module knows the keys of
 //! frontends and exporters.
 //!
-//! The keys are those of BuildKit v0.32 (`frontend/dockerfile`, `exporter/containerimage`), the values those that buildx sends.
+//! The keys are those of BuildKit v0.32 (`frontend/dockerfile`, `exporter/containerimage`); the values are those that
+//! buildx sends.
 
 use std::collections::BTreeMap;
 
@@ -29,13 +30,13 @@ const IMAGE_CONFIG: &str = "containerimage.config";
 /// The ids of the sessions that serve a solve.
 #[derive(Debug, Clone)]
 pub(super) struct SessionIds {
-    /// The target's own session, which serves the directories that `directories` does not have.
+    /// The target's own session. It serves the directories that are not in `directories`.
     pub(super) target: SessionId,
     /// Other sessions, by the directory that they serve.
     pub(super) directories: BTreeMap<LocalName, SessionId>,
 }
 
-/// The request of a solve that the daemon runs by itself, or, through the gateway, of its outer half.
+/// The request of a solve. If the solve goes through the gateway, this is the outer half: it has no frontend.
 pub(super) fn solve_request(spec: &SolveSpec, sessions: &SessionIds) -> control::SolveRequest {
     let exporters: Vec<control::Exporter> = spec
         .exports
@@ -45,7 +46,7 @@ pub(super) fn solve_request(spec: &SolveSpec, sessions: &SessionIds) -> control:
             attrs: export_attrs(export),
         })
         .collect();
-    // Daemons before v0.13 read only these, and know one exporter.
+    // Daemons before v0.13 read only the deprecated fields, which hold a single exporter.
     let first = exporters.first().cloned().unwrap_or_default();
     let (frontend, frontend_inputs) = if spec.through_gateway {
         (String::new(), BTreeMap::new())
@@ -80,7 +81,7 @@ pub(super) fn solve_request(spec: &SolveSpec, sessions: &SessionIds) -> control:
     }
 }
 
-/// The inner half of a solve through the gateway.
+/// The request to the frontend in a solve that goes through the gateway (its inner half).
 pub(super) fn gateway_request(spec: &SolveSpec, sessions: &SessionIds) -> gateway::SolveRequest {
     let mut frontend_opt = frontend_attrs(spec, sessions);
     add_subrequest(spec, &mut frontend_opt);
@@ -115,7 +116,7 @@ fn add_subrequest(spec: &SolveSpec, attrs: &mut Attrs) {
     }
 }
 
-/// What the frontend is told.
+/// The attributes for the frontend.
 fn frontend_attrs(spec: &SolveSpec, sessions: &SessionIds) -> Attrs {
     let mut attrs = Attrs::new();
     let mut caps = Vec::new();
@@ -171,8 +172,8 @@ fn need(caps: &mut Vec<&'static str>, cap: &'static str) {
     }
 }
 
-// The target's own session needs no name. Whatever the frontend is told becomes part of the provenance, where the ids of
-// sessions are of no use to anybody.
+/// Names the sessions that serve directories, except the target's own, which is the default. All frontend attributes
+/// become part of the provenance, where the ids of sessions would be useless, so there should be few of them.
 fn session_attrs(spec: &SolveSpec, sessions: &SessionIds, attrs: &mut Attrs) {
     for local in spec.locals() {
         if let Some(session) = sessions.directories.get(&local) {
@@ -249,7 +250,7 @@ fn named_context_attrs(
 fn linked_attrs(name: &str, input: &str, result: &LinkedResult, attrs: &mut Attrs) {
     let (name, key) = with_platform(name, input, result);
     if result.definition.is_none() {
-        // The frontend takes no empty input; this is what an empty image is called.
+        // The frontend does not accept an empty input; `scratch` means the empty image.
         attrs.insert(
             format!("context:{name}"),
             "docker-image://scratch".to_owned(),
@@ -274,7 +275,8 @@ fn with_platform(name: &str, input: &str, result: &LinkedResult) -> (String, Str
     }
 }
 
-// The daemon does not survive an empty value among the inputs; those are named as contexts instead.
+/// The definitions of linked contexts. An empty definition is left out, because it would crash the daemon;
+/// `linked_attrs` names it as the context `scratch` instead.
 fn inputs(spec: &SolveSpec) -> BTreeMap<String, Bytes> {
     let mut inputs = BTreeMap::new();
     for context in spec.named_contexts.values() {
@@ -307,7 +309,7 @@ fn image_attrs(spec: &SolveSpec, attrs: &mut Attrs) {
     }
     match &spec.no_cache {
         NoCache::Nothing => {}
-        // Present and empty means all.
+        // An empty value means all stages.
         NoCache::All => set(attrs, "no-cache", ""),
         NoCache::Stages(stages) if stages.is_empty() => {}
         NoCache::Stages(stages) => set(attrs, "no-cache", &stages.join(",")),
@@ -363,7 +365,7 @@ fn vcs_attrs(spec: &SolveSpec, attrs: &mut Attrs) {
     }
 }
 
-// One CSV record, quoted as Go's writer does.
+/// Writes the parameters as one CSV record, quoted as Go's `csv.Writer` does.
 fn attestation_csv(attestation: &Attestation) -> String {
     let field = |(key, value): &(String, String)| {
         let field = format!("{key}={value}");
@@ -393,7 +395,8 @@ fn cache_entry(entry: &SolveCache) -> control::CacheOptionsEntry {
     }
 }
 
-// With a frontend, imports count only where the frontend is told of them.
+/// The cache imports for the frontend. If a solve has a frontend, the daemon uses only the imports that the frontend
+/// requests.
 fn cache_imports_json(imports: &[SolveCache]) -> String {
     let entries: Vec<serde_json::Value> = imports
         .iter()

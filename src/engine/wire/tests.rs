@@ -1,4 +1,4 @@
-//! The requests against what buildx v0.36.1 was seen to send.
+//! Compares the requests with those that buildx v0.36.1 sends.
 
 use super::*;
 use crate::engine::id::BuildRef;
@@ -7,7 +7,7 @@ use crate::types::remote::RemoteAddress;
 use crate::types::ulimit::Ulimit;
 use crate::types::{ContextImage, NetworkMode, Secret};
 
-// The target's session `target`, and one for each directory that has another.
+// The target's session `target`, and the sessions of the directories that have another one.
 fn sessions(target: &str, directories: &[(LocalName, &str)]) -> SessionIds {
     let id = |(local, id): &(LocalName, &str)| (local.clone(), SessionId::from_text(id));
     SessionIds {
@@ -16,7 +16,7 @@ fn sessions(target: &str, directories: &[(LocalName, &str)]) -> SessionIds {
     }
 }
 
-// All directories that the tests read are served apart.
+// A session for the target, and one for every directory that the tests read.
 fn apart(target: &str) -> SessionIds {
     let locals = [
         (LocalName::CONTEXT, "c"),
@@ -66,7 +66,7 @@ fn export(exporter: Exporter, names: &[&str]) -> SolveExport {
     }
 }
 
-// A target with nearly everything, inline Dockerfile, one local, one image and one linked context.
+// A target that uses nearly every field: inline Dockerfile, and one local, one image and one linked context.
 fn full() -> SolveSpec {
     let linked = LinkedResult {
         platform: None,
@@ -177,7 +177,7 @@ fn a_full_target_is_written_as_buildx_writes_it() {
         ),
         ("label:l", "v"),
         ("local-sessionid:context", "c"),
-        // buildx has these two directories served by the target's own session.
+        // In buildx, the target's own session serves these two directories.
         ("local-sessionid:dockerfile", "d"),
         ("local-sessionid:src", "s"),
         ("memory", "1073741824"),

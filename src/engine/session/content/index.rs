@@ -1,7 +1,7 @@
-//! `index.json`: the names of a layout's images and caches.
+//! `index.json`: the names of the images and caches in a layout.
 //!
-//! It is the client's to write, after a solve. Other programs may do so too, so it is changed under the lock that BuildKit's
-//! clients use, and unknown fields are kept.
+//! The client writes this file after a solve; the daemon does not. Other programs may write it at the same time, so
+//! changes are made under the lock that BuildKit's clients use, and unknown fields are kept.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -20,26 +20,26 @@ use crate::types::regular::read_regular;
 const TAG: &str = "org.opencontainers.image.ref.name";
 const NAME: &str = "io.containerd.image.name";
 
-/// How long another program may hold the lock.
+/// The most time to wait for a lock that another program holds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// An index larger than this is none, in bytes.
+/// The largest index that is read, in bytes.
 const INDEX_LIMIT: u64 = 64 << 20;
 
-/// A manifest larger than this is none, in bytes.
+/// The largest manifest that is read, in bytes.
 const MANIFEST_LIMIT: u64 = 64 << 20;
 
-/// What an entry of the index is called.
+/// The name of an entry of the index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IndexName {
     /// A tag, as for caches.
     Tag(String),
-    /// The full name of an image; its tag is entered too.
+    /// The full name of an image. The entry gets the name's tag, too.
     Image(String),
 }
 
 impl IndexName {
-    // Tag and full name; the latter is empty for a tag.
+    /// Returns the tag and the full name. The full name is empty for a tag.
     fn annotations(&self) -> (&str, &str) {
         match self {
             Self::Tag(tag) => (tag, ""),
@@ -53,23 +53,24 @@ impl IndexName {
     }
 }
 
-/// Where a cache was found, or why there is none.
+/// The result of a search for a cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CacheSource {
-    /// It is there.
+    /// The cache was found.
     Found {
-        /// The layout that holds it.
+        /// The layout that holds the cache.
         layout: LayoutDirectory,
-        /// Its manifest.
+        /// The digest of the cache's manifest.
         digest: Digest,
     },
-    /// There is none; the build goes on without. Why, in words.
+    /// The cache was not found, for this reason. The build goes on without it.
     Missing(String),
 }
 
-/// Finds the cache `tag` in the layout at `root`, or the one named by `digest`.
+/// Finds the cache with `digest` in the layout at `root`, or the one with the given `tag` if there is no digest.
+/// Blocks.
 ///
-/// What is missing is told, not an error: the first build of a project has no cache. Blocking.
+/// A missing cache is a result, not an error, because the first build of a project has no cache.
 pub fn find_cache(root: &Path, tag: &str, digest: Option<&Digest>) -> CacheSource {
     let found = || -> Result<CacheSource, LayoutError> {
         let Some(layout) = LayoutDirectory::open(root)? else {
@@ -90,7 +91,7 @@ pub fn find_cache(root: &Path, tag: &str, digest: Option<&Digest>) -> CacheSourc
     found().unwrap_or_else(|error| CacheSource::Missing(in_one_line(&error)))
 }
 
-// Why what is at `root` is no directory.
+/// Why there is no directory at `root`.
 fn no_directory(root: &Path) -> String {
     match std::fs::metadata(root) {
         Ok(_) => "it is a file, and a cache is a directory".to_owned(),
@@ -99,7 +100,7 @@ fn no_directory(root: &Path) -> String {
 }
 
 impl LayoutDirectory {
-    // Why there is no `tag`, with the tags there are.
+    /// Why the layout does not have `tag`. The text lists the tags that it has.
     fn without(&self, tag: &str) -> Result<String, LayoutError> {
         let path = self.root().join("index.json");
         if !path.exists() {
@@ -141,7 +142,7 @@ impl LayoutDirectory {
         }
     }
 
-    /// The digest that goes by `tag`, which may be a full name; `None` where nothing does. Blocking.
+    /// The digest of the entry whose full name or tag is `tag`. `None` if there is no such entry. Blocks.
     pub(crate) fn tagged(&self, tag: &str) -> Result<Option<Digest>, LayoutError> {
         let index = self.read_index()?;
         let manifests = manifests(&index);
@@ -163,7 +164,8 @@ impl LayoutDirectory {
         })
     }
 
-    /// Enters `descriptor`, in JSON, under each of `names`, in place of what went by them; without names it is just added.
+    /// Adds the JSON descriptor `descriptor` to the index under each of `names`, and removes the entries that had
+    /// these names. If there are no names, adds it without a name.
     pub async fn enter(&self, descriptor: &str, names: &[IndexName]) -> Result<(), LayoutError> {
         let path = self.root().join("index.json");
         let Ok(Value::Object(descriptor)) = serde_json::from_str(descriptor) else {
@@ -226,9 +228,9 @@ impl LayoutDirectory {
         )
     }
 
-    /// Removes the blobs that nothing in the index leads to. Returns how many. Blocking.
+    /// Removes all blobs that the index does not lead to, and returns their number. Blocks.
     ///
-    /// Where any part of what is reached cannot be read, nothing is removed.
+    /// Removes nothing if any part of the tree cannot be read.
     pub fn remove_unreached(&self) -> Result<usize, LayoutError> {
         let index = self.read_index()?;
         let mut reached = BTreeSet::new();
@@ -251,7 +253,7 @@ impl LayoutDirectory {
         Ok(removed)
     }
 
-    // What the manifest or index `digest` consists of.
+    /// Appends the descriptors in the manifest or index `digest` to `found`.
     fn children(
         &self,
         digest: &Digest,
@@ -308,7 +310,8 @@ fn is_manifest(media_type: &str) -> bool {
     )
 }
 
-// The lock file is removed with the lock, as other clients do, so what was locked may be another file by then.
+/// The lock of an index. Its file is removed before it is released, as other clients do. So a waiter may lock a file
+/// that has been removed; `FileLock` detects that and tries again.
 struct Lock {
     path: std::path::PathBuf,
     _lock: FileLock,
@@ -331,7 +334,7 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Still locked: nobody else can have made it anew.
+        // The file is still locked here, so nobody else can have created another one.
         let _ = std::fs::remove_file(&self.path);
     }
 }

@@ -1,7 +1,7 @@
-//! A directory of blobs by digest, as the OCI image layout has it.
+//! A directory of blobs, as the OCI image layout defines it.
 //!
-//! `blobs/sha256/<hex>` holds complete blobs, `ingest/` what is being written. Blob names are made from checked digests, so
-//! no request leads out of the directory. All of this blocks.
+//! `blobs/sha256/<hex>` holds complete blobs, `ingest/` those that are being written. The names of blobs are made
+//! from checked digests, so a request cannot lead out of the directory. All functions here block.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -14,32 +14,32 @@ use crate::files;
 use crate::types::temporary::{Temporary, sweep_at};
 use crate::types::{Digest, descriptors};
 
-/// A layout that cannot be used.
+/// Why a layout cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
-    /// The disk does not do what was asked.
+    /// The file system reported an error.
     #[error("cannot {act} `{}`", path.display())]
     Io {
-        /// What was tried.
+        /// The action, as a verb phrase.
         act: &'static str,
-        /// On what.
+        /// The path that it concerned.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// What is to hold the layout is no directory.
+    /// The path of the layout is not a directory.
     #[error("`{}` is a file, and an image layout is a directory", path.display())]
     NoDirectory {
-        /// What it is at.
+        /// The path.
         path: PathBuf,
     },
-    /// A file of the layout does not say what it should.
+    /// A file of the layout has the wrong content.
     #[error("`{}` is not what an image layout has there ({reason})", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         reason: String,
     },
     /// Another program holds the lock of the index.
@@ -48,20 +48,20 @@ pub enum LayoutError {
         /// The lock file.
         path: PathBuf,
     },
-    /// A blob has another content than its name says.
+    /// The content of a blob does not match its digest.
     #[error("a blob has the digest {actual} instead of {expected}")]
     WrongDigest {
-        /// What was announced.
+        /// The announced digest.
         expected: Digest,
-        /// What came.
+        /// The digest of the content.
         actual: Digest,
     },
-    /// A blob has another size than announced.
+    /// A blob does not have the announced size.
     #[error("a blob has {actual} bytes instead of {expected}")]
     WrongSize {
-        /// What was announced.
+        /// The announced size in bytes.
         expected: u64,
-        /// What came.
+        /// The actual size in bytes.
         actual: u64,
     },
 }
@@ -73,23 +73,23 @@ impl LayoutError {
     }
 }
 
-/// A directory in the OCI image layout.
+/// A directory with an OCI image layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayoutDirectory {
     root: PathBuf,
 }
 
-/// A blob that is there.
+/// The size and time of an existing blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BlobInfo {
-    /// Its size in bytes.
+    /// The size in bytes.
     pub(crate) size: u64,
-    /// When it was written.
+    /// The time of the last change.
     pub(crate) modified: SystemTime,
 }
 
 impl LayoutDirectory {
-    /// The layout at `root`, made where it is missing.
+    /// Opens the layout at `root`, and creates it if it is missing.
     pub fn create(root: &Path) -> Result<Self, LayoutError> {
         let layout = Self {
             root: root.to_owned(),
@@ -112,7 +112,7 @@ impl LayoutDirectory {
         Ok(layout)
     }
 
-    /// The layout at `root`; `None` where there is no such directory.
+    /// Opens the layout at `root`. `None` if there is no such directory.
     pub fn open(root: &Path) -> Result<Option<Self>, LayoutError> {
         match std::fs::metadata(root) {
             Ok(metadata) if metadata.is_dir() => {
@@ -128,7 +128,8 @@ impl LayoutDirectory {
         }
     }
 
-    // What the user has granted is this directory: a link in it may lead to another place in it, not out of it.
+    /// Resolves the links in `path`. The user has granted access to this directory only, so a link may lead to
+    /// another place inside it, but not out of it.
     fn inside(&self, path: &Path) -> io::Result<PathBuf> {
         let root = files::resolve(Path::new("/"), &self.root)?;
         let place = files::resolve(Path::new("/"), path)?;
@@ -151,7 +152,7 @@ impl LayoutDirectory {
         Ok(())
     }
 
-    /// Its directory.
+    /// The path of the layout's directory.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -171,7 +172,7 @@ impl LayoutDirectory {
             .join(digest.hex())
     }
 
-    /// What is known of the blob `digest`; `None` where it is not there.
+    /// The size and time of the blob `digest`. `None` if it does not exist.
     pub(crate) fn blob(&self, digest: &Digest) -> Result<Option<BlobInfo>, LayoutError> {
         let path = self.blob_path(digest);
         match self.inside(&path).and_then(std::fs::metadata) {
@@ -197,7 +198,7 @@ impl LayoutDirectory {
         for entry in entries {
             let name = entry.map_err(LayoutError::io("list", &dir))?.file_name();
             let digest = name.to_str().map(|hex| format!("sha256:{hex}").parse());
-            // Other names are not ours.
+            // Skip files whose names are not digests.
             digests.extend(digest.and_then(Result::ok));
         }
         digests.sort();
@@ -214,7 +215,7 @@ impl LayoutDirectory {
         descriptors::patiently(|| files::open::file(&path))
     }
 
-    /// Begins a blob.
+    /// Starts a new blob.
     pub(super) fn ingest_blob(&self) -> Result<Ingest, LayoutError> {
         let dir = self.ingest();
         let temporary =
@@ -228,7 +229,7 @@ impl LayoutDirectory {
     }
 }
 
-/// Writes `data` to `path` so that the file is either as before or complete, whatever happens.
+/// Writes `data` to `path` atomically: after a crash, the file has either its old content or all of the new one.
 pub(super) fn write_whole(path: &Path, data: &[u8]) -> Result<(), LayoutError> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let write = || -> io::Result<()> {
@@ -241,7 +242,7 @@ pub(super) fn write_whole(path: &Path, data: &[u8]) -> Result<(), LayoutError> {
     write().map_err(LayoutError::io("write", path))
 }
 
-/// A blob that is being written; dropped before it is complete, it is removed.
+/// A blob that is being written. If this is dropped before [`Ingest::commit`], the file is removed.
 #[derive(Debug)]
 pub(super) struct Ingest {
     layout: LayoutDirectory,
@@ -266,13 +267,14 @@ impl Ingest {
         Ok(())
     }
 
-    /// Begins anew.
+    /// Discards what was written, and starts again.
     pub(super) fn truncate(&mut self) -> Result<(), LayoutError> {
         *self = self.layout.ingest_blob()?;
         Ok(())
     }
 
-    /// Puts the blob in its place, if it is what was announced. Returns its digest, and whether it was there already.
+    /// Moves the blob to its final place, if its size and digest are those announced. Returns its digest, and whether
+    /// the blob existed already.
     pub(super) fn commit(
         self,
         size: Option<u64>,
@@ -394,7 +396,7 @@ mod tests {
         symlink("../../../outside/secret", layout.blob_path(&digest)).unwrap();
         assert!(layout.blob(&digest).is_err() && layout.open_blob(&digest).is_err());
         assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1);
-        // Inside, links are as good as what they lead to.
+        // A link that leads to a place inside the layout is allowed.
         std::fs::remove_file(layout.blob_path(&digest)).unwrap();
         std::fs::write(root.join("elsewhere"), "secret").unwrap();
         symlink("../../elsewhere", layout.blob_path(&digest)).unwrap();

@@ -1,8 +1,8 @@
 //! Stores of blobs for the daemon: local caches, and image layouts that it reads from or exports to.
 //!
-//! The daemon names the store in each call and uses containerd's content service on it. Blobs are checked before they take
-//! their place. `index.json` is none of the daemon's business: see [`find_cache`] before a solve and [`LayoutDirectory::enter`]
-//! after it. Start at [`ContentStores`].
+//! The daemon names the store in each call, and uses containerd's content service on it. A blob is checked before it
+//! gets its final name. The daemon does not touch `index.json`: call [`find_cache`] before a solve and
+//! [`LayoutDirectory::enter`] after it. Start at [`ContentStores`].
 
 mod index;
 mod layout;
@@ -38,15 +38,15 @@ use write::{Write, Writes};
 
 const STORE_KEY: &str = "buildkit-attachable-store-id";
 
-/// Bytes of a blob in one message.
+/// The most bytes of a blob in one message.
 const CHUNK: u64 = 1 << 20;
 
-/// What the daemon may do with a store.
+/// A store, with what the daemon may do with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreAccess {
-    /// Read what is there.
+    /// The daemon may read blobs.
     Read(LayoutDirectory),
-    /// Read, and add blobs.
+    /// The daemon may read and add blobs.
     Write(LayoutDirectory),
 }
 
@@ -58,8 +58,9 @@ impl StoreAccess {
     }
 }
 
-/// The stores of one session, by the id the daemon asks by: `local:<directory>` for caches, exactly as the solve names it,
-/// `oci:<name>` for image layouts, `export` for an exporter that writes a layout.
+/// The stores of one session, by the id that the daemon uses: `local:<directory>` for caches (with exactly the
+/// directory that the solve names), `oci:<name>` for image layouts, and `export` for an exporter that writes a
+/// layout.
 #[derive(Debug, Clone)]
 pub struct ContentStores {
     stores: Arc<BTreeMap<String, StoreAccess>>,
@@ -67,7 +68,7 @@ pub struct ContentStores {
 }
 
 impl ContentStores {
-    /// These stores and no others.
+    /// Offers exactly these stores.
     pub fn new(stores: BTreeMap<String, StoreAccess>) -> Self {
         Self {
             stores: Arc::new(stores),
@@ -75,13 +76,13 @@ impl ContentStores {
         }
     }
 
-    // The store that the call is about, and its id.
+    /// Returns the store that a call names, with its id.
     fn store(&self, metadata: &MetadataMap) -> Result<(&str, &StoreAccess), Status> {
         let id = metadata.get(STORE_KEY).map(|id| id.to_str());
         let Some(Ok(id)) = id else {
             return Err(Status::invalid_argument("the call names no store"));
         };
-        // Not `NotFound`, which would say that a blob is missing.
+        // Not `NotFound`, because that means a missing blob.
         self.stores
             .get_key_value(id)
             .map(|(id, store)| (id.as_str(), store))
@@ -130,7 +131,7 @@ fn layout_status(error: &LayoutError) -> Status {
     Status::unknown(in_one_line(error))
 }
 
-// Runs what blocks on a thread for such things.
+/// Runs blocking work on a thread for such work.
 async fn run<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LayoutError> + Send + 'static,
 ) -> Result<T, Status> {
@@ -175,7 +176,7 @@ impl content_server::Content for ContentStores {
         Ok(Response::new(InfoResponse { info }))
     }
 
-    // Labels are for containerd's garbage collection; a layout has none.
+    // Does not store labels: they are for containerd's garbage collection, and a layout has none.
     async fn update(
         &self,
         request: Request<UpdateRequest>,

@@ -52,7 +52,7 @@ fn message(action: WriteAction, digest: &Digest, offset: i64, data: &[u8]) -> Wr
 }
 
 impl Fixture {
-    // All messages of one write, and the answers up to the first failure.
+    // Sends all messages of one write. Returns the answers up to the first error.
     async fn write(
         &mut self,
         messages: Vec<WriteContentRequest>,

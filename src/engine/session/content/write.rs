@@ -1,4 +1,4 @@
-//! One blob coming in: requests and answers of a `Write` call.
+//! Receives one blob: the requests and answers of a `Write` call.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,14 +11,15 @@ use super::layout::{Ingest, LayoutDirectory, LayoutError};
 use super::{digest, layout_status, run};
 use crate::types::Digest;
 
-/// Bytes of a ref, which is kept for as long as its write goes on. containerd's hold a digest and a few words.
+/// The longest ref in bytes, since it is kept while its write is in progress. Those of containerd hold a digest and a
+/// few words.
 const REF: usize = 4 << 10;
 
-/// The writes that are under way, by store and ref.
+/// The writes that are in progress, by store and ref.
 #[derive(Debug, Default)]
 pub(super) struct Writes(Mutex<HashMap<(String, String), WriteProgress>>);
 
-/// How far a write is.
+/// The progress of a write.
 #[derive(Debug, Clone)]
 pub(super) struct WriteProgress {
     started: SystemTime,
@@ -33,7 +34,7 @@ impl Writes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state of one write.
+    /// The state of one write. `None` if no such write is in progress.
     pub(super) fn status(&self, store: &str, name: &str) -> Option<content::Status> {
         let key = (store.to_owned(), name.to_owned());
         self.map().get(&key).map(|progress| progress.status(name))
@@ -48,7 +49,7 @@ impl Writes {
             .collect()
     }
 
-    /// Forgets a write, which fails at its next request. Tells whether there was one.
+    /// Removes a write, which will fail at its next request. Returns whether there was one.
     pub(super) fn abort(&self, store: &str, name: &str) -> bool {
         let key = (store.to_owned(), name.to_owned());
         self.map().remove(&key).is_some()
@@ -96,7 +97,7 @@ fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-// Holds a ref for one write.
+/// Reserves a ref for one write.
 struct Claim {
     writes: Arc<Writes>,
     key: (String, String),
@@ -104,7 +105,7 @@ struct Claim {
 }
 
 impl Claim {
-    // Notes how far the write is; fails where it was aborted.
+    /// Changes the recorded progress. Fails if the write was aborted.
     fn update(&self, change: impl FnOnce(&mut WriteProgress)) -> Result<(), Status> {
         let mut map = self.writes.map();
         let progress = map
@@ -120,7 +121,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let mut map = self.writes.map();
-        // An aborted write's ref may be another's by now.
+        // After an abort, another write may have reserved the same ref.
         if map
             .get(&self.key)
             .is_some_and(|progress| progress.started == self.started)
@@ -130,21 +131,21 @@ impl Drop for Claim {
     }
 }
 
-/// A `Write` call.
+/// One `Write` call.
 pub(super) struct Write {
     layout: LayoutDirectory,
     requests: Streaming<WriteContentRequest>,
-    // What has been read of the requests and not been answered.
+    /// The first request. It is read in advance, because it has the ref.
     first: Option<WriteContentRequest>,
     claim: Claim,
-    // Taken while a thread works on it, and for good at the commit.
+    /// `None` while a thread works on the blob, and after the commit.
     ingest: Option<Ingest>,
     total: u64,
     expected: Option<Digest>,
 }
 
 impl Write {
-    /// Reads the first request, which names the blob.
+    /// Reads the first request, which has the ref, and reserves the ref.
     pub(super) async fn begin(
         layout: LayoutDirectory,
         store: &str,
@@ -179,11 +180,11 @@ impl Write {
         })
     }
 
-    /// The answer to the next request; `None` at the end.
+    /// Processes the next request and returns the answer. `None` if there are no more requests.
     pub(super) async fn answer(&mut self) -> Result<Option<WriteContentResponse>, Status> {
         let request = match self.first.take() {
             Some(first) => Some(first),
-            // After the commit nothing more is expected.
+            // After the commit, no more requests are read.
             None if self.ingest.is_none() => None,
             None => self.requests.message().await?,
         };
@@ -216,7 +217,7 @@ impl Write {
         Ok(Some(response))
     }
 
-    // Size and digest may be told with any request.
+    /// Records the size and the digest, which any request may contain. Fails if the blob exists already.
     async fn announce(&mut self, request: &WriteContentRequest) -> Result<(), Status> {
         if let Ok(total @ 1..) = u64::try_from(request.total) {
             self.total = total;
@@ -246,7 +247,7 @@ impl Write {
             let message = format!("write at {offset} must occur at offset {}", ingest.offset());
             return Err(Status::out_of_range(message));
         }
-        // Not only zero but also nothing: a commit without data does not mean to begin anew.
+        // Data at offset 0 starts the blob again. A request without data does not, because a commit may have offset 0.
         let restart = offset == 0 && ingest.offset() > 0 && !request.data.is_empty();
         let data = request.data.clone();
         let ingest = run(move || {

@@ -1,8 +1,8 @@
 //! Writes a received tree below one directory, and nowhere else.
 //!
-//! The tree is a build's result and may be anything. Every step goes through directories opened without following links, so
-//! neither a link in the tree nor one that lay in the directory before leads out of it. Files appear under their names when
-//! they are complete; what was there is replaced, except a directory by something else.
+//! The tree is the result of a build, so it is untrusted. All directories are opened without following links, so
+//! neither a link in the tree nor one that was in the directory before can lead out of it. A file gets its name when
+//! it is complete. It replaces what had that name, except a directory.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
@@ -19,7 +19,7 @@ use crate::files;
 use crate::types::descriptors;
 use crate::types::temporary::{Temporary, TemporaryName, sweep, sweep_at};
 
-/// Something could not be written.
+/// A part of the tree could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {act} `{}`", path.display())]
 pub(super) struct WriteError {
@@ -29,23 +29,23 @@ pub(super) struct WriteError {
 }
 
 impl WriteError {
-    /// Whether the process had no descriptor left.
+    /// Whether the process had no file descriptor left.
     pub(super) fn is_exhaustion(&self) -> bool {
         descriptors::is_exhaustion(&self.source)
     }
 
-    /// The system's answer alone.
+    /// The system's error, without the action and the path.
     pub(super) fn into_io(self) -> std::io::Error {
         self.source
     }
 }
 
-/// The directory a tree is written to.
+/// The directory that a tree is written to.
 #[derive(Debug)]
 pub(super) struct Destination {
     root: Arc<OwnedFd>,
     path: PathBuf,
-    // The directory written to last; entries come directory by directory.
+    /// The directory that was written to last. Entries arrive directory by directory, so it is used again.
     current: Option<(Vec<u8>, Arc<OwnedFd>)>,
 }
 
@@ -54,7 +54,8 @@ const OPEN_DIR: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC)
     .union(OFlags::NOFOLLOW);
 
-/// A file that is being received, under another name until it is complete; dropped before, it is removed.
+/// A file that is being received. It has a temporary name until it is complete. If this is dropped before, the file
+/// is removed.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) temporary: Temporary,
@@ -62,7 +63,7 @@ pub(super) struct Pending {
 }
 
 impl Destination {
-    /// Opens the absolute `path`, making it where it is missing; a link anywhere in it is an error.
+    /// Opens the absolute `path`, and creates it if it is missing. Fails if any part of the path is a symbolic link.
     pub(super) fn open(path: &Path) -> Result<Self, WriteError> {
         let failed = |source| WriteError {
             act: "make the output directory",
@@ -96,7 +97,7 @@ impl Destination {
         move |errno| self.error(act, path, errno.into())
     }
 
-    // Opens a directory of the tree; no part of its path may be a link.
+    /// Opens a directory of the tree. Fails if any part of its path is a symbolic link.
     fn open_dir(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
         #[cfg(target_os = "linux")]
         {
@@ -104,7 +105,7 @@ impl Destination {
             let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
             let whole = if path.is_empty() { b"." } else { path };
             match rustix::fs::openat2(&self.root, whole, OPEN_DIR, Mode::empty(), inside) {
-                // Kernels before 5.6 do not know the call, and some sandboxes hide it.
+                // Kernels before 5.6 do not have the call, and some sandboxes hide it; use the fallback.
                 Err(Errno::NOSYS | Errno::PERM) => {}
                 result => return result,
             }
@@ -116,7 +117,7 @@ impl Destination {
         Ok(dir)
     }
 
-    // The directory that `path` is in, and its name there.
+    /// Returns the directory of `path`, and the name of `path` in it.
     fn place<'p>(&mut self, path: &'p [u8]) -> Result<(Arc<OwnedFd>, &'p [u8]), WriteError> {
         let (dir, name) = split(path);
         if let Some((at, fd)) = &self.current
@@ -129,7 +130,8 @@ impl Destination {
         Ok((fd, name))
     }
 
-    /// Makes a directory, or keeps the one that is there. Its mode and time come at the end.
+    /// Creates a directory, or keeps the existing one. [`Destination::finish_directory`] sets its mode and time
+    /// later.
     pub(super) fn directory(&mut self, path: &[u8]) -> Result<(), WriteError> {
         let (dir, name) = self.place(path)?;
         let private = Mode::RWXU;
@@ -150,7 +152,7 @@ impl Destination {
         made.map_err(self.errno("make the directory", path))
     }
 
-    /// Sets the mode, attributes and time of a directory, once nothing more is written to it.
+    /// Sets the mode, attributes and time of a directory. Call it after the last write below the directory.
     pub(super) fn finish_directory(
         &self,
         stat: &Stat,
@@ -161,7 +163,7 @@ impl Destination {
         set_state(&dir, stat, dropped).map_err(&failed)
     }
 
-    /// Makes a symbolic link.
+    /// Creates a symbolic link.
     pub(super) fn symlink(&mut self, stat: &Stat, dropped: &mut Dropped) -> Result<(), WriteError> {
         let (dir, name) = self.place(&stat.path)?;
         let mut link = |name: &[u8]| {
@@ -179,17 +181,18 @@ impl Destination {
         made.map_err(self.errno("make the link", &stat.path))
     }
 
-    /// Makes a pipe or a device.
+    /// Creates a pipe or a device.
     pub(super) fn node(&mut self, stat: &Stat, dropped: &mut Dropped) -> Result<(), WriteError> {
         let (dir, name) = self.place(&stat.path)?;
-        // It gets its name last, so that nothing which is done to it can be led elsewhere by what has that name.
+        // The node gets its name last. Before that nobody knows the name, so nobody can exchange the node while its
+        // mode and attributes are set.
         let made = replace(&dir, name, |temporary| {
             make_node(&dir, temporary.as_bytes(), stat, dropped)
         });
         made.map_err(self.errno("make", &stat.path))
     }
 
-    /// Makes `path` another name of `first`, which is complete.
+    /// Makes `path` another name of the file `first`, which must be complete.
     pub(super) fn hard_link(&self, path: &[u8], first: &[u8]) -> Result<(), WriteError> {
         let failed = self.errno("make the link", path);
         let (from_dir, from) = split(first);
@@ -205,13 +208,13 @@ impl Destination {
         made.map_err(failed)
     }
 
-    /// Begins the regular file that `stat` describes.
+    /// Starts the regular file that `stat` describes, under a temporary name.
     pub(super) fn file(&mut self, stat: &Stat) -> Result<Temporary, WriteError> {
         let (dir, _) = self.place(&stat.path)?;
         Temporary::make(&dir, 0o600).map_err(self.errno("make", &stat.path))
     }
 
-    /// Writes the next bytes of a file.
+    /// Appends `data` to a file.
     pub(super) fn write(&self, pending: &Pending, data: &[u8]) -> Result<(), WriteError> {
         use std::io::Write as _;
         pending
@@ -247,7 +250,7 @@ fn kind(dir: &OwnedFd, name: &[u8]) -> Result<FileType, Errno> {
     Ok(FileType::from_raw_mode(stat.st_mode))
 }
 
-// Makes something under a temporary name and moves it over `name`.
+/// Creates an object under a temporary name with `make`, and renames it to `name`.
 fn replace(
     dir: &Arc<OwnedFd>,
     name: &[u8],
@@ -258,7 +261,7 @@ fn replace(
     temporary.rename_link(name)
 }
 
-// Makes a pipe or device, with its mode, attributes and time.
+/// Creates a pipe or device with its mode, attributes and time.
 fn make_node(dir: &OwnedFd, name: &[u8], stat: &Stat, dropped: &mut Dropped) -> Result<(), Errno> {
     let kind = match stat.mode & mode::KIND {
         mode::NAMED_PIPE => FileType::Fifo,
@@ -287,8 +290,8 @@ fn mknod(
     rustix::fs::mknodat(dir, name, kind, permissions, device)
 }
 
-/// A node or link that was made just now. It cannot be opened without waking what is behind it, or being followed, and its name might
-/// lead elsewhere by now: a handle that only names it is where it stays.
+/// An `O_PATH` handle of a node or link that was just created. A normal open would activate a device or pipe and
+/// follow a link, and the name may belong to something else by now. This handle stays with the object.
 #[cfg(target_os = "linux")]
 struct Handle {
     node: OwnedFd,
@@ -297,7 +300,7 @@ struct Handle {
 
 #[cfg(target_os = "linux")]
 impl Handle {
-    /// That of `name`, which must be a `kind`.
+    /// Opens a handle of `name`. Fails if its type is not `kind`.
     fn of(dir: &OwnedFd, name: &[u8], kind: FileType) -> Result<Self, Errno> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let node = rustix::fs::openat(dir, name, flags, Mode::empty())?;
@@ -317,7 +320,7 @@ impl Handle {
         rustix::fs::setxattr(self.path(), name, value, XattrFlags::empty())
     }
 
-    /// `mknod` has left out what the mask of the process takes away.
+    /// Sets the permissions again if the umask removed some of them in `mknod`.
     fn set_permissions(&self, permissions: Mode) -> Result<(), Errno> {
         if self.mode & 0o7777 == permissions.as_raw_mode() {
             return Ok(());
@@ -372,7 +375,7 @@ fn times(stat: &Stat) -> Timestamps {
     }
 }
 
-// Sets what can be set by `set`, and takes note of the rest.
+/// Sets the extended attributes with `set`, and records in `dropped` those that cannot be set.
 fn set_attributes(
     stat: &Stat,
     dropped: &mut Dropped,
@@ -395,7 +398,7 @@ fn set_state(fd: impl std::os::fd::AsFd, stat: &Stat, dropped: &mut Dropped) -> 
     let wanted = unix_mode(stat.mode);
     rustix::fs::fchmod(fd, Mode::from_raw_mode(wide(wanted)))?;
     if wanted & SET_ID != 0 {
-        // The kernel drops the bit without an error where the file's group is none of the user's.
+        // The kernel removes the set-group-id bit without an error if the user is not in the file's group.
         let kept = rustix::fs::fstat(fd)?.st_mode;
         if wide::<rustix::fs::RawMode>(wanted & SET_ID) & !kept != 0 {
             dropped.note(|| format!("a set-id bit of `{}`", String::from_utf8_lossy(&stat.path)));
@@ -404,15 +407,15 @@ fn set_state(fd: impl std::os::fd::AsFd, stat: &Stat, dropped: &mut Dropped) -> 
     rustix::fs::futimens(fd, &times(stat))
 }
 
-/// The set-user-id and set-group-id bits, as Unix has them.
+/// The set-user-id and set-group-id bits of Unix.
 const SET_ID: u32 = 0o6000;
 
-/// What this system, file system or user could not keep.
+/// Attributes and bits that the system, the file system or the user's rights did not allow.
 #[derive(Debug, Default)]
 pub(super) struct Dropped {
-    /// How much.
+    /// How many there were.
     pub(super) count: u64,
-    /// The first of it.
+    /// A description of the first one.
     pub(super) first: Option<String>,
 }
 
@@ -435,7 +438,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
 
-    // As if somebody put a link in the place of the node between its making and the setting of its mode.
+    // The test puts a link in the place of the node, as if somebody had done so before its mode was set.
     #[test]
     fn the_mode_of_a_node_is_not_set_through_a_link() {
         let dir = tempfile::tempdir().unwrap();
@@ -450,7 +453,7 @@ mod tests {
         assert_eq!(permissions.mode() & 0o7777, 0o600);
     }
 
-    // The name may lead elsewhere when the attributes and the mode are set.
+    // Another file may have the name when the attributes and the mode are set.
     #[test]
     fn what_is_done_to_a_node_is_done_to_no_other() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,28 +1,28 @@
-//! What one transfer to this machine may hold: the daemon is untrusted, and its lists are kept in memory.
+//! Limits on a transfer to this machine. The daemon is untrusted, and its lists are kept in memory.
 
 use rbake_proto::packet::Stat;
 
-/// Transfers to one exporter in one solve; a daemon makes one for each platform.
+/// The most transfers to one exporter in one solve; a daemon makes one for each platform.
 pub(super) const TRANSFERS: usize = 256;
 
-/// Bytes of what an exporter tells before its content.
+/// The most bytes of metadata that an exporter may send before its content.
 pub(super) const METADATA: usize = 1 << 20;
 
-/// Entries of one directory.
+/// The most entries of one directory tree.
 const ENTRIES: u64 = 10_000_000;
 
-/// Bytes of paths, link targets and attributes of one directory, all together.
+/// The most bytes of paths, link targets and attributes in one directory tree.
 const LISTING: usize = 1 << 30;
 
-/// Bytes of a path, and of a link's target: Linux's `PATH_MAX`.
+/// The most bytes of a path or of a link's target: Linux's `PATH_MAX`.
 const PATH: usize = 4096;
 
-/// Extended attributes of one entry, and bytes of their names and values: Linux's `XATTR_…_MAX`.
+/// The most extended attributes of one entry, and the most bytes of a name and a value: Linux's `XATTR_…_MAX`.
 const XATTRS: usize = 1024;
 const XATTR_NAME: usize = 255;
 const XATTR_VALUE: usize = 64 << 10;
 
-/// More came than one transfer may hold.
+/// A transfer exceeded a limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LimitError {
     #[error("the builder sent more than {ENTRIES} entries")]
@@ -35,7 +35,7 @@ pub(super) enum LimitError {
     Xattrs(String),
 }
 
-/// What has come of one directory.
+/// The size of the list of one directory tree so far.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     entries: u64,
@@ -43,7 +43,7 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    /// Counts an entry; an error if it is too large, or one too many.
+    /// Counts an entry. Fails if the entry is too large, or if the list has become too long.
     pub(super) fn add(&mut self, stat: &Stat) -> Result<(), LimitError> {
         if stat.path.len() > PATH || stat.linkname.len() > PATH {
             return Err(LimitError::Path);

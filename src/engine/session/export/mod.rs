@@ -1,8 +1,9 @@
-//! Outputs that come to this machine: the service to which exporters send.
+//! Outputs that are written on this machine: the service to which exporters send.
 //!
-//! The daemon opens one call per artefact and names the exporter by its place in the solve's list. Exporters of type `local`
-//! send a directory, packet by packet ([`receive`]); all others send a stream of bytes ([`StreamSink`]). Both use one
-//! method, so messages stay encoded until the exporter is known. Start at [`Exports`].
+//! The daemon makes one call for each artefact, and names the exporter by its index in the solve's list. Exporters of
+//! type `local` send a directory, packet by packet ([`receive`]); all others send a stream of bytes ([`StreamSink`]).
+//! Both kinds use the same gRPC method, so messages are decoded only when the exporter is known. Start at
+//! [`Exports`].
 
 mod disk;
 mod limits;
@@ -43,29 +44,29 @@ use crate::types::descriptors;
 const EXPORTER_KEY: &str = "buildkit-attachable-exporter-id";
 const METADATA_PREFIX: &str = "exporter-md-";
 
-/// Packets under way between the connection and the disk.
+/// The most packets that wait between the connection and the disk.
 const PACKETS: usize = 32;
 
-/// Where the output of one exporter goes.
+/// The destination of one exporter's output.
 #[derive(Clone)]
 pub enum ExportSink {
-    /// Exporters that send a stream: `tar`, `oci`, `docker`.
+    /// For exporters that send a stream: `tar`, `oci`, `docker`.
     Stream(Arc<dyn StreamSink>),
-    /// The exporter `local`: into this directory, beside what is there.
+    /// For the exporter `local`: writes into this directory, next to what is in it.
     Directory(DirectorySink),
 }
 
 /// A directory that an exporter's files are written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectorySink {
-    /// The directory; it is made where it is missing.
+    /// The directory's path; it is created if it is missing.
     pub path: PathBuf,
-    /// What becomes of set-id files, devices and security attributes.
+    /// What to do with set-id files, devices and security attributes.
     pub(crate) special: SpecialPolicy,
 }
 
 impl DirectorySink {
-    /// The directory `path`, into which everything is written as it comes.
+    /// The directory `path`. Set-id files, devices and security attributes are kept.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),
@@ -83,22 +84,22 @@ impl std::fmt::Debug for ExportSink {
     }
 }
 
-/// An artefact that came.
+/// An artefact that has arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportSummary {
-    /// The exporter, by its place in the solve's list.
+    /// The exporter's index in the solve's list.
     pub(crate) exporter: usize,
-    /// What the exporter told beforehand, such as `containerimage.digest`.
+    /// Metadata that the exporter sent before the content, such as `containerimage.digest`.
     pub(crate) metadata: BTreeMap<String, String>,
-    /// Bytes of content that came.
+    /// The number of content bytes received.
     pub(crate) bytes: u64,
-    /// Whether it was there already, so that nothing came.
+    /// Whether the output existed already, so that no content was sent.
     pub(crate) skipped: bool,
-    /// Entries of a directory that have powers beyond their content.
+    /// The number of entries with special powers, such as set-id files.
     pub(crate) special: SpecialFiles,
 }
 
-/// Takes what the exporters of one solve send.
+/// Receives what the exporters of one solve send.
 #[derive(Debug, Clone)]
 pub struct Exports(Arc<Inner>);
 
@@ -108,7 +109,8 @@ struct Inner {
     arrived: Mutex<Vec<ExportSummary>>,
 }
 
-/// The sink of one exporter. Transfers to it take turns: two at once could move directories and links in each other's way.
+/// The sink of one exporter. Transfers to it run one after another, because two at once could move directories and
+/// links that the other one is using.
 #[derive(Debug)]
 struct Place {
     sink: ExportSink,
@@ -125,7 +127,7 @@ impl Place {
         }
     }
 
-    /// Waits for the transfers before this one to end.
+    /// Waits for the end of earlier transfers. Fails if there were too many transfers.
     async fn turn(&self) -> Result<OwnedMutexGuard<()>, Status> {
         if self.transfers.fetch_add(1, Ordering::Relaxed) >= limits::TRANSFERS {
             let limit = limits::TRANSFERS;
@@ -138,7 +140,7 @@ impl Place {
 }
 
 impl Exports {
-    /// Sinks by the place of their exporter in the solve's list.
+    /// Takes the sinks with the index of their exporter in the solve's list.
     pub fn new(sinks: impl IntoIterator<Item = (usize, ExportSink)>) -> Self {
         Self(Arc::new(Inner {
             sinks: sinks
@@ -149,7 +151,7 @@ impl Exports {
         }))
     }
 
-    /// What has come, in the order it was completed.
+    /// The artefacts that have arrived, in the order of their completion.
     pub fn arrived(&self) -> Vec<ExportSummary> {
         self.0.arrived().clone()
     }
@@ -218,7 +220,7 @@ impl FileSend for Exports {
     }
 }
 
-// Old daemons have one exporter and do not name it.
+/// Returns the index of the exporter. Old daemons have only one exporter and do not send an index.
 fn exporter(metadata: &MetadataMap) -> Result<usize, Status> {
     let Some(value) = metadata.get(EXPORTER_KEY) else {
         return Ok(0);
@@ -270,8 +272,8 @@ async fn take_stream(
     writer.finish().await.map_err(failed)
 }
 
-// Messages to and from a thread that writes the directory. They are decoded one at a time: a message of empty attributes
-// takes many times its size in memory.
+/// Passes messages to and from the thread that writes the directory. Messages are decoded only when they are used:
+/// decoded, a message with many empty attributes takes many times its encoded size.
 struct Channels {
     messages: mpsc::Receiver<Bytes>,
     answers: mpsc::Sender<Result<Bytes, Status>>,
@@ -279,7 +281,7 @@ struct Channels {
 
 impl receive::Wire for Channels {
     fn next(&mut self) -> Option<Packet> {
-        // What cannot be read ends the conversation like a daemon that goes away.
+        // A message that cannot be decoded ends the exchange, as if the daemon had closed the stream.
         Packet::decode(self.messages.blocking_recv()?).ok()
     }
 
@@ -289,12 +291,12 @@ impl receive::Wire for Channels {
     }
 }
 
-/// A directory on its way here.
+/// A directory that is being received.
 struct DirectoryTransfer {
     sink: DirectorySink,
     inner: Arc<Inner>,
     summary: ExportSummary,
-    // Held until the last file is written.
+    /// Held until the last file is written.
     turn: OwnedMutexGuard<()>,
 }
 
@@ -302,7 +304,7 @@ impl DirectoryTransfer {
     fn start(self, mut messages: Streaming<Bytes>) -> Answer {
         let (to_disk, received) = mpsc::channel(PACKETS);
         let (answers, from_disk) = mpsc::channel(PACKETS);
-        // Ends with the answer, and the writing thread with it.
+        // Dropping the answer aborts this task. That closes the channel, which ends the writing thread.
         let pump = AbortOnDropHandle::new(tokio::spawn(async move {
             while let Ok(Some(message)) = messages.message().await {
                 if to_disk.send(message).await.is_err() {
@@ -311,7 +313,8 @@ impl DirectoryTransfer {
             }
         }));
         tokio::spawn(async move {
-            // Waited for here, because a thread that waited could be missed by those who have what is waited for.
+            // Wait here and not in the blocking thread: waiting threads could use up the pool, and the transfers that
+            // hold the shares need threads, too.
             let share = descriptors::RECEPTIONS.take().await;
             let write = move || {
                 self.write(Channels {
@@ -319,7 +322,7 @@ impl DirectoryTransfer {
                     answers,
                 });
             };
-            // A thread that breaks off closes the channel, which is an error for the daemon.
+            // If the thread panics, the channel closes, which the daemon sees as an error.
             let _ = tokio::task::spawn_blocking(write).await;
             drop(share);
         });

@@ -1,6 +1,7 @@
-//! Whether entries come in the order of a walk, so that none can lie where it should not.
+//! Checks that entries arrive in the order of a directory walk, so that each one lies in a directory that has
+//! arrived.
 
-/// A path that may not come now, or never.
+/// A path that is invalid, or that arrived out of order.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadPath {
     #[error("the path `{0}` is not below the output directory")]
@@ -9,10 +10,10 @@ pub(super) enum BadPath {
     Order(String),
 }
 
-/// The directories on the way to the last entry, and the last name in each.
+/// The directories from the root to the last entry, with the last name seen in each.
 #[derive(Debug)]
 pub(super) struct EntryOrder {
-    // The first is the root, which has no name.
+    /// The first level is the root, whose name is empty.
     levels: Vec<Level>,
 }
 
@@ -29,7 +30,7 @@ impl EntryOrder {
         }
     }
 
-    /// Takes note of `path`, which must come after the last one, in a directory that has come.
+    /// Checks and records `path`. It must come after the previous path, in a directory that has already arrived.
     pub(super) fn next(&mut self, path: &[u8], is_dir: bool) -> Result<(), BadPath> {
         let text = || String::from_utf8_lossy(path).into_owned();
         let parts: Vec<&[u8]> = path.split(|b| *b == b'/').collect();

@@ -1,26 +1,26 @@
-//! Entries that have powers beyond their content: set-id bits, devices, attributes such as file capabilities.
+//! Entries that have powers beyond their content: set-id bits, devices, and attributes such as file capabilities.
 //!
-//! They are the result of somebody's build, written with the powers of whoever runs rbake: as root, a set-user-id file in the
-//! output directory runs as root for everyone who can reach it. They are kept by default, as buildx keeps them, counted for
-//! the summary, and refused on request.
+//! They come from a build, but are written with the rights of the user who runs rbake. If that is root, a set-user-id
+//! file in the output directory runs as root for everyone who can reach it. By default they are kept, as buildx keeps
+//! them, and counted for the summary. `--export-special` can refuse them.
 
 use rbake_proto::packet::Stat;
 
 use crate::context::stat::mode;
 use crate::outcome::SpecialFiles;
 
-/// What becomes of such entries.
+/// What to do with such entries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum SpecialPolicy {
-    /// They are written and counted.
+    /// Write and count them.
     #[default]
     Keep,
-    /// The first one fails the export.
+    /// Fail the export at the first one.
     Deny,
 }
 
 impl SpecialPolicy {
-    /// Reads the value of `--export-special`.
+    /// Parses the value of `--export-special`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         match text {
             "keep" => Some(Self::Keep),
@@ -30,9 +30,10 @@ impl SpecialPolicy {
     }
 }
 
-/// Says what is special about the entry `stat`, or `None` for an ordinary one, and counts it in `counts`.
+/// Counts the special properties of an entry in `counts`, and returns the reason why it is special. `None` for an
+/// ordinary entry.
 ///
-/// Set-id bits of directories only decide about the group of new files, so they are ordinary.
+/// Set-id bits of directories only determine the group of new files, so they are ordinary.
 pub(super) fn look(stat: &Stat, counts: &mut SpecialFiles) -> Option<&'static str> {
     let mut found = None;
     if stat.xattrs.iter().any(|xattr| is_privileged(&xattr.name)) {
@@ -53,12 +54,13 @@ pub(super) fn look(stat: &Stat, counts: &mut SpecialFiles) -> Option<&'static st
 
 /// Whether an extended attribute gives powers, as `security.capability` does.
 ///
-/// `security.selinux` does not: it labels the place where the daemon kept the file, and every file has one on such hosts.
+/// `security.selinux` does not. It labels the place where the daemon kept the file, and on hosts with SELinux every
+/// file has one.
 fn is_privileged(name: &[u8]) -> bool {
     (name.starts_with(b"security.") || name.starts_with(b"trusted.")) && !is_label(name)
 }
 
-/// Whether an extended attribute says where the file lay rather than what it is.
+/// Whether an extended attribute describes the place of a file, not the file itself.
 pub(super) fn is_label(name: &[u8]) -> bool {
     name == b"security.selinux"
 }

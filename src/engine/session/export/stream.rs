@@ -1,4 +1,4 @@
-//! Outputs that are one stream of bytes: a tar file, an OCI archive, what Docker loads.
+//! Outputs that are a single stream of bytes: a tar file, an OCI archive, or an image for `docker load`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,27 +15,27 @@ use crate::event::{EventKind, EventSink, LocalWork};
 use crate::files::{FileAccess, OutputFile, Resolved};
 use crate::types::TargetName;
 
-/// What a sink could not do, whoever wrote it.
+/// Any error of a sink.
 pub(crate) type SinkError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Where the stream of one exporter goes. Opened only when the daemon begins to send.
+/// The destination of one exporter's stream. It is opened only when the daemon begins to send.
 pub trait StreamSink: Send + Sync {
-    /// Begins; `metadata` is what the exporter tells beforehand, such as `containerimage.digest`.
+    /// Starts a stream. `metadata` is what the exporter sent before the content, such as `containerimage.digest`.
     ///
-    /// `None` where the output is there already: the daemon then sends nothing and the solve succeeds. Not for `tar`, which
-    /// has no such answer.
+    /// Returns `None` if the output exists already. The daemon then sends nothing, and the solve succeeds. A sink for
+    /// `tar` must not return `None`, because that exporter does not support it.
     fn open<'a>(
         &'a self,
         metadata: &'a BTreeMap<String, String>,
     ) -> BoxFuture<'a, Result<Option<Box<dyn StreamWriter>>, SinkError>>;
 }
 
-/// A stream that is being written. Dropped before its end, it leaves nothing behind.
+/// A stream that is being written. If it is dropped before [`StreamWriter::finish`], nothing is left behind.
 pub trait StreamWriter: Send {
-    /// Takes the next bytes, when there is room for them.
+    /// Writes the next bytes. Completes when there is room for more.
     fn write(&mut self, data: Bytes) -> BoxFuture<'_, Result<(), SinkError>>;
 
-    /// Ends the stream; whether the output is good is known only now.
+    /// Ends the stream. Errors of earlier writes may be reported only here.
     fn finish(self: Box<Self>) -> BoxFuture<'static, Result<(), SinkError>>;
 }
 
@@ -47,23 +47,23 @@ pub(crate) struct FileError {
     source: io::Error,
 }
 
-/// A file, written as [`OutputFile`] writes files.
+/// A file, written through [`OutputFile`].
 #[derive(Debug, Clone)]
 pub(crate) struct FileSink {
     place: Resolved,
     told: Option<(EventSink, TargetName)>,
 }
 
-/// A file that takes longer than this to open is told of.
+/// The user is informed if opening a file takes longer than this.
 const QUIET: Duration = Duration::from_secs(1);
 
 impl FileSink {
-    /// The file at `place`; its directory must exist.
+    /// The file at `place`. Its directory must exist.
     pub(crate) fn new(place: Resolved) -> Self {
         Self { place, told: None }
     }
 
-    /// Tells `events` of waiting for the file, which is one of `target`.
+    /// Sends an event to `events` while it waits for the file, which is an output of `target`.
     #[must_use]
     pub(crate) fn telling(mut self, events: EventSink, target: TargetName) -> Self {
         self.told = Some((events, target));
@@ -72,7 +72,7 @@ impl FileSink {
 
     async fn create(&self) -> io::Result<FileWriter> {
         let place = self.place.clone();
-        // A pipe that nobody reads keeps the thread waiting.
+        // Opening a pipe blocks the thread until somebody reads from it.
         let mut output =
             tokio::task::spawn_blocking(move || OutputFile::create(&place, FileAccess::Kept));
         let output = if let Ok(opened) = tokio::time::timeout(QUIET, &mut output).await {
@@ -132,7 +132,8 @@ fn file_error(path: &Path, source: io::Error) -> SinkError {
     })
 }
 
-/// Daemons send pieces of 4 KiB, and each write to a file is a trip to another thread.
+/// Daemons send pieces of 4 KiB. Each write to a file needs another thread, so pieces are collected in a buffer of
+/// this size.
 const BUFFER: usize = 256 << 10;
 
 struct FileWriter {
@@ -178,14 +179,14 @@ impl StreamWriter for FileWriter {
     }
 }
 
-/// Any writer, such as standard output. It takes one stream; a second one is an error.
+/// Any writer, such as standard output. It accepts one stream; opening a second one fails.
 pub struct WriterSink {
     name: String,
     writer: Mutex<Option<Box<dyn AsyncWrite + Send + Unpin>>>,
 }
 
 impl WriterSink {
-    /// `writer`, which messages call `name`.
+    /// Writes to `writer`. Error messages call it `name`.
     pub fn new(name: impl Into<String>, writer: impl AsyncWrite + Send + Unpin + 'static) -> Self {
         Self {
             name: name.into(),
@@ -233,7 +234,8 @@ impl StreamWriter for AnyWriter {
 
     fn finish(mut self: Box<Self>) -> BoxFuture<'static, Result<(), SinkError>> {
         Box::pin(async move {
-            // Standard output hands each write to a thread; only a flush waits for it, and tells of its failure.
+            // A write to standard output only hands the data to a thread. The flush waits for that thread and reports
+            // its error.
             let flushed = self.writer.flush().await;
             let finished = match flushed {
                 Ok(()) => self.writer.shutdown().await,
@@ -316,7 +318,7 @@ mod tests {
             let writer = write(&sink, &[b"all"]).await.unwrap();
             writer.finish().await.is_ok()
         });
-        // The clock stands still by itself while a thread writes.
+        // Tokio does not advance a paused clock by itself while a blocking thread works.
         let (name, done) = loop {
             tokio::time::advance(QUIET).await;
             if let Ok(first) = told.try_recv() {

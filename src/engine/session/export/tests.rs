@@ -73,7 +73,7 @@ async fn streams_go_to_the_sink_of_their_exporter() {
         .unwrap();
     assert_eq!(std::fs::read(dir.path().join("two")).unwrap(), b"abc");
     assert!(!dir.path().join("zero").exists());
-    // Without the header it is the first.
+    // A call without the header means the first exporter.
     end(client.diff_copy(Request::new(pieces(&["x"]))).await)
         .await
         .unwrap();
@@ -160,7 +160,7 @@ async fn platforms_write_into_one_directory_in_turn() {
     assert_eq!(exports.arrived().len(), 2);
 }
 
-// A transfer that has begun, and which writes `name` once it is let to.
+// Starts a transfer, which writes `name` later, when the test allows it.
 async fn begin(
     client: &mut FileSendClient<Channel>,
 ) -> (mpsc::Sender<Bytes>, impl Future<Output = Streaming<Bytes>>) {

@@ -1,4 +1,4 @@
-//! The answer to a call: buffers full of messages, then the status.
+//! The body of an answer: buffers full of messages, then the status.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,16 +10,16 @@ use tonic::Status;
 
 use super::transfer::TransferEnd;
 
-/// A part of the answer.
+/// One part of an answer.
 #[derive(Debug)]
 pub(super) enum Part {
-    /// Whole messages, each with what gRPC puts before it.
+    /// Complete messages, each with its gRPC prefix.
     Messages(Bytes),
-    /// The end.
+    /// The final status.
     Status(Status),
 }
 
-/// The body of the answer. When the daemon does not want it any more it is dropped, and the transfer with it.
+/// The body of an answer. If the daemon cancels its call, the body is dropped, and that ends the transfer.
 pub(super) struct TransferBody {
     parts: mpsc::Receiver<Part>,
     ended: bool,

@@ -1,8 +1,9 @@
-//! Directories for the daemon: the service it takes build contexts and Dockerfiles from.
+//! The service from which the daemon gets directories: build contexts and Dockerfiles.
 //!
-//! The daemon names a directory and a filter and opens a conversation of packets (`tonistiigi/fsutil`): we list entries, it
-//! asks for the content of those it does not have, we send that. Answers are written by hand rather than by a generated
-//! server, many packets to a buffer. Knows nothing of targets. Start at [`FileSync`]; [`transfer`] is one conversation.
+//! The daemon names a directory and a filter, and starts an exchange of packets (`tonistiigi/fsutil`): we list the
+//! entries, it requests the content of those that it does not have, and we send it. A generated gRPC server would
+//! send each packet as a message with its own buffer; here answers are encoded by hand, many packets to a buffer.
+//! This module knows nothing of targets. Start at [`FileSync`]; [`transfer`] is one exchange.
 
 mod body;
 mod progress;
@@ -38,14 +39,14 @@ use crate::event::EventSink;
 use progress::{FailureSlot, TransferRecord};
 use request::TransferRequest;
 
-/// Transfers of one session. What each of them moved is kept to its end.
+/// The most transfers of one session. A summary of each is kept until the session ends.
 const TRANSFERS: usize = 16 * 1024;
 
 const DIFF_COPY: &str = "/moby.filesync.v1.FileSync/DiffCopy";
 
-/// Serves directories to the daemon, and remembers what was transferred.
+/// Serves directories to the daemon, and records what was transferred.
 ///
-/// Clones are the same service.
+/// Clones share their state.
 #[derive(Clone)]
 pub struct FileSync(Arc<Inner>);
 
@@ -58,13 +59,13 @@ struct Inner {
 }
 
 impl FileSync {
-    /// A service for `locals` that tells `sink` how transfers go.
+    /// A service for `locals` that sends the progress of transfers to `sink`.
     pub fn new(locals: Vec<ServedDirectory>, sink: EventSink) -> Self {
         Self::with_compression(locals, sink, false)
     }
 
-    /// The same, compressing content where the daemon understands it and `compress` is set: for daemons at the far end of a
-    /// network. On the same machine it costs more than it saves.
+    /// The same. If `compress` is set, content is compressed if the daemon supports it. This is for daemons that are
+    /// reached through a network; on the same machine it costs more time than it saves.
     pub(crate) fn with_compression(
         locals: Vec<ServedDirectory>,
         sink: EventSink,
@@ -79,7 +80,7 @@ impl FileSync {
         }))
     }
 
-    /// The transfers so far, in the order they were asked for.
+    /// The transfers so far, in the order in which the daemon requested them.
     pub fn transfers(&self) -> Vec<TransferSummary> {
         let records = self
             .0
@@ -89,12 +90,12 @@ impl FileSync {
         records.iter().map(|record| record.summary()).collect()
     }
 
-    /// The first transfer that failed on this side.
+    /// The first transfer that failed on this side, if any.
     pub fn failure(&self) -> Option<TransferFailure> {
         self.0.failures.get()
     }
 
-    /// Completes when a transfer fails on this side; never, if none does.
+    /// Completes when a transfer fails on this side. Never completes if none does.
     pub fn failed(&self) -> impl Future<Output = TransferFailure> + Send + use<> {
         self.0.failures.wait()
     }

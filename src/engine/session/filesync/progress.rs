@@ -1,4 +1,4 @@
-//! What has been transferred, for the display while it goes on and for questions afterwards; and what went wrong here.
+//! The state of transfers, for the display and for later queries, and their failures on this side.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,60 +10,60 @@ use crate::event::{EventKind, EventSink, Transfer};
 
 /// A transfer that failed on this side.
 ///
-/// The daemon is told too, but frontends go on without an ignore file whose transfer failed, and then ship everything: a
-/// solve must end when this comes.
+/// The caller must end the solve. The daemon is informed of the failure too, but that is not enough: a frontend goes
+/// on if it cannot get the ignore file, and then requests the whole context.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot send the files of `{local}` to the builder: {reason}")]
 pub struct TransferFailure {
-    /// The name that the daemon asked by.
+    /// The name by which the daemon asked for the directory.
     pub(crate) local: String,
-    /// The directory.
+    /// The directory's path.
     pub(crate) dir: PathBuf,
-    /// What went wrong, with its causes.
+    /// The error, with its causes.
     pub(crate) reason: Arc<str>,
-    /// A way out, where one is known.
+    /// What the user can do, if known.
     pub(crate) help: Option<Arc<str>>,
 }
 
-/// How far a transfer is, or how it ended.
+/// The state of a transfer, or how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TransferState {
-    /// It goes on.
+    /// The transfer is in progress.
     Running,
-    /// The daemon has all it asked for.
+    /// The daemon has received everything that it requested.
     Complete,
-    /// It failed on this side, or the daemon said why it did on the other.
+    /// The transfer failed on this side, or the daemon reported why it failed on its side.
     Failed(Arc<str>),
-    /// The daemon went away in the middle.
+    /// The daemon cancelled the transfer.
     Abandoned,
 }
 
-/// One transfer and what it moved.
+/// One transfer and the amount that it has transferred.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransferSummary {
-    /// Identity within the process; the same as in events.
+    /// The transfer's id, unique within the process. Events have the same id.
     pub id: u64,
-    /// The name that the daemon asked by.
+    /// The name by which the daemon asked for the directory.
     pub local: String,
-    /// The directory.
+    /// The directory's path.
     pub dir: PathBuf,
-    /// The first paths it asked for, if it asked for some.
+    /// The first paths that the daemon asked for, if it did not ask for the whole directory.
     pub paths: Vec<String>,
-    /// Entries that were listed.
+    /// The number of entries listed.
     pub entries: u64,
-    /// Files whose content was sent.
+    /// The number of files whose content was sent.
     pub files: u64,
-    /// Bytes of content that were sent.
+    /// The number of content bytes sent.
     pub bytes: u64,
     /// The first files whose content was sent.
     pub first_files: Vec<String>,
-    /// How it ended.
+    /// The transfer's state.
     pub state: TransferState,
 }
 
-/// How many names a summary keeps.
+/// The most file names that a summary keeps.
 const FIRST_FILES: usize = 16;
-/// How many of the paths that were asked for a summary keeps, and bytes of them.
+/// The most requested paths that a summary keeps, and the most bytes in them.
 const FIRST_PATHS: usize = 64;
 const PATH_BYTES: usize = 4 << 10;
 
@@ -149,7 +149,7 @@ impl TransferRecord {
         }
     }
 
-    /// The directory.
+    /// The directory's path.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
@@ -176,7 +176,7 @@ impl TransferRecord {
     }
 }
 
-/// Tells of one transfer, and that it is over when dropped.
+/// Sends events on the progress of one transfer. When dropped, it sends the event that the transfer is over.
 pub(super) struct Teller {
     record: Arc<TransferRecord>,
     sink: EventSink,
@@ -189,7 +189,7 @@ impl Teller {
         Self { record, sink, told }
     }
 
-    /// Tells how far it is, where that has changed.
+    /// Sends the progress if it has changed since the last event.
     pub(super) fn tell(&mut self) {
         let event = self.record.event();
         if event != self.told {
@@ -210,7 +210,7 @@ impl Drop for Teller {
     }
 }
 
-/// The first failure of the transfers of one service.
+/// The first failure of any transfer of one service.
 #[derive(Debug)]
 pub(super) struct FailureSlot(watch::Sender<Option<TransferFailure>>);
 
@@ -244,7 +244,7 @@ impl FailureSlot {
             };
             match failure {
                 Some(failure) => failure,
-                // The service is gone and never failed.
+                // The service was dropped without a failure.
                 None => std::future::pending().await,
             }
         }

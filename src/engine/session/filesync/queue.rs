@@ -1,7 +1,8 @@
-//! What the daemon has asked for and no reader has taken yet.
+//! The requests of the daemon that no reader has taken yet.
 //!
-//! Unbounded, since the daemon may ask for everything at once and must never be kept from asking: it would stop reading, and
-//! both sides would wait. A wish is a number and a size.
+//! The queue is unbounded: the daemon may request everything at once, and must never be blocked while it does so. It
+//! would stop reading our list, and both sides would wait for each other. A request takes only a few bytes: an id and
+//! a size.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -26,7 +27,7 @@ impl SendQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a wish; tells whether more of them wait than readers wait for them.
+    /// Adds a request. Returns whether there are more requests than idle readers, so that another reader would help.
     pub(super) fn put(&self, id: u32, content: EntryContent) -> bool {
         let mut state = self.state();
         state.wishes.push_back((id, content));
@@ -34,12 +35,12 @@ impl SendQueue {
         state.wishes.len() > state.waiting
     }
 
-    /// The next wish, if there is one now.
+    /// Takes the next request, if there is one now.
     pub(super) fn try_take(&self) -> Option<(u32, EntryContent)> {
         self.state().wishes.pop_front()
     }
 
-    /// The next wish, as soon as there is one; `None` when there will be no more.
+    /// Waits for the next request and takes it. `None` if the queue is closed.
     pub(super) fn take(&self) -> Option<(u32, EntryContent)> {
         let mut state = self.state();
         loop {
@@ -58,7 +59,7 @@ impl SendQueue {
         }
     }
 
-    /// Ends all waiting, now and from here on.
+    /// Closes the queue: drops all requests and wakes all readers.
     pub(super) fn close(&self) {
         let mut state = self.state();
         state.closed = true;

@@ -1,4 +1,4 @@
-//! Reads the files that the daemon asked for into the answer. Blocking: one call is one thread's work.
+//! Reads the requested files into the answer. Blocking: each reader has a thread.
 
 use std::io::Read as _;
 
@@ -9,12 +9,13 @@ use super::source::FileContent;
 use super::transfer::{SendError, Shared};
 use super::{table, wire};
 
-/// Content per message. The daemon's cost is by message, ours by buffer; beyond this neither gains.
+/// The most content in one message, in bytes. The daemon's cost is per message, ours per buffer; larger messages help
+/// neither side.
 const CHUNK: usize = 128 << 10;
-/// Small files are sent together until there is this much.
+/// Small files are collected in a buffer until it has this many bytes.
 const BATCH: usize = 64 << 10;
 
-/// Takes ids from the queue until there will be no more.
+/// Takes requests from the queue until it is closed.
 pub(super) fn run(shared: &Shared) -> Result<(), SendError> {
     let mut reader = Reader {
         shared,
@@ -24,7 +25,7 @@ pub(super) fn run(shared: &Shared) -> Result<(), SendError> {
     loop {
         let mut next = shared.queue.try_take();
         if next.is_none() {
-            // Before waiting, what is ready goes out.
+            // Send what is ready before waiting.
             reader.flush()?;
             next = shared.queue.take();
         }
@@ -50,7 +51,7 @@ impl Reader<'_> {
         self.shared.send(Part::Messages(messages))
     }
 
-    // The content of one file and its end.
+    /// Sends the content of one file, and the end marker after it.
     fn send(&mut self, id: u32, content: table::EntryContent) -> Result<(), SendError> {
         if let table::EntryContent::File(size) = content {
             self.shared.table().path(id, &mut self.path);
@@ -90,7 +91,7 @@ impl Reader<'_> {
                 left -= len as u64;
                 continue;
             }
-            // It may have grown; what is there now is sent, as the reference does.
+            // The file may have grown. Send what it has now, as fsutil's sender does.
             grown.clear();
             let mut rest = file.take(CHUNK as u64);
             rest.read_to_end(&mut grown)
@@ -111,7 +112,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    // One message with `len` bytes, which `fill` appends.
+    /// Sends one message with `len` bytes, which `fill` appends to the buffer.
     fn chunk(
         &mut self,
         id: u32,

@@ -1,4 +1,4 @@
-//! What the daemon asks for: the metadata of its call.
+//! The daemon's request for a directory, which is in the metadata of its call.
 
 use http::HeaderMap;
 use tonic::Status;
@@ -10,17 +10,17 @@ const INCLUDE: &str = "include-patterns";
 const EXCLUDE: &str = "exclude-patterns";
 const FOLLOW: &str = "followpaths";
 
-/// A directory, and what of it.
+/// A requested directory and its filter.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TransferRequest {
-    /// Name of the directory, as the frontend knows it.
+    /// The name of the directory, as the frontend knows it.
     pub(super) local: String,
-    /// What of it is wanted.
+    /// Which part of the directory is requested.
     pub(super) filter: FilterSpec,
 }
 
 impl TransferRequest {
-    /// Reads the metadata of a call.
+    /// Reads the request from the metadata of a call.
     pub(super) fn read(headers: &HeaderMap) -> Result<Self, Status> {
         let local = values(headers, DIR_NAME)?.into_iter().next();
         let local = String::from_utf8(local.unwrap_or_default())
@@ -36,7 +36,8 @@ impl TransferRequest {
     }
 }
 
-/// Patterns of one transfer, and bytes of them. Each is tried for each file; ignore files have a few hundred at most.
+/// The most patterns of one transfer, and the most bytes in them. Each pattern is tested on each file, so the number
+/// must be limited; real ignore files have a few hundred at most.
 const PATTERNS: usize = 400_000;
 const PATTERN_BYTES: usize = 16 << 20;
 
@@ -56,7 +57,8 @@ fn limited(filter: FilterSpec) -> Result<FilterSpec, Status> {
     Ok(filter)
 }
 
-// All values of `key`, in order. Never split at commas: patterns may hold some.
+/// Returns all values of `key` in order. Values are never split at commas, because patterns may contain commas. If
+/// the header `KEY-encoded` is true, the values are query-escaped.
 fn values(headers: &HeaderMap, key: &str) -> Result<Vec<Vec<u8>>, Status> {
     let encoded = headers.get(format!("{key}-encoded")).is_some_and(|value| {
         matches!(
@@ -79,7 +81,8 @@ fn values(headers: &HeaderMap, key: &str) -> Result<Vec<Vec<u8>>, Status> {
         .collect()
 }
 
-// As in the query of an address: `%` and two digits, `+` for a blank.
+/// Reverses Go's `url.QueryEscape`: `%` with two hexadecimal digits, and `+` for a space. `None` if the text is
+/// malformed.
 fn query_unescape(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;

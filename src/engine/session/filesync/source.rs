@@ -1,4 +1,4 @@
-//! Where a served directory's entries come from: the disk, or this program.
+//! The sources of served directories: the disk, or files in memory.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,26 +12,26 @@ use crate::context::followpaths::{self, Links};
 use crate::context::stat::Xattrs;
 use crate::context::{Context, ContextError, Entry, Filter, FilterError, FilterSpec, LinkTarget};
 
-/// A directory that the daemon may ask for by name.
+/// A directory that the daemon can ask for by name.
 #[derive(Debug, Clone)]
 pub struct ServedDirectory {
-    /// The name it is asked for by: `context`, `dockerfile`, or a named context's.
+    /// The name by which the daemon asks for it: `context`, `dockerfile`, or a named context's name.
     pub name: String,
-    /// What is in it.
+    /// The directory's content.
     pub source: LocalSource,
 }
 
-/// What a served directory holds.
+/// The content of a served directory.
 #[derive(Debug, Clone)]
 pub enum LocalSource {
-    /// What is in this directory of the disk, looked at anew for each transfer; the path is absolute and without links.
+    /// A directory on disk. It is read again for each transfer. The path must be absolute and without symbolic links.
     Directory(PathBuf),
-    /// Files of this program's making, such as a Dockerfile that stands in the definition; by name, no directories.
+    /// Files in memory, such as an inline Dockerfile, by name. There are no subdirectories.
     Files(BTreeMap<String, Bytes>),
 }
 
 impl ServedDirectory {
-    /// The directory `path` of the disk under `name`.
+    /// Serves the directory `path` under `name`.
     pub fn directory(name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
         Self {
             name: name.into(),
@@ -39,7 +39,7 @@ impl ServedDirectory {
         }
     }
 
-    /// One file of this program's making under `name`.
+    /// Serves one file in memory under `name`.
     pub fn file(name: impl Into<String>, file: impl Into<String>, content: Bytes) -> Self {
         Self {
             name: name.into(),
@@ -47,7 +47,7 @@ impl ServedDirectory {
         }
     }
 
-    /// The directory on disk; empty where there is none.
+    /// The path on disk; empty if the files are in memory.
     pub fn path(&self) -> &Path {
         match &self.source {
             LocalSource::Directory(path) => path,
@@ -56,7 +56,7 @@ impl ServedDirectory {
     }
 }
 
-/// A source that is being transferred.
+/// An open source, during a transfer.
 #[derive(Debug)]
 pub(super) enum Source {
     Disk(Context),

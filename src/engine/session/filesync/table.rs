@@ -1,8 +1,9 @@
-//! The paths behind the ids of a transfer, in as little memory as may be.
+//! The paths of a transfer's entries, by id, in little memory.
 //!
-//! A transfer of a million entries keeps one row and one name for each; whole paths are put together when a file is opened.
+//! A transfer may have a million entries, so only one row and one name are kept for each. A whole path is assembled
+//! only when its file is opened.
 
-/// Rows by id.
+/// The entries; an entry's id is the index of its row.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     rows: Vec<Row>,
@@ -11,26 +12,26 @@ pub(super) struct Table {
 
 #[derive(Debug, Clone, Copy)]
 struct Row {
-    // Row of the directory it is in.
+    /// The row of the entry's directory, or `ROOT`.
     parent: u32,
     name_end: u32,
     content: EntryContent,
 }
 
-/// What there is to send of an entry.
+/// Which content the daemon may request of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum EntryContent {
-    /// It has none: a directory, a link and so on.
+    /// None: a directory, a link and so on.
     Never,
-    /// It passes for a regular file and is empty: a socket.
+    /// Empty: the entry is a socket, which is listed as a regular file.
     Empty,
-    /// A file of this many bytes, as the daemon was told.
+    /// A file of this many bytes, according to the list that the daemon received.
     File(u64),
-    /// It has been asked for, and is asked for only once.
+    /// The content has been requested; it must not be requested again.
     Asked,
 }
 
-/// More entries, or longer names, than ids can tell apart.
+/// There are more entries, or more bytes of names, than 32-bit numbers can count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the directory has more entries than one transfer can hold")]
 pub(super) struct TooMany;
@@ -38,7 +39,8 @@ pub(super) struct TooMany;
 const ROOT: u32 = u32::MAX;
 
 impl Table {
-    /// Adds the entry `name` of the directory `parent` (`None` is the root); its id is the number of rows before it.
+    /// Adds the entry `name` of the directory `parent` (`None` means the root). Its id is the number of rows before
+    /// it.
     pub(super) fn push(
         &mut self,
         parent: Option<u32>,
@@ -58,7 +60,7 @@ impl Table {
         Ok(())
     }
 
-    /// Takes note that `id` is asked for; `None` where it may not be.
+    /// Records that the daemon requests `id`. `None` if it may not.
     pub(super) fn ask(&mut self, id: u32) -> Option<EntryContent> {
         let content = &mut self.rows.get_mut(id as usize)?.content;
         match content {
@@ -69,11 +71,11 @@ impl Table {
         }
     }
 
-    /// Writes the path of `id` over `path`.
+    /// Replaces the content of `path` with the path of `id`.
     pub(super) fn path(&self, id: u32, path: &mut Vec<u8>) {
         let mut rows = Vec::with_capacity(16);
         let mut next = id;
-        // Parents come before what is in them, so this ends.
+        // This ends, because a directory's row always comes before its entries' rows.
         while let Some(row) = self.rows.get(next as usize) {
             rows.push(next);
             if row.parent >= next {

@@ -15,7 +15,7 @@ use super::*;
 use crate::engine::connection::MESSAGE_LIMIT;
 use crate::event::{EventKind, Transfer};
 
-// The daemon's side of one conversation.
+// The daemon's side of one transfer.
 struct Daemon {
     send: mpsc::Sender<Packet>,
     receive: Streaming<Packet>,
@@ -64,7 +64,7 @@ impl Daemon {
         self.send.send(packet).await.unwrap();
     }
 
-    // Everything that is listed.
+    // Reads the whole list of entries.
     async fn list(&mut self) -> Vec<Stat> {
         let mut stats = Vec::new();
         while let Some(stat) = self.packet().await.stat {
@@ -77,7 +77,7 @@ impl Daemon {
         self.receive.message().await.unwrap().unwrap()
     }
 
-    // The whole conversation, asking for every file that `wants` likes while the list still comes.
+    // Runs a whole transfer. Requests every file that `wants` accepts, while the list is still arriving.
     async fn take(&mut self, wants: impl Fn(&Stat) -> bool) -> (Vec<Stat>, BTreeMap<u32, Vec<u8>>) {
         let mut stats = Vec::new();
         let mut contents: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
@@ -156,7 +156,7 @@ async fn all_that_is_asked_for_arrives() {
     let summary = service.transfers().remove(0);
     assert_eq!(summary.state, TransferState::Complete);
     assert_eq!(summary.entries, 75);
-    // A socket is asked for too, and has nothing to send.
+    // A socket can be requested too, but has no content.
     assert_eq!(summary.files, contents.len() as u64 - 1);
     let sum: usize = contents.values().map(Vec::len).sum();
     assert_eq!(summary.bytes, sum as u64);
@@ -237,7 +237,7 @@ async fn a_directory_that_is_not_offered_is_not_found() {
     assert!(service.transfers().is_empty());
 }
 
-// The packet that ends a failed transfer, and the status after it.
+// Returns the text of the packet that ends a failed transfer, and the status after it.
 async fn failure(daemon: &mut Daemon) -> (String, Status) {
     loop {
         let packet = daemon.packet().await;
@@ -272,7 +272,8 @@ async fn a_file_that_vanished_or_changed_its_kind_fails_the_transfer() {
     }
 }
 
-// Address 0 of a process cannot be read, which is EIO; and what is to be had of a process that ended is ESRCH.
+// Reading address 0 of a process's memory fails with EIO; reading a file of a process that has ended fails with
+// ESRCH.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_system_that_fails_fails_the_transfer() {
@@ -351,7 +352,7 @@ async fn what_the_daemon_reports_is_kept() {
     assert_eq!(service.failure(), None);
 }
 
-// Waits until `found` holds, at most some seconds.
+// Waits some seconds at most until `found` holds.
 async fn until(found: impl Fn() -> bool) {
     let start = Instant::now();
     while !found() {
@@ -371,7 +372,7 @@ async fn a_daemon_that_does_not_read_stops_the_walk_and_nothing_is_lost() {
     until(|| service.transfers()[0].entries > 0).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     let listed = service.transfers()[0].entries;
-    // What the windows and buffers of a stream hold.
+    // As many as fit into the windows and buffers of a stream.
     assert!(listed < 150_000, "{listed}");
     let (stats, contents) = daemon.take(|stat| stat.path.ends_with(b"7")).await;
     assert_eq!((stats.len(), contents.len()), (FILES, FILES / 10));
@@ -402,7 +403,7 @@ async fn a_cancelled_call_ends_the_transfer() {
             .is_some_and(|transfer| transfer.done)
     })
     .await;
-    // Walk and readers hold what they share with the transfer; nobody does any more.
+    // The walk and the readers hold clones of what they share with the transfer; all must be dropped.
     until(|| Arc::strong_count(&service.0.records.lock().unwrap()[0]) == 1).await;
     assert_eq!(service.failure(), None);
 }

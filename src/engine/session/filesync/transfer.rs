@@ -1,8 +1,8 @@
-//! One transfer, from the daemon's call to its status.
+//! One transfer, from the daemon's call to the final status.
 //!
-//! Three kinds of work share it: the walk tells of entries, readers send content, and [`Control`] listens to the daemon all
-//! the while, so that neither side ever waits for the other to listen. Memory is bounded by the channel of the answer: the
-//! daemon's window closes, the channel fills, and walk and readers stand still.
+//! Three parts work at the same time: the walk lists entries, readers send content, and [`Control`] listens to the
+//! daemon all the time, so that the two sides never wait for each other to listen. The channel of the answer limits
+//! memory: if the daemon's window is closed, the channel fills up, and the walk and the readers wait.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -28,16 +28,16 @@ use crate::event::EventSink;
 use crate::types::causes::in_one_line;
 use crate::types::descriptors::{self, DescriptorShare};
 
-/// Buffers under way in one transfer.
+/// The most buffers of one transfer that wait to be sent.
 const PARTS: usize = 8;
-/// Threads that read the files of one transfer.
+/// The most threads that read files for one transfer.
 const READERS: usize = 4;
-/// Entries are told of together until their packets come to this many bytes.
+/// The list's packets are collected in a buffer until it has this many bytes.
 const LIST_BATCH: usize = 32 << 10;
-/// How often the display hears of a transfer.
+/// How often an event on the transfer's progress may be sent.
 const TELL_EVERY: Duration = Duration::from_millis(100);
 
-/// Why a transfer did not come to its end.
+/// Why a transfer ended early.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SendError {
     #[error(transparent)]
@@ -58,16 +58,16 @@ pub(super) enum SendError {
     TooMany(#[from] TooMany),
     #[error("a transfer failed unexpectedly; this is a bug in rbake")]
     Crashed(#[from] JoinError),
-    // The daemon does not want the answer any more.
+    /// The daemon cancelled the call.
     #[error("the builder went away")]
     Gone,
-    // The daemon reports a failure of its own, or breaks the rules of the conversation.
+    /// The daemon reported a failure, or violated the protocol.
     #[error("the builder could not take the files: {0}")]
     Daemon(String),
 }
 
 impl SendError {
-    // The way out, where one is known; `dir` is the directory that is sent.
+    /// What the user can do about the error, if known. `dir` is the directory that is sent.
     fn help(&self, dir: &Path) -> Option<String> {
         if let Self::Context(ContextError::Open { source, .. }) = self {
             return (source.kind() == std::io::ErrorKind::PermissionDenied).then(|| {
@@ -83,7 +83,7 @@ impl SendError {
             _ => return None,
         };
         let line = path.strip_prefix(dir).unwrap_or(path).to_str();
-        // In an ignore file, other characters may mean something.
+        // Other characters may have a special meaning in an ignore file.
         let is_plain = |line: &&str| {
             line.bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b))
@@ -103,18 +103,18 @@ impl SendError {
     }
 }
 
-/// What walk, readers and control have in common.
+/// The state that the walk, the readers and the control share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) record: Arc<TransferRecord>,
     pub(super) queue: SendQueue,
-    /// Whether content is compressed.
+    /// Whether content may be sent compressed.
     pub(super) compress: bool,
     source: OnceLock<Source>,
     table: Mutex<Table>,
     parts: mpsc::Sender<Part>,
     stopped: AtomicBool,
-    // The transfer's descriptors, for as long as it goes on.
+    /// Reserves the transfer's file descriptors while it runs.
     share: OnceLock<DescriptorShare>,
 }
 
@@ -123,12 +123,12 @@ impl Shared {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The source, which the walk has opened before anything could be asked for.
+    /// The source. The walk opens it before the daemon can request anything.
     pub(super) fn source(&self) -> Result<&Source, SendError> {
         self.source.get().ok_or(SendError::Gone)
     }
 
-    /// Whether to go on.
+    /// Fails if the transfer has been stopped.
     pub(super) fn check(&self) -> Result<(), SendError> {
         if self.stopped.load(Ordering::Relaxed) {
             return Err(SendError::Gone);
@@ -136,7 +136,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Sends from a blocking thread, once there is room.
+    /// Sends `part` from a blocking thread. Waits until the channel has room.
     pub(super) fn send(&self, part: Part) -> Result<(), SendError> {
         self.check()?;
         self.parts.blocking_send(part).map_err(|_| SendError::Gone)
@@ -148,7 +148,7 @@ impl Shared {
     }
 }
 
-/// Ends a transfer when the answer is dropped.
+/// Stops the transfer when the answer is dropped.
 pub(super) struct TransferEnd {
     shared: Arc<Shared>,
     control: AbortHandle,
@@ -161,7 +161,7 @@ impl Drop for TransferEnd {
     }
 }
 
-/// What a transfer is made of.
+/// The input of a transfer.
 pub(super) struct TransferPlan {
     pub(super) source: LocalSource,
     pub(super) filter: FilterSpec,
@@ -172,7 +172,7 @@ pub(super) struct TransferPlan {
     pub(super) failures: Arc<FailureSlot>,
 }
 
-/// Starts the transfer; what comes of it is in the answer.
+/// Starts a transfer. Its result, also a failure, is in the answer.
 pub(super) fn start(plan: TransferPlan) -> TransferBody {
     let (parts, answer) = mpsc::channel(PARTS);
     let shared = Arc::new(Shared {
@@ -210,7 +210,8 @@ impl Control {
     async fn run(mut self, source: LocalSource, filter: FilterSpec) {
         let walker = Arc::clone(&self.shared);
         self.work.spawn(async move {
-            // Waited for here, because a thread that waited could be missed by those who have what is waited for.
+            // Wait here and not in the blocking thread: waiting threads could use up the pool, and the transfers that
+            // hold the shares need threads, too.
             let share = descriptors::TRANSFERS.take().await;
             let walker = move || {
                 walker.share.get_or_init(|| share);
@@ -221,7 +222,7 @@ impl Control {
         let outcome = self.converse().await;
         self.shared.stop();
         let record = &self.shared.record;
-        // Where the answer is not wanted any more, sending fails and nobody misses it.
+        // If the daemon has cancelled the call, sending fails, which does no harm.
         let parts = &self.shared.parts;
         let status = match outcome {
             Ok(()) => {
@@ -247,7 +248,7 @@ impl Control {
         let _ = parts.send(Part::Status(status)).await;
     }
 
-    // Listens to the daemon until it has everything.
+    /// Listens to the daemon until it confirms that it has everything.
     async fn converse(&mut self) -> Result<(), SendError> {
         let mut tick = tokio::time::interval(TELL_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -289,7 +290,7 @@ impl Control {
     }
 }
 
-// Tells of every entry, then that there are no more.
+/// Lists every entry, then marks the end of the list.
 fn walk(shared: &Shared, source: &LocalSource, filter: &FilterSpec) -> Result<(), SendError> {
     let source = Source::open(source)?;
     let filter = source.filter(filter)?;
@@ -338,7 +339,7 @@ impl List<'_> {
             .rposition(|b| *b == b'/')
             .map_or(0, |at| at + 1);
         {
-            // The daemon may ask for it as soon as it has been told of it, so it is noted first.
+            // The daemon may request an entry as soon as it is listed, so add it to the table first.
             let mut table = self.shared.table();
             table.push(entry.parent, &entry.path[name_start..], content(entry))?;
             match entry.link {

@@ -1,8 +1,8 @@
-//! Packets of a transfer as bytes of the stream, several to a buffer.
+//! Encodes the packets of a transfer, several to a buffer.
 //!
-//! A context is tens of thousands of packets of some eighty bytes. Written one after the other into one buffer, each with
-//! the five bytes that gRPC puts before a message, they cost one allocation and one send per buffer. The decoders of the
-//! `proto` crate read the same in the tests.
+//! A context has tens of thousands of packets of about eighty bytes. Each packet is appended to the same buffer
+//! together with the five bytes that gRPC puts before a message, so a whole buffer costs one allocation and one send.
+//! The tests decode the result with the generated code of the `proto` crate.
 
 use std::io::Write as _;
 
@@ -11,9 +11,9 @@ use flate2::write::GzEncoder;
 
 use crate::context::Entry;
 
-/// What gRPC puts before each message: whether it is compressed, and its length.
+/// The length of the gRPC prefix of each message: a flag for compression, and the length.
 const PREFIX: usize = 5;
-/// The most that stands before the data of a data packet.
+/// The most bytes that come before the data in a data packet.
 pub(super) const DATA_HEADER: usize = PREFIX + 2 + 6 + 6;
 
 const TYPE: u8 = 1;
@@ -70,14 +70,15 @@ fn some_bytes_len(value: &[u8]) -> usize {
 
 fn prefix(out: &mut Vec<u8>, compressed: bool, len: usize) {
     out.push(u8::from(compressed));
-    // No message comes near what four bytes hold.
+    // Messages are always far shorter than 4 GiB.
     let len = u32::try_from(len).unwrap_or(u32::MAX);
     out.extend_from_slice(&len.to_be_bytes());
 }
 
-/// Appends the packet that tells of `entry`; `link` is what it points to, or the first name of the same file.
+/// Appends the packet that lists `entry`. `link` is the target of a symbolic link, or the first name of a hard-linked
+/// file.
 pub(super) fn stat(out: &mut Vec<u8>, entry: &Entry<'_>, link: &[u8]) {
-    // Signed numbers travel as their two's complement.
+    // Protobuf encodes a negative number as its two's complement.
     let size = entry.size.cast_unsigned();
     let mtime = entry.mtime.cast_unsigned();
     let major = entry.device.0.cast_unsigned();
@@ -88,7 +89,7 @@ pub(super) fn stat(out: &mut Vec<u8>, entry: &Entry<'_>, link: &[u8]) {
         .iter()
         .map(|(name, value)| bytes_len(pair_len(name, value)))
         .sum();
-    // Owner and group are 0, which is not written: whose the files are here does not matter there.
+    // Owner and group are 0, so they are not written: the owner on this machine has no meaning for the daemon.
     let stat_len = some_bytes_len(entry.path)
         + number_len(entry.mode.into())
         + number_len(size)
@@ -120,7 +121,8 @@ pub(super) fn end_of_list(out: &mut Vec<u8>) {
     prefix(out, false, 0);
 }
 
-/// Appends what stands before `len` bytes of the content of `id`; the bytes follow. No bytes are the end of the content.
+/// Appends the beginning of a packet with `len` bytes of the content of `id`; the caller appends the bytes. If `len`
+/// is 0, the packet marks the end of the content.
 pub(super) fn data_header(out: &mut Vec<u8>, id: u32, len: usize) {
     let data_len = if len == 0 { 0 } else { bytes_len(len) };
     let message_len = number_len(TYPE_DATA) + number_len(id.into()) + data_len;
@@ -132,7 +134,7 @@ pub(super) fn data_header(out: &mut Vec<u8>, id: u32, len: usize) {
     }
 }
 
-/// Compresses the message that begins at `start` of `out` and ends it, if that makes it smaller.
+/// Compresses the message that begins at `start` and extends to the end of `out`, if that makes it smaller.
 pub(super) fn compress(out: &mut Vec<u8>, start: usize) -> std::io::Result<()> {
     let message = start + PREFIX;
     let plain_len = out.len() - message;
@@ -155,7 +157,7 @@ pub(super) fn fin() -> Vec<u8> {
     out
 }
 
-/// The packet that ends the transfer with a reason.
+/// The packet that ends the transfer with an error.
 pub(super) fn error(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 16);
     let len = number_len(TYPE_ERR) + some_bytes_len(text.as_bytes());
@@ -173,7 +175,7 @@ mod tests {
     use prost::Message as _;
     use rbake_proto::packet::{Packet, PacketType, Stat};
 
-    // The messages in `bytes`, none compressed.
+    // Decodes the messages in `bytes`, which must be uncompressed.
     fn decode(mut bytes: &[u8]) -> Vec<Packet> {
         let mut packets = Vec::new();
         while !bytes.is_empty() {

@@ -1,4 +1,5 @@
-//! The conversation in which the daemon sends a directory. Blocking; the caller moves packets.
+//! The exchange in which the daemon sends a directory. It blocks; the caller moves packets between it and the
+//! connection.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -15,12 +16,12 @@ use crate::context::stat::mode;
 use crate::outcome::SpecialFiles;
 use crate::types::descriptors;
 
-/// Files that are received at the same time.
+/// The most files that are received at the same time.
 const OPEN_FILES: usize = 16;
 
 const CHAR_DEVICE: u32 = mode::DEVICE | mode::CHAR_DEVICE;
 
-/// Why a directory did not arrive.
+/// Why a directory could not be received.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReceiveError {
     #[error(transparent)]
@@ -45,25 +46,26 @@ pub(super) enum ReceiveError {
     Gone,
 }
 
-/// The other side of the conversation.
+/// The connection to the daemon.
 pub(super) trait Wire {
-    /// The next packet; `None` when there will be no more.
+    /// Waits for the next packet. `None` if the stream has ended.
     fn next(&mut self) -> Option<Packet>;
 
-    /// Sends a packet; `false` where nobody listens any more.
+    /// Sends a packet. `false` if the daemon has closed the stream.
     fn send(&mut self, packet: Packet) -> bool;
 }
 
-/// A directory that has arrived.
+/// The result of receiving a directory.
 #[derive(Debug, Default)]
 pub(super) struct Received {
-    /// Bytes of content that came.
+    /// The number of content bytes received.
     pub(super) bytes: u64,
-    /// Entries with powers beyond their content.
+    /// The number of entries with special powers.
     pub(super) special: SpecialFiles,
 }
 
-/// Writes what comes over `wire` to `sink`, keeping what is there.
+/// Receives a directory through `wire` and writes it to `sink`. Files in `sink` that the daemon does not send are
+/// kept.
 pub(super) fn receive(sink: &DirectorySink, wire: &mut dyn Wire) -> Result<Received, ReceiveError> {
     let destination = Destination::open(&sink.path)?;
     let mut receiver = Receiver {
@@ -118,10 +120,10 @@ struct Receiver {
     dropped: Dropped,
     order: EntryOrder,
     next_id: u32,
-    // Files that have been listed and not been asked for.
+    /// Files that were listed, but not yet requested.
     waiting: VecDeque<(u32, Stat)>,
     open: HashMap<u32, Pending>,
-    // Paths that a hard link may name.
+    /// The paths that a hard link may refer to.
     files: HashSet<Bytes>,
     directories: Vec<Stat>,
     links: Vec<(Bytes, Bytes)>,
@@ -132,8 +134,8 @@ fn text(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
 }
 
-// The same in memory of its own. What comes is a part of the message that brought it: each path that is kept would keep up to
-// 16 MiB, whatever was counted.
+/// Copies the texts of `stat`. They are slices of the message that brought them, so a path that is kept would keep
+/// the whole message in memory: up to 16 MiB, which no limit counts.
 fn detached(stat: &Stat) -> Stat {
     let own = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
     let xattrs = stat.xattrs.iter().map(|xattr| Xattr {
@@ -161,7 +163,7 @@ impl Receiver {
         let kind = stat.mode & mode::KIND;
         self.order.next(&stat.path, kind == mode::DIR)?;
         let is_link = kind != mode::DIR && kind != mode::SYMLINK && !stat.linkname.is_empty();
-        // Another name of a file was looked at under its first.
+        // A hard link was checked under the first name of its file.
         if !is_link
             && let Some(reason) = special::look(&stat, &mut self.special)
             && self.policy == SpecialPolicy::Deny
@@ -176,7 +178,7 @@ impl Receiver {
             }
             mode::SYMLINK => self.destination.symlink(&stat, &mut self.dropped)?,
             _ if is_link => {
-                // It may name a file whose content is still to come, so it is made at the end.
+                // The content of the file may arrive later, so the link is made at the end.
                 if !self.files.contains(&stat.linkname) {
                     return Err(ReceiveError::UnknownLink(text(&stat.path)));
                 }
@@ -195,14 +197,14 @@ impl Receiver {
         Ok(())
     }
 
-    // Asks for more, as long as few enough are under way.
+    /// Requests more files, up to the limit of files that are open at the same time.
     fn ask(&mut self, wire: &mut dyn Wire) -> Result<(), ReceiveError> {
         while self.open.len() < OPEN_FILES
             && let Some((id, stat)) = self.waiting.pop_front()
         {
             let pending = match self.destination.file(&stat) {
                 Ok(temporary) => Pending { temporary, stat },
-                // Those that are open will be complete, and give back theirs.
+                // No file descriptor is left. Files that are open now will be complete later and free theirs.
                 Err(error) if error.is_exhaustion() && !self.open.is_empty() => {
                     self.waiting.push_front((id, stat));
                     break;
@@ -245,7 +247,8 @@ impl Receiver {
         for (path, first) in &self.links {
             self.destination.hard_link(path, first)?;
         }
-        // From the inside out: a time changes when something inside does, and a mode may close a directory.
+        // Inner directories first: creating an entry changes the time of its directory, and a mode may make a
+        // directory inaccessible.
         for stat in self.directories.iter().rev() {
             self.destination.finish_directory(stat, &mut self.dropped)?;
         }

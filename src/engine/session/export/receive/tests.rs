@@ -7,7 +7,7 @@ use super::*;
 
 const TIME: i64 = 1_700_000_000_123_456_789;
 
-// A daemon that sends `stats` and then whatever it is asked for, in small pieces and two files at a time.
+// A daemon that sends `stats` and then every requested file, in small pieces, two files at a time.
 struct Sender {
     packets: VecDeque<Packet>,
     contents: BTreeMap<u32, Vec<u8>>,
@@ -66,7 +66,7 @@ impl Wire for Sender {
             return Some(packet);
         }
         self.most_open = self.most_open.max(self.asked.len());
-        // The one asked for last has the first word.
+        // Send the file that was requested last.
         let id = *self.asked.last()?;
         let content = self.contents.get_mut(&id)?;
         let data = content.split_off(content.len() - content.len().min(2));
@@ -90,7 +90,7 @@ impl Wire for Sender {
     }
 }
 
-// Pieces come from the end of a content, so contents that read the same both ways arrive as they were.
+// The content of `path` as [`Sender`] sends it: in pieces of two bytes, starting with the last piece.
 fn expected(path: &str) -> Vec<u8> {
     let mut left = path.as_bytes().repeat(3);
     let mut out = Vec::new();
@@ -104,7 +104,7 @@ fn run(dest: &Path, stats: Vec<Stat>) -> Result<Received, ReceiveError> {
     receive(&DirectorySink::new(dest), &mut Sender::new(stats))
 }
 
-// Hands on messages as they come, large for what is in them, and looks at what is left of them.
+// Passes on messages with padding, and checks how many of them are kept in memory.
 struct Padded {
     inner: Sender,
     messages: Vec<Bytes>,
@@ -114,7 +114,7 @@ struct Padded {
 impl Wire for Padded {
     fn next(&mut self) -> Option<Packet> {
         use prost::Message as _;
-        // The end of the list is an empty message, which is no memory.
+        // The message that ends the list is empty, so it takes no memory.
         let messages = self.messages.iter().filter(|bytes| !bytes.is_empty());
         let kept = messages.filter(|bytes| !bytes.is_unique()).count();
         self.most_kept = self.most_kept.max(kept);
@@ -231,7 +231,7 @@ fn special_files_are_counted_and_what_cannot_be_kept_is_named() {
     assert!(first.starts_with("`nowhere.x` of `strange`: "), "{first}");
 }
 
-// buildx keeps those of pipes and devices; of links it sets them on what the link leads to.
+// buildx keeps the attributes of pipes and devices. For links, it sets them on the link's target.
 #[test]
 #[cfg(target_os = "linux")]
 fn attributes_of_pipes_and_links_are_kept_or_told_of() {
@@ -249,12 +249,12 @@ fn attributes_of_pipes_and_links_are_kept_or_told_of() {
     let kept = |path: &str| rustix::fs::lgetxattr(dir.path().join(path), "trusted.x", &mut [0; 9]);
     let count = ["out/link", "out/pipe"].map(kept).iter().flatten().count();
     assert_eq!(count as u64 + special.dropped, 2, "{special:?}");
-    // Root may set them, where the file system has any.
+    // Root may set them, if the file system supports attributes at all.
     if rustix::process::geteuid().is_root() && kept("out/pipe").is_ok() {
         assert_eq!(special.dropped, 0, "{special:?}");
     }
     assert!(kept("outside").is_err());
-    // What replaces something that is there has them, too.
+    // An entry that replaces an existing one gets its attributes, too.
     let again = run(&out, stats()).unwrap().special;
     assert_eq!(again.dropped, special.dropped);
 }
@@ -324,7 +324,7 @@ fn what_was_there_is_replaced_or_kept() {
             link("z-hard", 0o644, "file"),
         ]
     };
-    // A second time everything is there already.
+    // In the second run, everything exists already.
     for _ in 0..2 {
         run(dir.path(), stats()).unwrap();
         assert_eq!(std::fs::read(at("dir/kept")).unwrap(), b"kept");
@@ -374,7 +374,7 @@ fn nothing_leads_out_of_the_directory() {
         assert!(run(&dest, stats).is_err(), "{path:?}");
         assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0, "{path:?}");
     }
-    // The link itself is replaced by the directory.
+    // The directory replaces the link itself, not its target.
     run(
         &dest,
         vec![stat("there", mode::DIR | 0o755), stat("there/x", 0o644)],
@@ -394,7 +394,7 @@ fn files_are_asked_for_a_few_at_a_time() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 100);
 }
 
-// What was half received is removed.
+// Partly received files are removed.
 #[test]
 fn a_daemon_that_goes_away_leaves_no_half_files() {
     struct Quits(Sender, usize);
