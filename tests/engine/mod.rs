@@ -1,4 +1,4 @@
-//! Conversations with a scripted daemon: what real ones cannot be made to say.
+//! Tests against a scripted daemon, for behaviour that a real one cannot be made to show.
 
 mod session;
 mod solve;

@@ -1,4 +1,4 @@
-//! Sessions, from the daemon's side.
+//! Sessions, as the daemon sees them.
 
 use std::time::Duration;
 
@@ -97,7 +97,7 @@ async fn large_answers_and_many_calls_go_through() {
 #[tokio::test(start_paused = true)]
 async fn closing_ends_the_stream_and_is_no_loss() {
     let (_fake, _engine, session, seen) = open(SessionBuilder::new(SessionId::new())).await;
-    // The daemon ends its side when ours ends, as real ones do.
+    // Like a real daemon, end the daemon's side when ours has ended.
     let ours = tokio::spawn(async move {
         let mut client = HealthClient::new(seen.channel);
         while client.check(HealthCheckRequest::default()).await.is_ok() {

@@ -1,4 +1,4 @@
-//! Solves whose daemon fails in ways of its own.
+//! Solves in which the daemon fails in various ways.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::support::fake_buildkit::{
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-// A client that solves against the daemon.
+// A client that can solve with the scripted daemon.
 struct Client {
     fake: FakeBuildkit,
     events: Events,
@@ -190,7 +190,7 @@ async fn a_lost_session_ends_the_solve() {
     let failure = client.result().await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Engine);
     assert!(failure.message.starts_with("session lost"), "{failure:?}");
-    // The daemon is told to stop.
+    // The daemon's call is cancelled.
     solve.answer.closed().await;
 }
 
@@ -266,7 +266,7 @@ async fn details_are_read_and_garbage_among_them_is_not() {
 
 async fn gateway() -> (Client, FakeSolve) {
     let mut client = Client::start_with(true).await;
-    // The job's first ping may come before the status call.
+    // The first ping of the job may arrive before the status call.
     let (mut solve, mut status, mut pings) = (None, None, 0);
     loop {
         match client.fake.call().await {
@@ -375,7 +375,7 @@ async fn a_job_that_never_comes_to_be_fails_with_its_own_reason() {
     assert_eq!(failure.message, "unknown exporter");
 }
 
-// It answers others meanwhile, so that it is not taken for one that does not answer at all.
+// The daemon answers other calls meanwhile, so it does not count as silent.
 #[tokio::test(start_paused = true)]
 async fn a_first_question_that_is_left_open_is_given_up() {
     let mut fake = FakeBuildkit::start();

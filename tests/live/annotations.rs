@@ -1,21 +1,21 @@
-//! What is said of annotations before a build, held to what the daemon does with them.
+//! Compares rbake's messages about annotations before a build with what the daemon does with them.
 
 use crate::support::buildkitd::Buildkitd;
 use crate::support::peers;
 use crate::support::project::TestProject;
 
-/// What becomes of an annotation.
+/// What happens to an annotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// It is part of what is written.
+    /// It is part of the result.
     Kept,
-    /// The daemon refuses it.
+    /// The daemon rejects it.
     Refused,
-    /// It is part of nothing.
+    /// It is silently lost.
     Lost,
 }
 
-// Other attributes of the target, and the fate of the annotation `LEVEL:rbake.test=marked`.
+// Other attributes of the target, and what happens to the annotation `LEVEL:rbake.test=marked`.
 const CASES: &[(&str, &str, Fate)] = &[
     ("index", "", Fate::Refused),
     (

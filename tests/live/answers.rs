@@ -1,4 +1,4 @@
-//! What is told where something else answers than what was named.
+//! The messages if something unexpected answers at an address.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -19,7 +19,7 @@ fn fails(variables: &[(&str, &str)]) -> CommandOutput {
     let set = |project: TestProject, (name, value): &(&str, &str)| project.env(name, value);
     let output = variables.iter().fold(project(), set).rbake(&[]);
     assert_eq!(output.code, Some(4), "{output}");
-    // Words of libraries that nobody can act on.
+    // These are words of libraries, which do not help a user.
     for word in [
         "InvalidContentType",
         "frame with invalid size",
@@ -104,7 +104,7 @@ async fn plain_text_and_tls_that_meet_are_told_by_the_settings_that_count() {
             "DOCKER_TLS_VERIFY=1",
         ],
     );
-    // The right CA, and a name that the certificate has not.
+    // The right CA, but a name that is not in the certificate.
     let output = fails(&[("BUILDKIT_HOST", &tls), ("BUILDKIT_TLS_CACERT", &ca)]);
     says(
         &output,
@@ -135,7 +135,8 @@ fn docker_and_buildkit_in_each_others_place_are_told() {
             &format!("`BUILDKIT_HOST={buildkit}`"),
         ],
     );
-    // Engines since 29 speak BuildKit's language on their own socket, and store what they built in their own way.
+    // Since version 29, a Docker Engine also serves BuildKit's API on its own socket, and stores results in its own
+    // way.
     let name = format!("rbake-answers{}", std::process::id());
     let definition =
         format!("target \"default\" {{\ntags = [\"{name}\"]\noutput = [\"type=image\"]\n}}\n");
@@ -254,7 +255,7 @@ fn a_socket_that_is_not_ours_is_told() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    // Who may not change users is not root, and may use its own socket.
+    // A user who may not change users is not root, and may use its own socket.
     if !said.contains("setpriv") {
         assert!(said.contains("your user may not use the socket"), "{said}");
     }

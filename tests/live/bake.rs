@@ -1,5 +1,5 @@
-//! The main job, from the command line on real daemons: images with their tags in a registry, and a second run that is all
-//! cache.
+//! The main use of rbake, from the command line, with real daemons: images arrive in a registry with their tags, and
+//! a second run takes everything from the cache.
 
 use std::process::Command;
 
@@ -73,7 +73,7 @@ fn project(registry: &str, name: &str) -> TestProject {
         .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
 }
 
-// A name of its own in the shared registry for each test.
+// Returns a name that no other test uses in the shared registry.
 fn unique(name: &str) -> String {
     format!("{name}-{}", std::process::id())
 }

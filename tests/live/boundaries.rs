@@ -1,5 +1,5 @@
-//! The embedded builder on a machine that is shared: folders, programs and sockets of others, and what of a run's environment
-//! stays in processes that outlive it.
+//! The embedded builder on a shared machine: directories, programs and sockets of other users, and variables of a
+//! run's environment in processes that outlive the run.
 
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::os::unix::net::UnixListener;
@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::home::{Home, eventually, launcher, rbake};
 
-/// A user that no machine has.
+/// A user id that does not exist on any machine.
 const STRANGER: u32 = 64_242;
 
 const BAKE: &str = "target \"default\" {\n  dockerfile-inline = \"FROM scratch\\nCOPY a /\"\n  output = [\"type=cacheonly\"]\n}\n";
@@ -39,7 +39,7 @@ fn signal(pid: u32, signal: Signal) {
     kill_process(pid, signal).unwrap();
 }
 
-// The environments of all processes whose command line names a path in the home, by their command line.
+// The environments of all processes whose command line names a path in the home, by command line.
 fn environments(home: &Home) -> Vec<(String, String)> {
     let mark = home.path("").display().to_string();
     let mark = mark.trim_end_matches('/');
@@ -70,7 +70,7 @@ async fn nothing_secret_of_the_first_run_stays_in_the_builders_processes() {
         .variable("NO_PROXY", "kept.example");
     let running = running_in(&home.environment()).await.unwrap();
     let all = environments(&home);
-    // The supervisor, the program that makes its namespaces, and buildkitd itself.
+    // There are the supervisor, the program that creates its namespaces, and buildkitd.
     assert!(all.len() >= 3, "{all:?}");
     for (line, environ) in &all {
         assert!(!environ.contains("canary"), "{line}: {environ}");
@@ -81,7 +81,7 @@ async fn nothing_secret_of_the_first_run_stays_in_the_builders_processes() {
         home.facts().await.is_some_and(|facts| facts.clients == 0)
     })
     .await;
-    // With the variables of OpenTelemetry buildkitd would wait five seconds for an exporter.
+    // If it had the variables of OpenTelemetry, buildkitd would wait five seconds for an exporter.
     let started = Instant::now();
     let stopped = embedded::stop(&home.environment(), false, &EventSink::none()).await;
     assert_eq!(stopped.unwrap(), Stopped::Stopped);
@@ -89,7 +89,7 @@ async fn nothing_secret_of_the_first_run_stays_in_the_builders_processes() {
     assert!(taken < Duration::from_secs(4), "{taken:?}");
 }
 
-// A host that has one file.
+// Starts an HTTP server that has one file.
 async fn serve_file(content: &'static str) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -128,7 +128,7 @@ async fn the_proxy_of_the_first_run_is_not_that_of_the_next() {
     for (line, environ) in environments(&home) {
         assert!(!environ.contains("HTTP_PROXY"), "{line}: {environ}");
     }
-    // The same settings again are no change.
+    // The same settings again are not a change.
     let fourth = running_in(&plain.with("GITHUB_TOKEN", Some("t")))
         .await
         .unwrap();
@@ -141,7 +141,7 @@ async fn the_proxy_of_the_first_run_is_not_that_of_the_next() {
 async fn an_add_from_the_net_works_after_a_run_with_a_dead_proxy() {
     let home = Home::with_programs();
     let url = serve_file("served").await;
-    // Go takes no proxy for `localhost` and loopback addresses.
+    // Go does not use a proxy for `localhost` and loopback addresses.
     let address = name_of_this_machine();
     let listener = tokio::net::TcpListener::bind((address.as_str(), 0))
         .await
@@ -185,7 +185,7 @@ async fn an_add_from_the_net_works_after_a_run_with_a_dead_proxy() {
     assert_eq!(code, Some(0), "{said}");
 }
 
-// An address of this machine, or its name where it has none but loopback.
+// An address of this machine that is not loopback, or its name if it has no such address.
 fn name_of_this_machine() -> String {
     let text = |arguments: &[&str]| {
         let output = Command::new("hostname").args(arguments).output().unwrap();
@@ -199,7 +199,7 @@ fn name_of_this_machine() -> String {
     }
 }
 
-// rbake as another user, who can read the program wherever the tests are built.
+// rbake as another user, with a copy of the program that this user can read.
 struct Another {
     dir: tempfile::TempDir,
     program: PathBuf,
@@ -250,7 +250,7 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-// Somebody who waits to be connected to.
+// Listens on `socket`, and records whether anybody has connected.
 fn listen(socket: &Path) -> Arc<AtomicBool> {
     let listener = UnixListener::bind(socket).unwrap();
     mode(socket, 0o777);
@@ -268,7 +268,7 @@ fn listen(socket: &Path) -> Arc<AtomicBool> {
 #[ignore = "needs root"]
 fn a_run_folder_that_somebody_made_before_us_is_not_used() {
     let another = Another::new();
-    // So long that the sockets are in /tmp, where anybody may have been first.
+    // The path is so long that the sockets are in /tmp, where another user may have created files first.
     let data = another.home().join("d".repeat(100));
     let data = data.to_str().unwrap();
     let environment = Environment::of([("RBAKE_DATA_DIR", data)], "/");
@@ -292,7 +292,7 @@ fn a_run_folder_that_somebody_made_before_us_is_not_used() {
         );
         assert!(said.contains("RBAKE_DATA_DIR"), "{said}");
     }
-    // A link to a folder of root's is no better.
+    // A link to one of root's directories must be refused as well.
     std::fs::remove_dir_all(&trap).unwrap();
     symlink("/root", &trap).unwrap();
     let output = another.run(&[("RBAKE_DATA_DIR", data)], &["+builder", "stop"]);
@@ -318,7 +318,7 @@ fn a_socket_of_another_user_is_not_spoken_with() {
     ] {
         chown(another.home().join(path), Some(STRANGER), Some(STRANGER)).unwrap();
     }
-    // All folders are the user's, but root listens.
+    // All directories belong to the user, but root listens on the socket.
     listen(&builder.join("run/control.sock"));
     let output = another.run(&[], &["+builder", "stop"]);
     let said = said(&output);
@@ -374,7 +374,7 @@ fn data_in_a_folder_that_everybody_can_write_to_is_refused() {
         "{told}"
     );
     assert_eq!(std::fs::read_dir(&open).unwrap().count(), 0);
-    // As /tmp is: others can make things there, but not replace ours.
+    // Like /tmp: others can create files there, but cannot replace ours.
     mode(&open, 0o1777);
     let output = command.output().unwrap();
     assert!(!said(&output).contains("not safe"), "{}", said(&output));
@@ -438,7 +438,7 @@ fn programs_and_settings_that_others_can_change_are_not_used() {
         told.contains(&format!("`{}`", certificate.display())) && told.contains("chmod go-w"),
         "{told}"
     );
-    // The sound program that comes later is taken, and the open folder is kept from buildkitd.
+    // The safe program later in `PATH` is used, and buildkitd's `PATH` does not have the open directory.
     let output = bake(&format!("{}:{sound}", open.display()), Some(&config));
     assert!(output.status.success(), "{}", said(&output));
     let log = std::fs::read_to_string(home.path("data/builder/builder.log")).unwrap();
@@ -489,7 +489,7 @@ async fn a_supervisor_that_waits_for_another_ends_when_it_is_told_to() {
     let mut serve = home.command(rbake());
     serve.args(["+builder", "serve"]).stderr(Stdio::null());
     let mut child = serve.spawn().unwrap();
-    // It catches the signal from the moment on at which it would otherwise be deaf to it.
+    // Wait until it catches the signal; before that, the signal would have no effect.
     let status = format!("/proc/{}/status", child.id());
     eventually("it catches SIGTERM", async || {
         let text = std::fs::read_to_string(&status).unwrap_or_default();

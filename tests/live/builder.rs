@@ -1,4 +1,4 @@
-//! Choosing a builder, and the embedded one, with real daemons.
+//! Choosing a builder, and the embedded builder, with real daemons.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -115,7 +115,7 @@ async fn an_idle_builder_stops_and_a_used_one_stays() {
 async fn a_killed_supervisor_leaves_nothing_and_the_next_run_starts_anew() {
     let home = Home::with_programs();
     home.mirror_docker_hub();
-    // The number is in the command line of the step's process, which the machine sees.
+    // The mark is in the command line of the step's process, so that the test can find that process on the machine.
     let mark = format!("sleep {}", 100_000 + std::process::id());
     home.write(
         "work/docker-bake.hcl",
@@ -348,7 +348,7 @@ async fn a_docker_engine_is_taken_and_images_are_loaded_into_it() {
     assert!(error.to_string().contains("the Docker Engine"), "{error}");
 }
 
-// An image of nothing but the programs, made and removed by Docker's own command.
+// A container from an image that has only the programs. Docker's own command creates and removes it.
 struct Container<'a> {
     home: &'a Home,
     docker: std::path::PathBuf,
@@ -397,7 +397,7 @@ async fn a_stopped_container_of_buildx_is_started_and_spoken_with() {
         std::fs::create_dir_all(home.path("image/bin")).unwrap();
         std::fs::copy(from, home.path("image/bin").join(to)).unwrap();
     }
-    // buildkitd looks for a runc when it starts; no step runs here.
+    // buildkitd checks for runc at its start, although no step runs here.
     std::fs::create_dir_all(home.path("image/tmp")).unwrap();
     std::fs::hard_link(home.path("image/bin/buildctl"), home.path("image/bin/runc")).unwrap();
     let packed = Command::new("tar")

@@ -1,4 +1,4 @@
-//! Caches other than a registry's: directories, the image itself, GitHub's service.
+//! Caches that are not in a registry: directories, the image itself, GitHub's service.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -22,7 +22,7 @@ fn succeeds(output: CommandOutput) -> CommandOutput {
     output
 }
 
-// Builds once on one builder, then on an empty one, with nothing but the cache in common.
+// Builds on one builder, and then on an empty one, which shares nothing with the first except the cache.
 async fn survives_a_wipe(project: TestProject, arguments: &[&str]) {
     let first = Buildkitd::start_with_images().await;
     let project = project.env("BUILDKIT_HOST", first.endpoint());
@@ -53,7 +53,7 @@ async fn a_directory_keeps_a_cache() {
     survives_a_wipe(project, &[]).await;
 }
 
-// Headers hold printable ASCII only, and the store's name goes into one.
+// The name of the store is sent in a header, which may hold printable ASCII only.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
 async fn a_directory_of_any_name_keeps_a_cache() {

@@ -1,5 +1,5 @@
-//! The canary: every secret of a run is a word that occurs nowhere else, and is looked for in all that rbake writes, prints, sends to
-//! other hosts, or hands to programs that do not need it.
+//! The canary test: each secret of a run is a word that occurs nowhere else. The test searches for it in everything
+//! that rbake writes, prints, sends to other hosts, or passes to programs that do not need it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use crate::support::project::{CommandOutput, TestProject};
 use crate::support::pty::Terminal;
 use crate::support::registry::{FakeRegistry, Login};
 
-/// A secret, and the one place that it may go to.
+/// A secret, and the only place that may receive it.
 struct Canary {
     name: &'static str,
     word: String,
@@ -22,19 +22,19 @@ struct Canary {
 
 impl Canary {
     fn new(name: &'static str) -> Self {
-        // Letters and digits only, so that no encoding but base64 changes it.
+        // Only letters and digits, so that base64 and hexadecimal are the only encodings that change it.
         let word = format!("Canary{}{}", name.replace('-', ""), std::process::id());
         Self { name, word }
     }
 
-    // The forms that it may be found in: itself, in hexadecimal, and in base64 at each of the three offsets.
+    // The forms to search for: the word itself, in hexadecimal, and in base64 at each of the three offsets.
     fn forms(&self) -> Vec<String> {
         let mut forms = vec![self.word.clone()];
         for shift in 0..3 {
             let text = [&b"xxx"[..shift], self.word.as_bytes()].concat();
             for engine in [&BASE64_STANDARD_NO_PAD, &BASE64_URL_SAFE_NO_PAD] {
                 let encoded = engine.encode(&text);
-                // What is left of the neighbours' bits is cut off.
+                // Cut off the characters that also have bits of the neighbouring text.
                 let from = if shift == 0 { 0 } else { shift + 1 };
                 forms.push(encoded[from..encoded.len() - 2].to_owned());
             }
@@ -80,14 +80,14 @@ impl Canaries {
         &canary.unwrap().word
     }
 
-    // The names of those that occur in `bytes`.
+    // The names of the secrets that occur in `bytes`.
     fn found_in(&self, bytes: &[u8]) -> BTreeSet<&'static str> {
         let found = self.all.iter().filter(|canary| canary.is_in(bytes));
         found.map(|canary| canary.name).collect()
     }
 }
 
-/// The registries of the run, each with a secret of its own.
+/// The registries of the run. Each has its own secret.
 struct Hosts {
     basic: FakeRegistry,
     token_basic: FakeRegistry,
@@ -116,7 +116,7 @@ impl Hosts {
         }
     }
 
-    // What each may have been sent.
+    // Each host, with the secrets that it may receive.
     fn all(&self) -> [(&FakeRegistry, &'static [&'static str]); 9] {
         [
             (&self.basic, &["basic"]),
@@ -136,12 +136,12 @@ fn auth(user: &str, password: &str) -> String {
     BASE64_STANDARD.encode(format!("{user}:{password}"))
 }
 
-// A token of the form of GitHub's: the daemon reads the claim from it.
+// A token with the format of GitHub's, because the daemon reads a claim from it.
 fn token_of_actions(word: &str) -> String {
     let claims =
         r#"{"exp":4102444800,"nbf":1,"ac":"[{\"Scope\":\"refs/heads/main\",\"Permission\":3}]"}"#;
     let part = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
-    // The daemon decodes the signature, and base64 without padding is whole in groups of four.
+    // The daemon decodes the signature, so its base64 text gets a length that needs no padding.
     let fill = "A".repeat((4 - word.len() % 4) % 4);
     format!(
         "{}.{}.{word}{fill}",
@@ -168,7 +168,7 @@ target "git" {
 }
 "#;
 
-// A helper, and a git before the real one: they note what they are given.
+// A credential helper, and a git before the real one in `PATH`. Both record their environment and arguments.
 const NOTE: &str = "{ tr '\\0' '\\n' < /proc/$$/environ; tr '\\0' '\\n' < /proc/$$/cmdline; } >> $HOME/../given-to-NAME";
 
 struct Stage {
@@ -273,7 +273,7 @@ impl Stage {
         self.project.home().join("..").canonicalize().unwrap()
     }
 
-    // No secret in what was printed.
+    // Fails if a secret was printed.
     fn check_text(&self, what: &str, text: &str) {
         let found = self.canaries.found_in(text.as_bytes());
         assert!(found.is_empty(), "{what}: {found:?} in\n{text}");
@@ -284,7 +284,7 @@ impl Stage {
         self.check_text(what, &output.stderr);
     }
 
-    // No secret in any file but those that the user has put it in.
+    // Fails if a secret is in any file, except those in which the user put it.
     fn check_files(&self, what: &str) {
         let given = [
             self.project.path().join("secret-file"),
@@ -306,7 +306,7 @@ impl Stage {
         }
     }
 
-    // Each host got its own secret and no other.
+    // Fails if a host received a secret that is not meant for it.
     fn check_hosts(&self) {
         for (host, allowed) in self.hosts.all() {
             let requests = host.requests().join("\n");
@@ -333,7 +333,7 @@ fn files_below(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-// Pulls from every registry, and has the secrets in a step that does not show them.
+// Pulls from every registry, and uses the secrets in a step that does not print them.
 fn dockerfile(hosts: &Hosts) -> String {
     let pulled = [
         &hosts.basic,
@@ -393,7 +393,7 @@ fn no_secret_of_a_run_is_written_printed_or_sent_to_those_it_is_not_for() {
         assert_eq!(output.code, Some(0), "{output}");
         stage.check_output(&arguments.join(" "), &output);
     }
-    // What fails, with all that is known of it.
+    // Failing runs, with the most details.
     for arguments in [["git", "-D"], ["default", "-D"]] {
         if arguments[0] == "default" {
             let broken = dockerfile(&stage.hosts).replace("> /sum;", "> /sum; exit 7;");
@@ -436,7 +436,7 @@ fn the_search_finds_a_secret_however_it_is_written() {
     assert!(!canary.is_in(b"Canary"));
 }
 
-/// A target, the Dockerfile it builds with, and the variable it is run with.
+/// Attributes of a target, and its Dockerfile. One of them has the secret in an address.
 const ADDRESSES: [(&str, &str); 5] = [
     ("context = \"http://u:${WORD}@127.0.0.1:1/x.git\"", ""),
     ("context = \"http://${WORD}@127.0.0.1:1/x.tgz\"", ""),

@@ -1,4 +1,4 @@
-//! What of a directory arrives in a daemon, and what comes back from it.
+//! Which parts of a directory arrive in a daemon, and what it sends back.
 
 use std::collections::BTreeMap;
 use std::io::{Seek as _, SeekFrom, Write as _};
@@ -57,7 +57,7 @@ fn set_xattr(path: &Path, name: &str, value: &[u8]) {
     rustix::fs::setxattr(path, name, value, rustix::fs::XattrFlags::empty()).unwrap();
 }
 
-// 50,000 files and everything that is not just a file.
+// 50,000 files, and one of each special kind of entry.
 fn odd_tree(root: &Path) {
     write(&root.join("Dockerfile"), "FROM scratch\nCOPY . /ctx\n");
     write(&root.join(".dockerignore"), ignore_file());
@@ -87,7 +87,7 @@ fn odd_tree(root: &Path) {
     ] {
         write(&root.join(path), path);
     }
-    // The first name of a file is ignored, so another has to carry it.
+    // The first name of the file is ignored, so another name must carry the content.
     write(&root.join("hard/first"), "one file, four names");
     for name in ["hard/second", "hard/third", "z-hard"] {
         std::fs::hard_link(root.join("hard/first"), root.join(name)).unwrap();
@@ -144,7 +144,7 @@ async fn solve(engine: &Engine, build: &DiskBuild) -> BTreeMap<String, String> {
         .response
 }
 
-// The transfer that moved the context, not the one for its ignore file.
+// The transfer of the context itself, without the one of its ignore file.
 fn of_context(build: &DiskBuild) -> TransferSummary {
     let mut transfers = build.files.transfers();
     transfers.retain(|transfer| transfer.local == "context" && transfer.paths != [".dockerignore"]);
@@ -159,7 +159,7 @@ fn socket(daemon: &Buildkitd) -> String {
     }
 }
 
-// Differences, a few of them.
+// Fails if the trees differ, and shows a few differences.
 fn compare(ours: &BTreeMap<String, TarEntry>, theirs: &BTreeMap<String, TarEntry>) {
     let paths = ours.keys().chain(theirs.keys());
     let mut different: Vec<String> = paths
@@ -185,7 +185,7 @@ async fn a_large_and_odd_context_arrives_as_buildx_sends_it() {
     odd_tree(dir.path());
     let engine = Engine::connect(daemon.endpoint()).await.unwrap();
 
-    // The cache is off: the second build would else be given what the first one copied.
+    // Without a cache, or the second build would get what the first one copied.
     let (exports, ours) = disk::archive();
     let mut build = disk::build(&engine, dir.path(), "odd", vec![exports]).await;
     build.spec.no_cache = NoCache::All;
@@ -202,7 +202,7 @@ async fn a_large_and_odd_context_arrives_as_buildx_sends_it() {
             .await
             .unwrap()
     };
-    // The directory that COPY makes has the time of the build.
+    // The directory that COPY creates has the time of the build.
     for tree in [&mut ours, &mut theirs] {
         tree.get_mut("ctx/").unwrap().mtime.clear();
     }
@@ -216,7 +216,7 @@ async fn a_large_and_odd_context_arrives_as_buildx_sends_it() {
     );
     compare(&ours, &theirs);
 
-    // Again: the daemon has everything, and then everything but one file.
+    // Again: first the daemon has everything, then everything except one file.
     for changed in [None, Some("part-7/sub-0/file-07.txt")] {
         if let Some(changed) = changed {
             std::fs::write(dir.path().join(changed), "changed\n").unwrap();
@@ -226,7 +226,7 @@ async fn a_large_and_odd_context_arrives_as_buildx_sends_it() {
         let again = of_context(&build);
         assert_eq!(again.entries, first.entries);
         let sent: Vec<&str> = again.first_files.iter().map(String::as_str).collect();
-        // A socket passes for an empty file, and so for one that is new each time it is looked at; it has no content.
+        // A socket looks like an empty file that is new each time, but it has no content.
         assert_eq!(sent, changed.into_iter().collect::<Vec<_>>());
         let bytes = changed.map_or(0, |_| "changed\n".len() as u64);
         assert_eq!((again.files, again.bytes), (sent.len() as u64, bytes));
@@ -272,7 +272,7 @@ async fn a_directory_comes_back_for_each_platform() {
         "linux/arm64".parse().unwrap(),
     ];
     build.spec.multi_platform = true;
-    // A second time everything is there.
+    // In the second run, everything exists already.
     for _ in 0..2 {
         solve(&engine, &build).await;
         build.spec.build_ref = rbake::engine::BuildRef::new();

@@ -1,4 +1,4 @@
-//! What the scripted daemon of `tests/engine` is made to say, said by a real one.
+//! Checks that a real daemon sends the answers that `tests/engine` makes the scripted one send.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ fn with_id<T>(build_ref: &BuildRef, message: T) -> Request<T> {
     request
 }
 
-// The words end with the id; those before it are the daemon's own affair.
+// The message ends with the id. The words before it may differ between daemons.
 fn same(status: &Status, build_ref: &BuildRef) {
     let scripted = unknown_job(build_ref.as_str());
     assert_eq!(status.code(), scripted.code(), "{status:?}");
@@ -152,7 +152,7 @@ async fn a_daemon_ends_its_side_of_a_closed_session() {
     let build = build(&engine, "FROM scratch\n", &[]).await;
     let started = Instant::now();
     build.close().await;
-    // Far from the time after which we would stop to wait.
+    // Far less than the time after which we stop waiting.
     assert!(
         started.elapsed() < Duration::from_secs(2),
         "{:?}",

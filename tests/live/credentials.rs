@@ -1,4 +1,4 @@
-//! Credential helpers and token servers that misbehave, with a real builder in between.
+//! Credential helpers and token servers that misbehave, with a real builder between rbake and the registry.
 
 use std::fmt::Write as _;
 use std::io::Read as _;
@@ -17,7 +17,8 @@ fn address() -> String {
     peers::peer("RBAKE_TEST_BUILDKIT_ADDR")
 }
 
-// A project that pulls from `registry`, with a helper that notes its calls in `home/calls` and does `script`.
+// A project that pulls from `registry`. Its credential helper records its calls in `home/calls` and then runs
+// `script`.
 fn project(address: &str, registry: &FakeRegistry, script: &str) -> TestProject {
     let project = TestProject::new();
     let calls = project.home().join("calls");
@@ -165,7 +166,7 @@ fn a_token_server_that_redirects_elsewhere_gets_no_password_there_and_is_named()
     assert!(registry.count("POST /token") > 0);
 }
 
-// The user whose password the token server was sent; `-` where nobody's was.
+// The user whose password the token server received; `-` if it received none.
 fn user(registry: &FakeRegistry) -> String {
     let requests = registry.requests();
     let form = requests.iter().find(|text| text.starts_with("POST /token"));

@@ -1,4 +1,5 @@
-//! What a Docker Engine has after a bake, with both of its image stores, held to what it has after buildx's.
+//! What a Docker Engine has after a bake, with both of its image stores, compared with what it has after a bake by
+//! buildx.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -9,7 +10,7 @@ use crate::support::peers;
 use crate::support::private_registry::{PASSWORD, PrivateRegistry};
 use crate::support::project::{CommandOutput, TestProject};
 
-/// An engine, the programs that ask it, and a registry.
+/// An Engine, the programs that query it, and a registry.
 struct Engine {
     host: String,
     docker: PathBuf,
@@ -36,7 +37,7 @@ impl Engine {
         }
     }
 
-    // Both stores, each once.
+    // One Engine for each kind of image store.
     fn each() -> [Self; 2] {
         let all = [
             Self::with("RBAKE_TEST_DOCKER_HOST"),
@@ -54,7 +55,7 @@ impl Engine {
             .unwrap()
     }
 
-    // Standard output of a command that succeeds.
+    // Runs a command that must succeed, and returns its standard output.
     #[track_caller]
     fn says(&self, arguments: &[&str]) -> String {
         let output = self.docker(arguments);
@@ -89,7 +90,8 @@ impl Engine {
         project.read(&output)
     }
 
-    // The names of images that have `mark` in them, each with what the image is; names that lost their tag count.
+    // The names of images that contain `mark`, each with the image's identity. Images whose name lost its tag are
+    // included.
     fn images(&self, mark: &str) -> Vec<(String, String)> {
         let listed = self.says(&["images", "--all", "--format", "{{.Repository}}:{{.Tag}}"]);
         let names = listed.lines().filter(|name| name.contains(mark));
@@ -122,7 +124,7 @@ impl Engine {
         }
     }
 
-    // What the image prints, where no registry may be asked for it.
+    // What the image prints when it runs. It must not be pulled from a registry.
     #[track_caller]
     fn runs(&self, name: &str) -> String {
         self.says(&["run", "--rm", "--pull=never", "--network=none", name])
@@ -140,7 +142,7 @@ fn passes(output: &CommandOutput) {
     assert_eq!(output.code, Some(0), "{output}");
 }
 
-// (the target's attributes, words after `bake`)
+// (the target's attributes, arguments after `bake`)
 const WAYS: [(&str, &[&str]); 8] = [
     ("tags = [\"MARK:dev\"]", &[]),
     ("tags = [\"MARK\"]\noutput = [\"type=image\"]", &[]),
@@ -158,7 +160,8 @@ const WAYS: [(&str, &[&str]); 8] = [
     ),
 ];
 
-// Builds in every way with buildx and with rbake, and again with another content, and compares what each leaves.
+// Builds in every way with buildx and with rbake, then again with other content, and compares what each leaves in the
+// Engine.
 fn leaves_what_buildx_leaves(engine: &Engine) {
     for (attributes, words) in WAYS {
         let mark = unique("images");
@@ -286,7 +289,7 @@ fn images_are_loaded_into_either_store_from_elsewhere() {
         assert_eq!(engine.runs(&mark), "built");
         engine.remove(&mark);
     }
-    // One engine builds, and a context names the other one.
+    // One Engine builds, and a context names the other.
     let mark = unique("across");
     let id = Digest::sha256(b"other");
     let context = format!(
@@ -318,7 +321,7 @@ fn images_are_loaded_into_either_store_from_elsewhere() {
 fn a_push_that_is_refused_fails_the_target() {
     let engines = Engine::each();
     for engine in engines {
-        // Nothing listens there.
+        // Nothing listens at this address.
         let definition = "target \"default\" { tags = [\"127.0.0.1:9/x:1\"] }\n";
         let project = engine.project(definition);
         let output = project.rbake(&["--push"]);
@@ -422,7 +425,7 @@ fn the_default_load_may_be_switched_off_where_there_is_no_docker() {
 fn a_registry_without_tls_is_told_with_the_setting_that_counts() {
     let engines = Engine::each();
     let buildkit = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
-    // The same registry by a name for which nobody assumes that it may do without TLS.
+    // The same registry under a name for which TLS is required by default.
     let port = engines[0].registry.rsplit(':').next().unwrap();
     let name = format!("0.0.0.0:{port}/{}:1", unique("insecure"));
     let definition = format!("target \"default\" {{ tags = [\"{name}\"] }}\n");
@@ -464,7 +467,7 @@ fn a_registry_without_tls_is_told_with_the_setting_that_counts() {
     ];
     passes(&project.rbake(&build));
 
-    // The machine, as an engine in a network of its own sees it (scripts/own-network.sh).
+    // The machine's address, as an Engine in a separate network sees it (scripts/own-network.sh).
     for engine in engines {
         let name = format!("10.0.2.2:{port}/{}:1", unique("insecure"));
         let definition = format!("target \"default\" {{ tags = [\"{name}\"] }}\n");

@@ -67,7 +67,7 @@ async fn a_solve_gives_progress_and_a_digest() {
         vertices.iter().any(|name| name.contains("COPY a /a")),
         "{vertices:?}"
     );
-    // The last update has arrived: the copy is complete.
+    // The last update has arrived, because the copy is complete.
     let progress = events.progress();
     let done = progress
         .iter()
@@ -86,7 +86,7 @@ async fn a_solve_gives_progress_and_a_digest() {
 #[ignore = "needs live peers"]
 async fn steps_may_take_long_and_the_session_lives() {
     let engine = buildkitd::shared().await;
-    // A session whose health is not answered dies after ten seconds.
+    // A session that does not answer health checks is dropped after ten seconds.
     let mut build = build(&engine, "FROM busybox\nRUN sleep 12\n", &[]).await;
     build.spec.no_cache = NoCache::All;
     let lost = build.sessions.target.lost();
@@ -156,7 +156,7 @@ async fn mistakes_in_a_dockerfile_are_told() {
         assert_eq!(failure.kind, FailureKind::Build, "{failure:?}");
         assert!(failure.message.contains(expected), "{failure:?}");
     }
-    // A request that the daemon refuses before it makes a job has no progress to wait for.
+    // If the daemon refuses a request before it creates a job, there is no progress to wait for.
     let mut build = build(&engine, "FROM scratch\n", &[]).await;
     build.spec.exports = vec![SolveExport::new(Exporter::Other("bogus".to_owned()))];
     let failure = engine
@@ -242,7 +242,7 @@ async fn long_ignore_files_fit_into_the_headers() {
 #[ignore = "needs live peers"]
 async fn large_dockerfiles_come_back_with_their_errors() {
     let engine = buildkitd::shared().await;
-    // The whole text comes back in a header.
+    // The daemon returns the whole text in a header.
     let comment = format!("# {}\n", "x".repeat(200)).repeat(500);
     let dockerfile = format!("FROM scratch\n{comment}COPY missing /\n");
     let build = build(&engine, &dockerfile, &[]).await;
@@ -297,7 +297,7 @@ async fn cancelling_ends_the_daemons_work_at_once() {
         let (result, cancelled_at) = tokio::join!(solve, cancelled_at);
         assert_eq!(result.unwrap_err().kind, FailureKind::Cancelled);
         assert!(cancelled_at.elapsed() < Duration::from_secs(1));
-        // The daemon gives the job up, and says so in its history.
+        // The daemon abandons the job, which its history shows.
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             let record = record(&engine, &build).await;

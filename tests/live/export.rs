@@ -1,4 +1,4 @@
-//! What has powers beyond its content, in directories that a build writes here.
+//! Entries with special powers in directories that a build writes on this machine.
 
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::support::disk::buildx_directory;
 use crate::support::peers;
 use crate::support::project::TestProject;
 
-// `ADD` keeps modes, devices and attributes of an archive.
+// An archive for `ADD`, which keeps modes, devices and attributes.
 fn archive() -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     let header = |name: &str, mode: u32, kind: tar::EntryType, size: u64| {

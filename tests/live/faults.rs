@@ -1,4 +1,4 @@
-//! Daemons that die.
+//! Daemons that end during a build.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +11,10 @@ use crate::support::buildkitd::Buildkitd;
 use crate::support::builds::build;
 use crate::support::events::Events;
 
-// What a killed daemon leaves running ends by itself.
+// Processes that a killed daemon leaves running end by themselves.
 const WAITS: &str = "FROM busybox\nRUN echo serving && sleep 5\n";
 
-// Solves, and sends `signal` to the daemon while the step runs.
+// Solves, and sends `signal` to the daemon while the step is running.
 async fn solve_and(signal: &str) -> (Result<Solved, SolveFailure>, Duration) {
     let daemon = Buildkitd::start_with_images().await;
     let engine = Engine::connect(daemon.endpoint()).await.unwrap();

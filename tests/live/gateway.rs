@@ -49,7 +49,7 @@ async fn both_roads_give_the_same_image() {
     assert_eq!(digests[0], digests[1]);
 }
 
-// The provenance of a solve, from the daemon's history.
+// The provenance of a solve, which the daemon's history has.
 async fn provenance(engine: &Engine, build_ref: &str) -> serde_json::Value {
     let request = BuildHistoryRequest {
         r#ref: build_ref.to_owned(),
@@ -111,10 +111,10 @@ async fn both_roads_give_the_same_provenance() {
             .unwrap();
         let mut predicate = provenance(&engine, &solved.build_ref).await;
         let mut definition = predicate["buildDefinition"].take();
-        // Digests of local sources depend on the session.
+        // The digests of local sources depend on the session.
         definition["internalParameters"]["buildConfig"]["digestMapping"].take();
         let request = &mut definition["externalParameters"]["request"];
-        // Through the gateway the daemon repeats the outer half of the request here.
+        // For a solve through the gateway, the daemon repeats the outer request here.
         let root = request.as_object_mut().unwrap().remove("root");
         assert_eq!(root.is_some(), through_gateway);
         let args = request["args"].as_object_mut().unwrap();
@@ -215,7 +215,7 @@ async fn whoever_holds_a_result_may_give_it_up() {
     assert_eq!(failure.message, "its consumer failed");
 }
 
-// Solves `producer`, then `consumer` with its result as the context `base`, while the first waits.
+// Solves `producer`, and then `consumer` with its result as the context `base`, while the job of the first waits.
 async fn linked(engine: &Engine, producer: &Build, mut consumer: Build) -> (Events, Events) {
     let (publish, published) = oneshot::channel::<FrontendResult>();
     let (release, released) = oneshot::channel::<()>();
@@ -274,7 +274,7 @@ async fn linked(engine: &Engine, producer: &Build, mut consumer: Build) -> (Even
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
 async fn a_linked_target_is_built_once_and_the_daemon_survives() {
-    // A daemon of our own: a mistake here would end it for everyone.
+    // A separate daemon, because a mistake here would crash the one that all tests share.
     let daemon = Buildkitd::start(&[]).await;
     let engine = Engine::connect(daemon.endpoint()).await.unwrap();
     let producer = build(

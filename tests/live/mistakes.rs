@@ -1,16 +1,16 @@
-//! Frequent mistakes in Dockerfiles and targets, built on a real daemon: the last words are of what is wrong and of the way out, in
-//! the user's terms.
+//! Frequent mistakes in Dockerfiles and targets, built on a real daemon. The last lines of the output must name the
+//! mistake and the remedy in the user's terms.
 
 use crate::support::peers;
 use crate::support::project::TestProject;
 
 struct Mistake {
-    /// What of the target is wrong.
+    /// The faulty part of the target.
     target: &'static str,
     dockerfile: &'static str,
-    /// What the error says.
+    /// What the error must say.
     told: &'static str,
-    /// What its help says.
+    /// What the help must say.
     help: &'static str,
 }
 
@@ -108,7 +108,7 @@ fn a_mistake_is_told_in_the_users_terms_with_the_way_out() {
         let (told, help) = error.split_once("= help: ").unwrap_or((error, ""));
         assert!(told.contains(mistake.told), "{}: {output}", mistake.told);
         assert!(help.contains(mistake.help), "{}: {output}", mistake.help);
-        // The names of the daemon's own records help nobody.
+        // The names of the daemon's internal records do not help a user.
         assert!(!error.contains("checksum of ref"), "{output}");
     }
 }

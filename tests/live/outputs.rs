@@ -1,4 +1,5 @@
-//! Where results and metadata go on this machine: files, links, pipes, devices, and what the shell has opened.
+//! Where results and metadata are written on this machine: files, links, pipes, devices, and files that the shell has
+//! opened.
 
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
@@ -32,7 +33,7 @@ fn succeeds(output: &CommandOutput) {
     assert_eq!(output.code, Some(0), "{output}");
 }
 
-// Runs `script` with bash in the project; `rbake` is there as `$R`.
+// Runs `script` with bash in the project. `$R` is the path of rbake.
 fn bash(project: &TestProject, script: &str) -> Output {
     let rbake = project.command(&[]);
     let environment = rbake
@@ -85,7 +86,7 @@ fn what_is_granted_after_a_link_is_where_it_is_written() {
         "hello\n"
     );
     assert!(elsewhere.join("a.tar").is_file() && elsewhere.join("cache/index.json").is_file());
-    // Nothing where the text of the path leads.
+    // Nothing is written to the place that the text of the path suggests.
     assert!(!project.path().join("dir").exists() && !project.path().join("a.tar").exists());
 }
 
@@ -220,7 +221,7 @@ fn metadata_replaces_files_and_nothing_else() {
             .starts_with('{')
     );
 
-    // A device of the test's own: the machine's must not depend on this test.
+    // A separate device node, because a failure of this test must not damage the machine's.
     if bash(&project, "mknod null c 1 3 && : >null")
         .status
         .success()
@@ -270,7 +271,8 @@ fn archives_go_to_pipes_descriptors_and_files_behind_links() {
     assert_eq!(temporary_files(&project), [""; 0]);
 }
 
-// Beyond what a pipe holds, and less than what is written at once: the last piece is the only one.
+// The archive is larger than a pipe's buffer, but smaller than the buffer of a single write, so there is only one
+// write.
 #[test]
 #[ignore = "needs live peers"]
 fn standard_output_has_all_of_an_archive_or_the_target_fails() {
@@ -310,7 +312,7 @@ fn a_link_that_comes_while_the_user_is_asked_is_not_followed() {
     assert_eq!(std::fs::read_dir(beside.join("victim")).unwrap().count(), 0);
 }
 
-// A build's result may hold links: one that lies where the metadata goes must not lead it away.
+// The result of a build may contain links. A link at the place of the metadata file must not redirect it.
 #[test]
 #[ignore = "needs live peers"]
 fn metadata_does_not_follow_a_link_that_the_build_has_made() {

@@ -1,4 +1,4 @@
-//! The requests of rbake and of buildx for one definition, as the daemon's history has them.
+//! Compares the requests of rbake and of buildx for one definition, as the daemon's history has them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -85,7 +85,7 @@ async fn history(daemon: &Buildkitd) -> Vec<BuildHistoryRecord> {
     records
 }
 
-// Which session serves a directory, and which machine, is each run's own.
+// The attributes without those that differ in each run: the sessions that serve directories, and the machine.
 fn comparable(record: &BuildHistoryRecord) -> BTreeMap<String, String> {
     let own = |key: &str| key.starts_with("local-sessionid:");
     record

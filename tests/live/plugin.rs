@@ -17,7 +17,7 @@ target "essential" {
 target "outside" { context = ".." }
 "#;
 
-/// A project whose home has the plugin, and docker.
+/// A project whose home has docker with the plugin.
 struct Docker {
     project: TestProject,
     docker: PathBuf,
@@ -121,7 +121,7 @@ fn exit_codes_and_advice_are_dockers() {
     let asks = docker.run(&["--debug", "rbake", "outside"]);
     let advice = "docker --debug rbake --allow=fs.read=.. outside\n";
     assert!(asks.stderr.contains(advice), "{asks}");
-    // A context that is not there shows that the flag arrives.
+    // An error about a missing context shows that the flag reached the plugin.
     let context = docker.run(&["--context", "nowhere", "rbake", "essential"]);
     assert_ne!(context.code, Some(0), "{context}");
     assert!(context.stderr.contains("nowhere"), "{context}");
@@ -143,7 +143,7 @@ fn config_names_where_plugins_and_builders_are() {
     assert!(output.stderr.contains("tcp://127.0.0.1:9"), "{output}");
 }
 
-// Docker takes the signal, and its plugin runs on unless it watches the socket.
+// Docker catches the signal, and its plugin continues unless it watches the socket.
 #[tokio::test]
 #[ignore = "needs live peers"]
 async fn docker_being_told_to_stop_stops_the_build() {

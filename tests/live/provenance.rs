@@ -1,4 +1,4 @@
-//! What is attested of images: nothing of this machine's making that helps nobody.
+//! The provenance of images: it must not have details of this machine that help nobody.
 
 use crate::support::buildkitd::Buildkitd;
 use crate::support::project::TestProject;
@@ -57,7 +57,7 @@ async fn no_session_is_named_in_provenance() {
         for name in ["one", "two", "inline"] {
             let image = std::fs::read(project.path().join(format!("{name}.tar"))).unwrap();
             assert!(has(&image, "externalParameters"), "{mode}: no provenance");
-            // Arguments of the smallest kind of provenance are the frontend's own.
+            // Even the smallest kind of provenance has the frontend's arguments.
             assert!(has(&image, "\"args\""), "{mode}: no arguments");
             assert!(!has(&image, "local-sessionid"), "{mode}, {name}: a session");
         }

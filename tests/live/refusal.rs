@@ -1,4 +1,4 @@
-//! Registries that want a password, and what is told when they do not get the right one.
+//! Registries that need a password, and the messages if they do not receive the right one.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -76,7 +76,7 @@ impl Drop for Registry {
     }
 }
 
-// A push to `repository`, with `config` as Docker's configuration and `$H` in it for the registry.
+// Pushes to `repository`. `config` is Docker's configuration; `$H` in it means the registry.
 fn push(registry: &Registry, repository: &str, config: &str) -> CommandOutput {
     let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let host = &registry.address;
@@ -201,7 +201,7 @@ fn the_entry_that_leads_to_the_base_image_is_shown_where_none_leads_to_the_targe
     );
     assert_eq!(made.code, Some(0), "{made}");
     let (host, bad) = (&registry.address, auth("a", "hunter3"));
-    // The wrong one is the first by name.
+    // The wrong password comes first in the order of names.
     let config = format!(
         r#"{{"auths":{{"{host}/another":{{"auth":"{bad}"}},"{host}/team":{{"auth":"{good}"}}}}}}"#
     );
@@ -224,7 +224,7 @@ fn the_entry_that_leads_to_the_base_image_is_shown_where_none_leads_to_the_targe
     };
     let output = bake("$TEAM/base:1", "built");
     assert_eq!(output.code, Some(0), "{output}");
-    // What no entry leads to is told as that.
+    // If no entry matches, the message says so.
     let output = bake("nowhere/base:1", "refused");
     assert_eq!(output.code, Some(1), "{output}");
     contains(

@@ -1,7 +1,8 @@
-//! The embedded builder of an ordinary user: rootlesskit, subordinate users, and nothing of root's.
+//! The embedded builder of an ordinary user: rootlesskit, subordinate user ids, and nothing that belongs to root.
 //!
-//! The user has a name and subordinate users in a copy of `/etc` that only a mount namespace of the test sees. What `newuidmap` and
-//! `newgidmap` do is done by a shell with the two capabilities that these programs have, so that neither need be installed.
+//! The user has a name and subordinate ids in a copy of `/etc`, which only the test's mount namespace sees. A shell
+//! with the two capabilities of `newuidmap` and `newgidmap` replaces these programs, so that they need not be
+//! installed.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
@@ -12,9 +13,9 @@ use rustix::fs::XattrFlags;
 use crate::support::home::{eventually, rbake};
 use crate::support::peers;
 
-/// A user that no machine has.
+/// A user id that does not exist on any machine.
 const USER: u32 = 64_243;
-/// The first of the user's subordinate users.
+/// The first of the user's subordinate user ids.
 const SUBORDINATE: u32 = 900_000_000;
 
 struct Ordinary {
@@ -22,7 +23,7 @@ struct Ordinary {
 }
 
 impl Ordinary {
-    /// A home of an ordinary user, with all programs of a rootless builder in `bin`.
+    /// The home of an ordinary user. Its `bin` has all programs of a rootless builder.
     fn new() -> Self {
         assert!(
             rustix::process::geteuid().is_root(),
@@ -83,7 +84,7 @@ impl Ordinary {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    // `newuidmap PID INSIDE OUTSIDE COUNT …` and its sister.
+    // Creates a replacement for `newuidmap PID INSIDE OUTSIDE COUNT …`, and for `newgidmap`.
     fn make_maps(&self) {
         let shell = self.path("bin/sh-with-capabilities");
         copy(Path::new("/bin/sh"), &shell);
@@ -110,7 +111,7 @@ impl Ordinary {
         }
     }
 
-    // No daemon of the machine listens where this user looks.
+    // Runs rbake. This user sees none of the machine's daemons.
     fn run(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
         let script = r#"set -e
 dir=$1; shift
@@ -150,7 +151,8 @@ impl Drop for Ordinary {
     }
 }
 
-// By another process: a program that this one has open for writing, and with it whatever it starts meanwhile, cannot be run.
+// Copies with another process. If this process had the program open for writing, so would the children that it starts
+// meanwhile, and the program could not be executed.
 fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-L").args([from, to]).status();
     assert!(copied.unwrap().success());
@@ -164,7 +166,7 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-// The numbers of the processes of the user and of the subordinate ones.
+// The processes of the user and of its subordinate ids.
 fn users_processes() -> Vec<PathBuf> {
     let numbers = std::fs::read_dir("/proc").unwrap().flatten();
     let is_theirs = |path: &PathBuf| {
@@ -174,7 +176,7 @@ fn users_processes() -> Vec<PathBuf> {
     numbers
         .map(|entry| entry.path())
         .filter(is_theirs)
-        // One that has ended and that nobody has asked for has no words any more.
+        // A zombie has an empty command line.
         .filter(|path| std::fs::read(path.join("cmdline")).is_ok_and(|line| !line.is_empty()))
         .collect()
 }
@@ -191,7 +193,7 @@ async fn an_ordinary_user_builds_without_root() {
     assert!(built.status.success(), "{}", said(&built));
     let out = user.path("home/project/out");
     let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
-    // Root of the step is the user, and the step has other users, too.
+    // The user is root in the step, and the step has other users as well.
     let map: Vec<String> = read("map").split_whitespace().map(str::to_owned).collect();
     let first = ["0".to_owned(), USER.to_string(), "1".to_owned()];
     let second = ["1".to_owned(), SUBORDINATE.to_string(), "65536".to_owned()];
@@ -199,7 +201,7 @@ async fn an_ordinary_user_builds_without_root() {
     let list = read("list");
     let owner: Vec<&str> = list.split_whitespace().skip(2).take(2).collect();
     assert_eq!(owner, ["5", "7"], "{list}");
-    // What comes out belongs to the user, as all does that an ordinary user writes.
+    // The results belong to the user, like all files that an ordinary user writes.
     assert_eq!(read("own"), "own");
     for name in ["own", "a", "map"] {
         assert_eq!(out.join(name).metadata().unwrap().uid(), USER, "{name}");
@@ -212,7 +214,7 @@ async fn an_ordinary_user_builds_without_root() {
         assert_eq!(found.mode() & 0o777, 0o700, "{name}");
     }
     let running = users_processes();
-    // The supervisor, rootlesskit's two and buildkitd.
+    // There are the supervisor, two processes of rootlesskit, and buildkitd.
     assert!(running.len() >= 4, "{running:?}");
     for process in &running {
         let environ = std::fs::read(process.join("environ")).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Whose secret a step gets: its target's, and that of the targets it is shared with; held to buildx on the same daemon.
+//! Which secret a step gets: that of its own target, or of a target with which it is shared. The results are compared
+//! with those of buildx on the same daemon.
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
@@ -23,7 +24,7 @@ group "default" { targets = ["app", "thirdparty"] }
 group "reversed" { targets = ["thirdparty", "app"] }
 "#;
 
-// A step that tells what it got; `name` keeps the targets' steps apart.
+// A step that records the secret that it got. `name` makes the steps of the targets differ.
 fn step(name: &str, options: &str) -> String {
     format!(
         "FROM busybox AS build\nARG NONCE\nRUN --mount=type=secret,id=npm_token{options} echo {name} $NONCE; cat /run/secrets/npm_token > /got || echo none > /got\nFROM scratch\nCOPY --from=build /got /got\n"
@@ -71,7 +72,8 @@ fn a_target_does_not_get_what_only_another_declares() {
     }
 }
 
-// A pipe gives its content once, and each target has a session of its own. buildx gives the second target an empty secret.
+// A pipe gives its content only once, and each target has its own session. With buildx, the second target gets an
+// empty secret.
 #[test]
 #[ignore = "needs live peers"]
 fn targets_that_read_one_pipe_all_get_what_comes_out_of_it() {
@@ -92,7 +94,7 @@ fn targets_that_read_one_pipe_all_get_what_comes_out_of_it() {
     let pipe = project.path().join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.unwrap().success());
-    // Opening waits for the first reader; there is no second writing.
+    // Opening the pipe waits for the first reader. It is written only once.
     let writer = std::thread::spawn(move || std::fs::write(pipe, "swordfish"));
     let set = format!("*.args.{}", nonce(Baker::Rbake, "pipe"));
     let output = bakers.bake(Baker::Rbake, &project, &["--set", &set]);
@@ -103,7 +105,7 @@ fn targets_that_read_one_pipe_all_get_what_comes_out_of_it() {
     writer.join().unwrap().unwrap();
 }
 
-// Two targets for each kind of mount and each order, which share a step: one of the two has the secret.
+// Two targets for each kind of mount and each order. The two share a step, and one of them has the secret.
 fn shared_steps(baker: Baker) -> String {
     let mut text = String::new();
     let mut all = Vec::new();
@@ -132,7 +134,7 @@ fn shared_steps(baker: Baker) -> String {
     text
 }
 
-// The first step gives all solves the time to arrive at the second.
+// The first step gives all solves the time to reach the second one.
 const SHARED: &str = "FROM busybox AS base
 ARG NONCE
 RUN sleep 4; echo $NONCE
@@ -172,7 +174,7 @@ fn a_shared_step_finds_the_secret_of_whichever_target_has_it() {
     }
 }
 
-/// Takes requests and refuses them, once `awaited` servers of the group have been asked.
+/// Refuses all requests, but only after `awaited` servers of the group have received one.
 struct RefusingServer {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
@@ -197,7 +199,7 @@ impl RefusingServer {
                 let mut count = count.lock().unwrap();
                 *count += usize::from(std::mem::take(&mut is_first));
                 changed.notify_all();
-                // The first refusal ends the whole bake: the other server must have been asked before.
+                // The first refusal ends the whole bake, so the other server must have received its request before.
                 let limit = Duration::from_secs(20);
                 drop(changed.wait_timeout_while(count, limit, |count| *count < awaited));
                 let _ = stream.write_all(
@@ -208,7 +210,7 @@ impl RefusingServer {
         Self { address, requests }
     }
 
-    // The values of `Authorization` that were sent.
+    // The values of all `Authorization` headers that were received.
     fn authorizations(&self) -> Vec<String> {
         let requests = self.requests.lock().unwrap();
         assert!(!requests.is_empty(), "{} was not asked", self.address);
@@ -227,7 +229,7 @@ impl RefusingServer {
 #[ignore = "needs live peers"]
 fn a_git_host_gets_the_token_of_its_own_target_only() {
     let bakers = Bakers::on_the_shared_daemon();
-    // Each bake waits for git a while: all at once.
+    // Each bake waits a while for git, so all run at the same time.
     std::thread::scope(|scope| {
         for baker in Baker::ALL {
             for id in [
@@ -245,7 +247,7 @@ fn a_git_host_gets_the_token_of_its_own_target_only() {
     });
 }
 
-// Two targets with a git host each; one of them has the secret `id`.
+// Two targets, each with its own git host. The second one has the secret `id`, whose name decides for which host it is.
 fn two_git_hosts(bakers: &Bakers, baker: Baker, id: &str) {
     let gate = Gate::default();
     let [other, own] = [(), ()].map(|()| RefusingServer::start(&gate, 2));

@@ -1,4 +1,4 @@
-//! Completions where they are used: a real shell on a terminal, and the Tab key.
+//! Completions in real use: a real shell on a terminal, and the Tab key.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ target "web" {
 target "worker" {}
 "#;
 
-/// What makes a shell ready: how it is started, and what is typed once.
+/// How a shell is started, and what is typed once to prepare it.
 struct Setup {
     name: &'static str,
     arguments: &'static [&'static str],
@@ -67,7 +67,7 @@ fn start(setup: &Setup) -> (TestProject, Terminal) {
     for line in setup.lines {
         terminal.type_in(&format!("{line}\n"));
     }
-    // Made by the shell, so that the typed line itself does not count.
+    // The shell joins the text, so that the echo of the typed line does not match.
     terminal.type_in("clear; echo set''up\n");
     terminal.wait("a prompt", |screen| {
         let after = screen.split_once("setup");
@@ -81,8 +81,8 @@ fn start(setup: &Setup) -> (TestProject, Terminal) {
 #[test_case(&FISH; "fish")]
 #[ignore = "needs live peers"]
 fn tab_completes(setup: &Setup) {
-    // A shell for each: what one lists may hide the next one's line. Keys wait for what the ones before them do: zsh takes a
-    // Tab among waiting keys for a pasted one.
+    // A new shell for each, because a list of completions may hide the next line. Each key waits for the effect of
+    // the previous ones, because zsh treats a Tab among waiting keys as pasted text.
     let complete = |steps: &[(&str, &[&str])]| {
         let (_project, mut terminal) = start(setup);
         for (typed, wanted) in steps {
@@ -93,7 +93,7 @@ fn tab_completes(setup: &Setup) {
         }
     };
     let everything = &["essential", "web", "worker", "Serves pages"];
-    // The first Tab types what all have in common, which is nothing.
+    // The first Tab inserts the common prefix, which is empty.
     complete(&[("rbake ", &["rbake"]), ("\t\t", everything)]);
     complete(&[("rbake --print es\t", &["rbake --print essential"])]);
     complete(&[("rbake --progress=ra\t", &["--progress=rawjson"])]);
@@ -111,7 +111,7 @@ fn tab_completes(setup: &Setup) {
     complete(&[file, ("els\t", &["other.hcl elsewhere"])]);
     let file = ("rbake --file=oth\t", &["--file=other.hcl"][..]);
     complete(&[file, (" els\t", &["other.hcl", "elsewhere"])]);
-    // Nothing fits, so nothing is typed.
+    // Nothing matches, so nothing is inserted.
     complete(&[
         ("rbake -f broken.hcl w", &["w"]),
         ("\t", &["w"]),

@@ -1,4 +1,4 @@
-//! TCP, in the clear and by mutual TLS.
+//! TCP, without TLS and with mutual TLS.
 
 use rbake::engine::endpoint::{Address, TlsMaterial};
 use rbake::engine::transport::DialError;
@@ -103,7 +103,7 @@ async fn tcp_in_the_clear() {
     let _daemon = Buildkitd::start(&["--addr", &address]).await;
     let engine = Engine::connect(address.parse().unwrap()).await.unwrap();
     assert!(!engine.capabilities().await.unwrap().workers.is_empty());
-    // TLS where none is spoken.
+    // TLS to a port that does not use it.
     let tls = TlsMaterial {
         servername: Some("x".to_owned()),
         ..TlsMaterial::default()

@@ -1,11 +1,11 @@
-//! rbake and buildx side by side: the same project, on the same daemon.
+//! rbake and buildx side by side: both bake the same project on the same daemon.
 
 use std::path::{Path, PathBuf};
 
 use super::peers;
 use super::project::{CommandOutput, TestProject};
 
-/// The programs that bake.
+/// A program that bakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Baker {
     Rbake,
@@ -13,11 +13,11 @@ pub(crate) enum Baker {
 }
 
 impl Baker {
-    /// Both, rbake first.
+    /// Both programs, rbake first.
     pub(crate) const ALL: [Self; 2] = [Self::Rbake, Self::Buildx];
 }
 
-/// Both programs, told of one daemon.
+/// Both programs, set up for one daemon.
 pub(crate) struct Bakers {
     address: String,
     buildx: PathBuf,
@@ -25,12 +25,12 @@ pub(crate) struct Bakers {
 }
 
 impl Bakers {
-    /// Both on the daemon that the tests of a run share.
+    /// Both programs on the daemon that all tests of a run share.
     pub(crate) fn on_the_shared_daemon() -> Self {
         Self::on(&peers::peer("RBAKE_TEST_BUILDKIT_ADDR"))
     }
 
-    /// Both on the daemon at `address`.
+    /// Both programs on the daemon at `address`.
     pub(crate) fn on(address: &str) -> Self {
         let bakers = Self {
             address: address.to_owned(),
@@ -43,7 +43,7 @@ impl Bakers {
         bakers
     }
 
-    /// buildx's own folder; rbake looks there where `BUILDX_CONFIG` names it.
+    /// buildx's configuration directory. rbake reads it, too, if `BUILDX_CONFIG` names it.
     pub(crate) fn buildx_dir(&self) -> &Path {
         self.configuration.path()
     }
@@ -54,7 +54,7 @@ impl Bakers {
         project.read(&command.output().unwrap())
     }
 
-    /// Bakes `project` with `arguments`.
+    /// Bakes `project` with one of the programs.
     pub(crate) fn bake(
         &self,
         baker: Baker,

@@ -10,11 +10,12 @@ use rbake_proto::control::BuildHistoryRequest;
 
 use super::peers;
 
-/// A daemon of the test's own: its own root and socket, gone with this value, and with the test's process.
+/// A daemon for one test, with its own root and socket. It ends when this is dropped, and also when the test's
+/// process ends.
 pub(crate) struct Buildkitd {
     dir: tempfile::TempDir,
     pid: String,
-    // The shell that owns the daemon ends it when this is closed.
+    /// Closing this makes the shell that owns the daemon end it.
     leash: Option<ChildStdin>,
     shell: Child,
 }
@@ -30,17 +31,17 @@ wait "$pid"
 "#;
 
 impl Buildkitd {
-    /// Starts the daemon that `RBAKE_TEST_BUILDKITD` names, with `arguments` beside the usual ones.
+    /// Starts the program in `RBAKE_TEST_BUILDKITD`, with additional `arguments`.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
         Self::start_program(&peers::program("RBAKE_TEST_BUILDKITD"), arguments).await
     }
 
-    /// As [`Buildkitd::start`], with Docker Hub mirrored by the registry that the tests of a run share.
+    /// Like [`Buildkitd::start`], with the registry that all tests of a run share as the mirror of Docker Hub.
     pub(crate) async fn start_with_images() -> Self {
         Self::start_program_with_images(&peers::program("RBAKE_TEST_BUILDKITD")).await
     }
 
-    /// Starts `program` as [`Buildkitd::start_with_images`] does.
+    /// Like [`Buildkitd::start_with_images`], but starts `program`.
     pub(crate) async fn start_program_with_images(program: &Path) -> Self {
         let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR");
         let mut config = tempfile::NamedTempFile::new().unwrap();
@@ -52,7 +53,7 @@ impl Buildkitd {
         Self::start_program(program, &["--config", &config]).await
     }
 
-    /// Starts `program` as [`Buildkitd::start`] does.
+    /// Like [`Buildkitd::start`], but starts `program`.
     pub(crate) async fn start_program(program: &Path, arguments: &[&str]) -> Self {
         let runc = peers::program("RBAKE_TEST_RUNC");
         let dir = tempfile::Builder::new().prefix("rbake-").tempdir().unwrap();
@@ -104,12 +105,12 @@ impl Buildkitd {
         }
     }
 
-    /// Where it listens.
+    /// The socket on which it listens.
     pub(crate) fn endpoint(&self) -> Endpoint {
         Endpoint::Unix(self.dir.path().join("s"))
     }
 
-    /// Waits until no build goes on any more.
+    /// Waits until the daemon has no active build. Fails after `patience`.
     pub(crate) async fn await_idle(&self, patience: Duration) {
         let started = Instant::now();
         let engine = Engine::connect(self.endpoint()).await.unwrap();
@@ -133,7 +134,7 @@ impl Buildkitd {
         }
     }
 
-    /// Lets every user of the machine speak to it, and gives its address.
+    /// Lets every user of the machine connect to the daemon, and returns its address.
     pub(crate) fn open_to_all(&self) -> String {
         use std::os::unix::fs::PermissionsExt as _;
         let socket = self.dir.path().join("s");
@@ -144,18 +145,18 @@ impl Buildkitd {
         format!("unix://{}", socket.display())
     }
 
-    /// What it wrote so far.
+    /// The log so far.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
-    /// Whether the process that was started still runs.
+    /// Whether the daemon's process is still running.
     pub(crate) fn is_alive(&self) -> bool {
         let status = std::fs::read_to_string(format!("/proc/{}/stat", self.pid));
         status.is_ok_and(|status| !status.contains(") Z "))
     }
 
-    /// Sends it `signal`, such as `KILL`.
+    /// Sends the daemon a signal by its name, such as `KILL`.
     pub(crate) fn signal(&self, signal: &str) {
         let status = Command::new("kill")
             .args(["-s", signal, &self.pid])
@@ -166,7 +167,7 @@ impl Buildkitd {
 
 impl Drop for Buildkitd {
     fn drop(&mut self) {
-        // One that a test has stopped hears nothing else.
+        // A daemon that a test has stopped (SIGSTOP) would not react to anything else.
         let mut wake = Command::new("kill");
         wake.args(["-s", "CONT", &self.pid]).stderr(Stdio::null());
         let _ = wake.status();
@@ -175,7 +176,7 @@ impl Drop for Buildkitd {
     }
 }
 
-/// The daemon that the tests of a run share, with Docker Hub mirrored by a registry that has `busybox`.
+/// Connects to the daemon that all tests of a run share. Its mirror of Docker Hub has `busybox`.
 pub(crate) async fn shared() -> Engine {
     let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     Engine::connect(address.parse().unwrap()).await.unwrap()

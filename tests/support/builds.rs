@@ -1,4 +1,4 @@
-//! Small builds, for tests of the engine.
+//! Small builds for tests of the engine.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,18 +9,18 @@ use rbake::engine::{Engine, Session, SessionBuilder, SessionId, Sessions};
 
 use super::files::MemoryFiles;
 
-/// A build with its sessions open.
+/// The input of a build, and its open sessions.
 pub(crate) struct Build {
     pub spec: SolveSpec,
     pub sessions: Sessions,
 }
 
-/// A solve of `dockerfile` with `files` beside it.
+/// A solve of `dockerfile` with `files` as its context.
 pub(crate) async fn build(engine: &Engine, dockerfile: &str, files: &[(&str, &[u8])]) -> Build {
     build_with_secrets(engine, dockerfile, files, &[]).await
 }
 
-/// As [`build`], with `secrets` by id.
+/// Like [`build`], with secrets by id.
 pub(crate) async fn build_with_secrets(
     engine: &Engine,
     dockerfile: &str,
@@ -54,7 +54,7 @@ pub(crate) async fn build_with_secrets(
     }
 }
 
-/// `session`, where it serves the context and the Dockerfile.
+/// Makes `session` serve both the context and the Dockerfile.
 pub(crate) fn directories(session: Session) -> BTreeMap<LocalName, Arc<Session>> {
     let session = Arc::new(session);
     let locals = [LocalName::CONTEXT, LocalName::DOCKERFILE];
@@ -62,7 +62,7 @@ pub(crate) fn directories(session: Session) -> BTreeMap<LocalName, Arc<Session>>
 }
 
 impl Build {
-    /// Closes its sessions.
+    /// Closes the sessions.
     pub(crate) async fn close(&self) {
         self.sessions.target.close().await;
         for session in self.sessions.directories.values() {

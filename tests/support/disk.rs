@@ -1,4 +1,4 @@
-//! Builds of directories on disk, and what their results hold.
+//! Builds of directories on disk, and the content of their results.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -16,14 +16,15 @@ use sha2::{Digest as _, Sha256};
 
 use super::builds::directories;
 
-/// A build of a directory, with its sessions open.
+/// The input of a build of a directory, and its open sessions.
 pub(crate) struct DiskBuild {
     pub spec: SolveSpec,
     pub sessions: Sessions,
     pub files: FileSync,
 }
 
-/// A solve of the Dockerfile in `dir`, whose transfers are found again under `key`; `attachables` are the target's.
+/// A solve of the Dockerfile in `dir`. Builds with the same `key` use each other's transfers. `attachables` are
+/// additional services of the target's session.
 pub(crate) async fn build(
     engine: &Engine,
     dir: &Path,
@@ -55,7 +56,7 @@ pub(crate) async fn build(
     }
 }
 
-/// One entry of an image's file tree; content is there as its hash.
+/// One entry of a file tree in an archive. It has a hash instead of the content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TarEntry {
     pub kind: tar::EntryType,
@@ -68,7 +69,7 @@ pub(crate) struct TarEntry {
     pub content: String,
 }
 
-/// The entries of the archive that `reader` gives, by path.
+/// Reads a tar archive, and returns its entries by path.
 pub(crate) fn entries(reader: impl Read) -> BTreeMap<String, TarEntry> {
     let mut archive = tar::Archive::new(reader);
     let mut all = BTreeMap::new();
@@ -113,7 +114,7 @@ pub(crate) fn entries(reader: impl Read) -> BTreeMap<String, TarEntry> {
     all
 }
 
-/// A place for an archive that is looked through as it comes, and what will be found.
+/// A destination for an archive, and a task that reads the archive as it arrives and returns its entries.
 pub(crate) fn archive() -> (
     Arc<Exports>,
     tokio::task::JoinHandle<BTreeMap<String, TarEntry>>,
@@ -125,7 +126,8 @@ pub(crate) fn archive() -> (
     (Arc::new(Exports::new([(0, sink)])), found)
 }
 
-// A command of buildx's in `home`, where the daemon at `address` is its builder `test`.
+// Returns a function that makes buildx commands. They run in `home`, where the builder `test` is the daemon at
+// `address`.
 fn buildx_on(buildx: &Path, address: &str, home: &Path) -> impl Fn(&[&str]) -> Command {
     let run = {
         let (buildx, home) = (buildx.to_owned(), home.to_owned());
@@ -163,7 +165,8 @@ const BUILDX_BUILD: [&str; 6] = [
     "--provenance=false",
 ];
 
-/// Has buildx build `dir` on the daemon at `address`, without any cache, into the directory `to`.
+/// Builds `dir` with buildx on the daemon at `address`, without any cache, and writes the result to the directory
+/// `to`.
 pub(crate) fn buildx_directory(buildx: &Path, address: &str, dir: &Path, to: &Path) {
     let home = tempfile::tempdir().unwrap();
     let run = buildx_on(buildx, address, home.path());
@@ -172,7 +175,7 @@ pub(crate) fn buildx_directory(buildx: &Path, address: &str, dir: &Path, to: &Pa
     succeeded(&build.args(["--output", &output]).arg(dir).output().unwrap());
 }
 
-/// What buildx makes of `dir` on the daemon at `address`, without any cache.
+/// The same, but returns the entries of the result.
 pub(crate) fn buildx_archive(
     buildx: &Path,
     address: &str,

@@ -1,4 +1,4 @@
-//! Events, kept for looking at.
+//! Collects events, so that tests can look at them.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 pub(crate) struct Events(Arc<Mutex<Vec<Event>>>, Arc<Notify>);
 
 impl Events {
-    /// A sink that keeps here what it takes.
+    /// A sink that stores events here.
     pub(crate) fn sink(&self) -> EventSink {
         let (events, more) = (Arc::clone(&self.0), Arc::clone(&self.1));
         EventSink::new(rbake::types::Clock::system(), move |event| {
@@ -19,11 +19,11 @@ impl Events {
         })
     }
 
-    /// Returns as soon as `condition` holds; it is looked at whenever there is another event.
+    /// Waits until `condition` holds. It is checked again after each event.
     pub(crate) async fn until(&self, condition: impl Fn(&Self) -> bool) {
         loop {
             let mut more = std::pin::pin!(self.1.notified());
-            // Before looking, so that nothing is missed in between.
+            // Subscribe before the check, so that no event in between is missed.
             more.as_mut().enable();
             if condition(self) {
                 return;
@@ -32,7 +32,7 @@ impl Events {
         }
     }
 
-    /// All progress so far.
+    /// All updates of progress so far.
     pub(crate) fn progress(&self) -> Vec<Arc<StatusUpdate>> {
         let events = self.0.lock().unwrap();
         let update = |event: &Event| match &event.kind {
@@ -42,7 +42,7 @@ impl Events {
         events.iter().filter_map(update).collect()
     }
 
-    /// Names of all vertices so far.
+    /// The names of all vertices so far.
     pub(crate) fn vertices(&self) -> Vec<String> {
         let progress = self.progress();
         progress
@@ -51,7 +51,7 @@ impl Events {
             .collect()
     }
 
-    /// All output of steps so far.
+    /// The output of all steps so far.
     pub(crate) fn logs(&self) -> String {
         let progress = self.progress();
         let data: Vec<u8> = progress

@@ -1,8 +1,8 @@
-//! A daemon that does as it is told, for what real ones cannot be made to do.
+//! A scripted daemon, for behaviour that a real one cannot be made to show.
 //!
-//! It hands each call to the test, which answers it or not. The library reaches it over a stream in memory, so that a test may pause
-//! the clock; programs reach it at a unix socket. What it is made to say in
-//! `tests/engine` is said by a real daemon too, in `tests/live/contract.rs`.
+//! It passes each call to the test, which may answer it. The library connects through a stream in memory, so that a
+//! test can pause the clock; programs connect to a unix socket. `tests/live/contract.rs` checks that a real daemon
+//! sends the same answers that `tests/engine` makes this one send.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -30,28 +30,28 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
-/// What a daemon says of a build it does not know, on `Status` and on calls of the gateway.
+/// The error of a daemon that does not know a build, on `Status` and on calls of the gateway.
 pub(crate) fn unknown_job(build_ref: &str) -> Status {
     Status::not_found(format!("no such job {build_ref}"))
 }
 
-/// The type of the detail that names a failed vertex.
+/// The type URL of the detail that names a failed vertex.
 pub(crate) const VERTEX_DETAIL: &str = "github.com/moby/buildkit/errdefs.Vertex+json";
-/// The type of the detail that shows source text.
+/// The type URL of the detail that has source text.
 pub(crate) const SOURCE_DETAIL: &str = "github.com/moby/buildkit/errdefs.Source+json";
 
-/// How long a test waits for a call.
+/// The most time that a test waits for a call.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// An answer yet to be given; dropped without one, the call fails.
+/// Answers a call. If it is dropped, the call fails.
 pub(crate) type Answer<T> = oneshot::Sender<Result<T, Status>>;
 
-/// A call that the client made.
+/// A call of the client.
 #[expect(clippy::large_enum_variant, reason = "few exist at once")]
 pub(crate) enum Call {
     /// `Control.Solve`.
     Solve(SolveRequest, Answer<SolveResponse>),
-    /// `Control.Status`, and where its messages go.
+    /// `Control.Status`, with the sender of its messages.
     Status(StatusRequest, mpsc::Sender<Result<StatusResponse, Status>>),
     /// `Control.Session`.
     Session(ClientSession),
@@ -67,13 +67,13 @@ pub(crate) enum Call {
 pub(crate) struct ClientSession {
     /// Its id.
     pub id: String,
-    /// The methods it says it has.
+    /// The methods that the client announced.
     pub methods: Vec<String>,
     /// The shared key.
     pub shared_key: String,
-    /// Calls the client.
+    /// A channel for calls of the client's services.
     pub channel: tonic::transport::Channel,
-    /// Ends the session from the daemon's side when dropped.
+    /// The daemon's side of the session. Dropping it ends the session.
     pub hold: mpsc::Sender<Result<BytesMessage, Status>>,
 }
 
@@ -85,12 +85,12 @@ pub(crate) struct FakeBuildkit {
 }
 
 impl FakeBuildkit {
-    /// Starts to listen.
+    /// Starts the daemon.
     pub(crate) fn start() -> Self {
         Self::start_with(true)
     }
 
-    /// Starts to listen, and never answers who asks for a session.
+    /// Starts a daemon that never answers `Control.Session`.
     pub(crate) fn start_without_sessions() -> Self {
         Self::start_with(false)
     }
@@ -111,7 +111,7 @@ impl FakeBuildkit {
         Self { dir, calls, server }
     }
 
-    /// Connects to it over a stream in memory.
+    /// Connects to the daemon through a stream in memory.
     pub(crate) async fn connect(&self) -> Engine {
         let (ours, theirs) = tokio::io::duplex(1 << 20);
         tokio::spawn(self.server.clone().serve(theirs));
@@ -124,18 +124,18 @@ impl FakeBuildkit {
         Engine::over(connection.unwrap())
     }
 
-    /// Where it listens.
+    /// The socket on which it listens.
     pub(crate) fn endpoint(&self) -> Endpoint {
         Endpoint::Unix(self.dir.path().join("s"))
     }
 
-    /// The next call.
+    /// Waits for the next call.
     pub(crate) async fn call(&mut self) -> Call {
         let call = tokio::time::timeout(PATIENCE, self.calls.recv()).await;
         call.expect("the client calls").expect("the daemon listens")
     }
 
-    /// Awaits `Control.Session`.
+    /// Waits for `Control.Session`.
     pub(crate) async fn session(&mut self) -> ClientSession {
         match self.call().await {
             Call::Session(session) => session,
@@ -143,7 +143,7 @@ impl FakeBuildkit {
         }
     }
 
-    /// Awaits `Control.Solve` and `Control.Status`, in any order.
+    /// Waits for `Control.Solve` and `Control.Status`, in any order.
     pub(crate) async fn solve(&mut self) -> FakeSolve {
         let (mut solve, mut status) = (None, None);
         while solve.is_none() || status.is_none() {
@@ -162,18 +162,18 @@ impl FakeBuildkit {
         }
     }
 
-    /// Breaks every connection without a word.
+    /// Breaks every connection without a notice.
     pub(crate) fn cut(&self) {
         self.server.cut.cancel();
     }
 
-    /// Says on every connection that no more calls will be taken.
+    /// Sends GOAWAY on every connection.
     pub(crate) fn goaway(&self) {
         self.server.goaway.cancel();
     }
 }
 
-/// A solve in the daemon's hands.
+/// A solve that the daemon has received and not yet answered.
 pub(crate) struct FakeSolve {
     pub request: SolveRequest,
     pub answer: Answer<SolveResponse>,
@@ -186,7 +186,7 @@ impl FakeSolve {
         self.status.send(Ok(message)).await.unwrap();
     }
 
-    /// Ends the solve well; the status stream is left to the caller.
+    /// Ends the solve with success. Returns the status stream, which the caller must end.
     pub(crate) fn succeed(
         self,
         response: &[(&str, &str)],
@@ -201,7 +201,7 @@ impl FakeSolve {
         self.status
     }
 
-    /// Ends the solve with `status`, and its progress too.
+    /// Ends the solve and its status stream with the error `status`.
     pub(crate) fn fail(self, status: Status) {
         self.answer.send(Err(status)).unwrap();
     }
@@ -256,7 +256,7 @@ impl Server {
 #[derive(Clone)]
 struct Service {
     calls: mpsc::UnboundedSender<Call>,
-    // Whether sessions are opened.
+    /// Whether `Control.Session` is answered.
     sessions: bool,
 }
 
@@ -377,7 +377,7 @@ impl Control for Service {
     }
 }
 
-// A gRPC client at the far end of a session's byte stream, as the daemon has one.
+// A gRPC client on the byte stream of a session, like the one of a real daemon.
 fn dial_back(
     mut messages: Streaming<BytesMessage>,
     to_client: mpsc::WeakSender<Result<BytesMessage, Status>>,

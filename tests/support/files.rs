@@ -1,4 +1,4 @@
-//! Directories in memory, served to the daemon: for tests of everything but the transfer of real directories.
+//! Serves directories from memory to the daemon, for all tests except those of real directories' transfer.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,17 +18,17 @@ use tonic::{Request, Response, Status, Streaming};
 
 type Packets = Pin<Box<dyn Stream<Item = Result<Packet, Status>> + Send>>;
 
-/// Files by directory's name, flat: no file has a parent but the directory.
+/// Files by the name of their directory. There are no subdirectories.
 #[derive(Clone, Default)]
 pub(crate) struct MemoryFiles(Arc<BTreeMap<String, Files>>);
 
-// Content by name.
+// Content by file name.
 type Files = BTreeMap<String, Bytes>;
 
 const MODE: u32 = 0o755;
 
 impl MemoryFiles {
-    /// Serves `dockerfile` as the Dockerfile, and `files` as the context; all are executable.
+    /// Serves `dockerfile` as the Dockerfile and `files` as the context. All files are executable.
     pub(crate) fn new(dockerfile: &str, files: &[(&str, &[u8])]) -> Self {
         let file = |content: &[u8]| Bytes::copy_from_slice(content);
         let context = files
@@ -134,7 +134,7 @@ async fn converse(
     }
 }
 
-/// Makes a CA, and certificates of it for a server called `builder.test` and for a client, by the system's openssl.
+/// Creates with openssl a CA, and its certificates for a client and for a server named `builder.test`.
 pub(crate) fn certificates(dir: &Path) {
     let script = r#"
 set -e

@@ -1,5 +1,5 @@
-//! A proxy before a daemon, which from one byte on passes nothing any more and keeps all connections open: what a client sees of
-//! a daemon that is stopped, or of a network that is gone.
+//! A proxy in front of a daemon that can freeze: from some byte on, it passes nothing more, but keeps all connections
+//! open. A client sees the same if a daemon is stopped or if the network is lost.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Which way bytes go.
+/// The direction in which bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     /// To the daemon.
@@ -21,7 +21,7 @@ pub(crate) enum Way {
     Down,
 }
 
-/// The proxy; its connections end with it.
+/// The proxy. Its connections end when it is dropped.
 pub(crate) struct FreezeProxy {
     dir: tempfile::TempDir,
     shared: Arc<Shared>,
@@ -36,7 +36,8 @@ struct Shared {
 }
 
 impl FreezeProxy {
-    /// Listens before the daemon at the socket `daemon`, and freezes when so many bytes have gone that way.
+    /// Listens in front of the daemon at the socket `daemon`. With `freeze`, it freezes after that many bytes in that
+    /// direction.
     pub(crate) fn start(daemon: &Path, freeze: Option<(Way, u64)>) -> Self {
         let dir = tempfile::Builder::new().prefix("rbake-").tempdir().unwrap();
         let listener = UnixListener::bind(dir.path().join("s")).unwrap();
@@ -54,22 +55,22 @@ impl FreezeProxy {
         }
     }
 
-    /// Its socket.
+    /// The socket on which the proxy listens.
     pub(crate) fn socket(&self) -> PathBuf {
         self.dir.path().join("s")
     }
 
-    /// Completes when it has frozen.
+    /// Waits until the proxy has frozen.
     pub(crate) async fn frozen(&self) {
         self.shared.frozen.cancelled().await;
     }
 
-    /// Whether it has frozen.
+    /// Whether the proxy has frozen.
     pub(crate) fn is_frozen(&self) -> bool {
         self.shared.frozen.is_cancelled()
     }
 
-    /// Bytes that went `way`.
+    /// The number of bytes that went in the direction `way`.
     pub(crate) fn count(&self, way: Way) -> u64 {
         self.shared.counter(way).load(Ordering::SeqCst)
     }
@@ -83,7 +84,7 @@ impl Shared {
         }
     }
 
-    // How many of `len` bytes may pass.
+    // How many of `len` bytes may pass before the proxy freezes.
     fn admit(&self, way: Way, len: usize) -> usize {
         let before = self.counter(way).fetch_add(len as u64, Ordering::SeqCst);
         match self.freeze {
@@ -124,6 +125,6 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, way: Way, shared:
         () = shared.frozen.cancelled() => {}
         () = pass => return,
     }
-    // Both ends stay open, and neither is read.
+    // Keep both ends open, but read from neither.
     std::future::pending::<()>().await;
 }

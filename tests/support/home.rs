@@ -1,4 +1,4 @@
-//! A user's home of the test's own, with an embedded builder that ends with the test.
+//! A user's home for one test. Its embedded builder ends with the test.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -10,7 +10,7 @@ use rbake::types::Environment;
 
 use super::peers;
 
-/// Folders and variables as a user has them, and nobody else.
+/// The directories and environment variables of a user, separate from those of the real user.
 pub(crate) struct Home {
     dir: tempfile::TempDir,
     variables: Vec<(String, String)>,
@@ -21,13 +21,13 @@ pub(crate) fn rbake() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_rbake"))
 }
 
-/// How the library has a supervisor started.
+/// How the library starts a supervisor.
 pub(crate) fn launcher() -> Launcher {
     Launcher { program: rbake() }
 }
 
 impl Home {
-    /// A home whose PATH has the programs of a builder and the system's.
+    /// A home whose `PATH` has the programs that a builder needs, and the system's.
     pub(crate) fn with_programs() -> Self {
         let folder = |variable| {
             let program = peers::program(variable);
@@ -39,7 +39,7 @@ impl Home {
         Self::new(&path)
     }
 
-    /// A home whose PATH has the system's programs only.
+    /// A home whose `PATH` has only the system's programs.
     pub(crate) fn without_programs() -> Self {
         Self::new("/usr/sbin:/usr/bin:/sbin:/bin")
     }
@@ -64,26 +64,26 @@ impl Home {
         }
     }
 
-    /// The same with one more variable.
+    /// Sets one more variable.
     #[must_use]
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// A path in the home.
+    /// The absolute path of `name` in the home.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// Writes a file, with the folders it is in.
+    /// Writes a file, and creates its parent directories.
     pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
 
-    /// Has the embedded builder find Docker Hub's images in the registry of the tests.
+    /// Makes the tests' registry the embedded builder's mirror of Docker Hub.
     pub(crate) fn mirror_docker_hub(&self) {
         let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR");
         self.write(
@@ -94,7 +94,7 @@ impl Home {
         );
     }
 
-    /// What the library sees of it.
+    /// The environment that the library sees in this home.
     pub(crate) fn environment(&self) -> Environment {
         let variables = self.variables.iter();
         Environment::new(
@@ -103,7 +103,7 @@ impl Home {
         )
     }
 
-    /// A command in it.
+    /// A command with the environment of this home.
     pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
         command
@@ -113,12 +113,12 @@ impl Home {
         command
     }
 
-    /// Runs rbake with `arguments` in the folder `work`.
+    /// Runs rbake with `arguments` in the directory `work`.
     pub(crate) fn rbake(&self, arguments: &[&str]) -> Output {
         self.command(rbake()).args(arguments).output().unwrap()
     }
 
-    /// As [`Home::rbake`], where no daemon of the machine listens at its default socket.
+    /// Like [`Home::rbake`], but hides the machine's daemons, which listen at their default sockets.
     pub(crate) fn rbake_alone(&self, arguments: &[&str]) -> Output {
         let script = "mount -t tmpfs none /run && { [ -L /var/run ] || mount -t tmpfs none /var/run; } && exec \"$@\"";
         let mut command = self.command("unshare");
@@ -129,7 +129,7 @@ impl Home {
         command.arg(rbake()).args(arguments).output().unwrap()
     }
 
-    /// How the embedded builder stands, if it is ready.
+    /// The facts of the embedded builder, if it is ready.
     pub(crate) async fn facts(&self) -> Option<Facts> {
         match embedded::status(&self.environment()).await {
             Ok(Some(Reply::Ready(facts))) => Some(facts),
@@ -137,7 +137,7 @@ impl Home {
         }
     }
 
-    /// Processes whose command line or arguments name a path in the home.
+    /// Processes whose command line names a path in the home.
     pub(crate) fn processes(&self) -> Vec<String> {
         processes(&self.dir.path().display().to_string())
     }
@@ -146,7 +146,7 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         let environment = self.environment();
-        // A test may be in a runtime of its own, which cannot be entered again here.
+        // The test may be in an async runtime already, which cannot be entered again on this thread.
         let stopped = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -164,7 +164,7 @@ impl Drop for Home {
     }
 }
 
-/// The command lines of all processes that have `text` in theirs.
+/// The command lines of all processes that contain `text`.
 pub(crate) fn processes(text: &str) -> Vec<String> {
     let numbers = std::fs::read_dir("/proc").unwrap().flatten();
     numbers
@@ -178,7 +178,7 @@ pub(crate) fn processes(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Waits until `condition` holds.
+/// Waits until `condition` holds. Fails after 40 seconds.
 pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     while !condition().await {

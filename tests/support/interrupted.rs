@@ -1,4 +1,4 @@
-//! Runs of the program that are broken off: what they wrote, how long they took to end, and what they left.
+//! Runs of the program that are interrupted: their output, the time until their end, and what they leave behind.
 
 use std::fs::File;
 use std::io::PipeReader;
@@ -11,10 +11,10 @@ use rustix::process::{Pid, Signal};
 
 use super::project::TestProject;
 
-/// How much later than it should a process may end on a machine that is busy with other tests.
+/// How much later than required a process may end on a machine that is busy with other tests.
 pub(crate) const SLACK: Duration = Duration::from_millis(1500);
 
-/// A run whose output goes to a file, or to a pipe and from there to a file.
+/// A run whose output goes to a file, directly or through a pipe.
 pub(crate) struct Run {
     child: tokio::process::Child,
     pid: Pid,
@@ -27,23 +27,24 @@ pub(crate) struct Run {
 /// A run that has ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// How.
+    /// How it ended.
     pub status: ExitStatus,
     /// What it wrote to standard error.
     pub stderr: String,
-    /// When.
+    /// When it ended.
     pub at: Instant,
 }
 
 impl Run {
-    /// Starts `like`, which [`TestProject::command`] made, with no signal ignored: whoever runs the tests may have had that.
+    /// Starts `like`, which [`TestProject::command`] made. Resets all signals to their defaults, because the test's
+    /// process may have inherited ignored ones.
     pub(crate) fn start(like: &Command) -> Self {
         let (dir, log) = log();
         let stderr = File::create(&log).unwrap();
         Self::start_with(like, stderr.into(), dir, log)
     }
 
-    /// As [`Run::start`], with nobody who reads what it writes, until [`Run::read_on`].
+    /// Like [`Run::start`], but nobody reads the output until [`Run::read_on`].
     pub(crate) fn start_unread(like: &Command) -> Self {
         let (dir, log) = log();
         let (reader, writer) = std::io::pipe().unwrap();
@@ -82,7 +83,7 @@ impl Run {
         }
     }
 
-    /// Waits until it can write no more, as nobody reads it.
+    /// Waits until the run blocks, because the pipe is full.
     pub(crate) async fn is_stuck(&mut self) {
         let (started, mut last, mut since) = (Instant::now(), 0, Instant::now());
         loop {
@@ -90,7 +91,7 @@ impl Run {
             if now != last {
                 (last, since) = (now, Instant::now());
             }
-            // A pipe has 64 KiB, of which the last page may be left.
+            // A pipe has 64 KiB; a part of the last page may be unused.
             if now >= 60_000 && since.elapsed() > Duration::from_millis(300) {
                 return;
             }
@@ -101,7 +102,7 @@ impl Run {
         }
     }
 
-    /// Begins to read what it writes.
+    /// Starts to read the output.
     pub(crate) fn read_on(&mut self) {
         if let Some(mut reader) = self.unread.take() {
             let mut file = File::create(&self.log).unwrap();
@@ -111,12 +112,12 @@ impl Run {
         }
     }
 
-    /// Whether it has ended.
+    /// Whether the run has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// Whether it has a handler for `signal`, or is told to ignore it. Until then a signal ends it as any program.
+    /// Whether the run catches `signal`. Before that, the signal would end it like any other program.
     pub(crate) fn listens_to(&self, signal: Signal) -> bool {
         let path = format!("/proc/{}/status", self.pid.as_raw_nonzero());
         let status = std::fs::read_to_string(path).unwrap_or_default();
@@ -125,12 +126,13 @@ impl Run {
         mask.unwrap_or_default() & (1 << (signal.as_raw() - 1)) != 0
     }
 
-    /// Sends it `signal`; one that has ended is not there to hear it.
+    /// Sends `signal`. Does nothing if the run has ended.
     pub(crate) fn signal(&self, signal: Signal) {
         let _ = rustix::process::kill_process(self.pid, signal);
     }
 
-    /// Sends it `signal`, once, and waits for its end: within two seconds, with the exit code of that signal.
+    /// Sends `signal` once and waits for the end. Fails unless the run ends within two seconds, with the exit code of
+    /// that signal.
     pub(crate) async fn interrupt(self, signal: Signal) -> Ended {
         self.signal(signal);
         let asked = Instant::now();
@@ -141,12 +143,12 @@ impl Run {
         ended
     }
 
-    /// What it has written so far.
+    /// What the run has written so far.
     pub(crate) fn stderr(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// Waits until it has written `text`.
+    /// Waits until the run has written `text`.
     pub(crate) async fn writes(&mut self, text: &str) {
         let started = Instant::now();
         while !self.stderr().contains(text) {
@@ -160,10 +162,10 @@ impl Run {
         }
     }
 
-    /// Waits for its end.
+    /// Waits for the end.
     ///
     /// # Panics
-    /// If it has not ended after `patience`.
+    /// If the run has not ended after `patience`.
     pub(crate) async fn ended(mut self, patience: Duration) -> Ended {
         let status = tokio::time::timeout(patience, self.child.wait()).await;
         let Ok(status) = status else {
@@ -187,12 +189,12 @@ fn log() -> (tempfile::TempDir, PathBuf) {
     (dir, log)
 }
 
-/// The exit code of a run that `signal` has stopped.
+/// The exit code of a run that was stopped by `signal`.
 pub(crate) fn code_of(signal: Signal) -> i32 {
     if signal == Signal::HUP { 129 } else { 130 }
 }
 
-/// How many processes have `mark` as their last argument.
+/// The number of processes whose last argument is `mark`.
 pub(crate) fn processes(mark: &str) -> usize {
     let all = std::fs::read_dir("/proc").unwrap().flatten();
     let lines = all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
@@ -214,7 +216,7 @@ pub(crate) async fn await_processes(mark: &str, count: usize) {
     }
 }
 
-/// Files below `dir` that exist only until something else is complete.
+/// Unfinished files below `dir`, which exist only until a file is complete.
 pub(crate) fn temporary_files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut dirs = vec![dir.to_owned()];
@@ -232,14 +234,14 @@ pub(crate) fn temporary_files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The project with a folder for temporary files of its own.
+/// Gives the project its own directory for temporary files.
 pub(crate) fn with_folder_for_temporary_files(project: TestProject) -> TestProject {
     let tmp = project.path().parent().unwrap().join("tmp");
     std::fs::create_dir(&tmp).unwrap();
     project.env("TMPDIR", tmp.display())
 }
 
-/// Fails if anything temporary is left in the project, its home, or its folder for temporary files.
+/// Fails if a temporary file is left in the project, its home, or its directory for temporary files.
 #[track_caller]
 pub(crate) fn assert_nothing_is_left(project: &TestProject, what: &str) {
     let all = project.path();

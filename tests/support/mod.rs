@@ -1,4 +1,4 @@
-//! What tests share: peers, daemons real and scripted, directories.
+//! Shared by all tests: peers, real and scripted daemons, directories.
 
 pub(crate) mod bakers;
 pub(crate) mod buildkitd;

@@ -1,11 +1,11 @@
-//! A registry of a test's own that lets in only who knows its password.
+//! A registry for one test, which needs a password.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use super::peers;
 
-/// The real distribution registry with one user, gone with this value.
+/// The real distribution registry with one user. It ends when this is dropped.
 pub(crate) struct PrivateRegistry {
     _dir: tempfile::TempDir,
     child: Child,
@@ -13,13 +13,13 @@ pub(crate) struct PrivateRegistry {
     pub address: String,
 }
 
-/// Who is let in.
+/// The name of the registry's user.
 pub(crate) const USER: &str = "keeper";
-/// With characters that the usual and the URL-safe alphabet of base64 write differently.
+/// The user's password. The standard and the URL-safe alphabet of base64 encode its characters differently.
 pub(crate) const PASSWORD: &str = "w?~~~>?>?x";
 
 impl PrivateRegistry {
-    /// Starts it.
+    /// Starts the registry.
     pub(crate) fn start() -> Self {
         let program = peers::program("RBAKE_TEST_REGISTRY3");
         let dir = tempfile::tempdir().unwrap();
@@ -51,7 +51,7 @@ impl PrivateRegistry {
                 Some(format!("127.0.0.1:{}", &after[..digits]))
             })
             .expect("the registry says where it listens");
-        // A full pipe would stop it.
+        // Keep reading, because the registry would block on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         Self {
             _dir: dir,
@@ -60,7 +60,7 @@ impl PrivateRegistry {
         }
     }
 
-    /// A `config.json` of Docker's that knows the password.
+    /// A `config.json` for Docker that has the password.
     pub(crate) fn docker_config(&self) -> String {
         use base64::Engine as _;
         let pair = base64::prelude::BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}"));

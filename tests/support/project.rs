@@ -1,23 +1,24 @@
-//! A project directory and the `rbake` command run in it, apart from everything of the machine's.
+//! A project directory, and the `rbake` command that runs in it, isolated from the machine's configuration.
 
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// A fresh directory with a home of its own.
+/// A new directory with its own home.
 pub(crate) struct TestProject {
     dir: tempfile::TempDir,
     environment: Vec<(String, String)>,
 }
 
-/// What a command gave.
+/// The result of a command.
 #[must_use]
 pub(crate) struct CommandOutput {
-    /// The exit code; none where a signal ended it.
+    /// The exit code, or `None` if a signal ended the command.
     pub code: Option<i32>,
-    /// Standard output, with the project's path as `[project]`, the home's as `[home]` and the version as `[version]`.
+    /// Standard output. The project's path is replaced by `[project]`, the home's by `[home]`, and the version by
+    /// `[version]`.
     pub stdout: String,
-    /// Standard error, likewise.
+    /// Standard error, with the same replacements.
     pub stderr: String,
 }
 
@@ -36,13 +37,13 @@ impl TestProject {
         }
     }
 
-    /// The project's directory.
+    /// The absolute path of the project's directory.
     pub(crate) fn path(&self) -> PathBuf {
-        // Links in the path of temporary directories would hide it from redaction.
+        // The path must have no symbolic links, or the replacement of paths in the output would miss it.
         self.dir.path().canonicalize().unwrap().join("project")
     }
 
-    /// Adds a file, and the directories above it.
+    /// Adds a file, and creates its parent directories.
     pub(crate) fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
         let path = self.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).unwrap();
@@ -50,12 +51,12 @@ impl TestProject {
         self
     }
 
-    /// The user's home.
+    /// The home of the project's user.
     pub(crate) fn home(&self) -> PathBuf {
         self.dir.path().canonicalize().unwrap().join("home")
     }
 
-    /// Adds a program of the user's, a shell script, and puts its folder first in `PATH`.
+    /// Adds a shell script as a program, and puts its directory first in `PATH`.
     pub(crate) fn program_in_path(self, name: &str, script: &str) -> Self {
         use std::os::unix::fs::PermissionsExt as _;
         let bin = self.home().join("bin");
@@ -66,7 +67,7 @@ impl TestProject {
         self.env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
     }
 
-    /// Writes Docker's configuration.
+    /// Writes Docker's configuration file.
     pub(crate) fn docker_config(self, config: &str) -> Self {
         let dir = self.home().join(".docker");
         std::fs::create_dir_all(&dir).unwrap();
@@ -74,18 +75,18 @@ impl TestProject {
         self
     }
 
-    /// Sets a variable of the environment.
+    /// Sets an environment variable.
     pub(crate) fn env(mut self, name: &str, value: impl fmt::Display) -> Self {
         self.environment.push((name.to_owned(), value.to_string()));
         self
     }
 
-    /// The command `rbake` with `arguments`, not yet run.
+    /// The command `rbake` with `arguments`, not yet started.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         self.program(Path::new(env!("CARGO_BIN_EXE_rbake")), arguments)
     }
 
-    /// `program` with `arguments`, in the place and with the environment that rbake would have.
+    /// The command `program` with `arguments`, in the same directory and environment as rbake.
     pub(crate) fn program(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command
@@ -110,7 +111,8 @@ impl TestProject {
         self.read(&self.command(arguments).output().unwrap())
     }
 
-    /// Runs each of `lines`, the arguments of an `rbake` with words in quotes as in a shell, and returns what a terminal would show.
+    /// Runs rbake once for each of `lines`, which are arguments quoted as in a shell. Returns what a terminal would
+    /// show.
     pub(crate) fn session(&self, lines: &[&str]) -> String {
         let mut text = String::new();
         for line in lines {
@@ -122,7 +124,7 @@ impl TestProject {
         text
     }
 
-    /// What `output` says, with paths and the version redacted.
+    /// Converts `output`, with paths and the version replaced.
     pub(crate) fn read(&self, output: &Output) -> CommandOutput {
         let project = self.path().display().to_string();
         let home = self.home().display().to_string();
@@ -142,7 +144,7 @@ impl TestProject {
 }
 
 impl CommandOutput {
-    /// Both streams under the names of those that are not empty, and the exit code unless it is 0.
+    /// Both streams, with headings for those that are not empty, and the exit code unless it is 0.
     pub(crate) fn session(&self) -> String {
         let mut text = self.stdout.clone();
         if !self.stderr.is_empty() {
@@ -165,7 +167,7 @@ impl CommandOutput {
     }
 }
 
-/// The words of `line`; what is within `'…'` is taken as it is.
+/// Splits `line` into words. Text inside `'…'` is taken literally.
 fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -198,7 +200,7 @@ impl fmt::Display for CommandOutput {
     }
 }
 
-/// Holds a session to the snapshot that is named for the test, in a folder named for its file.
+/// Compares a session with the snapshot that has the test's name, in a directory with the name of the test's file.
 macro_rules! assert_session {
     ($session:expr $(,)?) => {{
         let file = module_path!().rsplit("::").next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A program on a terminal of its own.
+//! Runs a program on a new terminal.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -13,7 +13,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 const ROWS: u16 = 40;
 const COLUMNS: u16 = 100;
-/// How long a screen may take to show what is awaited.
+/// The most time to wait until the screen shows something.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running program and its screen.
@@ -25,7 +25,8 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Starts `program` with the arguments, environment and directory of `like`, on a terminal that controls it.
+    /// Starts `program` with the arguments, environment and directory of `like`. The terminal becomes its controlling
+    /// terminal.
     pub(crate) fn start(program: &Path, like: &Command) -> Self {
         let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&keyboard).unwrap();
@@ -43,7 +44,7 @@ impl Terminal {
             ws_ypixel: 0,
         };
         tcsetwinsize(&terminal, size).unwrap();
-        // It makes its standard input the controlling terminal, without which a shell has no job control.
+        // `setsid` makes its standard input the controlling terminal, which a shell needs for job control.
         let mut command = Command::new("setsid");
         command
             .args(["--ctty", "--wait"])
@@ -61,7 +62,7 @@ impl Terminal {
             command.current_dir(dir);
         }
         let child = command.spawn().unwrap();
-        // It holds the terminal open.
+        // The command holds a copy of the terminal's descriptor.
         drop(command);
         let keyboard = File::from(keyboard);
         let mut screen = keyboard.try_clone().unwrap();
@@ -87,7 +88,7 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until the screen is as `wanted` says, and gives its text.
+    /// Waits until `wanted` accepts the text of the screen, and returns that text.
     #[track_caller]
     pub(crate) fn wait(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let end = Instant::now() + PATIENCE;
@@ -104,7 +105,7 @@ impl Terminal {
         }
     }
 
-    /// All that is written until the program ends, as it is written.
+    /// Returns all bytes that are written until the program ends.
     pub(crate) fn read_to_end(self) -> Vec<u8> {
         let end = Instant::now() + 3 * PATIENCE;
         let mut all = Vec::new();

@@ -1,6 +1,6 @@
-//! A registry and its token server in one, which gives everybody the same small image and keeps every request.
+//! A registry with its token server, which serves everybody the same small image and records every request.
 //!
-//! Real registries do not tell what they were sent; what is shown with this one is who got which secret.
+//! A real registry does not reveal what it received. This one shows which server received which secret.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use rbake::types::Digest;
 
-/// How a registry wants its users to log in.
+/// How a registry makes its users log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Login {
-    /// With a token of its token server, which this is.
+    /// With a token from this server.
     Token(String),
-    /// With a token of a server that redirects there.
+    /// With a token from a server that redirects to this address.
     RedirectedTo(String),
-    /// With user and password.
+    /// With user name and password.
     Basic,
 }
 
@@ -91,17 +91,17 @@ impl FakeRegistry {
         Self { address, requests }
     }
 
-    /// Host and port.
+    /// The host and port.
     pub(crate) fn host(&self) -> String {
         self.address.to_string()
     }
 
-    /// Everything that was sent so far, head and body.
+    /// All requests so far, each with its head and body.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 
-    /// Requests whose first line begins so.
+    /// The number of requests whose first line begins with `start`.
     pub(crate) fn count(&self, start: &str) -> usize {
         let requests = self.requests();
         requests.iter().filter(|r| r.starts_with(start)).count()

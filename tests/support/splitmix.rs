@@ -1,12 +1,12 @@
-//! Random numbers that a seed repeats.
+//! Random numbers that can be repeated with the same seed.
 
 use std::ops::Range;
 
-/// `SplitMix64`.
+/// The generator `SplitMix64`.
 pub(crate) struct SplitMix(u64);
 
 impl SplitMix {
-    /// The numbers of `seed`.
+    /// A generator with the given seed.
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
@@ -20,7 +20,7 @@ impl SplitMix {
         z ^ (z >> 31)
     }
 
-    /// A number in `range`, which is not empty.
+    /// A number in `range`, which must not be empty.
     pub(crate) fn below(&mut self, range: Range<u64>) -> u64 {
         range.start + self.next() % (range.end - range.start)
     }
