@@ -58,6 +58,7 @@ pub(crate) async fn identify(endpoint: &Endpoint, limit: Duration) -> Option<Pee
         .ok()?
 }
 
+/// Waits a moment for a server that speaks first, then sends an HTTP request, then tries TLS if nothing was answered.
 async fn ask(endpoint: &Endpoint, limit: Duration) -> Option<PeerKind> {
     let mut stream = dial(endpoint).await?;
     let mut answer = Vec::new();
@@ -80,6 +81,8 @@ async fn ask(endpoint: &Endpoint, limit: Duration) -> Option<PeerKind> {
     }
 }
 
+/// Connects without TLS, even if the endpoint uses TLS, because the plain bytes show what the server is. `None` for a
+/// container, which has no address.
 async fn dial(endpoint: &Endpoint) -> Option<BoxedStream> {
     let plain = match endpoint {
         Endpoint::Unix(path) | Endpoint::Docker(DockerHost::Unix(path)) => {
@@ -101,6 +104,7 @@ async fn read(stream: &mut BoxedStream, into: &mut Vec<u8>) -> usize {
     stream.read_buf(into).await.unwrap_or(0)
 }
 
+/// Recognises a server by its first bytes.
 fn classify(bytes: &[u8]) -> Option<PeerKind> {
     if bytes.starts_with(b"SSH-") {
         return Some(PeerKind::Ssh);

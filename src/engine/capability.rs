@@ -122,6 +122,7 @@ pub(super) async fn probe(connection: &Connection) -> Result<Capabilities, Solve
         }
     };
     let _ = tokio::time::timeout(END_LIMIT, end).await;
+    // If the answer has no workers, ask for them separately.
     let workers = if pong.workers.is_empty() {
         let mut control = connection.control();
         let workers = control.list_workers(ListWorkersRequest::default());
@@ -155,6 +156,7 @@ fn worker(record: WorkerRecord) -> Worker {
     }
 }
 
+/// `None` if the daemon reports a platform that cannot be parsed.
 fn platform(from: &pb::Platform) -> Option<Platform> {
     let mut text = format!("{}/{}", from.os, from.architecture);
     if !from.variant.is_empty() {

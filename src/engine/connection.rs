@@ -323,6 +323,7 @@ impl Connection {
         Err(self.no_greeting(status).await)
     }
 
+    /// Why the first call failed: the daemon's refusal, or the end of the connection.
     async fn no_greeting(&self, status: Status) -> ConnectionError {
         if is_from_peer(&status) {
             return ConnectionError::Refused {
@@ -397,6 +398,7 @@ impl Connection {
         self.silence.clone()
     }
 
+    /// Converts the end of the connection to an error.
     pub(super) fn lost_because(&self, end: End) -> ConnectionError {
         let endpoint = self.endpoint.clone();
         match end {
@@ -416,6 +418,7 @@ impl Connection {
         Some(self.lost_because(self.end_reason().await?))
     }
 
+    /// How the connection ended. Waits up to `END_LAG` for the end; `None` if the connection is still open then.
     pub(super) async fn end_reason(&self) -> Option<End> {
         let mut ended = self.ended.clone();
         let end = tokio::time::timeout(END_LAG, ended.wait_for(Option::is_some)).await;

@@ -160,6 +160,7 @@ impl Endpoint {
     }
 }
 
+/// Splits an address into its scheme and the rest after `://`.
 fn split(text: &str) -> Result<(&str, &str), InvalidEndpoint> {
     text.split_once("://")
         .filter(|(scheme, _)| !scheme.is_empty())
@@ -241,6 +242,7 @@ impl FromStr for DockerHost {
     }
 }
 
+/// Parses a host and a port; one slash may follow.
 fn tcp(text: &str, rest: &str) -> Result<Address, InvalidEndpoint> {
     rest.strip_suffix('/')
         .unwrap_or(rest)

@@ -28,6 +28,7 @@ const BUILD_ID_KEY: &str = "buildkit-controlapi-buildid";
 
 /// The most time that the daemon may take to create the job. Calls fail until the job exists.
 const JOB_TIMEOUT: Duration = Duration::from_secs(15);
+/// The pause between two attempts to reach a job that does not exist yet.
 const JOB_PAUSE: Duration = Duration::from_millis(50);
 
 /// An encoded `Ref` that is empty. An empty value in a map of messages crashes the daemon; this value does not.
@@ -70,6 +71,8 @@ impl FrontendResult {
         }
     }
 
+    /// The result for one platform. Its image configuration is metadata of the whole result, under a key with the
+    /// platform.
     fn linked_one(&self, platform: Option<&String>, one: &Ref) -> LinkedResult {
         let config = match platform {
             Some(platform) => self
@@ -181,6 +184,7 @@ impl Gateway {
         }
     }
 
+    /// Adds the header that names the job.
     fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request
@@ -200,6 +204,7 @@ impl Gateway {
                 Ok(Err(status)) => status,
                 Err(_) => return Err(overdue(JOB_TIMEOUT)),
             };
+            // Calls fail until the job exists. These two codes never mean that.
             let no_job_yet = is_from_peer(&status)
                 && !matches!(status.code(), Code::Unimplemented | Code::Unavailable);
             if !no_job_yet || tokio::time::Instant::now() >= deadline {

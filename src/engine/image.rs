@@ -36,6 +36,7 @@ pub(super) async fn size(connection: &Connection, digest: &Digest) -> Option<u64
     Some(total)
 }
 
+/// The sum of the sizes that a manifest states. `None` if it is not an image manifest, or if a size is missing.
 fn content_size(manifest: &Value) -> Option<u64> {
     let layers = manifest["layers"].as_array()?;
     let sizes = std::iter::once(&manifest["config"])
@@ -44,6 +45,7 @@ fn content_size(manifest: &Value) -> Option<u64> {
     sizes.sum::<Option<u64>>()
 }
 
+/// Reads a manifest from the daemon's content store. `None` if it cannot be read or is too large.
 async fn manifest(connection: &Connection, digest: &Digest) -> Option<Value> {
     let request = ReadContentRequest {
         digest: digest.to_string(),

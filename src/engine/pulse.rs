@@ -65,6 +65,7 @@ impl Patience {
     }
 }
 
+/// Parses `never`, or a positive number with `s` or `m`.
 fn read(text: &str) -> Option<Patience> {
     let text = text.trim();
     if text == "never" {
@@ -122,6 +123,7 @@ where
     patience
 }
 
+/// Any received byte is a sign of life. Sent bytes count only if there are at least [`TAKEN`].
 fn is_life(before: Traffic, now: Traffic) -> bool {
     now.received != before.received || now.sent.saturating_sub(before.sent) >= TAKEN
 }

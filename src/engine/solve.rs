@@ -76,6 +76,7 @@ pub(super) async fn run(
         finished.clone(),
     )));
     let result = tokio::select! {
+        // A result that is ready counts, even if the solve was cancelled at the same time.
         biased;
         result = request(connection, spec, sessions, hold) => result,
         () = cancel.cancelled() => Err(failure::cancelled()),
@@ -99,6 +100,8 @@ pub(super) async fn run(
 
 type Outer = Result<Response<SolveResponse>, Status>;
 
+/// Makes the calls of a solve, and returns the exporters' response. For a subrequest, the response includes the
+/// frontend's metadata.
 async fn request(
     connection: &Connection,
     spec: &SolveSpec,

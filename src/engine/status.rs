@@ -28,6 +28,7 @@ const UNANSWERED: Duration = Duration::from_millis(500);
 /// How often we ask. The daemon waits six seconds for a job before it reports that there is none, and the job may be
 /// created later still.
 const ATTEMPTS: u32 = 20;
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Sends progress of `build_ref` to `events` until the stream ends. Once `finished` is cancelled, a silence also ends
@@ -69,6 +70,7 @@ enum Outcome {
     Broken(Status),
 }
 
+/// Makes one status call and sends its updates until it ends.
 async fn follow_once(
     connection: &Connection,
     build_ref: &BuildRef,
@@ -221,6 +223,7 @@ fn warning(from: control::VertexWarning) -> Option<VertexWarning> {
     })
 }
 
+/// The first and the last line. `None` if the range has no valid first line.
 fn lines(range: &pb::Range) -> Option<(u32, u32)> {
     let line = |position: &Option<pb::Position>| {
         let line = position.as_ref()?.line;

@@ -101,6 +101,7 @@ impl Lines {
         Ok(())
     }
 
+    /// Ends the current line and reads it. A later digest replaces an earlier one.
     fn end(&mut self) -> Result<(), String> {
         let line = std::mem::take(&mut self.rest);
         // Like Docker's own client, ignore a line that is not valid JSON.
@@ -122,6 +123,7 @@ fn in_status(status: &str) -> Option<Digest> {
     after.split(' ').next()?.parse().ok()
 }
 
+/// The value of `X-Registry-Auth`: the credential as JSON, in URL-safe base64.
 fn header(domain: &str, credential: &Credential) -> Secret<String> {
     let server = if domain == "docker.io" { HUB } else { domain };
     let (user, secret) = credential.as_pair();

@@ -87,6 +87,7 @@ pub fn is_transient(failure: &SolveFailure) -> bool {
     failure.kind == FailureKind::Engine
 }
 
+/// An error that was made here, and not by the daemon, means that the connection failed.
 fn kind(status: &Status) -> FailureKind {
     if !is_from_peer(status) {
         return FailureKind::Engine;
@@ -121,6 +122,7 @@ fn message(status: &Status) -> String {
     }
 }
 
+/// Prefixes that the daemon adds to the actual error.
 const PREFIXES: [&str; 3] = [
     "failed to solve: ",
     "failed to solve with frontend dockerfile.v0: ",
@@ -159,6 +161,7 @@ fn exit_code(message: &str) -> Option<i32> {
     after[..digits].parse().ok()
 }
 
+/// Adds one of BuildKit's error details to `failure`. Unknown types are ignored.
 fn read_detail(failure: &mut SolveFailure, type_url: &str, value: &[u8]) {
     let name = type_url.strip_suffix("+json").unwrap_or(type_url);
     let name = name.rsplit(['/', '.']).next().unwrap_or_default();
@@ -210,6 +213,7 @@ fn read_detail(failure: &mut SolveFailure, type_url: &str, value: &[u8]) {
     }
 }
 
+/// `None` if `value` is not the expected JSON.
 fn json<T: DeserializeOwned>(value: &[u8]) -> Option<T> {
     serde_json::from_slice(value).ok()
 }

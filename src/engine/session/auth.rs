@@ -51,6 +51,7 @@ impl Auth {
         self
     }
 
+    /// The paths of the images at `host`: first the target's own, then those that it only reads.
     fn repositories(&self, host: &str) -> Vec<Vec<String>> {
         let of = |images: &Arc<[Reference]>| {
             let here = images.iter().filter(|image| image.domain() == host);
@@ -89,6 +90,7 @@ fn status(error: &Error) -> Status {
     }
 }
 
+/// Limits `work` to `PATIENCE`.
 async fn answer<T>(host: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Status> {
     if let Ok(result) = tokio::time::timeout(PATIENCE, work).await {
         return result.map_err(|error| status(&error));

@@ -67,6 +67,7 @@ impl Frames {
         Ok((at, false))
     }
 
+    /// Reads a complete frame head.
     fn begin_frame(&mut self) -> io::Result<()> {
         let [a, b, c, kind, flags, id @ ..] = self.head;
         self.filled = 0;

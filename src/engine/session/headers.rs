@@ -25,6 +25,7 @@ const FIELD: usize = 128;
 /// The granularity of the count, in bytes.
 const UNIT: usize = 1 << 10;
 
+/// The bytes that headers take in memory.
 fn cost(headers: &HeaderMap) -> usize {
     let sizes = headers
         .iter()
@@ -47,6 +48,7 @@ impl Bounded {
         }
     }
 
+    /// Reserves the memory for a call's headers, without waiting.
     fn share(&self, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Status> {
         let units = u32::try_from(cost(headers).div_ceil(UNIT)).ok();
         units

@@ -135,6 +135,7 @@ impl fmt::Debug for Session {
     }
 }
 
+/// Opens the session that `builder` describes. Two tasks then serve it until it ends.
 pub(super) async fn open(
     builder: SessionBuilder,
     connection: &Connection,
@@ -183,6 +184,7 @@ pub(super) async fn open(
     })
 }
 
+/// Sets the headers by which the daemon learns the session's id, key and methods.
 fn describe_session(builder: &SessionBuilder, metadata: &mut MetadataMap) {
     let value = |text: &str| MetadataValue::<Ascii>::try_from(text).ok();
     if let Some(id) = value(builder.id.as_str()) {

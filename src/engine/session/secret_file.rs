@@ -82,6 +82,7 @@ impl SecretFile {
         }
     }
 
+    /// Reads the file, up to one byte more than the largest secret. Has no time limit.
     async fn read_on(self) -> std::io::Result<Secret<Bytes>> {
         let mut piped = self.piped.lock().await;
         if let Some(content) = &*piped {

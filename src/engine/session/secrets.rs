@@ -108,6 +108,7 @@ async fn value(id: &str, source: &SecretSource, patience: Duration) -> Result<By
     }
 }
 
+/// Fails if the secret is larger than BuildKit accepts.
 fn limited(id: &str, data: Bytes) -> Result<Bytes, String> {
     if data.len() as u64 > SECRET_LIMIT {
         let limit = SECRET_LIMIT / 1024;

@@ -43,12 +43,14 @@ impl Tunnel {
         }
     }
 
+    /// Waits for room for one more message.
     fn reserve(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.outbound
             .poll_reserve(cx)
             .map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
+    /// Sends one message, for which room was reserved.
     fn send(&mut self, data: Vec<u8>) -> io::Result<usize> {
         let count = data.len();
         let message = BytesMessage { data: data.into() };
@@ -65,6 +67,7 @@ impl AsyncRead for Tunnel {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // Return `Pending` once after each header block, so that the reader handles it before it reads on.
         if std::mem::take(&mut self.yields) {
             cx.waker().wake_by_ref();
             return Poll::Pending;

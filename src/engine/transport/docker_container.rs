@@ -52,6 +52,7 @@ struct Unframed<S> {
     remarks: Remarks,
 }
 
+/// What comes next in the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Frame {
     /// The head of a frame is next.

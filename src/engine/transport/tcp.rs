@@ -85,6 +85,7 @@ pub(super) async fn speaks_tls(stream: BoxedStream) -> bool {
     }
 }
 
+/// The error of rustls inside an I/O error.
 fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
@@ -238,6 +239,7 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, DialError> {
     Ok(store)
 }
 
+/// Explains why a PEM file cannot be used.
 fn unusable(path: &Path) -> impl Fn(rustls_pki_types::pem::Error) -> DialError {
     move |error| DialError::Material {
         path: path.to_owned(),

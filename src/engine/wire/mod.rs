@@ -19,6 +19,8 @@ use crate::types::{ImageName, NetworkMode};
 
 type Attrs = BTreeMap<String, String>;
 
+// Capabilities that the frontend must have. With `+forward`, a frontend that lacks one may pass the build on to the
+// frontend of a `# syntax=` line instead of failing.
 const CAP_CONTEXTS: &str = "moby.buildkit.frontend.contexts+forward";
 const CAP_GIT_QUERY: &str = "moby.buildkit.frontend.gitquerystring";
 const CAP_GIT_QUERY_FORWARD: &str = "moby.buildkit.frontend.gitquerystring+forward";
@@ -166,6 +168,7 @@ fn set_some<T: ToString>(attrs: &mut Attrs, key: &str, value: Option<T>) {
     }
 }
 
+/// Adds a required capability, once.
 fn need(caps: &mut Vec<&'static str>, cap: &'static str) {
     if !caps.contains(&cap) {
         caps.push(cap);
@@ -247,6 +250,7 @@ fn named_context_attrs(
     attrs.insert(format!("context:{name}"), value);
 }
 
+/// Makes the result of another target the context `name`.
 fn linked_attrs(name: &str, input: &str, result: &LinkedResult, attrs: &mut Attrs) {
     let (name, key) = with_platform(name, input, result);
     if result.definition.is_none() {
@@ -265,6 +269,7 @@ fn linked_attrs(name: &str, input: &str, result: &LinkedResult, attrs: &mut Attr
     }
 }
 
+/// The names of the context and of its input. A result that is one of several platforms has the platform in both.
 fn with_platform(name: &str, input: &str, result: &LinkedResult) -> (String, String) {
     match &result.platform {
         Some(platform) => (
@@ -321,6 +326,8 @@ fn image_attrs(spec: &SolveSpec, attrs: &mut Attrs) {
     set_some(attrs, "image-resolve-mode", mode);
 }
 
+/// The attributes of steps. Hosts and ulimits are sorted by name, so that the same settings always give the same
+/// request.
 fn step_attrs(spec: &SolveSpec, attrs: &mut Attrs) {
     match spec.network {
         NetworkMode::Default => {}

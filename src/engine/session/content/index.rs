@@ -123,6 +123,7 @@ impl LayoutDirectory {
         })
     }
 
+    /// Reads the index. A missing or empty file is an empty index.
     fn read_index(&self) -> Result<Map<String, Value>, LayoutError> {
         let path = self.root().join("index.json");
         let malformed = |reason: String| LayoutError::Malformed {
@@ -155,6 +156,7 @@ impl LayoutDirectory {
         entry.map(|entry| self.digest_of(entry)).transpose()
     }
 
+    /// The digest of a descriptor. Fails if there is none or if it is invalid.
     fn digest_of(&self, descriptor: &Value) -> Result<Digest, LayoutError> {
         let text = descriptor.get("digest").and_then(Value::as_str);
         let digest = text.and_then(|text| text.parse().ok());
@@ -187,6 +189,7 @@ impl LayoutDirectory {
         }
     }
 
+    /// Changes the index; the caller holds the lock. Creates the file `oci-layout` if it is missing.
     fn enter_locked(
         &self,
         descriptor: &Map<String, Value>,
@@ -300,6 +303,7 @@ fn media_type(descriptor: &Value) -> String {
     text.unwrap_or_default().to_owned()
 }
 
+/// Whether a blob of this type refers to other blobs.
 fn is_manifest(media_type: &str) -> bool {
     matches!(
         media_type,
@@ -318,6 +322,7 @@ struct Lock {
 }
 
 impl Lock {
+    /// Waits for the lock at most `LOCK_TIMEOUT`.
     async fn take(path: &Path) -> Result<Self, LayoutError> {
         match FileLock::take(FileLock::options(), path, LOCK_TIMEOUT).await {
             Ok(Some(lock)) => Ok(Self {

@@ -143,6 +143,7 @@ impl LayoutDirectory {
         }
     }
 
+    /// Fails if a file or directory of the layout is a link that leads out of it.
     fn check_links(&self) -> Result<(), LayoutError> {
         let files =
             ["index.json", "index.json.lock", "oci-layout"].map(|name| self.root.join(name));

@@ -115,6 +115,7 @@ impl Attachable for ContentStores {
     }
 }
 
+/// Parses a digest of a request. Layouts here have SHA-256 digests only.
 fn digest(text: &str) -> Result<Digest, Status> {
     let digest: Digest = text
         .parse()
@@ -152,6 +153,7 @@ fn info(digest: &Digest, blob: BlobInfo) -> Info {
     }
 }
 
+/// Reports a blob, or `NotFound` if it does not exist.
 async fn existing(layout: LayoutDirectory, digest: Digest) -> Result<Info, Status> {
     let blob = {
         let digest = digest.clone();
@@ -206,6 +208,7 @@ impl content_server::Content for ContentStores {
         Ok(Response::new(Box::pin(tokio_stream::once(Ok(answer)))))
     }
 
+    // Never allowed: rbake removes blobs itself, with [`LayoutDirectory::remove_unreached`].
     async fn delete(
         &self,
         _request: Request<DeleteContentRequest>,

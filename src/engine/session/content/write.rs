@@ -55,6 +55,7 @@ impl Writes {
         self.map().remove(&key).is_some()
     }
 
+    /// Reserves the ref `name`. Fails if another write has it.
     fn begin(self: &Arc<Self>, store: &str, name: &str) -> Result<Claim, Status> {
         let key = (store.to_owned(), name.to_owned());
         let now = SystemTime::now();
@@ -93,6 +94,7 @@ impl WriteProgress {
     }
 }
 
+/// Protobuf has signed numbers here.
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -238,6 +240,7 @@ impl Write {
         Ok(())
     }
 
+    /// Appends the data of a request. A request may only continue at the current offset, or start again at 0.
     async fn write(&mut self, request: &WriteContentRequest) -> Result<(), Status> {
         let gone = || Status::failed_precondition("the blob is complete already");
         let mut ingest = self.ingest.take().ok_or_else(gone)?;
@@ -261,6 +264,7 @@ impl Write {
         Ok(())
     }
 
+    /// Completes the blob. If it exists already, the answer is `AlreadyExists`, as from containerd.
     async fn commit(&mut self) -> Result<Digest, Status> {
         let gone = || Status::failed_precondition("the blob is complete already");
         let ingest = self.ingest.take().ok_or_else(gone)?;

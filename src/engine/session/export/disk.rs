@@ -49,6 +49,7 @@ pub(super) struct Destination {
     current: Option<(Vec<u8>, Arc<OwnedFd>)>,
 }
 
+/// Opens a directory, and never follows a link in its last part.
 const OPEN_DIR: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC)
@@ -138,6 +139,7 @@ impl Destination {
         let made = match rustix::fs::mkdirat(&dir, name, private) {
             Err(Errno::EXIST) => match kind(&dir, name) {
                 Ok(FileType::Directory) => {
+                    // Remove the temporary files that killed runs have left.
                     if let Ok(there) = rustix::fs::openat(&dir, name, OPEN_DIR, Mode::empty()) {
                         sweep(&there);
                     }
@@ -238,6 +240,7 @@ impl Destination {
     }
 }
 
+/// Splits a path into its directory and its name.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|b| *b == b'/') {
         Some(at) => (&path[..at], &path[at + 1..]),
@@ -245,6 +248,7 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
+/// The type of `name`, without following a link.
 fn kind(dir: &OwnedFd, name: &[u8]) -> Result<FileType, Errno> {
     let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(FileType::from_raw_mode(stat.st_mode))
@@ -363,6 +367,7 @@ impl Handle {
     }
 }
 
+/// The daemon sends the time in nanoseconds since 1970; it may be negative.
 fn times(stat: &Stat) -> Timestamps {
     const NANOS: i64 = 1_000_000_000;
     let stamp = Timespec {
@@ -390,6 +395,7 @@ fn set_attributes(
     }
 }
 
+/// Sets the attributes, the mode and the time of an open file or directory.
 fn set_state(fd: impl std::os::fd::AsFd, stat: &Stat, dropped: &mut Dropped) -> Result<(), Errno> {
     let fd = fd.as_fd();
     set_attributes(stat, dropped, |name, value| {

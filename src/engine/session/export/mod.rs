@@ -229,6 +229,7 @@ fn exporter(metadata: &MetadataMap) -> Result<usize, Status> {
     id.ok_or_else(|| Status::invalid_argument(format!("`{EXPORTER_KEY}` is no number")))
 }
 
+/// The metadata in the headers of a call, without their prefix. Fails if it is too long.
 fn metadata(metadata: &MetadataMap) -> Result<BTreeMap<String, String>, Status> {
     let told: BTreeMap<String, String> = metadata
         .iter()
@@ -252,6 +253,8 @@ fn metadata(metadata: &MetadataMap) -> Result<BTreeMap<String, String>, Status> 
     Ok(told)
 }
 
+/// Passes a stream of messages to `sink`. If the sink returns no writer, the call fails with `AlreadyExists`, which
+/// the daemon treats as success.
 async fn take_stream(
     sink: &dyn StreamSink,
     mut messages: Streaming<Bytes>,
@@ -301,6 +304,7 @@ struct DirectoryTransfer {
 }
 
 impl DirectoryTransfer {
+    /// Starts to receive. The returned stream has our packets for the daemon.
     fn start(self, mut messages: Streaming<Bytes>) -> Answer {
         let (to_disk, received) = mpsc::channel(PACKETS);
         let (answers, from_disk) = mpsc::channel(PACKETS);
@@ -333,6 +337,7 @@ impl DirectoryTransfer {
         })
     }
 
+    /// Runs on a blocking thread. A failure is sent as a packet and as the status of the call.
     fn write(self, mut channels: Channels) {
         let Self {
             sink,
@@ -361,6 +366,7 @@ impl DirectoryTransfer {
     }
 }
 
+/// An answer that owns the task that receives messages.
 struct WithPump {
     answers: ReceiverStream<Result<Bytes, Status>>,
     _pump: AbortOnDropHandle<()>,

@@ -70,6 +70,7 @@ impl FileSink {
         self
     }
 
+    /// Opens the file. Informs the user if that takes longer than `QUIET`.
     async fn create(&self) -> io::Result<FileWriter> {
         let place = self.place.clone();
         // Opening a pipe blocks the thread until somebody reads from it.

@@ -100,6 +100,7 @@ impl FileSync {
         self.0.failures.wait()
     }
 
+    /// Handles a call: finds the directory that its headers name, and starts the transfer.
     fn answer(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
         if request.uri().path() != DIFF_COPY {
             return Err(Status::unimplemented("only DiffCopy is offered"));
@@ -156,6 +157,7 @@ impl FileSync {
     }
 }
 
+/// Whether the daemon accepts messages that are compressed with gzip.
 fn accepts_gzip(headers: &HeaderMap) -> bool {
     headers
         .get_all("grpc-accept-encoding")

@@ -127,6 +127,7 @@ impl TransferRecord {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Sets the final state. Only the first call counts.
     pub(super) fn end(&self, state: TransferState) {
         let current = &mut self.rest().1;
         if *current == TransferState::Running {
@@ -201,6 +202,7 @@ impl Teller {
 
 impl Drop for Teller {
     fn drop(&mut self) {
+        // This has no effect if the transfer has ended before.
         self.record.end(TransferState::Abandoned);
         let event = Transfer {
             done: true,
@@ -221,6 +223,7 @@ impl Default for FailureSlot {
 }
 
 impl FailureSlot {
+    /// Records a failure. Only the first one is kept.
     pub(super) fn set(&self, failure: TransferFailure) {
         self.0.send_if_modified(|slot| {
             let first = slot.is_none();

@@ -76,6 +76,8 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// Sends the content of an open file. `told` is the size in the list. If the file has grown since, all of it is
+    /// sent; if it has shrunk, the transfer fails.
     fn file(&mut self, id: u32, told: u64, file: &std::fs::File) -> Result<(), SendError> {
         let size = file
             .metadata()

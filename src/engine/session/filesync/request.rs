@@ -41,6 +41,7 @@ impl TransferRequest {
 const PATTERNS: usize = 400_000;
 const PATTERN_BYTES: usize = 16 << 20;
 
+/// Fails if there are too many patterns.
 fn limited(filter: FilterSpec) -> Result<FilterSpec, Status> {
     let patterns = || {
         [&filter.include, &filter.exclude, &filter.follow]

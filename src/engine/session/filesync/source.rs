@@ -111,6 +111,7 @@ impl Source {
     }
 }
 
+/// Visits the files that `filter` accepts, in the order of their names, as a walk of a directory does.
 fn walk_files(
     files: &BTreeMap<String, Bytes>,
     filter: &Filter,
@@ -145,6 +146,7 @@ fn walk_files(
     Ok(ControlFlow::Continue(()))
 }
 
+/// Files in memory include no symbolic links.
 struct NoLinks;
 
 impl Links for NoLinks {

@@ -36,6 +36,7 @@ pub(super) enum EntryContent {
 #[error("the directory has more entries than one transfer can hold")]
 pub(super) struct TooMany;
 
+/// Marks a row whose directory is the root.
 const ROOT: u32 = u32::MAX;
 
 impl Table {

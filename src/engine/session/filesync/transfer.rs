@@ -142,6 +142,7 @@ impl Shared {
         self.parts.blocking_send(part).map_err(|_| SendError::Gone)
     }
 
+    /// Makes the walk and the readers end soon.
     fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
         self.queue.close();
@@ -268,6 +269,7 @@ impl Control {
         }
     }
 
+    /// Handles a packet of the daemon. `Break` means that the daemon has everything.
     fn take(&mut self, packet: &Packet) -> Result<ControlFlow<()>, SendError> {
         match packet.r#type() {
             PacketType::PacketReq => {
@@ -364,6 +366,7 @@ impl List<'_> {
     }
 }
 
+/// A regular entry without content is a socket: see [`EntryContent::Empty`].
 fn content(entry: &Entry<'_>) -> EntryContent {
     use crate::context::stat::mode;
     if entry.has_content {

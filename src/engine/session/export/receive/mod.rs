@@ -112,6 +112,7 @@ pub(super) fn receive(sink: &DirectorySink, wire: &mut dyn Wire) -> Result<Recei
     }
 }
 
+/// The state of the exchange.
 struct Receiver {
     destination: Destination,
     policy: SpecialPolicy,
@@ -151,10 +152,13 @@ fn detached(stat: &Stat) -> Stat {
 }
 
 impl Receiver {
+    /// Whether all files that were listed are complete.
     fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.open.is_empty()
     }
 
+    /// Handles one entry of the list. Directories, links and nodes are created now, files when they are requested,
+    /// and hard links at the end.
     fn entry(&mut self, stat: &Stat) -> Result<(), ReceiveError> {
         let id = self.next_id;
         self.next_id = id.checked_add(1).ok_or(ReceiveError::Protocol)?;
@@ -231,6 +235,7 @@ impl Receiver {
         Ok(())
     }
 
+    /// Handles content. Empty data marks the end of a file.
     fn data(&mut self, id: u32, data: &[u8]) -> Result<(), ReceiveError> {
         if data.is_empty() {
             let pending = self.open.remove(&id).ok_or(ReceiveError::Unasked(id))?;
@@ -243,6 +248,7 @@ impl Receiver {
         Ok(())
     }
 
+    /// Creates the hard links, then sets the modes and times of directories.
     fn finish(&mut self) -> Result<(), ReceiveError> {
         for (path, first) in &self.links {
             self.destination.hard_link(path, first)?;
