@@ -81,8 +81,8 @@ fn read(text: &str) -> Option<Patience> {
     )))
 }
 
-/// Completes when nothing was received for all of `patience`, and returns that time. Never completes if the patience
-/// is endless.
+/// Completes when there was no sign of life for all of `patience`, and returns that time. Never completes if the
+/// patience is endless.
 ///
 /// Sends `silence` the length of the silence so far, once the user should know of it, and zero when bytes arrive
 /// again. `ask` makes a call to the daemon whose only purpose is an answer.

@@ -39,8 +39,8 @@ use super::id::SessionId;
 
 /// A service that a session offers to the daemon.
 ///
-/// The daemon controls what its handlers do. So they must not panic, and must limit their memory, whatever the daemon
-/// sends.
+/// The daemon decides when its handlers run and what they receive. So they must not panic, and must limit their memory,
+/// whatever the daemon sends.
 pub trait Attachable: Send + Sync {
     /// The methods that it answers, as paths such as `/moby.filesync.v1.Auth/Credentials`.
     fn methods(&self) -> &[&'static str];
