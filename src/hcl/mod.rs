@@ -1,9 +1,9 @@
 //! HCL: parses and evaluates the language as Go's `hcl` and go-cty do, with the functions that buildx adds.
 //!
 //! This module knows nothing of targets, groups or variables. A file format that is built on the language supplies
-//! its names through [`eval::Namespace`] and the shapes of its blocks through [`json::BlockShape`]. [`parser`] and
-//! [`json`] turn text into a [`syntax::File`], [`eval`] turns expressions into values ([`cty`]), and [`functions`]
-//! is the library of functions that expressions can call.
+//! its names through [`eval::namespace::Namespace`] and the shapes of its blocks through [`json::BlockShape`].
+//! [`parser`] and [`json`] turn text into a [`syntax::File`], [`eval`] turns expressions into values ([`cty`]), and
+//! [`functions`] is the library of functions that expressions can call.
 
 #[cfg(test)]
 mod crosscheck;

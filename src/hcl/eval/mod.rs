@@ -1,7 +1,7 @@
 //! Evaluates expressions.
 //!
 //! An [`Evaluator`] holds the state of one evaluation. For names that it does not know itself, it asks a
-//! [`Namespace`]. This module knows nothing of files or of the meaning of attributes.
+//! [`namespace::Namespace`]. This module knows nothing of files or of the meaning of attributes.
 
 mod budget;
 mod call;
