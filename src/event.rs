@@ -1,7 +1,7 @@
-//! What happens during a run, in the words `run`, `engine` and `registry` share with `report`.
+//! What happens during a run: the events that `run` and `engine` send to `report`.
 //!
-//! Events are facts, never instructions to draw. One display model per run takes them all; vertices that several targets
-//! share carry equal digests, so the model counts them once.
+//! An event states a fact and never tells `report` what to draw. One display model per run receives all events.
+//! Targets that share a vertex report it with equal digests, so the model counts it once.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::diag::Diagnostic;
 use crate::outcome::TargetOutcome;
 use crate::types::{Clock, Digest, TargetName};
 
-/// Something that happened.
+/// One thing that happened, with its time.
 #[derive(Debug, Clone)]
 pub struct Event {
     /// Time since the run began, by this machine's monotonic clock.
@@ -25,202 +25,207 @@ pub struct Event {
 /// What happened.
 #[derive(Debug, Clone)]
 pub enum EventKind {
-    /// A builder was chosen and the targets are known.
+    /// A builder was chosen, and the targets are known. The first event of a run.
     RunStarted {
-        /// The builder, as it is shown: its name or address.
+        /// The builder's name or address, as it is shown.
         builder: String,
-        /// How it is reached: `remote`, `docker`, `docker-container`, `embedded`.
+        /// How the builder is reached: `remote`, `docker`, `docker-container`, `embedded`.
         driver: String,
         /// All targets that will be built, in the order of the plan.
         targets: Vec<TargetName>,
     },
-    /// A target's solve was sent.
+    /// The solve of a target was sent to the engine.
     TargetStarted {
-        /// The target.
+        /// The target whose solve was sent.
         target: TargetName,
     },
-    /// The engine reported progress of a target's solve.
+    /// The engine reported progress of a target's solve. Targets that share vertices each report them.
     Progress {
         /// The target whose solve reports.
         target: TargetName,
-        /// What it reports.
+        /// The reported vertices, progress, logs and warnings.
         update: Arc<StatusUpdate>,
     },
-    /// Work of this machine rather than the engine's: authentication, loading into Docker, downloads.
+    /// Work that this machine does, not the engine: authentication, loading into Docker, downloads.
     Local(LocalWork),
-    /// A directory transfer to the engine went on.
+    /// A directory transfer to the engine made progress.
     Transfer(Transfer),
-    /// A target ended.
+    /// A target ended, or will not be started.
     TargetFinished {
-        /// The target.
+        /// The target that ended.
         target: TargetName,
         /// How it ended.
         outcome: Arc<TargetOutcome>,
     },
     /// A warning or note that does not stop the run.
     Notice(Diagnostic),
-    /// The user asked to stop; what still runs is being cancelled.
+    /// The user asked to stop. Targets that still run are being cancelled.
     Stopping {
-        /// Why, as a fragment such as `interrupted`.
+        /// The reason as a fragment, such as `interrupted`.
         reason: String,
     },
-    /// All is over.
+    /// The run is over. The last event.
     RunFinished,
 }
 
-/// A batch of progress from one solve, as BuildKit sends it: unordered within and across batches.
+/// A batch of progress from one solve, as BuildKit sends it. The order is not reliable, within a batch or between
+/// batches.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StatusUpdate {
-    /// States of vertices; later ones replace earlier ones.
+    /// States of vertices. A later state of a vertex replaces an earlier one.
     pub vertices: Vec<Vertex>,
-    /// Progress within vertices.
+    /// Progress of work within vertices, such as single layers of a pull.
     pub progress: Vec<VertexProgress>,
-    /// Output of vertices.
+    /// Output of the vertices' processes.
     pub logs: Vec<VertexLog>,
-    /// Warnings of the frontend.
+    /// Warnings of the frontend, such as failed Dockerfile checks.
     pub(crate) warnings: Vec<VertexWarning>,
 }
 
 /// The state of one vertex of the build graph.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vertex {
-    /// Identity; equal for targets that share the vertex.
+    /// The vertex's identity. Targets that share the vertex report the same digest.
     pub digest: Digest,
-    /// Digests of the vertices it depends on.
+    /// Digests of the vertices that this one depends on.
     pub inputs: Vec<Digest>,
-    /// Name as the frontend gives it, such as `[web 2/5] RUN make`.
+    /// The name that the frontend gives it, such as `[web 2/5] RUN make`.
     pub name: String,
-    /// Whether its result came from the cache.
+    /// Whether the result came from the cache.
     pub cached: bool,
-    /// Start of the current interval of work, by the daemon's clock.
+    /// The start of the current interval of work, by the daemon's clock. BuildKit may report several intervals for
+    /// one vertex.
     pub started: Option<SystemTime>,
-    /// End of that interval.
+    /// The end of that interval, by the daemon's clock. `None` while the vertex is running.
     pub completed: Option<SystemTime>,
-    /// Why it failed; empty if it did not.
+    /// Why the vertex failed; empty if it did not.
     pub error: String,
-    /// The group whose members are shown as one line.
+    /// The group that this vertex is a member of, if any.
     pub group: Option<ProgressGroup>,
 }
 
-/// A set of vertices shown as one line.
+/// A set of vertices that is shown as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProgressGroup {
-    /// Identity.
+    /// Equal for all members of the group.
     pub(crate) id: String,
-    /// Name to show.
+    /// The name that is shown for the group.
     pub(crate) name: String,
-    /// A weak group is not shown by itself.
+    /// Whether this vertex is only a weak member. Other clients do not show a group of weak members as one line.
     pub(crate) weak: bool,
 }
 
-/// Progress within a vertex, such as a layer being pulled.
+/// Progress of one piece of work within a vertex, such as a layer that is pulled.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VertexProgress {
-    /// Identity within the vertex.
+    /// Identifies the piece of work within the vertex.
     pub id: String,
-    /// The vertex.
+    /// The vertex that it belongs to.
     pub vertex: Digest,
-    /// What is being done; may be empty.
+    /// What is being done. May be empty.
     pub name: String,
-    /// Amount done, usually in bytes.
+    /// The amount done, usually in bytes.
     pub current: i64,
-    /// Amount to do; 0 if unknown.
+    /// The whole amount, in the same unit; 0 if unknown.
     pub total: i64,
-    /// When this was observed.
+    /// When the daemon observed this.
     pub timestamp: Option<SystemTime>,
-    /// When the work started.
+    /// When the work started, by the daemon's clock.
     pub started: Option<SystemTime>,
-    /// When it ended.
+    /// When the work ended, by the daemon's clock.
     pub completed: Option<SystemTime>,
 }
 
-/// Output of a vertex: raw bytes, split anywhere.
+/// Output of a vertex: raw bytes, which may be split anywhere, even inside a character.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VertexLog {
-    /// The vertex.
+    /// The vertex that wrote it.
     pub vertex: Digest,
     /// When it was written.
     pub timestamp: Option<SystemTime>,
     /// 1 for standard output, 2 for standard error.
     pub stream: i64,
-    /// The bytes.
+    /// The output as written.
     pub data: Bytes,
 }
 
-/// A warning of the frontend, such as a failed Dockerfile rule.
+/// A warning of the frontend, such as a failed Dockerfile check.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct VertexWarning {
-    /// The vertex.
+    /// The vertex that the warning belongs to.
     pub(crate) vertex: Digest,
-    /// 1 for a rule's warning.
+    /// The severity as the daemon sends it: 1 for the warning of a Dockerfile check.
     pub(crate) level: i64,
-    /// One line.
+    /// The warning in one line.
     pub(crate) short: String,
-    /// More lines.
+    /// Further lines of explanation.
     pub(crate) detail: Vec<String>,
-    /// Where the rule is described.
+    /// The address of a page that describes the check.
     pub(crate) url: String,
-    /// The source it is about.
+    /// The source lines that the warning is about, if the daemon named them.
     pub(crate) source: Option<SourceExcerpt>,
 }
 
-/// What the name of an excerpt begins with that is of no file: the text of a Dockerfile in the definition.
+/// The `filename` of an excerpt begins with this if the text is not a file but a Dockerfile written in the
+/// definition.
 pub(crate) const INLINE_DOCKERFILE: &str = "dockerfile-inline of ";
 
-/// Source text that the daemon refers to, with the line ranges in question.
+/// Source text that the daemon refers to, with the ranges of lines that it means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(any(test, feature = "recording"), derive(serde::Deserialize))]
 pub struct SourceExcerpt {
-    /// File name as the frontend knows it.
+    /// The file name that the frontend uses.
     pub filename: String,
-    /// The whole text, where the daemon sent it.
+    /// The whole text of the file; empty if the daemon did not send it.
     pub text: Arc<str>,
-    /// First and last line of each range, both from 1 and inclusive.
+    /// The first and the last line of each range, from 1, both inclusive.
     pub lines: Vec<(u32, u32)>,
 }
 
-/// Work of this machine that takes noticeable time.
+/// Work on this machine that takes long enough to be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(any(test, feature = "recording"), derive(serde::Deserialize))]
 pub struct LocalWork {
-    /// Identity within the run.
+    /// Identifies the work within the run. Later events with the same id replace earlier ones.
     pub(crate) id: String,
-    /// The target it is done for, if for one.
+    /// The target that it is done for, or `None` if it is for the whole run.
     pub(crate) target: Option<TargetName>,
-    /// What is done, such as `load image into Docker`.
+    /// What is done, as a phrase such as `load image into Docker`.
     pub(crate) name: String,
     /// Amount done, in bytes.
     pub(crate) current: u64,
-    /// Amount to do, where known.
+    /// The whole amount in bytes, or `None` if unknown.
     pub(crate) total: Option<u64>,
-    /// Whether it is over.
+    /// Whether the work has ended, successfully or not.
     pub(crate) done: bool,
-    /// Why it failed, if it did.
+    /// Why the work failed, or `None` if it did not.
     pub(crate) error: Option<String>,
 }
 
-/// Progress of one directory transfer.
+/// The progress of one directory transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(any(test, feature = "recording"), derive(serde::Deserialize))]
 pub struct Transfer {
-    /// Identity within the run.
+    /// Identifies the transfer within the run.
     pub(crate) id: u64,
-    /// Name the daemon asks by: `context`, `dockerfile` or a named context.
+    /// The name by which the daemon asks for the directory: `context`, `dockerfile` or the name of a named
+    /// context.
     pub(crate) local: String,
-    /// The directory.
+    /// The directory on this machine.
     pub(crate) dir: PathBuf,
-    /// Entries listed so far.
+    /// The number of files and directories listed so far.
     pub(crate) entries: u64,
-    /// Files whose content was sent, or is being sent.
+    /// The number of files whose content was sent or is being sent.
     pub(crate) files: u64,
-    /// Bytes of content sent so far.
+    /// The bytes of file content sent so far.
     pub(crate) bytes: u64,
-    /// Whether it is over.
+    /// Whether the transfer has ended.
     pub(crate) done: bool,
 }
 
 impl Transfer {
-    /// Takes in what another event says of the same transfer: numbers only grow, whoever of several tasks tells them first.
+    /// Merges another event of the same transfer into this one. Several tasks report one transfer, and their
+    /// events may arrive in any order. Because the numbers only grow, the larger one is the newer one.
     pub(crate) fn join(&mut self, other: &Self) {
         self.entries = self.entries.max(other.entries);
         self.files = self.files.max(other.files);
@@ -229,10 +234,10 @@ impl Transfer {
     }
 }
 
-/// Takes events; given to everything that has something to tell.
+/// Receives events. A clone is given to every part of the program that reports something.
 ///
-/// Sending never blocks: what a reader has not taken yet is kept, except that progress updates of one
-/// target are joined by the receiver.
+/// Sending never blocks. The receiving side keeps events until they are read. It may join progress updates of the
+/// same target.
 #[derive(Clone)]
 pub struct EventSink {
     clock: Clock,
@@ -240,7 +245,8 @@ pub struct EventSink {
 }
 
 impl EventSink {
-    /// A sink that hands each event to `send`, stamped with the time `clock` has measured.
+    /// Makes a sink that passes each event to `send`, stamped with the time that `clock` has measured since the
+    /// run began.
     pub fn new(clock: Clock, send: impl Fn(Event) + Send + Sync + 'static) -> Self {
         Self {
             clock,
@@ -248,7 +254,8 @@ impl EventSink {
         }
     }
 
-    /// A sink that hands on to this one what `change` makes of each event.
+    /// Makes a sink that applies `change` to each event and passes the result to this sink. The time stamp stays
+    /// the same.
     #[must_use]
     pub fn map(&self, change: impl Fn(EventKind) -> EventKind + Send + Sync + 'static) -> Self {
         let send = Arc::clone(&self.send);
@@ -260,12 +267,12 @@ impl EventSink {
         })
     }
 
-    /// A sink that drops everything.
+    /// Makes a sink that drops all events.
     pub fn none() -> Self {
         Self::new(Clock::system(), |_| {})
     }
 
-    /// Tells that `kind` happened now.
+    /// Sends `kind`, stamped with the current time.
     pub fn send(&self, kind: EventKind) {
         (self.send)(Event {
             at: self.clock.elapsed(),

@@ -18,12 +18,12 @@ pub enum TargetOutcome {
     Succeeded(Solved),
     /// The solve, or a transfer it needed, failed.
     Failed(SolveFailure),
-    /// Not started, because a target it links to did not succeed.
+    /// The target was not started, because a target that it links to did not succeed.
     Skipped {
-        /// That target.
+        /// The target that did not succeed.
         because: TargetName,
     },
-    /// Stopped on request.
+    /// The target was stopped before its end.
     Cancelled(CancelReason),
 }
 
@@ -38,13 +38,13 @@ pub enum CancelReason {
     /// Another target failed first.
     #[cfg_attr(any(test, feature = "recording"), serde(rename = "because"))]
     FirstFailure(TargetName),
-    /// A signal arrived.
+    /// A signal arrived; the number is the system's.
     Signal(i32),
-    /// The output could not be written any more.
+    /// The output could no longer be written, for example because the pipe was closed.
     ReporterBroken,
 }
 
-/// What a finished solve gave.
+/// The result of a successful solve.
 #[derive(Debug, Clone, Default)]
 #[cfg_attr(
     any(test, feature = "recording"),
@@ -52,19 +52,20 @@ pub enum CancelReason {
     serde(default)
 )]
 pub struct Solved {
-    /// The exporter response as the daemon sent it, keys such as `containerimage.digest`.
+    /// The exporter response as the daemon sent it, with keys such as `containerimage.digest`.
     pub response: BTreeMap<String, String>,
-    /// The build's id in the daemon's history.
+    /// The id of the build in the daemon's history.
     pub build_ref: String,
-    /// Time from sending the solve to its end.
+    /// The time from sending the solve to its end.
     pub elapsed: Duration,
-    /// The compressed size of the exported image in bytes, where the daemon tells.
+    /// The compressed size of the exported image in bytes, or `None` if the daemon does not report it.
     pub size: Option<u64>,
-    /// What was written into directories of this machine and has powers beyond its content.
+    /// Files with special privileges that were written into directories of this machine.
     pub(crate) special: SpecialFiles,
 }
 
-/// Files with powers beyond their content, among those that a solve wrote into directories of this machine.
+/// Counts files with privileges beyond their content among those that a solve wrote into directories of this
+/// machine. The user should know of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(
     any(test, feature = "recording"),
@@ -72,20 +73,20 @@ pub struct Solved {
     serde(default)
 )]
 pub(crate) struct SpecialFiles {
-    /// Files with a set-user-id or set-group-id bit.
+    /// The number of files with a set-user-id or set-group-id bit.
     pub(crate) set_id: u64,
-    /// Devices.
+    /// The number of device files.
     pub(crate) devices: u64,
-    /// Files and directories with attributes such as `security.capability`.
+    /// The number of files and directories with extended attributes such as `security.capability`.
     pub(crate) attributes: u64,
-    /// Set-id bits and extended attributes that could not be kept.
+    /// The number of set-id bits and extended attributes that could not be kept.
     pub(crate) dropped: u64,
-    /// The first of them: what it is, where, and why.
+    /// A text for the first dropped one: what it is, its file, and why it could not be kept.
     pub(crate) first_dropped: Option<String>,
 }
 
 impl SpecialFiles {
-    /// Adds what another transfer wrote.
+    /// Adds the counts of another transfer.
     pub(crate) fn add(&mut self, other: &Self) {
         self.set_id += other.set_id;
         self.devices += other.devices;
@@ -98,28 +99,28 @@ impl SpecialFiles {
 }
 
 impl Solved {
-    /// The digest of the exported image, where one was exported.
+    /// Returns the digest of the exported image, or `None` if no image was exported.
     pub fn digest(&self) -> Option<Digest> {
         self.response.get("containerimage.digest")?.parse().ok()
     }
 }
 
-/// What is told of a built target at the end of a run, beside how it ended.
+/// What the summary says about a built target, besides how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetFacts {
-    /// The target.
+    /// The target that was built.
     pub(crate) target: TargetName,
-    /// The digest of what was exported: the index or manifest, or the image in the Docker Engine.
+    /// The digest of the export: the index or manifest, or the image in the Docker Engine.
     pub(crate) digest: Option<Digest>,
-    /// The names the image has now, in full.
+    /// The full names that the image now has.
     pub(crate) tags: Vec<String>,
-    /// Its size in bytes, compressed, where it is known.
+    /// The compressed size in bytes, or `None` if unknown.
     pub(crate) size: Option<u64>,
-    /// Where it went, such as `pushed`, `loaded into Docker`, `written to ./out`.
+    /// Where the result went, as phrases such as `pushed`, `loaded into Docker`, `written to ./out`.
     pub(crate) destinations: Vec<String>,
 }
 
-/// What kind of failure a solve met; decides exit code and wording.
+/// The kind of failure. It decides the exit code and the wording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(
     any(test, feature = "recording"),
@@ -127,45 +128,45 @@ pub struct TargetFacts {
     serde(rename_all = "lowercase")
 )]
 pub enum FailureKind {
-    /// A step, the frontend or an exporter failed.
+    /// A build step, the frontend or an exporter failed.
     Build,
-    /// The engine was lost or could not be spoken to.
+    /// The connection to the engine was lost, or the engine did not answer as expected.
     Engine,
-    /// A privilege was not granted.
+    /// The solve needs a privilege that was not granted.
     Entitlement,
-    /// gRPC `Internal`: exit code 100, as buildx.
+    /// gRPC code `Internal`. rbake exits with 100, as buildx does.
     Internal,
-    /// gRPC `ResourceExhausted`: exit code 102, as buildx.
+    /// gRPC code `ResourceExhausted`. rbake exits with 102, as buildx does.
     Exhausted,
-    /// The daemon says it was cancelled.
+    /// The daemon reports that the solve was cancelled.
     Cancelled,
 }
 
-/// Why a solve failed, with what the daemon told about it.
+/// Why a solve failed, with the details that the daemon sent.
 #[derive(Debug, Clone)]
 #[cfg_attr(any(test, feature = "recording"), derive(serde::Deserialize))]
 pub struct SolveFailure {
-    /// The kind.
+    /// The kind of failure.
     pub kind: FailureKind,
-    /// The daemon's message, without gRPC's decoration.
+    /// The daemon's message, without the prefixes that gRPC adds.
     pub message: String,
-    /// The vertex that failed.
+    /// The vertex that failed, if the daemon named it.
     pub vertex: Option<Digest>,
-    /// Source places, innermost first.
+    /// The source lines that the failure is about, innermost first.
     #[cfg_attr(any(test, feature = "recording"), serde(default))]
     pub sources: Vec<SourceExcerpt>,
-    /// Exit code of the process that failed.
+    /// The exit code of the process that failed, if a process failed.
     pub exit_code: Option<i32>,
-    /// Ways out, one line each.
+    /// What the user can do about it, one line each.
     #[cfg_attr(any(test, feature = "recording"), serde(default))]
     pub help: Vec<String>,
-    /// Stack traces and such, for `--debug`.
+    /// Details such as stack traces, shown with `--debug` only.
     #[cfg_attr(any(test, feature = "recording"), serde(default))]
     pub debug: Vec<String>,
 }
 
 impl SolveFailure {
-    /// A failure of which only kind and message are known.
+    /// Makes a failure of which only the kind and the message are known.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -190,8 +191,8 @@ impl std::error::Error for SolveFailure {}
 /// How a run ended.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// Each target's end, in the order of the plan.
+    /// How each target ended, in the order of the plan.
     pub(crate) targets: Vec<(TargetName, std::sync::Arc<TargetOutcome>)>,
-    /// Wall-clock time of the run.
+    /// The wall-clock time of the run.
     pub(crate) elapsed: Duration,
 }

@@ -1,15 +1,16 @@
-//! What a pattern can do below a directory, told without looking into it.
+//! Tells what a pattern can match below a directory, without reading the directory.
 //!
-//! A directory that cannot be listed is an error only where something in it may be wanted, and one that nothing is wanted of
-//! need not be listed at all. Both answers err on the side of looking: [`IgnorePattern::may_match_below`] may say yes too often,
-//! [`IgnorePattern::covers`] may say no too often.
+//! A directory that cannot be listed is an error only if something in it may be wanted, and a directory in which
+//! nothing is wanted need not be listed at all. Both answers may be wrong only in the direction that looks at too
+//! much: [`IgnorePattern::may_match_below`] may be `true` too often, [`IgnorePattern::covers`] may be `false` too
+//! often.
 
 use super::glob::{Glob, GlobToken};
 use super::pattern::{IgnorePattern, PatternKind};
 use crate::golang::utf8;
 
 impl IgnorePattern {
-    /// Whether some path below the directory `dir` may match.
+    /// Whether a path below the directory `dir` may match. `true` if that is not certain.
     pub(super) fn may_match_below(&self, dir: &[u8]) -> bool {
         let inside = [dir, b"/"].concat();
         let text = self.text();
@@ -31,7 +32,7 @@ impl IgnorePattern {
         }
     }
 
-    /// Whether everything in the directory `dir`, which itself is not matched, is certain to match.
+    /// Whether everything in the directory `dir` is certain to match. `dir` itself is not matched.
     pub(super) fn covers(&self, dir: &[u8]) -> bool {
         let inside = [dir, b"/"].concat();
         match self.kind() {
@@ -47,7 +48,7 @@ impl IgnorePattern {
         }
     }
 
-    /// Whether [`IgnorePattern::covers`] can be true of any directory.
+    /// Whether [`IgnorePattern::covers`] can be `true` for any directory. Saves asking it for each of them.
     pub(super) fn may_cover(&self) -> bool {
         match self.kind() {
             PatternKind::Prefix => true,
@@ -60,27 +61,29 @@ impl IgnorePattern {
     }
 }
 
-// Beyond this many tries the answer is that something may match.
+/// The number of steps after which [`reaches`] gives up and answers that something may match.
 fn glob_tries() -> u32 {
     2_000
 }
 
-// The text before the first character that a regular expression may read in its own way. Alternatives and repetitions
-// reach back over what stands before them, so there is no such text where they are.
+/// Returns the start of `text` that is literal: it ends before the first character with a meaning in a regular
+/// expression. It is empty if `text` has alternatives or repetitions, because these also change the meaning of the
+/// text before them.
 fn literal_start(text: &[u8]) -> &[u8] {
     if text.iter().any(|b| b"|{}^".contains(b)) || std::str::from_utf8(text).is_err() {
         return b"";
     }
     let end = text.iter().position(|b| b"*?[]\\".contains(b));
     let stem = &text[..end.unwrap_or(text.len())];
-    // A replacement character matches each byte that is not UTF-8, and not itself alone.
+    // A replacement character in the pattern matches each byte that is not UTF-8, not only itself.
     let replaced = stem.windows(3).position(|three| three == b"\xef\xbf\xbd");
     let stem = &stem[..replaced.unwrap_or(stem.len())];
-    // The reference's scanner drops a byte order mark.
+    // The scanner of Go, which moby uses to read patterns, drops a byte order mark.
     stem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(stem)
 }
 
-// Whether `tokens` can match a path that begins with `prefix`, which ends with a slash, and goes on after it.
+/// Whether `tokens` can match a path that begins with `prefix` and continues after it. `prefix` ends with a slash.
+/// Also `true` once `tries` are used up.
 fn reaches(tokens: &[GlobToken], prefix: &[u8], tries: &mut u32) -> bool {
     let Some(left) = tries.checked_sub(1) else {
         return true;
@@ -112,7 +115,7 @@ fn reaches(tokens: &[GlobToken], prefix: &[u8], tries: &mut u32) -> bool {
                 }
             }
         }
-        // It may take the whole prefix and more, unless a line break is in the way.
+        // `**` may take the whole prefix and more, but it cannot match a line break.
         GlobToken::Deep => {
             !prefix.contains(&b'\n')
                 || reaches(tokens, prefix, tries)
@@ -122,7 +125,7 @@ fn reaches(tokens: &[GlobToken], prefix: &[u8], tries: &mut u32) -> bool {
     }
 }
 
-// What follows each slash of `path` that no line break precedes.
+/// Returns the rest of `path` after each slash before the first line break.
 fn after_slashes(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     let line = path.iter().position(|b| *b == b'\n').unwrap_or(path.len());
     let slashes = path[..line].iter().enumerate();
@@ -183,7 +186,7 @@ mod tests {
     }
 
     proptest! {
-        // Neither answer is ever wrong on the side that loses files.
+        // Neither answer is ever wrong in the direction that loses files.
         #[test]
         fn answers_hold_for_every_path(
             text in "(\\*\\*/)?[ab*?]{1,3}(/([ab*?]{1,2}|\\*\\*)){0,2}|[ab]\\[[^/]?a\\][|b]?",

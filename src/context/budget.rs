@@ -1,31 +1,32 @@
-//! Regular expressions of ignore patterns, and how large their programs may become.
+//! Compiles the regular expressions of ignore patterns, within a memory limit.
 //!
-//! moby's pattern matcher turns patterns into regular expressions by joining text, so parts of Go's syntax shine through:
-//! `|`, `{2}`, `^`, `\d`, `[[:alpha:]]`, `\Q…\E`. [`Budget::compile`] reads such text by Go's rules.
+//! moby's pattern matcher makes a regular expression from a pattern by joining text, so parts of Go's regexp
+//! syntax work in patterns: `|`, `{2}`, `^`, `\d`, `[[:alpha:]]`, `\Q…\E`. [`Budget::compile`] reads such text by
+//! Go's rules.
 
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::golang::regexp;
 
-/// Why there is no regular expression.
+/// Why a text has no regular expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CompileError {
-    /// Go refuses the text.
+    /// The syntax is an error in Go, too.
     Bad,
-    /// The program would be larger than allowed.
+    /// The compiled program would be larger than the budget allows.
     TooLarge,
 }
 
-/// Sizes of programs, in bytes, that are tried one after the other: the crate does not say how large a program is, so each
-/// counts as the smallest of these that holds it.
+/// Size limits in bytes that are tried in turn. The `regex` crate does not report how large a program is, so each
+/// program counts as the smallest limit that it fits into.
 const STEPS: [usize; 3] = [64 << 10, 1 << 20, 16 << 20];
 
-/// The memory that one program may take for the states it has come across while matching, in bytes.
+/// The most memory, in bytes, that one program may use to cache states while it matches.
 const STATES: usize = 512 << 10;
 
-/// How large the programs of one list of patterns may become, all together.
+/// The memory that the programs of one list of patterns may still use, all together.
 ///
-/// The lists come from the daemon, and a line such as `[a]{1000}` becomes a program of many times its size.
+/// The lists come from the daemon, and a line such as `[a]{1000}` compiles to a program many times its size.
 #[derive(Debug)]
 pub(crate) struct Budget {
     left: usize,
@@ -38,7 +39,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Compiles `text`, which is in Go's syntax, for matching UTF-8.
+    /// Compiles `text`, which is in Go's syntax, to match UTF-8. Subtracts the program's size from the budget.
     pub(super) fn compile(&mut self, text: &str) -> Result<Regex, CompileError> {
         let translated = regexp::translate(text)
             .map_err(|_message| CompileError::Bad)?

@@ -1,8 +1,10 @@
-//! What of a tree is sent: include and exclude patterns, and which directories need not be walked.
+//! Decides which files of a tree are sent, from include and exclude patterns, and which directories need not be
+//! walked.
 //!
-//! The rules are those of `tonistiigi/fsutil`, which the daemon expects of its clients: include first, then exclude, each
-//! with the results of the parent directory; directories that only lead to something are sent once it is found. Knows
-//! nothing of the disk. Start at [`Filter::new`] and [`Filter::judge`].
+//! The rules are those of `tonistiigi/fsutil`, because the daemon expects them of its clients. Include patterns
+//! apply first, then exclude patterns, and both use the results of the parent directory. A directory that is only
+//! on the way to a wanted file is sent once that file is found. This module does not access the disk. Start at
+//! [`Filter::new`] and [`Filter::judge`].
 
 use std::collections::BTreeSet;
 
@@ -10,38 +12,39 @@ use super::followpaths::Followed;
 use super::matcher::{Marks, Patterns};
 use super::pattern::{IgnorePattern, PatternError};
 
-/// What the daemon asks for, as it asks for it.
+/// The patterns in a request of the daemon, unparsed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FilterSpec {
-    /// Patterns of which one must match; empty asks for everything.
+    /// A path is wanted if it matches one of these. If the list is empty, all paths are wanted.
     pub include: Vec<Vec<u8>>,
-    /// Patterns of which the last that matches must be an exclusion (`!`).
+    /// Patterns of paths that are not sent. The last pattern that matches decides, and one that begins with `!`
+    /// takes the path back.
     pub exclude: Vec<Vec<u8>>,
-    /// Paths that are wanted wherever symbolic links lead; see [`super::followpaths`].
+    /// Paths that are wanted together with what their symbolic links lead to; see [`super::followpaths`].
     pub follow: Vec<Vec<u8>>,
 }
 
-/// A filter with a pattern that cannot be used.
+/// A filter cannot be made, because one of its patterns cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
-    /// Among the wanted.
+    /// The pattern is one of the include patterns.
     #[error("cannot use the include patterns")]
     Include(#[source] PatternError),
-    /// Among the unwanted, which usually come from an ignore file.
+    /// The pattern is one of the exclude patterns, which usually come from an ignore file.
     #[error("cannot use the exclude patterns of the ignore file")]
     Exclude(#[source] PatternError),
 }
 
-/// What becomes of an entry.
+/// What to do with one path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is sent.
+    /// Send it and, if it is a directory, look at what is inside.
     Send,
-    /// It is sent, and nothing inside can be.
+    /// Send it. Nothing inside it can be wanted, so it need not be walked.
     SendAlone,
-    /// It is not sent, unless something inside is.
+    /// Do not send it now. A directory is sent once something inside it is; a file is not sent.
     Hold,
-    /// Neither it nor anything inside is sent.
+    /// Do not send it. Nothing inside it can be wanted.
     Prune,
 }
 
@@ -49,12 +52,12 @@ pub enum Verdict {
 #[derive(Debug, Default)]
 pub struct Filter {
     include: Option<Patterns>,
-    // Directories that are wanted without what is in them.
+    /// Directories that are sent themselves, but without their content.
     alone: BTreeSet<Vec<u8>>,
     exclude: Option<Patterns>,
 }
 
-/// What matched a directory, for both lists.
+/// The patterns that matched a directory, for both lists. Paths inside the directory inherit them.
 #[derive(Debug, Clone, Default)]
 pub struct DirMarks {
     include: Marks,
@@ -66,7 +69,8 @@ fn some(patterns: Patterns) -> Option<Patterns> {
 }
 
 impl Filter {
-    /// Compiles the patterns of `spec`, where `followed` is what its followed paths lead to.
+    /// Compiles the patterns of `spec`. `followed` is the result of [`super::followpaths::resolve`] for its
+    /// followed paths.
     pub fn new(spec: &FilterSpec, followed: Followed) -> Result<Self, FilterError> {
         let exclude = Patterns::new(&spec.exclude).map_err(FilterError::Exclude)?;
         let (include, alone) = include(spec, followed)?;
@@ -77,9 +81,9 @@ impl Filter {
         })
     }
 
-    /// Decides on `path`, where `parent` has what matched the directory it is in.
+    /// Decides what to do with `path`. `parent` has the patterns that matched its directory.
     ///
-    /// What matched `path` is written to `own`.
+    /// Writes the patterns that matched `path` to `own`, to be the `parent` of the paths inside.
     pub fn judge(
         &self,
         path: &[u8],
@@ -120,9 +124,9 @@ impl Filter {
         })
     }
 
-    /// Whether neither `path` nor anything below can be sent, by the exclude patterns alone.
+    /// Whether the exclude patterns alone make sure that neither `path` nor anything below it is sent.
     ///
-    /// For paths that could not be looked at: whether they are directories is not known.
+    /// For paths that could not be read, so that it is unknown whether they are directories.
     pub(super) fn leaves_out(&self, path: &[u8]) -> Result<bool, FilterError> {
         let Some(patterns) = &self.exclude else {
             return Ok(false);
@@ -149,8 +153,8 @@ fn include(
     spec: &FilterSpec,
     followed: Followed,
 ) -> Result<(Option<Patterns>, BTreeSet<Vec<u8>>), FilterError> {
-    // As the reference has it: paths that lead to the root take away their own part of the filter, and where others are
-    // given with it, a wanted root takes away all of it.
+    // As in fsutil: followed paths that lead to the root add no include patterns. If the root `.` is itself an
+    // include pattern beside other followed paths, there is no include filter at all.
     let with_paths = matches!(&followed, Followed::Paths(..));
     if with_paths && spec.include.iter().any(|line| line == b".") {
         return Ok((None, BTreeSet::new()));
@@ -165,14 +169,14 @@ fn include(
     Ok((some(patterns), alone))
 }
 
-// Whether something below `dir`, which is not included, may be.
+/// Whether something below `dir` may be wanted although `dir` itself is not.
 fn leads_to_wanted(patterns: &Patterns, dir: &[u8]) -> bool {
     patterns
         .iter()
         .any(|pattern| !pattern.is_exclusion() && pattern.may_match_below(dir))
 }
 
-// Whether something below `dir`, which is excluded, may be taken back.
+/// Whether an exception (`!`) may match something below `dir`, which is excluded.
 fn leads_to_exception(patterns: &Patterns, dir: &[u8]) -> bool {
     patterns.has_exclusions()
         && patterns
@@ -180,7 +184,8 @@ fn leads_to_exception(patterns: &Patterns, dir: &[u8]) -> bool {
             .any(|pattern| pattern.is_exclusion() && pattern.may_match_below(dir))
 }
 
-// Whether all that is in `dir`, which is not excluded, certainly is: `dir/*`. `own` has what matched `dir`.
+/// Whether everything inside `dir` is certain to be excluded although `dir` itself is not, as with `dir/*`. `own`
+/// has the patterns that matched `dir`.
 fn covers(patterns: &Patterns, dir: &[u8], own: &Marks) -> bool {
     let covered = |pattern: &IgnorePattern| {
         !pattern.is_exclusion() && pattern.may_cover() && pattern.covers(dir)
@@ -241,7 +246,7 @@ mod tests {
         assert_eq!(top(&excluded, "src", true), Verdict::Send);
         let kept = filter(&[], &["data/*", "!data/keep"]);
         assert_eq!(top(&kept, "data", true), Verdict::Send);
-        // The exception matched the directory, and so holds for what is in it.
+        // The exception matched the directory, so it applies to everything inside.
         let inherited = filter(&[], &["*", "data/*", "!data"]);
         assert_eq!(top(&inherited, "data", true), Verdict::Send);
         let held = filter(&["data/x"], &["data/*"]);

@@ -1,10 +1,10 @@
-//! Trees for tests, made from the text that the reference's recordings were made from.
+//! Trees for tests. They are made from the same text as the trees that fsutil's results were recorded from.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// The bytes behind percent-encoded text.
+/// Decodes percent-encoded text to bytes.
 pub(crate) fn unescape(text: &str) -> Vec<u8> {
     percent_encoding::percent_decode_str(text).collect()
 }
@@ -14,7 +14,7 @@ fn path(root: &Path, text: &str) -> std::path::PathBuf {
     root.join(std::ffi::OsStr::from_bytes(&unescape(text)))
 }
 
-/// Makes at `root` what `tree` describes: one entry a line, `kind path …`.
+/// Creates the tree that `tree` describes in the directory `root`. One entry a line: `kind path …`.
 pub(crate) fn make(root: &Path, tree: &str) {
     let mut modes = Vec::new();
     for line in tree.lines() {
@@ -44,7 +44,7 @@ pub(crate) fn make(root: &Path, tree: &str) {
     }
 }
 
-/// Sets the time of the last change.
+/// Sets the modification time of `at`, not of what a link points to.
 pub(crate) fn set_mtime(at: &Path, time: SystemTime) {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let stamp = rustix::fs::Timespec {

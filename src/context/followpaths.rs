@@ -1,10 +1,11 @@
-//! Paths that are wanted wherever symbolic links lead: `COPY current/app` needs the link `current` and what it points to.
+//! Paths that are wanted together with what their symbolic links lead to: `COPY current/app` needs the link
+//! `current` and its target.
 //!
-//! Does what `FollowLinks` of `tonistiigi/fsutil` is for: each component that is a link adds the link itself and starts again
-//! from its target, never above the root. Where the reference loses files, this does not: a link that several paths lead
-//! through is followed for each of them, links in directories that a wildcard names are found, and names from the disk
-//! stand for themselves. What cannot be looked at is handed back, since whether it matters depends on the ignore file. Start
-//! at [`resolve`].
+//! This does what `FollowLinks` of `tonistiigi/fsutil` does: if a component is a link, the link itself is wanted,
+//! and the search starts again at its target, never above the root. fsutil loses files in some cases in which this
+//! module does not: a link that several paths lead through is followed for each of them, links in directories that
+//! match a wildcard are found, and a name from the disk is never read as a pattern. Paths that cannot be read are
+//! returned, because only the ignore file decides whether they matter. Start at [`resolve`].
 
 use std::collections::{BTreeSet, HashSet};
 use std::io;
@@ -13,39 +14,40 @@ use super::budget::Budget;
 use super::pattern::{IgnorePattern, PatternError};
 use crate::golang::filepath::{self, NamePattern};
 
-/// Links on the way of one path; the daemon gives up after as many.
+/// The most links that are followed for one path. The daemon has the same limit.
 const LINKS: u32 = 255;
 
-/// A tree whose links can be looked at. Paths are relative, clean and never lead above the root.
+/// A tree in which links can be read. Paths are relative and clean, and never lead above the root.
 pub(crate) trait Links {
-    /// The target of the link at `path`; `None` where there is something else or nothing.
+    /// Returns the target of the link at `path`. `None` if nothing is there or if it is not a link.
     fn read_link(&self, path: &[u8]) -> io::Result<Option<Vec<u8>>>;
 
-    /// The names in the directory `path` (`.` is the root), sorted; `None` where there is something else or nothing.
+    /// Returns the names in the directory `path`, sorted; `.` is the root. `None` if nothing is there or if it is
+    /// not a directory.
     fn names(&self, path: &[u8]) -> io::Result<Option<Vec<Vec<u8>>>>;
 }
 
-/// What followed paths amount to.
+/// The result for all followed paths.
 #[derive(Debug)]
 pub enum Followed {
-    /// No filter: there are none, or one of them is the root.
+    /// The followed paths add no filter: there are none, or one of them leads to the root.
     Root,
-    /// These patterns, and directories that are wanted without what is in them.
+    /// Patterns for the wanted paths, and directories that are wanted without their content.
     Paths(Vec<Result<IgnorePattern, PatternError>>, BTreeSet<Vec<u8>>),
 }
 
-/// Something on the way of a path that could not be looked at.
+/// A path that could not be read while following links.
 #[derive(Debug)]
 pub(crate) struct Unseen {
-    /// What was tried: `list` or `look at`.
+    /// The attempted action, for the message: `list` or `look at`.
     pub(crate) act: &'static str,
-    /// Path from the root.
+    /// The path from the root of the tree.
     pub(crate) path: Vec<u8>,
-    /// The system's answer.
+    /// The error of the system.
     pub(crate) source: io::Error,
 }
 
-/// The include patterns that `paths` amount to, and what could not be looked at on the way.
+/// Returns the include patterns for `paths`, and the paths that could not be read while following them.
 pub(crate) fn resolve(tree: &impl Links, paths: &[Vec<u8>]) -> (Followed, Vec<Unseen>) {
     if paths.is_empty() {
         return (Followed::Root, Vec::new());
@@ -79,42 +81,43 @@ pub(crate) fn resolve(tree: &impl Links, paths: &[Vec<u8>]) -> (Followed, Vec<Un
     (Followed::Paths(patterns.collect(), alone), unseen)
 }
 
-// What is wanted: one path, or what a pattern matches.
+/// A result: one path, or all that match a pattern.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Found {
     Path(Vec<u8>),
     Glob(Vec<u8>),
 }
 
-// A path of which `at` has been gone through without a link.
+/// A path that is being followed. No component of `at` is a link.
 struct Step {
-    // Names from the disk, or from the path without its backslashes.
+    /// Literal names: from the disk, or from the path with its backslashes removed.
     at: Vec<u8>,
-    // A pattern.
+    /// The components that remain, as a pattern.
     rest: Vec<u8>,
-    // How many more links may be followed.
+    /// How many more links may be followed.
     links: u32,
-    // Whether a pattern that is found already matches the end of this path.
+    /// Whether a pattern in `found` already matches this path, so that only links on its way matter.
     covered: bool,
 }
 
 struct Resolver<'a, L> {
     tree: &'a L,
     found: BTreeSet<Found>,
-    // Links that were followed, with what was looked for behind each: the same again leads nowhere new.
+    /// Links that were followed, with the rest of the path behind them. Following the same pair again finds
+    /// nothing new.
     through: HashSet<(Vec<u8>, Vec<u8>)>,
     waiting: Vec<Step>,
     unseen: Vec<Unseen>,
-    // Where wildcards are looked for.
+    /// The directories in which names were matched with a wildcard.
     bases: BTreeSet<Vec<u8>>,
-    // Wildcards that are not at the end and come upon a link: the reference takes all that they match.
+    /// Wildcards in the middle of a path that matched a link. fsutil takes everything that they match.
     strays: Vec<IgnorePattern>,
-    // What the patterns may take.
+    /// The memory that the patterns may use.
     budget: Budget,
 }
 
 impl<L: Links> Resolver<'_, L> {
-    // Goes from the root; `path` is a clean pattern.
+    /// Starts to follow `path`, a clean pattern, at the root.
     fn start(&mut self, path: &[u8], links: u32) {
         let path = path.strip_prefix(b"/").unwrap_or(path);
         self.waiting.push(Step {
@@ -129,7 +132,7 @@ impl<L: Links> Resolver<'_, L> {
         });
     }
 
-    // Goes one component down.
+    /// Follows the next component.
     fn step(&mut self, step: Step) {
         if step.rest.is_empty() {
             if !step.covered {
@@ -139,7 +142,7 @@ impl<L: Links> Resolver<'_, L> {
         }
         let (first, after) = split(&step.rest);
         if first == b".." {
-            // Above the root there is nothing to be had; the daemon says so.
+            // The path leads above the root, where nothing can be sent. The daemon reports it.
             return;
         }
         if has_wildcards(first) {
@@ -153,7 +156,7 @@ impl<L: Links> Resolver<'_, L> {
         if !step.covered {
             let text = join(&escaped(&step.at), &step.rest);
             self.found.insert(Found::Glob(text));
-            // The root is always there.
+            // The root is always sent, so it need not be added.
             if step.at != b"." {
                 self.bases.insert(step.at.clone());
             }
@@ -170,7 +173,7 @@ impl<L: Links> Resolver<'_, L> {
             covered: true,
         };
         for name in names {
-            // A malformed pattern matches nothing here; the matcher complains where it has to.
+            // A malformed pattern matches nothing here. The matcher reports it if it matters.
             if pattern.matches(&name).unwrap_or(false) {
                 let is_link = self.name(&inside, &name, after);
                 let strays = is_link && !step.covered && !after.is_empty();
@@ -183,12 +186,14 @@ impl<L: Links> Resolver<'_, L> {
         }
     }
 
-    // Goes to what is called `name`; `after` is looked for behind it. Tells whether it is a link.
+    /// Goes on to the entry `name` of the current directory; `after` is the rest of the path behind it. Returns
+    /// whether the entry is a link.
     fn name(&mut self, step: &Step, name: &[u8], after: &[u8]) -> bool {
         let at = join(&step.at, name);
         let target = match self.tree.read_link(&at) {
             Ok(target) => target,
-            // A directory that may not be searched may be listed all the same.
+            // A directory without search permission may still be listable. If the list lacks the name, there is no
+            // link.
             Err(_) if self.is_absent(&step.at, name) => None,
             Err(source) => {
                 self.not_seen("look at", at.clone(), source);
@@ -196,7 +201,7 @@ impl<L: Links> Resolver<'_, L> {
             }
         };
         let Some(target) = target else {
-            // Wildcards come upon a great many names; what has nothing to follow is not kept.
+            // A wildcard may match a great many names. Those that cannot lead to a link are not kept.
             if !(step.covered && after.is_empty()) {
                 self.waiting.push(Step {
                     at,
@@ -206,7 +211,8 @@ impl<L: Links> Resolver<'_, L> {
             }
             return false;
         };
-        // Behind wildcards the daemon goes through directories only; it follows what a whole pattern matches.
+        // If a wildcard is followed by more components, the daemon enters only directories that it matches, not
+        // links. It follows links that a whole pattern matches.
         if step.covered && !after.is_empty() {
             return true;
         }
@@ -226,9 +232,12 @@ impl<L: Links> Resolver<'_, L> {
         true
     }
 
-    // Where a wildcard matches nothing, the daemon fails unless it has the directory that the wildcard is looked for in; and
-    // it has that only where something else wants it. What works because of a stray wildcard must go on working, so such a
-    // directory is sent, without all that the reference sends with it.
+    /// Returns the directories that must be sent empty because a wildcard is matched in them.
+    ///
+    /// If a wildcard matches nothing, the daemon fails unless the wildcard's directory exists, and the directory
+    /// exists only if something else in it was sent. In fsutil, a stray wildcard can be that something else. A
+    /// build that works because of it must keep working, so such a directory is sent, but without the further
+    /// files that fsutil sends.
     fn stray_bases(&mut self) -> BTreeSet<Vec<u8>> {
         let mut alone = BTreeSet::new();
         for base in std::mem::take(&mut self.bases) {
@@ -248,7 +257,7 @@ impl<L: Links> Resolver<'_, L> {
         alone
     }
 
-    // Whether the directory `dir` is certain to have nothing called `name`.
+    /// Whether the directory `dir` is certain to have no entry `name`. `false` if the directory cannot be listed.
     fn is_absent(&self, dir: &[u8], name: &[u8]) -> bool {
         let names = self.tree.names(dir);
         names.is_ok_and(|names| !names.is_some_and(|names| names.iter().any(|own| own == name)))
@@ -266,7 +275,7 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-// Joins by text alone: neither part has anything to clean.
+/// Joins two clean paths as text.
 fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
     if dir == b"." {
         return name.to_vec();
@@ -276,7 +285,7 @@ fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
 
 const META: &[u8] = b"*?[]\\^{}|";
 
-// `path` as a pattern that matches it.
+/// Returns a pattern that matches `path` literally.
 fn escaped(path: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(path.len());
     for byte in path {
@@ -322,7 +331,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    // Links by path, and directories with their names; `!` is one that cannot be listed.
+    // Links by path, and directories with their names. `!` is a directory that cannot be listed.
     struct Tree(BTreeMap<&'static str, &'static str>);
 
     impl Links for Tree {
@@ -390,7 +399,7 @@ mod tests {
             ("b/x", "-> z"),
         ];
         let (patterns, _) = found(&tree, &["a*/x"]);
-        // The daemon does not go through `a2`.
+        // The daemon does not follow the link `a2`.
         assert_eq!(patterns, ["a*/x", "a1/x", "b/c*"]);
     }
 

@@ -1,6 +1,6 @@
-//! Patterns with wildcards whose meaning does not depend on regular expressions.
+//! Patterns with wildcards that can be matched without a regular expression.
 //!
-//! Start at [`Glob::matches`]. What takes too many tries is left to the regular expression that means the same.
+//! Start at [`Glob::matches`]. If a match takes too many steps, the equivalent regular expression takes over.
 
 use std::sync::OnceLock;
 
@@ -14,17 +14,17 @@ use crate::golang::utf8;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum GlobToken {
     Literal(Vec<u8>),
-    // `?`: one character, no slash.
+    /// `?`: one character except a slash.
     AnyChar,
-    // `*`: characters, no slash.
+    /// `*`: any characters except slashes.
     Star,
-    // `**` or `**/` before more: nothing, or anything without a line break up to a slash.
+    /// `**` or `**/` before more of the pattern: nothing, or a text without line breaks that ends with a slash.
     Deep,
-    // `**` at the end: anything without a line break.
+    /// `**` at the end: any text without line breaks.
     Rest,
 }
 
-/// A pattern with wildcards whose meaning does not depend on regular expressions.
+/// A pattern with wildcards that can be matched without a regular expression.
 #[derive(Debug)]
 pub(super) struct Glob {
     tokens: Vec<GlobToken>,
@@ -32,7 +32,8 @@ pub(super) struct Glob {
     regex: OnceLock<Option<Regex>>,
 }
 
-// Tries of one match before the regular expression takes over, which is slower at first and linear always.
+/// The number of steps of one match after which the regular expression takes over. Compiling that costs time, but
+/// its matching time is always linear.
 const TRIES: u32 = 2_000;
 
 impl Glob {
@@ -48,7 +49,7 @@ impl Glob {
         &self.tokens
     }
 
-    /// Whether `tokens` match all of `path`; also `false` where that takes too long to tell.
+    /// Whether `tokens` match all of `path`. Also `false` if that takes too many steps.
     pub(super) fn matches_tokens(tokens: &[GlobToken], path: &[u8]) -> bool {
         glob(tokens, path, &mut TRIES.clone()) == Some(true)
     }
@@ -72,7 +73,7 @@ impl Glob {
     }
 }
 
-// Whether `tokens` match all of `path`; `None` once `tries` are used up.
+/// Whether `tokens` match all of `path`. `None` once `tries` are used up.
 fn glob(tokens: &[GlobToken], path: &[u8], tries: &mut u32) -> Option<bool> {
     *tries = tries.checked_sub(1)?;
     let Some((token, tokens)) = tokens.split_first() else {

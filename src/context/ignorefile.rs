@@ -1,11 +1,12 @@
-//! The text of an ignore file, as lines of patterns.
+//! Reads the text of an ignore file as a list of patterns.
 //!
-//! For transfers the daemon reads the ignore file itself and sends the patterns; this reader is for what rbake decides
-//! without a daemon.
+//! For transfers, the daemon reads the ignore file itself and sends the patterns. This reader is for what rbake
+//! decides without a daemon.
 
 use crate::golang::filepath;
 
-/// The patterns in `text`: comments and blank lines are left out, paths are cleaned, a leading slash is dropped.
+/// Returns the patterns in `text`. Comments and blank lines are left out, paths are cleaned, and a leading slash
+/// is removed.
 pub(crate) fn patterns(text: &[u8]) -> Vec<Vec<u8>> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     text.split(|b| *b == b'\n').filter_map(pattern).collect()

@@ -1,7 +1,7 @@
-//! Lists of patterns, with the results of a directory carried down to what is inside.
+//! Matches paths against a list of patterns. Paths inside a directory inherit the patterns that matched it.
 //!
-//! The last pattern that matches a path or one of its parents decides. The reference goes through the whole list for
-//! every path; here plain names are found by hashing, and the order is kept among the few that matched. Start at
+//! The last pattern that matches a path or one of its parents decides. moby tries the whole list on every path.
+//! Here, plain names are found in hash tables, and only the few patterns that matched are put in order. Start at
 //! [`Patterns::matches`].
 
 use std::collections::HashMap;
@@ -9,22 +9,22 @@ use std::collections::HashMap;
 use super::budget::Budget;
 use super::pattern::{IgnorePattern, PatternError, PatternKind};
 
-/// A list of patterns.
+/// A list of patterns, in the order of the ignore file.
 #[derive(Debug, Default)]
 pub(crate) struct Patterns {
     list: Vec<IgnorePattern>,
     exclusions: bool,
-    // Patterns that are a whole path.
+    /// The indices of patterns that are a whole path.
     whole: HashMap<Box<[u8]>, Vec<usize>>,
-    // Patterns `**/name`.
+    /// The indices of patterns `**/name`, by name.
     named: HashMap<Box<[u8]>, Vec<usize>>,
-    // All others.
+    /// The indices of all other patterns, which must be tried one by one.
     others: Vec<usize>,
-    // Whether a pattern fails once it is tried, so that the order of tries matters.
+    /// Whether a pattern fails when it is tried, so that the order of the tries matters.
     fallible: bool,
 }
 
-/// Which patterns of a list matched a directory or one of its parents.
+/// Which patterns of a list matched a directory or one of its parents, as a bit set of indices.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Marks(Vec<u64>);
 
@@ -60,7 +60,7 @@ impl Marks {
 }
 
 impl Patterns {
-    /// Compiles `lines`; blank ones are left out.
+    /// Compiles `lines`. Blank lines are left out.
     pub(crate) fn new(
         lines: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> Result<Self, PatternError> {
@@ -74,7 +74,7 @@ impl Patterns {
         Ok(patterns)
     }
 
-    /// Adds `pattern` at the end.
+    /// Adds `pattern` at the end of the list.
     pub(crate) fn add(&mut self, pattern: IgnorePattern) {
         let index = self.list.len();
         match pattern.kind() {
@@ -101,19 +101,20 @@ impl Patterns {
         self.exclusions
     }
 
-    /// Whether there are none.
+    /// Whether the list is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// The patterns, in order.
+    /// Returns the patterns in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &IgnorePattern> {
         self.list.iter()
     }
 
-    /// Whether `path` is matched, where `parent` has what matched the directory it is in (the root has none).
+    /// Whether the list matches `path`. `parent` has the patterns that matched its directory; it is empty for
+    /// paths in the root.
     ///
-    /// What matched `path` is written to `own`, for use as the `parent` of what is inside it.
+    /// Writes the patterns that matched `path` to `own`, to be the `parent` of the paths inside it.
     pub(crate) fn matches(
         &self,
         path: &[u8],
@@ -125,7 +126,7 @@ impl Patterns {
             return self.matches_in_order(path, parent, own);
         }
         let mut matched = false;
-        // A pattern counts only where it changes the outcome, unless the parent has it already.
+        // As in moby, a pattern that the parent did not match counts only if it changes the result.
         let mut apply = |index: usize, inherited: bool| {
             let exclusion = self.list[index].is_exclusion();
             if inherited || exclusion == matched {
@@ -148,7 +149,7 @@ impl Patterns {
         Ok(matched)
     }
 
-    // The patterns that match `path` itself, in order. Allocates only where there are some.
+    /// Returns the patterns that match `path` itself, in order. Allocates only if there are some.
     fn direct(&self, path: &[u8]) -> Result<Vec<usize>, PatternError> {
         let mut found = Vec::new();
         if !self.whole.is_empty()
@@ -171,7 +172,8 @@ impl Patterns {
         Ok(found)
     }
 
-    // The same by definition: each pattern in turn.
+    /// Does the same as [`Self::matches`], but tries one pattern after the other, as moby does, so that the same
+    /// error is found.
     fn matches_in_order(
         &self,
         path: &[u8],
@@ -197,7 +199,7 @@ mod tests {
     use crate::context::fixture::unescape;
     use proptest::prelude::*;
 
-    // Whether `path` is matched, its parents first.
+    // Whether `path` is matched. Matches its parents first.
     fn matched(patterns: &Patterns, path: &str, by_hash: bool) -> bool {
         let (mut parent, mut own) = (Marks::default(), Marks::default());
         let mut result = false;
@@ -215,7 +217,7 @@ mod tests {
         result
     }
 
-    // What the reference says of `path`: 1 or 0, E for an error while matching, N where the list is refused.
+    // What moby says about `path`: 1 or 0, E for an error while matching, N if the list is refused.
     fn judge(patterns: &Result<Patterns, PatternError>, path: &[u8]) -> &'static str {
         let Ok(patterns) = patterns else { return "N" };
         let (mut parent, mut own) = (Marks::default(), Marks::default());
@@ -230,7 +232,8 @@ mod tests {
         if result { "1" } else { "0" }
     }
 
-    // Rows judged by moby/patternmatcher v0.6.1 (Go 1.26): patterns, then `result path` columns, all percent-encoded.
+    // Rows made with moby/patternmatcher v0.6.1 (Go 1.26): patterns, then `result path` columns, all
+    // percent-encoded.
     #[test]
     fn patterns_mean_what_they_mean_to_the_reference() {
         let table = include_str!("../../tests/fixtures/context/patterns.tsv");

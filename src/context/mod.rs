@@ -1,7 +1,7 @@
-//! Build contexts on this machine's disk: what is in them, in the order and form the daemon expects.
+//! Reads build contexts from this machine's disk, in the order and form that the daemon expects.
 //!
-//! Knows nothing of sessions or messages; it walks a directory through a filter and tells what it finds. Start at
-//! [`Context`] and [`Filter`].
+//! Does not know about sessions or messages. It walks a directory, applies a filter and reports each entry that
+//! passes. Start at [`Context`] and [`Filter`].
 
 mod below;
 mod budget;

@@ -1,4 +1,4 @@
-//! The names in one directory, sorted by their bytes.
+//! The names in one directory, sorted by their bytes. The daemon requires that order.
 
 use std::ffi::CStr;
 use std::os::fd::OwnedFd;
@@ -6,10 +6,10 @@ use std::os::fd::OwnedFd;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-/// Names of a directory, in one piece of memory.
+/// The names of one directory in one piece of memory, which is reused for the next directory.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    // Each with its NUL, so that system calls take them as they are.
+    /// The names, each with its NUL, so that they can be passed to system calls without a copy.
     bytes: Vec<u8>,
     index: Vec<Name>,
 }
@@ -17,17 +17,17 @@ pub(super) struct Names {
 #[derive(Debug, Clone, Copy)]
 struct Name {
     start: usize,
-    // Without the NUL; names are at most 255 bytes on most systems, and never more than this.
+    /// The length without the NUL. Names have at most 255 bytes on most systems, so `u16` is enough.
     len: u16,
     kind: DirEntryKind,
 }
 
-/// What the directory itself says of an entry.
+/// The type of an entry, as far as the directory itself records it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DirEntryKind {
     Dir,
     Other,
-    // The file system does not say.
+    /// The file system does not record types in directories.
     Unknown,
 }
 
@@ -36,14 +36,14 @@ impl Names {
         self.index.len()
     }
 
-    /// The name at `at` with its NUL, and what it is.
+    /// Returns the name with the index `at`, including its NUL, and its type.
     pub(super) fn get(&self, at: usize) -> Option<(&CStr, DirEntryKind)> {
         let name = self.index.get(at)?;
         let with_nul = &self.bytes[name.start..=name.start + usize::from(name.len)];
         Some((CStr::from_bytes_with_nul(with_nul).ok()?, name.kind))
     }
 
-    /// Reads the names of `dir`, but for `.` and `..`, in place of what was here. `buffer` is for the system.
+    /// Replaces the names by those of `dir`, without `.` and `..`. `buffer` is scratch memory for the system call.
     pub(super) fn read(&mut self, dir: &OwnedFd, buffer: &mut Vec<u8>) -> Result<(), Errno> {
         self.bytes.clear();
         self.index.clear();

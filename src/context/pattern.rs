@@ -1,8 +1,8 @@
-//! One pattern of an ignore file or filter, as `moby/patternmatcher` reads it.
+//! One pattern of an ignore file or filter, with the meaning that it has in `moby/patternmatcher`.
 //!
-//! The reference compiles most patterns to a regular expression by joining text. Here the common shapes are matched
-//! directly, and what lets regular expressions shine through goes to [`super::budget`], so that odd patterns
-//! mean what they mean to the daemon. Start at [`IgnorePattern::parse`] and [`IgnorePattern::matches`].
+//! moby compiles most patterns to a regular expression by joining text. Here, the common forms are matched
+//! directly. Patterns with regular expression syntax go to [`super::budget`], so that unusual patterns mean the
+//! same as in the daemon. Start at [`IgnorePattern::parse`] and [`IgnorePattern::matches`].
 
 use regex::bytes::Regex;
 
@@ -14,13 +14,13 @@ use crate::golang::utf8;
 /// A pattern that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// A `!` with nothing after it.
+    /// The pattern is a `!` with nothing after it.
     #[error("illegal exclusion pattern: `!`")]
     LoneExclusion,
-    /// Brackets or a backslash are left open, or what was made of the pattern is no regular expression.
+    /// A bracket or a backslash is left open, or the regular expression made from the pattern is invalid.
     #[error("syntax error in pattern `{0}`")]
     Syntax(String),
-    /// It, or all patterns of its list together, would take more memory than a list may.
+    /// The pattern, or all patterns of its list together, would use more memory than one list may.
     #[error("the pattern `{0}` is too large")]
     TooLarge(String),
 }
@@ -30,7 +30,7 @@ impl PatternError {
         Self::Syntax(String::from_utf8_lossy(text).into_owned())
     }
 
-    // It may be megabytes long, so that its beginning must do.
+    // The pattern may have megabytes, so only its beginning is shown.
     fn too_large(text: &[u8]) -> Self {
         let shown: String = String::from_utf8_lossy(text).chars().take(80).collect();
         let more = if shown.len() < text.len() { "…" } else { "" };
@@ -46,23 +46,24 @@ pub struct IgnorePattern {
     kind: PatternKind,
 }
 
-/// What a pattern amounts to.
+/// How a pattern is matched.
 #[derive(Debug)]
 pub(super) enum PatternKind {
-    // The path is the text.
+    /// The path equals the text.
     Exact,
-    // The path starts with the text without its final `**`.
+    /// The path starts with the text without its final `**`.
     Prefix,
-    // The path ends with the text without its leading `**`.
+    /// The path ends with the text without its leading `**`.
     Suffix,
     Glob(Glob),
     Regex(Box<Regex>),
-    // Fails when it is tried, as the reference does, not before.
+    /// Fails when it is matched, not when it is parsed, as in moby.
     Invalid,
 }
 
 impl IgnorePattern {
-    /// Parses one line; blank lines are no pattern. What it takes is counted in the `budget` of its list.
+    /// Parses one line. Returns `None` if it is blank. The memory of the pattern is taken from `budget`, which all
+    /// patterns of a list share.
     pub(crate) fn parse(line: &[u8], budget: &mut Budget) -> Result<Option<Self>, PatternError> {
         let trimmed = trim(line);
         if trimmed.is_empty() {
@@ -81,9 +82,9 @@ impl IgnorePattern {
         Ok(Some(pattern))
     }
 
-    /// The pattern `text`, in which blanks at the ends and a leading `!` mean themselves.
+    /// Makes a pattern of `text`, in which blanks at the ends and a leading `!` have no special meaning.
     pub(super) fn of_path(text: Vec<u8>, budget: &mut Budget) -> Result<Self, PatternError> {
-        // The reference checks the syntax by matching any one name, and so finds only what that comes across.
+        // moby checks the syntax by matching the name `.`, so it finds only the errors that this match reaches.
         NamePattern::new(&text)
             .matches(b".")
             .map_err(|BadPattern| PatternError::syntax(&text))?;
@@ -95,7 +96,7 @@ impl IgnorePattern {
         })
     }
 
-    /// The pattern that matches `path` and nothing else, whatever characters are in it.
+    /// Makes a pattern that matches `path` only, whatever characters are in it.
     pub(crate) fn literal(path: Vec<u8>) -> Self {
         Self {
             text: path.into(),
@@ -104,17 +105,17 @@ impl IgnorePattern {
         }
     }
 
-    /// Whether it cannot be used, though that shows only when it is tried.
+    /// Whether matching will fail. moby, too, reports such a pattern only when it is matched.
     pub(crate) fn is_invalid(&self) -> bool {
         matches!(self.kind, PatternKind::Invalid)
     }
 
-    /// The cleaned text, without `!`.
+    /// Returns the cleaned text, without `!`.
     pub(crate) fn text(&self) -> &[u8] {
         &self.text
     }
 
-    /// Whether it takes back what earlier patterns matched: it began with `!`.
+    /// Whether it began with `!`, so that it takes back what earlier patterns matched.
     pub(crate) fn is_exclusion(&self) -> bool {
         self.exclusion
     }
@@ -123,7 +124,7 @@ impl IgnorePattern {
         &self.kind
     }
 
-    /// Whether it matches `path` itself; parents are the caller's affair.
+    /// Whether it matches `path` itself. The caller must try the parents.
     pub(crate) fn matches(&self, path: &[u8]) -> Result<bool, PatternError> {
         Ok(match &self.kind {
             PatternKind::Exact => *path == *self.text,
@@ -142,7 +143,7 @@ impl IgnorePattern {
     }
 }
 
-// Go's strings.TrimSpace, which knows Unicode's blanks.
+/// Go's `strings.TrimSpace`, which also removes Unicode's white space.
 pub(super) fn trim(line: &[u8]) -> &[u8] {
     let mut rest = line;
     while let Some(first) = rest.first()
@@ -168,7 +169,7 @@ fn last_char(text: &[u8]) -> Option<(usize, char)> {
     })
 }
 
-// Regular expressions see bytes that are not UTF-8 as replacement characters, one each.
+/// Replaces each byte that is not UTF-8 by a replacement character, as Go's regexp does.
 pub(super) fn as_characters(path: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     if std::str::from_utf8(path).is_ok() {
         return path.into();
@@ -191,20 +192,20 @@ enum Shape {
     Regex,
 }
 
-// Reads `text` from left to right, writing both the reference's regular expression and the tokens of a glob, as long as
-// tokens can say the same.
+/// Reads a pattern from left to right. Writes the regular expression that moby makes and, as long as they can
+/// express the same, the tokens of a [`Glob`].
 struct Compiler {
     regex: String,
     tokens: Option<Vec<GlobToken>>,
     shape: Shape,
 }
 
-/// A pattern needs more memory than it may take.
+/// The pattern needs more memory than its list may use.
 pub(super) struct TooLarge;
 
 fn compile(text: &[u8], budget: &mut Budget) -> Result<PatternKind, TooLarge> {
     let characters = as_characters(text);
-    // Valid by construction: stray bytes have become replacement characters.
+    // Always valid, because bytes that are not UTF-8 were replaced.
     let Ok(characters) = std::str::from_utf8(&characters) else {
         return Ok(PatternKind::Invalid);
     };
@@ -213,7 +214,7 @@ fn compile(text: &[u8], budget: &mut Budget) -> Result<PatternKind, TooLarge> {
         tokens: Some(Vec::new()),
         shape: Shape::Exact,
     };
-    // The reference's scanner drops a byte order mark.
+    // The scanner of Go, which moby uses, drops a byte order mark.
     compiler.read(characters.strip_prefix('\u{feff}').unwrap_or(characters));
     Ok(match compiler.shape {
         Shape::Exact => PatternKind::Exact,
@@ -255,7 +256,7 @@ impl Compiler {
                     self.shape = Shape::Regex;
                     self.tokens = None;
                 }
-                // The reference means to escape these but does not, so a regular expression sees them.
+                // moby does not escape these, so they have their meaning in the regular expression.
                 '|' | '{' | '}' | '^' | char::REPLACEMENT_CHARACTER => {
                     self.regex.push(c);
                     self.tokens = None;
@@ -282,7 +283,7 @@ impl Compiler {
     fn escaped(&mut self, c: Option<char>) {
         self.regex.push('\\');
         let Some(c) = c else {
-            // It escapes the final `$`.
+            // The pattern ends with a backslash, which then escapes the final `$`.
             self.tokens = None;
             return;
         };

@@ -1,17 +1,18 @@
-//! What is told of a file besides its name: mode in Go's form, size, times, device numbers, extended attributes.
+//! The metadata of a file besides its name: mode in Go's form, size, times, device numbers, extended attributes.
 
 use std::ffi::CStr;
 
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
-/// Go's `os.FileMode`, which is what travels: permissions as usual, the kind in bits of its own.
+/// The bits of Go's `os.FileMode`, the form in which modes are sent: the permissions as in Unix, the type in
+/// separate bits.
 pub(crate) mod mode {
     /// A directory.
     pub(crate) const DIR: u32 = 1 << 31;
     /// A symbolic link.
     pub(crate) const SYMLINK: u32 = 1 << 27;
-    /// A device; a block device unless [`CHAR_DEVICE`] is set too.
+    /// A device. It is a block device unless [`CHAR_DEVICE`] is set, too.
     pub(crate) const DEVICE: u32 = 1 << 26;
     /// A named pipe.
     pub(crate) const NAMED_PIPE: u32 = 1 << 25;
@@ -21,20 +22,20 @@ pub(crate) mod mode {
     pub(crate) const SETUID: u32 = 1 << 23;
     /// Set-group-id.
     pub(crate) const SETGID: u32 = 1 << 22;
-    /// A character device, together with [`DEVICE`].
+    /// A character device; always set together with [`DEVICE`].
     pub(crate) const CHAR_DEVICE: u32 = 1 << 21;
     /// Sticky.
     pub(crate) const STICKY: u32 = 1 << 20;
-    /// None of the kinds above and no regular file.
+    /// Neither a regular file nor one of the types above.
     pub(crate) const IRREGULAR: u32 = 1 << 19;
     /// Read, write and execute for owner, group and others.
     pub(crate) const PERMISSIONS: u32 = 0o777;
-    /// All bits that tell the kind; a regular file has none.
+    /// All bits of the type. A regular file has none of them.
     pub(crate) const KIND: u32 =
         DIR | SYMLINK | NAMED_PIPE | SOCKET | DEVICE | CHAR_DEVICE | IRREGULAR;
 }
 
-/// `st_mode` in Go's form.
+/// Converts `st_mode` to Go's form.
 pub(crate) fn go_mode(st_mode: u32) -> u32 {
     let kind = match FileType::from_raw_mode(wide(st_mode)) {
         FileType::Directory => mode::DIR,
@@ -52,7 +53,7 @@ pub(crate) fn go_mode(st_mode: u32) -> u32 {
     kind | special | (st_mode & mode::PERMISSIONS)
 }
 
-/// The permission bits of a mode in Go's form, as Unix has them.
+/// Returns the permission bits of a mode in Go's form as Unix has them, including set-id and sticky.
 pub(crate) fn unix_mode(go: u32) -> u32 {
     SPECIAL_BITS
         .iter()
@@ -66,7 +67,8 @@ const SPECIAL_BITS: [(u32, u32); 3] = [
     (0o1000, mode::STICKY),
 ];
 
-// The fields differ in width from system to system; none holds what does not fit.
+/// Converts between the widths of `stat` fields, which differ between systems. Returns the default if the value
+/// does not fit, which no system's values do.
 pub(crate) fn wide<T>(value: impl TryInto<T>) -> T
 where
     T: Default,
@@ -74,14 +76,14 @@ where
     value.try_into().unwrap_or_default()
 }
 
-/// Nanoseconds since the epoch; like Go's, they wrap for years that do not fit.
+/// Returns the modification time in nanoseconds since the epoch. As in Go, it wraps for years that do not fit.
 pub(super) fn mtime_nanos(stat: &Stat) -> i64 {
     wide::<i64>(stat.st_mtime)
         .wrapping_mul(1_000_000_000)
         .wrapping_add(wide(stat.st_mtime_nsec))
 }
 
-/// Device numbers, as Go takes them apart.
+/// Returns the major and minor device number, split as Go splits them.
 pub(super) fn device(stat: &Stat) -> (i64, i64) {
     let dev: u64 = wide(stat.st_rdev);
     let major = (dev >> 8) & 0xfff;
@@ -89,17 +91,18 @@ pub(super) fn device(stat: &Stat) -> (i64, i64) {
     (wide(major), wide(minor))
 }
 
-/// Extended attributes of one file, in buffers that are used again for the next.
+/// The extended attributes of one file. The buffers are reused for the next file.
 #[derive(Debug)]
 pub(crate) struct Xattrs {
     list: Vec<u8>,
     value: Vec<u8>,
-    // The ends of names and values in `found`.
+    /// For each attribute, where its name and its value end in `found`.
     ends: Vec<(usize, usize)>,
     found: Vec<u8>,
 }
 
-// Not the answers to this user's question but failures to answer: of the file system, of its server, or of memory.
+/// Errors that do not mean "this user may not read the attribute" but that reading failed: in the file system, in
+/// its server, or for lack of memory.
 const FAILURES: [Errno; 6] = [
     Errno::IO,
     Errno::STALE,
@@ -109,7 +112,7 @@ const FAILURES: [Errno; 6] = [
     Errno::NOENT,
 ];
 
-// What one file may have, by Linux's limits.
+/// The most bytes that Linux allows for one file's list of names, and for one value.
 const LARGEST: usize = 64 << 10;
 
 impl Default for Xattrs {
@@ -124,12 +127,12 @@ impl Default for Xattrs {
 }
 
 impl Xattrs {
-    /// None yet.
+    /// Makes an empty set. Nothing is read yet.
     pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    /// Names and values.
+    /// Returns the name and the value of each attribute.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut start = 0;
         self.ends.iter().map(move |(name_end, value_end)| {
@@ -142,10 +145,11 @@ impl Xattrs {
         })
     }
 
-    /// Reads those of the file at `path` itself, not of what a link points to.
+    /// Reads the attributes of the file at `path` itself, not of what a link points to.
     ///
-    /// A file system without attributes has none; a value that this user may not read is left out, as the reference does. It
-    /// leaves out others too, and an image would lack what the file has.
+    /// If the file system does not support attributes, the result is empty. An attribute that this user may not
+    /// read is left out, as in fsutil. fsutil ignores all other errors, too; then an image would silently lack an
+    /// attribute, so here they are errors.
     pub(super) fn read(&mut self, path: &CStr) -> Result<(), Errno> {
         self.ends.clear();
         self.found.clear();
@@ -153,7 +157,7 @@ impl Xattrs {
             match rustix::fs::llistxattr(path, self.list.as_mut_slice()) {
                 Ok(0) => return Ok(()),
                 Ok(len) => break len,
-                // One error by two numbers on some systems.
+                // Some systems have two numbers for this error.
                 Err(errno) if errno == Errno::OPNOTSUPP || errno == Errno::NOTSUP => return Ok(()),
                 Err(Errno::RANGE) if self.list.len() < LARGEST => self.list.resize(LARGEST, 0),
                 Err(errno) => return Err(errno),

@@ -1,7 +1,8 @@
-//! The part of a source file that is worth showing around a set of labels.
+//! Chooses the part of a source file that is shown around a set of labels.
 //!
-//! Files may be ten megabytes long and lines may be a whole file, so the renderer never sees the file itself: labels that
-//! are close together share a [`Window`] of a few lines, and lines that are too long are cut around their labels.
+//! A file may have ten megabytes, and all of them may be one line, so the renderer never gets the whole file.
+//! Labels that are close together share a [`Window`] of a few lines, and lines that are too long are cut around
+//! their labels.
 
 use std::ops::Range;
 
@@ -9,43 +10,45 @@ use super::{Label, SourceFile};
 
 /// Lines that are shown before and after a label.
 const MARGIN_LINES: usize = 2;
-/// Labels further apart than this are shown in windows of their own.
+/// Labels that are more bytes apart than this are shown in separate windows.
 const MAX_GAP: usize = 8 * 1024;
-/// Bytes kept on each side of a label in a line that is too long.
+/// Bytes that are kept on each side of a label in a line that is too long.
 const SIDE: usize = 512;
-/// A window longer than this has its lines cut.
+/// The lines of a window with more bytes than this are cut.
 const MAX_WINDOW: usize = 32 * 1024;
-/// A label longer than this, or of more lines than [`MAX_LABEL_LINES`], points at its first line only.
+/// A label with more bytes than this, or with more lines than [`MAX_LABEL_LINES`], points at its first line only.
 const MAX_LABEL: usize = 2 * 1024;
 /// See [`MAX_LABEL`].
 const MAX_LABEL_LINES: usize = 6;
 
-/// A label whose span lies within its window's text.
+/// A label whose span is an offset range of its window's text, not of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mark<'a> {
     /// Byte range within [`Window::text`], on character boundaries.
     pub(super) span: Range<usize>,
-    /// What to say there.
+    /// The words shown at the span; may be empty.
     pub(super) text: &'a str,
-    /// Whether this is the place the problem is at.
+    /// Whether the problem is here; otherwise the label points at a place that explains it.
     pub(super) primary: bool,
 }
 
-/// Consecutive lines of a file with the labels in them.
+/// Consecutive lines of a file, with the labels that point into them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Window<'a> {
-    /// The text.
+    /// The lines, or only a part of them if they are too long.
     pub(super) text: &'a str,
     /// Line number, from 1, of the first line.
     pub(super) first_line: usize,
-    /// Characters of the first line that were cut off.
+    /// The number of characters that were cut off the start of the first line; columns are counted from the uncut
+    /// line.
     pub(super) cut: usize,
     /// The labels, in the order of their spans; never empty.
     pub(super) marks: Vec<Mark<'a>>,
 }
 
 impl Window<'_> {
-    /// Line and column, from 1, of the first primary mark, or of the first mark.
+    /// Returns the line and the column, both from 1, of the first primary mark, or of the first mark if none is
+    /// primary.
     pub(super) fn position(&self) -> (usize, usize) {
         let mark = self.marks.iter().find(|m| m.primary);
         let at = mark.or(self.marks.first()).map_or(0, |m| m.span.start);
@@ -58,7 +61,7 @@ impl Window<'_> {
     }
 }
 
-/// The windows of `file` that show `labels`, in the order of the file.
+/// Returns the windows of `file` that show `labels`, in the order of the file.
 pub(super) fn windows<'a>(file: &'a SourceFile, labels: &[&'a Label]) -> Vec<Window<'a>> {
     let text = file.shown();
     let mut marks: Vec<Mark<'a>> = labels
@@ -101,7 +104,7 @@ pub(super) fn windows<'a>(file: &'a SourceFile, labels: &[&'a Label]) -> Vec<Win
     windows
 }
 
-// Counts lines up to ascending offsets, reading the text once.
+/// Counts lines up to ascending offsets in one pass over the text. An offset before the last one starts again.
 struct Lines<'a> {
     text: &'a str,
     at: usize,
@@ -128,7 +131,8 @@ impl<'a> Lines<'a> {
     }
 }
 
-// A span as it can be drawn: within the text, on character boundaries, not too long, without the line end it ends on.
+/// Turns `span` into one that can be drawn: within the text, on character boundaries, not too long, and without
+/// the line end that it may end with.
 fn tidy(text: &str, span: Range<usize>) -> Range<usize> {
     let start = floor(text, span.start.min(text.len()));
     let mut end = ceil(text, span.end.clamp(start, text.len()));
@@ -141,7 +145,7 @@ fn tidy(text: &str, span: Range<usize>) -> Range<usize> {
     start..start + trimmed.len()
 }
 
-// The lines around `span`, or, where they are too long, as much of them as fits.
+/// Returns the range of the lines around `span`. If they are too long, it returns as much of them as fits.
 fn around(text: &str, span: Range<usize>) -> Range<usize> {
     let mut start = line_start(text, span.start);
     let mut end = line_end(text, span.end);
@@ -152,7 +156,8 @@ fn around(text: &str, span: Range<usize>) -> Range<usize> {
     if end - start <= MAX_WINDOW {
         return start..end;
     }
-    // Too long with the neighbours: the label's own lines, cut on both sides where that is not enough.
+    // Too long with the neighbouring lines: take only the lines of the label, and cut those on both sides if
+    // needed.
     let near_start = floor(text, span.start.saturating_sub(SIDE));
     let near_end = ceil(text, (span.end + SIDE).min(text.len()));
     line_start(text, span.start).max(near_start)..line_end(text, span.end).min(near_end)

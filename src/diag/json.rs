@@ -1,6 +1,8 @@
-//! Diagnostics for machines: one JSON object each, with positions that need no source text.
+//! Diagnostics for machines: one JSON object each. Positions have line and column, so a reader needs no source
+//! text.
 //!
-//! The fields are a promise: new ones may come, none goes or changes its meaning.
+//! The fields are a stable interface: later versions may add fields, but do not remove one or change what it
+//! means.
 
 use std::borrow::Cow;
 
@@ -9,10 +11,10 @@ use serde_json::{Value, json};
 use super::render::readable;
 use super::{Class, Diagnostic, Label, Severity, SourceMap};
 
-/// `diagnostic` as JSON.
+/// Returns `diagnostic` as JSON.
 ///
-/// Labels carry the file's name, byte offsets from 0, and lines and columns from 1, columns counted in characters; a label
-/// whose file is unknown is left out.
+/// Labels carry the file's name, byte offsets from 0, and lines and columns from 1. Columns count characters. A
+/// label whose file is unknown is left out.
 pub fn to_json(diagnostic: &Diagnostic, sources: &SourceMap) -> Value {
     let labels: Vec<Value> = diagnostic
         .labels

@@ -1,6 +1,7 @@
-//! What is told to the user about a problem: code, message, labelled source spans, notes, help.
+//! How a problem is shown to the user: code, message, labelled source spans, notes, help.
 //!
-//! Knows nothing of where a problem comes from. [`Diagnostic`] is data; [`render()`] draws it, [`to_json`] is for machines.
+//! Does not know where problems come from. [`Diagnostic`] is the data, [`render()`] draws it as text, and
+//! [`to_json`] makes JSON for machines.
 
 mod excerpt;
 mod json;
@@ -19,67 +20,67 @@ pub use source::SourceMap;
 pub(crate) use source::{SourceFile, SourceId};
 pub(crate) use span::{Span, Spanned};
 
-/// How bad it is.
+/// How severe a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Severity {
-    /// The command cannot do what was asked.
+    /// The command cannot do what the user asked for.
     Error,
-    /// The command goes on; the user should know.
+    /// The command continues, but the user should know.
     Warning,
-    /// For information.
+    /// Information only.
     Note,
 }
 
-/// The kind of failure, which decides the exit code.
+/// The kind of failure. It decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Class {
     /// The command line is wrong.
     Usage,
-    /// A definition or the plan made of it is wrong.
+    /// A definition, or the plan made from it, is wrong.
     Definition,
-    /// The builder cannot be reached or was lost.
+    /// The builder cannot be reached, or the connection to it was lost.
     Engine,
     /// A target failed to build.
     Build,
     /// Images were built, but publishing failed.
     #[expect(dead_code, reason = "publishing at the end of a run will use it")]
     Publish,
-    /// A defect of rbake.
+    /// A bug in rbake.
     Internal,
 }
 
-/// A piece of source text with words about it.
+/// A place in a source file and what to say about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Label {
-    /// Where.
+    /// The place.
     pub(crate) span: Span,
-    /// What to say there; may be empty.
+    /// The words shown at the place; may be empty.
     pub(crate) text: String,
-    /// Whether this is the place the problem is at, rather than a place that explains it.
+    /// Whether the problem is here; otherwise the label points at a place that explains it.
     pub(crate) primary: bool,
 }
 
-/// A problem, as it is told to the user.
+/// A problem, with all that the user sees of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// How bad it is.
+    /// How severe it is.
     pub(crate) severity: Severity,
     /// Stable code such as `plan::unknown-target`, indexed in the documentation.
     pub code: &'static str,
     /// One sentence, lower case, without a final stop, names in backticks.
     pub message: String,
-    /// The source places it is about; the first primary one is shown as its position.
+    /// The places in source files. The first primary one is shown as the problem's position.
     pub(crate) labels: Vec<Label>,
     /// Further facts, one line each.
     pub notes: Vec<String>,
-    /// The likely ways out, one line each.
+    /// What the user can do about it, one line each.
     pub help: Vec<String>,
-    /// The kind of failure.
+    /// The kind of failure, for the exit code.
     pub(crate) class: Class,
 }
 
 impl Diagnostic {
-    /// An error with `code` and `message`.
+    /// Makes an error with `code` and `message`.
     pub(crate) fn error(class: Class, code: &'static str, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
@@ -92,7 +93,7 @@ impl Diagnostic {
         }
     }
 
-    /// A warning with `code` and `message`.
+    /// Makes a warning with `code` and `message`.
     pub(crate) fn warning(code: &'static str, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Warning,
@@ -100,13 +101,14 @@ impl Diagnostic {
         }
     }
 
-    /// Adds the place the problem is at, if it is known: what flags and the environment say has no place.
+    /// Adds the place of the problem. `None` adds nothing: values from flags and from the environment have no
+    /// place in a file.
     #[must_use]
     pub(crate) fn at(self, span: impl Into<Option<Span>>, text: impl Into<String>) -> Self {
         self.label(span.into(), text, true)
     }
 
-    /// Adds a place that explains the problem, if it is known.
+    /// Adds a place that explains the problem. `None` adds nothing.
     #[must_use]
     pub(crate) fn context(self, span: impl Into<Option<Span>>, text: impl Into<String>) -> Self {
         self.label(span.into(), text, false)
@@ -121,7 +123,7 @@ impl Diagnostic {
         self
     }
 
-    /// Adds each cause of `error` as a further fact.
+    /// Adds one note for each cause of `error`, outermost first. The message of `error` itself is not added.
     #[must_use]
     pub(crate) fn caused_by(self, error: &dyn std::error::Error) -> Self {
         causes(error).fold(self, |problem, cause| {
@@ -129,27 +131,27 @@ impl Diagnostic {
         })
     }
 
-    /// Adds a further fact.
+    /// Adds a note.
     #[must_use]
     pub(crate) fn note(mut self, text: impl Into<String>) -> Self {
         self.notes.push(text.into());
         self
     }
 
-    /// Adds a way out.
+    /// Adds a help line.
     #[must_use]
     pub(crate) fn help(mut self, text: impl Into<String>) -> Self {
         self.help.push(text.into());
         self
     }
 
-    /// Whether the command cannot do what was asked because of it.
+    /// Whether the command fails because of this problem.
     pub(crate) fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
 
-    /// Tells what there is instead of `wanted`: all of `candidates`, shortened, and that "a … with a similar name exists" where
-    /// one of them is close to it.
+    /// Adds a note that lists `candidates`, shortened if there are many, and the help "a … with a similar name
+    /// exists" if one of them is close to `wanted`. `what` is the noun with its article.
     #[must_use]
     pub(crate) fn did_you_mean<'a>(
         self,
@@ -158,7 +160,8 @@ impl Diagnostic {
         candidates: impl IntoIterator<Item = &'a str>,
     ) -> Self {
         let candidates: Vec<&str> = candidates.into_iter().collect();
-        // "There is only `a`" beside "`_common` has a similar name" would contradict itself.
+        // Private names are listed only if the user seems to mean one. "There is only `a`" beside "`_common` has a
+        // similar name" would contradict itself.
         let is_private = |name: &str| name.starts_with('_');
         let private = is_private(wanted)
             || closest(wanted, candidates.iter().copied()).is_some_and(is_private);
@@ -171,7 +174,8 @@ impl Diagnostic {
         }
     }
 
-    /// Adds "a … with a similar name exists" where one of `candidates`, which are too many to be listed, is close to `wanted`.
+    /// Adds the help "a … with a similar name exists" if one of `candidates` is close to `wanted`. For candidates
+    /// that are too many to list; otherwise see [`Self::did_you_mean`].
     #[must_use]
     pub(crate) fn similar<'a>(
         self,
@@ -186,15 +190,16 @@ impl Diagnostic {
     }
 }
 
-/// "there are `a`, `b` and 3 more": the names of `all` that are not private, shortened where there are many; `None` if there are
-/// none.
+/// Returns a text such as "there are `a`, `b` and 3 more" with the names of `all` that are not private. Returns
+/// `None` if there are no such names.
 pub(crate) fn names_there_are<'a>(all: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    // As in lists of targets, a name that begins with `_` is private.
+    // Names that begin with `_` are private, as in lists of targets.
     names(all.into_iter().filter(|name| !name.starts_with('_')))
 }
 
 fn names<'a>(all: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    // As many as targets have attributes: a list of these is of use as a whole only.
+    // The number of attributes that a target has: a list of attributes is of use only if it is complete. A list
+    // with more names than this is shortened to `SHORTENED` names.
     const WHOLE: usize = 32;
     const SHORTENED: usize = 20;
     let mut names: Vec<&str> = Vec::with_capacity(WHOLE);
@@ -219,27 +224,27 @@ fn names<'a>(all: impl IntoIterator<Item = &'a str>) -> Option<String> {
     })
 }
 
-/// All problems that were found; never empty when used as an error.
+/// All problems that were found. Never empty when used as an error.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
 impl Diagnostics {
-    /// Adds one more.
+    /// Adds a problem at the end.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         self.0.push(diagnostic);
     }
 
-    /// Those that are errors.
+    /// Returns the problems that are errors, not warnings or notes.
     pub(crate) fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
         self.0.iter().filter(|problem| problem.is_error())
     }
 
-    /// Whether one of them is an error.
+    /// Whether at least one problem is an error.
     pub fn has_errors(&self) -> bool {
         self.errors().next().is_some()
     }
 
-    /// `value`, or all of these if one of them is an error.
+    /// Returns `value`, or all problems as the error if at least one of them is an error.
     pub(crate) fn into_result<T>(self, value: T) -> Result<T, Self> {
         if self.has_errors() {
             Err(self)
@@ -256,12 +261,14 @@ impl From<Diagnostic> for Diagnostics {
 }
 
 thread_local! {
-    // How many comparisons suggestions may still take on this thread, which outlives no run. Thousands of unknown names
-    // among thousands of known ones would take minutes; nobody reads so many suggestions.
+    // How many more comparisons this thread may make for suggestions; never refilled, because a process does one
+    // run. Thousands of unknown names compared with thousands of known ones would take minutes, and nobody reads
+    // that many suggestions.
     static COMPARISONS: Cell<u32> = const { Cell::new(1_000_000) };
 }
 
-/// The candidate that is most like `wanted`, if one is like it enough to be a slip of the hand.
+/// Returns the candidate that is closest to `wanted`, or `None` if none is close enough to be a typing error or
+/// the thread has used up its comparisons.
 pub(crate) fn closest<'a>(
     wanted: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -288,7 +295,8 @@ pub(crate) fn closest<'a>(
     found.map(|(_, candidate)| candidate)
 }
 
-// Whether two neighbours have changed places, which fingers do as easily as they miss a key.
+/// Whether `b` is `a` with two neighbouring characters swapped, a common typing error that counts as two changes
+/// in the Levenshtein distance.
 fn is_swapped(a: &str, b: &str) -> bool {
     if a.len() != b.len() {
         return false;
@@ -301,8 +309,8 @@ fn is_swapped(a: &str, b: &str) -> bool {
     }
 }
 
-// Levenshtein distance over characters, with `-` and `_` and case counted as equal; none beyond `limit`. `length` is
-// that of `a`.
+/// Returns the Levenshtein distance in characters, or `None` if it is larger than `limit`. `-` equals `_`, and
+/// case is ignored. `length` is the number of characters of `a`.
 fn distance(a: &str, length: usize, b: &str, limit: usize) -> Option<usize> {
     let fold = |c: char| {
         if c == '_' {
@@ -311,14 +319,16 @@ fn distance(a: &str, length: usize, b: &str, limit: usize) -> Option<usize> {
             c.to_ascii_lowercase()
         }
     };
-    // A character has four bytes at most, and is one at least.
+    // A character has at most four and at least one byte, so the byte length rules out many names without decoding
+    // them.
     if b.len() + limit < length || b.chars().count().abs_diff(length) > limit {
         return None;
     }
     let b: Vec<char> = b.chars().map(fold).collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().map(fold).enumerate() {
-        // Further from the diagonal than `limit`, the distance is larger than it.
+        // Only cells within `limit` of the diagonal can have a distance up to `limit`; the others need not be
+        // computed.
         let from = i.saturating_sub(limit);
         let to = (i + limit + 1).min(b.len());
         let mut diagonal = row[from];

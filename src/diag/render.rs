@@ -1,7 +1,7 @@
-//! Diagnostics as text, in the shape rustc made familiar.
+//! Draws diagnostics as text, in the form that rustc's messages have.
 //!
-//! The only place that names the drawing crate. Untrusted input is expected everywhere: spans outside their file or inside
-//! a character, control characters in messages, files of megabytes in one line. Start at [`render`].
+//! The only file that names the drawing crate. It must cope with untrusted input: spans outside their file or
+//! inside a character, control characters in messages, and files with megabytes in one line. Start at [`render`].
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -15,26 +15,27 @@ use super::{Diagnostic, Diagnostics, Label, Severity, SourceFile, SourceId, Sour
 use crate::types::secret::redact_urls;
 use crate::types::terminal;
 
-/// Labels of one diagnostic that are drawn; the rest is counted in a note.
+/// The most labels that are drawn of one diagnostic. A note tells how many more there are.
 const MAX_LABELS: usize = 32;
-/// Bytes of a message, note or help line that are shown.
+/// The most bytes that are shown of a message, a note or a help line.
 const MAX_TEXT: usize = 16 * 1024;
-/// Notes and help lines that are shown.
+/// The most notes, and the most help lines, that are shown.
 const MAX_LINES: usize = 64;
-/// Widths outside of this range are moved into it: source lines are cut to the width, and need some.
+/// The widths that are allowed; others are clamped. Source lines are cut to the width, so a very small one would
+/// show nothing.
 const WIDTHS: std::ops::RangeInclusive<u16> = 40..=400;
 
 /// How a diagnostic is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
-    /// Whether ANSI colours are used. Nothing is told by colour alone.
+    /// Whether ANSI colours are used. Colour never carries a meaning that the text lacks.
     pub color: bool,
-    /// Columns that source lines may take.
+    /// The number of terminal columns that source lines may take.
     pub width: u16,
 }
 
 impl Default for Style {
-    /// No colour, 100 columns.
+    /// Returns no colour and 100 columns.
     fn default() -> Self {
         Self {
             color: false,
@@ -43,7 +44,7 @@ impl Default for Style {
     }
 }
 
-/// Draws one diagnostic; ends with a line end.
+/// Draws one diagnostic. The text ends with a newline.
 pub(crate) fn render(diagnostic: &Diagnostic, sources: &SourceMap, style: Style) -> String {
     let renderer = if style.color {
         Renderer::styled()
@@ -92,7 +93,8 @@ pub(crate) fn render(diagnostic: &Diagnostic, sources: &SourceMap, style: Style)
     text
 }
 
-/// Draws all of `diagnostics` with an empty line between them, and how many there are where there are several errors.
+/// Draws all of `diagnostics` with an empty line between them. If there are several errors, the last line counts
+/// them.
 pub fn render_all(diagnostics: &Diagnostics, sources: &SourceMap, style: Style) -> String {
     let mut text = String::new();
     for diagnostic in &diagnostics.0 {
@@ -117,7 +119,8 @@ const fn level<'a>(severity: Severity) -> Level<'a> {
     }
 }
 
-// The labels of each file: the file of the first primary label first, the others in the order they are named.
+/// Groups the labels by file. The file of the first primary label comes first, the others in the order of their
+/// labels.
 fn by_file<'a>(
     diagnostic: &'a Diagnostic,
     sources: &'a SourceMap,
@@ -150,7 +153,7 @@ fn add_window<'a>(group: Group<'a>, file: &'a SourceFile, window: &Window<'a>) -
         kind.span(mark.span.clone()).label(label)
     });
     if window.text.trim().is_empty() {
-        // The crate draws nothing of an empty file, not even its name.
+        // The crate draws nothing for an empty file, not even its name.
         let (line, column) = window.position();
         let origin = Origin::path(terminal::visible(&file.name));
         return group.element(origin.line(line).char_column(column));
@@ -162,7 +165,8 @@ fn add_window<'a>(group: Group<'a>, file: &'a SourceFile, window: &Window<'a>) -
     group.element(snippet)
 }
 
-// The crate counts columns in the text it was given, which for a line that was cut is not the whole line.
+/// Corrects the column in the position line. The crate counts columns in the text that it got, which lacks the
+/// start of a line that was cut.
 fn correct_column(text: &mut String, name: &str, window: &Window<'_>) {
     let (line, column) = window.position();
     if window.cut == 0 || line != window.first_line {
@@ -176,9 +180,9 @@ fn correct_column(text: &mut String, name: &str, window: &Window<'_>) {
     }
 }
 
-// Text without control characters and of bounded length. The crate knows the older ones among them.
-/// `text` of a diagnostic as every form of it shows it: without passwords in addresses, without numbers of the system's errors, and with
-/// empty names made visible.
+// The crate replaces ASCII control characters only; `rest_masked` replaces the others.
+/// Returns `text` of a diagnostic as every output form shows it: without passwords in addresses, without error
+/// numbers of the system, and with empty names made visible.
 pub(crate) fn readable(text: &str) -> Cow<'_, str> {
     let numberless = without_error_numbers(text);
     let redacted = redact_urls(&numberless);
@@ -189,7 +193,8 @@ pub(crate) fn readable(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown.into_owned())
 }
 
-// The standard library ends the system's words with its number for them: `No space left on device (os error 28)`.
+/// Removes the error numbers that the standard library appends to the system's message, as in `No space left on
+/// device (os error 28)`.
 fn without_error_numbers(text: &str) -> Cow<'_, str> {
     const BEGIN: &str = " (os error ";
     let mut rest = text;
@@ -225,7 +230,7 @@ fn clip(text: &str) -> String {
     clipped
 }
 
-// Control characters of one byte are left to the crate, which has signs for them.
+/// Replaces control characters that are not ASCII. The crate replaces the ASCII ones.
 fn rest_masked(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
@@ -233,7 +238,8 @@ fn rest_masked(text: &str) -> Cow<'_, str> {
     terminal::masked_beyond_ascii(text)
 }
 
-// Two backticks with nothing between them as `""`: names, paths and addresses that users give may be empty, in every message.
+/// Writes two backticks with nothing between them as `""`. Names, paths and addresses that users give may be
+/// empty, in every message.
 fn empty_names_shown(text: &str) -> Cow<'_, str> {
     if !text.contains("``") {
         return Cow::Borrowed(text);
@@ -438,7 +444,7 @@ mod tests {
     }
 
     proptest! {
-        // Whatever the spans and the text, something is drawn.
+        // Whatever the spans and the text are, something is drawn.
         #[test]
         fn odd_spans_never_panic(
             text in "(\\PC|\n|\t|\r|\u{1b}|ä|漢|\u{200d}|\u{0}){0,80}",

@@ -1,37 +1,38 @@
-//! The source files a run has read.
+//! The source files that a run has read, kept so that diagnostics can quote them.
 
 use std::sync::Arc;
 
-/// Identifies a file of a [`SourceMap`].
+/// Identifies a file in the [`SourceMap`] that returned it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SourceId(u32);
 
-/// A file's name, as the user knows it, and its text.
+/// The name and the text of a file.
 #[derive(Debug, Clone)]
 pub struct SourceFile {
-    /// The name to show: a path as given, `-` for standard input, a Dockerfile's name.
+    /// The name that messages show: the path as the user gave it, `-` for standard input, or the name of a
+    /// Dockerfile.
     pub(crate) name: String,
-    /// The whole text.
+    /// The whole text, unmasked.
     pub(crate) text: Arc<str>,
-    // What excerpts show in its place: as long, byte for byte.
+    // The text that excerpts show instead, with the values masked. Byte offsets are the same in both.
     masked: Option<Arc<str>>,
 }
 
 impl SourceFile {
-    /// The text that excerpts show.
+    /// Returns the text that excerpts may show.
     pub(super) fn shown(&self) -> &str {
         self.masked.as_ref().unwrap_or(&self.text)
     }
 }
 
-/// All source files of a run, so that spans can be drawn.
+/// All source files of a run. Spans refer to them by [`SourceId`].
 #[derive(Debug, Clone, Default)]
 pub struct SourceMap {
     files: Vec<SourceFile>,
 }
 
 impl SourceMap {
-    /// Adds a file.
+    /// Adds a file and returns its id. A name may occur more than once.
     pub fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> SourceId {
         let id = SourceId(u32::try_from(self.files.len()).unwrap_or(u32::MAX));
         self.files.push(SourceFile {
@@ -42,25 +43,27 @@ impl SourceMap {
         id
     }
 
-    /// Hides the values of a file of `NAME=value` lines from all excerpts: they are passwords as often as not, and an excerpt
-    /// shows the lines around a problem, too.
+    /// Masks the values of a file of `NAME=value` lines in all excerpts. Such values are often passwords, and an
+    /// excerpt shows the lines around a problem, too.
     pub(crate) fn hide_values(&mut self, id: SourceId) {
         if let Some(file) = self.files.get_mut(id.0 as usize) {
             file.masked = Some(without_values(&file.text).into());
         }
     }
 
-    /// The file behind `id`; none if `id` is another map's.
+    /// Returns the file with `id`, or `None` if `id` belongs to another map.
     pub fn get(&self, id: SourceId) -> Option<&SourceFile> {
         self.files.get(id.0 as usize)
     }
 
-    /// All files with their ids, in the order they were added.
+    /// Returns all files with their ids, in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = (SourceId, &SourceFile)> {
         (0..).map(SourceId).zip(&self.files)
     }
 
-    /// Line and column, both from 1, of a byte offset; the column counts characters.
+    /// Returns the line and column of a byte offset, both from 1. The column counts characters. An offset past the
+    /// end means the end, and one inside a character means its start. Returns `None` if `id` belongs to another
+    /// map.
     pub fn position(&self, id: SourceId, offset: u32) -> Option<(usize, usize)> {
         let text = &self.get(id)?.text;
         let mut offset = (offset as usize).min(text.len());
@@ -76,8 +79,8 @@ impl SourceMap {
     }
 }
 
-// `text` with stars for all that may be part of a value: what follows the first `=` or `:` of a line, and whole lines without,
-// which may continue a value of several lines. Comments stay.
+/// Returns `text` with each byte of a value replaced by `*`. A value is all that follows the first `=` or `:` of a
+/// line. A line without either may continue a value of several lines, so it is masked wholly. Comments stay.
 fn without_values(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {

@@ -1,20 +1,20 @@
-//! Byte ranges in source files, and values that remember theirs.
+//! Byte ranges in source files, and values that know where they were written.
 
 use super::SourceId;
 
 /// A byte range in one source file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Span {
-    /// The file.
+    /// The file that the offsets belong to.
     pub(crate) source: SourceId,
-    /// First byte.
+    /// The offset of the first byte.
     pub(crate) start: u32,
-    /// One past the last byte.
+    /// The offset after the last byte.
     pub(crate) end: u32,
 }
 
 impl Span {
-    /// The range `start..end` of `source`; offsets past 4 GiB are clamped.
+    /// Makes the range `start..end` of `source`. Offsets past 4 GiB are clamped.
     pub(crate) fn new(source: SourceId, range: std::ops::Range<usize>) -> Self {
         let clamp = |offset: usize| u32::try_from(offset).unwrap_or(u32::MAX);
         Self {
@@ -24,25 +24,25 @@ impl Span {
         }
     }
 
-    /// The range as `usize`, for slicing.
+    /// Returns the offsets as `usize`, for slicing.
     pub(crate) fn range(&self) -> std::ops::Range<usize> {
         self.start as usize..self.end as usize
     }
 }
 
-/// A value and where it was written.
+/// A value and the place where it was written.
 ///
-/// Values made by flags, environment or defaults have no place.
+/// Equality ignores the place.
 #[derive(Debug, Clone)]
 pub(crate) struct Spanned<T> {
     /// The value.
     pub(crate) value: T,
-    /// Where it was written.
+    /// The place, or `None` if the value comes from a flag, the environment or a default.
     pub(crate) span: Option<Span>,
 }
 
 impl<T> Spanned<T> {
-    /// `value`, written at `span`.
+    /// Makes a value that was written at `span`.
     pub(crate) const fn new(value: T, span: Span) -> Self {
         Self {
             value,
@@ -50,12 +50,12 @@ impl<T> Spanned<T> {
         }
     }
 
-    /// `value`, written nowhere.
+    /// Makes a value that was not written in a file.
     pub(crate) const fn without_span(value: T) -> Self {
         Self { value, span: None }
     }
 
-    /// The same place with another value.
+    /// Applies `f` to the value and keeps the place.
     pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Spanned<U> {
         Spanned {
             value: f(self.value),
@@ -64,7 +64,7 @@ impl<T> Spanned<T> {
     }
 }
 
-// Two values are the same value wherever they were written.
+// Two values are equal wherever they were written, so the place is not compared.
 impl<T: PartialEq> PartialEq for Spanned<T> {
     fn eq(&self, other: &Self) -> bool {
         self.value == other.value

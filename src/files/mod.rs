@@ -1,8 +1,9 @@
-//! Paths as the kernel follows them, and the files that are written for the user.
+//! Resolves paths as the kernel does, and writes the files that the user asked for.
 //!
-//! A path from a definition is followed once ([`Resolver`]): what comes out of that is checked, and the same is opened, without
-//! following any further link ([`open`]). Every file that the user names as an output is written by [`OutputFile`]. Knows
-//! nothing of privileges; those are in [`crate::plan::entitlements`].
+//! A path from a definition is followed only once, by [`Resolver`]. The resolved path is what privileges are
+//! checked for, and the same path is opened later by [`open`], which follows no further link. So a link that is
+//! changed in between cannot lead elsewhere. Every file that the user names as an output is written by
+//! [`OutputFile`]. This module does not know about privileges; those are in [`crate::plan::entitlements`].
 
 pub(crate) mod open;
 mod output;

@@ -1,4 +1,5 @@
-//! Opens what a resolved path names, and follows no link on the way: one that is there now was not when the path was checked.
+//! Opens a resolved path without following links. A link on the way was put there after the path was checked, so
+//! it is an error.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -11,7 +12,7 @@ use rustix::io::Errno;
 
 use super::resolve::special;
 
-/// A directory that other names are looked up in; it need not be readable.
+/// Flags for a directory that is only used to look up names in. On Linux it need not be readable.
 #[cfg(target_os = "linux")]
 const HANDLE: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 #[cfg(not(target_os = "linux"))]
@@ -19,7 +20,7 @@ const HANDLE: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC);
 
-/// Opens the file at `path` for reading, pipes and devices as well.
+/// Opens the file at `path` for reading. Pipes, devices and `/dev/fd/N` work, too.
 pub(crate) fn file(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
     if let Some(number) = own_descriptor(path) {
@@ -31,18 +32,19 @@ pub(crate) fn file(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Opens the directory at `path` for listing.
+/// Opens the directory at `path` so that it can be listed.
 pub(crate) fn dir(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     unlinked(path, flags).map_err(told)
 }
 
-/// Opens the directory at `path` for what is looked up in it.
+/// Opens the directory at `path` so that names can be looked up in it. It need not be readable.
 pub(crate) fn dir_handle(path: &Path) -> io::Result<OwnedFd> {
     unlinked(path, HANDLE).map_err(told)
 }
 
-/// Opens the directory at `path` like [`dir_handle`]; it and those above it are made with `mode` where they are missing.
+/// Opens the directory at `path` like [`dir_handle`]. Creates it, and the directories above it, with `mode` if
+/// they do not exist.
 pub(crate) fn dir_handle_or_make(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     match unlinked(path, HANDLE) {
         Err(Errno::NOENT) => {}
@@ -53,25 +55,26 @@ pub(crate) fn dir_handle_or_make(path: &Path, mode: u32) -> io::Result<OwnedFd> 
     };
     let parent = dir_handle_or_make(parent, mode)?;
     match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(raw(mode))) {
-        // Somebody else was faster.
+        // Another process may have created it in the meantime.
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno.into()),
     }
     rustix::fs::openat(&parent, name, HANDLE | OFlags::NOFOLLOW, Mode::empty()).map_err(told)
 }
 
-// The field differs in width from system to system; permissions fit all.
+/// Converts a mode to the type of the system's field, whose width differs between systems. Permission bits fit
+/// into all of them.
 pub(super) fn raw<T: Default>(mode: impl TryInto<T>) -> T {
     mode.try_into().unwrap_or_default()
 }
 
-/// Opens the absolute `path`; a link anywhere in it is an error.
+/// Opens the absolute `path`. Fails with `ELOOP` if any part of it is a link.
 pub(super) fn unlinked(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::ResolveFlags;
         match rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
-            // Kernels before 5.6 do not know the call, and some sandboxes hide it.
+            // Kernels before 5.6 do not have the call, and some sandboxes forbid it.
             Err(Errno::NOSYS | Errno::PERM) => {}
             result => return result,
         }
@@ -79,7 +82,7 @@ pub(super) fn unlinked(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     step_by_step(path, flags)
 }
 
-// The same by one step for each part.
+/// Does the same as [`unlinked`] without `openat2`: opens one directory after the other.
 fn step_by_step(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     let names: Vec<&OsStr> = path
         .components()
@@ -100,7 +103,7 @@ fn step_by_step(path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
         .map_err(|errno| link_error(&dir, last, errno))
 }
 
-// A link that should be a directory is `ENOTDIR` to the kernel.
+/// Turns the error for a link into `ELOOP`. The kernel reports `ENOTDIR` for a link if a directory is required.
 fn link_error(dir: &OwnedFd, name: &OsStr, errno: Errno) -> Errno {
     use rustix::fs::{AtFlags, FileType};
     let link = || {
@@ -114,7 +117,7 @@ fn link_error(dir: &OwnedFd, name: &OsStr, errno: Errno) -> Errno {
     }
 }
 
-/// What to say where a path cannot be opened.
+/// Returns the error that is shown if a path cannot be opened.
 pub(super) fn told(errno: Errno) -> io::Error {
     if errno == Errno::LOOP {
         io::Error::other("a symbolic link has taken its place, or that of a directory above it")
@@ -123,7 +126,8 @@ pub(super) fn told(errno: Errno) -> io::Error {
     }
 }
 
-/// The number in `/dev/fd/N`, the name of what this process has open without a path.
+/// Returns the number in `/dev/fd/N`, which is what [`super::Resolver`] calls an open file without a path. `None`
+/// for all other paths.
 pub(super) fn own_descriptor(path: &Path) -> Option<i32> {
     if !cfg!(target_os = "linux") {
         return None;
@@ -131,7 +135,8 @@ pub(super) fn own_descriptor(path: &Path) -> Option<i32> {
     path.strip_prefix("/dev/fd").ok()?.to_str()?.parse().ok()
 }
 
-// Opened anew, a pipe is the same pipe; a socket cannot be opened anew.
+/// Opens descriptor `number` for reading. Opening it again through `/proc` works for a file or a pipe. A socket
+/// cannot be opened again (`ENXIO`), so its descriptor is duplicated.
 fn descriptor_to_read(number: i32, flags: OFlags) -> io::Result<File> {
     let path = format!("/proc/self/fd/{number}");
     match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
@@ -140,7 +145,7 @@ fn descriptor_to_read(number: i32, flags: OFlags) -> io::Result<File> {
     }
 }
 
-/// Another descriptor for what this process has open as `number`, with the same position.
+/// Returns another descriptor for what this process has open as `number`. Both share one file position.
 #[cfg(target_os = "linux")]
 pub(super) fn duplicate(number: i32) -> Result<OwnedFd, Errno> {
     use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
@@ -148,7 +153,8 @@ pub(super) fn duplicate(number: i32) -> Result<OwnedFd, Errno> {
         0 => rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3),
         1 => rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3),
         2 => rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3),
-        // The number came from outside, so that no borrowed descriptor can stand for it.
+        // The number comes from a path. Borrowing an arbitrary descriptor needs `unsafe`, so the kernel is asked
+        // for it.
         _ => {
             let own = pidfd_open(getpid(), PidfdFlags::empty())?;
             pidfd_getfd(own, number, PidfdGetfdFlags::empty())

@@ -1,4 +1,4 @@
-//! Where a path leads: every symbolic link is followed before the `..` after it is applied, as the kernel does.
+//! Finds where a path leads: each symbolic link is followed before the `..` after it is applied, as in the kernel.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
 
-/// A path cannot be followed.
+/// A path that cannot be followed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("cannot tell where `{path}` leads")]
 pub(crate) struct PathError {
@@ -19,16 +19,16 @@ pub(crate) struct PathError {
 }
 
 impl PathError {
-    /// The whole message in one line.
+    /// Returns the message and its cause in one line.
     pub(crate) fn reason(&self) -> String {
         format!("{self}: {}", self.source)
     }
 }
 
-/// As many links as the kernel follows in one path.
+/// The number of links that the kernel follows in one path.
 const MOST_LINKS: usize = 40;
 
-/// Where a path leads.
+/// The place that a path leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Resolved {
     path: PathBuf,
@@ -37,7 +37,7 @@ pub(crate) struct Resolved {
 }
 
 impl Resolved {
-    /// The absolute `path`, which is known to have no links and no `..`.
+    /// Makes one from an absolute path that is known to have no links and no `..`.
     pub(crate) fn of_path(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
@@ -46,19 +46,19 @@ impl Resolved {
         }
     }
 
-    /// The absolute path, without links and `..`.
+    /// Returns the absolute path, without links and `..`.
     ///
-    /// A pipe or socket that this process has open has no path; it is called `/dev/fd/N`.
+    /// A pipe or socket that this process has open has no path. For it, this is `/dev/fd/N`.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether something is there.
+    /// Whether something existed there when the path was resolved.
     pub(crate) fn exists(&self) -> bool {
         self.exists
     }
 
-    /// The file descriptor of this process that the path names, as `/dev/stdout` and `/dev/fd/N` do.
+    /// Returns the file descriptor of this process that the path names, as `/dev/stdout` and `/dev/fd/N` do.
     pub(crate) fn descriptor(&self) -> Option<i32> {
         self.descriptor
     }
@@ -69,10 +69,10 @@ impl Resolved {
     }
 }
 
-/// Follows the paths of one run, each of them once.
+/// Follows the paths of one run, each path only once.
 ///
-/// The second question for a path has the answer of the first, whatever has become of the links since: so what is opened is
-/// what was checked. Clones share their answers.
+/// Asking for a path again returns the first answer, even if links have changed since. So the file that is opened
+/// is the one that was checked. Clones share their answers.
 #[derive(Debug, Clone)]
 pub(crate) struct Resolver {
     base: Arc<Path>,
@@ -80,7 +80,7 @@ pub(crate) struct Resolver {
 }
 
 impl Resolver {
-    /// For paths relative to `base`, an absolute path.
+    /// Makes a resolver for paths relative to `base`, which must be absolute.
     pub(crate) fn new(base: &Path) -> Self {
         Self {
             base: base.into(),
@@ -88,15 +88,14 @@ impl Resolver {
         }
     }
 
-    /// The directory that relative paths start at.
+    /// Returns the directory that relative paths start at.
     pub(crate) fn base(&self) -> &Path {
         &self.base
     }
 
-    /// Where `path` leads.
+    /// Returns the place that `path` leads to.
     ///
-    /// # Errors
-    /// If links form a circle, a file is used as a directory, or a directory may not be searched.
+    /// # Errors If links form a circle, a file is used as a directory, or a directory may not be searched.
     pub(crate) fn resolve(&self, path: &str) -> Result<Resolved, PathError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(answer) = known.get(path) {
@@ -111,13 +110,13 @@ impl Resolver {
     }
 }
 
-/// Follows `path`, relative to `base`, through all symbolic links. What does not exist is taken for plain names.
+/// Follows `path`, relative to `base`, through all symbolic links. Names that do not exist are kept as they are.
 pub(crate) fn resolve(base: &Path, path: &Path) -> io::Result<Resolved> {
     let mut waiting = parts(&base.join(path));
     waiting.reverse();
     let mut reached = PathBuf::from("/");
-    // What comes after the deepest directory that exists. A `..` in there steps back from a directory that is made as a plain
-    // one, so it leads to where the text says; nothing can be read through it, though.
+    // The names below the deepest directory that exists. If these are created, they become plain directories, so a
+    // `..` here only removes the name before it.
     let mut rest = PathBuf::new();
     let mut exists = true;
     let mut links = 0;
@@ -158,7 +157,7 @@ pub(crate) fn resolve(base: &Path, path: &Path) -> io::Result<Resolved> {
         }
         let target = next.read_link()?;
         match special::kind(&reached, &next, &target) {
-            // `/dev/fd/N`: what is written goes to the descriptor itself, wherever it leads.
+            // `/dev/fd/N`: output goes to the descriptor itself, whatever file it leads to.
             special::LinkMeaning::Descriptor { number, by_path } if waiting.is_empty() => {
                 let path = if by_path {
                     resolve(&reached, &target)?.path
@@ -186,7 +185,7 @@ pub(crate) fn resolve(base: &Path, path: &Path) -> io::Result<Resolved> {
         }
         waiting.extend(parts(&target).into_iter().rev());
     }
-    // Joining an empty path would add a slash.
+    // Joining an empty path would append a slash.
     if !rest.as_os_str().is_empty() {
         reached.push(rest);
     }
@@ -197,7 +196,7 @@ pub(crate) fn resolve(base: &Path, path: &Path) -> io::Result<Resolved> {
     })
 }
 
-// The names in `path`. A slash at the end asks for a directory, as `/.` does.
+/// Splits `path` into names. A slash at the end requires a directory, as `/.` does, so it becomes the name `.`.
 fn parts(path: &Path) -> Vec<OsString> {
     let bytes = path.as_os_str().as_bytes();
     let mut parts: Vec<OsString> = bytes
@@ -211,7 +210,7 @@ fn parts(path: &Path) -> Vec<OsString> {
     parts
 }
 
-/// The links of `/proc`, which lead to files rather than to paths: their text is for people.
+/// Links in `/proc`. They lead to open files rather than to paths; their text is only for display.
 #[cfg(target_os = "linux")]
 pub(super) mod special {
     use std::fs::Metadata;
@@ -219,23 +218,23 @@ pub(super) mod special {
 
     use super::Path;
 
-    /// What following a link means.
+    /// What it means to follow a link.
     pub(in super::super) enum LinkMeaning {
-        /// Following its text.
+        /// To follow its text, as for every normal link.
         Plain,
-        /// This descriptor of our process; `by_path` if its text is a path to the same file.
+        /// To use this descriptor of our process. `by_path` if the text of the link is a path to the same file.
         Descriptor { number: i32, by_path: bool },
-        /// Something that has no path.
+        /// To open something that has no path.
         Opaque,
     }
 
-    /// What the link `link` in the directory `dir` means, whose text is `target`.
+    /// Returns the meaning of the link `link` in the directory `dir`. `target` is the text of the link.
     pub(in super::super) fn kind(dir: &Path, link: &Path, target: &Path) -> LinkMeaning {
         if !is_proc(dir) {
             return LinkMeaning::Plain;
         }
         let Ok(leads_to) = link.metadata() else {
-            // What it led to is gone, or is none of ours; following its text finds out.
+            // The link leads nowhere, or its target may not be looked at. Following its text reports which.
             return LinkMeaning::Plain;
         };
         let by_path = dir
@@ -258,12 +257,12 @@ pub(super) mod special {
         (one.dev(), one.ino()) == (other.dev(), other.ino())
     }
 
-    /// Whether `dir` is in the file system of processes.
+    /// Whether `dir` is in the `proc` file system.
     pub(in super::super) fn is_proc(dir: &Path) -> bool {
         rustix::fs::statfs(dir).is_ok_and(|fs| fs.f_type == rustix::fs::PROC_SUPER_MAGIC)
     }
 
-    // `/proc/PID/fd`, or that of one of our threads.
+    /// Whether `dir` is `/proc/PID/fd` of this process, or the same directory of one of its threads.
     fn is_own_descriptors(dir: &Path) -> bool {
         let own = Path::new("/proc").join(std::process::id().to_string());
         match dir.strip_prefix(own) {
@@ -428,7 +427,8 @@ mod tests {
     }
 
     proptest! {
-        // Whatever links there are: where the kernel finds something, it is what was found here, and else nothing was.
+        // Whatever links there are: if the kernel finds a file, it is the one that was found here; if it does not,
+        // neither did we.
         #[test]
         fn the_kernel_agrees(
             made in prop::collection::vec((some_path(), some_path(), 0..4u8), 1..12),
@@ -482,13 +482,13 @@ mod tests {
             );
             assert!(resolve(&root, &Path::new(&path).join("x")).is_err());
         }
-        // A file is found by its path as well.
+        // A regular file is also found by its path.
         let file = std::fs::File::open(root.join("work/key")).unwrap();
         let path = format!("/dev/fd/{}", file.as_raw_fd());
         let resolved = resolve(&root, Path::new(&path)).unwrap();
         assert_eq!(resolved.path, root.join("work/key"));
         assert_eq!(resolved.descriptor, Some(file.as_raw_fd()));
-        // A directory is a directory.
+        // For a directory, the path is followed.
         let dir = std::fs::File::open(root.join("work")).unwrap();
         let path = format!("/dev/fd/{}/key", dir.as_raw_fd());
         let resolved = resolve(&root, Path::new(&path)).unwrap();

@@ -1,7 +1,7 @@
-//! A directory on disk that is a build context.
+//! A directory on disk that is used as a build context.
 //!
-//! Its files are opened and its links read relative to the directory, whatever becomes of the path that led to it. Start at
-//! [`Context::open`] and [`Context::walk`]; the walk itself is in [`walk`](super::walk).
+//! Once it is open, files and links are read relative to the open directory, so it does not matter if its path
+//! changes. Start at [`Context::open`] and [`Context::walk`]; the walk itself is in [`walk`](super::walk).
 
 use std::ffi::OsStr;
 use std::io;
@@ -21,30 +21,30 @@ use super::walk::Walk;
 use crate::files;
 use crate::types::descriptors;
 
-/// A context that cannot be read as the build needs it.
+/// A context that cannot be read as the build requires.
 #[derive(Debug, thiserror::Error)]
 pub enum ContextError {
-    /// The directory itself.
+    /// The directory itself cannot be opened.
     #[error("cannot open the directory `{}`", path.display())]
     Open {
-        /// The directory as it was given.
+        /// The directory as the user gave it.
         path: PathBuf,
-        /// The system's answer.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// Something in it.
+    /// A file or directory in the context cannot be read.
     #[error("cannot {act} `{}`", path.display())]
     Read {
-        /// What was tried: `read`, `list` and so on.
+        /// The attempted action, for the message: `read`, `list` and so on.
         act: &'static str,
-        /// The file, below the directory as it was given.
+        /// The path of the file, with the directory as the user gave it.
         path: PathBuf,
-        /// The system's answer.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// The patterns it is filtered by.
+    /// The patterns of the filter cannot be used.
     #[error(transparent)]
     Filter(#[from] FilterError),
 }
@@ -59,49 +59,50 @@ impl ContextError {
     }
 }
 
-/// One entry, as it is told of.
+/// One file, directory or link of the context, as the walk reports it.
 #[derive(Debug)]
 pub struct Entry<'a> {
-    /// Its place among the entries of this walk, from 0.
+    /// Its number among the entries of this walk, from 0.
     #[cfg_attr(not(test), expect(dead_code, reason = "tests follow `parent` by it"))]
     pub(crate) id: u32,
-    /// The id of the directory it is in; `None` in the root.
+    /// The id of its directory, or `None` if it is in the root.
     pub(crate) parent: Option<u32>,
-    /// Path from the root.
+    /// The path from the root of the context.
     pub(crate) path: &'a [u8],
-    /// Mode in Go's form, see [`mode`](super::stat::mode). A socket looks like a regular file, as the reference has it.
+    /// The mode in Go's form, see [`mode`](super::stat::mode). A socket looks like a regular file, as in fsutil.
     pub(crate) mode: u32,
-    /// Bytes; 0 for directories.
+    /// The size in bytes; 0 for directories.
     pub(crate) size: i64,
-    /// Time of the last change, nanoseconds since the epoch.
+    /// The modification time in nanoseconds since the epoch.
     pub(crate) mtime: i64,
-    /// What it is another name of, or points to.
+    /// Which file it is another name of, or where it points to as a symbolic link.
     pub(crate) link: LinkTarget<'a>,
-    /// Device numbers; 0 for what is no device.
+    /// The major and minor number of a device; 0 for everything else.
     pub(crate) device: (i64, i64),
-    /// Extended attributes.
+    /// The extended attributes.
     pub(crate) xattrs: &'a Xattrs,
-    /// Whether its content can be read: a regular file, not a socket that looks like one.
+    /// Whether the daemon may ask for its content. `false` for everything but regular files, and for a further
+    /// name of a file that was reported before.
     pub(crate) has_content: bool,
 }
 
-/// What an entry refers to.
+/// Which other file an entry refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LinkTarget<'a> {
-    /// Nothing.
+    /// It refers to nothing.
     None,
-    /// A symbolic link with this target.
+    /// It is a symbolic link with this target.
     Symlink(&'a [u8]),
-    /// Another name of the file that was told of under this id.
+    /// It is another name (hard link) of the file that was reported with this id.
     Hard(u32),
 }
 
-/// A directory that is a build context.
+/// A directory that is used as a build context.
 #[derive(Debug)]
 pub struct Context {
     pub(super) root: OwnedFd,
     pub(super) given: PathBuf,
-    // Without links, for the system calls that take no directory.
+    /// The path without links, for the system calls that cannot take an open directory.
     pub(super) real: PathBuf,
 }
 
@@ -139,14 +140,14 @@ impl Context {
         })
     }
 
-    /// The directory as it was given.
+    /// Returns the path as the user gave it.
     pub fn path(&self) -> &Path {
         &self.given
     }
 
-    /// Compiles `spec`, looking up the links its followed paths go through.
+    /// Compiles `spec`, and looks up the links that its followed paths go through.
     ///
-    /// What cannot be looked at on their way is an error, unless the exclude patterns leave it out.
+    /// A path that cannot be read on the way is an error, unless the exclude patterns leave it out.
     pub fn filter(&self, spec: &FilterSpec) -> Result<Filter, ContextError> {
         let (followed, unseen) = followpaths::resolve(self, &spec.follow);
         let filter = Filter::new(spec, followed)?;
@@ -161,7 +162,7 @@ impl Context {
 
     /// Opens the regular file at `path`, which must not lead through symbolic links.
     ///
-    /// Never blocks: a pipe that took the file's place is an error.
+    /// Never blocks: if a pipe has replaced the file, the result is an error.
     pub(crate) fn open_file(&self, path: &[u8]) -> io::Result<std::fs::File> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
         let fd = descriptors::patiently(|| Ok(self.open_inside(path, flags)?))?;
@@ -177,7 +178,7 @@ impl Context {
             use rustix::fs::ResolveFlags;
             let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
             match rustix::fs::openat2(&self.root, path, flags, Mode::empty(), inside) {
-                // Kernels before 5.6 do not know the call, and some sandboxes hide it.
+                // Kernels before 5.6 do not have the call, and some sandboxes forbid it.
                 Err(Errno::NOSYS | Errno::PERM) => {}
                 result => return result,
             }
@@ -185,9 +186,10 @@ impl Context {
         rustix::fs::openat(&self.root, path, flags, Mode::empty())
     }
 
-    /// Goes through the tree, telling `visit` of each entry that `filter` lets through, until it breaks off.
+    /// Walks through the tree and calls `visit` for each entry that passes `filter`, until `visit` breaks.
     ///
-    /// What vanishes on the way is left out. What cannot be read is an error, unless nothing in it can be wanted.
+    /// Files that vanish during the walk are left out. A directory that cannot be read is an error, unless nothing
+    /// in it can be wanted.
     pub fn walk(
         &self,
         filter: &Filter,
@@ -201,7 +203,7 @@ impl Links for Context {
     fn read_link(&self, path: &[u8]) -> io::Result<Option<Vec<u8>>> {
         match rustix::fs::readlinkat(&self.root, path, Vec::new()) {
             Ok(target) => Ok(Some(target.into_bytes())),
-            // Nothing has a name that is longer than names may be.
+            // A name that is too long cannot exist.
             Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => Ok(None),
             Err(errno) => Err(errno.into()),
         }

@@ -87,7 +87,7 @@ fn everything_is_told_as_the_reference_tells_it() {
             "{line}"
         );
         assert_eq!(told_one.size, words[2].parse::<i64>().unwrap(), "{line}");
-        // Links have the time of the test.
+        // Links have the time at which the test made them.
         if words[3] != "0" {
             assert_eq!(told_one.mtime, words[3].parse::<i64>().unwrap(), "{line}");
         }
@@ -117,8 +117,8 @@ fn numbers(text: &str) -> Vec<usize> {
     all
 }
 
-// Recorded from tonistiigi/fsutil: include, exclude, followed paths, what those come to, and what is sent: numbers of the
-// lines of full.txt, and which of them are other names of which.
+// Recorded from tonistiigi/fsutil: include, exclude, followed paths, their results, and what is sent: the line
+// numbers of full.txt, and which of them are hard links to which.
 #[test]
 fn filters_let_through_what_the_reference_lets_through() {
     let (_dir, context) = fixture();
@@ -139,9 +139,10 @@ fn filters_let_through_what_the_reference_lets_through() {
     for case in include_str!("../../../tests/fixtures/context/walks.tsv").lines() {
         let columns: Vec<&str> = case.split('\t').collect();
         let spec = spec(columns[0], columns[1], columns[2]);
-        // A wildcard that is not at the end: the reference takes all that it matches where a link is among that, and does
-        // not find links any deeper; it takes a name that begins with `!` for an exclusion; and it does not send a file that a
-        // wildcard looks into. `followpaths` has tests of its own for what is sent here.
+        // With a wildcard in the middle of a path, fsutil differs: it takes everything that the wildcard matches
+        // if a link is among that, and it does not find links deeper down; it reads a name that begins with `!` as
+        // an exclusion; and it does not send a file whose name the wildcard matched as a directory. `followpaths`
+        // has its own tests for what is sent here.
         let looser = columns[2].split(' ').any(|path| {
             let wildcard = path.find(['*', '?', '[']);
             let before = wildcard.and_then(|at| path[..at].rfind('/'));

@@ -1,7 +1,8 @@
-//! The walk through a context, one entry after the other.
+//! Walks through a context, one entry after the other.
 //!
-//! Entries come in the order the daemon insists on: depth first, a directory before what is in it, siblings by the bytes of
-//! their names. Memory is what the directories on the way down hold, not the tree. Start at [`Walk::run`].
+//! The daemon requires this order: depth first, a directory before its content, siblings sorted by the bytes of
+//! their names. Only the names of the directories on the current path are held in memory, not the tree. Start at
+//! [`Walk::run`].
 
 use std::collections::{HashMap, hash_map};
 use std::ffi::CStr;
@@ -18,20 +19,21 @@ use super::stat::{self, Xattrs, wide};
 use super::tree::{Context, ContextError, Entry, LinkTarget, OPEN_DIR};
 use crate::types::descriptors;
 
-// A directory that is being walked.
+/// A directory on the current path of the walk.
 struct Frame {
-    // Closed while the walk is far below; the root's is the context's.
+    /// `None` while the walk is far below it (see [`OPEN_DIRS`]). The root's is a second descriptor of the
+    /// context's.
     fd: Option<OwnedFd>,
     names: Names,
     next: usize,
-    // Length of the directory's path from the root.
+    /// The length of the directory's path from the root.
     path_len: usize,
     marks: DirMarks,
-    // `None` while it is held back: nothing inside has been sent yet.
+    /// The directory's id. `None` while it is held back because nothing inside has been sent yet.
     sent: Option<u32>,
 }
 
-// Directories held open per walk; deeper trees open some of them twice.
+/// The number of directories that one walk keeps open. In deeper trees, some directories are opened twice.
 pub(super) const OPEN_DIRS: usize = 64;
 
 /// One walk.
@@ -40,11 +42,11 @@ pub(super) struct Walk<'a, V> {
     filter: &'a Filter,
     visit: V,
     frames: Vec<Frame>,
-    // The context's path, a slash, and the path of what is looked at.
+    /// The context's path, a slash, and the path of the current entry.
     path: Vec<u8>,
     prefix_len: usize,
     next_id: u32,
-    // Names of files that have several, by device and inode, as they were first told of.
+    /// The id of the first reported name of each file with several hard links, by device and inode.
     first_names: HashMap<(u64, u64), u32>,
     marks: DirMarks,
     xattrs: Xattrs,
@@ -53,10 +55,10 @@ pub(super) struct Walk<'a, V> {
     spare: Vec<Names>,
 }
 
-// How one step of the walk went.
+/// The result of one step of the walk.
 enum Step {
     Done,
-    // The entry is not there any more.
+    /// The entry does not exist any more.
     Gone,
     Stop,
 }
@@ -84,10 +86,11 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
         }
     }
 
-    /// Goes through the tree until the end, or until the visitor breaks off.
+    /// Walks through the tree until its end, or until the visitor breaks.
     pub(super) fn run(mut self) -> Result<ControlFlow<()>, ContextError> {
         let mut names = Names::default();
-        // A descriptor of its own: several walks may go on at once.
+        // Opens a separate descriptor, because several walks may run at once and would share the position in the
+        // directory.
         let root = &self.context.root;
         let open = || Ok(rustix::fs::openat(root, c".", OPEN_DIR, Mode::empty())?);
         let fd = descriptors::patiently(open)
@@ -130,7 +133,7 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
         ContextError::read(act, &self.context.given, self.relative(), errno)
     }
 
-    // Looks at the entry whose path is set and whose name is `at` in the directory on top.
+    /// Handles the entry at `self.path`, which has the index `at` in the directory on top.
     fn entry(&mut self, at: usize, kind: DirEntryKind) -> Result<Step, ContextError> {
         let mut stat = None;
         let is_dir = match kind {
@@ -180,7 +183,7 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
         Ok(Step::Done)
     }
 
-    // The state of the entry named `at` in the directory on top; `None` if it is gone.
+    /// Returns the metadata of the entry with the index `at` in the directory on top, or `None` if it is gone.
     fn stat_name(&mut self, at: usize) -> Result<Option<Stat>, ContextError> {
         if !self.reopen_top()? {
             return Ok(None);
@@ -199,9 +202,10 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
         }
     }
 
-    // Sends the directories on the way that were held back, outermost first.
+    /// Reports the directories on the current path that were held back, outermost first.
     fn send_parents(&mut self) -> Result<Step, ContextError> {
-        // The root is never sent. What is held back is at the end: parents of something sent have been sent.
+        // The root is never sent. The held back directories are the innermost ones, because the parents of a sent
+        // directory have been sent.
         let first = self.frames[1..]
             .iter()
             .position(|frame| frame.sent.is_none());
@@ -229,7 +233,7 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
         Ok(Step::Done)
     }
 
-    // Tells of the entry whose path is set.
+    /// Passes the entry at `self.path` to the visitor.
     fn send(&mut self, stat: &Stat, parent: Option<u32>) -> Result<Step, ContextError> {
         let file_type = FileType::from_raw_mode(wide(stat.st_mode));
         if file_type == FileType::Symlink && !self.read_link()? {
@@ -280,7 +284,7 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
         }
     }
 
-    // Reads the target of the link whose path is set; `false` if it is gone.
+    /// Reads the target of the link at `self.path`. Returns `false` if it is gone.
     fn read_link(&mut self) -> Result<bool, ContextError> {
         let buffer = std::mem::take(&mut self.link);
         match rustix::fs::readlinkat(&self.context.root, self.relative(), buffer) {
@@ -291,7 +295,7 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
         Ok(true)
     }
 
-    // Reads the attributes of the entry whose path is set; `false` if it is gone.
+    /// Reads the extended attributes of the entry at `self.path`. Returns `false` if it is gone.
     fn read_xattrs(&mut self) -> Result<bool, ContextError> {
         self.path.push(0);
         let result = match CStr::from_bytes_with_nul(&self.path) {
@@ -306,8 +310,8 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
         }
     }
 
-    // Goes into the directory whose path is set and whose name is `at` in the directory on top. Something in it may be
-    // wanted, else the filter had pruned it, so a directory that cannot be listed is an error whatever the reason.
+    /// Enters the directory at `self.path`, which has the index `at` in the directory on top. If it cannot be
+    /// listed, that is always an error: something in it may be wanted, or the filter would have pruned it.
     fn descend(&mut self, at: usize, sent: Option<u32>) -> Result<(), ContextError> {
         if !self.reopen_top()? {
             return Ok(());
@@ -315,7 +319,8 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
         let mut names = self.spare.pop().unwrap_or_default();
         let mut opened = self.open_child(at, &mut names);
         if let Err(Errno::MFILE | Errno::NFILE) = opened {
-            // The directories above are opened again when the walk comes back to them.
+            // Too many open files. Close the directories above; they are opened again when the walk comes back to
+            // them.
             let top = self.frames.len().saturating_sub(1);
             for frame in &mut self.frames[..top] {
                 frame.fd = None;
@@ -325,7 +330,8 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
         }
         let fd = match opened {
             Ok(fd) => fd,
-            // It is gone. That another thing took its place is an error: the daemon may have been told of a directory.
+            // It is gone. If it is no longer a directory, that is an error: the daemon may already know it as a
+            // directory.
             Err(Errno::NOENT) => return Ok(()),
             Err(errno) => return Err(self.error("list", errno)),
         };
@@ -344,7 +350,7 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
         Ok(())
     }
 
-    // Opens the directory whose name is `at` in the one on top, and reads what is in it.
+    /// Opens the directory with the index `at` in the one on top, and reads its names.
     fn open_child(&mut self, at: usize, names: &mut Names) -> Result<OwnedFd, Errno> {
         let frame = self.frames.last().ok_or(Errno::NOENT)?;
         let (name, _) = frame.names.get(at).ok_or(Errno::NOENT)?;
@@ -354,7 +360,8 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
         Ok(fd)
     }
 
-    // The directory on top may have been closed while the walk was far below it; `false` if it is gone.
+    /// Opens the directory on top again if it was closed while the walk was far below it. Returns `false` if it is
+    /// gone.
     fn reopen_top(&mut self) -> Result<bool, ContextError> {
         let Some(frame) = self.frames.last_mut() else {
             return Ok(false);

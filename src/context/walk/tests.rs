@@ -1,4 +1,4 @@
-//! What an ordinary user cannot read, in a context.
+//! Files in a context that an ordinary user may not read.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -9,11 +9,11 @@ use super::*;
 use crate::context::FilterSpec;
 use crate::context::fixture::make;
 
-// Runs `test` as an ordinary user: modes do not bind root.
+// Runs `test` as an ordinary user, because permissions do not apply to root.
 fn as_nobody<T: Send>(test: impl FnOnce() -> T + Send) -> T {
     let lowered = move || {
         if rustix::process::geteuid().is_root() {
-            // These are of this thread alone.
+            // These calls change the current thread only.
             rustix::thread::set_thread_groups(&[]).unwrap();
             rustix::thread::set_thread_gid(Gid::from_raw(65534)).unwrap();
             rustix::thread::set_thread_uid(Uid::from_raw(65534)).unwrap();
@@ -48,7 +48,7 @@ impl Denied {
         Self(dir)
     }
 
-    // The paths that are sent, or the error without what is before the context's own part of the path.
+    // The paths that are sent, or the error without the part of its path before the context's root.
     fn sent(&self, exclude: &[&str], follow: &[&str]) -> Result<Vec<String>, String> {
         let lines = |lines: &[&str]| lines.iter().map(|line| line.as_bytes().to_vec()).collect();
         let spec = FilterSpec {
@@ -113,7 +113,7 @@ fn a_directory_of_which_nothing_can_be_wanted_is_passed_over() {
         "a", "a/a.whl", "link", "locked", "named", "other", "through",
     ];
     assert_eq!(sent(&contents, &[]), all);
-    // What may be listed has no such name.
+    // The list of the directory does not have the name.
     assert_eq!(sent(&["locked", "through"], &["*/b*", "other"]), ["other"]);
     assert_eq!(
         sent(&["locked", "through"], &["named/b", "other"]),
@@ -123,7 +123,7 @@ fn a_directory_of_which_nothing_can_be_wanted_is_passed_over() {
     assert_eq!(sent(&elsewhere, &["a/a*"]), ["a", "a/a.whl"]);
 }
 
-// A file is told of without being read; its content fails when the daemon asks for it.
+// A file is reported without being read. Reading its content fails when the daemon asks for it.
 #[test]
 fn an_unreadable_file_is_told_of_and_cannot_be_opened() {
     let denied_tree = Denied::new();

@@ -1,9 +1,9 @@
-//! One file that the user names as an output, whatever is there already.
+//! Writes one file that the user named as an output, whatever exists at that place.
 //!
-//! A regular file appears under its name when it is complete: it is written beside its place, as a
-//! [`Temporary`], and moved. What is no regular file (a device, a pipe, a descriptor that the
-//! shell handed on) keeps its place and is written to. So is a file in a directory that cannot be written, and one that would
-//! lose its owner, its attributes or another of its names if another file took its place. All of this blocks.
+//! A regular file appears under its name only when it is complete: it is written as a [`Temporary`] beside its
+//! place and then renamed. Three kinds of file are written in place instead: what is not a regular file (a device,
+//! a pipe, or a descriptor that the shell passed on), a file in a directory that is not writable, and a file that
+//! would lose its owner, its attributes or another of its hard links if it were replaced. All functions block.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -20,17 +20,19 @@ use super::open::{self, own_descriptor, told};
 use super::resolve::{Resolved, special};
 use crate::types::temporary::{Temporary, TemporaryName, sweep_at};
 
-/// Who may do what with the file.
+/// Which owner and mode the written file has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileAccess {
-    /// An existing file keeps its owner, mode and attributes, and must be writable; a new one has what the process's mask leaves
-    /// of `rw-rw-rw-`.
+    /// An existing file keeps its owner, mode and attributes, and must be writable. A new file has `rw-rw-rw-`
+    /// without the bits of the process's umask.
     Kept,
-    /// The file is a new one with this mode, whatever the one before it had. It is small, and on the disk before it has its name.
+    /// The file is replaced by a new one with this mode, whatever mode the old one had. It is synced to the disk
+    /// before it gets its name, so use this for small files.
     Fresh(u32),
 }
 
-/// A file that is being written. Dropped before [`OutputFile::finish`], it leaves nothing behind, unless it is written in place.
+/// A file that is being written. If it is dropped before [`OutputFile::finish`], nothing is left behind, unless it
+/// is written in place.
 #[derive(Debug)]
 pub(crate) struct OutputFile {
     file: File,
@@ -46,7 +48,7 @@ enum End {
 const WRITE: OFlags = OFlags::WRONLY.union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 
 impl OutputFile {
-    /// Begins to write the file at `place`, whose directory must exist.
+    /// Starts to write the file at `place`, whose directory must exist.
     pub(crate) fn create(place: &Resolved, access: FileAccess) -> io::Result<Self> {
         let path = place.path();
         if let Some(number) = place.descriptor().or_else(|| own_descriptor(path)) {
@@ -68,7 +70,8 @@ impl OutputFile {
             Err(Errno::NOENT) => false,
             Err(errno) => return Err(errno.into()),
         };
-        // What is kept must be writable, as if it was written in place. A program that runs is written beside only.
+        // An existing file that is kept must be writable, as if it were written in place. The file of a running
+        // program cannot be opened for writing (`ETXTBSY`), but it can be replaced.
         let target = match (existing, access) {
             (true, FileAccess::Kept) => match open_existing(&dir, name) {
                 Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => None,
@@ -99,12 +102,12 @@ impl OutputFile {
         }
     }
 
-    /// What is written to.
+    /// Returns the file to write to: the temporary one, or the file itself if it is written in place.
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
-    /// Gives the file its name. Whether it is good is known only now.
+    /// Gives the file its name. Call this only after all content was written.
     pub(crate) fn finish(self) -> io::Result<()> {
         match self.end {
             End::InPlace => Ok(()),
@@ -123,15 +126,15 @@ impl Write for OutputFile {
     }
 }
 
-/// Writes `data` to the file at `place`.
+/// Writes `data` as the whole content of the file at `place`.
 pub(crate) fn write_file(place: &Resolved, access: FileAccess, data: &[u8]) -> io::Result<()> {
     let mut file = OutputFile::create(place, access)?;
     file.write_all(data)?;
     file.finish()
 }
 
-// A second descriptor for the same open file, so that what others wrote there stays. Where the system refuses that, the file
-// is opened anew, and a regular one written to at its end.
+/// Returns a second descriptor for the same open file. It shares the position, so what other processes wrote there
+/// stays. If the system refuses that, the file is opened again for appending.
 fn descriptor(number: i32) -> io::Result<File> {
     match open::duplicate(number) {
         Err(Errno::NOSYS | Errno::PERM) => {
@@ -153,18 +156,18 @@ fn open_existing(dir: &OwnedFd, name: &std::ffi::OsStr) -> io::Result<File> {
     opened.map(File::from).map_err(told)
 }
 
-/// A file beside its place.
+/// A temporary file beside the place that it will take.
 #[derive(Debug)]
 struct Beside {
     dir: Arc<OwnedFd>,
     name: OsString,
-    // Empty once it has its name.
+    /// `None` once the file has its name.
     temporary: Option<TemporaryName>,
-    // The file that is there and is to be kept.
+    /// The existing file, if it is to be kept.
     target: Option<File>,
-    // Whether the new file can stand for the one that is there.
+    /// Whether the new file can replace the existing one without a difference in owner, mode or attributes.
     equal: bool,
-    // Whether it must be on the disk before it has its name.
+    /// Whether it must be synced to the disk before it gets its name.
     durable: bool,
 }
 
@@ -208,7 +211,7 @@ impl Beside {
         };
         if self.durable {
             match file.sync_all() {
-                // Some file systems cannot.
+                // Some file systems do not support syncing.
                 Err(error)
                     if matches!(
                         error.kind(),
@@ -222,7 +225,8 @@ impl Beside {
         {
             match temporary.rename(self.name.as_bytes()) {
                 Ok(()) => return Ok(()),
-                // A mount of its own, or another user's in a directory such as /tmp.
+                // The file is a mount point, or belongs to another user in a sticky directory such as `/tmp`.
+                // Write in place.
                 Err(Errno::BUSY | Errno::PERM | Errno::ACCESS) if existing => {}
                 Err(errno) => return Err(errno.into()),
             }
@@ -241,7 +245,8 @@ fn copy(mut from: File, mut to: File) -> io::Result<()> {
     io::copy(&mut from, &mut to).map(drop)
 }
 
-// Gives `file` the owner and mode of `target`. Returns whether it can take its place: nothing but the content differs then.
+/// Gives `file` the owner and mode of `target`. Returns whether `file` can then replace `target`, which means that
+/// only their content differs.
 fn imitate(file: &File, target: &File) -> bool {
     let (Ok(own), Ok(wanted)) = (file.metadata(), target.metadata()) else {
         return false;
@@ -256,12 +261,13 @@ fn imitate(file: &File, target: &File) -> bool {
             return false;
         }
     }
-    // Writing to a file takes its set-id bits away.
+    // The set-id bits are left out, because writing to the existing file would clear them as well.
     let mode = std::fs::Permissions::from_mode(wanted.mode() & 0o1777);
     file.set_permissions(mode).is_ok()
 }
 
-// Access lists and attributes of the user's own. Labels of the system are given to new files by the system.
+/// Whether `file` has access control lists or attributes that a user set. `security.*` labels are not counted,
+/// because the system gives them to new files as well.
 fn has_attributes(file: &File) -> bool {
     const MANY: usize = 4096;
     let mut names = [0; MANY];
