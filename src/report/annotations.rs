@@ -1,4 +1,5 @@
-//! Failures and warnings as GitHub Actions' workflow commands, which show them at their lines in a pull request.
+//! Writes failures and warnings as GitHub Actions' workflow commands. GitHub shows them at their lines in a pull
+//! request.
 
 use std::fmt::Write as _;
 
@@ -10,13 +11,13 @@ use crate::event::INLINE_DOCKERFILE;
 use crate::outcome::Outcome;
 use crate::types::terminal::is_unsafe;
 
-/// Annotations of each kind; GitHub shows ten of a step.
+/// The most errors, and the most warnings, that are written. GitHub shows ten of each kind for a step.
 const MAX_ANNOTATIONS: usize = 10;
 
-/// The width that sentences are made for.
+/// The width in columns to which failure sentences are cut. The log of GitHub has no width that can be asked for.
 const COLUMNS: u16 = 140;
 
-/// The lines to write; empty where there is nothing to annotate.
+/// Returns the lines to write, or an empty text if there is nothing to annotate.
 pub(crate) fn text(model: &Model, outcome: &Outcome) -> String {
     let mut text = String::new();
     for (diagnostic, sources) in failure::diagnostics(model, outcome, COLUMNS, false)
@@ -59,7 +60,8 @@ fn error(text: &mut String, diagnostic: &Diagnostic, sources: &SourceMap) {
     command(text, "error", &properties, &readable(&diagnostic.message));
 }
 
-// GitHub looks for a file of the repository; the message tells all other places.
+/// Whether `name` is a file of the repository, which is the only thing that GitHub can annotate. For an inline
+/// Dockerfile, the message names the place.
 fn is_file(name: &str) -> bool {
     !name.starts_with(INLINE_DOCKERFILE)
 }
@@ -79,7 +81,8 @@ fn command(text: &mut String, name: &str, properties: &[(&str, String)], message
     );
 }
 
-// What would end the command or a property is written by its number.
+/// Replaces characters that would end the command, or a property of it, by their percent codes. Other unsafe
+/// characters are removed.
 fn escape(text: &str, property: bool) -> String {
     let hidden = |c: &char| is_unsafe(*c) && !matches!(c, '\r' | '\n');
     let shown: String = text.chars().filter(|c| !hidden(c)).collect();

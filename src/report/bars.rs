@@ -1,6 +1,6 @@
-//! Simple bars for work of this machine: downloads, installing, transfers outside of a build.
+//! Simple progress bars for work on this machine: downloads, installing, transfers outside of a build.
 //!
-//! Drawn by indicatif, which is made for this; the live view of a build needs more than bars.
+//! The bars are drawn by indicatif. The live view of a build needs more than bars, so it does not use it.
 
 use std::collections::HashMap;
 use std::io;
@@ -22,12 +22,13 @@ pub(super) struct Bars {
     all: MultiProgress,
     known: HashMap<String, ProgressBar>,
     look: Look,
-    // Without a terminal nothing is drawn, and each piece of work gets a line at its end.
+    /// Whether standard error is a terminal. If not, no bars are drawn, and each piece of work gets a line when it
+    /// ends.
     live: bool,
 }
 
 impl Bars {
-    /// Bars on standard error where that is a `live` terminal; lines otherwise.
+    /// Makes bars on standard error if `live`, which says that it is a terminal; otherwise lines.
     pub(super) fn new(look: Look, live: bool) -> Self {
         let target = if live {
             ProgressDrawTarget::stderr_with_hz(15)
@@ -51,7 +52,7 @@ impl Bars {
         bar.set_message(text::clean_name(&work.name, 200));
         if work.total != bar.length() || bar.position() == 0 {
             let template = if work.total.is_some() { KNOWN } else { UNKNOWN };
-            // The templates are constants, which a test has parsed.
+            // The templates are constants, and a test parses them, so this cannot fail.
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(if self.look.unicode {
                     style.progress_chars("━╸╌")

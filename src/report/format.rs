@@ -1,11 +1,11 @@
-//! Durations, sizes and counts as people read them.
+//! Formats durations, sizes and counts for people.
 
 use std::time::Duration;
 
 use super::text;
 use crate::event::Transfer;
 
-/// `0.3s`, `42.1s`, `3m07s`, `2h05m`.
+/// Formats as `0.3s`, `42.1s`, `3m07s` or `2h05m`.
 pub(crate) fn duration(duration: Duration) -> String {
     let tenths = (duration.as_millis() + 50) / 100;
     let seconds = duration.as_secs();
@@ -16,7 +16,7 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
-/// Whole seconds while they are few: `7s`, `3m07s`, `2h05m`.
+/// Formats without tenths: `7s`, `3m07s`, `2h05m`.
 pub(crate) fn seconds(duration: Duration) -> String {
     match duration.as_secs() {
         seconds @ ..60 => format!("{seconds}s"),
@@ -24,7 +24,7 @@ pub(crate) fn seconds(duration: Duration) -> String {
     }
 }
 
-/// `512 B`, `12.3 kB`, `4.56 MB`: powers of 1000, three digits.
+/// Formats as `512 B`, `12.3 kB` or `4.56 MB`: powers of 1000, three digits.
 pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
     if bytes < 1000 {
@@ -34,7 +34,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
     let mut value = bytes as f64;
     let mut unit = "B";
     for next in UNITS {
-        // 999.5 would be shown as 1000.
+        // Larger values would be rounded to `1000`, so they get the next unit.
         if value < 999.5 {
             break;
         }
@@ -49,13 +49,13 @@ pub(crate) fn bytes(bytes: u64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
-/// `1 target`, `3 targets`; `noun` takes a plain `s`.
+/// Formats as `1 target` or `3 targets`. The plural of `noun` must be formed with `s`.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };
     format!("{} {noun}{ending}", thousands(number as u64))
 }
 
-/// `1,234,567`.
+/// Formats as `1,234,567`.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -68,16 +68,18 @@ pub(crate) fn thousands(number: u64) -> String {
     text
 }
 
-/// `part` of `whole` in percent, rounded down, so that 100 means all of it.
+/// Returns `part` of `whole` in percent, rounded down, so that 100 means all of it. `None` if `whole` is 0.
 pub(crate) fn percent(part: u64, whole: u64) -> Option<u64> {
     let hundredfold = u128::from(part.min(whole)) * 100;
     u64::try_from(hundredfold.checked_div(u128::from(whole))?).ok()
 }
 
-/// What a transfer sends, and the name that the daemon asks for it by where that says more.
+/// Returns what a transfer sends, and the name by which the daemon asks for it, or `None` if there is no
+/// directory.
 pub(crate) fn transferred(transfer: &Transfer) -> (String, Option<String>) {
     if transfer.dir.as_os_str().is_empty() {
-        // Nothing of the disk: only a Dockerfile's text comes from the definition itself.
+        // A transfer without a directory: only the text of an inline Dockerfile is sent without files from the
+        // disk.
         return ("the inline Dockerfile".to_owned(), None);
     }
     (

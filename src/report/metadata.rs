@@ -14,18 +14,20 @@ use crate::files::{self, FileAccess, Resolved};
 use crate::outcome::{Outcome, TargetOutcome};
 use crate::types::{TargetName, terminal};
 
-/// What the metadata of one target has besides the exporter's response.
+/// What the metadata of one target has in addition to the exporter's response.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Additions {
-    /// Keys to add, such as `buildx.build.ref` and `buildx.build.provenance`; they replace the response's own.
+    /// Keys to add, such as `buildx.build.ref` and `buildx.build.provenance`. They replace equal keys of the
+    /// response.
     pub(crate) values: BTreeMap<String, Value>,
-    /// Whether the image's identity is its manifest's digest, so that the configuration's must not be offered.
+    /// Whether `containerimage.config.digest` is left out, because the image is identified by the digest of its
+    /// manifest.
     pub(crate) without_config_digest: bool,
 }
 
-/// The metadata of a run; the warnings are the model's where they are asked for.
+/// Returns the metadata of a run. If `warnings` is given, the model's warnings are included.
 ///
-/// All keys are sorted, those of targets, too: so does buildx.
+/// All keys are sorted, also those of the targets, as in buildx.
 pub(crate) fn document(
     outcome: &Outcome,
     additions: &BTreeMap<TargetName, Additions>,
@@ -62,15 +64,16 @@ pub(crate) fn document(
     Value::Object(document)
 }
 
-/// Writes `document` to the file at `place`, readable by all.
+/// Writes `document` to the file at `place`, readable by all users.
 pub(crate) fn write(place: &Resolved, document: &Value) -> io::Result<()> {
     let text = serde_json::to_string_pretty(document)?;
-    // It may be a terminal.
+    // The file may be a terminal, so control characters must not get through.
     let text = terminal::visible_lines(&text);
     files::write_file(place, FileAccess::Fresh(0o644), text.as_bytes())
 }
 
-// A value is JSON in base64 where it decodes to an object, or to a list of objects, that is not empty.
+/// Decodes a value of the response as buildx does: a value is base64 of JSON if it decodes to an object or a list
+/// of objects that is not empty. Everything else is kept as a string.
 fn decode(key: &str, value: &str) -> Value {
     if key == "result.json" {
         return serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
@@ -85,7 +88,7 @@ fn decode(key: &str, value: &str) -> Value {
     structured.unwrap_or_else(|| Value::from(value))
 }
 
-// Byte fields are base64, as in the progress stream.
+/// Converts warnings as buildx does: as in the progress stream, byte fields are base64.
 fn warnings_to_json(warnings: &[Warning]) -> Value {
     let warning = |warning: &Warning| VertexWarning {
         vertex: warning.vertex.clone(),

@@ -1,8 +1,9 @@
-//! What the user sees of a run: live, as a stream, and at its end.
+//! Shows a run to the user: live, as a stream, and at its end.
 //!
-//! Consumes [`crate::event::Event`]s only; has never heard of bake files or of who builds. [`Reporter::start`] gives the
-//! [`EventSink`](crate::event::EventSink) that everyone tells events to. On its own thread the reporter lets the pure
-//! [`model::Model`] take each event in and one view show it; at the end it tells the summary and why what failed failed.
+//! Receives only [`crate::event::Event`]s and does not know about bake files or about who builds.
+//! [`Reporter::start`] returns the [`EventSink`](crate::event::EventSink) to which the rest of the program sends
+//! events. The reporter has its own thread. There, the pure [`model::Model`] applies each event, and one view
+//! shows the changes. At the end, the reporter prints the summary and why targets failed.
 
 pub(crate) mod annotations;
 mod bars;

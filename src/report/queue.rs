@@ -1,8 +1,9 @@
-//! The way of events from those who tell them to the one who draws them.
+//! The queue between the parts of the program that send events and the thread that draws them.
 //!
-//! Telling never waits: a build must not stand still because a terminal does. Where the reader is behind, progress of one
-//! target is joined with what of it still waits, so that what waits is bounded by what there is to know; lifecycle events
-//! never go. Output is what a daemon can send without end: beyond [`MAX_WAITING_OUTPUT`] it is left out, and a line says so.
+//! Sending never waits, because a slow terminal must not slow down a build. If the reader is behind, new progress
+//! of a target is joined with its progress in the queue, so the size of the queue is bounded by the number of
+//! vertices. Events about targets and the run are never dropped. A daemon can send any amount of output; output
+//! beyond [`MAX_WAITING_OUTPUT`] is dropped, and a line says so.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,18 +16,18 @@ use crate::event::{
 };
 use crate::types::TargetName;
 
-/// Events that may wait before progress is joined.
+/// The number of waiting events from which on progress is joined.
 const JOIN_FROM: usize = 256;
-/// Bytes of output that may wait.
+/// The most bytes of output that may wait.
 const MAX_WAITING_OUTPUT: usize = 32 * 1024 * 1024;
-/// States of vertices, of parts, and warnings of one target that may wait.
+/// For one target, the most states of vertices, the most states of parts, and the most warnings that may wait.
 const MAX_WAITING_STATES: usize = 20_000;
-/// What a piece of output takes besides its bytes.
+/// The memory of a piece of output besides its bytes, estimated.
 const LOG_COST: usize = 128;
-/// What stands for output that was left out.
+/// The text that replaces dropped output.
 const LEFT_OUT: &[u8] = b"\n[output left out: it came faster than it could be shown]\n";
 
-/// Where events wait.
+/// The waiting events, with a signal for the reader.
 #[derive(Debug, Default)]
 pub(super) struct EventQueue {
     state: Mutex<Waiting>,
@@ -36,9 +37,9 @@ pub(super) struct EventQueue {
 #[derive(Debug, Default)]
 struct Waiting {
     events: VecDeque<Event>,
-    // Events taken so far: position of `events[0]` in the order of all.
+    /// The number of events that were taken so far, which is the position of `events[0]` among all events.
     taken: u64,
-    // The last progress of each target that waits, by its position in the order of all.
+    /// For each target, the position among all events of its last progress that is still waiting.
     progress: HashMap<TargetName, u64>,
     output: usize,
     leaving_out: bool,
@@ -46,7 +47,7 @@ struct Waiting {
 }
 
 impl EventQueue {
-    /// Adds an event.
+    /// Adds an event. Does nothing after [`Self::close`].
     pub(super) fn push(&self, event: Event) {
         let mut waiting = self.lock();
         if waiting.closed {
@@ -57,13 +58,13 @@ impl EventQueue {
         self.changed.notify_one();
     }
 
-    /// Says that no more events come; those that come all the same are dropped.
+    /// Ends the queue. Events that are pushed later are dropped.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
     }
 
-    /// Waits until there are events or none come any more, `patience` at most; whether none come.
+    /// Waits until there are events or the queue is closed, at most `patience`. Returns whether it is closed.
     pub(super) fn wait(&self, patience: Duration) -> bool {
         let idle = |waiting: &mut Waiting| waiting.events.is_empty() && !waiting.closed;
         let guard = self.lock();
@@ -72,7 +73,7 @@ impl EventQueue {
         waiting.closed
     }
 
-    /// Waits until no more events come, `patience` at most, so that events gather.
+    /// Waits for `patience` so that more events arrive, or until the queue is closed.
     pub(super) fn gather(&self, patience: Duration) {
         let guard = self.lock();
         let result = self
@@ -81,7 +82,7 @@ impl EventQueue {
         drop(result);
     }
 
-    /// Takes all events that wait.
+    /// Takes all waiting events.
     pub(super) fn take(&self) -> VecDeque<Event> {
         let mut waiting = self.lock();
         waiting.taken += waiting.events.len() as u64;
@@ -91,7 +92,8 @@ impl EventQueue {
         std::mem::take(&mut waiting.events)
     }
 
-    // A panic elsewhere leaves the queue as good as it was: every change is complete when the lock is given back.
+    /// Locks the queue. A panic of another thread does not matter, because every change is complete before the
+    /// lock is released.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,7 +111,7 @@ impl Waiting {
                 self.progress.insert(target.clone(), position);
             }
             EventKind::TargetStarted { target } | EventKind::TargetFinished { target, .. } => {
-                // What comes later must not be told before this.
+                // Later progress must not be joined with progress before this event.
                 self.progress.remove(target);
             }
             EventKind::Local(work) if self.join_local(work) => return,
@@ -124,7 +126,7 @@ impl Waiting {
         self.events.push_back(event);
     }
 
-    // Leaves output out where too much of it waits.
+    /// Drops the output of `update` if too much output is waiting.
     fn bound_output(&mut self, update: &mut Arc<StatusUpdate>) {
         let bytes: usize = update
             .logs
@@ -177,7 +179,7 @@ impl Waiting {
         known.map(|known| known.join(transfer)).is_some()
     }
 
-    // Joins progress with what of it waits, where many events do.
+    /// Joins progress with waiting progress of the same target if many events wait. Returns whether it did.
     fn join(&mut self, target: &TargetName, update: &Arc<StatusUpdate>) -> bool {
         if self.events.len() <= JOIN_FROM {
             return false;
@@ -196,7 +198,8 @@ impl Waiting {
     }
 }
 
-// Joins so that the reader learns the same as from both: only what a later update makes superfluous is replaced.
+/// Joins two updates so that the reader learns the same as from both. Only states that a later update makes
+/// superfluous are replaced.
 fn join_updates(known: &mut StatusUpdate, new: &StatusUpdate) {
     for vertex in &new.vertices {
         let superfluous = |k: &&mut Vertex| {
@@ -352,10 +355,10 @@ mod tests {
     }
 
     proptest! {
-        // Joined or not, events come to the same.
+        // Joined or not, events lead to the same model.
         #[test]
         fn joining_changes_no_number(mut events in prop::collection::vec(any_event(), 0..60)) {
-            // A vertex is called the same by all: of several names, the first one heard counts.
+            // A vertex has the same name in all events: if there were several names, only the first would count.
             for event in &mut events {
                 if let EventKind::Progress { update, .. } = &mut event.kind {
                     for vertex in &mut Arc::make_mut(update).vertices {
@@ -366,7 +369,7 @@ mod tests {
             }
             let mut direct = Model::new();
             let queue = EventQueue::default();
-            // So many that all that can be joined is.
+            // Enough events that everything that can be joined is joined.
             for _ in 0..=JOIN_FROM {
                 queue.push(Event { at: Duration::ZERO, kind: EventKind::RunStarted { builder: String::new(), driver: String::new(), targets: Vec::new() } });
             }

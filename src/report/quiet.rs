@@ -1,4 +1,4 @@
-//! The view that shows nothing while a run goes on; failures are told at its end, as everywhere.
+//! The view that shows nothing while a run goes on. Failures are printed at its end, as in every mode.
 
 use std::io;
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! The view for programs: progress as `BuildKit`'s `client.SolveStatus`, one JSON object a line.
+//! The view for programs: progress as BuildKit's `client.SolveStatus`, one JSON object a line.
 //!
-//! As buildx does, names of vertices begin with their target's where a run has several. Work of this machine is told as
-//! vertices of its own.
+//! As in buildx, the names of vertices begin with the name of their target if a run has several targets. Work on
+//! this machine is written as additional vertices.
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::view::{Out, View};
 use crate::event::{Event, EventKind, LocalWork, StatusUpdate, Vertex, VertexProgress};
 use crate::types::{Clock, Digest, TargetName, terminal};
 
-/// The view for programs.
+/// The view for programs, for `--progress=rawjson`.
 pub(super) struct RawJson {
     clock: Clock,
 }
@@ -23,7 +23,7 @@ impl RawJson {
         Self { clock }
     }
 
-    // The wall-clock time of `at`, a time since the run began.
+    /// Converts `at`, a time since the run began, to wall-clock time.
     fn wall(&self, at: Duration) -> SystemTime {
         let ago = self.clock.elapsed().saturating_sub(at);
         let now = self.clock.now();

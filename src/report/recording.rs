@@ -1,7 +1,7 @@
-//! A run's events as text, one JSON object a line, so that a run can be looked at again.
+//! Reads recorded events of a run, one JSON object a line, so that the run can be shown again.
 //!
-//! Recordings of real runs are what the tests replay; `examples/replay.rs` draws one at the pace it happened. The program has
-//! nothing of this: the feature `recording` adds it.
+//! The tests replay recordings of real runs. `examples/replay.rs` draws one at its original pace. The feature
+//! `recording` adds this module; the program itself does not contain it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,18 +20,18 @@ pub enum RecordingError {
     /// A line is not JSON, or not of the expected form.
     #[error("line {line} of the recording is damaged")]
     Line {
-        /// Line number from 1.
+        /// The number of the line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The error of the JSON parser.
         #[source]
         source: serde_json::Error,
     },
-    /// A line's progress cannot be understood.
+    /// The progress in a line is invalid.
     #[error("line {line} of the recording holds no progress")]
     Status {
-        /// Line number from 1.
+        /// The number of the line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The field that is invalid.
         #[source]
         source: StatusJsonError,
     },
@@ -39,7 +39,7 @@ pub enum RecordingError {
 
 #[derive(Debug, Deserialize)]
 struct Line {
-    // Seconds since the run began.
+    /// Seconds since the run began.
     at: f64,
     #[serde(flatten)]
     what: What,
@@ -78,7 +78,7 @@ enum What {
     Over,
 }
 
-/// The events that `text` records.
+/// Returns the events that `text` records.
 pub fn read(text: &str) -> Result<Vec<Event>, RecordingError> {
     let lines = (1..)
         .zip(text.lines())
@@ -86,7 +86,7 @@ pub fn read(text: &str) -> Result<Vec<Event>, RecordingError> {
     lines.map(|(number, line)| event_of(number, line)).collect()
 }
 
-/// How the run that `events` tell of ended.
+/// Returns how the run of `events` ended.
 pub fn outcome_of(events: &[Event]) -> Outcome {
     let mut outcome = Outcome::default();
     for event in events {
@@ -128,7 +128,7 @@ fn event_of(line: usize, text: &str) -> Result<Event, RecordingError> {
         What::Local(work) => EventKind::Local(work),
         What::Transfer(transfer) => EventKind::Transfer(transfer),
         What::Finished { target, mut end } => {
-            // All solves of a recording begin with the run.
+            // In a recording, all solves begin when the run begins.
             if let TargetOutcome::Succeeded(solved) = &mut end {
                 solved.elapsed = at;
             }

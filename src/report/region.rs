@@ -1,8 +1,8 @@
-//! The lines at the bottom of a terminal that are drawn again and again, and what scrolls away above them.
+//! Draws the lines at the bottom of a terminal, which change, and writes the lines above them, which scroll away.
 //!
-//! Knows nothing of what the lines say. Each update is one write: inside a synchronised update (mode 2026, which terminals
-//! that do not know it ignore), with the cursor hidden from its first byte to its last, so that a program that is killed
-//! leaves a terminal that works. Lines end with real line ends, so that copying and reflow see lines.
+//! Does not know what the lines say. Each update is one write inside a synchronised update (mode 2026; terminals
+//! without it ignore it). The cursor is hidden only from its first to its last byte, so a program that is killed
+//! leaves a usable terminal. Lines end with newlines, so that the terminal can copy and re-wrap them as lines.
 
 use std::fmt::Write as _;
 use std::io;
@@ -14,26 +14,26 @@ const END: &str = "\x1b[?25h\x1b[?2026l";
 const ERASE_BELOW: &str = "\x1b[J";
 const ERASE_RIGHT: &str = "\x1b[K";
 
-/// The size of a terminal.
+/// The size of a terminal, in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
-    /// Columns.
+    /// The number of columns.
     pub cols: u16,
-    /// Rows.
+    /// The number of rows.
     pub rows: u16,
 }
 
-/// A line as it is written, and the columns it takes.
+/// A line as it is written, and the number of columns that it takes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Painted {
-    /// Text with styles.
+    /// The text, with escape sequences for styles.
     pub(crate) text: String,
-    /// Columns.
+    /// The columns that the text takes on the terminal.
     pub(crate) width: usize,
 }
 
 impl Painted {
-    /// A line without styles.
+    /// Makes a line without styles.
     pub(crate) fn plain(text: impl Into<String>) -> Self {
         let text = text.into();
         Self {
@@ -45,7 +45,7 @@ impl Painted {
 
 /// The region at the bottom of a terminal.
 ///
-/// Between updates the cursor rests at the start of the region's last line.
+/// Between updates the cursor is at the start of the region's last line.
 #[derive(Debug, Default)]
 pub(crate) struct Region {
     shown: Vec<Painted>,
@@ -54,14 +54,14 @@ pub(crate) struct Region {
 }
 
 impl Region {
-    /// An empty region.
+    /// Makes an empty region. Nothing is written until the first update.
     pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    /// Writes `history` above the region and makes the region show `lines`, which must fit the terminal.
+    /// Writes `history` above the region and replaces the region's lines by `lines`, which must fit the terminal.
     ///
-    /// Nothing is written where nothing changed.
+    /// Writes nothing if nothing changed.
     pub(crate) fn update(
         &mut self,
         out: &mut dyn io::Write,
@@ -98,7 +98,8 @@ impl Region {
         out.flush()
     }
 
-    /// Says that something else has written into the region, such as the terminal's `^C`: the next update draws all of it.
+    /// Records that something else has written into the region, such as the terminal's `^C`. The next update draws
+    /// all lines.
     pub(crate) fn spoil(&mut self) {
         self.spoiled = true;
     }
@@ -113,7 +114,7 @@ impl Region {
         self.update(out, size, history, Vec::new())
     }
 
-    // Draws only the lines that changed.
+    /// Draws only the lines that changed.
     fn redraw(&self, update: &mut String, size: Size, lines: &[Painted]) {
         self.go_up(update, size);
         for (at, (old, new)) in self.shown.iter().zip(lines).enumerate() {
@@ -124,7 +125,7 @@ impl Region {
                 continue;
             }
             update.push_str(&new.text);
-            // In the last column the cursor waits on the last character, and erasing would take that.
+            // After a character in the last column, the cursor stays on it, and erasing would remove it.
             if new.width < usize::from(size.cols) && new.width < old.width {
                 update.push_str(ERASE_RIGHT);
             }
@@ -132,16 +133,17 @@ impl Region {
         update.push('\r');
     }
 
-    // Moves the cursor to the start of the region's first line.
+    /// Moves the cursor to the start of the region's first line.
     fn go_up(&self, update: &mut String, size: Size) {
         let mut up = self.shown.len().saturating_sub(1);
         if self.size.is_some_and(|old| old.cols > size.cols) {
-            // Terminals that became narrower have wrapped the lines. The cursor stayed at the start of the last one.
+            // A terminal that became narrower has wrapped the lines. The cursor is still at the start of the last
+            // one.
             let cols = usize::from(size.cols).max(1);
             let above = self.shown.iter().take(up);
             up = above.map(|line| line.width.div_ceil(cols).max(1)).sum();
         }
-        // What scrolled off the top is out of reach.
+        // Lines that scrolled off the top cannot be reached.
         let up = up.min(usize::from(size.rows).saturating_sub(1));
         update.push('\r');
         if up > 0 {
@@ -203,7 +205,7 @@ mod tests {
                 .collect()
         }
 
-        // Everything that was written, what scrolled away included.
+        // Everything that was written, including the lines that scrolled away.
         fn whole(&mut self) -> Vec<String> {
             let mut lines = Vec::new();
             self.parser.screen_mut().set_scrollback(usize::MAX);
@@ -345,7 +347,8 @@ mod tests {
 
     #[test]
     fn lines_wrapped_by_a_narrower_terminal_are_taken_back() {
-        // The test's terminal does not wrap as real ones do; what they make of these lines is drawn by hand.
+        // The test's terminal does not wrap lines when it is resized, as real ones do, so the wrapped lines are
+        // drawn by hand.
         let mut region = Region::new();
         let mut ignored = Screen::new(40, 10);
         let size = ignored.size;
@@ -371,7 +374,7 @@ mod tests {
     }
 
     proptest! {
-        // After any updates the screen ends with the region, and all of the history is there once, in order.
+        // After any updates, the screen ends with the region, and the whole history is there once and in order.
         #[test]
         fn the_screen_ends_with_the_region(
             updates in prop::collection::vec((0usize..3, prop::collection::vec("[a-z]{0,12}", 0..4)), 1..20),

@@ -1,4 +1,4 @@
-//! The reporter: takes events from everyone and shows them, on a thread of its own.
+//! The reporter: receives events from the whole program and shows them, on its own thread.
 
 use std::io;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ use crate::event::EventSink;
 use crate::outcome::{Outcome, TargetFacts};
 use crate::types::Clock;
 
-/// Time in which events gather before they are shown together.
+/// How long events are collected before they are shown together.
 const BATCH: Duration = Duration::from_millis(50);
-/// The width of what is told at the end where there is no terminal.
+/// The size that the summary and the failures are made for if there is no terminal.
 const NO_TERMINAL: Size = Size {
     cols: 120,
     rows: 24,
@@ -32,15 +32,15 @@ const NO_TERMINAL: Size = Size {
 /// How a run is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// The live view of a terminal.
+    /// A live view, for a terminal.
     Tty,
     /// One readable stream.
     Plain,
     /// Nothing but failures.
     Quiet,
-    /// Progress for programs.
+    /// Progress as JSON, for programs.
     RawJson,
-    /// Bars for work of this machine, for verbs that do not build.
+    /// Bars for work on this machine, for verbs that do not build.
     Bars,
 }
 
@@ -49,39 +49,39 @@ pub enum Mode {
 pub struct Options {
     /// How the run is shown.
     pub mode: Mode,
-    /// How it looks.
+    /// The colours and signs.
     pub look: Look,
-    /// The size of the terminal that is written to; none where it is none.
+    /// Asks for the terminal's size; `None` if the output is not a terminal.
     pub size: Option<AskSize>,
     /// The files that notices may point into.
     pub sources: Arc<SourceMap>,
-    /// The run's clock: events are stamped with its time.
+    /// The run's clock. Events are stamped with its time.
     pub clock: Clock,
-    /// Whether failures and warnings are told to GitHub Actions too.
+    /// Whether failures and warnings are also written as GitHub Actions' annotations.
     pub annotations: bool,
 }
 
-/// What is told at the end.
+/// What the reporter prints at the end of a run.
 #[derive(Debug, Default)]
 pub struct ReportEnding {
     /// How the run ended.
     pub outcome: Outcome,
-    /// What is known of the targets that were built.
+    /// Digests, tags and destinations of the targets that were built.
     pub facts: Vec<TargetFacts>,
-    /// Whether stack traces are told.
+    /// Whether failures include stack traces.
     pub debug: bool,
 }
 
-/// What is left of a reporter.
+/// What a reporter returns when it has ended.
 pub struct Finished {
-    /// All that was told.
+    /// The model after the last event.
     #[cfg_attr(not(test), expect(dead_code, reason = "tests ask for it"))]
     pub(crate) model: Model,
-    /// Why the output could not be written, if it could not.
+    /// Why the output could not be written. `None` if all was written.
     pub(crate) broken: Option<io::Error>,
 }
 
-/// Shows a run until it is told to finish.
+/// Shows a run until [`Reporter::finish`] or [`Reporter::stop`].
 pub struct Reporter {
     queue: Arc<EventQueue>,
     ending: Arc<std::sync::Mutex<Option<ReportEnding>>>,
@@ -89,10 +89,10 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Starts to show a run on `out`; events go to the sink, whose clock is the options'.
+    /// Starts to show a run on `out`. Events are sent to the returned sink, which uses the clock of `options`.
     ///
-    /// When `out` cannot be written any more, `broken` is called once, from the reporter's thread, and the reporter goes on
-    /// taking events without showing them: what a closed output means is the caller's to decide.
+    /// If `out` can no longer be written, `broken` is called once, on the reporter's thread. The reporter then
+    /// goes on receiving events without showing them, because the caller decides what a closed output means.
     pub fn start(
         options: Options,
         out: Box<dyn io::Write + Send>,
@@ -124,15 +124,15 @@ impl Reporter {
         Ok((sink, reporter))
     }
 
-    /// Shows what still waits, tells how the run ended, and gives back what is known.
+    /// Shows the events that are still waiting, prints how the run ended, and returns the final state.
     ///
-    /// Waits for the output to take all that; events that are told later are dropped.
+    /// Waits until the output has taken all of that. Events that are sent later are dropped.
     pub fn finish(mut self, ending: ReportEnding) -> Finished {
         self.say(ending);
         self.join()
     }
 
-    /// Ends the view without words about the end, as when nothing was built; what waits is shown.
+    /// Shows the events that are still waiting and ends the view, without a summary. For runs that built nothing.
     pub fn stop(mut self) -> Finished {
         self.join()
     }
@@ -156,7 +156,7 @@ impl Reporter {
 }
 
 impl Drop for Reporter {
-    // A run that ends early leaves no half-drawn region behind.
+    // A run that ends early must not leave a half-drawn region on the terminal.
     fn drop(&mut self) {
         if self.thread.is_some() {
             self.join();
@@ -164,7 +164,7 @@ impl Drop for Reporter {
     }
 }
 
-/// The size of the terminal this process runs in; none where there is none.
+/// Returns the size of the terminal that this process runs in. `None` if it does not run in one.
 pub fn terminal_size() -> Option<Size> {
     let (cols, rows) = crossterm::terminal::size().ok()?;
     Some(Size { cols, rows })
@@ -183,7 +183,7 @@ fn view_of(options: &Options) -> Box<dyn View> {
     }
 }
 
-// What the reporter's thread owns.
+/// The data of the reporter's thread.
 struct Show {
     options: Options,
     view: Box<dyn View>,
@@ -238,7 +238,7 @@ impl Show {
         }
     }
 
-    // Lets the view write, unless the output is broken.
+    /// Lets the view write, unless writing has failed before.
     fn show(
         &mut self,
         write: impl FnOnce(&mut dyn View, &Model, &mut dyn io::Write) -> io::Result<()>,
@@ -291,7 +291,7 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    // Output that can be looked at, and that may break after some bytes.
+    // Output that a test can read, and that may break after a number of bytes.
     #[derive(Clone, Default)]
     struct Screen {
         written: Arc<Mutex<Vec<u8>>>,

@@ -1,4 +1,4 @@
-//! The small signs that tell states without colour.
+//! The small signs that show states, so that colour is not needed to tell them apart.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use super::style::{Look, TextRole};
 
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 const ASCII_SPINNER: [&str; 4] = ["|", "/", "-", "\\"];
-/// Time for which one picture of the spinner is shown.
+/// The milliseconds for which one picture of the spinner is shown.
 const SPIN: u128 = 100;
 
-/// The spinner's picture at `now`.
+/// Returns the spinner's picture at the time `now`.
 pub(super) fn spinner(now: Duration, look: &Look) -> &'static str {
     let pictures: &[&str] = if look.unicode {
         &SPINNER
@@ -25,7 +25,7 @@ pub(super) fn spinner(now: Duration, look: &Look) -> &'static str {
         .unwrap_or("*")
 }
 
-/// The sign of a target's state, and its role.
+/// Returns the sign of a target's state, and its role.
 pub(super) fn target(state: TargetState, now: Duration, look: &Look) -> (&'static str, TextRole) {
     match state {
         TargetState::Waiting => (pick(look, "·", "."), TextRole::Quiet),
@@ -38,7 +38,7 @@ pub(super) fn target(state: TargetState, now: Duration, look: &Look) -> (&'stati
     }
 }
 
-/// The sign of a row's state, and its role.
+/// Returns the sign of a row's state, and its role.
 pub(super) fn row(state: State, now: Duration, look: &Look) -> (&'static str, TextRole) {
     match state {
         State::Pending => (pick(look, "·", "."), TextRole::Quiet),
@@ -50,12 +50,12 @@ pub(super) fn row(state: State, now: Duration, look: &Look) -> (&'static str, Te
     }
 }
 
-/// The line before output.
+/// Returns the vertical line that is drawn in front of output.
 pub(super) fn output(look: &Look) -> &'static str {
     pick(look, "│", "|")
 }
 
-/// A bar of `columns`, filled by `percent`.
+/// Returns the filled and the empty part of a bar that has `columns` in all.
 pub(super) fn bar(percent: u64, columns: usize, look: &Look) -> (String, String) {
     let filled = usize::try_from(percent.min(100)).unwrap_or(0) * columns / 100;
     let (full, empty) = (pick(look, "━", "="), pick(look, "╌", "-"));

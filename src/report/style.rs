@@ -1,4 +1,5 @@
-//! How the report looks: styles by role, so that no view names a colour, and lines made of styled pieces.
+//! How the report looks: styles are chosen by role, so that no view names a colour, and lines consist of styled
+//! pieces.
 
 use std::fmt::Write as _;
 
@@ -7,7 +8,7 @@ use anstyle::{AnsiColor, Color, Effects, RgbColor, Style};
 use super::text;
 use crate::types::terminal;
 
-/// What a piece of text is, from which its style follows.
+/// The role of a piece of text. Its style follows from the role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum TextRole {
     /// Ordinary text.
@@ -16,19 +17,19 @@ pub(crate) enum TextRole {
     Quiet,
     /// Names of targets and headings.
     Strong,
-    /// Work that goes on.
+    /// Work that is running.
     Running,
-    /// Work that ended well.
+    /// Work that succeeded.
     Done,
     /// Work that failed.
     Error,
-    /// Work that was stopped.
+    /// Work that was cancelled.
     Cancelled,
     /// Warnings.
     Warning,
 }
 
-/// The style of each role.
+/// The style of each role that the user can change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Palette {
     running: Style,
@@ -52,9 +53,10 @@ impl Default for Palette {
 }
 
 impl Palette {
-    /// The default with the changes of `BUILDKIT_COLORS`: `run=green:warning=yellow:error=red:cancel=255,165,0`.
+    /// Returns the default palette with the changes of `BUILDKIT_COLORS`, such as
+    /// `run=green:warning=yellow:error=red:cancel=255,165,0`.
     ///
-    /// Entries that make no sense are skipped, as buildx skips them.
+    /// Invalid entries are ignored, as in buildx.
     pub(crate) fn from_buildkit_colors(value: &str) -> Self {
         let mut palette = Self::default();
         for entry in value.split(':') {
@@ -121,13 +123,13 @@ fn parse_color(value: &str) -> Option<Color> {
 /// How the report is drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
-    /// Whether ANSI colours and emphasis are used.
+    /// Whether ANSI colours and bold or dim text are used.
     pub color: bool,
-    /// Whether signs beyond ASCII are used.
+    /// Whether signs outside of ASCII are used.
     pub unicode: bool,
-    /// The colours.
+    /// The colours that are used if `color` is set.
     pub palette: Palette,
-    /// Log lines shown below a running step (`BUILDKIT_TTY_LOG_LINES`).
+    /// The number of output lines that are shown below a running step (`BUILDKIT_TTY_LOG_LINES`).
     pub log_lines: usize,
 }
 
@@ -154,14 +156,14 @@ impl StyledLine {
         Self { pieces: Vec::new() }
     }
 
-    /// Adds a piece; `text` must be clean.
+    /// Returns the line with a piece added. `text` must have no control characters.
     #[must_use]
     pub(crate) fn with(mut self, role: TextRole, text: impl Into<String>) -> Self {
         self.push(role, text);
         self
     }
 
-    /// Adds a piece; `text` must be clean.
+    /// Adds a piece. `text` must have no control characters.
     pub(crate) fn push(&mut self, role: TextRole, text: impl Into<String>) {
         let text = text.into();
         if text.is_empty() {
@@ -180,12 +182,12 @@ impl StyledLine {
         }
     }
 
-    /// Columns the line takes.
+    /// Returns the number of columns that the line takes.
     pub(crate) fn width(&self) -> usize {
         self.pieces.iter().map(|(_, text)| text::width(text)).sum()
     }
 
-    /// The line cut to `columns`, with an ellipsis where something is missing.
+    /// Returns the line cut to `columns`. If something was cut off, the line ends with an ellipsis.
     #[must_use]
     pub(crate) fn fit(self, columns: usize) -> Self {
         if self.width() <= columns {
@@ -202,14 +204,15 @@ impl StyledLine {
                 cut.push(role, piece);
                 continue;
             }
-            // The column that was held back is the ellipsis's.
+            // One column was kept free for the ellipsis.
             cut.push(role, format!("{}…", text::prefix(&piece, left)));
             break;
         }
         cut
     }
 
-    /// The line with `right` at its right end, `columns` wide in all; the left part is cut to leave room.
+    /// Returns a line of `columns` with `right` at its right end. The left part is cut if there is not enough
+    /// room.
     #[must_use]
     pub(crate) fn with_right(self, right: Self, columns: usize) -> Self {
         let room = columns.saturating_sub(right.width() + 1);
@@ -220,17 +223,17 @@ impl StyledLine {
         line.fit(columns)
     }
 
-    /// The text without styles.
+    /// Returns the text without styles.
     #[cfg(test)]
     pub(crate) fn plain(&self) -> String {
         self.pieces.iter().map(|(_, text)| text.as_str()).collect()
     }
 
-    /// The text as it is written to a terminal: with ANSI styles where `look` has colour.
+    /// Returns the text as it is written, with ANSI styles if `look.color` is set.
     pub(crate) fn paint(&self, look: &Look) -> String {
         let mut painted = String::new();
         for (role, text) in &self.pieces {
-            // Pieces are clean; one that is not must not reach a terminal all the same.
+            // Pieces should have no control characters. If one has, they still must not reach a terminal.
             let text = terminal::visible_lines(text);
             let text = if look.unicode {
                 text

@@ -1,4 +1,5 @@
-//! What is told when a run is over: each target, the whole, the slowest steps, the warnings of the Dockerfile linter.
+//! The summary at the end of a run: each target, the totals, the slowest steps, the warnings of the Dockerfile
+//! checks.
 
 use std::time::Duration;
 
@@ -8,18 +9,18 @@ use super::style::{Look, StyledLine, TextRole};
 use super::{format, signs, text};
 use crate::outcome::{Outcome, TargetFacts, TargetOutcome};
 
-/// With more targets than this each gets one line.
+/// If there are more targets than this, each gets only one line.
 const MANY: usize = 12;
-/// Tags of a target that are shown.
+/// The most tags that are shown of a target.
 const MAX_TAGS: usize = 20;
-/// Steps among the slowest.
+/// The most steps that are listed as slowest.
 const SLOWEST: usize = 3;
-/// A step that is quicker is not slow.
+/// Steps that took less than this are not listed as slow.
 const SLOW: Duration = Duration::from_secs(1);
-/// Warnings that are listed.
+/// The most warnings that are listed.
 const MAX_WARNINGS: usize = 10;
 
-/// The summary of a run, `columns` wide.
+/// Returns the summary of a run, `columns` wide.
 pub(crate) fn lines(
     model: &Model,
     outcome: &Outcome,
@@ -133,7 +134,7 @@ fn target_lines(
         line.push(TextRole::Quiet, format!("  {destinations}"));
     }
     let mut lines = vec![line.fit(form.columns)];
-    // Tags and digests are there to be copied: a terminal may wrap them, but they are not cut.
+    // Users copy tags and digests. The terminal may wrap them, but they must not be cut.
     if let Some(digest) = digest {
         lines.push(StyledLine::new().with(TextRole::Quiet, format!("     {digest}")));
     }
@@ -251,7 +252,8 @@ fn warnings(model: &Model, columns: usize) -> Vec<StyledLine> {
     lines
 }
 
-// A rule's text ends with `(line 3)`, which its place has told.
+/// Removes the line number, such as ` (line 3)`, from the end of a warning. The place in front of it shows it
+/// already.
 fn without_line(short: &str) -> &str {
     match short.rsplit_once(" (line ") {
         Some((text, line)) if line.ends_with(')') => text,
@@ -259,7 +261,7 @@ fn without_line(short: &str) -> &str {
     }
 }
 
-/// The place of a warning: `Dockerfile:12`.
+/// Returns the place of a warning, such as `Dockerfile:12`. `None` if the daemon did not send one.
 pub(super) fn place(warning: &Warning) -> Option<String> {
     let source = warning.source.as_ref()?;
     let file = text::clean_name(&source.filename, 200);

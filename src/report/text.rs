@@ -1,7 +1,7 @@
-//! Text from elsewhere made fit for a line of a terminal: no control characters, a known width.
+//! Cleans text from other sources for a terminal's line: no control characters, a known width.
 //!
-//! Log output is raw bytes with carriage returns, colours and cursor movements; names come from Dockerfiles. Nothing of
-//! that may move the cursor of the user's terminal or pretend to be rbake's own words.
+//! Output of steps is raw bytes with carriage returns, colours and cursor movements, and names come from
+//! Dockerfiles. None of that may move the cursor of the user's terminal or imitate messages of rbake.
 
 use std::borrow::Cow;
 
@@ -9,14 +9,15 @@ use unicode_width::UnicodeWidthChar;
 
 use crate::types::terminal::is_unsafe;
 
-/// Columns between tab stops.
+/// The number of columns between tab stops.
 const TAB: usize = 8;
 
-/// A line of output as it would look on a terminal: what was overwritten is gone, so are colours and control characters.
+/// Returns a line of output as it would look on a terminal: overwritten text, colours and control characters are
+/// removed.
 ///
 /// Bytes that are not UTF-8 become replacement characters.
 pub(crate) fn clean_line(bytes: &[u8]) -> String {
-    // Plain text is by far the most common.
+    // A shortcut for plain text, which is by far the most common.
     if bytes.is_ascii() && bytes.iter().all(|b| (b' '..=b'~').contains(b)) {
         return String::from_utf8_lossy(bytes).into_owned();
     }
@@ -33,7 +34,8 @@ pub(crate) fn clean_line(bytes: &[u8]) -> String {
                     line.clear();
                 }
             }
-            // What follows goes over what is there; a carriage return at the end of a line is only its end.
+            // The next text overwrites the line. At the end of a line, a carriage return is only part of the
+            // line's end.
             '\r' => overwrite = true,
             '\u{8}' => {
                 column -= line.pop().map_or(0, char_width).min(column);
@@ -59,7 +61,8 @@ pub(crate) fn clean_line(bytes: &[u8]) -> String {
     line
 }
 
-/// A name on one line: runs of white space become one space, control characters go, and at most `limit` bytes are kept.
+/// Returns a name on one line: white space becomes single spaces, control characters are removed, and at most
+/// `limit` bytes are kept.
 pub(crate) fn clean_name(text: &str, limit: usize) -> String {
     let mut name = String::with_capacity(text.len().min(limit));
     let mut space = false;
@@ -83,7 +86,7 @@ pub(crate) fn clean_name(text: &str, limit: usize) -> String {
     name
 }
 
-/// Text of several lines, each of them clean, joined by line ends; at most `limit` bytes are kept.
+/// Returns text of several lines, each cleaned, joined by newlines. At most `limit` bytes of `text` are used.
 pub(crate) fn clean_text(text: &str, limit: usize) -> String {
     let mut end = text.len().min(limit);
     while !text.is_char_boundary(end) {
@@ -100,7 +103,7 @@ pub(crate) fn clean_text(text: &str, limit: usize) -> String {
     clean
 }
 
-// What an escape sequence does to the line it is in.
+/// What an escape sequence does to its line.
 #[derive(PartialEq, Eq)]
 enum Effect {
     None,
@@ -113,11 +116,11 @@ impl Effect {
     }
 }
 
-// Consumes an escape sequence whose ESC was read.
+/// Reads the rest of an escape sequence whose ESC was read.
 fn escape(chars: &mut std::str::Chars<'_>) -> Effect {
     match chars.next() {
         Some('[') => control_sequence(chars),
-        // Operating system commands and other strings end with BEL or ESC \.
+        // Operating system commands and other strings end with BEL or `ESC \`.
         Some(']' | 'P' | 'X' | '^' | '_') => {
             while let Some(c) = chars.next() {
                 if c == '\u{7}' {
@@ -130,7 +133,7 @@ fn escape(chars: &mut std::str::Chars<'_>) -> Effect {
             }
             Effect::None
         }
-        // Intermediates, then one final character.
+        // Intermediate characters, then one final character.
         Some(c) if (' '..='/').contains(&c) => {
             chars.find(|c| !(' '..='/').contains(c));
             Effect::None
@@ -145,9 +148,9 @@ fn control_sequence(chars: &mut std::str::Chars<'_>) -> Effect {
         match c {
             '@'..='~' => {
                 let clears = match c {
-                    // To the first column, which progress bars do before they draw themselves again.
+                    // Moves to the first column. Progress bars do that before they draw themselves again.
                     'G' => matches!(parameters.as_str(), "" | "0" | "1"),
-                    // The whole line.
+                    // Erases the whole line.
                     'K' => parameters == "2",
                     _ => false,
                 };
@@ -159,21 +162,22 @@ fn control_sequence(chars: &mut std::str::Chars<'_>) -> Effect {
             }
             ' '..='?' if parameters.len() < 32 => parameters.push(c),
             ' '..='?' => {}
-            // Not a control sequence after all.
+            // Not a valid control sequence.
             _ => return Effect::None,
         }
     }
     Effect::None
 }
 
-/// Columns that `c` takes.
+/// Returns the number of columns that `c` takes.
 ///
-/// Characters are counted one by one: terminals differ on joined emoji, and a line that is thought too wide does no harm.
+/// Characters are counted one by one. Terminals differ in how they show joined emoji, and overestimating the width
+/// of a line does no harm.
 pub(crate) fn char_width(c: char) -> usize {
     c.width().unwrap_or(0)
 }
 
-/// Columns that `text` takes.
+/// Returns the number of columns that `text` takes.
 pub(crate) fn width(text: &str) -> usize {
     if text.is_ascii() {
         return text.len();
@@ -181,7 +185,7 @@ pub(crate) fn width(text: &str) -> usize {
     text.chars().map(char_width).sum()
 }
 
-/// `text`, cut to `columns` with an ellipsis where it is wider.
+/// Returns `text` cut to `columns`. If it was wider, it ends with an ellipsis.
 pub(crate) fn fit(text: &str, columns: usize) -> Cow<'_, str> {
     if width(text) <= columns {
         return Cow::Borrowed(text);
@@ -192,7 +196,7 @@ pub(crate) fn fit(text: &str, columns: usize) -> Cow<'_, str> {
     }
 }
 
-/// As much of the start of `text` as takes at most `columns`.
+/// Returns the longest start of `text` that takes at most `columns`.
 pub(crate) fn prefix(text: &str, columns: usize) -> &str {
     let mut used = 0;
     for (at, c) in text.char_indices() {
@@ -204,7 +208,7 @@ pub(crate) fn prefix(text: &str, columns: usize) -> &str {
     text
 }
 
-/// `text`, followed by spaces up to `columns`; cut where it is wider.
+/// Returns `text` padded with spaces to `columns`, or cut if it is wider.
 pub(crate) fn pad(text: &str, columns: usize) -> String {
     let text = fit(text, columns);
     let missing = columns.saturating_sub(width(&text));

@@ -1,4 +1,4 @@
-//! The live view: a region at the bottom of the terminal, and above it what is over.
+//! The live view: a region at the bottom of the terminal, and above it the lines of what has ended.
 
 use std::io;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use super::{format, text};
 use crate::diag::{self, SourceMap};
 use crate::event::Event;
 
-/// Time between two pictures: fast enough for a spinner, slow enough for a remote terminal.
+/// The time between two frames: fast enough for a spinner, slow enough for a remote terminal.
 const INTERVAL: Duration = Duration::from_millis(66);
-/// Lines that may wait to be written above the region.
+/// The most lines that may wait to be written above the region.
 const MAX_HISTORY: usize = 10_000;
-/// Work of this machine leaves a line when it took longer than this.
+/// Work on this machine leaves a line only if it took longer than this.
 const NOTEWORTHY: Duration = Duration::from_secs(1);
 
-/// Asks for the terminal's size; none where it has none.
+/// Asks for the terminal's size. Returns `None` if it is not known.
 pub type AskSize = Arc<dyn Fn() -> Option<Size> + Send + Sync>;
 
 /// The live view.
@@ -48,7 +48,7 @@ impl Tty {
     }
 
     fn ask_size(&mut self) -> Size {
-        // A terminal that says it has no columns is one that does not know.
+        // A terminal that reports no columns or no rows does not know its size. Then the last known size is used.
         if let Some(size) = (self.size)().filter(|size| size.cols > 0 && size.rows > 0) {
             self.last = size;
         }
@@ -93,7 +93,7 @@ impl Tty {
                         color: self.look.color,
                         width: self.last.cols,
                     };
-                    // These lines have styles of their own and may be wider than the terminal, as any output may.
+                    // These lines have their own styles. Like any output, they may be wider than the terminal.
                     let drawn = diag::render(notice, &self.sources, style);
                     self.history.extend(drawn.lines().map(Painted::plain));
                 }
@@ -108,7 +108,7 @@ impl Tty {
             | ModelChange::LocalStarted(_)
             | ModelChange::TransferEnded(_)
             | ModelChange::RunEnded => {}
-            // The terminal has just shown that a key was pressed.
+            // The terminal has just echoed the key, such as `^C`.
             ModelChange::Stopping => self.region.spoil(),
         }
     }
@@ -182,7 +182,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        // Whatever happens, and however the terminal changes meanwhile, it is left with a cursor and without the view.
+        // Whatever happens, and however the terminal changes meanwhile, in the end it has a cursor and no remains
+        // of the view.
         #[test]
         fn the_terminal_is_left_as_it_was(
             events in prop::collection::vec((any_event(), 0u16..120, 0u16..40), 1..30),

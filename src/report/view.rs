@@ -1,4 +1,4 @@
-//! What every view is to the reporter, and what several of them need.
+//! The interface between the reporter and its views, and helpers that several views need.
 
 use std::io;
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::model::{Model, ModelChange, RowId, State};
 use crate::event::Event;
 
-/// Where a view writes.
+/// The output that a view writes to.
 pub(super) type Out<'a> = &'a mut dyn io::Write;
 
-/// A way of showing a run while it goes on.
+/// A way of showing a run while it is running.
 pub(super) trait View: Send {
-    /// Shows an event that `model` has taken in, with what it changed.
+    /// Shows an event. `model` has applied it already, and `changes` are what it changed.
     fn event(
         &mut self,
         event: &Event,
@@ -20,46 +20,46 @@ pub(super) trait View: Send {
         out: Out<'_>,
     ) -> io::Result<()>;
 
-    /// Shows what time alone changes; `now` is time since the run began.
+    /// Shows what changes with time only, such as elapsed times. `now` is the time since the run began.
     fn tick(&mut self, model: &Model, now: Duration, out: Out<'_>) -> io::Result<()>;
 
-    /// Longest time between ticks while something goes on.
+    /// Returns the longest time between two ticks.
     fn interval(&self) -> Duration;
 
-    /// Ends the view; what is written next starts on a line of its own.
+    /// Ends the view. What is written after it must start on a new line.
     fn close(&mut self, model: &Model, now: Duration, out: Out<'_>) -> io::Result<()>;
 }
 
-/// Rows that are over, until it is clear that they stay so.
+/// Rows that have ended, kept until it is clear that they do not start again.
 ///
-/// The daemon works on a source several times with little between; a line for each would tell nothing.
+/// The daemon works on a source several times with short breaks; a line for each would be useless.
 #[derive(Debug, Default)]
 pub(super) struct Settling {
     rows: Vec<(RowId, Duration)>,
 }
 
-/// How long a row must have been over.
+/// How long a row must have been over before it is shown as ended.
 const SETTLED: Duration = Duration::from_millis(300);
 
 impl Settling {
-    /// Takes note that a row is over.
+    /// Records that a row ended at `now`.
     pub(super) fn ended(&mut self, row: RowId, now: Duration) {
         if !self.rows.iter().any(|(known, _)| *known == row) {
             self.rows.push((row, now));
         }
     }
 
-    /// Takes note that a row began again.
+    /// Records that a row began again.
     pub(super) fn started(&mut self, row: RowId) {
         self.rows.retain(|(known, _)| *known != row);
     }
 
-    /// The rows that are settled at `now`, in the order in which they ended.
+    /// Removes and returns the rows that have been over for long enough, in the order in which they ended.
     pub(super) fn due(&mut self, now: Duration) -> Vec<RowId> {
         self.take(|_, since| now.saturating_sub(since) >= SETTLED)
     }
 
-    /// The rows for which nothing more will come: all of their targets are over.
+    /// Removes and returns the rows of which all targets are over, so that nothing more can happen.
     pub(super) fn of_ended_targets(&mut self, model: &Model) -> Vec<RowId> {
         self.take(|row, _| {
             let row = model.row(row);
@@ -70,7 +70,7 @@ impl Settling {
         })
     }
 
-    /// All rows.
+    /// Removes and returns all rows.
     pub(super) fn all(&mut self) -> Vec<RowId> {
         self.take(|_, _| true)
     }
@@ -88,7 +88,7 @@ impl Settling {
     }
 }
 
-/// Whether a row that is over now can only stay so: steps are worked on once, and what failed is not tried again.
+/// Whether a row that has ended cannot start again: steps run only once, and what failed is not tried again.
 pub(super) fn is_final(model: &Model, row: RowId) -> bool {
     model.row(row).is_some_and(|row| {
         row.kind == super::model::name::WorkKind::Step

@@ -1,4 +1,4 @@
-//! A failure as a diagnostic: what failed, where in the Dockerfile, what the exit code is known for, the ways out.
+//! Turns a failure into a diagnostic: what failed, where in the Dockerfile, what the exit code means, what to do.
 
 use super::{Failure, failed_row};
 use crate::diag::{Class, Diagnostic, SourceMap, Span};
@@ -9,16 +9,17 @@ use crate::report::model::name::split;
 use crate::report::text;
 use crate::types::TargetName;
 
-/// Bytes of a message's first line.
+/// The most bytes of a message's first line.
 const MAX_TITLE: usize = 1000;
-/// Bytes of the rest of a message.
+/// The most bytes of the rest of a message.
 const MAX_REST: usize = 8 * 1024;
-/// Columns of a step's name within a sentence.
+/// The least and the most columns of a step's name in the sentence.
 const STEP: std::ops::RangeInclusive<usize> = 24..=80;
-/// Columns of that sentence besides the names in it.
+/// The columns of the rest of that sentence, without the names of the targets.
 const SENTENCE: usize = "error[build::step-failed]:  failed: `` ended with exit code 127".len();
 
-/// The diagnostic of `failure`, with the sources its places are in; the sentence is cut to about `columns`.
+/// Returns the diagnostic of `failure`, and the sources that its labels point into. The step's name is cut so that
+/// the sentence takes about `columns`.
 pub(super) fn diagnostic(
     model: &Model,
     failure: &Failure<'_>,
@@ -60,7 +61,8 @@ pub(super) fn diagnostic(
     for (at, excerpt) in solve.sources.iter().enumerate() {
         diagnostic = add_source(diagnostic, &mut sources, excerpt, at == 0, solve.exit_code);
     }
-    // The daemon sends no place for some steps, such as an `ADD` of an address.
+    // For some steps, such as an `ADD` of an address, the daemon sends no source place. Then a note names the
+    // step.
     if let (true, None, Some(row)) = (solve.sources.is_empty(), solve.exit_code, row) {
         let step = text::clean_name(split(&row.name).1, MAX_TITLE);
         diagnostic = diagnostic.note(format!("the step is `{step}`"));
@@ -87,8 +89,10 @@ pub(super) fn diagnostic(
     (diagnostic, sources)
 }
 
-// The first line of a message, and the others. BuildKit puts git's words between the two halves of its own:
-// `cannot fetch: git stderr:`, what git wrote, `: exit status 128`.
+/// Splits a message into its first line and the other lines, which become notes.
+///
+/// For git, BuildKit puts the output of the program in the middle of its own sentence: `cannot fetch: git
+/// stderr:`, then what git wrote, then `: exit status 128`.
 fn sentence_and_notes(message: &str) -> (String, Vec<String>) {
     let (first, rest) = message.split_once('\n').unwrap_or((message, ""));
     let lines = rest.lines().map(str::trim_end);
@@ -107,7 +111,7 @@ fn sentence_and_notes(message: &str) -> (String, Vec<String>) {
     (first.to_owned(), notes.collect())
 }
 
-// `a`, `a` and `b`, `a`, `b` and 3 more.
+/// Returns `a`, or `a` and `b`, or `a`, `b` and 3 more.
 fn names(targets: &[&TargetName]) -> String {
     match targets {
         [] => String::new(),
@@ -148,7 +152,8 @@ fn add_source(
     labelled
 }
 
-// Bytes of the lines `first` to `last`, both from 1, without the indent of the first and the end of the last.
+/// Returns the byte range of the lines `first` to `last`, both from 1, without the indentation of the first line
+/// and the end of the last.
 fn line_range(text: &str, first: u32, last: u32) -> std::ops::Range<usize> {
     let mut offset = 0;
     let mut start = text.len();
@@ -166,7 +171,7 @@ fn line_range(text: &str, first: u32, last: u32) -> std::ops::Range<usize> {
     start.min(end)..end
 }
 
-// What an exit code is known for.
+/// Returns what an exit code usually means, or `None` if it has no usual meaning.
 fn meaning(exit_code: i32) -> Option<&'static str> {
     Some(match exit_code {
         126 => "exit code 126: the command was found, but cannot be executed",

@@ -1,8 +1,8 @@
-//! Why a run failed: the last thing that is told.
+//! Tells why a run failed. This is the last text that the user sees of a run.
 //!
-//! A failure is told once, however many targets it hit, with the last output of the step that failed, the lines of the
-//! Dockerfile and the exit code; the one that came first comes last, nearest to the prompt. Targets that were stopped because
-//! of it are one line above.
+//! A failure is shown once, however many targets it affects, with the last output of the step, the lines of the
+//! Dockerfile and the exit code. The first failure is printed last, so that it is nearest to the prompt. Targets
+//! that were stopped because of it take one line above.
 
 mod diagnostic;
 
@@ -14,18 +14,18 @@ use crate::outcome::{CancelReason, FailureKind, Outcome, SolveFailure, TargetOut
 use crate::types::TargetName;
 use diagnostic::diagnostic;
 
-/// Lines of output that are told again.
+/// The most lines of output that are repeated.
 const OUTPUT: usize = 20;
-/// Different failures that are told in full.
+/// The most failures that are shown in full.
 const MAX_FAILURES: usize = 10;
 
-/// One failure and the targets it hit, in the order of the plan.
+/// One failure and the targets that it affects, in the order of the plan.
 struct Failure<'a> {
     targets: Vec<&'a TargetName>,
     failure: &'a SolveFailure,
 }
 
-/// The text that tells why the run failed; empty if it did not. `debug` adds stack traces.
+/// Returns the text that tells why the run failed, or an empty text if it did not. `debug` adds stack traces.
 pub(crate) fn text(
     model: &Model,
     outcome: &Outcome,
@@ -66,8 +66,8 @@ pub(crate) fn text(
     told
 }
 
-/// The diagnostics of all failures, the first failure first, each with the sources its places are in;
-/// sentences are cut to about `columns`.
+/// Returns the diagnostics of all failures, the first failure first, each with the sources that its labels point
+/// into. Sentences are cut to about `columns`.
 pub(crate) fn diagnostics(
     model: &Model,
     outcome: &Outcome,
@@ -81,7 +81,7 @@ pub(crate) fn diagnostics(
         .collect()
 }
 
-// The failures, equal ones joined, in the order in which they came.
+/// Returns the failures in the order in which they happened. Equal failures of several targets are merged.
 fn failures<'a>(model: &Model, outcome: &'a Outcome) -> Vec<Failure<'a>> {
     let ended = |name: &TargetName| model.target_named(name).and_then(|target| target.ended);
     let mut order: Vec<(&TargetName, &SolveFailure)> = Vec::new();
@@ -90,7 +90,8 @@ fn failures<'a>(model: &Model, outcome: &'a Outcome) -> Vec<Failure<'a>> {
             order.push((name, failure));
         }
     }
-    // Where something really failed, what the daemon stopped because of it is no news.
+    // If a target really failed, the daemon cancels other solves because of it. Those are not failures worth
+    // showing.
     if order
         .iter()
         .any(|(_, failure)| failure.kind != FailureKind::Cancelled)
@@ -119,7 +120,8 @@ fn failures<'a>(model: &Model, outcome: &'a Outcome) -> Vec<Failure<'a>> {
     joined
 }
 
-// The target whose failure stopped the others.
+/// Returns the target whose failure made the run stop the others, or `None` if nothing was stopped because of a
+/// failure.
 fn first_failure(outcome: &Outcome) -> Option<&TargetName> {
     outcome.targets.iter().find_map(|(_, end)| match &**end {
         TargetOutcome::Cancelled(CancelReason::FirstFailure(target)) => Some(target),
@@ -127,7 +129,7 @@ fn first_failure(outcome: &Outcome) -> Option<&TargetName> {
     })
 }
 
-// The targets that were not built without having failed.
+/// Returns lines that name the targets that were not built although they did not fail themselves.
 fn bystanders(model: &Model, outcome: &Outcome) -> Vec<StyledLine> {
     let any_failed = outcome.targets.iter().any(
         |(_, end)| matches!(&**end, TargetOutcome::Failed(f) if f.kind != FailureKind::Cancelled),
@@ -169,7 +171,8 @@ fn bystanders(model: &Model, outcome: &Outcome) -> Vec<StyledLine> {
     .collect()
 }
 
-// The row that failed: the one that the failure names, else one that failed in one of its targets.
+/// Returns the row that failed: the one whose vertex the failure names, or else the first failed row of its
+/// targets.
 fn failed_row<'a>(model: &'a Model, failure: &Failure<'_>) -> Option<&'a Row> {
     let named = failure
         .failure
@@ -206,7 +209,7 @@ fn output(model: &Model, failure: &Failure<'_>, columns: usize, look: &Look) -> 
             .fit(columns),
     ];
     let sign = signs::output(look);
-    // Not cut to the width: this is what one searches for.
+    // Not cut to the width, because users search for this text.
     lines.extend(row.tail().last(OUTPUT).map(|line| {
         StyledLine::new()
             .with(TextRole::Quiet, format!(" {sign} "))

@@ -1,4 +1,4 @@
-//! The first line: how far the run is.
+//! The first line of the live view: the progress of the whole run.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::report::model::{Model, TargetState};
 use crate::report::style::{Look, StyledLine, TextRole};
 use crate::report::{format, text};
 
-/// The header at `now`, `columns` wide.
+/// Returns the header at the time `now`, `columns` wide.
 pub(super) fn line(model: &Model, now: Duration, columns: usize, _look: &Look) -> StyledLine {
     let targets = model.targets();
     let over = targets
@@ -44,7 +44,7 @@ pub(super) fn line(model: &Model, now: Duration, columns: usize, _look: &Look) -
         .transfers()
         .map(|state| state.transfer.bytes)
         .fold(0, u64::saturating_add);
-    // In the order in which they are given up when there is no room.
+    // If there is not enough room, the first of these is dropped first.
     let mut extras = Vec::new();
     if !model.builder().is_empty() {
         extras.push(text::clean_name(model.builder(), 40));

@@ -1,4 +1,5 @@
-//! Lines that stay behind when something is over, so that a person can read later what happened.
+//! Lines that stay in the terminal's scrollback when something ends, so that the user can read later what
+//! happened.
 
 use std::time::Duration;
 
@@ -8,10 +9,10 @@ use crate::report::model::{Model, Row, State, TargetModel, TargetState};
 use crate::report::style::{Look, StyledLine, TextRole};
 use crate::report::{format, signs};
 
-/// Housekeeping, sources and exports leave a line when they took longer than this.
+/// Housekeeping, sources and exports leave a line only if they took longer than this.
 const NOTEWORTHY: Duration = Duration::from_secs(1);
 
-/// The line a row leaves behind; none where nobody would miss it, as of a cached step.
+/// Returns the line that a row leaves behind. `None` if the row is not worth a line, such as a cached step.
 pub(crate) fn row(
     model: &Model,
     row: &Row,
@@ -43,7 +44,7 @@ pub(crate) fn row(
     Some(left.with_right(right, columns))
 }
 
-/// The line a target leaves behind.
+/// Returns the line that a target leaves behind.
 pub(crate) fn target(target: &TargetModel, now: Duration, look: &Look) -> StyledLine {
     let (sign, role) = signs::target(target.state, now, look);
     let mut line = StyledLine::new()

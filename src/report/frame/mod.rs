@@ -1,8 +1,8 @@
-//! The live view as a pure function of the model, the time and the terminal's size.
+//! Draws the live view as a pure function of the model, the time and the terminal's size.
 //!
-//! From top to bottom: a header, a line for each target, and what runs, with the last lines of its output. Where there is
-//! less room than that, what is finished or waits is folded into one line, and output is shown for as many rows as fit.
-//! [`history`] makes the lines that stay behind in the terminal's scrollback.
+//! From top to bottom: a header, a line for each target, and what is running, with its last lines of output. If
+//! there is not enough room, targets that are finished or waiting are folded into one line, and output is shown as
+//! far as it fits. [`history`] makes the lines that stay in the terminal's scrollback.
 
 mod header;
 pub(crate) mod history;
@@ -19,10 +19,10 @@ pub(super) use running::target_names;
 use super::model::Model;
 use super::style::{Look, StyledLine};
 
-/// Columns below which the view makes no sense; a narrower terminal cuts it.
+/// The view is made for at least this many columns. On a narrower terminal, its lines are cut.
 const MIN_COLUMNS: usize = 20;
 
-/// The lines of the live view at `now`; at most `rows` of at most `cols` columns.
+/// Returns the lines of the live view at the time `now`: at most `rows` lines of at most `cols` columns.
 pub fn frame(model: &Model, now: Duration, cols: u16, rows: u16, look: &Look) -> Vec<StyledLine> {
     let columns = usize::from(cols).max(MIN_COLUMNS);
     let mut room = usize::from(rows);
@@ -34,7 +34,7 @@ pub fn frame(model: &Model, now: Duration, cols: u16, rows: u16, look: &Look) ->
     room -= 1;
 
     let items = running::items(model, now);
-    // What runs wants a line of its own each and some of output; half of the room is the targets' at least.
+    // Each running item needs a line, and room for some output. The targets get at least half of the room.
     let wanted = items.len() * 2 + usize::from(!items.is_empty());
     let for_targets = room.saturating_sub(wanted).max(room / 2).max(room.min(1));
     let shown = targets::lines(model, now, columns, for_targets, look);

@@ -1,4 +1,5 @@
-//! What runs: rows, work of this machine and transfers, with amounts, times and the last lines of output.
+//! The lines of what is running: rows, work on this machine and transfers, with amounts, times and the last lines
+//! of output.
 
 use std::time::Duration;
 
@@ -6,21 +7,21 @@ use crate::report::model::{Local, Model, Row, TargetSet, TimedTransfer};
 use crate::report::style::{Look, StyledLine, TextRole};
 use crate::report::{format, signs, text};
 
-/// Housekeeping is shown when it takes longer than this, so that the view does not flicker.
+/// Housekeeping is shown only once it has taken longer than this, so that the view does not flicker.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Transfers and local work are shown when they take longer than this.
+/// Transfers and local work are shown only once they have taken longer than this.
 const SHORT_PATIENCE: Duration = Duration::from_millis(300);
-/// Columns of a bar.
+/// The columns of a progress bar.
 const BAR: usize = 12;
 
-/// Something that runs.
+/// Something that is running.
 pub(super) enum Item<'a> {
     Row(&'a Row),
     Local(&'a Local),
     Transfer(&'a TimedTransfer),
 }
 
-/// What runs and is worth a line at `now`, the longest-running first.
+/// Returns what is running at the time `now` and is shown, ordered by start, earliest first.
 pub(super) fn items(model: &Model, now: Duration) -> Vec<Item<'_>> {
     let transfers = model
         .transfers()
@@ -48,7 +49,7 @@ impl Item<'_> {
         }
     }
 
-    // Lines of output there are to show, the unfinished one included.
+    /// The number of lines of output that could be shown, including an unfinished line.
     fn output(&self) -> usize {
         match self {
             Self::Row(row) => row.tail().len() + usize::from(row.partial_line().is_some()),
@@ -57,7 +58,7 @@ impl Item<'_> {
     }
 }
 
-/// The lines of `items`, at most `room`.
+/// Returns the lines of `items`, at most `room`.
 pub(super) fn lines(
     model: &Model,
     items: &[Item<'_>],
@@ -90,7 +91,8 @@ pub(super) fn lines(
     lines
 }
 
-// How many lines of output each item gets: one after the other until the room, or what there is, is used up.
+/// Returns how many lines of output each item gets. Lines are given to the items in turn, until the room or the
+/// output is used up.
 fn share(items: &[Item<'_>], mut room: usize, most: usize) -> Vec<usize> {
     let wanted: Vec<usize> = items.iter().map(|item| item.output().min(most)).collect();
     let mut given = vec![0; items.len()];
@@ -197,7 +199,7 @@ fn push_amount(line: &mut StyledLine, current: u64, total: u64, columns: usize, 
     }
 }
 
-/// `web`, `web, celery`, `web, celery +3`; nothing where the run has one target.
+/// Returns `web`, `web, celery` or `web, celery +3`. Empty if the run has only one target.
 pub(in crate::report) fn target_names(model: &Model, targets: &TargetSet) -> String {
     const SHOWN: usize = 2;
     if model.targets().len() <= 1 {

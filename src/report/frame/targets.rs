@@ -1,4 +1,4 @@
-//! A line for each target, or for as many as there is room for.
+//! The lines of the targets: one each, or as many as fit.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use crate::report::model::{Model, Row, RowId, State, TargetId, TargetModel, Targ
 use crate::report::style::{Look, StyledLine, TextRole};
 use crate::report::{format, signs, text};
 
-/// Columns that names may take.
+/// The most columns that a name may take.
 const MAX_NAME: usize = 28;
 
-/// The targets' lines at `now`, at most `room`.
+/// Returns the targets' lines at the time `now`, at most `room`.
 pub(super) fn lines(
     model: &Model,
     now: Duration,
@@ -44,7 +44,8 @@ pub(super) fn lines(
     lines
 }
 
-// The positions of `count` targets, in the order of the plan: what failed first, then what runs, then what ended last.
+/// Returns the positions of `count` targets to show, in the order of the plan. Failed targets are chosen first,
+/// then running ones, waiting ones, stopped ones, and last the built ones, of which the most recent are preferred.
 fn most_interesting(targets: &[TargetModel], count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..targets.len()).collect();
     order.sort_by_key(|at| {
@@ -133,7 +134,7 @@ fn line(
     line
 }
 
-// What failed in a target.
+/// Adds the name of the row that failed.
 fn push_failed(line: &mut StyledLine, model: &Model, target: &TargetModel) {
     line.push(TextRole::Error, "failed");
     let mut rows = target.rows.iter().filter_map(|id| model.row(*id));
@@ -142,7 +143,7 @@ fn push_failed(line: &mut StyledLine, model: &Model, target: &TargetModel) {
     }
 }
 
-// What a running target is at: of the rows that run, the one that started last.
+/// Adds what a running target is doing. Of its running rows, the one that started last is named.
 fn push_current(line: &mut StyledLine, model: &Model, target: &TargetModel) {
     let Some(id) = model
         .targets()

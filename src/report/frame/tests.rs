@@ -252,7 +252,7 @@ fn ascii_is_enough() {
         24,
         &look,
     ) {
-        // What is left of other signs is the steps' own.
+        // The remaining signs are part of the steps' own names.
         assert!(
             !line.paint(&look).contains(['✔', '⠋', '│', '…']),
             "{}",

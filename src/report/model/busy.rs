@@ -1,29 +1,29 @@
-//! How long something was worked on, from intervals that come in any order and overlap.
+//! How long something was worked on, computed from intervals that arrive in any order and may overlap.
 
 use std::time::{Duration, SystemTime};
 
-/// Intervals kept apart; beyond that the earliest are only summed up.
+/// The number of intervals that are kept. If there are more, the earliest are only added to a sum.
 const MAX_INTERVALS: usize = 32;
 
-/// A union of intervals of the daemon's clock.
+/// A union of time intervals by the daemon's clock.
 ///
-/// A source is worked on several times (its cache key, then its content), and a vertex that targets share is reported by
-/// each of their solves with start times of their own; the union counts none of that twice.
+/// A source is worked on several times (for its cache key, then for its content), and each solve that shares a
+/// vertex reports it with its own start time. The union counts no time twice.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Busy {
-    // Sorted, apart from each other.
+    /// Sorted and disjoint.
     intervals: Vec<(SystemTime, SystemTime)>,
     folded: Duration,
 }
 
 impl Busy {
-    /// Adds the time from `start` to `end`; nothing if it ends before it starts.
+    /// Adds the time from `start` to `end`. Does nothing if `end` is not after `start`.
     pub(super) fn add(&mut self, start: SystemTime, end: SystemTime) {
         if end <= start {
             return;
         }
         let (mut start, mut end) = (start, end);
-        // The intervals that touch the new one are one run of the list.
+        // The intervals that touch the new one are neighbours in the list.
         let first = self.intervals.partition_point(|(_, e)| *e < start);
         let last = self.intervals.partition_point(|(s, _)| *s <= end);
         if first < last {
@@ -34,12 +34,13 @@ impl Busy {
             .splice(first..last.max(first), [(start, end)]);
         if self.intervals.len() > MAX_INTERVALS {
             let (start, end) = self.intervals.remove(0);
-            // The daemon chooses the times, and may report one century after the other again and again.
+            // The daemon chooses the times. It may report one huge interval after the other, so the sum must not
+            // overflow.
             self.folded = self.folded.saturating_add(length(start, end));
         }
     }
 
-    /// The time worked.
+    /// Returns the length of all intervals together.
     pub(super) fn total(&self) -> Duration {
         let kept = self
             .intervals
@@ -68,7 +69,7 @@ mod tests {
         let far = u64::try_from(i64::MAX / 2).unwrap();
         for _ in 0..8 {
             busy.add(at(0), at(far));
-            // Enough intervals after it to have it summed up.
+            // Add so many later intervals that the first one is only kept in the sum.
             for n in 0..=MAX_INTERVALS as u64 {
                 busy.add(at(far + 10 * n + 5), at(far + 10 * n + 6));
             }

@@ -1,4 +1,4 @@
-//! What an event changed, for views that tell things one after the other.
+//! What an event changed in the model, for views that print one thing after the other.
 
 use super::ids::{RowId, TargetId};
 use super::log::LogLine;
@@ -6,34 +6,34 @@ use super::log::LogLine;
 /// A change of the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelChange {
-    /// The builder and the targets are known.
+    /// The builder and the targets are known now.
     RunStarted,
     /// A target's solve was sent.
     TargetStarted(TargetId),
     /// A target ended.
     TargetEnded(TargetId),
-    /// A target's solve reports a row for the first time.
+    /// The solve of a target reports a row for the first time. Several targets may share a row.
     RowJoined(RowId, TargetId),
     /// Work on a row began, or began again.
     RowStarted(RowId),
-    /// A row is over, for all that is known now: sources may start again.
+    /// A row ended, as far as is known now. Sources may start again.
     RowEnded(RowId),
-    /// A part of a row is done; its position in the row's progress.
+    /// A part of a row is done. The number is its position in the row's progress.
     PartEnded(RowId, usize),
-    /// A row wrote a line.
+    /// A row wrote a line of output.
     Line(RowId, LogLine),
-    /// A warning of the frontend that was not heard before; its position in the model's warnings.
+    /// The frontend sent a warning that was not known before. The number is its position in the model's warnings.
     Warning(usize),
-    /// A notice; its position in the model's notices.
+    /// A notice arrived. The number is its position in the model's notices.
     Notice(usize),
-    /// Work of this machine began; its position in the model's local work.
+    /// Work on this machine began. The number is its position in the model's local work.
     LocalStarted(usize),
-    /// Work of this machine ended.
+    /// Work on this machine ended. The number is the same as for its start.
     LocalEnded(usize),
-    /// A directory transfer ended; its position in the model's transfers.
+    /// A directory transfer ended. The number is its position in the model's transfers.
     TransferEnded(usize),
     /// The user asked to stop.
     Stopping,
-    /// All is over.
+    /// The run is over.
     RunEnded,
 }

@@ -22,14 +22,14 @@ impl RowId {
     }
 }
 
-/// A set of targets; small, and quick to ask.
+/// A set of targets, as bits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TargetSet {
     words: Vec<u64>,
 }
 
 impl TargetSet {
-    /// Adds a target; whether it is new in the set.
+    /// Adds a target. Returns `true` if the set did not contain it.
     pub(super) fn insert(&mut self, target: TargetId) -> bool {
         let (word, bit) = (target.index() / 64, 1 << (target.index() % 64));
         if self.words.len() <= word {
@@ -47,7 +47,7 @@ impl TargetSet {
         word.is_some_and(|word| word & (1 << (target.index() % 64)) != 0)
     }
 
-    /// The targets, in the order of the plan.
+    /// Returns the targets in the order of the plan.
     pub(crate) fn iter(&self) -> impl Iterator<Item = TargetId> + '_ {
         (0u32..).zip(&self.words).flat_map(|(at, word)| {
             (0..64)
@@ -56,7 +56,7 @@ impl TargetSet {
         })
     }
 
-    /// How many targets are in the set.
+    /// Returns the number of targets in the set.
     pub(crate) fn len(&self) -> usize {
         self.words
             .iter()

@@ -1,46 +1,46 @@
-//! Work of this machine: local work and directory transfers.
+//! Work on this machine: local work and directory transfers, with their times.
 
 use std::time::Duration;
 
 use super::{Model, ModelChange};
 use crate::event::{LocalWork, Transfer};
 
-/// Pieces of local work that are kept.
+/// The most pieces of local work that are kept. Further ones are counted as lost.
 const MAX_LOCAL: usize = 4096;
-/// Transfers that are kept.
+/// The most transfers that are kept. Further ones are counted as lost.
 const MAX_TRANSFERS: usize = 16 * 1024;
 
 /// Local work with its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Local {
-    /// What is done.
+    /// The latest state of the work.
     pub(crate) work: LocalWork,
-    /// When it was first heard of, as time since the run began.
+    /// When the first event about it arrived, as time since the run began.
     pub(crate) since: Duration,
-    /// When it ended.
+    /// When it ended, as time since the run began.
     pub(crate) ended: Option<Duration>,
 }
 
 /// A directory transfer with its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimedTransfer {
-    /// What is transferred.
+    /// The transfer with the amounts so far.
     pub(crate) transfer: Transfer,
-    /// When it was first heard of, as time since the run began.
+    /// When the first event about it arrived, as time since the run began.
     pub(crate) since: Duration,
-    /// When it ended.
+    /// When it ended, as time since the run began.
     pub(crate) ended: Option<Duration>,
 }
 
 impl Local {
-    /// How long it took, or has taken up to `now`.
+    /// Returns how long it took, or has taken up to `now` if it is still running.
     pub(crate) fn elapsed(&self, now: Duration) -> Duration {
         self.ended.unwrap_or(now).saturating_sub(self.since)
     }
 }
 
 impl TimedTransfer {
-    /// How long it took, or has taken up to `now`.
+    /// Returns how long it took, or has taken up to `now` if it is still running.
     pub(crate) fn elapsed(&self, now: Duration) -> Duration {
         self.ended.unwrap_or(now).saturating_sub(self.since)
     }

@@ -1,36 +1,38 @@
-//! Output of vertices: bytes that are split anywhere become lines, of which the last are kept.
+//! Output of vertices. It arrives as bytes that are split anywhere, and becomes lines, of which the last ones are
+//! kept.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::report::text;
 
-/// Bytes of a line without an end that are kept; a longer line becomes several.
+/// The most bytes of a line. A longer line becomes several lines.
 const MAX_LINE: usize = 4 * 1024;
-/// Lines of a row that are kept.
+/// The most lines that are kept of a row.
 const MAX_LINES: usize = 100;
-/// Bytes of a row's lines that are kept.
+/// The most bytes of lines that are kept of a row.
 const MAX_BYTES: usize = 32 * 1024;
 
 /// A line of output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
-    /// Whether it came from standard error.
+    /// Whether it came from standard error. Otherwise it came from standard output.
     pub(crate) stderr: bool,
-    /// The line, fit for a terminal, without its end.
+    /// The line without its end, without control characters.
     pub(crate) text: Arc<str>,
 }
 
-/// Joins the bytes of one stream to lines.
+/// Splits the bytes of one stream into lines.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LineBuffer {
     partial: Vec<u8>,
-    // A carriage return was the last byte: what follows overwrites the line, unless it is the line's end.
+    /// Whether the last byte was a carriage return. Then the next text overwrites the line, unless a newline
+    /// follows.
     returned: bool,
 }
 
 impl LineBuffer {
-    /// Takes bytes and gives each line that they complete to `line`.
+    /// Adds bytes and calls `line` with each line that they complete.
     pub(super) fn push(&mut self, mut bytes: &[u8], mut line: impl FnMut(String)) {
         while let Some(at) = bytes.iter().position(|b| matches!(b, b'\n' | b'\r')) {
             self.append(&bytes[..at], &mut line);
@@ -46,20 +48,20 @@ impl LineBuffer {
         self.append(bytes, &mut line);
     }
 
-    /// The line that has no end yet, as it looks now.
+    /// Returns the unfinished line as it looks now. `None` if it is empty.
     pub(super) fn partial(&self) -> Option<String> {
         let line = text::clean_line(&self.partial);
         (!line.is_empty()).then_some(line)
     }
 
-    /// Takes the line that has no end, because none will come.
+    /// Removes and returns the unfinished line, because no more bytes will come.
     pub(super) fn take(&mut self) -> Option<String> {
         let line = self.partial();
         *self = Self::default();
         line
     }
 
-    // Bytes without line ends.
+    /// Adds bytes that contain no line ends.
     fn append(&mut self, mut bytes: &[u8], line: &mut impl FnMut(String)) {
         if bytes.is_empty() {
             return;
@@ -71,7 +73,7 @@ impl LineBuffer {
             let room = MAX_LINE.saturating_sub(self.partial.len());
             self.partial.extend_from_slice(&bytes[..room]);
             bytes = &bytes[room..];
-            // A character is not cut, as long as these are characters.
+            // Cut before the last character if it is incomplete, so that UTF-8 text stays valid.
             let start = self.partial.iter().rposition(|b| b & 0xc0 != 0x80);
             let cut = start.filter(|at| MAX_LINE - at < 4 && self.partial[*at] >= 0xc0);
             let rest = self.partial.split_off(cut.unwrap_or(self.partial.len()));
@@ -82,7 +84,7 @@ impl LineBuffer {
     }
 }
 
-/// The last lines of a row.
+/// The last lines of a row's output.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tail {
     lines: VecDeque<LogLine>,
@@ -91,7 +93,8 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Adds a line; the bytes this took, less the bytes it gave back.
+    /// Adds a line. Returns the change in memory: the bytes of the new line minus the bytes of the lines that were
+    /// dropped.
     pub(super) fn push(&mut self, line: LogLine) -> isize {
         let before = self.bytes;
         self.bytes += cost(&line);
@@ -105,37 +108,37 @@ impl Tail {
         self.bytes.cast_signed() - before.cast_signed()
     }
 
-    /// Forgets all lines, but not that they were; the bytes this gave back.
+    /// Drops all lines but keeps their number. Returns the bytes that were freed.
     pub(super) fn clear(&mut self) -> usize {
         self.dropped += self.lines.len() as u64;
         self.lines = VecDeque::new();
         std::mem::take(&mut self.bytes)
     }
 
-    /// The last `count` lines, the oldest first.
+    /// Returns the last `count` lines, the oldest first.
     pub(crate) fn last(&self, count: usize) -> impl Iterator<Item = &LogLine> {
         self.lines
             .iter()
             .skip(self.lines.len().saturating_sub(count))
     }
 
-    /// Lines that are kept.
+    /// The number of lines that are kept.
     pub(crate) fn len(&self) -> usize {
         self.lines.len()
     }
 
-    /// Whether there are none.
+    /// Whether no lines are kept.
     pub(crate) fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
-    /// Lines there were, kept or not.
+    /// The number of lines that there were, including those that are no longer kept.
     pub(crate) fn seen(&self) -> u64 {
         self.dropped + self.lines.len() as u64
     }
 }
 
-// The bookkeeping of a line counts too: a million empty lines take memory.
+/// The memory of a line, including its bookkeeping: a million empty lines take memory, too.
 fn cost(line: &LogLine) -> usize {
     line.text.len() + 48
 }
@@ -215,7 +218,7 @@ mod tests {
     }
 
     proptest! {
-        // Where the bytes are split makes no difference.
+        // It makes no difference where the bytes are split.
         #[test]
         fn splits_do_not_matter(text in "(a|ä|\r|\n|\u{1b}\\[1m| ){0,60}", cuts in prop::collection::vec(0usize..120, 0..6)) {
             let bytes = text.as_bytes();

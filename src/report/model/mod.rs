@@ -1,9 +1,10 @@
-//! The state of a run, as events tell it: a pure reducer.
+//! The state of a run, computed from its events by a pure reducer.
 //!
-//! Events come unordered, twice, and from a daemon that need not be honest; nothing here panics on any of that, and all
-//! tables are bounded. Vertices are known by their digest, so that work which several targets share is one row with several
-//! targets. Durations come from the daemon's clock, and how long something has been going on from when it was heard of, so
-//! that the two machines' clocks need not agree. Start at [`Model::apply`].
+//! Events may arrive unordered or twice, and from a daemon that is not honest. None of this may cause a panic, and
+//! all tables have a maximum size. Vertices are identified by their digest, so work that several targets share is
+//! one row with several targets. The duration of finished work comes from the daemon's clock. The duration of
+//! running work is measured on this machine from its first event, so that the clocks of both machines need not
+//! agree. Start at [`Model::apply`].
 
 mod busy;
 mod change;
@@ -39,37 +40,37 @@ pub(crate) use row::{Row, State};
 pub(crate) use target::{StepCount, TargetModel, TargetState};
 use vertex::VertexState;
 
-/// Targets that are kept; what a definition can name, and far more.
+/// The most targets that are kept. No real definition has so many.
 const MAX_TARGETS: usize = 16 * 1024;
-/// Vertices that are kept; a hostile daemon may invent more.
+/// The most vertices that are kept. A hostile daemon could invent more.
 const MAX_VERTICES: usize = 50_000;
-/// Pairs of vertex and target that are kept.
+/// The most pairs of a vertex and a target that are kept.
 const MAX_SHARES: usize = 500_000;
-/// Warnings and notices that are kept, each.
+/// The most warnings, and the most notices, that are kept.
 const MAX_MESSAGES: usize = 1000;
-/// Bytes of output that are kept, of all rows together.
+/// The most bytes of output that are kept for all rows together.
 const MAX_TAILS: usize = 16 * 1024 * 1024;
 
-/// A warning of the frontend, once for all targets that share it.
+/// A warning of the frontend. Targets that share the warning have one entry.
 #[derive(Debug, Clone)]
 pub(crate) struct Warning {
-    /// The targets whose solves told it.
+    /// The targets whose solves reported it.
     pub(crate) targets: TargetSet,
-    /// The vertex it is about.
+    /// The vertex that it belongs to, as the first solve reported it.
     pub(crate) vertex: Digest,
-    /// One line, clean.
+    /// The warning in one line, without control characters.
     pub(crate) short: String,
-    /// More lines, clean.
+    /// Further lines, without control characters.
     pub(crate) detail: Vec<String>,
-    /// Where the rule is described.
+    /// The address of a page that describes the check.
     pub(crate) url: String,
-    /// 1 for a rule's warning.
+    /// The severity as the daemon sends it: 1 for the warning of a Dockerfile check.
     pub(crate) level: i64,
-    /// The source it is about.
+    /// The source lines that it is about, if the daemon named them.
     pub(crate) source: Option<SourceExcerpt>,
 }
 
-/// The state of a run.
+/// The state of a run, as far as events have reported it.
 #[derive(Debug, Default)]
 pub struct Model {
     builder: String,
@@ -92,17 +93,17 @@ pub struct Model {
     shares: usize,
     lost: u64,
     tail_bytes: usize,
-    // Rows with output, in the order in which they began to write.
+    /// Rows with output, in the order in which they began to write. The output of the first ones is dropped first.
     with_tail: VecDeque<RowId>,
 }
 
 impl Model {
-    /// An empty run.
+    /// Makes the model of a run of which nothing is known yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes an event in; what it changed.
+    /// Applies an event and returns what it changed.
     pub fn apply(&mut self, event: &Event) -> Vec<ModelChange> {
         self.now = self.now.max(event.at);
         let mut changes = Vec::new();
@@ -153,7 +154,7 @@ impl Model {
         &self.builder
     }
 
-    /// How the builder is reached.
+    /// How the builder is reached, such as `docker-container`; empty before it is known.
     pub fn driver(&self) -> &str {
         &self.driver
     }
@@ -163,75 +164,75 @@ impl Model {
         &self.targets
     }
 
-    /// A target; ids come from this model.
+    /// Returns the target with `id`, which must come from this model.
     pub fn target(&self, id: TargetId) -> Option<&TargetModel> {
         self.targets.get(id.index())
     }
 
-    /// The target called `name`.
+    /// Returns the target called `name`.
     pub(crate) fn target_named(&self, name: &TargetName) -> Option<&TargetModel> {
         self.target(*self.by_name.get(name)?)
     }
 
-    /// All rows, in the order in which they were heard of.
+    /// All rows, in the order in which they were first reported.
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }
 
-    /// A row; ids come from this model.
+    /// Returns the row with `id`, which must come from this model.
     pub(crate) fn row(&self, id: RowId) -> Option<&Row> {
         self.rows.get(id.index())
     }
 
-    /// The row that shows the vertex `digest`.
+    /// Returns the row that shows the vertex `digest`.
     pub(crate) fn row_of(&self, digest: &Digest) -> Option<RowId> {
         let vertex = *self.by_digest.get(digest)?;
         Some(self.vertices.get(vertex as usize)?.row)
     }
 
-    /// The rows that run, in the order in which they started.
+    /// The rows that are running, in the order in which they started.
     pub(crate) fn running(&self) -> &[RowId] {
         &self.running
     }
 
-    /// Work of this machine, in the order in which it was heard of.
+    /// Work on this machine, in the order of its first events.
     pub fn local(&self) -> impl ExactSizeIterator<Item = &Local> {
         self.local.values()
     }
 
-    /// Directory transfers, in the order in which they were heard of.
+    /// Directory transfers, in the order of their first events.
     pub fn transfers(&self) -> impl ExactSizeIterator<Item = &TimedTransfer> {
         self.transfers.values()
     }
 
-    /// Work of this machine at a position that a [`ModelChange`] told.
+    /// Returns the local work at a position from a [`ModelChange`].
     pub(crate) fn local_at(&self, index: usize) -> Option<&Local> {
         self.local.get_index(index).map(|(_, local)| local)
     }
 
-    /// The transfer at a position that a [`ModelChange`] told.
+    /// Returns the transfer at a position from a [`ModelChange`].
     pub(crate) fn transfer_at(&self, index: usize) -> Option<&TimedTransfer> {
         self.transfers
             .get_index(index)
             .map(|(_, transfer)| transfer)
     }
 
-    /// Warnings of the frontend, each once.
+    /// Warnings of the frontend, each once, in the order in which they arrived.
     pub(crate) fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
-    /// Notices of the run.
+    /// Notices of the run, in the order in which they arrived.
     pub fn notices(&self) -> &[Diagnostic] {
         &self.notices
     }
 
-    /// Why the run is being stopped, if it is.
+    /// Why the run is being stopped. `None` if it is not.
     pub(crate) fn stopping(&self) -> Option<&str> {
         self.stopping.as_deref()
     }
 
-    /// Whether all is over.
+    /// Whether the run is over.
     pub(crate) fn is_over(&self) -> bool {
         self.over
     }
@@ -241,7 +242,7 @@ impl Model {
         self.now
     }
 
-    /// Vertices and warnings there was no room for.
+    /// The number of vertices, warnings and other things that were dropped because a table was full.
     pub fn lost(&self) -> u64 {
         self.lost
     }

@@ -1,26 +1,29 @@
-//! What a vertex's name says about it.
+//! Reads the kind of work from a vertex's name.
 //!
-//! Names are the frontend's and made for people; this is the only place that reads anything out of them.
+//! Frontends make the names for people, so this can only be a guess. No other part of the program interprets
+//! names.
 
-/// What kind of work a vertex is, as far as its name tells.
+/// The kind of work that a vertex does, judging by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum WorkKind {
-    /// Work of the build's own: `RUN`, `COPY`, `WORKDIR` and what other frontends have. Only these are counted as steps.
+    /// Work that the build itself asks for: `RUN`, `COPY`, `WORKDIR` and what other frontends have. Only these are
+    /// counted as steps.
     Step,
-    /// An image or other source that the build starts from: its state says nothing about the cache.
+    /// An image or another source that the build starts from. Whether it is cached says nothing about the build's
+    /// cache.
     Source,
-    /// Housekeeping of the frontend: loading the Dockerfile, metadata, the context.
+    /// Housekeeping of the frontend: loading the Dockerfile, image metadata, the context.
     Internal,
-    /// Asking for credentials.
+    /// Fetching a registry's token or asking for credentials.
     Auth,
-    /// Writing or pushing the result, or its cache.
+    /// Writing or pushing the result or its cache.
     Export,
-    /// Reading a cache.
+    /// Reading the manifest of a cache.
     Import,
 }
 
 impl WorkKind {
-    /// The kind of the vertex called `name`.
+    /// Returns the kind of the vertex called `name`.
     pub(crate) fn of(name: &str) -> Self {
         let (label, rest) = split(name);
         let mut words = label.split_ascii_whitespace();
@@ -29,7 +32,7 @@ impl WorkKind {
         }
         match words.next() {
             Some("auth") => return Self::Auth,
-            // Of a named context: what is asked about it, and its content.
+            // Vertices of a named context: loading its metadata is housekeeping, its content is a source.
             Some("context")
                 if rest.starts_with("load metadata") || rest.starts_with("load .dockerignore") =>
             {
@@ -71,13 +74,14 @@ impl WorkKind {
         }
     }
 
-    /// Whether it is shown only where it takes noticeable time or fails.
+    /// Whether it is shown only if it takes noticeable time or fails.
     pub(crate) const fn is_housekeeping(self) -> bool {
         matches!(self, Self::Internal | Self::Auth | Self::Import)
     }
 }
 
-/// The label in brackets without them, and what follows: `[web 2/5] RUN make` is `web 2/5` and `RUN make`.
+/// Splits a name into the text in brackets and the rest: `[web 2/5] RUN make` becomes `web 2/5` and `RUN make`.
+/// Without brackets, the first part is empty.
 pub(crate) fn split(name: &str) -> (&str, &str) {
     let labelled = name
         .strip_prefix('[')
@@ -85,7 +89,7 @@ pub(crate) fn split(name: &str) -> (&str, &str) {
     labelled.unwrap_or(("", name))
 }
 
-/// `text` with each full SHA-256 digest cut to its first twelve digits, as people read them.
+/// Returns `text` with each full SHA-256 digest cut to its first twelve digits.
 pub(crate) fn shorten_digests(text: &str) -> String {
     const MARK: &str = "sha256:";
     let mut short = String::with_capacity(text.len());
@@ -94,7 +98,7 @@ pub(crate) fn shorten_digests(text: &str) -> String {
         let (before, after) = rest.split_at(at + MARK.len());
         short.push_str(before);
         let digits = after.bytes().take_while(u8::is_ascii_hexdigit).count();
-        // Hexadecimal digits are one byte each.
+        // Hexadecimal digits have one byte each, so this is a character boundary.
         let keep = if digits == 64 { 12 } else { digits };
         short.push_str(&after[..keep]);
         rest = &after[digits..];

@@ -1,4 +1,4 @@
-//! Progress of solves: vertices, their parts, their output, the frontend's warnings.
+//! Applies the progress of solves to the model: vertices, their parts, their output, the frontend's warnings.
 
 use std::sync::Arc;
 
@@ -14,9 +14,9 @@ use crate::event;
 use crate::report::text;
 use crate::types::TargetName;
 
-/// Bytes of a vertex's name.
+/// The most bytes of a vertex's name.
 const MAX_NAME: usize = 512;
-/// Bytes of a warning's text.
+/// The most bytes of each text of a warning.
 const MAX_WARNING: usize = 4 * 1024;
 
 impl Model {
@@ -69,7 +69,7 @@ impl Model {
         self.settle(row, changes);
     }
 
-    // The vertex of `update`, made if it is new; none where there is no room.
+    /// Returns the index of the vertex in `update`, and adds the vertex if it is new. `None` if the table is full.
     fn vertex_index(&mut self, update: &event::Vertex) -> Option<usize> {
         if let Some(index) = self.by_digest.get(&update.digest) {
             return Some(*index as usize);
@@ -85,10 +85,11 @@ impl Model {
         Some(index as usize)
     }
 
-    // The row that shows a new vertex: its group's, where it has one, else one of its own.
+    /// Returns the row that shows a new vertex: the row of its group if it has one, or else a new row.
     fn row_for(&mut self, update: &event::Vertex) -> Option<RowId> {
-        // A weak member (the copy of a `COPY --link`) belongs to the group as its others (the merge) do. A group of weak
-        // members only is not shown as one by others; in practice it has one member, whose name is the group's.
+        // The copy of a `COPY --link` is a weak member of its group, and the merge is a normal one; both belong to
+        // the same row. Other clients do not show a group that has only weak members as one line. In practice such
+        // a group has one member with the group's name, so the result is the same here.
         let group = update.group.as_ref();
         if let Some(row) = group.and_then(|group| self.groups.get(&group.id)) {
             return Some(*row);
@@ -102,7 +103,7 @@ impl Model {
         Some(row)
     }
 
-    // One text for all rows of one name.
+    /// Returns the cleaned name. Rows with the same name share one text in memory.
     fn intern(&mut self, name: &str) -> Arc<str> {
         let name = shorten_digests(&text::clean_name(name, MAX_NAME));
         if let Some(known) = self.names.get(name.as_str()) {
@@ -147,7 +148,7 @@ impl Model {
         }
     }
 
-    // Brings a row's state in line with its vertices'.
+    /// Updates the state of a row from its vertices, and records what changed.
     fn settle(&mut self, id: RowId, changes: &mut Vec<ModelChange>) {
         let state = self.row_state(id);
         let row = &self.rows[id.index()];
@@ -177,7 +178,8 @@ impl Model {
         }
     }
 
-    // A group runs while one of its vertices does, fails when one does, and is cached when all are.
+    /// Computes the state of a row. A group is running if one of its vertices is, failed if one of them is, and
+    /// cached only if all of them are.
     fn row_state(&self, id: RowId) -> State {
         let members = self.rows[id.index()].members.iter();
         let mut states = members
@@ -207,7 +209,7 @@ impl Model {
         matches!(state, State::Failed | State::Cancelled).then(|| failed.error().cloned())?
     }
 
-    // What a row wrote last without a line end is a line now.
+    /// Turns the unfinished last line of a row's output into a line, because the row is over.
     fn flush_output(&mut self, id: RowId, changes: &mut Vec<ModelChange>) {
         let members = self.rows[id.index()].members.clone();
         for at in members {
@@ -239,7 +241,8 @@ impl Model {
         self.bound_tails();
     }
 
-    // Forgets the output of the rows that wrote first, those that failed last of all.
+    /// Drops the output of rows until the limit for all rows holds. Rows that wrote first lose it first, failed
+    /// rows last.
     fn bound_tails(&mut self) {
         for keep_failed in [true, false] {
             let mut left = self.with_tail.len();
@@ -283,7 +286,7 @@ impl Model {
         let mut lines = Vec::new();
         vertex.log(target, log, |line| lines.push(line));
         let partial = vertex.partial();
-        // Output that comes when the vertex is over has nothing to wait for.
+        // If the vertex is over, no end of the line will come, so an unfinished line is complete.
         let late = vertex.state().is_over();
         for text in lines {
             self.add_line(id, text, log.stream == 2, changes);
@@ -342,7 +345,8 @@ impl Model {
         changes.push(ModelChange::Warning(self.warnings.len() - 1));
     }
 
-    /// Settles what the solve of `target` left open.
+    /// Ends all rows of `target` that are still running, because its solve is over. `broken` marks them as
+    /// cancelled.
     pub(super) fn close_rows(
         &mut self,
         target: TargetId,

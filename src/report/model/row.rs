@@ -1,4 +1,5 @@
-//! A row: what is shown as one thing, which is a vertex, or a group of vertices that the frontend wants shown as one.
+//! A row: one thing in the display. It shows a vertex, or a group of vertices that the frontend wants shown as
+//! one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,21 +14,21 @@ use crate::event;
 use crate::report::text;
 use crate::types::Digest;
 
-/// Progress lines of a row that are kept.
+/// The most parts that are kept of a row.
 const MAX_PROGRESS: usize = 512;
-/// Bytes of a progress line's name.
+/// The most bytes of a part's name.
 const MAX_NAME: usize = 256;
 
-/// Where a row is.
+/// The state of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum State {
-    /// Known, not started.
+    /// Known, but not started.
     Pending,
-    /// Being worked on.
+    /// Being worked on now.
     Running,
-    /// Worked on, and done.
+    /// Worked on and done.
     Done,
-    /// Taken from the cache.
+    /// The result came from the cache.
     Cached,
     /// Failed.
     Failed,
@@ -36,7 +37,7 @@ pub(crate) enum State {
 }
 
 impl State {
-    /// Whether it is neither to come nor going on.
+    /// Whether it is neither waiting nor running. Sources may start again later.
     pub(crate) const fn is_over(self) -> bool {
         !matches!(self, Self::Pending | Self::Running)
     }
@@ -45,50 +46,50 @@ impl State {
 /// Progress of a part of a row, such as a layer that is pulled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RowProgress {
-    /// What is being done, clean.
+    /// What is being done, without control characters.
     pub(crate) name: Arc<str>,
-    /// Amount done, usually bytes.
+    /// The amount done, usually in bytes.
     pub(crate) current: u64,
-    /// Amount to do; 0 if unknown.
+    /// The whole amount in the same unit; 0 if unknown.
     pub(crate) total: u64,
-    /// When it was first heard of, as time since the run began.
+    /// When the first event about it arrived, as time since the run began.
     pub(crate) since: Duration,
-    /// How long it took, once it is done.
+    /// How long it took; `None` until it is done.
     pub(crate) took: Option<Duration>,
 }
 
-/// Amounts of all parts of a row that have a known size.
+/// The sums over the parts of a row. If the size of some parts is known, only those are counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Amount {
-    /// Done.
+    /// The amount done, usually in bytes.
     pub(crate) current: u64,
-    /// To do; 0 where unknown.
+    /// The whole amount; 0 if no part has a known size.
     pub(crate) total: u64,
-    /// Parts that are done.
+    /// The number of parts that are done.
     pub(crate) parts_done: usize,
-    /// Parts.
+    /// The number of parts.
     pub(crate) parts: usize,
 }
 
-/// A vertex or a group of vertices.
+/// A vertex, or a group of vertices that is shown as one thing.
 #[derive(Debug)]
 pub struct Row {
-    /// The name, clean and on one line.
+    /// The name on one line, without control characters.
     pub(crate) name: Arc<str>,
-    /// What kind of work it is.
+    /// The kind of work, judging by the name.
     pub(crate) kind: WorkKind,
-    /// The targets whose solves report it, in the order of the plan.
+    /// The targets whose solves report it.
     pub(crate) targets: TargetSet,
-    /// The vertex; of a group, the one that was heard of first.
+    /// The digest of the vertex. For a group, of the vertex that was reported first.
     #[cfg_attr(not(test), expect(dead_code, reason = "tests ask for it"))]
     pub(crate) digest: Digest,
-    /// Where it is.
+    /// The current state.
     pub(crate) state: State,
-    /// When it came there, as time since the run began.
+    /// When it entered this state, as time since the run began.
     pub(crate) since: Duration,
-    /// Why it failed or was cancelled.
+    /// Why it failed or was cancelled. `None` in other states.
     pub(crate) error: Option<Arc<str>>,
-    /// When it last wrote something.
+    /// When it last wrote output, as time since the run began.
     pub(crate) last_output: Option<Duration>,
     pub(super) busy: Busy,
     pub(super) tail: Tail,
@@ -116,7 +117,8 @@ impl Row {
         }
     }
 
-    /// Time worked on it, by the daemon's clock; for a row that runs, at least the time since it was heard that it does.
+    /// Returns the time that was spent on it, by the daemon's clock. If it is running, this is at least the time
+    /// since the event that reported its start.
     pub(crate) fn elapsed(&self, now: Duration) -> Duration {
         let worked = self.busy.total();
         if self.state == State::Running {
@@ -131,17 +133,17 @@ impl Row {
         &self.tail
     }
 
-    /// The line of output that has no end yet.
+    /// The unfinished last line of its output.
     pub(crate) fn partial_line(&self) -> Option<&str> {
         self.partial.as_deref()
     }
 
-    /// The part at `index`, in the order in which they were heard of.
+    /// Returns the part at `index`, in the order in which parts were first reported.
     pub(crate) fn progress_at(&self, index: usize) -> Option<&RowProgress> {
         self.progress.get_index(index).map(|(_, progress)| progress)
     }
 
-    /// What its parts come to.
+    /// Returns the sums over its parts, or `None` if it has no parts with an amount.
     pub(crate) fn amount(&self) -> Option<Amount> {
         let mut amount = Amount::default();
         let sized = || self.progress.values().filter(|p| p.total > 0);
@@ -163,7 +165,7 @@ impl Row {
         (amount.parts > 0).then_some(amount)
     }
 
-    /// Takes progress in; the position of the part that is done with it.
+    /// Applies progress of a part. Returns the part's position if this update says that it is done.
     pub(super) fn update_progress(
         &mut self,
         update: &event::VertexProgress,
@@ -183,7 +185,7 @@ impl Row {
             since: now,
             took: None,
         });
-        // Updates are not ordered; amounts only grow, and what is done stays done.
+        // Updates may arrive in any order. Amounts never shrink, and a part that is done stays done.
         part.current = part.current.max(amount_of(update.current));
         part.total = part.total.max(amount_of(update.total));
         if !done || part.took.is_some() {

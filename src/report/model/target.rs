@@ -1,4 +1,4 @@
-//! A target as the report sees it: its state, its rows, and how many of its steps were cached.
+//! A target in the display: its state, its rows, and how many of its steps were cached.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,20 +8,20 @@ use super::ids::RowId;
 use crate::outcome::TargetOutcome;
 use crate::types::TargetName;
 
-/// Where a target is.
+/// The state of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum TargetState {
-    /// Its solve was not sent yet.
+    /// The solve was not sent yet.
     Waiting,
-    /// It is being built.
+    /// The solve was sent and has not ended.
     Running,
-    /// It is built.
+    /// The target was built.
     Succeeded,
-    /// It failed.
+    /// The solve, or something that it needed, failed.
     Failed,
-    /// It was not started, because a target it needs did not succeed.
+    /// The target was not started, because a target that it needs did not succeed.
     Skipped,
-    /// It was stopped.
+    /// The target was stopped.
     Cancelled,
 }
 
@@ -32,22 +32,22 @@ impl TargetState {
     }
 }
 
-/// How many steps there are, and what became of them.
+/// The number of steps and how they ended.
 ///
-/// Steps are the work that a Dockerfile asks for: neither the images it starts from, nor the frontend's housekeeping, nor
-/// exports. A step that a target's solve reports under several digests counts once: solves that share work report the
-/// shared vertex, and their own as cached.
+/// Steps are the work that a Dockerfile asks for. Images that it starts from, the frontend's housekeeping and
+/// exports are not counted. A step may have several digests in one target: solves that share work report the
+/// shared vertex, and also their own vertex, as cached. Steps are counted by name, so such a step counts once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct StepCount {
-    /// Steps known so far.
+    /// Steps that are known so far.
     pub(crate) known: usize,
-    /// Steps that ended.
+    /// Steps that have ended.
     pub(crate) ended: usize,
     /// Steps whose result came from the cache.
     pub(crate) cached: usize,
 }
 
-/// What became of a step in one target.
+/// How a step ended in one target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StepEnd {
     Open,
@@ -55,7 +55,7 @@ pub(super) enum StepEnd {
     Cached,
 }
 
-// How many vertices of one name ended in which way.
+/// How many vertices with the same name ended in which way.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tally {
     ran: u32,
@@ -72,20 +72,20 @@ impl Tally {
     }
 }
 
-/// A target.
+/// A target of the run.
 #[derive(Debug)]
 pub struct TargetModel {
-    /// Its name.
+    /// The name of the target.
     pub(crate) name: TargetName,
-    /// Where it is.
+    /// The current state.
     pub(crate) state: TargetState,
     /// When its solve was sent, as time since the run began.
     pub(crate) started: Option<Duration>,
-    /// When it ended.
+    /// When it ended, as time since the run began.
     pub(crate) ended: Option<Duration>,
-    /// How it ended.
+    /// How it ended; `None` until then.
     pub(crate) outcome: Option<Arc<TargetOutcome>>,
-    /// Its rows in the order in which they were first heard of.
+    /// Its rows, in the order in which its solve first reported them.
     pub(crate) rows: Vec<RowId>,
     tallies: HashMap<Arc<str>, Tally>,
     steps: StepCount,
@@ -105,7 +105,8 @@ impl TargetModel {
         }
     }
 
-    /// Its steps. Of a target that is built, those that never started were not needed.
+    /// Returns the counts of its steps. If the target was built, steps that never started were not needed and are
+    /// not counted.
     pub(crate) fn steps(&self) -> StepCount {
         let mut steps = self.steps;
         if self.state == TargetState::Succeeded {
@@ -114,14 +115,15 @@ impl TargetModel {
         steps
     }
 
-    /// Time since its solve was sent, up to its end or to `now`.
+    /// Returns the time from sending its solve to its end, or to `now` if it is still running. Zero if it was not
+    /// started.
     pub(crate) fn elapsed(&self, now: Duration) -> Duration {
         self.started.map_or(Duration::ZERO, |started| {
             self.ended.unwrap_or(now).saturating_sub(started)
         })
     }
 
-    /// Takes note of a step of which nothing is known but the name.
+    /// Records that a step called `name` exists.
     pub(super) fn know_step(&mut self, name: &Arc<str>) {
         if !self.tallies.contains_key(name) {
             self.tallies.insert(name.clone(), Tally::default());
@@ -129,7 +131,7 @@ impl TargetModel {
         }
     }
 
-    /// Takes note that a vertex called `name` went from `before` to `after`.
+    /// Records that a vertex called `name` changed from `before` to `after`.
     pub(super) fn move_step(&mut self, name: &Arc<str>, before: StepEnd, after: StepEnd) {
         self.know_step(name);
         let Some(tally) = self.tallies.get_mut(name) else {
@@ -153,7 +155,7 @@ impl TargetModel {
         self.steps.cached = self.steps.cached + usize::from(is_cached) - usize::from(was_cached);
     }
 
-    /// Whether a step called `name` was really worked on for this target.
+    /// Whether a step called `name` was executed for this target, not only taken from the cache.
     pub(super) fn ran(&self, name: &str) -> bool {
         self.tallies.get(name).is_some_and(|tally| tally.ran > 0)
     }

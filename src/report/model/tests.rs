@@ -1,4 +1,4 @@
-//! Tests of the reducer as a whole: recorded runs, arbitrary orders, bounds.
+//! Tests of the reducer as a whole: recorded runs, arbitrary orders, limits.
 
 use std::time::SystemTime;
 
@@ -38,8 +38,8 @@ fn steps(model: &Model) -> Vec<(&str, usize, usize, usize)> {
 fn a_first_build() {
     let model = replay(include_str!("../../../tests/fixtures/status/cold.jsonl"));
     assert!(model.is_over() && model.running().is_empty());
-    // Nothing was in the cache, though the solves report what another one did for them as cached vertices of their own.
-    // flower's COPY is celery's, under another name.
+    // Nothing was in the cache, but the solves report work that another solve did as cached vertices of their own.
+    // The COPY of flower is the same as celery's, under another name.
     assert_eq!(
         steps(&model),
         [("web", 0, 11, 11), ("celery", 0, 8, 8), ("flower", 1, 9, 9)]
@@ -425,7 +425,7 @@ fn any_name() -> impl Strategy<Value = TargetName> {
     "[a-d]".prop_map(|name| name.parse().unwrap())
 }
 
-/// Events in no sensible order; also for the tests of the views.
+/// Events in arbitrary order. The tests of the views use them, too.
 pub(in crate::report) fn any_event() -> impl Strategy<Value = Event> {
     let local = (
         "[a-b]",
@@ -492,7 +492,7 @@ proptest! {
     }
 }
 
-/// Ids of rows that no model made.
+/// Ids of rows that do not belong to a model.
 pub(in crate::report) fn row_ids(count: u32) -> Vec<RowId> {
     (0..count).map(RowId).collect()
 }

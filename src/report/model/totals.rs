@@ -1,24 +1,24 @@
-//! Numbers of the whole run.
+//! Counts steps and transferred files of the whole run.
 
 use super::name::WorkKind;
 use super::target::StepEnd;
 use super::{Model, Row, State, StepCount};
 
-/// Numbers of the whole run.
+/// Numbers of the whole run, for the summary.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Steps, those that targets share counted once.
+    /// The steps. A step that several targets share is counted once.
     pub(crate) steps: StepCount,
-    /// Bytes of file content that were sent.
+    /// The bytes of file content that were sent.
     pub(crate) bytes_sent: u64,
-    /// Files whose content was sent.
+    /// The number of files whose content was sent.
     pub(crate) files_sent: u64,
-    /// Entries of directories that were listed to the engine.
+    /// The number of files and directories that were listed to the engine.
     pub(crate) entries: u64,
 }
 
 impl Model {
-    /// Numbers of the whole run; looks at every row.
+    /// Computes the numbers of the whole run. Looks at every row, so do not call it for each event.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
         for row in self.rows.iter().filter(|row| row.kind == WorkKind::Step) {
@@ -45,13 +45,14 @@ impl Model {
         };
         let ran = ends().any(|(_, end)| end == StepEnd::Ran);
         let cached = !ran && ends().any(|(_, end)| end == StepEnd::Cached);
-        // A target whose work was done by another one's vertex reports that one, and its own as cached.
+        // If another vertex did the work of this step for the target, the target reports that vertex, and its own
+        // one as cached. It is one step, so the cached one is not counted.
         if cached
             && ends().any(|(id, _)| self.target(id).is_some_and(|target| target.ran(&row.name)))
         {
             return;
         }
-        // What never started in a target that is over was not needed.
+        // A step that never started, and whose targets are all over, was not needed.
         let open = !ran && !cached;
         let alive = |(id, _)| {
             self.target(id)
@@ -65,8 +66,8 @@ impl Model {
         steps.cached += usize::from(cached);
     }
 
-    /// Whether a row only says that the result of another one, which was worked on under the same name for the same
-    /// targets, is there.
+    /// Whether a row only repeats a step: the work was done in another row with the same name for the same
+    /// targets, and this row reports the result as cached.
     pub(crate) fn is_echo(&self, row: &Row) -> bool {
         row.kind == WorkKind::Step
             && row.state == State::Cached
@@ -76,7 +77,8 @@ impl Model {
                 .all(|id| self.target(id).is_some_and(|target| target.ran(&row.name)))
     }
 
-    /// The rows that took longest, the longest first: work and exports, nothing from the cache.
+    /// Returns the `count` rows that took longest, the longest first. Only rows that are done or failed, none from
+    /// the cache.
     pub(crate) fn slowest(&self, count: usize) -> Vec<&Row> {
         let over = |row: &&Row| matches!(row.state, State::Done | State::Failed);
         let mut rows: Vec<&Row> = self.rows.iter().filter(over).collect();

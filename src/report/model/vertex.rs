@@ -1,4 +1,4 @@
-//! The state of one vertex, from updates that come in any order and from several solves.
+//! The state of one vertex. Updates arrive in any order and from several solves.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -9,21 +9,21 @@ use super::row::State;
 use super::target::StepEnd;
 use crate::event;
 
-/// Bytes of an error text that are kept.
+/// The most bytes that are kept of an error text.
 const MAX_ERROR: usize = 8 * 1024;
 
-/// What the solve of one target says of a vertex.
+/// What the solve of one target reports about a vertex.
 #[derive(Debug)]
 pub(super) struct TargetVertex {
     pub(super) target: TargetId,
-    // Start of the latest interval of work; none before the first.
+    /// The start of the latest interval of work; `None` before the first.
     latest: Option<SystemTime>,
     open: bool,
     cached: bool,
     solve: Solve,
 }
 
-// Where the solve of a share is; what it left open when it ended will not be closed any more.
+/// Whether the solve of a share has ended. If it has, no update will close an interval that is still open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Solve {
     GoesOn,
@@ -32,7 +32,7 @@ enum Solve {
 }
 
 impl TargetVertex {
-    /// What became of the vertex in this solve.
+    /// Returns how the vertex ended in this solve.
     pub(super) fn end(&self) -> StepEnd {
         match (self.latest, self.open, self.cached) {
             (None, ..) | (_, true, _) => StepEnd::Open,
@@ -42,21 +42,22 @@ impl TargetVertex {
     }
 }
 
-/// A vertex.
+/// A vertex, with what each solve that shares it reports.
 #[derive(Debug)]
 pub(super) struct VertexState {
     pub(super) row: RowId,
     pub(super) shares: Vec<TargetVertex>,
-    // With the start of the interval that ended so.
+    /// The error, with the start of the interval that ended with it.
     error: Option<(SystemTime, Arc<str>)>,
-    // Start of the latest interval that ended without an error.
+    /// The start of the latest interval that ended without an error.
     succeeded: Option<SystemTime>,
     log: LogSource,
     streams: [LineBuffer; 2],
 }
 
-// Every solve that shares a vertex sends its whole output, with equal times: the one that was first is followed, and another
-// one takes over with the first chunk that is newer than all that was seen.
+/// Selects the solve whose output is used. Every solve that shares a vertex sends its whole output, with equal
+/// times, so using all would repeat each line. The first solve is used. Another one takes over if it sends a chunk
+/// that is newer than everything seen so far.
 #[derive(Debug, Default)]
 struct LogSource {
     target: Option<TargetId>,
@@ -87,12 +88,12 @@ impl VertexState {
         }
     }
 
-    /// The position of the share of `target`.
+    /// Returns the position of the share of `target`.
     pub(super) fn share(&self, target: TargetId) -> Option<usize> {
         self.shares.iter().position(|share| share.target == target)
     }
 
-    /// Adds a share for `target`; its position.
+    /// Adds a share for `target` and returns its position.
     pub(super) fn add_share(&mut self, target: TargetId) -> usize {
         self.shares.push(TargetVertex {
             target,
@@ -104,7 +105,7 @@ impl VertexState {
         self.shares.len() - 1
     }
 
-    /// Takes an update in; the interval that it closes, if it closes one in which work was done.
+    /// Applies an update. Returns the interval that it closes, unless the result came from the cache.
     pub(super) fn update(
         &mut self,
         share: usize,
@@ -119,7 +120,7 @@ impl VertexState {
                 share.open = vertex.completed.is_none();
                 share.cached = vertex.cached;
             }
-            // The two updates of one interval come in any order; the one that knows its end is right.
+            // The two updates of one interval arrive in any order. The one that has an end is the later one.
             Some(std::cmp::Ordering::Equal) => {
                 share.open &= vertex.completed.is_none();
                 share.cached |= vertex.cached;
@@ -136,7 +137,8 @@ impl VertexState {
         (!vertex.cached).then_some((start, end))
     }
 
-    /// Takes note that `target` is over; whether that changes anything here.
+    /// Records that the solve of `target` has ended. Returns whether that changes the state of this vertex,
+    /// because it was still running there.
     pub(super) fn target_over(&mut self, target: TargetId, broken: bool) -> bool {
         let Some(at) = self.share(target) else {
             return false;
@@ -150,7 +152,7 @@ impl VertexState {
         share.open
     }
 
-    /// The state that follows from all that is known.
+    /// Computes the state from everything that is known.
     pub(super) fn state(&self) -> State {
         if self
             .shares
@@ -183,13 +185,13 @@ impl VertexState {
         }
     }
 
-    /// Why it failed or was cancelled, unless it succeeded later.
+    /// Returns why it failed or was cancelled. `None` if it succeeded later.
     pub(super) fn error(&self) -> Option<&Arc<str>> {
         let (at, text) = self.error.as_ref()?;
         (self.succeeded <= Some(*at)).then_some(text)
     }
 
-    /// Takes output in, unless another solve has told it already; `line` gets each line that it completes.
+    /// Adds output, unless another solve has sent it already. Calls `line` with each line that it completes.
     pub(super) fn log(
         &mut self,
         target: TargetId,
@@ -201,19 +203,20 @@ impl VertexState {
         }
     }
 
-    /// The lines without an end, standard output's first.
+    /// Removes and returns the unfinished lines, standard output's first.
     pub(super) fn take_partial(&mut self) -> [Option<String>; 2] {
         let [out, err] = &mut self.streams;
         [out.take(), err.take()]
     }
 
-    /// How the unfinished line looks now.
+    /// Returns the unfinished line as it looks now.
     pub(super) fn partial(&self) -> Option<String> {
         self.streams.iter().find_map(LineBuffer::partial)
     }
 }
 
-/// Whether an error's text says that the work was stopped rather than that it failed.
+/// Whether an error text says that the work was cancelled, not that it failed. BuildKit sends no code for that,
+/// only Go's message.
 pub(super) fn is_cancellation(error: &str) -> bool {
     error.contains("context canceled")
 }

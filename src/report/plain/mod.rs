@@ -1,9 +1,10 @@
-//! One readable stream, as continuous integration wants it.
+//! Prints a run as one readable stream, for continuous integration.
 //!
-//! Every line begins with the target it belongs to and, where it is about a step, the step's number, so that a target or a
-//! step can be followed by searching for it. A step that several targets share is told once, under the first of them; the
-//! others get a line that says where. Short steps take one line, cached ones too. Nothing is silent for long: pulls tell how
-//! far they are, and a step that writes nothing says from time to time that it still runs.
+//! Every line begins with the name of its target and, if it is about a step, the step's number, so a reader can
+//! follow a target or a step by searching for it. A step that several targets share is printed once, under the
+//! first of them, and the others get a line that refers to it. Short and cached steps take one line. Nothing is
+//! silent for long: pulls report their progress, and a step without output reports from time to time that it is
+//! still running.
 
 mod steps;
 #[cfg(test)]
@@ -23,27 +24,28 @@ use crate::event::Event;
 use crate::outcome::{CancelReason, TargetOutcome};
 use steps::Steps;
 
-/// Columns that targets' names may take.
+/// The most columns that targets' names are padded to.
 const MAX_NAME: usize = 24;
-/// What stands where a target's name would.
+/// Printed in place of the target's name on lines that belong to no target.
 const NO_TARGET: &str = "-";
-/// Columns that warnings and notices are drawn for.
+/// The width in columns for which warnings and notices are drawn.
 const WIDTH: u16 = 120;
-/// Transfers and local work are told when they took longer than this, or moved something.
+/// Transfers and local work are printed only if they took longer than this or moved bytes.
 const NOTEWORTHY: Duration = Duration::from_millis(500);
-/// Local work that takes longer than this is told of before it ends.
+/// Local work that takes longer than this is printed before it ends.
 const LONG: Duration = Duration::from_secs(5);
-/// A transfer, and then local work, says how far it is this often.
+/// The time between two progress lines of transfers or of local work.
 const TRANSFER_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The form of a line: the target's name, as wide as the widest, and what there is to say.
+/// Writes lines: the target's name, padded to the widest name, and the text.
 struct Lines {
     look: Look,
     width: usize,
 }
 
 impl Lines {
-    // The columns in front of a line: as wide as the longest name that is known when a target starts.
+    /// Sets the width of the names to the longest name that is known. Called when targets start, because names may
+    /// be added later.
     fn measure(&mut self, model: &Model) {
         let names = model
             .targets()
@@ -60,7 +62,7 @@ impl Lines {
         out: Out<'_>,
     ) -> io::Result<()> {
         let name = target.map_or(NO_TARGET, |target| target.name.as_str());
-        // A name is never cut: it is what one searches for.
+        // A name is never cut, because users search for it.
         let missing = self.width.saturating_sub(text::width(name));
         let mut whole = StyledLine::new();
         whole.push(TextRole::Strong, format!("{name}{:missing$}", ""));
@@ -70,14 +72,14 @@ impl Lines {
     }
 }
 
-/// The stream.
+/// The view that prints the stream.
 pub(super) struct Plain {
     lines: Lines,
     sources: Arc<SourceMap>,
     steps: Steps,
     settling: Settling,
     transfers_told: Duration,
-    // When local work that goes on was told of last.
+    /// When local work that is still running was last printed, by its position in the model.
     local_told: BTreeMap<usize, Duration>,
 }
 

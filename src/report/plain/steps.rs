@@ -1,4 +1,4 @@
-//! Steps in the stream: their numbers, their beginning and end, their output, and signs of life.
+//! Prints steps: their numbers, their start and end, their output, and progress of long ones.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,32 +11,32 @@ use crate::report::style::{StyledLine, TextRole};
 use crate::report::view::Out;
 use crate::report::{format, text};
 
-/// A step that ends sooner takes one line, not two.
+/// A step that ends sooner than this takes one line, not two.
 const LINGERS: Duration = Duration::from_millis(250);
-/// Housekeeping that ends sooner takes none.
+/// Housekeeping that ends sooner than this is not printed.
 const NOTEWORTHY: Duration = Duration::from_secs(1);
-/// A part of an export that ends sooner takes none.
+/// A part of an export that ends sooner than this is not printed.
 const PART_NOTEWORTHY: Duration = Duration::from_millis(500);
-/// A row that moves bytes says how many this often.
+/// The time between two progress lines of a row that moves bytes.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
-/// A step that writes nothing says that it runs after this long, and then after twice as long each time.
+/// A step without output reports after this time that it is still running, and then each time after twice as long.
 const FIRST_SILENCE: Duration = Duration::from_secs(30);
-/// The longest silence.
+/// The longest time between two such reports.
 const MAX_SILENCE: Duration = Duration::from_secs(300);
-/// Columns of a name that was told before.
+/// The columns of a step's name if it was printed before.
 const REMINDER: usize = 80;
-/// Columns of a name that is told once.
+/// The columns of a step's name if it is printed only once.
 const ONLY_NAME: usize = 200;
-/// Targets that get a line of their own for a step they share.
+/// The most targets that get a line for a step that they share.
 const MAX_SHARERS: usize = 8;
 
-// What was told of a row.
+/// What was printed about a row.
 #[derive(Debug)]
 struct Told {
     number: usize,
     owner: TargetId,
     began: bool,
-    // Time worked when its end was told.
+    /// The time that the row had taken when its end was printed.
     ended: Option<Duration>,
     sharers: usize,
     spoke: Duration,
@@ -44,14 +44,15 @@ struct Told {
     moved: u64,
 }
 
-/// What was told of all rows.
+/// What was printed about all rows.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
     told: HashMap<RowId, Told>,
 }
 
 impl Steps {
-    // What was told of a row, which has a number from now on; none for a row without targets.
+    /// Returns what was printed about a row, and gives the row a number if it has none yet. `None` for a row
+    /// without targets.
     fn told(&mut self, id: RowId, row: &Row, now: Duration) -> Option<&mut Told> {
         let number = self.told.len() + 1;
         let owner = row.targets.iter().next()?;
@@ -67,7 +68,7 @@ impl Steps {
         }))
     }
 
-    // Tells that a row began, unless that was told.
+    /// Prints that a row began, unless that was printed before.
     fn begin(
         &mut self,
         lines: &Lines,
@@ -93,7 +94,7 @@ impl Steps {
         Ok(())
     }
 
-    /// Tells that a target shares a row that another one has begun.
+    /// Prints that a target shares a row that was printed under another target.
     pub(super) fn joined(
         &mut self,
         lines: &Lines,
@@ -120,7 +121,7 @@ impl Steps {
         lines.write(model.target(target), line, out)
     }
 
-    /// Tells a line of output.
+    /// Prints a line of output.
     pub(super) fn output(
         &mut self,
         lines: &Lines,
@@ -149,7 +150,8 @@ impl Steps {
         lines.write(model.target(told.owner), said, out)
     }
 
-    /// Tells that a part of a row is done, where that is worth a line: what an export pushed, and what took long.
+    /// Prints that a part of a row is done. Only parts of exports are printed: pushed manifests, and what took
+    /// long.
     pub(super) fn part_ended(
         &mut self,
         lines: &Lines,
@@ -184,7 +186,7 @@ impl Steps {
         lines.write(model.target(told.owner), line, out)
     }
 
-    /// Tells that a row is over.
+    /// Prints that a row ended, unless it is not worth a line.
     pub(super) fn ended(
         &mut self,
         lines: &Lines,
@@ -203,7 +205,7 @@ impl Steps {
             State::Done => short && !began,
             State::Cached => row.kind.is_housekeeping() || model.is_echo(row),
             State::Failed => false,
-            // What never began is not missed.
+            // If no start was printed, the user does not wait for an end.
             State::Cancelled => !began,
         };
         if quiet {
@@ -212,7 +214,7 @@ impl Steps {
         let Some(told) = self.told(id, row, model.now()) else {
             return Ok(());
         };
-        // A source that was worked on again is told again if that took long.
+        // A source that was worked on again is printed again only if that took long.
         if told
             .ended
             .is_some_and(|before| took.saturating_sub(before) < NOTEWORTHY)
@@ -241,7 +243,7 @@ impl Steps {
         } else {
             TextRole::Plain
         };
-        // Who was told the whole name when it began needs to be reminded only.
+        // If the start was printed, the user has seen the whole name.
         let columns = if told.began { REMINDER } else { ONLY_NAME };
         line.push(role, text::fit(&row.name, columns));
         if let Some(error) = row.error.as_deref().filter(|_| row.state == State::Failed) {
@@ -250,7 +252,7 @@ impl Steps {
         lines.write(model.target(told.owner), line, out)
     }
 
-    /// Tells what runs long enough to be told, how far it is, and that it still runs.
+    /// Prints the start of rows that have run long enough, their progress, and that they are still running.
     pub(super) fn tick(
         &mut self,
         lines: &Lines,
@@ -326,10 +328,11 @@ impl Steps {
     }
 }
 
-// The end of an error, which is what happened; before it comes the whole command, which the name has told.
+/// Returns the end of an error, which says what happened. Before it, BuildKit repeats the whole command, which the
+/// step's name shows already.
 fn reason(error: &str) -> &str {
     let first = error.lines().next().unwrap_or_default();
-    // What git wrote follows in lines of its own.
+    // What git wrote follows on separate lines.
     let first = first.strip_suffix(": git stderr:").unwrap_or(first);
     match first.rsplit_once("did not complete successfully: ") {
         Some((_, reason)) => reason,

@@ -5,7 +5,7 @@ use crate::report::model::tests::any_event;
 use crate::report::recording;
 use proptest::prelude::*;
 
-// Replays `text`, with ticks where the reporter would have them, and up to `until` after its end.
+// Replays `text` with ticks as the reporter would send them, and goes on until `until` after its end.
 fn stream(text: &str, until: Duration) -> String {
     let events = recording::read(text).unwrap();
     let mut model = Model::new();

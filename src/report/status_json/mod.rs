@@ -1,6 +1,8 @@
-//! Progress in the JSON form of `BuildKit`'s `client.SolveStatus`, which `--progress=rawjson` writes and other tools read.
+//! Progress in the JSON form of BuildKit's `client.SolveStatus`, which `--progress=rawjson` writes and other tools
+//! read.
 //!
-//! Field names, and which fields are left out when empty, are those of Go's `encoding/json` over that type.
+//! The names of the fields, and which ones are left out when empty, are those of Go's `encoding/json` for that
+//! type.
 
 #[cfg(any(test, feature = "recording"))]
 mod read;
@@ -16,7 +18,7 @@ pub(crate) use read::StatusJsonError;
 
 use crate::event::{StatusUpdate, Vertex, VertexLog, VertexProgress, VertexWarning};
 
-/// `client.SolveStatus`.
+/// BuildKit's `client.SolveStatus`.
 #[derive(Debug, Default, Serialize)]
 #[cfg_attr(any(test, feature = "recording"), derive(serde::Deserialize))]
 pub struct SolveStatus {
@@ -145,11 +147,11 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-// Go's zero time, which a field without `omitempty` shows.
+/// Go's zero time. Go writes it for a field without `omitempty` that was not set.
 const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 
 fn time_to_json(time: SystemTime) -> String {
-    // A time that the calendar does not know can only come from a broken daemon.
+    // Only a broken daemon sends a time outside the calendar's range.
     jiff::Timestamp::try_from(time).map_or_else(|_| ZERO_TIME.to_owned(), |time| time.to_string())
 }
 
@@ -158,7 +160,7 @@ fn time_or_zero(time: Option<SystemTime>) -> String {
 }
 
 impl SolveStatus {
-    /// The JSON form of `update`; `name` gives the name to write for a vertex's own.
+    /// Converts `update`. `name` maps the name of a vertex or group to the name that is written.
     pub fn of(update: &StatusUpdate, name: impl Fn(&str) -> String) -> Self {
         let vertex = |vertex: &Vertex| JsonVertex {
             digest: vertex.digest.to_string(),
@@ -182,7 +184,7 @@ impl SolveStatus {
         }
     }
 
-    /// Whether there is nothing in it.
+    /// Whether it contains nothing, so that it need not be written.
     pub fn is_empty(&self) -> bool {
         self.vertexes.is_empty()
             && self.statuses.is_empty()

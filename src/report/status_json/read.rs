@@ -1,4 +1,4 @@
-//! Progress from its JSON form, for recordings of runs.
+//! Reads progress from its JSON form, for recordings of runs.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -11,21 +11,21 @@ use crate::event::{
 };
 use crate::types::Digest;
 
-/// Why text is not the JSON form of progress.
+/// Why a JSON text is not valid progress.
 #[derive(Debug, thiserror::Error)]
 pub enum StatusJsonError {
-    /// A field holds something else than it should.
+    /// The value of a field is invalid.
     #[error("`{field}` holds `{value}`, which cannot be understood")]
     Field {
-        /// The field.
+        /// The name of the field.
         field: &'static str,
-        /// Its value.
+        /// Its value, cut to 80 characters.
         value: String,
     },
 }
 
 impl SolveStatus {
-    /// The progress that this is the JSON form of.
+    /// Converts the JSON form back to progress.
     pub(crate) fn into_update(self) -> Result<StatusUpdate, StatusJsonError> {
         let collect_vertices = self.vertexes.into_iter().map(vertex_from_json);
         let collect_progress = self.statuses.into_iter().map(progress_from_json);
@@ -149,7 +149,7 @@ fn warning_from_json(warning: JsonWarning) -> Result<VertexWarning, StatusJsonEr
 mod tests {
     use super::*;
 
-    // What buildctl v0.32.2 wrote, shortened.
+    // Written by buildctl v0.32.2, shortened.
     const RECORDED: &str = r#"{"vertexes":[{"digest":"sha256:efce7944242002a929a327ba316d36af3101197b8f8100b37971c5b016044cea","name":"[internal] load build definition from Dockerfile","started":"2026-11-24T05:55:06.217322251Z","completed":"2026-11-24T05:55:06.21733Z","cached":true}],"statuses":[{"id":"transferring dockerfile:","vertex":"sha256:dec34d2fd2c03ad2b2ffc4d595345e292657e6bbfd95876f8e2301240534eb12","name":"transferring","current":0,"timestamp":"2026-11-24T05:55:06.223528798Z","started":"2026-11-24T05:55:06.223528398Z"}],"logs":[{"vertex":"sha256:dec34d2fd2c03ad2b2ffc4d595345e292657e6bbfd95876f8e2301240534eb12","stream":1,"data":"R2V0OjEK","timestamp":"2026-11-24T05:55:06Z"}],"warnings":[{"vertex":"sha256:dec34d2fd2c03ad2b2ffc4d595345e292657e6bbfd95876f8e2301240534eb12","level":1,"short":"c2hvcnQ=","detail":["bW9yZQ=="],"url":"https://docs.docker.com/go/dockerfile/rule/from-as-casing/","sourceInfo":{"filename":"Dockerfile","data":"ZnJvbSBidXN5Ym94Cg=="},"range":[{"start":{"line":1},"end":{"line":1}}]}]}"#;
 
     #[test]
