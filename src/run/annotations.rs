@@ -1,7 +1,7 @@
-//! Annotations that no output can carry, or that the daemon would refuse when all is built.
+//! Finds annotations that no output can carry, or that the daemon would refuse only after the build.
 //!
-//! The rules are those of BuildKit's `exporter/containerimage/writer.go`. What fails there is an error here; what is lost
-//! without a word is a warning.
+//! The rules are those of BuildKit's `exporter/containerimage/writer.go`. Annotations that make it fail are errors
+//! here; annotations that it silently drops are warnings.
 
 use crate::definition::model::{Export, ExportKind};
 use crate::diag::{Class, Diagnostic, Diagnostics, Span};
@@ -14,7 +14,7 @@ use crate::types::{Environment, Platform};
 pub(super) fn check(plan: &Plan, environment: &Environment) -> Diagnostics {
     let mut problems = Diagnostics::default();
     for target in plan.targets.values() {
-        // A linked target exports nothing, which is its user's business.
+        // A linked target exports nothing. Its annotations are meant for other runs, in which it is built itself.
         if target.is_linked() {
             continue;
         }
@@ -35,11 +35,11 @@ struct Check<'a> {
     environment: &'a Environment,
 }
 
-/// What stands in an annotation's way.
+/// Why an annotation cannot apply. Both kinds hold the reason and the help.
 enum Obstacle {
-    /// The daemon refuses it when all is built.
+    /// The daemon refuses it, but only after the build.
     Refused(String, &'static str),
-    /// It is lost.
+    /// The daemon drops it silently.
     Lost(String, &'static str),
 }
 
@@ -51,7 +51,7 @@ impl Check<'_> {
             return;
         }
         for AnnotationEntry { text, annotations } in &self.target.annotations {
-            // Of several outputs and levels, one word about the text is enough: the worst.
+            // One annotation may have a problem with several outputs and levels. Only the worst is reported.
             let mut found: Vec<Obstacle> = Vec::new();
             for annotation in annotations {
                 if outputs.is_empty() {
@@ -69,7 +69,7 @@ impl Check<'_> {
         }
     }
 
-    // `annotation-index.KEY` and the like among the attributes of an output.
+    /// Checks annotations that are written as attributes of an output, such as `annotation-index.KEY`.
     fn attributes_of_outputs(&self, problems: &mut Diagnostics) {
         for output in &self.target.attributes.output {
             for (name, value) in &output.attrs {
@@ -184,7 +184,8 @@ impl Check<'_> {
                 listed(planned)
             );
             let way_out = "add the platform to `platforms`, or change the one in brackets";
-            // With several platforms the daemon looks for the one that is named.
+            // With several platforms, BuildKit refuses annotations for a platform that was not built. With one
+            // platform, it ignores them.
             return Some(if planned.len() > 1 {
                 Obstacle::Refused(why, way_out)
             } else {
@@ -201,7 +202,7 @@ impl Check<'_> {
         None
     }
 
-    // An index is made of several platforms, or of an image and what is attested of it.
+    /// Whether the image that `output` makes has an index: it has several platforms, or attestations.
     fn has_index(&self, output: &Export) -> bool {
         if output.kind == ExportKind::Docker {
             return false;
@@ -226,7 +227,7 @@ impl Check<'_> {
         if declared.any(|attest| inline || !inline_only(&attest.attrs)) {
             return true;
         }
-        // Without a word about it, provenance is attested, for images only.
+        // If the target does not mention provenance, it is added by default, but only to images.
         let said = attributes
             .attest
             .iter()

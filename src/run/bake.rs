@@ -1,4 +1,4 @@
-//! One bake: everything that all its targets share is made once, then the scheduler runs them.
+//! Runs one bake: makes what all targets share, lowers each target, and hands them to the scheduler.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,8 +29,8 @@ use crate::types::{Environment, TargetName};
 
 /// Builds all targets of `prepared`.
 ///
-/// # Errors
-/// Where the builder cannot do what is asked, before any work; what happens to targets is in the outcome.
+/// # Errors If the builder cannot do what the plan asks for, before any work. Failures of targets are part of the
+/// outcome, not errors.
 pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diagnostics> {
     let started = Instant::now();
     let Tools {
@@ -80,7 +80,7 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
     };
     let targets = scheduler::run(work, shared.halt.clone(), &stop, &events).await;
     shut_down(&shared, &stop).await;
-    // The embedded builder stays up until the last solve has ended.
+    // The lease keeps the embedded builder running, so it must live until the last solve has ended.
     drop(lease);
     let facts = targets
         .iter()
@@ -98,7 +98,7 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
     })
 }
 
-// What `work` gives, unless the run is to stop before; then why.
+/// Returns the result of `work`, or the reason if the run is asked to stop before `work` is done.
 async fn unless_stopped<T>(stop: &Stop, work: impl Future<Output = T>) -> Result<T, CancelReason> {
     tokio::select! {
         biased;
@@ -125,7 +125,7 @@ fn announce(targets: &[Ready], chosen: &Chosen, environment: &Environment, event
     }
 }
 
-// Tells of a builder that does not answer, for as long as it does not, and until the handle is dropped.
+/// Reports that the builder does not answer, for as long as that lasts. Ends when the handle is dropped.
 fn tell_of_silence(connection: &Connection, events: &EventSink) -> AbortOnDropHandle<()> {
     let mut silence = connection.silence();
     let name = format!(
@@ -157,7 +157,7 @@ fn tell_of_silence(connection: &Connection, events: &EventSink) -> AbortOnDropHa
     }))
 }
 
-// What all targets share. The builder, git and Docker are asked at the same time.
+/// Makes what all targets share. The builder, git and Docker are asked at the same time.
 async fn shared(
     prepared: &Prepared,
     chosen: Chosen,
@@ -210,7 +210,8 @@ async fn shared(
     Ok((Arc::new(shared), commits, chosen.lease))
 }
 
-// Lowering follows the paths of outputs and caches, which takes as long as a file system pleases.
+/// Lowers all targets on a blocking thread, because it follows the paths of outputs and caches, and a file system
+/// may be slow.
 async fn lowered(
     targets: Vec<Ready>,
     shared: &Arc<SharedContext>,
@@ -223,7 +224,7 @@ async fn lowered(
     work
 }
 
-// All targets are lowered before the first begins, so that what is wrong with any of them is reported before any work.
+/// Lowers all targets before the first one starts, so that problems of all targets are reported before any work.
 fn work(
     targets: Vec<Ready>,
     shared: &Arc<SharedContext>,
@@ -248,8 +249,8 @@ fn work(
     problems.into_result(work)
 }
 
-/// Closes the sessions and the connection. If the user has stopped the run, this only waits until the requests that tell the
-/// daemon to stop have been sent, for a short time.
+/// Closes the sessions and the connection. If the user has stopped the run, this only waits, for a short time,
+/// until the requests that ask the daemon to stop have been sent.
 async fn shut_down(shared: &SharedContext, stop: &Stop) {
     tokio::select! {
         biased;
@@ -269,7 +270,7 @@ async fn shut_down(shared: &SharedContext, stop: &Stop) {
     }
 }
 
-// buildx's words in the main: people search for them.
+/// Warns that targets have no output. The message is mostly that of buildx, because people search for it.
 fn no_output(targets: &[Ready], chosen: &Chosen, environment: &Environment) -> Option<Diagnostic> {
     if !lower::loads_by_default(environment) || chosen.docker.is_some() || chosen.default_load {
         return None;
@@ -308,7 +309,7 @@ fn setting(
         environment: environment.clone(),
         paths,
         proxies: credentials.docker_config().proxy_arguments(host),
-        // Docker's classic store has no place for what is attached to an image.
+        // Docker's classic image store cannot hold attestations.
         attestations: capabilities.attestations()
             && docker.builder != Some(lower::ImageStore::Classic),
         docker,
@@ -344,7 +345,7 @@ fn unreachable(failure: &SolveFailure) -> Diagnostics {
 mod tests {
     use super::*;
 
-    // As on a file system that does not answer.
+    // Simulates a file system that does not answer.
     #[tokio::test]
     async fn what_comes_before_the_first_solve_is_left_behind_by_a_stop() {
         let stop = Stop::default();

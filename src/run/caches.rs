@@ -1,4 +1,5 @@
-//! Caches in directories of this machine: served to the daemon, found by their tag before a solve, entered under it after one.
+//! Local caches, in directories of this machine: they are found by tag before a solve, served to the daemon, and
+//! tagged after the solve.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,9 +13,9 @@ use crate::engine::spec::{CacheBackend, SolveSpec};
 use crate::outcome::Solved;
 use crate::types::Digest;
 
-/// What serves the local caches of one target.
+/// Serves the local caches of one target.
 pub(super) struct ServedCaches {
-    /// The service; none where the target has no such cache.
+    /// The service for the target's session. `None` if the target has no local caches.
     pub(super) stores: Option<ContentStores>,
     exports: Vec<Export>,
 }
@@ -25,9 +26,9 @@ struct Export {
     reset: bool,
 }
 
-/// Opens the directories of `wanted` and completes `spec` by what was found there. Blocking.
+/// Opens the directories of `wanted` and completes `spec` with the digests found there. Blocking.
 ///
-/// A cache that is not there is left out, with a word: the first build of a project has none.
+/// A missing cache is left out of `spec` with a warning: before the first build of a project there is none.
 pub(super) fn open(
     wanted: &[LocalCache],
     spec: &mut SolveSpec,
@@ -74,7 +75,7 @@ pub(super) fn open(
     Ok(ServedCaches { stores, exports })
 }
 
-// The daemon asks for the store by the very text that the solve gives it.
+/// Returns the id by which the daemon asks for the store. It contains the exact text that the solve names.
 fn store_id(name: &str) -> String {
     format!("local:{name}")
 }
@@ -113,7 +114,7 @@ fn missing(spec: &SolveSpec, dir: &Path, reason: &str) -> Diagnostic {
 }
 
 impl ServedCaches {
-    /// Enters what the solve has written under the tags that were asked for.
+    /// Sets the requested tags to the cache that the solve has written.
     pub(super) async fn enter(&self, solved: &Solved) -> Result<(), LayoutError> {
         let Some(descriptor) = solved.response.get("cache.manifest") else {
             return Ok(());
@@ -125,7 +126,7 @@ impl ServedCaches {
                 .await?;
             if export.reset {
                 let layout = export.layout.clone();
-                // A task that is gone with its runtime has removed nothing, which is no harm.
+                // A task fails to join only if its runtime ends. Then nothing was removed, which does no harm.
                 if let Ok(removed) =
                     tokio::task::spawn_blocking(move || layout.remove_unreached()).await
                 {

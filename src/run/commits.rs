@@ -1,4 +1,4 @@
-//! What git knows of the directories a run reads, asked once for each repository.
+//! The commits and remotes of the directories that a run reads. git is asked once for each repository.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,30 +14,31 @@ use crate::engine::spec::VcsFacts;
 use crate::event::EventSink;
 use crate::types::Environment;
 
-/// Repositories that are asked about at once: each takes a process, and several descriptors.
+/// The number of repositories that git is asked about at the same time. Each needs a process and several file
+/// descriptors.
 const AT_ONCE: usize = 8;
-/// How long git, and the file systems that it reads, may take to answer. A build can do without.
+/// The most time that git, and the file systems that it reads, may take. A build works without the answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What git knows of every directory the targets read.
+/// What git knows about the directories that the targets read.
 #[derive(Default)]
 pub(super) struct Commits {
     dirs: Dirs,
-    // By the top of the work tree.
+    /// The answers by the top directory of the work tree.
     answers: BTreeMap<PathBuf, vcs::GitAnswer>,
-    // The directories whose file system did not answer in time.
+    /// The contexts, if their file system did not answer in time; otherwise empty.
     silent: BTreeSet<PathBuf>,
 }
 
-/// Where directories really are.
+/// The real paths of directories.
 #[derive(Debug, Default)]
 struct Dirs {
     real: BTreeMap<PathBuf, PathBuf>,
-    // The repositories that contexts seem to be in, by the path that the target names.
+    /// The top of the repository that a context seems to be in, by the path of the context in the target.
     tops: BTreeMap<PathBuf, PathBuf>,
 }
 
-/// Asks git about the contexts of `targets`. Waiting for long is told to `events`.
+/// Asks git about the contexts of `targets`. Reports on `events` if that takes long.
 pub(super) async fn commits(
     targets: &[Ready],
     environment: &Environment,
@@ -57,7 +58,7 @@ pub(super) async fn commits(
     let all = all.map(|(_, dir)| dir.to_owned()).collect();
     let notice = Notice::begin(events, "git", "ask git for the commit");
     let (asked, deadline) = (contexts.clone(), tokio::time::Instant::now() + PATIENCE);
-    // On a dead mount each of these calls takes as long as it pleases.
+    // On a dead network mount, each of these calls may block for any time.
     let found = tokio::task::spawn_blocking(move || find(&asked, all));
     let commits = match tokio::time::timeout_at(deadline, found).await {
         Ok(Ok(dirs)) => {
@@ -65,7 +66,7 @@ pub(super) async fn commits(
             let withheld = secrets::variables(attributes, environment);
             ask_all(dirs, environment, &withheld, deadline).await
         }
-        // A thread that broke has found nothing.
+        // The thread panicked, so there are no results.
         Ok(Err(_)) => Commits::default(),
         Err(_) => Commits {
             silent: contexts,
@@ -116,7 +117,7 @@ async fn ask_all(
 }
 
 impl Commits {
-    /// What is told of a target that reads `places`.
+    /// Returns the facts that are sent with a target that reads `places`.
     pub(super) fn of(&self, places: &TargetPlaces) -> VcsFacts {
         let top = places.context_dir().and_then(|dir| self.dirs.tops.get(dir));
         let Some(vcs::GitAnswer::Known(repository)) = top.and_then(|top| self.answers.get(top))
@@ -138,7 +139,7 @@ impl Commits {
         }
     }
 
-    /// What the user should know.
+    /// Returns the warnings about repositories that could not be read.
     pub(super) fn notices(&self) -> impl Iterator<Item = Diagnostic> {
         let failed = self
             .answers
@@ -182,7 +183,7 @@ mod tests {
             std::fs::create_dir_all(root.join(name)).unwrap();
             contexts.insert(root.join(name));
         }
-        // A link into a repository counts for where it leads.
+        // For a link, the repository that it leads to counts.
         std::os::unix::fs::symlink("one/a", root.join("link")).unwrap();
         contexts.insert(root.join("link"));
         let dirs = find(&contexts, BTreeSet::new());

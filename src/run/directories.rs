@@ -1,9 +1,9 @@
-//! The directories a run serves: each by the session of the target that reads it, or, where several targets read a large one
-//! alike, by one session for all of them.
+//! Serves the directories that a run reads. Normally, the session of the target that reads a directory serves it.
+//! If several targets read a large directory with equal filters, one separate session serves it for all of them,
+//! and it is transferred only once.
 //!
-//! The id of a session that is not the target's own must be named to the frontend, and everything that is named to it becomes
-//! part of the provenance of the image. So a session apart is used only where it saves much: then the directory is transferred
-//! once.
+//! The frontend needs the id of a separate session as an input, and all inputs become part of the provenance of
+//! the image. So a separate session is used only if it saves much.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::Read as _;
@@ -28,17 +28,17 @@ use crate::files;
 use crate::plan::PlannedTarget;
 use crate::types::blocking::unblock;
 
-/// A larger Dockerfile is not looked into.
+/// A Dockerfile with more bytes than this is not read to predict what it copies.
 const DOCKERFILE_LIMIT: u64 = 4 << 20;
 
-/// What several targets read alike is sent to each of them if all that is sent twice is no more than this: it costs next to nothing,
-/// and no session's id gets into the provenance.
+/// If the repeated transfers of a directory add up to at most this, it is sent to each target. That costs next to
+/// nothing, and keeps the ids of sessions out of the provenance.
 const SMALL: Size = Size {
     entries: 1_000,
     bytes: 4 << 20,
 };
 
-/// How much there is in a directory, or may be.
+/// The size of a directory, or a limit for it.
 #[derive(Debug, Clone, Copy)]
 struct Size {
     entries: usize,
@@ -59,34 +59,35 @@ impl Size {
 pub(super) struct Directories {
     sessions: SharedSessions,
     events: EventSink,
-    // What each session serves by, which knows what was transferred and whether that failed.
+    /// The service of each separate session. It records what was transferred and whether that failed.
     services: Mutex<HashMap<ShareKey, FileSync>>,
     compress: bool,
-    // Those that have a session apart.
+    /// The directories that have a separate session.
     apart: HashSet<ShareKey>,
-    // The working directory, which may be read.
+    /// The working directory, without links. Everything in it may be read.
     base: PathBuf,
 }
 
-/// What a target reads, by who serves it.
+/// The directories that a target reads, divided by the session that serves them.
 pub(super) struct WantedDirectories {
-    /// What the target's own session serves, and the key by which the daemon finds it again.
+    /// The service of the target's own session, and the key by which the daemon finds its copy of the directories
+    /// in a later run.
     pub(super) own: Option<(FileSync, String)>,
     apart: Vec<(ShareKey, ServedDirectory)>,
 }
 
-/// What serves one target's directories.
+/// The services and separate sessions for one target's directories.
 pub(super) struct Served {
-    /// The sessions apart from the target's own, which must outlive the solve.
+    /// The separate sessions, by the name of their directory. They must outlive the solve.
     pub(super) sessions: BTreeMap<LocalName, Arc<Session>>,
     services: Vec<FileSync>,
 }
 
 impl Served {
-    /// Completes when a transfer for this target fails on this side; never, if none does.
+    /// Completes when a transfer for this target fails on this side, and never if none does.
     ///
-    /// The frontend goes on without an ignore file whose transfer failed, and would send everything: so a failed transfer must
-    /// end the solve, whatever the daemon makes of it.
+    /// A failed transfer must end the solve. If it does not, and the transfer was that of the ignore file, the
+    /// frontend continues without an ignore file and would send everything.
     pub(super) fn failed(&self) -> impl Future<Output = TransferFailure> + Send + 'static {
         let waiting: Vec<_> = self
             .services
@@ -104,14 +105,14 @@ impl Served {
 }
 
 impl Directories {
-    /// For a run in the directory `base`.
+    /// Prepares for a run in the directory `base`.
     pub(super) async fn new(
         sessions: SharedSessions,
         events: EventSink,
         compress: bool,
         base: &Path,
     ) -> Self {
-        // Places are without links.
+        // The paths of targets have no links, so this one must not have any, either.
         let base = base.to_owned();
         let base = unblock(move || base.canonicalize().unwrap_or(base)).await;
         Self {
@@ -124,7 +125,8 @@ impl Directories {
         }
     }
 
-    /// Learns which directories `targets` will read, to decide which of them are served apart.
+    /// Decides which directories get a separate session. `targets` are all targets of the run. Call this before
+    /// [`Self::wanted`].
     pub(super) async fn expect(&mut self, targets: &[Ready]) {
         let mut readers: HashMap<ShareKey, usize> = HashMap::new();
         for ready in targets {
@@ -132,7 +134,7 @@ impl Directories {
                 *readers.entry(key).or_default() += 1;
             }
         }
-        // A Dockerfile is small, or not read at all.
+        // A Dockerfile is small, or is not read at all.
         let several = readers
             .into_iter()
             .filter(|(key, readers)| *readers > 1 && key.local != LocalName::DOCKERFILE);
@@ -144,11 +146,11 @@ impl Directories {
             let large = several.into_iter().filter(is_large);
             large.map(|(key, _)| key).collect()
         });
-        // The task ends early only with its runtime.
+        // The task fails to join only if its runtime ends.
         self.apart = large.await.unwrap_or_default();
     }
 
-    // The local sources of `target` with their keys, the main context first.
+    /// Returns the local sources of `target` with their keys, the main context first.
     async fn local_sources(
         &self,
         target: &PlannedTarget,
@@ -183,7 +185,7 @@ impl Directories {
         wanted
     }
 
-    /// What `target` reads at `places`.
+    /// Returns the directories that `target` reads at `places`.
     pub(super) async fn wanted(
         &self,
         target: &PlannedTarget,
@@ -191,7 +193,8 @@ impl Directories {
     ) -> WantedDirectories {
         let wanted = self.local_sources(target, places).await.into_iter();
         let (apart, own): (Vec<_>, Vec<_>) = wanted.partition(|(key, _)| self.apart.contains(key));
-        // The main context comes first. What else the session serves is told from it by its name.
+        // The key is that of the first directory, which is the main context if there is one. The daemon tells the
+        // other directories of the session apart by their names.
         let key = own.first().map(|(key, _)| self.sessions.shared_key(key));
         let dirs = own.into_iter().map(|(_, dir)| dir).collect();
         WantedDirectories {
@@ -203,7 +206,7 @@ impl Directories {
         }
     }
 
-    /// Opens, or finds, the sessions for what of `wanted` is served apart.
+    /// Opens the separate sessions that `wanted` needs, or returns those that are open already.
     pub(super) async fn serve(&self, wanted: WantedDirectories) -> Result<Served, SessionError> {
         let opening = wanted
             .apart
@@ -221,8 +224,8 @@ impl Directories {
         Ok(served)
     }
 
-    // Whether the user lets all of `dir` be read: it is in the working directory, or in a context. Else the privilege that was
-    // asked for is one for the Dockerfile alone.
+    /// Whether the user permits reading everything in `dir`: it is in the working directory or in the context. If
+    /// not, the granted privilege is only for the Dockerfile.
     fn is_open(&self, dir: &Path, places: &TargetPlaces) -> bool {
         dir.starts_with(&self.base)
             || places
@@ -250,19 +253,19 @@ impl Directories {
         services.entry(key.clone()).or_insert_with(make).clone()
     }
 
-    /// Ends all sessions; call when every solve has ended.
+    /// Closes all separate sessions. Call this when every solve has ended.
     pub(super) async fn close(&self) {
         self.sessions.close().await;
     }
 }
 
-// Whether there is more than `limit` below `dir`, ignore files aside: they are the daemon's to read. Blocks, but not for long:
-// nothing is looked at once the limit is passed.
+/// Whether there is more than `limit` in `dir`. Does not consider ignore files, because only the daemon reads
+/// them. Blocks, but stops as soon as the limit is passed.
 fn exceeds(dir: &Path, limit: Size) -> bool {
     let (mut entries, mut bytes) = (0, 0);
     let mut open = vec![dir.to_owned()];
     while let Some(dir) = open.pop() {
-        // What cannot be listed will be reported when it is sent.
+        // A directory that cannot be listed will be reported when it is sent.
         for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
             entries += 1;
             match entry.metadata() {
@@ -288,7 +291,8 @@ fn shared(local: LocalName, dir: &Path, group: String) -> (ShareKey, ServedDirec
     (key, served)
 }
 
-// The Dockerfile with its own ignore file, and nothing else of its directory, whatever the daemon asks for.
+/// Returns a source with only the Dockerfile and its own ignore file. The daemon cannot read other files of the
+/// directory, whatever it asks for.
 async fn alone(dir: &Path, filename: &str) -> (ShareKey, ServedDirectory) {
     let (place, name) = (dir.to_owned(), filename.to_owned());
     let reading = tokio::task::spawn_blocking(move || read_alone(&place, &name));
@@ -305,7 +309,7 @@ async fn alone(dir: &Path, filename: &str) -> (ShareKey, ServedDirectory) {
             };
             (key, dir)
         }
-        // Sending it tells what is wrong.
+        // Sending the directory will fail and report the reason.
         Err(_) => shared(LocalName::DOCKERFILE, dir, filename.to_owned()),
     }
 }
@@ -354,7 +358,7 @@ async fn dockerfile_text(place: &DockerfilePlace) -> Option<String> {
     }
 }
 
-// Links lead the daemon no further than the directory, and so they do here.
+/// Reads a file of `dir`. As for the daemon, links must not lead out of the directory.
 fn read_in(dir: &Path, filename: &str) -> std::io::Result<Vec<u8>> {
     let place = files::resolve(dir, Path::new(filename))?;
     if !place.path().starts_with(dir) {
@@ -369,7 +373,7 @@ fn read_in(dir: &Path, filename: &str) -> std::io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Names what a target reads of a directory: equal names for equal filters.
+/// Makes the group name of what a target reads from a directory. Equal names mean equal filters.
 struct Group<'a> {
     target: &'a PlannedTarget,
     text: Option<&'a str>,
@@ -410,7 +414,8 @@ impl Group<'_> {
     }
 }
 
-// A Dockerfile's own ignore file goes before the context's, and makes for another filter.
+/// Returns the path of the Dockerfile's own ignore file, or an empty text if there is none. It replaces the
+/// context's ignore file, so it makes another filter.
 async fn ignore_file(dockerfile: &DockerfilePlace) -> String {
     match dockerfile {
         DockerfilePlace::File { dir, filename } => {
@@ -448,7 +453,7 @@ mod tests {
         assert!(!exceeds(&dir.path().join("missing"), limit));
         std::fs::create_dir(dir.path().join("sub")).unwrap();
         std::fs::write(dir.path().join("sub/a"), [0; 60]).unwrap();
-        // A link is not followed: what it leads to is not sent for it.
+        // A link is not followed, because the files that it leads to are not sent.
         std::os::unix::fs::symlink("/", dir.path().join("sub/root")).unwrap();
         assert!(!exceeds(dir.path(), limit));
         std::fs::write(dir.path().join("b"), [0; 50]).unwrap();
@@ -472,7 +477,7 @@ mod tests {
         let names: Vec<&str> = files.keys().map(String::as_str).collect();
         assert_eq!(names, ["a", "a.dockerignore"]);
         assert_eq!(files["a"], "real");
-        // An ignore file that cannot be used must not be left out: what it names would be sent.
+        // An ignore file that cannot be read must not be left out: the files that it names would be sent.
         std::fs::remove_file(root.join("a.dockerignore")).unwrap();
         assert_eq!(read_alone(&root, "a").unwrap().len(), 1);
         symlink("/etc/hostname", root.join("a.dockerignore")).unwrap();

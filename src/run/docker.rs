@@ -16,7 +16,7 @@ use crate::types::Environment;
 use crate::types::blocking::unblock;
 use crate::types::causes::in_one_line;
 
-/// The Docker Engine whose own BuildKit builds.
+/// The Docker Engine whose built-in BuildKit is the builder.
 #[derive(Debug, Clone)]
 pub(super) struct BuildingEngine {
     host: DockerHost,
@@ -24,7 +24,7 @@ pub(super) struct BuildingEngine {
 }
 
 impl BuildingEngine {
-    /// The engine that `chosen` is part of, if it is part of one.
+    /// Returns the engine that `chosen` is part of, or `None` if the builder is not part of a Docker Engine.
     pub(super) fn of(chosen: &Chosen) -> Option<Self> {
         match (&chosen.docker, &chosen.endpoint) {
             (Some(facts), Endpoint::Docker(host)) => Some(Self {
@@ -36,17 +36,19 @@ impl BuildingEngine {
     }
 }
 
-/// The engines of a run.
+/// The Docker Engines of a run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct DockerEngines {
-    /// Those that are loaded into, by the name of their Docker context; none for the current one.
+    /// The engines that images are loaded into, by the name of the Docker context. The key is `None` for the
+    /// current context.
     engines: Arc<BTreeMap<Option<String>, Docker>>,
     builder: Option<BuildingEngine>,
     traits: DockerTraits,
 }
 
 impl DockerEngines {
-    /// Connects to every engine that an output of `targets` is loaded into, except for `builder`, which has what it built.
+    /// Connects to every engine that an output of `targets` is loaded into. `builder` is left out, because images
+    /// that it built are in it already.
     pub(super) async fn connect(
         targets: &[Ready],
         builder: Option<BuildingEngine>,
@@ -72,7 +74,8 @@ impl DockerEngines {
                             .help("start Docker, name it in DOCKER_HOST or a Docker context, or write an archive: `type=docker,dest=FILE`"),
                     )
                 };
-                // Without a context a Docker Engine that builds keeps what it built, also where it is not the current one.
+                // A Docker Engine that builds keeps the image itself if no context is named, even if it is not the
+                // engine of the current context.
                 let host = match (&builder, &context) {
                     (Some(_), None) => continue,
                     _ => find(context.as_deref(), environment)
@@ -98,24 +101,25 @@ impl DockerEngines {
         })
     }
 
-    /// What lowering must know of them.
+    /// Returns what lowering needs to know about the engines.
     pub(super) const fn traits(&self) -> &DockerTraits {
         &self.traits
     }
 
-    /// The engine of a Docker context; none for the current one.
+    /// Returns the engine of a Docker context, or of the current context for `None`.
     pub(super) fn get(&self, context: Option<&str>) -> Option<&Docker> {
         self.engines.get(&context.map(str::to_owned))
     }
 
-    /// A connection with the engine that builds, if one does.
+    /// Connects to the engine that builds. `None` if no Docker Engine builds.
     pub(super) async fn builder(&self) -> Option<Result<Docker, DockerError>> {
         let builder = self.builder.as_ref()?;
         Some(Docker::connect(&builder.host).await)
     }
 }
 
-// The contexts whose engines the outputs of a target are loaded into; none for the current one.
+/// Returns the Docker contexts that the outputs of a target are loaded into. `None` in the list is the current
+/// context.
 fn wanted(ready: &Ready, default_load: bool, environment: &Environment) -> Vec<Option<String>> {
     let attributes = &ready.planned.attributes;
     if attributes.output.is_empty() {

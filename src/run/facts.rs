@@ -1,10 +1,10 @@
-//! What is told of a target that was built: its names, and where its results went.
+//! What the summary says about a built target: its names, and where its results went.
 
 use super::Ready;
 use crate::definition::model::{Export, ExportKind, Sink};
 use crate::outcome::{Solved, SpecialFiles, TargetFacts};
 
-/// The facts of `ready`, which ended as `solved`.
+/// Returns the facts of `ready`, whose solve ended as `solved`.
 pub(super) fn of(ready: &Ready, solved: &Solved) -> TargetFacts {
     let attributes = &ready.planned.attributes;
     let exports: Vec<&Export> = attributes
@@ -40,7 +40,7 @@ pub(super) fn of(ready: &Ready, solved: &Solved) -> TargetFacts {
     }
 }
 
-// What of the written files has powers beyond its content.
+/// Returns a text that counts the written files with privileges beyond their content. `None` if there are none.
 fn special(files: &SpecialFiles) -> Option<String> {
     let count = |number: u64, one: &str, many: &str| match number {
         0 => None,

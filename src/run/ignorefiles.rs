@@ -1,8 +1,8 @@
-//! Ignore files, looked at before any work: one that is there and cannot be used is an error.
+//! Checks ignore files before any work. An ignore file that exists but cannot be used is an error.
 //!
-//! The frontend in the daemon reads the ignore file from what it was sent. Where it finds a link without its target, a
-//! directory, a pipe or a socket, it goes on as if there were no ignore file, and the whole context is sent, secrets too. So
-//! the file is found here as the daemon will find it. Start at [`check`].
+//! The frontend in the daemon reads the ignore file from the files that were sent. If it finds a link without its
+//! target, a directory, a pipe or a socket, it continues as if there were no ignore file. Then the whole context
+//! is sent, including secrets. So the file is looked up here as the daemon will look it up. Start at [`check`].
 
 use std::path::Path;
 
@@ -16,16 +16,16 @@ const NAME: &str = ".dockerignore";
 const CODE: &str = "run::ignore-file";
 const PATTERN: &str = "run::ignore-pattern";
 
-/// More of an ignore file is not read.
+/// The most bytes that are read of an ignore file.
 const SIZE_LIMIT: u64 = 64 << 20;
-/// The daemon's reader gives up on longer lines.
+/// The longest line that the daemon's reader accepts.
 const LINE_LIMIT: usize = (64 << 10) - 1;
-/// All patterns travel as one header, which may have 16 MiB; each of them costs as much again.
+/// The patterns are sent as gRPC headers, which may have 16 MiB together. Each pattern also needs [`HEADER_COST`].
 const HEADER_LIMIT: usize = (16 << 20) - (64 << 10);
 const HEADER_COST: usize = "exclude-patterns".len() + 32;
 
-/// Looks at the ignore files that apply to what is served from `places`, a target's; `reads_context` tells whether its
-/// Dockerfile reads anything of the context. Paths are shown from `cwd`.
+/// Checks the ignore files that apply to the directories of `places`. `reads_context` says whether the Dockerfile
+/// reads anything from the context. Messages show paths relative to `cwd`.
 pub(super) fn check(places: &TargetPlaces, reads_context: bool, cwd: &Path) -> Diagnostics {
     let mut problems = Diagnostics::default();
     let checker = Checker { cwd };
@@ -38,7 +38,7 @@ pub(super) fn check(places: &TargetPlaces, reads_context: bool, cwd: &Path) -> D
             }
             DockerfilePlace::Inline(_) | DockerfilePlace::InContext(_) => Ok(false),
         };
-        // A Dockerfile's own ignore file goes before the context's, which is then not read.
+        // If the Dockerfile has its own ignore file, the context's ignore file is not used.
         let found = own.and_then(|found| Ok(found || checker.file(context, NAME)?));
         problems.0.extend(found.err().map(|problem| *problem));
     }
@@ -56,13 +56,13 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    // Whether `dir` has an ignore file called `name`.
+    /// Checks the ignore file `name` in `dir`. Returns whether it exists.
     fn file(&self, dir: &Path, name: &str) -> Result<bool, Box<Diagnostic>> {
         let shown = self.shown(&dir.join(name));
         match inside::read(dir, name, SIZE_LIMIT) {
             Ok(Some(text)) => Self::patterns(&text, &shown).map(|()| true),
             Ok(None) => Ok(false),
-            // What the user's own programs cannot follow either leads nowhere.
+            // If programs on this machine cannot follow the link, either, it leads nowhere.
             Err(Unusable::Outside(to)) if !dir.join(name).is_file() => {
                 Err(Box::new(unusable(&Unusable::Dangling(to), &shown)))
             }
@@ -85,7 +85,7 @@ impl Checker<'_> {
         }
         let mut cost = 0;
         let mut budget = PatternBudget::default();
-        // Where one of them has other characters than ASCII, the daemon encodes them all, and any may have any byte.
+        // If one pattern is not ASCII, the daemon encodes all of them, so they may contain any byte.
         let encoded = ignorefile::patterns(text)
             .iter()
             .any(|line| !line.is_ascii());
@@ -142,7 +142,7 @@ fn unusable(why: &Unusable, shown: &str) -> Diagnostic {
         .help(way_out)
 }
 
-// What is wrong with a pattern, and the way out.
+/// Returns what is wrong with a pattern, and what to do. `None` if it can be used.
 fn wrong(
     pattern: &[u8],
     encoded: bool,
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn utf16_is_told_as_such() {
-        // As PowerShell's `>` writes it, the other byte order, and without a mark.
+        // Written by PowerShell's `>`, in the other byte order, and without a byte order mark.
         for ignore in [&b"\xff\xfea\0\r\0\n\0"[..], b"\xfe\xff\0a\0\n", b"a\0\n\0"] {
             let told = "the ignore file `.dockerignore` is UTF-16, which the builder cannot read";
             assert_eq!(Project::new(ignore).checked(""), [told]);
@@ -284,7 +284,7 @@ mod tests {
         symlink("../elsewhere", project.path(NAME)).unwrap();
         let told = "the ignore file `.dockerignore` leads to `../elsewhere`, which is not there";
         assert_eq!(project.checked(""), [told]);
-        // The Dockerfile's own goes before it.
+        // The Dockerfile's own ignore file replaces it.
         std::fs::write(project.path("Dockerfile.dockerignore"), "b\n").unwrap();
         assert!(project.checked("").is_empty());
         std::fs::remove_file(project.path("Dockerfile.dockerignore")).unwrap();

@@ -1,11 +1,12 @@
-//! The images that a target names itself, which tell what it does at a registry.
+//! The images that a target itself names. They decide which access to a registry the target needs.
 
 use crate::engine::spec::{SolveContext, SolveSpec};
 use crate::types::{ImageName, Reference};
 
-/// The images that `spec` writes, takes caches from and gives caches to, and takes contexts from.
+/// Returns the images that `spec` exports, the ones that it imports caches from or exports caches to, and those of
+/// its named contexts.
 ///
-/// What the Dockerfile names besides is in [`Places::images`](super::locate::Places).
+/// The images that the Dockerfile names are in [`TargetPlaces::images`](super::locate::TargetPlaces).
 pub(super) fn of(spec: &SolveSpec) -> Vec<Reference> {
     let exported = spec.exports.iter().flat_map(|export| export.names.iter());
     let caches = spec.cache_imports.iter().chain(&spec.cache_exports);

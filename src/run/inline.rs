@@ -1,6 +1,7 @@
-//! What an inline Dockerfile is called in places that the daemon tells of.
+//! Gives an inline Dockerfile its own name in the places that the daemon reports.
 //!
-//! The frontend knows it as `Dockerfile`, as buildx names it; a file of that name may lie in the context, and is another.
+//! The frontend knows it as `Dockerfile`, as in buildx. The context may have a file of that name, which is a
+//! different one.
 
 use std::sync::Arc;
 
@@ -9,15 +10,15 @@ use super::locate::DockerfilePlace;
 use crate::event::{EventKind, EventSink, INLINE_DOCKERFILE, SourceExcerpt, StatusUpdate};
 use crate::outcome::SolveFailure;
 
-/// The name that the frontend is told.
+/// The name under which the inline Dockerfile is sent to the frontend.
 pub(super) const FILENAME: &str = "Dockerfile";
 
-/// An inline Dockerfile's name for people.
+/// The name of an inline Dockerfile in messages.
 #[derive(Debug, Clone)]
 pub(super) struct InlineName(Arc<str>);
 
 impl InlineName {
-    /// The name for `ready`'s Dockerfile, where that is an inline one.
+    /// Returns the name for `ready`'s Dockerfile, or `None` if it is not an inline one.
     pub(super) fn of(ready: &Ready) -> Option<Self> {
         match &ready.places.dockerfile {
             DockerfilePlace::Inline(_) => Some(Self::for_target(ready.planned.name.as_str())),
@@ -29,7 +30,7 @@ impl InlineName {
         Self(format!("{INLINE_DOCKERFILE}{target}").into())
     }
 
-    /// A sink that passes events on to `events` with places by this name.
+    /// Returns a sink that passes events on to `events`, with this name in the places of warnings.
     pub(super) fn events(&self, events: &EventSink) -> EventSink {
         let name = self.clone();
         events.map(move |kind| match kind {
@@ -61,7 +62,7 @@ impl InlineName {
         update
     }
 
-    /// `failure` with places by this name.
+    /// Returns `failure` with this name in its source places.
     pub(super) fn failure(&self, mut failure: SolveFailure) -> SolveFailure {
         for source in &mut failure.sources {
             self.rename(source);

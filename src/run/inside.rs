@@ -1,4 +1,4 @@
-//! Files as the daemon will find them in its copy of a directory: links lead nowhere outside.
+//! Finds files as the daemon will find them in its copy of a directory, in which links cannot lead outside.
 //!
 //! Start at [`read`].
 
@@ -9,25 +9,25 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
-/// Links on the way to a file; the daemon gives up after as many.
+/// The most links on the way to a file. The daemon has the same limit.
 const LINKS: u32 = 255;
 
-/// Why a file that is there cannot be used.
+/// Why an existing file cannot be used. It is displayed as a phrase that continues "the file `name` …".
 #[derive(Debug)]
 pub(super) enum Unusable {
-    /// A link on the way to it leads out of the directory.
+    /// A link on the way to it leads out of the directory, to this path.
     Outside(PathBuf),
-    /// It leads to what is not there.
+    /// A link on the way to it leads to this path, which does not exist.
     Dangling(PathBuf),
-    /// It is a link that leads to itself.
+    /// It is a link that leads to itself, directly or by way of others.
     Loop,
     /// It is a directory.
     Directory,
-    /// It is no file but a pipe, a socket or a device.
+    /// It is a pipe, a socket or a device.
     Special(&'static str),
-    /// The system does not let it be read.
+    /// The system refuses to read it.
     Io(io::Error),
-    /// There is too much of it.
+    /// It is too large; the text says what is.
     TooLarge(String),
 }
 
@@ -48,7 +48,8 @@ impl fmt::Display for Unusable {
     }
 }
 
-/// The content of the file `name` of `dir`, at most `limit` bytes; `None` if there is no such file.
+/// Returns the content of the file `name` in `dir`, or `None` if there is no such file. A file with more than
+/// `limit` bytes is an error.
 pub(super) fn read(dir: &Path, name: &str, limit: u64) -> Result<Option<Vec<u8>>, Unusable> {
     match find(dir, name)? {
         Some(path) => read_file(&path, limit).map(Some),
@@ -56,7 +57,7 @@ pub(super) fn read(dir: &Path, name: &str, limit: u64) -> Result<Option<Vec<u8>>
     }
 }
 
-/// `text` for pasting into a shell.
+/// Returns `text` quoted for a shell.
 pub(super) fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
     if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
@@ -65,7 +66,7 @@ pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-// Where `name` leads in `dir`; `None` if there is no such file.
+/// Returns the path that `name` leads to in `dir`, or `None` if there is no such file.
 fn find(dir: &Path, name: &str) -> Result<Option<PathBuf>, Unusable> {
     let mut inside: Vec<OsString> = Vec::new();
     let mut rest: Vec<OsString> = vec![name.into()];
@@ -90,7 +91,8 @@ fn find(dir: &Path, name: &str) -> Result<Option<PathBuf>, Unusable> {
         }
         links += 1;
         if links > LINKS {
-            // A link to the same name in the directory above: below the root it leads to itself.
+            // For example a link to the same name in the directory above: in the daemon's copy, the root has no
+            // directory above, so the link leads to itself.
             return Err(outside.map_or(Unusable::Loop, Unusable::Outside));
         }
         let target = std::fs::read_link(&at).map_err(Unusable::Io)?;
@@ -103,7 +105,7 @@ fn find(dir: &Path, name: &str) -> Result<Option<PathBuf>, Unusable> {
                     names.clear();
                 }
                 Component::CurDir => {}
-                // By text, as the daemon has it; above the root is the root.
+                // The daemon removes `..` by text, and the directory above the root is the root.
                 Component::ParentDir => {
                     if names.pop().is_none() && inside.pop().is_none() {
                         outside.get_or_insert_with(|| target.clone());
@@ -125,7 +127,7 @@ fn is_missing(error: &io::Error) -> bool {
 }
 
 fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, Unusable> {
-    // Without waiting for whoever would write into a pipe.
+    // Do not wait for another process to open the other end of a pipe.
     let flags = (rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY).bits();
     let kind = path.symlink_metadata().map_err(Unusable::Io)?.file_type();
     special(kind)?;

@@ -1,7 +1,9 @@
-//! Where a target's context, Dockerfile and named contexts are: on this machine, or for the daemon to fetch.
+//! Finds a target's context, Dockerfile and named contexts: on this machine, or at an address that the daemon
+//! fetches.
 //!
-//! Looks at the file system, so that a missing directory or Dockerfile is told before any work, with what is there instead. Every
-//! path is followed by the run's [`Resolver`], so that what is found here is what privileges are asked for.
+//! Looks at the file system, so that a missing directory or Dockerfile is reported before any work, with a
+//! suggestion. Every path is followed by the run's [`Resolver`], so the path found here is the one that privileges
+//! were checked for.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,28 +16,28 @@ use crate::plan::{ContextSource, DockerfileSource, NamedContext, PlannedTarget, 
 use crate::types::remote::RemoteAddress;
 use crate::types::{ContextImage, Reference};
 
-/// A source tree.
+/// A directory tree that a target reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SourceTree {
-    /// A directory of this machine, absolute and without links.
+    /// A directory on this machine, absolute and without links.
     Dir(PathBuf),
     /// A repository or archive that the daemon fetches.
     Remote(RemoteAddress),
 }
 
-/// A Dockerfile.
+/// Where the Dockerfile is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum DockerfilePlace {
-    /// A file of this machine.
+    /// A file on this machine.
     File {
-        /// Its directory, absolute and without links.
+        /// The directory it is in, absolute and without links.
         dir: PathBuf,
-        /// Its name there.
+        /// Its name in that directory. It may be a link.
         filename: String,
     },
-    /// Its text, from the definition.
+    /// The text of a Dockerfile in the definition.
     Inline(SharedText),
-    /// In the remote context, by its path there.
+    /// A path in the remote context.
     InContext(String),
 }
 
@@ -48,21 +50,21 @@ pub(super) enum NamedTree {
     Image(ContextImage),
 }
 
-/// All places one target reads from.
+/// All places that one target reads from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct TargetPlaces {
     /// The main context.
     pub(super) context: SourceTree,
-    /// The Dockerfile.
+    /// Where the Dockerfile is.
     pub(super) dockerfile: DockerfilePlace,
-    /// Named contexts.
+    /// The named contexts by name.
     pub(super) named: BTreeMap<String, NamedTree>,
-    /// The images that the Dockerfile names, as far as they can be told before the build.
+    /// The images that the Dockerfile names, if their names are known before the build.
     pub(super) images: Vec<Reference>,
 }
 
 impl TargetPlaces {
-    /// The main context, where it is a directory.
+    /// Returns the directory of the main context, or `None` if the context is remote.
     pub(super) fn context_dir(&self) -> Option<&Path> {
         match &self.context {
             SourceTree::Dir(dir) => Some(dir),
@@ -70,7 +72,7 @@ impl TargetPlaces {
         }
     }
 
-    /// Every directory that is served.
+    /// Returns every directory that is served to the daemon, with the name by which the daemon asks for it.
     pub(super) fn local_dirs(&self) -> Vec<(LocalName, &Path)> {
         let mut dirs = Vec::new();
         dirs.extend(self.context_dir().map(|dir| (LocalName::CONTEXT, dir)));
@@ -87,7 +89,7 @@ impl TargetPlaces {
     }
 }
 
-/// Finds what `target` reads, following its paths by `paths`.
+/// Finds what `target` reads. Its paths are followed by `paths`.
 pub(super) fn locate(
     target: &PlannedTarget,
     paths: &Resolver,
@@ -100,7 +102,7 @@ pub(super) fn locate(
     let mut problems = Diagnostics::default();
     let context = finder.context();
     let context = context.map_err(|problem| problems.push(problem)).ok();
-    // Where the context is missing, so is a Dockerfile in it: one word about it is enough.
+    // If the context is missing, a Dockerfile in it is missing, too. Only the context is reported.
     let dockerfile = context.as_ref().map(|_| finder.dockerfile());
     let dockerfile =
         dockerfile.and_then(|place| place.map_err(|found| problems.0.extend(found.0)).ok());
@@ -124,7 +126,7 @@ pub(super) fn locate(
     }
 }
 
-/// Whether what `target` takes as a context is missing, or is no directory.
+/// Whether a directory that `target` uses as a context is missing or is not a directory.
 pub(super) fn lacks_a_context(target: &PlannedTarget, paths: &Resolver) -> bool {
     let named = target
         .inputs
@@ -140,7 +142,7 @@ pub(super) fn lacks_a_context(target: &PlannedTarget, paths: &Resolver) -> bool 
     };
     let is_missing = |path: &SharedText| match paths.resolve(path) {
         Ok(place) => !place.path().is_dir(),
-        // Asking for privileges tells of it.
+        // The check of privileges reports this path.
         Err(_) => false,
     };
     main.into_iter().chain(named).any(is_missing)
@@ -233,13 +235,15 @@ impl Finder<'_> {
             DockerfileSource::Inline(text) => Ok(DockerfilePlace::Inline(text.clone())),
             DockerfileSource::InContext(path) => Ok(DockerfilePlace::InContext(path.to_string())),
             DockerfileSource::Local(path) => Ok(self.dockerfile_at(path, span)?),
-            // An address has no place on this machine. `plan::unsupported` has refused it already, with the same words.
+            // A Dockerfile at an address is not supported. `plan::unsupported` has refused it already, with the
+            // same message.
             DockerfileSource::Url(_) => Err(unsupported_of(self.target)),
         }
     }
 
-    // Served is the directory that the path names, under the name that stands there: what it leads to, if it is a link, the
-    // daemon looks up in that directory. The path itself was cleaned by its text.
+    /// Finds the Dockerfile at the path `text`. The directory that the path names is served, under the name in the
+    /// path. If that is a link, the daemon follows it in its copy of the directory. The path itself has been
+    /// cleaned as text.
     fn dockerfile_at(&self, text: &str, span: Option<Span>) -> Result<DockerfilePlace, Diagnostic> {
         let problem = |code, what: String| {
             let name = &self.target.name;
@@ -277,7 +281,7 @@ impl Finder<'_> {
             )),
             Ok(_) => Ok(place(filename)),
             Err(error) => {
-                // The frontend takes a file of the lower-case name where the default one is missing.
+                // If there is no `Dockerfile`, the frontend also looks for `dockerfile`.
                 let lower = dir.path().join("dockerfile");
                 if filename == "Dockerfile" && lower.is_file() {
                     return Ok(place("dockerfile"));
@@ -309,7 +313,7 @@ impl Finder<'_> {
                 Ok(NamedTree::Tree(SourceTree::Remote(address.clone())))
             }
             NamedContext::Image(image) => Ok(NamedTree::Image(image.clone())),
-            // Refused already, as well.
+            // `plan::unsupported` has refused these, too.
             NamedContext::OciLayout(_) | NamedContext::Target(_) => {
                 Err(unsupported_of(self.target))
             }
@@ -330,7 +334,7 @@ fn reason(error: &std::io::Error) -> String {
     }
 }
 
-// What lies beside a missing path and is called nearly the same.
+/// Returns the name in the same directory that is most similar to the last name of a missing path.
 pub(super) fn similar(path: &Path) -> Option<String> {
     let wanted = path.file_name()?.to_str()?;
     let entries = std::fs::read_dir(path.parent()?).ok()?;
@@ -443,7 +447,7 @@ mod tests {
         let dir = |path: &str| NamedTree::Tree(SourceTree::Dir(root.join(path)));
         assert_eq!(places.named["x"], dir("elsewhere/other"));
         assert_eq!(places.named["l"], dir("elsewhere/deep"));
-        // The main context is cleaned by its text, as it is printed.
+        // The path of the main context is cleaned as text, as `--print` shows it.
         let target = planned(r#"context = "up/../.""#);
         let places = locate(&target, &Resolver::new(&work)).unwrap();
         assert_eq!(places.context, SourceTree::Dir(work));

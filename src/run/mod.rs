@@ -1,7 +1,7 @@
-//! From a plan to images: the one module that knows both the plan and the engine.
+//! Builds the images of a plan. The only module that knows both the plan and the engine.
 //!
-//! [`prepare`] looks at everything a plan names on this machine, before any builder is asked; [`bake()`] lowers each target to a
-//! solve, and lets the scheduler run them, each with a session of its own.
+//! [`prepare`] looks at everything that a plan names on this machine, before any builder is asked. [`bake()`]
+//! lowers each target to a solve, and the scheduler runs the solves, each with its own session.
 
 mod annotations;
 mod attributes;
@@ -55,7 +55,7 @@ use secrets::{SecretPlaces, SecretSources};
 pub(crate) use bake::bake;
 pub(crate) use scheduler::Stop;
 
-/// A plan whose directories, Dockerfiles and secrets are where it says.
+/// A plan whose directories, Dockerfiles and secrets have been found.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     targets: Vec<Ready>,
@@ -70,15 +70,17 @@ struct Ready {
     secrets: SecretSources,
 }
 
-/// Whether a directory is missing that `plan` needs as a context: [`prepare`] fails then, whatever is granted.
+/// Whether a directory that `plan` needs as a context is missing. If so, [`prepare`] fails, whatever privileges
+/// are granted.
 pub(crate) fn lacks_a_context(plan: &Plan, paths: &Resolver) -> bool {
     let mut targets = plan.targets.values();
     targets.any(|target| locate::lacks_a_context(target, paths))
 }
 
-/// Looks at everything that `plan` names on this machine. All that is missing is reported at once.
+/// Looks at everything that `plan` names on this machine, and reports all that is missing at once.
 ///
-/// The plan's paths are followed by `paths`, for which privileges must have been asked: what it says is what is opened.
+/// The plan's paths are followed by `paths`, with which privileges must have been checked: the places that it
+/// returns are the ones that are opened later.
 pub(crate) fn prepare(
     plan: &Plan,
     environment: &Environment,
@@ -105,7 +107,7 @@ pub(crate) fn prepare(
             (places, secrets) => {
                 let found = places.err().into_iter().chain(secrets.err());
                 for problem in found.flat_map(|found| found.0) {
-                    // Targets share directories, and what is wrong with one of those is told once.
+                    // Targets share directories. A problem of a shared directory is reported once.
                     let told = |other: &Diagnostic| {
                         (other.code, &other.message) == (problem.code, &problem.message)
                     };
@@ -122,13 +124,15 @@ pub(crate) fn prepare(
     })
 }
 
-/// The variables of the environment that hold secrets of `plan`: programs that rbake starts are not given them.
+/// Returns the environment variables that hold secrets of `plan`. They are removed from the environment of
+/// programs that rbake starts.
 pub(crate) fn secret_variables(plan: &Plan, environment: &Environment) -> BTreeSet<String> {
     let targets = plan.targets.values().map(|planned| &*planned.attributes);
     secrets::variables(targets, environment)
 }
 
-/// Finds what of `plan` BuildKit would refuse when much is built, or pass over without a word; asks no builder.
+/// Finds values in `plan` that BuildKit would refuse late in the build, or ignore silently. Does not need a
+/// builder.
 pub(crate) fn check(plan: &Plan, environment: &Environment) -> Diagnostics {
     let mut problems = attributes::check(plan);
     problems
@@ -138,35 +142,36 @@ pub(crate) fn check(plan: &Plan, environment: &Environment) -> Diagnostics {
     problems
 }
 
-/// What a bake works with.
+/// What a bake works with, beside the plan.
 pub(crate) struct Tools {
-    /// The builder.
+    /// The builder, with a connection.
     pub(crate) chosen: Chosen,
     /// Credentials for registries.
     pub(crate) credentials: Arc<Provider>,
-    /// The environment.
+    /// The environment variables of the run.
     pub(crate) environment: Environment,
-    /// What becomes of set-id files, devices and security attributes among what is written here.
+    /// What to do with set-id files, devices and security attributes in exported directories.
     pub(crate) export_special: SpecialPolicy,
-    /// Where is told what happens.
+    /// Receives the events of the run.
     pub(crate) events: EventSink,
-    /// By which the run is asked to stop.
+    /// Tells the run to stop.
     pub(crate) stop: Stop,
 }
 
-/// A bake that ran, whatever came of it.
+/// The result of a bake that ran, whether or not targets failed.
 #[derive(Debug)]
 pub(crate) struct Baked {
     /// How each target ended.
     pub(crate) outcome: Outcome,
-    /// What is known of the targets that were built.
+    /// Digests, tags and destinations of the targets that were built.
     pub(crate) facts: Vec<TargetFacts>,
-    /// The builder's name.
+    /// The builder's name; empty if the run was stopped before it began.
     pub(crate) builder: String,
 }
 
 impl Baked {
-    /// A run that was stopped, after `elapsed`, before any of `targets` began; `events` are told.
+    /// Makes the result of a run that was stopped, after `elapsed`, before any of `targets` began. Sends the stop
+    /// to `events`.
     pub(crate) fn stopped<'a>(
         targets: impl IntoIterator<Item = &'a TargetName>,
         reason: &CancelReason,
@@ -189,7 +194,7 @@ impl Baked {
     }
 }
 
-/// Text of this program's making, as the content of a file.
+/// Returns text that rbake wrote itself as the content of a file.
 fn bytes_of(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
 }

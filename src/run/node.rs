@@ -1,4 +1,4 @@
-//! The name by which the daemon tells this machine's directories from others'.
+//! The id by which the daemon tells this machine's directories from those of other machines.
 
 use std::io::Write;
 use std::path::Path;
@@ -7,13 +7,13 @@ use crate::types::Environment;
 use crate::types::regular::read_regular;
 use crate::types::temporary::{Temporary, sweep_at};
 
-/// The largest file that is read, in bytes; an id has 16.
+/// The most bytes that are read of the id's file. A valid id has 16.
 const FILE_LIMIT: u64 = 4096;
 
-/// The node id of buildx (`.buildNodeID`, 16 hexadecimal digits), made where there is none.
+/// Returns the node id of buildx (`.buildNodeID`, 16 hexadecimal digits). Creates it if there is none.
 ///
-/// Where the configuration directory cannot be written, the id lasts as long as the process: the daemon then finds nothing of
-/// earlier runs again, which costs transfers.
+/// If the configuration directory is not writable, the id is only used for this process. Then the daemon does not
+/// find the copies of directories from earlier runs, and they are transferred again.
 pub(super) fn id(environment: &Environment) -> String {
     let Some(dir) = environment.buildx_config_dir() else {
         return fresh();
@@ -37,14 +37,14 @@ fn make(dir: &Path, path: &Path) -> std::io::Result<String> {
     temporary.file().write_all(id.as_bytes())?;
     match temporary.persist_new(path) {
         Ok(_) => Ok(id),
-        // Another run was faster; its id is everybody's.
+        // Another run has created it in the meantime. All runs use that one.
         Err(_) => read(path).ok_or_else(|| std::io::Error::other("the node id is unreadable")),
     }
 }
 
 fn fresh() -> String {
     let mut bytes = [0; 8];
-    // Without randomness the ids of two machines may be equal, which costs transfers and nothing else.
+    // If there is no randomness, two machines may get the same id. That only costs transfers.
     let _ = getrandom::fill(&mut bytes);
     hex::encode(bytes)
 }

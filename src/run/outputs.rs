@@ -1,4 +1,4 @@
-//! Results that come back to this machine: into files, directories, standard output, Docker.
+//! Opens the destinations of results that are sent to this machine: files, directories, standard output, Docker.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::event::{EventKind, EventSink, LocalWork};
 use crate::files;
 use crate::types::TargetName;
 
-/// Pieces of an image on their way from the builder to Docker.
+/// The most pieces of an image that may wait between the builder and Docker.
 const PIECES: usize = 16;
 
-/// Makes the places for the outputs of `target`; none where nothing comes back.
+/// Opens the destinations of the outputs of `target`. Returns `None` if nothing is sent to this machine.
 pub(super) fn open(
     target: &TargetName,
     wanted: &BTreeMap<usize, lower::ExportDestination>,
@@ -84,7 +84,7 @@ fn sink(
     })
 }
 
-/// Tells how a load goes.
+/// Reports the progress of loading an image.
 #[derive(Clone)]
 struct Work {
     events: EventSink,
@@ -106,7 +106,8 @@ impl Work {
     }
 }
 
-/// Hands an image on to a Docker Engine. The request begins with the first byte, so that a build that fails opens none.
+/// Passes an image on to a Docker Engine. The request starts with the first byte, so a build that fails does not
+/// start one.
 struct LoadSink {
     docker: Docker,
     work: Work,
@@ -144,11 +145,11 @@ struct LoadWriter {
     told: u64,
 }
 
-/// Progress is told in steps of this many bytes.
+/// The number of bytes between two progress events.
 const STEP: u64 = 1 << 20;
 
 impl LoadWriter {
-    // Why Docker takes no more.
+    /// Returns why Docker accepts no more data.
     async fn refusal(&mut self) -> SinkError {
         let error: SinkError = match (&mut self.load).await {
             Ok(Ok(())) => "Docker ended the load early".into(),
@@ -181,7 +182,7 @@ impl StreamWriter for LoadWriter {
 
     fn finish(mut self: Box<Self>) -> BoxFuture<'static, Result<(), SinkError>> {
         Box::pin(async move {
-            // The end of the stream is the end of the request; Docker's answer comes after it.
+            // Closing the channel ends the request. Docker answers after that.
             self.send = None;
             match (&mut self.load).await {
                 Ok(Ok(())) => {

@@ -1,4 +1,5 @@
-//! Images that a Docker Engine pushes itself, because its BuildKit cannot: those of the classic store.
+//! Lets a Docker Engine push images itself. Needed for engines with the classic image store, whose BuildKit cannot
+//! push.
 
 use super::target::SharedContext;
 use crate::engine::docker::DockerError;
@@ -10,8 +11,8 @@ use crate::types::{Digest, Reference, TargetName};
 const DIGEST: &str = "containerimage.digest";
 const CONFIG_DIGEST: &str = "containerimage.config.digest";
 
-/// Pushes what `target` was built as under `names`. `solved` then tells the digest that the registry has; by itself the
-/// Engine's builder knows that of the image's configuration only.
+/// Pushes the image of `target` under `names`. Afterwards, `solved` has the digest of the image in the registry;
+/// before, it has only the digest of the image's configuration, because that is all the Engine's builder knows.
 pub(super) async fn push(
     target: &TargetName,
     names: &[Reference],

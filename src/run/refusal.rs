@@ -1,11 +1,11 @@
-//! A registry's refusal, told with the credential it was shown.
+//! Adds to a registry's refusal which credential was used.
 //!
-//! The daemon's message names the registry and the status, but not what was shown, which only this side knows.
+//! The daemon's message names the registry and the status. Only this side knows the credential.
 
 use crate::credential::Origins;
 use crate::outcome::SolveFailure;
 
-/// What daemons and registries say when a credential is missing, or is not enough.
+/// Texts by which daemons and registries report that a credential is missing or does not suffice.
 const WORDS: [&str; 11] = [
     "401 unauthorized",
     "403 forbidden",
@@ -22,14 +22,14 @@ const WORDS: [&str; 11] = [
 
 const HUB: &str = "registry-1.docker.io";
 
-/// Adds to `failure` which credential its registry was shown, where the failure is a refusal.
+/// If `failure` is a refusal, adds to its help which credential was sent to the registry.
 pub(super) fn explain(failure: &mut SolveFailure, origins: &Origins) {
     let message = failure.message.to_ascii_lowercase();
-    // A step that failed may have such words in its command.
+    // The message of a failed step contains its command, which may have such texts.
     if failure.exit_code.is_some() || !WORDS.iter().any(|words| message.contains(words)) {
         return;
     }
-    // Hosts come from the daemon, and are offered for pasting.
+    // Host names come from the daemon, and become part of a command that users paste into a shell.
     let mut hosts: Vec<&str> = origins
         .keys()
         .map(String::as_str)
@@ -49,7 +49,7 @@ pub(super) fn explain(failure: &mut SolveFailure, origins: &Origins) {
     }
 }
 
-// What messages call a host; the first name is the one that people know.
+/// Returns the names that messages use for a host. The first one is the name that users know.
 fn names(host: &str) -> Vec<&str> {
     match host {
         HUB => vec!["docker.io", HUB, "auth.docker.io", "index.docker.io"],
@@ -62,7 +62,7 @@ fn is_plain(host: &str) -> bool {
     !host.is_empty() && !host.starts_with('-') && host.bytes().all(plain)
 }
 
-// Whether `text` has `word` with no more of a host's name before or after it.
+/// Whether `text` contains `word` as a whole host name, not as a part of a longer one.
 fn has_word(text: &str, word: &str) -> bool {
     let word = word.to_ascii_lowercase();
     let of_name = |c: char| c.is_ascii_alphanumeric() || ".-_:".contains(c);

@@ -1,11 +1,12 @@
-//! The way out where the daemon cannot speak with a registry: in the words of the setting that counts.
+//! Tells what to change if the daemon cannot connect to a registry. The help names the setting that applies to the
+//! kind of builder.
 //!
-//! Reads the daemon's message, which is Go's; knows nothing of registries themselves.
+//! Reads the daemon's message, which is Go's. Does not connect to registries.
 
 use crate::builder::Driver;
 
-/// What to change where `message` says that a registry could not be spoken with, for a builder of kind `driver` whose
-/// own engine pushes if `docker_pushes`.
+/// Returns what to change if `message` says that a registry could not be reached. `driver` is the kind of builder;
+/// `docker_pushes` says that the builder's Docker Engine pushes, not its BuildKit.
 pub(super) fn help(message: &str, driver: Driver, docker_pushes: bool) -> Vec<String> {
     let host = host(message);
     let Some(trouble) = Trouble::of(message) else {
@@ -47,13 +48,13 @@ pub(super) fn help(message: &str, driver: Driver, docker_pushes: bool) -> Vec<St
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
-    /// HTTP where TLS was expected.
+    /// The registry answers in HTTP, but TLS was expected.
     Plain,
-    /// Something else than TLS and HTTP.
+    /// The registry answers neither in TLS nor in HTTP.
     NoHttp,
-    /// TLS where HTTP was expected.
+    /// The registry expects TLS, but HTTP was sent.
     Tls,
-    /// TLS with a certificate that is not trusted.
+    /// The registry's TLS certificate is not trusted.
     Certificate,
 }
 
@@ -78,7 +79,8 @@ impl Trouble {
     }
 }
 
-// A registry of this machine is not where a builder elsewhere looks for it.
+/// Returns help for a registry on `localhost` that refuses the connection. For a builder elsewhere, `localhost` is
+/// another machine or container.
 fn of_loopback(message: &str, host: Option<&str>, driver: Driver) -> Option<String> {
     let host = host.filter(|_| message.contains("connection refused"))?;
     let is_loopback = ["localhost", "127.", "[::1]"]
@@ -95,7 +97,7 @@ fn of_loopback(message: &str, host: Option<&str>, driver: Driver) -> Option<Stri
     })
 }
 
-// The host in `Head "https://HOST/v2/…"`.
+/// Returns the host in `Head "https://HOST/v2/…"`, or `None` if it is not a plain host name.
 fn host(message: &str) -> Option<&str> {
     let (_, after) = message
         .split_once("\"https://")
@@ -105,9 +107,10 @@ fn host(message: &str) -> Option<&str> {
     (!host.is_empty() && host.chars().all(legal)).then_some(host)
 }
 
-// The attribute of the target that lets the daemon do without, for what reads it: pushes of BuildKit and caches.
+/// Returns the attribute of the target that makes the daemon accept HTTP or an unknown certificate. `None` if no
+/// attribute applies: only pushes by BuildKit and caches have one.
 fn attribute(message: &str, docker_pushes: bool) -> Option<&'static str> {
-    // Only caches are written blob by blob in these words.
+    // Only cache exports write blobs with these messages.
     const CACHES: [&str; 5] = [
         "cache export",
         "cache import",
@@ -211,7 +214,7 @@ mod tests {
     #[test]
     fn other_failures_have_no_such_way_out() {
         assert!(help("exit code: 1", Driver::Remote, false).is_empty());
-        // The host is the daemon's word, and becomes part of advice.
+        // The host comes from the daemon and becomes part of the help.
         let strange = PUSH.replace("https://h.example:5000/", "https://h`;rm/");
         assert!(help(&strange, Driver::Remote, false)[0].starts_with("`the registry`"));
     }

@@ -1,4 +1,4 @@
-//! The one owner of a run's state: which targets run, how each ended, and whether the rest is being stopped.
+//! Owns the state of a run: which targets are running, how each ended, and whether the rest is being stopped.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use crate::outcome::{CancelReason, FailureKind, SolveFailure, Solved, TargetOutc
 use crate::types::TargetName;
 use crate::types::ending::GRACE;
 
-/// The work of one target.
+/// The work of one target. It must end soon after `halt` is cancelled.
 pub(super) type Work = BoxFuture<'static, Result<Solved, SolveFailure>>;
 
-/// How each target ended, in the order they were given.
+/// How each target ended, in the order in which the targets were given.
 pub(super) type Ends = Vec<(TargetName, Arc<TargetOutcome>)>;
 
-/// Asks a run to stop, from outside of it.
+/// Lets other parts of the program ask the run to stop.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stop {
     token: CancellationToken,
@@ -28,23 +28,23 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
-    /// Asks to stop because of `reason`; the first reason counts.
+    /// Asks the run to stop because of `reason`. Only the first reason is kept.
     pub(crate) fn request(&self, reason: CancelReason) {
         let _ = self.reason.set(reason);
         self.token.cancel();
     }
 
-    /// Asks not to wait for anything any more. Comes after [`Stop::request`].
+    /// Asks the run to stop without waiting for anything. Call it after [`Stop::request`].
     pub(crate) fn insist(&self) {
         self.haste.cancel();
     }
 
-    /// Completes once nothing is to be waited for any more.
+    /// Completes once [`Stop::insist`] was called.
     pub(crate) async fn insisted(&self) {
         self.haste.cancelled().await;
     }
 
-    /// Completes once it is asked for, with the reason.
+    /// Completes once [`Stop::request`] was called, with the reason.
     pub(crate) async fn requested(&self) -> CancelReason {
         self.token.cancelled().await;
         self.reason
@@ -54,7 +54,7 @@ impl Stop {
     }
 }
 
-/// What happens next to a run.
+/// The next thing that happens to a run.
 enum Action {
     Ended(Id, Result<Solved, SolveFailure>),
     Stop(CancelReason),
@@ -67,15 +67,16 @@ struct Run<'a> {
     names: BTreeMap<Id, usize>,
     targets: Vec<TargetName>,
     ends: Vec<Option<Arc<TargetOutcome>>>,
-    // Cancels the solves; theirs, not the user's wish.
+    /// Cancels all solves. Not to be confused with [`Stop`], which is the user's wish.
     halt: CancellationToken,
     stopped: Option<(CancelReason, Instant)>,
     events: &'a EventSink,
 }
 
-/// Runs all of `work` at once; the first failure, or `stop`, cancels `halt` and with it what still runs.
+/// Runs all of `work` at once. The first failure, or `stop`, cancels `halt`, and with it all work that is still
+/// running.
 ///
-/// Each piece of work ends by itself when `halt` is cancelled.
+/// Each piece of work must end by itself when `halt` is cancelled.
 pub(super) async fn run(
     work: Vec<(TargetName, Work)>,
     halt: CancellationToken,
@@ -124,7 +125,7 @@ impl Run<'_> {
         }
     }
 
-    // Whether there is more to come.
+    /// Applies `action` and returns whether the run goes on.
     fn apply(&mut self, action: Action) -> bool {
         match action {
             Action::Ended(id, result) => {
@@ -195,7 +196,7 @@ impl Run<'_> {
     }
 }
 
-/// Tells that the user has asked for a stop, if that is the reason.
+/// Sends an event if the user asked for the stop. Other reasons have their own events.
 pub(super) fn tell_of_stop(reason: &CancelReason, events: &EventSink) {
     if let CancelReason::Signal(_) = reason {
         events.send(EventKind::Stopping {
@@ -240,7 +241,7 @@ mod tests {
         })
     }
 
-    // Ends when it is told to, as a solve does.
+    // Ends when it is cancelled, as a solve does.
     fn obedient(halt: &CancellationToken) -> Work {
         let halt = halt.clone();
         Box::pin(async move {

@@ -1,4 +1,4 @@
-//! Where the values of a target's secrets are, checked before any work.
+//! Finds where the values of a target's secrets are, and checks that before any work.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::ffi::OsStrExt as _;
@@ -13,21 +13,22 @@ use crate::files::Resolver;
 use crate::plan::Plan;
 use crate::types::{Environment, Secret};
 
-/// A target's secrets, by id.
+/// The secrets of a target, by id.
 pub(super) type SecretSources = BTreeMap<String, SecretSource>;
 
-/// Where secrets are looked for; the same for all targets of a run.
+/// Where secrets are looked up; the same for all targets of a run.
 #[derive(Clone, Copy)]
 pub(super) struct SecretPlaces<'a> {
-    /// Those in variables.
+    /// For secrets in environment variables.
     pub(super) environment: &'a Environment,
-    /// Where paths lead.
+    /// For the paths of secrets in files.
     pub(super) paths: &'a Resolver,
-    /// Those in files.
+    /// For the files themselves. Each file is read once for all targets.
     pub(super) files: &'a SecretFiles,
 }
 
-/// Finds the secrets of `target`; a file must be there and small enough, its value is read when it is asked for.
+/// Finds the secrets of `target`. A file must exist and be small enough; its content is read only when the daemon
+/// asks for the secret.
 pub(super) fn find(
     target: &Target,
     places: SecretPlaces<'_>,
@@ -50,7 +51,8 @@ pub(super) fn find(
     problems.into_result(found)
 }
 
-// buildx: a variable goes before a file; with neither, the variable of the secret's name, then the file of its name.
+/// Returns the source of one secret, as buildx chooses it: `env` takes precedence over `src`. If both are missing,
+/// it is the variable with the secret's id as its name, or else the file with that name.
 fn source(entry: &Spanned<SecretEntry>, places: SecretPlaces<'_>) -> Result<SecretSource, String> {
     let SecretEntry { id, src, env } = &entry.value;
     if id.is_empty() {
@@ -63,14 +65,14 @@ fn source(entry: &Spanned<SecretEntry>, places: SecretPlaces<'_>) -> Result<Secr
         }
     }
     let variable = |name: &str| {
-        // A secret is bytes, and need not be text.
+        // A secret is bytes and need not be UTF-8.
         let value = places.environment.get_os(name)?.as_bytes();
         Some(SecretSource::Value(Secret::new(Bytes::copy_from_slice(
             value,
         ))))
     };
     match env {
-        // A variable that is not set is an empty secret.
+        // If the variable is not set, the secret is empty, as in buildx.
         Some(name) => {
             Ok(variable(name).unwrap_or_else(|| SecretSource::Value(Secret::new(Bytes::new()))))
         }
@@ -78,11 +80,11 @@ fn source(entry: &Spanned<SecretEntry>, places: SecretPlaces<'_>) -> Result<Secr
     }
 }
 
-/// Warns of secrets that name a variable which is not set: as in buildx they are empty, and even a step that requires the secret
-/// goes on with it.
+/// Warns of secrets whose variable is not set. As in buildx, such a secret is empty, so even a step that requires
+/// it continues.
 pub(super) fn check(plan: &Plan, environment: &Environment) -> Diagnostics {
     let mut problems = Diagnostics::default();
-    // What several targets inherit is said once.
+    // Several targets may inherit one secret. It is reported once.
     let mut said = BTreeSet::new();
     for planned in plan.targets.values() {
         let target = &planned.attributes;
@@ -110,7 +112,7 @@ pub(super) fn check(plan: &Plan, environment: &Environment) -> Diagnostics {
     problems
 }
 
-/// Variables that every program needs, whatever else they are used for.
+/// Variables that programs need, so they are never removed from the environment, even if a secret names them.
 const NEEDED_BY_ALL: [&str; 12] = [
     "PATH",
     "HOME",
@@ -126,7 +128,7 @@ const NEEDED_BY_ALL: [&str; 12] = [
     "ALL_PROXY",
 ];
 
-/// Variables with credentials that are read here and by no program that rbake starts.
+/// Variables with credentials that only rbake itself reads.
 const NEEDED_BY_NONE: [&str; 4] = [
     "ACTIONS_RUNTIME_TOKEN",
     "BUILDX_BAKE_GIT_AUTH_HEADER",
@@ -134,7 +136,8 @@ const NEEDED_BY_NONE: [&str; 4] = [
     "DOCKER_AUTH_CONFIG",
 ];
 
-/// The variables that hold secrets of `targets`, or credentials for rbake alone: programs that it starts are not given them.
+/// Returns the variables that hold secrets of `targets`, or credentials that only rbake reads. They are removed
+/// from the environment of programs that rbake starts.
 pub(super) fn variables<'a>(
     targets: impl IntoIterator<Item = &'a Target>,
     environment: &Environment,

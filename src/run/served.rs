@@ -1,7 +1,9 @@
-//! What is served to the daemon, looked at before any work: the Dockerfile, what it asks for, the ignore files.
+//! Checks the files that are served to the daemon before any work: the Dockerfile, the paths that it copies, and
+//! the ignore files.
 //!
-//! The daemon gets a copy of each directory, in which links lead nowhere outside, and asks for files by headers that hold only
-//! printable characters. What it could not use, or could not ask for, is an error here, which names the file and the line.
+//! The daemon gets a copy of each directory, in which links cannot lead outside. It asks for files with headers
+//! that hold only printable characters. A file that it could not use or could not ask for is an error here, and
+//! the error names the file and the line.
 
 use std::path::Path;
 
@@ -13,10 +15,10 @@ use crate::diag::{Class, Diagnostic, Diagnostics};
 use crate::plan::PlannedTarget;
 use crate::types::Reference;
 
-/// More of a Dockerfile is not looked at.
+/// The most bytes that are read of a Dockerfile.
 const DOCKERFILE_LIMIT: u64 = 64 << 20;
 
-/// Hands back `places` with the images that the Dockerfile names, or tells what is wrong with the files in them.
+/// Returns `places` with the images that the Dockerfile names, or reports what is wrong with the files in them.
 pub(super) fn check(
     mut places: TargetPlaces,
     target: &PlannedTarget,
@@ -54,7 +56,7 @@ pub(super) fn check(
     problems.into_result(places)
 }
 
-// Where the Dockerfile is, and its text; `None` where it is not on this machine.
+/// Returns the path of the Dockerfile and its text. `None` if it is not on this machine.
 pub(super) fn dockerfile(
     places: &TargetPlaces,
 ) -> Result<Option<(std::path::PathBuf, Vec<u8>)>, Unusable> {
@@ -70,7 +72,8 @@ pub(super) fn dockerfile(
     }
 }
 
-// What the Dockerfile takes from registries: a named context of the same name goes before an image.
+/// Returns the images that the Dockerfile takes from registries. A name that is also a named context is not an
+/// image.
 fn images(
     text: &str,
     stage: Option<&str>,
@@ -84,7 +87,8 @@ fn images(
     names.filter_map(|name| name.parse().ok()).collect()
 }
 
-// What PowerShell's `>` writes. BuildKit takes it for an unknown instruction.
+/// Reports a Dockerfile in UTF-16, as PowerShell's `>` writes it. BuildKit would only report an unknown
+/// instruction.
 fn in_utf16(target: &PlannedTarget, shown: &str) -> Diagnostic {
     let message = format!(
         "the Dockerfile `{shown}` of target `{}` is in UTF-16, which BuildKit does not read",

@@ -1,18 +1,18 @@
-//! Which parts of its context a target reads, told from the Dockerfile before any work.
+//! Predicts from the Dockerfile which parts of its context a target reads.
 //!
-//! The engine asks for a context with filters made of the sources of `COPY`, `ADD` and bind mounts. Targets that will ask
-//! with equal filters can share one transfer, and a directory's earlier copy in the daemon is only of use to a later run that
-//! asks with the same filters. This module predicts the filters well enough to group by them. A wrong prediction costs a
-//! transfer, never a wrong build.
+//! The daemon asks for a context with filters made from the sources of `COPY`, `ADD` and bind mounts. Targets with
+//! equal filters can share one transfer, and a later run can use the daemon's copy of a directory only with equal
+//! filters. The prediction is good enough to group targets by their filters. A wrong one costs a transfer, but
+//! never makes a wrong build.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a stage, with the stages it is made of, reads from the context.
+/// What a stage, including the stages that it is made from, reads from the context.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Sources {
-    /// These paths, as the Dockerfile writes them.
+    /// These paths, as written in the Dockerfile.
     Paths(BTreeSet<String>),
-    /// The text could not be understood.
+    /// The Dockerfile could not be understood.
     Unknown,
 }
 
@@ -26,13 +26,13 @@ struct Stage {
 /// A path that an instruction reads.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Read {
-    // What `from` names, in lower case; `None` is the main context.
+    /// The name in `from`, in lower case. `None` is the main context.
     from: Option<String>,
     path: String,
     line: usize,
 }
 
-/// What building `target` (the last stage if none) of `dockerfile` reads from the context.
+/// Returns what building the stage `target` of `dockerfile`, or the last stage for `None`, reads from the context.
 pub(crate) fn of_stage(dockerfile: &str, target: Option<&str>) -> Sources {
     match reads_of_stage(dockerfile, target) {
         Some(reads) => {
@@ -43,11 +43,12 @@ pub(crate) fn of_stage(dockerfile: &str, target: Option<&str>) -> Sources {
     }
 }
 
-/// Paths that the builder cannot ask for, with the lines of the instructions that name them: gRPC's headers have only
-/// printable characters, and the daemon keeps paths as UTF-8.
+/// Returns the paths that the daemon cannot ask for, with the line numbers of their instructions. gRPC headers
+/// hold only printable characters, and the daemon keeps paths as UTF-8.
 ///
-/// `is_served` tells of which sources paths are asked for here: the main context, which is `None`, and named contexts. Where a
-/// path of one has other characters than ASCII, the daemon encodes all of them, and control characters with them.
+/// `is_served` says whether paths of a source are requested from this machine; `None` is the main context, and the
+/// others are named contexts. If one path of a source is not ASCII, the daemon encodes all of its paths, which
+/// also makes control characters possible.
 pub(crate) fn unsendable(
     dockerfile: &[u8],
     target: Option<&str>,
@@ -80,8 +81,8 @@ fn reads_of_stage(dockerfile: &str, target: Option<&str>) -> Option<BTreeSet<Rea
     Some(reads.collect())
 }
 
-/// The images that `target` (the last stage if none) of `dockerfile` is made of, as far as their names can be told: `arguments` has
-/// the values that replace the defaults of `ARG`.
+/// Returns the images that the stage `target` of `dockerfile`, or the last stage for `None`, is made from, if
+/// their names can be known. `arguments` returns the values that replace the defaults of `ARG`.
 pub(crate) fn images(
     dockerfile: &str,
     target: Option<&str>,
@@ -97,7 +98,7 @@ pub(crate) fn images(
     used.filter_map(|name| expanded(name, &value)).collect()
 }
 
-// The values that `ARG`s before the first `FROM` have by default.
+/// Returns the default values of the `ARG`s before the first `FROM`.
 fn defaults(dockerfile: &str) -> BTreeMap<String, String> {
     let of_arg = |instruction: &str| {
         let (keyword, rest) = instruction.split_once(char::is_whitespace)?;
@@ -116,7 +117,8 @@ fn defaults(dockerfile: &str) -> BTreeMap<String, String> {
     defaults
 }
 
-// `text` with `$NAME` and `${NAME}` replaced; `None` if a value is not known, or another form is used.
+/// Returns `text` with `$NAME` and `${NAME}` replaced. `None` if a value is unknown or another form of expansion
+/// is used.
 fn expanded(text: &str, value: &impl Fn(&str) -> Option<String>) -> Option<String> {
     let mut out = String::new();
     let mut rest = text;
@@ -135,7 +137,7 @@ fn expanded(text: &str, value: &impl Fn(&str) -> Option<String>) -> Option<Strin
     Some(out)
 }
 
-// Stages by their names and numbers.
+/// Returns the index of each stage by its name and by its number as text.
 fn numbered(stages: &[Stage]) -> BTreeMap<String, usize> {
     let numbered = stages.iter().enumerate();
     numbered
@@ -147,7 +149,7 @@ fn numbered(stages: &[Stage]) -> BTreeMap<String, usize> {
         .collect()
 }
 
-// The stages that `target` is made of, itself among them; `None` if there is no such stage.
+/// Returns the stages that `target` is made from, including itself. `None` if there is no such stage.
 fn reached<'a>(stages: &'a [Stage], target: Option<&str>) -> Option<Vec<&'a Stage>> {
     let index = numbered(stages);
     let start = match target {
@@ -163,7 +165,7 @@ fn reached<'a>(stages: &'a [Stage], target: Option<&str>) -> Option<Vec<&'a Stag
         }
         let stage = &stages[at];
         reached.push(stage);
-        // A stage is made of earlier ones only; the same name later in the file is another stage.
+        // A stage uses only earlier stages. A later stage with the same name is another one.
         todo.extend(
             stage
                 .uses
@@ -176,7 +178,7 @@ fn reached<'a>(stages: &'a [Stage], target: Option<&str>) -> Option<Vec<&'a Stag
     Some(reached)
 }
 
-/// The names of the stages of `dockerfile`, in lower case.
+/// Returns the names of the stages of `dockerfile`, in lower case.
 pub(crate) fn stage_names(dockerfile: &str) -> Vec<String> {
     let stages = stages(dockerfile).into_iter();
     stages.filter_map(|stage| stage.name).collect()
@@ -265,7 +267,7 @@ fn mounts(rest: &str, line: usize, stage: &mut Stage) {
     }
 }
 
-// The leading `--flag` words and what follows them.
+/// Splits off the leading words that begin with `--`, and returns them and the rest.
 fn flags(mut rest: &str) -> (Vec<&str>, &str) {
     let mut flags = Vec::new();
     loop {
@@ -279,7 +281,8 @@ fn flags(mut rest: &str) -> (Vec<&str>, &str) {
     }
 }
 
-// Instructions with the lines they begin in; continued lines joined, comments dropped, here-documents passed over.
+/// Returns the instructions with the numbers of their first lines. Continued lines are joined, comments and the
+/// text of here-documents are left out.
 fn instructions(dockerfile: &str) -> Vec<(usize, String)> {
     let escape = escape_character(dockerfile);
     let mut found = Vec::new();
@@ -323,7 +326,7 @@ fn escape_character(dockerfile: &str) -> char {
         .unwrap_or('\\')
 }
 
-// End markers of the here-documents an instruction opens: `<<EOF`, `<<-"EOF"`.
+/// Returns the end markers of the here-documents in an instruction: `EOF` for `<<EOF` and `<<-"EOF"`.
 fn heredocs(instruction: &str) -> Vec<String> {
     let takes_them = ["RUN", "COPY", "ADD"].iter().any(|word| {
         instruction
@@ -435,7 +438,7 @@ COPY --from=build /app /app
         assert_eq!(of(Some("2"), None), all("r.example/team/base:1"));
         assert_eq!(of(Some("2"), Some("q.example")), all("q.example/base:1"));
         assert_eq!(of(Some("base"), None), ["r.example/team/base:1"]);
-        // Nothing is said of what cannot be told.
+        // Names that cannot be known are left out.
         assert!(of(None, None).is_empty() && of(Some("nosuch"), None).is_empty());
     }
 

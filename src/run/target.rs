@@ -1,4 +1,4 @@
-//! One target, from opening its sessions to its end.
+//! Builds one target: opens its sessions, sends the solve, and finishes what follows it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,29 +27,30 @@ use crate::types::causes::in_one_line;
 use crate::types::ending::PARTING;
 use crate::types::{Reference, TargetName};
 
-/// Asks for images to be told by their manifest or index.
+/// The exporter's attribute for images that are identified by their manifest or index, not by their configuration.
 const PREFER_IMAGE: &str = "prefer-image-digest";
 
-/// How long the question for an image's size may hold a target up.
+/// The most time that a target waits for the size of its image. The size is only shown, so a slow builder must not
+/// delay the run.
 const SIZE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What all targets of a bake share.
 pub(super) struct SharedContext {
     pub(super) setting: Setting,
     pub(super) engine: Arc<Engine>,
-    /// How the engine is reached.
+    /// The kind of builder, for help texts.
     pub(super) driver: Driver,
     pub(super) directories: Directories,
     pub(super) docker: DockerEngines,
     pub(super) credentials: Arc<Provider>,
     pub(super) export_special: SpecialPolicy,
     pub(super) events: EventSink,
-    /// Cancels every target.
+    /// Cancels every target of the run.
     pub(super) halt: CancellationToken,
 }
 
 impl SharedContext {
-    // Where a registry could not be spoken with, what to change is a matter of the builder's kind.
+    /// Adds help to a failure if the daemon could not connect to a registry.
     fn with_help(&self, mut failure: SolveFailure) -> SolveFailure {
         let docker_pushes = self.setting.docker.builder == Some(lower::ImageStore::Classic);
         let help = registries::help(&failure.message, self.driver, docker_pushes);
@@ -58,21 +59,21 @@ impl SharedContext {
     }
 }
 
-/// One target, ready to be built.
+/// One target that is ready to be built.
 pub(super) struct TargetRun {
     pub(super) ready: Ready,
     pub(super) shared: Arc<SharedContext>,
 }
 
 impl TargetRun {
-    /// Builds the target, which was lowered to `lowered`. Ends soon after `halt` is cancelled.
+    /// Builds the target. `lowered` is its lowered form. Ends soon after `halt` is cancelled.
     pub(super) async fn run(self, lowered: LoweredTarget) -> Result<Solved, SolveFailure> {
         let halt = self.shared.halt.clone();
         let shared = Arc::clone(&self.shared);
         let mut build = std::pin::pin!(self.build(lowered));
         tokio::select! {
             result = &mut build => result.map_err(|failure| shared.with_help(failure)),
-            // The solve ends by itself; what comes before and after it ends here.
+            // The solve ends by itself when `halt` is cancelled. This ends what comes before or after the solve.
             () = async { halt.cancelled().await; tokio::time::sleep(PARTING).await } => {
                 Err(SolveFailure::new(FailureKind::Cancelled, "cancelled"))
             }
@@ -120,7 +121,7 @@ impl TargetRun {
         if let Some((files, key)) = &wanted.own {
             own = own.attach(Arc::new(files.clone())).shared_key(key.clone());
         }
-        // Opening a session is a round trip; all of them are made at once.
+        // Opening a session takes a round trip, so all are opened at the same time.
         let (served, own) = futures_util::join!(
             directories.serve(wanted),
             own.open(self.shared.engine.connection()),
@@ -163,7 +164,7 @@ impl TargetRun {
         Ok(solved)
     }
 
-    // `failure`, with what only this side knows.
+    /// Adds to `failure` what only this side knows: credentials, and the explanation of frequent mistakes.
     async fn explained(&self, mut failure: SolveFailure) -> SolveFailure {
         refusal::explain(&mut failure, &self.shared.credentials.origins());
         let (ready, driver) = (self.ready.clone(), self.shared.driver);
@@ -179,7 +180,7 @@ impl TargetRun {
         unblock(explained).await
     }
 
-    // What follows a solve that succeeded: pushes by the engine, and what is told of the results.
+    /// Finishes a solve that succeeded: pushes with the Docker Engine, and completes the facts about the result.
     async fn finish(
         &self,
         spec: &SolveSpec,
@@ -188,7 +189,7 @@ impl TargetRun {
         solved: &mut Solved,
     ) -> Result<(), SolveFailure> {
         push::push(&spec.target, pushes, &self.shared, solved).await?;
-        // The digest of the configuration would be taken for the image's; buildx leaves it out, too.
+        // The configuration's digest would be mistaken for the image's. buildx leaves it out, too.
         let by_image = |export: &SolveExport| {
             export
                 .extra
@@ -212,7 +213,7 @@ impl TargetRun {
     }
 }
 
-// Bits and attributes that are missing in the output, though the build made them.
+/// Returns a warning if set-id bits or extended attributes of exported files could not be written.
 fn not_kept(target: &TargetName, special: &SpecialFiles) -> Option<Diagnostic> {
     let first = special.first_dropped.as_ref()?;
     let message = format!(

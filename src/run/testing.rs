@@ -1,4 +1,4 @@
-//! Planned targets for tests.
+//! Makes planned targets for tests.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -7,12 +7,12 @@ use crate::definition::{EvaluationInputs, decode, evaluate, source::DefinitionSo
 use crate::plan::{self, Plan, PlannedTarget};
 use crate::types::{Environment, Platform};
 
-/// The target `t` with the attributes `body`, planned in an empty environment.
+/// Returns the target `t` with the attributes `body`, planned in an empty environment.
 pub(super) fn planned(body: &str) -> PlannedTarget {
     planned_in(body, &Environment::of([], Path::new("/")))
 }
 
-/// The plan for the target `t`, or for `default` where `body` goes on to define that.
+/// Returns the plan for the target `t`, or for `default` if `body` defines that as well.
 pub(super) fn plan(body: &str) -> Plan {
     let environment = Environment::of([], Path::new("/"));
     let name = if body.contains("\"default\"") {
@@ -23,7 +23,7 @@ pub(super) fn plan(body: &str) -> Plan {
     plan_of(body, name, &environment)
 }
 
-/// The same in `environment`.
+/// Does the same as [`planned`] in `environment`.
 pub(super) fn planned_in(body: &str, environment: &Environment) -> PlannedTarget {
     plan_of(body, "t", environment)
         .targets

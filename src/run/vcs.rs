@@ -1,7 +1,8 @@
-//! What git says of a context: the commit, where it came from, and where the context lies in the repository.
+//! Asks git about a context: the commit, the remote, and the context's path in the repository.
 //!
-//! Asked of the `git` program, as buildx does (`build/git.go`), so that both give the same answers, but once for each repository
-//! rather than for each target. Nothing here ever fails a build: what git does not know is left out.
+//! Runs the `git` program, as buildx does (`build/git.go`), so that both give the same answers, but once for each
+//! repository instead of once for each target. Nothing here fails a build: facts that git does not know are left
+//! out.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -14,28 +15,30 @@ use tokio::process::Command;
 use crate::types::secret::redact_url;
 use crate::types::{Environment, processes};
 
-/// A repository as seen from one directory in it.
+/// What git knows about a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Repository {
-    /// The top of the work tree, with links resolved.
+    /// The top of the work tree, without links.
     pub(crate) root: PathBuf,
-    /// The commit, 40 hexadecimal digits, with `-dirty` where that was asked for and is so; none before the first commit.
+    /// The commit, 40 hexadecimal digits. It ends with `-dirty` if `BUILDX_GIT_CHECK_DIRTY` asks for that and
+    /// there are changes. `None` before the first commit.
     pub(crate) revision: Option<String>,
-    /// The remote's address, without credentials.
+    /// The address of the remote, without credentials.
     pub(crate) source: Option<String>,
 }
 
-/// What git said, or why it could not.
+/// The answer of git, or why there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum GitAnswer {
     /// The directory belongs to this repository.
     Known(Repository),
-    /// There is a repository, but git could not read it: the reason.
+    /// There is a repository, but git could not read it, for this reason.
     Failed(String),
 }
 
 impl Repository {
-    /// `dir`, which has no links in it, relative to the root; `.` for the root itself, none outside of it.
+    /// Returns `dir` relative to the root, `.` for the root itself, or `None` if it is outside. `dir` must have no
+    /// links.
     pub(crate) fn relative(&self, dir: &Path) -> Option<String> {
         let relative = dir.strip_prefix(&self.root).ok()?;
         let text = relative.to_str()?;
@@ -47,14 +50,15 @@ impl Repository {
     }
 }
 
-/// Whether the user wants git to be asked.
+/// Whether git may be asked, which `BUILDX_GIT_INFO` can disable.
 pub(crate) fn is_wanted(environment: &Environment) -> bool {
     flag(environment, "BUILDX_GIT_INFO") != Some(false)
 }
 
-/// The directory at or above `dir`, which has no links in it, that looks like the top of a work tree. Blocking.
+/// Returns the directory at or above `dir` that looks like the top of a work tree. `dir` must have no links.
+/// Blocking.
 ///
-/// Asking git costs a process; most directories outside of a repository are told apart without one.
+/// Asking git costs a process. This check avoids it for most directories outside of repositories.
 pub(crate) fn top(dir: &Path) -> Option<&Path> {
     dir.ancestors()
         .find(|ancestor| ancestor.join(".git").exists())
@@ -62,7 +66,7 @@ pub(crate) fn top(dir: &Path) -> Option<&Path> {
 
 /// Asks git about the repository whose work tree seems to begin at `top`.
 ///
-/// git does not get the variables `withheld`, which hold secrets of the run.
+/// The variables `withheld`, which hold secrets of the run, are removed from git's environment.
 pub(crate) async fn ask(
     top: &Path,
     environment: &Environment,
@@ -104,7 +108,7 @@ impl Git<'_> {
             .arg(self.dir)
             .args(args)
             .env("GIT_OPTIONAL_LOCKS", "0")
-            // Its messages are looked at.
+            // The messages are parsed, so they must not be translated.
             .env("LC_ALL", "C")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -124,7 +128,8 @@ impl Git<'_> {
         }
     }
 
-    // The top of the work tree, the commit if there is one, and the branch's full name or an empty text.
+    /// Returns the top of the work tree, the commit if there is one, and the full name of the branch, which may be
+    /// empty.
     async fn head(&self) -> Result<(PathBuf, Option<String>, String), String> {
         let output = self
             .output(&[
@@ -156,7 +161,7 @@ impl Git<'_> {
         }
     }
 
-    // The remote that the branch tracks, else `origin`, else `upstream`.
+    /// Returns the address of the remote that the branch tracks, or else of `origin`, or else of `upstream`.
     async fn source(&self, branch: &str) -> Option<String> {
         let tracking = if branch.starts_with("refs/") {
             self.run(&["for-each-ref", "--format=%(upstream:remotename)", branch])
@@ -190,7 +195,7 @@ async fn real(path: PathBuf) -> Result<PathBuf, String> {
     real.map_err(|error| format!("cannot find `{}`: {error}", path.display()))
 }
 
-// What git has to say, after the warnings that it may begin with.
+/// Returns the error message of git. It may come after warnings.
 fn reason(output: &Output) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     let line = stderr

@@ -1,7 +1,7 @@
-//! Types and attributes of outputs, caches and attestations, held to what BuildKit knows.
+//! Checks the types and attributes of outputs, caches and attestations against those that BuildKit has.
 //!
-//! A type that there is not, and a value that cannot be read, end the run before any work. An attribute that is not known is
-//! handed on with a warning: a newer BuildKit may know it. Start at [`check`].
+//! An unknown type, or a value that cannot be parsed, is an error before any work. An unknown attribute is passed
+//! on with a warning, because a newer BuildKit may have it. Start at [`check`].
 
 mod names;
 mod table;
@@ -15,7 +15,7 @@ use crate::golang::strconv;
 use crate::plan::{Plan, PlannedTarget};
 use crate::types::Digest;
 
-/// Finds what outputs, caches and attestations of `plan` say that BuildKit would refuse or pass over.
+/// Finds outputs, caches and attestations of `plan` that BuildKit would refuse or silently ignore.
 pub(super) fn check(plan: &Plan) -> Diagnostics {
     let mut check = Check {
         problems: Diagnostics::default(),
@@ -29,11 +29,12 @@ pub(super) fn check(plan: &Plan) -> Diagnostics {
 
 struct Check {
     problems: Diagnostics,
-    // What several targets inherit is told once.
+    /// The place and the subject of each reported problem. Several targets may inherit one entry, and its problem
+    /// is reported once.
     told: HashSet<(Span, String)>,
 }
 
-/// One entry of a list.
+/// One entry of a list attribute of a target.
 struct Entry<'a> {
     target: &'a PlannedTarget,
     attribute: &'static str,
@@ -46,7 +47,7 @@ impl Entry<'_> {
         problem.at(self.span.or_else(|| self.target.span()), "")
     }
 
-    // What the attribute `key` belongs to, for messages.
+    /// Describes, for messages, what the entry is and which target it belongs to.
     fn of(&self) -> String {
         format!(
             "`type={}` in `{}` of target `{}`",
@@ -144,7 +145,7 @@ impl Check {
         );
     }
 
-    // The daemon passes over it without a word.
+    /// Warns of `type=inline` in `cache-from`, which the daemon silently ignores.
     fn inline_import(&mut self, entry: &Entry<'_>) {
         let problem = Diagnostic::warning(
             "run::unknown-type",
@@ -154,7 +155,7 @@ impl Check {
         self.push(entry, "type", problem);
     }
 
-    // As in buildx, tags take the place of an output's own name.
+    /// Warns of a `name` of an output that has no effect. As in buildx, `tags` replace it.
     fn replaced_name(&mut self, entry: &Entry<'_>, attrs: &Attrs) {
         let tags = &entry.target.attributes.tags;
         let Some(name) = attrs.get("name").filter(|name| !name.is_empty()) else {
@@ -174,7 +175,7 @@ impl Check {
         self.push(entry, "name", problem);
     }
 
-    // buildx looks for both when the builder is chosen.
+    /// Checks the directory and the digest of a local cache. buildx checks both when it chooses the builder.
     fn local_cache(&mut self, entry: &Entry<'_>, attrs: &Attrs) {
         const CODE: &str = "run::local-cache";
         let (key, other) = match entry.attribute {
@@ -202,7 +203,7 @@ impl Check {
 
     fn attributes(&mut self, entry: &Entry<'_>, known: &KnownAttributes, attrs: &Attrs) {
         for (key, value) in attrs {
-            // `annotation.KEY`, `annotation-index.KEY` and the like, which are image annotations by another road.
+            // `annotation.KEY`, `annotation-index.KEY` and the like. `run::annotations` checks them.
             if entry.attribute == "output" && key.starts_with("annotation") {
                 continue;
             }
@@ -263,9 +264,10 @@ impl Check {
         self.push(entry, key, problem);
     }
 
-    // Not an error, since a newer BuildKit may know more of them.
+    /// Warns of a value that is not in `values`. It is not an error, because a newer BuildKit may have more
+    /// values.
     fn one_of(&mut self, entry: &Entry<'_>, key: &str, value: &str, values: &'static [&str]) {
-        // `full` is an old word for `max`.
+        // `full` is an old name of `max`, which BuildKit still accepts.
         let old = entry.attribute == "attest" && (key, value) == ("mode", "full");
         if values.contains(&value) || old {
             return;

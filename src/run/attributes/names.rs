@@ -1,12 +1,13 @@
-//! Platforms and privileges that BuildKit does not know by name.
+//! Warns of names of platforms and privileges that BuildKit does not know.
 //!
-//! It takes any text for a platform, and builds for it as if it were its own; a privilege that it does not know fails the build. A newer
-//! BuildKit may know more, so that both are warnings.
+//! BuildKit accepts any text as a platform, and builds for an unknown one as if it were its own. An unknown
+//! privilege fails the build. A newer BuildKit may know more names, so both are warnings only.
 
 use crate::diag::{Diagnostic, Span, closest};
 use crate::plan::PlannedTarget;
 
-/// Operating systems and architectures that Go, in which BuildKit and its peers are written, knows, and other names for them.
+/// The operating systems that Go knows (BuildKit is written in Go), and other names for them. Architectures
+/// likewise.
 const SYSTEMS: [&str; 13] = [
     "linux",
     "windows",
@@ -29,7 +30,7 @@ const ARCHITECTURES: [&str; 25] = [
 ];
 const PRIVILEGES: [&str; 3] = ["network.host", "security.insecure", "device"];
 
-/// What is wrong with the names in `target`, each with its place.
+/// Returns the warnings for `target`, each with its place.
 pub(super) fn check(target: &PlannedTarget) -> Vec<(Diagnostic, Option<Span>)> {
     let mut found = Vec::new();
     for platform in &target.attributes.platforms {
@@ -76,10 +77,10 @@ fn unknown_platform(target: &PlannedTarget, text: &str) -> Option<Diagnostic> {
     let parts: Vec<&str> = text.split('/').collect();
     let is =
         |names: &[&str], name: &str| names.iter().any(|known| known.eq_ignore_ascii_case(name));
-    // `linux(v6)/amd64` names a version, too.
+    // `linux(v6)/amd64` also names a version of the operating system.
     let system = |name: &str| is(&SYSTEMS, name.split('(').next().unwrap_or(name));
     let (wrong, known): (&str, &[&str]) = match parts.as_slice() {
-        // The plan knows a name that stands alone, or refuses it.
+        // The plan checks a platform that is a single name.
         [_] => return None,
         [first, ..] if !system(first) => (first, &SYSTEMS),
         [_, second, ..] if !is(&ARCHITECTURES, second) => (second, &ARCHITECTURES),

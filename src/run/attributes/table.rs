@@ -1,32 +1,34 @@
-//! The attributes that BuildKit's exporters, cache backends and attestations know, with the values they take.
+//! The attributes that BuildKit's exporters, cache backends and attestations have, and the values that they
+//! accept.
 //!
-//! From BuildKit v0.32: `exporter/containerimage/exptypes`, `exporter/{oci,local,tar}`, `cache/remotecache/*`,
-//! `util/compression`, `solver/llbsolver/provenance.go`. Attributes that the client reads, as `tag` of a local cache, are among
-//! them.
+//! Taken from BuildKit v0.32: `exporter/containerimage/exptypes`, `exporter/{oci,local,tar}`,
+//! `cache/remotecache/*`, `util/compression`, `solver/llbsolver/provenance.go`. Attributes that the client reads,
+//! such as `tag` of a local cache, are included.
 
 use crate::definition::model::{CacheKind, ExportKind};
 
-/// What the value of an attribute must be.
+/// The values that an attribute accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Takes {
     /// Any text.
     Text,
-    /// A boolean.
+    /// A boolean as Go's `strconv.ParseBool` reads it.
     Bool,
-    /// A boolean; an empty text stands for `true`.
+    /// A boolean. Empty means `true`.
     Flag,
     /// A whole number.
     Whole,
-    /// A whole number; an empty text is none.
+    /// A whole number, or empty for no value.
     WholeOrNothing,
-    /// One of these, as far as is known.
+    /// One of these. A newer BuildKit may accept more.
     OneOf(&'static [&'static str]),
 }
 
-/// An attribute and what it takes.
+/// The name of an attribute and the values that it accepts.
 pub(super) type KnownAttribute = (&'static str, Takes);
 
-/// Attributes that are known, in one or more groups; `any` where all others are handed on to someone who knows.
+/// Known attributes in one or more groups. If `any` is set, other attributes are valid, too, because another
+/// program reads them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct KnownAttributes {
     pub(super) groups: &'static [&'static [KnownAttribute]],
@@ -38,13 +40,13 @@ impl KnownAttributes {
         Self { groups, any: false }
     }
 
-    /// What the attribute `key` takes.
+    /// Returns the values that the attribute `key` accepts, or `None` if it is not known.
     pub(super) fn takes(&self, key: &str) -> Option<Takes> {
         let known = self.names_and_values().find(|(name, _)| *name == key);
         known.map(|(_, takes)| *takes)
     }
 
-    /// All of them.
+    /// Returns the names of all attributes, to suggest one of them.
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
         self.names_and_values().map(|(name, _)| *name)
     }
@@ -72,7 +74,7 @@ const IMAGE: &[KnownAttribute] = &[
     ("store", Takes::Flag),
     ("name-canonical", Takes::Flag),
     ("dangling-name-prefix", Takes::Text),
-    // BuildKit's own spelling.
+    // Spelled like this in BuildKit.
     ("danging-name-empty-only", Takes::Flag),
     ("unsafe-internal-store-allow-incomplete", Takes::Flag),
 ];
@@ -84,7 +86,7 @@ const COMMITTED: &[KnownAttribute] = &[
     ("prefer-nondist-layers", Takes::Bool),
     ("rewrite-timestamp", Takes::Bool),
     ("source-date-epoch", Takes::WholeOrNothing),
-    // Of older versions.
+    // Older versions of BuildKit have these.
     ("buildinfo", Takes::Bool),
     ("buildinfo-attrs", Takes::Bool),
 ];
@@ -101,11 +103,11 @@ const FILES: &[KnownAttribute] = &[
     ("attestation-prefix", Takes::Text),
     ("platform-split", Takes::Bool),
     ("source-date-epoch", Takes::WholeOrNothing),
-    // Its values are looked at with the plan.
+    // Its values are checked with the plan.
     ("mode", Takes::Text),
 ];
 
-/// The exporters there are, by the names of their types.
+/// The types of exporters.
 pub(super) const EXPORTERS: &[&str] = &[
     "image",
     "registry",
@@ -116,7 +118,7 @@ pub(super) const EXPORTERS: &[&str] = &[
     "cacheonly",
 ];
 
-/// What the exporter `kind` knows; `None` if there is no such exporter.
+/// Returns the attributes of the exporter `kind`, or `None` if BuildKit has no such exporter.
 pub(super) fn exporter(kind: &ExportKind) -> Option<KnownAttributes> {
     Some(match kind {
         ExportKind::Image | ExportKind::Registry => {
@@ -126,7 +128,7 @@ pub(super) fn exporter(kind: &ExportKind) -> Option<KnownAttributes> {
         ExportKind::Oci => KnownAttributes::of(&[ARCHIVE, COMMITTED, COMPRESSION]),
         ExportKind::Local | ExportKind::Tar => KnownAttributes::of(&[FILES]),
         ExportKind::CacheOnly => KnownAttributes::of(&[]),
-        // Docker's own, which the Docker Engine has.
+        // The Docker Engine's own exporter.
         ExportKind::Other(name) if &**name == "moby" => KnownAttributes::of(&[IMAGE, COMMITTED]),
         ExportKind::Other(_) => return None,
     })
@@ -197,10 +199,10 @@ const AZBLOB: &[KnownAttribute] = &[
     ("name", Takes::Text),
 ];
 
-/// The cache backends there are, by the names of their types.
+/// The types of cache backends.
 pub(super) const CACHES: &[&str] = &["registry", "inline", "local", "gha", "s3", "azblob"];
 
-/// What the backend `kind` knows where cache is exported to it; `None` if there is no such backend.
+/// Returns the attributes for exports to the backend `kind`, or `None` if BuildKit has no such backend.
 pub(super) fn cache_export(kind: &CacheKind) -> Option<KnownAttributes> {
     Some(match kind {
         CacheKind::Registry => KnownAttributes::of(&[REGISTRY, EXPORTED, MANIFEST, COMPRESSION]),
@@ -213,7 +215,7 @@ pub(super) fn cache_export(kind: &CacheKind) -> Option<KnownAttributes> {
     })
 }
 
-/// What the backend `kind` knows where cache is imported from it; `None` if there is no such backend.
+/// Returns the attributes for imports from the backend `kind`, or `None` if BuildKit has no such backend.
 pub(super) fn cache_import(kind: &CacheKind) -> Option<KnownAttributes> {
     Some(match kind {
         CacheKind::Registry => KnownAttributes::of(&[REGISTRY]),
@@ -237,14 +239,14 @@ const PROVENANCE: &[KnownAttribute] = &[
     ("filename", Takes::Text),
 ];
 
-/// The attestations there are, by the names of their types.
+/// The types of attestations.
 pub(super) const ATTESTATIONS: &[&str] = &["provenance", "sbom"];
 
-/// What the attestation `kind` knows; `None` if there is no such attestation.
+/// Returns the attributes of the attestation `kind`, or `None` if BuildKit has no such attestation.
 pub(super) fn attestation(kind: &str) -> Option<KnownAttributes> {
     match kind.to_ascii_lowercase().as_str() {
         "provenance" => Some(KnownAttributes::of(&[PROVENANCE])),
-        // All others are the scanner's.
+        // The scanner reads all other attributes.
         "sbom" => Some(KnownAttributes {
             groups: &[&[("generator", Takes::Text)]],
             any: true,

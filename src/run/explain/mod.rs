@@ -1,7 +1,8 @@
-//! Frequent mistakes, which the daemon reports in its own terms, in the terms of the target: what is missing, and the way out.
+//! Explains frequent mistakes. The daemon reports them in its own terms; here, the message says what is missing in
+//! the target, and what to do.
 //!
-//! Reads the daemon's message, which is Go's. A message that is not known here stays as it is, and one that is replaced is kept for
-//! `--debug`. What concerns the connection with a registry is in [`super::registries`] and [`super::refusal`].
+//! Reads the daemon's message, which is Go's. An unknown message stays as it is, and a message that is replaced is
+//! kept for `--debug`. Problems with registries are in [`super::registries`] and [`super::refusal`].
 
 use std::path::Path;
 
@@ -12,20 +13,20 @@ use crate::diag::{closest, names_there_are};
 use crate::outcome::SolveFailure;
 use crate::plan::PlannedTarget;
 
-/// Where a failure happened.
+/// What is known about the target that failed.
 pub(super) struct Scene<'a> {
-    /// The target that was built.
+    /// The target that failed.
     pub(super) target: &'a PlannedTarget,
-    /// What it reads.
+    /// The files and directories that it reads.
     pub(super) places: &'a TargetPlaces,
-    /// The kind of builder that built it.
+    /// The kind of builder.
     pub(super) driver: Driver,
 }
 
-/// A message in other words, and the ways out.
+/// A better message, and what to do about the problem.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Explained {
-    /// Replaces the daemon's message; `None` if that one will do.
+    /// The message that replaces the daemon's. `None` keeps the daemon's message.
     message: Option<String>,
     help: Vec<String>,
 }
@@ -44,14 +45,15 @@ impl Explained {
     }
 }
 
-/// Puts `failure` in the terms of its target, where its kind is known. Blocking: may look at the Dockerfile and the context.
+/// Rewrites `failure` if its cause is known. Blocking: may read the Dockerfile and the context.
 pub(super) fn explain(failure: &mut SolveFailure, scene: &Scene<'_>) {
-    // A step that failed may have any words in its command and output.
+    // The message has the command and output of the failed step, which may contain any of the texts below.
     if failure.exit_code.is_some() {
         return;
     }
     let instruction = instruction(failure);
-    // The frontend may add what was meant, `(did you mean builder?)`, by its own measure.
+    // The frontend may append a suggestion such as `(did you mean builder?)`. The suggestions made here replace
+    // it.
     let message = failure.message.trim_end_matches(')');
     let message = match message.rsplit_once(" (did you mean ") {
         Some((message, meant)) if meant.ends_with('?') => message,
@@ -73,11 +75,11 @@ pub(super) fn explain(failure: &mut SolveFailure, scene: &Scene<'_>) {
         let original = std::mem::replace(&mut failure.message, message);
         failure.debug.push(original);
     }
-    // What the mistake is comes before what the builder must allow besides.
+    // Help for the mistake comes before other help, such as privileges that the builder must grant.
     failure.help.splice(0..0, explained.help);
 }
 
-// The lines of the Dockerfile that the daemon points at, as one.
+/// Returns the lines of the Dockerfile that the daemon points at, joined to one line.
 fn instruction(failure: &SolveFailure) -> String {
     let Some(source) = failure.sources.first() else {
         return String::new();
@@ -91,7 +93,7 @@ fn instruction(failure: &SolveFailure) -> String {
     lines.join(" ")
 }
 
-// `text` between `before` and `after`.
+/// Returns the part of `text` between `before` and `after`.
 fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(before)?;
     rest.split_once(after).map(|(found, _)| found)
@@ -217,7 +219,8 @@ fn missing_source(message: &str, instruction: &str, scene: &Scene<'_>) -> Option
     })
 }
 
-// The file whose patterns count for the context `dir`: the Dockerfile's own goes before the general one.
+/// Returns the name of the ignore file that applies to the context `dir`: the Dockerfile's own, or else the
+/// general one.
 fn ignore_file(dockerfile: &DockerfilePlace, dir: &Path) -> Option<String> {
     if let DockerfilePlace::File { dir, filename } = dockerfile {
         let own = format!("{filename}.dockerignore");
@@ -232,7 +235,7 @@ fn ignore_file(dockerfile: &DockerfilePlace, dir: &Path) -> Option<String> {
 fn missing_platform(message: &str) -> Option<Explained> {
     let rest = message.strip_suffix(": no match for platform in manifest: not found")?;
     let image = rest.rsplit(": ").next()?;
-    // It is offered for pasting into a shell.
+    // The name becomes part of a command that users paste into a shell, so it must be harmless.
     let legal = |c: char| c.is_ascii_alphanumeric() || ".-_/:@".contains(c);
     if !image.chars().all(legal) {
         return None;
@@ -273,7 +276,7 @@ fn missing_image(
         )),
         None => told.help("check its name and its tag"),
     };
-    // A frequent surprise: `docker images` lists it.
+    // Users are often surprised by this, because `docker images` lists the image.
     let of_hub = image.starts_with("docker.io/");
     Some(if of_hub && scene.driver != Driver::Docker {
         told.help("this builder does not see the images of your Docker Engine: push the image to a registry, and name it with the registry's host")
@@ -345,7 +348,7 @@ fn other(message: &str) -> Option<Explained> {
                 .help("correct `entitlements` of the target: `network.host`, `security.insecure` and `device` are known"),
         );
     }
-    // Go's spelling; what is written on this machine is reported with a capital letter.
+    // This is Go's spelling. Errors of this machine are reported with a capital letter, so they do not match.
     if message.contains("no space left on device") {
         return Some(Explained::default().help(
             "the disk that the builder writes to is full: `docker buildx prune` frees what its cache takes",

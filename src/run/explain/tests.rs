@@ -8,7 +8,7 @@ use crate::event::SourceExcerpt;
 use crate::outcome::FailureKind;
 use crate::run::testing::planned;
 
-/// What BuildKit v0.32 says where `COPY` names a file that is not there.
+/// The message of BuildKit v0.32 if `COPY` names a missing file.
 fn checksum(path: &str) -> String {
     format!(
         "failed to compute cache key: failed to calculate checksum of ref d3xxf4::lrwbhw: \"{path}\": not found"
@@ -73,7 +73,7 @@ fn mistakes_come_with_the_way_out(body: &str, said: &str, line: &str, told: &str
         failure.help.iter().any(|text| text.contains(help)),
         "{failure:?}"
     );
-    // Nothing that the daemon said is lost.
+    // The daemon's message is never lost.
     let kept = failure.message == said || failure.debug == [said];
     assert!(kept, "{failure:?}");
 }

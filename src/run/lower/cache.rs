@@ -1,4 +1,4 @@
-//! Cache imports and exports, with what the client adds to them.
+//! Lowers cache imports and exports, with the attributes that the client adds to them.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt as _;
@@ -11,29 +11,29 @@ use crate::engine::spec::{self, CacheBackend};
 use crate::golang::strconv;
 use crate::types::{Digest, Environment, ImageName, Secret};
 
-/// A directory that a cache is read from or written to.
+/// A cache in a directory of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LocalCache {
-    /// Read.
+    /// The cache is imported.
     Import {
-        /// The directory.
+        /// The directory, an OCI layout.
         dir: PathBuf,
-        /// What the daemon calls it.
+        /// The name by which the daemon asks for it.
         name: String,
-        /// The tag that is looked for.
+        /// The tag to look for if there is no digest.
         tag: String,
-        /// The manifest, where the user names it.
+        /// The digest of the manifest, if the user names it.
         digest: Option<Digest>,
     },
-    /// Written.
+    /// The cache is exported.
     Export {
-        /// The directory.
+        /// The directory, an OCI layout. It is created if it does not exist.
         dir: PathBuf,
-        /// What the daemon calls it.
+        /// The name by which the daemon asks for it.
         name: String,
-        /// The tag that is set.
+        /// The tag to set after the solve.
         tag: String,
-        /// Whether what no tag reaches is deleted afterwards.
+        /// Whether blobs that no tag refers to are deleted afterwards.
         reset: bool,
     },
 }
@@ -115,8 +115,8 @@ fn lower_entry(
     }
 }
 
-// The daemon and the session both name a local cache by what the solve calls it, byte for byte: its path, with `%` and two
-// digits for each byte that a header of gRPC cannot hold.
+/// Returns the name of a local cache. The solve and the session must use the same bytes. It is the path, with `%`
+/// and two digits for each byte that a gRPC header cannot hold.
 fn name_of(dir: &[u8]) -> String {
     const UNFIT: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b'%');
     let fits = dir.iter().all(|b| (b' '..=b'~').contains(b));
@@ -133,7 +133,7 @@ fn with_directory(
     key: &str,
     local: &mut Vec<LocalCache>,
 ) -> spec::SolveCache {
-    // `run::attributes` has refused what names no directory, and a digest that is none.
+    // `run::attributes` has refused entries without a directory and invalid digests.
     let Some(path) = lowered.extra.get(key).cloned() else {
         return lowered;
     };
@@ -173,8 +173,9 @@ fn with_directory(
     lowered
 }
 
-// Where GitHub's cache service is, and the token for it, come from the job's environment; outside of a job, the entry is
-// left out, as buildx leaves it out. That the token is missing inside of one is worth a word: only actions get it, not steps.
+/// Completes an entry for GitHub's cache service with its address and token from the job's environment. Without
+/// them, the entry is left out, as in buildx. Inside a job, a missing token is reported, because GitHub gives the
+/// token to actions but not to `run:` steps.
 fn with_gha(lowering: &mut Lowering<'_>, mut entry: spec::SolveCache) -> Option<spec::SolveCache> {
     if !lowering.setting.caches.gha {
         return None;
@@ -222,7 +223,8 @@ fn already_said(lowering: &Lowering<'_>) -> bool {
         .any(|problem| problem.code == GHA_WITHOUT_TOKEN)
 }
 
-// The version itself is not sent unless the user set it: the daemon goes by the address it finds, as with buildx.
+/// Adds the addresses of the cache service. As in buildx, the version is not sent unless the user set it, because
+/// the daemon derives it from the address.
 fn add_addresses(environment: &Environment, extra: &mut BTreeMap<String, String>) {
     let by_environment = environment
         .get("ACTIONS_CACHE_SERVICE_V2")

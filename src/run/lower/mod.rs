@@ -1,7 +1,8 @@
-//! From a planned target to a [`SolveSpec`].
+//! Lowers a planned target to a [`SolveSpec`].
 //!
-//! Everything here is a function of its input: the target, what was found out about its sources, and the [`Setting`] of the run.
-//! The choices are buildx's (`build/opt.go`, `bake/bake.go` `toBuildOpt`), so that equal definitions give equal requests.
+//! Everything here is a pure function of its input: the target, the places of its sources, and the [`Setting`] of
+//! the run. It follows buildx (`build/opt.go`, and `toBuildOpt` in `bake/bake.go`), so that equal definitions make
+//! equal requests.
 
 mod cache;
 mod exports;
@@ -26,38 +27,38 @@ use crate::types::{Environment, Reference};
 pub(super) use cache::LocalCache;
 pub(super) use exports::{ExportDestination, loads_by_default, strange_default_load};
 
-/// What a run is set in: facts that are the same for all its targets.
+/// Facts that are the same for all targets of a run.
 #[derive(Debug, Clone)]
 pub(super) struct Setting {
-    /// The environment.
+    /// The environment variables of the run.
     pub(super) environment: Environment,
-    /// By which the run's paths were followed.
+    /// Has followed the paths of the run, and knows where they lead.
     pub(super) paths: Resolver,
-    /// Build arguments for proxies.
+    /// Build arguments for proxies, from Docker's configuration.
     pub(super) proxies: Vec<(String, String)>,
-    /// Whether the daemon can attach statements to images.
+    /// Whether the daemon can attach attestations to images.
     pub(super) attestations: bool,
-    /// How the daemon's images reach a Docker Engine, where `type=docker` is asked for.
+    /// What is known of the Docker Engines that build or that images are loaded into.
     pub(super) docker: DockerTraits,
-    /// Whether the daemon knows a kind of cache.
+    /// The optional kinds of cache that the daemon supports.
     pub(super) caches: CacheSupport,
-    /// The address of the daemon's host as steps see it, where the daemon tells.
+    /// The address of the daemon's host as build steps see it. `None` if the daemon does not report it.
     pub(super) host_gateway: Option<std::net::IpAddr>,
-    /// Names this machine from run to run.
+    /// An id of this machine that stays the same from run to run.
     pub(super) node: String,
 }
 
-/// Where a Docker Engine keeps its images.
+/// The image store of a Docker Engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ImageStore {
-    /// containerd's store, which takes all that a BuildKit makes.
+    /// containerd's image store, which can hold everything that BuildKit makes.
     Containerd,
-    /// The store of storage drivers, which holds images of one platform and without attestations.
+    /// The store of storage drivers. It holds images of one platform and without attestations only.
     Classic,
 }
 
 impl ImageStore {
-    /// The store of the engine that says this of itself.
+    /// Returns the image store of an engine that reports `facts`.
     pub(super) const fn of(facts: &EngineFacts) -> Self {
         if facts.containerd_store {
             Self::Containerd
@@ -67,40 +68,43 @@ impl ImageStore {
     }
 }
 
-/// What is known of Docker.
+/// What lowering needs to know about Docker.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct DockerTraits {
-    /// The store of the Docker Engine whose own BuildKit builds, if one does.
+    /// The image store of the Docker Engine whose BuildKit is the builder. `None` for all other builders.
     pub(super) builder: Option<ImageStore>,
-    /// The stores of other engines that images are loaded into, by the Docker context that names them.
+    /// The image stores of other engines that images are loaded into, by Docker context; `None` for the current
+    /// context.
     pub(super) loads: BTreeMap<Option<String>, ImageStore>,
-    /// What is built without an output is loaded into Docker.
+    /// Whether a target without outputs is loaded into Docker.
     pub(super) default_load: bool,
 }
 
-/// Which kinds of cache that are not always there the daemon knows.
+/// The optional kinds of cache that the daemon supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct CacheSupport {
-    /// GitHub's cache service.
+    /// GitHub's cache service, `type=gha`.
     pub(super) gha: bool,
 }
 
-/// A target, ready to be solved.
+/// A target that is ready to be solved.
 #[derive(Debug)]
 pub(super) struct LoweredTarget {
-    /// What is solved.
+    /// The solve to send.
     pub(super) spec: SolveSpec,
-    /// Where each export that comes back to this machine goes, by its place in the list of exports.
+    /// The destination of each export that is sent to this machine, by its index in the list of exports.
     pub(super) sinks: BTreeMap<usize, ExportDestination>,
-    /// Names under which the Docker Engine that built the image is to push it, because its BuildKit cannot.
+    /// The names under which the Docker Engine that built the image must push it, because its BuildKit cannot.
     pub(super) pushes: Vec<Reference>,
-    /// Directories that caches are read from and written to.
+    /// The local caches to import and export.
     pub(super) local_caches: Vec<LocalCache>,
-    /// What the user should know.
+    /// Warnings for the user. They contain no errors.
     pub(super) notices: Diagnostics,
 }
 
-/// Lowers `planned`, whose sources lie at `places`.
+/// Lowers `planned`, whose sources are at `places`.
+///
+/// # Errors If a value cannot be used; nothing may be built without it.
 pub(super) fn lower(
     planned: &PlannedTarget,
     places: &TargetPlaces,
@@ -112,7 +116,7 @@ pub(super) fn lower(
         planned,
         target,
         setting,
-        // Values that cannot be read are missing from the plan: nothing may be built without them.
+        // Values that could not be parsed are missing from the plan. Building without them would be wrong.
         problems: planned.build.problems.clone(),
     };
     let mut spec = SolveSpec::new(
@@ -167,7 +171,7 @@ pub(super) fn lower(
     })
 }
 
-/// One target on its way, gathering problems.
+/// The lowering of one target, with the problems found so far.
 struct Lowering<'a> {
     planned: &'a PlannedTarget,
     target: &'a Target,
@@ -183,7 +187,7 @@ impl Lowering<'_> {
             .push(problem.at(span.or(self.target.name.span), ""));
     }
 
-    // Where a path leads, which was found when privileges were asked for.
+    /// Returns the place that a path leads to. The path was followed before, when privileges were checked.
     fn place(&mut self, path: &str, span: Option<Span>) -> Option<Resolved> {
         match self.setting.paths.resolve(path) {
             Ok(place) => Some(place),
@@ -206,7 +210,8 @@ impl Lowering<'_> {
         args
     }
 
-    // Both spellings of one proxy come from the configuration; the first must not keep the second out.
+    /// Whether `name` is in `args` only in another case, and only from the configuration. It sets each proxy in
+    /// upper and lower case, and the first one must not keep out the second.
     fn is_proxy_pair(&self, name: &str, args: &BTreeMap<String, String>) -> bool {
         !args.contains_key(name)
             && !self
@@ -262,7 +267,8 @@ impl Lowering<'_> {
         hosts
     }
 
-    // Provenance of the smallest kind is made where nothing is said about provenance, even to switch it off.
+    /// Returns the attestations to ask for. If the target says nothing about provenance, not even to disable it,
+    /// minimal provenance is added.
     fn attestations(&self) -> Vec<Attestation> {
         let mut attestations: Vec<Attestation> = self
             .target

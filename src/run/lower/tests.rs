@@ -1,10 +1,10 @@
-//! What lowering takes from the plan.
+//! Tests of what lowering takes from the plan.
 
 use super::*;
 use crate::run::testing::planned;
 use test_case::test_case;
 
-/// A run without Docker, whose daemon can attest.
+/// The setting of a run without Docker, whose daemon supports attestations.
 pub(super) fn setting() -> Setting {
     Setting {
         environment: Environment::of([], "/"),
@@ -28,7 +28,7 @@ fn lowered(body: &str) -> Result<LoweredTarget, Diagnostics> {
     lower(&planned(body), &places, VcsFacts::default(), &setting())
 }
 
-// The plan lacks such values, so a build would silently do without them.
+// Such values are missing from the plan, so a build would silently go on without them.
 #[test_case(r#"network = "bridge""#, "plan::network")]
 #[test_case(r#"extra-hosts = { a = "b" }"#, "plan::extra-host")]
 #[test_case(r#"tags = ["A/B"]"#, "plan::image-name")]
@@ -56,7 +56,7 @@ fn networks_and_hosts_are_those_of_the_plan() {
     assert_eq!(hosts, ["a 10.0.0.1", "a ::1", "b 10.0.0.2"]);
 }
 
-// The daemon is given what the user wrote; what it means is known besides.
+// The daemon is sent the names as the user wrote them.
 #[test]
 fn images_are_named_as_they_are_written() {
     let body = r#"

@@ -1,4 +1,4 @@
-//! Outputs become exports, and each that comes back to this machine gets a place to go.
+//! Lowers outputs to exports, and finds the destination of each export that is sent to this machine.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,36 +12,36 @@ use crate::golang::strconv;
 use crate::plan::syntax::Annotation;
 use crate::types::{Environment, ImageName, Reference};
 
-/// Where an export that comes back to this machine goes.
+/// The destination on this machine of an export.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ExportDestination {
     /// A directory.
     Directory(PathBuf),
-    /// An archive.
+    /// An archive, or another single file.
     File(Resolved),
     /// Standard output.
     Stdout,
-    /// The Docker Engine, of this context where one is named.
+    /// The Docker Engine of a Docker context, or of the current context.
     Docker {
-        /// The Docker context by name.
+        /// The name of the Docker context; `None` for the current one.
         context: Option<String>,
     },
 }
 
-/// What `check_print` says of outputs that cannot be written: it refuses the plan before, so that this is the second line of
-/// defence.
+/// The code that `check_print` uses for outputs that cannot be written. It refuses such plans earlier, so the
+/// checks here are only a second line of defence.
 const BAD_OUTPUT: &str = "plan::output";
 
-/// Attributes that only this side reads.
+/// Attributes that only the client reads, so they are not sent.
 const CLIENT_ONLY: [&str; 4] = ["push", "unpack", "name", "context"];
 
-/// What becomes of a target's outputs.
+/// The lowered outputs of a target.
 pub(super) struct LoweredExports {
-    /// What the daemon is asked for.
+    /// The exports that the daemon is asked for.
     pub(super) exports: Vec<spec::SolveExport>,
-    /// Where what comes back goes, by the place of its export.
+    /// The destination of each export that is sent here, by its index in `exports`.
     pub(super) sinks: BTreeMap<usize, ExportDestination>,
-    /// Names under which the Docker Engine that built the image is to push it.
+    /// The names under which the Docker Engine that built the image must push it, because its BuildKit cannot.
     pub(super) pushes: Vec<Reference>,
 }
 
@@ -91,7 +91,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>) -> LoweredExports {
 
 const NO_DEFAULT_LOAD: &str = "BUILDX_NO_DEFAULT_LOAD";
 
-/// Whether what is built without an output goes where the builder puts it by default.
+/// Whether a target without outputs is exported to the builder's default destination.
 pub(in crate::run) fn loads_by_default(environment: &Environment) -> bool {
     environment
         .get(NO_DEFAULT_LOAD)
@@ -99,7 +99,7 @@ pub(in crate::run) fn loads_by_default(environment: &Environment) -> bool {
         != Some(true)
 }
 
-/// A warning where the variable for that has a value that is neither true nor false.
+/// Returns a warning if `BUILDX_NO_DEFAULT_LOAD` has a value that is neither true nor false.
 pub(in crate::run) fn strange_default_load(environment: &Environment) -> Option<Diagnostic> {
     let value = environment.get(NO_DEFAULT_LOAD)?;
     if strconv::parse_bool(value).is_some() {
@@ -113,7 +113,8 @@ pub(in crate::run) fn strange_default_load(environment: &Environment) -> Option<
     )
 }
 
-// What a builder does where nothing is said.
+/// Returns the output that the builder uses for a target without outputs. `None` if the result only stays in the
+/// build cache.
 fn default_output(lowering: &Lowering<'_>) -> Option<Export> {
     let docker = &lowering.setting.docker;
     if !loads_by_default(&lowering.setting.environment) || lowering.target.call.is_some() {
@@ -141,17 +142,18 @@ fn export(
     };
     let by_digest = written.attr("push-by-digest").and_then(strconv::parse_bool) == Some(true);
     let exporter = match (&written.kind, docker.builder) {
-        // The Engine's own exporter completes names, adds the tag `latest`, and keeps what has no name; with that of BuildKit the
-        // image is stored under a name by which the Engine does not find it. It cannot push without a tag, though.
+        // The Docker Engine's own exporter completes names, adds the tag `latest`, and keeps images without a
+        // name. BuildKit's exporter would store the image under a name by which the Engine does not find it. But
+        // the Engine's exporter cannot push without a tag.
         (ExportKind::Image | ExportKind::Registry, Some(ImageStore::Containerd)) if by_digest => {
             Exporter::Image
         }
         (ExportKind::Image | ExportKind::Registry, Some(_)) => Exporter::Moby,
         (ExportKind::Image | ExportKind::Registry | ExportKind::CacheOnly, _) => Exporter::Image,
         (ExportKind::Docker, _) => match loads {
-            // It is loaded into the engine that builds.
+            // The image is loaded into the engine that builds it.
             Some(None) => Exporter::Moby,
-            // containerd's store takes an archive as it is, several platforms and attestations with it.
+            // containerd's image store accepts an OCI archive, including several platforms and attestations.
             Some(Some(ImageStore::Containerd)) => Exporter::Oci,
             Some(Some(ImageStore::Classic)) | None => Exporter::Docker,
         },
@@ -191,7 +193,7 @@ fn export(
         export.push = Some(true);
         export.unpack = export.unpack.or(Some(false));
     }
-    // containerd's store finds images by their manifest or index, not by their configuration.
+    // containerd's image store finds an image by its manifest or index, not by its configuration.
     let finds_by_image = match export.exporter {
         Exporter::Moby => store == Some(ImageStore::Containerd),
         Exporter::Oci => loads,
@@ -204,7 +206,8 @@ fn export(
             .or_insert_with(|| "true".into());
     }
     if by_digest && export.exporter == Exporter::Image && store.is_some() {
-        // What has no tag is for the registry alone: the Engine's list of images would show a name that cannot be used.
+        // An image without a tag is only for the registry. If it were stored, the Engine would list it under an
+        // unusable name.
         export
             .extra
             .entry("store".into())
@@ -230,7 +233,8 @@ fn export(
     export
 }
 
-// The BuildKit of an engine with the classic store does not push; the engine itself does, as buildx has it do.
+/// Takes the push out of `export` if the Docker Engine itself must push, and returns the names to push. The
+/// BuildKit of an Engine with the classic image store cannot push. buildx does the same.
 fn pushed_by_docker(docker: &DockerTraits, export: &mut spec::SolveExport) -> Vec<Reference> {
     let classic = docker.builder == Some(ImageStore::Classic);
     if !classic || export.exporter != Exporter::Moby || export.push.take() != Some(true) {
@@ -263,7 +267,7 @@ fn defaults(lowering: &Lowering<'_>, export: &mut spec::SolveExport) {
     }
 }
 
-// Docker's own archive holds one manifest.
+/// Reports an error if the image does not fit into Docker's archive format, which holds only one manifest.
 fn single_manifest(
     lowering: &mut Lowering<'_>,
     output: &Spanned<Export>,
@@ -325,7 +329,7 @@ fn sink(lowering: &mut Lowering<'_>, output: &Spanned<Export>) -> Option<ExportD
     }
 }
 
-// The keys are those of BuildKit's image exporter: `annotation[-level][[platform]].key`.
+/// Returns the annotations as attributes of BuildKit's image exporter: `annotation[-level][[platform]].key`.
 fn annotations(lowering: &Lowering<'_>) -> BTreeMap<String, String> {
     let attr = |annotation: &Annotation| {
         let level = annotation

@@ -76,7 +76,7 @@ fn each_engine_is_loaded_by_its_own_store() {
         ..DockerTraits::default()
     };
     assert_eq!(exporters(body, traits, [("", "")]), ["docker", "oci"]);
-    // What is named is loaded into, also where another engine builds.
+    // An engine that is named is loaded into, even if another engine builds.
     let traits = DockerTraits {
         loads: BTreeMap::from([(Some("far".to_owned()), ImageStore::Containerd)]),
         ..docker(ImageStore::Containerd)
