@@ -18,14 +18,14 @@ use crate::types::{Clock, Digest, TargetName};
 pub struct Event {
     /// Time since the run began, by this machine's monotonic clock.
     pub at: Duration,
-    /// What it was.
+    /// The thing that happened.
     pub kind: EventKind,
 }
 
 /// What happened.
 #[derive(Debug, Clone)]
 pub enum EventKind {
-    /// A builder was chosen, and the targets are known. The first event of a run.
+    /// A builder was chosen, and the targets are known. Local work may be reported before.
     RunStarted {
         /// The builder's name or address, as it is shown.
         builder: String,
@@ -64,7 +64,7 @@ pub enum EventKind {
         /// The reason as a fragment, such as `interrupted`.
         reason: String,
     },
-    /// The run is over. The last event.
+    /// The run is over.
     RunFinished,
 }
 

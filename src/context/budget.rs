@@ -59,6 +59,7 @@ impl Budget {
     }
 }
 
+/// Compiles a program of at most `limit` bytes.
 fn build(translated: &str, limit: usize) -> Result<Regex, CompileError> {
     RegexBuilder::new(translated)
         .size_limit(limit)

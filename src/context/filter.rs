@@ -48,7 +48,7 @@ pub enum Verdict {
     Prune,
 }
 
-/// A compiled filter.
+/// A filter with compiled patterns, for one transfer.
 #[derive(Debug, Default)]
 pub struct Filter {
     include: Option<Patterns>,
@@ -64,6 +64,7 @@ pub struct DirMarks {
     exclude: Marks,
 }
 
+/// An empty list of patterns means no filter, not a filter that matches nothing.
 fn some(patterns: Patterns) -> Option<Patterns> {
     (!patterns.is_empty()).then_some(patterns)
 }
@@ -149,6 +150,8 @@ impl Filter {
     }
 }
 
+/// Returns the compiled include patterns, with those of the followed paths, and the directories that are sent
+/// without their content. `None` includes everything.
 fn include(
     spec: &FilterSpec,
     followed: Followed,

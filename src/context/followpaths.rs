@@ -152,6 +152,7 @@ impl<L: Links> Resolver<'_, L> {
         }
     }
 
+    /// Goes on to all entries whose names match the component `first`; `after` is the rest of the path behind it.
     fn wildcard(&mut self, step: &Step, first: &[u8], after: &[u8]) {
         if !step.covered {
             let text = join(&escaped(&step.at), &step.rest);
@@ -268,6 +269,7 @@ impl<L: Links> Resolver<'_, L> {
     }
 }
 
+/// Splits off the first component. The rest is empty if there is no other one.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().position(|b| *b == b'/') {
         Some(at) => (&path[..at], &path[at + 1..]),
@@ -297,6 +299,7 @@ fn escaped(path: &[u8]) -> Vec<u8> {
     text
 }
 
+/// Removes the backslashes of a name without wildcards.
 fn unescaped(name: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(name.len());
     let mut bytes = name.iter();

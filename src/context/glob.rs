@@ -54,6 +54,8 @@ impl Glob {
         glob(tokens, path, &mut TRIES.clone()) == Some(true)
     }
 
+    /// Whether the pattern matches all of `path`. Fails if that takes too many steps and the regular expression is
+    /// too large to be compiled.
     pub(super) fn matches(&self, path: &[u8]) -> Result<bool, TooLarge> {
         if let Some(GlobToken::Literal(end)) = self.tokens.last()
             && !path.ends_with(end)

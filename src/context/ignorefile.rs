@@ -12,6 +12,8 @@ pub(crate) fn patterns(text: &[u8]) -> Vec<Vec<u8>> {
     text.split(|b| *b == b'\n').filter_map(pattern).collect()
 }
 
+/// Returns the pattern in one line, or `None` for a comment or a blank line. A lone `!` is kept, because it is an
+/// error that the matcher reports.
 fn pattern(line: &[u8]) -> Option<Vec<u8>> {
     if line.first() == Some(&b'#') {
         return None;

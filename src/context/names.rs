@@ -75,6 +75,7 @@ impl Names {
         Ok(())
     }
 
+    /// Adds a name, except `.` and `..`. A name that is longer than any system allows is dropped.
     fn push(&mut self, name: &CStr, kind: FileType) {
         let Ok(len) = u16::try_from(name.to_bytes().len()) else {
             return;

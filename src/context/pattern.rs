@@ -203,6 +203,7 @@ struct Compiler {
 /// The pattern needs more memory than its list may use.
 pub(super) struct TooLarge;
 
+/// Chooses how a pattern is matched, and compiles it for that.
 fn compile(text: &[u8], budget: &mut Budget) -> Result<PatternKind, TooLarge> {
     let characters = as_characters(text);
     // Always valid, because bytes that are not UTF-8 were replaced.
@@ -235,6 +236,7 @@ fn compile(text: &[u8], budget: &mut Budget) -> Result<PatternKind, TooLarge> {
 }
 
 impl Compiler {
+    /// Reads the whole pattern. Each branch does what moby does for the character.
     fn read(&mut self, text: &str) {
         let mut chars = text.chars().peekable();
         let mut first = true;
@@ -267,6 +269,7 @@ impl Compiler {
         }
     }
 
+    /// Reads `**` or `**/`. At the end of a literal pattern, it makes a prefix; at the start of one, a suffix.
     fn double_star(&mut self, at_end: bool, first: bool) {
         if !at_end {
             self.meta("(.*/)?", GlobToken::Deep);
@@ -296,6 +299,7 @@ impl Compiler {
         }
     }
 
+    /// Adds a wildcard, which makes the pattern a regular expression.
     fn meta(&mut self, regex: &str, token: GlobToken) {
         self.regex.push_str(regex);
         self.shape = Shape::Regex;
@@ -304,6 +308,7 @@ impl Compiler {
         }
     }
 
+    /// Adds a character that matches itself.
     fn literal(&mut self, c: char) {
         self.regex.push(c);
         let Some(tokens) = &mut self.tokens else {

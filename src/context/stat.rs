@@ -8,23 +8,16 @@ use rustix::io::Errno;
 /// The bits of Go's `os.FileMode`, the form in which modes are sent: the permissions as in Unix, the type in
 /// separate bits.
 pub(crate) mod mode {
-    /// A directory.
     pub(crate) const DIR: u32 = 1 << 31;
-    /// A symbolic link.
     pub(crate) const SYMLINK: u32 = 1 << 27;
     /// A device. It is a block device unless [`CHAR_DEVICE`] is set, too.
     pub(crate) const DEVICE: u32 = 1 << 26;
-    /// A named pipe.
     pub(crate) const NAMED_PIPE: u32 = 1 << 25;
-    /// A socket.
     pub(crate) const SOCKET: u32 = 1 << 24;
-    /// Set-user-id.
     pub(crate) const SETUID: u32 = 1 << 23;
-    /// Set-group-id.
     pub(crate) const SETGID: u32 = 1 << 22;
     /// A character device; always set together with [`DEVICE`].
     pub(crate) const CHAR_DEVICE: u32 = 1 << 21;
-    /// Sticky.
     pub(crate) const STICKY: u32 = 1 << 20;
     /// Neither a regular file nor one of the types above.
     pub(crate) const IRREGULAR: u32 = 1 << 19;
@@ -67,8 +60,8 @@ const SPECIAL_BITS: [(u32, u32); 3] = [
     (0o1000, mode::STICKY),
 ];
 
-/// Converts between the widths of `stat` fields, which differ between systems. Returns the default if the value
-/// does not fit, which no system's values do.
+/// Converts between the widths of `stat` fields, which differ between systems. A value that does not fit becomes
+/// the default, but all systems' values fit.
 pub(crate) fn wide<T>(value: impl TryInto<T>) -> T
 where
     T: Default,

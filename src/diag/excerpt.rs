@@ -177,6 +177,7 @@ fn line_end(text: &str, offset: usize) -> usize {
         .map_or(text.len(), |at| offset + at)
 }
 
+/// Moves `offset` back to a character boundary.
 fn floor(text: &str, mut offset: usize) -> usize {
     while !text.is_char_boundary(offset) {
         offset -= 1;
@@ -184,6 +185,7 @@ fn floor(text: &str, mut offset: usize) -> usize {
     offset
 }
 
+/// Moves `offset` forward to a character boundary.
 fn ceil(text: &str, mut offset: usize) -> usize {
     while !text.is_char_boundary(offset) {
         offset += 1;

@@ -36,6 +36,7 @@ fn lines(lines: &[String]) -> Vec<Cow<'_, str>> {
     lines.iter().map(|line| readable(line)).collect()
 }
 
+/// Returns `None` if the label's file is unknown.
 fn label_to_json(label: &Label, sources: &SourceMap) -> Option<Value> {
     let span = label.span;
     let file = sources.get(span.source)?;

@@ -217,6 +217,7 @@ fn without_error_numbers(text: &str) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
+/// Returns `text` as it is drawn: readable, without control characters, and at most [`MAX_TEXT`] bytes long.
 fn clip(text: &str) -> String {
     let text = readable(text);
     let mut end = text.len().min(MAX_TEXT);

@@ -35,7 +35,6 @@ impl Span {
 /// Equality ignores the place.
 #[derive(Debug, Clone)]
 pub(crate) struct Spanned<T> {
-    /// The value.
     pub(crate) value: T,
     /// The place, or `None` if the value comes from a flag, the environment or a default.
     pub(crate) span: Option<Span>,

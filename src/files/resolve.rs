@@ -412,7 +412,7 @@ mod tests {
         );
     }
 
-    // A path of a few names, most of which are there.
+    // A path of a few names, most of which exist.
     fn some_path() -> impl Strategy<Value = String> {
         let part = prop_oneof![
             4 => prop::sample::select(vec!["a", "b", "c", "d"]),

@@ -14,7 +14,7 @@ use crate::types::terminal::is_unsafe;
 /// The most errors, and the most warnings, that are written. GitHub shows ten of each kind for a step.
 const MAX_ANNOTATIONS: usize = 10;
 
-/// The width in columns to which failure sentences are cut. The log of GitHub has no width that can be asked for.
+/// The width in columns to which failure sentences are cut.
 const COLUMNS: u16 = 140;
 
 /// Returns the lines to write, or an empty text if there is nothing to annotate.
@@ -47,6 +47,7 @@ pub(crate) fn text(model: &Model, outcome: &Outcome) -> String {
     text
 }
 
+/// Adds the annotation of a failure, at its primary place if that is in a file of the repository.
 fn error(text: &mut String, diagnostic: &Diagnostic, sources: &SourceMap) {
     let mut properties = vec![("title", diagnostic.code.to_owned())];
     if let Some(label) = diagnostic.labels.iter().find(|label| label.primary)
@@ -66,6 +67,7 @@ fn is_file(name: &str) -> bool {
     !name.starts_with(INLINE_DOCKERFILE)
 }
 
+/// Adds one workflow command.
 fn command(text: &mut String, name: &str, properties: &[(&str, String)], message: &str) {
     let properties: Vec<String> = properties
         .iter()

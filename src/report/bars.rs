@@ -43,6 +43,7 @@ impl Bars {
         }
     }
 
+    /// Shows the amounts of `local` in its bar, and makes the bar if there is none yet.
     fn update(&mut self, local: &Local) {
         let work = &local.work;
         let bar = self
@@ -123,6 +124,7 @@ impl View for Bars {
     }
 }
 
+/// Returns the line that ended work leaves behind.
 fn ended(local: &Local, now: Duration) -> String {
     let name = text::clean_name(&local.work.name, 200);
     if let Some(error) = &local.work.error {

@@ -149,6 +149,7 @@ impl Waiting {
         }
     }
 
+    /// Replaces a waiting event about the same local work if many events wait. Returns whether it did.
     fn join_local(&mut self, work: &LocalWork) -> bool {
         if self.events.len() <= JOIN_FROM {
             return false;
@@ -164,6 +165,7 @@ impl Waiting {
         known.map(|known| known.clone_from(work)).is_some()
     }
 
+    /// Joins an event with a waiting one about the same transfer if many events wait. Returns whether it did.
     fn join_transfer(&mut self, transfer: &Transfer) -> bool {
         if self.events.len() <= JOIN_FROM {
             return false;

@@ -7,7 +7,6 @@ use super::model::{Model, ModelChange};
 use super::view::{Out, View};
 use crate::event::Event;
 
-/// The quiet view.
 pub(super) struct Quiet;
 
 impl View for Quiet {

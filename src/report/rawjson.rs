@@ -30,6 +30,8 @@ impl RawJson {
         now.checked_sub(ago).unwrap_or(now)
     }
 
+    /// Converts local work to a vertex. Its digest is made from the work's id, so that all its updates are about
+    /// one vertex.
     fn local(&self, work: &LocalWork, model: &Model) -> StatusUpdate {
         let state = model.local().find(|local| local.work.id == work.id);
         let started = self.wall(state.map_or(model.now(), |local| local.since));
@@ -102,6 +104,7 @@ impl View for RawJson {
     }
 }
 
+/// Adds the name of the target to a vertex's name, inside its brackets if it has some. buildx does the same.
 fn prefixed(name: &str, target: Option<&TargetName>) -> String {
     match (target, name.strip_prefix('[')) {
         (None, _) => name.to_owned(),

@@ -137,6 +137,7 @@ impl Reporter {
         self.join()
     }
 
+    /// Sets what is printed at the end. The thread reads it once the queue is closed.
     fn say(&self, ending: ReportEnding) {
         let mut slot = self
             .ending
@@ -145,6 +146,7 @@ impl Reporter {
         *slot = Some(ending);
     }
 
+    /// Closes the queue and waits for the thread.
     fn join(&mut self) -> Finished {
         self.queue.close();
         let finished = self.thread.take().and_then(|thread| thread.join().ok());
@@ -194,6 +196,8 @@ struct Show {
 }
 
 impl Show {
+    /// Runs the thread: applies and shows events in batches, ticks at the view's interval, and prints the end once
+    /// the queue is closed.
     fn run(
         mut self,
         queue: &EventQueue,
@@ -254,6 +258,7 @@ impl Show {
         }
     }
 
+    /// Prints the summary, the annotations and the failures.
     fn tell_end(&mut self, ending: &ReportEnding) {
         let size = self.options.size.as_ref().and_then(|size| size());
         let size = size.filter(|size| size.cols > 0).unwrap_or(NO_TERMINAL);

@@ -92,6 +92,7 @@ impl Palette {
     }
 }
 
+/// Parses `RED,GREEN,BLUE` or a colour's name, as buildx does. `None` if it is neither.
 fn parse_color(value: &str) -> Option<Color> {
     let parts: Vec<&str> = value.split(',').collect();
     if let [red, green, blue] = parts.as_slice() {

@@ -78,6 +78,7 @@ struct Form {
     columns: usize,
 }
 
+/// Returns the lines of one built target: only one if there are many targets, or else with its digest and tags.
 fn target_lines(
     name: &str,
     target: Option<&TargetModel>,
@@ -153,6 +154,7 @@ fn target_lines(
     lines
 }
 
+/// Returns the line with the totals of the run.
 fn whole(model: &Model, outcome: &Outcome, built: usize) -> StyledLine {
     let totals = model.totals();
     let elapsed = format::duration(outcome.elapsed);
@@ -198,6 +200,7 @@ fn whole(model: &Model, outcome: &Outcome, built: usize) -> StyledLine {
     line
 }
 
+/// Returns the lines of the slowest steps. Empty if no step was slow.
 fn slowest(model: &Model, columns: usize) -> Vec<StyledLine> {
     let slow = |row: &&Row| row.elapsed(Duration::ZERO) >= SLOW && row.state == State::Done;
     let rows = model.slowest(SLOWEST).into_iter().filter(slow);
@@ -219,6 +222,7 @@ fn slowest(model: &Model, columns: usize) -> Vec<StyledLine> {
     rows.enumerate().map(line).collect()
 }
 
+/// Returns the lines of the frontend's warnings.
 fn warnings(model: &Model, columns: usize) -> Vec<StyledLine> {
     let warnings = model.warnings();
     if warnings.is_empty() {

@@ -142,6 +142,7 @@ fn escape(chars: &mut std::str::Chars<'_>) -> Effect {
     }
 }
 
+/// Reads the rest of a control sequence after `ESC [`.
 fn control_sequence(chars: &mut std::str::Chars<'_>) -> Effect {
     let mut parameters = String::new();
     for c in chars {

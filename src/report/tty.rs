@@ -23,7 +23,7 @@ const NOTEWORTHY: Duration = Duration::from_secs(1);
 /// Asks for the terminal's size. Returns `None` if it is not known.
 pub type AskSize = Arc<dyn Fn() -> Option<Size> + Send + Sync>;
 
-/// The live view.
+/// The live view. It draws a frame at each tick, and only then.
 pub(super) struct Tty {
     look: Look,
     size: AskSize,
@@ -47,6 +47,7 @@ impl Tty {
         }
     }
 
+    /// Returns the current size of the terminal, or the last known one.
     fn ask_size(&mut self) -> Size {
         // A terminal that reports no columns or no rows does not know its size. Then the last known size is used.
         if let Some(size) = (self.size)().filter(|size| size.cols > 0 && size.rows > 0) {
@@ -55,6 +56,7 @@ impl Tty {
         self.last
     }
 
+    /// Adds a line to be written above the region. Drops it if too many lines are waiting.
     fn tell(&mut self, line: StyledLine) {
         if self.history.len() < MAX_HISTORY {
             let line = line.fit(usize::from(self.last.cols));

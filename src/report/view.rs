@@ -75,6 +75,7 @@ impl Settling {
         self.take(|_, _| true)
     }
 
+    /// Removes and returns the rows for which `due` is true.
     fn take(&mut self, due: impl Fn(RowId, Duration) -> bool) -> Vec<RowId> {
         let mut taken = Vec::new();
         self.rows.retain(|(row, since)| {

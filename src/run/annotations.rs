@@ -14,7 +14,7 @@ use crate::types::{Environment, Platform};
 pub(super) fn check(plan: &Plan, environment: &Environment) -> Diagnostics {
     let mut problems = Diagnostics::default();
     for target in plan.targets.values() {
-        // A linked target exports nothing. Its annotations are meant for other runs, in which it is built itself.
+        // A linked target exports nothing in this run, so its annotations are not checked.
         if target.is_linked() {
             continue;
         }
@@ -44,6 +44,7 @@ enum Obstacle {
 }
 
 impl Check<'_> {
+    /// Checks the annotations of the target, for all its outputs.
     fn all(&self, problems: &mut Diagnostics) {
         let outputs = &self.target.attributes.output;
         if !outputs.is_empty() && !outputs.iter().any(|output| carries(&output.value)) {
@@ -108,6 +109,7 @@ impl Check<'_> {
         problem.at(span.or_else(|| self.target.span()), "")
     }
 
+    /// Makes the warning for annotations of a target whose outputs are all no images.
     fn no_carrier(&self) -> Diagnostic {
         let attributes = &self.target.attributes;
         let mut kinds: Vec<String> = attributes
@@ -127,6 +129,7 @@ impl Check<'_> {
         problem.at(first.or_else(|| self.target.span()), "")
     }
 
+    /// Returns why `annotation` cannot apply to the image that `output` makes. `None` if it can.
     fn obstacle(&self, annotation: &Annotation, output: &Export) -> Option<Obstacle> {
         let level = annotation.level.unwrap_or(AnnotationLevel::Manifest);
         let has_index = self.has_index(output);
@@ -164,6 +167,7 @@ impl Check<'_> {
         self.platform(wanted, has_index)
     }
 
+    /// Returns why an annotation for the platform `wanted` cannot apply. `None` if it can.
     fn platform(&self, wanted: &Platform, has_index: bool) -> Option<Obstacle> {
         let planned = &self.target.platforms;
         let listed = |platforms: &[Platform]| {
@@ -240,6 +244,7 @@ impl Check<'_> {
     }
 }
 
+/// Whether `output` makes an image. An exporter that rbake does not know may make one.
 fn carries(output: &Export) -> bool {
     !matches!(
         output.kind,

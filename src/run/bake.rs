@@ -107,6 +107,7 @@ async fn unless_stopped<T>(stop: &Stop, work: impl Future<Output = T>) -> Result
     }
 }
 
+/// Sends the start of the run, and warnings about how results are exported.
 fn announce(targets: &[Ready], chosen: &Chosen, environment: &Environment, events: &EventSink) {
     events.send(EventKind::RunStarted {
         builder: chosen.name.clone(),
@@ -323,6 +324,7 @@ fn setting(
     }
 }
 
+/// Makes the error for a builder that did not answer.
 fn unreachable(failure: &SolveFailure) -> Diagnostics {
     let class = if failure.kind == FailureKind::Engine {
         Class::Engine

@@ -80,10 +80,12 @@ fn store_id(name: &str) -> String {
     format!("local:{name}")
 }
 
+/// Whether `entry` is the local cache that is named `src`.
 fn is_at(entry: &crate::engine::spec::SolveCache, src: &str) -> bool {
     entry.backend == CacheBackend::Local && entry.extra.get("src").is_some_and(|path| path == src)
 }
 
+/// Replaces the tag of an import by the digest that was found for it.
 fn name_digest(spec: &mut SolveSpec, src: &str, tag: &str, digest: &Digest) {
     let unnamed = |entry: &&mut crate::engine::spec::SolveCache| {
         is_at(entry, src) && entry.extra.get("tag").is_none_or(|own| own == tag)
@@ -94,6 +96,7 @@ fn name_digest(spec: &mut SolveSpec, src: &str, tag: &str, digest: &Digest) {
     }
 }
 
+/// Removes the import from `src`, of which there is no cache.
 fn leave_out(spec: &mut SolveSpec, src: &str) {
     if let Some(at) = spec
         .cache_imports

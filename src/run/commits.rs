@@ -77,6 +77,7 @@ pub(super) async fn commits(
     commits
 }
 
+/// Finds the real paths of all directories, and the repositories of contexts. Blocking.
 fn find(contexts: &BTreeSet<PathBuf>, all: BTreeSet<PathBuf>) -> Dirs {
     let mut dirs = Dirs::default();
     for dir in all.into_iter().chain(contexts.iter().cloned()) {
@@ -93,6 +94,7 @@ fn find(contexts: &BTreeSet<PathBuf>, all: BTreeSet<PathBuf>) -> Dirs {
     dirs
 }
 
+/// Asks git about all repositories, until `deadline`.
 async fn ask_all(
     dirs: Dirs,
     environment: &Environment,

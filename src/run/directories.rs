@@ -46,6 +46,7 @@ struct Size {
 }
 
 impl Size {
+    /// Divides a limit by the number of transfers, so that it holds for all of them together.
     fn for_each_of(self, transfers: usize) -> Self {
         let transfers = transfers.max(1);
         Self {
@@ -247,6 +248,8 @@ impl Directories {
         Ok((key.local, session, service))
     }
 
+    /// Returns the service of a separate session. It is made only once, so that it knows all transfers of the
+    /// session.
     fn service(&self, key: &ShareKey, dir: ServedDirectory) -> FileSync {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || FileSync::with_compression(vec![dir], self.events.clone(), self.compress);
@@ -329,6 +332,7 @@ fn read_alone(dir: &Path, filename: &str) -> std::io::Result<BTreeMap<String, By
     Ok(files)
 }
 
+/// Returns the source of an inline Dockerfile. Equal texts have equal keys.
 fn inline(text: &SharedText) -> (ShareKey, ServedDirectory) {
     let group = hex::encode(&Sha256::digest(text.as_bytes())[..16]);
     let key = ShareKey {
@@ -343,6 +347,7 @@ fn inline(text: &SharedText) -> (ShareKey, ServedDirectory) {
     )
 }
 
+/// Returns the text of the Dockerfile, or `None` if it is not here, too large, or not UTF-8.
 async fn dockerfile_text(place: &DockerfilePlace) -> Option<String> {
     match place {
         DockerfilePlace::Inline(text) => Some(text.to_string()),
@@ -380,6 +385,8 @@ struct Group<'a> {
 }
 
 impl Group<'_> {
+    /// Names the filter of the main context: the paths that the target's stage reads, and the ignore file. If the
+    /// paths are unknown, the group is only for this target.
     fn of_context(&self, ignore_file: String) -> String {
         let stage = self
             .target
@@ -398,6 +405,9 @@ impl Group<'_> {
         hashed(&parts)
     }
 
+    /// Names the filter of a named context. Targets share it only if they build the same stage of the same
+
+    /// Dockerfile.
     fn of_named(&self, name: &str) -> String {
         let stage = self
             .target
@@ -430,6 +440,8 @@ async fn ignore_file(dockerfile: &DockerfilePlace) -> String {
     }
 }
 
+/// Returns a short hash of `parts`. Each part is hashed with its length, so that different lists cannot give the
+/// same bytes.
 fn hashed(parts: &[String]) -> String {
     let mut hash = Sha256::new();
     for part in parts {

@@ -136,6 +136,7 @@ fn wanted(ready: &Ready, default_load: bool, environment: &Environment) -> Vec<O
         .collect()
 }
 
+/// Finds the address of a Docker context's engine, or of the current one. The error is a message in one line.
 async fn find(context: Option<&str>, environment: &Environment) -> Result<DockerHost, String> {
     let (environment, context) = (environment.clone(), context.map(str::to_owned));
     let find = move || {
@@ -151,6 +152,7 @@ async fn find(context: Option<&str>, environment: &Environment) -> Result<Docker
         .map_err(|error| in_one_line(&error))
 }
 
+/// Connects to an engine and asks it for its facts. The error is a message in one line.
 async fn connect(host: &DockerHost) -> Result<(Docker, EngineFacts), String> {
     let told = |error: DockerError| in_one_line(&error);
     let docker = Docker::connect(host).await.map_err(told)?;

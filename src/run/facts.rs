@@ -60,6 +60,7 @@ fn special(files: &SpecialFiles) -> Option<String> {
     (!kinds.is_empty()).then(|| format!("with {}", kinds.join(", ")))
 }
 
+/// Returns where an export went, or `None` if it is only kept by the builder.
 fn destination(export: &Export) -> Option<String> {
     let dest = export.dest.as_deref();
     match (export.sink(), dest) {

@@ -77,6 +77,7 @@ impl Checker<'_> {
             .to_string()
     }
 
+    /// Checks the patterns in `text`, the content of the ignore file `shown`. Reports the first problem.
     fn patterns(text: &[u8], shown: &str) -> Result<(), Box<Diagnostic>> {
         if is_utf16(text) {
             let message =

@@ -173,6 +173,7 @@ impl Finder<'_> {
         }
     }
 
+    /// Finds the directory `text`, which is used as `what`.
     fn directory(
         &self,
         text: &str,
@@ -202,6 +203,7 @@ impl Finder<'_> {
         }
     }
 
+    /// Makes the error for a context that cannot be read, with a suggestion.
     fn missing(&self, what: &str, text: &str, reason: &str, span: Option<Span>) -> Diagnostic {
         let name = &self.target.name;
         let message = format!("{what} of target `{name}` cannot be read: `{text}`: {reason}");

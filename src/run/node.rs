@@ -22,6 +22,7 @@ pub(super) fn id(environment: &Environment) -> String {
     read(&path).unwrap_or_else(|| make(&dir, &path).unwrap_or_else(|_| fresh()))
 }
 
+/// Returns the id in the file at `path`, or `None` if it is missing or malformed.
 fn read(path: &Path) -> Option<String> {
     let text = String::from_utf8(read_regular(path, FILE_LIMIT).ok()?).ok()?;
     let id = text.trim();
@@ -29,6 +30,8 @@ fn read(path: &Path) -> Option<String> {
     legal.then(|| id.to_owned())
 }
 
+/// Creates the file with a new id. The file appears with its whole content, because other runs may read it at any
+/// time.
 fn make(dir: &Path, path: &Path) -> std::io::Result<String> {
     std::fs::create_dir_all(dir)?;
     sweep_at(dir);

@@ -93,6 +93,7 @@ struct Work {
 }
 
 impl Work {
+    /// Sends an event with the bytes so far. `done` ends the work, with `error` if it failed.
     fn tell(&self, current: u64, done: bool, error: Option<String>) {
         self.events.send(EventKind::Local(LocalWork {
             id: self.id.clone(),

@@ -58,6 +58,7 @@ pub(super) async fn push(
     Ok(())
 }
 
+/// Pushes one name. Returns the digest in the registry, if the Engine reports it.
 async fn push_one(
     name: &Reference,
     shared: &SharedContext,

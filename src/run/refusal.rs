@@ -57,6 +57,7 @@ fn names(host: &str) -> Vec<&str> {
     }
 }
 
+/// Whether `host` is harmless in a shell.
 fn is_plain(host: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     !host.is_empty() && !host.starts_with('-') && host.bytes().all(plain)

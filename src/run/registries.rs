@@ -125,6 +125,7 @@ fn attribute(message: &str, docker_pushes: bool) -> Option<&'static str> {
     is_push.then_some("write the output as `type=registry,registry.insecure=true`")
 }
 
+/// Returns the setting of a Docker Engine that solves `trouble`.
 fn of_docker(trouble: Trouble, host: &str) -> String {
     match trouble {
         Trouble::Plain => {
@@ -140,6 +141,7 @@ fn of_docker(trouble: Trouble, host: &str) -> String {
     }
 }
 
+/// Returns the setting in BuildKit's configuration `file` that solves `trouble`.
 fn of_buildkitd(trouble: Trouble, host: &str, file: &str) -> String {
     let line = match trouble {
         Trouble::Plain => "http = true",

@@ -109,6 +109,8 @@ pub(super) async fn run(
 }
 
 impl Run<'_> {
+    /// Waits for the next action. A stop takes precedence over a target that ends at the same time. Once the run
+    /// is stopped, targets have [`GRACE`] to end.
     async fn select(&mut self, stop: &Stop) -> Action {
         let deadline = self.stopped.as_ref().map(|(_, since)| *since + GRACE);
         let stopped = self.stopped.is_some();
@@ -146,6 +148,8 @@ impl Run<'_> {
         }
     }
 
+    /// Records how a target ended, and stops the others if it failed. While the run is stopping, a cancelled solve
+    /// is not a failure.
     fn ended(&mut self, at: usize, result: Result<Solved, SolveFailure>) {
         let outcome = match result {
             Ok(solved) => TargetOutcome::Succeeded(solved),
@@ -182,6 +186,7 @@ impl Run<'_> {
         self.ends[at] = Some(outcome);
     }
 
+    /// Returns how the targets ended. Those that did not end in time are recorded as cancelled.
     fn finish(mut self) -> Ends {
         for at in 0..self.ends.len() {
             if self.ends[at].is_none() {
@@ -196,7 +201,7 @@ impl Run<'_> {
     }
 }
 
-/// Sends an event if the user asked for the stop. Other reasons have their own events.
+/// Sends `Stopping` if a signal is the reason for the stop.
 pub(super) fn tell_of_stop(reason: &CancelReason, events: &EventSink) {
     if let CancelReason::Signal(_) = reason {
         events.send(EventKind::Stopping {
@@ -205,6 +210,7 @@ pub(super) fn tell_of_stop(reason: &CancelReason, events: &EventSink) {
     }
 }
 
+/// Waits until `deadline`, or forever if there is none.
 async fn wait_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -212,6 +218,7 @@ async fn wait_until(deadline: Option<Instant>) {
     }
 }
 
+/// Makes a failure of a task that panicked.
 fn broken(error: &tokio::task::JoinError) -> SolveFailure {
     let mut failure = SolveFailure::new(
         FailureKind::Build,

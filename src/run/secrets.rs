@@ -157,6 +157,7 @@ pub(super) fn variables<'a>(
         .collect()
 }
 
+/// Returns the secret in the file at `path`. The error is a phrase that continues "secret `id` …".
 fn file(places: SecretPlaces<'_>, path: &str) -> Result<SecretSource, String> {
     let place = places.paths.resolve(path).map_err(|error| error.reason())?;
     let found = if place.exists() {

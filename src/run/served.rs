@@ -137,6 +137,7 @@ fn unusable(
     }
 }
 
+/// Returns the errors for sources that the daemon cannot ask for.
 fn unsendable(
     text: &[u8],
     stage: Option<&str>,

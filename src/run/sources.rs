@@ -74,6 +74,7 @@ pub(crate) fn unsendable(
         .collect()
 }
 
+/// Returns what the stage `target` reads, or `None` if there is no such stage.
 fn reads_of_stage(dockerfile: &str, target: Option<&str>) -> Option<BTreeSet<Read>> {
     let stages = stages(dockerfile);
     let reached = reached(&stages, target)?;
@@ -184,6 +185,7 @@ pub(crate) fn stage_names(dockerfile: &str) -> Vec<String> {
     stages.filter_map(|stage| stage.name).collect()
 }
 
+/// Reads the stages of a Dockerfile. Instructions before the first `FROM` are skipped.
 fn stages(dockerfile: &str) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
     for (line, instruction) in instructions(dockerfile) {
@@ -221,6 +223,8 @@ fn stages(dockerfile: &str) -> Vec<Stage> {
     stages
 }
 
+/// Adds the sources of a `COPY` or `ADD`. The last word is the destination; addresses and here-documents are not
+/// read from a context.
 fn copy(rest: &str, line: usize, stage: &mut Stage) {
     let (flags, rest) = flags(rest);
     let from = flags.iter().find_map(|flag| flag.strip_prefix("--from="));
@@ -240,6 +244,7 @@ fn copy(rest: &str, line: usize, stage: &mut Stage) {
     }));
 }
 
+/// Adds the sources of the bind mounts of a `RUN`. A mount without `type` is a bind mount.
 fn mounts(rest: &str, line: usize, stage: &mut Stage) {
     for flag in flags(rest).0 {
         let Some(spec) = flag.strip_prefix("--mount=") else {
@@ -316,6 +321,7 @@ fn instructions(dockerfile: &str) -> Vec<(usize, String)> {
     found
 }
 
+/// Returns the character that continues lines, which a directive at the start of the file may change.
 fn escape_character(dockerfile: &str) -> char {
     dockerfile
         .lines()

@@ -80,6 +80,7 @@ impl TargetRun {
         }
     }
 
+    /// Builds the target. All sessions are open before the solve is sent, because the request names them.
     async fn build(self, lowered: LoweredTarget) -> Result<Solved, SolveFailure> {
         let LoweredTarget {
             mut spec,

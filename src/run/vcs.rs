@@ -98,6 +98,7 @@ struct Git<'a> {
 }
 
 impl Git<'_> {
+    /// Runs git in the repository. `GIT_OPTIONAL_LOCKS=0` keeps `git status` from writing to the repository.
     async fn output(&self, args: &[&str]) -> Result<Output, String> {
         let mut command = Command::new("git");
         for name in self.withheld {
@@ -117,6 +118,7 @@ impl Git<'_> {
         output.map_err(|error| format!("cannot run git: {error}"))
     }
 
+    /// Runs git and returns what it printed, without the final newline. The error is git's message.
     async fn run(&self, args: &[&str]) -> Result<String, String> {
         let output = self.output(args).await?;
         if output.status.success() {
@@ -183,6 +185,7 @@ impl Git<'_> {
         None
     }
 
+    /// Whether the work tree has changes, including ignored files. If git cannot tell, it counts as changed.
     async fn is_dirty(&self) -> bool {
         self.run(&["status", "--porcelain", "--ignored"])
             .await

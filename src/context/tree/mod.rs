@@ -50,6 +50,7 @@ pub enum ContextError {
 }
 
 impl ContextError {
+    /// Makes the error for `path`, relative to `root`. `act` is the attempted action.
     pub(super) fn read(act: &'static str, root: &Path, path: &[u8], errno: Errno) -> Self {
         Self::Read {
             act,
@@ -172,6 +173,7 @@ impl Context {
         Ok(fd.into())
     }
 
+    /// Opens `path` relative to the root. With `openat2`, no link on the way is followed.
     pub(super) fn open_inside(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
         #[cfg(target_os = "linux")]
         {
@@ -183,6 +185,8 @@ impl Context {
                 result => return result,
             }
         }
+        // Without `openat2`, only the flag `NOFOLLOW` protects: it refuses a link as the last name, but not above
+        // it.
         rustix::fs::openat(&self.root, path, flags, Mode::empty())
     }
 

@@ -21,8 +21,8 @@ use crate::types::descriptors;
 
 /// A directory on the current path of the walk.
 struct Frame {
-    /// `None` while the walk is far below it (see [`OPEN_DIRS`]). The root's is a second descriptor of the
-    /// context's.
+    /// `None` while the walk is far below it (see [`OPEN_DIRS`]). For the root, the context's descriptor is used
+    /// then.
     fd: Option<OwnedFd>,
     names: Names,
     next: usize,
@@ -36,7 +36,7 @@ struct Frame {
 /// The number of directories that one walk keeps open. In deeper trees, some directories are opened twice.
 pub(super) const OPEN_DIRS: usize = 64;
 
-/// One walk.
+/// The state of one walk. `visit` is called for each entry that passes `filter`.
 pub(super) struct Walk<'a, V> {
     context: &'a Context,
     filter: &'a Filter,
@@ -125,6 +125,7 @@ impl<'a, V: FnMut(&Entry<'_>) -> ControlFlow<()>> Walk<'a, V> {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// The path of the current entry from the root of the context.
     fn relative(&self) -> &[u8] {
         &self.path[self.prefix_len..]
     }

@@ -41,7 +41,9 @@ pub(crate) struct OutputFile {
 
 #[derive(Debug)]
 enum End {
+    /// The file itself is written.
     InPlace,
+    /// A temporary file is written, and renamed when it is complete.
     Moved(Beside),
 }
 
@@ -146,11 +148,13 @@ fn descriptor(number: i32) -> io::Result<File> {
     }
 }
 
+/// Returns the type of the entry `name`, without following a link.
 fn kind(dir: &OwnedFd, name: &std::ffi::OsStr) -> Result<FileType, Errno> {
     let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(FileType::from_raw_mode(stat.st_mode))
 }
 
+/// Opens an existing file for writing. Does not create it and does not follow a link.
 fn open_existing(dir: &OwnedFd, name: &std::ffi::OsStr) -> io::Result<File> {
     let opened = rustix::fs::openat(dir, name, WRITE | OFlags::NOFOLLOW, Mode::empty());
     opened.map(File::from).map_err(told)
@@ -202,6 +206,7 @@ impl Beside {
         Ok((file, beside))
     }
 
+    /// Moves the file to its place, or copies its content if it cannot replace the existing file.
     fn finish(mut self, file: File) -> io::Result<()> {
         let existing = match kind(&self.dir, &self.name) {
             Ok(FileType::RegularFile) => true,
@@ -239,6 +244,7 @@ impl Beside {
     }
 }
 
+/// Replaces the content of `to` by that of `from`.
 fn copy(mut from: File, mut to: File) -> io::Result<()> {
     from.rewind()?;
     to.set_len(0)?;

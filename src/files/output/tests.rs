@@ -137,7 +137,7 @@ fn a_link_that_came_after_the_check_is_not_followed() {
             assert!(error.to_string().contains("symbolic link"), "{error}");
         }
         assert_eq!(folder.text("victim"), "old");
-        // Nor is one that comes while the file is being written.
+        // A link that is made while the file is being written is not followed, either.
         let mut late = OutputFile::create(&folder.at("late"), access).unwrap();
         late.write_all(b"new").unwrap();
         symlink("victim", folder.path.join("late")).unwrap();
@@ -147,7 +147,7 @@ fn a_link_that_came_after_the_check_is_not_followed() {
     }
 }
 
-// Nodes of our own: what goes wrong here must not cost the machine its /dev.
+// The test makes its own device nodes, so that a bug cannot damage the machine's `/dev`.
 #[cfg(target_os = "linux")]
 #[test]
 fn devices_keep_their_places() {
@@ -161,7 +161,7 @@ fn devices_keep_their_places() {
                 Mode::RUSR | Mode::WUSR,
                 rustix::fs::makedev(1, minor),
             );
-            // Only root makes devices, and not every file system lets them be opened.
+            // Only root can make devices, and not every file system permits opening them.
             if made.is_err() || File::open(folder.path.join(name)).is_err() {
                 return;
             }
@@ -232,7 +232,7 @@ fn descriptors_are_written_to_where_they_stand() {
         let mut text = String::new();
         read.read_to_string(&mut text).unwrap();
         assert_eq!(text, "newnew");
-        // A file that the shell has opened: what is there already stays, and the file itself, too.
+        // A file that the shell has opened: its content stays, and no other file replaces it.
         let mut file = File::create(folder.path.join("out")).unwrap();
         file.write_all(b"before ").unwrap();
         let inode = folder.inode("out");
@@ -256,7 +256,7 @@ fn other_names_of_a_file_are_kept() {
         (folder.text("two"), folder.names()),
         ("new".into(), vec!["one".into(), "two".into()])
     );
-    // A new file is a new one.
+    // `Fresh` replaces the file, so its other name keeps the old content.
     write_file(&folder.at("one"), FileAccess::Fresh(0o644), b"newer").unwrap();
     assert_eq!(
         (folder.text("one"), folder.text("two")),
@@ -264,7 +264,7 @@ fn other_names_of_a_file_are_kept() {
     );
 }
 
-// As an ordinary user, whom permissions bind.
+// Runs the test `script` as an ordinary user, because permissions do not apply to root.
 fn as_nobody(script: &str, folder: &Path) {
     if !rustix::process::geteuid().is_root() {
         return;
@@ -317,7 +317,7 @@ fn a_writable_file_in_a_directory_that_is_not_is_written_in_place() {
         "files::output::tests::nobody_writes_in_a_directory_of_others",
         &folder.path,
     );
-    // In a directory such as /tmp nobody may move a file over another's.
+    // In a sticky directory such as `/tmp`, a user may not replace another user's file.
     std::fs::set_permissions(&folder.path, std::fs::Permissions::from_mode(0o1777)).unwrap();
     as_nobody(
         "files::output::tests::nobody_writes_in_a_directory_of_others",
@@ -327,7 +327,7 @@ fn a_writable_file_in_a_directory_that_is_not_is_written_in_place() {
     assert_eq!(folder.text("mine"), "a longer old text");
 }
 
-// Run by the test above, as another user; by itself it has nothing to look at.
+// The test above runs this one as another user. Without its variable, it does nothing.
 #[test]
 fn nobody_writes_in_a_directory_of_others() {
     let Some(folder) = given_folder() else {

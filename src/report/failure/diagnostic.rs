@@ -121,6 +121,7 @@ fn names(targets: &[&TargetName]) -> String {
     }
 }
 
+/// Adds the lines of `excerpt` as labels. Without the text of the file, only a note can name the place.
 fn add_source(
     diagnostic: Diagnostic,
     sources: &mut SourceMap,
@@ -183,6 +184,7 @@ fn meaning(exit_code: i32) -> Option<&'static str> {
     })
 }
 
+/// Returns help for the kind of failure, if the failure has no help yet.
 fn default_help(failure: &SolveFailure) -> Option<&'static str> {
     if !failure.help.is_empty() {
         return None;

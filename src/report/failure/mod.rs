@@ -191,6 +191,7 @@ fn failed_row<'a>(model: &'a Model, failure: &Failure<'_>) -> Option<&'a Row> {
     })
 }
 
+/// Returns the last output of the failed step with a heading, or nothing if it wrote nothing.
 fn output(model: &Model, failure: &Failure<'_>, columns: usize, look: &Look) -> Vec<StyledLine> {
     let Some(row) = failed_row(model, failure).filter(|row| !row.tail().is_empty()) else {
         return Vec::new();

@@ -111,6 +111,7 @@ fn share(items: &[Item<'_>], mut room: usize, most: usize) -> Vec<usize> {
     given
 }
 
+/// Returns the last `count` lines of a row's output. An unfinished line counts as one.
 fn output_lines<'a>(
     row: &'a Row,
     count: usize,
@@ -175,6 +176,7 @@ fn line(model: &Model, item: &Item<'_>, now: Duration, columns: usize, look: &Lo
     left.with_right(right, columns)
 }
 
+/// Adds an amount to a line. `total` is 0 if it is unknown. Narrow terminals get fewer details.
 fn push_amount(line: &mut StyledLine, current: u64, total: u64, columns: usize, look: &Look) {
     if current == 0 && total == 0 {
         return;

@@ -66,6 +66,7 @@ fn most_interesting(targets: &[TargetModel], count: usize) -> Vec<usize> {
     order
 }
 
+/// Returns the line that counts the targets that are not shown, by state.
 fn fold(states: impl Iterator<Item = TargetState>) -> StyledLine {
     let mut counts = [0usize; 4];
     for state in states {
@@ -173,6 +174,7 @@ fn running_of(model: &Model, at: usize) -> impl Iterator<Item = &Row> {
     model.running().iter().filter_map(row).filter(of_target)
 }
 
+/// Adds the number of cached steps and the digest of a built target.
 fn push_result(line: &mut StyledLine, target: &TargetModel) {
     let steps = target.steps();
     if steps.ended > 0 && steps.cached == steps.ended {

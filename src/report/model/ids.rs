@@ -9,14 +9,14 @@ pub struct TargetId(pub(super) u32);
 pub struct RowId(pub(super) u32);
 
 impl TargetId {
-    /// The position as an index.
+    /// Returns the position as an index for slices.
     pub(crate) const fn index(self) -> usize {
         self.0 as usize
     }
 }
 
 impl RowId {
-    /// The position as an index.
+    /// Returns the position as an index for slices.
     pub(crate) const fn index(self) -> usize {
         self.0 as usize
     }

@@ -47,6 +47,8 @@ impl TimedTransfer {
 }
 
 impl Model {
+    /// Applies an event of local work. Once the work has ended, later events about it are ignored, because events
+    /// may arrive out of order.
     pub(super) fn take_local(&mut self, work: &LocalWork, changes: &mut Vec<ModelChange>) {
         if self.local.len() >= MAX_LOCAL && !self.local.contains_key(&work.id) {
             self.lost += 1;
@@ -73,6 +75,7 @@ impl Model {
         }
     }
 
+    /// Applies an event of a transfer. Once the transfer has ended, later events about it are ignored.
     pub(super) fn take_transfer(&mut self, transfer: &Transfer, changes: &mut Vec<ModelChange>) {
         if self.transfers.len() >= MAX_TRANSFERS && !self.transfers.contains_key(&transfer.id) {
             self.lost += 1;

@@ -73,7 +73,7 @@ impl LineBuffer {
             let room = MAX_LINE.saturating_sub(self.partial.len());
             self.partial.extend_from_slice(&bytes[..room]);
             bytes = &bytes[room..];
-            // Cut before the last character if it is incomplete, so that UTF-8 text stays valid.
+            // Cut before the last character if it may be incomplete, so that UTF-8 text stays valid.
             let start = self.partial.iter().rposition(|b| b & 0xc0 != 0x80);
             let cut = start.filter(|at| MAX_LINE - at < 4 && self.partial[*at] >= 0xc0);
             let rest = self.partial.split_off(cut.unwrap_or(self.partial.len()));

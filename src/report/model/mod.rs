@@ -247,6 +247,7 @@ impl Model {
         self.lost
     }
 
+    /// Returns the id of the target called `name`, and adds the target if it is new. `None` if the table is full.
     fn target_id(&mut self, name: &TargetName) -> Option<TargetId> {
         if let Some(id) = self.by_name.get(name) {
             return Some(*id);
@@ -260,6 +261,7 @@ impl Model {
         Some(id)
     }
 
+    /// Records that a target was started. A target that has ended cannot start again.
     fn start_target(&mut self, name: &TargetName, changes: &mut Vec<ModelChange>) {
         let Some(id) = self.target_id(name) else {
             return;
@@ -273,6 +275,7 @@ impl Model {
         }
     }
 
+    /// Records how a target ended. Only its first end counts.
     fn end_target(
         &mut self,
         name: &TargetName,

@@ -43,6 +43,7 @@ impl Model {
         }
     }
 
+    /// Applies the state of a vertex, as the solve of `target` reports it, to the vertex and its row.
     fn take_vertex(
         &mut self,
         target: TargetId,
@@ -114,6 +115,8 @@ impl Model {
         name
     }
 
+    /// Returns the position of the share of `target` in the vertex, and adds the share if it is new. `None` if the
+    /// table is full.
     fn share_index(
         &mut self,
         vertex: usize,
@@ -202,6 +205,8 @@ impl Model {
         state
     }
 
+    /// Returns the error of the first member that is in the state of its row, if that is a failure or a
+    /// cancellation.
     fn row_error(&self, id: RowId, state: State) -> Option<Arc<str>> {
         let members = self.rows[id.index()].members.iter();
         let mut vertices = members.filter_map(|at| self.vertices.get(*at as usize));
@@ -261,6 +266,7 @@ impl Model {
         }
     }
 
+    /// Applies progress of a part. Progress of an unknown vertex is dropped.
     fn take_progress(&mut self, update: &event::VertexProgress, changes: &mut Vec<ModelChange>) {
         let Some(id) = self.row_of(&update.vertex) else {
             return;
@@ -270,6 +276,7 @@ impl Model {
         }
     }
 
+    /// Adds output to the row of its vertex. Output of an unknown vertex is dropped.
     fn take_log(
         &mut self,
         target: TargetId,
@@ -302,6 +309,7 @@ impl Model {
         }
     }
 
+    /// Adds a warning. If another solve has reported the same one, only the target is added to it.
     fn take_warning(
         &mut self,
         target: TargetId,

@@ -198,6 +198,7 @@ impl Row {
     }
 }
 
+/// Converts an amount. The daemon may send a negative one, which counts as 0.
 fn amount_of(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }

@@ -32,6 +32,7 @@ impl Model {
         totals
     }
 
+    /// Adds a row to the counts of steps, unless it repeats another row or was not needed.
     fn count_row(&self, row: &Row, steps: &mut StepCount) {
         let members = || {
             row.members

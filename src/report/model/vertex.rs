@@ -28,6 +28,7 @@ pub(super) struct TargetVertex {
 enum Solve {
     GoesOn,
     Succeeded,
+    /// Ended without success.
     Broken,
 }
 
@@ -65,6 +66,7 @@ struct LogSource {
 }
 
 impl LogSource {
+    /// Whether a chunk of output from the solve of `target` is used.
     fn takes(&mut self, target: TargetId, timestamp: Option<SystemTime>) -> bool {
         let newer = timestamp > self.last;
         if self.target.is_some_and(|owner| owner != target) && !newer {

@@ -44,8 +44,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// Sets the width of the names to the longest name that is known. Called when targets start, because names may
-    /// be added later.
+    /// Sets the width of the names to the longest name that is known. Called when the run and when a target starts.
     fn measure(&mut self, model: &Model) {
         let names = model
             .targets()
@@ -169,6 +168,7 @@ impl Plain {
         self.lines.write(Some(target), line, out)
     }
 
+    /// Prints a transfer that has ended, or its progress. Short ones without content are not printed.
     fn transfer(&self, model: &Model, at: usize, now: Duration, out: Out<'_>) -> io::Result<()> {
         let Some(state) = model.transfer_at(at) else {
             return Ok(());
@@ -196,6 +196,8 @@ impl Plain {
             .write(None, StyledLine::new().with(TextRole::Plain, line), out)
     }
 
+    /// Prints local work that has ended, or that it is still running. Short work without an amount is not printed,
+    /// unless it failed.
     fn local(&self, model: &Model, at: usize, now: Duration, out: Out<'_>) -> io::Result<()> {
         let Some(local) = model.local_at(at) else {
             return Ok(());

@@ -277,6 +277,8 @@ impl Steps {
         Ok(())
     }
 
+    /// Prints the progress of a row that moves bytes, or that it is still running, if nothing was printed about it
+    /// for a while.
     fn sign_of_life(
         &mut self,
         lines: &Lines,

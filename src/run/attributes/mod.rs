@@ -121,6 +121,7 @@ impl Check {
         }
     }
 
+    /// Adds a problem about `about`, unless another target has inherited the same entry and it was added then.
     fn push(&mut self, entry: &Entry<'_>, about: &str, problem: Diagnostic) {
         let is_new = match entry.span {
             Some(span) => self.told.insert((span, about.to_owned())),
@@ -236,6 +237,7 @@ impl Check {
         );
     }
 
+    /// Reports an error if BuildKit could not parse `value`.
     fn value(&mut self, entry: &Entry<'_>, key: &str, value: &str, takes: Takes) {
         let is_whole = || value.parse::<i64>().is_ok();
         let (fits, wanted) = match takes {
@@ -267,7 +269,7 @@ impl Check {
     /// Warns of a value that is not in `values`. It is not an error, because a newer BuildKit may have more
     /// values.
     fn one_of(&mut self, entry: &Entry<'_>, key: &str, value: &str, values: &'static [&str]) {
-        // `full` is an old name of `max`, which BuildKit still accepts.
+        // `full` is an old name of `max`.
         let old = entry.attribute == "attest" && (key, value) == ("mode", "full");
         if values.contains(&value) || old {
             return;

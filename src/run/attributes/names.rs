@@ -73,6 +73,7 @@ fn unknown(
     Diagnostic::warning(code, message)
 }
 
+/// Returns the warning for the platform `text`, or `None` if it is known.
 fn unknown_platform(target: &PlannedTarget, text: &str) -> Option<Diagnostic> {
     let parts: Vec<&str> = text.split('/').collect();
     let is =

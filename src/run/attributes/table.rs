@@ -79,6 +79,7 @@ const IMAGE: &[KnownAttribute] = &[
     ("unsafe-internal-store-allow-incomplete", Takes::Flag),
 ];
 
+/// Attributes of the exporters that make images.
 const COMMITTED: &[KnownAttribute] = &[
     ("oci-mediatypes", Takes::Bool),
     ("oci-artifact", Takes::Bool),
@@ -91,14 +92,17 @@ const COMMITTED: &[KnownAttribute] = &[
     ("buildinfo-attrs", Takes::Bool),
 ];
 
+/// Attributes of the exporters that make archives of images.
 const ARCHIVE: &[KnownAttribute] = &[
     ("name", Takes::Text),
     ("tar", Takes::Flag),
     ("prefer-image-digest", Takes::Bool),
 ];
 
+/// Attributes that the client reads if it loads the image into Docker.
 const LOADED: &[KnownAttribute] = &[("context", Takes::Text)];
 
+/// Attributes of the exporters that write the files of an image.
 const FILES: &[KnownAttribute] = &[
     ("attestation-prefix", Takes::Text),
     ("platform-split", Takes::Bool),

@@ -99,6 +99,7 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     rest.split_once(after).map(|(found, _)| found)
 }
 
+/// Explains `target stage "NAME" could not be found`.
 fn missing_stage(message: &str, scene: &Scene<'_>) -> Option<Explained> {
     let stage = message
         .strip_prefix("target stage \"")?
@@ -120,6 +121,7 @@ fn missing_stage(message: &str, scene: &Scene<'_>) -> Option<Explained> {
     })
 }
 
+/// Explains a message that ends with `secret ID: not found`.
 fn missing_secret(message: &str, scene: &Scene<'_>) -> Option<Explained> {
     let (_, rest) = message.rsplit_once("secret ")?;
     let id = rest.strip_suffix(": not found")?;
@@ -140,6 +142,7 @@ fn missing_secret(message: &str, scene: &Scene<'_>) -> Option<Explained> {
     )))
 }
 
+/// Explains `no SSH key "ID" forwarded from the client` and `unset ssh forward key ID`.
 fn missing_ssh(message: &str, scene: &Scene<'_>) -> Option<Explained> {
     let id = between(message, "no SSH key \"", "\" forwarded from the client")
         .or_else(|| message.strip_prefix("unset ssh forward key "))?;
@@ -154,6 +157,7 @@ fn missing_ssh(message: &str, scene: &Scene<'_>) -> Option<Explained> {
     })
 }
 
+/// Explains `failed to load LLB: PRIVILEGE is not allowed`.
 fn privilege(message: &str) -> Option<Explained> {
     let (_, rest) = message.split_once("failed to load LLB: ")?;
     let name = rest.strip_suffix(" is not allowed")?;
@@ -170,6 +174,8 @@ fn privilege(message: &str) -> Option<Explained> {
     )
 }
 
+/// Explains `failed to calculate checksum of ref …: "/PATH": not found`, the message for a missing source of
+/// `COPY`. A file that exists but is ignored gives the same message, so both are looked for.
 fn missing_source(message: &str, instruction: &str, scene: &Scene<'_>) -> Option<Explained> {
     if !message.contains("failed to calculate checksum of ref ") {
         return None;
@@ -232,6 +238,7 @@ fn ignore_file(dockerfile: &DockerfilePlace, dir: &Path) -> Option<String> {
     dir.join(general).exists().then(|| general.to_owned())
 }
 
+/// Explains `IMAGE: no match for platform in manifest: not found`.
 fn missing_platform(message: &str) -> Option<Explained> {
     let rest = message.strip_suffix(": no match for platform in manifest: not found")?;
     let image = rest.rsplit(": ").next()?;
@@ -248,6 +255,8 @@ fn missing_platform(message: &str) -> Option<Explained> {
     )
 }
 
+/// Explains `failed to resolve source metadata for IMAGE: …: not found`. Often, a stage or a named context was
+/// meant.
 fn missing_image(
     message: &str,
     instruction: &str,
@@ -285,6 +294,7 @@ fn missing_image(
     })
 }
 
+/// Explains the messages for a Dockerfile without a `FROM`.
 fn no_stage(message: &str, scene: &Scene<'_>) -> Option<Explained> {
     let file = match &scene.places.dockerfile {
         DockerfilePlace::Inline(_) => "the inline Dockerfile".to_owned(),
@@ -302,6 +312,7 @@ fn no_stage(message: &str, scene: &Scene<'_>) -> Option<Explained> {
     ))
 }
 
+/// Explains `invalid response status STATUS` and `digest mismatch FOUND: WANTED` of downloads.
 fn download(message: &str) -> Option<Explained> {
     if let Some((_, status)) = message.split_once("invalid response status ") {
         let legal = status.len() == 3 && status.bytes().all(|byte| byte.is_ascii_digit());
@@ -321,6 +332,8 @@ fn download(message: &str) -> Option<Explained> {
     )
 }
 
+/// Explains a message that ends with Go's `lookup HOST …: no such host`. The builder, not this machine, looks up
+/// the name.
 fn host_not_found(message: &str) -> Option<Explained> {
     let (_, rest) = message.rsplit_once("lookup ")?;
     let host = rest.split_whitespace().next()?.trim_end_matches(':');
@@ -333,6 +346,7 @@ fn host_not_found(message: &str) -> Option<Explained> {
     )))
 }
 
+/// Explains messages that need no look at the target.
 fn other(message: &str) -> Option<Explained> {
     if let Some(value) = message.strip_prefix("invalid SOURCE_DATE_EPOCH: ") {
         return Some(

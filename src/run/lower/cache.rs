@@ -45,6 +45,7 @@ pub(super) struct LoweredCaches {
     pub(super) local: Vec<LocalCache>,
 }
 
+/// Lowers the caches of a target. The build argument `BUILDKIT_INLINE_CACHE` adds an inline cache, as in buildx.
 pub(super) fn lower(lowering: &mut Lowering<'_>) -> LoweredCaches {
     let mut caches = LoweredCaches::default();
     let target = lowering.target;
@@ -85,6 +86,8 @@ fn backend(kind: &CacheKind) -> CacheBackend {
     }
 }
 
+/// Lowers one entry. `None` if it is left out. `directory_key` is the attribute that names the directory of a
+/// local cache; the directory is added to `local`.
 fn lower_entry(
     lowering: &mut Lowering<'_>,
     (entry, image): (&Spanned<CacheEntry>, &Option<ImageName>),
@@ -126,6 +129,8 @@ fn name_of(dir: &[u8]) -> String {
     percent_encoding::percent_encode(dir, UNFIT).to_string()
 }
 
+/// Completes an entry for a local cache, whose directory is named by the attribute `key`. The tag is handled by
+/// this side, so it is not sent.
 fn with_directory(
     lowering: &mut Lowering<'_>,
     entry: &Spanned<CacheEntry>,

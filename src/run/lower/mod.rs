@@ -198,6 +198,8 @@ impl Lowering<'_> {
         }
     }
 
+    /// Returns the build arguments. Docker's proxies are added, unless the target sets an argument of that name in
+    /// any case.
     fn build_args(&self) -> BTreeMap<String, String> {
         let mut args = strings(&self.target.args);
         for (name, value) in &self.setting.proxies {
@@ -229,6 +231,7 @@ impl Lowering<'_> {
         self.arg(name).and_then(strconv::parse_bool) == Some(true)
     }
 
+    /// Returns the frontend: the image in the build argument `BUILDKIT_SYNTAX`, or else the Dockerfile frontend.
     fn frontend(&mut self) -> Frontend {
         match self.arg("BUILDKIT_SYNTAX").map(Frontend::from_syntax) {
             None => Frontend::Dockerfile,
@@ -245,6 +248,7 @@ impl Lowering<'_> {
         }
     }
 
+    /// Returns the extra hosts. `host-gateway` becomes the address that the daemon reports.
     fn hosts(&mut self) -> Vec<ExtraHost> {
         let mut hosts = Vec::new();
         for named in &self.planned.build.extra_hosts {
@@ -310,6 +314,7 @@ impl Lowering<'_> {
     }
 }
 
+/// An empty text means that nothing is set.
 fn text(text: Option<&SharedText>) -> Option<String> {
     text.map(ToString::to_string)
         .filter(|text| !text.is_empty())
@@ -321,6 +326,7 @@ fn strings(map: &Map) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// Returns the limits for build steps. Zero and empty mean no limit in the definition, so they are not sent.
 fn resources(planned: &PlannedTarget) -> StepLimits {
     let limits = &planned.resources;
     let number = |number: i64| Some(number).filter(|number| *number != 0);
@@ -376,6 +382,8 @@ fn context(tree: &SourceTree) -> MainContext {
     }
 }
 
+/// Returns the named contexts. A local one has a hint for the daemon, made of the directory's name and this
+/// machine's id, with which it finds its copy of the directory from an earlier run.
 fn named_contexts(places: &TargetPlaces, node: &str) -> BTreeMap<String, SolveContext> {
     let lowered = |(name, tree): (&String, &NamedTree)| {
         let context = match tree {

@@ -244,6 +244,7 @@ fn pushed_by_docker(docker: &DockerTraits, export: &mut spec::SolveExport) -> Ve
     names.cloned().collect()
 }
 
+/// Adds attributes that buildx derives from environment variables and build arguments.
 fn defaults(lowering: &Lowering<'_>, export: &mut spec::SolveExport) {
     let environment = &lowering.setting.environment;
     let no_artifact = environment
@@ -302,6 +303,7 @@ fn single_manifest(
     }
 }
 
+/// Returns the destination on this machine, or `None` if nothing is sent here.
 fn sink(lowering: &mut Lowering<'_>, output: &Spanned<Export>) -> Option<ExportDestination> {
     let written = &output.value;
     match (written.sink(), written.dest.as_deref()) {
