@@ -30,7 +30,7 @@ impl PatternError {
         Self::Syntax(String::from_utf8_lossy(text).into_owned())
     }
 
-    // The pattern may have megabytes, so only its beginning is shown.
+    /// The pattern may have megabytes, so only its beginning is shown.
     fn too_large(text: &[u8]) -> Self {
         let shown: String = String::from_utf8_lossy(text).chars().take(80).collect();
         let more = if shown.len() < text.len() { "…" } else { "" };

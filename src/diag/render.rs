@@ -180,7 +180,6 @@ fn correct_column(text: &mut String, name: &str, window: &Window<'_>) {
     }
 }
 
-// The crate replaces ASCII control characters only; `rest_masked` replaces the others.
 /// Returns `text` of a diagnostic as every output form shows it: without passwords in addresses, without error
 /// numbers of the system, and with empty names made visible.
 pub(crate) fn readable(text: &str) -> Cow<'_, str> {

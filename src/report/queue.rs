@@ -41,7 +41,9 @@ struct Waiting {
     taken: u64,
     /// For each target, the position among all events of its last progress that is still waiting.
     progress: HashMap<TargetName, u64>,
+    /// The bytes of output that are waiting.
     output: usize,
+    /// Whether output was dropped since the reader last took events, so that only one line says so.
     leaving_out: bool,
     closed: bool,
 }

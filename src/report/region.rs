@@ -1,15 +1,17 @@
 //! Draws the lines at the bottom of a terminal, which change, and writes the lines above them, which scroll away.
 //!
 //! Does not know what the lines say. Each update is one write inside a synchronised update (mode 2026; terminals
-//! without it ignore it). The cursor is hidden only from its first to its last byte, so a program that is killed
-//! leaves a usable terminal. Lines end with newlines, so that the terminal can copy and re-wrap them as lines.
+//! without it ignore it). The cursor is hidden only during that write, so a program that is killed leaves a usable
+//! terminal. Lines end with newlines, so that the terminal can copy and re-wrap them as lines.
 
 use std::fmt::Write as _;
 use std::io;
 
 use super::text;
 
+/// Begins a synchronised update and hides the cursor.
 const BEGIN: &str = "\x1b[?2026h\x1b[?25l";
+/// Shows the cursor and ends the update.
 const END: &str = "\x1b[?25h\x1b[?2026l";
 const ERASE_BELOW: &str = "\x1b[J";
 const ERASE_RIGHT: &str = "\x1b[K";
@@ -48,8 +50,11 @@ impl Painted {
 /// Between updates the cursor is at the start of the region's last line.
 #[derive(Debug, Default)]
 pub(crate) struct Region {
+    /// The lines that are on the screen now.
     shown: Vec<Painted>,
+    /// The size of the terminal at the last update.
     size: Option<Size>,
+    /// Whether something else has written into the region since.
     spoiled: bool,
 }
 

@@ -191,6 +191,7 @@ struct Show {
     view: Box<dyn View>,
     model: Model,
     out: io::BufWriter<Box<dyn io::Write + Send>>,
+    /// Called once if the output breaks.
     broken: Option<Box<dyn FnOnce() + Send>>,
     error: Option<io::Error>,
 }

@@ -62,6 +62,7 @@ pub(super) struct Directories {
     events: EventSink,
     /// The service of each separate session. It records what was transferred and whether that failed.
     services: Mutex<HashMap<ShareKey, FileSync>>,
+    /// Whether transfers are compressed: only if the builder is not on this machine.
     compress: bool,
     /// The directories that have a separate session.
     apart: HashSet<ShareKey>,
@@ -406,7 +407,6 @@ impl Group<'_> {
     }
 
     /// Names the filter of a named context. Targets share it only if they build the same stage of the same
-
     /// Dockerfile.
     fn of_named(&self, name: &str) -> String {
         let stage = self

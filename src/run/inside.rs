@@ -127,7 +127,6 @@ fn is_missing(error: &io::Error) -> bool {
 }
 
 /// Reads a file that `find` has found. Its type is checked before opening, so that no pipe or device is opened,
-
 /// and again afterwards, because the file may be replaced in between.
 fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, Unusable> {
     // Do not wait for another process to open the other end of a pipe.

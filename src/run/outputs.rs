@@ -143,6 +143,7 @@ struct LoadWriter {
     load: AbortOnDropHandle<Result<(), DockerError>>,
     work: Work,
     bytes: u64,
+    /// The bytes that were last reported.
     told: u64,
 }
 

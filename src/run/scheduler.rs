@@ -23,6 +23,7 @@ pub(super) type Ends = Vec<(TargetName, Arc<TargetOutcome>)>;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stop {
     token: CancellationToken,
+    /// Cancelled by [`Stop::insist`].
     haste: CancellationToken,
     reason: Arc<std::sync::OnceLock<CancelReason>>,
 }
@@ -66,9 +67,11 @@ struct Run<'a> {
     tasks: JoinSet<Result<Solved, SolveFailure>>,
     names: BTreeMap<Id, usize>,
     targets: Vec<TargetName>,
+    /// How each target ended, in the order of `targets`. `None` while it is running.
     ends: Vec<Option<Arc<TargetOutcome>>>,
     /// Cancels all solves. Not to be confused with [`Stop`], which is the user's wish.
     halt: CancellationToken,
+    /// Why and when the run was stopped.
     stopped: Option<(CancelReason, Instant)>,
     events: &'a EventSink,
 }

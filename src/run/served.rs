@@ -87,7 +87,7 @@ fn images(
     names.filter_map(|name| name.parse().ok()).collect()
 }
 
-/// Reports a Dockerfile in UTF-16, as PowerShell's `>` writes it. BuildKit would only report an unknown
+/// Reports a Dockerfile in UTF-16, as `PowerShell`'s `>` writes it. BuildKit would only report an unknown
 /// instruction.
 fn in_utf16(target: &PlannedTarget, shown: &str) -> Diagnostic {
     let message = format!(

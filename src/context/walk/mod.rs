@@ -25,6 +25,7 @@ struct Frame {
     /// then.
     fd: Option<OwnedFd>,
     names: Names,
+    /// The index of the next name to look at.
     next: usize,
     /// The length of the directory's path from the root.
     path_len: usize,

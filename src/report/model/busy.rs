@@ -13,6 +13,7 @@ const MAX_INTERVALS: usize = 32;
 pub(super) struct Busy {
     /// Sorted and disjoint.
     intervals: Vec<(SystemTime, SystemTime)>,
+    /// The length of the earlier intervals that are no longer kept.
     folded: Duration,
 }
 

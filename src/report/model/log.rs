@@ -89,6 +89,7 @@ impl LineBuffer {
 pub(crate) struct Tail {
     lines: VecDeque<LogLine>,
     bytes: usize,
+    /// The number of lines that are no longer kept.
     dropped: u64,
 }
 

@@ -80,7 +80,9 @@ pub struct Model {
     rows: Vec<Row>,
     vertices: Vec<VertexState>,
     by_digest: HashMap<Digest, u32>,
+    /// The row of each group, by the group's id.
     groups: HashMap<String, RowId>,
+    /// The names of rows, so that equal names share their memory.
     names: HashSet<Arc<str>>,
     running: Vec<RowId>,
     local: IndexMap<String, Local>,
@@ -90,8 +92,11 @@ pub struct Model {
     stopping: Option<String>,
     over: bool,
     now: Duration,
+    /// The number of pairs of a vertex and a target, for [`MAX_SHARES`].
     shares: usize,
+    /// The number of things that were dropped because a table was full.
     lost: u64,
+    /// The bytes of output that are kept for all rows, for [`MAX_TAILS`].
     tail_bytes: usize,
     /// Rows with output, in the order in which they began to write. The output of the first ones is dropped first.
     with_tail: VecDeque<RowId>,

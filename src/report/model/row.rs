@@ -93,8 +93,11 @@ pub struct Row {
     pub(crate) last_output: Option<Duration>,
     pub(super) busy: Busy,
     pub(super) tail: Tail,
+    /// The unfinished last line of output, as it looks now.
     pub(super) partial: Option<Arc<str>>,
+    /// The vertices that the row shows, as indices of the model's table.
     pub(super) members: Vec<u32>,
+    /// The parts by their vertex and their id, in the order in which they were reported.
     progress: IndexMap<(Digest, String), RowProgress>,
 }
 

@@ -87,6 +87,7 @@ pub struct TargetModel {
     pub(crate) outcome: Option<Arc<TargetOutcome>>,
     /// Its rows, in the order in which its solve first reported them.
     pub(crate) rows: Vec<RowId>,
+    /// The steps by name.
     tallies: HashMap<Arc<str>, Tally>,
     steps: StepCount,
 }

@@ -18,7 +18,9 @@ pub(super) struct TargetVertex {
     pub(super) target: TargetId,
     /// The start of the latest interval of work; `None` before the first.
     latest: Option<SystemTime>,
+    /// Whether the latest interval has no end yet.
     open: bool,
+    /// Whether the latest interval ended with a result from the cache.
     cached: bool,
     solve: Solve,
 }
@@ -53,6 +55,7 @@ pub(super) struct VertexState {
     /// The start of the latest interval that ended without an error.
     succeeded: Option<SystemTime>,
     log: LogSource,
+    /// The unfinished lines of standard output and standard error.
     streams: [LineBuffer; 2],
 }
 

@@ -34,13 +34,19 @@ const MAX_SHARERS: usize = 8;
 #[derive(Debug)]
 struct Told {
     number: usize,
+    /// The target under which the row is printed.
     owner: TargetId,
+    /// Whether its start was printed.
     began: bool,
     /// The time that the row had taken when its end was printed.
     ended: Option<Duration>,
+    /// The number of other targets for which a line was printed.
     sharers: usize,
+    /// When something was last printed about it.
     spoke: Duration,
+    /// How long it may be silent before a line says that it is still running.
     patience: Duration,
+    /// The amount that was last printed.
     moved: u64,
 }
 
