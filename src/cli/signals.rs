@@ -22,10 +22,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::exit::Exit;
 use crate::outcome::CancelReason;
 use crate::run::Stop;
-use crate::types::{awaited, ending};
+use crate::types::{awaited, ending, shutdown};
 
 /// A step before the run that takes longer than this is reported.
-const PATIENCE: Duration = Duration::from_secs(5);
+const SLOW_STEP: Duration = Duration::from_secs(5);
 
 /// Prints the summary of a run that is ended before it is over. The argument is the first signal.
 pub(super) type LastWords = Box<dyn FnOnce(i32) + Send>;
@@ -87,7 +87,7 @@ impl Heard {
             self.first = Some((number, now));
             return Meaning::Stop;
         };
-        if self.insisted || now.saturating_duration_since(first) < ending::SAME_REQUEST {
+        if self.insisted || now.saturating_duration_since(first) < shutdown::SAME_REQUEST_WINDOW {
             return Meaning::Nothing;
         }
         self.insisted = true;
@@ -186,7 +186,7 @@ impl Signals {
         if self.0.taken {
             // If the thread cannot be started, slow work is not reported. That does no harm.
             let _ = std::thread::Builder::new().spawn(move || {
-                if let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(PATIENCE) {
+                if let Err(RecvTimeoutError::Timeout) = wait.recv_timeout(SLOW_STEP) {
                     say(&format!("still {} …\n", name()));
                 }
             });
@@ -236,21 +236,21 @@ impl Signals {
             (Phase::Running(stop, _), Meaning::Stop) => {
                 stop.request(CancelReason::Signal(first));
                 drop(state);
-                self.end_in(ending::WHOLE);
+                self.end_in(shutdown::EXIT_TIMEOUT);
             }
             (Phase::Running(stop, _), Meaning::Haste) => {
                 stop.insist();
                 drop(state);
-                self.end_in(ending::WHOLE_AFTER_SECOND);
+                self.end_in(shutdown::EXIT_TIMEOUT_AFTER_SECOND);
             }
             // The run is over, but writing the summary may block, because nobody reads the output.
             (Phase::Ending, Meaning::Stop) => {
                 drop(state);
-                self.end_in(ending::WHOLE);
+                self.end_in(shutdown::EXIT_TIMEOUT);
             }
             (Phase::Ending, Meaning::Haste) => {
                 drop(state);
-                self.end_in(ending::WHOLE_AFTER_SECOND);
+                self.end_in(shutdown::EXIT_TIMEOUT_AFTER_SECOND);
             }
             (_, Meaning::Nothing) | (Phase::Early | Phase::Doing(..), Meaning::Haste) => {}
         }
@@ -260,7 +260,7 @@ impl Signals {
     fn end_in(&self, time: Duration) {
         let signals = self.clone();
         let wait = move || {
-            let until = Instant::now() + time.saturating_sub(ending::LAST_WORDS);
+            let until = Instant::now() + time.saturating_sub(shutdown::FINISH_TIMEOUT);
             signals.wait(Some(until), |phase| matches!(phase, Phase::Ending));
             let mut state = signals.state();
             let first = state.heard.first();
@@ -273,7 +273,7 @@ impl Signals {
             }
             drop(state);
             // The main thread is ending the process, but it may be blocked while writing the summary.
-            signals.wait(Some(until + ending::LAST_WORDS), |_| false);
+            signals.wait(Some(until + shutdown::FINISH_TIMEOUT), |_| false);
             leave(first);
         };
         let thread = std::thread::Builder::new().name("deadline".to_owned());
@@ -319,7 +319,7 @@ impl Signals {
                 continue;
             };
             let same = |phase: &Phase| matches!(phase, Phase::Doing(now, _) if *now == number);
-            self.wait(Some(Instant::now() + PATIENCE), |phase| !same(phase));
+            self.wait(Some(Instant::now() + SLOW_STEP), |phase| !same(phase));
             if same(&self.state().phase) {
                 let file = awaited::current();
                 let file = file.map(|file| format!(", waiting for {file}"));
@@ -339,7 +339,7 @@ fn bounded(work: impl FnOnce() + Send + 'static) {
     });
     if started.is_ok() {
         // The channel closes when the work is done, so either result means that the wait is over.
-        let _: Result<(), RecvTimeoutError> = wait.recv_timeout(ending::TELLING);
+        let _: Result<(), RecvTimeoutError> = wait.recv_timeout(shutdown::SUMMARY_TIMEOUT);
     }
 }
 

@@ -28,7 +28,7 @@ use super::traffic::{CountedStream, Counters, Traffic};
 use super::transport;
 use super::transport::{DialError, Dialled, Remarks};
 use crate::types::causes::in_one_line;
-use crate::types::ending::FLUSH;
+use crate::types::shutdown::FLUSH_TIMEOUT;
 
 /// The largest gRPC message in either direction, in bytes: BuildKit's own limit.
 pub(crate) const MESSAGE_LIMIT: usize = 16 << 20;
@@ -429,7 +429,7 @@ impl Connection {
     pub async fn close(&self) {
         self.closing.cancel();
         let mut ended = self.ended.clone();
-        let _ = tokio::time::timeout(FLUSH * 2, ended.wait_for(Option::is_some)).await;
+        let _ = tokio::time::timeout(FLUSH_TIMEOUT * 2, ended.wait_for(Option::is_some)).await;
     }
 }
 
@@ -511,7 +511,7 @@ where
             }
             () = closing.cancelled() => {
                 // Queued frames are still sent. Resets matter most: they cancel the daemon's work.
-                tokio::time::timeout(FLUSH, &mut connection).await.ok()
+                tokio::time::timeout(FLUSH_TIMEOUT, &mut connection).await.ok()
             }
         };
         let mut reason = match &result {
@@ -529,7 +529,7 @@ where
                 () = line.gone.cancelled() => {}
                 after = &mut given_up => drop(tell.send_replace(Some(End::Silent(after)))),
                 () = closing.cancelled() => {
-                    let _ = tokio::time::timeout(FLUSH, line.gone.cancelled()).await;
+                    let _ = tokio::time::timeout(FLUSH_TIMEOUT, line.gone.cancelled()).await;
                 }
             }
         }

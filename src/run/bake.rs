@@ -24,7 +24,7 @@ use crate::event::{EventKind, EventSink, LocalWork};
 use crate::files::Resolver;
 use crate::outcome::{CancelReason, FailureKind, Outcome, SolveFailure, TargetOutcome};
 use crate::types::blocking::unblock;
-use crate::types::ending::{FAREWELL, HASTY_FAREWELL};
+use crate::types::shutdown::{CLOSE_TIMEOUT, CLOSE_TIMEOUT_AFTER_SECOND};
 use crate::types::{Environment, TargetName};
 
 /// Builds all targets of `prepared`.
@@ -259,11 +259,11 @@ async fn shut_down(shared: &SharedContext, stop: &Stop) {
         () = shared.directories.close() => return,
     }
     let farewell = async {
-        let _ = tokio::time::timeout(FAREWELL, shared.engine.close()).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, shared.engine.close()).await;
     };
     let haste = async {
         stop.insisted().await;
-        tokio::time::sleep(HASTY_FAREWELL).await;
+        tokio::time::sleep(CLOSE_TIMEOUT_AFTER_SECOND).await;
     };
     tokio::select! {
         () = farewell => {}

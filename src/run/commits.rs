@@ -18,7 +18,7 @@ use crate::types::Environment;
 /// descriptors.
 const AT_ONCE: usize = 8;
 /// The most time that git, and the file systems that it reads, may take. A build works without the answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const GIT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What git knows about the directories that the targets read.
 #[derive(Default)]
@@ -57,7 +57,7 @@ pub(super) async fn commits(
     let all = targets.iter().flat_map(|ready| ready.places.local_dirs());
     let all = all.map(|(_, dir)| dir.to_owned()).collect();
     let notice = Notice::begin(events, "git", "ask git for the commit");
-    let (asked, deadline) = (contexts.clone(), tokio::time::Instant::now() + PATIENCE);
+    let (asked, deadline) = (contexts.clone(), tokio::time::Instant::now() + GIT_TIMEOUT);
     // On a dead network mount, each of these calls may block for any time.
     let found = tokio::task::spawn_blocking(move || find(&asked, all));
     let commits = match tokio::time::timeout_at(deadline, found).await {
@@ -105,7 +105,7 @@ async fn ask_all(
     let asked = tops.into_iter().map(|top| async move {
         let answer = tokio::time::timeout_at(deadline, vcs::ask(&top, environment, withheld)).await;
         let answer = answer.unwrap_or_else(|_| {
-            let reason = format!("git did not answer within {} s", PATIENCE.as_secs());
+            let reason = format!("git did not answer within {} s", GIT_TIMEOUT.as_secs());
             vcs::GitAnswer::Failed(reason)
         });
         (top, answer)
@@ -156,7 +156,7 @@ impl Commits {
             format!(
                 "the file system of `{}`, or of another context, did not answer within {} s",
                 dir.display(),
-                PATIENCE.as_secs()
+                GIT_TIMEOUT.as_secs()
             )
         });
         failed.chain(silent).map(|note| {

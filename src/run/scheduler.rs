@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::event::{EventKind, EventSink};
 use crate::outcome::{CancelReason, FailureKind, SolveFailure, Solved, TargetOutcome};
 use crate::types::TargetName;
-use crate::types::ending::GRACE;
+use crate::types::shutdown::TARGETS_TIMEOUT;
 
 /// The work of one target. It must end soon after `halt` is cancelled.
 pub(super) type Work = BoxFuture<'static, Result<Solved, SolveFailure>>;
@@ -113,9 +113,12 @@ pub(super) async fn run(
 
 impl Run<'_> {
     /// Waits for the next action. A stop takes precedence over a target that ends at the same time. Once the run
-    /// is stopped, targets have [`GRACE`] to end.
+    /// is stopped, targets have [`TARGETS_TIMEOUT`] to end.
     async fn select(&mut self, stop: &Stop) -> Action {
-        let deadline = self.stopped.as_ref().map(|(_, since)| *since + GRACE);
+        let deadline = self
+            .stopped
+            .as_ref()
+            .map(|(_, since)| *since + TARGETS_TIMEOUT);
         let stopped = self.stopped.is_some();
         tokio::select! {
             biased;

@@ -24,7 +24,7 @@ use crate::event::{EventKind, EventSink};
 use crate::outcome::{FailureKind, SolveFailure, Solved, SpecialFiles};
 use crate::types::blocking::unblock;
 use crate::types::causes::in_one_line;
-use crate::types::ending::PARTING;
+use crate::types::shutdown::TARGET_CANCEL_TIMEOUT;
 use crate::types::{Reference, TargetName};
 
 /// The exporter's attribute for images that are identified by their manifest or index, not by their configuration.
@@ -32,7 +32,7 @@ const PREFER_IMAGE: &str = "prefer-image-digest";
 
 /// The most time that a target waits for the size of its image. The size is only shown, so a slow builder must not
 /// delay the run.
-const SIZE_PATIENCE: Duration = Duration::from_secs(1);
+const SIZE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What all targets of a bake share.
 pub(super) struct SharedContext {
@@ -74,7 +74,7 @@ impl TargetRun {
         tokio::select! {
             result = &mut build => result.map_err(|failure| shared.with_help(failure)),
             // The solve ends by itself when `halt` is cancelled. This ends what comes before or after the solve.
-            () = async { halt.cancelled().await; tokio::time::sleep(PARTING).await } => {
+            () = async { halt.cancelled().await; tokio::time::sleep(TARGET_CANCEL_TIMEOUT).await } => {
                 Err(SolveFailure::new(FailureKind::Cancelled, "cancelled"))
             }
         }
@@ -207,7 +207,7 @@ impl TargetRun {
             self.shared.events.send(EventKind::Notice(notice));
         }
         if let Some(digest) = solved.digest() {
-            let asked = tokio::time::timeout(SIZE_PATIENCE, self.shared.engine.image_size(&digest));
+            let asked = tokio::time::timeout(SIZE_TIMEOUT, self.shared.engine.image_size(&digest));
             solved.size = asked.await.ok().flatten();
         }
         Ok(())

@@ -14,7 +14,7 @@ use rustix::process::{Resource, getrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The longest wait for a descriptor.
-const PATIENCE: Duration = Duration::from_secs(20);
+const DESCRIPTORS_TIMEOUT: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Whether `error` says that the process (EMFILE) or the machine (ENFILE) has no descriptor left.
@@ -34,7 +34,7 @@ pub(crate) fn patiently<T>(open: impl FnMut() -> io::Result<T>) -> io::Result<T>
 }
 
 fn patiently_with<T>(mut open: impl FnMut() -> io::Result<T>, pause: impl Fn()) -> io::Result<T> {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + DESCRIPTORS_TIMEOUT;
     loop {
         match open() {
             Err(error) if is_exhaustion(&error) && Instant::now() < end => pause(),
@@ -94,7 +94,7 @@ pub(crate) async fn patiently_async<T, F>(mut open: impl FnMut() -> F) -> io::Re
 where
     F: Future<Output = io::Result<T>>,
 {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + DESCRIPTORS_TIMEOUT;
     loop {
         match open().await {
             Err(error) if is_exhaustion(&error) && Instant::now() < end => {

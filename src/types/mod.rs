@@ -24,6 +24,7 @@ pub(crate) mod regular;
 pub(crate) mod remote;
 pub(crate) mod requirements;
 pub(crate) mod secret;
+pub(crate) mod shutdown;
 pub(crate) mod size;
 pub(crate) mod temporary;
 pub(crate) mod terminal;

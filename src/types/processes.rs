@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 
 use super::descriptors;
-use super::ending::PROGRAM_PARTING;
+use super::shutdown::PROGRAM_EXIT_TIMEOUT;
 
 /// How long to read on after a program has ended: a process that it left behind may keep its output open forever.
 const LEFT_OPEN: Duration = Duration::from_secs(1);
@@ -178,14 +178,14 @@ impl ProcessGroup {
         }
     }
 
-    /// Ends the group of `child`: sends SIGTERM, and SIGKILL after [`PROGRAM_PARTING`].
+    /// Ends the group of `child`: sends SIGTERM, and SIGKILL after [`PROGRAM_EXIT_TIMEOUT`].
     pub(crate) async fn end(&self, child: &mut Child) {
         self.signal(Signal::TERM);
         // Do not wait for the program yet: as long as nobody has, its number cannot be reused.
-        tokio::time::sleep(PROGRAM_PARTING).await;
+        tokio::time::sleep(PROGRAM_EXIT_TIMEOUT).await;
         self.signal(Signal::KILL);
         self.leave();
-        let _ = tokio::time::timeout(PROGRAM_PARTING, child.wait()).await;
+        let _ = tokio::time::timeout(PROGRAM_EXIT_TIMEOUT, child.wait()).await;
     }
 }
 

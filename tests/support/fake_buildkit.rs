@@ -41,7 +41,7 @@ pub(crate) const VERTEX_DETAIL: &str = "github.com/moby/buildkit/errdefs.Vertex+
 pub(crate) const SOURCE_DETAIL: &str = "github.com/moby/buildkit/errdefs.Source+json";
 
 /// The most time that a test waits for a call.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Answers a call. If it is dropped, the call fails.
 pub(crate) type Answer<T> = oneshot::Sender<Result<T, Status>>;
@@ -131,7 +131,7 @@ impl FakeBuildkit {
 
     /// Waits for the next call.
     pub(crate) async fn call(&mut self) -> Call {
-        let call = tokio::time::timeout(PATIENCE, self.calls.recv()).await;
+        let call = tokio::time::timeout(TIMEOUT, self.calls.recv()).await;
         call.expect("the client calls").expect("the daemon listens")
     }
 

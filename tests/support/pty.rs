@@ -14,7 +14,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 const ROWS: u16 = 40;
 const COLUMNS: u16 = 100;
 /// The most time to wait until the screen shows something.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running program and its screen.
 pub(crate) struct Terminal {
@@ -91,7 +91,7 @@ impl Terminal {
     /// Waits until `wanted` accepts the text of the screen, and returns that text.
     #[track_caller]
     pub(crate) fn wait(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         loop {
             let text = self.screen.screen().contents();
             if wanted(&text) {
@@ -107,7 +107,7 @@ impl Terminal {
 
     /// Returns all bytes that are written until the program ends.
     pub(crate) fn read_to_end(self) -> Vec<u8> {
-        let end = Instant::now() + 3 * PATIENCE;
+        let end = Instant::now() + 3 * TIMEOUT;
         let mut all = Vec::new();
         while let Ok(bytes) = self
             .output

@@ -35,7 +35,7 @@ const READY_LIMIT: Duration = Duration::from_secs(150);
 /// The time a supervisor that answered "stopping" has to end. After a while it kills buildkitd.
 const END_LIMIT: Duration = Duration::from_secs(60);
 /// The time for all attempts together.
-const PATIENCE: Duration = Duration::from_secs(200);
+const START_TIMEOUT: Duration = Duration::from_secs(200);
 const PAUSE: Duration = Duration::from_millis(15);
 
 /// Which program to start as the supervisor.
@@ -175,7 +175,7 @@ impl Prospect {
 /// Connects to the supervisor, or starts one, until it grants a lease.
 ///
 /// This takes more than one turn if the supervisor is stopping, or ends so that the next one gets a new
-/// configuration. After [`PATIENCE`] it is an error.
+/// configuration. After [`START_TIMEOUT`] it is an error.
 async fn reach(
     environment: &Environment,
     launcher: &Launcher,
@@ -188,7 +188,7 @@ async fn reach(
         fingerprint,
         mut missing,
     } = unblock(move || Prospect::of(&asked)).await?;
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + START_TIMEOUT;
     loop {
         if let Some(mut channel) = connect(&places).await? {
             match lease(&mut channel, &fingerprint, notice).await {
@@ -219,7 +219,7 @@ async fn reach(
         if Instant::now() >= end {
             let log = Log::at(places.log(), Clock::system());
             return Err(EmbeddedError::Failed {
-                reason: format!("it came and went for {} seconds", PATIENCE.as_secs()),
+                reason: format!("it came and went for {} seconds", START_TIMEOUT.as_secs()),
                 tail: unblock(move || log.tail(0)).await,
                 log: places.log(),
             });

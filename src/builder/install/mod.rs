@@ -43,7 +43,7 @@ const OLDEST_BUILDKIT: (u64, u64) = (0, 13);
 /// The oldest runc in `PATH` that is accepted.
 const OLDEST_RUNC: (u64, u64) = (1, 1);
 /// The time to wait for another installation to finish.
-const LOCK_PATIENCE: Duration = Duration::from_secs(1800);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1800);
 
 /// How programs are obtained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,7 +206,7 @@ pub(crate) async fn install(
     .await?;
     let notice = Notice::begin(events, "install-lock", "wait for another installation");
     notice.waits_for("another `rbake builder install` to end");
-    let lock = embedded::lock(&places.install_lock(), LOCK_PATIENCE).await;
+    let lock = embedded::lock(&places.install_lock(), LOCK_TIMEOUT).await;
     notice.end(None);
     let _lock = lock?;
     let folder = Folder::at(places.programs());

@@ -23,7 +23,7 @@ use crate::types::causes::in_one_line;
 
 /// The most time for one answer. The daemon waits 60 s and then reports only `context deadline exceeded`, so we
 /// answer earlier, with a better message. Slow steps inside have shorter limits, whose errors name the step.
-const PATIENCE: Duration = Duration::from_secs(58);
+const CREDENTIAL_TIMEOUT: Duration = Duration::from_secs(58);
 
 /// Answers from one [`Provider`], which all sessions of a bake share.
 #[derive(Debug, Clone)]
@@ -90,13 +90,13 @@ fn status(error: &Error) -> Status {
     }
 }
 
-/// Limits `work` to `PATIENCE`.
+/// Limits `work` to `CREDENTIAL_TIMEOUT`.
 async fn answer<T>(host: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Status> {
-    if let Ok(result) = tokio::time::timeout(PATIENCE, work).await {
+    if let Ok(result) = tokio::time::timeout(CREDENTIAL_TIMEOUT, work).await {
         return result.map_err(|error| status(&error));
     }
     let host = host.escape_debug();
-    let seconds = PATIENCE.as_secs();
+    let seconds = CREDENTIAL_TIMEOUT.as_secs();
     let message = format!("no credentials for `{host}` were found within {seconds} s");
     Err(Status::deadline_exceeded(message))
 }

@@ -119,7 +119,7 @@ mod tests {
     use std::io::Write as _;
     use std::os::fd::AsRawFd as _;
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
     #[tokio::test]
     async fn a_pipe_is_read_once_for_all_who_name_it() {
@@ -129,7 +129,7 @@ mod tests {
         drop(writer);
         let files = SecretFiles::default();
         let (one, other) = (files.at(&path), files.at(&path));
-        let (one, other) = tokio::join!(one.read(PATIENCE), other.read(PATIENCE));
+        let (one, other) = tokio::join!(one.read(READ_TIMEOUT), other.read(READ_TIMEOUT));
         assert_eq!(one.unwrap().expose(), "once");
         assert_eq!(other.unwrap().expose(), "once");
     }
@@ -140,13 +140,13 @@ mod tests {
         let path = PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()));
         let file = SecretFile::from(path);
         {
-            let mut question = std::pin::pin!(file.read(PATIENCE));
+            let mut question = std::pin::pin!(file.read(READ_TIMEOUT));
             assert!(futures_util::poll!(&mut question).is_pending());
             tokio::task::yield_now().await;
         }
         writer.write_all(b"late").unwrap();
         drop(writer);
-        assert_eq!(file.read(PATIENCE).await.unwrap().expose(), "late");
+        assert_eq!(file.read(READ_TIMEOUT).await.unwrap().expose(), "late");
     }
 
     #[tokio::test]
@@ -156,7 +156,7 @@ mod tests {
         let file = SecretFiles::default().at(&path);
         for text in ["one", "two"] {
             std::fs::write(&path, text).unwrap();
-            assert_eq!(file.read(PATIENCE).await.unwrap().expose(), text);
+            assert_eq!(file.read(READ_TIMEOUT).await.unwrap().expose(), text);
         }
     }
 }

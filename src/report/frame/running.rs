@@ -8,9 +8,9 @@ use crate::report::style::{Look, StyledLine, TextRole};
 use crate::report::{format, signs, text};
 
 /// Housekeeping is shown only once it has taken longer than this, so that the view does not flicker.
-const PATIENCE: Duration = Duration::from_secs(1);
+const HOUSEKEEPING_DELAY: Duration = Duration::from_secs(1);
 /// Transfers and local work are shown only once they have taken longer than this.
-const SHORT_PATIENCE: Duration = Duration::from_millis(300);
+const TRANSFER_DELAY: Duration = Duration::from_millis(300);
 /// The columns of a progress bar.
 const BAR: usize = 12;
 
@@ -25,16 +25,17 @@ pub(super) enum Item<'a> {
 pub(super) fn items(model: &Model, now: Duration) -> Vec<Item<'_>> {
     let transfers = model
         .transfers()
-        .filter(|state| state.ended.is_none() && state.elapsed(now) > SHORT_PATIENCE);
+        .filter(|state| state.ended.is_none() && state.elapsed(now) > TRANSFER_DELAY);
     let locals = model
         .local()
-        .filter(|local| local.ended.is_none() && local.elapsed(now) > SHORT_PATIENCE);
+        .filter(|local| local.ended.is_none() && local.elapsed(now) > TRANSFER_DELAY);
     let mut items: Vec<Item<'_>> = transfers
         .map(Item::Transfer)
         .chain(locals.map(Item::Local))
         .collect();
     let rows = model.running().iter().filter_map(|id| model.row(*id));
-    let rows = rows.filter(|row| !row.kind.is_housekeeping() || row.elapsed(now) > PATIENCE);
+    let rows =
+        rows.filter(|row| !row.kind.is_housekeeping() || row.elapsed(now) > HOUSEKEEPING_DELAY);
     items.extend(rows.map(Item::Row));
     items.sort_by_key(Item::since);
     items
