@@ -3,6 +3,7 @@
 mod document;
 mod imports;
 mod names;
+mod words;
 
 use std::path::{Path, PathBuf};
 

@@ -160,7 +160,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "lookup",
-        "The value of a key in a map or object, or a default where there is none.",
+        "The value of a key in a map or object, or a default if there is none.",
         &[
             Parameter::any("inputMap"),
             Parameter::string("key"),

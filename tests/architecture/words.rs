@@ -1,0 +1,141 @@
+//! Phrases that a stranger stumbles over, kept out of comments and documents.
+//!
+//! A list of phrases does not make good prose; `CONTRIBUTING.md` says what does. These are the ones that were worst.
+
+use regex::Regex;
+
+use super::{root, sources};
+
+/// The phrases, each with what to write instead.
+const REJECTED: [(&str, &str); 12] = [
+    (
+        r"\b(is|are|was|were|be|been|being) told\b",
+        "is reported, is printed, learns",
+    ),
+    (r"\bnone where\b", "`None` if"),
+    (r"\bwhere (it|there) is none\b", "if there is none"),
+    (r"\bwhoever\b", "the caller, the user, the one that"),
+    (r"\bas far as (it|that|they) can\b", "if known"),
+    (r"\bthe reference's\b", "buildx's, go-cty's, Go's"),
+    (r"\bwhat there is (to|of)\b", "all, the rest"),
+    (r"\bit knows best\b", "is the most specific"),
+    (r"\bhas (not )?got round\b", "has not yet"),
+    (r"\bcomes to be\b", "is made"),
+    (r"\bfor good\b", "permanently"),
+    (r"\bso to speak\b", "(leave it out)"),
+];
+
+/// "X is no Y", unless it is "there is no Y", "is no longer" or "is no more".
+const IS_NO: &str = r"(?:([\w`]+) +)?\b(?:is|are) no ([\w`]+)";
+
+struct Phrases {
+    rejected: Vec<(Regex, &'static str)>,
+    is_no: Regex,
+}
+
+impl Phrases {
+    fn new() -> Self {
+        Self {
+            rejected: REJECTED
+                .into_iter()
+                .map(|(phrase, instead)| (Regex::new(phrase).unwrap(), instead))
+                .collect(),
+            is_no: Regex::new(IS_NO).unwrap(),
+        }
+    }
+
+    /// What to write instead of the first rejected phrase of `line`.
+    fn rejected(&self, line: &str) -> Option<&'static str> {
+        let line = line.to_lowercase();
+        let phrase = self
+            .rejected
+            .iter()
+            .find(|(phrase, _)| phrase.is_match(&line));
+        if let Some((_, instead)) = phrase {
+            return Some(instead);
+        }
+        let is_no = self.is_no.captures_iter(&line).any(|found| {
+            let before = found.get(1).map_or("", |word| word.as_str());
+            before != "there" && !matches!(&found[2], "longer" | "more")
+        });
+        is_no.then_some("is not a")
+    }
+}
+
+/// The comments of a Rust file, line by line, with their numbers.
+fn comments(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().filter_map(|(number, line)| {
+        let comment = line.trim_start().strip_prefix("//")?;
+        Some((number + 1, comment.trim_start_matches(['/', '!'])))
+    })
+}
+
+/// The prose of a document: its lines outside of code blocks, without what stands between backticks.
+fn prose(text: &str) -> impl Iterator<Item = (usize, String)> {
+    let mut fenced = false;
+    text.lines().enumerate().filter_map(move |(number, line)| {
+        if line.starts_with("```") {
+            fenced = !fenced;
+        }
+        let code = fenced || line.starts_with("    ");
+        let words: String = line.split('`').step_by(2).collect();
+        (!code).then_some((number + 1, words))
+    })
+}
+
+#[test]
+fn comments_and_documents_are_in_plain_words() {
+    let phrases = Phrases::new();
+    let mut found = Vec::new();
+    let mut check = |place: String, line: &str| {
+        if let Some(instead) = phrases.rejected(line) {
+            found.push(format!(
+                "{place}: {}
+    write: {instead}",
+                line.trim()
+            ));
+        }
+    };
+    for file in sources() {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let shown = file.strip_prefix(root()).unwrap().display();
+        for (number, line) in comments(&text) {
+            check(format!("{shown}:{number}"), line);
+        }
+    }
+    let documents = ["README.md", "ARCHITECTURE.md", "SECURITY.md"].map(|name| root().join(name));
+    let docs = std::fs::read_dir(root().join("docs")).unwrap();
+    let docs = docs.map(|entry| entry.unwrap().path());
+    for file in documents.into_iter().chain(docs) {
+        if file.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        let shown = file.strip_prefix(root()).unwrap().display();
+        for (number, line) in prose(&text) {
+            check(format!("{shown}:{number}"), &line);
+        }
+    }
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+#[test]
+fn the_check_finds_phrases() {
+    let phrases = Phrases::new();
+    for line in [
+        "the user is told of it",
+        "what is no image",
+        "whoever asks",
+        "`None`, none where it is none",
+    ] {
+        assert!(phrases.rejected(line).is_some(), "{line}");
+    }
+    for line in [
+        "there is no such file",
+        "the user was asked",
+        "telling it",
+        "forgoods",
+    ] {
+        assert!(phrases.rejected(line).is_none(), "{line}");
+    }
+}
