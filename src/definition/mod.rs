@@ -11,6 +11,7 @@ mod declarations;
 pub mod decode;
 mod evaluate;
 pub mod evaluated;
+mod inputs;
 mod matrix;
 pub mod model;
 mod namespace;
@@ -24,6 +25,7 @@ mod testing;
 mod typing;
 mod variables;
 
-pub use evaluate::{EvaluationInputs, evaluate};
+pub use evaluate::evaluate;
+pub use inputs::EvaluationInputs;
 
 pub(crate) use evaluate::load;

@@ -11,8 +11,9 @@ mod made;
 
 use std::sync::Arc;
 
+use super::inputs::EvaluationInputs;
+use super::overrides;
 use super::source::DefinitionSource;
-use super::{EvaluationInputs, overrides};
 use crate::compose::{ComposeFile, ComposeVariables, ProjectSettings, Projects, dotenv};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap, Span};
 use crate::types::encoding::SAVE_AS_UTF8;

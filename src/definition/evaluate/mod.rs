@@ -8,12 +8,12 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::compose::ComposeFiles;
 use super::declarations::{BlockKind, Declarations};
 use super::decode::{DecodeOptions, decode};
 use super::evaluated::{BlockOrigin, Evaluated, EvaluatedAttribute, EvaluatedBlock};
+use super::inputs::EvaluationInputs;
 use super::model::Definition;
 use super::namespace::BakeEvaluator;
 use super::overrides::Overrides;
@@ -26,22 +26,6 @@ use crate::hcl::functions::FunctionContext;
 use crate::hcl::on_deep_stack;
 use crate::hcl::syntax::File;
 use crate::types::hash::{HashMap, HashSet};
-use crate::types::{Environment, Platform};
-
-/// All inputs of an evaluation other than the files.
-#[derive(Debug, Clone, Copy)]
-pub struct EvaluationInputs<'a> {
-    /// The process environment, which overrides variables.
-    pub environment: &'a Environment,
-    /// The values of `--var`, which override the environment. If a name occurs more than once, the last value counts.
-    pub vars: &'a [(String, String)],
-    /// The second positional URL, the value of `BAKE_CMD_CONTEXT`. `None` means the working directory.
-    pub command_context: Option<&'a str>,
-    /// The platform of this machine, for `BAKE_LOCAL_PLATFORM`.
-    pub local_platform: &'a Platform,
-    /// The time that `timestamp()` returns.
-    pub now: SystemTime,
-}
 
 /// Parses and evaluates all files.
 ///
