@@ -78,6 +78,10 @@ pub struct BakeArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
     pub load: Option<bool>,
 
+    /// Write a log of what happens between rbake and the builder to this file; `RBAKE_LOG` sets its filter, as in `RBAKE_LOG=trace`
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    pub(crate) log_file: Option<String>,
+
     /// Write digests, names and references of what was built to this file; provenance and warnings are not in it yet
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub(crate) metadata_file: Option<String>,
@@ -136,7 +140,12 @@ pub(crate) fn parse(name: &str, words: &[String]) -> Result<BakeArgs, clap::Erro
     let mut args = BakeArgs::from_arg_matches(&matches)?;
     args.method = method(&args, &matches);
     // An empty value means that the flag was not given.
-    for value in [&mut args.builder, &mut args.list, &mut args.metadata_file] {
+    for value in [
+        &mut args.builder,
+        &mut args.list,
+        &mut args.log_file,
+        &mut args.metadata_file,
+    ] {
         value.take_if(|value| value.is_empty());
     }
     Ok(args)

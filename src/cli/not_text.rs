@@ -35,6 +35,7 @@ pub(super) fn problem(arguments: &[OsString], environment: &Environment) -> Opti
                 | "RBAKE_DATA_DIR"
                 | "RBAKE_CACHE_DIR"
                 | "RBAKE_CONFIG_DIR"
+                | "RBAKE_STATE_DIR"
         )
     };
     let ours = |name: &&str| OURS.iter().any(|prefix| name.starts_with(prefix));

@@ -167,6 +167,11 @@ impl Environment {
         self.own_dir("RBAKE_CONFIG_DIR", "XDG_CONFIG_HOME", ".config")
     }
 
+    /// Where rbake writes what tells of past runs: `RBAKE_STATE_DIR`, else `$XDG_STATE_HOME/rbake`, else `~/.local/state/rbake`.
+    pub(crate) fn state_dir(&self) -> Option<PathBuf> {
+        self.own_dir("RBAKE_STATE_DIR", "XDG_STATE_HOME", ".local/state")
+    }
+
     fn own_dir(&self, own: &str, xdg: &str, below_home: &str) -> Option<PathBuf> {
         if let Some(dir) = self.path(own) {
             return Some(dir);

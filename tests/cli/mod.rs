@@ -8,6 +8,7 @@ mod builder;
 mod completion;
 mod help;
 mod install_script;
+mod logs;
 mod man;
 mod version;
 mod words;

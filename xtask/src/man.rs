@@ -67,8 +67,12 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "No colours; colours also where standard error is no terminal.",
     ),
     (
-        "RBAKE_DATA_DIR, RBAKE_CACHE_DIR, RBAKE_CONFIG_DIR",
+        "RBAKE_DATA_DIR, RBAKE_CACHE_DIR, RBAKE_CONFIG_DIR, RBAKE_STATE_DIR",
         "Folders of rbake's own, in place of those that XDG's variables give.",
+    ),
+    (
+        "RBAKE_LOG",
+        "What is logged: a level such as debug, or info,rbake::engine=trace. Without --log-file the log goes to standard error, or to ~/.local/state/rbake/rbake.log while the live view is shown.",
     ),
     (
         "RBAKE_BUILDER_TIMEOUT",

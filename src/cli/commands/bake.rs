@@ -8,7 +8,7 @@ use crate::cli::args::BakeArgs;
 use crate::cli::exit::Exit;
 use crate::cli::screen::Screen;
 use crate::cli::signals::Signals;
-use crate::cli::{call, not_text, progress};
+use crate::cli::{call, logs, not_text, output_place, progress};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap};
 use crate::files::{Resolved, Resolver};
 use crate::plan::entitlements::Allowed;
@@ -60,6 +60,9 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
         return Err(usage("`--print` and `--list` exclude each other").into());
     }
     let mode = progress::mode(args.progress.as_deref(), environment, screen)?;
+    let prints = list.is_some() || args.print == Some(true);
+    let draws = mode == Mode::Tty && !prints;
+    let log = logs::start(args.log_file.as_deref(), draws, environment)?;
     let loaded = match loaded.map_or_else(|| definition::load(&args, environment), Ok) {
         Ok(loaded) => loaded,
         Err(unreadable) => {
@@ -136,6 +139,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
             paths: &paths,
             metadata,
             mode,
+            log: &log,
             environment,
             signals: &signals,
         },
@@ -159,22 +163,13 @@ fn metadata_place(
         let message = format!("the metadata file `{path}` cannot be written: {reason}");
         Diagnostic::error(Class::Usage, "cli::metadata-file", message)
     };
-    let resolve = |path: &str| paths.resolve(path).map_err(|error| problem(error.reason()));
-    let place = resolve(path)?;
+    let place = output_place::resolve(path, paths).map_err(problem)?;
     if let Some(reason) = no_file(&place, plan) {
         return Err(problem(reason)
             .help("name a file in a directory that is there")
             .into());
     }
-    let named = match path.trim_end_matches('/').rsplit_once('/') {
-        Some(("", _)) => resolve("/")?,
-        Some((above, _)) => resolve(above)?,
-        None => resolve(".")?,
-    };
-    // Only the system creates links in /proc.
-    let inside = place.descriptor().is_some()
-        || place.path().starts_with(named.path())
-        || named.path().starts_with("/proc");
+    let inside = output_place::is_as_named(&place, path, paths).map_err(problem)?;
     let may_write = allowed.may_write(&place, paths);
     if inside || may_write.map_err(|error| problem(error.reason()))? {
         return Ok(Some(place));
@@ -202,7 +197,7 @@ fn no_file(place: &Resolved, plan: &Plan) -> Option<String> {
     if outputs.any(|output| output.dest.is_some()) {
         return None;
     }
-    let above = path.parent().filter(|above| !above.is_dir())?;
+    let above = output_place::missing_directory(path)?;
     Some(format!("there is no directory `{}`", above.display()))
 }
 

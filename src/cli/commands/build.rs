@@ -9,6 +9,7 @@ use crate::builder::embedded::Launcher;
 use crate::builder::{self, Chosen};
 use crate::cli::args::BakeArgs;
 use crate::cli::exit::Exit;
+use crate::cli::logs::LogPlace;
 use crate::cli::screen::Screen;
 use crate::cli::signals::{self, Signals};
 use crate::cli::{docker_config, progress};
@@ -35,6 +36,8 @@ pub(super) struct BuildOrder<'a> {
     /// The place of the metadata file; `None` if none is written.
     pub(super) metadata: Option<Resolved>,
     pub(super) mode: Mode,
+    /// Where the log goes.
+    pub(super) log: &'a LogPlace,
     pub(super) environment: &'a Environment,
     pub(super) signals: &'a Signals,
 }
@@ -163,6 +166,8 @@ pub(super) fn run(order: &BuildOrder<'_>, screen: &mut Screen) -> Exit {
     };
     // Do not wait for connections that the builder keeps open.
     runtime.shutdown_background();
+    let explains = order.args.debug == Some(true) && order.mode != Mode::RawJson;
+    order.log.tell(exit, explains, screen);
     exit
 }
 

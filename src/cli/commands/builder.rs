@@ -12,6 +12,7 @@ use crate::builder::install::{self, InstallMethod, InstallOptions, Installed, Pi
 use crate::builder::{self, Survey};
 use crate::cli::args::go_bool;
 use crate::cli::exit::Exit;
+use crate::cli::logs::{self, LogPlace};
 use crate::cli::screen::Screen;
 use crate::cli::{docker_config, progress, signals, usage};
 use crate::credential::DockerConfig;
@@ -35,6 +36,9 @@ struct Args {
     builder: Option<String>,
     #[arg(long, short = 'D', hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
     debug: Option<bool>,
+    /// Write a log of what is done to this file; `RBAKE_LOG` sets its filter, as in `RBAKE_LOG=trace`
+    #[arg(long, global = true, value_name = "FILE", allow_hyphen_values = true)]
+    log_file: Option<String>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -119,10 +123,33 @@ pub(in crate::cli) fn run(
             .help("what installs, serves and stops is the embedded builder");
         return screen.diagnostics(&told.into());
     }
-    match args.verb {
+    let log = match &args.verb {
+        // buildkitd takes the place of this process.
+        Verb::RunBuildkitd { .. } => Ok(LogPlace::Nowhere),
+        verb => {
+            let file = args.log_file.as_deref().filter(|file| !file.is_empty());
+            let bars = matches!(verb, Verb::Install { .. } | Verb::Stop { .. });
+            logs::start(file, bars && screen.streams().err_is_terminal, environment)
+        }
+    };
+    let log = match log {
+        Ok(log) => log,
+        Err(problem) => return screen.diagnostics(&problem.into()),
+    };
+    let exit = run_verb(args.verb, before.as_deref(), environment, screen);
+    log.tell(exit, false, screen);
+    exit
+}
+
+fn run_verb(
+    verb: Verb,
+    before: Option<&str>,
+    environment: &Environment,
+    screen: &mut Screen,
+) -> Exit {
+    match verb {
         Verb::Status { builder, json } => {
-            let builder = builder.or(before);
-            status(builder.as_deref(), json, environment, screen)
+            status(builder.as_deref().or(before), json, environment, screen)
         }
         Verb::Install { from, force } => install(from, force, environment, screen),
         Verb::Serve { idle, detached } => serve(idle, detached, environment, screen),

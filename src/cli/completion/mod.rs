@@ -154,7 +154,8 @@ fn of_bake<'w>(
         WantedWord::Word => {
             let mut list = known.targets(&line);
             // Verbs accept only these two flags before them; the others belong to building.
-            let of_verbs = |(flag, _): &(&str, &str)| ["builder", "debug"].contains(flag);
+            let of_verbs =
+                |(flag, _): &(&str, &str)| ["builder", "debug", "log_file"].contains(flag);
             if line.words.is_empty() && line.flags.iter().all(of_verbs) {
                 let verbs = Verb::ALL.into_iter();
                 let verbs = verbs.filter(|verb| !known.has(verb.name()));
@@ -182,7 +183,9 @@ fn of_command<'w>(
     let line = Line::read(command, typed, current);
     let candidates = match line.wanted {
         WantedWord::Flag => flags(command),
-        WantedWord::Value(arg) if arg.get_id() == "builder" => known.value(arg, &line),
+        WantedWord::Value(arg) if arg.get_id() == "builder" || arg.get_id() == "log_file" => {
+            known.value(arg, &line)
+        }
         WantedWord::Value(arg) => possible(arg),
         WantedWord::Word if command.has_subcommands() => {
             let below = command

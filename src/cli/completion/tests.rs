@@ -81,8 +81,10 @@ fn verbs_are_first_words_and_give_way_to_targets() {
     );
     assert_eq!(
         values(&["builder", "status", "--"]),
-        ["--builder", "--json", "--help"]
+        ["--builder", "--json", "--log-file", "--help"]
     );
+    // Files are the shell's to list.
+    assert_eq!(ask(&["builder", "stop", "--log-file", ""]), ":0\n");
     assert_eq!(values(&["completion", ""]), ["bash", "zsh", "fish"]);
 }
 
@@ -91,6 +93,7 @@ fn flags_may_stand_before_a_verb() {
     let sub = ["status", "install", "serve", "stop"];
     assert_eq!(values(&["--builder", "r", "builder", ""]), sub);
     assert_eq!(values(&["-D", "--builder=r", "+builder", ""]), sub);
+    assert_eq!(values(&["--log-file", "l", "builder", ""]), sub);
     assert_eq!(values(&["--builder", "r", "b"]), ["bake", "builder"]);
     // A word after a flag that takes a value is that value, and not a verb.
     assert_eq!(values(&["--progress", "builder", "es"]), ["essential"]);

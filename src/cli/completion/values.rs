@@ -143,7 +143,7 @@ impl<'e> KnownNames<'e> {
             "builder" => Candidates::of(self.builders()),
             "call" => words(CALL),
             "export_special" => words(EXPORT_SPECIAL),
-            "files" | "metadata_file" => Candidates::files(),
+            "files" | "log_file" | "metadata_file" => Candidates::files(),
             "list" => words(LIST),
             "policy" => words(POLICY),
             "progress" => words(PROGRESS),

@@ -3,7 +3,8 @@
 //! A regular file appears under its name only when it is complete: it is written as a [`Temporary`] beside its
 //! place and then renamed. Three kinds of file are written in place instead: what is not a regular file (a device,
 //! a pipe, or a descriptor that the shell passed on), a file in a directory that is not writable, and a file that
-//! would lose its owner, its attributes or another of its hard links if it were replaced. All functions block.
+//! would lose its owner, its attributes or another of its hard links if it were replaced. A log
+//! grows under its name. All functions block.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -95,6 +96,32 @@ impl OutputFile {
             }
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// Begins to write the file at `place` under its own name, so that what was written is there however the process ends. What
+    /// was in it is gone at once. Each write is appended, also among those of another process.
+    pub(crate) fn create_growing(place: &Resolved) -> io::Result<Self> {
+        let path = place.path();
+        if let Some(number) = place.descriptor().or_else(|| own_descriptor(path)) {
+            return descriptor(number).map(Self::in_place);
+        }
+        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::IsADirectory.into());
+        };
+        let dir = open::dir_handle(above)?;
+        if let Ok(FileType::Symlink) = kind(&dir, name)
+            && special::is_proc(above)
+        {
+            return open::proc_link(path, WRITE).map(Self::in_place);
+        }
+        let flags = WRITE | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW;
+        let opened =
+            rustix::fs::openat(&dir, name, flags, Mode::from_raw_mode(0o666)).map_err(told)?;
+        let file = File::from(opened);
+        if file.metadata()?.is_file() {
+            file.set_len(0)?;
+        }
+        Ok(Self::in_place(file))
     }
 
     fn in_place(file: File) -> Self {

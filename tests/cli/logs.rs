@@ -1,0 +1,121 @@
+//! `RBAKE_LOG` and `--log-file`, as far as no builder is needed.
+
+use std::os::unix::fs::symlink;
+
+use crate::cli::project;
+use crate::support::project::{TestProject, assert_session};
+
+const ENGINE: i32 = 4;
+
+// Nobody listens at its builder's address.
+fn without_builder() -> TestProject {
+    project().env("BUILDKIT_HOST", "tcp://127.0.0.1:1")
+}
+
+fn log(project: &TestProject) -> String {
+    std::fs::read_to_string(project.path().join("log")).unwrap()
+}
+
+#[test]
+fn wrong_filters_are_refused_before_any_work() {
+    for filter in ["debgu", "info,h2=trace", "rbake=loud"] {
+        let output = project().env("RBAKE_LOG", filter).rbake(&["--print"]);
+        assert_eq!(output.code, Some(2), "{output}");
+        assert!(output.stderr.contains("[cli::log-filter]"), "{output}");
+        assert_eq!(output.stdout, "", "{output}");
+    }
+}
+
+#[test]
+fn places_that_cannot_be_written() {
+    let project = project();
+    symlink("../home/elsewhere", project.path().join("link")).unwrap();
+    assert_session!(project.session(&[
+        "--log-file nowhere/log --print",
+        "--log-file . --print",
+        "--log-file link --print",
+        "builder --log-file nowhere/log status",
+    ]));
+}
+
+#[test]
+fn a_file_has_the_log_of_a_run_that_fails() {
+    let project = without_builder().file("log", "of an earlier run\n");
+    let output = project.rbake(&["--log-file", "log", "webapp"]);
+    assert_eq!(output.code, Some(ENGINE), "{output}");
+    assert!(!output.stderr.contains("the log is in"), "{output}");
+    let log = log(&project);
+    let first = log.lines().next().unwrap();
+    let form = regex::Regex::new(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z  INFO rbake::").unwrap();
+    assert!(form.is_match(first), "{log}");
+    assert!(!log.contains("earlier"), "{log}");
+}
+
+#[test]
+fn the_filter_counts_for_the_file() {
+    let project = without_builder().env("RBAKE_LOG", "error");
+    project.rbake(&["--log-file=log", "webapp"]);
+    let log = log(&project);
+    assert!(!log.contains("INFO") && !log.contains("DEBUG"), "{log}");
+}
+
+#[test]
+fn without_a_file_the_log_goes_to_standard_error_and_data_stays_alone() {
+    let project = project().env("RBAKE_LOG", "info");
+    let output = project.rbake(&["--print"]);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert!(output.stderr.contains("INFO rbake::cli"), "{output}");
+    assert!(output.stdout.starts_with('{'), "{output}");
+}
+
+#[test]
+fn a_live_view_keeps_the_terminal_to_itself() {
+    use crate::support::pty::Terminal;
+    let project = without_builder().env("RBAKE_LOG", "debug");
+    let command = project.command(&["--progress=tty", "webapp"]);
+    let shown =
+        Terminal::start(std::path::Path::new(command.get_program()), &command).read_to_end();
+    let shown = String::from_utf8_lossy(&shown);
+    let file = project.home().join(".local/state/rbake/rbake.log");
+    assert!(!shown.contains("DEBUG"), "{shown}");
+    assert!(shown.contains("note: the log is in `"), "{shown}");
+    assert!(
+        shown
+            .replace("\r\n", "")
+            .contains("/.local/state/rbake/rbake.log`"),
+        "{shown}"
+    );
+    assert!(file.is_file());
+}
+
+#[test]
+fn debugging_says_where_the_log_is_or_how_to_get_one() {
+    let project = without_builder();
+    let output = project.rbake(&["-D", "webapp"]);
+    assert!(
+        output.stderr.contains("note: `--log-file FILE` or"),
+        "{output}"
+    );
+    let output = project.rbake(&["-D", "webapp", "--log-file", "log"]);
+    assert!(
+        output
+            .stderr
+            .contains("note: the log is in `[project]/log`"),
+        "{output}"
+    );
+    let output = project.rbake(&["-D", "--progress=rawjson", "webapp"]);
+    assert!(!output.stderr.contains("note: `--log-file"), "{output}");
+}
+
+#[test]
+fn verbs_of_builders_take_the_flag_anywhere() {
+    for arguments in [
+        &["--log-file", "log", "builder", "status"],
+        &["builder", "--log-file", "log", "status"],
+        &["builder", "status", "--log-file", "log"],
+    ] {
+        let project = without_builder();
+        project.rbake(arguments);
+        assert!(log(&project).contains("rbake::"), "{arguments:?}");
+    }
+}
