@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::{Code, Status};
+use tracing::Instrument as _;
 
 use super::endpoint::Endpoint;
 use super::pulse::{self, Patience};
@@ -29,6 +30,7 @@ use super::transport;
 use super::transport::{DialError, Dialled, Remarks};
 use crate::types::causes::in_one_line;
 use crate::types::shutdown::FLUSH_TIMEOUT;
+use crate::types::secret::redact_urls;
 
 /// The largest gRPC message in either direction, in bytes: BuildKit's own limit.
 pub(crate) const MESSAGE_LIMIT: usize = 16 << 20;
@@ -205,11 +207,16 @@ impl Connection {
         let name = endpoint.clone();
         let limit = patience.at_most(limit);
         match tokio::time::timeout(limit, Self::dial_and_greet(endpoint, patience)).await {
-            Ok(result) => result,
-            Err(_) => Err(ConnectionError::Timeout {
-                endpoint: name,
-                after: limit,
+            Ok(result) => result.inspect_err(|error| {
+                tracing::warn!(endpoint = %name, error = %in_one_line(error), "not connected");
             }),
+            Err(_) => {
+                tracing::warn!(endpoint = %name, seconds = limit.as_secs(), "no answer in time");
+                Err(ConnectionError::Timeout {
+                    endpoint: name,
+                    after: limit,
+                })
+            }
         }
     }
 
@@ -217,7 +224,9 @@ impl Connection {
         endpoint: Endpoint,
         patience: Patience,
     ) -> Result<Self, ConnectionError> {
+        tracing::debug!(%endpoint, "dial");
         let dialled = transport::dial(&endpoint).await?;
+        tracing::debug!(%endpoint, "stream open");
         Self::over(endpoint, dialled, patience).await
     }
 
@@ -264,7 +273,8 @@ impl Connection {
                 pulse::watch(&counters, patience, &tell_silence, ask).await
             }
         };
-        let ended = drive(connection, line, given_up, closing.clone(), dialled.remarks);
+        let ended = tracing::info_span!("connection", %endpoint)
+            .in_scope(|| drive(connection, line, given_up, closing.clone(), dialled.remarks));
         let mut connection = Self {
             channel,
             counters,
@@ -279,6 +289,12 @@ impl Connection {
             futures_util::join!(connection.greet(), connection.ask_for_docker());
         connection.version = version?;
         connection.is_docker = is_docker;
+        tracing::info!(
+            endpoint = %connection.endpoint,
+            version = connection.version.as_deref(),
+            is_docker,
+            "greeting"
+        );
         Ok(connection)
     }
 
@@ -499,13 +515,14 @@ where
     G: Future<Output = Duration> + Send + 'static,
 {
     let (tell, ended) = watch::channel(None);
-    tokio::spawn(async move {
+    let driven = async move {
         // Breaks the stream when this task ends.
         let line = line;
         let (mut connection, mut given_up) = (std::pin::pin!(connection), std::pin::pin!(given_up));
         let result = tokio::select! {
             result = &mut connection => Some(result),
             after = &mut given_up => {
+                tracing::error!(seconds = after.as_secs(), "connection given up, nothing was heard");
                 tell.send_replace(Some(End::Silent(after)));
                 return;
             }
@@ -522,6 +539,11 @@ where
         if let Some(text) = remarks.map(|r| r.text()).filter(|text| !text.is_empty()) {
             reason = format!("{reason}: {text}");
         }
+        if closing.is_cancelled() {
+            tracing::debug!("connection closed");
+        } else {
+            tracing::error!(reason = %redact_urls(&reason), "connection lost");
+        }
         tell.send_replace(Some(End::Lost(reason.into())));
         if let Some(Ok(())) = result {
             // GOAWAY: the other side accepts no new calls, but calls that are in progress continue.
@@ -533,7 +555,8 @@ where
                 }
             }
         }
-    });
+    };
+    tokio::spawn(driven.in_current_span());
     ended
 }
 

@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 pub(crate) use capability::Capabilities;
 pub use connection::{Connection, ConnectionError};
@@ -94,15 +95,8 @@ impl Engine {
         events: &EventSink,
         cancel: &CancellationToken,
     ) -> Result<Solved, SolveFailure> {
-        Box::pin(solve::run(
-            &self.connection,
-            spec,
-            sessions,
-            events,
-            cancel,
-            None,
-        ))
-        .await
+        let run = solve::run(&self.connection, spec, sessions, events, cancel, None);
+        Box::pin(run.instrument(solve::span(spec))).await
     }
 
     /// Like [`Engine::solve`], but always through the gateway, whatever `spec` says. Passes the frontend's result to
@@ -120,15 +114,8 @@ impl Engine {
             ..spec.clone()
         };
         let hold = Some(hold);
-        Box::pin(solve::run(
-            &self.connection,
-            &spec,
-            sessions,
-            events,
-            cancel,
-            hold,
-        ))
-        .await
+        let run = solve::run(&self.connection, &spec, sessions, events, cancel, hold);
+        Box::pin(run.instrument(solve::span(&spec))).await
     }
 
     /// The compressed size of the image `digest` in bytes, all platforms together. `None` if the daemon does not have

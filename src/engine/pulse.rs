@@ -106,6 +106,9 @@ where
         tokio::time::sleep(pause).await;
         let now = counters.read();
         if is_life(last, now) {
+            if looks >= TELL {
+                tracing::info!("builder heard again");
+            }
             looks = 0;
             question = None;
             silence.send_if_modified(|silence| std::mem::take(silence) > Duration::ZERO);
@@ -114,7 +117,14 @@ where
         }
         last = now;
         if looks >= ASK && question.is_none() {
+            tracing::debug!(
+                seconds = (pause * looks).as_secs(),
+                "nothing heard, builder asked"
+            );
             question = Some(AbortOnDropHandle::new(tokio::spawn(ask())));
+        }
+        if looks == TELL {
+            tracing::warn!(seconds = (pause * looks).as_secs(), "builder silent");
         }
         if looks >= TELL {
             silence.send_replace(pause * looks);

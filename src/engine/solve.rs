@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Response, Status};
+use tracing::Instrument as _;
 
 use super::connection::Connection;
 use super::gateway::{Gateway, Hold, JobFailure};
@@ -16,7 +17,8 @@ use super::session::Session;
 use super::spec::{LocalName, SolveSpec};
 use super::{failure, status, wire};
 use crate::event::EventSink;
-use crate::outcome::{SolveFailure, Solved, SpecialFiles};
+use crate::outcome::{FailureKind, SolveFailure, Solved, SpecialFiles};
+use crate::types::secret::redact_urls;
 
 /// The most time that the daemon may take to end a job after we returned an error instead of a result.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -57,6 +59,11 @@ impl Sessions {
     }
 }
 
+/// The span of a solve of `spec`.
+pub(super) fn span(spec: &SolveSpec) -> tracing::Span {
+    tracing::info_span!("solve", build_ref = %spec.build_ref, target = %spec.target)
+}
+
 /// Runs `spec`. Dropping the future cancels the solve, as `cancel` does.
 pub(super) async fn run(
     connection: &Arc<Connection>,
@@ -68,13 +75,21 @@ pub(super) async fn run(
 ) -> Result<Solved, SolveFailure> {
     let started = Instant::now();
     let finished = CancellationToken::new();
-    let progress = AbortOnDropHandle::new(tokio::spawn(status::follow(
+    let progress = status::follow(
         Arc::clone(connection),
         spec.build_ref.clone(),
         spec.target.clone(),
         events.clone(),
         finished.clone(),
-    )));
+    );
+    let progress = AbortOnDropHandle::new(tokio::spawn(progress.in_current_span()));
+    tracing::info!(
+        session = %sessions.target.id(),
+        directories = sessions.directories.len(),
+        exports = spec.exports.len(),
+        through_gateway = spec.through_gateway,
+        "solve sent"
+    );
     let result = tokio::select! {
         // A result that is ready counts, even if the solve was cancelled at the same time.
         biased;
@@ -83,6 +98,7 @@ pub(super) async fn run(
         failure = sessions.lost(connection) => Err(failure),
     };
     finished.cancel();
+    log_end(&result, started);
     if !cancel.is_cancelled() {
         tokio::select! {
             _ = tokio::time::timeout(DRAIN_LIMIT, progress) => {}
@@ -96,6 +112,29 @@ pub(super) async fn run(
         size: None,
         special: SpecialFiles::default(),
     })
+}
+
+/// Logs how a solve ended. What the daemon says of a failed step may quote values of arguments: that is for the user alone.
+fn log_end<T>(result: &Result<T, SolveFailure>, started: Instant) {
+    let milliseconds = started.elapsed().as_millis();
+    match result {
+        Ok(_) => tracing::info!(milliseconds, "solve ended"),
+        Err(failure) => match failure.kind {
+            FailureKind::Cancelled => tracing::info!(milliseconds, "solve cancelled"),
+            FailureKind::Engine => tracing::error!(
+                milliseconds,
+                cause = %redact_urls(&failure.message),
+                "solve broken off, builder lost"
+            ),
+            kind => tracing::warn!(
+                milliseconds,
+                ?kind,
+                vertex = failure.vertex.as_ref().map(tracing::field::display),
+                exit_code = failure.exit_code,
+                "solve failed"
+            ),
+        },
+    }
 }
 
 type Outer = Result<Response<SolveResponse>, Status>;

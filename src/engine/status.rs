@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use rbake_proto::control::{self, StatusRequest, StatusResponse};
 use rbake_proto::pb;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -31,6 +32,9 @@ const ATTEMPTS: u32 = 20;
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
 
+// A builder that reports nothing for this long in the middle of a solve is worth a line in the log.
+const GAP: Duration = Duration::from_secs(5);
+
 /// Sends progress of `build_ref` to `events` until the stream ends. Once `finished` is cancelled, a silence also ends
 /// it.
 pub(super) async fn follow(
@@ -44,8 +48,12 @@ pub(super) async fn follow(
         match follow_once(&connection, &build_ref, &target, &events, &finished).await {
             Outcome::Ended => return,
             Outcome::NoJob if finished.is_cancelled() => return,
-            Outcome::NoJob => tokio::time::sleep(PAUSE).await,
+            Outcome::NoJob => {
+                tracing::debug!("retry: no status of this solve yet");
+                tokio::time::sleep(PAUSE).await;
+            }
             Outcome::Broken(status) => {
+                tracing::warn!(code = ?status.code(), "status broken off");
                 // If the connection was lost, the solve itself reports it.
                 if is_from_peer(&status) && !finished.is_cancelled() {
                     events.send(EventKind::Notice(broken(&target, &status)));
@@ -92,10 +100,21 @@ async fn follow_once(
         Err(status) if is_from_peer(&status) => return Outcome::NoJob,
         Err(status) => return Outcome::Broken(status),
     };
+    let mut heard = Instant::now();
     while let Some(next) = until_silent(stream.message(), finished, received).await {
+        let silent = std::mem::replace(&mut heard, Instant::now()).elapsed();
+        if silent >= GAP {
+            tracing::debug!(milliseconds = silent.as_millis(), "gap in status");
+        }
         match next {
             Ok(Some(message)) => {
                 received = true;
+                tracing::trace!(
+                    vertices = message.vertexes.len(),
+                    progress = message.statuses.len(),
+                    logs = message.logs.len(),
+                    "status"
+                );
                 let update = update(message);
                 if !is_empty(&update) {
                     events.send(EventKind::Progress {

@@ -48,13 +48,17 @@ fn a_file_has_the_log_of_a_run_that_fails() {
     let first = log.lines().next().unwrap();
     let form = regex::Regex::new(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z  INFO rbake::").unwrap();
     assert!(form.is_match(first), "{log}");
+    assert!(log.contains("DEBUG"), "{log}");
+    assert!(log.contains("tcp://127.0.0.1:1"), "{log}");
+    assert!(log.contains("Connection refused"), "{log}");
     assert!(!log.contains("earlier"), "{log}");
 }
 
 #[test]
 fn the_filter_counts_for_the_file() {
     let project = without_builder().env("RBAKE_LOG", "error");
-    project.rbake(&["--log-file=log", "webapp"]);
+    let output = project.rbake(&["--log-file=log", "webapp"]);
+    assert_eq!(output.code, Some(ENGINE), "{output}");
     let log = log(&project);
     assert!(!log.contains("INFO") && !log.contains("DEBUG"), "{log}");
 }
@@ -85,7 +89,8 @@ fn a_live_view_keeps_the_terminal_to_itself() {
             .contains("/.local/state/rbake/rbake.log`"),
         "{shown}"
     );
-    assert!(file.is_file());
+    let log = std::fs::read_to_string(file).unwrap();
+    assert!(log.contains("DEBUG"), "{log}");
 }
 
 #[test]
@@ -115,7 +120,8 @@ fn verbs_of_builders_take_the_flag_anywhere() {
         &["builder", "status", "--log-file", "log"],
     ] {
         let project = without_builder();
-        project.rbake(arguments);
+        let output = project.rbake(arguments);
+        assert_eq!(output.code, Some(ENGINE), "{output}");
         assert!(log(&project).contains("rbake::"), "{arguments:?}");
     }
 }

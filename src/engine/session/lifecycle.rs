@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, WithSpanExecutor};
 use hyper_util::service::TowerToHyperService;
 use rbake_proto::control::BytesMessage;
 use tokio::sync::{mpsc, watch};
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use tonic::service::{Routes, RoutesBuilder};
 use tonic::{Request, Status, Streaming};
+use tracing::Instrument as _;
 
 use super::SessionBuilder;
 use super::headers::Bounded;
@@ -24,6 +25,8 @@ use crate::engine::connection::{
 };
 use crate::engine::endpoint::Endpoint;
 use crate::engine::id::SessionId;
+use crate::types::causes::in_one_line;
+use crate::types::secret::redact_urls;
 
 const ID_KEY: &str = "x-docker-expose-session-uuid";
 const SHARED_KEY: &str = "x-docker-expose-session-sharedkey";
@@ -140,6 +143,24 @@ pub(super) async fn open(
     builder: SessionBuilder,
     connection: &Connection,
 ) -> Result<Session, SessionError> {
+    let span = tracing::info_span!("session", id = %builder.id);
+    let methods = builder.methods().len();
+    let opened = try_open(builder, connection, &span).await;
+    span.in_scope(|| match &opened {
+        Ok(_) => tracing::debug!(methods, "session open"),
+        Err(error) => {
+            tracing::error!(cause = %redact_urls(&in_one_line(error)), "session not opened");
+        }
+    });
+    opened
+}
+
+/// Opens the session; its tasks are in `span`.
+async fn try_open(
+    builder: SessionBuilder,
+    connection: &Connection,
+    span: &tracing::Span,
+) -> Result<Session, SessionError> {
     let endpoint = connection.endpoint().clone();
     let (outbound, to_daemon) = mpsc::channel(DEPTH);
     let (from_daemon, inbound) = mpsc::channel(DEPTH);
@@ -154,12 +175,8 @@ pub(super) async fn open(
     }
     // The daemon starts its calls at once, possibly before its answer to our call arrives. So serve first.
     let tunnel = Tunnel::new(inbound, outbound);
-    tokio::spawn(serve(
-        tunnel,
-        routes.routes(),
-        closing.clone(),
-        tell.clone(),
-    ));
+    let served = serve(tunnel, routes.routes(), closing.clone(), tell.clone());
+    tokio::spawn(served.instrument(span.clone()));
 
     let mut control = connection.control();
     let response = match tokio::time::timeout(OPEN_TIMEOUT, control.session(request)).await {
@@ -175,7 +192,8 @@ pub(super) async fn open(
         }
         Err(_) => return Err(SessionError::Timeout { endpoint }),
     };
-    tokio::spawn(receive(response, from_daemon, closing.clone(), tell));
+    let received = receive(response, from_daemon, closing.clone(), tell);
+    tokio::spawn(received.instrument(span.clone()));
     Ok(Session {
         id: builder.id,
         endpoint,
@@ -208,7 +226,7 @@ async fn serve(
     tell: watch::Sender<Option<Ending>>,
 ) {
     let service = TowerToHyperService::new(Bounded::new(routes.prepare()));
-    let connection = http2::Builder::new(TokioExecutor::new())
+    let connection = http2::Builder::new(WithSpanExecutor::current(TokioExecutor::new()))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME_SIZE)
@@ -269,6 +287,12 @@ fn end(tell: &watch::Sender<Option<Ending>>, ending: Ending) {
     tell.send_if_modified(|ended| {
         let first = ended.is_none();
         if first {
+            match &ending {
+                Ending::Closed => tracing::debug!("session closed"),
+                Ending::Lost(reason) => {
+                    tracing::error!(cause = %redact_urls(reason), "session lost");
+                }
+            }
             *ended = Some(ending);
         }
         first

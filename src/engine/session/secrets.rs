@@ -139,7 +139,13 @@ impl secrets_server::Secrets for Service {
         request: Request<GetSecretRequest>,
     ) -> Result<Response<GetSecretResponse>, Status> {
         let id = request.into_inner().id;
-        let data = self.0.read(&id).await?;
+        let read = self.0.read(&id).await;
+        let code = read
+            .as_ref()
+            .err()
+            .map(|status| tracing::field::debug(status.code()));
+        tracing::trace!(id = %shortened(id.as_bytes()), refused = code, "secret asked for");
+        let data = read?;
         Ok(Response::new(GetSecretResponse { data }))
     }
 }

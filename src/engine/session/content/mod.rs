@@ -238,6 +238,7 @@ impl content_server::Content for ContentStores {
         } else {
             rest
         };
+        tracing::trace!(%digest, offset, bytes = wanted, "blob read");
         let path = layout.blob_path(&digest);
         let file = run(move || {
             let mut file = layout

@@ -215,6 +215,7 @@ impl Write {
         response.total = signed(self.total);
         if action == WriteAction::Commit {
             response.digest = self.commit().await?.to_string();
+            tracing::trace!(digest = %response.digest, bytes = self.total, "blob written");
         }
         Ok(Some(response))
     }

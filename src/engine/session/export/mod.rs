@@ -30,6 +30,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::metadata::{KeyAndValueRef, MetadataMap};
 use tonic::service::RoutesBuilder;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument as _;
 
 pub(crate) use special::SpecialPolicy;
 pub use stream::WriterSink;
@@ -40,6 +41,7 @@ use crate::engine::connection::MESSAGE_LIMIT;
 use crate::outcome::SpecialFiles;
 use crate::types::causes::in_one_line;
 use crate::types::descriptors;
+use crate::types::secret::redact_urls;
 
 const EXPORTER_KEY: &str = "buildkit-attachable-exporter-id";
 const METADATA_PREFIX: &str = "exporter-md-";
@@ -198,9 +200,14 @@ impl FileSend for Exports {
             skipped: false,
             special: SpecialFiles::default(),
         };
+        let span = tracing::info_span!("transfer", exporter);
+        span.in_scope(|| tracing::debug!("output begins"));
         match &place.sink {
             ExportSink::Stream(sink) => {
-                let taken = take_stream(sink.as_ref(), messages, &mut summary).await;
+                let taken = take_stream(sink.as_ref(), messages, &mut summary)
+                    .instrument(span.clone())
+                    .await;
+                span.in_scope(|| log_end(summary.bytes, taken.as_ref().err().map(Status::message)));
                 if taken.is_ok() || summary.skipped {
                     self.0.arrived().push(summary);
                 }
@@ -213,6 +220,7 @@ impl FileSend for Exports {
                     inner: Arc::clone(&self.0),
                     summary,
                     turn,
+                    span,
                 };
                 Ok(Response::new(transfer.start(messages)))
             }
@@ -251,6 +259,14 @@ fn metadata(metadata: &MetadataMap) -> Result<BTreeMap<String, String>, Status> 
         ));
     }
     Ok(told)
+}
+
+/// Logs how a transfer of an output ended, after so many `bytes`.
+fn log_end(bytes: u64, problem: Option<&str>) {
+    match problem {
+        None => tracing::debug!(bytes, "output ended"),
+        Some(reason) => tracing::warn!(bytes, reason = %redact_urls(reason), "output broken off"),
+    }
 }
 
 /// Passes a stream of messages to `sink`. If the sink returns no writer, the call fails with `AlreadyExists`, which
@@ -301,6 +317,7 @@ struct DirectoryTransfer {
     summary: ExportSummary,
     /// Held until the last file is written.
     turn: OwnedMutexGuard<()>,
+    span: tracing::Span,
 }
 
 impl DirectoryTransfer {
@@ -344,15 +361,19 @@ impl DirectoryTransfer {
             inner,
             mut summary,
             turn,
+            span,
         } = self;
+        let _entered = span.entered();
         match receive::receive(&sink, &mut channels) {
             Ok(received) => {
+                log_end(received.bytes, None);
                 summary.bytes = received.bytes;
                 summary.special = received.special;
                 inner.arrived().push(summary);
             }
             Err(error) => {
                 let text = in_one_line(&error);
+                log_end(0, Some(&text));
                 let packet = Packet {
                     r#type: PacketType::PacketErr.into(),
                     data: text.clone().into(),

@@ -186,7 +186,10 @@ impl tower::Service<Request<Body>> for FileSync {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let answer = self.answer(request).unwrap_or_else(Status::into_http);
+        let answer = self.answer(request).unwrap_or_else(|status| {
+            tracing::debug!(code = ?status.code(), "transfer refused");
+            status.into_http()
+        });
         ready(Ok(answer))
     }
 }

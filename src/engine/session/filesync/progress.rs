@@ -150,6 +150,11 @@ impl TransferRecord {
         }
     }
 
+    /// The span of the transfer.
+    pub(super) fn span(&self) -> tracing::Span {
+        tracing::info_span!("transfer", id = self.id, local = %self.local, dir = %self.dir.display())
+    }
+
     /// The directory's path.
     pub(super) fn dir(&self) -> &Path {
         &self.dir
@@ -208,6 +213,18 @@ impl Drop for Teller {
             done: true,
             ..self.record.event()
         };
+        let (entries, files, bytes) = (event.entries, event.files, event.bytes);
+        match &self.record.rest().1 {
+            TransferState::Failed(reason) => {
+                tracing::warn!(entries, files, bytes, %reason, "transfer failed");
+            }
+            TransferState::Abandoned => {
+                tracing::debug!(entries, files, bytes, "transfer abandoned by the builder");
+            }
+            TransferState::Complete | TransferState::Running => {
+                tracing::debug!(entries, files, bytes, "transfer ended");
+            }
+        }
         self.sink.send(EventKind::Transfer(event));
     }
 }

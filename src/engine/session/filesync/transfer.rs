@@ -15,6 +15,7 @@ use rbake_proto::packet::{Packet, PacketType};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tonic::{Status, Streaming};
+use tracing::Instrument as _;
 
 use super::super::daemon_text::shortened;
 use super::body::{Part, TransferBody};
@@ -194,7 +195,10 @@ pub(super) fn start(plan: TransferPlan) -> TransferBody {
         teller: Teller::new(plan.record, plan.sink),
         failures: plan.failures,
     };
-    let control = tokio::spawn(control.run(plan.source, plan.filter)).abort_handle();
+    let span = shared.record.span();
+    span.in_scope(|| tracing::debug!(compressed = plan.compress, "transfer begins"));
+    let running = control.run(plan.source, plan.filter).instrument(span);
+    let control = tokio::spawn(running).abort_handle();
     TransferBody::new(answer, TransferEnd { shared, control })
 }
 
