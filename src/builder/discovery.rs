@@ -25,6 +25,7 @@ use crate::types::Environment;
 use crate::types::blocking::unblock;
 use crate::types::causes::in_one_line;
 use crate::types::requirements::Requirements;
+use crate::types::secret::redact_urls;
 
 /// The time a builder that the user did not name has to answer. Short, because other builders can be tried.
 pub(super) const UNNAMED_LIMIT: Duration = Duration::from_secs(5);
@@ -79,6 +80,9 @@ pub async fn choose(
         events,
         launcher: Some(launcher),
     };
+    for place in &passed_over {
+        log_passed_over(place);
+    }
     if let Some(candidate) = candidate {
         let why = format!("named by {}", candidate.from);
         return match reacher.reach(&candidate, None).await {
@@ -90,6 +94,7 @@ pub async fn choose(
         let candidate = match place {
             Ok(candidate) => candidate,
             Err(place) => {
+                log_passed_over(&place);
                 passed_over.push(place);
                 continue;
             }
@@ -99,10 +104,14 @@ pub async fn choose(
                 let why = why(&candidate);
                 return Ok(chosen(&candidate, reached, why));
             }
-            Err(refusal) => passed_over.push(PassedOver {
-                what: candidate.to_string(),
-                reason: in_one_line(&refusal),
-            }),
+            Err(refusal) => {
+                let place = PassedOver {
+                    what: candidate.to_string(),
+                    reason: in_one_line(&refusal),
+                };
+                log_passed_over(&place);
+                passed_over.push(place);
+            }
         }
     }
     let candidate = Candidate::embedded("rbake");
@@ -116,6 +125,14 @@ pub async fn choose(
             last: Box::new(last),
         }),
     }
+}
+
+fn log_passed_over(place: &PassedOver) {
+    tracing::debug!(
+        what = %redact_urls(&place.what),
+        reason = %redact_urls(&place.reason),
+        "builder passed over"
+    );
 }
 
 /// Runs [`named`] on a thread for blocking calls, because it reads files of buildx and Docker.
@@ -150,6 +167,13 @@ pub(super) fn driver(candidate: &Candidate, endpoint: &Endpoint) -> Driver {
 }
 
 fn chosen(candidate: &Candidate, reached: Reached, why: String) -> Chosen {
+    tracing::info!(
+        name = %redact_urls(&candidate.name),
+        driver = %driver(candidate, &reached.endpoint),
+        endpoint = %reached.endpoint,
+        why,
+        "builder chosen"
+    );
     Chosen {
         name: candidate.name.clone(),
         driver: driver(candidate, &reached.endpoint),
@@ -167,6 +191,11 @@ fn chosen(candidate: &Candidate, reached: Reached, why: String) -> Chosen {
 /// The error that ends the run if `candidate`, which the user named, cannot be used. Tries to find out what else
 /// listens at its address.
 pub(super) async fn refused(candidate: Candidate, refusal: BuilderRefusal) -> ChooseError {
+    tracing::warn!(
+        name = %redact_urls(&candidate.name),
+        reason = %redact_urls(&in_one_line(&refusal)),
+        "builder refused"
+    );
     let limit = match &refusal {
         BuilderRefusal::Connection(ConnectionError::Timeout { .. })
         | BuilderRefusal::Docker(DockerError::Timeout { .. }) => Some(LIMIT_AFTER_SILENCE),

@@ -174,6 +174,7 @@ impl Reacher<'_> {
             ContainerState::Stopped => {
                 let name = format!("start the container {container}");
                 let notice = Notice::begin(self.events, "builder-container", &name);
+                tracing::info!(container, "container started");
                 docker.start_container(container).await?;
                 let connection = self.open_patiently(&endpoint).await;
                 let error = connection.as_ref().err().map(ToString::to_string);
@@ -226,7 +227,13 @@ impl Reacher<'_> {
                 // It listens but does not answer, and we have waited for the full time already.
                 Err(error @ ConnectionError::Timeout { .. }) => return Err(error),
                 Err(error) if turn >= CONTAINER_TRIES => return Err(error),
-                Err(_) => tokio::time::sleep(CONTAINER_PAUSE * turn).await,
+                Err(_) => {
+                    tracing::debug!(
+                        turn,
+                        "retry: buildkitd in the container does not listen yet"
+                    );
+                    tokio::time::sleep(CONTAINER_PAUSE * turn).await;
+                }
             }
             turn += 1;
         }

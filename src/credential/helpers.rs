@@ -185,6 +185,11 @@ impl Asking {
         );
         let work = call.run(self.limit, &self.withheld, &self.groups);
         let answer = self.notices.watch(&what, work).await;
+        tracing::debug!(
+            program = call.program,
+            answered = answer.is_ok(),
+            "credential helper"
+        );
         if let Err(hung @ HelperError::Hung { .. }) = &answer {
             let HelperCall { program, key } = &call;
             let notice = Diagnostic::warning("credential::ended", format!("{hung}, and was ended"));

@@ -62,6 +62,16 @@ impl Credential {
         }
     }
 
+    /// What it is called in logs.
+    const fn kind(&self) -> &'static str {
+        match self {
+            Self::Anonymous => "anonymous",
+            Self::Basic { .. } => "basic",
+            Self::Identity(_) => "identity token",
+            Self::Registry { .. } => "registry token",
+        }
+    }
+
     /// Adds a registry token, unless it is empty.
     fn with_registry_token(self, token: &str) -> Self {
         if token.is_empty() {

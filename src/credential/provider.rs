@@ -22,6 +22,8 @@ use super::{
 use crate::diag::Diagnostic;
 use crate::golang::strconv;
 use crate::types::blocking::unblock;
+use crate::types::causes::in_one_line;
+use crate::types::secret::redact_urls;
 use crate::types::{Clock, Environment};
 
 /// Hosts that get Docker Hub's credential if they have none themselves.
@@ -170,7 +172,9 @@ impl Provider {
         scopes: &[String],
         repositories: &[Vec<String>],
     ) -> Result<Credential, Error> {
-        let (credential, origin) = self.look_up(host, scopes, repositories).await?;
+        let found = self.look_up(host, scopes, repositories).await;
+        log_found(host, &found);
+        let (credential, origin) = found?;
         let origins = self.0.origins.lock();
         let mut origins = origins.unwrap_or_else(PoisonError::into_inner);
         origins.entry(host.to_string()).or_default().insert(origin);
@@ -279,14 +283,21 @@ impl Provider {
         let what = format!("the token server `{realm}` for `{host}`");
         let exchange = token::fetch(&client, request, &credential);
         let exchange = self.0.notices.watch(&what, exchange);
-        match tokio::time::timeout_at(end, exchange).await {
+        let token = match tokio::time::timeout_at(end, exchange).await {
             Ok(result) => result,
             Err(_) => Err(Error::NoAnswer {
                 realm,
                 host: host.to_string(),
                 seconds: ANSWER.as_secs(),
             }),
+        };
+        match &token {
+            Ok(token) => tracing::debug!(%host, expires_in = token.expires_in, "token fetched"),
+            Err(error) => {
+                tracing::warn!(%host, cause = %redact_urls(&in_one_line(error)), "no token");
+            }
         }
+        token
     }
 
     /// The public key by which the daemon recognises this user's sessions for `host`.
@@ -324,6 +335,21 @@ impl Provider {
     /// process ends.
     pub(crate) fn end_helpers(&self) {
         self.0.helpers.end_all();
+    }
+}
+
+/// Logs which kind of credential answers for `host`, and where it came from.
+fn log_found(host: &RegistryHost, found: &Result<(Credential, Origin), Error>) {
+    match found {
+        Ok((credential, origin)) => tracing::debug!(
+            %host,
+            kind = credential.kind(),
+            origin = %redact_urls(&origin.to_string()),
+            "credential"
+        ),
+        Err(error) => {
+            tracing::warn!(%host, cause = %redact_urls(&in_one_line(error)), "no credential");
+        }
     }
 }
 

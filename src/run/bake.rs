@@ -57,6 +57,7 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         .iter()
         .map(|ready| ready.planned.name.clone())
         .collect();
+    tracing::info!(%builder, targets = names.len(), "bake begins");
     let stopped = |reason: &_| Ok(Baked::stopped(&names, reason, started.elapsed(), &events));
     let (shared, commits, lease) = match unless_stopped(&stop, shared).await {
         Ok(shared) => shared?,
@@ -220,7 +221,12 @@ async fn lowered(
 ) -> Result<Vec<(TargetName, scheduler::Work)>, Diagnostics> {
     let notice = Notice::begin(&shared.events, "lower", "look at outputs and caches");
     let shared = Arc::clone(shared);
+    let count = targets.len();
     let work = unblock(move || work(targets, &shared, &commits)).await;
+    match &work {
+        Ok(_) => tracing::debug!(targets = count, "lowering ended"),
+        Err(problems) => tracing::warn!(problems = problems.0.len(), "lowering failed"),
+    }
     notice.end(None);
     work
 }

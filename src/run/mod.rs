@@ -178,6 +178,7 @@ impl Baked {
         elapsed: Duration,
         events: &EventSink,
     ) -> Self {
+        tracing::info!(?reason, "cancel before any target began");
         scheduler::tell_of_stop(reason, events);
         let end = Arc::new(TargetOutcome::Cancelled(reason.clone()));
         let targets = targets.into_iter();

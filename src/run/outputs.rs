@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use super::docker::DockerEngines;
 use super::lower;
@@ -19,6 +20,8 @@ use crate::engine::session::export::{
 use crate::event::{EventKind, EventSink, LocalWork};
 use crate::files;
 use crate::types::TargetName;
+use crate::types::causes::in_one_line;
+use crate::types::secret::redact_urls;
 
 /// The most pieces of an image that may wait between the builder and Docker.
 const PIECES: usize = 16;
@@ -121,12 +124,22 @@ impl StreamSink for LoadSink {
     ) -> BoxFuture<'a, Result<Option<Box<dyn StreamWriter>>, SinkError>> {
         let (send, receive) = mpsc::channel::<Result<Bytes, std::io::Error>>(PIECES);
         let docker = self.docker.clone();
-        let load = tokio::spawn(async move {
-            tokio::select! {
+        let load = async move {
+            tracing::debug!("load begins");
+            let loaded = tokio::select! {
                 loaded = docker.load(ReceiverStream::new(receive), |_| {}) => loaded.map(|_| ()),
                 silent = docker.falls_silent() => Err(silent),
+            };
+            match &loaded {
+                Ok(()) => tracing::debug!("load ended"),
+                Err(error) => {
+                    tracing::warn!(cause = %redact_urls(&in_one_line(error)), "load failed")
+                }
             }
-        });
+            loaded
+        };
+        let span = tracing::info_span!("publish", to = "Docker");
+        let load = tokio::spawn(load.instrument(span));
         let writer = LoadWriter {
             send: Some(send),
             load: AbortOnDropHandle::new(load),

@@ -1,6 +1,8 @@
 //! Lets a Docker Engine push images itself. Needed for engines with the classic image store, whose BuildKit cannot
 //! push.
 
+use tracing::Instrument as _;
+
 use super::target::SharedContext;
 use crate::engine::docker::DockerError;
 use crate::event::{EventKind, LocalWork};
@@ -33,7 +35,17 @@ pub(super) async fn push(
             }));
         };
         tell(false, None);
-        match push_one(name, shared).await {
+        let span = tracing::info_span!("publish", image = %name.familiar());
+        span.in_scope(|| tracing::debug!("push begins"));
+        let pushed = push_one(name, shared).instrument(span.clone()).await;
+        span.in_scope(|| match &pushed {
+            Ok(digest) => {
+                let digest = digest.as_ref().map(tracing::field::display);
+                tracing::debug!(digest, "push ended");
+            }
+            Err(failure) => tracing::warn!(kind = ?failure.kind, "push failed"),
+        });
+        match pushed {
             Ok(digest) => {
                 tell(true, None);
                 remote = remote.or(digest);

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use tokio::task::{Id, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::event::{EventKind, EventSink};
 use crate::outcome::{CancelReason, FailureKind, SolveFailure, Solved, TargetOutcome};
@@ -99,7 +100,9 @@ pub(super) async fn run(
         events.send(EventKind::TargetStarted {
             target: target.clone(),
         });
-        let id = run.tasks.spawn(work).id();
+        let span = tracing::info_span!("target", name = %target);
+        span.in_scope(|| tracing::info!("target begins"));
+        let id = run.tasks.spawn(work.instrument(span)).id();
         run.names.insert(id, run.targets.len());
         run.targets.push(target);
     }
@@ -147,6 +150,7 @@ impl Run<'_> {
                 true
             }
             Action::GiveUp => {
+                tracing::warn!(running = self.tasks.len(), "targets left behind");
                 self.tasks.abort_all();
                 false
             }
@@ -172,6 +176,7 @@ impl Run<'_> {
     }
 
     fn halt_because(&mut self, reason: CancelReason) {
+        tracing::info!(?reason, running = self.tasks.len(), "cancel");
         tell_of_stop(&reason, self.events);
         self.stopped = Some((reason, Instant::now()));
         self.halt.cancel();
@@ -184,6 +189,17 @@ impl Run<'_> {
     }
 
     fn settle(&mut self, at: usize, outcome: TargetOutcome) {
+        let name = &self.targets[at];
+        match &outcome {
+            TargetOutcome::Succeeded(_) => tracing::info!(target.name = %name, "target built"),
+            TargetOutcome::Failed(failure) => {
+                tracing::warn!(target.name = %name, kind = ?failure.kind, "target failed");
+            }
+            TargetOutcome::Skipped { .. } => tracing::info!(target.name = %name, "target skipped"),
+            TargetOutcome::Cancelled(reason) => {
+                tracing::info!(target.name = %name, ?reason, "target cancelled");
+            }
+        }
         let outcome = Arc::new(outcome);
         self.events.send(EventKind::TargetFinished {
             target: self.targets[at].clone(),

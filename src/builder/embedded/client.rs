@@ -24,6 +24,7 @@ use super::variables;
 use crate::engine::Endpoint;
 use crate::event::EventSink;
 use crate::types::blocking::unblock;
+use crate::types::causes::in_one_line;
 use crate::types::{Clock, Environment};
 
 /// The time a new supervisor has to listen. It may have to wait for an earlier one that is still stopping.
@@ -132,6 +133,14 @@ pub async fn ensure_running(
     let notice = Notice::begin(events, "embedded-builder", "start the embedded builder");
     let result = reach(environment, launcher, &notice).await;
     match &result {
+        Ok(running) => tracing::info!(
+            endpoint = %running.endpoint,
+            is_outdated = running.is_outdated,
+            "embedded builder runs"
+        ),
+        Err(error) => tracing::warn!(cause = %in_one_line(error), "no embedded builder"),
+    }
+    match &result {
         Ok(_) => notice.end(None),
         Err(EmbeddedError::Failed { reason, .. }) => notice.end(Some(reason)),
         // If nothing was started yet, the error says everything.
@@ -209,8 +218,10 @@ async fn reach(
                     });
                 }
                 // It is stopping, or was killed while we talked to it: the next turn starts a new one.
-                Ok(_) => {}
-                Err(error) if is_end(&error) => {}
+                Ok(_) => tracing::debug!("retry: the embedded builder is stopping"),
+                Err(error) if is_end(&error) => {
+                    tracing::debug!("retry: the embedded builder went away");
+                }
                 Err(source) => return Err(silent(&places, &channel, source)),
             }
             notice.waits_for("the embedded builder to stop");
@@ -261,6 +272,7 @@ async fn launch(
         (position, command(&asked, &wanted, &program, &written))
     })
     .await;
+    tracing::info!(log = %places.log().display(), "embedded builder's supervisor started");
     let mut child = command
         .and_then(|command| tokio::process::Command::from(command).spawn())
         .map_err(fail)?;

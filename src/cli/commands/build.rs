@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use tracing::Instrument as _;
+
 use crate::builder::embedded::Launcher;
 use crate::builder::{self, Chosen};
 use crate::cli::args::BakeArgs;
@@ -144,7 +146,8 @@ pub(super) fn run(order: &BuildOrder<'_>, screen: &mut Screen) -> Exit {
             }
         }),
     );
-    let ended = runtime.block_on(bake(order, prepared, events, stop, clock, &credentials));
+    let bake = bake(order, prepared, events, stop, clock, &credentials);
+    let ended = runtime.block_on(bake.instrument(tracing::info_span!("bake")));
     // From here on, only this thread uses the reporter. If a signal is already ending the process, `end` does not
     // return.
     order.signals.end();
