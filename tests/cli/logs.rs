@@ -125,3 +125,16 @@ fn verbs_of_builders_take_the_flag_anywhere() {
         assert!(log(&project).contains("rbake::"), "{arguments:?}");
     }
 }
+
+#[tokio::test]
+async fn a_pipe_without_a_reader_is_named_and_given_up_at_a_signal() {
+    use crate::support::interrupted::Run;
+    let project = without_builder();
+    let pipe = project.path().join("log");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let mut run = Run::start(&project.command(&["--log-file", "log", "webapp"]));
+    run.writes("still opening the log").await;
+    let ended = run.interrupt(rustix::process::Signal::INT).await;
+    assert_eq!(ended.status.code(), Some(130), "{}", ended.stderr);
+}

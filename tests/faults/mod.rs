@@ -3,5 +3,6 @@
 mod builder;
 mod descriptors;
 mod ends;
+mod logs;
 mod named;
 mod silence;

@@ -8,7 +8,7 @@ use crate::support::buildkitd::Buildkitd;
 use crate::support::interrupted::{Run, SLACK};
 use crate::support::project::TestProject;
 
-fn sleeper(builder: impl std::fmt::Display, seconds: u64) -> TestProject {
+pub(super) fn sleeper(builder: impl std::fmt::Display, seconds: u64) -> TestProject {
     let rand = rbake::engine::BuildRef::new();
     let dockerfile =
         format!("FROM busybox\nRUN : {rand}; echo begun-$((40+2)); sleep {seconds}; echo over\n");

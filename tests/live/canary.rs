@@ -279,6 +279,27 @@ impl Stage {
         assert!(found.is_empty(), "{what}: {found:?} in\n{text}");
     }
 
+    // Runs `rbake` with everything logged, and gives the log, which has no secret and no value of an argument either.
+    fn logged(&self, arguments: &[&str], code: i32) -> String {
+        let path = self.root().join("log");
+        let mut command = self.project.command(arguments);
+        command
+            .arg("--log-file")
+            .arg(&path)
+            .env("RBAKE_LOG", "trace");
+        let output = self.project.read(&command.output().unwrap());
+        assert_eq!(output.code, Some(code), "{arguments:?}: {output}");
+        let log = std::fs::read_to_string(&path).unwrap();
+        self.check_text(&format!("the log of {arguments:?}"), &log);
+        // On standard error it is the same, beside the view.
+        let mut command = self.project.command(arguments);
+        command.env("RBAKE_LOG", "trace");
+        let output = self.project.read(&command.output().unwrap());
+        assert_eq!(output.code, Some(code), "{arguments:?}: {output}");
+        self.check_output(&format!("{arguments:?} with its log"), &output);
+        log
+    }
+
     fn check_output(&self, what: &str, output: &CommandOutput) {
         self.check_text(what, &output.stdout);
         self.check_text(what, &output.stderr);
@@ -361,6 +382,19 @@ fn no_secret_of_a_run_is_written_printed_or_sent_to_those_it_is_not_for() {
     let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let stage = Stage::set(&address);
     let project = &stage.project;
+    // The first run is asked for all credentials; the daemon keeps tokens.
+    let log = stage.logged(&["-D", "--progress=rawjson"], 0);
+    for event in [
+        "secret asked for id=variable",
+        "kind=\"basic\"",
+        "kind=\"identity token\"",
+        "kind=\"registry token\"",
+        "credential helper program=\"docker-credential-canary\"",
+        "token fetched",
+        "output ended",
+    ] {
+        assert!(log.contains(event), "`{event}` is not in\n{log}");
+    }
     for mode in ["plain", "rawjson", "quiet", "auto"] {
         let progress = format!("--progress={mode}");
         let output = project.rbake(&["-D", &progress, "--metadata-file", "meta.json"]);
@@ -377,6 +411,10 @@ fn no_secret_of_a_run_is_written_printed_or_sent_to_those_it_is_not_for() {
         assert_eq!(output.code, Some(0), "{output}");
         stage.check_output(&format!("cached {mode}"), &output);
     }
+    let argument = Canary::new("argument");
+    let set = format!("cached.args.NONCE={}", argument.word);
+    let log = stage.logged(&["cached", "-D", "--progress=quiet", "--set", &set], 0);
+    assert!(!argument.is_in(log.as_bytes()), "{log}");
     let command = project.command(&["-D", "--progress=tty"]);
     let terminal = Terminal::start(Path::new(command.get_program()), &command).read_to_end();
     let terminal = String::from_utf8_lossy(&terminal).into_owned();
@@ -404,6 +442,8 @@ fn no_secret_of_a_run_is_written_printed_or_sent_to_those_it_is_not_for() {
             assert_eq!(output.code, Some(1), "{output}");
             stage.check_output(&format!("{arguments:?} {mode}"), &output);
         }
+        let log = stage.logged(&[arguments[0], arguments[1], "--progress=quiet"], 1);
+        assert!(log.contains("solve failed"), "{log}");
     }
     stage.check_files("in the end");
     stage.check_hosts();
@@ -467,6 +507,7 @@ fn a_password_in_an_address_is_shown_nowhere() {
             let output = project(target, dockerfile)
                 .env("WORD", &canary.word)
                 .env("BUILDKIT_HOST", &daemon)
+                .env("RBAKE_LOG", "trace")
                 .rbake(&["--progress", progress]);
             assert_ne!(output.code, Some(0), "{target}: {output}");
             let text = output.to_string();
@@ -483,6 +524,7 @@ fn a_password_in_an_address_is_shown_nowhere() {
         for variable in ["BUILDKIT_HOST", "DOCKER_HOST"] {
             let output = project("", "FROM scratch\n")
                 .env(variable, address.replace('$', &canary.word))
+                .env("RBAKE_LOG", "trace")
                 .rbake(&[]);
             assert_eq!(output.code, Some(4), "{address}: {output}");
             let text = output.to_string();

@@ -62,7 +62,10 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     let mode = progress::mode(args.progress.as_deref(), environment, screen)?;
     let prints = list.is_some() || args.print == Some(true);
     let draws = mode == Mode::Tty && !prints;
+    // It may be a pipe that waits for a reader.
+    signals.doing("opening the log");
     let log = logs::start(args.log_file.as_deref(), draws, environment)?;
+    signals.doing("reading the definition");
     let loaded = match loaded.map_or_else(|| definition::load(&args, environment), Ok) {
         Ok(loaded) => loaded,
         Err(unreadable) => {

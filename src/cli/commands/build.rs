@@ -144,6 +144,8 @@ pub(super) fn run(order: &BuildOrder<'_>, screen: &mut Screen) -> Exit {
                     ..ReportEnding::default()
                 });
             }
+            // Last, because the log may be on a disk that does not answer.
+            tracing::warn!(signal, "run ended from outside");
         }),
     );
     let bake = bake(order, prepared, events, stop, clock, &credentials);

@@ -363,3 +363,32 @@ fn root_leaves_a_file_to_its_owner() {
         (65534, 65534, "new".into())
     );
 }
+
+#[test]
+fn a_log_grows_under_its_name_and_keeps_what_another_process_appends() {
+    let folder = folder();
+    std::fs::write(folder.path.join("log"), "of an earlier run").unwrap();
+    let inode = folder.inode("log");
+    let one = OutputFile::create_growing(&folder.at("log")).unwrap();
+    assert_eq!(folder.text("log"), "");
+    let other = OutputFile::create_growing(&folder.at("log")).unwrap();
+    for (file, line) in [(&one, "a\n"), (&other, "b\n"), (&one, "c\n")] {
+        file.file().write_all(line.as_bytes()).unwrap();
+    }
+    assert_eq!(folder.text("log"), "a\nb\nc\n");
+    assert_eq!(folder.inode("log"), inode);
+    // Dropped without an end, as by a process that is killed.
+    drop((one, other));
+    assert_eq!(folder.names(), ["log"]);
+    assert_eq!(folder.text("log"), "a\nb\nc\n");
+}
+
+#[test]
+fn a_log_follows_no_link_that_has_taken_its_place() {
+    let folder = folder();
+    std::fs::write(folder.path.join("victim"), "precious").unwrap();
+    let place = folder.at("log");
+    symlink("victim", folder.path.join("log")).unwrap();
+    OutputFile::create_growing(&place).unwrap_err();
+    assert_eq!(folder.text("victim"), "precious");
+}
