@@ -313,7 +313,8 @@ mod tests {
                 call.program
             )
         );
-        assert!(!runs(&mark), "a child of the helper lives on");
+        // SIGKILL has been sent; on a busy machine the processes take a moment to end.
+        eventually(|| !runs(&mark)).await;
         assert!(groups.is_empty());
     }
 
