@@ -29,8 +29,8 @@ use super::traffic::{CountedStream, Counters, Traffic};
 use super::transport;
 use super::transport::{DialError, Dialled, Remarks};
 use crate::types::causes::in_one_line;
-use crate::types::shutdown::FLUSH_TIMEOUT;
 use crate::types::secret::redact_urls;
+use crate::types::shutdown::FLUSH_TIMEOUT;
 
 /// The largest gRPC message in either direction, in bytes: BuildKit's own limit.
 pub(crate) const MESSAGE_LIMIT: usize = 16 << 20;
@@ -206,18 +206,18 @@ impl Connection {
     ) -> Result<Self, ConnectionError> {
         let name = endpoint.clone();
         let limit = patience.at_most(limit);
-        match tokio::time::timeout(limit, Self::dial_and_greet(endpoint, patience)).await {
-            Ok(result) => result.inspect_err(|error| {
-                tracing::warn!(endpoint = %name, error = %in_one_line(error), "not connected");
-            }),
-            Err(_) => {
-                tracing::warn!(endpoint = %name, seconds = limit.as_secs(), "no answer in time");
-                Err(ConnectionError::Timeout {
-                    endpoint: name,
+        let opened =
+            match tokio::time::timeout(limit, Self::dial_and_greet(endpoint, patience)).await {
+                Ok(result) => result,
+                Err(_) => Err(ConnectionError::Timeout {
+                    endpoint: name.clone(),
                     after: limit,
-                })
-            }
+                }),
+            };
+        if let Err(error) = &opened {
+            tracing::warn!(endpoint = %name, cause = %redact_urls(&in_one_line(error)), "not connected");
         }
+        opened
     }
 
     async fn dial_and_greet(

@@ -133,7 +133,7 @@ impl StreamSink for LoadSink {
             match &loaded {
                 Ok(()) => tracing::debug!("load ended"),
                 Err(error) => {
-                    tracing::warn!(cause = %redact_urls(&in_one_line(error)), "load failed")
+                    tracing::warn!(cause = %redact_urls(&in_one_line(error)), "load failed");
                 }
             }
             loaded

@@ -6,9 +6,10 @@ use super::definition::{self, LoadedDefinition};
 use super::{build, privileges};
 use crate::cli::args::BakeArgs;
 use crate::cli::exit::Exit;
+use crate::cli::logs::{self, LogPlace};
 use crate::cli::screen::Screen;
 use crate::cli::signals::Signals;
-use crate::cli::{call, logs, not_text, output_place, progress};
+use crate::cli::{call, not_text, output_place, progress};
 use crate::diag::{Class, Diagnostic, Diagnostics, SourceMap};
 use crate::files::{Resolved, Resolver};
 use crate::plan::entitlements::Allowed;
@@ -60,12 +61,8 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
         return Err(usage("`--print` and `--list` exclude each other").into());
     }
     let mode = progress::mode(args.progress.as_deref(), environment, screen)?;
-    let prints = list.is_some() || args.print == Some(true);
-    let draws = mode == Mode::Tty && !prints;
-    // It may be a pipe that waits for a reader.
-    signals.doing("opening the log");
-    let log = logs::start(args.log_file.as_deref(), draws, environment)?;
-    signals.doing("reading the definition");
+    let draws = mode == Mode::Tty && list.is_none() && args.print != Some(true);
+    let log = begin_log(&args, draws, environment, &signals)?;
     let loaded = match loaded.map_or_else(|| definition::load(&args, environment), Ok) {
         Ok(loaded) => loaded,
         Err(unreadable) => {
@@ -148,6 +145,19 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
         },
         screen,
     ))
+}
+
+/// Begins to log before the definition is read, which may take its time: the file may be a pipe that waits for a reader.
+fn begin_log(
+    args: &BakeArgs,
+    draws: bool,
+    environment: &Environment,
+    signals: &Signals,
+) -> Result<LogPlace, Diagnostic> {
+    signals.doing("opening the log");
+    let log = logs::start(args.log_file.as_deref(), draws, environment);
+    signals.doing("reading the definition");
+    log
 }
 
 /// Resolves the path of the metadata file. This is done before the build, because an output of the build may put
