@@ -26,6 +26,7 @@ mod registries;
 mod scheduler;
 mod secrets;
 mod served;
+mod shared_context;
 mod sources;
 mod target;
 #[cfg(test)]

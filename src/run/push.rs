@@ -3,7 +3,7 @@
 
 use tracing::Instrument as _;
 
-use super::target::SharedContext;
+use super::shared_context::SharedContext;
 use crate::engine::docker::DockerError;
 use crate::event::{EventKind, LocalWork};
 use crate::outcome::{FailureKind, SolveFailure, Solved};

@@ -3,24 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
-use super::directories::Directories;
-use super::docker::DockerEngines;
 use super::explain::{self, Scene};
 use super::inline::InlineName;
-use super::lower::{self, LoweredTarget, Setting};
-use super::{Ready, caches, images, outputs, push, refusal, registries};
-use crate::builder::Driver;
-use crate::credential::Provider;
+use super::lower::LoweredTarget;
+use super::shared_context::SharedContext;
+use super::{Ready, caches, images, outputs, push, refusal};
 use crate::diag::Diagnostic;
 use crate::engine::session::content::LayoutError;
-use crate::engine::session::export::{Exports, SpecialPolicy};
+use crate::engine::session::export::Exports;
 use crate::engine::session::filesync::TransferFailure;
 use crate::engine::session::{Auth, Secrets, SessionBuilder};
 use crate::engine::spec::{SolveExport, SolveSpec};
-use crate::engine::{Engine, SessionError, SessionId, Sessions};
-use crate::event::{EventKind, EventSink};
+use crate::engine::{SessionError, SessionId, Sessions};
+use crate::event::EventKind;
 use crate::outcome::{FailureKind, SolveFailure, Solved, SpecialFiles};
 use crate::types::blocking::unblock;
 use crate::types::causes::in_one_line;
@@ -33,31 +28,6 @@ const PREFER_IMAGE: &str = "prefer-image-digest";
 /// The most time that a target waits for the size of its image. The size is only shown, so a slow builder must not
 /// delay the run.
 const SIZE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// What all targets of a bake share.
-pub(super) struct SharedContext {
-    pub(super) setting: Setting,
-    pub(super) engine: Arc<Engine>,
-    /// The kind of builder, for help texts.
-    pub(super) driver: Driver,
-    pub(super) directories: Directories,
-    pub(super) docker: DockerEngines,
-    pub(super) credentials: Arc<Provider>,
-    pub(super) export_special: SpecialPolicy,
-    pub(super) events: EventSink,
-    /// Cancels every target of the run.
-    pub(super) halt: CancellationToken,
-}
-
-impl SharedContext {
-    /// Adds help to a failure if the daemon could not connect to a registry.
-    fn with_help(&self, mut failure: SolveFailure) -> SolveFailure {
-        let docker_pushes = self.setting.docker.builder == Some(lower::ImageStore::Classic);
-        let help = registries::help(&failure.message, self.driver, docker_pushes);
-        failure.help.extend(help);
-        failure
-    }
-}
 
 /// One target that is ready to be built.
 pub(super) struct TargetRun {

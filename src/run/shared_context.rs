@@ -1,0 +1,41 @@
+//! The state that all targets of a run share.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::directories::Directories;
+use super::docker::DockerEngines;
+use super::lower::{self, Setting};
+use super::registries;
+use crate::builder::Driver;
+use crate::credential::Provider;
+use crate::engine::Engine;
+use crate::engine::session::export::SpecialPolicy;
+use crate::event::EventSink;
+use crate::outcome::SolveFailure;
+
+/// What all targets of a bake share.
+pub(super) struct SharedContext {
+    pub(super) setting: Setting,
+    pub(super) engine: Arc<Engine>,
+    /// The kind of builder, for help texts.
+    pub(super) driver: Driver,
+    pub(super) directories: Directories,
+    pub(super) docker: DockerEngines,
+    pub(super) credentials: Arc<Provider>,
+    pub(super) export_special: SpecialPolicy,
+    pub(super) events: EventSink,
+    /// Cancels every target of the run.
+    pub(super) halt: CancellationToken,
+}
+
+impl SharedContext {
+    /// Adds help to a failure if the daemon could not connect to a registry.
+    pub(super) fn with_help(&self, mut failure: SolveFailure) -> SolveFailure {
+        let docker_pushes = self.setting.docker.builder == Some(lower::ImageStore::Classic);
+        let help = registries::help(&failure.message, self.driver, docker_pushes);
+        failure.help.extend(help);
+        failure
+    }
+}
