@@ -34,7 +34,7 @@ mod tests;
 mod unsupported;
 mod value_json;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub(crate) use checks::check_build;
 pub use checks::{Surroundings, check_print};
@@ -256,7 +256,6 @@ fn finish(
     }
     let inputs = inputs::resolve(target, problems);
     let details = details::read(target, problems);
-    let build = build_values::read(target);
     PlannedTarget {
         name: target.name.value.clone(),
         role,
@@ -267,6 +266,6 @@ fn finish(
         ulimits: details.ulimits,
         resources: details.resources,
         annotations: details.annotations,
-        build,
+        build: OnceLock::new(),
     }
 }

@@ -3,9 +3,9 @@
 //! A plan is not changed after it is made. Start at [`Plan`].
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use super::build_values::BuildValues;
+use super::build_values::{self, BuildValues};
 use super::graph::TargetGraph;
 use super::overrides::Grants;
 use super::select::PlannedGroup;
@@ -59,8 +59,8 @@ pub struct PlannedTarget {
     pub(crate) resources: ResourceLimits,
     /// Annotations of the image. If keys are equal, the last one counts.
     pub(crate) annotations: Vec<AnnotationEntry>,
-    /// Attributes that only matter when the target is built.
-    pub(crate) build: BuildValues,
+    /// See [`Self::build`].
+    pub(super) build: OnceLock<BuildValues>,
 }
 
 /// An entry of `annotations`. It may apply to several levels and platforms.
@@ -163,6 +163,14 @@ pub(crate) struct ResourceLimits {
 }
 
 impl PlannedTarget {
+    /// The parsed attributes that only matter when the target is built.
+    ///
+    /// They are parsed at the first call, so that `--print`, which accepts any text in them, does not spend the time.
+    pub(crate) fn build(&self) -> &BuildValues {
+        self.build
+            .get_or_init(|| build_values::read(&self.attributes))
+    }
+
     /// Whether the target is only in the plan because others use it.
     pub(crate) fn is_linked(&self) -> bool {
         matches!(self.role, TargetRole::Linked { .. })

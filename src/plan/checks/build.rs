@@ -14,7 +14,7 @@ pub(crate) fn check_build(plan: &Plan, environment: &Environment) -> Diagnostics
     let mut problems = Diagnostics::default();
     policies(plan, environment, &mut problems);
     for target in plan.targets.values() {
-        problems.0.extend(target.build.problems.0.iter().cloned());
+        problems.0.extend(target.build().problems.0.iter().cloned());
         modes(target, &mut problems);
     }
     caches::check(plan, &mut problems);
@@ -46,7 +46,7 @@ fn shared_names(plan: &Plan, problems: &mut Diagnostics) {
         .values()
         .filter(|target| references::pushes(target))
     {
-        for name in target.build.images.all() {
+        for name in target.build().images.all() {
             if let Some(tagged) = references::tagged(name) {
                 let users = users.entry(tagged).or_default();
                 if users.iter().all(|(user, _)| **user != target.name) {

@@ -24,7 +24,7 @@ pub(super) fn check(plan: &Plan, problems: &mut Diagnostics) {
 fn exported(
     target: &PlannedTarget,
 ) -> impl Iterator<Item = (&Spanned<CacheEntry>, Option<&ImageName>)> {
-    let images = target.build.cache_to.iter().map(Option::as_ref);
+    let images = target.build().cache_to.iter().map(Option::as_ref);
     target.attributes.cache_to.iter().zip(images)
 }
 
@@ -36,7 +36,7 @@ fn pushed_names(plan: &Plan) -> BTreeMap<String, BTreeSet<&TargetName>> {
         .values()
         .filter(|target| references::pushes(target))
     {
-        for name in target.build.images.all() {
+        for name in target.build().images.all() {
             if let Some(name) = references::tagged(name) {
                 names.entry(name).or_default().insert(&target.name);
             }

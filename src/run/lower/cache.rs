@@ -49,7 +49,7 @@ pub(super) struct LoweredCaches {
 pub(super) fn lower(lowering: &mut Lowering<'_>) -> LoweredCaches {
     let mut caches = LoweredCaches::default();
     let target = lowering.target;
-    let values = &lowering.planned.build;
+    let values = lowering.planned.build();
     for (entry, image) in target.cache_from.iter().zip(&values.cache_from) {
         let import = lower_entry(lowering, (entry, image), "src", &mut caches.local);
         caches.imports.extend(import);

@@ -117,7 +117,7 @@ pub(super) fn lower(
         target,
         setting,
         // Values that could not be parsed are missing from the plan. Building without them would be wrong.
-        problems: planned.build.problems.clone(),
+        problems: planned.build().problems.clone(),
     };
     let mut spec = SolveSpec::new(
         planned.name.clone(),
@@ -138,7 +138,7 @@ pub(super) fn lower(
         (_, true) => Some(ResolveMode::Local),
         (_, false) => None,
     };
-    spec.network = planned.build.network;
+    spec.network = planned.build().network;
     spec.add_hosts = lowering.hosts();
     spec.ulimits.clone_from(&planned.ulimits);
     spec.shm_size = Some(planned.shm_size).filter(|bytes| *bytes > 0);
@@ -251,7 +251,7 @@ impl Lowering<'_> {
     /// Returns the extra hosts. `host-gateway` becomes the address that the daemon reports.
     fn hosts(&mut self) -> Vec<ExtraHost> {
         let mut hosts = Vec::new();
-        for named in &self.planned.build.extra_hosts {
+        for named in &self.planned.build().extra_hosts {
             let host = &named.host;
             for address in &named.addresses {
                 let ip = match address {

@@ -68,7 +68,7 @@ pub(super) fn lower(lowering: &mut Lowering<'_>) -> LoweredExports {
         }
         let sink = sink(lowering, output);
         to_stdout += usize::from(sink == Some(ExportDestination::Stdout));
-        let names = lowering.planned.build.images.of_output(place);
+        let names = lowering.planned.build().images.of_output(place);
         let mut export = export(lowering, output, names, sink.as_ref());
         export.extra.extend(
             annotations
