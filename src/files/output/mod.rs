@@ -3,15 +3,16 @@
 //! A regular file appears under its name only when it is complete: it is written as a [`Temporary`] beside its
 //! place and then renamed. Three kinds of file are written in place instead: what is not a regular file (a device,
 //! a pipe, or a descriptor that the shell passed on), a file in a directory that is not writable, and a file that
-//! would lose its owner, its attributes or another of its hard links if it were replaced. A log
-//! grows under its name. All functions block.
+//! would lose its owner, its attributes or another of its hard links if it were replaced. A log is different: it grows
+//! under its own name from the start. All functions block.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Seek as _, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
@@ -50,17 +51,38 @@ enum End {
 
 const WRITE: OFlags = OFlags::WRONLY.union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
 
+/// Where a file that is to be written was found.
+enum Located<'p> {
+    /// A descriptor that this process has already, such as `/dev/stdout`.
+    Open(File),
+    /// A name in a directory. There may be no file of that name.
+    Named {
+        dir: OwnedFd,
+        above: &'p Path,
+        name: &'p OsStr,
+    },
+}
+
+fn locate(place: &Resolved) -> io::Result<Located<'_>> {
+    let path = place.path();
+    if let Some(number) = place.descriptor().or_else(|| own_descriptor(path)) {
+        return descriptor(number).map(Located::Open);
+    }
+    let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::IsADirectory.into());
+    };
+    let dir = open::dir_handle(above)?;
+    Ok(Located::Named { dir, above, name })
+}
+
 impl OutputFile {
     /// Starts to write the file at `place`, whose directory must exist.
     pub(crate) fn create(place: &Resolved, access: FileAccess) -> io::Result<Self> {
         let path = place.path();
-        if let Some(number) = place.descriptor().or_else(|| own_descriptor(path)) {
-            return descriptor(number).map(Self::in_place);
-        }
-        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(io::ErrorKind::IsADirectory.into());
+        let (dir, above, name) = match locate(place)? {
+            Located::Open(file) => return Ok(Self::in_place(file)),
+            Located::Named { dir, above, name } => (dir, above, name),
         };
-        let dir = open::dir_handle(above)?;
         let existing = match kind(&dir, name) {
             Ok(FileType::RegularFile) => true,
             Ok(FileType::Directory) => return Err(io::Error::other("it is a directory")),
@@ -98,17 +120,15 @@ impl OutputFile {
         }
     }
 
-    /// Begins to write the file at `place` under its own name, so that what was written is there however the process ends. What
-    /// was in it is gone at once. Each write is appended, also among those of another process.
+    /// Starts to write the file at `place` under its own name, so that everything written is there, however the
+    /// process ends. The old content is removed at once. Each write is appended, even if another process writes to
+    /// the same file.
     pub(crate) fn create_growing(place: &Resolved) -> io::Result<Self> {
         let path = place.path();
-        if let Some(number) = place.descriptor().or_else(|| own_descriptor(path)) {
-            return descriptor(number).map(Self::in_place);
-        }
-        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(io::ErrorKind::IsADirectory.into());
+        let (dir, above, name) = match locate(place)? {
+            Located::Open(file) => return Ok(Self::in_place(file)),
+            Located::Named { dir, above, name } => (dir, above, name),
         };
-        let dir = open::dir_handle(above)?;
         if let Ok(FileType::Symlink) = kind(&dir, name)
             && special::is_proc(above)
         {
@@ -176,13 +196,13 @@ fn descriptor(number: i32) -> io::Result<File> {
 }
 
 /// Returns the type of the entry `name`, without following a link.
-fn kind(dir: &OwnedFd, name: &std::ffi::OsStr) -> Result<FileType, Errno> {
+fn kind(dir: &OwnedFd, name: &OsStr) -> Result<FileType, Errno> {
     let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(FileType::from_raw_mode(stat.st_mode))
 }
 
 /// Opens an existing file for writing. Does not create it and does not follow a link.
-fn open_existing(dir: &OwnedFd, name: &std::ffi::OsStr) -> io::Result<File> {
+fn open_existing(dir: &OwnedFd, name: &OsStr) -> io::Result<File> {
     let opened = rustix::fs::openat(dir, name, WRITE | OFlags::NOFOLLOW, Mode::empty());
     opened.map(File::from).map_err(told)
 }
