@@ -415,3 +415,12 @@ target "a" { args = { v = "${BAKE_LOCAL_PLATFORM} ${upper("a")}" } }
         ]
     );
 }
+
+/// As in HCL, what an expression binds itself comes before the blocks of the file.
+#[test]
+fn a_name_bound_by_for_shadows_the_word_for_blocks() {
+    assert_eq!(
+        value_of("[for target in [{ a = \"x\" }] : target.a]"),
+        r#"["x"]"#
+    );
+}
