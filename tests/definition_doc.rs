@@ -1,4 +1,4 @@
-//! The tables of docs/definition.md are those of the code. `RBAKE_UPDATE_DOCS=1 cargo test definition_doc` writes them.
+//! Checks that the tables in docs/definition.md match the code. `RBAKE_UPDATE_DOCS=1 cargo test definition_doc` writes them.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,9 +9,9 @@ use rbake::hcl::functions;
 #[test]
 #[expect(
     clippy::disallowed_methods,
-    reason = "a test run is told by its environment what to do"
+    reason = "an environment variable selects whether the test writes the file"
 )]
-fn the_tables_are_the_codes() {
+fn the_tables_match_the_code() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/definition.md");
     let text = std::fs::read_to_string(&path).unwrap();
     let text_now = with_table(&text, "attributes", &attributes());
@@ -21,7 +21,7 @@ fn the_tables_are_the_codes() {
     }
     assert!(
         text == text_now,
-        "docs/definition.md is out of date; RBAKE_UPDATE_DOCS=1 cargo test definition_doc writes it"
+        "docs/definition.md is out of date: run `RBAKE_UPDATE_DOCS=1 cargo test definition_doc`"
     );
 }
 

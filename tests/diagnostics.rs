@@ -1,5 +1,5 @@
-//! `docs/diagnostics.md` has every code of the source, and its examples give the messages they stand for, which are held as
-//! snapshots.
+//! Checks that `docs/diagnostics.md` describes every code in the source, and that its examples print these codes. Snapshots
+//! have the messages of the examples.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -25,7 +25,7 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-// Files that are compiled for tests only.
+// Whether the file is compiled only for tests.
 fn is_test(path: &Path) -> bool {
     let name = path
         .file_name()
@@ -34,7 +34,8 @@ fn is_test(path: &Path) -> bool {
     name.ends_with("tests.rs") || path.ends_with("hcl/crosscheck.rs")
 }
 
-// Words of the form of a code in strings, with the files they are in. Test modules stand at the end of a file.
+// All strings in the source that have the form of a code, with their files. Test modules are at the end of a file, and are
+// left out.
 fn codes_of_the_source() -> BTreeMap<String, PathBuf> {
     static LITERAL: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r#""([a-z][A-Za-z_-]*::[A-Za-z0-9_-]+)""#).unwrap());
@@ -94,13 +95,13 @@ fn sections(document: &str) -> Vec<Section<'_>> {
 }
 
 #[test]
-fn every_code_has_one_section_and_every_section_a_code() {
+fn every_code_has_one_section_and_every_section_has_a_code() {
     let source = codes_of_the_source();
     let form = Regex::new("^[a-z]+::[a-z0-9]+(-[a-z0-9]+)*$").unwrap();
     for (code, file) in &source {
         assert!(
             form.is_match(code),
-            "`{code}` in {} is no `area::kebab-name`",
+            "`{code}` in {} does not have the form `area::kebab-name`",
             file.display()
         );
     }
@@ -109,7 +110,7 @@ fn every_code_has_one_section_and_every_section_a_code() {
     for section in sections(&document) {
         assert!(
             documented.insert(section.code),
-            "`{}` is there twice",
+            "`{}` has two sections",
             section.code
         );
         let link = format!("(#{})", section.code.replace("::", ""));
@@ -133,7 +134,7 @@ fn every_code_has_one_section_and_every_section_a_code() {
         .collect();
     assert!(
         gone.is_empty(),
-        "docs/diagnostics.md has sections for codes that are gone: {gone:?}"
+        "docs/diagnostics.md has sections for codes that are not in the source: {gone:?}"
     );
 }
 
@@ -181,15 +182,15 @@ impl<'a> Example<'a> {
     }
 }
 
-// `cargo test diagnostics::plan` runs the examples of the codes that begin with `plan::`. An area is the page of one snapshot, so
-// that wording that belongs together is read together.
+// `cargo test diagnostics::plan` runs the examples of the codes that begin with `plan::`. Each area has one
+// snapshot, so that related messages are reviewed together.
 macro_rules! areas {
     ($($area:ident)*) => {
         const AREAS: &[&str] = &[$(stringify!($area)),*];
         $(
             #[test]
             fn $area() {
-                the_examples_give_their_messages(stringify!($area));
+                the_examples_print_their_messages(stringify!($area));
             }
         )*
     };
@@ -197,7 +198,7 @@ macro_rules! areas {
 
 areas! { cli compose definition dotenv plan run yaml }
 
-fn the_examples_give_their_messages(area: &str) {
+fn the_examples_print_their_messages(area: &str) {
     let document = document();
     let mut page = String::new();
     let mut wrong = Vec::new();
@@ -226,7 +227,7 @@ fn the_examples_give_their_messages(area: &str) {
     });
     assert!(
         wrong.is_empty(),
-        "these examples do not give their code: {wrong:?}"
+        "these examples do not print their code: {wrong:?}"
     );
     assert!(!page.is_empty(), "`{area}` has no examples");
 }
@@ -244,5 +245,5 @@ fn every_example_is_run() {
         );
     }
     let count = examples.len();
-    assert!(count > 80, "only {count} examples are there");
+    assert!(count > 80, "found only {count} examples");
 }

@@ -3,7 +3,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::expect_used,
-    reason = "a test that cannot go on should fail where it stands"
+    reason = "a test that cannot continue should panic at that place"
 )]
 
 mod architecture;

@@ -1,7 +1,8 @@
-//! A daemon that stops answering, at a random point of a run: by bytes that went one way or the other, so that it repeats.
+//! A daemon that stops answering at a random point of a run. The point is a number of bytes in one direction, so that a seed
+//! always gives the same point.
 //!
-//! Every second run gets one Ctrl-C after that and has to end within two seconds. The others have to name the daemon and end within
-//! their limit.
+//! Every second run then gets one Ctrl-C and must end within two seconds. The others must name the daemon and end within their
+//! limit.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -19,13 +20,13 @@ use crate::support::project::TestProject;
 use crate::support::splitmix::SplitMix;
 
 const RUNS: u64 = 500;
-/// Runs at the same time: they wait most of it.
+/// How many runs there are at the same time. They wait most of the time.
 const AT_ONCE: usize = 6;
 /// How long the builder may be silent.
 const LIMIT: Duration = Duration::from_secs(4);
 
 fn project(seed: u64, socket: &Path) -> TestProject {
-    // Each run does all the work anew. The numbers are there to be sent, and to come back.
+    // No run takes anything from the cache. The numbers make the context and the result large.
     let dockerfile = format!(
         "FROM busybox AS work\nCOPY . /src\nRUN : {seed}-{}; cat /src/* > /all; seq 40000 > /numbers; echo done\n\
          FROM scratch\nCOPY --from=work /all /numbers /\n",
@@ -49,11 +50,11 @@ fn project(seed: u64, socket: &Path) -> TestProject {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Course {
-    /// It was over before the daemon froze, or so far that it did not need it any more.
+    /// The run ended before the daemon froze, or it did not need the daemon any more.
     Over,
-    /// One Ctrl-C ended it.
+    /// One Ctrl-C ended the run, after this time.
     Interrupted(Duration),
-    /// It gave the daemon up.
+    /// The run gave up on the daemon, after this time.
     GaveUp(Duration),
 }
 
@@ -61,7 +62,7 @@ async fn freeze(seed: u64, daemon: &Path, (up, down): (u64, u64)) -> Course {
     let mut random = SplitMix::new(seed);
     let way = *random.pick(&[Way::Up, Way::Down]);
     let all = if way == Way::Up { up } else { down };
-    // A quarter of the points lies in the first exchanges, which are few bytes.
+    // A quarter of the points are in the first messages, which are few bytes.
     let most = if random.below(0..4) == 0 {
         8192.min(all)
     } else {
@@ -93,7 +94,7 @@ async fn freeze(seed: u64, daemon: &Path, (up, down): (u64, u64)) -> Course {
         let took = ended.at - interrupted;
         assert_nothing_is_left(&project, &what);
         if ended.status.code() != Some(130) {
-            // It was at its end anyway.
+            // The run was already ending when the signal came.
             return over_or_given_up(&ended, frozen, &proxy, &what);
         }
         assert!(took < Duration::from_secs(2) + SLACK, "{what}: {took:?}");
@@ -124,7 +125,7 @@ fn over_or_given_up(ended: &Ended, frozen: Instant, proxy: &FreezeProxy, what: &
     let named = stderr.contains("does not answer any more") || stderr.contains("did not answer");
     assert!(named, "{what}: {stderr}");
     let took = *at - frozen;
-    // The last sign of life may have come just before, and the error takes its time to get through.
+    // The daemon may have answered just before it froze, and it takes some time until the error is printed.
     assert!(
         took < LIMIT + LIMIT / 4 + SLACK,
         "{what}: {took:?}\n{stderr}"
@@ -132,10 +133,10 @@ fn over_or_given_up(ended: &Ended, frozen: Instant, proxy: &FreezeProxy, what: &
     Course::GaveUp(took)
 }
 
-// What goes over the connection in a run to which nothing happens.
+// How many bytes a run without a freeze sends and receives.
 async fn traffic(daemon: &Path) -> (u64, u64) {
     let proxy = FreezeProxy::start(daemon, None);
-    // No campaign's seed, so that nothing of it is found in a cache.
+    // A seed that no campaign uses, so that nothing comes from the cache.
     let project = project(1_000_000, &proxy.socket());
     let run = Run::start(&project.command(&["--progress", "plain"]));
     let ended = run.ended(Duration::from_secs(120)).await;
@@ -145,7 +146,7 @@ async fn traffic(daemon: &Path) -> (u64, u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_daemon_that_freezes_anywhere_is_named_and_one_interrupt_ends_the_run() {
+async fn a_run_names_a_daemon_that_freezes_at_any_point_and_ends_at_one_interrupt() {
     let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let daemon = PathBuf::from(address.trim_start_matches("unix://"));
     let traffic = traffic(&daemon).await;
@@ -166,7 +167,7 @@ async fn a_daemon_that_freezes_anywhere_is_named_and_one_interrupt_ends_the_run(
     report(
         "freeze",
         &format!(
-            "{} runs over {} B up and {} B down: {} ended by one Ctrl-C (at most {:?} after it), {} gave the daemon up (at most {:?} after it froze, limit {LIMIT:?}), {over} were over before",
+            "{} runs over {} B up and {} B down: {} ended by one Ctrl-C (at most {:?} after it), {} gave up on the daemon (at most {:?} after it froze, limit {LIMIT:?}), {over} ended before that",
             courses.len(),
             traffic.0,
             traffic.1,
@@ -177,5 +178,5 @@ async fn a_daemon_that_freezes_anywhere_is_named_and_one_interrupt_ends_the_run(
         ),
     );
     // About a sixth is usual; a short campaign on a busy machine may have twice as many.
-    assert!(over * 2 <= courses.len(), "most runs must meet the freeze");
+    assert!(over * 2 <= courses.len(), "too few runs met the freeze");
 }

@@ -22,7 +22,7 @@ const SHARE: u64 = 20;
 /// If `RBAKE_TEST_SEEDS` is not a range.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the person who runs a campaign chooses its length by the environment"
+    reason = "an environment variable selects the length of a campaign"
 )]
 pub(crate) fn seeds(full: u64) -> Range<u64> {
     if let Ok(text) = std::env::var("RBAKE_TEST_SEEDS") {
@@ -41,7 +41,7 @@ pub(crate) fn seeds(full: u64) -> Range<u64> {
 /// Whether campaigns run in full.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the person who runs a campaign chooses its length by the environment"
+    reason = "an environment variable selects the length of a campaign"
 )]
 pub(crate) fn is_long() -> bool {
     std::env::var("RBAKE_TEST_LONG").is_ok_and(|value| value == "1")

@@ -1,8 +1,8 @@
-//! Pairs of signals at random times of a run, also before it has begun and when it is nearly over: the exit code is the first
-//! one's, there is a summary, nothing temporary is left, and the daemon has nothing to do.
+//! Two signals at random times of a run, also while it starts and when it is nearly over. The exit code must be that of the
+//! first signal, the run must print a summary and leave no temporary files, and the daemon must become idle.
 //!
-//! Most runs end so soon after the first signal that a second one has nothing to hurry. So every fifth is held up ([`Hold`]): what
-//! the run waits for after the first signal does not come, so that it would go on until its own limits.
+//! Most runs end so soon after the first signal that a second one comes too late. So every fifth run is blocked ([`Hold`]):
+//! after the first signal it waits for something that does not come, and would continue until its own time limits.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -25,9 +25,9 @@ use crate::support::splitmix::SplitMix;
 
 const RUNS: u64 = 500;
 const AT_ONCE: usize = 4;
-/// After so many runs it is looked whether the daemon is idle.
+/// After so many runs, the test checks that the daemon is idle.
 const ROUND: usize = 20;
-/// Of so many runs one is held up.
+/// One of so many runs is blocked.
 const HELD_UP: u64 = 5;
 
 const DEFINITION: &str = r#"
@@ -39,20 +39,20 @@ target "default" {
 
 const MAKE_FILES: &str = "mkdir /made; for n in $(seq 60); do seq 20000 > /made/$n; done";
 
-/// What holds a run up beyond the first signal.
+/// What blocks a run after the first signal.
 #[derive(Debug, Clone, Copy)]
 enum Hold {
-    /// Nobody reads what it writes, from some time before the first signal to the second one: it cannot tell how it ends. By then
-    /// a step goes on that has written somewhat more than a pipe holds.
+    /// From some time before the first signal until the second one, nobody reads the run's output, so it cannot print how it
+    /// ends. Meanwhile a step is running that has written a little more than a pipe holds.
     Step,
-    /// The same, and the daemon freezes while the result arrives, so that a file lies there half-written.
+    /// The same, and the daemon also freezes while the result arrives, so that there is a half-written file.
     Result,
-    /// A builder that never opens the session that it was asked for.
+    /// The builder never opens the session that the run asked for.
     Session,
 }
 
 impl Hold {
-    // `None` if `seed` is not a run that is held up.
+    // `None` if the run of `seed` is not blocked.
     fn of(seed: u64) -> Option<Self> {
         const ALL: [Hold; 3] = [Hold::Step, Hold::Result, Hold::Session];
         let at = usize::try_from(seed / HELD_UP).unwrap() % ALL.len();
@@ -86,13 +86,13 @@ fn project(seed: u64, builder: impl std::fmt::Display, step: &str) -> TestProjec
 
 #[derive(Debug)]
 enum Course {
-    /// It was over before the first signal, or so far that it ended as if there had been none.
+    /// The run ended before the first signal, or succeeded because the signal came too late.
     Over,
-    /// The first signal came before the program had begun to listen.
+    /// The first signal came before the program had installed its signal handlers.
     Unheard,
-    /// It was stopped: so long after the first signal.
+    /// The first signal ended the run, after this time.
     Once(Duration),
-    /// The second signal asked for haste: so long after that.
+    /// The second signal ended the run at once, after this time.
     Twice(Duration),
 }
 
@@ -100,7 +100,7 @@ const ARGUMENTS: [&str; 4] = ["--progress", "plain", "--metadata-file", "metadat
 
 const SIGNALS: [Signal; 3] = [Signal::INT, Signal::TERM, Signal::HUP];
 
-// One case: what is run, and the signals it gets.
+// One run, and the signals that it gets.
 struct Case {
     what: String,
     project: TestProject,
@@ -120,10 +120,10 @@ async fn interrupt_at_any_time(seed: u64, daemon: &Buildkitd, usual: Duration) -
     let mut random = SplitMix::new(seed);
     let (first, second) = (*random.pick(&SIGNALS), *random.pick(&SIGNALS));
     let usual = u64::try_from(usual.as_micros()).unwrap();
-    // A sixth of the first signals comes while the program starts.
+    // A sixth of the first signals come while the program starts.
     let at = match random.below(0..6) {
         0 => random.below(0..60_000),
-        // Runs take unequally long, so that this reaches beyond the end of some.
+        // The duration of runs differs, so that some end before the signal.
         _ => random.below(0..usual * 3 / 4),
     };
     let gap = match random.below(0..4) {
@@ -150,13 +150,13 @@ async fn interrupt_held_up(seed: u64, hold: Hold, daemon: &Buildkitd) -> Course 
     let mut fake = FakeBuildkit::start_without_sessions();
     let socket = daemon.endpoint().to_string();
     let socket = Path::new(socket.trim_start_matches("unix://"));
-    // The file has 6 MB; before it comes what the step has written.
+    // The file has 6 MB. The daemon sends the output of the step before it.
     let frozen = (Way::Down, random.below(1_000_000..4_000_000));
     let proxy = FreezeProxy::start(socket, Some(frozen));
     let (builder, most) = match hold {
         Hold::Step => (daemon.endpoint(), 1_300_000),
         Hold::Result => (Endpoint::Unix(proxy.socket()), 1_300_000),
-        // It parts from a target for 800 ms.
+        // After the first signal, the run waits for a target for 800 ms.
         Hold::Session => (fake.endpoint(), 640_000),
     };
     let gap = Duration::from_micros(random.below(520_000..most));
@@ -187,7 +187,7 @@ async fn interrupt_held_up(seed: u64, hold: Hold, daemon: &Buildkitd) -> Course 
     case.signal(run).await
 }
 
-// Before that it is asked what it can do, by an empty build.
+// Before that, the client asks for capabilities with an empty build.
 async fn until_asked_for_a_session(fake: &mut FakeBuildkit) {
     let mut kept = Vec::new();
     loop {
@@ -195,7 +195,7 @@ async fn until_asked_for_a_session(fake: &mut FakeBuildkit) {
             Call::Session(_) => return,
             Call::Solve(_, answer) => kept.push(answer),
             Call::Ping(_, answer) => answer.send(Ok(PongResponse::default())).unwrap(),
-            // That is over: the calls whose answers are dropped fail.
+            // The empty build is over. Dropping the answers makes their calls fail.
             _ => kept.clear(),
         }
     }
@@ -228,7 +228,7 @@ impl Case {
             assert!(ended.stderr.contains("1 target built"), "{what}: {ended:?}");
             return Course::Over;
         }
-        // The kernel does not keep the order of signals that wait at the same time.
+        // The kernel does not keep the order of signals that are pending at the same time.
         let together = waited < Duration::from_millis(100) || !heard;
         assert!(
             code == code_of(self.first) || (together && code == code_of(self.second)),
@@ -239,7 +239,7 @@ impl Case {
         assert!(took < Duration::from_secs(2) + SLACK, "{what}: {took:?}");
         if was_there && waited >= Duration::from_millis(520) {
             let took = ended.at - hurried;
-            // Beside other tests, the machine may be busy with those.
+            // In a short run, the machine may be busy with other tests.
             let slack = if is_long() { Duration::ZERO } else { SLACK };
             assert!(took < Duration::from_secs(1) + slack, "{what}: {took:?}");
             return Course::Twice(took);
@@ -254,7 +254,7 @@ fn is_summed_up(ended: &Ended) -> bool {
     summary || text.contains("interrupted before anything was built")
 }
 
-// How long a run takes while others go on beside it. The first fetches what all need.
+// How long a run takes while others run at the same time. The first round fetches the base image.
 async fn usual(daemon: &Buildkitd) -> Duration {
     let mut usual = Duration::ZERO;
     for round in 0..2 {
@@ -274,7 +274,7 @@ async fn usual(daemon: &Buildkitd) -> Duration {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn two_signals_at_any_time_end_a_run_in_order() {
+async fn two_signals_at_any_time_end_a_run_cleanly() {
     let daemon = Buildkitd::start_with_images().await;
     let usual = usual(&daemon).await;
     let seeds: Vec<u64> = seeds(RUNS).collect();
@@ -298,7 +298,7 @@ async fn two_signals_at_any_time_end_a_run_in_order() {
     report(
         "signals",
         &format!(
-            "{} runs of about {usual:?}: {} stopped by the first signal (at most {:?} after it), {} hurried by the second (at most {:?} after it), {over} were over before, {unheard} had not begun to listen",
+            "{} runs of about {usual:?}: {} ended by the first signal (at most {:?} after it), {} by the second (at most {:?} after it), {over} ended before, {unheard} had no signal handler yet",
             courses.len(),
             once.len(),
             longest(&once),
@@ -309,7 +309,7 @@ async fn two_signals_at_any_time_end_a_run_in_order() {
     if seeds.len() as u64 >= HELD_UP {
         assert!(
             twice.len() * 10 >= courses.len(),
-            "of {} runs only {} were hurried by the second signal",
+            "of {} runs, the second signal ended only {}",
             courses.len(),
             twice.len()
         );

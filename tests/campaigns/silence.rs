@@ -1,4 +1,4 @@
-//! Builds that write nothing for long: none is ever taken for a builder that does not answer.
+//! Builds that write nothing for a long time. rbake must not mistake them for a builder that does not answer.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,9 +18,9 @@ fn silent(seconds: u64) -> TestProject {
         .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
 }
 
-// A step that writes nothing for much longer than the builder may be silent. In long runs for more than the five minutes after
-// which BuildKit's server would take an HTTP/2 ping for an attack, with the usual time; else with a short one, so that it is
-// asked as often.
+// Runs a step that writes nothing for much longer than the builder may be silent. A long test run uses the default timeout, and
+// the step takes more than five minutes, because BuildKit's server treats HTTP/2 pings at shorter intervals as an attack.
+// Otherwise the timeout is short, so that rbake checks the builder as often.
 async fn silent_build(project: TestProject) {
     let (project, patience) = if is_long() {
         (project, Duration::from_secs(600))
@@ -50,21 +50,21 @@ async fn silent_build_with(program: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_silent_build_is_never_taken_for_a_silent_daemon() {
+async fn a_silent_build_is_not_mistaken_for_a_silent_daemon() {
     let program = peers::program("RBAKE_TEST_BUILDKITD");
     silent_build_with(&program).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_silent_build_is_never_taken_for_a_silent_daemon_by_an_old_one() {
+async fn a_silent_build_on_an_old_daemon_is_not_mistaken_for_a_silent_daemon() {
     let program = peers::program("RBAKE_TEST_BUILDKITD_OLD");
     silent_build_with(&program).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_silent_build_is_never_taken_for_a_silent_docker_engine() {
+async fn a_silent_build_on_a_docker_engine_is_not_mistaken_for_a_silent_engine() {
     let host = peers::peer("RBAKE_TEST_DOCKER_HOST");
     silent_build(silent(seconds()).env("DOCKER_HOST", host)).await;
 }

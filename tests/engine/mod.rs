@@ -1,4 +1,4 @@
-//! Tests against a scripted daemon, for behaviour that a real one cannot be made to show.
+//! Tests against a scripted daemon, for behaviour that a test cannot force a real one to show.
 
 mod session;
 mod solve;

@@ -29,7 +29,7 @@ fn secrets(value: &'static [u8]) -> Secrets {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_offers_exactly_what_it_has() {
+async fn a_session_offers_only_the_services_that_it_was_given() {
     let builder = SessionBuilder::new(SessionId::from_text("id"))
         .shared_key("key")
         .secrets(secrets(b"x"));
@@ -95,9 +95,9 @@ async fn large_answers_and_many_calls_go_through() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_ends_the_stream_and_is_no_loss() {
+async fn closing_a_session_ends_its_stream_and_does_not_count_as_a_loss() {
     let (_fake, _engine, session, seen) = open(SessionBuilder::new(SessionId::new())).await;
-    // Like a real daemon, end the daemon's side when ours has ended.
+    // Like a real daemon, end the daemon's side after the client has ended its side.
     let ours = tokio::spawn(async move {
         let mut client = HealthClient::new(seen.channel);
         while client.check(HealthCheckRequest::default()).await.is_ok() {
@@ -112,7 +112,7 @@ async fn closing_ends_the_stream_and_is_no_loss() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_from_the_daemons_side_is_a_loss() {
+async fn a_session_that_the_daemon_ends_is_lost() {
     let (_fake, _engine, session, seen) = open(SessionBuilder::new(SessionId::new())).await;
     drop(seen.hold);
     let error = session.lost().await;
@@ -121,7 +121,7 @@ async fn an_end_from_the_daemons_side_is_a_loss() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn junk_in_the_stream_is_a_loss() {
+async fn a_session_with_invalid_data_in_its_stream_is_lost() {
     let (_fake, _engine, session, seen) = open(SessionBuilder::new(SessionId::new())).await;
     let junk = rbake_proto::control::BytesMessage {
         data: Bytes::from_static(&[0xff; 4096]),

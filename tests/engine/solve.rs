@@ -66,7 +66,7 @@ impl Client {
 
     async fn result(self) -> Result<Solved, SolveFailure> {
         let result = tokio::time::timeout(Duration::from_secs(20), self.solve).await;
-        result.expect("the solve ends").unwrap()
+        result.expect("the solve should end").unwrap()
     }
 }
 
@@ -82,7 +82,7 @@ fn vertex(name: &str) -> StatusResponse {
 }
 
 #[tokio::test(start_paused = true)]
-async fn progress_is_told_until_the_stream_ends() {
+async fn progress_is_reported_until_the_status_stream_ends() {
     let mut client = Client::start().await;
     let solve = client.fake.solve().await;
     assert_eq!(solve.request.session, client.session.id);
@@ -98,7 +98,7 @@ async fn progress_is_told_until_the_stream_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_stream_that_never_ends_is_left() {
+async fn a_solve_stops_waiting_for_a_status_stream_that_never_ends() {
     let mut client = Client::start().await;
     let solve = client.fake.solve().await;
     solve.progress(vertex("one")).await;
@@ -113,7 +113,7 @@ async fn a_status_stream_that_never_ends_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_stream_that_comes_late_is_asked_for_again() {
+async fn the_client_asks_again_for_a_status_stream_that_does_not_exist_yet() {
     let mut client = Client::start().await;
     let solve = client.fake.solve().await;
     let build_ref = solve.request.r#ref.clone();
@@ -123,7 +123,7 @@ async fn a_status_stream_that_comes_late_is_asked_for_again() {
         .await
         .unwrap();
     let Call::Status(_, status) = client.fake.call().await else {
-        panic!("the client asks again");
+        panic!("expected a second request for the status");
     };
     status.send(Ok(vertex("one"))).await.unwrap();
     drop(status);
@@ -134,7 +134,7 @@ async fn a_status_stream_that_comes_late_is_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_stream_that_breaks_is_a_warning() {
+async fn a_broken_status_stream_is_only_a_warning() {
     let mut client = Client::start().await;
     let solve = client.fake.solve().await;
     solve.progress(vertex("one")).await;
@@ -169,7 +169,7 @@ async fn a_broken_connection_ends_the_solve_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_daemon_that_takes_no_more_calls_may_finish_what_it_has() {
+async fn a_solve_continues_after_the_daemon_sends_goaway() {
     let mut client = Client::start().await;
     let solve = client.fake.solve().await;
     client.fake.goaway();
@@ -190,12 +190,12 @@ async fn a_lost_session_ends_the_solve() {
     let failure = client.result().await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Engine);
     assert!(failure.message.starts_with("session lost"), "{failure:?}");
-    // The daemon's call is cancelled.
+    // The client has cancelled its call.
     solve.answer.closed().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn cancelling_resets_the_call() {
+async fn cancelling_a_solve_resets_its_call() {
     let mut client = Client::start().await;
     let mut solve = client.fake.solve().await;
     client.cancel.cancel();
@@ -207,7 +207,7 @@ async fn cancelling_resets_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_the_solve_resets_the_call() {
+async fn dropping_a_solve_resets_its_call() {
     let mut client = Client::start().await;
     let mut solve = client.fake.solve().await;
     client.solve.abort();
@@ -215,7 +215,7 @@ async fn dropping_the_solve_resets_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_beyond_all_limits_costs_the_progress_only() {
+async fn a_status_message_beyond_the_size_limit_loses_only_the_progress() {
     let mut client = Client::start().await;
     let solve = client.fake.solve().await;
     solve.progress(vertex("one")).await;
@@ -252,7 +252,7 @@ fn failed_step() -> Status {
 }
 
 #[tokio::test(start_paused = true)]
-async fn details_are_read_and_garbage_among_them_is_not() {
+async fn error_details_are_read_and_invalid_ones_are_skipped() {
     let mut client = Client::start().await;
     client.fake.solve().await.fail(failed_step());
     let failure = client.result().await.unwrap_err();
@@ -285,7 +285,7 @@ async fn gateway() -> (Client, FakeSolve) {
                     break;
                 }
             }
-            _ => panic!("the frontend is asked before the job is there"),
+            _ => panic!("unexpected call before the job exists"),
         }
     }
     let ((request, answer), status) = solve.zip(status).unwrap();
@@ -298,11 +298,11 @@ async fn gateway() -> (Client, FakeSolve) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn through_the_gateway_a_result_goes_back_by_its_id() {
+async fn a_solve_through_the_gateway_returns_the_result_by_its_id() {
     let (mut client, solve) = gateway().await;
     assert_eq!(solve.request.frontend, "");
     let Call::GatewaySolve(request, answer) = client.fake.call().await else {
-        panic!("the frontend is asked");
+        panic!("expected a call of the frontend");
     };
     assert_eq!(request.frontend, "dockerfile.v0");
     let one = gateway::Ref {
@@ -319,7 +319,7 @@ async fn through_the_gateway_a_result_goes_back_by_its_id() {
     };
     answer.send(Ok(response)).unwrap();
     let Call::Return(returned, answer) = client.fake.call().await else {
-        panic!("the result is returned");
+        panic!("expected the client to return the result");
     };
     match returned.result.unwrap().result.unwrap() {
         gateway::result::Result::Ref(one) => {
@@ -336,11 +336,11 @@ async fn through_the_gateway_a_result_goes_back_by_its_id() {
 async fn an_error_of_the_frontend_is_returned_with_its_details() {
     let (mut client, solve) = gateway().await;
     let Call::GatewaySolve(_, answer) = client.fake.call().await else {
-        panic!("the frontend is asked");
+        panic!("expected a call of the frontend");
     };
     answer.send(Err(failed_step())).unwrap();
     let Call::Return(returned, answer) = client.fake.call().await else {
-        panic!("the error is returned");
+        panic!("expected the client to return the error");
     };
     let error = returned.error.unwrap();
     assert_eq!(
@@ -357,7 +357,7 @@ async fn an_error_of_the_frontend_is_returned_with_its_details() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_that_never_comes_to_be_fails_with_its_own_reason() {
+async fn a_job_that_is_never_created_fails_with_the_daemons_reason() {
     let mut client = Client::start_with(true).await;
     loop {
         match client.fake.call().await {
@@ -375,15 +375,15 @@ async fn a_job_that_never_comes_to_be_fails_with_its_own_reason() {
     assert_eq!(failure.message, "unknown exporter");
 }
 
-// The daemon answers other calls meanwhile, so it does not count as silent.
+// Meanwhile the daemon answers other calls, so the limit for a silent builder does not apply.
 #[tokio::test(start_paused = true)]
-async fn a_first_question_that_is_left_open_is_given_up() {
+async fn the_client_gives_up_if_its_first_call_stays_open() {
     let mut fake = FakeBuildkit::start();
     let engine = fake.connect().await;
     let asked = tokio::spawn(async move { engine.capabilities().await.map(drop) });
     let _open = (fake.call().await, fake.call().await);
     let asked = tokio::time::timeout(Duration::from_secs(30), asked).await;
-    let failure = asked.expect("it is given up").unwrap().unwrap_err();
+    let failure = asked.expect("the client gives up").unwrap().unwrap_err();
     assert_eq!(failure.kind, FailureKind::Engine, "{failure:?}");
     assert!(
         failure.message.contains("it has left a call open for 15 s"),

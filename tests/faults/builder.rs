@@ -1,4 +1,4 @@
-//! Builders that are absent, strange, or die.
+//! Builders that are absent, that are not `BuildKit`, or that die during a build.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixListener;
@@ -15,7 +15,7 @@ fn project() -> TestProject {
 }
 
 #[test]
-fn an_absent_builder_is_named() {
+fn the_error_names_an_absent_builder() {
     let project = project().env("BUILDKIT_HOST", "unix:///nonexistent/buildkitd.sock");
     let output = project.rbake(&[]);
     assert_eq!(output.code, Some(4), "{output}");
@@ -27,7 +27,7 @@ fn an_absent_builder_is_named() {
 }
 
 #[test]
-fn an_address_that_cannot_be_is_told_with_what_can() {
+fn an_invalid_builder_address_is_an_error_that_shows_a_valid_form() {
     for (address, expected) in [
         ("ssh://somewhere", "the scheme `ssh` is not supported"),
         ("buildkitd.sock", "unix:///path/to/socket"),
@@ -40,7 +40,7 @@ fn an_address_that_cannot_be_is_told_with_what_can() {
 }
 
 #[test]
-fn what_speaks_no_grpc_is_told() {
+fn a_server_that_does_not_speak_grpc_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("s");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -62,7 +62,7 @@ fn what_speaks_no_grpc_is_told() {
     assert!(output.stderr.contains(&address), "{output}");
 }
 
-// A bake whose step runs for minutes, once that step has begun.
+// Starts a bake, and returns when its long step has begun.
 fn running(project: &TestProject) -> std::process::Child {
     let mut command = project.command(&["--progress", "plain"]);
     let mut child = command
@@ -72,7 +72,7 @@ fn running(project: &TestProject) -> std::process::Child {
         .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
-    // The command is shown before it runs; its output is what tells.
+    // rbake prints the command before it runs, so only its output shows that it has begun.
     while !line.contains("begun-42") {
         line.clear();
         assert_ne!(
@@ -96,7 +96,7 @@ fn sleeper(daemon: &Buildkitd) -> TestProject {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_builder_that_dies_in_the_middle_ends_the_bake() {
+async fn a_builder_that_dies_during_a_step_ends_the_bake() {
     let daemon = Buildkitd::start_with_images().await;
     let project = sleeper(&daemon);
     let child = running(&project);

@@ -1,4 +1,4 @@
-//! Many targets, few descriptors.
+//! Builds many targets with a low limit of open files.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::support::project::TestProject;
 
 const TARGETS: usize = 150;
 
-// Each target has a repository of its own for its context, several files to send and several to receive.
+// The context of each target is a separate git repository, and each target sends and receives several files.
 fn project() -> TestProject {
     let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let mut definition = String::from("group \"default\" { targets = [\"t\"] }\n");

@@ -1,4 +1,4 @@
-//! How runs end that something holds up, and what they leave.
+//! How interrupted and blocked runs end, and what they leave behind.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -26,26 +26,26 @@ fn project(dockerfile: &str) -> TestProject {
         .env("BUILDKIT_HOST", address)
 }
 
-// A git that never answers, and does not end with what it has started when it is asked to, before the real one in PATH.
+// Puts a git into PATH before the real one. It never answers, and neither it nor its child ends at SIGTERM.
 fn with_hanging_git(project: TestProject, mark: &str) -> TestProject {
     project
         .file(".git/HEAD", "ref: refs/heads/main\n")
         .program_in_path("git", &stubborn(mark))
 }
 
-// Two processes that ignore SIGTERM.
+// A script with a child. Both ignore SIGTERM.
 fn stubborn(mark: &str) -> String {
     format!("trap '' TERM INT HUP\nsleep {mark} &\nsleep {mark}")
 }
 
-// A number of seconds by which processes of one test are found.
+// A number of seconds that is unique for the test, so that the test can find its `sleep` processes.
 fn mark(test: u32) -> String {
     format!("{test}{}", std::process::id())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn one_interrupt_ends_a_run_that_waits_for_git_and_all_that_git_has_started() {
+async fn one_interrupt_ends_a_run_that_waits_for_git_and_all_processes_of_git() {
     let project = project("FROM scratch\nCOPY Dockerfile /\n");
     let mark = mark(81);
     let project = with_hanging_git(project, &mark);
@@ -59,7 +59,7 @@ async fn one_interrupt_ends_a_run_that_waits_for_git_and_all_that_git_has_starte
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_git_that_never_answers_is_shown_and_done_without() {
+async fn a_run_reports_a_git_that_never_answers_and_builds_without_it() {
     let project = project("FROM scratch\nCOPY Dockerfile /\n");
     let mark = mark(82);
     let project = with_hanging_git(project, &mark);
@@ -76,7 +76,7 @@ async fn a_git_that_never_answers_is_shown_and_done_without() {
     }
 }
 
-// The reporter cannot write, so that the run cannot tell how it ends.
+// The program cannot print anything more, not even how the run ended.
 #[test]
 #[ignore = "needs live peers"]
 fn one_interrupt_ends_a_run_whose_output_nobody_reads() {
@@ -88,7 +88,7 @@ fn one_interrupt_ends_a_run_whose_output_nobody_reads() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // What fills the pipe is written within this time; the step sleeps far longer.
+    // In this time, the step fills the pipe. After that it sleeps much longer.
     std::thread::park_timeout(Duration::from_secs(6));
     assert!(child.try_wait().unwrap().is_none());
     let pid = rustix::process::Pid::from_child(&child);
@@ -100,9 +100,9 @@ fn one_interrupt_ends_a_run_whose_output_nobody_reads() {
     assert!(took < Duration::from_secs(2) + SLACK, "{took:?}");
 }
 
-// Files that are pipes to which nobody writes: what the definition needs is never there.
+// The definition needs a file that is a pipe, and nobody writes to it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_definition_that_does_not_come_is_named_and_given_up_at_the_first_signal() {
+async fn a_run_names_the_file_that_it_waits_for_and_ends_at_the_first_signal() {
     const SERVICE: &str = "services:\n  a:\n    build: .\n";
     let with = |more: &str| format!("{SERVICE}{more}");
     let cases = [
@@ -141,7 +141,7 @@ async fn a_definition_that_does_not_come_is_named_and_given_up_at_the_first_sign
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_hangup_that_nohup_has_ignored_stops_nothing() {
+async fn a_run_under_nohup_survives_a_hangup() {
     let project = project("FROM busybox\nRUN : RANDOM; echo begun-$((40+2)); sleep 3\n");
     let rbake = project.command(&[]);
     let mut command = Command::new("sh");
@@ -162,7 +162,7 @@ async fn a_hangup_that_nohup_has_ignored_stops_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn what_a_killed_run_left_is_removed_by_the_next() {
+async fn the_next_run_removes_the_temporary_files_of_a_killed_run() {
     let text = "FROM busybox AS work\nRUN : RANDOM; mkdir -p /o/sub; dd if=/dev/zero of=/o/sub/large bs=1M count=300\n\
                 FROM scratch\nCOPY --from=work /o /\n";
     let project = project(text);
@@ -177,7 +177,7 @@ async fn what_a_killed_run_left_is_removed_by_the_next() {
     assert_eq!(ended.status.code(), None);
     let left = temporary_files(&out);
     assert_eq!(left.len(), 1, "{left:?}");
-    // One of a file that the result does not have.
+    // Another temporary file, for a file that the result does not have.
     let stray = out.join(Path::new(&left[0]).file_name().unwrap());
     std::fs::copy(&left[0], &stray).unwrap();
     let output = project.rbake(&["--progress", "plain"]);
@@ -186,10 +186,10 @@ async fn what_a_killed_run_left_is_removed_by_the_next() {
     assert_nothing_is_left(&project, "the next run");
 }
 
-// SIGQUIT is for those who want a core dump; what was half written is removed all the same.
+// SIGQUIT still ends the program by the signal, so that it can leave a core dump.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn quitting_leaves_no_half_written_file() {
+async fn sigquit_leaves_no_half_written_file() {
     let text = "FROM busybox AS work\nRUN : RANDOM; dd if=/dev/zero of=/large bs=1M count=300\n\
                 FROM scratch\nCOPY --from=work /large /\n";
     let project = project(text);
@@ -205,9 +205,10 @@ async fn quitting_leaves_no_half_written_file() {
     assert_nothing_is_left(&project, "SIGQUIT");
 }
 
-// A Go that never comes to an end stands for a long build. It begins with a file where Go keeps what it makes for a while.
+// The `go` in PATH is a script that never ends, like a long build. It first creates files in the directories in which Go and
+// the C compiler keep temporary files.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_installation_that_is_interrupted_leaves_nothing() {
+async fn an_interrupted_installation_leaves_no_processes_and_no_files() {
     for (at, signal) in [(83, Signal::HUP), (84, Signal::TERM)] {
         let mark = mark(at);
         let script = format!("touch $GOTMPDIR/go-build1 $TMPDIR/cc1\n{}", stubborn(&mark));

@@ -1,4 +1,4 @@
-//! What the log says of a run that ended badly.
+//! The log of runs that failed, were killed or were interrupted.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::silence::sleeper;
 use crate::support::buildkitd::Buildkitd;
 use crate::support::interrupted::Run;
 
-/// The line of `log` that has `event`.
+/// The first line of `log` that contains `event`.
 #[track_caller]
 fn line<'a>(log: &'a str, event: &str) -> &'a str {
     let found = log.lines().find(|line| line.contains(event));
@@ -17,7 +17,7 @@ fn line<'a>(log: &'a str, event: &str) -> &'a str {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_daemon_that_is_killed_in_the_middle_is_the_cause_of_what_is_lost() {
+async fn the_log_shows_what_a_run_lost_when_its_daemon_was_killed() {
     let daemon = Buildkitd::start_with_images().await;
     let project = sleeper(daemon.endpoint(), 60).env("RBAKE_LOG", "debug");
     let mut run = Run::start(&project.command(&["--progress", "plain", "-D"]));
@@ -42,7 +42,7 @@ async fn a_daemon_that_is_killed_in_the_middle_is_the_cause_of_what_is_lost() {
     );
     let solve = line(log, "solve broken off");
     assert!(solve.contains("was lost ("), "{solve}");
-    // What went before is there, in its order.
+    // The log also has the events before that, in their order.
     let order = [
         "stream open",
         "greeting",
@@ -64,10 +64,10 @@ async fn a_daemon_that_is_killed_in_the_middle_is_the_cause_of_what_is_lost() {
     );
 }
 
-// Nothing of the log waits for the run's end.
+// Each line is written to the log at once, not at the end of the run.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_run_that_is_killed_leaves_its_log() {
+async fn a_killed_run_leaves_its_log() {
     let daemon = Buildkitd::start_with_images().await;
     let project = sleeper(daemon.endpoint(), 5);
     let file = project.path().join("log");
@@ -81,7 +81,7 @@ async fn a_run_that_is_killed_leaves_its_log() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn an_interrupt_is_logged_as_what_cancels_the_solves() {
+async fn the_log_says_that_an_interrupt_cancelled_the_solves() {
     let daemon = Buildkitd::start_with_images().await;
     let project = sleeper(daemon.endpoint(), 60);
     let mut run = Run::start(&project.command(&["--progress", "plain", "--log-file", "log"]));

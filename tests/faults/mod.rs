@@ -1,4 +1,4 @@
-//! Bad days, from the command line.
+//! Runs of the program in which something fails: the builder, the network, git, or the run itself is stopped.
 
 mod builder;
 mod descriptors;

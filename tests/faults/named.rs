@@ -1,4 +1,5 @@
-//! Builders that are named and cannot be used: never passed over, and never spoken with in plain text where TLS was named.
+//! The user names a builder that cannot be used: rbake never skips it silently, and never falls back to plain text if the user
+//! asked for TLS.
 
 use std::net::TcpListener;
 
@@ -20,7 +21,7 @@ fn run(project: TestProject, variables: &[(&str, &str)]) -> CommandOutput {
 }
 
 #[test]
-fn a_docker_engine_that_was_named_is_never_passed_over() {
+fn a_builder_that_the_user_named_is_never_silently_skipped() {
     for (variables, expected) in [
         (&[("DOCKER_HOST", "tcp://127.0.0.1:1")][..], "`DOCKER_HOST`"),
         (
@@ -50,7 +51,7 @@ fn a_docker_engine_that_was_named_is_never_passed_over() {
 }
 
 #[test]
-fn a_current_context_that_is_gone_is_an_error() {
+fn a_current_docker_context_that_does_not_exist_is_an_error() {
     let project = project().file("config/config.json", r#"{"currentContext":"gone"}"#);
     let config = project.path().join("config").display().to_string();
     let output = run(project, &[("DOCKER_CONFIG", &config)]);
@@ -59,7 +60,7 @@ fn a_current_context_that_is_gone_is_an_error() {
 }
 
 #[test]
-fn tls_that_was_asked_for_never_becomes_plain_text() {
+fn rbake_never_falls_back_from_tls_to_plain_text() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = format!("tcp://{}", listener.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! Builders that stop answering. That a build is merely silent is in `campaigns::silence`.
+//! Builders that stop answering. `campaigns::silence` has builds that only write nothing for a long time.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ pub(super) fn sleeper(builder: impl std::fmt::Display, seconds: u64) -> TestProj
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_daemon_that_is_stopped_in_the_middle_is_named_after_the_time_it_may_be_silent() {
+async fn a_run_names_a_stopped_daemon_and_ends_after_the_builder_timeout() {
     let daemon = Buildkitd::start_with_images().await;
     let project = sleeper(daemon.endpoint(), 60).env("RBAKE_BUILDER_TIMEOUT", "12s");
     let mut run = Run::start(&project.command(&["--progress", "plain"]));
@@ -61,7 +61,7 @@ async fn one_interrupt_ends_a_run_whose_daemon_is_stopped() {
     assert!(stderr.contains("0 of 1 target built"), "{stderr}");
 }
 
-// A daemon that does not answer from the start: the question what it can do is under way when the signal comes.
+// The daemon never answers. When the signal comes, rbake is still waiting for the answer to its first request.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
 async fn one_interrupt_ends_a_run_that_waits_for_its_first_answer() {
@@ -74,7 +74,7 @@ async fn one_interrupt_ends_a_run_that_waits_for_its_first_answer() {
 }
 
 #[test]
-fn a_time_to_be_silent_that_is_none_is_an_error_before_any_work() {
+fn an_invalid_builder_timeout_is_an_error_before_any_work() {
     let project = sleeper("unix:///nonexistent", 0).env("RBAKE_BUILDER_TIMEOUT", "soon");
     let output = project.rbake(&[]);
     assert_eq!(output.code, Some(2), "{output}");

@@ -67,7 +67,7 @@ fn definition(level: &str, attributes: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn what_is_said_before_is_what_the_daemon_does() {
+async fn messages_about_annotations_match_what_the_daemon_does() {
     let buildx = peers::program("RBAKE_TEST_BUILDX");
     let daemon = Buildkitd::start(&[]).await;
     let address = daemon.endpoint().to_string();

@@ -1,4 +1,4 @@
-//! The messages if something unexpected answers at an address.
+//! The messages if an unexpected server listens at the address of the builder.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -19,7 +19,7 @@ fn fails(variables: &[(&str, &str)]) -> CommandOutput {
     let set = |project: TestProject, (name, value): &(&str, &str)| project.env(name, value);
     let output = variables.iter().fold(project(), set).rbake(&[]);
     assert_eq!(output.code, Some(4), "{output}");
-    // These are words of libraries, which do not help a user.
+    // Messages of libraries, which do not help a user.
     for word in [
         "InvalidContentType",
         "frame with invalid size",
@@ -47,7 +47,7 @@ fn free_port() -> u16 {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn plain_text_and_tls_that_meet_are_told_by_the_settings_that_count() {
+async fn a_mismatch_of_tls_and_plain_text_is_reported_with_the_setting_to_change() {
     let dir = tempfile::tempdir().unwrap();
     certificates(dir.path());
     let arg = |name: &str| dir.path().join(name).display().to_string();
@@ -124,7 +124,7 @@ async fn plain_text_and_tls_that_meet_are_told_by_the_settings_that_count() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn docker_and_buildkit_in_each_others_place_are_told() {
+fn a_docker_engine_in_place_of_buildkit_and_the_reverse_are_reported() {
     let docker = peers::peer("RBAKE_TEST_DOCKER_HOST");
     let buildkit = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let output = fails(&[("DOCKER_HOST", &buildkit)]);
@@ -165,7 +165,7 @@ fn docker_and_buildkit_in_each_others_place_are_told() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn certificates_that_are_set_and_not_used_are_told() {
+fn certificates_that_are_set_but_not_used_are_reported() {
     let docker = peers::peer("RBAKE_TEST_DOCKER_HOST");
     let buildkit = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let project = project()
@@ -188,7 +188,7 @@ fn certificates_that_are_set_and_not_used_are_told() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn a_registry_is_no_builder() {
+fn a_registry_at_the_builders_address_is_an_error() {
     let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR");
     let address = format!("tcp://{registry}");
     for variables in [
@@ -207,7 +207,7 @@ fn a_registry_is_no_builder() {
 }
 
 #[test]
-fn a_port_of_ssh_is_no_builder() {
+fn an_ssh_server_at_the_builders_address_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("tcp://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -229,7 +229,7 @@ fn a_port_of_ssh_is_no_builder() {
 }
 
 #[test]
-fn a_socket_that_is_not_ours_is_told() {
+fn a_socket_that_the_user_may_not_use_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("s");
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();

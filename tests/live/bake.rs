@@ -101,7 +101,7 @@ fn crane(crane: &std::path::Path, arguments: &[&str]) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn two_services_get_three_tags_each_and_a_wiped_builder_takes_the_cache() {
+async fn two_services_get_three_tags_each_and_an_empty_builder_uses_the_cache() {
     let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR");
     let tool = peers::program("RBAKE_TEST_CRANE");
     let builder = Buildkitd::start_with_images().await;
@@ -115,7 +115,7 @@ async fn two_services_get_three_tags_each_and_a_wiped_builder_takes_the_cache() 
         .find(|line| line.contains("web") && line.contains("pushed"));
     assert!(
         service.is_some_and(|line| line.contains(" MB")),
-        "the summary tells the size: {first}"
+        "the summary shows the size: {first}"
     );
     for service in ["web", "celery"] {
         let repository = format!("{registry}/{name}/{service}");
@@ -139,7 +139,7 @@ async fn two_services_get_three_tags_each_and_a_wiped_builder_takes_the_cache() 
         );
         assert!(
             first.stderr.contains(&digests[0]),
-            "the summary names the digest: {first}"
+            "the summary shows the digest: {first}"
         );
     }
 
@@ -169,7 +169,7 @@ async fn two_services_get_three_tags_each_and_a_wiped_builder_takes_the_cache() 
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn an_unchanged_run_sends_no_context_and_a_change_sends_that_file_only() {
+async fn an_unchanged_context_is_not_sent_again_and_after_a_change_only_the_changed_file_is() {
     let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR");
     let builder = Buildkitd::start_with_images().await;
     let project = project(&registry, &unique("unchanged")).env("BUILDKIT_HOST", builder.endpoint());
@@ -212,7 +212,7 @@ async fn an_unchanged_run_sends_no_context_and_a_change_sends_that_file_only() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn a_failing_step_ends_with_its_cause() {
+fn the_output_ends_with_the_cause_of_a_failed_step() {
     let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let project = TestProject::new()
         .file("docker-bake.hcl", "group \"default\" { targets = [\"bad\", \"slow\"] }\ntarget \"bad\" { target = \"bad\" }\ntarget \"slow\" { target = \"slow\" }\n")
@@ -242,7 +242,7 @@ fn a_failing_step_ends_with_its_cause() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn secrets_reach_their_step_and_no_output() {
+fn secrets_reach_their_step_but_never_the_output() {
     let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let project = TestProject::new()
         .file("docker-bake.hcl", "target \"default\" {\n  secret = [\"id=file,src=token\", \"id=variable,env=PASSWORD\"]\n  output = [\"type=local,dest=out\"]\n}\n")
@@ -267,7 +267,7 @@ fn secrets_reach_their_step_and_no_output() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn a_registry_that_is_down_is_named() {
+fn the_error_names_a_registry_that_is_down() {
     let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let project = TestProject::new()
         .file(
@@ -283,7 +283,7 @@ fn a_registry_that_is_down_is_named() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn an_archive_to_standard_output_is_only_that() {
+fn standard_output_contains_only_the_archive() {
     let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let project = TestProject::new()
         .file(
@@ -347,7 +347,7 @@ fn images_are_loaded_into_docker_and_run() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn a_registry_that_refuses_the_push_is_named_with_its_answer() {
+fn the_error_names_a_registry_that_refuses_a_push_and_its_answer() {
     use std::io::{Read as _, Write as _};
     let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -377,7 +377,7 @@ fn a_registry_that_refuses_the_push_is_named_with_its_answer() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn an_output_to_a_full_disk_is_told_and_leaves_nothing() {
+fn the_error_names_an_output_on_a_full_disk() {
     let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let project = TestProject::new()
         .file(

@@ -1,5 +1,5 @@
-//! The embedded builder on a shared machine: directories, programs and sockets of other users, and variables of a
-//! run's environment in processes that outlive the run.
+//! The embedded builder on a shared machine: directories, programs and sockets of other users. Also: which environment
+//! variables of a run reach processes that outlive the run.
 
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::os::unix::net::UnixListener;
@@ -59,7 +59,7 @@ fn environments(home: &Home) -> Vec<(String, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn nothing_secret_of_the_first_run_stays_in_the_builders_processes() {
+async fn no_secret_of_the_first_run_stays_in_the_builders_processes() {
     let home = Home::with_programs();
     let home = home
         .variable("GITHUB_TOKEN", "canary-1")
@@ -70,7 +70,7 @@ async fn nothing_secret_of_the_first_run_stays_in_the_builders_processes() {
         .variable("NO_PROXY", "kept.example");
     let running = running_in(&home.environment()).await.unwrap();
     let all = environments(&home);
-    // There are the supervisor, the program that creates its namespaces, and buildkitd.
+    // They are the supervisor, the program that creates its namespaces, and buildkitd.
     assert!(all.len() >= 3, "{all:?}");
     for (line, environ) in &all {
         assert!(!environ.contains("canary"), "{line}: {environ}");
@@ -81,7 +81,7 @@ async fn nothing_secret_of_the_first_run_stays_in_the_builders_processes() {
         home.facts().await.is_some_and(|facts| facts.clients == 0)
     })
     .await;
-    // If it had the variables of OpenTelemetry, buildkitd would wait five seconds for an exporter.
+    // With the OpenTelemetry variables, buildkitd would wait five seconds for an exporter when it stops.
     let started = Instant::now();
     let stopped = embedded::stop(&home.environment(), false, &EventSink::none()).await;
     assert_eq!(stopped.unwrap(), Stopped::Stopped);
@@ -109,7 +109,7 @@ async fn serve_file(content: &'static str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn the_proxy_of_the_first_run_is_not_that_of_the_next() {
+async fn a_run_with_other_proxies_gets_a_new_builder_once_the_old_one_has_no_clients() {
     let home = Home::with_programs();
     let plain = home.environment();
     let proxied = plain.clone().with("HTTP_PROXY", Some("http://127.0.0.1:1"));
@@ -128,7 +128,7 @@ async fn the_proxy_of_the_first_run_is_not_that_of_the_next() {
     for (line, environ) in environments(&home) {
         assert!(!environ.contains("HTTP_PROXY"), "{line}: {environ}");
     }
-    // The same settings again are not a change.
+    // Another variable does not make the builder outdated.
     let fourth = running_in(&plain.with("GITHUB_TOKEN", Some("t")))
         .await
         .unwrap();
@@ -138,7 +138,7 @@ async fn the_proxy_of_the_first_run_is_not_that_of_the_next() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn an_add_from_the_net_works_after_a_run_with_a_dead_proxy() {
+async fn an_add_from_a_url_works_after_a_run_with_a_dead_proxy() {
     let home = Home::with_programs();
     let url = serve_file("served").await;
     // Go does not use a proxy for `localhost` and loopback addresses.
@@ -266,7 +266,7 @@ fn listen(socket: &Path) -> Arc<AtomicBool> {
 
 #[test]
 #[ignore = "needs root"]
-fn a_run_folder_that_somebody_made_before_us_is_not_used() {
+fn a_directory_for_sockets_that_another_user_has_created_is_not_used() {
     let another = Another::new();
     // The path is so long that the sockets are in /tmp, where another user may have created files first.
     let data = another.home().join("d".repeat(100));
@@ -305,7 +305,7 @@ fn a_run_folder_that_somebody_made_before_us_is_not_used() {
 
 #[test]
 #[ignore = "needs root"]
-fn a_socket_of_another_user_is_not_spoken_with() {
+fn rbake_does_not_connect_to_a_socket_of_another_user() {
     let another = Another::new();
     let builder = another.home().join(".local/share/rbake/builder");
     std::fs::create_dir_all(builder.join("run")).unwrap();
@@ -331,7 +331,7 @@ fn a_socket_of_another_user_is_not_spoken_with() {
 
 #[test]
 #[ignore = "needs root"]
-fn data_in_the_home_of_another_user_is_not_roots() {
+fn root_does_not_use_data_in_the_home_of_another_user() {
     assert!(is_root(), "only root can give files away");
     let home = Home::without_programs();
     chown(home.path("home"), Some(STRANGER), None).unwrap();
@@ -480,7 +480,7 @@ async fn the_builders_folders_are_closed_to_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_supervisor_that_waits_for_another_ends_when_it_is_told_to() {
+async fn a_supervisor_that_waits_for_another_one_ends_on_sigterm() {
     let home = Home::with_programs();
     let places = EmbeddedPlaces::of(&home.environment()).unwrap();
     places.create().unwrap();
@@ -513,7 +513,7 @@ async fn a_supervisor_that_waits_for_another_ends_when_it_is_told_to() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_frozen_supervisor_is_named_and_a_run_that_waits_for_it_can_be_stopped() {
+async fn the_error_names_a_frozen_supervisor_and_a_waiting_run_can_be_interrupted() {
     let home = Home::with_programs();
     home.write("work/docker-bake.hcl", BAKE);
     home.write("work/a", "a");

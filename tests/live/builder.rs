@@ -112,7 +112,7 @@ async fn an_idle_builder_stops_and_a_used_one_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_killed_supervisor_leaves_nothing_and_the_next_run_starts_anew() {
+async fn a_killed_supervisor_leaves_no_processes_and_the_next_run_starts_a_new_one() {
     let home = Home::with_programs();
     home.mirror_docker_hub();
     // The mark is in the command line of the step's process, so that the test can find that process on the machine.
@@ -152,7 +152,7 @@ async fn a_killed_supervisor_leaves_nothing_and_the_next_run_starts_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_changed_configuration_counts_when_nobody_is_disturbed() {
+async fn a_changed_configuration_takes_effect_once_the_builder_has_no_clients() {
     let home = Home::with_programs();
     let first = running(&home).await.unwrap();
     home.write(
@@ -177,7 +177,7 @@ async fn a_changed_configuration_counts_when_nobody_is_disturbed() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_builder_that_does_not_start_is_told_with_its_log() {
+async fn the_error_of_a_builder_that_does_not_start_has_its_log() {
     let home = Home::with_programs();
     home.write(
         "config/buildkitd.toml",
@@ -200,7 +200,7 @@ async fn a_builder_that_does_not_start_is_told_with_its_log() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_lock_of_the_calling_script_is_not_held_by_the_builder() {
+async fn the_builder_does_not_hold_a_lock_of_the_calling_script() {
     let home = Home::with_programs();
     home.write("work/docker-bake.hcl", "target \"default\" {\n  dockerfile-inline = \"FROM scratch\\nCOPY a /\"\n  output = [\"type=cacheonly\"]\n}\n");
     home.write("work/a", "a");
@@ -217,7 +217,7 @@ async fn a_lock_of_the_calling_script_is_not_held_by_the_builder() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_anything_the_ways_out_are_told() {
+async fn without_any_builder_the_error_says_how_to_get_one() {
     let home = Home::without_programs();
     let output = home.rbake_alone(&["+builder", "status", "--json"]);
     let said = String::from_utf8_lossy(&output.stderr);
@@ -233,7 +233,7 @@ async fn without_anything_the_ways_out_are_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn status_tells_the_chosen_builder_once() {
+async fn status_lists_the_chosen_builder_only_once() {
     let home = Home::with_programs();
     let not_taken = |output: &std::process::Output| {
         let state: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -267,7 +267,7 @@ async fn status_tells_the_chosen_builder_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn status_starts_nothing_and_tells_what_would_be_taken() {
+async fn status_starts_no_builder_and_shows_the_one_that_a_run_would_use() {
     let home = Home::with_programs();
     let output = home.rbake_alone(&["+builder", "status"]);
     let said = String::from_utf8_lossy(&output.stdout);
@@ -320,7 +320,7 @@ async fn builders_of_the_real_buildx_are_found() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn buildkit_host_counts_before_the_store() {
+async fn buildkit_host_takes_precedence_over_buildx_builders() {
     let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let home = Home::without_programs().variable("BUILDKIT_HOST", &address);
     let chosen = choose(&home, None).await.unwrap();
@@ -330,7 +330,7 @@ async fn buildkit_host_counts_before_the_store() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_docker_engine_is_taken_and_images_are_loaded_into_it() {
+async fn a_docker_engine_is_chosen_and_images_are_loaded_into_it() {
     let host = peers::peer("RBAKE_TEST_DOCKER_HOST");
     let home = Home::without_programs().variable("DOCKER_HOST", &host);
     let chosen = choose(&home, None).await.unwrap();
@@ -381,7 +381,7 @@ impl Drop for Container<'_> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_stopped_container_of_buildx_is_started_and_spoken_with() {
+async fn a_stopped_buildx_container_is_started_and_used() {
     let host = peers::peer("RBAKE_TEST_DOCKER_HOST");
     let docker = peers::program("RBAKE_TEST_DOCKER_CLI");
     let buildkitd = peers::program("RBAKE_TEST_BUILDKITD");

@@ -101,7 +101,7 @@ async fn the_service_of_github_keeps_a_cache() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn a_cache_that_is_not_there_is_no_failure() {
+fn a_missing_cache_does_not_fail_the_build() {
     let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let project = project()
         .file(
@@ -122,7 +122,7 @@ fn a_cache_that_is_not_there_is_no_failure() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn githubs_cache_is_left_out_with_a_word_where_its_credentials_are_missing() {
+fn githubs_cache_is_left_out_with_a_message_if_its_credentials_are_missing() {
     let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let project = project()
         .file(

@@ -34,7 +34,7 @@ impl Canary {
             let text = [&b"xxx"[..shift], self.word.as_bytes()].concat();
             for engine in [&BASE64_STANDARD_NO_PAD, &BASE64_URL_SAFE_NO_PAD] {
                 let encoded = engine.encode(&text);
-                // Cut off the characters that also have bits of the neighbouring text.
+                // Cut off the characters that also encode bits of the neighbouring text.
                 let from = if shift == 0 { 0 } else { shift + 1 };
                 forms.push(encoded[from..encoded.len() - 2].to_owned());
             }
@@ -273,13 +273,14 @@ impl Stage {
         self.project.home().join("..").canonicalize().unwrap()
     }
 
-    // Fails if a secret was printed.
+    // Fails if `text` contains a secret.
     fn check_text(&self, what: &str, text: &str) {
         let found = self.canaries.found_in(text.as_bytes());
         assert!(found.is_empty(), "{what}: {found:?} in\n{text}");
     }
 
-    // Runs `rbake` with everything logged, and gives the log, which has no secret and no value of an argument either.
+    // Runs `rbake` with the most detailed log, checks that the log has no secret and no value of a build argument, and
+    // returns the log.
     fn logged(&self, arguments: &[&str], code: i32) -> String {
         let path = self.root().join("log");
         let mut command = self.project.command(arguments);
@@ -291,7 +292,7 @@ impl Stage {
         assert_eq!(output.code, Some(code), "{arguments:?}: {output}");
         let log = std::fs::read_to_string(&path).unwrap();
         self.check_text(&format!("the log of {arguments:?}"), &log);
-        // On standard error it is the same, beside the view.
+        // The same holds if the log goes to standard error, together with the progress.
         let mut command = self.project.command(arguments);
         command.env("RBAKE_LOG", "trace");
         let output = self.project.read(&command.output().unwrap());
@@ -378,11 +379,11 @@ fn dockerfile(hosts: &Hosts) -> String {
 
 #[test]
 #[ignore = "needs live peers"]
-fn no_secret_of_a_run_is_written_printed_or_sent_to_those_it_is_not_for() {
+fn no_secret_of_a_run_is_written_printed_or_sent_to_the_wrong_host() {
     let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let stage = Stage::set(&address);
     let project = &stage.project;
-    // The first run is asked for all credentials; the daemon keeps tokens.
+    // The daemon asks only the first run for all credentials, because it keeps tokens.
     let log = stage.logged(&["-D", "--progress=rawjson"], 0);
     for event in [
         "secret asked for id=variable",
@@ -460,7 +461,7 @@ fn no_secret_of_a_run_is_written_printed_or_sent_to_those_it_is_not_for() {
 }
 
 #[test]
-fn the_search_finds_a_secret_however_it_is_written() {
+fn the_search_finds_a_secret_in_every_encoding() {
     let canary = Canary::new("file");
     for shift in 0..9 {
         let text = format!("{}{}{}", "u".repeat(shift), canary.word, ":p");
@@ -493,7 +494,7 @@ const ADDRESSES: [(&str, &str); 5] = [
 
 #[test]
 #[ignore = "needs live peers"]
-fn a_password_in_an_address_is_shown_nowhere() {
+fn a_password_in_an_address_is_never_shown() {
     let daemon = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let canary = Canary::new("address");
     let project = |target: &str, dockerfile: &str| {

@@ -178,7 +178,7 @@ fn compare(ours: &BTreeMap<String, TarEntry>, theirs: &BTreeMap<String, TarEntry
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_large_and_odd_context_arrives_as_buildx_sends_it() {
+async fn a_large_context_with_unusual_entries_arrives_as_with_buildx() {
     let buildx = peers::program("RBAKE_TEST_BUILDX");
     let daemon = Buildkitd::start(&[]).await;
     let dir = tempfile::tempdir().unwrap();
@@ -235,7 +235,7 @@ async fn a_large_and_odd_context_arrives_as_buildx_sends_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_directory_comes_back_for_each_platform() {
+async fn a_build_writes_a_directory_for_each_platform() {
     let daemon = Buildkitd::start(&[]).await;
     let dir = tempfile::tempdir().unwrap();
     write(
@@ -319,7 +319,7 @@ fn stores(dir: &str, access: StoreAccess) -> Arc<ContentStores> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_local_cache_serves_a_daemon_that_has_none() {
+async fn a_local_cache_serves_a_daemon_without_a_cache() {
     let dir = tempfile::tempdir().unwrap();
     write(
         &dir.path().join("ctx/Dockerfile"),

@@ -28,7 +28,7 @@ fn with_id<T>(build_ref: &BuildRef, message: T) -> Request<T> {
     request
 }
 
-// The message ends with the id. The words before it may differ between daemons.
+// The message must end with that of the scripted daemon. The text before it may differ between daemons.
 fn same(status: &Status, build_ref: &BuildRef) {
     let scripted = unknown_job(build_ref.as_str());
     assert_eq!(status.code(), scripted.code(), "{status:?}");
@@ -37,7 +37,7 @@ fn same(status: &Status, build_ref: &BuildRef) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn unknown_builds() {
+async fn errors_for_unknown_builds() {
     let engine = buildkitd::shared().await;
     let build_ref = BuildRef::new();
     let status = engine
@@ -87,7 +87,7 @@ async fn refused(engine: &Engine, dockerfile: &str) -> Status {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn details_of_a_failed_step() {
+async fn the_error_of_a_failed_step_has_details() {
     let engine = buildkitd::shared().await;
     let status = refused(&engine, "FROM busybox\nRUN exit 3\n").await;
     assert_eq!(status.code(), Code::Unknown);
@@ -102,13 +102,13 @@ async fn details_of_a_failed_step() {
     );
     for detail in &details {
         let json = serde_json::from_slice::<serde_json::Value>(&detail.value);
-        assert!(json.is_ok(), "{} is no JSON", detail.type_url);
+        assert!(json.is_ok(), "{} is not JSON", detail.type_url);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn an_error_that_is_returned_ends_the_job_with_it() {
+async fn a_job_ends_with_the_error_that_the_client_returns() {
     let engine = buildkitd::shared().await;
     let build_ref = BuildRef::new();
     let request = SolveRequest {

@@ -74,13 +74,13 @@ fn a_hanging_helper_is_named_after_five_seconds_and_ended_before_the_builder_giv
         "{output}"
     );
     assert!(took < Duration::from_secs(65), "{took:?}");
-    assert_eq!(processes(&mark), 0, "a child of the helper lives on");
+    assert_eq!(processes(&mark), 0, "a child of the helper still runs");
     assert_eq!(calls(&project), 1);
 }
 
 #[test]
 #[ignore = "needs live peers"]
-fn a_run_that_is_stopped_ends_its_helper() {
+fn a_run_that_is_stopped_also_ends_its_credential_helper() {
     let address = address();
     let registry = FakeRegistry::start(Login::Token("t".to_owned()));
     let mark = format!("9{}", std::process::id());
@@ -90,7 +90,7 @@ fn a_run_that_is_stopped_ends_its_helper() {
     while processes(&mark) < 2 {
         assert!(
             waited.elapsed() < Duration::from_secs(40),
-            "no helper was asked"
+            "no helper was started"
         );
         std::thread::park_timeout(Duration::from_millis(20));
     }
@@ -115,7 +115,7 @@ fn a_run_that_is_stopped_ends_its_helper() {
     while processes(&mark) > 0 {
         assert!(
             waited.elapsed() < Duration::from_secs(2),
-            "the helper lives on: {text}"
+            "the helper still runs: {text}"
         );
         std::thread::park_timeout(Duration::from_millis(20));
     }
@@ -123,7 +123,7 @@ fn a_run_that_is_stopped_ends_its_helper() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn forty_repositories_of_one_registry_cost_one_call_of_the_helper() {
+fn forty_repositories_of_one_registry_need_only_one_call_of_the_helper() {
     let address = address();
     let registry = FakeRegistry::start(Login::Token("t".to_owned()));
     let script = r#"sleep 2; echo '{"Username":"u","Secret":"s"}'"#;
@@ -147,7 +147,7 @@ fn forty_repositories_of_one_registry_cost_one_call_of_the_helper() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn a_token_server_that_redirects_elsewhere_gets_no_password_there_and_is_named() {
+fn no_password_follows_a_redirect_of_a_token_server_and_the_error_names_both() {
     let address = address();
     let elsewhere = FakeRegistry::start(Login::Token("t".to_owned()));
     let place = format!("http://{}/token", elsewhere.host());
@@ -180,7 +180,7 @@ fn user(registry: &FakeRegistry) -> String {
 
 #[test]
 #[ignore = "needs live peers"]
-fn the_configurations_of_one_registry_are_chosen_as_by_buildx() {
+fn the_configuration_for_a_registry_is_chosen_as_by_buildx() {
     for (folder, has_entry, variable, expected) in [
         ("HOST/app", true, false, "scoped"),
         ("HOST/app@pull", true, false, "scoped"),

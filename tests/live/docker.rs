@@ -1,5 +1,5 @@
-//! What a Docker Engine has after a bake, with both of its image stores, compared with what it has after a bake by
-//! buildx.
+//! Compares the images that a Docker Engine has after a bake by rbake with those after a bake by buildx, for both kinds of
+//! image store.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -223,7 +223,7 @@ fn an_image_without_a_name_is_kept_by_its_digest() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn pushed_images_are_in_the_registry_with_the_digest_that_is_told() {
+fn pushed_images_are_in_the_registry_with_the_printed_digest() {
     let engines = Engine::each();
     let crane = peers::program("RBAKE_TEST_CRANE");
     for engine in engines {
@@ -252,7 +252,7 @@ fn pushed_images_are_in_the_registry_with_the_digest_that_is_told() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn a_private_registry_is_pushed_to_with_the_users_credentials() {
+fn a_push_to_a_private_registry_uses_the_users_credentials() {
     let (engines, registry) = (Engine::each(), PrivateRegistry::start());
     for engine in engines {
         let name = format!("{}/{}:1", registry.address, unique("private"));
@@ -272,7 +272,7 @@ fn a_private_registry_is_pushed_to_with_the_users_credentials() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn images_are_loaded_into_either_store_from_elsewhere() {
+fn images_of_another_builder_are_loaded_into_either_image_store() {
     let [containerd, classic] = Engine::each();
     let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     for engine in [&containerd, &classic] {
@@ -333,7 +333,7 @@ fn a_push_that_is_refused_fails_the_target() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn a_push_by_digest_leaves_the_list_of_images_as_it_was() {
+fn a_push_by_digest_does_not_change_the_list_of_images() {
     let engines = Engine::each();
     for engine in engines {
         let name = format!("{}/{}", engine.registry, unique("bydigest"));
@@ -365,7 +365,7 @@ fn a_push_by_digest_leaves_the_list_of_images_as_it_was() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn several_outputs_and_what_a_store_cannot_do_are_as_for_buildx() {
+fn the_outputs_that_an_image_store_supports_are_the_same_as_for_buildx() {
     let engines = Engine::each();
     for engine in engines {
         for (output, works) in [
@@ -389,7 +389,7 @@ fn several_outputs_and_what_a_store_cannot_do_are_as_for_buildx() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn the_default_load_may_be_switched_off_where_there_is_no_docker() {
+fn the_default_load_can_be_switched_off_if_docker_is_missing() {
     let address = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let builder = format!(
         r#"{{"Name":"r","Driver":"remote","Nodes":[{{"Name":"r0","Endpoint":"{address}","DriverOpts":{{"default-load":"true"}}}}]}}"#
@@ -422,7 +422,7 @@ fn the_default_load_may_be_switched_off_where_there_is_no_docker() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn a_registry_without_tls_is_told_with_the_setting_that_counts() {
+fn errors_about_a_registry_without_tls_name_the_setting_to_change() {
     let engines = Engine::each();
     let buildkit = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     // The same registry under a name for which TLS is required by default.

@@ -22,7 +22,7 @@ fn uncancelled() -> CancellationToken {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_daemon_tells_what_it_can_do() {
+async fn a_daemon_reports_its_capabilities() {
     let engine = buildkitd::shared().await;
     assert!(
         engine
@@ -51,7 +51,7 @@ async fn a_daemon_tells_what_it_can_do() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_solve_gives_progress_and_a_digest() {
+async fn a_solve_reports_progress_and_returns_a_digest() {
     let engine = buildkitd::shared().await;
     let events = Events::default();
     let mut build = build(&engine, "FROM scratch\nCOPY a /a\n", &[("a", b"content")]).await;
@@ -84,7 +84,7 @@ async fn a_solve_gives_progress_and_a_digest() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn steps_may_take_long_and_the_session_lives() {
+async fn a_session_stays_open_during_a_long_step() {
     let engine = buildkitd::shared().await;
     // A session that does not answer health checks is dropped after ten seconds.
     let mut build = build(&engine, "FROM busybox\nRUN sleep 12\n", &[]).await;
@@ -100,7 +100,7 @@ async fn steps_may_take_long_and_the_session_lives() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_failed_step_has_its_place_its_exit_code_and_its_output() {
+async fn the_failure_of_a_step_has_its_line_its_exit_code_and_its_output() {
     let engine = buildkitd::shared().await;
     let events = Events::default();
     let dockerfile = "FROM busybox\nRUN echo to-be-seen-$((40+2)) && exit 17\n";
@@ -130,7 +130,7 @@ async fn a_failed_step_has_its_place_its_exit_code_and_its_output() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn mistakes_in_a_dockerfile_are_told() {
+async fn mistakes_in_a_dockerfile_are_reported() {
     let engine = buildkitd::shared().await;
     let none = EventSink::none();
     let started = Instant::now();
@@ -240,7 +240,7 @@ async fn long_ignore_files_fit_into_the_headers() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn large_dockerfiles_come_back_with_their_errors() {
+async fn errors_in_large_dockerfiles_are_received() {
     let engine = buildkitd::shared().await;
     // The daemon returns the whole text in a header.
     let comment = format!("# {}\n", "x".repeat(200)).repeat(500);
@@ -305,7 +305,7 @@ async fn cancelling_ends_the_daemons_work_at_once() {
                 assert!(record.error.is_some(), "{record:?}");
                 break;
             }
-            assert!(Instant::now() < deadline, "the daemon goes on");
+            assert!(Instant::now() < deadline, "the daemon still builds");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -313,7 +313,7 @@ async fn cancelling_ends_the_daemons_work_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn closing_a_session_is_no_loss() {
+async fn closing_a_session_does_not_count_as_a_loss() {
     let engine = buildkitd::shared().await;
     let build = build(&engine, "FROM scratch\n", &[]).await;
     let started = Instant::now();
@@ -329,7 +329,7 @@ async fn closing_a_session_is_no_loss() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn an_old_daemon_is_understood() {
+async fn rbake_works_with_an_old_daemon() {
     let program = crate::support::peers::program("RBAKE_TEST_BUILDKITD_OLD");
     let daemon = Buildkitd::start_program(&program, &[]).await;
     let engine = rbake::engine::Engine::connect(daemon.endpoint())

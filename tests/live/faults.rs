@@ -36,7 +36,7 @@ async fn solve_and(signal: &str) -> (Result<Solved, SolveFailure>, Duration) {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_daemon_that_dies_in_the_middle_is_told_at_once() {
+async fn a_daemon_that_dies_during_a_step_is_reported_at_once() {
     let (result, after) = solve_and("KILL").await;
     let failure = result.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Engine, "{failure:?}");
@@ -47,14 +47,14 @@ async fn a_daemon_that_dies_in_the_middle_is_told_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_daemon_that_is_asked_to_stop_finishes_what_it_does() {
+async fn a_daemon_that_gets_sigterm_finishes_its_build() {
     let (result, _) = solve_and("TERM").await;
     result.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn after_a_daemon_has_died_nothing_waits() {
+async fn no_call_hangs_after_the_daemon_has_died() {
     let daemon = Buildkitd::start(&[]).await;
     let engine = Engine::connect(daemon.endpoint()).await.unwrap();
     let build = build(&engine, "FROM scratch\n", &[]).await;

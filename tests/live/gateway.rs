@@ -18,7 +18,7 @@ use crate::support::events::Events;
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn both_roads_give_the_same_image() {
+async fn solves_with_and_without_the_gateway_give_the_same_image() {
     let engine = buildkitd::shared().await;
     let mut digests = Vec::new();
     for through_gateway in [false, true] {
@@ -87,7 +87,7 @@ async fn provenance(engine: &Engine, build_ref: &str) -> serde_json::Value {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn both_roads_give_the_same_provenance() {
+async fn solves_with_and_without_the_gateway_give_the_same_provenance() {
     let engine = buildkitd::shared().await;
     let mut found = Vec::new();
     for through_gateway in [false, true] {
@@ -130,7 +130,7 @@ async fn both_roads_give_the_same_provenance() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn errors_of_the_frontend_and_of_steps_are_told_as_without_it() {
+async fn errors_through_the_gateway_are_the_same_as_without_it() {
     let engine = buildkitd::shared().await;
     for (dockerfile, expected) in [
         ("FROM scratch\nBOGUS\n", "unknown instruction"),
@@ -173,7 +173,7 @@ async fn errors_of_the_frontend_and_of_steps_are_told_as_without_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_question_to_the_frontend_is_answered() {
+async fn a_subrequest_to_the_frontend_returns_its_result() {
     let engine = buildkitd::shared().await;
     let mut build = build(&engine, "from scratch AS x\nCOPY a /\n", &[("a", b"")]).await;
     build.spec.through_gateway = true;
@@ -197,7 +197,7 @@ async fn a_question_to_the_frontend_is_answered() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn whoever_holds_a_result_may_give_it_up() {
+async fn a_solve_fails_with_the_error_of_the_task_that_holds_its_result() {
     let engine = buildkitd::shared().await;
     let build = build(&engine, "FROM scratch\nCOPY a /\n", &[("a", b"")]).await;
     let none = EventSink::none();

@@ -91,7 +91,7 @@ const MISTAKES: [Mistake; 12] = [
 
 #[test]
 #[ignore = "needs live peers"]
-fn a_mistake_is_told_in_the_users_terms_with_the_way_out() {
+fn a_mistake_is_reported_in_the_users_terms_with_a_remedy() {
     let daemon = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     for mistake in &MISTAKES {
         let definition = format!("target \"default\" {{\n  {}\n}}\n", mistake.target);
@@ -115,7 +115,7 @@ fn a_mistake_is_told_in_the_users_terms_with_the_way_out() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn a_step_without_a_place_is_named() {
+fn the_error_names_a_failed_step_that_has_no_line() {
     let daemon = peers::peer("RBAKE_TEST_BUILDKIT_ADDR");
     let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR");
     let dockerfile = format!("FROM scratch\nADD http://{registry}/nosuch /x\n");

@@ -64,7 +64,7 @@ fn temporary_files(project: &TestProject) -> Vec<String> {
 
 #[test]
 #[ignore = "needs live peers"]
-fn what_is_granted_after_a_link_is_where_it_is_written() {
+fn a_path_through_a_link_needs_a_grant_for_the_place_that_it_leads_to() {
     let project = project(
         r#"output = ["type=local,dest=up/../dir", "type=tar,dest=up/../a.tar"]
         cache-to = ["type=local,dest=up/../cache"]"#,
@@ -92,7 +92,7 @@ fn what_is_granted_after_a_link_is_where_it_is_written() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn secrets_come_from_where_the_link_leads() {
+fn a_secret_is_read_from_the_place_that_a_link_leads_to() {
     let project = project(r#"secret = ["id=k,src=up/../key"]"#);
     let project = project
         .file("key", "ours")
@@ -115,7 +115,7 @@ fn secrets_come_from_where_the_link_leads() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn a_dockerfile_of_another_directory_is_granted_alone() {
+fn a_dockerfile_in_another_directory_needs_a_grant_only_for_itself() {
     let project = project(
         r#"dockerfile = "../elsewhere/Dockerfile"
         output = ["type=local,dest=out"]"#,
@@ -135,7 +135,7 @@ fn a_dockerfile_of_another_directory_is_granted_alone() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn metadata_goes_to_what_the_shell_has_opened() {
+fn metadata_is_written_to_files_and_pipes_that_the_shell_has_opened() {
     let project = project(r#"output = ["type=cacheonly"]"#);
     let text = scripted(&project, "$R a --metadata-file /dev/stdout | cat");
     assert!(text.contains("\"a\": {"), "{text}");
@@ -163,7 +163,7 @@ fn metadata_goes_to_what_the_shell_has_opened() {
 
 #[tokio::test]
 #[ignore = "needs live peers"]
-async fn a_metadata_pipe_without_a_reader_is_told_of_and_can_be_left() {
+async fn a_run_reports_a_metadata_pipe_without_a_reader_and_can_be_interrupted() {
     let project = project(r#"output = ["type=cacheonly"]"#);
     let pipe = project.path().join("pipe");
     assert!(bash(&project, "mkfifo pipe").status.success());
@@ -191,7 +191,7 @@ async fn a_metadata_pipe_without_a_reader_is_told_of_and_can_be_left() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn metadata_replaces_files_and_nothing_else() {
+fn metadata_replaces_only_regular_files() {
     let project = project(r#"output = ["type=cacheonly"]"#);
     let at = |name: &str| project.path().join(name);
     std::fs::write(at("real"), "old").unwrap();
@@ -292,7 +292,7 @@ fn standard_output_has_all_of_an_archive_or_the_target_fails() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn a_link_that_comes_while_the_user_is_asked_is_not_followed() {
+fn a_link_that_appears_while_rbake_asks_the_user_is_not_followed() {
     let project = project(r#"output = ["type=local,dest=up/../dir"]"#);
     let program = Path::new(env!("CARGO_BIN_EXE_rbake"));
     let command = project.command(&["a", "--progress=plain"]);

@@ -98,7 +98,7 @@ fn comparable(record: &BuildHistoryRecord) -> BTreeMap<String, String> {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn both_ask_the_daemon_for_the_same() {
+async fn rbake_and_buildx_send_the_same_requests() {
     let buildx = peers::program("RBAKE_TEST_BUILDX");
     let project = project();
     for target in ["plain", "full"] {

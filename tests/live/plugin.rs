@@ -62,7 +62,7 @@ fn install(plugins: &Path) {
 
 #[test]
 #[ignore = "needs live peers"]
-fn docker_lists_it_and_hands_commands_on() {
+fn docker_lists_the_plugin_and_passes_commands_to_it() {
     let docker = Docker::new(DEFINITION);
     let help = docker.run(&["--help"]);
     let line = help.stdout.lines().find(|line| line.contains("rbake*"));
@@ -99,7 +99,7 @@ fn docker_lists_it_and_hands_commands_on() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn dockers_own_completions_ask_it() {
+fn dockers_own_completion_asks_the_plugin() {
     let docker = Docker::new(DEFINITION);
     let answer = docker.run(&["__complete", "rbake", "ess"]);
     assert_eq!(answer.stdout, "essential\tWhat matters\n:4\n", "{answer}");
@@ -111,7 +111,7 @@ fn dockers_own_completions_ask_it() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn exit_codes_and_advice_are_dockers() {
+fn exit_codes_and_suggested_commands_suit_docker() {
     let docker = Docker::new(DEFINITION);
     let usage = docker.run(&["rbake", "--prnt"]);
     assert_eq!(usage.code, Some(2), "{usage}");
@@ -129,7 +129,7 @@ fn exit_codes_and_advice_are_dockers() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn config_names_where_plugins_and_builders_are() {
+fn dockers_config_option_selects_plugins_and_builders() {
     let docker = Docker::new(DEFINITION);
     let dir = docker.project.path().join("../config");
     install(&dir.join("cli-plugins"));
@@ -146,7 +146,7 @@ fn config_names_where_plugins_and_builders_are() {
 // Docker catches the signal, and its plugin continues unless it watches the socket.
 #[tokio::test]
 #[ignore = "needs live peers"]
-async fn docker_being_told_to_stop_stops_the_build() {
+async fn sigterm_to_docker_stops_the_build() {
     let definition = r#"
 target "default" {
   dockerfile-inline = <<EOT
@@ -168,7 +168,7 @@ EOT
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stderr)).map_while(Result::ok);
     assert!(
         lines.any(|line| line.ends_with("started")),
-        "the step does not start"
+        "the step did not start"
     );
     let told = Instant::now();
     Command::new("kill")

@@ -1,4 +1,4 @@
-//! The provenance of images: it must not have details of this machine that help nobody.
+//! The provenance of images must not contain useless details of this machine.
 
 use crate::support::buildkitd::Buildkitd;
 use crate::support::project::TestProject;
@@ -46,7 +46,7 @@ fn has(haystack: &[u8], needle: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn no_session_is_named_in_provenance() {
+async fn provenance_contains_no_session_id() {
     let daemon = Buildkitd::start(&[]).await;
     for mode in ["min", "max"] {
         let project = project()
@@ -66,7 +66,7 @@ async fn no_session_is_named_in_provenance() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn a_large_directory_that_targets_read_alike_is_sent_once() {
+async fn a_large_directory_that_two_targets_read_is_sent_once() {
     let daemon = Buildkitd::start(&[]).await;
     let project = project()
         .file("a", vec![b'x'; 17 << 20])

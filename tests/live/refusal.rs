@@ -1,4 +1,4 @@
-//! Registries that need a password, and the messages if they do not receive the right one.
+//! Registries that need a password, and the messages if the password is wrong or missing.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -52,7 +52,7 @@ impl Registry {
         while !registry.answers() {
             assert!(
                 started.elapsed() < Duration::from_secs(20),
-                "the registry does not start"
+                "the registry did not start"
             );
             std::thread::yield_now();
         }
@@ -112,7 +112,7 @@ fn contains(output: &CommandOutput, expected: &[String]) {
 
 #[test]
 #[ignore = "needs live peers"]
-fn a_refused_password_is_told_with_its_entry_and_the_way_to_another() {
+fn the_error_about_a_refused_password_names_its_entry_and_the_remedy() {
     let registry = Registry::start();
     let host = &registry.address;
     let config = format!(
@@ -133,7 +133,7 @@ fn a_refused_password_is_told_with_its_entry_and_the_way_to_another() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn a_broken_configuration_is_a_warning_and_named_where_a_registry_needs_it() {
+fn a_broken_configuration_is_a_warning_and_the_reason_for_a_refused_push() {
     let registry = Registry::start();
     let host = &registry.address;
     let password = auth("a", "hunter2");
@@ -173,7 +173,7 @@ fn a_broken_configuration_is_a_warning_and_named_where_a_registry_needs_it() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn the_entry_that_leads_to_the_targets_own_image_is_shown() {
+fn the_error_names_the_entry_for_the_targets_own_image() {
     let registry = Registry::start();
     let (right, wrong) = (auth("b", "hunter2"), auth("a", "hunter3"));
     for (first, second, code) in [(&wrong, &right, 0), (&right, &wrong, 1)] {
@@ -191,7 +191,7 @@ fn the_entry_that_leads_to_the_targets_own_image_is_shown() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn the_entry_that_leads_to_the_base_image_is_shown_where_none_leads_to_the_targets_own() {
+fn the_entry_for_the_base_image_is_used_if_none_fits_the_targets_own_image() {
     let registry = Registry::start();
     let good = auth("a", "hunter2");
     let made = push(
@@ -201,7 +201,7 @@ fn the_entry_that_leads_to_the_base_image_is_shown_where_none_leads_to_the_targe
     );
     assert_eq!(made.code, Some(0), "{made}");
     let (host, bad) = (&registry.address, auth("a", "hunter3"));
-    // The wrong password comes first in the order of names.
+    // In alphabetical order, the entry with the wrong password is first.
     let config = format!(
         r#"{{"auths":{{"{host}/another":{{"auth":"{bad}"}},"{host}/team":{{"auth":"{good}"}}}}}}"#
     );

@@ -1,8 +1,7 @@
 //! The embedded builder of an ordinary user: rootlesskit, subordinate user ids, and nothing that belongs to root.
 //!
-//! The user has a name and subordinate ids in a copy of `/etc`, which only the test's mount namespace sees. A shell
-//! with the two capabilities of `newuidmap` and `newgidmap` replaces these programs, so that they need not be
-//! installed.
+//! The user has a name and subordinate ids in a copy of `/etc`, which is visible only in the test's mount namespace. A shell
+//! with the two capabilities of `newuidmap` and `newgidmap` replaces these programs, so that they need not be installed.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
@@ -214,7 +213,7 @@ async fn an_ordinary_user_builds_without_root() {
         assert_eq!(found.mode() & 0o777, 0o700, "{name}");
     }
     let running = users_processes();
-    // There are the supervisor, two processes of rootlesskit, and buildkitd.
+    // They are the supervisor, two processes of rootlesskit, and buildkitd.
     assert!(running.len() >= 4, "{running:?}");
     for process in &running {
         let environ = std::fs::read(process.join("environ")).unwrap_or_default();

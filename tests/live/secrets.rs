@@ -43,7 +43,7 @@ fn nonce(baker: Baker, of: &str) -> String {
 
 #[test]
 #[ignore = "needs live peers"]
-fn a_target_does_not_get_what_only_another_declares() {
+fn a_target_does_not_get_a_secret_that_only_another_target_declares() {
     let bakers = Bakers::on_the_shared_daemon();
     for baker in Baker::ALL {
         for group in ["default", "reversed"] {
@@ -76,7 +76,7 @@ fn a_target_does_not_get_what_only_another_declares() {
 // empty secret.
 #[test]
 #[ignore = "needs live peers"]
-fn targets_that_read_one_pipe_all_get_what_comes_out_of_it() {
+fn all_targets_get_the_secret_that_comes_from_one_pipe() {
     let bakers = Bakers::on_the_shared_daemon();
     let target = |name: &str| {
         format!(
@@ -154,7 +154,7 @@ COPY --from=get-optional /got /got
 
 #[test]
 #[ignore = "needs live peers"]
-fn a_shared_step_finds_the_secret_of_whichever_target_has_it() {
+fn a_shared_step_gets_the_secret_of_the_target_that_has_it() {
     let bakers = Bakers::on_the_shared_daemon();
     for baker in Baker::ALL {
         let project = TestProject::new()
@@ -213,7 +213,7 @@ impl RefusingServer {
     // The values of all `Authorization` headers that were received.
     fn authorizations(&self) -> Vec<String> {
         let requests = self.requests.lock().unwrap();
-        assert!(!requests.is_empty(), "{} was not asked", self.address);
+        assert!(!requests.is_empty(), "{} got no request", self.address);
         let lines = requests.iter().flat_map(|request| request.lines());
         lines
             .filter_map(|line| {
@@ -247,7 +247,7 @@ fn a_git_host_gets_the_token_of_its_own_target_only() {
     });
 }
 
-// Two targets, each with its own git host. The second one has the secret `id`, whose name decides for which host it is.
+// Two targets, each with its own git host. The second one has the secret `id`, whose name selects the host that gets it.
 fn two_git_hosts(bakers: &Bakers, baker: Baker, id: &str) {
     let gate = Gate::default();
     let [other, own] = [(), ()].map(|()| RefusingServer::start(&gate, 2));
@@ -294,7 +294,7 @@ fn an_http_host_gets_the_token_of_its_own_target_only() {
 
 #[test]
 #[ignore = "needs live peers"]
-fn a_secret_that_vanished_ends_its_target_even_where_the_step_can_do_without() {
+fn a_secret_that_vanished_fails_its_target_even_if_the_step_does_not_require_it() {
     let bakers = Bakers::on_the_shared_daemon();
     let project = TestProject::new()
         .file(

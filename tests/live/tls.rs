@@ -27,7 +27,7 @@ fn endpoint(port: u16, tls: Option<TlsMaterial>) -> Endpoint {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn mutual_tls_lets_in_whom_it_should() {
+async fn mutual_tls_accepts_only_matching_certificates() {
     let dir = tempfile::tempdir().unwrap();
     certificates(dir.path());
     let file = |name: &str| dir.path().join(name);
@@ -97,7 +97,7 @@ async fn mutual_tls_lets_in_whom_it_should() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn tcp_in_the_clear() {
+async fn tcp_without_tls() {
     let port = free_port();
     let address = format!("tcp://127.0.0.1:{port}");
     let _daemon = Buildkitd::start(&["--addr", &address]).await;

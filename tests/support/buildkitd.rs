@@ -128,7 +128,7 @@ impl Buildkitd {
             };
             assert!(
                 started.elapsed() < patience,
-                "the daemon goes on with {build:?}"
+                "the daemon still runs {build:?}"
             );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

@@ -1,4 +1,4 @@
-//! A scripted daemon, for behaviour that a real one cannot be made to show.
+//! A scripted daemon, for behaviour that a test cannot force a real one to show.
 //!
 //! It passes each call to the test, which may answer it. The library connects through a stream in memory, so that a
 //! test can pause the clock; programs connect to a unix socket. `tests/live/contract.rs` checks that a real daemon
@@ -377,7 +377,7 @@ impl Control for Service {
     }
 }
 
-// A gRPC client on the byte stream of a session, like the one of a real daemon.
+// Creates a gRPC client on the byte stream of a session, as a real daemon does.
 fn dial_back(
     mut messages: Streaming<BytesMessage>,
     to_client: mpsc::WeakSender<Result<BytesMessage, Status>>,

@@ -184,7 +184,7 @@ pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> b
     while !condition().await {
         assert!(
             started.elapsed() < Duration::from_secs(40),
-            "waited in vain: {what}"
+            "waited 40 seconds for: {what}"
         );
         tokio::time::sleep(Duration::from_millis(30)).await;
     }

@@ -95,7 +95,7 @@ impl Run {
             if now >= 60_000 && since.elapsed() > Duration::from_millis(300) {
                 return;
             }
-            assert!(!self.has_ended(), "it ended early");
+            assert!(!self.has_ended(), "the run ended early");
             let waited = started.elapsed();
             assert!(waited < Duration::from_secs(60), "it wrote {now} bytes");
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -152,7 +152,7 @@ impl Run {
     pub(crate) async fn writes(&mut self, text: &str) {
         let started = Instant::now();
         while !self.stderr().contains(text) {
-            assert!(!self.has_ended(), "it ended early: {}", self.stderr());
+            assert!(!self.has_ended(), "the run ended early: {}", self.stderr());
             assert!(
                 started.elapsed() < Duration::from_secs(60),
                 "`{text}` is not written: {}",
@@ -169,7 +169,7 @@ impl Run {
     pub(crate) async fn ended(mut self, patience: Duration) -> Ended {
         let status = tokio::time::timeout(patience, self.child.wait()).await;
         let Ok(status) = status else {
-            panic!("it goes on after {patience:?}:\n{}", self.stderr());
+            panic!("still running after {patience:?}:\n{}", self.stderr());
         };
         let at = Instant::now();
         if let Some(reads) = self.reads.take() {

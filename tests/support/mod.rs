@@ -1,4 +1,4 @@
-//! Shared by all tests: peers, real and scripted daemons, directories.
+//! Code that all tests share: peers, real and scripted daemons, directories.
 
 pub(crate) mod bakers;
 pub(crate) mod buildkitd;

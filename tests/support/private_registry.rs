@@ -15,7 +15,7 @@ pub(crate) struct PrivateRegistry {
 
 /// The name of the registry's user.
 pub(crate) const USER: &str = "keeper";
-/// The user's password. The standard and the URL-safe alphabet of base64 encode its characters differently.
+/// The user's password. Its encoding differs between the standard and the URL-safe alphabet of base64.
 pub(crate) const PASSWORD: &str = "w?~~~>?>?x";
 
 impl PrivateRegistry {

@@ -200,7 +200,7 @@ impl fmt::Display for CommandOutput {
     }
 }
 
-/// Compares a session with the snapshot that has the test's name, in a directory with the name of the test's file.
+/// Compares a session with its snapshot. The snapshot has the name of the test, and its directory that of the test's file.
 macro_rules! assert_session {
     ($session:expr $(,)?) => {{
         let file = module_path!().rsplit("::").next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A context, its ignore file, and what is copied of it.
+//! A case of the campaign: a context, its ignore file, and the `COPY` instructions.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub(super) enum Kind {
     Dir,
     File(Vec<u8>),
-    // Another name of the file at this path.
+    // A hard link to the file at this path.
     Hard(Vec<u8>),
     Link(Vec<u8>),
     Pipe,
@@ -20,9 +20,9 @@ pub(super) enum Kind {
 pub(super) struct Node {
     pub(super) kind: Kind,
     pub(super) mode: u32,
-    /// Whether it belongs to root and not to the user who builds.
+    /// Whether it belongs to root, and not to the user who runs the build.
     pub(super) of_root: bool,
-    /// Extended attributes; of a file with several names those of the first.
+    /// Extended attributes. A file with several names has them at the first name.
     pub(super) attributes: Attributes,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Node {
 pub(super) type Attributes = BTreeMap<String, Vec<u8>>;
 
 impl Node {
-    /// An entry that belongs to the user who builds.
+    /// An entry that belongs to the user who runs the build.
     pub(super) fn new(kind: Kind, mode: u32) -> Self {
         Self {
             kind,
@@ -51,11 +51,11 @@ impl Node {
 pub(super) enum Ignore {
     None,
     File,
-    // Beside the Dockerfile, for it alone.
+    // A separate ignore file next to the Dockerfile.
     Own,
-    // A link that stays inside.
+    // A link to a file in the context.
     LinkInside,
-    // From here on, forms that cannot be used.
+    // The forms from here on cannot be used.
     LinkOutside,
     Dangling,
     Loop,
@@ -74,14 +74,14 @@ impl Ignore {
     }
 }
 
-/// What the directory is to the target.
+/// How the target uses the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// The main context.
     Context,
-    /// A named context, beside a main context with nothing in it.
+    /// A named context; the main context is empty.
     Named,
-    /// The main context and a named one.
+    /// Both the main context and a named one.
     Both,
 }
 
@@ -94,7 +94,7 @@ pub(super) enum Output {
     Local,
 }
 
-/// The path of the entry `name` of the directory `dir`; the root is empty.
+/// The path of the entry `name` in the directory `dir`. The path of the root is empty.
 pub(super) fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
     if dir.is_empty() {
         name.to_vec()
@@ -109,7 +109,7 @@ pub(super) fn parents(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     ends.map(|(at, _)| &path[..at])
 }
 
-/// A context, its ignore file and what is copied.
+/// A context, its ignore file, and the `COPY` instructions.
 #[derive(Debug, Clone)]
 pub(super) struct Case {
     pub(super) tree: BTreeMap<Vec<u8>, Node>,
@@ -180,7 +180,7 @@ impl Case {
         text
     }
 
-    /// Whether an ordinary user can read the file, list the directory, or look at what else is at `path`.
+    /// Whether an ordinary user can read the file or list the directory at `path`, or examine an entry of another kind.
     pub(super) fn is_readable(&self, path: &[u8]) -> bool {
         let mut above = parents(path).map(|dir| &self.tree[dir]);
         let node = &self.tree[path];

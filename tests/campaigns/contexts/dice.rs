@@ -1,4 +1,4 @@
-//! Chance that depends on a seed alone.
+//! Random choices that depend only on a seed.
 
 /// A stream of random numbers (splitmix64).
 pub(super) struct Dice(u64);
@@ -21,7 +21,7 @@ impl Dice {
         usize::try_from(self.next() % u64::try_from(end).unwrap()).unwrap()
     }
 
-    /// Whether something that happens `percent` times in a hundred happens now.
+    /// `true` in `percent` of a hundred calls.
     pub(super) fn percent(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }

@@ -1,4 +1,4 @@
-//! Cases on disk.
+//! Writes cases to disk.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::case::{Case, Ignore, Kind};
 
-/// The ordinary user who builds.
+/// The ordinary user who runs the build.
 pub(super) const USER: u32 = 65534;
 
 fn set_mode(path: &Path, mode: u32) {
@@ -47,7 +47,7 @@ pub(super) fn write(case: &Case, root: &Path) {
             std::fs::hard_link(at(first), at(path)).unwrap();
         }
     }
-    // The deepest first: a directory may be closed afterwards.
+    // The deepest entries come first, because the new mode may make a directory inaccessible.
     for (path, node) in case.tree.iter().rev() {
         let owner = Some(if node.of_root { 0 } else { USER });
         match node.kind {
@@ -58,7 +58,7 @@ pub(super) fn write(case: &Case, root: &Path) {
                 set_mode(&at(path), node.mode);
             }
         }
-        // A change of the owner drops capabilities.
+        // Set attributes last, because a change of the owner drops capabilities.
         for (name, value) in &node.attributes {
             let (flags, path) = (rustix::fs::XattrFlags::empty(), at(path));
             rustix::fs::lsetxattr(path, name.as_str(), value, flags).unwrap();
@@ -70,7 +70,7 @@ pub(super) fn write(case: &Case, root: &Path) {
     }
 }
 
-// The one that swallows everything; a pipe where there may be no devices.
+// Creates a null device, or a pipe where devices are not permitted.
 fn device(path: &Path) {
     use rustix::fs::{CWD, FileType, Mode, makedev, mkfifoat, mknodat};
     let made = mknodat(
@@ -83,7 +83,7 @@ fn device(path: &Path) {
     made.or_else(|_| mkfifoat(CWD, path, Mode::RUSR)).unwrap();
 }
 
-// The names of sockets are short, wherever they are.
+// A path for `bind` must be short, so the socket is created elsewhere and moved.
 fn socket(path: &Path) {
     let dir = tempfile::tempdir().unwrap();
     let short = dir.path().join("s");

@@ -1,4 +1,4 @@
-//! What a program has written to a directory, entry by entry, as [`ImageEntry`] has it of archives.
+//! Reads the entries of a directory that a program has written, in the same form as those of an archive ([`ImageEntry`]).
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -9,7 +9,7 @@ use std::path::Path;
 use super::case::{Attributes, join};
 use super::run::{Image, ImageEntry};
 
-/// What is in `root`; nothing if it does not exist.
+/// The entries in `root`. There are none if it does not exist.
 pub(super) fn entries(root: &Path) -> Image {
     let mut image = Image::new();
     if root.exists() {

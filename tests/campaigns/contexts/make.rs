@@ -1,4 +1,4 @@
-//! Makes contexts and what is copied of them, each from its seed alone.
+//! Makes random cases. A case depends only on its seed.
 
 use std::collections::BTreeMap;
 
@@ -47,7 +47,7 @@ pub(super) fn case(seed: u64) -> Case {
         let sources = sources.collect();
         case.copies.push(sources);
     }
-    // A source that is not there ends every build alike; most cases shall come further than that.
+    // A missing source always fails the build. Remove missing sources from most cases, so that they test more than that.
     if dice.percent(85) {
         let there: Vec<bool> = case
             .sources()
@@ -64,7 +64,7 @@ pub(super) fn case(seed: u64) -> Case {
     }
     attributes(&mut case.tree, &mut dice);
     case.place = match dice.below(100) {
-        // The Dockerfile's own ignore file is for the main context alone.
+        // The Dockerfile's own ignore file applies only to the main context.
         _ if case.ignore == Ignore::Own => Place::Context,
         0..60 => Place::Context,
         60..85 => Place::Named,
@@ -76,7 +76,7 @@ pub(super) fn case(seed: u64) -> Case {
     case
 }
 
-// Linux lets users give their own attributes to files and directories only.
+// On Linux, only files and directories can have user attributes.
 fn attributes(tree: &mut BTreeMap<Vec<u8>, Node>, dice: &mut Dice) {
     // `cap_net_bind_service=ep`, in the second version of the format.
     const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -186,7 +186,7 @@ fn links(tree: &mut BTreeMap<Vec<u8>, Node>, dice: &mut Dice) {
     }
 }
 
-// Gives some entries to root, with modes that say what others may.
+// Makes root the owner of some entries, with modes that decide what the user may do.
 fn denied(tree: &mut BTreeMap<Vec<u8>, Node>, dice: &mut Dice) {
     let chance = dice.one(&[&0_usize, &8, &20]).to_owned();
     for node in tree.values_mut() {
@@ -245,7 +245,7 @@ fn ignore(case: &mut Case, dice: &mut Dice) {
         }
         _ => {}
     }
-    // Forms that are files in the context are entries of it.
+    // Most forms are an entry of the context.
     let (kind, mode) = match case.ignore {
         File | Unreadable | BadPattern | BadByte | Control => (Kind::File(case.text()), 0o644),
         LinkInside => (Kind::Link(b"ignore/file".to_vec()), 0o777),
@@ -271,7 +271,7 @@ fn ignore(case: &mut Case, dice: &mut Dice) {
     }
 }
 
-// A line of an ignore file; what it means is clear to everybody: no brackets, no backslashes.
+// A line of an ignore file. It has no brackets and no backslashes, so that its meaning is certain.
 fn line(tree: &BTreeMap<Vec<u8>, Node>, dice: &mut Dice) -> Vec<u8> {
     let path = some(tree, dice, |_| true).unwrap_or_else(|| b"a".to_vec());
     let path = masked(&path);
@@ -290,12 +290,12 @@ fn line(tree: &BTreeMap<Vec<u8>, Node>, dice: &mut Dice) -> Vec<u8> {
     format!("{not}{text}").into_bytes()
 }
 
-// `path` with wildcards in place of what means something to ignore files, Dockerfiles or JSON, or is no text.
+// `path`, with wildcards in place of characters that are special in ignore files, Dockerfiles or JSON, or are not text.
 fn masked(path: &[u8]) -> String {
     replaced(path, "*[]\\$\"'!# ")
 }
 
-// `path` with wildcards in place of the characters `odd`, and of what is no text.
+// `path`, with wildcards in place of the characters `odd`, control characters, and bytes that are not UTF-8.
 fn replaced(path: &[u8], odd: &str) -> String {
     let is_odd = |c: char| odd.contains(c) || c.is_control() || c == char::REPLACEMENT_CHARACTER;
     let text = String::from_utf8_lossy(path);
@@ -304,7 +304,7 @@ fn replaced(path: &[u8], odd: &str) -> String {
         .collect()
 }
 
-// What the paths in the directory `dir` begin with.
+// The prefix of all paths in the directory `dir`.
 fn slash(dir: &str) -> String {
     if dir.is_empty() {
         String::new()
@@ -313,7 +313,7 @@ fn slash(dir: &str) -> String {
     }
 }
 
-// The directory of `path`, its name, and how that begins.
+// The directory of `path`, its name, and the first character of the name.
 fn taken_apart(path: &str) -> (&str, &str, String) {
     let (dir, base) = path.rsplit_once('/').unwrap_or(("", path));
     (dir, base, base.chars().take(1).collect())
@@ -321,7 +321,7 @@ fn taken_apart(path: &str) -> (&str, &str, String) {
 
 fn source(tree: &BTreeMap<Vec<u8>, Node>, dice: &mut Dice) -> String {
     let path = some(tree, dice, |_| true).unwrap_or_else(|| b"a".to_vec());
-    // In the array form of `COPY`, blanks and `!` mean themselves.
+    // In the array form of `COPY`, blanks and `!` are ordinary characters.
     let path = replaced(&path, "*[]\\$\"'?");
     let (dir, base, start) = taken_apart(&path);
     let link = |dice: &mut Dice| {

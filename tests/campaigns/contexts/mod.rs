@@ -1,9 +1,9 @@
-//! Contexts with everything that a directory may hold, built by rbake and buildx as an ordinary user, and as root.
+//! Random contexts with entries of every kind, built by rbake and by buildx, as an ordinary user and as root.
 //!
-//! The directory is the main context, a named one or both; its files have modes, owners, attributes, names of any bytes; the
-//! result goes to an archive or a directory. Both programs run on one daemon, and what they give is compared entry by entry; a
-//! difference that no rule of [`rules`] explains fails the run. Beside that, [`oracle`] works out what the Dockerfile asks
-//! for, and rbake may never succeed with less in the image.
+//! The directory is the main context, a named context, or both. Its entries have various modes, owners and attributes, and
+//! names of any bytes. The result is an archive or a directory. Both programs use the same daemon, and the test compares their
+//! results entry by entry. A difference that no rule in [`rules`] explains fails the test. Independently of buildx, [`oracle`]
+//! computes what the image must contain, and rbake must never succeed with less.
 
 mod case;
 mod dice;
@@ -26,16 +26,17 @@ use oracle::Wanted;
 use rules::{RULES, SET_ID_BITS, Seen, without_set_id_bits};
 use run::{Answer, Image, ImageEntry, Programs};
 
-/// Cases in the full campaign, and every how many of them are built as root.
+/// Cases in the full campaign.
 const FULL: u64 = 2_000;
+/// One of so many cases is built as root.
 const AS_ROOT: u64 = 10;
-/// Cases that are built at once.
+/// Cases that are built at the same time.
 const WORKERS: usize = 4;
 
 #[derive(Default)]
 struct Tally {
     counts: BTreeMap<String, u64>,
-    // The first cases of each rule.
+    // The first cases that each rule explains.
     examples: BTreeMap<&'static str, Vec<String>>,
     failures: Vec<String>,
 }
@@ -55,7 +56,7 @@ impl Tally {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn contexts_give_what_the_dockerfile_asks_for() {
+async fn images_contain_what_the_dockerfile_copies_from_the_context() {
     let buildx = peers::program("RBAKE_TEST_BUILDX");
     let daemon = Buildkitd::start(&[]).await;
     let address = daemon.open_to_all();
@@ -104,7 +105,7 @@ async fn contexts_give_what_the_dockerfile_asks_for() {
     let count = |what: &str| tally.counts.get(what).copied().unwrap_or_default();
     let all = count("cases");
     assert!(all < 50 || 2 * count("with a denied, special or linked source") >= all);
-    // What it leaves takes a while to delete.
+    // This also deletes the daemon's data, which takes a while.
     drop(daemon);
 }
 
@@ -115,7 +116,7 @@ fn examine(seed: u64, programs: &Programs, tally: &Mutex<Tally>) {
     let project = programs.place(&format!("case-{seed}"));
     disk::write(&case, &project);
     let ours = programs.rbake(&project, case.output, as_root);
-    // The daemon waits for ever for somebody to write into an ignore file that is a pipe.
+    // With buildx, the daemon would wait forever for somebody to write to an ignore file that is a pipe.
     let asked = case.ignore != Ignore::Pipe;
     let theirs = asked.then(|| programs.buildx(&project, case.output, as_root));
     std::fs::remove_dir_all(&project).unwrap();
@@ -140,7 +141,7 @@ fn examine(seed: u64, programs: &Programs, tally: &Mutex<Tally>) {
         tally.failures.push(text);
     }
     let Some(theirs) = theirs else {
-        tally.count("not asked of buildx, which never ends");
+        tally.count("not built by buildx, which would never end");
         return;
     };
     let mut ours = ours;
@@ -181,7 +182,7 @@ fn examine(seed: u64, programs: &Programs, tally: &Mutex<Tally>) {
     }
 }
 
-// The kind of a refusal.
+// Why a program refused the build.
 fn reason(messages: &str) -> &'static str {
     let known = [
         ("Permission denied", "permission denied"),
@@ -190,7 +191,7 @@ fn reason(messages: &str) -> &'static str {
         ("no such file", "a source is not there"),
         (
             "cannot copy to non-directory",
-            "entries in each other's way",
+            "entries that conflict with each other",
         ),
         ("too many links", "a loop of links"),
         ("Operation not permitted", "a device that users cannot make"),
@@ -201,7 +202,7 @@ fn reason(messages: &str) -> &'static str {
 
 const OTHER: &str = "for another reason";
 
-// What the sources of the case hold, for the distribution.
+// Counts what kinds of sources the case has.
 fn describe(case: &Case, wanted: &Wanted, as_root: bool, tally: &mut Tally) {
     tally.count("cases");
     tally.count(if as_root { "as root" } else { "as a user" });
@@ -224,7 +225,7 @@ fn describe(case: &Case, wanted: &Wanted, as_root: bool, tally: &mut Tally) {
         (denied, "with a denied source"),
         (special, "with a special source"),
         (linked, "with a linked source"),
-        (odd, "with a source whose name is no plain text"),
+        (odd, "with a source whose name is not plain text"),
         (attributed, "with a source with attributes"),
         (
             denied || special || linked,
@@ -257,16 +258,16 @@ fn shown(case: &Case) -> String {
     format!("{}{}{entries}", case.definition(), case.dockerfile())
 }
 
-// What the image lacks of what is asked for, where the program says that all is well.
+// What is missing in the image although the program succeeded.
 fn less_than_asked(wanted: &Wanted, answer: &Answer) -> Option<String> {
     let image = answer.image.as_ref()?;
     let lacks = wanted.attributes.iter().find_map(|(path, files)| {
         let ([file], Some(entry)) = (files.as_slice(), image.get(path)) else {
             return None;
         };
-        // The daemon changes the owner of what it copies, by which the kernel drops capabilities.
+        // Capabilities are not compared: the daemon changes the owner of copied files, and then the kernel drops them.
         let mut asked = file.iter().filter(|(name, _)| name.starts_with("user."));
-        // Another name of a file has its attributes by the first.
+        // A hard link has no attributes in the archive, because they belong to the first name.
         let (name, _) = asked.find(|(name, value)| {
             entry.kind == tar::EntryType::Regular && entry.attributes.get(*name) != Some(*value)
         })?;
@@ -284,7 +285,7 @@ fn less_than_asked(wanted: &Wanted, answer: &Answer) -> Option<String> {
     });
     missing.map(|(path, kinds)| {
         format!(
-            "`{}`, which is to be {kinds:?} and is {:?}",
+            "`{}`, which should be {kinds:?} but is {:?}",
             path.escape_ascii(),
             image.get(path)
         )
@@ -306,7 +307,7 @@ fn is(entry: &ImageEntry, kind: &Kind, image: &Image) -> bool {
     }
 }
 
-// The words of a refusal.
+// The exit code and the error messages.
 fn last(answer: &Answer) -> String {
     let lines = answer.messages.lines();
     let lines: Vec<&str> = lines
@@ -323,19 +324,19 @@ fn difference(ours: &Answer, theirs: &Answer) -> Option<String> {
                 .clone()
                 .find(|path| ours.get(*path) != theirs.get(*path))?;
             Some(format!(
-                "`{}` is {:?} by rbake and {:?} by buildx",
+                "`{}` is {:?} with rbake and {:?} with buildx",
                 different.escape_ascii(),
                 ours.get(different),
                 theirs.get(different)
             ))
         }
-        // A limit of time that ran out is no refusal.
+        // 124 means that the time limit was reached, which is not a refusal.
         (None, None) if ours.code != Some(124) && theirs.code != Some(124) => None,
         (None, _) => Some(format!(
-            "rbake alone refuses, {}; buildx, {}",
+            "only rbake refuses the build: {}; buildx: {}",
             last(ours),
             last(theirs)
         )),
-        (_, None) => Some(format!("buildx alone refuses, {}", last(theirs))),
+        (_, None) => Some(format!("only buildx refuses: {}", last(theirs))),
     }
 }

@@ -1,8 +1,8 @@
-//! What the Dockerfile of a case asks for, worked out from the case alone.
+//! Computes from a case what its image must contain.
 //!
-//! Independent of rbake's own matching: patterns become regular expressions here, by their documentation. Permissions play
-//! no part: what is asked for is asked for, whether it can be read or not. Where it is open what `BuildKit` makes of a source
-//! (links to nothing among the matches of a wildcard), nothing is demanded.
+//! This does not use rbake's own matching: patterns become regular expressions here, according to their documentation.
+//! Permissions are ignored: a file is required even if it cannot be read. Nothing is required where it is not certain what
+//! `BuildKit` does with a source, such as a dangling link among the matches of a wildcard.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,17 +10,17 @@ use regex::Regex;
 
 use super::case::{Attributes, Case, Kind, join, parents};
 
-/// What must be in the image, by path; several where sources write to one place.
+/// What must be in the image, by path. A path has several kinds if several sources write to it.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     pub(super) must: BTreeMap<Vec<u8>, Vec<Kind>>,
-    /// The extended attributes of files that must be in the image, as `must` has the files.
+    /// The extended attributes of the files in `must`, by path.
     pub(super) attributes: BTreeMap<Vec<u8>, Vec<Attributes>>,
-    /// Entries of the context that the copies come upon.
+    /// Entries of the context that the `COPY` instructions use.
     pub(super) sources: BTreeSet<Vec<u8>>,
 }
 
-/// A path's characters; a byte that is no text is one character.
+/// A path as text. Bytes that are not UTF-8 become replacement characters.
 pub(super) fn text(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
 }
@@ -63,7 +63,8 @@ pub(super) fn kept(case: &Case) -> BTreeSet<Vec<u8>> {
         })
         .collect();
     let is_ignored = |path: &[u8]| {
-        // What matched a directory holds for what is in it; a rule is tried only where it would change something.
+        // A rule that matches a directory also applies to its content. A rule is tried only where it would change the
+        // result.
         let mut marks = vec![false; rules.len()];
         let mut ignored = false;
         for part in parents(path).chain([path]) {
@@ -85,7 +86,7 @@ pub(super) fn kept(case: &Case) -> BTreeSet<Vec<u8>> {
     kept
 }
 
-// What the paths in the directory `dir` begin with.
+// The prefix of all paths in the directory `dir`.
 fn inside(dir: &[u8]) -> Vec<u8> {
     if dir.is_empty() {
         Vec::new()
@@ -100,7 +101,7 @@ struct Context<'a> {
     wanted: Wanted,
 }
 
-/// What `case` asks for.
+/// What the image of `case` must contain.
 pub(super) fn wanted(case: &Case) -> Wanted {
     let mut context = Context {
         case,
@@ -115,7 +116,7 @@ pub(super) fn wanted(case: &Case) -> Wanted {
     context.wanted
 }
 
-/// Whether `source` names something that the ignore file leaves there.
+/// Whether `source` names an entry that the ignore file leaves in the context.
 pub(super) fn is_there(case: &Case, source: &str) -> bool {
     let mut context = Context {
         case,
@@ -134,7 +135,7 @@ impl Context<'_> {
         self.kept.contains(path).then(|| &self.case.tree[path].kind)
     }
 
-    // Where `path` leads by links within the context.
+    // Follows the links in `path` within the context.
     fn resolve(&mut self, path: &[u8]) -> Option<Vec<u8>> {
         let mut at: Vec<u8> = Vec::new();
         let mut rest: Vec<Vec<u8>> = path

@@ -1,11 +1,11 @@
-//! Why rbake and buildx may differ on a context; each rule is a line of `docs/differences.md`.
+//! The differences between rbake and buildx that are intended. `docs/differences.md` describes each of them.
 
 use super::case::{Case, Kind, Output};
 use super::less_than_asked;
 use super::oracle::Wanted;
 use super::run::{Answer, ImageEntry};
 
-/// A case with both answers.
+/// A case, and the results of both programs.
 pub(super) struct Seen<'a> {
     pub(super) case: &'a Case,
     pub(super) wanted: &'a Wanted,
@@ -23,8 +23,8 @@ impl Seen<'_> {
         self.theirs.image.is_none() && self.theirs.messages.contains(text)
     }
 
-    // We build, and buildx does not find a source, or leaves something out; where several sources write to one place, what
-    // is left out may show as another's entry.
+    // rbake succeeds, and buildx does not find a source or leaves something out. If several sources write to one path, and
+    // buildx leaves one of them out, the entry may come from another source.
     fn we_have_more(&self) -> bool {
         match (&self.ours.image, &self.theirs.image) {
             (Some(ours), Some(theirs)) => theirs.iter().all(|(path, entry)| {
@@ -51,19 +51,19 @@ impl Seen<'_> {
     }
 }
 
-/// Why they differ.
+/// A reason for a difference.
 pub(super) struct Rule {
     pub(super) name: &'static str,
     pub(super) explains: fn(&Seen<'_>) -> bool,
 }
 
-/// What [`without_set_id_bits`] sets aside.
+/// The name of the difference that [`without_set_id_bits`] removes.
 pub(super) const SET_ID_BITS: &str = "set-id bits are kept in directories";
 
-/// Takes the set-id bits from `ours` that `theirs` lacks; `None` if there are none. buildx loses them by its `chown` where it
-/// writes a directory as an ordinary user.
+/// Removes from `ours` the set-id bits that `theirs` does not have. `None` if there are none. buildx loses them by its `chown`
+/// when it writes a directory as an ordinary user.
 ///
-/// Nothing else of an entry is touched, so that another difference of the same case still needs a reason of its own.
+/// This changes nothing else, so that another difference in the same case still needs its own rule.
 pub(super) fn without_set_id_bits(ours: &Answer, theirs: &Answer) -> Option<Answer> {
     let mut image = ours.image.clone()?;
     let others = theirs.image.as_ref()?;
@@ -86,7 +86,7 @@ pub(super) fn without_set_id_bits(ours: &Answer, theirs: &Answer) -> Option<Answ
     })
 }
 
-/// All rules; the first that explains a difference is its reason.
+/// All rules. The first one that explains a difference counts.
 pub(super) const RULES: [Rule; 9] = [
     Rule {
         name: "an ignore file that cannot be used is an error",
@@ -99,7 +99,7 @@ pub(super) const RULES: [Rule; 9] = [
         explains: |seen| seen.has_unreadable_source() && seen.we_say("cannot open `"),
     },
     Rule {
-        name: "a directory of which nothing can be wanted need not be readable",
+        name: "a directory from which nothing can be needed need not be readable",
         explains: |seen| {
             seen.only_we_build() && !seen.as_root && seen.they_say("permission denied")
         },
@@ -115,7 +115,7 @@ pub(super) const RULES: [Rule; 9] = [
         },
     },
     Rule {
-        name: "what rbake cannot read, buildx leaves out",
+        name: "what rbake cannot read is an error, and buildx leaves it out",
         explains: |seen| {
             let less = seen.theirs.image.is_some() && {
                 less_than_asked(seen.wanted, seen.theirs).is_some()
@@ -124,8 +124,8 @@ pub(super) const RULES: [Rule; 9] = [
         },
     },
     Rule {
-        // It lists by one reading of the patterns, and opens by another.
-        name: "what is listed is sent with its content",
+        // buildx matches the patterns in one way when it lists files, and in another way when it opens them.
+        name: "each file that is listed is sent with its content",
         explains: |seen| {
             let (Some(ours), Some(theirs)) = (&seen.ours.image, &seen.theirs.image) else {
                 return false;
@@ -142,7 +142,7 @@ pub(super) const RULES: [Rule; 9] = [
         },
     },
     Rule {
-        name: "names that begin with `!` or a blank mean themselves",
+        name: "names that begin with `!` or a blank are taken literally",
         explains: |seen| {
             let odd = |source: &str| {
                 source
@@ -155,7 +155,7 @@ pub(super) const RULES: [Rule; 9] = [
         },
     },
     Rule {
-        // Seen in two of 2,000 cases, and not again when they were repeated.
+        // This occurred in two of 2,000 cases, but not again when these were repeated.
         name: "a directory has its own attributes, not those of another",
         explains: |seen| {
             let (Some(ours), Some(theirs)) = (&seen.ours.image, &seen.theirs.image) else {
@@ -172,7 +172,7 @@ pub(super) const RULES: [Rule; 9] = [
         },
     },
     Rule {
-        name: "directories whose names are not UTF-8 come back",
+        name: "directories whose names are not UTF-8 are written",
         explains: |seen| {
             let is_odd = |path: &Vec<u8>| std::str::from_utf8(path).is_err();
             seen.case.output == Output::Local
@@ -191,7 +191,7 @@ fn is_other_only_in_attributes(ours: &ImageEntry, theirs: &ImageEntry) -> bool {
     ours.kind == tar::EntryType::Directory && aside == *theirs
 }
 
-// Whether the entry has exactly what a directory of its name has in the context.
+// Whether the entry has exactly the attributes of a directory of this name in the context.
 fn has_its_own_attributes(case: &Case, path: &[u8], entry: &ImageEntry) -> bool {
     let name = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next().map(<[u8]>::to_vec);
     case.tree.iter().any(|(other, node)| {

@@ -1,4 +1,4 @@
-//! Runs both programs on a case, and takes apart what comes of it.
+//! Runs both programs on a case, and reads their results.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -11,7 +11,7 @@ use super::case::{Attributes, Output};
 use super::disk::USER;
 use super::local;
 
-/// Seconds that one build may take.
+/// The most seconds that one build may take.
 const LIMIT: &str = "90";
 
 /// An entry of an image.
@@ -31,13 +31,13 @@ pub(super) type Image = BTreeMap<Vec<u8>, ImageEntry>;
 /// How a program ended.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// The image, where it was built.
+    /// The image, if the build succeeded.
     pub(super) image: Option<Image>,
     pub(super) code: Option<i32>,
     pub(super) messages: String,
 }
 
-/// Both programs, where an ordinary user can run them.
+/// Copies of both programs, in a directory where an ordinary user can run them.
 pub(super) struct Programs {
     dir: tempfile::TempDir,
     address: String,
@@ -79,7 +79,7 @@ impl Programs {
         programs
     }
 
-    /// Where cases may be written.
+    /// The directory for the case `name`.
     pub(super) fn place(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -119,7 +119,7 @@ impl Programs {
             "--progress=plain",
             "--no-cache",
         ]);
-        // Attestations have no place among files.
+        // Otherwise the result would have files with attestations.
         command.arg("--provenance=false");
         answer(&mut command, project, output)
     }
@@ -135,7 +135,7 @@ fn answer(command: &mut Command, project: &Path, output: Output) -> Answer {
         Output::Tar => entries(&ended.stdout),
         Output::Local => local::entries(&project.join("out")),
     });
-    // The other program writes to the same place.
+    // The other program writes to the same directory.
     let removed = std::fs::remove_dir_all(project.join("out"));
     assert!(removed.is_ok() || !project.join("out").exists());
     Answer {
@@ -145,7 +145,7 @@ fn answer(command: &mut Command, project: &Path, output: Output) -> Answer {
     }
 }
 
-// The `tar` crate takes extended headers apart at line breaks, which names may have.
+// Parses an extended header. The `tar` crate splits it at line breaks, which names may contain.
 fn extended(mut data: &[u8]) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut records = BTreeMap::new();
     while let Some(space) = data.iter().position(|b| *b == b' ') {

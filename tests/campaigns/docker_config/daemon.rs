@@ -1,4 +1,4 @@
-//! What the daemon of a case does: it asks the client's session for credentials and tokens, then refuses the build.
+//! The daemon of a case: it asks the client's session for credentials and tokens, and then refuses the build.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tonic::Status;
 use super::make::Ask;
 use crate::support::fake_buildkit::{Call, ClientSession, FakeBuildkit};
 
-/// What a registry would be shown.
+/// What a registry would receive.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Shown {
     Error,
@@ -26,7 +26,7 @@ pub(super) enum Shown {
 }
 
 impl Shown {
-    /// A user and a secret; two empty texts are nothing.
+    /// A user and a secret, or `Nothing` if both are empty.
     pub(super) fn pair(user: String, secret: String) -> Self {
         if user.is_empty() && secret.is_empty() {
             Self::Nothing
@@ -36,7 +36,7 @@ impl Shown {
     }
 }
 
-/// What the daemon has learnt.
+/// What the daemon has received.
 pub(super) struct Learnt {
     pub shown: Vec<Shown>,
     pub proxies: Vec<(String, String)>,
@@ -58,7 +58,7 @@ pub(super) async fn serve(fake: &mut FakeBuildkit, asks: &[Ask], realm: &str) ->
                 }
                 tokio::spawn(hold(session));
             }
-            // A build without a frontend is the client's question what the daemon can do.
+            // With a build without a frontend, the client asks for the capabilities of the daemon.
             Call::Solve(request, answer) if request.frontend.is_empty() => probe = Some(answer),
             Call::Solve(request, answer) => solve = Some((request, answer)),
             Call::Ping(_, answer) => drop(answer.send(Ok(PongResponse::default()))),
@@ -66,11 +66,11 @@ pub(super) async fn serve(fake: &mut FakeBuildkit, asks: &[Ask], realm: &str) ->
                 drop(answer.send(Ok(ReturnResponse::default())));
                 returned = true;
             }
-            // Progress that ends at once.
+            // Dropping the sender ends the progress at once.
             Call::Status(..) => watched = true,
-            Call::GatewaySolve(..) => panic!("nothing here is built through the gateway"),
+            Call::GatewaySolve(..) => panic!("unexpected build through the gateway"),
         }
-        // The two calls of the question come in any order.
+        // The calls for the capabilities come in any order.
         if returned && let Some(probe) = probe.take() {
             drop(probe.send(Ok(SolveResponse::default())));
         }
@@ -132,7 +132,7 @@ async fn one(auth: &mut AuthClient<tonic::transport::Channel>, ask: &Ask, realm:
     match auth.fetch_token(request).await {
         Ok(answer) => {
             let token = answer.into_inner().token;
-            // What the token server got comes back in its token.
+            // The token contains what the token server received.
             match serde_json::from_str::<Vec<String>>(&token).ok().as_deref() {
                 Some([]) => Shown::Nothing,
                 Some([user, secret]) => Shown::Pair(user.clone(), secret.clone()),
@@ -143,7 +143,7 @@ async fn one(auth: &mut AuthClient<tonic::transport::Channel>, ask: &Ask, realm:
     }
 }
 
-/// A token server, whose tokens say what it was shown. Ends when the sender is dropped.
+/// Starts a token server whose tokens contain the credentials that it received. It ends when the sender is dropped.
 pub(super) async fn token_server() -> (String, oneshot::Sender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let realm = format!("http://{}/token", listener.local_addr().unwrap());
@@ -192,7 +192,7 @@ async fn answer(mut socket: tokio::net::TcpStream) {
         let shown = match field("grant_type").as_str() {
             "password" => vec![field("username"), field("password")],
             "refresh_token" => vec![String::new(), field("refresh_token")],
-            // Nobody is asked for by GET; a password would come by POST.
+            // A GET request is anonymous. Credentials would come in a POST request.
             _ => Vec::new(),
         };
         let token = serde_json::to_string(&shown).unwrap();

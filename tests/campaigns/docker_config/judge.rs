@@ -1,4 +1,4 @@
-//! Go's answers, and what may differ from them.
+//! The answers of the Go program that reads configurations like buildx, and which differences from them are allowed.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -13,7 +13,7 @@ use super::make::{Ask, Case};
 
 const HUB: &str = "registry-1.docker.io";
 
-/// The program that reads as buildx reads.
+/// The Go program that reads configurations like buildx.
 pub(super) struct Go {
     child: Child,
     questions: ChildStdin,
@@ -80,7 +80,7 @@ impl Go {
     }
 
     pub(super) fn ask(&mut self, case: &Case, dir: &Path, path: &str) -> Answer {
-        // Each question is asked about the Hub, too, whose credential is some registries' as well.
+        // Ask each question about Docker Hub as well, because some registries use its credential, too.
         let of_hub = |ask: &Ask| json!({ "Host": HUB, "Scopes": ask.scopes });
         let own = |ask: &Ask| json!({ "Host": ask.host, "Scopes": ask.scopes });
         let asks = case.asks.iter();
@@ -119,7 +119,7 @@ impl Credential {
         !self.error.is_empty() || texts.iter().all(|text| text.is_empty())
     }
 
-    // What the daemon, or a token server, gets of it: BuildKit's `toCredentials` and `FetchToken`.
+    // What the daemon or a token server receives for this credential, as in BuildKit's `toCredentials` and `FetchToken`.
     fn shown(&self, ask: &Ask) -> Shown {
         if !self.error.is_empty() {
             return Shown::Error;
@@ -140,22 +140,22 @@ impl Credential {
     }
 }
 
-/// Why an answer is as it is.
+/// Why an answer is correct.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Verdict {
     /// buildx answers the same.
     Same,
-    /// buildx answers this or something else, by chance.
+    /// The answer of buildx is random, and this is one of its possible answers.
     Chance,
-    /// The configuration is wrong in one place, which spoils more in buildx.
+    /// The configuration has an error, which affects more entries in buildx.
     Wrong,
-    /// An entry by path.
+    /// There is an entry for a path.
     ByPath,
-    /// An entry without a credential.
+    /// There is an entry without a credential.
     Empty,
 }
 
-/// Judges the answer to the question at `index`; an error says what was expected.
+/// Judges the answer to the question at `index`. The error says what was expected.
 pub(super) fn judge(
     case: &Case,
     answer: &Answer,
@@ -174,7 +174,7 @@ pub(super) fn judge(
     };
     let by_path = any(&has_path);
     let empty = any(&|entries| entries.iter().any(Credential::is_empty));
-    // A helper that answers with nothing hides the Hub's credential in buildx.
+    // In buildx, a helper that returns an empty credential hides the credential for Docker Hub.
     let silent = places.iter().any(|at| {
         let helper = answer.helpers[*at].as_ref();
         helper.is_some_and(|told| told.error.is_empty() && told.is_empty())
@@ -187,7 +187,7 @@ pub(super) fn judge(
             .filter(|found| *found != Shown::Error)
             .unwrap_or(Shown::Nothing);
     }
-    // Where a configuration by scope answers, it answers as in buildx, after the variable.
+    // If a configuration by scope applies, the answer must be that of buildx, except that the variable takes precedence.
     let hosts = [Some(ask.host), guest.map(|_| HUB)];
     let is_scoped = |folder: &str| {
         hosts
@@ -226,7 +226,7 @@ pub(super) fn judge(
         (_, true, _) => Ok(Verdict::ByPath),
         (_, _, true) => Ok(Verdict::Empty),
         (true, ..) => Ok(Verdict::Wrong),
-        _ => Err(format!("buildx: {go:?}, and nothing is odd")),
+        _ => Err(format!("buildx: {go:?}, and no rule allows this")),
     }
 }
 
@@ -234,7 +234,7 @@ fn all(credentials: &[Credential], ask: &Ask) -> Vec<Shown> {
     credentials.iter().map(|one| one.shown(ask)).collect()
 }
 
-// The key of an entry for the host that is asked for, or for the Hub.
+// The key of the entry for the requested host, or for Docker Hub.
 fn key(ask: &Ask, own: bool) -> &'static str {
     match ask.host {
         host if own && host != HUB => host,
@@ -246,7 +246,7 @@ fn names_host(folder: &str, host: &str) -> bool {
     folder.split(['/', '@']).next() == Some(host)
 }
 
-// The rules of docs/differences.md, on entries that Go has read one by one.
+// Applies the rules of docs/differences.md to the entries, each of which Go has read separately.
 fn model(answer: &Answer, index: usize, ask: &Ask) -> Shown {
     let key = key(ask, index < answer.answers.len() / 2);
     let variable = best(&answer.variable_entries[index], key, ask, true);

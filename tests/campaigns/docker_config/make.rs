@@ -1,4 +1,4 @@
-//! Random configurations: what people write, what programs write, and what nobody should.
+//! Random configurations, as people and programs write them, and with errors of many kinds.
 
 mod stores;
 
@@ -8,10 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rbake_differential::Random;
 
-/// The index of Docker Hub, whose entry has a name of its own.
+/// The key of the entry for Docker Hub.
 const HUB: &str = "https://index.docker.io/v1/";
 
-/// Repositories that questions are about.
+/// The repositories in the questions.
 const REPOSITORIES: [&str; 5] = [
     "proj-a/x",
     "proj-a",
@@ -20,7 +20,7 @@ const REPOSITORIES: [&str; 5] = [
     "proj-a/x/deep",
 ];
 
-/// Registries that questions are about.
+/// The registries in the questions.
 const HOSTS: [&str; 6] = [
     "r1.example",
     "r2.example:5000",
@@ -30,7 +30,7 @@ const HOSTS: [&str; 6] = [
     "dhi.io",
 ];
 
-/// Helpers of the campaign, and names that are no helper's.
+/// Names of credential helpers. Some of these helpers do not exist.
 pub(super) const HELPERS: [&str; 12] = [
     "good",
     "token",
@@ -49,24 +49,24 @@ pub(super) const HELPERS: [&str; 12] = [
 /// One configuration and the questions about it.
 #[derive(Debug, Default)]
 pub(super) struct Case {
-    /// `config.json`; not there if `None`.
+    /// `config.json`. `None` if there is no such file.
     pub file: Option<Vec<u8>>,
     /// `DOCKER_AUTH_CONFIG`.
     pub variable: Option<String>,
-    /// Folders of buildx's configurations by scope, with their `config.json`.
+    /// The folders of buildx's configurations by scope, each with the text of its `config.json`.
     pub scoped: Vec<(String, String)>,
-    /// A builder of buildx's store, and whether a field that rbake does not read is wrong in it.
+    /// A builder in buildx's store, and whether it has an error in a field that rbake does not read.
     pub builder: (Vec<u8>, bool),
-    /// A Docker context, likewise.
+    /// The same for a Docker context.
     pub context: (Vec<u8>, bool),
     /// `DOCKER_HOST`.
     pub engine: Option<&'static str>,
     /// Whether the system's usual helper is in PATH.
     pub usual_helper: bool,
     pub asks: Vec<Ask>,
-    /// What must not be seen anywhere.
+    /// Texts that the program must not print.
     pub secrets: Vec<String>,
-    /// What is unusual about it, for the counts.
+    /// What is special about the case, for the statistics.
     pub traits: Vec<&'static str>,
 }
 
@@ -90,7 +90,7 @@ pub(super) fn case(seed: u64) -> Case {
 struct Maker {
     random: Random,
     case: Case,
-    // How many of a hundred values are of a wrong kind.
+    // How many of a hundred values have errors, roughly.
     wildness: usize,
 }
 
@@ -138,7 +138,7 @@ impl Maker {
         }
     }
 
-    // What happens to a text on its way to the disk.
+    // Converts a text to bytes, sometimes with an error.
     fn bytes(&mut self, text: String) -> Vec<u8> {
         let mut bytes = text.into_bytes();
         if !self.random.percent(self.wildness.max(2)) {
@@ -257,7 +257,7 @@ impl Maker {
         format!("{key}:{value}")
     }
 
-    // A member that is no text where it is wrong: a text would be shown as an address or a name.
+    // A member that, if wrong, is not a string: rbake would print a string as an address or a name.
     fn text_member(&mut self, key: &str, value: &str) -> String {
         let key = self.key(key);
         if !self.random.percent(self.wildness / 3 + 1) {
@@ -271,7 +271,7 @@ impl Maker {
         }
     }
 
-    // A key of a structure, which counts in any case.
+    // A key, sometimes in other letter case, which Go accepts.
     fn key(&mut self, key: &str) -> String {
         if self.random.percent(70) {
             return format!("\"{key}\"");
@@ -442,14 +442,14 @@ impl Maker {
         format!("user{:04x}", self.random.bits() & 0xffff)
     }
 
-    // A word that nobody else says.
+    // A word that occurs nowhere else.
     fn secret(&mut self) -> String {
         let secret = format!("hunter{:012x}", self.random.bits() & 0xffff_ffff_ffff);
         self.case.secrets.push(secret.clone());
         secret
     }
 
-    // The text of an `auth`, as JSON.
+    // The value of an `auth`, as JSON.
     fn auth(&mut self) -> String {
         let (user, password) = (self.user(), self.secret());
         let wild = self.random.percent(15 + self.wildness);
@@ -498,7 +498,7 @@ impl Maker {
                 }
                 1 => "{}".to_owned(),
                 2 => self.entry(),
-                // What people write who have read too fast.
+                // A mistake that people make: the bare `auth` as the value of the entry.
                 _ => self.auth(),
             };
             entries.push((key, value));

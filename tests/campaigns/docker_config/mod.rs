@@ -1,8 +1,8 @@
-//! Random Docker configurations, read by rbake and by Go's reader as buildx asks it.
+//! Random Docker configurations, read by rbake and by a Go program that calls the same functions as buildx.
 //!
-//! The program runs as a user runs it, against a daemon that asks its session for credentials and tokens and then refuses the
-//! build. What registries would be shown, the proxies of the build, the current context, a builder of buildx's store and a
-//! context are held to Go. No byte of a credential may be in what the program prints.
+//! rbake runs like a user's command, against a daemon that asks its session for credentials and tokens and then refuses the
+//! build. The test compares with Go what registries would receive, the proxies of the build, the current context, a builder in
+//! buildx's store, and a Docker context. The output of rbake must not contain any credential.
 
 mod daemon;
 mod judge;
@@ -26,7 +26,7 @@ use crate::support::peers;
 const FULL: u64 = 2_000;
 
 struct Bench {
-    // Helpers, and the system's usual one in a folder of its own.
+    // The credential helpers. The system's default helper is in a separate folder.
     dir: tempfile::TempDir,
     go: Go,
     realm: String,
@@ -35,7 +35,7 @@ struct Bench {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs live peers"]
-async fn random_docker_configurations_are_read_as_go_reads_them_and_no_credential_is_printed() {
+async fn random_docker_configurations_are_read_as_by_buildx_and_no_credential_is_printed() {
     let program = peers::program("RBAKE_TEST_DOCKER_CONFIG");
     let (realm, _server) = daemon::token_server().await;
     let dir = tempfile::tempdir().unwrap();
@@ -130,7 +130,7 @@ impl Bench {
         format!("{usual}{}:/usr/bin:/bin", folder("helpers"))
     }
 
-    // Runs the program against a daemon that asks it.
+    // Runs rbake against a daemon that asks the questions of the case.
     async fn program(&self, case: &Case, dir: &Path, path: &str) -> (daemon::Learnt, String) {
         let project = dir.join("project");
         std::fs::create_dir(&project).unwrap();
@@ -173,7 +173,7 @@ impl Bench {
         let served = daemon::serve(&mut fake, &case.asks, &self.realm);
         let learnt = tokio::select! {
             learnt = served => learnt,
-            output = &mut ended => panic!("the program has ended early:\n{output}"),
+            output = &mut ended => panic!("the program ended early:\n{output}"),
         };
         (learnt, ended.await)
     }
@@ -187,7 +187,7 @@ fn lay_out(case: &Case, docker: &Path) {
     };
     match &case.file {
         Some(file) => write("config.json", file),
-        // A folder cannot be read.
+        // A folder in place of the file cannot be read.
         None if case.usual_helper => std::fs::create_dir_all(docker.join("config.json")).unwrap(),
         None => {}
     }
@@ -205,7 +205,7 @@ fn lay_out(case: &Case, docker: &Path) {
     );
 }
 
-// What rbake reads of the same folder without running anything.
+// Compares what rbake reads from the same folder without running a build.
 fn settings(case: &Case, docker: &Path, go: &Answer) -> Vec<String> {
     let mut wrong = Vec::new();
     let environment = Environment::of([("DOCKER_CONFIG", docker.to_str().unwrap())], "/");
@@ -242,7 +242,7 @@ fn settings(case: &Case, docker: &Path, go: &Answer) -> Vec<String> {
         Ok(Some(ours))
             if !theirs.error && ours.driver == theirs.driver && lines(&ours.nodes) == nodes => {}
         Ok(Some(_)) if theirs.error && *unread => {}
-        // A builder without a name: buildx looks for its last use in a file without a name.
+        // The builder has no name, and buildx looks for its last use in a file without a name, which fails.
         Ok(Some(ours)) if theirs.error && text == b"null" && ours.nodes.is_empty() => {}
         Err(error) if theirs.error => wrong.extend(leaks(case, &format!("{error:?} {error}"))),
         ours => wrong.push(format!(
@@ -256,7 +256,7 @@ fn settings(case: &Case, docker: &Path, go: &Answer) -> Vec<String> {
     match ours {
         Ok(ours) if !theirs.error && ours.host.to_string() == theirs.host => {}
         Ok(_) if theirs.error && *unread => {}
-        // A byte that is no character, read by both and refused by rbake.
+        // The address contains a byte that is not UTF-8. Both read it, and rbake refuses it.
         Err(DockerContextError::Host { .. }) if !theirs.error && text.contains(&0xff) => {}
         Err(DockerContextError::NoHost(_)) if theirs.error || theirs.host.is_empty() => {}
         Err(error @ DockerContextError::Form { .. }) if theirs.error => {
@@ -278,7 +278,7 @@ fn leaks(case: &Case, text: &str) -> Option<String> {
     secret.map(|secret| format!("`{secret}` is in an error"))
 }
 
-// Where Go complains there is a warning, which names what it is about, and nowhere else.
+// rbake must print a warning that names its source if and only if Go complains about that source.
 fn warned(case: &Case, go: &Answer, output: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let ours = |source: &str| {
@@ -304,14 +304,14 @@ fn warned(case: &Case, go: &Answer, output: &str) -> Vec<String> {
         };
         if ours == theirs.is_empty() && !(ours && not_utf8) {
             wrong.push(format!(
-                "a warning of {source}: {ours}, docker's: `{theirs}`"
+                "a warning about {source}: {ours}, docker's: `{theirs}`"
             ));
         }
     }
     wrong
 }
 
-// The helpers of `make::HELPERS` that are there.
+// Writes those helpers of `make::HELPERS` that exist.
 fn helpers(dir: &Path) {
     let scripts = [
         (

@@ -1,9 +1,9 @@
-//! What buildx and docker store beside the configuration: builders and contexts.
+//! What buildx and docker store in addition to the configuration: builders and contexts.
 
 use super::Maker;
 
 impl Maker {
-    // A builder as buildx stores it, and whether a field that rbake does not read is wrong.
+    // A builder as buildx stores it, and whether it has an error in a field that rbake does not read.
     pub(super) fn builder(&mut self) -> (String, bool) {
         let mut nodes = Vec::new();
         let mut unread = false;
@@ -29,7 +29,7 @@ impl Maker {
         }
         let nodes = self.member("Nodes", format!("[{}]", nodes.join(",")));
         let members = [
-            // A builder without a name is looked for in a file without a name by buildx.
+            // The name is always correct, because buildx would look for a builder without a name in a file without a name.
             format!("{}:\"b\"", self.key("Name")),
             self.text_member("Driver", "remote"),
             nodes,
@@ -38,7 +38,7 @@ impl Maker {
         (format!("{{{}}}", members.join(",")), unread)
     }
 
-    // A context as docker stores it.
+    // A context as docker stores it, and whether it has an error in a field that rbake does not read.
     pub(super) fn context(&mut self) -> (String, bool) {
         let members = [
             self.text_member("Host", "unix:///run/far.sock"),
