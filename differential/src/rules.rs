@@ -121,7 +121,7 @@ pub const RULES: &[Rule] = &[
     Rule::new(
         "append-one",
         "buildx ignores the `+`",
-        Sign::Refused("is no list to append to"),
+        Sign::Refused("is not a list and cannot be appended to"),
     ),
     Rule::new(
         "attest-type",
@@ -131,7 +131,7 @@ pub const RULES: &[Rule] = &[
     Rule::new(
         "resources-field",
         "An unknown field of `resources`",
-        Sign::Refused("is not known here"),
+        Sign::Refused("is not a valid key here"),
     ),
     Rule::new(
         "random",

@@ -230,10 +230,10 @@ fn short_form(
             Diagnostic::error(
                 Class::Definition,
                 "compose::invalid-value",
-                format!("`{text}` in `{path}` cannot be read"),
+                format!("`{text}` in `{path}` is not valid"),
             )
             .at(node.span, why)
-            .help("variables that are not set stand for nothing"),
+            .help("variables that are not set are replaced by an empty string"),
         );
     }
 }
@@ -380,7 +380,7 @@ fn resource(node: &mut YamlNode) -> Result<(), &'static str> {
             match (name, entries.get("name")) {
                 (Some(name), None) => drop(entries.insert("name".to_owned(), name)),
                 (Some(inner), Some(outer)) if inner.value != outer.value => {
-                    return Err("called by one name: `name` and `external.name` differ");
+                    return Err("a mapping in which `name` and `external.name` are the same");
                 }
                 _ => {}
             }

@@ -66,7 +66,7 @@ fn meant(service: &YamlNode, problem: Diagnostic) -> Diagnostic {
     match slip {
         Some((key, (written, entry))) => problem
             .context(entry.key, "not a key of services")
-            .help(format!("`{written}` may be meant as `{key}`")),
+            .help(format!("write `{key}` instead of `{written}` if that is what you mean")),
         None => problem,
     }
 }
@@ -110,7 +110,7 @@ fn services_as_contexts(
             Some(other) if other.value.get("build").is_some() || incomplete.contains_key(of) => {
                 continue;
             }
-            Some(_) => "builds nothing",
+            Some(_) => "has no `build`",
             None => "does not exist",
         };
         let message =

@@ -200,7 +200,7 @@ impl Decoder<'_> {
             let Some(entry) = declared.get(&id) else {
                 let service = self.service;
                 let message = format!(
-                    "secret `{id}`, which service `{service}` builds with, is not declared"
+                    "secret `{id}`, which the build of service `{service}` uses, is not declared"
                 );
                 let problem =
                     Diagnostic::error(Class::Definition, "compose::unknown-secret", message)

@@ -177,8 +177,8 @@ impl<'a> Parser<'a> {
                 c if is_blank(c) || c.is_numeric() || is_letter() => {}
                 c => {
                     let span = self.span(at..at + c.len_utf8());
-                    let message = format!("`{}` cannot stand in a name", c.escape_debug());
-                    let label = "letters, digits, `_`, `.` and `-` can";
+                    let message = format!("a name cannot contain `{}`", c.escape_debug());
+                    let label = "names are made of letters, digits, `_`, `.` and `-`";
                     let found = problem("dotenv::invalid-name", message, span, label)
                         .help("write `NAME=value`, and values of several lines in quotes");
                     self.problems.push(found);
@@ -232,7 +232,7 @@ impl<'a> Parser<'a> {
             return Some(self.expand(&unescape(&value), inner, verbatim));
         }
         let span = self.span(start..self.line_end());
-        let message = "this quoted value has no end";
+        let message = "this quoted value is not closed";
         let label = format!(
             "no closing `{}` up to the end of the file",
             char::from(quote)
@@ -361,7 +361,7 @@ mod tests {
     use crate::diag::SourceMap;
 
     #[test]
-    fn a_file_without_end_is_not_read_to_its_end() {
+    fn an_endless_file_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/dev/zero", dir.path().join(".env")).unwrap();
         let error = read(dir.path()).unwrap_err();
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_what_compose_makes_of_them() {
+    fn files_are_parsed_as_in_compose() {
         let path = concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/tests/fixtures/compose/dotenv.jsonl"
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn every_error_is_told_at_its_place() {
+    fn every_error_is_reported_at_its_place() {
         let text = "A=1\nB/C=2\nD=${}\nE F=3\nG=${H:?none}\nI=\"x\n";
         let problems = parsed(text, &|_| None).expect_err("errors");
         let told: Vec<_> = problems
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_no_file() {
+    fn a_directory_is_ignored_and_utf16_is_refused() {
         let dir = tempfile::tempdir().expect("a directory");
         assert_eq!(read(dir.path()).expect("nothing"), None);
         std::fs::create_dir(dir.path().join(".env")).expect("made");

@@ -42,7 +42,7 @@ pub(super) fn of_service(
             .get("format")
             .filter(|format| !matches!(format.as_str(), Some("" | ".env")))
         {
-            let message = "environment files have no other format than `.env`";
+            let message = "environment files must have the format `.env`";
             reader.error("compose::invalid-value", message, format.span, "");
             continue;
         }

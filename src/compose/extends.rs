@@ -233,7 +233,7 @@ impl Loader<'_, '_> {
     ) -> Result<Option<YamlNode>, Reported> {
         let name = &reference.service;
         if !services.services.contains_key(name) {
-            let message = format!("there is no service `{name}` in `{shown}` to be extended");
+            let message = format!("there is no service `{name}` to extend in `{shown}`");
             let names = services.services.keys().map(String::as_str);
             let problem = Diagnostic::error(
                 crate::diag::Class::Definition,
@@ -299,7 +299,7 @@ impl Loader<'_, '_> {
         if let Some(YamlValue::Mapping(services)) = services {
             return Ok(Services { services, marks });
         }
-        let message = format!("there are no services in `{path}` to be extended");
+        let message = format!("there are no services to extend in `{path}`");
         Err(self
             .reader
             .error("compose::unknown-service", message, span, ""))

@@ -91,14 +91,14 @@ pub(super) fn template_problem(error: TemplateError, span: Span, text: Option<&s
     let in_text = text.map_or(String::new(), |text| format!(": `{text}`"));
     match error.kind {
         TemplateErrorKind::Invalid => {
-            let message = format!("this variable has no name or no end{in_text}");
+            let message = format!("this variable has no name or is not closed{in_text}");
             problem(
                 "compose::invalid-template",
                 message,
                 span,
                 "expected `${NAME}`",
             )
-            .help("write `$$` for a dollar sign that is meant as such")
+            .help("write `$$` for a literal dollar sign")
         }
         TemplateErrorKind::Required { name, reason } => {
             let message = match &*reason {
@@ -109,7 +109,7 @@ pub(super) fn template_problem(error: TemplateError, span: Span, text: Option<&s
                 "compose::required-variable",
                 message,
                 span,
-                "asked for here",
+                "a value is required here",
             )
             .help(format!("set `{name}` in the environment or in `.env`"))
         }
@@ -123,17 +123,17 @@ pub(super) fn template_problem(error: TemplateError, span: Span, text: Option<&s
 
 /// The warning for a variable that is not set and has no default.
 pub(super) fn unset(name: &str, span: Span) -> Diagnostic {
-    let message = format!("the variable `{name}` is not set, and stands for nothing");
+    let message = format!("the variable `{name}` is not set and is replaced by an empty string");
     Diagnostic::warning("compose::unset-variable", message)
         .at(span, "")
-        .help(format!("write `${{{name}:-}}` where that is meant"))
+        .help(format!("write `${{{name}:-}}` if that is what you want"))
 }
 
 fn wrong_type(path: &[String], text: &str, wanted: &str, node: &YamlNode) -> Diagnostic {
     let path = path.join(".").replace(".[]", "[]");
     let message = format!("`{path}` must be {wanted}, not `{text}`");
     problem("compose::wrong-type", message, node.span, "here").help(format!(
-        "write {wanted}, or set the variables in it to make one"
+        "write {wanted}, or set its variables so that they make one"
     ))
 }
 
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn services_have_casts_and_builds_have_none() {
+    fn values_of_services_are_converted_and_those_of_builds_are_not() {
         let text = "services:\n  a:\n    scale: ${N}\n    tty: $YES\n    ulimits: {x: '$N'}\n    \
                     build: {no_cache: '$YES', shm_size: $N, args: ['A=$N', $N]}\nsecrets: {s: {external: 'off'}}\n";
         let mut problems = Diagnostics::default();

@@ -201,7 +201,7 @@ fn nothing(files: &[ComposeFile], reader: &mut ProjectReader<'_>) -> Reported {
         "compose::empty",
         "a Compose file without `services` has nothing to build",
     )
-    .help("write what is to be built below the key `services`, each service with a `build`");
+    .help("add what to build below the key `services`, each service with a `build`");
     reader.report(match files {
         [file] => problem.at(Span::new(file.source, 0..0), ""),
         _ => problem,

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_match_as_many_keys_as_they_have() {
+    fn patterns_match_paths_of_the_same_length() {
         let services = ModelPath::ROOT.key("services");
         let web = services.key("web.app");
         let build = web.key("build");

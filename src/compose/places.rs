@@ -134,7 +134,7 @@ mod tests {
 
     #[test_case("key", "sub/key")]
     #[test_case("C:\\key", "C:\\key")]
-    #[test_case("", "sub"; "nothing is the directory")]
+    #[test_case("", "sub"; "an empty path is the directory")]
     fn optional_files(text: &str, expected: &str) {
         assert_eq!(resolved(text, Kind::OptionalFile, "sub", None), expected);
     }

@@ -186,8 +186,8 @@ impl<'a> ProjectReader<'a> {
     pub(super) fn copy(&mut self, node: &YamlNode) -> Result<YamlNode, Reported> {
         self.values += count(node);
         if self.values > VALUE_LIMIT {
-            let message = format!("the project is made of more than {VALUE_LIMIT} values");
-            return Err(self.error("compose::limit", message, node.span, "among them this"));
+            let message = format!("the project has more than {VALUE_LIMIT} values");
+            return Err(self.error("compose::limit", message, node.span, "including this one"));
         }
         Ok(node.clone())
     }

@@ -156,7 +156,7 @@ impl Checker<'_> {
     fn name(&mut self, what: &str, name: &str, span: Span) {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         if name.is_empty() || !name.bytes().all(allowed) {
-            let message = format!("`{name}` is no name for a {what}");
+            let message = format!("`{name}` is not a valid name for a {what}");
             let problem = self.error("compose::invalid-name", message, span);
             problem
                 .notes

@@ -40,7 +40,7 @@ pub(super) fn volume(text: &str) -> Result<(), &'static str> {
         section += 1;
     }
     match (nested, section, sections) {
-        (0, 0, _) => Err("there is nothing behind its last colon"),
+        (0, 0, _) => Err("there is nothing after its last colon"),
         (0, ..) | (_, _, 2..) => Ok(()),
         // compose-go treats everything after an unclosed `${` as one section.
         _ => Err("its `${` is not closed"),
@@ -57,22 +57,22 @@ pub(super) fn port(text: &str) -> Result<(), &'static str> {
 
     let (container, protocol) = container.split_once('/').unwrap_or((container, ""));
     if container.is_empty() {
-        return Err("it names no port");
+        return Err("it has no port");
     }
     let protocol = protocol.to_lowercase();
     if !matches!(&*protocol, "" | "tcp" | "udp" | "sctp") {
-        return Err("the protocol is none of tcp, udp and sctp");
+        return Err("the protocol must be tcp, udp or sctp");
     }
     let address = match address.strip_prefix('[') {
         Some(rest) => rest.strip_suffix(']').ok_or("its `[` is not closed")?,
         None => address,
     };
     if !address.is_empty() && address.parse::<IpAddr>().is_err() {
-        return Err("its first part is no IP address");
+        return Err("its first part is not an IP address");
     }
-    let container = range(container).ok_or("the container's port is neither a port nor a range")?;
+    let container = range(container).ok_or("the container's port is not a port or a range")?;
     if !host.is_empty() {
-        let host = range(host).ok_or("the host's port is neither a port nor a range")?;
+        let host = range(host).ok_or("the host's port is not a port or a range")?;
         // One container port may be mapped to a range of host ports, from which Docker picks a free one.
         if container != 0 && host != container {
             return Err("its two ranges differ in length");
@@ -111,7 +111,7 @@ mod tests {
     #[test_case("a:/b:nonsense,ro", true)]
     #[test_case("a:/b:ro:x", true; "a drive")]
     #[test_case("ab:/b:ro:x", false)]
-    #[test_case("a::ro", true; "a drive and nothing of it")]
+    #[test_case("a::ro", true; "a drive without a path")]
     #[test_case("ab::ro", false)]
     #[test_case("C:\\x:/b", true)]
     #[test_case("C:\\x:D:\\y:ro", true)]

@@ -301,7 +301,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn templates_are_what_compose_makes_of_them() {
+    fn templates_are_substituted_as_in_compose() {
         let path = concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/tests/fixtures/compose/templates.jsonl"
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_have_places_and_all_are_found() {
+    fn all_errors_are_found_with_their_places() {
         let template = "a ${U:?not ${U}} ${} $U";
         let errors = substitute(template, &|_| None).expect_err("errors");
         let places: Vec<&str> = errors

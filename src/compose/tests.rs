@@ -41,7 +41,7 @@ fn codes(text: &str) -> Vec<&'static str> {
 }
 
 #[test]
-fn everything_that_is_wrong_is_told() {
+fn everything_that_is_wrong_is_reported() {
     let text = "
 services:
   a: {build: {contxt: ., tags: t, args: {A: [1]}}, image: 5}

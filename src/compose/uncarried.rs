@@ -10,11 +10,11 @@ use crate::yaml::{YamlEntry, YamlMapping, YamlValue};
 const BUILD: [(&str, &str); 4] = [
     (
         "entitlements",
-        "name them in a bake file beside this one: `target \"NAME\" { entitlements = […] }`",
+        "list them in a bake file beside this one: `target \"NAME\" { entitlements = […] }`",
     ),
     (
         "isolation",
-        "it is for Windows containers, which BuildKit does not build in; remove it",
+        "remove it: it is for Windows containers, and BuildKit does not build in those",
     ),
     (
         "no_cache_filter",
@@ -22,8 +22,8 @@ const BUILD: [(&str, &str); 4] = [
     ),
     (
         "privileged",
-        "a step that needs it says `RUN --security=insecure`, and a bake file beside this one `target \"NAME\" { entitlements = \
-         [\"security.insecure\"] }`",
+        "write `RUN --security=insecure` in the step that needs it, and in a bake file beside this one \
+         `target \"NAME\" { entitlements = [\"security.insecure\"] }`",
     ),
 ];
 
@@ -50,7 +50,7 @@ pub(super) fn warn(name: &str, service: &YamlMapping, problems: &mut Diagnostics
         for (key, entry) in secret.as_mapping().into_iter().flatten() {
             if SECRET.contains(&key.as_str()) {
                 let way_out =
-                    "say it where the secret is used: `RUN --mount=type=secret,id=…,target=…`";
+                    "set it where the secret is used: `RUN --mount=type=secret,id=…,target=…`";
                 problems.push(ignored(
                     &format!("{name}.build.secrets[].{key}"),
                     entry,
@@ -69,7 +69,7 @@ pub(super) fn warn(name: &str, service: &YamlMapping, problems: &mut Diagnostics
 }
 
 fn ignored(path: &str, entry: &YamlEntry, way_out: &str) -> Diagnostic {
-    let message = format!("`services.{path}` is no part of a bake target, and is ignored");
+    let message = format!("`services.{path}` is not part of a bake target and is ignored");
     Diagnostic::warning("compose::ignored-key", message)
         .at(entry.key, "")
         .help(way_out)

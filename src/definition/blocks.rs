@@ -176,7 +176,7 @@ impl<'a> BakeEvaluator<'a> {
             return Err(self.fail(
                 problem(
                     "definition::bare-reference",
-                    format!("a {word} is referred to by its name after a dot"),
+                    format!("a reference to a {word} must have its name after a dot"),
                 )
                 .at(traversal.root.span, "")
                 .help(format!("write `{word}.NAME.ATTRIBUTE`")),
@@ -322,15 +322,15 @@ fn unreachable_block(kind: BlockKind, name: &str, at: Span, defined: Option<Span
         "definition::unknown-block",
         format!("the {word} `{name}` comes from a Compose file, and expressions cannot refer to such a {word}"),
     )
-    .at(at, "only blocks of HCL and JSON files can be referred to");
+    .at(at, "expressions can refer only to HCL and JSON blocks");
     let told = told.context(defined, "defined here");
     match kind {
         BlockKind::Target => told
             .help(format!(
-                "a target takes over its attributes with `inherits = [\"{name}\"]`, and its result with `contexts = {{ NAME = \
+                "to inherit its attributes, write `inherits = [\"{name}\"]`; to use its result, write `contexts = {{ NAME = \
                  \"target:{name}\" }}`"
             ))
-            .help("a value that both need can be a variable, which Compose files read from the environment and from `.env`"),
-        BlockKind::Group => told.help(format!("name it as a member: `targets = [\"{name}\"]`")),
+            .help("for a value that both need, use a variable: Compose files read it from the environment and from `.env`"),
+        BlockKind::Group => told.help(format!("list it as a member: `targets = [\"{name}\"]`")),
     }
 }

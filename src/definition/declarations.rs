@@ -142,7 +142,7 @@ impl<'a> Declarations<'a> {
             self.warnings.push(
                 Diagnostic::warning(
                     "definition::ignored-block",
-                    format!("blocks of the kind `{}` are ignored", kind.text),
+                    format!("blocks of type `{}` are ignored", kind.text),
                 )
                 .at(kind.span, "")
                 .did_you_mean("a block", &kind.text, BLOCK_KINDS),
@@ -184,9 +184,9 @@ impl<'a> Declarations<'a> {
     /// warns.
     fn may_be_called(&mut self, name: &Ident, reserved: &dyn Fn(&str) -> bool) -> bool {
         let what = if BlockKind::of_word(&name.text).is_some() {
-            "the word for blocks"
+            "the name of a block type"
         } else if reserved(&name.text) {
-            "a builtin variable"
+            "a built-in variable"
         } else {
             return true;
         };
@@ -264,7 +264,7 @@ impl<'a> Declarations<'a> {
                 self.warnings.push(
                     Diagnostic::warning(
                         "definition::ignored-block",
-                        format!("{of} have no blocks `{}`, so it is ignored", kind.text),
+                        format!("{of} have no block `{}`, so it is ignored", kind.text),
                     )
                     .at(kind.span, "")
                     .did_you_mean("a block", &kind.text, known.iter().copied()),
@@ -300,7 +300,7 @@ fn refuse_unknown(block: &Block, of: &str, known: &[&str], problems: &mut Diagno
         }
     }
     for inner in &block.body.blocks {
-        let message = format!("{of} have no blocks `{}`", inner.kind.text);
+        let message = format!("{of} have no block `{}`", inner.kind.text);
         problems.push(
             Diagnostic::error(Class::Definition, "definition::unknown-block", message)
                 .at(inner.kind.span, ""),
@@ -318,7 +318,7 @@ fn wrong_labels(block: &Block) -> Diagnostic {
     let (message, at) = match (labels.first(), labels.get(1)) {
         (None, _) => (format!("this `{kind}` has no name"), block.kind.span),
         (Some(_), Some(second)) => (format!("this `{kind}` has more than one name"), second.span),
-        (Some(first), None) => (format!("`{kind}` blocks have no name"), first.span),
+        (Some(first), None) => (format!("`{kind}` blocks cannot have a name"), first.span),
     };
     let problem = Diagnostic::error(Class::Definition, "definition::labels", message).at(at, "");
     if BLOCK_KINDS.contains(&&**kind) {

@@ -128,7 +128,7 @@ impl<'a> BakeEvaluator<'a> {
                 self.add_instance(decl, name, at, Some(matrix));
             } else {
                 let help = if decl.block.body.attribute("name").is_some() {
-                    "let `name` depend on every name of the matrix"
+                    "use every name of the matrix in `name`"
                 } else {
                     "give each target a name of its own with `name`"
                 };
@@ -215,7 +215,7 @@ fn suggestion(name: &str) -> Option<String> {
         })
         .collect();
     (!fixed.is_empty() && fixed != name)
-        .then(|| format!("such as `{fixed}`; see the function `sanitize`"))
+        .then(|| format!("write a name such as `{fixed}`, or use the function `sanitize`"))
 }
 
 /// All combinations of the elements of a matrix, each as names with values, sorted by name.

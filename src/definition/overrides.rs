@@ -143,7 +143,7 @@ impl VariableOverride<'_> {
                 .problem(
                     variable,
                     format!(
-                        "its default is of type {}, which text cannot replace",
+                        "its default is of type {}, which cannot be given as plain text",
                         ty.name()
                     ),
                 )

@@ -110,7 +110,7 @@ fn no_utf16(source: &DefinitionSource, name: &str, compose: &Diagnostics) -> Dia
     .at(Span::new(source.id, 0..0), "");
     let first = compose.errors().next();
     match first {
-        Some(first) => problem.note(format!("as Compose file: {}", first.message)),
+        Some(first) => problem.note(format!("as a Compose file: {}", first.message)),
         None => problem,
     }
     .help(SAVE_AS_UTF8)
@@ -156,10 +156,10 @@ fn unreadable(
         format!("`{shown}` is neither a Compose file nor HCL nor JSON"),
     )
     .at(Span::new(source.id, 0..0), "");
-    for (syntax, problems) in [("Compose file", compose), ("HCL", hcl), ("JSON", json)] {
+    for (syntax, problems) in [("a Compose file", compose), ("HCL", hcl), ("JSON", json)] {
         if let Some(first) = problems.errors().next() {
             problem = problem.note(format!("as {syntax}: {}", first.message));
         }
     }
-    problem.help("an ending such as `.hcl`, `.json` or `.yaml` tells what a file is")
+    problem.help("the ending of the file's name sets its format: use `.hcl`, `.json` or `.yaml`")
 }

@@ -144,7 +144,7 @@ pub const ATTRIBUTES: &[AttributeSpec] = &[
     row(TargetAttribute::Description, "description", AttributeKind::RequiredText, Merge::ReplaceUnlessEmpty, None,
         "What the target is for."),
     row(TargetAttribute::Inherits, "inherits", AttributeKind::Texts, Merge::Append, None,
-        "Targets whose attributes are taken over, later ones winning."),
+        "Targets to inherit attributes from; later ones take precedence."),
     row(TargetAttribute::Annotations, "annotations", AttributeKind::Texts, Merge::AppendUnique, Some(set("annotations", SetForm::AppendOnly)),
         "Annotations of the image, `[type[platform]:]key=value`."),
     row(TargetAttribute::Attest, "attest", AttributeKind::Entries, Merge::ByKey("type"), Some(set("attest", SetForm::AppendOnly)),
@@ -154,9 +154,9 @@ pub const ATTRIBUTES: &[AttributeSpec] = &[
     row(TargetAttribute::Contexts, "contexts", AttributeKind::Map, Merge::PerKey, Some(set("contexts", SetForm::Entry)),
         "Further source trees by name; an empty one removes an inherited one."),
     row(TargetAttribute::Dockerfile, "dockerfile", AttributeKind::Text, Merge::Replace, Some(set("dockerfile", SetForm::Scalar)),
-        "The Dockerfile, below the context."),
+        "The path of the Dockerfile, relative to the context."),
     row(TargetAttribute::DockerfileInline, "dockerfile-inline", AttributeKind::Text, Merge::Replace, None,
-        "The Dockerfile's text; wins over `dockerfile`."),
+        "The text of the Dockerfile; takes precedence over `dockerfile`."),
     row(TargetAttribute::Args, "args", AttributeKind::NullableMap, Merge::PerKey, Some(set("args", SetForm::Entry)),
         "Build arguments."),
     row(TargetAttribute::Labels, "labels", AttributeKind::NullableMap, Merge::PerKey, Some(set("labels", SetForm::Entry)),
@@ -164,9 +164,9 @@ pub const ATTRIBUTES: &[AttributeSpec] = &[
     row(TargetAttribute::Tags, "tags", AttributeKind::Texts, Merge::Replace, Some(set("tags", SetForm::List)),
         "Names of the image."),
     row(TargetAttribute::CacheFrom, "cache-from", AttributeKind::Entries, Merge::AppendUnique, Some(set("cache-from", SetForm::List)),
-        "Where cache is imported from."),
+        "Where to import the cache from."),
     row(TargetAttribute::CacheTo, "cache-to", AttributeKind::Entries, Merge::Replace, Some(set("cache-to", SetForm::List)),
-        "Where cache is exported to."),
+        "Where to export the cache to."),
     row(TargetAttribute::Stage, "target", AttributeKind::Text, Merge::Replace, Some(set("target", SetForm::Scalar)),
         "The stage of the Dockerfile to build."),
     row(TargetAttribute::Secret, "secret", AttributeKind::Entries, Merge::ByKey("id"), Some(set("secrets", SetForm::List)),
@@ -176,15 +176,15 @@ pub const ATTRIBUTES: &[AttributeSpec] = &[
     row(TargetAttribute::Platforms, "platforms", AttributeKind::Texts, Merge::Replace, Some(set("platform", SetForm::List)),
         "Platforms to build for."),
     row(TargetAttribute::Output, "output", AttributeKind::Entries, Merge::Replace, Some(set("output", SetForm::List)),
-        "What is made of the result: image, registry, docker, oci, local, tar, cacheonly."),
+        "The types of output for the result: image, registry, docker, oci, local, tar, cacheonly."),
     row(TargetAttribute::Pull, "pull", AttributeKind::Bool, Merge::Replace, Some(set("pull", SetForm::Bool)),
-        "Whether newer versions of images are looked for."),
+        "Whether to check for newer versions of images."),
     row(TargetAttribute::NoCache, "no-cache", AttributeKind::Bool, Merge::Replace, Some(set("no-cache", SetForm::Bool)),
-        "Whether the cache is left aside."),
+        "Whether to build without the cache."),
     row(TargetAttribute::Network, "network", AttributeKind::Text, Merge::Replace, Some(set("network", SetForm::Scalar)),
         "The network of steps: default, host, none."),
     row(TargetAttribute::NoCacheFilter, "no-cache-filter", AttributeKind::Texts, Merge::AppendUnique, Some(set("no-cache-filter", SetForm::List)),
-        "Stages for which the cache is left aside."),
+        "Stages to build without the cache."),
     row(TargetAttribute::ShmSize, "shm-size", AttributeKind::Text, Merge::Replace, Some(set("shm-size", SetForm::Scalar)),
         "Size of `/dev/shm`, such as `128m`."),
     row(TargetAttribute::Ulimits, "ulimits", AttributeKind::Texts, Merge::AppendUnique, Some(set("ulimits", SetForm::List)),
@@ -192,11 +192,11 @@ pub const ATTRIBUTES: &[AttributeSpec] = &[
     row(TargetAttribute::Resources, "resources", AttributeKind::Object, Merge::PerKey, Some(set("resources", SetForm::Entry)),
         "Limits of memory and CPU for steps."),
     row(TargetAttribute::Call, "call", AttributeKind::Text, Merge::Replace, Some(set("call", SetForm::Scalar)),
-        "A question to the frontend instead of a build: check, outline, targets."),
+        "A call of the frontend instead of a build: check, outline, targets."),
     row(TargetAttribute::Entitlements, "entitlements", AttributeKind::Texts, Merge::AppendUnique, Some(set("entitlements", SetForm::AppendOnly)),
         "Privileges the build asks for: network.host, security.insecure, device."),
     row(TargetAttribute::ExtraHosts, "extra-hosts", AttributeKind::NullableMap, Merge::PerKey, Some(set("extra-hosts", SetForm::Entry)),
-        "Names for addresses in steps."),
+        "Extra hosts for steps: names and their addresses."),
     row(TargetAttribute::Policy, "policy", AttributeKind::Entries, Merge::Append, Some(set("policy", SetForm::List)),
         "Rules for the sources a build may use."),
 ];
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_stand_in_the_order_of_the_enum() {
+    fn rows_are_in_the_order_of_the_enum() {
         let in_order = ATTRIBUTES
             .windows(2)
             .all(|pair| (pair[0].id as usize) < pair[1].id as usize);

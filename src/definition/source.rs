@@ -147,7 +147,7 @@ pub(crate) fn read(
         let names = split(request.files);
         if !names.fetched.is_empty() {
             problem = problem.note(format!(
-                "it would be read for {}; names with `cwd://` before them are files here",
+                "rbake would read {} from it; names that start with `cwd://` are local files",
                 listed(&names.fetched)
             ));
         }
@@ -183,7 +183,7 @@ pub(crate) fn read(
                     listed(&empty.iter().map(String::as_str).collect::<Vec<_>>())
                 ),
             )
-            .help("say what is to be built, as in `target \"default\" {}`"),
+            .help("define what to build, as in `target \"default\" {}`"),
         );
     }
     problems.into_result(sources)
@@ -242,7 +242,7 @@ fn default_files(dir: &Path, problems: &mut Diagnostics) -> Vec<String> {
                 "definition::not-found",
                 "the working directory does not exist any more",
             )
-            .help("change to a directory that exists: `cd \"$PWD\"` if it was made anew"),
+            .help("change to a directory that exists: `cd \"$PWD\"` if it was created again"),
         );
         return Vec::new();
     }
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bake_directory_is_looked_into_when_there_is_nothing_here() {
+    fn the_bake_directory_is_searched_if_the_working_directory_has_no_definition() {
         let dir = dir(&[("bake/docker-bake.hcl", "a = 1")]);
         let sources = read_in(dir.path(), &[], &[], b"").unwrap();
         assert_eq!(names(&sources), ["bake/docker-bake.hcl"]);
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_files_are_left_out() {
+    fn empty_files_are_ignored_unless_all_are_empty() {
         let dir = dir(&[("a.hcl", ""), ("b.json", ""), ("c.hcl", "#")]);
         let sources = read_in(dir.path(), &[], &["a.hcl", "b.json", "c.hcl"], b"").unwrap();
         assert_eq!(names(&sources), ["c.hcl"]);
@@ -462,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_found_says_where_it_looked() {
+    fn a_missing_definition_is_an_error() {
         let dir = dir(&[("doker-bake.hcl", "#")]);
         let problems = read_in(dir.path(), &[], &[], b"").unwrap_err();
         assert_eq!(problems.0[0].code, "definition::not-found");
@@ -517,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_a_remote_definition_are_there_or_here() {
+    fn files_of_a_remote_definition_are_remote_or_local() {
         let files = ["a.hcl", "cwd://b.hcl", "c.json"].map(str::to_owned);
         let names = split(&files);
         assert_eq!(names.fetched, ["a.hcl", "c.json"]);
@@ -548,7 +548,7 @@ mod tests {
     }
 
     #[test]
-    fn names_tell_formats_apart() {
+    fn the_file_name_determines_the_format() {
         assert_eq!(Format::of_name("a.YML"), Format::Compose);
         assert_eq!(Format::of_name("a.HCL"), Format::Unknown);
         assert_eq!(Format::of_name("a.json"), Format::Json);

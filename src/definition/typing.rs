@@ -151,7 +151,7 @@ impl Typing {
                 expr: Some(Arc::clone(expr)),
             })
             .collect();
-        let target = single_attribute(spec, &raw, "the target that is referred to")?;
+        let target = single_attribute(spec, &raw, "the referenced target")?;
         Ok(structured(&target, spec.id))
     }
 }

@@ -122,7 +122,7 @@ impl<'a> BakeEvaluator<'a> {
                     "definition::type-mismatch",
                     "a description must be plain text",
                 )
-                .at(expr.span, "nothing can be referred to here"),
+                .at(expr.span, "a description cannot refer to anything"),
             );
             return String::new();
         }
@@ -199,7 +199,7 @@ impl<'a> BakeEvaluator<'a> {
                 "definition::validation-failed",
                 match message {
                     Some(message) => format!("`{name}` is not valid: {message}"),
-                    None => format!("`{name}` is not valid: a condition on it is not met"),
+                    None => format!("`{name}` is not valid: one of its conditions is not met"),
                 },
             )
             .at(condition.span, "this is false"),

@@ -157,7 +157,7 @@ impl Reader<'_> {
                 let message = format!("`{name}` cannot be the name of an image: {error}");
                 let problem = self.problem("plan::image-name", span, message);
                 self.problems.push(problem.help(
-                    "write it as in `registry.example/team/app:1.0`, in lower case but for the tag",
+                    "write it as in `registry.example/team/app:1.0`, in lower case except the tag",
                 ));
                 None
             }
@@ -189,7 +189,7 @@ impl Reader<'_> {
                 let problem = self.problem(CODE, cache.span, message);
                 self.problems.push(
                     problem.help(
-                        "names of branches often need other characters to become a legal tag",
+                        "names of branches often contain characters that are not valid in a tag",
                     ),
                 );
                 None

@@ -233,11 +233,11 @@ impl<'a> InheritanceResolver<'a> {
                     Class::Definition,
                     "plan::limit",
                     format!(
-                        "too much is inherited: target `{heir}` and those before it come to more than 4,000,000 elements and \
-                         entries, or take more than 50,000,000 to be gone through"
+                        "too much is inherited: target `{heir}` and those before it have more than 4,000,000 elements and \
+                         entries, or merging them goes through more than 50,000,000"
                     ),
                 )
-                .help("this is far beyond what definitions need; look for a chain or a net of targets"),
+                .help("this is far more than definitions need; look for a long chain or a network of targets"),
             );
         }
     }
@@ -298,7 +298,7 @@ fn unknown_parent(
     .at(parent.span, "no such target");
     if definition.groups.contains_key(wanted) {
         problem = problem.note(format!(
-            "`{wanted}` is a group, and only targets can be inherited from"
+            "`{wanted}` is a group, and targets can inherit only from targets"
         ));
     }
     definition.explain_missing(wanted, problem).did_you_mean(
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_branch_puts_the_ancestors_values_back() {
+    fn a_later_parent_restores_the_values_of_a_shared_ancestor() {
         let definition = definition(&[
             ("a", &[], &[("bar", "1")]),
             ("b", &["a"], &[("bar", "2"), ("b", "x")]),
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn cycles_are_passed_over_from_where_one_begins() {
+    fn cycles_of_inheritance_end_at_the_target_that_is_resolved() {
         let definition = definition(&[
             ("a", &["b"], &[("v", "a"), ("a", "1")]),
             ("b", &["a"], &[("v", "b"), ("b", "1")]),
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn policies_cannot_grow_without_bound() {
+    fn the_number_of_policies_is_limited() {
         let mut definition = definition(&[]);
         for level in 0..64 {
             let name: TargetName = format!("t{level}").parse().unwrap();
@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_chain_makes_is_bounded() {
+    fn the_elements_of_a_chain_are_limited() {
         let definition = chain(100);
         let mut resolver = InheritanceResolver::new(&definition, HashMap::default());
         resolver.elements = 5_050;
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn what_inheritance_goes_through_is_bounded() {
+    fn the_work_of_inheritance_is_limited() {
         let definition = chain(100);
         let mut resolver = InheritanceResolver::new(&definition, HashMap::default());
         resolver.merged = 5_100;

@@ -158,7 +158,7 @@ fn from_stdin(target: &Target, attribute: &str, span: Option<Span>) -> Diagnosti
             target.name.value
         ),
     )
-    .help("write it to a file, and name that");
+    .help("write it to a file, and give the path of that file");
     problem.at(span, "")
 }
 
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn remote_contexts_hold_their_dockerfile() {
+    fn the_dockerfile_of_a_remote_context_is_in_the_context() {
         let url = "https://example.com/x.git#main:sub";
         let (inputs, target) = inputs(Some(url), Some("./D"));
         assert_eq!(inputs.context, ContextSource::Remote(address(url)));

@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layout_is_gos() {
+    fn the_layout_is_that_of_go() {
         let mut json = Json::default();
         json.object(|json| {
             json.field("a", |json| json.array(["x", "y"], Json::string));

@@ -249,10 +249,10 @@ fn cycle<'a>(
     let message = if around.len() == 2 {
         format!("target `{to}` takes a context from itself")
     } else {
-        format!("target `{to}` takes a context that is made from itself")
+        format!("target `{to}` depends on itself through its contexts")
     };
     let problem = Diagnostic::error(Class::Definition, "plan::target-cycle", message);
     labelled(problem, link)
-        .note(format!("the way round is {}", around.join(" → ")))
-        .help("take one of these contexts away, or move what both need to a target of its own")
+        .note(format!("the cycle is {}", around.join(" → ")))
+        .help("remove one of these contexts, or move what both need to a target of its own")
 }

@@ -205,7 +205,7 @@ fn unknown_target(definition: &Definition, name: &Spanned<SharedText>) -> Diagno
         None => problem,
     };
     let problem = if wanted.contains('/') {
-        problem.help("only targets and groups are named without a flag; `-f` names a file, `--set '*.context=…'` a context")
+        problem.help("arguments without a flag are targets or groups; use `-f` for a file, `--set '*.context=…'` for a context")
     } else if wanted == "help" {
         problem.help("`rbake --help` shows the flags")
     } else {

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_elsewhere_stays() {
+    fn contexts_outside_the_repository_are_unchanged() {
         let url = "https://h/r.git";
         assert_eq!(shown(url, "cwd://x"), None);
         assert_eq!(shown(url, "https://example.com/a.git#b"), None);
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn dockerfiles_of_contexts_here_are_here() {
+    fn dockerfiles_of_local_contexts_are_local() {
         assert!(RemoteTree::hides_dockerfile("cwd://", "Dockerfile"));
         assert!(!RemoteTree::hides_dockerfile("cwd://", "cwd://Dockerfile"));
         assert!(!RemoteTree::hides_dockerfile(
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_for_one_host() {
+    fn credentials_are_only_for_the_host_of_the_definition() {
         let environment = Environment::of(
             [
                 ("buildx_bake_git_auth_token", "t"),

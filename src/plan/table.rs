@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_whole_tabs() {
+    fn columns_are_padded_with_whole_tabs() {
         let text = "TARGET\tDESCRIPTION\na\tx\nlonger-name\ty\n";
         assert_eq!(
             align(text),
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_ends_a_column() {
+    fn a_line_without_a_cell_ends_a_column() {
         // The expected text is what buildx printed: line breaks and tabs inside a cell end lines and cells.
         let text = "N\tT\na\tmulti\nline\nbbbbbbbbbb\t\n";
         assert_eq!(align(text), "N\tT\na\tmulti\nline\nbbbbbbbbbb\t\n");

@@ -53,7 +53,7 @@ fn all_problems_are_reported_at_once() {
 }
 
 #[test]
-fn linked_targets_export_nothing_and_pass_on_their_needs() {
+fn linked_targets_export_nothing_and_pass_on_their_privileges() {
     let project = plan(
         r#"
             target "app" { contexts = { base = "target:mid" } }
@@ -87,7 +87,7 @@ fn linked_targets_export_nothing_and_pass_on_their_needs() {
 #[test_case("target:b", "plan::target-cycle"; "through another")]
 #[test_case("target:g", "plan::unknown-target"; "a group")]
 #[test_case("target:c", "plan::link-platforms"; "platforms")]
-fn links_that_cannot_be(link: &str, code: &str) {
+fn invalid_links_are_errors(link: &str, code: &str) {
     let text = r#"
             group "g" { targets = ["c"] }
             target "a" {
@@ -102,7 +102,7 @@ fn links_that_cannot_be(link: &str, code: &str) {
 }
 
 #[test]
-fn the_epoch_of_the_environment_is_an_argument_unless_it_is_one_already() {
+fn the_epoch_of_the_environment_becomes_an_argument_unless_one_is_set() {
     let project = plan(
         r#"
             target "a" {}
@@ -130,7 +130,7 @@ fn nothing_to_build_is_explained() {
 }
 
 #[test]
-fn requirements_say_who_needs_what() {
+fn requirements_name_the_target_and_the_attribute() {
     let project = plan(
         r#"
             target "a" {
@@ -226,7 +226,7 @@ services:
 ";
 
 #[test]
-fn a_missing_environment_file_matters_to_who_needs_it_only() {
+fn a_missing_environment_file_is_an_error_only_for_targets_that_need_it() {
     let project = compose(ENV_FILES);
     assert!(project.plan(&["web"]).is_ok());
     let problems = project.plan(&["api"]).unwrap_err();
@@ -250,7 +250,7 @@ fn a_missing_environment_file_matters_to_who_needs_it_only() {
 }
 
 #[test]
-fn a_missing_base_matters_to_who_needs_it_only() {
+fn a_missing_base_is_an_error_only_for_targets_that_need_it() {
     let project = compose(
         "
 services:
@@ -272,7 +272,7 @@ services:
 }
 
 #[test]
-fn what_an_environment_file_does_not_set_is_told_to_who_needs_it_only() {
+fn unset_variables_of_an_environment_file_are_reported_only_for_targets_that_need_it() {
     let text = ENV_FILES.replace("missing.env", "there.env");
     let project = compose(&text)
         .file("there.env", "A=${NOWHERE}\n")
@@ -286,7 +286,7 @@ fn what_an_environment_file_does_not_set_is_told_to_who_needs_it_only() {
 }
 
 #[test]
-fn unset_variables_of_the_dot_env_are_told_at_their_place() {
+fn unset_variables_of_the_dot_env_are_reported_at_their_place() {
     let project = compose("services: {web: {build: {context: ., args: {A: '${A}'}}}}\n")
         .file(".env", "# comment\nA=x${NOWHERE}y\n");
     let definition = project.definition().unwrap();
@@ -298,7 +298,7 @@ fn unset_variables_of_the_dot_env_are_told_at_their_place() {
 }
 
 #[test]
-fn what_bake_does_not_take_over_from_a_service_is_told() {
+fn keys_of_a_service_that_bake_ignores_are_reported() {
     let project = compose(
         "
 secrets: {s: {environment: S}}
@@ -360,7 +360,7 @@ volumes: {a: {}}
 }
 
 #[test]
-fn overrides_of_nothing_name_targets_that_there_are() {
+fn overrides_that_match_nothing_list_the_existing_targets() {
     let project = plan("target \"web\" {}\ntarget \"db\" {}\n");
     for flag in [
         "nosuch.args.A",
@@ -381,7 +381,7 @@ fn overrides_of_nothing_name_targets_that_there_are() {
 }
 
 #[test]
-fn words_for_types_in_overrides_are_told_with_the_flag() {
+fn words_for_types_in_overrides_are_reported_with_the_flag() {
     let project = plan("target \"web\" {}\n");
     let planned = project.plan(&[
         "web",
@@ -403,7 +403,7 @@ fn words_for_types_in_overrides_are_told_with_the_flag() {
 }
 
 #[test]
-fn words_for_types_are_told_to_those_who_use_them() {
+fn words_for_types_are_reported_only_for_targets_that_use_them() {
     let project = plan(
         r#"
 target "other" {}
@@ -430,7 +430,7 @@ target "own" {
 }
 
 #[test]
-fn words_for_types_in_overrides_concern_what_is_asked_for() {
+fn words_for_types_in_overrides_are_reported_only_for_requested_targets() {
     let project = plan("target \"web\" {}\ntarget \"db\" {}\n");
     let told = |target: &str| {
         let plan = project.plan(&[target, "--set", "db.output=registry"]);
@@ -441,7 +441,7 @@ fn words_for_types_in_overrides_concern_what_is_asked_for() {
 }
 
 #[test]
-fn words_for_types_are_told_where_they_are_written() {
+fn words_for_types_are_reported_where_they_are_written() {
     let project =
         plan("target \"web\" {\n  cache-to = [\"inline\"]\n  output = [\"registry\"]\n}\n");
     let planned = project.plan(&["web"]).unwrap();
@@ -466,7 +466,7 @@ fn words_for_types_are_told_where_they_are_written() {
 }
 
 #[test]
-fn a_service_without_a_build_says_why_it_is_no_target() {
+fn the_error_for_a_service_without_a_build_says_why_it_is_not_a_target() {
     let project = compose("services: {web: {build: .}, my.db: {image: x}}\n").file(
         "docker-bake.hcl",
         "target \"heir\" { inherits = [\"my_db\"] }\ntarget \"user\" { contexts = { x = \"target:my_db\" } }\n",

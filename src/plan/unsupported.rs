@@ -46,7 +46,7 @@ const GAPS: &[Gap] = &[
     Gap {
         code: "plan::unsupported-call",
         find: calls,
-        way_out: "leave it out to build, or ask with `docker buildx bake --call`",
+        way_out: "remove it to build, or run `docker buildx bake --call`",
     },
     Gap {
         code: "plan::unsupported-policy",
@@ -95,7 +95,7 @@ fn problem(target: &PlannedTarget, gap: &Gap, found: &Found) -> Diagnostic {
         Class::Definition,
         gap.code,
         format!(
-            "`{}` of target `{}` asks for {}, which rbake cannot build yet",
+            "`{}` of target `{}` asks for {}, which rbake does not support yet",
             found.attribute, target.name, found.what
         ),
     )
@@ -177,7 +177,7 @@ fn calls(target: &PlannedTarget) -> Vec<Found> {
             attribute: "call".to_owned(),
             span: call.span,
             what: format!(
-                "an answer of the frontend (`{}`) instead of a build",
+                "a call of the frontend (`{}`) instead of a build",
                 call.value
             ),
         })

@@ -351,7 +351,7 @@ mod tests {
 
     // The expected text is what buildx printed for the same file with real key files.
     #[test]
-    fn ssh_is_sorted_and_the_last_of_an_id_counts() {
+    fn ssh_entries_are_sorted_and_the_last_one_of_an_id_is_kept() {
         let text = "services:\n  a:\n    build:\n      ssh: {z: ./x/../k1, b: k2}\n      x-bake:\n        \
                     ssh: [a=k1, 'z=k2,k1', a=k2]\n";
         let evaluated = World::default()

@@ -138,7 +138,7 @@ fn variables(
         let mut problems = Diagnostics::default();
         let found = dotenv::parse(&dotenv.text, source, &lookup, &mut problems);
         if let Some(place) = dotenv.not_utf8 {
-            let message = "this is not UTF-8, and stands for U+FFFD";
+            let message = "this is not UTF-8 and is replaced by U+FFFD";
             let warning = Diagnostic::warning("dotenv::not-utf8", message);
             problems.push(
                 warning

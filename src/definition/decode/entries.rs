@@ -272,7 +272,7 @@ impl AttributeReader<'_> {
             let Spanned { span, .. } = self.spanned(&below(path, PathStep::Key(key)), ());
             let warning = Diagnostic::warning(
                 "definition::ignored-key",
-                format!("`{key}` is not known here and is ignored"),
+                format!("`{key}` is not a valid key here and is ignored"),
             )
             .at(span, "");
             self.push(warning.did_you_mean("a key", key, known.iter().copied()));

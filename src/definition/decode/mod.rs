@@ -92,7 +92,7 @@ fn invalid_name(kind: &str, name: &Spanned<Arc<str>>) -> Diagnostic {
     let problem = Diagnostic::error(
         Class::Definition,
         "definition::invalid-name",
-        format!("`{}` is no name for a {kind}", name.value),
+        format!("`{}` is not a valid name for a {kind}", name.value),
     )
     .note("names are made of letters, digits, `_` and `-`");
     problem.at(name.span, "")
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn null_is_not_set_or_an_error_by_kind() {
+    fn null_leaves_an_attribute_unset_or_is_an_error_depending_on_its_kind() {
         for spec in ATTRIBUTES {
             let allowed = !matches!(
                 spec.kind,
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn every_attribute_takes_a_value_of_its_kind_and_no_other() {
+    fn every_attribute_accepts_only_values_of_its_kind() {
         for spec in ATTRIBUTES {
             let text = Value::string("1");
             let list = Value::tuple(vec![]);
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_in_place_of_a_list_shows_the_list() {
+    fn the_error_for_a_text_in_place_of_a_list_shows_the_list() {
         let problems = one("output", Value::string("/tmp")).unwrap_err();
         assert_eq!(problems.0[0].help, [r#"write a list: `output = ["/tmp"]`"#]);
     }
@@ -354,7 +354,7 @@ mod tests {
     // Checks the merge column of the attribute table against the code: merges two blocks of one target with
     // different values.
     #[test]
-    fn merging_follows_the_table() {
+    fn merging_follows_the_attribute_table() {
         let text = |text: &str| Value::string(text);
         for spec in ATTRIBUTES {
             let value = |which: &str| match spec.kind {
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_and_texts_mix() {
+    fn objects_and_texts_can_be_mixed() {
         let list = Value::tuple(vec![
             object(&[
                 ("type", Value::string("image")),
@@ -486,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_words_are_warned_about() {
+    fn unknown_attributes_and_keys_cause_warnings() {
         let secret = object(&[("id", Value::string("a")), ("type", Value::string("env"))]);
         let attributes = [
             ("tag", Value::tuple(vec![])),
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_replace_each_other_and_matrix_groups_give_way() {
+    fn a_later_group_replaces_an_earlier_one_unless_it_comes_from_a_matrix() {
         let members = |name: &str| Value::tuple(vec![Value::string(name), Value::string(name)]);
         let mut matrix = block("g", &[("targets", members("c"))]);
         matrix.origin = BlockOrigin::MatrixGroup;
@@ -518,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_need_members() {
+    fn groups_need_targets_and_valid_names() {
         let evaluated = Evaluated {
             groups: vec![block("g", &[]), block("a.b", &[])],
             ..Evaluated::default()

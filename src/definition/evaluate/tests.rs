@@ -3,7 +3,7 @@ use test_case::test_case;
 use super::super::testing::{World, attribute, errors, hcl, json, messages, value_of};
 
 #[test]
-fn a_definition() {
+fn a_definition_is_evaluated() {
     let evaluated = hcl(r#"
 variable "TAG" { default = "latest" }
 group "default" { targets = ["web"] }
@@ -47,7 +47,7 @@ target "x" {
 }
 
 #[test]
-fn wrong_attributes_are_told_beside_failed_expressions() {
+fn wrong_attributes_are_reported_together_with_failed_expressions() {
     let text = r#"
 target "a" {
   tags = [NOPE]
@@ -72,7 +72,7 @@ group "h" { description = "no members" }
 }
 
 #[test]
-fn the_path_of_evaluation_is_told() {
+fn errors_show_what_was_being_evaluated() {
     let text = r#"
 variable "A" { default = upper(B) }
 variable "B" { default = [] }
@@ -104,7 +104,7 @@ fn cycles_name_their_path(text: &str, expected: &str) {
 }
 
 #[test]
-fn references_to_compose_services_say_where_these_are() {
+fn references_to_compose_services_show_where_these_are_defined() {
     let compose = "services:\n  web.app:\n    build: .\n    image: x:1\n";
     let hcl = "target \"b\" { tags = target.web_app.tags }\n\
                    target \"c\" { args = { A = join(\",\", group.default.targets) } }\n";
@@ -137,7 +137,7 @@ fn references_to_compose_services_say_where_these_are() {
 }
 
 #[test]
-fn what_there_is_is_listed_beside_what_there_is_not() {
+fn errors_for_unknown_names_list_the_existing_names() {
     let problems = hcl("target \"web\" { tags = target.wab.tags }\ntarget \"db\" { args = { A = FO } }\nFOO = 1\nB = 2\n")
             .unwrap_err();
     let notes: Vec<&str> = problems
@@ -155,7 +155,7 @@ fn what_there_is_is_listed_beside_what_there_is_not() {
 }
 
 #[test]
-fn a_failed_slot_fails_even_within_try() {
+fn try_does_not_catch_the_error_of_another_value() {
     let text = "a = NOPE\nb = try(a, 1)\n";
     assert_eq!(errors(text), ["there is no variable `NOPE` @ NOPE"]);
 }
@@ -163,7 +163,7 @@ fn a_failed_slot_fails_even_within_try() {
 #[test_case("target.base.tagz", "targets have no attribute `tagz` @ tagz"; "attribute")]
 #[test_case("target.bas.tags", "there is no target `bas` @ bas"; "target")]
 #[test_case("target", "`target` alone is not a value @ target"; "the word alone")]
-#[test_case("target[\"base\"]", "a target is referred to by its name after a dot @ target"; "index")]
+#[test_case("target[\"base\"]", "a reference to a target must have its name after a dot @ target"; "index")]
 #[test_case("target.app.name", "there is no target `app` @ app"; "label of a matrix")]
 #[test_case("group.base.targets", "there is no group `base` @ base"; "group")]
 fn wrong_references(expr: &str, expected: &str) {
@@ -175,7 +175,7 @@ fn wrong_references(expr: &str, expected: &str) {
 }
 
 #[test]
-fn an_undefined_name_may_be_tried_twice() {
+fn an_undefined_name_can_be_used_in_several_try_calls() {
     assert_eq!(
         value_of(r#"[try(UNDEF, 1), try(UNDEF, 2), convert("1", number)]"#),
         "[1,2,1]"
@@ -183,7 +183,7 @@ fn an_undefined_name_may_be_tried_twice() {
 }
 
 #[test]
-fn matrices_are_in_one_order() {
+fn targets_of_a_matrix_have_a_fixed_order() {
     let evaluated = hcl(r#"
 target "app" {
   name = "app-${a}-${b}"
@@ -201,7 +201,7 @@ target "plain" {}
 }
 
 #[test]
-fn what_is_wrong_with_every_combination_is_said_once() {
+fn an_error_in_every_matrix_combination_is_reported_once() {
     let text = r#"
 target "app" {
   name = "app-${a}"
@@ -236,7 +236,7 @@ variable "B" {
         [
             "`A` is not valid: set A @ A != \"\"",
             "`A` is not valid: two of them @ length(split(\",\", A)) > 1",
-            "`B` is not valid: a condition on it is not met @ false",
+            "`B` is not valid: one of its conditions is not met @ false",
         ]
     );
     assert!(
@@ -346,7 +346,7 @@ fn json_definitions() {
 }
 
 #[test]
-fn places_in_json_strings_survive_escapes() {
+fn places_in_json_strings_are_correct_after_escapes() {
     let text = "{\"target\": {\"a\": {\"tags\": [\"\\u00e9\\n${NOPE}\"]}}}";
     let problems = World::default()
         .evaluate(&[("docker-bake.json", text)])
@@ -358,7 +358,7 @@ fn places_in_json_strings_survive_escapes() {
 }
 
 #[test]
-fn compose_files_are_known_by_name_and_by_content() {
+fn compose_files_are_recognized_by_name_and_by_content() {
     let text = "services:\n  web.app:\n    build: .\n";
     for name in ["compose.yaml", "stack", "-"] {
         let files = [("docker-bake.hcl", "target \"b\" {}\n"), (name, text)];
@@ -370,7 +370,7 @@ fn compose_files_are_known_by_name_and_by_content() {
 }
 
 #[test]
-fn what_is_nothing_is_told_what_each_syntax_says() {
+fn a_file_of_no_known_syntax_is_reported_with_the_error_of_each_syntax() {
     let problems = World::default()
         .evaluate(&[("-", "services: {web: {build: {contxt: .}}}\n")])
         .unwrap_err();
@@ -388,7 +388,7 @@ fn files_without_a_known_name_are_read_by_content() {
 }
 
 #[test]
-fn names_that_are_taken_have_no_effect_but_a_warning() {
+fn declarations_with_reserved_names_are_ignored_with_a_warning() {
     let evaluated = hcl(r#"
 variable "BAKE_LOCAL_PLATFORM" { default = "x" }
 function "upper" {
@@ -416,9 +416,9 @@ target "a" { args = { v = "${BAKE_LOCAL_PLATFORM} ${upper("a")}" } }
     );
 }
 
-/// As in HCL, what an expression binds itself comes before the blocks of the file.
+/// As in HCL, a name that an expression binds itself takes precedence over the blocks of the file.
 #[test]
-fn a_name_bound_by_for_shadows_the_word_for_blocks() {
+fn a_name_bound_by_for_shadows_a_block_type() {
     assert_eq!(
         value_of("[for target in [{ a = \"x\" }] : target.a]"),
         r#"["x"]"#

@@ -112,14 +112,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_and_csv_agree() {
+    fn an_entry_survives_the_round_trip_through_csv() {
         let attest = Attest::from_text("type=sbom,\"generator=a,b\",Mode=x").unwrap();
         assert_eq!(attest.to_csv(), "type=sbom,Mode=x,\"generator=a,b\"");
         assert_eq!(Attest::from_text(&attest.to_csv()), Ok(attest));
     }
 
     #[test]
-    fn flags_take_booleans_and_fields() {
+    fn flags_accept_booleans_and_fields() {
         assert_eq!(
             Attest::flag_text("sbom", "false"),
             "type=sbom,disabled=true"
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_without_dashes_are_told_what_they_mean() {
+    fn errors_for_flags_without_dashes_suggest_the_entry() {
         let meant = |text: &str| {
             Attest::from_text(text)
                 .unwrap_err()

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn references_alone_are_registries() {
+    fn image_names_alone_are_registry_caches() {
         let entries = CacheEntry::from_text("a/b:1,c/d").unwrap();
         let refs: Vec<_> = entries.iter().map(|entry| entry.attr("ref")).collect();
         assert_eq!(refs, [Some("a/b:1"), Some("c/d")]);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_texts_are_lower_case() {
+    fn keys_of_texts_are_converted_to_lower_case() {
         let entries = CacheEntry::from_text("Type=local,SRC=x").unwrap();
         assert_eq!(entries[0].kind, CacheKind::Local);
         assert_eq!(entries[0].attr("src"), Some("x"));

@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn swapping_agrees_with_the_quadratic_original() {
+    fn swapping_agrees_with_the_quadratic_algorithm_of_buildx() {
         // The algorithm of buildx, tried on all words of up to seven letters from an alphabet of three.
         fn original(list: &mut Vec<u32>) {
             let mut i = list.len();
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_keep_their_first_place_and_lose_empties() {
+    fn duplicate_texts_keep_the_first_place_and_empty_ones_are_removed() {
         let mut list = list(&["b", "", "a", "b"]);
         list.dedupe_texts();
         assert_eq!(texts(&list), ["b", "a"]);
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn later_duplicates_take_the_first_place() {
+    fn a_later_duplicate_replaces_the_first_one_at_its_place() {
         let mut list = list(&["a=1", "b=1", "a=2"]);
         list.dedupe_by_key(|text| text.split('=').next().map(str::to_owned));
         assert_eq!(texts(&list), ["a=2", "b=1"]);

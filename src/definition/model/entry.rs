@@ -13,7 +13,7 @@ pub(crate) type Attrs = BTreeMap<SharedText, SharedText>;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EntryError {
     /// The text is not a valid CSV record.
-    #[error("`{text}` cannot be read as comma-separated fields: {source}")]
+    #[error("`{text}` is not a valid list of comma-separated fields: {source}")]
     Csv {
         /// The text, without values that may be secret.
         text: String,
@@ -27,7 +27,7 @@ pub(crate) enum EntryError {
         field: String,
     },
     /// A single word instead of `key=value` fields.
-    #[error("`{word}` alone is no entry of this list")]
+    #[error("`{word}` alone is not a valid entry of this list")]
     Bare {
         /// The word.
         word: String,
@@ -38,7 +38,7 @@ pub(crate) enum EntryError {
     #[error("a `type` is required")]
     NoType,
     /// A boolean field has another value.
-    #[error("`{value}` is not a boolean, as `{key}` must be")]
+    #[error("`{key}` must be a boolean, but is `{value}`")]
     NoBool {
         /// The field's key.
         key: String,
@@ -46,7 +46,7 @@ pub(crate) enum EntryError {
         value: String,
     },
     /// An integer field has another value.
-    #[error("`{value}` is not a whole number, as `{key}` must be")]
+    #[error("`{key}` must be a whole number, but is `{value}`")]
     NoInteger {
         /// The field's key.
         key: String,
@@ -54,7 +54,7 @@ pub(crate) enum EntryError {
         value: String,
     },
     /// The attribute has no field with this key.
-    #[error("`{key}` is not known here")]
+    #[error("`{key}` is not a valid key here")]
     UnknownKey {
         /// The unknown key.
         key: String,
@@ -62,7 +62,7 @@ pub(crate) enum EntryError {
         known: &'static [&'static str],
     },
     /// The field accepts only certain words.
-    #[error("`{value}` is not one of the values of `{key}`")]
+    #[error("`{value}` is not a valid value of `{key}`")]
     UnknownValue {
         /// The field's key.
         key: &'static str,
@@ -72,7 +72,7 @@ pub(crate) enum EntryError {
         known: &'static [&'static str],
     },
     /// The value that replaces a secret's source contains the id of another secret.
-    #[error("the new source of secret `{declared}` names the secret `{given}`")]
+    #[error("the new source of secret `{declared}` has the id of another secret, `{given}`")]
     OtherId {
         /// The secret whose source is set.
         declared: String,

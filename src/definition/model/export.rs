@@ -202,14 +202,14 @@ mod tests {
     #[test_case("-", ExportKind::Tar, "-")]
     #[test_case("out", ExportKind::Local, "out")]
     #[test_case("dest=x", ExportKind::Local, "dest=x"; "a field alone is a directory")]
-    #[test_case("TYPE=image", ExportKind::Local, "TYPE=image"; "case counts")]
-    #[test_case("type=local,Dest=x", ExportKind::Local, "x"; "keys are lower case")]
+    #[test_case("TYPE=image", ExportKind::Local, "TYPE=image"; "a type in upper case is a directory")]
+    #[test_case("type=local,Dest=x", ExportKind::Local, "x"; "keys are converted to lower case")]
     fn short_forms(text: &str, kind: ExportKind, path: &str) {
         assert_eq!(Export::from_text(text), Ok(dest(kind, path)));
     }
 
     #[test]
-    fn broken_texts() {
+    fn texts_that_are_refused() {
         let no_pair = |field: &str| {
             Err(EntryError::NoPair {
                 field: field.into(),
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn other_exporters_pass_through() {
+    fn unknown_exporters_are_passed_through() {
         let export = Export::from_text("type=nydus,x=1").unwrap();
         assert_eq!(export.kind, ExportKind::Other("nydus".into()));
         assert_eq!(export.attr("x"), Some("1"));

@@ -67,7 +67,7 @@ impl Definition {
         };
         let problem = problem.context(service.span, "a service without `build`");
         problem.note(format!(
-            "the Compose service `{name}` runs an image that is there; only services with a `build` are targets"
+            "the Compose service `{name}` runs an existing image; only services with a `build` are targets"
         ))
     }
 }

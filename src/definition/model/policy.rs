@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_words_are_named() {
+    fn errors_name_unknown_keys() {
         let error = PolicyEntry::from_text("filenam=a").unwrap_err();
         assert!(
             matches!(error.misspelling(), Some(("filenam", _))),

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn misspelled_keys_are_named() {
+    fn errors_name_misspelled_keys() {
         let error = SecretEntry::from_text("id=a,sorce=b").unwrap_err();
         assert!(matches!(error.misspelling(), Some(("sorce", _))), "{error}");
         assert!(SecretEntry::from_text("type=vault").is_err());

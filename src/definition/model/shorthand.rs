@@ -57,9 +57,9 @@ fn cache(attribute: &str, word: &str) -> Option<Diagnostic> {
         _ => return None,
     };
     Some(doubt(
-        format!("`{word}` in `{attribute}` is the name of an image, `docker.io/library/{word}`"),
-        format!("write `{meant}` if the kind of cache is meant"),
-        format!("write `type=registry,ref={word}` if the image is meant"),
+        format!("`{word}` in `{attribute}` means the image `docker.io/library/{word}`"),
+        format!("write `{meant}` if you mean that type of cache"),
+        format!("write `type=registry,ref={word}` if you mean the image"),
     ))
 }
 
@@ -76,11 +76,9 @@ fn output(word: &str) -> Option<Diagnostic> {
         _ => return None,
     };
     Some(doubt(
-        format!(
-            "`{word}` in `output` is a directory of that name, which the result's files are written to"
-        ),
-        format!("write `{meant}` if that kind of output is meant"),
-        format!("write `./{word}` if the directory is meant"),
+        format!("`{word}` in `output` means a directory of that name for the files of the result"),
+        format!("write `{meant}` if you mean that type of output"),
+        format!("write `./{word}` if you mean the directory"),
     ))
 }
 
@@ -102,11 +100,9 @@ fn field_alone(text: &str) -> Option<Diagnostic> {
         _ => return None,
     };
     Some(doubt(
-        format!(
-            "`{text}` in `output` is a directory of that name, which the result's files are written to"
-        ),
-        format!("write `{meant}` if attributes of an output are meant"),
-        format!("write `./{text}` if the directory is meant"),
+        format!("`{text}` in `output` means a directory of that name for the files of the result"),
+        format!("write `{meant}` if you mean attributes of an output"),
+        format!("write `./{text}` if you mean the directory"),
     ))
 }
 
@@ -133,7 +129,7 @@ mod tests {
     #[test_case("output", "./registry", None; "written as a path")]
     #[test_case("output", "type=local,dest=registry", None; "output written in full")]
     #[test_case("output", "Type=image", Some("`type=image`"); "type in another case")]
-    #[test_case("output", " type=oci", Some("`type=oci`"); "type after a blank")]
+    #[test_case("output", " type=oci", Some("`type=oci`"); "type after a space")]
     #[test_case("output", "dest=out", Some("`type=local,dest=out`"); "a destination without a type")]
     #[test_case("output", "push=true", Some("`type=image,push=true`"); "an attribute without a type")]
     #[test_case("output", "dest=out,name=x", None; "several fields without a type, which are an error")]

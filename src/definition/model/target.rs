@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn host_network_leaves_its_privilege_with_heirs() {
+    fn heirs_keep_the_privilege_of_an_inherited_host_network() {
         let mut base = target();
         base.network = Some(text("host"));
         base.normalise();

@@ -62,9 +62,12 @@ fn shared_names(plan: &Plan, problems: &mut Diagnostics) {
             .collect();
         let mut warning = Diagnostic::warning(
             "plan::shared-image-name",
-            format!("targets {} push to one name, `{name}`", targets.join(", ")),
+            format!(
+                "targets {} push to the same name, `{name}`",
+                targets.join(", ")
+            ),
         )
-        .note("the name will be left with the image of whichever finishes last");
+        .note("the name will refer to the image of the target that finishes last");
         let mut spans: Vec<_> = users.iter().filter_map(|(_, span)| *span).collect();
         spans.dedup();
         for span in spans {
@@ -85,7 +88,7 @@ fn policies(plan: &Plan, environment: &Environment, problems: &mut Diagnostics) 
                 CODE,
                 format!("the source policy `{file}` cannot be applied yet"),
             )
-            .note("`EXPERIMENTAL_BUILDKIT_SOURCE_POLICY` names it"),
+            .note("the environment variable `EXPERIMENTAL_BUILDKIT_SOURCE_POLICY` names it"),
         );
     }
     if environment

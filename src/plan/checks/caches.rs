@@ -64,7 +64,7 @@ fn image_of_that_name(
         None => return,
     };
     let message = format!(
-        "the cache is exported to `{name}`, where {owner} is pushed to; one would overwrite the other"
+        "the cache is exported to `{name}`, and {owner} is pushed to the same name; one would overwrite the other"
     );
     problems.push(
         problem("plan::cache-overwrites-image", target, cache.span, message)
@@ -111,7 +111,7 @@ fn shared(plan: &Plan, problems: &mut Diagnostics) {
         let mut warning = Diagnostic::warning(
             "plan::shared-cache",
             format!(
-                "targets {} export their caches to one place, {place}",
+                "targets {} export their caches to the same place, {place}",
                 names.join(", ")
             ),
         )

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn shared_places_are_warned_about() {
+    fn places_that_several_targets_write_to_cause_warnings() {
         let project = Project::new().file(
             "docker-bake.hcl",
             r#"
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn policies_nobody_named_are_not_passed_over() {
+    fn policies_that_the_definition_does_not_mention_are_not_ignored() {
         let project = target("").file("Dockerfile.rego", "package docker");
         assert_eq!(
             codes(&built(&project, &["a"])),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_in_entries_of_ssh_are_explained() {
+    fn the_error_for_fields_in_an_ssh_entry_explains_the_form() {
         let problems = printed(&target(r#"ssh = ["id=default"]"#), false);
         assert!(problems.0[0].help[0].contains("`ID=PATH`"), "{problems:?}");
         let problems = printed(&target(r#"ssh = ["k=nope"]"#), false);

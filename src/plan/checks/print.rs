@@ -134,7 +134,7 @@ impl Check<'_> {
                     CODE,
                     self.target,
                     entry.span,
-                    "an SSH agent is needed, and `SSH_AUTH_SOCK` names none",
+                    "an SSH agent is needed, but `SSH_AUTH_SOCK` does not name one",
                 );
                 self.problems
                     .push(problem.help("start an agent, or name a socket or key: `id=PATH`"));
@@ -161,11 +161,15 @@ impl Check<'_> {
                     if (metadata.is_file() || metadata.is_dir())
                         && let Err(reason) = self.key(path)
                     {
-                        self.push(CODE, entry, format!("`{path}` is no private key: {reason}"));
+                        self.push(
+                            CODE,
+                            entry,
+                            format!("`{path}` is not a private key: {reason}"),
+                        );
                     }
                 }
                 Err(error) => {
-                    let message = format!("the SSH key or agent `{path}` is not there: {error}");
+                    let message = format!("cannot access the SSH key or agent `{path}`: {error}");
                     let problem = problem(CODE, self.target, entry.span, message);
                     // The user may have written fields, as in other attributes. Entries of `ssh` have none.
                     self.problems.push(match &*entry.id {
@@ -196,7 +200,7 @@ impl Check<'_> {
         if text.contains("-----BEGIN ") && text.contains("PRIVATE KEY-----") {
             Ok(())
         } else {
-            Err("it has no key in PEM form".to_owned())
+            Err("it has no key in PEM format".to_owned())
         }
     }
 

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_and_flags_go_together() {
+    fn every_reason_has_a_flag() {
         let dir = Path::new("/nowhere/here");
         assert_eq!(
             missing().reasons(dir),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn names_cannot_paint_over_the_question() {
+    fn control_characters_in_names_cannot_change_the_question() {
         let hostile = "gpu\u{1b}[2J\r - nothing\n\u{202e}$(id) `id` '";
         let missing = Missing {
             devices: Devices::Named([hostile.into()].into()),
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn files_can_be_waived_and_the_rest_cannot() {
+    fn checks_of_files_can_be_turned_off_and_others_cannot() {
         let of = |variables: &[(&str, &str)], remote| {
             let variables = variables.iter().map(|(k, v)| ((*k).into(), (*v).into()));
             Enforcement::from_environment(&Environment::new(variables, "/".into()), remote)

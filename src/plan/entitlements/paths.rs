@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_exist_can_be_allowed_by_itself() {
+    fn a_path_that_does_not_exist_can_be_allowed() {
         let (_dir, root) = tree();
         for wanted in ["../outside/new", "../new", "../new/a/b", "/nowhere/at/all"] {
             let needed = missing(&root, &[], &[wanted]);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_shown_from_here() {
+    fn paths_are_shown_relative_to_the_working_directory() {
         let shown = |path: &str| from_dir(Path::new("/a/b"), Path::new(path));
         assert_eq!(shown("/a/b"), Path::new("."));
         assert_eq!(shown("/a/b/c"), Path::new("c"));

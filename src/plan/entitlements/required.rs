@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn every_target_counts() {
+    fn needs_of_all_targets_are_collected() {
         let project = project(
             r#"
             target "a" {
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_where_links_lead() {
+    fn flags_name_the_paths_that_links_lead_to() {
         use std::os::unix::fs::symlink;
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_command_line_names_is_allowed() {
+    fn paths_and_privileges_in_overrides_are_allowed() {
         let project = project(r#"target "a" { secret = ["id=s,src=/usr/bin/env"] }"#);
         assert_eq!(
             needs(&project, &["a"], &[]),
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_inside_needs_nothing() {
+    fn paths_in_the_working_directory_need_no_permission() {
         let project = project(
             r#"
             target "a" {

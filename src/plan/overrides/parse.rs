@@ -69,7 +69,10 @@ impl TargetOverride {
         };
         let lists = matches!(spec.form, SetForm::List | SetForm::AppendOnly);
         if op == Op::Append && !lists {
-            return Err(error(&flag, &format!("`{key}` is no list to append to")));
+            return Err(error(
+                &flag,
+                &format!("`{key}` is not a list and cannot be appended to"),
+            ));
         }
         let value = match value {
             Some(value) => value,
@@ -267,7 +270,7 @@ fn dots_in_a_name(flag: &str, key: &str, name: &str, instead: &str) -> Diagnosti
         format!("`{flag}`: `{key}` cannot be set by `--set`"),
     )
     .note(format!(
-        "targets have no dots in their names; a Compose service `{name}` is the target `{target}`"
+        "names of targets contain no dots; a Compose service `{name}` is the target `{target}`"
     ))
     .help(format!("write `--set {instead}`"))
 }
@@ -286,7 +289,7 @@ fn unknown_key(flag: &str, key: &str) -> Diagnostic {
             spec.key
         )),
         None if attribute.is_some() || schema::EVALUATED.contains(&key) => problem.note(format!(
-            "the attribute `{key}` is set by the definition alone"
+            "only the definition can set the attribute `{key}`"
         )),
         None => problem.did_you_mean("a key", key, schema::set_keys().map(|spec| spec.key)),
     }
@@ -309,7 +312,7 @@ pub(super) fn entry_error(flag: &str, value: &str, source: &EntryError) -> Diagn
         // `output=/tmp,…` and `cache-to=…` are often written without the required `type`.
         None if matches!(source, EntryError::NoType) => {
             let value = redact_fields(value);
-            problem.help(format!("start with it: `type=…,{value}`"))
+            problem.help(format!("start the value with it: `type=…,{value}`"))
         }
         None => problem,
     }
@@ -329,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn names_may_have_dots() {
+    fn names_in_overrides_may_have_dots() {
         assert_eq!(
             change_of("t.labels.a.b=c=d"),
             AttributeChange::Label {
@@ -389,10 +392,10 @@ mod tests {
     #[test_case("t.context.x=y", INVALID; "a name too many")]
     #[test_case("t.call+=check", INVALID; "appending to a scalar")]
     #[test_case("t.resources.memory+=1g", INVALID; "appending to an entry")]
-    #[test_case("t.pull=yes", INVALID; "no boolean")]
-    #[test_case("t.resources.cpu-quota=x", INVALID; "no number")]
+    #[test_case("t.pull=yes", INVALID; "not a boolean")]
+    #[test_case("t.resources.cpu-quota=x", INVALID; "not a number")]
     #[test_case("t.resources.foo=1", INVALID; "unknown resource")]
-    #[test_case("t.output=a,b", INVALID; "no pair")]
+    #[test_case("t.output=a,b", INVALID; "not a pair")]
     #[test_case("t.attest=mode=max", INVALID; "no type")]
     #[test_case("t.secret.A=id=B,env=C", INVALID; "other id")]
     #[test_case("t.policy=", INVALID; "empty policy")]
@@ -410,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_the_schema_is_understood() {
+    fn every_key_of_the_schema_is_accepted() {
         for spec in schema::set_keys() {
             let name = match (spec.form, spec.key) {
                 (SetForm::Entry, "resources") => ".memory",

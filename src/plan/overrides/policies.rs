@@ -34,7 +34,7 @@ impl Policies {
                 problems.push(
                     error(
                         value,
-                        "what is disabled cannot be combined with other policies",
+                        "`disabled=true` cannot be combined with other policies",
                     )
                     .help("write `--policy disabled=true` alone"),
                 );
@@ -69,7 +69,7 @@ fn entry(value: &str) -> Result<PolicyEntry, Diagnostic> {
         (policy.reset, "reset"),
     ] {
         if given {
-            let reason = format!("`{key}` is for the attribute `policy` of targets");
+            let reason = format!("`{key}` can be set only in the attribute `policy` of a target");
             return Err(error(value, &reason));
         }
     }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn disabling_stands_alone() {
+    fn disabling_cannot_be_combined_with_other_policies() {
         assert_eq!(parse(&["disabled=1"]), Ok(Policies::Disabled));
         assert!(
             matches!(parse(&["disabled=0", "strict=true"]), Ok(Policies::Added(two)) if two.len() == 2)
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_is_told() {
+    fn all_wrong_values_are_reported() {
         let problems =
             parse(&["filename=a.rego", "reset=true", "foo=1", "strict=true"]).unwrap_err();
         assert_eq!(problems.0.len(), 3);

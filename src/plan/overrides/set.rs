@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_collect_and_the_last_operator_counts() {
+    fn values_for_lists_are_collected_and_the_last_operator_applies() {
         let mut target = target();
         target.platforms = List::of(vec![Spanned::without_span("x".into())]);
         let mut appended = target.clone();
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_come_before_push_whatever_the_order_of_flags() {
+    fn outputs_are_set_before_push_in_any_order_of_flags() {
         for flags in [
             ["t.push=true", "t.output=type=image,name=x"],
             ["t.output=type=image,name=x", "t.push=true"],
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn siblings_do_not_see_changes() {
+    fn changes_do_not_reach_other_targets_with_the_same_list() {
         let mut first = target();
         first.output = List::of(vec![Spanned::without_span(
             Export::from_text("type=image,name=x").unwrap(),
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_of_declared_secrets_change_and_grant_what_counts_in_the_end() {
+    fn new_sources_of_secrets_replace_old_ones_and_only_final_paths_are_granted() {
         let mut target = target();
         let (grants, problems) = apply(
             &mut target,

@@ -36,13 +36,13 @@ pub(crate) enum AnnotationError {
     #[error("`{0}` must have the form `[type:]key=value`")]
     Form(String),
     /// The part before `:` does not have the form of a type.
-    #[error("`{0}` is not an annotation type, optionally with a platform in square brackets")]
+    #[error("`{0}` must be an annotation type, optionally with a platform in square brackets")]
     Type(String),
     /// There is no type with this name.
     #[error("`{0}` is not one of the annotation types")]
     UnknownType(String),
     /// The platform is invalid.
-    #[error("the annotation's platform is wrong")]
+    #[error("the annotation's platform is not valid")]
     Platform(#[source] InvalidPlatform),
 }
 
