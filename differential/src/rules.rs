@@ -56,7 +56,7 @@ pub const RULES: &[Rule] = &[
     Rule::new(
         "repeated-key",
         "A key that is there twice in a JSON object",
-        Sign::Refused("is there twice"),
+        Sign::Refused("occurs twice"),
     ),
     Rule::new(
         "types-in-functions",

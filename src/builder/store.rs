@@ -380,7 +380,7 @@ mod tests {
         assert_eq!(store.instance("null").unwrap().unwrap().name, "null");
         for (name, expected) in [
             ("bad", "`Nodes[0].DriverOpts.key` is an array, not a string"),
-            ("worse", "it is no JSON at line 1, column 9"),
+            ("worse", "it is not valid JSON at line 1, column 9"),
         ] {
             let error = store.instance(name).unwrap_err();
             assert!(error.to_string().ends_with(expected), "{error}");

@@ -61,7 +61,7 @@ mod tests {
         insta::assert_snapshot!(shown("dXNlcjpwYXNz").unwrap(), @r"
         warning[cli::docker-config]: Docker's configuration `DOCKER_AUTH_CONFIG` cannot be read
          |
-         = note: it is no JSON at line 1, column 1
+         = note: it is not valid JSON at line 1, column 1
          = help: registries are asked without what it may say of them
         ");
         assert_eq!(shown(r#"{"auths":{"h":{"auth":"dTpw"}}}"#), None);

@@ -10,10 +10,10 @@ use std::borrow::Cow;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CsvError {
     /// The text is empty, or only a line break.
-    #[error("an empty text holds no fields")]
+    #[error("an empty text has no fields")]
     Empty,
     /// A field contains a quote but does not start with one.
-    #[error("a `\"` stands inside a field that is not quoted as a whole (column {column})")]
+    #[error("found `\"` in a field that is not quoted as a whole (column {column})")]
     BareQuote {
         /// Byte column of the quote, from 1.
         column: usize,
@@ -256,7 +256,7 @@ mod tests {
     #[test_case(r#""a ""b"" c""#, &[r#"a "b" c"#]; "doubled quotes")]
     #[test_case(r#""","#, &["", ""]; "quoted empty field")]
     #[test_case(r#""""""#, &["\""]; "quoted quote")]
-    #[test_case(" a , b ", &[" a ", " b "]; "spaces stay")]
+    #[test_case(" a , b ", &[" a ", " b "]; "spaces are kept")]
     fn records(line: &str, expected: &[&str]) {
         let found = fields(line).map(|fields| fields.into_iter().map(Cow::into_owned).collect());
         let expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn one_field_is_read_back() {
+    fn a_written_field_is_read_back() {
         for value in ["", "plain", "a,b", "\"", "a\n", "\r\n", "a \"b\", c"] {
             assert_eq!(fields(&field(value)).unwrap(), [value]);
         }
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn records_of_tables() {
+    fn reads_records_of_a_table() {
         assert_eq!(record("a, b,,c").unwrap(), ["a", " b", "", "c"]);
         assert_eq!(
             record("\"a,\"\"b\"\"\",\"c\r\nd\"").unwrap(),
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn misplaced_quotes_in_tables() {
+    fn misplaced_quotes_in_a_table_are_refused() {
         let bare = TableError::BareQuote { line: 1 };
         assert_eq!(record("a\"b").unwrap_err(), bare);
         for text in ["\"a", "\"a\"b", "\"a\" ,b", "\"a\n"] {
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn records_follow_each_other() {
+    fn records_are_read_one_after_the_other() {
         let mut table = CsvReader::new("a,b\r\n\n1,\"2\n3\"\n", ',');
         assert_eq!(table.next_record().unwrap().unwrap(), ["a", "b"]);
         assert_eq!(table.next_record().unwrap().unwrap(), ["1", "2\n3"]);

@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clean_keeps_the_shortest_equal_path() {
+    fn clean_returns_the_shortest_equivalent_path() {
         for (path, cleaned) in [
             ("", "."),
             ("a//b/./c/", "a/b/c"),

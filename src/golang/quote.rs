@@ -53,7 +53,7 @@ mod tests {
     use super::quote;
 
     #[test]
-    fn escapes_what_does_not_print() {
+    fn unprintable_characters_are_escaped() {
         assert_eq!(quote("a\"b\\c\n\u{1}"), r#""a\"b\\c\n\x01""#);
         assert_eq!(
             quote("é👍\u{200b}\u{a0}\u{e0001}"),

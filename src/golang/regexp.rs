@@ -545,7 +545,7 @@ mod tests {
     }
 
     #[test]
-    fn what_go_refuses_is_refused() {
+    fn patterns_that_go_refuses_are_refused() {
         for pattern in [
             r"^a{2}{3}$",
             r"^a|{2}$",

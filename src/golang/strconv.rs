@@ -96,8 +96,8 @@ mod tests {
     #[test_case("0x10", None; "hexadecimal needs an exponent")]
     #[test_case("1_000", Some(1000.0); "underscores")]
     #[test_case("1__0", None; "two underscores")]
-    #[test_case("_1", None; "underscore in front")]
-    #[test_case("1_", None; "underscore behind")]
+    #[test_case("_1", None; "leading underscore")]
+    #[test_case("1_", None; "trailing underscore")]
     #[test_case("1_e1", None; "underscore before the exponent")]
     #[test_case("1e1_0", Some(1e10); "underscore in the exponent")]
     #[test_case("0x1_0p4", Some(256.0); "underscore in a hexadecimal number")]
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn booleans_are_words_not_cases() {
+    fn booleans_must_be_spelled_as_in_go() {
         assert_eq!(parse_bool("True"), Some(true));
         assert_eq!(parse_bool("tRUE"), None);
         assert_eq!(parse_bool(""), None);

@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn timestamps_survive() {
+    fn timestamps_round_trip() {
         for text in [
             "2024-02-29T23:59:59Z",
             "0000-01-01T00:00:00Z",
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn only_rfc3339_is_taken() {
+    fn only_rfc3339_is_accepted() {
         for text in [
             "2024-01-02",
             "2024-1-2T03:04:05Z",
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn the_calendar_goes_on_beyond_jiffs() {
+    fn dates_beyond_the_range_of_jiff_are_supported() {
         let day = |days: i64| Timestamp::from_unix(days * SECONDS_PER_DAY).rfc3339();
         // As printed by Go 1.26.
         assert_eq!(day(0), "1970-01-01T00:00:00Z");
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn weeks_are_iso_8601s() {
+    fn weeks_are_those_of_iso_8601() {
         assert_eq!(
             Timestamp::parse("2021-01-03T00:00:00Z").unwrap().iso_week(),
             (2020, 53)
@@ -459,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_gos() {
+    fn durations_are_parsed_as_in_go() {
         assert_eq!(parse_duration("1h30m"), Ok(5_400_000_000_000));
         assert_eq!(parse_duration("-1.5s"), Ok(-1_500_000_000));
         assert_eq!(parse_duration("+.5ms2µs"), Ok(502_000));

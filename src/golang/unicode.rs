@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn case_is_character_by_character() {
+    fn case_changes_one_character_at_a_time() {
         assert_eq!(
             "straße ᾳ ŉ".chars().map(upper).collect::<String>(),
             "STRAßE ᾼ ŉ"

@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_stray_byte_is_one_character() {
+    fn every_invalid_byte_is_one_character() {
         assert_eq!(char_len("é".as_bytes()), 2);
         assert_eq!(char_len(b"\xe2\x82"), 1);
         assert_eq!(char_len(b"\xff\xff"), 1);

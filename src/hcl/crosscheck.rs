@@ -277,7 +277,7 @@ impl Lower<'_> {
                     Diagnostic::error(
                         Class::Definition,
                         "definition::ambiguous-key",
-                        "this key may be a name or a reference",
+                        "this key could be a name or a reference",
                     )
                     .at(key.span, "")
                     .help("write it in quotes for a name, in parentheses for a reference"),

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_thread_is_enough() {
+    fn nested_calls_share_one_thread() {
         let ids = on_deep_stack(|| {
             let inner = on_deep_stack(|| thread::current().id()).unwrap();
             (thread::current().id(), inner)

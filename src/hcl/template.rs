@@ -201,10 +201,7 @@ impl Nest<'_> {
         while let End::Directive(directive, span) = self.parts(&mut parts) {
             self.problem(
                 span,
-                format!(
-                    "there is nothing open for `{}` to belong to",
-                    directive.name()
-                ),
+                format!("`{}` has no matching opening directive", directive.name()),
             );
         }
         parts
@@ -239,7 +236,7 @@ impl Nest<'_> {
                     if self.depth == DEPTH_LIMIT {
                         self.problem(
                             span,
-                            "this is nested too deeply: in more than 500 levels".to_owned(),
+                            "this is nested too deeply: more than 500 levels".to_owned(),
                         );
                         self.tokens = Vec::new().into_iter();
                         self.broken = true;
@@ -329,7 +326,10 @@ impl Nest<'_> {
     }
 
     fn unbalanced(&mut self, found: &Directive, span: Span, open: &str, wanted: &str, at: Span) {
-        let message = format!("`{}` where the `{open}` needs its `{wanted}`", found.name());
+        let message = format!(
+            "found `{}` where the `{open}` needs `{wanted}`",
+            found.name()
+        );
         self.problems.push(
             Diagnostic::error(Class::Definition, "definition::syntax", message)
                 .at(span, "")
@@ -433,7 +433,7 @@ pub(super) fn unquote(source: &str, span: Span, problems: &mut Diagnostics) -> S
                             problem(
                                 at,
                                 end,
-                                "this escape sequence stands for no character",
+                                "this escape sequence is not a valid character",
                                 "write `\\u` with four hexadecimal digits, or `\\U` with eight",
                             );
                         }
@@ -445,7 +445,7 @@ pub(super) fn unquote(source: &str, span: Span, problems: &mut Diagnostics) -> S
                         at,
                         next_at + other.len_utf8(),
                         "this escape sequence does not exist",
-                        "write `\\\\` for a backslash; the others are `\\n`, `\\r`, `\\t`, `\\\"`, `\\uNNNN` and `\\UNNNNNNNN`",
+                        "write `\\\\` for a backslash; others are `\\n`, `\\r`, `\\t`, `\\\"`, `\\uNNNN` and `\\UNNNNNNNN`",
                     ),
                 }
             }
@@ -464,7 +464,7 @@ pub(super) fn unquote(source: &str, span: Span, problems: &mut Diagnostics) -> S
                 problem(
                     at,
                     at + 1,
-                    "a quoted string cannot go on in the next line",
+                    "a quoted string cannot continue on the next line",
                     "write `\\n` for a line break, or use a heredoc (`<<EOT`)",
                 );
                 // One message per string is enough.

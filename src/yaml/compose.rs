@@ -246,7 +246,7 @@ impl<'a> Composer<'a, '_> {
         let name = self.name(span);
         let message = format!("there is no anchor `&{name}` before this alias");
         let problem = error("yaml::unknown-anchor", message, span, "not defined").help(format!(
-            "write `&{name}` in front of the value meant, further up in the same document"
+            "write `&{name}` before the value you mean, earlier in the same document"
         ));
         report(self.problems, problem);
         let scalar = Scalar {
@@ -305,6 +305,6 @@ fn syntax(text: &str, source: SourceId, problem: &ScanError) -> Diagnostic {
     let next = text.get(start..).and_then(|rest| rest.chars().next());
     let end = start + next.filter(|c| *c != '\n').map_or(0, char::len_utf8);
     let span = Span::new(source, start..end);
-    let message = format!("this is not YAML: {}", problem.info());
+    let message = format!("this is not valid YAML: {}", problem.info());
     error("yaml::syntax", message, span, "here")
 }

@@ -25,7 +25,7 @@ pub(super) fn root(tree: &YamlTree<'_>, problems: &mut Diagnostics) -> YamlNode 
     if tree.has_tag(tree.root, "!reset") {
         let message = "`!reset` on the whole document leaves nothing";
         let problem = error("yaml::reset-root", message, span, "here")
-            .help("write `!reset` in front of the values that are to go");
+            .help("write `!reset` before the values to remove");
         report(constructor.problems, problem);
         return YamlNode::new(YamlValue::Null, span);
     }
@@ -89,9 +89,9 @@ impl<'t> Constructor<'t, '_, '_> {
     /// Builds the value that an alias refers to. Reports an error if the alias is inside that value.
     fn alias(&mut self, span: Span, target: Id) -> YamlNode {
         if self.open[target] {
-            let message = "an alias of the value it stands in";
-            let problem = error("yaml::cycle", message, span, "refers to what is around it")
-                .help("give the anchor to a smaller value, or write the value out");
+            let message = "an alias cannot refer to a value that contains it";
+            let problem = error("yaml::cycle", message, span, "refers to a value around it")
+                .help("move the anchor to a smaller value, or write the value out");
             report(self.problems, problem);
             return YamlNode::new(YamlValue::Null, span);
         }
@@ -105,8 +105,8 @@ impl<'t> Constructor<'t, '_, '_> {
     fn exhaust(&mut self, span: Span) {
         if !self.exhausted {
             let message = "aliases make this document too large";
-            let problem = error("yaml::too-large", message, span, "here it is too much")
-                .help("write less with aliases of aliases");
+            let problem = error("yaml::too-large", message, span, "exceeds the limit here")
+                .help("use fewer aliases of aliases");
             report(self.problems, problem);
         }
         self.exhausted = true;
@@ -121,7 +121,7 @@ impl<'t> Constructor<'t, '_, '_> {
             Ok(value) => value,
             Err(message) => {
                 let problem = error("yaml::wrong-tag", message, raw.span, "here")
-                    .help("remove the tag, or write a value of its kind");
+                    .help("remove the tag, or write a value of its type");
                 report(self.problems, problem);
                 YamlValue::Null
             }

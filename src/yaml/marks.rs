@@ -45,8 +45,8 @@ pub(super) fn take(tree: &mut YamlTree<'_>, problems: &mut Diagnostics) -> Vec<M
     walk.visit(tree, tree.root);
     if walk.exhausted() {
         let span = tree.nodes[tree.root].span;
-        let message = "too many places with `!reset` or `!override`";
-        let label = "those behind aliases counted each time";
+        let message = "too many uses of `!reset` or `!override`";
+        let label = "uses in an aliased value count once for each alias";
         report(
             walk.problems,
             error("yaml::too-large", message, span, label),
@@ -144,10 +144,10 @@ impl Walk<'_> {
 
     fn cycle(&mut self, tree: &YamlTree<'_>, alias: Id) {
         let span = tree.nodes[alias].span;
-        let message = "an alias of the value it stands in";
-        let problem = error("yaml::cycle", message, span, "refers to what is around it")
+        let message = "an alias cannot refer to a value that contains it";
+        let problem = error("yaml::cycle", message, span, "refers to a value around it")
             .context(tree.resolved(alias).span, "the value")
-            .help("give the anchor to a smaller value, or write the value out");
+            .help("move the anchor to a smaller value, or write the value out");
         report(self.problems, problem);
     }
 }
@@ -160,8 +160,8 @@ pub(super) fn duplicates(tree: &YamlTree<'_>, entries: &[(Id, Id)], problems: &m
         let span = tree.nodes[*key].span;
         if let Some(first) = seen.insert(text, span) {
             let message = format!("the key `{text}` is defined twice");
-            let problem = error("yaml::duplicate-key", message, span, "again")
-                .context(first, "first here")
+            let problem = error("yaml::duplicate-key", message, span, "defined again here")
+                .context(first, "first defined here")
                 .help("remove one of the two");
             report(problems, problem);
         }

@@ -60,7 +60,7 @@ fn tagged(tag: &str, text: &str) -> Result<YamlValue, String> {
     if fits {
         return Ok(found);
     }
-    Err(format!("`{text}` is not what its tag `{tag}` says"))
+    Err(format!("`{text}` does not match its tag `{tag}`"))
 }
 
 const fn short_tag(value: &YamlValue) -> &'static str {
@@ -82,10 +82,10 @@ fn binary(text: &str) -> Result<YamlValue, String> {
         .with_decode_padding_mode(DecodePaddingMode::RequireCanonical);
     let text = text.replace(['\r', '\n'], "");
     let bytes = GeneralPurpose::new(&STANDARD, config).decode(text);
-    let bytes = bytes.map_err(|_| "this is not base64, which `!!binary` asks for".to_owned())?;
+    let bytes = bytes.map_err(|_| "the value of `!!binary` must be base64".to_owned())?;
     let text = String::from_utf8(bytes);
     text.map(YamlValue::String)
-        .map_err(|_| "`!!binary` data that is not UTF-8 cannot be used".to_owned())
+        .map_err(|_| "the data of `!!binary` must be UTF-8".to_owned())
 }
 
 /// The value of an unquoted scalar without a tag. `dates` says whether it may be a date.

@@ -20,7 +20,7 @@ fn codes(text: &str) -> Vec<&'static str> {
 }
 
 #[test]
-fn places_are_those_of_the_file() {
+fn spans_point_to_the_text_of_the_file() {
     let text = "a:\n  b: \"x y\"\n  c: [1, 2]\n";
     let root = one(text).root;
     let at = |span: Span| &text[span.range()];
@@ -35,7 +35,7 @@ fn places_are_those_of_the_file() {
 }
 
 #[test]
-fn marks_say_where_and_what() {
+fn marks_have_a_path_and_a_kind() {
     let document = one("x:\n  a: !reset null\n  b: !override [1]\n  <<: {c: !reset 1, d: 2}\n");
     let marks: Vec<_> = document
         .marks
@@ -126,12 +126,12 @@ fn found(case: &serde_json::Value) -> serde_json::Value {
 }
 
 #[test]
-fn documents_are_what_go_yaml_makes_of_them() {
+fn documents_are_parsed_as_by_go_yaml() {
     let mut wrong = Vec::new();
     for case in cases("documents.jsonl") {
         let found = found(&case);
         if case["documents"] != found {
-            wrong.push(format!("{case}\n  here: {found}"));
+            wrong.push(format!("{case}\n  in rbake: {found}"));
         }
     }
     assert!(
@@ -143,7 +143,7 @@ fn documents_are_what_go_yaml_makes_of_them() {
 }
 
 #[test]
-fn differences_are_the_known_ones() {
+fn differences_from_go_yaml_are_the_known_ones() {
     for case in cases("differences.jsonl") {
         assert_ne!(case["go"], case["here"]);
         assert_eq!(case["here"], found(&case), "{}", case["text"]);

@@ -186,7 +186,7 @@ impl DockerConfig {
         if text.has_more() {
             config
                 .problems
-                .push("something follows its first value".to_owned());
+                .push("it contains text after its first value".to_owned());
         }
         config.note_malformed();
         config

@@ -176,7 +176,7 @@ fn the_variable_has_entries_with_auth_and_nothing_else() {
         [
             "`auths.l` has more keys than `auth`",
             "it has more keys than `auths`",
-            "something follows its first value",
+            "it contains text after its first value",
             "`auths.k` has no `auth`",
         ]
     );

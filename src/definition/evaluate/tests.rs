@@ -40,7 +40,7 @@ target "x" {
         [
             "there is no variable `NOPE` @ NOPE",
             "there is no variable `MISSING` @ MISSING",
-            "this operand does not fit its operator: a number is required @ \"b\"",
+            "this operand has the wrong type: a number is required @ \"b\"",
             "there is no target `y` @ y",
         ]
     );
@@ -284,7 +284,7 @@ function "d" {
         errors(text),
         [
             "function `c` has no `params` @ \"c\"",
-            "a parameter is a bare word @ \"x\"",
+            "a parameter must be a bare word @ \"x\"",
             "function `a` calls itself: `a` → `b` → `a` @ a",
         ]
     );

@@ -30,7 +30,7 @@ pub(crate) enum NotJson {
     #[error("it ends in the middle of a value")]
     End,
     /// The text breaks JSON's grammar.
-    #[error("it is no JSON at line {line}, column {column}")]
+    #[error("it is not valid JSON at line {line}, column {column}")]
     Syntax {
         /// Line, from 1.
         line: usize,
@@ -41,7 +41,7 @@ pub(crate) enum NotJson {
     #[error("its values are nested more than {MAX_DEPTH} deep")]
     Depth,
     /// Text follows the first value, although [`Trailing::Refused`] forbids it.
-    #[error("something follows its first value")]
+    #[error("it contains text after its first value")]
     Trailing,
 }
 
@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_count_in_any_case_and_every_time() {
+    fn keys_match_in_any_case_and_repeated_keys_are_merged() {
         let (map, wrong) =
             texts(br#"{"Tasks":{"a":"1","b":"2"},"ta\u017f\u212as":{"b":"3","B":null}} {"#);
         assert_eq!(map, of(&[("a", "1"), ("b", "3"), ("B", "")]));
@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_types_are_named_by_their_place_and_leave_the_rest_standing() {
+    fn values_of_the_wrong_type_are_reported_by_path_and_the_rest_is_read() {
         let (map, wrong) = texts(br#"{"tasks":5,"tasks":{"a":["hunter2"],"b":"2"},"x":[1e999]}"#);
         assert_eq!(map, of(&[("a", ""), ("b", "2")]));
         assert_eq!(
@@ -508,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_character_is_replaced_byte_by_byte() {
+    fn invalid_characters_are_replaced_byte_by_byte() {
         let (map, _) = texts(
             b"{\"tasks\":{\"a\":\"\xff\xe2\x82\",\"b\":\"\\ud800\\u0041\\ud83d\\ude00\\\\ud800\"}}",
         );
@@ -522,10 +522,10 @@ mod tests {
     }
 
     #[test_case(b"\xef\xbb\xbf{}", NotJson::Mark; "a byte order mark")]
-    #[test_case(b"{\"hunter2\":", NotJson::End; "an early end")]
-    #[test_case(b"{\"a\":1,\n hunter2}", NotJson::Syntax { line: 2, column: 2 }; "no JSON")]
+    #[test_case(b"{\"hunter2\":", NotJson::End; "the end in the middle of a value")]
+    #[test_case(b"{\"a\":1,\n hunter2}", NotJson::Syntax { line: 2, column: 2 }; "not valid JSON")]
     #[test_case(b"{\"a\":\"\x01\"}", NotJson::Syntax { line: 1, column: 6 }; "a control character")]
-    fn texts_that_are_no_json_are_refused_without_their_content(json: &[u8], expected: NotJson) {
+    fn errors_about_invalid_json_do_not_show_its_content(json: &[u8], expected: NotJson) {
         let text = GoText::new(json);
         let error = text.value(Trailing::Ignored).unwrap_err();
         assert_eq!(error, expected);
@@ -533,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_ends_where_it_ends_in_go() {
+    fn nesting_limit_is_the_same_as_in_go() {
         let nested = |depth: usize| {
             let text = format!("{{\"x\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
             GoText::new(text.as_bytes())
@@ -545,7 +545,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_first_value_counts_for_unmarshal_only() {
+    fn text_after_the_first_value_is_an_error_for_unmarshal_only() {
         let of = |text: &str| GoText::new(text.as_bytes());
         assert!(of("{} {").value(Trailing::Ignored).is_ok());
         assert_eq!(

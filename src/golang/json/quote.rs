@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escapes_are_gos() {
+    fn escapes_are_the_same_as_in_go() {
         let mut out = String::new();
         quote(
             &mut out,

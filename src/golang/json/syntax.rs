@@ -82,7 +82,7 @@ pub(crate) fn read(text: &str) -> Result<JsonNode<'_>, SyntaxError> {
     let node = reader.value()?;
     reader.space();
     if reader.at < text.len() {
-        return Err(reader.error("nothing may follow the value"));
+        return Err(reader.error("found text after the value"));
     }
     Ok(node)
 }
@@ -118,15 +118,15 @@ impl<'t> Reader<'t> {
         self.space();
         let start = self.at;
         let kind = match self.peek() {
-            None => return Err(self.error("a value is missing before the end")),
+            None => return Err(self.error("expected a value, found the end")),
             Some(b'{') => self.nested(Self::object)?,
             Some(b'[') => self.nested(Self::array)?,
             Some(b'"') => NodeKind::String(self.string()?),
             Some(b'-' | b'0'..=b'9') => NodeKind::Number(self.number()?),
             Some(b'a'..=b'z' | b'A'..=b'Z' | b'_') => self.word()?,
-            Some(b'\'') => return Err(self.error("strings are written with double quotes")),
-            Some(b'/' | b'#') => return Err(self.error("there are no comments in JSON")),
-            Some(_) => return Err(self.error("this starts no value")),
+            Some(b'\'') => return Err(self.error("strings must be in double quotes")),
+            Some(b'/' | b'#') => return Err(self.error("JSON does not allow comments")),
+            Some(_) => return Err(self.error("expected a value")),
         };
         Ok(JsonNode {
             range: start..self.at,
@@ -140,7 +140,7 @@ impl<'t> Reader<'t> {
         read: impl FnOnce(&mut Self) -> Result<NodeKind<'t>, SyntaxError>,
     ) -> Result<NodeKind<'t>, SyntaxError> {
         if self.depth == DEPTH_LIMIT {
-            return Err(self.error("this is nested too deeply: in more than 512 levels"));
+            return Err(self.error("this is nested too deeply: more than 512 levels"));
         }
         self.depth += 1;
         let kind = read(self);
@@ -162,7 +162,7 @@ impl<'t> Reader<'t> {
             "true" => Ok(NodeKind::Bool(true)),
             "false" => Ok(NodeKind::Bool(false)),
             _ => Err(error_at(
-                "a bare word is no value; write strings and expressions in quotes",
+                "a bare word is not a value; write strings and expressions in quotes",
                 start..self.at,
             )),
         }
@@ -181,7 +181,7 @@ impl<'t> Reader<'t> {
         if is_number(text) {
             Ok(text)
         } else {
-            Err(error_at("this is no number in JSON", start..self.at))
+            Err(error_at("this is not a valid JSON number", start..self.at))
         }
     }
 
@@ -193,7 +193,7 @@ impl<'t> Reader<'t> {
             self.space();
             match self.peek() {
                 Some(b']') if items.is_empty() => break,
-                Some(b']') => return Err(self.error("a comma may not be followed by `]`")),
+                Some(b']') => return Err(self.error("a comma must not be followed by `]`")),
                 _ => items.push(self.value()?),
             }
             self.space();
@@ -217,7 +217,7 @@ impl<'t> Reader<'t> {
             let start = self.at;
             match self.peek() {
                 Some(b'}') if members.is_empty() => break,
-                Some(b'}') => return Err(self.error("a comma may not be followed by `}`")),
+                Some(b'}') => return Err(self.error("a comma must not be followed by `}`")),
                 Some(b'"') => {}
                 None => return Err(error_at("this object is not closed", open..open + 1)),
                 Some(_) => return Err(self.error("expected a key in double quotes")),
@@ -282,7 +282,7 @@ impl<'t> Reader<'t> {
                 None | Some(b'\n' | b'\r') => {
                     return Err(error_at("this string is not closed", open..self.at));
                 }
-                Some(_) => return Err(self.error("control characters are written as `\\u00XX`")),
+                Some(_) => return Err(self.error("write control characters as `\\u00XX`")),
             }
         }
     }
@@ -417,12 +417,12 @@ mod tests {
         let deep = "[".repeat(100_000);
         assert_eq!(
             read(&deep).unwrap_err().message,
-            "this is nested too deeply: in more than 512 levels"
+            "this is nested too deeply: more than 512 levels"
         );
     }
 
     #[test]
-    fn offsets_lead_back_to_the_text() {
+    fn offsets_point_to_the_source_of_each_byte() {
         let text = r#"["a\n\u00e9é"]"#;
         let decoded = "a\nééend".strip_suffix("end").unwrap();
         let offsets = offsets(text, &(1..text.len() - 1));

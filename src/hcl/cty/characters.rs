@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clusters_count_once() {
+    fn a_grapheme_cluster_is_one_character() {
         assert_eq!(grapheme_count("👨\u{200d}👩\u{200d}👧é"), 2);
         assert_eq!(grapheme_count("a\r\nb"), 3);
         assert_eq!(grapheme_count("abc"), 3);

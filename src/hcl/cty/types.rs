@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn optional_goes_away_at_every_depth() {
+    fn without_optional_reaches_every_depth() {
         let list = Type::list(Type::set(pair()));
         assert!(list.has_optional());
         assert!(!list.without_optional().has_optional());

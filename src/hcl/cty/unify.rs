@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn structures_of_one_shape_unify_by_place() {
+    fn structures_of_the_same_shape_unify_part_by_part() {
         let tuple = |first: Type, second: Type| Type::tuple([first, second]);
         assert_eq!(
             unified(&[
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn structures_of_other_shapes_become_collections() {
+    fn structures_of_different_shapes_become_collections() {
         assert_eq!(
             unified(&[
                 Type::tuple([Type::Number]),

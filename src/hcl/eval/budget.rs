@@ -22,16 +22,12 @@ const MAX_VALUE_WEIGHT: u64 = 64 << 20;
 /// How many bytes of arguments a function can process in the time of one step.
 const BYTES_PER_STEP: u64 = 64;
 
-const TOO_DEEP: &str =
-    "the definition is nested too deeply to be evaluated: in more than 40,000 levels";
+const TOO_DEEP: &str = "the definition is nested too deeply: more than 40,000 levels";
 const TOO_MUCH_WORK: &str =
-    "the definition takes too much work to be evaluated: more than 20,000,000 steps";
-const TOO_LARGE: &str =
-    "the definition makes values too large to be held: more than 512 MiB in all";
-const VALUE_TOO_DEEP: &str =
-    "the definition makes values that are nested too deeply: in more than 500 levels";
-const VALUE_TOO_LARGE: &str =
-    "the definition makes values too large to be held: more than 64 MiB in one";
+    "evaluating the definition takes too much work: more than 20,000,000 steps";
+const TOO_LARGE: &str = "the values of the definition are too large: more than 512 MiB in all";
+const VALUE_TOO_DEEP: &str = "a value of the definition is nested too deeply: more than 500 levels";
+const VALUE_TOO_LARGE: &str = "a value of the definition is too large: more than 64 MiB";
 
 /// What the evaluation may still use.
 #[derive(Debug)]

@@ -77,7 +77,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
                         problem(
                             "definition::invalid-argument",
                             format!(
-                                "`{}` cannot take this as `{parameter}`: {}",
+                                "`{}` does not accept this as `{parameter}`: {}",
                                 function.name, error.message
                             ),
                         )
@@ -219,7 +219,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
                     problem(
                         "definition::null-value",
                         format!(
-                            "`{}` cannot take a null as `{}`",
+                            "`{}` does not accept null as `{}`",
                             call.name.text,
                             parameter.map_or("", |name| &**name)
                         ),
@@ -309,7 +309,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
     ) -> ValueResult {
         let mut failure = problem(
             "definition::function-failed",
-            "no argument of `try` has a value",
+            "all arguments of `try` failed",
         )
         .at(span, "");
         for argument in arguments {

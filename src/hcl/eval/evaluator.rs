@@ -285,7 +285,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         if let Some(message) = problem {
             let mut diagnostic =
                 Diagnostic::error(Class::Definition, "definition::limit", message)
-                    .help("this is far beyond what definitions need; look for one that grows by repetition");
+                    .help("look for a value that grows with each repetition; usual definitions need far less");
             if let Some(at) = at {
                 diagnostic = diagnostic.at(at, "");
             }
@@ -347,7 +347,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
             problems.push(Diagnostic::error(
                 Class::Definition,
                 "definition::too-many-problems",
-                format!("there are {more} more problems, which are not shown"),
+                format!("{more} more problems are not shown"),
             ));
         }
         Diagnostics(problems)
@@ -413,11 +413,11 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         };
         let mut problem = Diagnostic::error(Class::Definition, "definition::cycle", message);
         if let Some(at) = at {
-            problem = problem.at(at, "this closes the circle");
+            problem = problem.at(at, "this completes the cycle");
         }
         for (what, span) in steps.iter().take(8) {
             problem = problem.context(*span, what.clone());
         }
-        problem.help("write one of the values out, so that it refers to none of the others")
+        problem.help("replace one of the references with a value")
     }
 }

@@ -58,7 +58,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
             self.fail(
                 problem(
                     "definition::type-mismatch",
-                    format!("this operand does not fit its operator: {error}"),
+                    format!("this operand has the wrong type: {error}"),
                 )
                 .at(expr.span, describe(value)),
             )

@@ -64,7 +64,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
                         format!("two elements have the key `{key}`"),
                     )
                     .at(at, "")
-                    .help("write `...` after the value to gather the values of equal keys"),
+                    .help("add `...` after the value to collect the values of equal keys"),
                 ));
             }
             entries.insert(key, value);
@@ -175,17 +175,17 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
             }
         } else if collection.is_null() {
             return Err(self.fail(
-                problem("definition::null-value", "`for` cannot go through null")
+                problem("definition::null-value", "`for` cannot iterate over null")
                     .at(at, "this is null"),
             ));
         } else {
             return Err(self.fail(
                 problem(
                     "definition::type-mismatch",
-                    format!("`for` cannot go through a {}", collection.ty().name()),
+                    format!("`for` cannot iterate over a {}", collection.ty().name()),
                 )
                 .at(at, describe(collection))
-                .help("write a list, a map or an object"),
+                .help("use a list, a map or an object"),
             ));
         }
         Ok(())

@@ -87,7 +87,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         }
         let failure = if value.is_null() {
             problem("definition::null-value", "null has no attributes")
-                .at(at, format!("`{name}` is looked for here"))
+                .at(at, format!("`{name}` is accessed here"))
                 .context(from, "this is null")
         } else if let Some(entries) = value.entries() {
             let what = if matches!(value, Value::Map(_)) {
@@ -107,7 +107,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
                 "definition::type-mismatch",
                 format!("{} has no attributes", with_article(&ty)),
             )
-            .at(at, format!("`{name}` is looked for here"))
+            .at(at, format!("`{name}` is accessed here"))
             .context(from, describe(value));
             match ty {
                 Type::List(_) | Type::Tuple(_) => failure
@@ -123,17 +123,14 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         if value.is_null() {
             return Err(self.fail(
                 problem("definition::null-value", "null has no elements")
-                    .at(at, "an element is looked for here")
+                    .at(at, "an element is accessed here")
                     .context(from, "this is null"),
             ));
         }
         if key.is_null() {
             return Err(self.fail(
-                problem(
-                    "definition::null-value",
-                    "an element cannot be chosen by null",
-                )
-                .at(at, "this is null"),
+                problem("definition::null-value", "an index must not be null")
+                    .at(at, "this is null"),
             ));
         }
         match value {
@@ -145,18 +142,18 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
             Value::Set(_) => Err(self.fail(
                 problem(
                     "definition::type-mismatch",
-                    "elements of a set have no position",
+                    "elements of a set have no index",
                 )
                 .at(at, "")
                 .context(from, describe(value))
-                .help("go through the set with `for`"),
+                .help("iterate over the set with `for`"),
             )),
             other => Err(self.fail(
                 problem(
                     "definition::type-mismatch",
                     format!("{} has no elements", with_article(&other.ty())),
                 )
-                .at(at, "an element is looked for here")
+                .at(at, "an element is accessed here")
                 .context(from, describe(other)),
             )),
         }
@@ -170,7 +167,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
                 return Err(self.fail(
                     problem(
                         "definition::type-mismatch",
-                        format!("elements of a list are chosen by number: {error}"),
+                        format!("the index of a list must be a number: {error}"),
                     )
                     .at(at, describe(key)),
                 ));
@@ -182,11 +179,11 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         let why = if !index.is_integer() {
             format!("{index} is not a whole number")
         } else if index.signum() < 0 {
-            "positions are counted from 0; there are no negative ones".to_owned()
+            "indexes start at 0 and cannot be negative".to_owned()
         } else if items.is_empty() {
             "the list is empty".to_owned()
         } else {
-            format!("the last position is {}", items.len() - 1)
+            format!("the last index is {}", items.len() - 1)
         };
         Err(self.fail(
             problem(
@@ -208,7 +205,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
                 return Err(self.fail(
                     problem(
                         "definition::type-mismatch",
-                        format!("elements of a map are chosen by name: {error}"),
+                        format!("the key of a map must be a string: {error}"),
                     )
                     .at(at, describe(key)),
                 ));
@@ -287,10 +284,10 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
                     return Err(self.fail(
                         problem(
                             "definition::type-mismatch",
-                            "the elements that this `*` gives are of different types",
+                            "the elements that this `*` returns have different types",
                         )
                         .at(star, "")
-                        .help("use a `for` expression, which may give any types"),
+                        .help("use a `for` expression, which can return any types"),
                     ));
                 }
                 self.made(Value::list(element, values), star)

@@ -22,7 +22,7 @@ pub(crate) fn type_of(expr: &Expr) -> Result<Type, Diagnostic> {
                 "bool" => Ok(Type::Bool),
                 "any" => Ok(Type::Dynamic),
                 name if CONSTRUCTORS.contains(&name) => Err(not_a_type(expr.span, name)
-                    .help(format!("write what is in it: {}", example(name)))),
+                    .help(format!("add the type of its content, as in {}", example(name)))),
                 name => Err(not_a_type(expr.span, name).did_you_mean(
                     "a type",
                     name,
@@ -34,11 +34,11 @@ pub(crate) fn type_of(expr: &Expr) -> Result<Type, Diagnostic> {
         ExprKind::Literal(value) => {
             let wrong = problem(
                 "definition::invalid-type",
-                "a type is not written as a value",
+                "expected a type, found a literal value",
             )
             .at(expr.span, "");
             Err(match value.as_str() {
-                Some(text) => wrong.help(format!("write {text} without quotes")),
+                Some(text) => wrong.help(format!("write `{text}` without quotes")),
                 None => wrong,
             })
         }
@@ -69,7 +69,7 @@ fn constructed(call: &Call, at: Span) -> Result<Type, Diagnostic> {
     if name == "optional" {
         return Err(problem(
             "definition::invalid-type",
-            "`optional` is for attributes of an object type only",
+            "`optional` is allowed for attributes of an object type only",
         )
         .at(at, ""));
     }
@@ -106,7 +106,7 @@ fn constructed(call: &Call, at: Span) -> Result<Type, Diagnostic> {
 fn wrong_argument(name: &str, at: Span) -> Diagnostic {
     problem(
         "definition::invalid-type",
-        format!("this is not what `{name}` takes"),
+        format!("this is not a valid argument of `{name}`"),
     )
     .at(at, "")
     .help(format!("write it as in {}", example(name)))
@@ -122,7 +122,7 @@ fn object(argument: &Expr) -> Result<Type, Diagnostic> {
         let ObjectKey::Name(name) = &item.key else {
             return Err(problem(
                 "definition::invalid-type",
-                "attributes of a type are named by words",
+                "the key of an attribute in a type must be a name",
             )
             .at(item.key.span(), ""));
         };
@@ -135,7 +135,7 @@ fn object(argument: &Expr) -> Result<Type, Diagnostic> {
                         "`optional` takes one argument, the type",
                     )
                     .at(item.value.span, "")
-                    .help("there are no defaults for attributes"));
+                    .help("remove the default; attributes cannot have one"));
                 };
                 optional.insert(name_text.clone());
                 type_of(inner)?

@@ -69,9 +69,7 @@ impl<'a> UserFunctions<'a> {
                 warnings.push(
                     Diagnostic::warning(
                         "definition::reserved-name",
-                        format!(
-                            "`{name}` is a function of the library, so this one is never called"
-                        ),
+                        format!("`{name}` is a built-in function, so this one is never called"),
                     )
                     .at(declared.name.span, "")
                     .help("give it another name"),
@@ -149,7 +147,7 @@ fn declare_one<'a, N: Namespace<'a>>(
             evaluator,
             error(format!("function `{name}` has no `result`"))
                 .at(at, "")
-                .help("write what it gives as `result = …`"),
+                .help("add `result = …` with the value that it returns"),
         );
     }
     UserFunction {
@@ -165,7 +163,7 @@ fn error(message: String) -> Diagnostic {
 }
 
 fn not_a_parameter(at: Span) -> Diagnostic {
-    error("a parameter is a bare word".to_owned())
+    error("a parameter must be a bare word".to_owned())
         .at(at, "")
         .help("write it without quotes, dots or brackets")
 }
@@ -274,6 +272,6 @@ fn circular(circle: &[&str], at: Span) -> Diagnostic {
         ),
     };
     Diagnostic::error(Class::Definition, "definition::cycle", message)
-        .at(at, "this call closes the circle")
+        .at(at, "this call completes the cycle")
         .help("functions cannot be recursive; use a `for` expression")
 }

@@ -15,7 +15,7 @@ const COLLECTION_AND_KEY: &[Parameter] = &[Parameter::any("collection"), Paramet
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(
         "length",
-        "How many elements a list, set, tuple or map has.",
+        "The number of elements of a list, set, tuple or map.",
         &[Parameter::any("collection")],
         |call| match call.value(0) {
             Value::List(_) | Value::Set(_) | Value::Tuple(_) | Value::Map(_) => {
@@ -26,7 +26,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "hasindex",
-        "Whether a list, tuple or map has an element of a key.",
+        "Whether a list, tuple or map has an element with the given key.",
         COLLECTION_AND_KEY,
         |call| match call.value(0) {
             Value::List(_) | Value::Tuple(_) | Value::Map(_) => {
@@ -37,25 +37,25 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "index",
-        "The element of a key in a list, tuple or map.",
+        "The element with the given key in a list, tuple or map.",
         COLLECTION_AND_KEY,
         index,
     ),
     Function::new(
         "element",
-        "The element at a place of a list or tuple; beyond the end it begins again, before the start it ends again.",
+        "The element at the given index of a list or tuple; an index beyond the start or the end wraps around.",
         &[Parameter::any("list"), Parameter::number("index")],
         element,
     ),
     Function::new(
         "indexof",
-        "The place of a value in a list or tuple.",
+        "The index of a value in a list or tuple.",
         &[Parameter::any("list"), Parameter::any("value")],
         index_of,
     ),
     Function::new(
         "contains",
-        "Whether a list, tuple or set has a value; nothing is converted.",
+        "Whether a list, tuple or set contains a value; types are not converted.",
         &[Parameter::any("list"), Parameter::any("value")],
         |call| {
             let items = call
@@ -93,13 +93,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .and_more(Parameter::any("seqs")),
     Function::new(
         "distinct",
-        "The elements of a list, each of equal ones only the first time.",
+        "The elements of a list without duplicates; the first of equal elements stays.",
         &[Parameter::new("list", ParameterType::List)],
         distinct,
     ),
     Function::new(
         "chunklist",
-        "The elements of a list in lists of a size; zero makes one list of all.",
+        "The elements of a list, split into lists of the given size; size 0 makes a single list.",
         &[
             Parameter::new("list", ParameterType::List),
             Parameter::number("size"),
@@ -108,19 +108,19 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "flatten",
-        "The elements of a list, set or tuple, with those of any list, set or tuple among them in its place.",
+        "The elements of a list, set or tuple, with each nested list, set or tuple replaced by its elements.",
         &[Parameter::any("list")],
         flatten,
     ),
     Function::new(
         "reverselist",
-        "The elements of a list or tuple from the last to the first.",
+        "The elements of a list or tuple in reverse order.",
         &[Parameter::any("list")],
         reverse_list,
     ),
     Function::new(
         "slice",
-        "The elements of a list or tuple from one place up to another that is left out.",
+        "The elements of a list or tuple from a start index up to an end index, which is excluded.",
         &[
             Parameter::any("list"),
             Parameter::number("start_index"),
@@ -170,14 +170,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "merge",
-        "All entries of several maps or objects; of equal names the last.",
+        "The entries of several maps or objects in one; of entries with the same name, the last one stays.",
         &[],
         merge,
     )
     .and_more(Parameter::any("maps").or_null()),
     Function::new(
         "zipmap",
-        "A map or object of names and the values at the same places.",
+        "A map or object made from a list of names and a list of their values.",
         &[
             Parameter::new("keys", ParameterType::ListOfString),
             Parameter::any("values"),

@@ -12,13 +12,13 @@ const TWO_BOOLS: &[Parameter] = &[Parameter::bool("a"), Parameter::bool("b")];
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(
         "equal",
-        "Whether two values are equal; nothing is converted.",
+        "Whether two values are equal; types are not converted.",
         TWO_VALUES,
         |call| Ok(call.value(0).equals(call.value(1)).into()),
     ),
     Function::new(
         "notequal",
-        "Whether two values differ; nothing is converted.",
+        "Whether two values differ; types are not converted.",
         TWO_VALUES,
         |call| Ok((!call.value(0).equals(call.value(1))).into()),
     ),
@@ -51,19 +51,19 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     Function::new(
         "or",
-        "Whether one of two values is true.",
+        "Whether at least one of two values is true.",
         TWO_BOOLS,
         |call| Ok((call.bool(0)? || call.bool(1)?).into()),
     ),
     Function::new(
         "not",
-        "The other truth value.",
+        "True if the value is false, and false if it is true.",
         &[Parameter::new("val", ParameterType::Bool)],
         |call| Ok((!call.bool(0)?).into()),
     ),
     Function::new(
         "coalesce",
-        "The first value that is not null, converted to the type that all of them have in common.",
+        "The first value that is not null, converted to the common type of all values.",
         &[],
         coalesce,
     )

@@ -55,14 +55,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "bcrypt",
-        "The text's bcrypt hash with a new salt, at a cost (of 10).",
+        "The text's bcrypt hash with a new salt and the given cost (default: 10).",
         STR,
         bcrypt,
     )
     .and_more(Parameter::number("cost")),
     Function::new(
         "rsadecrypt",
-        "The text that was encrypted to an RSA key (PKCS #1 v1.5), from base64 and the private key in PEM.",
+        "The text decrypted from base64 with an RSA private key in PEM format (PKCS #1 v1.5).",
         &[
             Parameter::string("ciphertext"),
             Parameter::string("privatekey"),
@@ -82,7 +82,7 @@ fn bcrypt(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
             cost if cost > BCRYPT_HIGHEST_COST => {
                 return Err(FunctionError::argument(
                     1,
-                    format!("a cost of {cost} is above the highest of {BCRYPT_HIGHEST_COST}"),
+                    format!("the cost {cost} is above the maximum of {BCRYPT_HIGHEST_COST}"),
                 ));
             }
             cost if cost < BCRYPT_LOWEST_COST => BCRYPT_DEFAULT_COST,
@@ -117,12 +117,12 @@ fn rsa_decrypt(call: &FunctionCall<'_>) -> Result<Value, FunctionError> {
     let der = pem_body(pem)?;
     // The message contains neither the key nor the library's error, which may quote it.
     let key = PrivateKey::from_pkcs1_der(&der).map_err(|_| {
-        FunctionError::argument(1, "failed to parse key: no PKCS #1 RSA private key")
+        FunctionError::argument(1, "failed to parse key: not a PKCS #1 RSA private key")
     })?;
     if key.size() < SHORTEST_KEY {
         return Err(FunctionError::argument(
             1,
-            format!("keys of less than {} bits are insecure", SHORTEST_KEY * 8),
+            format!("keys of fewer than {} bits are insecure", SHORTEST_KEY * 8),
         ));
     }
     let plain = key

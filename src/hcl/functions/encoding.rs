@@ -38,13 +38,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "jsondecode",
-        "The value that JSON text denotes.",
+        "The value decoded from JSON text.",
         STR,
         |call| json::decode(call.text(0)?).map_err(|error| FunctionError::new(error.to_string())),
     ),
     Function::new(
         "csvdecode",
-        "The rows of a table in CSV, as objects with the names of the first row.",
+        "The rows of a CSV table, as objects whose attributes have the names in the first row.",
         STR,
         csv_decode,
     ),
@@ -55,7 +55,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     Function::new(
         "base64decode",
-        "The text that base64 stands for.",
+        "The text decoded from base64.",
         STR,
         |call| {
             let encoded = call.text(0)?;
@@ -69,7 +69,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "urlencode",
-        "The text as the value of a URL's query.",
+        "The text, escaped for use as a value in the query of a URL.",
         STR,
         |call| {
             let text = call.text(0)?;
@@ -79,13 +79,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "byteslen",
-        "How many bytes a buffer has.",
+        "The number of bytes in a buffer.",
         &[Parameter::new("buf", ParameterType::Bytes)],
         |call| Ok(Value::number(buffer(call)?.len())),
     ),
     Function::new(
         "bytesslice",
-        "Some of the bytes of a buffer.",
+        "The bytes of a buffer from the given offset on, of the given length.",
         &[
             Parameter::new("buf", ParameterType::Bytes),
             Parameter::number("offset"),
@@ -183,7 +183,7 @@ mod tests {
     use crate::hcl::functions::test_support::{call, shown};
 
     #[test]
-    fn bytes_are_measured_and_cut() {
+    fn byteslen_and_bytesslice_work_on_bytes() {
         let buffer = Value::Bytes(Arc::from(*b"hello"));
         assert_eq!(shown(call("byteslen", std::slice::from_ref(&buffer))), "5");
         let slice = |offset: i64, length: i64| {

@@ -20,7 +20,7 @@ const ARGS: Parameter = Parameter::any("args").or_null();
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(
         "format",
-        "The text with values in the places of its verbs.",
+        "The text with its verbs, such as `%s`, replaced by values.",
         FORMAT,
         |call| {
             let arguments: Vec<&Value> = call.rest(1).iter().collect();
@@ -30,7 +30,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .and_more(ARGS),
     Function::new(
         "formatlist",
-        "A list of texts as `format` makes them, one for each element of the lists among the values.",
+        "A list of texts made as by `format`, one for each element of the lists among the arguments.",
         FORMAT,
         format_list,
     )

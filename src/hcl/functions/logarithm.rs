@@ -100,7 +100,7 @@ fn exponential(value: f64) -> f64 {
 /// Computes `base` to the power of `exponent`.
 #[expect(
     clippy::float_cmp,
-    reason = "exactly these values are special cases of their own"
+    reason = "only exactly these values are special cases"
 )]
 pub(super) fn power(base: f64, exponent: f64) -> f64 {
     if exponent == 0.0 || base == 1.0 {
@@ -208,7 +208,7 @@ fn scale(value: f64, exponent: i32) -> f64 {
 }
 
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "the tests are about the last bit")]
+#[expect(clippy::float_cmp, reason = "the tests compare the last bit")]
 mod tests {
     use super::*;
 
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn fractional_powers_are_close_to_the_platforms() {
+    fn fractional_powers_are_close_to_those_of_the_platform() {
         for (base, exponent) in [(10.0, 0.3), (2.5, 3.7), (1e10, -1.25), (0.001, 2.2)] {
             let relative = power(base, exponent) / f64::powf(base, exponent) - 1.0;
             assert!(relative.abs() < 1e-15, "{base}^{exponent}: {relative:e}");

@@ -17,11 +17,11 @@ const PREFIX: &[Parameter] = &[Parameter::string("prefix")];
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(
         "cidrhost",
-        "The address of a host in a network; negative numbers count from its end.",
+        "The address of the host with the given number in a network; negative numbers count from its end.",
         &[Parameter::string("prefix"), Parameter::number("hostnum")],
         host,
     ),
-    Function::new("cidrnetmask", "The mask of a network.", PREFIX, |call| {
+    Function::new("cidrnetmask", "The netmask of a network.", PREFIX, |call| {
         let network = network(call)?;
         let mask = Network {
             address: network.mask(),
@@ -31,7 +31,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     Function::new(
         "cidrsubnet",
-        "A network within a network, of a prefix that is so many bits longer.",
+        "The subnet with the given number in a network; its prefix is the given number of bits longer.",
         &[
             Parameter::string("prefix"),
             Parameter::number("newbits"),
@@ -41,7 +41,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "cidrsubnets",
-        "Consecutive networks within a network, each of a prefix that is so many bits longer.",
+        "Consecutive subnets of a network; each prefix is the given number of bits longer.",
         PREFIX,
         subnets,
     )

@@ -50,7 +50,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "divide",
-        "The quotient of two numbers; infinite where the second is zero.",
+        "The quotient of two numbers; infinity if the second is zero.",
         TWO_NUMBERS,
         |call| {
             binary(
@@ -62,13 +62,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "modulo",
-        "What remains of the division of two numbers, with the sign of the first.",
+        "The remainder of the division of two numbers, with the sign of the first.",
         TWO_NUMBERS,
         |call| binary(call, Number::modulo, "can't use modulo with infinity"),
     ),
     Function::new(
         "negate",
-        "The number with its sign turned.",
+        "The number with the opposite sign.",
         NUMBER,
         |call| Ok(call.number(0)?.negate().into()),
     ),
@@ -99,7 +99,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "signum",
-        "-1, 0 or 1 as the whole number is negative, zero or positive.",
+        "-1, 0 or 1 if the whole number is negative, zero or positive.",
         NUMBER,
         |call| Ok(Value::number(call.integer(0)?.signum())),
     ),
@@ -113,13 +113,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .and_more(Parameter::number("numbers")),
     Function::new(
         "parseint",
-        "The whole number that a string holds in a base from 2 to 62.",
+        "The whole number that a string represents in a base from 2 to 62.",
         &[Parameter::any("number"), Parameter::number("base")],
         parse_int,
     ),
     Function::new(
         "range",
-        "Numbers from a start (or zero) up or down to an end that is left out, in steps (of one).",
+        "The numbers from a start (default: 0) up or down to an end, which is excluded, in steps (default: 1).",
         &[],
         range,
     )

@@ -2,7 +2,7 @@
 //!
 //! `tests/parity/functions.json` contains expressions and the value that `buildx bake --print` printed for each, or
 //! that it failed. `cargo xtask parity expressions` generates the file again. Only values are compared, never the
-//! text of messages.
+//! text of error messages.
 
 use std::fmt::Write as _;
 
@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use crate::hcl::testing::{attributes, value_of};
 
-/// The number of expressions in one definition. To start a thread with a deep stack for each expression would take
-/// most of the test's time.
+/// The number of expressions in one definition. Starting a thread with a deep stack for each expression would
+/// take most of the test's time.
 const BATCH: usize = 100;
 
 #[derive(Debug, Deserialize)]
@@ -29,7 +29,7 @@ fn cases() -> Vec<Case> {
 }
 
 #[test]
-fn values_are_those_of_buildx() {
+fn expressions_have_the_same_value_as_in_buildx() {
     let cases: Vec<Case> = cases().into_iter().filter(|case| !case.fails).collect();
     assert!(cases.len() > 2500);
     let mut different = Vec::new();
@@ -48,7 +48,7 @@ fn values_are_those_of_buildx() {
             };
             let theirs = case.value.as_deref().unwrap_or_default();
             if ours != theirs {
-                different.push(format!("{}: {theirs} became {ours}", case.expression));
+                different.push(format!("{}: buildx {theirs}, rbake {ours}", case.expression));
             }
         }
     }
@@ -56,21 +56,21 @@ fn values_are_those_of_buildx() {
 }
 
 #[test]
-fn what_fails_in_buildx_fails_here() {
+fn expressions_that_fail_in_buildx_fail_in_rbake() {
     let cases: Vec<Case> = cases().into_iter().filter(|case| case.fails).collect();
     assert!(cases.len() > 500);
     let succeeding: Vec<String> = cases
         .iter()
         .map(|case| (case, value_of(&case.expression)))
         .filter(|(_, ours)| !ours.starts_with("ERROR "))
-        .map(|(case, ours)| format!("{} became {ours}", case.expression))
+        .map(|(case, ours)| format!("{}: buildx fails, rbake {ours}", case.expression))
         .collect();
     assert!(succeeding.is_empty(), "{}", succeeding.join("\n"));
 }
 
 /// If buildx crashes or contradicts itself, rbake evaluates the expression as written.
 #[test]
-fn differences_are_meant() {
+fn deliberate_differences_from_buildx() {
     let cases = [
         // buildx panics.
         ("modulo(1/0, 2)", "ERROR "),
@@ -112,7 +112,7 @@ fn hostile_calls_are_refused() {
         ),
         ("range(0, 1e30, 1e-30)", "more than 1024 values"),
         ("regex(\"((a{1000}){1000}){1000}\", \"a\")", "too large"),
-        ("bcrypt(\"a\", 31)", "above the highest"),
+        ("bcrypt(\"a\", 31)", "above the maximum"),
         (
             "jsondecode(join(\"\", [for x in range(1000): \"[\"]))",
             "512 levels",

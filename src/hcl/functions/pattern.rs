@@ -88,7 +88,7 @@ impl RegexPattern {
                     Ok(found)
                 }
                 None => Err(FunctionError::new(format!(
-                    "there are too many matches in so long a text: searching for them goes through more than {} MiB",
+                    "too many matches in a text of this length: the search would read more than {} MiB",
                     SEARCH_LIMIT >> 20
                 ))),
             }
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn literals_that_rust_reads_otherwise() {
+    fn literals_that_rust_reads_differently() {
         assert_eq!(first(r"a{,2}", "a{,2}"), Some("a{,2}"));
         assert_eq!(first(r"[a&&b]+", "&b&"), Some("&b&"));
         assert_eq!(first(r"[[a]+", "[a"), Some("[a"));
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_go_refuses() {
+    fn patterns_that_go_refuses_are_refused() {
         for pattern in [
             "(?=x)",
             "(?<!x)",
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_matches_are_at_characters() {
+    fn empty_matches_start_at_characters() {
         let pattern = RegexPattern::compile("", |_| ()).unwrap();
         let starts: Vec<usize> = pattern.matches("éa").map(|found| found.start()).collect();
         assert_eq!(starts, [0, 2, 3]);

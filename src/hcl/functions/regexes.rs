@@ -28,7 +28,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "regexall",
-        "All matches of a pattern, each as `regex` has it.",
+        "All matches of a pattern, each as `regex` returns it.",
         PATTERN_AND_STRING,
         |call| {
             let (pattern, shape) = compile(call)?;
@@ -42,7 +42,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "regex_replace",
-        "The text with all matches of a pattern replaced; `$1` and `${name}` stand for groups.",
+        "The text with all matches of a pattern replaced; `$1` and `${name}` refer to groups.",
         &[
             Parameter::string("str"),
             Parameter::string("pattern"),

@@ -13,7 +13,7 @@ const OTHERS: Parameter = Parameter::new("other_sets", ParameterType::Set);
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(
         "sethaselement",
-        "Whether a set has a value; nothing is converted.",
+        "Whether a set contains a value; types are not converted.",
         &[Parameter::new("set", ParameterType::Set), Parameter::any("elem")],
         |call| {
             let wanted = call.value(1);
@@ -22,16 +22,21 @@ pub(super) const FUNCTIONS: &[Function] = &[
             Ok((there && items.iter().any(|item| item.same(wanted))).into())
         },
     ),
-    Function::new("setunion", "The elements that any of the sets has.", FIRST, |call| {
-        combine(call, |mut left, right| {
-            left.extend_from_slice(right);
-            left
-        })
-    })
+    Function::new(
+        "setunion",
+        "The elements that are in at least one of the sets.",
+        FIRST,
+        |call| {
+            combine(call, |mut left, right| {
+                left.extend_from_slice(right);
+                left
+            })
+        },
+    )
     .and_more(OTHERS),
     Function::new(
         "setintersection",
-        "The elements that all of the sets have.",
+        "The elements that are in all of the sets.",
         FIRST,
         |call| {
             combine(call, |mut left, right| {
@@ -44,7 +49,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .and_more(OTHERS),
     Function::new(
         "setsubtract",
-        "The elements of the first set that the second does not have.",
+        "The elements of the first set that are not in the second.",
         &[Parameter::new("a", ParameterType::Set), Parameter::new("b", ParameterType::Set)],
         |call| {
             combine(call, |mut left, right| {
@@ -56,7 +61,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "setsymmetricdifference",
-        "The elements that one of two sets has and the other has not; further sets are combined with the result.",
+        "The elements that are in one of two sets but not in both; further sets are combined with the result.",
         FIRST,
         |call| {
             combine(call, |left, right| {
@@ -71,7 +76,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .and_more(OTHERS),
     Function::new(
         "setproduct",
-        "All tuples of one element from each set or list; lists keep their order.",
+        "All combinations of one element from each set or list, as tuples; lists keep their order.",
         &[],
         set_product,
     )

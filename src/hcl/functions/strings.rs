@@ -10,10 +10,10 @@ use crate::hcl::cty::{Type, Value};
 const STR: &[Parameter] = &[Parameter::string("str")];
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    Function::new("upper", "The text in capital letters.", STR, |call| {
+    Function::new("upper", "The text in upper case.", STR, |call| {
         Ok(call.text(0)?.chars().map(upper).collect::<String>().into())
     }),
-    Function::new("lower", "The text in small letters.", STR, |call| {
+    Function::new("lower", "The text in lower case.", STR, |call| {
         Ok(call.text(0)?.chars().map(lower).collect::<String>().into())
     }),
     Function::new(
@@ -30,7 +30,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "trim",
-        "The text without any of some characters at its start and end.",
+        "The text without any of the given characters at its start and end.",
         &[Parameter::string("str"), Parameter::string("cutset")],
         |call| {
             let cutset = call.text(1)?;
@@ -42,7 +42,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "trimprefix",
-        "The text without a prefix, if it has it.",
+        "The text without the given prefix, if it starts with it.",
         &[Parameter::string("str"), Parameter::string("prefix")],
         |call| {
             let text = call.text(0)?;
@@ -51,7 +51,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "trimsuffix",
-        "The text without a suffix, if it has it.",
+        "The text without the given suffix, if it ends with it.",
         &[Parameter::string("str"), Parameter::string("suffix")],
         |call| {
             let text = call.text(0)?;
@@ -66,19 +66,22 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "reverse",
-        "The text from its end to its start.",
+        "The characters of the text in reverse order.",
         STR,
         |call| {
             let characters: Vec<&str> = graphemes(call.text(0)?).collect();
             Ok(characters.into_iter().rev().collect::<String>().into())
         },
     ),
-    Function::new("strlen", "How many characters the text has.", STR, |call| {
-        Ok(Value::number(grapheme_count(call.text(0)?)))
-    }),
+    Function::new(
+        "strlen",
+        "The number of characters in the text.",
+        STR,
+        |call| Ok(Value::number(grapheme_count(call.text(0)?))),
+    ),
     Function::new(
         "substr",
-        "So many characters of the text from an offset on, all where the length is negative; a negative offset counts \
+        "The given number of characters from an offset on; a negative length means all, a negative offset counts \
          from the end.",
         &[
             Parameter::string("str"),
@@ -99,7 +102,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "indent",
-        "The text with so many spaces after each line break.",
+        "The text with the given number of spaces after each line break.",
         &[Parameter::number("spaces"), Parameter::string("str")],
         indent,
     ),
@@ -112,19 +115,19 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .and_more(Parameter::new("lists", super::ParameterType::ListOfString)),
     Function::new(
         "split",
-        "The parts of a text between separators; its single characters where the separator is empty.",
+        "The parts of a text between separators; its single characters if the separator is empty.",
         &[Parameter::string("separator"), Parameter::string("str")],
         split,
     ),
     Function::new(
         "sort",
-        "The strings in the order of their characters' codes.",
+        "The strings, sorted by the codes of their characters.",
         &[Parameter::new("list", super::ParameterType::ListOfString)],
         sort,
     ),
     Function::new(
         "sanitize",
-        "The text with `_` for every character that a target name cannot have.",
+        "The text with `_` in place of each character that is not valid in the name of a target.",
         &[Parameter::string("name")],
         |call| {
             let allowed = |char: char| char.is_ascii_alphanumeric() || matches!(char, '_' | '-');

@@ -10,7 +10,7 @@ use crate::hcl::cty::{Number, Text, Value};
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(
         "timestamp",
-        "The current time in UTC, in RFC 3339's form.",
+        "The current time in UTC, in RFC 3339 format.",
         &[],
         |call| Ok(Timestamp::from_system(call.context().now).rfc3339().into()),
     ),
@@ -19,7 +19,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     Function::new(
         "timeadd",
-        "The time a duration such as `1h30m` after another.",
+        "The sum of a time and a duration such as `1h30m`.",
         &[
             Parameter::string("timestamp"),
             Parameter::string("duration"),
@@ -35,19 +35,19 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     Function::new(
         "formatdate",
-        "A time in RFC 3339's form in another form; `formattimestamp` can do more.",
+        "A time in RFC 3339 format, converted to another format; `formattimestamp` can do more.",
         &[Parameter::string("format"), Parameter::string("time")],
         |call| format_text(call.text(0)?, call.text(1)?),
     ),
     Function::new(
         "formattimestamp",
-        "A time, in RFC 3339's form or as seconds since 1970, in another form; `X` gives the seconds.",
+        "A time, in RFC 3339 format or as seconds since 1970, in another format; `X` means the seconds.",
         &[Parameter::string("format"), Parameter::any("time")],
         format_timestamp,
     ),
     Function::new(
         "unixtimestampparse",
-        "The parts of the date and time that seconds since 1970 stand for.",
+        "The parts of the date and time of a Unix timestamp (seconds since 1970).",
         &[Parameter::number("unix_timestamp")],
         |call| Ok(parts(unix(call.number(0)?, 0)?)),
     ),

@@ -62,7 +62,7 @@ pub(crate) fn parse(
                 Diagnostic::error(
                     Class::Definition,
                     "definition::syntax",
-                    format!("this is not JSON: {}", error.message),
+                    format!("this is not valid JSON: {}", error.message),
                 )
                 .at(span, ""),
             );
@@ -263,10 +263,10 @@ impl<'a> Lower<'a> {
                     Diagnostic::error(
                         Class::Definition,
                         "definition::duplicate-key",
-                        format!("the key `{}` is there twice", name.text),
+                        format!("the key `{}` occurs twice", name.text),
                     )
                     .at(name.span, "")
-                    .context(first, "it is here first"),
+                    .context(first, "it occurs here first"),
                 );
             }
             let value = self.expr(&member.value);

@@ -117,8 +117,8 @@ fn decode(node: &JsonNode<'_>, ty: &Type, path: &str) -> Result<Value, TypedErro
         (NodeKind::Array(items), Type::Tuple(types)) => {
             return Err(TypedError::Type {
                 path: path.to_owned(),
-                wanted: format!("an array of {}", types.len()),
-                found: format!("one of {}", items.len()),
+                wanted: format!("an array of length {}", types.len()),
+                found: format!("one of length {}", items.len()),
             });
         }
         (NodeKind::Object(members), Type::Map(element)) => {
@@ -293,12 +293,12 @@ mod tests {
         );
         assert_eq!(
             decoded("abc", &Type::String),
-            "error: byte 0: a bare word is no value; write strings and expressions in quotes"
+            "error: byte 0: a bare word is not a value; write strings and expressions in quotes"
         );
     }
 
     #[test]
-    fn values_of_any_type_may_say_of_which() {
+    fn values_of_any_type_may_name_their_type() {
         let any = |text: &str| decoded(text, &Type::Dynamic);
         assert_eq!(any(r#"{"value": "1", "type": "number"}"#), "1");
         assert_eq!(
@@ -344,7 +344,7 @@ mod tests {
         );
         assert_eq!(
             decoded("[1]", &Type::tuple([Type::Number, Type::Number])),
-            "error: an array of 2 is required, but one of 1 is given"
+            "error: an array of length 2 is required, but one of length 1 is given"
         );
     }
 }

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn values_survive() {
+    fn values_round_trip() {
         assert_eq!(
             round_trip(
                 " { \"b\" : [ 1.10, -2e3 , true , null ], \"a\":\"\\u00e9\\n\\ud83d\\ude00\" } "
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn only_json_is_taken() {
+    fn only_valid_json_is_accepted() {
         for text in [
             "",
             "nope",

@@ -26,8 +26,8 @@ impl Parser<'_> {
             if next.kind == TokenKind::Eof {
                 return body;
             }
-            self.fail_with(next, "there is no block that this could close", |problem| {
-                problem.help("remove it, or look for one too many before it")
+            self.fail_with(next, "this `}` has no matching `{`", |problem| {
+                problem.help("remove it, or look for an extra `}` before it")
             });
         }
     }
@@ -66,34 +66,32 @@ impl Parser<'_> {
         let first = self.next();
         if first.kind != TokenKind::Ident {
             let quoted = first.kind == TokenKind::Quote;
-            return Err(self.fail_with(
-                first,
-                "an attribute or a block must start here",
-                |problem| {
+            return Err(
+                self.fail_with(first, "expected an attribute or a block", |problem| {
                     if quoted {
-                        problem.help("names of attributes are written without quotes")
+                        problem.help("write the name of an attribute without quotes")
                     } else {
                         problem
                     }
-                },
-            ));
+                }),
+            );
         }
         let name = self.ident(first);
         let next = self.peek();
         match next.kind {
             TokenKind::Equal => {
                 let attribute = self.attribute(name)?;
-                self.end_of_line(&attribute.name, "an attribute ends with its line")?;
+                self.end_of_line(&attribute.name, "expected a line break after the attribute")?;
                 Ok(Item::Attribute(attribute))
             }
             TokenKind::OpenBrace | TokenKind::Quote | TokenKind::Ident => {
                 let block = self.block(name, first)?;
-                self.end_of_line(&block.kind, "a block ends with its line")?;
+                self.end_of_line(&block.kind, "expected a line break after the block")?;
                 Ok(Item::Block(block))
             }
             TokenKind::Colon => Err(self.fail_with(
                 next,
-                "an attribute is set with `=`",
+                "expected `=` after the name of the attribute",
                 |problem| problem.help(format!("write `{} = …`", name.text)),
             )),
             _ => Err(self.fail_with(next, "expected `=` or a block", |problem| {
@@ -116,7 +114,7 @@ impl Parser<'_> {
                 self.fail_with(next, "the attribute has no value", |problem| {
                     problem
                         .context(name.span, "of this attribute")
-                        .help("the value starts in the same line")
+                        .help("start the value on the same line")
                 }),
             );
         }
@@ -140,9 +138,9 @@ impl Parser<'_> {
             kind => {
                 let text = self.source(next);
                 Err(self.fail_with(next, message, |problem| {
-                    let problem = problem.context(name.span, "this one should be complete here");
+                    let problem = problem.context(name.span, "it starts here");
                     match kind {
-                        TokenKind::Comma => problem.help("attributes are not separated by commas"),
+                        TokenKind::Comma => problem.help("separate attributes with line breaks"),
                         TokenKind::CloseBrace => problem.help("put the `}` on a line of its own"),
                         TokenKind::Quote => problem.help("write a list as in `[\"a\", \"b\"]`"),
                         TokenKind::Ident | TokenKind::Number => problem.help(format!(
@@ -165,7 +163,7 @@ impl Parser<'_> {
                 TokenKind::Quote => labels.push(self.label(next)?),
                 TokenKind::Equal => {
                     return Err(
-                        self.fail_with(next, "a block is not set with `=`", |problem| {
+                        self.fail_with(next, "a block cannot be set with `=`", |problem| {
                             problem
                                 .context(kind.span, "this has a label, so it is a block")
                                 .help("remove the `=`, or the label")
@@ -174,10 +172,10 @@ impl Parser<'_> {
                 }
                 _ => {
                     return Err(
-                        self.fail_with(next, "expected `{` of the block", |problem| {
+                        self.fail_with(next, "expected `{` to open the block", |problem| {
                             problem
                                 .context(kind.span, "this block")
-                                .help("the brace must be in the same line")
+                                .help("put the brace on the same line")
                         }),
                     );
                 }
@@ -232,9 +230,9 @@ impl Parser<'_> {
         let span = self.span(inside..inside + length);
         self.jump(inside + length + 1);
         if source.contains("${") || source.contains("%{") {
-            let problem = mistake("labels are plain text; nothing is filled in")
+            let problem = mistake("a label cannot contain `${` or `%{`")
                 .at(span, "")
-                .help("for names that are worked out, see the attributes `name` and `matrix` of targets");
+                .help("use the attributes `name` and `matrix` of a target to compute its name");
             return Err(self.report(problem));
         }
         let text = unquote(source, span, self.problems);
@@ -286,7 +284,7 @@ impl Parser<'_> {
         let comma = close.kind == TokenKind::Comma;
         Err(self.fail_with(
             close,
-            "a block in one line holds one attribute and is closed in it",
+            "a block on one line has one attribute and ends on that line",
             |problem| {
                 let problem = problem.context(self_span(&body), "this attribute");
                 if comma {
@@ -301,7 +299,7 @@ impl Parser<'_> {
     fn single_attribute(&mut self, body: &mut Body) -> Parsed<()> {
         let first = self.next();
         if first.kind != TokenKind::Ident {
-            return Err(self.fail(first, "an attribute or `}` must be here"));
+            return Err(self.fail(first, "expected an attribute or `}`"));
         }
         let name = self.ident(first);
         let next = self.peek();
@@ -309,7 +307,7 @@ impl Parser<'_> {
             return Err(self.fail_with(next, "expected `=`", |problem| {
                 problem
                     .context(name.span, "after this name")
-                    .help("blocks within a block start on a line of their own")
+                    .help("start a nested block on a line of its own")
             }));
         }
         let attribute = self.attribute(name)?;

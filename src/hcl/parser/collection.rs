@@ -144,7 +144,7 @@ impl Parser<'_> {
         if let ExprKind::Traversal(traversal) = &key.kind
             && matches!(traversal.root.kind, ExprKind::Variable(_))
         {
-            let problem = mistake("this key may be a name or a reference")
+            let problem = mistake("this key could be a name or a reference")
                 .at(key.span, "")
                 .help("write it in quotes for a name, in parentheses for a reference");
             return Err(self.report(problem));
@@ -176,26 +176,26 @@ impl Parser<'_> {
             None
         };
         let message = if closing == TokenKind::CloseBrace {
-            "expected `}` of the `for` expression"
+            "expected `}` at the end of the `for` expression"
         } else {
-            "expected `]` of the `for` expression"
+            "expected `]` at the end of the `for` expression"
         };
         let close = self.close(closing, open, message)?;
         let complaint = match (closing, &key, ellipsis) {
             (TokenKind::CloseBracket, Some(key), _) => Some((
                 key.span,
                 "a list has no keys",
-                "write `{…}` around it to make an object",
+                "use `{…}` instead of `[…]` to make an object",
             )),
             (TokenKind::CloseBracket, None, Some(ellipsis)) => Some((
                 self.span(ellipsis.range()),
-                "there is nothing to group by in a list",
+                "a list has no keys to group by",
                 "remove the `...`",
             )),
             (TokenKind::CloseBrace, None, _) => Some((
                 value.span,
                 "an object needs keys",
-                "write `key => value`, or `[…]` around it to make a list",
+                "write `key => value`, or use `[…]` to make a list",
             )),
             _ => None,
         };

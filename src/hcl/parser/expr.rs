@@ -27,7 +27,7 @@ impl Parser<'_> {
             let question = self.span(question.range());
             return Err(self.fail_with(
                 colon,
-                "expected `:` and the value for otherwise",
+                "expected `:` and the value for a false condition",
                 |problem| problem.context(question, "of this conditional"),
             ));
         }
@@ -136,7 +136,7 @@ impl Parser<'_> {
             match (token.kind, open) {
                 (TokenKind::Equal, _) => problem.help("write `==` to compare"),
                 (TokenKind::Newline, None) => {
-                    problem.help("the expression must go on in the same line, or be in parentheses")
+                    problem.help("continue the expression on this line, or put it in parentheses")
                 }
                 (_, Some(open)) => problem.context(open, "not closed yet"),
                 _ => problem,
@@ -231,7 +231,7 @@ impl Parser<'_> {
         };
         let open = self.peek();
         if open.kind != TokenKind::OpenParen {
-            return Err(self.fail(open, "expected `(` of the call"));
+            return Err(self.fail(open, "expected `(` after the name of the function"));
         }
         self.next();
         let (arguments, expand_last, close) =
@@ -330,7 +330,7 @@ impl Parser<'_> {
             let help = format!("write `[{}]`", text.replace('.', "]["));
             return Err(self.fail_with(
                 token,
-                "two positions cannot be joined by dots",
+                "two indexes cannot be joined by a dot",
                 |problem| problem.help(help),
             ));
         }

@@ -294,34 +294,34 @@ pub(super) fn complaint(text: &str, token: Token) -> Option<(&'static str, Optio
         TokenKind::OpenComment => Some(("this comment is not closed", Some("end it with `*/`"))),
         TokenKind::Invalid => Some(match found {
             "'" => (
-                "single quotes do not make strings",
+                "a string cannot be in single quotes",
                 Some("write strings in double quotes"),
             ),
             "&" | "|" => (
-                "bitwise operators do not exist",
-                Some("write `&&` for and, `||` for or"),
+                "HCL has no bitwise operators",
+                Some("write `&&` for a logical and, `||` for a logical or"),
             ),
             "`" => (
-                "backticks do not make strings",
+                "a string cannot be in backticks",
                 Some("write strings in double quotes"),
             ),
             ";" => (
-                "semicolons do not end anything",
+                "HCL does not use semicolons",
                 Some("write each attribute on a line of its own"),
             ),
             "\u{201c}" | "\u{201d}" | "\u{2018}" | "\u{2019}" => (
-                "curly quotes do not make strings",
+                "a string cannot be in curly quotes",
                 Some("write strings in straight double quotes"),
             ),
             "\u{a0}" => (
                 "this is a no-break space, which does not count as white space",
-                Some("replace it by a space"),
+                Some("replace it with a space"),
             ),
             _ => ("this character is not used in HCL", None),
         }),
         TokenKind::Less if text[token.start..].starts_with("<<") => Some((
-            "a heredoc starts with `<<` and a word, and nothing else in the line",
-            Some("write it as in `<<EOT`, the text in the next lines"),
+            "a heredoc starts with `<<`, a word and the end of the line",
+            Some("write `<<EOT`, and the text on the next lines"),
         )),
         _ => None,
     }
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_end_lines_but_do_not_swallow_them() {
+    fn a_line_comment_does_not_include_the_line_break() {
         let text = "a # x\n// y\r\nb /* \n */ c";
         let with = kinds(text, true);
         let words: Vec<&str> = with.iter().map(|(_, text)| *text).collect();
@@ -355,8 +355,8 @@ mod tests {
     }
 
     #[test_case("1.5", &["1.5"])]
-    #[test_case("1.", &["1", "."]; "no dot at the end")]
-    #[test_case("1..2", &["1..2"]; "nonsense in one piece")]
+    #[test_case("1.", &["1", "."]; "a dot at the end is a token of its own")]
+    #[test_case("1..2", &["1..2"]; "two dots in one token")]
     #[test_case("1e+5.x", &["1e+5", ".", "x"])]
     #[test_case("1e", &["1", "e"]; "no exponent")]
     #[test_case("0.name", &["0", ".", "name"])]
@@ -369,13 +369,13 @@ mod tests {
     }
 
     #[test]
-    fn heredocs_need_a_line_of_their_own() {
+    fn a_heredoc_marker_must_end_its_line() {
         assert_eq!(kinds("<<-EOT\n", true)[0].0, TokenKind::Heredoc);
         assert_eq!(kinds("<<EOT x\n", true)[0].0, TokenKind::Less);
     }
 
     #[test]
-    fn words_of_any_script() {
+    fn names_may_use_letters_of_any_script() {
         assert_eq!(kinds("größe-2 e\u{301}", true).len(), 2);
         assert_eq!(kinds("-a", true)[0].0, TokenKind::Minus);
     }

@@ -97,7 +97,7 @@ pub(crate) fn parse_expression(
     if next.kind == TokenKind::Eof {
         Some(expr)
     } else {
-        parser.fail(next, "nothing may follow the expression");
+        parser.fail(next, "expected the end of the expression");
         None
     }
 }
@@ -235,7 +235,7 @@ impl<'a> Parser<'a> {
     /// Runs `parse` one level deeper. If that exceeds the limit, reports it at `at`.
     fn nested<T>(&mut self, at: Token, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
         if self.depth >= DEPTH_LIMIT {
-            let broken = self.fail(at, "this is nested too deeply: in more than 1,000 levels");
+            let broken = self.fail(at, "this is nested too deeply: more than 1,000 levels");
             self.give_up();
             return Err(broken);
         }

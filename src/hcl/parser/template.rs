@@ -187,7 +187,7 @@ impl<'a> Parser<'a> {
         let problem = mistake("this string is not closed")
             .at(self.span(start..start + line), "")
             .help(
-                "end it with `\"` in the same line; longer texts are written as heredocs (`<<EOT`)",
+                "end it with `\"` on the same line, or write a longer text as a heredoc (`<<EOT`)",
             );
         self.report(problem)
     }
@@ -219,7 +219,7 @@ impl<'a> Parser<'a> {
                 Ok(true)
             }
             TokenKind::Quote | TokenKind::Eof | TokenKind::Newline if matches!(end, End::Quote) => {
-                let problem = mistake("this sequence is not closed before its string ends")
+                let problem = mistake("this sequence is not closed before the string ends")
                     .at(self.span(open.range()), "opened here")
                     .context(self.span(string.range()), "in this string")
                     .help(CLOSE_OR_ESCAPE);
@@ -254,7 +254,7 @@ impl<'a> Parser<'a> {
             if word.kind != TokenKind::Ident {
                 return Err(parser.fail_with(
                     word,
-                    "expected `if`, `for` or one of their ends",
+                    "expected `if`, `else`, `endif`, `for` or `endfor`",
                     |p| p.help("write `%%{` if you mean the text `%{`"),
                 ));
             }
@@ -289,4 +289,4 @@ impl<'a> Parser<'a> {
     }
 }
 
-const CLOSE_OR_ESCAPE: &str = "end it with `}`; write `$${` or `%%{` if the text is meant for something else, such as a shell";
+const CLOSE_OR_ESCAPE: &str = "end it with `}`; write `$${` or `%%{` if the text is for another program, such as a shell";

@@ -24,35 +24,35 @@ fn mistakes(text: &str) -> Vec<String> {
 #[test_case("a = [1 2]\n", "expected `,` or `]` @ 2"; "no comma")]
 #[test_case("a = f(1\nb = 2\n", "expected `,` or `)` @ b"; "open call")]
 #[test_case("a = {b 1}\n", "expected `=` and a value @ 1"; "no value for a key")]
-#[test_case("a = {b.c = 1}\n", "this key may be a name or a reference @ b.c"; "ambiguous key")]
-#[test_case("a = 1 b = 2\n", "an attribute ends with its line @ b"; "two in one line")]
-#[test_case("a = 1,\n", "an attribute ends with its line @ ,"; "comma after an attribute")]
-#[test_case("a: 1\n", "an attribute is set with `=` @ :"; "colon")]
+#[test_case("a = {b.c = 1}\n", "this key could be a name or a reference @ b.c"; "ambiguous key")]
+#[test_case("a = 1 b = 2\n", "expected a line break after the attribute @ b"; "two in one line")]
+#[test_case("a = 1,\n", "expected a line break after the attribute @ ,"; "comma after an attribute")]
+#[test_case("a: 1\n", "expected `=` after the name of the attribute @ :"; "colon")]
 #[test_case("a\n", "expected `=` or a block @ \n"; "a word alone")]
-#[test_case("\"a\" = 1\n", "an attribute or a block must start here @ \""; "quoted name")]
+#[test_case("\"a\" = 1\n", "expected an attribute or a block @ \""; "quoted name")]
 #[test_case("a =\n", "the attribute has no value @ \n"; "no value")]
-#[test_case("a = 1 = 2\n", "an attribute ends with its line @ ="; "assignment in a value")]
-#[test_case("a = 'x'\n", "single quotes do not make strings @ '"; "single quotes")]
-#[test_case("a = \u{201c}x\u{201d}\n", "curly quotes do not make strings @ \u{201c}"; "curly quotes")]
-#[test_case("a = 1 & 2\n", "bitwise operators do not exist @ &"; "bitwise")]
+#[test_case("a = 1 = 2\n", "expected a line break after the attribute @ ="; "assignment in a value")]
+#[test_case("a = 'x'\n", "a string cannot be in single quotes @ '"; "single quotes")]
+#[test_case("a = \u{201c}x\u{201d}\n", "a string cannot be in curly quotes @ \u{201c}"; "curly quotes")]
+#[test_case("a = 1 & 2\n", "HCL has no bitwise operators @ &"; "bitwise")]
 #[test_case("a = 1.2.3\n", "this is not a number @ 1.2.3"; "a version")]
-#[test_case("a = b.0.1\n", "two positions cannot be joined by dots @ 0.1"; "old index twice")]
+#[test_case("a = b.0.1\n", "two indexes cannot be joined by a dot @ 0.1"; "old index twice")]
 #[test_case("a = \"\\q\"\n", "this escape sequence does not exist @ \\q"; "escape")]
-#[test_case("a = \"\\ud800\"\n", "this escape sequence stands for no character @ \\ud800"; "half a pair")]
-#[test_case("a = \"${b\"\n", "this sequence is not closed before its string ends @ ${"; "open interpolation")]
+#[test_case("a = \"\\ud800\"\n", "this escape sequence is not a valid character @ \\ud800"; "half a pair")]
+#[test_case("a = \"${b\"\n", "this sequence is not closed before the string ends @ ${"; "open interpolation")]
 #[test_case("a = \"${b:-c}\"\n", "expected `}` here @ :"; "a shell's default")]
 #[test_case("a = \"%{ iff b }x%{ endif }\"\n", "there is no directive `iff` @ iff"; "no such directive")]
 #[test_case("a = \"%{ if b }x\"\n", "this `if` has no `endif` @ %{ if b }"; "open directive")]
-#[test_case("a = \"%{ endfor }\"\n", "there is nothing open for `endfor` to belong to @ %{ endfor }"; "stray end")]
+#[test_case("a = \"%{ endfor }\"\n", "`endfor` has no matching opening directive @ %{ endfor }"; "stray end")]
 #[test_case("a = <<E\nx\n", "this heredoc is not closed @ <<E\n"; "open heredoc")]
-#[test_case("a = <<E x\nE\n", "a heredoc starts with `<<` and a word, and nothing else in the line @ <"; "text after the marker")]
+#[test_case("a = <<E x\nE\n", "a heredoc starts with `<<`, a word and the end of the line @ <"; "text after the marker")]
 #[test_case("a = [for x in y : x => x]\n", "a list has no keys @ x"; "keys in a list")]
 #[test_case("a = {for x in y : x}\n", "an object needs keys @ x"; "no keys in an object")]
 #[test_case("a {\n", "this block is not closed @ {"; "open block")]
-#[test_case("a {\n b = 1 }\n", "an attribute ends with its line @ }"; "brace in the line of an attribute")]
-#[test_case("a { b = 1, c = 2 }\n", "a block in one line holds one attribute and is closed in it @ ,"; "two in a line")]
-#[test_case("}\n", "there is no block that this could close @ }"; "stray brace")]
-#[test_case("a \"${b}\" {}\n", "labels are plain text; nothing is filled in @ ${b}"; "template in a label")]
+#[test_case("a {\n b = 1 }\n", "expected a line break after the attribute @ }"; "brace in the line of an attribute")]
+#[test_case("a { b = 1, c = 2 }\n", "a block on one line has one attribute and ends on that line @ ,"; "two in a line")]
+#[test_case("}\n", "this `}` has no matching `{` @ }"; "stray brace")]
+#[test_case("a \"${b}\" {}\n", "a label cannot contain `${` or `%{` @ ${b}"; "template in a label")]
 #[test_case("a /* b\n", "this comment is not closed @ /*"; "open comment")]
 #[test_case("a = 1\nb = 2\na = 3\n", "`a` is set twice @ a"; "set twice")]
 fn first_mistake(text: &str, expected: &str) {
@@ -60,7 +60,7 @@ fn first_mistake(text: &str, expected: &str) {
 }
 
 #[test]
-fn parsing_goes_on_after_a_mistake() {
+fn parsing_continues_after_a_mistake() {
     let text = r#"
 target "a" {
   tags = ["x" "y"]
@@ -93,7 +93,7 @@ target "c" {
     assert_eq!(
         last.attributes.len(),
         1,
-        "what follows an open bracket is read again"
+        "the lines after an open bracket are parsed again"
     );
 }
 
@@ -107,7 +107,7 @@ fn a_missing_brace_is_found_by_indentation() {
 }
 
 #[test]
-fn places_are_the_smallest() {
+fn a_span_covers_only_its_expression() {
     let text = "a = upper(b.c[0])\n";
     let (file, _) = read(text);
     let expr = &file.body.attributes[0].expr;
@@ -134,14 +134,14 @@ fn depth_is_bounded(open: &str, close: &str) {
 }
 
 #[test]
-fn many_mistakes_end_the_search() {
+fn parsing_stops_after_too_many_mistakes() {
     let text = "a = = 1\n".repeat(5_000);
     assert_eq!(mistakes(&text).len(), super::PROBLEM_LIMIT);
 }
 
 proptest::proptest! {
     #[test]
-    fn no_text_is_too_strange(text in "[a-c0-9\"'{}\\[\\]()=:.,*%$~<>?!&|#/\\\\\\-\\n E]{0,80}") {
+    fn no_text_makes_the_parser_panic(text in "[a-c0-9\"'{}\\[\\]()=:.,*%$~<>?!&|#/\\\\\\-\\n E]{0,80}") {
         read(&text);
     }
 }

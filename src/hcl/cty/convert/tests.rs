@@ -40,7 +40,7 @@ fn primitives() {
 }
 
 #[test]
-fn nulls_take_the_type() {
+fn a_null_takes_the_type_that_it_is_converted_to() {
     assert_eq!(
         converted(&Value::null(), &Type::list(Type::String)),
         "null(list(string))"

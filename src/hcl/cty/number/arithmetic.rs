@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn precision_is_the_wider_operands() {
+    fn results_have_the_precision_of_the_wider_operand() {
         let by_integers = Number::from(1i64).divide(&Number::from(3i64)).unwrap();
         assert_eq!(by_integers.precision(), 64);
         assert_eq!(by_integers.to_string(), "0.33333333333333333334");

@@ -105,12 +105,12 @@ fn power_of_two(exponent: i64) -> f64 {
 }
 
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "the tests are about the last bit")]
+#[expect(clippy::float_cmp, reason = "the tests compare the last bit")]
 mod tests {
     use super::*;
 
     #[test]
-    fn floats_survive_the_round_trip() {
+    fn floats_round_trip() {
         for value in [
             0.0,
             -0.0,

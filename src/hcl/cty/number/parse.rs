@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_every_form() {
+    fn parses_every_notation() {
         let of = |text: &str| Number::parse(text).unwrap().to_string();
         assert_eq!(of("+5."), "5");
         assert_eq!(of(".5"), "0.5");
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_number() {
+    fn refuses_texts_that_are_not_numbers() {
         for text in [
             "", "-", ".", "e3", "1e", "1e+", "1_000", "0x10", " 1", "1 ", "1.2.3", "--1", "NaN",
             "infinity", "1e3.5", "٣",
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_would_cost_too_much() {
+    fn refuses_numbers_that_are_too_large_or_too_long() {
         for text in ["1e999999999", "1e-999999999", "1e99999999999999999999"] {
             assert_eq!(Number::parse(text).unwrap_err(), ParseNumberError::Range);
         }

@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn machine_floats_print_their_own_digits() {
+    fn numbers_from_floats_print_the_shortest_digits() {
         let power = Number::from_f64(2f64.powi(100)).unwrap();
         assert_eq!(power.to_string(), "1267650600228229400000000000000");
         assert_eq!(Number::from_f64(0.1).unwrap().to_string(), "0.1");
@@ -321,13 +321,13 @@ mod tests {
     }
 
     #[test]
-    fn exact_integers_print_whole() {
+    fn exact_integers_print_all_digits() {
         let text = format!("1{}", "0".repeat(140));
         assert_eq!(number("1e140").to_string(), text);
     }
 
     #[test]
-    fn chosen_digits_round_half_to_even() {
+    fn fixed_notation_rounds_half_to_even() {
         let fixed = |text: &str, digits| number(text).to_text(Notation::Fixed, Some(digits));
         assert_eq!(fixed("0.125", 2), "0.12");
         assert_eq!(fixed("0.375", 2), "0.38");
