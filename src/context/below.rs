@@ -162,7 +162,7 @@ mod tests {
     #[test_case("[^a]b", "xx", true; "a class that may be a slash")]
     #[test_case("a*|locked/x", "locked", true; "alternatives")]
     #[test_case("l?cked/?", "locked", true; "single characters")]
-    fn what_may_match_below(text: &str, dir: &str, expected: bool) {
+    fn patterns_that_may_match_below_a_directory(text: &str, dir: &str, expected: bool) {
         assert_eq!(pattern(text).may_match_below(dir.as_bytes()), expected);
     }
 
@@ -174,12 +174,12 @@ mod tests {
     #[test_case("data/*/x", "data", false; "something deeper")]
     #[test_case("other/*", "data", false; "names elsewhere")]
     #[test_case("*/**", "data", false; "paths without a line break")]
-    fn what_covers_all_of_a_directory(text: &str, dir: &str, expected: bool) {
+    fn patterns_that_cover_a_whole_directory(text: &str, dir: &str, expected: bool) {
         assert_eq!(pattern(text).covers(dir.as_bytes()), expected);
     }
 
     #[test]
-    fn a_replacement_character_may_stand_for_any_byte() {
+    fn a_replacement_character_matches_any_byte() {
         let pattern = pattern("bad\u{fffd}?/x");
         assert_eq!(pattern.matches(b"bad\xff1/x"), Ok(true));
         assert!(pattern.may_match_below(b"bad\xff1"));
@@ -188,7 +188,7 @@ mod tests {
     proptest! {
         // Neither answer is ever wrong in the direction that loses files.
         #[test]
-        fn answers_hold_for_every_path(
+        fn the_answers_are_right_for_every_path(
             text in "(\\*\\*/)?[ab*?]{1,3}(/([ab*?]{1,2}|\\*\\*)){0,2}|[ab]\\[[^/]?a\\][|b]?",
             dir in "[ab\\n]{1,2}(/[ab]){0,2}",
             below in "[ab\\n]{1,2}(/[ab]{1,2}){0,2}",

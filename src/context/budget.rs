@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn go_syntax_means_what_it_means_in_go() {
+    fn go_syntax_has_the_same_meaning_as_in_go() {
         for (go, text, matches) in [
             (r"^a|b$", "ax", true),
             (r"^a{2}$", "aa", true),
@@ -95,13 +95,13 @@ mod tests {
     }
 
     #[test]
-    fn what_go_refuses_is_not_too_large() {
+    fn an_expression_that_go_refuses_is_reported_as_bad() {
         let refused = Budget::default().compile(r"^a{2}{3}$").err();
         assert_eq!(refused, Some(CompileError::Bad));
     }
 
     #[test]
-    fn programs_are_bounded_one_by_one_and_together() {
+    fn programs_are_limited_in_size_each_and_together() {
         let large = r"^[\x{80}-\x{10ffff}]{1000}$";
         let mut budget = Budget::default();
         let compiled = (0..1000)

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_may_be_wanted_alone() {
+    fn a_directory_may_be_sent_without_its_content() {
         let wanted = IgnorePattern::literal(b"b/x".to_vec());
         let alone = BTreeSet::from([b"a".to_vec(), b"b".to_vec()]);
         let spec = FilterSpec::default();
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_ignore_file_leaves_out_need_not_be_looked_at() {
+    fn excluded_paths_need_not_be_looked_at() {
         let filter = filter(&[], &["locked", "data/*", "b/x", "!b/x/keep"]);
         for (path, expected) in [
             ("locked", true),

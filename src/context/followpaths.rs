@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn names_mean_themselves_wherever_they_come_from() {
+    fn special_characters_in_names_of_files_have_no_meaning() {
         let tree = [
             (".", "l[1]"),
             ("l[1]", "-> [d]"),
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn loops_end() {
+    fn loops_of_links_end() {
         let tree = [
             ("self", "-> self"),
             ("grow", "-> grow/x"),
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_looked_at_is_handed_back() {
+    fn unreadable_paths_are_returned() {
         let tree = [(".", "d e"), ("d", "!"), ("e", "f")];
         let (patterns, unseen) = found(&tree, &["d/a*", "*/f*"]);
         assert_eq!(

@@ -235,7 +235,7 @@ mod tests {
     // Rows made with moby/patternmatcher v0.6.1 (Go 1.26): patterns, then `result path` columns, all
     // percent-encoded.
     #[test]
-    fn patterns_mean_what_they_mean_to_the_reference() {
+    fn patterns_match_as_in_moby() {
         let table = include_str!("../../tests/fixtures/context/patterns.tsv");
         let mut wrong = Vec::new();
         for row in table.lines() {
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_pattern_fails_only_where_it_is_tried() {
+    fn a_broken_pattern_fails_only_when_it_is_evaluated() {
         let patterns = Patterns::new(["a", "\\q*"]).unwrap();
         let mut own = Marks::default();
         assert_eq!(
@@ -285,7 +285,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hashing_changes_nothing(
+        fn hashing_does_not_change_the_result(
             lines in prop::collection::vec("!?(\\*\\*/)?[ab*](/[ab*])?(/\\*\\*)?", 0..70),
             path in "[ab](/[ab]){0,3}",
         ) {

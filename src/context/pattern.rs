@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_of_many_stars_ends_soon() {
+    fn a_pattern_of_many_stars_is_matched_quickly() {
         let pattern = format!("{}b", "*a".repeat(40));
         assert!(!matches(&pattern, &"a".repeat(3000)));
         assert!(!matches(&pattern, &format!("{}cb", "a".repeat(3000))));
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn blanks_and_exclusions_are_taken_off() {
+    fn blanks_and_the_exclusion_mark_are_removed() {
         let pattern = parse(b" \t!a/b/ \xc2\xa0").unwrap().unwrap();
         assert!(pattern.is_exclusion());
         assert_eq!(pattern.text(), b"a/b");

@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn modes_are_gos() {
+    fn modes_are_converted_to_the_form_of_go() {
         for (st_mode, go) in [
             (0o100_644, 0o644),
             (0o040_755, 0x8000_01ed),

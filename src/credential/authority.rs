@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hosts_key_is_stable_and_its_own() {
+    async fn each_host_has_its_own_stable_key() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path();
         assert_eq!(key(dir, "a", true).await, key(dir, "a", true).await);
@@ -210,7 +210,7 @@ mod tests {
         assert_eq!(
             key(dir, "a", false).await,
             without,
-            "without a secret all agree"
+            "without a secret, all hosts have the same key"
         );
         let metadata = dir.join(".token_seed").metadata().unwrap();
         let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions());
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_broken_or_foreign_file_costs_nothing() {
+    async fn a_broken_or_unwritable_seed_file_is_not_an_error() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(".token_seed"), "{").unwrap();
         key(dir.path(), "a", true).await;
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_key_stays_for_the_run_where_nothing_can_be_stored() {
+    async fn a_key_that_cannot_be_stored_stays_the_same_during_the_run() {
         let seeds = Seeds::new(Some("/proc/none".into()));
         let host = RegistryHost::parse("a").unwrap();
         let one = seeds.key(&host, b"s", true).await.unwrap();
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lock_that_is_kept_and_pipes_hold_nothing_up() {
+    async fn held_locks_and_pipes_do_not_block() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".token_seed.lock");
         let first = key(dir.path(), "a", true).await;
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_signed_can_be_verified() {
+    async fn signatures_can_be_verified() {
         let host = RegistryHost::parse("a").unwrap();
         let key = Seeds::new(None).key(&host, b"s", false).await.unwrap();
         let signed = sign(&key, b"payload");

@@ -132,7 +132,7 @@ mod tests {
     #[test_case("https://h/a", "https://h:8443/b" => false; "another port")]
     #[test_case("http://h:443/a", "https://h:443/b" => false; "the port of another scheme")]
     #[test_case("https://h/a", "https://h.example/a" => false; "another host")]
-    fn a_redirect_stays_at(from: &str, to: &str) -> bool {
+    fn a_redirect_stays_at_the_same_server(from: &str, to: &str) -> bool {
         is_same_server(&from.parse().unwrap(), &to.parse().unwrap())
     }
 

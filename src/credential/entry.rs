@@ -206,12 +206,12 @@ mod tests {
     #[test_case("HTTP://u:p@R.example:5000?x#y", "R.example:5000"; "all parts of an address")]
     #[test_case("http://[::1]:5000/", "[::1]:5000"; "an address of IPv6")]
     #[test_case("http://[::1]/", "::1"; "an address of IPv6 without a port")]
-    #[test_case("http://h:x/", "http:"; "a port that is none")]
-    #[test_case("http://h/%zz", "http:"; "a path that is none")]
+    #[test_case("http://h:x/", "http:"; "an invalid port")]
+    #[test_case("http://h/%zz", "http:"; "an invalid path")]
     #[test_case("h://", "h:"; "no host")]
-    #[test_case("a/b://c", "a"; "a scheme that is none")]
+    #[test_case("a/b://c", "a"; "an invalid scheme")]
     #[test_case("", ""; "nothing")]
-    fn keys_mean_hosts(key: &str, host: &str) {
+    fn hosts_are_read_from_keys(key: &str, host: &str) {
         assert_eq!(host_of(key), host);
     }
 
@@ -221,14 +221,14 @@ mod tests {
     #[test_case("h/group/sub/", Some("group/sub"); "a group")]
     #[test_case("https://h/group", Some("group"); "an address")]
     #[test_case("https://h/?q#f", None; "a query")]
-    fn keys_may_mean_repositories(key: &str, path: Option<&str>) {
+    fn repository_paths_are_read_from_keys(key: &str, path: Option<&str>) {
         assert_eq!(path_of(key), path);
     }
 
     #[test_case("dTpwOnE=", Some(("u", "p:q")))]
     #[test_case("dTpw\r\n", Some(("u", "p")); "line ends")]
     #[test_case("dToAcAA=", Some(("u", "p")); "padding by NUL bytes")]
-    #[test_case("dTpwcB==", Some(("u", "pp")); "bits that are too many")]
+    #[test_case("dTpwcB==", Some(("u", "pp")); "too many bits")]
     #[test_case("dTo=", Some(("u", "")); "no password")]
     #[test_case(" dTpw", None; "a blank")]
     #[test_case("OnA=", None; "no user")]

@@ -59,7 +59,7 @@ pub(crate) enum HelperError {
     },
     /// It was not asked, because it was still answering earlier questions: a helper gets one question at a time.
     #[error(
-        "the credential helper `{helper}` was busy with other registries for {seconds} s, so that it was not asked for `{host}`"
+        "the credential helper `{helper}` was busy with other registries for {seconds} s, so rbake did not ask it for `{host}`"
     )]
     Busy {
         /// The program.
@@ -167,7 +167,7 @@ impl HelperCall {
             return Err(self.failed(said(&text, &stderr)));
         }
         let answer = Answer::read(&output.stdout)
-            .ok_or_else(|| self.failed("the answer is not a helper's JSON".to_owned()))?;
+            .ok_or_else(|| self.failed("it did not print a credential as JSON".to_owned()))?;
         Ok(match (answer.username.as_str(), answer.secret) {
             ("" | "<token>", secret) if secret.is_empty() => Credential::Anonymous,
             ("<token>", secret) => Credential::Identity(Secret::new(secret)),
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn knowing_nothing_is_no_failure() {
+    async fn a_helper_without_a_credential_is_not_a_failure() {
         let answer = ask("echo 'credentials not found in native keychain'; exit 1")
             .await
             .unwrap();
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn failures_are_told_in_one_line() {
+    async fn failures_are_reported_in_one_line() {
         let error = ask("echo locked; echo more; exit 1").await.unwrap_err();
         let text = error.to_string();
         assert!(text.ends_with("failed for `r.example`: locked"), "{text}");
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hanging_helper_is_ended_with_all_that_it_started() {
+    async fn a_hanging_helper_is_killed_with_all_its_processes() {
         let dir = tempfile::tempdir().unwrap();
         let mark = format!("70{}", std::process::id());
         let call = program(
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_helper_ends_with_whoever_asked_and_with_the_run() {
+    async fn a_helper_ends_with_its_caller_and_with_the_run() {
         let dir = tempfile::tempdir().unwrap();
         let groups = ProcessGroups::default();
         for (way, drops) in [("71", true), ("72", false)] {
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_agent_that_a_helper_leaves_behind_holds_nothing_up() {
+    async fn an_agent_that_a_helper_starts_does_not_delay_the_answer() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("agent");
         let script = format!(

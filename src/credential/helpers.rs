@@ -192,8 +192,9 @@ impl Asking {
         );
         if let Err(hung @ HelperError::Hung { .. }) = &answer {
             let HelperCall { program, key } = &call;
-            let notice = Diagnostic::warning("credential::ended", format!("{hung}, and was ended"));
-            let help = format!("`echo {key} | {program} get` shows what it waits for");
+            let notice =
+                Diagnostic::warning("credential::ended", format!("{hung} and was stopped"));
+            let help = format!("run `echo {key} | {program} get` to see what it waits for");
             self.notices.tell(notice.help(help));
         }
         tell.send_replace(CallState::Done {
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_questions_for_one_registry_are_one_call() {
+    async fn many_requests_for_one_registry_cause_one_call() {
         let dir = tempfile::tempdir().unwrap();
         let clock = Clock::fixed(SystemTime::UNIX_EPOCH);
         let helpers = Helpers::new(clock.clone(), BTreeSet::new(), Notices::default());
@@ -297,7 +298,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_goes_on_without_those_who_wanted_it_first() {
+    async fn a_call_continues_after_its_first_caller_has_gone() {
         let dir = tempfile::tempdir().unwrap();
         let helpers = Helpers::new(Clock::system(), BTreeSet::new(), Notices::default());
         let gate = Gate::new(dir.path());
@@ -312,7 +313,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_helper_that_hangs_is_not_asked_again() {
+    async fn a_helper_that_hangs_is_not_called_again() {
         let dir = tempfile::tempdir().unwrap();
         let second = Duration::from_secs(1);
         let helpers =
@@ -328,7 +329,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_that_does_not_come_is_told_as_such() {
+    async fn a_request_that_never_gets_its_turn_is_reported_as_busy() {
         let dir = tempfile::tempdir().unwrap();
         let limit = Duration::from_secs(2);
         let helpers =

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_hosts_and_paths_are_not() {
+    fn hosts_are_accepted_and_paths_are_refused() {
         for host in [
             "r.example",
             "localhost:5000",

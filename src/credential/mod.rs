@@ -99,7 +99,7 @@ impl Credential {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The daemon asks for credentials of something that is not a registry's host.
-    #[error("the builder asks for credentials of `{host}`, which is not a host")]
+    #[error("the builder asks for credentials for `{host}`, which is not a valid host")]
     Host {
         /// The text it sent, made fit for a message.
         host: String,
@@ -118,7 +118,7 @@ pub(crate) enum Error {
         realm: String,
     },
     /// The request to the token server failed.
-    #[error("cannot ask the token server `{realm}`")]
+    #[error("the request to the token server `{realm}` failed")]
     Exchange {
         /// The address, without credentials.
         realm: String,
@@ -138,7 +138,7 @@ pub(crate) enum Error {
     },
     /// The token server redirects to another server, which must not get the credential.
     #[error(
-        "the token server `{realm}` redirects to `{target}`: credentials are shown to the server that the registry names, and to no other"
+        "the token server `{realm}` redirects to `{target}`; rbake sends credentials only to the server that the registry names"
     )]
     Redirect {
         /// The address, without credentials.
@@ -147,7 +147,7 @@ pub(crate) enum Error {
         target: String,
     },
     /// The token server answered with an error status.
-    #[error("the token server `{realm}` answered {status}")]
+    #[error("the token server `{realm}` answered with status {status}")]
     Refused {
         /// The address, without credentials.
         realm: String,
@@ -172,6 +172,6 @@ pub(crate) enum Error {
     #[error("client side tokens are disabled")]
     TokensDisabled,
     /// The system returned no random bytes.
-    #[error("the system gave no random bytes")]
+    #[error("the system returned no random bytes")]
     Random,
 }

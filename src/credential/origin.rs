@@ -63,28 +63,31 @@ impl fmt::Display for Origin {
                 astray,
             } => {
                 let key = shown(key);
-                write!(f, "the credential was the entry `{key}` of {source}")?;
+                write!(
+                    f,
+                    "rbake used the credential in the entry `{key}` of {source}"
+                )?;
                 if *astray {
-                    f.write_str(", though no entry there leads to the repository")?;
+                    f.write_str(", but no entry there matches the repository")?;
                 }
                 Ok(())
             }
             Self::Helper { source, program } => write!(
                 f,
-                "the credential was that of `{}`, which {source} names",
+                "rbake used the credential from `{}`, which {source} names",
                 shown(program)
             ),
             Self::Malformed { source, key } => write!(
                 f,
-                "no credential was shown: the entry `{}` of {source} is malformed",
+                "rbake sent no credential: the entry `{}` of {source} is malformed",
                 shown(key)
             ),
             Self::Unread { source } => {
-                write!(f, "no credential was shown: {source} could not be read")
+                write!(f, "rbake sent no credential: {source} could not be read")
             }
             Self::Silent { source, program } => write!(
                 f,
-                "no credential was shown: `{}`, which {source} names, knows none",
+                "rbake sent no credential: `{}`, which {source} names, has none",
                 shown(program)
             ),
             Self::Nowhere => f.write_str("no credential is configured for it"),

@@ -43,7 +43,7 @@ impl Notices {
                 () = tokio::time::sleep(next) => {
                     waited += next;
                     next = NEXT_WORD;
-                    let message = format!("waiting for {what} for {} s", waited.as_secs());
+                    let message = format!("still waiting for {what} after {} s", waited.as_secs());
                     self.tell(Diagnostic::warning("credential::waiting", message));
                 }
             }
@@ -69,7 +69,7 @@ mod tests {
     use std::sync::Mutex;
 
     #[tokio::test(start_paused = true)]
-    async fn a_long_wait_is_told_after_five_seconds_and_now_and_then() {
+    async fn a_long_wait_is_reported_after_five_seconds_and_then_repeatedly() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let notices = Notices::new({
             let told = Arc::clone(&told);
@@ -80,8 +80,8 @@ mod tests {
         assert!(told.lock().unwrap().is_empty());
         notices.watch("a thing", seconds(26)).await;
         let expected = [
-            "waiting for a thing for 5 s",
-            "waiting for a thing for 25 s",
+            "still waiting for a thing after 5 s",
+            "still waiting for a thing after 25 s",
         ];
         assert_eq!(*told.lock().unwrap(), expected);
     }

@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_hub_has_many_names_and_guests() {
+    async fn docker_hubs_credential_is_used_for_all_its_host_names() {
         let (provider, _dir) = provider(
             r#"{"auths":{"https://index.docker.io/v1/":{"username":"hub","password":"p"}}}"#,
             "",
@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_variable_goes_before_a_special_configuration_and_that_before_the_general_one() {
+    async fn the_variable_then_the_scoped_then_the_general_configuration_is_used() {
         let file = r#"{"auths":{"r.example":{"username":"file","password":"p"}}}"#;
         let scopes = ["repository:a/b:pull".to_owned()];
         for (variable, expected) in [
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn entries_by_path_are_taken_by_the_tokens_scope_else_by_the_targets_own_references() {
+    async fn entries_with_paths_are_chosen_by_the_scope_or_else_by_the_repositories() {
         let (provider, _dir) = provider(
             r#"{"auths":{"h/proj-a":{"username":"a","password":"p"},"h/proj-b":{"username":"b","password":"p"}}}"#,
             "",
@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_broken_configuration_is_an_obstacle_only_for_hosts_that_it_may_be_about() {
+    async fn a_broken_configuration_does_not_hide_entries_of_the_variable() {
         let (provider, dir) = provider("{", r#"{"auths":{"h":{"auth":"dTpw"},"g":{"auth":"!"}}}"#);
         for (host, expected) in [("h", "u"), ("g", ""), ("k", "")] {
             let found = provider.credential(host, &[], &[]).await.unwrap();
@@ -482,23 +482,23 @@ mod tests {
         let file = dir.path().join("config.json");
         assert_eq!(
             told("h"),
-            "the credential was the entry `h` of `DOCKER_AUTH_CONFIG`"
+            "rbake used the credential in the entry `h` of `DOCKER_AUTH_CONFIG`"
         );
         assert_eq!(
             told("g"),
-            "no credential was shown: the entry `g` of `DOCKER_AUTH_CONFIG` is malformed"
+            "rbake sent no credential: the entry `g` of `DOCKER_AUTH_CONFIG` is malformed"
         );
         assert_eq!(
             told("k"),
             format!(
-                "no credential was shown: `{}` could not be read",
+                "rbake sent no credential: `{}` could not be read",
                 file.display()
             )
         );
     }
 
     #[tokio::test]
-    async fn a_registry_token_is_handed_on_unasked() {
+    async fn a_registry_token_is_returned_without_asking_the_token_server() {
         let (provider, _dir) = provider(r#"{"auths":{"r.example":{"registrytoken":"rt"}}}"#, "");
         let request = TokenRequest {
             host: "r.example".into(),
@@ -512,7 +512,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_users_wish_to_exchange_no_tokens_is_kept() {
+    async fn no_token_authority_if_client_tokens_are_disabled() {
         let environment = Environment::of([("BUILDKIT_NO_CLIENT_TOKEN", "1")], "/");
         let provider = Provider::new(ProviderOptions::new(&environment));
         assert!(matches!(
@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_host_that_is_a_path_is_refused_everywhere() {
+    async fn a_path_in_place_of_a_host_is_refused_everywhere() {
         let (provider, _dir) = provider("{}", "");
         for host in ["../..", "/etc", "r.example/../..", "", "a\u{1b}[2J"] {
             let request = TokenRequest {

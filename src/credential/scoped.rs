@@ -179,12 +179,12 @@ mod tests {
     #[test_case("r.example", &["repository:a:pull", "repository:b:pull"] => false; "several repositories")]
     #[test_case("r.example", &[] => false; "no scope")]
     #[test_case("r.example:5000", &["repository:a:pull"] => false; "another port")]
-    fn a_folder_answers_for(folder: &str, scopes: &[&str]) -> bool {
+    fn a_folder_applies_to(folder: &str, scopes: &[&str]) -> bool {
         chosen(&[folder], scopes).is_some()
     }
 
     #[test]
-    fn the_most_special_one_counts() {
+    fn the_most_specific_folder_is_used() {
         let folders = [
             "r.example",
             "r.example@push",
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn names_from_the_daemon_open_nothing() {
+    fn scopes_from_the_daemon_cannot_open_other_files() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("config/r.example");
         std::fs::create_dir_all(&folder).unwrap();
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_no_configuration() {
+    fn a_pipe_is_not_read_as_a_configuration() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("config/r.example");
         std::fs::create_dir_all(&folder).unwrap();

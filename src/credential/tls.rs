@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_folder_is_no_problem_and_a_broken_file_is() {
+    fn a_missing_folder_is_accepted_and_a_broken_file_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         assert!(config("r.example:5000", dir.path()).is_ok());
         let folder = dir.path().join("r.example:5000");

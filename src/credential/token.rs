@@ -325,7 +325,7 @@ mod tests {
     const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 73\r\nconnection: close\r\n\r\n{\"token\":\"t\",\"expires_in\":300,\"issued_at\":\"1970-01-01T00:01:00.0000000Z\"}";
 
     #[tokio::test]
-    async fn passwords_are_posted() {
+    async fn passwords_are_sent_in_a_post_request() {
         let (realm, seen) = server(vec![OK]).await;
         let token = fetch(&client(), &request(&realm), &basic()).await.unwrap();
         assert_eq!(
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn servers_without_post_are_asked_by_get() {
+    async fn servers_that_refuse_post_get_a_get_request() {
         let refused = "HTTP/1.1 405 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         let (realm, seen) = server(vec![refused, OK]).await;
         fetch(&client(), &request(&realm), &basic()).await.unwrap();
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_is_asked_for_without_credentials() {
+    async fn a_request_without_credentials_has_no_authorization() {
         let (realm, seen) = server(vec![OK]).await;
         fetch(&client(), &request(&realm), &Credential::Anonymous)
             .await
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_user_without_a_password_is_nobody() {
+    async fn a_user_name_without_a_password_is_not_posted() {
         let (realm, seen) = server(vec![OK]).await;
         let credential = Credential::Basic {
             username: "u".into(),
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_read_as_go_reads_them() {
+    fn answers_are_decoded_as_in_go() {
         let answer = Answer::read(
             br#"{"TOKEN":"t","access_token":null,"expires_in":null,"Expires_In":300,"issued_at":5} {"#,
         );
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn refusals_and_nonsense_are_told_without_secrets() {
+    async fn errors_for_refusals_and_malformed_answers_contain_no_secrets() {
         let denied = "HTTP/1.1 403 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
         let (realm, _) = server(vec![denied]).await;
         let error = fetch(
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_redirect_to_another_server_gets_nothing_and_is_told() {
+    async fn a_redirect_to_another_server_is_reported_and_not_followed() {
         for status in [301, 302, 303, 307, 308] {
             for credential in [basic(), Credential::Identity(Secret::new("i".into()))] {
                 let (other, seen) = server(vec![OK]).await;

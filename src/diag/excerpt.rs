@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_share_a_window_and_strangers_do_not() {
+    fn labels_close_together_share_a_window() {
         let text = "x = 1\n".repeat(10_000);
         let map = map(&text);
         let (a, b, c) = (
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_a_whole_file_is_cut_around_the_label() {
+    fn a_very_long_line_is_cut_around_the_label() {
         let text = format!("{}BAD{}", "ä".repeat(1_000_000), "b".repeat(1_000_000));
         let map = map(&text);
         let label = label(&map, 2_000_000..2_000_003);

@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn positions_are_told_without_the_source() {
+    fn positions_are_given_without_the_source() {
         let mut map = SourceMap::default();
         let id = map.add("a.hcl", "ä = 1\nb = x\n");
         let diagnostic = Diagnostic::error(Class::Definition, "definition::undefined", "no `x`")

@@ -352,7 +352,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_are_found_and_strangers_are_not() {
+    fn typos_are_matched_and_unrelated_names_are_not() {
         assert_eq!(closest("web-app", ["webapp", "db"]), Some("webapp"));
         assert_eq!(closest("celry", ["celery", "celerybeat"]), Some("celery"));
         assert_eq!(closest("xyz", ["web", "db"]), None);
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn private_names_are_listed_to_those_who_mean_them() {
+    fn private_names_are_listed_if_the_wanted_name_is_similar() {
         let notes = |wanted: &str| {
             let problem = Diagnostic::error(Class::Definition, "x::y", "no such target");
             problem
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_is_listed_and_shortened() {
+    fn lists_of_names_are_shortened() {
         let listed = |names: &[&str]| names_there_are(names.iter().copied());
         assert_eq!(listed(&[]), None);
         assert_eq!(listed(&["_hidden", ""]), None);
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn distances_near_and_far() {
+    fn distances_agree_with_levenshteins_definition() {
         // Levenshtein's own definition, without limits.
         fn whole(a: &[char], b: &[char]) -> usize {
             match (a, b) {
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn suggestions_come_to_an_end() {
+    fn the_number_of_suggestions_is_limited() {
         let names: Vec<String> = (0..2_000).map(|n| format!("name-{n}")).collect();
         let suggested = (0..1_000).filter(|n| {
             let wanted = format!("nome-{n}");

@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_between_backticks_is_shown_as_an_empty_text() {
+    fn empty_backticks_are_shown_as_an_empty_text() {
         let shown = |text| empty_names_shown(text).into_owned();
         assert_eq!(
             shown("target `` is not defined"),
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_a_terminal_acts_on_is_drawn() {
+    fn no_control_characters_are_drawn() {
         let hostile =
             "a\u{9b}2Jb\u{85}c\u{61c}d\u{200e}e\u{2028}f\u{feff}g\u{e0041}h\u{1b}i\u{202e}j";
         let mut map = SourceMap::default();
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_is_a_choice_and_several_are_counted() {
+    fn colour_is_optional_and_errors_are_counted() {
         let one = Diagnostic::error(Class::Usage, "a::b", "first");
         let all = Diagnostics(vec![
             one.clone(),
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_megabytes_are_no_trouble() {
+    fn a_file_of_ten_megabytes_is_rendered_briefly() {
         let mut map = SourceMap::default();
         let id = map.add(
             "big.hcl",

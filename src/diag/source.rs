@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn hidden_values_are_as_long_as_they_were() {
+    fn hidden_values_keep_their_length() {
         let text = "# a=b\nA=hünter2 \"x\r\nhunter2\"\n";
         let mut map = SourceMap::default();
         let id = map.add(".env", text);

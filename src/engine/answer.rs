@@ -42,11 +42,11 @@ impl fmt::Display for PeerKind {
         match self {
             Self::Ssh => f.write_str("an SSH server"),
             Self::Docker => f.write_str("a Docker Engine"),
-            Self::Registry => f.write_str("a registry of images"),
+            Self::Registry => f.write_str("an image registry"),
             Self::Http(None) => f.write_str("a web server"),
             Self::Http(Some(name)) => write!(f, "a web server (`{name}`)"),
-            Self::Http2 => f.write_str("a server of gRPC without TLS"),
-            Self::Tls => f.write_str("a server that speaks TLS"),
+            Self::Http2 => f.write_str("a gRPC server without TLS"),
+            Self::Tls => f.write_str("a TLS server"),
         }
     }
 }
@@ -164,7 +164,7 @@ mod tests {
     #[test_case(b"HTTP/1.1 400 Bad Request\r\n\r\n", Some(&PeerKind::Http(None)); "a web server")]
     #[test_case(b"220 mail.example ESMTP\r\n", None; "something else")]
     #[test_case(b"", None; "nothing")]
-    fn answers_are_told_apart(bytes: &[u8], expected: Option<&PeerKind>) {
+    fn servers_are_recognised_by_their_answers(bytes: &[u8], expected: Option<&PeerKind>) {
         assert_eq!(classify(bytes).as_ref(), expected);
     }
 }

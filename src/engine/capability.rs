@@ -107,7 +107,7 @@ pub(super) async fn probe(connection: &Connection) -> Result<Capabilities, Solve
     let pong = tokio::select! {
         pong = gateway.ping() => pong,
         outer = &mut outer => match outer {
-            Ok(_) => Err(tonic::Status::unknown("the builder ended a build that had not begun")),
+            Ok(_) => Err(tonic::Status::unknown("the builder ended a build that had not started")),
             Err(status) => Err(status),
         },
     };
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn platforms_that_make_no_sense_are_left_out() {
+    fn invalid_platforms_are_left_out() {
         let record = WorkerRecord {
             platforms: vec![
                 pb::Platform {

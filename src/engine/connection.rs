@@ -71,7 +71,7 @@ pub enum ConnectionError {
         after: Duration,
     },
     /// A server answered, but it does not speak gRPC.
-    #[error("what listens at `{endpoint}` does not speak gRPC ({detail})")]
+    #[error("the server at `{endpoint}` does not speak gRPC ({detail})")]
     NotGrpc {
         /// The address.
         endpoint: Endpoint,
@@ -79,7 +79,7 @@ pub enum ConnectionError {
         detail: String,
     },
     /// A gRPC server answered, but it is not a BuildKit.
-    #[error("the gRPC server at `{endpoint}` is no BuildKit")]
+    #[error("the gRPC server at `{endpoint}` is not BuildKit")]
     NotBuildkit {
         /// The address.
         endpoint: Endpoint,
@@ -102,7 +102,7 @@ pub enum ConnectionError {
         reason: Arc<str>,
     },
     /// The connection was given up, because the daemon was silent for too long.
-    #[error("`{endpoint}` does not answer any more; nothing was heard of it for {} s", .after.as_secs())]
+    #[error("`{endpoint}` stopped responding: no answer for {} s", .after.as_secs())]
     Silent {
         /// The address.
         endpoint: Endpoint,
@@ -124,7 +124,7 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lost(reason) => f.write_str(reason),
-            Self::Silent(after) => write!(f, "nothing was heard for {} s", after.as_secs()),
+            Self::Silent(after) => write!(f, "no answer for {} s", after.as_secs()),
         }
     }
 }
@@ -134,7 +134,7 @@ impl ConnectionError {
     pub fn help(&self) -> Option<&'static str> {
         match self {
             Self::Silent { .. } => Some(
-                "see whether the builder still runs; `RBAKE_BUILDER_TIMEOUT=5m` gives it more time, `never` all",
+                "check that the builder still runs; set `RBAKE_BUILDER_TIMEOUT=5m` to wait longer, or `never` for no limit",
             ),
             _ => None,
         }
@@ -251,7 +251,7 @@ impl Connection {
         let authority: Authority = dialled
             .authority
             .parse()
-            .map_err(|_| not_grpc(format!("`{}` cannot be a host", dialled.authority)))?;
+            .map_err(|_| not_grpc(format!("`{}` is not a valid host", dialled.authority)))?;
         let (send, connection) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -473,7 +473,7 @@ fn no_grpc(endpoint: &Endpoint, traffic: Traffic, detail: String) -> ConnectionE
     {
         let mut detail = detail;
         if tls.cert.is_none() {
-            detail.push_str("; it may want a certificate of the client");
+            detail.push_str("; it may require a client certificate");
         }
         return ConnectionError::Dial(DialError::Handshake {
             endpoint: endpoint.to_string(),
@@ -522,7 +522,7 @@ where
         let result = tokio::select! {
             result = &mut connection => Some(result),
             after = &mut given_up => {
-                tracing::error!(seconds = after.as_secs(), "connection given up, nothing was heard");
+                tracing::error!(seconds = after.as_secs(), "connection given up, no answer");
                 tell.send_replace(Some(End::Silent(after)));
                 return;
             }
@@ -648,7 +648,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_web_server_is_no_daemon() {
+    async fn a_web_server_is_not_accepted_as_a_daemon() {
         let error = connect_to(
             b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
             true,
@@ -662,7 +662,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_hangs_up_is_no_daemon() {
+    async fn a_server_that_hangs_up_is_not_accepted_as_a_daemon() {
         let error = connect_to(b"", true).await;
         assert!(
             matches!(error, ConnectionError::NotGrpc { .. }),
@@ -671,7 +671,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_says_nothing_is_given_up() {
+    async fn connecting_to_a_silent_server_times_out() {
         let error = connect_to(b"", false).await;
         assert!(
             matches!(error, ConnectionError::Timeout { .. }),
@@ -681,7 +681,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_socket_is_named() {
+    async fn the_error_names_a_missing_socket() {
         let endpoint = Endpoint::Unix("/nonexistent/buildkitd.sock".into());
         let error = Connection::open(endpoint).await.unwrap_err();
         assert_eq!(

@@ -78,7 +78,7 @@ impl TlsMaterial {
 pub enum InvalidEndpoint {
     /// The text has no `scheme://`.
     #[error(
-        "`{0}` is no address of a builder (expected `unix:///path/to/socket` or `tcp://host:port`)"
+        "`{0}` is not a builder address (expected `unix:///path/to/socket` or `tcp://host:port`)"
     )]
     NoScheme(String),
     /// The scheme is one that rbake does not support.

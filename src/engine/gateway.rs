@@ -42,10 +42,10 @@ pub(crate) type Hold =
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// The result that the daemon sent cannot be decoded.
-    #[error("the builder's result cannot be read")]
+    #[error("cannot read the builder's result")]
     Unreadable(#[source] prost::DecodeError),
     /// The daemon does not send definitions with its results.
-    #[error("the builder is too old to use the result of a target in another")]
+    #[error("the builder is too old to use the result of one target in another")]
     TooOld,
 }
 
@@ -257,7 +257,7 @@ impl Gateway {
 /// The status of a call that the daemon has not answered within `time`, although it answers other calls.
 pub(super) fn overdue(time: Duration) -> Status {
     let message = format!(
-        "the builder does not answer: it has left a call open for {} s",
+        "the builder does not answer: a call has had no answer for {} s",
         time.as_secs()
     );
     let mut status = Status::deadline_exceeded(message);
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn each_platform_is_a_result_and_an_empty_one_has_no_definition() {
+    fn each_platform_has_a_result_and_an_empty_one_has_no_definition() {
         let linked = platforms().linked().unwrap();
         assert_eq!(linked[0].platform.as_deref(), Some("linux/amd64"));
         assert_eq!(linked[0].definition, Some(Bytes::from_static(b"llb")));
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn no_map_that_is_returned_has_an_empty_value() {
+    fn returned_maps_have_no_empty_values() {
         let returned = platforms().into_return();
         assert!(returned.attestations.is_empty());
         let Some(Refs::Refs(all)) = &returned.result else {
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn text_metadata_is_told_and_the_rest_is_not() {
+    fn only_metadata_in_text_form_is_returned() {
         let metadata = platforms().text_metadata();
         assert!(metadata.contains_key("containerimage.config") && !metadata.contains_key("binary"));
     }

@@ -69,7 +69,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn an_image_is_its_configuration_and_its_layers() {
+    fn an_image_is_as_large_as_its_configuration_and_its_layers() {
         let manifest = json!({"config": {"size": 10}, "layers": [{"size": 100}, {"size": 1000}]});
         assert_eq!(content_size(&manifest), Some(1110));
         assert_eq!(
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_has_no_size() {
+    fn malformed_manifests_have_no_size() {
         for manifest in [
             json!({}),
             json!([]),

@@ -44,7 +44,9 @@ impl Default for Patience {
 
 /// A value of the variable that is not a valid time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{VARIABLE}` is `{0}`; it must be a time from `1s` on such as `90s` or `5m`, or `never`")]
+#[error(
+    "`{VARIABLE}` is `{0}`; it must be a duration of at least `1s`, such as `90s` or `5m`, or `never`"
+)]
 pub struct InvalidPatience(String);
 
 impl Patience {
@@ -107,7 +109,7 @@ where
         let now = counters.read();
         if is_life(last, now) {
             if looks >= TELL {
-                tracing::info!("builder heard again");
+                tracing::info!("builder responds again");
             }
             looks = 0;
             question = None;
@@ -119,12 +121,15 @@ where
         if looks >= ASK && question.is_none() {
             tracing::debug!(
                 seconds = (pause * looks).as_secs(),
-                "nothing heard, builder asked"
+                "no answer, asking the builder"
             );
             question = Some(AbortOnDropHandle::new(tokio::spawn(ask())));
         }
         if looks == TELL {
-            tracing::warn!(seconds = (pause * looks).as_secs(), "builder silent");
+            tracing::warn!(
+                seconds = (pause * looks).as_secs(),
+                "builder does not respond"
+            );
         }
         if looks >= TELL {
             silence.send_replace(pause * looks);
@@ -153,7 +158,7 @@ mod tests {
     #[test_case("90", None)]
     #[test_case("-1s", None)]
     #[test_case("m", None)]
-    fn times(text: &str, expected: Option<Patience>) {
+    fn the_variable_is_parsed_as_a_duration(text: &str, expected: Option<Patience>) {
         assert_eq!(read(text), expected);
         let environment = Environment::of([(VARIABLE, text)], "/");
         assert_eq!(Patience::of(&environment).ok(), expected);
@@ -181,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_daemon_that_answers_when_it_is_asked_is_never_given_up() {
+    async fn a_daemon_that_answers_the_question_is_never_given_up() {
         let counters = Arc::new(Counters::default());
         let (ended, asked, told) = watched(&counters, |counters| counters.add_received(1)).await;
         assert_eq!((ended, told), (None, Duration::ZERO));
@@ -190,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_says_nothing_is_given_up_after_a_minute_and_told_of_before() {
+    async fn a_silent_daemon_is_reported_and_given_up_after_a_minute() {
         let counters = Arc::new(Counters::default());
         let start = Instant::now();
         let (ended, asked, told) = watched(&counters, |_| {}).await;
@@ -205,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_that_takes_what_is_sent_lives() {
+    async fn a_daemon_that_takes_an_upload_is_not_silent() {
         let counters = Arc::new(Counters::default());
         let sending = Arc::clone(&counters);
         let upload = AbortOnDropHandle::new(tokio::spawn(async move {

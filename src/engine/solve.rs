@@ -124,7 +124,7 @@ fn log_end<T>(result: &Result<T, SolveFailure>, started: Instant) {
             FailureKind::Engine => tracing::error!(
                 milliseconds,
                 cause = %redact_urls(&failure.message),
-                "solve broken off, builder lost"
+                "solve interrupted, builder lost"
             ),
             kind => tracing::warn!(
                 milliseconds,

@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn named_contexts_keep_clear_of_the_names_of_others() {
+    fn named_contexts_get_names_that_are_not_yet_in_use() {
         assert_eq!(LocalName::of_named("src").as_str(), "src");
         let taken = [LocalName::CONTEXT, LocalName::DOCKERFILE];
         for name in &taken {

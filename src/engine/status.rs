@@ -53,7 +53,7 @@ pub(super) async fn follow(
                 tokio::time::sleep(PAUSE).await;
             }
             Outcome::Broken(status) => {
-                tracing::warn!(code = ?status.code(), "status broken off");
+                tracing::warn!(code = ?status.code(), "status stream interrupted");
                 // If the connection was lost, the solve itself reports it.
                 if is_from_peer(&status) && !finished.is_cancelled() {
                     events.send(EventKind::Notice(broken(&target, &status)));
@@ -67,7 +67,7 @@ pub(super) async fn follow(
 fn broken(target: &TargetName, status: &Status) -> Diagnostic {
     Diagnostic::warning(
         "engine::progress-lost",
-        format!("the builder stopped to report progress of target `{target}`; the build goes on"),
+        format!("the builder stopped reporting progress for target `{target}`; the build goes on"),
     )
     .note(super::failure::clean(status.message()))
 }
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_converted_and_nameless_parts_are_left_out() {
+    fn a_batch_is_converted_and_parts_without_an_id_are_left_out() {
         let message = StatusResponse {
             vertexes: vec![
                 control::Vertex {
@@ -318,12 +318,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_time_is_too_strange(seconds in any::<i64>(), nanos in any::<i32>()) {
+        fn any_time_can_be_converted(seconds in any::<i64>(), nanos in any::<i32>()) {
             let _ = time(Some(prost_types::Timestamp { seconds, nanos }));
         }
 
         #[test]
-        fn no_range_is_too_strange(start in any::<i32>(), end in any::<i32>()) {
+        fn any_range_can_be_converted(start in any::<i32>(), end in any::<i32>()) {
             if let Some((from, to)) = lines(&range(start, end)) {
                 prop_assert!(from >= 1 && to >= from);
             }

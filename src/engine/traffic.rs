@@ -132,7 +132,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[tokio::test]
-    async fn both_ways_are_counted() {
+    async fn bytes_are_counted_in_both_directions() {
         let (near, mut far) = tokio::io::duplex(64);
         let counters = Arc::new(Counters::default());
         let (cut, gone) = (CancellationToken::new(), CancellationToken::new());

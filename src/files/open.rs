@@ -120,7 +120,7 @@ fn link_error(dir: &OwnedFd, name: &OsStr, errno: Errno) -> Errno {
 /// Returns the error that is shown if a path cannot be opened.
 pub(super) fn told(errno: Errno) -> io::Error {
     if errno == Errno::LOOP {
-        io::Error::other("a symbolic link has taken its place, or that of a directory above it")
+        io::Error::other("a symbolic link has replaced it or a directory above it")
     } else {
         errno.into()
     }
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_are_made_where_no_link_leads() {
+    fn directories_are_made_only_if_the_path_has_no_link() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         dir_handle_or_make(&root.join("a/b/c"), 0o755).unwrap();
@@ -242,7 +242,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn descriptors_are_read_whatever_they_are() {
+    fn descriptors_of_pipes_and_sockets_are_read() {
         use std::io::Write as _;
         use std::os::fd::AsRawFd as _;
         let (read, mut write) = io::pipe().unwrap();

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 /// A path that cannot be followed.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("cannot tell where `{path}` leads")]
+#[error("cannot resolve the path `{path}`")]
 pub(crate) struct PathError {
     path: String,
     #[source]
@@ -177,7 +177,7 @@ pub(crate) fn resolve(base: &Path, path: &Path) -> io::Result<Resolved> {
             special::LinkMeaning::Plain
             | special::LinkMeaning::Descriptor { by_path: true, .. } => {}
             special::LinkMeaning::Descriptor { .. } | special::LinkMeaning::Opaque => {
-                return Err(io::Error::other("it leads through a file without a path"));
+                return Err(io::Error::other("it leads through a file that has no path"));
             }
         }
         if target.is_absolute() {
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_followed_before_the_step_up() {
+    fn links_are_followed_before_a_parent_step() {
         let (_dir, root) = tree();
         for (path, to) in [
             ("up/../key", "elsewhere/key"),
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_where_the_kernel_opens_the_file() {
+    fn the_resolved_path_is_the_one_that_the_kernel_opens() {
         let (_dir, root) = tree();
         let work = root.join("work");
         for path in [
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_yet_is_where_it_will_be() {
+    fn a_missing_file_resolves_to_its_future_place() {
         let (_dir, root) = tree();
         for (path, to) in [
             ("dangling", "elsewhere/new"),
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn the_second_answer_is_the_first() {
+    fn a_resolver_gives_the_same_answer_twice() {
         let (_dir, root) = tree();
         let resolver = Resolver::new(&root.join("work"));
         let first = resolver.resolve("up/../key").unwrap();
@@ -464,7 +464,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn our_own_descriptors_are_told_from_paths() {
+    fn descriptors_of_this_process_are_recognised() {
         use std::os::fd::AsRawFd as _;
         let (_dir, root) = tree();
         let (read, write) = io::pipe().unwrap();

@@ -112,7 +112,7 @@ mod tests {
                 None
             ),
             [
-                "`h:5000`: the credential was the entry `h:5000/proj-a` of `/c/config.json`",
+                "`h:5000`: rbake used the credential in the entry `h:5000/proj-a` of `/c/config.json`",
                 "`docker login h:5000` stores another credential"
             ]
         );
@@ -122,7 +122,7 @@ mod tests {
                 None
             ),
             [
-                "`docker.io`: no credential was shown: `/c/config.json` could not be read",
+                "`docker.io`: rbake sent no credential: `/c/config.json` could not be read",
                 "`docker login` stores another credential"
             ]
         );

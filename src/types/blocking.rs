@@ -23,14 +23,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_result_comes_back_and_so_does_a_panic() {
+    async fn results_and_panics_are_passed_on() {
         assert_eq!(unblock(|| 7).await, 7);
         let broken = tokio::spawn(unblock(|| panic!("oh")));
         assert!(broken.await.unwrap_err().is_panic());
     }
 
     #[tokio::test]
-    async fn others_go_on_meanwhile() {
+    async fn other_tasks_continue_meanwhile() {
         let (tell, told) = std::sync::mpsc::channel();
         let waiting = tokio::spawn(unblock(move || told.recv().is_ok()));
         // On a runtime with one thread, this line is reached only if `unblock` does not block that thread.

@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cause_is_told_once() {
+    fn every_cause_is_printed_once() {
         let error = told(&["cannot open `a`", "no such file"]).unwrap();
         assert_eq!(in_one_line(&error), "cannot open `a`: no such file");
         let error = told(&["a: b: c", "b: c", "c", "d"]).unwrap();

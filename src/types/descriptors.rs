@@ -111,7 +111,7 @@ mod tests {
     use std::cell::Cell;
 
     #[test]
-    fn few_descriptors_are_for_few_at_a_time_and_never_for_none() {
+    fn a_low_limit_of_descriptors_gives_small_shares_but_at_least_one() {
         assert_eq!(shares(Some(1024), 8), 32);
         assert_eq!(shares(Some(64), 8), 2);
         assert_eq!(shares(Some(10), 8), 1);
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_lack_of_descriptors_is_waited_out() {
+    fn only_a_lack_of_descriptors_is_retried() {
         let tries = Cell::new(0);
         let result = patiently(|| {
             tries.set(tries.get() + 1);

@@ -12,7 +12,7 @@ pub struct Digest(Arc<str>);
 
 /// The text is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a digest (expected `sha256:` and 64 hexadecimal digits)")]
+#[error("`{0}` is not a valid digest (expected `sha256:` and 64 hexadecimal digits)")]
 pub struct InvalidDigest(String);
 
 impl Digest {

@@ -34,7 +34,7 @@ pub(crate) enum NotText {
 }
 
 /// The message for a file in UTF-16 where only UTF-8 is accepted.
-pub(crate) const IS_UTF16: &str = "it is UTF-16, which only Compose files may be";
+pub(crate) const IS_UTF16: &str = "it is UTF-16, which is allowed only in Compose files";
 /// The help for a file in a wrong encoding.
 pub(crate) const SAVE_AS_UTF8: &str = "save it as UTF-8; `iconv -f UTF-16 -t UTF-8 OLD > NEW` converts it, and so does PowerShell's \
      `Set-Content -Encoding utf8`";
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_told_with_its_place() {
+    fn errors_name_the_position_of_invalid_text() {
         assert_eq!(
             decode(b"a = 1\n# \xe9".to_vec()),
             Err(NotText::Utf8 { line: 2, byte: 8 })

@@ -201,7 +201,7 @@ mod tests {
     use std::os::unix::ffi::OsStrExt as _;
 
     #[test]
-    fn values_that_are_no_text_are_paths_and_are_remembered_when_asked_for() {
+    fn values_that_are_not_utf8_are_valid_paths_and_are_recorded_if_read_as_text() {
         let bad = OsStr::from_bytes(b"/home/\xff");
         let variables = ["HOME", "TOKEN", "OTHER"].map(|name| (name.into(), bad.to_owned()));
         let environment = Environment::new(variables, "/".into());

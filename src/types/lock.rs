@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_holder_at_a_time_and_none_after_the_drop() {
+    async fn a_lock_has_one_holder_and_is_free_after_the_drop() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         let take = |patience| FileLock::take(FileLock::options(), &path, patience);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_is_dropped_is_free_though_a_child_has_its_file() {
+    fn a_dropped_lock_is_free_even_if_a_child_has_its_file_open() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         let held = try_take(&path).unwrap();
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_in_its_place_is_not_waited_for() {
+    fn a_pipe_in_place_of_the_lock_file_is_not_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         let fifo = rustix::fs::FileType::Fifo;

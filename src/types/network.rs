@@ -14,7 +14,7 @@ pub enum NetworkMode {
 
 /// The text is not a network mode for builds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a network for builds: `default`, `host` and `none` are")]
+#[error("`{0}` is not a valid network for builds (expected `default`, `host` or `none`)")]
 pub(crate) struct UnknownNetwork(String);
 
 impl NetworkMode {

@@ -18,7 +18,7 @@ pub struct Platform {
 
 /// The text is not a platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a platform (expected `os/architecture[/variant]`)")]
+#[error("`{0}` is not a valid platform (expected `os/architecture[/variant]`)")]
 pub struct InvalidPlatform(String);
 
 impl Platform {
@@ -211,7 +211,7 @@ mod tests {
     #[test_case("windows(10.0.17763)/amd64", "windows(10.0.17763)/amd64")]
     #[test_case("Windows(10.0+win32k)/x86_64", "windows(10.0+win32k)/amd64"; "version and feature")]
     #[test_case("linux(+a%2Fb)/arm64/v8", "linux(+a%2Fb)/arm64"; "escaped feature")]
-    #[test_case("linux()/amd64", "linux/amd64"; "nothing asked")]
+    #[test_case("linux()/amd64", "linux/amd64"; "empty options")]
     fn normal_form(text: &str, expected: &str) {
         assert_eq!(
             text.parse::<Platform>().map(|p| p.to_string()),

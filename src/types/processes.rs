@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_printed_comes_with_the_status() {
+    async fn output_is_returned_with_the_status() {
         let output = output(&mut shell("echo out; echo err >&2; exit 3"))
             .await
             .unwrap();
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_not_waited_for_any_more_ends_with_all_it_has_started() {
+    async fn a_program_whose_future_is_dropped_ends_with_all_its_processes() {
         let mark = format!("73{}", std::process::id());
         let script = format!("trap '' TERM; (trap '' TERM; sleep {mark} & wait) & sleep {mark}");
         let task = tokio::spawn(async move { output(&mut shell(&script)).await.is_ok() });
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_started_any_more_when_the_process_ends() {
+    async fn programs_started_after_the_end_are_killed_too() {
         let mark = format!("74{}", std::process::id());
         let groups = ProcessGroups::default();
         let (mut before, group) = start(&mut shell(&format!("sleep {mark}")), &groups)
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_program_leaves_behind_holds_nothing_up_and_goes_on() {
+    async fn a_background_process_does_not_delay_the_output_and_keeps_running() {
         let started = Instant::now();
         let output = output(&mut shell("sleep 100 & echo $!")).await.unwrap();
         assert!(started.elapsed() < Duration::from_secs(20));

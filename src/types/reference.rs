@@ -28,17 +28,17 @@ pub enum InvalidReference {
     UpperCase(String),
     /// The tag is not valid.
     #[error(
-        "`{tag}` is not a legal tag (letters, digits, `_`, `.` and `-`, at most 128, not starting with `.` or `-`)"
+        "`{tag}` is not a valid tag (letters, digits, `_`, `.` and `-`, at most 128, not starting with `.` or `-`)"
     )]
     Tag {
         /// The text after the colon.
         tag: String,
     },
     /// The digest is not valid.
-    #[error("`{0}` is not a legal digest")]
+    #[error("`{0}` is not a valid digest")]
     Digest(String),
     /// Any other error.
-    #[error("`{0}` is not a legal image reference")]
+    #[error("`{0}` is not a valid image reference")]
     Form(String),
 }
 

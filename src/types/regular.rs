@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn pipes_devices_and_directories_are_refused_at_once() {
+    fn pipes_devices_and_directories_are_refused_without_waiting() {
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("fifo");
         let made = std::process::Command::new("mkfifo").arg(&fifo).status();

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn needs_are_said_once_and_with_their_reason() {
+    fn needs_are_listed_once_and_with_their_reason() {
         let web: TargetName = "web".parse().unwrap();
         let mut requirements = Requirements::none();
         for _ in 0..2 {

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn no_address_in_a_text_keeps_its_password() {
+    fn passwords_in_all_addresses_of_a_text_are_replaced() {
         for (text, expected) in [
             (
                 "ADD https://u:p@h/a@b http://t@h2 /",
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_secret_fields_are_replaced_with_all_that_follows() {
+    fn the_value_of_a_secret_field_and_the_rest_of_the_text_are_replaced() {
         assert_eq!(
             redact_fields("type=s3,\"Secret_Access_Key=a,b\",region=x"),
             "type=s3,\"Secret_Access_Key=xxxxx"

@@ -6,7 +6,9 @@ use crate::golang::strconv::parse_float;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidSize {
     /// It does not have the form of a size.
-    #[error("`{0}` is not a size (a number, optionally followed by b, k, m, g, t or p)")]
+    #[error(
+        "`{0}` is not a valid size (expected a number, optionally followed by b, k, m, g, t or p)"
+    )]
     Form(String),
     /// It is larger than the daemon's integer type allows.
     #[error("`{0}` is too large for a size")]

@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_taken_is_kept_where_only_a_free_one_is_wanted() {
+    fn an_existing_file_is_not_replaced_if_a_new_one_is_required() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("a"), "old").unwrap();
         let make = || Temporary::make_in(dir.path(), 0o600).unwrap();
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_killed_runs_left_is_removed_and_what_is_being_written_stays() {
+    fn leftovers_of_killed_runs_are_removed_and_files_in_use_stay() {
         let dir = tempfile::tempdir().unwrap();
         let fd = opened(&dir);
         let name = |c: char| format!("{PREFIX}{}", c.to_string().repeat(DIGITS));

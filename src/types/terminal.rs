@@ -132,7 +132,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_is_hidden_is_written_by_its_number() {
+    fn hidden_characters_are_shown_as_escapes() {
         assert_eq!(visible("plain é 漢"), "plain é 漢");
         assert_eq!(
             visible("a\u{1b}[2J\nb\u{9b}c\u{202e}d\u{200b}e\u{e0041}"),
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn data_keeps_what_only_looks_odd() {
+    fn data_keeps_characters_that_are_harmless_to_a_terminal() {
         let odd = "a\r\n\tb\u{7f}c\u{2028}d\u{feff}e\u{200b}";
         assert_eq!(visible_data(odd), odd);
         assert_eq!(
@@ -175,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_hidden_comes_through(text in any::<String>()) {
+        fn no_hidden_character_remains(text in any::<String>()) {
             let hidden = |c: char| is_unsafe(c) || is_invisible(c);
             prop_assert!(!visible(&text).contains(hidden));
             prop_assert!(!shell_word(&text).contains(hidden));
@@ -185,7 +185,7 @@ mod tests {
         }
 
         #[test]
-        fn json_means_the_same(text in "[\\x00-\\x{2ff}\\x{2000}-\\x{206f}\\x{e0000}-\\x{e01ff}]{0,20}") {
+        fn json_keeps_its_meaning(text in "[\\x00-\\x{2ff}\\x{2000}-\\x{206f}\\x{e0000}-\\x{e01ff}]{0,20}") {
             let json = serde_json::to_string_pretty(&serde_json::json!({"a": [text]})).unwrap();
             let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
             for shown in [visible_lines(&json), visible_data(&json)] {

@@ -20,7 +20,7 @@ pub(crate) enum UlimitError {
     #[error("`{0}` must have the form `name=soft[:hard]`")]
     Form(String),
     /// There is no limit with this name.
-    #[error("`{0}` is not the name of a limit")]
+    #[error("`{0}` is not a valid name for a limit")]
     Name(String),
     /// A value is not a whole number.
     #[error("`{0}` is not a whole number")]
@@ -104,7 +104,7 @@ mod tests {
     #[test_case("nofile"; "no value")]
     #[test_case("nofiles=1"; "unknown name")]
     #[test_case("nofile=1:2:3"; "three values")]
-    #[test_case("nofile=a"; "no number")]
+    #[test_case("nofile=a"; "not a number")]
     #[test_case("nofile="; "empty value")]
     #[test_case("nofile=2:1"; "soft above hard")]
     #[test_case("nofile=-1:1"; "soft unlimited")]

@@ -122,7 +122,7 @@ fn over_or_given_up(ended: &Ended, frozen: Instant, proxy: &FreezeProxy, what: &
     assert!(proxy.is_frozen(), "{what}: {stderr}");
     let socket = proxy.socket().display().to_string();
     assert!(stderr.contains(&socket), "{what}: {stderr}");
-    let named = stderr.contains("does not answer any more") || stderr.contains("did not answer");
+    let named = stderr.contains("stopped responding") || stderr.contains("did not answer");
     assert!(named, "{what}: {stderr}");
     let took = *at - frozen;
     // The daemon may have answered just before it froze, and it takes some time until the error is printed.

@@ -40,7 +40,7 @@ async fn the_log_shows_what_a_run_lost_when_its_daemon_was_killed() {
         session.contains("target{name=default}:session{id="),
         "{session}"
     );
-    let solve = line(log, "solve broken off");
+    let solve = line(log, "solve interrupted");
     assert!(solve.contains("was lost ("), "{solve}");
     // The log also has the events before that, in their order.
     let order = [

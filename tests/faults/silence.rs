@@ -31,8 +31,7 @@ async fn a_run_names_a_stopped_daemon_and_ends_after_the_builder_timeout() {
     let ended = run.ended(Duration::from_secs(60)).await;
     assert_eq!(ended.status.code(), Some(4), "{}", ended.stderr);
     let endpoint = daemon.endpoint().to_string();
-    let expected =
-        format!("`{endpoint}` does not answer any more; nothing was heard of it for 12 s");
+    let expected = format!("`{endpoint}` stopped responding: no answer for 12 s");
     assert!(ended.stderr.contains(&expected), "{}", ended.stderr);
     assert!(
         ended.stderr.contains("RBAKE_BUILDER_TIMEOUT"),

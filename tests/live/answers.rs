@@ -117,7 +117,7 @@ async fn a_mismatch_of_tls_and_plain_text_is_reported_with_the_setting_to_change
         ("BUILDKIT_TLS_CACERT", &stranger),
         name,
     ]);
-    says(&output, &["its certificate is not of a CA that is trusted"]);
+    says(&output, &["its certificate was not issued by a trusted CA"]);
     let output = fails(&[("BUILDKIT_HOST", &tls), ("BUILDKIT_TLS_CACERT", &ca), name]);
     says(&output, &["certificate of the client"]);
 }
@@ -201,7 +201,7 @@ fn a_registry_at_the_builders_address_is_an_error() {
     ] {
         says(
             &fails(variables),
-            &["a registry of images answers", "`tags`"],
+            &["an image registry answers", "`tags`"],
         );
     }
 }

@@ -58,8 +58,9 @@ fn a_hanging_helper_is_named_after_five_seconds_and_ended_before_the_builder_giv
     let took = started.elapsed();
     assert_eq!(output.code, Some(1), "{output}");
     let host = registry.host();
-    let waiting =
-        format!("waiting for the credential helper `docker-credential-test` for `{host}` for 5 s");
+    let waiting = format!(
+        "waiting for the credential helper `docker-credential-test` for `{host}` after 5 s"
+    );
     let failure = format!(
         "the credential helper `docker-credential-test` gave no answer for `{host}` within 50 s"
     );

@@ -305,9 +305,7 @@ fn a_link_that_appears_while_rbake_asks_the_user_is_not_followed() {
     terminal.type_in("y\n");
     terminal.wait("the refusal", |screen| {
         let words: Vec<&str> = screen.split_whitespace().collect();
-        words
-            .join(" ")
-            .contains("symbolic link has taken its place")
+        words.join(" ").contains("symbolic link has replaced it")
     });
     assert_eq!(std::fs::read_dir(beside.join("victim")).unwrap().count(), 0);
 }

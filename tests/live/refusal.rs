@@ -124,7 +124,7 @@ fn the_error_about_a_refused_password_names_its_entry_and_the_remedy() {
     contains(
         &output,
         &[
-            format!("`{host}`: the credential was the entry `http://{host}/v1/` of `"),
+            format!("`{host}`: rbake used the credential in the entry `http://{host}/v1/` of `"),
             "config.json`".to_owned(),
             format!("`docker login {host}` stores another credential"),
         ],
@@ -141,12 +141,12 @@ fn a_broken_configuration_is_a_warning_and_the_reason_for_a_refused_push() {
         (
             format!("\u{feff}{{\"auths\":{{\"$H\":{{\"auth\":\"{password}\"}}}}}}"),
             "it begins with a byte order mark",
-            "no credential was shown: `",
+            "rbake sent no credential: `",
         ),
         (
             format!(r#"{{"auths":{{"$H":"{password}"}}}}"#),
             "is a string, not an object",
-            "no credential was shown: the entry `",
+            "rbake sent no credential: the entry `",
         ),
         (
             format!(
@@ -154,7 +154,7 @@ fn a_broken_configuration_is_a_warning_and_the_reason_for_a_refused_push() {
                 &password[..4]
             ),
             "is not `user:password` in base64",
-            "no credential was shown: the entry `",
+            "rbake sent no credential: the entry `",
         ),
     ] {
         let output = push(&registry, "x", &config);
@@ -230,8 +230,8 @@ fn the_entry_for_the_base_image_is_used_if_none_fits_the_targets_own_image() {
     contains(
         &output,
         &[
-            format!("the credential was the entry `{host}/another` of"),
-            "though no entry there leads to the repository".to_owned(),
+            format!("rbake used the credential in the entry `{host}/another` of"),
+            "but no entry there matches the repository".to_owned(),
             format!("`docker login {host}` stores another credential"),
         ],
     );

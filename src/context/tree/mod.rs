@@ -64,7 +64,7 @@ impl ContextError {
 #[derive(Debug)]
 pub struct Entry<'a> {
     /// Its number among the entries of this walk, from 0.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tests follow `parent` by it"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests read it"))]
     pub(crate) id: u32,
     /// The id of its directory, or `None` if it is in the root.
     pub(crate) parent: Option<u32>,

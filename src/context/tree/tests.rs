@@ -72,7 +72,7 @@ fn fixture() -> (tempfile::TempDir, Context) {
 
 // Recorded from tonistiigi/fsutil: path, mode, size, mtime, link.
 #[test]
-fn everything_is_told_as_the_reference_tells_it() {
+fn a_walk_reports_the_same_entries_as_fsutil() {
     let (_dir, context) = fixture();
     let told = walk(&context, &Filter::default()).unwrap();
     let recorded = include_str!("../../../tests/fixtures/context/full.txt");
@@ -120,7 +120,7 @@ fn numbers(text: &str) -> Vec<usize> {
 // Recorded from tonistiigi/fsutil: include, exclude, followed paths, their results, and what is sent: the line
 // numbers of full.txt, and which of them are hard links to which.
 #[test]
-fn filters_let_through_what_the_reference_lets_through() {
+fn filters_select_the_same_entries_as_fsutil() {
     let (_dir, context) = fixture();
     let recorded = include_str!("../../../tests/fixtures/context/full.txt");
     let paths: Vec<Vec<u8>> = recorded
@@ -188,7 +188,7 @@ fn filters_let_through_what_the_reference_lets_through() {
 }
 
 #[test]
-fn attributes_are_told() {
+fn extended_attributes_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     std::fs::write(&file, "x").unwrap();
@@ -227,7 +227,7 @@ fn the_root_may_be_a_link_and_must_be_a_directory() {
 }
 
 #[test]
-fn names_links_and_attributes_are_bytes() {
+fn names_links_and_attributes_need_not_be_utf8() {
     let dir = tempfile::tempdir().unwrap();
     let bad = OsStr::from_bytes(b"bad\xff");
     std::fs::write(dir.path().join(bad), "x").unwrap();
@@ -243,7 +243,7 @@ fn names_links_and_attributes_are_bytes() {
 }
 
 #[test]
-fn directories_deeper_than_may_be_open_are_walked_to_their_ends() {
+fn trees_deeper_than_the_limit_of_open_directories_are_walked_completely() {
     let dir = tempfile::tempdir().unwrap();
     let mut path = dir.path().to_owned();
     for _ in 0..OPEN_DIRS + 20 {
@@ -261,7 +261,7 @@ fn directories_deeper_than_may_be_open_are_walked_to_their_ends() {
 }
 
 #[test]
-fn what_vanishes_in_the_walk_is_left_out() {
+fn files_that_vanish_during_the_walk_are_left_out() {
     let dir = tempfile::tempdir().unwrap();
     for name in ["a", "b", "c"] {
         std::fs::write(dir.path().join(name), "").unwrap();
@@ -286,7 +286,7 @@ fn what_vanishes_in_the_walk_is_left_out() {
 }
 
 #[test]
-fn a_file_is_opened_only_as_a_regular_file_inside() {
+fn only_regular_files_inside_the_context_are_opened() {
     let (dir, context) = fixture();
     let open = |path: &str| context.open_file(path.as_bytes());
     assert!(open("a/b").is_ok());
@@ -306,7 +306,7 @@ fn a_file_is_opened_only_as_a_regular_file_inside() {
 }
 
 #[test]
-fn the_visitor_ends_the_walk() {
+fn the_visitor_can_end_the_walk() {
     let (_dir, context) = fixture();
     let mut told = 0;
     let done = context.walk(&Filter::default(), |_| {

@@ -81,7 +81,7 @@ fn denied(act: &str, path: &str) -> Result<Vec<String>, String> {
 }
 
 #[test]
-fn a_directory_in_which_something_may_be_wanted_is_an_error() {
+fn an_unreadable_directory_is_an_error_if_the_filter_may_need_its_files() {
     let denied_tree = Denied::new();
     let sent = |exclude: &[&str], follow: &[&str]| denied_tree.sent(exclude, follow);
     assert_eq!(sent(&[], &[]), denied("list", "locked"));
@@ -100,7 +100,7 @@ fn a_directory_in_which_something_may_be_wanted_is_an_error() {
 }
 
 #[test]
-fn a_directory_of_which_nothing_can_be_wanted_is_passed_over() {
+fn an_unreadable_directory_is_skipped_if_the_filter_needs_no_file_in_it() {
     let denied_tree = Denied::new();
     let sent = |exclude: &[&str], follow: &[&str]| denied_tree.sent(exclude, follow).unwrap();
     let ignored = ["locked", "through", "named"];
@@ -125,7 +125,7 @@ fn a_directory_of_which_nothing_can_be_wanted_is_passed_over() {
 
 // A file is reported without being read. Reading its content fails when the daemon asks for it.
 #[test]
-fn an_unreadable_file_is_told_of_and_cannot_be_opened() {
+fn an_unreadable_file_is_listed_and_cannot_be_opened() {
     let denied_tree = Denied::new();
     let sent = denied_tree.sent(&["locked", "through", "named"], &["secret", "other"]);
     assert_eq!(sent.unwrap(), ["other", "secret"]);
@@ -141,7 +141,7 @@ fn an_unreadable_file_is_told_of_and_cannot_be_opened() {
 }
 
 #[test]
-fn a_link_to_a_name_that_cannot_exist_leads_nowhere() {
+fn a_link_to_an_impossible_name_or_to_itself_is_sent_alone() {
     let dir = tempfile::tempdir().unwrap();
     let long = "x".repeat(300);
     std::os::unix::fs::symlink(&long, dir.path().join("link")).unwrap();
@@ -155,7 +155,7 @@ fn a_link_to_a_name_that_cannot_exist_leads_nowhere() {
 }
 
 #[test]
-fn a_directory_that_another_thing_replaces_is_an_error() {
+fn a_directory_that_is_replaced_during_the_walk_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     make(dir.path(), "f a 644 1\nd b 755\nf b/c 644 2\n");
     let context = Context::open(dir.path()).unwrap();

@@ -179,8 +179,8 @@ impl DockerConfig {
         config.note_wrong(&reading);
         for at in more {
             config.problems.push(match at.as_str() {
-                "" => "it has more keys than `auths`".to_owned(),
-                at => format!("`{at}` has more keys than `auth`"),
+                "" => "it has keys other than `auths`".to_owned(),
+                at => format!("`{at}` has keys other than `auth`"),
             });
         }
         if text.has_more() {

@@ -17,7 +17,7 @@ fn place(config: &DockerConfig, key: &str) -> CredentialPlace {
 }
 
 #[test]
-fn entries_are_found_by_host_whatever_their_form() {
+fn entries_are_found_by_host_in_every_spelling() {
     let config = config(
         r#"{"auths":{"https://r.example/v1/":{"auth":"dTpwOnE="},"x.example":{}},"other":[1]}"#,
     );
@@ -28,7 +28,7 @@ fn entries_are_found_by_host_whatever_their_form() {
 }
 
 #[test]
-fn keys_count_in_any_case_and_nulls_are_nothing() {
+fn the_case_of_keys_does_not_matter_and_nulls_are_ignored() {
     let config = config(
         r#"{"Auths":{"a":{"AUTH":"dTpw","identitytoken":null},"b":null},"credSstore":null,"credsSTORE":"","proxies":null}"#,
     );
@@ -42,7 +42,7 @@ fn keys_count_in_any_case_and_nulls_are_nothing() {
 }
 
 #[test]
-fn tokens_go_before_passwords() {
+fn tokens_take_precedence_over_passwords() {
     let config = config(
         r#"{"auths":{"a":{"auth":"dTpw","identitytoken":"i"},"b":{"identitytoken":"i","registrytoken":"r"}}}"#,
     );
@@ -55,7 +55,7 @@ fn tokens_go_before_passwords() {
 }
 
 #[test]
-fn a_hosts_helper_goes_before_the_general_one() {
+fn the_helper_of_a_host_takes_precedence_over_the_general_one() {
     let config = config(
         r#"{"credsStore":"pass","credHelpers":{"a":"ecr-login","c":""},"auths":{"b":{"registrytoken":"r"},"c":{"auth":"dTpw"}}}"#,
     );
@@ -76,7 +76,7 @@ fn a_hosts_helper_goes_before_the_general_one() {
 }
 
 #[test]
-fn the_longest_path_that_leads_to_the_repository_wins() {
+fn the_entry_with_the_longest_matching_path_is_used() {
     let config = config(
         r#"{"auths":{"h/a":{"auth":"YTpw"},"h/a/b":{"auth":"YjpW"},"https://h/c":{"auth":"Yzpw"},"h/v1/":{"auth":"djpw"}}}"#,
     );
@@ -92,7 +92,7 @@ fn the_longest_path_that_leads_to_the_repository_wins() {
 }
 
 #[test]
-fn an_empty_or_malformed_entry_hides_no_other() {
+fn an_empty_or_malformed_entry_does_not_hide_another() {
     let config = config(
         r#"{"auths":{"h":{},"h/v1/":{"auth":"!"},"https://h":{"auth":"dTpw"},"g":{"auth":"!"},"k":{"auth":7}}}"#,
     );
@@ -122,7 +122,7 @@ fn an_empty_or_malformed_entry_hides_no_other() {
 }
 
 #[test]
-fn what_is_wrong_is_told_with_its_place_and_never_with_its_content() {
+fn problems_name_the_field_and_never_its_content() {
     let config = config(
         r#"{"auths":{"h":{"auth":"aHVudGVyMg=="},"g":"hunter2","k":{"auth":"dTpw","password":["hunter2"]}},"credHelpers":["hunter2"],"detachKeys":5}"#,
     );
@@ -163,7 +163,7 @@ fn what_is_wrong_is_told_with_its_place_and_never_with_its_content() {
 }
 
 #[test]
-fn the_variable_has_entries_with_auth_and_nothing_else() {
+fn only_auth_of_the_entries_in_the_variable_is_used() {
     let config = DockerConfig::parse_variable(
         r#"{"auths":{"h":{"auth":"dTpw"},"h/a":{"auth":"YTpw"},"https://g/":{"auth":"dTpw"},"k":{},"l":{"auth":"dTpw","password":"hunter2"}},"credsStore":"x"} 1"#,
     );
@@ -174,8 +174,8 @@ fn the_variable_has_entries_with_auth_and_nothing_else() {
     assert_eq!(
         config.problems(),
         [
-            "`auths.l` has more keys than `auth`",
-            "it has more keys than `auths`",
+            "`auths.l` has keys other than `auth`",
+            "it has keys other than `auths`",
             "it contains text after its first value",
             "`auths.k` has no `auth`",
         ]
@@ -185,7 +185,7 @@ fn the_variable_has_entries_with_auth_and_nothing_else() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_told() {
+fn a_file_that_cannot_be_read_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let config = DockerConfig::read(dir.path());
     assert_eq!(config.problems().len(), 1);
@@ -207,7 +207,7 @@ fn a_file_that_cannot_be_read_is_told() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn without_any_setting_the_usual_helper_counts_if_it_is_there() {
+fn without_settings_the_default_helper_is_used_if_it_is_installed() {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_str().unwrap();
@@ -233,7 +233,7 @@ fn without_any_setting_the_usual_helper_counts_if_it_is_there() {
 }
 
 #[test]
-fn proxies_come_in_both_spellings() {
+fn proxies_are_set_in_upper_and_lower_case() {
     let config = config(
         r#"{"proxies":{"default":{"httpProxy":"http://p","noProxy":""},"tcp://h":{"HTTPSPROXY":"s"}}}"#,
     );
@@ -249,27 +249,27 @@ fn proxies_come_in_both_spellings() {
 }
 
 #[test]
-fn an_entry_that_leads_elsewhere_is_shown_as_with_docker_and_told_as_that() {
+fn an_entry_for_another_repository_is_used_as_in_docker_and_reported() {
     let config = config(r#"{"auths":{"h/proj-b":{"auth":"Yjpw"},"h/proj-a":{"auth":"YTpw"}}}"#);
     let origin = |repositories: &[Vec<String>]| config.find("h", repositories).1.to_string();
     let elsewhere = [vec!["proj-c/x".to_owned()]];
     assert_eq!(
         origin(&elsewhere),
-        "the credential was the entry `h/proj-a` of `config.json`, though no entry there leads to the repository"
+        "rbake used the credential in the entry `h/proj-a` of `config.json`, but no entry there matches the repository"
     );
     // If the repositories are not known, no entry is reported as astray.
     assert_eq!(
         origin(&[]),
-        "the credential was the entry `h/proj-a` of `config.json`"
+        "rbake used the credential in the entry `h/proj-a` of `config.json`"
     );
     assert_eq!(
         origin(&[vec!["proj-b/x".to_owned()]]),
-        "the credential was the entry `h/proj-b` of `config.json`"
+        "rbake used the credential in the entry `h/proj-b` of `config.json`"
     );
 }
 
 #[test]
-fn what_is_only_read_counts_after_what_is_the_targets_own() {
+fn the_first_list_of_repositories_takes_precedence() {
     let config =
         config(r#"{"auths":{"h/proj-a":{"auth":"YTpw"},"h/proj-b/deep":{"auth":"Yjpw"}}}"#);
     let of = |own: &str, read: &str| {

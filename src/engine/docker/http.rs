@@ -115,7 +115,7 @@ fn message_of(text: &str, status: StatusCode) -> String {
         Some(line) if !line.starts_with(['<', '{']) => line.chars().take(200).collect(),
         _ => status
             .canonical_reason()
-            .unwrap_or("without explanation")
+            .unwrap_or("no reason given")
             .to_lowercase(),
     }
 }
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn explanations_are_found_in_what_the_engine_says() {
+    fn error_messages_are_found_in_the_engines_answers() {
         let status = StatusCode::NOT_FOUND;
         assert_eq!(
             message_of(r#"{"message":"No such container: x"}"#, status),

@@ -82,10 +82,10 @@ pub enum DockerError {
         message: String,
     },
     /// Something other than a Docker Engine answers at this address.
-    #[error("what answers at `{0}` is no Docker Engine")]
+    #[error("the server at `{0}` is not a Docker Engine")]
     NotDocker(String),
     /// The Engine is too old for rbake.
-    #[error("the Docker Engine at `{host}` is too old (its API is {version}, needed is {}.{})", OLDEST_API.0, OLDEST_API.1)]
+    #[error("the Docker Engine at `{host}` is too old (its API is {version}, rbake needs {}.{})", OLDEST_API.0, OLDEST_API.1)]
     TooOld {
         /// The Engine's address.
         host: String,
@@ -93,7 +93,7 @@ pub enum DockerError {
         version: String,
     },
     /// A call failed in another way.
-    #[error("cannot {act} with the Docker Engine at `{host}`")]
+    #[error("the Docker Engine at `{host}` could not {act}")]
     Call {
         /// The action, as a verb phrase.
         act: String,
@@ -122,7 +122,7 @@ pub enum DockerError {
         message: String,
     },
     /// A name that cannot be part of a request's path.
-    #[error("`{0}` cannot be asked for")]
+    #[error("`{0}` cannot be part of a request to the Docker Engine")]
     Path(String),
 }
 
@@ -232,7 +232,7 @@ impl Docker {
             ANSWER_LIMIT.as_secs(),
             &version,
         )
-        .map_err(|source| call("connect", host, source))?;
+        .map_err(|source| call("open a connection", host, source))?;
         Ok(Self {
             api,
             host: host.clone(),
@@ -248,7 +248,7 @@ impl Docker {
     /// Queries the Engine's facts.
     pub async fn facts(&self) -> Result<EngineFacts, DockerError> {
         let info = self.api.info().await;
-        let info = info.map_err(|source| call("ask for its state", &self.host, source))?;
+        let info = info.map_err(|source| call("report its state", &self.host, source))?;
         // Docker's own clients check this too: `docker info` has this driver type only for containerd's snapshotters.
         let containerd_store = info.driver_status.unwrap_or_default().iter().any(|pair| {
             matches!(pair.as_slice(), [name, value]

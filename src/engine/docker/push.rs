@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_found_however_the_answer_is_cut() {
+    fn the_digest_is_found_wherever_the_answer_is_split() {
         let answer = format!(
             "{{\"status\":\"The push refers to repository [h/x]\"}}\r\n{{\"status\":\"1: digest: {DIGEST} size: 527\"}}\r\n"
         );
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_in_the_middle_is_an_error_and_nonsense_is_none() {
+    fn an_error_within_the_answer_is_reported_and_malformed_lines_are_ignored() {
         let answer = "{\"status\":\"x\"}\n{\"errorDetail\":{},\"error\":\"denied\"}\n{}\n";
         assert_eq!(read(&[answer]).unwrap_err(), "denied");
         assert_eq!(read(&["nonsense\n", "{\"aux\":5}"]), Ok(None));
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_told_in_the_engines_alphabet() {
+    fn credentials_are_sent_in_url_safe_base64() {
         let decoded = |credential: &Credential, domain: &str| -> serde_json::Value {
             let header = header(domain, credential);
             let bytes = base64::prelude::BASE64_URL_SAFE.decode(header.expose());

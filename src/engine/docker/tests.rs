@@ -65,7 +65,7 @@ const PING: (&str, &str) = (
 );
 
 #[tokio::test]
-async fn the_version_is_agreed_on_and_facts_are_read() {
+async fn the_api_version_is_negotiated_and_facts_are_read() {
     let body = r#"{"ServerVersion":"28.5.2","OSType":"linux","DriverStatus":[["driver-type","io.containerd.snapshotter.v1"]]}"#;
     let info: &'static str = Box::leak(
         format!(
@@ -86,7 +86,7 @@ async fn the_version_is_agreed_on_and_facts_are_read() {
 }
 
 #[tokio::test]
-async fn something_else_is_no_engine_and_an_old_one_is_too_old() {
+async fn other_servers_and_old_engines_are_refused() {
     let other = script(
         &[("/_ping", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")],
         1,
@@ -102,7 +102,7 @@ async fn something_else_is_no_engine_and_an_old_one_is_too_old() {
     );
     let error = Docker::connect(&old.host).await.unwrap_err().to_string();
     assert!(
-        error.ends_with("is too old (its API is 1.24, needed is 1.41)"),
+        error.ends_with("is too old (its API is 1.24, rbake needs 1.41)"),
         "{error}"
     );
     let error = Docker::connect(&DockerHost::Unix("/nonexistent/d.sock".into())).await;
@@ -113,7 +113,7 @@ async fn something_else_is_no_engine_and_an_old_one_is_too_old() {
 }
 
 #[tokio::test]
-async fn an_error_in_the_middle_of_a_load_is_an_error() {
+async fn an_error_message_within_the_answer_fails_the_load() {
     let script = script(
         &[
             PING,
@@ -141,7 +141,7 @@ async fn an_error_in_the_middle_of_a_load_is_an_error() {
 }
 
 #[tokio::test]
-async fn loaded_images_are_named() {
+async fn the_names_of_loaded_images_are_returned() {
     let script = script(
         &[
             PING,
@@ -159,7 +159,7 @@ async fn loaded_images_are_named() {
 }
 
 #[tokio::test]
-async fn a_container_that_is_not_there_is_absent() {
+async fn a_missing_container_is_reported_as_absent() {
     let script = script(
         &[
             PING,
@@ -194,7 +194,7 @@ async fn bytes_behind_the_upgrade_belong_to_the_stream() {
 }
 
 #[tokio::test]
-async fn an_engine_without_buildkit_says_why() {
+async fn the_error_for_an_engine_without_buildkit_quotes_its_answer() {
     let script = script(
         &[(
             "/grpc",
@@ -209,7 +209,7 @@ async fn an_engine_without_buildkit_says_why() {
 }
 
 #[tokio::test]
-async fn a_push_is_of_the_agreed_version_and_what_is_told_cannot_steer_a_terminal() {
+async fn a_push_uses_the_negotiated_version_and_its_errors_have_no_control_characters() {
     let script = script(
         &[
             PING,
@@ -242,7 +242,7 @@ async fn a_push_is_of_the_agreed_version_and_what_is_told_cannot_steer_a_termina
 }
 
 #[tokio::test]
-async fn an_engine_that_answers_no_more_while_it_loads_is_given_up() {
+async fn a_load_ends_with_an_error_if_the_engine_stops_answering() {
     let script = script(&[PING], 1);
     let docker = Docker::connect(&script.host).await.unwrap();
     script.asked.await.unwrap();

@@ -197,7 +197,7 @@ fn read_detail(failure: &mut SolveFailure, type_url: &str, value: &[u8]) {
         "FrontendCap" => {
             if let Some(cap) = json::<Named>(value) {
                 failure.help.push(format!(
-                    "the Dockerfile frontend lacks `{}`; a newer one can be named by a `# syntax=` line",
+                    "the Dockerfile frontend lacks `{}`; name a newer one in a `# syntax=` line",
                     clean(&cap.name)
                 ));
             }

@@ -55,7 +55,7 @@ fn a_failed_step_names_its_lines_and_its_exit_code() {
 }
 
 #[test]
-fn the_exit_message_counts_more_than_the_text() {
+fn the_exit_code_is_read_from_the_exit_message() {
     let failure = from_status(&status(
         Code::Unknown,
         "x",
@@ -83,7 +83,7 @@ fn denials_and_missing_capabilities_become_help() {
 }
 
 #[test]
-fn codes_decide_the_kind() {
+fn the_status_code_decides_the_kind_of_failure() {
     let kind = |code, message| from_status(&status(code, message, &[])).kind;
     assert_eq!(kind(Code::Unknown, "x"), FailureKind::Build);
     assert_eq!(
@@ -116,7 +116,7 @@ fn codes_decide_the_kind() {
 }
 
 #[test]
-fn a_broken_stream_is_the_engines_failure_and_may_be_tried_again() {
+fn a_broken_stream_is_an_engine_failure_that_can_be_retried() {
     let mut broken = Status::unknown("h2 protocol error");
     broken.set_source(std::sync::Arc::new(std::io::Error::other("x")));
     let failure = from_status(&broken);
@@ -124,7 +124,7 @@ fn a_broken_stream_is_the_engines_failure_and_may_be_tried_again() {
 }
 
 #[test]
-fn decoration_and_control_characters_go() {
+fn prefixes_and_control_characters_are_removed() {
     let text = "failed to solve: failed to solve with frontend dockerfile.v0: a: rpc error: code = Unknown desc = b\u{1b}[31m\nc";
     assert_eq!(clean(text), "a: b[31m\nc");
     assert_eq!(clean("rpc error: code = "), "rpc error: code =");
@@ -135,7 +135,7 @@ fn decoration_and_control_characters_go() {
 }
 
 #[test]
-fn garbage_is_left_out() {
+fn malformed_details_are_ignored() {
     let garbage = [
         ("errdefs.Source", "{"),
         (
@@ -163,7 +163,7 @@ fn garbage_is_left_out() {
 
 proptest! {
     #[test]
-    fn nothing_makes_it_panic(message in ".*", name in ".*", value in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn no_status_causes_a_panic(message in ".*", name in ".*", value in prop::collection::vec(any::<u8>(), 0..200)) {
         let details = rpc::Status {
             details: vec![prost_types::Any { type_url: name, value }],
             ..rpc::Status::default()
@@ -173,7 +173,7 @@ proptest! {
 }
 
 #[test]
-fn what_no_header_can_hold_comes_with_a_way_out() {
+fn a_name_that_no_header_can_hold_gets_a_help_text() {
     let text = "failed to solve: rpc error: code = Internal desc = header key \"followpaths\" contains value with non-printable ASCII characters";
     let failure = from_status(&Status::internal(text));
     assert!(

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn configured_hosts_get_theirs() {
+    async fn configured_hosts_get_their_credentials() {
         let config = r#"{"auths":{"r.example":{"auth":"dTpw"},"h.example/a":{"auth":"YTpw"},"h.example/b":{"auth":"Yjpw"}}}"#;
         let auth = auth([("DOCKER_AUTH_CONFIG", config)]);
         let answer = auth
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_wants_no_tokens_made_here_is_asked_for_the_secret() {
+    async fn no_token_authority_is_offered_if_client_tokens_are_disabled() {
         let auth = auth([("BUILDKIT_NO_CLIENT_TOKEN", "true")]);
         let request = GetTokenAuthorityRequest {
             host: "r.example".to_owned(),

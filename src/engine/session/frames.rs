@@ -127,7 +127,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn blocks_end_where_their_last_frame_does(size in 1..70usize, lengths in prop::collection::vec(0..60usize, 1..6)) {
+        fn header_blocks_end_with_their_last_frame(size in 1..70usize, lengths in prop::collection::vec(0..60usize, 1..6)) {
             let mut data = preface();
             let mut expected = Vec::new();
             for (stream, length) in (1..).step_by(2).zip(lengths) {

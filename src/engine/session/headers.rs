@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn calls_under_way_share_the_memory_of_their_session() {
+    async fn running_calls_share_the_memory_limit_of_their_session() {
         const LARGE: usize = 16 << 20;
         let mut bounded = bounded();
         let mut under_way = Vec::new();
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn many_small_headers_are_not_small() {
+    fn small_headers_are_counted_with_their_overhead() {
         let mut headers = HeaderMap::new();
         for _ in 0..100_000 {
             headers.append("x", "y".parse().unwrap());

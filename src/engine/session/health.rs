@@ -40,6 +40,6 @@ impl health_server::Health for Health {
         &self,
         _: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        Err(Status::unimplemented("health is checked, not watched"))
+        Err(Status::unimplemented("health can be checked, not watched"))
     }
 }

@@ -25,7 +25,7 @@ pub(crate) async fn channel(attachable: &dyn Attachable) -> Channel {
     let connector = tower::service_fn(move |_| {
         let far = far
             .take()
-            .ok_or_else(|| std::io::Error::other("one connection only"));
+            .ok_or_else(|| std::io::Error::other("there is only one connection"));
         std::future::ready(far.map(TokioIo::new))
     });
     Endpoint::from_static("http://localhost")

@@ -77,8 +77,8 @@ impl SecretFile {
         let reading = tokio::spawn(file.read_on());
         match tokio::time::timeout(patience, reading).await {
             Ok(Ok(content)) => content.map_err(|error| error.to_string()),
-            Ok(Err(_)) => Err("the reading was given up".to_owned()),
-            Err(_) => Err(format!("nothing came within {} s", patience.as_secs())),
+            Ok(Err(_)) => Err("the read was aborted".to_owned()),
+            Err(_) => Err(format!("no data arrived within {} s", patience.as_secs())),
         }
     }
 
@@ -122,7 +122,7 @@ mod tests {
     const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
     #[tokio::test]
-    async fn a_pipe_is_read_once_for_all_who_name_it() {
+    async fn a_pipe_is_read_once_for_all_secrets_with_its_path() {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let path = PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()));
         writer.write_all(b"once").unwrap();
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_after_a_question_was_withdrawn_is_kept() {
+    async fn content_that_arrives_after_a_cancelled_read_is_kept() {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let path = PathBuf::from(format!("/dev/fd/{}", reader.as_raw_fd()));
         let file = SecretFile::from(path);

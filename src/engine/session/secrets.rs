@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_target_answers_with_its_own_secrets_only() {
+    async fn a_target_serves_only_its_own_secrets() {
         let secrets = of([("a", value("ours"))]);
         assert_eq!(secrets.read("a").await.unwrap(), "ours");
         for other in ["b", "GIT_AUTH_TOKEN", "GIT_AUTH_TOKEN.example.com", ""] {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_secret_that_cannot_be_read_is_told_to_the_target() {
+    async fn an_unreadable_secret_is_recorded_for_the_target() {
         let secrets = of([("f", file("/nonexistent/token"))]);
         let waiting = secrets.clone();
         let failed = tokio::spawn(async move { waiting.failed().await });
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pipe_that_nobody_writes_into_is_given_up() {
+    async fn reading_a_pipe_without_a_writer_times_out() {
         let (reader, _writer) = std::io::pipe().unwrap();
         let fd = std::os::fd::AsRawFd::as_raw_fd(&reader);
         let path = format!("/dev/fd/{fd}");
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn files_are_read_when_they_are_asked_for() {
+    async fn files_are_read_when_their_secret_is_requested() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let secrets = of([("f", file(&path))]);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_question_is_small() {
+    async fn requests_are_limited_in_size() {
         let channel = super::super::peer::channel(&SecretsAttachable(of([]))).await;
         let mut client = rbake_proto::secrets::secrets_client::SecretsClient::new(channel);
         let mut ask = async |length: usize| {
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn large_ones_are_refused() {
+    async fn large_secrets_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         let secrets = of([("f", file(&path))]);

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_tell_machines_directories_and_groups_apart() {
+    fn keys_differ_by_machine_directory_and_group() {
         let one = key("/a", "b").shared_key("n");
         assert_eq!(one, key("/a", "b").shared_key("n"));
         assert_ne!(one, key("/ab", "").shared_key("n"));

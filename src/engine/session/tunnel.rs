@@ -149,7 +149,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn boundaries_do_not_matter(pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..20)) {
+        fn boundaries_between_messages_do_not_matter(
+            pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..20),
+        ) {
             let all: Vec<u8> = pieces.concat();
             let read = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async move {
                 let (to_us, mut tunnel, _from_us) = tunnel();
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn large_writes_are_cut_and_nothing_is_lost() {
+    async fn large_writes_are_split_and_nothing_is_lost() {
         let (_to_us, mut tunnel, mut from_us) = tunnel();
         let data: Vec<u8> = (0..=250).cycle().take(CHUNK * 3 + 7).collect();
         let expected = data.clone();

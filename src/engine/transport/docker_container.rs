@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn output_is_read_and_remarks_are_kept() {
+    async fn standard_output_is_read_and_standard_error_is_kept() {
         let mut bytes = frame(1, b"PRI ");
         bytes.extend(frame(2, b"cannot dial\n"));
         bytes.extend(frame(1, b""));
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_cut_frame_and_a_strange_one_are_errors() {
+    async fn truncated_and_unknown_frames_are_errors() {
         let mut cut = frame(1, b"half");
         cut.truncate(9);
         let (output, _) = read(cut, 64).await;
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_frame_that_claims_gigabytes_takes_no_memory() {
+    async fn a_frame_that_announces_gigabytes_takes_no_memory() {
         let (near, mut far) = tokio::io::duplex(1 << 20);
         far.write_all(&[1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff])
             .await
@@ -229,7 +229,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn frames_may_be_cut_anywhere(
+        fn frames_may_be_split_anywhere(
             frames in proptest::collection::vec((1u8..=2, proptest::collection::vec(any::<u8>(), 0..40)), 0..12),
             piece in 1usize..50,
         ) {

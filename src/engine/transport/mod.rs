@@ -97,7 +97,7 @@ pub enum DialError {
         lacks: &'static str,
     },
     /// The server's name is neither a DNS name nor an IP address.
-    #[error("`{name}` cannot be the name of a TLS server")]
+    #[error("`{name}` is not a valid name for a TLS server")]
     ServerName {
         /// The name.
         name: String,
@@ -106,7 +106,7 @@ pub enum DialError {
     #[error("no trusted certificates were found on this machine (set SSL_CERT_FILE, or give a CA)")]
     NoRoots,
     /// The TLS handshake failed.
-    #[error("cannot agree on TLS with `{endpoint}`")]
+    #[error("the TLS handshake with `{endpoint}` failed")]
     Handshake {
         /// The address.
         endpoint: String,

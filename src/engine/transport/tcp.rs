@@ -97,7 +97,7 @@ fn in_plain_words(error: io::Error) -> io::Error {
         Some(rustls::Error::InvalidMessage(_)) => "it does not speak TLS".to_owned(),
         Some(rustls::Error::InvalidCertificate(why)) => match why {
             Certificate::UnknownIssuer => {
-                "its certificate is not of a CA that is trusted".to_owned()
+                "its certificate was not issued by a trusted CA".to_owned()
             }
             Certificate::Expired | Certificate::ExpiredContext { .. } => {
                 "its certificate has expired".to_owned()
@@ -117,16 +117,16 @@ fn in_plain_words(error: io::Error) -> io::Error {
             other => format!("its certificate cannot be used: {other}"),
         },
         Some(rustls::Error::AlertReceived(alert)) => match alert {
-            Alert::CertificateRequired => "it wants a certificate of the client".to_owned(),
+            Alert::CertificateRequired => "it requires a client certificate".to_owned(),
             Alert::BadCertificate
             | Alert::UnknownCA
             | Alert::CertificateUnknown
             | Alert::CertificateExpired => {
                 format!("it refuses the client's certificate ({alert:?})")
             }
-            other => format!("it broke off ({other:?})"),
+            other => format!("it ended the handshake ({other:?})"),
         },
-        _ if error.kind() == io::ErrorKind::UnexpectedEof => "it hung up".to_owned(),
+        _ if error.kind() == io::ErrorKind::UnexpectedEof => "it closed the connection".to_owned(),
         _ => return error,
     };
     io::Error::new(error.kind(), text)
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_certificates_are_shown_as_names() {
+    fn names_in_certificates_are_shown_in_plain_form() {
         assert_eq!(
             names(&["DnsName(\"a.example\")".into(), "IpAddress(::1)".into()]),
             "`a.example`, `IpAddress(::1)`"
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_certificate_is_named() {
+    fn the_error_names_a_file_without_a_certificate() {
         let dir = tempfile::tempdir().unwrap();
         let ca = dir.path().join("ca.pem");
         std::fs::write(&ca, "nothing").unwrap();
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_in_the_place_of_a_certificate_is_named_at_once() {
+    fn the_error_names_a_pipe_instead_of_reading_it() {
         let dir = tempfile::tempdir().unwrap();
         let ca = dir.path().join("ca.pem");
         let made = std::process::Command::new("mkfifo").arg(&ca).status();
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_named() {
+    fn the_error_names_a_missing_file() {
         let tls = TlsMaterial {
             ca: Some("/nonexistent/ca.pem".into()),
             ..TlsMaterial::default()

@@ -226,7 +226,7 @@ fn a_full_target_is_written_as_buildx_writes_it() {
 }
 
 #[test]
-fn a_plain_target_says_no_more_than_it_must() {
+fn the_request_of_a_plain_target_is_minimal() {
     let spec = SolveSpec {
         attestations: vec![attestation(&[("mode", "min"), ("inline-only", "true")])],
         ..plain()
@@ -243,7 +243,7 @@ fn a_plain_target_says_no_more_than_it_must() {
 }
 
 #[test]
-fn through_the_gateway_both_halves_are_told_the_same() {
+fn through_the_gateway_both_requests_have_the_same_attributes() {
     let spec = SolveSpec {
         through_gateway: true,
         ..full()
@@ -259,7 +259,7 @@ fn through_the_gateway_both_halves_are_told_the_same() {
 }
 
 #[test]
-fn a_question_to_the_frontend_goes_to_the_inner_half_alone() {
+fn only_the_inner_request_has_the_subrequest() {
     let spec = SolveSpec {
         through_gateway: true,
         subrequest: Some("lint".to_owned()),
@@ -276,7 +276,7 @@ fn a_question_to_the_frontend_goes_to_the_inner_half_alone() {
 }
 
 #[test]
-fn a_frontend_image_is_named_with_its_arguments() {
+fn a_frontend_image_is_sent_with_its_arguments() {
     let spec = SolveSpec {
         frontend: Frontend::from_syntax("docker/dockerfile:1 --x").unwrap(),
         build_args: map([("BUILDKIT_SYNTAX", "docker/dockerfile:1 --x")]),
@@ -293,7 +293,7 @@ fn a_frontend_image_is_named_with_its_arguments() {
 }
 
 #[test]
-fn a_remote_context_has_no_local_and_may_need_a_capability() {
+fn a_remote_context_has_no_local_directory_and_may_need_a_capability() {
     let address = RemoteAddress::parse(&"https://example.com/r.git?ref=x".into());
     let spec = SolveSpec {
         dockerfile: Dockerfile::InContext {
@@ -311,7 +311,7 @@ fn a_remote_context_has_no_local_and_may_need_a_capability() {
 }
 
 #[test]
-fn results_of_several_platforms_are_inputs_each_and_empty_ones_none() {
+fn each_platform_of_a_linked_result_is_an_input_unless_it_is_empty() {
     let result = |platform: &str, definition: Option<&'static [u8]>| LinkedResult {
         platform: Some(platform.to_owned()),
         definition: definition.map(Bytes::from_static),
@@ -339,7 +339,7 @@ fn results_of_several_platforms_are_inputs_each_and_empty_ones_none() {
 }
 
 #[test]
-fn no_cache_at_all_is_an_empty_value_and_host_network_a_privilege() {
+fn no_cache_has_an_empty_value_and_the_host_network_needs_an_entitlement() {
     let spec = SolveSpec {
         no_cache: NoCache::All,
         network: NetworkMode::Host,
@@ -352,7 +352,7 @@ fn no_cache_at_all_is_an_empty_value_and_host_network_a_privilege() {
 }
 
 #[test]
-fn several_exports_keep_their_order_and_their_typed_fields_win() {
+fn exports_keep_their_order_and_typed_fields_take_precedence() {
     let image = SolveExport {
         push: Some(true),
         unpack: Some(false),
@@ -375,7 +375,7 @@ fn several_exports_keep_their_order_and_their_typed_fields_win() {
 }
 
 #[test]
-fn credentials_of_a_cache_reach_the_daemon_and_nobody_else() {
+fn credentials_of_a_cache_are_sent_to_the_daemon_and_not_printed() {
     let entry = SolveCache {
         credentials: BTreeMap::from([("token".to_owned(), Secret::new("hush".to_owned()))]),
         ..cache(CacheBackend::Gha, map([("scope", "s")]))
@@ -399,7 +399,7 @@ fn attestation_parameters_with_commas_are_quoted() {
 }
 
 #[test]
-fn the_targets_own_session_is_not_named() {
+fn the_attributes_do_not_name_the_targets_own_session() {
     let dockerfile = Dockerfile::Local {
         filename: "Dockerfile".to_owned(),
     };

@@ -258,7 +258,7 @@ impl Beside {
         let existing = match kind(&self.dir, &self.name) {
             Ok(FileType::RegularFile) => true,
             Err(Errno::NOENT) => false,
-            Ok(_) => return Err(io::Error::other("something else has taken its place")),
+            Ok(_) => return Err(io::Error::other("something else has replaced it")),
             Err(errno) => return Err(errno.into()),
         };
         if self.durable {

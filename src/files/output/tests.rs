@@ -71,7 +71,7 @@ fn a_file_appears_when_it_is_complete() {
 }
 
 #[test]
-fn a_file_that_is_given_up_leaves_the_old_one() {
+fn an_abandoned_file_leaves_the_old_one() {
     let folder = folder();
     std::fs::write(folder.path.join("out"), "old").unwrap();
     for name in ["out", "other"] {
@@ -86,7 +86,7 @@ fn a_file_that_is_given_up_leaves_the_old_one() {
 }
 
 #[test]
-fn modes_are_kept_or_made_anew() {
+fn modes_are_kept_or_set_anew() {
     let folder = folder();
     for (name, access, mode) in [("a", ALL[0], 0o600), ("b", ALL[1], 0o644)] {
         std::fs::write(folder.path.join(name), "old").unwrap();
@@ -150,7 +150,7 @@ fn a_link_that_came_after_the_check_is_not_followed() {
 // The test makes its own device nodes, so that a bug cannot damage the machine's `/dev`.
 #[cfg(target_os = "linux")]
 #[test]
-fn devices_keep_their_places() {
+fn devices_are_not_replaced() {
     for access in ALL {
         let folder = folder();
         for (name, minor) in [("null", 3), ("full", 7)] {
@@ -218,7 +218,7 @@ fn sockets_and_directories_are_refused() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn descriptors_are_written_to_where_they_stand() {
+fn descriptors_are_written_to_at_their_position() {
     let folder = folder();
     for access in ALL {
         let (mut read, write) = io::pipe().unwrap();
@@ -247,7 +247,7 @@ fn descriptors_are_written_to_where_they_stand() {
 }
 
 #[test]
-fn other_names_of_a_file_are_kept() {
+fn hard_links_of_a_file_are_kept() {
     let folder = folder();
     std::fs::write(folder.path.join("one"), "a longer old text").unwrap();
     std::fs::hard_link(folder.path.join("one"), folder.path.join("two")).unwrap();
@@ -293,7 +293,7 @@ fn given_folder() -> Option<PathBuf> {
 }
 
 #[test]
-fn a_writable_file_in_a_directory_that_is_not_is_written_in_place() {
+fn a_writable_file_in_an_unwritable_directory_is_written_in_place() {
     let folder = folder();
     let open = |name: &str, mode| {
         File::options()
@@ -314,13 +314,13 @@ fn a_writable_file_in_a_directory_that_is_not_is_written_in_place() {
     open("mine", 0o644);
     std::fs::set_permissions(&folder.path, std::fs::Permissions::from_mode(0o755)).unwrap();
     as_nobody(
-        "files::output::tests::nobody_writes_in_a_directory_of_others",
+        "files::output::tests::an_ordinary_user_writes_in_the_directory_of_another",
         &folder.path,
     );
     // In a sticky directory such as `/tmp`, a user may not replace another user's file.
     std::fs::set_permissions(&folder.path, std::fs::Permissions::from_mode(0o1777)).unwrap();
     as_nobody(
-        "files::output::tests::nobody_writes_in_a_directory_of_others",
+        "files::output::tests::an_ordinary_user_writes_in_the_directory_of_another",
         &folder.path,
     );
     assert_eq!(folder.names(), ["all", "mine"]);
@@ -329,7 +329,7 @@ fn a_writable_file_in_a_directory_that_is_not_is_written_in_place() {
 
 // The test above runs this one as another user. Without its variable, it does nothing.
 #[test]
-fn nobody_writes_in_a_directory_of_others() {
+fn an_ordinary_user_writes_in_the_directory_of_another() {
     let Some(folder) = given_folder() else {
         return;
     };
@@ -349,7 +349,7 @@ fn nobody_writes_in_a_directory_of_others() {
 }
 
 #[test]
-fn root_leaves_a_file_to_its_owner() {
+fn root_keeps_the_owner_of_a_file() {
     let folder = folder();
     if !rustix::process::geteuid().is_root() {
         return;
@@ -384,7 +384,7 @@ fn a_log_grows_under_its_name_and_keeps_what_another_process_appends() {
 }
 
 #[test]
-fn a_log_follows_no_link_that_has_taken_its_place() {
+fn a_log_does_not_follow_a_link_that_replaced_it() {
     let folder = folder();
     std::fs::write(folder.path.join("victim"), "precious").unwrap();
     let place = folder.at("log");

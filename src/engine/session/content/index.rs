@@ -84,7 +84,7 @@ pub fn find_cache(root: &Path, tag: &str, digest: Option<&Digest>) -> CacheSourc
             return Ok(CacheSource::Missing(layout.without(tag)?));
         };
         if layout.blob(&digest)?.is_none() {
-            return Ok(CacheSource::Missing(format!("its blob {digest} is gone")));
+            return Ok(CacheSource::Missing(format!("it has no blob {digest}")));
         }
         Ok(CacheSource::Found { layout, digest })
     };
@@ -94,7 +94,7 @@ pub fn find_cache(root: &Path, tag: &str, digest: Option<&Digest>) -> CacheSourc
 /// Why there is no directory at `root`.
 fn no_directory(root: &Path) -> String {
     match std::fs::metadata(root) {
-        Ok(_) => "it is a file, and a cache is a directory".to_owned(),
+        Ok(_) => "it is a file; a cache must be a directory".to_owned(),
         Err(_) => "there is no such directory".to_owned(),
     }
 }
@@ -111,7 +111,7 @@ impl LayoutDirectory {
             return Ok(if is_empty {
                 "the directory is empty".to_owned()
             } else {
-                "it has no `index.json`, which every image layout has".to_owned()
+                "it has no `index.json`, so it is not an image layout".to_owned()
             });
         }
         let index = self.read_index()?;
@@ -119,7 +119,7 @@ impl LayoutDirectory {
         let tags = entries.iter().filter_map(|entry| annotation(entry, TAG));
         Ok(match names_there_are(tags) {
             Some(tags) => format!("it has no tag `{tag}`; {tags}"),
-            None => format!("it has no tag `{tag}`, and no other"),
+            None => format!("it has neither the tag `{tag}` nor any other tag"),
         })
     }
 
@@ -138,7 +138,7 @@ impl LayoutDirectory {
         };
         match serde_json::from_slice(&text) {
             Ok(Value::Object(index)) => Ok(index),
-            Ok(_) => Err(malformed("it is no object".to_owned())),
+            Ok(_) => Err(malformed("it is not a JSON object".to_owned())),
             Err(error) => Err(malformed(error.to_string())),
         }
     }
@@ -173,7 +173,7 @@ impl LayoutDirectory {
         let Ok(Value::Object(descriptor)) = serde_json::from_str(descriptor) else {
             return Err(LayoutError::Malformed {
                 path,
-                reason: "what is to be entered is no descriptor".to_owned(),
+                reason: "the new entry is not a descriptor".to_owned(),
             });
         };
         self.digest_of(&Value::Object(descriptor.clone()))?;
@@ -361,7 +361,7 @@ mod tests {
     const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
     #[tokio::test]
-    async fn names_lead_to_what_was_entered_last() {
+    async fn a_name_refers_to_the_last_entry_with_it() {
         let dir = tempfile::tempdir().unwrap();
         let layout = LayoutDirectory::create(dir.path()).unwrap();
         let digests: Vec<Digest> = [b"1", b"2", b"3"]
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_others_wrote_is_kept_and_what_is_broken_is_named() {
+    async fn foreign_entries_are_kept_and_a_broken_index_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let layout = LayoutDirectory::create(dir.path()).unwrap();
         let digest = put(&layout, b"1");
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lock_is_waited_for_and_given_up_in_the_end() {
+    async fn waiting_for_a_lock_ends_with_an_error_after_some_time() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("index.json.lock");
         let held = Lock::take(&path).await.unwrap();
@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn blobs_that_nothing_leads_to_are_removed() {
+    async fn unreferenced_blobs_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let layout = LayoutDirectory::create(dir.path()).unwrap();
         let (config, layer, stray) = (put(&layout, b"c"), put(&layout, b"l"), put(&layout, b"s"));

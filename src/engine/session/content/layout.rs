@@ -29,13 +29,13 @@ pub enum LayoutError {
         source: io::Error,
     },
     /// The path of the layout is not a directory.
-    #[error("`{}` is a file, and an image layout is a directory", path.display())]
+    #[error("`{}` is a file; an image layout must be a directory", path.display())]
     NoDirectory {
         /// The path.
         path: PathBuf,
     },
     /// A file of the layout has the wrong content.
-    #[error("`{}` is not what an image layout has there ({reason})", path.display())]
+    #[error("`{}` is not valid in an image layout ({reason})", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -318,7 +318,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_blob_is_there_when_it_is_complete_and_right() {
+    fn a_blob_appears_when_it_is_complete_and_correct() {
         let dir = tempfile::tempdir().unwrap();
         let layout = LayoutDirectory::create(dir.path()).unwrap();
         let digest = Digest::sha256(b"content");
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn no_link_leads_out_of_a_layout() {
+    fn links_that_lead_out_of_a_layout_are_refused() {
         use std::os::unix::fs::symlink;
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("layout");
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn only_directories_are_layouts() {
+    fn a_layout_must_be_a_directory() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();

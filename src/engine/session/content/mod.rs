@@ -86,7 +86,7 @@ impl ContentStores {
         self.stores
             .get_key_value(id)
             .map(|(id, store)| (id.as_str(), store))
-            .ok_or_else(|| Status::failed_precondition(format!("no store is offered as `{id}`")))
+            .ok_or_else(|| Status::failed_precondition(format!("there is no store named `{id}`")))
     }
 
     fn layout(&self, metadata: &MetadataMap) -> Result<LayoutDirectory, Status> {
@@ -160,7 +160,7 @@ async fn existing(layout: LayoutDirectory, digest: Digest) -> Result<Info, Statu
         run(move || layout.blob(&digest)).await?
     };
     blob.map(|blob| info(&digest, blob))
-        .ok_or_else(|| Status::not_found(format!("blob {digest} is not there")))
+        .ok_or_else(|| Status::not_found(format!("there is no blob {digest}")))
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -306,9 +306,7 @@ impl content_server::Content for ContentStores {
     ) -> Result<Response<Self::WriteStream>, Status> {
         let (id, store) = self.store(request.metadata())?;
         let StoreAccess::Write(layout) = store else {
-            return Err(Status::permission_denied(format!(
-                "`{id}` is offered for reading only"
-            )));
+            return Err(Status::permission_denied(format!("`{id}` is read-only")));
         };
         let (id, layout) = (id.to_owned(), layout.clone());
         let write = Write::begin(layout, &id, &self.writes, request.into_inner()).await?;

@@ -87,7 +87,7 @@ impl Fixture {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reference_of_any_length_is_not_kept() {
+async fn a_reference_that_is_too_long_is_refused() {
     let mut fixture = fixture().await;
     let digest = Digest::sha256(b"");
     let mut first = message(WriteAction::Stat, &digest, 0, b"");
@@ -129,7 +129,7 @@ async fn a_blob_is_written_as_the_daemon_writes_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_blob_that_is_not_what_was_announced_is_refused() {
+async fn a_blob_that_does_not_match_its_announcement_is_refused() {
     let mut fixture = fixture().await;
     let digest = Digest::sha256(b"abcdef");
     for (offset, data, code) in [
@@ -176,7 +176,7 @@ async fn parts_of_a_blob_are_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stores_are_what_they_are_offered_as() {
+async fn unknown_stores_and_digests_and_forbidden_writes_are_refused() {
     let mut fixture = fixture().await;
     let digest = Digest::sha256(b"abcdef");
     let info = |text: &str| InfoRequest {
@@ -212,7 +212,7 @@ async fn stores_are_what_they_are_offered_as() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ref_is_written_by_one_at_a_time_and_can_be_aborted() {
+async fn a_ref_has_one_writer_at_a_time_and_can_be_aborted() {
     let mut fixture = fixture().await;
     let digest = Digest::sha256(b"abcdef");
     let (send, messages) = mpsc::channel(4);

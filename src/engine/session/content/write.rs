@@ -163,7 +163,7 @@ impl Write {
         }
         if first.r#ref.len() > REF {
             return Err(Status::invalid_argument(format!(
-                "a reference of more than {REF} bytes is not taken"
+                "a reference cannot be longer than {REF} bytes"
             )));
         }
         let claim = writes.begin(store, &first.r#ref)?;
@@ -243,7 +243,7 @@ impl Write {
 
     /// Appends the data of a request. A request may only continue at the current offset, or start again at 0.
     async fn write(&mut self, request: &WriteContentRequest) -> Result<(), Status> {
-        let gone = || Status::failed_precondition("the blob is complete already");
+        let gone = || Status::failed_precondition("the blob is already complete");
         let mut ingest = self.ingest.take().ok_or_else(gone)?;
         let offset = u64::try_from(request.offset)
             .map_err(|_| Status::out_of_range("an offset cannot be negative"))?;
@@ -267,7 +267,7 @@ impl Write {
 
     /// Completes the blob. If it exists already, the answer is `AlreadyExists`, as from containerd.
     async fn commit(&mut self) -> Result<Digest, Status> {
-        let gone = || Status::failed_precondition("the blob is complete already");
+        let gone = || Status::failed_precondition("the blob is already complete");
         let ingest = self.ingest.take().ok_or_else(gone)?;
         let total = Some(self.total).filter(|total| *total > 0);
         let expected = self.expected.clone();

@@ -351,7 +351,7 @@ struct Handle;
 #[expect(
     clippy::unnecessary_wraps,
     clippy::unused_self,
-    reason = "it stands in for the one of Linux"
+    reason = "it has the signatures of the Linux version"
 )]
 impl Handle {
     fn of(_dir: &OwnedFd, _name: &[u8], _kind: FileType) -> Result<Self, Errno> {
@@ -461,7 +461,7 @@ mod tests {
 
     // Another file may have the name when the attributes and the mode are set.
     #[test]
-    fn what_is_done_to_a_node_is_done_to_no_other() {
+    fn the_mode_is_set_on_the_node_even_if_another_file_takes_its_name() {
         let dir = tempfile::tempdir().unwrap();
         let fd = rustix::fs::open(dir.path(), OPEN_DIR, Mode::empty()).unwrap();
         let name = dir.path().join("node");

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_linux_can_hold_is_taken_and_nothing_larger() {
+    fn attributes_are_accepted_up_to_the_limits_of_linux() {
         let mut listing = Listing::default();
         let path = |len: usize| Stat {
             path: Bytes::from(vec![b'p'; len]),
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_end_before_memory_does() {
+    fn lists_are_limited_in_entries_and_bytes() {
         let mut listing = Listing::default();
         let large = with_xattrs(16, 1, XATTR_VALUE);
         let most = LISTING / (16 * XATTR_VALUE);

@@ -134,7 +134,7 @@ impl Place {
         if self.transfers.fetch_add(1, Ordering::Relaxed) >= limits::TRANSFERS {
             let limit = limits::TRANSFERS;
             return Err(Status::resource_exhausted(format!(
-                "one output is not sent in more than {limit} transfers"
+                "one output cannot be sent in more than {limit} transfers"
             )));
         }
         Ok(Arc::clone(&self.turn).lock_owned().await)
@@ -234,7 +234,7 @@ fn exporter(metadata: &MetadataMap) -> Result<usize, Status> {
         return Ok(0);
     };
     let id = value.to_str().ok().and_then(|text| text.parse().ok());
-    id.ok_or_else(|| Status::invalid_argument(format!("`{EXPORTER_KEY}` is no number")))
+    id.ok_or_else(|| Status::invalid_argument(format!("`{EXPORTER_KEY}` is not a number")))
 }
 
 /// The metadata in the headers of a call, without their prefix. Fails if it is too long.
@@ -255,7 +255,7 @@ fn metadata(metadata: &MetadataMap) -> Result<BTreeMap<String, String>, Status> 
         .sum();
     if size > limits::METADATA {
         return Err(Status::resource_exhausted(
-            "an exporter tells more of its output than this side keeps",
+            "an exporter sent more metadata about its output than rbake accepts",
         ));
     }
     Ok(told)
@@ -265,7 +265,7 @@ fn metadata(metadata: &MetadataMap) -> Result<BTreeMap<String, String>, Status> 
 fn log_end(bytes: u64, problem: Option<&str>) {
     match problem {
         None => tracing::debug!(bytes, "output ended"),
-        Some(reason) => tracing::warn!(bytes, reason = %redact_urls(reason), "output broken off"),
+        Some(reason) => tracing::warn!(bytes, reason = %redact_urls(reason), "output interrupted"),
     }
 }
 
@@ -279,7 +279,7 @@ async fn take_stream(
     let failed = |error: SinkError| Status::unknown(in_one_line(&*error));
     let Some(mut writer) = sink.open(&summary.metadata).await.map_err(failed)? else {
         summary.skipped = true;
-        return Err(Status::already_exists("the output is there already"));
+        return Err(Status::already_exists("the output already exists"));
     };
     while let Some(message) = messages.message().await? {
         let data = BytesMessage::decode(message)

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_walk_is_in_order() {
+    fn the_order_of_a_walk_is_accepted() {
         let mut order = EntryOrder::new();
         for (path, is_dir) in [
             ("a", true),
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_below_or_not_in_order_is_refused() {
+    fn paths_outside_the_directory_or_out_of_order_are_refused() {
         for path in [
             "", "/a", "a/", "..", "../a", "a/../b", ".", "a//b", "m/./b", "m\0",
         ] {

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_gives_powers_is_special() {
+    fn only_entries_that_can_give_privileges_are_special() {
         let mut counts = SpecialFiles::default();
         for ordinary in [
             stat(0o777, &["user.x", "security.selinux"]),

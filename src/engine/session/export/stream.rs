@@ -103,7 +103,7 @@ impl FileSink {
         events.send(EventKind::Local(LocalWork {
             id: format!("open-{target}-{path}"),
             target: Some(target.clone()),
-            name: format!("wait until `{path}` can be written (a pipe: until it is read)"),
+            name: format!("wait until `{path}` can be written (a pipe needs a reader)"),
             current: 0,
             total: None,
             done,
@@ -210,7 +210,7 @@ impl StreamSink for WriterSink {
         Box::pin(async move {
             let writer = self.writer.lock().await.take();
             let writer =
-                writer.ok_or_else(|| format!("`{}` has taken an output already", self.name))?;
+                writer.ok_or_else(|| format!("`{}` has already received an output", self.name))?;
             let writer = AnyWriter {
                 writer: tokio::io::BufWriter::with_capacity(BUFFER, writer),
                 path: PathBuf::from(&self.name),
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_that_breaks_off_leaves_nothing() {
+    async fn an_interrupted_stream_leaves_no_file() {
         let dir = tempfile::tempdir().unwrap();
         let sink = sink(&dir.path().join("out.tar"));
         drop(write(&sink, &[b"half"]).await.unwrap());
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_written_is_named() {
+    async fn errors_name_the_file_that_cannot_be_written() {
         let dir = tempfile::tempdir().unwrap();
         for path in [dir.path().join("no/such/out.tar"), dir.path().to_owned()] {
             let error = write(&sink(&path), &[]).await.err().unwrap();
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_pipe_that_nobody_reads_is_told_until_it_is_read() {
+    async fn waiting_for_the_reader_of_a_pipe_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let pipe = dir.path().join("out.tar");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status();
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_writer_takes_one_stream() {
+    async fn a_writer_accepts_only_one_stream() {
         let (near, mut far) = tokio::io::duplex(64);
         let sink = WriterSink::new("stdout", near);
         write(&sink, &[b"a", b"b"])

@@ -197,14 +197,14 @@ async fn a_second_transfer_waits_for_the_first() {
     let (_to_second, second) = begin(&mut client).await;
     let mut second = std::pin::pin!(second);
     let waited = tokio::time::timeout(std::time::Duration::from_millis(300), &mut second).await;
-    assert!(waited.is_err(), "the second began beside the first");
+    assert!(waited.is_err(), "the second began before the first ended");
     drop((to_first, first));
     let mut second = second.await;
     assert!(second.message().await.unwrap().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_output_is_not_sent_without_end() {
+async fn the_number_of_transfers_for_one_output_is_limited() {
     let dir = tempfile::tempdir().unwrap();
     let sink = ExportSink::Stream(Arc::new(FileSink::new(Resolved::of_path(
         &dir.path().join("x"),

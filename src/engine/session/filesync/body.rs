@@ -52,7 +52,7 @@ impl Body for TransferBody {
                 return Poll::Ready(Some(Ok(Frame::data(messages))));
             }
             Some(Part::Status(status)) => status,
-            None => Status::internal("the transfer ended without a word"),
+            None => Status::internal("the transfer ended without a status"),
         };
         self.ended = true;
         let mut trailers = http::HeaderMap::new();

@@ -103,7 +103,7 @@ impl FileSync {
     /// Handles a call: finds the directory that its headers name, and starts the transfer.
     fn answer(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
         if request.uri().path() != DIFF_COPY {
-            return Err(Status::unimplemented("only DiffCopy is offered"));
+            return Err(Status::unimplemented("only DiffCopy is supported"));
         }
         let wanted = TransferRequest::read(request.headers())?;
         let inner = &self.0;
@@ -112,12 +112,12 @@ impl FileSync {
             .iter()
             .find(|local| local.name == wanted.local)
             .ok_or_else(|| {
-                Status::not_found(format!("no directory is offered as `{}`", wanted.local))
+                Status::not_found(format!("there is no directory named `{}`", wanted.local))
             })?;
         let mut records = inner.records.lock().unwrap_or_else(PoisonError::into_inner);
         if records.len() >= TRANSFERS {
             return Err(Status::resource_exhausted(format!(
-                "one session serves {TRANSFERS} transfers at most"
+                "one session serves at most {TRANSFERS} transfers"
             )));
         }
         let compress = inner.compress && accepts_gzip(request.headers());

@@ -276,7 +276,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_keeps_little_whatever_was_asked_for() {
+    fn a_record_keeps_only_the_first_and_short_paths() {
         let kept = |paths: &[Vec<u8>]| TransferRecord::new("l", PathBuf::new(), paths).paths;
         assert_eq!(kept(&[b"a".to_vec(), b"b/c".to_vec()]), ["a", "b/c"]);
         assert_eq!(kept(&vec![b"x".to_vec(); 100]).len(), FIRST_PATHS);

@@ -51,7 +51,7 @@ fn limited(filter: FilterSpec) -> Result<FilterSpec, Status> {
     let bytes: usize = patterns().map(Vec::len).sum();
     if patterns().count() > PATTERNS || bytes > PATTERN_BYTES {
         return Err(Status::resource_exhausted(format!(
-            "more than {PATTERNS} patterns, or {} MiB of them, are not taken",
+            "more than {PATTERNS} patterns, or {} MiB of them, are not accepted",
             PATTERN_BYTES >> 20
         )));
     }
@@ -73,7 +73,7 @@ fn values(headers: &HeaderMap, key: &str) -> Result<Vec<Vec<u8>>, Status> {
         .map(|value| {
             if encoded {
                 query_unescape(value.as_bytes()).ok_or_else(|| {
-                    Status::invalid_argument(format!("`{key}` is not encoded as it says"))
+                    Status::invalid_argument(format!("a value of `{key}` is not correctly encoded"))
                 })
             } else {
                 Ok(value.as_bytes().to_vec())

@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_put_together_from_names() {
+    fn paths_are_built_from_names() {
         let mut table = Table::default();
         for (parent, name) in [
             (None, "a"),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn content_is_asked_for_once_and_only_where_there_is_some() {
+    fn content_can_be_requested_once_and_only_from_files_that_have_it() {
         let mut table = Table::default();
         table.push(None, b"dir", EntryContent::Never).unwrap();
         table.push(Some(0), b"file", EntryContent::File(3)).unwrap();

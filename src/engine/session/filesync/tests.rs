@@ -134,7 +134,7 @@ fn many(count: usize) -> Vec<ServedDirectory> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_that_is_asked_for_arrives() {
+async fn all_requested_files_arrive() {
     let dir = tempfile::tempdir().unwrap();
     crate::context::fixture::make(
         dir.path(),
@@ -186,7 +186,7 @@ async fn a_daemon_that_has_everything_gets_no_content() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn filters_come_with_the_call() {
+async fn filters_are_read_from_the_headers_of_the_call() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("real")).unwrap();
     std::fs::write(dir.path().join("real/a b"), "x").unwrap();
@@ -211,7 +211,7 @@ async fn filters_come_with_the_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn headers_as_long_as_ignore_files_are_taken() {
+async fn headers_as_long_as_ignore_files_are_accepted() {
     let service = FileSync::new(many(1), EventSink::none());
     let patterns: Vec<String> = (0..400)
         .map(|n| format!("some/rather/long/directory-{n}/**/*.tmp"))
@@ -249,7 +249,7 @@ async fn failure(daemon: &mut Daemon) -> (String, Status) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_vanished_or_changed_its_kind_fails_the_transfer() {
+async fn a_file_that_vanished_or_changed_its_type_fails_the_transfer() {
     for reason in ["No such file", "regular file", "smaller"] {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
@@ -276,7 +276,7 @@ async fn a_file_that_vanished_or_changed_its_kind_fails_the_transfer() {
 // ESRCH.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_system_that_fails_fails_the_transfer() {
+async fn an_error_of_the_file_system_fails_the_transfer() {
     let path = format!("/proc/{}", std::process::id());
     let service = FileSync::new(context(Path::new(&path)), EventSink::none());
     let headers = [("followpaths", "mem")];
@@ -309,7 +309,7 @@ async fn a_file_system_that_fails_fails_the_transfer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_listed_fails_the_transfer() {
+async fn a_directory_that_cannot_be_listed_fails_the_transfer() {
     let service = FileSync::new(context(Path::new("/nonexistent/dir")), EventSink::none());
     let mut daemon = Daemon::open(&service, "context").await;
     let (text, _) = failure(&mut daemon).await;
@@ -322,7 +322,7 @@ async fn what_cannot_be_listed_fails_the_transfer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_daemon_that_breaks_the_rules_is_cut_off_and_no_failure_of_ours() {
+async fn an_invalid_request_ends_the_transfer_and_is_not_our_failure() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("dir")).unwrap();
     let service = FileSync::new(context(dir.path()), EventSink::none());
@@ -337,7 +337,7 @@ async fn a_daemon_that_breaks_the_rules_is_cut_off_and_no_failure_of_ours() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_daemon_reports_is_kept() {
+async fn the_error_that_the_daemon_reports_is_kept() {
     let service = FileSync::new(many(1), EventSink::none());
     let mut daemon = Daemon::open(&service, "context").await;
     daemon.list().await;
@@ -358,14 +358,14 @@ async fn until(found: impl Fn() -> bool) {
     while !found() {
         assert!(
             start.elapsed() < Duration::from_secs(20),
-            "it did not come to pass"
+            "the condition was not met in time"
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_daemon_that_does_not_read_stops_the_walk_and_nothing_is_lost() {
+async fn the_walk_pauses_while_the_daemon_does_not_read_and_nothing_is_lost() {
     const FILES: usize = 300_000;
     let service = FileSync::new(many(FILES), EventSink::none());
     let mut daemon = Daemon::open(&service, "context").await;
@@ -409,7 +409,7 @@ async fn a_cancelled_call_ends_the_transfer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn content_is_compressed_where_that_is_wanted_and_understood() {
+async fn content_is_compressed_if_both_sides_agree() {
     for understood in [true, false] {
         let service = FileSync::with_compression(many(20), EventSink::none(), true);
         let mut client = client(&service).await;
@@ -424,7 +424,7 @@ async fn content_is_compressed_where_that_is_wanted_and_understood() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_in_memory_is_found_among_the_names_that_are_asked_for() {
+async fn a_file_in_memory_is_sent_if_its_name_is_requested() {
     let local = ServedDirectory::file(
         "dockerfile",
         "Dockerfile",

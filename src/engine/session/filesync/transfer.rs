@@ -63,7 +63,7 @@ pub(super) enum SendError {
     #[error("the builder went away")]
     Gone,
     /// The daemon reported a failure, or violated the protocol.
-    #[error("the builder could not take the files: {0}")]
+    #[error("the builder could not receive the files: {0}")]
     Daemon(String),
 }
 
@@ -72,7 +72,7 @@ impl SendError {
     fn help(&self, dir: &Path) -> Option<String> {
         if let Self::Context(ContextError::Open { source, .. }) = self {
             return (source.kind() == std::io::ErrorKind::PermissionDenied).then(|| {
-                "give this user the permission to list the directory, by `chmod o+rx` or by its group".to_owned()
+                "give this user permission to list the directory, with `chmod o+rx` or through its group".to_owned()
             });
         }
         let (path, kind) = match self {
@@ -91,9 +91,9 @@ impl SendError {
         };
         let out = match kind {
             std::io::ErrorKind::PermissionDenied => {
-                "give this user the permission to read it, or leave it out by the ignore file"
+                "give this user permission to read it, or exclude it in the ignore file"
             }
-            _ => "build again when nothing changes it, or leave it out by the ignore file",
+            _ => "build again when no other program changes it, or exclude it in the ignore file",
         };
         Some(
             match line.filter(is_plain).filter(|line| !line.is_empty()) {
@@ -278,7 +278,10 @@ impl Control {
         match packet.r#type() {
             PacketType::PacketReq => {
                 let content = self.shared.table().ask(packet.id).ok_or_else(|| {
-                    SendError::Daemon(format!("it asked for file {}, which it may not", packet.id))
+                    SendError::Daemon(format!(
+                        "it requested file {}, which it may not request",
+                        packet.id
+                    ))
                 })?;
                 if self.shared.queue.put(packet.id, content) && self.readers < READERS {
                     self.readers += 1;
@@ -290,7 +293,7 @@ impl Control {
             PacketType::PacketFin => Ok(ControlFlow::Break(())),
             PacketType::PacketErr => Err(SendError::Daemon(shortened(&packet.data))),
             PacketType::PacketStat | PacketType::PacketData => Err(SendError::Daemon(
-                "it sent what only we may send".to_owned(),
+                "it sent a message that only rbake may send".to_owned(),
             )),
         }
     }
@@ -388,7 +391,7 @@ mod tests {
     use std::io::{Error, ErrorKind};
 
     #[test]
-    fn each_failure_to_read_has_a_way_out() {
+    fn each_read_error_has_a_help_text() {
         let help = |error: SendError| error.help(Path::new("/c"));
         let open = |kind: ErrorKind| {
             let (path, source) = ("/c".into(), Error::from(kind));

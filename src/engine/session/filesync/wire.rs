@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_decode_to_what_they_were() {
+    fn encoded_entries_decode_to_the_same_entries() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, "12345").unwrap();
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn every_number_survives() {
+    fn every_number_survives_encoding() {
         let xattrs = Xattrs::new();
         let entry = Entry {
             id: 7,
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn content_and_its_end_decode() {
+    fn encoded_content_and_its_end_can_be_decoded() {
         for id in [0, 1, 300, u32::MAX] {
             let mut out = Vec::new();
             data_header(&mut out, id, 3);
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_shrink_stays_as_it_is() {
+    fn data_that_does_not_shrink_stays_uncompressed() {
         let mut out = b"before".to_vec();
         data_header(&mut out, 1, 1);
         out.push(b'x');

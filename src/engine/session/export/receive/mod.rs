@@ -32,13 +32,13 @@ pub(super) enum ReceiveError {
     Limit(#[from] LimitError),
     #[error("`{path}` is refused: {reason} (`--export-special=keep` writes such files)")]
     Special { path: String, reason: &'static str },
-    #[error("`{0}` is another name of a file that has not come")]
+    #[error("`{0}` is a hard link to a file that the builder has not sent")]
     UnknownLink(String),
-    #[error("`{0}` is of a kind that cannot be written")]
+    #[error("`{0}` has a file type that cannot be written")]
     UnknownKind(String),
-    #[error("content came for file {0}, which was not asked for")]
+    #[error("the builder sent content for file {0}, which was not requested")]
     Unasked(u32),
-    #[error("the builder sent what it may not send")]
+    #[error("the builder sent an unexpected message")]
     Protocol,
     #[error("the builder failed: {0}")]
     Daemon(String),

@@ -133,7 +133,7 @@ impl Wire for Padded {
 }
 
 #[test]
-fn what_is_kept_of_an_entry_does_not_keep_its_message() {
+fn a_stored_entry_does_not_keep_its_message_in_memory() {
     let dir = tempfile::tempdir().unwrap();
     let mut stats = vec![stat("d", mode::DIR | 0o755)];
     for name in ["a", "b", "c"] {
@@ -215,7 +215,7 @@ fn with_xattr(name: &str, stat: Stat) -> Stat {
 }
 
 #[test]
-fn special_files_are_counted_and_what_cannot_be_kept_is_named() {
+fn special_files_are_counted_and_lost_attributes_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let stats = vec![
         stat("dir", mode::DIR | mode::SETGID | 0o755),
@@ -234,7 +234,7 @@ fn special_files_are_counted_and_what_cannot_be_kept_is_named() {
 // buildx keeps the attributes of pipes and devices. For links, it sets them on the link's target.
 #[test]
 #[cfg(target_os = "linux")]
-fn attributes_of_pipes_and_links_are_kept_or_told_of() {
+fn attributes_of_pipes_and_links_are_kept_or_reported_as_lost() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("outside"), "").unwrap();
     let out = dir.path().join("out");
@@ -285,7 +285,7 @@ fn special_files_are_refused_on_request() {
 }
 
 #[test]
-fn times_of_any_century_are_taken() {
+fn modification_times_of_any_century_are_accepted() {
     let dir = tempfile::tempdir().unwrap();
     for mod_time in [i64::MIN, -1, 0, i64::MAX] {
         let mut entries = vec![
@@ -302,7 +302,7 @@ fn times_of_any_century_are_taken() {
 }
 
 #[test]
-fn what_was_there_is_replaced_or_kept() {
+fn existing_files_are_replaced_and_other_files_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let at = |path: &str| dir.path().join(path);
     std::fs::create_dir(at("dir")).unwrap();
@@ -342,7 +342,7 @@ fn what_was_there_is_replaced_or_kept() {
 }
 
 #[test]
-fn nothing_leads_out_of_the_directory() {
+fn no_entry_is_written_outside_the_directory() {
     let dir = tempfile::tempdir().unwrap();
     let outside = dir.path().join("outside");
     std::fs::create_dir(&outside).unwrap();
@@ -385,7 +385,7 @@ fn nothing_leads_out_of_the_directory() {
 }
 
 #[test]
-fn files_are_asked_for_a_few_at_a_time() {
+fn files_are_requested_a_few_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let stats: Vec<Stat> = (0..100).map(|n| stat(&format!("f{n:03}"), 0o644)).collect();
     let mut sender = Sender::new(stats);
@@ -396,7 +396,7 @@ fn files_are_asked_for_a_few_at_a_time() {
 
 // Partly received files are removed.
 #[test]
-fn a_daemon_that_goes_away_leaves_no_half_files() {
+fn a_lost_daemon_leaves_no_incomplete_files() {
     struct Quits(Sender, usize);
     impl Wire for Quits {
         fn next(&mut self) -> Option<Packet> {
@@ -419,7 +419,7 @@ fn a_daemon_that_goes_away_leaves_no_half_files() {
 }
 
 #[test]
-fn content_that_was_not_asked_for_is_refused() {
+fn content_that_was_not_requested_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut sender = Sender::new(vec![stat("a", mode::DIR | 0o755)]);
     sender.packets.push_front(Packet {
@@ -431,7 +431,7 @@ fn content_that_was_not_asked_for_is_refused() {
 }
 
 #[test]
-fn the_daemons_reason_is_handed_on() {
+fn the_error_of_the_daemon_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let mut sender = Sender::new(vec![stat("a", 0o644)]);
     sender.packets.push_front(Packet {
