@@ -1,4 +1,4 @@
-# The menu; `scripts/` and `xtask/` have the code.
+# The usual commands; their code is in `scripts/` and `xtask/`.
 
 # Format, lints, licences, documentation
 check:
@@ -9,23 +9,23 @@ check:
     cargo deny --offline check bans licenses sources
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 
-# Everything that needs no daemon
+# All tests that need no daemon
 test:
     cargo test --workspace
 
-# Everything, on real daemons
+# All checks and tests, with real daemons
 live:
     scripts/test.sh
 
-# Both programs' --print of random definitions
+# Compare `--print` of rbake and buildx on random definitions
 parity:
     cargo xtask parity random
 
-# Which behaviours of buildx are shown to be rbake's
+# Show which behaviours of buildx rbake shares
 checklist:
     cargo xtask parity checklist
 
-# rbake and buildx side by side on one daemon
+# Compare the speed of rbake and buildx on one daemon
 bench:
     cargo xtask bench
 

@@ -3,7 +3,7 @@
 #   rbake                      web and celery
 #   rbake production --push    all four services, pushed
 #   rbake test --load          the image that runs the tests
-#   rbake base-image --push --pull --no-cache      once a week
+#   rbake base-image --push --pull --no-cache      the base image, once a week
 #
 # Paths are relative to the repository's root, where rbake is started.
 
@@ -40,7 +40,7 @@ variable "BASE_IMAGE" {
   default     = "python:3.13-slim"
 }
 
-# A branch as a part of a tag: legal whatever its name, and different for different names.
+# A branch as a part of a tag: valid for every name, and different for different names.
 function "slug" {
   params = [branch]
   result = "${substr(regex_replace(lower(branch), "[^a-z0-9_.-]+", "-"), 0, 40)}-${substr(sha256(branch), 0, 8)}"

@@ -1,15 +1,15 @@
-# The image of rbake itself, built by rbake: static programs that are there already, for both processors.
+# The image of rbake itself, built by rbake from static programs for both processors, which must be there already.
 #
 #   scripts/release.sh archive linux-amd64 linux-arm64
 #   rbake -f bake/rbake.hcl --push                                     what a release does
-#   rbake -f bake/rbake.hcl --load --set 'image.platform=linux/amd64'  one of them, into Docker
+#   rbake -f bake/rbake.hcl --load --set 'image.platform=linux/amd64'  one platform, into Docker
 #
-# In it, rbake builds on the engine whose socket is given to it:
+# In a container of the image, rbake builds on the engine whose socket is mounted:
 #
 #   docker run --rm -v /var/run/docker.sock:/var/run/docker.sock -v "$PWD:/work" ghcr.io/rbake/rbake web
 
 variable "IMAGE" {
-  description = "Its name, with the registry"
+  description = "The name of the image, with the registry"
   default     = "ghcr.io/rbake/rbake"
 }
 
@@ -52,7 +52,7 @@ target "image" {
     CERTIFICATES_IMAGE = CERTIFICATES_IMAGE
   }
   platforms = ["linux/amd64", "linux/arm64"]
-  # What is tried out from a checkout is not the latest release.
+  # An image that is built from a checkout is not the latest release.
   tags = VERSION == "dev" ? ["${IMAGE}:dev"] : ["${IMAGE}:${VERSION}", "${IMAGE}:latest"]
   attest = [
     "type=provenance,mode=max",

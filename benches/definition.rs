@@ -1,4 +1,4 @@
-//! What it costs to read a large definition: parsing and evaluation of a thousand and of ten thousand targets.
+//! The cost of reading a large definition: parsing and evaluation of 1,000 and of 10,000 targets.
 //!
 //! Each target has a parent, arguments, and tags made by a function. The rows of the two sizes, by their targets per
 //! second, show whether the cost stays linear.
@@ -84,7 +84,7 @@ fn benches(c: &mut Criterion) {
             );
         });
     }
-    // Mistakes in every target: the cost of saying so stays bounded.
+    // Mistakes in every target: the cost of reporting them is limited.
     let broken = definition(SIZES[0]).replace("\n  tags =", "\n  tags = [1 2]\n  labels =");
     let sources = DefinitionSources::of([("docker-bake.hcl", broken.as_str())]);
     group.throughput(Throughput::Elements(SIZES[0] as u64));

@@ -1,4 +1,4 @@
-//! What `--print` costs, pass by pass: definitions of 1,000 and 10,000 targets, each with inheritance, arguments, and tags
+//! The cost of `--print`, pass by pass: definitions of 1,000 and 10,000 targets, each with inheritance, arguments, and tags
 //! from a function.
 
 use std::fmt::Write as _;

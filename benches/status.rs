@@ -1,4 +1,4 @@
-//! What it costs to follow a large run: the reducer, a frame of the live view, and the encoding of progress.
+//! The cost of following a large run: the reducer, a frame of the live view, and the encoding of progress.
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -20,7 +20,7 @@ fn make(root: &Path) {
     }
 }
 
-// What long ignore files are made of.
+// Patterns as in long ignore files.
 fn ignore_lines(count: usize) -> Vec<Vec<u8>> {
     (0..count)
         .map(|n| match n % 8 {

@@ -1,8 +1,8 @@
 //! Shows a recorded run again, at the pace it happened:
 //! `cargo run --features recording --example replay -- FILE [MODE] [SPEED] [UNTIL]`.
 //!
-//! MODE is `tty` (the default), `plain`, `quiet` or `rawjson`; SPEED 2 is twice as fast; the replay stops UNTIL seconds into
-//! the recording, if given, without telling an end, as a picture of a running build needs it. Recordings are those of
+//! MODE is `tty` (the default), `plain`, `quiet` or `rawjson`; SPEED 2 is twice as fast; if UNTIL is given, the replay stops
+//! that many seconds into the recording without a summary, as for a picture of a running build. Recordings are those of
 //! `tests/fixtures/status/`.
 
 use std::io::{self, IsTerminal as _};
@@ -35,7 +35,7 @@ async fn replay(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> 
         "plain" => Mode::Plain,
         "quiet" => Mode::Quiet,
         "rawjson" => Mode::RawJson,
-        other => return Err(format!("there is no mode `{other}`").into()),
+        other => return Err(format!("unknown mode `{other}`").into()),
     };
     let number = |at: usize| rest.get(at).map(|text| text.parse::<f64>()).transpose();
     let speed = number(1)?.unwrap_or(1.0).max(0.01);
@@ -65,7 +65,7 @@ async fn replay(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> 
         sink.send(event.kind.clone());
     }
     if until.is_some() {
-        // Whoever takes the picture ends this.
+        // The program that takes the picture ends this one.
         tokio::time::sleep(Duration::from_secs(3600)).await;
     }
     reporter.finish(ReportEnding {

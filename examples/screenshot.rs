@@ -25,7 +25,7 @@ struct Screen(Arc<Mutex<vt100::Parser>>);
 impl io::Write for Screen {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut terminal = self.0.lock().map_err(|_| io::Error::other("poisoned"))?;
-        // What a terminal's driver does with line ends.
+        // A terminal's driver does the same with line ends.
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
             match line.strip_suffix(b"\n") {
                 Some(line) => {
@@ -67,7 +67,7 @@ async fn picture(arguments: &[String]) -> Result<String, Box<dyn std::error::Err
         rows: rows.parse()?,
     };
     let until = until.first().map(|text| text.parse::<f64>()).transpose()?;
-    let nonzero = |number| NonZero::new(number).ok_or("a terminal has columns and rows");
+    let nonzero = |number| NonZero::new(number).ok_or("COLS and ROWS must not be 0");
     let screen = Screen(Arc::new(Mutex::new(vt100::Parser::new(
         nonzero(size.rows)?,
         nonzero(size.cols)?,
@@ -98,7 +98,7 @@ async fn picture(arguments: &[String]) -> Result<String, Box<dyn std::error::Err
     if let Some(until) = until {
         let until = Duration::try_from_secs_f64(until)?;
         tokio::time::sleep(until.saturating_sub(clock.elapsed())).await;
-        // The view draws what it has just heard.
+        // The view needs a moment to draw the last events.
         tokio::time::sleep(Duration::from_millis(200)).await;
         return svg(&screen, size);
     }

@@ -3,9 +3,9 @@
 #
 #   scripts/cross.sh                       macOS on both processors, and Linux on arm64
 #   scripts/cross.sh aarch64-apple-darwin  one target of rustc
-#   scripts/cross.sh --lints [TARGET…]     with the lints, warnings are errors
+#   scripts/cross.sh --lints [TARGET…]     run the lints too; warnings are errors
 #
-# The library, the program and the tools of the workspace; the tests need Linux. The C compiler comes from PyPI, for Linux only.
+# Checks the library, the program and the tools, but not the tests: they need Linux. The C compiler is from PyPI, for Linux only.
 set -euo pipefail
 # shellcheck source=scripts/lib/all.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.sh"
@@ -24,7 +24,7 @@ while [ $# -gt 0 ]; do
       sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
       exit 0
       ;;
-    -*) die "there is no option \`$1\` here" "see scripts/cross.sh --help" ;;
+    -*) die "unknown option \`$1\`" "see scripts/cross.sh --help" ;;
     *) TARGETS+=("$1") ;;
   esac
   shift
@@ -39,5 +39,5 @@ for target in "${TARGETS[@]}"; do
   started=$SECONDS
   step "cargo ${COMMAND[*]} for $target"
   with_zig cargo-zigbuild "${COMMAND[@]}" --workspace --locked --quiet --target "$target" "${END[@]}"
-  say "    $target: good after $((SECONDS - started)) s"
+  say "    $target: passed after $((SECONDS - started)) s"
 done

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Fuzzes the readers of untrusted text, each target for some time, and reports what it did.
+# Fuzzes the parsers of untrusted text, each target for a fixed time, and reports the results.
 #
 #   scripts/fuzz.sh                       every target for 60 minutes, one after the other
 #   scripts/fuzz.sh --minutes 5 hcl json  two of them, 5 minutes each
 #   scripts/fuzz.sh --jobs 2              two at a time
 #   scripts/fuzz.sh --list                the targets
 #
-# What was learnt stays in fuzz/corpus/, inputs that fail in fuzz/artifacts/; both are ignored by git. A found input
-# becomes a test where the fix is. Needs a nightly compiler, which rustup gives; cargo-fuzz is built into the cache.
-# Exit 0 only where no target found anything.
+# Inputs that reach new code are kept in fuzz/corpus/, inputs that fail in fuzz/artifacts/; git ignores both. Add a failing
+# input as a test next to its fix. Needs a nightly compiler from rustup; cargo-fuzz is built into the cache.
+# Exits with 0 only if no target found anything.
 set -euo pipefail
 # shellcheck source=scripts/lib/all.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.sh"
@@ -36,9 +36,9 @@ while [ $# -gt 0 ]; do
       sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
       exit 0
       ;;
-    -*) die "there is no option \`$1\` here" "see scripts/fuzz.sh --help" ;;
+    -*) die "unknown option \`$1\`" "see scripts/fuzz.sh --help" ;;
     *)
-      [ -e "$FUZZ_DIR/targets/$1.rs" ] || die "there is no fuzz target \`$1\`" "one of: $(all_targets | paste -sd ' ')"
+      [ -e "$FUZZ_DIR/targets/$1.rs" ] || die "there is no fuzz target \`$1\`" "the targets are: $(all_targets | paste -sd ' ')"
       TARGETS+=("$1")
       ;;
   esac
@@ -57,7 +57,7 @@ cargo_fuzz_ready() {
   PATH=$root/bin:$PATH
 }
 
-# seeds TARGET: the definitions of the parity cases are where the search begins.
+# seeds TARGET: lets the search begin with the definitions of the parity cases.
 seeds() {
   local target=$1 corpus=$FUZZ_DIR/corpus/$1 suffixes file suffix name
   mkdir -p "$corpus"
@@ -83,14 +83,14 @@ seeds() {
   done
 }
 
-# fuzz TARGET: the flags bound an input to 10 s, 2 GiB and 16 KiB.
+# fuzz TARGET: the flags limit an input to 10 s, 2 GiB and 16 KiB.
 fuzz() {
   local target=$1 log=$FUZZ_DIR/artifacts/$1.log dictionary=$FUZZ_DIR/dictionaries/$1.dict status=0
   mkdir -p "$FUZZ_DIR/artifacts/$target"
   seeds "$target"
   local flags=(-max_total_time=$((MINUTES * 60)) -timeout=10 -rss_limit_mb=2048 -max_len=16384 -print_final_stats=1)
   if [ -e "$dictionary" ]; then flags+=("-dict=$dictionary"); fi
-  # Without a sanitizer: there is no unsafe code in rbake, and it is several times as quick.
+  # Without a sanitizer: rbake has no unsafe code, and fuzzing is several times as fast.
   (cd "$REPO_DIR" && cargo +nightly fuzz run -s none "$target" -- "${flags[@]}") >"$log" 2>&1 || status=$?
   local runs
   runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -n 1)

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The real peers that rbake is tested against, from package registries only (Go module proxy, Debian).
+# Installs the real programs that rbake is tested against, from package registries only (Go module proxy, Debian).
 #
-#   scripts/peers.sh install [NAME…]   make what is missing; without names: all
-#   scripts/peers.sh check [NAME…]     say what is there; exit 1 where something is missing or damaged
+#   scripts/peers.sh install [NAME…]   install the programs that are missing; without names: all
+#   scripts/peers.sh check [NAME…]     print what is installed; exit with 1 if something is missing or damaged
 #   scripts/peers.sh env               print `export` lines: PATH, and RBAKE_TEST_* naming each program
 #   scripts/peers.sh images [NAME…]    make the stand-ins for images of Docker Hub (busybox frontend python postgres redis)
-#   scripts/peers.sh list              the names of the programs
+#   scripts/peers.sh list              print the names of the programs
 #
-# All is kept in ${RBAKE_PEERS_DIR:-~/.cache/rbake/peers}, outside the checkout, and checked before each use.
+# Everything is kept in ${RBAKE_PEERS_DIR:-~/.cache/rbake/peers}, outside the checkout, and checked before each use.
 set -euo pipefail
 # shellcheck source=scripts/lib/all.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.sh"
@@ -18,7 +18,7 @@ names_or_all() {
   local name
   if [ $# = 0 ]; then set -- "${PEER_NAMES[@]}"; fi
   for name in "$@"; do
-    peer_known "$name" || die "there is no program \`$name\` here" "the names are: ${PEER_NAMES[*]}"
+    peer_known "$name" || die "unknown program \`$name\`" "the names are: ${PEER_NAMES[*]}"
     printf '%s\n' "$name"
   done
 }
@@ -48,7 +48,7 @@ main() {
     images)
       [ $# -gt 0 ] || set -- "${STAND_IN_NAMES[@]}"
       for name in "$@"; do
-        [[ " ${STAND_IN_NAMES[*]} " == *" $name "* ]] || die "there is no stand-in \`$name\`" "the names are: ${STAND_IN_NAMES[*]}"
+        [[ " ${STAND_IN_NAMES[*]} " == *" $name "* ]] || die "unknown stand-in \`$name\`" "the names are: ${STAND_IN_NAMES[*]}"
         stand_in_make "$name"
       done
       ;;

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# From a clone to images in a registry, on a machine with nothing but Rust and Go.
+# From a clone to images in a registry, on a machine that has only Rust and Go.
 #
 #   scripts/quickstart.sh          install what is missing, build rbake, start a registry on 127.0.0.1:5000, run
-#                                  `rbake essential --push`, show the tags; again: quick, and all cached
-#                                  (12 minutes on two cores where nothing is there yet)
-#   scripts/quickstart.sh --stop   stop the registry and the builder; what they hold is kept for the next time
+#                                  `rbake essential --push`, show the tags; the first run takes 12 minutes
+#                                  on two cores, later ones are quick and find everything in the cache
+#   scripts/quickstart.sh --stop   stop the registry and the builder; their data is kept for the next run
 #
-# Registry and builder are left running. Their data lies outside the checkout: the registry's under
+# The registry and the builder keep running. Their data lies outside the checkout: the registry's under
 # ${RBAKE_DATA_DIR:-~/.local/share/rbake}/quickstart, the programs under ${RBAKE_PEERS_DIR:-~/.cache/rbake/peers}.
-# rbake is built in a profile of its own, quick to build and less quick to run; RBAKE_BIN names one to use instead.
-# REGISTRY, TAG, GITHUB_SHA and BRANCH are the bake file's variables; without them the last three come from git.
+# rbake is built in a profile that is quick to build and slower to run; set RBAKE_BIN to use another rbake.
+# REGISTRY, TAG, GITHUB_SHA and BRANCH are the bake file's variables; if they are not set, the last three come from git.
 set -euo pipefail
 # shellcheck source=scripts/lib/all.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.sh"
@@ -20,15 +20,15 @@ DATA_DIR=${RBAKE_DATA_DIR:-${XDG_DATA_HOME:-${HOME:?HOME is not set; set RBAKE_D
 SERVICES_DIR=$DATA_DIR/services
 RBAKE=${RBAKE_BIN:-}
 
-# What has to be made first, and the processor time that it takes from nothing, in seconds. Downloads go on beside it.
+# What must be built first, and the CPU time of each from scratch, in seconds. Downloads run in parallel.
 declare -A WORK=([crane]=25 [buildkit]=250 [frontend]=20 [python]=30 [rbake]=190)
 # The compilers take up to 3 GB each at their peak.
 MEMORY_FOR_BOTH=$((6 * 1024 * 1024))
-# Debian's registry is there in seconds, where the newer one is a minute of compiling.
+# Debian's registry installs in seconds; the newer one takes a minute to compile.
 PROGRAMS=(runc registry2 crane buildkit)
 IMAGES=()
 
-# What the scripts below run need themselves.
+# The tools that this script and the others it runs need themselves.
 install_tools() {
   have curl || apt_install curl ca-certificates
   have jq || apt_install jq
@@ -39,7 +39,7 @@ install_tools() {
   fi
 }
 
-# Where Docker Hub cannot be reached, what the site's images start from is made here.
+# If Docker Hub cannot be reached, the base images of the site are made here.
 choose_images() {
   if docker_hub_reachable; then return; fi
   say "    Docker Hub cannot be reached. \`python:3.13-slim\` and \`docker/dockerfile:1\` are STAND-INS, made on this"
@@ -48,7 +48,7 @@ choose_images() {
   IMAGES=(frontend python)
 }
 
-# expected: the seconds until all is made that is not there yet.
+# expected: prints an estimate of the seconds until everything that is missing is made.
 expected() {
   local name sum=0
   for name in "${PROGRAMS[@]}"; do
@@ -63,18 +63,18 @@ expected() {
 
 minutes() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
 
-# doing NAME: what the last lines of its log say that it is at.
+# doing NAME: prints what NAME does now, by the last lines of its log.
 doing() {
   local line
   line=$(grep -E '^(==>|   Compiling|    Finished)' "$(beside_log "$1")" 2>/dev/null | tail -n 1) || true
   line=${line#==> }
   line=${line#   Compiling }
-  # Paths and what a program is are too long for a line.
+  # Paths and descriptions of programs are too long for a line.
   line=${line%% (*}
-  printf '%s: %s' "$1" "${line:-beginning}"
+  printf '%s: %s' "$1" "${line:-starting}"
 }
 
-# show_until_done SECONDS NAME…: what goes on, each second in place on a terminal, else as a line each 20 s.
+# show_until_done SECONDS NAME…: shows what is done until the end, on a terminal each second in place, else as a line each 20 s.
 show_until_done() {
   local expected=$1 started=$SECONDS shown=$SECONDS name text time
   shift
@@ -110,7 +110,7 @@ begin_programs() {
 
 begin_rbake() { beside rbake 0 cargo build --profile quickstart --locked --manifest-path "$REPO_DIR/Cargo.toml" --bin rbake; }
 
-# The programs and rbake, at once where memory allows. All that is there already costs a look.
+# Makes the programs and rbake, at the same time if memory allows. What is there already is only checked.
 make_all() {
   local seconds available what=programs
   seconds=$(expected)
@@ -118,7 +118,7 @@ make_all() {
   if [ -z "$RBAKE" ]; then what+=", rbake"; fi
   available=$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo)
   if [ "$seconds" = 0 ]; then
-    step "$what: there already"
+    step "$what: already there"
   else
     step "$what: about $(minutes "$seconds") minutes on $(nproc) cores"
   fi
@@ -134,7 +134,7 @@ make_all() {
     begin_rbake
     show_until_done "$seconds" programs rbake
   else
-    say "    one after the other: both at once want $((MEMORY_FOR_BOTH / 1024 / 1024)) GiB of memory, and $((available / 1024 / 1024)) are free"
+    say "    one after the other: both at once need $((MEMORY_FOR_BOTH / 1024 / 1024)) GiB of memory, and $((available / 1024 / 1024)) GiB are free"
     show_until_done "$seconds" programs
     begin_rbake
     show_until_done "$seconds" rbake
@@ -149,30 +149,30 @@ make_all() {
   eval "$(peers_env)"
 }
 
-# The registry that an earlier run started, or that one again on its data, or a first one.
+# Uses the registry of an earlier run if it is running; else starts one, on the data of an earlier run if there is any.
 registry_up() {
   if service_running registry; then
     if registry_answers registry; then
-      say "    the registry on $ADDRESS runs already (process $(service_pid registry))"
+      say "    the registry on $ADDRESS is already running (process $(service_pid registry))"
       return
     fi
-    warn "the registry (process $(service_pid registry)) does not answer; starting it again"
+    warn "the registry (process $(service_pid registry)) does not answer; restarting it"
     service_stop registry
   fi
   local holders
   holders=$(port_holders "$PORT")
   if [ -n "$holders" ]; then
-    say "port $PORT is held by a process that this script did not start:"
+    say "port $PORT is used by a process that this script did not start:"
     say "    process ${holders//$'\n'/$'\n'    process }"
     die "cannot start a registry on $ADDRESS" "stop that process, and run this again" \
-      "where it is a registry of your own that you want to use: REGISTRY=HOST:PORT/PATH rbake essential --push"
+      "if it is your own registry and you want to use it: REGISTRY=HOST:PORT/PATH rbake essential --push"
   fi
   step "starting a registry on $ADDRESS"
   mkdir -p "$DATA_DIR"
   registry_start registry registry2 "$DATA_DIR/registry" "$ADDRESS"
 }
 
-# What the builder has to know: that the registry speaks plain HTTP, and, without Docker Hub, that it has its images.
+# Configures the builder: the registry speaks plain HTTP, and it has the images of Docker Hub if that cannot be reached.
 configure_builder() {
   local config=$DATA_DIR/buildkitd.toml
   printf '[registry."localhost:%s"]\n  http = true\n' "$PORT" >"$config.new"
@@ -182,7 +182,7 @@ configure_builder() {
   fi
   mv -- "$config.new" "$config"
   export RBAKE_BUILDKITD_CONFIG=$config
-  # The builder that this script configures and stops, whatever else is on the machine, unless the user names one.
+  # Use the builder that this script configures and stops, even if the machine has others, unless the user names one.
   if [ -z "${BUILDX_BUILDER:-}${BUILDKIT_HOST:-}" ]; then export BUILDX_BUILDER=embedded; fi
 }
 
@@ -192,15 +192,15 @@ name_build() {
   if git -C "$REPO_DIR" rev-parse -q --verify HEAD >/dev/null 2>&1; then
     export GITHUB_SHA=${GITHUB_SHA:-$(git -C "$REPO_DIR" rev-parse HEAD)}
     export TAG=${TAG:-$(git -C "$REPO_DIR" rev-list --count HEAD)}
-    # On no branch, as in a CI checkout of one commit, the file's default holds.
+    # Without a branch, as in a CI checkout of one commit, the default of the bake file applies.
     local branch
     if branch=$(git -C "$REPO_DIR" symbolic-ref -q --short HEAD); then export BRANCH=${BRANCH:-$branch}; fi
   fi
 }
 
 bake() {
-  step "rbake essential --push: some minutes the first time, most of them downloads; seconds afterwards"
-  # The builder lives on; it must not keep our lock.
+  step "rbake essential --push: some minutes the first time, most of them for downloads; seconds afterwards"
+  # The builder keeps running; it must not keep our lock.
   (cd "$REPO_DIR" && without_our_files "$RBAKE" essential --push)
 }
 
@@ -227,7 +227,7 @@ run() {
   bake
   show_tags
   say ""
-  say "The registry ($ADDRESS) and the builder are left running; stop them with: scripts/quickstart.sh --stop"
+  say "The registry ($ADDRESS) and the builder keep running; stop them with: scripts/quickstart.sh --stop"
 }
 
 stop() {
@@ -235,13 +235,13 @@ stop() {
   if [ -x "$RBAKE" ]; then
     (without_our_files "$RBAKE" builder stop) || warn "\`rbake builder stop\` failed"
   else
-    warn "there is no rbake at $RBAKE to stop the builder with; it stops by itself when it has been idle for a while"
+    warn "cannot stop the builder: there is no rbake at $RBAKE; an idle builder stops by itself after a while"
   fi
   if service_running registry; then
     service_stop registry
     say "the registry is stopped; its data is kept in $DATA_DIR/registry"
   else
-    say "no registry of this script is running"
+    say "no registry that this script started is running"
   fi
 }
 
@@ -249,5 +249,5 @@ case ${1:-} in
   '') with_lock quickstart run ;;
   --stop) with_lock quickstart stop ;;
   -h | --help) sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" ;;
-  *) die "there is no option \`$1\` here" "see scripts/quickstart.sh --help" ;;
+  *) die "unknown option \`$1\`" "see scripts/quickstart.sh --help" ;;
 esac

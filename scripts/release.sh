@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # Makes the archives of a release, as the release workflow does.
 #
-#   scripts/release.sh archive PLATFORM…  build and pack, each for one of linux-amd64 linux-arm64 darwin-amd64 darwin-arm64
-#   scripts/release.sh sums               write SHA256SUMS over the archives that are there
-#   scripts/release.sh version            print the version that is released, as in v0.1.0
+#   scripts/release.sh archive PLATFORM…  build an archive for each of: linux-amd64 linux-arm64 darwin-amd64 darwin-arm64
+#   scripts/release.sh sums               write SHA256SUMS for the archives that are there
+#   scripts/release.sh version            print the version that is released, such as v0.1.0
 #
-# All goes to target/dist. An archive has the program, its manual page, completions, README, LICENSE, and the licences of what it
-# is built from. The same commit and toolchain give the same archive. Linux: static, on Linux, for the other processor by zig.
-# macOS: on a Mac, since linking takes Apple's frameworks; whether it compiles is said anywhere by scripts/cross.sh.
+# Everything goes to target/dist. An archive has the program, its manual page, completions, README, LICENSE, and the licences of
+# its dependencies. The same commit and toolchain give the same archive. Programs for Linux are static and built on Linux, with
+# zig for the other processor. Programs for macOS are built on a Mac, since linking needs Apple's frameworks; scripts/cross.sh
+# checks on Linux whether they compile.
 #
-# The image of rbake is built by rbake from what this leaves: rbake -f bake/rbake.hcl
+# Afterwards, rbake can build its own image: rbake -f bake/rbake.hcl
 set -euo pipefail
-# The bash of macOS is of 2007: there, this file and common.sh alone are read.
+# The bash of macOS is from 2007: there, only this file and common.sh are read.
 # shellcheck source=scripts/lib/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/common.sh"
 if [ "$(uname -s)" = Linux ]; then
@@ -21,7 +22,7 @@ fi
 
 cd -- "$REPO_DIR"
 DIST=$REPO_DIR/target/dist
-# What a static program may weigh.
+# The largest size of a static program, in bytes.
 SIZE_LIMIT=$((18 * 1024 * 1024))
 
 version() { sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml; }
@@ -55,31 +56,31 @@ build() {
       rustup target add "$target"
       cargo build --release --locked --target "$target" --bin rbake
       ;;
-    *) die "\`$1\` is not built on $(uname -s)" "scripts/cross.sh $target says whether it compiles" ;;
+    *) die "cannot build \`$1\` on $(uname -s)" "check whether it compiles: scripts/cross.sh $target" ;;
   esac
 }
 
-# check_static PROGRAM: needs nothing of the system that it runs on, and is not too large.
+# check_static PROGRAM: fails if PROGRAM needs libraries of the system, or is too large.
 check_static() {
   local headers size
   headers=$(readelf -l "$1")
   [[ $headers != *INTERP* ]] || die "$1 is not static"
   size=$(stat -c %s "$1")
-  [ "$size" -le "$SIZE_LIMIT" ] || die "$1 has $size bytes; at most $SIZE_LIMIT are wanted"
+  [ "$size" -le "$SIZE_LIMIT" ] || die "$1 is too large: $size bytes, at most $SIZE_LIMIT are allowed"
 }
 
-# runnable PROGRAM TARGET: prints PROGRAM where it runs here, else one for this machine that says the same.
+# runnable PROGRAM TARGET: prints PROGRAM if it runs here, else an equal one that is built for this machine.
 runnable() {
   if "$1" --version >/dev/null 2>&1; then
     printf '%s' "$1"
     return
   fi
-  say "    an rbake for this machine, which prints the completions"
+  say "    building an rbake for this machine, to print the completions"
   cargo build --quiet --profile quickstart --locked --bin rbake
   printf '%s' "$(cargo metadata --format-version 1 --no-deps --offline | jq -r .target_directory)/quickstart/rbake"
 }
 
-# licences TARGET: the packages that are compiled in, with their licence texts; a text that came before is named only.
+# licences TARGET: prints the packages that are compiled in, with their licence texts, each text once.
 licences() {
   local target=$1 name version licence folder file sum seen
   seen=$(mktemp -d)
@@ -92,14 +93,14 @@ licences() {
     version=${version%%|*}
     licence=$(grep -m 1 -F "$name $version" "$seen/packages" | sed 's/.*|//')
     folder=$(awk -v name="$name" -v version="$version" '$1 == name && $2 == version { print $3; exit }' "$seen/folders")
-    # The packages of this workspace are rbake.
+    # Not the packages of this workspace, which are rbake itself.
     [ -n "$folder" ] || continue
     printf '\n==== %s %s: %s\n' "$name" "${version#v}" "$licence"
     for file in "${folder%/*}"/{LICENSE,LICENCE,COPYING,NOTICE,UNLICENSE}*; do
       [ -f "$file" ] || continue
       sum=$(cksum <"$file" | tr ' ' -)
       if [ -e "$seen/$sum" ]; then
-        printf '\n%s: as of %s\n' "${file##*/}" "$(cat "$seen/$sum")"
+        printf '\n%s: the same as for %s\n' "${file##*/}" "$(cat "$seen/$sum")"
       else
         printf '%s' "$name" >"$seen/$sum"
         printf '\n'
@@ -110,10 +111,10 @@ licences() {
   rm -rf -- "$seen"
 }
 
-# pack FOLDER NAME: DIST/NAME.tar.gz of FOLDER/NAME; equal contents give equal bytes.
+# pack FOLDER NAME: packs FOLDER/NAME into DIST/NAME.tar.gz; equal contents give equal bytes.
 pack() {
   local folder=$1 name=$2 time archive=$DIST/$2.tar.gz
-  # Sources without their history have no time.
+  # Sources without a git history have no time of a commit.
   time=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
   (
     cd -- "$folder"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The services of the live tests, for as long as one works on them: afterwards, plain `cargo test` finds them.
+# Starts the services of the live tests and keeps them running, so that plain `cargo test` can use them.
 #
 #   scripts/services.sh up [buildkit] [docker] [gha]   start them (and a registry); without names: buildkit
-#   eval "$(scripts/services.sh env)"                  the RBAKE_TEST_* variables: programs, and what runs
-#   scripts/services.sh down                           stop them and remove what they kept
+#   eval "$(scripts/services.sh env)"                  set the RBAKE_TEST_* variables of programs and running services
+#   scripts/services.sh down                           stop them and remove their data
 #
 # Each checkout has its own, under ${RBAKE_SERVICES_DIR:-$TMPDIR/rbake-services-…}.
 set -euo pipefail
@@ -19,17 +19,17 @@ up() {
   for name in "$@"; do
     case $name in
       registry | buildkit | docker | gha) ;;
-      *) die "there is no service \`$name\` here" "the services are: registry buildkit docker gha" ;;
+      *) die "unknown service \`$name\`" "the services are: registry buildkit docker gha" ;;
     esac
   done
-  # What an earlier run left must not be in the way.
+  # Remove what an earlier run left.
   stack_down
   mkdir -p "$SERVICES_DIR"
-  # What came up before something failed goes down again.
+  # If a service does not start, stop those that did.
   trap stack_down EXIT
   stack_up "$@"
   trap - EXIT
-  say "running; \`eval \"\$(scripts/services.sh env)\"\` for their variables, \`scripts/services.sh down\` to stop"
+  say "running; \`eval \"\$(scripts/services.sh env)\"\` sets their variables, \`scripts/services.sh down\` stops them"
 }
 
 case ${1:-} in

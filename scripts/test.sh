@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Installs what the tests need, runs them all, and stops all that it started.
+# Installs what the tests need, runs them all, and stops everything that it started.
 #
 #   scripts/test.sh                  everything: format, lints, documentation, scripts, tests with live peers, the release's archive
 #   scripts/test.sh --filter TEXT    only the tests whose name contains TEXT (with live peers)
-#   scripts/test.sh --no-live        without peers; live tests are ignored, and counted as skipped
+#   scripts/test.sh --no-live        without peers; live tests are skipped, and counted
 #   scripts/test.sh --tests          only the tests
-#   scripts/test.sh --long           the campaigns of tests/campaigns/ in full, not a twentieth; within three hours
+#   scripts/test.sh --long           all of the campaigns of tests/campaigns/, not a twentieth; up to three hours
 #
-# The last line gives the totals. Exit 0 only where every step passed and, with peers, no test was skipped.
-# Tests find programs and services by RBAKE_TEST_… (scripts/peers.sh env, scripts/services.sh env).
+# The last line gives the totals. Exits with 0 only if every step passed and, with peers, no test was skipped.
+# Tests find programs and services through variables RBAKE_TEST_… (scripts/peers.sh env, scripts/services.sh env).
 set -euo pipefail
 # shellcheck source=scripts/lib/all.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib/all.sh"
@@ -28,7 +28,7 @@ while [ $# -gt 0 ]; do
       FILTER=campaigns::
       CHECKS=
       TEST_LIMIT=${RBAKE_TEST_LIMIT:-10800}
-      # What the campaigns count is printed by tests that pass.
+      # Show the counts that the campaigns print, although the tests pass.
       TEST_ARGS+=(--nocapture)
       ;;
     --filter)
@@ -41,17 +41,17 @@ while [ $# -gt 0 ]; do
       sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
       exit 0
       ;;
-    *) die "there is no option \`$1\` here" "see scripts/test.sh --help" ;;
+    *) die "unknown option \`$1\`" "see scripts/test.sh --help" ;;
   esac
   shift
 done
 
 cd -- "$REPO_DIR"
-if [ -n "$LIVE" ]; then require_root "a test run with live peers (others: --no-live)"; fi
+if [ -n "$LIVE" ]; then require_root "a test run with live peers (without: --no-live)"; fi
 run_dirs_clear
 RUN_DIR=$(run_dir_make)
 SERVICES_DIR=$RUN_DIR/s
-# Read by process.sh: services go down even if this script is killed.
+# Read by process.sh: services stop even if this script is killed.
 # shellcheck disable=SC2034
 SERVICES_DIE_WITH_US=1
 FAILED=()
@@ -60,7 +60,7 @@ CHILD=
 # shellcheck disable=SC2034
 BESIDE_DIR=$RUN_DIR
 
-# watched COMMAND…: in a process group of its own, so that a signal to this script reaches all of it.
+# watched COMMAND…: runs COMMAND in its own process group, so that a signal to this script stops all of it.
 watched() {
   local status=0
   setsid -- "$@" </dev/null &
@@ -70,7 +70,7 @@ watched() {
   return "$status"
 }
 
-# check NAME COMMAND…: a failure is kept for the end, so that one run shows all of them.
+# check NAME COMMAND…: runs COMMAND; failures are reported at the end, so that one run shows all of them.
 check() {
   local name=$1 started=$SECONDS
   shift
@@ -118,22 +118,22 @@ prepare() {
 checks() {
   check "format" cargo fmt --all --check
   check "lints" cargo clippy --workspace --all-targets --quiet -- -D warnings
-  # They need a feature that the program does not have.
+  # The examples need a feature that the program is built without.
   check "lints of examples" cargo clippy --all-features --examples --quiet -- -D warnings
   check "dependencies" "$CARGO_SHEAR" --locked
-  # Private items are documented too, so links to them are good.
+  # Private items are documented too, so links to them are valid.
   check "documentation" env RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --quiet
-  # They are no part of the workspace, and would rot.
+  # They are not part of the workspace, so no other step compiles them.
   fuzz_lock
   check "fuzz targets" cargo check --quiet --manifest-path fuzz/Cargo.toml --target-dir target
-  # Each file by itself; sources are followed from the top of the checkout.
-  # One of the two, for what only Linux has; scripts/cross.sh has the rest.
+  # One of the two targets is enough to find what only Linux has; scripts/cross.sh checks both.
   check "macOS" "$SCRIPTS_DIR/cross.sh" aarch64-apple-darwin
+  # Each file by itself; sources are followed from the top of the checkout.
   check "scripts" shellcheck -x scripts/*.sh scripts/lib/*.sh scripts/stand-ins/*.sh .ci/run
 }
 
-# Every program that a test may ask for; what is there already costs a checksum. Much of a first run is waiting for downloads, so
-# it goes on beside the checks.
+# Installs every program that a test may need; for what is there already, only checksums are compared. A first run mostly waits
+# for downloads, so it runs in parallel with the checks.
 peers_begin() {
   local images=(busybox frontend)
   if ! docker_hub_reachable; then images+=(python postgres redis); fi
@@ -142,7 +142,7 @@ peers_begin() {
 }
 
 live_up() {
-  step "programs and images that the tests speak to (what is going on: $RUN_DIR/peers.log)"
+  step "programs and images that the tests use (progress: $RUN_DIR/peers.log)"
   joined peers
   step "starting services in $SERVICES_DIR"
   mkdir -p "$SERVICES_DIR"
@@ -151,12 +151,12 @@ live_up() {
   eval "$(stack_env)"
 }
 
-# tests: their output goes to the terminal and to a file, from which the totals come.
+# tests: runs the tests; their output goes to the terminal and to a file, from which the totals come.
 tests() {
   local log=$RUN_DIR/tests.log command
-  # Temporary folders of tests lie in ours, so that what they leave is found.
+  # Tests make their temporary folders in ours, so that we find what they leave.
   mkdir -p "$RUN_DIR/t"
-  # Some tests run programs as another user, who must get to the files below.
+  # Some tests run programs as another user, who must be able to reach the files below.
   chmod 711 "$RUN_DIR" "$RUN_DIR/t"
   export TMPDIR=$RUN_DIR/t
   # --no-fail-fast: one failing binary does not hide the others.
@@ -165,7 +165,7 @@ tests() {
   check "tests" bash -c "set -o pipefail; $command 2>&1 | tee $(printf %q "$log")"
 }
 
-# What runs below the tests' folder was started by a test, and should have been stopped by it.
+# A process that runs below the tests' folder was started by a test, which should have stopped it.
 no_stragglers() {
   local left end=$((SECONDS + 5))
   left=$(processes_below "$RUN_DIR/t" cwd)
@@ -180,12 +180,12 @@ no_stragglers() {
   kill_below "$RUN_DIR/t" cwd
 }
 
-# archive_begin: makes the archive of a release, with what the tests leave idle: much of it has one thread.
+# archive_begin: makes the archive of a release with CPU time that the tests do not use: much of the work has one thread.
 archive_begin() {
   beside archive 19 "$SCRIPTS_DIR/release.sh" archive "linux-$(oci_architecture)"
 }
 
-# release.sh has seen that the program runs, is static and not too large.
+# release.sh has checked that the program runs, is static and not too large.
 release_archive() {
   joined archive || return 1
   tail -n 1 -- "$(beside_log archive)" >&2
@@ -200,7 +200,7 @@ totals() {
     done < <(grep '^test result: ' "$RUN_DIR/tests.log")
   fi
   if [ "$((passed + failed))" = 0 ]; then FAILED+=("no test ran"); fi
-  if [ -n "$LIVE" ] && [ "$skipped" != 0 ]; then FAILED+=("$skipped skipped where none may be"); fi
+  if [ -n "$LIVE" ] && [ "$skipped" != 0 ]; then FAILED+=("$skipped tests were skipped; with peers, none may be"); fi
   TOTALS="$passed passed, $failed failed, $skipped skipped"
 }
 

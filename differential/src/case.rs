@@ -13,12 +13,12 @@ pub struct Case {
     pub stdin: String,
     /// Environment variables.
     pub environment: Vec<(String, String)>,
-    /// The arguments after `--print`; or all, where the first asks for a list.
+    /// The arguments after `--print`, or all arguments if one of them asks for a list.
     pub args: Vec<String>,
 }
 
 impl Case {
-    /// Whether targets or variables are listed rather than a plan printed.
+    /// Whether targets or variables are listed instead of printing a plan.
     pub fn lists(&self) -> bool {
         self.args.iter().any(|arg| arg.starts_with("--list"))
     }
@@ -44,7 +44,7 @@ impl Case {
         Ok(())
     }
 
-    /// Writes the case as the parity cases are written: its files and its line in `runs`.
+    /// Writes the case in the form of a parity case: its files and its line in `runs`.
     pub fn write(&self, dir: &Path) -> std::io::Result<()> {
         std::fs::create_dir_all(dir)?;
         self.write_files(dir)?;
@@ -66,7 +66,7 @@ impl Case {
         line
     }
 
-    /// How much there is of it.
+    /// The size of the case: the length of its texts.
     pub fn size(&self) -> usize {
         let files: usize = self.files.values().map(|text| text.len() + 1).sum();
         let environment: usize = self

@@ -1,4 +1,4 @@
-//! Running both programs on a case, away from this machine's configuration.
+//! Runs both programs on a case, without this machine's configuration.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::Case;
 /// How long a program may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Why nothing could be compared.
+/// Why the programs could not be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A program could not be run.
@@ -22,8 +22,8 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// The files of a case could not be made or read.
-    #[error("cannot make or read the files of a case")]
+    /// The files of a case could not be created or read.
+    #[error("cannot create or read the files of a case")]
     Files(#[from] std::io::Error),
 }
 
@@ -36,7 +36,7 @@ pub struct Programs {
     pub rbake: PathBuf,
 }
 
-/// What a program said.
+/// The answer of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// It succeeded and printed this.
@@ -45,16 +45,16 @@ pub enum Answer {
     Failed(String),
     /// It crashed with these messages.
     Crashed(String),
-    /// It did not come to an end.
+    /// It did not end in time.
     Hung,
 }
 
-/// What both said.
+/// The answers of both programs.
 #[derive(Debug, Clone)]
 pub struct Answers {
-    /// What buildx said.
+    /// buildx's answer.
     pub buildx: Answer,
-    /// What rbake said.
+    /// rbake's answer.
     pub rbake: Answer,
 }
 
@@ -82,7 +82,7 @@ impl Answers {
         )
     }
 
-    /// How the answers differ; none where they agree. Messages are not compared.
+    /// How the answers differ; `None` if they agree. Messages are not compared.
     pub fn difference(&self) -> Option<Difference> {
         match (&self.buildx, &self.rbake) {
             (_, Answer::Crashed(_) | Answer::Hung) => Some(Difference::OurCrash),
@@ -98,7 +98,7 @@ impl Answers {
 }
 
 impl Answer {
-    /// What was printed or told.
+    /// What was printed: the output, or the messages of a failure.
     pub fn text(&self) -> &str {
         match self {
             Self::Printed(text) | Self::Failed(text) | Self::Crashed(text) => text,
@@ -108,7 +108,7 @@ impl Answer {
 }
 
 impl Programs {
-    /// What both programs say of a case.
+    /// The answers of both programs to a case.
     pub fn compare(&self, case: &Case) -> Result<Answers, Error> {
         Ok(Answers {
             buildx: self.buildx(case)?,
@@ -116,21 +116,21 @@ impl Programs {
         })
     }
 
-    /// What buildx says of a case.
+    /// buildx's answer to a case.
     pub fn buildx(&self, case: &Case) -> Result<Answer, Error> {
         answer(&self.buildx, &["bake"], case)
     }
 
-    /// What rbake says of a case.
+    /// rbake's answer to a case.
     pub fn rbake(&self, case: &Case) -> Result<Answer, Error> {
         answer(&self.rbake, &[], case)
     }
 }
 
-// Each run has a directory of its own, for both programs make what a definition names as a cache or an output.
+// Each run has its own directory, because both programs create the caches and outputs that a definition names.
 #[expect(
     clippy::disallowed_methods,
-    reason = "std cannot wait for a process and a deadline"
+    reason = "std cannot wait for a process with a deadline"
 )]
 fn answer(program: &Path, words: &[&str], case: &Case) -> Result<Answer, Error> {
     let dir = tempfile::Builder::new().prefix("differential-").tempdir()?;
@@ -144,7 +144,7 @@ fn answer(program: &Path, words: &[&str], case: &Case) -> Result<Answer, Error> 
         .args(case.command_line())
         .env_clear()
         .env("HOME", "/nonexistent")
-        // Nobody can make a directory there, and buildx would.
+        // buildx would make a directory, which is impossible there.
         .env("BUILDX_CONFIG", "/proc/nonexistent")
         .env("DOCKER_CONFIG", "/proc/nonexistent")
         .envs(case.environment.iter().map(|(name, value)| (name, value)))

@@ -1,4 +1,4 @@
-//! Random numbers by a fixed algorithm, so that a seed means the same everywhere and always.
+//! Random numbers from a fixed algorithm, so that a seed always gives the same numbers.
 
 /// A source of random choices: `SplitMix64` (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
 #[derive(Debug, Clone)]
@@ -7,7 +7,7 @@ pub struct Random {
 }
 
 impl Random {
-    /// The source that a seed names.
+    /// The source of a seed.
     pub const fn new(seed: u64) -> Self {
         Self { state: seed }
     }
@@ -21,7 +21,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`, or 0 where that is 0.
+    /// A number below `bound`, or 0 if `bound` is 0.
     pub fn below(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound).unwrap_or(u64::MAX).max(1);
         usize::try_from(self.bits() % bound).unwrap_or(0)
@@ -32,7 +32,7 @@ impl Random {
         low + self.below(high.saturating_sub(low) + 1)
     }
 
-    /// True in so many of a hundred cases.
+    /// True in `percent` of a hundred cases.
     pub fn percent(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
@@ -41,12 +41,12 @@ impl Random {
     ///
     /// # Panics
     ///
-    /// Where there are none.
+    /// If there are no choices.
     pub fn pick<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
         &choices[self.below(choices.len())]
     }
 
-    /// The place of one of the weights, more often of a high one.
+    /// The index of one of the weights; a higher weight is chosen more often.
     pub fn weighted(&mut self, weights: &[usize]) -> usize {
         let mut left = self.below(weights.iter().sum());
         for (place, weight) in weights.iter().enumerate() {
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_of_nothing_are_never_taken() {
+    fn a_weight_of_zero_is_never_chosen() {
         let mut random = Random::new(1);
         assert!((0..200).all(|_| random.weighted(&[0, 3, 0, 1]) % 2 == 1));
     }

@@ -1,7 +1,7 @@
-//! The differences that are meant: each rule names the line in `docs/differences.md` that it stands for.
+//! The intended differences: each rule quotes the line in `docs/differences.md` that documents it.
 //!
-//! A rule either looks at the answers alone, or takes its cause away from the case: then the difference must be gone. What no
-//! rule explains is unexplained. Start at [`explain`].
+//! A rule either looks at the answers only, or removes its cause from the case: then the difference must be gone. A difference
+//! is unexplained if no rule explains it. Start at [`explain`].
 
 use crate::{Answers, Case, Difference, Error, Programs};
 
@@ -13,7 +13,7 @@ mod signs;
 pub struct Rule {
     /// Its name in reports.
     pub name: &'static str,
-    /// Words that `docs/differences.md` has.
+    /// Words of `docs/differences.md`.
     pub documented: &'static str,
     /// How it is recognised.
     sign: Sign,
@@ -21,13 +21,13 @@ pub struct Rule {
 
 #[derive(Debug)]
 enum Sign {
-    /// The answers tell it.
+    /// The answers show it.
     Answers(fn(&Case, &Answers, Difference) -> bool),
-    /// Only rbake refuses, and its errors say this.
+    /// Only rbake refuses, and its errors contain this.
     Refused(&'static str),
-    /// The same case without the cause shows no difference; none where the cause is absent.
+    /// The same case without the cause, which must show no difference; `None` if the cause is absent.
     Without(fn(&Case, &Answers) -> Option<Case>),
-    /// buildx itself does not always answer the same.
+    /// buildx itself does not always give the same answer.
     Random,
 }
 
@@ -41,7 +41,7 @@ impl Rule {
     }
 }
 
-/// All rules, those that cost nothing to ask first.
+/// All rules; those that need no further run come first.
 pub const RULES: &[Rule] = &[
     Rule::new(
         "their-crash",
@@ -164,7 +164,7 @@ pub fn explain(
             Sign::Without(without) => match without(case, answers) {
                 Some(without) if without != *case => {
                     let rest = programs.compare(&without)?;
-                    // What is left may have reasons of its own.
+                    // A remaining difference may have other reasons.
                     if let Some(mut rules) = explain(programs, &without, &rest)? {
                         rules.push(rule);
                         return Ok(Some(rules));
@@ -174,7 +174,7 @@ pub fn explain(
                 _ => false,
             },
             Sign::Random if !causes::several_outputs(case) => false,
-            // buildx's choice is not even: the right order comes in one of five runs.
+            // buildx does not choose evenly: the right order comes in one of five runs.
             Sign::Random => (0..40).try_fold(false, |found, _| -> Result<bool, Error> {
                 Ok(found || programs.buildx(case)? == answers.rbake)
             })?,
@@ -186,7 +186,7 @@ pub fn explain(
     Ok(None)
 }
 
-// The rules for all errors that rbake tells of; none where one of them is not meant.
+// The rules for all errors that rbake reports; `None` if one of the errors has no rule.
 fn refusals(messages: &str) -> Option<Vec<&'static Rule>> {
     let rule_of = |error: &str| {
         RULES

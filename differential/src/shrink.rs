@@ -1,12 +1,12 @@
-//! Making a case small while what it shows stays.
+//! Reduces a case while it still shows the same difference.
 //!
-//! Works on text, so that it needs to know no syntax: files, arguments and variables are left out first, then parts of the
+//! Works on text, so that it does not depend on a syntax: first, files, arguments and variables are removed, then parts of the
 //! texts: blocks, lines, bracketed parts, words.
 
 use crate::Case;
 use crate::make::tokens;
 
-/// The smallest case that was found for which `shows` holds, after so many questions at most.
+/// The smallest case found for which `shows` returns true, after at most `questions` calls of it.
 pub fn shrink<E>(
     case: &Case,
     mut questions: usize,
@@ -17,7 +17,7 @@ pub fn shrink<E>(
         let size = best.size();
         for step in STEPS {
             let mut place = 0;
-            // From a step's candidates, those that still show it are taken over one after the other.
+            // Of a step's candidates, each that still shows it is kept, one after the other.
             while let Some(next) = step(&best, place) {
                 if questions == 0 {
                     return Ok(best);
@@ -98,7 +98,7 @@ fn cut(text: &str, (start, end): (usize, usize)) -> String {
     format!("{}{}", &text[..start], &text[end..])
 }
 
-// From a line that begins at the margin to before the next one.
+// From a line that is not indented to the next such line.
 fn blocks(text: &str) -> Vec<(usize, usize)> {
     let mut starts: Vec<usize> = Vec::new();
     let mut at = 0;
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_matter_is_left_out() {
+    fn everything_that_does_not_matter_is_removed() {
         let mut case = Case::default();
         case.files.insert(
             "a".to_owned(),

@@ -1,6 +1,6 @@
-//! What the fuzz targets share: the road of `rbake --print` from text to text, without files, clock or environment.
+//! Shared code of the fuzz targets: `rbake --print` from text to text, without files, clock or environment.
 //!
-//! A target fails by a panic, by a hang, by using too much memory, or by one of the promises that [`print`] checks.
+//! A target fails on a panic, a hang, too much memory, or if one of the assertions in [`print`] fails.
 
 use std::time::SystemTime;
 
@@ -11,7 +11,7 @@ use rbake::plan::list::{ListSpec, list};
 use rbake::plan::{self, TargetOverride, PlanRequest, Surroundings};
 use rbake::types::{Environment, Platform};
 
-/// Prints the plan of all targets of `sources`, and whatever is wrong with it.
+/// Prints the plan of `targets` in `sources`, or draws its problems.
 ///
 /// Checks that printed plans are JSON, and that problems can be drawn: every span lies in its file.
 pub fn print(mut sources: DefinitionSources, targets: &[&str], sets: &[&str]) -> Option<String> {
@@ -23,7 +23,7 @@ pub fn print(mut sources: DefinitionSources, targets: &[&str], sets: &[&str]) ->
             Some(text)
         }
         Err(problems) => {
-            assert!(!problems.0.is_empty(), "a failure tells why");
+            assert!(!problems.0.is_empty(), "a failure reports a problem");
             draw(&problems, &sources.map);
             None
         }
@@ -35,12 +35,12 @@ fn draw(problems: &Diagnostics, map: &SourceMap) {
         color: false,
         width: 80,
     };
-    // Some thousand problems of one text are all alike; drawing them would be most of the time.
+    // Thousands of problems of one text are all alike; drawing them would take most of the time.
     let some = Diagnostics(problems.0.iter().take(20).cloned().collect());
     let drawn = diag::render_all(&some, map, style);
     assert!(!drawn.contains('\u{1b}'), "the text of a definition reaches the terminal: {drawn:?}");
     for problem in &some.0 {
-        assert!(!problem.message.is_empty(), "a problem says what is wrong");
+        assert!(!problem.message.is_empty(), "a problem has a message");
         let _ = diag::to_json(problem, map).to_string();
     }
 }

@@ -1,6 +1,6 @@
 //! Any lines as the elements of the attributes that are lists of comma-separated fields.
 //!
-//! The number at the start of a line says which attribute takes the rest of it.
+//! The first character of a line selects the attribute that gets the rest of the line.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -38,7 +38,7 @@ fuzz_target!(|text: &str| {
         }
     }
     let definition = json!({ "target": { "a": target, "b": { "inherits": ["a"] } } }).to_string();
-    // Braces that follow `$` and `%` are templates in JSON definitions as well, which is meant.
+    // Braces that follow `$` and `%` are templates in JSON definitions as well, which is intended.
     let sources = DefinitionSources::of([("docker-bake.json", definition.as_str())]);
     rbake_fuzz::print(sources, &["a", "b"], &[]);
 });

@@ -1,4 +1,4 @@
-//! Any text as Compose files: what follows a line of dashes is a further file, laid over the ones before.
+//! Any text as Compose files: a line of dashes begins a further file, which is merged over the ones before.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

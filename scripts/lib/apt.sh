@@ -2,14 +2,14 @@
 # Debian packages: installed only where they are missing, or unpacked into the cache without installing them.
 # Sourced after common.sh.
 
-# Once per run, and only when something cannot be had without it.
+# Updates the package lists, once per run and only if an installation fails without that.
 apt_update_once() {
   local mark=$PEERS_DIR/logs/apt-updated
-  # A file, since this may be called in a subshell; `$$` is the script's in all of them.
+  # A file, since this may be called in a subshell; `$$` is the script's PID in all of them.
   [ "$(cat -- "$mark" 2>/dev/null)" != "$$" ] || return 0
   step "apt: refreshing the package lists"
-  # One broken third-party list must not stop what Debian's own lists can give.
-  quietly "$PEERS_DIR/logs/apt-update.log" as_root apt-get update -q || warn "apt-get update had errors; going on with what it has"
+  # One broken third-party list must not prevent an installation from Debian's own lists.
+  quietly "$PEERS_DIR/logs/apt-update.log" as_root apt-get update -q || warn "apt-get update had errors; continuing with the lists that it got"
   printf '%s' "$$" >"$mark"
 }
 
@@ -31,12 +31,12 @@ apt_install_now() {
     apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
 }
 
-# apt_fresh_enough LOG COMMAND…: with the package lists as they are, and with fresh ones where that fails: a fresh
-# machine has none, an old one may have some that name packages which the mirror has no more.
+# apt_fresh_enough LOG COMMAND…: runs COMMAND with the package lists as they are, and again with fresh ones if that fails:
+# a fresh machine has none, an old one may have lists with packages that the mirror no longer has.
 apt_fresh_enough() {
   local log=$PEERS_DIR/logs/$1.log
   shift
-  have apt-get || die "no \`apt-get\` here: these scripts take packages from Debian" \
+  have apt-get || die "\`apt-get\` is not in PATH: these scripts take packages from Debian" \
     "on another system, install the packages by hand"
   mkdir -p "$PEERS_DIR/logs"
   if "$@" >"$log" 2>&1 </dev/null; then return 0; fi
@@ -45,7 +45,7 @@ apt_fresh_enough() {
 }
 
 # deb_unpack FOLDER PACKAGE…: fetches packages (apt checks their signatures) and unpacks them under FOLDER/root.
-# Nothing is installed, so no service of theirs starts and no file of the system changes.
+# They are not installed, so none of their services starts and no file of the system changes.
 deb_unpack() {
   local folder=$1 deb
   shift
@@ -55,5 +55,5 @@ deb_unpack() {
   rm -rf -- "$folder/debs"
 }
 
-# `_apt`, the user that apt downloads as, cannot write to root's folders; apt then says so and goes on as root.
+# `_apt`, the user that apt downloads as, cannot write to root's folders; apt then warns and continues as root.
 deb_download() { (cd -- "$1" && apt-get download -q "${@:2}"); }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Work that goes on beside the script, each in a process group of its own. Sourced after common.sh.
+# Background work of a script, each piece in its own process group. Sourced after common.sh.
 #
 # A script sets BESIDE_DIR, where the logs go, and calls `beside_stop` when it ends, however it ends.
 
@@ -8,18 +8,18 @@ declare -A BESIDE=()
 
 beside_log() { printf '%s/%s.log' "${BESIDE_DIR:?BESIDE_DIR is not set}" "$1"; }
 
-# beside NAME NICENESS COMMAND…: begins COMMAND, and goes on. Its output goes to `beside_log NAME`.
+# beside NAME NICENESS COMMAND…: starts COMMAND in the background. Its output goes to `beside_log NAME`.
 beside() {
   local name=$1 niceness=$2
   shift 2
-  # A lock that we hold is an open file: what we leave behind if we are killed must not keep it.
+  # A lock that we hold is an open file: a process that we leave behind if we are killed must not keep it.
   (without_our_files exec setsid -- nice -n "$niceness" "$@" </dev/null >"$(beside_log "$name")" 2>&1) &
   BESIDE[$name]=$!
 }
 
 beside_running() { [ -n "${BESIDE[$1]:-}" ] && process_start_time "${BESIDE[$1]}" >/dev/null; }
 
-# joined NAME: waits for the end of what `beside` began; prints its output if it failed.
+# joined NAME: waits for the end of what `beside` started; prints its output if it failed.
 joined() {
   local status=0
   [ -n "${BESIDE[$1]:-}" ] || return 1

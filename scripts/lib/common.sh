@@ -1,13 +1,13 @@
 # shellcheck shell=bash
 # What every script here shares: messages, the cache directory, locks, temporary folders.
-# Sourced, never run. Knows nothing of any single peer.
+# Sourced, never run. Has nothing that is specific to one peer.
 
 # The folder that holds this checkout's scripts, and the checkout itself.
 SCRIPTS_DIR=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034  # read by the scripts that source this
 REPO_DIR=$(cd -- "$SCRIPTS_DIR/.." && pwd)
 
-# Slow builds live outside the checkout, so that a clean clone does not pay for them again.
+# Slow builds are kept outside the checkout, so that a clean clone does not repeat them.
 PEERS_DIR=${RBAKE_PEERS_DIR:-${XDG_CACHE_HOME:-${HOME:?HOME is not set; set RBAKE_PEERS_DIR}/.cache}/rbake/peers}
 
 say() { printf '%s\n' "$*" >&2; }
@@ -23,12 +23,12 @@ die() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# need PROGRAM WHY [HELP]: ends the script where PROGRAM is not in PATH.
+# need PROGRAM WHY [HELP]: ends the script if PROGRAM is not in PATH.
 need() { have "$1" || die "\`$1\` is not in PATH; it is needed $2" "${3:-install \`$1\` and run this again}"; }
 
 is_root() { [ "$(id -u)" = 0 ]; }
 
-# as_root COMMAND…: runs it as root, by sudo where we are not.
+# as_root COMMAND…: runs COMMAND as root, with sudo if we are not root.
 as_root() {
   if is_root; then
     "$@"
@@ -58,15 +58,15 @@ quietly() {
   return "$status"
 }
 
-# with_lock NAME COMMAND…: one run at a time, on this machine, per NAME. The lock is on an open file: it goes
-# when the last process that holds it ends, so nothing that dies can leave it behind.
+# with_lock NAME COMMAND…: runs COMMAND, one at a time per NAME on this machine. The lock is on an open file: it is released
+# when the last process that holds it ends, so a process that dies cannot leave it behind.
 with_lock() {
   local name=$1 status fd
   shift
   mkdir -p "$PEERS_DIR/locks"
   exec {fd}>"$PEERS_DIR/locks/$name.lock"
   if ! flock -n "$fd"; then
-    say "    $name: another run is at it; waiting"
+    say "    $name: waiting for another run"
     flock "$fd"
   fi
   # Not `"$@" || status=$?`: that would switch `set -e` off in all of the command.

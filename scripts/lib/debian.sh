@@ -1,19 +1,19 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2016  # $ is for apt, jq or the hook's shell
-# Root file systems of Debian releases, from the mirror that this machine itself uses. Sourced after apt.sh.
+# Makes root file systems of Debian releases, from the mirror that this machine itself uses. Sourced after apt.sh.
 
-# debian_mirror: the address of Debian's main archive in this machine's own apt sources; none is written down here.
+# debian_mirror: prints the address of Debian's main archive in this machine's apt sources; no address is hard-coded.
 debian_mirror() {
   local mirror
   mirror=$(apt-get indextargets --format '$(SITE)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)' 'Created-By: Packages' 2>/dev/null |
     awk -F'|' -v codename="$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")" \
       '$4 == "main" && ($3 == codename || $3 == "stable") && $2 ~ /\/debian\/?$/ && !seen++ { print $2 }')
-  [ -n "$mirror" ] || die "this machine's apt sources name no mirror of Debian's main archive" \
-    "stand-ins are made from Debian packages; on another system, use a machine that reaches Docker Hub"
+  [ -n "$mirror" ] || die "found no mirror of Debian's main archive in this machine's apt sources" \
+    "stand-ins are made from Debian packages; without them, use a machine that reaches Docker Hub"
   printf '%s' "${mirror%/}"
 }
 
-# The proxy that this machine's apt uses, for an apt that does not read its settings.
+# Prints the proxy that this machine's apt uses, for an apt that does not read its settings.
 debian_apt_options() {
   local scheme proxy
   for scheme in http https; do
@@ -30,8 +30,8 @@ debian_rootfs() {
   apt_install mmdebstrap debian-archive-keyring
   mapfile -t options < <(debian_apt_options)
   mkdir -p "$PEERS_DIR/logs"
-  # Documentation and foreign translations are most of what a small image does not need. As in Debian's official images, dpkg does not
-  # wait for the disk after each file.
+  # A small image needs neither documentation nor translations. As in Debian's official images, dpkg does not wait for the disk
+  # after each file.
   quietly "$PEERS_DIR/logs/mmdebstrap-$(basename -- "$(dirname -- "$tar")").log" \
     mmdebstrap --variant="$variant" --include="$packages" "${options[@]}" \
     --dpkgopt=force-unsafe-io --aptopt='Acquire::Languages "none"' \
@@ -39,8 +39,8 @@ debian_rootfs() {
     --dpkgopt='path-exclude=/usr/share/locale/*' "$@" "$suite" "$tar" "$mirror"
 }
 
-# deb_unpack_from SUITE FOLDER PACKAGE…: as deb_unpack, from another release of Debian, by package lists of its own: the
-# machine's are not touched. Packages are chosen that need no newer C library than a machine has.
+# deb_unpack_from SUITE FOLDER PACKAGE…: like deb_unpack, but from another release of Debian, with its own package lists: the
+# machine's are not touched. Only for packages that do not need a newer C library than the machine's.
 deb_unpack_from() {
   local suite=$1 folder=$2 apt=$2/apt mirror deb
   shift 2

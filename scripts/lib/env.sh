@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # The names under which tests find the programs. Sourced after programs.sh.
 #
-# A test never looks in PATH: it takes RBAKE_TEST_…, and fails, naming the variable, where it is not set.
+# A test never looks in PATH: it reads RBAKE_TEST_…, and fails with the name of the variable if it is not set.
 
-# VARIABLE PROGRAM FILE, one a line; an empty FILE stands for the folder of the binaries.
+# VARIABLE PROGRAM FILE, one per line; an empty FILE means the folder of the binaries.
 peer_variables() {
   cat <<'END'
 RBAKE_TEST_BUILDKITD buildkit buildkitd
@@ -27,10 +27,10 @@ RBAKE_TEST_ROOTLESSKIT rootlesskit rootlesskit
 END
 }
 
-# Programs that people call by name; of two with one name only the first is here.
+# Programs that people call by name; of two with the same name only the first is here.
 PEER_PATH=(buildkit runc buildx crane registry3 regctl compose)
 
-# peers_env: `export` lines for what is there.
+# peers_env: prints `export` lines for the programs that are there.
 peers_env() {
   local variable name file path=''
   while read -r variable name file; do

@@ -2,15 +2,15 @@
 # shellcheck disable=SC2030,SC2031  # settings are meant for one subshell each
 # Programs from the Go module proxy, at pinned versions. Sourced after common.sh.
 #
-# Each is built as a tool of a throw-away module: `go install PKG@VERSION` refuses a module with `exclude`
-# directives (BuildKit), and one way for all is easier to trust. Versions of dependencies follow from the pinned
-# version alone (Go picks the least that satisfies all), their contents are checked against Go's checksum database.
+# Each is built as a tool of a temporary module: `go install PKG@VERSION` refuses a module with `exclude` directives
+# (BuildKit), and one way for all is easier to trust. The pinned version alone decides the versions of dependencies (Go
+# selects the lowest that satisfy all); Go checks their contents against its checksum database.
 
 GO_MINIMUM=1.26
 
 go_ready() {
   [ -z "${GO_READY:-}" ] || return 0
-  need go "to build BuildKit and its relatives" "install Go $GO_MINIMUM or later: https://go.dev/dl/"
+  need go "to build BuildKit and other programs" "install Go $GO_MINIMUM or later: https://go.dev/dl/"
   local found
   found=$(go env GOVERSION)
   found=${found#go}
@@ -34,7 +34,7 @@ go_tools() {
   for spec in "$@"; do gets+=("${spec#*=}"); done
   (
     cd -- "$module" || exit 1
-    # Nothing of the caller's own Go settings may change what comes out.
+    # The caller's own Go settings must not change the result.
     unset GOFLAGS
     export GOWORK=off GOFLAGS=-buildvcs=false CGO_ENABLED=$cgo
     quietly "$log" go get -tool "${gets[@]}"
@@ -64,7 +64,7 @@ go_program() {
     unset GOFLAGS
     export GOWORK=off GOFLAGS=-buildvcs=false CGO_ENABLED=0
     quietly "$log" go get "$requirement"
-    # What the program imports of the module's own dependencies stays at the version the module asks for.
+    # Dependencies that the program shares with the module keep the versions that the module requires.
     quietly "$log" go build -mod=mod -trimpath -ldflags "-s -w" -o "$dest/bin/$name" .
   )
   remove_tree "$module"

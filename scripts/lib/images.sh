@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Images made without a container engine: a root file system in, an OCI layout out. Sourced after stamp.sh.
+# Makes images without a container engine: from a root file system to an OCI layout. Sourced after stamp.sh.
 #
-# The digest follows from the layout, so pushing it twice is one push and a look.
+# The digest depends on the layout alone, so a second push only compares digests.
 
 # oci_image FOLDER CONFIG: FOLDER/rootfs.tar becomes the one layer of the OCI layout FOLDER/image. CONFIG is the
 # JSON of the image's run configuration (Env, Entrypoint, …).
@@ -14,7 +14,7 @@ oci_image() {
   gzip -n -3 <"$folder/rootfs.tar" >"$folder/layer"
   rm -- "$folder/rootfs.tar"
   layer=$(oci_blob "$folder/layer" "$blobs")
-  # The platform is said: without it BuildKit warns, and an export to Docker is refused.
+  # The platform must be set: without it BuildKit warns, and an export to Docker is refused.
   jq -nc --argjson config "$config" --arg diff "sha256:$diff" --arg architecture "$(oci_architecture)" \
     '{architecture: $architecture, os: "linux", created: "1970-01-01T00:00:00Z", config: $config,
       rootfs: {type: "layers", diff_ids: [$diff]},
@@ -49,13 +49,13 @@ oci_architecture() {
   case $(uname -m) in
     x86_64) printf amd64 ;;
     aarch64) printf arm64 ;;
-    *) die "no image can be made for \`$(uname -m)\`" ;;
+    *) die "cannot make an image for \`$(uname -m)\`" ;;
   esac
 }
 
 oci_digest() { jq -r '.manifests[0].digest' "$1/image/index.json"; }
 
-# oci_push FOLDER REFERENCE: to a registry that speaks plain HTTP.
+# oci_push FOLDER REFERENCE: pushes the image to a registry that speaks plain HTTP.
 oci_push() {
   local crane
   crane=$(peer_dir crane)/bin/crane

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Who listens on a TCP port of this machine. Sourced after common.sh.
+# Finds the processes that listen on a TCP port of this machine. Sourced after common.sh.
 
-# port_holders PORT: `PID COMMAND` of each process that listens there on a loopback or on every address, by any family:
-# `localhost` leads to all of them. PID is `?` where it is another user's and cannot be seen.
+# port_holders PORT: prints `PID COMMAND` of each process that listens there on a loopback address or on all addresses, with
+# IPv4 or IPv6: `localhost` leads to all of them. PID is `?` if the process is another user's and cannot be seen.
 port_holders() {
   local hex inode seen=' ' found
   printf -v hex '%04X' "$1"

@@ -1,26 +1,26 @@
 # shellcheck shell=bash
-# Long-running processes: started, known by pid and start time, stopped. Sourced after common.sh.
+# Starts and stops long-running processes, identified by PID and start time. Sourced after common.sh.
 #
-# Each has a folder SERVICES_DIR/NAME with `pid`, `log`, and whatever it keeps. Where a script sets
-# SERVICES_DIE_WITH_US=1, what it starts gets SIGTERM when the script is gone, however it went.
+# Each has a folder SERVICES_DIR/NAME with `pid`, `log`, and its data. If a script sets SERVICES_DIE_WITH_US=1, the
+# processes that it starts get SIGTERM when the script ends, even if it is killed.
 
 SERVICES_DIR=${SERVICES_DIR:-}
 SERVICES_DIE_WITH_US=${SERVICES_DIE_WITH_US:-}
 
 service_dir() { printf '%s/%s' "${SERVICES_DIR:?SERVICES_DIR is not set}" "$1"; }
 
-# The start time of a process, in clock ticks since boot: with the pid it names a process for good.
+# The start time of a process, in clock ticks since boot: together with the PID it identifies a process.
 process_start_time() {
   local stat fields
   stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
   # The second field, the name, may hold spaces and parentheses.
   read -r -a fields <<<"${stat##*) }"
-  # A zombie has ended; only its parent has not looked yet.
+  # A zombie has ended, but its parent has not waited for it yet.
   [ "${fields[0]}" != Z ] || return 1
   printf '%s' "${fields[19]}"
 }
 
-# service_pid NAME: prints the pid, where the service runs.
+# service_pid NAME: prints the PID, if the service runs.
 service_pid() {
   local pid started file
   file=$(service_dir "$1")/pid
@@ -32,8 +32,8 @@ service_pid() {
 
 service_running() { service_pid "$1" >/dev/null; }
 
-# without_our_files COMMAND…: in a subshell, runs COMMAND with standard input and output alone. A lock that we hold is an
-# open file: something that lives on and kept it would keep the lock.
+# without_our_files COMMAND…: in a subshell, runs COMMAND with only its standard streams open. A lock that we hold is an
+# open file: a process that outlives us must not keep it.
 without_our_files() {
   local fd
   for fd in /proc/self/fd/*; do
@@ -49,7 +49,7 @@ service_start() {
   shift
   folder=$(service_dir "$name")
   mkdir -p "$folder"
-  if service_running "$name"; then die "\`$name\` runs already (process $(service_pid "$name"))"; fi
+  if service_running "$name"; then die "\`$name\` is already running (process $(service_pid "$name"))"; fi
   local wrap=(setsid --)
   if [ -n "$SERVICES_DIE_WITH_US" ]; then wrap+=(setpriv --pdeathsig TERM --); fi
   (
@@ -59,7 +59,7 @@ service_start() {
   printf '%s %s\n' "$pid" "$(process_start_time "$pid")" >"$folder/pid"
 }
 
-# service_await NAME SECONDS COMMAND…: until COMMAND succeeds; ends the script where the service dies or is not ready in time.
+# service_await NAME SECONDS COMMAND…: waits until COMMAND succeeds; ends the script if the service ends or is not ready in time.
 service_await() {
   local name=$1 limit=$2 end
   shift 2
@@ -85,7 +85,7 @@ service_show_log() {
   say "---"
 }
 
-# service_stop NAME [SECONDS]: SIGTERM, and SIGKILL to its process group where that is not enough in time.
+# service_stop NAME [SECONDS]: sends SIGTERM, and SIGKILL to its process group if it has not ended in time.
 service_stop() {
   local name=$1 limit=${2:-20} pid end
   if pid=$(service_pid "$name"); then
@@ -103,7 +103,7 @@ service_stop() {
   rm -f -- "$(service_dir "$name")/pid"
 }
 
-# services_stop_all: every service below SERVICES_DIR.
+# services_stop_all: stops every service below SERVICES_DIR.
 services_stop_all() {
   local file
   for file in "${SERVICES_DIR:?}"/*/pid; do
@@ -113,8 +113,9 @@ services_stop_all() {
   done
 }
 
-# processes_below FOLDER [cwd]: `PID COMMAND` of each process that names FOLDER on its command line, is a container whose
-# root file system lies in it, or (with `cwd`: a person's shell may stand there) has it as its working directory. (Only the root: a mount that a daemon left is in the list of every process.)
+# processes_below FOLDER [cwd]: prints `PID COMMAND` of each process that has FOLDER on its command line, is a container whose
+# root file system is in it, or (only with `cwd`, since it may be a person's shell) has its working directory there. Of mounts,
+# only the root file system counts: a mount that a daemon left is in the list of every process.
 processes_below() {
   local folder=$1 cwd=${2:-} process pid name
   for process in /proc/[0-9]*; do
@@ -130,13 +131,13 @@ processes_below() {
   done
 }
 
-# kill_below FOLDER [cwd]: what is left when all that lives there has been asked to stop.
+# kill_below FOLDER [cwd]: kills the processes that are left there after all have been asked to stop.
 kill_below() {
   local pid
   while read -r pid _; do kill -KILL "$pid" 2>/dev/null || true; done < <(processes_below "$@")
 }
 
-# Mounts that a killed daemon left below FOLDER: removing the folder would else reach through them.
+# Unmounts what a killed daemon left mounted below FOLDER: otherwise, removing the folder would remove files in those mounts.
 unmount_below() {
   local folder point
   folder=$(readlink -f -- "$1") || return 0
@@ -145,7 +146,7 @@ unmount_below() {
   done < <(awk -v root="$folder/" 'index($5, root) == 1 { print $5 }' /proc/self/mountinfo | sort -r)
 }
 
-# remove_service_tree FOLDER: what daemons kept there, mounts and root's files among it.
+# remove_service_tree FOLDER: removes what daemons kept there, including mounts and files of root.
 remove_service_tree() {
   [ -e "$1" ] || return 0
   unmount_below "$1"

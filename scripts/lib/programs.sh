@@ -2,11 +2,11 @@
 # One recipe per program. Sourced after common.sh, stamp.sh, apt.sh, go.sh and versions.sh.
 #
 # A program NAME has:
-#   recipe_NAME        prints all that decides what comes out: the stamp is made of it
+#   recipe_NAME        prints everything that decides the result: the stamp is made from it
 #   build_NAME DEST    makes DEST/bin/…
-#   probe_NAME FOLDER  does it run here, and is it what its name says?
-#   about_NAME         what `install` says before a long build
-# The order of PEER_NAMES is the order of `install` without names: what most need comes first.
+#   probe_NAME FOLDER  succeeds if it runs here and is the right program and version
+#   about_NAME         prints what `install` shows before a long build
+# The order of PEER_NAMES is the order of `install` without names: the most used come first.
 
 # shellcheck disable=SC2034  # read by peers.sh
 PEER_NAMES=(buildkit runc buildx crane registry3 registry2 frontend regctl compose gha-cache docker-config runc-new engine docker-cli
@@ -16,9 +16,9 @@ peer_function() { printf '%s_%s' "$1" "${2//-/_}"; }
 peer_known() { declare -F "$(peer_function recipe "$1")" >/dev/null; }
 peer_dir() { printf '%s/%s' "$PEERS_DIR/programs" "$1"; }
 
-# says TEXT COMMAND…: does its output contain TEXT? (`COMMAND | grep -q` would fail now and then under `pipefail`:
-# grep leaves at the first match, and the command dies of a broken pipe.) Output is asked for, not the exit code:
-# some programs print their usage with code 2.
+# says TEXT COMMAND…: succeeds if the output of COMMAND contains TEXT. (`COMMAND | grep -q` would sometimes fail under
+# `pipefail`: grep exits at the first match, and the command gets a broken pipe.) The exit code does not matter: some
+# programs print their usage with code 2.
 says() {
   local text=$1 output
   shift
@@ -34,7 +34,7 @@ build_go_recipe() {
   go_tools "$dest" "${lines[@]:1}"
 }
 
-# The tags of BuildKit's own release builds, without what needs C.
+# The tags of BuildKit's own release builds, without those that need C.
 BUILDKIT_TAGS="osusergo netgo static_build seccomp"
 
 about_buildkit() { echo "buildkitd and buildctl $BUILDKIT_VERSION, about 90 s"; }
@@ -148,8 +148,8 @@ recipe_engine_containerd() {
 build_engine() { build_go_recipe "$1" recipe_engine_dockerd && build_go_recipe "$1" recipe_engine_containerd; }
 probe_engine() { says 'Docker version' "$1/bin/dockerd" --version && says "$CONTAINERD_VERSION" "$1/bin/containerd" --version; }
 
-# The docker command: one in PATH that works, else the one of the next Debian (bookworm has none). A link, where it is
-# somebody else's: it changes when they change theirs.
+# The docker command: one in PATH if it works, else the one of the next Debian (bookworm has none). One in PATH is called by a
+# script instead of copied, so that it stays up to date.
 about_docker_cli() { echo "the docker command"; }
 recipe_docker_cli() { printf 'docker in PATH or deb %s docker-cli\n' "$DOCKER_CLI_SUITE"; }
 build_docker_cli() {
@@ -166,8 +166,7 @@ build_docker_cli() {
 }
 probe_docker_cli() { says 'Docker version' "$1/bin/docker" --version; }
 
-# The shells that completions are made for. Installed, not unpacked: their modules and functions lie where they were
-# built to look.
+# The shells that have completions. Installed, not unpacked: they look for their modules and functions at fixed paths.
 about_shells() { echo "bash, zsh and fish"; }
 recipe_shells() { printf 'installed bash zsh fish\n'; }
 build_shells() {
@@ -196,8 +195,8 @@ recipe_gha_cache() {
 build_gha_cache() { go_program "$1" gha-cache "$SCRIPTS_DIR/gha-cache" "github.com/nektos/act@$ACT_VERSION"; }
 probe_gha_cache() { says '-dir' "$1/bin/gha-cache" -h; }
 
-# docker/cli at the version that buildx asks for.
-about_docker_config() { echo "docker/cli's reader of configurations as buildx $BUILDX_VERSION asks it, about 20 s"; }
+# docker/cli in the version that buildx requires.
+about_docker_config() { echo "docker/cli's reader of configurations, as in buildx $BUILDX_VERSION, about 20 s"; }
 recipe_docker_config() {
   printf 'go program\n%s\n' "$BUILDX_VERSION"
   cat -- "$SCRIPTS_DIR/docker-config/main.go"
@@ -206,14 +205,14 @@ build_docker_config() { go_program "$1" docker-config "$SCRIPTS_DIR/docker-confi
 # shellcheck disable=SC2016  # $0 is for the inner shell
 probe_docker_config() { says CurrentContext sh -c 'echo "{\"Dir\":\"/nonexistent\"}" | "$0"' "$1/bin/docker-config"; }
 
-# peer_ready NAME: is it there, unchanged, and does it run?
+# peer_ready NAME: succeeds if it is there, unchanged, and runs.
 peer_ready() {
   local folder
   folder=$(peer_dir "$1")
   stamp_ok "$folder" "$("$(peer_function recipe "$1")")" && "$(peer_function probe "$1")" "$folder" >/dev/null 2>&1
 }
 
-# peer_install NAME: makes it where it is not ready. Safe to run again, and in several processes at once.
+# peer_install NAME: makes it if it is not ready. Safe to run again, and in several processes at once.
 peer_install() {
   if peer_ready "$1"; then return 0; fi
   with_lock "program-$1" peer_make "$1"
@@ -225,10 +224,10 @@ peer_make() {
   if peer_ready "$name"; then return 0; fi
   folder=$(peer_dir "$name")
   step "$name: $("$(peer_function about "$name")")"
-  # A folder that has the right contents and still does not run is of another machine or system.
+  # A folder with the right contents whose program does not run is from another machine or system.
   if stamp_ok "$folder" "$("$(peer_function recipe "$name")")"; then remove_tree "$folder"; fi
   stamped "$folder" "$("$(peer_function recipe "$name")")" "$(peer_function build "$name")"
   "$(peer_function probe "$name")" "$folder" >/dev/null 2>&1 ||
-    die "\`$name\` was made, in $folder, but does not run as it should"
+    die "\`$name\` was made in $folder, but does not run correctly"
   say "    $name: ready after $((SECONDS - started)) s"
 }

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
 # The services that live tests and the quickstart use; the daemons need root. Sourced after process.sh and programs.sh.
 #
-# Each `…_start NAME …` returns when the service answers. No port is chosen beforehand: the kernel gives a free one,
-# and the service says which, so two runs at once cannot take each other's.
+# Each `…_start NAME …` returns when the service answers. No port is fixed: the kernel chooses a free one, and the service
+# reports it, so two runs at once cannot use the same port.
 
-# registry_start NAME PROGRAM DATA [ADDRESS]: the distribution registry. registry_address NAME prints where it is.
+# registry_start NAME PROGRAM DATA [ADDRESS]: the distribution registry. registry_address NAME prints its address.
 registry_start() {
   local name=$1 program=$2 data=$3 address=${4:-127.0.0.1:0} folder
   folder=$(service_dir "$name")
@@ -28,7 +28,7 @@ END
   service_await "$name" 30 registry_answers "$name"
 }
 
-# Both generations log the address that they got.
+# Both versions of the registry log the address that they got.
 registry_address() {
   sed -n '/listening on 127\.0\.0\.1:/{s/.*listening on \(127\.0\.0\.1:[0-9]*\).*/\1/p;q}' "$(service_dir "$1")/log"
 }
@@ -39,7 +39,7 @@ registry_answers() {
   [ -n "$address" ] && curl -fsS --noproxy '*' -o /dev/null --max-time 2 "http://$address/v2/" 2>/dev/null
 }
 
-# buildkitd_start NAME PROGRAM [MIRROR]: a daemon with its own root and socket. Where MIRROR (host:port, plain HTTP)
+# buildkitd_start NAME PROGRAM [MIRROR]: a daemon with its own root and socket. If MIRROR (host:port, plain HTTP)
 # is given, docker.io's images come from there. buildkitd_address NAME prints its address.
 buildkitd_start() {
   local name=$1 program=$2 mirror=${3:-} folder
@@ -83,21 +83,21 @@ END
 }
 
 # dockerd_start NAME STORE [MIRROR]: a Docker Engine in a network of its own (see own-network.sh); STORE is `containerd`
-# or `classic`. dockerd_host NAME prints its DOCKER_HOST. Ports that a container publishes are published in there:
-# from outside, ask with `docker exec`.
+# or `classic`. dockerd_host NAME prints its DOCKER_HOST. Ports that a container publishes are published in that
+# network: from outside, use `docker exec`.
 dockerd_start() {
   local name=$1 store=$2 mirror=${3:-} folder pid
   folder=$(service_dir "$name")
   mkdir -p "$folder"
   socket_fits "$folder/exec/containerd/containerd.sock.ttrpc"
-  # An engine of the machine reads /etc/docker/daemon.json; ours is told of another file.
+  # An engine of the machine reads /etc/docker/daemon.json; ours reads another file.
   printf '{}\n' >"$folder/daemon.json"
   local options=(--config-file "$folder/daemon.json" --host "unix://$folder/docker.sock" --data-root "$folder/data"
     --exec-root "$folder/exec" --pidfile "$folder/dockerd.pid" --group "$(id -gn)")
   case $store in
     containerd) options+=(--feature containerd-snapshotter=true) ;;
     classic) options+=(--feature containerd-snapshotter=false) ;;
-    *) die "\`$store\` is no image store of Docker Engine" "use \`containerd\` or \`classic\`" ;;
+    *) die "\`$store\` is not an image store of Docker Engine" "use \`containerd\` or \`classic\`" ;;
   esac
   if [ -n "$mirror" ]; then options+=(--registry-mirror "http://$mirror" --insecure-registry "$mirror"); fi
   service_start "$name" env "PATH=$(peer_dir engine)/bin:$(peer_dir runc-new)/bin:$PATH" \
@@ -109,10 +109,10 @@ dockerd_start() {
   service_await "$name" 90 curl -fsS --max-time 5 --unix-socket "$folder/docker.sock" http://docker/_ping
 }
 
-# own_network PID: has the process left our network namespace yet?
+# own_network PID: succeeds once the process has left our network namespace.
 own_network() { [ "$(readlink "/proc/$1/ns/net")" != "$(readlink /proc/self/ns/net)" ]; }
 
-# dockerd_stop NAME: containers first, since an engine that stops waits ten seconds for each that ignores SIGTERM.
+# dockerd_stop NAME: removes containers first, since an engine that stops waits ten seconds for each that ignores SIGTERM.
 dockerd_stop() {
   local socket id
   socket=$(service_dir "$1")/docker.sock
@@ -136,7 +136,7 @@ gha_cache_start() {
 }
 gha_cache_url() { grep -m1 '^http://' "$(service_dir "$1")/log"; }
 
-# The kernel takes no path of a socket that is longer than this.
+# socket_fits PATH: ends the script if PATH is longer than the kernel allows for a socket.
 socket_fits() {
   [ ${#1} -lt 108 ] || die "\`$1\` is too long for a socket (107 bytes at most)" "set TMPDIR to a shorter folder"
 }

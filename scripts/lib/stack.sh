@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# The services that live tests share, as one thing: up, their variables, down. Sourced after services.sh.
+# Starts and stops the services that live tests share, and prints their variables. Sourced after services.sh.
 
-# stack_up SERVICE…: of `registry`, `buildkit`, `docker`, `gha`. The registry comes first: the daemons mirror it.
+# stack_up SERVICE…: starts some of `registry`, `buildkit`, `docker`, `gha`; first the registry, the mirror of the daemons.
 stack_up() {
   local mirror wanted=" $* "
   peer_install registry3
@@ -21,7 +21,7 @@ stack_up() {
     apt_install iptables iproute2 slirp4netns procps
     dockerd_start docker "${RBAKE_TEST_DOCKER_STORE:-containerd}" "$mirror"
     say "    dockerd    $(dockerd_host docker)"
-    # What an engine does with images depends on its store, so that tests need one of each kind.
+    # What an engine does with images depends on its store, so tests need one of each kind.
     dockerd_start docker-classic classic "$mirror"
     say "    dockerd    $(dockerd_host docker-classic), with the classic image store"
   fi
@@ -32,12 +32,12 @@ stack_up() {
   fi
 }
 
-# What tests build from. The small ones are always ours, so that a test does not depend on Docker Hub's limits.
+# Pushes the images that tests build from. The small ones are always ours, so that no test depends on Docker Hub's limits.
 stack_images() {
   stand_ins_push "$1" busybox frontend
   if [ -n "${RBAKE_TEST_SITE:-}" ]; then
     if docker_hub_reachable; then
-      say "    Docker Hub answers: python, postgres and redis come from there"
+      say "    Docker Hub can be reached: python, postgres and redis come from there"
     else
       say "    Docker Hub cannot be reached: stand-ins for python, postgres and redis"
       stand_ins_push "$1" python postgres redis
@@ -45,7 +45,7 @@ stack_images() {
   fi
 }
 
-# stack_env: `export` lines for what runs.
+# stack_env: prints `export` lines for the services that run.
 stack_env() {
   if service_running registry; then printf 'export RBAKE_TEST_REGISTRY_ADDR=%q\n' "$(registry_address registry)"; fi
   if service_running buildkit; then printf 'export RBAKE_TEST_BUILDKIT_ADDR=%q\n' "$(buildkitd_address buildkit)"; fi
@@ -65,8 +65,8 @@ stack_down() {
   remove_service_tree "$SERVICES_DIR"
 }
 
-# run_dir_make: prints a new folder for one run, with a short name, since sockets have a limit. What is left in it,
-# process or mount or file, is the run's to clear away.
+# run_dir_make: makes and prints a new folder for one run, with a short name, since paths of sockets have a limit. The run must
+# remove everything in it: processes, mounts and files.
 run_dir_make() {
   local folder
   folder=$(mktemp -d "${TMPDIR:-/tmp}/rbt-XXXXXX")
@@ -74,14 +74,14 @@ run_dir_make() {
   printf '%s' "$folder"
 }
 
-# run_dirs_clear: what runs that were killed left.
+# run_dirs_clear: removes what killed runs left.
 run_dirs_clear() {
   local folder pid started
   for folder in "${TMPDIR:-/tmp}"/rbt-*; do
     if [ ! -O "$folder" ] || [ ! -s "$folder/owner" ]; then continue; fi
     read -r pid started <"$folder/owner" || continue
     if [ "$(process_start_time "$pid")" = "$started" ]; then continue; fi
-    say "    clearing away what a run that was killed left in $folder"
+    say "    removing what a killed run left in $folder"
     (
       SERVICES_DIR=$folder/s
       stack_down

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# A finished folder of the cache: complete or absent, and checked before each use.
+# A finished folder of the cache is complete or absent, and checked before each use.
 #
-# `stamp` holds the recipe (what it was made from) and the sha256 of every file. A folder whose recipe is another
-# one, or of which a file is missing or changed, counts as absent and is made again. Sourced after common.sh.
+# `stamp` holds the recipe (what it was made from) and the sha256 of every file. A folder with another recipe, or with a
+# missing or changed file, counts as absent and is made again. Sourced after common.sh.
 
-# stamp_write FOLDER RECIPE: the last act of a build, before the folder gets its final name.
+# stamp_write FOLDER RECIPE: the last step of a build, before the folder gets its final name.
 stamp_write() {
   local folder=$1 recipe=$2
   (
@@ -15,7 +15,7 @@ stamp_write() {
   )
 }
 
-# stamp_ok FOLDER RECIPE: is FOLDER complete, unchanged, and made by RECIPE?
+# stamp_ok FOLDER RECIPE: succeeds if FOLDER is complete, unchanged, and made by RECIPE.
 stamp_ok() {
   local folder=$1 recipe=$2
   [ -f "$folder/stamp" ] && [ -s "$folder/files.sha256" ] || return 1
@@ -23,15 +23,15 @@ stamp_ok() {
   (cd -- "$folder" && sha256sum --quiet --status -c files.sha256 2>/dev/null)
 }
 
-# stamped FOLDER RECIPE BUILD…: makes FOLDER by `BUILD… TEMP`, unless a good one is there; ends the script where that
-# fails. Call it under a lock: the temporary folder has a fixed name, so that the next run clears away what an
+# stamped FOLDER RECIPE BUILD…: makes FOLDER with `BUILD… TEMP`, unless a valid one is there; ends the script if that
+# fails. Call it under a lock: the temporary folder has a fixed name, so that the next run removes what an
 # interrupted one left. Never call it in a condition (`stamped … || …`): `set -e` would be off in BUILD.
 stamped() {
   local folder=$1 recipe=$2 temp status
   shift 2
   if stamp_ok "$folder" "$recipe"; then return 0; fi
   if [ -e "$folder" ]; then
-    say "    ${folder##*/}: what is there is damaged or of another recipe; making it again"
+    say "    ${folder##*/}: the folder is damaged or has another recipe; making it again"
   fi
   temp=$PEERS_DIR/tmp/${folder##*/}
   remove_tree "$temp"

@@ -3,8 +3,8 @@
 # Stand-ins for images of Docker Hub, made from Debian packages where Docker Hub cannot be reached.
 # Sourced after images.sh, apt.sh and programs.sh.
 #
-# They are made for this machine and never leave it: they carry its CA bundle, and they are not the official images,
-# only enough like them that a Dockerfile or a compose file written for those works untouched.
+# They are made for this machine and never leave it: they contain its CA bundle. They are not the official images, but
+# similar enough that a Dockerfile or a compose file that is written for those works unchanged.
 #
 # A stand-in NAME has `stand_in_NAME_tags` (what it is pushed as), `stand_in_NAME_recipe`, and
 # `stand_in_NAME_build FOLDER`, which makes FOLDER/image.
@@ -15,7 +15,7 @@ STAND_IN_NAMES=(busybox frontend python postgres redis)
 docker_hub_reachable() {
   local code
   code=$(curl -sS -o /dev/null -w '%{http_code}' --max-time "${RBAKE_HUB_TIMEOUT:-5}" https://registry-1.docker.io/v2/ 2>/dev/null)
-  # Docker Hub asks for a token: that is an answer. Anything else is something in between.
+  # 401 means that Docker Hub wants a token. An answer other than these two comes from something in between.
   [ "$code" = 401 ] || [ "$code" = 200 ]
 }
 
@@ -23,10 +23,10 @@ STAND_IN_SOURCES=$SCRIPTS_DIR/stand-ins
 
 stand_in_dir() { printf '%s/images/%s' "$PEERS_DIR" "$1"; }
 
-# stand_in_ready NAME: is it there, complete and of this recipe?
+# stand_in_ready NAME: succeeds if it is there, complete, and made by this recipe.
 stand_in_ready() { stamp_ok "$(stand_in_dir "$1")" "$("stand_in_$1_recipe")"; }
 
-# stand_in_make NAME: makes it where it is not there yet.
+# stand_in_make NAME: makes it if it is not there yet.
 stand_in_make() {
   local recipe
   recipe=$("stand_in_$1_recipe")
@@ -43,7 +43,7 @@ stand_in_make_locked() {
   say "    stand-in \`$name\`: ready after $((SECONDS - started)) s"
 }
 
-# stand_ins_push REGISTRY NAME…: makes them, and puts them where a daemon that mirrors docker.io looks for them.
+# stand_ins_push REGISTRY NAME…: makes them, and pushes them to where a daemon with this mirror of docker.io looks for them.
 stand_ins_push() {
   local registry=$1 name tag
   shift
@@ -100,7 +100,7 @@ stand_in_frontend_build() {
     "moby.buildkit.frontend.caps": "moby.buildkit.frontend.inputs,moby.buildkit.frontend.subrequests,moby.buildkit.frontend.contexts"}}'
 }
 
-# --- python:3.13-slim: Debian trixie's Python, with the official image's manners.
+# --- python:3.13-slim: Debian trixie's Python, changed to behave like the official image.
 
 stand_in_python_tags() { printf 'library/python:%s\n' 3.13-slim 3.13-slim-trixie 3.13; }
 stand_in_python_recipe() {
@@ -113,7 +113,7 @@ stand_in_python_build() {
     '{"Env": ["PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"], "Cmd": ["python3"]}'
 }
 
-# --- postgres and redis: Debian's servers behind entrypoints that take what the official ones take.
+# --- postgres and redis: Debian's servers, with entrypoints that accept the same variables and arguments as the official ones.
 
 stand_in_postgres_tags() { printf 'library/postgres:%s\n' 17-alpine 17; }
 stand_in_postgres_recipe() {
@@ -154,7 +154,7 @@ stand_in_debian() {
 
 # --- The machine's own certificate authorities, where it has any: a proxy may sign for the package registries.
 
-# machine_ca: the file with them, or nothing.
+# machine_ca: prints the file with them, or nothing.
 machine_ca() {
   local file=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
   if [ -e "$file" ] && { [ -n "${SSL_CERT_FILE:-}" ] || [ -n "$(ls -A /usr/local/share/ca-certificates 2>/dev/null)" ]; }; then

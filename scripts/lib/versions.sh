@@ -1,25 +1,25 @@
 # shellcheck shell=bash
-# The one place that names a version. Changing a version here makes the next run build it.
+# All versions are set here. If you change one, the next run builds it.
 # shellcheck disable=SC2034  # read by programs.sh and rust.sh
 
 BUILDKIT_VERSION=v0.32.2
-# An old daemon that is still in use: what it lacks must be noticed, not assumed.
+# An old daemon that is still in use: rbake must detect what it lacks.
 BUILDKIT_OLD_VERSION=v0.17.3
 BUILDX_VERSION=v0.36.1
 CRANE_VERSION=v0.22.1
 REGCTL_VERSION=v0.11.7
 REGISTRY_VERSION=v3.1.2
-# Docker Engine 29 needs a runc that knows time namespaces; Debian bookworm's does not.
+# Docker Engine 29 needs a runc that supports time namespaces; Debian bookworm's does not.
 RUNC_VERSION=v1.3.4
 MOBY_VERSION=v2.0.0-beta.24
-# Before 2.3.3 no gRPC service comes up where mkfs.erofs is not installed.
+# Before 2.3.3, no gRPC service starts if mkfs.erofs is not installed.
 CONTAINERD_VERSION=v2.3.7
-# The Debian release whose docker-cli is taken where no docker is in PATH.
+# The Debian release whose docker-cli is used if no docker is in PATH.
 DOCKER_CLI_SUITE=trixie
 COMPOSE_VERSION=v2.40.3
 ROOTLESSKIT_VERSION=v3.3.0
 ACT_VERSION=v0.2.89
-# Not a peer: finds dependencies that nothing names. The newest that builds with the toolchain of the checkout.
+# Not a peer: finds unused dependencies. The newest that builds with the toolchain of the checkout.
 CARGO_SHEAR_VERSION=1.13.0
 # Their hashes are in zig.sh.
 ZIGLANG_VERSION=0.17.1

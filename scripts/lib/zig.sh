@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# A C compiler for other systems, with the cargo subcommand that uses it; both are programs of PyPI. Sourced after programs.sh.
+# A C compiler for other systems, with the cargo subcommand that uses it; both come from PyPI. Sourced after programs.sh.
 #
-# `ring` and mimalloc are C in part. Zig compiles C for macOS and for the other architecture out of the box, and links what
-# needs nothing but a C library; for macOS it has no frameworks, so that programs for it are linked on a Mac.
+# `ring` and mimalloc are C in part. Zig compiles C for macOS and for the other architecture out of the box, and links
+# programs that need only a C library. It has no frameworks of macOS, so programs for macOS are linked on a Mac.
 
 # The hashes are those of the wheels for Linux, x86-64 and arm64.
 zig_requirements() {
@@ -29,12 +29,12 @@ build_zig() {
     --no-compile --target "$1/lib" --requirement "$1/requirements.txt"
   mkdir -p "$1/bin"
   mv -- "$1/lib/bin/cargo-zigbuild" "$1/bin/"
-  # Zig looks for its library beside the file that the link leads to.
+  # Zig looks for its library next to the file that the link leads to.
   ln -s ../lib/ziglang/zig "$1/bin/zig"
 }
 probe_zig() { says "$ZIGLANG_VERSION" "$1/bin/zig" version && says "$CARGO_ZIGBUILD_VERSION" "$1/bin/cargo-zigbuild" --version; }
 
-# with_zig COMMAND…: `cargo-zigbuild` is a program of its own here: `cargo zigbuild` would need it in PATH.
+# with_zig COMMAND…: runs COMMAND with zig and `cargo-zigbuild` in PATH.
 with_zig() {
   peer_install zig
   PATH=$(peer_dir zig)/bin:$PATH "$@"

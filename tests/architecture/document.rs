@@ -1,4 +1,4 @@
-//! What `ARCHITECTURE.md` names exists.
+//! Checks that everything that `ARCHITECTURE.md` names exists.
 
 use super::{code, root, sources};
 
@@ -6,7 +6,7 @@ fn document() -> String {
     std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap()
 }
 
-/// What stands between backticks, line by line, so that a lone backtick spoils one line only.
+/// The texts between backticks, line by line, so that an unpaired backtick affects only its line.
 fn quoted(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut fenced = false;
@@ -70,7 +70,7 @@ fn its_modules_and_items_exist() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-// Whether the modules lead to a file or directory, and what is left of the path is declared or exported there.
+// Whether the modules lead to a file or directory, and the rest of the path is declared or exported there.
 fn exists(segments: &[&str]) -> bool {
     let mut dir = root().join("src");
     for (depth, segment) in segments.iter().enumerate() {
@@ -105,10 +105,10 @@ fn declares(text: &str, item: &str) -> bool {
     })
 }
 
-/// Each term of the glossary is the name of something, so that a reader who searches for it arrives.
+/// Each term of the glossary is a name in the code, so that a reader who searches for it finds something.
 #[test]
 fn its_terms_are_names_in_the_code() {
-    // What its issue brings, or what has a name only where it is shown.
+    // Terms that are not implemented yet, or that occur only in output.
     const NOT_YET: [&str; 2] = ["publish", "LLB definition"];
     let text = document();
     let table = text

@@ -1,4 +1,4 @@
-//! The import rules of `ARCHITECTURE.md`, kept.
+//! Checks the import rules of `ARCHITECTURE.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -38,7 +38,7 @@ fn rules() -> BTreeMap<String, Rule> {
         .collect()
 }
 
-// The top-level module a file of `src/` belongs to; the crate's roots belong to none.
+// The top-level module a file of `src/` belongs to; the roots of the crate belong to no module.
 fn module_of(file: &Path) -> Option<String> {
     let relative = file.strip_prefix(root().join("src")).ok()?;
     let first = relative.components().next()?.as_os_str().to_str()?;
@@ -145,7 +145,7 @@ fn the_parser_crate_is_named_in_one_file() {
 }
 
 #[test]
-fn the_check_sees_what_it_should() {
+fn the_check_finds_modules_and_crates() {
     let found =
         named_modules("use crate::{plan::Plan, types::{a, b}}; x(crate::diag::Span); mycrate::no;");
     assert_eq!(found, ["diag", "plan", "types"].map(str::to_owned).into());

@@ -1,4 +1,4 @@
-//! Names that can be searched for, and files that are where one looks for them.
+//! Checks that the name of a type is unique, and that files are where a reader looks for them.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ fn public_types(code: &str) -> Vec<&str> {
         {
             let end = name.find(|c: char| !c.is_alphanumeric() && c != '_');
             let name = &name[..end.unwrap_or(name.len())];
-            // A macro names what it declares later.
+            // In a macro, the name is a parameter such as `$name`.
             if !name.is_empty() {
                 found.push(name);
             }
@@ -33,9 +33,9 @@ fn public_types(code: &str) -> Vec<&str> {
     found
 }
 
-/// A search for a type's name has to lead to that type.
+/// A search for a type's name must find that type only.
 #[test]
-fn no_two_public_types_have_one_name() {
+fn no_two_public_types_have_the_same_name() {
     let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for file in sources().iter().filter(|file| !is_test_file(file)) {
         let text = std::fs::read_to_string(file).unwrap();
@@ -56,7 +56,7 @@ fn no_two_public_types_have_one_name() {
         .collect();
     assert!(
         doubled.is_empty(),
-        "give each the noun that it is the kind of:\n{}",
+        "several types have the same name; add a noun that distinguishes them:\n{}",
         doubled.join("\n")
     );
 }
@@ -68,14 +68,14 @@ fn modules_with_files_of_their_own_are_directories() {
     for file in sources() {
         let shown = file.strip_prefix(root()).unwrap().display().to_string();
         if file.with_extension("").is_dir() {
-            wrong.push(format!("{shown} belongs into its directory, as `mod.rs`"));
+            wrong.push(format!("{shown} belongs in its directory, as `mod.rs`"));
         }
         if shown.ends_with("_tests.rs") || shown.ends_with("_test.rs") {
             wrong.push(format!("{shown} should be `tests.rs` of a directory"));
         }
         let text = std::fs::read_to_string(&file).unwrap();
         if code(&text).contains("#[path") {
-            wrong.push(format!("{shown} has a module whose file is elsewhere"));
+            wrong.push(format!("{shown} has a module with `#[path]`"));
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));

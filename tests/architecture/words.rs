@@ -1,6 +1,6 @@
-//! Phrases that a stranger stumbles over, kept out of comments and documents.
+//! Checks that comments and documents do not use phrases that are hard to understand.
 //!
-//! A list of phrases does not make good prose; `CONTRIBUTING.md` says what does. These are the ones that were worst.
+//! `CONTRIBUTING.md` says what good prose is, which is more than a list of phrases. These were the worst ones.
 
 use regex::Regex;
 
@@ -70,7 +70,7 @@ fn comments(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The prose of a document: its lines outside of code blocks, without what stands between backticks.
+/// The prose of a document: its lines outside of code blocks, without the texts between backticks.
 fn prose(text: &str) -> impl Iterator<Item = (usize, String)> {
     let mut fenced = false;
     text.lines().enumerate().filter_map(move |(number, line)| {

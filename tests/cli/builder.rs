@@ -1,4 +1,4 @@
-//! `rbake builder`, as far as no builder is needed.
+//! `rbake builder`, without a builder.
 
 use super::project;
 use crate::support::project::{TestProject, assert_session};

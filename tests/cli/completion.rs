@@ -1,4 +1,4 @@
-//! `rbake completion`: the scripts lie beside `cli/completion/`, and `live::shells` has the shells run them.
+//! `rbake completion`: the scripts are in `cli/completion/`, and `live::shells` runs them in the shells.
 
 use super::project;
 use crate::support::project::assert_session;

@@ -1,4 +1,4 @@
-//! What `--help` prints, of everything.
+//! The whole output of `--help`.
 
 use super::project;
 use crate::support::project::assert_session;
@@ -21,7 +21,7 @@ fn of_the_verbs() {
 }
 
 #[test]
-fn of_the_verb_bake_is_that_of_a_bake() {
+fn the_verb_bake_has_the_same_help_as_no_verb() {
     let project = project();
     let usage = |output: String| output.replace("rbake bake [", "rbake [");
     let (with, without) = (

@@ -93,7 +93,7 @@ fn the_program_its_page_and_completions_are_installed() {
     ] {
         assert!(prefix.join(file).is_file(), "{file}: {output}");
     }
-    // Again, over what is there.
+    // A second installation replaces the first.
     assert_eq!(install(&project).code, Some(0));
 }
 
@@ -105,11 +105,11 @@ fn an_archive_with_another_checksum_is_not_unpacked() {
     changed.push(0);
     let project = project.file(&archive, changed);
     let output = install(&project);
-    nothing_is_installed(&project, &output, "is not what the release's checksums say");
+    nothing_is_installed(&project, &output, "the checksum of");
 }
 
 #[test]
-fn names_that_are_no_archive_of_this_machine_are_passed_over() {
+fn names_that_are_not_an_archive_for_this_machine_are_ignored() {
     let sum = "0".repeat(64);
     let names = ["../../x", "rbake-9/../x", "rbakes-9.9.9", ""];
     let sums = names.map(|name| format!("{sum}  {name}-{}.tar.gz\n", platform()));

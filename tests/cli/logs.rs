@@ -1,4 +1,4 @@
-//! `RBAKE_LOG` and `--log-file`, as far as no builder is needed.
+//! `RBAKE_LOG` and `--log-file`, without a builder.
 
 use std::os::unix::fs::symlink;
 
@@ -7,7 +7,7 @@ use crate::support::project::{TestProject, assert_session};
 
 const ENGINE: i32 = 4;
 
-// Nobody listens at its builder's address.
+// Nothing listens on the builder's address.
 fn without_builder() -> TestProject {
     project().env("BUILDKIT_HOST", "tcp://127.0.0.1:1")
 }
@@ -55,7 +55,7 @@ fn a_file_has_the_log_of_a_run_that_fails() {
 }
 
 #[test]
-fn the_filter_counts_for_the_file() {
+fn the_filter_applies_to_the_file() {
     let project = without_builder().env("RBAKE_LOG", "error");
     let output = project.rbake(&["--log-file=log", "webapp"]);
     assert_eq!(output.code, Some(ENGINE), "{output}");
@@ -64,7 +64,7 @@ fn the_filter_counts_for_the_file() {
 }
 
 #[test]
-fn without_a_file_the_log_goes_to_standard_error_and_data_stays_alone() {
+fn without_a_file_the_log_goes_to_standard_error_only() {
     let project = project().env("RBAKE_LOG", "info");
     let output = project.rbake(&["--print"]);
     assert_eq!(output.code, Some(0), "{output}");
@@ -73,7 +73,7 @@ fn without_a_file_the_log_goes_to_standard_error_and_data_stays_alone() {
 }
 
 #[test]
-fn a_live_view_keeps_the_terminal_to_itself() {
+fn the_log_goes_to_a_file_while_the_live_view_is_shown() {
     use crate::support::pty::Terminal;
     let project = without_builder().env("RBAKE_LOG", "debug");
     let command = project.command(&["--progress=tty", "webapp"]);
@@ -127,7 +127,7 @@ fn verbs_of_builders_take_the_flag_anywhere() {
 }
 
 #[tokio::test]
-async fn a_pipe_without_a_reader_is_named_and_given_up_at_a_signal() {
+async fn waiting_for_a_reader_of_a_pipe_is_reported_and_ends_at_a_signal() {
     use crate::support::interrupted::Run;
     let project = without_builder();
     let pipe = project.path().join("log");

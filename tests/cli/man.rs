@@ -1,4 +1,4 @@
-//! The manual page says what the program says.
+//! Checks that the manual page matches the program.
 
 #[path = "../../xtask/src/man.rs"]
 mod page;
@@ -6,16 +6,16 @@ mod page;
 use std::path::Path;
 
 #[test]
-fn the_manual_page_is_of_these_flags() {
+fn the_manual_page_is_up_to_date() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page::PATH);
     let stored = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
         stored == page::page().unwrap(),
-        "`cargo xtask man` writes the page anew"
+        "the manual page is out of date; run `cargo xtask man`"
     );
 }
 
-// Each variable and code that the page names is one of the program's.
+// The page has every exit code of the documentation and every verb.
 #[test]
 fn the_manual_page_leaves_nothing_out() {
     let page = page::page().unwrap().replace('\\', "");

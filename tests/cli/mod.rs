@@ -1,7 +1,7 @@
-//! The command line without a builder: one file a verb, each test a session whose whole output is a snapshot.
+//! The command line without a builder: one file per verb; each test is a session whose whole output is a snapshot.
 //!
-//! Paths and the version are redacted (`support/project.rs`). What no text shows, such as what a run goes on to do, is asserted.
-//! `INSTA_UPDATE=always cargo test cli::` writes the snapshots anew.
+//! Paths and the version are redacted (`support/project.rs`). What the output does not show is asserted.
+//! `INSTA_UPDATE=always cargo test cli::` updates the snapshots.
 
 mod bake;
 mod builder;

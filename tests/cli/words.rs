@@ -1,4 +1,4 @@
-//! Verbs and targets of one name, and addresses and targets.
+//! How rbake distinguishes verbs, targets and addresses.
 
 use super::project;
 use crate::support::project::{TestProject, assert_session};
@@ -13,7 +13,7 @@ fn with_a_target_called_version() -> TestProject {
 }
 
 #[test]
-fn a_target_goes_before_a_verb_with_a_note_how_to_reach_it() {
+fn a_target_takes_precedence_over_a_verb_with_a_note() {
     assert_session!(with_a_target_called_version().session(&[
         "version --print",
         "--print version",
@@ -35,7 +35,7 @@ fn the_verb_bake_changes_nothing() {
     );
 }
 
-// What counts as an address and what as a target is buildx's; an address is refused with what is missing.
+// The same words are addresses as in buildx. rbake does not support remote definitions yet.
 #[test]
 fn addresses_are_not_targets() {
     assert_session!(project().session(&[

@@ -1,10 +1,9 @@
-//! The parity cases: definitions, ways to run them, and what buildx makes of each.
+//! The parity cases: definitions, ways to run them, and buildx's answer to each.
 //!
-//! A case is a directory with definition files and a file `runs`, one run a line: `name: VAR=value … argument … < file`, words
-//! quoted as in a shell; what follows `<` is standard input. Arguments after a `$` are the whole command line, others go
-//! after `--print`. `expected.json` holds buildx's answers and is written by
-//! `cargo xtask parity update`; `differences.json` holds the answers that rbake gives on purpose instead, each with the
-//! reason.
+//! A case is a directory with definition files and a file `runs`, with one run per line: `name: VAR=value … argument … < file`.
+//! Words are quoted as in a shell; the file after `<` is standard input. Arguments after a `$` are the whole command line, others
+//! are added after `--print`. `expected.json` holds buildx's answers and is written by `cargo xtask parity update`;
+//! `differences.json` holds the answers that rbake gives on purpose instead, each with the reason.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -22,7 +21,7 @@ pub(crate) struct Case {
     pub(crate) dir: PathBuf,
     /// The ways to run it.
     pub(crate) runs: Vec<Run>,
-    /// buildx's answers, by the name of the run; empty if it was not asked yet.
+    /// buildx's answers, by the name of the run; empty before the first `cargo xtask parity update`.
     expected: Map<String, Value>,
     /// The answers that rbake gives instead.
     differences: Map<String, Value>,
@@ -35,34 +34,34 @@ pub(crate) struct Run {
     pub(crate) name: String,
     /// Environment variables.
     pub(crate) environment: Vec<(String, String)>,
-    /// The arguments after `bake --print`, or after `bake` where they ask for a list or are all.
+    /// The arguments after `bake --print`, or after `bake` if they ask for a list or are the whole command line.
     pub(crate) args: Vec<String>,
-    /// Whether the arguments are all.
+    /// Whether the arguments are the whole command line.
     pub(crate) whole: bool,
     /// The file of the case that is standard input.
     pub(crate) stdin: Option<String>,
 }
 
 impl Case {
-    /// What rbake is to answer to `run`, which is one of this case.
+    /// The answer that rbake must give to `run`, which belongs to this case.
     ///
     /// # Errors
-    /// If no answer is stored, or if the one in `differences.json` has no reason or is buildx's.
+    /// If no answer is stored, or if the one in `differences.json` has no reason or equals buildx's.
     pub(crate) fn wanted(&self, run: &Run) -> Result<Value, String> {
         let place = format!("{}/{}", self.name, run.name);
         let stored = self.expected.get(&run.name);
         let stored =
-            stored.ok_or_else(|| format!("{place}: `cargo xtask parity update` was forgotten"))?;
+            stored.ok_or_else(|| format!("{place}: no answer; run `cargo xtask parity update`"))?;
         let Some(difference) = self.differences.get(&run.name) else {
             return Ok(stored.clone());
         };
         if !difference["why"].is_string() {
-            return Err(format!("{place}: no reason"));
+            return Err(format!("{place}: `why` is missing"));
         }
-        // Where buildx's answer changes from run to run, it may have been the right one.
+        // If buildx's answer changes from run to run, the stored one may happen to equal rbake's.
         let random = difference.get("random").is_some();
         if !random && comparable(difference) == comparable(stored) {
-            return Err(format!("{place}: no difference"));
+            return Err(format!("{place}: the answer equals buildx's"));
         }
         Ok(difference.clone())
     }
@@ -78,11 +77,11 @@ fn stored(path: &Path) -> Result<Map<String, Value>, String> {
     let mut document: Value = serde_json::from_str(&text).map_err(|error| bad(&error))?;
     match document["runs"].take() {
         Value::Object(runs) => Ok(runs),
-        _ => Err(bad(&"no `runs`")),
+        _ => Err(bad(&"`runs` is missing")),
     }
 }
 
-/// What counts of an answer, as text, so that the order of fields counts as well: of failures only that they are such.
+/// The part of an answer that is compared, as text, so that the order of fields is compared too. All failures are equal.
 pub(crate) fn comparable(answer: &Value) -> String {
     if answer.get("fails").is_some() {
         return "fails".to_owned();
@@ -90,7 +89,7 @@ pub(crate) fn comparable(answer: &Value) -> String {
     answer["output"].to_string()
 }
 
-/// What the command answered to `run`.
+/// The answer of the command to `run`.
 pub(crate) fn answered(run: &Run, output: &Output) -> Value {
     if !output.status.success() {
         return json!({ "fails": String::from_utf8_lossy(&output.stderr) });
@@ -102,7 +101,7 @@ pub(crate) fn answered(run: &Run, output: &Output) -> Value {
     match serde_json::from_str::<Value>(&text) {
         Ok(printed) => json!({ "output": printed }),
         Err(_) if run.whole => json!({ "output": text }),
-        Err(error) => json!({ "output": format!("no JSON: {error}") }),
+        Err(error) => json!({ "output": format!("not JSON: {error}") }),
     }
 }
 
@@ -118,7 +117,7 @@ impl Run {
         self.args.iter().any(|arg| arg.starts_with("--list"))
     }
 
-    /// Standard input for a command that runs this in `dir`; nothing where the file cannot be opened.
+    /// Standard input for a command that runs this in `dir`; empty if the file cannot be opened.
     pub(crate) fn input(&self, dir: &Path) -> Stdio {
         let file = self.stdin.as_ref().map(|file| File::open(dir.join(file)));
         file.and_then(Result::ok)
@@ -145,7 +144,7 @@ pub(crate) fn all(root: &Path) -> Result<Vec<Case>, String> {
             .collect::<Result<Vec<_>, _>>()?;
         let mut names = HashSet::new();
         if let Some(run) = runs.iter().find(|run| !names.insert(run.name.as_str())) {
-            return Err(format!("{}: `{}` is there twice", file.display(), run.name));
+            return Err(format!("{}: `{}` is defined twice", file.display(), run.name));
         }
         let name = dir.file_name().unwrap_or_default().to_string_lossy();
         cases.push(Case {

@@ -1,14 +1,14 @@
-//! The checklist: what upstream tests and what was measured of buildx, row by row, and what shows that rbake does the same.
+//! The checklist: behaviours of buildx, from its tests and from measurements, with what shows that rbake does the same.
 //!
-//! `checklist.toml` has a table a section and a line a row:
+//! `checklist.toml` has one table per section and one line per row:
 //!
 //! ```toml
 //! T001 = { mark = "print", subject = "…", shown = ["case/run", "suite::cli::bake::refused::no_definition"] }
 //! ```
 //!
-//! `shown` names runs of the parity cases (`case/run`, or `case/*` for all of a case) and tests, those of the suite with
-//! `suite::` before them. `differs` says that rbake gives another answer on purpose, and which; `later` says why a row
-//! is not shown, or not shown in full.
+//! `shown` names runs of the parity cases (`case/run`, or `case/*` for all of a case) and tests, with `suite::` before those of
+//! the suite. `differs` says that rbake gives another answer on purpose, and which; `later` says why a row is not shown, or not
+//! shown in full.
 
 use std::path::Path;
 
@@ -17,21 +17,21 @@ use toml_edit::{DocumentMut, InlineTable, Item};
 /// One behaviour of buildx.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
-    /// `T001`: a test of upstream's. `X001`: measured. `V`: the golden vectors.
+    /// `T001`: a test of buildx. `X001`: measured. `V`: the golden vectors.
     pub(crate) id: String,
-    /// The heading it stands under.
+    /// The section that it is in.
     pub(crate) section: String,
     /// What it takes to see the behaviour.
     pub(crate) mark: Mark,
-    /// The name of upstream's test, or what was measured.
+    /// The name of buildx's test, or what was measured.
     pub(crate) subject: String,
-    /// How many behaviours are meant; one but for the vectors.
+    /// The number of behaviours; 1 except for the vectors.
     pub(crate) count: usize,
     /// What shows it.
     pub(crate) shown: Vec<Shown>,
-    /// In what rbake differs on purpose.
+    /// How rbake differs on purpose.
     pub(crate) differs: Option<String>,
-    /// Why it is not shown, or not all of it.
+    /// Why it is not shown, or not in full.
     pub(crate) later: Option<String>,
 }
 
@@ -63,9 +63,13 @@ pub(crate) fn read(root: &Path) -> Result<Vec<Row>, String> {
     let document: DocumentMut = text.parse().map_err(|error| format!("{error}"))?;
     let mut rows = Vec::new();
     for (section, table) in document.iter() {
-        let table = table.as_table().ok_or(format!("`{section}` is no table"))?;
+        let table = table
+            .as_table()
+            .ok_or(format!("`{section}` is not a table"))?;
         for (id, item) in table {
-            let fields = item.as_inline_table().ok_or(format!("{id}: no row"))?;
+            let fields = item
+                .as_inline_table()
+                .ok_or(format!("{id}: not an inline table"))?;
             rows.push(row(id, section, fields).map_err(|what| format!("{id}: {what}"))?);
         }
     }
@@ -75,32 +79,32 @@ pub(crate) fn read(root: &Path) -> Result<Vec<Row>, String> {
 fn row(id: &str, section: &str, fields: &InlineTable) -> Result<Row, String> {
     let known = ["mark", "subject", "count", "shown", "differs", "later"];
     if let Some((name, _)) = fields.iter().find(|(name, _)| !known.contains(name)) {
-        return Err(format!("what is `{name}`?"));
+        return Err(format!("unknown field `{name}`"));
     }
     let text = |name: &str| match fields.get(name) {
         None => Ok(None),
         Some(value) => value
             .as_str()
             .map(|text| Some(text.to_owned()))
-            .ok_or(format!("`{name}` is no text")),
+            .ok_or(format!("`{name}` is not a string")),
     };
     let mark = match text("mark")?.as_deref() {
         Some("print") => Mark::Print,
         Some("cli") => Mark::Cli,
         Some("build") => Mark::Build,
-        other => return Err(format!("`mark` is {other:?}")),
+        other => return Err(format!("`mark` cannot be {other:?}")),
     };
     let shown = match fields.get("shown").cloned().map(Item::Value) {
         None => Vec::new(),
         Some(item) => item
             .as_array()
-            .ok_or("`shown` is no array")?
+            .ok_or("`shown` is not an array")?
             .iter()
             .map(|value| {
                 value
                     .as_str()
                     .and_then(shown)
-                    .ok_or("what is shown is no run and no test")
+                    .ok_or("`shown` has an entry that is neither a run nor a test")
             })
             .collect::<Result<_, _>>()?,
     };
@@ -108,13 +112,13 @@ fn row(id: &str, section: &str, fields: &InlineTable) -> Result<Row, String> {
         id: id.to_owned(),
         section: section.to_owned(),
         mark,
-        subject: text("subject")?.ok_or("no subject")?,
+        subject: text("subject")?.ok_or("`subject` is missing")?,
         count: match fields.get("count") {
             None => 1,
             Some(count) => count
                 .as_integer()
                 .and_then(|count| usize::try_from(count).ok())
-                .ok_or("`count` is no number")?,
+                .ok_or("`count` is not a number")?,
         },
         shown,
         differs: text("differs")?,

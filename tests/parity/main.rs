@@ -1,12 +1,12 @@
-//! Plans and lists against buildx: its answers are stored beside each case, and rbake must give the same.
+//! Compares plans and lists with buildx: its answers are stored with each case, and rbake must give the same.
 //!
 //! Every run of every case is a test of its own, `parity::CASE::RUN`, made from the files when the tests start: a new case needs no
-//! new code. Output is compared as JSON with its order, lists as text; of failures only that they are failures. `checklist.toml`
+//! new code. Output is compared as JSON including its order, lists as text; all failures are equal. `checklist.toml`
 //! says which behaviour of buildx each run shows.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a test that cannot go on should fail where it stands"
+    reason = "a test that cannot continue should fail at once"
 )]
 
 mod cases;
@@ -83,7 +83,7 @@ fn difference(case: &Case, run: &Run, wanted: &Value, found: &Value) -> String {
     )
 }
 
-/// The run as one would type it, without the quotes.
+/// The run as a user would type it, without the quotes.
 fn typed(run: &Run) -> String {
     let variables = run.environment.iter();
     let mut words: Vec<String> = variables.map(|(k, v)| format!("{k}={v}")).collect();

@@ -1,3 +1,3 @@
-//! Random definitions against buildx. The cases, with what buildx answered to each, are a binary of their own: see `main.rs`.
+//! Compares random definitions with buildx. The cases, with buildx's answer to each, are a separate binary: see `main.rs`.
 
 mod random;

@@ -1,6 +1,6 @@
-//! Random definitions: whatever they say, rbake makes of it what buildx makes of it, or a rule says why not.
+//! Random definitions: rbake prints the same as buildx, or a rule explains the difference.
 //!
-//! A fixed number of seeds; `cargo xtask parity random` runs as many as one likes, and makes what it finds small.
+//! A fixed number of seeds; `cargo xtask parity random` runs any number of them, and reduces the definitions that it finds.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ const SEEDS: std::ops::Range<u64> = 0..200;
 
 #[test]
 #[ignore = "needs live peers"]
-fn random_definitions_mean_what_they_mean_to_buildx() {
+fn random_definitions_give_the_same_plan_as_in_buildx() {
     let buildx = peers::program("RBAKE_TEST_BUILDX");
     let programs = Programs {
         buildx,
@@ -36,17 +36,17 @@ fn random_definitions_mean_what_they_mean_to_buildx() {
     }
     assert!(
         unexplained.is_empty(),
-        "{} differ; `cargo xtask parity random` makes them small:\n{}",
+        "{} differ; `cargo xtask parity random` reduces them:\n{}",
         unexplained.len(),
         unexplained.join("\n")
     );
-    // A failure hides all else, so most must not fail.
+    // A failure hides all other differences, so most must not fail.
     assert!(printed > 60, "only {printed} definitions were valid");
 }
 
-/// Every rule has its line where users find it.
+/// Every rule quotes a line of `docs/differences.md`, where users find it.
 #[test]
-fn explanations_are_documented() {
+fn every_rule_is_documented() {
     let text = include_str!("../../docs/differences.md");
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     for rule in rbake_differential::rules::RULES {

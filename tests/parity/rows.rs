@@ -1,4 +1,4 @@
-//! The checklist is complete, and what it names is there.
+//! Checks that the checklist is complete, and that the runs and tests that it names exist.
 
 use std::path::Path;
 
@@ -11,15 +11,15 @@ use super::checklist::{self, Mark, Row, Shown};
 pub(crate) fn trials() -> Vec<Trial> {
     let tests: [(&str, fn()); 5] = [
         (
-            "every_row_is_there_once_and_in_order",
-            every_row_is_there_once_and_in_order,
+            "every_row_exists_once_and_in_order",
+            every_row_exists_once_and_in_order,
         ),
-        ("every_row_says_what_it_is", every_row_says_what_it_is),
+        ("every_row_is_complete", every_row_is_complete),
         (
             "every_row_is_shown_or_says_why_not",
             every_row_is_shown_or_says_why_not,
         ),
-        ("what_rows_name_is_there", what_rows_name_is_there),
+        ("what_rows_name_exists", what_rows_name_exists),
         ("vectors_are_counted", vectors_are_counted),
     ];
     let trial = |(name, test): (&str, fn())| {
@@ -35,7 +35,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn every_row_is_there_once_and_in_order() {
+fn every_row_exists_once_and_in_order() {
     let rows = checklist::read(root()).unwrap();
     let ids: Vec<_> = rows.iter().map(|row| row.id.as_str()).collect();
     let tests = (1..=341).map(|number| format!("T{number:03}"));
@@ -44,7 +44,7 @@ fn every_row_is_there_once_and_in_order() {
     assert_eq!(ids, wanted);
 }
 
-fn every_row_says_what_it_is() {
+fn every_row_is_complete() {
     let rows = checklist::read(root()).unwrap();
     let marked = |mark| {
         rows.iter()
@@ -67,7 +67,7 @@ fn every_row_says_what_it_is() {
     let numbered = rows
         .iter()
         .all(|row| row.section.starts_with(|c: char| c.is_ascii_digit()));
-    assert!(numbered, "sections have numbers");
+    assert!(numbered, "the name of a section must begin with a number");
 }
 
 fn every_row_is_shown_or_says_why_not() {
@@ -80,7 +80,7 @@ fn every_row_is_shown_or_says_why_not() {
     assert!(silent.is_empty(), "neither shown nor explained: {silent:?}");
 }
 
-fn what_rows_name_is_there() {
+fn what_rows_name_exists() {
     let cases = cases::all(&root().join("tests/parity/cases")).unwrap();
     let rows = checklist::read(root()).unwrap();
     let missing: Vec<_> = rows

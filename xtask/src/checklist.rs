@@ -1,4 +1,4 @@
-//! `cargo xtask parity checklist`: which behaviours of buildx are shown to be rbake's, and what is missing.
+//! `cargo xtask parity checklist`: which behaviours of buildx rbake is shown to share, and what is missing.
 //!
 //! The parity runs go through the command `rbake`, the tests through `cargo test`; both are built first.
 
@@ -32,18 +32,18 @@ pub(crate) enum Error {
     Write(#[source] std::io::Error),
     #[error("`cargo {0}` failed")]
     Cargo(&'static str),
-    #[error("rows fail")]
+    #[error("some rows failed")]
     Fails,
 }
 
-/// What became of a row.
+/// The result of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
-    /// It is as in buildx.
+    /// rbake does the same as buildx.
     Passed,
-    /// It is different on purpose, and held to that.
+    /// rbake differs on purpose, in the way that is stored.
     Differs(String),
-    /// What is to show it failed, or was not run.
+    /// A run or test that shows it failed, or was not run.
     Failed(String),
     /// It is not shown, or not in full.
     Later(String),
@@ -73,7 +73,7 @@ impl Tally {
         let all = self.passed + self.differs + self.failed + self.later;
         let shown = self.passed + self.differs;
         format!(
-            "{name:<52} {shown:>4} of {all:>4}   as buildx {:>4}, on purpose not {:>3}, failed {:>3}, later {:>3}",
+            "{name:<52} {shown:>4} of {all:>4}   as in buildx {:>4}, different on purpose {:>3}, failed {:>3}, later {:>3}",
             self.passed, self.differs, self.failed, self.later
         )
     }
@@ -116,7 +116,7 @@ fn failed_to_run(program: &str) -> impl FnOnce(std::io::Error) -> Error + use<> 
     move |source| Error::Run { program, source }
 }
 
-// Whether each run of each case that a row names is as wanted.
+// Whether each run of each case that a row names gives the expected answer.
 fn runs(
     rbake: &Path,
     cases: &[Case],
@@ -158,10 +158,10 @@ fn ours(rbake: &Path, case: &Case, run: &Run) -> Result<Value, Error> {
     Ok(cases::answered(run, &output))
 }
 
-// What `cargo test` says of each test that a row names.
+// The result in `cargo test` of each test that a row names.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the environment of the tests names their peers"
+    reason = "the tests find their peers through the environment"
 )]
 fn tests(root: &Path, rows: &[Row]) -> Result<BTreeMap<String, String>, Error> {
     let names: BTreeSet<&str> = rows
@@ -232,25 +232,25 @@ fn state(
                     .filter(|((in_case, name), _)| in_case == case && (run == "*" || run == name))
                     .collect();
                 if meant.is_empty() {
-                    wrong.push(format!("{case}/{run} is not there"));
+                    wrong.push(format!("{case}/{run} does not exist"));
                 }
                 let different = meant.into_iter().filter(|(_, same)| !**same);
                 wrong.extend(different.map(|((case, run), _)| format!("{case}/{run} differs")));
             }
             Shown::Test(name) => {
-                // A test with several cases is a module of them.
+                // A test with several cases is a module with one test per case.
                 let cases = format!("{name}::");
                 let meant: Vec<_> = tests
                     .iter()
                     .filter(|(found, _)| *found == name || found.starts_with(&cases))
                     .collect();
                 if meant.is_empty() {
-                    wrong.push(format!("{name} is not there"));
+                    wrong.push(format!("{name} does not exist"));
                 }
                 for (name, result) in meant {
                     match result.as_str() {
                         "ok" => {}
-                        // A build that nobody could make says nothing either way.
+                        // A build that could not run shows nothing.
                         result if result.starts_with("ignored") && row.mark == Mark::Build => {
                             waiting = true;
                         }
@@ -264,7 +264,7 @@ fn state(
         return State::Failed(wrong.join(", "));
     }
     if waiting && row.later.is_none() {
-        return State::Later("the peers that its test needs are not there".to_owned());
+        return State::Later("the peers that its test needs are missing".to_owned());
     }
     match (&row.later, &row.differs) {
         (Some(why), _) => State::Later(why.clone()),

@@ -1,4 +1,4 @@
-//! `cargo xtask parity expressions`: asks buildx anew what the expressions in `tests/parity/functions.json` mean.
+//! `cargo xtask parity expressions`: evaluates the expressions in `tests/parity/functions.json` with buildx again.
 //!
 //! To add an expression, write it into the file with `"fails": true` and run this. Start at [`run`].
 
@@ -46,7 +46,7 @@ struct Case {
     fails: bool,
 }
 
-/// Evaluates all expressions and writes the file anew.
+/// Evaluates all expressions and rewrites the file.
 pub(crate) fn run(buildx: &Path, root: &Path) -> Result<(), Error> {
     let path = root.join("tests/parity/functions.json");
     let files = |source| Error::Files {
@@ -102,7 +102,7 @@ impl Buildx {
         Ok(())
     }
 
-    /// What `--print` says of one target with all expressions as arguments; none where it fails.
+    /// The output of `--print` for one target with all expressions as arguments; `None` if it fails.
     fn print(&self, cases: &[Case]) -> Result<Option<serde_json::Value>, Error> {
         let path = self.dir.path().join("docker-bake.hcl");
         let mut text = Vec::new();

@@ -18,17 +18,17 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask")]
 enum Task {
-    /// The sources generated from `proto/proto`.
+    /// Generates sources from `proto/proto`, or checks them.
     #[command(subcommand)]
     Proto(proto::Task),
-    /// Plans beside buildx's: stored answers, and random definitions.
+    /// Compares plans with buildx's: stored answers, and random definitions.
     #[command(subcommand)]
     Parity(parity::Task),
-    /// rbake and buildx side by side on one daemon
+    /// Measures rbake and buildx side by side on one daemon
     Bench(bench::Args),
-    /// The digests of BuildKit's release archives, for `rbake builder install`
+    /// Updates the digests of BuildKit's release archives, for `rbake builder install`
     Pins(pins::Args),
-    /// Writes the manual page anew
+    /// Writes the manual page
     Man,
     #[command(hide = true)]
     Measure(bench::Measure),

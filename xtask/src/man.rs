@@ -1,4 +1,4 @@
-//! The manual page: flags as the program itself knows them, and what no flag tells.
+//! The manual page: the program's flags, and what is not a flag.
 
 use std::io;
 
@@ -14,36 +14,36 @@ pub(crate) const PATH: &str = "docs/man/rbake.1";
 const ENVIRONMENT: &[(&str, &str)] = &[
     (
         "BUILDX_BAKE_FILE",
-        "Definition files where --file names none, separated by `:` or what BUILDX_BAKE_PATH_SEPARATOR says.",
+        "Definition files if --file is not given, separated by `:` or by BUILDX_BAKE_PATH_SEPARATOR.",
     ),
     (
         "BUILDX_BAKE_FILE_RELATIVE_PATHS",
-        "Whether contexts count from the file that names them rather than from the working directory.",
+        "Whether paths of contexts are relative to the file that names them instead of the working directory.",
     ),
     (
         "BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP",
-        "Whether variables of the definition are kept from taking values of the environment.",
+        "Whether variables of the definition take no values from the environment.",
     ),
     (
         "BUILDX_BAKE_ENTITLEMENTS_FS",
-        "Whether reading and writing outside of the working directory has to be granted; it has to.",
+        "Whether reading and writing outside of the working directory must be granted; by default it must.",
     ),
     (
         "BAKE_ALLOW_REMOTE_FS_ACCESS",
-        "Whether a remote definition may read and write here without being granted that; it may not.",
+        "Whether a remote definition may read and write local files without a grant; by default it may not.",
     ),
     (
         "SOURCE_DATE_EPOCH",
         "A build argument of every target that does not set it.",
     ),
-    ("BUILDX_BUILDER", "The builder where --builder names none."),
+    ("BUILDX_BUILDER", "The builder if --builder is not given."),
     (
         "BUILDKIT_HOST",
-        "The address of a BuildKit; TLS by BUILDKIT_TLS_DIR, _CACERT, _CERT, _KEY and _SERVERNAME.",
+        "The address of a BuildKit daemon; BUILDKIT_TLS_DIR, _CACERT, _CERT, _KEY and _SERVERNAME set up TLS.",
     ),
     (
         "DOCKER_HOST, DOCKER_CONTEXT",
-        "The Docker Engine; TLS by DOCKER_TLS_VERIFY and DOCKER_CERT_PATH.",
+        "The Docker Engine; DOCKER_TLS_VERIFY and DOCKER_CERT_PATH set up TLS.",
     ),
     (
         "DOCKER_CONFIG, BUILDX_CONFIG",
@@ -51,7 +51,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     (
         "DOCKER_AUTH_CONFIG",
-        "Credentials of registries, in the form of Docker's config.json.",
+        "Credentials of registries, in the format of Docker's config.json.",
     ),
     (
         "BUILDX_NO_DEFAULT_ATTESTATIONS, BUILDX_NO_DEFAULT_LOAD, BUILDX_GIT_INFO, BUILDX_GIT_CHECK_DIRTY",
@@ -64,11 +64,11 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     (
         "NO_COLOR, CLICOLOR_FORCE",
-        "No colours; colours also where standard error is no terminal.",
+        "No colours; colours even if standard error is not a terminal.",
     ),
     (
         "RBAKE_DATA_DIR, RBAKE_CACHE_DIR, RBAKE_CONFIG_DIR, RBAKE_STATE_DIR",
-        "Folders of rbake's own, in place of those that XDG's variables give.",
+        "rbake's own folders, instead of those that the XDG variables give.",
     ),
     (
         "RBAKE_LOG",
@@ -76,7 +76,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     (
         "RBAKE_BUILDER_TIMEOUT",
-        "How long a builder may be silent before it is given up: 90s, 5m, never; a minute if it is not set.",
+        "How long a builder may be silent before rbake gives up: 90s, 5m or never; a minute if it is not set.",
     ),
     (
         "RBAKE_BUILDER_IDLE, RBAKE_BUILDKITD_CONFIG, RBAKE_BUILDKIT_RELEASES",
@@ -87,7 +87,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
 const FILES: &[(&str, &str)] = &[
     (
         "compose.yaml, compose.yml, docker-compose.yml, docker-compose.yaml, docker-bake.json, docker-bake.hcl, docker-bake.override.json, docker-bake.override.hcl",
-        "Read in this order, all that there are, where neither --file nor BUILDX_BAKE_FILE names others. Where there are none, they are looked for in bake/.",
+        "All of these that exist are read, in this order, if neither --file nor BUILDX_BAKE_FILE is given. If none exists, rbake looks in bake/.",
     ),
     (
         "~/.docker/config.json",
@@ -95,7 +95,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "~/.docker/buildx/",
-        "Builders of buildx, which are read and never changed.",
+        "Builders of buildx; rbake reads them and never changes them.",
     ),
     (
         "~/.docker/cli-plugins/docker-rbake",
@@ -112,13 +112,13 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 const EXIT_CODES: &[(&str, &str)] = &[
-    ("0", "Everything that was asked for was done."),
+    ("0", "rbake did everything that it was asked to do."),
     (
         "1",
         "One or more targets failed, a push was refused, or the output could not be written.",
     ),
     ("2", "The command line is wrong, or privileges are missing."),
-    ("3", "A definition, or the plan made of it, is wrong."),
+    ("3", "A definition, or the plan made from it, is wrong."),
     ("4", "No builder could be reached, or it was lost."),
     ("5", "Images were built, but publishing them failed."),
     (
@@ -149,14 +149,14 @@ pub(crate) fn page() -> io::Result<String> {
     let mut rest = Roff::new();
     rest.control("SH", ["VERBS"]);
     rest.text([
-        roman("Where no target or group has that name; "),
+        roman("Words are verbs unless a target or group has the same name; "),
         bold("rbake +"),
         italic("VERB"),
         roman(" always means the verb, and "),
         bold("rbake "),
         italic("VERB"),
         bold(" --help"),
-        roman(" tells more."),
+        roman(" shows more."),
     ]);
     for verb in Verb::ALL {
         item(&mut rest, verb.name(), verb.about());

@@ -1,4 +1,4 @@
-//! `cargo xtask parity`: what buildx makes of the parity cases, what rbake is shown to do alike, and random definitions.
+//! `cargo xtask parity`: buildx's answers to the parity cases, the checklist, and random definitions.
 
 #[path = "../../tests/parity/cases.rs"]
 pub(crate) mod cases;
@@ -23,13 +23,13 @@ pub(crate) enum Task {
     },
     /// Runs rbake and buildx on random definitions and compares
     Random(crate::random::Args),
-    /// Asks buildx anew what the expressions in `tests/parity/functions.json` mean
+    /// Evaluates the expressions in `tests/parity/functions.json` with buildx again
     Expressions {
         /// The buildx binary
         #[arg(long, value_name = "PATH")]
         buildx: PathBuf,
     },
-    /// Runs what `tests/parity/checklist.toml` names and prints which behaviours of buildx are shown
+    /// Runs what `tests/parity/checklist.toml` names, and prints which behaviours of buildx rbake shares
     Checklist,
 }
 
@@ -38,11 +38,11 @@ pub(crate) enum Task {
 pub(crate) enum Error {
     #[error("cannot read the cases: {0}")]
     Cases(String),
-    #[error("cannot evaluate the stored expressions anew")]
+    #[error("cannot evaluate the stored expressions")]
     Expressions(#[source] crate::expressions::Error),
-    #[error("the checklist is not fulfilled")]
+    #[error("the checklist failed")]
     Checklist(#[source] crate::checklist::Error),
-    #[error("the random definitions are not as they should be")]
+    #[error("the comparison of random definitions failed")]
     Random(#[source] crate::random::Error),
     #[error("cannot run `{program}`")]
     Run {
@@ -88,13 +88,13 @@ fn version(buildx: &Path) -> Result<String, Error> {
     Ok(version.unwrap_or("unknown").to_owned())
 }
 
-// With nothing of this machine's configuration.
+// Without this machine's configuration.
 fn command(buildx: &Path) -> Command {
     let mut command = Command::new(buildx);
     command
         .env_clear()
         .env("HOME", "/nonexistent")
-        // Nobody can make a directory there, and buildx would.
+        // buildx would make a directory, which is impossible there.
         .env("BUILDX_CONFIG", "/proc/nonexistent");
     command
 }

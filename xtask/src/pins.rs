@@ -1,7 +1,7 @@
 //! `cargo xtask pins`: the digests of BuildKit's release archives, for `rbake builder install`.
 //!
-//! Fetches the archive of each platform with `curl`, says what it is, and writes the table anew. The table is written
-//! only if all archives were had, so that it is never half of one version and half of another.
+//! Downloads the archive of each platform with `curl`, computes its digest, and rewrites the table. The table is written
+//! only if all archives were downloaded, so that it never mixes two versions.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::process::Command;
 /// Where the table is, below the checkout's root.
 const TABLE: &str = "src/builder/install/pins.toml";
 
-/// The platforms the embedded builder can run on, and how archives call them.
+/// The platforms the embedded builder can run on, and their names in archives.
 const PLATFORMS: [(&str, &str); 6] = [
     ("linux/amd64", "linux-amd64"),
     ("linux/arm64", "linux-arm64"),
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// The version of BuildKit; without it, the one in the table
     #[arg(long)]
     buildkit: Option<String>,
-    /// Another place with the releases, such as a mirror; the table keeps the official one
+    /// Where to download the releases, such as a mirror; the table keeps the official address
     #[arg(long, value_name = "URL")]
     from: Option<String>,
 }
@@ -41,13 +41,13 @@ pub(crate) enum Error {
     },
     #[error("the table has no `{0}`")]
     Table(&'static str),
-    #[error("`{0}` is no version (expected a form such as v0.32.2)")]
+    #[error("`{0}` is not a version (expected a form such as v0.32.2)")]
     Version(String),
     #[error("cannot run `{0}`")]
     Run(&'static str, #[source] std::io::Error),
     #[error("cannot download `{url}`: {said}")]
     Download { url: String, said: String },
-    #[error("`sha256sum` did not tell the digest of `{0}`")]
+    #[error("`sha256sum` printed no digest of `{0}`")]
     Digest(String),
 }
 
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn one_archive_that_is_not_there_leaves_the_table_alone() {
+    fn a_missing_archive_leaves_the_table_unchanged() {
         let (_dir, args) = releases(&PLATFORMS[1..]);
         let error = updated(BEFORE, &args).unwrap_err().to_string();
         assert!(
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_that_are_none_are_refused() {
+    fn invalid_versions_are_refused() {
         for buildkit in ["0.32.2", "v1/../../x"] {
             let args = Args {
                 buildkit: Some(buildkit.to_owned()),

@@ -1,6 +1,6 @@
-//! `cargo xtask proto`: makes `proto/src/generated` from our `.proto` files, or checks that it is what they make.
+//! `cargo xtask proto`: generates `proto/src/generated` from our `.proto` files, or checks that it is up to date.
 //!
-//! Users build the committed sources and need no compiler for them. Start at [`run`].
+//! Users build the committed sources and do not need a protobuf compiler for them. Start at [`run`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 /// What to do with the generated sources.
 #[derive(Debug, Clone, Copy, clap::Subcommand)]
 pub(crate) enum Task {
-    /// Write them anew.
+    /// Write them.
     Update,
-    /// Fail where they differ from what would be written.
+    /// Fail if they are out of date.
     Check,
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn run(task: Task, root: &Path) -> Result<(), Error> {
     }
 }
 
-// Secrets, tokens, and attributes of cache backends among which tokens are.
+// Messages with secrets or tokens, or with attributes of cache backends, which may contain tokens.
 const UNPRINTABLE: [&str; 8] = [
     ".moby.buildkit.secrets.v1.GetSecretResponse",
     ".moby.filesync.v1.CredentialsResponse",
@@ -78,7 +78,7 @@ fn generate(dir: &Path) -> Result<Sources, Error> {
         // Maps keep one order, so that equal messages have equal bytes; data is shared, not copied.
         .btree_map(".")
         .bytes(".")
-        // What may hold credentials cannot be printed.
+        // Messages that may hold credentials cannot be printed.
         .skip_debug(UNPRINTABLE)
         .emit_rerun_if_changed(false)
         .compile_fds(descriptors)
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_committed_sources_are_what_the_messages_make() {
+    fn the_committed_sources_are_up_to_date() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         if let Err(error) = run(Task::Check, &root) {
             panic!("{error}");

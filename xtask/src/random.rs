@@ -1,6 +1,7 @@
 //! `cargo xtask parity random`: random definitions, run by rbake and buildx side by side.
 //!
-//! What is made, compared and known lies in `differential/`; here is what is told of it. Start at [`run`].
+//! The crate in `differential/` makes and compares the definitions, and knows the rules; this task prints the results. Start at
+//! [`run`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use rbake_differential::{
     Answer, Answers, Case, Difference, Programs, Verdict, examine, make, shrink,
 };
 
-/// Which definitions, and where what is found is kept.
+/// Which definitions to run, and where to write what is found.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The buildx binary
@@ -23,30 +24,30 @@ pub(crate) struct Args {
     /// The seeds, `A..B` without B
     #[arg(long, value_name = "A..B", value_parser = seeds, conflicts_with = "count")]
     seeds: Option<(u64, u64)>,
-    /// So many definitions, from the first seed on
+    /// How many definitions, from the first seed on
     #[arg(long, value_name = "N", default_value_t = 1000)]
     count: u64,
     /// Where small reproductions of unexplained differences are written
     #[arg(long, value_name = "DIR", default_value = "target/differential")]
     keep: PathBuf,
-    /// How often both programs may be asked to make one small
+    /// How often both programs may run to reduce one definition
     #[arg(long, value_name = "N", default_value_t = 600)]
     shrink: usize,
-    /// Compose files rather than bake files
+    /// Make Compose files instead of bake files
     #[arg(long)]
     compose: bool,
-    /// Print the definitions rather than run them
+    /// Print the definitions instead of running them
     #[arg(long)]
     show: bool,
-    /// Tell why buildx refuses what both refuse
+    /// Print why buildx refuses a definition that both refuse
     #[arg(long)]
     refusals: bool,
-    /// Write definitions whose differences are explained by this rule, too
+    /// Also write definitions whose differences are explained by this rule
     #[arg(long, value_name = "NAME")]
     rule: Option<String>,
 }
 
-/// Why the definitions could not be run, or what came of them.
+/// Why the definitions could not be run, or what they showed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("cannot compare the programs")]
@@ -68,7 +69,7 @@ fn seeds(text: &str) -> Result<(u64, u64), String> {
         .split_once("..")
         .and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
     ends.filter(|(from, to)| from < to)
-        .ok_or_else(|| "two numbers such as `0..100` are wanted".to_owned())
+        .ok_or_else(|| "expected two numbers such as `0..100`".to_owned())
 }
 
 fn made(args: &Args, seed: u64) -> Case {

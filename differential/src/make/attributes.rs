@@ -344,7 +344,7 @@ impl Maker {
         }
     }
 
-    /// One of the texts; those that begin with `!` are wrong without it, and seldom taken.
+    /// One of the texts. Those that begin with `!` are wrong, are chosen rarely, and lose the `!`.
     pub(super) fn choose(&mut self, pool: &[&'static str]) -> &'static str {
         for _ in 0..20 {
             let text = *self.random.pick(pool);
@@ -360,7 +360,7 @@ impl Maker {
             .trim_start_matches('!')
     }
 
-    // A text that mostly is one of those given, and else an expression.
+    // Mostly one of the given texts, else an expression.
     fn scalar(&mut self, pool: &[&'static str]) -> Value {
         match self.random.below(12) {
             0 => Value::Null,
@@ -423,7 +423,7 @@ impl Maker {
         });
         let mut entries: Vec<(Key, Value)> = entries.collect();
         if self.wildness == 0 {
-            // The JSON syntax does not take a key twice.
+            // The JSON syntax does not accept a key twice.
             let mut seen = std::collections::HashSet::new();
             entries.retain(|(key, _)| seen.insert(key.expression()));
         }
@@ -507,7 +507,7 @@ impl Maker {
         Value::Object(entries)
     }
 
-    /// A text kind for a variable's or local's value.
+    /// A kind for the value of a variable or global.
     pub(super) fn kind(&mut self) -> Kind {
         *self.random.pick(&[
             Kind::Text,

@@ -76,7 +76,7 @@ impl Maker {
         if self.random.percent(4) {
             block.set(self.pick_of(&["sensitive", "nullable"]), Value::Bool(true));
         }
-        // A later block of the name counts alone.
+        // Only the last block of a name counts.
         self.variables.retain(|(found, _)| *found != name);
         self.variables.push((name.clone(), kind));
         for _ in 0..self.random.weighted(&[20, 2, 1]) {
@@ -248,7 +248,7 @@ impl Maker {
         block
     }
 
-    // Names of the combinations are known in all of the block.
+    // The keys of the matrix can be used in the whole block.
     fn matrix(&mut self, block: &mut Block, label: &str) {
         let keys = self.random.between(1, 2);
         let mut entries = Vec::new();

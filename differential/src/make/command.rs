@@ -210,7 +210,7 @@ impl Maker {
         }
     }
 
-    /// Gives a variable a value from outside.
+    /// Gives a variable a value on the command line or in the environment.
     pub(super) fn outside_value(&mut self, variable: &Variable, case: &mut Case) {
         let json = self.random.percent(20);
         let pool: &[&str] = if json {

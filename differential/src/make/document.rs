@@ -1,4 +1,4 @@
-//! A definition before it is text: blocks, attributes, and values in which plain data is told apart from expressions.
+//! A definition before it is text: blocks, attributes, and values that distinguish plain data from expressions.
 
 /// A definition file.
 #[derive(Debug, Clone, Default)]
@@ -114,12 +114,12 @@ impl Key {
     }
 }
 
-/// Text as a quoted template that means it.
+/// `text` as a quoted template with that value.
 pub(super) fn quote(text: &str) -> String {
     format!("\"{}\"", escape(text))
 }
 
-/// Text as the inside of a quoted template that means it.
+/// `text` as the inside of a quoted template with that value.
 pub(super) fn escape(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -135,7 +135,7 @@ pub(super) fn escape(text: &str) -> String {
     escape_introducers(&out)
 }
 
-/// Text in which `${` and `%{` begin nothing.
+/// `text` with `${` and `%{` escaped.
 pub(super) fn escape_introducers(text: &str) -> String {
     text.replace("${", "$${").replace("%{", "%%{")
 }

@@ -6,7 +6,7 @@ use super::document::{escape, quote};
 use super::words;
 use crate::Random;
 
-/// What an expression is to be.
+/// The kind of value that an expression must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
@@ -27,11 +27,11 @@ pub(super) struct Callable {
     pub(super) kind: Kind,
 }
 
-/// What makes a definition: random choices, and the names that they may use.
+/// Makes a definition: random choices, and the names that they may use.
 #[derive(Debug)]
 pub(super) struct Maker {
     pub(super) random: Random,
-    /// In so many of a thousand places something that does not fit.
+    /// The number of places in a thousand that get something that does not fit.
     pub(super) wildness: usize,
     pub(super) variables: Vec<(String, Kind)>,
     pub(super) locals: Vec<(String, Kind)>,
@@ -40,7 +40,7 @@ pub(super) struct Maker {
     pub(super) groups: Vec<String>,
     /// Whether expressions may refer to targets and groups.
     pub(super) references: bool,
-    /// Whether each expression is tried for itself, so that one that fails does no harm.
+    /// Whether each expression is evaluated separately, so that one that fails does not affect others.
     pub(super) probing: bool,
     /// The names of types that were given to `convert`.
     pub(super) keywords: HashSet<&'static str>,
@@ -64,7 +64,7 @@ impl Maker {
         }
     }
 
-    /// Whether something that does not fit comes now.
+    /// Whether this place gets something that does not fit.
     pub(super) fn wild(&mut self) -> bool {
         self.random.below(1000) < self.wildness
     }
@@ -220,7 +220,7 @@ impl Maker {
         }
     }
 
-    // What another target or group says.
+    // An attribute of another target or group.
     fn reference(&mut self, kind: Kind) -> Option<String> {
         if !self.references || self.targets.is_empty() {
             return None;
@@ -259,7 +259,7 @@ impl Maker {
             1 => format!("target.{target}[\"{attribute}\"]"),
             _ => format!("target.{target}.{attribute}"),
         };
-        // What a target does not say is null.
+        // An attribute that a target does not set is null.
         let fallback = match kind {
             Kind::Text => "\"t\"",
             Kind::Texts => "[]",
@@ -425,7 +425,7 @@ impl Maker {
         }
     }
 
-    /// An expression in which further names are known.
+    /// An expression that may also use `names`.
     pub(super) fn within(&mut self, names: &[(&str, Kind)], kind: Kind, depth: usize) -> String {
         let count = self.locals.len();
         self.locals

@@ -9,7 +9,7 @@ pub(super) type Signature = (&'static str, &'static str, Kind);
 
 use Kind::{Any, Bool, Map, Number, Numbers, Text, Texts};
 
-/// All functions but those whose results are never the same twice: `timestamp`, `uuidv4`, `bcrypt`.
+/// All functions except those whose results are never the same twice: `timestamp`, `uuidv4`, `bcrypt`.
 #[rustfmt::skip]
 pub(super) const SIGNATURES: &[Signature] = &[
     ("absolute", "n", Number), ("add", "nn", Number), ("and", "bb", Bool), ("base64decode", "B", Text), ("base64encode", "t", Text), ("basename", "p", Text),
@@ -79,7 +79,7 @@ impl Maker {
             }
         }
         if self.random.percent(3) && !given.is_empty() {
-            // The last argument spread out of a list.
+            // The last argument is expanded from a list.
             let last = given.pop().unwrap_or_default();
             given.push(if self.random.percent(80) {
                 format!("[{last}]...")
@@ -99,7 +99,7 @@ impl Maker {
         format!("{name}({}{end})", given.join(separator))
     }
 
-    /// An argument of the sort that a letter stands for.
+    /// An argument of the kind that a letter means.
     fn argument(&mut self, letter: char, depth: usize) -> String {
         if self.wild() {
             return self.any(depth);
@@ -110,7 +110,7 @@ impl Maker {
             't' => self.text(depth),
             'n' => self.number(depth),
             'i' => (*self.random.pick(words::SMALL)).to_owned(),
-            // Nothing negative: what `cidrsubnet` makes of that is chance.
+            // No negative numbers: the result of `cidrsubnet` would be random.
             'j' => (*self
                 .random
                 .pick(&["0", "1", "2", "8", "24", "33", "1.5", "\"4\"", "255"]))
@@ -175,7 +175,7 @@ impl Maker {
         }
     }
 
-    /// A type expression, seldom a wrong one.
+    /// A type expression, rarely a wrong one.
     pub(super) fn type_expression(&mut self) -> String {
         let pool = if self.random.percent(4) {
             words::BAD_TYPES
@@ -194,7 +194,7 @@ impl Maker {
             3 => (self.map(depth), "string", "map"),
             _ => (self.numbers(depth), "number", "list"),
         };
-        // buildx takes the second use of a type's name for a variable cycle.
+        // buildx reports the second use of a type's name as a variable cycle.
         if self.keywords.insert(keyword) {
             return format!("convert({value}, {collection}({keyword}))");
         }

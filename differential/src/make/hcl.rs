@@ -118,7 +118,7 @@ impl Writer<'_> {
                         self.indent(depth + 1);
                     }
                     self.value(element, depth + 1);
-                    // A comma cannot stand on the line of a heredoc's marker.
+                    // A comma cannot be on the line of a heredoc's marker.
                     self.out += if heredoc(element) { "\n," } else { "," };
                     if !lines {
                         self.out.push(' ');

@@ -12,7 +12,7 @@ pub(super) fn write(document: &Document, random: &mut Random) -> String {
     for attribute in &document.attributes {
         root.push((attribute.name.clone(), value(&attribute.value)));
     }
-    // Blocks of a kind stand together, or each for itself under a key that is repeated.
+    // Blocks of a kind are together under one key, or each has its own, repeated key.
     let together = random.percent(80);
     for kind in ["variable", "function", "group", "target"] {
         let blocks: Vec<&Block> = document

@@ -1,8 +1,7 @@
-//! Making a case of a seed.
+//! Makes a case from a seed.
 //!
-//! Choices are weighted so that most definitions are valid and have little in them that makes everything fail, for a failure
-//! hides all else. Results that change from run to run or from machine to machine are left out: `timestamp`, `uuidv4`,
-//! `bcrypt`. Start at [`case`].
+//! Choices are weighted so that most definitions are valid, because a failure hides all other differences. Functions whose
+//! results change from run to run or from machine to machine are left out: `timestamp`, `uuidv4`, `bcrypt`. Start at [`case`].
 
 mod attributes;
 mod blocks;
@@ -24,7 +23,7 @@ use expression::{Kind, Maker};
 
 pub(crate) use mutate::tokens;
 
-/// The case that a seed names.
+/// The case of a seed.
 pub fn case(seed: u64) -> Case {
     let mut maker = Maker::new(seed);
     let mut case = Case::default();
@@ -58,7 +57,7 @@ pub fn case(seed: u64) -> Case {
     case
 }
 
-/// The case with Compose files that a seed names.
+/// The case with Compose files of a seed.
 pub fn compose_case(seed: u64) -> Case {
     let mut maker = Maker::new(seed);
     let mut case = Case::default();
@@ -110,7 +109,7 @@ fn project(maker: &mut Maker, case: &mut Case) {
     maker.command(case);
 }
 
-// Expressions one by one, so that one that fails hides no other.
+// Expressions that are evaluated one by one, so that one that fails does not hide others.
 fn probes(maker: &mut Maker, case: &mut Case) {
     maker.targets.push("default".to_owned());
     maker.wildness = *maker.random.pick(&[0, 15, 60]);
@@ -132,7 +131,7 @@ fn probes(maker: &mut Maker, case: &mut Case) {
             1 => format!("\"{}\"", maker.template(depth)),
             _ => maker.call(None, depth),
         };
-        // Not an expression of a name that nobody knows: `try` does not help buildx over it.
+        // This does not help with an unknown name, which fails in buildx even within `try`.
         (
             Key::Text(format!("v{place}")),
             Value::Expression(format!("try(jsonencode({expression}), \"fails\")")),
@@ -203,7 +202,7 @@ fn choose_targets(maker: &mut Maker, most: usize) {
             words::TARGETS
         };
         let name = (*maker.random.pick(pool)).to_owned();
-        // A name that comes twice makes a block that is merged.
+        // A name that occurs twice makes two blocks, which are merged.
         if !maker.targets.contains(&name) || maker.random.percent(60) {
             maker.targets.push(name);
         }
@@ -251,7 +250,7 @@ fn outside(maker: &mut Maker, case: &mut Case, variables: &[Variable]) {
     }
 }
 
-// Puts the blocks into files, and names the files as they need to be.
+// Puts the blocks into files, and names the files on the command line if they need it.
 fn distribute(
     maker: &mut Maker,
     case: &mut Case,

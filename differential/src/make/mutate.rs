@@ -1,4 +1,4 @@
-//! Nearly valid text: tokens of a valid one dropped, doubled, exchanged or put in.
+//! Almost valid text: tokens of a valid text are removed, repeated, swapped or inserted.
 
 use crate::Random;
 
@@ -104,7 +104,7 @@ pub(super) fn mutate(text: &str, random: &mut Random) -> String {
     tokens.concat()
 }
 
-/// The words, numbers, blanks and marks of a text.
+/// The words, numbers, spaces and punctuation marks of a text.
 pub(crate) fn tokens(text: &str) -> Vec<String> {
     let sort = |c: char| match c {
         c if c.is_alphanumeric() || c == '_' || c == '-' => 1,

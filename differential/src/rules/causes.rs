@@ -1,10 +1,10 @@
-//! Causes of differences, taken away from a case.
+//! Removes causes of differences from a case.
 
 use serde_json::Value;
 
 use crate::{Answers, Case};
 
-/// Without the overrides that buildx does not carry out.
+/// Without the overrides that buildx ignores.
 pub(super) fn without_ignored_sets(case: &Case, _: &Answers) -> Option<Case> {
     let ignored = |value: &str| {
         let key = value
@@ -29,7 +29,7 @@ pub(super) fn without_unbuilt_sets(case: &Case, answers: &Answers) -> Option<Cas
     })
 }
 
-// Whether a pattern may match a name: a set of characters is taken for any of them.
+// Whether a pattern may match a name: a set of characters matches any character.
 fn matches(pattern: &str, name: &str) -> bool {
     let Some(first) = pattern.chars().next() else {
         return name.is_empty();

@@ -1,4 +1,4 @@
-//! Differences that the answers themselves give away.
+//! Differences that can be recognised in the answers.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ pub(super) fn their_crash(_: &Case, _: &Answers, difference: Difference) -> bool
     difference == Difference::TheirCrash
 }
 
-/// buildx tells of a cycle of variables where a name that is no variable is used twice, such as that of a type.
+/// buildx reports a variable cycle if a name that is not a variable, such as that of a type, is used twice.
 pub(super) fn named_twice(case: &Case, answers: &Answers, difference: Difference) -> bool {
     if difference != Difference::Accepted {
         return false;
@@ -36,7 +36,7 @@ pub(super) fn named_twice(case: &Case, answers: &Answers, difference: Difference
         })
 }
 
-/// buildx takes a type that the result of a user function converts to for a function.
+/// If the result of a user function converts to a type, buildx takes the type for a function.
 pub(super) fn type_for_function(_: &Case, answers: &Answers, difference: Difference) -> bool {
     let functions = ["list", "set", "map", "tuple", "object", "optional"];
     let variables = ["string", "number", "bool", "any"];
@@ -95,7 +95,7 @@ pub(super) fn json_function(case: &Case, answers: &Answers, difference: Differen
         && places.all(json)
 }
 
-/// buildx wants the JSON of a value of any type to say of which.
+/// In buildx, the JSON for a variable of type `any` must name the type of the value.
 pub(super) fn plain_json(_: &Case, answers: &Answers, difference: Difference) -> bool {
     let error = error(answers);
     difference == Difference::Accepted
@@ -103,7 +103,7 @@ pub(super) fn plain_json(_: &Case, answers: &Answers, difference: Difference) ->
         && (error.contains("missing expected {") || error.contains("dynamically-typed value"))
 }
 
-/// The same plan but for the order of limits, which is random where a Compose file gives them.
+/// The same plan except for the order of limits, which is random if a Compose file sets them.
 pub(super) fn compose_ulimits(case: &Case, answers: &Answers, _: Difference) -> bool {
     let compose = case.files.keys().any(|name| {
         let extension = name.rsplit('.').next();
@@ -124,7 +124,7 @@ pub(super) fn compose_ulimits(case: &Case, answers: &Answers, _: Difference) -> 
     compose && sorted(theirs).is_some_and(|theirs| Some(theirs) == sorted(ours))
 }
 
-/// buildx finds no other targets where it works out the names that a matrix makes.
+/// buildx does not find other targets while it evaluates the names of a matrix.
 pub(super) fn matrix_references(case: &Case, answers: &Answers, difference: Difference) -> bool {
     difference == Difference::Accepted
         && error(answers).contains("Missing map element; ")
@@ -135,7 +135,7 @@ pub(super) fn matrix_references(case: &Case, answers: &Answers, difference: Diff
             .any(|text| text.contains("matrix"))
 }
 
-/// `cidrsubnet` gives `<nil>` where the prefix becomes shorter than nothing.
+/// `cidrsubnet` returns `<nil>` in buildx if the length of the prefix becomes negative.
 pub(super) fn no_network(_: &Case, answers: &Answers, difference: Difference) -> bool {
     let (theirs, ours) = (answers.buildx.text().lines(), answers.rbake.text().lines());
     let mut different = theirs
@@ -148,7 +148,7 @@ pub(super) fn no_network(_: &Case, answers: &Answers, difference: Difference) ->
             .all(|(theirs, ours)| theirs.contains("\\u003cnil\\u003e") && ours.contains("fails"))
 }
 
-/// buildx looks for a target of the name of a group without members.
+/// buildx looks for a target with the name of a group without members.
 pub(super) fn empty_group(_: &Case, answers: &Answers, difference: Difference) -> bool {
     let error = error(answers);
     let missing = error.strip_prefix("ERROR: failed to find target ");
@@ -170,7 +170,7 @@ fn error(answers: &Answers) -> &str {
         .unwrap_or_default()
 }
 
-/// The same plan but for the order of the targets that a matrix made.
+/// The same plan except for the order of the targets that a matrix makes.
 pub(super) fn matrix_order(case: &Case, answers: &Answers, _: Difference) -> bool {
     let matrix = case
         .files

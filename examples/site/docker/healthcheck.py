@@ -1,4 +1,4 @@
-"""Ends with 0 while the given address answers 200."""
+"""Exits with 0 if the given address answers 200."""
 
 import sys
 import urllib.request

@@ -1,11 +1,11 @@
-//! Definitions that ask for more than any machine has: each ends with an error that names the limit.
+//! Definitions that would need more memory or time than any machine has: rbake stops with an error that names the limit.
 //!
-//! What is measured is size, never time; what no limit stops would keep a test running, or take all memory.
+//! Limits are on sizes and steps, never on time. Without a limit, a test would not end, or would use all memory.
 
 #![expect(
     clippy::format_push_string,
     clippy::format_collect,
-    reason = "texts are put together where they can be read"
+    reason = "texts are easier to read if they are built in one place"
 )]
 
 use test_case::test_case;
@@ -66,13 +66,13 @@ fn refused(project: &TestProject, words: &str) {
     "target \"t\" {\n  name = \"t${a}${b}${c}\"\n  matrix = { a = range(1000), b = range(1000), c = range(1000) }\n}",
     "100000 targets"; "matrices"
 )]
-fn definitions(text: &str, words: &str) {
+fn oversized_definitions(text: &str, words: &str) {
     let text = format!("{TARGET}{text}\n");
     refused(&TestProject::new().file("docker-bake.hcl", &text), words);
 }
 
 #[test]
-fn json() {
+fn deeply_nested_json() {
     for text in ["[".repeat(1_000_000), "{\"a\":".repeat(1_000_000)] {
         let text = format!("{{\"target\": {{\"default\": {{\"args\": {{\"a\": {text}");
         refused(
@@ -82,10 +82,10 @@ fn json() {
     }
 }
 
-// Each call is cheap to write and takes long: its work is counted by what it goes through.
+// Each call is short but expensive: rbake counts a step for each part of the arguments that it reads.
 #[test_case("length([v20])", "20,000,000 steps"; "arguments")]
 #[test_case("can(regex(\"(\\\\pL{1000}|${x}){100}\", \"\"))", "20,000,000 steps"; "patterns")]
-fn work(call: &str, words: &str) {
+fn expensive_calls(call: &str, words: &str) {
     let large = large_string();
     let text =
         format!("{TARGET}{large}a = [for x in range(1000) : [for y in range(1000) : {call}]]\n");
@@ -93,7 +93,7 @@ fn work(call: &str, words: &str) {
 }
 
 #[test]
-fn matches_that_search_to_the_end() {
+fn matches_that_scan_the_whole_text() {
     let text = "A".repeat(100_000);
     let text = format!("{TARGET}a = regexall(\".*[^A-Z]|[A-Z]\", \"{text}\")\n");
     refused(
@@ -103,7 +103,7 @@ fn matches_that_search_to_the_end() {
 }
 
 #[test]
-fn inheritance_in_mass() {
+fn inheritance_of_too_many_values() {
     let args: String = (0..5_000).map(|n| format!("    A{n} = \"1\"\n")).collect();
     let parents = vec!["\"base\""; 20_000].join(", ");
     let text = format!(
@@ -115,9 +115,9 @@ fn inheritance_in_mass() {
     );
 }
 
-// What looks as if it grew without end, and does not.
+// The number of paths to `t0` is exponential, but the work is not.
 #[test]
-fn diamonds_are_no_explosion() {
+fn diamonds_of_inheritance_are_allowed() {
     let mut text = "target \"t0\" { args = { A = \"0\" } }\n".to_owned();
     for n in 1..=60 {
         let before = n - 1;
@@ -132,7 +132,7 @@ fn diamonds_are_no_explosion() {
 }
 
 #[test]
-fn long_chains() {
+fn long_chains_are_allowed() {
     let mut text = String::new();
     for n in 0..5_000 {
         let next = n + 1;

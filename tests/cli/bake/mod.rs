@@ -1,4 +1,4 @@
-//! `rbake` and `rbake bake`: plans, lists, and what is refused before any work.
+//! `rbake` and `rbake bake`: plans, lists, and input that rbake refuses before any work.
 
 mod limits;
 mod paths;

@@ -1,6 +1,6 @@
-//! Where paths lead: what is asked for is what is read and written, and what is not there is told first.
+//! Where paths lead: rbake asks for the privileges of the files that it really uses, and reports missing files first.
 //!
-//! No builder is ever reached: its address is one where nobody listens, and a run that gets so far ends with another code.
+//! Nothing listens on the builder's address: a run that gets so far ends with another exit code.
 
 use std::os::unix::fs::symlink;
 
@@ -10,7 +10,7 @@ const USAGE: i32 = 2;
 const DEFINITION: i32 = 3;
 const ENGINE: i32 = 4;
 
-// The project, and beside it a directory that is nobody's to read: `up` leads into it.
+// The project, and next to it a directory that needs a privilege; the link `up` leads into it.
 fn project(target: &str) -> TestProject {
     let project = TestProject::new()
         .file(
@@ -47,7 +47,7 @@ fn goes_on(output: &CommandOutput) {
 }
 
 #[test]
-fn a_step_up_after_a_link_is_asked_for_where_it_leads() {
+fn privileges_are_asked_for_the_resolved_path() {
     for (target, flag) in [
         (
             r#"secret = ["id=k,src=up/../key"]"#,
@@ -101,7 +101,7 @@ fn a_step_up_after_a_link_is_asked_for_where_it_leads() {
 }
 
 #[test]
-fn links_that_stay_inside_need_nothing() {
+fn links_inside_the_project_need_no_privilege() {
     let project = project(
         r#"
         context = "link"
@@ -115,7 +115,7 @@ fn links_that_stay_inside_need_nothing() {
 }
 
 #[test]
-fn circles_are_told() {
+fn circular_links_are_reported() {
     for target in [
         r#"output = ["type=tar,dest=loop/x"]"#,
         r#"cache-to = ["type=local,dest=loop/x"]"#,
@@ -130,7 +130,7 @@ fn circles_are_told() {
 }
 
 #[test]
-fn what_is_not_there_yet_can_be_granted() {
+fn missing_paths_can_be_granted() {
     let project = project(r#"output = ["type=local,dest=../out"]"#);
     asks_for(&project.rbake(&["a"]), "--allow=fs.write=../out");
     for flag in [
@@ -150,7 +150,7 @@ fn what_is_not_there_yet_can_be_granted() {
 }
 
 #[test]
-fn a_context_that_is_missing_is_told_before_anything_is_asked_for() {
+fn a_missing_context_is_reported_before_privileges_are_asked_for() {
     for target in [
         r#"context = "/nowhere/at/all""#,
         r#"context = "../nowhere""#,
@@ -165,12 +165,12 @@ fn a_context_that_is_missing_is_told_before_anything_is_asked_for() {
 }
 
 #[test]
-fn standard_output_needs_no_more_than_a_dash() {
+fn standard_output_needs_no_privilege() {
     for dest in ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"] {
         let project = project(&format!(r#"output = ["type=tar,dest={dest}"]"#));
         goes_on(&project.rbake(&["a"]));
     }
-    // What else the shell has opened is named to be granted.
+    // Other files that the shell has opened need a privilege.
     let project = project(r#"secret = ["id=k,src=/dev/stdin"]"#);
     let mut command = project.command(&["a"]);
     let (read, _write) = std::io::pipe().unwrap();
@@ -184,7 +184,7 @@ fn standard_output_needs_no_more_than_a_dash() {
 }
 
 #[test]
-fn the_metadata_file_is_no_link_that_leaves_what_the_user_named() {
+fn the_metadata_file_cannot_be_a_link_to_the_outside() {
     let project = project("");
     symlink("../elsewhere/key", project.path().join("out.json")).unwrap();
     symlink("../elsewhere/new.json", project.path().join("new.json")).unwrap();

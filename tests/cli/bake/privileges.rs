@@ -1,6 +1,6 @@
-//! What may not be done without the user's word: what is said, and what makes it go on.
+//! What rbake must not do without permission: what it prints, and how the user grants it.
 //!
-//! No builder is ever reached: its address is one where nobody listens, and a run that gets so far ends with another code.
+//! Nothing listens on the builder's address: a run that gets so far ends with another exit code.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ fn went_on(output: &CommandOutput) {
 }
 
 #[test]
-fn all_that_is_missing_is_told_with_the_command_that_grants_it() {
+fn missing_privileges_are_printed_with_the_command_that_grants_them() {
     let project = project(
         r#"target "a" {
   context      = "/usr"
@@ -80,7 +80,7 @@ const HOSTILE: &str =
     "gpu\\u001b[2J\\u001b[H\\r\\n - nothing at all\\u202e $(touch ran) `touch ran` '; touch ran #";
 
 #[test]
-fn what_is_asked_for_cannot_paint_over_the_question() {
+fn control_characters_in_a_privilege_are_escaped() {
     let project = project(&format!(
         "target \"a\" {{ entitlements = [\"device={HOSTILE}\"] }}\n"
     ));
@@ -105,7 +105,7 @@ fn what_is_asked_for_cannot_paint_over_the_question() {
 }
 
 #[test]
-fn a_terminal_shows_names_and_descriptions_as_they_are() {
+fn a_terminal_shows_control_characters_of_definitions_escaped() {
     let project = project(
         r#"target "a" {
   description = "\u001b[2J\u202ehi\u009b"
@@ -121,7 +121,7 @@ fn a_terminal_shows_names_and_descriptions_as_they_are() {
     ] {
         let mut terminal = Terminal::start(program, &project.command(arguments));
         terminal.wait_for(shown);
-        // A log, too, is looked at with a terminal; to a program, JSON says the same.
+        // The same in a log, which may be shown in a terminal later. A program that parses the JSON gets the original text.
         let piped = project.rbake(arguments);
         assert!(
             !piped.stdout.contains(['\u{1b}', '\u{9b}', '\u{202e}']),
@@ -165,13 +165,13 @@ fn the_flag_for_deleting_files_takes_no_value() {
 }
 
 #[test]
-fn who_sits_at_a_terminal_is_asked() {
+fn a_user_at_a_terminal_is_asked() {
     let project = project("target \"a\" {\n  network = \"host\"\n}\n");
     let program = Path::new(env!("CARGO_BIN_EXE_rbake"));
     for (answer, then) in [
         ("n\n", "additional privileges requested"),
         ("\n", "additional privileges requested"),
-        // Nobody listens at the builder's address.
+        // Nothing listens on the builder's address.
         ("y\n", "127.0.0.1:1"),
     ] {
         let mut terminal = Terminal::start(program, &project.command(&["a"]));

@@ -1,4 +1,4 @@
-//! Bad input: each ends with a message that names the thing and the way out, and with the right code.
+//! Invalid input: rbake ends with the right exit code, and with a message that names the problem and a fix.
 
 use crate::cli::project;
 use crate::support::project::{TestProject, assert_session};
@@ -69,19 +69,19 @@ fn a_missing_secret() {
 }
 
 #[test]
-fn a_tag_that_cannot_be_one() {
+fn an_invalid_tag() {
     assert_session!(project().session(&["db --set db.tags=example.com/x:feature/a --push"]));
 }
 
 #[test]
-fn a_cache_reference_that_cannot_be_one() {
+fn an_invalid_cache_reference() {
     assert_session!(
         project().session(&["db --set db.cache-to=type=registry,ref=example.com/cache:123/merge",])
     );
 }
 
 #[test]
-fn what_cannot_be_built_yet_and_is_printed() {
+fn a_linked_target_is_printed_but_cannot_be_built_yet() {
     assert_session!(project().session(&[
         "db --set db.contexts.x=target:webapp",
         "db --set db.contexts.x=target:webapp --print",
@@ -89,7 +89,7 @@ fn what_cannot_be_built_yet_and_is_printed() {
 }
 
 #[test]
-fn what_is_wrong_with_several_compose_files() {
+fn errors_in_several_compose_files() {
     let project = TestProject::new()
         .file(
             "compose.yaml",
@@ -208,7 +208,7 @@ fn utf16_is_read_in_compose_files_and_nowhere_else() {
 }
 
 #[test]
-fn a_block_that_was_ignored_before_the_error_it_explains() {
+fn an_ignored_block_is_shown_before_the_error_that_it_causes() {
     assert_session!(definition("targt \"default\" {}\n").session(&["--print"]));
 }
 
@@ -218,7 +218,7 @@ fn a_misspelt_key_of_a_service() {
     assert_session!(project.session(&["--print"]));
 }
 
-/// Tests of one mistake each: its name, the definition, and the arguments.
+/// Tests of one mistake each: the test's name, the definition, and the arguments.
 macro_rules! mistakes {
     ($($name:ident: $definition:literal, $arguments:literal;)*) => {
         $(
@@ -251,7 +251,7 @@ mistakes! {
     local_output_without_dest: "target \"default\" {\n  output = [\"type=local\"]\n}\n", "";
     dockerfile_in_utf16: "target \"default\" {\n  dockerfile = \"utf16\"\n}\n", "";
     metadata_file_is_a_directory: "target \"default\" {}\n", "--metadata-file .";
-    metadata_file_in_no_directory: "target \"default\" {}\n", "--metadata-file no/m.json";
+    metadata_file_in_a_missing_directory: "target \"default\" {}\n", "--metadata-file no/m.json";
     definition_without_a_name: "target \"default\" {}\n", "-f ''";
     directory_asked_for_as_a_target: "target \"default\" {}\n", "./sub";
     help_asked_for_as_a_target: "target \"default\" {}\n", "help";

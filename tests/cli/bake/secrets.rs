@@ -1,11 +1,11 @@
-//! What must not be seen in messages: values of environment files, of arguments and of attributes that hold secrets.
+//! Values that must not appear in messages: those of environment files, and of arguments and attributes that hold secrets.
 
 use crate::cli::project;
 use crate::support::project::{TestProject, assert_session};
 
 const SECRET: &str = "hunter2";
 
-/// Asserts that no session shows the secret, but in the command line that is typed.
+/// Asserts that no session shows the secret, except in the command line that is typed.
 fn without_the_secret(sessions: &[String]) -> String {
     let session = sessions.concat();
     let mut printed = session.lines().filter(|line| !line.starts_with("$ rbake"));

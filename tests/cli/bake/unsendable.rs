@@ -20,13 +20,13 @@ fn project() -> TestProject {
 }
 
 #[test]
-fn an_ignore_file_that_leads_out_of_the_context_is_an_error_with_the_way_out() {
+fn an_ignore_file_that_leads_out_of_the_context_is_an_error_with_a_fix() {
     let project = project();
     std::fs::write(project.path().join("../shared"), "secret\n").unwrap();
     let link = project.path().join(".dockerignore");
     symlink("../shared", &link).unwrap();
     assert_session!(project.session(&[""]));
-    // The way out leads on.
+    // The suggested command fixes the problem.
     let command = "cp .dockerignore .dockerignore.copy && mv .dockerignore.copy .dockerignore";
     let output = project.rbake(&[]);
     assert!(output.stderr.contains(command), "{output}");
@@ -58,9 +58,9 @@ fn a_bad_pattern_is_shown_with_its_file_and_line() {
     assert_session!(project.session(&[""]));
 }
 
-// Nothing of the context is sent, so nothing can be left out of it.
+// The Dockerfile uses no file of the context, so rbake does not read the ignore file.
 #[test]
-fn an_ignore_file_does_not_matter_where_nothing_is_read() {
+fn an_ignore_file_does_not_matter_if_no_file_is_sent() {
     let project = project()
         .file("Dockerfile", "FROM scratch\n")
         .file(".dockerignore", "[b\n");

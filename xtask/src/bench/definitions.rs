@@ -1,9 +1,9 @@
-//! Definitions to print, made up by size.
+//! Definitions of a given size, to print.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// So many targets that inherit from one, with arguments of their own and tags from a function; the group `all` has them.
+/// `targets` targets that inherit from one, with their own arguments and tags from a function; the group `all` has them.
 pub(super) fn many_targets(targets: usize) -> String {
     let mut text = String::from(
         r#"variable "REGISTRY" { default = "registry.example.com/team" }
@@ -85,9 +85,9 @@ pub(super) enum Many {
     Variables,
     /// Files, of twenty targets each.
     Files,
-    /// Targets that inherit one from the other.
+    /// Targets that each inherit from the one before.
     Ancestors,
-    /// Targets that inherit one from the other in two ways.
+    /// Targets that each inherit from the one before in two ways.
     Diamonds,
 }
 
@@ -114,7 +114,7 @@ impl Many {
         }
     }
 
-    /// Writes a definition with so many of them to `dir`; the arguments that print it.
+    /// Writes a definition with `number` of them to `dir`. Returns the arguments that print it.
     pub(super) fn write(self, dir: &Path, number: usize) -> std::io::Result<Vec<String>> {
         std::fs::create_dir_all(dir)?;
         let mut arguments = vec!["--print".to_owned(), "all".to_owned()];

@@ -1,4 +1,4 @@
-//! Whether `--print` takes time in proportion to what a definition has many of.
+//! Measures whether the time of `--print` is proportional to the size of a definition.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use super::measure::Sample;
 use super::scenario::Clients;
 use super::{Error, io};
 
-/// How many times as many the larger definition has.
+/// How many times larger the larger definition is.
 const TIMES: usize = 4;
 
-/// What four times as many cost, against four times the cost.
+/// The cost of a definition that is four times as large, compared with four times the cost.
 #[derive(Debug)]
 pub(super) struct Growth {
     many: Many,
@@ -28,7 +28,7 @@ impl Growth {
         format!("--print, growth with {}", many.word())
     }
 
-    /// Prints both definitions so many times with rbake. The least time counts: it has the least of what else goes on.
+    /// Prints both definitions `runs` times with rbake. The least time counts: other programs disturbed it least.
     pub(super) fn measure(
         clients: &Clients,
         dir: &Path,

@@ -1,7 +1,7 @@
-//! One run of one command, by the kernel's account.
+//! Measures one run of one command, with the kernel's figures.
 //!
-//! The kernel adds up what a process's children have used. So each run gets a process of its own, this program with the task
-//! `measure`, that has no other child.
+//! The kernel adds up what all children of a process have used. So each run gets its own parent process, this program with the
+//! task `measure`, which has no other child.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: rbake and buildx side by side on one buildkitd.
 //!
-//! Both programs do the same work in turn, A B A B, so that a machine that drifts drifts for both; what counts are medians and
-//! their ratios. Wall time, CPU time and peak memory are the client's own, by the kernel's account; bytes are counted in a
-//! pass of their own, through a relay, so that the relay slows no timed run down.
+//! Both programs do the same work in turn, A B A B, so that a change of the machine's speed affects both; the results are
+//! medians and their ratios. Wall time, CPU time and peak memory are the client's own, from the kernel; bytes are counted in a
+//! separate pass, through a relay, so that the relay does not slow down a timed run.
 
 mod definitions;
 mod growth;
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     /// The buildx program
     #[arg(long, env = "RBAKE_TEST_BUILDX")]
     buildx: PathBuf,
-    /// The address of the daemon, a unix socket; without it only the scenarios that need none are run
+    /// The address of the daemon, a unix socket; without it, only scenarios that need no daemon are run
     #[arg(long, env = "RBAKE_TEST_BUILDKIT_ADDR")]
     daemon: Option<String>,
     /// Counted runs of each program in each scenario, after one that is not counted
@@ -62,8 +62,8 @@ pub(crate) enum Error {
         /// The end of what it printed.
         output: String,
     },
-    /// The measuring process printed something else than a measurement.
-    #[error("no measurement came back from `{0}`")]
+    /// The measuring process printed something other than a measurement.
+    #[error("cannot measure `{0}`")]
     NoMeasurement(String),
     /// The daemon's address is of a kind that cannot be relayed.
     #[error("`{0}` is not a unix:// address")]

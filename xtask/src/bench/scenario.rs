@@ -71,7 +71,7 @@ impl Clients {
                     &address,
                 ]);
                 create.envs(clients.environment(Who::Buildx, way));
-                io(|| "let buildx create a builder".into(), create.output())?;
+                io(|| "create a builder with buildx".into(), create.output())?;
             }
         }
         Ok(clients)
@@ -209,7 +209,7 @@ impl Scenario {
                     4_000 => Some(1.0 / 300.0),
                     _ => None,
                 },
-                // buildx is not asked for more than 4,000: it would take a minute a run.
+                // buildx does not print more than 4,000: it would take a minute per run.
                 memory: (*targets <= 4_000).then_some(0.2),
                 ..Goal::default()
             },
@@ -238,8 +238,8 @@ impl Scenario {
         std::fs::write(dir.join("docker-bake.hcl"), definition)
     }
 
-    // buildx takes minutes for ten thousand targets; its line for that size is left empty. For four thousand it takes some
-    // ten seconds, so that once has to do.
+    // buildx takes minutes for ten thousand targets; its line for that size stays empty. For four thousand it takes about ten
+    // seconds, so it runs only once.
     fn runs(&self, who: Who, runs: usize) -> usize {
         match self {
             Self::Print { targets } if who == Who::Buildx => match targets {
@@ -265,7 +265,7 @@ impl Scenario {
                 }
                 turn += 1;
                 let sample = self.once(clients, who, Way::Direct, dir, turn)?;
-                // The first run of each warms caches up; it is not counted.
+                // The first run of each program fills caches; it is not counted.
                 if counted > 0 {
                     match who {
                         Who::Rbake => row.rbake.push(sample),
@@ -276,7 +276,7 @@ impl Scenario {
         }
         if let Some(relay) = clients.relay.as_ref().filter(|_| self.needs_daemon()) {
             for who in [Who::Rbake, Who::Buildx] {
-                // The way to the daemon is another session's; what it knows of the context is not.
+                // The bytes of the first run are not counted: to the daemon, this is a new client.
                 self.once(clients, who, Way::Counted, dir, 1_000_000 + turn)?;
                 relay.take();
                 self.once(clients, who, Way::Counted, dir, 2_000_000 + turn)?;
@@ -307,7 +307,7 @@ impl Scenario {
                 clients.measure(who, way, dir, &["--progress=plain"])
             }
             Self::FirstTime { .. } => {
-                // Another name is another directory to both programs and to the daemon.
+                // To both programs and to the daemon, another name is another directory.
                 let name = format!("context-{turn}");
                 let rename = |from: &str, to: &str| {
                     io(
@@ -343,7 +343,7 @@ target "default" {
 }
 "#;
 
-// Everything is made of nothing, so that no registry is asked.
+// Everything is built from scratch, so that no registry is needed.
 const DOCKERFILE: &str =
     "FROM scratch AS second\nCOPY . /context\nFROM scratch\nCOPY --from=second /context /context\n";
 

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use super::measure::Sample;
 
-/// What ratios to buildx are aimed at.
+/// The ratios to buildx that are aimed at.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Goal {
-    /// What rbake's wall time is to be, in seconds, whatever buildx's is.
+    /// The wall time that rbake must not exceed, in seconds, independent of buildx's.
     pub(super) seconds: Option<f64>,
     pub(super) wall: Option<f64>,
     pub(super) cpu: Option<f64>,
