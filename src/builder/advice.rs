@@ -90,28 +90,28 @@ pub(super) fn for_connection(
     let Some(answer) = &place.answer else {
         return for_silence(told.note(in_one_line(refusal)), refusal, place);
     };
-    let stranger = format!("{answer} answers at `{address}`, and not {expected}");
+    let stranger = format!("{answer} answers at `{address}`, not {expected}");
     match (answer, place.expects_tls(), place.is_docker()) {
         (PeerKind::Tls, false, _) => told
             .note(format!(
-                "what answers at `{address}` speaks TLS, and was spoken to without"
+                "the server at `{address}` speaks TLS, but rbake connected without it"
             ))
             .help(SettingsWords::of(place).with_tls),
         (PeerKind::Http2, true, false) | (PeerKind::Docker, true, true) => told
-            .note(format!("what answers at `{address}` does not speak TLS"))
+            .note(format!("the server at `{address}` does not speak TLS"))
             .help(SettingsWords::of(place).without_tls),
         (PeerKind::Docker, _, false) => told.note(stranger).help(format!(
-            "name it as a Docker Engine: `DOCKER_HOST={address}`"
+            "use it as a Docker Engine: `DOCKER_HOST={address}`"
         )),
         (PeerKind::Http2, _, true) => told
             .note(stranger)
-            .help(format!("name it as a BuildKit: `BUILDKIT_HOST={address}`")),
+            .help(format!("use it as a BuildKit: `BUILDKIT_HOST={address}`")),
         (PeerKind::Ssh, ..) => forward(told.note(stranger), place.host(), place.is_docker()),
         (PeerKind::Registry, ..) => told
             .note(stranger)
-            .help("a registry is named in the `tags` of targets; it does not build"),
+            .help("name a registry in the `tags` of targets; it cannot build"),
         (PeerKind::Http(_), ..) => told.note(stranger).help(format!(
-            "the address must be {expected}'s own, without a proxy before it"
+            "the address must be {expected}'s own, without a proxy in front of it"
         )),
         _ => for_silence(told.note(in_one_line(refusal)), refusal, place),
     }
@@ -127,10 +127,10 @@ fn for_silence(told: Diagnostic, refusal: &BuilderRefusal, place: &SearchedPlace
     match dial {
         DialError::Connect { source, .. } => match source.kind() {
             std::io::ErrorKind::PermissionDenied => told.help(
-                "your user may not use the socket: run as its owner, or join the group it belongs to",
+                "your user has no access to the socket: run rbake as its owner, or join its group",
             ),
             std::io::ErrorKind::ConnectionRefused if place.is_no_socket() => told.help(format!(
-                "`{}` is there and is no socket: correct {}",
+                "`{}` is not a socket: correct {}",
                 place.address(),
                 SettingsWords::of(place).address
             )),
@@ -143,14 +143,14 @@ fn for_silence(told: Diagnostic, refusal: &BuilderRefusal, place: &SearchedPlace
             }
             // `io::ErrorKind` has no kind for a failed name resolution, so this looks at the message.
             _ if source.to_string().contains("lookup address") => told.help(format!(
-                "the name `{}` is not found: correct {}",
+                "the name `{}` cannot be resolved: correct {}",
                 place.host(),
                 SettingsWords::of(place).address
             )),
             _ => told,
         },
         DialError::Handshake { .. } | DialError::HalfIdentity { .. } => told.help(format!(
-            "the CA, the server's name, and the client's certificate and key must be those the builder expects: {}",
+            "the CA, the server's name, and the client's certificate and key must match the builder's: {}",
             SettingsWords::of(place).certificates
         )),
         DialError::Material { .. } => told.help(format!(
@@ -186,7 +186,7 @@ impl SettingsWords {
             },
             Settings::Store(name) => {
                 let anew = |what: &str, options: &str| {
-                    format!("make the builder anew {what} certificates: `docker buildx rm {name}`, `docker buildx create --name {name} --driver remote{options} {address}`")
+                    format!("create the builder again {what} certificates: `docker buildx rm {name}`, `docker buildx create --name {name} --driver remote{options} {address}`")
                 };
                 Self {
                     address: format!("the builder (`docker buildx inspect {name}`)"),
@@ -201,7 +201,7 @@ impl SettingsWords {
                     address: format!("the context (`{update}`)"),
                     certificates: format!("the certificates of the context (`{update} --docker …`)"),
                     with_tls: format!("`{update} --docker host={address},ca=…,cert=…,key=…`"),
-                    without_tls: format!("`{update} --docker host={address}` takes the certificates out of the context"),
+                    without_tls: format!("`{update} --docker host={address}` removes the certificates from the context"),
                 }
             }
             settings @ (Settings::DockerVariables | Settings::Default) => {
@@ -214,7 +214,7 @@ impl SettingsWords {
                     address: address.to_owned(),
                     certificates: certificates.to_owned(),
                     with_tls: "set `DOCKER_TLS_VERIFY=1`, and `DOCKER_CERT_PATH` to a folder with `ca.pem`, `cert.pem` and `key.pem`".to_owned(),
-                    without_tls: "unset `DOCKER_TLS_VERIFY` for a connection in plain text, or name the port on which the Engine speaks TLS, mostly 2376".to_owned(),
+                    without_tls: "unset `DOCKER_TLS_VERIFY` for a connection in plain text, or use the port on which the Engine speaks TLS, usually 2376".to_owned(),
                 }
             }
         }
@@ -244,7 +244,7 @@ pub(super) fn for_address(told: Diagnostic, error: &InvalidEndpoint) -> Diagnost
             };
             match error {
                 InvalidEndpoint::Scheme { scheme, .. } if ["https", "grpcs"].contains(&scheme.as_str()) => told.help(
-                    "TLS is spoken where certificates are named, by `BUILDKIT_TLS_DIR` or `BUILDKIT_TLS_CACERT`",
+                    "rbake uses TLS if `BUILDKIT_TLS_DIR` or `BUILDKIT_TLS_CACERT` names certificates",
                 ),
                 _ => told,
             }
@@ -309,7 +309,7 @@ fn forward(told: Diagnostic, host: &str, is_docker: bool) -> Diagnostic {
         ("/run/buildkit/buildkitd.sock", "BUILDKIT_HOST")
     };
     told.help(format!(
-        "forward its socket and name that: `ssh -nNT -L /tmp/rbake.sock:{socket} {host}`, `{variable}=unix:///tmp/rbake.sock`"
+        "forward its socket and use that: `ssh -nNT -L /tmp/rbake.sock:{socket} {host}`, `{variable}=unix:///tmp/rbake.sock`"
     ))
 }
 
@@ -322,12 +322,12 @@ pub(super) fn for_tls(told: Diagnostic, error: &TlsError) -> Diagnostic {
     | TlsError::File { from, .. }) = error;
     match from.as_str() {
         "`BUILDKIT_TLS_DIR`" => told.help(
-            "name a folder with the server's `ca.pem`, and `cert.pem` and `key.pem` for this client; unset `BUILDKIT_TLS_DIR` for a connection in plain text",
+            "set `BUILDKIT_TLS_DIR` to a folder with the server's `ca.pem`, and `cert.pem` and `key.pem` for this client; unset it for a connection in plain text",
         ),
         "`DOCKER_CERT_PATH`" | "`DOCKER_TLS_VERIFY`" => told.help(
             "set `DOCKER_CERT_PATH` to a folder with `ca.pem`, `cert.pem` and `key.pem`; unset `DOCKER_TLS_VERIFY` for a connection in plain text",
         ),
-        _ => told.help("`docker context update NAME --docker host=…,ca=…,cert=…,key=…` stores them anew"),
+        _ => told.help("`docker context update NAME --docker host=…,ca=…,cert=…,key=…` stores them again"),
     }
 }
 
@@ -367,11 +367,11 @@ mod tests {
     #[test_case(Settings::Store("far".into()), "docker buildx create --name far")]
     #[test_case(Settings::DockerVariables, "DOCKER_TLS_VERIFY=1")]
     #[test_case(Settings::DockerContext("far".into()), "docker context update far")]
-    fn help_speaks_of_the_settings_that_count(settings: Settings, expected: &str) {
+    fn help_names_the_settings_that_led_to_the_builder(settings: Settings, expected: &str) {
         let docker = !matches!(settings, Settings::BuildkitVariables | Settings::Store(_));
         let text = told(settings.clone(), endpoint(docker, false), PeerKind::Tls);
         assert!(
-            text.contains("speaks TLS, and was spoken to without"),
+            text.contains("speaks TLS, but rbake connected without it"),
             "{text}"
         );
         assert!(text.contains(expected), "{text}");
@@ -389,12 +389,12 @@ mod tests {
     #[test_case("ssh://[::1]", "[::1]")]
     #[test_case("ssh://me@far:22/run/s", "-p 22 me@far")]
     #[test_case("ssh://me@far", "me@far"; "a user and no port")]
-    fn addresses_of_ssh_become_words_for_it(address: &str, words: &str) {
+    fn addresses_with_ssh_become_arguments_for_ssh(address: &str, words: &str) {
         assert_eq!(ssh_words(address), words);
     }
 
     #[test]
-    fn an_address_of_the_web_is_shown_as_one_of_buildkit() {
+    fn for_an_address_with_https_the_help_shows_one_with_tcp() {
         let error = "https://b.example:1234/".parse::<Endpoint>().unwrap_err();
         let told = Diagnostic::error(Class::Engine, "builder::invalid-address", "x");
         let help = for_address(told, &error).help;
@@ -413,13 +413,13 @@ mod tests {
     #[test_case("tcp://h", None)]
     #[test_case("builder", None)]
     #[test_case("carrier-pigeon://h", None)]
-    fn a_slip_in_an_address_comes_with_what_is_meant(text: &str, expected: Option<&str>) {
+    fn a_wrong_address_gets_a_suggestion(text: &str, expected: Option<&str>) {
         let error = text.parse::<Endpoint>().unwrap_err();
         assert_eq!(meant(&error).as_deref(), expected);
     }
 
     #[test]
-    fn each_is_told_of_the_other() {
+    fn the_help_for_buildkit_names_docker_host_and_vice_versa() {
         let text = told(
             Settings::BuildkitVariables,
             endpoint(false, false),
@@ -436,8 +436,8 @@ mod tests {
 
     #[test_case(PeerKind::Ssh, "ssh -nNT -L")]
     #[test_case(PeerKind::Registry, "`tags`")]
-    #[test_case(PeerKind::Http(Some("squid".into())), "a web server (`squid`) answers at `tcp://h:1`, and not BuildKit")]
-    fn strangers_are_named(answer: PeerKind, expected: &str) {
+    #[test_case(PeerKind::Http(Some("squid".into())), "a web server (`squid`) answers at `tcp://h:1`, not BuildKit")]
+    fn other_servers_are_named(answer: PeerKind, expected: &str) {
         let text = told(Settings::BuildkitVariables, endpoint(false, true), answer);
         assert!(text.contains(expected), "{text}");
     }

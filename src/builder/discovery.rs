@@ -153,8 +153,8 @@ pub(super) async fn find_unnamed(environment: &Environment) -> Vec<Result<Candid
 /// Why this candidate was chosen, if the user named no builder.
 pub(super) fn why(candidate: &Candidate) -> String {
     match candidate.reach {
-        Reach::Embedded => "no builder was named, and no other can do it".to_owned(),
-        _ => format!("no builder was named; found by {}", candidate.from),
+        Reach::Embedded => "no builder was named, and no other one is usable".to_owned(),
+        _ => format!("no builder was named; found through {}", candidate.from),
     }
 }
 

@@ -55,7 +55,7 @@ mod tests {
     #[test_case("tcp://[::1]:9", "tcp://[::1]:9")]
     #[test_case("unix:///x", "unix:///x")]
     #[test_case("ssh://me@h", "ssh://me@h")]
-    fn what_is_left_out_is_filled_in(text: &str, expected: &str) {
+    fn missing_parts_are_filled_in(text: &str, expected: &str) {
         assert_eq!(complete(text), expected);
     }
 }

@@ -29,7 +29,7 @@ pub enum ChooseError {
         known: Vec<String>,
     },
     /// A setting that names a builder contains only blanks.
-    #[error("{0} is blank, and names no builder")]
+    #[error("{0} is blank, so it does not name a builder")]
     Blank(String),
     /// The builder has a driver that rbake does not support.
     #[error("{from} is `{name}`, whose driver `{driver}` rbake does not support")]
@@ -42,7 +42,7 @@ pub enum ChooseError {
         driver: String,
     },
     /// The builder does not have exactly one node.
-    #[error("{from} is `{name}`, which has {count} nodes; rbake uses builders of one node")]
+    #[error("{from} is `{name}`, which has {count} nodes, but rbake supports only one node")]
     Nodes {
         /// The builder.
         name: String,
@@ -65,7 +65,7 @@ pub enum ChooseError {
     Tls(#[from] TlsError),
     /// The builder has certificates, but its address is not `tcp://…`, and rbake uses TLS only with those.
     #[error(
-        "{from} leads to `{address}` with certificates, but rbake speaks TLS with addresses `tcp://…` only"
+        "{from} leads to `{address}` with certificates, but rbake supports TLS only for addresses `tcp://…`"
     )]
     TlsWithoutTcp {
         /// The setting that leads there.
@@ -93,7 +93,7 @@ pub enum ChooseError {
         refusal: Box<BuilderRefusal>,
     },
     /// The user named no builder, and none of those that were tried can be used.
-    #[error("there is no builder that can do this")]
+    #[error("there is no usable builder")]
     Nothing {
         /// The builders that were tried before, in order, and why they were not taken.
         passed_over: Vec<PassedOver>,
@@ -116,7 +116,7 @@ pub struct PassedOver {
 #[derive(Debug, thiserror::Error)]
 pub enum BuilderRefusal {
     /// Nothing listens at its address. This is normal for a default address.
-    #[error("not there")]
+    #[error("not found")]
     Absent,
     /// It did not answer all questions within this time.
     #[error("it did not answer within {} s", .0.as_secs())]
@@ -131,7 +131,7 @@ pub enum BuilderRefusal {
     #[error("it cannot {}", list(.0))]
     Lacks(Vec<Need>),
     /// It builds for another operating system.
-    #[error("its containers are {0}'s, not Linux's")]
+    #[error("it runs containers of {0}, not of Linux")]
     NotLinux(String),
     /// The connection to BuildKit failed.
     #[error(transparent)]
@@ -163,19 +163,19 @@ impl ChooseError {
             Self::Driver { name, .. } => told
                 .note("supported drivers: remote, docker, docker-container")
                 .help(format!(
-                    "choose another builder with `--builder`, or unset the choice of `{name}`"
+                    "choose another builder with `--builder`, or remove the setting that names `{name}`"
                 )),
             Self::Nodes { name, .. } => told.help(format!(
-                "make a builder of one of the nodes: `docker buildx create --name {}-one …`",
+                "create a builder with one of the nodes: `docker buildx create --name {}-one …`",
                 shell_word(name)
             )),
-            Self::Blank(_) => told.help("`rbake builder status` shows what there is"),
+            Self::Blank(_) => told.help("`rbake builder status` lists the builders"),
             Self::Address { source, .. } => {
                 advice::for_address(told.note(source.to_string()), source)
             }
             Self::Tls(error) => advice::for_tls(told.caused_by(error), error),
             Self::TlsWithoutTcp { .. } => {
-                told.help("give the builder a TCP address, or make it anew without certificates")
+                told.help("give the builder a TCP address, or create it again without certificates")
             }
             Self::Store(error) => told.caused_by(error),
             Self::Context(error) => {
@@ -184,7 +184,7 @@ impl ChooseError {
                     DockerContextError::Unknown { name, known, .. } => told
                         .note(format!("known Docker contexts: {}", known.join(", ")))
                         .similar("a Docker context", name, known.iter().map(String::as_str))
-                        .help("`docker context use` chooses another, `--builder embedded` takes rbake's own builder"),
+                        .help("choose another with `docker context use`, or use rbake's own builder with `--builder embedded`"),
                     DockerContextError::Host { source, .. } => advice::for_address(told, source),
                     DockerContextError::Tls(error) => advice::for_tls(told, error),
                     _ => told,
@@ -231,7 +231,7 @@ impl ChooseError {
 
 impl BuilderRefusal {
     fn explain(&self, told: Diagnostic, place: &SearchedPlace) -> Diagnostic {
-        const OTHERS: &str = "`rbake builder status` shows what else there is";
+        const OTHERS: &str = "`rbake builder status` lists the other builders";
         match self {
             Self::Lacks(needs) => needs
                 .iter()
@@ -241,9 +241,9 @@ impl BuilderRefusal {
                 match name.strip_prefix("buildx_buildkit_") {
                     Some(node) => {
                         let builder = node.trim_end_matches(|c: char| c.is_ascii_digit());
-                        format!("`docker buildx inspect {builder} --bootstrap` makes the container")
+                        format!("`docker buildx inspect {builder} --bootstrap` creates it")
                     }
-                    None => "`docker ps --all` shows what containers there are".to_owned(),
+                    None => "`docker ps --all` lists the containers".to_owned(),
                 },
             ),
             Self::Paused(name) => told
@@ -272,7 +272,7 @@ impl EmbeddedError {
 
 /// What builds for a system on which the embedded builder cannot run.
 pub(super) fn without_linux(told: Diagnostic) -> Diagnostic {
-    told.help("start Docker Desktop or colima: rbake takes the engine of Docker's current context")
+    told.help("start Docker Desktop or colima: rbake uses the engine of Docker's current context")
         .help("or name a BuildKit on a Linux machine: `BUILDKIT_HOST=tcp://HOST:PORT`, or `--builder NAME`")
 }
 
@@ -282,7 +282,7 @@ fn ways_out(error: &EmbeddedError, told: Diagnostic) -> Diagnostic {
     match error {
         EmbeddedError::Recipe(RecipeError::Program(program)) => match program {
             ProgramError::Missing(_) => told
-                .help("`rbake builder install` brings what the embedded builder needs")
+                .help("`rbake builder install` installs what the embedded builder needs")
                 .help(OTHERS),
             ProgramError::NeedsRootlesskit => told
                 .help("run as root, or install `rootlesskit` and `newuidmap` (Debian: rootlesskit, uidmap)")
@@ -292,7 +292,7 @@ fn ways_out(error: &EmbeddedError, told: Diagnostic) -> Diagnostic {
                 .help()
                 .into_iter()
                 .fold(told, Diagnostic::help)
-                .help("or `rbake builder install` brings programs of your own, which come before those of PATH"),
+                .help("or run `rbake builder install`: rbake prefers the programs that it installs to those in PATH"),
             ProgramError::Version { .. } => told,
         },
         EmbeddedError::Recipe(RecipeError::Config(ConfigError::Untrusted { source, .. })) => source
@@ -306,7 +306,7 @@ fn ways_out(error: &EmbeddedError, told: Diagnostic) -> Diagnostic {
             .help()
             .into_iter()
             .fold(told, Diagnostic::help)
-            .help("or name a copy of your own there"),
+            .help("or name a copy of your own in the configuration"),
         EmbeddedError::Places(error) => error.help().into_iter().fold(told, Diagnostic::help),
         EmbeddedError::Stranger { .. } => told
             .help("set `RBAKE_DATA_DIR` to a folder of your own that nobody else can write to"),
@@ -338,28 +338,28 @@ mod tests {
     }
 
     #[test]
-    fn what_was_looked_at_is_told_with_the_ways_out() {
+    fn the_error_lists_what_was_tried_and_gives_help() {
         let error = ChooseError::Nothing {
             passed_over: vec![PassedOver {
                 what: "the Docker Engine at unix:///var/run/docker.sock".into(),
-                reason: "not there".into(),
+                reason: "not found".into(),
             }],
             last: Box::new(BuilderRefusal::Embedded(EmbeddedError::Recipe(
                 RecipeError::Program(ProgramError::Missing("buildkitd")),
             ))),
         };
         insta::assert_snapshot!(shown(&error), @r"
-        error[builder::none]: there is no builder that can do this
+        error[builder::none]: there is no usable builder
          |
-         = note: the Docker Engine at unix:///var/run/docker.sock: not there
+         = note: the Docker Engine at unix:///var/run/docker.sock: not found
          = note: the embedded builder: there is no `buildkitd` on this machine
-         = help: `rbake builder install` brings what the embedded builder needs
+         = help: `rbake builder install` installs what the embedded builder needs
          = help: or name a BuildKit with `BUILDKIT_HOST` or `--builder`, or start a Docker Engine
         ");
     }
 
     #[test]
-    fn on_macos_the_ways_to_a_builder_on_linux_are_told() {
+    fn on_macos_the_help_names_ways_to_a_builder_on_linux() {
         let error = ChooseError::Nothing {
             passed_over: Vec::new(),
             last: Box::new(BuilderRefusal::Embedded(EmbeddedError::Recipe(
@@ -367,16 +367,16 @@ mod tests {
             ))),
         };
         insta::assert_snapshot!(shown(&error), @r"
-        error[builder::none]: there is no builder that can do this
+        error[builder::none]: there is no usable builder
          |
          = note: the embedded builder runs on Linux only, and this is macOS
-         = help: start Docker Desktop or colima: rbake takes the engine of Docker's current context
+         = help: start Docker Desktop or colima: rbake uses the engine of Docker's current context
          = help: or name a BuildKit on a Linux machine: `BUILDKIT_HOST=tcp://HOST:PORT`, or `--builder NAME`
         ");
     }
 
     #[test]
-    fn a_named_builder_that_lacks_something_is_told_what() {
+    fn the_error_says_what_a_named_builder_cannot_do() {
         let web = "web".parse().unwrap();
         let error = ChooseError::Named {
             builder: "the Docker Engine at unix:///var/run/docker.sock".into(),
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_of_the_hand_is_noticed() {
+    fn a_typo_in_a_name_gets_a_suggestion() {
         let error = ChooseError::Unknown {
             name: "farr".into(),
             from: "`--builder`".into(),

@@ -59,7 +59,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     #[test]
-    fn only_regular_files_of_bounded_size_are_read_and_none_is_waited_for() {
+    fn only_regular_files_of_limited_size_are_read_and_reading_does_not_block() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         assert_eq!(read_text(&path, 3).unwrap(), None);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_our_own_are_not_written_through_links() {
+    fn our_own_files_are_not_written_through_links() {
         let dir = tempfile::tempdir().unwrap();
         let (link, target) = (dir.path().join("link"), dir.path().join("target"));
         std::fs::write(&target, "theirs").unwrap();

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_long_wait_is_told_with_what_is_waited_for() {
+    async fn a_long_wait_is_reported_with_its_reason() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let into = Arc::clone(&told);
         let sink = EventSink::new(Clock::system(), move |event| {
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn quick_work_is_not_told() {
+    async fn quick_work_is_not_reported() {
         let (sink, seen) = sink();
         let notice = Notice::begin(&sink, "x", "do x");
         notice.end(None);
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn slow_work_is_told_at_its_end_too() {
+    async fn the_end_of_slow_work_is_reported_too() {
         let (sink, seen) = sink();
         let notice = Notice::begin_after(Duration::ZERO, &sink, "x", "do x");
         while seen.lock().unwrap().is_empty() {

@@ -143,12 +143,12 @@ impl Reacher<'_> {
     ) -> Result<Reached, BuilderRefusal> {
         let mut reached = self.docker(host, limit).await?;
         let message = format!(
-            "{} leads to a Docker Engine, which is used as one",
+            "{} leads to a Docker Engine, so rbake uses it as one",
             candidate.from
         );
         reached.warnings.push(
             Diagnostic::warning("builder::docker-engine", message)
-                .help(format!("name it as a Docker Engine: `DOCKER_HOST={host}`")),
+                .help(format!("use it as a Docker Engine: `DOCKER_HOST={host}`")),
         );
         Ok(reached)
     }
@@ -198,7 +198,7 @@ impl Reacher<'_> {
                     "builder::outdated-configuration",
                     "the embedded builder runs with an earlier configuration, or earlier proxies or certificates, because other runs use it",
                 )
-                .help("it takes the present ones when it starts the next time: `rbake builder stop`"),
+                .help("it uses the current ones when it starts again: `rbake builder stop`"),
             );
         }
         Ok(reached)

@@ -25,7 +25,7 @@ pub enum StoreError {
         source: io::Error,
     },
     /// A file of the store does not have the form that buildx writes.
-    #[error("`{}` is not a file of buildx's store: {problem}", path.display())]
+    #[error("`{}` is not a valid file of buildx's store: {problem}", path.display())]
     Form {
         /// The file.
         path: PathBuf,
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_leave_the_folder_are_no_builders() {
+    fn names_that_leave_the_folder_find_no_builder() {
         let (_dir, store) = store(&[("secret", "{}")]);
         for name in ["../secret", "", ".", "1st", "a/b"] {
             assert_eq!(store.instance(name).unwrap(), None, "{name}");
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn the_current_builder_counts_for_its_endpoint_only_unless_it_is_global() {
+    fn the_current_builder_is_used_for_its_endpoint_only_unless_it_is_global() {
         let (dir, store) = store(&[
             ("instances/far", REMOTE),
             ("current", r#"{"Key":"prod","Name":"far","Global":false}"#),
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_builder_is_told_from_none() {
+    fn a_removed_builder_is_distinguished_from_none() {
         let (_dir, store) = store(&[("current", r#"{"Key":"k","Name":"gone","Global":false}"#)]);
         assert_eq!(
             store.current("k").unwrap(),
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_is_not_there_is_empty_and_a_broken_file_is_an_error() {
+    fn a_missing_store_is_empty_and_a_broken_file_is_an_error() {
         let store = Store::at("/nonexistent/rbake-test");
         assert_eq!(store.current("k").unwrap(), Current::None);
         let (_dir, store) = self::store(&[("current", "{")]);
@@ -354,7 +354,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .ends_with("is not a file of buildx's store: it ends in the middle of a value"),
+                .ends_with("a valid file of buildx's store: it ends in the middle of a value"),
             "{error}"
         );
     }

@@ -121,7 +121,7 @@ pub async fn survey(
             }
             Ok(looked) => survey.others.push(PassedOver {
                 what: candidate.to_string(),
-                reason: format!("{}; would do, but comes later", looked.state),
+                reason: format!("{}; usable, but later in the order", looked.state),
             }),
             Err(last) if is_own && survey.chosen.is_none() && decided.is_none() => {
                 survey.error = Some(ChooseError::Nothing {
@@ -209,7 +209,7 @@ async fn look_at_embedded(environment: &Environment) -> Result<Looked, BuilderRe
             endpoint: Some(Endpoint::Unix(facts.socket.into())),
             version: Some(facts.version),
             state: match (facts.clients, facts.idle_seconds) {
-                (0, Some(idle)) => format!("running, unused, stops after {idle} s of that"),
+                (0, Some(idle)) => format!("running, unused, stops after {idle} s without a run"),
                 (0, None) => "running, unused".to_owned(),
                 (1, _) => "running, in use by 1 run".to_owned(),
                 (runs, _) => format!("running, in use by {runs} runs"),

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_an_error() {
+    fn a_missing_folder_is_an_error() {
         let error = in_folder(Path::new("/nonexistent"), "`X`").unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_and_no_file_is_an_error() {
+    fn a_directory_or_a_broken_link_in_place_of_a_file_is_an_error() {
         let dir = folder(&[]);
         std::fs::create_dir(dir.path().join("ca.pem")).unwrap();
         let error = in_folder(dir.path(), "`X`").unwrap_err();

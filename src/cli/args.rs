@@ -14,7 +14,7 @@ use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
 #[command(
     name = "rbake",
     version,
-    about = "Build targets from a bake file, straight on BuildKit",
+    about = "Build targets from a bake file, directly on BuildKit",
     after_help = after_help(),
     // As in Go's flag library: the last of a repeated flag counts.
     args_override_self = true,
@@ -33,7 +33,7 @@ pub struct BakeArgs {
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub builder: Option<String>,
 
-    /// Evaluate the build in another way: `check`, `outline`, `targets`
+    /// Run this method instead of the build: `check`, `outline`, `targets`
     #[arg(long, value_name = "METHOD", allow_hyphen_values = true)]
     pub call: Vec<String>,
 
@@ -82,7 +82,7 @@ pub struct BakeArgs {
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub(crate) log_file: Option<String>,
 
-    /// Write digests, names and references of what was built to this file; provenance and warnings are not in it yet
+    /// Write the digests, names and build references of the results to this file; it does not contain provenance and warnings yet
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub(crate) metadata_file: Option<String>,
 
@@ -106,7 +106,7 @@ pub struct BakeArgs {
     #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
     pub(crate) provenance: Option<String>,
 
-    /// Always look for newer versions of the images that are referred to
+    /// Always look for newer versions of the images that the build uses
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
     pub(crate) pull: Option<bool>,
 
@@ -118,7 +118,7 @@ pub struct BakeArgs {
     #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
     pub(crate) sbom: Option<String>,
 
-    /// Change an attribute of targets, such as `web.args.VERSION=1` or `*.platform+=linux/arm64`
+    /// Override an attribute of targets, such as `web.args.VERSION=1` or `*.platform+=linux/arm64`
     #[arg(long, value_name = "TARGET.KEY=VALUE", allow_hyphen_values = true)]
     pub set: Vec<String>,
 
@@ -164,12 +164,12 @@ fn method(args: &BakeArgs, matches: &ArgMatches) -> Option<String> {
 // The verbs are not clap subcommands, because whether a word is a verb depends on the names in the definition.
 fn after_help() -> StyledStr {
     let mut text = String::from(
-        "Verbs (where no target or group has that name; `rbake +VERB` always means the verb):\n",
+        "Verbs (unless a target or group has that name; `rbake +VERB` always means the verb):\n",
     );
     for verb in super::verb::Verb::ALL {
         let _ = writeln!(text, "  {:<11} {}", verb.name(), verb.about());
     }
-    text.push_str("\nExit codes: 0 done, 1 a target failed, 2 usage, 3 definition, 4 engine, 130 interrupted\n");
+    text.push_str("\nExit codes: 0 success, 1 a target failed, 2 wrong usage, 3 wrong definition, 4 no connection to a builder, 130 interrupted\n");
     text.into()
 }
 
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn booleans_are_gos_and_never_swallow_a_target() {
+    fn booleans_parse_as_in_go_and_never_swallow_a_target() {
         let args = parse(["--print", "web", "--push=0", "--no-cache=True"]);
         assert_eq!(
             (args.print, args.push, args.no_cache, args.pull),
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn repeated_flags_gather() {
+    fn values_of_repeated_flags_accumulate() {
         let args = parse([
             "-f",
             "a.hcl",
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn of_check_and_call_the_last_counts() {
+    fn the_last_of_check_and_call_takes_effect() {
         let method = |line: &str| {
             let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
             super::parse("rbake", &words).unwrap().method

@@ -45,7 +45,7 @@ pub(super) fn method(text: &str) -> Result<Option<String>, Diagnostic> {
                 if let Some(method) = method.filter(|method| !method.is_empty()) {
                     return Err(wrong(
                         text,
-                        &format!("`{method}` and `{field}` are two methods"),
+                        &format!("it names two methods, `{method}` and `{field}`"),
                     ));
                 }
                 method = Some(field);
@@ -53,7 +53,7 @@ pub(super) fn method(text: &str) -> Result<Option<String>, Diagnostic> {
         }
     }
     match method {
-        None | Some("") => Err(wrong(text, "no method is named")),
+        None | Some("") => Err(wrong(text, "it names no method")),
         Some("build") => Ok(None),
         Some("check") => Ok(Some("lint".to_owned())),
         Some(method) => Ok(Some(method.to_owned())),
@@ -76,17 +76,17 @@ mod tests {
     #[test_case("build,format=json", None; "a build")]
     #[test_case("check", Some("lint"))]
     #[test_case("format=json,outline,ignorestatus=1", Some("outline"); "any order")]
-    #[test_case("anything", Some("anything"); "not known here")]
-    fn read(text: &str, expected: Option<&str>) {
+    #[test_case("anything", Some("anything"); "a method that rbake does not know")]
+    fn valid_methods_are_parsed(text: &str, expected: Option<&str>) {
         assert_eq!(method(text).unwrap().as_deref(), expected);
     }
 
     #[test_case("a,b", "two methods"; "two")]
     #[test_case("check,zz=1", "no option `zz`"; "unknown option")]
-    #[test_case("check,ignorestatus=maybe", "`maybe`"; "no boolean")]
+    #[test_case("check,ignorestatus=maybe", "`maybe`"; "not a boolean")]
     #[test_case("format=json", "no method"; "no method")]
     #[test_case("check,ignorestatus", "two methods"; "option without value")]
-    fn refused(text: &str, why: &str) {
+    fn invalid_methods_are_refused(text: &str, why: &str) {
         assert!(method(text).unwrap_err().message.contains(why));
     }
 }

@@ -16,12 +16,12 @@ pub(super) fn warning(configuration: &DockerConfig) -> Option<Diagnostic> {
     let (message, consequence) = if configuration.is_unread() {
         (
             format!("Docker's configuration {source} cannot be read"),
-            "registries are asked without what it may say of them",
+            "rbake ignores it, and contacts registries without its credentials",
         )
     } else {
         (
             format!("some of Docker's configuration {source} cannot be read"),
-            "what is wrong is left out; registries whose entry is wrong are asked without a credential",
+            "rbake ignores wrong entries, and contacts registries with a wrong entry without a credential",
         )
     };
     let told = Diagnostic::warning("cli::docker-config", message);
@@ -51,18 +51,18 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_is_told_by_its_name_and_the_places_that_are_wrong() {
+    fn the_warning_names_the_configuration_and_its_wrong_entries() {
         insta::assert_snapshot!(shown(r#"{"auths":{"h":"dXNlcjpwYXNz"}}"#).unwrap(), @r"
         warning[cli::docker-config]: some of Docker's configuration `DOCKER_AUTH_CONFIG` cannot be read
          |
          = note: `auths.h` is a string, not an object
-         = help: what is wrong is left out; registries whose entry is wrong are asked without a credential
+         = help: rbake ignores wrong entries, and contacts registries with a wrong entry without a credential
         ");
         insta::assert_snapshot!(shown("dXNlcjpwYXNz").unwrap(), @r"
         warning[cli::docker-config]: Docker's configuration `DOCKER_AUTH_CONFIG` cannot be read
          |
          = note: it is not valid JSON at line 1, column 1
-         = help: registries are asked without what it may say of them
+         = help: rbake ignores it, and contacts registries without its credentials
         ");
         assert_eq!(shown(r#"{"auths":{"h":{"auth":"dTpw"}}}"#), None);
         let many: Vec<String> = (0..20).map(|i| format!(r#""h{i}":5"#)).collect();

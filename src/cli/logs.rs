@@ -147,7 +147,7 @@ fn filter(text: &str) -> Result<Targets, Diagnostic> {
             "cli::log-filter",
             format!("`{VARIABLE}` is `{text}`, {reason}"),
         )
-        .help("a level is one of error, warn, info, debug, trace and off; a module has its own by `info,rbake::engine=trace`")
+        .help("a level is one of error, warn, info, debug, trace and off; to set the level of a module, write `info,rbake::engine=trace`")
     };
     let parsed: Targets = text
         .parse()
@@ -197,7 +197,7 @@ fn open(place: &Resolved) -> io::Result<LogOutput> {
 fn unwritable(path: &str, reason: &str) -> Diagnostic {
     let message = format!("the log `{path}` cannot be written: {reason}");
     Diagnostic::error(Class::Usage, "cli::log-file", message)
-        .help("name a file in a directory that is there by `--log-file`")
+        .help("name a file in an existing directory with `--log-file`")
 }
 
 /// The wall-clock time of a record: RFC 3339, UTC, milliseconds.
@@ -265,7 +265,7 @@ mod tests {
     #[test_case("info,rbake::engine=trace", &[(ENGINE, Level::TRACE), (RUN, Level::INFO)], &[(RUN, Level::DEBUG)]; "a module")]
     #[test_case("rbake=debug", &[(RUN, Level::DEBUG)], &[]; "the crate")]
     #[test_case("off", &[], &[(RUN, Level::ERROR)]; "off")]
-    fn filters(text: &str, passing: &[(&str, Level)], others: &[(&str, Level)]) {
+    fn valid_filters_are_parsed(text: &str, passing: &[(&str, Level)], others: &[(&str, Level)]) {
         let filter = filter(text).unwrap();
         for (target, level) in passing {
             assert!(filter.would_enable(target, level), "{target} {level}");
@@ -283,7 +283,7 @@ mod tests {
     #[test_case("info,h2=trace", "`h2` is neither"; "another crate")]
     #[test_case("rbakes=info", "`rbakes` is neither"; "another name")]
     #[test_case("rbake=loud", "not a filter"; "no level of a module")]
-    fn wrong_filters(text: &str, reason: &str) {
+    fn wrong_filters_are_refused(text: &str, reason: &str) {
         let problem = filter(text).unwrap_err();
         assert!(problem.message.contains(reason), "{}", problem.message);
         assert_eq!(problem.class, Class::Usage);

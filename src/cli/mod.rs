@@ -134,7 +134,7 @@ fn dispatch(
             match loaded.filter(|loaded| loaded.has(verb.name())) {
                 Some(loaded) => {
                     screen.note(&format!(
-                        "`{0}` is a target or group here; `rbake +{0}` reaches the verb",
+                        "`{0}` is a target or group here; use `rbake +{0}` for the verb",
                         verb.name()
                     ));
                     bake(front, words, environment, screen, Some(loaded))
@@ -193,7 +193,7 @@ fn run_verb(
             None => screen.data(&format!("rbake {}\n", env!("CARGO_PKG_VERSION"))),
             Some(word) => {
                 let message = format!(
-                    "`{} version` takes no arguments, and was given `{word}`",
+                    "`{} version` takes no arguments, but got `{word}`",
                     front.name
                 );
                 screen.diagnostics(&Diagnostic::error(Class::Usage, "cli::usage", message).into())

@@ -24,7 +24,7 @@ pub(super) fn problem(arguments: &[OsString], environment: &Environment) -> Opti
     if let Some(word) = words.find(|word| word.to_str().is_none()) {
         let shown = word.to_string_lossy();
         let message = format!("the argument `{}` is not UTF-8", shown.escape_debug());
-        let help = "give files names that are UTF-8; a definition can also come from standard input, `-f -`";
+        let help = "use UTF-8 file names; a definition can also come from standard input, `-f -`";
         return Some(Diagnostic::error(Class::Usage, CODE, message).help(help));
     }
     let path = |name: &&str| {
@@ -55,5 +55,5 @@ pub(super) fn asked_for(environment: &Environment) -> Vec<Diagnostic> {
 fn variable(name: &str) -> Diagnostic {
     let message = format!("the value of the environment variable `{name}` is not UTF-8");
     Diagnostic::error(Class::Usage, CODE, message)
-        .help(format!("set it to text, or remove it: `unset {name}`"))
+        .help(format!("use UTF-8 text, or remove it: `unset {name}`"))
 }

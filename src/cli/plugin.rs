@@ -108,7 +108,7 @@ pub(super) fn metadata() -> String {
         "SchemaVersion": "0.1.0",
         "Vendor": "rbake",
         "Version": concat!("v", env!("CARGO_PKG_VERSION")),
-        "ShortDescription": "Build targets from a bake file, straight on BuildKit",
+        "ShortDescription": "Build targets from a bake file, directly on BuildKit",
         "URL": env!("CARGO_PKG_REPOSITORY"),
     });
     format!("{answer:#}\n")
@@ -150,7 +150,7 @@ pub(super) fn call(
         return Ok(Err(Diagnostic::error(
             Class::Usage,
             "cli::plugin",
-            format!("docker runs `{}`, and this is the plugin `{name}`", own[0]),
+            format!("docker runs `{}`, but this is the plugin `{name}`", own[0]),
         )));
     }
     match leading.as_deref() {
@@ -181,7 +181,7 @@ fn with_flags(flags: &Client, environment: &Environment) -> Result<Environment, 
     match (context, flags.host.as_slice()) {
         (Some(_), [_, ..]) => {
             return Err(usage(
-                "docker's flags `--context` and `--host` exclude each other",
+                "docker's flags `--context` and `--host` cannot be combined",
             ));
         }
         (_, [_, _, ..]) => return Err(usage("docker's flag `--host` may be given only once")),
@@ -220,7 +220,7 @@ fn with_flags(flags: &Client, environment: &Environment) -> Result<Environment, 
     match files.into_iter().find(|(_, file)| file.is_some()) {
         None => Ok(environment),
         Some((flag, _)) => Err(usage(&format!("docker's flag `{flag}` is not supported"))
-        .help("name the folder that has `ca.pem`, `cert.pem` and `key.pem` by `DOCKER_CERT_PATH`, or use a context")),
+        .help("set `DOCKER_CERT_PATH` to the folder with `ca.pem`, `cert.pem` and `key.pem`, or use a context")),
     }
 }
 
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_and_docker_together_make_a_plugin() {
+    fn a_plugin_has_its_name_and_is_started_by_docker() {
         let role = |text: &str, environment: &Environment| match role(&words(text), environment) {
             ProcessRole::Command => "command".to_owned(),
             ProcessRole::Metadata => "metadata".to_owned(),
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn dockers_flags_stand_before_the_name() {
+    fn flags_of_docker_come_before_the_name_of_the_plugin() {
         let call = called("/p/docker-rbake --context far -D --config=/c rbake web --debug=0");
         assert_eq!(
             call.program.join(" "),
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn help_and_completions_are_asked_for_in_front_of_the_name() {
+    fn requests_for_help_and_completions_come_before_the_name() {
         assert_eq!(called("/p/docker-rbake help rbake").words, ["--help"]);
         assert_eq!(called("/p/docker-rbake --help rbake").words, ["--help"]);
         assert_eq!(
@@ -312,14 +312,14 @@ mod tests {
     }
 
     #[test]
-    fn tls_without_a_check_is_no_plain_connection() {
+    fn tls_without_verification_is_not_a_plain_connection() {
         let call = called("/p/docker-rbake --tlsverify=false rbake");
         assert_eq!(call.environment.get("DOCKER_TLS"), Some("1"));
         assert_eq!(call.environment.get("DOCKER_TLS_VERIFY"), None);
     }
 
     #[test]
-    fn what_names_two_engines_is_refused() {
+    fn flags_that_name_two_engines_are_refused() {
         for line in [
             "/p/docker-rbake --context far -H tcp://h:1 rbake",
             "/p/docker-rbake -H tcp://h:1 -H tcp://h:2 rbake",
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_honoured_is_refused() {
+    fn flags_of_docker_that_rbake_does_not_support_are_refused() {
         let problem = call(
             "rbake",
             &words("/p/docker-rbake --tlskey k rbake"),

@@ -30,9 +30,9 @@ pub(super) fn mode(
         "tty" => Err(Diagnostic::error(
             Class::Usage,
             "cli::no-terminal",
-            format!("{from} is `tty`, but standard error is no terminal"),
+            format!("{from} is `tty`, but standard error is not a terminal"),
         )
-        .help("`auto` takes the live view where there is a terminal")),
+        .help("`auto` uses the live view only on a terminal")),
         // buildx's help lists `none`, but buildx rejects it. Here it means no progress.
         "quiet" | "none" => Ok(Mode::Quiet),
         "rawjson" => Ok(Mode::RawJson),
@@ -42,7 +42,7 @@ pub(super) fn mode(
             format!("{from} cannot be `{word}`"),
         )
         .similar("a mode", word, WORDS)
-        .help("it is one of auto, plain, tty, quiet and rawjson")),
+        .help("use auto, plain, tty, quiet or rawjson")),
     }
 }
 

@@ -350,7 +350,7 @@ fn say(text: &str) {
 
 #[expect(
     clippy::exit,
-    reason = "the user asked for an end, and what still runs cannot be waited for"
+    reason = "the user asked rbake to end, and it cannot wait for the work that still runs"
 )]
 fn leave(signal: i32) -> ! {
     ending::clear_up();
@@ -416,7 +416,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signals_within_half_a_second_are_one_and_the_first_decides() {
+    fn signals_within_half_a_second_count_as_one_and_the_first_decides() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut heard = Heard::default();

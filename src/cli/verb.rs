@@ -33,9 +33,9 @@ impl Verb {
     /// A one-line description for the help text.
     pub const fn about(self) -> &'static str {
         match self {
-            Self::Bake => "build targets, as without a verb",
-            Self::Builder => "status, install, serve and stop of the builder",
-            Self::Completion => "print the completion script of bash, zsh or fish",
+            Self::Bake => "build targets; the same as without a verb",
+            Self::Builder => "show, install, run and stop the builder",
+            Self::Completion => "print the completion script for bash, zsh or fish",
             Self::Version => "print the version",
         }
     }

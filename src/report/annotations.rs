@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn warnings_point_at_theirs() {
+    fn warnings_point_at_their_lines() {
         let text = annotated(include_str!("../../tests/fixtures/status/lint.jsonl"));
         assert!(
             text.starts_with("::warning file=Dockerfile,line=1,endLine=1::FromAsCasing: "),
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn inline_dockerfiles_are_no_files_to_point_at() {
+    fn annotations_do_not_point_at_inline_dockerfiles() {
         for recorded in [
             include_str!("../../tests/fixtures/status/failure.jsonl"),
             include_str!("../../tests/fixtures/status/lint.jsonl"),
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_ends_a_command_early() {
+    fn special_characters_do_not_end_a_workflow_command() {
         let mut text = String::new();
         command(
             &mut text,

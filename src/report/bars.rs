@@ -143,7 +143,7 @@ mod tests {
     use crate::report::recording;
 
     #[test]
-    fn the_templates_are_good() {
+    fn the_templates_are_valid() {
         for template in [KNOWN, UNKNOWN] {
             ProgressStyle::with_template(template).unwrap();
         }

@@ -100,7 +100,7 @@ mod tests {
     #[test_case(59_960, "0m59s"; "just below a minute")]
     #[test_case(187_000, "3m07s")]
     #[test_case(7_530_000, "2h05m")]
-    fn durations(millis: u64, text: &str) {
+    fn durations_are_short(millis: u64, text: &str) {
         assert_eq!(duration(Duration::from_millis(millis)), text);
     }
 
@@ -111,12 +111,12 @@ mod tests {
     #[test_case(999_500, "1.00 MB")]
     #[test_case(123_456_789, "123 MB")]
     #[test_case(u64::MAX, "18.4 EB")]
-    fn sizes(number: u64, text: &str) {
+    fn sizes_have_three_digits(number: u64, text: &str) {
         assert_eq!(bytes(number), text);
     }
 
     #[test]
-    fn transfers_without_a_directory_are_of_inline_dockerfiles() {
+    fn a_transfer_without_a_directory_is_an_inline_dockerfile() {
         let transfer = |dir: &str| Transfer {
             id: 1,
             local: "dockerfile".to_owned(),

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn warnings_are_there_on_demand() {
+    fn warnings_are_included_on_request() {
         let mut model = Model::new();
         for event in
             crate::report::recording::read(include_str!("../../tests/fixtures/status/lint.jsonl"))
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_replaced_whole() {
+    fn the_file_is_replaced_as_a_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("meta.json");
         std::fs::write(&path, "old").unwrap();

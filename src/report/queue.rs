@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stands_still_costs_bounded_memory() {
+    fn a_reader_that_hangs_costs_limited_memory() {
         let queue = EventQueue::default();
         for n in 0..10_000i64 {
             let part = VertexProgress {
@@ -361,7 +361,7 @@ mod tests {
     proptest! {
         // Joined or not, events lead to the same model.
         #[test]
-        fn joining_changes_no_number(mut events in prop::collection::vec(any_event(), 0..60)) {
+        fn joining_events_does_not_change_the_model(mut events in prop::collection::vec(any_event(), 0..60)) {
             // A vertex has the same name in all events: if there were several names, only the first would count.
             for event in &mut events {
                 if let EventKind::Progress { update, .. } = &mut event.kind {

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_progress_as_buildkit_has_it() {
+    fn every_line_has_the_format_of_buildkit() {
         let written = written(include_str!("../../tests/fixtures/status/cold.jsonl"));
         let mut names = Vec::new();
         for line in written.lines() {
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_plain_where_there_is_one_target() {
+    fn names_have_no_prefix_if_there_is_one_target() {
         let written = written(include_str!("../../tests/fixtures/status/lint.jsonl"));
         assert!(written.contains(r#""name":"[internal] load build definition from Dockerfile""#));
         assert!(written.contains(r#""warnings":["#));

@@ -27,7 +27,7 @@ pub enum RecordingError {
         source: serde_json::Error,
     },
     /// The progress in a line is invalid.
-    #[error("line {line} of the recording holds no progress")]
+    #[error("line {line} of the recording is not valid progress")]
     Status {
         /// The number of the line, from 1.
         line: usize,
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_told_with_its_line() {
+    fn damage_is_reported_with_its_line() {
         let error = read("{\"at\":0,\"event\":\"over\"}\n\n{\"at\":1}").unwrap_err();
         assert_eq!(error.to_string(), "line 3 of the recording is damaged");
         let error = read("{\"at\":0,\"event\":\"started\",\"target\":\"a b\"}").unwrap_err();

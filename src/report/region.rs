@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_wrapped_by_a_narrower_terminal_are_taken_back() {
+    fn lines_wrapped_by_a_narrower_terminal_are_erased() {
         // The test's terminal does not wrap lines when it is resized, as real ones do, so the wrapped lines are
         // drawn by hand.
         let mut region = Region::new();

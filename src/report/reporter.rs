@@ -75,7 +75,7 @@ pub struct ReportEnding {
 /// What a reporter returns when it has ended.
 pub struct Finished {
     /// The model after the last event.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tests ask for it"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests use it"))]
     pub(crate) model: Model,
     /// Why the output could not be written. `None` if all was written.
     pub(crate) broken: Option<io::Error>,
@@ -366,7 +366,7 @@ mod tests {
     const FAILURE: &str = include_str!("../../tests/fixtures/status/failure.jsonl");
 
     #[test]
-    fn a_terminal_is_left_with_the_end_of_the_run() {
+    fn the_terminal_shows_the_end_of_the_run_and_no_live_view() {
         let screen = Screen::default();
         let (finished, _) = report(Mode::Tty, FAILURE, &screen);
         assert!(finished.broken.is_none());
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn quiet_is_quiet() {
+    fn quiet_prints_nothing() {
         let screen = Screen::default();
         let (finished, _) = report(Mode::Quiet, COLD, &screen);
         assert_eq!(text(&screen), "");
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_output_is_told_once_and_ends_nothing() {
+    fn a_closed_output_is_reported_once_and_does_not_end_the_run() {
         for mode in [Mode::Tty, Mode::Plain, Mode::RawJson] {
             let screen = Screen {
                 limit: Some(300),

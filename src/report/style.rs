@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_is_a_choice() {
+    fn colour_is_optional() {
         let line = StyledLine::new().with(TextRole::Error, "failed");
         assert_eq!(line.paint(&Look::default()), "failed");
         let painted = line.paint(&Look {

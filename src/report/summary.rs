@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_failed_run_only_what_was_built() {
+    fn a_failed_run_lists_only_what_was_built() {
         insta::assert_snapshot!(summary(include_str!("../../tests/fixtures/status/failure.jsonl"), false, 100), @"0 of 3 targets built in 7.2s · 2/13 steps cached (15%)");
     }
 }

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn wide_characters_are_cut_whole() {
+    fn wide_characters_are_not_split() {
         assert_eq!(fit("漢字漢字", 5), "漢字…");
         assert_eq!(fit("漢字", 4), "漢字");
         assert_eq!(fit("abc", 0), "");
@@ -256,7 +256,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_unsafe_comes_through(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn unsafe_characters_are_removed(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let line = clean_line(&bytes);
             prop_assert!(!line.chars().any(is_unsafe), "{:?}", line);
         }

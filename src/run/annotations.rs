@@ -140,16 +140,16 @@ impl Check<'_> {
         if output.flag("oci-mediatypes") == Some(false) && level != AnnotationLevel::Manifest {
             return Some(Obstacle::Refused(
                 format!(
-                    "`oci-mediatypes=false` leaves no place for `{}`",
+                    "an image with `oci-mediatypes=false` cannot have `{}` annotations",
                     level.name()
                 ),
-                "leave `oci-mediatypes=false` out, or write `manifest:`",
+                "remove `oci-mediatypes=false`, or write `manifest:`",
             ));
         }
         if of_index && !has_index {
             return Some(Obstacle::Refused(
                 format!(
-                    "an image of one platform without attestations, as `type={}` makes it here, has no index",
+                    "an image of one platform without attestations, such as `type={}` makes here, has no index",
                     output.kind.name()
                 ),
                 match output.kind {
@@ -177,9 +177,9 @@ impl Check<'_> {
         if planned.is_empty() && *wanted != Platform::local() {
             return Some(Obstacle::Lost(
                 format!(
-                    "the target names no platforms, so it is built for the builder's own alone, which may not be `{wanted}`"
+                    "the target names no platforms, so it is built only for the builder's own, which may not be `{wanted}`"
                 ),
-                "add the platform to `platforms`, or leave the one in brackets out",
+                "add the platform to `platforms`, or remove the one in brackets",
             ));
         }
         if !planned.is_empty() && !planned.contains(wanted) {
@@ -198,9 +198,8 @@ impl Check<'_> {
         }
         if !has_index {
             return Some(Obstacle::Lost(
-                "without an index, the daemon looks for annotations without a platform only"
-                    .to_owned(),
-                "leave the platform in brackets out: the image has but one",
+                "without an index, BuildKit uses only annotations without a platform".to_owned(),
+                "remove the platform in brackets: the image has only one",
             ));
         }
         None
@@ -281,7 +280,7 @@ mod tests {
         platforms = ["linux/amd64", "linux/s390x"]
         output = ["type=image,oci-mediatypes=false"]"#; "media types of Docker")]
     #[test_case(r#"output = ["type=oci,dest=x,annotation-index.a=b"]"#; "attribute of an output")]
-    fn what_the_daemon_would_refuse_is_an_error(body: &str) {
+    fn annotations_that_buildkit_would_refuse_are_errors(body: &str) {
         let problems = found(body, &[]);
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert_eq!(
@@ -306,7 +305,7 @@ mod tests {
     #[test_case(r#"output = ["type=oci,dest=x,annotation[linux/arm64].a=b"]
         platforms = ["linux/amd64"]"#, "not for `linux/arm64`"; "platform in an attribute")]
     #[test_case(r#"output = ["type=local,dest=x,annotation.a=b"]"#, "`type=local` makes no image"; "attribute of files")]
-    fn what_would_be_lost_is_a_warning(body: &str, why: &str) {
+    fn annotations_that_would_be_lost_cause_a_warning(body: &str, why: &str) {
         let problems = found(body, &[]);
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert_eq!(
@@ -328,7 +327,7 @@ mod tests {
         output = ["type=oci,dest=x"]"#; "manifest alone")]
     #[test_case(r#"output = ["type=local,dest=x"]"#; "no annotations")]
     #[test_case(r#"output = ["type=image,annotation-index.a=b,annotation-manifest-descriptor.c=d,annotation.e=f"]"#; "attributes")]
-    fn what_applies_is_left_alone(body: &str) {
+    fn annotations_that_apply_cause_no_problem(body: &str) {
         assert_eq!(found(body, &[]), []);
     }
 

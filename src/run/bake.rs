@@ -356,7 +356,7 @@ mod tests {
 
     // Simulates a file system that does not answer.
     #[tokio::test]
-    async fn what_comes_before_the_first_solve_is_left_behind_by_a_stop() {
+    async fn a_stop_does_not_wait_for_work_before_the_first_solve() {
         let stop = Stop::default();
         let (tell, told) = std::sync::mpsc::channel::<()>();
         let stuck = unless_stopped(&stop, unblock(move || told.recv().is_err()));

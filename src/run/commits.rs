@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn contexts_of_one_repository_are_asked_about_once() {
+    fn git_is_asked_once_for_all_contexts_of_a_repository() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         let mut contexts = BTreeSet::new();

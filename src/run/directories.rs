@@ -456,7 +456,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn large_trees_are_told_from_small_ones() {
+    fn large_trees_are_distinguished_from_small_ones() {
         let dir = tempfile::tempdir().unwrap();
         let limit = Size {
             entries: 4,

@@ -86,7 +86,7 @@ impl DockerEngines {
                     continue;
                 }
                 let notice =
-                    Notice::begin(events, "docker", "wait for Docker, which takes the images");
+                    Notice::begin(events, "docker", "wait for Docker, which gets the images");
                 let connected = connect(&host).await;
                 notice.end(None);
                 let (docker, facts) = connected.map_err(not_there)?;

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn each_output_is_told_once_and_in_words() {
+    fn each_output_is_described_once_and_in_words() {
         assert_eq!(
             destinations(r#""type=registry", "type=local,dest=out""#),
             ["pushed", "written to out"]

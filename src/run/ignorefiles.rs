@@ -120,11 +120,11 @@ fn unusable(why: &Unusable, shown: &str) -> Diagnostic {
     let way_out = match why {
         Unusable::Outside(_) => {
             let (link, copy) = (quoted(shown), quoted(&format!("{shown}.copy")));
-            format!("put a copy in its place: `cp {link} {copy} && mv {copy} {link}`")
+            format!("replace it with a copy: `cp {link} {copy} && mv {copy} {link}`")
         }
         Unusable::Io(_) => format!("make it readable, `chmod a+r {}`", quoted(shown)),
         Unusable::TooLarge(_) => {
-            "shorten it; a pattern such as `**/*.log` stands for many lines".to_owned()
+            "shorten it; a pattern such as `**/*.log` replaces many lines".to_owned()
         }
         Unusable::Dangling(_) | Unusable::Loop | Unusable::Directory | Unusable::Special(_) => {
             let recursive = if matches!(why, Unusable::Directory) {
@@ -133,13 +133,13 @@ fn unusable(why: &Unusable, shown: &str) -> Diagnostic {
                 ""
             };
             format!(
-                "put a file in its place, or remove it if nothing is to be ignored: `rm {recursive}{}`",
+                "replace it with a file, or remove it to ignore nothing: `rm {recursive}{}`",
                 quoted(shown)
             )
         }
     };
     error(CODE, format!("the ignore file `{shown}` {why}"))
-        .note("without it everything in the context would be sent to the builder, secrets too")
+        .note("without it, rbake would send the whole context to the builder, including secrets")
         .help(way_out)
 }
 
@@ -151,26 +151,26 @@ fn wrong(
 ) -> Option<(String, &'static str)> {
     let shown = String::from_utf8_lossy(pattern);
     let syntax =
-        "a `[` needs its `]`, and a `\\` something after it; `\\[` stands for the character itself";
+        "a `[` needs a `]`, and a `\\` needs a character after it; `\\[` means a literal `[`";
     match IgnorePattern::parse(pattern, budget) {
         Err(error @ PatternError::TooLarge(_)) => {
             return Some((
                 error.to_string(),
-                "shorten it; a `*` stands for any text in a name",
+                "shorten it; a `*` matches any text in a name",
             ));
         }
         Err(error @ PatternError::LoneExclusion) => {
-            return Some((error.to_string(), "write what is to be kept after the `!`"));
+            return Some((error.to_string(), "write the path to keep after the `!`"));
         }
         Err(error) => return Some((error.to_string(), syntax)),
         Ok(Some(parsed)) if parsed.is_invalid() => {
-            return Some((format!("`{shown}` is no pattern"), syntax));
+            return Some((format!("`{shown}` is not a valid pattern"), syntax));
         }
         Ok(_) => {}
     }
     if std::str::from_utf8(pattern).is_err() {
         return Some((
-            format!("`{shown}` is not UTF-8, and would not reach the builder as it is"),
+            format!("`{shown}` is not UTF-8, and cannot be sent to the builder unchanged"),
             "write `?` for each byte that is not UTF-8",
         ));
     }
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_are_told_by_their_line() {
+    fn problems_name_the_line_of_the_pattern() {
         for (ignore, expected) in [
             (
                 &b"a\n\n# [\n[b\n"[..],
@@ -232,7 +232,7 @@ mod tests {
             ),
             (
                 b"a\n\\q*\n",
-                "line 2 of the ignore file `.dockerignore` cannot be used: `\\q*` is no pattern",
+                "line 2 of the ignore file `.dockerignore` cannot be used: `\\q*` is not a valid pattern",
             ),
             (
                 b"a\nb\x01c\r\n",
@@ -240,7 +240,7 @@ mod tests {
             ),
             (
                 b"key\xff\n",
-                "line 1 of the ignore file `.dockerignore` cannot be used: `key\u{fffd}` is not UTF-8, and would not reach the builder as it is",
+                "line 1 of the ignore file `.dockerignore` cannot be used: `key\u{fffd}` is not UTF-8, and cannot be sent to the builder unchanged",
             ),
         ] {
             assert_eq!(Project::new(ignore).checked(""), [expected]);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn utf16_is_told_as_such() {
+    fn utf16_is_reported_as_utf16() {
         // Written by PowerShell's `>`, in the other byte order, and without a byte order mark.
         for ignore in [&b"\xff\xfea\0\r\0\n\0"[..], b"\xfe\xff\0a\0\n", b"a\0\n\0"] {
             let told = "the ignore file `.dockerignore` is UTF-16, which the builder cannot read";
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_bounded() {
+    fn files_that_are_too_large_are_refused() {
         let long = Project::new(&vec![b'x'; 1 << 16]);
         let told = "the ignore file `.dockerignore` is too large: line 1 has more than 64 KiB";
         assert_eq!(long.checked(""), [told]);
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_that_applies_is_looked_at() {
+    fn the_file_that_applies_is_checked() {
         let project = Project::new(b"a\n");
         std::fs::create_dir(project.path("named")).unwrap();
         std::fs::remove_file(project.path(NAME)).unwrap();
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(project.checked(""), [told]);
         std::fs::remove_file(project.path(NAME)).unwrap();
         symlink("../elsewhere", project.path(NAME)).unwrap();
-        let told = "the ignore file `.dockerignore` leads to `../elsewhere`, which is not there";
+        let told = "the ignore file `.dockerignore` leads to `../elsewhere`, which does not exist";
         assert_eq!(project.checked(""), [told]);
         // The Dockerfile's own ignore file replaces it.
         std::fs::write(project.path("Dockerfile.dockerignore"), "b\n").unwrap();

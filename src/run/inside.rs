@@ -35,7 +35,7 @@ impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Outside(to) => write!(f, "leads out of its directory, to `{}`", to.display()),
-            Self::Dangling(to) => write!(f, "leads to `{}`, which is not there", to.display()),
+            Self::Dangling(to) => write!(f, "leads to `{}`, which does not exist", to.display()),
             Self::Loop => f.write_str("is a link that leads to itself"),
             Self::Directory => f.write_str("is a directory"),
             Self::Special(kind) => write!(f, "is a {kind}"),
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_what_the_daemon_will_find() {
+    fn a_file_is_found_as_the_daemon_will_find_it() {
         let temporary = tempfile::tempdir().unwrap();
         let dir = temporary.path().join("d");
         std::fs::create_dir_all(dir.join("sub")).unwrap();
@@ -213,7 +213,7 @@ mod tests {
             ("long", "is too large: it has more than 0 MiB"),
             ("out", "leads out of its directory, to `../out`"),
             ("absolute", "leads out of its directory, to `/etc/hostname`"),
-            ("dangling", "leads to `D/sub/none`, which is not there"),
+            ("dangling", "leads to `D/sub/none`, which does not exist"),
             ("loop", "is a link that leads to itself"),
             ("sub", "is a directory"),
             ("pipe", "is a pipe"),
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_offered_for_pasting_is_quoted() {
+    fn paths_in_suggested_commands_are_quoted() {
         assert_eq!(quoted("a/.dockerignore"), "a/.dockerignore");
         assert_eq!(quoted("it's; rm"), r"'it'\''s; rm'");
         assert_eq!(quoted("-r"), "'-r'");

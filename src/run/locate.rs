@@ -211,8 +211,8 @@ impl Finder<'_> {
         if let Some((scheme, rest)) = text.split_once("://") {
             const SCHEMES: [&str; 4] = ["docker-image", "oci-layout", "https", "http"];
             return match closest(scheme, SCHEMES) {
-                Some(scheme) => problem.help(format!("`{scheme}://{rest}` may be meant")),
-                None => problem.help("of addresses, a context may be `docker-image://…`, `https://…` or that of a git repository"),
+                Some(scheme) => problem.help(format!("did you mean `{scheme}://{rest}`?")),
+                None => problem.help("the address of a context is `docker-image://…`, `https://…` or that of a git repository"),
             };
         }
         match similar(&self.cwd.join(text)) {
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lower_case_name_stands_in_for_the_default_one() {
+    fn dockerfile_in_lower_case_is_used_if_the_default_does_not_exist() {
         let project = project();
         let places = locate(&planned(""), &Resolver::new(project.path())).unwrap();
         let dir = project.path().to_owned();
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_with_what_is_there() {
+    fn missing_paths_are_reported_with_similar_names() {
         let project = project();
         let problems = locate(
             &planned(r#"context = "ap""#),
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn named_contexts_are_where_the_kernel_finds_them() {
+    fn paths_of_named_contexts_are_resolved_as_the_kernel_does() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         for name in ["work/other", "elsewhere/deep", "elsewhere/other"] {
@@ -463,7 +463,7 @@ mod tests {
         r#"contexts = { x = "oci-layout://x" }"#,
         "plan::unsupported-oci-layout"
     )]
-    fn what_has_no_place_is_refused(body: &str, code: &str) {
+    fn sources_that_rbake_does_not_support_are_refused(body: &str, code: &str) {
         let project = project();
         let target = planned(body);
         let problems = locate(&target, &Resolver::new(project.path())).unwrap_err();

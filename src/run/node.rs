@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_id_stays() {
+    fn the_id_stays_the_same() {
         let dir = tempfile::tempdir().unwrap();
         let environment = Environment::of([("BUILDX_CONFIG", dir.path().to_str().unwrap())], "/");
         let first = id(&environment);
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_in_its_place_holds_nothing_up() {
+    fn a_pipe_in_place_of_the_file_does_not_block() {
         let dir = tempfile::tempdir().unwrap();
         let pipe = dir.path().join(".buildNodeID");
         let made = std::process::Command::new("mkfifo").arg(&pipe).status();
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unwritable_place_is_no_failure() {
+    fn an_unwritable_place_is_not_an_error() {
         assert_eq!(
             id(&Environment::of([("BUILDX_CONFIG", "/proc/none")], "/")).len(),
             16

@@ -14,10 +14,10 @@ pub(super) fn help(message: &str, driver: Driver, docker_pushes: bool) -> Vec<St
     };
     let named = host.unwrap_or("the registry");
     let told = match trouble {
-        Trouble::Plain => format!("`{named}` answers in plain HTTP, and the builder expects TLS"),
+        Trouble::Plain => format!("`{named}` answers in plain HTTP, but the builder expects TLS"),
         Trouble::NoHttp => format!("`{named}` does not speak TLS on that port"),
         Trouble::Tls => {
-            format!("`{named}` expects TLS, and the builder is told to speak plain HTTP")
+            format!("`{named}` expects TLS, but the builder is configured for plain HTTP")
         }
         Trouble::Certificate => format!("the builder does not trust the certificate of `{named}`"),
     };
@@ -33,7 +33,7 @@ pub(super) fn help(message: &str, driver: Driver, docker_pushes: bool) -> Vec<St
         Driver::DockerContainer => of_buildkitd(
             trouble,
             host,
-            "the file that `docker buildx create --buildkitd-config` is given",
+            "the file that you pass to `docker buildx create --buildkitd-config`",
         ),
     };
     let mut help = vec![match insecure {
@@ -87,13 +87,13 @@ fn of_loopback(message: &str, host: Option<&str>, driver: Driver) -> Option<Stri
         .iter()
         .any(|start| host.starts_with(start));
     let place = match driver {
-        Driver::DockerContainer => "its own container",
+        Driver::DockerContainer => "the builder's own container",
         Driver::Remote => "the builder's own machine or container",
         Driver::Docker => "the Docker Engine's own machine",
         Driver::Embedded => "this machine",
     };
     is_loopback.then(|| {
-        format!("`{host}` means {place}, and nothing listens there: start the registry, or name it by an address that the builder reaches")
+        format!("`{host}` means {place}, and nothing listens there: start the registry, or use an address that the builder can reach")
     })
 }
 
@@ -135,7 +135,7 @@ fn of_docker(trouble: Trouble, host: &str) -> String {
             format!("put its CA into `/etc/docker/certs.d/{host}/ca.crt` on the Engine's machine")
         }
         Trouble::Tls => {
-            format!("take `{host}` out of `insecure-registries` in the Engine's `daemon.json`")
+            format!("remove `{host}` from `insecure-registries` in the Engine's `daemon.json`")
         }
         Trouble::NoHttp => "correct its address".to_owned(),
     }
@@ -160,19 +160,19 @@ mod tests {
     const PULL: &str = "h.example/x: failed to resolve source metadata for h.example/x: failed to do request: Head \"https://h.example/v2/x/manifests/1\": tls: failed to verify certificate: x509: certificate signed by unknown authority";
 
     #[test]
-    fn a_push_can_do_without_tls_by_an_attribute() {
+    fn a_push_without_tls_needs_an_attribute() {
         let help = help(PUSH, Driver::Remote, false);
         assert_eq!(
             help,
             [
-                "`h.example:5000` answers in plain HTTP, and the builder expects TLS: write the output as `type=registry,registry.insecure=true`",
+                "`h.example:5000` answers in plain HTTP, but the builder expects TLS: write the output as `type=registry,registry.insecure=true`",
                 "or for all builds: write `http = true` below `[registry.\"h.example:5000\"]` in the builder's `buildkitd.toml`",
             ]
         );
     }
 
     #[test]
-    fn what_the_engine_does_itself_is_a_setting_of_the_engine() {
+    fn a_push_by_the_engine_needs_a_setting_of_the_engine() {
         let help = help(PUSH, Driver::Docker, true);
         assert_eq!(help.len(), 1);
         assert!(
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_image_is_a_setting_of_the_builder() {
+    fn a_base_image_needs_a_setting_of_the_builder() {
         let told = help(PULL, Driver::Embedded, false);
         assert_eq!(
             told,
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_can_do_without_tls_by_an_attribute() {
+    fn a_cache_without_tls_needs_an_attribute() {
         let message = "error writing layer blob: failed to do request: Head \"https://h/v2/x/blobs/sha256:1\": http: server gave HTTP response to HTTPS client";
         assert!(help(message, Driver::Docker, false)[0].contains("to the entry of `cache-to`"));
     }
@@ -206,7 +206,7 @@ mod tests {
         let message = "failed to push localhost:5000/x: failed to do request: Head \"http://localhost:5000/v2/x/blobs/sha256:1\": dial tcp 127.0.0.1:5000: connect: connection refused";
         let told = help(message, Driver::DockerContainer, false);
         assert!(
-            told[0].starts_with("`localhost:5000` means its own container"),
+            told[0].starts_with("`localhost:5000` means the builder's own container"),
             "{told:?}"
         );
         let far = message.replace("localhost", "h.example");
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn other_failures_have_no_such_way_out() {
+    fn other_failures_get_no_help() {
         assert!(help("exit code: 1", Driver::Remote, false).is_empty());
         // The host comes from the daemon and becomes part of the help.
         let strange = PUSH.replace("https://h.example:5000/", "https://h`;rm/");

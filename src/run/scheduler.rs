@@ -150,7 +150,7 @@ impl Run<'_> {
                 true
             }
             Action::GiveUp => {
-                tracing::warn!(running = self.tasks.len(), "targets left behind");
+                tracing::warn!(running = self.tasks.len(), "no longer waiting for targets");
                 self.tasks.abort_all();
                 false
             }
@@ -244,7 +244,7 @@ async fn wait_until(deadline: Option<Instant>) {
 fn broken(error: &tokio::task::JoinError) -> SolveFailure {
     let mut failure = SolveFailure::new(
         FailureKind::Build,
-        format!("rbake failed while it built: {error}"),
+        format!("rbake failed during the build: {error}"),
     );
     failure.help.push(
         "this is a bug in rbake: please report it with the command and the definition".to_owned(),
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_failure_stops_the_rest_and_is_told_apart() {
+    async fn the_first_failure_stops_the_other_targets_which_count_as_cancelled() {
         let halt = CancellationToken::new();
         let work = vec![
             (name("slow"), obedient(&halt)),
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_daemon_that_does_not_let_go_is_left_behind() {
+    async fn a_stop_does_not_wait_long_for_a_stuck_daemon() {
         let halt = CancellationToken::new();
         let stop = Stop::default();
         stop.request(CancelReason::Signal(2));
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_a_second_request_nothing_is_waited_for() {
+    async fn a_second_request_to_stop_ends_all_waiting() {
         let halt = CancellationToken::new();
         let stop = Stop::default();
         stop.request(CancelReason::Signal(15));
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_defect_of_ours_fails_its_target_only() {
+    async fn a_bug_in_rbake_fails_only_its_target() {
         let work: Vec<(TargetName, Work)> = vec![(name("a"), Box::pin(async { panic!("oh") }))];
         let ends = outcomes(work, CancellationToken::new(), &Stop::default()).await;
         assert!(

@@ -104,7 +104,7 @@ pub(super) fn check(plan: &Plan, environment: &Environment) -> Diagnostics {
                 target.name.value
             );
             let problem = Diagnostic::warning("run::unset-secret", message).help(format!(
-                "set `{name}`, or take the entry out: a step that can do without a secret then finds no file for it"
+                "set `{name}`, or remove the entry: a step that does not require the secret then gets no file for it"
             ));
             problems.push(problem.at(entry.span.or(target.name.span), ""));
         }
@@ -167,14 +167,14 @@ fn file(places: SecretPlaces<'_>, path: &str) -> Result<SecretSource, String> {
     };
     match found {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(format!("is to come from `{path}`, which does not exist"))
+            Err(format!("cannot be read from `{path}`: it does not exist"))
         }
         Err(error) => Err(format!("cannot be read from `{path}`: {error}")),
         Ok(metadata) if metadata.is_dir() => {
-            Err(format!("is to come from `{path}`, which is a directory"))
+            Err(format!("cannot be read from `{path}`: it is a directory"))
         }
         Ok(metadata) if metadata.len() > SECRET_LIMIT => Err(format!(
-            "in `{path}` is larger than {} KiB, the most that a secret may have",
+            "in `{path}` is larger than {} KiB, the limit for a secret",
             SECRET_LIMIT / 1024
         )),
         Ok(_) => Ok(SecretSource::File(places.files.at(place.path()))),
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_is_not_set_is_said_once() {
+    fn an_unset_variable_is_reported_once() {
         let body = r#"secret = ["id=a,env=UNSET", "id=b,env=SET", "id=c,env=EMPTY", "id=SET"]"#;
         let plan = crate::run::testing::plan(body);
         let environment = Environment::of([("SET", "v"), ("EMPTY", "")], "/");
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_the_one_that_the_kernel_finds() {
+    fn paths_are_resolved_as_the_kernel_does() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         for name in ["work", "elsewhere/deep"] {
@@ -259,12 +259,12 @@ mod tests {
         let problems = find_one("id=a,src=nowhere", &Environment::of([], "/")).unwrap_err();
         assert_eq!(
             problems.0[0].message,
-            "target `t`: secret `a` is to come from `nowhere`, which does not exist"
+            "target `t`: secret `a` cannot be read from `nowhere`: it does not exist"
         );
     }
 
     #[test]
-    fn variables_with_secrets_are_known() {
+    fn variables_that_hold_secrets_are_found() {
         let mut target = Target::empty(Spanned::without_span("t".parse().unwrap()));
         for entry in [
             "id=a,env=TOKEN",

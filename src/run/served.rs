@@ -91,7 +91,7 @@ fn images(
 /// instruction.
 fn in_utf16(target: &PlannedTarget, shown: &str) -> Diagnostic {
     let message = format!(
-        "the Dockerfile `{shown}` of target `{}` is in UTF-16, which BuildKit does not read",
+        "the Dockerfile `{shown}` of target `{}` is in UTF-16, which BuildKit cannot read",
         target.name
     );
     let problem = Diagnostic::error(Class::Definition, "run::dockerfile-unusable", message)
@@ -127,13 +127,13 @@ fn unusable(
     );
     match why {
         Unusable::Outside(_) => problem.help(format!(
-            "name the file that the link leads to, `$(readlink -f {})`, as `dockerfile`",
+            "set `dockerfile` to the file that the link leads to, `$(readlink -f {})`",
             quoted(&shown)
         )),
         Unusable::Io(_) => {
             problem.help(format!("make it readable, `chmod a+r {}`", quoted(&shown)))
         }
-        _ => problem.help("name a file as `dockerfile`, or put the text into `dockerfile-inline`"),
+        _ => problem.help("set `dockerfile` to a file, or put the text into `dockerfile-inline`"),
     }
 }
 
@@ -153,7 +153,7 @@ fn unsendable(
     let told = |(path, line): (String, usize)| {
         let path = path.escape_debug().to_string();
         let message = format!(
-            "line {line} of `{shown}` reads `{path}`, which the builder cannot ask for: its name has a control character or is not UTF-8"
+            "line {line} of `{shown}` uses `{path}`, which the builder cannot ask for: its name has a control character or is not UTF-8"
         );
         Diagnostic::error(Class::Definition, "run::copy-source", message)
             .help("write `?` in place of each such character, copy the directory it is in, or rename the file")

@@ -396,14 +396,14 @@ COPY --from=build /app /app
     }
 
     #[test]
-    fn what_is_not_understood_is_said() {
+    fn a_dockerfile_that_cannot_be_understood_has_unknown_sources() {
         assert_eq!(of_stage(DOCKERFILE, Some("missing")), Sources::Unknown);
         assert_eq!(of_stage("", None), Sources::Unknown);
         assert_eq!(of_stage("RUN x", None), Sources::Unknown);
     }
 
     #[test]
-    fn what_no_header_can_hold_is_told_with_its_line() {
+    fn paths_that_no_header_can_hold_are_reported_with_their_line() {
         let odd = "FROM scratch\nCOPY [\"a\\nb\", \"c\", \\\n  \"/\"]\nCOPY d\u{1} e /\n";
         let found = unsendable(odd.as_bytes(), None, |from| from.is_none());
         assert_eq!(found, [("a\nb".to_owned(), 2), ("d\u{1}".to_owned(), 4)]);
@@ -414,7 +414,7 @@ COPY --from=build /app /app
     }
 
     #[test]
-    fn paths_of_named_contexts_are_asked_for_by_themselves() {
+    fn each_named_context_is_checked_by_itself() {
         let text = "FROM scratch\nCOPY é /\nCOPY --from=Files [\"a\\nb\", \"/\"]\nCOPY --from=alpine [\"c\\td\", \"/\"]\n\
                     RUN --mount=from=files,source=e\u{1}f true\n";
         let is_served = |from: Option<&str>| matches!(from, None | Some("files"));
@@ -449,7 +449,7 @@ COPY --from=build /app /app
     }
 
     #[test]
-    fn stages_that_name_themselves_end() {
+    fn a_stage_that_names_itself_causes_no_endless_loop() {
         assert_eq!(of_stage("FROM a AS a\nCOPY x /\n", None), paths(["x"]));
     }
 }

@@ -194,7 +194,7 @@ fn not_kept(target: &TargetName, special: &SpecialFiles) -> Option<Diagnostic> {
     Some(
         Diagnostic::warning("run::export-dropped", message)
             .note(format!("the first is {first}"))
-            .help("an output of `type=tar` keeps them all, whoever runs rbake and wherever it is written"),
+            .help("an output of `type=tar` keeps them all, for every user and every file system"),
     )
 }
 

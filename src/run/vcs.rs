@@ -206,7 +206,7 @@ fn reason(output: &Output) -> String {
         .find(|line| line.starts_with("fatal:") || line.starts_with("error:"))
         .or_else(|| stderr.lines().find(|line| !line.trim().is_empty()));
     line.map_or_else(
-        || format!("git ended without a word ({})", output.status),
+        || format!("git ended without a message ({})", output.status),
         ToOwned::to_owned,
     )
 }
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn commit_remote_and_place_are_told() {
+    async fn commit_remote_and_place_are_found() {
         let dir = tempfile::tempdir().unwrap();
         git(dir.path(), &["init", "-q"]);
         git(dir.path(), &["commit", "-q", "--allow-empty", "-m", "x"]);
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn dirty_trees_are_told_on_request_only() {
+    async fn dirty_trees_are_reported_on_request_only() {
         let dir = tempfile::tempdir().unwrap();
         git(dir.path(), &["init", "-q"]);
         git(dir.path(), &["commit", "-q", "--allow-empty", "-m", "x"]);
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_only_looks_like_a_repository_gives_gits_reason() {
+    async fn a_broken_repository_gives_the_message_of_git() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(".git"), "gitdir: /nonexistent\n").unwrap();
         let GitAnswer::Failed(reason) = ask(dir.path(), &environment([]), &BTreeSet::new()).await

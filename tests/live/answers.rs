@@ -77,7 +77,7 @@ async fn a_mismatch_of_tls_and_plain_text_is_reported_with_the_setting_to_change
         &output,
         &[
             &tls,
-            "speaks TLS, and was spoken to without",
+            "speaks TLS, but rbake connected without it",
             "BUILDKIT_TLS_DIR",
         ],
     );
@@ -100,7 +100,7 @@ async fn a_mismatch_of_tls_and_plain_text_is_reported_with_the_setting_to_change
     says(
         &output,
         &[
-            "speaks TLS, and was spoken to without",
+            "speaks TLS, but rbake connected without it",
             "DOCKER_TLS_VERIFY=1",
         ],
     );
@@ -257,6 +257,6 @@ fn a_socket_that_the_user_may_not_use_is_reported() {
     let said = String::from_utf8_lossy(&output.stderr);
     // A user who may not change users is not root, and may use its own socket.
     if !said.contains("setpriv") {
-        assert!(said.contains("your user may not use the socket"), "{said}");
+        assert!(said.contains("your user has no access"), "{said}");
     }
 }

@@ -432,7 +432,7 @@ fn programs_and_settings_that_others_can_change_are_not_used() {
     let output = bake(&sound, Some(&home.path("settings/naming.toml")));
     let told = said(&output);
     assert_eq!(output.status.code(), Some(4), "{told}");
-    let expected = "`registry.r.example.ca` names what is not safe to use";
+    let expected = "`registry.r.example.ca` names a path that is not safe to use";
     assert!(told.contains(expected), "{told}");
     assert!(
         told.contains(&format!("`{}`", certificate.display())) && told.contains("chmod go-w"),

@@ -224,7 +224,7 @@ async fn without_any_builder_the_error_says_how_to_get_one() {
     assert_eq!(output.status.code(), Some(4), "{said}");
     assert!(said.contains("rbake builder install"), "{said}");
     assert!(
-        said.contains("the Docker Engine at unix:///var/run/docker.sock: not there"),
+        said.contains("the Docker Engine at unix:///var/run/docker.sock: not found"),
         "{said}"
     );
     let state: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -18,7 +18,7 @@ const MISTAKES: [Mistake; 12] = [
     Mistake {
         target: "target = \"prod\"",
         dockerfile: "FROM scratch AS base\nCOPY app.txt /\nFROM base AS prd\n",
-        told: "its `target` is the stage `prod`, which the Dockerfile does not have",
+        told: "its `target` names the stage `prod`, which the Dockerfile does not have",
         help: "a stage with a similar name exists: `prd`",
     },
     Mistake {
@@ -43,7 +43,7 @@ const MISTAKES: [Mistake; 12] = [
         target: "",
         dockerfile: "FROM busybox AS base\nFROM scratch\nCOPY --from=base /nosuch /\n",
         told: "there is no `/nosuch` in `base`",
-        help: "a step of `base` makes it",
+        help: "a step of `base` creates it",
     },
     Mistake {
         target: "secret = [\"id=tokn,src=app.txt\"]",

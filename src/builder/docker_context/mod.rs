@@ -33,7 +33,7 @@ pub enum DockerContextError {
         source: io::Error,
     },
     /// A settings file does not have the form that Docker writes.
-    #[error("`{}` is not a file of Docker's settings: {problem}", path.display())]
+    #[error("`{}` is not a valid settings file of Docker: {problem}", path.display())]
     Form {
         /// The file.
         path: PathBuf,
@@ -58,12 +58,12 @@ pub enum DockerContextError {
     Tls(#[from] TlsError),
     /// The context says `SkipTLSVerify`, so docker would not check the Engine's certificate.
     #[error(
-        "the Docker context `{0}` skips the check of the Engine's certificate, which rbake does not do"
+        "the Docker context `{0}` skips the check of the Engine's certificate, which rbake does not support"
     )]
     Unchecked(String),
     /// `DOCKER_TLS` is set without `DOCKER_TLS_VERIFY`: docker would use TLS without a check of the certificate.
     #[error(
-        "`DOCKER_TLS` asks for TLS without a check of the Engine's certificate, which rbake does not do"
+        "`DOCKER_TLS` asks for TLS without a check of the Engine's certificate, which rbake does not support"
     )]
     UncheckedVariable,
     /// The address cannot be used.
@@ -382,7 +382,7 @@ impl<'a> DockerContexts<'a> {
             return Vec::new();
         }
         let message = format!(
-            "the connection with `{}` is not encrypted, although `DOCKER_CERT_PATH` is set",
+            "the connection to `{}` is not encrypted, although `DOCKER_CERT_PATH` is set",
             context.host
         );
         vec![

@@ -97,7 +97,7 @@ fn settings_are_read_as_go_reads_them_and_never_quoted() {
 }
 
 #[test]
-fn docker_host_wins_over_contexts_and_takes_tls_from_variables() {
+fn docker_host_takes_precedence_over_contexts_and_gets_tls_from_variables() {
     let dir = config_dir();
     let environment = environment(
         dir.path(),
@@ -142,7 +142,7 @@ fn addresses_are_completed_as_docker_does(host: &str, verify: &str, expected: &s
 }
 
 #[test]
-fn what_is_set_to_nothing_is_not_set() {
+fn empty_settings_count_as_unset() {
     let dir = config_dir();
     let environment = environment(dir.path(), &[("DOCKER_HOST", ""), ("DOCKER_CONTEXT", "")]);
     assert_eq!(
@@ -152,7 +152,7 @@ fn what_is_set_to_nothing_is_not_set() {
 }
 
 #[test]
-fn certificates_that_were_asked_for_and_are_not_there_are_an_error() {
+fn missing_certificates_are_an_error() {
     let dir = config_dir();
     for (more, expected) in [
         (&[][..], "`DOCKER_TLS_VERIFY` asks for TLS"),
@@ -170,7 +170,7 @@ fn certificates_that_were_asked_for_and_are_not_there_are_an_error() {
 }
 
 #[test]
-fn a_context_whose_certificates_are_gone_is_no_plain_connection() {
+fn a_context_with_missing_certificates_is_an_error_and_not_a_plain_connection() {
     let dir = config_dir();
     let id = Digest::sha256(b"far");
     let tls = dir
@@ -198,7 +198,7 @@ fn a_context_whose_certificates_are_gone_is_no_plain_connection() {
 }
 
 #[test]
-fn certificates_that_are_not_used_are_told() {
+fn unused_certificates_cause_a_warning() {
     let dir = config_dir();
     let certs = dir.path().to_str().unwrap();
     let variables = [("DOCKER_HOST", "tcp://h"), ("DOCKER_CERT_PATH", certs)];
@@ -216,7 +216,7 @@ fn certificates_that_are_not_used_are_told() {
 }
 
 #[test]
-fn an_unknown_context_is_an_error_that_lists_the_known() {
+fn an_unknown_context_is_an_error_that_lists_the_known_ones() {
     let dir = config_dir();
     let environment = environment(dir.path(), &[("DOCKER_CONTEXT", "fra")]);
     let error = DockerContexts::new(&environment).current().unwrap_err();
@@ -226,7 +226,7 @@ fn an_unknown_context_is_an_error_that_lists_the_known() {
 }
 
 #[test]
-fn nothing_said_means_a_default_socket_that_may_be_passed_over() {
+fn without_settings_the_default_socket_is_used_but_not_required() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("docker.sock"), "").unwrap();
     let environment = environment(
@@ -247,7 +247,7 @@ fn the_port_may_be_left_out(text: &str, shown: &str) {
 }
 
 #[test]
-fn an_engine_behind_ssh_is_named_with_where_it_stands() {
+fn an_address_with_ssh_is_refused_with_the_setting_that_names_it() {
     let error = parse("ssh://me@h", "`DOCKER_HOST`").unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -256,7 +256,7 @@ fn an_engine_behind_ssh_is_named_with_where_it_stands() {
 }
 
 #[test]
-fn unchecked_tls_is_refused() {
+fn tls_without_verification_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let environment = environment(
         dir.path(),

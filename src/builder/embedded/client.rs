@@ -59,7 +59,7 @@ pub enum EmbeddedError {
     #[error(transparent)]
     Idle(#[from] InvalidIdle),
     /// Other runs held the start lock for too long.
-    #[error("cannot start the embedded builder, because others are at it")]
+    #[error("cannot start the embedded builder, because other runs are starting it")]
     Lock(#[from] LockError),
     /// The supervisor's process cannot be started.
     #[error("cannot start the embedded builder's supervisor `{}`", program.display())]
@@ -92,7 +92,7 @@ pub enum EmbeddedError {
         source: io::Error,
     },
     /// Another user's process listens on the socket, at which only our own processes should.
-    #[error("what listens on `{}` belongs to {owner}, and is not used", socket.display())]
+    #[error("the process that listens on `{}` belongs to {owner}, so rbake does not use it", socket.display())]
     Stranger {
         /// The socket.
         socket: PathBuf,
@@ -136,9 +136,9 @@ pub async fn ensure_running(
         Ok(running) => tracing::info!(
             endpoint = %running.endpoint,
             is_outdated = running.is_outdated,
-            "embedded builder runs"
+            "embedded builder is running"
         ),
-        Err(error) => tracing::warn!(cause = %in_one_line(error), "no embedded builder"),
+        Err(error) => tracing::warn!(cause = %in_one_line(error), "no usable embedded builder"),
     }
     match &result {
         Ok(_) => notice.end(None),
@@ -230,7 +230,10 @@ async fn reach(
         if Instant::now() >= end {
             let log = Log::at(places.log(), Clock::system());
             return Err(EmbeddedError::Failed {
-                reason: format!("it came and went for {} seconds", START_TIMEOUT.as_secs()),
+                reason: format!(
+                    "it started and stopped again for {} seconds",
+                    START_TIMEOUT.as_secs()
+                ),
                 tail: unblock(move || log.tail(0)).await,
                 log: places.log(),
             });

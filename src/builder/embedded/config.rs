@@ -53,7 +53,7 @@ pub enum ConfigError {
     },
     /// Users other than root and this one can change a file that the configuration names: a certificate, key or
     /// program.
-    #[error("in the builder's configuration `{}`, `{key}` names what is not safe to use", path.display())]
+    #[error("in the builder's configuration `{}`, `{key}` names a path that is not safe to use", path.display())]
     NamesUntrusted {
         /// The file.
         path: PathBuf,
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_toml_is_told_by_its_line_and_not_quoted() {
+    fn invalid_toml_is_reported_by_its_line_and_not_quoted() {
         for text in [
             "debug = true\n[registry.\"h\"]\nmirrors = [\"http://u:hunter2@m\"\n",
             "debug = true\n\nhunter2 hunter2\n",
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_file_storage_is_bounded_and_places_are_ours() {
+    fn without_a_file_storage_is_limited_and_paths_are_in_our_folder() {
         insta::assert_snapshot!(merge(None, &decided()).unwrap(), @r#"
         root = "/d/root"
         insecure-entitlements = ["network.host"]
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn mirrors_certificates_and_comments_stay() {
+    fn mirrors_certificates_and_comments_are_kept() {
         let text = r#"
 # ours
 debug = true
@@ -429,7 +429,7 @@ debug = true
     }
 
     #[test]
-    fn the_users_bound_on_storage_is_the_only_one() {
+    fn a_storage_limit_of_the_user_replaces_the_defaults() {
         let document = merged("[worker.oci]\nmaxUsedSpace = \"1GB\"\n");
         let oci = &document["worker"]["oci"];
         assert_eq!(oci["maxUsedSpace"].as_str(), Some("1GB"));
@@ -522,7 +522,7 @@ debug = true
     }
 
     #[test]
-    fn the_program_for_containers_is_known() {
+    fn the_program_for_containers_is_found() {
         let text = merge(None, &decided()).unwrap();
         assert_eq!(oci_binary(&text).as_deref(), Some("/bin/runc"));
         let text = merged("worker.oci.binary = \"crun\"\n").to_string();

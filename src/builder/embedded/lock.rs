@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_that_is_not_there_is_named() {
+    async fn the_error_names_a_missing_folder() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("missing/lock");
         let error = lock(&path, Duration::from_secs(5)).await.unwrap_err();

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_tail_is_of_this_start_only() {
+    async fn the_tail_contains_only_lines_of_this_start() {
         let dir = tempfile::tempdir().unwrap();
         let log = log(&dir);
         log.say("before").await;
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn stacks_are_left_out() {
+    fn stack_traces_are_left_out() {
         let text = "time=1 level=info msg=x\nbuildkitd: unknown snapshotter\nmain.main.func3\n\tgithub.com/x/main.go:4\nruntime.main\n\truntime/proc.go:290\n";
         assert_eq!(
             without_stacks(text),
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_log_is_set_aside() {
+    fn a_large_log_is_rotated() {
         let dir = tempfile::tempdir().unwrap();
         let log = log(&dir);
         log.rotate().unwrap();

@@ -129,7 +129,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn all_that_is_believed_or_run_is_found() {
+    fn all_files_that_are_trusted_or_executed_are_found() {
         let text = r#"
 [registry."r.example"]
   ca = ["ca.pem", "/abs/ca.pem"]
@@ -170,7 +170,7 @@ cdi.specDirs /run/cdi";
     }
 
     #[test]
-    fn files_and_what_is_in_folders_must_be_ours() {
+    fn files_and_the_content_of_folders_must_be_ours() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("tls");
         std::fs::create_dir(&folder).unwrap();

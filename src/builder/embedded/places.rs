@@ -40,7 +40,7 @@ impl PlacesError {
             Self::Untrusted(error) => {
                 let mut help: Vec<String> = error.help().into_iter().collect();
                 help.push(if rustix::process::geteuid().is_root() {
-                    format!("or {way_out}, such as `/var/lib/rbake`; `sudo -H` takes root's home")
+                    format!("or {way_out}, such as `/var/lib/rbake`; `sudo -H` uses root's home")
                 } else {
                     format!("or {way_out}")
                 });
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_runtime_folder_of_somebody_else_is_passed_over() {
+    fn the_runtime_folder_of_another_user_is_not_used() {
         let theirs = tempfile::tempdir().unwrap();
         let long = format!("/{}", "d".repeat(120));
         let of = |runtime: &Path| {

@@ -129,7 +129,7 @@ fn spawn(spec: &Spec, log: File) -> io::Result<Child> {
     let (program, arguments) = spec
         .argv
         .split_first()
-        .ok_or_else(|| io::Error::other("no program"))?;
+        .ok_or_else(|| io::Error::other("there is no program to run"))?;
     Command::new(program)
         .args(arguments)
         .env_clear()
@@ -146,7 +146,7 @@ fn spawn(spec: &Spec, log: File) -> io::Result<Child> {
 
 fn identify(pid: i32) -> io::Result<(ProcessId, ProcessHandle)> {
     let handle = ProcessHandle::open(pid)?;
-    let (_, id) = ProcessId::read(pid)?.ok_or_else(|| io::Error::other("no process"))?;
+    let (_, id) = ProcessId::read(pid)?.ok_or_else(|| io::Error::other("there is no process"))?;
     Ok((id, handle))
 }
 
@@ -156,7 +156,7 @@ fn identify(pid: i32) -> io::Result<(ProcessId, ProcessHandle)> {
 /// `parent` is the process id of the supervisor. If the supervisor has ended already, nothing is executed.
 pub(crate) fn become_child(parent: i32, argv: &[OsString]) -> io::Error {
     let Some((program, arguments)) = argv.split_first() else {
-        return io::Error::other("no program to become");
+        return io::Error::other("there is no program to run");
     };
     let orphaned = || {
         let now = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_of_a_process_is_told() {
+    async fn the_end_of_a_process_is_described() {
         let started = Process::start(spec(&["sh", "-c", "exit 3"]), log()).await;
         let mut process = started.unwrap();
         let status = process.ended().await.unwrap();
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_leftover_is_ended_and_a_stranger_with_its_number_is_not() {
+    async fn a_leftover_process_is_killed_but_not_another_one_with_its_id() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("process");
         let mut process = Process::start(spec(&["sleep", "100"]), log())
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_of_somebody_else_does_not_start() {
+    fn a_child_of_another_process_does_not_start() {
         let error = become_child(-1, &["true".into()]);
         assert!(
             error.to_string().contains("supervisor has ended"),

@@ -53,10 +53,10 @@ pub enum ProgramError {
         source: TrustError,
     },
     /// The user is not root, and there is no rootlesskit.
-    #[error("the embedded builder needs root, or `rootlesskit` to do without")]
+    #[error("the embedded builder needs root or `rootlesskit`")]
     NeedsRootlesskit,
     /// A program does not print its version.
-    #[error("`{}` does not say its version", program.display())]
+    #[error("`{}` does not print its version", program.display())]
     Version {
         /// The program.
         program: PathBuf,
@@ -208,7 +208,7 @@ pub(crate) async fn version_of(program: &Path) -> Result<String, ProgramError> {
     find_version(&text).ok_or_else(|| {
         fail(io::Error::new(
             io::ErrorKind::InvalidData,
-            "its answer holds no version",
+            "its output contains no version",
         ))
     })
 }
@@ -260,12 +260,12 @@ mod tests {
     #[test_case("runc version 1.1.5+ds1\ncommit: x", Some("1.1.5+ds1"))]
     #[test_case("usage: x", None)]
     #[test_case("", None)]
-    fn versions(text: &str, version: Option<&str>) {
+    fn versions_are_found_in_the_output(text: &str, version: Option<&str>) {
         assert_eq!(find_version(text).as_deref(), version);
     }
 
     #[test]
-    fn commands_keep_buildkitd_apart() {
+    fn the_command_isolates_buildkitd() {
         let programs = Programs {
             buildkitd: "/b/buildkitd".into(),
             runc: "/b/runc".into(),
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn on_another_system_nothing_is_looked_for() {
+    fn on_another_system_the_embedded_builder_is_refused() {
         assert!(check_system("linux").is_ok());
         let error = check_system("macos").unwrap_err();
         assert_eq!(
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn without_programs_the_missing_one_is_named() {
+    fn the_error_names_the_missing_program() {
         let error = Programs::find(&SearchPath::default()).unwrap_err();
         assert_eq!(error.to_string(), "there is no `buildkitd` on this machine");
     }

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_only_others_could_have_put_there_is_an_error() {
+    fn a_program_only_in_folders_that_others_can_write_to_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let open = folder(dir.path(), "open", 0o777);
         let path = SearchPath::new(None, Some(&open));

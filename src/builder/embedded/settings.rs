@@ -83,7 +83,7 @@ mod tests {
     #[test_case("0s", Idle::After(Duration::ZERO))]
     #[test_case("2h", Idle::After(Duration::from_secs(7200)))]
     #[test_case("never", Idle::Never)]
-    fn idle_times(text: &str, idle: Idle) {
+    fn valid_idle_times_are_parsed(text: &str, idle: Idle) {
         assert_eq!(text.parse(), Ok(idle));
         assert_eq!(idle.to_string().parse(), Ok(idle));
     }
@@ -94,12 +94,12 @@ mod tests {
     #[test_case("-1m")]
     #[test_case("1d")]
     #[test_case("ä")]
-    fn refused(text: &str) {
+    fn invalid_idle_times_are_refused(text: &str) {
         assert!(text.parse::<Idle>().is_err());
     }
 
     #[test]
-    fn the_variable_counts() {
+    fn the_variable_sets_the_idle_time() {
         let environment = Environment::of([(IDLE_VARIABLE, "5s")], "/");
         assert_eq!(
             Idle::of(&environment),

@@ -52,7 +52,7 @@ pub(crate) enum ServeError {
     #[error(transparent)]
     Idle(#[from] InvalidIdle),
     /// The installed programs have changed since they were installed.
-    #[error("`{programs}` in `{}` is not what was installed; `rbake builder install` repairs it", dir.display())]
+    #[error("`{programs}` in `{}` changed after the installation; `rbake builder install` repairs it", dir.display())]
     Damaged {
         /// The programs.
         programs: String,
@@ -60,7 +60,7 @@ pub(crate) enum ServeError {
         dir: PathBuf,
     },
     /// Another supervisor is running.
-    #[error("the embedded builder runs already")]
+    #[error("the embedded builder is already running")]
     Lock(#[from] LockError),
     /// A system call that the supervisor needs has failed.
     #[error("cannot {act}")]
@@ -208,7 +208,7 @@ async fn prepare(
     let old = log.clone();
     unblock(move || old.rotate())
         .await
-        .map_err(system("set the old log aside"))?;
+        .map_err(system("rotate the old log"))?;
     let ended = process::kill_leftover(&places.process(), END_LIMIT).await;
     if ended.map_err(system("end a buildkitd that was left behind"))? {
         log.say("ended a buildkitd that was left behind").await;
@@ -281,7 +281,7 @@ async fn start(
     let (path, id) = (places.process(), process.id().clone());
     unblock(move || process::write_down(&path, &id))
         .await
-        .map_err(system("write down which process buildkitd is"))?;
+        .map_err(system("save the process id of buildkitd"))?;
     Ok(process)
 }
 

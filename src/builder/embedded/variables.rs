@@ -257,7 +257,7 @@ mod tests {
     ];
 
     #[test]
-    fn tokens_and_whatever_else_a_run_has_stay_with_the_run() {
+    fn the_builder_gets_no_tokens_or_other_variables_of_the_run() {
         let all = variables(&OF_A_JOB);
         assert!(!all.all().iter().any(|(_, value)| value.contains("canary")));
         assert_eq!(names(all.all()), ["PATH", "TMPDIR"]);
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_the_builders_own_and_the_path_is_sound() {
+    fn folders_are_the_builders_own_and_the_path_is_safe() {
         let all = variables(&[("XDG_RUNTIME_DIR", "/run/user/7"), ("HOME", "/home/me")]);
         let text = format!("{:?}", all.all());
         assert_eq!(
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn proxies_certificates_and_tuning_are_passed_on_and_count() {
+    fn proxies_certificates_and_tuning_are_passed_on_and_compared() {
         let plain = variables(&[]);
         for (name, value) in [
             ("HTTP_PROXY", "http://p:1"),
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn certificates_count_from_where_the_run_is_and_with_their_content() {
+    fn certificates_are_found_from_the_runs_directory_and_compared_by_content() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("ca.pem");
         let of = || {
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_supervisor_comes_to_the_same_variables_as_the_run() {
+    fn a_supervisor_computes_the_same_variables_as_the_run() {
         let of_the_run = [
             ("HTTP_PROXY", "http://p"),
             ("SSL_CERT_FILE", "ca.pem"),

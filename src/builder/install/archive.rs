@@ -27,7 +27,7 @@ pub(crate) enum ArchiveError {
         source: io::Error,
     },
     /// A program is not in the archive.
-    #[error("`{}` does not hold `{program}`", archive.display())]
+    #[error("`{}` does not contain `{program}`", archive.display())]
     Missing {
         /// The archive.
         archive: PathBuf,
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_programs_are_taken() {
+    fn only_the_programs_are_unpacked() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a.tar.gz");
         let all = [
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_or_half_there_is_an_error() {
+    fn a_missing_or_truncated_program_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a.tar.gz");
         std::fs::write(&file, archive(&[("bin/buildkitd", "d")])).unwrap();

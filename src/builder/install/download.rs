@@ -50,7 +50,7 @@ pub(crate) enum DownloadError {
         url: String,
     },
     /// The digest of the file is not the pinned one.
-    #[error("`{url}` is not the file it should be: its SHA-256 is {found}, pinned is {pinned}")]
+    #[error("`{url}` is not the expected file: its SHA-256 is {found}, but {pinned} is pinned")]
     Digest {
         /// The URL.
         url: String,

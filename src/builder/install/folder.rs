@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn versions_replace_each_other_whole_and_damage_is_noticed() {
+    async fn a_version_replaces_another_as_a_whole_and_damage_is_detected() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::at(dir.path().join("programs"));
         assert_eq!(folder.record().await, None);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_installation_broken_off_leaves_the_old_one_in_use() {
+    async fn an_interrupted_installation_leaves_the_old_one_in_use() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::at(dir.path().to_owned());
         let first = install(&folder, "v1", "one").await;

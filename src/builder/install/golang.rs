@@ -243,7 +243,7 @@ impl GoBuild<'_> {
             let minutes = STEP_LIMIT.as_secs() / 60;
             return Err(GoError::Step {
                 step: step(),
-                output: vec![format!("it was ended after {minutes} minutes")],
+                output: vec![format!("rbake stopped it after {minutes} minutes")],
             });
         };
         let output = output.map_err(system(format!("run `{}`", self.go.display())))?;

@@ -123,7 +123,7 @@ pub(crate) enum InstallError {
     #[error(transparent)]
     Places(#[from] PlacesError),
     /// Another installation was running for the whole time.
-    #[error("another installation is at it")]
+    #[error("another installation is running")]
     Lock(#[from] LockError),
     /// All methods failed; one entry for each.
     #[error("cannot install the programs of the embedded builder")]
@@ -135,17 +135,17 @@ pub(crate) enum InstallError {
 enum InstallMethodError {
     #[error("there is no `{0}` in PATH")]
     NotInPath(&'static str),
-    #[error("`{}` is {version}, needed is {}.{} or newer", program.display(), needed.0, needed.1)]
+    #[error("`{}` is version {version}, but {}.{} or newer is needed", program.display(), needed.0, needed.1)]
     Version {
         program: PathBuf,
         version: String,
         needed: (u64, u64),
     },
     #[error(
-        "the archive of BuildKit {version} for {platform} has no pin, so it cannot be checked and is not used"
+        "the archive of BuildKit {version} for {platform} has no pinned digest, so rbake cannot check it and does not use it"
     )]
     NoPin { version: String, platform: Platform },
-    #[error("`{}` says it is {found}, expected is {expected}", program.display())]
+    #[error("`{}` reports version {found}, but {expected} was expected", program.display())]
     Wrong {
         program: PathBuf,
         found: String,
@@ -159,7 +159,7 @@ enum InstallMethodError {
     Archive(#[from] ArchiveError),
     #[error(transparent)]
     Go(#[from] GoError),
-    #[error("cannot write to the folder of programs")]
+    #[error("cannot write to the folder for the programs")]
     Write(#[from] io::Error),
 }
 
@@ -174,7 +174,7 @@ impl InstallError {
                     told.note(format!("{}: {}", method.what, method.reason))
                 })
                 .help("put `buildkitd` and `runc` into PATH (Debian: `runc`), or install Go, and run this again")
-                .help("or use another builder: `rbake builder status` shows what there is"),
+                .help("or use another builder: `rbake builder status` lists them"),
             Self::System(_) => without_linux(told),
             Self::Places(error) => {
                 let cause = std::error::Error::source(error);

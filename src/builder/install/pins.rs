@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_of_this_release_is_sound() {
+    fn the_table_of_this_release_is_valid() {
         let pins = Pins::of_this_release().unwrap();
         assert!(pins.buildkit.version.starts_with('v'));
         assert!(pins.buildkit.base.starts_with("https://"));

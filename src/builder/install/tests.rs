@@ -145,19 +145,19 @@ async fn without_a_pin_nothing_is_fetched() {
 }
 
 #[tokio::test]
-async fn another_file_than_the_pinned_one_is_refused_and_forgotten() {
+async fn a_file_with_another_digest_is_refused_and_removed() {
     let machine = Machine::new();
     let file = release(VERSION);
     let host = Host::start(vec![Answer::File(b"something else".to_vec())]).await;
     let reason = reason(run(&machine, &host, &options(Some(&file))).await);
-    assert!(reason.contains("is not the file it should be"), "{reason}");
+    assert!(reason.contains("is not the expected file"), "{reason}");
     assert_eq!(std::fs::read_dir(machine.downloads()).unwrap().count(), 0);
     let places = EmbeddedPlaces::of(&machine.environment(&host.base)).unwrap();
     assert_eq!(Folder::at(places.programs()).record().await, None);
 }
 
 #[tokio::test]
-async fn a_broken_download_is_taken_up_where_it_broke() {
+async fn an_interrupted_download_is_resumed() {
     let machine = Machine::new();
     let file = release(VERSION);
     let half = file.len() / 2;
@@ -176,7 +176,7 @@ async fn a_broken_download_is_taken_up_where_it_broke() {
 }
 
 #[tokio::test]
-async fn a_part_of_another_file_does_not_stand_in_the_way() {
+async fn a_partial_download_of_another_file_does_no_harm() {
     let machine = Machine::new();
     let file = release(VERSION);
     let host = Host::start(vec![Answer::File(file.clone())]).await;
@@ -192,19 +192,19 @@ async fn a_part_of_another_file_does_not_stand_in_the_way() {
 }
 
 #[tokio::test]
-async fn an_archive_of_another_version_is_not_put_to_use() {
+async fn an_archive_of_another_version_is_not_installed() {
     let machine = Machine::new();
     let file = release("v0.0.1");
     let host = Host::start(vec![Answer::File(file.clone())]).await;
     let reason = reason(run(&machine, &host, &options(Some(&file))).await);
     assert!(
-        reason.ends_with("says it is v0.0.1, expected is v9.9.9"),
+        reason.ends_with("reports version v0.0.1, but v9.9.9 was expected"),
         "{reason}"
     );
 }
 
 #[tokio::test]
-async fn a_host_that_has_not_got_it_is_named() {
+async fn the_error_names_a_host_without_the_archive() {
     let machine = Machine::new();
     let file = release(VERSION);
     let host = Host::start(vec![Answer::Status(404)]).await;
@@ -217,7 +217,7 @@ async fn a_host_that_has_not_got_it_is_named() {
 }
 
 #[tokio::test]
-async fn programs_in_path_do_if_they_are_new_enough() {
+async fn programs_in_path_are_used_if_they_are_new_enough() {
     let machine = Machine::new();
     machine.program(
         "buildkitd",
@@ -237,12 +237,12 @@ async fn programs_in_path_do_if_they_are_new_enough() {
             &format!("echo buildkitd github.com/moby/buildkit {old} abc"),
         );
         let reason = reason(install(&environment, &options, &EventSink::none()).await);
-        assert!(reason.ends_with("needed is 0.13 or newer"), "{reason}");
+        assert!(reason.ends_with("but 0.13 or newer is needed"), "{reason}");
     }
 }
 
 #[tokio::test]
-async fn a_build_with_go_puts_the_pinned_version_in() {
+async fn a_build_with_go_installs_the_pinned_version() {
     let machine = Machine::new();
     machine.program("runc", "echo runc version 1.1.5");
     // Does what `go build -o DIR/ …` does: writes programs, of the version for which `go get` was called.
@@ -294,7 +294,7 @@ esac"#,
 }
 
 #[tokio::test]
-async fn programs_that_others_can_change_are_not_even_asked_their_version() {
+async fn programs_that_others_can_change_are_not_even_run_for_their_version() {
     let machine = Machine::new();
     let mark = machine.dir.path().join("was-run");
     let script = format!("touch {}; echo buildkitd x v0.20.1 abc", mark.display());
@@ -315,7 +315,7 @@ async fn programs_that_others_can_change_are_not_even_asked_their_version() {
 }
 
 #[tokio::test]
-async fn no_program_is_told_what_is_secret_in_the_environment() {
+async fn programs_get_no_secrets_from_the_environment() {
     let machine = Machine::new();
     machine.program("runc", "echo runc version 1.1.5");
     let seen = machine.dir.path().join("seen");
@@ -340,7 +340,7 @@ async fn no_program_is_told_what_is_secret_in_the_environment() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_for_another_installation_is_told() {
+async fn a_wait_for_another_installation_is_reported() {
     let machine = Machine::new();
     let environment = machine.environment("http://127.0.0.1:1");
     let places = EmbeddedPlaces::of(&environment).unwrap();
@@ -363,7 +363,7 @@ async fn a_wait_for_another_installation_is_told() {
 }
 
 #[tokio::test]
-async fn a_go_build_that_fails_is_quoted() {
+async fn the_error_quotes_the_output_of_a_failed_go_build() {
     let machine = Machine::new();
     machine.program("go", "echo 'proxy.example: no route to host' >&2; exit 1");
     let mut options = options(None);

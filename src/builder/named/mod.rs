@@ -182,7 +182,7 @@ fn unused_tls(reach: &Reach, environment: &Environment) -> Vec<Diagnostic> {
     let warning = |name| {
         Diagnostic::warning(
             "builder::plain-text",
-            format!("`{name}` is set, but TLS is spoken with addresses `tcp://…` only"),
+            format!("`{name}` is set, but rbake supports TLS only for addresses `tcp://…`"),
         )
         .help(format!(
             "unset `{name}`, or name a TCP address in `BUILDKIT_HOST`"
@@ -202,7 +202,7 @@ fn empty_tls(environment: &Environment) -> Option<Diagnostic> {
         format!("`{name}` is set but empty: the connection to the builder is not encrypted"),
     );
     Some(warning.help(format!(
-        "unset `{name}` if that is meant, or name the certificates in it"
+        "unset `{name}` if that is intended, or name the certificates in it"
     )))
 }
 
@@ -272,7 +272,7 @@ fn current(environment: &Environment) -> Result<Result<Candidate, String>, Choos
     let key = DockerContexts::new(environment).store_key()?;
     match store.current(&key)? {
         Current::None => Ok(Err("none is chosen".to_owned())),
-        Current::Gone(name) => Ok(Err(format!("`{name}` was chosen and is removed since"))),
+        Current::Gone(name) => Ok(Err(format!("`{name}` was chosen, but has been removed"))),
         Current::Instance(instance) => {
             of_instance(&instance, "buildx's current builder", environment).map(Ok)
         }

@@ -42,7 +42,7 @@ fn candidate(flag: Option<&str>, environment: &Environment) -> Result<Candidate,
 }
 
 #[test]
-fn the_flag_comes_before_the_variables_and_they_before_the_store() {
+fn the_flag_takes_precedence_over_the_variables_and_these_over_the_store() {
     let dir = store(Some("far"));
     let both = environment(
         dir.path(),
@@ -99,7 +99,7 @@ fn certificates_come_from_the_store_or_from_variables() {
 }
 
 #[test]
-fn tls_that_was_asked_for_is_never_left_out() {
+fn requested_tls_is_never_dropped() {
     let dir = store(None);
     std::fs::write(dir.path().join("file"), "").unwrap();
     std::fs::create_dir(dir.path().join("empty")).unwrap();
@@ -144,7 +144,7 @@ fn tls_that_was_asked_for_is_never_left_out() {
 }
 
 #[test]
-fn a_stored_builder_with_certificates_is_never_spoken_with_in_the_clear() {
+fn a_stored_builder_with_certificates_is_never_used_without_tls() {
     let dir = store(None);
     let text = r#"{"Name":"s","Driver":"remote","Nodes":[{"Name":"s0","Endpoint":"unix:///run/b.sock","DriverOpts":{"cacert":"/c/ca.pem"}}]}"#;
     std::fs::write(dir.path().join("buildx/instances/s"), text).unwrap();
@@ -156,7 +156,7 @@ fn a_stored_builder_with_certificates_is_never_spoken_with_in_the_clear() {
 }
 
 #[test]
-fn the_docker_engine_that_was_named_is_a_named_builder() {
+fn a_docker_engine_that_is_named_counts_as_a_named_builder() {
     let dir = store(None);
     let by_address = environment(dir.path(), &[("DOCKER_HOST", "tcp://127.0.0.1:1")]);
     let found = candidate(None, &by_address).unwrap();
@@ -186,13 +186,13 @@ fn the_docker_engine_that_was_named_is_a_named_builder() {
 }
 
 #[test]
-fn a_blank_name_is_no_builder() {
+fn a_blank_name_is_an_error() {
     let dir = store(None);
     let blank = environment(dir.path(), &[("BUILDX_BUILDER", " ")]);
     let error = named(None, &blank).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`BUILDX_BUILDER` is blank, and names no builder"
+        "`BUILDX_BUILDER` is blank, so it does not name a builder"
     );
     let nothing = environment(dir.path(), &[("BUILDX_BUILDER", "")]);
     assert_eq!(named(Some(""), &nothing).unwrap().0, None);
@@ -221,7 +221,7 @@ fn containers_are_found_on_their_docker_engine() {
 }
 
 #[test]
-fn what_cannot_be_used_is_an_error_and_never_passed_over() {
+fn a_chosen_builder_that_cannot_be_used_is_an_error() {
     let dir = store(Some("k"));
     let environment = environment(dir.path(), &[]);
     let error = named(None, &environment).unwrap_err();
@@ -245,9 +245,9 @@ fn contexts_and_the_embedded_builder_have_names() {
 }
 
 #[test]
-fn a_removed_current_builder_names_nothing_and_says_so() {
+fn a_removed_current_builder_is_reported_and_not_used() {
     let dir = store(Some("gone"));
     let (found, trail) = named(None, &environment(dir.path(), &[])).unwrap();
     assert_eq!(found, None);
-    assert_eq!(trail[2].reason, "`gone` was chosen and is removed since");
+    assert_eq!(trail[2].reason, "`gone` was chosen, but has been removed");
 }

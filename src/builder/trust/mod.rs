@@ -51,9 +51,9 @@ impl UnsafePath {
         let path = self.culprit.display();
         match self.fault {
             Fault::Everybody | Fault::Group(_) => Some(format!(
-                "if only you use it: `chmod go-w` for `{path}`, after a look at what is in there"
+                "if only you use it: check its content, then run `chmod go-w` for `{path}`"
             )),
-            Fault::AccessList => Some(format!("`setfacl -b` removes the list of `{path}`")),
+            Fault::AccessList => Some(format!("`setfacl -b` removes the access list of `{path}`")),
             Fault::Owner | Fault::NotOurs | Fault::Mounted | Fault::NotAFolder => None,
         }
     }
@@ -71,18 +71,18 @@ impl fmt::Display for UnsafePath {
             "the {kind} `{culprit}` belongs to {owner}, mode {mode:04o}"
         )?;
         match &self.fault {
-            Fault::Owner if self.user == 0 => f.write_str(", and must belong to root"),
-            Fault::Owner => write!(f, ", and must belong to root or to you (uid {})", self.user),
-            Fault::NotOurs => write!(f, ", and must belong to you (uid {})", self.user),
+            Fault::Owner if self.user == 0 => f.write_str(", but must belong to root"),
+            Fault::Owner => write!(f, ", but must belong to root or to you (uid {})", self.user),
+            Fault::NotOurs => write!(f, ", but must belong to you (uid {})", self.user),
             Fault::Everybody => f.write_str(", so that everybody can write to it"),
             Fault::Group(group) => write!(f, ", so that the group {group} can write to it"),
             Fault::AccessList => {
                 f.write_str(", and an access list lets others than its owner write to it")
             }
             Fault::Mounted => {
-                f.write_str(", or so says a file system that any user may have mounted")
+                f.write_str(", according to a file system that any user may have mounted")
             }
-            Fault::NotAFolder => f.write_str(", and must be a folder"),
+            Fault::NotAFolder => f.write_str(", but must be a folder"),
         }
     }
 }
@@ -96,7 +96,7 @@ pub enum TrustError {
     #[error(transparent)]
     Unsafe(#[from] Box<UnsafePath>),
     /// A part of the path cannot be examined.
-    #[error("cannot look at `{}`", path.display())]
+    #[error("cannot examine `{}`", path.display())]
     Look {
         /// The path, or a part of it.
         path: PathBuf,

@@ -54,7 +54,7 @@ fn refused(result: Result<Option<Found>, TrustError>) -> UnsafePath {
 }
 
 #[test]
-fn ours_and_roots_are_trusted_and_nothing_is_nothing() {
+fn our_files_and_roots_are_trusted_and_missing_ones_are_not_an_error() {
     let tree = Tree::new();
     let file = tree.file("a", 0o644);
     assert!(us().check(&file).unwrap().is_some());
@@ -64,7 +64,7 @@ fn ours_and_roots_are_trusted_and_nothing_is_nothing() {
 }
 
 #[test]
-fn folders_that_others_can_write_to_are_refused_wherever_they_are_on_the_way() {
+fn folders_that_others_can_write_to_are_refused_anywhere_in_a_path() {
     let tree = Tree::new();
     tree.dir("open", 0o777);
     let inner = tree.dir("open/mine", 0o700);
@@ -121,7 +121,7 @@ fn files_and_folders_of_others_are_refused_and_named_with_owner_and_mode() {
         assert_eq!(
             refused(us().check(&file)).to_string(),
             format!(
-                "the file `{}` belongs to uid 4242, mode 0600, and must belong to root",
+                "the file `{}` belongs to uid 4242, mode 0600, but must belong to root",
                 file.display()
             )
         );
@@ -139,7 +139,7 @@ fn files_and_folders_of_others_are_refused_and_named_with_owner_and_mode() {
 }
 
 #[test]
-fn links_are_followed_as_the_kernel_does_and_both_ends_are_looked_at() {
+fn links_are_followed_as_the_kernel_does_and_both_ends_are_checked() {
     let tree = Tree::new();
     tree.dir("deep/er", 0o755);
     tree.dir("open", 0o777);
@@ -199,11 +199,11 @@ fn a_private_folder_is_ours_and_closed_to_others() {
     }
     let file = tree.file("f", 0o600);
     let error = make_private(&file).unwrap_err().to_string();
-    assert!(error.ends_with("and must be a folder"), "{error}");
+    assert!(error.ends_with("but must be a folder"), "{error}");
 }
 
 #[test]
-fn a_folder_that_anybody_may_make_things_in_is_on_the_way_but_no_place_for_programs() {
+fn a_folder_that_all_can_write_to_may_be_in_a_path_but_not_hold_programs() {
     let tree = Tree::new();
     let tmp = tree.dir("tmp", 0o1777);
     assert!(us().check(&tmp).unwrap().is_some());
@@ -232,7 +232,7 @@ fn roots_folder_is_not_ours_unless_we_are_root() {
 }
 
 #[test]
-fn users_without_a_number_are_root_except_where_anybody_may_make_things() {
+fn unmapped_users_count_as_root_except_in_folders_that_everybody_can_write_to() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -253,7 +253,7 @@ fn users_without_a_number_are_root_except_where_anybody_may_make_things() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_access_list_that_lets_others_write_is_seen() {
+fn an_access_list_that_lets_others_write_is_detected() {
     let tree = Tree::new();
     let dir = tree.dir("d", 0o775);
     // Version 2: owner rwx, the user 4242 rwx, group r-x, mask rwx, others r-x.

@@ -58,7 +58,7 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
     let mut overrides = overrides(&args, list.is_some(), environment)?;
     let allowed = Allowed::parse(&args.allow)?;
     if list.is_some() && args.print == Some(true) {
-        return Err(usage("`--print` and `--list` exclude each other").into());
+        return Err(usage("`--print` and `--list` cannot be combined").into());
     }
     let mode = progress::mode(args.progress.as_deref(), environment, screen)?;
     let draws = mode == Mode::Tty && list.is_none() && args.print != Some(true);
@@ -179,7 +179,7 @@ fn metadata_place(
     let place = output_place::resolve(path, paths).map_err(problem)?;
     if let Some(reason) = no_file(&place, plan) {
         return Err(problem(reason)
-            .help("name a file in a directory that is there")
+            .help("name a file in an existing directory")
             .into());
     }
     let inside = output_place::is_as_named(&place, path, paths).map_err(problem)?;
@@ -189,7 +189,7 @@ fn metadata_place(
     }
     let target = place.path().display();
     Err(problem(format!("it is a link to `{target}`"))
-        .help("name that file itself, if it is meant")
+        .help("if you mean that file, name it directly")
         .into())
 }
 
@@ -239,7 +239,7 @@ fn list_spec(args: &BakeArgs, screen: &mut Screen) -> Result<Option<ListSpec>, D
     ] {
         if flag.is_some() {
             screen.note(&format!(
-                "`--list-{word}` is old; `--list={word}` does the same"
+                "`--list-{word}` is deprecated: use `--list={word}`"
             ));
         }
     }

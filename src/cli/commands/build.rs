@@ -145,7 +145,7 @@ pub(super) fn run(order: &BuildOrder<'_>, screen: &mut Screen) -> Exit {
                 });
             }
             // Last, because the log may be on a disk that does not answer.
-            tracing::warn!(signal, "run ended from outside");
+            tracing::warn!(signal, "a signal ended the run");
         }),
     );
     let bake = bake(order, prepared, events, stop, clock, &credentials);

@@ -27,7 +27,7 @@ use crate::types::{Clock, Environment, terminal};
 #[derive(Debug, Parser)]
 #[command(
     name = "rbake builder",
-    about = "Which builder a run takes, and looking after rbake's own",
+    about = "Show which builder a run uses, and manage rbake's own builder",
     max_term_width = 100
 )]
 struct Args {
@@ -45,9 +45,9 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Say which builder a run would take, why, and why not the others
+    /// Show which builder a run would use, why, and why not the others
     Status {
-        /// As for a run
+        /// Show the choice for a run with this flag
         #[arg(long, value_name = "NAME")]
         builder: Option<String>,
         /// Print JSON
@@ -56,29 +56,29 @@ enum Verb {
     },
     /// Install the programs of the embedded builder
     Install {
-        /// Take them from here only
+        /// Install them only from this source
         #[arg(long, value_name = "PLACE", value_enum)]
         from: Option<From>,
-        /// Install also what is installed already
+        /// Install them even if they are installed already
         #[arg(long)]
         force: bool,
     },
-    /// Run the embedded builder until it is idle; a run that needs it does this by itself
+    /// Run the embedded builder until it is idle; a run that needs it starts it automatically
     Serve {
-        /// Stop after so long without a run, such as `10m`, or `never`
+        /// Stop after this time without a run, such as `10m`, or `never`
         #[arg(long, value_name = "TIME")]
         idle: Option<Idle>,
-        /// Leave the terminal and the files of the calling process
+        /// Detach from the terminal and close the files of the calling process
         #[arg(long)]
         detached: bool,
     },
     /// Stop the embedded builder
     Stop {
-        /// Also while runs are using it
+        /// Stop it even while runs use it
         #[arg(long)]
         force: bool,
     },
-    /// Become buildkitd, as a child of the supervisor with this process id
+    /// Run buildkitd in place of this process, as a child of the supervisor with this process id
     #[command(hide = true)]
     RunBuildkitd {
         supervisor: i32,
@@ -118,9 +118,9 @@ pub(in crate::cli) fn run(
     };
     let before = args.builder.filter(|name| !name.is_empty());
     if before.is_some() && !matches!(args.verb, Verb::Status { .. }) {
-        let message = format!("`--builder` goes with `{name} status` only");
+        let message = format!("`--builder` can only be used with `{name} status`");
         let told = Diagnostic::error(Class::Usage, "cli::usage", message)
-            .help("what installs, serves and stops is the embedded builder");
+            .help("the other verbs always act on the embedded builder");
         return screen.diagnostics(&told.into());
     }
     let log = match &args.verb {
@@ -233,7 +233,7 @@ fn as_text(survey: &Survey) -> String {
     }
     if !survey.others.is_empty() {
         lines.push(String::new());
-        lines.push("not taken".to_owned());
+        lines.push("not chosen".to_owned());
         for other in &survey.others {
             lines.push(format!(
                 "  {}: {}",
@@ -336,7 +336,7 @@ fn told(installed: &Installed) -> String {
             version,
             runc,
         } => format!(
-            "nothing to install: BuildKit {version} is `{}`, runc is `{}`\n",
+            "nothing to install: BuildKit {version} is at `{}`, runc is at `{}`\n",
             buildkitd.display(),
             runc.display()
         ),
@@ -360,7 +360,7 @@ fn told(installed: &Installed) -> String {
 }
 
 fn format_line(what: &str, reason: &str) -> String {
-    format!("not from {what}: {reason}\n")
+    format!("cannot use {what}: {reason}\n")
 }
 
 fn serve(
@@ -412,9 +412,9 @@ fn stop(force: bool, environment: &Environment, screen: &mut Screen) -> Exit {
             let told = Diagnostic::error(
                 Class::Engine,
                 "builder::busy",
-                format!("the embedded builder goes on: {clients} {runs} it"),
+                format!("the embedded builder keeps running: {clients} {runs} it"),
             )
-            .help("`rbake builder stop --force` breaks them off");
+            .help("`rbake builder stop --force` stops it and interrupts them");
             screen.diagnostics(&told.into())
         }
         Ok(Err(error)) => screen.diagnostics(&error.diagnostic().into()),
@@ -436,7 +436,7 @@ mod tests {
                 driver: Driver::Embedded,
                 endpoint: None,
                 version: Some("v0.32.2".into()),
-                why: "no builder was named, and no other can do it".into(),
+                why: "no builder was named, and no other one is usable".into(),
                 state: "not running; a run starts it".into(),
             }),
             error: None,
@@ -454,15 +454,15 @@ mod tests {
     }
 
     #[test]
-    fn the_state_is_told_in_two_ways() {
+    fn the_status_is_printed_as_text_and_as_json() {
         insta::assert_snapshot!(as_text(&survey()), @r"
         builder  embedded
         driver   embedded
         buildkit v0.32.2
         state    not running; a run starts it
-        why      no builder was named, and no other can do it
+        why      no builder was named, and no other one is usable
 
-        not taken
+        not chosen
           BUILDKIT_HOST: not set
         ");
         let json = as_json(&survey());

@@ -21,7 +21,7 @@ Docker's own scripts complete `docker rbake` without these.",
     max_term_width = 100
 )]
 struct Args {
-    /// Whose script
+    /// The shell that the script is for
     #[arg(value_name = "SHELL", value_enum)]
     shell: Shell,
 }

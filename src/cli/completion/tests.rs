@@ -65,7 +65,7 @@ fn targets_and_groups_are_described() {
 }
 
 #[test]
-fn verbs_are_first_words_and_give_way_to_targets() {
+fn verbs_are_offered_as_first_words_only_and_targets_take_precedence() {
     assert_eq!(values(&["b"]), ["bake", "builder"]);
     assert_eq!(values(&["web", "b"]), [""; 0]);
     assert_eq!(values(&["ver"]), ["version"]);
@@ -83,7 +83,7 @@ fn verbs_are_first_words_and_give_way_to_targets() {
         values(&["builder", "status", "--"]),
         ["--builder", "--json", "--log-file", "--help"]
     );
-    // Files are the shell's to list.
+    // The shell lists files itself.
     assert_eq!(ask(&["builder", "stop", "--log-file", ""]), ":0\n");
     assert_eq!(values(&["completion", ""]), ["bash", "zsh", "fish"]);
 }
@@ -132,7 +132,7 @@ fn flags_and_their_values() {
 }
 
 #[test]
-fn overrides_go_on_piece_by_piece() {
+fn overrides_are_completed_piece_by_piece() {
     assert_eq!(values(&["--set", "w"]), ["web.", "worker."]);
     assert_eq!(values(&["--set", "web.arg"]), ["web.args."]);
     assert_eq!(
@@ -152,7 +152,7 @@ fn overrides_go_on_piece_by_piece() {
 }
 
 #[test]
-fn nobody_waits_for_an_answer() {
+fn an_answer_for_a_large_definition_is_fast() {
     use std::fmt::Write as _;
     let mut text = String::new();
     for number in 0..300 {

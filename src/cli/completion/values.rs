@@ -18,10 +18,10 @@ type Words = &'static [(&'static str, &'static str)];
 
 const PROGRESS: Words = &[
     ("auto", "the live view on a terminal, else plain"),
-    ("plain", "a readable stream"),
+    ("plain", "plain lines"),
     ("tty", "the live view"),
-    ("quiet", "nothing but errors"),
-    ("rawjson", "what the builder says, as JSON"),
+    ("quiet", "errors only"),
+    ("rawjson", "the progress of the builder as JSON"),
 ];
 const EXPORT_SPECIAL: Words = &[
     ("keep", "write and count them"),
@@ -34,13 +34,13 @@ const LIST: Words = &[
     ("type=variables,format=json", "variables as JSON"),
 ];
 const CALL: Words = &[
-    ("build", "build, whatever the targets say"),
+    ("build", "build, even if the targets set another method"),
     ("check", "check the Dockerfile"),
-    ("check,format=json", "check the Dockerfile, answer in JSON"),
+    ("check,format=json", "check the Dockerfile, print JSON"),
     ("outline", "arguments and secrets of the target"),
-    ("outline,format=json", "the same as JSON"),
+    ("outline,format=json", "the outline as JSON"),
     ("targets", "stages of the Dockerfile"),
-    ("targets,format=json", "the same as JSON"),
+    ("targets,format=json", "the stages as JSON"),
 ];
 pub(super) const ALLOW: Words = &[
     ("network.host", "the host's network in steps"),
@@ -58,19 +58,19 @@ pub(super) const ALLOW: Words = &[
 ];
 const PROVENANCE: Words = &[
     ("true", "attach provenance"),
-    ("false", "attach none"),
-    ("mode=min", "attach little"),
-    ("mode=max", "attach all there is"),
+    ("false", "attach no provenance"),
+    ("mode=min", "attach minimal provenance"),
+    ("mode=max", "attach full provenance"),
 ];
 const SBOM: Words = &[
     ("true", "attach a bill of materials"),
-    ("false", "attach none"),
-    ("generator=", "made by this image"),
+    ("false", "attach no bill of materials"),
+    ("generator=", "generate it with this image"),
 ];
 const POLICY: Words = &[
     ("disabled=true", "no policies"),
-    ("strict=true", "every policy has to allow"),
-    ("log-level=", "how much policies tell"),
+    ("strict=true", "every policy must allow"),
+    ("log-level=", "log level of the policies"),
 ];
 const BOOL: Words = &[("true", ""), ("false", "")];
 
@@ -188,9 +188,9 @@ impl<'e> KnownNames<'e> {
         list.extend(
             instances
                 .iter()
-                .map(|name| Candidate::new(name, "builder of buildx")),
+                .map(|name| Candidate::new(name, "buildx builder")),
         );
-        list.push(Candidate::new(EMBEDDED, "rbake's own"));
+        list.push(Candidate::new(EMBEDDED, "rbake's own builder"));
         list
     }
 

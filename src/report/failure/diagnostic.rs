@@ -191,13 +191,13 @@ fn default_help(failure: &SolveFailure) -> Option<&'static str> {
     }
     match failure.kind {
         FailureKind::Engine => Some(
-            "`rbake builder status` tells which builder was used and whether it answers; running the command again resumes from its cache",
+            "`rbake builder status` shows which builder was used and whether it answers; if you run the command again, it continues from the cache",
         ),
         FailureKind::Entitlement => {
             Some("pass `--allow` with the privilege, if the build may have it")
         }
         FailureKind::Exhausted => Some("free disk space or memory where the builder runs"),
-        FailureKind::Internal => Some("the builder's log may say more"),
+        FailureKind::Internal => Some("the builder's log may contain more details"),
         FailureKind::Build | FailureKind::Cancelled => None,
     }
 }
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_git_says_is_its_own_and_not_a_line_of_nothing() {
+    fn output_of_git_becomes_notes_without_empty_lines() {
         let message = "failed to fetch remote https://h/x.git: git stderr:\nfatal: cannot\n\n: exit status 128";
         let (first, notes) = sentence_and_notes(message);
         assert_eq!(first, "failed to fetch remote https://h/x.git");
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_not_there_do_no_harm() {
+    fn line_numbers_outside_the_file_do_no_harm() {
         for (first, last) in [(0, 0), (1, 1), (2, 9), (9, 9), (3, 1), (u32::MAX, u32::MAX)] {
             let range = line_range("FROM a\n  RUN b\n", first, last);
             assert!("FROM a\n  RUN b\n".get(range).is_some(), "{first} {last}");

@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_failures_are_told_once_and_a_lost_engine_with_a_way_out() {
+    fn equal_failures_are_shown_once_and_a_lost_builder_gets_help() {
         let lost = || {
             SolveFailure::new(
                 FailureKind::Engine,
@@ -282,7 +282,7 @@ mod tests {
         error[engine::lost]: `web`, `celery` and 1 more failed: the session with `tcp://127.0.0.1:1234` ended
          |
          = note: connection reset by peer
-         = help: `rbake builder status` tells which builder was used and whether it answers; running the command again resumes from its cache
+         = help: `rbake builder status` shows which builder was used and whether it answers; if you run the command again, it continues from the cache
         "#);
     }
 
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_successful_run_tells_nothing() {
+    fn a_successful_run_prints_nothing() {
         assert_eq!(
             told(
                 include_str!("../../../tests/fixtures/status/cold.jsonl"),

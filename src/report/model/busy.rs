@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn times_of_a_hostile_daemon_add_up_to_no_overflow() {
+    fn times_of_a_hostile_daemon_cause_no_overflow() {
         let mut busy = Busy::default();
         let far = u64::try_from(i64::MAX / 2).unwrap();
         for _ in 0..8 {
@@ -98,7 +98,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_order_is_of_no_account(mut intervals in prop::collection::vec((0u64..60, 0u64..10), 0..20)) {
+        fn the_order_does_not_matter(mut intervals in prop::collection::vec((0u64..60, 0u64..10), 0..20)) {
             let union = |intervals: &[(u64, u64)]| {
                 let mut busy = Busy::default();
                 for (start, long) in intervals {

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_progress_bar_leaves_its_last_state_and_takes_no_room() {
+    fn of_a_progress_bar_only_the_last_state_is_kept() {
         let mut buffer = LineBuffer::default();
         for percent in 0..=100 {
             buffer.push(

@@ -81,7 +81,7 @@ pub struct Row {
     /// The targets whose solves report it.
     pub(crate) targets: TargetSet,
     /// The digest of the vertex. For a group, of the vertex that was reported first.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tests ask for it"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests use it"))]
     pub(crate) digest: Digest,
     /// The current state.
     pub(crate) state: State,
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_add_up() {
+    fn amounts_of_parts_add_up() {
         let mut row = Row::new("[1/2] FROM x".into(), Digest::sha256(b"v"));
         assert_eq!(row.amount(), None);
         let mut tell = |id, current, total, done| {

@@ -58,7 +58,7 @@ fn a_first_build() {
     assert_eq!(
         base.tail().len(),
         6,
-        "three solves told these lines, each once"
+        "three solves reported these lines, each once"
     );
     assert_eq!(
         crate::report::format::duration(base.elapsed(Duration::ZERO)),
@@ -139,7 +139,7 @@ fn a_failure_keeps_its_output_and_siblings_are_cancelled() {
 }
 
 #[test]
-fn warnings_are_told_once() {
+fn warnings_are_reported_once() {
     let text = include_str!("../../../tests/fixtures/status/lint.jsonl");
     let mut model = replay(text);
     let count = model.warnings().len();

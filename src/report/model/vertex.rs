@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn it_runs_while_one_solve_runs_it() {
+    fn a_vertex_runs_while_any_solve_runs_it() {
         let mut vertex = vertex();
         vertex.update(0, &update(Some(5), None));
         vertex.update(1, &update(Some(5), None));
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_broken_target_leaves_open_was_cancelled() {
+    fn steps_that_a_broken_target_leaves_open_count_as_cancelled() {
         let mut vertex = vertex();
         vertex.update(0, &update(Some(5), None));
         vertex.target_over(TargetId(0), true);

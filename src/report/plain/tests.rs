@@ -110,7 +110,7 @@ fn a_failure() {
 }
 
 #[test]
-fn a_step_that_says_nothing_still_runs() {
+fn a_step_without_output_is_reported_as_still_running() {
     let start = concat!(
         r#"{"at":0,"event":"run","builder":"b","driver":"remote","targets":["web"]}"#,
         "\n",
@@ -146,7 +146,7 @@ proptest! {
 }
 
 #[test]
-fn work_of_this_machine_that_takes_long_is_told_of_again_and_again() {
+fn slow_work_of_this_machine_is_reported_repeatedly() {
     let recorded = r#"{"at":1,"event":"local","id":"w","name":"wait for x","current":0,"done":false}
 "#;
     let stream = stream(recorded, Duration::from_secs(27));

@@ -15,7 +15,7 @@ use crate::types::Digest;
 #[derive(Debug, thiserror::Error)]
 pub enum StatusJsonError {
     /// The value of a field is invalid.
-    #[error("`{field}` holds `{value}`, which cannot be understood")]
+    #[error("`{field}` is `{value}`, which is not valid")]
     Field {
         /// The name of the field.
         field: &'static str,
@@ -153,7 +153,7 @@ mod tests {
     const RECORDED: &str = r#"{"vertexes":[{"digest":"sha256:efce7944242002a929a327ba316d36af3101197b8f8100b37971c5b016044cea","name":"[internal] load build definition from Dockerfile","started":"2026-11-24T05:55:06.217322251Z","completed":"2026-11-24T05:55:06.21733Z","cached":true}],"statuses":[{"id":"transferring dockerfile:","vertex":"sha256:dec34d2fd2c03ad2b2ffc4d595345e292657e6bbfd95876f8e2301240534eb12","name":"transferring","current":0,"timestamp":"2026-11-24T05:55:06.223528798Z","started":"2026-11-24T05:55:06.223528398Z"}],"logs":[{"vertex":"sha256:dec34d2fd2c03ad2b2ffc4d595345e292657e6bbfd95876f8e2301240534eb12","stream":1,"data":"R2V0OjEK","timestamp":"2026-11-24T05:55:06Z"}],"warnings":[{"vertex":"sha256:dec34d2fd2c03ad2b2ffc4d595345e292657e6bbfd95876f8e2301240534eb12","level":1,"short":"c2hvcnQ=","detail":["bW9yZQ=="],"url":"https://docs.docker.com/go/dockerfile/rule/from-as-casing/","sourceInfo":{"filename":"Dockerfile","data":"ZnJvbSBidXN5Ym94Cg=="},"range":[{"start":{"line":1},"end":{"line":1}}]}]}"#;
 
     #[test]
-    fn what_buildkit_writes_is_read_and_written_equally() {
+    fn output_of_buildkit_is_read_and_written_unchanged() {
         let status: SolveStatus = serde_json::from_str(RECORDED).unwrap();
         let update = status.into_update().unwrap();
         assert_eq!(&*update.logs[0].data, b"Get:1\n");
@@ -167,9 +167,6 @@ mod tests {
         let status: SolveStatus =
             serde_json::from_str(r#"{"vertexes":[{"digest":"nope"}]}"#).unwrap();
         let error = status.into_update().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "`digest` holds `nope`, which cannot be understood"
-        );
+        assert_eq!(error.to_string(), "`digest` is `nope`, which is not valid");
     }
 }

@@ -150,9 +150,9 @@ impl Check {
     fn inline_import(&mut self, entry: &Entry<'_>) {
         let problem = Diagnostic::warning(
             "run::unknown-type",
-            format!("nothing is imported from {}", entry.of()),
+            format!("no cache is imported from {}", entry.of()),
         )
-        .help("an inline cache is in the image: write `type=registry,ref=IMAGE`, or the image's name alone");
+        .help("an inline cache is part of the image: write `type=registry,ref=IMAGE`, or only the image's name");
         self.push(entry, "type", problem);
     }
 
@@ -168,7 +168,7 @@ impl Check {
             return;
         }
         let message = format!(
-            "the image is not named `{name}`: `tags` take the place of the `name` of {}",
+            "the image is not named `{name}`: `tags` replace the `name` of {}",
             entry.of()
         );
         let problem = Diagnostic::warning("run::attribute-value", message)
@@ -197,7 +197,7 @@ impl Check {
         {
             let message = format!("`{text}` for `digest` of {of} cannot be used: {error}");
             let problem = Diagnostic::error(Class::Definition, CODE, message);
-            let problem = problem.help("leave it out to import what `tag` names");
+            let problem = problem.help("remove it to import the cache that `tag` names");
             self.push(entry, "digest", problem);
         }
     }
@@ -220,7 +220,7 @@ impl Check {
         let problem = Diagnostic::warning(
             "run::unknown-attribute",
             format!(
-                "`{key}` is no attribute that is known of {}, and is passed on as it is",
+                "`{key}` is not a known attribute of {}; rbake passes it on unchanged",
                 entry.of()
             ),
         );
@@ -277,14 +277,12 @@ impl Check {
         let problem = Diagnostic::warning(
             "run::attribute-value",
             format!(
-                "`{value}` for `{key}` of {} is no value that is known, and is passed on as it is",
+                "`{value}` for `{key}` of {} is not a known value; rbake passes it on unchanged",
                 entry.of()
             ),
         );
         let problem = match (entry.attribute, key) {
-            ("cache-to", "mode") => {
-                problem.note("BuildKit exports as with `min` what it does not know")
-            }
+            ("cache-to", "mode") => problem.note("BuildKit treats an unknown mode as `min`"),
             _ => problem,
         };
         self.push(
@@ -310,7 +308,7 @@ mod tests {
     #[test_case(r#"cache-to = ["type=loca,dest=x"]"#, "`local`"; "cache export")]
     #[test_case(r#"cache-from = [{type = "registri", ref = "x"}]"#, "`registry`"; "cache import")]
     #[test_case(r#"attest = ["type=provenence"]"#, "`provenance`"; "attestation")]
-    fn types_that_there_are_not_are_errors_with_those_there_are(body: &str, meant: &str) {
+    fn unknown_types_are_errors_that_list_the_known_ones(body: &str, meant: &str) {
         let problems = found(body);
         assert_eq!(problems.len(), 1, "{problems:?}");
         let problem = &problems[0];
@@ -329,7 +327,7 @@ mod tests {
     #[test_case(r#"cache-to = ["type=registry,ref=x,image-manifests=true"]"#, Some("`image-manifest`"); "cache")]
     #[test_case(r#"cache-from = ["type=registry,ref=x,mode=max"]"#, Some("`cache-to`"); "of the other direction")]
     #[test_case(r#"attest = ["type=provenance,mod=max"]"#, Some("`mode`"); "attestation")]
-    fn attributes_that_are_not_known_are_warnings(body: &str, meant: Option<&str>) {
+    fn unknown_attributes_cause_a_warning(body: &str, meant: Option<&str>) {
         let problems = found(body);
         assert_eq!(problems.len(), 1, "{problems:?}");
         let problem = &problems[0];
@@ -355,7 +353,7 @@ mod tests {
     #[test_case(r#"cache-from = ["type=registry,ref=x,registry.insecure=ture"]"#; "cache import")]
     #[test_case(r#"cache-to = ["type=inline,ignore-error=ja"]"#; "what the daemon passes over")]
     #[test_case(r#"attest = ["type=provenance,reproducible=ja"]"#; "attestation")]
-    fn values_that_cannot_be_read_are_errors(body: &str) {
+    fn values_that_cannot_be_parsed_are_errors(body: &str) {
         let problems = found(body);
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert_eq!(
@@ -368,7 +366,7 @@ mod tests {
     #[test_case(r#"cache-to = ["type=registry,ref=x,mode=mex"]"#; "cache")]
     #[test_case(r#"output = ["type=image,compression=gzipp"]"#; "compression")]
     #[test_case(r#"attest = ["type=provenance,mode=mux"]"#; "attestation")]
-    fn words_that_a_newer_daemon_may_know_are_warnings(body: &str) {
+    fn words_that_a_newer_buildkit_may_know_cause_a_warning(body: &str) {
         let problems = found(body);
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert_eq!(
@@ -381,8 +379,8 @@ mod tests {
     #[test_case(r#"cache-to = ["type=local"]"#, "write `type=local,dest=DIRECTORY`"; "export")]
     #[test_case(r#"cache-to = ["type=local,dest="]"#, "write `type=local,dest=DIRECTORY`"; "export to an empty path")]
     #[test_case(r#"cache-from = [{ type = "local" }]"#, "write `type=local,src=DIRECTORY`"; "import")]
-    #[test_case(r#"cache-from = ["type=local,src=x,digest=sha256:12"]"#, "leave it out to import what `tag` names"; "digest")]
-    fn local_caches_have_a_directory(body: &str, help: &str) {
+    #[test_case(r#"cache-from = ["type=local,src=x,digest=sha256:12"]"#, "remove it to import the cache that `tag` names"; "digest")]
+    fn local_caches_need_a_directory_and_a_valid_digest(body: &str, help: &str) {
         let problems = found(body);
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert_eq!(
@@ -396,14 +394,14 @@ mod tests {
     #[test_case(r#"["type=oci,dest=x,\"name=b,a\""]"#, 1; "one of several names")]
     #[test_case(r#"["type=image,name=b"]"#, 0; "the same name")]
     #[test_case(r#"["type=image,name="]"#, 0; "no name")]
-    fn names_that_tags_replace_are_told(output: &str, expected: usize) {
+    fn names_that_tags_replace_cause_a_warning(output: &str, expected: usize) {
         let problems = found(&format!("tags = [\"b\"]\noutput = {output}"));
         assert_eq!(problems.len(), expected, "{problems:?}");
         assert_eq!(found(&format!("output = {output}")), []);
     }
 
     #[test]
-    fn the_directory_of_the_other_direction_is_pointed_out() {
+    fn the_directory_under_the_wrong_key_is_suggested_under_the_right_one() {
         let problems = found(r#"cache-from = ["type=local,dest=x"]"#);
         let codes: Vec<_> = problems.iter().map(|problem| problem.code).collect();
         assert_eq!(codes, ["run::unknown-attribute", "run::local-cache"]);
@@ -411,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right_is_left_alone() {
+    fn valid_attributes_cause_no_problem() {
         let body = r#"
             output = [
               "type=image,name=a,push=,registry.insecure=1,compression=zstd,compression-level=3,annotation-index.a=b,source-date-epoch=",
@@ -435,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_inherited_is_told_once() {
+    fn a_problem_of_an_inherited_entry_is_reported_once() {
         let body = r#"output = ["type=image,foo=1"]
           }
           target "u" { inherits = ["t"] }

@@ -68,7 +68,7 @@ fn unknown(
 ) -> Diagnostic {
     let of = &target.name;
     let message = format!(
-        "`{name}` in `{attribute}` of target `{of}` is not {kind} that is known, and is passed on as it is"
+        "`{name}` in `{attribute}` of target `{of}` is not {kind} that rbake knows; rbake passes it on unchanged"
     );
     Diagnostic::warning(code, message)
 }
@@ -95,8 +95,8 @@ fn unknown_platform(target: &PlannedTarget, text: &str) -> Option<Diagnostic> {
         target,
     );
     Some(match closest(wrong, known.iter().copied()) {
-        Some(name) => problem.help(format!("`{}` may be meant", text.replacen(wrong, name, 1))),
-        None => problem.help("a platform is written as in `linux/amd64` or `linux/arm/v7`"),
+        Some(name) => problem.help(format!("did you mean `{}`?", text.replacen(wrong, name, 1))),
+        None => problem.help("write a platform such as `linux/amd64` or `linux/arm/v7`"),
     })
 }
 
@@ -106,11 +106,11 @@ mod tests {
     use crate::run::testing::planned;
     use test_case::test_case;
 
-    #[test_case("linux/amd65", Some("`linux/amd64` may be meant"))]
-    #[test_case("linx/arm64", Some("`linux/arm64` may be meant"))]
+    #[test_case("linux/amd65", Some("did you mean `linux/amd64`?"))]
+    #[test_case("linx/arm64", Some("did you mean `linux/arm64`?"))]
     #[test_case(
         "linux/pdp11",
-        Some("a platform is written as in `linux/amd64` or `linux/arm/v7`")
+        Some("write a platform such as `linux/amd64` or `linux/arm/v7`")
     )]
     #[test_case("linux/amd64", None)]
     #[test_case("linux/arm/v7", None)]
@@ -121,7 +121,7 @@ mod tests {
     #[test_case("arm64", None; "an architecture alone")]
     #[test_case("local", None)]
     #[test_case("wasi/wasm", None)]
-    fn platforms(text: &str, expected: Option<&str>) {
+    fn unknown_platforms_get_help(text: &str, expected: Option<&str>) {
         let target = planned(&format!("platforms = [{text:?}]"));
         let help = check(&target)
             .pop()
@@ -132,7 +132,7 @@ mod tests {
     #[test_case("network.hots", Some("network.host"))]
     #[test_case("network.host", None)]
     #[test_case("device=vendor.example/x=*", None)]
-    fn privileges(text: &str, expected: Option<&str>) {
+    fn unknown_privileges_get_help(text: &str, expected: Option<&str>) {
         let target = planned(&format!("entitlements = [{text:?}]"));
         let problem = check(&target).pop().map(|(problem, _)| problem);
         let help = problem.map(|problem| problem.help.concat());

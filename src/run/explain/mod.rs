@@ -105,19 +105,19 @@ fn missing_stage(message: &str, scene: &Scene<'_>) -> Option<Explained> {
         .strip_prefix("target stage \"")?
         .strip_suffix("\" could not be found")?;
     let told = Explained::message(format!(
-        "its `target` is the stage `{stage}`, which the Dockerfile does not have"
+        "its `target` names the stage `{stage}`, which the Dockerfile does not have"
     ));
     let Ok(Some((_, text))) = served::dockerfile(scene.places) else {
-        return Some(told.help("write `target` as a stage is named after `AS` in the Dockerfile"));
+        return Some(told.help("set `target` to a name that follows `AS` in the Dockerfile"));
     };
     let stages = sources::stage_names(&String::from_utf8_lossy(&text));
     let names = || stages.iter().map(String::as_str);
     Some(match (closest(stage, names()), names_there_are(names())) {
         (Some(name), Some(all)) => told
             .help(format!("a stage with a similar name exists: `{name}`"))
-            .help(format!("of stages, {all}")),
-        (_, Some(all)) => told.help(format!("of stages, {all}")),
-        _ => told.help("no stage has a name: write `FROM … AS NAME`, or leave `target` out"),
+            .help(format!("in the Dockerfile, {all}")),
+        (_, Some(all)) => told.help(format!("in the Dockerfile, {all}")),
+        _ => told.help("no stage has a name: write `FROM … AS NAME`, or remove `target`"),
     })
 }
 
@@ -148,7 +148,7 @@ fn missing_ssh(message: &str, scene: &Scene<'_>) -> Option<Explained> {
         .or_else(|| message.strip_prefix("unset ssh forward key "))?;
     let id = if id.is_empty() { "default" } else { id };
     let told = Explained::message(format!(
-        "the step needs the SSH agent or key `{id}`, and none is forwarded to it"
+        "the step needs the SSH agent or key `{id}`, but none is forwarded to it"
     ));
     Some(if scene.target.attributes.ssh.is_empty() {
         told.help("rbake does not forward SSH yet: give the step what it needs as a `secret`, or build the target with `docker buildx bake`")
@@ -188,7 +188,7 @@ fn missing_source(message: &str, instruction: &str, scene: &Scene<'_>) -> Option
     if let Some(from) = from {
         return Some(
             Explained::message(format!("there is no `{path}` in `{from}`")).help(format!(
-                "check the path, and that a step of `{from}` makes it"
+                "check the path, and that a step of `{from}` creates it"
             )),
         );
     }
@@ -203,7 +203,7 @@ fn missing_source(message: &str, instruction: &str, scene: &Scene<'_>) -> Option
     Some(if dir.join(name).symlink_metadata().is_ok() {
         match ignore_file(&scene.places.dockerfile, dir) {
             Some(ignore) => told.help(format!(
-                "it is in `{}`, but `{ignore}` leaves it out: change the pattern, or add `!{name}` after it",
+                "it is in `{}`, but `{ignore}` excludes it: change the pattern, or add `!{name}` after it",
                 dir.display()
             )),
             None => told,
@@ -218,7 +218,7 @@ fn missing_source(message: &str, instruction: &str, scene: &Scene<'_>) -> Option
             dir.display()
         ));
         if instruction.contains("../") {
-            told.help("`..` does not lead out of the context: name the other directory in `contexts`, and copy with `--from=NAME`")
+            told.help("`..` cannot leave the context: add the other directory to `contexts`, and copy with `--from=NAME`")
         } else {
             told
         }
@@ -249,7 +249,7 @@ fn missing_platform(message: &str) -> Option<Explained> {
     }
     Some(
         Explained::message(format!(
-            "the image `{image}` is not there for the platform that is built"
+            "the image `{image}` does not exist for the platform that is built"
         ))
         .help(format!("`docker buildx imagetools inspect {image}` lists its platforms; change `platforms`, or the base image")),
     )
@@ -288,7 +288,7 @@ fn missing_image(
     // Users are often surprised by this, because `docker images` lists the image.
     let of_hub = image.starts_with("docker.io/");
     Some(if of_hub && scene.driver != Driver::Docker {
-        told.help("this builder does not see the images of your Docker Engine: push the image to a registry, and name it with the registry's host")
+        told.help("this builder cannot use the images of your Docker Engine: push the image to a registry, and write its name with the registry's host")
     } else {
         told
     })
@@ -308,7 +308,7 @@ fn no_stage(message: &str, scene: &Scene<'_>) -> Option<Explained> {
         _ => return None,
     };
     Some(Explained::message(format!("{file} {what}")).help(
-        "a Dockerfile begins with `FROM` and a base image, or `FROM scratch`; only `ARG` may stand before",
+        "a Dockerfile begins with `FROM` and a base image, or `FROM scratch`; only `ARG` may come before it",
     ))
 }
 
@@ -320,15 +320,15 @@ fn download(message: &str) -> Option<Explained> {
             Explained::message(format!(
                 "the server of an `ADD` or a remote context answered with the status {status}"
             ))
-            .help("check the address; what needs a login can be fetched by a `RUN` step with a `secret`")
+            .help("check the address; to fetch a file that needs a login, use a `RUN` step with a `secret`")
         });
     }
     let (found, wanted) = message.strip_prefix("digest mismatch ")?.split_once(": ")?;
     Some(
         Explained::message(format!(
-            "what was downloaded has the digest `{found}`, and `{wanted}` was expected"
+            "the downloaded file has the digest `{found}`, but `{wanted}` was expected"
         ))
-        .help("if the new content is meant, correct `--checksum`"),
+        .help("if the new content is right, correct `--checksum`"),
     )
 }
 
@@ -342,7 +342,7 @@ fn host_not_found(message: &str) -> Option<Explained> {
         return None;
     }
     Some(Explained::default().help(format!(
-        "the builder does not find the host `{host}`: check the name, and the DNS and proxy settings of the machine or container that the builder runs in"
+        "the builder cannot find the host `{host}`: check the name, and the DNS and proxy settings of the machine or container that the builder runs in"
     )))
 }
 
@@ -365,7 +365,7 @@ fn other(message: &str) -> Option<Explained> {
     // This is Go's spelling. Errors of this machine are reported with a capital letter, so they do not match.
     if message.contains("no space left on device") {
         return Some(Explained::default().help(
-            "the disk that the builder writes to is full: `docker buildx prune` frees what its cache takes",
+            "the disk that the builder writes to is full: `docker buildx prune` frees the space of its cache",
         ));
     }
     if message.contains("exec format error") {

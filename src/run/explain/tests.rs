@@ -44,29 +44,29 @@ fn explained(body: &str, message: &str, line: &str) -> SolveFailure {
 }
 
 #[test_case("", "target stage \"bilder\" could not be found", "", "the stage `bilder`, which the Dockerfile does not have", "a stage with a similar name exists: `builder`"; "a stage")]
-#[test_case("", "target stage \"x\" could not be found (did you mean y?)", "", "the stage `x`", "of stages, there are `base` and `builder`"; "a stage like none")]
-#[test_case("secret = [\"id=tokn,env=T\"]", "secret token: not found", "", "needs the secret `token`, which the target does not declare", "a secret with a similar id exists: `tokn`"; "a slip in a secret")]
+#[test_case("", "target stage \"x\" could not be found (did you mean y?)", "", "the stage `x`", "in the Dockerfile, there are `base` and `builder`"; "a stage with no similar name")]
+#[test_case("secret = [\"id=tokn,env=T\"]", "secret token: not found", "", "needs the secret `token`, which the target does not declare", "a secret with a similar id exists: `tokn`"; "a typo in a secret")]
 #[test_case("", "failed to solve: secret token: not found", "", "needs the secret `token`", "`secret = [\"id=token,src=FILE\"]`"; "a secret")]
 #[test_case("", "no SSH key \"\" forwarded from the client", "", "the SSH agent or key `default`", "does not forward SSH yet"; "an agent")]
 #[test_case("", "unset ssh forward key git", "", "the SSH agent or key `git`", "does not forward SSH yet"; "a key")]
 #[test_case("", "failed to load LLB: security.insecure is not allowed", "", "the privilege `security.insecure`", "`entitlements = [\"security.insecure\"]` to the target, and grant it with `--allow=security.insecure`"; "a privilege")]
 #[test_case("", "unknown entitlement network.hots", "", "does not know the privilege `network.hots`", "`network.host`"; "an unknown privilege")]
 #[test_case("", &checksum("/src/app.jar"), "COPY src/app.jar /", "there is no `src/app.jar` in the context", "relative to the context, `/nowhere`"; "a source")]
-#[test_case("", &checksum("/x"), "COPY ../x /", "there is no `x` in the context", "`..` does not lead out of the context"; "a source outside")]
-#[test_case("", &checksum("/x"), "COPY --chmod=1 --from=base /x /", "there is no `/x` in `base`", "a step of `base` makes it"; "a source in a stage")]
-#[test_case("", &checksum("/x"), "RUN --mount=type=bind,from=base,source=/x true", "there is no `/x` in `base`", "a step of `base` makes it"; "a mounted source")]
+#[test_case("", &checksum("/x"), "COPY ../x /", "there is no `x` in the context", "`..` cannot leave the context"; "a source outside")]
+#[test_case("", &checksum("/x"), "COPY --chmod=1 --from=base /x /", "there is no `/x` in `base`", "a step of `base` creates it"; "a source in a stage")]
+#[test_case("", &checksum("/x"), "RUN --mount=type=bind,from=base,source=/x true", "there is no `/x` in `base`", "a step of `base` creates it"; "a mounted source")]
 #[test_case("", "bilder: failed to resolve source metadata for docker.io/library/bilder:latest: docker.io/library/bilder:latest: not found", "COPY --from=bilder / /", "has no image `docker.io/library/bilder:latest`", "a stage or context with a similar name exists: `builder`"; "a stage that is taken for an image")]
-#[test_case("", "app:dev: failed to resolve source metadata for docker.io/library/app:dev: docker.io/library/app:dev: not found", "FROM app:dev", "has no image `docker.io/library/app:dev`", "does not see the images of your Docker Engine"; "an image of the engine")]
+#[test_case("", "app:dev: failed to resolve source metadata for docker.io/library/app:dev: docker.io/library/app:dev: not found", "FROM app:dev", "has no image `docker.io/library/app:dev`", "cannot use the images of your Docker Engine"; "an image of the engine")]
 #[test_case("", "failed to resolve source metadata for r.example/team/x:1: r.example/team/x:1: not found", "# syntax=r.example/team/x:1", "has no image `r.example/team/x:1`", "names the Dockerfile's frontend"; "a frontend")]
-#[test_case("", "failed to solve: x: docker.io/library/x:1: no match for platform in manifest: not found", "", "`docker.io/library/x:1` is not there for the platform", "imagetools inspect docker.io/library/x:1"; "a platform")]
+#[test_case("", "failed to solve: x: docker.io/library/x:1: no match for platform in manifest: not found", "", "`docker.io/library/x:1` does not exist for the platform", "imagetools inspect docker.io/library/x:1"; "a platform")]
 #[test_case("", "the Dockerfile cannot be empty", "", "the inline Dockerfile is empty", "begins with `FROM`"; "nothing")]
 #[test_case("", "no build stage in current context", "RUN x", "before the first `FROM`", "begins with `FROM`"; "no base")]
 #[test_case("", "failed to load cache key: invalid response status 404", "", "answered with the status 404", "check the address"; "a download")]
-#[test_case("", "digest mismatch sha256:aa: sha256:bb", "", "has the digest `sha256:aa`, and `sha256:bb` was expected", "`--checksum`"; "a checksum")]
-#[test_case("", "failed to do request: Head \"https://r.example/v2/\": dial tcp: lookup r.example on 10.0.0.1:53: no such host", "", "no such host", "does not find the host `r.example`"; "a host")]
+#[test_case("", "digest mismatch sha256:aa: sha256:bb", "", "has the digest `sha256:aa`, but `sha256:bb` was expected", "`--checksum`"; "a checksum")]
+#[test_case("", "failed to do request: Head \"https://r.example/v2/\": dial tcp: lookup r.example on 10.0.0.1:53: no such host", "", "no such host", "cannot find the host `r.example`"; "a host")]
 #[test_case("", "invalid SOURCE_DATE_EPOCH: today", "", "is `today`, which is not a time", "seconds since 1970"; "a time")]
 #[test_case("", "failed to copy: write /var/lib/x: no space left on device", "", "no space left", "docker buildx prune"; "a full disk")]
-fn mistakes_come_with_the_way_out(body: &str, said: &str, line: &str, told: &str, help: &str) {
+fn known_mistakes_are_explained(body: &str, said: &str, line: &str, told: &str, help: &str) {
     let failure = explained(body, said, line);
     assert!(failure.message.contains(told), "{failure:?}");
     assert!(
@@ -94,7 +94,7 @@ fn other_messages_stay_as_they_are(said: &str) {
 }
 
 #[test]
-fn a_source_that_the_ignore_file_leaves_out_is_told_by_that_file() {
+fn the_help_names_the_ignore_file_that_excludes_a_source() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("app.jar"), "").unwrap();
     std::fs::write(dir.path().join(".dockerignore"), "*.jar\n").unwrap();
@@ -109,7 +109,7 @@ fn a_source_that_the_ignore_file_leaves_out_is_told_by_that_file() {
         .help
     };
     assert!(of("app.jar")[0].ends_with(
-        "`.dockerignore` leaves it out: change the pattern, or add `!app.jar` after it"
+        "`.dockerignore` excludes it: change the pattern, or add `!app.jar` after it"
     ));
     assert_eq!(
         of("app.jarr")[0],
@@ -118,7 +118,7 @@ fn a_source_that_the_ignore_file_leaves_out_is_told_by_that_file() {
 }
 
 #[test]
-fn words_of_a_step_are_not_taken_for_the_daemons() {
+fn text_of_a_step_is_not_taken_for_a_message_of_buildkit() {
     let target = planned("");
     let places = TargetPlaces {
         context: SourceTree::Dir(PathBuf::from("/nowhere")),

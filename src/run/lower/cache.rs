@@ -210,9 +210,9 @@ fn with_gha(lowering: &mut Lowering<'_>, mut entry: spec::SolveCache) -> Option<
         lowering.problems.push(
             Diagnostic::warning(
                 GHA_WITHOUT_TOKEN,
-                format!("target `{target}`: the cache of GitHub Actions is left out, its credentials are not in the environment"),
+                format!("target `{target}`: rbake does not use the cache of GitHub Actions, because its credentials are not in the environment"),
             )
-            .help("GitHub gives them to actions, not to `run:` steps; an action such as `crazy-max/ghaction-github-runtime` hands them on"),
+            .help("GitHub gives them to actions, not to `run:` steps; an action such as `crazy-max/ghaction-github-runtime` passes them on"),
         );
     }
     None

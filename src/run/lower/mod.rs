@@ -263,7 +263,7 @@ impl Lowering<'_> {
                     None => self.error(
                         "run::host-gateway",
                         named.span,
-                        format!("`host-gateway` for `{host}`: this builder does not tell its host's address"),
+                        format!("`host-gateway` for `{host}`: this builder does not report the address of its host"),
                     ),
                 }
             }

@@ -36,7 +36,7 @@ fn lowered(body: &str) -> Result<LoweredTarget, Diagnostics> {
     r#"cache-from = [{ type = "registry", ref = "A/B" }]"#,
     "plan::cache-reference"
 )]
-fn unreadable_values_are_not_built_without(body: &str, code: &str) {
+fn values_that_cannot_be_read_are_errors(body: &str, code: &str) {
     let problems = lowered(body).unwrap_err();
     let codes: Vec<_> = problems.0.iter().map(|problem| problem.code).collect();
     assert_eq!(codes, [code]);
@@ -56,7 +56,7 @@ fn networks_and_hosts_are_those_of_the_plan() {
     assert_eq!(hosts, ["a 10.0.0.1", "a ::1", "b 10.0.0.2"]);
 }
 
-// The daemon is sent the names as the user wrote them.
+// The daemon gets the names as the user wrote them.
 #[test]
 fn images_are_named_as_they_are_written() {
     let body = r#"

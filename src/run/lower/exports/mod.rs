@@ -225,7 +225,7 @@ fn export(
         lowering.error(
             "run::docker-to-docker",
             output.span,
-            "the Docker Engine that builds cannot hand the image to another one: it keeps its images in the classic store",
+            "the Docker Engine that builds cannot pass the image to another one: it keeps its images in the classic store",
         );
     }
     defaults(lowering, &mut export);

@@ -59,14 +59,14 @@ fn a_docker_engine_writes_images_with_its_own_exporter(output: &str) {
 }
 
 #[test]
-fn other_builders_write_images_with_buildkits() {
+fn other_builders_write_images_with_the_exporter_of_buildkit() {
     let body = "tags = [\"a:1\"]\noutput = [\"type=image\", \"type=registry\"]";
     let none = DockerTraits::default();
     assert_eq!(exporters(body, none, [("", "")]), ["image", "image"]);
 }
 
 #[test]
-fn each_engine_is_loaded_by_its_own_store() {
+fn the_format_for_each_engine_depends_on_its_image_store() {
     let body = "tags = [\"a:1\"]\noutput = [\"type=docker\", \"type=docker,context=far\"]";
     let traits = DockerTraits {
         loads: BTreeMap::from([
@@ -76,7 +76,7 @@ fn each_engine_is_loaded_by_its_own_store() {
         ..DockerTraits::default()
     };
     assert_eq!(exporters(body, traits, [("", "")]), ["docker", "oci"]);
-    // An engine that is named is loaded into, even if another engine builds.
+    // The image is loaded into the engine that is named, even if another engine builds.
     let traits = DockerTraits {
         loads: BTreeMap::from([(Some("far".to_owned()), ImageStore::Containerd)]),
         ..docker(ImageStore::Containerd)
@@ -113,10 +113,10 @@ fn a_push_by_digest_leaves_no_name_in_the_engine() {
 }
 
 #[test_case("1", false; "true")]
-#[test_case("TRUE", false; "go's true")]
+#[test_case("TRUE", false; "true as in Go")]
 #[test_case("0", true; "false")]
-#[test_case("yes", true; "no boolean")]
-fn the_default_may_be_switched_off(value: &str, loads: bool) {
+#[test_case("yes", true; "not a boolean")]
+fn the_default_load_can_be_switched_off(value: &str, loads: bool) {
     let variable = ("BUILDX_NO_DEFAULT_LOAD", value);
     let by_default = DockerTraits {
         default_load: true,
