@@ -64,9 +64,13 @@ fn meant(service: &YamlNode, problem: Diagnostic) -> Diagnostic {
         Some((key, keys().find(|(known, _)| *known == written)?))
     });
     match slip {
-        Some((key, (written, entry))) => problem
-            .context(entry.key, "not a key of services")
-            .help(format!("write `{key}` instead of `{written}` if that is what you mean")),
+        Some((key, (written, entry))) => {
+            problem
+                .context(entry.key, "not a key of services")
+                .help(format!(
+                    "write `{key}` instead of `{written}` if that is what you mean"
+                ))
+        }
         None => problem,
     }
 }

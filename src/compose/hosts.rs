@@ -50,7 +50,10 @@ pub(super) fn read(node: &YamlNode, problems: &mut Diagnostics) -> Entries {
 
 fn check(host: &str, span: Span, problems: &mut Diagnostics) {
     if host.is_empty() || host.contains([':', '=']) {
-        problems.push(invalid(format!("`{host}` is not a valid name for a host"), span));
+        problems.push(invalid(
+            format!("`{host}` is not a valid name for a host"),
+            span,
+        ));
     }
 }
 

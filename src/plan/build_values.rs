@@ -187,11 +187,9 @@ impl Reader<'_> {
             Err(error) => {
                 let message = format!("`{name}` in `{attribute}` cannot be used: {error}");
                 let problem = self.problem(CODE, cache.span, message);
-                self.problems.push(
-                    problem.help(
-                        "names of branches often contain characters that are not valid in a tag",
-                    ),
-                );
+                self.problems.push(problem.help(
+                    "names of branches often contain characters that are not valid in a tag",
+                ));
                 None
             }
         }

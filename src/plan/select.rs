@@ -205,7 +205,9 @@ fn cycle(name: &str, span: Option<Span>, from: Option<&str>) -> Diagnostic {
         _ => format!("group `{name}` contains itself"),
     };
     let problem = Diagnostic::error(Class::Definition, "plan::group-cycle", message)
-        .note(format!("there is no target `{name}` that this name could mean"))
+        .note(format!(
+            "there is no target `{name}` that this name could mean"
+        ))
         .help("remove one of the groups from the `targets` of the other");
     problem.at(span, "")
 }

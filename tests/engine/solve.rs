@@ -386,7 +386,9 @@ async fn the_client_gives_up_if_its_first_call_stays_open() {
     let failure = asked.expect("the client gives up").unwrap().unwrap_err();
     assert_eq!(failure.kind, FailureKind::Engine, "{failure:?}");
     assert!(
-        failure.message.contains("a call has had no answer for 15 s"),
+        failure
+            .message
+            .contains("a call has had no answer for 15 s"),
         "{failure:?}"
     );
 }

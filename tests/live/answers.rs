@@ -199,10 +199,7 @@ fn a_registry_at_the_builders_address_is_an_error() {
         ],
         &[("DOCKER_HOST", &address)],
     ] {
-        says(
-            &fails(variables),
-            &["an image registry answers", "`tags`"],
-        );
+        says(&fails(variables), &["an image registry answers", "`tags`"]);
     }
 }
 

@@ -144,7 +144,11 @@ pub(crate) fn all(root: &Path) -> Result<Vec<Case>, String> {
             .collect::<Result<Vec<_>, _>>()?;
         let mut names = HashSet::new();
         if let Some(run) = runs.iter().find(|run| !names.insert(run.name.as_str())) {
-            return Err(format!("{}: `{}` is defined twice", file.display(), run.name));
+            return Err(format!(
+                "{}: `{}` is defined twice",
+                file.display(),
+                run.name
+            ));
         }
         let name = dir.file_name().unwrap_or_default().to_string_lossy();
         cases.push(Case {

@@ -15,21 +15,21 @@ const CONSTRUCTORS: [&str; 5] = ["list", "set", "map", "tuple", "object"];
 /// Returns the type that `expr` means. The error says why it is not a type expression.
 pub(crate) fn type_of(expr: &Expr) -> Result<Type, Diagnostic> {
     match &expr.kind {
-        ExprKind::Variable(name) => {
-            match &**name {
-                "string" => Ok(Type::String),
-                "number" => Ok(Type::Number),
-                "bool" => Ok(Type::Bool),
-                "any" => Ok(Type::Dynamic),
-                name if CONSTRUCTORS.contains(&name) => Err(not_a_type(expr.span, name)
-                    .help(format!("add the type of its content, as in {}", example(name)))),
-                name => Err(not_a_type(expr.span, name).did_you_mean(
-                    "a type",
-                    name,
-                    PRIMITIVES.iter().chain(&CONSTRUCTORS).copied(),
-                )),
-            }
-        }
+        ExprKind::Variable(name) => match &**name {
+            "string" => Ok(Type::String),
+            "number" => Ok(Type::Number),
+            "bool" => Ok(Type::Bool),
+            "any" => Ok(Type::Dynamic),
+            name if CONSTRUCTORS.contains(&name) => Err(not_a_type(expr.span, name).help(format!(
+                "add the type of its content, as in {}",
+                example(name)
+            ))),
+            name => Err(not_a_type(expr.span, name).did_you_mean(
+                "a type",
+                name,
+                PRIMITIVES.iter().chain(&CONSTRUCTORS).copied(),
+            )),
+        },
         ExprKind::Call(call) => constructed(call, expr.span),
         ExprKind::Literal(value) => {
             let wrong = problem(

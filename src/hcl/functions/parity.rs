@@ -48,7 +48,10 @@ fn expressions_have_the_same_value_as_in_buildx() {
             };
             let theirs = case.value.as_deref().unwrap_or_default();
             if ours != theirs {
-                different.push(format!("{}: buildx {theirs}, rbake {ours}", case.expression));
+                different.push(format!(
+                    "{}: buildx {theirs}, rbake {ours}",
+                    case.expression
+                ));
             }
         }
     }

@@ -162,22 +162,26 @@ impl Parser<'_> {
                 TokenKind::Ident => labels.push(self.ident(next)),
                 TokenKind::Quote => labels.push(self.label(next)?),
                 TokenKind::Equal => {
-                    return Err(
-                        self.fail_with(next, "a block cannot be set with `=`", |problem| {
+                    return Err(self.fail_with(
+                        next,
+                        "a block cannot be set with `=`",
+                        |problem| {
                             problem
                                 .context(kind.span, "this has a label, so it is a block")
                                 .help("remove the `=`, or the label")
-                        }),
-                    );
+                        },
+                    ));
                 }
                 _ => {
-                    return Err(
-                        self.fail_with(next, "expected `{` to open the block", |problem| {
+                    return Err(self.fail_with(
+                        next,
+                        "expected `{` to open the block",
+                        |problem| {
                             problem
                                 .context(kind.span, "this block")
                                 .help("put the brace on the same line")
-                        }),
-                    );
+                        },
+                    ));
                 }
             }
         };

@@ -289,4 +289,5 @@ impl<'a> Parser<'a> {
     }
 }
 
-const CLOSE_OR_ESCAPE: &str = "end it with `}`; write `$${` or `%%{` if the text is for another program, such as a shell";
+const CLOSE_OR_ESCAPE: &str =
+    "end it with `}`; write `$${` or `%%{` if the text is for another program, such as a shell";

@@ -288,9 +288,9 @@ fn unknown_key(flag: &str, key: &str) -> Diagnostic {
             "the key for the attribute `{key}` is `{}`",
             spec.key
         )),
-        None if attribute.is_some() || schema::EVALUATED.contains(&key) => problem.note(format!(
-            "only the definition can set the attribute `{key}`"
-        )),
+        None if attribute.is_some() || schema::EVALUATED.contains(&key) => {
+            problem.note(format!("only the definition can set the attribute `{key}`"))
+        }
         None => problem.did_you_mean("a key", key, schema::set_keys().map(|spec| spec.key)),
     }
 }

@@ -108,9 +108,11 @@ fn the_help_names_the_ignore_file_that_excludes_a_source() {
         )
         .help
     };
-    assert!(of("app.jar")[0].ends_with(
-        "`.dockerignore` excludes it: change the pattern, or add `!app.jar` after it"
-    ));
+    assert!(
+        of("app.jar")[0].ends_with(
+            "`.dockerignore` excludes it: change the pattern, or add `!app.jar` after it"
+        )
+    );
     assert_eq!(
         of("app.jarr")[0],
         "a file with a similar name exists: `app.jar`"
