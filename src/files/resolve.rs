@@ -440,7 +440,12 @@ mod tests {
             std::fs::create_dir_all(&inner).unwrap();
             let real = |path: &str| path.replace("ROOT", &inner.display().to_string());
             for (path, target, kind) in &made {
-                let at = inner.join(path.replace("ROOT/", ""));
+                let at = PathBuf::from(format!("{}/{}", inner.display(), path.replace("ROOT/", "")));
+                // Paths and links lead upwards. Nothing may be made outside the test's own directory.
+                let parent = at.parent().and_then(|parent| parent.canonicalize().ok());
+                if !parent.is_some_and(|parent| parent.starts_with(&root)) {
+                    continue;
+                }
                 let _ = match kind {
                     0 => std::fs::create_dir(at),
                     1 => std::fs::write(at, ""),

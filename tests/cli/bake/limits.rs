@@ -57,7 +57,7 @@ fn refused(project: &TestProject, words: &str) {
 #[test_case("a = setproduct(range(1000), range(1000), range(1000))", "262144 elements"; "products")]
 #[test_case("a = format(\"%1000000000d\", 1)", "16 MiB"; "widths")]
 #[test_case("a = 1e1000000000", "not a number"; "exponents")]
-#[test_case("a = bcrypt(\"x\", 31)", "highest of 16"; "hashes")]
+#[test_case("a = bcrypt(\"x\", 31)", "maximum of 16"; "hashes")]
 #[test_case(
     "function \"f\" {\n  params = [x]\n  result = f(x)\n}\na = f(1)", "calls itself"; "functions that call themselves"
 )]

@@ -478,7 +478,7 @@ mod tests {
         );
         assert_eq!(find_cache(dir.path(), "b", Some(&digest)), found);
         layout.remove_blob(&digest).unwrap();
-        assert!(missing(dir.path(), "a").contains("gone"));
+        assert!(missing(dir.path(), "a").contains("it has no blob"));
         std::fs::write(dir.path().join("index.json"), "{").unwrap();
         assert!(missing(dir.path(), "a").contains("index.json"));
     }
