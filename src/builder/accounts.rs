@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn users_and_groups_are_named_where_they_are_known() {
+    fn known_users_and_groups_are_shown_by_name() {
         assert_eq!(accounts().user(1000), "alice (uid 1000)");
         assert_eq!(accounts().user(5), "uid 5");
         assert_eq!(accounts().group(7), "ci (gid 7)");
@@ -128,7 +128,7 @@ mod tests {
     #[test_case(100, false; "the first group of another user")]
     #[test_case(9, false; "a member nobody knows")]
     #[test_case(12, false; "a group nobody knows")]
-    fn groups_of_alice_only(gid: u32, is_hers: bool) {
+    fn a_group_without_other_members_is_recognised(gid: u32, is_hers: bool) {
         assert_eq!(accounts().is_group_of_only(gid, 1000), is_hers);
     }
 }

@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_builder_is_the_same_by_another_path_of_its_socket() {
+    fn builders_are_the_same_if_their_paths_lead_to_one_socket() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("s");
         let link = dir.path().join("l");

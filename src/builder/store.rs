@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_found_by_the_hash_of_the_endpoint() {
+    fn default_builders_are_found_by_the_hash_of_the_endpoint() {
         let key = "unix:///var/run/docker.sock";
         let hash = Digest::sha256(key.as_bytes()).hex()[..20].to_owned();
         let (_dir, store) = store(&[

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_the_place_of_the_folder_is_an_error() {
+    fn a_file_instead_of_the_folder_is_an_error() {
         let dir = folder(&["file"]);
         let error = in_folder(&dir.path().join("file"), "`X`").unwrap_err();
         assert!(matches!(error, TlsError::Folder { .. }), "{error:?}");
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_of_kubernetes_secrets_are_known() {
+    fn the_file_names_of_kubernetes_secrets_are_accepted() {
         let dir = folder(&["ca.crt", "tls.crt", "tls.key"]);
         let material = in_folder_with_ca(dir.path(), "`X`").unwrap();
         assert!(material.ca.unwrap().ends_with("ca.crt"));
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ca_alone_is_enough_and_a_certificate_alone_is_not() {
+    fn a_ca_alone_is_enough_but_a_certificate_needs_its_key() {
         let dir = folder(&["ca.pem"]);
         assert!(in_folder_with_ca(dir.path(), "`X`").is_ok());
         let dir = folder(&["ca.pem", "cert.pem"]);

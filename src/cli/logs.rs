@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_installed_by_default() {
+    fn no_log_is_written_by_default() {
         let unset = Environment::of([("HOME", "/nonexistent")], "/");
         assert_eq!(start(None, true, &unset), Ok(LogPlace::Nowhere));
         let off = Environment::of([("HOME", "/nonexistent"), (VARIABLE, "off")], "/");

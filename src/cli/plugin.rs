@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_flags_mean_what_they_mean_for_docker() {
+    fn empty_flags_mean_the_same_as_for_docker() {
         let call = called("/p/docker-rbake --context= --config= rbake");
         assert_eq!(call.environment.get("DOCKER_CONTEXT"), Some("old"));
         assert_eq!(call.environment.get("DOCKER_HOST"), Some("unix:///x"));

@@ -125,7 +125,7 @@ mod tests {
     #[test_case("service:base", "sub", "service:base"; "a service")]
     #[test_case("github.com/a/b", "sub", "github.com/a/b"; "a repository")]
     #[test_case("target:base", "sub", "sub/target:base"; "a target is a path to Compose")]
-    fn contexts(text: &str, dir: &str, expected: &str) {
+    fn paths_of_contexts_are_resolved(text: &str, dir: &str, expected: &str) {
         assert_eq!(
             resolved(text, Kind::Context, dir, Some("/home/me")),
             expected
@@ -135,7 +135,7 @@ mod tests {
     #[test_case("key", "sub/key")]
     #[test_case("C:\\key", "C:\\key")]
     #[test_case("", "sub"; "an empty path is the directory")]
-    fn optional_files(text: &str, expected: &str) {
+    fn paths_of_optional_files_are_resolved(text: &str, expected: &str) {
         assert_eq!(resolved(text, Kind::OptionalFile, "sub", None), expected);
     }
 }

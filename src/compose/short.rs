@@ -119,7 +119,7 @@ mod tests {
     #[test_case("ab:${X:-y", false)]
     #[test_case("ab:/c:${X:-y", true)]
     #[test_case("${X:-a:b}:/c", true)]
-    fn volumes(text: &str, good: bool) {
+    fn volumes_are_accepted_as_by_buildx(text: &str, good: bool) {
         assert_eq!(volume(text).is_ok(), good, "{:?}", volume(text));
     }
 
@@ -152,7 +152,7 @@ mod tests {
     #[test_case("[::1:1:1", false)]
     #[test_case("a", false)]
     #[test_case("80x", false)]
-    fn ports(text: &str, good: bool) {
+    fn ports_are_accepted_as_by_buildx(text: &str, good: bool) {
         assert_eq!(port(text).is_ok(), good, "{:?}", port(text));
     }
 }

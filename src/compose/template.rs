@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_templates_are_bounded() {
+    fn hostile_templates_are_limited() {
         let nested = "${U-".repeat(100_000) + &"}".repeat(100_000);
         let errors = substitute(&nested, &|_| None).expect_err("too deep");
         assert_eq!(errors[0].kind, TemplateErrorKind::TooLarge);

@@ -61,7 +61,7 @@ secrets: {s: {file: 1}}
 }
 
 #[test]
-fn files_that_include_each_other_twice_are_bounded() {
+fn repeated_includes_that_double_are_limited() {
     let dir = tempfile::tempdir().unwrap();
     for step in 0..60 {
         let next = step + 1;
@@ -74,7 +74,7 @@ fn files_that_include_each_other_twice_are_bounded() {
 }
 
 #[test]
-fn chains_of_services_are_bounded() {
+fn chains_of_services_that_extend_each_other_are_limited() {
     let chain = |count: usize| {
         let mut text = "services:\n".to_owned();
         for step in 0..count {
@@ -95,7 +95,7 @@ fn chains_of_services_are_bounded() {
 }
 
 #[test]
-fn odd_shapes_end_in_errors() {
+fn values_of_the_wrong_shape_are_errors() {
     for text in [
         "services: {a: {build: {context: [x]}}}",
         "services: {a: {build: {additional_contexts: {x: {y: z}}}}}",

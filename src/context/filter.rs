@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_walked_only_where_something_inside_may_be_sent() {
+    fn a_directory_is_walked_only_if_something_inside_may_be_sent() {
         let literal = filter(&["src/app/**"], &["target", "docs", "!docs/keep"]);
         assert_eq!(top(&literal, "src", true), Verdict::Hold);
         assert_eq!(top(&literal, "srcs", true), Verdict::Prune);

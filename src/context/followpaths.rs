@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_that_only_a_stray_wildcard_sends_are_sent_alone() {
+    fn directories_that_only_another_paths_wildcard_matches_are_sent_alone() {
         let tree = [(".", "d f l"), ("d", "x"), ("l", "-> d"), ("e", "")];
         assert_eq!(found(&tree, &["d/a*"]).0, ["d/a*"]);
         let patterns = ["*/b", "d/", "d/a*", "f", "f/a*"];

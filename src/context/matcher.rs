@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_match_decides_and_parents_count() {
+    fn the_last_matching_pattern_decides_and_may_match_a_parent() {
         let patterns = Patterns::new(["docs", "!docs/keep", "docs/keep/not", "**/*.log"]).unwrap();
         for (path, expected) in [
             ("docs", true),

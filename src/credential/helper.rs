@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_are_read() {
+    async fn answers_of_helpers_are_parsed() {
         let answer = ask(r#"read key; echo "{\"ServerURL\":\"$key\",\"Username\":\"$key-user\",\"Secret\":\"s\"}""#).await;
         let expected = Credential::Basic {
             username: "r.example-user".into(),

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn only_regular_files_of_bounded_size_are_read() {
+    fn only_regular_files_of_limited_size_are_read() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("r.example");
         std::fs::create_dir(&folder).unwrap();

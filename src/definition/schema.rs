@@ -246,7 +246,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_keys_are_unique() {
+    fn attribute_names_and_keys_of_set_are_unique() {
         let mut names: Vec<_> = attribute_names().collect();
         names.sort_unstable();
         let count = names.len();

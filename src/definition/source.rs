@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_lists_files_unless_the_flag_does() {
+    fn the_environment_lists_files_unless_the_flag_is_given() {
         let dir = dir(&[("a.hcl", "#"), ("b.hcl", "#"), ("c.hcl", "#")]);
         let list = [("BUILDX_BAKE_FILE", " a.hcl : :b.hcl")];
         let sources = read_in(dir.path(), &list, &[], b"").unwrap();

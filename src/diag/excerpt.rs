@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_of_many_lines_points_at_its_first() {
+    fn a_span_of_many_lines_points_at_its_first_line() {
         let text = "target \"web\" {\n".to_owned() + &"  a = 1\n".repeat(50) + "}\n";
         let map = map(&text);
         let label = label(&map, 0..text.len());

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_of_another_map_is_left_out() {
+    fn a_label_of_another_source_map_is_left_out() {
         let mut map = SourceMap::default();
         let id = map.add("a.hcl", "");
         let diagnostic = Diagnostic::warning("a::b", "m").at(Span::new(id, 0..0), "");

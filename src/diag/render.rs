@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn no_label_and_no_code() {
+    fn a_diagnostic_without_label_and_code_is_rendered() {
         let diagnostic =
             Diagnostic::error(Class::Engine, "", "the builder is \u{1b}[31mgone").help("start it");
         insta::assert_snapshot!(render(&diagnostic, &SourceMap::default(), Style::default()), @r#"
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_still_has_a_name() {
+    fn a_label_in_an_empty_file_shows_its_name() {
         let mut map = SourceMap::default();
         let id = map.add("empty.hcl", "");
         let diagnostic = Diagnostic::error(Class::Definition, "x::y", "nothing in it")
@@ -446,7 +446,7 @@ mod tests {
     proptest! {
         // Whatever the spans and the text are, something is drawn.
         #[test]
-        fn odd_spans_never_panic(
+        fn invalid_spans_never_panic(
             text in "(\\PC|\n|\t|\r|\u{1b}|ä|漢|\u{200d}|\u{0}){0,80}",
             spans in prop::collection::vec((0u32..200, 0u32..200, any::<bool>(), "\\PC{0,8}"), 0..5),
             width in any::<u16>(),

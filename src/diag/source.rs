@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn positions_count_from_one_and_survive_bad_offsets() {
+    fn positions_count_from_one_and_accept_invalid_offsets() {
         let mut map = SourceMap::default();
         let id = map.add("a.hcl", "a = 1\nä = 2\n");
         assert_eq!(map.position(id, 0), Some((1, 1)));

@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_enabled_capabilities_count() {
+    fn only_enabled_capabilities_are_used() {
         let cap = |id: &str, enabled| ApiCap {
             id: id.to_owned(),
             enabled,

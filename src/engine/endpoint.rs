@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn local_endpoints_are_known() {
+    fn local_endpoints_are_recognised() {
         let local = |text: &str| text.parse::<Endpoint>().map(|e| e.is_local());
         assert_eq!(local("unix:///x"), Ok(true));
         assert_eq!(local("tcp://127.0.0.1:1"), Ok(true));

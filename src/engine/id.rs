@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_whole_range_fits_into_25_digits() {
+    fn all_numbers_fit_into_25_digits() {
         assert_eq!(base36(0), "0".repeat(25));
         assert_eq!(base36(35), format!("{}z", "0".repeat(24)));
         assert_eq!(base36(u128::MAX), "f5lxx1zz5pnorynqglhzmsp33");

@@ -454,7 +454,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_blank_syntax_names_no_frontend() {
+    fn a_blank_syntax_is_an_error() {
         assert_eq!(Frontend::from_syntax("  "), Err(EmptySyntax));
         assert!(Frontend::from_syntax("docker/dockerfile:1 x").is_ok());
     }

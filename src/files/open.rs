@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_any_part_is_refused() {
+    fn a_link_in_any_part_of_the_path_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         std::fs::create_dir(root.join("real")).unwrap();

@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn circles_and_files_used_as_directories_are_errors() {
+    fn link_loops_and_files_used_as_directories_are_errors() {
         let (_dir, root) = tree();
         let work = root.join("work");
         for path in [
@@ -430,7 +430,7 @@ mod tests {
         // Whatever links there are: if the kernel finds a file, it is the one that was found here; if it does not,
         // neither did we.
         #[test]
-        fn the_kernel_agrees(
+        fn resolved_paths_agree_with_the_kernel(
             made in prop::collection::vec((some_path(), some_path(), 0..4u8), 1..12),
             asked in prop::collection::vec(some_path(), 1..6),
         ) {

@@ -257,7 +257,7 @@ mod tests {
     #[test_case(r#""","#, &["", ""]; "quoted empty field")]
     #[test_case(r#""""""#, &["\""]; "quoted quote")]
     #[test_case(" a , b ", &[" a ", " b "]; "spaces are kept")]
-    fn records(line: &str, expected: &[&str]) {
+    fn lines_are_split_into_fields(line: &str, expected: &[&str]) {
         let found = fields(line).map(|fields| fields.into_iter().map(Cow::into_owned).collect());
         let expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
         assert_eq!(found, Ok(expected));
@@ -269,7 +269,7 @@ mod tests {
     #[test_case("x,a\"b", CsvError::BareQuote { column: 4 })]
     #[test_case("\"ab", CsvError::OpenQuote { column: 4 })]
     #[test_case("\"a\"b", CsvError::OpenQuote { column: 4 })]
-    fn refused(line: &str, expected: CsvError) {
+    fn malformed_lines_are_refused(line: &str, expected: CsvError) {
         assert_eq!(fields(line), Err(expected));
     }
 

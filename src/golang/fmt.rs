@@ -44,7 +44,7 @@ mod tests {
     #[test_case(1e100, "1e+100")]
     #[test_case(-2.5e-7, "-2.5e-07")]
     #[test_case(0.0, "0")]
-    fn floats(number: f64, expected: &str) {
+    fn floats_are_printed_as_by_go(number: f64, expected: &str) {
         assert_eq!(float(number), expected);
     }
 }

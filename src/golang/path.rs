@@ -60,7 +60,7 @@ mod tests {
     #[test_case("docker-image://x", "docker-image:/x")]
     #[test_case("//a", "/a"; "two slashes")]
     #[test_case(".a/b..", ".a/b.."; "dots in names")]
-    fn cleaned(path: &str, expected: &str) {
+    fn paths_are_cleaned(path: &str, expected: &str) {
         assert_eq!(clean(path), expected);
         assert!(is_clean(expected) || expected.starts_with(".."));
     }

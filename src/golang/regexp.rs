@@ -527,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn surrogates_match_nothing() {
+    fn surrogates_match_no_character() {
         for (pattern, text, matches) in [
             (r"^\x{D800}$", "\u{fffd}", false),
             (r"^[\x{D800}]$", "a", false),

@@ -107,7 +107,7 @@ mod tests {
     #[test_case("1z", None)]
     #[test_case("1e400", None; "too large")]
     #[test_case("-inf", Some(f64::NEG_INFINITY); "a word")]
-    fn floats(text: &str, expected: Option<f64>) {
+    fn floats_are_parsed_as_by_go(text: &str, expected: Option<f64>) {
         assert_eq!(parse_float(text), expected);
     }
 

@@ -524,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn expressions() {
+    fn expressions_are_parsed_as_by_hcl_rs() {
         for expr in [
             "null",
             "[true, false, -5, - 1.50, 1e+3]",
@@ -561,7 +561,7 @@ mod tests {
     }
 
     #[test]
-    fn heredocs() {
+    fn heredocs_are_parsed_as_by_hcl_rs() {
         for heredoc in [
             "<<E\na\nE",
             "<<E\nE",
@@ -575,7 +575,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks() {
+    fn blocks_are_parsed_as_by_hcl_rs() {
         agree("a = 1 # x\n\n// y\nb \"l\" m { c = 2 }\nd {\n  e {}\n /* z */ f = 3\n}\n");
         agree("\u{feff}a = 1\r\nb {\r\n}\r\n");
         agree("");

@@ -190,7 +190,12 @@ mod tests {
     #[test_case(Some("dir"), Some("/abs/D"), "dir", "/abs/D"; "absolute")]
     #[test_case(Some("dir"), Some("cwd://D"), "dir", "D"; "outside the context")]
     #[test_case(Some("target:base"), None, "target:base", "target:base/Dockerfile"; "no link")]
-    fn local(context: Option<&str>, dockerfile: Option<&str>, dir: &str, file: &str) {
+    fn local_contexts_and_dockerfiles_are_cleaned(
+        context: Option<&str>,
+        dockerfile: Option<&str>,
+        dir: &str,
+        file: &str,
+    ) {
         let (inputs, target) = inputs(context, dockerfile);
         assert_eq!(inputs.context, ContextSource::Local(dir.into()));
         assert_eq!(inputs.dockerfile, DockerfileSource::Local(file.into()));
@@ -217,12 +222,12 @@ mod tests {
     #[test_case("cwd://./a/", &NamedContext::Local("a".into()))]
     #[test_case("../a/", &NamedContext::Local("../a/".into()))]
     #[test_case("git@h:x", &NamedContext::Remote(address("git@h:x")))]
-    fn named_contexts(text: &str, expected: &NamedContext) {
+    fn named_contexts_are_parsed(text: &str, expected: &NamedContext) {
         assert_eq!(&named(&text.into()), expected);
     }
 
     #[test]
-    fn layouts() {
+    fn oci_layouts_are_parsed() {
         let layout = layout_of("a/b:1.3");
         assert_eq!((&*layout.path, layout.tag.as_deref()), ("a/b", Some("1.3")));
         let digest = format!("sha256:{}", "a".repeat(64));

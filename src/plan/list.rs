@@ -247,7 +247,7 @@ mod tests {
     #[test_case("type=variables", ListKind::Variables, ListFormat::Table; "fields")]
     #[test_case("Format=json,type=targets", ListKind::Targets, ListFormat::Json; "any case")]
     #[test_case("type=targets,format=", ListKind::Targets, ListFormat::Table; "empty format")]
-    fn specs(text: &str, kind: ListKind, format: ListFormat) {
+    fn values_of_list_are_parsed(text: &str, kind: ListKind, format: ListFormat) {
         assert_eq!(ListSpec::parse(text), Ok(ListSpec { kind, format }));
     }
 
@@ -259,7 +259,7 @@ mod tests {
     #[test_case("type=targets,zz=1"; "unknown key")]
     #[test_case("targets,format=json"; "word among fields")]
     #[test_case("TYPE=targets"; "case of a word")]
-    fn refused(text: &str) {
+    fn invalid_values_of_list_are_refused(text: &str) {
         assert!(ListSpec::parse(text).is_err());
     }
 }

@@ -155,7 +155,7 @@ mod tests {
     #[test_case("*x", "xxx", true)]
     #[test_case("", "", true; "nothing")]
     #[test_case("a]", "a]", true; "closing bracket alone")]
-    fn matching(pattern: &str, name: &str, expected: bool) {
+    fn patterns_match_as_in_gos_path_match(pattern: &str, name: &str, expected: bool) {
         assert_eq!(
             TargetPattern::parse(pattern).unwrap().matches(name),
             expected
@@ -172,7 +172,7 @@ mod tests {
     #[test_case("[^"; "open and negated")]
     #[test_case("[^bc"; "open with members")]
     #[test_case("a["; "open at the end")]
-    fn refused(pattern: &str) {
+    fn malformed_patterns_are_refused(pattern: &str) {
         assert!(TargetPattern::parse(pattern).is_err());
     }
 

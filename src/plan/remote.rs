@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn named_contexts() {
+    fn named_contexts_are_in_the_repository_or_elsewhere() {
         assert_eq!(RemoteTree::named_context("."), RemotePlace::Root);
         assert_eq!(
             RemoteTree::named_context("sub"),

@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn requested_names_are_sorted_into_default() {
+    fn requested_names_become_the_group_default_in_order() {
         let definition = definition(&[], &["a", "b", "default"]);
         assert_eq!(run(&definition, &["b", "a", "b"]).1, ["default=a,b"]);
         assert_eq!(run(&definition, &["default", "a"]).1, ["default=a,default"]);
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_may_hold_the_target_of_its_name() {
+    fn a_group_may_contain_a_target_of_its_own_name() {
         let definition = definition(&[("image", &["foo", "image"])], &["foo", "image"]);
         let (targets, _, problems) = run(&definition, &["image"]);
         assert_eq!(targets, ["foo", "image"]);
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_groups_do_not_explode() {
+    fn deeply_nested_groups_are_expanded_quickly() {
         let names: Vec<String> = (0..40).map(|level| format!("g{level}")).collect();
         let mut levels: Vec<(&str, Vec<&str>)> = Vec::new();
         for level in 0..39 {

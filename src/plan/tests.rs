@@ -181,7 +181,7 @@ fn requirements_name_the_target_and_the_attribute() {
     r#"output = ["type=local,mode=delete,dest=d"]"#,
     "plan::unsupported-delete"
 )]
-fn what_cannot_be_built_yet_is_printed_and_named(attribute: &str, code: &str) {
+fn unsupported_attributes_are_printed_but_not_built(attribute: &str, code: &str) {
     let text = format!("target \"a\" {{\n {attribute}\n}}\ntarget \"b\" {{}}");
     let plan = plan(&text).plan(&["a"]).unwrap();
     assert!(print(&plan).contains("\"a\""));
@@ -192,7 +192,7 @@ fn what_cannot_be_built_yet_is_printed_and_named(attribute: &str, code: &str) {
 }
 
 #[test]
-fn what_can_be_built_is_not_refused() {
+fn supported_attributes_are_not_refused() {
     let plan = plan(
             r#"
             target "a" {

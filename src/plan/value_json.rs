@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn open_types_are_written_with_the_value() {
+    fn values_of_type_any_are_written_with_their_type() {
         let text = Value::string("a<");
         assert_eq!(value_json(&text, &Type::String), "\"a\\u003c\"");
         assert_eq!(

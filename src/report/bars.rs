@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_terminal_each_piece_gets_a_line() {
+    fn without_a_terminal_each_piece_of_work_gets_a_line() {
         let text = concat!(
             r#"{"at":0,"event":"local","id":"a","target":null,"name":"download buildkit","current":0,"total":1000,"done":false,"error":null}"#,
             "\n",

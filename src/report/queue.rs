@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_does_not_pass_the_end_of_its_target() {
+    fn progress_never_moves_past_the_end_of_its_target() {
         let queue = EventQueue::default();
         for _ in 0..JOIN_FROM + 10 {
             queue.push(progress("web", output(1)));
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_ends_with_an_event_or_the_end() {
+    fn waiting_ends_at_an_event_or_at_the_end_of_the_queue() {
         let queue = EventQueue::default();
         assert!(!queue.wait(Duration::ZERO));
         queue.push(progress("web", output(1)));

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn work_of_this_machine_is_a_vertex() {
+    fn work_of_this_machine_is_written_as_a_vertex() {
         let written = written(concat!(
             r#"{"at":0,"event":"run","builder":"b","driver":"docker","targets":["web"]}"#,
             "\n",

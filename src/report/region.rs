@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_changed_is_written() {
+    fn only_changed_lines_are_written() {
         let mut screen = Screen::new(80, 24);
         let size = screen.size;
         let mut region = Region::new();
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resize_leaves_one_region() {
+    fn a_resize_leaves_only_one_region() {
         let mut screen = Screen::new(40, 10);
         let mut region = Region::new();
         let size = screen.size;

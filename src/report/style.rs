@@ -259,7 +259,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn colours_of_buildkit_are_understood() {
+    fn buildkit_colors_are_parsed() {
         let palette = Palette::from_buildkit_colors(
             "run=light-blue:error=1,2,3:cancel=nope:x:warning=300,0,0",
         );
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn right_parts_stay_when_there_is_no_room() {
+    fn the_right_part_stays_if_there_is_no_room() {
         let left = StyledLine::new()
             .with(TextRole::Strong, "web")
             .with(TextRole::Plain, " RUN pip install");

@@ -233,7 +233,7 @@ mod tests {
     #[test_case(b"abc\x08\x08X", "aX"; "backspace")]
     #[test_case(b"cut\x1b[38;5", "cut"; "sequence without an end")]
     #[test_case(b"\x1b(B\x1b[mx\x1b=", "x"; "character sets")]
-    fn lines_look_as_on_a_terminal(bytes: &[u8], line: &str) {
+    fn lines_look_as_they_would_on_a_terminal(bytes: &[u8], line: &str) {
         assert_eq!(clean_line(bytes), line);
     }
 

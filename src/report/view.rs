@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_settle() {
+    fn a_row_is_due_some_time_after_its_end() {
         let mut settling = Settling::default();
         let rows: Vec<RowId> = crate::report::model::tests::row_ids(3);
         let at = Duration::from_millis;

@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dockerfile_alone_is_sent_with_its_ignore_file_and_nothing_else() {
+    fn a_dockerfile_alone_is_sent_only_with_its_ignore_file() {
         use std::os::unix::fs::symlink;
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();

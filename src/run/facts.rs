@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn special_files_are_counted_in_words() {
+    fn the_number_of_special_files_is_shown() {
         let files = SpecialFiles {
             set_id: 2,
             devices: 1,

@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn remote_contexts_keep_their_dockerfile() {
+    fn dockerfiles_of_remote_contexts_stay_in_the_context() {
         let target = planned(
             r#"context = "https://example.com/r.git?ref=main#x"
             dockerfile = "sub/Dockerfile""#,

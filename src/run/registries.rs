@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loopback_address_is_the_builders_own() {
+    fn the_help_says_that_localhost_is_the_builders_own_container() {
         let message = "failed to push localhost:5000/x: failed to do request: Head \"http://localhost:5000/v2/x/blobs/sha256:1\": dial tcp 127.0.0.1:5000: connect: connection refused";
         let told = help(message, Driver::DockerContainer, false);
         assert!(

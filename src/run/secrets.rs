@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_named() {
+    fn the_error_names_a_missing_file() {
         let problems = find_one("id=a,src=nowhere", &Environment::of([], "/")).unwrap_err();
         assert_eq!(
             problems.0[0].message,

@@ -382,7 +382,7 @@ COPY --from=build /app /app
     }
 
     #[test]
-    fn a_stage_reads_what_its_stages_read() {
+    fn a_stage_reads_the_sources_of_the_stages_that_it_uses() {
         assert_eq!(
             of_stage(DOCKERFILE, None),
             paths(["lib", "setup.sh", "src/"])

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_checked() {
+    fn invalid_names_are_refused() {
         assert!("web-app_1".parse::<TargetName>().is_ok());
         for bad in ["", "web.app", "a b", "ä"] {
             assert!(bad.parse::<GroupName>().is_err(), "{bad}");

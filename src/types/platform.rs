@@ -212,7 +212,7 @@ mod tests {
     #[test_case("Windows(10.0+win32k)/x86_64", "windows(10.0+win32k)/amd64"; "version and feature")]
     #[test_case("linux(+a%2Fb)/arm64/v8", "linux(+a%2Fb)/arm64"; "escaped feature")]
     #[test_case("linux()/amd64", "linux/amd64"; "empty options")]
-    fn normal_form(text: &str, expected: &str) {
+    fn platforms_are_normalised(text: &str, expected: &str) {
         assert_eq!(
             text.parse::<Platform>().map(|p| p.to_string()),
             Ok(expected.to_owned())
@@ -228,7 +228,7 @@ mod tests {
     #[test_case("windows(%zz)/amd64"; "bad escape")]
     #[test_case("10.0.0.0/10"; "dots in the system")]
     #[test_case("linux/amd64(1)"; "options of an architecture")]
-    fn refused(text: &str) {
+    fn invalid_platforms_are_refused(text: &str) {
         assert!(text.parse::<Platform>().is_err());
     }
 }

@@ -232,7 +232,7 @@ mod tests {
     #[test_case("localhost/x", "localhost/x"; "localhost")]
     #[test_case("ghcr.io/a/b--c__d.e:V1.0", "ghcr.io/a/b--c__d.e:V1.0"; "separators")]
     #[test_case("[::1]:5000/x", "[::1]:5000/x"; "ipv6")]
-    fn normal_form(text: &str, expected: &str) {
+    fn references_are_normalised(text: &str, expected: &str) {
         assert_eq!(
             text.parse::<Reference>().map(|r| r.to_string()),
             Ok(expected.to_owned())
@@ -248,13 +248,13 @@ mod tests {
     #[test_case("a..b"; "two dots")]
     #[test_case("a/-b"; "dash first")]
     #[test_case("x@sha256:00"; "short digest")]
-    fn refused(text: &str) {
+    fn invalid_references_are_refused(text: &str) {
         // The exception in this list is `UPPER/x`: `UPPER` is its domain, which may have upper-case letters.
         assert_eq!(text.parse::<Reference>().is_err(), text != "UPPER/x");
     }
 
     #[test]
-    fn short_forms() {
+    fn short_forms_leave_out_docker_hub() {
         let reference: Reference = "docker.io/library/alpine:3".parse().unwrap();
         assert_eq!(
             (reference.familiar_name(), reference.familiar()),

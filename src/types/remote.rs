@@ -168,14 +168,14 @@ mod tests {
     #[test_case("git://h/x", RemoteKind::Git { ssh: false }; "git protocol")]
     #[test_case("ssh://git@h/x", RemoteKind::Git { ssh: true }; "ssh")]
     #[test_case("git@github.com:a/b.git", RemoteKind::Git { ssh: true }; "scp style")]
-    fn remote(address: &str, expected: RemoteKind) {
+    fn remote_addresses_are_recognised(address: &str, expected: RemoteKind) {
         assert_eq!(remote_kind(address), Some(expected));
     }
 
     #[test_case("https://example.com/x.git?ref=a#b:c", true; "query")]
     #[test_case("https://example.com/x.git#b?c", false; "fragment")]
     #[test_case("https://example.com/x?ref=a", false; "archive")]
-    fn queries_of_repositories(address: &str, expected: bool) {
+    fn queries_of_repositories_are_recognised(address: &str, expected: bool) {
         let address = RemoteAddress::parse(&address.into()).unwrap();
         assert_eq!(address.has_git_query(), expected);
     }
@@ -184,7 +184,7 @@ mod tests {
     #[test_case("git@h:a/b", Some("h"); "scp style")]
     #[test_case("github.com/a/b", None; "short form")]
     #[test_case("./x", None; "path")]
-    fn hosts(address: &str, expected: Option<&str>) {
+    fn the_host_of_an_address_is_found(address: &str, expected: Option<&str>) {
         assert_eq!(host(address), expected);
     }
 
@@ -197,7 +197,7 @@ mod tests {
     #[test_case("oci-layout://x@sha256:00"; "layout")]
     #[test_case("ftp://h/x.git"; "unknown protocol")]
     #[test_case("sub/dir@v1"; "path with at sign")]
-    fn local(address: &str) {
+    fn local_paths_are_not_remote(address: &str) {
         assert_eq!(remote_kind(address), None);
     }
 }

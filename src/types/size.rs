@@ -74,7 +74,7 @@ mod tests {
     #[test_case("1_0k", 10 << 10; "underscore")]
     #[test_case("0x1p4k", 16 << 10; "hexadecimal")]
     #[test_case("32 ", 32; "trailing space")]
-    fn sizes(text: &str, expected: u64) {
+    fn sizes_are_parsed(text: &str, expected: u64) {
         assert_eq!(parse_size(text), Ok(expected));
     }
 
@@ -88,7 +88,7 @@ mod tests {
     #[test_case("32e"; "unknown unit")]
     #[test_case("9223372036854775808"; "too large")]
     #[test_case("infg"; "infinity")]
-    fn refused(text: &str) {
+    fn invalid_sizes_are_refused(text: &str) {
         assert!(parse_size(text).is_err(), "{text}");
     }
 }

@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_dropped_early_is_removed_and_a_complete_one_replaces_the_old() {
+    fn a_dropped_file_is_removed_and_a_complete_one_replaces_the_old() {
         let dir = tempfile::tempdir().unwrap();
         let fd = opened(&dir);
         drop(Temporary::make(&fd, 0o600).unwrap());

@@ -94,7 +94,7 @@ mod tests {
     #[test_case("nofile=1024:2048", "nofile=1024:2048")]
     #[test_case("core=-1", "core=-1:-1"; "unlimited")]
     #[test_case("core=1:-1", "core=1:-1"; "hard unlimited")]
-    fn limits(text: &str, expected: &str) {
+    fn limits_are_parsed(text: &str, expected: &str) {
         assert_eq!(
             Ulimit::parse(text).map(|limit| limit.to_string()),
             Ok(expected.to_owned())
@@ -108,7 +108,7 @@ mod tests {
     #[test_case("nofile="; "empty value")]
     #[test_case("nofile=2:1"; "soft above hard")]
     #[test_case("nofile=-1:1"; "soft unlimited")]
-    fn refused(text: &str) {
+    fn invalid_limits_are_refused(text: &str) {
         assert!(Ulimit::parse(text).is_err());
     }
 }

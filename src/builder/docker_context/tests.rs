@@ -53,7 +53,7 @@ fn the_current_context_has_host_and_certificates() {
 }
 
 #[test]
-fn settings_are_read_as_go_reads_them_and_never_quoted() {
+fn config_json_is_read_as_in_go_and_never_quoted() {
     let dir = config_dir();
     let environment = environment(dir.path(), &[]);
     let contexts = DockerContexts::new(&environment);

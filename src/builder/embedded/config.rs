@@ -450,7 +450,7 @@ debug = true
     }
 
     #[test]
-    fn inline_tables_are_merged_and_scalars_refused() {
+    fn inline_tables_are_merged_and_scalars_are_refused() {
         let document = merged("worker = { oci = { snapshotter = \"native\" } }\n");
         let oci = &document["worker"]["oci"];
         assert_eq!(oci["snapshotter"].as_str(), Some("native"));
@@ -464,7 +464,7 @@ debug = true
     }
 
     #[test]
-    fn a_broken_file_is_named() {
+    fn the_error_names_a_file_that_is_not_toml() {
         let user = UserConfig {
             path: "/x.toml".into(),
             text: "= 1".into(),
@@ -477,7 +477,7 @@ debug = true
     }
 
     #[test]
-    fn the_users_file_is_found_in_order() {
+    fn the_configuration_file_is_searched_in_order() {
         let dir = tempfile::tempdir().unwrap();
         let base = dir.path();
         let write = |name: &str| {
@@ -530,7 +530,7 @@ debug = true
     }
 
     #[test]
-    fn fingerprints_differ_with_the_text() {
+    fn different_texts_have_different_fingerprints() {
         assert_ne!(fingerprint("a"), fingerprint("b"));
     }
 }

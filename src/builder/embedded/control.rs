@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn messages_arrive_and_the_end_is_seen() {
+    async fn messages_and_the_end_of_the_stream_are_received() {
         let (a, b) = UnixStream::pair().unwrap();
         let (mut client, mut server) = (ControlChannel::new(a), ControlChannel::new(b));
         let ask = ControlRequest::Lease {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn endless_lines_and_nonsense_are_errors() {
+    async fn endless_lines_and_invalid_messages_are_errors() {
         let (a, b) = UnixStream::pair().unwrap();
         let mut server = ControlChannel::new(b);
         let (_read, mut write) = a.into_split();

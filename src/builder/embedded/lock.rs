@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_holder_at_a_time_and_none_after_the_drop() {
+    async fn a_lock_has_one_holder_and_is_free_after_the_drop() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         let held = lock(&path, Duration::from_secs(5)).await.unwrap();

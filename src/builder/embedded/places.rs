@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn root_does_not_use_the_home_of_another_user_unless_it_is_told_to() {
+    fn root_uses_the_home_of_another_user_only_on_request() {
         let of = |variables: [(&str, &str); 2], is_root, owner| {
             let environment = Environment::of(variables, "/");
             data_dir_of(&environment, is_root, |_| owner).unwrap()
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn sockets_are_beside_the_data_where_the_path_is_short() {
+    fn sockets_are_in_the_data_directory_if_its_path_is_short() {
         let places = places(Path::new("/home/me/.local/share/rbake"));
         assert_eq!(
             places.socket(),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn long_paths_get_a_short_folder_of_their_own() {
+    fn sockets_of_a_long_data_path_get_a_short_folder_of_their_own() {
         let long = PathBuf::from(format!("/{}", "d".repeat(120)));
         let one = places(&long);
         assert!(one.socket().as_os_str().len() <= SOCKET_PATH_LIMIT);
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_that_others_can_write_to_are_refused_with_their_mode() {
+    fn errors_for_folders_that_others_can_write_to_show_their_mode() {
         let data = tempfile::tempdir().unwrap();
         let places = places(data.path());
         places.check().unwrap();
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn temporary_files_are_beside_the_data_where_sockets_fit() {
+    fn temporary_files_are_in_the_data_directory_if_its_path_is_short() {
         let short = places(Path::new("/home/me/.local/share/rbake"));
         assert_eq!(
             short.temporary(),
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_home_there_is_no_place() {
+    fn without_a_home_directory_there_is_no_data_directory() {
         let error = EmbeddedPlaces::of(&Environment::of([], "/")).unwrap_err();
         assert!(matches!(error, PlacesError::NoDataDir));
     }

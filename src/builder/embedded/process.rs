@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn the_start_time_is_found_behind_any_name() {
+    fn the_start_time_is_found_after_any_process_name() {
         let numbers: Vec<String> = (4..=52).map(|n| n.to_string()).collect();
         let stat = format!("7 (a b) R (c)) S {}", numbers.join(" "));
         assert_eq!(state_and_start(&stat), Some(('S', 22)));

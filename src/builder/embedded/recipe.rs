@@ -121,7 +121,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
-    fn the_fingerprint_follows_configuration_and_programs() {
+    fn the_fingerprint_changes_with_the_configuration_and_the_programs() {
         let dir = tempfile::tempdir().unwrap();
         let bin = dir.path().join("bin");
         std::fs::create_dir(&bin).unwrap();

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn only_absolute_folders_of_the_path_count() {
+    fn only_absolute_folders_of_path_are_searched() {
         let find = |path| SearchPath::new(None, path).find("sh").unwrap();
         assert!(find(Some(".:/nonexistent:/bin")).is_some());
         assert_eq!(find(Some("bin:.::")), None);

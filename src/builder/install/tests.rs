@@ -136,7 +136,7 @@ async fn a_pinned_archive_is_installed_once() {
 }
 
 #[tokio::test]
-async fn without_a_pin_nothing_is_fetched() {
+async fn without_a_pin_rbake_downloads_nothing() {
     let machine = Machine::new();
     let host = Host::start(vec![Answer::File(release(VERSION))]).await;
     let reason = reason(run(&machine, &host, &options(None)).await);

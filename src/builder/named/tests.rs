@@ -235,7 +235,7 @@ fn a_chosen_builder_that_cannot_be_used_is_an_error() {
 }
 
 #[test]
-fn contexts_and_the_embedded_builder_have_names() {
+fn docker_contexts_and_the_embedded_builder_can_be_named() {
     let dir = store(None);
     let environment = environment(dir.path(), &[]);
     let found = candidate(Some("default"), &environment).unwrap();

@@ -91,7 +91,7 @@ fn folders_that_others_can_write_to_are_refused_anywhere_in_a_path() {
 }
 
 #[test]
-fn group_bits_count_where_the_group_has_other_members() {
+fn group_permissions_matter_if_the_group_has_other_members() {
     let tree = Tree::new();
     let dir = tree.dir("shared", 0o775);
     let stranger = Judge {
@@ -218,7 +218,7 @@ fn a_folder_that_all_can_write_to_may_be_in_a_path_but_not_hold_programs() {
 }
 
 #[test]
-fn roots_folder_is_not_ours_unless_we_are_root() {
+fn a_folder_of_root_is_not_private_to_another_user() {
     let judge = Judge {
         user: 4242,
         unmapped: None,

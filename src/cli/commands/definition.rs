@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_come_before_targets() {
+    fn remote_addresses_come_before_targets() {
         let words = |words: &[&str]| {
             words
                 .iter()

@@ -89,7 +89,7 @@ fn verbs_are_offered_as_first_words_only_and_targets_take_precedence() {
 }
 
 #[test]
-fn flags_may_stand_before_a_verb() {
+fn flags_may_precede_a_verb() {
     let sub = ["status", "install", "serve", "stop"];
     assert_eq!(values(&["--builder", "r", "builder", ""]), sub);
     assert_eq!(values(&["-D", "--builder=r", "+builder", ""]), sub);
@@ -100,7 +100,7 @@ fn flags_may_stand_before_a_verb() {
 }
 
 #[test]
-fn files_on_the_line_are_the_definition() {
+fn files_on_the_command_line_are_the_definition() {
     for typed in [
         &["-f", "other.hcl"][..],
         &["--file=other.hcl"],
@@ -118,7 +118,7 @@ fn files_on_the_line_are_the_definition() {
 }
 
 #[test]
-fn flags_and_their_values() {
+fn flags_and_their_values_are_offered() {
     assert_eq!(values(&["--pr"]), ["--print", "--progress", "--provenance"]);
     assert_eq!(values(&["--list-"]), [""; 0]);
     assert_eq!(values(&["--progress", "p"]), ["plain"]);

@@ -345,7 +345,7 @@ mod tests {
     #[test_case(123_456_789, "117.7MiB")]
     #[test_case((1 << 20) - 1, "1024KiB")]
     #[test_case(u64::MAX, "16EiB")]
-    fn sizes(bytes: u64, expected: &str) {
+    fn sizes_are_written_in_binary_units(bytes: u64, expected: &str) {
         assert_eq!(size_text(bytes), expected);
     }
 

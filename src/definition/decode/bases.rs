@@ -147,7 +147,7 @@ mod tests {
     #[test_case("sub", "docker-image://a", "docker-image://a")]
     #[test_case("sub", "https://h/x", "https://h/x")]
     #[test_case("", "x", "x"; "standard input has no directory")]
-    fn paths(dir: &str, path: &str, expected: &str) {
+    fn relative_paths_are_rebased(dir: &str, path: &str, expected: &str) {
         assert_eq!(&*rebased(dir, path), expected);
     }
 }

@@ -400,7 +400,7 @@ mod tests {
     #[test_case(Value::string("false"), Some(false); "word")]
     #[test_case(Value::string("True"), None; "case")]
     #[test_case(Value::number(1_i64), None; "number")]
-    fn booleans(value: Value, expected: Option<bool>) {
+    fn booleans_are_decoded(value: Value, expected: Option<bool>) {
         let read = one("pull", value).ok();
         assert_eq!(
             read.map(|target| target.pull.map(|pull| pull.value)),
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_become_texts_and_nulls_are_errors() {
+    fn list_elements_become_texts_and_nulls_are_errors() {
         let target = one(
             "tags",
             Value::tuple(vec![Value::number(1_i64), Value::from(true)]),
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn nulls_in_maps() {
+    fn nulls_in_maps_are_left_out_or_are_errors() {
         let args = one("args", object(&[("A", null()), ("B", Value::string("1"))])).unwrap();
         assert_eq!((args.args.get("A"), args.args.len()), (None, 1));
         let problems = codes(one("contexts", object(&[("A", null())])));

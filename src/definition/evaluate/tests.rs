@@ -99,7 +99,7 @@ target "web" { tags = [A] }
         "target \"a\" { args = { x = jsonencode(target.a) } }\n",
         "`args` of target `a` refers to itself @ target.a"; "itself as a whole"
     )]
-fn cycles_name_their_path(text: &str, expected: &str) {
+fn errors_about_cycles_show_the_cycle(text: &str, expected: &str) {
     assert_eq!(errors(text), [expected]);
 }
 
@@ -166,7 +166,7 @@ fn try_does_not_catch_the_error_of_another_value() {
 #[test_case("target[\"base\"]", "a reference to a target must have its name after a dot @ target"; "index")]
 #[test_case("target.app.name", "there is no target `app` @ app"; "label of a matrix")]
 #[test_case("group.base.targets", "there is no group `base` @ base"; "group")]
-fn wrong_references(expr: &str, expected: &str) {
+fn wrong_references_are_errors(expr: &str, expected: &str) {
     let text = format!(
         "target \"base\" {{}}\ntarget \"app\" {{\n  name = \"app-${{v}}\"\n  matrix = {{ v = [1, 2] }}\n}}\n\
              target \"x\" {{ args = {{ v = {expr} }} }}\n"
@@ -246,7 +246,7 @@ variable "B" {
 }
 
 #[test]
-fn overrides_that_do_not_fit_name_their_source() {
+fn errors_about_invalid_overrides_name_their_source() {
     let text = "variable \"N\" { default = 1 }\nvariable \"L\" { type = list(number) }\n";
     let world = World {
         environment: vec![("L_JSON", "[1, \"x\"]")],
@@ -295,7 +295,7 @@ function "d" {
 #[test_case("v0 = [1]", "v$2 = [v$1, v$1]"; "lists of shared parts")]
 #[test_case("v0 = [1]", "v$2 = concat(v$1, v$1)"; "lists")]
 #[test_case("v0 = {a = 1}", "v$2 = {a = v$1, b = v$1}"; "objects")]
-fn growth_is_bounded(first: &str, next: &str) {
+fn exponential_growth_is_limited(first: &str, next: &str) {
     let mut text = format!("{first}\n");
     for step in 0..40_u32 {
         let line = next
@@ -310,7 +310,7 @@ fn growth_is_bounded(first: &str, next: &str) {
 }
 
 #[test]
-fn depth_is_bounded() {
+fn depth_is_limited() {
     let chain = |count: usize, before: &str, after: &str| {
         let lines = (0..count).map(|step| format!("v{step} = {before}v{}{after}\n", step + 1));
         lines.chain([format!("v{count} = 1\n")]).collect::<String>()
@@ -323,7 +323,7 @@ fn depth_is_bounded() {
 }
 
 #[test]
-fn json_definitions() {
+fn json_definitions_are_evaluated() {
     let text = r#"{
   "//": "a comment",
   "variable": {"V": {"type": "list(string)", "default": ["a"]}},

@@ -341,7 +341,7 @@ mod tests {
     #[test_case(&["a", "b", "c", "b", "d", "a"], &["a", "b", "c", "d"])]
     #[test_case(&["a", "a", "a"], &["a"])]
     #[test_case(&["a", "b"], &["a", "b"])]
-    fn swapping_order(before: &[&str], after: &[&str]) {
+    fn dedupe_swapping_leaves_the_order_of_buildx(before: &[&str], after: &[&str]) {
         let mut list = list(before);
         list.dedupe_swapping();
         assert_eq!(texts(&list), after);
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_do_not_reach_copies() {
+    fn changes_do_not_affect_copies() {
         let mut one = list(&["a"]);
         let two = one.clone();
         one.push(Spanned::without_span("b".into()));

@@ -204,7 +204,7 @@ mod tests {
     #[test_case("dest=x", ExportKind::Local, "dest=x"; "a field alone is a directory")]
     #[test_case("TYPE=image", ExportKind::Local, "TYPE=image"; "a type in upper case is a directory")]
     #[test_case("type=local,Dest=x", ExportKind::Local, "x"; "keys are converted to lower case")]
-    fn short_forms(text: &str, kind: ExportKind, path: &str) {
+    fn short_forms_are_parsed(text: &str, kind: ExportKind, path: &str) {
         assert_eq!(Export::from_text(text), Ok(dest(kind, path)));
     }
 
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn sinks() {
+    fn the_sink_depends_on_type_and_dest() {
         let sink = |text: &str| Export::from_text(text).map(|export| export.sink());
         assert_eq!(sink("type=docker"), Ok(Sink::Docker));
         assert_eq!(sink("type=docker,dest=x"), Ok(Sink::File));

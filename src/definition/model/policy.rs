@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_of_policies() {
+    fn fields_of_policies_are_parsed() {
         let policy =
             PolicyEntry::from_text("filename=a.rego,filename=b.rego,strict=1,log-level=warn")
                 .unwrap();

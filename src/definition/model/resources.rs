@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_and_broken_fields() {
+    fn unknown_and_malformed_fields_are_errors() {
         let mut resources = Resources::default();
         assert!(resources.set("memroy", text("1g")).is_err());
         assert!(resources.set("cpu-quota", text("1.5")).is_err());

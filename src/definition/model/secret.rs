@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_of_secrets() {
+    fn sources_of_secrets_are_parsed() {
         let secret = |id: &str, src: Option<&str>, env: Option<&str>| {
             Ok(SecretEntry::new(
                 id.into(),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn ssh_forms() {
+    fn forms_of_ssh_entries_are_parsed() {
         assert_eq!(
             SshEntry::from_text("default").paths,
             Vec::<SharedText>::new()

@@ -136,7 +136,7 @@ mod tests {
     #[test_case("output", "a=b", None; "a directory with an equals sign")]
     #[test_case("output", "out", None)]
     #[test_case("tags", "inline", None; "another attribute")]
-    fn words(attribute: &str, text: &str, meant: Option<&str>) {
+    fn words_that_look_like_types_are_recognised(attribute: &str, text: &str, meant: Option<&str>) {
         let found = doubts(attribute, text);
         assert_eq!(found.len(), usize::from(meant.is_some()), "{found:?}");
         if let (Some(meant), [doubt]) = (meant, found.as_slice()) {

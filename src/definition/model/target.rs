@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn merging_shares_what_it_does_not_change() {
+    fn changes_after_a_merge_do_not_affect_the_other_targets() {
         let mut base = target();
         base.args.insert("A".into(), text("1"));
         let mut heir = target();

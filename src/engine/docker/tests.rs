@@ -177,7 +177,7 @@ async fn a_missing_container_is_reported_as_absent() {
 }
 
 #[tokio::test]
-async fn bytes_behind_the_upgrade_belong_to_the_stream() {
+async fn bytes_after_the_upgrade_belong_to_the_stream() {
     let script = script(
         &[(
             "/grpc",

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unknown_host_gets_two_empty_strings() {
+    async fn an_unknown_host_has_an_empty_credential() {
         let answer = auth([])
             .credentials(of("r.example"))
             .await

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn writing_after_the_other_end_has_gone_fails() {
+    async fn writing_fails_after_the_other_end_has_closed() {
         let (_to_us, mut tunnel, from_us) = tunnel();
         drop(from_us);
         let error = tunnel.write_all(b"x").await.unwrap_err();

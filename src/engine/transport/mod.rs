@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn remarks_keep_the_newest_whole_characters() {
+    fn remarks_keep_the_end_of_the_text_in_whole_characters() {
         let remarks = Remarks::default();
         remarks.push(&"é".repeat(Remarks::LIMIT));
         remarks.push("end\n");

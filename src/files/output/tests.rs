@@ -52,7 +52,7 @@ impl Folder {
 const ALL: [FileAccess; 2] = [FileAccess::Kept, FileAccess::Fresh(0o644)];
 
 #[test]
-fn a_file_appears_when_it_is_complete() {
+fn a_file_appears_only_when_it_is_complete() {
     for access in ALL {
         let folder = folder();
         std::fs::write(folder.path.join("out"), "old").unwrap();
@@ -123,7 +123,7 @@ fn the_file_behind_a_link_is_written_and_the_link_stays() {
 }
 
 #[test]
-fn a_link_that_came_after_the_check_is_not_followed() {
+fn a_link_made_after_the_check_is_not_followed() {
     for access in ALL {
         let folder = folder();
         std::fs::create_dir(folder.path.join("dir")).unwrap();
@@ -365,7 +365,7 @@ fn root_keeps_the_owner_of_a_file() {
 }
 
 #[test]
-fn a_log_grows_under_its_name_and_keeps_what_another_process_appends() {
+fn a_log_is_visible_while_it_grows_and_keeps_lines_of_other_processes() {
     let folder = folder();
     std::fs::write(folder.path.join("log"), "of an earlier run").unwrap();
     let inode = folder.inode("log");

@@ -389,7 +389,7 @@ mod tests {
     #[test_case("{\"a\": [1, -2.50e+1, null], \"a\": true} \n")]
     #[test_case("\"\\u00e9\\ud83d\\ude00\\/\"")]
     #[test_case("[]")]
-    fn valid(text: &str) {
+    fn valid_json_is_read(text: &str) {
         read(text).unwrap();
     }
 
@@ -408,7 +408,7 @@ mod tests {
     #[test_case("{\"a\": 1", 0; "open object")]
     #[test_case("1 2", 2; "two values")]
     #[test_case("// x\n1", 0; "comment")]
-    fn invalid(text: &str, at: usize) {
+    fn invalid_json_is_an_error_at_its_place(text: &str, at: usize) {
         assert_eq!(read(text).unwrap_err().range.start, at);
     }
 

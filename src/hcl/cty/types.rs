@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_english() {
+    fn types_have_english_names() {
         assert_eq!(
             Type::list(Type::map(Type::String)).name(),
             "list of map of string"

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_are_ascii() {
+    fn character_classes_are_ascii() {
         assert_eq!(first(r"\d+", "٣٤12"), Some("12"));
         assert_eq!(first(r"\w+", "éab_1é"), Some("ab_1"));
         assert_eq!(first(r"\S+", " é\u{a0}x "), Some("é\u{a0}x"));

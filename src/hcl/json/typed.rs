@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn structures() {
+    fn structures_are_decoded_by_their_type() {
         let ty = Type::object([("a", Type::list(Type::Number)), ("b", Type::String)]);
         assert_eq!(
             decoded(r#"{"a": [1, "2"]}"#, &ty),

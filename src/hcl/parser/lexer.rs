@@ -360,7 +360,7 @@ mod tests {
     #[test_case("1e+5.x", &["1e+5", ".", "x"])]
     #[test_case("1e", &["1", "e"]; "no exponent")]
     #[test_case("0.name", &["0", ".", "name"])]
-    fn numbers(text: &str, expected: &[&str]) {
+    fn numbers_are_recognised(text: &str, expected: &[&str]) {
         let words: Vec<&str> = kinds(text, true)
             .into_iter()
             .map(|(_, text)| text)

@@ -55,7 +55,7 @@ fn mistakes(text: &str) -> Vec<String> {
 #[test_case("a \"${b}\" {}\n", "a label cannot contain `${` or `%{` @ ${b}"; "template in a label")]
 #[test_case("a /* b\n", "this comment is not closed @ /*"; "open comment")]
 #[test_case("a = 1\nb = 2\na = 3\n", "`a` is set twice @ a"; "set twice")]
-fn first_mistake(text: &str, expected: &str) {
+fn the_first_mistake_is_reported_at_its_place(text: &str, expected: &str) {
     assert_eq!(mistakes(text).first().map(String::as_str), Some(expected));
 }
 
@@ -121,7 +121,7 @@ fn a_span_covers_only_its_expression() {
 #[test_case("a ? ", ""; "conditionals")]
 #[test_case("f(", ")"; "calls")]
 #[test_case("1 + ", ""; "operators between")]
-fn depth_is_bounded(open: &str, close: &str) {
+fn nesting_is_limited(open: &str, close: &str) {
     let text = format!("a = {}1{}\n", open.repeat(50_000), close.repeat(50_000));
     // The deepest nesting that is allowed needs more stack than a thread of the test runner has.
     let found = std::thread::Builder::new()

@@ -72,7 +72,7 @@ mod tests {
     #[test_case(r#"output = ["type=tar", "type=oci"]"#, &["plan::output"]; "two on standard output")]
     #[test_case(r#"output = ["type=tar"]"#, &[]; "one on standard output")]
     #[test_case(r#"output = ["type=docker", "new/dir"]"#, &[]; "new directory")]
-    fn what_printing_checks(attributes: &str, expected: &[&str]) {
+    fn problems_that_printing_finds(attributes: &str, expected: &[&str]) {
         let project = target(attributes)
             .file("large", &"x".repeat(501 * 1024))
             .file("key", "-----BEGIN OPENSSH PRIVATE KEY-----\n")
@@ -105,7 +105,7 @@ mod tests {
     #[test_case(r#"output = ["type=local,dest=d,mode=zz"]"#, &["plan::local-mode"]; "mode")]
     #[test_case(r#"cache-to = ["type=registry"]"#, &["plan::cache-reference"]; "cache without a name")]
     #[test_case(r#"cache-from = ["example.com/x:123/merge"]"#, &["plan::cache-reference"]; "cache of a branch")]
-    fn what_building_checks(attributes: &str, expected: &[&str]) {
+    fn problems_that_building_finds(attributes: &str, expected: &[&str]) {
         assert_eq!(codes(&built(&target(attributes), &["a"])), expected);
     }
 

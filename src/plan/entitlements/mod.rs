@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_read() {
+    fn values_of_allow_are_parsed() {
         let all = allowed(&[
             "network.host",
             "fs=/a",

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_followed_before_the_step_up() {
+    fn links_are_followed_before_dot_dot_is_applied() {
         let (_dir, root) = tree();
         std::fs::create_dir(root.join("outside/deep")).unwrap();
         symlink("../outside/deep", root.join("work/up")).unwrap();

@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn privileges_and_devices() {
+    fn privileges_and_devices_are_required() {
         let project = project(
             r#"
             target "a" {

@@ -91,7 +91,7 @@ mod tests {
     #[test_case(&["type=oci"], &["type=oci"]; "layout")]
     #[test_case(&["type=docker"], &["type=docker", "type=image,push=true"]; "docker")]
     #[test_case(&["type=docker", "type=image"], &["type=docker", "type=image,push=true"]; "both")]
-    fn pushed(before: &[&str], after: &[&str]) {
+    fn push_true_adds_or_changes_outputs(before: &[&str], after: &[&str]) {
         let mut outputs = list(before);
         push(&mut outputs, &Spanned::without_span(true));
         assert_eq!(outputs, list(after));
@@ -101,7 +101,7 @@ mod tests {
     #[test_case(&["type=registry", "type=local,dest=a", "type=local,dest=b"], &["type=local,dest=b", "type=local,dest=a"]; "registry")]
     #[test_case(&["type=registry"], &[]; "nothing left")]
     #[test_case(&["type=docker"], &["type=docker"]; "docker")]
-    fn kept(before: &[&str], after: &[&str]) {
+    fn push_false_stops_outputs_from_pushing(before: &[&str], after: &[&str]) {
         let mut outputs = list(before);
         push(&mut outputs, &Spanned::without_span(false));
         assert_eq!(outputs, list(after));
@@ -114,7 +114,7 @@ mod tests {
     #[test_case(&["type=oci"], &["type=oci", "type=docker"]; "layout")]
     #[test_case(&["type=image", "type=local,dest=d"], &["type=image", "type=local,dest=d"]; "files")]
     #[test_case(&["type=cacheonly"], &["type=cacheonly"]; "cache")]
-    fn loaded(before: &[&str], after: &[&str]) {
+    fn load_true_adds_an_output_to_docker(before: &[&str], after: &[&str]) {
         let mut outputs = list(before);
         load(&mut outputs, &Spanned::without_span(true));
         assert_eq!(outputs, list(after));

@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn operators() {
+    fn values_are_replaced_or_appended_by_operator() {
         assert_eq!(
             change_of("*.platform+=linux/arm64"),
             AttributeChange::Platforms(Op::Append, "linux/arm64".into())
@@ -408,7 +408,7 @@ mod tests {
     #[test_case("t.+=x", INVALID; "empty key to append to")]
     #[test_case("t.tags.=x", INVALID; "empty part")]
     #[test_case("svc.1.args.A=1", "plan::unknown-override-key"; "a dot in the target")]
-    fn refused(text: &str, code: &str) {
+    fn invalid_overrides_are_refused(text: &str, code: &str) {
         assert_eq!(parse(text).unwrap_err().code, code);
     }
 
@@ -474,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_for_attestations() {
+    fn attestation_flags_become_overrides() {
         let set = TargetOverride::attest("provenance", "false")
             .unwrap()
             .unwrap();

@@ -160,7 +160,7 @@ mod tests {
     use test_case::test_case;
 
     #[test]
-    fn levels_and_platforms() {
+    fn levels_and_platforms_are_parsed() {
         let found = Annotation::parse("manifest[linux/amd64],index:a:b=c=d").unwrap();
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].level, Some(AnnotationLevel::Manifest));
@@ -179,7 +179,7 @@ mod tests {
     #[test_case("manifest[a/b/c/d]:a=b"; "no platform")]
     #[test_case("manifest,:a=b"; "empty type")]
     #[test_case("Index:a=b"; "upper case")]
-    fn refused(text: &str) {
+    fn invalid_annotations_are_refused(text: &str) {
         assert!(Annotation::parse(text).is_err());
     }
 }

@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses() {
+    fn addresses_are_parsed() {
         assert_eq!(
             texts("1.2.3.4,[::1],::2"),
             Ok(vec!["1.2.3.4".into(), "::1".into(), "::2".into()])

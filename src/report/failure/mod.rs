@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_run_has_no_failure() {
+    fn an_interrupted_run_reports_no_failure() {
         let text = told(
             r#"{"at":1,"event":"stopping","reason":"interrupted"}"#,
             |outcome| {

@@ -105,7 +105,7 @@ fn a_layer_is_pulled() {
 }
 
 #[test]
-fn a_failure_and_what_it_stops() {
+fn a_failure_beside_running_targets() {
     insta::assert_snapshot!(draw(&at(FAILURE, 7130), 7130, 100, 24), @r#"
     Building 1/3 targets, 1 failed                               tcp://127.0.0.1:1234 · 21/26 steps · 7s
      ⠙ web      7.1s    7/11  [assets 2/2] RUN echo "> site@1.0.0 build"; sleep 1; for i in $(seq 1 12)…
@@ -123,7 +123,7 @@ fn a_failure_and_what_it_stops() {
 }
 
 #[test]
-fn a_small_terminal_gets_what_fits() {
+fn a_small_terminal_shows_what_fits() {
     let model = at(COLD, 7500);
     assert_eq!(draw(&model, 7500, 100, 0), "");
     assert_eq!(draw(&model, 7500, 100, 1).lines().count(), 1);
@@ -240,7 +240,7 @@ fn a_hundred_targets_in_24_rows() {
 }
 
 #[test]
-fn ascii_is_enough() {
+fn without_unicode_the_frame_is_ascii() {
     let look = Look {
         unicode: false,
         ..Look::default()
@@ -263,7 +263,7 @@ fn ascii_is_enough() {
 
 proptest! {
     #[test]
-    fn every_frame_fits(
+    fn every_frame_fits_into_the_terminal(
         events in prop::collection::vec(any_event(), 0..40),
         cols in 0u16..220,
         rows in 0u16..50,

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn overlaps_count_once() {
+    fn overlapping_intervals_count_once() {
         let mut busy = Busy::default();
         for (start, end) in [
             (10, 20),

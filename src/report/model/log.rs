@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_joined() {
+    fn chunks_are_joined_into_lines() {
         let (done, rest) = lines(&[
             b"a",
             b"b\r",
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tail_is_bounded() {
+    fn the_tail_is_limited() {
         let mut tail = Tail::default();
         let mut bytes = 0;
         for n in 0..1000 {
@@ -221,7 +221,7 @@ mod tests {
     proptest! {
         // It makes no difference where the bytes are split.
         #[test]
-        fn splits_do_not_matter(text in "(a|ä|\r|\n|\u{1b}\\[1m| ){0,60}", cuts in prop::collection::vec(0usize..120, 0..6)) {
+        fn chunk_ends_do_not_matter(text in "(a|ä|\r|\n|\u{1b}\\[1m| ){0,60}", cuts in prop::collection::vec(0usize..120, 0..6)) {
             let bytes = text.as_bytes();
             let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(bytes.len())).collect();
             cuts.extend([0, bytes.len()]);

@@ -143,7 +143,7 @@ mod tests {
         WorkKind::Import
     )]
     #[test_case("mkdir /x", WorkKind::Step)]
-    fn kinds(name: &str, kind: WorkKind) {
+    fn the_name_of_a_vertex_decides_its_kind(name: &str, kind: WorkKind) {
         assert_eq!(WorkKind::of(name), kind);
     }
 
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_split_off() {
+    fn the_label_is_split_from_the_name() {
         assert_eq!(split("[web 2/5] RUN [a] b"), ("web 2/5", "RUN [a] b"));
         assert_eq!(split("exporting to image"), ("", "exporting to image"));
         assert_eq!(split("[ -f x ]"), ("", "[ -f x ]"));

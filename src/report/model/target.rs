@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_under_two_digests_counts_once() {
+    fn a_step_with_two_digests_counts_once() {
         let mut target = TargetModel::new("web".parse().unwrap());
         let name: Arc<str> = "[2/2] RUN make".into();
         target.know_step(&name);

@@ -164,7 +164,7 @@ fn warnings_are_reported_once() {
 }
 
 #[test]
-fn any_order_ends_in_the_same_numbers() {
+fn events_in_any_order_give_the_same_numbers() {
     let text = include_str!("../../../tests/fixtures/status/cold.jsonl");
     let events = recording::read(text).unwrap();
     let (ends, mut rest): (Vec<Event>, Vec<Event>) = events.into_iter().partition(|event| {
@@ -252,7 +252,7 @@ fn a_group_is_cached_if_all_of_it_is() {
 }
 
 #[test]
-fn a_hostile_daemon_takes_bounded_memory() {
+fn a_hostile_daemon_uses_limited_memory() {
     let mut model = Model::new();
     let long = bytes::Bytes::from(vec![b'x'; 64 * 1024]);
     for n in 0..60_000u32 {
@@ -472,7 +472,7 @@ pub(in crate::report) fn any_event() -> impl Strategy<Value = Event> {
 
 proptest! {
     #[test]
-    fn no_order_of_events_panics_or_contradicts_itself(events in prop::collection::vec(any_event(), 0..80)) {
+    fn events_in_any_order_give_a_consistent_model(events in prop::collection::vec(any_event(), 0..80)) {
         let mut model = Model::new();
         for event in &events {
             model.apply(event);

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_may_come_before_the_start() {
+    fn the_end_may_be_reported_before_the_start() {
         let mut vertex = vertex();
         assert_eq!(vertex.state(), State::Pending);
         assert_eq!(
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_runs_again() {
+    fn a_vertex_may_run_again() {
         let mut vertex = vertex();
         vertex.update(0, &update(Some(5), Some(6)));
         vertex.update(0, &update(Some(7), None));
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_counts_until_a_later_success() {
+    fn a_vertex_has_failed_until_a_later_success() {
         let mut vertex = vertex();
         let mut failed = update(Some(5), Some(6));
         failed.error = "process did not complete successfully: exit code: 2".into();
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn shared_output_is_taken_once() {
+    fn output_that_targets_share_is_taken_once() {
         let mut vertex = vertex();
         let mut lines = Vec::new();
         let log = |time: u64, data: &'static str| event::VertexLog {

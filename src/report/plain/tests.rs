@@ -129,7 +129,7 @@ fn a_step_without_output_is_reported_as_still_running() {
 
 proptest! {
     #[test]
-    fn no_order_of_events_panics(events in prop::collection::vec(any_event(), 0..60)) {
+    fn events_in_any_order_never_panic(events in prop::collection::vec(any_event(), 0..60)) {
         let mut model = Model::new();
         let mut view = Plain::new(Look::default(), Arc::default());
         let mut out = Vec::new();

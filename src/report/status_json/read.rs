@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_an_error() {
+    fn an_invalid_digest_is_an_error() {
         let status: SolveStatus =
             serde_json::from_str(r#"{"vertexes":[{"digest":"nope"}]}"#).unwrap();
         let error = status.into_update().unwrap_err();

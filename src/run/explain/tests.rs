@@ -84,7 +84,7 @@ fn known_mistakes_are_explained(body: &str, said: &str, line: &str, told: &str, 
 #[test_case("digest mismatch")]
 #[test_case("secret of the house: not found")]
 #[test_case("lookup : no such host")]
-fn other_messages_stay_as_they_are(said: &str) {
+fn other_messages_stay_unchanged(said: &str) {
     let failure = explained("", said, "");
     assert_eq!(failure.message, said);
     assert!(

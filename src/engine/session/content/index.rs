@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_cache_says_what_is_missing() {
+    async fn the_reason_says_why_there_is_no_cache() {
         let dir = tempfile::tempdir().unwrap();
         let missing = |root: &Path, tag: &str| match find_cache(root, tag, None) {
             CacheSource::Missing(why) => why,

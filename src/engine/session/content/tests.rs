@@ -99,7 +99,7 @@ async fn a_reference_that_is_too_long_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_blob_is_written_as_the_daemon_writes_it() {
+async fn a_blob_is_written_by_the_messages_that_the_daemon_sends() {
     let mut fixture = fixture().await;
     let digest = Digest::sha256(b"abcdef");
     let messages = vec![

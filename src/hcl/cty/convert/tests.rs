@@ -21,7 +21,7 @@ fn converted(value: &Value, to: &Type) -> String {
 }
 
 #[test]
-fn primitives() {
+fn primitives_are_converted() {
     assert_eq!(converted(&Value::number(1i64), &Type::String), "\"1\"");
     assert_eq!(converted(&"1.50".into(), &Type::Number), "1.5");
     assert_eq!(converted(&"1".into(), &Type::Bool), "true");
@@ -75,7 +75,7 @@ fn tuples_become_lists_and_sets() {
 }
 
 #[test]
-fn objects_and_maps() {
+fn objects_and_maps_are_converted() {
     let pair = object(&[("a", Value::number(1i64)), ("b", "x".into())]);
     assert_eq!(
         converted(&pair, &Type::map(Type::Dynamic)),

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_third_prints_as_many_digits_as_512_bits_hold() {
+    fn a_third_is_printed_with_all_digits_of_512_bits() {
         let third = number("1").divide(&number("3")).unwrap().to_string();
         assert_eq!(third, format!("0.{}5", "3".repeat(154)));
     }
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn remainders_take_the_dividends_sign() {
+    fn remainders_have_the_sign_of_the_dividend() {
         let of = |left: &str, right: &str| number(left).modulo(&number(right)).unwrap().to_string();
         assert_eq!(of("7", "-3"), "1");
         assert_eq!(of("-7", "3"), "-1");

@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn exponent_and_general_notation() {
+    fn numbers_are_printed_in_exponent_and_general_notation() {
         let exponent = |text: &str, digits| number(text).to_text(Notation::Exponent, digits);
         assert_eq!(exponent("1234.5", Some(6)), "1.234500e+03");
         assert_eq!(exponent("0", Some(2)), "0.00e+00");

@@ -91,7 +91,7 @@ fn the_format_for_each_engine_depends_on_its_image_store() {
 }
 
 #[test]
-fn the_engine_pushes_where_its_buildkit_cannot() {
+fn the_engine_pushes_if_its_buildkit_cannot() {
     let body = "tags = [\"h/a:1\", \"h/a\"]\noutput = [\"type=registry\"]";
     let (done, _) = lowered(body, docker(ImageStore::Classic), [("", "")]);
     assert_eq!(done.pushes.len(), 2);
