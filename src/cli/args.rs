@@ -169,7 +169,7 @@ fn after_help() -> StyledStr {
     for verb in super::verb::Verb::ALL {
         let _ = writeln!(text, "  {:<11} {}", verb.name(), verb.about());
     }
-    text.push_str("\nExit codes: 0 success, 1 a target failed, 2 wrong usage, 3 wrong definition, 4 no connection to a builder, 130 interrupted\n");
+    text.push_str("\nExit codes: 0 success, 1 a target failed, 2 wrong usage, 3 wrong definition, 4 no connection to a builder, 100 and 102 gRPC errors of the builder, 129 and 130 interrupted\n");
     text.into()
 }
 

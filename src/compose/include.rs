@@ -18,8 +18,7 @@ use crate::yaml::{MergeMark, YamlEntry, YamlMapping, YamlNode, YamlValue};
 const SECTIONS: [&str; 6] = [
     "services", "volumes", "networks", "secrets", "configs", "models",
 ];
-/// The deepest nesting of `include`. A longer chain is reported as a cycle: it is a file that includes itself
-/// under ever new names.
+/// The deepest nesting of `include`. A longer chain is usually a file that includes itself under ever new names.
 const MOST_NESTED: usize = 100;
 /// The most projects that may be included in total. Without a limit, a chain of files that each include the next
 /// one twice doubles the work at each step.
@@ -132,10 +131,18 @@ impl Loader<'_, '_> {
             let mut way = place.included_by.join("` → `");
             way.push_str("` → `");
             way.push_str(&main);
-            let message = format!("`{main}` includes itself: `{way}`");
-            return Err(self
-                .reader
-                .error("compose::include-cycle", message, *span, ""));
+            let (code, message) = if place.included_by.contains(&main) {
+                (
+                    "compose::include-cycle",
+                    format!("`{main}` includes itself: `{way}`"),
+                )
+            } else {
+                (
+                    "compose::limit",
+                    format!("projects are included more than {MOST_NESTED} levels deep: `{way}`"),
+                )
+            };
+            return Err(self.reader.error(code, message, *span, ""));
         }
         let (dir, seen_as) = match included.project_directory {
             None => (parent(&main), parent(first)),

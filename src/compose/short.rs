@@ -27,7 +27,7 @@ pub(super) fn volume(text: &str) -> Result<(), &'static str> {
         if letter == ':' && nested == 0 && !drive {
             sections += 1;
             match (section, sections) {
-                (0, _) => return Err("there is nothing between its colons"),
+                (0, _) => return Err("a part before one of its colons is empty"),
                 (_, 3..) => return Err("there are too many colons"),
                 _ => section = 0,
             }

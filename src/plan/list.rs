@@ -99,7 +99,7 @@ fn unknown(what: &str, found: Option<&str>, known: &'static [&'static str]) -> D
         "`{found}` is not a known {what}: there are `{}`",
         known.join("`, `")
     ))
-    .similar("a word", found, known.iter().copied())
+    .similar("a value", found, known.iter().copied())
 }
 
 /// Formats the list. It ends with a line break only if buildx's list does.

@@ -149,7 +149,7 @@ impl Check<'_> {
         if of_index && !has_index {
             return Some(Obstacle::Refused(
                 format!(
-                    "an image of one platform without attestations, such as `type={}` makes here, has no index",
+                    "the image that `type={}` makes here has no index",
                     output.kind.name()
                 ),
                 match output.kind {

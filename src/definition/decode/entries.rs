@@ -242,8 +242,8 @@ impl AttributeReader<'_> {
 
     fn invalid(&mut self, path: &ValuePath<'_>, error: &EntryError) {
         let mut problem = self.problem(path, INVALID_ENTRY, &error.to_string());
-        if let Some((word, known)) = error.misspelling() {
-            problem = problem.did_you_mean("a word", word, known.iter().copied());
+        if let Some((what, word, known)) = error.misspelling() {
+            problem = problem.did_you_mean(what, word, known.iter().copied());
         }
         if matches!(error, EntryError::NoType) {
             problem = problem.help(match self.name() {

@@ -88,11 +88,11 @@ pub(crate) enum EntryError {
 }
 
 impl EntryError {
-    /// The word that may be misspelled, and the valid words, for a suggestion.
-    pub(crate) fn misspelling(&self) -> Option<(&str, &'static [&'static str])> {
+    /// What may be misspelled (`a key` or `a value`), its text, and the valid texts, for a suggestion.
+    pub(crate) fn misspelling(&self) -> Option<(&'static str, &str, &'static [&'static str])> {
         match self {
-            Self::UnknownKey { key, known } => Some((key, known)),
-            Self::UnknownValue { value, known, .. } => Some((value, known)),
+            Self::UnknownKey { key, known } => Some(("a key", key, known)),
+            Self::UnknownValue { value, known, .. } => Some(("a value", value, known)),
             _ => None,
         }
     }

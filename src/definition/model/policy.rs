@@ -130,7 +130,7 @@ mod tests {
     fn errors_name_unknown_keys() {
         let error = PolicyEntry::from_text("filenam=a").unwrap_err();
         assert!(
-            matches!(error.misspelling(), Some(("filenam", _))),
+            matches!(error.misspelling(), Some((_, "filenam", _))),
             "{error}"
         );
         assert!(PolicyEntry::from_text("log-level=loud").is_err());

@@ -143,7 +143,10 @@ mod tests {
     #[test]
     fn errors_name_misspelled_keys() {
         let error = SecretEntry::from_text("id=a,sorce=b").unwrap_err();
-        assert!(matches!(error.misspelling(), Some(("sorce", _))), "{error}");
+        assert!(
+            matches!(error.misspelling(), Some((_, "sorce", _))),
+            "{error}"
+        );
         assert!(SecretEntry::from_text("type=vault").is_err());
         let error = SecretEntry::from_text("npm").unwrap_err();
         assert_eq!(error.meant(), Some("id=npm"));

@@ -173,6 +173,17 @@ impl Type {
         }
     }
 
+    /// The name of the type with its article: `a list of string`, `an object`.
+    pub(crate) fn with_article(&self) -> String {
+        let name = self.name();
+        let article = if name.starts_with(['a', 'e', 'i', 'o', 'u']) {
+            "an"
+        } else {
+            "a"
+        };
+        format!("{article} {name}")
+    }
+
     /// The English name of a type, for messages about values: `list of string`, `tuple`, `dynamic`. As in go-cty,
     /// tuples and objects are not spelled out.
     pub(crate) fn name(&self) -> String {

@@ -145,7 +145,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
                     "definition::type-mismatch",
                     format!("the branches of this conditional have no common type: {error}"),
                 )
-                .at(branch.span, format!("this cannot be {}", with_article(&ty))),
+                .at(branch.span, format!("this cannot be {}", ty.with_article())),
             )
         })
     }
@@ -179,11 +179,11 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
             )
             .at(
                 conditional.yes.span,
-                format!("this is {}", with_article(&yes_ty)),
+                format!("this is {}", yes_ty.with_article()),
             )
             .at(
                 conditional.no.span,
-                format!("this is {}", with_article(&no_ty)),
+                format!("this is {}", no_ty.with_article()),
             ),
         ))
     }
@@ -343,17 +343,6 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
 pub(crate) fn describe(value: &Value) -> String {
     match value {
         Value::Null(_) => "this is null".to_owned(),
-        other => format!("this is {}", with_article(&other.ty())),
+        other => format!("this is {}", other.ty().with_article()),
     }
-}
-
-/// The name of a type with its article: `a list of string`, `an object`.
-pub(super) fn with_article(ty: &Type) -> String {
-    let name = ty.name();
-    let article = if name.starts_with(['a', 'e', 'i', 'o', 'u']) {
-        "an"
-    } else {
-        "a"
-    };
-    format!("{article} {name}")
 }

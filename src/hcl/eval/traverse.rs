@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::evaluator::{Evaluator, Failed, ValueResult};
-use super::expr::{ELEMENT_SIZE, describe, problem, with_article};
+use super::expr::{ELEMENT_SIZE, describe, problem};
 use super::namespace::{Namespace, UsedIn};
 use super::scope::Scope;
 use crate::diag::Span;
@@ -105,7 +105,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
             let ty = value.ty();
             let failure = problem(
                 "definition::type-mismatch",
-                format!("{} has no attributes", with_article(&ty)),
+                format!("{} has no attributes", ty.with_article()),
             )
             .at(at, format!("`{name}` is accessed here"))
             .context(from, describe(value));
@@ -151,7 +151,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
             other => Err(self.fail(
                 problem(
                     "definition::type-mismatch",
-                    format!("{} has no elements", with_article(&other.ty())),
+                    format!("{} has no elements", other.ty().with_article()),
                 )
                 .at(at, "an element is accessed here")
                 .context(from, describe(other)),
@@ -198,6 +198,11 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         let Some(entries) = value.entries() else {
             return Err(Failed::UNTYPED);
         };
+        let kind = if matches!(value, Value::Map(_)) {
+            "a map"
+        } else {
+            "an object"
+        };
         let name = match convert(key, &Type::String) {
             Ok(Value::String(name)) => name,
             Ok(_) => return Err(Failed::UNTYPED),
@@ -205,7 +210,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
                 return Err(self.fail(
                     problem(
                         "definition::type-mismatch",
-                        format!("the key of a map must be a string: {error}"),
+                        format!("the key of {kind} must be a string: {error}"),
                     )
                     .at(at, describe(key)),
                 ));
@@ -235,7 +240,7 @@ impl<'a, N: Namespace<'a>> Evaluator<'a, N> {
         self.fail(
             problem(
                 "definition::type-mismatch",
-                format!("{} has no {what}", with_article(ty)),
+                format!("{} has no {what}", ty.with_article()),
             )
             .at(step.span(), ""),
         )

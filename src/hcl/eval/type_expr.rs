@@ -130,12 +130,16 @@ fn object(argument: &Expr) -> Result<Type, Diagnostic> {
         let ty = match &item.value.kind {
             ExprKind::Call(call) if &*call.name.text == "optional" => {
                 let [inner] = call.arguments.as_slice() else {
-                    return Err(problem(
+                    let wrong = problem(
                         "definition::invalid-type",
                         "`optional` takes one argument, the type",
                     )
-                    .at(item.value.span, "")
-                    .help("remove the default; attributes cannot have one"));
+                    .at(item.value.span, "");
+                    return Err(if call.arguments.is_empty() {
+                        wrong
+                    } else {
+                        wrong.help("remove the default; attributes cannot have one")
+                    });
                 };
                 optional.insert(name_text.clone());
                 type_of(inner)?

@@ -78,7 +78,7 @@ pub(crate) fn value(text: &str, ty: &Type) -> Result<Value, TypedError> {
 fn decode(node: &JsonNode<'_>, ty: &Type, path: &str) -> Result<Value, TypedError> {
     let mismatch = |found: String| TypedError::Type {
         path: path.to_owned(),
-        wanted: format!("a {}", ty.name()),
+        wanted: ty.with_article(),
         found,
     };
     // If the type has dynamic parts, each element is read by its own type, and then all must convert to one type.

@@ -85,7 +85,7 @@ impl Check<'_> {
             }
             Ok(_) => {}
             Err(error) => {
-                let message = format!("secret `{id}`: cannot find `{path}`: {error}");
+                let message = format!("secret `{id}`: cannot access `{path}`: {error}");
                 let mut problem = problem(CODE, self.target, secret.span, message)
                     .help("`src` is relative to the working directory; `env=VARIABLE` takes the secret from the environment");
                 if src.is_none() {

@@ -298,7 +298,7 @@ fn unknown_key(flag: &str, key: &str) -> Diagnostic {
 pub(super) fn entry_error(flag: &str, value: &str, source: &EntryError) -> Diagnostic {
     let problem = error(flag, &source.to_string());
     match source.misspelling() {
-        Some((word, known)) => problem.did_you_mean("a word", word, known.iter().copied()),
+        Some((what, word, known)) => problem.did_you_mean(what, word, known.iter().copied()),
         None if source.meant().is_some() => {
             let key = flag.split_once('=').map_or(flag, |(key, _)| key);
             problem.help(format!(

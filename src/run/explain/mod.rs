@@ -365,7 +365,7 @@ fn other(message: &str) -> Option<Explained> {
     // This is Go's spelling. Errors of this machine are reported with a capital letter, so they do not match.
     if message.contains("no space left on device") {
         return Some(Explained::default().help(
-            "the disk that the builder writes to is full: `docker buildx prune` frees the space of its cache",
+            "the disk that the builder writes to is full: free space there, for example by pruning its cache (`docker buildx prune`, or `buildctl prune` if buildx does not manage the builder)",
         ));
     }
     if message.contains("exec format error") {

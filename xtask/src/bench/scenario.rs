@@ -209,7 +209,7 @@ impl Scenario {
                     4_000 => Some(1.0 / 300.0),
                     _ => None,
                 },
-                // buildx does not print more than 4,000: it would take a minute per run.
+                // buildx does not print more than 4,000: it would take minutes per run.
                 memory: (*targets <= 4_000).then_some(0.2),
                 ..Goal::default()
             },
