@@ -11,10 +11,17 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All Rust files of `src/`.
+/// The Rust files of the product.
 fn sources() -> Vec<PathBuf> {
+    sources_in(&["src"])
+}
+
+/// The Rust files below `dirs` of the repository, sorted.
+fn sources_in(dirs: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    collect(&root().join("src"), &mut found);
+    for dir in dirs {
+        collect(&root().join(dir), &mut found);
+    }
     found.sort();
     found
 }

@@ -1,10 +1,10 @@
-//! Checks that comments and documents do not use phrases that are hard to understand.
+//! Checks that comments, messages, names of tests and documents do not use phrases that are hard to understand.
 //!
 //! `CONTRIBUTING.md` says what good prose is, which is more than a list of phrases. These were the worst ones.
 
 use regex::Regex;
 
-use super::{root, sources};
+use super::{root, sources_in};
 
 /// The phrases, each with what to write instead.
 const REJECTED: [(&str, &str); 12] = [
@@ -27,6 +27,9 @@ const REJECTED: [(&str, &str); 12] = [
 
 /// "X is no Y", unless it is "there is no Y", "is no longer" or "is no more".
 const IS_NO: &str = r"(?:([\w`]+) +)?\b(?:is|are) no ([\w`]+)";
+
+/// Words at the start of a test's name after which the subject stays unknown: "what is set to nothing is not set".
+const RIDDLES: [&str; 3] = ["what", "whoever", "nobody"];
 
 struct Phrases {
     rejected: Vec<(Regex, &'static str)>,
@@ -70,6 +73,30 @@ fn comments(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
+/// The texts between quotes in the code of a Rust file, with the numbers of their lines.
+fn strings(text: &str) -> impl Iterator<Item = (usize, String)> {
+    let literal = Regex::new(r#""(?:[^"\\]|\\.)*"?"#).unwrap();
+    text.lines().enumerate().filter_map(move |(number, line)| {
+        let code = !line.trim_start().starts_with("//");
+        let found = literal.find_iter(line).map(|found| found.as_str());
+        code.then(|| (number + 1, found.collect::<Vec<_>>().join(" ")))
+    })
+}
+
+/// The names of the tests in a Rust file, as words, with the numbers of their lines.
+fn test_names(text: &str) -> impl Iterator<Item = (usize, String)> {
+    let name = Regex::new(r"^\s*(?:async )?fn ([a-z0-9_]+)\(").unwrap();
+    let mut in_test = false;
+    text.lines().enumerate().filter_map(move |(number, line)| {
+        let line = line.trim_start();
+        in_test |= ["#[test]", "#[tokio::test", "#[test_case"]
+            .iter()
+            .any(|attribute| line.starts_with(attribute));
+        let found = name.captures(line)?;
+        std::mem::take(&mut in_test).then(|| (number + 1, found[1].replace('_', " ")))
+    })
+}
+
 /// The prose of a document: its lines outside of code blocks, without the texts between backticks.
 fn prose(text: &str) -> impl Iterator<Item = (usize, String)> {
     let mut fenced = false;
@@ -84,9 +111,9 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, String)> {
 }
 
 #[test]
-fn comments_and_documents_are_in_plain_words() {
+fn comments_messages_tests_and_documents_are_in_plain_words() {
     let phrases = Phrases::new();
-    let mut found = Vec::new();
+    let (mut found, mut riddles) = (Vec::new(), Vec::new());
     let mut check = |place: String, line: &str| {
         if let Some(instead) = phrases.rejected(line) {
             found.push(format!(
@@ -96,11 +123,33 @@ fn comments_and_documents_are_in_plain_words() {
             ));
         }
     };
-    for file in sources() {
+    for file in sources_in(&[
+        "src",
+        "tests",
+        "xtask/src",
+        "differential/src",
+        "benches",
+        "fuzz/targets",
+    ]) {
+        // This file holds the phrases themselves.
+        if file.ends_with("architecture/words.rs") {
+            continue;
+        }
         let text = std::fs::read_to_string(&file).unwrap();
         let shown = file.strip_prefix(root()).unwrap().display();
         for (number, line) in comments(&text) {
             check(format!("{shown}:{number}"), line);
+        }
+        for (number, line) in strings(&text).chain(test_names(&text)) {
+            check(format!("{shown}:{number}"), &line);
+        }
+        for (number, name) in test_names(&text) {
+            if RIDDLES
+                .iter()
+                .any(|word| name.split(' ').next() == Some(*word))
+            {
+                riddles.push(format!("{shown}:{number}: {name}"));
+            }
         }
     }
     let documents = ["README.md", "ARCHITECTURE.md", "SECURITY.md"].map(|name| root().join(name));
@@ -117,6 +166,20 @@ fn comments_and_documents_are_in_plain_words() {
         }
     }
     assert!(found.is_empty(), "\n{}", found.join("\n"));
+    assert!(
+        riddles.is_empty(),
+        "name the subject in the name of a test:\n{}",
+        riddles.join("\n")
+    );
+}
+
+#[test]
+fn messages_and_names_are_found() {
+    let text = "    /// A comment.\n    #[test]\n    fn a_name_is_no_path() {\n        check(\"it is \\\" no\", 1, \"b\");\n    }\n    fn helper() {}\n";
+    let names: Vec<_> = test_names(text).collect();
+    assert_eq!(names, [(3, "a name is no path".to_owned())]);
+    let found: Vec<_> = strings(text).filter(|(_, text)| !text.is_empty()).collect();
+    assert_eq!(found, [(4, r#""it is \" no" "b""#.to_owned())]);
 }
 
 #[test]

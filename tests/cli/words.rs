@@ -22,7 +22,7 @@ fn a_target_takes_precedence_over_a_verb_with_a_note() {
 }
 
 #[test]
-fn what_follows_two_dashes_or_a_flag_is_not_a_verb() {
+fn words_after_two_dashes_or_a_flag_are_not_verbs() {
     assert_session!(project().session(&["-- version", "--builder version --print db"]));
 }
 

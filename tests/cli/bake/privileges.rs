@@ -53,7 +53,7 @@ target "b" {
 }
 
 #[test]
-fn what_every_target_needs_counts() {
+fn privileges_of_every_target_are_required() {
     let project = project(
         r#"target "a" { context = "/usr" }
 target "b" {}
