@@ -80,44 +80,79 @@ fn print_group(json: &mut Json, group: &PlannedGroup) {
 }
 
 fn print_target(json: &mut Json, target: &Target) {
+    // Destructure without `..`, so that the compiler reports a new attribute that is not printed.
+    let Target {
+        name: _,
+        description,
+        inherits: _,
+        annotations,
+        attest,
+        context,
+        implicit_context: _,
+        contexts,
+        dockerfile,
+        dockerfile_inline,
+        args,
+        labels,
+        tags,
+        cache_from,
+        cache_to,
+        stage,
+        secret,
+        ssh,
+        platforms,
+        output,
+        pull,
+        no_cache,
+        network,
+        no_cache_filter,
+        shm_size,
+        ulimits,
+        resources,
+        call,
+        entitlements,
+        extra_hosts,
+        policy,
+        deferred: _,
+    } = target;
     json.object(|json| {
-        let description = target.description.as_ref();
+        let description = description.as_ref();
         text(
             json,
             "description",
             description.filter(|text| !text.is_empty()),
         );
-        texts(json, "annotations", &target.annotations, escaped);
-        entries(json, "attest", &target.attest, print_attest);
-        text(json, "context", target.context.as_ref());
-        map(json, "contexts", &target.contexts, plain);
-        text(json, "dockerfile", target.dockerfile.as_ref());
-        if let Some(inline) = &target.dockerfile_inline {
+        texts(json, "annotations", annotations, escaped);
+        entries(json, "attest", attest, print_attest);
+        text(json, "context", context.as_ref());
+        map(json, "contexts", contexts, plain);
+        text(json, "dockerfile", dockerfile.as_ref());
+        if let Some(inline) = dockerfile_inline {
             json.text_field("dockerfile-inline", &escaped(inline));
         }
-        map(json, "args", &target.args, escaped);
-        map(json, "labels", &target.labels, escaped);
-        texts(json, "tags", &target.tags, plain);
-        entries(json, "cache-from", &target.cache_from, print_cache);
-        entries(json, "cache-to", &target.cache_to, print_cache);
-        text(json, "target", target.stage.as_ref());
-        entries(json, "secret", &target.secret, print_secret);
-        entries(json, "ssh", &target.ssh, print_ssh);
-        texts(json, "platforms", &target.platforms, plain);
-        entries(json, "output", &target.output, print_export);
-        flag(json, "pull", target.pull.as_ref());
-        flag(json, "no-cache", target.no_cache.as_ref());
-        text(json, "network", target.network.as_ref());
-        texts(json, "no-cache-filter", &target.no_cache_filter, plain);
-        text(json, "shm-size", target.shm_size.as_ref());
-        texts(json, "ulimits", &target.ulimits, plain);
-        if let Some(resources) = &target.resources {
+        map(json, "args", args, escaped);
+        map(json, "labels", labels, escaped);
+        texts(json, "tags", tags, plain);
+        entries(json, "cache-from", cache_from, print_cache);
+        entries(json, "cache-to", cache_to, print_cache);
+        text(json, "target", stage.as_ref());
+        entries(json, "secret", secret, print_secret);
+        entries(json, "ssh", ssh, print_ssh);
+        texts(json, "platforms", platforms, plain);
+        entries(json, "output", output, print_export);
+        flag(json, "pull", pull.as_ref());
+        flag(json, "no-cache", no_cache.as_ref());
+        text(json, "network", network.as_ref());
+        texts(json, "no-cache-filter", no_cache_filter, plain);
+        text(json, "shm-size", shm_size.as_ref());
+        texts(json, "ulimits", ulimits, plain);
+        if let Some(resources) = resources {
             json.field("resources", |json| print_resources(json, resources));
         }
-        text(json, "call", target.call.as_ref());
-        texts(json, "entitlements", &target.entitlements, plain);
-        map(json, "extra-hosts", &target.extra_hosts, escaped);
-        entries(json, "policy", &target.policy, print_policy);
+        text(json, "call", call.as_ref());
+        texts(json, "entitlements", entitlements, plain);
+        map(json, "extra-hosts", extra_hosts, escaped);
+        entries(json, "policy", policy, print_policy);
     });
 }
 

@@ -1,4 +1,4 @@
-//! The function library: the 106 functions that bake files may call.
+//! The function library: the functions that bake files may call.
 //!
 //! A table contains one entry for each function, with its parameters. [`Function::check_count`] and
 //! [`Function::convert_argument`] check and convert the arguments before the function runs, so an implementation

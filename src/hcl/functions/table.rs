@@ -49,9 +49,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_are_106_functions_and_each_is_found() {
+    fn names_are_unique_and_each_function_is_found() {
         let names: Vec<&str> = all().map(|function| function.name).collect();
-        assert_eq!(names.len(), 106);
         assert!(names.windows(2).all(|pair| pair[0] < pair[1]));
         assert!(names.iter().all(|name| lookup(name).is_some()));
         assert!(lookup("toset").is_none());
