@@ -119,7 +119,7 @@ async fn a_mismatch_of_tls_and_plain_text_is_reported_with_the_setting_to_change
     ]);
     says(&output, &["its certificate was not issued by a trusted CA"]);
     let output = fails(&[("BUILDKIT_HOST", &tls), ("BUILDKIT_TLS_CACERT", &ca), name]);
-    says(&output, &["certificate of the client"]);
+    says(&output, &["client certificate"]);
 }
 
 #[test]

@@ -37,7 +37,7 @@ const MISTAKES: [Mistake; 12] = [
         target: "",
         dockerfile: "FROM scratch\nCOPY left.out /\n",
         told: "there is no `left.out` in the context",
-        help: "but `.dockerignore` leaves it out",
+        help: "but `.dockerignore` excludes it",
     },
     Mistake {
         target: "",

@@ -20,7 +20,7 @@ pub(super) struct TargetVertex {
     latest: Option<SystemTime>,
     /// Whether the latest interval has no end yet.
     open: bool,
-    /// Whether the latest interval ended with a result from the cache.
+    /// Whether an interval ended with a result from the cache.
     cached: bool,
     solve: Solve,
 }
@@ -123,7 +123,9 @@ impl VertexState {
             None | Some(std::cmp::Ordering::Greater) => {
                 share.latest = Some(start);
                 share.open = vertex.completed.is_none();
-                share.cached = vertex.cached;
+                // After a result was found in the cache, the daemon may fetch and unpack its layers, which it reports
+                // as further intervals of the same vertex. The step did not run.
+                share.cached |= vertex.cached;
             }
             // The two updates of one interval arrive in any order. The one that has an end is the later one.
             Some(std::cmp::Ordering::Equal) => {
@@ -277,6 +279,18 @@ mod tests {
         assert_eq!(vertex.state(), State::Running);
         vertex.update(0, &update(Some(7), Some(8)));
         assert_eq!(vertex.state(), State::Done);
+    }
+
+    #[test]
+    fn a_cached_step_stays_cached_while_its_layers_are_unpacked() {
+        let mut vertex = vertex();
+        let mut found = update(Some(5), Some(5));
+        found.cached = true;
+        vertex.update(0, &found);
+        vertex.update(0, &update(Some(7), None));
+        assert_eq!(vertex.state(), State::Running);
+        vertex.update(0, &update(Some(7), Some(8)));
+        assert_eq!(vertex.state(), State::Cached);
     }
 
     #[test]
