@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::diag::Diagnostic;
 use crate::event::SourceExcerpt;
 use crate::types::{Digest, TargetName};
 
@@ -193,6 +194,8 @@ impl std::error::Error for SolveFailure {}
 pub struct Outcome {
     /// How each target ended, in the order of the plan.
     pub(crate) targets: Vec<(TargetName, std::sync::Arc<TargetOutcome>)>,
+    /// What went wrong after the targets, such as the export of a cache that several of them share.
+    pub(crate) problems: Vec<Diagnostic>,
     /// The wall-clock time of the run.
     pub(crate) elapsed: Duration,
 }

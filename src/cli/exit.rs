@@ -87,7 +87,10 @@ impl Exit {
             Some(FailureKind::Internal) => Self::Internal,
             Some(FailureKind::Exhausted) => Self::Exhausted,
             Some(FailureKind::Cancelled) => Self::Interrupted,
-            None if ends().all(|end| matches!(end, TargetOutcome::Succeeded(_))) => Self::Success,
+            None if ends().all(|end| matches!(end, TargetOutcome::Succeeded(_))) => {
+                let error = outcome.problems.iter().find(|problem| problem.is_error());
+                error.map_or(Self::Success, |problem| Self::for_class(problem.class))
+            }
             Some(FailureKind::Build | FailureKind::Entitlement) | None => Self::Failed,
         }
     }
@@ -111,6 +114,7 @@ mod tests {
             .map(|end| ("t".parse().unwrap(), Arc::new(end)))
             .collect();
         Outcome {
+            problems: Vec::new(),
             targets,
             ..Outcome::default()
         }

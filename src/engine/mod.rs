@@ -12,6 +12,7 @@ pub mod failure;
 pub(crate) mod gateway;
 pub(crate) mod id;
 mod image;
+mod merge;
 pub(crate) mod pulse;
 pub mod session;
 mod solve;
@@ -21,6 +22,7 @@ pub(crate) mod traffic;
 pub mod transport;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -34,6 +36,7 @@ pub use endpoint::Endpoint;
 pub use gateway::FrontendResult;
 pub(crate) use gateway::Hold;
 pub use id::{BuildRef, SessionId};
+pub(crate) use merge::{FinishedSolve, MergedExport};
 pub use pulse::Patience;
 pub(crate) use session::SessionError;
 pub use session::{Session, SessionBuilder};
@@ -116,6 +119,16 @@ impl Engine {
         let hold = Some(hold);
         let run = solve::run(&self.connection, &spec, sessions, events, cancel, hold);
         Box::pin(run.instrument(solve::span(&spec))).await
+    }
+
+    /// Exports one cache of several solves that have succeeded. Returns the exporter's response. Dropping the future
+    /// ends the job.
+    pub(crate) async fn export_merged(
+        &self,
+        merged: &MergedExport,
+    ) -> Result<BTreeMap<String, String>, SolveFailure> {
+        let span = tracing::info_span!("merged cache", build_ref = %merged.build_ref);
+        Box::pin(merge::run(&self.connection, merged).instrument(span)).await
     }
 
     /// The compressed size of the image `digest` in bytes, all platforms together. `None` if the daemon does not have

@@ -48,6 +48,17 @@ impl Sessions {
         }
     }
 
+    /// The ids of the sessions, for a job that has another session of its own: each directory that `spec` reads is
+    /// named with the session that serves it.
+    pub(super) fn ids_by_directory(&self, spec: &SolveSpec) -> wire::SessionIds {
+        let mut ids = self.ids();
+        for local in spec.locals() {
+            let own = self.target.id();
+            ids.directories.entry(local).or_insert_with(|| own.clone());
+        }
+        ids
+    }
+
     fn ids(&self) -> wire::SessionIds {
         let directories = self.directories.iter();
         wire::SessionIds {

@@ -132,6 +132,7 @@ mod tests {
         };
         let end = |end: TargetOutcome| std::sync::Arc::new(end);
         Outcome {
+            problems: Vec::new(),
             targets: vec![
                 (
                     "web".parse().unwrap(),

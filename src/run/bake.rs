@@ -11,6 +11,7 @@ use super::commits::{Commits, commits};
 use super::directories::Directories;
 use super::docker::{BuildingEngine, DockerEngines};
 use super::lower::{self, CacheSupport, Setting};
+use super::merged_caches::{self, SharedCache, SharingSolves};
 use super::shared_context::SharedContext;
 use super::target::TargetRun;
 use super::{Baked, Prepared, Ready, Stop, Tools, facts, node, scheduler};
@@ -80,7 +81,13 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
             return stopped(&reason);
         }
     };
+    let Work {
+        targets: work,
+        caches,
+        sharing,
+    } = work;
     let targets = scheduler::run(work, shared.halt.clone(), &stop, &events).await;
+    let problems = merged_caches::export(&caches, &sharing, &targets, &shared, &stop).await;
     shut_down(&shared, &stop).await;
     // The lease keeps the embedded builder running, so it must live until the last solve has ended.
     drop(lease);
@@ -94,6 +101,7 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         facts: facts.collect(),
         outcome: Outcome {
             targets,
+            problems,
             elapsed: started.elapsed(),
         },
         builder,
@@ -219,7 +227,7 @@ async fn lowered(
     targets: Vec<Ready>,
     shared: &Arc<SharedContext>,
     commits: Commits,
-) -> Result<Vec<(TargetName, scheduler::Work)>, Diagnostics> {
+) -> Result<Work, Diagnostics> {
     let notice = Notice::begin(&shared.events, "lower", "look at outputs and caches");
     let shared = Arc::clone(shared);
     let count = targets.len();
@@ -232,29 +240,54 @@ async fn lowered(
     work
 }
 
+/// The work of a run.
+struct Work {
+    /// The targets.
+    targets: Vec<(TargetName, scheduler::Work)>,
+    /// The caches that are exported after the targets, because several of them share each.
+    caches: Vec<SharedCache>,
+    /// The solves of the targets that share a cache.
+    sharing: SharingSolves,
+}
+
 /// Lowers all targets before the first one starts, so that problems of all targets are reported before any work.
 fn work(
     targets: Vec<Ready>,
     shared: &Arc<SharedContext>,
     commits: &Commits,
-) -> Result<Vec<(TargetName, scheduler::Work)>, Diagnostics> {
-    let mut work: Vec<(TargetName, scheduler::Work)> = Vec::with_capacity(targets.len());
+) -> Result<Work, Diagnostics> {
+    let mut lowered = Vec::with_capacity(targets.len());
     let mut problems = Diagnostics::default();
-    for ready in targets {
+    for ready in &targets {
         let vcs = commits.of(&ready.places);
         match lower::lower(&ready.planned, &ready.places, vcs, &shared.setting) {
-            Ok(lowered) => {
-                let name = ready.planned.name.clone();
-                let run = TargetRun {
-                    ready,
-                    shared: Arc::clone(shared),
-                };
-                work.push((name, Box::pin(run.run(lowered))));
-            }
+            Ok(target) => lowered.push(target),
             Err(found) => problems.0.extend(found.0),
         }
     }
-    problems.into_result(work)
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    let caches = merged_caches::take(&mut lowered);
+    let mut sharing = SharingSolves::default();
+    let run = |(ready, lowered): (Ready, lower::LoweredTarget)| {
+        let name = ready.planned.name.clone();
+        if merged_caches::exports(&caches, &name) {
+            sharing.add(&ready, &lowered.spec);
+        }
+        let run = TargetRun {
+            ready,
+            shared: Arc::clone(shared),
+        };
+        let work: scheduler::Work = Box::pin(run.run(lowered));
+        (name, work)
+    };
+    let work = targets.into_iter().zip(lowered).map(run).collect();
+    Ok(Work {
+        targets: work,
+        caches,
+        sharing,
+    })
 }
 
 /// Closes the sessions and the connection. If the user has stopped the run, this only waits, for a short time,

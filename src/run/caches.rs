@@ -10,10 +10,10 @@ use crate::engine::session::content::{
     CacheSource, ContentStores, IndexName, LayoutDirectory, LayoutError, StoreAccess, find_cache,
 };
 use crate::engine::spec::{CacheBackend, SolveSpec};
-use crate::outcome::Solved;
 use crate::types::Digest;
 
-/// Serves the local caches of one target.
+/// Serves local caches to one solve.
+#[derive(Default)]
 pub(super) struct ServedCaches {
     /// The service for the target's session. `None` if the target has no local caches.
     pub(super) stores: Option<ContentStores>,
@@ -75,6 +75,28 @@ pub(super) fn open(
     Ok(ServedCaches { stores, exports })
 }
 
+/// Opens the directory that a cache is exported to. Blocking. `wanted` must be an export.
+pub(super) fn open_export(wanted: &LocalCache) -> Result<ServedCaches, LayoutError> {
+    let mut served = ServedCaches::default();
+    if let LocalCache::Export {
+        dir,
+        name,
+        tag,
+        reset,
+    } = wanted
+    {
+        let layout = LayoutDirectory::create(dir)?;
+        let store = (store_id(name), StoreAccess::Write(layout.clone()));
+        served.stores = Some(ContentStores::new(BTreeMap::from([store])));
+        served.exports.push(Export {
+            layout,
+            tag: tag.clone(),
+            reset: *reset,
+        });
+    }
+    Ok(served)
+}
+
 /// Returns the id by which the daemon asks for the store. It contains the exact text that the solve names.
 fn store_id(name: &str) -> String {
     format!("local:{name}")
@@ -117,9 +139,12 @@ fn missing(spec: &SolveSpec, dir: &Path, reason: &str) -> Diagnostic {
 }
 
 impl ServedCaches {
-    /// Sets the requested tags to the cache that the solve has written.
-    pub(super) async fn enter(&self, solved: &Solved) -> Result<(), LayoutError> {
-        let Some(descriptor) = solved.response.get("cache.manifest") else {
+    /// Sets the requested tags to the cache that the solve has written. `response` is the exporters' response.
+    pub(super) async fn enter(
+        &self,
+        response: &BTreeMap<String, String>,
+    ) -> Result<(), LayoutError> {
+        let Some(descriptor) = response.get("cache.manifest") else {
             return Ok(());
         };
         for export in &self.exports {

@@ -127,6 +127,19 @@ impl Directories {
         }
     }
 
+    /// Returns the same directories with sessions of their own, for solves that must not find what the daemon
+    /// remembers of the first sessions. Reports no transfers. `sessions` must be new.
+    pub(super) fn again(&self, sessions: SharedSessions) -> Self {
+        Self {
+            sessions,
+            events: EventSink::none(),
+            services: Mutex::default(),
+            compress: self.compress,
+            apart: self.apart.clone(),
+            base: self.base.clone(),
+        }
+    }
+
     /// Decides which directories get a separate session. `targets` are all targets of the run. Call this before
     /// [`Self::wanted`].
     pub(super) async fn expect(&mut self, targets: &[Ready]) {

@@ -18,6 +18,7 @@ mod inline;
 mod inside;
 mod locate;
 mod lower;
+mod merged_caches;
 mod node;
 mod outputs;
 mod push;
@@ -188,6 +189,7 @@ impl Baked {
                 targets: targets
                     .map(|name| (name.clone(), Arc::clone(&end)))
                     .collect(),
+                problems: Vec::new(),
                 elapsed,
             },
             facts: Vec::new(),

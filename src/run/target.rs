@@ -129,7 +129,7 @@ impl TargetRun {
         self.finish(&spec, &pushes, exports.as_ref(), &mut solved)
             .await?;
         caches
-            .enter(&solved)
+            .enter(&solved.response)
             .await
             .map_err(|error| layout(&error))?;
         Ok(solved)

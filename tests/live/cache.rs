@@ -134,3 +134,131 @@ fn githubs_cache_is_left_out_with_a_message_if_its_credentials_are_missing() {
     let output = succeeds(project.rbake(&[]));
     assert!(output.stderr.contains("not to `run:` steps"), "{output}");
 }
+
+// Eleven stages, of which each of four targets reaches some that the others do not.
+const ELEVEN_STAGES: &str = "FROM busybox AS base
+WORKDIR /w
+RUN date +%N > base
+FROM base AS s1
+RUN date +%N > s1
+FROM base AS s2
+RUN date +%N > s2
+FROM s1 AS s3
+RUN date +%N > s3
+FROM s2 AS s4
+COPY --from=s3 /w/s3 .
+FROM base AS tools
+RUN date +%N > tools
+FROM s3 AS web
+COPY --from=tools /w/tools .
+COPY app .
+FROM s4 AS celery
+RUN date +%N > celery
+FROM celery AS beat
+RUN --mount=type=secret,id=key test -s /run/secrets/key && date +%N > beat
+FROM tools AS flower
+RUN --network=none date +%N > flower
+FROM base AS unused
+RUN date +%N > unused
+";
+
+fn four_targets(from: &str, to: &str) -> TestProject {
+    let target = |name: &str, more: &str| {
+        format!(
+            "target \"{name}\" {{\n  target = \"{name}\"\n  cache-from = [\"{from}\"]\n  cache-to = [\"{to},mode=max\"]\n{more}}}\n"
+        )
+    };
+    let definition = [
+        "group \"default\" {\n  targets = [\"web\", \"celery\", \"beat\", \"flower\"]\n}\n"
+            .to_owned(),
+        target("web", ""),
+        target("celery", "  no-cache = true\n"),
+        target("beat", "  secret = [\"id=key,src=key\"]\n"),
+        target("flower", ""),
+    ];
+    TestProject::new()
+        .file("Dockerfile", ELEVEN_STAGES)
+        .file("app", "1")
+        .file("key", "s3cret")
+        .file("docker-bake.hcl", definition.concat())
+        .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
+}
+
+/// Builds all targets on one builder, then each one alone on an empty builder of its own, and checks that each RUN, COPY
+/// and WORKDIR step comes from the shared cache.
+async fn each_target_is_cached_alone(from: &str, to: &str) {
+    let first = Buildkitd::start_with_images().await;
+    let mut project = four_targets(from, to).env("BUILDKIT_HOST", first.endpoint());
+    let output = succeeds(project.rbake(&[]));
+    assert!(!output.stderr.contains("shared-cache"), "{output}");
+    drop(first);
+    for target in ["web", "celery", "beat", "flower"] {
+        let empty = Buildkitd::start_with_images().await;
+        project = project.env("BUILDKIT_HOST", empty.endpoint());
+        let uncached = format!("{target}.no-cache=false");
+        let output = succeeds(project.rbake(&[target, "--set", &uncached, "--set", "*.cache-to="]));
+        let steps = output.stderr.lines().filter(|line| {
+            ["RUN ", "COPY ", "WORKDIR "]
+                .iter()
+                .any(|word| line.contains(word))
+                && line.contains("DONE")
+        });
+        assert_eq!(steps.collect::<Vec<_>>(), [""; 0], "{target}: {output}");
+        assert!(output.stderr.contains("CACHED"), "{output}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn one_registry_cache_serves_four_targets() {
+    let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR");
+    let cache = format!(
+        "type=registry,ref={registry}/shared-{}:cache",
+        std::process::id()
+    );
+    each_target_is_cached_alone(&cache, &cache).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn one_directory_serves_four_targets() {
+    each_target_is_cached_alone("type=local,src=cache", "type=local,dest=cache").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn a_shared_cache_that_cannot_be_written_fails_the_run_after_the_images() {
+    let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR");
+    let builder = Buildkitd::start_with_images().await;
+    let image = format!("{registry}/shared-failed-{}", std::process::id());
+    let definition = |more: &str| {
+        let target = |name: &str| {
+            format!(
+                "target \"{name}\" {{\n  tags = [\"{image}:{name}\"]\n  cache-to = [\"type=registry,ref=127.0.0.1:1/cache{more}\"]\n}}\n"
+            )
+        };
+        format!(
+            "group \"default\" {{\n  targets = [\"a\", \"b\"]\n}}\n{}{}",
+            target("a"),
+            target("b")
+        )
+    };
+    let project = TestProject::new()
+        .file("Dockerfile", "FROM busybox\nRUN date > /stamp\n")
+        .file("docker-bake.hcl", definition(""))
+        .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
+        .env("BUILDKIT_HOST", builder.endpoint());
+    let output = project.rbake(&["--push"]);
+    assert_eq!(output.code, Some(1), "{output}");
+    for words in [
+        "2 targets built",
+        "error[run::cache-export]: cannot export the cache of `a` and `b` to `127.0.0.1:1/cache`",
+        "the results of the targets are not affected",
+        "pushed",
+    ] {
+        assert!(output.stderr.contains(words), "{words}: {output}");
+    }
+    let ignored = project.file("docker-bake.hcl", definition(",ignore-error=true"));
+    let output = ignored.rbake(&["--push"]);
+    assert_eq!(output.code, Some(0), "{output}");
+}

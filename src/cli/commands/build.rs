@@ -86,6 +86,7 @@ impl EndsSoFar {
         };
         Outcome {
             targets: self.targets.iter().map(end).collect(),
+            problems: Vec::new(),
             elapsed: self.clock.elapsed(),
         }
     }
@@ -313,6 +314,7 @@ fn tell(
     let additions = additions(&targets, &builder);
     let outcome = Outcome {
         targets,
+        problems: Vec::new(),
         elapsed: Duration::ZERO,
     };
     let document = metadata::document(&outcome, &additions, None);

@@ -4,6 +4,8 @@
 //! Linked targets need this, because the result of one is the input of another while both jobs are alive; the query
 //! for capabilities needs it, too. Every such job must be given a result or an error, or it waits forever.
 
+mod joined;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -23,6 +25,8 @@ use super::connection::{Connection, GrpcChannel, is_from_peer};
 use super::id::BuildRef;
 use super::spec::LinkedResult;
 use crate::outcome::SolveFailure;
+
+pub(super) use joined::JoinedResults;
 
 const BUILD_ID_KEY: &str = "buildkit-controlapi-buildid";
 
@@ -222,12 +226,32 @@ impl Gateway {
         hold: Option<Hold>,
     ) -> Result<FrontendResult, JobFailure> {
         self.ping().await?;
-        let response = self.client.solve(self.request(request)).await?;
-        let result = FrontendResult(response.into_inner().result.unwrap_or_default());
+        let result = self.solve(request).await?;
         if let Some(hold) = hold {
             hold(result.clone()).await.map_err(JobFailure::Held)?;
         }
         Ok(result)
+    }
+
+    /// Calls the frontend. The job must exist; see [`Gateway::ping`].
+    pub(super) async fn solve(&mut self, request: SolveRequest) -> Result<FrontendResult, Status> {
+        let response = self.client.solve(self.request(request)).await?;
+        Ok(FrontendResult(
+            response.into_inner().result.unwrap_or_default(),
+        ))
+    }
+
+    /// Returns several results as one to the job, or the reason why there is none.
+    pub(super) async fn return_joined(
+        &mut self,
+        joined: Result<JoinedResults, Status>,
+    ) -> Result<(), Status> {
+        let (result, error) = match joined {
+            Ok(joined) => (Some(joined.into_result()), None),
+            Err(status) => (None, Some(JobFailure::Call(status).to_rpc())),
+        };
+        let request = self.request(ReturnRequest { result, error });
+        self.client.r#return(request).await.map(drop)
     }
 
     /// Returns a result to the job, or the reason why there is no result.

@@ -4,13 +4,13 @@
 //! The keys are those of BuildKit v0.32 (`frontend/dockerfile`, `exporter/containerimage`); the values are those that
 //! buildx sends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use bytes::Bytes;
 use rbake_proto::{control, gateway};
 
-use super::id::SessionId;
+use super::id::{BuildRef, SessionId};
 use super::spec::{
     Attestation, Dockerfile, Frontend, LinkedResult, LocalName, MainContext, NoCache, ResolveMode,
     SolveCache, SolveContext, SolveExport, SolveSpec,
@@ -55,10 +55,7 @@ pub(super) fn solve_request(spec: &SolveSpec, sessions: &SessionIds) -> control:
     } else {
         (frontend_name(&spec.frontend).to_owned(), inputs(spec))
     };
-    let mut entitlements = spec.entitlements.clone();
-    if spec.network == NetworkMode::Host {
-        entitlements.insert(NETWORK_HOST.to_owned());
-    }
+    let entitlements = entitlements(spec);
     let mut frontend_attrs = frontend_attrs(spec, sessions);
     if !spec.through_gateway {
         add_subrequest(spec, &mut frontend_attrs);
@@ -81,6 +78,36 @@ pub(super) fn solve_request(spec: &SolveSpec, sessions: &SessionIds) -> control:
         exporters,
         ..control::SolveRequest::default()
     }
+}
+
+/// The request of a job that only exports a cache. Its result comes through the gateway.
+pub(super) fn cache_request(
+    build_ref: &BuildRef,
+    session: &SessionId,
+    cache: &SolveCache,
+    entitlements: BTreeSet<String>,
+) -> control::SolveRequest {
+    control::SolveRequest {
+        r#ref: build_ref.to_string(),
+        session: session.to_string(),
+        cache: Some(control::CacheOptions {
+            exports: vec![cache_entry(cache)],
+            ..control::CacheOptions::default()
+        }),
+        entitlements: entitlements.into_iter().collect(),
+        // The history lists what the user asked for; this job belongs to those solves.
+        internal: true,
+        ..control::SolveRequest::default()
+    }
+}
+
+/// The privileges that `spec` needs. The host's network needs one without an entry of its own.
+pub(super) fn entitlements(spec: &SolveSpec) -> BTreeSet<String> {
+    let mut entitlements = spec.entitlements.clone();
+    if spec.network == NetworkMode::Host {
+        entitlements.insert(NETWORK_HOST.to_owned());
+    }
+    entitlements
 }
 
 /// The request to the frontend in a solve that goes through the gateway (its inner half).

@@ -90,7 +90,15 @@ fn place(cache: &CacheEntry, image: Option<&ImageName>) -> Option<String> {
     }
 }
 
-/// Reports targets that export a cache to the same place: only the cache of the target that finishes last remains.
+/// The attributes that must be equal for one export to hold the caches of two targets; see `run::merged_caches`.
+fn form(cache: &CacheEntry) -> BTreeMap<&str, &str> {
+    let merges = |key: &str| ["mode", "ignore-error", "ref", "dest"].contains(&key);
+    let attrs = cache.attrs.iter().map(|(key, value)| (&**key, &**value));
+    attrs.filter(|(key, _)| !merges(key)).collect()
+}
+
+/// Reports targets that export a cache to the same place in different forms, so that their caches cannot be merged:
+/// only the cache of the target that finishes last remains.
 fn shared(plan: &Plan, problems: &mut Diagnostics) {
     let mut users: BTreeMap<String, Vec<(&PlannedTarget, &Spanned<CacheEntry>)>> = BTreeMap::new();
     for target in plan.targets.values() {
@@ -103,7 +111,12 @@ fn shared(plan: &Plan, problems: &mut Diagnostics) {
             }
         }
     }
-    for (place, users) in users.into_iter().filter(|(_, users)| users.len() > 1) {
+    let differ = |users: &[(&PlannedTarget, &Spanned<CacheEntry>)]| {
+        let mut forms = users.iter().map(|(_, cache)| form(&cache.value));
+        let first = forms.next();
+        forms.any(|form| Some(form) != first)
+    };
+    for (place, users) in users.into_iter().filter(|(_, users)| differ(users)) {
         let names: Vec<String> = users
             .iter()
             .map(|(target, _)| format!("`{}`", target.name))
@@ -115,8 +128,8 @@ fn shared(plan: &Plan, problems: &mut Diagnostics) {
                 names.join(", ")
             ),
         )
-        .note("each export replaces the one before it, so only the last target's cache is kept")
-        .help("give each target a cache of its own, and import all of them");
+        .note("their attributes differ, so rbake cannot write one cache for all of them: each export replaces the one before it")
+        .help("give them equal attributes (`mode` may differ), or give each target a cache of its own and import all of them");
         let mut spans: Vec<_> = users.iter().filter_map(|(_, cache)| cache.span).collect();
         spans.dedup();
         for span in spans {

@@ -136,9 +136,18 @@ mod tests {
               inherits = ["base"]
               tags = ["x/a:latest", "x/b"]
             }
+            target "c" {
+              tags = ["x/c"]
+              cache-to = ["type=gha,timeout=1m", "type=registry,ref=x/cache,compression=zstd", "type=local,dest=c,compression=zstd"]
+            }
             "#,
         );
-        let warnings = built(&project, &["a", "b", "--push"]);
+        // Equal caches are merged.
+        assert_eq!(
+            codes(&built(&project, &["a", "b", "--push"])),
+            ["plan::shared-image-name"]
+        );
+        let warnings = built(&project, &["a", "b", "c", "--push"]);
         assert_eq!(
             codes(&warnings),
             [

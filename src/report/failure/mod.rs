@@ -38,6 +38,16 @@ pub(crate) fn text(
         told.push_str(&line.paint(look));
         told.push('\n');
     }
+    let style = diag::Style {
+        color: look.color,
+        width: columns,
+    };
+    for problem in &outcome.problems {
+        if !told.is_empty() {
+            told.push('\n');
+        }
+        told.push_str(&diag::render(problem, &SourceMap::default(), style));
+    }
     let failures = failures(model, outcome);
     let hidden = failures.len().saturating_sub(MAX_FAILURES);
     if hidden > 0 {
@@ -57,17 +67,13 @@ pub(crate) fn text(
             told.push('\n');
         }
         let (diagnostic, sources) = diagnostic(model, failure, columns, debug);
-        let style = diag::Style {
-            color: look.color,
-            width: columns,
-        };
         told.push_str(&diag::render(&diagnostic, &sources, style));
     }
     told
 }
 
 /// Returns the diagnostics of all failures, the first failure first, each with the sources that its labels point
-/// into. Sentences are cut to about `columns`.
+/// into, then the problems that came after the targets. Sentences of failures are cut to about `columns`.
 pub(crate) fn diagnostics(
     model: &Model,
     outcome: &Outcome,
@@ -78,6 +84,12 @@ pub(crate) fn diagnostics(
     failures
         .iter()
         .map(|failure| diagnostic(model, failure, columns, debug))
+        .chain(
+            outcome
+                .problems
+                .iter()
+                .map(|problem| (problem.clone(), SourceMap::default())),
+        )
         .collect()
 }
 

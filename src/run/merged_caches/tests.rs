@@ -1,0 +1,129 @@
+use super::*;
+use crate::diag::Diagnostics;
+use crate::engine::SolveSpec;
+use crate::engine::spec::{Dockerfile, MainContext};
+
+fn cache(image: &str, extra: &[(&str, &str)]) -> SolveCache {
+    SolveCache {
+        backend: CacheBackend::Registry,
+        image: Some(image.parse().unwrap()),
+        extra: extra
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect(),
+        credentials: BTreeMap::new(),
+    }
+}
+
+fn directory(dest: &str) -> SolveCache {
+    SolveCache {
+        backend: CacheBackend::Local,
+        image: None,
+        extra: BTreeMap::from([("dest".to_owned(), dest.to_owned())]),
+        credentials: BTreeMap::new(),
+    }
+}
+
+fn target(name: &str, exports: Vec<SolveCache>, tag: &str) -> LoweredTarget {
+    let dockerfile = Dockerfile::Local {
+        filename: "Dockerfile".to_owned(),
+    };
+    let mut spec = SolveSpec::new(name.parse().unwrap(), dockerfile, MainContext::Local);
+    let dirs = exports.iter().filter_map(|cache| cache.extra.get("dest"));
+    let local_caches = dirs.map(|dest| LocalCache::Export {
+        dir: dest.into(),
+        name: dest.clone(),
+        tag: tag.to_owned(),
+        reset: false,
+    });
+    let local_caches = local_caches.collect();
+    spec.cache_exports = exports;
+    LoweredTarget {
+        spec,
+        sinks: BTreeMap::new(),
+        pushes: Vec::new(),
+        local_caches,
+        notices: Diagnostics::default(),
+    }
+}
+
+fn targets_of(shared: &[SharedCache]) -> Vec<Vec<&str>> {
+    let targets = shared.iter().map(|cache| cache.targets.iter());
+    targets
+        .map(|names| names.map(TargetName::as_str).collect())
+        .collect()
+}
+
+#[test]
+fn equal_places_are_shared_with_the_widest_mode() {
+    let mut targets = [
+        target(
+            "a",
+            vec![cache("r.example/c", &[("ignore-error", "true")])],
+            "",
+        ),
+        target(
+            "b",
+            vec![cache("r.example/c:latest", &[("mode", "max")])],
+            "",
+        ),
+        target(
+            "c",
+            vec![
+                cache("r.example/d", &[]),
+                cache("r.example/c", &[("mode", "min")]),
+            ],
+            "",
+        ),
+    ];
+    let shared = take(&mut targets);
+    assert_eq!(targets_of(&shared), [["a", "b", "c"]]);
+    assert_eq!(
+        shared[0].cache.extra,
+        BTreeMap::from([("mode".to_owned(), "max".to_owned())])
+    );
+    assert!(exports(&shared, &"b".parse().unwrap()) && !exports(&shared, &"d".parse().unwrap()));
+    assert!(targets[0].spec.cache_exports.is_empty() && targets[1].spec.cache_exports.is_empty());
+    assert_eq!(targets[2].spec.cache_exports, [cache("r.example/d", &[])]);
+    assert_eq!(shared[0].place(), "`r.example/c`");
+}
+
+#[test]
+fn other_forms_and_single_targets_keep_their_exports() {
+    let zstd = cache("r.example/c", &[("compression", "zstd")]);
+    let inline = SolveCache {
+        backend: CacheBackend::Inline,
+        image: None,
+        extra: BTreeMap::new(),
+        credentials: BTreeMap::new(),
+    };
+    let mut targets = [
+        target("a", vec![cache("r.example/c", &[]), inline.clone()], ""),
+        target("b", vec![zstd.clone(), inline.clone()], ""),
+    ];
+    assert!(take(&mut targets).is_empty());
+    assert_eq!(targets[0].spec.cache_exports.len(), 2);
+    assert_eq!(targets[1].spec.cache_exports, [zstd, inline]);
+}
+
+#[test]
+fn a_shared_directory_is_opened_by_the_export_only() {
+    let mut targets = [
+        target("a", vec![directory("/c")], "latest"),
+        target("b", vec![directory("/c")], "latest"),
+        target("c", vec![directory("/c")], "other"),
+    ];
+    let shared = take(&mut targets);
+    assert_eq!(targets_of(&shared), [["a", "b"]]);
+    assert!(matches!(&shared[0].local, Some(LocalCache::Export { tag, .. }) if tag == "latest"));
+    assert!(targets[0].local_caches.is_empty() && targets[1].local_caches.is_empty());
+    assert_eq!(targets[2].local_caches.len(), 1);
+    assert_eq!(shared[0].place(), "`/c`");
+}
+
+#[test]
+fn names_are_joined_to_a_phrase() {
+    let all: Vec<TargetName> = ["a", "b", "c"].map(|name| name.parse().unwrap()).into();
+    assert_eq!(names(all.iter()), "`a`, `b` and `c`");
+    assert_eq!(names(all[..1].iter()), "`a`");
+}
