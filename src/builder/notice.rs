@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::diag::{Diagnostic, Severity};
+use crate::diag::Diagnostic;
 use crate::event::{EventKind, EventSink, LocalWork};
 
 /// Work that takes less time than this is not reported.
@@ -90,10 +90,8 @@ async fn tell_waiting(events: EventSink, mut changes: watch::Receiver<(&'static 
                 },
                 () = tokio::time::sleep_until(since + waited), if !what.is_empty() => {
                     let message = format!("waiting for {what}, {} s", waited.as_secs());
-                    events.send(EventKind::Notice(Diagnostic {
-                        severity: Severity::Note,
-                        ..Diagnostic::warning("builder::waiting", message)
-                    }));
+                    let notice = Diagnostic::information("builder::waiting", message);
+                    events.send(EventKind::Notice(notice));
                 }
             }
         }

@@ -101,6 +101,14 @@ impl Diagnostic {
         }
     }
 
+    /// Makes an information with `code` and `message`. It is not a problem.
+    pub(crate) fn information(code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Note,
+            ..Self::error(Class::Definition, code, message)
+        }
+    }
+
     /// Adds the place of the problem. `None` adds nothing: values from flags and from the environment have no
     /// place in a file.
     #[must_use]

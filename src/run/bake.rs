@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::cache_imports::CacheImports;
 use super::commits::{Commits, commits};
 use super::directories::Directories;
 use super::docker::{BuildingEngine, DockerEngines};
@@ -216,6 +217,7 @@ async fn shared(
         credentials,
         export_special,
         events: events.clone(),
+        imports: CacheImports::default(),
         halt: CancellationToken::new(),
     };
     Ok((Arc::new(shared), commits, chosen.lease))

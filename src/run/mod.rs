@@ -6,6 +6,7 @@
 mod annotations;
 mod attributes;
 mod bake;
+mod cache_imports;
 mod caches;
 mod commits;
 mod directories;

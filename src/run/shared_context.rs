@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::cache_imports::CacheImports;
 use super::directories::Directories;
 use super::docker::DockerEngines;
 use super::lower::{self, Setting};
@@ -26,6 +27,7 @@ pub(super) struct SharedContext {
     pub(super) credentials: Arc<Provider>,
     pub(super) export_special: SpecialPolicy,
     pub(super) events: EventSink,
+    pub(super) imports: CacheImports,
     /// Cancels every target of the run.
     pub(super) halt: CancellationToken,
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cache_imports::CacheImports;
 use super::explain::{self, Scene};
 use super::inline::InlineName;
 use super::lower::LoweredTarget;
@@ -109,6 +110,11 @@ impl TargetRun {
         let events = match &inline {
             Some(inline) => inline.events(&self.shared.events),
             None => self.shared.events.clone(),
+        };
+        let events = if spec.cache_imports.is_empty() {
+            events
+        } else {
+            CacheImports::watch(&self.shared, &events)
         };
         let result = tokio::select! {
             result = self.shared.engine.solve(&spec, &sessions, &events, &self.shared.halt) => result,

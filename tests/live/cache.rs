@@ -262,3 +262,28 @@ async fn a_shared_cache_that_cannot_be_written_fails_the_run_after_the_images() 
     let output = ignored.rbake(&["--push"]);
     assert_eq!(output.code, Some(0), "{output}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn caches_that_are_not_imported_are_reported_once_with_the_reason() {
+    let registry = peers::peer("RBAKE_TEST_REGISTRY_ADDR");
+    let builder = Buildkitd::start_with_images().await;
+    let missing = format!("{registry}/never-exported:cache");
+    let project = TestProject::new()
+        .file("Dockerfile", "FROM busybox\nRUN true\n")
+        .file(
+            "docker-bake.hcl",
+            format!(
+                "group \"default\" {{\n  targets = [\"a\", \"b\"]\n}}\ntarget \"a\" {{\n  cache-from = [\"{missing}\", \"127.0.0.1:1/cache\"]\n}}\ntarget \"b\" {{\n  inherits = [\"a\"]\n}}\n"
+            ),
+        )
+        .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
+        .env("BUILDKIT_HOST", builder.endpoint());
+    let output = succeeds(project.rbake(&["--no-cache"]));
+    let count = |words: &str| output.stderr.matches(words).count();
+    let absent = format!("note[run::no-cache]: there is no cache at `{missing}` yet");
+    let refused = "warning[run::cache-import]: no cache is imported from `127.0.0.1:1/cache`: ";
+    assert_eq!((count(&absent), count(refused)), (1, 1), "{output}");
+    assert!(output.stderr.contains("connection refused"), "{output}");
+    assert!(!output.stderr.contains("ERROR"), "{output}");
+}

@@ -58,6 +58,17 @@ impl Model {
             self.lost += 1;
             return;
         };
+        // An import that fails does not fail the build: the run reports it as a notice, with the reason.
+        let ended;
+        let update = if !update.error.is_empty() && WorkKind::of(&update.name) == WorkKind::Import {
+            ended = event::Vertex {
+                error: String::new(),
+                ..update.clone()
+            };
+            &ended
+        } else {
+            update
+        };
         let state = &mut self.vertices[vertex];
         let row = state.row;
         let before = state.shares[share].end();

@@ -1,0 +1,122 @@
+//! Reports caches that could not be imported.
+//!
+//! BuildKit does not fail a build whose cache cannot be read, and shows only a failed vertex. The user learns here,
+//! once for each cache of a run, why there was none and what that means.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::refusal;
+use super::shared_context::SharedContext;
+use crate::diag::Diagnostic;
+use crate::event::{EventKind, EventSink, Vertex};
+use crate::outcome::{FailureKind, SolveFailure};
+use crate::types::secret::redact_urls;
+
+/// How BuildKit calls the vertex that reads the manifest of a cache (`solver/llbsolver/bridge.go`). The name of the
+/// cache follows.
+const VERTEX: &str = "importing cache manifest from ";
+
+/// What BuildKit puts before the reason (`cache/remotecache/*`). The kind of cache is between the two texts.
+const PREFIX: (&str, &str) = ("failed to configure ", " cache importer: ");
+
+/// BuildKit sends no code for an interruption, only Go's message.
+const CANCELLED: &str = "context canceled";
+
+/// The caches of a run that were reported.
+#[derive(Debug, Default)]
+pub(super) struct CacheImports(Mutex<BTreeSet<String>>);
+
+impl CacheImports {
+    /// Returns a sink that passes events on to `events`, and adds a notice for each cache that is not imported.
+    pub(super) fn watch(shared: &Arc<SharedContext>, events: &EventSink) -> EventSink {
+        let (shared, notices) = (Arc::clone(shared), events.clone());
+        events.map(move |kind| {
+            if let EventKind::Progress { update, .. } = &kind {
+                for vertex in &update.vertices {
+                    if let Some((cache, reason)) = failed(vertex)
+                        && shared.imports.is_new(cache)
+                    {
+                        notices.send(EventKind::Notice(notice(cache, reason, &shared)));
+                    }
+                }
+            }
+            kind
+        })
+    }
+
+    /// Whether `cache` was not reported before.
+    fn is_new(&self, cache: &str) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(cache.to_owned())
+    }
+}
+
+/// The cache that `vertex` failed to import, and the reason. `None` for all other vertices.
+fn failed(vertex: &Vertex) -> Option<(&str, &str)> {
+    let cache = vertex.name.strip_prefix(VERTEX)?;
+    if vertex.error.is_empty() || vertex.error.contains(CANCELLED) {
+        return None;
+    }
+    let reason = vertex.error.strip_prefix(PREFIX.0);
+    let reason = reason.and_then(|rest| rest.split_once(PREFIX.1));
+    Some((
+        cache,
+        reason.map_or(vertex.error.as_str(), |(_, reason)| reason),
+    ))
+}
+
+fn notice(cache: &str, reason: &str, shared: &SharedContext) -> Diagnostic {
+    let reason = reason.strip_prefix(cache).unwrap_or(reason);
+    let reason = reason.strip_prefix(": ").unwrap_or(reason);
+    if reason == "not found" {
+        return Diagnostic::information(
+            "run::no-cache",
+            format!("there is no cache at `{cache}` yet"),
+        );
+    }
+    let failure = SolveFailure::new(FailureKind::Build, redact_urls(reason));
+    let mut failure = shared.with_help(failure);
+    refusal::explain(&mut failure, &shared.credentials.origins());
+    let message = format!("no cache is imported from `{cache}`: {}", failure.message);
+    let problem = Diagnostic::warning("run::cache-import", message)
+        .note("steps that are only in this cache run again");
+    let help = failure.help.into_iter();
+    help.fold(problem, Diagnostic::help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Digest;
+    use test_case::test_case;
+
+    fn vertex(name: &str, error: &str) -> Vertex {
+        Vertex {
+            digest: Digest::sha256(b"v"),
+            inputs: Vec::new(),
+            name: name.to_owned(),
+            cached: false,
+            started: None,
+            completed: None,
+            error: error.to_owned(),
+            group: None,
+        }
+    }
+
+    #[test_case("importing cache manifest from r/c:x", "failed to configure registry cache importer: r/c:x: not found", Some(("r/c:x", "r/c:x: not found")); "a cache that does not exist")]
+    #[test_case("importing cache manifest from gha:1", "failed to configure gha cache importer: 401", Some(("gha:1", "401")); "another kind of cache")]
+    #[test_case("importing cache manifest from r/c", "strange", Some(("r/c", "strange")); "another text")]
+    #[test_case("importing cache manifest from r/c", "", None; "a cache that was imported")]
+    #[test_case("importing cache manifest from r/c", "x: context canceled", None; "an interrupted import")]
+    #[test_case("[1/2] RUN make", "exit code: 1", None; "a step")]
+    fn failed_imports_are_found(name: &str, error: &str, expected: Option<(&str, &str)>) {
+        assert_eq!(failed(&vertex(name, error)), expected);
+    }
+
+    #[test]
+    fn each_cache_is_reported_once() {
+        let imports = CacheImports::default();
+        assert!(imports.is_new("a") && imports.is_new("b") && !imports.is_new("a"));
+    }
+}
