@@ -18,6 +18,7 @@ pub(crate) mod golang;
 pub mod hcl;
 pub mod outcome;
 pub mod plan;
+pub(crate) mod publish;
 pub mod report;
 pub(crate) mod run;
 pub mod types;

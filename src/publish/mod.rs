@@ -1,0 +1,13 @@
+//! What rbake decides about tags before it moves one: which may move, whether an image changed, and how to recover.
+//!
+//! Pure logic, and one file on this machine (the journal). This module makes no request to a registry and does not
+//! know the plan; the caller brings what the registry said, which is not trusted, and carries out what is decided
+//! here. The parts do not depend on each other's state:
+//!
+//! * [`revision`] decides whether a mutable tag may move from one commit to another.
+#![cfg_attr(
+    not(test),
+    expect(dead_code, reason = "publishing at the end of a run will use it")
+)]
+
+pub(crate) mod revision;
