@@ -4,10 +4,15 @@
 //! know the plan; the caller brings what the registry said, which is not trusted, and carries out what is decided
 //! here. The parts do not depend on each other's state:
 //!
+//! * [`settings`] reads `rbake.toml`, the environment and flags.
+//! * [`class`] decides whether a tag is immutable.
 //! * [`revision`] decides whether a mutable tag may move from one commit to another.
 #![cfg_attr(
     not(test),
     expect(dead_code, reason = "publishing at the end of a run will use it")
 )]
 
+pub(crate) mod class;
+pub(crate) mod pattern;
 pub(crate) mod revision;
+pub(crate) mod settings;

@@ -1,0 +1,179 @@
+use proptest::prelude::*;
+use test_case::test_case;
+
+use super::*;
+use crate::diag::{Style, render_all};
+
+fn parse(text: &str) -> Result<SettingsFile, Diagnostics> {
+    let mut sources = SourceMap::default();
+    let id = sources.add(FILE_NAME, text);
+    SettingsFile::parse(text, id)
+}
+
+fn settings(text: &str, environment: &Environment, flags: &PublishFlags) -> PublishSettings {
+    PublishSettings::resolve(parse(text).unwrap(), environment, flags).unwrap()
+}
+
+fn unset() -> Environment {
+    Environment::of([], "/")
+}
+
+fn texts(patterns: &[TagPattern]) -> Vec<&str> {
+    patterns.iter().map(TagPattern::as_str).collect()
+}
+
+const WHOLE: &str = "[publish]\nimmutable = [\"build-*\", \"v*.*.*\"]\nmutable = [\"build-latest\"]\nmode = \"buildx\"\n";
+
+#[test]
+fn all_settings_are_read() {
+    let found = settings(WHOLE, &unset(), &PublishFlags::default());
+    assert_eq!(texts(&found.immutable), ["build-*", "v*.*.*"]);
+    assert_eq!(texts(&found.mutable), ["build-latest"]);
+    assert_eq!(found.mode, PublishMode::Buildx);
+}
+
+#[test_case(""; "an empty file")]
+#[test_case("# a comment\n"; "a comment")]
+#[test_case("[publish]\n"; "an empty table")]
+#[test_case("publish = {}\n"; "an empty inline table")]
+fn the_defaults_apply_to_missing_keys(text: &str) {
+    let found = settings(text, &unset(), &PublishFlags::default());
+    assert_eq!(found, PublishSettings::default());
+}
+
+#[test]
+fn variables_replace_the_file_and_flags_replace_both() {
+    let environment = Environment::of(
+        [
+            ("RBAKE_IMMUTABLE_TAGS", " sha-*, ,r-* "),
+            ("RBAKE_MUTABLE_TAGS", ""),
+            ("RBAKE_PUBLISH", "rbake"),
+        ],
+        "/",
+    );
+    let found = settings(WHOLE, &environment, &PublishFlags::default());
+    assert_eq!(texts(&found.immutable), ["sha-*", "r-*"]);
+    assert_eq!(texts(&found.mutable), ["build-latest"]);
+    assert_eq!(found.mode, PublishMode::Rbake);
+    let flags = PublishFlags {
+        immutable: Some(vec!["a,b".to_owned(), "c".to_owned()]),
+        mutable: Some(Vec::new()),
+        mode: Some("buildx".to_owned()),
+    };
+    let found = settings(WHOLE, &environment, &flags);
+    assert_eq!(texts(&found.immutable), ["a", "b", "c"]);
+    assert!(found.mutable.is_empty());
+    assert_eq!(found.mode, PublishMode::Buildx);
+}
+
+#[test]
+fn all_wrong_variables_and_flags_are_reported_as_usage() {
+    let environment = Environment::of([("RBAKE_IMMUTABLE_TAGS", "a/b")], "/");
+    let flags = PublishFlags {
+        mode: Some("bildx".to_owned()),
+        ..PublishFlags::default()
+    };
+    let problems =
+        PublishSettings::resolve(SettingsFile::default(), &environment, &flags).unwrap_err();
+    let [pattern, mode] = problems.0.as_slice() else {
+        panic!("{problems:?}")
+    };
+    assert!(pattern.message.starts_with("`RBAKE_IMMUTABLE_TAGS`: `a/b`"));
+    assert!(mode.message.starts_with("`--publish` is `bildx`"));
+    assert_eq!(mode.help, ["a mode with a similar name exists: `buildx`"]);
+    assert!(
+        problems
+            .0
+            .iter()
+            .all(|problem| problem.class == Class::Usage)
+    );
+}
+
+#[test]
+fn all_problems_of_a_file_are_shown_at_their_places() {
+    let text = "[publish]\nimutable = [\"a\"]\nimmutable = [\"a:b\", 7]\nmutable = \"x\"\nmode = \"docker\"\n[gates]\n";
+    let mut sources = SourceMap::default();
+    let id = sources.add(FILE_NAME, text);
+    let problems = SettingsFile::parse(text, id).unwrap_err();
+    let lines: Vec<(&str, usize)> = problems
+        .0
+        .iter()
+        .map(|problem| {
+            let span = problem.labels[0].span;
+            (problem.code, sources.position(id, span.start).unwrap().0)
+        })
+        .collect();
+    let expected = [
+        ("settings::unknown-key", 6),
+        ("settings::unknown-key", 2),
+        ("settings::invalid-value", 3),
+        ("settings::wrong-type", 3),
+        ("settings::wrong-type", 4),
+        ("settings::invalid-value", 5),
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(
+        problems.0[1].help,
+        ["a setting with a similar name exists: `immutable`"]
+    );
+    let shown = render_all(&problems, &sources, Style::default());
+    assert!(shown.contains("rbake.toml:2:1"), "{shown}");
+}
+
+#[test_case("publish = 3\n", "settings::wrong-type"; "not a table")]
+#[test_case("[[publish]]\n", "settings::wrong-type"; "an array of tables")]
+#[test_case("[publish]\nmode = [\"rbake\"]\n", "settings::wrong-type"; "mode is a list")]
+#[test_case("[publish\n", "settings::syntax"; "not TOML")]
+#[test_case("[publish]\nmode = \"rbake\"\nmode = \"rbake\"\n", "settings::syntax"; "a key twice")]
+fn wrong_files_are_errors(text: &str, code: &str) {
+    let problems = parse(text).unwrap_err();
+    assert_eq!(problems.0[0].code, code);
+    assert!(!problems.0[0].labels.is_empty());
+}
+
+#[test]
+fn the_numbers_of_patterns_and_problems_are_limited() {
+    let list = |count: usize| format!("[publish]\nimmutable = [{}]\n", "\"a\",".repeat(count));
+    assert!(parse(&list(PATTERN_LIMIT)).is_ok());
+    let problems = parse(&list(PATTERN_LIMIT + 1)).unwrap_err();
+    assert_eq!(problems.0[0].code, "settings::limit");
+    let numbers = format!("[publish]\nimmutable = [{}]\n", "1,".repeat(PATTERN_LIMIT));
+    assert_eq!(parse(&numbers).unwrap_err().0.len(), PROBLEM_LIMIT);
+    let flags = PublishFlags {
+        mutable: Some(vec!["a,".repeat(PATTERN_LIMIT + 1)]),
+        ..PublishFlags::default()
+    };
+    let problems = PublishSettings::resolve(SettingsFile::default(), &unset(), &flags);
+    assert_eq!(problems.unwrap_err().0[0].code, "settings::limit");
+}
+
+#[test]
+fn only_small_regular_text_files_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE_NAME);
+    let read = || SettingsFile::read(&path, FILE_NAME, &mut SourceMap::default());
+    assert_eq!(read(), Ok(SettingsFile::default()));
+    std::fs::write(&path, format!("\u{feff}{WHOLE}")).unwrap();
+    assert_eq!(read(), parse(WHOLE));
+    for content in [
+        b"\xff\xfe[\0".to_vec(),
+        b"\xff".to_vec(),
+        vec![b'#'; 65_537],
+    ] {
+        std::fs::write(&path, content).unwrap();
+        assert_eq!(read().unwrap_err().0[0].code, "settings::unreadable");
+    }
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert_eq!(read().unwrap_err().0[0].code, "settings::unreadable");
+}
+
+proptest! {
+    #[test]
+    fn no_text_causes_a_panic(text in "(\\[publish\\]\n)?[a-z\"'=\\[\\]{}., \n0-9\u{1b}]{0,80}") {
+        if let Err(problems) = parse(&text) {
+            let raw = problems.0.iter().any(|problem| problem.message.contains('\u{1b}'));
+            prop_assert!(!raw);
+        }
+    }
+}
