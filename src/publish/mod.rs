@@ -9,10 +9,15 @@
 //! * [`revision`] decides whether a mutable tag may move from one commit to another.
 #![cfg_attr(
     not(test),
-    expect(dead_code, reason = "publishing at the end of a run will use it")
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "publishing at the end of a run will use it"
+    )
 )]
 
 pub(crate) mod class;
+pub(crate) mod compare;
 pub(crate) mod pattern;
 pub(crate) mod revision;
 pub(crate) mod settings;
