@@ -7,6 +7,8 @@
 //! * [`settings`] reads `rbake.toml`, the environment and flags.
 //! * [`class`] decides whether a tag is immutable.
 //! * [`revision`] decides whether a mutable tag may move from one commit to another.
+//! * [`compare`] decides whether the image that was built is the one in the registry.
+//! * [`journal`] records the changes of a run, and tells what is left to do or to take back.
 #![cfg_attr(
     not(test),
     expect(
@@ -18,6 +20,7 @@
 
 pub(crate) mod class;
 pub(crate) mod compare;
+pub(crate) mod journal;
 pub(crate) mod pattern;
 pub(crate) mod revision;
 pub(crate) mod settings;
