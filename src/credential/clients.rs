@@ -1,5 +1,5 @@
 //! HTTP clients for token servers: one shared by most registries, and one for each registry that has its own
-//! certificates.
+//! certificates. Also makes the clients for the registries themselves.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Client, Url};
+use reqwest::{Client, ClientBuilder, Url};
 use tokio::sync::Mutex;
 
 use super::host::RegistryHost;
@@ -22,6 +22,17 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most redirects that are followed in a row.
 const REDIRECTS: usize = 5;
+
+/// The properties of a client for a registry.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RegistryClientSpec {
+    /// Accepts any certificate.
+    pub(crate) skips_certificate_check: bool,
+    /// Ignores the proxies in the environment, as Go does for addresses of this machine.
+    pub(crate) skips_proxies: bool,
+    /// The time limit for connecting, with the TLS handshake.
+    pub(crate) connect_timeout: Duration,
+}
 
 /// HTTP clients, created on first use.
 #[derive(Debug)]
@@ -65,14 +76,7 @@ impl Clients {
                 )),
             }
         };
-        let Ok(done) = tokio::time::timeout(READ_TIMEOUT, unblock(make)).await else {
-            let seconds = READ_TIMEOUT.as_secs();
-            return Err(Error::Certificates {
-                path: host.to_string(),
-                message: format!("they could not be read within {seconds} s"),
-            });
-        };
-        let (client, is_own) = done?;
+        let (client, is_own) = in_time(host, make).await?;
         if is_own {
             made.own.insert(host.clone(), client.clone());
         } else {
@@ -80,16 +84,71 @@ impl Clients {
         }
         Ok(client)
     }
+
+    /// Makes a client for requests to the registry `host` itself, with the same certificates. It follows no
+    /// redirects, and has no time limit for a whole request.
+    pub(super) async fn for_registry(
+        &self,
+        host: &RegistryHost,
+        spec: RegistryClientSpec,
+    ) -> Result<Client, Error> {
+        let (folders, name) = (Arc::clone(&self.folders), host.clone());
+        let make = move || {
+            let own = tls::folders_of(&name, &folders);
+            registry_client(tls::client_config(&name, &own)?, &name, spec)
+        };
+        in_time(host, make).await
+    }
+}
+
+/// Runs `make`, which reads the certificates for `host`.
+async fn in_time<T: Send + 'static>(
+    host: &RegistryHost,
+    make: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::time::timeout(READ_TIMEOUT, unblock(make)).await {
+        Ok(made) => made,
+        Err(_) => Err(Error::Certificates {
+            path: host.to_string(),
+            message: format!("they could not be read within {} s", READ_TIMEOUT.as_secs()),
+        }),
+    }
 }
 
 fn client(config: rustls::ClientConfig, host: &RegistryHost) -> Result<Client, Error> {
-    let client = Client::builder()
+    let builder = builder(config)
+        .redirect(redirects())
+        .timeout(REQUEST_TIMEOUT);
+    built(builder, host)
+}
+
+fn registry_client(
+    mut config: rustls::ClientConfig,
+    host: &RegistryHost,
+    spec: RegistryClientSpec,
+) -> Result<Client, Error> {
+    if spec.skips_certificate_check {
+        tls::skip_certificate_check(&mut config);
+    }
+    // reqwest does not add the protocols to a configuration that it did not make.
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let mut builder = builder(config)
+        .redirect(Policy::none())
+        .connect_timeout(spec.connect_timeout);
+    if spec.skips_proxies {
+        builder = builder.no_proxy();
+    }
+    built(builder, host)
+}
+
+fn builder(config: rustls::ClientConfig) -> ClientBuilder {
+    Client::builder()
         .tls_backend_preconfigured(config)
         .user_agent(concat!("rbake/", env!("CARGO_PKG_VERSION")))
-        .redirect(redirects())
-        .timeout(REQUEST_TIMEOUT)
-        .build();
-    client.map_err(|error| Error::Exchange {
+}
+
+fn built(builder: ClientBuilder, host: &RegistryHost) -> Result<Client, Error> {
+    builder.build().map_err(|error| Error::Exchange {
         realm: host.to_string(),
         source: Box::new(error),
     })

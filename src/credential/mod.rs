@@ -17,6 +17,7 @@ mod scoped;
 pub(crate) mod tls;
 mod token;
 
+pub(crate) use clients::RegistryClientSpec;
 pub(crate) use config::DockerConfig;
 pub(crate) use helper::HelperError;
 pub(crate) use origin::{Origin, Origins};

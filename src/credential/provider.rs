@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::authority::{self, Seeds};
-use super::clients::Clients;
+use super::clients::{Clients, RegistryClientSpec};
 use super::config::{CredentialPlace, HUB_KEY, VARIABLE};
 use super::helper::HelperCall;
 use super::helpers::Helpers;
@@ -298,6 +298,17 @@ impl Provider {
             }
         }
         token
+    }
+
+    /// Makes an HTTP client for the registry `host`, named as BuildKit names it, with the certificates that the user
+    /// configured for it. It follows no redirects.
+    #[expect(dead_code, reason = "the client of registries, the next step, uses it")]
+    pub(crate) async fn registry_client(
+        &self,
+        host: &str,
+        spec: RegistryClientSpec,
+    ) -> Result<reqwest::Client, Error> {
+        self.0.clients.for_registry(&parse(host)?, spec).await
     }
 
     /// The public key by which the daemon recognises this user's sessions for `host`.
