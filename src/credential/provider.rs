@@ -302,7 +302,6 @@ impl Provider {
 
     /// Makes an HTTP client for the registry `host`, named as BuildKit names it, with the certificates that the user
     /// configured for it. It follows no redirects.
-    #[expect(dead_code, reason = "the client of registries, the next step, uses it")]
     pub(crate) async fn registry_client(
         &self,
         host: &str,

@@ -1,0 +1,233 @@
+//! Errors of requests to registries.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::credential;
+use crate::types::Digest;
+
+/// A request to a registry failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {act} `{place}`")]
+pub(crate) struct RegistryError {
+    /// What rbake wanted to do.
+    pub(crate) act: RegistryAct,
+    /// The image, the blob, or the repository.
+    pub(crate) place: String,
+    /// Why it failed.
+    #[source]
+    pub(crate) fault: RegistryFault,
+}
+
+impl RegistryError {
+    /// Whether the same request may succeed later, without any change by the user.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.fault.is_transient()
+    }
+}
+
+/// What rbake does at a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RegistryAct {
+    /// `HEAD` of a manifest.
+    LookUpManifest,
+    /// `GET` of a manifest.
+    ReadManifest,
+    /// `PUT` of a manifest by its digest.
+    WriteManifest,
+    /// `PUT` of a manifest by a tag.
+    SetTag,
+    /// `DELETE` of a manifest or of a tag.
+    Delete,
+    /// `HEAD` of a blob.
+    LookUpBlob,
+    /// Upload of a blob.
+    UploadBlob,
+    /// Mount of another repository's blob.
+    MountBlob,
+    /// List of the tags.
+    ListTags,
+    /// List of the manifests that refer to a manifest.
+    ListReferrers,
+    /// Test whether pushing is allowed.
+    TestPush,
+}
+
+impl fmt::Display for RegistryAct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LookUpManifest => "look up the manifest of",
+            Self::ReadManifest => "read the manifest of",
+            Self::WriteManifest => "write the manifest of",
+            Self::SetTag => "set the tag",
+            Self::Delete => "delete",
+            Self::LookUpBlob => "look up the blob",
+            Self::UploadBlob => "upload the blob",
+            Self::MountBlob => "mount the blob",
+            Self::ListTags => "list the tags of",
+            Self::ListReferrers => "list the referrers of",
+            Self::TestPush => "test the right to push to",
+        })
+    }
+}
+
+/// Why a request to a registry failed.
+///
+/// Texts from the registry have at most [`super::words::LONGEST`] characters, without control characters, and without
+/// the credential that was sent to it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RegistryFault {
+    /// The registry denies access: 401 or 403.
+    #[error("the registry denies access (status {status}){}", Said(words))]
+    Denied {
+        /// The HTTP status.
+        status: u16,
+        /// The registry's explanation. Empty if it gave none.
+        words: String,
+    },
+    /// The repository, or the upload, does not exist: 404. Requests that ask whether something exists return `None`
+    /// instead.
+    #[error("the registry does not know it{}", Said(words))]
+    NotFound {
+        /// The registry's explanation. Empty if it gave none.
+        words: String,
+    },
+    /// Another error status.
+    #[error(
+        "the registry answered with status {status}{}{}",
+        Said(code),
+        Said(message)
+    )]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// The error code, such as `MANIFEST_INVALID`. Empty if the answer has none.
+        code: String,
+        /// The message. Empty if the answer has none.
+        message: String,
+    },
+    /// No connection, or it broke.
+    #[error("the registry could not be reached")]
+    Unreachable {
+        /// The underlying error, without its address.
+        #[source]
+        source: Box<reqwest::Error>,
+    },
+    /// The registry sent nothing for too long.
+    #[error("the registry sent nothing for {seconds} s")]
+    Stalled {
+        /// The time limit, in seconds.
+        seconds: u64,
+    },
+    /// The answer breaks the rules of the protocol.
+    #[error("the registry's answer is malformed: {what}")]
+    Malformed {
+        /// What is wrong.
+        what: String,
+    },
+    /// The content has another digest.
+    #[error("expected `{expected}`, found `{found}`")]
+    Mismatch {
+        /// The digest that was asked for.
+        expected: Digest,
+        /// The digest of the content, or the one that the registry reports.
+        found: Digest,
+    },
+    /// No credential or token could be obtained.
+    #[error("no credential for the registry")]
+    Credential(
+        /// The underlying error, shared by all requests that waited for the token.
+        #[source]
+        Arc<credential::Error>,
+    ),
+    /// The request failed several times, or the registry has used up the retries of this run.
+    #[error("gave up after {tries} {}", if *tries == 1 { "try" } else { "tries" })]
+    GaveUp {
+        /// How often the request was sent.
+        tries: u32,
+        /// The last failure.
+        #[source]
+        last: Box<RegistryFault>,
+    },
+    /// The run was stopped.
+    #[error("the run was stopped")]
+    Stopped,
+}
+
+impl From<credential::Error> for RegistryFault {
+    fn from(error: credential::Error) -> Self {
+        Self::Credential(Arc::new(error))
+    }
+}
+
+impl RegistryFault {
+    pub(super) fn malformed(what: impl Into<String>) -> Self {
+        Self::Malformed { what: what.into() }
+    }
+
+    /// The same as [`RegistryError::is_transient`].
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => is_transient_status(*status),
+            Self::Unreachable { source } => may_pass(source),
+            Self::Stalled { .. } => true,
+            Self::Credential(error) => match &**error {
+                credential::Error::Refused { status, .. } => is_transient_status(*status),
+                credential::Error::Exchange { source, .. } => may_pass(source),
+                // It has already taken a minute, so it is not repeated.
+                _ => false,
+            },
+            Self::GaveUp { last, .. } => last.is_transient(),
+            Self::Denied { .. }
+            | Self::NotFound { .. }
+            | Self::Malformed { .. }
+            | Self::Mismatch { .. }
+            | Self::Stopped => false,
+        }
+    }
+
+    /// Whether the user's credential does not allow the request.
+    pub(crate) fn is_denial(&self) -> bool {
+        match self {
+            Self::Denied { .. } => true,
+            Self::Credential(error) => matches!(
+                &**error,
+                credential::Error::Refused {
+                    status: 401 | 403,
+                    ..
+                }
+            ),
+            _ => false,
+        }
+    }
+
+    pub(super) fn at(self, act: RegistryAct, place: impl fmt::Display) -> RegistryError {
+        RegistryError {
+            act,
+            place: place.to_string(),
+            fault: self,
+        }
+    }
+}
+
+/// Whether a request may succeed if it is repeated after this error. A wrong certificate stays wrong.
+fn may_pass(error: &reqwest::Error) -> bool {
+    !error.is_builder() && super::tls::cause(error).is_none()
+}
+
+/// Whether a request may succeed if it is repeated after an answer with this status.
+pub(super) const fn is_transient_status(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+/// A text after a colon, unless it is empty.
+struct Said<'a>(&'a str);
+
+impl fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        write!(f, ": {}", self.0)
+    }
+}
