@@ -1,10 +1,46 @@
 //! rbake's own client of registries: manifests, tags and small blobs, by the OCI distribution API (`/v2/…`).
-#![allow(dead_code, reason = "the client, the next step, uses it")]
+//!
+//! Knows nothing of bake files, builders or images' contents: it moves manifests as bytes. Layers are pushed by BuildKit;
+//! this client does the rest, which takes a few requests per image. Start at [`Registries`]: a run has one, which shares
+//! connections, tokens and retries among all repositories of a registry. [`RemoteRepository`] has the requests.
+//!
+//! All futures may be dropped at any time; then the request is abandoned.
+#![cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "publishing, the next step, uses it"
+    )
+)]
 
 mod address;
+mod answer;
+mod authorization;
+mod blobs;
 mod challenge;
+mod connection;
 mod counts;
 mod error;
+mod exchange;
+mod manifest;
+mod manifests;
+mod places;
+mod referrers;
+mod repository;
+mod retries;
 mod retry;
+mod rights;
+mod tags;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod words;
+
+pub(crate) use address::RegistrySecurity;
+pub(crate) use counts::RequestCounts;
+pub(crate) use error::{RegistryAct, RegistryError, RegistryFault};
+pub(crate) use manifest::{ContentDescriptor, ManifestContent, RawManifest, TagOrDigest};
+pub(crate) use manifests::Deletion;
+pub(crate) use repository::{Registries, RemoteRepository};
+pub(crate) use rights::PushRight;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 /// A content digest such as `sha256:9f86d0…`. Its form was checked.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,6 +24,16 @@ impl Digest {
     /// The digest with the bytes `hash`, for data that was hashed in pieces.
     pub(crate) fn from_sha256(hash: [u8; 32]) -> Self {
         Self(format!("sha256:{}", hex::encode(hash)).into())
+    }
+
+    /// The digest of `bytes`, by the same algorithm as this one.
+    pub(crate) fn of_same_algorithm(&self, bytes: &[u8]) -> Self {
+        let hex = match self.algorithm() {
+            "sha512" => hex::encode(Sha512::digest(bytes)),
+            "sha384" => hex::encode(Sha384::digest(bytes)),
+            _ => return Self::sha256(bytes),
+        };
+        Self(format!("{}:{hex}", self.algorithm()).into())
     }
 
     /// The whole text, `algorithm:hex`.
@@ -98,6 +108,18 @@ mod tests {
         let digest = Digest::sha256(b"");
         assert_eq!(digest.short(), "e3b0c44298fc");
         assert_eq!(digest.as_str().parse::<Digest>().as_ref(), Ok(&digest));
+    }
+
+    #[test]
+    fn a_digest_is_compared_with_one_of_the_same_algorithm() {
+        for (text, length) in [("sha256:", 64), ("sha384:", 96), ("sha512:", 128)] {
+            let other: Digest = format!("{text}{}", "0".repeat(length)).parse().unwrap();
+            let digest = other.of_same_algorithm(b"abc");
+            assert_eq!(digest.algorithm(), other.algorithm());
+            assert_eq!(digest.as_str().parse::<Digest>().as_ref(), Ok(&digest));
+        }
+        let sha256 = Digest::sha256(b"");
+        assert_eq!(sha256.of_same_algorithm(b""), sha256);
     }
 
     #[test]

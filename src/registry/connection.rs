@@ -1,0 +1,298 @@
+//! Sends requests to one registry: authorization, redirects, repetition, and limits.
+
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, CONTENT_LENGTH};
+use http::{HeaderValue, Method, StatusCode};
+use reqwest::{Client, Response, Url};
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::address::{RegistryAddress, RegistryProtocol, SpokenProtocol};
+use super::answer::{RegistryAnswer, STALL, read, unreachable};
+use super::authorization::{Authorizations, HeldAuthorization};
+use super::challenge::challenges;
+use super::counts::RequestCounter;
+use super::error::{RegistryFault, is_transient_status};
+use super::exchange::{RegistryReply, RegistryRequest, RequestTarget};
+use super::retries::Retries;
+use super::retry::{Pauses, RetryBudget, TryFailure, retry_after};
+use super::tls;
+use super::words::RegistryWords;
+use crate::credential::{Provider, RegistryClientSpec};
+use crate::types::Clock;
+
+/// The requests to one registry at the same time.
+const PARALLEL: usize = 8;
+
+/// The answer may come later if the request has a large body: by a second for so many bytes.
+const UPLOAD_RATE: u64 = 32 << 10;
+
+/// The longest time for connecting, with the TLS handshake.
+const CONNECT: Duration = Duration::from_secs(20);
+
+/// The most redirects that are followed in a row.
+const REDIRECTS: usize = 5;
+
+/// The parts of a run that all its registries use.
+#[derive(Debug, Clone)]
+pub(super) struct RunParts {
+    pub(super) provider: Provider,
+    pub(super) clock: Clock,
+    pub(super) stop: CancellationToken,
+}
+
+/// One registry in one run.
+#[derive(Debug)]
+pub(super) struct RegistryConnection {
+    pub(super) address: RegistryAddress,
+    pub(super) parts: RunParts,
+    pub(super) pauses: Pauses,
+    client: OnceCell<Client>,
+    // The protocol that an insecure registry turned out to speak.
+    pub(super) spoken: SpokenProtocol,
+    authorizations: Authorizations,
+    pub(super) budget: RetryBudget,
+    permits: Semaphore,
+    counter: RequestCounter,
+}
+
+impl RegistryConnection {
+    pub(super) fn new(address: RegistryAddress, parts: RunParts, pauses: Pauses) -> Self {
+        Self {
+            address,
+            parts,
+            pauses,
+            client: OnceCell::new(),
+            spoken: SpokenProtocol::default(),
+            authorizations: Authorizations::default(),
+            budget: RetryBudget::new(),
+            permits: Semaphore::new(PARALLEL),
+            counter: RequestCounter::default(),
+        }
+    }
+
+    pub(super) const fn counter(&self) -> &RequestCounter {
+        &self.counter
+    }
+
+    /// Sends `request` until there is an answer that a repetition would not change.
+    pub(super) async fn perform(
+        &self,
+        request: &RegistryRequest,
+    ) -> Result<RegistryReply, RegistryFault> {
+        let mut retries = Retries::new(self);
+        loop {
+            match self.attempt(request).await {
+                Ok(reply) => return Ok(reply),
+                Err(failure) => retries.after(failure, request).await?,
+            }
+        }
+    }
+
+    /// Sends `request` once; once more if the registry wants another authorization.
+    pub(super) async fn attempt(
+        &self,
+        request: &RegistryRequest,
+    ) -> Result<RegistryReply, TryFailure> {
+        let reply = tokio::select! {
+            biased;
+            () = self.parts.stop.cancelled() => Err(RegistryFault::Stopped.into()),
+            reply = self.authorized(request) => reply,
+        };
+        if reply.is_ok() {
+            self.budget.earn();
+        }
+        reply
+    }
+
+    async fn authorized(&self, request: &RegistryRequest) -> Result<RegistryReply, TryFailure> {
+        let (provider, host) = (&self.parts.provider, self.address.host());
+        let current = self
+            .authorizations
+            .current(provider, host, &request.scope)
+            .await?;
+        let mut answer = self.send(request, current.as_deref()).await?;
+        let mut held = current;
+        if answer.response.status == StatusCode::UNAUTHORIZED && answer.is_ours {
+            let challenges = challenges(&answer.response.headers);
+            let other = self
+                .authorizations
+                .answer(provider, host, &request.scope, &challenges, held.as_deref())
+                .await?;
+            if other.is_some() {
+                answer = self.send(request, other.as_deref()).await?;
+                held = other;
+            }
+        }
+        self.judge(answer, held.as_deref())
+    }
+
+    /// Separates the answers that a repetition may change, and those that deny access.
+    fn judge(
+        &self,
+        answer: RegistryAnswer,
+        held: Option<&HeldAuthorization>,
+    ) -> Result<RegistryReply, TryFailure> {
+        let RegistryAnswer {
+            response,
+            body,
+            url,
+            ..
+        } = answer;
+        let status = response.status;
+        let is_error = !status.is_success();
+        let secrets = held.map(HeldAuthorization::secrets).unwrap_or_default();
+        let words = if is_error {
+            RegistryWords::read(&body, &secrets)
+        } else {
+            RegistryWords::default()
+        };
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            let denied = RegistryFault::Denied {
+                status: status.as_u16(),
+                words: words.text(),
+            };
+            return Err(denied.into());
+        }
+        let retry_after = retry_after(&response.headers, self.parts.clock.now());
+        let reply = RegistryReply {
+            status,
+            headers: response.headers,
+            body,
+            url,
+            words,
+        };
+        if is_transient_status(status.as_u16()) {
+            return Err(TryFailure {
+                fault: reply.fault(),
+                status: Some(status.as_u16()),
+                retry_after,
+            });
+        }
+        Ok(reply)
+    }
+
+    /// Sends one request and reads the answer. Follows redirects; the authorization is sent to the registry only.
+    async fn send(
+        &self,
+        request: &RegistryRequest,
+        held: Option<&HeldAuthorization>,
+    ) -> Result<RegistryAnswer, TryFailure> {
+        // The semaphore is never closed, so this cannot fail.
+        let _permit = self.permits.acquire().await.ok();
+        let mut url = match &request.target {
+            RequestTarget::Path(path) => self.resolve(&self.base()?, path)?,
+            RequestTarget::Place(url) => url.clone(),
+        };
+        for _ in 0..=REDIRECTS {
+            let is_ours = self.is_ours(&url);
+            let response = self
+                .exchange(request, &mut url, is_ours, held.filter(|_| is_ours))
+                .await?;
+            match self.redirect(request, &response, &url)? {
+                Some(next) => url = next,
+                None => return read(request, response, url, is_ours).await,
+            }
+        }
+        let what = format!("more than {REDIRECTS} redirects");
+        Err(RegistryFault::malformed(what).into())
+    }
+
+    /// Exchanges one request for the head of its answer. A registry that may speak either protocol is asked by the
+    /// other one if it does not understand the first. Then `url` changes.
+    async fn exchange(
+        &self,
+        request: &RegistryRequest,
+        url: &mut Url,
+        is_ours: bool,
+        held: Option<&HeldAuthorization>,
+    ) -> Result<Response, TryFailure> {
+        let result = self.execute(request, url.clone(), held).await;
+        if self.address.protocol() != RegistryProtocol::Either || !is_ours {
+            return Ok(result?);
+        }
+        match result {
+            Err(RegistryFault::Unreachable { source })
+                if self.speaks_no_tls(&source)
+                    && self.spoken.settle(SpokenProtocol::HTTP) == SpokenProtocol::HTTP
+                    && url.scheme() == "https"
+                    && url.set_scheme("http").is_ok() =>
+            {
+                tracing::debug!(host = self.address.host(), "no TLS, trying plain HTTP");
+                Ok(self.execute(request, url.clone(), held).await?)
+            }
+            result => {
+                if result.is_ok() && url.scheme() == "https" {
+                    self.spoken.settle(SpokenProtocol::HTTPS);
+                }
+                Ok(result?)
+            }
+        }
+    }
+
+    /// Whether plain HTTP should be tried after this error (BuildKit, `isTLSError` and `isPortError` in
+    /// `util/resolver/resolver.go`).
+    fn speaks_no_tls(&self, error: &reqwest::Error) -> bool {
+        if tls::is_not_tls(error) {
+            return true;
+        }
+        // A refused or silent default port does not mean that the port of plain HTTP is the same.
+        let is_refused = tls::io_cause(error)
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
+        let is_silent = error.is_connect() && error.is_timeout();
+        is_silent || is_refused && !self.address.has_port()
+    }
+
+    async fn execute(
+        &self,
+        request: &RegistryRequest,
+        url: Url,
+        held: Option<&HeldAuthorization>,
+    ) -> Result<Response, RegistryFault> {
+        let client = self.client().await?;
+        let mut sent = reqwest::Request::new(request.method.clone(), url);
+        sent.headers_mut().clone_from(&request.headers);
+        if let Some(held) = held {
+            sent.headers_mut().insert(AUTHORIZATION, held.header());
+        }
+        let length = u64::try_from(request.body.len()).unwrap_or(u64::MAX);
+        if length > 0 {
+            *sent.body_mut() = Some(request.body.clone().into());
+        } else if matches!(request.method, Method::POST | Method::PUT) {
+            // Some registries answer 411 to a request without a length, and hyper sends none for an empty body.
+            sent.headers_mut()
+                .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        self.counter.add(&request.method);
+        let limit = STALL + Duration::from_secs(length / UPLOAD_RATE);
+        let response = timeout(limit, client.execute(sent)).await;
+        let response = response.map_err(|_| RegistryFault::Stalled {
+            seconds: limit.as_secs(),
+        })?;
+        let response = response.map_err(unreachable)?;
+        tracing::trace!(
+            host = self.address.host(),
+            path = request.shown_path(),
+            method = %request.method,
+            status = response.status().as_u16(),
+            "registry request"
+        );
+        Ok(response)
+    }
+
+    async fn client(&self) -> Result<&Client, RegistryFault> {
+        let make = || {
+            let spec = RegistryClientSpec {
+                skips_certificate_check: self.address.protocol() == RegistryProtocol::Either,
+                skips_proxies: self.address.is_this_machine(),
+                connect_timeout: CONNECT,
+            };
+            self.parts
+                .provider
+                .registry_client(self.address.host(), spec)
+        };
+        Ok(self.client.get_or_try_init(make).await?)
+    }
+}

@@ -1,0 +1,127 @@
+//! The registries of a run, and one repository of a registry.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::Method;
+use tokio_util::sync::CancellationToken;
+
+use super::address::{RegistryAddress, RegistrySecurity};
+use super::connection::{RegistryConnection, RunParts};
+use super::counts::RequestCounts;
+use super::error::{RegistryAct, RegistryError, RegistryFault};
+use super::exchange::RegistryRequest;
+use super::manifest::TagOrDigest;
+use super::retry::Pauses;
+use crate::credential::Provider;
+use crate::types::{Clock, ImageRepository};
+
+/// The registries of one run. Cheap to clone; clones share everything.
+#[derive(Debug, Clone)]
+pub(crate) struct Registries {
+    parts: RunParts,
+    known: Arc<Mutex<Known>>,
+}
+
+type Known = BTreeMap<(String, RegistrySecurity), Arc<RegistryConnection>>;
+
+impl Registries {
+    /// Registries with the credentials of `provider`. When `stop` is cancelled, all requests fail at once with
+    /// [`RegistryFault::Stopped`].
+    pub(crate) fn new(provider: Provider, clock: Clock, stop: CancellationToken) -> Self {
+        Self {
+            parts: RunParts {
+                provider,
+                clock,
+                stop,
+            },
+            known: Arc::default(),
+        }
+    }
+
+    /// The repository at its registry. Sends nothing yet.
+    pub(crate) fn repository(
+        &self,
+        repository: &ImageRepository,
+        security: RegistrySecurity,
+    ) -> RemoteRepository {
+        self.repository_with(repository, security, || Pauses::Slept)
+    }
+
+    pub(super) fn repository_with(
+        &self,
+        repository: &ImageRepository,
+        security: RegistrySecurity,
+        pauses: impl FnOnce() -> Pauses,
+    ) -> RemoteRepository {
+        let address = RegistryAddress::of(repository, security);
+        let known = self.known.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        let key = (address.host().to_owned(), security);
+        let make = || {
+            let connection = RegistryConnection::new(address, self.parts.clone(), pauses());
+            Arc::new(connection)
+        };
+        RemoteRepository {
+            connection: Arc::clone(known.entry(key).or_insert_with(make)),
+            name: repository.clone(),
+            path: repository.path().into(),
+        }
+    }
+
+    /// The requests that were sent so far, by the host of the registry.
+    pub(crate) fn counts(&self) -> BTreeMap<String, RequestCounts> {
+        let known = self.known.lock();
+        let known = known.unwrap_or_else(PoisonError::into_inner);
+        let mut counts: BTreeMap<String, RequestCounts> = BTreeMap::new();
+        for ((host, _), connection) in known.iter() {
+            let more = connection.counter().counts();
+            counts
+                .entry(host.clone())
+                .and_modify(|counts| *counts = counts.plus(more))
+                .or_insert(more);
+        }
+        counts
+    }
+}
+
+/// A repository at its registry. Cheap to clone.
+///
+/// Every request is repeated if that may help: after connection errors, truncated answers, 30 s without a byte, and the
+/// statuses 408, 429, 500, 502, 503 and 504. It is sent six times at most, and a registry has a limited number of such
+/// repetitions in a run.
+#[derive(Debug, Clone)]
+pub(crate) struct RemoteRepository {
+    pub(super) connection: Arc<RegistryConnection>,
+    pub(super) name: ImageRepository,
+    pub(super) path: Arc<str>,
+}
+
+impl RemoteRepository {
+    /// Its name.
+    pub(crate) const fn name(&self) -> &ImageRepository {
+        &self.name
+    }
+
+    /// A request for `rest` in this repository.
+    pub(super) fn request(&self, method: Method, rest: &str) -> RegistryRequest {
+        RegistryRequest::new(method, &self.path, rest)
+    }
+
+    /// The name of an image, for messages.
+    pub(super) fn image(&self, name: &TagOrDigest) -> String {
+        match name {
+            TagOrDigest::Tag(tag) => format!("{}:{tag}", self.name),
+            TagOrDigest::Digest(digest) => format!("{}@{digest}", self.name),
+        }
+    }
+
+    /// Adds the act and the place to a fault.
+    pub(super) fn failed(
+        act: RegistryAct,
+        place: impl fmt::Display,
+    ) -> impl FnOnce(RegistryFault) -> RegistryError {
+        move |fault| fault.at(act, place)
+    }
+}
