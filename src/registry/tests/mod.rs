@@ -2,7 +2,9 @@
 
 mod authorization;
 mod blobs;
+mod distribution;
 mod lists;
+mod live;
 mod manifests;
 mod repetition;
 mod scripted;
