@@ -123,17 +123,16 @@ impl VertexState {
             None | Some(std::cmp::Ordering::Greater) => {
                 share.latest = Some(start);
                 share.open = vertex.completed.is_none();
-                // After a result was found in the cache, the daemon may fetch and unpack its layers, which it reports
-                // as further intervals of the same vertex. The step did not run.
-                share.cached |= vertex.cached;
             }
             // The two updates of one interval arrive in any order. The one that has an end is the later one.
             Some(std::cmp::Ordering::Equal) => {
                 share.open &= vertex.completed.is_none();
-                share.cached |= vertex.cached;
             }
             Some(std::cmp::Ordering::Less) => {}
         }
+        // After a result was found in the cache, the daemon may fetch and unpack its layers, which it reports as further
+        // intervals of the same vertex. The step did not run. The updates arrive in any order.
+        share.cached |= vertex.cached;
         let end = vertex.completed?;
         if vertex.error.is_empty() {
             self.succeeded = self.succeeded.max(Some(start));
@@ -291,6 +290,10 @@ mod tests {
         assert_eq!(vertex.state(), State::Running);
         vertex.update(0, &update(Some(7), Some(8)));
         assert_eq!(vertex.state(), State::Cached);
+        vertex.update(1, &update(Some(9), Some(10)));
+        assert_eq!(vertex.state(), State::Done);
+        vertex.update(1, &found);
+        assert_eq!(vertex.state(), State::Cached, "an old update, late");
     }
 
     #[test]
