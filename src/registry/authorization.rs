@@ -47,33 +47,40 @@ pub(super) struct RequestScope {
 
 impl RequestScope {
     /// The scopes to ask for, as the distribution project's token specification writes them.
-    fn texts(&self) -> BTreeSet<String> {
-        let actions = match self.purpose {
-            RepositoryUse::Read => "pull",
-            RepositoryUse::Write | RepositoryUse::Delete => "pull,push",
-        };
-        let own = format!("repository:{}:{actions}", self.path);
-        let other = self
-            .reads
-            .as_ref()
-            .map(|path| format!("repository:{path}:pull"));
-        [own].into_iter().chain(other).collect()
+    fn texts(&self) -> impl Iterator<Item = String> {
+        self.actions()
+            .map(|(path, actions)| format!("repository:{path}:{}", actions.join(",")))
     }
 
-    /// Whether a challenge may ask for `scope`: it must be about a repository of this request.
-    fn may_include(&self, scope: &str) -> bool {
-        let mut paths = [Some(&self.path), self.reads.as_ref()]
-            .into_iter()
-            .flatten();
-        let is_action = |action: &str| {
-            action == "*" || !action.is_empty() && action.bytes().all(|b| b.is_ascii_lowercase())
+    /// The actions in each repository.
+    fn actions(&self) -> impl Iterator<Item = (&str, &'static [&'static str])> {
+        let own: &[&str] = match self.purpose {
+            RepositoryUse::Read => &["pull"],
+            RepositoryUse::Write | RepositoryUse::Delete => &["pull", "push"],
         };
-        paths.any(|path| {
-            scope
-                .strip_prefix("repository:")
-                .and_then(|rest| rest.strip_prefix(&**path))
-                .and_then(|rest| rest.strip_prefix(':'))
-                .is_some_and(|actions| actions.split(',').all(is_action))
+        let reads: &[&str] = &["pull"];
+        let other = self.reads.as_deref().map(|path| (path, reads));
+        [(&*self.path, own)].into_iter().chain(other)
+    }
+
+    /// The part of `wanted`, a scope in a challenge, for which this request does not ask yet. `None` if it is not about
+    /// a repository of this request, or if there is no such part: registries name the actions in any order.
+    fn missing(&self, wanted: &str) -> Option<String> {
+        let is_action = |action: &&str| {
+            *action == "*" || !action.is_empty() && action.bytes().all(|b| b.is_ascii_lowercase())
+        };
+        self.actions().find_map(|(path, known)| {
+            let actions = wanted
+                .strip_prefix("repository:")?
+                .strip_prefix(path)?
+                .strip_prefix(':')?;
+            let actions: BTreeSet<&str> = actions.split(',').collect();
+            if !actions.iter().all(is_action) {
+                return None;
+            }
+            let missing = actions.into_iter().filter(|action| !known.contains(action));
+            let missing: Vec<_> = missing.collect();
+            (!missing.is_empty()).then(|| format!("repository:{path}:{}", missing.join(",")))
         })
     }
 }
@@ -247,14 +254,13 @@ impl ScopeSlot {
         if others_fetched && let Some(error) = &state.failed {
             return Err(RegistryFault::Credential(Arc::clone(error)));
         }
-        let (scope, texts) = (fetch.scope, fetch.scope.texts());
-        for text in wanted.unwrap_or_default().split(' ') {
-            if scope.may_include(text) && !texts.contains(text) && state.extra.len() < EXTRA_SCOPES
-            {
-                state.extra.insert(text.to_owned());
+        let wanted = wanted.unwrap_or_default().split(' ');
+        for missing in wanted.filter_map(|wanted| fetch.scope.missing(wanted)) {
+            if state.extra.len() < EXTRA_SCOPES {
+                state.extra.insert(missing);
             }
         }
-        let scopes = texts.into_iter().chain(state.extra.iter().cloned());
+        let scopes = fetch.scope.texts().chain(state.extra.iter().cloned());
         let fetched = fetch.fetch(scopes.collect()).await;
         self.fetches.fetch_add(1, Ordering::Release);
         (state.held, state.failed) = (None, None);
@@ -321,29 +327,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_challenge_may_only_ask_for_repositories_of_the_request() {
+    fn a_challenge_adds_only_actions_in_repositories_of_the_request() {
         let scope = RequestScope {
             path: "a/b".into(),
             purpose: RepositoryUse::Delete,
             reads: Some("c".into()),
         };
-        for text in [
-            "repository:a/b:delete",
-            "repository:a/b:*",
-            "repository:c:pull",
+        for (wanted, missing) in [
+            ("repository:a/b:delete", Some("repository:a/b:delete")),
+            ("repository:a/b:*", Some("repository:a/b:*")),
+            (
+                "repository:a/b:push,delete,pull",
+                Some("repository:a/b:delete"),
+            ),
+            ("repository:a/b:push,pull", None),
+            ("repository:c:push,pull", Some("repository:c:push")),
+            ("repository:c:pull", None),
+            ("", None),
+            ("repository:a/bc:delete", None),
+            ("repository:x:pull", None),
+            ("registry:catalog:*", None),
+            ("repository:a/b:", None),
+            ("repository:a/b:delete:x", None),
+            ("repository:a/b:delete,", None),
         ] {
-            assert!(scope.may_include(text), "{text}");
-        }
-        for text in [
-            "",
-            "repository:a/bc:pull",
-            "repository:x:pull",
-            "registry:catalog:*",
-            "repository:a/b:",
-            "repository:a/b:pull:x",
-            "repository:a/b:pull,",
-        ] {
-            assert!(!scope.may_include(text), "{text}");
+            assert_eq!(scope.missing(wanted).as_deref(), missing, "{wanted}");
         }
     }
 

@@ -17,7 +17,8 @@ fn challenge(request: &SeenRequest) -> ScriptedAnswer {
     let actions = match request.method.as_str() {
         "GET" | "HEAD" => "pull",
         "DELETE" => "delete",
-        _ => "pull,push",
+        // Distribution names them in random order.
+        _ => "push,pull",
     };
     let host = request.header("host");
     let header = format!(

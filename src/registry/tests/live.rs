@@ -341,7 +341,7 @@ async fn a_registry_with_tokens_gets_one_per_repository_and_use() {
         [
             "repository:a:pull,push",
             "repository:a:pull",
-            "repository:a:pull repository:b:pull,push",
+            "repository:b:pull,push repository:a:pull",
             // The registry wants another right for this, and says so.
             "repository:a:pull,push",
             "repository:a:pull,push repository:a:delete",
