@@ -196,6 +196,8 @@ pub struct Outcome {
     pub(crate) targets: Vec<(TargetName, std::sync::Arc<TargetOutcome>)>,
     /// What went wrong after the targets, such as the export of a cache that several of them share.
     pub(crate) problems: Vec<Diagnostic>,
+    /// Why the work after the targets was stopped. `None` if it was finished, or if a target was stopped.
+    pub(crate) interrupted: Option<CancelReason>,
     /// The wall-clock time of the run.
     pub(crate) elapsed: Duration,
 }

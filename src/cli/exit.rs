@@ -75,6 +75,10 @@ impl Exit {
             TargetOutcome::Cancelled(CancelReason::Signal(number)) => Some(*number),
             _ => None,
         });
+        let signal = signal.or(match &outcome.interrupted {
+            Some(CancelReason::Signal(number)) => Some(*number),
+            _ => None,
+        });
         if let Some(number) = signal {
             return Self::for_signal(number);
         }
@@ -105,6 +109,7 @@ impl From<Exit> for ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diag::Diagnostic;
     use crate::outcome::{SolveFailure, Solved};
     use std::sync::Arc;
 
@@ -114,7 +119,6 @@ mod tests {
             .map(|end| ("t".parse().unwrap(), Arc::new(end)))
             .collect();
         Outcome {
-            problems: Vec::new(),
             targets,
             ..Outcome::default()
         }
@@ -142,5 +146,17 @@ mod tests {
             Exit::for_outcome(&outcome(vec![fine(), hung_up])),
             Exit::HungUp
         );
+    }
+
+    #[test]
+    fn problems_and_interruptions_after_the_targets_count() {
+        let fine = || vec![TargetOutcome::Succeeded(Solved::default())];
+        let mut later = outcome(fine());
+        later.problems = vec![Diagnostic::error(Class::Build, "run::cache-export", "x")];
+        assert_eq!(Exit::for_outcome(&later), Exit::Failed);
+        later.problems = vec![Diagnostic::warning("run::cache-export", "x")];
+        assert_eq!(Exit::for_outcome(&later), Exit::Success);
+        later.interrupted = Some(CancelReason::Signal(15));
+        assert_eq!(Exit::for_outcome(&later), Exit::Interrupted);
     }
 }

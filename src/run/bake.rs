@@ -88,7 +88,7 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         sharing,
     } = work;
     let targets = scheduler::run(work, shared.halt.clone(), &stop, &events).await;
-    let problems = merged_caches::export(&caches, &sharing, &targets, &shared, &stop).await;
+    let exported = merged_caches::export(&caches, &sharing, &targets, &shared, &stop).await;
     shut_down(&shared, &stop).await;
     // The lease keeps the embedded builder running, so it must live until the last solve has ended.
     drop(lease);
@@ -102,7 +102,8 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         facts: facts.collect(),
         outcome: Outcome {
             targets,
-            problems,
+            problems: exported.problems,
+            interrupted: exported.interrupted,
             elapsed: started.elapsed(),
         },
         builder,

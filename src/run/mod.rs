@@ -191,6 +191,7 @@ impl Baked {
                     .map(|name| (name.clone(), Arc::clone(&end)))
                     .collect(),
                 problems: Vec::new(),
+                interrupted: None,
                 elapsed,
             },
             facts: Vec::new(),

@@ -1,9 +1,13 @@
 //! Caches that are not in a registry: directories, the image itself, GitHub's service.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustix::process::Signal;
 
 use crate::support::buildkitd::Buildkitd;
+use crate::support::interrupted::Run;
 use crate::support::peers;
 use crate::support::project::{CommandOutput, TestProject};
 
@@ -286,4 +290,31 @@ async fn caches_that_are_not_imported_are_reported_once_with_the_reason() {
     assert_eq!((count(&absent), count(refused)), (1, 1), "{output}");
     assert!(output.stderr.contains("connection refused"), "{output}");
     assert!(!output.stderr.contains("ERROR"), "{output}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs live peers"]
+async fn an_interrupt_during_the_export_of_a_shared_cache_ends_the_run() {
+    // A registry that accepts connections and never answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let cache = format!("{}/cache", silent.local_addr().unwrap());
+    let builder = Buildkitd::start_with_images().await;
+    let project = TestProject::new()
+        .file("Dockerfile", "FROM busybox\nRUN date > /stamp\n")
+        .file(
+            "docker-bake.hcl",
+            format!(
+                "group \"default\" {{\n  targets = [\"a\", \"b\"]\n}}\ntarget \"a\" {{\n  cache-to = [\"type=registry,ref={cache}\"]\n}}\ntarget \"b\" {{\n  inherits = [\"a\"]\n}}\n"
+            ),
+        )
+        .env("BUILDX_NO_DEFAULT_ATTESTATIONS", "1")
+        .env("BUILDKIT_HOST", builder.endpoint());
+    let run = Run::start(&project.command(&["--progress", "plain"]));
+    let accepted = tokio::time::timeout(Duration::from_secs(40), silent.accept());
+    let _connection = accepted.await.unwrap().unwrap();
+    let ended = run.interrupt(Signal::INT).await;
+    let output = &ended.stderr;
+    for words in ["2 targets built", "was not exported to", "interrupted"] {
+        assert!(output.contains(words), "{words}: {output}");
+    }
 }

@@ -87,6 +87,7 @@ impl EndsSoFar {
         Outcome {
             targets: self.targets.iter().map(end).collect(),
             problems: Vec::new(),
+            interrupted: None,
             elapsed: self.clock.elapsed(),
         }
     }
@@ -315,6 +316,7 @@ fn tell(
     let outcome = Outcome {
         targets,
         problems: Vec::new(),
+        interrupted: None,
         elapsed: Duration::ZERO,
     };
     let document = metadata::document(&outcome, &additions, None);

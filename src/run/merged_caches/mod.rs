@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::caches::{self, ServedCaches};
 use super::directories::{Directories, Served};
 use super::lower::{LocalCache, LoweredTarget};
-use super::scheduler::Ends;
+use super::scheduler::{Ends, tell_of_stop};
 use super::shared_context::SharedContext;
 use super::{Ready, Stop, images, refusal};
 use crate::builder::Notice;
@@ -21,7 +21,7 @@ use crate::engine::{
 };
 use crate::event::EventKind;
 use crate::golang::strconv;
-use crate::outcome::{FailureKind, SolveFailure, TargetOutcome};
+use crate::outcome::{CancelReason, FailureKind, SolveFailure, TargetOutcome};
 use crate::types::TargetName;
 use crate::types::blocking::unblock;
 use crate::types::causes::in_one_line;
@@ -63,7 +63,7 @@ impl SharedCache {
             && self.local.as_ref() == local_of(target, cache)
     }
 
-    /// Adds a target. The widest mode wins over the others, and an error is ignored only if every target ignores it.
+    /// Adds a target. The mode `max` takes precedence, and an error is ignored only if every target ignores it.
     fn add(&mut self, target: &TargetName, cache: &SolveCache) {
         if !self.targets.contains(target) {
             self.targets.push(target.clone());
@@ -184,15 +184,23 @@ impl SharingSolves {
     }
 }
 
-/// Exports `caches`, each of the targets that succeeded, unless the user stops the run. Returns the errors; warnings
-/// are sent as events.
+/// What came of the exports of shared caches.
+#[derive(Default)]
+pub(super) struct CachesExported {
+    /// What went wrong, without the warnings, which are sent as events.
+    pub(super) problems: Vec<Diagnostic>,
+    /// Why an export was stopped.
+    pub(super) interrupted: Option<CancelReason>,
+}
+
+/// Exports `caches`, each of the targets that succeeded, until the user stops the run.
 pub(super) async fn export(
     caches: &[SharedCache],
     solves: &SharingSolves,
     ends: &Ends,
     shared: &SharedContext,
     stop: &Stop,
-) -> Vec<Diagnostic> {
+) -> CachesExported {
     let exports = caches.iter().enumerate().map(|(place, cache)| async move {
         let solves = solves.succeeded(&cache.targets, ends);
         if solves.is_empty() {
@@ -203,7 +211,10 @@ pub(super) async fn export(
         let notice = Notice::begin(&shared.events, &format!("cache-{place}"), &name);
         let exported = tokio::select! {
             biased;
-            _ = stop.requested() => return None,
+            reason = stop.requested() => {
+                notice.end(Some("interrupted"));
+                return Some((interrupted(cache, &names), Some(reason)));
+            }
             exported = export_one(cache, &solves, shared) => exported,
         };
         notice.end(
@@ -212,17 +223,23 @@ pub(super) async fn export(
                 .err()
                 .map(|failure| failure.message.as_str()),
         );
-        exported
-            .err()
-            .map(|failure| failed(cache, &names, failure, shared))
+        let failure = exported.err()?;
+        Some((failed(cache, &names, failure, shared), None))
     });
-    let failed = futures_util::future::join_all(exports).await;
-    let (errors, warnings): (Vec<_>, Vec<_>) =
-        failed.into_iter().flatten().partition(Diagnostic::is_error);
-    for warning in warnings {
-        shared.events.send(EventKind::Notice(warning));
+    let mut exported = CachesExported::default();
+    let found = futures_util::future::join_all(exports).await;
+    for (problem, reason) in found.into_iter().flatten() {
+        exported.interrupted = exported.interrupted.or(reason);
+        if problem.is_error() {
+            exported.problems.push(problem);
+        } else {
+            shared.events.send(EventKind::Notice(problem));
+        }
     }
-    errors
+    if let Some(reason) = &exported.interrupted {
+        tell_of_stop(reason, &shared.events);
+    }
+    exported
 }
 
 async fn export_one(
@@ -347,6 +364,15 @@ fn failed(
         .iter()
         .fold(problem, |problem, help| problem.help(help.clone()));
     problem.note("the results of the targets are not affected")
+}
+
+/// The note that an export was stopped, so that nobody expects the cache.
+fn interrupted(cache: &SharedCache, names: &str) -> Diagnostic {
+    let message = format!(
+        "the cache of {names} was not exported to {}: interrupted",
+        cache.place()
+    );
+    Diagnostic::warning("run::cache-export", message)
 }
 
 /// The targets as a phrase: `a`, `b` and `c`.
