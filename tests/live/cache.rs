@@ -198,23 +198,33 @@ async fn each_target_is_cached_alone(from: &str, to: &str) {
     assert!(!output.stderr.contains("shared-cache"), "{output}");
     drop(first);
     for target in ["web", "celery", "beat", "flower"] {
-        let empty = Buildkitd::start_with_images().await;
-        project = project.env("BUILDKIT_HOST", empty.endpoint());
-        let output = succeeds(project.rbake(&[
-            target,
-            "--set",
-            "*.no-cache-filter=",
-            "--set",
-            "*.cache-to=",
-        ]));
-        let steps = output.stderr.lines().filter(|line| {
-            ["RUN ", "COPY ", "WORKDIR "]
-                .iter()
-                .any(|word| line.contains(word))
-                && line.contains("DONE")
-        });
-        assert_eq!(steps.collect::<Vec<_>>(), [""; 0], "{target}: {output}");
-        assert!(output.stderr.contains("CACHED"), "{output}");
+        let mut ran = Vec::new();
+        // Once in some forty builds, the daemon runs a step that only a COPY reads, while it still looks for that COPY in
+        // the cache. A step that is missing in the cache runs in every build.
+        for _ in 0..4 {
+            let empty = Buildkitd::start_with_images().await;
+            project = project.env("BUILDKIT_HOST", empty.endpoint());
+            let arguments = [
+                target,
+                "--set",
+                "*.no-cache-filter=",
+                "--set",
+                "*.cache-to=",
+            ];
+            let output = succeeds(project.rbake(&arguments));
+            assert!(output.stderr.contains("CACHED"), "{output}");
+            let steps = output.stderr.lines().filter(|line| {
+                ["RUN ", "COPY ", "WORKDIR "]
+                    .iter()
+                    .any(|word| line.contains(word))
+                    && line.contains("DONE")
+            });
+            ran = steps.map(str::to_owned).collect();
+            if ran.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(ran, [""; 0], "{target}");
     }
 }
 
