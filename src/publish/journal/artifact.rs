@@ -27,7 +27,8 @@ pub(crate) const JOURNAL_LIMIT: usize = 1 << 20;
 const MANIFEST_LIMIT: usize = 4 << 20;
 const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
-const TAG_PREFIX: &str = "rbake-run-";
+/// What the tags of all runs begin with.
+pub(crate) const TAG_PREFIX: &str = "rbake-run-";
 
 /// A journal cannot be written as an artifact, or read from one.
 #[derive(Debug, thiserror::Error)]
@@ -63,16 +64,31 @@ pub(crate) fn run_of(tag: &str) -> Option<RunId> {
     tag.strip_prefix(TAG_PREFIX)?.parse().ok()
 }
 
-/// Returns the bytes of the manifest. Equal journals have equal bytes.
+/// A journal as it is in a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RecordedRun {
+    /// The journal.
+    pub(crate) journal: Journal,
+    /// All runs in the repository with smaller names had ended when this was written. `None` if that is not known.
+    pub(crate) settled: Option<RunId>,
+}
+
+/// Returns the bytes of the manifest. Equal journals have equal bytes. For `settled`, see [`RecordedRun`].
 ///
 /// # Errors
 /// [`ArtifactError::TooLarge`].
-pub(crate) fn encode(journal: &Journal) -> Result<Vec<u8>, ArtifactError> {
+pub(crate) fn encode(
+    journal: &Journal,
+    settled: Option<&RunId>,
+) -> Result<Vec<u8>, ArtifactError> {
     let mut fields = lines::header_fields(&journal.header);
     fields.insert(
         "status".to_owned(),
         lines::status_name(journal.status).into(),
     );
+    if let Some(settled) = settled {
+        fields.insert("settled".to_owned(), settled.as_str().into());
+    }
     let entries = journal.entries.iter();
     let entries = entries.map(|(tag, entry)| lines::entry_fields(tag, entry));
     fields.insert("entries".to_owned(), entries.collect());
@@ -111,7 +127,7 @@ struct ArtifactManifest {
 }
 
 /// Reads a journal from the bytes of a manifest, which may come from anybody.
-pub(crate) fn decode(manifest: &[u8]) -> Result<Journal, ArtifactError> {
+pub(crate) fn decode(manifest: &[u8]) -> Result<RecordedRun, ArtifactError> {
     if manifest.len() > MANIFEST_LIMIT {
         return Err(ArtifactError::ManifestTooLarge);
     }
@@ -128,5 +144,6 @@ pub(crate) fn decode(manifest: &[u8]) -> Result<Journal, ArtifactError> {
             .apply(JournalEvent::Planned(tag, entry))
             .map_err(JournalFormatError::from)?;
     }
-    Ok(journal)
+    let settled = fields.settled()?;
+    Ok(RecordedRun { journal, settled })
 }

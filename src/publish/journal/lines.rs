@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     ENTRY_LIMIT, EntryState, Journal, JournalEntry, JournalEvent, JournalEventError, JournalHeader,
-    PublishedTag, RunStatus,
+    PublishedTag, RunId, RunStatus,
 };
 use crate::publish::class::TagClass;
 use crate::types::Digest;
@@ -62,6 +62,8 @@ pub(super) struct JournalFields {
     class: Option<String>,
     was: Option<String>,
     to: Option<String>,
+    /// Only in a registry.
+    settled: Option<String>,
     /// Only in a registry. Not parsed yet, because it may be a list of a million empty objects.
     #[serde(default)]
     entries: Vec<Box<RawValue>>,
@@ -73,13 +75,14 @@ const STATES: [(&str, EntryState); 4] = [
     ("undone", EntryState::Undone),
     ("kept", EntryState::Kept),
 ];
-const STATUSES: [(&str, RunStatus); 6] = [
+const STATUSES: [(&str, RunStatus); 7] = [
     ("open", RunStatus::Open),
     ("moving", RunStatus::Moving),
     ("complete", RunStatus::Complete),
     ("held", RunStatus::Held),
     ("undoing", RunStatus::Undoing),
     ("undone", RunStatus::Undone),
+    ("failed", RunStatus::Failed),
 ];
 const CLASSES: [(&str, TagClass); 2] = [
     (TagClass::Immutable.as_str(), TagClass::Immutable),
@@ -131,6 +134,14 @@ impl JournalFields {
     /// Reads the status.
     pub(super) fn status(&self) -> Result<RunStatus, JournalFormatError> {
         named(&STATUSES, self.status.as_ref(), "status")
+    }
+
+    /// Reads the run before which all others have ended.
+    pub(super) fn settled(&self) -> Result<Option<RunId>, JournalFormatError> {
+        let settled = self.settled.as_ref();
+        settled
+            .map(|text| parsed(Some(text), "settled"))
+            .transpose()
     }
 
     fn tag(&self) -> Result<PublishedTag, JournalFormatError> {
@@ -200,8 +211,8 @@ pub(super) fn status_name(status: RunStatus) -> &'static str {
 pub(super) fn entry_fields(tag: &PublishedTag, entry: &JournalEntry) -> Value {
     json!({
         "state": name(&STATES, entry.state),
-        "image": tag.repository(),
-        "tag": tag.tag(),
+        "image": tag.repository().to_string(),
+        "tag": tag.tag().as_str(),
         "class": entry.class.as_str(),
         "was": entry.was.as_ref().map(Digest::as_str),
         "to": entry.to.as_str(),
@@ -225,8 +236,8 @@ pub(super) fn event_line(event: &JournalEvent) -> String {
         }
         JournalEvent::Marked(tag, state) => json!({
             "state": name(&STATES, *state),
-            "image": tag.repository(),
-            "tag": tag.tag(),
+            "image": tag.repository().to_string(),
+            "tag": tag.tag().as_str(),
         }),
         JournalEvent::Status(status) => json!({"status": status_name(*status)}),
     };

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use super::class::TagClass;
 use super::revision::CommitState;
 use crate::types::reference::InvalidReference;
-use crate::types::{Digest, Reference};
+use crate::types::{Digest, ImageRepository, ImageTag, Reference};
 
 pub(crate) use lines::JournalFormatError;
 pub(crate) use run_id::{InvalidRunId, RunId};
@@ -30,17 +30,20 @@ pub(crate) const ENTRY_LIMIT: usize = 20_000;
 /// A tag in a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct PublishedTag {
-    repository: String,
-    tag: String,
+    repository: ImageRepository,
+    tag: ImageTag,
 }
 
 impl PublishedTag {
+    /// The tag `tag` in `repository`.
+    pub(crate) const fn new(repository: ImageRepository, tag: ImageTag) -> Self {
+        Self { repository, tag }
+    }
+
     /// The tag of `reference`, or `latest` if it has neither a tag nor a digest. `None` if it has only a digest.
     pub(crate) fn of(reference: &Reference) -> Option<Self> {
-        Some(Self {
-            repository: reference.repository(),
-            tag: reference.tag_or_latest()?.to_owned(),
-        })
+        let tag = ImageTag::of(reference)?;
+        Some(Self::new(ImageRepository::of(reference), tag))
     }
 
     /// Parses a repository and a tag, which may come from anywhere.
@@ -48,20 +51,25 @@ impl PublishedTag {
         let reference: Reference = format!("{repository}:{tag}").parse()?;
         // A digest in `tag`, or a tag in `repository`, would make another name of the two.
         Self::of(&reference)
-            .filter(|found| found.tag == tag)
+            .filter(|found| found.tag.as_str() == tag)
             .ok_or_else(|| InvalidReference::Tag {
                 tag: tag.to_owned(),
             })
     }
 
-    /// The repository with its domain, such as `docker.io/library/alpine`.
-    pub(crate) fn repository(&self) -> &str {
+    /// The repository.
+    pub(crate) const fn repository(&self) -> &ImageRepository {
         &self.repository
     }
 
     /// The tag.
-    pub(crate) fn tag(&self) -> &str {
+    pub(crate) const fn tag(&self) -> &ImageTag {
         &self.tag
+    }
+
+    /// The name for people, without `docker.io/` and `library/`.
+    pub(crate) fn familiar(&self) -> String {
+        format!("{}:{}", self.repository.familiar(), self.tag)
     }
 }
 
@@ -114,6 +122,9 @@ pub(crate) enum RunStatus {
     Undoing,
     /// All changes were taken back.
     Undone,
+    /// A target or a gate failed before the first mutable tag moved. Immutable tags of images that were whole by then
+    /// stay, but their publish was not completed.
+    Failed,
 }
 
 impl RunStatus {
@@ -124,7 +135,12 @@ impl RunStatus {
 
     /// Whether nothing is left to do or to wait for.
     pub(crate) const fn is_ended(self) -> bool {
-        matches!(self, Self::Complete | Self::Undone)
+        matches!(self, Self::Complete | Self::Undone | Self::Failed)
+    }
+
+    /// Whether the images of the run are published: a later run does not replace its immutable tags.
+    pub(crate) const fn is_published(self) -> bool {
+        matches!(self, Self::Complete | Self::Held)
     }
 }
 

@@ -142,9 +142,13 @@ fn damaged_journals_are_errors_but_an_unfinished_line_is_ignored(
 fn an_artifact_gives_the_same_journal() {
     let mut journal = half_done();
     journal.status = RunStatus::Held;
-    let bytes = artifact::encode(&journal).unwrap();
-    assert_eq!(artifact::decode(&bytes).unwrap(), journal);
-    assert_eq!(bytes, artifact::encode(&journal).unwrap());
+    let bytes = artifact::encode(&journal, None).unwrap();
+    let read = artifact::decode(&bytes).unwrap();
+    assert_eq!((&read.journal, &read.settled), (&journal, &None));
+    let settled = artifact::encode(&journal, Some(&journal.header.run)).unwrap();
+    let read = artifact::decode(&settled).unwrap();
+    assert_eq!(read.settled.as_ref(), Some(&journal.header.run));
+    assert_eq!(bytes, artifact::encode(&journal, None).unwrap());
     let manifest: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
     assert_eq!(manifest["artifactType"], artifact::ARTIFACT_TYPE);
     let empty = Digest::sha256(artifact::EMPTY_BLOB);
@@ -161,14 +165,14 @@ fn an_artifact_has_a_limited_size() {
             .apply(JournalEvent::Planned(tag(at), planned))
             .unwrap();
     }
-    assert!(artifact::encode(&journal).is_ok());
+    assert!(artifact::encode(&journal, None).is_ok());
     for at in 3_000..5_000 {
         let planned = entry(TagClass::Mutable, Some("old"), "new");
         journal
             .apply(JournalEvent::Planned(tag(at), planned))
             .unwrap();
     }
-    let error = artifact::encode(&journal).unwrap_err();
+    let error = artifact::encode(&journal, None).unwrap_err();
     assert!(matches!(
         error,
         artifact::ArtifactError::TooLarge { entries: 5_000 }
@@ -186,7 +190,7 @@ fn an_artifact_has_a_limited_size() {
 
 #[test]
 fn other_artifacts_are_not_journals() {
-    let bytes = artifact::encode(&half_done()).unwrap();
+    let bytes = artifact::encode(&half_done(), None).unwrap();
     let text = String::from_utf8(bytes).unwrap();
     for (from, to) in [
         ("vnd.rbake.journal.v1", "vnd.other.v1"),

@@ -50,7 +50,7 @@ pub(crate) struct Recovery {
 }
 
 /// Returns what is left to end a run, or the undoing of it, that was interrupted. `None` for a held run, which waits
-/// on purpose, and for runs that are complete or undone.
+/// on purpose, and for runs that are complete, failed or undone.
 ///
 /// A run that had not yet written down all its changes ([`RunStatus::Open`]) cannot be finished, because an image may
 /// be missing. Its changes are taken back, which the direction says.
@@ -60,7 +60,7 @@ pub(crate) fn resume(journal: &Journal, now: &TagsNow) -> Option<Recovery> {
     match journal.status {
         RunStatus::Moving => Some(plan(journal, now, RecoveryDirection::Forward)),
         RunStatus::Open | RunStatus::Undoing => Some(undo(journal, now)),
-        RunStatus::Complete | RunStatus::Held | RunStatus::Undone => None,
+        RunStatus::Complete | RunStatus::Held | RunStatus::Undone | RunStatus::Failed => None,
     }
 }
 
@@ -69,7 +69,11 @@ pub(crate) fn resume(journal: &Journal, now: &TagsNow) -> Option<Recovery> {
 pub(crate) fn promote(journal: &Journal, now: &TagsNow) -> Option<Recovery> {
     match journal.status {
         RunStatus::Held | RunStatus::Moving => Some(plan(journal, now, RecoveryDirection::Forward)),
-        RunStatus::Open | RunStatus::Complete | RunStatus::Undoing | RunStatus::Undone => None,
+        RunStatus::Open
+        | RunStatus::Complete
+        | RunStatus::Undoing
+        | RunStatus::Undone
+        | RunStatus::Failed => None,
     }
 }
 

@@ -13,7 +13,7 @@ fn now(tags: [(usize, Option<&str>); 2]) -> TagsNow {
 fn changed(recovery: &Recovery) -> Vec<(&str, Option<&Digest>)> {
     let changes = recovery.changes.iter();
     changes
-        .map(|change| (change.tag.tag(), change.to.as_ref()))
+        .map(|change| (change.tag.tag().as_str(), change.to.as_ref()))
         .collect()
 }
 
