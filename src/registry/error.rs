@@ -24,6 +24,23 @@ impl RegistryError {
     pub(crate) fn is_transient(&self) -> bool {
         self.fault.is_transient()
     }
+
+    /// Whether the run was stopped before the request was answered.
+    pub(crate) const fn is_stop(&self) -> bool {
+        matches!(self.fault, RegistryFault::Stopped)
+    }
+
+    /// Whether no server answered, or not as a registry does. Then the registry may be reachable only for the builder.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        fn is(fault: &RegistryFault) -> bool {
+            match fault {
+                RegistryFault::Unreachable { .. } | RegistryFault::Stalled { .. } => true,
+                RegistryFault::GaveUp { last, .. } => is(last),
+                _ => false,
+            }
+        }
+        is(&self.fault)
+    }
 }
 
 /// What rbake does at a registry.
