@@ -26,6 +26,46 @@ impl RemoteRepository {
         found.map_err(failed)
     }
 
+    /// Returns a small blob, whose digest was computed and compared with `digest` and with the one that the registry
+    /// reports. `None` if the repository does not have it.
+    ///
+    /// Fails if it is larger than `limit` bytes, which is at least 1. Registries often redirect to another server for blobs; it does not get
+    /// the registry's authorization.
+    pub(crate) async fn get_blob(
+        &self,
+        digest: &Digest,
+        limit: usize,
+    ) -> Result<Option<Bytes>, RegistryError> {
+        let failed = Self::failed(RegistryAct::ReadBlob, self.blob(digest));
+        self.try_get_blob(digest, limit).await.map_err(failed)
+    }
+
+    async fn try_get_blob(
+        &self,
+        digest: &Digest,
+        limit: usize,
+    ) -> Result<Option<Bytes>, RegistryFault> {
+        // A limit of zero would mean that the content does not matter.
+        let request = self
+            .request(Method::GET, &format!("blobs/{digest}"))
+            .limit(limit.max(1));
+        let reply = self.connection.perform(&request).await?;
+        if reply.status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        // Without a range in the request, another success is not the whole blob.
+        if reply.status != StatusCode::OK {
+            return Err(reply.fault());
+        }
+        reply.check_digest(digest)?;
+        let found = digest.of_same_algorithm(&reply.body);
+        if found != *digest {
+            let expected = digest.clone();
+            return Err(RegistryFault::Mismatch { expected, found });
+        }
+        Ok(Some(reply.body))
+    }
+
     /// Uploads a small blob in one piece, whether the repository has it or not. Returns its digest.
     pub(crate) async fn put_blob(&self, bytes: &Bytes) -> Result<Digest, RegistryError> {
         let digest = Digest::sha256(bytes);

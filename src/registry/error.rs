@@ -58,6 +58,8 @@ pub(crate) enum RegistryAct {
     Delete,
     /// `HEAD` of a blob.
     LookUpBlob,
+    /// `GET` of a small blob.
+    ReadBlob,
     /// Upload of a blob.
     UploadBlob,
     /// Mount of another repository's blob.
@@ -79,6 +81,7 @@ impl fmt::Display for RegistryAct {
             Self::SetTag => "set the tag",
             Self::Delete => "delete",
             Self::LookUpBlob => "look up the blob",
+            Self::ReadBlob => "read the blob",
             Self::UploadBlob => "upload the blob",
             Self::MountBlob => "mount the blob",
             Self::ListTags => "list the tags of",

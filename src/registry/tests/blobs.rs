@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use test_case::test_case;
 
-use super::scripted::{ScriptedAnswer, ScriptedRegistry, error, status};
+use super::scripted::{ScriptedAnswer, ScriptedRegistry, error, ok, status};
 use super::{TestRun, repository_name};
-use crate::registry::{PushRight, RegistryFault};
+use crate::registry::{PushRight, RegistryAct, RegistryFault};
 use crate::types::Digest;
+use crate::types::causes::in_one_line;
 
 const BLOB: Bytes = Bytes::from_static(b"{}");
 
@@ -171,5 +172,78 @@ async fn a_refused_push_has_a_reason(answer: ScriptedAnswer, expected: Option<&s
         (PushRight::Denied { reason }, Some(words)) => assert!(reason.ends_with(words), "{reason}"),
         (PushRight::Unknown { .. }, None) => {}
         (right, _) => panic!("{right:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_blob_is_read_from_the_server_to_which_the_registry_redirects_without_the_password() {
+    let other = ScriptedRegistry::answering(vec![ok("statement")]).await;
+    let place = other.url("/bucket/blob?signature=x");
+    let registry = ScriptedRegistry::start(move |request| match request.header("authorization") {
+        "" => status(401).with("www-authenticate", "Basic realm=x"),
+        _ => status(307).with("location", &place),
+    })
+    .await;
+    let run = TestRun::with_password(&registry.host(), "u", "hunter2");
+    let repository = run.repository(&registry.repository("a"));
+    let digest = Digest::sha256(b"statement");
+    let blob = repository.get_blob(&digest, 9).await.unwrap();
+    assert_eq!(blob.as_deref(), Some(&b"statement"[..]));
+    let line = format!("GET /v2/a/blobs/{digest}");
+    assert_eq!(registry.lines(), [line.clone(), line]);
+    let seen = other.seen();
+    assert_eq!(seen[0].target, "/bucket/blob?signature=x");
+    assert!(seen[0].header("authorization").is_empty());
+}
+
+#[test_case(ok("abc"), 3, Some(3); "as large as the limit")]
+#[test_case(ok(""), 3, None; "another digest")]
+#[test_case(status(404), 3, Some(0); "missing")]
+#[test_case(status(204), 3, None; "no content")]
+#[tokio::test]
+async fn a_blob_is_read_if_its_digest_is_right(
+    answer: ScriptedAnswer,
+    limit: usize,
+    length: Option<usize>,
+) {
+    let registry = ScriptedRegistry::answering(vec![answer]).await;
+    let run = TestRun::new();
+    let repository = run.repository(&registry.repository("a"));
+    let blob = repository.get_blob(&Digest::sha256(b"abc"), limit).await;
+    let found = blob.map(|blob| blob.map_or(0, |blob| blob.len()));
+    assert_eq!(found.ok(), length);
+    assert!(run.pauses().is_empty());
+}
+
+#[test_case(ok("abc"), 2; "with a length")]
+#[test_case(ScriptedAnswer::Endless, 1 << 20; "without an end")]
+#[tokio::test]
+async fn a_blob_over_the_limit_is_an_error_that_names_the_limit(
+    answer: ScriptedAnswer,
+    limit: usize,
+) {
+    let registry = ScriptedRegistry::answering(vec![answer]).await;
+    let run = TestRun::new();
+    let repository = run.repository(&registry.repository("a"));
+    let digest = Digest::sha256(b"abc");
+    let failure = repository.get_blob(&digest, limit).await.unwrap_err();
+    assert_eq!(failure.act, RegistryAct::ReadBlob);
+    let expected = format!(
+        "cannot read the blob `{}/a@{digest}`: the registry's answer is malformed: the answer is larger than {limit} bytes",
+        registry.host(),
+    );
+    assert_eq!(in_one_line(&failure), expected);
+}
+
+#[tokio::test]
+async fn a_blob_with_another_digest_is_an_error() {
+    let other = Digest::sha256(b"other");
+    for answer in [ok("other"), ok("abc").with("docker-content-digest", &other)] {
+        let registry = ScriptedRegistry::answering(vec![answer]).await;
+        let run = TestRun::new();
+        let repository = run.repository(&registry.repository("a"));
+        let digest = Digest::sha256(b"abc");
+        let fault = repository.get_blob(&digest, 9).await.unwrap_err().fault;
+        assert!(matches!(fault, RegistryFault::Mismatch { .. }), "{fault}");
     }
 }

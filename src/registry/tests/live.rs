@@ -126,6 +126,7 @@ async fn blobs_are_uploaded_and_mounted() {
         let from = repository_name(&registry.repository("one"));
         let digest = Digest::sha256(&CONFIG);
         assert!(!one.has_blob(&digest).await.unwrap());
+        assert_eq!(one.get_blob(&digest, 2).await.unwrap(), None);
         assert!(
             !two.mount_blob(&digest, &from).await.unwrap(),
             "{version:?}"
@@ -134,6 +135,9 @@ async fn blobs_are_uploaded_and_mounted() {
         // Again, although it exists.
         assert_eq!(one.put_blob(&CONFIG).await.unwrap(), digest);
         assert!(one.has_blob(&digest).await.unwrap());
+        let read = one.get_blob(&digest, 2).await.unwrap();
+        assert_eq!(read, Some(CONFIG), "{version:?}");
+        assert!(one.get_blob(&digest, 1).await.is_err());
         assert!(!two.has_blob(&digest).await.unwrap());
         assert!(two.mount_blob(&digest, &from).await.unwrap(), "{version:?}");
         assert!(two.has_blob(&digest).await.unwrap());
