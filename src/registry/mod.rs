@@ -31,6 +31,7 @@ mod repository;
 mod retries;
 mod retry;
 mod rights;
+mod tag_range;
 mod tags;
 #[cfg(test)]
 mod tests;

@@ -13,15 +13,15 @@ use super::exchange::RegistryReply;
 use crate::types::ImageTag;
 
 /// The tags that rbake asks for at a time. The registry may send fewer, or all.
-const PAGE: usize = 1000;
+pub(super) const PAGE: usize = 1000;
 
 /// The most tags of a repository, the most pages, and the largest page in bytes. A page may hold all tags.
-const TAGS: usize = 1_000_000;
-const PAGES: usize = 10_000;
-const LARGEST_PAGE: usize = 64 << 20;
+pub(super) const TAGS: usize = 1_000_000;
+pub(super) const PAGES: usize = 10_000;
+pub(super) const LARGEST_PAGE: usize = 64 << 20;
 
 /// The most pages in a row without a new tag. Registries that filter the list may send empty pages.
-const BARREN_PAGES: usize = 16;
+pub(super) const BARREN_PAGES: usize = 16;
 
 #[derive(Deserialize)]
 struct TagsAnswer {
@@ -95,7 +95,7 @@ impl RemoteRepository {
         }
     }
 
-    fn page_after(&self, reply: &RegistryReply, size: usize, last: &ImageTag) -> Url {
+    pub(super) fn page_after(&self, reply: &RegistryReply, size: usize, last: &ImageTag) -> Url {
         let mut url = reply.url.clone();
         url.set_path(&format!("/v2/{}/tags/list", self.path));
         url.query_pairs_mut()
@@ -106,9 +106,9 @@ impl RemoteRepository {
     }
 }
 
-const NO_END: &str = "the list of tags does not end";
+pub(super) const NO_END: &str = "the list of tags does not end";
 
-fn parse(reply: &RegistryReply) -> Result<Vec<ImageTag>, RegistryFault> {
+pub(super) fn parse(reply: &RegistryReply) -> Result<Vec<ImageTag>, RegistryFault> {
     let malformed = |_| RegistryFault::malformed("not a valid list of tags");
     let answer: TagsAnswer = serde_json::from_slice(&reply.body).map_err(malformed)?;
     let tags = answer.tags.unwrap_or_default();

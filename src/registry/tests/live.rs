@@ -1,5 +1,7 @@
 //! What the client and the scripted registries assume of real ones, at the distribution registry.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use serde_json::json;
 
@@ -199,6 +201,44 @@ async fn tags_are_listed_page_by_page() {
             DistributionVersion::Three => Some("</v2/a/tags/list?last=v1&n=2>; rel=\"next\""),
         };
         assert_eq!(link.map(|link| link.to_str().unwrap()), expected);
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs live peers"]
+async fn tags_with_a_prefix_are_found_among_others() {
+    for version in DistributionVersion::ALL {
+        let registry = Distribution::start(version);
+        let run = TestRun::new();
+        let repository = run.repository(&registry.repository("a"));
+        let manifest = push(&repository, "b").await;
+        for name in [
+            "R-5", "Z", "c", "r-1", "r-2", "r-3T1", "r-3T2", "r-4", "rz", "s", "t", "u", "v", "w",
+        ] {
+            repository.put(&tag(name), &manifest).await.unwrap();
+        }
+        for (after, expected) in [
+            ("r-", vec!["r-1", "r-2", "r-3T1", "r-3T2", "r-4"]),
+            // There is no such tag.
+            ("r-3T0", vec!["r-3T1", "r-3T2", "r-4"]),
+            ("r-3T1", vec!["r-3T2", "r-4"]),
+            ("r-9", vec![]),
+        ] {
+            let before = run.registries.counts()[registry.host()].get;
+            let tags = repository.tags_in_range("r-", after, 3).await;
+            let tags = tags.unwrap().unwrap();
+            let tags: Vec<_> = tags.iter().map(ToString::to_string).collect();
+            assert_eq!(tags, expected, "{version:?} after {after}");
+            let sent = run.registries.counts()[registry.host()].get - before;
+            // Version 2 sends all tags, whatever it is asked.
+            assert!(sent <= 3, "{version:?} after {after}: {sent}");
+        }
+        let missing = run.repository(&registry.repository("b"));
+        let tags = missing.tags_with_prefix("r-", "r-1").await.unwrap();
+        match version {
+            DistributionVersion::Two => assert_eq!(tags, None),
+            DistributionVersion::Three => assert_eq!(tags, Some(BTreeSet::new())),
+        }
     }
 }
 

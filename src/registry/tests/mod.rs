@@ -8,6 +8,7 @@ mod live;
 mod manifests;
 mod repetition;
 mod scripted;
+mod tag_range;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
