@@ -16,14 +16,17 @@ impl RemoteRepository {
     /// Whether the repository has the blob.
     pub(crate) async fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
         let failed = Self::failed(RegistryAct::LookUpBlob, self.blob(digest));
+        self.try_has_blob(digest).await.map_err(failed)
+    }
+
+    pub(super) async fn try_has_blob(&self, digest: &Digest) -> Result<bool, RegistryFault> {
         let request = self.request(Method::HEAD, &format!("blobs/{digest}"));
-        let reply = self.connection.perform(&request).await;
-        let found = reply.and_then(|reply| match reply.status {
+        let reply = self.connection.perform(&request).await?;
+        match reply.status {
             StatusCode::NOT_FOUND => Ok(false),
             status if status.is_success() => reply.check_digest(digest).map(|()| true),
             _ => Err(reply.fault()),
-        });
-        found.map_err(failed)
+        }
     }
 
     /// Returns a small blob, whose digest was computed and compared with `digest` and with the one that the registry
@@ -70,16 +73,22 @@ impl RemoteRepository {
     pub(crate) async fn put_blob(&self, bytes: &Bytes) -> Result<Digest, RegistryError> {
         let digest = Digest::sha256(bytes);
         let failed = Self::failed(RegistryAct::UploadBlob, self.blob(&digest));
+        self.try_put_blob(bytes, &digest).await.map_err(failed)?;
+        Ok(digest)
+    }
+
+    pub(super) async fn try_put_blob(
+        &self,
+        bytes: &Bytes,
+        digest: &Digest,
+    ) -> Result<(), RegistryFault> {
         let start = self.request(Method::POST, "blobs/uploads/");
         // If the transfer fails, the upload's place may be unusable, so both requests are repeated.
         let mut retries = Retries::new(&self.connection);
         loop {
-            match self.upload(&start, bytes, &digest).await {
-                Ok(()) => return Ok(digest),
-                Err(failure) => match retries.after(failure, &start).await {
-                    Ok(()) => {}
-                    Err(fault) => return Err(failed(fault)),
-                },
+            match self.upload(&start, bytes, digest).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => retries.after(failure, &start).await?,
             }
         }
     }

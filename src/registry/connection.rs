@@ -98,7 +98,7 @@ impl RegistryConnection {
     ) -> Result<RegistryReply, TryFailure> {
         let reply = tokio::select! {
             biased;
-            () = self.parts.stop.cancelled() => Err(RegistryFault::Stopped.into()),
+            () = self.parts.stop.cancelled(), if !request.finishes => Err(RegistryFault::Stopped.into()),
             reply = self.authorized(request) => reply,
         };
         if reply.is_ok() {

@@ -56,6 +56,8 @@ pub(crate) enum RegistryAct {
     SetTag,
     /// `DELETE` of a manifest or of a tag.
     Delete,
+    /// Removal of a tag without its manifest, in several requests.
+    RemoveTag,
     /// `HEAD` of a blob.
     LookUpBlob,
     /// `GET` of a small blob.
@@ -80,6 +82,7 @@ impl fmt::Display for RegistryAct {
             Self::WriteManifest => "write the manifest of",
             Self::SetTag => "set the tag",
             Self::Delete => "delete",
+            Self::RemoveTag => "remove the tag",
             Self::LookUpBlob => "look up the blob",
             Self::ReadBlob => "read the blob",
             Self::UploadBlob => "upload the blob",
@@ -169,6 +172,18 @@ pub(crate) enum RegistryFault {
         #[source]
         last: Box<RegistryFault>,
     },
+    /// A tag that rbake had replaced, or a manifest that the registry had deleted with a tag, could not be put back.
+    #[error("could not put back `{image}`")]
+    NotPutBack {
+        /// The image, by its tag or digest.
+        image: String,
+        /// Why not.
+        #[source]
+        last: Box<RegistryFault>,
+    },
+    /// The system has no random numbers.
+    #[error("the system has no random numbers")]
+    NoRandomness(#[source] getrandom::Error),
     /// The run was stopped.
     #[error("the run was stopped")]
     Stopped,
@@ -202,6 +217,9 @@ impl RegistryFault {
             | Self::NotFound { .. }
             | Self::Malformed { .. }
             | Self::Mismatch { .. }
+            // A repetition would find another tag than the one that was asked for.
+            | Self::NotPutBack { .. }
+            | Self::NoRandomness(_)
             | Self::Stopped => false,
         }
     }

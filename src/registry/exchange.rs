@@ -25,6 +25,8 @@ pub(super) struct RegistryRequest {
     pub(super) body: Bytes,
     /// The largest answer, in bytes. A larger one is an error.
     pub(super) limit: usize,
+    /// Whether it is also sent when the run was stopped, because something would stay half done without it.
+    pub(super) finishes: bool,
 }
 
 /// Where a request goes.
@@ -55,6 +57,7 @@ impl RegistryRequest {
             headers: HeaderMap::new(),
             body: Bytes::new(),
             limit: 0,
+            finishes: false,
         }
     }
 

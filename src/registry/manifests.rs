@@ -33,7 +33,7 @@ impl RemoteRepository {
         self.try_head(name).await.map_err(failed)
     }
 
-    async fn try_head(
+    pub(super) async fn try_head(
         &self,
         name: &TagOrDigest,
     ) -> Result<Option<ContentDescriptor>, RegistryFault> {
@@ -118,7 +118,7 @@ impl RemoteRepository {
         self.try_put(name, manifest).await.map_err(failed)
     }
 
-    async fn try_put(
+    pub(super) async fn try_put(
         &self,
         name: &TagOrDigest,
         manifest: &RawManifest,
@@ -153,7 +153,7 @@ impl RemoteRepository {
         self.try_delete(name).await.map_err(failed)
     }
 
-    async fn try_delete(&self, name: &TagOrDigest) -> Result<Deletion, RegistryFault> {
+    pub(super) async fn try_delete(&self, name: &TagOrDigest) -> Result<Deletion, RegistryFault> {
         let request = self.manifest_request(Method::DELETE, name);
         let reply = self.connection.perform(&request).await?;
         let is_tag = matches!(name, TagOrDigest::Tag(_));

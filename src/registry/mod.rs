@@ -25,6 +25,7 @@ mod error;
 mod exchange;
 mod manifest;
 mod manifests;
+mod placeholder;
 mod places;
 mod referrers;
 mod repository;
@@ -36,6 +37,7 @@ mod tags;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod untag;
 mod words;
 
 pub(crate) use address::RegistrySecurity;
@@ -45,3 +47,4 @@ pub(crate) use manifest::{ContentDescriptor, ManifestContent, RawManifest, TagOr
 pub(crate) use manifests::Deletion;
 pub(crate) use repository::{Registries, RemoteRepository};
 pub(crate) use rights::PushRight;
+pub(crate) use untag::Untagged;

@@ -67,6 +67,7 @@ impl Registries {
             connection: Arc::clone(known.entry(key).or_insert_with(make)),
             name: repository.clone(),
             path: repository.path().into(),
+            finishes: false,
         }
     }
 
@@ -96,6 +97,8 @@ pub(crate) struct RemoteRepository {
     pub(super) connection: Arc<RegistryConnection>,
     pub(super) name: ImageRepository,
     pub(super) path: Arc<str>,
+    // Whether its requests are also sent when the run was stopped.
+    finishes: bool,
 }
 
 impl RemoteRepository {
@@ -104,9 +107,21 @@ impl RemoteRepository {
         &self.name
     }
 
+    /// The same repository, for requests without which something would stay half done. They are also sent when the run
+    /// was stopped, but not repeated then.
+    pub(super) fn finishing(&self) -> Self {
+        Self {
+            finishes: true,
+            ..self.clone()
+        }
+    }
+
     /// A request for `rest` in this repository.
     pub(super) fn request(&self, method: Method, rest: &str) -> RegistryRequest {
-        RegistryRequest::new(method, &self.path, rest)
+        RegistryRequest {
+            finishes: self.finishes,
+            ..RegistryRequest::new(method, &self.path, rest)
+        }
     }
 
     /// The name of an image, for messages.

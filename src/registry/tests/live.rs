@@ -21,7 +21,7 @@ const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const CONFIG: Bytes = Bytes::from_static(b"{}");
 
 /// A manifest that has only a configuration, and differs by `name`.
-fn manifest(name: &str) -> RawManifest {
+pub(super) fn manifest(name: &str) -> RawManifest {
     let text = json!({
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
@@ -37,7 +37,7 @@ fn manifest(name: &str) -> RawManifest {
     RawManifest::new(OCI_MANIFEST, text.to_string().into()).unwrap()
 }
 
-fn index(manifests: &[&RawManifest]) -> RawManifest {
+pub(super) fn index(manifests: &[&RawManifest]) -> RawManifest {
     let manifests: Vec<_> = manifests
         .iter()
         .map(|m| json!({"mediaType": m.media_type(), "digest": m.digest().as_str(), "size": m.bytes().len()}))
@@ -47,7 +47,7 @@ fn index(manifests: &[&RawManifest]) -> RawManifest {
 }
 
 /// Pushes everything that a manifest needs, the manifest by its digest, and the tag.
-async fn push(repository: &RemoteRepository, name: &str) -> RawManifest {
+pub(super) async fn push(repository: &RemoteRepository, name: &str) -> RawManifest {
     let manifest = manifest(name);
     repository.put_blob(&CONFIG).await.unwrap();
     let by_digest = manifest.digest().clone().into();

@@ -5,10 +5,13 @@ mod blobs;
 mod distribution;
 mod lists;
 mod live;
+mod live_removal;
 mod manifests;
+mod model;
 mod repetition;
 mod scripted;
 mod tag_range;
+mod untag;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};

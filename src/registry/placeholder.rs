@@ -1,0 +1,49 @@
+//! The manifest that takes the place of another one under a tag, so that the tag can be deleted with it.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::RemoteRepository;
+use super::error::RegistryFault;
+use super::manifest::{OCI_MANIFEST, RawManifest};
+use crate::types::{Digest, ImageTag};
+
+/// The type of the artifact.
+const ARTIFACT_TYPE: &str = "application/vnd.rbake.removed.v1+json";
+
+/// The only blob that the manifest names (image-spec, "Guidance for an Empty Descriptor").
+pub(super) const EMPTY_BLOB: Bytes = Bytes::from_static(b"{}");
+const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
+
+impl RemoteRepository {
+    /// Makes a manifest that exists nowhere else: its digest must belong to one tag only, and was never written.
+    ///
+    /// Its annotations say what a person needs who finds it under the tag, if rbake was killed before it deleted the
+    /// manifest.
+    pub(super) fn placeholder(&self, tag: &ImageTag) -> Result<RawManifest, RegistryFault> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(RegistryFault::NoRandomness)?;
+        let now = Timestamp::try_from(self.connection.parts.clock.now()).unwrap_or_default();
+        let empty = json!({
+            "mediaType": EMPTY_TYPE,
+            "digest": Digest::sha256(&EMPTY_BLOB).as_str(),
+            "size": EMPTY_BLOB.len(),
+            "data": "e30=",
+        });
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "artifactType": ARTIFACT_TYPE,
+            "config": empty,
+            "layers": [empty],
+            "annotations": {
+                "org.opencontainers.image.created": now.to_string(),
+                "vnd.rbake.removed.repository": self.name.to_string(),
+                "vnd.rbake.removed.tag": tag.as_str(),
+                "vnd.rbake.removed.random": hex::encode(random),
+            },
+        });
+        RawManifest::new(OCI_MANIFEST, manifest.to_string().into())
+    }
+}
