@@ -10,7 +10,7 @@
     expect(
         dead_code,
         unused_imports,
-        reason = "publishing, the next step, uses it"
+        reason = "copying an image to another repository, and pruning, will use it"
     )
 )]
 

@@ -3,7 +3,7 @@
 use super::connection::RegistryConnection;
 use super::error::RegistryFault;
 use super::exchange::RegistryRequest;
-use super::retry::{TRIES, TryFailure, backoff};
+use super::retry::{FIRST_CONNECTIONS, TRIES, TryFailure, backoff};
 
 /// Decides whether a request is repeated, and waits before it is.
 pub(super) struct Retries<'a> {
@@ -41,7 +41,14 @@ impl<'a> Retries<'a> {
             budget,
             ..
         } = self.connection;
-        if self.tries >= TRIES || !budget.take() {
+        let is_unconnected =
+            matches!(&fault, RegistryFault::Unreachable { source } if source.is_connect());
+        let most = if is_unconnected && !budget.has_answered() {
+            FIRST_CONNECTIONS
+        } else {
+            TRIES
+        };
+        if self.tries >= most || !budget.take() {
             return Err(RegistryFault::GaveUp {
                 tries: self.tries,
                 last: Box::new(fault),

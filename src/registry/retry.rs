@@ -1,6 +1,6 @@
 //! When a request is repeated, and after which pause.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 #[cfg(test)]
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -14,6 +14,10 @@ use super::error::RegistryFault;
 
 /// How often a request is sent at most.
 pub(super) const TRIES: u32 = 6;
+
+/// How often a request is sent at most if no connection comes about, and the registry has not answered before. It may
+/// be reachable only for the builder.
+pub(super) const FIRST_CONNECTIONS: u32 = 2;
 
 /// The pause before the second try, and the longest pause. It doubles in between.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -60,21 +64,29 @@ impl From<RegistryFault> for TryFailure {
 pub(super) struct RetryBudget {
     // In fifths of a retry.
     left: AtomicU32,
+    has_answered: AtomicBool,
 }
 
 impl RetryBudget {
     pub(super) const fn new() -> Self {
         Self {
             left: AtomicU32::new(RETRIES * EARNED_BY),
+            has_answered: AtomicBool::new(false),
         }
     }
 
     /// Records a request that was answered.
     pub(super) fn earn(&self) {
+        self.has_answered.store(true, Ordering::Relaxed);
         let add = |left: u32| (left < RETRIES * EARNED_BY).then_some(left + 1);
         let _ = self
             .left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+    }
+
+    /// Whether the registry has answered a request in this run.
+    pub(super) fn has_answered(&self) -> bool {
+        self.has_answered.load(Ordering::Relaxed)
     }
 
     /// Takes one retry. False if there are none left.
