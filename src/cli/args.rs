@@ -53,6 +53,26 @@ pub struct BakeArgs {
     #[arg(long, value_name = "POLICY", value_parser = special_policy())]
     pub(crate) export_special: Option<SpecialPolicy>,
 
+    /// Move mutable tags to this commit, even if a newer commit holds them
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    pub(crate) force_backwards: Option<bool>,
+
+    /// Tags that are set once and never moved, such as `build-*`; may be repeated. Replaces the list in `rbake.toml`
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
+    pub(crate) immutable_tags: Vec<String>,
+
+    /// Tags that may be moved, although they look immutable; may be repeated. Replaces the list in `rbake.toml`
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
+    pub(crate) mutable_tags: Vec<String>,
+
+    /// Who pushes images: rbake (tags last, recorded), buildx (the builder, each target alone)
+    #[arg(long, value_name = "MODE", allow_hyphen_values = true)]
+    pub(crate) publish: Option<String>,
+
+    /// Replace immutable tags that point to another image
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool())]
+    pub(crate) replace: Option<bool>,
+
     /// Read this definition file; may be repeated, `-` is standard input
     #[arg(
         long = "file",
@@ -145,6 +165,7 @@ pub(crate) fn parse(name: &str, words: &[String]) -> Result<BakeArgs, clap::Erro
         &mut args.list,
         &mut args.log_file,
         &mut args.metadata_file,
+        &mut args.publish,
     ] {
         value.take_if(|value| value.is_empty());
     }
@@ -169,7 +190,7 @@ fn after_help() -> StyledStr {
     for verb in super::verb::Verb::ALL {
         let _ = writeln!(text, "  {:<11} {}", verb.name(), verb.about());
     }
-    text.push_str("\nExit codes: 0 success, 1 a target failed, 2 wrong usage, 3 wrong definition, 4 no connection to a builder, 100 and 102 gRPC errors of the builder, 129 and 130 interrupted\n");
+    text.push_str("\nExit codes: 0 success, 1 a target failed, 2 wrong usage, 3 wrong definition, 4 no connection to a builder, 5 tags could not be moved, 100 and 102 gRPC errors of the builder, 129 and 130 interrupted\n");
     text.into()
 }
 

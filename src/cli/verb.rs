@@ -12,13 +12,24 @@ pub enum Verb {
     Builder,
     /// Print the completion script of a shell.
     Completion,
+    /// Finish a run that was interrupted while it published.
+    Resume,
+    /// Take back the tags of a run.
+    Undo,
     /// Print the version.
     Version,
 }
 
 impl Verb {
     /// All verbs, in the order of the help text.
-    pub const ALL: [Self; 4] = [Self::Bake, Self::Builder, Self::Completion, Self::Version];
+    pub const ALL: [Self; 6] = [
+        Self::Bake,
+        Self::Builder,
+        Self::Completion,
+        Self::Resume,
+        Self::Undo,
+        Self::Version,
+    ];
 
     /// The word on the command line.
     pub const fn name(self) -> &'static str {
@@ -26,6 +37,8 @@ impl Verb {
             Self::Bake => "bake",
             Self::Builder => "builder",
             Self::Completion => "completion",
+            Self::Resume => "resume",
+            Self::Undo => "undo",
             Self::Version => "version",
         }
     }
@@ -36,6 +49,8 @@ impl Verb {
             Self::Bake => "build targets; the same as without a verb",
             Self::Builder => "show, install, run and stop the builder",
             Self::Completion => "print the completion script for bash, zsh or fish",
+            Self::Resume => "finish a run that was interrupted while it published",
+            Self::Undo => "take back the tags of a run",
             Self::Version => "print the version",
         }
     }

@@ -221,6 +221,20 @@ fn choose(
     )
 }
 
+/// The folder of the first definition file, relative to the working directory. That of a definition from standard input
+/// or from a remote address is the working directory.
+pub(crate) fn folder(request: &SourceRequest<'_>) -> PathBuf {
+    if request.remote.is_some() {
+        return PathBuf::new();
+    }
+    let (_, files) = choose(request, &mut Diagnostics::default());
+    let first = files
+        .first()
+        .filter(|file| *file != "-" && !is_remote(file));
+    let folder = first.and_then(|file| Path::new(file).parent());
+    folder.map(Path::to_owned).unwrap_or_default()
+}
+
 /// The default files that exist, in the working directory or else in `bake/`. Reports an error if there are none.
 fn default_files(dir: &Path, problems: &mut Diagnostics) -> Vec<String> {
     for prefix in ["", FALLBACK_DIR] {

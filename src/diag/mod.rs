@@ -43,7 +43,6 @@ pub(crate) enum Class {
     /// A target failed to build.
     Build,
     /// Images were built, but publishing failed.
-    #[expect(dead_code, reason = "publishing at the end of a run will use it")]
     Publish,
     /// A bug in rbake.
     Internal,

@@ -1,8 +1,9 @@
-//! The size of an image that a daemon holds, computed from its manifests.
+//! Contents of images that a daemon holds, and the size of an image, computed from its manifests.
 //!
 //! The daemon serves its content store next to its control interface. Nothing here fails a build: an image that
 //! cannot be read has no size.
 
+use bytes::Bytes;
 use rbake_proto::content::ReadContentRequest;
 use serde_json::Value;
 
@@ -47,20 +48,30 @@ fn content_size(manifest: &Value) -> Option<u64> {
 
 /// Reads a manifest from the daemon's content store. `None` if it cannot be read or is too large.
 async fn manifest(connection: &Connection, digest: &Digest) -> Option<Value> {
+    serde_json::from_slice(&content(connection, digest, LIMIT).await?).ok()
+}
+
+/// Reads a content from the daemon's content store. `None` if it cannot be read, has more than `limit` bytes, or does
+/// not have this digest.
+pub(super) async fn content(
+    connection: &Connection,
+    digest: &Digest,
+    limit: usize,
+) -> Option<Bytes> {
     let request = ReadContentRequest {
         digest: digest.to_string(),
         offset: 0,
         size: 0,
     };
     let mut parts = connection.content().read(request).await.ok()?.into_inner();
-    let mut text = Vec::new();
+    let mut content = Vec::new();
     while let Some(part) = parts.message().await.ok()? {
-        if text.len() + part.data.len() > LIMIT {
+        if content.len() + part.data.len() > limit {
             return None;
         }
-        text.extend_from_slice(&part.data);
+        content.extend_from_slice(&part.data);
     }
-    serde_json::from_slice(&text).ok()
+    (digest.of_same_algorithm(&content) == *digest).then(|| content.into())
 }
 
 #[cfg(test)]

@@ -137,6 +137,16 @@ impl Engine {
         image::size(&self.connection, digest).await
     }
 
+    /// A content of the daemon's store, such as a manifest. `None` if it cannot be read, or has more than `limit` bytes.
+    /// Its digest was checked.
+    pub(crate) async fn content(
+        &self,
+        digest: &crate::types::Digest,
+        limit: usize,
+    ) -> Option<bytes::Bytes> {
+        image::content(&self.connection, digest, limit).await
+    }
+
     /// Ends the connection. Waits a moment first, so that cancellations still reach the daemon.
     pub async fn close(&self) {
         self.connection.close().await;

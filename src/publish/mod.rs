@@ -9,14 +9,6 @@
 //! * [`revision`] decides whether a mutable tag may move from one commit to another.
 //! * [`compare`] decides whether the image that was built is the one in the registry.
 //! * [`journal`] records the changes of a run, and tells what is left to do or to take back.
-#![cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "publishing at the end of a run will use it"
-    )
-)]
 
 pub(crate) mod class;
 pub(crate) mod compare;

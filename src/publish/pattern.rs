@@ -65,11 +65,6 @@ impl TagPattern {
             }
         }
     }
-
-    /// The pattern as it was written.
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl FromStr for TagPattern {

@@ -1,7 +1,7 @@
 //! Runs one bake: makes what all targets share, lowers each target, and hands them to the scheduler.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,10 @@ use super::directories::Directories;
 use super::docker::{BuildingEngine, DockerEngines};
 use super::lower::{self, CacheSupport, Setting};
 use super::merged_caches::{self, SharedCache, SharingSolves};
+use super::publishing::{
+    self, Publication, PublicationRules, PublishTools, PublishWishes, Published, PublishedCommit,
+};
+use super::scheduler::Ends;
 use super::shared_context::SharedContext;
 use super::target::TargetRun;
 use super::{Baked, Prepared, Ready, Stop, Tools, facts, node, scheduler};
@@ -25,7 +29,11 @@ use crate::engine::session::export::SpecialPolicy;
 use crate::engine::{Capabilities, Connection, Engine};
 use crate::event::{EventKind, EventSink, LocalWork};
 use crate::files::Resolver;
-use crate::outcome::{CancelReason, FailureKind, Outcome, SolveFailure, TargetOutcome};
+use crate::outcome::{
+    CancelReason, FailureKind, Outcome, SolveFailure, TargetFacts, TargetOutcome,
+};
+use crate::publish::revision::CommitState;
+use crate::publish::settings::PublishSettings;
 use crate::types::blocking::unblock;
 use crate::types::shutdown::{CLOSE_TIMEOUT, CLOSE_TIMEOUT_AFTER_SECOND};
 use crate::types::{Environment, TargetName};
@@ -40,6 +48,8 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         chosen,
         credentials,
         environment,
+        publish,
+        clock,
         export_special,
         events,
         stop,
@@ -47,12 +57,14 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
     announce(&prepared.targets, &chosen, &environment, &events);
     let builder = chosen.name.clone();
     let _silence = tell_of_silence(&chosen.connection, &events);
+    let wishes = publish;
     let shared = Box::pin(shared(
         &prepared,
         chosen,
-        credentials,
+        Arc::clone(&credentials),
         export_special,
         &environment,
+        &wishes,
         &events,
     ));
     let names: Vec<TargetName> = prepared
@@ -66,6 +78,7 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         Ok(shared) => shared?,
         Err(reason) => return stopped(&reason),
     };
+    let SharedCommits { commits, published } = commits;
     for notice in commits.notices() {
         events.send(EventKind::Notice(notice));
     }
@@ -74,8 +87,25 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         .iter()
         .map(|ready| (ready.planned.name.clone(), ready.clone()))
         .collect();
-    let lowered = lowered(prepared.targets, &shared, commits);
-    let work = match unless_stopped(&stop, lowered).await {
+    let rules = OwnedRules {
+        settings: wishes.settings.clone(),
+        commit: published.state.clone(),
+    };
+    let tools = PublishTools {
+        wishes: &wishes,
+        commit: &published,
+        environment: &environment,
+        credentials: &credentials,
+        clock,
+        events: &events,
+        stop: &stop,
+    };
+    let work = async {
+        let work = lowered(prepared.targets, &shared, commits, rules).await?;
+        begin_publishing(&work.publications, tools, &shared).await?;
+        Ok::<_, Diagnostics>(work)
+    };
+    let work = match unless_stopped(&stop, work).await {
         Ok(work) => work?,
         Err(reason) => {
             shut_down(&shared, &stop).await;
@@ -86,28 +116,67 @@ pub(crate) async fn bake(prepared: Prepared, tools: Tools) -> Result<Baked, Diag
         targets: work,
         caches,
         sharing,
+        publications: _,
     } = work;
     let targets = scheduler::run(work, shared.halt.clone(), &stop, &events).await;
-    let exported = merged_caches::export(&caches, &sharing, &targets, &shared, &stop).await;
+    let exporting = merged_caches::export(&caches, &sharing, &targets, &shared, &stop);
+    let publishing = finish_publishing(&shared, &targets);
+    let (exported, published) = futures_util::join!(exporting, publishing);
     shut_down(&shared, &stop).await;
     // The lease keeps the embedded builder running, so it must live until the last solve has ended.
     drop(lease);
-    let facts = targets
-        .iter()
-        .filter_map(|(name, end)| match (&**end, ready.get(name)) {
-            (TargetOutcome::Succeeded(solved), Some(ready)) => Some(facts::of(ready, solved)),
-            _ => None,
-        });
+    let facts = facts_of(&targets, &ready, &published);
+    let mut problems = published.problems;
+    problems.extend(exported.problems);
     Ok(Baked {
-        facts: facts.collect(),
+        facts,
         outcome: Outcome {
             targets,
-            problems: exported.problems,
+            problems,
             interrupted: exported.interrupted,
             elapsed: started.elapsed(),
         },
         builder,
     })
+}
+
+/// The facts of the targets that were built.
+fn facts_of(
+    ends: &Ends,
+    ready: &HashMap<TargetName, Ready>,
+    published: &Published,
+) -> Vec<TargetFacts> {
+    let facts = ends
+        .iter()
+        .filter_map(|(name, end)| match (&**end, ready.get(name)) {
+            (TargetOutcome::Succeeded(solved), Some(ready)) => {
+                Some(facts::of(ready, solved, &published.reports))
+            }
+            _ => None,
+        });
+    facts.collect()
+}
+
+/// Looks at the registries, if rbake publishes images.
+async fn begin_publishing(
+    publications: &BTreeMap<TargetName, Publication>,
+    tools: PublishTools<'_>,
+    shared: &SharedContext,
+) -> Result<(), Diagnostics> {
+    if !publications.is_empty() {
+        let publishing = publishing::Publishing::begin(publications, tools).await?;
+        // It is set only here.
+        let _ = shared.publishing.set(publishing);
+    }
+    Ok(())
+}
+
+/// Moves mutable tags, if rbake publishes images.
+async fn finish_publishing(shared: &SharedContext, ends: &Ends) -> Published {
+    match shared.publishing.get() {
+        Some(publishing) => publishing.finish(ends).await,
+        None => Published::default(),
+    }
 }
 
 /// Returns the result of `work`, or the reason if the run is asked to stop before `work` is done.
@@ -177,8 +246,9 @@ async fn shared(
     credentials: Arc<Provider>,
     export_special: SpecialPolicy,
     environment: &Environment,
+    wishes: &PublishWishes,
     events: &EventSink,
-) -> Result<(Arc<SharedContext>, Commits, Option<Lease>), Diagnostics> {
+) -> Result<(Arc<SharedContext>, SharedCommits, Option<Lease>), Diagnostics> {
     let targets = &prepared.targets;
     let compress = !chosen.endpoint.is_local();
     let (driver, builder) = (chosen.driver, BuildingEngine::of(&chosen));
@@ -195,8 +265,12 @@ async fn shared(
         notice.end(None);
         capabilities
     };
-    let (capabilities, commits, docker) =
-        futures_util::join!(capabilities, commits(targets, environment, events), docker);
+    let (capabilities, commits, published, docker) = futures_util::join!(
+        capabilities,
+        commits(targets, environment, events),
+        publishing::commit_of(targets, wishes, environment, events),
+        docker
+    );
     let capabilities = capabilities.map_err(|failure| unreachable(&failure))?;
     let docker = docker?;
     let mut directories =
@@ -219,9 +293,19 @@ async fn shared(
         export_special,
         events: events.clone(),
         imports: CacheImports::default(),
+        publishing: OnceLock::new(),
         halt: CancellationToken::new(),
     };
+    let commits = SharedCommits { commits, published };
     Ok((Arc::new(shared), commits, chosen.lease))
+}
+
+/// The commits that a run needs to know.
+struct SharedCommits {
+    /// Those of the contexts, for provenance.
+    commits: Commits,
+    /// The one that is published.
+    published: PublishedCommit,
 }
 
 /// Lowers all targets on a blocking thread, because it follows the paths of outputs and caches, and a file system
@@ -230,11 +314,12 @@ async fn lowered(
     targets: Vec<Ready>,
     shared: &Arc<SharedContext>,
     commits: Commits,
+    rules: OwnedRules,
 ) -> Result<Work, Diagnostics> {
     let notice = Notice::begin(&shared.events, "lower", "look at outputs and caches");
     let shared = Arc::clone(shared);
     let count = targets.len();
-    let work = unblock(move || work(targets, &shared, &commits)).await;
+    let work = unblock(move || work(targets, &shared, &commits, &rules)).await;
     match &work {
         Ok(_) => tracing::debug!(targets = count, "lowering ended"),
         Err(problems) => tracing::warn!(problems = problems.0.len(), "lowering failed"),
@@ -251,6 +336,14 @@ struct Work {
     caches: Vec<SharedCache>,
     /// The solves of the targets that share a cache.
     sharing: SharingSolves,
+    /// What rbake publishes.
+    publications: BTreeMap<TargetName, Publication>,
+}
+
+/// How exports are chosen that rbake publishes.
+struct OwnedRules {
+    settings: PublishSettings,
+    commit: Option<CommitState>,
 }
 
 /// Lowers all targets before the first one starts, so that problems of all targets are reported before any work.
@@ -258,6 +351,7 @@ fn work(
     targets: Vec<Ready>,
     shared: &Arc<SharedContext>,
     commits: &Commits,
+    rules: &OwnedRules,
 ) -> Result<Work, Diagnostics> {
     let mut lowered = Vec::with_capacity(targets.len());
     let mut problems = Diagnostics::default();
@@ -271,6 +365,16 @@ fn work(
     if problems.has_errors() {
         return Err(problems);
     }
+    let mut publications = BTreeMap::new();
+    for target in &mut lowered {
+        let rules = PublicationRules {
+            settings: &rules.settings,
+            commit: rules.commit.as_ref(),
+        };
+        if let Some(publication) = Publication::take(&mut target.spec, rules) {
+            publications.insert(target.spec.target.clone(), publication);
+        }
+    }
     let caches = merged_caches::take(&mut lowered);
     let mut sharing = SharingSolves::default();
     let run = |(ready, lowered): (Ready, lower::LoweredTarget)| {
@@ -281,6 +385,7 @@ fn work(
         let run = TargetRun {
             ready,
             shared: Arc::clone(shared),
+            publication: publications.get(&name).cloned(),
         };
         let work: scheduler::Work = Box::pin(run.run(lowered));
         (name, work)
@@ -290,6 +395,7 @@ fn work(
         targets: work,
         caches,
         sharing,
+        publications,
     })
 }
 

@@ -3,9 +3,12 @@
 use super::Ready;
 use crate::definition::model::{Export, ExportKind, Sink};
 use crate::outcome::{Solved, SpecialFiles, TargetFacts};
+use crate::publish::journal::PublishedTag;
+use crate::publisher::{TagEnd, TagReport};
+use crate::types::Digest;
 
-/// Returns the facts of `ready`, whose solve ended as `solved`.
-pub(super) fn of(ready: &Ready, solved: &Solved) -> TargetFacts {
+/// Returns the facts of `ready`, whose solve ended as `solved`. `reports` says what became of published tags.
+pub(super) fn of(ready: &Ready, solved: &Solved, reports: &[TagReport]) -> TargetFacts {
     let attributes = &ready.planned.attributes;
     let exports: Vec<&Export> = attributes
         .output
@@ -22,7 +25,7 @@ pub(super) fn of(ready: &Ready, solved: &Solved) -> TargetFacts {
         attributes
             .tags
             .iter()
-            .map(|tag| tag.value.to_string())
+            .map(|tag| with_end(&tag.value, reports))
             .collect()
     } else {
         Vec::new()
@@ -38,6 +41,30 @@ pub(super) fn of(ready: &Ready, solved: &Solved) -> TargetFacts {
             .chain(special(&solved.special))
             .collect(),
     }
+}
+
+/// The tag, and what is unusual about it.
+fn with_end(tag: &str, reports: &[TagReport]) -> String {
+    let reference = tag.parse().ok();
+    let published = reference.and_then(|reference| PublishedTag::of(&reference));
+    let report = published.and_then(|tag| reports.iter().find(|report| report.tag == tag));
+    let end = match report.map(|report| &report.end) {
+        None | Some(TagEnd::Set { was: None, .. }) => return tag.to_owned(),
+        Some(TagEnd::Set { was: Some(was), .. }) => format!("was {}", short(was)),
+        Some(TagEnd::Stayed) => "unchanged".to_owned(),
+        Some(TagEnd::KeptByNewer { newer }) => {
+            let newer: String = newer.as_str().chars().take(12).collect();
+            format!("stays: commit {newer} is newer")
+        }
+        Some(TagEnd::KeptComplete { is }) => {
+            format!("stays at {}, which was published before", short(is))
+        }
+    };
+    format!("{tag}  ({end})")
+}
+
+fn short(digest: &Digest) -> String {
+    format!("{}:{}", digest.algorithm(), digest.short())
 }
 
 /// Returns a text that counts the written files with privileges beyond their content. `None` if there are none.
@@ -92,7 +119,7 @@ mod tests {
             places,
             secrets: std::collections::BTreeMap::new(),
         };
-        of(&ready, &Solved::default()).destinations
+        of(&ready, &Solved::default(), &[]).destinations
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod lower;
 mod merged_caches;
 mod node;
 mod outputs;
+mod publishing;
 mod push;
 mod refusal;
 mod registries;
@@ -50,12 +51,13 @@ use crate::event::EventSink;
 use crate::files::Resolver;
 use crate::outcome::{CancelReason, Outcome, TargetFacts, TargetOutcome};
 use crate::plan::{Plan, PlannedTarget};
-use crate::types::{Environment, TargetName};
+use crate::types::{Clock, Environment, TargetName};
 
 use locate::TargetPlaces;
 use secrets::{SecretPlaces, SecretSources};
 
 pub(crate) use bake::bake;
+pub(crate) use publishing::{PublishWishes, history};
 pub(crate) use scheduler::Stop;
 
 /// A plan whose directories, Dockerfiles and secrets have been found.
@@ -153,6 +155,10 @@ pub(crate) struct Tools {
     pub(crate) credentials: Arc<Provider>,
     /// The environment variables of the run.
     pub(crate) environment: Environment,
+    /// How images are published.
+    pub(crate) publish: PublishWishes,
+    /// The clock of the run.
+    pub(crate) clock: Clock,
     /// What to do with set-id files, devices and security attributes in exported directories.
     pub(crate) export_special: SpecialPolicy,
     /// Receives the events of the run.

@@ -1,6 +1,6 @@
 //! The state that all targets of a run share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
@@ -8,6 +8,7 @@ use super::cache_imports::CacheImports;
 use super::directories::Directories;
 use super::docker::DockerEngines;
 use super::lower::{self, Setting};
+use super::publishing::Publishing;
 use super::registries;
 use crate::builder::Driver;
 use crate::credential::Provider;
@@ -28,6 +29,8 @@ pub(super) struct SharedContext {
     pub(super) export_special: SpecialPolicy,
     pub(super) events: EventSink,
     pub(super) imports: CacheImports,
+    /// Publishes the images. Empty if the builder pushes, or nothing is pushed.
+    pub(super) publishing: OnceLock<Publishing>,
     /// Cancels every target of the run.
     pub(super) halt: CancellationToken,
 }

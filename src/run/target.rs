@@ -1,15 +1,18 @@
 //! Builds one target: opens its sessions, sends the solve, and finishes what follows it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::cache_imports::CacheImports;
+use super::caches::ServedCaches;
 use super::explain::{self, Scene};
 use super::inline::InlineName;
-use super::lower::LoweredTarget;
+use super::lower::{ExportDestination, LocalCache, LoweredTarget};
+use super::publishing::{BuiltTarget, Publication, Publishing};
 use super::shared_context::SharedContext;
 use super::{Ready, caches, images, outputs, push, refusal};
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, Diagnostics};
 use crate::engine::session::content::LayoutError;
 use crate::engine::session::export::Exports;
 use crate::engine::session::filesync::TransferFailure;
@@ -34,6 +37,8 @@ const SIZE_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct TargetRun {
     pub(super) ready: Ready,
     pub(super) shared: Arc<SharedContext>,
+    /// The export that rbake publishes. `None` if there is none, or the builder pushes it.
+    pub(super) publication: Option<Publication>,
 }
 
 impl TargetRun {
@@ -58,22 +63,13 @@ impl TargetRun {
             sinks,
             pushes,
             local_caches,
-            mut notices,
+            notices,
         } = lowered;
-        let (docker, events) = (self.shared.docker.clone(), self.shared.events.clone());
-        let special = self.shared.export_special;
-        let opened = move || {
-            let caches = caches::open(&local_caches, &mut spec, &mut notices.0)
-                .map_err(|error| in_one_line(&error))?;
-            for notice in notices.0 {
-                events.send(EventKind::Notice(notice));
-            }
-            let exports = outputs::open(&spec.target, &sinks, &docker, special, &events)?;
-            Ok::<_, String>((spec, caches, exports))
-        };
-        let opened = unblock(opened).await;
-        let (spec, caches, exports) =
-            opened.map_err(|message| SolveFailure::new(FailureKind::Build, message))?;
+        let publishing = self.shared.publishing.get().zip(self.publication.as_ref());
+        let first = publishing.map(|(publishing, publication)| {
+            publishing.prepare(&self.ready.planned.name, publication, &mut spec)
+        });
+        let (spec, caches, exports) = self.opened(spec, sinks, local_caches, notices).await?;
         let secrets = Secrets::new(self.ready.secrets.clone());
         let auth = Auth::new(Arc::clone(&self.shared.credentials))
             .for_images(images::of(&spec), self.ready.places.images.clone());
@@ -121,6 +117,21 @@ impl TargetRun {
             failure = served.failed() => Err(transfer(&failure)),
             reason = secrets.failed() => Err(SolveFailure::new(FailureKind::Build, reason)),
         };
+        let result = match (result, publishing.zip(first)) {
+            (Ok(solved), Some(((publishing, publication), first))) => {
+                let built = BuiltTarget {
+                    publication,
+                    first,
+                    spec: &spec,
+                    sessions: &sessions,
+                    engine: &self.shared.engine,
+                    events: &events,
+                    halt: &self.shared.halt,
+                };
+                self.published(publishing, &built, solved).await
+            }
+            (result, _) => result,
+        };
         let result = result.map_err(|failure| match &inline {
             Some(inline) => inline.failure(failure),
             None => failure,
@@ -139,6 +150,50 @@ impl TargetRun {
             .await
             .map_err(|error| layout(&error))?;
         Ok(solved)
+    }
+
+    /// Opens the local caches and the destinations of the exports, which may have to wait for a disk.
+    async fn opened(
+        &self,
+        mut spec: SolveSpec,
+        sinks: BTreeMap<usize, ExportDestination>,
+        local_caches: Vec<LocalCache>,
+        mut notices: Diagnostics,
+    ) -> Result<(SolveSpec, ServedCaches, Option<Exports>), SolveFailure> {
+        let (docker, events) = (self.shared.docker.clone(), self.shared.events.clone());
+        let special = self.shared.export_special;
+        let opened = move || {
+            let caches = caches::open(&local_caches, &mut spec, &mut notices.0)
+                .map_err(|error| in_one_line(&error))?;
+            for notice in notices.0 {
+                events.send(EventKind::Notice(notice));
+            }
+            let exports = outputs::open(&spec.target, &sinks, &docker, special, &events)?;
+            Ok::<_, String>((spec, caches, exports))
+        };
+        let opened = unblock(opened).await;
+        opened.map_err(|message| SolveFailure::new(FailureKind::Build, message))
+    }
+
+    /// Publishes the image of the target.
+    async fn published(
+        &self,
+        publishing: &Publishing,
+        built: &BuiltTarget<'_>,
+        mut solved: Solved,
+    ) -> Result<Solved, SolveFailure> {
+        // Afterwards, the response may name an image that the builder does not have.
+        self.measure(&mut solved).await;
+        publishing.settle(built, &mut solved).await?;
+        Ok(solved)
+    }
+
+    /// Asks the builder for the size of the image.
+    async fn measure(&self, solved: &mut Solved) {
+        if let Some(digest) = solved.digest() {
+            let asked = tokio::time::timeout(SIZE_TIMEOUT, self.shared.engine.image_size(&digest));
+            solved.size = asked.await.ok().flatten();
+        }
     }
 
     /// Adds to `failure` what only this side knows: credentials, and the explanation of frequent mistakes.
@@ -182,9 +237,8 @@ impl TargetRun {
         if let Some(notice) = not_kept(&spec.target, &solved.special) {
             self.shared.events.send(EventKind::Notice(notice));
         }
-        if let Some(digest) = solved.digest() {
-            let asked = tokio::time::timeout(SIZE_TIMEOUT, self.shared.engine.image_size(&digest));
-            solved.size = asked.await.ok().flatten();
+        if solved.size.is_none() {
+            self.measure(solved).await;
         }
         Ok(())
     }

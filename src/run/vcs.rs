@@ -88,6 +88,19 @@ pub(crate) async fn ask(
     })
 }
 
+/// The commit of the work tree that begins at `top`, and whether files of the commit have changed, as `git describe
+/// --dirty` sees it: files that git does not track do not count. `None` if git does not know the commit.
+pub(super) async fn commit(top: &Path, withheld: &BTreeSet<String>) -> Option<(String, bool)> {
+    let git = Git { dir: top, withheld };
+    let status = ["status", "--porcelain", "--untracked-files=no"];
+    let (commit, changes) = futures_util::join!(
+        git.run(&["rev-parse", "--verify", "HEAD"]),
+        git.run(&status)
+    );
+    let is_dirty = changes.map_or(true, |changes| !changes.is_empty());
+    Some((commit.ok()?, is_dirty))
+}
+
 fn flag(environment: &Environment, name: &str) -> Option<bool> {
     crate::golang::strconv::parse_bool(environment.non_empty(name)?)
 }

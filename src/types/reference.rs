@@ -58,6 +58,11 @@ impl Reference {
         format!("{}/{}", self.domain, self.path)
     }
 
+    /// Whether the name has a digest.
+    pub(crate) const fn has_digest(&self) -> bool {
+        self.digest.is_some()
+    }
+
     /// The tag; `latest` if there is neither a tag nor a digest. `None` if there is only a digest.
     pub(crate) fn tag_or_latest(&self) -> Option<&str> {
         match (&self.tag, &self.digest) {

@@ -1,8 +1,4 @@
 //! Names of repositories and of tags in them.
-#![cfg_attr(
-    not(test),
-    expect(dead_code, reason = "publishing, the next step, uses it")
-)]
 
 use std::fmt;
 use std::str::FromStr;

@@ -17,6 +17,8 @@ fn of_the_verbs() {
         "builder serve --help",
         "builder stop --help",
         "completion --help",
+        "resume --help",
+        "undo --help",
     ]));
 }
 

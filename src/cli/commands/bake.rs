@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::definition::{self, LoadedDefinition};
-use super::{build, privileges};
+use super::{build, privileges, publishing};
 use crate::cli::args::BakeArgs;
 use crate::cli::exit::Exit;
 use crate::cli::logs::{self, LogPlace};
@@ -107,15 +107,13 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
         std::mem::forget((plan, loaded));
         return Ok(exit);
     }
-    checked(plan::unsupported(&plan), screen)?;
-    let mut found = plan::check_build(&plan, environment);
-    found.0.append(&mut run::check(&plan, environment).0);
-    checked(found, screen)?;
+    check_build(&plan, environment, screen)?;
     let paths = Resolver::new(environment.current_dir());
     // If a context does not exist, report that before asking the user to grant access to it.
     if run::lacks_a_context(&plan, &paths) {
         run::prepare(&plan, environment, &paths)?;
     }
+    let publish = publishing::wishes(&args, &loaded.folder, environment, screen)?;
     let allowed = allowed.with_grants(&plan.grants);
     let metadata = metadata_place(&args, &plan, &allowed, &paths)?;
     signals.done();
@@ -139,12 +137,25 @@ fn try_run(invocation: Invocation<'_>, screen: &mut Screen) -> Result<Exit, Diag
             paths: &paths,
             metadata,
             mode,
+            publish,
             log: &log,
             environment,
             signals: &signals,
         },
         screen,
     ))
+}
+
+/// Checks what only matters if the plan is built.
+fn check_build(
+    plan: &Plan,
+    environment: &Environment,
+    screen: &mut Screen,
+) -> Result<(), Diagnostics> {
+    checked(plan::unsupported(plan), screen)?;
+    let mut found = plan::check_build(plan, environment);
+    found.0.append(&mut run::check(plan, environment).0);
+    checked(found, screen)
 }
 
 /// Begins to log before the definition is read, which may take its time: the file may be a pipe that waits for a reader.

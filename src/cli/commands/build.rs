@@ -23,7 +23,7 @@ use crate::files::{Resolved, Resolver};
 use crate::outcome::{CancelReason, Outcome, TargetOutcome};
 use crate::plan::{self, Plan};
 use crate::report::{Mode, ReportEnding, Reporter, metadata};
-use crate::run::{self, Baked, Prepared, Stop, Tools};
+use crate::run::{self, Baked, Prepared, PublishWishes, Stop, Tools};
 use crate::types::blocking::unblock;
 use crate::types::{Clock, Environment, TargetName, terminal};
 
@@ -38,6 +38,8 @@ pub(super) struct BuildOrder<'a> {
     /// The place of the metadata file; `None` if none is written.
     pub(super) metadata: Option<Resolved>,
     pub(super) mode: Mode,
+    /// How images are published.
+    pub(super) publish: PublishWishes,
     /// Where the log goes.
     pub(super) log: &'a LogPlace,
     pub(super) environment: &'a Environment,
@@ -220,6 +222,7 @@ async fn bake(
             &events,
         )
     };
+    let kept_clock = clock.clone();
     let credentials = tokio::select! {
         credentials = credentials(order, &events, clock) => credentials,
         reason = stop.requested() => return Ok(stopped(reason)),
@@ -242,6 +245,8 @@ async fn bake(
         chosen,
         credentials: Arc::new(credentials),
         environment: order.environment.clone(),
+        publish: order.publish.clone(),
+        clock: kept_clock,
         export_special: order.args.export_special.unwrap_or_default(),
         events,
         stop,

@@ -1,5 +1,6 @@
 //! Reads the definition that a command line names: finds the files and the variables.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Parser;
@@ -21,6 +22,8 @@ pub(in crate::cli) struct LoadedDefinition {
     pub(in crate::cli) targets: Vec<String>,
     /// Whether the definition was fetched from a remote address.
     pub(in crate::cli) fetched: bool,
+    /// The folder of the first file, relative to the working directory.
+    pub(in crate::cli) folder: PathBuf,
 }
 
 /// The definition could not be read. Contains the files to which the problems refer.
@@ -69,6 +72,7 @@ pub(in crate::cli) fn load(
         remote: remote.as_deref(),
         environment,
     };
+    let folder = source::folder(&request);
     let mut sources = source::read(&request, &mut std::io::stdin().lock()).map_err(bare)?;
     let inputs = EvaluationInputs {
         environment,
@@ -85,6 +89,7 @@ pub(in crate::cli) fn load(
             sources,
             targets,
             fetched: remote.is_some(),
+            folder,
         }),
         Err(problems) => Err(Unreadable { problems, sources }),
     }

@@ -6,3 +6,5 @@ pub(super) mod builder;
 pub(super) mod completion;
 pub(super) mod definition;
 mod privileges;
+mod publishing;
+pub(super) mod recovery;

@@ -23,6 +23,10 @@ const PROGRESS: Words = &[
     ("quiet", "errors only"),
     ("rawjson", "the progress of the builder as JSON"),
 ];
+const PUBLISH: Words = &[
+    ("rbake", "tags last, and recorded"),
+    ("buildx", "the builder, each target alone"),
+];
 const EXPORT_SPECIAL: Words = &[
     ("keep", "write and count them"),
     ("deny", "fail the export"),
@@ -148,6 +152,7 @@ impl<'e> KnownNames<'e> {
             "policy" => words(POLICY),
             "progress" => words(PROGRESS),
             "provenance" => words(PROVENANCE),
+            "publish" => words(PUBLISH),
             "sbom" => words(SBOM),
             "set" => {
                 let names = self.names(line);

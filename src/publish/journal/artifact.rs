@@ -77,10 +77,7 @@ pub(crate) struct RecordedRun {
 ///
 /// # Errors
 /// [`ArtifactError::TooLarge`].
-pub(crate) fn encode(
-    journal: &Journal,
-    settled: Option<&RunId>,
-) -> Result<Vec<u8>, ArtifactError> {
+pub(crate) fn encode(journal: &Journal, settled: Option<&RunId>) -> Result<Vec<u8>, ArtifactError> {
     let mut fields = lines::header_fields(&journal.header);
     fields.insert(
         "status".to_owned(),

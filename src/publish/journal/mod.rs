@@ -21,7 +21,6 @@ use super::revision::CommitState;
 use crate::types::reference::InvalidReference;
 use crate::types::{Digest, ImageRepository, ImageTag, Reference};
 
-pub(crate) use lines::JournalFormatError;
 pub(crate) use run_id::{InvalidRunId, RunId};
 
 /// The most tags in one journal.

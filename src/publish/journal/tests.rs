@@ -3,6 +3,7 @@ use std::time::{Duration, SystemTime};
 use proptest::prelude::*;
 use test_case::test_case;
 
+use super::lines::JournalFormatError;
 use super::*;
 use crate::types::Clock;
 

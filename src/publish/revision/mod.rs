@@ -12,7 +12,6 @@ use std::future::Future;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures_util::future::join_all;
 use tokio::sync::{OnceCell, Semaphore};
 
 /// The number of questions that are asked at the same time. Each starts a program.
@@ -199,19 +198,6 @@ pub(crate) async fn decide(
         (Ancestry::No, Ancestry::No) => TagMove::MovesWithNote(MoveNote::Diverged),
         _ => TagMove::MovesWithNote(MoveNote::UnknownHistory),
     }
-}
-
-/// Decides for all `recorded` revisions at the same time. The answers are in their order.
-pub(crate) async fn decide_all(
-    recorded: &[Option<&str>],
-    ours: Option<&CommitState>,
-    force: bool,
-    history: &impl History,
-) -> Vec<TagMove> {
-    let decisions = recorded
-        .iter()
-        .map(|recorded| decide(*recorded, ours, force, history));
-    join_all(decisions).await
 }
 
 type SharedAnswer = Arc<OnceCell<Ancestry>>;

@@ -103,7 +103,11 @@ async fn each_question_is_asked_once_and_few_at_a_time() {
     let ids: Vec<String> = "12356789".chars().map(id).collect();
     let recorded: Vec<Option<&str>> = ids.iter().chain(&ids).map(|id| Some(id.as_str())).collect();
     let history = CachedHistory::new(Line::default());
-    let decisions = decide_all(&recorded, Some(&commit('4')), false, &history).await;
+    let ours = commit('4');
+    let decisions = recorded
+        .iter()
+        .map(|recorded| decide(*recorded, Some(&ours), false, &history));
+    let decisions = futures_util::future::join_all(decisions).await;
     assert_eq!(decisions.len(), 16);
     assert_eq!(decisions[..8], decisions[8..]);
     assert_eq!(decisions[0], TagMove::Forward);

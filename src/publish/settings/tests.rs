@@ -18,8 +18,8 @@ fn unset() -> Environment {
     Environment::of([], "/")
 }
 
-fn texts(patterns: &[TagPattern]) -> Vec<&str> {
-    patterns.iter().map(TagPattern::as_str).collect()
+fn texts(patterns: &[TagPattern]) -> Vec<String> {
+    patterns.iter().map(ToString::to_string).collect()
 }
 
 const WHOLE: &str = "[publish]\nimmutable = [\"build-*\", \"v*.*.*\"]\nmutable = [\"build-latest\"]\nmode = \"buildx\"\n";

@@ -64,19 +64,6 @@ pub(crate) fn resume(journal: &Journal, now: &TagsNow) -> Option<Recovery> {
     }
 }
 
-/// Returns what is left to make the planned changes of a held run, or of one whose promotion was interrupted. `None`
-/// for other runs. The caller must record [`RunStatus::Moving`] before the first change.
-pub(crate) fn promote(journal: &Journal, now: &TagsNow) -> Option<Recovery> {
-    match journal.status {
-        RunStatus::Held | RunStatus::Moving => Some(plan(journal, now, RecoveryDirection::Forward)),
-        RunStatus::Open
-        | RunStatus::Complete
-        | RunStatus::Undoing
-        | RunStatus::Undone
-        | RunStatus::Failed => None,
-    }
-}
-
 /// Returns what is left to take back all changes of a run, whatever its status. The caller must record
 /// [`RunStatus::Undoing`] before the first of them.
 ///

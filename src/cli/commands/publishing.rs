@@ -1,0 +1,39 @@
+//! What the user wants of publishing: `rbake.toml`, the environment and flags.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::cli::args::BakeArgs;
+use crate::cli::screen::Screen;
+use crate::diag::{Diagnostics, SourceMap};
+use crate::publish::settings::{FILE_NAME, PublishFlags, PublishSettings, SettingsFile};
+use crate::publisher::PublishForce;
+use crate::run::PublishWishes;
+use crate::types::Environment;
+
+/// Reads the settings, which are in `folder`, and shows their file to `screen`, so that problems can refer to it.
+pub(super) fn wishes(
+    args: &BakeArgs,
+    folder: &Path,
+    environment: &Environment,
+    screen: &mut Screen,
+) -> Result<PublishWishes, Diagnostics> {
+    let shown = folder.join(FILE_NAME);
+    let path = environment.current_dir().join(&shown);
+    let mut sources = SourceMap::clone(screen.sources());
+    let file = SettingsFile::read(&path, &shown.display().to_string(), &mut sources);
+    screen.set_sources(Arc::new(sources));
+    let list = |texts: &Vec<String>| (!texts.is_empty()).then(|| texts.clone());
+    let flags = PublishFlags {
+        immutable: list(&args.immutable_tags),
+        mutable: list(&args.mutable_tags),
+        mode: args.publish.clone(),
+    };
+    Ok(PublishWishes {
+        settings: PublishSettings::resolve(file?, environment, &flags)?,
+        force: PublishForce {
+            backwards: args.force_backwards == Some(true),
+            replace: args.replace == Some(true),
+        },
+    })
+}

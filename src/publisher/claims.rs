@@ -1,0 +1,240 @@
+//! What other runs do in a repository at the same time.
+//!
+//! A registry cannot set a tag only if it still points where it did. So a run
+//!
+//! 1. claims: writes its journal into the repository, under a tag of its own, before it moves a tag;
+//! 2. surveys: lists the runs in the repository, and notes those that have not ended;
+//! 3. reads each tag once more, and moves it unless a newer commit holds it;
+//! 4. lists the runs again, and reads the ones that had not ended or are new. If one of them moves the same tag to a
+//!    newer commit, and the tag points to our image, then our write replaced theirs: the tag is set to their image.
+//!
+//! Of two runs at the same time, the older one repairs, whichever writes last: the newer one has claimed before it
+//! wrote, so the older one finds the claim if its own write came later. If the newer one writes later, nothing needs a
+//! repair. The window that remains: an older run that is killed, or stands still, between its write and the repair.
+//! `rbake resume` closes it, and until then the tag points to the older image.
+//!
+//! To survey a repository, a run reads only the newest ended run: it names the oldest one that had not ended.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::{join_all, try_join_all};
+use jiff::{SignedDuration, Timestamp};
+
+use super::Publisher;
+use crate::publish::journal::artifact::{self, RecordedRun};
+use crate::publish::journal::{EntryState, Journal, PublishedTag, RunId, RunStatus};
+use crate::publish::revision::{Ancestry, History as _, Revision};
+use crate::registry::{RegistryError, RemoteRepository, TagOrDigest};
+use crate::types::{Digest, ImageTag};
+
+/// Runs that began to publish earlier than this before ours are not looked at. If such a run has not ended, it was
+/// killed.
+const AGE: SignedDuration = SignedDuration::from_hours(24);
+/// The most runs that are read to survey a repository, the newest first.
+const READ_LIMIT: usize = 64;
+/// The most runs that are searched for the one that set an immutable tag.
+const SEARCH_LIMIT: usize = 200;
+/// The runs that are read at the same time.
+const AT_ONCE: usize = 8;
+
+/// The runs of a repository before ours writes.
+#[derive(Debug, Default)]
+pub(super) struct RunSurvey {
+    /// All of them.
+    seen: BTreeSet<RunId>,
+    /// Those that had not ended.
+    open: BTreeSet<RunId>,
+}
+
+/// The image to which another run moves a tag.
+#[derive(Debug)]
+pub(super) struct NewerImage {
+    /// The commit.
+    pub(super) revision: Revision,
+    /// The image.
+    pub(super) digest: Digest,
+}
+
+/// The runs that may have written at the same time as ours.
+#[derive(Debug, Default)]
+pub(super) struct ConcurrentRuns {
+    journals: Vec<Journal>,
+    /// The oldest run that has not ended. `None` if all have.
+    oldest_open: Option<RunId>,
+}
+
+impl Publisher {
+    /// Lists the runs in `repository`, and finds those that have not ended.
+    pub(super) async fn survey(
+        &self,
+        repository: &RemoteRepository,
+    ) -> Result<RunSurvey, RegistryError> {
+        let seen = self.runs(repository, self.oldest()).await?;
+        let mut survey = RunSurvey::default();
+        let mut settled: Option<RunId> = None;
+        let mut batch = 1;
+        let mut newest_first = seen.iter().rev().take(READ_LIMIT).peekable();
+        while newest_first.peek().is_some() {
+            let runs: Vec<&RunId> = newest_first.by_ref().take(batch).collect();
+            batch = AT_ONCE;
+            let wanted = runs
+                .into_iter()
+                .filter(|run| settled.as_ref().is_none_or(|settled| *run >= settled));
+            let wanted: Vec<&RunId> = wanted.collect();
+            if wanted.is_empty() {
+                break;
+            }
+            let read = wanted.iter().map(|run| read_run(repository, run));
+            for (run, read) in wanted.iter().zip(try_join_all(read).await?) {
+                match read {
+                    Some(read) if read.journal.status.is_open() => {
+                        survey.open.insert((*run).clone());
+                    }
+                    Some(read) => settled = settled.max(read.settled),
+                    None => {}
+                }
+            }
+        }
+        survey.seen = seen;
+        Ok(survey)
+    }
+
+    /// Reads the runs that had not ended at the time of `survey`, or came later. Updates `survey`.
+    pub(super) async fn concurrent(
+        &self,
+        repository: &RemoteRepository,
+        survey: &mut RunSurvey,
+    ) -> Result<ConcurrentRuns, RegistryError> {
+        let now = self.runs(repository, self.oldest()).await?;
+        survey.open.extend(now.difference(&survey.seen).cloned());
+        survey.seen = now;
+        let runs: Vec<RunId> = survey.open.iter().rev().take(READ_LIMIT).cloned().collect();
+        let read = runs.iter().map(|run| read_run(repository, run));
+        let mut found = ConcurrentRuns::default();
+        for (run, read) in runs.iter().zip(try_join_all(read).await?) {
+            let Some(read) = read else { continue };
+            if read.journal.status.is_open() {
+                let oldest = found.oldest_open.get_or_insert_with(|| run.clone());
+                if run < oldest {
+                    *oldest = run.clone();
+                }
+            }
+            found.journals.push(read.journal);
+        }
+        Ok(found)
+    }
+
+    /// The newest commit to which another run moves `tag`. `None` if none is newer than ours.
+    pub(super) async fn newer(
+        &self,
+        runs: &ConcurrentRuns,
+        tag: &PublishedTag,
+    ) -> Option<NewerImage> {
+        let ours = &self.revision.as_ref()?.id;
+        let mut newest: Option<NewerImage> = None;
+        for journal in &runs.journals {
+            if !matches!(journal.status, RunStatus::Moving | RunStatus::Complete) {
+                continue;
+            }
+            let (Some(entry), Some(revision)) =
+                (journal.entries.get(tag), &journal.header.revision)
+            else {
+                continue;
+            };
+            if !matches!(entry.state, EntryState::Planned | EntryState::Done) {
+                continue;
+            }
+            let than = newest.as_ref().map_or(ours, |newest| &newest.revision);
+            let is_newer = revision.id != *than
+                && self.history.is_ancestor(than, &revision.id).await == Ancestry::Yes;
+            if is_newer {
+                newest = Some(NewerImage {
+                    revision: revision.id.clone(),
+                    digest: entry.to.clone(),
+                });
+            }
+        }
+        newest
+    }
+
+    /// Whether the run that pointed the immutable `tag` to `digest` was completed. A tag that no run recorded counts as
+    /// complete: another program has set it.
+    pub(super) async fn is_complete(
+        &self,
+        repository: &RemoteRepository,
+        tag: &PublishedTag,
+        digest: &Digest,
+    ) -> Result<bool, RegistryError> {
+        let runs = self.runs(repository, String::new()).await?;
+        let newest: Vec<&RunId> = runs.iter().rev().take(SEARCH_LIMIT).collect();
+        for runs in newest.chunks(AT_ONCE) {
+            let read = join_all(runs.iter().map(|run| read_run(repository, run))).await;
+            for read in read {
+                let Some(read) = read? else { continue };
+                let entry = read.journal.entries.get(tag);
+                if entry.is_some_and(|entry| entry.to == *digest) {
+                    return Ok(read.journal.status.is_published());
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// The runs in `repository` whose names are greater than `after`, without ours.
+    async fn runs(
+        &self,
+        repository: &RemoteRepository,
+        after: String,
+    ) -> Result<BTreeSet<RunId>, RegistryError> {
+        let after = format!("{}{after}", artifact::TAG_PREFIX);
+        let tags = repository
+            .tags_with_prefix(artifact::TAG_PREFIX, &after)
+            .await?;
+        let tags = tags.unwrap_or_default();
+        let ours = self.record.run();
+        Ok(tags
+            .iter()
+            .filter_map(|tag| artifact::run_of(tag.as_str()))
+            .filter(|run| ours.as_ref() != Some(run))
+            .collect())
+    }
+
+    /// The beginning of the name of the oldest run that is looked at.
+    fn oldest(&self) -> String {
+        let journal = self.record.journal();
+        let started = journal.map_or(Timestamp::MAX, |journal| journal.header.started);
+        let oldest = started.checked_sub(AGE).unwrap_or(Timestamp::MIN);
+        oldest.strftime("%Y%m%dT%H%M%SZ").to_string()
+    }
+}
+
+impl ConcurrentRuns {
+    /// The run before which all others have ended: `ours`, or an older one that has not.
+    pub(super) fn settled(&self, ours: RunId) -> RunId {
+        self.oldest_open
+            .iter()
+            .fold(ours, |settled, open| settled.min(open.clone()))
+    }
+}
+
+/// Reads the record of a run. `None` if it is not one, or was removed.
+pub(super) async fn read_run(
+    repository: &RemoteRepository,
+    run: &RunId,
+) -> Result<Option<RecordedRun>, RegistryError> {
+    // The name of a run is made of legal characters.
+    let Ok(tag) = artifact::tag_of(run).parse::<ImageTag>() else {
+        return Ok(None);
+    };
+    let Some(manifest) = repository.get(&TagOrDigest::Tag(tag)).await? else {
+        return Ok(None);
+    };
+    match artifact::decode(manifest.bytes()) {
+        Ok(read) if read.journal.header.run == *run => Ok(Some(read)),
+        Ok(_) => Ok(None),
+        Err(error) => {
+            tracing::debug!(%run, %error, "the record of a run is not valid");
+            Ok(None)
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Errors of publishing.
+
+use crate::publish::compare::ManifestError;
+use crate::publish::journal::JournalEventError;
+use crate::publish::journal::artifact::ArtifactError;
+use crate::publish::journal::file::JournalFileError;
+use crate::registry::RegistryError;
+use crate::types::{Digest, ImageRepository};
+
+/// Publishing failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PublishError {
+    /// A request to a registry failed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The journal on this machine cannot be written, so the change must not be made.
+    #[error(transparent)]
+    Journal(#[from] JournalFileError),
+    /// A step does not fit the journal.
+    #[error("cannot record a change")]
+    Record(#[from] JournalEventError),
+    /// The system has no random numbers.
+    #[error("cannot make a name for the run")]
+    Random(#[source] getrandom::Error),
+    /// The journal does not fit into a registry.
+    #[error("cannot record the run in the registry")]
+    Artifact(#[from] ArtifactError),
+    /// The registry does not have an image that was pushed to it.
+    #[error("`{repository}@{digest}` is not in the registry, although it was pushed")]
+    Missing {
+        /// The repository.
+        repository: ImageRepository,
+        /// The image.
+        digest: Digest,
+    },
+    /// The index of an image in the registry cannot be changed.
+    #[error("cannot record the commit in the index of the image")]
+    Index(#[from] ManifestError),
+    /// The registry cannot remove a tag.
+    #[error("the registry of `{tag}` does not remove tags")]
+    CannotRemove {
+        /// The tag.
+        tag: String,
+    },
+    /// Other runs move the same tags so often that no end was found.
+    #[error("other runs keep moving the tags of `{repository}`")]
+    Contended {
+        /// The repository.
+        repository: ImageRepository,
+    },
+}
+
+impl PublishError {
+    /// Whether the same may succeed later, without a change by the user.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Registry(error) => error.is_transient() || error.is_stop(),
+            Self::Contended { .. } => true,
+            _ => false,
+        }
+    }
+}

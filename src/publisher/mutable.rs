@@ -1,0 +1,352 @@
+//! Moves the mutable tags of all images of a run, after everything else has succeeded.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::{join_all, try_join_all};
+
+use super::changes::is_refusal;
+use super::claims::RunSurvey;
+use super::image::recorded_revision;
+use super::immutable::report;
+use super::{PublishError, Publisher, TagEnd, TagReport, WholeImage};
+use crate::publish::class::TagClass;
+use crate::publish::journal::{EntryState, JournalEntry, PublishedTag, RunId, RunStatus};
+use crate::publish::revision::{MoveNote, TagMove, decide};
+use crate::registry::{RegistryError, RemoteRepository, TagOrDigest};
+use crate::types::{Digest, ImageRepository, ImageTag};
+
+/// How often the runs at the same time are looked at, before a repository counts as contended.
+const ROUNDS: usize = 6;
+
+/// What became of the mutable tags.
+#[derive(Debug, Default)]
+pub(crate) struct MovedTags {
+    /// Each tag.
+    pub(crate) reports: Vec<TagReport>,
+    /// Why the end of the run could not be recorded in a registry, although all tags are right.
+    pub(crate) unrecorded: Option<PublishError>,
+    /// Why rbake could not see the other runs in a repository.
+    pub(crate) blind: Option<RegistryError>,
+}
+
+/// A mutable tag and its image.
+struct MutableTag<'a> {
+    whole: &'a WholeImage,
+    tag: &'a ImageTag,
+    repository: RemoteRepository,
+}
+
+/// Where a tag points.
+struct TagNow {
+    digest: Digest,
+    revision: Option<String>,
+}
+
+/// What is to become of a tag.
+enum Decision {
+    Move {
+        was: Option<Digest>,
+        note: Option<MoveNote>,
+    },
+    Leave(TagEnd),
+}
+
+/// A tag that moves.
+struct PlannedMove<'a> {
+    tag: MutableTag<'a>,
+    was: Option<Digest>,
+    note: Option<MoveNote>,
+}
+
+/// The repositories of a run, with the other runs in them.
+type Surveys = BTreeMap<ImageRepository, (RemoteRepository, RunSurvey)>;
+
+impl MutableTag<'_> {
+    fn named(&self) -> PublishedTag {
+        self.whole.image.named(self.tag)
+    }
+
+    fn report(&self, end: TagEnd) -> TagReport {
+        report(&self.whole.image, self.tag, end)
+    }
+
+    fn digest(&self) -> &Digest {
+        self.whole.manifest.digest()
+    }
+}
+
+impl PlannedMove<'_> {
+    fn entry(&self) -> JournalEntry {
+        JournalEntry {
+            class: TagClass::Mutable,
+            was: self.was.clone(),
+            to: self.tag.digest().clone(),
+            state: EntryState::Planned,
+        }
+    }
+}
+
+impl Publisher {
+    /// Moves the mutable tags of `images`, all or none. A tag that a newer commit holds stays.
+    ///
+    /// If nothing has to move, nothing is written. Otherwise, the moves are recorded first, and [`claims`](super::claims)
+    /// says how runs at the same time are treated.
+    ///
+    /// # Errors
+    /// If the registry refuses a move, those that were made are taken back, and the run is held: it can be promoted
+    /// when the reason is gone. If the registry does not answer, or the run is stopped, its journal stays open.
+    pub(crate) async fn move_mutable(
+        &self,
+        images: &[WholeImage],
+    ) -> Result<MovedTags, PublishError> {
+        let mut moved = MovedTags::default();
+        let tags: Vec<MutableTag<'_>> = images
+            .iter()
+            .flat_map(|whole| {
+                let tags = whole.image.tags_of(TagClass::Mutable);
+                tags.map(|tag| MutableTag {
+                    whole,
+                    tag,
+                    repository: self.repository_of(&whole.image),
+                })
+            })
+            .collect();
+        let decisions = try_join_all(tags.iter().map(|tag| self.decide(tag))).await?;
+        let mut moves = Vec::new();
+        let mut kept = Vec::new();
+        for (tag, decision) in tags.into_iter().zip(decisions) {
+            match decision {
+                Decision::Move { was, note } => moves.push(PlannedMove { tag, was, note }),
+                Decision::Leave(end) => {
+                    kept.extend(matches!(end, TagEnd::KeptByNewer { .. }).then(|| tag.named()));
+                    moved.reports.push(tag.report(end));
+                }
+            }
+        }
+        if moves.is_empty() {
+            self.end(false).await?;
+            return Ok(moved);
+        }
+        let planned = moves.iter().map(|one| (one.tag.named(), one.entry()));
+        self.record.planned(planned.collect()).await?;
+        self.record.reached(RunStatus::Moving).await?;
+        let mut surveys = self.claim(&moves, &mut moved).await?;
+        let ends = join_all(moves.iter().map(|one| self.make(one))).await;
+        let mut ends: Vec<TagEnd> = match ends.into_iter().collect() {
+            Ok(ends) => ends,
+            Err(error) => return Err(self.take_back(&moves, error).await),
+        };
+        let settled = self.repair(&moves, &mut ends, &mut surveys).await?;
+        let reports = moves.iter().zip(ends);
+        moved
+            .reports
+            .extend(reports.map(|(one, end)| one.tag.report(end)));
+        self.record.reached(RunStatus::Complete).await?;
+        moved.unrecorded = self.finish(&settled).await.err();
+        Ok(moved)
+    }
+
+    async fn decide(&self, tag: &MutableTag<'_>) -> Result<Decision, PublishError> {
+        let now = read(tag).await?;
+        Ok(self.decide_from(tag, now).await)
+    }
+
+    async fn decide_from(&self, tag: &MutableTag<'_>, now: Option<TagNow>) -> Decision {
+        let Some(now) = now else {
+            return Decision::Move {
+                was: None,
+                note: None,
+            };
+        };
+        if now.digest == *tag.digest() {
+            return Decision::Leave(TagEnd::Stayed);
+        }
+        let was = Some(now.digest);
+        let ours = self.revision.as_ref();
+        let force = self.force.backwards;
+        match decide(now.revision.as_deref(), ours, force, &self.history).await {
+            TagMove::Forward | TagMove::Same => Decision::Move { was, note: None },
+            TagMove::MovesWithNote(note) => Decision::Move {
+                was,
+                note: Some(note),
+            },
+            TagMove::Kept { newer } => Decision::Leave(TagEnd::KeptByNewer { newer }),
+        }
+    }
+
+    /// Writes the record of the run into the repositories of `moves`, and looks at the other runs there.
+    async fn claim(
+        &self,
+        moves: &[PlannedMove<'_>],
+        moved: &mut MovedTags,
+    ) -> Result<Surveys, PublishError> {
+        let repositories: BTreeMap<ImageRepository, RemoteRepository> = moves
+            .iter()
+            .map(|one| {
+                (
+                    one.tag.repository.name().clone(),
+                    one.tag.repository.clone(),
+                )
+            })
+            .collect();
+        let repositories: Vec<RemoteRepository> = repositories.into_values().collect();
+        self.announce(&repositories).await?;
+        let surveys = repositories
+            .iter()
+            .map(|repository| self.survey(repository));
+        let mut found = Surveys::new();
+        for (survey, repository) in join_all(surveys).await.into_iter().zip(repositories) {
+            match survey {
+                Ok(survey) => {
+                    found.insert(repository.name().clone(), (repository, survey));
+                }
+                // Some registries do not list tags, or need another right for it.
+                Err(error) if error.fault.is_denial() || is_refusal(&error) => {
+                    moved.blind = Some(error);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Moves one tag, unless it has moved to a newer commit since it was read.
+    async fn make(&self, one: &PlannedMove<'_>) -> Result<TagEnd, PublishError> {
+        let tag = &one.tag;
+        let named = tag.named();
+        let now = Self::digest_now(&tag.repository, tag.tag).await?;
+        let mut end = TagEnd::Set {
+            note: one.note,
+            was: one.was.clone(),
+        };
+        if now != one.was {
+            match self.decide(tag).await? {
+                Decision::Move { was, note } => {
+                    let again = JournalEntry {
+                        was: was.clone(),
+                        ..one.entry()
+                    };
+                    self.record.planned(vec![(named.clone(), again)]).await?;
+                    end = TagEnd::Set { note, was };
+                }
+                Decision::Leave(end) => {
+                    let state = match end {
+                        TagEnd::Stayed => EntryState::Done,
+                        _ => EntryState::Kept,
+                    };
+                    self.record.marked(&named, state).await?;
+                    return Ok(end);
+                }
+            }
+        }
+        self.set(&tag.repository, tag.whole, named).await?;
+        Ok(end)
+    }
+
+    /// After a move failed with `error`: takes the others back if a repetition would not help. Returns the error.
+    async fn take_back(&self, moves: &[PlannedMove<'_>], error: PublishError) -> PublishError {
+        if error.is_transient() {
+            return error;
+        }
+        let journal = self.record.journal();
+        let Some(journal) = journal else { return error };
+        let made = moves.iter().filter_map(|one| {
+            let named = one.tag.named();
+            let entry = journal.entries.get(&named)?;
+            (entry.state == EntryState::Done).then(|| (one, named, entry.was.clone()))
+        });
+        let back = made.map(|(one, named, was)| async move {
+            let (now, was) = (one.tag.digest(), was.as_ref());
+            let repository = &one.tag.repository;
+            if Self::digest_now(repository, named.tag()).await?.as_ref() == Some(now) {
+                Self::change(repository, &named, Some(now), was).await?;
+            }
+            self.record.marked(&named, EntryState::Undone).await
+        });
+        if join_all(back).await.into_iter().all(|back| back.is_ok())
+            && self.record.reached(RunStatus::Held).await.is_ok()
+        {
+            // The journal on this machine has it, too.
+            let _ = self.announce(&self.record.places()).await;
+        }
+        error
+    }
+
+    /// Sets tags that another run had moved to a newer commit before our write to their image. Returns, for each
+    /// repository, the run before which all others have ended.
+    async fn repair(
+        &self,
+        moves: &[PlannedMove<'_>],
+        ends: &mut [TagEnd],
+        surveys: &mut Surveys,
+    ) -> Result<Vec<(RemoteRepository, RunId)>, PublishError> {
+        let Some(ours) = self.record.run() else {
+            return Ok(Vec::new());
+        };
+        let mut settled = Vec::new();
+        // What this run wrote last to each tag.
+        let mut written: Vec<Digest> = moves.iter().map(|one| one.tag.digest().clone()).collect();
+        for (name, (repository, survey)) in surveys {
+            let mut rounds = 0;
+            loop {
+                let runs = self.concurrent(repository, survey).await?;
+                let mut has_repaired = false;
+                let here = moves.iter().zip(ends.iter_mut()).zip(&mut written);
+                for ((one, end), written) in
+                    here.filter(|((one, _), _)| one.tag.repository.name() == name)
+                {
+                    let named = one.tag.named();
+                    let Some(newer) = self.newer(&runs, &named).await else {
+                        continue;
+                    };
+                    let now = Self::digest_now(repository, named.tag()).await?;
+                    if now.as_ref() != Some(written) || newer.digest == *written {
+                        continue;
+                    }
+                    Self::change(repository, &named, now.as_ref(), Some(&newer.digest)).await?;
+                    self.record.marked(&named, EntryState::Kept).await?;
+                    *written = newer.digest;
+                    *end = TagEnd::KeptByNewer {
+                        newer: newer.revision,
+                    };
+                    has_repaired = true;
+                }
+                if !has_repaired {
+                    settled.push((repository.clone(), runs.settled(ours.clone())));
+                    break;
+                }
+                rounds += 1;
+                if rounds == ROUNDS {
+                    return Err(PublishError::Contended {
+                        repository: name.clone(),
+                    });
+                }
+            }
+        }
+        Ok(settled)
+    }
+
+    /// Records the end of the run in the repositories that have its record.
+    async fn finish(&self, settled: &[(RemoteRepository, RunId)]) -> Result<(), PublishError> {
+        let places = self.record.places();
+        let writes = places.iter().map(|repository| {
+            let settled = settled
+                .iter()
+                .find(|(of, _)| of.name() == repository.name());
+            let settled = settled.map(|(_, settled)| settled);
+            self.record
+                .publish(std::slice::from_ref(repository), settled)
+        });
+        try_join_all(writes).await?;
+        Ok(())
+    }
+}
+
+async fn read(tag: &MutableTag<'_>) -> Result<Option<TagNow>, PublishError> {
+    let name = TagOrDigest::Tag(tag.tag.clone());
+    let found = tag.repository.get(&name).await?;
+    Ok(found.map(|manifest| TagNow {
+        revision: recorded_revision(&manifest),
+        digest: manifest.digest().clone(),
+    }))
+}

@@ -1,0 +1,201 @@
+//! Finishes a run that was interrupted, or takes a run back.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::{join_all, try_join_all};
+
+use super::claims::RunSurvey;
+use super::{PublishError, Publisher};
+use crate::publish::class::TagClass;
+use crate::publish::journal::recovery::{
+    Recovery, RecoveryDirection, TagChange, TagsNow, resume, undo,
+};
+use crate::publish::journal::{EntryState, PublishedTag, RunStatus};
+use crate::publish::revision::Revision;
+use crate::registry::{RegistrySecurity, RemoteRepository};
+use crate::types::{Digest, ImageRepository};
+
+/// What the user wants of an earlier run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RecoveryWish {
+    /// End it: forward if all its images are whole, else back.
+    Resume,
+    /// Take all its changes back.
+    Undo,
+}
+
+/// What was done to end a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Recovered {
+    /// The tags that were changed, with where they point now.
+    pub(crate) changed: Vec<(PublishedTag, Option<Digest>)>,
+    /// Tags that pointed to the right image already.
+    pub(crate) reached: Vec<PublishedTag>,
+    /// Tags that somebody else moved, which stay.
+    pub(crate) elsewhere: Vec<(PublishedTag, Option<Digest>)>,
+    /// Tags that are set to the image of a newer commit, which another run had published.
+    pub(crate) newer: Vec<(PublishedTag, Revision)>,
+}
+
+impl Publisher {
+    /// Reads where all tags of the run point, and returns what is left to do for it. `None` if nothing is.
+    pub(crate) async fn plan_recovery(
+        &self,
+        wish: RecoveryWish,
+        security: RegistrySecurity,
+    ) -> Result<Option<Recovery>, PublishError> {
+        let Some(journal) = self.record.journal() else {
+            return Ok(None);
+        };
+        let heads = journal.entries.keys().map(|tag| async move {
+            let repository = self.repository(tag.repository(), security);
+            let now = Self::digest_now(&repository, tag.tag()).await?;
+            Ok::<_, PublishError>((tag.clone(), now))
+        });
+        let now: TagsNow = try_join_all(heads).await?.into_iter().collect();
+        Ok(match wish {
+            RecoveryWish::Resume => resume(&journal, &now),
+            RecoveryWish::Undo => Some(undo(&journal, &now)),
+        })
+    }
+
+    /// Carries out `recovery`. It can be interrupted at any time, and planned again.
+    pub(crate) async fn recover(
+        &self,
+        recovery: &Recovery,
+        security: RegistrySecurity,
+    ) -> Result<Recovered, PublishError> {
+        let (begun, made, ended) = match recovery.direction {
+            RecoveryDirection::Forward => {
+                (RunStatus::Moving, EntryState::Done, RunStatus::Complete)
+            }
+            RecoveryDirection::Back => (RunStatus::Undoing, EntryState::Undone, RunStatus::Undone),
+        };
+        self.record.reached(begun).await?;
+        self.find_records(security).await;
+        self.announce(&self.record.places()).await?;
+        for tag in &recovery.reached {
+            self.record.marked(tag, made).await?;
+        }
+        for (tag, _) in &recovery.elsewhere {
+            self.record.marked(tag, EntryState::Kept).await?;
+        }
+        let mut recovered = Recovered {
+            changed: Vec::new(),
+            reached: recovery.reached.clone(),
+            elsewhere: recovery.elsewhere.clone(),
+            newer: Vec::new(),
+        };
+        // The changes are in an order that must hold between the classes: mutable tags move last, and on the way back
+        // first.
+        let of_class = |class| {
+            recovery
+                .changes
+                .iter()
+                .filter(move |one| one.class == class)
+        };
+        let classes = match recovery.direction {
+            RecoveryDirection::Forward => [TagClass::Immutable, TagClass::Mutable],
+            RecoveryDirection::Back => [TagClass::Mutable, TagClass::Immutable],
+        };
+        for class in classes {
+            let changes = of_class(class).map(|change| self.recover_one(change, made, security));
+            for (change, is) in of_class(class).zip(join_all(changes).await) {
+                match is? {
+                    None => recovered
+                        .changed
+                        .push((change.tag.clone(), change.to.clone())),
+                    Some(now) => recovered.elsewhere.push((change.tag.clone(), now)),
+                }
+            }
+        }
+        if recovery.direction == RecoveryDirection::Forward {
+            self.repair_after(&mut recovered, security).await?;
+        }
+        self.record.reached(ended).await?;
+        self.announce(&self.record.places()).await?;
+        Ok(recovered)
+    }
+
+    /// Sets mutable tags that point to our image, although another run has moved them to a newer commit, to that image:
+    /// our run was interrupted after it had replaced theirs.
+    async fn repair_after(
+        &self,
+        recovered: &mut Recovered,
+        security: RegistrySecurity,
+    ) -> Result<(), PublishError> {
+        let Some(journal) = self.record.journal() else {
+            return Ok(());
+        };
+        let mut runs = BTreeMap::new();
+        for (tag, entry) in &journal.entries {
+            if entry.class != TagClass::Mutable || entry.state != EntryState::Done {
+                continue;
+            }
+            let repository = self.repository(tag.repository(), security);
+            if !runs.contains_key(tag.repository()) {
+                // None of the runs is known to have ended before ours.
+                let found = self
+                    .concurrent(&repository, &mut RunSurvey::default())
+                    .await?;
+                runs.insert(tag.repository(), found);
+            }
+            let Some(runs) = runs.get(tag.repository()) else {
+                continue;
+            };
+            let Some(newer) = self.newer(runs, tag).await else {
+                continue;
+            };
+            let now = Self::digest_now(&repository, tag.tag()).await?;
+            if now.as_ref() == Some(&entry.to) && newer.digest != entry.to {
+                Self::change(&repository, tag, now.as_ref(), Some(&newer.digest)).await?;
+                self.record.marked(tag, EntryState::Kept).await?;
+                recovered.changed.retain(|(changed, _)| changed != tag);
+                recovered.newer.push((tag.clone(), newer.revision));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes one change. Returns where the tag points if somebody has moved it since it was planned.
+    async fn recover_one(
+        &self,
+        change: &TagChange,
+        made: EntryState,
+        security: RegistrySecurity,
+    ) -> Result<Option<Option<Digest>>, PublishError> {
+        let repository = self.repository(change.tag.repository(), security);
+        let now = Self::digest_now(&repository, change.tag.tag()).await?;
+        if now != change.now {
+            self.record.marked(&change.tag, EntryState::Kept).await?;
+            return Ok(Some(now));
+        }
+        let to = change.to.as_ref();
+        Self::change(&repository, &change.tag, now.as_ref(), to).await?;
+        self.record.marked(&change.tag, made).await?;
+        Ok(None)
+    }
+
+    /// Finds the repositories that have a record of the run, which is to be kept up to date there.
+    async fn find_records(&self, security: RegistrySecurity) {
+        let Some(journal) = self.record.journal() else {
+            return;
+        };
+        let repositories: BTreeMap<&ImageRepository, RemoteRepository> = journal
+            .entries
+            .keys()
+            .map(|tag| {
+                let name = tag.repository();
+                (name, self.repository(name, security))
+            })
+            .collect();
+        let run = &journal.header.run;
+        let found = repositories.values().map(|repository| async move {
+            let found = super::claims::read_run(repository, run).await;
+            matches!(found, Ok(Some(_))).then(|| repository.clone())
+        });
+        for repository in join_all(found).await.into_iter().flatten() {
+            self.record.was_found_in(repository);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! What users read about publishing.
+
+use std::collections::BTreeMap;
+
+use super::Publication;
+use crate::credential::Provider;
+use crate::diag::{Class, Diagnostic, Diagnostics};
+use crate::outcome::{FailureKind, SolveFailure};
+use crate::publish::journal::RunStatus;
+use crate::publisher::{MovedTags, PublishError, Record, Standing, TagEnd};
+use crate::registry::RegistryError;
+use crate::run::refusal;
+use crate::types::TargetName;
+use crate::types::causes::in_one_line;
+
+/// Reports the repositories to which rbake may not push, each once.
+pub(super) fn denied(
+    publications: &BTreeMap<TargetName, Publication>,
+    standings: &BTreeMap<TargetName, Vec<Standing>>,
+    credentials: &Provider,
+) -> Diagnostics {
+    let mut problems = Diagnostics::default();
+    let mut known = Vec::new();
+    for (target, publication) in publications {
+        let standings = standings.get(target).map_or(&[][..], Vec::as_slice);
+        for (image, standing) in publication.images.iter().zip(standings) {
+            let Standing::Denied { reason } = standing else {
+                continue;
+            };
+            if known.contains(&&image.repository) {
+                continue;
+            }
+            known.push(&image.repository);
+            let message = format!(
+                "target `{target}`: cannot push to `{}`: {reason}",
+                image.repository.familiar()
+            );
+            let mut failure = SolveFailure::new(FailureKind::Build, message);
+            refusal::explain(&mut failure, &credentials.origins());
+            let problem = Diagnostic::error(Class::Build, "publish::denied", failure.message);
+            let help = failure.help.into_iter();
+            problems.push(help.fold(problem, Diagnostic::help));
+        }
+    }
+    problems
+}
+
+/// The warning that the builder pushes with tags, because rbake does not reach the registry.
+pub(super) fn by_builder(target: &TargetName, error: &RegistryError) -> Diagnostic {
+    let message = format!(
+        "target `{target}`: the builder pushes all tags at once, because rbake does not reach the registry: {}",
+        in_one_line(error)
+    );
+    guarantees_off(Diagnostic::warning("publish::by-builder", message))
+}
+
+/// The warning that the builder has pushed to another registry than the one that rbake reaches.
+pub(super) fn elsewhere(target: &TargetName) -> Diagnostic {
+    let message = format!(
+        "target `{target}`: the builder pushes all tags at once, because it reaches another registry under this name than rbake does"
+    );
+    guarantees_off(Diagnostic::warning("publish::by-builder", message))
+}
+
+fn guarantees_off(problem: Diagnostic) -> Diagnostic {
+    problem
+        .note("mutable tags such as `latest` move before the other targets are built, and the run cannot be undone")
+        .help("`--publish=buildx` pushes in this way without a warning")
+}
+
+/// What users should know about the tags of a run that succeeded.
+pub(super) fn about(moved: &MovedTags) -> Vec<Diagnostic> {
+    let mut notices = Vec::new();
+    for report in &moved.reports {
+        let tag = report.tag.familiar();
+        match &report.end {
+            TagEnd::Set {
+                note: Some(note), ..
+            } => notices.push(Diagnostic::information(
+                "publish::moved",
+                format!("`{tag}` moves, but {}", note.as_str()),
+            )),
+            TagEnd::KeptByNewer { newer } => notices.push(
+                Diagnostic::information(
+                    "publish::kept",
+                    format!("`{tag}` stays, because the newer commit {newer} holds it"),
+                )
+                .help("`--force-backwards` moves it to the older commit"),
+            ),
+            _ => {}
+        }
+    }
+    if let Some(error) = &moved.blind {
+        let message = format!(
+            "runs that move the same tags at the same time cannot be seen: {}",
+            in_one_line(error)
+        );
+        notices.push(Diagnostic::warning("publish::alone", message));
+    }
+    if let Some(error) = &moved.unrecorded {
+        let message = format!(
+            "all tags are set, but the end of the run is not recorded in the registry: {}",
+            in_one_line(error)
+        );
+        notices.push(Diagnostic::warning("publish::record", message));
+    }
+    notices
+}
+
+/// Warnings about the record of a run.
+pub(super) fn about_records(record: &Record) -> Vec<Diagnostic> {
+    let on_this_machine = record.problem().map(|problem| {
+        Diagnostic::warning(
+            "publish::record",
+            format!("the changes of tags are not recorded on this machine: {problem}"),
+        )
+        .help("set `XDG_STATE_HOME` to a directory that rbake may write to")
+    });
+    let in_registry = record.refusal().map(|refusal| {
+        Diagnostic::warning(
+            "publish::record",
+            format!("the changes of tags are not recorded in the registry: {refusal}"),
+        )
+        .note("the run can be resumed and undone only on this machine")
+    });
+    on_this_machine.into_iter().chain(in_registry).collect()
+}
+
+/// The failure of a target whose image cannot be published.
+pub(super) fn failure(target: &TargetName, error: &PublishError) -> SolveFailure {
+    let message = format!(
+        "cannot publish the image of `{target}`: {}",
+        in_one_line(error)
+    );
+    SolveFailure::new(FailureKind::Build, message)
+}
+
+/// The error of a run whose images are all whole, but whose mutable tags did not move.
+pub(super) fn failed(error: &PublishError, record: &Record) -> Diagnostic {
+    let message = format!("cannot move the tags: {}", in_one_line(error));
+    let problem = Diagnostic::error(Class::Publish, "publish::failed", message);
+    let Some(run) = record.run() else {
+        return problem.note("no tag has moved");
+    };
+    match record.status() {
+        Some(RunStatus::Moving) => problem
+            .note("some tags may have moved")
+            .help(format!("`rbake resume {run}` moves the others"))
+            .help(format!("`rbake undo {run}` takes back what has moved")),
+        _ => problem.note("no mutable tag has moved"),
+    }
+}

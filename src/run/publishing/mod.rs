@@ -1,0 +1,216 @@
+//! Publishes the images of a run: content by digest while the targets are built, mutable tags after all of them.
+//!
+//! `publisher` knows registries, `engine` knows the builder; this module connects them. [`publication`] finds the
+//! exports that rbake publishes, and takes the tags out of what the builder pushes. [`settled`](Publishing::settle) is
+//! called when a target is built, and [`finish`](Publishing::finish) when all are.
+
+mod commit;
+mod messages;
+mod publication;
+mod response;
+mod settle;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::scheduler::Ends;
+use super::{Ready, Stop, secrets};
+use crate::credential::Provider;
+use crate::diag::{Diagnostic, Diagnostics};
+use crate::event::{EventKind, EventSink};
+use crate::outcome::TargetOutcome;
+use crate::publish::class::TagClass;
+use crate::publish::journal::file;
+use crate::publish::settings::{PublishMode, PublishSettings};
+use crate::publisher::{
+    ImageToPublish, JournalTemplate, PublishError, PublishForce, Publisher, Record, Standing,
+    TagReport, WholeImage,
+};
+use crate::registry::Registries;
+use crate::types::{Clock, Environment, TargetName};
+
+pub(super) use commit::PublishedCommit;
+pub(crate) use commit::history;
+use commit::published_commit;
+pub(super) use publication::{Publication, PublicationRules};
+pub(super) use settle::BuiltTarget;
+
+/// What the user wants of publishing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PublishWishes {
+    /// The settings of `rbake.toml`, of the environment and of flags.
+    pub(crate) settings: PublishSettings,
+    /// What the user allows beyond the rules.
+    pub(crate) force: PublishForce,
+}
+
+/// Publishes the images of one run.
+#[derive(Debug)]
+pub(super) struct Publishing {
+    publisher: Publisher,
+    /// What the registries had before the build, by target.
+    standings: BTreeMap<TargetName, Vec<Standing>>,
+    /// Whether repositories get a record of the run before the first tag is set.
+    announces: bool,
+    events: EventSink,
+    done: Mutex<Done>,
+    _stopper: AbortOnDropHandle<()>,
+}
+
+/// What has been done so far.
+#[derive(Debug, Default)]
+struct Done {
+    whole: Vec<WholeImage>,
+    reports: Vec<TagReport>,
+}
+
+/// What came of publishing.
+#[derive(Debug, Default)]
+pub(super) struct Published {
+    /// What became of each tag.
+    pub(super) reports: Vec<TagReport>,
+    /// What went wrong.
+    pub(super) problems: Vec<Diagnostic>,
+}
+
+/// Asks git for the commit that is published. Does not ask if nothing is pushed, or the builder pushes.
+pub(super) async fn commit_of(
+    targets: &[Ready],
+    wishes: &PublishWishes,
+    environment: &Environment,
+    events: &EventSink,
+) -> PublishedCommit {
+    let pushes = |ready: &Ready| {
+        let outputs = &ready.planned.attributes.output;
+        outputs.iter().any(|output| output.value.pushes())
+    };
+    if wishes.settings.mode != PublishMode::Rbake || !targets.iter().any(pushes) {
+        return PublishedCommit::default();
+    }
+    let attributes = targets.iter().map(|ready| &*ready.planned.attributes);
+    let withheld = secrets::variables(attributes, environment);
+    published_commit(environment, withheld, events).await
+}
+
+/// What publishing works with.
+pub(super) struct PublishTools<'a> {
+    pub(super) wishes: &'a PublishWishes,
+    pub(super) commit: &'a PublishedCommit,
+    pub(super) environment: &'a Environment,
+    pub(super) credentials: &'a Provider,
+    pub(super) clock: Clock,
+    pub(super) events: &'a EventSink,
+    pub(super) stop: &'a Stop,
+}
+
+impl Publishing {
+    /// Looks at the registries of `publications`.
+    ///
+    /// # Errors
+    /// A registry does not let rbake push. All of them are reported.
+    pub(super) async fn begin(
+        publications: &BTreeMap<TargetName, Publication>,
+        tools: PublishTools<'_>,
+    ) -> Result<Self, Diagnostics> {
+        let stopping = CancellationToken::new();
+        let (stop, token) = (tools.stop.clone(), stopping.clone());
+        let stopper = AbortOnDropHandle::new(tokio::spawn(async move {
+            stop.requested().await;
+            token.cancel();
+        }));
+        let directory = file::directory(tools.environment);
+        let record = Record::new(JournalTemplate {
+            directory: directory.clone(),
+            revision: tools.commit.state.clone(),
+            clock: tools.clock.clone(),
+        });
+        let registries = Registries::new(tools.credentials.clone(), tools.clock, stopping);
+        let publisher = Publisher::new(
+            registries,
+            record,
+            tools.commit.state.clone(),
+            tools.commit.history(),
+            tools.wishes.force,
+        );
+        let images: Vec<ImageToPublish> = publications
+            .values()
+            .flat_map(|publication| publication.images.iter().cloned())
+            .collect();
+        let mut looked = publisher.look(&images).await.into_iter();
+        let mut standings = BTreeMap::new();
+        for (target, publication) in publications {
+            let of_target = looked.by_ref().take(publication.images.len());
+            standings.insert(target.clone(), of_target.collect::<Vec<_>>());
+        }
+        let denied = messages::denied(publications, &standings, tools.credentials);
+        if denied.has_errors() {
+            return Err(denied);
+        }
+        let moves_mutable = images
+            .iter()
+            .flat_map(|image| &image.tags)
+            .any(|(_, class)| *class == TagClass::Mutable);
+        Ok(Self {
+            publisher,
+            standings,
+            announces: moves_mutable,
+            events: tools.events.clone(),
+            done: Mutex::default(),
+            _stopper: stopper,
+        })
+    }
+
+    /// Ends publishing after all targets have ended as `ends`: moves the mutable tags if all succeeded.
+    pub(super) async fn finish(&self, ends: &Ends) -> Published {
+        let has_succeeded = |(_, end): &(TargetName, Arc<TargetOutcome>)| {
+            matches!(**end, TargetOutcome::Succeeded(_))
+        };
+        let Done { whole, mut reports } = self.take_done();
+        if !ends.iter().all(has_succeeded) {
+            // The failure of the targets is the failure of the run. This only tidies up.
+            if let Err(error) = self.publisher.end(true).await {
+                tracing::warn!(cause = %error, "the end of the run is not recorded");
+            }
+            return Published {
+                reports,
+                problems: Vec::new(),
+            };
+        }
+        let moved = self.publisher.move_mutable(&whole).await;
+        for notice in messages::about_records(self.publisher.record()) {
+            self.events.send(EventKind::Notice(notice));
+        }
+        let counts = self.publisher.registries().counts();
+        for (host, counts) in counts {
+            tracing::info!(registry = %host, %counts, "requests of publishing");
+        }
+        match moved {
+            Ok(moved) => {
+                for notice in messages::about(&moved) {
+                    self.events.send(EventKind::Notice(notice));
+                }
+                reports.extend(moved.reports);
+                Published {
+                    reports,
+                    problems: Vec::new(),
+                }
+            }
+            Err(error) => Published {
+                reports,
+                problems: vec![self.failed(&error)],
+            },
+        }
+    }
+
+    fn failed(&self, error: &PublishError) -> Diagnostic {
+        messages::failed(error, self.publisher.record())
+    }
+
+    fn take_done(&self) -> Done {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *done)
+    }
+}
