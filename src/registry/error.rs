@@ -101,7 +101,7 @@ impl fmt::Display for RegistryAct {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RegistryFault {
     /// The registry denies access: 401 or 403.
-    #[error("the registry denies access (status {status}){}", Said(words))]
+    #[error("the registry denies access ({}){}", Answered(*status), Said(words))]
     Denied {
         /// The HTTP status.
         status: u16,
@@ -117,7 +117,8 @@ pub(crate) enum RegistryFault {
     },
     /// Another error status.
     #[error(
-        "the registry answered with status {status}{}{}",
+        "the registry answered {}{}{}",
+        Answered(*status),
         Said(code),
         Said(message)
     )]
@@ -256,6 +257,19 @@ fn may_pass(error: &reqwest::Error) -> bool {
 /// Whether a request may succeed if it is repeated after an answer with this status.
 pub(super) const fn is_transient_status(status: u16) -> bool {
     matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+/// A status with its usual name, such as `403 Forbidden`.
+struct Answered(u16);
+
+impl fmt::Display for Answered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = http::StatusCode::from_u16(self.0).ok();
+        match status.and_then(|status| status.canonical_reason()) {
+            Some(name) => write!(f, "{} {name}", self.0),
+            None => write!(f, "{}", self.0),
+        }
+    }
 }
 
 /// A text after a colon, unless it is empty.

@@ -29,6 +29,12 @@ pub(super) fn explain(failure: &mut SolveFailure, origins: &Origins) {
     if failure.exit_code.is_some() || !WORDS.iter().any(|words| message.contains(words)) {
         return;
     }
+    advise(failure, origins);
+}
+
+/// Adds to `failure`, which is the refusal of a registry, which credential was sent to it.
+pub(super) fn advise(failure: &mut SolveFailure, origins: &Origins) {
+    let message = failure.message.to_ascii_lowercase();
     // Host names come from the daemon, and become part of a command that users paste into a shell.
     let mut hosts: Vec<&str> = origins
         .keys()

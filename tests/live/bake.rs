@@ -120,6 +120,8 @@ async fn two_services_get_three_tags_each_and_an_empty_builder_uses_the_cache() 
     for service in ["web", "celery"] {
         let repository = format!("{registry}/{name}/{service}");
         let mut tags = crane(&tool, &["ls", &repository]);
+        // The record of the run has a tag of its own.
+        tags.retain(|tag| !tag.starts_with("rbake-run-"));
         tags.sort();
         assert_eq!(
             tags,

@@ -169,7 +169,7 @@ async fn a_refused_token_is_renewed_once() {
     assert!(!failure.is_transient());
     assert_eq!(
         failure.fault.to_string(),
-        "the registry denies access (status 401): UNAUTHORIZED: authentication required"
+        "the registry denies access (401 Unauthorized): UNAUTHORIZED: authentication required"
     );
 }
 

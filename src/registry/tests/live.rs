@@ -311,7 +311,7 @@ async fn refusals_have_the_registrys_words() {
         let failure = repository.put(&tag("v1"), &broken).await.unwrap_err();
         let text = in_one_line(&failure);
         assert!(
-            text.contains("status 400: MANIFEST_INVALID"),
+            text.contains("400 Bad Request: MANIFEST_INVALID"),
             "{version:?}: {text}"
         );
         assert!(run.pauses().is_empty());
@@ -342,7 +342,9 @@ async fn a_registry_with_passwords_accepts_only_the_right_one() {
             let failure = repository.head(&tag("v1")).await.unwrap_err();
             let text = in_one_line(&failure);
             assert!(
-                text.contains("denies access (status 401): UNAUTHORIZED: authentication required"),
+                text.contains(
+                    "denies access (401 Unauthorized): UNAUTHORIZED: authentication required"
+                ),
                 "{version:?}: {text}"
             );
             assert!(!text.contains("wrong-password"));

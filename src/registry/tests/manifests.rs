@@ -170,7 +170,7 @@ async fn the_reason_for_a_denied_head_comes_from_a_get() {
     let fault = repository.head(&tag("1")).await.unwrap_err().fault;
     assert_eq!(
         fault.to_string(),
-        "the registry denies access (status 403): DENIED: pay first"
+        "the registry denies access (403 Forbidden): DENIED: pay first"
     );
 }
 

@@ -66,8 +66,10 @@ async fn other_error_statuses_are_permanent_and_have_the_registrys_words(code: u
     let failure = tags.unwrap_err();
     assert!(!failure.is_transient());
     assert_eq!(failure.act, RegistryAct::ListTags);
+    let reason = http::StatusCode::from_u16(code).unwrap();
+    let reason = reason.canonical_reason().unwrap();
     let expected = format!(
-        "cannot list the tags of `{}/a`: the registry answered with status {code}: {name}: no\\u001b[2J",
+        "cannot list the tags of `{}/a`: the registry answered {code} {reason}: {name}: no\\u001b[2J",
         registry.host()
     );
     assert_eq!(in_one_line(&failure), expected);
@@ -98,7 +100,7 @@ async fn a_request_is_sent_six_times_at_most() {
     let text = in_one_line(&failure);
     assert!(
         text.ends_with(
-            "gave up after 6 tries: the registry answered with status 503: UNAVAILABLE: busy"
+            "gave up after 6 tries: the registry answered 503 Service Unavailable: UNAVAILABLE: busy"
         ),
         "{text}"
     );

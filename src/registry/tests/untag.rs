@@ -253,7 +253,7 @@ async fn a_tag_that_cannot_be_set_back_is_named() {
     assert!(!failure.is_transient());
     let image = registry.http.repository("a:old");
     let expected = format!(
-        "cannot remove the tag `{image}`: could not put back `{image}`: the registry denies access (status 403): DENIED: no more"
+        "cannot remove the tag `{image}`: could not put back `{image}`: the registry denies access (403 Forbidden): DENIED: no more"
     );
     assert_eq!(in_one_line(&failure), expected);
 }

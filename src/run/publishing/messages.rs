@@ -36,7 +36,7 @@ pub(super) fn denied(
                 image.repository.familiar()
             );
             let mut failure = SolveFailure::new(FailureKind::Build, message);
-            refusal::explain(&mut failure, &credentials.origins());
+            refusal::advise(&mut failure, &credentials.origins());
             let problem = Diagnostic::error(Class::Build, "publish::denied", failure.message);
             let help = failure.help.into_iter();
             problems.push(help.fold(problem, Diagnostic::help));
